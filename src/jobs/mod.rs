@@ -1,0 +1,2 @@
+//! The background jobs.
+pub mod queue;

@@ -1,0 +1,18 @@
+//! `unread` reminds web-messaging visitors, by e-mail or SMS, of agent messages they have not read.
+
+pub mod app;
+pub mod channel;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod domain;
+pub mod jobs;
+pub mod liveperson;
+pub mod metrics;
+pub mod postgres;
+pub mod rules_file;
+pub mod sandbox;
+pub mod scheduler;
+pub mod telemetry;
+pub mod web;
+pub mod worker;
