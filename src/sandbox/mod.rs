@@ -1,1 +1,3 @@
-//! (skeleton)
+//! The sandbox plays LivePerson, Twilio and a mail server over real sockets, with scripted people in it.
+
+pub mod clock;
