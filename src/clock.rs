@@ -15,7 +15,11 @@ pub enum Clock {
     /// The machine's clock.
     System,
     /// Starts at an instant and runs `speed` times as fast as the machine's clock. For demonstrations.
-    Scaled { origin: DateTime<Utc>, started: Instant, speed: f64 },
+    Scaled {
+        origin: DateTime<Utc>,
+        started: Instant,
+        speed: f64,
+    },
     /// Stands still until a test moves it.
     Manual(Arc<Mutex<DateTime<Utc>>>),
 }
@@ -23,18 +27,29 @@ pub enum Clock {
 impl Clock {
     /// A clock that shows `origin` at real instant `started` and runs `speed` times as fast as real time.
     pub fn scaled(origin: DateTime<Utc>, started: Instant, speed: f64) -> Self {
-        Self::Scaled { origin, started, speed }
+        Self::Scaled {
+            origin,
+            started,
+            speed,
+        }
     }
 
     pub fn manual(now: DateTime<Utc>) -> Self {
         Self::Manual(Arc::new(Mutex::new(now)))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that asks the machine"
+    )]
     pub fn now(&self) -> DateTime<Utc> {
         match self {
             Self::System => Utc::now(),
-            Self::Scaled { origin, started, speed } => {
+            Self::Scaled {
+                origin,
+                started,
+                speed,
+            } => {
                 let elapsed = started.elapsed().as_secs_f64() * speed;
                 *origin + TimeDelta::microseconds((elapsed * 1e6) as i64)
             }

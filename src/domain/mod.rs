@@ -1,1 +1,14 @@
-//! (skeleton)
+//! The rules: what is unread, what is owed, when it may be sent, what follows from an outcome.
+//!
+//! Pure code: no I/O, no clock, no logging, no async. Every function takes values and `now` and returns values, so that what a
+//! customer would argue about can be read and tested here without a database.
+
+pub mod contact;
+pub mod conversation;
+pub mod decide;
+pub mod ids;
+pub mod outcome;
+pub mod quiet;
+pub mod read_state;
+pub mod rule;
+pub mod schedule;

@@ -3,8 +3,8 @@
 //! The service has a clock of its own; the sandbox must not share it (it shares nothing with the service), so whoever starts both
 //! passes the same origin, start and speed to each.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,14 +21,22 @@ pub struct WorldClock {
 
 impl WorldClock {
     /// Real time.
-    #[expect(clippy::disallowed_methods, reason = "the sandbox's own source of time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the sandbox's own source of time"
+    )]
     pub fn real() -> Self {
         Self::scaled(Utc::now(), Instant::now(), 1.0)
     }
 
     /// Shows `origin` at the real instant `started` and runs `speed` times as fast as real time; speed 0 stands still.
     pub fn scaled(origin: DateTime<Utc>, started: Instant, speed: f64) -> Self {
-        Self { origin, started, speed, advanced: Arc::default() }
+        Self {
+            origin,
+            started,
+            speed,
+            advanced: Arc::default(),
+        }
     }
 
     /// Stands still until [`WorldClock::advance`].
@@ -49,7 +57,8 @@ impl WorldClock {
     }
 
     pub fn advance(&self, by: TimeDelta) {
-        self.advanced.fetch_add(by.num_milliseconds(), Ordering::SeqCst);
+        self.advanced
+            .fetch_add(by.num_milliseconds(), Ordering::SeqCst);
     }
 
     /// How long to sleep in real time for `by` to pass here; `None` when the clock stands still.

@@ -1,0 +1,114 @@
+//! A rule: for one skill (or the account's default) and one channel, when and how to remind.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use super::ids::{AccountId, Channel, SkillId};
+use super::quiet::QuietHours;
+
+/// A rule as stored: its key, its version and its settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    pub id: i64,
+    pub account: AccountId,
+    /// `None`: the account's default, for skills without a rule of their own on this channel.
+    pub skill: Option<SkillId>,
+    pub channel: Channel,
+    pub enabled: bool,
+    pub version: i32,
+    pub settings: Settings,
+}
+
+/// What a person may change about a rule. Durations are whole minutes in files, in the database and in the API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Ascending, at least one, at most eight.
+    pub steps: Vec<Step>,
+    /// No reminder before this long after the agent's newest message: the agent may still be typing.
+    #[serde(rename = "debounce_minutes", with = "minutes")]
+    pub debounce: TimeDelta,
+    /// A reminder later than this after its due moment is not sent.
+    #[serde(rename = "max_age_minutes", with = "minutes")]
+    pub max_age: TimeDelta,
+    pub quiet_hours: QuietHours,
+    /// What happens to a reminder that falls into quiet hours.
+    pub in_quiet_hours: InQuietHours,
+    /// The zone when LivePerson does not know the consumer's.
+    pub time_zone: Tz,
+    pub caps: Caps,
+    /// Remind also while the conversation waits in the queue for an agent.
+    pub remind_in_queue: bool,
+    /// E-mail only: send once more with the same Message-ID when the outcome of an attempt stays unknown.
+    pub resend_unknown: bool,
+    /// Sender of this rule instead of the channel's own: an e-mail address, or a phone number or Messaging Service SID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// Texts by language tag (`en`, `pt-BR`); empty: the built-in texts.
+    pub templates: BTreeMap<String, Template>,
+}
+
+/// One entry of a rule's sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Time from the episode's first message to the reminder.
+    #[serde(rename = "after_minutes", with = "minutes")]
+    pub after: TimeDelta,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InQuietHours {
+    /// To the end of the quiet hours, if that is before the deadline.
+    Move,
+    Drop,
+}
+
+/// How much is too much. Counted per channel over reminders that were, or may have been, sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Caps {
+    /// Minimum time between two reminders in one conversation.
+    #[serde(rename = "gap_minutes", with = "minutes")]
+    pub gap: TimeDelta,
+    pub per_conversation_24h: u32,
+    pub per_recipient_24h: u32,
+}
+
+/// The texts of one language, in Handlebars. E-mail needs `subject` and `text`; SMS needs `text`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Template {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    pub text: String,
+    /// E-mail only; left out: the built-in layout around the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub html: Option<String>,
+}
+
+/// Whole minutes, the unit in which people set reminders.
+mod minutes {
+    use chrono::TimeDelta;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(d: &TimeDelta, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_i64(d.num_minutes())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<TimeDelta, D::Error> {
+        let minutes = i64::deserialize(d)?;
+        // 90 days: LivePerson closes long before.
+        if (0..=129_600).contains(&minutes) {
+            Ok(TimeDelta::minutes(minutes))
+        } else {
+            Err(D::Error::custom(
+                "minutes must be between 0 and 129600 (90 days)",
+            ))
+        }
+    }
+}
