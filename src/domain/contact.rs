@@ -27,13 +27,31 @@ pub struct Contact {
     pub first_name: Option<String>,
 }
 
-/// A valid, normalised address. `Debug` and `Display` mask it; only [`Address::expose`] shows it.
+/// A valid, normalised address. `Debug` masks it; only [`Address::expose`] shows it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     /// Local part as given, domain as lower-case A-labels.
     Email(String),
     /// E.164.
     Phone(String),
+}
+
+impl Address {
+    /// The address itself. Every caller hands it to a provider or hashes it; nobody logs it.
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Email(address) | Self::Phone(address) => address,
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Email(_) => f.write_str("Email(…)"),
+            Self::Phone(_) => f.write_str("Phone(…)"),
+        }
+    }
 }
 
 impl fmt::Debug for ContactSources {

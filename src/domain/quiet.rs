@@ -30,6 +30,26 @@ pub struct Window {
     pub to: NaiveTime,
 }
 
+impl QuietHours {
+    /// 09:00 to 20:00 every day; for US numbers Sundays from 12:00.
+    pub fn sms_default() -> Self {
+        use Weekday::{Fri, Mon, Sat, Sun, Thu, Tue, Wed};
+        let window = |days: &[Weekday], from| Window {
+            days: days.to_vec(),
+            from: NaiveTime::from_hms_opt(from, 0, 0).unwrap_or_default(),
+            to: NaiveTime::from_hms_opt(20, 0, 0).unwrap_or_default(),
+        };
+        let us = vec![
+            window(&[Mon, Tue, Wed, Thu, Fri, Sat], 9),
+            window(&[Sun], 12),
+        ];
+        Self {
+            allowed: vec![window(&[], 9)],
+            by_country: BTreeMap::from([("US".to_owned(), us)]),
+        }
+    }
+}
+
 mod hhmm {
     use chrono::NaiveTime;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

@@ -23,8 +23,10 @@ pub struct Rule {
 }
 
 /// What a person may change about a rule. Durations are whole minutes in files, in the database and in the API.
+///
+/// Stored complete; what a person leaves out is filled in from [`Settings::default_for`] the channel by [`Settings::parse`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Ascending, at least one, at most eight.
     pub steps: Vec<Step>,
@@ -45,7 +47,7 @@ pub struct Settings {
     /// E-mail only: send once more with the same Message-ID when the outcome of an attempt stays unknown.
     pub resend_unknown: bool,
     /// Sender of this rule instead of the channel's own: an e-mail address, or a phone number or Messaging Service SID.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
     /// Texts by language tag (`en`, `pt-BR`); empty: the built-in texts.
     pub templates: BTreeMap<String, Template>,
@@ -89,6 +91,50 @@ pub struct Template {
     /// E-mail only; left out: the built-in layout around the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub html: Option<String>,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self {
+            gap: TimeDelta::minutes(120),
+            per_conversation_24h: 2,
+            per_recipient_24h: 4,
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults of the design: e-mail at any hour and up to six hours late; SMS between 09:00 and 20:00 (US Sundays from
+    /// 12:00) and up to one hour late.
+    pub fn default_for(channel: Channel) -> Self {
+        let (max_age, per_recipient_24h, quiet_hours) = match channel {
+            Channel::Email => (TimeDelta::hours(6), 4, QuietHours::default()),
+            Channel::Sms => (TimeDelta::hours(1), 2, QuietHours::sms_default()),
+        };
+        Self {
+            steps: vec![
+                Step {
+                    after: TimeDelta::minutes(10),
+                },
+                Step {
+                    after: TimeDelta::hours(24),
+                },
+            ],
+            debounce: TimeDelta::minutes(2),
+            max_age,
+            quiet_hours,
+            in_quiet_hours: InQuietHours::Move,
+            time_zone: Tz::UTC,
+            caps: Caps {
+                per_recipient_24h,
+                ..Caps::default()
+            },
+            remind_in_queue: false,
+            resend_unknown: false,
+            sender: None,
+            templates: BTreeMap::new(),
+        }
+    }
 }
 
 /// Whole minutes, the unit in which people set reminders.
