@@ -135,10 +135,15 @@ create table attempts (
     outcome     text check (outcome in ('accepted', 'refused', 'not_accepted', 'unknown')),
     code        text,
     provider_id text,
+    settle_at   timestamptz,
+    looks       smallint not null default 0,
     unique (reminder, number)
 );
 comment on column attempts.lease_until is 'by the database''s clock: past it an attempt without outcome is unknown';
 comment on column attempts.address is 'only until the attempt is settled; then the reminder''s keyed hash is all that stays';
+comment on column attempts.settle_at is 'by the database''s clock: when to look at the provider whether an unknown attempt arrived';
+create index attempts_to_settle on attempts (settle_at) where settle_at is not null;
+create index attempts_leased on attempts (lease_until) where outcome is null;
 -- One live sender per reminder, whatever races.
 create unique index attempts_open on attempts (reminder) where outcome is null;
 create index attempts_provider_id on attempts (provider_id) where provider_id is not null;
@@ -156,7 +161,7 @@ create table decisions (
     until        timestamptz
 );
 create index decisions_by_conversation on decisions (account, conversation, id);
-create index decisions_by_reminder on decisions (reminder) where reminder is not null;
+create index decisions_by_reminder on decisions (reminder, id) where reminder is not null;
 create index decisions_by_time on decisions (at);
 
 create table suppressions (
