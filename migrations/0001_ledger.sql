@@ -101,6 +101,7 @@ create table reminders (
     deadline       timestamptz not null,
     next_at        timestamptz,
     tries          integer not null default 0,
+    soft_failed    boolean not null default false,
     token          text not null,
     recipient_hash bytea,
     counted_at     timestamptz,
@@ -116,6 +117,7 @@ create table reminders (
 ) with (fillfactor = 80);
 comment on column reminders.next_at is 'when somebody must look at it again: the next try, or the end of the attempt''s lease';
 comment on column reminders.tries is 'attempts that count against the retry policy';
+comment on column reminders.soft_failed is 'a try met a full mailbox or a phone that is off: at most one more';
 comment on column reminders.counted_at is 'when it was, or may have been, sent: what caps count';
 create unique index reminders_token on reminders (token);
 create index reminders_next on reminders (next_at) where next_at is not null;

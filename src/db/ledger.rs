@@ -179,6 +179,10 @@ pub struct Owed {
     pub deadline: DateTime<Utc>,
     /// Attempts so far that count against the retry policy.
     pub tries: u32,
+    /// One of them met a full mailbox or a phone that is off.
+    pub soft_failed: bool,
+    /// One of them may have been sent, and was not settled since.
+    pub maybe_sent: bool,
     pub token: String,
     pub next_at: DateTime<Utc>,
 }
@@ -195,6 +199,8 @@ struct OwedRow {
     due_at: DateTime<Utc>,
     deadline: DateTime<Utc>,
     tries: i32,
+    soft_failed: bool,
+    maybe_sent: bool,
     token: String,
     next_at: DateTime<Utc>,
 }
@@ -214,6 +220,8 @@ impl TryFrom<OwedRow> for Owed {
             due_at: row.due_at,
             deadline: row.deadline,
             tries: u32::try_from(row.tries).unwrap_or_default(),
+            soft_failed: row.soft_failed,
+            maybe_sent: row.maybe_sent,
             token: row.token,
             next_at: row.next_at,
         })
@@ -236,7 +244,8 @@ async fn select_owed(
     locking: &'static str,
 ) -> sqlx::Result<Vec<Owed>> {
     let sql = format!(
-        "select id, account, conversation, episode, skill, channel, step, due_at, deadline, tries, token, next_at
+        "select id, account, conversation, episode, skill, channel, step, due_at, deadline, tries, soft_failed,
+                counted_at is not null as maybe_sent, token, next_at
          from reminders where id = any ($1) and state = 'scheduled' {locking}"
     );
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
@@ -259,6 +268,7 @@ pub async fn lock_keys(conn: &mut PgConnection, mut keys: Vec<i64>) -> sqlx::Res
 /// A reminder that was, or may have been, sent.
 #[derive(Clone, Debug)]
 pub struct Counted {
+    pub reminder: ReminderId,
     pub account: String,
     pub conversation: String,
     pub channel: Channel,
@@ -273,11 +283,11 @@ pub async fn counted(
     recipients: &[AddressHash],
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Counted>> {
-    let rows: Vec<(String, String, String, Option<Vec<u8>>, DateTime<Utc>)> = sqlx::query_as(
-        "select account, conversation, channel, recipient_hash, counted_at from reminders
+    let rows: Vec<(i64, String, String, String, Option<Vec<u8>>, DateTime<Utc>)> = sqlx::query_as(
+        "select id, account, conversation, channel, recipient_hash, counted_at from reminders
          where recipient_hash = any ($3) and counted_at > $4
          union
-         select r.account, r.conversation, r.channel, r.recipient_hash, r.counted_at
+         select r.id, r.account, r.conversation, r.channel, r.recipient_hash, r.counted_at
          from unnest($1::text[], $2::text[]) as i(account, conversation)
          join reminders r on r.account = i.account and r.conversation = i.conversation
          where r.counted_at > $4",
@@ -289,9 +299,9 @@ pub async fn counted(
     .fetch_all(db)
     .await?;
     rows.into_iter()
-        .map(|(account, conversation, channel, recipient, at)| {
+        .map(|(id, account, conversation, channel, recipient, at)| {
             let recipient = recipient.and_then(|hash| hash.try_into().ok());
-            Ok(Counted { account, conversation, channel: parse(&channel)?, recipient, at })
+            Ok(Counted { reminder: ReminderId(id), account, conversation, channel: parse(&channel)?, recipient, at })
         })
         .collect()
 }
@@ -334,14 +344,15 @@ pub struct Begin {
     /// Kept only where an unknown outcome is settled by searching for the address (SMS), and only until it is.
     pub address: Option<String>,
     pub recipient: AddressHash,
+    /// How long, in real seconds, nobody else touches the attempt; longer than the provider can take.
+    pub lease: TimeDelta,
 }
 
-/// Commits to attempts: the reminders become `sending`, each with one open attempt under a lease of `lease` real seconds. Must
+/// Commits to attempts: the reminders become `sending`, each with one open attempt under a lease. Must
 /// be committed before any provider is called.
 pub async fn begin(
     conn: &mut PgConnection,
     attempts: &[Begin],
-    lease: TimeDelta,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(ReminderId, i64)>> {
     if attempts.is_empty() {
@@ -349,16 +360,17 @@ pub async fn begin(
     }
     let rows: Vec<(i64, i64)> = sqlx::query_as(
         "with input as (
-             select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[]) as t(id, sender, address, recipient)
+             select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::float8[])
+                 as t(id, sender, address, recipient, lease)
          ), claimed as (
              update reminders r set state = 'sending', reason = 'due', recipient_hash = i.recipient, counted_at = $6,
-                 next_at = $6 + make_interval(secs => $5)
+                 next_at = $6 + make_interval(secs => i.lease)
              from input i where r.id = i.id and r.state = 'scheduled'
              returning r.id
          )
          insert into attempts (reminder, number, sender, address, started_at, lease_until)
          select i.id, 1 + (select count(*) from attempts a where a.reminder = i.id), i.sender, i.address, $6,
-                now() + make_interval(secs => $5)
+                now() + make_interval(secs => i.lease)
          from input i join claimed c on c.id = i.id
          returning reminder, id",
     )
@@ -366,7 +378,7 @@ pub async fn begin(
     .bind(attempts.iter().map(|a| a.sender.as_str()).collect::<Vec<_>>())
     .bind(attempts.iter().map(|a| a.address.as_deref()).collect::<Vec<_>>())
     .bind(attempts.iter().map(|a| a.recipient.as_slice()).collect::<Vec<_>>())
-    .bind(lease.as_seconds_f64())
+    .bind(attempts.iter().map(|a| a.lease.as_seconds_f64()).collect::<Vec<_>>())
     .bind(now)
     .fetch_all(conn)
     .await?;
@@ -390,6 +402,8 @@ pub struct Recorded {
     pub counts: bool,
     /// It was, or may have been, sent: it counts against the caps.
     pub may_have_been_sent: bool,
+    /// It met a full mailbox or a phone that is off.
+    pub soft: bool,
     /// Look at the provider after this time whether it arrived.
     pub settle_in: Option<TimeDelta>,
 }
@@ -404,8 +418,9 @@ pub async fn record(
     let ids: Vec<i64> = sqlx::query_scalar(
         "with input as (
              select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                                  $8::timestamptz[], $9::boolean[], $10::boolean[], $11::float8[])
-                 as t(reminder, attempt, outcome, code, provider_id, state, reason, next_at, counts, maybe_sent, settle_in)
+                                  $8::timestamptz[], $9::boolean[], $10::boolean[], $11::float8[], $13::boolean[])
+                 as t(reminder, attempt, outcome, code, provider_id, state, reason, next_at, counts, maybe_sent, settle_in,
+                      soft)
          ), ended as (
              update attempts a set ended_at = $12, outcome = i.outcome, code = i.code, provider_id = i.provider_id,
                  address = case when i.settle_in is not null then a.address end,
@@ -416,7 +431,7 @@ pub async fn record(
              returning a.id
          )
          update reminders r set state = i.state, reason = i.reason, next_at = i.next_at,
-             tries = r.tries + i.counts::int,
+             tries = r.tries + i.counts::int, soft_failed = r.soft_failed or i.soft,
              counted_at = case when i.maybe_sent then r.counted_at end,
              provider_id = coalesce(i.provider_id, r.provider_id),
              sent_at = case when i.outcome = 'accepted' then coalesce(r.sent_at, $12) else r.sent_at end,
@@ -438,6 +453,7 @@ pub async fn record(
     .bind(results.iter().map(|r| r.may_have_been_sent).collect::<Vec<_>>())
     .bind(results.iter().map(|r| r.settle_in.map(|d| d.as_seconds_f64())).collect::<Vec<_>>())
     .bind(now)
+    .bind(results.iter().map(|r| r.soft).collect::<Vec<_>>())
     .fetch_all(conn)
     .await?;
     Ok(ids.into_iter().map(ReminderId).collect())

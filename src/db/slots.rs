@@ -10,22 +10,22 @@ fn slot_of(now: DateTime<Utc>, period: TimeDelta) -> i64 {
     now.timestamp_millis().div_euclid(period.num_milliseconds().max(1))
 }
 
-/// Claims the current slot of a schedule. True for exactly one caller per slot.
+/// Claims the current slots of schedules, each with its period, and returns the names of those that this call won: exactly one
+/// caller wins each slot.
 pub async fn claim(
     db: impl PgExecutor<'_>,
-    name: &str,
-    period: TimeDelta,
+    schedules: &[(&str, TimeDelta)],
     now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    sqlx::query(
-        "insert into slots (name, slot) values ($1, $2)
-         on conflict (name) do update set slot = excluded.slot where slots.slot < excluded.slot",
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "insert into slots (name, slot) select * from unnest($1::text[], $2::bigint[]) as t(name, slot) order by name
+         on conflict (name) do update set slot = excluded.slot where slots.slot < excluded.slot
+         returning name",
     )
-    .bind(name)
-    .bind(slot_of(now, period))
-    .execute(db)
+    .bind(schedules.iter().map(|(name, _)| *name).collect::<Vec<_>>())
+    .bind(schedules.iter().map(|(_, period)| slot_of(now, *period)).collect::<Vec<_>>())
+    .fetch_all(db)
     .await
-    .map(|done| done.rows_affected() == 1)
 }
 
 /// Claims the current scan slot of every skill of `account` that is in use (a rule is on for it), and returns the skills whose

@@ -78,6 +78,8 @@ pub struct InFlight {
     pub address: Option<String>,
     pub started_at: DateTime<Utc>,
     pub looks: i16,
+    /// An earlier attempt of the reminder may have been sent as well.
+    pub maybe_sent_before: bool,
 }
 
 impl InFlight {
@@ -87,7 +89,8 @@ impl InFlight {
 }
 
 const IN_FLIGHT: &str = "select r.id as reminder, a.id as attempt, r.account, r.skill, r.channel, r.tries, r.deadline, r.token,
-        a.address, a.started_at, a.looks
+        a.address, a.started_at, a.looks,
+        exists (select from attempts b where b.reminder = r.id and b.id < a.id and b.outcome = 'unknown') as maybe_sent_before
     from attempts a join reminders r on r.id = a.reminder";
 
 /// Attempts past their lease without an outcome.

@@ -18,6 +18,7 @@ use super::names::Deliver;
 use crate::domain::ids::{AccountId, ReminderId};
 
 pub use prepare::Dispatch;
+pub(in crate::jobs) use record::recorded;
 
 /// Reminders prepared or recorded together at most: what LivePerson answers for in one call.
 const BATCH: usize = crate::liveperson::MAX_IDS;

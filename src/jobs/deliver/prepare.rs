@@ -174,8 +174,7 @@ impl Batch<'_> {
                 answers.other(&candidate.owed, &decision);
             }
         }
-        let lease = ctx.lease();
-        for (reminder, attempt) in answers.commit(tx, ctx, self.account, lease, now).await? {
+        for (reminder, attempt) in answers.commit(tx, ctx, self.account, now).await? {
             if let Some(dispatch) = dispatches.get_mut(&reminder) {
                 dispatch.attempt = attempt;
             }
@@ -233,7 +232,7 @@ impl Room {
 
     fn decide(&self, candidate: &Candidate, rule: Option<&Rule>, account: &Account, now: DateTime<Utc>) -> Decision {
         let owed = &candidate.owed;
-        let on_channel = || self.counted.iter().filter(|c| c.channel == owed.channel);
+        let on_channel = || self.counted.iter().filter(|c| c.channel == owed.channel && c.reminder != owed.id);
         let times = |matches: &dyn Fn(&Counted) -> bool| {
             let mut times: Vec<_> = on_channel().filter(|c| matches(c)).map(|c| c.at).collect();
             times.sort_unstable();
@@ -276,11 +275,12 @@ impl Room {
         if open.probe_at <= now && db::circuits::take_probe(tx, provider, sender, now).await? {
             return Ok(None);
         }
-        Ok(Some(open.probe_at.max(now + ctx.spread(TimeDelta::seconds(60)))))
+        Ok(Some(open.probe_at.max(now + Context::spread(TimeDelta::seconds(60)))))
     }
 
     fn count(&mut self, candidate: &Candidate, now: DateTime<Utc>) {
         self.counted.push(Counted {
+            reminder: candidate.owed.id,
             account: candidate.owed.account.to_string(),
             conversation: candidate.owed.conversation.clone(),
             channel: candidate.owed.channel,
@@ -315,7 +315,8 @@ impl Answers {
     fn send(&mut self, owed: &Owed, sender: String, contact: &Contact, recipient: AddressHash) {
         // An unknown SMS is settled by searching the provider's list for the number; an unknown e-mail cannot be looked up.
         let address = (owed.channel == Channel::Sms).then(|| contact.address.expose().to_owned());
-        self.begin.push(Begin { reminder: owed.id, sender, address, recipient });
+        let lease = Context::lease(owed.channel);
+        self.begin.push(Begin { reminder: owed.id, sender, address, recipient, lease });
         self.log.push(Entry { reminder: owed.id, verdict: "send", reason: Reason::Due, until: None });
     }
 
@@ -341,12 +342,11 @@ impl Answers {
         mut tx: sqlx::Transaction<'_, sqlx::Postgres>,
         ctx: &Context,
         account: &Account,
-        lease: TimeDelta,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Vec<(ReminderId, i64)>> {
         db::ledger::apply(&mut tx, &self.answers, now).await.context("applying answers")?;
         let attempts =
-            db::ledger::begin(&mut tx, &self.begin, lease, now).await.context("beginning attempts")?;
+            db::ledger::begin(&mut tx, &self.begin, now).await.context("beginning attempts")?;
         db::decisions::log(&mut tx, "deliver", &self.log, now).await.context("logging decisions")?;
         for channel in Channel::ALL {
             let of_channel = self.wake.iter().filter(|(c, _, _)| *c == channel);

@@ -6,13 +6,14 @@ use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::prepare::Dispatch;
-use super::{BatchFailed, Line};
+use super::BatchFailed;
 use crate::db;
 use crate::db::decisions::Entry;
 use crate::db::ledger::Recorded;
-use crate::domain::decide::{Reason, Suppression};
+use crate::domain::contact::Suppression;
+use crate::domain::decide::Reason;
 use crate::domain::ids::{Channel, ReminderId};
-use crate::domain::outcome::{Next, Obstacle, Outcome, next_state};
+use crate::domain::outcome::{Attempt, Next, Obstacle, Outcome, next_state};
 use crate::domain::reminder::ReminderState;
 use crate::jobs::context::Context;
 use crate::jobs::names;
@@ -56,7 +57,7 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
     let now = ctx.clock.now();
     let mut page = Consequences::default();
     for Done { dispatch, outcome } in done {
-        page.add(ctx, dispatch, outcome, now);
+        page.add(dispatch, outcome, now);
     }
     let mut tx = ctx.pool.begin().await.context("opening a transaction for outcomes")?;
     let changed = db::ledger::record(&mut tx, &page.recorded, now).await.context("recording outcomes")?;
@@ -105,4 +106,100 @@ struct Consequences<'a> {
     suppress: Vec<(&'a Dispatch, Suppression)>,
     succeeded: std::collections::BTreeSet<(Channel, String)>,
     trouble: std::collections::BTreeSet<(Channel, String, String, DateTime<Utc>)>,
+}
+
+impl<'a> Consequences<'a> {
+    fn add(&mut self, dispatch: &'a Dispatch, outcome: &Outcome, now: DateTime<Utc>) {
+        let owed = &dispatch.owed;
+        let next = next_state(&Attempt {
+            channel: owed.channel,
+            outcome,
+            earlier: owed.tries,
+            soft_before: owed.soft_failed,
+            maybe_sent_before: owed.maybe_sent,
+            resend_unknown: dispatch.rule.settings.resend_unknown,
+            deadline: owed.deadline,
+            now,
+            jitter: rand::random(),
+        });
+        let channel_and_sender = || (owed.channel, dispatch.sender.clone());
+        if matches!(outcome, Outcome::Accepted { .. }) {
+            self.succeeded.insert(channel_and_sender());
+        }
+        if let Some(suppression) = outcome.suppression() {
+            self.suppress.push((dispatch, suppression));
+        }
+        if let Next::Hold { until } = next {
+            let (channel, sender) = channel_and_sender();
+            self.trouble.insert((channel, sender, outcome.code().to_owned(), until));
+        }
+        let entry = |verdict, reason, until| Entry { reminder: owed.id, verdict, reason, until };
+        match next {
+            Next::Retry { at } => {
+                self.log.push(entry("postpone", Reason::Retry, Some(at)));
+                self.wake.push((dispatch, owed.id, at));
+            }
+            Next::Hold { until } => {
+                let at = until + Context::spread(TimeDelta::seconds(5));
+                self.log.push(entry("postpone", Reason::CircuitOpen, Some(at)));
+                self.wake.push((dispatch, owed.id, at));
+            }
+            Next::Expired => self.log.push(entry("expire", Reason::TooLate, None)),
+            Next::OptedOut => self.log.push(entry("cancel", Reason::OptedOut, None)),
+            Next::Sent { .. } | Next::Settle { .. } | Next::Failed { .. } | Next::Unknown => {}
+        }
+        let at = self.wake.last().filter(|(_, id, _)| *id == owed.id).map(|(_, _, at)| *at);
+        self.recorded.push(recorded(owed.id, dispatch.attempt, outcome, &next, at, owed.maybe_sent, now));
+    }
+}
+
+/// The row that an outcome and what follows from it leave in the ledger.
+pub(in crate::jobs) fn recorded(
+    reminder: ReminderId,
+    attempt: i64,
+    outcome: &Outcome,
+    next: &Next,
+    again_at: Option<DateTime<Utc>>,
+    maybe_sent_before: bool,
+    now: DateTime<Utc>,
+) -> Recorded {
+    let code = (!outcome.code().is_empty()).then(|| outcome.code().to_owned());
+    let (state, reason, next_at) = match next {
+        Next::Sent { .. } => (ReminderState::Sent, None, None),
+        Next::Retry { at } => (ReminderState::Scheduled, Some(Reason::Retry.as_str()), Some(again_at.unwrap_or(*at))),
+        Next::Hold { until } => {
+            (ReminderState::Scheduled, Some(Reason::CircuitOpen.as_str()), Some(again_at.unwrap_or(*until)))
+        }
+        Next::Settle { at } => (ReminderState::Sending, Some("settling"), Some(*at)),
+        Next::Expired => (ReminderState::Expired, Some(Reason::TooLate.as_str()), None),
+        Next::Failed { code } => (ReminderState::Failed, Some(code.as_str()), None),
+        Next::Unknown => (ReminderState::Unknown, code.as_deref(), None),
+        Next::OptedOut => (ReminderState::Cancelled, Some(Reason::OptedOut.as_str()), None),
+    };
+    let may_have_been_sent = matches!(outcome, Outcome::Accepted { .. } | Outcome::Unknown { .. });
+    let config = matches!(
+        outcome,
+        Outcome::NotAccepted { class: Obstacle::Config | Obstacle::Quota, .. }
+    );
+    let provider_id = match outcome {
+        Outcome::Accepted { provider_id } => provider_id.clone(),
+        _ => None,
+    };
+    Recorded {
+        reminder,
+        attempt,
+        outcome: outcome.as_str(),
+        reason: reason.map(str::to_owned),
+        code,
+        provider_id,
+        state,
+        next_at,
+        counts: !config,
+        may_have_been_sent: may_have_been_sent || maybe_sent_before,
+        soft: matches!(outcome, Outcome::NotAccepted { class: Obstacle::RecipientSoft, .. }),
+        settle_in: match next {
+            Next::Settle { at } => Some(*at - now),
+            _ => None,
+        },
+    }
 }
