@@ -10,6 +10,7 @@ pub mod conversations;
 pub mod decisions;
 pub mod instance;
 pub mod ledger;
+pub mod links;
 pub mod limits;
 pub mod pages;
 pub mod rules;
