@@ -1,1 +1,4 @@
+//! The integration tests: one binary, so that they share one server and are linked once.
 
+mod database;
+mod postgres;
