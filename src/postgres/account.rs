@@ -1,4 +1,4 @@
-//! Whom root becomes to run PostgreSQL, which refuses to run as root.
+//! Whom root becomes to run `postgres`, which refuses to run as root.
 
 use std::fs;
 use std::io;

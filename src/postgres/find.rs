@@ -57,11 +57,11 @@ fn first_usable(
     account: Option<&Account>,
     data_major: Option<u32>,
 ) -> Result<Programs> {
-    let mut refused = String::new();
+    let mut refused = Vec::new();
     for dir in candidates {
         match probe(dir, account, data_major) {
             Ok(programs) => return Ok(programs),
-            Err(reason) => refused += &format!("\n  {}: {reason}", dir.display()),
+            Err(reason) => refused.push(format!("\n  {}: {reason}", dir.display())),
         }
     }
     let hint = package_hint(&fs::read_to_string("/etc/os-release").unwrap_or_default());
@@ -69,9 +69,11 @@ fn first_usable(
         Some(major) => format!("PostgreSQL {major} (the data here were made by it)"),
         None => format!("PostgreSQL, version {OLDEST} or newer with its contrib extensions,"),
     };
-    if refused.is_empty() {
-        refused = " none in PATH or the usual places".into();
-    }
+    let refused = if refused.is_empty() {
+        " none in PATH or the usual places".into()
+    } else {
+        refused.concat()
+    };
     bail!(
         "{what} was not found. Install it ({hint}), or set DATABASE_URL to use a server of yours. Looked at:{refused}"
     )

@@ -1,6 +1,6 @@
-//! The PostgreSQL we bring ourselves when no database is configured.
+//! The database server we bring ourselves when none is configured.
 //!
-//! Finds server programs on this machine, makes a cluster once, runs the server as our child on a unix socket that only we can
+//! Finds `postgres` and `initdb` on this machine, makes a cluster once, runs the server as our child on a unix socket that only we can
 //! reach, and never leaves it behind: not after Ctrl-C, not after `kill -9`. It downloads nothing and never touches a server it
 //! did not start.
 //!
@@ -8,7 +8,7 @@
 //! `fsync` off for everybody. What is left to do is a few processes, files and signals, one file each:
 //!
 //! - `find`: which server programs to use
-//! - `account`: whom root becomes, because PostgreSQL refuses to run as root
+//! - `account`: whom root becomes, because `postgres` refuses to run as root
 //! - `process`: children that cannot outlive us (all of the crate's `unsafe` is there)
 //! - `cluster`: the folder: lock, `initdb`, what a dead predecessor left
 //! - `roots`: where folders are by default

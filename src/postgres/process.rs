@@ -100,7 +100,7 @@ pub fn wait_until(patience: Duration, done: impl Fn() -> bool) -> bool {
     true
 }
 
-/// A program of PostgreSQL, to be run as `account` (`None`: as ourselves) and to die with us.
+/// One of the server's programs, to be run as `account` (`None`: as ourselves) and to die with us.
 ///
 /// It gets none of our environment (which holds secrets, and `PG…` variables that would change what it does), and a process
 /// group of its own: Ctrl-C in a terminal goes to the whole foreground group, and the server must outlive the draining service.

@@ -29,8 +29,8 @@ pub fn default_root(name: &str) -> PathBuf {
         }
         let here = env::current_dir().unwrap_or_default();
         let hash = Sha256::digest(here.as_os_str().as_encoded_bytes());
-        let hash: String = hash[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-        return PathBuf::from(format!("/tmp/{name}-{hash}"));
+        let hash = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
+        return PathBuf::from(format!("/tmp/{name}-{hash:08x}"));
     }
     let absolute = |key| {
         env::var_os(key)

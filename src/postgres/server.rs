@@ -19,7 +19,7 @@ use super::{Durability, Options};
 const PORT: u16 = 5432;
 
 /// Recovery after a power cut replays what was written since the last checkpoint, which can take minutes.
-const START_PATIENCE: Duration = Duration::from_secs(300);
+const START_PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long the processes of a killed server may take to notice.
 const REMNANT_PATIENCE: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ const THROWAWAY_SETTINGS: &[&str] = &[
     "checkpoint_timeout=30min",
 ];
 
-/// A PostgreSQL server that runs as our child and ends when this value is dropped, or when our process ends in any way.
+/// A database server that runs as our child and ends when this value is dropped, or when our process ends in any way.
 #[derive(Debug)]
 pub struct Server {
     running: Running,
@@ -191,7 +191,7 @@ fn stop(running: &Running, patience: Duration) -> Result<()> {
 }
 
 /// Runs the server and waits until it is ready. Processes of a server that was killed may hold its shared memory for a moment
-/// longer, and PostgreSQL rightly refuses to start beside them.
+/// longer, and `postgres` rightly refuses to start beside them.
 fn launch(
     cluster: &Cluster,
     programs: &Programs,

@@ -86,8 +86,10 @@ async fn template(
     migrate: impl AsyncFnOnce(&PgPool) -> Result<()>,
 ) -> Result<String> {
     let hash = Sha256::digest(fingerprint);
-    let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let name = format!("tpl_{hash}");
+    let hash = hash[..8]
+        .iter()
+        .fold(0, |hash, byte| hash << 8 | u64::from(*byte));
+    let name = format!("tpl_{hash:016x}");
     if exists(admin, &name).await? {
         return Ok(name);
     }
@@ -124,7 +126,7 @@ async fn exists(admin: &mut PgConnection, name: &str) -> Result<bool> {
     Ok(query.bind(name).fetch_one(admin).await?)
 }
 
-/// `strategy file_copy` is much faster for small databases; PostgreSQL 14 knows no other and not the word.
+/// `strategy file_copy` is much faster for small databases; version 14 has no other and not the word.
 async fn copy(admin: &mut PgConnection, name: &str, template: &str) -> Result<()> {
     let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
         .fetch_one(&mut *admin)
@@ -173,7 +175,7 @@ pub async fn own_server() -> OwnServer {
         std::fs::create_dir(&root)?;
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         std::fs::set_permissions(&root, mode)?;
-        let data = of_process(|ours| ours.pristine_data())?;
+        let data = of_process(OfProcess::pristine_data)?;
         let copied = Command::new("cp").arg("-a").args([&data, &root]).status()?;
         ensure!(copied.success(), "cannot copy {}", data.display());
         let options = durable(root);
@@ -348,14 +350,9 @@ mod tests {
             database(&key, migrate)
         );
         assert_eq!(migrations.into_inner(), 1);
-        let template = template(
-            &mut connect(&made.0.server).await.unwrap(),
-            &made.0.server,
-            &key,
-            one_table,
-        );
-        let template = template.await.unwrap();
-        let mut admin = connect(&made.0.server).await.unwrap();
+        let server = &made.0.server;
+        let mut admin = connect(server).await.unwrap();
+        let template = template(&mut admin, server, &key, one_table).await.unwrap();
         run(&mut admin, format!("drop database {template}"))
             .await
             .unwrap();
