@@ -15,7 +15,7 @@ use anyhow::Result;
 use sqlx::{Connection, Executor, PgConnection};
 use unread::postgres::{Durability, Options, Server, throwaway_root};
 
-use crate::database::kill_9;
+use crate::database::{copy_pristine_data, kill_9};
 
 /// Tells a copy of this binary which folder to use.
 const ROOT_OF_COPY: &str = "UNREAD_TEST_POSTGRES_ROOT";
@@ -29,6 +29,13 @@ impl Scratch {
         fs::create_dir(&root).unwrap();
         fs::set_permissions(&root, fs::Permissions::from_mode(0o711)).unwrap();
         Self(root)
+    }
+
+    /// With the data of a cluster that was made and stopped.
+    fn with_data() -> Self {
+        let scratch = Self::new();
+        copy_pristine_data(&scratch.0).unwrap();
+        scratch
     }
 
     fn options(&self, durability: Durability) -> Options {
@@ -197,12 +204,12 @@ fn a_server_starts_answers_stops_and_starts_again_with_its_data() {
 
 #[test]
 fn a_durable_server_syncs_and_a_throwaway_one_does_not() {
-    let durable = Scratch::new();
+    let durable = Scratch::with_data();
     let server = started(&durable);
     let unsafe_settings = "select count(*)::int from pg_settings where setting = 'off' and name in \
                            ('fsync', 'synchronous_commit', 'full_page_writes')";
     assert_eq!(ask(&server, unsafe_settings).unwrap(), 0);
-    let throwaway = Scratch::new();
+    let throwaway = Scratch::with_data();
     let server = Server::start(&throwaway.options(Durability::Throwaway)).unwrap();
     assert_eq!(ask(&server, unsafe_settings).unwrap(), 3);
 }
@@ -210,7 +217,7 @@ fn a_durable_server_syncs_and_a_throwaway_one_does_not() {
 #[test]
 fn a_throwaway_cluster_is_removed_and_a_strangers_file_beside_it_is_kept() {
     for with_file in [false, true] {
-        let scratch = Scratch::new();
+        let scratch = Scratch::with_data();
         let server = Server::start(&scratch.options(Durability::Throwaway)).unwrap();
         if with_file {
             fs::write(scratch.0.join("mine"), "").unwrap();
@@ -223,7 +230,7 @@ fn a_throwaway_cluster_is_removed_and_a_strangers_file_beside_it_is_kept() {
 
 #[test]
 fn stopping_does_not_wait_for_a_client_in_a_transaction() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::with_data();
     let server = started(&scratch);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut connection = runtime
@@ -240,7 +247,7 @@ fn stopping_does_not_wait_for_a_client_in_a_transaction() {
 
 #[test]
 fn the_end_of_the_server_is_announced() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::with_data();
     let server = started(&scratch);
     kill_9(server.pid());
     let end = block_on(server.exited());
@@ -249,7 +256,7 @@ fn the_end_of_the_server_is_announced() {
 
 #[test]
 fn a_folder_in_use_is_refused_with_the_process_that_uses_it() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::with_data();
     let server = started(&scratch);
     let error = refused(&scratch.options(Durability::Durable));
     let user = format!(
@@ -284,8 +291,7 @@ fn a_path_too_long_for_a_socket_is_refused_before_anything_is_made() {
 
 #[test]
 fn data_of_another_major_version_are_refused_in_words() {
-    let scratch = Scratch::new();
-    started(&scratch).stop().unwrap();
+    let scratch = Scratch::with_data();
     fs::write(scratch.0.join("data/PG_VERSION"), "12\n").unwrap();
     let error = refused(&scratch.options(Durability::Durable));
     assert!(
@@ -297,8 +303,7 @@ fn data_of_another_major_version_are_refused_in_words() {
 
 #[test]
 fn a_start_that_fails_shows_what_the_server_said() {
-    let scratch = Scratch::new();
-    started(&scratch).stop().unwrap();
+    let scratch = Scratch::with_data();
     let settings = scratch.0.join("data/postgresql.auto.conf");
     fs::write(settings, "no_such_setting = 1\n").unwrap();
     let error = refused(&scratch.options(Durability::Durable));
@@ -320,8 +325,7 @@ fn a_chosen_folder_without_programs_is_an_error_and_not_a_fallback() {
 
 #[test]
 fn a_stale_pid_file_does_not_stop_a_start_even_if_its_process_id_is_in_use_again() {
-    let scratch = Scratch::new();
-    started(&scratch).stop().unwrap();
+    let scratch = Scratch::with_data();
     let data = scratch.0.join("data");
     let recycled = std::process::id();
     for stale in [
@@ -386,7 +390,7 @@ fn an_ordinary_user_runs_a_server_too() {
 #[cfg(target_os = "linux")]
 #[test]
 fn ctrl_c_in_the_terminal_does_not_reach_the_server() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::with_data();
     let server = started(&scratch);
     let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
     let group = stat.rsplit(')').next().unwrap().split(' ').nth(3).unwrap();
@@ -396,7 +400,7 @@ fn ctrl_c_in_the_terminal_does_not_reach_the_server() {
 #[cfg(target_os = "linux")]
 #[test]
 fn after_kill_9_of_our_process_no_server_is_left() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::with_data();
     let mut copy = Copy::of_us("copy_starts_and_waits_to_be_killed", &scratch.0);
     copy.wait_for_line("started");
     assert!(!processes_in(&scratch.0).is_empty());
@@ -408,7 +412,7 @@ fn after_kill_9_of_our_process_no_server_is_left() {
 
 #[test]
 fn after_kill_9_of_our_process_the_next_start_finds_what_was_committed() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::with_data();
     let mut copy = Copy::of_us("copy_starts_and_waits_to_be_killed", &scratch.0);
     copy.wait_for_line("started");
     let socket = sqlx::postgres::PgConnectOptions::new_without_pgpass()
@@ -439,6 +443,8 @@ fn after_kill_9_while_the_cluster_is_made_nothing_is_left_and_the_next_start_wor
     wait_until("no process of initdb", || {
         processes_in(&scratch.0).is_empty()
     });
+    let left = fs::read_dir(&new).unwrap().count();
+    assert_eq!(left, 0, "initdb was interrupted, and tidied up");
     assert!(!scratch.0.join("data").exists());
     let server = started(&scratch);
     assert_eq!(ask(&server, "select 1").unwrap(), 1);
