@@ -12,7 +12,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -31,12 +32,12 @@ const LOG_TAIL_BYTES: u64 = 2_000;
 #[derive(Debug)]
 pub struct Cluster {
     root: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Cluster {
-    /// Makes the folder if it is missing, and takes its lock. Fails at once if another process has it.
-    pub fn open(root: &Path) -> Result<Self> {
+    /// Makes the folder if it is missing, and takes its lock. Fails if another process keeps it for longer than `patience`.
+    pub fn open(root: &Path, patience: Duration) -> Result<Self> {
         let shown = root.display();
         make_folder(root).with_context(|| format!("cannot make the folder {shown}"))?;
         // Children have another working folder, and the server tells its folder without symbolic links.
@@ -48,8 +49,8 @@ impl Cluster {
             owner == own,
             "{shown} belongs to uid {owner} and we run as uid {own}; choose another folder, or change its owner"
         );
-        let lock = lock(&root)?;
-        let cluster = Self { root, _lock: lock };
+        let lock = lock(&root, patience)?;
+        let cluster = Self { root, lock };
         let socket = cluster.socket_folder().join(".s.PGSQL.5432");
         let length = socket.as_os_str().len();
         ensure!(
@@ -235,6 +236,14 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that another thread is just forking has a copy of it until it runs its
+        // program, and the lock with it.
+        let _ = self.lock.unlock();
+    }
+}
+
 fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -257,10 +266,10 @@ fn make_private_folder(folder: &Path, account: Option<&Account>) -> Result<()> {
     make().with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
-fn lock(root: &Path) -> Result<File> {
+fn lock(root: &Path, patience: Duration) -> Result<File> {
     let path = root.join("lock");
     loop {
-        let file = lock_file(root, &path)?;
+        let file = lock_file(root, &path, patience)?;
         // A lock on a file that its last user has removed meanwhile would guard nothing.
         let locked = file.metadata()?.ino();
         if fs::metadata(&path).is_ok_and(|found| found.ino() == locked) {
@@ -269,26 +278,32 @@ fn lock(root: &Path) -> Result<File> {
     }
 }
 
-fn lock_file(root: &Path, path: &Path) -> Result<File> {
+fn lock_file(root: &Path, path: &Path, patience: Duration) -> Result<File> {
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).mode(0o600);
     let mut file = options
         .truncate(false)
         .open(path)
         .with_context(|| format!("cannot write {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.take(20).read_to_string(&mut holder);
-            bail!(
-                "{} is in use by another process (process id {}); stop it, or choose another folder",
-                root.display(),
-                holder.trim()
-            );
-        }
-        Err(TryLockError::Error(error)) => {
-            return Err(error).context(format!("cannot lock {}", path.display()));
+    let asked = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if asked.elapsed() < patience => {
+                thread::sleep(process::POLL);
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.take(20).read_to_string(&mut holder);
+                bail!(
+                    "{} is in use by another process (process id {}); stop it, or choose another folder",
+                    root.display(),
+                    holder.trim()
+                );
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).context(format!("cannot lock {}", path.display()));
+            }
         }
     }
     file.set_len(0)?;
@@ -313,7 +328,7 @@ fn stop_orphan(pid: u32, data: &Path) -> Result<()> {
 
 /// Removes a folder of a dead process, if nobody uses it.
 pub fn remove_abandoned(root: &Path) -> Result<()> {
-    let cluster = Cluster::open(root)?;
+    let cluster = Cluster::open(root, Duration::ZERO)?;
     cluster.recover()?;
     cluster.remove_unfinished()?;
     Ok(cluster.remove()?)

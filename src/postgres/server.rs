@@ -24,6 +24,9 @@ const START_PATIENCE: Duration = Duration::from_mins(5);
 /// How long the processes of a killed server may take to notice.
 const REMNANT_PATIENCE: Duration = Duration::from_secs(10);
 
+/// A process that is killed while it forks holds its lock until the fork is over.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
 const SETTINGS: &[&str] = &[
     "listen_addresses=",
     "port=5432",
@@ -65,7 +68,7 @@ impl Server {
     /// No usable programs, the folder is in use or cannot be used by the account that root becomes, its data are of another
     /// major version, or the server does not come up; the message says what to do or shows the end of the server's log.
     pub fn start(options: &Options) -> Result<Self> {
-        let cluster = Cluster::open(&options.root)?;
+        let cluster = Cluster::open(&options.root, LOCK_PATIENCE)?;
         let account = Account::for_data(&cluster.data())?;
         if let Some(account) = &account {
             account.check_way_to(cluster.root())?;
