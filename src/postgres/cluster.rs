@@ -49,20 +49,16 @@ impl Cluster {
             owner == own,
             "{shown} belongs to uid {owner} and we run as uid {own}; choose another folder, or change its owner"
         );
-        let lock = lock(&root, patience)?;
-        let cluster = Self { root, lock };
-        let socket = cluster.socket_folder().join(".s.PGSQL.5432");
+        ensure!(root.to_str().is_some(), "the path {shown} is not UTF-8");
+        let socket = root.join("s/.s.PGSQL.5432");
         let length = socket.as_os_str().len();
         ensure!(
             length <= LONGEST_SOCKET,
             "the socket's path {} has {length} bytes and may have {LONGEST_SOCKET}; choose a folder with a shorter path",
             socket.display()
         );
-        ensure!(
-            cluster.root.to_str().is_some(),
-            "the path {shown} is not UTF-8"
-        );
-        Ok(cluster)
+        let lock = lock(&root, patience)?;
+        Ok(Self { root, lock })
     }
 
     pub fn root(&self) -> &Path {

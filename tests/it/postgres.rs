@@ -282,7 +282,7 @@ fn a_path_with_spaces_commas_and_quotes_works() {
 }
 
 #[test]
-fn a_path_too_long_for_a_socket_is_refused_before_anything_is_made() {
+fn a_path_too_long_for_a_socket_is_refused_before_a_cluster_is_made() {
     let scratch = Scratch::new();
     let mut options = scratch.options(Durability::Durable);
     options.root = scratch.0.join("x".repeat(80));
