@@ -692,9 +692,9 @@ async fn the_fetch_touches_no_row_that_is_due_later() {
     conn.execute("insert into apalis.workers (id, worker_type, storage_name) values ('w', 'unread', 'unread')")
         .await
         .unwrap();
-    let prepare = format!("prepare fetch(text, timestamptz, bigint, text) as {}", queue::FETCH);
+    let prepare = format!("prepare take(text, timestamptz, bigint, text) as {}", queue::FETCH);
     conn.execute(sqlx::AssertSqlSafe(prepare)).await.unwrap();
-    let explain = "explain (analyze, buffers, format text) execute fetch('deliver', '2026-01-05T12:00:00Z', 200, 'w')";
+    let explain = "explain (analyze, buffers, format text) execute take('deliver', '2026-01-05T12:00:00Z', 200, 'w')";
     let plan: Vec<String> = sqlx::raw_sql(explain)
         .fetch_all(&mut *conn)
         .await
