@@ -54,7 +54,11 @@ impl Host {
         });
         let keeper = AbortOnDropHandle::new(tokio::spawn(keep(shared.clone())));
         let ear = AbortOnDropHandle::new(tokio::spawn(listen(shared.clone())));
-        Self { shared, keeper, ear }
+        Self {
+            shared,
+            keeper,
+            ear,
+        }
     }
 
     /// Works on one queue until `shutdown`; then takes nothing new, lets running jobs finish within
@@ -87,9 +91,13 @@ impl Host {
 
     /// Signs off, after every [`Host::run`] has returned.
     pub async fn leave(self) {
-        self.keeper.abort();
         self.ear.abort();
-        let Shared { pool, name, lease, .. } = &*self.shared;
+        self.keeper.abort();
+        // A last heartbeat must not come after the sign-off.
+        let _ = self.keeper.await;
+        let Shared {
+            pool, name, lease, ..
+        } = &*self.shared;
         if let Err(error) = rows::remove_workers(pool, Some(name), *lease).await {
             warn!("The worker {name} could not sign off; its row goes away later: {error}");
         }
@@ -118,7 +126,14 @@ impl Shared {
 
 /// Heartbeat, rescue of lost rows and removal of dead workers, for as long as the process lives.
 async fn keep(host: Arc<Shared>) {
-    let Shared { pool, clock, name, lease, links, .. } = &*host;
+    let Shared {
+        pool,
+        clock,
+        name,
+        lease,
+        links,
+        ..
+    } = &*host;
     let mut delay = Backoff::default();
     loop {
         let beat = async {
@@ -161,7 +176,9 @@ async fn listen(host: Arc<Shared>) {
 async fn listen_once(host: &Shared, delay: &mut Backoff) -> sqlx::Result<()> {
     // A pool of its own: the connection is taken for good, and the program's pool shall not be one short per process.
     let options = (*host.pool.connect_options()).clone();
-    let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_lazy_with(options);
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(rows::CHANNEL).await?;
     loop {
@@ -201,7 +218,10 @@ impl Links {
     pub fn up(&self, link: Link) {
         let mut down = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(since) = down.remove(&link) {
-            info!("The queue's {link:?} is back after {:.1} s", since.elapsed().as_secs_f64());
+            info!(
+                "The queue's {link:?} is back after {:.1} s",
+                since.elapsed().as_secs_f64()
+            );
         }
     }
 

@@ -48,7 +48,7 @@ pub const MAX_ATTEMPTS: i32 = 25;
 pub struct Wakeup {
     /// What to look at, unique in its queue: a reminder's id, `account:skill`.
     pub key: String,
-    /// Handed to the handler; ids only, never personal data. Replaced by every later wake-up of the key.
+    /// Handed to the handler; ids only, never personal data. Those of the wake-up that has set the time count.
     pub args: Value,
     pub run_at: DateTime<Utc>,
 }
@@ -56,7 +56,11 @@ pub struct Wakeup {
 impl Wakeup {
     /// A wake-up whose key says everything.
     pub fn new(key: impl Into<String>, run_at: DateTime<Utc>) -> Self {
-        Self { key: key.into(), args: Value::Null, run_at }
+        Self {
+            key: key.into(),
+            args: Value::Null,
+            run_at,
+        }
     }
 
     #[must_use]
@@ -89,7 +93,8 @@ pub struct Job {
 impl Job {
     /// The arguments as a type of ours. The error is [`Poison`]: bytes do not get better by trying again.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Poison> {
-        T::deserialize(&self.args).map_err(|error| Poison(format!("the arguments cannot be read: {error}")))
+        T::deserialize(&self.args)
+            .map_err(|error| Poison(format!("the arguments cannot be read: {error}")))
     }
 }
 
@@ -118,7 +123,7 @@ impl QueueConfig {
         Self {
             name,
             slots: 16,
-            deadline: Duration::from_secs(120),
+            deadline: Duration::from_mins(2),
             poll: POLL,
             drain: Duration::from_secs(25),
         }

@@ -13,22 +13,29 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{MAX_ATTEMPTS, Wakeup, When};
 
-/// The channel of PostgreSQL's LISTEN/NOTIFY; the payload is the queue's name.
+/// The channel to LISTEN on; the payload is the queue's name.
 pub(super) const CHANNEL: &str = "unread_queue";
 
 /// Rows per fetch or settlement: enough to make the round trip cheap, few enough to keep the statement short.
 pub(super) const BATCH: usize = 200;
 
 pub(super) async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
-    PostgresStorage::<()>::setup(pool).await.context("migrating apalis' tables")?;
+    PostgresStorage::<()>::setup(pool)
+        .await
+        .context("migrating apalis' tables")?;
     let mut ours = sqlx::migrate!("src/jobs/queue/migrations");
     // A history of its own: the project's other migrations know nothing of these, nor apalis of ours.
     ours.dangerous_set_table_name("apalis._unread_migrations");
-    ours.run(pool).await.context("preparing apalis' tables for wake-ups")
+    ours.run(pool)
+        .await
+        .context("preparing apalis' tables for wake-ups")
 }
 
 /// One entry per key, in the order of the keys: the statement accepts no key twice.
-pub(super) fn one_per_key(when: When, wakeups: impl IntoIterator<Item = Wakeup>) -> BTreeMap<String, Wakeup> {
+pub(super) fn one_per_key(
+    when: When,
+    wakeups: impl IntoIterator<Item = Wakeup>,
+) -> BTreeMap<String, Wakeup> {
     let mut by_key: BTreeMap<String, Wakeup> = BTreeMap::new();
     for mut wakeup in wakeups {
         if when == When::NoLaterThan
@@ -94,7 +101,11 @@ pub(super) async fn wake(
     Ok(changed.unsigned_abs())
 }
 
-pub(super) async fn forget(conn: &mut PgConnection, queue: &str, keys: &[String]) -> sqlx::Result<u64> {
+pub(super) async fn forget(
+    conn: &mut PgConnection,
+    queue: &str,
+    keys: &[String],
+) -> sqlx::Result<u64> {
     let gone = sqlx::query(
         "delete from apalis.jobs where id = any(array(
              select id from apalis.jobs
@@ -223,18 +234,26 @@ pub(super) async fn fetch(
         .await?;
     let next = answer.first().and_then(|row| row.6);
     // Without a single taken row there is still one line, for `next`, with nulls in place of the row.
-    let rows = answer.into_iter().filter_map(|(id, key, args, attempts, run_at, lock_at, _)| {
-        let id = id?;
-        Some(Row {
-            // A row that somebody else put there may have no key.
-            key: key.unwrap_or_else(|| id.clone()),
-            hold: Hold { id, lock_at: lock_at? },
-            args: args?,
-            attempts: attempts?,
-            run_at: run_at?,
-        })
-    });
-    Ok(Fetched { rows: rows.collect(), next })
+    let rows = answer
+        .into_iter()
+        .filter_map(|(id, key, args, attempts, run_at, lock_at, _)| {
+            let id = id?;
+            Some(Row {
+                // A row that somebody else put there may have no key.
+                key: key.unwrap_or_else(|| id.clone()),
+                hold: Hold {
+                    id,
+                    lock_at: lock_at?,
+                },
+                args: args?,
+                attempts: attempts?,
+                run_at: run_at?,
+            })
+        });
+    Ok(Fetched {
+        rows: rows.collect(),
+        next,
+    })
 }
 
 /// How a run ended.
@@ -242,9 +261,14 @@ pub(super) async fn fetch(
 pub(super) enum Outcome {
     Done,
     /// Try again at `retry_at`, unless the attempts are used up.
-    Failed { error: String, retry_at: DateTime<Utc> },
+    Failed {
+        error: String,
+        retry_at: DateTime<Utc>,
+    },
     /// Never try again.
-    Poisoned { error: String },
+    Poisoned {
+        error: String,
+    },
     /// It never started; no attempt is burnt.
     HandedBack,
 }
@@ -290,7 +314,7 @@ with verdict as (
     where j.id = m.id
 )
 select v.id from verdict v join apalis.jobs j on j.id = v.id
-where j.lock_by = $1 and j.lock_at = v.lock_at and not exists (select from mine where mine.id = v.id)";
+where j.lock_by = $1 and j.lock_at = v.lock_at and v.id not in (select id from mine)";
 
 /// Writes how runs ended, fenced by the lease: a row that was taken from this worker in the meantime stays as it is.
 /// Returns the ids that could not be settled yet; ask again soon.
@@ -330,7 +354,8 @@ pub(super) async fn hand_back<'a>(
     worker: &str,
     known: impl Iterator<Item = &'a Hold>,
 ) -> sqlx::Result<u64> {
-    let (ids, lock_ats): (Vec<&str>, Vec<DateTime<Utc>>) = known.map(|h| (h.id.as_str(), h.lock_at)).unzip();
+    let (ids, lock_ats): (Vec<&str>, Vec<DateTime<Utc>>) =
+        known.map(|h| (h.id.as_str(), h.lock_at)).unzip();
     let back = sqlx::query(
         "update apalis.jobs set status = 'Pending', lock_by = null, lock_at = null
          where id = any(array(
@@ -363,7 +388,11 @@ pub(super) async fn heartbeat(pool: &PgPool, worker: &str) -> sqlx::Result<()> {
 
 /// Frees the rows of workers that have not been seen for `lease`, an attempt the poorer: a job that kills its process
 /// must not be tried for ever. Returns how many.
-pub(super) async fn rescue(pool: &PgPool, lease: std::time::Duration, now: DateTime<Utc>) -> sqlx::Result<u64> {
+pub(super) async fn rescue(
+    pool: &PgPool,
+    lease: std::time::Duration,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
     let freed = sqlx::query(
         "with lost as materialized (
              select j.id, j.status = 'Running' and j.attempts + 1 >= j.max_attempts as dies
@@ -387,7 +416,11 @@ pub(super) async fn rescue(pool: &PgPool, lease: std::time::Duration, now: DateT
 }
 
 /// Removes this worker and those that have been silent for ten leases, except where a row still names them.
-pub(super) async fn remove_workers(pool: &PgPool, own: Option<&str>, lease: std::time::Duration) -> sqlx::Result<()> {
+pub(super) async fn remove_workers(
+    pool: &PgPool,
+    own: Option<&str>,
+    lease: std::time::Duration,
+) -> sqlx::Result<()> {
     sqlx::query(
         "delete from apalis.workers w
          where w.worker_type = 'unread'

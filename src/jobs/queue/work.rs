@@ -73,8 +73,12 @@ struct Desk {
     shutdown: CancellationToken,
 }
 
-pub(super) async fn run<F, Fut>(host: Arc<Shared>, config: QueueConfig, handler: F, shutdown: CancellationToken)
-where
+pub(super) async fn run<F, Fut>(
+    host: Arc<Shared>,
+    config: QueueConfig,
+    handler: F,
+    shutdown: CancellationToken,
+) where
     F: Fn(Job) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
@@ -110,12 +114,18 @@ where
         }
     }
     if !shutdown.is_cancelled() {
-        error!("The queue {} is not worked on any more: its worker has ended without being asked to", desk.config.name);
+        error!(
+            "The queue {} is not worked on any more: its worker has ended without being asked to",
+            desk.config.name
+        );
     }
     fetching.abort();
     let all_settled = async {
         // All slots free: every outcome is written, and nothing else is under way.
-        let _ = desk.slots.acquire_many(u32::try_from(desk.config.slots).unwrap_or(u32::MAX)).await;
+        let _ = desk
+            .slots
+            .acquire_many(u32::try_from(desk.config.slots).unwrap_or(u32::MAX))
+            .await;
     };
     let _ = tokio::time::timeout(LAST_WRITES, all_settled).await;
     settling.abort();
@@ -130,15 +140,27 @@ impl Backend for Feed {
     type Task = Task<Run>;
     type Error = Infallible;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Task<Run>, Infallible>>> {
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Option<Result<Task<Run>, Infallible>>> {
         self.0.poll_recv(cx).map(|row| row.map(Ok))
     }
 
-    fn poll_close(&mut self, _: &mut Context<'_>, worker: &WorkerContext) -> Poll<Result<(), Infallible>> {
+    fn poll_close(
+        &mut self,
+        _: &mut Context<'_>,
+        worker: &WorkerContext,
+    ) -> Poll<Result<(), Infallible>> {
         // The feed has ended and all jobs are done, but apalis waits for somebody to say stop. The only error is that
         // the worker never started.
         let _ = worker.stop();
@@ -174,13 +196,21 @@ where
         let queue = desk.config.name;
         let (key, attempt) = (job.key.clone(), job.attempt);
         let span = info_span!("job", queue, key, attempt);
-        match supervise(handler, job, desk.config.deadline).instrument(span).await {
+        match supervise(handler, job, desk.config.deadline)
+            .instrument(span)
+            .await
+        {
             Ok(()) => Outcome::Done,
             Err(error) => {
                 let outcome = failure(&error, attempt, desk.host.clock.now());
                 match &outcome {
                     Outcome::Failed { retry_at, .. } if attempt < MAX_ATTEMPTS => {
-                        warn!(queue, key, attempt, "A {queue} job failed and is tried again after {retry_at}: {error:#}");
+                        warn!(
+                            queue,
+                            key,
+                            attempt,
+                            "A {queue} job failed and is tried again after {retry_at}: {error:#}"
+                        );
                     }
                     _ => error!(queue, key, attempt, "A {queue} job is given up: {error:#}"),
                 }
@@ -199,37 +229,45 @@ where
 {
     let handler = async move { handler(job).await };
     let mut task = AbortOnDropHandle::new(tokio::spawn(handler.in_current_span()));
-    let joined = match tokio::time::timeout(deadline, &mut task).await {
-        Ok(joined) => joined,
-        Err(_) => {
-            task.abort();
-            // Only when it has really ended may the row go to another run.
-            task.await
-        }
+    let joined = if let Ok(joined) = tokio::time::timeout(deadline, &mut task).await {
+        joined
+    } else {
+        task.abort();
+        // Only when it has really ended may the row go to another run.
+        task.await
     };
     match joined {
         Ok(result) => result,
         // What it panicked with is in the log already, and might quote anything: it does not go into the table.
         Err(error) if error.is_panic() => Err(anyhow::anyhow!("the handler panicked")),
-        Err(_) => Err(anyhow::anyhow!("the handler did not end within {deadline:?}")),
+        Err(_) => Err(anyhow::anyhow!(
+            "the handler did not end within {deadline:?}"
+        )),
     }
 }
 
 /// What becomes of a job that has failed for the `attempt`th time.
 fn failure(error: &anyhow::Error, attempt: i32, now: DateTime<Utc>) -> Outcome {
     // Bounded, and without the one character that PostgreSQL's JSON does not take.
-    let text = format!("{error:#}").chars().filter(|c| *c != '\0').take(500).collect();
+    let text = format!("{error:#}")
+        .chars()
+        .filter(|c| *c != '\0')
+        .take(500)
+        .collect();
     if error.is::<Poison>() {
         return Outcome::Poisoned { error: text };
     }
     let jitter = rand::random_range(0.8..1.2);
-    Outcome::Failed { error: text, retry_at: now + backoff(attempt).mul_f64(jitter) }
+    Outcome::Failed {
+        error: text,
+        retry_at: now + backoff(attempt).mul_f64(jitter),
+    }
 }
 
 /// 5 s after the first failure, then twice as long each time, up to a quarter of an hour. Business time.
 fn backoff(attempt: i32) -> Duration {
     let doublings = attempt.saturating_sub(1).clamp(0, 16).unsigned_abs();
-    Duration::from_secs(5 * 2u64.pow(doublings)).min(Duration::from_secs(15 * 60))
+    Duration::from_secs(5 * 2u64.pow(doublings)).min(Duration::from_mins(15))
 }
 
 /// Takes due rows whenever slots are free, until shutdown. Ending it closes the feed.
@@ -279,7 +317,11 @@ impl Desk {
     async fn free_slots(&self) -> Option<OwnedSemaphorePermit> {
         let mut slots = self.slots.clone().acquire_owned().await.ok()?;
         let more = self.slots.available_permits().min(BATCH - 1);
-        if let Ok(more) = self.slots.clone().try_acquire_many_owned(u32::try_from(more).unwrap_or(0)) {
+        if let Ok(more) = self
+            .slots
+            .clone()
+            .try_acquire_many_owned(u32::try_from(more).unwrap_or(0))
+        {
             slots.merge(more);
         }
         Some(slots)
@@ -291,11 +333,14 @@ impl Desk {
         mut slots: OwnedSemaphorePermit,
         feed: &mpsc::UnboundedSender<Task<Run>>,
     ) -> sqlx::Result<Duration> {
-        let Shared { pool, clock, name, .. } = &*self.host;
+        let Shared {
+            pool, clock, name, ..
+        } = &*self.host;
         let wanted = slots.num_permits();
         let fetched = rows::fetch(pool, self.config.name, name, clock.now(), wanted).await?;
         let found_all = fetched.rows.len() < wanted;
-        self.held().extend(fetched.rows.iter().map(|row| row.hold.clone()));
+        self.held()
+            .extend(fetched.rows.iter().map(|row| row.hold.clone()));
         for row in fetched.rows {
             let Some(slot) = slots.split(1) else { break };
             match open(row, slot) {
@@ -304,7 +349,11 @@ impl Desk {
                 Err(ended) => self.pass_on(ended),
             }
         }
-        Ok(if found_all { pause(clock, fetched.next, self.config.poll) } else { Duration::ZERO })
+        Ok(if found_all {
+            pause(clock, fetched.next, self.config.poll)
+        } else {
+            Duration::ZERO
+        })
     }
 
     /// Compares what the table says this worker holds with what it knows. A fetch can be lost half-way, and nobody would
@@ -314,7 +363,10 @@ impl Desk {
         let Shared { pool, name, .. } = &*self.host;
         let found = rows::hand_back(pool, self.config.name, name, known.iter()).await?;
         if found > 0 {
-            warn!("{found} jobs of the queue {} were fetched but never arrived; they run again", self.config.name);
+            warn!(
+                "{found} jobs of the queue {} were fetched but never arrived; they run again",
+                self.config.name
+            );
         }
         Ok(())
     }
@@ -322,11 +374,20 @@ impl Desk {
     /// The end: what is still held goes back, no attempt the poorer.
     async fn hand_everything_back(&self) {
         let Shared { pool, name, .. } = &*self.host;
-        let back = tokio::time::timeout(LAST_WRITES, rows::hand_back(pool, self.config.name, name, std::iter::empty()));
+        let back = tokio::time::timeout(
+            LAST_WRITES,
+            rows::hand_back(pool, self.config.name, name, std::iter::empty()),
+        );
         match back.await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => warn!("Jobs of the queue {} wait for the lease to end: {error}", self.config.name),
-            Err(_) => warn!("Jobs of the queue {} wait for the lease to end: no answer in time", self.config.name),
+            Ok(Err(error)) => warn!(
+                "Jobs of the queue {} wait for the lease to end: {error}",
+                self.config.name
+            ),
+            Err(_) => warn!(
+                "Jobs of the queue {} wait for the lease to end: no answer in time",
+                self.config.name
+            ),
         }
     }
 
@@ -342,15 +403,28 @@ impl Desk {
 
 /// A row as a run, or its end if it cannot be read.
 fn open(row: Row, slot: OwnedSemaphorePermit) -> Result<Run, Ended> {
-    let taken = Taken { hold: row.hold, _slot: slot };
+    let taken = Taken {
+        hold: row.hold,
+        _slot: slot,
+    };
     match serde_json::from_slice(&row.args) {
         Ok(args) => {
-            let job = Job { key: row.key, args, attempt: row.attempts.saturating_add(1), run_at: row.run_at };
+            let job = Job {
+                key: row.key,
+                args,
+                attempt: row.attempts.saturating_add(1),
+                run_at: row.run_at,
+            };
             Ok(Run { job, taken })
         }
         Err(error) => {
-            error!(key = row.key, "A job is given up, its arguments are not JSON: {error}");
-            let outcome = Outcome::Poisoned { error: format!("the arguments are not JSON: {error}") };
+            error!(
+                key = row.key,
+                "A job is given up, its arguments are not JSON: {error}"
+            );
+            let outcome = Outcome::Poisoned {
+                error: format!("the arguments are not JSON: {error}"),
+            };
             Err(Ended { taken, outcome })
         }
     }
@@ -361,12 +435,22 @@ fn pause(clock: &Clock, next: Option<DateTime<Utc>>, poll: Duration) -> Duration
     let Some(next) = next else { return poll };
     let wait = clock.wait_until(next);
     // A manual clock says zero although nothing is due before somebody moves it.
-    if wait.is_zero() && clock.now() < next { poll } else { wait.min(poll) }
+    if wait.is_zero() && clock.now() < next {
+        poll
+    } else {
+        wait.min(poll)
+    }
 }
 
 /// Writes outcomes, many at once when many have come, and insists until each is written.
 async fn settle_rows(desk: Arc<Desk>, mut ended: mpsc::UnboundedReceiver<Ended>) {
-    let Shared { pool, clock, name, links, .. } = &*desk.host;
+    let Shared {
+        pool,
+        clock,
+        name,
+        links,
+        ..
+    } = &*desk.host;
     let mut delay = Backoff::default();
     let mut batch: Vec<Ended> = Vec::new();
     loop {
@@ -381,7 +465,9 @@ async fn settle_rows(desk: Arc<Desk>, mut ended: mpsc::UnboundedReceiver<Ended>)
                 batch.push(one);
             }
         }
-        let outcomes = batch.iter().map(|ended| (&ended.taken.hold, &ended.outcome));
+        let outcomes = batch
+            .iter()
+            .map(|ended| (&ended.taken.hold, &ended.outcome));
         match rows::settle(pool, name, clock.now(), outcomes).await {
             Ok(locked) => {
                 links.up(Link::Settle);
@@ -405,5 +491,62 @@ async fn settle_rows(desk: Arc<Desk>, mut ended: mpsc::UnboundedReceiver<Ended>)
                 tokio::time::sleep(delay.next()).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noon() -> DateTime<Utc> {
+        "2026-01-05T12:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn the_back_off_doubles_up_to_a_quarter_of_an_hour() {
+        let seconds = [1, 2, 3, 8, 9, 25, i32::MAX].map(|attempt| backoff(attempt).as_secs());
+        assert_eq!(seconds, [5, 10, 20, 640, 900, 900, 900]);
+    }
+
+    #[test]
+    fn the_pause_ends_when_the_next_row_is_due_and_at_the_poll_at_the_latest() {
+        let poll = Duration::from_millis(500);
+        let clock = Clock::manual(noon());
+        assert_eq!(pause(&clock, None, poll), poll);
+        assert_eq!(pause(&clock, Some(noon()), poll), Duration::ZERO);
+        let in_a_minute = noon() + chrono::TimeDelta::minutes(1);
+        assert_eq!(
+            pause(&clock, Some(in_a_minute), poll),
+            poll,
+            "a manual clock does not spin"
+        );
+
+        let fast = Clock::scaled(noon(), std::time::Instant::now(), 600.0);
+        let wait = pause(&fast, Some(in_a_minute), poll);
+        assert!(
+            wait <= Duration::from_millis(100),
+            "a minute lasts a tenth of a second: {wait:?}"
+        );
+        assert_eq!(
+            pause(&fast, Some(noon() + chrono::TimeDelta::days(1)), poll),
+            poll
+        );
+    }
+
+    #[test]
+    fn poison_is_recognised_under_any_context_and_everything_else_is_tried_again() {
+        let poison = anyhow::Error::from(Poison("no such thing".into())).context("delivering");
+        let outcome = failure(&poison, 1, noon());
+        assert!(
+            matches!(outcome, Outcome::Poisoned { error } if error == "delivering: no such thing")
+        );
+
+        let error = anyhow::anyhow!("x\0{}", "y".repeat(1000));
+        let Outcome::Failed { error, retry_at } = failure(&error, 2, noon()) else {
+            panic!("tried again")
+        };
+        assert_eq!((error.len(), &error[..2]), (500, "xy"));
+        let wait = retry_at - noon();
+        assert!(wait >= chrono::TimeDelta::seconds(8) && wait <= chrono::TimeDelta::seconds(12));
     }
 }
