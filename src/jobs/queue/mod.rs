@@ -22,6 +22,8 @@
 //!                                             Killed ◀── attempts used up, or poison
 //! ```
 
+mod attempt;
+mod desk;
 mod host;
 mod rows;
 mod work;
