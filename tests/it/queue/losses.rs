@@ -164,15 +164,9 @@ async fn an_open_transaction_that_wakes_one_key_does_not_hold_up_the_others() {
         }
     };
     let worker = TestWorker::start(&db.pool, &clock, config(), handler);
-    wake(
-        &db.pool,
-        &clock,
-        When::At,
-        ["r1", "r2"].map(|key| Wakeup::new(key, noon())),
-    )
-    .await;
-    for _ in 0..2 {
-        within(seen.recv()).await.unwrap();
+    for key in ["r1", "r2"] {
+        wake(&db.pool, &clock, When::At, [Wakeup::new(key, noon())]).await;
+        assert_eq!(within(seen.recv()).await.unwrap(), key);
     }
     eventually(
         &db.pool,
