@@ -7,3 +7,4 @@
 
 mod database;
 mod postgres;
+mod queue;
