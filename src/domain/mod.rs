@@ -8,7 +8,7 @@ pub mod conversation;
 pub mod decide;
 pub mod ids;
 pub mod outcome;
-
+pub mod owed;
 pub mod quiet;
 pub mod read_state;
 pub mod reminder;

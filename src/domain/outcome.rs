@@ -126,25 +126,25 @@ pub enum Next {
 const WAITS: [Duration; 7] = [
     Duration::from_secs(10),
     Duration::from_secs(30),
-    Duration::from_secs(60),
-    Duration::from_secs(120),
-    Duration::from_secs(300),
-    Duration::from_secs(600),
-    Duration::from_secs(600),
+    Duration::from_mins(1),
+    Duration::from_mins(2),
+    Duration::from_mins(5),
+    Duration::from_mins(10),
+    Duration::from_mins(10),
 ];
 /// Greylisting wants a minute.
-const SLOW: Duration = Duration::from_secs(60);
+const SLOW: Duration = Duration::from_mins(1);
 /// A full mailbox, or a phone that is switched off, is not another one after ten seconds.
-const SOFT: Duration = Duration::from_secs(300);
+const SOFT: Duration = Duration::from_mins(5);
 /// A try closer to the deadline than this would reach the recipient past it.
 const LAST_CALL: TimeDelta = TimeDelta::seconds(30);
 /// Twilio's list shows a message a little after it was made, and its answer may still come.
 const SETTLE: TimeDelta = TimeDelta::seconds(90);
 /// How often an open circuit lets one message probe.
-const PROBE: Duration = Duration::from_secs(60);
-const QUOTA_PROBE: Duration = Duration::from_secs(3600);
+const PROBE: Duration = Duration::from_mins(1);
+const QUOTA_PROBE: Duration = Duration::from_hours(1);
 /// However long a provider asks us to wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
+const LONGEST_WAIT: Duration = Duration::from_hours(7 * 24);
 
 /// The retry policy.
 pub fn next_state(attempt: &Attempt<'_>) -> Next {

@@ -140,6 +140,10 @@ mod hhmm {
     use chrono::NaiveTime;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde asks for this signature"
+    )]
     pub fn serialize<S: Serializer>(t: &NaiveTime, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(&t.format("%H:%M"))
     }

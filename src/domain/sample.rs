@@ -3,17 +3,18 @@
 //! Minutes count from [`START`]. Four people may write: the agent `dana` (human), `bot`, `system`, and the manager `max`, who
 //! writes private notes.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::contact::ContactSources;
 use super::conversation::{Agent, AgentKind, Dialog, Message, Party, Queue, Receipt, Record};
-use super::ids::SkillId;
+use super::ids::{Channel, SkillId};
+use super::rule::{Rule, Settings};
 
 /// Tuesday, 10 March 2026, 08:00 UTC.
-pub const START: DateTime<Utc> = DateTime::from_timestamp(1_773_129_600, 0).unwrap();
+pub const START: DateTime<Utc> = minute(0);
 
-pub fn minute(n: i64) -> DateTime<Utc> {
-    START + TimeDelta::minutes(n)
+pub const fn minute(n: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_773_129_600 + n * 60, 0).unwrap()
 }
 
 pub fn message_id(seq: i64) -> String {
@@ -57,27 +58,27 @@ impl Record {
         }
     }
 
-    pub fn consumer(self, seq: i64, at: i64) -> Self {
+    pub(super) fn consumer(self, seq: i64, at: i64) -> Self {
         self.message(seq, at, Party::Consumer, "consumer", true)
     }
 
-    pub fn agent(self, seq: i64, at: i64) -> Self {
+    pub(super) fn agent(self, seq: i64, at: i64) -> Self {
         self.message(seq, at, Party::Agent, "dana", true)
     }
 
-    pub fn bot(self, seq: i64, at: i64) -> Self {
+    pub(super) fn bot(self, seq: i64, at: i64) -> Self {
         self.message(seq, at, Party::Agent, "bot", true)
     }
 
-    pub fn system(self, seq: i64, at: i64) -> Self {
+    pub(super) fn system(self, seq: i64, at: i64) -> Self {
         self.message(seq, at, Party::Agent, "system", true)
     }
 
-    pub fn note(self, seq: i64, at: i64) -> Self {
+    pub(super) fn note(self, seq: i64, at: i64) -> Self {
         self.message(seq, at, Party::Agent, "max", false)
     }
 
-    pub fn message(mut self, seq: i64, at: i64, by: Party, who: &str, public: bool) -> Self {
+    pub(super) fn message(mut self, seq: i64, at: i64, by: Party, who: &str, public: bool) -> Self {
         self.messages.push(Message {
             id: message_id(seq),
             seq,
@@ -91,20 +92,20 @@ impl Record {
     }
 
     /// The consumer's READ of the message.
-    pub fn read(self, seq: i64) -> Self {
+    pub(super) fn read(self, seq: i64) -> Self {
         self.receipt(seq, Party::Consumer, true)
     }
 
     /// The consumer's ACCEPT of the message.
-    pub fn accepted(self, seq: i64) -> Self {
+    pub(super) fn accepted(self, seq: i64) -> Self {
         self.receipt(seq, Party::Consumer, false)
     }
 
-    pub fn read_by_agent(self, seq: i64) -> Self {
+    pub(super) fn read_by_agent(self, seq: i64) -> Self {
         self.receipt(seq, Party::Agent, true)
     }
 
-    pub fn receipt(mut self, seq: i64, by: Party, read: bool) -> Self {
+    pub(super) fn receipt(mut self, seq: i64, by: Party, read: bool) -> Self {
         self.receipts.get_or_insert_default().push(Receipt {
             message: Some(message_id(seq)),
             seq: Some(seq),
@@ -114,5 +115,20 @@ impl Record {
             read,
         });
         self
+    }
+}
+
+impl Rule {
+    /// The rule for text messages of the sample's skill.
+    pub fn sample(settings: Settings) -> Self {
+        Self {
+            id: 1,
+            account: "12345678".parse().unwrap(),
+            skill: Some(SkillId(7)),
+            channel: Channel::Sms,
+            enabled: true,
+            version: 1,
+            settings,
+        }
     }
 }

@@ -101,76 +101,21 @@ mod tests {
         let slow = settings(&[10, 20], 30, 60);
         let done = Next::AllDone;
         // What, settings, episode since and last, steps done, now, expected.
+        #[rustfmt::skip]
         let cases = [
             ("fresh", &usual, (0, 0), vec![], 1, due(1, 10, 70)),
             ("already due", &usual, (0, 0), vec![], 30, due(1, 10, 70)),
-            (
-                "the agent still writes",
-                &usual,
-                (0, 9),
-                vec![],
-                9,
-                due(1, 11, 71),
-            ),
+            ("the agent still writes", &usual, (0, 9), vec![], 9, due(1, 11, 71)),
             ("one done", &usual, (0, 0), vec![1], 11, due(2, 1440, 1500)),
             ("all done", &usual, (0, 0), vec![2, 1], 11, done),
-            (
-                "the second done without the first",
-                &usual,
-                (0, 0),
-                vec![2],
-                11,
-                done,
-            ),
-            (
-                "more done than the rule has steps",
-                &usual,
-                (0, 0),
-                vec![1, 2, 3],
-                11,
-                done,
-            ),
-            (
-                "an old conversation",
-                &usual,
-                (0, 0),
-                vec![],
-                70,
-                due(2, 1440, 1500),
-            ),
-            (
-                "a very old one",
-                &usual,
-                (0, 0),
-                vec![],
-                1500,
-                Next::TooLate,
-            ),
-            (
-                "the last step, too late",
-                &usual,
-                (0, 0),
-                vec![1],
-                1500,
-                Next::TooLate,
-            ),
-            (
-                "old, but the agent wrote again",
-                &usual,
-                (0, 2000),
-                vec![],
-                2000,
-                due(1, 2002, 2062),
-            ),
+            ("the second done without the first", &usual, (0, 0), vec![2], 11, done),
+            ("more done than the rule has steps", &usual, (0, 0), vec![1, 2, 3], 11, done),
+            ("an old conversation", &usual, (0, 0), vec![], 70, due(2, 1440, 1500)),
+            ("a very old one", &usual, (0, 0), vec![], 1500, Next::TooLate),
+            ("the last step, too late", &usual, (0, 0), vec![1], 1500, Next::TooLate),
+            ("old, but the agent wrote again", &usual, (0, 2000), vec![], 2000, due(1, 2002, 2062)),
             ("a long debounce", &slow, (0, 0), vec![], 1, due(1, 30, 90)),
-            (
-                "raises both alike",
-                &slow,
-                (0, 0),
-                vec![1],
-                31,
-                due(2, 30, 90),
-            ),
+            ("raises both alike", &slow, (0, 0), vec![1], 31, due(2, 30, 90)),
         ];
         for (what, settings, (since, last), done, now, expected) in cases {
             let next = next_step(settings, &episode(since, last), &done, minute(now));

@@ -12,13 +12,11 @@ fn phone(raw: &str, region: Option<&str>) -> Option<String> {
 
 #[test]
 fn usable_mailboxes_are_normalised() {
+    #[rustfmt::skip]
     let cases = [
         ("ana.silva@example.com", "ana.silva@example.com"),
         ("  Ana.Silva@EXAMPLE.com\t", "Ana.Silva@example.com"),
-        (
-            "o'neil+chat@mail.example.co.uk",
-            "o'neil+chat@mail.example.co.uk",
-        ),
+        ("o'neil+chat@mail.example.co.uk", "o'neil+chat@mail.example.co.uk"),
         ("ana@bücher.example", "ana@xn--bcher-kva.example"),
         ("ana@BÜCHER.example", "ana@xn--bcher-kva.example"),
         ("a@1.example", "a@1.example"),
@@ -32,40 +30,14 @@ fn usable_mailboxes_are_normalised() {
 fn whatever_is_no_plain_mailbox_is_unusable() {
     let long_local = format!("{}@example.com", "a".repeat(65));
     let long_domain = format!("a@{}.com", "a.".repeat(130));
+    #[rustfmt::skip]
     let unusable = [
-        "",
-        " ",
-        "undefined",
-        "NULL",
-        "0",
-        "-1",
-        "** LP deleted data **",
-        "j***@example.com",
-        "ana",
-        "@example.com",
-        "ana@",
-        "ana@localhost",
-        "ana@[127.0.0.1]",
-        "ana@127.0.0.1",
-        "ana@example.com.",
-        "ana@.example.com",
-        "ana@exa mple.com",
-        "ana silva@example.com",
-        "ana@-example.com",
-        "ana@under_score.com",
-        "\"ana\"@example.com",
-        "Ana <ana@example.com>",
-        "ana@evil.com@",
-        "ana@@example.com",
-        ".ana@example.com",
-        "ana..silva@example.com",
-        "añа@example.com",
-        "ana@example.com\r\nBcc: all@example.com",
-        "ana\0@example.com",
-        "ana@example.com,ben@example.com",
-        "ana@exam\u{202e}ple.com",
-        long_local.as_str(),
-        long_domain.as_str(),
+        "", " ", "undefined", "NULL", "0", "-1", "** LP deleted data **", "j***@example.com", "ana", "@example.com",
+        "ana@", "ana@localhost", "ana@[127.0.0.1]", "ana@127.0.0.1", "ana@example.com.", "ana@.example.com",
+        "ana@exa mple.com", "ana silva@example.com", "ana@-example.com", "ana@under_score.com", "\"ana\"@example.com",
+        "Ana <ana@example.com>", "ana@evil.com@", "ana@@example.com", ".ana@example.com", "ana..silva@example.com",
+        "añа@example.com", "ana@example.com\r\nBcc: all@example.com", "ana\0@example.com",
+        "ana@example.com,ben@example.com", "ana@exam\u{202e}ple.com", long_local.as_str(), long_domain.as_str(),
     ];
     for raw in unusable {
         assert_eq!(email(raw), None, "{raw:?}");
@@ -74,6 +46,7 @@ fn whatever_is_no_plain_mailbox_is_unusable() {
 
 #[test]
 fn phone_numbers_become_e164() {
+    #[rustfmt::skip]
     let cases = [
         ("+1 202-555-0143", None, "+12025550143"),
         ("(202) 555-0143", Some("US"), "+12025550143"),
@@ -91,6 +64,7 @@ fn phone_numbers_become_e164() {
 
 #[test]
 fn whatever_cannot_be_a_phone_number_is_unusable() {
+    #[rustfmt::skip]
     let cases = [
         ("", None),
         ("0", Some("US")),
@@ -143,6 +117,7 @@ fn an_address_is_shown_masked_and_keyed_without_its_case() {
 #[test]
 fn names_are_cleaned() {
     let long = "a".repeat(50_000);
+    #[rustfmt::skip]
     let cases = [
         ("Ana", Some("Ana")),
         ("  Ana \t Maria\r\n", Some("Ana Maria")),
@@ -187,95 +162,32 @@ fn raw(first_name: &str, email: &str, phone: &str) -> RawContact {
 
 #[test]
 fn the_most_trusted_usable_source_wins() {
-    let nothing = || raw("undefined", "undefined", "0");
-    let cautious = ContactPolicy::default();
-    let trusting = ContactPolicy {
-        unauthenticated: true,
-        ..ContactPolicy::default()
-    };
-    let all = |authenticated, participants, unauthenticated| ContactSources {
-        authenticated,
-        participants,
-        unauthenticated,
-    };
-    let cases = [
-        (
-            "authenticated first",
-            all(
-                vec![raw("A", "a@example.com", "0")],
-                vec![raw("B", "b@example.com", "0")],
-                vec![],
-            ),
-            &cautious,
-            Some("a@example.com"),
-        ),
-        (
-            "newest authenticated first",
-            all(
-                vec![
-                    raw("A", "a@example.com", "0"),
-                    raw("B", "b@example.com", "0"),
-                ],
-                vec![],
-                vec![],
-            ),
-            &cautious,
-            Some("a@example.com"),
-        ),
-        (
-            "unusable makes room",
-            all(
-                vec![raw("A", "not an address", "0")],
-                vec![raw("B", "b@example.com", "0")],
-                vec![],
-            ),
-            &cautious,
-            Some("b@example.com"),
-        ),
-        (
-            "placeholders are absence",
-            all(vec![nothing()], vec![nothing()], vec![]),
-            &trusting,
-            None,
-        ),
-        (
-            "unauthenticated is not believed",
-            all(
-                vec![nothing()],
-                vec![],
-                vec![raw("C", "c@example.com", "0")],
-            ),
-            &cautious,
-            None,
-        ),
-        (
-            "unless the account says so",
-            all(
-                vec![nothing()],
-                vec![],
-                vec![raw("C", "c@example.com", "0")],
-            ),
-            &trusting,
-            Some("c@example.com"),
-        ),
-        (
-            "and only last",
-            all(
-                vec![],
-                vec![raw("B", "b@example.com", "0")],
-                vec![raw("C", "c@example.com", "0")],
-            ),
-            &trusting,
-            Some("b@example.com"),
-        ),
+    let list = |emails: &[&str]| emails.iter().map(|e| raw("Ana", e, "0")).collect();
+    let (a, b, c) = ("a@example.com", "b@example.com", "c@example.com");
+    // What, authenticated, participants, unauthenticated, are the last believed, expected.
+    #[rustfmt::skip]
+    let cases: [(_, &[&str], &[&str], &[&str], _, _); 7] = [
+        ("authenticated first", &[a], &[b], &[], false, Some(a)),
+        ("newest authenticated first", &[a, b], &[], &[], false, Some(a)),
+        ("unusable makes room", &["not an address"], &[b], &[], false, Some(b)),
+        ("placeholders are absence", &["undefined"], &["null"], &["0"], true, None),
+        ("unauthenticated is not believed", &["undefined"], &[], &[c], false, None),
+        ("unless the account says so", &["undefined"], &[], &[c], true, Some(c)),
+        ("and only last", &[], &[b], &[c], true, Some(b)),
     ];
-    for (case, sources, policy, expected) in cases {
-        let contact = choose(&sources, Channel::Email, policy);
-        assert_eq!(
-            contact.as_ref().map(|c| c.address.expose()),
-            expected,
-            "{case}"
-        );
+    for (case, authenticated, participants, unauthenticated, believed, expected) in cases {
+        let sources = ContactSources {
+            authenticated: list(authenticated),
+            participants: list(participants),
+            unauthenticated: list(unauthenticated),
+        };
+        let policy = ContactPolicy {
+            unauthenticated: believed,
+            ..ContactPolicy::default()
+        };
+        let contact = choose(&sources, Channel::Email, &policy);
+        let address = contact.as_ref().map(|c| c.address.expose());
+        assert_eq!(address, expected, "{case}");
     }
 }
 

@@ -23,236 +23,111 @@ fn hours(allowed: Vec<Window>) -> QuietHours {
     }
 }
 
-/// `at` and the expected instant in RFC 3339, the latter with the local offset that shows which of two equal wall times it is.
-fn check(
-    what: &str,
-    hours: &QuietHours,
-    zone: Tz,
-    country: Option<&str>,
-    at: &str,
-    expected: Option<&str>,
-) {
-    let at: DateTime<Utc> = at.parse().unwrap();
-    let found = hours.allowed_at(at, zone, country);
-    let shown = found.map(|t| t.with_timezone(&zone).to_rfc3339());
-    assert_eq!(shown.as_deref(), expected, "{what}");
+/// One line of a table: what it shows, the hours, the zone, an instant, and the expected one in RFC 3339 (whose local offset tells
+/// which of two equal wall times is meant).
+type Line<'a> = (&'a str, &'a QuietHours, Tz, &'a str, &'a str);
+
+fn check(country: Option<&str>, lines: &[Line<'_>]) {
+    for (what, hours, zone, at, expected) in lines {
+        let found = hours.allowed_at(at.parse().unwrap(), *zone, country);
+        let shown = found.map(|t| t.with_timezone(zone).to_rfc3339());
+        assert_eq!(shown.as_deref(), Some(*expected), "{what}");
+    }
 }
 
 #[test]
 fn on_ordinary_days_the_next_window_begins_at_its_start() {
     let day = daily("09:00:00", "20:00:00");
     let z = Europe::Berlin;
-    let cases = [
-        (
-            "inside",
-            "2026-01-14T10:30:00Z",
-            "2026-01-14T11:30:00+01:00",
-        ),
-        (
-            "the start is inside",
-            "2026-01-14T08:00:00Z",
-            "2026-01-14T09:00:00+01:00",
-        ),
-        (
-            "before the start",
-            "2026-01-14T05:00:00.5Z",
-            "2026-01-14T09:00:00+01:00",
-        ),
-        (
-            "the end is outside",
-            "2026-01-14T19:00:00Z",
-            "2026-01-15T09:00:00+01:00",
-        ),
-        (
-            "just before the end",
-            "2026-01-14T18:59:59Z",
-            "2026-01-14T19:59:59+01:00",
-        ),
-    ];
-    for (what, at, expected) in cases {
-        check(what, &day, z, None, at, Some(expected));
-    }
+    #[rustfmt::skip]
+    check(None, &[
+        ("inside", &day, z, "2026-01-14T10:30:00Z", "2026-01-14T11:30:00+01:00"),
+        ("the start is inside", &day, z, "2026-01-14T08:00:00Z", "2026-01-14T09:00:00+01:00"),
+        ("before the start", &day, z, "2026-01-14T05:00:00.5Z", "2026-01-14T09:00:00+01:00"),
+        ("the end is outside", &day, z, "2026-01-14T19:00:00Z", "2026-01-15T09:00:00+01:00"),
+        ("just before the end", &day, z, "2026-01-14T18:59:59Z", "2026-01-14T19:59:59+01:00"),
+    ]);
 }
 
 #[test]
 fn days_ends_of_day_and_several_windows_are_honoured() {
     let z = Tz::UTC;
+    let any_time = QuietHours::default();
     let weekend = hours(vec![window(&[Sat, Sun], "10:00:00", "00:00:00")]);
-    check(
-        "next Saturday",
-        &weekend,
-        z,
-        None,
-        "2026-01-12T12:00:00Z",
-        Some("2026-01-17T10:00:00+00:00"),
-    );
-    check(
-        "until midnight",
-        &weekend,
-        z,
-        None,
-        "2026-01-17T23:59:59Z",
-        Some("2026-01-17T23:59:59+00:00"),
-    );
+    let mondays = hours(vec![window(&[Mon], "00:00:00", "00:00:00")]);
     let night = hours(vec![
         window(&[], "22:00:00", "00:00:00"),
         window(&[], "00:00:00", "02:00:00"),
     ]);
-    check(
-        "across midnight",
-        &night,
-        z,
-        None,
-        "2026-01-17T00:00:00Z",
-        Some("2026-01-17T00:00:00+00:00"),
-    );
-    check(
-        "between the windows",
-        &night,
-        z,
-        None,
-        "2026-01-17T02:00:00Z",
-        Some("2026-01-17T22:00:00+00:00"),
-    );
-    let all_day = hours(vec![window(&[Mon], "00:00:00", "00:00:00")]);
-    check(
-        "a whole day",
-        &all_day,
-        z,
-        None,
-        "2026-01-13T00:00:00Z",
-        Some("2026-01-19T00:00:00+00:00"),
-    );
-    check(
-        "no window: any time",
-        &QuietHours::default(),
-        z,
-        None,
-        "2026-01-13T03:00:00Z",
-        Some("2026-01-13T03:00:00+00:00"),
-    );
-    let never = hours(vec![window(&[], "09:00:00", "09:00:00")]);
-    check("never", &never, z, None, "2026-01-13T03:00:00Z", None);
+    #[rustfmt::skip]
+    check(None, &[
+        ("next Saturday", &weekend, z, "2026-01-12T12:00:00Z", "2026-01-17T10:00:00+00:00"),
+        ("until midnight", &weekend, z, "2026-01-17T23:59:59Z", "2026-01-17T23:59:59+00:00"),
+        ("across midnight", &night, z, "2026-01-17T00:00:00Z", "2026-01-17T00:00:00+00:00"),
+        ("between the windows", &night, z, "2026-01-17T02:00:00Z", "2026-01-17T22:00:00+00:00"),
+        ("a whole day", &mondays, z, "2026-01-13T00:00:00Z", "2026-01-19T00:00:00+00:00"),
+        ("no window: any time", &any_time, z, "2026-01-13T03:00:00Z", "2026-01-13T03:00:00+00:00"),
+    ]);
+}
+
+#[test]
+fn hours_that_never_come_are_told() {
+    let at = "2026-01-13T03:00:00Z".parse().unwrap();
+    let never = daily("09:00:00", "09:00:00");
+    assert_eq!(never.allowed_at(at, Tz::UTC, None), None);
 }
 
 #[test]
 fn a_country_has_its_own_windows() {
     let sms = QuietHours::sms_default();
-    let sunday = "2026-03-15T14:00:00Z";
+    let z = America::New_York;
+    let sunday = "2026-03-15T12:00:00Z";
+    #[rustfmt::skip]
+    check(Some("US"), &[("US Sunday", &sms, z, sunday, "2026-03-15T12:00:00-04:00")]);
+    #[rustfmt::skip]
+    check(Some("CA"), &[("elsewhere", &sms, z, sunday, "2026-03-15T09:00:00-04:00")]);
     check(
-        "US Sunday",
-        &sms,
-        America::New_York,
-        Some("US"),
-        sunday,
-        Some("2026-03-15T12:00:00-04:00"),
-    );
-    check(
-        "elsewhere",
-        &sms,
-        America::New_York,
-        Some("CA"),
-        sunday,
-        Some("2026-03-15T10:00:00-04:00"),
-    );
-    check(
-        "unknown",
-        &sms,
-        America::New_York,
         None,
-        sunday,
-        Some("2026-03-15T10:00:00-04:00"),
+        &[("unknown", &sms, z, sunday, "2026-03-15T09:00:00-04:00")],
     );
 }
 
 #[test]
 fn clocks_that_jump_or_repeat_are_read_as_they_show() {
+    let half_past_two = daily("02:30:00", "08:00:00");
+    let in_the_gap = daily("02:15:00", "02:45:00");
+    let short = daily("02:30:00", "02:45:00");
+    let early = daily("01:00:00", "02:15:00");
+    let sundays_in_the_gap = hours(vec![window(&[Sun], "02:00:00", "03:00:00")]);
     // Berlin 2026: 29 March 02:00 → 03:00, 25 October 03:00 → 02:00.
     let z = Europe::Berlin;
-    check(
-        "the start does not exist",
-        &daily("02:30:00", "08:00:00"),
-        z,
-        None,
-        "2026-03-29T00:00:00Z",
-        Some("2026-03-29T03:00:00+02:00"),
-    );
-    check(
-        "the window does not exist",
-        &daily("02:15:00", "02:45:00"),
-        z,
-        None,
-        "2026-03-29T00:00:00Z",
-        Some("2026-03-30T02:15:00+02:00"),
-    );
-    check(
-        "the start comes twice",
-        &daily("02:30:00", "08:00:00"),
-        z,
-        None,
-        "2026-10-24T23:00:00Z",
-        Some("2026-10-25T02:30:00+02:00"),
-    );
-    check(
-        "and is allowed twice",
-        &daily("02:30:00", "02:45:00"),
-        z,
-        None,
-        "2026-10-25T00:50:00Z",
-        Some("2026-10-25T02:30:00+01:00"),
-    );
-    check(
-        "the clock goes back into the window",
-        &daily("01:00:00", "02:15:00"),
-        z,
-        None,
-        "2026-10-25T00:30:00Z",
-        Some("2026-10-25T02:00:00+01:00"),
-    );
-    // Lord Howe moves by half an hour: 4 October 2026, 02:00 → 02:30.
-    check(
-        "half an hour",
-        &daily("02:10:00", "05:00:00"),
-        Australia::Lord_Howe,
-        None,
-        "2026-10-03T15:00:00Z",
-        Some("2026-10-04T02:30:00+11:00"),
-    );
-    // Santiago jumps at midnight: 6 September 2026, 00:00 → 01:00.
-    check(
-        "no midnight",
-        &daily("00:00:00", "06:00:00"),
-        America::Santiago,
-        None,
-        "2026-09-06T03:30:00Z",
-        Some("2026-09-06T01:00:00-03:00"),
-    );
-    // Apia had no 30 December 2011, a Friday.
+    #[rustfmt::skip]
+    check(None, &[
+        ("the start does not exist", &half_past_two, z, "2026-03-29T00:00:00Z", "2026-03-29T03:00:00+02:00"),
+        ("the window does not exist", &in_the_gap, z, "2026-03-29T00:00:00Z", "2026-03-30T02:15:00+02:00"),
+        ("nor does this week's", &sundays_in_the_gap, z, "2026-03-28T12:00:00Z", "2026-04-05T02:00:00+02:00"),
+        ("the start comes twice", &half_past_two, z, "2026-10-24T23:00:00Z", "2026-10-25T02:30:00+02:00"),
+        ("and is allowed twice", &short, z, "2026-10-25T00:50:00Z", "2026-10-25T02:30:00+01:00"),
+        ("the clock goes back into it", &early, z, "2026-10-25T00:30:00Z", "2026-10-25T02:00:00+01:00"),
+    ]);
+}
+
+#[test]
+fn unusual_clocks_are_read_as_they_show() {
+    // Lord Howe moves by half an hour (4 October 2026, 02:00 → 02:30), Santiago at midnight (6 September 2026, 00:00 → 01:00),
+    // and Apia had no 30 December 2011, a Friday.
+    let (lord_howe, santiago, apia) = (Australia::Lord_Howe, America::Santiago, Pacific::Apia);
+    let after_two = daily("02:10:00", "05:00:00");
+    let from_midnight = daily("00:00:00", "06:00:00");
+    let day = daily("09:00:00", "20:00:00");
     let fridays = hours(vec![window(&[Fri], "09:00:00", "20:00:00")]);
-    check(
-        "no Friday",
-        &fridays,
-        Pacific::Apia,
-        None,
-        "2011-12-29T12:00:00Z",
-        Some("2012-01-06T09:00:00+14:00"),
-    );
-    check(
-        "no such day",
-        &daily("09:00:00", "20:00:00"),
-        Pacific::Apia,
-        None,
-        "2011-12-30T07:00:00Z",
-        Some("2011-12-31T09:00:00+14:00"),
-    );
-    check(
-        "weekly in the gap",
-        &hours(vec![window(&[Sun], "02:00:00", "03:00:00")]),
-        z,
-        None,
-        "2026-03-28T12:00:00Z",
-        Some("2026-04-05T02:00:00+02:00"),
-    );
+    #[rustfmt::skip]
+    check(None, &[
+        ("half an hour", &after_two, lord_howe, "2026-10-03T15:00:00Z", "2026-10-04T02:30:00+11:00"),
+        ("no midnight", &from_midnight, santiago, "2026-09-06T03:30:00Z", "2026-09-06T01:00:00-03:00"),
+        ("no such day", &day, apia, "2011-12-30T07:00:00Z", "2011-12-31T09:00:00+14:00"),
+        ("no Friday", &fridays, apia, "2011-12-29T12:00:00Z", "2012-01-06T09:00:00+14:00"),
+    ]);
 }
 
 #[test]

@@ -64,101 +64,23 @@ fn survey(mut record: Record, main_open: bool) -> Record {
 fn the_reference_cases_have_their_verdicts() {
     let start = Record::sample;
     // Case, record, verdict with people only, verdict with bots.
+    #[rustfmt::skip]
     let cases = [
-        (
-            "A unread",
-            start().consumer(0, 0).agent(3, 4).agent(6, 60).read(3),
-            unread(6, 6, 1),
-            unread(6, 6, 1),
-        ),
-        (
-            "B accepted, not read",
-            start().consumer(0, 0).agent(2, 5).accepted(2),
-            unread(2, 2, 1),
-            unread(2, 2, 1),
-        ),
-        (
-            "C read",
-            start().consumer(0, 0).agent(3, 10).accepted(3).read(3),
-            Read(ByReceipt),
-            Read(ByReceipt),
-        ),
-        (
-            "D answered",
-            start()
-                .consumer(0, 0)
-                .agent(2, 6)
-                .accepted(2)
-                .consumer(3, 9),
-            Read(Answered),
-            Read(Answered),
-        ),
-        (
-            "E private note",
-            start().consumer(0, 0).agent(2, 5).note(6, 60).read(2),
-            Read(ByReceipt),
-            Read(ByReceipt),
-        ),
-        (
-            "F system message",
-            start().consumer(0, 0).system(1, 1).accepted(1),
-            Read(NoAgentMessage),
-            Read(NoAgentMessage),
-        ),
-        (
-            "G bot",
-            start().consumer(0, 0).bot(2, 1),
-            Read(NoAgentMessage),
-            unread(2, 2, 1),
-        ),
-        (
-            "H file",
-            start().consumer(0, 0).agent(2, 240),
-            unread(2, 2, 1),
-            unread(2, 2, 1),
-        ),
-        (
-            "I step-up",
-            start().consumer(0, 0).agent(4, 30).accepted(4).read(4),
-            Read(ByReceipt),
-            Read(ByReceipt),
-        ),
-        (
-            "J earlier read",
-            start().consumer(0, 0).agent(2, 5).agent(5, 240).read(2),
-            unread(5, 5, 1),
-            unread(5, 5, 1),
-        ),
-        (
-            "K read by a manager",
-            start().consumer(0, 0).agent(2, 5).read_by_agent(2),
-            unread(2, 2, 1),
-            unread(2, 2, 1),
-        ),
-        (
-            "L partial",
-            partial(start().consumer(0, 0).agent(1, 3)),
-            Undecided,
-            Undecided,
-        ),
-        (
-            "M bot, then queue",
-            start().consumer(0, 0).bot(2, 1).accepted(2),
-            Read(NoAgentMessage),
-            unread(2, 2, 1),
-        ),
-        (
-            "A again, closed",
-            closed(start().consumer(0, 0).agent(3, 4).read(3).agent(6, 60)),
-            Read(Closed),
-            Read(Closed),
-        ),
-        (
-            "N survey",
-            survey(start().consumer(0, 0).agent(2, 2).accepted(2), false),
-            Read(Closed),
-            Read(Closed),
-        ),
+        ("A unread", start().consumer(0, 0).agent(3, 4).agent(6, 60).read(3), unread(6, 6, 1), unread(6, 6, 1)),
+        ("B accepted, not read", start().consumer(0, 0).agent(2, 5).accepted(2), unread(2, 2, 1), unread(2, 2, 1)),
+        ("C read", start().consumer(0, 0).agent(3, 10).accepted(3).read(3), Read(ByReceipt), Read(ByReceipt)),
+        ("D answered", start().consumer(0, 0).agent(2, 6).accepted(2).consumer(3, 9), Read(Answered), Read(Answered)),
+        ("E private note", start().consumer(0, 0).agent(2, 5).note(6, 60).read(2), Read(ByReceipt), Read(ByReceipt)),
+        ("F system message", start().consumer(0, 0).system(1, 1).accepted(1), Read(NoAgentMessage), Read(NoAgentMessage)),
+        ("G bot", start().consumer(0, 0).bot(2, 1), Read(NoAgentMessage), unread(2, 2, 1)),
+        ("H file", start().consumer(0, 0).agent(2, 240), unread(2, 2, 1), unread(2, 2, 1)),
+        ("I step-up", start().consumer(0, 0).agent(4, 30).accepted(4).read(4), Read(ByReceipt), Read(ByReceipt)),
+        ("J earlier read", start().consumer(0, 0).agent(2, 5).agent(5, 240).read(2), unread(5, 5, 1), unread(5, 5, 1)),
+        ("K read by a manager", start().consumer(0, 0).agent(2, 5).read_by_agent(2), unread(2, 2, 1), unread(2, 2, 1)),
+        ("L partial", partial(start().consumer(0, 0).agent(1, 3)), Undecided, Undecided),
+        ("M bot, then queue", start().consumer(0, 0).bot(2, 1).accepted(2), Read(NoAgentMessage), unread(2, 2, 1)),
+        ("A again, closed", closed(start().consumer(0, 0).agent(3, 4).read(3).agent(6, 60)), Read(Closed), Read(Closed)),
+        ("N survey", survey(start().consumer(0, 0).agent(2, 2).accepted(2), false), Read(Closed), Read(Closed)),
     ];
     for (case, record, people_only, with_bots) in cases {
         assert_eq!(verdict(&record, false), people_only, "{case}, people only");
@@ -169,37 +91,14 @@ fn the_reference_cases_have_their_verdicts() {
 #[test]
 fn an_episode_begins_with_the_first_message_left_unread() {
     let start = || Record::sample().consumer(0, 0);
+    #[rustfmt::skip]
     let cases = [
-        (
-            "three in a row",
-            start().agent(1, 1).agent(2, 2).agent(3, 3),
-            unread(1, 3, 3),
-        ),
-        (
-            "after an answer",
-            start().agent(1, 1).consumer(2, 2).agent(3, 3).agent(4, 4),
-            unread(3, 4, 2),
-        ),
-        (
-            "after a receipt",
-            start().agent(1, 1).agent(2, 2).agent(3, 3).read(1),
-            unread(2, 3, 2),
-        ),
-        (
-            "an answer after the receipt",
-            start().agent(1, 1).consumer(2, 2).agent(3, 3).read(1),
-            unread(3, 3, 1),
-        ),
-        (
-            "automatic messages in between",
-            start().agent(1, 1).system(2, 2).bot(3, 3).agent(4, 4),
-            unread(1, 4, 2),
-        ),
-        (
-            "a system message was read",
-            start().agent(1, 1).system(2, 2).agent(3, 3).read(2),
-            unread(3, 3, 1),
-        ),
+        ("three in a row", start().agent(1, 1).agent(2, 2).agent(3, 3), unread(1, 3, 3)),
+        ("after an answer", start().agent(1, 1).consumer(2, 2).agent(3, 3).agent(4, 4), unread(3, 4, 2)),
+        ("after a receipt", start().agent(1, 1).agent(2, 2).agent(3, 3).read(1), unread(2, 3, 2)),
+        ("an answer after the receipt", start().agent(1, 1).consumer(2, 2).agent(3, 3).read(1), unread(3, 3, 1)),
+        ("automatic messages in between", start().agent(1, 1).system(2, 2).bot(3, 3).agent(4, 4), unread(1, 4, 2)),
+        ("a system message was read", start().agent(1, 1).system(2, 2).agent(3, 3).read(2), unread(3, 3, 1)),
     ];
     for (case, record, expected) in cases {
         assert_eq!(verdict(&record, false), expected, "{case}");
@@ -276,25 +175,17 @@ fn a_receipt_for_a_message_the_record_lacks_counts_by_dialog_and_seq() {
         by: Party::Consumer,
         read: true,
     };
+    #[rustfmt::skip]
     let cases = [
-        (
-            reads(Some(9), Some("c1"), Some("ms::dialog:c1::msg:9")),
-            Read(ByReceipt),
-        ),
+        (reads(Some(9), Some("c1"), Some("ms::dialog:c1::msg:9")), Read(ByReceipt)),
         (reads(Some(5), Some("c1"), None), Read(ByReceipt)),
         (reads(Some(5), None, None), Read(ByReceipt)),
         (reads(Some(4), Some("c1"), None), unread(5, 5, 1)),
         (reads(Some(9), Some("survey"), None), unread(5, 5, 1)),
         (reads(None, Some("c1"), None), unread(5, 5, 1)),
         // The id wins over an odd dialog or seq.
-        (
-            reads(None, Some("elsewhere"), Some("ms::dialog:c1::msg:5")),
-            Read(ByReceipt),
-        ),
-        (
-            reads(Some(9), Some("c1"), Some("ms::dialog:c1::msg:4")),
-            unread(5, 5, 1),
-        ),
+        (reads(None, Some("elsewhere"), Some("ms::dialog:c1::msg:5")), Read(ByReceipt)),
+        (reads(Some(9), Some("c1"), Some("ms::dialog:c1::msg:4")), unread(5, 5, 1)),
     ];
     for (receipt, expected) in cases {
         let mut record = Record::sample().consumer(3, 0).system(4, 1).agent(5, 5);

@@ -87,65 +87,23 @@ fn impossible_settings_are_told_with_their_mend() {
     let step = |m: i64| json!({"after_minutes": m});
     let caps_message = "must be 1 to 24; to send nothing, switch the rule off";
     let window_message = "\"from\" must be before \"to\" (00:00 is the end of the day); for a window across midnight write two";
+    #[rustfmt::skip]
     let cases = [
         (json!({"steps": []}), "steps: give 1 to 8 steps".to_owned()),
-        (
-            json!({"steps": (1..=9).map(step).collect::<Vec<_>>()}),
-            "steps: give 1 to 8 steps".to_owned(),
-        ),
-        (
-            json!({"steps": [step(0)]}),
-            "steps[0].after_minutes: must be 1 or more".to_owned(),
-        ),
-        (
-            json!({"steps": [step(9), step(9)]}),
-            "steps[1].after_minutes: must be more than in the step before".to_owned(),
-        ),
-        (
-            json!({"max_age_minutes": 0}),
-            "max_age_minutes: must be 1 or more".to_owned(),
-        ),
-        (
-            json!({"caps": {"per_recipient_24h": 0}}),
-            format!("caps.per_recipient_24h: {caps_message}"),
-        ),
-        (
-            json!({"caps": {"per_conversation_24h": 25}}),
-            format!("caps.per_conversation_24h: {caps_message}"),
-        ),
-        (
-            json!({"caps": {"gap_minutes": 10_081}}),
-            "caps.gap_minutes: must be 10080 (7 days) or less".to_owned(),
-        ),
-        (
-            json!({"quiet_hours": {"allowed": [{"from": "20:00", "to": "09:00"}]}}),
-            format!("quiet_hours.allowed[0]: {window_message}"),
-        ),
-        (
-            json!({"quiet_hours": {"by_country": {"US": [{"from": "09:00", "to": "09:00"}]}}}),
-            format!("quiet_hours.by_country.US[0]: {window_message}"),
-        ),
-        (
-            json!({"quiet_hours": {"by_country": {"usa": []}}}),
-            "quiet_hours.by_country.usa: a country is two capital letters, for example US"
-                .to_owned(),
-        ),
-        (
-            json!({"sender": "help"}),
-            "sender: must be an e-mail address, for example help@example.com".to_owned(),
-        ),
-        (
-            json!({"templates": {"en": {"text": "Hi"}}}),
-            "templates.en.subject: is missing".to_owned(),
-        ),
-        (
-            json!({"templates": {"en": {"subject": "s", "text": " "}}}),
-            "templates.en.text: is empty".to_owned(),
-        ),
-        (
-            json!({"templates": {"en us": {"subject": "s", "text": "t"}}}),
-            "templates.en us: a language is a tag like en or pt-BR".to_owned(),
-        ),
+        (json!({"steps": (1..=9).map(step).collect::<Vec<_>>()}), "steps: give 1 to 8 steps".to_owned()),
+        (json!({"steps": [step(0)]}), "steps[0].after_minutes: must be 1 or more".to_owned()),
+        (json!({"steps": [step(9), step(9)]}), "steps[1].after_minutes: must be more than in the step before".to_owned()),
+        (json!({"max_age_minutes": 0}), "max_age_minutes: must be 1 or more".to_owned()),
+        (json!({"caps": {"per_recipient_24h": 0}}), format!("caps.per_recipient_24h: {caps_message}")),
+        (json!({"caps": {"per_conversation_24h": 25}}), format!("caps.per_conversation_24h: {caps_message}")),
+        (json!({"caps": {"gap_minutes": 10_081}}), "caps.gap_minutes: must be 10080 (7 days) or less".to_owned()),
+        (json!({"quiet_hours": {"allowed": [{"from": "20:00", "to": "09:00"}]}}), format!("quiet_hours.allowed[0]: {window_message}")),
+        (json!({"quiet_hours": {"by_country": {"US": [{"from": "09:00", "to": "09:00"}]}}}), format!("quiet_hours.by_country.US[0]: {window_message}")),
+        (json!({"quiet_hours": {"by_country": {"usa": []}}}), "quiet_hours.by_country.usa: a country is two capital letters, for example US".to_owned()),
+        (json!({"sender": "help"}), "sender: must be an e-mail address, for example help@example.com".to_owned()),
+        (json!({"templates": {"en": {"text": "Hi"}}}), "templates.en.subject: is missing".to_owned()),
+        (json!({"templates": {"en": {"subject": "s", "text": " "}}}), "templates.en.text: is empty".to_owned()),
+        (json!({"templates": {"en us": {"subject": "s", "text": "t"}}}), "templates.en us: a language is a tag like en or pt-BR".to_owned()),
     ];
     for (given, expected) in cases {
         assert_eq!(
@@ -204,6 +162,7 @@ fn a_language_falls_back_to_its_primary_then_to_english() {
         templates: tags.into(),
         ..Settings::default_for(Channel::Sms)
     };
+    #[rustfmt::skip]
     let cases = [
         (Some("pt-BR"), "pt-BR"),
         (Some("pt-br"), "pt-BR"),
