@@ -5,7 +5,6 @@ use chrono::TimeDelta;
 use super::csds::Service;
 use super::request::{Search, Status};
 use super::{Auth, Client, Error};
-use crate::clock::Clock;
 
 /// The result of one small call.
 #[derive(Debug)]
@@ -18,30 +17,40 @@ pub struct Check {
 impl Client {
     /// Tries everything that the program will need, in the order in which one thing needs another: where the services live,
     /// the token, the permission for each question, the clocks.
-    pub async fn check(&self, clock: &Clock) -> Vec<Check> {
-        let token = matches!(self.settings().auth, Auth::OAuth2 { .. });
+    pub async fn check(&self) -> Vec<Check> {
         let mut checks = vec![
-            check("domain lookup: msgHist", self.host(Service::History).await),
+            check(
+                "domain lookup: msgHist",
+                self.0.host(Service::History).await,
+            ),
             check(
                 "domain lookup: accountConfigReadOnly",
-                self.host(Service::Skills).await,
+                self.0.host(Service::Skills).await,
             ),
         ];
-        if token {
+        if let Auth::OAuth2 {
+            client_id,
+            client_secret,
+        } = &self.settings().auth
+        {
             checks.push(check(
                 "domain lookup: sentinel",
-                self.host(Service::Token).await,
+                self.0.host(Service::Token).await,
             ));
-            let issued = self.token().await.map(|_| "issued".to_owned());
+            let issued = self
+                .0
+                .token(client_id, client_secret)
+                .await
+                .map(|_| "issued".to_owned());
             checks.push(check("access token", issued));
         }
-        checks.extend(self.check_history(clock).await);
+        checks.extend(self.check_history().await);
         let skills = self.skills(None).await.map(|skills| {
             let count = skills.map_or(0, |skills| skills.skills.len());
             format!("{count} skills")
         });
         checks.push(check("skills", skills));
-        if let Some(ahead) = self.server_ahead() {
+        if let Some(ahead) = self.0.server_ahead() {
             let outcome = Ok(format!(
                 "LivePerson's is {} s ahead of ours",
                 ahead.num_seconds()
@@ -52,8 +61,8 @@ impl Client {
     }
 
     /// The three questions to the history. The last two ask for what does not exist: only being refused would be a finding.
-    async fn check_history(&self, clock: &Clock) -> [Check; 3] {
-        let now = clock.now();
+    async fn check_history(&self) -> [Check; 3] {
+        let now = self.0.clock().now();
         let search = Search {
             skill: None,
             status: Status::Open,

@@ -13,7 +13,7 @@ use super::Error;
 const CONNECT: Duration = Duration::from_secs(5);
 const TOTAL: Duration = Duration::from_secs(30);
 /// Longer pauses are not believed: a slip of one digit must not silence an account for a day.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 /// LivePerson asks for at least this much after a 429.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// More of an error page is not read.
@@ -21,11 +21,15 @@ const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// A client for talking to providers: time-outs set, no redirects (they would carry credentials elsewhere), no cookies.
 pub fn http_client() -> reqwest::Client {
+    build(TOTAL)
+}
+
+pub fn build(total: Duration) -> reqwest::Client {
     // reqwest is built without a default for TLS and would panic; a second installation is harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .connect_timeout(CONNECT)
-        .timeout(TOTAL)
+        .timeout(total)
         .redirect(redirect::Policy::none())
         .referer(false)
         .user_agent(concat!("unread/", env!("CARGO_PKG_VERSION")))

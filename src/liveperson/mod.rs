@@ -18,6 +18,7 @@ mod http;
 mod oauth1;
 mod record;
 mod request;
+mod session;
 mod settings;
 #[cfg(test)]
 mod tests;

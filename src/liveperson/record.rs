@@ -69,7 +69,7 @@ pub fn convert(record: wire::Record) -> Result<Record, &'static str> {
             .time_zone
             .as_deref()
             .and_then(|name| name.parse::<Tz>().ok()),
-        language: info.language.0.and_then(language),
+        language: info.language.as_deref().and_then(language),
         consumer_ids,
         customer_id: known.customer_id,
         messages,
@@ -214,7 +214,7 @@ impl wire::Consumer {
 }
 
 /// A BCP 47 tag by its looks; `en_US` is seen for `en-US`.
-fn language(raw: String) -> Option<String> {
+fn language(raw: &str) -> Option<String> {
     let fits = raw.len() <= MAX_LANGUAGE
         && raw
             .bytes()

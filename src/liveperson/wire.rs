@@ -1,6 +1,8 @@
 //! LivePerson's JSON, field for field, as far as it is needed. What is not named here is skipped without being read: above all
 //! `messageData`, the text of a message.
 
+#![expect(clippy::struct_field_names, reason = "the names are LivePerson's")]
+
 use serde::Deserialize;
 
 use super::tolerant::{Flag, Int, List, Object, Text};
