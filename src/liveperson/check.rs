@@ -51,11 +51,10 @@ impl Client {
         });
         checks.push(check("skills", skills));
         if let Some(ahead) = self.0.server_ahead() {
-            let outcome = Ok(format!(
-                "LivePerson's is {} s ahead of ours",
-                ahead.num_seconds()
-            ));
-            checks.push(check("clocks", outcome));
+            let seconds = ahead.num_seconds();
+            let side = if seconds < 0 { "behind" } else { "ahead of" };
+            let found = format!("LivePerson's is {} s {side} ours", seconds.abs());
+            checks.push(check("clocks", Ok(found)));
         }
         checks
     }

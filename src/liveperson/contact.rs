@@ -46,7 +46,7 @@ pub fn gather(
 
 fn bounded(contacts: impl Iterator<Item = RawContact>) -> Vec<RawContact> {
     contacts
-        .filter(|contact| contact.email.is_some() || contact.phone.is_some())
+        .filter(|c| c.first_name.is_some() || c.email.is_some() || c.phone.is_some())
         .take(MAX_CONTACTS)
         .collect()
 }
@@ -80,9 +80,12 @@ impl wire::Event {
             info = *inner;
         }
         let first_name = word(info.name);
-        info.contacts
-            .items
-            .unwrap_or_default()
+        let mut contacts = info.contacts.items.unwrap_or_default();
+        if contacts.is_empty() {
+            // The name is worth keeping: an address may come from elsewhere.
+            contacts.push(wire::PersonalContact::default());
+        }
+        contacts
             .into_iter()
             .map(|contact| contact.raw(first_name.clone()))
             .collect()
