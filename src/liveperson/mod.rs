@@ -111,7 +111,7 @@ impl Turnstile for Unlimited {
 
 /// Told of every HTTP call, retries included. Both words come from small closed sets, fit for metric labels: the endpoint is
 /// one of `domain`, `token`, `search`, `by_ids`, `by_consumer`, `skills`; the outcome is `ok`, `not_modified` or
-/// [`Error::label`].
+/// [`Error::label`]. An answer that arrives but turns out not to be understandable counts as `ok`: the call itself went well.
 pub trait Observer: Send + Sync {
     fn on_call(&self, endpoint: &'static str, outcome: &'static str, elapsed: Duration);
 }

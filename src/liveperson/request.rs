@@ -14,7 +14,7 @@ use crate::domain::ids::SkillId;
 /// The widest window of start times that can be asked for without being narrowed. LivePerson takes three months, which is 89
 /// days in the shortest case, and both ends are rounded outwards.
 pub const MAX_WINDOW: TimeDelta = TimeDelta::seconds(89 * DAY - 2 * ROUNDING);
-/// LivePerson's limit for one question by ids.
+/// LivePerson's limit for one question by ids, and for one page.
 pub const MAX_IDS: usize = 100;
 
 const DAY: i64 = 24 * 60 * 60;

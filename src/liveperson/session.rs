@@ -63,15 +63,10 @@ impl Session {
     /// One call with credentials. A 401 that new credentials may cure is tried once more: with a fresh token, or with the
     /// clock set right.
     pub async fn call(&self, call: &Call) -> Result<Answer, Error> {
-        let (answer, used) = self.attempt(call).await?;
+        let (mut answer, used) = self.attempt(call).await?;
         if answer.status == StatusCode::UNAUTHORIZED && self.mend(&answer, &used).await {
-            let (answer, _) = self.attempt(call).await?;
-            return self.accepted(call, answer).await;
+            (answer, _) = self.attempt(call).await?;
         }
-        self.accepted(call, answer).await
-    }
-
-    async fn accepted(&self, call: &Call, answer: Answer) -> Result<Answer, Error> {
         let accepted = answer.accepted(call.endpoint, self.clock.now());
         if let Err(Error::Throttled { retry_after, .. }) = accepted {
             self.limit.hold(retry_after).await;

@@ -19,7 +19,7 @@ pub struct Settings {
     pub source: String,
     /// Channels on which a conversation was opened; `SHARK` is the web. Empty means every channel.
     pub channels: Vec<String>,
-    /// Conversations per page, 1 to 100.
+    /// Conversations per page, 1 to 100; LivePerson takes no more.
     pub page_size: u32,
     /// Also ask for engagement attributes that nobody has authenticated: anyone can put any address there.
     pub unauthenticated: bool,
