@@ -1,8 +1,85 @@
-//! The sample payloads, read whole.
+//! The sample payloads, read whole, and what the rules make of them.
+
+use serde::Deserialize;
 
 use super::{BY_CONSUMER, BY_ID_V1, BY_IDS, SEARCH_EMPTY, SEARCH_PAGE, parse};
-use crate::domain::conversation::{AgentKind, Queue};
-use crate::domain::ids::SkillId;
+use crate::domain::contact::{ContactPolicy, choose};
+use crate::domain::conversation::{AgentKind, Queue, Record};
+use crate::domain::ids::{Channel, SkillId};
+use crate::domain::read_state::{ReadState, read_state};
+
+/// What is known to be true of the samples, worked out by hand.
+#[derive(Deserialize)]
+struct Expected {
+    search_page: Vec<Verdict>,
+    by_ids: Vec<Verdict>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Verdict {
+    id: String,
+    case: String,
+    /// `None`: the record does not tell.
+    unread_human_only: Option<bool>,
+    unread_with_bots: Option<bool>,
+    email: Option<String>,
+    phone: Option<String>,
+    /// Of people, bots included, in what the consumer can see.
+    last_agent_message: Option<String>,
+}
+
+fn unread(state: &ReadState) -> Option<bool> {
+    match state {
+        ReadState::Unread(_) => Some(true),
+        ReadState::Read(_) => Some(false),
+        ReadState::Undecided => None,
+    }
+}
+
+/// The verdict on `record`, with the parts of `expected` that it cannot know.
+fn verdict(record: &Record, expected: &Verdict) -> Verdict {
+    let policy = ContactPolicy {
+        default_region: Some("US".to_owned()),
+        unauthenticated: false,
+    };
+    let reached = |channel| {
+        let contact = choose(&record.contact, channel, &policy)?;
+        Some(contact.address.expose().to_owned())
+    };
+    let with_bots = read_state(record, true);
+    let last_agent_message = match &with_bots {
+        ReadState::Unread(episode) => Some(episode.last_message.clone()),
+        // Nothing is unread, so the rules do not name a message.
+        _ => expected.last_agent_message.clone(),
+    };
+    Verdict {
+        id: record.id.clone(),
+        case: expected.case.clone(),
+        unread_human_only: unread(&read_state(record, false)),
+        unread_with_bots: unread(&with_bots),
+        email: reached(Channel::Email),
+        phone: reached(Channel::Sms),
+        last_agent_message,
+    }
+}
+
+#[test]
+fn the_rules_judge_every_sample_as_worked_out_by_hand() {
+    let expected: Expected = serde_json::from_str(include_str!(
+        "../../../tests/fixtures/liveperson/expected.json"
+    ))
+    .unwrap();
+    for (body, expected) in [
+        (SEARCH_PAGE, expected.search_page),
+        (BY_IDS, expected.by_ids),
+    ] {
+        let records = parse(body).unwrap().records;
+        assert_eq!(records.len(), expected.len());
+        for (record, expected) in records.iter().zip(expected) {
+            assert_eq!(verdict(record, &expected), expected);
+        }
+    }
+}
 
 #[test]
 fn every_sample_is_read_without_a_loss() {
