@@ -1,1 +1,335 @@
-//! (skeleton)
+//! Rules as a TOML file, so that they can be reviewed, kept in version control and carried from one installation to another.
+//!
+//! Only text to values and back; what is done with them is the caller's. Reading is lenient (what is left out is the channel's
+//! default) and tells every problem at once. Printing is complete (a later default changes nothing) and stable (the same rules
+//! are the same bytes, so that a difference is a change).
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+use toml::{Table, Value};
+
+use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::rule::Settings;
+
+/// One `[[rule]]` of the file: a rule without what the database adds to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleEntry {
+    pub account: AccountId,
+    /// `None`: the account's default.
+    pub skill: Option<SkillId>,
+    pub channel: Channel,
+    pub enabled: bool,
+    pub settings: Settings,
+}
+
+/// One thing to mend in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileProblem {
+    /// Where: `rule 2, caps.gap_minutes`, `line 7`.
+    pub place: String,
+    /// What is wrong and what is expected.
+    pub what: String,
+}
+
+/// Everything that is wrong with the file, in one go. Never empty.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RulesFileError(pub Vec<FileProblem>);
+
+impl fmt::Display for RulesFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("The rules cannot be used:")?;
+        for FileProblem { place, what } in &self.0 {
+            write!(f, "\n  {place}: {what}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for RulesFileError {}
+
+/// Reads the rules of a file.
+pub fn parse(text: &str) -> Result<Vec<RuleEntry>, RulesFileError> {
+    let mut problems = Vec::new();
+    let mut problem = |place: String, what: String| problems.push(FileProblem { place, what });
+    let mut entries = Vec::new();
+    let mut seen = BTreeMap::new();
+    for (number, table) in (1..).zip(rule_tables(text)?) {
+        match entry(table) {
+            Ok(entry) => {
+                let key = (entry.account.clone(), entry.skill, entry.channel);
+                if let Some(earlier) = seen.insert(key, number) {
+                    let what = format!(
+                        "is for the same account, skill and channel as rule {earlier}; keep one"
+                    );
+                    problem(format!("rule {number}"), what);
+                }
+                entries.push(entry);
+            }
+            Err(found) => {
+                for (field, what) in found {
+                    problem(format!("rule {number}, {field}"), what);
+                }
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(entries)
+    } else {
+        Err(RulesFileError(problems))
+    }
+}
+
+/// The `[[rule]]` tables of the file.
+fn rule_tables(text: &str) -> Result<Vec<Table>, RulesFileError> {
+    let wrong = |place: String, what: &str| {
+        let what = what.to_owned();
+        Err(RulesFileError(vec![FileProblem { place, what }]))
+    };
+    let mut root: Table = match text.parse() {
+        Ok(root) => root,
+        Err(error) => {
+            let error: toml::de::Error = error;
+            let start = error.span().map_or(0, |span| span.start);
+            let line = 1 + text.bytes().take(start).filter(|b| *b == b'\n').count();
+            return wrong(format!("line {line}"), error.message());
+        }
+    };
+    let rules = root.remove("rule").unwrap_or(Value::Array(Vec::new()));
+    if let Some(name) = root.keys().next() {
+        return wrong(
+            name.clone(),
+            "is not known here; begin each rule with a line [[rule]]",
+        );
+    }
+    match rules.try_into() {
+        Ok(tables) => Ok(tables),
+        Err(_) => wrong(
+            "rule".to_owned(),
+            "is not a list of tables; begin each rule with a line [[rule]]",
+        ),
+    }
+}
+
+/// Field and what is wrong with it.
+type Fault = (String, String);
+
+fn entry(mut table: Table) -> Result<RuleEntry, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut keep = |fault: Fault| faults.push(fault);
+    let account = required(&mut table, "account").map_err(&mut keep).ok();
+    let channel = required(&mut table, "channel").map_err(&mut keep).ok();
+    let skill = match table.remove("skill") {
+        None => Some(None),
+        Some(Value::Integer(id)) => Some(Some(SkillId(id))),
+        Some(_) => {
+            keep(("skill".to_owned(), "must be a number, for example 1234567 or -1; left out, the rule is the account's default".to_owned()));
+            None
+        }
+    };
+    let enabled = match table.remove("enabled") {
+        None => Some(true),
+        Some(Value::Boolean(enabled)) => Some(enabled),
+        Some(_) => {
+            keep(("enabled".to_owned(), "must be true or false".to_owned()));
+            None
+        }
+    };
+    // Without its channel a rule has no defaults; its other fields are still looked at, with those of e-mail.
+    let settings = settings(channel.unwrap_or(Channel::Email), table);
+    let settings = settings.map_err(|found| faults.extend(found)).ok();
+    match (account, channel, skill, enabled, settings) {
+        (Some(account), Some(channel), Some(skill), Some(enabled), Some(settings)) => {
+            Ok(RuleEntry {
+                account,
+                skill,
+                channel,
+                enabled,
+                settings,
+            })
+        }
+        _ => Err(faults),
+    }
+}
+
+fn required<T: FromStr<Err: fmt::Display>>(table: &mut Table, field: &str) -> Result<T, Fault> {
+    let fault = |what: String| (field.to_owned(), what);
+    match table.remove(field) {
+        Some(Value::String(raw)) => raw
+            .parse()
+            .map_err(|error: T::Err| fault(error.to_string())),
+        Some(Value::Integer(raw)) => raw
+            .to_string()
+            .parse()
+            .map_err(|error: T::Err| fault(error.to_string())),
+        Some(_) => Err(fault("must be text in quotation marks".to_owned())),
+        None => Err(fault("is missing".to_owned())),
+    }
+}
+
+/// The channel's defaults, overlaid with what the file gives.
+fn settings(channel: Channel, given: Table) -> Result<Settings, Vec<Fault>> {
+    let defaults = Table::try_from(Settings::default_for(channel))
+        .expect("settings are made of text, numbers, lists and tables");
+    // Each alone first: serde stops at the first fault, a person wants all of them.
+    let faults: Vec<Fault> = given
+        .iter()
+        .filter_map(|(field, value)| {
+            let alone = overlay(defaults.clone(), [(field.clone(), value.clone())]);
+            let error = alone.try_into::<Settings>().err()?;
+            Some((field.clone(), error.message().to_owned()))
+        })
+        .collect();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    overlay(defaults, given)
+        .try_into()
+        .map_err(|error: toml::de::Error| vec![("settings".to_owned(), error.message().to_owned())])
+}
+
+/// Caps may be given one by one. Everything else is one value: quiet hours of which a part is the default would surprise.
+fn overlay(mut table: Table, given: impl IntoIterator<Item = (String, Value)>) -> Table {
+    for (field, value) in given {
+        match (table.get_mut(&field), value) {
+            (Some(Value::Table(caps)), Value::Table(given)) if field == "caps" => {
+                caps.extend(given)
+            }
+            (_, value) => {
+                table.insert(field, value);
+            }
+        }
+    }
+    table
+}
+
+/// The settings in the order of the file, explained. A test holds them complete.
+const FIELDS: [(&str, &str); 14] = [
+    (
+        "steps",
+        "when to remind: minutes from the first unread message",
+    ),
+    (
+        "debounce_minutes",
+        "no reminder before this long after the agent's newest message",
+    ),
+    (
+        "max_age_minutes",
+        "a reminder later than this after its due moment is not sent",
+    ),
+    (
+        "in_quiet_hours",
+        "\"move\" to the end of the quiet hours, or \"drop\"",
+    ),
+    ("time_zone", "where LivePerson does not know the consumer's"),
+    (
+        "remind_in_queue",
+        "also while the conversation waits for an agent",
+    ),
+    (
+        "resend_unknown",
+        "e-mail only: once more, if it stays unknown whether the first was sent",
+    ),
+    (
+        "sender",
+        "address, number or messaging service of this rule; left out: the channel's",
+    ),
+    ("caps", "how much is too much"),
+    (
+        "caps.gap_minutes",
+        "between two reminders in one conversation",
+    ),
+    ("caps.per_conversation_24h", "reminders in one conversation"),
+    ("caps.per_recipient_24h", "reminders to one address"),
+    (
+        "quiet_hours",
+        "when sending is allowed, in the recipient's local time; by_country replaces it for phone numbers of a country",
+    ),
+    (
+        "templates",
+        "texts by language; left out: the built-in ones",
+    ),
+];
+
+/// Writes rules as a file: by account, its default before its skills, e-mail before SMS.
+pub fn print(rules: &[RuleEntry]) -> String {
+    let mut rules: Vec<&RuleEntry> = rules.iter().collect();
+    rules.sort_by_key(|rule| (rule.account.clone(), rule.skill, rule.channel));
+    let mut page = String::from(
+        "# Rules of unread: whom to remind, when and how. One [[rule]] for each account, skill and channel.\n\
+         # What a rule leaves out is the channel's default. A rule without a skill is the account's default.\n#\n",
+    );
+    for (field, about) in FIELDS {
+        page.push_str(&format!("# {field:<26} {about}\n"));
+    }
+    for rule in rules {
+        print_rule(&mut page, rule).expect("writing to a String does not fail");
+    }
+    page
+}
+
+fn print_rule(page: &mut String, rule: &RuleEntry) -> fmt::Result {
+    write!(
+        page,
+        "\n[[rule]]\naccount = {}\n",
+        Value::from(rule.account.as_str())
+    )?;
+    if let Some(skill) = rule.skill {
+        writeln!(page, "skill = {skill}")?;
+    }
+    writeln!(
+        page,
+        "channel = \"{}\"\nenabled = {}",
+        rule.channel, rule.enabled
+    )?;
+    let settings = Table::try_from(&rule.settings)
+        .expect("settings are made of text, numbers, lists and tables");
+    print_table(page, "rule", "", &settings)
+}
+
+/// Values first, then tables: in TOML a value after a table's heading belongs to that table.
+fn print_table(page: &mut String, path: &str, prefix: &str, table: &Table) -> fmt::Result {
+    let rank = |name: &str| {
+        let name = format!("{prefix}{name}");
+        FIELDS
+            .iter()
+            .position(|(field, _)| *field == name)
+            .unwrap_or(FIELDS.len())
+    };
+    let mut fields: Vec<(&String, &Value)> = table.iter().collect();
+    fields.sort_by_key(|(name, value)| (value.is_table(), rank(name), *name));
+    for (name, value) in fields {
+        let key = quoted_if_needed(name);
+        match value {
+            Value::Table(table) => {
+                let path = format!("{path}.{key}");
+                if table.values().any(|value| !value.is_table()) {
+                    writeln!(page, "\n[{path}]")?;
+                }
+                print_table(page, &path, &format!("{prefix}{name}."), table)?;
+            }
+            Value::Array(items) if items.iter().any(Value::is_table) => {
+                writeln!(page, "{key} = [")?;
+                for item in items {
+                    writeln!(page, "    {item},")?;
+                }
+                writeln!(page, "]")?;
+            }
+            value => writeln!(page, "{key} = {value}")?,
+        }
+    }
+    Ok(())
+}
+
+fn quoted_if_needed(name: &str) -> String {
+    let is_bare = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if !name.is_empty() && name.bytes().all(is_bare) {
+        name.to_owned()
+    } else {
+        Value::from(name).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests;

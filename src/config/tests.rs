@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::*;
+use crate::domain::ids::SkillId;
 
 const SID: &str = "AC00000000000000000000000000000000";
 
@@ -142,7 +143,6 @@ fn several_accounts_live_in_the_file_and_one_more_in_the_environment() {
         .iter()
         .map(|a| (a.id.as_str(), a.skills.clone()))
         .collect();
-    use crate::domain::ids::SkillId;
     assert_eq!(
         seen,
         [
