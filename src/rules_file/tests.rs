@@ -4,6 +4,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
+use super::print::FIELDS;
 use super::*;
 use crate::domain::quiet::{QuietHours, Window};
 use crate::domain::rule::{Caps, InQuietHours, Step, Template};
