@@ -140,8 +140,7 @@ fn entry(mut table: Table) -> Result<RuleEntry, Vec<Fault>> {
             None
         }
     };
-    // Without its channel a rule has no defaults; its other fields are still looked at, with those of e-mail.
-    let settings = settings(channel.unwrap_or(Channel::Email), table);
+    let settings = settings(channel, table);
     let settings = settings.map_err(|found| faults.extend(found)).ok();
     match (account, channel, skill, enabled, settings) {
         (Some(account), Some(channel), Some(skill), Some(enabled), Some(settings)) => {
@@ -172,40 +171,25 @@ fn required<T: FromStr<Err: fmt::Display>>(table: &mut Table, field: &str) -> Re
     }
 }
 
-/// The channel's defaults, overlaid with what the file gives.
-fn settings(channel: Channel, given: Table) -> Result<Settings, Vec<Fault>> {
-    let defaults = Table::try_from(Settings::default_for(channel))
-        .expect("settings are made of text, numbers, lists and tables");
-    // Each alone first: serde stops at the first fault, a person wants all of them.
-    let faults: Vec<Fault> = given
-        .iter()
-        .filter_map(|(field, value)| {
-            let alone = overlay(defaults.clone(), [(field.clone(), value.clone())]);
-            let error = alone.try_into::<Settings>().err()?;
-            Some((field.clone(), error.message().to_owned()))
-        })
-        .collect();
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    overlay(defaults, given)
-        .try_into()
-        .map_err(|error: toml::de::Error| vec![("settings".to_owned(), error.message().to_owned())])
-}
-
-/// Caps may be given one by one. Everything else is one value: quiet hours of which a part is the default would surprise.
-fn overlay(mut table: Table, given: impl IntoIterator<Item = (String, Value)>) -> Table {
-    for (field, value) in given {
-        match (table.get_mut(&field), value) {
-            (Some(Value::Table(caps)), Value::Table(given)) if field == "caps" => {
-                caps.extend(given);
-            }
-            (_, value) => {
-                table.insert(field, value);
-            }
+/// The settings over the channel's defaults. Without a channel, only what is wrong on every channel.
+fn settings(channel: Option<Channel>, given: Table) -> Result<Settings, Vec<Fault>> {
+    let given = serde_json::to_value(given).expect("what TOML can say, JSON can say");
+    let parse = |channel| Settings::parse(channel, given.clone());
+    let problems = if let Some(channel) = channel {
+        match parse(channel) {
+            Ok(settings) => return Ok(settings),
+            Err(problems) => problems,
         }
-    }
-    table
+    } else {
+        let [mut first, second] =
+            Channel::ALL.map(|channel| parse(channel).err().unwrap_or_default());
+        first.retain(|problem| second.contains(problem));
+        first
+    };
+    Err(problems
+        .into_iter()
+        .map(|problem| (problem.field, problem.message))
+        .collect())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::problem::Problem;
 
@@ -21,35 +21,44 @@ pub struct Sources {
 impl Sources {
     /// The sources of this process. `file` is the path given on the command line.
     pub fn of_process(file: Option<&Path>) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut environment = match std::fs::read_to_string(".env") {
-            Ok(text) => parse_dotenv(&text).unwrap_or_else(|found| {
-                problems.extend(found);
-                BTreeMap::new()
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => {
-                problems.push(unreadable(".env", &error));
-                BTreeMap::new()
-            }
-        };
-        for (name, value) in std::env::vars_os() {
-            if let (Ok(name), value) = (name.into_string(), value.to_string_lossy()) {
-                environment.insert(name, value.into_owned());
-            }
-        }
-        let named = file.map(|path| path.display().to_string()).or_else(|| {
-            environment
-                .get("UNREAD_CONFIG")
-                .filter(|path| !path.is_empty())
-                .cloned()
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((
+                name.into_string().ok()?,
+                value.to_string_lossy().into_owned(),
+            ))
         });
-        let path = named.as_deref().unwrap_or("unread.toml");
-        let file = match std::fs::read_to_string(path) {
-            Ok(text) => Some((path.to_owned(), text)),
+        Self::gather(Path::new(""), variables, file)
+    }
+
+    fn gather(
+        folder: &Path,
+        variables: impl Iterator<Item = (String, String)>,
+        file: Option<&Path>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut environment = BTreeMap::new();
+        match std::fs::read_to_string(folder.join(".env")) {
+            Ok(text) => match parse_dotenv(&text) {
+                Ok(values) => environment = values,
+                Err(found) => problems.extend(found),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => problems.push(unreadable(".env", &error)),
+        }
+        environment.extend(variables);
+        let named = environment
+            .get("UNREAD_CONFIG")
+            .filter(|path| !path.is_empty());
+        let named = file
+            .map(Path::to_owned)
+            .or_else(|| named.map(PathBuf::from));
+        let path = named.clone().unwrap_or_else(|| "unread.toml".into());
+        let name = path.display().to_string();
+        let file = match std::fs::read_to_string(folder.join(&path)) {
+            Ok(text) => Some((name, text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => None,
             Err(error) => {
-                problems.push(unreadable(path, &error));
+                problems.push(unreadable(&name, &error));
                 None
             }
         };
@@ -175,6 +184,39 @@ mod tests {
                 .map(|(k, v)| (k.as_str(), v.as_str()))
                 .eq(expected)
         );
+    }
+
+    #[test]
+    fn files_are_found_where_they_are_expected() {
+        let folder = std::env::temp_dir().join(format!("unread-sources-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+        let gather = |variables: &[(&str, &str)], file: Option<&str>| {
+            let variables = variables
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            Sources::gather(&folder, variables, file.map(Path::new))
+        };
+        let text = |sources: &Sources| sources.file.as_ref().map(|(_, text)| text.clone());
+
+        let bare = gather(&[], None).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert!(bare.environment.is_empty() && bare.file.is_none());
+
+        write(".env", "PORT=1\nLE_ACCOUNT=1\nUNREAD_CONFIG=b.toml");
+        write("unread.toml", "usual");
+        write("b.toml", "named");
+        let both = gather(&[("PORT", "2")], None).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(
+            (both.environment["PORT"].as_str(), text(&both).as_deref()),
+            ("2", Some("named"))
+        );
+        let usual = gather(&[("UNREAD_CONFIG", "")], Some("unread.toml"));
+        let usual = usual.unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(text(&usual).as_deref(), Some("usual"));
+        let absent = gather(&[], Some("absent.toml")).err().unwrap_or_default();
+        assert_eq!(absent[0].key, "absent.toml");
+
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

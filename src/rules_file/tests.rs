@@ -54,7 +54,7 @@ fn quiet_hours_that_are_given_are_given_whole() {
 
 #[test]
 fn every_problem_is_reported_at_once_with_its_place() {
-    let text = "[[rule]]\naccount = \"no spaces\"\nchannel = \"fax\"\nskill = \"x\"\nenabled = 1\ntime_zone = \"Mars\"\ncolour = \"blue\"\n\
+    let text = "[[rule]]\naccount = \"no spaces\"\nchannel = \"fax\"\nskill = \"x\"\nenabled = 1\ntime_zone = \"Mars\"\nsender = \"+15005550006\"\ncolour = \"blue\"\n\
         [[rule]]\naccount = \"1\"\nchannel = \"sms\"\nmax_age_minutes = -1\nsteps = [{ after_hours = 1 }]\n\
         [[rule]]\naccount = \"1\"\nchannel = \"email\"\n[[rule]]\naccount = \"1\"\nchannel = \"email\"\n[[rule]]\n";
     let mut found = problems(text);
