@@ -13,6 +13,7 @@ pub mod postgres;
 pub mod rules_file;
 pub mod sandbox;
 pub mod scheduler;
+pub mod secret;
 pub mod telemetry;
 pub mod web;
 pub mod worker;

@@ -8,3 +8,4 @@
 mod database;
 mod postgres;
 mod queue;
+mod architecture;
