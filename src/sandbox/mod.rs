@@ -3,4 +3,5 @@
 pub mod clock;
 pub mod faults;
 pub mod liveperson;
+pub mod people;
 pub mod world;

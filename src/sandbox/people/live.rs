@@ -1,0 +1,105 @@
+//! Newcomers, now and then, so that a demo stays alive: most ask, get an answer and leave; some come back.
+
+use super::{Deed, Play, Scene};
+use crate::sandbox::people::cases::zone_where_it_is;
+use crate::sandbox::world::{Action, CUSTOMER_CARE, Closer, ORDERS, Person, WEB, spread};
+
+const NAMES: [&str; 16] = [
+    "Alma", "Bruno", "Carla", "Dario", "Elsa", "Felix", "Greta", "Hugo", "Ines", "Jonas", "Karin", "Luis",
+    "Mira", "Nils", "Oona", "Paul",
+];
+const QUESTIONS: [&str; 4] = [
+    "Hi, where is my order?",
+    "Can I change my delivery address?",
+    "My invoice looks wrong.",
+    "Do you have this in blue?",
+];
+const ANSWERS: [&str; 4] = [
+    "It left today. Do you want the tracking number?",
+    "Yes, what is the new one?",
+    "I have corrected it. Shall I send it again?",
+    "We do! Shall I reserve one for you?",
+];
+
+/// Where the next visitor comes from.
+pub struct Visitors {
+    play: Play,
+    seed: u64,
+    drawn: u64,
+    next_at: i64,
+}
+
+impl Visitors {
+    pub fn new(play: &Play, seed: u64) -> Self {
+        let next_at = play.world.clock().now_ms() + 15_000;
+        Self { play: play.clone(), seed, drawn: 0, next_at }
+    }
+
+    pub fn next_at(&self) -> i64 {
+        self.next_at
+    }
+
+    /// A number below `n`.
+    fn draw(&mut self, n: u64) -> usize {
+        self.drawn += 1;
+        (spread(self.seed, self.drawn) % n) as usize
+    }
+
+    /// Lets a visitor in if it is time.
+    pub fn let_in(&mut self) {
+        let now = self.play.world.clock().now_ms();
+        if now < self.next_at {
+            return;
+        }
+        let scene = self.scene();
+        self.play.enter(scene, now).expect("the account of the play");
+        self.next_at = now + 20_000 + 1000 * self.draw(25) as i64;
+    }
+
+    /// The conversation began a quarter of an hour ago and the answer came nine minutes ago, so that a reminder is due within
+    /// the minute and there is something to see.
+    fn scene(&mut self) -> Scene {
+        let number = self.draw(10_000);
+        let (name, topic) = (NAMES[self.draw(16)], self.draw(4));
+        let by_text = self.draw(3) == 0;
+        let noon = zone_where_it_is(12, self.play.world.clock().now());
+        let person = Person {
+            first_name: Some(name.into()),
+            last_name: Some("Visitor".into()),
+            customer_id: Some(format!("CUST-{number}")),
+            email: Some(format!("{}{number}@example.com", name.to_lowercase())),
+            phone: by_text.then(|| format!("+1202555{number:04}")),
+            time_zone: Some(noon.into()),
+            language: Some("en-US".into()),
+            ..Person::default()
+        };
+        let answered = -9.8 + self.draw(8) as f64 / 10.0;
+        let mut script = vec![
+            (-15.0, Action::ConsumerSays { text: QUESTIONS[topic].into() }),
+            (answered, Action::AgentSays { text: ANSWERS[topic].into() }),
+        ];
+        // By then a reminder has gone out, if there was to be one.
+        let reminded = answered + 10.0;
+        match self.draw(5) {
+            0 => script.push((0.3, Action::ConsumerReads)),
+            1 => script.push((reminded + 1.0, Action::ConsumerReads)),
+            2 => {
+                script.push((reminded + 0.7, Action::ConsumerReads));
+                script.push((reminded + 1.2, Action::ConsumerSays { text: "Yes, please!".into() }));
+            }
+            3 => script.push((0.5, Action::Close { by: Closer::Consumer })),
+            _ => {}
+        }
+        // Everybody leaves in the end, and the account stays small.
+        script.push((60.0, Action::Close { by: Closer::System }));
+        Scene {
+            case: "newcomer",
+            skill: if by_text { ORDERS } else { CUSTOMER_CARE },
+            source: WEB,
+            person,
+            opens: -15.0,
+            script: script.into_iter().map(|(minute, action)| (minute, Deed::Act(action))).collect(),
+            outcomes: Vec::new(),
+        }
+    }
+}
