@@ -25,7 +25,11 @@ struct Admin {
 
 impl IntoResponse for Unknown {
     fn into_response(self) -> Response {
-        (StatusCode::NOT_FOUND, Json(json!({"error": self.to_string()}))).into_response()
+        (
+            StatusCode::NOT_FOUND,
+            Json(json!({"error": self.to_string()})),
+        )
+            .into_response()
     }
 }
 
@@ -43,12 +47,20 @@ pub fn router(world: World, faults: Faults, play: Play, account: &str) -> Router
         .route("/hosts", post(set_host))
         .route("/visibility", post(set_visibility))
         .route("/quirks", post(set_quirks))
-        .route("/faults", get(faults_list).post(faults_add).delete(faults_clear))
+        .route(
+            "/faults",
+            get(faults_list).post(faults_add).delete(faults_clear),
+        )
         .route("/faults/{number}", delete(fault_clear))
         .route("/requests", get(requests).delete(requests_reset))
         .route("/clock", get(clock).post(advance))
         .route("/expected", get(expected))
-        .with_state(Admin { world, faults, play, account: account.to_owned() })
+        .with_state(Admin {
+            world,
+            faults,
+            play,
+            account: account.to_owned(),
+        })
 }
 
 #[derive(Deserialize)]
@@ -75,9 +87,16 @@ struct Opening {
 }
 
 async fn open(State(admin): State<Admin>, Json(new): Json<Opening>) -> Answer {
-    let world = new.at.map_or_else(|| admin.world.clone(), |at| admin.world.at(at));
+    let world = new
+        .at
+        .map_or_else(|| admin.world.clone(), |at| admin.world.at(at));
     let account = new.account.unwrap_or(admin.account);
-    let id = world.open(&account, new.skill, new.source.as_deref().unwrap_or(WEB), &new.person)?;
+    let id = world.open(
+        &account,
+        new.skill,
+        new.source.as_deref().unwrap_or(WEB),
+        &new.person,
+    )?;
     Ok(Json(json!({"conversation": id})))
 }
 
@@ -92,7 +111,9 @@ async fn act(
     Query(query): Query<ActQuery>,
     Json(action): Json<Action>,
 ) -> Result<StatusCode, Unknown> {
-    let world = query.at.map_or_else(|| admin.world.clone(), |at| admin.world.at(at));
+    let world = query
+        .at
+        .map_or_else(|| admin.world.clone(), |at| admin.world.at(at));
     world.act(&id, &action).map(|()| StatusCode::NO_CONTENT)
 }
 
@@ -120,16 +141,27 @@ struct Population {
 
 async fn populate(State(admin): State<Admin>, Json(wanted): Json<Population>) -> Answer {
     let account = wanted.account.unwrap_or(admin.account);
-    let made = admin.world.populate(&account, wanted.skill, wanted.count, wanted.shape)?;
+    let made = admin
+        .world
+        .populate(&account, wanted.skill, wanted.count, wanted.shape)?;
     Ok(Json(json!({"made": made.len()})))
 }
 
-async fn set_skill(State(admin): State<Admin>, Json(skill): Json<Skill>) -> Result<StatusCode, Unknown> {
-    admin.world.set_skill(&admin.account, skill).map(|()| StatusCode::NO_CONTENT)
+async fn set_skill(
+    State(admin): State<Admin>,
+    Json(skill): Json<Skill>,
+) -> Result<StatusCode, Unknown> {
+    admin
+        .world
+        .set_skill(&admin.account, skill)
+        .map(|()| StatusCode::NO_CONTENT)
 }
 
 async fn revoke_tokens(State(admin): State<Admin>) -> Result<StatusCode, Unknown> {
-    admin.world.revoke_tokens(&admin.account).map(|()| StatusCode::NO_CONTENT)
+    admin
+        .world
+        .revoke_tokens(&admin.account)
+        .map(|()| StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize)]
@@ -139,11 +171,20 @@ struct Host {
     host: String,
 }
 
-async fn set_host(State(admin): State<Admin>, Json(new): Json<Host>) -> Result<StatusCode, Unknown> {
-    admin.world.set_host(&admin.account, &new.service, &new.host).map(|()| StatusCode::NO_CONTENT)
+async fn set_host(
+    State(admin): State<Admin>,
+    Json(new): Json<Host>,
+) -> Result<StatusCode, Unknown> {
+    admin
+        .world
+        .set_host(&admin.account, &new.service, &new.host)
+        .map(|()| StatusCode::NO_CONTENT)
 }
 
-async fn set_visibility(State(admin): State<Admin>, Json(visibility): Json<Visibility>) -> StatusCode {
+async fn set_visibility(
+    State(admin): State<Admin>,
+    Json(visibility): Json<Visibility>,
+) -> StatusCode {
     admin.world.set_visibility(visibility);
     StatusCode::NO_CONTENT
 }
@@ -155,7 +196,10 @@ async fn set_quirks(State(admin): State<Admin>, Json(quirks): Json<Quirks>) -> S
 
 async fn faults_list(State(admin): State<Admin>) -> Json<Value> {
     let list = admin.faults.list().into_iter();
-    Json(list.map(|(number, rule)| json!({"number": number, "rule": rule})).collect())
+    Json(
+        list.map(|(number, rule)| json!({"number": number, "rule": rule}))
+            .collect(),
+    )
 }
 
 async fn faults_add(State(admin): State<Admin>, Json(rule): Json<Rule>) -> Json<Value> {
@@ -167,8 +211,15 @@ async fn faults_clear(State(admin): State<Admin>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn fault_clear(State(admin): State<Admin>, Path(number): Path<u64>) -> Result<StatusCode, Unknown> {
-    if admin.faults.clear(number) { Ok(StatusCode::NO_CONTENT) } else { Err(Unknown) }
+async fn fault_clear(
+    State(admin): State<Admin>,
+    Path(number): Path<u64>,
+) -> Result<StatusCode, Unknown> {
+    if admin.faults.clear(number) {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Unknown)
+    }
 }
 
 async fn requests(State(admin): State<Admin>) -> Json<Value> {
@@ -192,7 +243,10 @@ struct Advance {
 
 /// Moves the clock on; the people have caught up when this answers.
 async fn advance(State(admin): State<Admin>, Json(by): Json<Advance>) -> Json<Value> {
-    admin.world.clock().advance(TimeDelta::seconds(i64::from(by.seconds)));
+    admin
+        .world
+        .clock()
+        .advance(TimeDelta::seconds(i64::from(by.seconds)));
     admin.play.play_until_now();
     Json(json!({"now_ms": admin.world.clock().now_ms()}))
 }

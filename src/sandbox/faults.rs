@@ -35,7 +35,9 @@ pub enum Fault {
     Unauthorized,
     Forbidden,
     /// 429, with `Retry-After` if given.
-    Throttled { retry_after_s: Option<u64> },
+    Throttled {
+        retry_after_s: Option<u64>,
+    },
     /// 500 with internal code 0007.
     ElasticSearch,
     /// 500 with internal code 0008.
@@ -53,7 +55,9 @@ pub enum Fault {
     /// The true answer, `partialResult` set, the second half of the records missing.
     PartialResult,
     /// The true answer, later (real milliseconds).
-    Delay { ms: u64 },
+    Delay {
+        ms: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,7 +121,12 @@ pub struct Faults {
 
 impl Faults {
     pub fn new(seed: u64) -> Self {
-        Self { state: Arc::new(Mutex::new(State { seed, ..State::default() })) }
+        Self {
+            state: Arc::new(Mutex::new(State {
+                seed,
+                ..State::default()
+            })),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -135,7 +144,13 @@ impl Faults {
 
     /// The usual case: a fault at one endpoint of every account.
     pub fn set(&self, endpoint: Endpoint, fault: Fault, when: When) -> u64 {
-        self.add(Rule { endpoint: Some(endpoint), account: None, skill: None, fault, when })
+        self.add(Rule {
+            endpoint: Some(endpoint),
+            account: None,
+            skill: None,
+            fault,
+            when,
+        })
     }
 
     pub fn clear(&self, number: u64) -> bool {
@@ -160,7 +175,11 @@ impl Faults {
     }
 
     pub fn traffic(&self, endpoint: Endpoint) -> Traffic {
-        self.lock().traffic.get(&endpoint).copied().unwrap_or_default()
+        self.lock()
+            .traffic
+            .get(&endpoint)
+            .copied()
+            .unwrap_or_default()
     }
 
     pub fn all_traffic(&self) -> BTreeMap<Endpoint, Traffic> {
@@ -171,7 +190,11 @@ impl Faults {
     pub fn reset_traffic(&self) {
         for traffic in self.lock().traffic.values_mut() {
             let in_flight = traffic.in_flight;
-            *traffic = Traffic { in_flight, most_in_flight: in_flight, ..Traffic::default() };
+            *traffic = Traffic {
+                in_flight,
+                most_in_flight: in_flight,
+                ..Traffic::default()
+            };
         }
     }
 
@@ -182,11 +205,19 @@ impl Faults {
         traffic.requests += 1;
         traffic.in_flight += 1;
         traffic.most_in_flight = traffic.most_in_flight.max(traffic.in_flight);
-        InFlight { faults: self.clone(), endpoint }
+        InFlight {
+            faults: self.clone(),
+            endpoint,
+        }
     }
 
     /// Decides what happens to one request, using up its switches.
-    pub(in crate::sandbox) fn judge(&self, endpoint: Endpoint, account: &str, skills: &[i64]) -> Verdict {
+    pub(in crate::sandbox) fn judge(
+        &self,
+        endpoint: Endpoint,
+        account: &str,
+        skills: &[i64],
+    ) -> Verdict {
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut verdict = Verdict::default();
@@ -206,7 +237,7 @@ impl Faults {
                 }
                 When::Probability(p) => {
                     state.drawn += 1;
-                    (spread(state.seed, state.drawn) as f64 / u64::MAX as f64) < *p
+                    fraction(spread(state.seed, state.drawn)) < *p
                 }
                 When::UntilCleared => true,
             };
@@ -222,6 +253,11 @@ impl Faults {
         }
         verdict
     }
+}
+
+/// A well-spread number as one between 0 and 1.
+fn fraction(n: u64) -> f64 {
+    f64::from(u32::try_from(n >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
 }
 
 /// A request that is being answered.
@@ -247,7 +283,10 @@ mod tests {
         let faults = Faults::new(1);
         faults.set(Endpoint::Search, Fault::Runtime, When::Next(2));
         let judge = || faults.judge(Endpoint::Search, "1", &[]).fault;
-        assert_eq!([judge(), judge(), judge()], [Some(Fault::Runtime), Some(Fault::Runtime), None]);
+        assert_eq!(
+            [judge(), judge(), judge()],
+            [Some(Fault::Runtime), Some(Fault::Runtime), None]
+        );
         assert!(faults.list().is_empty());
         assert_eq!(faults.traffic(Endpoint::Search).faults, 2);
     }
@@ -263,7 +302,10 @@ mod tests {
             when: When::UntilCleared,
         });
         assert_eq!(faults.judge(Endpoint::Search, "1", &[8]).fault, None);
-        assert_eq!(faults.judge(Endpoint::Search, "1", &[8, 7]).fault, Some(Fault::Forbidden));
+        assert_eq!(
+            faults.judge(Endpoint::Search, "1", &[8, 7]).fault,
+            Some(Fault::Forbidden)
+        );
     }
 
     #[test]
@@ -281,7 +323,9 @@ mod tests {
         let run = |seed| {
             let faults = Faults::new(seed);
             faults.set(Endpoint::ById, Fault::Dropped, When::Probability(0.2));
-            (0..1000).map(|_| faults.judge(Endpoint::ById, "1", &[]).fault.is_some()).collect::<Vec<_>>()
+            (0..1000)
+                .map(|_| faults.judge(Endpoint::ById, "1", &[]).fault.is_some())
+                .collect::<Vec<_>>()
         };
         assert_eq!(run(3), run(3));
         assert_ne!(run(3), run(4));
@@ -292,9 +336,15 @@ mod tests {
     #[test]
     fn the_most_requests_in_flight_are_remembered() {
         let faults = Faults::new(1);
-        let (one, two) = (faults.enter(Endpoint::Search), faults.enter(Endpoint::Search));
+        let (one, two) = (
+            faults.enter(Endpoint::Search),
+            faults.enter(Endpoint::Search),
+        );
         drop((one, two));
         let traffic = faults.traffic(Endpoint::Search);
-        assert_eq!((traffic.requests, traffic.in_flight, traffic.most_in_flight), (2, 0, 2));
+        assert_eq!(
+            (traffic.requests, traffic.in_flight, traffic.most_in_flight),
+            (2, 0, 2)
+        );
     }
 }

@@ -31,8 +31,16 @@ pub struct PresumedRule {
 
 /// The rules that whoever stages the people has to set up.
 pub const RULES: [PresumedRule; 2] = [
-    PresumedRule { skill: CUSTOMER_CARE, channel: "email", after_minutes: &[10, 130] },
-    PresumedRule { skill: ORDERS, channel: "sms", after_minutes: &[10] },
+    PresumedRule {
+        skill: CUSTOMER_CARE,
+        channel: "email",
+        after_minutes: &[10, 130],
+    },
+    PresumedRule {
+        skill: ORDERS,
+        channel: "sms",
+        after_minutes: &[10],
+    },
 ];
 
 /// One person with one conversation.
@@ -51,7 +59,7 @@ pub struct Scene {
 #[derive(Clone, Debug)]
 pub enum Deed {
     /// Something in the conversation.
-    Act(Action),
+    Act(Box<Action>),
     /// A text message to the brand from the person's phone, such as STOP.
     Texts(String),
 }
@@ -113,7 +121,11 @@ pub struct Play {
     texts: mpsc::UnboundedSender<PhoneText>,
 }
 
-fn ms(minutes: f64) -> i64 {
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "scripts are minutes long, not aeons"
+)]
+pub(in crate::sandbox) fn ms(minutes: f64) -> i64 {
     (minutes * 60_000.0) as i64
 }
 
@@ -140,23 +152,27 @@ impl Play {
         let opened = self.world.at(start + ms(scene.opens));
         let id = opened.open(&self.account, scene.skill, scene.source, &scene.person)?;
         let mut state = self.lock();
-        state.expected.extend(scene.outcomes.into_iter().map(|outcome| Expected {
-            case: scene.case,
-            conversation: id.clone(),
-            skill: scene.skill,
-            channel: outcome.channel,
-            step: outcome.step,
-            verdict: outcome.verdict,
-            reason: outcome.reason,
-            by_minute: outcome.by_minute,
-        }));
+        state
+            .expected
+            .extend(scene.outcomes.into_iter().map(|outcome| Expected {
+                case: scene.case,
+                conversation: id.clone(),
+                skill: scene.skill,
+                channel: outcome.channel,
+                step: outcome.step,
+                verdict: outcome.verdict,
+                reason: outcome.reason,
+                by_minute: outcome.by_minute,
+            }));
         let phone = scene.person.phone;
-        state.pending.extend(scene.script.into_iter().map(|(minute, deed)| Pending {
-            at: start + ms(minute),
-            conversation: id.clone(),
-            phone: phone.clone(),
-            deed,
-        }));
+        state
+            .pending
+            .extend(scene.script.into_iter().map(|(minute, deed)| Pending {
+                at: start + ms(minute),
+                conversation: id.clone(),
+                phone: phone.clone(),
+                deed,
+            }));
         // Stable, so that what is written for one moment happens in the order written.
         state.pending.sort_by_key(|pending| pending.at);
         drop(state);
@@ -169,14 +185,26 @@ impl Play {
         let now = self.world.clock().now_ms();
         let mut state = self.lock();
         let due = state.pending.partition_point(|pending| pending.at <= now);
-        for Pending { at, conversation, phone, deed } in state.pending.drain(..due) {
+        for Pending {
+            at,
+            conversation,
+            phone,
+            deed,
+        } in state.pending.drain(..due)
+        {
             match deed {
                 Deed::Act(action) => {
-                    self.world.at(at).act(&conversation, &action).expect("scenes act in their own");
+                    self.world
+                        .at(at)
+                        .act(&conversation, &action)
+                        .expect("scenes act in their own");
                 }
                 Deed::Texts(body) => {
                     // Nobody listening is like a phone that is off.
-                    let _ = self.texts.send(PhoneText { from: phone.unwrap_or_default(), body });
+                    let _ = self.texts.send(PhoneText {
+                        from: phone.unwrap_or_default(),
+                        body,
+                    });
                 }
             }
         }
@@ -202,7 +230,12 @@ impl Play {
             let clock = self.world.clock();
             let now = clock.now_ms();
             let newcomer_at = visitors.as_ref().map(live::Visitors::next_at);
-            let next = self.next_at().into_iter().chain(newcomer_at).min().unwrap_or(now + 60_000);
+            let next = self
+                .next_at()
+                .into_iter()
+                .chain(newcomer_at)
+                .min()
+                .unwrap_or(now + 60_000);
             let wait = Duration::from_millis(u64::try_from(next - now).unwrap_or(0));
             // A moment late rather than early: the clock has to have passed the date.
             let Some(wait) = clock.real_duration(wait + Duration::from_millis(1)) else {

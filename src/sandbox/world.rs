@@ -18,8 +18,8 @@ pub(in crate::sandbox) mod conversation;
 #[cfg(test)]
 mod tests;
 
-pub use account::{CUSTOMER_CARE, Credentials, ORDERS, Skill, UNASSIGNED};
 pub(in crate::sandbox) use account::{Account, AgentKind, Staff};
+pub use account::{CUSTOMER_CARE, Credentials, ORDERS, Skill, UNASSIGNED};
 pub use action::{Action, Closer, Partial, Person};
 use conversation::{Bulk, Detail, Entry, parse_uuid, uuid};
 
@@ -130,7 +130,10 @@ pub(in crate::sandbox) fn spread(seed: u64, n: u64) -> u64 {
 impl State {
     fn new_id(&mut self) -> u128 {
         self.made += 1;
-        let (high, low) = (spread(self.seed, self.made * 2), spread(self.seed, self.made * 2 + 1));
+        let (high, low) = (
+            spread(self.seed, self.made * 2),
+            spread(self.seed, self.made * 2 + 1),
+        );
         let random = (u128::from(high) << 64) | u128::from(low);
         // Version 4, variant 10.
         (random & !(0xF << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62)
@@ -152,7 +155,10 @@ impl World {
     /// A world with the accounts of these ids, and nothing in them yet.
     pub fn new(clock: WorldClock, seed: u64, accounts: &[&str]) -> Self {
         let state = State {
-            accounts: accounts.iter().map(|id| ((*id).to_owned(), Account::new(id))).collect(),
+            accounts: accounts
+                .iter()
+                .map(|id| ((*id).to_owned(), Account::new(id)))
+                .collect(),
             staff: Staff::new(),
             visibility: Visibility::default(),
             quirks: Quirks::default(),
@@ -160,7 +166,11 @@ impl World {
             made: 0,
             seed,
         };
-        Self { clock, stamp: None, state: Arc::new(RwLock::new(state)) }
+        Self {
+            clock,
+            stamp: None,
+            state: Arc::new(RwLock::new(state)),
+        }
     }
 
     pub(in crate::sandbox) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -178,13 +188,16 @@ impl World {
     /// The same world; what is done through the returned handle happens at that moment (epoch milliseconds).
     #[must_use]
     pub fn at(&self, ms: i64) -> Self {
-        Self { stamp: Some(ms), ..self.clone() }
+        Self {
+            stamp: Some(ms),
+            ..self.clone()
+        }
     }
 
     /// As [`World::at`], so many minutes from now (negative: ago).
     #[must_use]
     pub fn minutes_from_now(&self, minutes: f64) -> Self {
-        self.at(self.clock.now_ms() + (minutes * 60_000.0) as i64)
+        self.at(self.clock.now_ms() + super::people::ms(minutes))
     }
 
     fn moment(&self) -> i64 {
@@ -194,15 +207,30 @@ impl World {
     // Accounts
 
     pub fn add_account(&self, id: &str) {
-        self.write().accounts.entry(id.to_owned()).or_insert_with(|| Account::new(id));
+        self.write()
+            .accounts
+            .entry(id.to_owned())
+            .or_insert_with(|| Account::new(id));
     }
 
-    fn change<T>(&self, account: &str, change: impl FnOnce(&mut Account) -> T) -> Result<T, Unknown> {
-        self.write().accounts.get_mut(account).map(change).ok_or(Unknown)
+    fn change<T>(
+        &self,
+        account: &str,
+        change: impl FnOnce(&mut Account) -> T,
+    ) -> Result<T, Unknown> {
+        self.write()
+            .accounts
+            .get_mut(account)
+            .map(change)
+            .ok_or(Unknown)
     }
 
     pub fn credentials(&self, account: &str) -> Result<Credentials, Unknown> {
-        self.read().accounts.get(account).map(|a| a.credentials.clone()).ok_or(Unknown)
+        self.read()
+            .accounts
+            .get(account)
+            .map(|a| a.credentials.clone())
+            .ok_or(Unknown)
     }
 
     pub fn set_credentials(&self, account: &str, credentials: Credentials) -> Result<(), Unknown> {
@@ -214,7 +242,11 @@ impl World {
         self.change(account, |account| account.tokens.clear())
     }
 
-    pub(in crate::sandbox) fn issue_token(&self, account: &str, token: String) -> Result<i64, Unknown> {
+    pub(in crate::sandbox) fn issue_token(
+        &self,
+        account: &str,
+        token: String,
+    ) -> Result<i64, Unknown> {
         let now = self.clock.now_ms();
         self.change(account, |account| {
             let lifetime = account.credentials.token_lifetime_s;
@@ -297,7 +329,12 @@ impl World {
             let start = shape.started_at + i64::from(n) * shape.every_ms;
             let serial = u32::try_from(state.made % u64::from(u32::MAX)).unwrap_or(n);
             let agent_wrote_at = start + shape.answered_after_ms;
-            let bulk = Bulk { serial, agent_wrote_at, email: shape.email, phone: shape.phone };
+            let bulk = Bulk {
+                serial,
+                agent_wrote_at,
+                email: shape.email,
+                phone: shape.phone,
+            };
             let owner = state.accounts.get_mut(account).ok_or(Unknown)?;
             let place = owner.push(Entry::bulk(id, start, skill, source.clone(), bulk));
             owner.index_consumer(&bulk_consumer(id), place);
@@ -312,13 +349,18 @@ impl World {
         let at = self.moment();
         let mut guard = self.write();
         let state = &mut *guard;
-        let (account, place) =
-            parse_uuid(conversation).and_then(|id| state.places.get(&id)).ok_or(Unknown)?;
+        let (account, place) = parse_uuid(conversation)
+            .and_then(|id| state.places.get(&id))
+            .ok_or(Unknown)?;
         let account = state.accounts.get_mut(&**account).ok_or(Unknown)?;
         let entry = &mut account.entries[*place as usize];
         entry.act(at, action, &state.staff);
         let (start, skill) = (entry.start, entry.key.skill);
-        let newest = entry.detail(&state.staff).consumers.last().map(|consumer| consumer.id.clone());
+        let newest = entry
+            .detail(&state.staff)
+            .consumers
+            .last()
+            .map(|consumer| consumer.id.clone());
         if matches!(action, Action::Transfer { .. }) {
             account.index_skill(skill, start, *place);
         }
@@ -329,7 +371,8 @@ impl World {
     }
 
     fn must(&self, conversation: &str, action: &Action) {
-        self.act(conversation, action).expect("a conversation of this world");
+        self.act(conversation, action)
+            .expect("a conversation of this world");
     }
 
     pub fn consumer_says(&self, conversation: &str, text: &str) {
@@ -341,7 +384,12 @@ impl World {
     }
 
     pub fn agent_sends_file(&self, conversation: &str, caption: &str) {
-        self.must(conversation, &Action::AgentSendsFile { caption: caption.into() });
+        self.must(
+            conversation,
+            &Action::AgentSendsFile {
+                caption: caption.into(),
+            },
+        );
     }
 
     pub fn bot_says(&self, conversation: &str, text: &str) {
@@ -349,7 +397,10 @@ impl World {
     }
 
     pub fn bot_sends_rich_content(&self, conversation: &str, text: &str) {
-        self.must(conversation, &Action::BotSendsRichContent { text: text.into() });
+        self.must(
+            conversation,
+            &Action::BotSendsRichContent { text: text.into() },
+        );
     }
 
     pub fn system_says(&self, conversation: &str, text: &str) {
@@ -420,7 +471,8 @@ impl World {
 
     /// When the consumer read, or answered, the newest human agent's message; `None` while it is unread.
     pub fn was_read_at(&self, conversation: &str) -> Option<i64> {
-        self.witness(conversation, |detail| detail.seen_at(i64::MAX)).flatten()
+        self.witness(conversation, |detail| detail.seen_at(i64::MAX))
+            .flatten()
     }
 
     pub fn closed_at(&self, conversation: &str) -> Option<i64> {
@@ -429,7 +481,8 @@ impl World {
 
     /// Whether, at that moment, an open conversation held a human agent's message that the consumer had neither read nor answered.
     pub fn was_unread_at(&self, conversation: &str, ms: i64) -> bool {
-        self.witness(conversation, |detail| detail.unread_at(ms)).unwrap_or(false)
+        self.witness(conversation, |detail| detail.unread_at(ms))
+            .unwrap_or(false)
     }
 
     /// LivePerson's ids of the consumer: two after a step-up.
@@ -442,7 +495,10 @@ impl World {
     pub fn list(&self, account: &str, limit: usize) -> Vec<Summary> {
         let state = self.read();
         let now = self.clock.now_ms();
-        let entries = state.accounts.get(account).map_or(&[][..], |account| &account.entries);
+        let entries = state
+            .accounts
+            .get(account)
+            .map_or(&[][..], |account| &account.entries);
         let summary = |entry: &Entry| {
             let detail = entry.detail(&state.staff);
             Summary {
@@ -464,7 +520,7 @@ impl World {
 }
 
 fn bulk_consumer(id: u128) -> String {
-    conversation::consumer_id(&[&id.to_be_bytes()[..], &[0]].concat())
+    conversation::consumer_id(&[&id.to_be_bytes()[..], b"0"].concat())
 }
 
 /// A conversation about to be opened.

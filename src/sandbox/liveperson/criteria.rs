@@ -59,7 +59,11 @@ fn number(value: &Value) -> Option<i64> {
 }
 
 fn strings(value: &Value) -> Option<Vec<String>> {
-    value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+    value
+        .as_array()?
+        .iter()
+        .map(|item| item.as_str().map(str::to_owned))
+        .collect()
 }
 
 pub fn page(query: &HashMap<String, String>) -> Result<Page, Bad> {
@@ -69,7 +73,9 @@ pub fn page(query: &HashMap<String, String>) -> Result<Page, Bad> {
     }
     let count = |name: &str, default| match query.get(name) {
         None => Ok(default),
-        Some(text) => text.parse::<usize>().map_err(|_| format!("{name} is not a number")),
+        Some(text) => text
+            .parse::<usize>()
+            .map_err(|_| format!("{name} is not a number")),
     };
     let (offset, limit) = (count("offset", 0)?, count("limit", 50)?);
     if !(1..=LARGEST_PAGE).contains(&limit) {
@@ -88,16 +94,28 @@ pub fn page(query: &HashMap<String, String>) -> Result<Page, Bad> {
         Some("2") => true,
         Some(_) => return Err("unknown v".into()),
     };
-    Ok(Page { offset, limit, order, v2 })
+    Ok(Page {
+        offset,
+        limit,
+        order,
+        v2,
+    })
 }
 
 /// `status`: which of open and closed.
 pub fn status(value: &Value) -> Result<(bool, bool), Bad> {
     let list = strings(value).ok_or("status must be a list")?;
-    if list.is_empty() || list.iter().any(|status| status != "OPEN" && status != "CLOSE") {
+    if list.is_empty()
+        || list
+            .iter()
+            .any(|status| status != "OPEN" && status != "CLOSE")
+    {
         return Err("status must be OPEN or CLOSE".into());
     }
-    Ok((list.iter().any(|s| s == "OPEN"), list.iter().any(|s| s == "CLOSE")))
+    Ok((
+        list.iter().any(|s| s == "OPEN"),
+        list.iter().any(|s| s == "CLOSE"),
+    ))
 }
 
 fn start(value: &Value, now: i64, quirks: &Quirks) -> Result<(i64, i64), Bad> {
@@ -107,7 +125,10 @@ fn start(value: &Value, now: i64, quirks: &Quirks) -> Result<(i64, i64), Bad> {
     if from < 0 || to < from || to > now.saturating_add(1 << 40) {
         return Err("start is not an interval".into());
     }
-    let (from, to) = (from - from % MARK_MS, (to + MARK_MS - 1) / MARK_MS * MARK_MS);
+    let (from, to) = (
+        from - from % MARK_MS,
+        (to + MARK_MS - 1) / MARK_MS * MARK_MS,
+    );
     if to - from > quirks.widest_interval_ms {
         return Err("the start interval is wider than three months".into());
     }
@@ -130,7 +151,11 @@ pub fn search(body: &Value, now: i64, quirks: &Quirks) -> Result<Criteria, Bad> 
         updated_since: None,
         content: content(&body["contentToRetrieve"])?,
     };
-    let ids = |name: &str, value| skill_ids(value).ok_or(format!("{name} must be a list of ids")).map(Some);
+    let ids = |name: &str, value| {
+        skill_ids(value)
+            .ok_or(format!("{name} must be a list of ids"))
+            .map(Some)
+    };
     for (name, value) in fields {
         match name.as_str() {
             "start" | "contentToRetrieve" => {}
@@ -175,7 +200,12 @@ mod tests {
     }
 
     fn query(pairs: &[(&str, &str)]) -> Result<Page, Bad> {
-        page(&pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+        page(
+            &pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+        )
     }
 
     #[test]
@@ -215,7 +245,16 @@ mod tests {
         assert!(query(&[("source", "abcdefghijklmnopqrstu")]).is_err());
         assert!(query(&[("source", "a"), ("limit", "101")]).is_err());
         assert!(query(&[("source", "a"), ("sort", "start")]).is_err());
-        let page = query(&[("source", "a"), ("sort", "start:asc"), ("v", "2"), ("limit", "100")]).unwrap();
-        assert_eq!((page.limit, page.offset, page.order, page.v2), (100, 0, Order::StartAscending, true));
+        let page = query(&[
+            ("source", "a"),
+            ("sort", "start:asc"),
+            ("v", "2"),
+            ("limit", "100"),
+        ])
+        .unwrap();
+        assert_eq!(
+            (page.limit, page.offset, page.order, page.v2),
+            (100, 0, Order::StartAscending, true)
+        );
     }
 }

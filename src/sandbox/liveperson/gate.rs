@@ -20,7 +20,9 @@ const LARGEST_ANSWER: usize = 1 << 28;
 
 /// The account in a path.
 pub fn account(path: &RawPathParams) -> &str {
-    path.iter().find(|(name, _)| *name == "account").map_or("", |(_, value)| value)
+    path.iter()
+        .find(|(name, _)| *name == "account")
+        .map_or("", |(_, value)| value)
 }
 
 pub async fn gate(
@@ -56,14 +58,26 @@ impl Server {
             Fault::BadRequest => self.bad_request("Problem with body or query parameters"),
             Fault::Unauthorized => self.unauthorized(endpoint),
             Fault::Forbidden => StatusCode::FORBIDDEN.into_response(),
-            Fault::Throttled { retry_after_s: None } => StatusCode::TOO_MANY_REQUESTS.into_response(),
-            Fault::Throttled { retry_after_s: Some(wait) } => {
-                (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, wait.to_string())]).into_response()
-            }
-            Fault::ElasticSearch => {
-                error(StatusCode::INTERNAL_SERVER_ERROR, "Elastic search exception", json!("0007"))
-            }
-            Fault::Runtime => error(StatusCode::INTERNAL_SERVER_ERROR, "Runtime exception", json!("0008")),
+            Fault::Throttled {
+                retry_after_s: None,
+            } => StatusCode::TOO_MANY_REQUESTS.into_response(),
+            Fault::Throttled {
+                retry_after_s: Some(wait),
+            } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                [(header::RETRY_AFTER, wait.to_string())],
+            )
+                .into_response(),
+            Fault::ElasticSearch => error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Elastic search exception",
+                &json!("0007"),
+            ),
+            Fault::Runtime => error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Runtime exception",
+                &json!("0008"),
+            ),
             Fault::Unavailable => {
                 let html = "<html><body><h1>503 Service Unavailable</h1></body></html>";
                 let kind = [(header::CONTENT_TYPE, "text/html")];
@@ -72,7 +86,11 @@ impl Server {
             Fault::NoContent => StatusCode::NO_CONTENT.into_response(),
             Fault::Garbage => {
                 let kind = [(header::CONTENT_TYPE, "application/json;charset=UTF-8")];
-                (kind, "{\"_metadata\":{\"count\":\u{fffd}]<!-- nothing of use -->").into_response()
+                (
+                    kind,
+                    "{\"_metadata\":{\"count\":\u{fffd}]<!-- nothing of use -->",
+                )
+                    .into_response()
             }
             Fault::Dropped => broken(Bytes::new(), 1),
             Fault::Truncated | Fault::PartialResult | Fault::Delay { .. } => {
@@ -82,12 +100,18 @@ impl Server {
     }
 
     pub fn bad_request(&self, why: &str) -> Response {
-        self.error(StatusCode::BAD_REQUEST, &format!("Bad Request; {why}"), json!(1))
+        self.error(
+            StatusCode::BAD_REQUEST,
+            &format!("Bad Request; {why}"),
+            &json!(1),
+        )
     }
 
     pub fn unauthorized(&self, endpoint: Endpoint) -> Response {
         match endpoint {
-            Endpoint::Skills => self.error(StatusCode::UNAUTHORIZED, "Not authenticated", json!(16)),
+            Endpoint::Skills => {
+                self.error(StatusCode::UNAUTHORIZED, "Not authenticated", &json!(16))
+            }
             Endpoint::Token => {
                 let why = json!({"error": "invalid_client", "error_description": "Client authentication failed"});
                 (StatusCode::UNAUTHORIZED, json_body(&why)).into_response()
@@ -116,7 +140,9 @@ fn broken(start: Bytes, length: usize) -> Response {
 }
 
 async fn truncated(answer: Response) -> Response {
-    let whole = to_bytes(answer.into_body(), LARGEST_ANSWER).await.unwrap_or_default();
+    let whole = to_bytes(answer.into_body(), LARGEST_ANSWER)
+        .await
+        .unwrap_or_default();
     broken(whole.slice(..whole.len() / 2), whole.len().max(2))
 }
 

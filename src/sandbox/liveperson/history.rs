@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::RequestExt as _;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Path, Query, Request, State};
 use axum::http::Uri;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::criteria::{self, Bad, Criteria, Order, Page};
-use super::record::{Method, View, record};
+use super::record::{Content, Method, View, record};
 use super::{Server, json_body};
 use crate::sandbox::world::conversation::{Entry, Key};
 use crate::sandbox::world::{Account, State as WorldState};
@@ -23,22 +25,29 @@ pub struct Asked {
     body: Value,
 }
 
-impl<S: Send + Sync> axum::extract::FromRequest<S> for Asked {
+impl<S: Send + Sync> FromRequest<S> for Asked {
     type Rejection = Response;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        use axum::RequestExt as _;
-        use axum::body::Bytes;
-        let mut request = request;
-        let Path(parts) = request
-            .extract_parts::<Path<HashMap<String, String>>>()
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, Response> {
+        type Parts = Path<HashMap<String, String>>;
+        let parts = request
+            .extract_parts::<Parts>()
             .await
-            .map_err(axum::response::IntoResponse::into_response)?;
-        let Query(query) = request.extract_parts::<Parameters>().await.map_err(|e| e.into_response())?;
+            .map_err(IntoResponse::into_response)?;
+        let query = request
+            .extract_parts::<Parameters>()
+            .await
+            .map_err(IntoResponse::into_response)?;
         let uri = request.uri().clone();
-        let bytes = Bytes::from_request(request, state).await.map_err(|e| e.into_response())?;
-        let account = parts.get("account").cloned().unwrap_or_default();
-        Ok(Self { account, query, uri, body: serde_json::from_slice(&bytes).unwrap_or_default() })
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        Ok(Self {
+            account: parts.get("account").cloned().unwrap_or_default(),
+            query: query.0,
+            uri,
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        })
     }
 }
 
@@ -53,7 +62,12 @@ impl Server {
         &self,
         asked: &Asked,
         method: Method,
-        find: impl for<'a> Fn(&'a WorldState, &'a Account, &Page, i64) -> Result<(Found<'a>, super::record::Content), Bad>,
+        find: impl for<'a> Fn(
+            &'a WorldState,
+            &'a Account,
+            &Page,
+            i64,
+        ) -> Result<(Found<'a>, Content), Bad>,
     ) -> Response {
         let now = self.world.clock().now_ms();
         let state = self.world.read();
@@ -69,8 +83,15 @@ impl Server {
             Err(why) => return self.bad_request(&why),
         };
         let view = View::new(&state, account, now, method, page.v2, content);
-        let records: Vec<Value> = found.entries.iter().map(|entry| record(&view, entry)).collect();
-        let href = format!("https://{}.msghist.sandbox.example{}", account.id, asked.uri);
+        let records: Vec<Value> = found
+            .entries
+            .iter()
+            .map(|entry| record(&view, entry))
+            .collect();
+        let href = format!(
+            "https://{}.msghist.sandbox.example{}",
+            account.id, asked.uri
+        );
         json_body(&json!({
             "_metadata": {
                 "count": found.total,
@@ -98,10 +119,20 @@ fn matches(state: &WorldState, criteria: &Criteria, entry: &Entry, as_of: i64) -
     };
     let open = is_open(state, &key);
     (if open { criteria.open } else { criteria.closed })
-        && criteria.latest_skills.as_ref().is_none_or(|skills| skills.contains(&key.skill))
-        && criteria.in_queue.is_none_or(|in_queue| in_queue == key.in_queue)
-        && criteria.updated_since.is_none_or(|since| key.updated >= since)
-        && criteria.sources.as_ref().is_none_or(|all| all.iter().any(|source| **source == *entry.source))
+        && criteria
+            .latest_skills
+            .as_ref()
+            .is_none_or(|skills| skills.contains(&key.skill))
+        && criteria
+            .in_queue
+            .is_none_or(|in_queue| in_queue == key.in_queue)
+        && criteria
+            .updated_since
+            .is_none_or(|since| key.updated >= since)
+        && criteria
+            .sources
+            .as_ref()
+            .is_none_or(|all| all.iter().any(|source| **source == *entry.source))
 }
 
 fn paged<'a>(mut all: Vec<&'a Entry>, state: &WorldState, page: &Page, as_of: i64) -> Found<'a> {
@@ -116,17 +147,27 @@ fn paged<'a>(mut all: Vec<&'a Entry>, state: &WorldState, page: &Page, as_of: i6
         Order::EndDescending => all.sort_by_cached_key(|entry| std::cmp::Reverse(end(entry))),
     }
     let total = all.len();
-    Found { total, entries: all.into_iter().skip(page.offset).take(page.limit).collect() }
+    Found {
+        total,
+        entries: all.into_iter().skip(page.offset).take(page.limit).collect(),
+    }
 }
 
 pub async fn search(State(server): State<Server>, asked: Asked) -> Response {
     server.answer(&asked, Method::Search, |state, account, page, now| {
         let criteria = criteria::search(&asked.body, now, &state.quirks)?;
         let as_of = as_of(state, now);
-        let skills = criteria.latest_skills.as_deref().or(criteria.skills.as_deref());
+        let skills = criteria
+            .latest_skills
+            .as_deref()
+            .or(criteria.skills.as_deref());
         let within = account.started_within(criteria.from, criteria.to, skills);
-        let entries = within.iter().map(|(_, place)| &account.entries[*place as usize]);
-        let all = entries.filter(|entry| matches(state, &criteria, entry, as_of)).collect();
+        let entries = within
+            .iter()
+            .map(|(_, place)| &account.entries[*place as usize]);
+        let all = entries
+            .filter(|entry| matches(state, &criteria, entry, as_of))
+            .collect();
         Ok((paged(all, state, page, as_of), criteria.content))
     })
 }
@@ -145,7 +186,13 @@ pub async fn by_id(State(server): State<Server>, asked: Asked) -> Response {
         let entries = ids.iter().filter_map(|id| state.entry(account, id));
         let visible = entries.filter(|entry| entry.start <= as_of(state, now));
         let entries: Vec<_> = visible.collect();
-        Ok((Found { total: entries.len(), entries }, criteria::content(&body["contentToRetrieve"])?))
+        Ok((
+            Found {
+                total: entries.len(),
+                entries,
+            },
+            criteria::content(&body["contentToRetrieve"])?,
+        ))
     })
 }
 
@@ -160,12 +207,18 @@ pub async fn by_consumer(State(server): State<Server>, asked: Asked) -> Response
             .map(|place| &account.entries[*place as usize])
             .filter(|entry| {
                 let detail = entry.detail(&state.staff);
-                let known = detail.consumers.iter().any(|c| c.id == consumer && c.joined <= as_of);
+                let known = detail
+                    .consumers
+                    .iter()
+                    .any(|c| c.id == consumer && c.joined <= as_of);
                 let key = entry.key_at(as_of, &state.staff);
                 known && key.is_some_and(|key| if is_open(state, &key) { open } else { closed })
             })
             .collect();
         all.sort_by_key(|entry| entry.start);
-        Ok((paged(all, state, page, as_of), criteria::content(&body["contentToRetrieve"])?))
+        Ok((
+            paged(all, state, page, as_of),
+            criteria::content(&body["contentToRetrieve"])?,
+        ))
     })
 }

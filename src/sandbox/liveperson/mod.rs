@@ -37,26 +37,45 @@ pub(in crate::sandbox) struct Server {
 
 /// Every service of LivePerson's that the product calls.
 pub fn router(world: World, faults: Faults) -> Router {
-    let server = Server { world, faults, nonces: Arc::default() };
+    let server = Server {
+        world,
+        faults,
+        nonces: Arc::default(),
+    };
     let open = |endpoint, route: MethodRouter<Server>| {
         route.layer(from_fn_with_state((server.clone(), endpoint), gate::gate))
     };
     let guarded = |endpoint, route: MethodRouter<Server>| {
-        let route = route.layer(from_fn_with_state((server.clone(), endpoint), access::guard));
+        let route = route.layer(from_fn_with_state(
+            (server.clone(), endpoint),
+            access::guard,
+        ));
         open(endpoint, route)
     };
     let history = "/messaging_history/api/account/{account}/conversations";
     let skills = "/api/account/{account}/configuration/le-users/skills";
     Router::new()
-        .route("/api/account/{account}/service/baseURI.json", open(Endpoint::Domains, get(setup::domains)))
+        .route(
+            "/api/account/{account}/service/baseURI.json",
+            open(Endpoint::Domains, get(setup::domains)),
+        )
         .route(
             "/api/account/{account}/service/{service}/baseURI.json",
             open(Endpoint::Domains, get(setup::domain)),
         )
-        .route("/sentinel/api/v2/account/{account}/app/token", open(Endpoint::Token, post(setup::token)))
+        .route(
+            "/sentinel/api/v2/account/{account}/app/token",
+            open(Endpoint::Token, post(setup::token)),
+        )
         .route(skills, guarded(Endpoint::Skills, get(setup::skills)))
-        .route(&format!("{skills}/{{skill}}"), guarded(Endpoint::Skills, get(setup::skill)))
-        .route(&format!("{history}/search"), guarded(Endpoint::Search, post(history::search)))
+        .route(
+            &format!("{skills}/{{skill}}"),
+            guarded(Endpoint::Skills, get(setup::skill)),
+        )
+        .route(
+            &format!("{history}/search"),
+            guarded(Endpoint::Search, post(history::search)),
+        )
         .route(
             &format!("{history}/conversation/search"),
             guarded(Endpoint::ById, post(history::by_id)),
@@ -70,13 +89,20 @@ pub fn router(world: World, faults: Faults) -> Router {
 
 impl Server {
     /// The error envelope of LivePerson's REST services.
-    fn error(&self, status: StatusCode, message: &str, internal_code: Value) -> Response {
-        let time = self.world.clock().now().to_rfc3339_opts(SecondsFormat::Millis, true);
+    fn error(&self, status: StatusCode, message: &str, internal_code: &Value) -> Response {
+        let time = self
+            .world
+            .clock()
+            .now()
+            .to_rfc3339_opts(SecondsFormat::Millis, true);
         let error = json!({"time": time, "message": message, "internalCode": internal_code});
         (status, json_body(&json!({"error": error}))).into_response()
     }
 }
 
 fn json_body(value: &Value) -> impl IntoResponse + use<> {
-    ([(header::CONTENT_TYPE, "application/json;charset=UTF-8")], value.to_string())
+    (
+        [(header::CONTENT_TYPE, "application/json;charset=UTF-8")],
+        value.to_string(),
+    )
 }

@@ -9,19 +9,38 @@ use serde_json::{Map, Value, json};
 
 use super::criteria::Bad;
 use crate::sandbox::world::conversation::{
-    About, Attributes, Consumer, Content as Said, Detail, Dialog, Entry, Joined, Key, Message, Party,
-    uuid,
+    About, Attributes, Consumer, Content as Said, Detail, Dialog, Entry, Joined, Key, Message,
+    Party, uuid,
 };
 use crate::sandbox::world::{Account, AgentKind, Closer, Partial, State};
 
 /// Every content type, in the documentation's order. Those before the marks are what a search returns unasked.
 const TYPES: [&str; 24] = [
-    "campaign", "messageRecords", "agentParticipants", "agentParticipantsLeave", "agentParticipantsActive",
-    "consumerParticipants", "transfers", "interactions", "messageScores", "messageStatuses",
-    "conversationSurveys", "coBrowseSessions", "summary", "sdes",
+    "campaign",
+    "messageRecords",
+    "agentParticipants",
+    "agentParticipantsLeave",
+    "agentParticipantsActive",
+    "consumerParticipants",
+    "transfers",
+    "interactions",
+    "messageScores",
+    "messageStatuses",
+    "conversationSurveys",
+    "coBrowseSessions",
+    "summary",
+    "sdes",
     // Only on request:
-    "unAuthSdes", "monitoring", "dialogs", "responseTime", "skillChanges", "intents", "uniqueIntents",
-    "latestAgentSurvey", "previouslySubmittedAgentSurveys", "info",
+    "unAuthSdes",
+    "monitoring",
+    "dialogs",
+    "responseTime",
+    "skillChanges",
+    "intents",
+    "uniqueIntents",
+    "latestAgentSurvey",
+    "previouslySubmittedAgentSurveys",
+    "info",
 ];
 const BY_DEFAULT: usize = 14;
 
@@ -38,7 +57,9 @@ impl Default for Content {
 impl Content {
     pub fn of(names: &[String]) -> Result<Self, Bad> {
         let known = |name: &String| TYPES.iter().copied().find(|known| known == name);
-        let all = names.iter().map(|name| known(name).ok_or(format!("unknown content {name}")));
+        let all = names
+            .iter()
+            .map(|name| known(name).ok_or(format!("unknown content {name}")));
         all.collect::<Result<_, _>>().map(Self)
     }
 }
@@ -75,12 +96,25 @@ impl<'a> View<'a> {
     ) -> Self {
         let as_of = now - state.visibility.events_ms;
         let receipts_as_of = as_of.min(now - state.visibility.receipts_ms);
-        Self { state, account, now, as_of, receipts_as_of, method, v2, content }
+        Self {
+            state,
+            account,
+            now,
+            as_of,
+            receipts_as_of,
+            method,
+            v2,
+            content,
+        }
     }
 
     /// The time stamp of an attribute: a string in the first version, a number in the second.
     fn stamp(&self, ms: i64) -> Value {
-        if self.v2 { json!(ms) } else { json!(ms.to_string()) }
+        if self.v2 {
+            json!(ms)
+        } else {
+            json!(ms.to_string())
+        }
     }
 
     fn open(&self, key: &Key) -> bool {
@@ -119,7 +153,13 @@ pub fn record(view: &View<'_>, entry: &Entry) -> Value {
     Value::Object(record)
 }
 
-fn part(view: &View<'_>, entry: &Entry, detail: &Detail, name: &str, partial: bool) -> Option<Value> {
+fn part(
+    view: &View<'_>,
+    entry: &Entry,
+    detail: &Detail,
+    name: &str,
+    partial: bool,
+) -> Option<Value> {
     Some(match name {
         "messageRecords" => messages(view, entry, detail),
         "messageStatuses" => return statuses(view, detail).filter(|_| !partial),
@@ -134,8 +174,13 @@ fn part(view: &View<'_>, entry: &Entry, detail: &Detail, name: &str, partial: bo
         "coBrowseSessions" => json!({"coBrowseSessionsList": []}),
         "campaign" => json!({"campaignName": "Web messaging", "lobName": "Retail"}),
         "monitoring" => json!({"country": "United States", "countryCode": "US"}),
-        "agentParticipantsLeave" | "interactions" | "messageScores" | "conversationSurveys"
-        | "skillChanges" | "intents" | "uniqueIntents" => json!([]),
+        "agentParticipantsLeave"
+        | "interactions"
+        | "messageScores"
+        | "conversationSurveys"
+        | "skillChanges"
+        | "intents"
+        | "uniqueIntents" => json!([]),
         // What is left is not there when there is nothing to say: the unauthenticated attributes of v=1, the agent surveys.
         _ => return None,
     })
@@ -165,7 +210,10 @@ fn info(view: &View<'_>, entry: &Entry, detail: &Detail, partial: bool) -> Value
         "integration": "WEB_SDK", "integrationVersion": "3.0.87", "appId": "webAsync",
         "ipAddress": "192.0.2.10",
     });
-    for (name, value) in [("timeZone", &detail.time_zone), ("language", &detail.language)] {
+    for (name, value) in [
+        ("timeZone", &detail.time_zone),
+        ("language", &detail.language),
+    ] {
         if let Some(value) = value {
             info[name] = json!(value);
         }
@@ -182,7 +230,9 @@ fn latest_agent(view: &View<'_>, detail: &Detail, key: &Key, info: &mut Value) {
     let assigned = detail.agents.iter().rev().find(|joined| {
         joined.at <= view.as_of && joined.dialog == 0 && joined.agent.permission == "ASSIGNED_AGENT"
     });
-    let agent = assigned.filter(|_| !key.in_queue).map(|joined| &joined.agent);
+    let agent = assigned
+        .filter(|_| !key.in_queue)
+        .map(|joined| &joined.agent);
     info["latestAgentId"] = json!(agent.map_or("null", |a| a.id));
     info["latestAgentNickname"] = json!(agent.map_or("null", |a| a.nickname));
     info["latestAgentFullName"] = json!(agent.map_or("null", |a| a.full_name));
@@ -198,8 +248,17 @@ fn ends(view: &View<'_>, detail: &Detail, info: &mut Value) {
     let Some((at, by)) = detail.dialogs.first().and_then(closed) else {
         return;
     };
-    let survey_end = detail.dialogs.iter().filter_map(closed).map(|(at, _)| at).max().unwrap_or(at);
-    let all_closed = detail.dialogs.iter().all(|d| d.opened > view.as_of || closed(d).is_some());
+    let survey_end = detail
+        .dialogs
+        .iter()
+        .filter_map(closed)
+        .map(|(at, _)| at)
+        .max()
+        .unwrap_or(at);
+    let all_closed = detail
+        .dialogs
+        .iter()
+        .all(|d| d.opened > view.as_of || closed(d).is_some());
     for (name, at) in [("endTime", at), ("conversationEndTime", at)] {
         info[name] = json!(time(at));
         info[format!("{name}L")] = json!(at);
@@ -225,7 +284,10 @@ fn close_reason(by: Closer) -> (&'static str, &'static str) {
 }
 
 fn message_id(detail: &Detail, message: &Message) -> String {
-    format!("ms::dialog:{}::msg:{}", detail.dialogs[message.dialog].id, message.seq)
+    format!(
+        "ms::dialog:{}::msg:{}",
+        detail.dialogs[message.dialog].id, message.seq
+    )
 }
 
 fn party<'a>(detail: &'a Detail, party: &'a Party) -> (&'a str, &'static str) {
@@ -236,7 +298,10 @@ fn party<'a>(detail: &'a Detail, party: &'a Party) -> (&'a str, &'static str) {
 }
 
 fn messages(view: &View<'_>, entry: &Entry, detail: &Detail) -> Value {
-    let visible = detail.messages.iter().filter(|message| message.at <= view.as_of);
+    let visible = detail
+        .messages
+        .iter()
+        .filter(|message| message.at <= view.as_of);
     visible
         .map(|message| {
             let (kind, data) = said(view, message);
@@ -258,7 +323,10 @@ fn said(view: &View<'_>, message: &Message) -> (&'static str, Value) {
     match &message.content {
         Said::Text(text) => ("TEXT_PLAIN", json!({"msg": {"text": text}})),
         Said::File { caption } => {
-            let path = format!("/v1/AUTH_async-images/{}/{}.PDF", view.account.id, message.at);
+            let path = format!(
+                "/v1/AUTH_async-images/{}/{}.PDF",
+                view.account.id, message.at
+            );
             let file = json!({"relativePath": path, "fileType": "PDF", "caption": caption});
             ("HOSTED_FILE", json!({"file": file}))
         }
@@ -272,7 +340,10 @@ fn said(view: &View<'_>, message: &Message) -> (&'static str, Value) {
 }
 
 fn statuses(view: &View<'_>, detail: &Detail) -> Option<Value> {
-    let visible = detail.receipts.iter().filter(|receipt| receipt.at <= view.receipts_as_of);
+    let visible = detail
+        .receipts
+        .iter()
+        .filter(|receipt| receipt.at <= view.receipts_as_of);
     let list: Vec<_> = visible
         .map(|receipt| {
             let message = &detail.messages[receipt.message];
@@ -307,7 +378,12 @@ fn agents(view: &View<'_>, detail: &Detail) -> Value {
             "dialogId": detail.dialogs[joined.dialog].id,
         })
     };
-    detail.agents.iter().filter(|joined| joined.at <= view.as_of).map(agent).collect()
+    detail
+        .agents
+        .iter()
+        .filter(|joined| joined.at <= view.as_of)
+        .map(agent)
+        .collect()
 }
 
 fn consumers(view: &View<'_>, detail: &Detail) -> Value {
@@ -328,7 +404,12 @@ fn consumers(view: &View<'_>, detail: &Detail) -> Value {
         }
         entry
     };
-    detail.consumers.iter().filter(|c| c.joined <= view.as_of).map(consumer).collect()
+    detail
+        .consumers
+        .iter()
+        .filter(|c| c.joined <= view.as_of)
+        .map(consumer)
+        .collect()
 }
 
 fn dialogs(view: &View<'_>, detail: &Detail) -> Value {
@@ -351,7 +432,12 @@ fn dialogs(view: &View<'_>, detail: &Detail) -> Value {
         }
         entry
     };
-    detail.dialogs.iter().filter(|d| d.opened <= view.as_of).map(dialog).collect()
+    detail
+        .dialogs
+        .iter()
+        .filter(|d| d.opened <= view.as_of)
+        .map(dialog)
+        .collect()
 }
 
 /// When the brand owes an answer; −1 while it waits for the consumer.
@@ -360,10 +446,17 @@ fn response_time(view: &View<'_>, detail: &Detail) -> Value {
         Party::Consumer(_) => true,
         Party::Agent(agent) => agent.kind != AgentKind::System && !m.private,
     };
-    let said = detail.messages.iter().filter(|m| m.at <= view.as_of && m.dialog == 0);
+    let said = detail
+        .messages
+        .iter()
+        .filter(|m| m.at <= view.as_of && m.dialog == 0);
     let last = said.filter(speaks).max_by_key(|m| (m.at, m.seq));
     let due = match last {
-        Some(Message { from: Party::Consumer(_), at, .. }) => at + 3_600_000,
+        Some(Message {
+            from: Party::Consumer(_),
+            at,
+            ..
+        }) => at + 3_600_000,
         _ => -1,
     };
     json!({"latestEffectiveResponseDueTime": due, "configuredResponseTime": 3600})
@@ -383,7 +476,10 @@ fn attributes(view: &View<'_>, detail: &Detail, authenticated: bool) -> Value {
         let all = visible.clone();
         visible.retain(|one| !all.iter().any(|two| same(one, two) && two.at > one.at));
     }
-    let events: Vec<_> = visible.into_iter().map(|one| attribute(view, one)).collect();
+    let events: Vec<_> = visible
+        .into_iter()
+        .map(|one| attribute(view, one))
+        .collect();
     json!({"events": events})
 }
 
@@ -397,10 +493,19 @@ fn attribute(view: &View<'_>, attributes: &Attributes) -> Value {
             }
             ("CUSTOMER_INFO", "customerInfo", about)
         }
-        About::Person { first_name, last_name, email, phone } => {
+        About::Person {
+            first_name,
+            last_name,
+            email,
+            phone,
+        } => {
             let given = |pairs: &[(&str, &Option<String>)]| -> Map<String, Value> {
-                let given = pairs.iter().filter_map(|(name, v)| v.as_ref().map(|v| (*name, v)));
-                given.map(|(name, value)| (name.to_owned(), json!(value))).collect()
+                let given = pairs
+                    .iter()
+                    .filter_map(|(name, v)| v.as_ref().map(|v| (*name, v)));
+                given
+                    .map(|(name, value)| (name.to_owned(), json!(value)))
+                    .collect()
             };
             let mut about = given(&[("name", first_name), ("surname", last_name)]);
             let contact = given(&[("email", email), ("phone", phone)]);
@@ -420,7 +525,10 @@ fn attribute(view: &View<'_>, attributes: &Attributes) -> Value {
 }
 
 fn transfers(view: &View<'_>, detail: &Detail) -> Value {
-    let visible = detail.transfers.iter().filter(|transfer| transfer.at <= view.as_of);
+    let visible = detail
+        .transfers
+        .iter()
+        .filter(|transfer| transfer.at <= view.as_of);
     visible
         .map(|transfer| {
             let by = transfer.by.as_ref().map_or("null", |agent| agent.id);

@@ -33,7 +33,9 @@ type Parameters = Query<HashMap<String, String>>;
 impl Server {
     /// Every service is at the host by which the caller reached this one, unless the world says otherwise.
     fn base_uri(&self, account: &str, service: &str, headers: &HeaderMap) -> Option<Value> {
-        let here = headers.get(header::HOST).and_then(|host| host.to_str().ok())?;
+        let here = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())?;
         let state = self.world.read();
         let hosts = &state.accounts.get(account)?.hosts;
         let host = hosts.get(service).map_or(here, String::as_str);
@@ -49,7 +51,9 @@ pub async fn domain(
     headers: HeaderMap,
 ) -> Response {
     match server.base_uri(&account, &service, &headers) {
-        Some(found) if query.get("version").is_some_and(|v| v == "1.0") => json_body(&found).into_response(),
+        Some(found) if query.get("version").is_some_and(|v| v == "1.0") => {
+            json_body(&found).into_response()
+        }
         _ => StatusCode::BAD_REQUEST.into_response(),
     }
 }
@@ -63,7 +67,9 @@ pub async fn domains(
     if query.get("version").is_none_or(|v| v != "1.0") {
         return StatusCode::BAD_REQUEST.into_response();
     }
-    let all = SERVICES.iter().filter_map(|service| server.base_uri(&account, service, &headers));
+    let all = SERVICES
+        .iter()
+        .filter_map(|service| server.base_uri(&account, service, &headers));
     json_body(&json!({"baseURIs": all.collect::<Vec<_>>()})).into_response()
 }
 
@@ -73,17 +79,22 @@ pub async fn token(
     headers: HeaderMap,
     body: String,
 ) -> Response {
-    let is_form = headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
-    let form: HashMap<_, _> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+    let is_form = headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
+        kind.as_bytes()
+            .starts_with(b"application/x-www-form-urlencoded")
+    });
+    let form: HashMap<_, _> = url::form_urlencoded::parse(body.as_bytes())
+        .into_owned()
+        .collect();
     let given = |name: &str| form.get(name).map_or("", String::as_str);
     if !is_form || given("grant_type") != "client_credentials" {
         let why = json!({"error": "unsupported_grant_type"});
         return (StatusCode::BAD_REQUEST, json_body(&why)).into_response();
     }
     let known = server.world.credentials(&account).ok().filter(|keys| {
-        keys.oauth2 && keys.client_id == given("client_id") && keys.client_secret == given("client_secret")
+        keys.oauth2
+            && keys.client_id == given("client_id")
+            && keys.client_secret == given("client_secret")
     });
     let Some(keys) = known else {
         return server.unauthorized(Endpoint::Token);
@@ -120,16 +131,24 @@ fn full_skill(skill: &Skill) -> Map<String, Value> {
         "specialOccasionId": null, "fallbackSkill": null, "fallbackWhenAllAgentsAreAway": true,
         "transferToAgentMaxWaitInSeconds": 180,
     });
-    if let Value::Object(fields) = full { fields } else { Map::new() }
+    if let Value::Object(fields) = full {
+        fields
+    } else {
+        Map::new()
+    }
 }
 
 /// The fields that `select` names; `$all` is everything, a field that does not exist is nothing.
 fn selected(skill: &Skill, query: &HashMap<String, String>) -> Value {
-    let select = query.get("select").map_or("id,deleted,name", String::as_str);
+    let select = query
+        .get("select")
+        .map_or("id,deleted,name", String::as_str);
     let wanted: Vec<_> = select.split(',').map(str::trim).collect();
     let fields = full_skill(skill).into_iter();
     Value::Object(
-        fields.filter(|(name, _)| wanted.contains(&"$all") || wanted.contains(&name.as_str())).collect(),
+        fields
+            .filter(|(name, _)| wanted.contains(&"$all") || wanted.contains(&name.as_str()))
+            .collect(),
     )
 }
 
@@ -144,12 +163,19 @@ pub async fn skills(
         return server.unauthorized(Endpoint::Skills);
     };
     let revision = account.revision.to_string();
-    let known = headers.get(header::IF_MATCH).and_then(|known| known.to_str().ok());
+    let known = headers
+        .get(header::IF_MATCH)
+        .and_then(|known| known.to_str().ok());
     if known == Some(revision.as_str()) {
         return (StatusCode::NOT_MODIFIED, [("ac-revision", revision)]).into_response();
     }
-    let with_deleted = query.get("include_deleted").is_some_and(|yes| yes == "true");
-    let listed = account.skills.iter().filter(|skill| with_deleted || !skill.deleted);
+    let with_deleted = query
+        .get("include_deleted")
+        .is_some_and(|yes| yes == "true");
+    let listed = account
+        .skills
+        .iter()
+        .filter(|skill| with_deleted || !skill.deleted);
     let list: Vec<_> = listed.map(|skill| selected(skill, &query)).collect();
     ([("ac-revision", revision)], json_body(&Value::Array(list))).into_response()
 }
@@ -160,7 +186,10 @@ pub async fn skill(
     Query(query): Parameters,
 ) -> Response {
     let state = server.world.read();
-    let skills = state.accounts.get(&account).map_or(&[][..], |account| &account.skills);
+    let skills = state
+        .accounts
+        .get(&account)
+        .map_or(&[][..], |account| &account.skills);
     match skills.iter().find(|known| known.id.to_string() == skill) {
         Some(found) => json_body(&selected(found, &query)).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),

@@ -5,20 +5,27 @@ use crate::sandbox::people::cases::zone_where_it_is;
 use crate::sandbox::world::{Action, CUSTOMER_CARE, Closer, ORDERS, Person, WEB, spread};
 
 const NAMES: [&str; 16] = [
-    "Alma", "Bruno", "Carla", "Dario", "Elsa", "Felix", "Greta", "Hugo", "Ines", "Jonas", "Karin", "Luis",
-    "Mira", "Nils", "Oona", "Paul",
+    "Alma", "Bruno", "Carla", "Dario", "Elsa", "Felix", "Greta", "Hugo", "Ines", "Jonas", "Karin",
+    "Luis", "Mira", "Nils", "Oona", "Paul",
 ];
-const QUESTIONS: [&str; 4] = [
-    "Hi, where is my order?",
-    "Can I change my delivery address?",
-    "My invoice looks wrong.",
-    "Do you have this in blue?",
-];
-const ANSWERS: [&str; 4] = [
-    "It left today. Do you want the tracking number?",
-    "Yes, what is the new one?",
-    "I have corrected it. Shall I send it again?",
-    "We do! Shall I reserve one for you?",
+/// Questions with their answers.
+const TOPICS: [(&str, &str); 4] = [
+    (
+        "Hi, where is my order?",
+        "It left today. Do you want the tracking number?",
+    ),
+    (
+        "Can I change my delivery address?",
+        "Yes, what is the new one?",
+    ),
+    (
+        "My invoice looks wrong.",
+        "I have corrected it. Shall I send it again?",
+    ),
+    (
+        "Do you have this in blue?",
+        "We do! Shall I reserve one for you?",
+    ),
 ];
 
 /// Where the next visitor comes from.
@@ -32,7 +39,12 @@ pub struct Visitors {
 impl Visitors {
     pub fn new(play: &Play, seed: u64) -> Self {
         let next_at = play.world.clock().now_ms() + 15_000;
-        Self { play: play.clone(), seed, drawn: 0, next_at }
+        Self {
+            play: play.clone(),
+            seed,
+            drawn: 0,
+            next_at,
+        }
     }
 
     pub fn next_at(&self) -> i64 {
@@ -40,9 +52,9 @@ impl Visitors {
     }
 
     /// A number below `n`.
-    fn draw(&mut self, n: u64) -> usize {
+    fn draw(&mut self, n: u32) -> u32 {
         self.drawn += 1;
-        (spread(self.seed, self.drawn) % n) as usize
+        u32::try_from(spread(self.seed, self.drawn) % u64::from(n)).unwrap_or(0)
     }
 
     /// Lets a visitor in if it is time.
@@ -52,15 +64,18 @@ impl Visitors {
             return;
         }
         let scene = self.scene();
-        self.play.enter(scene, now).expect("the account of the play");
-        self.next_at = now + 20_000 + 1000 * self.draw(25) as i64;
+        self.play
+            .enter(scene, now)
+            .expect("the account of the play");
+        self.next_at = now + 20_000 + 1000 * i64::from(self.draw(25));
     }
 
     /// The conversation began a quarter of an hour ago and the answer came nine minutes ago, so that a reminder is due within
     /// the minute and there is something to see.
     fn scene(&mut self) -> Scene {
         let number = self.draw(10_000);
-        let (name, topic) = (NAMES[self.draw(16)], self.draw(4));
+        let name = NAMES[self.draw(16) as usize];
+        let (question, answer) = TOPICS[self.draw(4) as usize];
         let by_text = self.draw(3) == 0;
         let noon = zone_where_it_is(12, self.play.world.clock().now());
         let person = Person {
@@ -73,10 +88,20 @@ impl Visitors {
             language: Some("en-US".into()),
             ..Person::default()
         };
-        let answered = -9.8 + self.draw(8) as f64 / 10.0;
+        let answered = -9.8 + f64::from(self.draw(8)) / 10.0;
         let mut script = vec![
-            (-15.0, Action::ConsumerSays { text: QUESTIONS[topic].into() }),
-            (answered, Action::AgentSays { text: ANSWERS[topic].into() }),
+            (
+                -15.0,
+                Action::ConsumerSays {
+                    text: question.into(),
+                },
+            ),
+            (
+                answered,
+                Action::AgentSays {
+                    text: answer.into(),
+                },
+            ),
         ];
         // By then a reminder has gone out, if there was to be one.
         let reminded = answered + 10.0;
@@ -85,9 +110,19 @@ impl Visitors {
             1 => script.push((reminded + 1.0, Action::ConsumerReads)),
             2 => {
                 script.push((reminded + 0.7, Action::ConsumerReads));
-                script.push((reminded + 1.2, Action::ConsumerSays { text: "Yes, please!".into() }));
+                script.push((
+                    reminded + 1.2,
+                    Action::ConsumerSays {
+                        text: "Yes, please!".into(),
+                    },
+                ));
             }
-            3 => script.push((0.5, Action::Close { by: Closer::Consumer })),
+            3 => script.push((
+                0.5,
+                Action::Close {
+                    by: Closer::Consumer,
+                },
+            )),
             _ => {}
         }
         // Everybody leaves in the end, and the account stays small.
@@ -98,7 +133,10 @@ impl Visitors {
             source: WEB,
             person,
             opens: -15.0,
-            script: script.into_iter().map(|(minute, action)| (minute, Deed::Act(action))).collect(),
+            script: script
+                .into_iter()
+                .map(|(at, action)| (at, Deed::Act(Box::new(action))))
+                .collect(),
             outcomes: Vec::new(),
         }
     }

@@ -21,7 +21,11 @@ fn staged() -> (World, Play, mpsc::UnboundedReceiver<PhoneText>) {
 }
 
 fn conversation(play: &Play, case: &str) -> String {
-    play.expected().into_iter().find(|expected| expected.case == case).unwrap().conversation
+    play.expected()
+        .into_iter()
+        .find(|expected| expected.case == case)
+        .unwrap()
+        .conversation
 }
 
 #[test]
@@ -29,7 +33,11 @@ fn the_cases_have_names_of_their_own_and_all_expect_something() {
     let scenes = cases(DateTime::from_timestamp_millis(NOW).unwrap());
     let names: BTreeSet<_> = scenes.iter().map(|scene| scene.case).collect();
     assert_eq!(names.len(), scenes.len());
-    assert!(scenes.iter().all(|scene| !scene.outcomes.is_empty() && scene.opens <= 0.0));
+    assert!(
+        scenes
+            .iter()
+            .all(|scene| !scene.outcomes.is_empty() && scene.opens <= 0.0)
+    );
 }
 
 #[test]
@@ -49,7 +57,10 @@ fn whoever_is_to_be_sent_something_has_not_read_it_when_due() {
             ("sent", _) => assert!(unread, "{expected:?}"),
             (_, Some("read" | "answered" | "closed" | "no_agent_message")) => {
                 let end = NOW + ms(expected.by_minute);
-                assert!(!world.was_unread_at(&expected.conversation, end), "{expected:?}");
+                assert!(
+                    !world.was_unread_at(&expected.conversation, end),
+                    "{expected:?}"
+                );
             }
             _ => {}
         }
@@ -65,7 +76,13 @@ fn the_future_waits_for_the_clock_and_keeps_its_dates() {
     world.clock().advance(TimeDelta::minutes(10));
     play.play_until_now();
     assert_eq!(world.was_read_at(&reader), Some(NOW + 90_000));
-    assert_eq!(texts.try_recv().unwrap(), PhoneText { from: "+1 202-555-0153".into(), body: "STOP".into() });
+    assert_eq!(
+        texts.try_recv().unwrap(),
+        PhoneText {
+            from: "+1 202-555-0153".into(),
+            body: "STOP".into()
+        }
+    );
 }
 
 #[test]
@@ -73,8 +90,16 @@ fn at_any_hour_it_is_day_somewhere_and_night_elsewhere() {
     use chrono::{TimeZone as _, Timelike as _};
     for hour in 0..24 {
         let now = DateTime::from_timestamp_millis(NOW).unwrap() + TimeDelta::hours(hour);
-        let local = |zone: &str| zone.parse::<chrono_tz::Tz>().unwrap().from_utc_datetime(&now.naive_utc()).hour();
-        assert!((10..=15).contains(&local(zone_where_it_is(12, now))), "{now}");
+        let local = |zone: &str| {
+            zone.parse::<chrono_tz::Tz>()
+                .unwrap()
+                .from_utc_datetime(&now.naive_utc())
+                .hour()
+        };
+        assert!(
+            (10..=15).contains(&local(zone_where_it_is(12, now))),
+            "{now}"
+        );
         assert!((0..=5).contains(&local(zone_where_it_is(2, now))), "{now}");
     }
 }
@@ -82,7 +107,11 @@ fn at_any_hour_it_is_day_somewhere_and_night_elsewhere() {
 #[tokio::test]
 async fn a_live_play_lets_visitors_in_and_stops_when_told() {
     let origin = DateTime::from_timestamp_millis(NOW).unwrap();
-    let world = World::new(WorldClock::scaled(origin, Instant::now(), 2000.0), 3, &[ACCOUNT]);
+    let world = World::new(
+        WorldClock::scaled(origin, Instant::now(), 2000.0),
+        3,
+        &[ACCOUNT],
+    );
     let (play, _texts) = Play::new(&world, ACCOUNT);
     let stop = CancellationToken::new();
     let running = tokio::spawn(play.run(Some(1), stop.clone()));
@@ -91,7 +120,9 @@ async fn a_live_play_lets_visitors_in_and_stops_when_told() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), three).await.expect("three visitors");
+    tokio::time::timeout(Duration::from_secs(10), three)
+        .await
+        .expect("three visitors");
     stop.cancel();
     running.await.unwrap();
 }

@@ -63,13 +63,28 @@ impl Staff {
         };
         Self {
             agents: [
-                Arc::new(human("2911000110", "Dana Ortiz", "Dana", "dana.ortiz@brand.example")),
-                Arc::new(human("2911000210", "Lee Park", "Lee", "lee.park@brand.example")),
+                Arc::new(human(
+                    "2911000110",
+                    "Dana Ortiz",
+                    "Dana",
+                    "dana.ortiz@brand.example",
+                )),
+                Arc::new(human(
+                    "2911000210",
+                    "Lee Park",
+                    "Lee",
+                    "lee.park@brand.example",
+                )),
             ],
             supervisor: Arc::new(Agent {
                 role: "MANAGER",
                 permission: "AGENT_MANAGER",
-                ..human("2911000777", "Mona Reyes", "Mona", "mona.reyes@brand.example")
+                ..human(
+                    "2911000777",
+                    "Mona Reyes",
+                    "Mona",
+                    "mona.reyes@brand.example",
+                )
             }),
             bot: Arc::new(Agent {
                 kind: AgentKind::Bot,
@@ -81,7 +96,12 @@ impl Staff {
                 role: "CONTROLLER",
                 permission: "CONTROLLER",
                 group: (-1, "Unassigned"),
-                ..human("2911000001", "LivePerson Controller", "System", "controller")
+                ..human(
+                    "2911000001",
+                    "LivePerson Controller",
+                    "System",
+                    "controller",
+                )
             }),
         }
     }
@@ -140,7 +160,11 @@ pub struct Account {
 
 impl Account {
     pub fn new(id: &str) -> Self {
-        let skill = |id, name: &str| Skill { id, name: name.into(), deleted: false };
+        let skill = |id, name: &str| Skill {
+            id,
+            name: name.into(),
+            deleted: false,
+        };
         Self {
             id: id.into(),
             credentials: Credentials::of(id),
@@ -159,7 +183,10 @@ impl Account {
     }
 
     pub fn skill_name(&self, id: i64) -> &str {
-        self.skills.iter().find(|skill| skill.id == id).map_or("Unassigned", |skill| &skill.name)
+        self.skills
+            .iter()
+            .find(|skill| skill.id == id)
+            .map_or("Unassigned", |skill| &skill.name)
     }
 
     /// Adds a conversation; the caller enters its consumers with [`Account::index_consumer`].
@@ -178,7 +205,10 @@ impl Account {
     }
 
     pub fn index_consumer(&mut self, consumer: &str, place: u32) {
-        self.by_consumer.entry(hash(consumer)).or_default().push(place);
+        self.by_consumer
+            .entry(hash(consumer))
+            .or_default()
+            .push(place);
     }
 
     /// The conversations that began within `from..=to` and ever had one of `skills` (`None`: any), ascending by start.
@@ -202,7 +232,9 @@ impl Account {
 
     /// The conversations that may be this consumer's; the caller looks whether they are.
     pub fn perhaps_of(&self, consumer: &str) -> &[u32] {
-        self.by_consumer.get(&hash(consumer)).map_or(&[], Vec::as_slice)
+        self.by_consumer
+            .get(&hash(consumer))
+            .map_or(&[], Vec::as_slice)
     }
 }
 

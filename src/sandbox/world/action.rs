@@ -6,32 +6,56 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Action {
-    ConsumerSays { text: String },
-    AgentSays { text: String },
-    AgentSendsFile { caption: String },
-    BotSays { text: String },
-    BotSendsRichContent { text: String },
-    SystemSays { text: String },
+    ConsumerSays {
+        text: String,
+    },
+    AgentSays {
+        text: String,
+    },
+    AgentSendsFile {
+        caption: String,
+    },
+    BotSays {
+        text: String,
+    },
+    BotSendsRichContent {
+        text: String,
+    },
+    SystemSays {
+        text: String,
+    },
     /// Seen by agents and their supervisors only.
-    PrivateNote { text: String },
+    PrivateNote {
+        text: String,
+    },
     /// The window received everything, nobody looked.
     ConsumerAccepts,
     ConsumerReads,
     /// A supervisor reads along; says nothing about the consumer.
     ManagerReads,
     /// The anonymous consumer logs in and goes on under a second id.
-    StepUp { person: Person },
+    StepUp {
+        person: Person,
+    },
     /// New engagement attributes, for instance an address given late.
-    Tells { person: Person },
+    Tells {
+        person: Person,
+    },
     /// Goes to another skill and waits in its queue.
-    Transfer { skill: i64 },
+    Transfer {
+        skill: i64,
+    },
     Queue,
     Unqueue,
-    Close { by: Closer },
+    Close {
+        by: Closer,
+    },
     /// The post-conversation survey opens; the MAIN dialog closes if it has not.
     OpenSurvey,
     CloseSurvey,
-    Partial { partial: Partial },
+    Partial {
+        partial: Partial,
+    },
     /// From now on the record cannot be parsed.
     Garble,
 }

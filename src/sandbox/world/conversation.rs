@@ -166,34 +166,60 @@ impl Message {
     }
 }
 
+/// The last value that was set by `as_of`.
+fn value_at<T: Copy>(history: &[(i64, T)], as_of: i64) -> Option<T> {
+    // `max_by_key` takes the last of equals: what was told later.
+    history
+        .iter()
+        .filter(|(at, _)| *at <= as_of)
+        .max_by_key(|(at, _)| *at)
+        .map(|(_, value)| *value)
+}
+
 /// A UUID's text.
 pub fn uuid(id: u128) -> String {
     let hex = format!("{id:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
 }
 
 pub fn parse_uuid(text: &str) -> Option<u128> {
     let hex: String = text.split('-').collect();
-    (text.len() == 36 && hex.len() == 32).then(|| u128::from_str_radix(&hex, 16).ok()).flatten()
+    (text.len() == 36 && hex.len() == 32)
+        .then(|| u128::from_str_radix(&hex, 16).ok())
+        .flatten()
 }
 
 /// LivePerson's id of an authenticated consumer: 64 hexadecimal digits.
 pub fn consumer_id(of: &[u8]) -> String {
     use std::fmt::Write as _;
-    Sha256::digest(of).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Sha256::digest(of)
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 impl Bulk {
     fn person(self) -> Person {
         const AREAS: [u32; 10] = [201, 202, 203, 205, 206, 207, 208, 209, 210, 212];
-        let (area, line) = (AREAS[(self.serial / 10_000) as usize % AREAS.len()], self.serial % 10_000);
+        let (area, line) = (
+            AREAS[(self.serial / 10_000) as usize % AREAS.len()],
+            self.serial % 10_000,
+        );
         Person {
             first_name: Some("Visitor".into()),
             customer_id: Some(format!("CUST-{}", self.serial)),
-            email: self.email.then(|| format!("visitor{}@example.com", self.serial)),
+            email: self
+                .email
+                .then(|| format!("visitor{}@example.com", self.serial)),
             phone: self.phone.then(|| format!("+1{area}555{line:04}")),
             ..Person::default()
         }
@@ -202,38 +228,70 @@ impl Bulk {
     fn detail(self, id: u128, start: i64, skill: i64, staff: &Staff) -> Detail {
         let mut detail = Detail::open(id, start, skill, &self.person());
         let mut act = |at, action| detail.apply(at, id, &action, staff);
-        act(start + 1000, Action::ConsumerSays { text: "Hello, where is my order?".into() });
-        act(self.agent_wrote_at, Action::AgentSays { text: "It left today. Anything else?".into() });
+        act(
+            start,
+            Action::ConsumerSays {
+                text: "Hello, where is my order?".into(),
+            },
+        );
+        act(
+            self.agent_wrote_at,
+            Action::AgentSays {
+                text: "It left today. Anything else?".into(),
+            },
+        );
         detail
     }
 }
 
 impl Entry {
     pub fn bulk(id: u128, start: i64, skill: i64, source: Arc<str>, bulk: Bulk) -> Self {
-        let changed = bulk.agent_wrote_at.max(start + 1000);
-        let key = Key { skill, open: true, any_open: true, in_queue: false, updated: changed };
-        Self { id, start, changed, key, source, body: Body::Bulk(bulk) }
+        let changed = bulk.agent_wrote_at.max(start);
+        let key = Key {
+            skill,
+            open: true,
+            any_open: true,
+            in_queue: false,
+            updated: changed,
+        };
+        Self {
+            id,
+            start,
+            changed,
+            key,
+            source,
+            body: Body::Bulk(bulk),
+        }
     }
 
     pub fn full(id: u128, start: i64, source: Arc<str>, detail: Detail) -> Self {
         let key = detail.key_at(i64::MAX);
-        Self { id, start, changed: start, key, source, body: Body::Full(Box::new(detail)) }
+        Self {
+            id,
+            start,
+            changed: start,
+            key,
+            source,
+            body: Body::Full(Box::new(detail)),
+        }
     }
 
     pub fn detail(&self, staff: &Staff) -> Cow<'_, Detail> {
         match &self.body {
             Body::Full(detail) => Cow::Borrowed(detail),
-            Body::Bulk(bulk) => {
-                Cow::Owned(bulk.detail(self.id, self.start, self.key.skill, staff))
-            }
+            Body::Bulk(bulk) => Cow::Owned(bulk.detail(self.id, self.start, self.key.skill, staff)),
         }
     }
 
     /// Lets something happen at `at`.
     pub fn act(&mut self, at: i64, action: &Action, staff: &Staff) {
         if let Body::Bulk(bulk) = self.body {
-            self.body =
-                Body::Full(Box::new(bulk.detail(self.id, self.start, self.key.skill, staff)));
+            self.body = Body::Full(Box::new(bulk.detail(
+                self.id,
+                self.start,
+                self.key.skill,
+                staff,
+            )));
         }
         if let Body::Full(detail) = &mut self.body {
             detail.apply(at, self.id, action, staff);
@@ -276,7 +334,15 @@ impl Detail {
     }
 
     fn join(&mut self, at: i64, id: u128, person: &Person) {
-        let made_up = || consumer_id(&[&id.to_be_bytes()[..], &[self.consumers.len() as u8]].concat());
+        let made_up = || {
+            consumer_id(
+                &[
+                    &id.to_be_bytes()[..],
+                    self.consumers.len().to_string().as_bytes(),
+                ]
+                .concat(),
+            )
+        };
         let id = person.consumer_id.clone().unwrap_or_else(made_up);
         self.consumers.push(Consumer {
             id,
@@ -289,8 +355,15 @@ impl Detail {
 
     fn tell(&mut self, at: i64, person: &Person) {
         if let Some(id) = &person.customer_id {
-            let about = About::Customer { id: id.clone(), remark: person.remark.clone() };
-            self.attributes.push(Attributes { at, authenticated: true, about });
+            let about = About::Customer {
+                id: id.clone(),
+                remark: person.remark.clone(),
+            };
+            self.attributes.push(Attributes {
+                at,
+                authenticated: true,
+                about,
+            });
         }
         for (authenticated, email, phone) in [
             (true, &person.email, &person.phone),
@@ -303,7 +376,11 @@ impl Detail {
                     email: email.clone(),
                     phone: phone.clone(),
                 };
-                self.attributes.push(Attributes { at, authenticated, about });
+                self.attributes.push(Attributes {
+                    at,
+                    authenticated,
+                    about,
+                });
             }
         }
     }
@@ -313,11 +390,22 @@ impl Detail {
         let text = |text: &String| Content::Text(text.clone());
         match action {
             Action::ConsumerSays { text: said } => {
-                self.say(at, Party::Consumer(self.consumers.len() - 1), text(said), false);
+                self.say(
+                    at,
+                    Party::Consumer(self.consumers.len() - 1),
+                    text(said),
+                    false,
+                );
             }
             Action::AgentSays { text: said } => self.answer(at, &self.agent(staff), text(said)),
             Action::AgentSendsFile { caption } => {
-                self.answer(at, &self.agent(staff), Content::File { caption: caption.clone() });
+                self.answer(
+                    at,
+                    &self.agent(staff),
+                    Content::File {
+                        caption: caption.clone(),
+                    },
+                );
             }
             Action::BotSays { text: said } => self.answer(at, &staff.bot, text(said)),
             Action::BotSendsRichContent { text } => {
@@ -360,19 +448,25 @@ impl Detail {
         let in_charge = self.agents.iter().rev().map(|joined| &joined.agent);
         let mut in_charge = in_charge.filter(|agent| agent.permission == "ASSIGNED_AGENT");
         let human = in_charge.find(|agent| agent.kind == AgentKind::Human);
-        human.unwrap_or(&staff.agents[usize::from(self.dialogs[0].opened / 60_000 % 2 == 1)]).clone()
+        human
+            .unwrap_or(&staff.agents[usize::from(self.dialogs[0].opened / 60_000 % 2 == 1)])
+            .clone()
     }
 
     fn enter(&mut self, at: i64, agent: &Arc<Agent>) {
         if !self.agents.iter().any(|joined| joined.agent.id == agent.id) {
-            self.agents.push(Joined { agent: agent.clone(), at, dialog: 0 });
+            self.agents.push(Joined {
+                agent: agent.clone(),
+                at,
+                dialog: 0,
+            });
         }
     }
 
     /// An agent or bot takes the conversation, reads what the consumer wrote, and writes.
     fn answer(&mut self, at: i64, agent: &Arc<Agent>, content: Content) {
         self.enter(at, agent);
-        if self.value_at(&self.queue, at) == Some(true) {
+        if value_at(&self.queue, at) == Some(true) {
             self.queue.push((at, false));
         }
         let by = Party::Agent(agent.clone());
@@ -387,32 +481,57 @@ impl Detail {
     fn say_in(&mut self, dialog: usize, at: i64, from: Party, content: Content, private: bool) {
         let seq = self.dialogs[dialog].next_seq;
         self.dialogs[dialog].next_seq += 1;
-        self.messages.push(Message { seq, dialog, at, from, content, private });
+        self.messages.push(Message {
+            seq,
+            dialog,
+            at,
+            from,
+            content,
+            private,
+        });
     }
 
     fn consumer_receipts(&mut self, at: i64, status: &'static str) {
         let by = Party::Consumer(self.consumers.len() - 1);
-        self.receipts(at, &by, status, |message| !message.private && !message.by_consumer());
+        self.receipts(at, &by, status, |message| {
+            !message.private && !message.by_consumer()
+        });
     }
 
     /// One event of `by` about every message in the MAIN dialog that it has not reported yet.
-    fn receipts(&mut self, at: i64, by: &Party, status: &'static str, of: impl Fn(&Message) -> bool) {
+    fn receipts(
+        &mut self,
+        at: i64,
+        by: &Party,
+        status: &'static str,
+        of: impl Fn(&Message) -> bool,
+    ) {
         let before = self.receipts.len();
         for (place, message) in self.messages.iter().enumerate() {
             let reported = self.receipts[..before].iter().any(|receipt| {
                 receipt.message == place && receipt.status == status && receipt.by.same_side(by)
             });
             if message.at <= at && message.dialog == 0 && of(message) && !reported {
-                self.receipts.push(Receipt { message: place, at, by: by.clone(), status });
+                self.receipts.push(Receipt {
+                    message: place,
+                    at,
+                    by: by.clone(),
+                    status,
+                });
             }
         }
         self.dialogs[0].next_seq += u32::from(self.receipts.len() > before);
     }
 
     fn transfer(&mut self, at: i64, skill: i64) {
-        let from = self.value_at(&self.skills, at).unwrap_or(skill);
+        let from = value_at(&self.skills, at).unwrap_or(skill);
         let by = self.agents.last().map(|joined| joined.agent.clone());
-        self.transfers.push(Transfer { at, from, to: skill, by });
+        self.transfers.push(Transfer {
+            at,
+            from,
+            to: skill,
+            by,
+        });
         self.skills.push((at, skill));
         self.queue.push((at, true));
     }
@@ -436,14 +555,13 @@ impl Detail {
             next_seq: 0,
         });
         let bot = staff.bot.clone();
-        self.agents.push(Joined { agent: bot.clone(), at, dialog });
+        self.agents.push(Joined {
+            agent: bot.clone(),
+            at,
+            dialog,
+        });
         let question = Content::Text("How satisfied are you, from 1 to 5?".into());
         self.say_in(dialog, at, Party::Agent(bot), question, false);
-    }
-
-    /// The last value that was set by `as_of`.
-    pub fn value_at<T: Copy>(&self, history: &[(i64, T)], as_of: i64) -> Option<T> {
-        history.iter().filter(|(at, _)| *at <= as_of).max_by_key(|(at, _)| *at).map(|(_, value)| *value)
     }
 
     pub fn key_at(&self, as_of: i64) -> Key {
@@ -451,14 +569,29 @@ impl Detail {
             dialog.opened <= as_of && dialog.closed.is_none_or(|(at, _)| at > as_of)
         };
         let messages = self.messages.iter().map(|message| message.at);
-        let ends = self.dialogs.iter().filter_map(|dialog| dialog.closed.map(|(at, _)| at));
-        let moves = self.skills.iter().map(|(at, _)| *at).chain(self.queue.iter().map(|(at, _)| *at));
+        let ends = self
+            .dialogs
+            .iter()
+            .filter_map(|dialog| dialog.closed.map(|(at, _)| at));
+        let moves = self
+            .skills
+            .iter()
+            .map(|(at, _)| *at)
+            .chain(self.queue.iter().map(|(at, _)| *at));
         Key {
-            skill: self.value_at(&self.skills, as_of).unwrap_or(super::account::UNASSIGNED),
-            open: self.dialogs.iter().any(|dialog| !dialog.survey && open(dialog)),
+            skill: value_at(&self.skills, as_of).unwrap_or(super::account::UNASSIGNED),
+            open: self
+                .dialogs
+                .iter()
+                .any(|dialog| !dialog.survey && open(dialog)),
             any_open: self.dialogs.iter().any(open),
-            in_queue: self.value_at(&self.queue, as_of).unwrap_or(false),
-            updated: messages.chain(ends).chain(moves).filter(|at| *at <= as_of).max().unwrap_or(0),
+            in_queue: value_at(&self.queue, as_of).unwrap_or(false),
+            updated: messages
+                .chain(ends)
+                .chain(moves)
+                .filter(|at| *at <= as_of)
+                .max()
+                .unwrap_or(0),
         }
     }
 
@@ -478,9 +611,10 @@ impl Detail {
                 && receipt.status == "READ"
                 && receipt.message == place
         });
-        let answered = self.messages.iter().filter(|m| {
-            m.by_consumer() && m.dialog == 0 && (m.at, m.seq) > (last.at, last.seq)
-        });
+        let answered = self
+            .messages
+            .iter()
+            .filter(|m| m.by_consumer() && m.dialog == 0 && (m.at, m.seq) > (last.at, last.seq));
         let seen = read.map(|receipt| receipt.at).chain(answered.map(|m| m.at));
         seen.filter(|at| *at <= as_of).min()
     }
@@ -492,7 +626,10 @@ impl Detail {
     }
 
     pub fn closed_at(&self) -> Option<i64> {
-        self.dialogs.iter().filter(|dialog| !dialog.survey).find_map(|d| d.closed.map(|(at, _)| at))
+        self.dialogs
+            .iter()
+            .filter(|dialog| !dialog.survey)
+            .find_map(|d| d.closed.map(|(at, _)| at))
     }
 }
 
