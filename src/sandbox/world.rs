@@ -17,11 +17,15 @@ mod action;
 pub(in crate::sandbox) mod conversation;
 #[cfg(test)]
 mod tests;
+mod verbs;
+mod witness;
 
 pub(in crate::sandbox) use account::{Account, AgentKind, Staff};
 pub use account::{CUSTOMER_CARE, Credentials, ORDERS, Skill, UNASSIGNED};
 pub use action::{Action, Closer, Partial, Person};
 use conversation::{Bulk, Detail, Entry, parse_uuid, uuid};
+pub use verbs::Opening;
+pub use witness::Summary;
 
 /// The channel on which a conversation was opened: the website.
 pub const WEB: &str = "SHARK";
@@ -80,24 +84,6 @@ pub struct Shape {
 
 fn yes() -> bool {
     true
-}
-
-/// What a list of conversations says about one.
-#[derive(Clone, Debug, Serialize)]
-pub struct Summary {
-    pub conversation: String,
-    pub account: String,
-    pub skill: i64,
-    pub started_at: i64,
-    pub open: bool,
-    pub in_queue: bool,
-    /// By the sandbox's own judgement: a human agent's message is neither read nor answered.
-    pub unread: bool,
-    /// When the consumer read or answered the newest agent message.
-    pub seen_at: Option<i64>,
-    pub closed_at: Option<i64>,
-    pub first_name: Option<String>,
-    pub consumer_ids: Vec<String>,
 }
 
 pub(in crate::sandbox) struct State {
@@ -282,17 +268,6 @@ impl World {
 
     // Conversations
 
-    /// Begins to describe a conversation; [`Opening::start`] opens it.
-    pub fn conversation(&self, account: &str, skill: i64) -> Opening {
-        Opening {
-            world: self.clone(),
-            account: account.to_owned(),
-            skill,
-            source: WEB.to_owned(),
-            person: Person::default(),
-        }
-    }
-
     pub(in crate::sandbox) fn open(
         &self,
         account: &str,
@@ -369,227 +344,8 @@ impl World {
         }
         Ok(())
     }
-
-    fn must(&self, conversation: &str, action: &Action) {
-        self.act(conversation, action)
-            .expect("a conversation of this world");
-    }
-
-    pub fn consumer_says(&self, conversation: &str, text: &str) {
-        self.must(conversation, &Action::ConsumerSays { text: text.into() });
-    }
-
-    pub fn agent_says(&self, conversation: &str, text: &str) {
-        self.must(conversation, &Action::AgentSays { text: text.into() });
-    }
-
-    pub fn agent_sends_file(&self, conversation: &str, caption: &str) {
-        self.must(
-            conversation,
-            &Action::AgentSendsFile {
-                caption: caption.into(),
-            },
-        );
-    }
-
-    pub fn bot_says(&self, conversation: &str, text: &str) {
-        self.must(conversation, &Action::BotSays { text: text.into() });
-    }
-
-    pub fn bot_sends_rich_content(&self, conversation: &str, text: &str) {
-        self.must(
-            conversation,
-            &Action::BotSendsRichContent { text: text.into() },
-        );
-    }
-
-    pub fn system_says(&self, conversation: &str, text: &str) {
-        self.must(conversation, &Action::SystemSays { text: text.into() });
-    }
-
-    pub fn private_note(&self, conversation: &str, text: &str) {
-        self.must(conversation, &Action::PrivateNote { text: text.into() });
-    }
-
-    pub fn consumer_accepts(&self, conversation: &str) {
-        self.must(conversation, &Action::ConsumerAccepts);
-    }
-
-    /// The consumer reads everything that is there to read.
-    pub fn consumer_reads(&self, conversation: &str) {
-        self.must(conversation, &Action::ConsumerReads);
-    }
-
-    pub fn manager_reads(&self, conversation: &str) {
-        self.must(conversation, &Action::ManagerReads);
-    }
-
-    pub fn step_up(&self, conversation: &str, person: Person) {
-        self.must(conversation, &Action::StepUp { person });
-    }
-
-    pub fn tells(&self, conversation: &str, person: Person) {
-        self.must(conversation, &Action::Tells { person });
-    }
-
-    pub fn transfer(&self, conversation: &str, skill: i64) {
-        self.must(conversation, &Action::Transfer { skill });
-    }
-
-    pub fn queue(&self, conversation: &str) {
-        self.must(conversation, &Action::Queue);
-    }
-
-    pub fn unqueue(&self, conversation: &str) {
-        self.must(conversation, &Action::Unqueue);
-    }
-
-    pub fn close(&self, conversation: &str) {
-        self.must(conversation, &Action::Close { by: Closer::Agent });
-    }
-
-    pub fn open_survey(&self, conversation: &str) {
-        self.must(conversation, &Action::OpenSurvey);
-    }
-
-    pub fn partial(&self, conversation: &str, partial: Partial) {
-        self.must(conversation, &Action::Partial { partial });
-    }
-
-    /// Makes the record unparsable wherever it is shown.
-    pub fn garble(&self, conversation: &str) {
-        self.must(conversation, &Action::Garble);
-    }
-
-    // Witness: what really happened, for tests to compare with.
-
-    fn witness<T>(&self, conversation: &str, tell: impl FnOnce(&Detail) -> T) -> Option<T> {
-        let state = self.read();
-        let (account, place) = state.place(conversation)?;
-        Some(tell(&account.entries[place as usize].detail(&state.staff)))
-    }
-
-    /// When the consumer read, or answered, the newest human agent's message; `None` while it is unread.
-    pub fn was_read_at(&self, conversation: &str) -> Option<i64> {
-        self.witness(conversation, |detail| detail.seen_at(i64::MAX))
-            .flatten()
-    }
-
-    pub fn closed_at(&self, conversation: &str) -> Option<i64> {
-        self.witness(conversation, Detail::closed_at).flatten()
-    }
-
-    /// Whether, at that moment, an open conversation held a human agent's message that the consumer had neither read nor answered.
-    pub fn was_unread_at(&self, conversation: &str, ms: i64) -> bool {
-        self.witness(conversation, |detail| detail.unread_at(ms))
-            .unwrap_or(false)
-    }
-
-    /// LivePerson's ids of the consumer: two after a step-up.
-    pub fn consumer_ids(&self, conversation: &str) -> Vec<String> {
-        let ids = |detail: &Detail| detail.consumers.iter().map(|c| c.id.clone()).collect();
-        self.witness(conversation, ids).unwrap_or_default()
-    }
-
-    /// The newest `limit` conversations of an account.
-    pub fn list(&self, account: &str, limit: usize) -> Vec<Summary> {
-        let state = self.read();
-        let now = self.clock.now_ms();
-        let entries = state
-            .accounts
-            .get(account)
-            .map_or(&[][..], |account| &account.entries);
-        let summary = |entry: &Entry| {
-            let detail = entry.detail(&state.staff);
-            Summary {
-                conversation: uuid(entry.id),
-                account: account.to_owned(),
-                skill: entry.key.skill,
-                started_at: entry.start,
-                open: entry.key.open,
-                in_queue: entry.key.in_queue,
-                unread: detail.unread_at(now),
-                seen_at: detail.seen_at(now),
-                closed_at: detail.closed_at(),
-                first_name: detail.consumers.last().and_then(|c| c.first_name.clone()),
-                consumer_ids: detail.consumers.iter().map(|c| c.id.clone()).collect(),
-            }
-        };
-        entries.iter().rev().take(limit).map(summary).collect()
-    }
 }
 
 fn bulk_consumer(id: u128) -> String {
     conversation::consumer_id(&[&id.to_be_bytes()[..], b"0"].concat())
-}
-
-/// A conversation about to be opened.
-pub struct Opening {
-    world: World,
-    account: String,
-    skill: i64,
-    source: String,
-    person: Person,
-}
-
-impl Opening {
-    #[must_use]
-    pub fn consumer(mut self, first_name: &str, last_name: &str) -> Self {
-        self.person.first_name = Some(first_name.into());
-        self.person.last_name = Some(last_name.into());
-        self
-    }
-
-    /// The brand's own id of the customer.
-    #[must_use]
-    pub fn customer_id(mut self, id: &str) -> Self {
-        self.person.customer_id = Some(id.into());
-        self
-    }
-
-    /// An authenticated address.
-    #[must_use]
-    pub fn email(mut self, email: &str) -> Self {
-        self.person.email = Some(email.into());
-        self
-    }
-
-    #[must_use]
-    pub fn phone(mut self, phone: &str) -> Self {
-        self.person.phone = Some(phone.into());
-        self
-    }
-
-    #[must_use]
-    pub fn time_zone(mut self, zone: &str) -> Self {
-        self.person.time_zone = Some(zone.into());
-        self
-    }
-
-    #[must_use]
-    pub fn language(mut self, language: &str) -> Self {
-        self.person.language = Some(language.into());
-        self
-    }
-
-    /// The channel on which it opens, [`WEB`] unless said otherwise.
-    #[must_use]
-    pub fn source(mut self, source: &str) -> Self {
-        source.clone_into(&mut self.source);
-        self
-    }
-
-    /// Everything about the consumer at once.
-    #[must_use]
-    pub fn person(mut self, person: Person) -> Self {
-        self.person = person;
-        self
-    }
-
-    /// Opens it and returns its id.
-    pub fn start(self) -> String {
-        self.world
-            .open(&self.account, self.skill, &self.source, &self.person)
-            .expect("an account of this world")
-    }
 }

@@ -1,6 +1,6 @@
 //! The cases: one person each, from plain to hostile, with what should become of them.
 //!
-//! The letters are those of the reference's samples; the rest is what happens around the due moment, and who must never be
+//! The letters are those of the sample records in `tests/fixtures/liveperson`; the rest is what happens around the due moment, and who must never be
 //! written to.
 
 use chrono::{DateTime, Timelike as _, Utc};
@@ -167,7 +167,7 @@ pub fn cases(start: DateTime<Utc>) -> Vec<Scene> {
     scenes
 }
 
-/// The reference's cases A to N.
+/// The cases A to N of the sample records.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn samples(cast: &Cast) -> Vec<Scene> {
     let anonymous = Person {
