@@ -163,6 +163,7 @@ pub fn cases(start: DateTime<Utc>) -> Vec<Scene> {
     let mut scenes = samples(&cast);
     scenes.extend(around_the_due_moment(&cast));
     scenes.extend(unreachable(&cast));
+    scenes.extend(nothing_owed(&cast));
     scenes.extend(hostile(&cast));
     scenes
 }
@@ -377,8 +378,6 @@ fn unreachable(cast: &Cast) -> Vec<Scene> {
         unverified_email: Some("typed@example.com".into()),
         ..Person::default()
     };
-    let mut elsewhere = cast.mail("opened_on_another_channel", -20.0, "Yves", "Roux");
-    elsewhere.source = "WhatsApp Business";
     let mut stops = cast.phone(
         "opts_out_before_due",
         -20.0,
@@ -414,6 +413,14 @@ fn unreachable(cast: &Cast) -> Vec<Scene> {
         Scene::new("unverified_address_only", CUSTOMER_CARE, -20.0, unverified)
             .agent(-9.0, "Any news?")
             .none("no_address"),
+    ]
+}
+
+/// Conversations in which nobody is owed a reminder in the first place.
+fn nothing_owed(cast: &Cast) -> Vec<Scene> {
+    let mut elsewhere = cast.mail("opened_on_another_channel", -20.0, "Yves", "Roux");
+    elsewhere.source = "WhatsApp Business";
+    vec![
         elsewhere
             .agent(-9.0, "Hello there.")
             .outcome("none", None, 1, 3.0),

@@ -70,15 +70,11 @@ impl Visitors {
         self.next_at = now + 20_000 + 1000 * i64::from(self.draw(25));
     }
 
-    /// The conversation began a quarter of an hour ago and the answer came nine minutes ago, so that a reminder is due within
-    /// the minute and there is something to see.
-    fn scene(&mut self) -> Scene {
+    fn person(&mut self, by_text: bool) -> Person {
         let number = self.draw(10_000);
         let name = NAMES[self.draw(16) as usize];
-        let (question, answer) = TOPICS[self.draw(4) as usize];
-        let by_text = self.draw(3) == 0;
         let noon = zone_where_it_is(12, self.play.world.clock().now());
-        let person = Person {
+        Person {
             first_name: Some(name.into()),
             last_name: Some("Visitor".into()),
             customer_id: Some(format!("CUST-{number}")),
@@ -87,7 +83,15 @@ impl Visitors {
             time_zone: Some(noon.into()),
             language: Some("en-US".into()),
             ..Person::default()
-        };
+        }
+    }
+
+    /// The conversation began a quarter of an hour ago and the answer came nine minutes ago, so that a reminder is due within
+    /// the minute and there is something to see.
+    fn scene(&mut self) -> Scene {
+        let by_text = self.draw(3) == 0;
+        let person = self.person(by_text);
+        let (question, answer) = TOPICS[self.draw(4) as usize];
         let answered = -9.8 + f64::from(self.draw(8)) / 10.0;
         let mut script = vec![
             (
