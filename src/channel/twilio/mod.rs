@@ -54,6 +54,20 @@ pub struct Settings {
     pub status_callback: Option<Url>,
 }
 
+impl Settings {
+    /// Every token that a webhook of this account may be signed with. An API key never signs anything.
+    pub fn signing_tokens(&self) -> Vec<Secret> {
+        let main = match &self.auth {
+            Auth::Token(token) => Some(token),
+            Auth::ApiKey { .. } => None,
+        };
+        main.into_iter()
+            .chain(&self.webhook_tokens)
+            .cloned()
+            .collect()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Auth {
     /// The account's auth token.
