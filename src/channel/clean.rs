@@ -1,6 +1,6 @@
 //! Text from strangers, made fit for a header, a subject or a greeting.
 //!
-//! Names come from the visitor or from LivePerson's agents. A visitor can enter somebody else's address and a "name" that
+//! Names come from the visitor or from the brand's agents. A visitor can enter somebody else's address and a "name" that
 //! reads as an advertisement, so a name is also refused if a mail program would turn it into a link.
 
 /// Longest display name in a header, in characters.

@@ -8,7 +8,7 @@ use handlebars::Handlebars;
 use serde::Serialize;
 use serde_json::json;
 
-use super::Vars;
+use super::vars::Vars;
 use crate::channel::clean;
 
 const NAME: &str = "email.html";
@@ -154,7 +154,7 @@ fn spans(line: &str, vars: &Vars<'_>) -> Vec<Span> {
         href: Some(href.to_owned()),
     };
     let own = [vars.link, vars.unsubscribe_link];
-    let Some((at, link)) = own
+    let Some((at, found)) = own
         .into_iter()
         .filter(|link| !link.is_empty())
         .filter_map(|link| Some((line.find(link)?, link)))
@@ -162,15 +162,15 @@ fn spans(line: &str, vars: &Vars<'_>) -> Vec<Span> {
     else {
         return vec![plain(line)];
     };
-    let (before, after) = (&line[..at], &line[at + link.len()..]);
+    let (before, after) = (&line[..at], &line[at + found.len()..]);
     // "Stop these reminders: https://…" reads better as linked words.
     if let Some(label) = before.trim_end().strip_suffix([':', '：'])
         && after.is_empty()
         && !label.is_empty()
     {
-        return vec![linked(label, link)];
+        return vec![linked(label, found)];
     }
-    let mut spans = vec![linked(link, link)];
+    let mut spans = vec![linked(found, found)];
     if !before.is_empty() {
         spans.insert(0, plain(before));
     }

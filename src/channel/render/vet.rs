@@ -6,7 +6,8 @@
 use handlebars::template::{HelperTemplate, Parameter, TemplateElement};
 use handlebars::{Path, PathSeg, Template};
 
-use super::{Field, TemplateError, VARIABLES};
+use super::vars::VARIABLES;
+use super::{Field, TemplateError};
 
 const MAX_HTML: usize = 100_000;
 const MAX_TEXT: usize = 20_000;

@@ -222,7 +222,6 @@ fn recipient(reply: &Reply) -> Verdict {
         (1, 1..=6 | 10) | (2, 0 | 1) | (4, 1) => Verdict::Refused(Refusal::BadRecipient),
         _ if reply.says("no valid recipients") => Verdict::Refused(Refusal::BadRecipient),
         (0, 0) if matches!(reply.code, 550 | 551 | 553) => Verdict::Refused(Refusal::BadRecipient),
-        (3, 4) => Verdict::Refused(Refusal::Other),
         (0, 0) if reply.code == 552 => Verdict::Not(Obstacle::RecipientSoft),
         _ => Verdict::Refused(Refusal::Other),
     }
@@ -236,7 +235,6 @@ fn message(reply: &Reply) -> Verdict {
         // SPF, DKIM or DMARC of our domain fail: it will go on until somebody mends the DNS.
         (7, 23..=27) => Verdict::Not(Obstacle::Config),
         (7, _) => Verdict::Refused(Refusal::Policy),
-        (3, 4) | (2, 3) => Verdict::Refused(Refusal::Other),
         // Amazon SES while the account is in its trial mode.
         _ if reply.says("not verified") => Verdict::Not(Obstacle::Config),
         (0, 0) if reply.code == 554 => Verdict::Refused(Refusal::Policy),

@@ -90,7 +90,7 @@ pub struct Email<'a> {
     pub html: &'a str,
     /// Belongs to the reminder and is the same on every attempt, so that a copy sent twice collapses: `rem.42@example.com`.
     pub message_id: &'a str,
-    /// The same for all reminders of one conversation: `conv.5f1c2a9b7d@example.com`. A hash, never LivePerson's id.
+    /// The same for all reminders of one conversation: `conv.5f1c2a9b7d@example.com`. A hash, never the conversation's own id.
     pub thread_ref: &'a str,
     /// Takes a POST with `List-Unsubscribe=One-Click` (RFC 8058).
     pub unsubscribe_url: Option<&'a str>,
@@ -263,5 +263,4 @@ fn to_wire(content: Vec<u8>) -> Result<String, Unwritable> {
 }
 
 #[cfg(test)]
-#[path = "email_tests.rs"]
 mod tests;

@@ -25,7 +25,7 @@ use email::Message;
 
 /// Servers commonly close after 100 messages or 60 idle seconds; going first avoids finding out.
 const MAX_MESSAGES: u32 = 100;
-const MAX_IDLE: Duration = Duration::from_secs(60);
+const MAX_IDLE: Duration = Duration::from_mins(1);
 
 /// How to reach the mail server, and as whom. `Debug` hides the password.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(10),
             greeting: Duration::from_secs(15),
             command: Duration::from_secs(30),
-            final_reply: Duration::from_secs(120),
+            final_reply: Duration::from_mins(2),
         }
     }
 }
@@ -238,12 +238,17 @@ fn tls_parameters(settings: &Settings) -> Result<Option<TlsParameters>, Settings
 
 fn report(failure: &Failure, outcome: &Outcome) {
     let (code, hint) = (failure.code(), failure.hint().unwrap_or_default());
-    match outcome {
+    let is_ours = matches!(
+        outcome,
         Outcome::NotAccepted {
             class: Obstacle::Config | Obstacle::Quota,
             ..
-        } => tracing::warn!(code, hint, "The mail server turned us away"),
-        _ => tracing::debug!(code, hint, "An e-mail was not handed over"),
+        }
+    );
+    if is_ours {
+        tracing::warn!(code, hint, "The mail server turned us away");
+    } else {
+        tracing::debug!(code, "An e-mail was not handed over");
     }
 }
 
@@ -265,3 +270,5 @@ fn queue_id(acknowledgement: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

@@ -185,7 +185,7 @@ fn at(at: &'static str, connection: usize, nth: usize, act: Act) -> Twist {
     }
 }
 
-fn settings(port: u16) -> Settings {
+pub(super) fn settings(port: u16) -> Settings {
     let short = Duration::from_millis(300);
     Settings {
         host: "127.0.0.1".to_owned(),
@@ -206,7 +206,7 @@ fn settings(port: u16) -> Settings {
     }
 }
 
-async fn send(pool: &Pool, subject: &str) -> Outcome {
+pub(super) async fn send(pool: &Pool, subject: &str) -> Outcome {
     let to = Address::Email("dana@customer.example".to_owned());
     pool.send(&Email {
         from: None,
@@ -226,7 +226,7 @@ async fn send(pool: &Pool, subject: &str) -> Outcome {
     .await
 }
 
-fn accepted() -> Outcome {
+pub(super) fn accepted() -> Outcome {
     Outcome::Accepted {
         provider_id: Some("ABC123".to_owned()),
     }
@@ -385,7 +385,7 @@ async fn a_greylisting_server_asks_for_patience() {
     let slow = Outcome::NotAccepted {
         class: Obstacle::Slow,
         code: "rcpt 450 4.2.0".to_owned(),
-        retry_after: Some(Duration::from_secs(300)),
+        retry_after: Some(Duration::from_mins(5)),
     };
     assert_eq!(send(&server.pool(1), "one").await, slow);
 }

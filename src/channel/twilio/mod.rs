@@ -183,7 +183,7 @@ impl Client {
             .user_agent(concat!("unread/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(total)
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_mins(1))
             // A redirect or a silent repetition would send the message again.
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())

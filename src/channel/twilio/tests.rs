@@ -124,7 +124,7 @@ async fn send_from(client: &Client, sender: Option<&Sender>) -> Outcome {
             to: &to(),
             body: "Acme: read it: https://r.acme.example/m/7Kq2ZxT9",
             attempt: "17",
-            validity: Duration::from_secs(900),
+            validity: Duration::from_mins(15),
             sender,
         })
         .await

@@ -37,7 +37,7 @@ impl Vector {
 
 fn vectors() -> Vec<Vector> {
     serde_json::from_str(include_str!(
-        "../../tests/fixtures/channels/twilio-signatures.json"
+        "../../../tests/fixtures/channels/twilio-signatures.json"
     ))
     .unwrap()
 }
