@@ -1,0 +1,97 @@
+//! What to tell somebody who saves a template.
+
+use super::{Field, LAST_RESORT, Rendered, TemplateError, Texts, Vars, layout};
+use crate::channel::sms;
+use crate::domain::ids::Channel;
+use crate::domain::rule::Template;
+
+/// Something to tell the person who wrote a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub severity: Severity,
+    pub field: Field,
+    pub what: String,
+    pub mend: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The template cannot be saved.
+    Error,
+    /// It works, but probably not as meant.
+    Warning,
+}
+
+impl From<TemplateError> for Problem {
+    fn from(error: TemplateError) -> Self {
+        Self {
+            severity: Severity::Error,
+            field: error.field,
+            what: error.what,
+            mend: error.mend,
+        }
+    }
+}
+
+impl Texts {
+    /// What is wrong with a template or might surprise its author, errors first.
+    pub fn check(&self, channel: Channel, template: &Template) -> Vec<Problem> {
+        let samples = [Vars::sample(), Vars::sample_without_names()];
+        let mut rendered = Vec::new();
+        for vars in &samples {
+            match self.render(channel, Some(template), LAST_RESORT, vars) {
+                Ok(text) => rendered.push((text, vars)),
+                Err(error) => return vec![error.into()],
+            }
+        }
+        let mut problems = Vec::new();
+        for (text, vars) in &rendered {
+            for problem in surprises(channel, text, vars) {
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
+            }
+        }
+        problems
+    }
+}
+
+fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars<'_>) -> Vec<Problem> {
+    let warning = |field, what: String, mend: &str| Problem {
+        severity: Severity::Warning,
+        field,
+        what,
+        mend: mend.to_owned(),
+    };
+    let mut problems = Vec::new();
+    let parts = [
+        (Field::Text, Some(&rendered.text)),
+        (Field::Html, rendered.html.as_ref()),
+    ];
+    for (field, part) in parts {
+        let Some(part) = part else { continue };
+        let lacks = |value: &str| !part.contains(value) && !part.contains(&layout::escaped(value));
+        if lacks(vars.link) {
+            let what = "has no {{link}}: nobody can get back into the conversation".to_owned();
+            problems.push(warning(field, what, "add {{link}}"));
+        }
+        if channel == Channel::Email && lacks(vars.unsubscribe_link) {
+            let what = "has no {{unsubscribe_link}}: readers will use the spam button".to_owned();
+            problems.push(warning(field, what, "add {{unsubscribe_link}}"));
+        }
+    }
+    if channel == Channel::Sms {
+        let size = sms::measure(&rendered.text);
+        if let Some(offender) = size.offender.filter(|_| size.segments > 1) {
+            let what = format!(
+                "takes {} SMS, because “{offender}” is not in the SMS alphabet",
+                size.segments
+            );
+            problems.push(warning(Field::Text, what, "replace that character"));
+        } else if size.segments > 1 {
+            let what = format!("takes {} SMS, and each is paid for", size.segments);
+            problems.push(warning(Field::Text, what, "shorten it to 160 characters"));
+        }
+    }
+    problems
+}

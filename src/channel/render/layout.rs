@@ -1,0 +1,181 @@
+//! The HTML around an e-mail's text.
+//!
+//! The text is the only source: its paragraphs become paragraphs, the line that is the link becomes the button (labelled with the line
+//! before it), "Words: address" becomes linked words, and everything from the unsubscribe link's paragraph on becomes the small
+//! print. So whoever writes a text, in any language, gets an HTML part that says the same. Only our own two links are ever linked.
+
+use handlebars::Handlebars;
+use serde::Serialize;
+use serde_json::json;
+
+use super::vars::Vars;
+use crate::channel::clean;
+
+const NAME: &str = "email.html";
+const RIGHT_TO_LEFT: &[&str] = &["ar", "fa", "he", "ps", "ur", "yi"];
+
+pub(super) struct Layout {
+    engine: Handlebars<'static>,
+}
+
+/// A paragraph, or the button if `button` has a label.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Block {
+    button: Option<String>,
+    lines: Vec<Vec<Span>>,
+}
+
+/// Words, linked or not.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Span {
+    text: String,
+    href: Option<String>,
+}
+
+impl Layout {
+    pub fn new() -> Self {
+        let mut engine = Handlebars::new();
+        engine.set_strict_mode(true);
+        engine
+            .register_template_string(NAME, include_str!("../../../templates/email.html.hbs"))
+            .expect("a test renders it");
+        Self { engine }
+    }
+
+    pub fn around(&self, subject: &str, text: &str, language: &str, vars: &Vars<'_>) -> String {
+        let (blocks, footer) = split(text, vars);
+        let primary = language.split(['-', '_']).next().unwrap_or_default();
+        let direction = if RIGHT_TO_LEFT.contains(&primary) {
+            "rtl"
+        } else {
+            "ltr"
+        };
+        let data = json!({
+            "language": language.replace('_', "-"),
+            "direction": direction,
+            "subject": subject,
+            "preheader": preheader(text, vars),
+            "brand": clean::line(vars.brand, clean::MAX_NAME),
+            "link": vars.link,
+            "blocks": blocks,
+            "footer": footer,
+        });
+        self.engine
+            .render(NAME, &data)
+            .expect("the layout uses only what is given above")
+    }
+}
+
+/// A value as it stands in HTML.
+pub(super) fn escaped(value: &str) -> String {
+    handlebars::html_escape(value)
+}
+
+/// What mail programs show beside the subject: the first paragraph that says more than hello.
+fn preheader(text: &str, vars: &Vars<'_>) -> String {
+    let paragraph = paragraphs(text).find(|p| {
+        let words = p
+            .iter()
+            .map(|line| line.split_whitespace().count())
+            .sum::<usize>();
+        words > 3 && !p.iter().any(|line| line.contains(vars.link))
+    });
+    clean::line(&paragraph.unwrap_or_default().join(" "), 140)
+}
+
+fn paragraphs(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines
+        .split(|line| line.is_empty())
+        .filter(|paragraph| !paragraph.is_empty())
+        .map(<[&str]>::to_vec)
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn split(text: &str, vars: &Vars<'_>) -> (Vec<Block>, Vec<Block>) {
+    let (mut body, mut footer) = (Vec::new(), Vec::new());
+    for paragraph in paragraphs(text) {
+        let is_small_print = paragraph.iter().any(|l| l.contains(vars.unsubscribe_link));
+        if is_small_print || !footer.is_empty() {
+            footer.push(words(&paragraph, vars));
+        } else {
+            body.extend(blocks(&paragraph, vars));
+        }
+    }
+    (body, footer)
+}
+
+fn blocks(paragraph: &[&str], vars: &Vars<'_>) -> Vec<Block> {
+    let Some(at) = paragraph.iter().position(|line| *line == vars.link) else {
+        return vec![words(paragraph, vars)];
+    };
+    let (before, after) = (&paragraph[..at], &paragraph[at + 1..]);
+    let (label, before) = match before.split_last() {
+        Some((label, rest)) if label.chars().count() <= 60 => {
+            (label.trim_end_matches([':', '：']), rest)
+        }
+        _ => (clean_host(vars.link), before),
+    };
+    let mut blocks = Vec::new();
+    if !before.is_empty() {
+        blocks.push(words(before, vars));
+    }
+    blocks.push(Block {
+        button: Some(label.trim_end().to_owned()),
+        lines: Vec::new(),
+    });
+    if !after.is_empty() {
+        blocks.push(words(after, vars));
+    }
+    blocks
+}
+
+/// A button needs a label in every language; without words of the author's, the host it leads to.
+fn clean_host(link: &str) -> &str {
+    let host = link.split_once("://").map_or(link, |(_, rest)| rest);
+    host.split(['/', '?', '#']).next().unwrap_or(host)
+}
+
+fn words(paragraph: &[&str], vars: &Vars<'_>) -> Block {
+    Block {
+        button: None,
+        lines: paragraph.iter().map(|line| spans(line, vars)).collect(),
+    }
+}
+
+fn spans(line: &str, vars: &Vars<'_>) -> Vec<Span> {
+    let plain = |text: &str| Span {
+        text: text.to_owned(),
+        href: None,
+    };
+    let linked = |text: &str, href: &str| Span {
+        text: text.to_owned(),
+        href: Some(href.to_owned()),
+    };
+    let own = [vars.link, vars.unsubscribe_link];
+    let Some((at, found)) = own
+        .into_iter()
+        .filter(|link| !link.is_empty())
+        .filter_map(|link| Some((line.find(link)?, link)))
+        .min()
+    else {
+        return vec![plain(line)];
+    };
+    let (before, after) = (&line[..at], &line[at + found.len()..]);
+    // "Stop these reminders: https://…" reads better as linked words.
+    if let Some(label) = before.trim_end().strip_suffix([':', '：'])
+        && after.is_empty()
+        && !label.is_empty()
+    {
+        return vec![linked(label, found)];
+    }
+    let mut spans = vec![linked(found, found)];
+    if !before.is_empty() {
+        spans.insert(0, plain(before));
+    }
+    if !after.is_empty() {
+        spans.extend(self::spans(after, vars));
+    }
+    spans
+}

@@ -1,0 +1,353 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::channel::sms;
+
+fn vars() -> Vars<'static> {
+    Vars::sample()
+}
+
+fn render(
+    channel: Channel,
+    template: Option<&Template>,
+    language: &str,
+    vars: &Vars<'_>,
+) -> Rendered {
+    Texts::new()
+        .render(channel, template, language, vars)
+        .unwrap()
+}
+
+fn template(subject: &str, text: &str, html: Option<&str>) -> Template {
+    Template {
+        subject: Some(subject.to_owned()),
+        text: text.to_owned(),
+        html: html.map(str::to_owned),
+    }
+}
+
+#[test]
+fn the_built_in_email_reads_well() {
+    let mail = render(Channel::Email, None, "en", &vars());
+    assert_eq!(
+        mail.subject.as_deref(),
+        Some("Sam from Acme replied to you")
+    );
+    assert_eq!(
+        mail.text,
+        "Hi Dana,\n\n\
+         Sam from Acme sent you a message that you have not read yet.\n\n\
+         Read the message:\n\
+         https://r.acme.example/m/7Kq2ZxT9\n\n\
+         You get this e-mail because you have an open conversation with Acme. To answer, please use the link above: replies to this e-mail do not reach the conversation.\n\
+         Stop these reminders: https://reminders.example.com/u/o7RkV2mQx1\n"
+    );
+}
+
+#[test]
+fn unknown_names_leave_no_holes() {
+    let vars = Vars {
+        count: 3,
+        ..Vars::sample_without_names()
+    };
+    let mail = render(Channel::Email, None, "en", &vars);
+    assert_eq!(mail.subject.as_deref(), Some("Acme replied to you"));
+    assert!(
+        mail.text.starts_with(
+            "Hello,\n\nAcme sent you 3 messages that you have not read yet.\n\nRead the messages:\n"
+        ),
+        "{}",
+        mail.text
+    );
+}
+
+#[test]
+fn the_built_in_sms_fits_one_segment_in_every_language() {
+    let link = "https://reminders.example.com/m/7Kq2ZxT9";
+    assert_eq!(link.len(), 40);
+    for language in languages() {
+        for count in [1, 12] {
+            let vars = Vars {
+                link,
+                brand: "Acme Outdoor",
+                count,
+                ..vars()
+            };
+            let text = render(Channel::Sms, None, language, &vars).text;
+            let size = sms::measure(&text);
+            assert_eq!(
+                (size.segments, size.encoding),
+                (1, sms::Encoding::Gsm7),
+                "{text}"
+            );
+            assert!(text.contains(link) && text.contains("STOP"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn every_built_in_text_passes_the_check_for_custom_ones() {
+    let texts = Texts::new();
+    for built_in in BUILT_IN {
+        let BuiltIn {
+            subject,
+            email,
+            sms,
+            ..
+        } = built_in;
+        assert_eq!(
+            texts.check(Channel::Email, &template(subject, email, None)),
+            []
+        );
+        assert_eq!(texts.check(Channel::Sms, &template("", sms, None)), []);
+    }
+}
+
+#[test]
+fn a_language_falls_back_to_its_primary_and_then_to_english() {
+    for (wanted, subject) in [
+        ("de", "Sam von Acme hat Ihnen geantwortet"),
+        ("de-AT", "Sam von Acme hat Ihnen geantwortet"),
+        ("DE_ch", "Sam von Acme hat Ihnen geantwortet"),
+        ("fr", "Sam from Acme replied to you"),
+        ("", "Sam from Acme replied to you"),
+    ] {
+        let mail = render(Channel::Email, None, wanted, &vars());
+        assert_eq!(mail.subject.as_deref(), Some(subject), "{wanted}");
+    }
+    let html = render(Channel::Email, None, "de-AT", &vars()).html.unwrap();
+    assert!(html.contains("<html lang=\"de\" dir=\"ltr\""));
+}
+
+#[test]
+fn a_rules_own_texts_are_chosen_by_language() {
+    let of = |tags: &[&str]| -> BTreeMap<String, Template> {
+        tags.iter()
+            .map(|tag| ((*tag).to_owned(), template("s", tag, None)))
+            .collect()
+    };
+    for (tags, wanted, default, chosen) in [
+        (&["en", "pt", "pt-BR"][..], "pt-br", "en", Some("pt-BR")),
+        (&["en", "pt", "pt-BR"], "pt-PT", "en", Some("pt")),
+        (&["en", "pt-BR"], "pt", "en", Some("pt-BR")),
+        (&["en", "es"], "fr", "en", Some("en")),
+        (&["es"], "fr", "en", Some("es")),
+        (&[], "fr", "en", None),
+    ] {
+        let templates = of(tags);
+        let got = choose(&templates, wanted, default).map(|(tag, _)| tag);
+        assert_eq!(got, chosen, "{tags:?} {wanted}");
+    }
+}
+
+#[test]
+fn values_are_escaped_in_html_and_nowhere_else() {
+    let vars = Vars {
+        brand: "Tom & <b>Jerry</b>",
+        first_name: Some("D'Arcy"),
+        ..vars()
+    };
+    let custom = template(
+        "{{brand}}",
+        "{{first_name}}, {{brand}} {{link}} {{unsubscribe_link}}",
+        Some("<p>{{first_name}} {{brand}}</p>"),
+    );
+    let mail = render(Channel::Email, Some(&custom), "en", &vars);
+    assert_eq!(mail.subject.as_deref(), Some("Tom & <b>Jerry</b>"));
+    assert!(mail.text.starts_with("D'Arcy, Tom & <b>Jerry</b> https://"));
+    assert_eq!(
+        mail.html.as_deref(),
+        Some("<p>D&#x27;Arcy Tom &amp; &lt;b&gt;Jerry&lt;/b&gt;</p>")
+    );
+    let in_layout = render(Channel::Email, None, "en", &vars).html.unwrap();
+    assert!(in_layout.contains("Tom &amp; &lt;b&gt;Jerry") && !in_layout.contains("<b>"));
+    let sms = render(Channel::Sms, None, "en", &vars).text;
+    assert!(sms.starts_with("Tom & <b>Jerry</b>: "), "{sms}");
+}
+
+#[test]
+fn a_name_that_is_an_advertisement_is_left_out() {
+    let vars = Vars {
+        first_name: Some("win at evil.example"),
+        ..vars()
+    };
+    assert!(
+        render(Channel::Email, None, "en", &vars)
+            .text
+            .starts_with("Hello,")
+    );
+}
+
+#[test]
+fn the_layout_says_what_the_text_says() {
+    let html = render(Channel::Email, None, "en", &vars()).html.unwrap();
+    for part in [
+        "<title>Sam from Acme replied to you</title>",
+        ">Hi Dana,</p>",
+        ">Sam from Acme sent you a message that you have not read yet.</p>",
+        "Read the message<!--",
+        ">Stop these reminders</a>",
+    ] {
+        assert!(html.contains(part), "{part} is missing in {html}");
+    }
+    assert_eq!(
+        html.matches("href=\"https://r.acme.example/m/7Kq2ZxT9\"")
+            .count(),
+        2
+    );
+    assert_eq!(
+        html.matches("href=\"https://reminders.example.com/u/o7RkV2mQx1\"")
+            .count(),
+        1
+    );
+    assert_eq!(html.matches("href=").count(), 3, "nothing else is linked");
+    assert!(!html.contains("<img"), "no tracking");
+}
+
+#[test]
+fn a_custom_text_gets_the_layout_with_its_own_words() {
+    let text = "Olá!\n\nTemos uma resposta.\nVeja aqui {{link}} agora\nLer:\n{{link}}\n\nhttps://elsewhere.example\n\nSair em {{unsubscribe_link}} quando quiser\n\nAcme";
+    let html = render(
+        Channel::Email,
+        Some(&template("s", text, None)),
+        "pt-BR",
+        &vars(),
+    )
+    .html
+    .unwrap();
+    assert!(html.contains("<html lang=\"pt-BR\""));
+    assert!(
+        html.contains("Temos uma resposta.<br>Veja aqui <a href"),
+        "{html}"
+    );
+    assert!(html.contains("Ler<!--"), "{html}");
+    assert!(html.contains("Sair em <a href"), "{html}");
+    assert!(!html.contains("href=\"https://elsewhere"), "{html}");
+}
+
+fn error_of(channel: Channel, template: &Template) -> TemplateError {
+    Texts::new()
+        .render(channel, Some(template), "en", &vars())
+        .err()
+        .expect("an error")
+}
+
+#[test]
+fn a_template_that_could_do_more_than_fill_in_is_refused() {
+    for (text, word) in [
+        ("{{#each this}}{{this}}{{/each}}", "each"),
+        ("{{#*inline \"a\"}}{{> a}}{{/inline}}{{> a}}", "partials"),
+        ("{{> x}}", "partials"),
+        ("{{{first_name}}}", "unescaped"),
+        ("{{&first_name}}", "unescaped"),
+        ("{{lookup this \"link\"}}", "more than one word"),
+        ("{{log first_name}}", "more than one word"),
+        ("{{#if (eq count 1)}}x{{/if}}", "not a plain variable"),
+        ("{{#if}}x{{/if}}", "exactly one"),
+        ("{{../link}}", "not a plain variable"),
+        ("{{@root.link}}", "not a plain variable"),
+        ("{{this}}", "not a plain variable"),
+        ("{{fist_name}}", "{{fist_name}}"),
+        // Also where the sample data does not lead.
+        ("{{#if first_name}}x{{else}}{{nmae}}{{/if}}", "{{nmae}}"),
+        ("{{#if frist_name}}x{{/if}}", "{{frist_name}}"),
+        ("{{#if agent}}x", "cannot be read"),
+        ("{{link", "cannot be read"),
+        ("", "empty"),
+        ("{{#if first_name}}{{/if}}", "empty"),
+    ] {
+        let error = error_of(Channel::Sms, &template("", text, None));
+        assert_eq!(error.field, Field::Text);
+        assert!(error.what.contains(word), "{text}: {error}");
+        assert!(!error.mend.is_empty());
+    }
+}
+
+#[test]
+fn a_parser_bomb_is_refused_before_it_is_parsed() {
+    for bomb in [
+        "{{".to_owned() + &"(".repeat(15_000) + "}}",
+        "{{#if link}}".repeat(1_500),
+        "{{^if link}}".repeat(1_500),
+        "{{~#if link}}".repeat(1_500),
+        "{{{{raw}}}}".repeat(1_000),
+        "x".repeat(20_001),
+    ] {
+        let error = error_of(Channel::Sms, &template("", &bomb, None));
+        assert!(error.what.len() < 200, "{error}");
+    }
+}
+
+#[test]
+fn an_email_needs_a_subject() {
+    let error = error_of(
+        Channel::Email,
+        &Template {
+            subject: None,
+            ..template("", "{{link}}", None)
+        },
+    );
+    assert_eq!(error.field, Field::Subject);
+    let only_a_name = template("{{first_name}}", "{{link}} {{unsubscribe_link}}", None);
+    let problems = Texts::new().check(Channel::Email, &only_a_name);
+    assert_eq!(
+        (problems[0].severity, problems[0].field),
+        (Severity::Error, Field::Subject)
+    );
+}
+
+#[test]
+fn a_check_warns_of_what_would_surprise() {
+    let texts = Texts::new();
+    let warnings = |channel, template: &Template| -> Vec<(Field, String)> {
+        let problems = texts.check(channel, template);
+        assert!(
+            problems.iter().all(|p| p.severity == Severity::Warning),
+            "{problems:?}"
+        );
+        problems.into_iter().map(|p| (p.field, p.what)).collect()
+    };
+    let sms = |text: &str| warnings(Channel::Sms, &template("", text, None));
+    assert_eq!(sms("Read {{link}}"), []);
+    assert!(sms("Read it")[0].1.contains("{{link}}"));
+    assert!(
+        sms(&("x".repeat(150) + "{{link}}"))[0]
+            .1
+            .contains("takes 2 SMS")
+    );
+    assert!(sms(&("it’s ".repeat(20) + "{{link}}"))[0].1.contains('’'));
+    let mail = warnings(
+        Channel::Email,
+        &template(
+            "s",
+            "{{link}} {{unsubscribe_link}}",
+            Some("<p>{{link}}</p>"),
+        ),
+    );
+    assert_eq!(mail.len(), 1);
+    assert_eq!(mail[0].0, Field::Html);
+}
+
+#[test]
+fn every_variable_can_be_used() {
+    let names: Vec<&str> = VARIABLES.iter().map(|v| v.name).collect();
+    let all = format!("{{{{{}}}}}|", names.join("}}|{{"));
+    let text = render(Channel::Sms, Some(&template("", &all, None)), "en", &vars()).text;
+    assert_eq!(
+        text,
+        "https://r.acme.example/m/7Kq2ZxT9|Dana|Acme|Sam|Support|1|false|10|https://reminders.example.com/u/o7RkV2mQx1|sms|"
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_template_and_no_name_makes_it_panic(source in "(?s)(\\{\\{[#/~^]?(if|else|link|each|>)? ?(link|first_name|\\(|\\))?\\}\\}|.){0,12}", name in any::<String>()) {
+        let texts = Texts::new();
+        let custom = template(&source, &source, Some(&source));
+        let vars = Vars { first_name: Some(&name), brand: &name, agent: Some(&name), ..vars() };
+        for channel in Channel::ALL {
+            let _ = texts.render(channel, Some(&custom), &name, &vars);
+            prop_assert!(texts.render(channel, None, &name, &vars).is_ok());
+        }
+    }
+}

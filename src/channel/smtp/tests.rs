@@ -1,0 +1,548 @@
+//! The pool against a scripted mail server on a real socket.
+
+use std::sync::Mutex as StdMutex;
+
+use chrono::{TimeZone, Utc};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::domain::contact::Address;
+use crate::domain::outcome::Refusal;
+
+/// What the server does when a command (or the end of a message) arrives. Without a rule it says yes.
+#[derive(Clone)]
+struct Twist {
+    /// The step: `EHLO`, `MAIL`, … or `DOT` for the end of a message, or `GREETING`.
+    at: &'static str,
+    /// Which connection, counted from 1; 0 for every one.
+    connection: usize,
+    /// Which occurrence within the connection, counted from 1; 0 for every one.
+    nth: usize,
+    act: Act,
+}
+
+#[derive(Clone)]
+enum Act {
+    Say(&'static str),
+    Close,
+    Silence,
+    /// Answers when the test allows it.
+    SayAfter(Arc<tokio::sync::Notify>, &'static str),
+}
+
+#[derive(Default)]
+struct Seen {
+    connections: usize,
+    commands: Vec<String>,
+    messages: Vec<String>,
+}
+
+struct Server {
+    port: u16,
+    seen: Arc<StdMutex<Seen>>,
+}
+
+impl Server {
+    async fn start(ehlo: &'static str, twists: Vec<Twist>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen = Arc::new(StdMutex::new(Seen::default()));
+        let all = Arc::clone(&seen);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let connection = {
+                    let mut all = all.lock().unwrap();
+                    all.connections += 1;
+                    all.connections
+                };
+                let mine = twists
+                    .iter()
+                    .filter(|t| t.connection == 0 || t.connection == connection)
+                    .cloned()
+                    .collect();
+                tokio::spawn(serve(socket, ehlo, mine, Arc::clone(&all)));
+            }
+        });
+        Self { port, seen }
+    }
+
+    fn pool(&self, size: usize) -> Pool {
+        Pool::new(settings(self.port), size).unwrap()
+    }
+
+    fn connections(&self) -> usize {
+        self.seen.lock().unwrap().connections
+    }
+
+    fn subjects(&self) -> Vec<String> {
+        let seen = self.seen.lock().unwrap();
+        let subject = |m: &String| {
+            let line = m.lines().find(|l| l.starts_with("Subject: "));
+            line.unwrap()["Subject: ".len()..].to_owned()
+        };
+        seen.messages.iter().map(subject).collect()
+    }
+
+    fn commands(&self) -> Vec<String> {
+        self.seen.lock().unwrap().commands.clone()
+    }
+}
+
+/// Plays one connection. `None` ends it.
+async fn serve(
+    socket: TcpStream,
+    ehlo: &'static str,
+    twists: Vec<Twist>,
+    seen: Arc<StdMutex<Seen>>,
+) -> Option<()> {
+    let mut socket = BufReader::new(socket);
+    let mut counts = std::collections::HashMap::<String, usize>::new();
+    answer(
+        &mut socket,
+        "GREETING",
+        1,
+        &twists,
+        "220 mail.example ESMTP",
+    )
+    .await?;
+    loop {
+        let mut line = String::new();
+        if socket.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        let verb = line.split([' ', '\r']).next()?.to_owned();
+        seen.lock().unwrap().commands.push(verb.clone());
+        let count = counts.entry(verb.clone()).or_default();
+        *count += 1;
+        let nth = *count;
+        let usual = match verb.as_str() {
+            "EHLO" => ehlo,
+            "DATA" => "354 go on",
+            "AUTH" => "235 2.7.0 welcome",
+            "QUIT" => "221 bye",
+            _ => "250 2.0.0 ok",
+        };
+        if !answer(&mut socket, &verb, nth, &twists, usual)
+            .await?
+            .starts_with("354")
+        {
+            continue;
+        }
+        let mut message = String::new();
+        while !message.ends_with("\r\n.\r\n") {
+            if socket.read_line(&mut message).await.ok()? == 0 {
+                return None;
+            }
+        }
+        seen.lock().unwrap().messages.push(message);
+        answer(
+            &mut socket,
+            "DOT",
+            nth,
+            &twists,
+            "250 2.0.0 OK: queued as ABC123",
+        )
+        .await?;
+    }
+}
+
+async fn answer(
+    socket: &mut BufReader<TcpStream>,
+    at: &str,
+    nth: usize,
+    twists: &[Twist],
+    usual: &'static str,
+) -> Option<&'static str> {
+    let twist = twists
+        .iter()
+        .find(|t| t.at == at && (t.nth == 0 || t.nth == nth));
+    let reply = match twist.map(|t| &t.act) {
+        None => usual,
+        Some(Act::Say(reply)) => reply,
+        Some(Act::SayAfter(allowed, reply)) => {
+            allowed.notified().await;
+            reply
+        }
+        Some(Act::Close) => return None,
+        Some(Act::Silence) => std::future::pending().await,
+    };
+    socket
+        .write_all(format!("{reply}\r\n").as_bytes())
+        .await
+        .ok()?;
+    Some(reply)
+}
+
+const PLAIN: &str = "250-mail.example\r\n250-AUTH PLAIN LOGIN\r\n250 ENHANCEDSTATUSCODES";
+
+fn at(at: &'static str, connection: usize, nth: usize, act: Act) -> Twist {
+    Twist {
+        at,
+        connection,
+        nth,
+        act,
+    }
+}
+
+pub(super) fn settings(port: u16) -> Settings {
+    let short = Duration::from_millis(300);
+    Settings {
+        host: "127.0.0.1".to_owned(),
+        port,
+        tls: Tls::None,
+        user: None,
+        password: None,
+        from: "Acme <a@acme.example>".parse().unwrap(),
+        reply_to: None,
+        hello_name: "reminders.example.com".to_owned(),
+        extra_root_pem: None,
+        timeouts: Timeouts {
+            connect: short,
+            greeting: short,
+            command: short,
+            final_reply: short,
+        },
+    }
+}
+
+pub(super) async fn send(pool: &Pool, subject: &str) -> Outcome {
+    let to = Address::Email("dana@customer.example".to_owned());
+    pool.send(&Email {
+        from: None,
+        reply_to: None,
+        to: &to,
+        to_name: Some("Dana"),
+        subject,
+        text: "text",
+        html: "<p>html</p>",
+        message_id: "rem.1@acme.example",
+        thread_ref: "conv.1@acme.example",
+        unsubscribe_url: None,
+        unsubscribe_mailto: None,
+        feedback_id: None,
+        date: Utc.with_ymd_and_hms(2026, 11, 22, 14, 5, 31).unwrap(),
+    })
+    .await
+}
+
+pub(super) fn accepted() -> Outcome {
+    Outcome::Accepted {
+        provider_id: Some("ABC123".to_owned()),
+    }
+}
+
+fn not(class: Obstacle, code: &str) -> Outcome {
+    Outcome::NotAccepted {
+        class,
+        code: code.to_owned(),
+        retry_after: None,
+    }
+}
+
+fn unknown(code: &str) -> Outcome {
+    Outcome::Unknown {
+        code: code.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn messages_share_a_connection() {
+    let server = Server::start(PLAIN, vec![]).await;
+    let pool = server.pool(4);
+    for subject in ["one", "two", "three"] {
+        assert_eq!(send(&pool, subject).await, accepted());
+    }
+    assert_eq!(server.connections(), 1);
+    assert_eq!(server.subjects(), ["one", "two", "three"]);
+    assert!(!server.commands().contains(&"RSET".to_owned()));
+}
+
+#[tokio::test]
+async fn silence_after_the_final_dot_is_unknown_and_the_next_message_gets_its_own_reply() {
+    let server = Server::start(
+        PLAIN,
+        vec![
+            at("DOT", 1, 1, Act::Silence),
+            at("DOT", 2, 1, Act::Say("550 5.1.1 no such user")),
+        ],
+    )
+    .await;
+    let pool = server.pool(1);
+    assert_eq!(send(&pool, "one").await, unknown("final timed out"));
+    let refused = Outcome::Refused {
+        class: Refusal::BadRecipient,
+        code: "final 550 5.1.1".to_owned(),
+    };
+    assert_eq!(send(&pool, "two").await, refused);
+    assert_eq!(send(&pool, "three").await, accepted());
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_closed_after_the_final_dot_is_unknown() {
+    let server = Server::start(PLAIN, vec![at("DOT", 1, 1, Act::Close)]).await;
+    let pool = server.pool(1);
+    assert_eq!(send(&pool, "one").await, unknown("final connection lost"));
+    assert_eq!(send(&pool, "two").await, accepted());
+    // The lost one is not sent again behind the ledger's back.
+    assert_eq!(server.subjects(), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn a_late_final_reply_never_reaches_another_message() {
+    let late = Arc::new(tokio::sync::Notify::new());
+    let twist = at(
+        "DOT",
+        1,
+        1,
+        Act::SayAfter(Arc::clone(&late), "250 2.0.0 OK: queued as LATE01"),
+    );
+    let server = Server::start(PLAIN, vec![twist]).await;
+    let pool = server.pool(1);
+    assert_eq!(send(&pool, "one").await, unknown("final timed out"));
+    late.notify_one();
+    assert_eq!(send(&pool, "two").await, accepted());
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_cancelled_send_does_not_leave_its_connection_behind() {
+    let server = Server::start(PLAIN, vec![at("DOT", 1, 1, Act::Silence)]).await;
+    let pool = server.pool(1);
+    let cancelled = tokio::time::timeout(Duration::from_millis(100), send(&pool, "one")).await;
+    assert!(cancelled.is_err());
+    assert_eq!(send(&pool, "two").await, accepted());
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_the_connection_after_a_reset() {
+    let server = Server::start(
+        PLAIN,
+        vec![at(
+            "RCPT",
+            1,
+            1,
+            Act::Say("550 5.1.1 <x@y.example> unknown"),
+        )],
+    )
+    .await;
+    let pool = server.pool(1);
+    let refused = Outcome::Refused {
+        class: Refusal::BadRecipient,
+        code: "rcpt 550 5.1.1".to_owned(),
+    };
+    assert_eq!(send(&pool, "one").await, refused);
+    assert_eq!(send(&pool, "two").await, accepted());
+    assert_eq!(server.connections(), 1);
+    assert_eq!(
+        server.commands(),
+        ["EHLO", "MAIL", "RCPT", "RSET", "MAIL", "RCPT", "DATA"]
+    );
+}
+
+#[tokio::test]
+async fn a_reused_connection_that_died_is_replaced_once() {
+    for act in [
+        Act::Close,
+        Act::Say("421 4.4.2 idle too long"),
+        Act::Silence,
+    ] {
+        let server = Server::start(PLAIN, vec![at("MAIL", 1, 2, act)]).await;
+        let pool = server.pool(1);
+        assert_eq!(send(&pool, "one").await, accepted());
+        assert_eq!(send(&pool, "two").await, accepted());
+        assert_eq!(server.connections(), 2);
+        assert_eq!(server.subjects(), ["one", "two"]);
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_connection_that_dies_is_not_replaced() {
+    let server = Server::start(PLAIN, vec![at("MAIL", 0, 1, Act::Close)]).await;
+    let pool = server.pool(1);
+    assert_eq!(
+        send(&pool, "one").await,
+        not(Obstacle::Transient, "mail connection lost")
+    );
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_positive_reply_of_the_wrong_kind_is_no_success() {
+    let server = Server::start(PLAIN, vec![at("DOT", 1, 1, Act::Say("354 go on"))]).await;
+    let pool = server.pool(1);
+    assert_eq!(send(&pool, "one").await, unknown("final connection lost"));
+    assert_eq!(send(&pool, "two").await, accepted());
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_greylisting_server_asks_for_patience() {
+    let reply = "450 4.2.0 Greylisted, try again in 5 minutes";
+    let server = Server::start(PLAIN, vec![at("RCPT", 1, 1, Act::Say(reply))]).await;
+    let slow = Outcome::NotAccepted {
+        class: Obstacle::Slow,
+        code: "rcpt 450 4.2.0".to_owned(),
+        retry_after: Some(Duration::from_mins(5)),
+    };
+    assert_eq!(send(&server.pool(1), "one").await, slow);
+}
+
+#[tokio::test]
+async fn without_starttls_nothing_is_sent_in_the_clear() {
+    let server = Server::start(PLAIN, vec![]).await;
+    let settings = Settings {
+        tls: Tls::StartTls,
+        user: Some("u".to_owned()),
+        password: Some(Secret::new("p")),
+        ..settings(server.port)
+    };
+    let pool = Pool::new(settings, 1).unwrap();
+    assert_eq!(
+        send(&pool, "one").await,
+        not(Obstacle::Config, "starttls not offered")
+    );
+    assert_eq!(server.commands(), ["EHLO"]);
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_no_tls_is_a_matter_of_settings() {
+    let server = Server::start(PLAIN, vec![]).await;
+    let settings = Settings {
+        tls: Tls::Implicit,
+        ..settings(server.port)
+    };
+    let pool = Pool::new(settings, 1).unwrap();
+    assert_eq!(
+        send(&pool, "one").await,
+        not(Obstacle::Config, "connect tls failed")
+    );
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_told_with_the_servers_words() {
+    let reply = "535 5.7.8 Username and Password not accepted";
+    let server = Server::start(PLAIN, vec![at("AUTH", 0, 0, Act::Say(reply))]).await;
+    let settings = Settings {
+        user: Some("u".to_owned()),
+        password: Some(Secret::new("p")),
+        ..settings(server.port)
+    };
+    let pool = Pool::new(settings, 1).unwrap();
+    let failure = pool.check().await.unwrap_err();
+    assert_eq!(failure.code(), "auth 535 5.7.8");
+    assert_eq!(
+        failure.hint().as_deref(),
+        Some("Username and Password not accepted")
+    );
+    assert_eq!(
+        send(&pool, "one").await,
+        not(Obstacle::Config, "auth 535 5.7.8")
+    );
+}
+
+#[tokio::test]
+async fn a_check_logs_in_and_sends_nothing() {
+    let server = Server::start(PLAIN, vec![at("QUIT", 0, 0, Act::Close)]).await;
+    let settings = Settings {
+        user: Some("u".to_owned()),
+        password: Some(Secret::new("p")),
+        ..settings(server.port)
+    };
+    let checked = Pool::new(settings, 1).unwrap().check().await;
+    assert_eq!(
+        checked,
+        Ok(Checked {
+            encrypted: false,
+            logged_in: true
+        })
+    );
+    assert_eq!(server.commands(), ["EHLO", "AUTH", "QUIT"]);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_or_does_not_greet_was_sent_nothing() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let pool = Pool::new(settings(port), 1).unwrap();
+    assert_eq!(
+        send(&pool, "one").await,
+        not(Obstacle::Transient, "connect connection lost")
+    );
+
+    let server = Server::start(PLAIN, vec![at("GREETING", 0, 0, Act::Silence)]).await;
+    assert_eq!(
+        send(&server.pool(1), "one").await,
+        not(Obstacle::Transient, "connect timed out")
+    );
+
+    let blocked = at(
+        "GREETING",
+        0,
+        0,
+        Act::Say("554 5.7.1 No SMTP service for you"),
+    );
+    let server = Server::start(PLAIN, vec![blocked]).await;
+    assert_eq!(
+        send(&server.pool(1), "one").await,
+        not(Obstacle::Config, "greeting 554 5.7.1")
+    );
+}
+
+#[tokio::test]
+async fn no_more_than_size_connections_are_opened() {
+    let server = Server::start(PLAIN, vec![]).await;
+    let pool = server.pool(2);
+    let mut sends = tokio::task::JoinSet::new();
+    for n in 0..20 {
+        let pool = pool.clone();
+        sends.spawn(async move { send(&pool, &format!("m{n}")).await });
+    }
+    assert_eq!(sends.join_all().await, vec![accepted(); 20]);
+    assert!(server.connections() <= 2, "{}", server.connections());
+}
+
+#[tokio::test]
+async fn a_connection_is_retired_after_a_hundred_messages() {
+    let server = Server::start(PLAIN, vec![at("QUIT", 0, 0, Act::Say("500 never mind"))]).await;
+    let pool = server.pool(1);
+    for n in 0..=MAX_MESSAGES {
+        assert_eq!(send(&pool, &format!("m{n}")).await, accepted());
+    }
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn debug_hides_the_password() {
+    let settings = Settings {
+        password: Some(Secret::new("hunter2")),
+        ..settings(25)
+    };
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+#[test]
+fn the_servers_own_id_is_kept_if_there_is_one() {
+    for (acknowledgement, id) in [
+        ("2.0.0 OK: queued as ABC123", Some("ABC123")),
+        (
+            "Ok 0100018c1f2e3d4c-aaaa-000000",
+            Some("0100018c1f2e3d4c-aaaa-000000"),
+        ),
+        (
+            "2.0.0 OK  1700000000 d2e1a72fcca58-6c4 - gsmtp",
+            Some("d2e1a72fcca58-6c4"),
+        ),
+        ("2.6.0 <x1@mail.example> Queued mail for delivery", None),
+        ("", None),
+    ] {
+        assert_eq!(
+            queue_id(acknowledgement).as_deref(),
+            id,
+            "{acknowledgement}"
+        );
+    }
+}

@@ -1,0 +1,378 @@
+//! SMS over Twilio.
+//!
+//! Creating a message has no idempotency key, so the client never repeats a request by itself and says `Unknown` whenever it
+//! cannot prove that nothing was sent. The attempt's id travels in the status callback's URL: a callback proves acceptance even
+//! if the answer to the request was lost, and [`Client::find`] asks Twilio's own list.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{RequestBuilder, Response, redirect};
+use tokio::sync::OnceCell;
+use url::Url;
+
+use super::Secret;
+use crate::domain::contact::Address;
+use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+
+mod codes;
+mod lookup;
+mod status;
+mod wire;
+
+pub use codes::of_delivery;
+pub use lookup::{Found, LookupError};
+pub use status::MessageStatus;
+pub(in crate::channel) use wire::is_message_sid;
+
+/// The query parameter of the status callback that names the attempt.
+pub const ATTEMPT_PARAM: &str = "attempt";
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than the connect limit, or a slow connect could not be told from a lost answer.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Enough for a page of fifty messages.
+const MAX_ANSWER: usize = 1 << 20;
+/// Twilio's limits of `ValidityPeriod`; below ten seconds hardly anything is ever delivered.
+const VALIDITY_SECONDS: (u64, u64) = (10, 36_000);
+
+/// How to reach Twilio, and as whom. `Debug` hides secrets.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `https://api.twilio.com`, a regional host, or the sandbox.
+    pub base_url: Url,
+    pub account_sid: String,
+    pub auth: Auth,
+    /// Further tokens that webhooks may be signed with: the primary token of a deployment that logs in with an API key, or the
+    /// old and the new one while it is being changed.
+    pub webhook_tokens: Vec<Secret>,
+    /// `None`: the account's first number that can send SMS.
+    pub sender: Option<Sender>,
+    /// Where Twilio reports what became of a message; `None` if we cannot be reached from outside.
+    pub status_callback: Option<Url>,
+}
+
+impl Settings {
+    /// Every token that a webhook of this account may be signed with. An API key never signs anything.
+    pub fn signing_tokens(&self) -> Vec<Secret> {
+        let main = match &self.auth {
+            Auth::Token(token) => Some(token),
+            Auth::ApiKey { .. } => None,
+        };
+        main.into_iter()
+            .chain(&self.webhook_tokens)
+            .cloned()
+            .collect()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// The account's auth token.
+    Token(Secret),
+    ApiKey {
+        sid: String,
+        secret: Secret,
+    },
+}
+
+/// Who an SMS comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// A number in E.164, a short code, or an alphanumeric sender.
+    From(String),
+    /// A Messaging Service's SID.
+    Service(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an SMS sender is a number such as +14155550100, a short code, a name of at most 11 letters and digits, or a Messaging Service SID (MG…)"
+)]
+pub struct InvalidSender;
+
+impl FromStr for Sender {
+    type Err = InvalidSender;
+
+    fn from_str(raw: &str) -> Result<Self, InvalidSender> {
+        let raw = raw.trim();
+        let all = |s: &str, is: fn(&u8) -> bool| s.as_bytes().iter().all(is);
+        if raw.len() == 34 && raw.starts_with("MG") && all(&raw[2..], u8::is_ascii_hexdigit) {
+            return Ok(Self::Service(raw.to_owned()));
+        }
+        let is_number = raw
+            .strip_prefix('+')
+            .is_some_and(|n| (7..=15).contains(&n.len()) && all(n, u8::is_ascii_digit));
+        let is_short_code = (3..=8).contains(&raw.len()) && all(raw, u8::is_ascii_digit);
+        let is_name = (1..=11).contains(&raw.len())
+            && all(raw, |b| b.is_ascii_alphanumeric() || *b == b' ')
+            && raw.bytes().any(|b| b.is_ascii_alphabetic());
+        if is_number || is_short_code || is_name {
+            Ok(Self::From(raw.to_owned()))
+        } else {
+            Err(InvalidSender)
+        }
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::From(sender) | Self::Service(sender) => f.write_str(sender),
+        }
+    }
+}
+
+/// One reminder by SMS.
+pub struct Sms<'a> {
+    pub to: &'a Address,
+    /// Holds a link with a token of plain letters and digits that [`Client::find`] can look for.
+    pub body: &'a str,
+    /// Comes back in the status callback.
+    pub attempt: &'a str,
+    /// After this long Twilio gives up instead of delivering late.
+    pub validity: Duration,
+    /// Instead of the channel's own sender.
+    pub sender: Option<&'a Sender>,
+}
+
+impl fmt::Debug for Sms<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sms")
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("an Account SID is AC and 32 hexadecimal digits")]
+    AccountSid,
+    #[error("the base URL cannot carry a path: {0}")]
+    BaseUrl(Url),
+    #[error("no HTTP client: {0}")]
+    Http(String),
+}
+
+/// Speaks to one Twilio account; cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    settings: std::sync::Arc<Settings>,
+    found_sender: std::sync::Arc<OnceCell<Sender>>,
+}
+
+impl Client {
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        Self::with_timeout(settings, TOTAL_TIMEOUT)
+    }
+
+    fn with_timeout(settings: Settings, total: Duration) -> Result<Self, SettingsError> {
+        let sid = settings.account_sid.strip_prefix("AC");
+        if !sid.is_some_and(|s| s.len() == 32 && s.bytes().all(|b| b.is_ascii_hexdigit())) {
+            return Err(SettingsError::AccountSid);
+        }
+        if settings.base_url.cannot_be_a_base() {
+            return Err(SettingsError::BaseUrl(settings.base_url));
+        }
+        // reqwest is built without a provider of its own and panics if none is set. An error only says that there is one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("unread/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(total)
+            .pool_idle_timeout(Duration::from_mins(1))
+            // A redirect or a silent repetition would send the message again.
+            .redirect(redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .https_only(settings.base_url.scheme() == "https")
+            .build()
+            .map_err(|error| SettingsError::Http(error.to_string()))?;
+        Ok(Self {
+            http,
+            settings: std::sync::Arc::new(settings),
+            found_sender: std::sync::Arc::default(),
+        })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Hands over one SMS.
+    pub async fn send(&self, sms: &Sms<'_>) -> Outcome {
+        let Address::Phone(to) = sms.to else {
+            return Outcome::Refused {
+                class: Refusal::Other,
+                code: "not a phone number".to_owned(),
+            };
+        };
+        let sender = match self.sender(sms.sender).await {
+            Ok(sender) => sender,
+            Err(error) => return error.outcome(),
+        };
+        let (least, most) = VALIDITY_SECONDS;
+        let mut form = vec![
+            ("To", to.clone()),
+            ("Body", sms.body.to_owned()),
+            (
+                "ValidityPeriod",
+                sms.validity.as_secs().clamp(least, most).to_string(),
+            ),
+        ];
+        form.push(match sender {
+            Sender::From(from) => ("From", from),
+            Sender::Service(sid) => ("MessagingServiceSid", sid),
+        });
+        if let Some(callback) = self.status_callback(sms.attempt) {
+            form.push(("StatusCallback", callback.into()));
+        }
+        let request = self.http.post(self.url("Messages.json")).form(&form);
+        match self.call(request).await {
+            Ok(answer) => created(&answer),
+            Err(error) => error.outcome(),
+        }
+    }
+
+    async fn sender(&self, wanted: Option<&Sender>) -> Result<Sender, LookupError> {
+        match wanted.or(self.settings.sender.as_ref()) {
+            Some(sender) => Ok(sender.clone()),
+            None => self.default_sender().await,
+        }
+    }
+
+    /// The callback's URL for one attempt. The fragment is Twilio's: by default a callback is repeated only if the connection
+    /// failed, and a moment of ours would lose it.
+    fn status_callback(&self, attempt: &str) -> Option<Url> {
+        let mut url = self.settings.status_callback.clone()?;
+        url.query_pairs_mut().append_pair(ATTEMPT_PARAM, attempt);
+        url.set_fragment(Some("rc=3&rp=all"));
+        Some(url)
+    }
+
+    fn url(&self, resource: &str) -> Url {
+        let mut url = self.settings.base_url.clone();
+        url.path_segments_mut()
+            .expect("checked when the client was made")
+            .pop_if_empty()
+            .extend(["2010-04-01", "Accounts", &self.settings.account_sid])
+            .extend(resource.split('/'));
+        url
+    }
+
+    /// Sends one request and reads the whole answer.
+    async fn call(&self, request: RequestBuilder) -> Result<Answer, CallError> {
+        let (user, password) = match &self.settings.auth {
+            Auth::Token(token) => (&self.settings.account_sid, token),
+            Auth::ApiKey { sid, secret } => (sid, secret),
+        };
+        let response = request
+            .basic_auth(user, Some(password.expose()))
+            .send()
+            .await
+            .map_err(|error| CallError::of(&error))?;
+        Ok(Answer {
+            status: response.status().as_u16(),
+            retry_after: retry_after(response.headers()),
+            body: read_body(response).await,
+        })
+    }
+}
+
+/// An answer to a request.
+struct Answer {
+    status: u16,
+    retry_after: Option<Duration>,
+    /// `None` if it was cut off or too long.
+    body: Option<Vec<u8>>,
+}
+
+/// No answer at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CallError {
+    /// There was no connection, so nothing was sent. The only case reqwest proves.
+    NotConnected,
+    TimedOut,
+    Lost,
+}
+
+impl CallError {
+    fn of(error: &reqwest::Error) -> Self {
+        if error.is_connect() || error.is_builder() {
+            Self::NotConnected
+        } else if error.is_timeout() {
+            Self::TimedOut
+        } else {
+            Self::Lost
+        }
+    }
+
+    fn code(self) -> &'static str {
+        match self {
+            Self::NotConnected => "no connection",
+            Self::TimedOut => "no answer in time",
+            Self::Lost => "connection lost",
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        let code = self.code().to_owned();
+        match self {
+            Self::NotConnected => Outcome::NotAccepted {
+                class: Obstacle::Transient,
+                code,
+                retry_after: None,
+            },
+            Self::TimedOut | Self::Lost => Outcome::Unknown { code },
+        }
+    }
+}
+
+fn created(answer: &Answer) -> Outcome {
+    let body = answer.body.as_deref().unwrap_or_default();
+    if !(200..300).contains(&answer.status) {
+        return codes::of_answer(answer.status, wire::error_code(body), answer.retry_after);
+    }
+    let message: Option<wire::Message> = serde_json::from_slice(body).ok();
+    let Some(sid) = message.as_ref().and_then(wire::Message::sid) else {
+        return Outcome::Unknown {
+            code: format!("http {} unreadable", answer.status),
+        };
+    };
+    if message.as_ref().map(wire::Message::status) == Some(MessageStatus::Scheduled) {
+        tracing::warn!(
+            sid,
+            "Twilio's compliance settings put off an SMS to a later hour; it may arrive too late"
+        );
+    }
+    Outcome::Accepted {
+        provider_id: Some(sid.to_owned()),
+    }
+}
+
+async fn read_body(mut response: Response) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.ok()? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Some(body)
+}
+
+/// `Retry-After` in seconds, or as a date relative to the answer's own `Date`.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    let raw = text(RETRY_AFTER)?.trim();
+    if let Ok(seconds) = raw.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |raw| chrono::DateTime::parse_from_rfc2822(raw).ok();
+    (date(raw)? - date(text(DATE)?)?).to_std().ok()
+}
+
+#[cfg(test)]
+mod tests;
