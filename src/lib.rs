@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod domain;
+pub mod hashing;
 pub mod jobs;
 pub mod liveperson;
 pub mod metrics;
