@@ -210,9 +210,9 @@ impl Cluster {
             // PostgreSQL clears away a dead server's file itself, after making sure that none of its processes is left.
             Some(pid) if !process::is_alive(pid) => Ok(()),
             // The process id is somebody else's by now, or the file was cut off by a crash: PostgreSQL would refuse to start.
-            _ => {
-                fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))
-            }
+            // A server that is just ending may be quicker and remove the file itself.
+            _ => absent_is_fine(fs::remove_file(&file))
+                .with_context(|| format!("cannot remove {}", file.display())),
         }
     }
 

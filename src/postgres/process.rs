@@ -132,6 +132,8 @@ fn interrupt_when_we_die(command: &mut Command) {
     unsafe {
         // std has dropped to the account by now; earlier, that would have cleared the setting.
         command.pre_exec(move || {
+            // A shell that starts us in the background may have us ignore it, and children inherit that.
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGINT) != 0 {
                 return Err(io::Error::last_os_error());
             }

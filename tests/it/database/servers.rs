@@ -57,7 +57,8 @@ impl OwnServer {
             .await;
     }
 
-    /// `kill -9` of the server. Its address stays the same when it is started again.
+    /// `kill -9` of the server's main process; the processes that serve its clients end a moment later, when they notice. The
+    /// address stays the same when it is started again.
     pub async fn kill(&mut self) {
         let server = self.server.take().expect("the server is not killed yet");
         let ended = server.exited();
