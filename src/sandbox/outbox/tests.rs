@@ -108,7 +108,7 @@ fn the_oldest_messages_go_first_and_ids_stay_valid() {
 fn bodies_can_be_left_out_for_load() {
     let outbox = Outbox::new(OutboxOptions { keep_bodies: false, ..OutboxOptions::default() });
     let mail = mail(&outbox, "A@example.com", "Message-ID: <1@x>\n\nbody");
-    assert_eq!((mail.raw.len(), mail.size, mail.text.as_deref(), mail.message_id()), (0, 23, None, Some("<1@x>")));
+    assert_eq!((mail.raw.len(), mail.size, mail.text.as_deref(), mail.message_id()), (0, 25, None, Some("<1@x>")));
     outbox.accept_text(text("SM1", "+1"));
     assert_eq!(outbox.text("SM1").unwrap().body, "");
     assert_eq!(outbox.mails_to("a@EXAMPLE.com").len(), 1);

@@ -22,6 +22,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 pub use faults::{Phase, SmtpEffect, SmtpFault, SmtpFaults};
@@ -184,13 +185,19 @@ impl Server {
         let _counted = Counted::new(&self);
         let implicit = self.options.tls.as_ref().is_some_and(|tls| tls.implicit);
         match &self.acceptor {
-            Some(acceptor) if implicit => session::run(&self, acceptor.accept(stream).await?, true).await.map(drop),
+            Some(acceptor) if implicit => {
+                session::run(&self, self.shake_hands(acceptor, stream).await?, true).await.map(drop)
+            }
             Some(acceptor) => {
                 let Some(plain) = session::run(&self, stream, false).await? else { return Ok(()) };
-                session::run_upgraded(&self, acceptor.accept(plain).await?).await
+                session::run_upgraded(&self, self.shake_hands(acceptor, plain).await?).await
             }
             None => session::run(&self, stream, false).await.map(drop),
         }
+    }
+
+    async fn shake_hands(&self, acceptor: &TlsAcceptor, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        tokio::time::timeout(self.options.idle, acceptor.accept(stream)).await?
     }
 }
 
