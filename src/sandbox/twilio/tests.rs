@@ -410,7 +410,7 @@ async fn deliveries_fail_and_callbacks_go_wrong_as_scripted() {
     let token = world.options.auth_token.clone();
     let send = async |delivery: Delivery| {
         world.server.faults().add(TwilioFault::delivery(When::next(1), delivery));
-        world.send(&[("StatusCallback", &receiver.url)]).await.unwrap();
+        world.send(&[("StatusCallback", &format!("{}/", receiver.url))]).await.unwrap();
         world.advance(60_000);
     };
     let mut expect: Vec<(Delivery, &str, Vec<(&str, &str)>)> = vec![
