@@ -49,7 +49,14 @@ impl Door {
     pub fn new(listener: TcpListener) -> io::Result<(Self, Latch)> {
         let (sender, open) = watch::channel(true);
         let address = listener.local_addr()?;
-        Ok((Self { address, listener: Some(listener), open }, Latch { open: sender }))
+        Ok((
+            Self {
+                address,
+                listener: Some(listener),
+                open,
+            },
+            Latch { open: sender },
+        ))
     }
 
     /// The next connection. Safe to cancel.
@@ -88,7 +95,13 @@ impl Listener for Door {
         let (stream, peer) = self.next().await;
         // Small answers must not wait for the next acknowledgement; a socket that is already gone fails on first use.
         let _ = stream.set_nodelay(true);
-        (Line { stream, scissors: Scissors::default() }, peer)
+        (
+            Line {
+                stream,
+                scissors: Scissors::default(),
+            },
+            peer,
+        )
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -133,13 +146,21 @@ impl Line {
 }
 
 impl AsyncRead for Line {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Line {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.write_with(|stream| stream.poll_write(cx, buf))
     }
 

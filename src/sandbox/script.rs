@@ -30,20 +30,32 @@ impl When {
     }
 
     pub fn to(pattern: impl Into<String>) -> Self {
-        Self { to: Some(pattern.into()), ..Self::default() }
+        Self {
+            to: Some(pattern.into()),
+            ..Self::default()
+        }
     }
 
     pub fn next(count: u64) -> Self {
-        Self { next: Some(count), ..Self::default() }
+        Self {
+            next: Some(count),
+            ..Self::default()
+        }
     }
 
     pub fn chance(share: f64) -> Self {
-        Self { chance: Some(share), ..Self::default() }
+        Self {
+            chance: Some(share),
+            ..Self::default()
+        }
     }
 
     #[must_use]
     pub fn and_next(self, count: u64) -> Self {
-        Self { next: Some(count), ..self }
+        Self {
+            next: Some(count),
+            ..self
+        }
     }
 }
 
@@ -67,8 +79,14 @@ struct State<R> {
 
 impl<R: Rule> Script<R> {
     pub fn new(seed: u64) -> Self {
-        let state = State { rules: Vec::new(), dice: StdRng::seed_from_u64(seed), struck: 0 };
-        Self { state: Arc::new(Mutex::new(state)) }
+        let state = State {
+            rules: Vec::new(),
+            dice: StdRng::seed_from_u64(seed),
+            struck: 0,
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     /// Adds a rule after the others.
@@ -103,7 +121,9 @@ impl<R: Rule> Script<R> {
             let applies = fits(rule) && {
                 let When { to, next, chance } = rule.when();
                 *next != Some(0)
-                    && to.as_ref().is_none_or(|pattern| addresses.iter().any(|address| matches(pattern, address)))
+                    && to.as_ref().is_none_or(|pattern| {
+                        addresses.iter().any(|address| matches(pattern, address))
+                    })
                     && chance.is_none_or(|share| state.dice.random_bool(share.clamp(0.0, 1.0)))
             };
             if applies {
@@ -131,7 +151,9 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.to_lowercase(), text.to_lowercase());
     let mut pieces = pattern.split('*');
     let first = pieces.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
     let mut pieces = pieces.peekable();
     if pieces.peek().is_none() {
         return rest.is_empty();
@@ -201,7 +223,9 @@ mod tests {
         let run = || {
             let script = Script::new(7);
             script.add(Named("rarely", When::chance(0.05)));
-            (0..10_000).map(|_| script.strike(&[], |_| true).is_some()).collect::<Vec<_>>()
+            (0..10_000)
+                .map(|_| script.strike(&[], |_| true).is_some())
+                .collect::<Vec<_>>()
         };
         let first = run();
         assert_eq!(first, run());

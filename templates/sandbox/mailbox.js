@@ -28,6 +28,7 @@
       shown = html;
       if (first && html === list.innerHTML) return;
       replace(html, first);
+      if (!first) await follow();
     } catch {
       // The sandbox is gone or not yet back; the next look will tell.
     }
@@ -41,6 +42,18 @@
     if (focused) list.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     const arrived = list.querySelectorAll('li').length - before;
     if (!quietly && arrived > 0) news.textContent = arrived === 1 ? 'One new message' : `${arrived} new messages`;
+  }
+
+  // A text that is open goes on living: its status changes and answers arrive.
+  async function follow() {
+    if (!document.querySelector('.history')) return;
+    const answer = await fetch(location.href, { cache: 'no-store' });
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    for (const part of ['.history', '.talk']) {
+      const fresh = page.querySelector(part);
+      if (fresh) document.querySelector(part).replaceWith(fresh);
+    }
   }
 
   document.addEventListener('visibilitychange', refresh);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Desk;
 use crate::sandbox::outbox::{Mail, Message, Text};
+use crate::sandbox::script::Script;
 use crate::sandbox::smtp::SmtpFault;
 use crate::sandbox::twilio::{InboundError, OptOutType, TwilioFault};
 
@@ -29,9 +30,13 @@ pub struct Wanted {
 pub async fn messages(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Json<Value> {
     let outbox = &desk.mailbox.outbox;
     let shown = outbox.messages().into_iter().filter(|message| {
-        wanted.after.is_none_or(|after| message.id() > after) && wanted.to.as_ref().is_none_or(|to| is_to(message, to))
+        wanted.after.is_none_or(|after| message.id() > after)
+            && wanted.to.as_ref().is_none_or(|to| is_to(message, to))
     });
-    let shown: Vec<Value> = shown.take(wanted.limit.unwrap_or(LIMIT)).map(|message| to_json(&message)).collect();
+    let shown: Vec<Value> = shown
+        .take(wanted.limit.unwrap_or(LIMIT))
+        .map(|message| to_json(&message))
+        .collect();
     let counts = outbox.counts();
     Json(json!({
         "messages": shown,
@@ -46,8 +51,15 @@ fn is_to(message: &Message, to: &str) -> bool {
     }
 }
 
-pub async fn message(State(desk): State<Desk>, Path(id): Path<u64>) -> Result<Json<Value>, StatusCode> {
-    desk.mailbox.outbox.message(id).map(|message| Json(to_json(&message))).ok_or(StatusCode::NOT_FOUND)
+pub async fn message(
+    State(desk): State<Desk>,
+    Path(id): Path<u64>,
+) -> Result<Json<Value>, StatusCode> {
+    desk.mailbox
+        .outbox
+        .message(id)
+        .map(|message| Json(to_json(&message)))
+        .ok_or(StatusCode::NOT_FOUND)
 }
 
 pub async fn clear(State(desk): State<Desk>) -> StatusCode {
@@ -112,14 +124,20 @@ pub struct Faults {
 
 pub async fn faults(State(desk): State<Desk>) -> Json<Faults> {
     Json(Faults {
-        smtp: desk.mailbox.smtp.as_ref().map(|faults| faults.rules()),
-        twilio: desk.mailbox.twilio.as_ref().map(|account| account.faults().rules()),
+        smtp: desk.mailbox.smtp.as_ref().map(Script::rules),
+        twilio: desk
+            .mailbox
+            .twilio
+            .as_ref()
+            .map(|account| account.faults().rules()),
     })
 }
 
 pub async fn set_faults(State(desk): State<Desk>, Json(wanted): Json<Faults>) -> StatusCode {
     let Desk { mailbox, .. } = &desk;
-    if wanted.smtp.is_some() && mailbox.smtp.is_none() || wanted.twilio.is_some() && mailbox.twilio.is_none() {
+    if wanted.smtp.is_some() && mailbox.smtp.is_none()
+        || wanted.twilio.is_some() && mailbox.twilio.is_none()
+    {
         return StatusCode::NOT_FOUND;
     }
     if let (Some(rules), Some(faults)) = (wanted.smtp, &mailbox.smtp) {
@@ -153,8 +171,18 @@ pub struct Inbound {
 
 /// Answers what the service answered to the webhook.
 pub async fn inbound(State(desk): State<Desk>, Json(inbound): Json<Inbound>) -> Response {
-    let Some(account) = &desk.mailbox.twilio else { return StatusCode::NOT_FOUND.into_response() };
-    match account.inbound(&inbound.from, &inbound.to, &inbound.body, inbound.opt_out_type).await {
+    let Some(account) = &desk.mailbox.twilio else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match account
+        .inbound(
+            &inbound.from,
+            &inbound.to,
+            &inbound.body,
+            inbound.opt_out_type,
+        )
+        .await
+    {
         Ok((status, body)) => Json(json!({ "status": status, "body": body })).into_response(),
         Err(InboundError::NoUrl) => StatusCode::CONFLICT.into_response(),
         Err(InboundError::Unreachable(_)) => StatusCode::BAD_GATEWAY.into_response(),

@@ -44,13 +44,20 @@ struct Desk {
 impl Mailbox {
     /// A mailbox that only shows.
     pub fn of(outbox: Outbox) -> Self {
-        Self { outbox, smtp: None, twilio: None }
+        Self {
+            outbox,
+            smtp: None,
+            twilio: None,
+        }
     }
 }
 
 /// The page at `/` and the API under `/api`; for a listener of its own, not to be nested.
 pub fn router(mailbox: Mailbox) -> Router {
-    let desk = Desk { mailbox, templates: Arc::new(page::templates()) };
+    let desk = Desk {
+        mailbox,
+        templates: Arc::new(page::templates()),
+    };
     Router::new()
         .route("/", get(page::all))
         .route("/messages/{id}", get(page::one))
@@ -61,7 +68,12 @@ pub fn router(mailbox: Mailbox) -> Router {
         .route("/mailbox.js", get(page::script))
         .route("/api/messages", get(api::messages).delete(api::clear))
         .route("/api/messages/{id}", get(api::message))
-        .route("/api/faults", get(api::faults).put(api::set_faults).delete(api::clear_faults))
+        .route(
+            "/api/faults",
+            get(api::faults)
+                .put(api::set_faults)
+                .delete(api::clear_faults),
+        )
         .route("/api/inbound", post(api::inbound))
         .layer(middleware::from_fn(protect))
         .with_state(desk)
@@ -70,9 +82,18 @@ pub fn router(mailbox: Mailbox) -> Router {
 async fn protect(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(POLICY),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

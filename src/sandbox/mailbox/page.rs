@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Desk;
 use crate::sandbox::outbox::{Mail, Message, Text};
+use crate::sandbox::twilio::Account;
 
 /// Messages in the list.
 const SHOWN: usize = 200;
@@ -29,12 +30,26 @@ pub fn templates() -> Handlebars<'static> {
     let mut templates = Handlebars::new();
     templates.set_strict_mode(true);
     for (name, source) in [
-        ("page", include_str!("../../../templates/sandbox/mailbox.html")),
-        ("list", include_str!("../../../templates/sandbox/mailbox_list.html")),
-        ("mail", include_str!("../../../templates/sandbox/mailbox_mail.html")),
-        ("text", include_str!("../../../templates/sandbox/mailbox_text.html")),
+        (
+            "page",
+            include_str!("../../../templates/sandbox/mailbox.html"),
+        ),
+        (
+            "list",
+            include_str!("../../../templates/sandbox/mailbox_list.html"),
+        ),
+        (
+            "mail",
+            include_str!("../../../templates/sandbox/mailbox_mail.html"),
+        ),
+        (
+            "text",
+            include_str!("../../../templates/sandbox/mailbox_text.html"),
+        ),
     ] {
-        templates.register_template_string(name, source).expect("the templates are part of the program, and tested");
+        templates
+            .register_template_string(name, source)
+            .expect("the templates are part of the program, and tested");
     }
     templates
 }
@@ -43,7 +58,11 @@ pub async fn all(State(desk): State<Desk>, Query(search): Query<Search>) -> Resp
     desk.page(&search, None)
 }
 
-pub async fn one(State(desk): State<Desk>, Path(id): Path<u64>, Query(search): Query<Search>) -> Response {
+pub async fn one(
+    State(desk): State<Desk>,
+    Path(id): Path<u64>,
+    Query(search): Query<Search>,
+) -> Response {
     match desk.mailbox.outbox.message(id) {
         Some(message) => desk.page(&search, Some(&message)),
         None => (StatusCode::NOT_FOUND, desk.page(&search, None)).into_response(),
@@ -58,9 +77,11 @@ pub async fn list(State(desk): State<Desk>, Query(search): Query<Search>) -> Res
 /// The mail as it was received; as text, whatever it contains.
 pub async fn raw(State(desk): State<Desk>, Path(id): Path<u64>) -> Response {
     match desk.mailbox.outbox.message(id) {
-        Some(Message::Mail(mail)) => {
-            ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], mail.raw.clone()).into_response()
-        }
+        Some(Message::Mail(mail)) => (
+            [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+            mail.raw.clone(),
+        )
+            .into_response(),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -71,12 +92,22 @@ pub struct Answer {
 }
 
 /// The person answers a text.
-pub async fn reply(State(desk): State<Desk>, Path(id): Path<u64>, Form(answer): Form<Answer>) -> Response {
-    let (Some(Message::Text(text)), Some(account)) = (desk.mailbox.outbox.message(id), &desk.mailbox.twilio) else {
+pub async fn reply(
+    State(desk): State<Desk>,
+    Path(id): Path<u64>,
+    Form(answer): Form<Answer>,
+) -> Response {
+    let (Some(Message::Text(text)), Some(account)) =
+        (desk.mailbox.outbox.message(id), &desk.mailbox.twilio)
+    else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let Some(number) = &text.from else {
-        return (StatusCode::CONFLICT, "The message has no sending number yet.").into_response();
+        return (
+            StatusCode::CONFLICT,
+            "The message has no sending number yet.",
+        )
+            .into_response();
     };
     match account.inbound(&text.to, number, &answer.body, None).await {
         Ok(_) => Redirect::to(&format!("/messages/{id}")).into_response(),
@@ -85,19 +116,26 @@ pub async fn reply(State(desk): State<Desk>, Path(id): Path<u64>, Form(answer): 
 }
 
 pub async fn style() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("../../../templates/sandbox/mailbox.css"))
+    (
+        [(header::CONTENT_TYPE, "text/css; charset=utf-8")],
+        include_str!("../../../templates/sandbox/mailbox.css"),
+    )
 }
 
 pub async fn script() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("../../../templates/sandbox/mailbox.js"))
+    (
+        [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")],
+        include_str!("../../../templates/sandbox/mailbox.js"),
+    )
 }
 
 impl Desk {
     fn page(&self, search: &Search, open: Option<&Message>) -> Response {
-        let counts = self.mailbox.outbox.counts();
         let opened = match open {
             Some(Message::Mail(mail)) => self.template("mail", &mail_view(mail)),
-            Some(Message::Text(text)) => self.template("text", &text_view(text, self.mailbox.twilio.is_some())),
+            Some(Message::Text(text)) => {
+                self.template("text", &text_view(text, self.mailbox.twilio.as_ref()))
+            }
             None => Ok(String::new()),
         };
         let listed = self.template("list", &self.list(&search.q, open.map(Message::id)));
@@ -115,8 +153,6 @@ impl Desk {
             "open": open.map(Message::id),
             "list": listed,
             "opened": opened,
-            "mails": counts.mails,
-            "texts": counts.texts,
         });
         self.render("page", &page)
     }
@@ -124,9 +160,23 @@ impl Desk {
     fn list(&self, q: &str, open: Option<u64>) -> Value {
         let words: Vec<String> = q.split_whitespace().map(str::to_lowercase).collect();
         let messages = self.mailbox.outbox.messages();
-        let found = messages.iter().rev().filter(|message| matches(message, &words));
-        let items: Vec<Value> = found.take(SHOWN).map(|message| item(message, q, open)).collect();
-        json!({ "items": items, "searching": !words.is_empty() })
+        let found = messages
+            .iter()
+            .rev()
+            .filter(|message| matches(message, &words));
+        let items: Vec<Value> = found
+            .take(SHOWN)
+            .map(|message| item(message, q, open))
+            .collect();
+        let counts = self.mailbox.outbox.counts();
+        json!({
+            "items": items,
+            "searching": !words.is_empty(),
+            "mails": counts.mails,
+            "mails_plural": counts.mails != 1,
+            "texts": counts.texts,
+            "texts_plural": counts.texts != 1,
+        })
     }
 
     fn template(&self, name: &str, view: &Value) -> Result<String, handlebars::RenderError> {
@@ -147,9 +197,20 @@ fn matches(message: &Message, words: &[String]) -> bool {
     }
     let hay = match message {
         Message::Mail(mail) => {
-            format!("{} {} {} {}", mail.from, mail.to.join(" "), mail.subject(), mail.text.as_deref().unwrap_or_default())
+            format!(
+                "{} {} {} {}",
+                mail.from,
+                mail.to.join(" "),
+                mail.subject(),
+                mail.text.as_deref().unwrap_or_default()
+            )
         }
-        Message::Text(text) => format!("{} {} {}", text.from.as_deref().unwrap_or_default(), text.to, text.body),
+        Message::Text(text) => format!(
+            "{} {} {}",
+            text.from.as_deref().unwrap_or_default(),
+            text.to,
+            text.body
+        ),
     };
     let hay = hay.to_lowercase();
     words.iter().all(|word| hay.contains(word))
@@ -160,12 +221,30 @@ fn item(message: &Message, q: &str, open: Option<u64>) -> Value {
     let (is_mail, at, to, title, preview, status) = match message {
         Message::Mail(mail) => {
             let preview = mail.text.as_deref().unwrap_or_default();
-            (true, mail.at, mail.to.join(", "), mail.subject(), preview, None)
+            (
+                true,
+                mail.at,
+                mail.to.join(", "),
+                mail.subject(),
+                preview,
+                None,
+            )
         }
-        Message::Text(text) => (false, text.at, text.to.clone(), "", text.body.as_str(), Some(text.status())),
+        Message::Text(text) => (
+            false,
+            text.at,
+            text.to.clone(),
+            "",
+            text.body.as_str(),
+            Some(text.status()),
+        ),
     };
     let preview: Vec<&str> = preview.split_whitespace().collect();
-    let query = if q.is_empty() { String::new() } else { format!("?q={}", encode(q)) };
+    let query = if q.is_empty() {
+        String::new()
+    } else {
+        format!("?q={}", encode(q))
+    };
     json!({
         "href": format!("/messages/{}{query}", message.id()),
         "is_mail": is_mail,
@@ -198,7 +277,7 @@ fn mail_view(mail: &Mail) -> Value {
     })
 }
 
-fn text_view(text: &Text, may_reply: bool) -> Value {
+fn text_view(text: &Text, account: Option<&Account>) -> Value {
     let history: Vec<Value> = text
         .history
         .iter()
@@ -226,7 +305,8 @@ fn text_view(text: &Text, may_reply: bool) -> Value {
         "validity_period": text.validity_period,
         "status_callback": text.status_callback,
         "history": history,
-        "may_reply": may_reply && text.from.is_some(),
+        "may_reply": account.is_some() && text.from.is_some(),
+        "answers": account.map(|account| account.received(&text.to, text.at)).unwrap_or_default(),
     })
 }
 
@@ -237,7 +317,10 @@ fn pieces(body: &str) -> Vec<Value> {
             let link = word.trim_end();
             let space = &word[link.len()..];
             let is_link = link.starts_with("https://") || link.starts_with("http://");
-            [json!({ "text": link, "is_link": is_link }), json!({ "text": space, "is_link": false })]
+            [
+                json!({ "text": link, "is_link": is_link }),
+                json!({ "text": space, "is_link": false }),
+            ]
         })
         .collect()
 }

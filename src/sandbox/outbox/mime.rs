@@ -36,7 +36,10 @@ pub fn parse(raw: &[u8], parts: bool) -> Parsed {
     if parts {
         read_part(&fields, body, MAX_DEPTH, &mut parsed);
     }
-    parsed.headers = fields.into_iter().map(|(name, value)| (name, decode_words(&value))).collect();
+    parsed.headers = fields
+        .into_iter()
+        .map(|(name, value)| (name, decode_words(&value)))
+        .collect();
     parsed
 }
 
@@ -52,7 +55,9 @@ fn split(raw: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }
 
 /// Unfolded header fields, values not yet decoded.
@@ -75,10 +80,18 @@ fn fields(head: &[u8]) -> Vec<(String, String)> {
 
 fn read_part(fields: &[(String, String)], body: &[u8], depth: usize, into: &mut Parsed) {
     let field = |name: &str| {
-        fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value.as_str())
+        fields
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map_or("", |(_, value)| value.as_str())
     };
     let content_type = field("Content-Type");
-    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     if kind.starts_with("multipart/") {
         if let (Some(boundary), true) = (parameter(content_type, "boundary"), depth > 0) {
             for part in parts(body, &boundary) {
@@ -94,12 +107,18 @@ fn read_part(fields: &[(String, String)], body: &[u8], depth: usize, into: &mut 
         _ => return,
     };
     if slot.is_none() {
-        let octets = match field("Content-Transfer-Encoding").to_ascii_lowercase().as_str() {
+        let octets = match field("Content-Transfer-Encoding")
+            .to_ascii_lowercase()
+            .as_str()
+        {
             "quoted-printable" => quoted_printable(body),
             "base64" => base64_lines(body),
             _ => body.to_vec(),
         };
-        *slot = Some(characters(&octets, &parameter(content_type, "charset").unwrap_or_default()));
+        *slot = Some(characters(
+            &octets,
+            &parameter(content_type, "charset").unwrap_or_default(),
+        ));
     }
 }
 
@@ -158,7 +177,10 @@ fn quoted_printable(body: &[u8]) -> Vec<u8> {
         rest = tail;
         if first != b'=' {
             out.push(first);
-        } else if let Some(after) = tail.strip_prefix(b"\r\n").or_else(|| tail.strip_prefix(b"\n")) {
+        } else if let Some(after) = tail
+            .strip_prefix(b"\r\n")
+            .or_else(|| tail.strip_prefix(b"\n"))
+        {
             rest = after; // a soft line break
         } else if let Some(octet) = hex_octet(tail) {
             out.push(octet);
@@ -176,7 +198,11 @@ fn hex_octet(digits: &[u8]) -> Option<u8> {
 }
 
 fn base64_lines(body: &[u8]) -> Vec<u8> {
-    let compact: Vec<u8> = body.iter().copied().filter(|octet| !octet.is_ascii_whitespace()).collect();
+    let compact: Vec<u8> = body
+        .iter()
+        .copied()
+        .filter(|octet| !octet.is_ascii_whitespace())
+        .collect();
     LENIENT.decode(&compact).unwrap_or_else(|_| body.to_vec())
 }
 

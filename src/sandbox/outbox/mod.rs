@@ -27,7 +27,10 @@ pub struct OutboxOptions {
 
 impl Default for OutboxOptions {
     fn default() -> Self {
-        Self { capacity: 200_000, keep_bodies: true }
+        Self {
+            capacity: 200_000,
+            keep_bodies: true,
+        }
     }
 }
 
@@ -53,7 +56,10 @@ pub struct Mail {
 impl Mail {
     /// The first header field of this name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The Message-ID, angle brackets included.
@@ -104,7 +110,9 @@ pub struct Text {
 
 impl Text {
     pub fn status(&self) -> &str {
-        self.history.last().map_or("", |change| change.status.as_str())
+        self.history
+            .last()
+            .map_or("", |change| change.status.as_str())
     }
 }
 
@@ -157,14 +165,41 @@ impl Default for Outbox {
 
 impl Outbox {
     pub fn new(options: OutboxOptions) -> Self {
-        let kept = Kept { next_id: 1, ..Kept::default() };
-        Self { options, kept: Arc::new(Mutex::new(kept)), changes: watch::Sender::new(0) }
+        let kept = Kept {
+            next_id: 1,
+            ..Kept::default()
+        };
+        Self {
+            options,
+            kept: Arc::new(Mutex::new(kept)),
+            changes: watch::Sender::new(0),
+        }
     }
 
     /// Records an accepted e-mail and answers its id.
-    pub fn accept_mail(&self, at: DateTime<Utc>, from: String, to: Vec<String>, raw: Vec<u8>) -> u64 {
-        let Parsed { headers, text, html } = mime::parse(&raw, self.options.keep_bodies);
-        let mut mail = Mail { id: 0, at, from, to, size: raw.len(), raw, headers, text, html };
+    pub fn accept_mail(
+        &self,
+        at: DateTime<Utc>,
+        from: String,
+        to: Vec<String>,
+        raw: Vec<u8>,
+    ) -> u64 {
+        let Parsed {
+            headers,
+            text,
+            html,
+        } = mime::parse(&raw, self.options.keep_bodies);
+        let mut mail = Mail {
+            id: 0,
+            at,
+            from,
+            to,
+            size: raw.len(),
+            raw,
+            headers,
+            text,
+            html,
+        };
         if !self.options.keep_bodies {
             mail.raw = Vec::new();
         }
@@ -188,7 +223,9 @@ impl Outbox {
     /// Adds to the history of an SMS; a sid that is not kept is ignored. `from` is the sender chosen meanwhile.
     pub fn change_text(&self, sid: &str, from: Option<&str>, change: StatusChange) {
         let mut kept = self.lock();
-        let Some(place) = kept.texts.get(sid).and_then(|id| kept.place(*id)) else { return };
+        let Some(place) = kept.texts.get(sid).and_then(|id| kept.place(*id)) else {
+            return;
+        };
         if let Message::Text(text) = &mut kept.messages[place] {
             let text = Arc::make_mut(text);
             text.history.push(change);
@@ -211,13 +248,31 @@ impl Outbox {
     /// Every e-mail kept, oldest first.
     pub fn mails(&self) -> Vec<Arc<Mail>> {
         let kept = self.lock();
-        kept.messages.iter().filter_map(|message| if let Message::Mail(mail) = message { Some(mail.clone()) } else { None }).collect()
+        kept.messages
+            .iter()
+            .filter_map(|message| {
+                if let Message::Mail(mail) = message {
+                    Some(mail.clone())
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     /// Every SMS kept, oldest first.
     pub fn texts(&self) -> Vec<Arc<Text>> {
         let kept = self.lock();
-        kept.messages.iter().filter_map(|message| if let Message::Text(text) = message { Some(text.clone()) } else { None }).collect()
+        kept.messages
+            .iter()
+            .filter_map(|message| {
+                if let Message::Text(text) = message {
+                    Some(text.clone())
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     /// E-mails with this envelope recipient, oldest first; letter case does not count.

@@ -80,17 +80,31 @@ impl Rule for SmtpFault {
 
 impl SmtpFault {
     pub fn new(phase: Phase, when: When, effect: SmtpEffect) -> Self {
-        Self { phase, when, delay_ms: 0, effect }
+        Self {
+            phase,
+            when,
+            delay_ms: 0,
+            effect,
+        }
     }
 
     /// Answers `text` in `phase`.
     pub fn reply(phase: Phase, when: When, text: &str) -> Self {
-        Self::new(phase, when, SmtpEffect::Reply { text: text.to_owned() })
+        Self::new(
+            phase,
+            when,
+            SmtpEffect::Reply {
+                text: text.to_owned(),
+            },
+        )
     }
 
     /// Answers as usual, but only after `delay_ms` of real time.
     pub fn slow(phase: Phase, when: When, delay_ms: u64) -> Self {
-        Self { delay_ms, ..Self::new(phase, when, SmtpEffect::Proceed) }
+        Self {
+            delay_ms,
+            ..Self::new(phase, when, SmtpEffect::Proceed)
+        }
     }
 
     pub fn silence(phase: Phase, when: When, accepted: bool) -> Self {

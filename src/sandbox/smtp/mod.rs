@@ -60,7 +60,7 @@ impl Default for SmtpOptions {
             max_message_bytes: 10 * 1024 * 1024,
             max_connections: 1_000,
             max_messages_per_connection: None,
-            idle: Duration::from_secs(300),
+            idle: Duration::from_mins(5),
             seed: 1,
         }
     }
@@ -146,7 +146,12 @@ struct Server {
 }
 
 /// Starts a mail server on `listener`. Fails when the certificate or the key cannot be used.
-pub fn serve(listener: TcpListener, options: SmtpOptions, outbox: Outbox, clock: WorldClock) -> io::Result<SmtpServer> {
+pub fn serve(
+    listener: TcpListener,
+    options: SmtpOptions,
+    outbox: Outbox,
+    clock: WorldClock,
+) -> io::Result<SmtpServer> {
     let (mut door, latch) = Door::new(listener)?;
     let address = axum::serve::Listener::local_addr(&door)?;
     let faults = SmtpFaults::new(options.seed);
@@ -171,11 +176,19 @@ pub fn serve(listener: TcpListener, options: SmtpOptions, outbox: Outbox, clock:
             let stopped = stopped.clone();
             tokio::spawn(async move {
                 // A broken connection is the client's business: it has been told or it is gone.
-                let _ = stopped.run_until_cancelled(server.receive(stream)).await;
+                let _ = stopped
+                    .run_until_cancelled(Box::pin(server.receive(stream)))
+                    .await;
             });
         }
     });
-    Ok(SmtpServer { address, faults, latch, server, stop })
+    Ok(SmtpServer {
+        address,
+        faults,
+        latch,
+        server,
+        stop,
+    })
 }
 
 impl Server {
@@ -186,17 +199,25 @@ impl Server {
         let implicit = self.options.tls.as_ref().is_some_and(|tls| tls.implicit);
         match &self.acceptor {
             Some(acceptor) if implicit => {
-                session::run(&self, self.shake_hands(acceptor, stream).await?, true).await.map(drop)
+                session::run(&self, self.shake_hands(acceptor, stream).await?, true)
+                    .await
+                    .map(drop)
             }
             Some(acceptor) => {
-                let Some(plain) = session::run(&self, stream, false).await? else { return Ok(()) };
+                let Some(plain) = session::run(&self, stream, false).await? else {
+                    return Ok(());
+                };
                 session::run_upgraded(&self, self.shake_hands(acceptor, plain).await?).await
             }
             None => session::run(&self, stream, false).await.map(drop),
         }
     }
 
-    async fn shake_hands(&self, acceptor: &TlsAcceptor, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    async fn shake_hands(
+        &self,
+        acceptor: &TlsAcceptor,
+        stream: TcpStream,
+    ) -> io::Result<TlsStream<TcpStream>> {
         tokio::time::timeout(self.options.idle, acceptor.accept(stream)).await?
     }
 }
@@ -219,14 +240,23 @@ impl Drop for Counted<'_> {
 }
 
 fn acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
-    let unusable = |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidInput, error.to_string());
+    let unusable = |error: &dyn std::fmt::Display| {
+        io::Error::new(io::ErrorKind::InvalidInput, error.to_string())
+    };
     let certificates = CertificateDer::pem_slice_iter(tls.certificates.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unusable(&error))?;
-    let key = PrivateKeyDer::from_pem_slice(tls.private_key.as_bytes()).map_err(|error| unusable(&error))?;
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
+    let key = PrivateKeyDer::from_pem_slice(tls.private_key.as_bytes())
         .map_err(|error| unusable(&error))?;
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .and_then(|builder| {
+        builder
+            .with_no_client_auth()
+            .with_single_cert(certificates, key)
+    })
+    .map_err(|error| unusable(&error))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

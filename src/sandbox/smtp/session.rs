@@ -82,7 +82,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     async fn greet(&mut self) -> io::Result<Answered> {
         let open = self.server.open.load(std::sync::atomic::Ordering::SeqCst);
         if open > self.options().max_connections {
-            return self.say("421 4.3.2 Too many connections, try again later").await;
+            return self
+                .say("421 4.3.2 Too many connections, try again later")
+                .await;
         }
         let (mut delay, mut effect) = self.draw(Phase::Connect, &[]);
         if effect == SmtpEffect::Proceed {
@@ -96,7 +98,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     /// Takes commands until the client leaves; gives the stream back for TLS.
     async fn talk(mut self) -> io::Result<Option<S>> {
         loop {
-            let Some(command) = self.line().await? else { return Ok(None) };
+            let Some(command) = self.line().await? else {
+                return Ok(None);
+            };
             match self.obey(&command).await? {
                 Turn::Next => {}
                 Turn::StartTls => return Ok(Some(self.lines.into_inner())),
@@ -108,31 +112,32 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     /// A command or answer of the client; `None` ends the conversation.
     async fn line(&mut self) -> io::Result<Option<String>> {
         loop {
-            let read = tokio::time::timeout(self.options().idle, self.lines.next(COMMAND_LINE)).await;
-            match read {
-                Ok(line) => match line? {
-                    Some(Line::Whole(line) | Line::BareLf(line)) => {
-                        return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
-                    }
-                    Some(Line::TooLong) => {
-                        self.say("500 5.5.2 Line too long").await?;
-                    }
-                    None => return Ok(None),
-                },
-                Err(_) => {
-                    self.say("421 4.4.2 Timeout - closing connection").await?;
-                    return Ok(None);
+            let idle = self.options().idle;
+            let Ok(line) = tokio::time::timeout(idle, self.lines.next(COMMAND_LINE)).await else {
+                self.say("421 4.4.2 Timeout - closing connection").await?;
+                return Ok(None);
+            };
+            match line? {
+                Some(Line::Whole(line) | Line::BareLf(line)) => {
+                    return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
                 }
-            }
+                Some(Line::TooLong) => self.say("500 5.5.2 Line too long").await?,
+                None => return Ok(None),
+            };
         }
     }
 
     async fn obey(&mut self, command: &str) -> io::Result<Turn> {
         let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
         let answered = match verb.to_ascii_uppercase().as_str() {
-            "EHLO" | "HELO" if rest.trim().is_empty() => self.say("501 5.5.4 Say who you are").await?,
+            "EHLO" | "HELO" if rest.trim().is_empty() => {
+                self.say("501 5.5.4 Say who you are").await?
+            }
             "EHLO" => self.hello(&self.extensions()).await?,
-            "HELO" => self.hello(&format!("250 {}", self.options().hostname)).await?,
+            "HELO" => {
+                self.hello(&format!("250 {}", self.options().hostname))
+                    .await?
+            }
             "STARTTLS" => return self.start_tls().await,
             "AUTH" => self.auth(rest).await?,
             "MAIL" => self.mail(rest).await?,
@@ -150,7 +155,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             }
             _ => self.say("502 5.5.1 Command not recognised").await?,
         };
-        Ok(if answered.is_some() { Turn::Next } else { Turn::End })
+        Ok(if answered.is_some() {
+            Turn::Next
+        } else {
+            Turn::End
+        })
     }
 
     fn extensions(&self) -> String {
@@ -187,7 +196,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     async fn start_tls(&mut self) -> io::Result<Turn> {
-        let reply = if self.may_start_tls() { "220 2.0.0 Go ahead" } else { "502 5.5.1 STARTTLS is not offered" };
+        let reply = if self.may_start_tls() {
+            "220 2.0.0 Go ahead"
+        } else {
+            "502 5.5.1 STARTTLS is not offered"
+        };
         Ok(match self.answer(Phase::StartTls, &[], reply).await? {
             Some('2') => Turn::StartTls,
             Some(_) => Turn::Next,
@@ -200,43 +213,67 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             return self.say("503 5.5.1 AUTH is not offered").await;
         };
         if self.may_start_tls() {
-            return self.say("538 5.7.11 Encryption required for this mechanism").await;
+            return self
+                .say("538 5.7.11 Encryption required for this mechanism")
+                .await;
         }
         let mut words = rest.split_whitespace();
         let mechanism = words.next().unwrap_or_default().to_ascii_uppercase();
         let initial = words.next();
         let given = match mechanism.as_str() {
             "PLAIN" => {
-                let Some(answer) = self.challenge("", initial).await? else { return Ok(None) };
+                let Some(answer) = self.challenge("", initial).await? else {
+                    return Ok(None);
+                };
                 let mut fields = answer.splitn(3, '\0').skip(1);
-                fields.next().zip(fields.next()).map(|(user, password)| (user.to_owned(), password.to_owned()))
+                fields
+                    .next()
+                    .zip(fields.next())
+                    .map(|(user, password)| (user.to_owned(), password.to_owned()))
             }
             "LOGIN" => {
-                let Some(user) = self.challenge("Username:", initial).await? else { return Ok(None) };
-                let Some(password) = self.challenge("Password:", None).await? else { return Ok(None) };
+                let Some(user) = self.challenge("Username:", initial).await? else {
+                    return Ok(None);
+                };
+                let Some(password) = self.challenge("Password:", None).await? else {
+                    return Ok(None);
+                };
                 Some((user, password))
             }
             _ => return self.say("504 5.5.4 Mechanism not supported").await,
         };
         let right = given.as_ref() == Some(expected);
         let user = given.map(|(user, _)| user).unwrap_or_default();
-        let reply = if right { "235 2.7.0 Welcome" } else { "535 5.7.8 Username and Password not accepted" };
+        let reply = if right {
+            "235 2.7.0 Welcome"
+        } else {
+            "535 5.7.8 Username and Password not accepted"
+        };
         let answered = self.answer(Phase::Auth, &[&user], reply).await?;
         self.signed_in = answered == Some('2');
         if !self.signed_in {
-            self.server.denied.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            self.server
+                .denied
+                .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         }
         Ok(answered)
     }
 
     /// The client's answer to a base64 challenge, decoded; what is not base64 becomes an empty (and thus wrong) answer.
-    async fn challenge(&mut self, question: &str, initial: Option<&str>) -> io::Result<Option<String>> {
+    async fn challenge(
+        &mut self,
+        question: &str,
+        initial: Option<&str>,
+    ) -> io::Result<Option<String>> {
         let answer = match initial {
             Some("=") => String::new(),
             Some(initial) => initial.to_owned(),
             None => {
-                self.say(&format!("334 {}", BASE64_STANDARD.encode(question))).await?;
-                let Some(answer) = self.line().await? else { return Ok(None) };
+                self.say(&format!("334 {}", BASE64_STANDARD.encode(question)))
+                    .await?;
+                let Some(answer) = self.line().await? else {
+                    return Ok(None);
+                };
                 answer
             }
         };
@@ -247,7 +284,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     async fn mail(&mut self, rest: &str) -> io::Result<Answered> {
         let options = self.options();
         let parsed = path(rest, "FROM:");
-        let from = parsed.as_ref().map(|(address, _)| address.clone()).unwrap_or_default();
+        let from = parsed
+            .as_ref()
+            .map(|(address, _)| address.clone())
+            .unwrap_or_default();
         let reply = if !self.greeted {
             "503 5.5.1 Say EHLO first"
         } else if self.may_start_tls() {
@@ -256,11 +296,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             "530 5.7.0 Authentication Required"
         } else if self.from.is_some() {
             "503 5.5.1 Sender already given"
-        } else if options.max_messages_per_connection.is_some_and(|most| self.accepted >= most) {
+        } else if options
+            .max_messages_per_connection
+            .is_some_and(|most| self.accepted >= most)
+        {
             "421 4.7.0 Too many messages in this connection"
         } else {
             match &parsed {
-                Some((address, _)) if !(address.is_empty() || plausible(address)) => "501 5.1.7 Bad sender address syntax",
+                Some((address, _)) if !(address.is_empty() || plausible(address)) => {
+                    "501 5.1.7 Bad sender address syntax"
+                }
                 Some((_, parameters)) => mail_parameters(parameters, options.max_message_bytes),
                 None => "501 5.5.4 Syntax: MAIL FROM:<address>",
             }
@@ -274,7 +319,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
 
     async fn rcpt(&mut self, rest: &str) -> io::Result<Answered> {
         let parsed = path(rest, "TO:");
-        let to = parsed.as_ref().map(|(address, _)| address.clone()).unwrap_or_default();
+        let to = parsed
+            .as_ref()
+            .map(|(address, _)| address.clone())
+            .unwrap_or_default();
         let reply = if self.from.is_none() {
             "503 5.5.1 MAIL first"
         } else if self.to.len() >= MAX_RECIPIENTS {
@@ -282,9 +330,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         } else {
             match &parsed {
                 None => "501 5.5.4 Syntax: RCPT TO:<address>",
-                Some((address, _)) if !address.is_ascii() => "553 5.6.7 SMTPUTF8 required but not supported",
-                Some((address, _)) if !plausible(address) => "553 5.1.3 Bad recipient address syntax",
-                Some((_, parameters)) if !parameters.is_empty() => "555 5.5.4 Parameter not recognised",
+                Some((address, _)) if !address.is_ascii() => {
+                    "553 5.6.7 SMTPUTF8 required but not supported"
+                }
+                Some((address, _)) if !plausible(address) => {
+                    "553 5.1.3 Bad recipient address syntax"
+                }
+                Some((_, parameters)) if !parameters.is_empty() => {
+                    "555 5.5.4 Parameter not recognised"
+                }
                 Some(_) => "250 2.1.5 Ok",
             }
         };
@@ -307,7 +361,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         if answered != Some('3') {
             return Ok(answered);
         }
-        let Some(message) = self.message().await? else { return Ok(None) };
+        let Some(message) = self.message().await? else {
+            return Ok(None);
+        };
         let (delay, effect) = self.draw(Phase::Final, &recipients);
         let accepts = match &effect {
             SmtpEffect::Proceed | SmtpEffect::Greylist { .. } => message.is_ok(),
@@ -327,7 +383,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         self.accepted += 1;
         let from = self.from.take().unwrap_or_default();
         let to = std::mem::take(&mut self.to);
-        let id = self.server.outbox.accept_mail(self.server.clock.now(), from, to, raw);
+        let id = self
+            .server
+            .outbox
+            .accept_mail(self.server.clock.now(), from, to, raw);
         format!("250 2.0.0 OK: queued as {id:X}")
     }
 
@@ -344,7 +403,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             };
             let line = match line? {
                 None => return Ok(None),
-                Some(Line::Whole(line)) if line == b"." => return Ok(Some(refusal.map_or(Ok(raw), Err))),
+                Some(Line::Whole(line)) if line == b"." => {
+                    return Ok(Some(refusal.map_or(Ok(raw), Err)));
+                }
                 Some(Line::Whole(line)) => line,
                 Some(Line::BareLf(line)) => {
                     refusal = Some("550 5.6.11 Bare line feeds are illegal");
@@ -374,12 +435,18 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
 
     /// The fault that strikes in this phase, if any. Greylisting is settled here.
     fn draw(&self, phase: Phase, addresses: &[&str]) -> (Duration, SmtpEffect) {
-        let Some(fault) = self.server.faults.strike(addresses, |fault| fault.phase == phase) else {
+        let Some(fault) = self
+            .server
+            .faults
+            .strike(addresses, |fault| fault.phase == phase)
+        else {
             return (Duration::ZERO, SmtpEffect::Proceed);
         };
         let effect = match fault.effect {
             SmtpEffect::Greylist { for_ms } if self.is_greylisted(addresses, for_ms) => {
-                SmtpEffect::Reply { text: "450 4.2.0 Greylisted, please try again".to_owned() }
+                SmtpEffect::Reply {
+                    text: "450 4.2.0 Greylisted, please try again".to_owned(),
+                }
             }
             SmtpEffect::Greylist { .. } => SmtpEffect::Proceed,
             effect => effect,
@@ -390,7 +457,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     fn is_greylisted(&self, addresses: &[&str], for_ms: i64) -> bool {
         let now = self.server.clock.now();
         let pair = (self.from.clone().unwrap_or_default(), addresses.concat());
-        let mut seen = self.server.greylist.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut seen = self
+            .server
+            .greylist
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         match seen.get(&pair) {
             Some(first) => now - first < TimeDelta::milliseconds(for_ms),
             None => seen.insert(pair, now).is_none(),
@@ -398,12 +469,22 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     /// Answers a step: as usual, or as a fault wants it.
-    async fn answer(&mut self, phase: Phase, addresses: &[&str], ordinary: &str) -> io::Result<Answered> {
+    async fn answer(
+        &mut self,
+        phase: Phase,
+        addresses: &[&str],
+        ordinary: &str,
+    ) -> io::Result<Answered> {
         let (delay, effect) = self.draw(phase, addresses);
         self.play(delay, effect, ordinary).await
     }
 
-    async fn play(&mut self, delay: Duration, effect: SmtpEffect, ordinary: &str) -> io::Result<Answered> {
+    async fn play(
+        &mut self,
+        delay: Duration,
+        effect: SmtpEffect,
+        ordinary: &str,
+    ) -> io::Result<Answered> {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
@@ -421,7 +502,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     /// Sends a reply. After 421 the conversation is over.
     async fn say(&mut self, reply: &str) -> io::Result<Answered> {
         self.lines.reply(reply).await?;
-        Ok(if reply.starts_with("421") { None } else { reply.chars().next() })
+        Ok(if reply.starts_with("421") {
+            None
+        } else {
+            reply.chars().next()
+        })
     }
 }
 
@@ -429,7 +514,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
 fn path<'a>(rest: &'a str, prefix: &str) -> Option<(String, Vec<&'a str>)> {
     let rest = rest.trim_start();
     let (given, rest) = rest.split_at_checked(prefix.len())?;
-    let rest = rest.trim_start().strip_prefix('<').filter(|_| given.eq_ignore_ascii_case(prefix))?;
+    let rest = rest
+        .trim_start()
+        .strip_prefix('<')
+        .filter(|_| given.eq_ignore_ascii_case(prefix))?;
     let (address, parameters) = rest.split_once('>')?;
     Some((address.to_owned(), parameters.split_whitespace().collect()))
 }
@@ -439,11 +527,15 @@ fn mail_parameters(parameters: &[&str], max_message_bytes: usize) -> &'static st
         let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match key.to_ascii_uppercase().as_str() {
             "SIZE" => match value.parse::<usize>() {
-                Ok(size) if size > max_message_bytes => return "552 5.3.4 Message size exceeds fixed limit",
+                Ok(size) if size > max_message_bytes => {
+                    return "552 5.3.4 Message size exceeds fixed limit";
+                }
                 Ok(_) => {}
                 Err(_) => return "501 5.5.4 SIZE wants a number",
             },
-            "BODY" if value.eq_ignore_ascii_case("7BIT") || value.eq_ignore_ascii_case("8BITMIME") => {}
+            "BODY"
+                if value.eq_ignore_ascii_case("7BIT") || value.eq_ignore_ascii_case("8BITMIME") => {
+            }
             _ => return "555 5.5.4 Parameter not recognised",
         }
     }
@@ -452,10 +544,14 @@ fn mail_parameters(parameters: &[&str], max_message_bytes: usize) -> &'static st
 
 /// The limits of RFC 5321 and no white space; no more is promised by a server that relays.
 fn plausible(address: &str) -> bool {
-    let Some((local, domain)) = address.rsplit_once('@') else { return false };
+    let Some((local, domain)) = address.rsplit_once('@') else {
+        return false;
+    };
     !local.is_empty()
         && local.len() <= 64
         && !domain.is_empty()
         && address.len() <= 254
-        && !address.contains(|letter: char| letter.is_whitespace() || letter.is_control() || matches!(letter, '<' | '>'))
+        && !address.contains(|letter: char| {
+            letter.is_whitespace() || letter.is_control() || matches!(letter, '<' | '>')
+        })
 }

@@ -27,7 +27,11 @@ pub enum Line {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Lines<S> {
     pub fn new(stream: S) -> Self {
-        Self { stream, buffer: Vec::new(), taken: 0 }
+        Self {
+            stream,
+            buffer: Vec::new(),
+            taken: 0,
+        }
     }
 
     /// The next line of at most `limit` octets; `None` when the client has closed.
@@ -35,10 +39,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lines<S> {
         let mut searched = self.taken;
         let mut too_long = false;
         loop {
-            if let Some(length) = self.buffer[searched..].iter().position(|octet| *octet == b'\n') {
+            if let Some(length) = self.buffer[searched..]
+                .iter()
+                .position(|octet| *octet == b'\n')
+            {
                 let end = searched + length;
                 let line = &self.buffer[self.taken..end];
-                let (line, whole) = line.strip_suffix(b"\r").map_or((line, false), |line| (line, true));
+                let (line, whole) = line
+                    .strip_suffix(b"\r")
+                    .map_or((line, false), |line| (line, true));
                 let line = match (too_long || line.len() > limit, whole) {
                     (true, _) => Line::TooLong,
                     (false, true) => Line::Whole(line.to_vec()),
@@ -63,7 +72,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lines<S> {
 
     /// Sends a reply; `\n` parts its lines.
     pub async fn reply(&mut self, text: &str) -> io::Result<()> {
-        self.stream.write_all((text.replace('\n', "\r\n") + "\r\n").as_bytes()).await?;
+        self.stream
+            .write_all((text.replace('\n', "\r\n") + "\r\n").as_bytes())
+            .await?;
         self.stream.flush().await
     }
 

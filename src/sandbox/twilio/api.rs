@@ -27,12 +27,18 @@ const MAX_PAGE_SIZE: usize = 1_000;
 pub type Fields = Vec<(String, String)>;
 
 pub fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
-    fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    fields
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.as_str())
 }
 
 /// The fields of a form; anything else has none.
 fn form(headers: &HeaderMap, body: &[u8]) -> Fields {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     if kind.starts_with("application/x-www-form-urlencoded") {
         url::form_urlencoded::parse(body).into_owned().collect()
     } else {
@@ -42,8 +48,14 @@ fn form(headers: &HeaderMap, body: &[u8]) -> Fields {
 
 pub fn router(account: Account) -> Router {
     Router::new()
-        .route("/2010-04-01/Accounts/{account}/Messages.json", get(list).post(create))
-        .route("/2010-04-01/Accounts/{account}/Messages/{message}", get(fetch).post(redact).delete(delete))
+        .route(
+            "/2010-04-01/Accounts/{account}/Messages.json",
+            get(list).post(create),
+        )
+        .route(
+            "/2010-04-01/Accounts/{account}/Messages/{message}",
+            get(fetch).post(redact).delete(delete),
+        )
         .fallback(post(not_found).get(not_found))
         .with_state(account)
 }
@@ -51,9 +63,16 @@ pub fn router(account: Account) -> Router {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, [(header::CONTENT_TYPE, self.content_type)], self.body).into_response();
+        let mut response = (
+            status,
+            [(header::CONTENT_TYPE, self.content_type)],
+            self.body,
+        )
+            .into_response();
         if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -73,7 +92,13 @@ async fn create(
     let path = format!("/2010-04-01/Accounts/{sid}/Messages.json");
     let fields = form(&headers, &body);
     let to = field(&fields, "To").unwrap_or_default().to_owned();
-    let request = Request { account: &account, line, operation: Operation::Create, to: &to, path: &path };
+    let request = Request {
+        account: &account,
+        line,
+        operation: Operation::Create,
+        to: &to,
+        path: &path,
+    };
     request
         .handle(&headers, &sid, |fault| {
             let created = create::create(&account, &fields, fault)?;
@@ -90,10 +115,22 @@ async fn list(
     RawQuery(query): RawQuery,
 ) -> Response {
     let path = format!("/2010-04-01/Accounts/{sid}/Messages.json");
-    let query: Fields = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
+    let query: Fields = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+        .into_owned()
+        .collect();
     let to = field(&query, "To").unwrap_or_default().to_owned();
-    let request = Request { account: &account, line, operation: Operation::List, to: &to, path: &path };
-    request.handle(&headers, &sid, |_| Ok((StatusCode::OK, Some(page(&account, &path, &query))))).await
+    let request = Request {
+        account: &account,
+        line,
+        operation: Operation::List,
+        to: &to,
+        path: &path,
+    };
+    request
+        .handle(&headers, &sid, |_| {
+            Ok((StatusCode::OK, Some(page(&account, &path, &query))))
+        })
+        .await
 }
 
 async fn fetch(
@@ -103,11 +140,19 @@ async fn fetch(
     headers: HeaderMap,
 ) -> Response {
     let path = format!("/2010-04-01/Accounts/{sid}/Messages/{message}");
-    let request = Request { account: &account, line, operation: Operation::Fetch, to: "", path: &path };
+    let request = Request {
+        account: &account,
+        line,
+        operation: Operation::Fetch,
+        to: "",
+        path: &path,
+    };
     request
         .handle(&headers, &sid, |_| {
             let store = account.store();
-            let record = message.strip_suffix(".json").and_then(|message| store.get(message));
+            let record = message
+                .strip_suffix(".json")
+                .and_then(|message| store.get(message));
             let record = record.ok_or_else(|| Refusal::of(20404, "", &path))?;
             Ok((StatusCode::OK, Some(record.to_json(&sid))))
         })
@@ -124,14 +169,26 @@ async fn redact(
 ) -> Response {
     let path = format!("/2010-04-01/Accounts/{sid}/Messages/{message}");
     let fields = form(&headers, &body);
-    let request = Request { account: &account, line, operation: Operation::Change, to: "", path: &path };
+    let request = Request {
+        account: &account,
+        line,
+        operation: Operation::Change,
+        to: "",
+        path: &path,
+    };
     request
         .handle(&headers, &sid, |_| {
             let mut store = account.store();
-            let record = message.strip_suffix(".json").and_then(|message| store.get_mut(message));
+            let record = message
+                .strip_suffix(".json")
+                .and_then(|message| store.get_mut(message));
             let record = record.ok_or_else(|| Refusal::of(20404, "", &path))?;
             if field(&fields, "Body") != Some("") {
-                return Err(Refusal::new(400, 20001, "A message can only be changed by an empty Body."));
+                return Err(Refusal::new(
+                    400,
+                    20001,
+                    "A message can only be changed by an empty Body.",
+                ));
             }
             record.body = String::new();
             record.updated = account.inner.clock.now();
@@ -147,7 +204,13 @@ async fn delete(
     headers: HeaderMap,
 ) -> Response {
     let path = format!("/2010-04-01/Accounts/{sid}/Messages/{message}");
-    let request = Request { account: &account, line, operation: Operation::Change, to: "", path: &path };
+    let request = Request {
+        account: &account,
+        line,
+        operation: Operation::Change,
+        to: "",
+        path: &path,
+    };
     request
         .handle(&headers, &sid, |_| match message.strip_suffix(".json") {
             Some(message) if account.store().remove(message) => Ok((StatusCode::NO_CONTENT, None)),
@@ -177,7 +240,11 @@ impl Request<'_> {
         let inner = &self.account.inner;
         inner.requests.fetch_add(1, Ordering::SeqCst);
         let counted = Concurrent::new(self.account);
-        if inner.options.max_concurrent.is_some_and(|most| counted.now > most) {
+        if inner
+            .options
+            .max_concurrent
+            .is_some_and(|most| counted.now > most)
+        {
             return Refusal::too_many(None).into_response();
         }
         if let Err(refusal) = self.sign_in(headers, account_sid) {
@@ -186,7 +253,9 @@ impl Request<'_> {
         let fault = inner
             .faults
             .strike(&[self.to], |fault| fault.on == self.operation)
-            .unwrap_or_else(|| TwilioFault::answer(crate::sandbox::script::When::always(), Answer::Proceed));
+            .unwrap_or_else(|| {
+                TwilioFault::answer(crate::sandbox::script::When::always(), Answer::Proceed)
+            });
         let done = fault.answer.accepts().then(|| work(&fault));
         let delay = tokio::time::sleep(Duration::from_millis(fault.delay_ms));
         inner.stop.run_until_cancelled(delay).await;
@@ -194,12 +263,24 @@ impl Request<'_> {
     }
 
     /// The answer. `done` is what the work came to, if it was carried out.
-    async fn answer(&self, answer: Answer, done: Option<Result<(StatusCode, Option<Value>), Refusal>>) -> Response {
+    async fn answer(
+        &self,
+        answer: Answer,
+        done: Option<Result<(StatusCode, Option<Value>), Refusal>>,
+    ) -> Response {
         match (answer, done) {
             (Answer::Error { code }, _) => Refusal::of(code, self.to, self.path).into_response(),
             (Answer::TooMany { retry_after }, _) => Refusal::too_many(retry_after).into_response(),
-            (Answer::Raw { status, content_type, body }, _) => {
-                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            (
+                Answer::Raw {
+                    status,
+                    content_type,
+                    body,
+                },
+                _,
+            ) => {
+                let status =
+                    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 (status, [(header::CONTENT_TYPE, content_type)], body).into_response()
             }
             (Answer::Silence { .. }, _) => {
@@ -229,8 +310,12 @@ impl Request<'_> {
             .and_then(|encoded| BASE64_STANDARD.decode(encoded.trim()).ok())
             .and_then(|octets| String::from_utf8(octets).ok())
             .unwrap_or_default();
-        let key = options.api_key.as_ref().map(|(key, secret)| format!("{key}:{secret}"));
-        if given != format!("{}:{}", options.account_sid, options.auth_token) && Some(given) != key {
+        let key = options
+            .api_key
+            .as_ref()
+            .map(|(key, secret)| format!("{key}:{secret}"));
+        if given != format!("{}:{}", options.account_sid, options.auth_token) && Some(given) != key
+        {
             return Err(Refusal::of(20003, self.to, self.path));
         }
         if account_sid != options.account_sid {
@@ -249,7 +334,10 @@ struct Concurrent<'a> {
 impl<'a> Concurrent<'a> {
     fn new(account: &'a Account) -> Self {
         let now = account.inner.concurrent.fetch_add(1, Ordering::SeqCst) + 1;
-        account.inner.most_concurrent.fetch_max(now, Ordering::SeqCst);
+        account
+            .inner
+            .most_concurrent
+            .fetch_max(now, Ordering::SeqCst);
         Self { account, now }
     }
 }
@@ -272,14 +360,19 @@ fn cut_body(status: StatusCode, body: &Value) -> Response {
         Some((Ok(half), None))
     });
     let length = body.len().to_string();
-    let headers = [(header::CONTENT_TYPE, "application/json".to_owned()), (header::CONTENT_LENGTH, length)];
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::CONTENT_LENGTH, length),
+    ];
     (status, headers, Body::from_stream(pieces)).into_response()
 }
 
 /// A page of the list.
 fn page(account: &Account, path: &str, query: &Fields) -> Value {
     let number = |name| field(query, name).and_then(|value| value.parse::<usize>().ok());
-    let size = number("PageSize").unwrap_or(PAGE_SIZE).clamp(1, MAX_PAGE_SIZE);
+    let size = number("PageSize")
+        .unwrap_or(PAGE_SIZE)
+        .clamp(1, MAX_PAGE_SIZE);
     let page = number("Page").unwrap_or(0);
     let token = field(query, "PageToken").and_then(|token| token.strip_prefix("PA"));
     let filter = Filter {
@@ -287,20 +380,37 @@ fn page(account: &Account, path: &str, query: &Fields) -> Value {
         from: field(query, "From").map(str::to_owned),
         date_sent: query
             .iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix("DateSent")?.chars().next().unwrap_or('='), value.clone())))
+            .filter_map(|(name, value)| {
+                Some((
+                    name.strip_prefix("DateSent")?.chars().next().unwrap_or('='),
+                    value.clone(),
+                ))
+            })
             .collect(),
     };
     let uri = |page: usize, token: Option<&str>| {
-        let kept = query.iter().filter(|(name, _)| !matches!(name.as_str(), "PageSize" | "Page" | "PageToken"));
-        let kept: String = kept.map(|(name, value)| format!("{}={}&", encode(name), encode(value))).collect();
-        let token = token.map(|sid| format!("&PageToken=PA{sid}")).unwrap_or_default();
+        let kept = query
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "PageSize" | "Page" | "PageToken"));
+        let kept: Vec<String> = kept
+            .map(|(name, value)| format!("{}={}&", encode(name), encode(value)))
+            .collect();
+        let kept = kept.concat();
+        let token = token
+            .map(|sid| format!("&PageToken=PA{sid}"))
+            .unwrap_or_default();
         format!("{path}?{kept}PageSize={size}&Page={page}{token}")
     };
     let store = account.store();
-    let skip = if token.is_some() { 0 } else { page.saturating_mul(size) };
+    let skip = if token.is_some() {
+        0
+    } else {
+        page.saturating_mul(size)
+    };
     let records = store.list(&filter, token, skip, size, account.inner.clock.now());
     let shown = &records[..records.len().min(size)];
-    let next = (records.len() > size).then(|| uri(page + 1, shown.last().map(|record| record.sid.as_str())));
+    let next = (records.len() > size)
+        .then(|| uri(page + 1, shown.last().map(|record| record.sid.as_str())));
     let start = page.saturating_mul(size);
     json!({
         "end": start + shown.len().saturating_sub(1),

@@ -29,7 +29,11 @@ pub enum Answer {
     /// 429 with or without `Retry-After` (seconds). Nothing is accepted.
     TooMany { retry_after: Option<u32> },
     /// Any answer of an HTTP server. Nothing is accepted.
-    Raw { status: u16, content_type: String, body: String },
+    Raw {
+        status: u16,
+        content_type: String,
+        body: String,
+    },
     /// Done, answered by 201, but the connection closes in the middle of the body.
     CutBody,
     /// No answer at all. Create: `accepted` says whether the message was.
@@ -134,14 +138,21 @@ impl Delivery {
     /// Every callback so much later than its status.
     #[must_use]
     pub fn calling_back_late(mut self, by_ms: u64) -> Self {
-        self.0.iter_mut().for_each(|step| step.callback_late_ms = by_ms);
+        self.0
+            .iter_mut()
+            .for_each(|step| step.callback_late_ms = by_ms);
         self
     }
 
     /// The callbacks come in the opposite order, all after the last status.
     #[must_use]
     pub fn calling_back_out_of_order(mut self) -> Self {
-        let last = self.0.iter().map(|step| step.after_ms).max().unwrap_or_default();
+        let last = self
+            .0
+            .iter()
+            .map(|step| step.after_ms)
+            .max()
+            .unwrap_or_default();
         for step in &mut self.0 {
             step.callback_late_ms = 2 * (last - step.after_ms);
         }
@@ -185,7 +196,14 @@ impl Rule for TwilioFault {
 impl TwilioFault {
     /// A rule for creates.
     pub fn answer(when: When, answer: Answer) -> Self {
-        Self { on: Operation::Create, when, delay_ms: 0, answer, unlisted_ms: 0, delivery: None }
+        Self {
+            on: Operation::Create,
+            when,
+            delay_ms: 0,
+            answer,
+            unlisted_ms: 0,
+            delivery: None,
+        }
     }
 
     pub fn error(when: When, code: u32) -> Self {
@@ -194,17 +212,26 @@ impl TwilioFault {
 
     /// Answers as usual, but only after `delay_ms` of real time.
     pub fn slow(when: When, delay_ms: u64) -> Self {
-        Self { delay_ms, ..Self::answer(when, Answer::Proceed) }
+        Self {
+            delay_ms,
+            ..Self::answer(when, Answer::Proceed)
+        }
     }
 
     pub fn delivery(when: When, delivery: Delivery) -> Self {
-        Self { delivery: Some(delivery), ..Self::answer(when, Answer::Proceed) }
+        Self {
+            delivery: Some(delivery),
+            ..Self::answer(when, Answer::Proceed)
+        }
     }
 
     /// Keeps the message out of the list for so long (sandbox time).
     #[must_use]
     pub fn unlisted_for(self, unlisted_ms: u64) -> Self {
-        Self { unlisted_ms, ..self }
+        Self {
+            unlisted_ms,
+            ..self
+        }
     }
 
     #[must_use]
@@ -226,17 +253,26 @@ pub struct Refusal {
 impl Refusal {
     pub fn new(status: u16, code: u32, message: &str) -> Self {
         let more_info = format!("https://www.twilio.com/docs/errors/{code}");
-        let body = json!({ "code": code, "message": message, "more_info": more_info, "status": status });
+        let body =
+            json!({ "code": code, "message": message, "more_info": more_info, "status": status });
         Self::json(status, "application/json", &body)
     }
 
     /// Too many requests; never processed.
     pub fn too_many(retry_after: Option<u32>) -> Self {
-        Self { retry_after, ..Self::new(429, 20429, "Too Many Requests") }
+        Self {
+            retry_after,
+            ..Self::new(429, 20429, "Too Many Requests")
+        }
     }
 
     fn json(status: u16, content_type: &'static str, body: &Value) -> Self {
-        Self { status, content_type, retry_after: None, body: body.to_string() }
+        Self {
+            status,
+            content_type,
+            retry_after: None,
+            body: body.to_string(),
+        }
     }
 
     /// The error with this number, as Twilio words it for `to` and `path`. An unknown number becomes a 400 like any other.
@@ -257,20 +293,36 @@ impl Refusal {
             21602 => (400, "Message body is required."),
             21603 => (400, "A 'From' phone number is required."),
             21604 => (400, "A 'To' phone number is required."),
-            21606 => {
-                (400, "The 'From' phone number provided is not a valid message-capable Twilio phone number for this destination/account")
-            }
-            21608 => {
-                (400, &format!("The number {masked} is unverified. Trial accounts cannot send messages to unverified numbers"))
-            }
+            21606 => (
+                400,
+                "The 'From' phone number provided is not a valid message-capable Twilio phone number for this destination/account",
+            ),
+            21608 => (
+                400,
+                &format!(
+                    "The number {masked} is unverified. Trial accounts cannot send messages to unverified numbers"
+                ),
+            ),
             21609 => (400, "The 'StatusCallback' URL is not a valid URL."),
             21610 => (400, "Attempt to send to unsubscribed recipient"),
-            21611 => (400, "This 'From' number has exceeded the maximum number of queued messages"),
-            21612 => (400, "Message cannot be sent with the current combination of 'To' and/or 'From' parameters"),
+            21611 => (
+                400,
+                "This 'From' number has exceeded the maximum number of queued messages",
+            ),
+            21612 => (
+                400,
+                "Message cannot be sent with the current combination of 'To' and/or 'From' parameters",
+            ),
             21614 => (400, "'To' number is not a valid mobile number"),
-            21617 => (400, "The concatenated message body exceeds the 1600 character limit"),
+            21617 => (
+                400,
+                "The concatenated message body exceeds the 1600 character limit",
+            ),
             21635 => (400, "'To' number cannot be a landline"),
-            21659 => (400, "'From' is not a Twilio phone number or Short Code country mismatch"),
+            21659 => (
+                400,
+                "'From' is not a Twilio phone number or Short Code country mismatch",
+            ),
             21705 => (400, "The Messaging Service Sid is invalid."),
             35115 => (400, "Scheduling does not support this timestamp"),
             90007 => (400, "ValidityPeriod is not within 1 and 36000 seconds."),
@@ -296,7 +348,12 @@ impl Refusal {
     /// A gateway before Twilio answers; not JSON.
     fn gateway() -> Self {
         let body = "<html><body>503 Service Unavailable</body></html>".to_owned();
-        Self { status: 503, content_type: "text/html", retry_after: None, body }
+        Self {
+            status: 503,
+            content_type: "text/html",
+            retry_after: None,
+            body,
+        }
     }
 }
 

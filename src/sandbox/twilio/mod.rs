@@ -6,6 +6,7 @@
 mod api;
 mod create;
 mod faults;
+mod inbound;
 mod segments;
 mod signature;
 mod store;
@@ -23,9 +24,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use faults::{Answer, Callback, Delivery, Operation, Refusal, Step, TwilioFault, TwilioFaults};
+pub use inbound::{InboundError, OptOutType};
 pub use segments::count as count_segments;
 pub use signature::sign;
-pub use webhooks::{InboundError, OptOutType};
 
 use super::clock::WorldClock;
 use super::door::{Door, Latch, Scissors};
@@ -153,7 +154,10 @@ impl Account {
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
-        self.inner.store.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .store
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -182,8 +186,18 @@ pub fn serve(
         callbacks: AtomicU64::new(0),
         lost_callbacks: AtomicU64::new(0),
     };
-    let account = Account { inner: Arc::new(inner) };
+    let account = Account {
+        inner: Arc::new(inner),
+    };
     let service = api::router(account.clone()).into_make_service_with_connect_info::<Scissors>();
-    tokio::spawn(axum::serve(door, service).with_graceful_shutdown(stop.cancelled_owned()).into_future());
-    Ok(TwilioServer { address, latch, account })
+    tokio::spawn(
+        axum::serve(door, service)
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .into_future(),
+    );
+    Ok(TwilioServer {
+        address,
+        latch,
+        account,
+    })
 }

@@ -15,7 +15,11 @@ pub fn count(text: &str) -> usize {
     };
     match text.chars().map(septets).collect::<Option<Vec<_>>>() {
         Some(units) => fill(&units, 160, 153),
-        None => fill(&text.chars().map(char::len_utf16).collect::<Vec<_>>(), 70, 67),
+        None => fill(
+            &text.chars().map(char::len_utf16).collect::<Vec<_>>(),
+            70,
+            67,
+        ),
     }
 }
 
@@ -41,10 +45,17 @@ mod tests {
 
     #[test]
     fn the_samples_are_counted_as_twilio_counts_them() {
-        let samples: serde_json::Value =
-            serde_json::from_str(include_str!("../../../tests/fixtures/channels/sms-segments.json")).unwrap();
+        let samples: serde_json::Value = serde_json::from_str(include_str!(
+            "../../../tests/fixtures/channels/sms-segments.json"
+        ))
+        .unwrap();
         for sample in samples["cases"].as_array().unwrap() {
-            assert_eq!(count(sample["text"].as_str().unwrap()) as u64, sample["segments"], "{}", sample["case"]);
+            assert_eq!(
+                count(sample["text"].as_str().unwrap()) as u64,
+                sample["segments"],
+                "{}",
+                sample["case"]
+            );
         }
     }
 }

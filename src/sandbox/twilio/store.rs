@@ -34,7 +34,11 @@ impl Record {
         let date = |at: DateTime<Utc>| at.format("%a, %d %b %Y %H:%M:%S +0000").to_string();
         let uri = format!("/2010-04-01/Accounts/{account_sid}/Messages/{}", self.sid);
         // A Messaging Service has not chosen a sender yet: nothing is counted.
-        let segments = if self.from.is_some() { self.segments } else { 0 };
+        let segments = if self.from.is_some() {
+            self.segments
+        } else {
+            0
+        };
         let billed = matches!(self.status.as_str(), "delivered" | "undelivered");
         json!({
             "account_sid": account_sid,
@@ -50,7 +54,7 @@ impl Record {
             "messaging_service_sid": self.messaging_service,
             "num_media": "0",
             "num_segments": segments.to_string(),
-            "price": billed.then(|| format!("-{:.5}", 0.0083 * segments as f64)),
+            "price": billed.then(|| price(segments)),
             "price_unit": "USD",
             "sid": self.sid,
             "status": self.status,
@@ -59,6 +63,12 @@ impl Record {
             "uri": format!("{uri}.json"),
         })
     }
+}
+
+/// 0.0083 USD a segment, in Twilio's five places.
+fn price(segments: usize) -> String {
+    let price = 830 * segments;
+    format!("-{}.{:05}", price / 100_000, price % 100_000)
 }
 
 fn error_message(code: u32) -> &'static str {
@@ -87,10 +97,15 @@ pub struct Filter {
 impl Filter {
     fn admits(&self, record: &Record) -> bool {
         self.to.as_ref().is_none_or(|to| *to == record.to)
-            && self.from.as_ref().is_none_or(|from| Some(from) == record.from.as_ref())
+            && self
+                .from
+                .as_ref()
+                .is_none_or(|from| Some(from) == record.from.as_ref())
             && self.date_sent.iter().all(|(comparison, wanted)| {
                 // A message not sent yet has no date and is never found by date.
-                let Some(sent) = record.sent else { return false };
+                let Some(sent) = record.sent else {
+                    return false;
+                };
                 let sent = sent.format("%Y-%m-%dT%H:%M:%SZ").to_string();
                 let sent = sent.get(..wanted.len()).unwrap_or(&sent);
                 match comparison {
@@ -126,10 +141,10 @@ impl Store {
         self.places.insert(record.sid.clone(), place);
         self.by_to.entry(record.to.clone()).or_default().push(place);
         self.records.insert(place, record);
-        if self.records.len() > CAPACITY {
-            if let Some((place, old)) = self.records.pop_first() {
-                self.forget(place, &old);
-            }
+        if self.records.len() > CAPACITY
+            && let Some((place, old)) = self.records.pop_first()
+        {
+            self.forget(place, &old);
         }
     }
 
@@ -142,7 +157,9 @@ impl Store {
     }
 
     pub fn remove(&mut self, sid: &str) -> bool {
-        let Some(place) = self.places.get(sid).copied() else { return false };
+        let Some(place) = self.places.get(sid).copied() else {
+            return false;
+        };
         if let Some(old) = self.records.remove(&place) {
             self.forget(place, &old);
         }
@@ -161,26 +178,65 @@ impl Store {
 
     /// Messages listed at `now`, newest first: those before the message `before`, or after skipping `skip`. One more than
     /// `size` tells that there is another page.
-    pub fn list(&self, filter: &Filter, before: Option<&str>, skip: usize, size: usize, now: DateTime<Utc>) -> Vec<&Record> {
+    pub fn list(
+        &self,
+        filter: &Filter,
+        before: Option<&str>,
+        skip: usize,
+        size: usize,
+        now: DateTime<Utc>,
+    ) -> Vec<&Record> {
         let end = before.map_or(u64::MAX, |sid| self.places.get(sid).copied().unwrap_or(0));
         let shown = |record: &&Record| record.listed_from <= now && filter.admits(record);
         if let Some(to) = &filter.to {
-            let places = self.by_to.get(to).map(Vec::as_slice).unwrap_or_default().iter().rev();
-            let records = places.filter(|place| **place < end).filter_map(|place| self.records.get(place));
+            let places = self
+                .by_to
+                .get(to)
+                .map(Vec::as_slice)
+                .unwrap_or_default()
+                .iter()
+                .rev();
+            let records = places
+                .filter(|place| **place < end)
+                .filter_map(|place| self.records.get(place));
             return records.filter(shown).skip(skip).take(size + 1).collect();
         }
-        self.records.range(..end).rev().map(|(_, record)| record).filter(shown).skip(skip).take(size + 1).collect()
+        self.records
+            .range(..end)
+            .rev()
+            .map(|(_, record)| record)
+            .filter(shown)
+            .skip(skip)
+            .take(size + 1)
+            .collect()
+    }
+
+    /// The bodies of texts from a person since `since`, oldest first.
+    pub fn received(&self, from: &str, since: DateTime<Utc>) -> Vec<String> {
+        let newest_first = self
+            .records
+            .values()
+            .rev()
+            .take_while(|record| record.created >= since);
+        let own = newest_first
+            .filter(|record| record.direction == "inbound" && record.from.as_deref() == Some(from));
+        let mut bodies: Vec<String> = own.map(|record| record.body.clone()).collect();
+        bodies.reverse();
+        bodies
     }
 
     pub fn opt_out(&mut self, recipient: &str, sender: &str) {
-        self.opted_out.insert((recipient.to_owned(), sender.to_owned()));
+        self.opted_out
+            .insert((recipient.to_owned(), sender.to_owned()));
     }
 
     pub fn opt_in(&mut self, recipient: &str, sender: &str) {
-        self.opted_out.remove(&(recipient.to_owned(), sender.to_owned()));
+        self.opted_out
+            .remove(&(recipient.to_owned(), sender.to_owned()));
     }
 
     pub fn has_opted_out(&self, recipient: &str, sender: &str) -> bool {
-        self.opted_out.contains(&(recipient.to_owned(), sender.to_owned()))
+        self.opted_out
+            .contains(&(recipient.to_owned(), sender.to_owned()))
     }
 }

@@ -1,15 +1,13 @@
-//! What Twilio posts: the status callbacks of a message's life, and inbound messages.
+//! The life of a message after its creation, and the status callbacks that tell of it.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
 
 use super::faults::{Callback, Delivery, Step};
 use super::store::Record;
-use super::{Account, segments, signature};
+use super::{Account, signature};
 use crate::sandbox::clock::WorldClock;
 use crate::sandbox::outbox::StatusChange;
 
@@ -19,8 +17,6 @@ const PARALLEL_IDLE: usize = 32;
 /// How often a clock that is moved by hand is looked at, and one that may be.
 const LOOK: Duration = Duration::from_millis(10);
 const LOOK_RUNNING: Duration = Duration::from_millis(500);
-const STOP: [&str; 8] = ["STOP", "UNSUBSCRIBE", "END", "QUIT", "STOPALL", "REVOKE", "OPTOUT", "CANCEL"];
-const START: [&str; 3] = ["START", "YES", "UNSTOP"];
 
 pub fn client() -> reqwest::Result<reqwest::Client> {
     // Two servers in one process: the second finds a provider installed, which is as good.
@@ -52,24 +48,31 @@ struct Journey {
     status_callback: Option<String>,
 }
 
+/// What is known of the way ahead when a message is created.
+pub struct Itinerary {
+    /// The number it will be sent from.
+    pub sender: String,
+    pub status_callback: Option<String>,
+    /// Seconds.
+    pub validity_period: Option<u32>,
+    pub delivery: Delivery,
+}
+
 /// Lets the message live its life in the background.
-pub fn deliver(
-    account: &Account,
-    record: &Record,
-    sender: String,
-    status_callback: Option<String>,
-    validity_period: Option<u32>,
-    delivery: Delivery,
-) {
-    let steps = expire(delivery.0, validity_period);
-    let created = record.created;
+pub fn deliver(account: &Account, record: &Record, itinerary: Itinerary) {
+    let Itinerary {
+        sender,
+        status_callback,
+        validity_period,
+        delivery,
+    } = itinerary;
     let mut events = Vec::new();
-    for step in steps {
+    for step in expire(delivery.0, validity_period) {
         // A sender of its own is queued at once: the first answer said so.
         if step.status == "queued" && record.messaging_service.is_none() {
             continue;
         }
-        let at = created + milliseconds(step.after_ms);
+        let at = record.created + milliseconds(step.after_ms);
         let posted = at + milliseconds(step.callback_late_ms);
         events.push((at, Event::Change(step.clone())));
         if status_callback.is_some() {
@@ -92,8 +95,12 @@ pub fn deliver(
 
 /// A message not handed over within its validity ends as failed/30036.
 fn expire(mut steps: Vec<Step>, validity_period: Option<u32>) -> Vec<Step> {
-    let Some(validity_ms) = validity_period.map(|seconds| u64::from(seconds) * 1_000) else { return steps };
-    let handed_over = steps.iter().position(|step| !matches!(step.status.as_str(), "queued" | "sending"));
+    let Some(validity_ms) = validity_period.map(|seconds| u64::from(seconds) * 1_000) else {
+        return steps;
+    };
+    let handed_over = steps
+        .iter()
+        .position(|step| !matches!(step.status.as_str(), "queued" | "sending"));
     if let Some(place) = handed_over.filter(|place| steps[*place].after_ms > validity_ms) {
         steps.truncate(place + 1);
         steps[place].after_ms = validity_ms;
@@ -103,7 +110,8 @@ fn expire(mut steps: Vec<Step>, validity_period: Option<u32>) -> Vec<Step> {
     steps
 }
 
-fn milliseconds(count: u64) -> TimeDelta {
+/// Sandbox time, as faults count it.
+pub fn milliseconds(count: u64) -> TimeDelta {
     TimeDelta::milliseconds(i64::try_from(count).unwrap_or(i64::MAX / 1_000_000))
 }
 
@@ -130,12 +138,20 @@ impl Journey {
                 record.sent = record.sent.or(Some(now));
             }
         }
-        let change = StatusChange { at: now, status: step.status.clone(), error_code: step.error_code };
-        inner.outbox.change_text(&self.sid, Some(&self.sender), change);
+        let change = StatusChange {
+            at: now,
+            status: step.status.clone(),
+            error_code: step.error_code,
+        };
+        inner
+            .outbox
+            .change_text(&self.sid, Some(&self.sender), change);
     }
 
     async fn call_back(&self, step: &Step) {
-        let Some(url) = &self.status_callback else { return };
+        let Some(url) = &self.status_callback else {
+            return;
+        };
         let times = match step.callback {
             Callback::Missing => 0,
             Callback::Once | Callback::WronglySigned => 1,
@@ -174,12 +190,18 @@ impl Journey {
             fields.push(("ErrorCode", code.to_string()));
         }
         if matches!(step.status.as_str(), "delivered" | "undelivered") {
-            fields.push(("RawDlrDoneDate", inner.clock.now().format("%y%m%d%H%M").to_string()));
+            fields.push((
+                "RawDlrDoneDate",
+                inner.clock.now().format("%y%m%d%H%M").to_string(),
+            ));
         }
         if let Some(service) = &self.messaging_service {
             fields.push(("MessagingServiceSid", service.clone()));
         }
-        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 }
 
@@ -189,14 +211,16 @@ async fn until(clock: &WorldClock, at: DateTime<Utc>) {
         if left.is_zero() {
             return;
         }
-        let sleep = clock.real_duration(left).map_or(LOOK, |left| left.clamp(Duration::from_millis(1), LOOK_RUNNING));
+        let sleep = clock.real_duration(left).map_or(LOOK, |left| {
+            left.clamp(Duration::from_millis(1), LOOK_RUNNING)
+        });
         tokio::time::sleep(sleep).await;
     }
 }
 
 /// Posts a signed form and answers status and body; repeats it as the fragment of the URL asks (`rc` times, on `rp`), by default
 /// once and only when no connection could be made.
-async fn post(
+pub async fn post(
     client: &reqwest::Client,
     token: &str,
     url: &str,
@@ -204,10 +228,21 @@ async fn post(
     event: &str,
 ) -> reqwest::Result<(u16, String)> {
     let (url, overrides) = url.split_once('#').unwrap_or((url, ""));
-    let overrides = |key: &str| overrides.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
-    let retries = overrides("rc").and_then(|count| count.parse().ok()).unwrap_or(1_u32).min(5);
+    let overrides = |key: &str| {
+        overrides
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+    };
+    let retries = overrides("rc")
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(1_u32)
+        .min(5);
     let policy = overrides("rp").unwrap_or("ct");
-    let again = |kind: &str| policy.split(',').any(|wanted| wanted == kind || wanted == "all");
+    let again = |kind: &str| {
+        policy
+            .split(',')
+            .any(|wanted| wanted == kind || wanted == "all")
+    };
     let signature = signature::sign(token, url, fields);
     let mut tries = 0;
     loop {
@@ -230,138 +265,5 @@ async fn post(
         }
         let response = answered?;
         return Ok((response.status().as_u16(), response.text().await?));
-    }
-}
-
-/// What Advanced Opt-Out made of an inbound message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum OptOutType {
-    Stop,
-    Start,
-    Help,
-}
-
-impl OptOutType {
-    /// What Twilio's default keywords make of a message: one English word, whatever its case.
-    pub fn of(body: &str) -> Option<Self> {
-        let word = body.trim().to_uppercase();
-        match word.as_str() {
-            word if STOP.contains(&word) => Some(Self::Stop),
-            word if START.contains(&word) => Some(Self::Start),
-            "HELP" | "INFO" => Some(Self::Help),
-            _ => None,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Stop => "STOP",
-            Self::Start => "START",
-            Self::Help => "HELP",
-        }
-    }
-}
-
-/// Why an inbound message did not reach the service. Twilio has recorded it all the same.
-#[derive(Debug, thiserror::Error)]
-pub enum InboundError {
-    #[error("no inbound URL is set")]
-    NoUrl,
-    #[error("the inbound webhook could not be posted")]
-    Unreachable(#[source] reqwest::Error),
-}
-
-impl Account {
-    /// A person at `from` writes to our number `to`; the webhook's status and body come back. STOP and START change what later
-    /// creates are answered. With `advanced`, the Messaging Service that owns `to` handled the message (any wording, any
-    /// language); else Twilio's default keywords apply.
-    pub async fn inbound(
-        &self,
-        from: &str,
-        to: &str,
-        body: &str,
-        advanced: Option<OptOutType>,
-    ) -> Result<(u16, String), InboundError> {
-        let service = self.service_of(to);
-        let sid = self.record_inbound(from, to, body, service.as_deref());
-        let sender = service.as_deref().unwrap_or(to);
-        match advanced.or_else(|| OptOutType::of(body)) {
-            Some(OptOutType::Stop) => self.store().opt_out(from, sender),
-            Some(OptOutType::Start) => self.store().opt_in(from, sender),
-            Some(OptOutType::Help) | None => {}
-        }
-        let url = self.inner.inbound_url.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let url = url.ok_or(InboundError::NoUrl)?;
-        let fields = self.inbound_fields(&sid, from, to, body, service.as_deref(), advanced);
-        let inner = &self.inner;
-        post(&inner.client, &inner.options.auth_token, &url, &fields, &sid).await.map_err(InboundError::Unreachable)
-    }
-
-    fn service_of(&self, number: &str) -> Option<String> {
-        let services = &self.inner.options.services;
-        services.iter().find(|(_, pool)| pool.iter().any(|other| other == number)).map(|(service, _)| service.clone())
-    }
-
-    fn record_inbound(&self, from: &str, to: &str, body: &str, service: Option<&str>) -> String {
-        let now = self.inner.clock.now();
-        let mut store = self.store();
-        let sid = store.next_sid();
-        store.insert(Record {
-            sid: sid.clone(),
-            to: to.to_owned(),
-            from: Some(from.to_owned()),
-            messaging_service: service.map(str::to_owned),
-            body: body.to_owned(),
-            segments: segments::count(body),
-            direction: "inbound",
-            status: "received".to_owned(),
-            error_code: None,
-            created: now,
-            updated: now,
-            sent: Some(now),
-            listed_from: now,
-        });
-        sid
-    }
-
-    fn inbound_fields(
-        &self,
-        sid: &str,
-        from: &str,
-        to: &str,
-        body: &str,
-        service: Option<&str>,
-        advanced: Option<OptOutType>,
-    ) -> Vec<(String, String)> {
-        let segments = segments::count(body).to_string();
-        let mut fields = vec![
-            ("ToCountry", "US"),
-            ("ToState", "CA"),
-            ("SmsMessageSid", sid),
-            ("NumMedia", "0"),
-            ("ToCity", ""),
-            ("FromZip", ""),
-            ("SmsSid", sid),
-            ("FromState", "CA"),
-            ("SmsStatus", "received"),
-            ("FromCity", "SAN FRANCISCO"),
-            ("Body", body),
-            ("FromCountry", "US"),
-            ("To", to),
-            ("ToZip", ""),
-            ("NumSegments", &segments),
-            ("MessageSid", sid),
-            ("AccountSid", &self.inner.options.account_sid),
-            ("From", from),
-            ("ApiVersion", "2010-04-01"),
-        ];
-        if let Some(service) = service {
-            fields.push(("MessagingServiceSid", service));
-        }
-        if let Some(advanced) = advanced {
-            fields.push(("OptOutType", advanced.as_str()));
-        }
-        fields.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 }
