@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Desk;
 use crate::sandbox::outbox::{Mail, Message, Text};
-use crate::sandbox::script::Script;
+use crate::sandbox::rules::Rules;
 use crate::sandbox::smtp::SmtpFault;
 use crate::sandbox::twilio::{InboundError, OptOutType, TwilioFault};
 
@@ -124,7 +124,7 @@ pub struct Faults {
 
 pub async fn faults(State(desk): State<Desk>) -> Json<Faults> {
     Json(Faults {
-        smtp: desk.mailbox.smtp.as_ref().map(Script::rules),
+        smtp: desk.mailbox.smtp.as_ref().map(Rules::rules),
         twilio: desk
             .mailbox
             .twilio

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::sandbox::clock::WorldClock;
 use crate::sandbox::outbox::{StatusChange, Text};
-use crate::sandbox::script::When;
+use crate::sandbox::rules::When;
 use crate::sandbox::smtp::{Phase, SmtpFault};
 use crate::sandbox::twilio::{self, Delivery, TwilioFault, TwilioOptions, TwilioServer};
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sandbox::script::{Rule, Script, When};
+use crate::sandbox::rules::{Rule, Rules, When};
 
 /// Where in the conversation a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub enum SmtpEffect {
     },
 }
 
-/// One rule of the mail server's script. `when.to` is compared with the user name (auth), the sender (mail), the recipient (rcpt)
+/// One rule for the mail server. `when.to` is compared with the user name (auth), the sender (mail), the recipient (rcpt)
 /// or any recipient (data, final); in other phases a rule with an address never applies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SmtpFault {
@@ -66,7 +66,7 @@ pub struct SmtpFault {
 }
 
 /// The rules in force; the first that applies wins.
-pub type SmtpFaults = Script<SmtpFault>;
+pub type SmtpFaults = Rules<SmtpFault>;
 
 impl Rule for SmtpFault {
     fn when(&self) -> &When {

@@ -11,6 +11,7 @@ mod stream;
 mod tests;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -49,6 +50,17 @@ pub struct SmtpOptions {
     pub idle: Duration,
     /// Seed of the faults that strike by chance.
     pub seed: u64,
+}
+
+impl fmt::Debug for SmtpOptions {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("SmtpOptions");
+        debug
+            .field("hostname", &self.hostname)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for SmtpOptions {

@@ -6,7 +6,7 @@ use lettre::transport::smtp::extension::ClientId;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::*;
-use crate::sandbox::script::When;
+use crate::sandbox::rules::When;
 
 const MAIL: &str = "From: a@example.com\r\nSubject: Hi\r\n\r\nHello\r\n";
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -254,7 +254,7 @@ impl Request<'_> {
             .faults
             .strike(&[self.to], |fault| fault.on == self.operation)
             .unwrap_or_else(|| {
-                TwilioFault::answer(crate::sandbox::script::When::always(), Answer::Proceed)
+                TwilioFault::answer(crate::sandbox::rules::When::always(), Answer::Proceed)
             });
         let done = fault.answer.accepts().then(|| work(&fault));
         let delay = tokio::time::sleep(Duration::from_millis(fault.delay_ms));

@@ -6,15 +6,12 @@ use super::api::{Fields, field};
 use super::faults::{Answer, Refusal, TwilioFault};
 use super::store::Record;
 use super::webhooks::{self, Itinerary};
-use super::{Account, segments};
+use super::{ANY_NUMBER, Account, segments};
 use crate::sandbox::outbox::{StatusChange, Text};
 
 const MAX_BODY: usize = 1_600;
 /// Seconds.
 const MAX_VALIDITY: u32 = 36_000;
-
-/// The number of a Messaging Service whose pool is not known.
-const POOL_NUMBER: &str = "+15005550006";
 
 /// A message that passed the checks.
 struct Draft {
@@ -52,7 +49,7 @@ pub fn create(account: &Account, fields: &Fields, fault: &TwilioFault) -> Result
     if !scheduled {
         let delivery = fault.delivery.as_ref().unwrap_or(&inner.options.delivery);
         let itinerary = Itinerary {
-            sender: draft.from.unwrap_or_else(|| POOL_NUMBER.to_owned()),
+            sender: draft.from.unwrap_or_else(|| ANY_NUMBER.to_owned()),
             status_callback: draft.status_callback,
             validity_period: draft.validity_period,
             delivery: delivery.clone(),

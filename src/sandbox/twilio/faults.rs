@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::sandbox::script::{Rule, Script, When};
+use crate::sandbox::rules::{Rule, Rules, When};
 
 /// Which requests a rule is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,7 +160,7 @@ impl Delivery {
     }
 }
 
-/// One rule of Twilio's script. `when.to` is compared with `To`.
+/// One rule for Twilio. `when.to` is compared with `To`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TwilioFault {
     #[serde(default)]
@@ -181,7 +181,7 @@ pub struct TwilioFault {
 }
 
 /// The rules in force; the first that applies wins.
-pub type TwilioFaults = Script<TwilioFault>;
+pub type TwilioFaults = Rules<TwilioFault>;
 
 impl Rule for TwilioFault {
     fn when(&self) -> &When {

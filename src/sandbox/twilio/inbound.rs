@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::store::Record;
 use super::webhooks::post;
-use super::{Account, segments};
+use super::{ANY_NUMBER, Account, segments};
 
 const STOP: [&str; 8] = [
     "STOP",
@@ -68,6 +68,14 @@ impl Account {
             .inbound_url
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(url.to_owned());
+    }
+
+    /// A number that people can write to.
+    pub fn number(&self) -> String {
+        let options = &self.inner.options;
+        let pools = options.services.values().flatten();
+        let number = options.senders.iter().chain(pools).next();
+        number.cloned().unwrap_or_else(|| ANY_NUMBER.to_owned())
     }
 
     /// The texts a person has sent since `since`, oldest first.

@@ -15,6 +15,7 @@ mod tests;
 mod webhooks;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -33,6 +34,9 @@ use super::door::{Door, Latch, Scissors};
 use super::outbox::Outbox;
 use store::Store;
 
+/// The number of an account, or of a Messaging Service, that names none.
+const ANY_NUMBER: &str = "+15005550006";
+
 /// The account and how it behaves when no fault strikes.
 #[derive(Clone)]
 pub struct TwilioOptions {
@@ -50,6 +54,17 @@ pub struct TwilioOptions {
     pub max_concurrent: Option<usize>,
     /// Seed of the faults that strike by chance.
     pub seed: u64,
+}
+
+impl fmt::Debug for TwilioOptions {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("TwilioOptions");
+        debug
+            .field("account_sid", &self.account_sid)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for TwilioOptions {

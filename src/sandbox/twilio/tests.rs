@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::sandbox::outbox::Text;
-use crate::sandbox::script::When;
+use crate::sandbox::rules::When;
 
 const TO: &str = "+14155550123";
 const FROM: &str = "+14155550100";

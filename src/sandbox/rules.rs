@@ -59,7 +59,7 @@ impl When {
     }
 }
 
-/// A rule of a [`Script`].
+/// A rule of a [`Rules`].
 pub trait Rule: Clone + Send + 'static {
     fn when(&self) -> &When;
     fn when_mut(&mut self) -> &mut When;
@@ -67,7 +67,7 @@ pub trait Rule: Clone + Send + 'static {
 
 /// The rules in force. Clones share them.
 #[derive(Clone)]
-pub struct Script<R> {
+pub struct Rules<R> {
     state: Arc<Mutex<State<R>>>,
 }
 
@@ -77,7 +77,7 @@ struct State<R> {
     struck: u64,
 }
 
-impl<R: Rule> Script<R> {
+impl<R: Rule> Rules<R> {
     pub fn new(seed: u64) -> Self {
         let state = State {
             rules: Vec::new(),
@@ -206,25 +206,25 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_applies_wins_and_counts_run_out() {
-        let script = Script::new(1);
-        script.add(Named("one", When::to("a*").and_next(2)));
-        script.add(Named("all", When::always()));
-        let strike = |to: &str| script.strike(&[to], |_| true).map(|rule| rule.0);
+        let faults = Rules::new(1);
+        faults.add(Named("one", When::to("a*").and_next(2)));
+        faults.add(Named("all", When::always()));
+        let strike = |to: &str| faults.strike(&[to], |_| true).map(|rule| rule.0);
         assert_eq!(strike("b"), Some("all"));
         assert_eq!(strike("a1"), Some("one"));
         assert_eq!(strike("a2"), Some("one"));
         assert_eq!(strike("a3"), Some("all"));
-        assert_eq!(script.rules().len(), 1);
-        assert_eq!(script.struck(), 4);
+        assert_eq!(faults.rules().len(), 1);
+        assert_eq!(faults.struck(), 4);
     }
 
     #[test]
     fn chance_is_repeatable_and_near_its_share() {
         let run = || {
-            let script = Script::new(7);
-            script.add(Named("rarely", When::chance(0.05)));
+            let faults = Rules::new(7);
+            faults.add(Named("rarely", When::chance(0.05)));
             (0..10_000)
-                .map(|_| script.strike(&[], |_| true).is_some())
+                .map(|_| faults.strike(&[], |_| true).is_some())
                 .collect::<Vec<_>>()
         };
         let first = run();
