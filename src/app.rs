@@ -1,1 +1,487 @@
-//! (skeleton)
+//! Puts the parts together: from settings to running roles, and down again.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::serve::ListenerExt as _;
+use chrono::TimeDelta;
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use url::Url;
+
+use crate::channel::render::Texts;
+use crate::channel::webhook::Verifier;
+use crate::channel::{smtp, twilio};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::db;
+use crate::db::upkeep::Retention;
+use crate::domain::contact::ContactPolicy;
+use crate::domain::ids::{AccountId, Channel};
+use crate::domain::rule::Settings;
+use crate::hashing::Hasher;
+use crate::jobs::context::{Account, Context, SharedTurnstile};
+use crate::jobs::queue::{self, Host};
+use crate::liveperson;
+use crate::metrics::Metrics;
+use crate::postgres::{self, Durability, Server};
+use crate::scheduler::{Scanned, Scheduler};
+use crate::web;
+use crate::worker::{self, Capacity};
+
+/// Which parts this process plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    pub web: bool,
+    pub worker: bool,
+    pub scheduler: bool,
+}
+
+impl Parts {
+    pub const ALL: Self = Self { web: true, worker: true, scheduler: true };
+}
+
+/// A database to work with, and the server behind it if it is our own.
+pub struct Database {
+    pub options: PgConnectOptions,
+    server: Option<Server>,
+}
+
+impl Database {
+    /// The configured server; without one, a PostgreSQL of our own.
+    pub async fn open(config: &Config, durability: Durability) -> anyhow::Result<Self> {
+        if let Some(url) = &config.database_url {
+            let options = url.expose().parse().context("DATABASE_URL is not a PostgreSQL URL")?;
+            return Ok(Self { options, server: None });
+        }
+        let root = match (durability, &config.data_dir) {
+            (Durability::Throwaway, _) => postgres::throwaway_root(),
+            (Durability::Durable, Some(folder)) => folder.join("postgres"),
+            (Durability::Durable, None) => postgres::default_root("unread"),
+        };
+        let options = postgres::Options { root: root.clone(), bin_dir: config.postgres_bin.clone(), durability };
+        let server = tokio::task::spawn_blocking(move || Server::start(&options)).await??;
+        info!("PostgreSQL of our own runs in {}", root.display());
+        Ok(Self { options: server.connect_options("postgres"), server: Some(server) })
+    }
+
+    /// Ends when a server of our own ends without having been asked to; never for a configured one.
+    fn lost(&self) -> impl Future<Output = String> + Send + use<> {
+        let exited = self.server.as_ref().map(Server::exited);
+        async move {
+            match exited {
+                Some(exited) => exited.await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    pub async fn close(self) -> anyhow::Result<()> {
+        if let Some(server) = self.server {
+            tokio::task::spawn_blocking(move || server.stop()).await??;
+        }
+        Ok(())
+    }
+}
+
+/// Brings the ledger's and the queue's tables up to date.
+pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+    queue::migrate(pool).await?;
+    db::migrate(pool).await.context("migrating the ledger's tables")
+}
+
+/// Migrates, waiting for a database that is still starting.
+pub async fn migrate_when_up(pool: &PgPool) -> anyhow::Result<()> {
+    reach(pool, Duration::from_secs(60)).await?;
+    migrate(pool).await
+}
+
+/// Waits until the database answers, with growing pauses, at most `patience`.
+async fn reach(pool: &PgPool, patience: Duration) -> anyhow::Result<()> {
+    let started = std::time::Instant::now();
+    let mut pause = Duration::from_millis(200);
+    loop {
+        match sqlx::query_scalar::<_, i32>("select 1").fetch_one(pool).await {
+            Ok(_) => return Ok(()),
+            Err(error) if started.elapsed() > patience => {
+                return Err(error).context("the database cannot be reached (DATABASE_URL)");
+            }
+            Err(error) => warn!("The database cannot be reached yet, trying again: {error}"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(10));
+    }
+}
+
+/// Waits for a database that can be worked with: long-running roles start before it and outlive its absence, but never work on
+/// tables they do not know.
+async fn wait_for_schema(pool: &PgPool, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let mut pause = Duration::from_millis(500);
+    loop {
+        match db::check_schema(pool).await {
+            Ok(()) => return Ok(()),
+            Err(db::SchemaProblem::Unreachable(error)) => {
+                warn!("The database cannot be reached, trying again in {pause:?}: {error}");
+            }
+            Err(problem) => bail!(problem),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => bail!("stopped before the database could be reached"),
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(Duration::from_secs(15));
+    }
+}
+
+/// A service that runs until its shutdown token is cancelled.
+pub struct Running {
+    /// Where the web listens, if it does.
+    pub web: Option<SocketAddr>,
+    pub pool: PgPool,
+    tasks: tokio::task::JoinSet<&'static str>,
+    shutdown: CancellationToken,
+    host: Option<Arc<Host>>,
+}
+
+impl Running {
+    /// Waits for the shutdown, and for every part to finish what it has in hand.
+    pub async fn finish(mut self) -> anyhow::Result<()> {
+        let mut failed = None;
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Ok(part) if !self.shutdown.is_cancelled() => failed = Some(format!("the {part} ended by itself")),
+                Ok(_) => {}
+                Err(error) => failed = Some(format!("a part of the service crashed: {error}")),
+            }
+            self.shutdown.cancel();
+        }
+        if let Some(host) = self.host.and_then(Arc::into_inner) {
+            host.leave().await;
+        }
+        self.pool.close().await;
+        failed.map_or(Ok(()), |why| bail!(why))
+    }
+}
+
+/// How a service is started beside its settings.
+pub struct Start {
+    pub parts: Parts,
+    pub clock: Clock,
+    /// Bring the tables up to date first; separate roles leave that to `unread migrate`.
+    pub migrate: bool,
+    pub demo: Option<web::Demo>,
+    pub shutdown: CancellationToken,
+}
+
+/// Starts the parts of the service on a database.
+pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow::Result<Running> {
+    let Start { parts, clock, migrate, demo, shutdown } = start;
+    let listeners = if parts.web { Some(bind(&config.web).await?) } else { None };
+    let metrics_listener = listen(config.web.metrics_bind, config.web.metrics_port, "UNREAD_METRICS_PORT").await?;
+
+    let pool = db::pool(database.options.clone(), config.database_connections);
+    if migrate {
+        migrate_when_up(&pool).await?;
+    } else {
+        wait_for_schema(&pool, &shutdown).await?;
+    }
+    let now = clock.now();
+    let ids: Vec<AccountId> = config.accounts.iter().map(|a| a.id.clone()).collect();
+    db::accounts::ensure(&pool, &ids, now).await?;
+    let metrics = Metrics::new();
+    let hasher = hasher(config, &pool).await?;
+    if parts.worker {
+        default_rules(config, &pool, &clock).await?;
+    }
+
+    let mut tasks = tokio::task::JoinSet::new();
+    let lost = database.lost();
+    let lost_token = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = lost_token.cancelled() => {}
+            why = lost => {
+                tracing::error!("PostgreSQL of our own has ended: {why}");
+                lost_token.cancel();
+            }
+        }
+    });
+
+    let mut host = None;
+    if parts.worker {
+        let ctx = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
+        let own = Arc::new(Host::start(pool.clone(), clock.clone(), "worker", worker::LEASE));
+        host = Some(own.clone());
+        let (capacity, token) = (capacity(config), shutdown.clone());
+        tasks.spawn(async move {
+            worker::run(ctx, &own, capacity, token).await;
+            "worker"
+        });
+    }
+    if parts.scheduler {
+        let scheduler = scheduler(config, &pool, &clock)?;
+        let token = shutdown.clone();
+        tasks.spawn(async move {
+            scheduler.run(token).await;
+            "scheduler"
+        });
+    }
+
+    let healthy = host.clone().map(|host| {
+        let host = Arc::downgrade(&host);
+        Arc::new(move || host.upgrade().is_some_and(|host| host.healthy())) as Arc<dyn Fn() -> bool + Send + Sync>
+    });
+    let state = web::State::new(web::Inner {
+        pool: pool.clone(),
+        clock: clock.clone(),
+        hasher,
+        accounts: web_accounts(config, &pool, &clock, &metrics)?,
+        verifier: config.twilio.as_ref().map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
+        metrics,
+        queue_healthy: healthy,
+        demo,
+    });
+    let mut address = None;
+    if let Some(listener) = listeners {
+        address = Some(listener.local_addr()?);
+        tasks.spawn(serve(listener, web::router(state.clone()), "web", shutdown.clone()));
+    }
+    // A role without the web still answers its probes, beside its metrics.
+    tasks.spawn(serve(metrics_listener, web::metrics_router(state), "metrics", shutdown.clone()));
+    Ok(Running { web: address, pool, tasks, shutdown, host })
+}
+
+async fn bind(web: &config::Web) -> anyhow::Result<TcpListener> {
+    listen(web.bind, web.port, "PORT").await
+}
+
+async fn listen(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((ip, port))
+        .await
+        .with_context(|| format!("cannot listen on {ip} port {port}; another program may use it: set {key} to a free port"))
+}
+
+async fn serve(
+    listener: TcpListener,
+    app: axum::Router,
+    part: &'static str,
+    shutdown: CancellationToken,
+) -> &'static str {
+    let stop = shutdown.clone();
+    // Small answers go out at once.
+    let listener = listener.tap_io(|tcp| {
+        let _ = tcp.set_nodelay(true);
+    });
+    let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
+    let grace = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    };
+    tokio::select! {
+        result = served => if let Err(error) = result {
+            tracing::error!("The {part} listener failed: {error}");
+        },
+        // A client that holds its connection open does not hold up the shutdown.
+        () = grace => {}
+    }
+    part
+}
+
+/// The key of address hashes: configured, or made once and kept in the database.
+async fn hasher(config: &Config, pool: &PgPool) -> anyhow::Result<Hasher> {
+    if let Some(secret) = &config.secret {
+        return Ok(Hasher::new(secret.expose().as_bytes()));
+    }
+    let fresh = crate::hashing::token() + &crate::hashing::token();
+    let kept = db::instance::once(pool, "address_hash_key", &fresh).await.context("reading the installation's key")?;
+    Ok(Hasher::new(kept.as_bytes()))
+}
+
+/// An account that has never had rules gets one per configured channel, so that the first start already reminds.
+async fn default_rules(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<()> {
+    let mut channels = Vec::new();
+    if config.smtp.is_some() {
+        channels.push((Channel::Email, Settings::default_for(Channel::Email)));
+    }
+    if config.twilio.is_some() {
+        channels.push((Channel::Sms, Settings::default_for(Channel::Sms)));
+    }
+    for account in &config.accounts {
+        let mut tx = pool.begin().await?;
+        if db::rules::make_defaults(&mut tx, &account.id, &channels, clock.now()).await? {
+            info!(account = %account.id, "First start: the account gets default rules (see `unread rules export`)");
+        }
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Everything the jobs need, from the settings.
+pub fn context(
+    config: &Config,
+    pool: &PgPool,
+    clock: &Clock,
+    hasher: &Hasher,
+    metrics: &Metrics,
+) -> anyhow::Result<Context> {
+    let mut accounts = HashMap::new();
+    for account in &config.accounts {
+        let client = client(config, account, pool, clock, metrics)?;
+        accounts.insert(
+            account.id.clone(),
+            Account {
+                id: account.id.clone(),
+                brand: account.brand.clone(),
+                count_bots: account.count_bots,
+                contact_policy: ContactPolicy {
+                    default_region: account.default_region.clone(),
+                    unauthenticated: account.unauthenticated_contacts,
+                },
+                client,
+                failed_at: std::sync::Mutex::default(),
+            },
+        );
+    }
+    Ok(Context {
+        pool: pool.clone(),
+        clock: clock.clone(),
+        hasher: hasher.clone(),
+        accounts,
+        mail: config.smtp.as_ref().map(|s| mail(s, &config.web.public_url)).transpose()?,
+        sms: config.twilio.as_ref().map(|t| sms(t, &config.web.public_url)).transpose()?,
+        texts: Texts::new(),
+        public_url: config.web.public_url.clone(),
+        smtp_rate: config.smtp.as_ref().map(|s| s.rate_per_second).filter(|rate| *rate > 0.0),
+        twilio_rate: config.twilio.as_ref().map(|t| t.rate_per_second).filter(|rate| *rate > 0.0),
+        metrics: metrics.clone(),
+    })
+}
+
+fn client(
+    config: &Config,
+    account: &config::Account,
+    pool: &PgPool,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> anyhow::Result<liveperson::Client> {
+    let auth = match account.auth.clone().context("the account has no LivePerson credentials")? {
+        config::Auth::OAuth2 { client_id, client_secret } => liveperson::Auth::OAuth2 { client_id, client_secret },
+        config::Auth::OAuth1 { consumer_key, consumer_secret, token, token_secret } => {
+            liveperson::Auth::OAuth1 { consumer_key, consumer_secret, token, token_secret }
+        }
+    };
+    let csds_url = config.liveperson.csds_url.clone();
+    let plain = csds_url.scheme() == "http";
+    let settings = liveperson::Settings {
+        csds_url,
+        service_scheme: if plain { liveperson::Scheme::Http } else { liveperson::Scheme::Https },
+        source: config.liveperson.source_name.clone(),
+        channels: account.sources.clone(),
+        unauthenticated: account.unauthenticated_contacts,
+        ..liveperson::Settings::new(account.id.clone(), auth)
+    };
+    let limit = SharedTurnstile::new(pool.clone(), &account.id, config.liveperson.rate_per_second, metrics.clone());
+    Ok(liveperson::Client::new(settings, liveperson::http_client(), limit, clock.clone(), Arc::new(metrics.clone())))
+}
+
+fn mail(settings: &config::Smtp, public_url: &Url) -> anyhow::Result<smtp::Pool> {
+    let mailbox = |address: &str, name: Option<&str>| {
+        smtp::Mailbox::new(address, name).with_context(|| "SMTP_FROM or SMTP_REPLY_TO is not an address".to_owned())
+    };
+    let (user, password) = settings.login.clone().unzip();
+    let pool = smtp::Pool::new(
+        smtp::Settings {
+            host: settings.host.clone(),
+            port: settings.port,
+            tls: match settings.tls {
+                config::Tls::Implicit => smtp::Tls::Implicit,
+                config::Tls::StartTls => smtp::Tls::StartTls,
+                config::Tls::None => smtp::Tls::None,
+            },
+            user,
+            password,
+            from: mailbox(&settings.from, settings.from_name.as_deref())?,
+            reply_to: settings.reply_to.as_deref().map(|r| mailbox(r, None)).transpose()?,
+            hello_name: public_url.host_str().unwrap_or("localhost").to_owned(),
+            extra_root_pem: None,
+            timeouts: smtp::Timeouts::default(),
+        },
+        settings.connections,
+    );
+    pool.context("setting up SMTP")
+}
+
+fn sms(settings: &config::Twilio, public_url: &Url) -> anyhow::Result<twilio::Client> {
+    let sender = settings.messaging_service_sid.as_ref().or(settings.from.as_ref());
+    let auth = match &settings.api_key {
+        Some(key) => twilio::Auth::ApiKey { sid: key.sid.clone(), secret: key.secret.clone() },
+        None => twilio::Auth::Token(settings.auth_token.clone()),
+    };
+    let client = twilio::Client::new(twilio::Settings {
+        base_url: settings.base_url.clone(),
+        account_sid: settings.account_sid.clone(),
+        auth,
+        webhook_tokens: signing_tokens(settings),
+        sender: sender.map(|s| s.parse()).transpose().context("TWILIO_FROM is not a sender")?,
+        status_callback: Some(public_url.join("twilio/status").context("UNREAD_PUBLIC_URL cannot be extended")?),
+    });
+    client.context("setting up Twilio")
+}
+
+fn signing_tokens(settings: &config::Twilio) -> Vec<crate::secret::Secret> {
+    std::iter::once(&settings.auth_token).chain(&settings.webhook_tokens).cloned().collect()
+}
+
+fn scheduler(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<Scheduler> {
+    let accounts = config.accounts.iter();
+    Ok(Scheduler {
+        pool: pool.clone(),
+        clock: clock.clone(),
+        accounts: accounts.map(|a| Scanned { account: a.id.clone(), only_skills: a.skills.clone() }).collect(),
+        scan_every: TimeDelta::from_std(config.liveperson.scan_interval).context("the scan interval is too long")?,
+    })
+}
+
+fn capacity(config: &Config) -> Capacity {
+    let days = |days: u32| TimeDelta::days(i64::from(days));
+    Capacity {
+        deliveries: config.worker.slots,
+        scans: 4,
+        drain: config.worker.drain,
+        keep: Retention {
+            decisions: days(config.retention.decisions_days),
+            conversations: days(config.retention.conversations_days),
+            reminders: days(config.retention.reminders_days),
+        },
+        keep_jobs: days(config.retention.jobs_days),
+    }
+}
+
+fn web_accounts(
+    config: &Config,
+    pool: &PgPool,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> anyhow::Result<HashMap<AccountId, web::Account>> {
+    let mut accounts = HashMap::new();
+    for account in config.accounts.iter().filter(|a| a.auth.is_some()) {
+        accounts.insert(
+            account.id.clone(),
+            web::Account {
+                brand: account.brand.clone(),
+                page_url: account.page_url.clone(),
+                count_bots: account.count_bots,
+                customer_ids_need_token: account.badge_require_token_for_customer_ids,
+                client: client(config, account, pool, clock, metrics)?,
+                lookups: web::Lookups::default(),
+            },
+        );
+    }
+    Ok(accounts)
+}

@@ -12,6 +12,4 @@ pub mod smtp;
 pub mod twilio;
 pub mod webhook;
 
-mod secret;
 
-pub use secret::Secret;

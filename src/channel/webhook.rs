@@ -13,9 +13,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use url::{Url, form_urlencoded};
 
-use super::Secret;
-use super::twilio::{ATTEMPT_PARAM, MessageStatus, is_message_sid};
+use crate::secret::Secret;
+use super::twilio::{ATTEMPT_PARAM, is_message_sid};
 use crate::domain::contact::Address;
+use crate::domain::sms_status::MessageStatus;
 
 /// Far more than Twilio sends.
 const MAX_BODY: usize = 64 * 1024;
@@ -212,7 +213,7 @@ impl StatusCallback {
             attempt: query_value(query, ATTEMPT_PARAM).filter(|a| (1..=64).contains(&a.len())),
             message_sid: message_sid(fields)?,
             account_sid: short(fields, "AccountSid"),
-            status: MessageStatus::parse(status),
+            status: MessageStatus::parse(status).unwrap_or(MessageStatus::Accepted),
             error_code: fields.get("ErrorCode").and_then(|code| code.parse().ok()),
         })
     }

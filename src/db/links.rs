@@ -67,8 +67,8 @@ pub async fn report(
     let Some(reminder) = reminder else { return Ok(None) };
     sqlx::query_as(
         "update reminders set
-             state = case when state in ('delivered', 'undelivered') then state else coalesce($2, 'sent') end,
-             reason = case when state in ('delivered', 'undelivered') then reason else $3 end,
+             state = case when state in ('delivered', 'undelivered', 'failed') then state else coalesce($2, 'sent') end,
+             reason = case when state in ('delivered', 'undelivered', 'failed') then reason else $3 end,
              provider_id = $4, next_at = null, counted_at = coalesce(counted_at, $5),
              sent_at = coalesce(sent_at, $5), final_at = coalesce(final_at, $5)
          where id = $1

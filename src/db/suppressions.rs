@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
-use crate::domain::decide::Suppression;
+use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
 
 /// The keyed hash of an address (see `crate::hashing`).

@@ -60,6 +60,24 @@ pub enum Obstacle {
 }
 
 impl Outcome {
+    /// The word in SQL and metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::Refused { .. } => "refused",
+            Self::NotAccepted { .. } => "not_accepted",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+
+    /// What the provider, or the phase in which it failed, said; empty for an accepted message.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Accepted { .. } => "",
+            Self::Refused { code, .. } | Self::NotAccepted { code, .. } | Self::Unknown { code } => code,
+        }
+    }
+
     /// Why the address must not be written to any more, if the outcome says so.
     pub fn suppression(&self) -> Option<Suppression> {
         match self {

@@ -46,6 +46,14 @@ pub struct Episode {
     pub agent: Option<String>,
 }
 
+/// When the consumer last wrote or read, as far as the record tells.
+pub fn last_consumer_activity(record: &Record) -> Option<DateTime<Utc>> {
+    let wrote = record.messages.iter().filter(|m| m.sent_by == Party::Consumer).map(|m| m.at);
+    let receipts = record.receipts.iter().flatten();
+    let read = receipts.filter(|r| r.by == Party::Consumer && r.read).filter_map(|r| r.at);
+    wrote.chain(read).max()
+}
+
 /// What the consumer has left unread. `count_bots`: messages of bots count like those of people.
 pub fn read_state(record: &Record, count_bots: bool) -> ReadState {
     let main = MainDialog::of(record);

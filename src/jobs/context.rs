@@ -14,7 +14,7 @@ use crate::channel::{smtp, twilio};
 use crate::clock::Clock;
 use crate::db;
 use crate::domain::contact::ContactPolicy;
-use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::ids::{AccountId, Channel};
 use crate::domain::rule::Rule;
 use crate::hashing::Hasher;
 use crate::liveperson::{self, Turnstile};
@@ -30,8 +30,6 @@ pub struct Context {
     pub accounts: HashMap<AccountId, Account>,
     pub mail: Option<smtp::Pool>,
     pub sms: Option<twilio::Client>,
-    /// The sender of rules that name none: a number or a Messaging Service.
-    pub sms_sender: Option<String>,
     pub texts: Texts,
     /// Where links in reminders and provider callbacks lead.
     pub public_url: Url,
@@ -46,8 +44,6 @@ pub struct Account {
     pub brand: String,
     pub count_bots: bool,
     pub contact_policy: ContactPolicy,
-    /// Limits scans to these skills.
-    pub only_skills: Option<Vec<SkillId>>,
     pub client: liveperson::Client,
     pub failed_at: Mutex<Option<Instant>>,
 }
@@ -99,7 +95,10 @@ impl Context {
         let own = rule.settings.sender.clone();
         let default = || match rule.channel {
             Channel::Email => self.mail.as_ref().map(|mail| mail.settings().from.address().to_owned()),
-            Channel::Sms => self.sms_sender.clone(),
+            Channel::Sms => self.sms.as_ref().map(|sms| match &sms.settings().sender {
+                Some(sender) => sender.to_string(),
+                None => "account default".to_owned(),
+            }),
         };
         own.or_else(default).unwrap_or_default()
     }
@@ -115,11 +114,6 @@ impl Context {
     /// A link of a reminder: `r` leads back to the conversation, `u` to the page that unsubscribes.
     pub fn link(&self, kind: &str, token: &str) -> String {
         format!("{}/{kind}/{token}", self.public_url.as_str().trim_end_matches('/'))
-    }
-
-    /// Where Twilio reports on an attempt. The fragment is Twilio's: three tries, also when our answer is an error.
-    pub fn status_callback(&self, attempt: i64) -> String {
-        format!("{}/twilio/status?rid={attempt}#rc=3&rp=all", self.public_url.as_str().trim_end_matches('/'))
     }
 
     /// Waits for a turn under a provider's rate, shared by all workers.

@@ -21,7 +21,8 @@ use crate::db::scans::Summary;
 use crate::domain::conversation::Record;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{Channel, SkillId};
-use crate::domain::owed::{self, ScanDecision};
+use crate::domain::contact;
+use crate::domain::owed::{ScanDecision, Scanned, scan_decision};
 use crate::domain::read_state::{ReadReason, ReadState, last_consumer_activity, read_state};
 use crate::domain::rule::{self, Rule};
 use crate::hashing;
@@ -296,7 +297,9 @@ fn read(account: &Account, rules: &[Rule], record: &Record, existing: &[Existing
             return Some(Reason::Scheduled);
         }
         let done: Vec<i16> = of_episode().map(|e| e.step).collect();
-        match owed::scan_decision(record, &state, rule, channel, &account.contact_policy, &done, now) {
+        let contact = contact::choose(&record.contact, channel, &account.contact_policy);
+        let scanned = Scanned { record, state: &state, rule, contact: contact.as_ref(), done: &done, now };
+        match scan_decision(&scanned) {
             ScanDecision::None(reason) => Some(reason),
             ScanDecision::Schedule { episode, due } => {
                 owed.push(NewReminder {
@@ -340,7 +343,16 @@ fn read(account: &Account, rules: &[Rule], record: &Record, existing: &[Existing
     let ended = Ended {
         conversation: record.id.clone(),
         present: snapshot.episode.clone(),
-        reason: owed::end_of_episode(&state).as_str(),
+        reason: end_of_episode(&state).as_str(),
     };
     Reading { snapshot, ended, owed, active_at: last_consumer_activity(record) }
+}
+
+/// Why reminders of a conversation's earlier episodes are void.
+fn end_of_episode(state: &ReadState) -> Reason {
+    match state {
+        ReadState::Read(reason) => (*reason).into(),
+        ReadState::Unread(_) => Reason::NewEpisode,
+        ReadState::Undecided => Reason::Undecided,
+    }
 }

@@ -38,7 +38,7 @@ pub use client::Client;
 pub use error::Error;
 pub use http::http_client;
 pub use request::{MAX_IDS, MAX_WINDOW, Search, Status};
-pub use settings::{Auth, Scheme, Secret, Settings};
+pub use settings::{Auth, Scheme, Settings};
 
 /// One page of a search.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use reqwest::Method;
 use sha1::Sha1;
 use url::Url;
 
-use super::Secret;
+use crate::secret::Secret;
 
 /// RFC 5849 section 3.6: everything but the unreserved characters is encoded.
 pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC

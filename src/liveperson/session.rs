@@ -15,7 +15,8 @@ use super::http::{Answer, exchange};
 use super::oauth1::{Key, Skew};
 use super::request::Call;
 use super::token::{self, Token, Tokens};
-use super::{Auth, Error, Observer, Secret, Settings, Turnstile};
+use super::{Auth, Error, Observer, Settings, Turnstile};
+use crate::secret::Secret;
 use crate::clock::Clock;
 
 pub struct Session {

@@ -1,11 +1,11 @@
 //! What the client must be told: the account, its credentials, and how patient to be.
 
-use std::fmt;
 use std::time::Duration;
 
 use url::Url;
 
 use crate::domain::ids::AccountId;
+use crate::secret::Secret;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -80,24 +80,4 @@ pub enum Auth {
         token: String,
         token_secret: Secret,
     },
-}
-
-/// A value that never prints.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }

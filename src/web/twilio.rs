@@ -9,14 +9,15 @@ use axum::response::{IntoResponse, Response};
 
 use super::State;
 use super::error::ApiError;
-use crate::channel::optout::{self, Meaning};
+use crate::channel::optout::{self, Intent};
 use crate::channel::twilio::of_delivery;
 use crate::channel::webhook::{Fields, Inbound, OptOut, Request, StatusCallback};
 use crate::db;
 use crate::db::links::Report;
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
-use crate::domain::sms_status::SmsStatus;
+use crate::domain::reminder::ReminderState;
+use crate::domain::sms_status::MessageStatus;
 
 fn checked(state: &State, kind: &str, uri: &OriginalUri, headers: &HeaderMap, body: &[u8]) -> Option<Fields> {
     let request = Request {
@@ -53,7 +54,7 @@ pub async fn status(
     let report = Report {
         attempt: callback.attempt.as_deref().and_then(|id| id.parse().ok()),
         provider_id: &callback.message_sid,
-        state: callback.status.reminder_state(),
+        state: reported(callback.status),
         code: callback.error_code.map(|code| code.to_string()),
     };
     let now = state.clock.now();
@@ -86,25 +87,39 @@ pub async fn inbound(
         let hash = state.hasher.address(&message.from);
         let now = state.clock.now();
         let mut tx = state.pool.begin().await?;
-        let result = match message.opt_out.map_or_else(|| optout::meaning(&message.body), Meaning::from) {
-            Meaning::Stop | Meaning::FreeTextRevocation => {
+        // Twilio's own reading knows words and languages that we do not.
+        let intent = match message.opt_out {
+            Some(OptOut::Stop) => Intent::Stop,
+            Some(OptOut::Start) => Intent::Start,
+            Some(OptOut::Help) => Intent::Help,
+            None => optout::intent(&message.body),
+        };
+        let result = match intent {
+            Intent::Stop | Intent::Revocation => {
                 for account in state.accounts.keys() {
                     let why = (Suppression::OptedOut, "sms reply");
                     db::suppressions::add(&mut tx, account, Channel::Sms, &hash, why, None, now).await?;
                 }
                 "stop"
             }
-            Meaning::Start => {
+            // "Yes" lifts only what is there to be lifted.
+            Intent::Start | Intent::Yes => {
                 for account in state.accounts.keys() {
                     db::suppressions::lift(&mut tx, account, Channel::Sms, &hash).await?;
                 }
                 "start"
             }
-            Meaning::Help | Meaning::None => "other",
+            Intent::Help | Intent::None => "other",
         };
         tx.commit().await?;
         state.metrics.webhook("inbound", result);
     }
     let empty = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response/>\n";
     Ok(([(header::CONTENT_TYPE, "text/xml")], empty).into_response())
+}
+
+/// The reminder's state that a status means, if it says more than "accepted".
+fn reported(status: MessageStatus) -> Option<&'static str> {
+    let state = status.reminder_state();
+    (!matches!(state, ReminderState::Sent | ReminderState::Sending | ReminderState::Scheduled)).then(|| state.as_str())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use tokio::sync::Semaphore;
 
-use super::Secret;
+use crate::secret::Secret;
 use crate::domain::outcome::{Obstacle, Outcome};
 
 mod classify;

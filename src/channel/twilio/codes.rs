@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::status::MessageStatus;
+use crate::domain::sms_status::MessageStatus;
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

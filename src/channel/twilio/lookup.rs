@@ -3,9 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use url::Url;
 
-use super::status::MessageStatus;
 use super::wire::{self, Message, Messages, Page, PhoneNumbers, is_message_sid};
 use super::{CallError, Client, Sender, codes};
+use crate::domain::sms_status::MessageStatus;
 use crate::domain::contact::Address;
 use crate::domain::outcome::{Obstacle, Outcome};
 

@@ -13,18 +13,16 @@ use reqwest::{RequestBuilder, Response, redirect};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::Secret;
+use crate::secret::Secret;
 use crate::domain::contact::Address;
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 
 mod codes;
 mod lookup;
-mod status;
 mod wire;
 
 pub use codes::of_delivery;
 pub use lookup::{Found, LookupError};
-pub use status::MessageStatus;
 pub(in crate::channel) use wire::is_message_sid;
 
 /// The query parameter of the status callback that names the attempt.
@@ -341,7 +339,7 @@ fn created(answer: &Answer) -> Outcome {
             code: format!("http {} unreadable", answer.status),
         };
     };
-    if message.as_ref().map(wire::Message::status) == Some(MessageStatus::Scheduled) {
+    if message.as_ref().map(wire::Message::status) == Some(crate::domain::sms_status::MessageStatus::Scheduled) {
         tracing::warn!(
             sid,
             "Twilio's compliance settings put off an SMS to a later hour; it may arrive too late"

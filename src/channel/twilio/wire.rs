@@ -1,9 +1,9 @@
 //! Twilio's JSON, as far as it is read. Everything is optional until proven: gateways answer HTML, and fields change their types.
 
+use crate::domain::sms_status::MessageStatus;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::status::MessageStatus;
 
 #[derive(Deserialize)]
 pub(super) struct Message {
@@ -23,7 +23,8 @@ impl Message {
     }
 
     pub fn status(&self) -> MessageStatus {
-        MessageStatus::parse(self.status.as_deref().unwrap_or_default())
+        // A status newer than this program says no more than that the message exists.
+        MessageStatus::parse(self.status.as_deref().unwrap_or_default()).unwrap_or(MessageStatus::Accepted)
     }
 
     pub fn error_code(&self) -> Option<u32> {

@@ -246,7 +246,6 @@ impl Room {
             self.suppressed.get(&(hash, owed.channel, owed.account.to_string())).copied()
         });
         decide(&Facts {
-            channel: owed.channel,
             episode: &owed.episode,
             deadline: owed.deadline,
             rule,

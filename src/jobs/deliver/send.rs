@@ -5,11 +5,14 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::prepare::Dispatch;
-use crate::channel::render::{TemplateError, Vars};
+use crate::channel::render::{self, Rendered, TemplateError, Vars};
 use crate::channel::{smtp, twilio};
 use crate::domain::ids::Channel;
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 use crate::jobs::context::Context;
+
+/// The language of texts for visitors whose own is unknown or has no text.
+const DEFAULT_LANGUAGE: &str = "en";
 
 /// Makes the attempt and says how it ended.
 pub async fn send(ctx: &Context, dispatch: &Dispatch) -> Outcome {
@@ -29,28 +32,24 @@ async fn email(ctx: &Context, dispatch: &Dispatch) -> Outcome {
         Ok(rendered) => rendered,
         Err(error) => return broken_template(dispatch, &error),
     };
-    let from = match &dispatch.rule.settings.sender {
-        Some(address) => match smtp::Mailbox::new(address, mail.settings().from.name()) {
-            Ok(mailbox) => Some(mailbox),
-            Err(_) => return config("sender is not an address"),
-        },
-        None => None,
-    };
-    ctx.turn("smtp", mail.settings().from.address(), ctx.smtp_rate).await;
-    let domain = from.as_ref().unwrap_or(&mail.settings().from).domain().to_owned();
-    let unsubscribe = ctx.link("u", &dispatch.owed.token);
+    let default = &mail.settings().from;
+    let own = dispatch.rule.settings.sender.as_deref().map(|address| smtp::Mailbox::new(address, default.name()));
+    let Ok(own) = own.transpose() else { return config("sender is not an address") };
+    let from = own.as_ref().unwrap_or(default);
+    ctx.turn("smtp", from.address(), ctx.smtp_rate).await;
+    let owed = &dispatch.owed;
     mail.send(&smtp::Email {
-        from: from.as_ref(),
+        from: Some(from),
         reply_to: None,
         to: &dispatch.contact.address,
         to_name: dispatch.contact.first_name.as_deref(),
         subject: rendered.subject.as_deref().unwrap_or_default(),
         text: &rendered.text,
-        html: rendered.html.as_deref(),
+        html: rendered.html.as_deref().unwrap_or_default(),
         // The same on every attempt of this reminder, so that a mailbox keeps one copy.
-        message_id: &format!("<rem.{}.{}@{domain}>", dispatch.owed.id, &dispatch.owed.token[..8]),
-        thread_ref: Some(&format!("<conv.{}@{domain}>", ctx.hasher.conversation(&dispatch.owed.conversation))),
-        unsubscribe_url: Some(&unsubscribe),
+        message_id: &format!("rem.{}.{}@{}", owed.id, &owed.token[..8], from.domain()),
+        thread_ref: &format!("conv.{}@{}", ctx.hasher.conversation(&owed.conversation), from.domain()),
+        unsubscribe_url: Some(&ctx.link("u", &owed.token)),
         unsubscribe_mailto: None,
         feedback_id: None,
         date: ctx.clock.now(),
@@ -64,17 +63,16 @@ async fn sms(ctx: &Context, dispatch: &Dispatch) -> Outcome {
         Ok(rendered) => rendered,
         Err(error) => return broken_template(dispatch, &error),
     };
-    let Some(sender) = twilio::Sender::parse(&dispatch.sender) else {
-        return config("no sender for SMS");
-    };
+    let own = dispatch.rule.settings.sender.as_deref().map(str::parse::<twilio::Sender>);
+    let Ok(own) = own.transpose() else { return config("sender is not a number or a Messaging Service") };
     ctx.turn("twilio", &dispatch.sender, ctx.twilio_rate).await;
     twilio
         .send(&twilio::Sms {
             to: &dispatch.contact.address,
             body: &rendered.text,
-            status_callback: Some(&ctx.status_callback(dispatch.attempt)),
+            attempt: &dispatch.attempt.to_string(),
             validity: validity(dispatch.owed.deadline - ctx.clock.now()),
-            sender: Some(&sender),
+            sender: own.as_ref(),
         })
         .await
 }
@@ -84,25 +82,22 @@ fn validity(left: TimeDelta) -> Duration {
     Duration::from_secs((left.num_seconds() - 10).clamp(10, 36_000).unsigned_abs())
 }
 
-fn render(ctx: &Context, dispatch: &Dispatch) -> Result<crate::channel::render::Rendered, TemplateError> {
+fn render(ctx: &Context, dispatch: &Dispatch) -> Result<Rendered, TemplateError> {
     let owed = &dispatch.owed;
-    let language = dispatch.language.as_deref();
-    let now = ctx.clock.now();
-    ctx.texts.render(
-        owed.channel,
-        dispatch.rule.settings.template_for(language),
-        language,
-        &Vars {
-            first_name: dispatch.contact.first_name.clone().unwrap_or_default(),
-            brand: ctx.accounts.get(&owed.account).map(|a| a.brand.clone()).unwrap_or_default(),
-            agent: dispatch.episode.agent.clone().unwrap_or_default(),
-            skill: dispatch.skill_name.clone().unwrap_or_default(),
-            count: dispatch.episode.count,
-            since_minutes: (now - dispatch.episode.since).num_minutes().unsigned_abs(),
-            link: ctx.link("r", &owed.token),
-            unsubscribe_link: ctx.link("u", &owed.token),
-        },
-    )
+    let wanted = dispatch.language.as_deref().unwrap_or(DEFAULT_LANGUAGE);
+    let template = render::choose(&dispatch.rule.settings.templates, wanted, DEFAULT_LANGUAGE);
+    let (language, template) = template.map_or((wanted, None), |(language, template)| (language, Some(template)));
+    let vars = Vars {
+        first_name: dispatch.contact.first_name.as_deref(),
+        brand: ctx.accounts.get(&owed.account).map_or("", |account| &account.brand),
+        agent: dispatch.episode.agent.as_deref(),
+        skill: dispatch.skill_name.as_deref(),
+        count: dispatch.episode.count,
+        since_minutes: (ctx.clock.now() - dispatch.episode.since).num_minutes(),
+        link: &ctx.link("r", &owed.token),
+        unsubscribe_link: &ctx.link("u", &owed.token),
+    };
+    ctx.texts.render(owed.channel, template, language, &vars)
 }
 
 fn broken_template(dispatch: &Dispatch, error: &TemplateError) -> Outcome {

@@ -5,7 +5,8 @@ use futures_util::future::join_all;
 use url::Url;
 
 use super::super::oauth1::Key;
-use super::super::{Error, Secret};
+use super::super::Error;
+use crate::secret::Secret;
 use super::server::{NOW, Reply, Seen, Server, client, oauth1, oauth2};
 use crate::clock::Clock;
 

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use super::super::{Auth, Client, Observer, Scheme, Secret, Settings, Turnstile, http_client};
+use super::super::{Auth, Client, Observer, Scheme, Settings, Turnstile, http_client};
+use crate::secret::Secret;
 use super::SEARCH_EMPTY;
 use crate::clock::Clock;
 
