@@ -174,9 +174,9 @@ pub(super) fn write(
     if let Some(reply_to) = email.reply_to.or(default_reply_to) {
         builder = builder.reply_to(reply_to.to_lettre());
     }
-    let body = MultiPart::alternative_plain_html(email.text.to_owned(), email.html.to_owned());
+    let parts = MultiPart::alternative_plain_html(body(email.text), body(email.html));
     let message = machine_headers(builder, email)?
-        .multipart(body)
+        .multipart(parts)
         .map_err(|_| Unwritable::Content)?;
     Ok(Message {
         from: from.address.clone(),
@@ -213,6 +213,15 @@ fn machine_headers(
         builder = builder.raw_header(header("Feedback-ID", &clean::line(feedback_id, 128)));
     }
     Ok(builder)
+}
+
+/// One kind of line end (lettre passes a lone CR on as it is), and no control characters besides.
+fn body(raw: &str) -> String {
+    raw.replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
 }
 
 fn header(name: &'static str, value: &str) -> HeaderValue {

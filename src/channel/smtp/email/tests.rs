@@ -112,6 +112,16 @@ fn leading_dots_are_doubled_and_the_last_line_is_a_single_dot() {
 }
 
 #[test]
+fn every_line_end_of_a_body_becomes_the_one_of_mail() {
+    let to = to();
+    let odd = Email {
+        text: "a\rb\nc\r\nd\0\u{85}",
+        ..email(&to, "Dana", "x")
+    };
+    assert!(written(&odd).contains("\r\na\r\nb\r\nc\r\nd\r\n"));
+}
+
+#[test]
 fn an_address_we_cannot_write_to_is_refused_without_blame() {
     for address in [
         "dänä@customer.example",
