@@ -1,1 +1,102 @@
-//! (skeleton)
+//! The tick: puts scan and upkeep jobs into the queue. Any number of schedulers may run; each slot of each schedule is claimed
+//! by one of them, in the transaction that enqueues the job.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::TimeDelta;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::db;
+use crate::domain::ids::{AccountId, SkillId};
+use crate::jobs::names::{self, SCAN, UPKEEP, Upkeep};
+use crate::jobs::queue::{self, When};
+
+/// A schedule for each account to scan.
+#[derive(Clone, Debug)]
+pub struct Scanned {
+    pub account: AccountId,
+    pub only_skills: Option<Vec<SkillId>>,
+}
+
+#[derive(Clone)]
+pub struct Scheduler {
+    pub pool: PgPool,
+    pub clock: Clock,
+    pub accounts: Vec<Scanned>,
+    pub scan_every: TimeDelta,
+}
+
+const DEEP_SCAN_EVERY: TimeDelta = TimeDelta::hours(1);
+const SWEEP_EVERY: TimeDelta = TimeDelta::seconds(10);
+const SETTLE_EVERY: TimeDelta = TimeDelta::seconds(10);
+const SYNC_SKILLS_EVERY: TimeDelta = TimeDelta::minutes(5);
+const PRUNE_EVERY: TimeDelta = TimeDelta::hours(1);
+
+/// Time between two ticks on the scheduler's clock, and the least in real time (a clock may run fast).
+const TICK: TimeDelta = TimeDelta::seconds(1);
+const LEAST_REAL_TICK: Duration = Duration::from_millis(50);
+
+impl Scheduler {
+    /// Ticks until `shutdown`. A database that cannot be reached is logged once and tried again.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let mut failing = false;
+        loop {
+            match self.tick().await {
+                Ok(()) if failing => {
+                    tracing::info!("Ticking again");
+                    failing = false;
+                }
+                Ok(()) => {}
+                Err(error) if !failing => {
+                    tracing::warn!("The tick failed, trying again every second: {error:#}");
+                    failing = true;
+                }
+                Err(_) => {}
+            }
+            let now = self.clock.now();
+            let pause = self.clock.wait_until(now + TICK).max(LEAST_REAL_TICK);
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Claims what is due at this moment and enqueues it, in one transaction.
+    pub async fn tick(&self) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        let mut tx = self.pool.begin().await.context("opening a tick")?;
+        let schedules = self.upkeep();
+        let slots: Vec<(&str, TimeDelta)> = schedules.iter().map(|(name, period, _)| (name.as_str(), *period)).collect();
+        let won = db::slots::claim(&mut *tx, &slots, now).await?;
+        let wakeups = schedules.iter().filter(|(name, ..)| won.contains(name)).map(|(.., what)| names::upkeep(what, now));
+        queue::wake(&mut tx, &self.clock, UPKEEP, When::NoLaterThan, wakeups).await?;
+        for scanned in &self.accounts {
+            let (account, only) = (&scanned.account, scanned.only_skills.as_deref());
+            for (kind, period, deep) in [("scan", self.scan_every, false), ("deep", DEEP_SCAN_EVERY, true)] {
+                let skills = db::slots::claim_scans(&mut tx, account, only, kind, period, now).await?;
+                let wakeups = skills.iter().map(|skill| names::scan(account, *skill, deep, now));
+                queue::wake(&mut tx, &self.clock, SCAN, When::NoLaterThan, wakeups).await?;
+            }
+        }
+        tx.commit().await.context("committing a tick")
+    }
+
+    /// The schedules of the upkeep queue: a name, a period, what to do.
+    fn upkeep(&self) -> Vec<(String, TimeDelta, Upkeep)> {
+        let sync = self.accounts.iter().map(|a| {
+            (format!("sync_skills:{}", a.account), SYNC_SKILLS_EVERY, Upkeep::SyncSkills(a.account.clone()))
+        });
+        [
+            ("sweep".to_owned(), SWEEP_EVERY, Upkeep::Sweep),
+            ("settle".to_owned(), SETTLE_EVERY, Upkeep::Settle),
+            ("prune".to_owned(), PRUNE_EVERY, Upkeep::Prune),
+        ]
+        .into_iter()
+        .chain(sync)
+        .collect()
+    }
+}

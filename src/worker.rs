@@ -1,1 +1,79 @@
-//! (skeleton)
+//! The worker role: takes jobs from the queues until told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::TimeDelta;
+use tokio_util::sync::CancellationToken;
+
+use crate::db;
+use crate::db::upkeep::Retention;
+use crate::jobs::context::Context;
+use crate::jobs::deliver::Line;
+use crate::jobs::names::{self, Deliver, Scan, Upkeep};
+use crate::jobs::queue::{self, Host, Job, QueueConfig};
+use crate::jobs::{scan, settle, skills, sweep};
+
+/// How much one worker process does at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// Deliveries per channel.
+    pub deliveries: usize,
+    pub scans: usize,
+    /// How long running jobs may go on after the worker was told to stop.
+    pub drain: Duration,
+    pub keep: Retention,
+    /// How long dead letters of the queue are kept.
+    pub keep_jobs: TimeDelta,
+}
+
+/// A worker that is silent for this long has died: its jobs go to the others.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// A scan of a very large skill, at one LivePerson call a second, may take this long.
+const SCAN_DEADLINE: Duration = Duration::from_secs(3_600);
+
+/// Works on every queue until `shutdown`, then finishes what is in hand. The host answers whether the queue is healthy.
+pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: CancellationToken) {
+    let line = Line::new(&ctx);
+    let deliver = move |job: Job| {
+        let line = line.clone();
+        async move { line.deliver(job.parse::<Deliver>()?).await }
+    };
+    let scanning = ctx.clone();
+    let scan = move |job: Job| {
+        let ctx = scanning.clone();
+        async move { scan::scan(&ctx, &job.parse::<Scan>()?).await }
+    };
+    let upkeep = move |job: Job| {
+        let ctx = ctx.clone();
+        async move { keep_up(&ctx, job.parse()?, capacity).await }
+    };
+    let queue = |name, slots, deadline| QueueConfig { slots, deadline, drain: capacity.drain, ..QueueConfig::new(name) };
+    // Longer than any provider may take: what overruns it is a fault of ours.
+    let delivery = Duration::from_secs(420);
+    tokio::join!(
+        host.run(queue(names::DELIVER_EMAIL, capacity.deliveries, delivery), deliver.clone(), shutdown.clone()),
+        host.run(queue(names::DELIVER_SMS, capacity.deliveries, delivery), deliver, shutdown.clone()),
+        host.run(queue(names::SCAN, capacity.scans, SCAN_DEADLINE), scan, shutdown.clone()),
+        host.run(queue(names::UPKEEP, 2, Duration::from_secs(600)), upkeep, shutdown),
+    );
+}
+
+async fn keep_up(ctx: &Context, what: Upkeep, capacity: Capacity) -> anyhow::Result<()> {
+    match what {
+        Upkeep::Sweep => sweep::sweep(ctx).await,
+        Upkeep::Settle => settle::settle(ctx).await,
+        Upkeep::SyncSkills(account) => skills::sync(ctx, &account).await,
+        Upkeep::Prune => {
+            let now = ctx.clock.now();
+            let gone = db::upkeep::prune(&ctx.pool, capacity.keep, now).await.context("pruning")?;
+            let dead = queue::bury(&ctx.pool, now - capacity.keep_jobs).await.context("pruning the queue")?;
+            if gone + dead > 0 {
+                tracing::info!("Pruned {gone} rows and {dead} dead jobs");
+            }
+            Ok(())
+        }
+    }
+}

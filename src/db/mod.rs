@@ -1,1 +1,70 @@
-//! (skeleton)
+//! The only SQL of the project outside the queue: free functions named by intent, one file per noun.
+//!
+//! Statements are set-based: a page of conversations or a batch of reminders costs a constant number of them. They are plain
+//! strings checked by tests against a real server, not by macros at build time: building must not need a database, nor a
+//! generated copy of its answers.
+
+pub mod accounts;
+pub mod circuits;
+pub mod conversations;
+pub mod decisions;
+pub mod instance;
+pub mod ledger;
+pub mod links;
+pub mod limits;
+pub mod pages;
+pub mod rules;
+pub mod scans;
+pub mod slots;
+pub mod suppressions;
+pub mod upkeep;
+
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// Opens a pool; it connects when first used.
+pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_lazy_with(options.application_name("unread"))
+}
+
+/// Brings the ledger's tables up to date. The queue's are migrated by `jobs::queue`.
+pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
+    MIGRATOR.run(pool).await
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaProblem {
+    #[error("the database is not migrated (migration {missing} is missing): run `unread migrate` first")]
+    Behind { missing: i64 },
+    #[error("the database was migrated by a newer version of unread (migration {unknown}): use that version")]
+    Ahead { unknown: i64 },
+    #[error("the database cannot be read: {0}")]
+    Unreachable(#[from] sqlx::Error),
+}
+
+/// Whether the database has exactly the migrations that this program knows.
+pub async fn check_schema(pool: &PgPool) -> Result<(), SchemaProblem> {
+    let known: Vec<i64> = MIGRATOR.iter().map(|m| m.version).collect();
+    let table: Option<String> =
+        sqlx::query_scalar("select to_regclass('_sqlx_migrations')::text").fetch_one(pool).await?;
+    let applied: Vec<i64> = match table {
+        Some(_) => {
+            sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(pool).await?
+        }
+        None => Vec::new(),
+    };
+    if let Some(missing) = known.iter().find(|v| !applied.contains(v)) {
+        return Err(SchemaProblem::Behind { missing: *missing });
+    }
+    if let Some(unknown) = applied.iter().find(|v| !known.contains(v)) {
+        return Err(SchemaProblem::Ahead { unknown: *unknown });
+    }
+    Ok(())
+}

@@ -1,6 +1,19 @@
 //! Where a consumer can be reached: which of LivePerson's many places to believe, and what counts as an address at all.
+//!
+//! Everything here was typed by someone, perhaps to do harm. A value that is not plainly usable is treated as missing: an odd
+//! mailbox may go without its reminder, but no text of a stranger's choosing reaches a header, and no greeting carries a link.
+
+mod address;
+mod name;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
+
+use super::ids::Channel;
+
+pub use address::{Address, Suppression};
+pub use name::clean_name;
 
 /// What LivePerson told about how to reach the consumer, unchecked, best source first within each list.
 #[derive(Clone, Default)]
@@ -27,31 +40,49 @@ pub struct Contact {
     pub first_name: Option<String>,
 }
 
-/// A valid, normalised address. `Debug` masks it; only [`Address::expose`] shows it.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// Local part as given, domain as lower-case A-labels.
-    Email(String),
-    /// E.164.
-    Phone(String),
+/// What an account says about contacts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContactPolicy {
+    /// ISO 3166 region of phone numbers given in national form, e.g. `US`; `None`: such numbers are unusable.
+    pub default_region: Option<String>,
+    /// Believe unauthenticated engagement attributes too, when nothing better is known.
+    pub unauthenticated: bool,
 }
 
-impl Address {
-    /// The address itself. Every caller hands it to a provider or hashes it; nobody logs it.
-    pub fn expose(&self) -> &str {
-        match self {
-            Self::Email(address) | Self::Phone(address) => address,
-        }
-    }
+/// The most trusted usable address of the consumer on the channel. A source without one makes room for the next.
+///
+/// The first name is that of the same source, or else of the most trusted source that has one.
+pub fn choose(
+    sources: &ContactSources,
+    channel: Channel,
+    policy: &ContactPolicy,
+) -> Option<Contact> {
+    let trusted = || {
+        let unauthenticated = policy.unauthenticated.then_some(&sources.unauthenticated);
+        sources
+            .authenticated
+            .iter()
+            .chain(&sources.participants)
+            .chain(unauthenticated.into_iter().flatten())
+    };
+    let address_of = |source: &RawContact| match channel {
+        Channel::Email => Address::email(source.email.as_deref()?),
+        Channel::Sms => Address::phone(source.phone.as_deref()?, policy.default_region.as_deref()),
+    };
+    let name_of = |source: &RawContact| clean_name(source.first_name.as_deref()?);
+
+    let (source, address) = trusted().find_map(|s| Some((s, address_of(s)?)))?;
+    let first_name = name_of(source).or_else(|| trusted().find_map(name_of));
+    Some(Contact {
+        address,
+        first_name,
+    })
 }
 
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Email(_) => f.write_str("Email(…)"),
-            Self::Phone(_) => f.write_str("Phone(…)"),
-        }
-    }
+/// Whether LivePerson means "nothing" by this value, or has blanked it (`** LP deleted data **`, `j***@example.com`).
+fn is_absent(value: &str) -> bool {
+    const PLACEHOLDERS: [&str; 5] = ["", "undefined", "null", "0", "-1"];
+    PLACEHOLDERS.iter().any(|p| value.eq_ignore_ascii_case(p)) || value.contains('*')
 }
 
 impl fmt::Debug for ContactSources {

@@ -9,6 +9,8 @@ use super::contact::ContactSources;
 use super::ids::SkillId;
 
 /// One conversation record, parsed. Lists keep LivePerson's order, which means nothing: sort by (`at`, `seq`).
+///
+/// Times are plausible: the parser refuses those that lie centuries away, so that adding a rule's durations cannot overflow.
 #[derive(Clone, Debug)]
 pub struct Record {
     pub id: String,

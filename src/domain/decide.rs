@@ -1,10 +1,21 @@
 //! Should this reminder be sent now? The heart of the program.
+//!
+//! Asked before every try, with a record fetched for it. The order of the questions is the design: what makes a reminder
+//! pointless comes before what forbids it, and what forbids it before what only delays it, so that the recorded reason is the
+//! one a person would give.
 
-use std::fmt;
+mod reason;
+#[cfg(test)]
+mod tests;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::contact::Contact;
+use super::contact::{Contact, Suppression};
+use super::conversation::{Queue, Record};
+use super::read_state::{ReadState, read_state};
+use super::rule::{Caps, InQuietHours, Rule};
+
+pub use reason::Reason;
 
 /// The answer to "should this be sent now?".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,144 +29,130 @@ pub enum Decision {
     Expire(Reason),
 }
 
-/// The closed set of reasons in the decision log, in metrics and on pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
-    /// A reminder is scheduled for its due moment.
-    Scheduled,
-    /// Nothing stood in the way.
-    Due,
-    /// No agent has written yet.
-    NoAgentMessage,
-    /// The consumer has read the message.
-    Read,
-    /// The consumer has answered.
-    Answered,
-    /// The conversation is closed.
-    Closed,
-    /// LivePerson does not know the conversation any more.
-    Gone,
-    /// The consumer has read or answered, and the agent wrote anew: another episode.
-    NewEpisode,
-    /// No rule for the skill on this channel.
-    NoRule,
-    /// The rule, or the skill's scan, is switched off.
-    RuleOff,
-    /// Every step of the rule has had its reminder.
-    AllStepsDone,
-    /// The conversation waits for an agent: the brand owes the answer.
-    InQueue,
-    /// The agent may still be typing.
-    Debounce,
-    /// No usable address for this channel.
-    NoAddress,
-    /// The consumer asked not to be written to.
-    OptedOut,
-    /// The address does not work.
-    BadAddress,
-    /// A complaint (spam report) was made for the address.
-    Complaint,
-    /// Blocked by an operator.
-    Blocked,
-    /// The minimum gap since the last reminder in the conversation.
-    Gap,
-    /// The most reminders per conversation and day.
-    CapConversation,
-    /// The most reminders per recipient and day.
-    CapRecipient,
-    /// Quiet hours at the recipient's.
-    QuietHours,
-    /// Past its deadline.
-    TooLate,
-    /// The record at LivePerson is partial: nothing can be decided from it.
-    Undecided,
-    /// Read state could not be checked at LivePerson.
-    Unchecked,
-    /// The provider's circuit is open.
-    CircuitOpen,
-    /// The provider did not accept the attempt.
-    Retry,
-    /// Cancelled by a person.
-    ByOperator,
-    /// The consumer was erased.
-    Erased,
+/// Everything that the answer depends on.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The episode the reminder is for: the id of its first message.
+    pub episode: &'a str,
+    /// Of the reminder.
+    pub deadline: DateTime<Utc>,
+    /// The reminder's rule, as it stands now; `None` if it is gone, or is not the one that [`pick`](super::rule::pick) gives for
+    /// the skill the conversation has now.
+    pub rule: Option<&'a Rule>,
+    /// The conversation, fetched by id just now; `None`: LivePerson does not know it.
+    pub record: Option<&'a Record>,
+    /// The account counts messages of bots.
+    pub count_bots: bool,
+    /// How to reach the consumer on the reminder's channel.
+    pub contact: Option<Contact>,
+    /// Whether, and why, that address must not be written to on this channel.
+    pub suppression: Option<Suppression>,
+    pub history: &'a History,
+    pub now: DateTime<Utc>,
 }
 
-impl Reason {
-    pub const ALL: [Self; 29] = [
-        Self::Scheduled,
-        Self::Due,
-        Self::NoAgentMessage,
-        Self::Read,
-        Self::Answered,
-        Self::Closed,
-        Self::Gone,
-        Self::NewEpisode,
-        Self::NoRule,
-        Self::RuleOff,
-        Self::AllStepsDone,
-        Self::InQueue,
-        Self::Debounce,
-        Self::NoAddress,
-        Self::OptedOut,
-        Self::BadAddress,
-        Self::Complaint,
-        Self::Blocked,
-        Self::Gap,
-        Self::CapConversation,
-        Self::CapRecipient,
-        Self::QuietHours,
-        Self::TooLate,
-        Self::Undecided,
-        Self::Unchecked,
-        Self::CircuitOpen,
-        Self::Retry,
-        Self::ByOperator,
-        Self::Erased,
-    ];
+/// When *other* reminders were, or may have been, sent on this channel: in the last 24 hours, or in the rule's gap if that is
+/// longer. Oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    pub conversation: Vec<DateTime<Utc>>,
+    pub recipient: Vec<DateTime<Utc>>,
+}
 
-    /// The word in SQL, metrics, logs and the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::Due => "due",
-            Self::NoAgentMessage => "no_agent_message",
-            Self::Read => "read",
-            Self::Answered => "answered",
-            Self::Closed => "closed",
-            Self::Gone => "gone",
-            Self::NewEpisode => "new_episode",
-            Self::NoRule => "no_rule",
-            Self::RuleOff => "rule_off",
-            Self::AllStepsDone => "all_steps_done",
-            Self::InQueue => "in_queue",
-            Self::Debounce => "debounce",
-            Self::NoAddress => "no_address",
-            Self::OptedOut => "opted_out",
-            Self::BadAddress => "bad_address",
-            Self::Complaint => "complaint",
-            Self::Blocked => "blocked",
-            Self::Gap => "gap",
-            Self::CapConversation => "cap_conversation",
-            Self::CapRecipient => "cap_recipient",
-            Self::QuietHours => "quiet_hours",
-            Self::TooLate => "too_late",
-            Self::Undecided => "undecided",
-            Self::Unchecked => "unchecked",
-            Self::CircuitOpen => "circuit_open",
-            Self::Retry => "retry",
-            Self::ByOperator => "by_operator",
-            Self::Erased => "erased",
+/// A partial record is whole again soon.
+const AFTER_UNDECIDED: TimeDelta = TimeDelta::seconds(60);
+/// How often to look whether a conversation has left the queue.
+const AFTER_IN_QUEUE: TimeDelta = TimeDelta::minutes(5);
+const DAY: TimeDelta = TimeDelta::hours(24);
+
+/// Should this reminder be sent now?
+pub fn decide(facts: &Facts<'_>) -> Decision {
+    use Decision::{Cancel, Expire, Send};
+    let now = facts.now;
+    if now >= facts.deadline {
+        return Expire(Reason::TooLate);
+    }
+    let Some(rule) = facts.rule else {
+        return Cancel(Reason::NoRule);
+    };
+    if !rule.enabled {
+        return Cancel(Reason::RuleOff);
+    }
+    let Some(record) = facts.record else {
+        return Cancel(Reason::Gone);
+    };
+    let episode = match read_state(record, facts.count_bots) {
+        ReadState::Read(reason) => return Cancel(reason.into()),
+        ReadState::Undecided => return facts.postpone(now + AFTER_UNDECIDED, Reason::Undecided),
+        ReadState::Unread(episode) if episode.first_message != facts.episode => {
+            return Cancel(Reason::NewEpisode);
+        }
+        ReadState::Unread(episode) => episode,
+    };
+    let settings = &rule.settings;
+    if record.queue == Queue::Waiting && !settings.remind_in_queue {
+        return facts.postpone(now + AFTER_IN_QUEUE, Reason::InQueue);
+    }
+    let Some(contact) = &facts.contact else {
+        return Cancel(Reason::NoAddress);
+    };
+    if let Some(suppression) = facts.suppression {
+        return Cancel(suppression.into());
+    }
+    let quiet_agent = episode.last_at + settings.debounce;
+    if quiet_agent > now {
+        return facts.postpone(quiet_agent, Reason::Debounce);
+    }
+    if let Some((free, reason)) = capped_until(settings.caps, facts.history, now) {
+        return facts.postpone(free, reason);
+    }
+    let zone = record.time_zone.unwrap_or(settings.time_zone);
+    let country = contact.address.country();
+    match settings
+        .quiet_hours
+        .allowed_at(now, zone, country.as_deref())
+    {
+        Some(at) if at <= now => Send(contact.clone()),
+        _ if settings.in_quiet_hours == InQuietHours::Drop => Cancel(Reason::QuietHours),
+        Some(at) => facts.postpone(at, Reason::QuietHours),
+        None => Expire(Reason::QuietHours),
+    }
+}
+
+impl Facts<'_> {
+    /// Waiting until the deadline is waiting in vain.
+    fn postpone(&self, until: DateTime<Utc>, reason: Reason) -> Decision {
+        if until < self.deadline {
+            Decision::Postpone(until, reason)
+        } else {
+            Decision::Expire(reason)
         }
     }
-
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|r| r.as_str() == word)
-    }
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+/// Until when, and why, the caps forbid another reminder; `None` if they allow it now.
+fn capped_until(
+    caps: Caps,
+    history: &History,
+    now: DateTime<Utc>,
+) -> Option<(DateTime<Utc>, Reason)> {
+    let gap = history.conversation.last().map(|sent| *sent + caps.gap);
+    let conversation = full_until(&history.conversation, caps.per_conversation_24h, now);
+    let recipient = full_until(&history.recipient, caps.per_recipient_24h, now);
+    [
+        (gap, Reason::Gap),
+        (conversation, Reason::CapConversation),
+        (recipient, Reason::CapRecipient),
+    ]
+    .into_iter()
+    .find_map(|(until, reason)| Some((until.filter(|u| *u > now)?, reason)))
+}
+
+/// When the oldest of the last `most` messages is a day old; a cap of nothing is full for ever.
+fn full_until(sent: &[DateTime<Utc>], most: u32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    if most == 0 {
+        return Some(DateTime::<Utc>::MAX_UTC);
     }
+    let oldest = sent.len().checked_sub(usize::try_from(most).ok()?)?;
+    Some(sent[oldest] + DAY).filter(|until| *until > now)
 }

@@ -8,7 +8,12 @@ pub mod conversation;
 pub mod decide;
 pub mod ids;
 pub mod outcome;
+pub mod owed;
 pub mod quiet;
 pub mod read_state;
+pub mod reminder;
 pub mod rule;
+#[cfg(test)]
+mod sample;
 pub mod schedule;
+pub mod sms_status;

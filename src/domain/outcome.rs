@@ -1,6 +1,14 @@
 //! What a provider did with an attempt, and what follows from it.
+//!
+//! A reminder is worth something for minutes, so its deadline ends the tries, not their number alone. What was certainly not
+//! sent is tried again; what may have been sent is not. Our own misconfiguration costs a reminder no try: it pauses the sender.
 
 use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::contact::Suppression;
+use super::ids::Channel;
 
 /// The four outcomes of handing a reminder to a provider, as far as they can be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,3 +58,177 @@ pub enum Obstacle {
     /// The provider's quota is used up: opens a circuit for longer.
     Quota,
 }
+
+impl Outcome {
+    /// Why the address must not be written to any more, if the outcome says so.
+    pub fn suppression(&self) -> Option<Suppression> {
+        match self {
+            Self::Refused { class, .. } => match class {
+                Refusal::BadRecipient => Some(Suppression::BadAddress),
+                Refusal::OptedOut => Some(Suppression::OptedOut),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// One finished attempt and what the retry policy needs to know beside its outcome.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    pub channel: Channel,
+    pub outcome: &'a Outcome,
+    /// Earlier attempts of this reminder that count: all but those with the obstacle `Config` or `Quota`.
+    pub earlier: u32,
+    /// One of them met [`Obstacle::RecipientSoft`].
+    pub soft_before: bool,
+    /// One of them may have been sent and was not settled since.
+    pub maybe_sent_before: bool,
+    /// The rule's `resend_unknown`.
+    pub resend_unknown: bool,
+    /// The reminder's.
+    pub deadline: DateTime<Utc>,
+    pub now: DateTime<Utc>,
+    /// From 0 to 1, drawn by the caller: spreads the tries of reminders that failed together.
+    pub jitter: f64,
+}
+
+/// What becomes of the reminder after an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    Sent {
+        provider_id: Option<String>,
+    },
+    /// Certainly not sent: scheduled again.
+    Retry {
+        at: DateTime<Utc>,
+    },
+    /// The fault is ours or the provider's quota: open the circuit of this sender until then. The attempt does not count, and the
+    /// reminder waits as long as its deadline lets it.
+    Hold {
+        until: DateTime<Utc>,
+    },
+    /// It may have been sent: ask the provider then.
+    Settle {
+        at: DateTime<Utc>,
+    },
+    Expired,
+    Failed {
+        code: String,
+    },
+    /// It may have been sent, and nobody can say.
+    Unknown,
+    /// Cancelled: the provider knows that the recipient opted out.
+    OptedOut,
+}
+
+/// The waits between tries. With the first try there are at most eight.
+const WAITS: [Duration; 7] = [
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_mins(1),
+    Duration::from_mins(2),
+    Duration::from_mins(5),
+    Duration::from_mins(10),
+    Duration::from_mins(10),
+];
+/// Greylisting wants a minute.
+const SLOW: Duration = Duration::from_mins(1);
+/// A full mailbox, or a phone that is switched off, is not another one after ten seconds.
+const SOFT: Duration = Duration::from_mins(5);
+/// A try closer to the deadline than this would reach the recipient past it.
+const LAST_CALL: TimeDelta = TimeDelta::seconds(30);
+/// Twilio's list shows a message a little after it was made, and its answer may still come.
+const SETTLE: TimeDelta = TimeDelta::seconds(90);
+/// How often an open circuit lets one message probe.
+const PROBE: Duration = Duration::from_mins(1);
+const QUOTA_PROBE: Duration = Duration::from_hours(1);
+/// However long a provider asks us to wait.
+const LONGEST_WAIT: Duration = Duration::from_hours(7 * 24);
+
+/// The retry policy.
+pub fn next_state(attempt: &Attempt<'_>) -> Next {
+    match attempt.outcome {
+        Outcome::Accepted { provider_id } => Next::Sent {
+            provider_id: provider_id.clone(),
+        },
+        Outcome::Refused { class, code } => match class {
+            Refusal::OptedOut => Next::OptedOut,
+            Refusal::Expired => attempt.ends_as(Next::Expired),
+            _ => attempt.fails(code),
+        },
+        Outcome::NotAccepted {
+            class,
+            code,
+            retry_after,
+        } => {
+            let asked = retry_after.unwrap_or_default();
+            match class {
+                Obstacle::Transient => attempt.retry(asked, code),
+                Obstacle::Slow => attempt.retry(asked.max(SLOW), code),
+                Obstacle::RecipientSoft if attempt.soft_before => attempt.fails(code),
+                Obstacle::RecipientSoft => attempt.retry(asked.max(SOFT), code),
+                Obstacle::Config => attempt.hold(asked.max(PROBE)),
+                Obstacle::Quota => attempt.hold(asked.max(QUOTA_PROBE)),
+            }
+        }
+        Outcome::Unknown { code } => match attempt.channel {
+            Channel::Sms => Next::Settle {
+                at: attempt.now + SETTLE,
+            },
+            Channel::Email if attempt.resend_unknown && !attempt.maybe_sent_before => {
+                match attempt.retry(Duration::ZERO, code) {
+                    retry @ Next::Retry { .. } => retry,
+                    _ => Next::Unknown,
+                }
+            }
+            Channel::Email => Next::Unknown,
+        },
+    }
+}
+
+impl Attempt<'_> {
+    /// The next try after the usual wait, and not before `at_least`; or the end, if there are no tries or no time left.
+    fn retry(&self, at_least: Duration, code: &str) -> Next {
+        let Some(wait) = usize::try_from(self.earlier)
+            .ok()
+            .and_then(|n| WAITS.get(n))
+        else {
+            return self.fails(code);
+        };
+        let spread = wait.mul_f64(0.8 + 0.4 * self.jitter.clamp(0.0, 1.0));
+        let at = self.now + bounded(spread.max(at_least));
+        if at > self.deadline - LAST_CALL {
+            return self.ends_as(Next::Expired);
+        }
+        Next::Retry { at }
+    }
+
+    fn hold(&self, wait: Duration) -> Next {
+        Next::Hold {
+            until: self.now + bounded(wait),
+        }
+    }
+
+    fn fails(&self, code: &str) -> Next {
+        self.ends_as(Next::Failed {
+            code: code.to_owned(),
+        })
+    }
+
+    /// "Failed" and "expired" say that nothing was sent. Where an earlier attempt may have been, they would be a lie.
+    fn ends_as(&self, end: Next) -> Next {
+        if self.maybe_sent_before {
+            Next::Unknown
+        } else {
+            end
+        }
+    }
+}
+
+fn bounded(wait: Duration) -> TimeDelta {
+    TimeDelta::from_std(wait.min(LONGEST_WAIT)).unwrap_or(TimeDelta::MAX)
+}
+
+#[cfg(test)]
+mod tests;

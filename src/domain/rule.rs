@@ -1,4 +1,10 @@
 //! A rule: for one skill (or the account's default) and one channel, when and how to remind.
+//!
+//! Here: what a person may set, the defaults, and which rule and texts apply. In `check`: how settings are read and validated.
+
+mod check;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{AccountId, Channel, SkillId};
 use super::quiet::QuietHours;
+
+pub use check::Problem;
 
 /// A rule as stored: its key, its version and its settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,6 +143,29 @@ impl Settings {
             templates: BTreeMap::new(),
         }
     }
+
+    /// The texts for a language tag (`pt-BR`): of that tag, else of its primary language (`pt`), else English.
+    /// `None`: the built-in texts.
+    pub fn template_for(&self, language: Option<&str>) -> Option<&Template> {
+        let tag = language.unwrap_or_default().replace('_', "-");
+        let primary = tag.split('-').next().unwrap_or_default();
+        [tag.as_str(), primary, "en"].into_iter().find_map(|want| {
+            let same = |(tag, _): &(&String, _)| tag.eq_ignore_ascii_case(want);
+            self.templates.iter().find(same).map(|(_, t)| t)
+        })
+    }
+}
+
+/// The rule for a skill on a channel: its own, else the account's default.
+///
+/// A skill's own rule counts even when it is disabled: that is how one skill is taken out of the default.
+pub fn pick(rules: &[Rule], skill: SkillId, channel: Channel) -> Option<&Rule> {
+    let of = |skill| {
+        rules
+            .iter()
+            .find(move |r| r.channel == channel && r.skill == skill)
+    };
+    of(Some(skill)).or_else(|| of(None))
 }
 
 /// Whole minutes, the unit in which people set reminders.

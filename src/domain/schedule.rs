@@ -1,6 +1,13 @@
 //! Which reminder is owed next, and when.
+//!
+//! Steps keep their order. `after` ascends, and the debounce raises all steps alike, so a later step never falls due before an
+//! earlier one. A long debounce can raise two steps to the same moment; the rule's minimum gap then keeps them apart, because the
+//! second is scheduled only when the first is done.
 
 use chrono::{DateTime, Utc};
+
+use super::read_state::Episode;
+use super::rule::Settings;
 
 /// The next reminder of an episode under a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,4 +17,136 @@ pub struct Due {
     pub at: DateTime<Utc>,
     /// Past this moment it is not sent any more.
     pub deadline: DateTime<Utc>,
+}
+
+/// The answer to "what is owed next?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Due(Due),
+    /// Every step has had its reminder.
+    AllDone,
+    /// Steps are left, but the deadline of each has passed.
+    TooLate,
+}
+
+/// The first step after those in `done` that can still be sent in time.
+///
+/// `done` are the steps of this episode and rule whose reminder has reached a final state. A step that is scheduled is not done
+/// and is answered again, with the due moment that follows from the newest message: the ledger's key makes that harmless.
+///
+/// Steps whose deadline has passed make room for later ones: a service installed today finds conversations of last week.
+pub fn next_step(settings: &Settings, episode: &Episode, done: &[i16], now: DateTime<Utc>) -> Next {
+    let last_done = done.iter().copied().max().unwrap_or(0);
+    let quiet_agent = episode.last_at + settings.debounce;
+    let mut left = (1_i16..)
+        .zip(&settings.steps)
+        .filter(|(step, _)| *step > last_done)
+        .map(|(step, s)| {
+            let at = (episode.since + s.after).max(quiet_agent);
+            let deadline = at + settings.max_age;
+            Due { step, at, deadline }
+        })
+        .peekable();
+    if left.peek().is_none() {
+        return Next::AllDone;
+    }
+    left.find(|due| now < due.deadline)
+        .map_or(Next::TooLate, Next::Due)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use proptest::prelude::*;
+
+    use super::super::ids::Channel;
+    use super::super::rule::Step;
+    use super::super::sample::minute;
+    use super::*;
+
+    fn settings(after: &[i64], debounce: i64, max_age: i64) -> Settings {
+        let step = |m: &i64| Step {
+            after: TimeDelta::minutes(*m),
+        };
+        Settings {
+            steps: after.iter().map(step).collect(),
+            debounce: TimeDelta::minutes(debounce),
+            max_age: TimeDelta::minutes(max_age),
+            ..Settings::default_for(Channel::Sms)
+        }
+    }
+
+    fn episode(since: i64, last_at: i64) -> Episode {
+        Episode {
+            first_message: "first".to_owned(),
+            since: minute(since),
+            last_message: "last".to_owned(),
+            last_at: minute(last_at),
+            count: 2,
+            agent: None,
+        }
+    }
+
+    fn due(step: i16, at: i64, deadline: i64) -> Next {
+        Next::Due(Due {
+            step,
+            at: minute(at),
+            deadline: minute(deadline),
+        })
+    }
+
+    #[test]
+    fn the_next_step_is_the_first_that_is_left_and_in_time() {
+        let usual = settings(&[10, 1440], 2, 60);
+        let slow = settings(&[10, 20], 30, 60);
+        let done = Next::AllDone;
+        // What, settings, episode since and last, steps done, now, expected.
+        #[rustfmt::skip]
+        let cases = [
+            ("fresh", &usual, (0, 0), vec![], 1, due(1, 10, 70)),
+            ("already due", &usual, (0, 0), vec![], 30, due(1, 10, 70)),
+            ("the agent still writes", &usual, (0, 9), vec![], 9, due(1, 11, 71)),
+            ("one done", &usual, (0, 0), vec![1], 11, due(2, 1440, 1500)),
+            ("all done", &usual, (0, 0), vec![2, 1], 11, done),
+            ("the second done without the first", &usual, (0, 0), vec![2], 11, done),
+            ("more done than the rule has steps", &usual, (0, 0), vec![1, 2, 3], 11, done),
+            ("an old conversation", &usual, (0, 0), vec![], 70, due(2, 1440, 1500)),
+            ("a very old one", &usual, (0, 0), vec![], 1500, Next::TooLate),
+            ("the last step, too late", &usual, (0, 0), vec![1], 1500, Next::TooLate),
+            ("old, but the agent wrote again", &usual, (0, 2000), vec![], 2000, due(1, 2002, 2062)),
+            ("a long debounce", &slow, (0, 0), vec![], 1, due(1, 30, 90)),
+            ("raises both alike", &slow, (0, 0), vec![1], 31, due(2, 30, 90)),
+        ];
+        for (what, settings, (since, last), done, now, expected) in cases {
+            let next = next_step(settings, &episode(since, last), &done, minute(now));
+            assert_eq!(next, expected, "{what}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn steps_come_in_order_and_in_time(
+            mut after in prop::collection::vec(1..3000_i64, 1..8),
+            debounce in 0..200_i64, max_age in 1..500_i64, last in 0..3000_i64, now in 0..4000_i64,
+            done in prop::collection::vec(1..9_i16, 0..4),
+        ) {
+            after.sort_unstable();
+            after.dedup();
+            let settings = settings(&after, debounce, max_age);
+            let (episode, now) = (episode(0, last), minute(now));
+            if let Next::Due(due) = next_step(&settings, &episode, &done, now) {
+                prop_assert!(done.iter().all(|d| *d < due.step));
+                prop_assert!(now < due.deadline);
+                prop_assert_eq!(due.deadline - due.at, settings.max_age);
+                prop_assert!(due.at >= episode.last_at + settings.debounce);
+                let mut with_it = done.clone();
+                with_it.push(due.step);
+                match next_step(&settings, &episode, &with_it, now) {
+                    Next::Due(after_it) => prop_assert!(after_it.step > due.step && after_it.at >= due.at),
+                    Next::AllDone => prop_assert_eq!(usize::from(due.step.unsigned_abs()), after.len()),
+                    Next::TooLate => prop_assert!(false, "later steps have later deadlines"),
+                }
+            }
+        }
+    }
 }

@@ -1,2 +1,14 @@
-//! The background jobs.
+//! The background jobs: what is done when the queue wakes us.
+//!
+//! Each job asks the database what is true, acts, lets `domain` decide, and records; a job that is lost, doubled or late is
+//! harmless. Outside services are called with no transaction open.
+
+mod batch;
+pub mod context;
+pub mod deliver;
+pub mod names;
 pub mod queue;
+pub mod scan;
+pub mod settle;
+pub mod skills;
+pub mod sweep;

@@ -1,1 +1,126 @@
-//! (skeleton)
+//! What the outside asks of us over HTTP: badge, dashboard, links in reminders, webhooks of providers, health, metrics.
+//!
+//! It reads and writes rows; it never sends and never decides what is owed.
+
+mod badge;
+mod error;
+mod health;
+mod links;
+mod metrics;
+mod overview;
+mod pages;
+mod twilio;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::{get, post};
+use sqlx::PgPool;
+use url::Url;
+
+use crate::channel::webhook::Verifier;
+use crate::clock::Clock;
+use crate::domain::ids::AccountId;
+use crate::hashing::Hasher;
+use crate::liveperson;
+use crate::metrics::Metrics;
+
+pub use metrics::router as metrics_router;
+
+/// What every handler has at hand.
+#[derive(Clone)]
+pub struct State(Arc<Inner>);
+
+pub struct Inner {
+    pub pool: PgPool,
+    pub clock: Clock,
+    pub hasher: Hasher,
+    pub metrics: Metrics,
+    pub accounts: HashMap<AccountId, Account>,
+    /// Checks Twilio's webhooks; `None`: SMS is not configured, and they are refused.
+    pub verifier: Option<Verifier>,
+    /// Whether this process's queue workers are able to work, if it has any.
+    pub queue_healthy: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+    /// Links of the demonstration, shown on the dashboard.
+    pub demo: Option<Demo>,
+}
+
+/// An account, as far as the web must know it.
+pub struct Account {
+    pub brand: String,
+    /// Where a reminder's link leads: the page with the conversation.
+    pub page_url: Option<Url>,
+    pub count_bots: bool,
+    /// The brand's own customer ids are answered only with a token.
+    pub customer_ids_need_token: bool,
+    pub client: liveperson::Client,
+    pub lookups: badge::Lookups,
+}
+
+/// Where a demonstration's extras are.
+#[derive(Clone, Debug)]
+pub struct Demo {
+    pub mailbox_url: String,
+}
+
+pub use badge::Lookups;
+
+impl std::ops::Deref for State {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl State {
+    pub fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+}
+
+/// Bodies of this service are forms of a few fields.
+const MAX_BODY: usize = 256 * 1024;
+
+/// Everything but the metrics, which have a listener of their own.
+pub fn router(state: State) -> Router {
+    Router::new()
+        .route("/", get(overview::show))
+        .route("/assets/unread.css", get(pages::stylesheet))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/helpers/msghist/{account}/{consumer}/unreadByConsumer", get(badge::unread_by_consumer))
+        .route("/r/{token}", get(links::follow))
+        .route("/u/{token}", get(links::ask_unsubscribe).post(links::unsubscribe))
+        .route("/twilio/status", post(twilio::status))
+        .route("/twilio/inbound", post(twilio::inbound))
+        .fallback(error::not_found)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(map_response(harden))
+        .with_state(state)
+}
+
+/// Headers that every answer carries unless its handler chose otherwise.
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
+             frame-ancestors 'none'",
+        ),
+        (HeaderName::from_static("permissions-policy"), "interest-cohort=()"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}

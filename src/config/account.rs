@@ -1,0 +1,221 @@
+//! Accounts: any number in the file, one of them also in the environment.
+
+use std::collections::BTreeSet;
+
+use toml::{Table, Value};
+use url::Url;
+
+use super::keys::KEYS;
+use super::parse;
+use super::reader::{Noted, Reader};
+use super::{Problem, Role};
+use crate::domain::ids::{AccountId, SkillId};
+use crate::secret::Secret;
+
+/// What we know of a LivePerson account before we have asked LivePerson.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub id: AccountId,
+    /// The brand's name in reminders.
+    pub brand: String,
+    /// The page with the conversation.
+    pub page_url: Option<Url>,
+    /// `None` only for roles that do not call LivePerson.
+    pub auth: Option<Auth>,
+    pub count_bots: bool,
+    pub unauthenticated_contacts: bool,
+    /// ISO 3166 country of phone numbers without a country code.
+    pub default_region: Option<String>,
+    /// LivePerson's conversation sources, `SHARK` for web messaging.
+    pub sources: Vec<String>,
+    /// `None`: all.
+    pub skills: Option<Vec<SkillId>>,
+    /// Origins whose pages may read the badge, as browsers write them.
+    pub badge_origins: Vec<String>,
+    pub badge_require_token_for_customer_ids: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Auth {
+    OAuth2 {
+        client_id: String,
+        client_secret: Secret,
+    },
+    /// Legacy: LivePerson ended these keys in 2026.
+    OAuth1 {
+        consumer_key: String,
+        consumer_secret: Secret,
+        token: Secret,
+        token_secret: Secret,
+    },
+}
+
+pub fn read(r: &mut Reader, role: Role) -> Result<Vec<Account>, Noted> {
+    let tables = r.take_accounts();
+    let in_environment = account_in_environment(r, &tables);
+    let count = tables.len();
+    let mut read: Vec<Result<Account, Noted>> = Vec::new();
+    for (index, table) in tables.into_iter().enumerate() {
+        r.enter_account(table, Some(index + 1), in_environment == Some(index));
+        read.push(read_one(r, role));
+    }
+    if in_environment == Some(count) {
+        r.enter_account(Table::new(), None, true);
+        read.push(read_one(r, role));
+    }
+    if read.is_empty() && role.needs_account() {
+        return Err(r.problem(
+            "LE_ACCOUNT",
+            "is not set",
+            "Set it to the id of your LivePerson account, for example 12345678, with LE_CLIENT_ID and LE_CLIENT_SECRET beside it; \
+             or begin a file unread.toml with unread.example.toml. To look around without an account, use `unread demo`.",
+        ));
+    }
+    let accounts: Vec<Account> = read.into_iter().collect::<Result<_, _>>()?;
+    let mut seen = BTreeSet::new();
+    for account in &accounts {
+        if !seen.insert(&account.id) {
+            let what = format!("is {} twice", account.id);
+            return Err(r.problem(
+                "id in [[account]]",
+                what,
+                "Keep one [[account]] for each account.",
+            ));
+        }
+    }
+    Ok(accounts)
+}
+
+/// Which account the environment describes: the one that `LE_ACCOUNT` names, else the only one in the file. The index after the
+/// last table means one that the file does not know.
+fn account_in_environment(r: &mut Reader, tables: &[Table]) -> Option<usize> {
+    if let Some(id) = r.variable("LE_ACCOUNT") {
+        let is_named = |table: &Table| match table.get("id") {
+            Some(Value::String(own)) => own.trim() == id.trim(),
+            Some(own) => own.to_string() == id.trim(),
+            None => false,
+        };
+        return Some(tables.iter().position(is_named).unwrap_or(tables.len()));
+    }
+    if let [_] = tables {
+        return Some(0);
+    }
+    let mut variables = KEYS
+        .iter()
+        .filter(|key| key.is_of_account())
+        .map(|key| key.env);
+    if let Some(env) = variables.find(|env| r.variable(env).is_some()) {
+        let what = format!("is not set, but {env} is");
+        let mend = "Set it to the id of the account that the LE_… variables describe, for example 12345678.";
+        r.problems.push(Problem::new("LE_ACCOUNT", what, mend));
+    }
+    None
+}
+
+fn read_one(r: &mut Reader, role: Role) -> Result<Account, Noted> {
+    let id = r.required(
+        "LE_ACCOUNT",
+        "Set it to the account's id, for example 12345678.",
+        str::parse,
+    );
+    let name = id
+        .as_ref()
+        .map_or("an account".to_owned(), |id: &AccountId| {
+            format!("account {id}")
+        });
+    let auth = read_auth(r, &name, role);
+    let brand = r.setting("UNREAD_BRAND", parse::text);
+    let page_url = r.optional("UNREAD_PAGE_URL", |raw| match Url::parse(raw) {
+        // Pages may open the conversation by fragment: https://www.example.com/#chat
+        Ok(url) if url.scheme() == "https" || url.scheme() == "http" => Ok(url),
+        _ => Err("the address of a page, for example https://www.example.com/help"),
+    });
+    let count_bots = r.setting("UNREAD_COUNT_BOTS", parse::flag);
+    let unauthenticated_contacts = r.setting("UNREAD_UNAUTHENTICATED_CONTACTS", parse::flag);
+    let default_region = r.optional("UNREAD_DEFAULT_REGION", parse::region);
+    let sources = r.list(
+        "UNREAD_SOURCES",
+        parse::token(40, "names of sources, for example SHARK"),
+    );
+    let skills = r.list("UNREAD_SKILLS", parse::skill);
+    let badge_origins = r.list("UNREAD_BADGE_ORIGINS", parse::origin);
+    let require_token = r.setting("UNREAD_BADGE_REQUIRE_TOKEN_FOR_CUSTOMER_IDS", parse::flag);
+    let page_url = page_url?;
+    let own_origin = page_url
+        .iter()
+        .map(|url| url.origin().ascii_serialization());
+    Ok(Account {
+        id: id?,
+        brand: brand?,
+        auth: auth?,
+        count_bots: count_bots?,
+        unauthenticated_contacts: unauthenticated_contacts?,
+        default_region: default_region?,
+        sources: sources?.unwrap_or_else(|| vec!["SHARK".to_owned()]),
+        skills: skills?,
+        badge_origins: badge_origins?.unwrap_or_else(|| own_origin.collect()),
+        badge_require_token_for_customer_ids: require_token?,
+        page_url,
+    })
+}
+
+fn read_auth(r: &mut Reader, account: &str, role: Role) -> Result<Option<Auth>, Noted> {
+    const OAUTH2: [&str; 2] = ["LE_CLIENT_ID", "LE_CLIENT_SECRET"];
+    const OAUTH1: [&str; 4] = [
+        "LE_CONSUMER_KEY",
+        "LE_CONSUMER_SECRET",
+        "LE_TOKEN",
+        "LE_TOKEN_SECRET",
+    ];
+    let has_oauth2 = OAUTH2.map(|env| r.is_given(env)).contains(&true);
+    let has_oauth1 = OAUTH1.map(|env| r.is_given(env)).contains(&true);
+    if has_oauth2 {
+        if has_oauth1 {
+            r.warn(format!(
+                "The LivePerson login of {account} is given twice: its OAuth 2.0 client is used, its OAuth 1.0a keys (LE_CONSUMER_KEY, \
+                 LE_CONSUMER_SECRET, LE_TOKEN, LE_TOKEN_SECRET) are not. Remove the keys."
+            ));
+        }
+        return read_oauth2(r).map(Some);
+    }
+    if has_oauth1 {
+        r.warn(format!(
+            "The LivePerson login of {account} uses OAuth 1.0a keys, which LivePerson ended in 2026. Use an OAuth 2.0 client instead: \
+             LE_CLIENT_ID and LE_CLIENT_SECRET."
+        ));
+        return read_oauth1(r).map(Some);
+    }
+    if role.needs_credentials() {
+        let name = r.name_of("LE_CLIENT_ID");
+        let mend = format!(
+            "Set the OAuth 2.0 client of {account} and its secret (LE_CLIENT_ID and LE_CLIENT_SECRET, or client_id and client_secret in \
+             the file). Conversational Cloud issues them under Manage, Management Console, Application Install."
+        );
+        return Err(r.problem(&name, "is not set", mend));
+    }
+    Ok(None)
+}
+
+fn read_oauth2(r: &mut Reader) -> Result<Auth, Noted> {
+    const MEND: &str = "An OAuth 2.0 client has an id and a secret; LivePerson shows both when the client is made.";
+    let client_id = r.required("LE_CLIENT_ID", MEND, parse::text);
+    let client_secret = r.required_secret("LE_CLIENT_SECRET", MEND);
+    Ok(Auth::OAuth2 {
+        client_id: client_id?,
+        client_secret: client_secret?,
+    })
+}
+
+fn read_oauth1(r: &mut Reader) -> Result<Auth, Noted> {
+    const MEND: &str = "An OAuth 1.0a key has four values: LE_CONSUMER_KEY, LE_CONSUMER_SECRET, LE_TOKEN and LE_TOKEN_SECRET.";
+    let consumer_key = r.required("LE_CONSUMER_KEY", MEND, parse::text);
+    let consumer_secret = r.required_secret("LE_CONSUMER_SECRET", MEND);
+    let token = r.required_secret("LE_TOKEN", MEND);
+    let token_secret = r.required_secret("LE_TOKEN_SECRET", MEND);
+    Ok(Auth::OAuth1 {
+        consumer_key: consumer_key?,
+        consumer_secret: consumer_secret?,
+        token: token?,
+        token_secret: token_secret?,
+    })
+}

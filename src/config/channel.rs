@@ -1,0 +1,314 @@
+//! Channels: a mail server, a Twilio account, or both.
+
+use url::Url;
+
+use super::keys::KEYS;
+use super::reader::{Noted, Reader};
+use super::{Role, parse};
+use crate::secret::Secret;
+
+#[derive(Clone, Debug)]
+pub struct Smtp {
+    pub host: String,
+    pub port: u16,
+    pub tls: Tls,
+    /// User name and password; `None`: no login.
+    pub login: Option<(String, Secret)>,
+    /// Sender's address.
+    pub from: String,
+    /// `None`: the account's brand.
+    pub from_name: Option<String>,
+    pub reply_to: Option<String>,
+    /// Connections one worker may hold.
+    pub connections: usize,
+    /// E-mails per second, all workers together.
+    pub rate_per_second: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// From the first byte.
+    Implicit,
+    /// Required: a server that does not offer it is not used.
+    StartTls,
+    None,
+}
+
+#[derive(Clone, Debug)]
+pub struct Twilio {
+    pub base_url: Url,
+    pub account_sid: String,
+    /// Signs webhooks; also the password of calls unless there is an API key.
+    pub auth_token: Secret,
+    pub api_key: Option<TwilioApiKey>,
+    /// Without this and without a messaging service: the account's first number that can send SMS.
+    pub from: Option<String>,
+    /// Comes before `from`.
+    pub messaging_service_sid: Option<String>,
+    /// Further tokens that webhooks may be signed with.
+    pub webhook_tokens: Vec<Secret>,
+    /// Asks Twilio not to keep the texts.
+    pub redact_bodies: bool,
+    /// SMS per second, all workers together.
+    pub rate_per_second: f64,
+}
+
+#[derive(Clone, Debug)]
+pub struct TwilioApiKey {
+    pub sid: String,
+    pub secret: Secret,
+}
+
+pub fn read(r: &mut Reader, role: Role) -> Result<(Option<Smtp>, Option<Twilio>), Noted> {
+    let has_smtp = r.is_given("SMTP_USER") || r.is_given("SMTP_HOST");
+    let has_twilio = r.is_given("TWILIO_ACCOUNT_SID");
+    if !has_smtp {
+        warn_of_leftovers(
+            r,
+            "smtp",
+            "e-mail is off: neither SMTP_USER nor SMTP_HOST is",
+        );
+    }
+    if !has_twilio {
+        warn_of_leftovers(r, "twilio", "SMS is off: TWILIO_ACCOUNT_SID is not");
+    }
+    if !has_smtp && !has_twilio && role.needs_channel() {
+        return Err(r.problem(
+            "SMTP_USER or TWILIO_ACCOUNT_SID",
+            "is not set, so nothing could be sent",
+            "For e-mail set SMTP_USER and SMTP_PASS (and SMTP_HOST, unless it is Gmail); for SMS set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.",
+        ));
+    }
+    let smtp = has_smtp.then(|| read_smtp(r)).transpose();
+    let twilio = has_twilio.then(|| read_twilio(r)).transpose();
+    Ok((smtp?, twilio?))
+}
+
+fn warn_of_leftovers(r: &mut Reader, section: &str, off: &str) {
+    let keys = KEYS.iter().filter(|key| key.section() == section);
+    let given: Vec<_> = keys
+        .map(|key| key.env)
+        .filter(|env| r.is_given(env))
+        .collect();
+    if let Some(env) = given.first() {
+        let name = r.name_of(env);
+        r.warn(format!("{name} is set, but {off} set."));
+    }
+}
+
+fn read_smtp(r: &mut Reader) -> Result<Smtp, Noted> {
+    let host = r.setting("SMTP_HOST", |raw| {
+        let is_host = url::Host::parse(raw).is_ok() || raw.parse::<std::net::IpAddr>().is_ok();
+        if is_host {
+            Ok(raw.to_owned())
+        } else {
+            Err("a host name, for example smtp.example.com")
+        }
+    });
+    let port = r.setting("SMTP_PORT", parse::port);
+    let login = read_login(r);
+    let from = read_from(r);
+    let from_name = r.optional("SMTP_FROM_NAME", parse::text);
+    let reply_to = r.optional("SMTP_REPLY_TO", parse::email);
+    let connections = r.setting("SMTP_CONNECTIONS", parse::number(1..=100));
+    let rate_per_second = r.setting("SMTP_RATE_PER_SECOND", parse::rate);
+    let tls = r.optional("SMTP_TLS", |raw| match raw.to_ascii_lowercase().as_str() {
+        "implicit" => Ok(Tls::Implicit),
+        "starttls" => Ok(Tls::StartTls),
+        "none" => Ok(Tls::None),
+        _ => Err("implicit, starttls or none"),
+    });
+    let (host, port, login) = (host?, port?, login?);
+    let tls = checked_tls(r, tls?, &host, port, login.is_some());
+    warn_of_gmail_password(r, &host, login.as_ref());
+    Ok(Smtp {
+        host,
+        port,
+        tls: tls?,
+        login,
+        from: from?,
+        from_name: from_name?,
+        reply_to: reply_to?,
+        connections: connections?,
+        rate_per_second: rate_per_second?,
+    })
+}
+
+fn read_login(r: &mut Reader) -> Result<Option<(String, Secret)>, Noted> {
+    let user = r.optional("SMTP_USER", parse::text);
+    let password = r.secret("SMTP_PASS");
+    match (user?, password?) {
+        (Some(user), Some(password)) => Ok(Some((user, password))),
+        (None, None) => Ok(None),
+        (Some(_), None) => {
+            let name = r.name_of("SMTP_PASS");
+            let mend = "Set the password that belongs to SMTP_USER; for Gmail an app password. A server without login needs neither.";
+            Err(r.problem(&name, "is not set, but SMTP_USER is", mend))
+        }
+        (None, Some(_)) => {
+            let name = r.name_of("SMTP_USER");
+            let mend = "Set the user name that belongs to SMTP_PASS. A server without login needs neither.";
+            Err(r.problem(&name, "is not set, but SMTP_PASS is", mend))
+        }
+    }
+}
+
+fn read_from(r: &mut Reader) -> Result<String, Noted> {
+    if let Some(from) = r.optional("SMTP_FROM", parse::email)? {
+        return Ok(from);
+    }
+    let user = r.optional("SMTP_USER", parse::text)?;
+    user.and_then(|user| parse::email(&user).ok())
+        .ok_or_else(|| {
+            let name = r.name_of("SMTP_FROM");
+            let what =
+                "is not set, and SMTP_USER is not an e-mail address that could stand in for it";
+            r.problem(
+                &name,
+                what,
+                "Set it to the sender's address, for example support@example.com.",
+            )
+        })
+}
+
+fn checked_tls(
+    r: &mut Reader,
+    tls: Option<Tls>,
+    host: &str,
+    port: u16,
+    has_login: bool,
+) -> Result<Tls, Noted> {
+    match tls {
+        None if port == 465 => return Ok(Tls::Implicit),
+        None => return Ok(Tls::StartTls),
+        Some(Tls::None) if has_login && !parse::is_loopback_name(host) => {
+            let name = r.name_of("SMTP_TLS");
+            let what = "is none, which would send the password in the clear";
+            return Err(r.problem(&name, what, "Use implicit or starttls."));
+        }
+        Some(Tls::StartTls) if port == 465 => r.warn(
+            "SMTP_TLS is starttls on port 465, where mail servers expect implicit TLS. Use port 587, or leave SMTP_TLS out.",
+        ),
+        Some(Tls::Implicit) if port == 587 || port == 25 => r.warn(format!(
+            "SMTP_TLS is implicit on port {port}, where mail servers expect STARTTLS. Use port 465, or leave SMTP_TLS out."
+        )),
+        Some(_) => {}
+    }
+    Ok(tls.unwrap_or(Tls::StartTls))
+}
+
+/// Google refuses account passwords since May 2025; its app passwords are 16 letters, shown in groups of four.
+fn warn_of_gmail_password(r: &mut Reader, host: &str, login: Option<&(String, Secret)>) {
+    let Some((_, password)) = login.filter(|_| host.eq_ignore_ascii_case("smtp.gmail.com")) else {
+        return;
+    };
+    let letters = password.expose().chars().filter(|c| !c.is_whitespace());
+    let is_app_password =
+        letters.clone().count() == 16 && { letters }.all(|c| c.is_ascii_lowercase());
+    if !is_app_password {
+        r.warn(
+            "SMTP_PASS does not look like a Google app password (16 letters). Gmail refuses ordinary passwords: make an app password at \
+             https://myaccount.google.com/apppasswords.",
+        );
+    }
+}
+
+fn read_twilio(r: &mut Reader) -> Result<Twilio, Noted> {
+    let base_url = r.setting("TWILIO_BASE_URL", parse::api_url);
+    let account_sid = r.required("TWILIO_ACCOUNT_SID", "", sid("AC"));
+    let auth_token = r.required_secret(
+        "TWILIO_AUTH_TOKEN",
+        "Set it to the account's auth token from Twilio's console. It is needed beside an API key too, to check Twilio's webhooks.",
+    );
+    let api_key = read_api_key(r);
+    let from = r.optional("TWILIO_FROM", sender);
+    let messaging_service_sid = r.optional("TWILIO_MESSAGING_SERVICE_SID", sid("MG"));
+    let webhook_tokens = r.list("TWILIO_WEBHOOK_TOKENS", parse::secret);
+    let redact_bodies = r.setting("TWILIO_REDACT_BODIES", parse::flag);
+    let rate_per_second = r.setting("TWILIO_RATE_PER_SECOND", parse::rate);
+    let twilio = Twilio {
+        base_url: base_url?,
+        account_sid: account_sid?,
+        auth_token: auth_token?,
+        api_key: api_key?,
+        from: from?,
+        messaging_service_sid: messaging_service_sid?,
+        webhook_tokens: webhook_tokens?.unwrap_or_default(),
+        redact_bodies: redact_bodies?,
+        rate_per_second: rate_per_second?,
+    };
+    warn_of_twilio(r, &twilio);
+    Ok(twilio)
+}
+
+fn read_api_key(r: &mut Reader) -> Result<Option<TwilioApiKey>, Noted> {
+    const MEND: &str = "An API key has a SID (SK…) and a secret; set both or neither.";
+    if !r.is_given("TWILIO_API_KEY") && !r.is_given("TWILIO_API_SECRET") {
+        return Ok(None);
+    }
+    let sid = r.required("TWILIO_API_KEY", MEND, sid("SK"));
+    let secret = r.required_secret("TWILIO_API_SECRET", MEND);
+    Ok(Some(TwilioApiKey {
+        sid: sid?,
+        secret: secret?,
+    }))
+}
+
+fn warn_of_twilio(r: &mut Reader, twilio: &Twilio) {
+    if twilio.from.is_some() && twilio.messaging_service_sid.is_some() {
+        r.warn("TWILIO_FROM is not used, because TWILIO_MESSAGING_SERVICE_SID is set and chooses the sender.");
+    }
+    let length = twilio.account_sid.len();
+    if length != 34 {
+        r.warn(format!(
+            "TWILIO_ACCOUNT_SID has {length} characters; Twilio's have 34."
+        ));
+    }
+    let host = twilio.base_url.host_str().unwrap_or_default();
+    if ENDED_HOSTS
+        .iter()
+        .any(|region| host == format!("api.{region}.twilio.com"))
+    {
+        r.warn(format!(
+            "Twilio ended the host {host} in April 2026. Use the form with a city, for example api.dublin.ie1.twilio.com."
+        ));
+    }
+}
+
+/// Regions whose short host names stopped on 28 April 2026.
+const ENDED_HOSTS: [&str; 7] = ["ie1", "au1", "br1", "de1", "jp1", "sg1", "us2"];
+
+/// A Twilio identifier. Its length is only warned about: stand-ins for Twilio do not always keep to it.
+fn sid(prefix: &'static str) -> impl Fn(&str) -> Result<String, String> {
+    move |raw| {
+        let rest = raw.strip_prefix(prefix).unwrap_or_default();
+        let fits =
+            (1..=62).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_alphanumeric());
+        if fits {
+            Ok(raw.to_owned())
+        } else {
+            Err(format!(
+                "a SID from Twilio's console; it begins with {prefix}"
+            ))
+        }
+    }
+}
+
+/// A number in E.164, a short code, or a sender name of up to 11 letters and digits.
+fn sender(raw: &str) -> Result<String, &'static str> {
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let is_number = raw.strip_prefix('+').is_some_and(|rest| {
+        (7..=15).contains(&rest.len()) && digits(rest) && !rest.starts_with('0')
+    });
+    let is_short_code = (3..=8).contains(&raw.len()) && digits(raw);
+    let is_name = (1..=11).contains(&raw.len())
+        && raw.bytes().any(|b| b.is_ascii_alphabetic())
+        && raw
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b" +-_&".contains(&b));
+    if is_number || is_short_code || is_name {
+        Ok(raw.to_owned())
+    } else {
+        Err("a number with country code, for example +15005550006, a short code or a sender name")
+    }
+}

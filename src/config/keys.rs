@@ -1,0 +1,311 @@
+//! Every setting there is: its two names, its default and what it does.
+//!
+//! To add a setting: a row here, a field in [`super::Config`] and the line that reads it; then `make docs`. Tests hold the three
+//! together: a row that is not read, a read without a row and a page that differs from this table all fail.
+
+use std::fmt::Write as _;
+
+/// A setting.
+pub struct Key {
+    /// Its name in the environment and in `.env`.
+    pub env: &'static str,
+    /// Its path in the TOML file; `account.x` stands for `x` in every `[[account]]`. `None`: only in the environment.
+    pub file: Option<&'static str>,
+    /// Read as if a person had written it, so that the documented default is the real one.
+    pub default: Option<&'static str>,
+    /// Never printed; may be given as a file (`…_FILE`, `…_file`).
+    pub secret: bool,
+    pub about: &'static str,
+}
+
+impl Key {
+    /// Where in the file it belongs: `""` is the top, `account` the array of accounts.
+    pub fn section(&self) -> &'static str {
+        self.file
+            .and_then(|path| path.split_once('.'))
+            .map_or("", |(section, _)| section)
+    }
+
+    /// Its name within its section.
+    pub fn field(&self) -> Option<&'static str> {
+        self.file
+            .map(|path| path.rsplit('.').next().unwrap_or(path))
+    }
+
+    pub fn is_of_account(&self) -> bool {
+        self.section() == "account"
+    }
+}
+
+const fn key(env: &'static str, file: &'static str, about: &'static str) -> Key {
+    Key {
+        env,
+        file: Some(file),
+        default: None,
+        secret: false,
+        about,
+    }
+}
+
+const fn preset(
+    env: &'static str,
+    file: &'static str,
+    default: &'static str,
+    about: &'static str,
+) -> Key {
+    Key {
+        env,
+        file: Some(file),
+        default: Some(default),
+        secret: false,
+        about,
+    }
+}
+
+const fn secret(env: &'static str, file: &'static str, about: &'static str) -> Key {
+    Key {
+        env,
+        file: Some(file),
+        default: None,
+        secret: true,
+        about,
+    }
+}
+
+/// Sections of the file in the order of the page, with their headings.
+const SECTIONS: [(&str, &str); 9] = [
+    ("", "The process and its database"),
+    ("account", "Accounts"),
+    ("liveperson", "LivePerson"),
+    ("smtp", "E-mail"),
+    ("twilio", "SMS"),
+    ("web", "Web"),
+    ("worker", "Worker"),
+    ("retention", "Retention"),
+    ("log", "Log"),
+];
+
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    Key { env: "UNREAD_CONFIG", file: None, default: None, secret: false, about:
+        "Path of the TOML file; `--config` comes first. Left out: `unread.toml` in the working folder, if there is one." },
+    secret("DATABASE_URL", "database_url",
+        "PostgreSQL to use, `postgres://user:password@host/name`. Left out, `run` and `demo` start a PostgreSQL of their own; roles in processes of their own need it."),
+    preset("UNREAD_DATABASE_CONNECTIONS", "database_connections", "20",
+        "Connections to PostgreSQL that one process may hold."),
+    key("UNREAD_DATA_DIR", "data_dir",
+        "Folder for the PostgreSQL that `run` and `demo` start themselves. Left out, one is chosen and named in the log."),
+    key("UNREAD_POSTGRES_BIN", "postgres_bin",
+        "Folder with `postgres` and `initdb`. Left out, `PATH` and the usual places are searched."),
+    secret("UNREAD_SECRET", "secret",
+        "Key for address hashes and link tokens, 32 characters or more. Left out, one is made once and kept in the database. A new key makes old links and suppressions unrecognisable."),
+
+    key("LE_ACCOUNT", "account.id",
+        "The account (site id)."),
+    key("LE_CLIENT_ID", "account.client_id",
+        "OAuth 2.0 client of the account, from Conversational Cloud: Manage, Management Console, Application Install."),
+    secret("LE_CLIENT_SECRET", "account.client_secret",
+        "Its secret."),
+    key("LE_CONSUMER_KEY", "account.consumer_key",
+        "Legacy OAuth 1.0a: app key. Used only where there is no OAuth 2.0 client."),
+    secret("LE_CONSUMER_SECRET", "account.consumer_secret",
+        "Legacy OAuth 1.0a: app secret."),
+    secret("LE_TOKEN", "account.token",
+        "Legacy OAuth 1.0a: access token."),
+    secret("LE_TOKEN_SECRET", "account.token_secret",
+        "Legacy OAuth 1.0a: access token secret."),
+    preset("UNREAD_BRAND", "account.brand", "us",
+        "The brand's name as reminders show it: \"a new message from …\"."),
+    key("UNREAD_PAGE_URL", "account.page_url",
+        "The page with the conversation, to which the link in a reminder leads."),
+    preset("UNREAD_COUNT_BOTS", "account.count_bots", "false",
+        "Whether a bot's unread messages count like an agent's."),
+    preset("UNREAD_UNAUTHENTICATED_CONTACTS", "account.unauthenticated_contacts", "false",
+        "Whether addresses may be used that only the page, not a login, told LivePerson. Anyone can put any address there."),
+    key("UNREAD_DEFAULT_REGION", "account.default_region",
+        "Country (ISO 3166, `DE`) of phone numbers without a country code. Left out, such numbers are not used."),
+    preset("UNREAD_SOURCES", "account.sources", "SHARK",
+        "List of LivePerson's conversation sources to watch; `SHARK` is web messaging."),
+    key("UNREAD_SKILLS", "account.skills",
+        "List of the skill ids to scan; `-1` is \"Unassigned\". Left out: all."),
+    key("UNREAD_BADGE_ORIGINS", "account.badge_origins",
+        "List of the origins whose pages may show the badge, `https://www.example.com`. Left out: the origin of the page with the conversation."),
+    preset("UNREAD_BADGE_REQUIRE_TOKEN_FOR_CUSTOMER_IDS", "account.badge_require_token_for_customer_ids", "true",
+        "Whether the badge answers for the brand's own customer ids, which can be guessed, only with a token."),
+
+    preset("UNREAD_LIVEPERSON_URL", "liveperson.url", "https://api.liveperson.net",
+        "Where LivePerson's domain service is. With `http://` (loopback only, for sandboxes) the services it names are called by http as well."),
+    preset("UNREAD_LIVEPERSON_RATE_PER_SECOND", "liveperson.rate_per_second", "5",
+        "Calls per second to LivePerson, for each account, by all processes together."),
+    preset("UNREAD_SCAN_INTERVAL_SECONDS", "liveperson.scan_interval_seconds", "60",
+        "Time from one scan of a skill to the next."),
+    preset("UNREAD_WINDOW_DAYS", "liveperson.window_days", "89",
+        "How long ago a conversation may have begun for the ordinary scan to see it; LivePerson allows less than 90 days."),
+    preset("UNREAD_SOURCE_NAME", "liveperson.source_name", "unread",
+        "The caller's name that LivePerson asks for, at most 20 letters, digits, `-` or `_`."),
+
+    preset("SMTP_HOST", "smtp.host", "smtp.gmail.com",
+        "Mail server. E-mail is on when this or `SMTP_USER` is set."),
+    preset("SMTP_PORT", "smtp.port", "465",
+        "Its port."),
+    key("SMTP_TLS", "smtp.tls",
+        "`implicit`, `starttls` (required, never skipped) or `none` (without a password or to loopback only). Left out: `implicit` on port 465, else `starttls`."),
+    key("SMTP_USER", "smtp.user",
+        "User name at the mail server. Left out: no login."),
+    secret("SMTP_PASS", "smtp.password",
+        "Password; for Gmail an app password."),
+    key("SMTP_FROM", "smtp.from",
+        "Sender's address. Left out: `SMTP_USER`, if that is an address."),
+    key("SMTP_FROM_NAME", "smtp.from_name",
+        "Sender's name. Left out: the account's brand."),
+    key("SMTP_REPLY_TO", "smtp.reply_to",
+        "Where answers to reminders go."),
+    preset("SMTP_CONNECTIONS", "smtp.connections", "8",
+        "Connections to the mail server that one worker may hold."),
+    preset("SMTP_RATE_PER_SECOND", "smtp.rate_per_second", "10",
+        "E-mails per second, by all workers together."),
+
+    preset("TWILIO_BASE_URL", "twilio.base_url", "https://api.twilio.com",
+        "Twilio's API; another data region has another host, for example `https://api.dublin.ie1.twilio.com`."),
+    key("TWILIO_ACCOUNT_SID", "twilio.account_sid",
+        "Twilio account, `AC…`. SMS is on when this is set."),
+    secret("TWILIO_AUTH_TOKEN", "twilio.auth_token",
+        "The account's primary auth token. Needed beside an API key too: Twilio signs its webhooks with it."),
+    key("TWILIO_API_KEY", "twilio.api_key",
+        "API key, `SK…`, to call Twilio with instead of the auth token."),
+    secret("TWILIO_API_SECRET", "twilio.api_secret",
+        "Its secret."),
+    key("TWILIO_FROM", "twilio.from",
+        "Sending number, `+15005550006`, short code or sender name. Left out, with no messaging service: the account's first number that can send SMS."),
+    key("TWILIO_MESSAGING_SERVICE_SID", "twilio.messaging_service_sid",
+        "Messaging service, `MG…`, to send through; comes before `TWILIO_FROM`."),
+    secret("TWILIO_WEBHOOK_TOKENS", "twilio.webhook_tokens",
+        "List of further auth tokens that webhooks may be signed with, while the primary one is being changed."),
+    preset("TWILIO_REDACT_BODIES", "twilio.redact_bodies", "false",
+        "Whether Twilio is asked not to keep the texts. A lost answer can then be settled only by Twilio's callback, not by looking into its list."),
+    preset("TWILIO_RATE_PER_SECOND", "twilio.rate_per_second", "10",
+        "SMS per second, by all workers together."),
+
+    preset("UNREAD_BIND", "web.bind", "0.0.0.0",
+        "Address on which badge, dashboard, API and webhooks listen; `0.0.0.0` is every IPv4 address of the machine."),
+    preset("PORT", "web.port", "3000",
+        "Their port; 0 takes a free one."),
+    preset("UNREAD_METRICS_BIND", "web.metrics_bind", "0.0.0.0",
+        "Address on which metrics listen, in every role."),
+    preset("UNREAD_METRICS_PORT", "web.metrics_port", "9464",
+        "Their port; 0 takes a free one."),
+    key("UNREAD_PUBLIC_URL", "web.public_url",
+        "This service as the outside world calls it: for links in reminders and for webhooks. Left out: `http://localhost:PORT`, which works on this machine only."),
+    key("UNREAD_TRUSTED_PROXIES", "web.trusted_proxies",
+        "List of the networks (`10.0.0.0/8`) whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Left out: none."),
+
+    preset("UNREAD_WORKER_SLOTS", "worker.slots", "32",
+        "Reminders that one worker may have in hand at once."),
+    preset("UNREAD_DRAIN_SECONDS", "worker.drain_seconds", "25",
+        "How long a process that was told to stop may finish what it has in hand."),
+
+    preset("UNREAD_RETENTION_CONVERSATIONS_DAYS", "retention.conversations_days", "30",
+        "Days that a closed conversation and its consumer are kept."),
+    preset("UNREAD_RETENTION_REMINDERS_DAYS", "retention.reminders_days", "400",
+        "Days that a finished reminder and its attempts are kept."),
+    preset("UNREAD_RETENTION_DECISIONS_DAYS", "retention.decisions_days", "30",
+        "Days that decisions are kept."),
+    preset("UNREAD_RETENTION_AUDIT_DAYS", "retention.audit_days", "730",
+        "Days that the audit log is kept."),
+    preset("UNREAD_RETENTION_JOBS_DAYS", "retention.jobs_days", "2",
+        "Days that finished jobs of the queue are kept."),
+
+    key("UNREAD_LOG_FORMAT", "log.format",
+        "`text` or `json`. Left out: `text` on a terminal, else `json`."),
+    preset("UNREAD_LOG_LEVEL", "log.level", "info",
+        "`error`, `warn`, `info`, `debug` or `trace`; also by part, `info,unread::jobs=debug`."),
+];
+
+/// The setting whose name in the environment is `env`.
+pub fn find(env: &str) -> &'static Key {
+    KEYS.iter()
+        .find(|key| key.env == env)
+        .unwrap_or_else(|| panic!("{env} has no row in config/keys.rs"))
+}
+
+/// All settings as tables in Markdown: the second half of `docs/configuration.md`.
+pub fn reference() -> String {
+    let mut page = String::new();
+    for (section, heading) in SECTIONS {
+        let place = match section {
+            "" => String::new(),
+            "account" => " (`[[account]]`)".to_owned(),
+            _ => format!(" (`[{section}]`)"),
+        };
+        write!(
+            page,
+            "### {heading}{place}\n\n| environment | file | default | what it does |\n|---|---|---|---|\n"
+        )
+        .expect("writing to a String does not fail");
+        for key in KEYS.iter().filter(|key| key.section() == section) {
+            writeln!(
+                page,
+                "| `{}`{} | {} | {} | {} |",
+                key.env,
+                if key.secret { " 🔒" } else { "" },
+                key.field()
+                    .map_or("–".to_owned(), |name| format!("`{name}`")),
+                key.default
+                    .map_or("–".to_owned(), |text| format!("`{text}`")),
+                key.about
+            )
+            .expect("writing to a String does not fail");
+        }
+        page.push('\n');
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const START: &str =
+        "<!-- The tables below are written by `make docs` from src/config/keys.rs. -->\n\n";
+
+    fn page() -> std::path::PathBuf {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md")
+    }
+
+    #[test]
+    fn no_name_is_used_twice_and_every_section_is_on_the_page() {
+        let names: BTreeSet<_> = KEYS.iter().map(|key| key.env).collect();
+        let paths: BTreeSet<_> = KEYS.iter().filter_map(|key| key.file).collect();
+        assert_eq!(names.len(), KEYS.len());
+        assert_eq!(
+            paths.len() + 1,
+            KEYS.len(),
+            "only UNREAD_CONFIG has no path"
+        );
+        for key in KEYS {
+            assert!(
+                SECTIONS
+                    .iter()
+                    .any(|(section, _)| *section == key.section())
+            );
+        }
+    }
+
+    #[test]
+    fn the_page_lists_every_setting_and_no_other() {
+        let text = std::fs::read_to_string(page()).unwrap();
+        let (_, tables) = text.split_once(START).expect("the page has its mark");
+        assert_eq!(tables.trim(), reference().trim(), "run `make docs`");
+    }
+
+    #[test]
+    #[ignore = "writes docs/configuration.md; run it with `make docs`"]
+    fn write_the_page() {
+        let text = std::fs::read_to_string(page()).unwrap();
+        let (before, _) = text.split_once(START).expect("the page has its mark");
+        let text = format!("{before}{START}{}\n", reference().trim());
+        std::fs::write(page(), text).unwrap();
+    }
+}

@@ -1,0 +1,377 @@
+//! All settings, read once at the start: environment (with `.env`) over TOML file over defaults.
+//!
+//! Plain data; nobody else reads the environment. Every problem is reported at once, each with its mend, and an unknown name is
+//! a problem: a mistyped setting must not pass for one left at its default. What is only unwise goes to [`Config::warnings`].
+//!
+//! One `Config` serves every role. A role that does not need a channel's secret is simply not given it: what is missing becomes a
+//! problem only for the [`Role`] that needs it.
+
+mod account;
+mod channel;
+mod keys;
+mod names;
+mod network;
+mod parse;
+mod problem;
+mod reader;
+mod source;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+pub use account::{Account, Auth};
+pub use channel::{Smtp, Tls, Twilio, TwilioApiKey};
+pub use keys::reference;
+pub use network::{InvalidNetwork, Network};
+pub use problem::{ConfigError, Problem};
+pub use source::Sources;
+
+use crate::secret::Secret;
+use reader::{Noted, Reader};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `None`: a PostgreSQL of our own.
+    pub database_url: Option<Secret>,
+    /// Connections one process may hold.
+    pub database_connections: u32,
+    /// Folder of our own PostgreSQL.
+    pub data_dir: Option<PathBuf>,
+    /// Folder with `postgres` and `initdb`.
+    pub postgres_bin: Option<PathBuf>,
+    /// Key for address hashes and link tokens; `None`: the one kept in the database.
+    pub secret: Option<Secret>,
+    pub web: Web,
+    /// No two with the same id.
+    pub accounts: Vec<Account>,
+    pub liveperson: LivePerson,
+    /// `None`: e-mail is off.
+    pub smtp: Option<Smtp>,
+    /// `None`: SMS is off.
+    pub twilio: Option<Twilio>,
+    pub worker: Worker,
+    pub retention: Retention,
+    pub log: Log,
+    /// What is allowed but probably not meant, as sentences. To be logged once the log is up.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Web {
+    pub bind: IpAddr,
+    pub port: u16,
+    pub metrics_bind: IpAddr,
+    pub metrics_port: u16,
+    /// This service as the outside world calls it; the path ends in `/`.
+    pub public_url: Url,
+    /// Whose forwarding headers are believed.
+    pub trusted_proxies: Vec<Network>,
+}
+
+#[derive(Clone, Debug)]
+pub struct LivePerson {
+    /// Where the domain service (CSDS) is. With `http`, which only loopback may have, so have the services it names.
+    pub csds_url: Url,
+    /// Calls per second and account, all processes together.
+    pub rate_per_second: f64,
+    pub scan_interval: Duration,
+    pub window_days: u32,
+    /// The query parameter `source` of every call.
+    pub source_name: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// Reminders in hand at once.
+    pub slots: usize,
+    /// How long to finish what is in hand when told to stop.
+    pub drain: Duration,
+}
+
+/// How many days to keep what is finished.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    pub conversations_days: u32,
+    pub reminders_days: u32,
+    pub decisions_days: u32,
+    pub audit_days: u32,
+    pub jobs_days: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// `None`: text on a terminal, else JSON.
+    pub format: Option<LogFormat>,
+    /// A valid [`EnvFilter`].
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+/// What this process is to do; decides which settings it cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Every role in one process.
+    Run,
+    Web,
+    Worker,
+    Scheduler,
+    Migrate,
+    /// A dry run: one scan that changes nothing.
+    Scan,
+    Doctor,
+    Demo,
+    Sandbox,
+}
+
+impl Config {
+    /// Reads this process's settings. `file` is the path given on the command line.
+    pub fn load(file: Option<&Path>, role: Role) -> Result<Self, ConfigError> {
+        let sources = Sources::of_process(file).map_err(ConfigError)?;
+        Self::read(&sources, role)
+    }
+
+    /// Reads the settings from `sources`: the same without a process.
+    pub fn read(sources: &Sources, role: Role) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(sources);
+        let config = read_all(&mut reader, role);
+        match config {
+            Ok(config) if reader.problems.is_empty() => Ok(Self {
+                warnings: reader.warnings,
+                ..config
+            }),
+            _ => Err(ConfigError(reader.problems)),
+        }
+    }
+}
+
+impl Role {
+    /// Several processes meet in one database, so it cannot be one that a process starts for itself.
+    fn needs_database_url(self) -> bool {
+        matches!(
+            self,
+            Self::Web | Self::Worker | Self::Scheduler | Self::Migrate
+        )
+    }
+
+    fn needs_account(self) -> bool {
+        matches!(
+            self,
+            Self::Run | Self::Web | Self::Worker | Self::Scheduler | Self::Scan
+        )
+    }
+
+    /// The scheduler only names accounts; the others call LivePerson.
+    fn needs_credentials(self) -> bool {
+        matches!(self, Self::Run | Self::Web | Self::Worker | Self::Scan)
+    }
+
+    fn needs_channel(self) -> bool {
+        matches!(self, Self::Run | Self::Worker)
+    }
+}
+
+/// Reads every part before the first `?`, so that the problems of all parts are found.
+fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
+    let database_url = read_database_url(r, role);
+    let database_connections = r.setting("UNREAD_DATABASE_CONNECTIONS", parse::number(2..=1000));
+    let data_dir = r.optional("UNREAD_DATA_DIR", str::parse);
+    let postgres_bin = r.optional("UNREAD_POSTGRES_BIN", str::parse);
+    let secret = read_secret(r);
+    let accounts = account::read(r, role);
+    let liveperson = read_liveperson(r);
+    let channels = channel::read(r, role);
+    let web = read_web(r);
+    let worker = read_worker(r);
+    let retention = read_retention(r);
+    let log = read_log(r);
+    let (smtp, twilio) = channels?;
+    let config = Config {
+        database_url: database_url?,
+        database_connections: database_connections?,
+        data_dir: data_dir?,
+        postgres_bin: postgres_bin?,
+        secret: secret?,
+        web: web?,
+        accounts: accounts?,
+        liveperson: liveperson?,
+        smtp,
+        twilio,
+        worker: worker?,
+        retention: retention?,
+        log: log?,
+        warnings: Vec::new(),
+    };
+    warn_of_contradictions(r, &config);
+    Ok(config)
+}
+
+fn read_database_url(r: &mut Reader, role: Role) -> Result<Option<Secret>, Noted> {
+    const EXPECTED: &str = "an address like postgres://user:password@host/name";
+    let url = r.optional("DATABASE_URL", |raw| {
+        let is_postgres =
+            Url::parse(raw).is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+        if is_postgres {
+            Ok(Secret::new(raw))
+        } else {
+            Err(EXPECTED)
+        }
+    })?;
+    if url.is_none() && role.needs_database_url() {
+        return Err(r.problem(
+            "DATABASE_URL",
+            "is not set",
+            "Processes of one role each must share a database: set it to postgres://user:password@host/name. \
+             To run everything in one process with a database of its own, use `unread run`.",
+        ));
+    }
+    Ok(url)
+}
+
+fn read_secret(r: &mut Reader) -> Result<Option<Secret>, Noted> {
+    r.optional("UNREAD_SECRET", |raw| {
+        if raw.len() >= 32 {
+            Ok(Secret::new(raw))
+        } else {
+            Err("at least 32 characters, for example the output of `openssl rand -hex 32`")
+        }
+    })
+}
+
+fn read_liveperson(r: &mut Reader) -> Result<LivePerson, Noted> {
+    let csds_url = r.setting("UNREAD_LIVEPERSON_URL", parse::api_url);
+    let rate_per_second = r.setting("UNREAD_LIVEPERSON_RATE_PER_SECOND", parse::rate);
+    let scan_interval = r.setting("UNREAD_SCAN_INTERVAL_SECONDS", parse::number(1..=3600));
+    let window_days = r.setting("UNREAD_WINDOW_DAYS", parse::number(1..=89));
+    let source_name = r.setting(
+        "UNREAD_SOURCE_NAME",
+        parse::token(20, "1 to 20 letters, digits, - or _"),
+    );
+    Ok(LivePerson {
+        csds_url: csds_url?,
+        rate_per_second: rate_per_second?,
+        scan_interval: Duration::from_secs(scan_interval?),
+        window_days: window_days?,
+        source_name: source_name?,
+    })
+}
+
+fn read_web(r: &mut Reader) -> Result<Web, Noted> {
+    let address = |raw: &str| {
+        raw.parse()
+            .map_err(|_| "an IP address, for example 127.0.0.1 or ::")
+    };
+    let bind = r.setting("UNREAD_BIND", address);
+    let port = r.setting("PORT", parse::port);
+    let metrics_bind = r.setting("UNREAD_METRICS_BIND", address);
+    let metrics_port = r.setting("UNREAD_METRICS_PORT", parse::port);
+    let public_url = r.optional("UNREAD_PUBLIC_URL", parse::base_url);
+    let trusted_proxies = r.list("UNREAD_TRUSTED_PROXIES", str::parse::<Network>);
+    let port = port?;
+    let public_url = public_url?.unwrap_or_else(|| {
+        Url::parse(&format!("http://localhost:{port}/")).expect("a port makes no URL invalid")
+    });
+    Ok(Web {
+        bind: bind?,
+        port,
+        metrics_bind: metrics_bind?,
+        metrics_port: metrics_port?,
+        public_url,
+        trusted_proxies: trusted_proxies?.unwrap_or_default(),
+    })
+}
+
+fn read_worker(r: &mut Reader) -> Result<Worker, Noted> {
+    let slots = r.setting("UNREAD_WORKER_SLOTS", parse::number(1..=1000));
+    let drain = r.setting("UNREAD_DRAIN_SECONDS", parse::number(0..=600));
+    Ok(Worker {
+        slots: slots?,
+        drain: Duration::from_secs(drain?),
+    })
+}
+
+fn read_retention(r: &mut Reader) -> Result<Retention, Noted> {
+    // Caps look back 24 hours and returns are counted for 24 more: two days are the least that keeps promises.
+    let mut days = |env| r.setting(env, parse::number(2..=3650));
+    let conversations_days = days("UNREAD_RETENTION_CONVERSATIONS_DAYS");
+    let reminders_days = days("UNREAD_RETENTION_REMINDERS_DAYS");
+    let decisions_days = days("UNREAD_RETENTION_DECISIONS_DAYS");
+    let audit_days = days("UNREAD_RETENTION_AUDIT_DAYS");
+    let jobs_days = r.setting("UNREAD_RETENTION_JOBS_DAYS", parse::number(1..=3650));
+    Ok(Retention {
+        conversations_days: conversations_days?,
+        reminders_days: reminders_days?,
+        decisions_days: decisions_days?,
+        audit_days: audit_days?,
+        jobs_days: jobs_days?,
+    })
+}
+
+fn read_log(r: &mut Reader) -> Result<Log, Noted> {
+    let format = r.optional("UNREAD_LOG_FORMAT", |raw| match raw {
+        "json" => Ok(LogFormat::Json),
+        "text" => Ok(LogFormat::Text),
+        _ => Err("text or json"),
+    });
+    let level = r.setting("UNREAD_LOG_LEVEL", |raw| {
+        EnvFilter::try_new(raw)
+            .map(|_| raw.to_owned())
+            .map_err(|_| "error, warn, info, debug or trace, also by part: info,unread::jobs=debug")
+    });
+    Ok(Log {
+        format: format?,
+        level: level?,
+    })
+}
+
+/// Settings that each make sense and together do not.
+fn warn_of_contradictions(r: &mut Reader, config: &Config) {
+    let public = &config.web.public_url;
+    let sends = config.smtp.is_some() || config.twilio.is_some();
+    if sends && parse::is_loopback(public) {
+        r.warn(format!(
+            "Links in reminders lead to {public}, which works on this machine only. Set UNREAD_PUBLIC_URL to the address under \
+             which the outside world reaches this service."
+        ));
+    } else if sends && public.scheme() == "http" {
+        r.warn(format!(
+            "Links in reminders lead to {public}: without https others on the way can read them."
+        ));
+    }
+    for account in config
+        .accounts
+        .iter()
+        .filter(|account| sends && account.page_url.is_none())
+    {
+        r.warn(format!(
+            "Account {} has no page_url (UNREAD_PAGE_URL), so links in its reminders cannot lead back to the conversation.",
+            account.id
+        ));
+    }
+    if let Some(smtp) = &config.smtp
+        && smtp.connections > config.worker.slots
+    {
+        r.warn(format!(
+            "SMTP_CONNECTIONS is {}, but a worker has only {} reminders in hand at once (UNREAD_WORKER_SLOTS); the other connections \
+             are never used.",
+            smtp.connections, config.worker.slots
+        ));
+    }
+    if config.web.port == config.web.metrics_port && config.web.port != 0 {
+        r.warn(format!(
+            "PORT and UNREAD_METRICS_PORT are both {}: a process that serves both cannot start.",
+            config.web.port
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests;

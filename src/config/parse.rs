@@ -1,0 +1,208 @@
+//! Values of settings. Each parser's error is what it expects, as the object of "Write …".
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use url::{Host, Url};
+
+use crate::domain::ids::SkillId;
+use crate::secret::Secret;
+
+pub fn text(raw: &str) -> Result<String, String> {
+    if raw.chars().any(char::is_control) {
+        return Err("one line of text without control characters".to_owned());
+    }
+    Ok(raw.to_owned())
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "has the shape of the other parsers"
+)]
+pub fn secret(raw: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(raw))
+}
+
+pub fn flag(raw: &str) -> Result<bool, &'static str> {
+    match raw.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("true or false"),
+    }
+}
+
+pub fn number<T: FromStr + PartialOrd + Display>(
+    range: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> {
+    move |raw| {
+        let number = raw.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("a number from {} to {}", range.start(), range.end()))
+    }
+}
+
+pub fn port(raw: &str) -> Result<u16, &'static str> {
+    raw.parse().map_err(|_| "a port number from 0 to 65535")
+}
+
+/// Calls per second: as few as one in a quarter of an hour, as many as any provider allows.
+pub fn rate(raw: &str) -> Result<f64, &'static str> {
+    let rate = raw
+        .parse()
+        .ok()
+        .filter(|rate| (0.001..=100_000.0).contains(rate));
+    rate.ok_or("a number per second, for example 5 or 0.5")
+}
+
+pub fn skill(raw: &str) -> Result<SkillId, &'static str> {
+    raw.parse()
+        .map(SkillId)
+        .map_err(|_| "a skill id, for example 1234567 or -1")
+}
+
+/// ISO 3166 alpha-2, upper case.
+pub fn region(raw: &str) -> Result<String, &'static str> {
+    let region = raw.to_ascii_uppercase();
+    match phonenumber::country::Id::from_str(&region) {
+        Ok(_) => Ok(region),
+        Err(_) => Err("a country of two letters, for example DE"),
+    }
+}
+
+pub fn email(raw: &str) -> Result<String, &'static str> {
+    raw.parse::<lettre::Address>()
+        .map(|address| address.to_string())
+        .map_err(|_| "an e-mail address, for example support@example.com")
+}
+
+/// A web address. The path ends in `/` so that `Url::join` keeps it.
+pub fn base_url(raw: &str) -> Result<Url, &'static str> {
+    let mut url = page_url(raw).ok().filter(|url| url.query().is_none()).ok_or(
+        "an address that begins with https:// and has no ? or #, for example https://unread.example.com",
+    )?;
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}
+
+/// The address of an API: `https`, or `http` to this machine. A token sent over plain http is a token given away.
+pub fn api_url(raw: &str) -> Result<Url, &'static str> {
+    base_url(raw).ok().filter(|url| url.scheme() == "https" || is_loopback(url)).ok_or(
+        "an address that begins with https://; http:// is allowed to this machine only (localhost, 127.0.0.1, [::1])",
+    )
+}
+
+pub fn page_url(raw: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(raw).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.fragment().is_none()
+    });
+    url.ok_or("an address that begins with https://, for example https://www.example.com/help")
+}
+
+/// Scheme, host and port as a browser writes them in `Origin`.
+pub fn origin(raw: &str) -> Result<String, &'static str> {
+    let url = base_url(raw).ok().filter(|url| url.path() == "/");
+    url.map(|url| url.origin().ascii_serialization())
+        .ok_or("an origin without a path, for example https://www.example.com")
+}
+
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => is_loopback_name(name),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Whether a host name or address is this machine.
+pub fn is_loopback_name(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse()
+            .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
+
+/// Printable ASCII without spaces, not longer than `max`: fit for a URL's path or a query.
+pub fn token(max: usize, expected: &'static str) -> impl Fn(&str) -> Result<String, &'static str> {
+    move |raw| {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        let fits = (1..=max).contains(&raw.len()) && raw.bytes().all(fits);
+        if fits {
+            Ok(raw.to_owned())
+        } else {
+            Err(expected)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_is_for_this_machine_only() {
+        for good in [
+            "https://api.example.com",
+            "http://localhost:9000",
+            "http://127.0.0.2",
+            "http://[::1]:1",
+        ] {
+            assert!(api_url(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://api.example.com",
+            "http://localhost.example.com",
+            "http://127.0.0.1@example.com",
+            "ftp://localhost",
+            "localhost:9000",
+            "https://api.example.com/?x=1",
+            "https://user:pw@api.example.com",
+        ] {
+            assert!(api_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_base_url_keeps_its_path_when_joined() {
+        let url = base_url("https://example.com/unread").unwrap();
+        assert_eq!(
+            url.join("l/x").unwrap().as_str(),
+            "https://example.com/unread/l/x"
+        );
+    }
+
+    #[test]
+    fn an_origin_is_written_as_browsers_write_it() {
+        assert_eq!(
+            origin("HTTPS://Www.Example.com:443/").unwrap(),
+            "https://www.example.com"
+        );
+        assert_eq!(
+            origin("http://localhost:8080").unwrap(),
+            "http://localhost:8080"
+        );
+        assert!(origin("https://www.example.com/shop").is_err());
+        assert!(origin("*").is_err());
+    }
+
+    #[test]
+    fn numbers_keep_to_their_range() {
+        assert_eq!(number(1..=89)("89"), Ok(89));
+        assert_eq!(
+            number(1..=89)("90"),
+            Err("a number from 1 to 89".to_owned())
+        );
+        assert!(number(1_u32..=89)("-1").is_err());
+        for bad in ["0", "-1", "NaN", "inf", ""] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! Looks a setting up, environment over file over default, and collects what is wrong instead of stopping at it.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::keys::{self, Key};
+use super::names;
+use super::parse;
+use super::problem::Problem;
+use super::source::Sources;
+use crate::secret::Secret;
+
+/// The problem has been noted; there is no value.
+#[derive(Clone, Copy, Debug)]
+pub struct Noted;
+
+/// What a person wrote for a setting.
+struct Given {
+    /// As the person named it: `PORT`, `port in unread.toml`.
+    name: String,
+    value: Written,
+}
+
+enum Written {
+    One(String),
+    List(Vec<String>),
+}
+
+/// The account whose settings are being read.
+#[derive(Default)]
+struct Account {
+    table: Table,
+    /// How the file's readers find it.
+    place: String,
+    /// Whether the environment describes this account too.
+    in_environment: bool,
+}
+
+pub struct Reader<'a> {
+    sources: &'a Sources,
+    file_name: &'a str,
+    root: Table,
+    account: Account,
+    asked: BTreeSet<&'static str>,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(sources: &'a Sources) -> Self {
+        let mut reader = Self {
+            sources,
+            file_name: sources
+                .file
+                .as_ref()
+                .map_or("unread.toml", |(name, _)| name),
+            root: Table::new(),
+            account: Account::default(),
+            asked: BTreeSet::from(["UNREAD_CONFIG"]),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        };
+        if let Some((name, text)) = &sources.file {
+            match text.parse() {
+                Ok(table) => reader.root = table,
+                Err(error) => reader.problems.push(syntax_problem(name, text, &error)),
+            }
+        }
+        let (refused, warnings) = names::in_environment(sources.environment.keys());
+        reader.problems.extend(refused);
+        reader.warnings.extend(warnings);
+        reader
+            .problems
+            .extend(names::in_file(&reader.root, reader.file_name));
+        reader
+    }
+
+    /// Takes the accounts out of the file, one table each.
+    pub fn take_accounts(&mut self) -> Vec<Table> {
+        match self.root.remove("account") {
+            None => Vec::new(),
+            Some(Value::Array(entries)) if entries.iter().all(Value::is_table) => entries
+                .into_iter()
+                .filter_map(|entry| entry.try_into().ok())
+                .collect(),
+            Some(_) => {
+                self.problem(
+                    &format!("account in {}", self.file_name),
+                    "is not a list of tables",
+                    "Begin each account with a line [[account]].",
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    /// From now on the settings of accounts are those of `table`, the `number`th of the file, and of the environment if it
+    /// describes this account.
+    pub fn enter_account(&mut self, table: Table, number: Option<usize>, in_environment: bool) {
+        let place = number.map_or(self.file_name.to_owned(), |number| {
+            format!("[[account]] {number} of {}", self.file_name)
+        });
+        self.account = Account {
+            table,
+            place,
+            in_environment,
+        };
+        self.problems.extend(names::in_table(
+            "account",
+            &self.account.table,
+            &self.account.place,
+        ));
+    }
+
+    pub fn problem(
+        &mut self,
+        name: &str,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Noted {
+        let problem = Problem::new(name, what, mend);
+        // A setting may be looked at twice.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+        Noted
+    }
+
+    pub fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+
+    /// Whether a person wrote anything for this setting.
+    pub fn is_given(&mut self, env: &str) -> bool {
+        !matches!(self.given(env), Ok(None))
+    }
+
+    /// The name under which the person wrote, or would write, this setting.
+    pub fn name_of(&mut self, env: &str) -> String {
+        match self.given(env) {
+            Ok(Some(given)) => given.name,
+            _ if self.account.in_environment || !keys::find(env).is_of_account() => env.to_owned(),
+            _ => self.name_in_file(keys::find(env).file.unwrap_or(env)),
+        }
+    }
+
+    /// The value, else the default, else nothing.
+    pub fn optional<T, E: Display>(
+        &mut self,
+        env: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Noted> {
+        let Some(given) = self.given(env)? else {
+            let preset = keys::find(env).default.map(&parse).transpose();
+            return Ok(preset.unwrap_or_else(|_| panic!("the default of {env} is not usable")));
+        };
+        match given.value {
+            Written::One(text) => self.parsed(env, &given.name, &text, &parse).map(Some),
+            Written::List(_) => {
+                Err(self.problem(&given.name, "is a list", "Write a single value."))
+            }
+        }
+    }
+
+    /// The value of a setting that has a default.
+    pub fn setting<T, E: Display>(
+        &mut self,
+        env: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<T, Noted> {
+        let value = self.optional(env, parse)?;
+        Ok(value.unwrap_or_else(|| panic!("{env} has no default")))
+    }
+
+    /// The value of a setting that must be there; `mend` says how to get one.
+    pub fn required<T, E: Display>(
+        &mut self,
+        env: &str,
+        mend: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<T, Noted> {
+        let value = self.optional(env, parse)?;
+        value.ok_or_else(|| {
+            let name = self.name_of(env);
+            self.problem(&name, "is not set", mend)
+        })
+    }
+
+    /// A list: an array in the file, separated by commas in the environment. Empty counts as left out.
+    pub fn list<T, E: Display>(
+        &mut self,
+        env: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<Vec<T>>, Noted> {
+        let (name, items) = match (self.given(env)?, keys::find(env).default) {
+            (
+                Some(Given {
+                    name,
+                    value: Written::List(items),
+                }),
+                _,
+            ) => (name, items),
+            (
+                Some(Given {
+                    name,
+                    value: Written::One(text),
+                }),
+                _,
+            ) => (name, split(&text)),
+            (None, Some(preset)) => (env.to_owned(), split(preset)),
+            (None, None) => return Ok(None),
+        };
+        let values: Vec<_> = items
+            .iter()
+            .map(|item| self.parsed(env, &name, item, &parse))
+            .collect();
+        let values: Vec<T> = values.into_iter().collect::<Result<_, _>>()?;
+        Ok(Some(values).filter(|values| !values.is_empty()))
+    }
+
+    pub fn secret(&mut self, env: &str) -> Result<Option<Secret>, Noted> {
+        self.optional(env, parse::secret)
+    }
+
+    pub fn required_secret(&mut self, env: &str, mend: &str) -> Result<Secret, Noted> {
+        self.required(env, mend, parse::secret)
+    }
+
+    fn parsed<T, E: Display>(
+        &mut self,
+        env: &str,
+        name: &str,
+        text: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<T, Noted> {
+        parse(text).map_err(|expected| {
+            let key = keys::find(env);
+            let what = match (key.secret, text.starts_with("tcp://")) {
+                (true, _) => "cannot be used".to_owned(),
+                (_, false) => format!("cannot be \"{text}\""),
+                // Kubernetes describes a Service named `unread-metrics` in UNREAD_METRICS_PORT, to every pod beside it.
+                (_, true) => format!("is \"{text}\", which Kubernetes wrote for a Service"),
+            };
+            let mend = match (key.default, text.starts_with("tcp://")) {
+                (_, true) => "Set enableServiceLinks: false in the pod.".to_owned(),
+                (Some(preset), _) => format!("Write {expected}; left out, it is {preset}."),
+                (None, _) => format!("Write {expected}."),
+            };
+            self.problem(name, what, mend)
+        })
+    }
+
+    fn given(&mut self, env: &str) -> Result<Option<Given>, Noted> {
+        let key = keys::find(env);
+        self.asked.insert(key.env);
+        if self.account.in_environment || !key.is_of_account() {
+            let value = self.variable(env);
+            let path = if key.secret {
+                self.variable(&format!("{env}_FILE"))
+            } else {
+                None
+            };
+            if let Some(given) = self.value_or_mounted(key, env, value.map(Value::String), path)? {
+                return Ok(Some(given));
+            }
+        }
+        let Some(path) = key.file else {
+            return Ok(None);
+        };
+        let (section, field) = path.split_once('.').unwrap_or(("", path));
+        let table = match section {
+            "" => Some(&self.root),
+            "account" => Some(&self.account.table),
+            _ => self.root.get(section).and_then(Value::as_table),
+        };
+        let value = table.and_then(|table| table.get(field)).cloned();
+        let mounted = table.and_then(|table| table.get(&format!("{field}_file")));
+        let mounted = mounted.and_then(Value::as_str).map(str::to_owned);
+        let name = self.name_in_file(path);
+        self.value_or_mounted(key, &name, value, mounted)
+    }
+
+    /// An empty variable is one that nobody set: compose files and templates are full of them.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.sources
+            .environment
+            .get(name)
+            .filter(|value| !value.trim().is_empty())
+            .cloned()
+    }
+
+    fn value_or_mounted(
+        &mut self,
+        key: &Key,
+        name: &str,
+        value: Option<Value>,
+        mounted: Option<String>,
+    ) -> Result<Option<Given>, Noted> {
+        let written = match (value, mounted) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                return Err(self.problem(
+                    name,
+                    "is given twice, here and as a file",
+                    "Keep one of the two.",
+                ));
+            }
+            (Some(value), None) => written(value).ok_or_else(|| {
+                self.problem(
+                    name,
+                    "is a table or a nested list",
+                    "Write a single value or a list of values.",
+                )
+            })?,
+            (None, Some(path)) => match (self.sources.read_secret)(Path::new(&path)) {
+                Ok(text) if !text.trim().is_empty() => {
+                    Written::One(text.trim_end_matches(['\r', '\n']).to_owned())
+                }
+                Ok(_) => {
+                    return Err(self.problem(
+                        name,
+                        format!("is to come from {path}, which is empty"),
+                        "Write the secret into that file.",
+                    ));
+                }
+                Err(error) => {
+                    let what = format!("cannot be read from {path}: {error}");
+                    return Err(self.problem(
+                        name,
+                        what,
+                        "Check that the path is right and that this user may read the file.",
+                    ));
+                }
+            },
+        };
+        let written = match written {
+            Written::One(text) if text.trim().is_empty() => return Ok(None),
+            Written::One(text) if !key.secret => Written::One(text.trim().to_owned()),
+            other => other,
+        };
+        Ok(Some(Given {
+            name: name.to_owned(),
+            value: written,
+        }))
+    }
+
+    fn name_in_file(&self, path: &str) -> String {
+        match path.strip_prefix("account.") {
+            Some(field) => format!("{field} in {}", self.account.place),
+            None => format!("{path} in {}", self.file_name),
+        }
+    }
+
+    #[cfg(test)]
+    pub fn asked(&self) -> &BTreeSet<&'static str> {
+        &self.asked
+    }
+}
+
+fn written(value: Value) -> Option<Written> {
+    match value {
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| match written(item)? {
+                Written::One(text) => Some(text),
+                Written::List(_) => None,
+            })
+            .collect::<Option<_>>()
+            .map(Written::List),
+        Value::String(text) => Some(Written::One(text)),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {
+            Some(Written::One(value.to_string()))
+        }
+        Value::Table(_) => None,
+    }
+}
+
+fn split(text: &str) -> Vec<String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Only place and kind: the line itself may hold a password.
+fn syntax_problem(name: &str, text: &str, error: &toml::de::Error) -> Problem {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = 1 + text
+        .as_bytes()
+        .iter()
+        .take(start)
+        .filter(|byte| **byte == b'\n')
+        .count();
+    Problem::new(
+        format!("line {line} of {name}"),
+        format!("is not TOML: {}", error.message()),
+        "Write name = \"value\", with quotation marks around text, below a [section].",
+    )
+}

@@ -1,0 +1,238 @@
+//! Where settings come from: the environment, a `.env` file beside it, a TOML file.
+//!
+//! The only place that looks at this process's environment. Everything after it works on [`Sources`], so that tests need none.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::problem::Problem;
+
+/// All that the settings are read from.
+pub struct Sources {
+    /// The environment over `.env`.
+    pub environment: BTreeMap<String, String>,
+    /// Name and content of the TOML file.
+    pub file: Option<(String, String)>,
+    /// Reads a mounted secret.
+    pub read_secret: fn(&Path) -> io::Result<String>,
+}
+
+impl Sources {
+    /// The sources of this process. `file` is the path given on the command line.
+    pub fn of_process(file: Option<&Path>) -> Result<Self, Vec<Problem>> {
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((
+                name.into_string().ok()?,
+                value.to_string_lossy().into_owned(),
+            ))
+        });
+        Self::gather(Path::new(""), variables, file)
+    }
+
+    fn gather(
+        folder: &Path,
+        variables: impl Iterator<Item = (String, String)>,
+        file: Option<&Path>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut environment = BTreeMap::new();
+        match std::fs::read_to_string(folder.join(".env")) {
+            Ok(text) => match parse_dotenv(&text) {
+                Ok(values) => environment = values,
+                Err(found) => problems.extend(found),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => problems.push(unreadable(".env", &error)),
+        }
+        environment.extend(variables);
+        let named = environment
+            .get("UNREAD_CONFIG")
+            .filter(|path| !path.is_empty());
+        let named = file
+            .map(Path::to_owned)
+            .or_else(|| named.map(PathBuf::from));
+        let path = named.clone().unwrap_or_else(|| "unread.toml".into());
+        let name = path.display().to_string();
+        let file = match std::fs::read_to_string(folder.join(&path)) {
+            Ok(text) => Some((name, text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => None,
+            Err(error) => {
+                problems.push(unreadable(&name, &error));
+                None
+            }
+        };
+        if problems.is_empty() {
+            Ok(Self {
+                environment,
+                file,
+                read_secret: |path| std::fs::read_to_string(path),
+            })
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+fn unreadable(path: &str, error: &io::Error) -> Problem {
+    Problem::new(
+        path,
+        format!("cannot be read: {error}"),
+        "Check that the path is right and that this user may read the file.",
+    )
+}
+
+/// Reads `NAME=value` lines: blank lines, `#` comments, `export`, single quotes (as is) and double quotes (with `\n`, `\"`, `\\`).
+/// A later line wins. Nothing is expanded: a `$` in a password is a `$`.
+pub fn parse_dotenv(text: &str) -> Result<BTreeMap<String, String>, Vec<Problem>> {
+    let mut values = BTreeMap::new();
+    let mut problems = Vec::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        match assignment(line) {
+            Ok((name, value)) => {
+                values.insert(name.to_owned(), value);
+            }
+            // Not the line itself: it may hold a password.
+            Err((what, mend)) => {
+                problems.push(Problem::new(format!("line {number} of .env"), what, mend));
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(values)
+    } else {
+        Err(problems)
+    }
+}
+
+fn assignment(line: &str) -> Result<(&str, String), (&'static str, &'static str)> {
+    let wrong = (
+        "is not NAME=value",
+        "Write one NAME=value on each line; begin a comment with #.",
+    );
+    let (name, value) = line.split_once('=').ok_or(wrong)?;
+    let name = name.trim();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || !name.chars().all(is_name) {
+        return Err(wrong);
+    }
+    let value = value.trim();
+    let value = match value.chars().next() {
+        Some(quote @ ('"' | '\'')) => quoted(&value[1..], quote).ok_or((
+            "has a quotation mark that does not end",
+            "End the value with the same mark, on the same line, and write nothing but a comment after it.",
+        ))?,
+        _ => unquoted(value).to_owned(),
+    };
+    Ok((name, value))
+}
+
+/// A `#` begins a comment only after a space: passwords may hold one.
+fn unquoted(value: &str) -> &str {
+    if value.starts_with('#') {
+        return "";
+    }
+    let end = value.find(" #").or_else(|| value.find("\t#"));
+    value[..end.unwrap_or(value.len())].trim_end()
+}
+
+fn quoted(rest: &str, quote: char) -> Option<String> {
+    let mut value = String::new();
+    let mut chars = rest.chars();
+    loop {
+        match chars.next()? {
+            c if c == quote => break,
+            '\\' if quote == '"' => match chars.next()? {
+                'n' => value.push('\n'),
+                c @ ('"' | '\\') => value.push(c),
+                c => value.extend(['\\', c]),
+            },
+            c => value.push(c),
+        }
+    }
+    let rest = chars.as_str().trim_start();
+    (rest.is_empty() || rest.starts_with('#')).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dotenv_file_is_read_as_people_write_it() {
+        let text = "\u{feff}# the seed\r\nPORT=3000\r\n\nexport LE_ACCOUNT = 12345678 # ours\n\
+            SMTP_PASS=p#ss$word\nA='single \\n # kept'\nB=\"two\\nlines \\\"x\\\" \\d\" # out\nEMPTY=\nNOTE=# none\nPORT=3001\n";
+        let values = parse_dotenv(text).unwrap();
+        let expected = [
+            ("A", "single \\n # kept"),
+            ("B", "two\nlines \"x\" \\d"),
+            ("EMPTY", ""),
+            ("LE_ACCOUNT", "12345678"),
+            ("NOTE", ""),
+            ("PORT", "3001"),
+            ("SMTP_PASS", "p#ss$word"),
+        ];
+        assert!(
+            values
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str()))
+                .eq(expected)
+        );
+    }
+
+    #[test]
+    fn files_are_found_where_they_are_expected() {
+        let folder = std::env::temp_dir().join(format!("unread-sources-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+        let gather = |variables: &[(&str, &str)], file: Option<&str>| {
+            let variables = variables
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            Sources::gather(&folder, variables, file.map(Path::new))
+        };
+        let text = |sources: &Sources| sources.file.as_ref().map(|(_, text)| text.clone());
+
+        let bare = gather(&[], None).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert!(bare.environment.is_empty() && bare.file.is_none());
+
+        write(".env", "PORT=1\nLE_ACCOUNT=1\nUNREAD_CONFIG=b.toml");
+        write("unread.toml", "usual");
+        write("b.toml", "named");
+        let both = gather(&[("PORT", "2")], None).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(
+            (both.environment["PORT"].as_str(), text(&both).as_deref()),
+            ("2", Some("named"))
+        );
+        let usual = gather(&[("UNREAD_CONFIG", "")], Some("unread.toml"));
+        let usual = usual.unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(text(&usual).as_deref(), Some("usual"));
+        let absent = gather(&[], Some("absent.toml")).err().unwrap_or_default();
+        assert_eq!(absent[0].key, "absent.toml");
+
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn every_wrong_line_is_told_by_its_number_and_not_by_its_content() {
+        let problems =
+            parse_dotenv("OK=1\nhunter2\nB A=2\nC=\"hunter2\nD='a' hunter2\n").unwrap_err();
+        let keys: Vec<_> = problems.iter().map(|p| p.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            [
+                "line 2 of .env",
+                "line 3 of .env",
+                "line 4 of .env",
+                "line 5 of .env"
+            ]
+        );
+        assert!(!format!("{problems:?}").contains("hunter2"));
+    }
+}

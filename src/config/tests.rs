@@ -1,0 +1,519 @@
+//! Settings as people write them, against what becomes of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use super::*;
+use crate::domain::ids::SkillId;
+
+const SID: &str = "AC00000000000000000000000000000000";
+
+/// The least that `run` starts with.
+const MINIMUM: [(&str, &str); 5] = [
+    ("LE_ACCOUNT", "12345678"),
+    ("LE_CLIENT_ID", "client"),
+    ("LE_CLIENT_SECRET", "hunter2"),
+    ("SMTP_USER", "me@example.com"),
+    ("SMTP_PASS", "abcd efgh ijkl mnop"),
+];
+
+fn sources(environment: &[(&str, &str)], file: &str) -> Sources {
+    Sources {
+        environment: environment
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect(),
+        file: Some(("unread.toml".to_owned(), file.to_owned())),
+        read_secret: |path| match path.to_str() {
+            Some("/run/secrets/mounted") => Ok("from a file\n".to_owned()),
+            Some("/run/secrets/empty") => Ok("\n".to_owned()),
+            _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+        },
+    }
+}
+
+fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut all: BTreeMap<_, _> = MINIMUM.into_iter().collect();
+    all.extend(more.iter().copied());
+    all.into_iter().collect()
+}
+
+fn run(more: &[(&str, &str)], file: &str) -> Config {
+    Config::read(&sources(&with(more), file), Role::Run).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Keys of the problems.
+fn problems(environment: &[(&str, &str)], file: &str, role: Role) -> Vec<String> {
+    let error = Config::read(&sources(environment, file), role).expect_err("there are problems");
+    error.0.into_iter().map(|problem| problem.key).collect()
+}
+
+fn warned(config: &Config, text: &str) -> bool {
+    config.warnings.iter().any(|warning| warning.contains(text))
+}
+
+#[test]
+fn the_names_of_old_still_work() {
+    let environment = [
+        ("TWILIO_ACCOUNT_SID", SID),
+        ("TWILIO_AUTH_TOKEN", "token"),
+        ("LE_ACCOUNT", "12345678"),
+        ("LE_CONSUMER_KEY", "key"),
+        ("LE_CONSUMER_SECRET", "secret"),
+        ("LE_TOKEN", "token"),
+        ("LE_TOKEN_SECRET", "token secret"),
+        ("PORT", "3001"),
+        ("SMTP_USER", "me@example.com"),
+        ("SMTP_PASS", "abcdefghijklmnop"),
+    ];
+    let config = Config::read(&sources(&environment, ""), Role::Run).unwrap();
+    assert_eq!(config.web.port, 3001);
+    assert_eq!(config.web.public_url.as_str(), "http://localhost:3001/");
+    let [account] = &config.accounts[..] else {
+        panic!("one account")
+    };
+    let Some(Auth::OAuth1 {
+        consumer_key,
+        token_secret,
+        ..
+    }) = &account.auth
+    else {
+        panic!("OAuth 1.0a keys")
+    };
+    assert_eq!(
+        (consumer_key.as_str(), token_secret.expose()),
+        ("key", "token secret")
+    );
+    assert!(warned(&config, "OAuth 1.0a"));
+    let smtp = config.smtp.unwrap();
+    assert_eq!(
+        (smtp.host.as_str(), smtp.port, smtp.tls),
+        ("smtp.gmail.com", 465, Tls::Implicit)
+    );
+    assert_eq!(smtp.from, "me@example.com");
+    let twilio = config.twilio.unwrap();
+    assert_eq!(
+        (twilio.account_sid.as_str(), twilio.auth_token.expose()),
+        (SID, "token")
+    );
+    assert!(twilio.from.is_none() && twilio.messaging_service_sid.is_none());
+}
+
+#[test]
+fn the_environment_comes_before_the_file_and_the_file_before_the_default() {
+    let file = "[web]\nport = 4000\nmetrics_port = 4001\n[[account]]\nid = 12345678\nbrand = \"File\"\ncount_bots = true\n";
+    let config = run(
+        &[
+            ("PORT", "5000"),
+            ("UNREAD_BRAND", "Environment"),
+            ("UNREAD_BIND", " "),
+        ],
+        file,
+    );
+    assert_eq!((config.web.port, config.web.metrics_port), (5000, 4001));
+    assert_eq!(config.web.bind.to_string(), "0.0.0.0");
+    let [account] = &config.accounts[..] else {
+        panic!("one account")
+    };
+    assert_eq!(
+        (account.brand.as_str(), account.count_bots),
+        ("Environment", true)
+    );
+}
+
+#[test]
+fn several_accounts_live_in_the_file_and_one_more_in_the_environment() {
+    let file = r#"
+        [[account]]
+        id = "111"
+        client_id = "a"
+        client_secret = "s"
+        skills = [7, -1]
+        page_url = "https://www.example.com/help#chat"
+
+        [[account]]
+        id = "222"
+        client_id = "b"
+        client_secret_file = "/run/secrets/mounted"
+        badge_origins = ["https://shop.example.com"]
+    "#;
+    let config = run(&[("UNREAD_SKILLS", "8, 9")], file);
+    let seen: Vec<_> = config
+        .accounts
+        .iter()
+        .map(|a| (a.id.as_str(), a.skills.clone()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("111", Some(vec![SkillId(7), SkillId::UNASSIGNED])),
+            ("222", None),
+            ("12345678", Some(vec![SkillId(8), SkillId(9)])),
+        ]
+    );
+    assert_eq!(
+        config.accounts[0].badge_origins,
+        ["https://www.example.com"]
+    );
+    assert_eq!(
+        config.accounts[1].badge_origins,
+        ["https://shop.example.com"]
+    );
+    assert!(config.accounts[2].badge_origins.is_empty());
+    let Some(Auth::OAuth2 { client_secret, .. }) = &config.accounts[1].auth else {
+        panic!("OAuth 2.0")
+    };
+    assert_eq!(client_secret.expose(), "from a file");
+}
+
+#[test]
+fn account_settings_of_the_environment_need_to_know_their_account() {
+    let two = "[[account]]\nid = 1\nclient_id = \"a\"\nclient_secret = \"s\"\n[[account]]\nid = 2\nclient_id = \"a\"\nclient_secret = \"s\"";
+    let smtp = [MINIMUM[3], MINIMUM[4], ("LE_CLIENT_ID", "x")];
+    assert_eq!(problems(&smtp, two, Role::Run), ["LE_ACCOUNT"]);
+    assert_eq!(
+        problems(
+            &[("LE_ACCOUNT", "3"), MINIMUM[3], MINIMUM[4]],
+            two,
+            Role::Run
+        ),
+        ["LE_CLIENT_ID"]
+    );
+    assert!(Config::read(&sources(&[MINIMUM[3], MINIMUM[4]], two), Role::Run).is_ok());
+    let twice = two.replace("id = 2", "id = 1");
+    assert_eq!(
+        problems(&smtp[..2], &twice, Role::Run),
+        ["id in [[account]]"]
+    );
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let environment = [
+        ("PORT", "seventy"),
+        ("UNREAD_PUBLIC_URL", "unread.example.com"),
+        ("UNREAD_SECRET", "short"),
+        ("UNREAD_TRUSTED_PROXIES", "10.0.0.0/8, everyone"),
+        ("UNREAD_LOG_LEVEL", "info,=="),
+        ("UNREAD_LIVEPERSON_URL", "http://api.example.com"),
+        ("UNREAD_DEFAULT_REGION", "Germany"),
+        ("LE_ACCOUNT", "no spaces"),
+        ("LE_CLIENT_ID", "client"),
+        ("SMTP_HOST", "smtp.example.com"),
+        ("SMTP_USER", "me"),
+        ("SMTP_TLS", "ssl"),
+        ("TWILIO_ACCOUNT_SID", "SM1"),
+        ("TWILIO_API_SECRET", "s"),
+        ("TWILIO_FROM", "0049 555"),
+        ("UNREAD_COLOUR", "blue"),
+        ("UNREAD_PUBLC_URL", "x"),
+    ];
+    let file = "prot = 1\nlog = \"debug\"\n[web]\nprt = 1\n[wbe]\nport = 1\n[worker]\nslots = 0\n[retention]\njobs_days = 1.5";
+    let expected: BTreeSet<_> = [
+        "PORT",
+        "UNREAD_PUBLIC_URL",
+        "UNREAD_SECRET",
+        "UNREAD_TRUSTED_PROXIES",
+        "UNREAD_LOG_LEVEL",
+        "UNREAD_LIVEPERSON_URL",
+        "UNREAD_DEFAULT_REGION",
+        "LE_ACCOUNT",
+        "LE_CLIENT_SECRET",
+        "SMTP_PASS",
+        "SMTP_FROM",
+        "SMTP_TLS",
+        "TWILIO_ACCOUNT_SID",
+        "TWILIO_AUTH_TOKEN",
+        "TWILIO_API_KEY",
+        "TWILIO_FROM",
+        "UNREAD_COLOUR",
+        "UNREAD_PUBLC_URL",
+        "prot in unread.toml",
+        "prt in [web] of unread.toml",
+        "wbe in unread.toml",
+        "log in unread.toml",
+        "worker.slots in unread.toml",
+        "retention.jobs_days in unread.toml",
+    ]
+    .into_iter()
+    .map(str::to_owned)
+    .collect();
+    let found = problems(&environment, file, Role::Run);
+    assert_eq!(found.iter().cloned().collect::<BTreeSet<_>>(), expected);
+    assert_eq!(found.len(), expected.len(), "each is reported once");
+}
+
+#[test]
+fn a_problem_names_its_mend() {
+    let error = |environment: &[(&str, &str)], file| {
+        Config::read(&sources(&with(environment), file), Role::Run)
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        error(&[("PORT", "x")], ""),
+        "The configuration has a problem:\n\n  PORT cannot be \"x\"\n      \
+         Write a port number from 0 to 65535; left out, it is 3000."
+    );
+    assert!(error(&[("UNREAD_PUBLC_URL", "x")], "").ends_with("Did you mean UNREAD_PUBLIC_URL?"));
+    assert!(error(&[], "[web]\nprt = 1").ends_with("Did you mean port?"));
+    assert!(error(&[], "[webb]\nport = 1").ends_with("Did you mean web?"));
+    assert!(error(&[], "[account]\nid = 1").contains("[[account]]"));
+    assert!(
+        error(&[("UNREAD_METRICS_PORT", "tcp://10.0.0.1:9464")], "").contains("enableServiceLinks")
+    );
+}
+
+#[test]
+fn roles_miss_only_what_they_need() {
+    assert_eq!(
+        problems(&[], "", Role::Run),
+        ["LE_ACCOUNT", "SMTP_USER or TWILIO_ACCOUNT_SID"]
+    );
+    assert_eq!(
+        problems(&[], "", Role::Worker),
+        [
+            "DATABASE_URL",
+            "LE_ACCOUNT",
+            "SMTP_USER or TWILIO_ACCOUNT_SID"
+        ]
+    );
+    assert_eq!(problems(&[], "", Role::Web), ["DATABASE_URL", "LE_ACCOUNT"]);
+    assert_eq!(problems(&[], "", Role::Migrate), ["DATABASE_URL"]);
+    assert_eq!(problems(&[MINIMUM[0]], "", Role::Scan), ["LE_CLIENT_ID"]);
+    let database = (
+        "DATABASE_URL",
+        "postgres://unread:hunter2@db.example.com/unread",
+    );
+    for (role, environment) in [
+        (Role::Demo, &[][..]),
+        (Role::Sandbox, &[]),
+        (Role::Doctor, &[]),
+        (Role::Migrate, &[database]),
+        (Role::Scheduler, &[database, MINIMUM[0]]),
+        (Role::Web, &[database, MINIMUM[0], MINIMUM[1], MINIMUM[2]]),
+    ] {
+        assert!(
+            Config::read(&sources(environment, ""), role).is_ok(),
+            "{role:?}"
+        );
+    }
+}
+
+#[test]
+fn an_account_with_a_fault_is_not_reported_missing_as_well() {
+    let environment = with(&[
+        ("LE_ACCOUNT", "no spaces"),
+        ("SMTP_USER", "me@example.com"),
+        ("SMTP_PORT", "x"),
+    ]);
+    assert_eq!(
+        problems(&environment, "", Role::Run),
+        ["LE_ACCOUNT", "SMTP_PORT"]
+    );
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    let secrets = [
+        (
+            "DATABASE_URL",
+            "postgres://unread:hunter2@db.example.com/unread",
+        ),
+        ("UNREAD_SECRET", "hunter2-hunter2-hunter2-hunter2-hunter2"),
+        ("SMTP_PASS", "hunter2"),
+        ("TWILIO_ACCOUNT_SID", SID),
+        ("TWILIO_AUTH_TOKEN", "hunter2"),
+        ("TWILIO_API_KEY", "SK1"),
+        ("TWILIO_API_SECRET", "hunter2"),
+        ("TWILIO_WEBHOOK_TOKENS", "hunter2,hunter2"),
+        ("LE_CONSUMER_SECRET", "hunter2"),
+    ];
+    let config = run(&secrets, "");
+    assert!(!format!("{config:?}").contains("hunter2"));
+
+    let wrong = [("DATABASE_URL", "hunter2"), ("UNREAD_SECRET", "hunter2")];
+    let error = Config::read(
+        &sources(&with(&wrong), "[smtp]\npassword = hunter2"),
+        Role::Run,
+    )
+    .unwrap_err();
+    assert_eq!(error.0.len(), 3);
+    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("line 2 of unread.toml is not TOML"),
+        "{error}"
+    );
+}
+
+#[test]
+fn secrets_may_be_mounted_files() {
+    let mounted = ("SMTP_PASS_FILE", "/run/secrets/mounted");
+    let config = run(&[("SMTP_PASS", ""), mounted], "");
+    assert_eq!(
+        config.smtp.unwrap().login.unwrap().1.expose(),
+        "from a file"
+    );
+    let config = run(
+        &[("SMTP_PASS", "")],
+        "[smtp]\npassword_file = \"/run/secrets/mounted\"",
+    );
+    assert_eq!(
+        config.smtp.unwrap().login.unwrap().1.expose(),
+        "from a file"
+    );
+
+    assert_eq!(
+        problems(&with(&[mounted]), "", Role::Run),
+        ["SMTP_PASS"],
+        "given twice"
+    );
+    for path in ["/run/secrets/empty", "/run/secrets/absent"] {
+        let environment = with(&[("SMTP_PASS", ""), ("SMTP_PASS_FILE", path)]);
+        assert_eq!(
+            problems(&environment, "", Role::Run),
+            ["SMTP_PASS"],
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn only_our_own_prefix_is_refused() {
+    let config = run(
+        &[
+            ("HOME", "/root"),
+            ("UNREAD_SERVICE_HOST", "10.0.0.1"),
+            ("UNREAD_SERVICE_PORT_HTTP", "3000"),
+            ("UNREAD_PORT", "tcp://10.0.0.1:3000"),
+            ("UNREAD_PORT_3000_TCP_ADDR", "10.0.0.1"),
+            ("LE_WORKING_DIR", "/root/.acme.sh"),
+            ("SMTP_PASSWORD", "hunter2"),
+        ],
+        "",
+    );
+    assert!(warned(&config, "Did you mean SMTP_PASS?"));
+    assert!(!warned(&config, "LE_WORKING_DIR") && !warned(&config, "hunter2"));
+}
+
+#[test]
+fn tls_is_not_given_up_silently() {
+    let tls = |more: &[(&str, &str)]| run(more, "").smtp.unwrap().tls;
+    let host = ("SMTP_HOST", "smtp.example.com");
+    assert_eq!(tls(&[host]), Tls::Implicit);
+    assert_eq!(tls(&[host, ("SMTP_PORT", "587")]), Tls::StartTls);
+    assert_eq!(tls(&[host, ("SMTP_PORT", "2525")]), Tls::StartTls);
+    assert_eq!(
+        tls(&[("SMTP_HOST", "127.0.0.1"), ("SMTP_TLS", "none")]),
+        Tls::None
+    );
+    let open = with(&[host, ("SMTP_TLS", "none")]);
+    assert_eq!(problems(&open, "", Role::Run), ["SMTP_TLS"]);
+    let relay = [
+        host,
+        ("SMTP_TLS", "none"),
+        ("SMTP_USER", ""),
+        ("SMTP_PASS", ""),
+        ("SMTP_FROM", "a@example.com"),
+    ];
+    let smtp = run(&relay, "").smtp.unwrap();
+    assert!(smtp.tls == Tls::None && smtp.login.is_none());
+}
+
+#[test]
+fn contradictions_are_warned_about() {
+    let cases: [(&[(&str, &str)], &str); 12] = [
+        (&[("LE_TOKEN", "t")], "given twice"),
+        (&[], "works on this machine only"),
+        (
+            &[("UNREAD_PUBLIC_URL", "http://unread.example.com")],
+            "without https",
+        ),
+        (&[], "has no page_url"),
+        (
+            &[("TWILIO_AUTH_TOKEN", "t")],
+            "TWILIO_ACCOUNT_SID is not set",
+        ),
+        (&[("SMTP_CONNECTIONS", "64")], "SMTP_CONNECTIONS is 64"),
+        (&[("SMTP_TLS", "starttls")], "port 465"),
+        (
+            &[("SMTP_TLS", "implicit"), ("SMTP_PORT", "587")],
+            "port 587",
+        ),
+        (&[("SMTP_PASS", "secret")], "app password"),
+        (&[("UNREAD_METRICS_PORT", "3000")], "are both 3000"),
+        (
+            &[
+                ("TWILIO_ACCOUNT_SID", SID),
+                ("TWILIO_AUTH_TOKEN", "t"),
+                ("TWILIO_FROM", "+15005550006"),
+                ("TWILIO_MESSAGING_SERVICE_SID", "MG1"),
+            ],
+            "TWILIO_FROM is not used",
+        ),
+        (
+            &[
+                ("TWILIO_ACCOUNT_SID", "AC1"),
+                ("TWILIO_AUTH_TOKEN", "t"),
+                ("TWILIO_BASE_URL", "https://api.ie1.twilio.com"),
+            ],
+            "Twilio ended the host api.ie1.twilio.com",
+        ),
+    ];
+    for (environment, expected) in cases {
+        let config = run(environment, "");
+        assert!(
+            warned(&config, expected),
+            "{expected}: {:#?}",
+            config.warnings
+        );
+    }
+    let sound = [
+        ("UNREAD_PUBLIC_URL", "https://unread.example.com"),
+        ("UNREAD_PAGE_URL", "https://www.example.com"),
+    ];
+    assert_eq!(run(&sound, "").warnings, [""; 0]);
+}
+
+#[test]
+fn every_setting_in_the_table_is_read() {
+    let environment = with(&[
+        ("TWILIO_ACCOUNT_SID", SID),
+        ("TWILIO_API_KEY", "SK1"),
+        ("LE_CLIENT_ID", ""),
+        ("LE_CLIENT_SECRET", ""),
+        ("LE_TOKEN", "t"),
+    ]);
+    let sources = sources(&environment, "");
+    let mut reader = Reader::new(&sources);
+    let _ = read_all(&mut reader, Role::Run);
+    let unread: Vec<_> = keys::KEYS
+        .iter()
+        .map(|key| key.env)
+        .filter(|env| !reader.asked().contains(env))
+        .collect();
+    assert_eq!(unread, [""; 0]);
+}
+
+#[test]
+fn the_example_files_are_sound() {
+    let example = include_str!("../../unread.example.toml");
+    let mut sources = sources(&[], example);
+    sources.read_secret = |path| match path.to_str() {
+        Some("/run/secrets/database_url") => Ok("postgres://localhost/unread".to_owned()),
+        _ => Ok("abcdefghijklmnop".to_owned()),
+    };
+    let config = Config::read(&sources, Role::Run).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.warnings, [""; 0]);
+    assert!(config.smtp.is_some() && config.twilio.is_some());
+
+    let example = source::parse_dotenv(include_str!("../../.env.example")).unwrap();
+    for name in example.keys() {
+        assert_eq!(keys::find(name).env, name);
+    }
+    // Filled in with nothing, it is as if there were none.
+    sources.environment = example;
+    assert!(Config::read(&sources, Role::Run).is_ok());
+}

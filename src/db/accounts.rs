@@ -1,0 +1,72 @@
+//! Accounts and their skills as LivePerson lists them.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+
+use crate::domain::ids::{AccountId, SkillId};
+
+/// Makes the accounts of the configuration known to the database.
+pub async fn ensure(pool: &PgPool, accounts: &[AccountId], now: DateTime<Utc>) -> sqlx::Result<()> {
+    let ids: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
+    sqlx::query(
+        "insert into accounts (id, created_at) select id, $2 from unnest($1::text[]) as t(id)
+         on conflict (id) do nothing",
+    )
+    .bind(ids)
+    .bind(now)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// LivePerson's revision of the skill list that we hold.
+pub async fn skills_revision(pool: &PgPool, account: &AccountId) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("select skills_revision from accounts where id = $1")
+        .bind(account.as_str())
+        .fetch_optional(pool)
+        .await
+        .map(Option::flatten)
+}
+
+/// Replaces the skill list of an account. Skills that LivePerson no longer lists are kept, marked deleted: old conversations
+/// still carry them.
+pub async fn store_skills(
+    conn: &mut PgConnection,
+    account: &AccountId,
+    skills: &[(SkillId, String)],
+    revision: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let ids: Vec<i64> = skills.iter().map(|(id, _)| id.0).collect();
+    let names: Vec<&str> = skills.iter().map(|(_, name)| name.as_str()).collect();
+    sqlx::query(
+        "insert into skills (account, id, name) select $1, * from unnest($2::bigint[], $3::text[])
+         on conflict (account, id) do update set name = excluded.name, deleted = false",
+    )
+    .bind(account.as_str())
+    .bind(&ids)
+    .bind(names)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("update skills set deleted = true where account = $1 and not deleted and id <> all ($2)")
+        .bind(account.as_str())
+        .bind(&ids)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("update accounts set skills_revision = $2, skills_synced_at = $3 where id = $1")
+        .bind(account.as_str())
+        .bind(revision)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The name of a skill, for texts and pages.
+pub async fn skill_name(pool: &PgPool, account: &AccountId, skill: SkillId) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("select name from skills where account = $1 and id = $2")
+        .bind(account.as_str())
+        .bind(skill.0)
+        .fetch_optional(pool)
+        .await
+}

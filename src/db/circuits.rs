@@ -1,0 +1,92 @@
+//! Circuits: a (provider, sender) that is paused because *we* are misconfigured or throttled.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{PgConnection, PgExecutor};
+
+/// How often an open circuit lets one reminder through to see whether the trouble is over.
+const PROBE_EVERY: TimeDelta = TimeDelta::seconds(60);
+
+/// Successes in a row that close a circuit.
+const SUCCESSES_TO_CLOSE: i32 = 2;
+
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Circuit {
+    pub provider: String,
+    pub sender: String,
+    pub opened_at: DateTime<Utc>,
+    pub code: String,
+    pub probe_at: DateTime<Utc>,
+}
+
+pub async fn open_ones(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Circuit>> {
+    sqlx::query_as("select provider, sender, opened_at, code, probe_at from circuits order by opened_at")
+        .fetch_all(db)
+        .await
+}
+
+/// Opens the circuit, or keeps it open for another interval. True if it was closed before.
+pub async fn open(
+    conn: &mut PgConnection,
+    provider: &str,
+    sender: &str,
+    code: &str,
+    probe_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "insert into circuits as c (provider, sender, opened_at, code, probe_at) values ($1, $2, $3, $4, $5)
+         on conflict (provider, sender) do update
+             set code = excluded.code, successes = 0, probe_at = greatest(c.probe_at, excluded.probe_at)
+         returning (xmax = 0)",
+    )
+    .bind(provider)
+    .bind(sender)
+    .bind(now)
+    .bind(code)
+    .bind(probe_at)
+    .fetch_one(conn)
+    .await
+}
+
+/// Takes the probe of an open circuit whose time has come. True for one caller per interval.
+pub async fn take_probe(
+    conn: &mut PgConnection,
+    provider: &str,
+    sender: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query(
+        "update circuits set probe_at = $4 where provider = $1 and sender = $2 and probe_at <= $3",
+    )
+    .bind(provider)
+    .bind(sender)
+    .bind(now)
+    .bind(now + PROBE_EVERY)
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected() == 1)
+}
+
+/// A send succeeded: counts towards closing the circuit; the next probe may go at once.
+pub async fn succeeded(
+    conn: &mut PgConnection,
+    provider: &str,
+    sender: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update circuits set successes = successes + 1, probe_at = $3 where provider = $1 and sender = $2",
+    )
+    .bind(provider)
+    .bind(sender)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("delete from circuits where provider = $1 and sender = $2 and successes >= $3")
+        .bind(provider)
+        .bind(sender)
+        .bind(SUCCESSES_TO_CLOSE)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! Snapshots of conversations, as scans and re-checks leave them.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+
+use crate::domain::decide::Reason;
+use crate::domain::ids::{AccountId, SkillId};
+
+/// What one record said, and what was decided from it.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub id: String,
+    pub skill: SkillId,
+    pub started_at: DateTime<Utc>,
+    pub closed_at: Option<DateTime<Utc>>,
+    pub open: bool,
+    /// `read`, `unread` or `undecided`.
+    pub read_state: &'static str,
+    pub episode: Option<String>,
+    pub unread_since: Option<DateTime<Utc>>,
+    pub unread_count: u32,
+    pub time_zone: Option<&'static str>,
+    pub language: Option<String>,
+    pub consumer_ids: Vec<String>,
+    pub customer_id: Option<String>,
+    /// The decision per channel; `None` where the channel has no rule to decide by.
+    pub email: Option<Reason>,
+    pub sms: Option<Reason>,
+}
+
+/// Stores a page of snapshots taken at `seen_at`, and logs each decision that differs from the conversation's last. A snapshot
+/// older than the one we hold changes nothing.
+///
+/// Three statements, however many snapshots.
+pub async fn store(
+    conn: &mut PgConnection,
+    account: &AccountId,
+    page: &[Snapshot],
+    seen_at: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    fn column<T>(page: &[Snapshot], value: impl Fn(&Snapshot) -> T) -> Vec<T> {
+        page.iter().map(value).collect()
+    }
+    let word = |reason: Option<Reason>| reason.map(Reason::as_str);
+    sqlx::query(STORE)
+        .bind(account.as_str())
+        .bind(seen_at)
+        .bind(column(page, |s| s.id.clone()))
+        .bind(column(page, |s| s.skill.0))
+        .bind(column(page, |s| s.started_at))
+        .bind(column(page, |s| s.open))
+        .bind(column(page, |s| s.read_state))
+        .bind(column(page, |s| s.episode.clone()))
+        .bind(column(page, |s| s.unread_since))
+        .bind(column(page, |s| i32::try_from(s.unread_count).unwrap_or(i32::MAX)))
+        .bind(column(page, |s| s.time_zone))
+        .bind(column(page, |s| s.language.clone()))
+        .bind(column(page, |s| word(s.email)))
+        .bind(column(page, |s| word(s.sms)))
+        .bind(column(page, |s| s.closed_at))
+        .execute(&mut *conn)
+        .await?;
+
+    let mut kinds = Vec::new();
+    let mut consumers = Vec::new();
+    let mut conversations = Vec::new();
+    for snapshot in page {
+        let own = snapshot.consumer_ids.iter().map(|id| ("liveperson", id));
+        for (kind, id) in own.chain(snapshot.customer_id.iter().map(|id| ("customer", id))) {
+            kinds.push(kind);
+            consumers.push(id.as_str());
+            conversations.push(snapshot.id.as_str());
+        }
+    }
+    sqlx::query(
+        "insert into consumers (account, kind, consumer, conversation)
+         select distinct $1, * from unnest($2::text[], $3::text[], $4::text[]) on conflict do nothing",
+    )
+    .bind(account.as_str())
+    .bind(kinds)
+    .bind(consumers)
+    .bind(conversations)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Rows are written in id order so that two scans that meet cannot deadlock.
+const STORE: &str = "
+with input as (
+    select * from unnest($3::text[], $4::bigint[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::timestamptz[],
+                         $10::integer[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[])
+        as t(id, skill, started_at, open, read_state, episode, unread_since, unread_count, time_zone, language,
+             email_reason, sms_reason, closed_at)
+), held as (
+    select c.id, c.email_reason, c.sms_reason, c.seen_at from conversations c
+    where c.account = $1 and c.id = any ($3::text[])
+), stored as (
+    insert into conversations as c (account, id, skill, started_at, open, read_state, episode, unread_since, unread_count,
+            time_zone, language, email_reason, sms_reason, closed_at, seen_at, changed_at)
+    select $1, id, skill, started_at, open, read_state, episode, unread_since, unread_count,
+            time_zone, language, email_reason, sms_reason, case when not open then coalesce(closed_at, $2) end, $2, $2
+    from input order by id
+    on conflict (account, id) do update set
+        skill = excluded.skill, open = excluded.open, read_state = excluded.read_state, episode = excluded.episode,
+        unread_since = excluded.unread_since, unread_count = excluded.unread_count,
+        time_zone = coalesce(excluded.time_zone, c.time_zone), language = coalesce(excluded.language, c.language),
+        email_reason = excluded.email_reason, sms_reason = excluded.sms_reason,
+        closed_at = case when not excluded.open then coalesce(c.closed_at, excluded.closed_at) end,
+        changed_at = case when (c.open, c.read_state, c.episode, c.unread_count)
+                is distinct from (excluded.open, excluded.read_state, excluded.episode, excluded.unread_count)
+            then excluded.changed_at else c.changed_at end,
+        seen_at = excluded.seen_at
+    where c.seen_at <= excluded.seen_at
+)
+insert into decisions (at, account, conversation, channel, stage, verdict, reason)
+select $2, $1, i.id, d.channel, 'scan', case d.now when 'scheduled' then 'schedule' else 'none' end, d.now
+from input i left join held h on h.id = i.id
+cross join lateral (values ('email', i.email_reason, h.email_reason), ('sms', i.sms_reason, h.sms_reason))
+    as d(channel, now, was)
+where d.now is not null and d.now is distinct from d.was and (h.seen_at is null or h.seen_at <= $2)";
+
+/// Open conversations of a skill that a complete scan begun at `scanned_at` did not meet: closed, moved to another skill, or
+/// skipped while LivePerson's pages shifted. At most `most`, longest unseen first.
+pub async fn missing(
+    pool: &PgPool,
+    account: &AccountId,
+    skill: SkillId,
+    scanned_at: DateTime<Utc>,
+    started_after: DateTime<Utc>,
+    most: u16,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select id from conversations
+         where account = $1 and skill = $2 and open and seen_at < $3 and started_at >= $4
+         order by seen_at limit $5",
+    )
+    .bind(account.as_str())
+    .bind(skill.0)
+    .bind(scanned_at)
+    .bind(started_after)
+    .bind(i64::from(most))
+    .fetch_all(pool)
+    .await
+}
+
+/// Marks conversations that LivePerson does not know any more as closed.
+pub async fn mark_gone(
+    conn: &mut PgConnection,
+    account: &AccountId,
+    ids: &[String],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update conversations set open = false, read_state = 'read', episode = null, unread_since = null,
+             unread_count = 0, email_reason = null, sms_reason = null,
+             closed_at = coalesce(closed_at, $3), seen_at = $3, changed_at = $3
+         where account = $1 and id = any ($2) and seen_at <= $3",
+    )
+    .bind(account.as_str())
+    .bind(ids)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What the badge needs to know about one consumer.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Unread {
+    /// At least one conversation of the consumer is in the table.
+    pub known: bool,
+    pub unread: bool,
+    pub count: i64,
+    pub since: Option<DateTime<Utc>>,
+    /// The oldest of the snapshots this answer rests on.
+    pub seen_at: Option<DateTime<Utc>>,
+}
+
+/// What is unread for a consumer, by LivePerson's consumer id (`liveperson`) or the brand's own (`customer`).
+pub async fn unread_of(
+    pool: &PgPool,
+    account: &AccountId,
+    kind: &str,
+    consumer: &str,
+) -> sqlx::Result<Unread> {
+    sqlx::query_as(
+        "select count(*) > 0 as known,
+                coalesce(bool_or(v.open and v.read_state = 'unread'), false) as unread,
+                coalesce(sum(v.unread_count) filter (where v.open and v.read_state = 'unread'), 0)::bigint as count,
+                min(v.unread_since) filter (where v.open and v.read_state = 'unread') as since,
+                min(v.seen_at) filter (where v.open) as seen_at
+         from consumers c join conversations v on v.account = c.account and v.id = c.conversation
+         where c.account = $1 and c.kind = $2 and c.consumer = $3",
+    )
+    .bind(account.as_str())
+    .bind(kind)
+    .bind(consumer)
+    .fetch_one(pool)
+    .await
+}

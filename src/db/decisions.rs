@@ -1,0 +1,49 @@
+//! The decision log: recorded answers to "should this be sent now?".
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::domain::decide::Reason;
+use crate::domain::ids::ReminderId;
+
+/// One answer about a reminder.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub reminder: ReminderId,
+    /// `send`, `cancel`, `postpone` or `expire`.
+    pub verdict: &'static str,
+    pub reason: Reason,
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// Logs answers given at `stage` (`deliver`, `sweep` or `operator`). An answer equal to the reminder's last one is not repeated:
+/// what is asked again every minute of an outage is logged once.
+pub async fn log(
+    conn: &mut PgConnection,
+    stage: &str,
+    entries: &[Entry],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason, until)
+         select $1, r.account, r.conversation, r.channel, r.id, $2, e.verdict, e.reason, e.until
+         from unnest($3::bigint[], $4::text[], $5::text[], $6::timestamptz[]) as e(reminder, verdict, reason, until)
+         join reminders r on r.id = e.reminder
+         left join lateral (
+             select verdict, reason from decisions d where d.reminder = r.id order by d.id desc limit 1
+         ) last on true
+         where (e.verdict, e.reason) is distinct from (last.verdict, last.reason)",
+    )
+    .bind(now)
+    .bind(stage)
+    .bind(entries.iter().map(|e| e.reminder.0).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| e.verdict).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| e.reason.as_str()).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| e.until).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,460 @@
+//! The ledger of reminders and their attempts: every change of state of promise 2 (never twice) and 3 (never lost).
+//!
+//! A reminder moves only by compare-and-set on its state, and each change is one statement for a whole batch. Nothing here
+//! decides; it writes down what `domain` decided.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor};
+
+use super::suppressions::AddressHash;
+use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
+use crate::domain::outcome::ReminderState;
+
+/// How long after a reminder a consumer's coming back is put down to it.
+const ATTRIBUTION: TimeDelta = TimeDelta::hours(24);
+
+/// A reminder that exists for a conversation, as a scan needs to know it.
+#[derive(Clone, Debug)]
+pub struct Existing {
+    pub conversation: String,
+    pub episode: String,
+    pub channel: Channel,
+    pub step: i16,
+    /// Not final yet.
+    pub pending: bool,
+}
+
+/// The reminders of these conversations.
+pub async fn existing(
+    db: impl PgExecutor<'_>,
+    account: &AccountId,
+    conversations: &[&str],
+) -> sqlx::Result<Vec<Existing>> {
+    let rows: Vec<(String, String, String, i16, bool)> = sqlx::query_as(
+        "select conversation, episode, channel, step, next_at is not null from reminders
+         where account = $1 and conversation = any ($2)",
+    )
+    .bind(account.as_str())
+    .bind(conversations)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|(conversation, episode, channel, step, pending)| {
+            Ok(Existing { conversation, episode, channel: parse(&channel)?, step, pending })
+        })
+        .collect()
+}
+
+fn parse(channel: &str) -> sqlx::Result<Channel> {
+    channel.parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))
+}
+
+/// A reminder to be owed.
+#[derive(Clone, Debug)]
+pub struct NewReminder {
+    pub conversation: String,
+    pub episode: String,
+    pub episode_since: DateTime<Utc>,
+    pub skill: SkillId,
+    pub channel: Channel,
+    pub step: i16,
+    pub due_at: DateTime<Utc>,
+    pub deadline: DateTime<Utc>,
+    /// The unguessable word of its link.
+    pub token: String,
+}
+
+/// Writes reminders into the ledger. Those whose key is there already are left alone and not returned: one row per (account,
+/// conversation, episode, channel, step), whoever races.
+pub async fn schedule(
+    conn: &mut PgConnection,
+    account: &AccountId,
+    new: &[NewReminder],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<(ReminderId, Channel, DateTime<Utc>)>> {
+    let rows: Vec<(i64, String, DateTime<Utc>)> = sqlx::query_as(
+        "insert into reminders (account, conversation, episode, episode_since, skill, channel, step, due_at, next_at,
+             deadline, token, created_at)
+         select $1, conversation, episode, episode_since, skill, channel, step, due_at, due_at, deadline, token, $2
+         from unnest($3::text[], $4::text[], $5::timestamptz[], $6::bigint[], $7::text[], $8::smallint[],
+                     $9::timestamptz[], $10::timestamptz[], $11::text[])
+             as t(conversation, episode, episode_since, skill, channel, step, due_at, deadline, token)
+         order by conversation
+         on conflict (account, conversation, episode, channel, step) do nothing
+         returning id, channel, due_at",
+    )
+    .bind(account.as_str())
+    .bind(now)
+    .bind(new.iter().map(|n| n.conversation.as_str()).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.episode.as_str()).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.episode_since).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.skill.0).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.channel.as_str()).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.step).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.due_at).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.deadline).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.token.as_str()).collect::<Vec<_>>())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|(id, channel, due)| Ok((ReminderId(id), parse(&channel)?, due))).collect()
+}
+
+/// An episode that a scan saw come to its end.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub conversation: String,
+    /// The conversation's present episode; reminders of any other are cancelled. `None`: of all.
+    pub present: Option<String>,
+    /// A word of `domain::decide::Reason`.
+    pub reason: &'static str,
+}
+
+/// Cancels the scheduled reminders of episodes that are over, and logs why. Returns how many per channel and reason.
+pub async fn cancel_ended(
+    conn: &mut PgConnection,
+    account: &AccountId,
+    ended: &[Ended],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<(Channel, String)>> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "with input as (
+             select * from unnest($2::text[], $3::text[], $4::text[]) as t(conversation, present, reason)
+         ), over as (
+             select r.id from reminders r join input i on i.conversation = r.conversation
+             where r.account = $1 and r.state = 'scheduled' and r.episode is distinct from i.present
+             order by r.id for update of r
+         ), cancelled as (
+             update reminders r set state = 'cancelled', reason = i.reason, next_at = null, final_at = $5
+             from input i, over o
+             where r.id = o.id and r.conversation = i.conversation and r.state = 'scheduled'
+             returning r.id, r.conversation, r.channel, r.reason
+         ), logged as (
+             insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
+             select $5, $1, conversation, channel, id, 'scan', 'cancel', reason from cancelled
+         )
+         select channel, reason from cancelled",
+    )
+    .bind(account.as_str())
+    .bind(ended.iter().map(|e| e.conversation.as_str()).collect::<Vec<_>>())
+    .bind(ended.iter().map(|e| e.present.as_deref()).collect::<Vec<_>>())
+    .bind(ended.iter().map(|e| e.reason).collect::<Vec<_>>())
+    .bind(now)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|(channel, reason)| Ok((parse(&channel)?, reason))).collect()
+}
+
+/// Notes for sent reminders that the consumer came back: read or wrote at the given time, within the attribution window.
+pub async fn mark_returns(
+    conn: &mut PgConnection,
+    account: &AccountId,
+    active: &[(&str, DateTime<Utc>)],
+) -> sqlx::Result<u64> {
+    sqlx::query(
+        "update reminders r set returned_at = i.at
+         from unnest($2::text[], $3::timestamptz[]) as i(conversation, at)
+         where r.account = $1 and r.conversation = i.conversation and r.sent_at is not null and r.returned_at is null
+           and i.at >= r.sent_at and i.at <= r.sent_at + make_interval(secs => $4)",
+    )
+    .bind(account.as_str())
+    .bind(active.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(active.iter().map(|(_, at)| *at).collect::<Vec<_>>())
+    .bind(ATTRIBUTION.as_seconds_f64())
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// A reminder that waits for its moment, as delivery needs to know it.
+#[derive(Clone, Debug)]
+pub struct Owed {
+    pub id: ReminderId,
+    pub account: AccountId,
+    pub conversation: String,
+    pub episode: String,
+    pub skill: SkillId,
+    pub channel: Channel,
+    pub step: i16,
+    pub due_at: DateTime<Utc>,
+    pub deadline: DateTime<Utc>,
+    /// Attempts so far that count against the retry policy.
+    pub tries: u32,
+    /// One of them met a full mailbox or a phone that is off.
+    pub soft_failed: bool,
+    /// One of them may have been sent, and was not settled since.
+    pub maybe_sent: bool,
+    pub token: String,
+    pub next_at: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct OwedRow {
+    id: i64,
+    account: String,
+    conversation: String,
+    episode: String,
+    skill: i64,
+    channel: String,
+    step: i16,
+    due_at: DateTime<Utc>,
+    deadline: DateTime<Utc>,
+    tries: i32,
+    soft_failed: bool,
+    maybe_sent: bool,
+    token: String,
+    next_at: DateTime<Utc>,
+}
+
+impl TryFrom<OwedRow> for Owed {
+    type Error = sqlx::Error;
+
+    fn try_from(row: OwedRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: ReminderId(row.id),
+            account: row.account.parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))?,
+            conversation: row.conversation,
+            episode: row.episode,
+            skill: SkillId(row.skill),
+            channel: parse(&row.channel)?,
+            step: row.step,
+            due_at: row.due_at,
+            deadline: row.deadline,
+            tries: u32::try_from(row.tries).unwrap_or_default(),
+            soft_failed: row.soft_failed,
+            maybe_sent: row.maybe_sent,
+            token: row.token,
+            next_at: row.next_at,
+        })
+    }
+}
+
+/// Those of these reminders that still wait to be sent.
+pub async fn owed(db: impl PgExecutor<'_>, ids: &[ReminderId]) -> sqlx::Result<Vec<Owed>> {
+    select_owed(db, ids, "").await
+}
+
+/// The same, locked until the transaction ends: nobody else begins, cancels or expires them meanwhile.
+pub async fn lock_owed(db: impl PgExecutor<'_>, ids: &[ReminderId]) -> sqlx::Result<Vec<Owed>> {
+    select_owed(db, ids, "order by id for update").await
+}
+
+async fn select_owed(
+    db: impl PgExecutor<'_>,
+    ids: &[ReminderId],
+    locking: &'static str,
+) -> sqlx::Result<Vec<Owed>> {
+    let sql = format!(
+        "select id, account, conversation, episode, skill, channel, step, due_at, deadline, tries, soft_failed,
+                counted_at is not null as maybe_sent, token, next_at
+         from reminders where id = any ($1) and state = 'scheduled' {locking}"
+    );
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows: Vec<OwedRow> = sqlx::query_as(AssertSqlSafe(sql)).bind(ids).fetch_all(db).await?;
+    rows.into_iter().map(Owed::try_from).collect()
+}
+
+/// Serialises whoever decides about the same conversation or recipient until the transaction ends, so that two workers cannot
+/// both find a cap not yet reached. Keys are taken in order: no deadlock.
+pub async fn lock_keys(conn: &mut PgConnection, mut keys: Vec<i64>) -> sqlx::Result<()> {
+    keys.sort_unstable();
+    keys.dedup();
+    sqlx::query("select pg_advisory_xact_lock(k) from unnest($1::bigint[]) as k")
+        .bind(keys)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// A reminder that was, or may have been, sent.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    pub reminder: ReminderId,
+    pub account: String,
+    pub conversation: String,
+    pub channel: Channel,
+    pub recipient: Option<AddressHash>,
+    pub at: DateTime<Utc>,
+}
+
+/// What caps are counted over: what was sent since `since` in these conversations or to these recipients.
+pub async fn counted(
+    db: impl PgExecutor<'_>,
+    conversations: &[(&AccountId, &str)],
+    recipients: &[AddressHash],
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<Counted>> {
+    let rows: Vec<(i64, String, String, String, Option<Vec<u8>>, DateTime<Utc>)> = sqlx::query_as(
+        "select id, account, conversation, channel, recipient_hash, counted_at from reminders
+         where recipient_hash = any ($3) and counted_at > $4
+         union
+         select r.id, r.account, r.conversation, r.channel, r.recipient_hash, r.counted_at
+         from unnest($1::text[], $2::text[]) as i(account, conversation)
+         join reminders r on r.account = i.account and r.conversation = i.conversation
+         where r.counted_at > $4",
+    )
+    .bind(conversations.iter().map(|(account, _)| account.as_str()).collect::<Vec<_>>())
+    .bind(conversations.iter().map(|(_, conversation)| *conversation).collect::<Vec<_>>())
+    .bind(recipients.iter().map(<[u8; 16]>::as_slice).collect::<Vec<_>>())
+    .bind(since)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|(id, account, conversation, channel, recipient, at)| {
+            let recipient = recipient.and_then(|hash| hash.try_into().ok());
+            Ok(Counted { reminder: ReminderId(id), account, conversation, channel: parse(&channel)?, recipient, at })
+        })
+        .collect()
+}
+
+/// An answer other than "send": the reminder's next state, and when to ask again.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub reminder: ReminderId,
+    pub state: ReminderState,
+    pub reason: &'static str,
+    pub next_at: Option<DateTime<Utc>>,
+}
+
+/// Applies answers to reminders that are still scheduled.
+pub async fn apply(conn: &mut PgConnection, answers: &[Answer], now: DateTime<Utc>) -> sqlx::Result<()> {
+    if answers.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update reminders r set state = i.state, reason = i.reason, next_at = i.next_at,
+             final_at = case when i.next_at is null then $5 end
+         from unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[]) as i(id, state, reason, next_at)
+         where r.id = i.id and r.state = 'scheduled'",
+    )
+    .bind(answers.iter().map(|a| a.reminder.0).collect::<Vec<_>>())
+    .bind(answers.iter().map(|a| a.state.as_str()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|a| a.reason).collect::<Vec<_>>())
+    .bind(answers.iter().map(|a| a.next_at).collect::<Vec<_>>())
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// An attempt about to be made.
+#[derive(Clone)]
+pub struct Begin {
+    pub reminder: ReminderId,
+    pub sender: String,
+    /// Kept only where an unknown outcome is settled by searching for the address (SMS), and only until it is.
+    pub address: Option<String>,
+    pub recipient: AddressHash,
+    /// How long, in real seconds, nobody else touches the attempt; longer than the provider can take.
+    pub lease: TimeDelta,
+}
+
+/// Commits to attempts: the reminders become `sending`, each with one open attempt under a lease. Must
+/// be committed before any provider is called.
+pub async fn begin(
+    conn: &mut PgConnection,
+    attempts: &[Begin],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<(ReminderId, i64)>> {
+    if attempts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<(i64, i64)> = sqlx::query_as(
+        "with input as (
+             select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::float8[])
+                 as t(id, sender, address, recipient, lease)
+         ), claimed as (
+             update reminders r set state = 'sending', reason = 'due', recipient_hash = i.recipient, counted_at = $6,
+                 next_at = $6 + make_interval(secs => i.lease)
+             from input i where r.id = i.id and r.state = 'scheduled'
+             returning r.id
+         )
+         insert into attempts (reminder, number, sender, address, started_at, lease_until)
+         select i.id, 1 + (select count(*) from attempts a where a.reminder = i.id), i.sender, i.address, $6,
+                now() + make_interval(secs => i.lease)
+         from input i join claimed c on c.id = i.id
+         returning reminder, id",
+    )
+    .bind(attempts.iter().map(|a| a.reminder.0).collect::<Vec<_>>())
+    .bind(attempts.iter().map(|a| a.sender.as_str()).collect::<Vec<_>>())
+    .bind(attempts.iter().map(|a| a.address.as_deref()).collect::<Vec<_>>())
+    .bind(attempts.iter().map(|a| a.recipient.as_slice()).collect::<Vec<_>>())
+    .bind(attempts.iter().map(|a| a.lease.as_seconds_f64()).collect::<Vec<_>>())
+    .bind(now)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(reminder, attempt)| (ReminderId(reminder), attempt)).collect())
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub reminder: ReminderId,
+    pub attempt: i64,
+    /// `accepted`, `refused`, `not_accepted` or `unknown`.
+    pub outcome: &'static str,
+    pub code: Option<String>,
+    pub provider_id: Option<String>,
+    /// The reminder's next state.
+    pub state: ReminderState,
+    pub reason: Option<String>,
+    pub next_at: Option<DateTime<Utc>>,
+    /// The attempt counts against the retry policy.
+    pub counts: bool,
+    /// It was, or may have been, sent: it counts against the caps.
+    pub may_have_been_sent: bool,
+    /// It met a full mailbox or a phone that is off.
+    pub soft: bool,
+    /// Look at the provider after this time whether it arrived.
+    pub settle_in: Option<TimeDelta>,
+}
+
+/// Records outcomes. An attempt is recorded once, with two exceptions: an answer that comes after its attempt was given up as
+/// unknown still counts when it says accepted, and an unknown attempt that is being settled gets the settlement's outcome. Returns the reminders that changed.
+pub async fn record(
+    conn: &mut PgConnection,
+    results: &[Recorded],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<ReminderId>> {
+    let ids: Vec<i64> = sqlx::query_scalar(
+        "with input as (
+             select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                                  $8::timestamptz[], $9::boolean[], $10::boolean[], $11::float8[], $13::boolean[])
+                 as t(reminder, attempt, outcome, code, provider_id, state, reason, next_at, counts, maybe_sent, settle_in,
+                      soft)
+         ), ended as (
+             update attempts a set ended_at = $12, outcome = i.outcome, code = i.code, provider_id = i.provider_id,
+                 address = case when i.settle_in is not null then a.address end,
+                 settle_at = now() + make_interval(secs => i.settle_in)
+             from input i
+             where a.id = i.attempt
+               and (a.outcome is null or (a.outcome = 'unknown' and (i.outcome = 'accepted' or a.settle_at is not null)))
+             returning a.id
+         )
+         update reminders r set state = i.state, reason = i.reason, next_at = i.next_at,
+             tries = r.tries + i.counts::int, soft_failed = r.soft_failed or i.soft,
+             counted_at = case when i.maybe_sent then r.counted_at end,
+             provider_id = coalesce(i.provider_id, r.provider_id),
+             sent_at = case when i.outcome = 'accepted' then coalesce(r.sent_at, $12) else r.sent_at end,
+             final_at = case when i.next_at is null then $12 end
+         from input i join ended e on e.id = i.attempt
+         where r.id = i.reminder
+           and (r.state = 'sending' or (i.outcome = 'accepted' and r.state in ('unknown', 'scheduled', 'expired')))
+         returning r.id",
+    )
+    .bind(results.iter().map(|r| r.reminder.0).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.attempt).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.outcome).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.code.as_deref()).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.provider_id.as_deref()).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.state.as_str()).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.reason.as_deref()).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.next_at).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.counts).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.may_have_been_sent).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.settle_in.map(|d| d.as_seconds_f64())).collect::<Vec<_>>())
+    .bind(now)
+    .bind(results.iter().map(|r| r.soft).collect::<Vec<_>>())
+    .fetch_all(conn)
+    .await?;
+    Ok(ids.into_iter().map(ReminderId).collect())
+}

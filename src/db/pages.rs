@@ -1,0 +1,163 @@
+//! What the dashboard and the metrics read: never more than the page shows.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{FromRow, PgPool};
+
+/// Reminders of the last 24 hours by channel, state and reason.
+#[derive(Clone, Debug, FromRow)]
+pub struct Tally {
+    pub channel: String,
+    pub state: String,
+    pub reason: Option<String>,
+    pub reminders: i64,
+    pub returned: i64,
+}
+
+pub async fn tallies(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<Tally>> {
+    sqlx::query_as(
+        "select channel, state, case when state in ('cancelled', 'expired') then reason end as reason,
+                count(*) as reminders, count(returned_at) as returned
+         from reminders where created_at > $1 group by 1, 2, 3 order by 1, 2, 3",
+    )
+    .bind(now - TimeDelta::hours(24))
+    .fetch_all(pool)
+    .await
+}
+
+/// Open conversations by read state.
+pub async fn conversations(pool: &PgPool) -> sqlx::Result<HashMap<String, i64>> {
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("select read_state, count(*) from conversations where open group by 1")
+            .fetch_all(pool)
+            .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// The latest scan of a skill.
+#[derive(Clone, Debug, FromRow)]
+pub struct Scan {
+    pub account: String,
+    pub skill: i64,
+    pub name: Option<String>,
+    pub started_at: DateTime<Utc>,
+    pub succeeded_at: Option<DateTime<Utc>>,
+    pub duration_ms: Option<i64>,
+    pub conversations: i32,
+    pub unreadable: i32,
+    pub error: Option<String>,
+}
+
+pub async fn scans(pool: &PgPool) -> sqlx::Result<Vec<Scan>> {
+    sqlx::query_as(
+        "select c.account, c.skill, s.name, c.started_at, c.succeeded_at, c.duration_ms, c.conversations, c.unreadable,
+                c.error
+         from scans c left join skills s on s.account = c.account and s.id = c.skill
+         order by c.account, s.name nulls last, c.skill",
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// A reminder as a list shows it.
+#[derive(Clone, Debug, FromRow)]
+pub struct Reminder {
+    pub id: i64,
+    pub account: String,
+    pub conversation: String,
+    pub skill: i64,
+    pub skill_name: Option<String>,
+    pub channel: String,
+    pub step: i16,
+    pub state: String,
+    pub reason: Option<String>,
+    pub due_at: DateTime<Utc>,
+    pub sent_at: Option<DateTime<Utc>>,
+    pub next_at: Option<DateTime<Utc>>,
+    pub returned_at: Option<DateTime<Utc>>,
+    pub clicked_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+}
+
+const REMINDER: &str = "select r.id, r.account, r.conversation, r.skill, s.name as skill_name, r.channel, r.step, r.state,
+        r.reason, r.due_at, r.sent_at, r.next_at, r.returned_at, r.clicked_at, r.created_at
+    from reminders r left join skills s on s.account = r.account and s.id = r.skill";
+
+/// The newest reminders.
+pub async fn newest(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Reminder>> {
+    let sql = format!("{REMINDER} order by r.created_at desc, r.id desc limit $1");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(most).fetch_all(pool).await
+}
+
+/// The reminders due next.
+pub async fn due_next(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Reminder>> {
+    let sql = format!("{REMINDER} where r.next_at is not null order by r.next_at limit $1");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(most).fetch_all(pool).await
+}
+
+/// One line of a reminder's story.
+#[derive(Clone, Debug, FromRow)]
+pub struct Decision {
+    pub reminder: Option<i64>,
+    pub at: DateTime<Utc>,
+    pub account: String,
+    pub conversation: String,
+    pub channel: String,
+    pub stage: String,
+    pub verdict: String,
+    pub reason: String,
+    pub until: Option<DateTime<Utc>>,
+}
+
+const DECISION: &str =
+    "select reminder, at, account, conversation, channel, stage, verdict, reason, until from decisions";
+
+/// The decisions about these reminders, oldest first.
+pub async fn decisions_about(pool: &PgPool, reminders: &[i64]) -> sqlx::Result<Vec<Decision>> {
+    let sql = format!("{DECISION} where reminder = any ($1) order by id");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(reminders).fetch_all(pool).await
+}
+
+/// The newest decisions of scans about conversations, which say why somebody got, or did not get, a reminder.
+pub async fn newest_decisions(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Decision>> {
+    let sql = format!("{DECISION} order by at desc, id desc limit $1");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(most).fetch_all(pool).await
+}
+
+/// One attempt of a reminder, without the address.
+#[derive(Clone, Debug, FromRow)]
+pub struct Attempt {
+    pub reminder: i64,
+    pub number: i32,
+    pub sender: String,
+    pub started_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub outcome: Option<String>,
+    pub code: Option<String>,
+}
+
+pub async fn attempts_of(pool: &PgPool, reminders: &[i64]) -> sqlx::Result<Vec<Attempt>> {
+    sqlx::query_as(
+        "select reminder, number, sender, started_at, ended_at, outcome, code from attempts
+         where reminder = any ($1) order by reminder, number",
+    )
+    .bind(reminders)
+    .fetch_all(pool)
+    .await
+}
+
+/// Reminders in the ledger by channel and state, for metrics. The ledger is pruned, so the sums may go down.
+pub async fn by_state(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<(String, String, i64)>> {
+    sqlx::query_as(
+        "select channel, state, count(*) from reminders where created_at > $1 or next_at is not null group by 1, 2",
+    )
+    .bind(now - TimeDelta::hours(24))
+    .fetch_all(pool)
+    .await
+}
+
+/// Active suppressions by channel and reason, for metrics.
+pub async fn suppressions(pool: &PgPool) -> sqlx::Result<Vec<(String, String, i64)>> {
+    sqlx::query_as("select channel, reason, count(*) from suppressions group by 1, 2").fetch_all(pool).await
+}

@@ -1,0 +1,171 @@
+//! What the sweep and the pruning need: found by state in the ledger, never by having heard of an event.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
+
+use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
+
+/// Scheduled reminders whose deadline has passed become `expired`, with the reason that held them up last; each is logged.
+/// Returns their channels.
+pub async fn expire_overdue(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    most: i64,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "with late as (
+             select id from reminders
+             where state = 'scheduled' and next_at <= $1 and deadline < $1
+             order by next_at limit $2 for update skip locked
+         ), expired as (
+             update reminders r set state = 'expired', reason = coalesce(r.reason, 'too_late'), next_at = null, final_at = $1
+             from late where r.id = late.id
+             returning r.id, r.account, r.conversation, r.channel, r.reason
+         ), logged as (
+             insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
+             select $1, account, conversation, channel, id, 'sweep', 'expire', reason from expired
+         )
+         select channel from expired",
+    )
+    .bind(now)
+    .bind(most)
+    .fetch_all(conn)
+    .await
+}
+
+/// Scheduled reminders that were to be looked at before `before` and have no wake-up: their job was lost.
+pub async fn stranded(
+    db: impl PgExecutor<'_>,
+    before: DateTime<Utc>,
+    most: i64,
+) -> sqlx::Result<Vec<(ReminderId, AccountId, Channel)>> {
+    let rows: Vec<(i64, String, String)> = sqlx::query_as(
+        "select r.id, r.account, r.channel from (
+             select id, account, channel from reminders
+             where state = 'scheduled' and next_at <= $1 order by next_at limit $2
+         ) r
+         where not exists (
+             select from apalis.jobs j
+             where j.job_type = 'deliver_' || r.channel and j.idempotency_key = r.id::text)",
+    )
+    .bind(before)
+    .bind(most)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|(id, account, channel)| {
+            let broken = |e: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(e);
+            Ok((
+                ReminderId(id),
+                account.parse().map_err(|e| broken(Box::new(e)))?,
+                channel.parse().map_err(|e| broken(Box::new(e)))?,
+            ))
+        })
+        .collect()
+}
+
+/// An attempt whose outcome is open: its sender has gone silent, or its answer was lost.
+#[derive(Clone, FromRow)]
+pub struct InFlight {
+    pub reminder: i64,
+    pub attempt: i64,
+    pub account: String,
+    pub skill: i64,
+    pub channel: String,
+    pub tries: i32,
+    pub deadline: DateTime<Utc>,
+    pub token: String,
+    pub address: Option<String>,
+    pub started_at: DateTime<Utc>,
+    pub looks: i16,
+    /// An earlier attempt of the reminder may have been sent as well.
+    pub maybe_sent_before: bool,
+}
+
+impl InFlight {
+    pub fn skill(&self) -> SkillId {
+        SkillId(self.skill)
+    }
+}
+
+const IN_FLIGHT: &str = "select r.id as reminder, a.id as attempt, r.account, r.skill, r.channel, r.tries, r.deadline, r.token,
+        a.address, a.started_at, a.looks,
+        exists (select from attempts b where b.reminder = r.id and b.id < a.id and b.outcome = 'unknown') as maybe_sent_before
+    from attempts a join reminders r on r.id = a.reminder";
+
+/// Attempts past their lease without an outcome.
+pub async fn overdue_leases(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<InFlight>> {
+    let sql = format!("{IN_FLIGHT} where a.outcome is null and a.lease_until < now() order by a.lease_until limit $1");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(most).fetch_all(db).await
+}
+
+/// Unknown attempts whose time has come to look at the provider.
+pub async fn to_settle(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<InFlight>> {
+    let sql =
+        format!("{IN_FLIGHT} where a.settle_at <= now() and r.state = 'sending' order by a.settle_at limit $1");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(most).fetch_all(db).await
+}
+
+/// Puts off the next look at an unknown attempt; `looked` says whether this look counts (the provider answered).
+pub async fn look_again(
+    db: impl PgExecutor<'_>,
+    attempt: i64,
+    pause: TimeDelta,
+    looked: bool,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update attempts set settle_at = now() + make_interval(secs => $2), looks = looks + $3::int where id = $1",
+    )
+    .bind(attempt)
+    .bind(pause.as_seconds_f64())
+    .bind(looked)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// How long rows are kept after they are of no more use to a decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    pub decisions: TimeDelta,
+    pub conversations: TimeDelta,
+    pub reminders: TimeDelta,
+}
+
+/// Rows deleted per statement: short transactions, whatever has piled up.
+const CHUNK: i64 = 5_000;
+
+/// Deletes what is past its retention. Returns how many rows went.
+pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let mut gone = 0;
+    for (sql, before) in [
+        (
+            "delete from decisions where id in (select id from decisions where at < $1 order by at limit $2)",
+            now - keep.decisions,
+        ),
+        (
+            "delete from conversations where (account, id) in (
+                 select account, id from conversations where not open and closed_at < $1 limit $2)",
+            now - keep.conversations,
+        ),
+        (
+            "delete from reminders where id in (
+                 select id from reminders where created_at < $1 and next_at is null order by created_at limit $2)",
+            now - keep.reminders,
+        ),
+        (
+            "delete from suppressions where ctid in (select ctid from suppressions where expires_at < $1 limit $2)",
+            now,
+        ),
+    ] {
+        loop {
+            let deleted =
+                sqlx::query(sql).bind(before).bind(CHUNK).execute(pool).await?.rows_affected();
+            gone += deleted;
+            if i64::try_from(deleted).unwrap_or(i64::MAX) < CHUNK {
+                break;
+            }
+        }
+    }
+    Ok(gone)
+}

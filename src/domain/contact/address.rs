@@ -1,0 +1,179 @@
+//! Addresses that are only ever valid, and why one must not be written to.
+
+use std::fmt;
+
+use idna::AsciiDenyList;
+use idna::uts46::{DnsLength, Hyphens, Uts46};
+use phonenumber::{Type, metadata::DATABASE};
+
+use super::is_absent;
+use crate::domain::ids::Channel;
+
+/// LivePerson stores values of up to 50,000 characters. What is longer than this is no address, and is not looked at.
+const LONGEST_EMAIL: usize = 512;
+const LONGEST_PHONE: usize = 64;
+
+/// A valid, normalised address. `Debug` masks it; only [`Address::expose`] shows it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// Local part as given, domain as lower-case A-labels.
+    Email(String),
+    /// E.164.
+    Phone(String),
+}
+
+impl Address {
+    /// A mailbox that every relay accepts: ASCII before the last `@` (no quotes, no comments), a registered-looking domain after
+    /// it. Names that need SMTPUTF8, address literals and single-label domains are unusable.
+    pub fn email(raw: &str) -> Option<Self> {
+        let raw = raw.trim();
+        if raw.len() > LONGEST_EMAIL || is_absent(raw) {
+            return None;
+        }
+        let (local, domain) = raw.rsplit_once('@')?;
+        let domain = Uts46::new()
+            .to_ascii(
+                domain.as_bytes(),
+                AsciiDenyList::STD3,
+                Hyphens::CheckFirstLast,
+                DnsLength::Verify,
+            )
+            .ok()?;
+        let address = format!("{local}@{domain}");
+        let fits = is_dot_atom(local) && is_public(&domain) && address.len() <= 254;
+        fits.then_some(Self::Email(address))
+    }
+
+    /// A number that exists in the numbering plan of its country. `default_region` (ISO 3166) is for numbers in national form.
+    ///
+    /// Extensions cannot be texted. Premium-rate and shared-cost numbers are refused: whoever types one in would have the
+    /// brand pay for it.
+    pub fn phone(raw: &str, default_region: Option<&str>) -> Option<Self> {
+        let raw = raw.trim();
+        if raw.len() > LONGEST_PHONE || is_absent(raw) {
+            return None;
+        }
+        let region = default_region.and_then(|r| r.to_ascii_uppercase().parse().ok());
+        let number = phonenumber::parse(region, raw).ok()?;
+        let costly = matches!(
+            number.number_type(&DATABASE),
+            Type::PremiumRate | Type::SharedCost
+        );
+        if !number.is_valid() || costly || number.extension().is_some() {
+            return None;
+        }
+        // Not the crate's own formatter, whose `Display` can fail.
+        let e164 = format!("+{}{}", number.code().value(), number.national());
+        (e164.len() <= 16).then_some(Self::Phone(e164))
+    }
+
+    /// The address itself. Every caller hands it to a provider or hashes it; nobody logs it.
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Email(address) | Self::Phone(address) => address,
+        }
+    }
+
+    pub fn channel(&self) -> Channel {
+        match self {
+            Self::Email(_) => Channel::Email,
+            Self::Phone(_) => Channel::Sms,
+        }
+    }
+
+    /// The ISO 3166 country of a phone number; `None` for e-mail and for numbers of no country (+800).
+    pub fn country(&self) -> Option<String> {
+        match self {
+            Self::Email(_) => None,
+            Self::Phone(number) => {
+                let number = phonenumber::parse(None, number).ok()?;
+                Some(number.country().id()?.as_ref().to_owned())
+            }
+        }
+    }
+
+    /// What is hashed to recognise the address again: one key for all ways to write it.
+    pub fn suppression_key(&self) -> String {
+        match self {
+            Self::Email(address) => address.to_lowercase(),
+            Self::Phone(number) => number.clone(),
+        }
+    }
+
+    /// Enough for a person to recognise it, too little to use it: `a…@example.com`, `+12…43`.
+    pub fn masked(&self) -> String {
+        match self {
+            Self::Email(address) => {
+                let (local, domain) = address.rsplit_once('@').unwrap_or_default();
+                let first = local.chars().next().unwrap_or('…');
+                format!("{first}…@{domain}")
+            }
+            Self::Phone(number) => {
+                let start: String = number.chars().take(3).collect();
+                let end: Vec<char> = number.chars().rev().take(2).collect();
+                format!("{start}…{}", end.iter().rev().collect::<String>())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Email(_) => f.write_str("Email(…)"),
+            Self::Phone(_) => f.write_str("Phone(…)"),
+        }
+    }
+}
+
+/// RFC 5321's `Dot-string`, at most 64 octets. Quoted local parts exist in the standard and in attacks.
+fn is_dot_atom(local: &str) -> bool {
+    let atom = |part: &str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
+        !part.is_empty() && part.bytes().all(allowed)
+    };
+    local.len() <= 64 && local.split('.').all(atom)
+}
+
+/// At least two labels, and the last is not a number, as in `10.0.0.1`.
+fn is_public(domain: &str) -> bool {
+    domain
+        .rsplit_once('.')
+        .is_some_and(|(_, top)| !top.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Why an address must not be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Suppression {
+    /// Its owner asked not to be written to.
+    OptedOut,
+    /// It does not work.
+    BadAddress,
+    /// Its owner reported a reminder as spam.
+    Complaint,
+    /// An operator blocked it.
+    Blocked,
+}
+
+impl Suppression {
+    pub const ALL: [Self; 4] = [
+        Self::OptedOut,
+        Self::BadAddress,
+        Self::Complaint,
+        Self::Blocked,
+    ];
+
+    /// The word in SQL, metrics, logs and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OptedOut => "opted_out",
+            Self::BadAddress => "bad_address",
+            Self::Complaint => "complaint",
+            Self::Blocked => "blocked",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == word)
+    }
+}

@@ -1,0 +1,170 @@
+//! The reasons of decisions: one closed vocabulary for the decision log, metrics, logs, pages and the API.
+
+use std::fmt;
+
+use crate::domain::contact::Suppression;
+use crate::domain::read_state::ReadReason;
+
+/// The closed set of reasons in the decision log, in metrics and on pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// A reminder is scheduled for its due moment.
+    Scheduled,
+    /// Nothing stood in the way.
+    Due,
+    /// No agent has written yet.
+    NoAgentMessage,
+    /// The consumer has read the message.
+    Read,
+    /// The consumer has answered.
+    Answered,
+    /// The conversation is closed.
+    Closed,
+    /// LivePerson does not know the conversation any more.
+    Gone,
+    /// The consumer has read or answered, and the agent wrote anew: another episode.
+    NewEpisode,
+    /// No rule for the skill on this channel.
+    NoRule,
+    /// The rule, or the skill's scan, is switched off.
+    RuleOff,
+    /// Every step of the rule has had its reminder.
+    AllStepsDone,
+    /// The conversation waits for an agent: the brand owes the answer.
+    InQueue,
+    /// The agent may still be typing.
+    Debounce,
+    /// No usable address for this channel.
+    NoAddress,
+    /// The consumer asked not to be written to.
+    OptedOut,
+    /// The address does not work.
+    BadAddress,
+    /// A complaint (spam report) was made for the address.
+    Complaint,
+    /// Blocked by an operator.
+    Blocked,
+    /// The minimum gap since the last reminder in the conversation.
+    Gap,
+    /// The most reminders per conversation and day.
+    CapConversation,
+    /// The most reminders per recipient and day.
+    CapRecipient,
+    /// Quiet hours at the recipient's.
+    QuietHours,
+    /// Past its deadline.
+    TooLate,
+    /// The record at LivePerson is partial: nothing can be decided from it.
+    Undecided,
+    /// Read state could not be checked at LivePerson.
+    Unchecked,
+    /// The provider's circuit is open.
+    CircuitOpen,
+    /// The provider did not accept the attempt.
+    Retry,
+    /// Cancelled by a person.
+    ByOperator,
+    /// The consumer was erased.
+    Erased,
+}
+
+impl Reason {
+    pub const ALL: [Self; 29] = [
+        Self::Scheduled,
+        Self::Due,
+        Self::NoAgentMessage,
+        Self::Read,
+        Self::Answered,
+        Self::Closed,
+        Self::Gone,
+        Self::NewEpisode,
+        Self::NoRule,
+        Self::RuleOff,
+        Self::AllStepsDone,
+        Self::InQueue,
+        Self::Debounce,
+        Self::NoAddress,
+        Self::OptedOut,
+        Self::BadAddress,
+        Self::Complaint,
+        Self::Blocked,
+        Self::Gap,
+        Self::CapConversation,
+        Self::CapRecipient,
+        Self::QuietHours,
+        Self::TooLate,
+        Self::Undecided,
+        Self::Unchecked,
+        Self::CircuitOpen,
+        Self::Retry,
+        Self::ByOperator,
+        Self::Erased,
+    ];
+
+    /// The word in SQL, metrics, logs and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Due => "due",
+            Self::NoAgentMessage => "no_agent_message",
+            Self::Read => "read",
+            Self::Answered => "answered",
+            Self::Closed => "closed",
+            Self::Gone => "gone",
+            Self::NewEpisode => "new_episode",
+            Self::NoRule => "no_rule",
+            Self::RuleOff => "rule_off",
+            Self::AllStepsDone => "all_steps_done",
+            Self::InQueue => "in_queue",
+            Self::Debounce => "debounce",
+            Self::NoAddress => "no_address",
+            Self::OptedOut => "opted_out",
+            Self::BadAddress => "bad_address",
+            Self::Complaint => "complaint",
+            Self::Blocked => "blocked",
+            Self::Gap => "gap",
+            Self::CapConversation => "cap_conversation",
+            Self::CapRecipient => "cap_recipient",
+            Self::QuietHours => "quiet_hours",
+            Self::TooLate => "too_late",
+            Self::Undecided => "undecided",
+            Self::Unchecked => "unchecked",
+            Self::CircuitOpen => "circuit_open",
+            Self::Retry => "retry",
+            Self::ByOperator => "by_operator",
+            Self::Erased => "erased",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.as_str() == word)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<ReadReason> for Reason {
+    fn from(reason: ReadReason) -> Self {
+        match reason {
+            ReadReason::Closed => Self::Closed,
+            ReadReason::NoAgentMessage => Self::NoAgentMessage,
+            ReadReason::Answered => Self::Answered,
+            ReadReason::Receipt => Self::Read,
+        }
+    }
+}
+
+impl From<Suppression> for Reason {
+    fn from(suppression: Suppression) -> Self {
+        match suppression {
+            Suppression::OptedOut => Self::OptedOut,
+            Suppression::BadAddress => Self::BadAddress,
+            Suppression::Complaint => Self::Complaint,
+            Suppression::Blocked => Self::Blocked,
+        }
+    }
+}

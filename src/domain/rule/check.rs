@@ -1,0 +1,244 @@
+//! Reading settings that a person wrote: every problem at once, each naming its field and the mend.
+//!
+//! What is left out comes from the channel's defaults. `caps` is filled in field by field; every other setting is taken whole,
+//! because half of somebody's steps or quiet hours mixed with half of ours is what nobody meant.
+
+use std::fmt;
+
+use chrono::{NaiveTime, TimeDelta};
+use serde_json::{Map, Value};
+
+use super::{Settings, Template};
+use crate::domain::contact::Address;
+use crate::domain::ids::Channel;
+use crate::domain::quiet::Window;
+
+/// What is wrong with one setting, in words for the person who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Path of the setting as in files and in the API, e.g. `steps[1].after_minutes`.
+    pub field: String,
+    pub message: String,
+}
+
+impl Problem {
+    fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+const MOST_STEPS: usize = 8;
+const MOST_WINDOWS: usize = 50;
+const MOST_PER_DAY: u32 = 24;
+const LONGEST_GAP: TimeDelta = TimeDelta::days(7);
+const LONGEST_SUBJECT: usize = 500;
+const LONGEST_TEXT: usize = 10_000;
+const LONGEST_HTML: usize = 100_000;
+
+impl Settings {
+    /// Reads settings over the defaults of the channel and validates them. Durations are whole minutes.
+    pub fn parse(channel: Channel, given: Value) -> Result<Self, Vec<Problem>> {
+        let Value::Object(given) = given else {
+            return Err(vec![Problem::new("settings", "must be an object")]);
+        };
+        let Ok(Value::Object(defaults)) = serde_json::to_value(Self::default_for(channel)) else {
+            unreachable!("settings are an object");
+        };
+        // One at a time first: serde's own message does not say which setting it is about.
+        let problems: Vec<_> = given
+            .iter()
+            .filter_map(|(key, value)| {
+                let alone = overlay(&defaults, [(key.clone(), value.clone())]);
+                let error = serde_json::from_value::<Self>(alone).err()?;
+                Some(Problem::new(key, error.to_string()))
+            })
+            .collect();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let settings: Self = serde_json::from_value(overlay(&defaults, given))
+            .map_err(|error| vec![Problem::new("settings", error.to_string())])?;
+        match settings.validate(channel) {
+            problems if problems.is_empty() => Ok(settings),
+            problems => Err(problems),
+        }
+    }
+
+    /// Everything that is wrong with well-formed settings; empty if nothing is.
+    pub fn validate(&self, channel: Channel) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        self.check_times(&mut problems);
+        self.check_quiet_hours(&mut problems);
+        self.check_caps(&mut problems);
+        self.check_sender(channel, &mut problems);
+        for (language, template) in &self.templates {
+            check_template(language, template, channel, &mut problems);
+        }
+        problems
+    }
+
+    fn check_times(&self, problems: &mut Vec<Problem>) {
+        if self.steps.is_empty() || self.steps.len() > MOST_STEPS {
+            problems.push(Problem::new(
+                "steps",
+                format!("give 1 to {MOST_STEPS} steps"),
+            ));
+        }
+        let mut before = TimeDelta::zero();
+        for (i, step) in self.steps.iter().enumerate() {
+            let field = format!("steps[{i}].after_minutes");
+            if step.after < TimeDelta::minutes(1) {
+                problems.push(Problem::new(field, "must be 1 or more"));
+            } else if step.after <= before {
+                problems.push(Problem::new(field, "must be more than in the step before"));
+            }
+            before = step.after;
+        }
+        if self.max_age < TimeDelta::minutes(1) {
+            problems.push(Problem::new("max_age_minutes", "must be 1 or more"));
+        }
+    }
+
+    fn check_quiet_hours(&self, problems: &mut Vec<Problem>) {
+        check_windows("quiet_hours.allowed", &self.quiet_hours.allowed, problems);
+        for (country, windows) in &self.quiet_hours.by_country {
+            let field = format!("quiet_hours.by_country.{country}");
+            if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
+                problems.push(Problem::new(
+                    &field,
+                    "a country is two capital letters, for example US",
+                ));
+            }
+            check_windows(&field, windows, problems);
+        }
+    }
+
+    fn check_caps(&self, problems: &mut Vec<Problem>) {
+        if self.caps.gap > LONGEST_GAP {
+            let message = format!("must be {} (7 days) or less", LONGEST_GAP.num_minutes());
+            problems.push(Problem::new("caps.gap_minutes", message));
+        }
+        let counts = [
+            ("caps.per_conversation_24h", self.caps.per_conversation_24h),
+            ("caps.per_recipient_24h", self.caps.per_recipient_24h),
+        ];
+        for (field, count) in counts {
+            if !(1..=MOST_PER_DAY).contains(&count) {
+                let message =
+                    format!("must be 1 to {MOST_PER_DAY}; to send nothing, switch the rule off");
+                problems.push(Problem::new(field, message));
+            }
+        }
+    }
+
+    fn check_sender(&self, channel: Channel, problems: &mut Vec<Problem>) {
+        let message = match (channel, self.sender.as_deref()) {
+            (Channel::Email, Some(sender)) if Address::email(sender).is_none() => {
+                "must be an e-mail address, for example help@example.com"
+            }
+            (Channel::Sms, Some(sender)) if !is_sms_sender(sender) => {
+                "must be a phone number like +12025550143, a short code of 5 or 6 digits, or a Messaging Service SID (MG and 32 \
+                 hexadecimal digits)"
+            }
+            _ => "",
+        };
+        if !message.is_empty() {
+            problems.push(Problem::new("sender", message));
+        }
+        if channel == Channel::Sms && self.resend_unknown {
+            problems.push(Problem::new(
+                "resend_unknown",
+                "is for e-mail only: an SMS is settled with the provider instead",
+            ));
+        }
+    }
+}
+
+/// `defaults` with the given settings in their place.
+fn overlay(
+    defaults: &Map<String, Value>,
+    given: impl IntoIterator<Item = (String, Value)>,
+) -> Value {
+    let mut settings = defaults.clone();
+    for (key, value) in given {
+        match (settings.get_mut(&key), value) {
+            (Some(Value::Object(caps)), Value::Object(value)) if key == "caps" => {
+                caps.extend(value)
+            }
+            (_, value) => {
+                settings.insert(key, value);
+            }
+        }
+    }
+    Value::Object(settings)
+}
+
+fn check_windows(field: &str, windows: &[Window], problems: &mut Vec<Problem>) {
+    if windows.len() > MOST_WINDOWS {
+        let message = format!("give at most {MOST_WINDOWS} windows");
+        problems.push(Problem::new(field, message));
+    }
+    for (i, window) in windows.iter().enumerate() {
+        if window.to != NaiveTime::MIN && window.from >= window.to {
+            problems.push(Problem::new(
+                format!("{field}[{i}]"),
+                "\"from\" must be before \"to\" (00:00 is the end of the day); for a window across midnight write two",
+            ));
+        }
+    }
+}
+
+fn is_sms_sender(sender: &str) -> bool {
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    match (sender.strip_prefix('+'), sender.strip_prefix("MG")) {
+        (Some(number), _) => {
+            (7..=15).contains(&number.len()) && digits(number) && !number.starts_with('0')
+        }
+        (_, Some(sid)) => sid.len() == 32 && sid.bytes().all(|b| b.is_ascii_hexdigit()),
+        _ => (5..=6).contains(&sender.len()) && digits(sender),
+    }
+}
+
+fn check_template(language: &str, t: &Template, channel: Channel, problems: &mut Vec<Problem>) {
+    let field = format!("templates.{language}");
+    let subtags =
+        |s: &str| (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric());
+    if language.len() > 35 || !language.split('-').all(subtags) {
+        problems.push(Problem::new(&field, "a language is a tag like en or pt-BR"));
+    }
+    let mut check = |part: &str, text: Option<&str>, longest: usize, wanted: Wanted| {
+        let message = match (text, wanted) {
+            (None, Wanted::Needed) => "is missing".to_owned(),
+            (Some(text), Wanted::Needed) if text.trim().is_empty() => "is empty".to_owned(),
+            (Some(_), Wanted::Never) => "is for e-mail only".to_owned(),
+            (Some(text), _) if text.chars().count() > longest => {
+                format!("must be {longest} characters or less")
+            }
+            _ => return,
+        };
+        problems.push(Problem::new(format!("{field}.{part}"), message));
+    };
+    let (subject, html) = match channel {
+        Channel::Email => (Wanted::Needed, Wanted::Optional),
+        Channel::Sms => (Wanted::Never, Wanted::Never),
+    };
+    check("subject", t.subject.as_deref(), LONGEST_SUBJECT, subject);
+    check("text", Some(&t.text), LONGEST_TEXT, Wanted::Needed);
+    check("html", t.html.as_deref(), LONGEST_HTML, html);
+}
+
+#[derive(Clone, Copy)]
+enum Wanted {
+    Needed,
+    Optional,
+    Never,
+}

@@ -1,0 +1,55 @@
+//! Keyed hashes of addresses, and the unguessable words in links.
+//!
+//! An address is hashed with this installation's key, so that suppressions and caps still work when the address itself is gone,
+//! and so that a stolen table cannot be searched for known addresses without the key.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::domain::contact::Address;
+
+/// Makes the keyed hashes; `Debug` shows nothing of the key.
+#[derive(Clone)]
+pub struct Hasher {
+    mac: Hmac<Sha256>,
+}
+
+impl std::fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hasher")
+    }
+}
+
+impl Hasher {
+    pub fn new(key: &[u8]) -> Self {
+        let mac = Hmac::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
+        Self { mac }
+    }
+
+    /// The hash of an address; the same for all spellings that reach the same mailbox or phone.
+    pub fn address(&self, address: &Address) -> [u8; 16] {
+        self.hash("address", address.suppression_key().as_bytes())
+    }
+
+    /// A hash of a conversation's id for mail headers, which travel to strangers.
+    pub fn conversation(&self, id: &str) -> String {
+        self.hash("conversation", id.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    fn hash(&self, purpose: &str, value: &[u8]) -> [u8; 16] {
+        let mut mac = self.mac.clone();
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        mac.update(value);
+        let full = mac.finalize().into_bytes();
+        let mut short = [0; 16];
+        short.copy_from_slice(&full[..16]);
+        short
+    }
+}
+
+/// A fresh word for a link: 22 letters and digits, 131 bits. Letters and digits only, so that no SMS encoding changes it.
+pub fn token() -> String {
+    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    (0..22).map(|_| LETTERS[rand::random_range(0..LETTERS.len())] as char).collect()
+}

@@ -1,0 +1,97 @@
+//! Answers many single questions with few batches: the first question starts a batch at once, and whatever is asked while
+//! it is under way forms the next one.
+//!
+//! No timer: a lone reminder waits for nobody, and under load the batches grow by themselves. This is what lets each delivery
+//! be written as one straight line although its SQL and its LivePerson calls serve a hundred at a time.
+
+use std::future::Future;
+
+use tokio::sync::{mpsc, oneshot};
+
+/// The asking side. Clones ask the same batches. Dropping all of them ends the task behind.
+pub struct Batcher<Q, A> {
+    questions: mpsc::Sender<(Q, oneshot::Sender<A>)>,
+}
+
+impl<Q, A> Clone for Batcher<Q, A> {
+    fn clone(&self) -> Self {
+        Self { questions: self.questions.clone() }
+    }
+}
+
+/// The batch ended without an answer to this question: its task panicked or was stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("the batch ended without an answer")]
+pub struct NoAnswer;
+
+impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
+    /// `answer` gets at most `most` questions and returns one answer for each, in order. Up to `lanes` batches run at a time.
+    pub fn new<F, Fut>(most: usize, lanes: usize, answer: F) -> Self
+    where
+        F: Fn(Vec<Q>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Vec<A>> + Send + 'static,
+    {
+        let (questions, mut inbox) = mpsc::channel::<(Q, oneshot::Sender<A>)>(most);
+        tokio::spawn(async move {
+            let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(lanes));
+            let mut batch = Vec::with_capacity(most);
+            loop {
+                let Ok(slot) = slots.clone().acquire_owned().await else { return };
+                if inbox.recv_many(&mut batch, most).await == 0 {
+                    return;
+                }
+                let (asked, askers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+                let answers = answer(asked);
+                tokio::spawn(async move {
+                    for (asker, answer) in askers.into_iter().zip(answers.await) {
+                        // An asker that is gone has no use for its answer.
+                        let _ = asker.send(answer);
+                    }
+                    drop(slot);
+                });
+            }
+        });
+        Self { questions }
+    }
+
+    /// Asks one question and waits for its answer.
+    pub async fn ask(&self, question: Q) -> Result<A, NoAnswer> {
+        let (answer, answered) = oneshot::channel();
+        self.questions.send((question, answer)).await.map_err(|_| NoAnswer)?;
+        answered.await.map_err(|_| NoAnswer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_question_gets_its_own_answer_from_few_batches() {
+        let batches = Arc::new(AtomicUsize::new(0));
+        let counted = batches.clone();
+        let doubler = Batcher::new(50, 1, move |numbers: Vec<u32>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async move { numbers.into_iter().map(|n| n * 2).collect() }
+        });
+        let answers = join_all((0..200).map(|n| doubler.ask(n))).await;
+        assert!(answers.into_iter().enumerate().all(|(n, a)| a.ok() == u32::try_from(n * 2).ok()));
+        let batches = batches.load(Ordering::SeqCst);
+        assert!((4..=20).contains(&batches), "{batches} batches for 200 questions");
+    }
+
+    #[tokio::test]
+    async fn a_panicking_batch_fails_its_own_questions_only() {
+        let picky = Batcher::new(1, 1, |n: Vec<u32>| async move {
+            assert_ne!(n[0], 1, "not that one");
+            n
+        });
+        assert!(picky.ask(1).await.is_err());
+        assert_eq!(picky.ask(2).await.ok(), Some(2));
+    }
+}

@@ -1,0 +1,180 @@
+//! What every job has at hand.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use futures_util::future::BoxFuture;
+use sqlx::{PgConnection, PgPool};
+use url::Url;
+
+use crate::channel::render::Texts;
+use crate::channel::{smtp, twilio};
+use crate::clock::Clock;
+use crate::db;
+use crate::domain::contact::ContactPolicy;
+use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::rule::Rule;
+use crate::hashing::Hasher;
+use crate::liveperson::{self, Turnstile};
+use crate::metrics::Metrics;
+
+/// How long an account's LivePerson is left alone after it failed to answer a re-check.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+pub struct Context {
+    pub pool: PgPool,
+    pub clock: Clock,
+    pub hasher: Hasher,
+    pub accounts: HashMap<AccountId, Account>,
+    pub mail: Option<smtp::Pool>,
+    pub sms: Option<twilio::Client>,
+    /// The sender of rules that name none: a number or a Messaging Service.
+    pub sms_sender: Option<String>,
+    pub texts: Texts,
+    /// Where links in reminders and provider callbacks lead.
+    pub public_url: Url,
+    pub smtp_rate: Option<f64>,
+    pub twilio_rate: Option<f64>,
+    pub metrics: Metrics,
+}
+
+/// A configured LivePerson account.
+pub struct Account {
+    pub id: AccountId,
+    pub brand: String,
+    pub count_bots: bool,
+    pub contact_policy: ContactPolicy,
+    /// Limits scans to these skills.
+    pub only_skills: Option<Vec<SkillId>>,
+    pub client: liveperson::Client,
+    pub failed_at: Mutex<Option<Instant>>,
+}
+
+impl Account {
+    /// LivePerson did not answer: for a moment nobody in this process asks it again for this account, so that its reminders
+    /// do not fill the slots that others need.
+    pub fn pause(&self) {
+        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    pub fn paused(&self) -> Option<TimeDelta> {
+        let failed_at = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = PAUSE_AFTER_FAILURE.checked_sub(failed_at?.elapsed())?;
+        TimeDelta::from_std(left).ok()
+    }
+}
+
+impl Context {
+    /// The rules of an account, on channels that are configured.
+    pub async fn rules(&self, account: &Account) -> sqlx::Result<Vec<Rule>> {
+        let mut conn = self.pool.acquire().await?;
+        self.rules_in(&mut conn, account).await
+    }
+
+    pub async fn rules_in(&self, conn: &mut PgConnection, account: &Account) -> sqlx::Result<Vec<Rule>> {
+        let mut rules = db::rules::of_accounts(conn, &[account.id.as_str()]).await?;
+        rules.retain(|rule| self.has(rule.channel));
+        Ok(rules)
+    }
+
+    fn has(&self, channel: Channel) -> bool {
+        match channel {
+            Channel::Email => self.mail.is_some(),
+            Channel::Sms => self.sms.is_some(),
+        }
+    }
+
+    /// The word for a channel's provider in tables and metrics.
+    pub fn provider(channel: Channel) -> &'static str {
+        match channel {
+            Channel::Email => "smtp",
+            Channel::Sms => "twilio",
+        }
+    }
+
+    /// Who a rule's reminders come from.
+    pub fn sender(&self, rule: &Rule) -> String {
+        let own = rule.settings.sender.clone();
+        let default = || match rule.channel {
+            Channel::Email => self.mail.as_ref().map(|mail| mail.settings().from.address().to_owned()),
+            Channel::Sms => self.sms_sender.clone(),
+        };
+        own.or_else(default).unwrap_or_default()
+    }
+
+    /// How long an attempt may take before it counts as unknown: longer than the slowest provider's time-outs together.
+    pub fn lease(channel: Channel) -> TimeDelta {
+        match channel {
+            Channel::Email => TimeDelta::seconds(360),
+            Channel::Sms => TimeDelta::seconds(90),
+        }
+    }
+
+    /// A link of a reminder: `r` leads back to the conversation, `u` to the page that unsubscribes.
+    pub fn link(&self, kind: &str, token: &str) -> String {
+        format!("{}/{kind}/{token}", self.public_url.as_str().trim_end_matches('/'))
+    }
+
+    /// Where Twilio reports on an attempt. The fragment is Twilio's: three tries, also when our answer is an error.
+    pub fn status_callback(&self, attempt: i64) -> String {
+        format!("{}/twilio/status?rid={attempt}#rc=3&rp=all", self.public_url.as_str().trim_end_matches('/'))
+    }
+
+    /// Waits for a turn under a provider's rate, shared by all workers.
+    pub async fn turn(&self, provider: &str, sender: &str, rate: Option<f64>) {
+        let Some(rate) = rate else { return };
+        let key = format!("{provider}:{sender}");
+        match db::limits::reserve(&self.pool, &key, 1, rate, rate).await {
+            Ok(wait) => tokio::time::sleep(wait).await,
+            Err(error) => tracing::warn!("The rate limit cannot be read; sending goes on: {error}"),
+        }
+    }
+
+    /// Between 80 % and 120 % of a pause, so that what stopped together does not start together.
+    pub fn spread(pause: TimeDelta) -> TimeDelta {
+        TimeDelta::milliseconds(pause.num_milliseconds() * rand::random_range(80..=120) / 100)
+    }
+}
+
+/// LivePerson's limit for one account, shared by all processes.
+pub struct SharedTurnstile {
+    pub pool: PgPool,
+    pub key: String,
+    pub per_second: f64,
+    pub metrics: Metrics,
+}
+
+impl SharedTurnstile {
+    pub fn new(pool: PgPool, account: &AccountId, per_second: f64, metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self { pool, key: format!("liveperson:{account}"), per_second, metrics })
+    }
+}
+
+impl Turnstile for SharedTurnstile {
+    fn pass(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let started = Instant::now();
+            let reserved = db::limits::reserve(&self.pool, &self.key, 1, self.per_second, self.per_second * 2.0).await;
+            let mut wait = reserved.unwrap_or_else(|error| {
+                tracing::warn!("The rate limit cannot be read; one call per second meanwhile: {error}");
+                Duration::from_secs(1)
+            });
+            // A 429 that another process met while we waited holds us too.
+            while !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+                wait = db::limits::held(&self.pool, &self.key).await.unwrap_or_default();
+            }
+            self.metrics.waited("liveperson", started.elapsed());
+        })
+    }
+
+    fn hold(&self, pause: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Err(error) = db::limits::hold(&self.pool, &self.key, pause).await {
+                tracing::warn!("The pause that LivePerson asked for cannot be shared: {error}");
+            }
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! Sends what is due: prepare (load, re-check at LivePerson, decide, commit to an attempt), send, record.
+//!
+//! Each delivery is one straight line; its database work and its LivePerson calls are shared with whatever else is due at the
+//! same moment (see `jobs::batch`). The order is promise 1 and 2: the re-check comes right before the decision, the attempt is
+//! committed before the provider is called, and the provider is called with no transaction open.
+
+mod prepare;
+mod record;
+mod send;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::batch::Batcher;
+use super::context::Context;
+use super::names::Deliver;
+use crate::domain::ids::{AccountId, ReminderId};
+
+pub use prepare::Dispatch;
+pub(in crate::jobs) use record::recorded;
+
+/// Reminders prepared or recorded together at most: what LivePerson answers for in one call.
+const BATCH: usize = crate::liveperson::MAX_IDS;
+
+/// An error shared by all deliveries of a batch.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BatchFailed(Arc<str>);
+
+impl From<anyhow::Error> for BatchFailed {
+    fn from(error: anyhow::Error) -> Self {
+        Self(format!("{error:#}").into())
+    }
+}
+
+/// The delivery line of one process.
+#[derive(Clone)]
+pub struct Line {
+    ctx: Arc<Context>,
+    /// One lane per account: an account whose LivePerson hangs holds up its own reminders only.
+    prepare: Arc<std::collections::HashMap<AccountId, Prepare>>,
+    record: Batcher<record::Done, Result<(), BatchFailed>>,
+}
+
+type Prepare = Batcher<ReminderId, Result<Option<Box<Dispatch>>, BatchFailed>>;
+
+impl Line {
+    pub fn new(ctx: &Arc<Context>) -> Self {
+        let prepare = ctx
+            .accounts
+            .keys()
+            .map(|id| {
+                let (ctx, account) = (ctx.clone(), id.clone());
+                let lane = Batcher::new(BATCH, 2, move |ids| prepare::prepare(ctx.clone(), account.clone(), ids));
+                (id.clone(), lane)
+            })
+            .collect();
+        let recorder = ctx.clone();
+        let record = Batcher::new(BATCH, 2, move |done| record::record(recorder.clone(), done));
+        Self { ctx: ctx.clone(), prepare: Arc::new(prepare), record }
+    }
+
+    /// Handles one delivery job: sends the reminder, unless it is no longer owed, or not yet.
+    pub async fn deliver(&self, job: Deliver) -> anyhow::Result<()> {
+        let Some(lane) = self.prepare.get(&job.account) else {
+            // Left to its deadline: the account may come back with the next configuration.
+            tracing::info!(reminder = %job.reminder, account = %job.account, "No such account is configured");
+            return Ok(());
+        };
+        let Some(dispatch) = lane.ask(job.reminder).await?? else {
+            return Ok(());
+        };
+        let outcome = send::send(&self.ctx, &dispatch).await;
+        let done = record::Done { dispatch, outcome };
+        self.record.ask(done).await?.context("recording an attempt")
+    }
+}

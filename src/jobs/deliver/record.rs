@@ -1,0 +1,205 @@
+//! Writes down what became of attempts, and what follows from it.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::prepare::Dispatch;
+use super::BatchFailed;
+use crate::db;
+use crate::db::decisions::Entry;
+use crate::db::ledger::Recorded;
+use crate::domain::contact::Suppression;
+use crate::domain::decide::Reason;
+use crate::domain::ids::{Channel, ReminderId};
+use crate::domain::outcome::{Attempt, Next, Obstacle, Outcome, next_state};
+use crate::domain::reminder::ReminderState;
+use crate::jobs::context::Context;
+use crate::jobs::names;
+use crate::jobs::queue::{self, When};
+
+/// An attempt that has ended.
+pub struct Done {
+    pub dispatch: Box<Dispatch>,
+    pub outcome: Outcome,
+}
+
+/// Records a batch in one transaction.
+pub async fn record(ctx: Arc<Context>, done: Vec<Done>) -> Vec<Result<(), BatchFailed>> {
+    let results = done.len();
+    let written = match write(&ctx, &done).await {
+        // An outcome is worth another try at once: an attempt whose record is lost becomes unknown.
+        Err(error) => {
+            tracing::warn!("Recording {results} attempts failed, trying again: {error:#}");
+            write_again(&ctx, &done, error).await
+        }
+        ok => ok,
+    };
+    let shared = written.map_err(BatchFailed::from);
+    (0..results).map(|_| shared.clone()).collect()
+}
+
+/// Tries for as long as the attempts' lease keeps the sweep away from them.
+async fn write_again(ctx: &Context, done: &[Done], first: anyhow::Error) -> anyhow::Result<()> {
+    let mut last = first;
+    for pause in [1, 2, 4, 8, 15] {
+        tokio::time::sleep(std::time::Duration::from_secs(pause)).await;
+        match write(ctx, done).await {
+            Ok(()) => return Ok(()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
+    let now = ctx.clock.now();
+    let mut page = Consequences::default();
+    for Done { dispatch, outcome } in done {
+        page.add(dispatch, outcome, now);
+    }
+    let mut tx = ctx.pool.begin().await.context("opening a transaction for outcomes")?;
+    let changed = db::ledger::record(&mut tx, &page.recorded, now).await.context("recording outcomes")?;
+    page.log.retain(|entry| changed.contains(&entry.reminder));
+    page.wake.retain(|(_, id, _)| changed.contains(id));
+    db::decisions::log(&mut tx, "deliver", &page.log, now).await?;
+    for (dispatch, suppression) in &page.suppress {
+        // Numbers and mailboxes change hands; a person's wish does not expire.
+        let expires = (*suppression == Suppression::BadAddress).then(|| now + TimeDelta::days(90));
+        let owed = &dispatch.owed;
+        let why = (*suppression, "provider");
+        db::suppressions::add(&mut tx, &owed.account, owed.channel, &dispatch.recipient, why, expires, now).await?;
+    }
+    for (channel, sender) in &page.succeeded {
+        db::circuits::succeeded(&mut tx, Context::provider(*channel), sender, now).await?;
+    }
+    for (channel, sender, code, probe_at) in &page.trouble {
+        let provider = Context::provider(*channel);
+        if db::circuits::open(&mut tx, provider, sender, code, *probe_at, now).await? {
+            tracing::error!(provider, code, "The circuit opens: sending is paused until this is mended");
+        }
+    }
+    for channel in Channel::ALL {
+        let wakeups = page
+            .wake
+            .iter()
+            .filter(|(dispatch, _, _)| dispatch.owed.channel == channel)
+            .map(|(dispatch, id, at)| names::deliver(&dispatch.owed.account, *id, *at));
+        queue::wake(&mut tx, &ctx.clock, names::deliver_queue(channel), When::At, wakeups).await?;
+    }
+    tx.commit().await.context("committing outcomes")?;
+    for Done { dispatch, outcome } in done {
+        if matches!(outcome, Outcome::Accepted { .. }) {
+            ctx.metrics.sent(dispatch.owed.channel, now - dispatch.owed.due_at);
+        }
+    }
+    Ok(())
+}
+
+/// What a batch of outcomes writes.
+#[derive(Default)]
+struct Consequences<'a> {
+    recorded: Vec<Recorded>,
+    log: Vec<Entry>,
+    wake: Vec<(&'a Dispatch, ReminderId, DateTime<Utc>)>,
+    suppress: Vec<(&'a Dispatch, Suppression)>,
+    succeeded: std::collections::BTreeSet<(Channel, String)>,
+    trouble: std::collections::BTreeSet<(Channel, String, String, DateTime<Utc>)>,
+}
+
+impl<'a> Consequences<'a> {
+    fn add(&mut self, dispatch: &'a Dispatch, outcome: &Outcome, now: DateTime<Utc>) {
+        let owed = &dispatch.owed;
+        let next = next_state(&Attempt {
+            channel: owed.channel,
+            outcome,
+            earlier: owed.tries,
+            soft_before: owed.soft_failed,
+            maybe_sent_before: owed.maybe_sent,
+            resend_unknown: dispatch.rule.settings.resend_unknown,
+            deadline: owed.deadline,
+            now,
+            jitter: rand::random(),
+        });
+        let channel_and_sender = || (owed.channel, dispatch.sender.clone());
+        if matches!(outcome, Outcome::Accepted { .. }) {
+            self.succeeded.insert(channel_and_sender());
+        }
+        if let Some(suppression) = outcome.suppression() {
+            self.suppress.push((dispatch, suppression));
+        }
+        if let Next::Hold { until } = next {
+            let (channel, sender) = channel_and_sender();
+            self.trouble.insert((channel, sender, outcome.code().to_owned(), until));
+        }
+        let entry = |verdict, reason, until| Entry { reminder: owed.id, verdict, reason, until };
+        match next {
+            Next::Retry { at } => {
+                self.log.push(entry("postpone", Reason::Retry, Some(at)));
+                self.wake.push((dispatch, owed.id, at));
+            }
+            Next::Hold { until } => {
+                let at = until + Context::spread(TimeDelta::seconds(5));
+                self.log.push(entry("postpone", Reason::CircuitOpen, Some(at)));
+                self.wake.push((dispatch, owed.id, at));
+            }
+            Next::Expired => self.log.push(entry("expire", Reason::TooLate, None)),
+            Next::OptedOut => self.log.push(entry("cancel", Reason::OptedOut, None)),
+            Next::Sent { .. } | Next::Settle { .. } | Next::Failed { .. } | Next::Unknown => {}
+        }
+        let at = self.wake.last().filter(|(_, id, _)| *id == owed.id).map(|(_, _, at)| *at);
+        self.recorded.push(recorded(owed.id, dispatch.attempt, outcome, &next, at, owed.maybe_sent, now));
+    }
+}
+
+/// The row that an outcome and what follows from it leave in the ledger.
+pub(in crate::jobs) fn recorded(
+    reminder: ReminderId,
+    attempt: i64,
+    outcome: &Outcome,
+    next: &Next,
+    again_at: Option<DateTime<Utc>>,
+    maybe_sent_before: bool,
+    now: DateTime<Utc>,
+) -> Recorded {
+    let code = (!outcome.code().is_empty()).then(|| outcome.code().to_owned());
+    let (state, reason, next_at) = match next {
+        Next::Sent { .. } => (ReminderState::Sent, None, None),
+        Next::Retry { at } => (ReminderState::Scheduled, Some(Reason::Retry.as_str()), Some(again_at.unwrap_or(*at))),
+        Next::Hold { until } => {
+            (ReminderState::Scheduled, Some(Reason::CircuitOpen.as_str()), Some(again_at.unwrap_or(*until)))
+        }
+        Next::Settle { at } => (ReminderState::Sending, Some("settling"), Some(*at)),
+        Next::Expired => (ReminderState::Expired, Some(Reason::TooLate.as_str()), None),
+        Next::Failed { code } => (ReminderState::Failed, Some(code.as_str()), None),
+        Next::Unknown => (ReminderState::Unknown, code.as_deref(), None),
+        Next::OptedOut => (ReminderState::Cancelled, Some(Reason::OptedOut.as_str()), None),
+    };
+    let may_have_been_sent = matches!(outcome, Outcome::Accepted { .. } | Outcome::Unknown { .. });
+    let config = matches!(
+        outcome,
+        Outcome::NotAccepted { class: Obstacle::Config | Obstacle::Quota, .. }
+    );
+    let provider_id = match outcome {
+        Outcome::Accepted { provider_id } => provider_id.clone(),
+        _ => None,
+    };
+    Recorded {
+        reminder,
+        attempt,
+        outcome: outcome.as_str(),
+        reason: reason.map(str::to_owned),
+        code,
+        provider_id,
+        state,
+        next_at,
+        counts: !config,
+        may_have_been_sent: may_have_been_sent || maybe_sent_before,
+        soft: matches!(outcome, Outcome::NotAccepted { class: Obstacle::RecipientSoft, .. }),
+        settle_in: match next {
+            Next::Settle { at } => Some(*at - now),
+            _ => None,
+        },
+    }
+}

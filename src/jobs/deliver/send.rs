@@ -1,0 +1,119 @@
+//! Renders a reminder and hands it to its provider. No transaction is open here.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::prepare::Dispatch;
+use crate::channel::render::{TemplateError, Vars};
+use crate::channel::{smtp, twilio};
+use crate::domain::ids::Channel;
+use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+use crate::jobs::context::Context;
+
+/// Makes the attempt and says how it ended.
+pub async fn send(ctx: &Context, dispatch: &Dispatch) -> Outcome {
+    let started = std::time::Instant::now();
+    let channel = dispatch.owed.channel;
+    let outcome = match channel {
+        Channel::Email => email(ctx, dispatch).await,
+        Channel::Sms => sms(ctx, dispatch).await,
+    };
+    ctx.metrics.attempted(channel, &outcome, started.elapsed());
+    outcome
+}
+
+async fn email(ctx: &Context, dispatch: &Dispatch) -> Outcome {
+    let Some(mail) = &ctx.mail else { return not_configured() };
+    let rendered = match render(ctx, dispatch) {
+        Ok(rendered) => rendered,
+        Err(error) => return broken_template(dispatch, &error),
+    };
+    let from = match &dispatch.rule.settings.sender {
+        Some(address) => match smtp::Mailbox::new(address, mail.settings().from.name()) {
+            Ok(mailbox) => Some(mailbox),
+            Err(_) => return config("sender is not an address"),
+        },
+        None => None,
+    };
+    ctx.turn("smtp", mail.settings().from.address(), ctx.smtp_rate).await;
+    let domain = from.as_ref().unwrap_or(&mail.settings().from).domain().to_owned();
+    let unsubscribe = ctx.link("u", &dispatch.owed.token);
+    mail.send(&smtp::Email {
+        from: from.as_ref(),
+        reply_to: None,
+        to: &dispatch.contact.address,
+        to_name: dispatch.contact.first_name.as_deref(),
+        subject: rendered.subject.as_deref().unwrap_or_default(),
+        text: &rendered.text,
+        html: rendered.html.as_deref(),
+        // The same on every attempt of this reminder, so that a mailbox keeps one copy.
+        message_id: &format!("<rem.{}.{}@{domain}>", dispatch.owed.id, &dispatch.owed.token[..8]),
+        thread_ref: Some(&format!("<conv.{}@{domain}>", ctx.hasher.conversation(&dispatch.owed.conversation))),
+        unsubscribe_url: Some(&unsubscribe),
+        unsubscribe_mailto: None,
+        feedback_id: None,
+        date: ctx.clock.now(),
+    })
+    .await
+}
+
+async fn sms(ctx: &Context, dispatch: &Dispatch) -> Outcome {
+    let Some(twilio) = &ctx.sms else { return not_configured() };
+    let rendered = match render(ctx, dispatch) {
+        Ok(rendered) => rendered,
+        Err(error) => return broken_template(dispatch, &error),
+    };
+    let Some(sender) = twilio::Sender::parse(&dispatch.sender) else {
+        return config("no sender for SMS");
+    };
+    ctx.turn("twilio", &dispatch.sender, ctx.twilio_rate).await;
+    twilio
+        .send(&twilio::Sms {
+            to: &dispatch.contact.address,
+            body: &rendered.text,
+            status_callback: Some(&ctx.status_callback(dispatch.attempt)),
+            validity: validity(dispatch.owed.deadline - ctx.clock.now()),
+            sender: Some(&sender),
+        })
+        .await
+}
+
+/// How long Twilio may still deliver it: until shortly before the deadline.
+fn validity(left: TimeDelta) -> Duration {
+    Duration::from_secs((left.num_seconds() - 10).clamp(10, 36_000).unsigned_abs())
+}
+
+fn render(ctx: &Context, dispatch: &Dispatch) -> Result<crate::channel::render::Rendered, TemplateError> {
+    let owed = &dispatch.owed;
+    let language = dispatch.language.as_deref();
+    let now = ctx.clock.now();
+    ctx.texts.render(
+        owed.channel,
+        dispatch.rule.settings.template_for(language),
+        language,
+        &Vars {
+            first_name: dispatch.contact.first_name.clone().unwrap_or_default(),
+            brand: ctx.accounts.get(&owed.account).map(|a| a.brand.clone()).unwrap_or_default(),
+            agent: dispatch.episode.agent.clone().unwrap_or_default(),
+            skill: dispatch.skill_name.clone().unwrap_or_default(),
+            count: dispatch.episode.count,
+            since_minutes: (now - dispatch.episode.since).num_minutes().unsigned_abs(),
+            link: ctx.link("r", &owed.token),
+            unsubscribe_link: ctx.link("u", &owed.token),
+        },
+    )
+}
+
+fn broken_template(dispatch: &Dispatch, error: &TemplateError) -> Outcome {
+    tracing::error!(reminder = %dispatch.owed.id, rule = dispatch.rule.id, "The rule's text cannot be rendered: {error}");
+    Outcome::Refused { class: Refusal::Other, code: "template".to_owned() }
+}
+
+fn not_configured() -> Outcome {
+    config("channel is not configured")
+}
+
+fn config(code: &str) -> Outcome {
+    Outcome::NotAccepted { class: Obstacle::Config, code: code.to_owned(), retry_after: None }
+}

@@ -1,0 +1,95 @@
+//! Small calls that show whether an account is set up: for `doctor`.
+
+use chrono::TimeDelta;
+
+use super::csds::Service;
+use super::request::{Search, Status};
+use super::{Auth, Client, Error};
+
+/// The result of one small call.
+#[derive(Debug)]
+pub struct Check {
+    pub what: &'static str,
+    /// What was found, without personal data.
+    pub outcome: Result<String, Error>,
+}
+
+impl Client {
+    /// Tries everything that the program will need, in the order in which one thing needs another: where the services live,
+    /// the token, the permission for each question, the clocks.
+    pub async fn check(&self) -> Vec<Check> {
+        let mut checks = vec![
+            check(
+                "domain lookup: msgHist",
+                self.0.host(Service::History).await,
+            ),
+            check(
+                "domain lookup: accountConfigReadOnly",
+                self.0.host(Service::Skills).await,
+            ),
+        ];
+        if let Auth::OAuth2 {
+            client_id,
+            client_secret,
+        } = &self.settings().auth
+        {
+            checks.push(check(
+                "domain lookup: sentinel",
+                self.0.host(Service::Token).await,
+            ));
+            let issued = self
+                .0
+                .token(client_id, client_secret)
+                .await
+                .map(|_| "issued".to_owned());
+            checks.push(check("access token", issued));
+        }
+        checks.extend(self.check_history().await);
+        let skills = self.skills(None).await.map(|skills| {
+            let count = skills.map_or(0, |skills| skills.skills.len());
+            format!("{count} skills")
+        });
+        checks.push(check("skills", skills));
+        if let Some(ahead) = self.0.server_ahead() {
+            let seconds = ahead.num_seconds();
+            let side = if seconds < 0 { "behind" } else { "ahead of" };
+            let found = format!("LivePerson's is {} s {side} ours", seconds.abs());
+            checks.push(check("clocks", Ok(found)));
+        }
+        checks
+    }
+
+    /// The three questions to the history. The last two ask for what does not exist: only being refused would be a finding.
+    async fn check_history(&self) -> [Check; 3] {
+        let now = self.0.clock().now();
+        let search = Search {
+            skill: None,
+            status: Status::Open,
+            from: now - TimeDelta::days(1),
+            to: now,
+        };
+        let found = self.search_once(&search, 0, 1).await;
+        let nobody = "00000000-0000-0000-0000-000000000000";
+        let by_ids = self.by_ids(&[nobody.to_owned()]).await;
+        let by_consumer = self.by_consumer(nobody).await;
+        [
+            check(
+                "conversations: search",
+                found.map(|page| format!("{} open since yesterday", page.total)),
+            ),
+            check("conversations: by id", allowed(by_ids)),
+            check("conversations: by consumer", allowed(by_consumer)),
+        ]
+    }
+}
+
+fn check(what: &'static str, outcome: Result<String, Error>) -> Check {
+    Check { what, outcome }
+}
+
+fn allowed<T>(outcome: Result<T, Error>) -> Result<String, Error> {
+    match outcome {
+        Ok(_) | Err(Error::Rejected { status: 404, .. }) => Ok("allowed".to_owned()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,64 @@
+//! Why LivePerson gave no usable answer, as far as a caller must tell apart: again later, or never without a human.
+
+use std::time::Duration;
+
+/// Prints no address, no credential and no value out of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// LivePerson says 401 also for a missing permission. A 401 with a token comes here only after a fresh one was refused.
+    #[error("LivePerson refuses our credentials for {endpoint} (HTTP {status})")]
+    Unauthorized { endpoint: &'static str, status: u16 },
+    #[error("LivePerson throttles {endpoint} for {} s", retry_after.as_secs())]
+    Throttled {
+        endpoint: &'static str,
+        retry_after: Duration,
+    },
+    #[error("LivePerson cannot be reached for {endpoint}: {why}")]
+    Unavailable {
+        endpoint: &'static str,
+        why: &'static str,
+        retry_after: Option<Duration>,
+    },
+    /// The question itself was refused; asking again gives the same answer.
+    #[error("LivePerson rejects the request for {endpoint} (HTTP {status})")]
+    Rejected { endpoint: &'static str, status: u16 },
+    #[error("LivePerson's answer for {endpoint} cannot be understood: {why}")]
+    Malformed {
+        endpoint: &'static str,
+        why: &'static str,
+    },
+    /// The lookup knows no such service for this account: most often a wrong account number.
+    #[error("LivePerson knows no service {0} for this account")]
+    NoService(&'static str),
+}
+
+impl Error {
+    /// Whether the same call may succeed later with nobody changing a setting.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Throttled { .. } | Self::Unavailable { .. } | Self::Malformed { .. } => true,
+            Self::Unauthorized { .. } | Self::Rejected { .. } | Self::NoService(_) => false,
+        }
+    }
+
+    /// How long LivePerson asks us to stay away.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after, .. } => Some(*retry_after),
+            Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// A word out of a closed set, for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Unauthorized { .. } => "unauthorized",
+            Self::Throttled { .. } => "throttled",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Rejected { .. } => "rejected",
+            Self::Malformed { .. } => "malformed",
+            Self::NoService(_) => "no_service",
+        }
+    }
+}

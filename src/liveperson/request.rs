@@ -1,0 +1,246 @@
+//! The questions we ask, as LivePerson wants them written.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use percent_encoding::utf8_percent_encode;
+use reqwest::Method;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::csds::Service;
+use super::oauth1::RESERVED;
+use super::{Error, Settings};
+use crate::domain::ids::SkillId;
+
+/// The widest window of start times that can be asked for without being narrowed. LivePerson takes three months, which is 89
+/// days in the shortest case, and both ends are rounded outwards.
+pub const MAX_WINDOW: TimeDelta = TimeDelta::seconds(89 * DAY - 2 * ROUNDING);
+/// LivePerson's limit for one question by ids, and for one page.
+pub const MAX_IDS: usize = 100;
+
+const DAY: i64 = 24 * 60 * 60;
+/// LivePerson rounds start times outwards to marks of ten minutes. We do it first, lest its rounding exceed its own limit.
+const ROUNDING: i64 = 10 * 60;
+const WIDEST: i64 = 89 * DAY;
+
+/// Everything that the domain's record is made of. Without this list LivePerson would leave out the dialogs.
+const CONTENT: [&str; 6] = [
+    "messageRecords",
+    "messageStatuses",
+    "agentParticipants",
+    "consumerParticipants",
+    "dialogs",
+    "sdes",
+];
+
+/// Which conversations to look for, oldest start first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// The skill that has the conversation now; `None`: every skill.
+    pub skill: Option<SkillId>,
+    pub status: Status,
+    /// When the conversation started. A window wider than [`MAX_WINDOW`] loses its oldest part, so cover more time by several.
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Open,
+    Closed,
+    Any,
+}
+
+impl Status {
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Open => &["OPEN"],
+            Self::Closed => &["CLOSE"],
+            Self::Any => &["OPEN", "CLOSE"],
+        }
+    }
+}
+
+impl Search {
+    /// The window in seconds, rounded outwards and not wider than LivePerson takes.
+    fn window(&self) -> (i64, i64) {
+        let (from, to) = (self.from.timestamp(), self.to.timestamp());
+        let fraction = i64::from(self.to.timestamp_subsec_nanos() > 0);
+        let to = to + fraction + (-(to + fraction)).rem_euclid(ROUNDING);
+        let from = from - from.rem_euclid(ROUNDING);
+        (from.max(to - WIDEST), to)
+    }
+
+    fn body(&self, settings: &Settings) -> Value {
+        let (from, to) = self.window();
+        let mut body = json!({
+            "start": { "from": from * 1000, "to": to * 1000 },
+            "status": self.status.words(),
+            "contentToRetrieve": content(settings),
+        });
+        if !settings.channels.is_empty() {
+            body["source"] = json!(settings.channels);
+        }
+        if let Some(skill) = self.skill {
+            // The documentation's text says numbers, its examples are strings.
+            body["latestSkillIds"] = json!([skill.to_string()]);
+        }
+        body
+    }
+}
+
+fn content(settings: &Settings) -> Vec<&'static str> {
+    let extra = settings.unauthenticated.then_some("unAuthSdes");
+    CONTENT.into_iter().chain(extra).collect()
+}
+
+/// One call, ready to be sent (and, with OAuth 1.0a, signed) except for the host.
+pub struct Call {
+    pub endpoint: &'static str,
+    pub service: Service,
+    pub method: Method,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    pub body: Option<String>,
+    /// The revision of the skills that we have.
+    pub if_match: Option<String>,
+}
+
+impl Call {
+    pub fn search(settings: &Settings, search: &Search, offset: u32, limit: u32) -> Self {
+        let paging = [
+            ("offset", offset.to_string()),
+            ("limit", limit.to_string()),
+            ("sort", "start:asc".to_owned()),
+        ];
+        Self::history(
+            settings,
+            "search",
+            "conversations/search",
+            paging.to_vec(),
+            &search.body(settings),
+        )
+    }
+
+    /// At most [`MAX_IDS`] ids.
+    pub fn by_ids(settings: &Settings, ids: &[String]) -> Self {
+        let body = json!({ "conversationIds": ids, "contentToRetrieve": content(settings) });
+        let path = "conversations/conversation/search";
+        Self::history(settings, "by_ids", path, Vec::new(), &body)
+    }
+
+    pub fn by_consumer(settings: &Settings, consumer: &str) -> Self {
+        let body = json!({
+            "consumer": consumer,
+            "status": Status::Open.words(),
+            "contentToRetrieve": content(settings),
+        });
+        let paging = vec![
+            ("offset", "0".to_owned()),
+            ("limit", settings.page_size.to_string()),
+        ];
+        let path = "conversations/consumer/search";
+        Self::history(settings, "by_consumer", path, paging, &body)
+    }
+
+    fn history(
+        settings: &Settings,
+        endpoint: &'static str,
+        path: &str,
+        mut query: Vec<(&'static str, String)>,
+        body: &Value,
+    ) -> Self {
+        // Version 2 keeps numbers as numbers and is the only one with unauthenticated attributes.
+        query.push(("v", "2".to_owned()));
+        query.push(("source", settings.source.clone()));
+        Self {
+            endpoint,
+            service: Service::History,
+            method: Method::POST,
+            path: format!("/messaging_history/api/account/{}/{path}", settings.account),
+            query,
+            body: Some(body.to_string()),
+            if_match: None,
+        }
+    }
+
+    /// `If-Match` is used the other way round than elsewhere: the same revision gives 304, and -1 always everything.
+    pub fn skills(settings: &Settings, revision: Option<&str>) -> Self {
+        Self {
+            endpoint: "skills",
+            service: Service::Skills,
+            method: Method::GET,
+            path: format!(
+                "/api/account/{}/configuration/le-users/skills",
+                settings.account
+            ),
+            query: vec![
+                ("v", "4.0".to_owned()),
+                ("select", "id,name,deleted".to_owned()),
+            ],
+            body: None,
+            if_match: Some(revision.unwrap_or("-1").to_owned()),
+        }
+    }
+
+    pub fn url(&self, settings: &Settings, host: &str) -> Result<Url, Error> {
+        let query: Vec<String> = self
+            .query
+            .iter()
+            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, RESERVED)))
+            .collect();
+        let url = format!(
+            "{}://{host}{}?{}",
+            settings.service_scheme.as_str(),
+            self.path,
+            query.join("&")
+        );
+        Url::parse(&url).map_err(|_| Error::Malformed {
+            endpoint: super::csds::ENDPOINT,
+            why: "the service's address is not a host",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(from: i64, to: i64) -> (i64, i64) {
+        let at = |millis| DateTime::from_timestamp_millis(millis).unwrap();
+        Search {
+            skill: None,
+            status: Status::Open,
+            from: at(from),
+            to: at(to),
+        }
+        .window()
+    }
+
+    #[test]
+    fn a_window_is_rounded_outwards_to_ten_minutes() {
+        assert_eq!(window(600_000, 1_200_000), (600, 1200));
+        assert_eq!(window(600_001, 1_200_001), (600, 1800));
+        assert_eq!(window(1_199_999, 1_199_999), (600, 1200));
+        assert_eq!(window(-1, -1), (-600, 0));
+    }
+
+    #[test]
+    fn a_window_is_never_wider_than_89_days() {
+        let now = 1_773_144_123_456;
+        for days in [88, 89, 90, 400] {
+            let (from, to) = window(now - days * DAY * 1000, now);
+            assert!(to - from <= WIDEST, "{days} days");
+            assert!(to * 1000 >= now);
+        }
+    }
+
+    #[test]
+    fn the_widest_window_is_not_narrowed_wherever_it_lies() {
+        let width = MAX_WINDOW.num_milliseconds();
+        for shift in 0..1300 {
+            let to = 1_773_144_000_000 + shift * 1009;
+            let (from, _) = window(to - width, to);
+            assert!(from * 1000 <= to - width, "{shift}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The links in reminders: back to the conversation, and out of it all.
+//!
+//! The word in a link is unguessable, belongs to one reminder and expires. It never says where to go: the destination is the
+//! account's configured page, so that it cannot be turned into an open redirect. Asking (GET) changes nothing on the
+//! unsubscribe link, because mail scanners follow links; only the button or a mail program's one-click POST does.
+
+use anyhow::Context as _;
+use axum::extract::{Path, State as Shared};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::error::ApiError;
+use super::{State, pages};
+use crate::db;
+use crate::db::links::Linked;
+use crate::domain::contact::Suppression;
+use crate::domain::ids::{AccountId, Channel};
+
+/// How long a link works.
+const EXPIRES_AFTER: TimeDelta = TimeDelta::days(30);
+
+async fn find(state: &State, token: &str) -> Result<Option<Linked>, ApiError> {
+    if token.len() > 64 || !token.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Ok(None);
+    }
+    let linked = db::links::find(&state.pool, token).await?;
+    Ok(linked.filter(|l| state.clock.now() - l.created_at < EXPIRES_AFTER))
+}
+
+/// `GET /r/{token}`: to the page with the conversation. A click of a person counts as having seen the message.
+pub async fn follow(
+    Shared(state): Shared<State>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let Some(linked) = find(&state, &token).await? else {
+        return Ok(gone());
+    };
+    if !is_scanner(&headers) {
+        db::links::clicked(&state.pool, linked.id, state.clock.now()).await?;
+    }
+    let account: Option<AccountId> = linked.account.parse().ok();
+    let account = account.and_then(|id| state.accounts.get(&id));
+    Ok(match account.and_then(|a| a.page_url.as_ref()) {
+        Some(page) => Redirect::to(page.as_str()).into_response(),
+        None => pages::render("message.hbs", &json!({
+            "title": "You have a message",
+            "heading": format!("{} has answered you", account.map_or("The team", |a| &a.brand)),
+            "text": "Open the page where you started the conversation: your chat and the answer are there.",
+        })),
+    })
+}
+
+/// Mail scanners and link previews name themselves, ask by HEAD, or prefetch.
+fn is_scanner(headers: &HeaderMap) -> bool {
+    let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let agent = agent.to_ascii_lowercase();
+    let prefetch = headers.get("purpose").or_else(|| headers.get("sec-purpose")).is_some();
+    prefetch
+        || agent.is_empty()
+        || ["bot", "crawl", "spider", "preview", "scan", "curl", "wget", "python", "facebookexternalhit", "slack"]
+            .iter()
+            .any(|word| agent.contains(word))
+}
+
+/// `GET /u/{token}`: shows the button. Nothing is changed.
+pub async fn ask_unsubscribe(
+    Shared(state): Shared<State>,
+    Path(token): Path<String>,
+) -> Result<Response, ApiError> {
+    let Some(linked) = find(&state, &token).await? else {
+        return Ok(gone());
+    };
+    let what = if linked.channel == Channel::Sms.as_str() { "text messages" } else { "e-mails" };
+    Ok(pages::render("message.hbs", &json!({
+        "title": "Stop reminders",
+        "heading": "Stop these reminders?",
+        "text": format!("You will get no more {what} from {} about unread answers.", brand(&state, &linked)),
+        "button": "Stop reminders",
+    })))
+}
+
+/// `POST /u/{token}`: stops the reminders to this recipient on this channel, at once and for every worker. The body
+/// (`List-Unsubscribe=One-Click` from mail programs, RFC 8058) does not matter: the word in the path says it all.
+pub async fn unsubscribe(
+    Shared(state): Shared<State>,
+    Path(token): Path<String>,
+) -> Result<Response, ApiError> {
+    let Some(linked) = find(&state, &token).await? else {
+        return Ok(gone());
+    };
+    let account: AccountId = linked.account.parse().context("reading the account of a reminder")?;
+    let channel: Channel = linked.channel.parse().context("reading the channel of a reminder")?;
+    if let Some(hash) = linked.recipient_hash.as_deref().and_then(|hash| hash.try_into().ok()) {
+        let mut conn = state.pool.acquire().await?;
+        let now = state.clock.now();
+        let why = (Suppression::OptedOut, "unsubscribe link");
+        db::suppressions::add(&mut conn, &account, channel, &hash, why, None, now).await?;
+        state.metrics.webhook("unsubscribe", "accepted");
+        tracing::info!(reminder = linked.id, "A recipient unsubscribed");
+    }
+    Ok(pages::render("message.hbs", &json!({
+        "title": "Reminders stopped",
+        "heading": "Done: no more reminders",
+        "text": format!("{} will not write to you about unread answers again on this address.", brand(&state, &linked)),
+    })))
+}
+
+fn brand<'a>(state: &'a State, linked: &Linked) -> &'a str {
+    let account: Option<AccountId> = linked.account.parse().ok();
+    account.and_then(|id| state.accounts.get(&id)).map_or("the team", |account| &account.brand)
+}
+
+/// The same answer for words that never existed and for those that have expired.
+fn gone() -> Response {
+    let page = pages::render("message.hbs", &json!({
+        "title": "Link expired",
+        "heading": "This link does not work any more",
+        "text": "It may have expired, or it was cut short on its way. Open the website where you had the conversation: your chat is there.",
+    }));
+    (StatusCode::NOT_FOUND, page).into_response()
+}

@@ -1,0 +1,104 @@
+//! `/metrics`, on a listener of its own so that it is never exposed with the badge.
+//!
+//! What a process counted is its own; what is true of the service (reminders by state, queue depth, circuits, the age of the last
+//! scan) is read from PostgreSQL at each scrape, so that every replica says the same.
+
+use axum::Router;
+use axum::extract::State as Shared;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus::proto::MetricFamily;
+use prometheus::{Encoder, GaugeVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use super::State;
+use crate::db;
+use crate::jobs::queue;
+
+pub fn router(state: State) -> Router {
+    Router::new().route("/metrics", get(scrape)).with_state(state)
+}
+
+async fn scrape(Shared(state): Shared<State>) -> Response {
+    let mut families = state.metrics.registry().gather();
+    match of_the_service(&state).await {
+        Ok(service) => families.extend(service),
+        // The process's own numbers are worth having when the database is away.
+        Err(error) => tracing::warn!("The service's metrics cannot be read: {error:#}"),
+    }
+    let mut text = Vec::new();
+    match TextEncoder::new().encode(&families, &mut text) {
+        Ok(()) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => {
+            tracing::error!("The metrics cannot be written: {error}");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// Gauges read from the database.
+async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
+    let (pool, now) = (&state.pool, state.clock.now());
+    let registry = Registry::new();
+    let gauges = |name: &str, help: &str, labels: &[&str]| -> anyhow::Result<IntGaugeVec> {
+        let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        registry.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    };
+    let seconds = |name: &str, help: &str, labels: &[&str]| -> anyhow::Result<GaugeVec> {
+        let gauge = GaugeVec::new(Opts::new(name, help), labels)?;
+        registry.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    };
+
+    let reminders = gauges(
+        "unread_reminders",
+        "Reminders of the last 24 hours, and all that are not final, by state.",
+        &["channel", "state"],
+    )?;
+    for (channel, word, count) in db::pages::by_state(pool, now).await? {
+        reminders.with_label_values(&[&channel, &word]).set(count);
+    }
+    let returns = gauges("unread_returns", "Reminders of the last 24 hours whose consumer came back.", &["channel"])?;
+    for tally in db::pages::tallies(pool, now).await? {
+        returns.with_label_values(&[&tally.channel]).add(tally.returned);
+    }
+    let conversations = gauges("unread_conversations", "Open conversations by read state.", &["read_state"])?;
+    for (word, count) in db::pages::conversations(pool).await? {
+        conversations.with_label_values(&[&word]).set(count);
+    }
+    let suppressions = gauges("unread_suppressions", "Suppressed addresses.", &["channel", "reason"])?;
+    for (channel, reason, count) in db::pages::suppressions(pool).await? {
+        suppressions.with_label_values(&[&channel, &reason]).set(count);
+    }
+    let circuits = gauges("unread_circuits_open", "Open circuits by provider.", &["provider"])?;
+    for provider in ["smtp", "twilio"] {
+        circuits.with_label_values(&[provider]).set(0);
+    }
+    for circuit in db::circuits::open_ones(pool).await? {
+        circuits.with_label_values(&[&circuit.provider]).inc();
+    }
+    let last_success = seconds(
+        "unread_scan_last_success_timestamp_seconds",
+        "When a skill was last scanned completely.",
+        &["account", "skill"],
+    )?;
+    for scan in db::pages::scans(pool).await? {
+        if let Some(at) = scan.succeeded_at {
+            let at = at.timestamp_millis() as f64 / 1000.0;
+            last_success.with_label_values(&[&scan.account, &scan.skill.to_string()]).set(at);
+        }
+    }
+    let jobs = gauges("unread_queue_jobs", "Jobs in the queue by kind and what they wait for.", &["queue", "state"])?;
+    let oldest = seconds("unread_queue_oldest_seconds", "How long the oldest ready job has been waiting.", &["queue"])?;
+    for depth in queue::depth(pool, now).await? {
+        for (word, count) in
+            [("ready", depth.ready), ("scheduled", depth.scheduled), ("held", depth.held), ("dead", depth.dead)]
+        {
+            jobs.with_label_values(&[&depth.queue, word]).set(count);
+        }
+        let age = depth.oldest_ready.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
+        oldest.with_label_values(&[&depth.queue]).set(age);
+    }
+    Ok(registry.gather())
+}

@@ -1,0 +1,140 @@
+//! The queue against a real server. Here: a worker, and ways to look at the rows.
+
+mod cost;
+mod failures;
+mod losses;
+mod wakeups;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use unread::clock::Clock;
+use unread::jobs::queue::{self, Host, Job, QueueConfig, Wakeup, When};
+
+use crate::database::{TestDatabase, database};
+
+/// Far above what anything here takes on a busy machine; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const LEASE: Duration = Duration::from_millis(1500);
+
+async fn queue_database() -> TestDatabase {
+    database(b"queue 1", queue::migrate).await
+}
+
+fn noon() -> DateTime<Utc> {
+    "2026-01-05T12:00:00Z".parse().unwrap()
+}
+
+fn config() -> QueueConfig {
+    QueueConfig {
+        poll: Duration::from_millis(50),
+        drain: PATIENCE,
+        ..QueueConfig::new("deliver")
+    }
+}
+
+/// A worker in this process. Dropping it is a crash.
+struct TestWorker {
+    host: Arc<Host>,
+    shutdown: CancellationToken,
+    running: AbortOnDropHandle<()>,
+}
+
+impl TestWorker {
+    fn start<F, Fut>(pool: &PgPool, clock: &Clock, config: QueueConfig, handler: F) -> Self
+    where
+        F: Fn(Job) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let host = Arc::new(Host::start(pool.clone(), clock.clone(), "test", LEASE));
+        let shutdown = CancellationToken::new();
+        let running = {
+            let (host, shutdown) = (host.clone(), shutdown.clone());
+            async move { host.run(config, handler, shutdown).await }
+        };
+        Self {
+            host,
+            shutdown,
+            running: AbortOnDropHandle::new(tokio::spawn(running)),
+        }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        within(self.running).await.unwrap();
+        let host = Arc::into_inner(self.host).expect("nobody else has the host");
+        host.leave().await;
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("in time")
+}
+
+/// Waits until the rows are as they should be.
+async fn eventually(pool: &PgPool, what: &str, query: &'static str) {
+    let holds = async {
+        while !sqlx::query_scalar::<_, bool>(query)
+            .fetch_one(pool)
+            .await
+            .unwrap()
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(PATIENCE, holds).await.is_ok(),
+        "{what}"
+    );
+}
+
+async fn empty(pool: &PgPool) {
+    eventually(
+        pool,
+        "no row is left",
+        "select not exists (select from apalis.jobs)",
+    )
+    .await;
+}
+
+async fn wake(
+    pool: &PgPool,
+    clock: &Clock,
+    when: When,
+    wakeups: impl IntoIterator<Item = Wakeup>,
+) -> u64 {
+    let mut conn = pool.acquire().await.unwrap();
+    queue::wake(&mut conn, clock, "deliver", when, wakeups)
+        .await
+        .unwrap()
+}
+
+/// Status, attempts and time of the one row of this key.
+async fn row(pool: &PgPool, key: &str) -> (String, i32, DateTime<Utc>) {
+    sqlx::query_as("select status, attempts, run_at from apalis.jobs where idempotency_key = $1")
+        .bind(key)
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+/// A handler that reports each job and succeeds.
+fn reporting() -> (
+    impl Fn(Job) -> std::future::Ready<anyhow::Result<()>> + Clone,
+    mpsc::UnboundedReceiver<Job>,
+) {
+    let (ran, seen) = mpsc::unbounded_channel();
+    let handler = move |job| {
+        ran.send(job).unwrap();
+        std::future::ready(Ok(()))
+    };
+    (handler, seen)
+}

@@ -1,0 +1,266 @@
+//! What waking a key does, and when its job runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde_json::json;
+use tokio::sync::mpsc;
+use unread::clock::Clock;
+use unread::jobs::queue::{self, Job, QueueConfig, Wakeup, When};
+
+use super::{
+    TestWorker, config, empty, eventually, noon, queue_database, reporting, row, wake, within,
+};
+
+#[tokio::test]
+async fn a_wakeup_runs_once_with_its_arguments_and_is_gone() {
+    let db = queue_database().await;
+    let clock = Clock::manual(noon());
+    let (handler, mut seen) = reporting();
+    let worker = TestWorker::start(&db.pool, &clock, config(), handler);
+
+    let wakeup = Wakeup::new("r1", noon()).with_args(json!({"reminder": 7}));
+    assert_eq!(wake(&db.pool, &clock, When::At, [wakeup]).await, 1);
+    let job = within(seen.recv()).await.unwrap();
+    assert_eq!(
+        (job.key.as_str(), job.attempt, job.run_at),
+        ("r1", 1, noon())
+    );
+    assert_eq!(job.args["reminder"], 7);
+    empty(&db.pool).await;
+    worker.stop().await;
+    assert!(seen.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_wakeup_of_a_transaction_that_rolls_back_never_was() {
+    let db = queue_database().await;
+    let clock = Clock::manual(noon());
+    let mut tx = db.pool.begin().await.unwrap();
+    queue::wake(
+        &mut tx,
+        &clock,
+        "deliver",
+        When::At,
+        [Wakeup::new("r1", noon())],
+    )
+    .await
+    .unwrap();
+    tx.rollback().await.unwrap();
+    empty(&db.pool).await;
+}
+
+#[tokio::test]
+async fn one_key_has_one_row_however_often_it_is_woken() {
+    let db = queue_database().await;
+    let clock = Clock::manual(noon());
+    let later = noon() + TimeDelta::hours(1);
+    let much_later = noon() + TimeDelta::hours(2);
+    let twice = || {
+        [
+            Wakeup::new("r1", later),
+            Wakeup::new("r2", noon()),
+            Wakeup::new("r1", much_later),
+        ]
+    };
+
+    assert_eq!(wake(&db.pool, &clock, When::NoLaterThan, twice()).await, 2);
+    assert_eq!(
+        row(&db.pool, "r1").await.2,
+        later,
+        "no later than the earlier of the two"
+    );
+    assert_eq!(
+        wake(&db.pool, &clock, When::NoLaterThan, twice()).await,
+        0,
+        "nothing to change"
+    );
+    assert_eq!(wake(&db.pool, &clock, When::At, twice()).await, 2);
+    assert_eq!(
+        row(&db.pool, "r1").await.2,
+        much_later,
+        "exactly what was said last"
+    );
+    wake(
+        &db.pool,
+        &clock,
+        When::NoLaterThan,
+        [Wakeup::new("r1", noon())],
+    )
+    .await;
+    assert_eq!(row(&db.pool, "r1").await.2, noon(), "brought forward");
+}
+
+#[tokio::test]
+async fn a_forgotten_wakeup_never_runs() {
+    let db = queue_database().await;
+    let clock = Clock::manual(noon());
+    let wakeups = ["r1", "r2"].map(|key| Wakeup::new(key, noon()));
+    wake(&db.pool, &clock, When::At, wakeups).await;
+    let mut conn = db.pool.acquire().await.unwrap();
+    assert_eq!(
+        queue::forget(&mut conn, "deliver", &["r1".into(), "r3".into()])
+            .await
+            .unwrap(),
+        1
+    );
+
+    let (handler, mut seen) = reporting();
+    let worker = TestWorker::start(&db.pool, &clock, config(), handler);
+    assert_eq!(within(seen.recv()).await.unwrap().key, "r2");
+    empty(&db.pool).await;
+    worker.stop().await;
+    assert!(seen.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_key_woken_during_its_run_runs_again_but_never_beside_itself() {
+    let db = queue_database().await;
+    let clock = Clock::manual(noon());
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let go_on = Arc::new(tokio::sync::Semaphore::new(0));
+    let handler = {
+        let go_on = go_on.clone();
+        move |job: Job| {
+            let (started, go_on) = (started.clone(), go_on.clone());
+            async move {
+                started.send(job.args).unwrap();
+                go_on.acquire().await.unwrap().forget();
+                Ok(())
+            }
+        }
+    };
+    let worker = TestWorker::start(&db.pool, &clock, config(), handler);
+    wake(&db.pool, &clock, When::At, [Wakeup::new("r1", noon())]).await;
+    within(starts.recv()).await.unwrap();
+
+    for args in [json!(1), json!(2)] {
+        wake(
+            &db.pool,
+            &clock,
+            When::NoLaterThan,
+            [Wakeup::new("r1", noon()).with_args(args)],
+        )
+        .await;
+    }
+    // Another key that was woken later has run: so this one would have, too.
+    wake(&db.pool, &clock, When::At, [Wakeup::new("r2", noon())]).await;
+    assert_eq!(within(starts.recv()).await.unwrap(), json!(null));
+    assert_eq!(row(&db.pool, "r1").await.0, "Queued");
+
+    go_on.add_permits(2);
+    assert_eq!(
+        within(starts.recv()).await.unwrap(),
+        json!(1),
+        "the first word stands: it was not later"
+    );
+    go_on.add_permits(1);
+    empty(&db.pool).await;
+    worker.stop().await;
+    assert!(starts.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_handler_retries_by_waking_its_own_key_later() {
+    let db = queue_database().await;
+    let clock = Clock::manual(noon());
+    let (ran, mut runs) = mpsc::unbounded_channel();
+    let handler = {
+        let (pool, clock) = (db.pool.clone(), clock.clone());
+        move |job: Job| {
+            let (pool, clock, ran) = (pool.clone(), clock.clone(), ran.clone());
+            async move {
+                let now = clock.now();
+                if now < noon() + TimeDelta::minutes(20) {
+                    let retry = Wakeup::new(&*job.key, now + TimeDelta::minutes(10));
+                    wake(&pool, &clock, When::At, [retry]).await;
+                }
+                ran.send((now, job.attempt)).unwrap();
+                Ok(())
+            }
+        }
+    };
+    let worker = TestWorker::start(&db.pool, &clock, config(), handler);
+    wake(&db.pool, &clock, When::At, [Wakeup::new("r1", noon())]).await;
+    for minutes in [0, 10, 20] {
+        let run = within(runs.recv()).await.unwrap();
+        assert_eq!(run, (noon() + TimeDelta::minutes(minutes), 1));
+        if minutes < 20 {
+            eventually(
+                &db.pool,
+                "waits again",
+                "select status = 'Pending' from apalis.jobs",
+            )
+            .await;
+        }
+        clock.advance(TimeDelta::minutes(10));
+    }
+    empty(&db.pool).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_wakeup_waits_for_its_time_by_a_manual_clock() {
+    let db = queue_database().await;
+    let clock = Clock::manual(noon());
+    let (handler, mut seen) = reporting();
+    let worker = TestWorker::start(&db.pool, &clock, config(), handler);
+    let due = noon() + TimeDelta::seconds(60);
+    wake(&db.pool, &clock, When::At, [Wakeup::new("later", due)]).await;
+
+    clock.advance(TimeDelta::milliseconds(59_999));
+    wake(
+        &db.pool,
+        &clock,
+        When::At,
+        [Wakeup::new("now", clock.now())],
+    )
+    .await;
+    assert_eq!(within(seen.recv()).await.unwrap().key, "now");
+    assert_eq!(row(&db.pool, "later").await.0, "Pending");
+    clock.advance(TimeDelta::milliseconds(1));
+    assert_eq!(within(seen.recv()).await.unwrap().key, "later");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wakeups_start_on_time_by_the_system_clock_although_polls_are_rare() {
+    let db = queue_database().await;
+    let clock = Clock::System;
+    let (ran, mut lateness) = mpsc::unbounded_channel();
+    let handler = {
+        let clock = clock.clone();
+        move |job: Job| {
+            ran.send(clock.now() - job.run_at).unwrap();
+            std::future::ready(Ok(()))
+        }
+    };
+    let rare = QueueConfig {
+        poll: Duration::from_mins(1),
+        ..config()
+    };
+    let worker = TestWorker::start(&db.pool, &clock, rare, handler);
+    // Each of them is due after a pause in which nothing happens, and only the first insert is heard of.
+    wake(
+        &db.pool,
+        &clock,
+        When::At,
+        [Wakeup::new("now", clock.now())],
+    )
+    .await;
+    within(lateness.recv()).await.unwrap();
+    let due = (1..=5).map(|n| {
+        Wakeup::new(
+            n.to_string(),
+            clock.now() + TimeDelta::milliseconds(300 * n),
+        )
+    });
+    wake(&db.pool, &clock, When::At, due).await;
+    for _ in 0..5 {
+        let late = within(lateness.recv()).await.unwrap();
+        assert!(late >= TimeDelta::zero(), "never early: {late}");
+        assert!(late < TimeDelta::milliseconds(250), "late by {late}");
+    }
+    worker.stop().await;
+}
