@@ -11,7 +11,3 @@ pub mod sms;
 pub mod smtp;
 pub mod twilio;
 pub mod webhook;
-
-mod secret;
-
-pub use secret::Secret;

@@ -13,9 +13,13 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use url::{Url, form_urlencoded};
 
-use super::Secret;
-use super::twilio::{ATTEMPT_PARAM, MessageStatus, is_message_sid};
+use super::twilio::is_message_sid;
 use crate::domain::contact::Address;
+use crate::domain::sms_status::MessageStatus;
+use crate::secret::Secret;
+
+/// The query parameter of a status callback's URL that names the attempt.
+pub const ATTEMPT_PARAM: &str = "rid";
 
 /// Far more than Twilio sends.
 const MAX_BODY: usize = 64 * 1024;
@@ -198,6 +202,7 @@ pub struct StatusCallback {
     pub attempt: Option<String>,
     pub message_sid: String,
     pub account_sid: String,
+    /// A status that this program does not know counts as `Accepted`: Twilio has the message, and that is all it proves.
     pub status: MessageStatus,
     pub error_code: Option<u32>,
 }
@@ -212,7 +217,7 @@ impl StatusCallback {
             attempt: query_value(query, ATTEMPT_PARAM).filter(|a| (1..=64).contains(&a.len())),
             message_sid: message_sid(fields)?,
             account_sid: short(fields, "AccountSid"),
-            status: MessageStatus::parse(status),
+            status: MessageStatus::parse(status).unwrap_or(MessageStatus::Accepted),
             error_code: fields.get("ErrorCode").and_then(|code| code.parse().ok()),
         })
     }

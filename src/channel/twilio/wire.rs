@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::status::MessageStatus;
+use crate::domain::sms_status::MessageStatus;
 
 #[derive(Deserialize)]
 pub(super) struct Message {
@@ -22,8 +22,10 @@ impl Message {
         self.sid.as_deref().filter(|sid| is_message_sid(sid))
     }
 
+    /// An unknown status says no more than that Twilio has the message.
     pub fn status(&self) -> MessageStatus {
-        MessageStatus::parse(self.status.as_deref().unwrap_or_default())
+        let known = self.status.as_deref().and_then(MessageStatus::parse);
+        known.unwrap_or(MessageStatus::Accepted)
     }
 
     pub fn error_code(&self) -> Option<u32> {
