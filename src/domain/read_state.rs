@@ -83,6 +83,7 @@ pub fn read_state(record: &Record, count_bots: bool) -> ReadState {
         .copied()
         .filter(|m| by_agent(m) && Some(m.seq) > read_up_to)
         .collect();
+    // Never empty: the last one has just been found to be neither answered nor read.
     let (first, last) = (unread[0], visible[last]);
     ReadState::Unread(Episode {
         first_message: first.id.clone(),

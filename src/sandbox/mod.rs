@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use axum::serve::ListenerExt as _;
+use futures_util::FutureExt as _;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -17,14 +18,24 @@ use tokio_util::sync::CancellationToken;
 
 pub mod admin;
 pub mod clock;
+pub mod door;
 pub mod faults;
 pub mod liveperson;
+pub mod mailbox;
+pub mod outbox;
 pub mod people;
+pub mod rules;
+pub mod smtp;
+pub mod twilio;
 pub mod world;
 
 use clock::WorldClock;
 use faults::Faults;
+use mailbox::Mailbox;
+use outbox::{Outbox, OutboxOptions};
 use people::{Expected, PhoneText, Play};
+use smtp::{SmtpOptions, SmtpServer};
+use twilio::{TwilioOptions, TwilioServer};
 use world::{Credentials, World};
 
 /// The account that the script plays in.
@@ -49,6 +60,13 @@ pub enum Script {
 pub struct Options {
     pub bind: IpAddr,
     pub liveperson_port: u16,
+    pub smtp_port: u16,
+    pub twilio_port: u16,
+    /// The page that shows what people received.
+    pub mailbox_port: u16,
+    pub smtp: SmtpOptions,
+    pub twilio: TwilioOptions,
+    pub outbox: OutboxOptions,
     pub clock: WorldClock,
     pub script: Script,
     /// The same seed gives the same ids, newcomers and chance faults.
@@ -61,6 +79,12 @@ impl Default for Options {
         Self {
             bind: Ipv4Addr::LOCALHOST.into(),
             liveperson_port: 0,
+            smtp_port: 0,
+            twilio_port: 0,
+            mailbox_port: 0,
+            smtp: SmtpOptions::default(),
+            twilio: TwilioOptions::default(),
+            outbox: OutboxOptions::default(),
             clock: WorldClock::real(),
             script: Script::Empty,
             seed: 1,
@@ -73,8 +97,12 @@ impl Default for Options {
 pub struct Endpoints {
     pub account: String,
     pub liveperson: LivePersonEndpoint,
+    pub smtp: SmtpEndpoint,
+    pub twilio: TwilioEndpoint,
     /// The sandbox's own API ([`admin`]).
     pub admin_url: String,
+    /// The mailbox as a page, and its API ([`mailbox`]).
+    pub mailbox_url: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -84,12 +112,53 @@ pub struct LivePersonEndpoint {
     pub credentials: Credentials,
 }
 
+#[derive(Clone, Debug, Serialize)]
+pub struct SmtpEndpoint {
+    pub host: String,
+    pub port: u16,
+    /// None when mail is taken from anybody.
+    pub user: Option<String>,
+    pub password: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct TwilioEndpoint {
+    /// In place of `https://api.twilio.com`.
+    pub base_url: String,
+    pub account_sid: String,
+    pub auth_token: String,
+}
+
+impl SmtpEndpoint {
+    fn of(address: SocketAddr, options: &SmtpOptions) -> Self {
+        let (user, password) = options.credentials.clone().unzip();
+        Self {
+            host: address.ip().to_string(),
+            port: address.port(),
+            user,
+            password,
+        }
+    }
+}
+
+impl TwilioEndpoint {
+    fn of(address: SocketAddr, options: &TwilioOptions) -> Self {
+        Self {
+            base_url: format!("http://{address}"),
+            account_sid: options.account_sid.clone(),
+            auth_token: options.auth_token.clone(),
+        }
+    }
+}
+
 /// A running sandbox; it stops when dropped.
 pub struct Sandbox {
     world: World,
     faults: Faults,
     play: Play,
-    phone_texts: Option<mpsc::UnboundedReceiver<PhoneText>>,
+    outbox: Outbox,
+    smtp: SmtpServer,
+    twilio: TwilioServer,
     endpoints: Endpoints,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -108,6 +177,20 @@ impl Sandbox {
         let app = liveperson::router(world.clone(), faults.clone()).nest("/_sandbox", admin);
         let mut tasks = vec![serve(listener, app, stop.clone())];
 
+        let outbox = Outbox::new(options.outbox.clone());
+        let (smtp, twilio) = start_channels(&options, &outbox).await?;
+        let (listener, mailbox) = bind(options.bind, options.mailbox_port, "mailbox").await?;
+        let page = mailbox::router(Mailbox {
+            outbox: outbox.clone(),
+            smtp: Some(smtp.faults().clone()),
+            twilio: Some(twilio.account().clone()),
+        });
+        tasks.push(serve(listener, page, stop.clone()));
+        let texting = carry_texts(phone_texts, twilio.account().clone(), outbox.clone());
+        tasks.push(tokio::spawn(
+            stop.clone().run_until_cancelled_owned(texting).map(drop),
+        ));
+
         if options.script != Script::Empty {
             let now = options.clock.now();
             for scene in people::cases(now) {
@@ -121,16 +204,21 @@ impl Sandbox {
         let endpoints = Endpoints {
             account: ACCOUNT.into(),
             admin_url: format!("{domain_url}/_sandbox"),
+            mailbox_url: format!("http://{mailbox}"),
             liveperson: LivePersonEndpoint {
                 domain_url,
                 credentials: world.credentials(ACCOUNT)?,
             },
+            smtp: SmtpEndpoint::of(smtp.address(), &options.smtp),
+            twilio: TwilioEndpoint::of(twilio.address(), &options.twilio),
         };
         Ok(Self {
             world,
             faults,
             play,
-            phone_texts: Some(phone_texts),
+            outbox,
+            smtp,
+            twilio,
             endpoints,
             stop,
             tasks,
@@ -160,14 +248,26 @@ impl Sandbox {
         self.play.play_until_now();
     }
 
-    /// What the people text to the brand; can be taken once.
-    pub fn take_phone_texts(&mut self) -> Option<mpsc::UnboundedReceiver<PhoneText>> {
-        self.phone_texts.take()
+    /// What people really received.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    pub fn smtp(&self) -> &SmtpServer {
+        &self.smtp
+    }
+
+    /// Texts from people reach the service once its webhook is known:
+    /// `sandbox.twilio().account().set_inbound_url(…)`.
+    pub fn twilio(&self) -> &TwilioServer {
+        &self.twilio
     }
 
     /// Stops listening; requests in progress have a second to finish.
     pub async fn stop(mut self) {
         self.stop.cancel();
+        self.smtp.stop();
+        self.twilio.stop();
         for mut task in std::mem::take(&mut self.tasks) {
             if tokio::time::timeout(PATIENCE, &mut task).await.is_err() {
                 task.abort();
@@ -179,6 +279,50 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+async fn start_channels(
+    options: &Options,
+    outbox: &Outbox,
+) -> anyhow::Result<(SmtpServer, TwilioServer)> {
+    let Options {
+        bind: ip, clock, ..
+    } = options;
+    let (listener, _) = bind(*ip, options.smtp_port, "mail server").await?;
+    let smtp = smtp::serve(
+        listener,
+        options.smtp.clone(),
+        outbox.clone(),
+        clock.clone(),
+    )
+    .context("starting the sandbox's mail server")?;
+    let (listener, _) = bind(*ip, options.twilio_port, "Twilio").await?;
+    let twilio = twilio::serve(
+        listener,
+        options.twilio.clone(),
+        outbox.clone(),
+        clock.clone(),
+    )
+    .context("starting the sandbox's Twilio")?;
+    Ok((smtp, twilio))
+}
+
+/// Hands what people text to Twilio, addressed to the number that last wrote to them.
+async fn carry_texts(
+    mut texts: mpsc::UnboundedReceiver<PhoneText>,
+    account: twilio::Account,
+    outbox: Outbox,
+) {
+    while let Some(PhoneText { from, body }) = texts.recv().await {
+        let last = outbox
+            .texts_to(&from)
+            .last()
+            .and_then(|text| text.from.clone());
+        let to = last.unwrap_or_else(|| account.number());
+        if let Err(error) = account.inbound(&from, &to, &body, None).await {
+            tracing::warn!(%error, "a text from a person of the sandbox did not arrive");
+        }
     }
 }
 

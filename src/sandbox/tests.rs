@@ -144,3 +144,40 @@ async fn a_stopped_sandbox_frees_its_port() {
     sandbox.stop().await;
     TcpListener::bind(("127.0.0.1", port)).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_channels_share_one_outbox_and_the_mailbox_shows_it() {
+    let sandbox = started(Script::Empty).await;
+    let endpoints = sandbox.endpoints();
+    let TwilioEndpoint {
+        base_url,
+        account_sid,
+        auth_token,
+    } = &endpoints.twilio;
+    let sent = http()
+        .post(format!(
+            "{base_url}/2010-04-01/Accounts/{account_sid}/Messages.json"
+        ))
+        .basic_auth(account_sid, Some(auth_token))
+        .form(&[
+            ("To", "+14155550123"),
+            ("From", "+14155550100"),
+            ("Body", "A new reply"),
+        ])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(sent.status(), 201);
+    let smtp = tokio::net::TcpStream::connect((endpoints.smtp.host.as_str(), endpoints.smtp.port));
+    assert!(smtp.await.is_ok());
+    assert_eq!(sandbox.outbox().texts_to("+14155550123").len(), 1);
+    let page = http()
+        .get(&endpoints.mailbox_url)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(page.contains("A new reply"), "{page}");
+}

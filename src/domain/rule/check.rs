@@ -170,13 +170,9 @@ fn overlay(
 ) -> Value {
     let mut settings = defaults.clone();
     for (key, value) in given {
-        match (settings.get_mut(&key), value) {
-            (Some(Value::Object(caps)), Value::Object(value)) if key == "caps" => {
-                caps.extend(value)
-            }
-            (_, value) => {
-                settings.insert(key, value);
-            }
+        match (key.as_str(), settings.get_mut(&key), value) {
+            ("caps", Some(Value::Object(caps)), Value::Object(given)) => caps.extend(given),
+            (_, _, value) => drop(settings.insert(key, value)),
         }
     }
     Value::Object(settings)
