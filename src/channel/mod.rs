@@ -11,5 +11,3 @@ pub mod sms;
 pub mod smtp;
 pub mod twilio;
 pub mod webhook;
-
-

@@ -3,9 +3,11 @@
 //! Twilio acts on single keywords only; every other wording is ours to honour. When in doubt, a text is a revocation: a reminder
 //! too few annoys nobody, and the operator sees it and can lift it. Ordinary answers ("please cancel my order") are not.
 
+use super::webhook::OptOut;
+
 /// What a text means for further reminders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Intent {
+pub enum Meaning {
     /// A keyword: no more SMS.
     Stop,
     /// A keyword: SMS again.
@@ -15,8 +17,19 @@ pub enum Intent {
     /// Twilio answers it.
     Help,
     /// No keyword, but it reads as "leave me alone": no more SMS, and the operator should have a look.
-    Revocation,
+    FreeTextRevocation,
     None,
+}
+
+impl From<OptOut> for Meaning {
+    /// Twilio's own judgement, where it gives one, comes first: it knows the words an account has added.
+    fn from(judged: OptOut) -> Self {
+        match judged {
+            OptOut::Stop => Self::Stop,
+            OptOut::Start => Self::Start,
+            OptOut::Help => Self::Help,
+        }
+    }
 }
 
 /// Including what Twilio does not know: "stop all" in two words, and the keywords of some neighbours.
@@ -107,10 +120,10 @@ const PHRASES: &[&str] = &[
 const MAX_WORDS: usize = 60;
 
 /// Reads the body of an inbound SMS.
-pub fn intent(body: &str) -> Intent {
+pub fn meaning(body: &str) -> Meaning {
     let words = words(body);
     if words.is_empty() {
-        return Intent::None;
+        return Meaning::None;
     }
     // "Opt-out", "stop all": at most two words make a keyword.
     let keyword = if words.len() <= 2 {
@@ -120,17 +133,17 @@ pub fn intent(body: &str) -> Intent {
     };
     let is = |list: &[&str]| list.contains(&keyword.as_str());
     if is(STOP) {
-        Intent::Stop
+        Meaning::Stop
     } else if is(START) {
-        Intent::Start
+        Meaning::Start
     } else if is(HELP) {
-        Intent::Help
+        Meaning::Help
     } else if keyword == "yes" {
-        Intent::Yes
+        Meaning::Yes
     } else if is_revocation(&words) {
-        Intent::Revocation
+        Meaning::FreeTextRevocation
     } else {
-        Intent::None
+        Meaning::None
     }
 }
 
@@ -211,17 +224,17 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(table.len(), 28);
-        for (body, meaning) in table {
-            let expected = match meaning.as_str() {
-                "stop" => Intent::Stop,
-                "start" => Intent::Start,
-                "yes" => Intent::Yes,
-                "help" => Intent::Help,
-                "free_text" => Intent::Revocation,
-                "none" => Intent::None,
+        for (body, word) in table {
+            let expected = match word.as_str() {
+                "stop" => Meaning::Stop,
+                "start" => Meaning::Start,
+                "yes" => Meaning::Yes,
+                "help" => Meaning::Help,
+                "free_text" => Meaning::FreeTextRevocation,
+                "none" => Meaning::None,
                 other => panic!("no meaning {other}"),
             };
-            assert_eq!(intent(&body), expected, "{body:?}");
+            assert_eq!(meaning(&body), expected, "{body:?}");
         }
     }
 
@@ -242,7 +255,7 @@ mod tests {
             "Keine SMS mehr bitte",
             "can you stop sending me these",
         ] {
-            assert_eq!(intent(body), Intent::Revocation, "{body:?}");
+            assert_eq!(meaning(body), Meaning::FreeTextRevocation, "{body:?}");
         }
     }
 
@@ -260,12 +273,12 @@ mod tests {
             "I cannot open the link",
             "👍",
         ] {
-            assert_eq!(intent(body), Intent::None, "{body:?}");
+            assert_eq!(meaning(body), Meaning::None, "{body:?}");
         }
     }
 
     #[test]
     fn an_endless_text_is_read_only_so_far() {
-        assert_eq!(intent(&"na ".repeat(100_000)), Intent::None);
+        assert_eq!(meaning(&"na ".repeat(100_000)), Meaning::None);
     }
 }

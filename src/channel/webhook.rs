@@ -13,10 +13,13 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use url::{Url, form_urlencoded};
 
-use crate::secret::Secret;
-use super::twilio::{ATTEMPT_PARAM, is_message_sid};
+use super::twilio::is_message_sid;
 use crate::domain::contact::Address;
 use crate::domain::sms_status::MessageStatus;
+use crate::secret::Secret;
+
+/// The query parameter of a status callback's URL that names the attempt.
+pub const ATTEMPT_PARAM: &str = "rid";
 
 /// Far more than Twilio sends.
 const MAX_BODY: usize = 64 * 1024;
@@ -199,6 +202,7 @@ pub struct StatusCallback {
     pub attempt: Option<String>,
     pub message_sid: String,
     pub account_sid: String,
+    /// A status that this program does not know counts as `Accepted`: Twilio has the message, and that is all it proves.
     pub status: MessageStatus,
     pub error_code: Option<u32>,
 }

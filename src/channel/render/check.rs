@@ -1,6 +1,6 @@
 //! What to tell somebody who saves a template.
 
-use super::{Field, LAST_RESORT, Rendered, TemplateError, Texts, Vars, layout};
+use super::{Field, Rendered, TemplateError, Texts, Vars, layout};
 use crate::channel::sms;
 use crate::domain::ids::Channel;
 use crate::domain::rule::Template;
@@ -39,7 +39,7 @@ impl Texts {
         let samples = [Vars::sample(), Vars::sample_without_names()];
         let mut rendered = Vec::new();
         for vars in &samples {
-            match self.render(channel, Some(template), LAST_RESORT, vars) {
+            match self.render(channel, Some(template), None, vars) {
                 Ok(text) => rendered.push((text, vars)),
                 Err(error) => return vec![error.into()],
             }
@@ -56,7 +56,7 @@ impl Texts {
     }
 }
 
-fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars<'_>) -> Vec<Problem> {
+fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Problem> {
     let warning = |field, what: String, mend: &str| Problem {
         severity: Severity::Warning,
         field,
@@ -71,11 +71,11 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars<'_>) -> Vec<Prob
     for (field, part) in parts {
         let Some(part) = part else { continue };
         let lacks = |value: &str| !part.contains(value) && !part.contains(&layout::escaped(value));
-        if lacks(vars.link) {
+        if lacks(&vars.link) {
             let what = "has no {{link}}: nobody can get back into the conversation".to_owned();
             problems.push(warning(field, what, "add {{link}}"));
         }
-        if channel == Channel::Email && lacks(vars.unsubscribe_link) {
+        if channel == Channel::Email && lacks(&vars.unsubscribe_link) {
             let what = "has no {{unsubscribe_link}}: readers will use the spam button".to_owned();
             problems.push(warning(field, what, "add {{unsubscribe_link}}"));
         }

@@ -42,7 +42,7 @@ impl Layout {
         Self { engine }
     }
 
-    pub fn around(&self, subject: &str, text: &str, language: &str, vars: &Vars<'_>) -> String {
+    pub fn around(&self, subject: &str, text: &str, language: &str, vars: &Vars) -> String {
         let (blocks, footer) = split(text, vars);
         let primary = language.split(['-', '_']).next().unwrap_or_default();
         let direction = if RIGHT_TO_LEFT.contains(&primary) {
@@ -55,7 +55,7 @@ impl Layout {
             "direction": direction,
             "subject": subject,
             "preheader": preheader(text, vars),
-            "brand": clean::line(vars.brand, clean::MAX_NAME),
+            "brand": clean::line(&vars.brand, clean::MAX_NAME),
             "link": vars.link,
             "blocks": blocks,
             "footer": footer,
@@ -72,13 +72,13 @@ pub(super) fn escaped(value: &str) -> String {
 }
 
 /// What mail programs show beside the subject: the first paragraph that says more than hello.
-fn preheader(text: &str, vars: &Vars<'_>) -> String {
+fn preheader(text: &str, vars: &Vars) -> String {
     let paragraph = paragraphs(text).find(|p| {
         let words = p
             .iter()
             .map(|line| line.split_whitespace().count())
             .sum::<usize>();
-        words > 3 && !p.iter().any(|line| line.contains(vars.link))
+        words > 3 && !p.iter().any(|line| line.contains(&vars.link))
     });
     clean::line(&paragraph.unwrap_or_default().join(" "), 140)
 }
@@ -93,10 +93,10 @@ fn paragraphs(text: &str) -> impl Iterator<Item = Vec<&str>> {
         .into_iter()
 }
 
-fn split(text: &str, vars: &Vars<'_>) -> (Vec<Block>, Vec<Block>) {
+fn split(text: &str, vars: &Vars) -> (Vec<Block>, Vec<Block>) {
     let (mut body, mut footer) = (Vec::new(), Vec::new());
     for paragraph in paragraphs(text) {
-        let is_small_print = paragraph.iter().any(|l| l.contains(vars.unsubscribe_link));
+        let is_small_print = paragraph.iter().any(|l| l.contains(&vars.unsubscribe_link));
         if is_small_print || !footer.is_empty() {
             footer.push(words(&paragraph, vars));
         } else {
@@ -106,7 +106,7 @@ fn split(text: &str, vars: &Vars<'_>) -> (Vec<Block>, Vec<Block>) {
     (body, footer)
 }
 
-fn blocks(paragraph: &[&str], vars: &Vars<'_>) -> Vec<Block> {
+fn blocks(paragraph: &[&str], vars: &Vars) -> Vec<Block> {
     let Some(at) = paragraph.iter().position(|line| *line == vars.link) else {
         return vec![words(paragraph, vars)];
     };
@@ -115,7 +115,7 @@ fn blocks(paragraph: &[&str], vars: &Vars<'_>) -> Vec<Block> {
         Some((label, rest)) if label.chars().count() <= 60 => {
             (label.trim_end_matches([':', '：']), rest)
         }
-        _ => (clean_host(vars.link), before),
+        _ => (clean_host(&vars.link), before),
     };
     let mut blocks = Vec::new();
     if !before.is_empty() {
@@ -137,14 +137,14 @@ fn clean_host(link: &str) -> &str {
     host.split(['/', '?', '#']).next().unwrap_or(host)
 }
 
-fn words(paragraph: &[&str], vars: &Vars<'_>) -> Block {
+fn words(paragraph: &[&str], vars: &Vars) -> Block {
     Block {
         button: None,
         lines: paragraph.iter().map(|line| spans(line, vars)).collect(),
     }
 }
 
-fn spans(line: &str, vars: &Vars<'_>) -> Vec<Span> {
+fn spans(line: &str, vars: &Vars) -> Vec<Span> {
     let plain = |text: &str| Span {
         text: text.to_owned(),
         href: None,
@@ -153,7 +153,7 @@ fn spans(line: &str, vars: &Vars<'_>) -> Vec<Span> {
         text: text.to_owned(),
         href: Some(href.to_owned()),
     };
-    let own = [vars.link, vars.unsubscribe_link];
+    let own = [&vars.link, &vars.unsubscribe_link];
     let Some((at, found)) = own
         .into_iter()
         .filter(|link| !link.is_empty())

@@ -146,9 +146,10 @@ impl Texts {
         &self,
         channel: Channel,
         template: Option<&Template>,
-        language: &str,
-        vars: &Vars<'_>,
+        language: Option<&str>,
+        vars: &Vars,
     ) -> Result<Rendered, TemplateError> {
+        let language = language.unwrap_or(LAST_RESORT);
         let context = vars.context(channel);
         match template {
             Some(template) => self.custom(channel, template, language, vars, &context),
@@ -160,7 +161,7 @@ impl Texts {
         &self,
         channel: Channel,
         language: &str,
-        vars: &Vars<'_>,
+        vars: &Vars,
         context: &Context,
     ) -> Result<Rendered, TemplateError> {
         let (language, texts) = nearest(&self.built_in, language)
@@ -181,7 +182,7 @@ impl Texts {
         channel: Channel,
         template: &Template,
         language: &str,
-        vars: &Vars<'_>,
+        vars: &Vars,
         context: &Context,
     ) -> Result<Rendered, TemplateError> {
         let fill = |field, source: &str| {
@@ -237,7 +238,7 @@ impl Texts {
         text: &str,
         html: Option<String>,
         language: &str,
-        vars: &Vars<'_>,
+        vars: &Vars,
     ) -> Rendered {
         let subject = clean::line(subject, clean::MAX_SUBJECT);
         let text = text.trim().to_owned() + "\n";
@@ -250,40 +251,16 @@ impl Texts {
     }
 }
 
-/// The template for a reader of `wanted`, out of a rule's: that language, its primary language, the default, or any. `None` only if
-/// there are none.
-pub fn choose<'t>(
-    templates: &'t BTreeMap<String, Template>,
+/// The text of a language tag, or of its primary language: `de-AT` finds `de`.
+fn nearest<'t, T>(
+    texts: &'t BTreeMap<&'static str, T>,
     wanted: &str,
-    default: &str,
-) -> Option<(&'t str, &'t Template)> {
-    nearest(templates, wanted)
-        .or_else(|| nearest(templates, default))
-        .or_else(|| templates.iter().next())
-        .map(|(language, template)| (language.as_str(), template))
-}
-
-/// `pt-BR` finds `pt-BR`, else `pt`, else another `pt-…`.
-fn nearest<'t, K: AsRef<str> + Ord, T>(
-    texts: &'t BTreeMap<K, T>,
-    wanted: &str,
-) -> Option<(&'t K, &'t T)> {
-    let primary = |tag: &str| tag.split(['-', '_']).next().map(str::to_ascii_lowercase);
-    let same = |tag: &str, other: &str| tag.replace('_', "-").eq_ignore_ascii_case(other);
-    let wanted = wanted.replace('_', "-");
-    let wanted_primary = primary(&wanted)?;
+) -> Option<(&'t &'static str, &'t T)> {
+    let wanted = wanted.replace('_', "-").to_ascii_lowercase();
+    let primary = wanted.split('-').next().unwrap_or_default();
     texts
-        .iter()
-        .find(|(tag, _)| same(tag.as_ref(), &wanted))
-        .or_else(|| {
-            texts
-                .iter()
-                .find(|(tag, _)| same(tag.as_ref(), &wanted_primary))
-        })
-        .or_else(|| {
-            let is_relative = |tag: &str| primary(tag).as_ref() == Some(&wanted_primary);
-            texts.iter().find(|(tag, _)| is_relative(tag.as_ref()))
-        })
+        .get_key_value(wanted.as_str())
+        .or_else(|| texts.get_key_value(primary))
 }
 
 fn sms_of(text: &str) -> Rendered {

@@ -57,37 +57,38 @@ pub const VARIABLES: &[Variable] = &[
     variable("channel", "email or sms", "email"),
 ];
 
-/// What is known when a reminder is written. Names are cleaned here; a first name that does not look like one is left out.
+/// What is known when a reminder is written; empty is unknown. Names are cleaned here, and a first name that does not look like one
+/// is left out.
 #[derive(Clone)]
-pub struct Vars<'a> {
-    pub first_name: Option<&'a str>,
-    pub brand: &'a str,
-    pub agent: Option<&'a str>,
-    pub skill: Option<&'a str>,
+pub struct Vars {
+    pub first_name: String,
+    pub brand: String,
+    pub agent: String,
+    pub skill: String,
     pub count: u32,
-    pub since_minutes: i64,
-    pub link: &'a str,
-    pub unsubscribe_link: &'a str,
+    pub since_minutes: u64,
+    pub link: String,
+    pub unsubscribe_link: String,
 }
 
-impl Vars<'_> {
+impl Vars {
     /// The values of [`VARIABLES`]' samples, for previews and checks.
-    pub fn sample() -> Vars<'static> {
-        Vars {
-            first_name: Some(sample("first_name")),
-            agent: Some(sample("agent")),
-            skill: Some(sample("skill")),
-            ..Vars::sample_without_names()
+    pub fn sample() -> Self {
+        Self {
+            first_name: sample("first_name"),
+            agent: sample("agent"),
+            skill: sample("skill"),
+            ..Self::sample_without_names()
         }
     }
 
     /// The same, with everything unknown that may be unknown.
-    pub(super) fn sample_without_names() -> Vars<'static> {
-        Vars {
-            first_name: None,
+    pub(super) fn sample_without_names() -> Self {
+        Self {
+            first_name: String::new(),
             brand: sample("brand"),
-            agent: None,
-            skill: None,
+            agent: String::new(),
+            skill: String::new(),
             count: 1,
             since_minutes: 10,
             link: sample("link"),
@@ -96,12 +97,12 @@ impl Vars<'_> {
     }
 
     pub(super) fn context(&self, channel: Channel) -> Context {
-        let name = |raw: Option<&str>| clean::line(raw.unwrap_or_default(), clean::MAX_NAME);
+        let name = |raw: &str| clean::line(raw, clean::MAX_NAME);
         let values = json!({
-            "first_name": self.first_name.and_then(clean::first_name).unwrap_or_default(),
-            "brand": name(Some(self.brand)),
-            "agent": name(self.agent),
-            "skill": name(self.skill),
+            "first_name": clean::first_name(&self.first_name).unwrap_or_default(),
+            "brand": name(&self.brand),
+            "agent": name(&self.agent),
+            "skill": name(&self.skill),
             "count": self.count,
             "several": self.count > 1,
             "since_minutes": self.since_minutes,
@@ -113,7 +114,7 @@ impl Vars<'_> {
     }
 }
 
-fn sample(name: &str) -> &'static str {
+fn sample(name: &str) -> String {
     let found = VARIABLES.iter().find(|v| v.name == name);
-    found.map_or("", |v| v.sample)
+    found.map_or(String::new(), |v| v.sample.to_owned())
 }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox as LettreMailbox, MessageBuilder, MultiPart};
+use lettre::message::{Mailbox as LettreMailbox, MessageBuilder, MultiPart, SinglePart};
 
 use crate::channel::clean;
 use crate::domain::contact::Address;
@@ -87,7 +87,7 @@ pub struct Email<'a> {
     pub to_name: Option<&'a str>,
     pub subject: &'a str,
     pub text: &'a str,
-    pub html: &'a str,
+    pub html: Option<&'a str>,
     /// Belongs to the reminder and is the same on every attempt, so that a copy sent twice collapses: `rem.42@example.com`.
     pub message_id: &'a str,
     /// The same for all reminders of one conversation: `conv.5f1c2a9b7d@example.com`. A hash, never the conversation's own id.
@@ -174,10 +174,13 @@ pub(super) fn write(
     if let Some(reply_to) = email.reply_to.or(default_reply_to) {
         builder = builder.reply_to(reply_to.to_lettre());
     }
-    let body = MultiPart::alternative_plain_html(email.text.to_owned(), email.html.to_owned());
-    let message = machine_headers(builder, email)?
-        .multipart(body)
-        .map_err(|_| Unwritable::Content)?;
+    let builder = machine_headers(builder, email)?;
+    let text = body(email.text);
+    let message = match email.html {
+        Some(html) => builder.multipart(MultiPart::alternative_plain_html(text, body(html))),
+        None => builder.singlepart(SinglePart::plain(text)),
+    };
+    let message = message.map_err(|_| Unwritable::Content)?;
     Ok(Message {
         from: from.address.clone(),
         to,
@@ -213,6 +216,15 @@ fn machine_headers(
         builder = builder.raw_header(header("Feedback-ID", &clean::line(feedback_id, 128)));
     }
     Ok(builder)
+}
+
+/// One kind of line end (lettre passes a lone CR on as it is), and no control characters besides.
+fn body(raw: &str) -> String {
+    raw.replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
 }
 
 fn header(name: &'static str, value: &str) -> HeaderValue {

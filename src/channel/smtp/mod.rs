@@ -9,8 +9,8 @@ use std::time::Duration;
 use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use tokio::sync::Semaphore;
 
-use crate::secret::Secret;
 use crate::domain::outcome::{Obstacle, Outcome};
+use crate::secret::Secret;
 
 mod classify;
 mod connection;

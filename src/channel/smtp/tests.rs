@@ -215,7 +215,7 @@ pub(super) async fn send(pool: &Pool, subject: &str) -> Outcome {
         to_name: Some("Dana"),
         subject,
         text: "text",
-        html: "<p>html</p>",
+        html: Some("<p>html</p>"),
         message_id: "rem.1@acme.example",
         thread_ref: "conv.1@acme.example",
         unsubscribe_url: None,

@@ -9,8 +9,8 @@
 
 use std::time::Duration;
 
-use crate::domain::sms_status::MessageStatus;
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+use crate::domain::sms_status::MessageStatus;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {

@@ -13,9 +13,10 @@ use reqwest::{RequestBuilder, Response, redirect};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::secret::Secret;
 use crate::domain::contact::Address;
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+use crate::domain::sms_status::MessageStatus;
+use crate::secret::Secret;
 
 mod codes;
 mod lookup;
@@ -24,9 +25,6 @@ mod wire;
 pub use codes::of_delivery;
 pub use lookup::{Found, LookupError};
 pub(in crate::channel) use wire::is_message_sid;
-
-/// The query parameter of the status callback that names the attempt.
-pub const ATTEMPT_PARAM: &str = "attempt";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the connect limit, or a slow connect could not be told from a lost answer.
@@ -48,8 +46,6 @@ pub struct Settings {
     pub webhook_tokens: Vec<Secret>,
     /// `None`: the account's first number that can send SMS.
     pub sender: Option<Sender>,
-    /// Where Twilio reports what became of a message; `None` if we cannot be reached from outside.
-    pub status_callback: Option<Url>,
 }
 
 impl Settings {
@@ -128,8 +124,8 @@ pub struct Sms<'a> {
     pub to: &'a Address,
     /// Holds a link with a token of plain letters and digits that [`Client::find`] can look for.
     pub body: &'a str,
-    /// Comes back in the status callback.
-    pub attempt: &'a str,
+    /// Where Twilio reports what becomes of it. Names the attempt in its query ([`ATTEMPT_PARAM`](super::webhook::ATTEMPT_PARAM)).
+    pub status_callback: Option<&'a str>,
     /// After this long Twilio gives up instead of delivering late.
     pub validity: Duration,
     /// Instead of the channel's own sender.
@@ -139,7 +135,7 @@ pub struct Sms<'a> {
 impl fmt::Debug for Sms<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sms")
-            .field("attempt", &self.attempt)
+            .field("status_callback", &self.status_callback)
             .finish_non_exhaustive()
     }
 }
@@ -224,8 +220,8 @@ impl Client {
             Sender::From(from) => ("From", from),
             Sender::Service(sid) => ("MessagingServiceSid", sid),
         });
-        if let Some(callback) = self.status_callback(sms.attempt) {
-            form.push(("StatusCallback", callback.into()));
+        if let Some(callback) = sms.status_callback {
+            form.push(("StatusCallback", callback.to_owned()));
         }
         let request = self.http.post(self.url("Messages.json")).form(&form);
         match self.call(request).await {
@@ -239,15 +235,6 @@ impl Client {
             Some(sender) => Ok(sender.clone()),
             None => self.default_sender().await,
         }
-    }
-
-    /// The callback's URL for one attempt. The fragment is Twilio's: by default a callback is repeated only if the connection
-    /// failed, and a moment of ours would lose it.
-    fn status_callback(&self, attempt: &str) -> Option<Url> {
-        let mut url = self.settings.status_callback.clone()?;
-        url.query_pairs_mut().append_pair(ATTEMPT_PARAM, attempt);
-        url.set_fragment(Some("rc=3&rp=all"));
-        Some(url)
     }
 
     fn url(&self, resource: &str) -> Url {
@@ -339,7 +326,7 @@ fn created(answer: &Answer) -> Outcome {
             code: format!("http {} unreadable", answer.status),
         };
     };
-    if message.as_ref().map(wire::Message::status) == Some(crate::domain::sms_status::MessageStatus::Scheduled) {
+    if message.as_ref().map(wire::Message::status) == Some(MessageStatus::Scheduled) {
         tracing::warn!(
             sid,
             "Twilio's compliance settings put off an SMS to a later hour; it may arrive too late"

@@ -102,11 +102,6 @@ fn settings(port: u16) -> Settings {
         auth: Auth::Token(Secret::new("token")),
         webhook_tokens: vec![],
         sender: Some(Sender::From("+14155550100".to_owned())),
-        status_callback: Some(
-            "https://reminders.example.com/twilio/status"
-                .parse()
-                .unwrap(),
-        ),
     }
 }
 
@@ -123,7 +118,7 @@ async fn send_from(client: &Client, sender: Option<&Sender>) -> Outcome {
         .send(&Sms {
             to: &to(),
             body: "Acme: read it: https://r.acme.example/m/7Kq2ZxT9",
-            attempt: "17",
+            status_callback: Some("https://reminders.example.com/twilio/status?rid=17#rc=3&rp=all"),
             validity: Duration::from_mins(15),
             sender,
         })
@@ -168,7 +163,7 @@ async fn a_created_message_is_accepted() {
             field("From", "+14155550100"),
             field(
                 "StatusCallback",
-                "https://reminders.example.com/twilio/status?attempt=17#rc=3&rp=all"
+                "https://reminders.example.com/twilio/status?rid=17#rc=3&rp=all"
             ),
         ]
     );
@@ -294,7 +289,7 @@ async fn an_address_that_is_no_phone_is_not_sent_anywhere() {
     let sms = Sms {
         to: &mail,
         body: "x",
-        attempt: "1",
+        status_callback: None,
         validity: Duration::ZERO,
         sender: None,
     };

@@ -1,9 +1,9 @@
 //! Twilio's JSON, as far as it is read. Everything is optional until proven: gateways answer HTML, and fields change their types.
 
-use crate::domain::sms_status::MessageStatus;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::domain::sms_status::MessageStatus;
 
 #[derive(Deserialize)]
 pub(super) struct Message {
@@ -22,9 +22,10 @@ impl Message {
         self.sid.as_deref().filter(|sid| is_message_sid(sid))
     }
 
+    /// An unknown status says no more than that Twilio has the message.
     pub fn status(&self) -> MessageStatus {
-        // A status newer than this program says no more than that the message exists.
-        MessageStatus::parse(self.status.as_deref().unwrap_or_default()).unwrap_or(MessageStatus::Accepted)
+        let known = self.status.as_deref().and_then(MessageStatus::parse);
+        known.unwrap_or(MessageStatus::Accepted)
     }
 
     pub fn error_code(&self) -> Option<u32> {

@@ -134,7 +134,7 @@ const CALLBACK: &str = "SmsSid=SM00000000000000000000000000000004&SmsStatus=unde
 
 #[test]
 fn a_status_callback_names_the_attempt_and_what_became_of_it() {
-    let query = Some("attempt=17");
+    let query = Some("rid=17");
     assert_eq!(
         StatusCallback::parse(query, &verified(query, CALLBACK)),
         Some(StatusCallback {
@@ -163,6 +163,13 @@ fn a_callback_without_a_message_is_none() {
 }
 
 const INBOUND: &str = "ToCountry=US&SmsMessageSid=SM00000000000000000000000000000069&NumMedia=0&FromZip=&SmsStatus=received&Body=Stop&To=%2B14155550100&MessageSid=SM00000000000000000000000000000069&AccountSid=AC00000000000000000000000000000001&From=%2B14155550123&MessagingServiceSid=MG00000000000000000000000000000001&OptOutType=STOP";
+
+#[test]
+fn a_status_of_the_future_still_proves_that_twilio_has_the_message() {
+    let body = CALLBACK.replace("undelivered", "teleported");
+    let callback = StatusCallback::parse(None, &verified(None, &body)).unwrap();
+    assert_eq!(callback.status, MessageStatus::Accepted);
+}
 
 #[test]
 fn an_inbound_message_is_read() {

@@ -21,7 +21,7 @@ fn email<'a>(to: &'a Address, name: &'a str, subject: &'a str) -> Email<'a> {
         to_name: Some(name),
         subject,
         text: "Hi Dana,\n\nread it here:\nhttps://r.acme.example/m/7Kq2ZxT9\n.\n..end\n",
-        html: "<p>Grüße</p>",
+        html: Some("<p>Grüße</p>"),
         message_id: "rem.42@notify.acme.example",
         thread_ref: "conv.5f1c2a9b7d@notify.acme.example",
         unsubscribe_url: Some("https://reminders.example.com/u/o7RkV2mQx1"),
@@ -112,6 +112,16 @@ fn leading_dots_are_doubled_and_the_last_line_is_a_single_dot() {
 }
 
 #[test]
+fn every_line_end_of_a_body_becomes_the_one_of_mail() {
+    let to = to();
+    let odd = Email {
+        text: "a\rb\nc\r\nd\0\u{85}",
+        ..email(&to, "Dana", "x")
+    };
+    assert!(written(&odd).contains("\r\na\r\nb\r\nc\r\nd\r\n"));
+}
+
+#[test]
 fn an_address_we_cannot_write_to_is_refused_without_blame() {
     for address in [
         "dänä@customer.example",
@@ -173,7 +183,7 @@ proptest! {
     ) {
         let to = to();
         let from = Mailbox::new("a@acme.example", Some(&sender_name)).unwrap();
-        let hostile = Email { from: Some(&from), text: &text, html: &text, ..email(&to, &name, &subject) };
+        let hostile = Email { from: Some(&from), text: &text, html: Some(&text), ..email(&to, &name, &subject) };
         let wire = written(&hostile);
         prop_assert_eq!(sorted_headers(&wire), EXPECTED_HEADERS);
         // One end of message, and it is the last line: no line end but CRLF, and no other line that is a lone dot.
