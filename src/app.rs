@@ -354,7 +354,7 @@ pub fn context(
         hasher: hasher.clone(),
         accounts,
         mail: config.smtp.as_ref().map(|s| mail(s, &config.web.public_url)).transpose()?,
-        sms: config.twilio.as_ref().map(|t| sms(t, &config.web.public_url)).transpose()?,
+        sms: config.twilio.as_ref().map(sms).transpose()?,
         texts: Texts::new(),
         public_url: config.web.public_url.clone(),
         smtp_rate: config.smtp.as_ref().map(|s| s.rate_per_second).filter(|rate| *rate > 0.0),
@@ -373,6 +373,7 @@ fn client(
     let auth = match account.auth.clone().context("the account has no LivePerson credentials")? {
         config::Auth::OAuth2 { client_id, client_secret } => liveperson::Auth::OAuth2 { client_id, client_secret },
         config::Auth::OAuth1 { consumer_key, consumer_secret, token, token_secret } => {
+            let token = token.expose().to_owned();
             liveperson::Auth::OAuth1 { consumer_key, consumer_secret, token, token_secret }
         }
     };
@@ -417,7 +418,7 @@ fn mail(settings: &config::Smtp, public_url: &Url) -> anyhow::Result<smtp::Pool>
     pool.context("setting up SMTP")
 }
 
-fn sms(settings: &config::Twilio, public_url: &Url) -> anyhow::Result<twilio::Client> {
+fn sms(settings: &config::Twilio) -> anyhow::Result<twilio::Client> {
     let sender = settings.messaging_service_sid.as_ref().or(settings.from.as_ref());
     let auth = match &settings.api_key {
         Some(key) => twilio::Auth::ApiKey { sid: key.sid.clone(), secret: key.secret.clone() },
@@ -429,7 +430,6 @@ fn sms(settings: &config::Twilio, public_url: &Url) -> anyhow::Result<twilio::Cl
         auth,
         webhook_tokens: signing_tokens(settings),
         sender: sender.map(|s| s.parse()).transpose().context("TWILIO_FROM is not a sender")?,
-        status_callback: Some(public_url.join("twilio/status").context("UNREAD_PUBLIC_URL cannot be extended")?),
     });
     client.context("setting up Twilio")
 }

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor};
 
 use super::suppressions::AddressHash;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
-use crate::domain::outcome::ReminderState;
+use crate::domain::reminder::ReminderState;
 
 /// How long after a reminder a consumer's coming back is put down to it.
 const ATTRIBUTION: TimeDelta = TimeDelta::hours(24);

@@ -10,6 +10,7 @@ use sqlx::{PgConnection, PgPool};
 use url::Url;
 
 use crate::channel::render::Texts;
+use crate::channel::webhook::ATTEMPT_PARAM;
 use crate::channel::{smtp, twilio};
 use crate::clock::Clock;
 use crate::db;
@@ -114,6 +115,12 @@ impl Context {
     /// A link of a reminder: `r` leads back to the conversation, `u` to the page that unsubscribes.
     pub fn link(&self, kind: &str, token: &str) -> String {
         format!("{}/{kind}/{token}", self.public_url.as_str().trim_end_matches('/'))
+    }
+
+    /// Where Twilio reports on an attempt. The fragment is Twilio's: three tries, also when our answer is an error.
+    pub fn status_callback(&self, attempt: i64) -> String {
+        let base = self.public_url.as_str().trim_end_matches('/');
+        format!("{base}/twilio/status?{ATTEMPT_PARAM}={attempt}#rc=3&rp=all")
     }
 
     /// Waits for a turn under a provider's rate, shared by all workers.

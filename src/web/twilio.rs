@@ -9,9 +9,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::State;
 use super::error::ApiError;
-use crate::channel::optout::{self, Intent};
+use crate::channel::optout::{self, Meaning};
 use crate::channel::twilio::of_delivery;
-use crate::channel::webhook::{Fields, Inbound, OptOut, Request, StatusCallback};
+use crate::channel::webhook::{Fields, Inbound, Request, StatusCallback};
 use crate::db;
 use crate::db::links::Report;
 use crate::domain::contact::Suppression;
@@ -50,7 +50,9 @@ pub async fn status(
         state.metrics.webhook("status", "unreadable");
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    let outcome = of_delivery(callback.status, callback.error_code);
+    // Only a failure says something about the address.
+    let failed = matches!(reported(callback.status), Some(state) if state != ReminderState::Delivered.as_str());
+    let suppression = failed.then(|| of_delivery(callback.status, callback.error_code).suppression()).flatten();
     let report = Report {
         attempt: callback.attempt.as_deref().and_then(|id| id.parse().ok()),
         provider_id: &callback.message_sid,
@@ -60,7 +62,7 @@ pub async fn status(
     let now = state.clock.now();
     let mut tx = state.pool.begin().await?;
     let known = db::links::report(&mut tx, &report, now).await?;
-    if let (Some((account, Some(hash))), Some(suppression)) = (&known, outcome.suppression()) {
+    if let (Some((account, Some(hash))), Some(suppression)) = (&known, suppression) {
         let expires = (suppression == Suppression::BadAddress).then(|| now + chrono::TimeDelta::days(90));
         if let (Ok(account), Ok(hash)) = (AccountId::from_str(account), hash.as_slice().try_into()) {
             let why = (suppression, "provider");
@@ -88,14 +90,9 @@ pub async fn inbound(
         let now = state.clock.now();
         let mut tx = state.pool.begin().await?;
         // Twilio's own reading knows words and languages that we do not.
-        let intent = match message.opt_out {
-            Some(OptOut::Stop) => Intent::Stop,
-            Some(OptOut::Start) => Intent::Start,
-            Some(OptOut::Help) => Intent::Help,
-            None => optout::intent(&message.body),
-        };
-        let result = match intent {
-            Intent::Stop | Intent::Revocation => {
+        let meaning = message.opt_out.map_or_else(|| optout::meaning(&message.body), Meaning::from);
+        let result = match meaning {
+            Meaning::Stop | Meaning::FreeTextRevocation => {
                 for account in state.accounts.keys() {
                     let why = (Suppression::OptedOut, "sms reply");
                     db::suppressions::add(&mut tx, account, Channel::Sms, &hash, why, None, now).await?;
@@ -103,13 +100,13 @@ pub async fn inbound(
                 "stop"
             }
             // "Yes" lifts only what is there to be lifted.
-            Intent::Start | Intent::Yes => {
+            Meaning::Start | Meaning::Yes => {
                 for account in state.accounts.keys() {
                     db::suppressions::lift(&mut tx, account, Channel::Sms, &hash).await?;
                 }
                 "start"
             }
-            Intent::Help | Intent::None => "other",
+            Meaning::Help | Meaning::None => "other",
         };
         tx.commit().await?;
         state.metrics.webhook("inbound", result);

@@ -146,7 +146,7 @@ impl Batch<'_> {
             };
             let sender = rule.map(|rule| ctx.sender(rule)).unwrap_or_default();
             let decision = match decision {
-                Decision::Send(contact) => match room.circuit(&mut tx, ctx, owed.channel, &sender, now).await? {
+                Decision::Send(contact) => match room.circuit(&mut tx, owed.channel, &sender, now).await? {
                     None => Decision::Send(contact),
                     Some(probe_at) => postpone(probe_at, owed.deadline, Reason::CircuitOpen),
                 },
@@ -262,7 +262,6 @@ impl Room {
     async fn circuit(
         &self,
         tx: &mut PgConnection,
-        ctx: &Context,
         channel: Channel,
         sender: &str,
         now: DateTime<Utc>,

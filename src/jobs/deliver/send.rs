@@ -5,14 +5,11 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::prepare::Dispatch;
-use crate::channel::render::{self, Rendered, TemplateError, Vars};
+use crate::channel::render::{Rendered, TemplateError, Vars};
 use crate::channel::{smtp, twilio};
 use crate::domain::ids::Channel;
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 use crate::jobs::context::Context;
-
-/// The language of texts for visitors whose own is unknown or has no text.
-const DEFAULT_LANGUAGE: &str = "en";
 
 /// Makes the attempt and says how it ended.
 pub async fn send(ctx: &Context, dispatch: &Dispatch) -> Outcome {
@@ -45,7 +42,7 @@ async fn email(ctx: &Context, dispatch: &Dispatch) -> Outcome {
         to_name: dispatch.contact.first_name.as_deref(),
         subject: rendered.subject.as_deref().unwrap_or_default(),
         text: &rendered.text,
-        html: rendered.html.as_deref().unwrap_or_default(),
+        html: rendered.html.as_deref(),
         // The same on every attempt of this reminder, so that a mailbox keeps one copy.
         message_id: &format!("rem.{}.{}@{}", owed.id, &owed.token[..8], from.domain()),
         thread_ref: &format!("conv.{}@{}", ctx.hasher.conversation(&owed.conversation), from.domain()),
@@ -70,7 +67,7 @@ async fn sms(ctx: &Context, dispatch: &Dispatch) -> Outcome {
         .send(&twilio::Sms {
             to: &dispatch.contact.address,
             body: &rendered.text,
-            attempt: &dispatch.attempt.to_string(),
+            status_callback: Some(&ctx.status_callback(dispatch.attempt)),
             validity: validity(dispatch.owed.deadline - ctx.clock.now()),
             sender: own.as_ref(),
         })
@@ -84,20 +81,18 @@ fn validity(left: TimeDelta) -> Duration {
 
 fn render(ctx: &Context, dispatch: &Dispatch) -> Result<Rendered, TemplateError> {
     let owed = &dispatch.owed;
-    let wanted = dispatch.language.as_deref().unwrap_or(DEFAULT_LANGUAGE);
-    let template = render::choose(&dispatch.rule.settings.templates, wanted, DEFAULT_LANGUAGE);
-    let (language, template) = template.map_or((wanted, None), |(language, template)| (language, Some(template)));
+    let language = dispatch.language.as_deref();
     let vars = Vars {
-        first_name: dispatch.contact.first_name.as_deref(),
-        brand: ctx.accounts.get(&owed.account).map_or("", |account| &account.brand),
-        agent: dispatch.episode.agent.as_deref(),
-        skill: dispatch.skill_name.as_deref(),
+        first_name: dispatch.contact.first_name.clone().unwrap_or_default(),
+        brand: ctx.accounts.get(&owed.account).map(|account| account.brand.clone()).unwrap_or_default(),
+        agent: dispatch.episode.agent.clone().unwrap_or_default(),
+        skill: dispatch.skill_name.clone().unwrap_or_default(),
         count: dispatch.episode.count,
-        since_minutes: (ctx.clock.now() - dispatch.episode.since).num_minutes(),
-        link: &ctx.link("r", &owed.token),
-        unsubscribe_link: &ctx.link("u", &owed.token),
+        since_minutes: (ctx.clock.now() - dispatch.episode.since).num_minutes().unsigned_abs(),
+        link: ctx.link("r", &owed.token),
+        unsubscribe_link: ctx.link("u", &owed.token),
     };
-    ctx.texts.render(owed.channel, template, language, &vars)
+    ctx.texts.render(owed.channel, dispatch.rule.settings.template_for(language), language, &vars)
 }
 
 fn broken_template(dispatch: &Dispatch, error: &TemplateError) -> Outcome {
