@@ -31,6 +31,7 @@ use crate::jobs::queue::{self, Host};
 use crate::liveperson;
 use crate::metrics::Metrics;
 use crate::postgres::{self, Durability, Server};
+use crate::rules_file::RuleEntry;
 use crate::scheduler::{Scanned, Scheduler};
 use crate::web;
 use crate::worker::{self, Capacity};
@@ -44,7 +45,16 @@ pub struct Parts {
 }
 
 impl Parts {
-    pub const ALL: Self = Self { web: true, worker: true, scheduler: true };
+    pub const ALL: Self = Self {
+        web: true,
+        worker: true,
+        scheduler: true,
+    };
+    pub const NONE: Self = Self {
+        web: false,
+        worker: false,
+        scheduler: false,
+    };
 }
 
 /// A database to work with, and the server behind it if it is our own.
@@ -57,18 +67,31 @@ impl Database {
     /// The configured server; without one, a PostgreSQL of our own.
     pub async fn open(config: &Config, durability: Durability) -> anyhow::Result<Self> {
         if let Some(url) = &config.database_url {
-            let options = url.expose().parse().context("DATABASE_URL is not a PostgreSQL URL")?;
-            return Ok(Self { options, server: None });
+            let options = url
+                .expose()
+                .parse()
+                .context("DATABASE_URL is not a PostgreSQL URL")?;
+            return Ok(Self {
+                options,
+                server: None,
+            });
         }
         let root = match (durability, &config.data_dir) {
             (Durability::Throwaway, _) => postgres::throwaway_root(),
             (Durability::Durable, Some(folder)) => folder.join("postgres"),
             (Durability::Durable, None) => postgres::default_root("unread"),
         };
-        let options = postgres::Options { root: root.clone(), bin_dir: config.postgres_bin.clone(), durability };
+        let options = postgres::Options {
+            root: root.clone(),
+            bin_dir: config.postgres_bin.clone(),
+            durability,
+        };
         let server = tokio::task::spawn_blocking(move || Server::start(&options)).await??;
         info!("PostgreSQL of our own runs in {}", root.display());
-        Ok(Self { options: server.connect_options("postgres"), server: Some(server) })
+        Ok(Self {
+            options: server.connect_options("postgres"),
+            server: Some(server),
+        })
     }
 
     /// Ends when a server of our own ends without having been asked to; never for a configured one.
@@ -93,7 +116,9 @@ impl Database {
 /// Brings the ledger's and the queue's tables up to date.
 pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
     queue::migrate(pool).await?;
-    db::migrate(pool).await.context("migrating the ledger's tables")
+    db::migrate(pool)
+        .await
+        .context("migrating the ledger's tables")
 }
 
 /// Migrates, waiting for a database that is still starting.
@@ -107,7 +132,10 @@ async fn reach(pool: &PgPool, patience: Duration) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
     let mut pause = Duration::from_millis(200);
     loop {
-        match sqlx::query_scalar::<_, i32>("select 1").fetch_one(pool).await {
+        match sqlx::query_scalar::<_, i32>("select 1")
+            .fetch_one(pool)
+            .await
+        {
             Ok(_) => return Ok(()),
             Err(error) if started.elapsed() > patience => {
                 return Err(error).context("the database cannot be reached (DATABASE_URL)");
@@ -155,7 +183,9 @@ impl Running {
         let mut failed = None;
         while let Some(ended) = self.tasks.join_next().await {
             match ended {
-                Ok(part) if !self.shutdown.is_cancelled() => failed = Some(format!("the {part} ended by itself")),
+                Ok(part) if !self.shutdown.is_cancelled() => {
+                    failed = Some(format!("the {part} ended by itself"))
+                }
                 Ok(_) => {}
                 Err(error) => failed = Some(format!("a part of the service crashed: {error}")),
             }
@@ -181,9 +211,24 @@ pub struct Start {
 
 /// Starts the parts of the service on a database.
 pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow::Result<Running> {
-    let Start { parts, clock, migrate, demo, shutdown } = start;
-    let listeners = if parts.web { Some(bind(&config.web).await?) } else { None };
-    let metrics_listener = listen(config.web.metrics_bind, config.web.metrics_port, "UNREAD_METRICS_PORT").await?;
+    let Start {
+        parts,
+        clock,
+        migrate,
+        demo,
+        shutdown,
+    } = start;
+    let listeners = if parts.web {
+        Some(bind(&config.web).await?)
+    } else {
+        None
+    };
+    let metrics_listener = listen(
+        config.web.metrics_bind,
+        config.web.metrics_port,
+        "UNREAD_METRICS_PORT",
+    )
+    .await?;
 
     let pool = db::pool(database.options.clone(), config.database_connections);
     if migrate {
@@ -216,7 +261,12 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     let mut host = None;
     if parts.worker {
         let ctx = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
-        let own = Arc::new(Host::start(pool.clone(), clock.clone(), "worker", worker::LEASE));
+        let own = Arc::new(Host::start(
+            pool.clone(),
+            clock.clone(),
+            "worker",
+            worker::LEASE,
+        ));
         host = Some(own.clone());
         let (capacity, token) = (capacity(config), shutdown.clone());
         tasks.spawn(async move {
@@ -235,14 +285,18 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
 
     let healthy = host.clone().map(|host| {
         let host = Arc::downgrade(&host);
-        Arc::new(move || host.upgrade().is_some_and(|host| host.healthy())) as Arc<dyn Fn() -> bool + Send + Sync>
+        Arc::new(move || host.upgrade().is_some_and(|host| host.healthy()))
+            as Arc<dyn Fn() -> bool + Send + Sync>
     });
     let state = web::State::new(web::Inner {
         pool: pool.clone(),
         clock: clock.clone(),
         hasher,
         accounts: web_accounts(config, &pool, &clock, &metrics)?,
-        verifier: config.twilio.as_ref().map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
+        verifier: config
+            .twilio
+            .as_ref()
+            .map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
         metrics,
         queue_healthy: healthy,
         demo,
@@ -250,11 +304,27 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     let mut address = None;
     if let Some(listener) = listeners {
         address = Some(listener.local_addr()?);
-        tasks.spawn(serve(listener, web::router(state.clone()), "web", shutdown.clone()));
+        tasks.spawn(serve(
+            listener,
+            web::router(state.clone()),
+            "web",
+            shutdown.clone(),
+        ));
     }
     // A role without the web still answers its probes, beside its metrics.
-    tasks.spawn(serve(metrics_listener, web::metrics_router(state), "metrics", shutdown.clone()));
-    Ok(Running { web: address, pool, tasks, shutdown, host })
+    tasks.spawn(serve(
+        metrics_listener,
+        web::metrics_router(state),
+        "metrics",
+        shutdown.clone(),
+    ));
+    Ok(Running {
+        web: address,
+        pool,
+        tasks,
+        shutdown,
+        host,
+    })
 }
 
 async fn bind(web: &config::Web) -> anyhow::Result<TcpListener> {
@@ -299,7 +369,9 @@ async fn hasher(config: &Config, pool: &PgPool) -> anyhow::Result<Hasher> {
         return Ok(Hasher::new(secret.expose().as_bytes()));
     }
     let fresh = crate::hashing::token() + &crate::hashing::token();
-    let kept = db::instance::once(pool, "address_hash_key", &fresh).await.context("reading the installation's key")?;
+    let kept = db::instance::once(pool, "address_hash_key", &fresh)
+        .await
+        .context("reading the installation's key")?;
     Ok(Hasher::new(kept.as_bytes()))
 }
 
@@ -353,12 +425,24 @@ pub fn context(
         clock: clock.clone(),
         hasher: hasher.clone(),
         accounts,
-        mail: config.smtp.as_ref().map(|s| mail(s, &config.web.public_url)).transpose()?,
+        mail: config
+            .smtp
+            .as_ref()
+            .map(|s| mail(s, &config.web.public_url))
+            .transpose()?,
         sms: config.twilio.as_ref().map(sms).transpose()?,
         texts: Texts::new(),
         public_url: config.web.public_url.clone(),
-        smtp_rate: config.smtp.as_ref().map(|s| s.rate_per_second).filter(|rate| *rate > 0.0),
-        twilio_rate: config.twilio.as_ref().map(|t| t.rate_per_second).filter(|rate| *rate > 0.0),
+        smtp_rate: config
+            .smtp
+            .as_ref()
+            .map(|s| s.rate_per_second)
+            .filter(|rate| *rate > 0.0),
+        twilio_rate: config
+            .twilio
+            .as_ref()
+            .map(|t| t.rate_per_second)
+            .filter(|rate| *rate > 0.0),
         metrics: metrics.clone(),
     })
 }
@@ -370,30 +454,66 @@ fn client(
     clock: &Clock,
     metrics: &Metrics,
 ) -> anyhow::Result<liveperson::Client> {
-    let auth = match account.auth.clone().context("the account has no LivePerson credentials")? {
-        config::Auth::OAuth2 { client_id, client_secret } => liveperson::Auth::OAuth2 { client_id, client_secret },
-        config::Auth::OAuth1 { consumer_key, consumer_secret, token, token_secret } => {
+    let auth = match account
+        .auth
+        .clone()
+        .context("the account has no LivePerson credentials")?
+    {
+        config::Auth::OAuth2 {
+            client_id,
+            client_secret,
+        } => liveperson::Auth::OAuth2 {
+            client_id,
+            client_secret,
+        },
+        config::Auth::OAuth1 {
+            consumer_key,
+            consumer_secret,
+            token,
+            token_secret,
+        } => {
             let token = token.expose().to_owned();
-            liveperson::Auth::OAuth1 { consumer_key, consumer_secret, token, token_secret }
+            liveperson::Auth::OAuth1 {
+                consumer_key,
+                consumer_secret,
+                token,
+                token_secret,
+            }
         }
     };
     let csds_url = config.liveperson.csds_url.clone();
     let plain = csds_url.scheme() == "http";
     let settings = liveperson::Settings {
         csds_url,
-        service_scheme: if plain { liveperson::Scheme::Http } else { liveperson::Scheme::Https },
+        service_scheme: if plain {
+            liveperson::Scheme::Http
+        } else {
+            liveperson::Scheme::Https
+        },
         source: config.liveperson.source_name.clone(),
         channels: account.sources.clone(),
         unauthenticated: account.unauthenticated_contacts,
         ..liveperson::Settings::new(account.id.clone(), auth)
     };
-    let limit = SharedTurnstile::new(pool.clone(), &account.id, config.liveperson.rate_per_second, metrics.clone());
-    Ok(liveperson::Client::new(settings, liveperson::http_client(), limit, clock.clone(), Arc::new(metrics.clone())))
+    let limit = SharedTurnstile::new(
+        pool.clone(),
+        &account.id,
+        config.liveperson.rate_per_second,
+        metrics.clone(),
+    );
+    Ok(liveperson::Client::new(
+        settings,
+        liveperson::http_client(),
+        limit,
+        clock.clone(),
+        Arc::new(metrics.clone()),
+    ))
 }
 
 fn mail(settings: &config::Smtp, public_url: &Url) -> anyhow::Result<smtp::Pool> {
     let mailbox = |address: &str, name: Option<&str>| {
-        smtp::Mailbox::new(address, name).with_context(|| "SMTP_FROM or SMTP_REPLY_TO is not an address".to_owned())
+        smtp::Mailbox::new(address, name)
+            .with_context(|| "SMTP_FROM or SMTP_REPLY_TO is not an address".to_owned())
     };
     let (user, password) = settings.login.clone().unzip();
     let pool = smtp::Pool::new(
@@ -408,7 +528,11 @@ fn mail(settings: &config::Smtp, public_url: &Url) -> anyhow::Result<smtp::Pool>
             user,
             password,
             from: mailbox(&settings.from, settings.from_name.as_deref())?,
-            reply_to: settings.reply_to.as_deref().map(|r| mailbox(r, None)).transpose()?,
+            reply_to: settings
+                .reply_to
+                .as_deref()
+                .map(|r| mailbox(r, None))
+                .transpose()?,
             hello_name: public_url.host_str().unwrap_or("localhost").to_owned(),
             extra_root_pem: None,
             timeouts: smtp::Timeouts::default(),
@@ -419,9 +543,15 @@ fn mail(settings: &config::Smtp, public_url: &Url) -> anyhow::Result<smtp::Pool>
 }
 
 fn sms(settings: &config::Twilio) -> anyhow::Result<twilio::Client> {
-    let sender = settings.messaging_service_sid.as_ref().or(settings.from.as_ref());
+    let sender = settings
+        .messaging_service_sid
+        .as_ref()
+        .or(settings.from.as_ref());
     let auth = match &settings.api_key {
-        Some(key) => twilio::Auth::ApiKey { sid: key.sid.clone(), secret: key.secret.clone() },
+        Some(key) => twilio::Auth::ApiKey {
+            sid: key.sid.clone(),
+            secret: key.secret.clone(),
+        },
         None => twilio::Auth::Token(settings.auth_token.clone()),
     };
     let client = twilio::Client::new(twilio::Settings {
@@ -429,13 +559,19 @@ fn sms(settings: &config::Twilio) -> anyhow::Result<twilio::Client> {
         account_sid: settings.account_sid.clone(),
         auth,
         webhook_tokens: signing_tokens(settings),
-        sender: sender.map(|s| s.parse()).transpose().context("TWILIO_FROM is not a sender")?,
+        sender: sender
+            .map(|s| s.parse())
+            .transpose()
+            .context("TWILIO_FROM is not a sender")?,
     });
     client.context("setting up Twilio")
 }
 
 fn signing_tokens(settings: &config::Twilio) -> Vec<crate::secret::Secret> {
-    std::iter::once(&settings.auth_token).chain(&settings.webhook_tokens).cloned().collect()
+    std::iter::once(&settings.auth_token)
+        .chain(&settings.webhook_tokens)
+        .cloned()
+        .collect()
 }
 
 fn scheduler(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<Scheduler> {
@@ -443,8 +579,14 @@ fn scheduler(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<Sc
     Ok(Scheduler {
         pool: pool.clone(),
         clock: clock.clone(),
-        accounts: accounts.map(|a| Scanned { account: a.id.clone(), only_skills: a.skills.clone() }).collect(),
-        scan_every: TimeDelta::from_std(config.liveperson.scan_interval).context("the scan interval is too long")?,
+        accounts: accounts
+            .map(|a| Scanned {
+                account: a.id.clone(),
+                only_skills: a.skills.clone(),
+            })
+            .collect(),
+        scan_every: TimeDelta::from_std(config.liveperson.scan_interval)
+            .context("the scan interval is too long")?,
     })
 }
 
@@ -484,4 +626,46 @@ fn web_accounts(
         );
     }
     Ok(accounts)
+}
+
+/// All rules, as entries of a rules file.
+pub async fn export_rules(pool: &PgPool) -> anyhow::Result<Vec<RuleEntry>> {
+    let rules = db::rules::all(pool).await?;
+    Ok(rules
+        .into_iter()
+        .map(|rule| RuleEntry {
+            account: rule.account,
+            skill: rule.skill,
+            channel: rule.channel,
+            enabled: rule.enabled,
+            settings: rule.settings,
+        })
+        .collect())
+}
+
+/// Stores entries of a rules file in one transaction. Returns how many there were and how many changed something.
+pub async fn import_rules(
+    pool: &PgPool,
+    entries: &[RuleEntry],
+    clock: &Clock,
+) -> anyhow::Result<(usize, usize)> {
+    let mut tx = pool.begin().await?;
+    let mut changed = 0;
+    for entry in entries {
+        db::accounts::ensure(&mut *tx, std::slice::from_ref(&entry.account), clock.now()).await?;
+        let key = (&entry.account, entry.skill, entry.channel);
+        changed += usize::from(
+            db::rules::put(
+                &mut tx,
+                key,
+                entry.enabled,
+                &entry.settings,
+                "rules file",
+                clock.now(),
+            )
+            .await?,
+        );
+    }
+    tx.commit().await.context("storing the rules")?;
+    Ok((entries.len(), changed))
 }

@@ -22,7 +22,8 @@ impl std::fmt::Debug for Hasher {
 
 impl Hasher {
     pub fn new(key: &[u8]) -> Self {
-        let mac = Hmac::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
+        let mac = Hmac::new_from_slice(key)
+            .unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
         Self { mac }
     }
 
@@ -33,7 +34,10 @@ impl Hasher {
 
     /// A hash of a conversation's id for mail headers, which travel to strangers.
     pub fn conversation(&self, id: &str) -> String {
-        self.hash("conversation", id.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+        self.hash("conversation", id.as_bytes())
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect()
     }
 
     fn hash(&self, purpose: &str, value: &[u8]) -> [u8; 16] {
@@ -51,5 +55,7 @@ impl Hasher {
 /// A fresh word for a link: 22 letters and digits, 131 bits. Letters and digits only, so that no SMS encoding changes it.
 pub fn token() -> String {
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    (0..22).map(|_| LETTERS[rand::random_range(0..LETTERS.len())] as char).collect()
+    (0..22)
+        .map(|_| LETTERS[rand::random_range(0..LETTERS.len())] as char)
+        .collect()
 }

@@ -33,7 +33,9 @@ pub struct Metrics {
 
 /// From 5 ms to about five minutes.
 fn seconds() -> Vec<f64> {
-    vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]
+    vec![
+        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+    ]
 }
 
 impl Metrics {
@@ -42,19 +44,28 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         let histogram = |name: &str, help: &str, labels: &[&str]| {
-            let metric = HistogramVec::new(HistogramOpts::new(name, help).buckets(seconds()), labels);
+            let metric =
+                HistogramVec::new(HistogramOpts::new(name, help).buckets(seconds()), labels);
             register(&registry, metric)
         };
         let counter = |name: &str, help: &str, labels: &[&str]| {
             register(&registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
-        let build = register(&registry, IntGauge::with_opts(
-            Opts::new("unread_build_info", "Constant 1, labelled with the version.")
+        let build = register(
+            &registry,
+            IntGauge::with_opts(
+                Opts::new(
+                    "unread_build_info",
+                    "Constant 1, labelled with the version.",
+                )
                 .const_label("version", env!("CARGO_PKG_VERSION")),
-        ));
+            ),
+        );
         build.set(1);
         #[cfg(target_os = "linux")]
-        let _ = registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()));
+        let _ = registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ));
         Self {
             lateness: histogram(
                 "unread_lateness_seconds",
@@ -76,18 +87,46 @@ impl Metrics {
                 "Calls to LivePerson, retries included.",
                 &["endpoint", "outcome"],
             ),
-            scans: counter("unread_scans_total", "Finished scans.", &["account", "skill", "result"]),
-            scan_seconds: histogram("unread_scan_duration_seconds", "Time a scan took.", &["account"]),
-            limit_wait: register(&registry, CounterVec::new(
-                Opts::new("unread_limit_wait_seconds_total", "Time spent waiting for a shared limit."),
-                &["limit"],
-            )),
-            badge: counter("unread_badge_requests_total", "Badge answers by where they came from.", &["source"]),
-            badge_seconds: register(&registry, Histogram::with_opts(
-                HistogramOpts::new("unread_badge_duration_seconds", "Time to answer a badge request.")
+            scans: counter(
+                "unread_scans_total",
+                "Finished scans.",
+                &["account", "skill", "result"],
+            ),
+            scan_seconds: histogram(
+                "unread_scan_duration_seconds",
+                "Time a scan took.",
+                &["account"],
+            ),
+            limit_wait: register(
+                &registry,
+                CounterVec::new(
+                    Opts::new(
+                        "unread_limit_wait_seconds_total",
+                        "Time spent waiting for a shared limit.",
+                    ),
+                    &["limit"],
+                ),
+            ),
+            badge: counter(
+                "unread_badge_requests_total",
+                "Badge answers by where they came from.",
+                &["source"],
+            ),
+            badge_seconds: register(
+                &registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "unread_badge_duration_seconds",
+                        "Time to answer a badge request.",
+                    )
                     .buckets(seconds()),
-            )),
-            webhooks: counter("unread_webhooks_total", "Calls of providers, by kind and result.", &["kind", "result"]),
+                ),
+            ),
+            webhooks: counter(
+                "unread_webhooks_total",
+                "Calls of providers, by kind and result.",
+                &["kind", "result"],
+            ),
             registry,
         }
     }
@@ -98,11 +137,15 @@ impl Metrics {
 
     /// A reminder was accepted, this long after it was due.
     pub fn sent(&self, channel: Channel, lateness: TimeDelta) {
-        self.lateness.with_label_values(&[channel.as_str()]).observe(lateness.as_seconds_f64().max(0.0));
+        self.lateness
+            .with_label_values(&[channel.as_str()])
+            .observe(lateness.as_seconds_f64().max(0.0));
     }
 
     pub fn attempted(&self, channel: Channel, outcome: &Outcome, took: Duration) {
-        self.attempts.with_label_values(&[channel.as_str(), outcome.as_str()]).observe(took.as_secs_f64());
+        self.attempts
+            .with_label_values(&[channel.as_str(), outcome.as_str()])
+            .observe(took.as_secs_f64());
     }
 
     pub fn decided_on(&self, channel: Channel, decision: &Decision) {
@@ -116,17 +159,25 @@ impl Metrics {
     }
 
     pub fn decided(&self, channel: Channel, verdict: &str, reason: &str) {
-        self.decisions.with_label_values(&[channel.as_str(), verdict, reason]).inc();
+        self.decisions
+            .with_label_values(&[channel.as_str(), verdict, reason])
+            .inc();
     }
 
     pub fn scanned(&self, account: &AccountId, skill: SkillId, complete: bool, took: Duration) {
         let result = if complete { "complete" } else { "stopped" };
-        self.scans.with_label_values(&[account.as_str(), &skill.to_string(), result]).inc();
-        self.scan_seconds.with_label_values(&[account.as_str()]).observe(took.as_secs_f64());
+        self.scans
+            .with_label_values(&[account.as_str(), &skill.to_string(), result])
+            .inc();
+        self.scan_seconds
+            .with_label_values(&[account.as_str()])
+            .observe(took.as_secs_f64());
     }
 
     pub fn waited(&self, limit: &str, took: Duration) {
-        self.limit_wait.with_label_values(&[limit]).inc_by(took.as_secs_f64());
+        self.limit_wait
+            .with_label_values(&[limit])
+            .inc_by(took.as_secs_f64());
     }
 
     /// `source`: `database`, `liveperson`, `stale` or `none`.
@@ -148,7 +199,9 @@ impl Default for Metrics {
 
 impl Observer for Metrics {
     fn on_call(&self, endpoint: &'static str, outcome: &'static str, elapsed: Duration) {
-        self.liveperson.with_label_values(&[endpoint, outcome]).observe(elapsed.as_secs_f64());
+        self.liveperson
+            .with_label_values(&[endpoint, outcome])
+            .observe(elapsed.as_secs_f64());
     }
 }
 
@@ -157,6 +210,8 @@ fn register<C: prometheus::core::Collector + Clone + 'static>(
     metric: prometheus::Result<C>,
 ) -> C {
     let metric = metric.expect("the names and labels above are valid");
-    registry.register(Box::new(metric.clone())).expect("each name is registered once");
+    registry
+        .register(Box::new(metric.clone()))
+        .expect("each name is registered once");
     metric
 }

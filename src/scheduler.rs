@@ -70,15 +70,27 @@ impl Scheduler {
         let now = self.clock.now();
         let mut tx = self.pool.begin().await.context("opening a tick")?;
         let schedules = self.upkeep();
-        let slots: Vec<(&str, TimeDelta)> = schedules.iter().map(|(name, period, _)| (name.as_str(), *period)).collect();
+        let slots: Vec<(&str, TimeDelta)> = schedules
+            .iter()
+            .map(|(name, period, _)| (name.as_str(), *period))
+            .collect();
         let won = db::slots::claim(&mut *tx, &slots, now).await?;
-        let wakeups = schedules.iter().filter(|(name, ..)| won.contains(name)).map(|(.., what)| names::upkeep(what, now));
+        let wakeups = schedules
+            .iter()
+            .filter(|(name, ..)| won.contains(name))
+            .map(|(.., what)| names::upkeep(what, now));
         queue::wake(&mut tx, &self.clock, UPKEEP, When::NoLaterThan, wakeups).await?;
         for scanned in &self.accounts {
             let (account, only) = (&scanned.account, scanned.only_skills.as_deref());
-            for (kind, period, deep) in [("scan", self.scan_every, false), ("deep", DEEP_SCAN_EVERY, true)] {
-                let skills = db::slots::claim_scans(&mut tx, account, only, kind, period, now).await?;
-                let wakeups = skills.iter().map(|skill| names::scan(account, *skill, deep, now));
+            for (kind, period, deep) in [
+                ("scan", self.scan_every, false),
+                ("deep", DEEP_SCAN_EVERY, true),
+            ] {
+                let skills =
+                    db::slots::claim_scans(&mut tx, account, only, kind, period, now).await?;
+                let wakeups = skills
+                    .iter()
+                    .map(|skill| names::scan(account, *skill, deep, now));
                 queue::wake(&mut tx, &self.clock, SCAN, When::NoLaterThan, wakeups).await?;
             }
         }
@@ -88,7 +100,11 @@ impl Scheduler {
     /// The schedules of the upkeep queue: a name, a period, what to do.
     fn upkeep(&self) -> Vec<(String, TimeDelta, Upkeep)> {
         let sync = self.accounts.iter().map(|a| {
-            (format!("sync_skills:{}", a.account), SYNC_SKILLS_EVERY, Upkeep::SyncSkills(a.account.clone()))
+            (
+                format!("sync_skills:{}", a.account),
+                SYNC_SKILLS_EVERY,
+                Upkeep::SyncSkills(a.account.clone()),
+            )
         });
         [
             ("sweep".to_owned(), SWEEP_EVERY, Upkeep::Sweep),

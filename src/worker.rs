@@ -50,14 +50,35 @@ pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: C
         let ctx = ctx.clone();
         async move { keep_up(&ctx, job.parse()?, capacity).await }
     };
-    let queue = |name, slots, deadline| QueueConfig { slots, deadline, drain: capacity.drain, ..QueueConfig::new(name) };
+    let queue = |name, slots, deadline| QueueConfig {
+        slots,
+        deadline,
+        drain: capacity.drain,
+        ..QueueConfig::new(name)
+    };
     // Longer than any provider may take: what overruns it is a fault of ours.
     let delivery = Duration::from_secs(420);
     tokio::join!(
-        host.run(queue(names::DELIVER_EMAIL, capacity.deliveries, delivery), deliver.clone(), shutdown.clone()),
-        host.run(queue(names::DELIVER_SMS, capacity.deliveries, delivery), deliver, shutdown.clone()),
-        host.run(queue(names::SCAN, capacity.scans, SCAN_DEADLINE), scan, shutdown.clone()),
-        host.run(queue(names::UPKEEP, 2, Duration::from_secs(600)), upkeep, shutdown),
+        host.run(
+            queue(names::DELIVER_EMAIL, capacity.deliveries, delivery),
+            deliver.clone(),
+            shutdown.clone()
+        ),
+        host.run(
+            queue(names::DELIVER_SMS, capacity.deliveries, delivery),
+            deliver,
+            shutdown.clone()
+        ),
+        host.run(
+            queue(names::SCAN, capacity.scans, SCAN_DEADLINE),
+            scan,
+            shutdown.clone()
+        ),
+        host.run(
+            queue(names::UPKEEP, 2, Duration::from_secs(600)),
+            upkeep,
+            shutdown
+        ),
     );
 }
 
@@ -68,8 +89,12 @@ async fn keep_up(ctx: &Context, what: Upkeep, capacity: Capacity) -> anyhow::Res
         Upkeep::SyncSkills(account) => skills::sync(ctx, &account).await,
         Upkeep::Prune => {
             let now = ctx.clock.now();
-            let gone = db::upkeep::prune(&ctx.pool, capacity.keep, now).await.context("pruning")?;
-            let dead = queue::bury(&ctx.pool, now - capacity.keep_jobs).await.context("pruning the queue")?;
+            let gone = db::upkeep::prune(&ctx.pool, capacity.keep, now)
+                .await
+                .context("pruning")?;
+            let dead = queue::bury(&ctx.pool, now - capacity.keep_jobs)
+                .await
+                .context("pruning the queue")?;
             if gone + dead > 0 {
                 tracing::info!("Pruned {gone} rows and {dead} dead jobs");
             }

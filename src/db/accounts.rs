@@ -1,12 +1,16 @@
 //! Accounts and their skills as LivePerson lists them.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use crate::domain::ids::{AccountId, SkillId};
 
 /// Makes the accounts of the configuration known to the database.
-pub async fn ensure(pool: &PgPool, accounts: &[AccountId], now: DateTime<Utc>) -> sqlx::Result<()> {
+pub async fn ensure(
+    db: impl PgExecutor<'_>,
+    accounts: &[AccountId],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     let ids: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
     sqlx::query(
         "insert into accounts (id, created_at) select id, $2 from unnest($1::text[]) as t(id)
@@ -14,7 +18,7 @@ pub async fn ensure(pool: &PgPool, accounts: &[AccountId], now: DateTime<Utc>) -
     )
     .bind(ids)
     .bind(now)
-    .execute(pool)
+    .execute(db)
     .await?;
     Ok(())
 }
@@ -48,11 +52,13 @@ pub async fn store_skills(
     .bind(names)
     .execute(&mut *conn)
     .await?;
-    sqlx::query("update skills set deleted = true where account = $1 and not deleted and id <> all ($2)")
-        .bind(account.as_str())
-        .bind(&ids)
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query(
+        "update skills set deleted = true where account = $1 and not deleted and id <> all ($2)",
+    )
+    .bind(account.as_str())
+    .bind(&ids)
+    .execute(&mut *conn)
+    .await?;
     sqlx::query("update accounts set skills_revision = $2, skills_synced_at = $3 where id = $1")
         .bind(account.as_str())
         .bind(revision)
@@ -63,7 +69,11 @@ pub async fn store_skills(
 }
 
 /// The name of a skill, for texts and pages.
-pub async fn skill_name(pool: &PgPool, account: &AccountId, skill: SkillId) -> sqlx::Result<Option<String>> {
+pub async fn skill_name(
+    pool: &PgPool,
+    account: &AccountId,
+    skill: SkillId,
+) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("select name from skills where account = $1 and id = $2")
         .bind(account.as_str())
         .bind(skill.0)

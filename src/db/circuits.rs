@@ -19,9 +19,11 @@ pub struct Circuit {
 }
 
 pub async fn open_ones(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Circuit>> {
-    sqlx::query_as("select provider, sender, opened_at, code, probe_at from circuits order by opened_at")
-        .fetch_all(db)
-        .await
+    sqlx::query_as(
+        "select provider, sender, opened_at, code, probe_at from circuits order by opened_at",
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// Opens the circuit, or keeps it open for another interval. True if it was closed before.

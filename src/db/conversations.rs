@@ -52,7 +52,9 @@ pub async fn store(
         .bind(column(page, |s| s.read_state))
         .bind(column(page, |s| s.episode.clone()))
         .bind(column(page, |s| s.unread_since))
-        .bind(column(page, |s| i32::try_from(s.unread_count).unwrap_or(i32::MAX)))
+        .bind(column(page, |s| {
+            i32::try_from(s.unread_count).unwrap_or(i32::MAX)
+        }))
         .bind(column(page, |s| s.time_zone))
         .bind(column(page, |s| s.language.clone()))
         .bind(column(page, |s| word(s.email)))

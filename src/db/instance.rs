@@ -9,5 +9,8 @@ pub async fn once(pool: &PgPool, key: &str, fresh: &str) -> sqlx::Result<String>
         .bind(fresh)
         .execute(pool)
         .await?;
-    sqlx::query_scalar("select value from instance where key = $1").bind(key).fetch_one(pool).await
+    sqlx::query_scalar("select value from instance where key = $1")
+        .bind(key)
+        .fetch_one(pool)
+        .await
 }

@@ -40,13 +40,21 @@ pub async fn existing(
     .await?;
     rows.into_iter()
         .map(|(conversation, episode, channel, step, pending)| {
-            Ok(Existing { conversation, episode, channel: parse(&channel)?, step, pending })
+            Ok(Existing {
+                conversation,
+                episode,
+                channel: parse(&channel)?,
+                step,
+                pending,
+            })
         })
         .collect()
 }
 
 fn parse(channel: &str) -> sqlx::Result<Channel> {
-    channel.parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))
+    channel
+        .parse()
+        .map_err(|e| sqlx::Error::Decode(Box::new(e)))
 }
 
 /// A reminder to be owed.
@@ -96,7 +104,9 @@ pub async fn schedule(
     .bind(new.iter().map(|n| n.token.as_str()).collect::<Vec<_>>())
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(|(id, channel, due)| Ok((ReminderId(id), parse(&channel)?, due))).collect()
+    rows.into_iter()
+        .map(|(id, channel, due)| Ok((ReminderId(id), parse(&channel)?, due)))
+        .collect()
 }
 
 /// An episode that a scan saw come to its end.
@@ -141,7 +151,9 @@ pub async fn cancel_ended(
     .bind(now)
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(|(channel, reason)| Ok((parse(&channel)?, reason))).collect()
+    rows.into_iter()
+        .map(|(channel, reason)| Ok((parse(&channel)?, reason)))
+        .collect()
 }
 
 /// Notes for sent reminders that the consumer came back: read or wrote at the given time, within the attribution window.
@@ -211,7 +223,10 @@ impl TryFrom<OwedRow> for Owed {
     fn try_from(row: OwedRow) -> sqlx::Result<Self> {
         Ok(Self {
             id: ReminderId(row.id),
-            account: row.account.parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))?,
+            account: row
+                .account
+                .parse()
+                .map_err(|e| sqlx::Error::Decode(Box::new(e)))?,
             conversation: row.conversation,
             episode: row.episode,
             skill: SkillId(row.skill),
@@ -249,7 +264,10 @@ async fn select_owed(
          from reminders where id = any ($1) and state = 'scheduled' {locking}"
     );
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let rows: Vec<OwedRow> = sqlx::query_as(AssertSqlSafe(sql)).bind(ids).fetch_all(db).await?;
+    let rows: Vec<OwedRow> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(ids)
+        .fetch_all(db)
+        .await?;
     rows.into_iter().map(Owed::try_from).collect()
 }
 
@@ -292,16 +310,38 @@ pub async fn counted(
          join reminders r on r.account = i.account and r.conversation = i.conversation
          where r.counted_at > $4",
     )
-    .bind(conversations.iter().map(|(account, _)| account.as_str()).collect::<Vec<_>>())
-    .bind(conversations.iter().map(|(_, conversation)| *conversation).collect::<Vec<_>>())
-    .bind(recipients.iter().map(<[u8; 16]>::as_slice).collect::<Vec<_>>())
+    .bind(
+        conversations
+            .iter()
+            .map(|(account, _)| account.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        conversations
+            .iter()
+            .map(|(_, conversation)| *conversation)
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        recipients
+            .iter()
+            .map(<[u8; 16]>::as_slice)
+            .collect::<Vec<_>>(),
+    )
     .bind(since)
     .fetch_all(db)
     .await?;
     rows.into_iter()
         .map(|(id, account, conversation, channel, recipient, at)| {
             let recipient = recipient.and_then(|hash| hash.try_into().ok());
-            Ok(Counted { reminder: ReminderId(id), account, conversation, channel: parse(&channel)?, recipient, at })
+            Ok(Counted {
+                reminder: ReminderId(id),
+                account,
+                conversation,
+                channel: parse(&channel)?,
+                recipient,
+                at,
+            })
         })
         .collect()
 }
@@ -316,7 +356,11 @@ pub struct Answer {
 }
 
 /// Applies answers to reminders that are still scheduled.
-pub async fn apply(conn: &mut PgConnection, answers: &[Answer], now: DateTime<Utc>) -> sqlx::Result<()> {
+pub async fn apply(
+    conn: &mut PgConnection,
+    answers: &[Answer],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     if answers.is_empty() {
         return Ok(());
     }
@@ -382,7 +426,10 @@ pub async fn begin(
     .bind(now)
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|(reminder, attempt)| (ReminderId(reminder), attempt)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(reminder, attempt)| (ReminderId(reminder), attempt))
+        .collect())
 }
 
 /// What became of an attempt.

@@ -14,10 +14,12 @@ pub struct Linked {
 }
 
 pub async fn find(pool: &PgPool, token: &str) -> sqlx::Result<Option<Linked>> {
-    sqlx::query_as("select id, account, channel, recipient_hash, created_at from reminders where token = $1")
-        .bind(token)
-        .fetch_optional(pool)
-        .await
+    sqlx::query_as(
+        "select id, account, channel, recipient_hash, created_at from reminders where token = $1",
+    )
+    .bind(token)
+    .fetch_optional(pool)
+    .await
 }
 
 /// The first click counts as having been seen: it is a return if it came in time.
@@ -64,7 +66,9 @@ pub async fn report(
     .bind(now)
     .fetch_optional(&mut *conn)
     .await?;
-    let Some(reminder) = reminder else { return Ok(None) };
+    let Some(reminder) = reminder else {
+        return Ok(None);
+    };
     sqlx::query_as(
         "update reminders set
              state = case when state in ('delivered', 'undelivered', 'failed') then state else coalesce($2, 'sent') end,

@@ -10,8 +10,8 @@ pub mod conversations;
 pub mod decisions;
 pub mod instance;
 pub mod ledger;
-pub mod links;
 pub mod limits;
+pub mod links;
 pub mod pages;
 pub mod rules;
 pub mod scans;
@@ -41,9 +41,13 @@ pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaProblem {
-    #[error("the database is not migrated (migration {missing} is missing): run `unread migrate` first")]
+    #[error(
+        "the database is not migrated (migration {missing} is missing): run `unread migrate` first"
+    )]
     Behind { missing: i64 },
-    #[error("the database was migrated by a newer version of unread (migration {unknown}): use that version")]
+    #[error(
+        "the database was migrated by a newer version of unread (migration {unknown}): use that version"
+    )]
     Ahead { unknown: i64 },
     #[error("the database cannot be read: {0}")]
     Unreachable(#[from] sqlx::Error),
@@ -52,11 +56,14 @@ pub enum SchemaProblem {
 /// Whether the database has exactly the migrations that this program knows.
 pub async fn check_schema(pool: &PgPool) -> Result<(), SchemaProblem> {
     let known: Vec<i64> = MIGRATOR.iter().map(|m| m.version).collect();
-    let table: Option<String> =
-        sqlx::query_scalar("select to_regclass('_sqlx_migrations')::text").fetch_one(pool).await?;
+    let table: Option<String> = sqlx::query_scalar("select to_regclass('_sqlx_migrations')::text")
+        .fetch_one(pool)
+        .await?;
     let applied: Vec<i64> = match table {
         Some(_) => {
-            sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(pool).await?
+            sqlx::query_scalar("select version from _sqlx_migrations where success")
+                .fetch_all(pool)
+                .await?
         }
         None => Vec::new(),
     };

@@ -87,13 +87,19 @@ const REMINDER: &str = "select r.id, r.account, r.conversation, r.skill, s.name 
 /// The newest reminders.
 pub async fn newest(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Reminder>> {
     let sql = format!("{REMINDER} order by r.created_at desc, r.id desc limit $1");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(most).fetch_all(pool).await
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(most)
+        .fetch_all(pool)
+        .await
 }
 
 /// The reminders due next.
 pub async fn due_next(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Reminder>> {
     let sql = format!("{REMINDER} where r.next_at is not null order by r.next_at limit $1");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(most).fetch_all(pool).await
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(most)
+        .fetch_all(pool)
+        .await
 }
 
 /// One line of a reminder's story.
@@ -110,19 +116,24 @@ pub struct Decision {
     pub until: Option<DateTime<Utc>>,
 }
 
-const DECISION: &str =
-    "select reminder, at, account, conversation, channel, stage, verdict, reason, until from decisions";
+const DECISION: &str = "select reminder, at, account, conversation, channel, stage, verdict, reason, until from decisions";
 
 /// The decisions about these reminders, oldest first.
 pub async fn decisions_about(pool: &PgPool, reminders: &[i64]) -> sqlx::Result<Vec<Decision>> {
     let sql = format!("{DECISION} where reminder = any ($1) order by id");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(reminders).fetch_all(pool).await
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(reminders)
+        .fetch_all(pool)
+        .await
 }
 
 /// The newest decisions of scans about conversations, which say why somebody got, or did not get, a reminder.
 pub async fn newest_decisions(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Decision>> {
     let sql = format!("{DECISION} order by at desc, id desc limit $1");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(most).fetch_all(pool).await
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(most)
+        .fetch_all(pool)
+        .await
 }
 
 /// One attempt of a reminder, without the address.
@@ -148,7 +159,10 @@ pub async fn attempts_of(pool: &PgPool, reminders: &[i64]) -> sqlx::Result<Vec<A
 }
 
 /// Reminders in the ledger by channel and state, for metrics. The ledger is pruned, so the sums may go down.
-pub async fn by_state(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<(String, String, i64)>> {
+pub async fn by_state(
+    pool: &PgPool,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<(String, String, i64)>> {
     sqlx::query_as(
         "select channel, state, count(*) from reminders where created_at > $1 or next_at is not null group by 1, 2",
     )
@@ -159,5 +173,52 @@ pub async fn by_state(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<(St
 
 /// Active suppressions by channel and reason, for metrics.
 pub async fn suppressions(pool: &PgPool) -> sqlx::Result<Vec<(String, String, i64)>> {
-    sqlx::query_as("select channel, reason, count(*) from suppressions group by 1, 2").fetch_all(pool).await
+    sqlx::query_as("select channel, reason, count(*) from suppressions group by 1, 2")
+        .fetch_all(pool)
+        .await
+}
+
+/// Reminders that are not final yet.
+pub async fn not_final(pool: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select count(*) from reminders where next_at is not null")
+        .fetch_one(pool)
+        .await
+}
+
+/// Reminders that a provider has accepted.
+pub async fn sent_in_all(pool: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select count(*) from reminders where sent_at is not null")
+        .fetch_one(pool)
+        .await
+}
+
+/// State and reason of the newest reminder of a conversation for a channel and step.
+pub async fn reminder_of(
+    pool: &PgPool,
+    conversation: &str,
+    channel: &str,
+    step: i16,
+) -> sqlx::Result<Option<(String, Option<String>)>> {
+    sqlx::query_as(
+        "select state, reason from reminders where conversation = $1 and channel = $2 and step = $3
+         order by id desc limit 1",
+    )
+    .bind(conversation)
+    .bind(channel)
+    .bind(step)
+    .fetch_optional(pool)
+    .await
+}
+
+/// The reason of the last decision about a conversation on a channel.
+pub async fn last_reason(
+    pool: &PgPool,
+    conversation: &str,
+    channel: &str,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("select reason from decisions where conversation = $1 and channel = $2 order by id desc limit 1")
+        .bind(conversation)
+        .bind(channel)
+        .fetch_optional(pool)
+        .await
 }

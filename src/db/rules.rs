@@ -47,6 +47,17 @@ pub async fn of_accounts(db: impl PgExecutor<'_>, accounts: &[&str]) -> sqlx::Re
     rows.into_iter().map(Rule::try_from).collect()
 }
 
+/// Every rule there is.
+pub async fn all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Rule>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select id, account, skill, channel, enabled, version, settings from rules
+         order by account, skill nulls first, channel",
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Rule::try_from).collect()
+}
+
 /// Stores a rule under its key (account, skill, channel) as a new version, unless nothing changes. `by` says who, for the
 /// history. True if it changed.
 pub async fn put(
@@ -73,7 +84,9 @@ pub async fn put(
     .bind(now)
     .fetch_optional(&mut *conn)
     .await?;
-    let Some(version) = version else { return Ok(false) };
+    let Some(version) = version else {
+        return Ok(false);
+    };
     sqlx::query(
         "insert into rule_versions (account, skill, channel, version, enabled, settings, changed_by, changed_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -113,7 +126,15 @@ pub async fn make_defaults(
         == 1;
     if first {
         for (channel, settings) in defaults {
-            put(conn, (account, None, *channel), true, settings, "first start", now).await?;
+            put(
+                conn,
+                (account, None, *channel),
+                true,
+                settings,
+                "first start",
+                now,
+            )
+            .await?;
         }
     }
     Ok(first)

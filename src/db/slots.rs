@@ -7,7 +7,8 @@ use crate::domain::ids::{AccountId, SkillId};
 
 /// The number of the slot of `period` that `now` lies in. All schedulers name the same one.
 fn slot_of(now: DateTime<Utc>, period: TimeDelta) -> i64 {
-    now.timestamp_millis().div_euclid(period.num_milliseconds().max(1))
+    now.timestamp_millis()
+        .div_euclid(period.num_milliseconds().max(1))
 }
 
 /// Claims the current slots of schedules, each with its period, and returns the names of those that this call won: exactly one

@@ -95,15 +95,24 @@ const IN_FLIGHT: &str = "select r.id as reminder, a.id as attempt, r.account, r.
 
 /// Attempts past their lease without an outcome.
 pub async fn overdue_leases(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<InFlight>> {
-    let sql = format!("{IN_FLIGHT} where a.outcome is null and a.lease_until < now() order by a.lease_until limit $1");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(most).fetch_all(db).await
+    let sql = format!(
+        "{IN_FLIGHT} where a.outcome is null and a.lease_until < now() order by a.lease_until limit $1"
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(most)
+        .fetch_all(db)
+        .await
 }
 
 /// Unknown attempts whose time has come to look at the provider.
 pub async fn to_settle(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<InFlight>> {
-    let sql =
-        format!("{IN_FLIGHT} where a.settle_at <= now() and r.state = 'sending' order by a.settle_at limit $1");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(most).fetch_all(db).await
+    let sql = format!(
+        "{IN_FLIGHT} where a.settle_at <= now() and r.state = 'sending' order by a.settle_at limit $1"
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(most)
+        .fetch_all(db)
+        .await
 }
 
 /// Puts off the next look at an unknown attempt; `looked` says whether this look counts (the provider answered).

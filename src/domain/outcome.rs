@@ -74,7 +74,9 @@ impl Outcome {
     pub fn code(&self) -> &str {
         match self {
             Self::Accepted { .. } => "",
-            Self::Refused { code, .. } | Self::NotAccepted { code, .. } | Self::Unknown { code } => code,
+            Self::Refused { code, .. }
+            | Self::NotAccepted { code, .. }
+            | Self::Unknown { code } => code,
         }
     }
 

@@ -48,9 +48,15 @@ pub struct Episode {
 
 /// When the consumer last wrote or read, as far as the record tells.
 pub fn last_consumer_activity(record: &Record) -> Option<DateTime<Utc>> {
-    let wrote = record.messages.iter().filter(|m| m.sent_by == Party::Consumer).map(|m| m.at);
+    let wrote = record
+        .messages
+        .iter()
+        .filter(|m| m.sent_by == Party::Consumer)
+        .map(|m| m.at);
     let receipts = record.receipts.iter().flatten();
-    let read = receipts.filter(|r| r.by == Party::Consumer && r.read).filter_map(|r| r.at);
+    let read = receipts
+        .filter(|r| r.by == Party::Consumer && r.read)
+        .filter_map(|r| r.at);
     wrote.chain(read).max()
 }
 

@@ -15,7 +15,9 @@ pub struct Batcher<Q, A> {
 
 impl<Q, A> Clone for Batcher<Q, A> {
     fn clone(&self) -> Self {
-        Self { questions: self.questions.clone() }
+        Self {
+            questions: self.questions.clone(),
+        }
     }
 }
 
@@ -36,7 +38,9 @@ impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
             let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(lanes));
             let mut batch = Vec::with_capacity(most);
             loop {
-                let Ok(slot) = slots.clone().acquire_owned().await else { return };
+                let Ok(slot) = slots.clone().acquire_owned().await else {
+                    return;
+                };
                 if inbox.recv_many(&mut batch, most).await == 0 {
                     return;
                 }
@@ -57,7 +61,10 @@ impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
     /// Asks one question and waits for its answer.
     pub async fn ask(&self, question: Q) -> Result<A, NoAnswer> {
         let (answer, answered) = oneshot::channel();
-        self.questions.send((question, answer)).await.map_err(|_| NoAnswer)?;
+        self.questions
+            .send((question, answer))
+            .await
+            .map_err(|_| NoAnswer)?;
         answered.await.map_err(|_| NoAnswer)
     }
 }
@@ -80,9 +87,17 @@ mod tests {
             async move { numbers.into_iter().map(|n| n * 2).collect() }
         });
         let answers = join_all((0..200).map(|n| doubler.ask(n))).await;
-        assert!(answers.into_iter().enumerate().all(|(n, a)| a.ok() == u32::try_from(n * 2).ok()));
+        assert!(
+            answers
+                .into_iter()
+                .enumerate()
+                .all(|(n, a)| a.ok() == u32::try_from(n * 2).ok())
+        );
         let batches = batches.load(Ordering::SeqCst);
-        assert!((4..=20).contains(&batches), "{batches} batches for 200 questions");
+        assert!(
+            (4..=20).contains(&batches),
+            "{batches} batches for 200 questions"
+        );
     }
 
     #[tokio::test]

@@ -53,11 +53,17 @@ impl Account {
     /// LivePerson did not answer: for a moment nobody in this process asks it again for this account, so that its reminders
     /// do not fill the slots that others need.
     pub fn pause(&self) {
-        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self
+            .failed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     pub fn paused(&self) -> Option<TimeDelta> {
-        let failed_at = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed_at = *self
+            .failed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let left = PAUSE_AFTER_FAILURE.checked_sub(failed_at?.elapsed())?;
         TimeDelta::from_std(left).ok()
     }
@@ -70,7 +76,11 @@ impl Context {
         self.rules_in(&mut conn, account).await
     }
 
-    pub async fn rules_in(&self, conn: &mut PgConnection, account: &Account) -> sqlx::Result<Vec<Rule>> {
+    pub async fn rules_in(
+        &self,
+        conn: &mut PgConnection,
+        account: &Account,
+    ) -> sqlx::Result<Vec<Rule>> {
         let mut rules = db::rules::of_accounts(conn, &[account.id.as_str()]).await?;
         rules.retain(|rule| self.has(rule.channel));
         Ok(rules)
@@ -95,7 +105,10 @@ impl Context {
     pub fn sender(&self, rule: &Rule) -> String {
         let own = rule.settings.sender.clone();
         let default = || match rule.channel {
-            Channel::Email => self.mail.as_ref().map(|mail| mail.settings().from.address().to_owned()),
+            Channel::Email => self
+                .mail
+                .as_ref()
+                .map(|mail| mail.settings().from.address().to_owned()),
             Channel::Sms => self.sms.as_ref().map(|sms| match &sms.settings().sender {
                 Some(sender) => sender.to_string(),
                 None => "account default".to_owned(),
@@ -114,7 +127,10 @@ impl Context {
 
     /// A link of a reminder: `r` leads back to the conversation, `u` to the page that unsubscribes.
     pub fn link(&self, kind: &str, token: &str) -> String {
-        format!("{}/{kind}/{token}", self.public_url.as_str().trim_end_matches('/'))
+        format!(
+            "{}/{kind}/{token}",
+            self.public_url.as_str().trim_end_matches('/')
+        )
     }
 
     /// Where Twilio reports on an attempt. The fragment is Twilio's: three tries, also when our answer is an error.
@@ -149,7 +165,12 @@ pub struct SharedTurnstile {
 
 impl SharedTurnstile {
     pub fn new(pool: PgPool, account: &AccountId, per_second: f64, metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self { pool, key: format!("liveperson:{account}"), per_second, metrics })
+        Arc::new(Self {
+            pool,
+            key: format!("liveperson:{account}"),
+            per_second,
+            metrics,
+        })
     }
 }
 
@@ -157,15 +178,26 @@ impl Turnstile for SharedTurnstile {
     fn pass(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             let started = Instant::now();
-            let reserved = db::limits::reserve(&self.pool, &self.key, 1, self.per_second, self.per_second * 2.0).await;
+            let reserved = db::limits::reserve(
+                &self.pool,
+                &self.key,
+                1,
+                self.per_second,
+                self.per_second * 2.0,
+            )
+            .await;
             let mut wait = reserved.unwrap_or_else(|error| {
-                tracing::warn!("The rate limit cannot be read; one call per second meanwhile: {error}");
+                tracing::warn!(
+                    "The rate limit cannot be read; one call per second meanwhile: {error}"
+                );
                 Duration::from_secs(1)
             });
             // A 429 that another process met while we waited holds us too.
             while !wait.is_zero() {
                 tokio::time::sleep(wait).await;
-                wait = db::limits::held(&self.pool, &self.key).await.unwrap_or_default();
+                wait = db::limits::held(&self.pool, &self.key)
+                    .await
+                    .unwrap_or_default();
             }
             self.metrics.waited("liveperson", started.elapsed());
         })

@@ -28,7 +28,10 @@ pub struct Deliver {
 }
 
 pub fn deliver(account: &AccountId, reminder: ReminderId, run_at: DateTime<Utc>) -> Wakeup {
-    Wakeup::new(reminder.to_string(), run_at).with_args(json!(Deliver { account: account.clone(), reminder }))
+    Wakeup::new(reminder.to_string(), run_at).with_args(json!(Deliver {
+        account: account.clone(),
+        reminder
+    }))
 }
 
 /// The arguments of a scan.
@@ -42,8 +45,11 @@ pub struct Scan {
 
 pub fn scan(account: &AccountId, skill: SkillId, deep: bool, run_at: DateTime<Utc>) -> Wakeup {
     let kind = if deep { "deep" } else { "scan" };
-    Wakeup::new(format!("{kind}:{account}:{skill}"), run_at)
-        .with_args(json!(Scan { account: account.clone(), skill, deep }))
+    Wakeup::new(format!("{kind}:{account}:{skill}"), run_at).with_args(json!(Scan {
+        account: account.clone(),
+        skill,
+        deep
+    }))
 }
 
 /// What the upkeep queue does.

@@ -18,10 +18,10 @@ use crate::db;
 use crate::db::conversations::Snapshot;
 use crate::db::ledger::{Ended, Existing, NewReminder};
 use crate::db::scans::Summary;
+use crate::domain::contact;
 use crate::domain::conversation::Record;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{Channel, SkillId};
-use crate::domain::contact;
 use crate::domain::owed::{ScanDecision, Scanned, scan_decision};
 use crate::domain::read_state::{ReadReason, ReadState, last_consumer_activity, read_state};
 use crate::domain::rule::{self, Rule};
@@ -45,11 +45,21 @@ pub async fn scan(ctx: &Context, job: &Scan) -> anyhow::Result<()> {
     };
     let started = Instant::now();
     let now = ctx.clock.now();
-    let mut pass = Pass { ctx, account, skill: job.skill, rules: ctx.rules(account).await?, found: Summary::default() };
+    let mut pass = Pass {
+        ctx,
+        account,
+        skill: job.skill,
+        rules: ctx.rules(account).await?,
+        found: Summary::default(),
+    };
     if !job.deep {
         db::scans::started(&ctx.pool, &account.id, job.skill, now).await?;
     }
-    let ended = if job.deep { pass.older_windows(now).await } else { pass.window(now - MAX_WINDOW, now).await };
+    let ended = if job.deep {
+        pass.older_windows(now).await
+    } else {
+        pass.window(now - MAX_WINDOW, now).await
+    };
     let result = match ended {
         Ok(()) if !job.deep => pass.look_for_missing(now).await,
         other => other,
@@ -64,9 +74,18 @@ pub async fn scan(ctx: &Context, job: &Scan) -> anyhow::Result<()> {
     }
     let elapsed = started.elapsed();
     if !job.deep {
-        db::scans::finished(&ctx.pool, &account.id, job.skill, &pass.found, elapsed, ctx.clock.now()).await?;
+        db::scans::finished(
+            &ctx.pool,
+            &account.id,
+            job.skill,
+            &pass.found,
+            elapsed,
+            ctx.clock.now(),
+        )
+        .await?;
     }
-    ctx.metrics.scanned(&account.id, job.skill, pass.found.error.is_none(), elapsed);
+    ctx.metrics
+        .scanned(&account.id, job.skill, pass.found.error.is_none(), elapsed);
     Ok(())
 }
 
@@ -114,7 +133,12 @@ impl Pass<'_> {
     }
 
     async fn window(&mut self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<(), Stopped> {
-        let mut search = Search { skill: Some(self.skill), status: Status::Open, from, to };
+        let mut search = Search {
+            skill: Some(self.skill),
+            status: Status::Open,
+            from,
+            to,
+        };
         let mut asked_at = self.ctx.clock.now();
         let mut offset = 0;
         let mut page = self.account.client.search(&search, offset).await?;
@@ -129,7 +153,8 @@ impl Pass<'_> {
             }
             let next_asked_at = self.ctx.clock.now();
             let client = &self.account.client;
-            let (next, kept) = tokio::join!(client.search(&search, offset), self.keep(page, asked_at));
+            let (next, kept) =
+                tokio::join!(client.search(&search, offset), self.keep(page, asked_at));
             kept?;
             page = next?;
             asked_at = next_asked_at;
@@ -152,21 +177,30 @@ impl Pass<'_> {
 
     /// Replaces partial records by what LivePerson tells when asked by id. If it does not answer, they stay undecided.
     async fn complete(&self, mut records: Vec<Record>) -> Vec<Record> {
-        let partial: Vec<String> = records.iter().filter(|r| r.partial).map(|r| r.id.clone()).collect();
+        let partial: Vec<String> = records
+            .iter()
+            .filter(|r| r.partial)
+            .map(|r| r.id.clone())
+            .collect();
         if partial.is_empty() {
             return records;
         }
         match self.account.client.by_ids(&partial).await {
             Ok(answer) => {
-                let mut whole: HashMap<String, Record> =
-                    answer.records.into_iter().map(|r| (r.id.clone(), r)).collect();
+                let mut whole: HashMap<String, Record> = answer
+                    .records
+                    .into_iter()
+                    .map(|r| (r.id.clone(), r))
+                    .collect();
                 for record in &mut records {
                     if let Some(better) = whole.remove(&record.id) {
                         *record = better;
                     }
                 }
             }
-            Err(error) => warn!(account = %self.account.id, "Partial conversations stay undecided: {error}"),
+            Err(error) => {
+                warn!(account = %self.account.id, "Partial conversations stay undecided: {error}")
+            }
         }
         records
     }
@@ -231,15 +265,30 @@ pub async fn store(
     }
     let now = ctx.clock.now();
     let ids: Vec<&str> = records.iter().map(|r| r.id.as_str()).collect();
-    let mut tx = ctx.pool.begin().await.context("opening a transaction for a page")?;
+    let mut tx = ctx
+        .pool
+        .begin()
+        .await
+        .context("opening a transaction for a page")?;
     let mut existing: HashMap<String, Vec<Existing>> = HashMap::new();
     for reminder in db::ledger::existing(&mut *tx, &account.id, &ids).await? {
-        existing.entry(reminder.conversation.clone()).or_default().push(reminder);
+        existing
+            .entry(reminder.conversation.clone())
+            .or_default()
+            .push(reminder);
     }
     let none = Vec::new();
     let readings: Vec<Reading> = records
         .iter()
-        .map(|record| read(account, rules, record, existing.get(&record.id).unwrap_or(&none), now))
+        .map(|record| {
+            read(
+                account,
+                rules,
+                record,
+                existing.get(&record.id).unwrap_or(&none),
+                now,
+            )
+        })
         .collect();
 
     let snapshots: Vec<Snapshot> = readings.iter().map(|r| r.snapshot.clone()).collect();
@@ -253,7 +302,8 @@ pub async fn store(
         .filter(|ended| ended.reason != Reason::Undecided.as_str())
         .collect();
     if !ended.is_empty() {
-        for (channel, reason) in db::ledger::cancel_ended(&mut tx, &account.id, &ended, now).await? {
+        for (channel, reason) in db::ledger::cancel_ended(&mut tx, &account.id, &ended, now).await?
+        {
             ctx.metrics.decided(channel, "cancel", &reason);
         }
         let active: Vec<(&str, DateTime<Utc>)> = readings
@@ -272,13 +322,26 @@ pub async fn store(
                 .iter()
                 .filter(|(_, c, _)| *c == channel)
                 .map(|(id, _, due)| names::deliver(&account.id, *id, *due));
-            queue::wake(&mut tx, &ctx.clock, names::deliver_queue(channel), When::At, wakeups).await?;
+            queue::wake(
+                &mut tx,
+                &ctx.clock,
+                names::deliver_queue(channel),
+                When::At,
+                wakeups,
+            )
+            .await?;
         }
     }
     tx.commit().await.context("committing a page")
 }
 
-fn read(account: &Account, rules: &[Rule], record: &Record, existing: &[Existing], now: DateTime<Utc>) -> Reading {
+fn read(
+    account: &Account,
+    rules: &[Rule],
+    record: &Record,
+    existing: &[Existing],
+    now: DateTime<Utc>,
+) -> Reading {
     let state = read_state(record, account.count_bots);
     let mut owed = Vec::new();
     let mut decide = |channel: Channel| -> Option<Reason> {
@@ -291,14 +354,23 @@ fn read(account: &Account, rules: &[Rule], record: &Record, existing: &[Existing
             _ => None,
         };
         let of_episode = || {
-            existing.iter().filter(|e| e.channel == channel && Some(e.episode.as_str()) == episode)
+            existing
+                .iter()
+                .filter(|e| e.channel == channel && Some(e.episode.as_str()) == episode)
         };
         if of_episode().any(|e| e.pending) {
             return Some(Reason::Scheduled);
         }
         let done: Vec<i16> = of_episode().map(|e| e.step).collect();
         let contact = contact::choose(&record.contact, channel, &account.contact_policy);
-        let scanned = Scanned { record, state: &state, rule, contact: contact.as_ref(), done: &done, now };
+        let scanned = Scanned {
+            record,
+            state: &state,
+            rule,
+            contact: contact.as_ref(),
+            done: &done,
+            now,
+        };
         match scan_decision(&scanned) {
             ScanDecision::None(reason) => Some(reason),
             ScanDecision::Schedule { episode, due } => {
@@ -345,7 +417,12 @@ fn read(account: &Account, rules: &[Rule], record: &Record, existing: &[Existing
         present: snapshot.episode.clone(),
         reason: end_of_episode(&state).as_str(),
     };
-    Reading { snapshot, ended, owed, active_at: last_consumer_activity(record) }
+    Reading {
+        snapshot,
+        ended,
+        owed,
+        active_at: last_consumer_activity(record),
+    }
 }
 
 /// Why reminders of a conversation's earlier episodes are void.

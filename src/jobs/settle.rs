@@ -31,11 +31,18 @@ const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(90);
 
 /// Attempts whose lease has run out without an outcome become unknown, with what follows from that.
 pub async fn give_up_leases(ctx: &Context) -> anyhow::Result<()> {
-    let overdue = db::upkeep::overdue_leases(&ctx.pool, MOST).await.context("reading overdue leases")?;
+    let overdue = db::upkeep::overdue_leases(&ctx.pool, MOST)
+        .await
+        .context("reading overdue leases")?;
     for attempt in overdue {
         let channel: Channel = attempt.channel.parse()?;
-        let outcome = Outcome::Unknown { code: "lease".to_owned() };
-        warn!(reminder = attempt.reminder, "An attempt went silent; its outcome is unknown");
+        let outcome = Outcome::Unknown {
+            code: "lease".to_owned(),
+        };
+        warn!(
+            reminder = attempt.reminder,
+            "An attempt went silent; its outcome is unknown"
+        );
         let now = ctx.clock.now();
         let next = next_state(&Attempt {
             channel,
@@ -53,25 +60,47 @@ pub async fn give_up_leases(ctx: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn resend_unknown(ctx: &Context, attempt: &InFlight, channel: Channel) -> anyhow::Result<bool> {
+async fn resend_unknown(
+    ctx: &Context,
+    attempt: &InFlight,
+    channel: Channel,
+) -> anyhow::Result<bool> {
     let rules = db::rules::of_accounts(&ctx.pool, &[attempt.account.as_str()]).await?;
-    Ok(rule::pick(&rules, attempt.skill(), channel).is_some_and(|rule| rule.settings.resend_unknown))
+    Ok(rule::pick(&rules, attempt.skill(), channel)
+        .is_some_and(|rule| rule.settings.resend_unknown))
 }
 
 /// Looks for unknown SMS in Twilio's list.
 pub async fn settle(ctx: &Context) -> anyhow::Result<()> {
-    let Some(twilio) = &ctx.sms else { return Ok(()) };
-    for attempt in db::upkeep::to_settle(&ctx.pool, MOST).await.context("reading unknown attempts")? {
-        let address = attempt.address.as_deref().and_then(|raw| Address::phone(raw, None));
+    let Some(twilio) = &ctx.sms else {
+        return Ok(());
+    };
+    for attempt in db::upkeep::to_settle(&ctx.pool, MOST)
+        .await
+        .context("reading unknown attempts")?
+    {
+        let address = attempt
+            .address
+            .as_deref()
+            .and_then(|raw| Address::phone(raw, None));
         let found = match &address {
-            Some(address) => twilio.find(address, &attempt.token, attempt.started_at).await,
+            Some(address) => {
+                twilio
+                    .find(address, &attempt.token, attempt.started_at)
+                    .await
+            }
             None => Ok(None),
         };
         let now = ctx.clock.now();
         match found {
             Ok(Some(found)) => {
-                info!(reminder = attempt.reminder, "An unknown SMS was found at the provider");
-                let outcome = Outcome::Accepted { provider_id: Some(found.sid) };
+                info!(
+                    reminder = attempt.reminder,
+                    "An unknown SMS was found at the provider"
+                );
+                let outcome = Outcome::Accepted {
+                    provider_id: Some(found.sid),
+                };
                 let next = Next::Sent { provider_id: None };
                 settle_as(ctx, &attempt, &outcome, &next).await?;
             }
@@ -79,14 +108,28 @@ pub async fn settle(ctx: &Context) -> anyhow::Result<()> {
                 db::upkeep::look_again(&ctx.pool, attempt.attempt, LOOK_AGAIN, true).await?;
             }
             Ok(None) => {
-                info!(reminder = attempt.reminder, "An unknown SMS is not at the provider: it was not sent");
+                info!(
+                    reminder = attempt.reminder,
+                    "An unknown SMS is not at the provider: it was not sent"
+                );
                 let code = "not_at_provider".to_owned();
-                let outcome = Outcome::NotAccepted { class: Obstacle::Transient, code, retry_after: None };
-                let next = if now < attempt.deadline { Next::Retry { at: now } } else { Next::Expired };
+                let outcome = Outcome::NotAccepted {
+                    class: Obstacle::Transient,
+                    code,
+                    retry_after: None,
+                };
+                let next = if now < attempt.deadline {
+                    Next::Retry { at: now }
+                } else {
+                    Next::Expired
+                };
                 settle_as(ctx, &attempt, &outcome, &next).await?;
             }
             Err(error) => {
-                warn!(reminder = attempt.reminder, "The provider's list cannot be read: {error}");
+                warn!(
+                    reminder = attempt.reminder,
+                    "The provider's list cannot be read: {error}"
+                );
                 db::upkeep::look_again(&ctx.pool, attempt.attempt, LOOK_AGAIN, false).await?;
             }
         }
@@ -95,10 +138,23 @@ pub async fn settle(ctx: &Context) -> anyhow::Result<()> {
 }
 
 /// Records the settlement and wakes the reminder if it is to be tried again.
-async fn settle_as(ctx: &Context, attempt: &InFlight, outcome: &Outcome, next: &Next) -> anyhow::Result<()> {
+async fn settle_as(
+    ctx: &Context,
+    attempt: &InFlight,
+    outcome: &Outcome,
+    next: &Next,
+) -> anyhow::Result<()> {
     let now = ctx.clock.now();
     let reminder = ReminderId(attempt.reminder);
-    let row = recorded(reminder, attempt.attempt, outcome, next, None, attempt.maybe_sent_before, now);
+    let row = recorded(
+        reminder,
+        attempt.attempt,
+        outcome,
+        next,
+        None,
+        attempt.maybe_sent_before,
+        now,
+    );
     let mut tx = ctx.pool.begin().await?;
     let changed = db::ledger::record(&mut tx, std::slice::from_ref(&row), now).await?;
     if let (Next::Retry { at }, false) = (next, changed.is_empty()) {

@@ -8,7 +8,9 @@ use crate::domain::ids::{AccountId, SkillId};
 
 /// Fetches the skills if they have changed. A LivePerson that fails is logged and asked again at the next slot.
 pub async fn sync(ctx: &Context, account: &AccountId) -> anyhow::Result<()> {
-    let Some(account) = ctx.accounts.get(account) else { return Ok(()) };
+    let Some(account) = ctx.accounts.get(account) else {
+        return Ok(());
+    };
     let revision = db::accounts::skills_revision(&ctx.pool, &account.id).await?;
     let fetched = match account.client.skills(revision.as_deref()).await {
         Ok(Some(fetched)) => fetched,
@@ -18,11 +20,22 @@ pub async fn sync(ctx: &Context, account: &AccountId) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    let skills: Vec<(SkillId, String)> =
-        fetched.skills.into_iter().filter(|skill| !skill.deleted).map(|skill| (skill.id, skill.name)).collect();
+    let skills: Vec<(SkillId, String)> = fetched
+        .skills
+        .into_iter()
+        .filter(|skill| !skill.deleted)
+        .map(|skill| (skill.id, skill.name))
+        .collect();
     tracing::info!(account = %account.id, skills = skills.len(), "Skills have changed");
     let mut tx = ctx.pool.begin().await?;
     let now = ctx.clock.now();
-    db::accounts::store_skills(&mut tx, &account.id, &skills, fetched.revision.as_deref(), now).await?;
+    db::accounts::store_skills(
+        &mut tx,
+        &account.id,
+        &skills,
+        fetched.revision.as_deref(),
+        now,
+    )
+    .await?;
     tx.commit().await.context("storing skills")
 }

@@ -24,7 +24,9 @@ pub async fn sweep(ctx: &Context) -> anyhow::Result<()> {
 /// What is past its deadline and was not even looked at expires; what has a live job is left to it.
 async fn expire(ctx: &Context) -> anyhow::Result<()> {
     let mut tx = ctx.pool.begin().await?;
-    let expired = db::upkeep::expire_overdue(&mut tx, ctx.clock.now(), MOST).await.context("expiring")?;
+    let expired = db::upkeep::expire_overdue(&mut tx, ctx.clock.now(), MOST)
+        .await
+        .context("expiring")?;
     tx.commit().await?;
     for channel in &expired {
         if let Ok(channel) = channel.parse::<Channel>() {
@@ -32,7 +34,10 @@ async fn expire(ctx: &Context) -> anyhow::Result<()> {
         }
     }
     if !expired.is_empty() {
-        tracing::warn!("{} reminders expired before they could be sent", expired.len());
+        tracing::warn!(
+            "{} reminders expired before they could be sent",
+            expired.len()
+        );
     }
     Ok(())
 }
@@ -40,18 +45,30 @@ async fn expire(ctx: &Context) -> anyhow::Result<()> {
 /// Wakes reminders whose job was lost.
 async fn rescue(ctx: &Context) -> anyhow::Result<()> {
     let now = ctx.clock.now();
-    let stranded = db::upkeep::stranded(&ctx.pool, now - STRANDED_AFTER, MOST).await.context("looking for the stranded")?;
+    let stranded = db::upkeep::stranded(&ctx.pool, now - STRANDED_AFTER, MOST)
+        .await
+        .context("looking for the stranded")?;
     if stranded.is_empty() {
         return Ok(());
     }
-    tracing::warn!("{} reminders had lost their wake-up and are woken again", stranded.len());
+    tracing::warn!(
+        "{} reminders had lost their wake-up and are woken again",
+        stranded.len()
+    );
     let mut tx = ctx.pool.begin().await?;
     for channel in Channel::ALL {
         let wakeups = stranded
             .iter()
             .filter(|(_, _, c)| *c == channel)
             .map(|(id, account, _)| names::deliver(account, *id, now));
-        queue::wake(&mut tx, &ctx.clock, names::deliver_queue(channel), When::NoLaterThan, wakeups).await?;
+        queue::wake(
+            &mut tx,
+            &ctx.clock,
+            names::deliver_queue(channel),
+            When::NoLaterThan,
+            wakeups,
+        )
+        .await?;
     }
     tx.commit().await.context("waking the stranded")
 }

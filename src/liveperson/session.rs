@@ -16,8 +16,8 @@ use super::oauth1::{Key, Skew};
 use super::request::Call;
 use super::token::{self, Token, Tokens};
 use super::{Auth, Error, Observer, Settings, Turnstile};
-use crate::secret::Secret;
 use crate::clock::Clock;
+use crate::secret::Secret;
 
 pub struct Session {
     settings: Settings,

@@ -45,7 +45,10 @@ pub async fn unread_by_consumer(
         (false, "none")
     };
     state.metrics.badge(source, started.elapsed());
-    Ok(([(header::CACHE_CONTROL, "private, max-age=15")], Json(json!({ "unreadByConsumer": unread }))))
+    Ok((
+        [(header::CACHE_CONTROL, "private, max-age=15")],
+        Json(json!({ "unreadByConsumer": unread })),
+    ))
 }
 
 fn plausible(consumer: &str) -> bool {
@@ -71,7 +74,11 @@ async fn answer(
     if !looks_like_liveperson(consumer) {
         return Ok((false, "none"));
     }
-    Ok(account.lookups.unread(account, consumer).await.map_or((false, "none"), |unread| (unread, "liveperson")))
+    Ok(account
+        .lookups
+        .unread(account, consumer)
+        .await
+        .map_or((false, "none"), |unread| (unread, "liveperson")))
 }
 
 /// LivePerson's consumer ids are UUIDs or 64 hexadecimal digits; only those are worth a call.
@@ -92,17 +99,18 @@ impl Lookups {
     /// `None` when LivePerson could not tell.
     async fn unread(&self, account: &Account, consumer: &str) -> Option<bool> {
         let answer = self.slot(consumer);
-        let looked_up = answer.get_or_init(|| async {
-            match account.client.by_consumer(consumer).await {
-                Ok(found) => Some(
-                    found.records.iter().any(|r| matches!(read_state(r, account.count_bots), ReadState::Unread(_))),
-                ),
-                Err(error) => {
-                    tracing::warn!("A badge look-up failed: {error}");
-                    None
+        let looked_up =
+            answer.get_or_init(|| async {
+                match account.client.by_consumer(consumer).await {
+                    Ok(found) => Some(found.records.iter().any(|r| {
+                        matches!(read_state(r, account.count_bots), ReadState::Unread(_))
+                    })),
+                    Err(error) => {
+                        tracing::warn!("A badge look-up failed: {error}");
+                        None
+                    }
                 }
-            }
-        });
+            });
         *looked_up.await
     }
 
@@ -132,9 +140,16 @@ mod tests {
 
     #[test]
     fn only_ids_in_liveperson_s_shape_cost_a_call() {
-        assert!(looks_like_liveperson("44eefca3-3b86-5eb2-b379-3bda9ddcfb50"));
+        assert!(looks_like_liveperson(
+            "44eefca3-3b86-5eb2-b379-3bda9ddcfb50"
+        ));
         assert!(looks_like_liveperson(&"a1".repeat(32)));
-        for other in ["", "CUST-100231", "auth0|5f7c8ec7c33c6c004bbafe82", &"g".repeat(64)] {
+        for other in [
+            "",
+            "CUST-100231",
+            "auth0|5f7c8ec7c33c6c004bbafe82",
+            &"g".repeat(64),
+        ] {
             assert!(!looks_like_liveperson(other), "{other}");
         }
     }

@@ -24,7 +24,10 @@ impl IntoResponse for ApiError {
             Self::NotFound(what) => problem(StatusCode::NOT_FOUND, what),
             Self::Internal(error) => {
                 tracing::error!("A request failed: {error:#}");
-                problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong on our side; the log says what")
+                problem(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "something went wrong on our side; the log says what",
+                )
             }
         }
     }
@@ -34,7 +37,12 @@ impl IntoResponse for ApiError {
 pub fn problem(status: StatusCode, detail: &str) -> Response {
     let title = status.canonical_reason().unwrap_or("error");
     let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/problem+json")],
+        body.to_string(),
+    )
+        .into_response()
 }
 
 pub async fn not_found() -> Response {

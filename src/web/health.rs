@@ -18,16 +18,34 @@ pub async fn alive() -> &'static str {
 
 /// 200 if the database answers with the right migrations and the queue can be worked on; else 503 and why.
 pub async fn ready(extract::State(state): extract::State<State>) -> Response {
-    if state.queue_healthy.as_ref().is_some_and(|healthy| !healthy()) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the queue cannot be worked on at the moment\n").into_response();
+    if state
+        .queue_healthy
+        .as_ref()
+        .is_some_and(|healthy| !healthy())
+    {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the queue cannot be worked on at the moment\n",
+        )
+            .into_response();
     }
     match tokio::time::timeout(PATIENCE, db::check_schema(&state.pool)).await {
         Ok(Ok(())) => (StatusCode::OK, "ready\n").into_response(),
         Ok(Err(db::SchemaProblem::Unreachable(error))) => {
             tracing::warn!("Not ready: the database cannot be read: {error}");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be read\n").into_response()
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the database cannot be read\n",
+            )
+                .into_response()
         }
-        Ok(Err(problem)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response(),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response(),
+        Ok(Err(problem)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response()
+        }
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the database does not answer\n",
+        )
+            .into_response(),
     }
 }

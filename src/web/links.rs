@@ -45,24 +45,44 @@ pub async fn follow(
     let account = account.and_then(|id| state.accounts.get(&id));
     Ok(match account.and_then(|a| a.page_url.as_ref()) {
         Some(page) => Redirect::to(page.as_str()).into_response(),
-        None => pages::render("message.hbs", &json!({
-            "title": "You have a message",
-            "heading": format!("{} has answered you", account.map_or("The team", |a| &a.brand)),
-            "text": "Open the page where you started the conversation: your chat and the answer are there.",
-        })),
+        None => pages::render(
+            "message.hbs",
+            &json!({
+                "title": "You have a message",
+                "heading": format!("{} has answered you", account.map_or("The team", |a| &a.brand)),
+                "text": "Open the page where you started the conversation: your chat and the answer are there.",
+            }),
+        ),
     })
 }
 
 /// Mail scanners and link previews name themselves, ask by HEAD, or prefetch.
 fn is_scanner(headers: &HeaderMap) -> bool {
-    let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let agent = headers
+        .get(header::USER_AGENT)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     let agent = agent.to_ascii_lowercase();
-    let prefetch = headers.get("purpose").or_else(|| headers.get("sec-purpose")).is_some();
+    let prefetch = headers
+        .get("purpose")
+        .or_else(|| headers.get("sec-purpose"))
+        .is_some();
     prefetch
         || agent.is_empty()
-        || ["bot", "crawl", "spider", "preview", "scan", "curl", "wget", "python", "facebookexternalhit", "slack"]
-            .iter()
-            .any(|word| agent.contains(word))
+        || [
+            "bot",
+            "crawl",
+            "spider",
+            "preview",
+            "scan",
+            "curl",
+            "wget",
+            "python",
+            "facebookexternalhit",
+            "slack",
+        ]
+        .iter()
+        .any(|word| agent.contains(word))
 }
 
 /// `GET /u/{token}`: shows the button. Nothing is changed.
@@ -73,13 +93,20 @@ pub async fn ask_unsubscribe(
     let Some(linked) = find(&state, &token).await? else {
         return Ok(gone());
     };
-    let what = if linked.channel == Channel::Sms.as_str() { "text messages" } else { "e-mails" };
-    Ok(pages::render("message.hbs", &json!({
-        "title": "Stop reminders",
-        "heading": "Stop these reminders?",
-        "text": format!("You will get no more {what} from {} about unread answers.", brand(&state, &linked)),
-        "button": "Stop reminders",
-    })))
+    let what = if linked.channel == Channel::Sms.as_str() {
+        "text messages"
+    } else {
+        "e-mails"
+    };
+    Ok(pages::render(
+        "message.hbs",
+        &json!({
+            "title": "Stop reminders",
+            "heading": "Stop these reminders?",
+            "text": format!("You will get no more {what} from {} about unread answers.", brand(&state, &linked)),
+            "button": "Stop reminders",
+        }),
+    ))
 }
 
 /// `POST /u/{token}`: stops the reminders to this recipient on this channel, at once and for every worker. The body
@@ -91,9 +118,19 @@ pub async fn unsubscribe(
     let Some(linked) = find(&state, &token).await? else {
         return Ok(gone());
     };
-    let account: AccountId = linked.account.parse().context("reading the account of a reminder")?;
-    let channel: Channel = linked.channel.parse().context("reading the channel of a reminder")?;
-    if let Some(hash) = linked.recipient_hash.as_deref().and_then(|hash| hash.try_into().ok()) {
+    let account: AccountId = linked
+        .account
+        .parse()
+        .context("reading the account of a reminder")?;
+    let channel: Channel = linked
+        .channel
+        .parse()
+        .context("reading the channel of a reminder")?;
+    if let Some(hash) = linked
+        .recipient_hash
+        .as_deref()
+        .and_then(|hash| hash.try_into().ok())
+    {
         let mut conn = state.pool.acquire().await?;
         let now = state.clock.now();
         let why = (Suppression::OptedOut, "unsubscribe link");
@@ -101,24 +138,32 @@ pub async fn unsubscribe(
         state.metrics.webhook("unsubscribe", "accepted");
         tracing::info!(reminder = linked.id, "A recipient unsubscribed");
     }
-    Ok(pages::render("message.hbs", &json!({
-        "title": "Reminders stopped",
-        "heading": "Done: no more reminders",
-        "text": format!("{} will not write to you about unread answers again on this address.", brand(&state, &linked)),
-    })))
+    Ok(pages::render(
+        "message.hbs",
+        &json!({
+            "title": "Reminders stopped",
+            "heading": "Done: no more reminders",
+            "text": format!("{} will not write to you about unread answers again on this address.", brand(&state, &linked)),
+        }),
+    ))
 }
 
 fn brand<'a>(state: &'a State, linked: &Linked) -> &'a str {
     let account: Option<AccountId> = linked.account.parse().ok();
-    account.and_then(|id| state.accounts.get(&id)).map_or("the team", |account| &account.brand)
+    account
+        .and_then(|id| state.accounts.get(&id))
+        .map_or("the team", |account| &account.brand)
 }
 
 /// The same answer for words that never existed and for those that have expired.
 fn gone() -> Response {
-    let page = pages::render("message.hbs", &json!({
-        "title": "Link expired",
-        "heading": "This link does not work any more",
-        "text": "It may have expired, or it was cut short on its way. Open the website where you had the conversation: your chat is there.",
-    }));
+    let page = pages::render(
+        "message.hbs",
+        &json!({
+            "title": "Link expired",
+            "heading": "This link does not work any more",
+            "text": "It may have expired, or it was cut short on its way. Open the website where you had the conversation: your chat is there.",
+        }),
+    );
     (StatusCode::NOT_FOUND, page).into_response()
 }

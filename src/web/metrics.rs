@@ -16,7 +16,9 @@ use crate::db;
 use crate::jobs::queue;
 
 pub fn router(state: State) -> Router {
-    Router::new().route("/metrics", get(scrape)).with_state(state)
+    Router::new()
+        .route("/metrics", get(scrape))
+        .with_state(state)
 }
 
 async fn scrape(Shared(state): Shared<State>) -> Response {
@@ -59,19 +61,39 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
     for (channel, word, count) in db::pages::by_state(pool, now).await? {
         reminders.with_label_values(&[&channel, &word]).set(count);
     }
-    let returns = gauges("unread_returns", "Reminders of the last 24 hours whose consumer came back.", &["channel"])?;
+    let returns = gauges(
+        "unread_returns",
+        "Reminders of the last 24 hours whose consumer came back.",
+        &["channel"],
+    )?;
     for tally in db::pages::tallies(pool, now).await? {
-        returns.with_label_values(&[&tally.channel]).add(tally.returned);
+        returns
+            .with_label_values(&[&tally.channel])
+            .add(tally.returned);
     }
-    let conversations = gauges("unread_conversations", "Open conversations by read state.", &["read_state"])?;
+    let conversations = gauges(
+        "unread_conversations",
+        "Open conversations by read state.",
+        &["read_state"],
+    )?;
     for (word, count) in db::pages::conversations(pool).await? {
         conversations.with_label_values(&[&word]).set(count);
     }
-    let suppressions = gauges("unread_suppressions", "Suppressed addresses.", &["channel", "reason"])?;
+    let suppressions = gauges(
+        "unread_suppressions",
+        "Suppressed addresses.",
+        &["channel", "reason"],
+    )?;
     for (channel, reason, count) in db::pages::suppressions(pool).await? {
-        suppressions.with_label_values(&[&channel, &reason]).set(count);
+        suppressions
+            .with_label_values(&[&channel, &reason])
+            .set(count);
     }
-    let circuits = gauges("unread_circuits_open", "Open circuits by provider.", &["provider"])?;
+    let circuits = gauges(
+        "unread_circuits_open",
+        "Open circuits by provider.",
+        &["provider"],
+    )?;
     for provider in ["smtp", "twilio"] {
         circuits.with_label_values(&[provider]).set(0);
     }
@@ -86,18 +108,33 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
     for scan in db::pages::scans(pool).await? {
         if let Some(at) = scan.succeeded_at {
             let at = at.timestamp_millis() as f64 / 1000.0;
-            last_success.with_label_values(&[&scan.account, &scan.skill.to_string()]).set(at);
+            last_success
+                .with_label_values(&[&scan.account, &scan.skill.to_string()])
+                .set(at);
         }
     }
-    let jobs = gauges("unread_queue_jobs", "Jobs in the queue by kind and what they wait for.", &["queue", "state"])?;
-    let oldest = seconds("unread_queue_oldest_seconds", "How long the oldest ready job has been waiting.", &["queue"])?;
+    let jobs = gauges(
+        "unread_queue_jobs",
+        "Jobs in the queue by kind and what they wait for.",
+        &["queue", "state"],
+    )?;
+    let oldest = seconds(
+        "unread_queue_oldest_seconds",
+        "How long the oldest ready job has been waiting.",
+        &["queue"],
+    )?;
     for depth in queue::depth(pool, now).await? {
-        for (word, count) in
-            [("ready", depth.ready), ("scheduled", depth.scheduled), ("held", depth.held), ("dead", depth.dead)]
-        {
+        for (word, count) in [
+            ("ready", depth.ready),
+            ("scheduled", depth.scheduled),
+            ("held", depth.held),
+            ("dead", depth.dead),
+        ] {
             jobs.with_label_values(&[&depth.queue, word]).set(count);
         }
-        let age = depth.oldest_ready.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
+        let age = depth
+            .oldest_ready
+            .map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
         oldest.with_label_values(&[&depth.queue]).set(age);
     }
     Ok(registry.gather())

@@ -94,9 +94,15 @@ pub fn router(state: State) -> Router {
         .route("/assets/unread.css", get(pages::stylesheet))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/helpers/msghist/{account}/{consumer}/unreadByConsumer", get(badge::unread_by_consumer))
+        .route(
+            "/helpers/msghist/{account}/{consumer}/unreadByConsumer",
+            get(badge::unread_by_consumer),
+        )
         .route("/r/{token}", get(links::follow))
-        .route("/u/{token}", get(links::ask_unsubscribe).post(links::unsubscribe))
+        .route(
+            "/u/{token}",
+            get(links::ask_unsubscribe).post(links::unsubscribe),
+        )
         .route("/twilio/status", post(twilio::status))
         .route("/twilio/inbound", post(twilio::inbound))
         .fallback(error::not_found)
@@ -118,9 +124,14 @@ async fn harden(mut response: Response) -> Response {
             "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
              frame-ancestors 'none'",
         ),
-        (HeaderName::from_static("permissions-policy"), "interest-cohort=()"),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "interest-cohort=()",
+        ),
     ] {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     response
 }

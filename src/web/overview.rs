@@ -58,28 +58,69 @@ impl Health {
     fn of(scans: &[Scan], circuits: &[Circuit], now: DateTime<Utc>) -> Self {
         let level = |level, sentence| Self { level, sentence };
         if let Some(circuit) = circuits.first() {
-            let what = if circuit.provider == "smtp" { "The mail server" } else { "Twilio" };
+            let what = if circuit.provider == "smtp" {
+                "The mail server"
+            } else {
+                "Twilio"
+            };
             let since = ago(now - circuit.opened_at);
-            return level("bad", format!("{what} does not take our messages ({}), since {since}. Sending is paused and tried again every minute.", circuit.code));
+            return level(
+                "bad",
+                format!(
+                    "{what} does not take our messages ({}), since {since}. Sending is paused and tried again every minute.",
+                    circuit.code
+                ),
+            );
         }
         if let Some(failed) = scans.iter().find(|s| s.error.is_some()) {
-            return level("bad", format!("LivePerson cannot be read: {}.", failed.error.as_deref().unwrap_or_default()));
+            return level(
+                "bad",
+                format!(
+                    "LivePerson cannot be read: {}.",
+                    failed.error.as_deref().unwrap_or_default()
+                ),
+            );
         }
-        let Some(oldest) = scans.iter().map(|s| s.succeeded_at.unwrap_or(s.started_at)).min() else {
-            return level("waiting", "Waiting for the first scan of the account.".to_owned());
+        let Some(oldest) = scans
+            .iter()
+            .map(|s| s.succeeded_at.unwrap_or(s.started_at))
+            .min()
+        else {
+            return level(
+                "waiting",
+                "Waiting for the first scan of the account.".to_owned(),
+            );
         };
         if now - oldest > TimeDelta::minutes(10) {
-            return level("bad", format!("The last complete scan was {}: is a scheduler and a worker running?", ago(now - oldest)));
+            return level(
+                "bad",
+                format!(
+                    "The last complete scan was {}: is a scheduler and a worker running?",
+                    ago(now - oldest)
+                ),
+            );
         }
         if scans.iter().any(|s| s.succeeded_at.is_none()) {
             return level("waiting", "The first scan is under way.".to_owned());
         }
-        level("good", format!("All is well: every skill was scanned within the last {}.", span(now - oldest)))
+        level(
+            "good",
+            format!(
+                "All is well: every skill was scanned within the last {}.",
+                span(now - oldest)
+            ),
+        )
     }
 }
 
 fn tiles(tallies: &[Tally], conversations: &HashMap<String, i64>) -> Value {
-    let sum = |pick: &dyn Fn(&Tally) -> bool| tallies.iter().filter(|t| pick(t)).map(|t| t.reminders).sum::<i64>();
+    let sum = |pick: &dyn Fn(&Tally) -> bool| {
+        tallies
+            .iter()
+            .filter(|t| pick(t))
+            .map(|t| t.reminders)
+            .sum::<i64>()
+    };
     let sent = |t: &Tally| matches!(t.state.as_str(), "sent" | "delivered" | "undelivered");
     let cancelled_because = |t: &Tally, reasons: &[&str]| {
         t.state == "cancelled" && t.reason.as_deref().is_some_and(|r| reasons.contains(&r))
@@ -114,23 +155,52 @@ fn reminder_row(r: &Reminder, now: DateTime<Utc>) -> Value {
 fn story(r: &Reminder, decisions: &[Decision], attempts: &[Attempt], now: DateTime<Utc>) -> Value {
     let mut lines: Vec<(DateTime<Utc>, String)> = vec![(
         r.created_at,
-        format!("Scheduled for {} (step {})", r.due_at.format("%Y-%m-%d %H:%M:%S UTC"), r.step),
+        format!(
+            "Scheduled for {} (step {})",
+            r.due_at.format("%Y-%m-%d %H:%M:%S UTC"),
+            r.step
+        ),
     )];
     for d in decisions.iter().filter(|d| d.reminder == Some(r.id)) {
-        let until = d.until.map(|at| format!(", again at {}", at.format("%H:%M:%S UTC"))).unwrap_or_default();
-        lines.push((d.at, format!("Decided: {} ({}){until}", d.verdict, words(&d.reason))));
+        let until = d
+            .until
+            .map(|at| format!(", again at {}", at.format("%H:%M:%S UTC")))
+            .unwrap_or_default();
+        lines.push((
+            d.at,
+            format!("Decided: {} ({}){until}", d.verdict, words(&d.reason)),
+        ));
     }
     for a in attempts.iter().filter(|a| a.reminder == r.id) {
-        let code = a.code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
-        let outcome = a.outcome.as_deref().map_or("under way", |o| if o == "not_accepted" { "not accepted" } else { o });
-        lines.push((a.ended_at.unwrap_or(a.started_at), format!("Attempt {}: {outcome}{code}", a.number)));
+        let code = a
+            .code
+            .as_deref()
+            .map(|code| format!(" ({code})"))
+            .unwrap_or_default();
+        let outcome = a.outcome.as_deref().map_or("under way", |o| {
+            if o == "not_accepted" {
+                "not accepted"
+            } else {
+                o
+            }
+        });
+        lines.push((
+            a.ended_at.unwrap_or(a.started_at),
+            format!("Attempt {}: {outcome}{code}", a.number),
+        ));
     }
-    for (at, what) in [(r.clicked_at, "The link was followed"), (r.returned_at, "The consumer came back")] {
+    for (at, what) in [
+        (r.clicked_at, "The link was followed"),
+        (r.returned_at, "The consumer came back"),
+    ] {
         lines.extend(at.map(|at| (at, what.to_owned())));
     }
     lines.sort_by_key(|(at, _)| *at);
     let mut row = reminder_row(r, now);
-    row["story"] = lines.iter().map(|(at, what)| json!({ "at": moment(*at), "what": what })).collect();
+    row["story"] = lines
+        .iter()
+        .map(|(at, what)| json!({ "at": moment(*at), "what": what }))
+        .collect();
     row
 }
 
@@ -159,7 +229,11 @@ fn decision_row(d: &Decision, now: DateTime<Utc>) -> Value {
 }
 
 fn skill(id: i64) -> String {
-    if id == -1 { "Unassigned".to_owned() } else { format!("skill {id}") }
+    if id == -1 {
+        "Unassigned".to_owned()
+    } else {
+        format!("skill {id}")
+    }
 }
 
 /// `cap_conversation` → `cap conversation`.
@@ -173,7 +247,11 @@ fn moment(at: DateTime<Utc>) -> Value {
 }
 
 fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    if at > now { format!("in {}", span(at - now)) } else { ago(now - at) }
+    if at > now {
+        format!("in {}", span(at - now))
+    } else {
+        ago(now - at)
+    }
 }
 
 fn ago(past: TimeDelta) -> String {
@@ -222,13 +300,18 @@ mod tests {
         };
         let fresh = scan(Some(0), None);
         let stopped = scan(Some(0), Some("LivePerson throttles search"));
-        let level = |scans: &[Scan], circuits: &[Circuit], now| Health::of(scans, circuits, at(now)).level;
+        let level =
+            |scans: &[Scan], circuits: &[Circuit], now| Health::of(scans, circuits, at(now)).level;
         assert_eq!(level(&[], &[], 0), "waiting");
         assert_eq!(level(&[fresh.clone()], &[], 1), "good");
         assert_eq!(level(&[fresh.clone(), scan(None, None)], &[], 1), "waiting");
         assert_eq!(level(&[fresh.clone()], &[], 20), "bad");
         let both = Health::of(&[fresh, stopped], &[circuit], at(1));
-        assert!(both.sentence.starts_with("The mail server"), "{}", both.sentence);
+        assert!(
+            both.sentence.starts_with("The mail server"),
+            "{}",
+            both.sentence
+        );
     }
 
     #[test]

@@ -12,10 +12,18 @@ static PAGES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
     pages.set_strict_mode(true);
     for (name, source) in [
         ("layout.hbs", include_str!("../../templates/web/layout.hbs")),
-        ("message.hbs", include_str!("../../templates/web/message.hbs")),
-        ("overview.hbs", include_str!("../../templates/web/overview.hbs")),
+        (
+            "message.hbs",
+            include_str!("../../templates/web/message.hbs"),
+        ),
+        (
+            "overview.hbs",
+            include_str!("../../templates/web/overview.hbs"),
+        ),
     ] {
-        pages.register_template_string(name, source).expect("a test compiles every template");
+        pages
+            .register_template_string(name, source)
+            .expect("a test compiles every template");
     }
     pages
 });
@@ -32,7 +40,10 @@ pub fn render(template: &str, values: &Value) -> Response {
 }
 
 pub async fn stylesheet() -> impl IntoResponse {
-    let headers = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")];
+    let headers = [
+        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
+        (header::CACHE_CONTROL, "max-age=3600"),
+    ];
     (headers, include_str!("../../templates/web/unread.css"))
 }
 

@@ -19,11 +19,19 @@ use crate::domain::ids::{AccountId, Channel};
 use crate::domain::reminder::ReminderState;
 use crate::domain::sms_status::MessageStatus;
 
-fn checked(state: &State, kind: &str, uri: &OriginalUri, headers: &HeaderMap, body: &[u8]) -> Option<Fields> {
+fn checked(
+    state: &State,
+    kind: &str,
+    uri: &OriginalUri,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Option<Fields> {
     let request = Request {
         path: uri.path(),
         query: uri.query(),
-        signature: headers.get("x-twilio-signature").and_then(|v| v.to_str().ok()),
+        signature: headers
+            .get("x-twilio-signature")
+            .and_then(|v| v.to_str().ok()),
         body,
     };
     match state.verifier.as_ref()?.verify(&request) {
@@ -52,7 +60,9 @@ pub async fn status(
     };
     // Only a failure says something about the address.
     let failed = matches!(reported(callback.status), Some(state) if state != ReminderState::Delivered.as_str());
-    let suppression = failed.then(|| of_delivery(callback.status, callback.error_code).suppression()).flatten();
+    let suppression = failed
+        .then(|| of_delivery(callback.status, callback.error_code).suppression())
+        .flatten();
     let report = Report {
         attempt: callback.attempt.as_deref().and_then(|id| id.parse().ok()),
         provider_id: &callback.message_sid,
@@ -63,14 +73,24 @@ pub async fn status(
     let mut tx = state.pool.begin().await?;
     let known = db::links::report(&mut tx, &report, now).await?;
     if let (Some((account, Some(hash))), Some(suppression)) = (&known, suppression) {
-        let expires = (suppression == Suppression::BadAddress).then(|| now + chrono::TimeDelta::days(90));
-        if let (Ok(account), Ok(hash)) = (AccountId::from_str(account), hash.as_slice().try_into()) {
+        let expires =
+            (suppression == Suppression::BadAddress).then(|| now + chrono::TimeDelta::days(90));
+        if let (Ok(account), Ok(hash)) = (AccountId::from_str(account), hash.as_slice().try_into())
+        {
             let why = (suppression, "provider");
-            db::suppressions::add(&mut tx, &account, Channel::Sms, &hash, why, expires, now).await?;
+            db::suppressions::add(&mut tx, &account, Channel::Sms, &hash, why, expires, now)
+                .await?;
         }
     }
     tx.commit().await?;
-    state.metrics.webhook("status", if known.is_some() { "applied" } else { "unknown_message" });
+    state.metrics.webhook(
+        "status",
+        if known.is_some() {
+            "applied"
+        } else {
+            "unknown_message"
+        },
+    );
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -90,12 +110,15 @@ pub async fn inbound(
         let now = state.clock.now();
         let mut tx = state.pool.begin().await?;
         // Twilio's own reading knows words and languages that we do not.
-        let meaning = message.opt_out.map_or_else(|| optout::meaning(&message.body), Meaning::from);
+        let meaning = message
+            .opt_out
+            .map_or_else(|| optout::meaning(&message.body), Meaning::from);
         let result = match meaning {
             Meaning::Stop | Meaning::FreeTextRevocation => {
                 for account in state.accounts.keys() {
                     let why = (Suppression::OptedOut, "sms reply");
-                    db::suppressions::add(&mut tx, account, Channel::Sms, &hash, why, None, now).await?;
+                    db::suppressions::add(&mut tx, account, Channel::Sms, &hash, why, None, now)
+                        .await?;
                 }
                 "stop"
             }
@@ -118,5 +141,9 @@ pub async fn inbound(
 /// The reminder's state that a status means, if it says more than "accepted".
 fn reported(status: MessageStatus) -> Option<&'static str> {
     let state = status.reminder_state();
-    (!matches!(state, ReminderState::Sent | ReminderState::Sending | ReminderState::Scheduled)).then(|| state.as_str())
+    (!matches!(
+        state,
+        ReminderState::Sent | ReminderState::Sending | ReminderState::Scheduled
+    ))
+    .then(|| state.as_str())
 }

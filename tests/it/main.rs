@@ -5,7 +5,7 @@
     reason = "a panic is how a test fails, in its helpers too"
 )]
 
+mod architecture;
 mod database;
 mod postgres;
 mod queue;
-mod architecture;

@@ -52,13 +52,19 @@ impl Line {
             .keys()
             .map(|id| {
                 let (ctx, account) = (ctx.clone(), id.clone());
-                let lane = Batcher::new(BATCH, 2, move |ids| prepare::prepare(ctx.clone(), account.clone(), ids));
+                let lane = Batcher::new(BATCH, 2, move |ids| {
+                    prepare::prepare(ctx.clone(), account.clone(), ids)
+                });
                 (id.clone(), lane)
             })
             .collect();
         let recorder = ctx.clone();
         let record = Batcher::new(BATCH, 2, move |done| record::record(recorder.clone(), done));
-        Self { ctx: ctx.clone(), prepare: Arc::new(prepare), record }
+        Self {
+            ctx: ctx.clone(),
+            prepare: Arc::new(prepare),
+            record,
+        }
     }
 
     /// Handles one delivery job: sends the reminder, unless it is no longer owed, or not yet.

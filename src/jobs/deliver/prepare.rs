@@ -43,8 +43,14 @@ pub struct Dispatch {
 /// What LivePerson said about the conversations of a batch.
 enum Checked {
     /// By conversation; one that is not there is not known to LivePerson.
-    Fresh { records: HashMap<String, Record>, unreadable: HashSet<String>, incomplete: bool },
-    Unchecked { pause: TimeDelta },
+    Fresh {
+        records: HashMap<String, Record>,
+        unreadable: HashSet<String>,
+        incomplete: bool,
+    },
+    Unchecked {
+        pause: TimeDelta,
+    },
 }
 
 /// Prepares a batch of one account. `None` for reminders that need nothing now: settled meanwhile, postponed or cancelled.
@@ -58,7 +64,10 @@ pub async fn prepare(
         None => Ok(HashMap::new()),
     };
     match result {
-        Ok(mut dispatches) => ids.iter().map(|id| Ok(dispatches.remove(id).map(Box::new))).collect(),
+        Ok(mut dispatches) => ids
+            .iter()
+            .map(|id| Ok(dispatches.remove(id).map(Box::new)))
+            .collect(),
         Err(error) => {
             let error = BatchFailed::from(error);
             ids.iter().map(|_| Err(error.clone())).collect()
@@ -81,7 +90,9 @@ struct Candidate<'a> {
 
 impl Batch<'_> {
     async fn run(&self, ids: &[ReminderId]) -> anyhow::Result<HashMap<ReminderId, Dispatch>> {
-        let waiting = db::ledger::owed(&self.ctx.pool, ids).await.context("reading reminders")?;
+        let waiting = db::ledger::owed(&self.ctx.pool, ids)
+            .await
+            .context("reading reminders")?;
         // A wake-up that came early (a moved due time, a clock that was set back) is put back.
         if waiting.is_empty() {
             return Ok(HashMap::new());
@@ -100,12 +111,18 @@ impl Batch<'_> {
         ids.dedup();
         match self.account.client.by_ids(&ids).await {
             Ok(answer) => Checked::Fresh {
-                records: answer.records.into_iter().map(|r| (r.id.clone(), r)).collect(),
+                records: answer
+                    .records
+                    .into_iter()
+                    .map(|r| (r.id.clone(), r))
+                    .collect(),
                 unreadable: answer.unreadable.into_iter().filter_map(|u| u.id).collect(),
                 incomplete: answer.incomplete,
             },
             Err(error) => {
-                let asked = error.retry_after().and_then(|d| TimeDelta::from_std(d).ok());
+                let asked = error
+                    .retry_after()
+                    .and_then(|d| TimeDelta::from_std(d).ok());
                 let pause = asked.map_or(UNCHECKED_PAUSE, |asked| asked.max(UNCHECKED_PAUSE));
                 tracing::warn!(account = %self.account.id, reminders = waiting.len(), "Cannot re-check: {error}");
                 self.account.pause();
@@ -121,9 +138,18 @@ impl Batch<'_> {
         checked: &Checked,
     ) -> anyhow::Result<HashMap<ReminderId, Dispatch>> {
         let ctx = self.ctx;
-        let mut tx = ctx.pool.begin().await.context("opening a transaction for a batch")?;
-        let owed = db::ledger::lock_owed(&mut *tx, ids).await.context("locking reminders")?;
-        let mut candidates: Vec<Candidate> = owed.into_iter().map(|o| self.candidate(o, checked)).collect();
+        let mut tx = ctx
+            .pool
+            .begin()
+            .await
+            .context("opening a transaction for a batch")?;
+        let owed = db::ledger::lock_owed(&mut *tx, ids)
+            .await
+            .context("locking reminders")?;
+        let mut candidates: Vec<Candidate> = owed
+            .into_iter()
+            .map(|o| self.candidate(o, checked))
+            .collect();
         candidates.sort_by_key(|c| (c.owed.due_at, c.owed.id));
         let rules = ctx.rules_in(&mut tx, self.account).await?;
         let mut room = Room::open(&mut tx, ctx, self.account, &candidates, &rules).await?;
@@ -133,12 +159,22 @@ impl Batch<'_> {
         let mut dispatches = HashMap::new();
         for candidate in candidates {
             let owed = &candidate.owed;
-            let rule = rule::pick(&rules, candidate.record.map_or(owed.skill, |r| r.skill), owed.channel);
+            let rule = rule::pick(
+                &rules,
+                candidate.record.map_or(owed.skill, |r| r.skill),
+                owed.channel,
+            );
             let decision = match checked {
                 _ if owed.next_at > now => Decision::Postpone(owed.next_at, Reason::Scheduled),
-                Checked::Unchecked { pause } => postpone(now + *pause, owed.deadline, Reason::Unchecked),
-                Checked::Fresh { unreadable, incomplete, .. }
-                    if candidate.record.is_none() && (*incomplete || unreadable.contains(&owed.conversation)) =>
+                Checked::Unchecked { pause } => {
+                    postpone(now + *pause, owed.deadline, Reason::Unchecked)
+                }
+                Checked::Fresh {
+                    unreadable,
+                    incomplete,
+                    ..
+                } if candidate.record.is_none()
+                    && (*incomplete || unreadable.contains(&owed.conversation)) =>
                 {
                     postpone(now + UNCHECKED_PAUSE, owed.deadline, Reason::Undecided)
                 }
@@ -146,17 +182,25 @@ impl Batch<'_> {
             };
             let sender = rule.map(|rule| ctx.sender(rule)).unwrap_or_default();
             let decision = match decision {
-                Decision::Send(contact) => match room.circuit(&mut tx, owed.channel, &sender, now).await? {
-                    None => Decision::Send(contact),
-                    Some(probe_at) => postpone(probe_at, owed.deadline, Reason::CircuitOpen),
-                },
+                Decision::Send(contact) => {
+                    match room.circuit(&mut tx, owed.channel, &sender, now).await? {
+                        None => Decision::Send(contact),
+                        Some(probe_at) => postpone(probe_at, owed.deadline, Reason::CircuitOpen),
+                    }
+                }
                 other => other,
             };
             ctx.metrics.decided_on(owed.channel, &decision);
-            if let (Decision::Send(_), Some(rule), Some(record)) = (&decision, rule, candidate.record) {
+            if let (Decision::Send(_), Some(rule), Some(record)) =
+                (&decision, rule, candidate.record)
+            {
                 room.count(&candidate, now);
-                let ReadState::Unread(episode) = read_state(record, self.account.count_bots) else { continue };
-                let (Some(contact), Some(recipient)) = (candidate.contact, candidate.hash) else { continue };
+                let ReadState::Unread(episode) = read_state(record, self.account.count_bots) else {
+                    continue;
+                };
+                let (Some(contact), Some(recipient)) = (candidate.contact, candidate.hash) else {
+                    continue;
+                };
                 answers.send(&candidate.owed, sender.clone(), &contact, recipient);
                 let dispatch = Dispatch {
                     attempt: 0,
@@ -188,16 +232,27 @@ impl Batch<'_> {
             Checked::Fresh { records, .. } => records.get(&owed.conversation),
             Checked::Unchecked { .. } => None,
         };
-        let contact =
-            record.and_then(|r| contact::choose(&r.contact, owed.channel, &self.account.contact_policy));
-        let hash = contact.as_ref().map(|c| self.ctx.hasher.address(&c.address));
-        Candidate { owed, record, contact, hash }
+        let contact = record
+            .and_then(|r| contact::choose(&r.contact, owed.channel, &self.account.contact_policy));
+        let hash = contact
+            .as_ref()
+            .map(|c| self.ctx.hasher.address(&c.address));
+        Candidate {
+            owed,
+            record,
+            contact,
+            hash,
+        }
     }
 }
 
 /// Postpones within the deadline; what cannot wait so long has expired.
 fn postpone(at: DateTime<Utc>, deadline: DateTime<Utc>, reason: Reason) -> Decision {
-    if at < deadline { Decision::Postpone(at, reason) } else { Decision::Expire(reason) }
+    if at < deadline {
+        Decision::Postpone(at, reason)
+    } else {
+        Decision::Expire(reason)
+    }
 }
 
 /// What a batch shares: suppressions, what was sent before, open circuits. Kept current while the batch decides, so that two
@@ -217,33 +272,57 @@ impl Room {
         rules: &[Rule],
     ) -> anyhow::Result<Self> {
         let hashes: Vec<AddressHash> = candidates.iter().filter_map(|c| c.hash).collect();
-        let conversations: Vec<(&AccountId, &str)> =
-            candidates.iter().map(|c| (&c.owed.account, c.owed.conversation.as_str())).collect();
+        let conversations: Vec<(&AccountId, &str)> = candidates
+            .iter()
+            .map(|c| (&c.owed.account, c.owed.conversation.as_str()))
+            .collect();
         db::ledger::lock_keys(tx, lock_keys(&hashes, &conversations)).await?;
         let now = ctx.clock.now();
-        let gap = rules.iter().map(|r| r.settings.caps.gap).max().unwrap_or_default();
+        let gap = rules
+            .iter()
+            .map(|r| r.settings.caps.gap)
+            .max()
+            .unwrap_or_default();
         let since = now - gap.max(TimeDelta::hours(24));
         let counted = db::ledger::counted(&mut *tx, &conversations, &hashes, since).await?;
         let suppressed = db::suppressions::active(&mut *tx, &hashes, now).await?;
         let circuits = db::circuits::open_ones(&mut *tx).await?;
         tracing::trace!(account = %account.id, reminders = candidates.len(), "Deciding");
-        Ok(Self { suppressed, counted, circuits })
+        Ok(Self {
+            suppressed,
+            counted,
+            circuits,
+        })
     }
 
-    fn decide(&self, candidate: &Candidate, rule: Option<&Rule>, account: &Account, now: DateTime<Utc>) -> Decision {
+    fn decide(
+        &self,
+        candidate: &Candidate,
+        rule: Option<&Rule>,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> Decision {
         let owed = &candidate.owed;
-        let on_channel = || self.counted.iter().filter(|c| c.channel == owed.channel && c.reminder != owed.id);
+        let on_channel = || {
+            self.counted
+                .iter()
+                .filter(|c| c.channel == owed.channel && c.reminder != owed.id)
+        };
         let times = |matches: &dyn Fn(&Counted) -> bool| {
             let mut times: Vec<_> = on_channel().filter(|c| matches(c)).map(|c| c.at).collect();
             times.sort_unstable();
             times
         };
         let history = History {
-            conversation: times(&|c| c.account == owed.account.as_str() && c.conversation == owed.conversation),
+            conversation: times(&|c| {
+                c.account == owed.account.as_str() && c.conversation == owed.conversation
+            }),
             recipient: times(&|c| c.recipient.is_some() && c.recipient == candidate.hash),
         };
         let suppression = candidate.hash.and_then(|hash| {
-            self.suppressed.get(&(hash, owed.channel, owed.account.to_string())).copied()
+            self.suppressed
+                .get(&(hash, owed.channel, owed.account.to_string()))
+                .copied()
         });
         decide(&Facts {
             episode: &owed.episode,
@@ -267,13 +346,20 @@ impl Room {
         now: DateTime<Utc>,
     ) -> anyhow::Result<Option<DateTime<Utc>>> {
         let provider = Context::provider(channel);
-        let Some(open) = self.circuits.iter().find(|c| c.provider == provider && c.sender == sender) else {
+        let Some(open) = self
+            .circuits
+            .iter()
+            .find(|c| c.provider == provider && c.sender == sender)
+        else {
             return Ok(None);
         };
         if open.probe_at <= now && db::circuits::take_probe(tx, provider, sender, now).await? {
             return Ok(None);
         }
-        Ok(Some(open.probe_at.max(now + Context::spread(TimeDelta::seconds(60)))))
+        Ok(Some(
+            open.probe_at
+                .max(now + Context::spread(TimeDelta::seconds(60))),
+        ))
     }
 
     fn count(&mut self, candidate: &Candidate, now: DateTime<Utc>) {
@@ -296,7 +382,9 @@ fn lock_keys(hashes: &[AddressHash], conversations: &[(&AccountId, &str)]) -> Ve
         conversation.hash(&mut hasher);
         hasher.finish().cast_signed()
     });
-    let of_recipient = hashes.iter().map(|h| i64::from_le_bytes([h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]]));
+    let of_recipient = hashes
+        .iter()
+        .map(|h| i64::from_le_bytes([h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]]));
     of_conversation.chain(of_recipient).collect()
 }
 
@@ -314,8 +402,19 @@ impl Answers {
         // An unknown SMS is settled by searching the provider's list for the number; an unknown e-mail cannot be looked up.
         let address = (owed.channel == Channel::Sms).then(|| contact.address.expose().to_owned());
         let lease = Context::lease(owed.channel);
-        self.begin.push(Begin { reminder: owed.id, sender, address, recipient, lease });
-        self.log.push(Entry { reminder: owed.id, verdict: "send", reason: Reason::Due, until: None });
+        self.begin.push(Begin {
+            reminder: owed.id,
+            sender,
+            address,
+            recipient,
+            lease,
+        });
+        self.log.push(Entry {
+            reminder: owed.id,
+            verdict: "send",
+            reason: Reason::Due,
+            until: None,
+        });
     }
 
     fn other(&mut self, owed: &Owed, decision: &Decision) {
@@ -323,7 +422,9 @@ impl Answers {
             Decision::Send(_) => return,
             Decision::Cancel(reason) => (ReminderState::Cancelled, "cancel", *reason, None),
             Decision::Expire(reason) => (ReminderState::Expired, "expire", *reason, None),
-            Decision::Postpone(at, reason) => (ReminderState::Scheduled, "postpone", *reason, Some(*at)),
+            Decision::Postpone(at, reason) => {
+                (ReminderState::Scheduled, "postpone", *reason, Some(*at))
+            }
         };
         if let Some(at) = until {
             self.wake.push((owed.channel, owed.id, at));
@@ -331,8 +432,18 @@ impl Answers {
                 return;
             }
         }
-        self.log.push(Entry { reminder: owed.id, verdict, reason, until });
-        self.answers.push(Answer { reminder: owed.id, state, reason: reason.as_str(), next_at: until });
+        self.log.push(Entry {
+            reminder: owed.id,
+            verdict,
+            reason,
+            until,
+        });
+        self.answers.push(Answer {
+            reminder: owed.id,
+            state,
+            reason: reason.as_str(),
+            next_at: until,
+        });
     }
 
     async fn commit(
@@ -342,14 +453,26 @@ impl Answers {
         account: &Account,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Vec<(ReminderId, i64)>> {
-        db::ledger::apply(&mut tx, &self.answers, now).await.context("applying answers")?;
-        let attempts =
-            db::ledger::begin(&mut tx, &self.begin, now).await.context("beginning attempts")?;
-        db::decisions::log(&mut tx, "deliver", &self.log, now).await.context("logging decisions")?;
+        db::ledger::apply(&mut tx, &self.answers, now)
+            .await
+            .context("applying answers")?;
+        let attempts = db::ledger::begin(&mut tx, &self.begin, now)
+            .await
+            .context("beginning attempts")?;
+        db::decisions::log(&mut tx, "deliver", &self.log, now)
+            .await
+            .context("logging decisions")?;
         for channel in Channel::ALL {
             let of_channel = self.wake.iter().filter(|(c, _, _)| *c == channel);
             let wakeups = of_channel.map(|(_, id, at)| names::deliver(&account.id, *id, *at));
-            queue::wake(&mut tx, &ctx.clock, names::deliver_queue(channel), When::At, wakeups).await?;
+            queue::wake(
+                &mut tx,
+                &ctx.clock,
+                names::deliver_queue(channel),
+                When::At,
+                wakeups,
+            )
+            .await?;
         }
         tx.commit().await.context("committing a batch")?;
         Ok(attempts)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::prepare::Dispatch;
 use super::BatchFailed;
+use super::prepare::Dispatch;
 use crate::db;
 use crate::db::decisions::Entry;
 use crate::db::ledger::Recorded;
@@ -59,8 +59,14 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
     for Done { dispatch, outcome } in done {
         page.add(dispatch, outcome, now);
     }
-    let mut tx = ctx.pool.begin().await.context("opening a transaction for outcomes")?;
-    let changed = db::ledger::record(&mut tx, &page.recorded, now).await.context("recording outcomes")?;
+    let mut tx = ctx
+        .pool
+        .begin()
+        .await
+        .context("opening a transaction for outcomes")?;
+    let changed = db::ledger::record(&mut tx, &page.recorded, now)
+        .await
+        .context("recording outcomes")?;
     page.log.retain(|entry| changed.contains(&entry.reminder));
     page.wake.retain(|(_, id, _)| changed.contains(id));
     db::decisions::log(&mut tx, "deliver", &page.log, now).await?;
@@ -69,7 +75,16 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
         let expires = (*suppression == Suppression::BadAddress).then(|| now + TimeDelta::days(90));
         let owed = &dispatch.owed;
         let why = (*suppression, "provider");
-        db::suppressions::add(&mut tx, &owed.account, owed.channel, &dispatch.recipient, why, expires, now).await?;
+        db::suppressions::add(
+            &mut tx,
+            &owed.account,
+            owed.channel,
+            &dispatch.recipient,
+            why,
+            expires,
+            now,
+        )
+        .await?;
     }
     for (channel, sender) in &page.succeeded {
         db::circuits::succeeded(&mut tx, Context::provider(*channel), sender, now).await?;
@@ -77,7 +92,11 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
     for (channel, sender, code, probe_at) in &page.trouble {
         let provider = Context::provider(*channel);
         if db::circuits::open(&mut tx, provider, sender, code, *probe_at, now).await? {
-            tracing::error!(provider, code, "The circuit opens: sending is paused until this is mended");
+            tracing::error!(
+                provider,
+                code,
+                "The circuit opens: sending is paused until this is mended"
+            );
         }
     }
     for channel in Channel::ALL {
@@ -86,12 +105,20 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
             .iter()
             .filter(|(dispatch, _, _)| dispatch.owed.channel == channel)
             .map(|(dispatch, id, at)| names::deliver(&dispatch.owed.account, *id, *at));
-        queue::wake(&mut tx, &ctx.clock, names::deliver_queue(channel), When::At, wakeups).await?;
+        queue::wake(
+            &mut tx,
+            &ctx.clock,
+            names::deliver_queue(channel),
+            When::At,
+            wakeups,
+        )
+        .await?;
     }
     tx.commit().await.context("committing outcomes")?;
     for Done { dispatch, outcome } in done {
         if matches!(outcome, Outcome::Accepted { .. }) {
-            ctx.metrics.sent(dispatch.owed.channel, now - dispatch.owed.due_at);
+            ctx.metrics
+                .sent(dispatch.owed.channel, now - dispatch.owed.due_at);
         }
     }
     Ok(())
@@ -131,9 +158,15 @@ impl<'a> Consequences<'a> {
         }
         if let Next::Hold { until } = next {
             let (channel, sender) = channel_and_sender();
-            self.trouble.insert((channel, sender, outcome.code().to_owned(), until));
+            self.trouble
+                .insert((channel, sender, outcome.code().to_owned(), until));
         }
-        let entry = |verdict, reason, until| Entry { reminder: owed.id, verdict, reason, until };
+        let entry = |verdict, reason, until| Entry {
+            reminder: owed.id,
+            verdict,
+            reason,
+            until,
+        };
         match next {
             Next::Retry { at } => {
                 self.log.push(entry("postpone", Reason::Retry, Some(at)));
@@ -141,15 +174,28 @@ impl<'a> Consequences<'a> {
             }
             Next::Hold { until } => {
                 let at = until + Context::spread(TimeDelta::seconds(5));
-                self.log.push(entry("postpone", Reason::CircuitOpen, Some(at)));
+                self.log
+                    .push(entry("postpone", Reason::CircuitOpen, Some(at)));
                 self.wake.push((dispatch, owed.id, at));
             }
             Next::Expired => self.log.push(entry("expire", Reason::TooLate, None)),
             Next::OptedOut => self.log.push(entry("cancel", Reason::OptedOut, None)),
             Next::Sent { .. } | Next::Settle { .. } | Next::Failed { .. } | Next::Unknown => {}
         }
-        let at = self.wake.last().filter(|(_, id, _)| *id == owed.id).map(|(_, _, at)| *at);
-        self.recorded.push(recorded(owed.id, dispatch.attempt, outcome, &next, at, owed.maybe_sent, now));
+        let at = self
+            .wake
+            .last()
+            .filter(|(_, id, _)| *id == owed.id)
+            .map(|(_, _, at)| *at);
+        self.recorded.push(recorded(
+            owed.id,
+            dispatch.attempt,
+            outcome,
+            &next,
+            at,
+            owed.maybe_sent,
+            now,
+        ));
     }
 }
 
@@ -166,20 +212,33 @@ pub(in crate::jobs) fn recorded(
     let code = (!outcome.code().is_empty()).then(|| outcome.code().to_owned());
     let (state, reason, next_at) = match next {
         Next::Sent { .. } => (ReminderState::Sent, None, None),
-        Next::Retry { at } => (ReminderState::Scheduled, Some(Reason::Retry.as_str()), Some(again_at.unwrap_or(*at))),
-        Next::Hold { until } => {
-            (ReminderState::Scheduled, Some(Reason::CircuitOpen.as_str()), Some(again_at.unwrap_or(*until)))
-        }
+        Next::Retry { at } => (
+            ReminderState::Scheduled,
+            Some(Reason::Retry.as_str()),
+            Some(again_at.unwrap_or(*at)),
+        ),
+        Next::Hold { until } => (
+            ReminderState::Scheduled,
+            Some(Reason::CircuitOpen.as_str()),
+            Some(again_at.unwrap_or(*until)),
+        ),
         Next::Settle { at } => (ReminderState::Sending, Some("settling"), Some(*at)),
         Next::Expired => (ReminderState::Expired, Some(Reason::TooLate.as_str()), None),
         Next::Failed { code } => (ReminderState::Failed, Some(code.as_str()), None),
         Next::Unknown => (ReminderState::Unknown, code.as_deref(), None),
-        Next::OptedOut => (ReminderState::Cancelled, Some(Reason::OptedOut.as_str()), None),
+        Next::OptedOut => (
+            ReminderState::Cancelled,
+            Some(Reason::OptedOut.as_str()),
+            None,
+        ),
     };
     let may_have_been_sent = matches!(outcome, Outcome::Accepted { .. } | Outcome::Unknown { .. });
     let config = matches!(
         outcome,
-        Outcome::NotAccepted { class: Obstacle::Config | Obstacle::Quota, .. }
+        Outcome::NotAccepted {
+            class: Obstacle::Config | Obstacle::Quota,
+            ..
+        }
     );
     let provider_id = match outcome {
         Outcome::Accepted { provider_id } => provider_id.clone(),
@@ -196,7 +255,13 @@ pub(in crate::jobs) fn recorded(
         next_at,
         counts: !config,
         may_have_been_sent: may_have_been_sent || maybe_sent_before,
-        soft: matches!(outcome, Outcome::NotAccepted { class: Obstacle::RecipientSoft, .. }),
+        soft: matches!(
+            outcome,
+            Outcome::NotAccepted {
+                class: Obstacle::RecipientSoft,
+                ..
+            }
+        ),
         settle_in: match next {
             Next::Settle { at } => Some(*at - now),
             _ => None,

@@ -24,14 +24,23 @@ pub async fn send(ctx: &Context, dispatch: &Dispatch) -> Outcome {
 }
 
 async fn email(ctx: &Context, dispatch: &Dispatch) -> Outcome {
-    let Some(mail) = &ctx.mail else { return not_configured() };
+    let Some(mail) = &ctx.mail else {
+        return not_configured();
+    };
     let rendered = match render(ctx, dispatch) {
         Ok(rendered) => rendered,
         Err(error) => return broken_template(dispatch, &error),
     };
     let default = &mail.settings().from;
-    let own = dispatch.rule.settings.sender.as_deref().map(|address| smtp::Mailbox::new(address, default.name()));
-    let Ok(own) = own.transpose() else { return config("sender is not an address") };
+    let own = dispatch
+        .rule
+        .settings
+        .sender
+        .as_deref()
+        .map(|address| smtp::Mailbox::new(address, default.name()));
+    let Ok(own) = own.transpose() else {
+        return config("sender is not an address");
+    };
     let from = own.as_ref().unwrap_or(default);
     ctx.turn("smtp", from.address(), ctx.smtp_rate).await;
     let owed = &dispatch.owed;
@@ -45,7 +54,11 @@ async fn email(ctx: &Context, dispatch: &Dispatch) -> Outcome {
         html: rendered.html.as_deref(),
         // The same on every attempt of this reminder, so that a mailbox keeps one copy.
         message_id: &format!("rem.{}.{}@{}", owed.id, &owed.token[..8], from.domain()),
-        thread_ref: &format!("conv.{}@{}", ctx.hasher.conversation(&owed.conversation), from.domain()),
+        thread_ref: &format!(
+            "conv.{}@{}",
+            ctx.hasher.conversation(&owed.conversation),
+            from.domain()
+        ),
         unsubscribe_url: Some(&ctx.link("u", &owed.token)),
         unsubscribe_mailto: None,
         feedback_id: None,
@@ -55,13 +68,22 @@ async fn email(ctx: &Context, dispatch: &Dispatch) -> Outcome {
 }
 
 async fn sms(ctx: &Context, dispatch: &Dispatch) -> Outcome {
-    let Some(twilio) = &ctx.sms else { return not_configured() };
+    let Some(twilio) = &ctx.sms else {
+        return not_configured();
+    };
     let rendered = match render(ctx, dispatch) {
         Ok(rendered) => rendered,
         Err(error) => return broken_template(dispatch, &error),
     };
-    let own = dispatch.rule.settings.sender.as_deref().map(str::parse::<twilio::Sender>);
-    let Ok(own) = own.transpose() else { return config("sender is not a number or a Messaging Service") };
+    let own = dispatch
+        .rule
+        .settings
+        .sender
+        .as_deref()
+        .map(str::parse::<twilio::Sender>);
+    let Ok(own) = own.transpose() else {
+        return config("sender is not a number or a Messaging Service");
+    };
     ctx.turn("twilio", &dispatch.sender, ctx.twilio_rate).await;
     twilio
         .send(&twilio::Sms {
@@ -84,20 +106,34 @@ fn render(ctx: &Context, dispatch: &Dispatch) -> Result<Rendered, TemplateError>
     let language = dispatch.language.as_deref();
     let vars = Vars {
         first_name: dispatch.contact.first_name.clone().unwrap_or_default(),
-        brand: ctx.accounts.get(&owed.account).map(|account| account.brand.clone()).unwrap_or_default(),
+        brand: ctx
+            .accounts
+            .get(&owed.account)
+            .map(|account| account.brand.clone())
+            .unwrap_or_default(),
         agent: dispatch.episode.agent.clone().unwrap_or_default(),
         skill: dispatch.skill_name.clone().unwrap_or_default(),
         count: dispatch.episode.count,
-        since_minutes: (ctx.clock.now() - dispatch.episode.since).num_minutes().unsigned_abs(),
+        since_minutes: (ctx.clock.now() - dispatch.episode.since)
+            .num_minutes()
+            .unsigned_abs(),
         link: ctx.link("r", &owed.token),
         unsubscribe_link: ctx.link("u", &owed.token),
     };
-    ctx.texts.render(owed.channel, dispatch.rule.settings.template_for(language), language, &vars)
+    ctx.texts.render(
+        owed.channel,
+        dispatch.rule.settings.template_for(language),
+        language,
+        &vars,
+    )
 }
 
 fn broken_template(dispatch: &Dispatch, error: &TemplateError) -> Outcome {
     tracing::error!(reminder = %dispatch.owed.id, rule = dispatch.rule.id, "The rule's text cannot be rendered: {error}");
-    Outcome::Refused { class: Refusal::Other, code: "template".to_owned() }
+    Outcome::Refused {
+        class: Refusal::Other,
+        code: "template".to_owned(),
+    }
 }
 
 fn not_configured() -> Outcome {
@@ -105,5 +141,9 @@ fn not_configured() -> Outcome {
 }
 
 fn config(code: &str) -> Outcome {
-    Outcome::NotAccepted { class: Obstacle::Config, code: code.to_owned(), retry_after: None }
+    Outcome::NotAccepted {
+        class: Obstacle::Config,
+        code: code.to_owned(),
+        retry_after: None,
+    }
 }

@@ -4,11 +4,11 @@ use chrono::{DateTime, TimeDelta};
 use futures_util::future::join_all;
 use url::Url;
 
-use super::super::oauth1::Key;
 use super::super::Error;
-use crate::secret::Secret;
+use super::super::oauth1::Key;
 use super::server::{NOW, Reply, Seen, Server, client, oauth1, oauth2};
 use crate::clock::Clock;
+use crate::secret::Secret;
 
 fn ids() -> Vec<String> {
     vec!["c1".to_owned()]

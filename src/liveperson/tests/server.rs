@@ -16,9 +16,9 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 use super::super::{Auth, Client, Observer, Scheme, Settings, Turnstile, http_client};
-use crate::secret::Secret;
 use super::SEARCH_EMPTY;
 use crate::clock::Clock;
+use crate::secret::Secret;
 
 pub const NOW: DateTime<Utc> = DateTime::from_timestamp_secs(1_773_144_000).unwrap();
 

@@ -56,6 +56,10 @@ pub fn router(account: Account) -> Router {
             "/2010-04-01/Accounts/{account}/Messages/{message}",
             get(fetch).post(redact).delete(delete),
         )
+        .route(
+            "/2010-04-01/Accounts/{account}/IncomingPhoneNumbers.json",
+            get(numbers),
+        )
         .fallback(post(not_found).get(not_found))
         .with_state(account)
 }
@@ -129,6 +133,43 @@ async fn list(
     request
         .handle(&headers, &sid, |_| {
             Ok((StatusCode::OK, Some(page(&account, &path, &query))))
+        })
+        .await
+}
+
+/// The account's own numbers, of which a client may pick its sender.
+async fn numbers(
+    State(account): State<Account>,
+    Path(sid): Path<String>,
+    ConnectInfo(line): ConnectInfo<Scissors>,
+    headers: HeaderMap,
+) -> Response {
+    let path = format!("/2010-04-01/Accounts/{sid}/IncomingPhoneNumbers.json");
+    let request = Request {
+        account: &account,
+        line,
+        operation: Operation::List,
+        to: "",
+        path: &path,
+    };
+    request
+        .handle(&headers, &sid, |_| {
+            let numbers = serde_json::json!([{
+                "sid": "PN00000000000000000000000000000001",
+                "account_sid": sid,
+                "phone_number": account.number(),
+                "capabilities": { "voice": true, "sms": true, "mms": true, "fax": false },
+            }]);
+            let page = serde_json::json!({
+                "incoming_phone_numbers": numbers,
+                "page": 0,
+                "page_size": 50,
+                "uri": path,
+                "first_page_uri": format!("{path}?PageSize=50&Page=0"),
+                "next_page_uri": null,
+                "previous_page_uri": null,
+            });
+            Ok((StatusCode::OK, Some(page)))
         })
         .await
 }

@@ -1,0 +1,390 @@
+//! The demonstration: a PostgreSQL that keeps nothing, the sandbox, and every role of the service, which is configured by the
+//! same settings as for a real account and cannot tell the difference.
+//!
+//! With `once` the scripted people live their hours on a fast clock, and what the service did to each is compared with what the
+//! script says should happen.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{self, Database, Parts, Running, Start};
+use crate::clock::Clock;
+use crate::config::{Config, Role, Sources};
+use crate::db;
+use crate::domain::ids::{AccountId, SkillId};
+use crate::domain::rule::{Settings, Step};
+use crate::postgres::Durability;
+use crate::sandbox::clock::WorldClock;
+use crate::sandbox::people::{self, Expected};
+use crate::sandbox::smtp::SmtpOptions;
+use crate::sandbox::{Endpoints, Options, Sandbox, Script};
+use crate::web;
+
+/// How fast the clock of `--once` runs: the script's hours pass in under a minute.
+const SPEED: f64 = 200.0;
+
+/// The longest that `--once` waits, in real time.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A mail server that wants a login, so that the demonstration takes the whole way.
+pub fn smtp_options() -> SmtpOptions {
+    SmtpOptions {
+        credentials: Some((
+            "hello@shop.example".to_owned(),
+            "sandbox-password".to_owned(),
+        )),
+        ..SmtpOptions::default()
+    }
+}
+
+/// The settings that point the service at a sandbox: what a person would write into `.env`.
+pub fn environment(endpoints: &Endpoints) -> BTreeMap<String, String> {
+    let Endpoints {
+        liveperson,
+        smtp,
+        twilio,
+        ..
+    } = endpoints;
+    let mut settings = BTreeMap::new();
+    let mut set = |key: &str, value: &str| settings.insert(key.to_owned(), value.to_owned());
+    set("LE_ACCOUNT", &endpoints.account);
+    set("LE_CLIENT_ID", &liveperson.credentials.client_id);
+    set("LE_CLIENT_SECRET", &liveperson.credentials.client_secret);
+    set("UNREAD_LIVEPERSON_URL", &liveperson.domain_url);
+    set("UNREAD_BRAND", "The Example Shop");
+    set("UNREAD_DEFAULT_REGION", "US");
+    set("SMTP_HOST", &smtp.host);
+    set("SMTP_PORT", &smtp.port.to_string());
+    set("SMTP_TLS", "none");
+    set("SMTP_USER", smtp.user.as_deref().unwrap_or_default());
+    set("SMTP_PASS", smtp.password.as_deref().unwrap_or_default());
+    set("SMTP_FROM", "hello@shop.example");
+    set("SMTP_FROM_NAME", "The Example Shop");
+    set("TWILIO_BASE_URL", &twilio.base_url);
+    set("TWILIO_ACCOUNT_SID", &twilio.account_sid);
+    set("TWILIO_AUTH_TOKEN", &twilio.auth_token);
+    settings
+}
+
+/// A demonstration under way.
+struct Stage {
+    sandbox: Sandbox,
+    database: Database,
+    running: Running,
+    clock: Clock,
+    start: DateTime<Utc>,
+}
+
+/// `base` are the settings of this process, of which the demonstration respects the ports and the database.
+async fn raise(
+    base: &Config,
+    script: Script,
+    speed: f64,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Stage> {
+    let real = Clock::System;
+    let (start, instant) = (real.now(), Instant::now());
+    let clock = if (speed - 1.0).abs() < f64::EPSILON {
+        real
+    } else {
+        Clock::scaled(start, instant, speed)
+    };
+    let database = Database::open(base, Durability::Throwaway).await?;
+    let sandbox = Sandbox::start(Options {
+        mailbox_port: free_port(base.web.port.saturating_add(1)),
+        smtp: smtp_options(),
+        clock: WorldClock::scaled(start, instant, speed),
+        script,
+        ..Options::default()
+    })
+    .await?;
+    let config = settings(base, &sandbox, speed)?;
+    let inbound = config
+        .web
+        .public_url
+        .join("twilio/inbound")
+        .context("extending the public URL")?;
+    sandbox.twilio().account().set_inbound_url(inbound.as_str());
+
+    let pool = db::pool(database.options.clone(), 2);
+    app::migrate_when_up(&pool).await?;
+    presumed_rules(&pool, &config, clock.now()).await?;
+    pool.close().await;
+    let demo = web::Demo {
+        mailbox_url: sandbox.endpoints().mailbox_url.clone(),
+    };
+    let start_options = Start {
+        parts: Parts::ALL,
+        clock: clock.clone(),
+        migrate: false,
+        demo: Some(demo),
+        shutdown: shutdown.clone(),
+    };
+    let running = app::start(&config, &database, start_options).await?;
+    Ok(Stage {
+        sandbox,
+        database,
+        running,
+        clock,
+        start,
+    })
+}
+
+fn settings(base: &Config, sandbox: &Sandbox, speed: f64) -> anyhow::Result<Config> {
+    let mut environment = environment(sandbox.endpoints());
+    let web = &base.web;
+    for (key, value) in [
+        ("PORT", web.port.to_string()),
+        ("UNREAD_METRICS_PORT", web.metrics_port.to_string()),
+        ("UNREAD_BIND", Ipv4Addr::LOCALHOST.to_string()),
+        (
+            "UNREAD_PUBLIC_URL",
+            format!("http://localhost:{}", web.port),
+        ),
+        // The sandbox tires of nobody; on a fast clock a minute's scans fall into a moment.
+        (
+            "UNREAD_LIVEPERSON_RATE_PER_SECOND",
+            if speed > 1.0 { "100" } else { "5" }.to_owned(),
+        ),
+        (
+            "UNREAD_SCAN_INTERVAL_SECONDS",
+            if speed > 1.0 { "60" } else { "10" }.to_owned(),
+        ),
+    ] {
+        environment.insert(key.to_owned(), value);
+    }
+    let sources = Sources {
+        environment,
+        file: None,
+        read_secret: |path: &Path| std::fs::read_to_string(path),
+    };
+    Ok(Config::read(&sources, Role::Run)?)
+}
+
+/// The port if it is free, else any.
+fn free_port(port: u16) -> u16 {
+    if std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        port
+    } else {
+        0
+    }
+}
+
+/// The rules that the script presumes, with the built-in texts.
+async fn presumed_rules(pool: &PgPool, config: &Config, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let account: AccountId = crate::sandbox::ACCOUNT.parse()?;
+    let ids: Vec<AccountId> = config.accounts.iter().map(|a| a.id.clone()).collect();
+    db::accounts::ensure(pool, &ids, now).await?;
+    let mut tx = pool.begin().await?;
+    for rule in people::RULES {
+        let channel = rule.channel.parse()?;
+        let steps = rule.after_minutes.iter();
+        let settings = Settings {
+            steps: steps
+                .map(|m| Step {
+                    after: TimeDelta::minutes(i64::from(*m)),
+                })
+                .collect(),
+            ..Settings::default_for(channel)
+        };
+        let key = (&account, Some(SkillId(rule.skill)), channel);
+        db::rules::put(&mut tx, key, true, &settings, "demonstration", now).await?;
+    }
+    tx.commit()
+        .await
+        .context("storing the demonstration's rules")
+}
+
+impl Stage {
+    async fn strike(self) -> anyhow::Result<()> {
+        let ended = self.running.finish().await;
+        self.sandbox.stop().await;
+        self.database.close().await?;
+        ended
+    }
+}
+
+/// Runs until `shutdown`, with newcomers now and then.
+pub async fn live(base: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let stage = raise(base, Script::Live, 1.0, &shutdown).await?;
+    let port = stage
+        .running
+        .web
+        .map_or(base.web.port, |address| address.port());
+    println!("unread demo is running. The first reminder arrives within a minute.\n");
+    println!("  dashboard  http://localhost:{port}");
+    println!("  mailbox    {}", stage.sandbox.endpoints().mailbox_url);
+    println!(
+        "  metrics    http://localhost:{}/metrics",
+        base.web.metrics_port
+    );
+    println!("\nCtrl-C stops everything; nothing is kept.");
+    stage.strike().await
+}
+
+/// What was expected of one scripted case, and what happened.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    pub case: &'static str,
+    pub conversation: String,
+    pub channel: &'static str,
+    pub step: u32,
+    pub expected: String,
+    pub observed: String,
+    pub agree: bool,
+}
+
+/// Plays the script on the fast clock until every reminder is final, and tells how each case went.
+pub async fn once(base: &Config, shutdown: CancellationToken) -> anyhow::Result<Vec<Row>> {
+    let mut base = base.clone();
+    // Nobody looks at the pages of a run that lasts a minute, and a demonstration may be running already.
+    base.web.port = pick_port()?;
+    base.web.metrics_port = pick_port()?;
+    let stage = raise(&base, Script::Cases, SPEED, &shutdown).await?;
+    let waited = wait_until_final(&stage, &shutdown).await;
+    let rows = match waited {
+        Ok(()) => compare(&stage).await,
+        Err(error) => Err(error),
+    };
+    shutdown.cancel();
+    stage.strike().await?;
+    rows
+}
+
+fn pick_port() -> anyhow::Result<u16> {
+    let listener =
+        std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// The script's last expectation has passed, and no reminder is still on its way.
+async fn wait_until_final(stage: &Stage, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let minutes = stage
+        .sandbox
+        .expected()
+        .iter()
+        .map(|e| e.by_minute)
+        .fold(0.0, f64::max);
+    let end =
+        stage.start + TimeDelta::milliseconds((minutes * 60_000.0) as i64) + TimeDelta::minutes(5);
+    loop {
+        let open: i64 = db::pages::not_final(&stage.running.pool).await?;
+        if stage.clock.now() > end && open == 0 {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            started.elapsed() < PATIENCE,
+            "{open} reminders were not final after {PATIENCE:?}"
+        );
+        anyhow::ensure!(
+            !shutdown.is_cancelled(),
+            "stopped before the script was over"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn compare(stage: &Stage) -> anyhow::Result<Vec<Row>> {
+    let expected = stage.sandbox.expected();
+    let mut rows = Vec::with_capacity(expected.len() + 1);
+    for expected in &expected {
+        let observed = observed(&stage.running.pool, expected).await?;
+        rows.push(Row {
+            case: expected.case,
+            conversation: expected.conversation.clone(),
+            channel: expected.channel,
+            step: expected.step,
+            agree: agrees(expected, &observed),
+            expected: told(expected.verdict, expected.reason),
+            observed: told(&observed.verdict, observed.reason.as_deref()),
+        });
+    }
+    // The witness: as many messages were received as reminders were sent.
+    let sent = db::pages::sent_in_all(&stage.running.pool).await?;
+    let outbox = stage.sandbox.outbox();
+    let received = i64::try_from(outbox.mails().len() + outbox.texts().len())?;
+    rows.push(Row {
+        case: "messages_received",
+        conversation: String::new(),
+        channel: "",
+        step: 0,
+        expected: sent.to_string(),
+        observed: received.to_string(),
+        agree: sent == received,
+    });
+    Ok(rows)
+}
+
+struct Observed {
+    verdict: String,
+    reason: Option<String>,
+}
+
+async fn observed(pool: &PgPool, expected: &Expected) -> anyhow::Result<Observed> {
+    let step = i16::try_from(expected.step)?;
+    let reminder =
+        db::pages::reminder_of(pool, &expected.conversation, expected.channel, step).await?;
+    Ok(match reminder {
+        Some((state, reason)) => {
+            let sent = matches!(state.as_str(), "sent" | "delivered");
+            Observed {
+                reason: reason.filter(|_| !sent),
+                verdict: if sent { "sent".to_owned() } else { state },
+            }
+        }
+        None => Observed {
+            verdict: "none".to_owned(),
+            reason: db::pages::last_reason(pool, &expected.conversation, expected.channel).await?,
+        },
+    })
+}
+
+fn agrees(expected: &Expected, observed: &Observed) -> bool {
+    expected.verdict == observed.verdict
+        && (expected.verdict == "sent" || expected.reason == observed.reason.as_deref())
+}
+
+fn told(verdict: &str, reason: Option<&str>) -> String {
+    reason.map_or_else(
+        || verdict.to_owned(),
+        |reason| format!("{verdict} ({reason})"),
+    )
+}
+
+/// The rows as a table.
+pub fn table(rows: &[Row]) -> String {
+    let width =
+        |cell: &dyn Fn(&Row) -> usize| rows.iter().map(cell).max().unwrap_or_default().max(8);
+    let (case, expected) = (width(&|r| r.case.len()), width(&|r| r.expected.len()));
+    let observed = width(&|r| r.observed.len());
+    let mut text = format!(
+        "{:case$}  {:7} {:>4}  {:expected$}  {:observed$}\n",
+        "case", "channel", "step", "expected", "observed"
+    );
+    for r in rows {
+        let mark = if r.agree { "ok" } else { "DIFFERS" };
+        let step = if r.step == 0 {
+            String::new()
+        } else {
+            r.step.to_string()
+        };
+        let _ = writeln!(
+            text,
+            "{:case$}  {:7} {step:>4}  {:expected$}  {:observed$}  {mark}",
+            r.case, r.channel, r.expected, r.observed
+        );
+    }
+    let agreed = rows.iter().filter(|r| r.agree).count();
+    let _ = writeln!(text, "\n{agreed} of {} agree", rows.len());
+    text
+}
