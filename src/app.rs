@@ -123,7 +123,7 @@ pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
 
 /// Migrates, waiting for a database that is still starting.
 pub async fn migrate_when_up(pool: &PgPool) -> anyhow::Result<()> {
-    reach(pool, Duration::from_secs(60)).await?;
+    reach(pool, Duration::from_mins(1)).await?;
     migrate(pool).await
 }
 
@@ -184,7 +184,7 @@ impl Running {
         while let Some(ended) = self.tasks.join_next().await {
             match ended {
                 Ok(part) if !self.shutdown.is_cancelled() => {
-                    failed = Some(format!("the {part} ended by itself"))
+                    failed = Some(format!("the {part} ended by itself"));
                 }
                 Ok(_) => {}
                 Err(error) => failed = Some(format!("a part of the service crashed: {error}")),

@@ -33,7 +33,7 @@ use crate::web;
 const SPEED: f64 = 200.0;
 
 /// The longest that `--once` waits, in real time.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// A mail server that wants a login, so that the demonstration takes the whole way.
 pub fn smtp_options() -> SmtpOptions {
@@ -91,6 +91,10 @@ async fn raise(
     speed: f64,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Stage> {
+    let database = Database::open(base, Durability::Throwaway).await?;
+    let pool = db::pool(database.options.clone(), 2);
+    app::migrate_when_up(&pool).await?;
+    // A fast clock starts when everything else is ready: setting up takes real seconds.
     let real = Clock::System;
     let (start, instant) = (real.now(), Instant::now());
     let clock = if (speed - 1.0).abs() < f64::EPSILON {
@@ -98,7 +102,6 @@ async fn raise(
     } else {
         Clock::scaled(start, instant, speed)
     };
-    let database = Database::open(base, Durability::Throwaway).await?;
     let sandbox = Sandbox::start(Options {
         mailbox_port: free_port(base.web.port.saturating_add(1)),
         smtp: smtp_options(),
@@ -115,8 +118,6 @@ async fn raise(
         .context("extending the public URL")?;
     sandbox.twilio().account().set_inbound_url(inbound.as_str());
 
-    let pool = db::pool(database.options.clone(), 2);
-    app::migrate_when_up(&pool).await?;
     presumed_rules(&pool, &config, clock.now()).await?;
     pool.close().await;
     let demo = web::Demo {

@@ -94,16 +94,15 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(run(cli)) {
         Ok(code) => code,
-        Err(error) => match error.downcast_ref::<ConfigError>() {
-            Some(problems) => {
+        Err(error) => {
+            if let Some(problems) = error.downcast_ref::<ConfigError>() {
                 eprintln!("{problems}");
                 ExitCode::from(2)
-            }
-            None => {
+            } else {
                 eprintln!("unread: {error:#}");
                 ExitCode::FAILURE
             }
-        },
+        }
     }
 }
 
@@ -143,7 +142,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 false,
                 shutdown,
             )
-            .await?
+            .await?;
         }
         Command::Worker => {
             play(
@@ -155,7 +154,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 false,
                 shutdown,
             )
-            .await?
+            .await?;
         }
         Command::Scheduler => {
             play(
@@ -167,7 +166,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 false,
                 shutdown,
             )
-            .await?
+            .await?;
         }
         Command::Migrate => migrate(&config).await?,
         Command::Rules { what } => rules(&config, what).await?,

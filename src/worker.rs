@@ -32,7 +32,7 @@ pub struct Capacity {
 pub const LEASE: Duration = Duration::from_secs(30);
 
 /// A scan of a very large skill, at one LivePerson call a second, may take this long.
-const SCAN_DEADLINE: Duration = Duration::from_secs(3_600);
+const SCAN_DEADLINE: Duration = Duration::from_hours(1);
 
 /// Works on every queue until `shutdown`, then finishes what is in hand. The host answers whether the queue is healthy.
 pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: CancellationToken) {
@@ -57,7 +57,7 @@ pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: C
         ..QueueConfig::new(name)
     };
     // Longer than any provider may take: what overruns it is a fault of ours.
-    let delivery = Duration::from_secs(420);
+    let delivery = Duration::from_mins(7);
     tokio::join!(
         host.run(
             queue(names::DELIVER_EMAIL, capacity.deliveries, delivery),
@@ -75,7 +75,7 @@ pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: C
             shutdown.clone()
         ),
         host.run(
-            queue(names::UPKEEP, 2, Duration::from_secs(600)),
+            queue(names::UPKEEP, 2, Duration::from_mins(10)),
             upkeep,
             shutdown
         ),

@@ -498,7 +498,7 @@ pub async fn record(
     .bind(results.iter().map(|r| r.next_at).collect::<Vec<_>>())
     .bind(results.iter().map(|r| r.counts).collect::<Vec<_>>())
     .bind(results.iter().map(|r| r.may_have_been_sent).collect::<Vec<_>>())
-    .bind(results.iter().map(|r| r.settle_in.map(|d| d.as_seconds_f64())).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.settle_in.map(chrono::TimeDelta::as_seconds_f64)).collect::<Vec<_>>())
     .bind(now)
     .bind(results.iter().map(|r| r.soft).collect::<Vec<_>>())
     .fetch_all(conn)

@@ -199,7 +199,7 @@ impl Pass<'_> {
                 }
             }
             Err(error) => {
-                warn!(account = %self.account.id, "Partial conversations stay undecided: {error}")
+                warn!(account = %self.account.id, "Partial conversations stay undecided: {error}");
             }
         }
         records
@@ -405,7 +405,7 @@ fn read(
         episode: episode.map(|e| e.first_message.clone()),
         unread_since: episode.map(|e| e.since),
         unread_count: episode.map_or(0, |e| e.count),
-        time_zone: record.time_zone.map(|zone| zone.name()),
+        time_zone: record.time_zone.map(chrono_tz::Tz::name),
         language: record.language.clone(),
         consumer_ids: record.consumer_ids.clone(),
         customer_id: record.customer_id.clone(),
