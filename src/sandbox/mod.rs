@@ -315,6 +315,11 @@ async fn carry_texts(
     outbox: Outbox,
 ) {
     while let Some(PhoneText { from, body }) = texts.recv().await {
+        // People write their number as they like; the network does not.
+        let from: String = from
+            .chars()
+            .filter(|c| *c == '+' || c.is_ascii_digit())
+            .collect();
         let last = outbox
             .texts_to(&from)
             .last()
