@@ -567,7 +567,8 @@ fn signing_tokens(settings: &config::Twilio) -> Vec<crate::secret::Secret> {
         .collect()
 }
 
-fn scheduler(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<Scheduler> {
+/// The scheduler that the settings describe.
+pub fn scheduler(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<Scheduler> {
     let accounts = config.accounts.iter();
     Ok(Scheduler {
         pool: pool.clone(),
