@@ -7,5 +7,10 @@
 
 mod architecture;
 mod database;
+mod harness;
+mod liveperson_faults;
+mod pipeline;
 mod postgres;
+mod providers;
 mod queue;
+mod scans;
