@@ -115,10 +115,7 @@ pub struct Stage {
 /// A row of the ledger.
 #[derive(Clone, Debug, FromRow)]
 pub struct Reminder {
-    pub id: i64,
     pub conversation: String,
-    pub channel: String,
-    pub step: i16,
     pub state: String,
     pub reason: Option<String>,
     pub tries: i32,
@@ -191,7 +188,8 @@ impl Stage {
             shutdown,
             looked: Mutex::default(),
         };
-        // The skills are known from here on.
+        // From here on the skills are known, and the hour's deep scans are done.
+        stage.tick().await;
         stage.tick().await;
         stage
     }
