@@ -120,7 +120,7 @@ async fn reminders_arrive_with(credentials: &[(&str, &str)]) {
 
     // An empty database: `run` brings it up to date by itself.
     let db = database(b"empty", async |_| Ok(())).await;
-    let said = |path: &str| match at.pointer(path) {
+    let told = |path: &str| match at.pointer(path) {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
         None => panic!("the sandbox does not tell {path}"),
@@ -130,21 +130,21 @@ async fn reminders_arrive_with(credentials: &[(&str, &str)]) {
         ("DATABASE_URL", db.url.clone()),
         ("PORT", port),
         ("UNREAD_METRICS_PORT", "0".to_owned()),
-        ("LE_ACCOUNT", said("/account")),
-        ("SMTP_USER", said("/smtp/user")),
-        ("SMTP_PASS", said("/smtp/password")),
-        ("TWILIO_ACCOUNT_SID", said("/twilio/account_sid")),
-        ("TWILIO_AUTH_TOKEN", said("/twilio/auth_token")),
-        ("UNREAD_LIVEPERSON_URL", said("/liveperson/domain_url")),
-        ("TWILIO_BASE_URL", said("/twilio/base_url")),
-        ("SMTP_HOST", said("/smtp/host")),
-        ("SMTP_PORT", said("/smtp/port")),
+        ("LE_ACCOUNT", told("/account")),
+        ("SMTP_USER", told("/smtp/user")),
+        ("SMTP_PASS", told("/smtp/password")),
+        ("TWILIO_ACCOUNT_SID", told("/twilio/account_sid")),
+        ("TWILIO_AUTH_TOKEN", told("/twilio/auth_token")),
+        ("UNREAD_LIVEPERSON_URL", told("/liveperson/domain_url")),
+        ("TWILIO_BASE_URL", told("/twilio/base_url")),
+        ("SMTP_HOST", told("/smtp/host")),
+        ("SMTP_PORT", told("/smtp/port")),
         ("SMTP_TLS", "none".to_owned()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
     for (key, field) in credentials {
-        let value = said(&format!("/liveperson/credentials/{field}"));
+        let value = told(&format!("/liveperson/credentials/{field}"));
         settings.push(((*key).to_owned(), value));
     }
     let mut service = Process::start(&["run"], &settings);
