@@ -439,6 +439,7 @@ pub fn context(
             .as_ref()
             .map(|t| t.rate_per_second)
             .filter(|rate| *rate > 0.0),
+        redact_bodies: config.twilio.as_ref().is_some_and(|t| t.redact_bodies),
         metrics: metrics.clone(),
     })
 }
