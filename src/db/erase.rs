@@ -27,11 +27,13 @@ pub async fn conversations_of_consumer(
     account: &AccountId,
     consumer: &str,
 ) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar("select distinct conversation from consumers where account = $1 and consumer = $2")
-        .bind(account.as_str())
-        .bind(consumer)
-        .fetch_all(conn)
-        .await
+    sqlx::query_scalar(
+        "select distinct conversation from consumers where account = $1 and consumer = $2",
+    )
+    .bind(account.as_str())
+    .bind(consumer)
+    .fetch_all(conn)
+    .await
 }
 
 /// The conversations of which somebody was, or was to be, reminded at this address.
@@ -40,11 +42,13 @@ pub async fn conversations_of_address(
     account: &AccountId,
     hash: &AddressHash,
 ) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar("select distinct conversation from reminders where account = $1 and recipient_hash = $2")
-        .bind(account.as_str())
-        .bind(hash.as_slice())
-        .fetch_all(conn)
-        .await
+    sqlx::query_scalar(
+        "select distinct conversation from reminders where account = $1 and recipient_hash = $2",
+    )
+    .bind(account.as_str())
+    .bind(hash.as_slice())
+    .fetch_all(conn)
+    .await
 }
 
 /// Erases what these conversations say about their consumer.

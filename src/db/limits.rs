@@ -144,7 +144,10 @@ mod tests {
         let turns = spaced(100, 0.0, 0.0, Some(2.0), HORIZON);
         // Two at once, then two a second for ten seconds.
         assert_eq!(turns.granted, 22);
-        assert_eq!(turns.waits[..3], [0.0, 0.0, 0.5].map(Duration::from_secs_f64));
+        assert_eq!(
+            turns.waits[..3],
+            [0.0, 0.0, 0.5].map(Duration::from_secs_f64)
+        );
         assert!(turns.waits.is_sorted());
     }
 

@@ -82,10 +82,7 @@ pub struct Mailed {
 }
 
 /// The reminders that these Message-IDs name, each by its id and the beginning of its token.
-pub async fn mailed(
-    conn: &mut PgConnection,
-    names: &[(i64, String)],
-) -> sqlx::Result<Vec<Mailed>> {
+pub async fn mailed(conn: &mut PgConnection, names: &[(i64, String)]) -> sqlx::Result<Vec<Mailed>> {
     sqlx::query_as(
         "select r.id, r.account, r.recipient_hash from unnest($1::bigint[], $2::text[]) as n(id, token)
          join reminders r on r.id = n.id and starts_with(r.token, n.token) and r.channel = 'email'",

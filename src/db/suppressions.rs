@@ -214,16 +214,18 @@ pub async fn page(
     .await?;
     let broken = || sqlx::Error::Decode("a suppression with an unknown word".into());
     rows.into_iter()
-        .map(|(account, channel, hash, reason, source, created_at, expires_at)| {
-            Ok(Row {
-                account: account.parse().map_err(|_| broken())?,
-                channel: channel.parse().map_err(|_| broken())?,
-                hash: hash.try_into().map_err(|_| broken())?,
-                reason: Suppression::parse(&reason).ok_or_else(broken)?,
-                source: Source::parse(&source).ok_or_else(broken)?,
-                created_at,
-                expires_at,
-            })
-        })
+        .map(
+            |(account, channel, hash, reason, source, created_at, expires_at)| {
+                Ok(Row {
+                    account: account.parse().map_err(|_| broken())?,
+                    channel: channel.parse().map_err(|_| broken())?,
+                    hash: hash.try_into().map_err(|_| broken())?,
+                    reason: Suppression::parse(&reason).ok_or_else(broken)?,
+                    source: Source::parse(&source).ok_or_else(broken)?,
+                    created_at,
+                    expires_at,
+                })
+            },
+        )
         .collect()
 }

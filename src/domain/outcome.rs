@@ -89,7 +89,11 @@ impl Outcome {
                 class: Obstacle::Throttled,
                 retry_after,
                 ..
-            } => Some(retry_after.unwrap_or(THROTTLED).clamp(THROTTLED, LONGEST_HOLD)),
+            } => Some(
+                retry_after
+                    .unwrap_or(THROTTLED)
+                    .clamp(THROTTLED, LONGEST_HOLD),
+            ),
             _ => None,
         }
     }

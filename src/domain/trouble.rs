@@ -31,7 +31,10 @@ impl Trouble {
 
 fn mail(code: &str) -> (&'static str, &'static str) {
     let mut words = code.split(' ');
-    let (phase, reply) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (phase, reply) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
     let enhanced = words.next().unwrap_or_default();
     match (phase, reply, enhanced) {
         ("auth", "not", _) => (
@@ -87,7 +90,11 @@ fn mail(code: &str) -> (&'static str, &'static str) {
 
 fn sms(code: &str) -> (&'static str, &'static str) {
     // The last number is Twilio's own, where there is one: "http 401 20003", "undelivered 30034".
-    let number: u32 = code.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or_default();
+    let number: u32 = code
+        .rsplit(' ')
+        .next()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or_default();
     match number {
         20003 | 401 => (
             "Twilio refuses our credentials.",

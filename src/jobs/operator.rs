@@ -35,7 +35,14 @@ pub async fn send_again(pool: &PgPool, clock: &Clock, id: ReminderId) -> anyhow:
     db::decisions::log(&mut tx, "operator", &[entry(id, "schedule", now)], now).await?;
     let (account, channel): (AccountId, Channel) = (account.parse()?, channel.parse()?);
     let wakeup = names::deliver(&account, id, now);
-    queue::wake(&mut tx, clock, names::deliver_queue(channel), When::At, [wakeup]).await?;
+    queue::wake(
+        &mut tx,
+        clock,
+        names::deliver_queue(channel),
+        When::At,
+        [wakeup],
+    )
+    .await?;
     tx.commit().await?;
     Ok(Answer::Done)
 }

@@ -22,7 +22,9 @@ pub async fn redact(ctx: &Context) -> anyhow::Result<()> {
     for message in due {
         let answer = twilio.redact(&message.provider_id).await;
         // What Twilio does not know any more needs no redaction.
-        let done = answer.as_ref().map_or_else(|error| error.not_found, |()| true);
+        let done = answer
+            .as_ref()
+            .map_or_else(|error| error.not_found, |()| true);
         let mut conn = ctx.pool.acquire().await?;
         db::reports::redacted(&mut conn, message.attempt, done, ctx.clock.now()).await?;
         if let (Err(error), false) = (answer, done) {

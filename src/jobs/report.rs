@@ -89,7 +89,9 @@ pub async fn sms(pool: &PgPool, report: SmsReport<'_>, now: DateTime<Utc>) -> sq
     };
     if let Some(outcome) = &failure {
         let suppression = outcome.suppression();
-        let hash = reported.recipient_hash.and_then(|hash| hash.try_into().ok());
+        let hash = reported
+            .recipient_hash
+            .and_then(|hash| hash.try_into().ok());
         let account = reported.account.parse().ok();
         if let (Some(suppression), Some(hash), Some(account)) = (suppression, hash, account) {
             let why = (suppression, Source::Provider);
@@ -97,7 +99,8 @@ pub async fn sms(pool: &PgPool, report: SmsReport<'_>, now: DateTime<Utc>) -> sq
         }
         if let Some(probe_after) = pause(outcome) {
             let (key, code) = (("twilio", reported.sender.as_str()), outcome.code());
-            if db::circuits::open(&mut tx, key, code, Proof::Report, now + probe_after, now).await? {
+            if db::circuits::open(&mut tx, key, code, Proof::Report, now + probe_after, now).await?
+            {
                 let trouble = Trouble::of("twilio", code);
                 tracing::error!(provider = "twilio", code, "Sending is paused: {trouble}");
             }
@@ -137,19 +140,39 @@ mod tests {
 
     #[test]
     fn names_come_back_as_they_went_out() {
-        assert_eq!(parse_attempt(&attempt_name(17, TOKEN)), Some((17, "aB3dE6gH")));
+        assert_eq!(
+            parse_attempt(&attempt_name(17, TOKEN)),
+            Some((17, "aB3dE6gH"))
+        );
         let id = message_id(ReminderId(9), TOKEN, "shop.example");
         assert_eq!(id, "rem.9.aB3dE6gH@shop.example");
         assert_eq!(parse_message_id(&id), Some((9, "aB3dE6gH")));
-        assert_eq!(parse_message_id(&format!(" <{id}> ")), Some((9, "aB3dE6gH")));
+        assert_eq!(
+            parse_message_id(&format!(" <{id}> ")),
+            Some((9, "aB3dE6gH"))
+        );
     }
 
     #[test]
     fn a_stranger_s_name_is_nobody_s() {
-        for name in ["", "17", "17-", "x-aB3dE6gH", "17-aB3dE6g%", "17-aB3dE6gHH", "99999999999999999999-aB3dE6gH"] {
+        for name in [
+            "",
+            "17",
+            "17-",
+            "x-aB3dE6gH",
+            "17-aB3dE6g%",
+            "17-aB3dE6gHH",
+            "99999999999999999999-aB3dE6gH",
+        ] {
             assert_eq!(parse_attempt(name), None, "{name}");
         }
-        for id in ["", "rem.9@x", "conv.9.aB3dE6gH@x", "rem.x.aB3dE6gH@x", "rem.9.aB3dE6gH"] {
+        for id in [
+            "",
+            "rem.9@x",
+            "conv.9.aB3dE6gH@x",
+            "rem.x.aB3dE6gH@x",
+            "rem.9.aB3dE6gH",
+        ] {
             assert_eq!(parse_message_id(id), None, "{id}");
         }
     }

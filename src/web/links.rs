@@ -25,7 +25,11 @@ const RETURN_FOR: TimeDelta = TimeDelta::days(30);
 /// How long the way out works: 30 days after sending are the law in places, and a reminder may be sent days after it was made.
 const UNSUBSCRIBE_FOR: TimeDelta = db::upkeep::RECIPIENT_KEPT;
 
-async fn find(state: &State, token: &str, works_for: TimeDelta) -> Result<Option<Linked>, ApiError> {
+async fn find(
+    state: &State,
+    token: &str,
+    works_for: TimeDelta,
+) -> Result<Option<Linked>, ApiError> {
     if token.len() > 64 || !token.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Ok(None);
     }
@@ -150,7 +154,15 @@ pub async fn unsubscribe(
     };
     let mut conn = state.pool.acquire().await?;
     let why = (Suppression::OptedOut, Source::UnsubscribeLink);
-    db::suppressions::add(&mut conn, &[account], channel, &hash, why, state.clock.now()).await?;
+    db::suppressions::add(
+        &mut conn,
+        &[account],
+        channel,
+        &hash,
+        why,
+        state.clock.now(),
+    )
+    .await?;
     state.metrics.webhook("unsubscribe", "accepted");
     tracing::info!(reminder = linked.id, "A recipient unsubscribed");
     Ok(pages::render(

@@ -97,7 +97,10 @@ pub async fn inbound(
             Meaning::FreeTextRevocation => {
                 let why = stop(Source::SmsText);
                 db::suppressions::add(&mut tx, &accounts, Channel::Sms, &hash, why, now).await?;
-                tracing::info!(sid = message.message_sid, "An SMS reads as an opt-out and is honoured as one");
+                tracing::info!(
+                    sid = message.message_sid,
+                    "An SMS reads as an opt-out and is honoured as one"
+                );
                 "stop"
             }
             Meaning::Start => {

@@ -86,7 +86,8 @@ impl Client {
             if let Some(found) = messages
                 .iter()
                 .filter_map(|m| matching(m, token))
-                .find(|found| !except.contains(&found.sid)) {
+                .find(|found| !except.contains(&found.sid))
+            {
                 return Ok(Some(found));
             }
             // Newest first in practice but not by contract: stop only at a page without anything recent.

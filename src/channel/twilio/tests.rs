@@ -365,7 +365,7 @@ const OLD: &str = "Sun, 22 Nov 2026 13:00:00 +0000";
 
 async fn find(server: &Server) -> Result<Option<Found>, LookupError> {
     let since = Utc.with_ymd_and_hms(2026, 11, 22, 14, 5, 30).unwrap();
-    server.client().find(&to(), "7Kq2ZxT9", since).await
+    server.client().find(&to(), "7Kq2ZxT9", since, &[]).await
 }
 
 #[tokio::test]

@@ -317,7 +317,9 @@ async fn take_turns(
                 one.not_before += wait;
             } else {
                 let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
-                let at = now.checked_add_signed(wait).unwrap_or(one.candidate.owed.deadline);
+                let at = now
+                    .checked_add_signed(wait)
+                    .unwrap_or(one.candidate.owed.deadline);
                 one.decision = postpone(at, one.candidate.owed.deadline, Reason::RateLimit);
             }
         }

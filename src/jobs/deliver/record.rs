@@ -102,7 +102,10 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
     for Done { dispatch, outcome } in done {
         if let Some(pause) = outcome.throttled() {
             let provider = Context::provider(dispatch.owed.channel);
-            tracing::warn!(provider, "The provider asks us to slow down: nobody sends for {pause:?}");
+            tracing::warn!(
+                provider,
+                "The provider asks us to slow down: nobody sends for {pause:?}"
+            );
             db::limits::hold(&mut *tx, provider, pause).await?;
         }
     }

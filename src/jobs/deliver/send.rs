@@ -17,7 +17,8 @@ pub async fn send(ctx: &Context, dispatch: &Dispatch) -> Outcome {
     let channel = dispatch.owed.channel;
     let asked = std::time::Instant::now();
     tokio::time::sleep_until(dispatch.not_before).await;
-    ctx.metrics.waited(Context::provider(channel), asked.elapsed());
+    ctx.metrics
+        .waited(Context::provider(channel), asked.elapsed());
     let started = std::time::Instant::now();
     let outcome = match channel {
         Channel::Email => email(ctx, dispatch).await,
