@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use handlebars::Handlebars;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 static PAGES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
     let mut pages = Handlebars::new();
@@ -39,6 +39,12 @@ pub fn render(template: &str, values: &Value) -> Response {
     }
 }
 
+/// A page that says one thing, with a button that posts to its own address if it asks one.
+pub fn message(title: &str, heading: &str, text: &str, button: Option<&str>) -> Response {
+    let values = json!({ "title": title, "heading": heading, "text": text, "button": button });
+    render("message.hbs", &values)
+}
+
 pub async fn stylesheet() -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, "text/css; charset=utf-8"),
@@ -54,5 +60,13 @@ mod tests {
     #[test]
     fn every_template_compiles() {
         assert_eq!(PAGES.get_templates().len(), 3);
+    }
+
+    #[test]
+    fn a_message_has_a_button_or_none() {
+        for button in [Some("Stop"), None] {
+            let page = message("Title", "Heading", "Text", button);
+            assert_eq!(page.status(), StatusCode::OK);
+        }
     }
 }

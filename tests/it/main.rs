@@ -7,5 +7,11 @@
 
 mod architecture;
 mod database;
+mod harness;
+mod liveperson_faults;
+mod opt_outs;
+mod pipeline;
 mod postgres;
+mod providers;
 mod queue;
+mod scans;

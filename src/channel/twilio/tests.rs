@@ -259,7 +259,7 @@ async fn a_429_says_when_to_come_back() {
         );
         let server = Server::start(vec![Act::Raw(raw)]).await;
         let expected = Outcome::NotAccepted {
-            class: Obstacle::Transient,
+            class: Obstacle::Throttled,
             code: "http 429 20429".to_owned(),
             retry_after: wait.map(Duration::from_secs),
         };
