@@ -77,6 +77,8 @@ pub async fn apply(
 #[derive(Clone, Debug, FromRow)]
 pub struct Mailed {
     pub id: i64,
+    /// The beginning of its token, as it was named.
+    pub named: String,
     pub account: String,
     pub recipient_hash: Option<Vec<u8>>,
 }
@@ -84,7 +86,7 @@ pub struct Mailed {
 /// The reminders that these Message-IDs name, each by its id and the beginning of its token.
 pub async fn mailed(conn: &mut PgConnection, names: &[(i64, String)]) -> sqlx::Result<Vec<Mailed>> {
     sqlx::query_as(
-        "select r.id, r.account, r.recipient_hash from unnest($1::bigint[], $2::text[]) as n(id, token)
+        "select r.id, n.token as named, r.account, r.recipient_hash from unnest($1::bigint[], $2::text[]) as n(id, token)
          join reminders r on r.id = n.id and starts_with(r.token, n.token) and r.channel = 'email'",
     )
     .bind(names.iter().map(|(id, _)| *id).collect::<Vec<_>>())

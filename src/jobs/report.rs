@@ -69,13 +69,15 @@ pub async fn sms(pool: &PgPool, report: SmsReport<'_>, now: DateTime<Utc>) -> sq
     let state = report.status.reminder_state();
     let failure = matches!(state, ReminderState::Undelivered | ReminderState::Failed)
         .then(|| of_delivery(report.status, report.error_code));
+    let number = report.error_code.map(|code| code.to_string());
     let (state, reason) = match &failure {
         None => (state, None),
         Some(Outcome::Refused {
             class: Refusal::Expired,
             ..
         }) => (ReminderState::Expired, Some(Reason::TooLate.as_str())),
-        Some(outcome) => (state, Some(outcome.code())),
+        // Twilio's number says it all; without one, its word for the status.
+        Some(outcome) => (state, number.as_deref().or(Some(outcome.code()))),
     };
     let row = Report {
         attempt: report.attempt.and_then(parse_attempt),

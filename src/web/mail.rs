@@ -46,16 +46,16 @@ pub async fn events(
     };
     let mut tx = state.pool.begin().await?;
     let names: Vec<(i64, String)> = events.iter().filter_map(named).collect();
-    let mailed: HashMap<i64, Mailed> = db::reports::mailed(&mut tx, &names)
+    let mailed: HashMap<(i64, String), Mailed> = db::reports::mailed(&mut tx, &names)
         .await?
         .into_iter()
-        .map(|mailed| (mailed.id, mailed))
+        .map(|mailed| ((mailed.id, mailed.named.clone()), mailed))
         .collect();
     let mut bounced: Vec<(i64, &str)> = Vec::new();
     let mut rows = Vec::new();
     let mut unknown = 0;
     for event in &events {
-        let mailed = named(event).and_then(|(id, _)| mailed.get(&id));
+        let mailed = named(event).and_then(|name| mailed.get(&name));
         let suppressed = suppressions(&state, event, mailed, now);
         if mailed.is_none() && suppressed.is_empty() {
             unknown += 1;

@@ -16,7 +16,7 @@ use unread::sandbox::twilio::{self, Answer as TwilioAnswer, TwilioFault};
 use unread::secret::Secret;
 use unread::suppressions_file::Defaults;
 
-use crate::harness::{Setup, Stage, account, run_test, run_test_with};
+use crate::harness::{Setup, Stage, account, eventually, run_test, run_test_with};
 
 const ANN: &str = "ann@example.net";
 const PHONE: &str = "+12025550143";
@@ -193,7 +193,7 @@ async fn reports_out_of_order_twice_and_of_strangers_do_no_harm() {
         for status in ["sent", "undelivered", "delivered", "queued", "undelivered"] {
             reports(t, &ours, &sid, status, Some("30005")).await;
         }
-        assert_eq!(t.story(&chat).await, ["undelivered (undelivered 30005)"]);
+        assert_eq!(t.story(&chat).await, ["undelivered (30005)"]);
         let kept = "select count(*) from suppressions where reason = 'bad_address' and expires_at is not null";
         assert_eq!(count(t, kept).await, 1);
     })
@@ -216,13 +216,14 @@ async fn an_sms_that_carriers_block_for_our_fault_pauses_the_sender_until_a_repo
         let second = t.answered("+12025550144");
         t.tick().await;
         t.advance(10).await;
-        // It was the probe: Twilio's yes proves nothing here, the carrier's does.
-        let probe = t.texts()[0].sid.clone();
-        assert_eq!(t.story(&second).await, ["sent"]);
-        assert_eq!(count(t, "select count(*) from circuits").await, 1);
-        reports(t, "", &probe, "sent", None).await;
-        reports(t, "", &probe, "delivered", None).await;
-        assert_eq!(count(t, "select count(*) from circuits").await, 0);
+        assert_eq!(t.texts().len(), 1, "it was the probe");
+        assert_eq!(t.story(&second).await.len(), 1);
+        // The carrier takes it and delivers it; the sandbox reports both.
+        eventually("the circuit closes", async || {
+            t.advance(1).await;
+            count(t, "select count(*) from circuits").await == 0
+        })
+        .await;
     })
     .await;
 }
@@ -332,7 +333,8 @@ async fn an_unknown_mail_is_sent_again_only_by_a_person_and_only_if_it_is_still_
                 .await
                 .contains(&"operator schedule by_operator".to_owned())
         );
-        let id = ReminderId(t.reminders().await[0].id);
+        let all = t.reminders().await;
+        let id = ReminderId(all.iter().find(|r| r.conversation == ann).unwrap().id);
         let again = operator::send_again(t.pool(), &t.clock, id).await.unwrap();
         assert_eq!(again, Answer::Not("sent".to_owned()));
         let nobody = operator::cancel(t.pool(), &t.clock, ReminderId(0))
@@ -461,7 +463,8 @@ async fn erasing_cancels_what_waits_even_while_the_conversation_is_open() {
         assert_eq!((erased.cancelled, erased.still_open), (1, 1));
         t.tick().await;
         t.advance(20).await;
-        assert_eq!(t.story(&chat).await, ["cancelled (erased)"]);
+        // LivePerson still has it open, so a later step may come; the one that was cancelled does not.
+        assert_eq!(t.story(&chat).await[0], "cancelled (erased)");
     })
     .await;
 }
