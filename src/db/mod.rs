@@ -15,6 +15,7 @@ pub mod links;
 pub mod pages;
 pub mod rules;
 pub mod scans;
+pub mod server;
 pub mod slots;
 pub mod suppressions;
 pub mod upkeep;

@@ -7,5 +7,7 @@
 
 mod architecture;
 mod database;
+mod doctor;
+mod dry_run;
 mod postgres;
 mod queue;
