@@ -52,6 +52,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Exit with 0 if the service on this machine is ready, else 1: the health check of a container without a shell
+    Health,
     /// Read the accounts as they are now and print who would be reminded when, and who not and why
     Scan {
         /// Send and store nothing (the only way there is: the service scans by itself)
@@ -132,7 +134,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Worker => Role::Worker,
         Command::Scheduler => Role::Scheduler,
         Command::Migrate | Command::Rules { .. } => Role::Migrate,
-        Command::Doctor { .. } => Role::Doctor,
+        Command::Doctor { .. } | Command::Health => Role::Doctor,
         Command::Scan { .. } => Role::Scan,
         Command::Sandbox { .. } => Role::Sandbox,
     };
@@ -203,6 +205,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             };
             return tell(&lines, json);
         }
+        Command::Health if doctor::is_ready(&config).await => {}
+        Command::Health => return Ok(ExitCode::FAILURE),
         Command::Scan { account, rules, .. } => {
             let wanted = dry_run::Wanted { account, rules };
             let out = std::io::stdout().lock();

@@ -9,5 +9,6 @@ mod architecture;
 mod database;
 mod doctor;
 mod dry_run;
+mod monitoring;
 mod postgres;
 mod queue;
