@@ -6,9 +6,19 @@
 )]
 
 mod architecture;
+mod commands;
 mod database;
 mod doctor;
 mod dry_run;
+mod harness;
+mod liveperson_faults;
 mod monitoring;
+mod pipeline;
 mod postgres;
+mod process;
+mod providers;
 mod queue;
+mod roles;
+mod scans;
+mod tables;
+mod web;
