@@ -52,10 +52,20 @@ impl Parts {
         worker: true,
         scheduler: true,
     };
-    pub const NONE: Self = Self {
-        web: false,
+    pub const WEB: Self = Self {
+        web: true,
         worker: false,
         scheduler: false,
+    };
+    pub const WORKER: Self = Self {
+        web: false,
+        worker: true,
+        scheduler: false,
+    };
+    pub const SCHEDULER: Self = Self {
+        web: false,
+        worker: false,
+        scheduler: true,
     };
 }
 
@@ -728,7 +738,7 @@ pub async fn export_suppressions(
     let mut last = None;
     let mut count = 0;
     loop {
-        let rows = db::suppressions::page(pool, last.as_ref(), PAGE as i64).await?;
+        let rows = db::suppressions::page(pool, last.as_ref(), i64::try_from(PAGE)?).await?;
         for row in &rows {
             out.write_all(suppressions_file::print(row).as_bytes())?;
         }

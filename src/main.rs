@@ -203,22 +203,29 @@ fn main() -> ExitCode {
     }
 }
 
+impl Command {
+    /// Which settings the command cannot do without.
+    fn role(&self) -> Role {
+        match self {
+            Self::Demo { .. } => Role::Demo,
+            Self::Run => Role::Run,
+            Self::Web => Role::Web,
+            Self::Worker => Role::Worker,
+            Self::Scheduler => Role::Scheduler,
+            Self::Migrate
+            | Self::Rules { .. }
+            | Self::Reminders { .. }
+            | Self::Suppressions { .. }
+            | Self::Erase(_) => Role::Migrate,
+            Self::Doctor { .. } | Self::Health => Role::Doctor,
+            Self::Scan { .. } => Role::Scan,
+            Self::Sandbox { .. } => Role::Sandbox,
+        }
+    }
+}
+
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let role = match &cli.command {
-        Command::Demo { .. } => Role::Demo,
-        Command::Run => Role::Run,
-        Command::Web => Role::Web,
-        Command::Worker => Role::Worker,
-        Command::Scheduler => Role::Scheduler,
-        Command::Migrate
-        | Command::Rules { .. }
-        | Command::Reminders { .. }
-        | Command::Suppressions { .. }
-        | Command::Erase(_) => Role::Migrate,
-        Command::Doctor { .. } | Command::Health => Role::Doctor,
-        Command::Scan { .. } => Role::Scan,
-        Command::Sandbox { .. } => Role::Sandbox,
-    };
+    let role = cli.command.role();
     let config = match Config::load(cli.config.as_deref(), role) {
         Err(problems) if role == Role::Doctor => {
             let json = matches!(cli.command, Command::Doctor { json: true });
@@ -241,42 +248,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo { once: false, .. } => demo::live(&config, shutdown).await?,
         Command::Demo { once: true, json } => return demo_once(&config, json, shutdown).await,
         Command::Run => play(&config, Parts::ALL, true, shutdown).await?,
-        Command::Web => {
-            play(
-                &config,
-                Parts {
-                    web: true,
-                    ..Parts::NONE
-                },
-                false,
-                shutdown,
-            )
-            .await?;
-        }
-        Command::Worker => {
-            play(
-                &config,
-                Parts {
-                    worker: true,
-                    ..Parts::NONE
-                },
-                false,
-                shutdown,
-            )
-            .await?;
-        }
-        Command::Scheduler => {
-            play(
-                &config,
-                Parts {
-                    scheduler: true,
-                    ..Parts::NONE
-                },
-                false,
-                shutdown,
-            )
-            .await?;
-        }
+        Command::Web => play(&config, Parts::WEB, false, shutdown).await?,
+        Command::Worker => play(&config, Parts::WORKER, false, shutdown).await?,
+        Command::Scheduler => play(&config, Parts::SCHEDULER, false, shutdown).await?,
         Command::Migrate => migrate(&config).await?,
         Command::Doctor { json } => {
             let progress = |part: &str| eprintln!("Trying: {part} …");

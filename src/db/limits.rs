@@ -82,7 +82,7 @@ pub async fn take(
         )
         .bind(key)
         .bind(held)
-        .bind(turns.granted as f64 / per_second)
+        .bind(f64::from(u32::try_from(turns.granted).unwrap_or(u32::MAX)) / per_second)
         .execute(conn)
         .await?;
     }
@@ -97,11 +97,11 @@ fn spaced(
     per_second: Option<f64>,
     horizon: Duration,
 ) -> Turns {
-    let wait = |nth: usize| match per_second {
+    let wait = |nth: u32| match per_second {
         None => held,
-        Some(rate) => (ahead + (nth as f64 - (rate.max(1.0) - 1.0)) / rate).max(held),
+        Some(rate) => (ahead + (f64::from(nth) - (rate.max(1.0) - 1.0)) / rate).max(held),
     };
-    let waits: Vec<Duration> = (0..wanted)
+    let waits: Vec<Duration> = (0..u32::try_from(wanted).unwrap_or(u32::MAX))
         .map(|nth| Duration::try_from_secs_f64(wait(nth)).unwrap_or_default())
         .collect();
     let granted = waits.iter().take_while(|wait| **wait <= horizon).count();

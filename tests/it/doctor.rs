@@ -101,6 +101,9 @@ fn assert_only_failure(lines: &[Line], part: &str, check: &str, mend: &str) {
     assert!(!doctor::healthy(lines));
 }
 
+/// The part of the table that the account fills.
+const PART: &str = "LivePerson 12345678";
+
 #[tokio::test]
 async fn everything_in_order_fails_nowhere() {
     let world = World::new().await;
@@ -224,7 +227,6 @@ async fn a_broken_database_is_told_with_its_mend() {
 #[tokio::test]
 async fn a_broken_liveperson_account_is_told_with_its_mend() {
     let mut world = World::new().await;
-    const PART: &str = "LivePerson 12345678";
 
     let secret = world.settings["LE_CLIENT_SECRET"].clone();
     world.set("LE_CLIENT_SECRET", "wrong");

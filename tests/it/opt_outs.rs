@@ -391,7 +391,7 @@ async fn a_backlog_goes_out_at_the_rate_oldest_first() {
         assert!(first.waits.is_sorted());
         let second = take(&mut tx, 1).await;
         assert!(second.granted <= 1 && second.waits[0] >= Duration::from_secs(9));
-        unread::db::limits::hold(&mut *tx, "p", Duration::from_secs(60))
+        unread::db::limits::hold(&mut *tx, "p", Duration::from_mins(1))
             .await
             .unwrap();
         assert_eq!(
@@ -541,7 +541,7 @@ async fn a_rule_s_own_sender_that_is_refused_does_not_hold_up_the_others() {
         let fault = SmtpFault::reply(Phase::Mail, When::to("wrong@shop.example"), refused);
         t.sandbox.smtp().faults().add(fault);
         t.rule(Channel::Email, |rule| {
-            rule.sender = Some("wrong@shop.example".to_owned())
+            rule.sender = Some("wrong@shop.example".to_owned());
         })
         .await;
         let broken = t.answered(ANN);

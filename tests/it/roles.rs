@@ -125,10 +125,10 @@ async fn reminders_arrive_with(credentials: &[(&str, &str)]) {
         Some(other) => other.to_string(),
         None => panic!("the sandbox does not tell {path}"),
     };
-    let port = free_port().to_string();
+    let web_port = free_port().to_string();
     let mut settings: Settings = [
         ("DATABASE_URL", db.url.clone()),
-        ("PORT", port),
+        ("PORT", web_port),
         ("UNREAD_METRICS_PORT", "0".to_owned()),
         ("LE_ACCOUNT", told("/account")),
         ("SMTP_USER", told("/smtp/user")),

@@ -219,7 +219,7 @@ impl Batch<'_> {
                     answers.send(&dispatch);
                     dispatches.insert(dispatch.owed.id, dispatch);
                 }
-                Err((owed, decision)) => answers.other(&owed, &decision),
+                Err(not_now) => answers.other(&not_now.0, &not_now.1),
             }
         }
         for (reminder, attempt) in answers.commit(tx, ctx, self.account, now).await? {
@@ -232,7 +232,7 @@ impl Batch<'_> {
     }
 
     /// What the provider needs for a reminder that is to be sent; else the reminder and the answer why not.
-    fn dispatch(&self, decided: Decided<'_>) -> Result<Dispatch, (Owed, Decision)> {
+    fn dispatch(&self, decided: Decided<'_>) -> Result<Dispatch, Box<(Owed, Decision)>> {
         let Decided {
             candidate,
             rule,
@@ -243,10 +243,10 @@ impl Batch<'_> {
         let (Decision::Send(contact), Some(rule), Some(record), Some(recipient)) =
             (&decision, rule, candidate.record, candidate.hash)
         else {
-            return Err((candidate.owed, decision));
+            return Err(Box::new((candidate.owed, decision)));
         };
         let ReadState::Unread(episode) = read_state(record, self.account.count_bots) else {
-            return Err((candidate.owed, Decision::Cancel(Reason::Read)));
+            return Err(Box::new((candidate.owed, Decision::Cancel(Reason::Read))));
         };
         Ok(Dispatch {
             attempt: 0,
