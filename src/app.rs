@@ -273,6 +273,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     let state = web::State::new(web::Inner {
         pool: pool.clone(),
         accounts: web_accounts(config, &pool, &clock, &metrics)?,
+        badge: web::badge::Badge::new(&config.web, shutdown.clone()),
         clock,
         hasher,
         verifier: config
@@ -286,6 +287,11 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     let mut address = None;
     if let Some(listener) = web_listener {
         address = Some(listener.local_addr()?);
+        let (following, token) = (state.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            web::badge::follow_changes(following, token).await;
+            "ear for changes"
+        });
         tasks.spawn(serve(
             listener,
             web::router(state.clone()),
@@ -344,6 +350,8 @@ async fn serve(
     let listener = listener.tap_io(|tcp| {
         let _ = tcp.set_nodelay(true);
     });
+    // The badge counts requests by client.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
     let grace = async {
         shutdown.cancelled().await;
@@ -608,6 +616,7 @@ fn web_accounts(
     metrics: &Metrics,
 ) -> anyhow::Result<HashMap<AccountId, web::Account>> {
     let mut accounts = HashMap::new();
+    let http = liveperson::http_client();
     for account in config.accounts.iter().filter(|a| a.auth.is_some()) {
         accounts.insert(
             account.id.clone(),
@@ -615,9 +624,8 @@ fn web_accounts(
                 brand: account.brand.clone(),
                 page_url: account.page_url.clone(),
                 count_bots: account.count_bots,
-                customer_ids_need_token: account.badge_require_token_for_customer_ids,
                 client: client(config, account, pool, clock, metrics)?,
-                lookups: web::Lookups::default(),
+                badge: web::badge::Site::new(account, &config.liveperson, &http),
             },
         );
     }

@@ -2,7 +2,7 @@
 //!
 //! It reads and writes rows; it never sends and never decides what is owed.
 
-mod badge;
+pub mod badge;
 mod error;
 mod health;
 mod links;
@@ -45,6 +45,7 @@ pub struct Inner {
     pub hasher: Hasher,
     pub metrics: Metrics,
     pub accounts: HashMap<AccountId, Account>,
+    pub badge: badge::Badge,
     /// Checks Twilio's webhooks; `None`: SMS is not configured, and they are refused.
     pub verifier: Option<Verifier>,
     /// Whether this process's queue workers are able to work, if it has any.
@@ -59,10 +60,8 @@ pub struct Account {
     /// Where a reminder's link leads: the page with the conversation.
     pub page_url: Option<Url>,
     pub count_bots: bool,
-    /// The brand's own customer ids are answered only with a token.
-    pub customer_ids_need_token: bool,
     pub client: liveperson::Client,
-    pub lookups: badge::Lookups,
+    pub badge: badge::Site,
 }
 
 /// Where a demonstration's extras are.
@@ -70,8 +69,6 @@ pub struct Account {
 pub struct Demo {
     pub mailbox_url: String,
 }
-
-pub use badge::Lookups;
 
 impl std::ops::Deref for State {
     type Target = Inner;
@@ -97,10 +94,7 @@ pub fn router(state: State) -> Router {
         .route("/assets/unread.css", get(pages::stylesheet))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route(
-            "/helpers/msghist/{account}/{consumer}/unreadByConsumer",
-            get(badge::unread_by_consumer),
-        )
+        .merge(badge::routes())
         .route("/r/{token}", get(links::follow))
         .route(
             "/u/{token}",
