@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod badge;
 mod database;
 mod postgres;
 mod queue;
