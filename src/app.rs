@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use url::Url;
 
-use crate::channel::render::Texts;
+use crate::channel::render::{Severity, Texts};
 use crate::channel::webhook::Verifier;
 use crate::channel::{smtp, twilio};
 use crate::clock::Clock;
@@ -133,11 +133,8 @@ async fn reach(pool: &PgPool, patience: Duration) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
     let mut pause = Duration::from_millis(200);
     loop {
-        match sqlx::query_scalar::<_, i32>("select 1")
-            .fetch_one(pool)
-            .await
-        {
-            Ok(_) => return Ok(()),
+        match db::ping(pool).await {
+            Ok(()) => return Ok(()),
             Err(error) if started.elapsed() > patience => {
                 return Err(error).context("the database cannot be reached (DATABASE_URL)");
             }
@@ -436,6 +433,8 @@ pub fn context(
             .transpose()?,
         sms: config.twilio.as_ref().map(sms).transpose()?,
         texts: Texts::new(),
+        window: TimeDelta::days(i64::from(config.liveperson.window_days))
+            .min(liveperson::MAX_WINDOW),
         public_url: config.web.public_url.clone(),
         smtp_rate: config
             .smtp
@@ -578,7 +577,8 @@ fn signing_tokens(settings: &config::Twilio) -> Vec<crate::secret::Secret> {
         .collect()
 }
 
-fn scheduler(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<Scheduler> {
+/// The scheduler of these settings, for whoever ticks it.
+pub fn scheduler(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<Scheduler> {
     let accounts = config.accounts.iter();
     Ok(Scheduler {
         pool: pool.clone(),
@@ -653,6 +653,7 @@ pub async fn import_rules(
     entries: &[RuleEntry],
     clock: &Clock,
 ) -> anyhow::Result<(usize, usize)> {
+    check_texts(entries)?;
     let mut tx = pool.begin().await?;
     let mut changed = 0;
     for entry in entries {
@@ -672,4 +673,31 @@ pub async fn import_rules(
     }
     tx.commit().await.context("storing the rules")?;
     Ok((entries.len(), changed))
+}
+
+/// Renders every text with sample data before any of them is stored.
+fn check_texts(entries: &[RuleEntry]) -> anyhow::Result<()> {
+    let texts = Texts::new();
+    let mut faults = Vec::new();
+    for (number, entry) in (1..).zip(entries) {
+        for (language, template) in &entry.settings.templates {
+            for problem in texts.check(entry.channel, template) {
+                let place = format!(
+                    "rule {number}, templates.{language}.{}",
+                    problem.field.as_str()
+                );
+                let line = format!("{place}: {}; {}", problem.what, problem.mend);
+                match problem.severity {
+                    Severity::Error => faults.push(line),
+                    Severity::Warning => warn!("{line}"),
+                }
+            }
+        }
+    }
+    anyhow::ensure!(
+        faults.is_empty(),
+        "The rules' texts cannot be used:\n  {}",
+        faults.join("\n  ")
+    );
+    Ok(())
 }

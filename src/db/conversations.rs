@@ -1,5 +1,7 @@
 //! Snapshots of conversations, as scans and re-checks leave them.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
@@ -30,7 +32,8 @@ pub struct Snapshot {
 }
 
 /// Stores a page of snapshots taken at `seen_at`, and logs each decision that differs from the conversation's last. A snapshot
-/// older than the one we hold changes nothing.
+/// older than the one we hold changes nothing; only the ids of those that were stored are returned, and only they may be acted
+/// on.
 ///
 /// Two statements, however many snapshots; one more tells listeners when something has changed.
 pub async fn store(
@@ -38,12 +41,12 @@ pub async fn store(
     account: &AccountId,
     page: &[Snapshot],
     seen_at: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<HashSet<String>> {
     fn column<T>(page: &[Snapshot], value: impl Fn(&Snapshot) -> T) -> Vec<T> {
         page.iter().map(value).collect()
     }
     let word = |reason: Option<Reason>| reason.map(Reason::as_str);
-    let mut changed: Vec<String> = sqlx::query_scalar(STORE)
+    let stored: Vec<(String, bool)> = sqlx::query_as(STORE)
         .bind(account.as_str())
         .bind(seen_at)
         .bind(column(page, |s| s.id.clone()))
@@ -87,11 +90,15 @@ pub async fn store(
     .bind(conversations)
     .fetch_all(&mut *conn)
     .await?;
-    changed.extend(named);
-    changes::tell(conn, account, &changed).await
+    let mut changed = named;
+    let news = stored.iter().filter(|(_, changed)| *changed);
+    changed.extend(news.map(|(id, _)| id.clone()));
+    changes::tell(conn, account, &changed).await?;
+    Ok(stored.into_iter().map(|(id, _)| id).collect())
 }
 
-/// Rows are written in id order so that two scans that meet cannot deadlock. Returns the conversations that are new or changed.
+/// Rows are written in id order so that two scans that meet cannot deadlock. Returns the stored ones, and whether
+/// each is new or changed.
 const STORE: &str = "
 with input as (
     select * from unnest($3::text[], $4::bigint[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::timestamptz[],
@@ -99,7 +106,7 @@ with input as (
         as t(id, skill, started_at, open, read_state, episode, unread_since, unread_count, time_zone, language,
              email_reason, sms_reason, closed_at)
 ), held as (
-    select c.id, c.email_reason, c.sms_reason, c.seen_at from conversations c
+    select c.id, c.email_reason, c.sms_reason from conversations c
     where c.account = $1 and c.id = any ($3::text[])
 ), stored as (
     insert into conversations as c (account, id, skill, started_at, open, read_state, episode, unread_since, unread_count,
@@ -125,9 +132,9 @@ with input as (
     from input i left join held h on h.id = i.id
     cross join lateral (values ('email', i.email_reason, h.email_reason), ('sms', i.sms_reason, h.sms_reason))
         as d(channel, now, was)
-    where d.now is not null and d.now is distinct from d.was and (h.seen_at is null or h.seen_at <= $2)
+    where d.now is not null and d.now is distinct from d.was and i.id in (select id from stored)
 )
-select id from stored where changed_at = $2";
+select id, changed_at = $2 from stored";
 
 /// Open conversations of a skill that a complete scan begun at `scanned_at` did not meet: closed, moved to another skill, or
 /// skipped while LivePerson's pages shifted. At most `most`, longest unseen first.
@@ -148,6 +155,24 @@ pub async fn missing(
     .bind(skill.0)
     .bind(scanned_at)
     .bind(started_after)
+    .bind(i64::from(most))
+    .fetch_all(pool)
+    .await
+}
+
+/// Open conversations that no scan has met since `before`, whatever their skill: older than the scanned windows, or in a skill
+/// that is not scanned any more. At most `most`, longest unseen first.
+pub async fn forgotten(
+    pool: &PgPool,
+    account: &AccountId,
+    before: DateTime<Utc>,
+    most: u16,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select id from conversations where account = $1 and open and seen_at < $2 order by seen_at limit $3",
+    )
+    .bind(account.as_str())
+    .bind(before)
     .bind(i64::from(most))
     .fetch_all(pool)
     .await

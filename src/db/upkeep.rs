@@ -163,6 +163,11 @@ pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::
             now - keep.reminders,
         ),
         (
+            // Of skills that are not scanned any more.
+            "delete from scans where ctid in (select ctid from scans where started_at < $1 limit $2)",
+            now - TimeDelta::days(1),
+        ),
+        (
             "delete from suppressions where ctid in (select ctid from suppressions where expires_at < $1 limit $2)",
             now,
         ),
