@@ -34,6 +34,7 @@ use crate::metrics::Metrics;
 use crate::postgres::{self, Durability, Server};
 use crate::rules_file::RuleEntry;
 use crate::scheduler::{Scanned, Scheduler};
+use crate::suppressions_file;
 use crate::web;
 use crate::worker::{self, Capacity};
 
@@ -124,45 +125,37 @@ pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
 
 /// Migrates, waiting for a database that is still starting.
 pub async fn migrate_when_up(pool: &PgPool) -> anyhow::Result<()> {
-    reach(pool, Duration::from_mins(1)).await?;
-    migrate(pool).await
+    let give_up = tokio::time::sleep(Duration::from_mins(1));
+    tokio::select! {
+        () = reach(pool) => migrate(pool).await,
+        () = give_up => {
+            db::ping(pool).await.context("the database cannot be reached; look at DATABASE_URL")?;
+            migrate(pool).await
+        }
+    }
 }
 
-/// Waits until the database answers, with growing pauses, at most `patience`.
-async fn reach(pool: &PgPool, patience: Duration) -> anyhow::Result<()> {
-    let started = std::time::Instant::now();
+/// Waits until the database answers, with growing pauses.
+async fn reach(pool: &PgPool) {
     let mut pause = Duration::from_millis(200);
-    loop {
-        match db::ping(pool).await {
-            Ok(()) => return Ok(()),
-            Err(error) if started.elapsed() > patience => {
-                return Err(error).context("the database cannot be reached (DATABASE_URL)");
-            }
-            Err(error) => warn!("The database cannot be reached yet, trying again: {error}"),
-        }
+    while let Err(error) = db::ping(pool).await {
+        warn!(
+            "The database cannot be reached, trying again in {pause:?} (look at DATABASE_URL): {error}"
+        );
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(10));
     }
 }
 
 /// Waits for a database that can be worked with: long-running roles start before it and outlive its absence, but never work on
-/// tables they do not know.
-async fn wait_for_schema(pool: &PgPool, shutdown: &CancellationToken) -> anyhow::Result<()> {
-    let mut pause = Duration::from_millis(500);
-    loop {
-        match db::check_schema(pool).await {
-            Ok(()) => return Ok(()),
-            Err(db::SchemaProblem::Unreachable(error)) => {
-                warn!("The database cannot be reached, trying again in {pause:?}: {error}");
-            }
-            Err(problem) => bail!(problem),
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => bail!("stopped before the database could be reached"),
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(Duration::from_secs(15));
+/// tables they do not know. False if the shutdown came first.
+async fn wait_for_schema(pool: &PgPool, shutdown: &CancellationToken) -> anyhow::Result<bool> {
+    tokio::select! {
+        () = shutdown.cancelled() => return Ok(false),
+        () = reach(pool) => {}
     }
+    db::check_schema(pool).await?;
+    Ok(true)
 }
 
 /// A service that runs until its shutdown token is cancelled.
@@ -232,7 +225,10 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     if migrate {
         migrate_when_up(&pool).await?;
     } else {
-        wait_for_schema(&pool, &shutdown).await?;
+        anyhow::ensure!(
+            wait_for_schema(&pool, &shutdown).await?,
+            "stopped before the database could be reached"
+        );
     }
     let ids: Vec<AccountId> = config.accounts.iter().map(|a| a.id.clone()).collect();
     db::accounts::ensure(&pool, &ids, clock.now()).await?;
@@ -267,20 +263,16 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         });
     }
 
-    let state = web::State::new(web::Inner {
-        pool: pool.clone(),
-        accounts: web_accounts(config, &pool, &clock, &metrics)?,
-        badge: web::badge::Badge::new(&config.web, shutdown.clone()),
-        clock,
-        hasher,
-        verifier: config
-            .twilio
-            .as_ref()
-            .map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
-        metrics,
-        queue_healthy: host.as_ref().map(health_of),
+    let healthy = host.as_ref().map(health_of);
+    let state = web_state(
+        config,
+        &pool,
+        &clock,
+        (hasher, metrics),
+        healthy,
         demo,
-    });
+        &shutdown,
+    )?;
     let mut address = None;
     if let Some(listener) = web_listener {
         address = Some(listener.local_addr()?);
@@ -365,7 +357,7 @@ async fn serve(
 }
 
 /// The key of address hashes: configured, or made once and kept in the database.
-async fn hasher(config: &Config, pool: &PgPool) -> anyhow::Result<Hasher> {
+pub async fn hasher(config: &Config, pool: &PgPool) -> anyhow::Result<Hasher> {
     if let Some(secret) = &config.secret {
         return Ok(Hasher::new(secret.expose().as_bytes()));
     }
@@ -446,6 +438,7 @@ pub fn context(
             .as_ref()
             .map(|t| t.rate_per_second)
             .filter(|rate| *rate > 0.0),
+        redact_bodies: config.twilio.as_ref().is_some_and(|t| t.redact_bodies),
         metrics: metrics.clone(),
     })
 }
@@ -604,9 +597,37 @@ fn capacity(config: &Config) -> Capacity {
             decisions: days(config.retention.decisions_days),
             conversations: days(config.retention.conversations_days),
             reminders: days(config.retention.reminders_days),
+            audit: days(config.retention.audit_days),
         },
         keep_jobs: days(config.retention.jobs_days),
     }
+}
+
+/// Everything the web needs, from the settings.
+pub fn web_state(
+    config: &Config,
+    pool: &PgPool,
+    clock: &Clock,
+    (hasher, metrics): (Hasher, Metrics),
+    queue_healthy: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+    demo: Option<web::Demo>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<web::State> {
+    Ok(web::State::new(web::Inner {
+        pool: pool.clone(),
+        clock: clock.clone(),
+        hasher,
+        accounts: web_accounts(config, pool, clock, &metrics)?,
+        badge: web::badge::Badge::new(&config.web, shutdown.clone()),
+        verifier: config
+            .twilio
+            .as_ref()
+            .map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
+        mail_webhook_secrets: config.web.mail_webhook_secrets.clone(),
+        metrics,
+        queue_healthy,
+        demo,
+    }))
 }
 
 fn web_accounts(
@@ -674,6 +695,63 @@ pub async fn import_rules(
     tx.commit().await.context("storing the rules")?;
     Ok((entries.len(), changed))
 }
+
+/// The account that is meant: the one named, or the only one there is.
+pub fn account<'c>(
+    config: &'c Config,
+    named: Option<&AccountId>,
+) -> anyhow::Result<&'c config::Account> {
+    match (named, config.accounts.as_slice()) {
+        (Some(id), accounts) => accounts
+            .iter()
+            .find(|account| account.id == *id)
+            .with_context(|| format!("account {id} is not configured")),
+        (None, [only]) => Ok(only),
+        (None, []) => bail!("no account is configured: set LE_ACCOUNT"),
+        (None, _) => bail!("there are several accounts: name one with --account"),
+    }
+}
+
+/// Stores the suppressions of a CSV file in one transaction. Returns how many there were and how many changed something.
+pub async fn import_suppressions(
+    pool: &PgPool,
+    hasher: &Hasher,
+    text: &str,
+    defaults: &suppressions_file::Defaults<'_>,
+) -> anyhow::Result<(usize, u64)> {
+    let rows = suppressions_file::parse(text, hasher, defaults)?;
+    let mut tx = pool.begin().await?;
+    let mut changed = 0;
+    for chunk in rows.chunks(PAGE) {
+        changed += db::suppressions::store(&mut tx, chunk, defaults.now).await?;
+    }
+    tx.commit().await.context("storing the suppressions")?;
+    Ok((rows.len(), changed))
+}
+
+/// Writes all suppressions as CSV, page by page. Returns how many.
+pub async fn export_suppressions(
+    pool: &PgPool,
+    out: &mut impl std::io::Write,
+) -> anyhow::Result<usize> {
+    out.write_all(suppressions_file::HEADER.as_bytes())?;
+    let mut last = None;
+    let mut count = 0;
+    loop {
+        let rows = db::suppressions::page(pool, last.as_ref(), PAGE as i64).await?;
+        for row in &rows {
+            out.write_all(suppressions_file::print(row).as_bytes())?;
+        }
+        count += rows.len();
+        match rows.into_iter().next_back() {
+            Some(row) => last = Some(row),
+            None => return Ok(count),
+        }
+    }
+}
+
+/// Suppressions per statement.
+const PAGE: usize = 5_000;
 
 /// Renders every text with sample data before any of them is stored.
 fn check_texts(entries: &[RuleEntry]) -> anyhow::Result<()> {

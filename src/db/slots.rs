@@ -48,6 +48,7 @@ pub async fn claim_scans(
          ), won as (
              insert into slots (name, slot)
              select $3 || ':' || $1 || ':' || id, ($4 + (hashtext(id::text)::bigint & 2147483647) % $5) / $5 from wanted
+             order by id
              on conflict (name) do update set slot = excluded.slot where slots.slot < excluded.slot
              returning name
          )

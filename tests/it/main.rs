@@ -7,6 +7,17 @@
 
 mod architecture;
 mod badge;
+mod commands;
 mod database;
+mod harness;
+mod liveperson_faults;
+mod opt_outs;
+mod pipeline;
 mod postgres;
+mod process;
+mod providers;
 mod queue;
+mod roles;
+mod scans;
+mod tables;
+mod web;

@@ -88,7 +88,7 @@ impl Jwks {
         if let Some(key) = self.fresh(kid) {
             return Some(key);
         }
-        let may_fetch = !self.held().tried_at.is_some_and(|at| at.elapsed() < PAUSE);
+        let may_fetch = self.held().tried_at.is_none_or(|at| at.elapsed() >= PAUSE);
         if may_fetch {
             self.held().tried_at = Some(Instant::now());
             match self.fetch().await {

@@ -17,8 +17,8 @@ const SCRIPT: &str = include_str!("../../../templates/web/badge.js");
 /// `v1.{hash}.js`.
 static PINNED: LazyLock<String> = LazyLock::new(|| {
     let hash = Sha256::digest(SCRIPT);
-    let hash: String = hash[..6].iter().map(|b| format!("{b:02x}")).collect();
-    format!("v1.{hash}.js")
+    let [a, b, c, d, e, f, ..] = hash.0;
+    format!("v1.{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}.js")
 });
 
 /// The path of the version that never changes, for pages that pin it by its hash.

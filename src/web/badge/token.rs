@@ -4,9 +4,11 @@
 //! the brand's backend only, and nothing else is known. A refusal has no reasons: who forges tokens shall not learn from it.
 //! A parser of our own, because what is accepted here is far less than what JWT libraries do.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use serde::Deserialize;
@@ -179,17 +181,17 @@ fn decode(part: &str) -> Result<Vec<u8>, Refused> {
 }
 
 fn in_time(claims: Claims, now: DateTime<Utc>) -> Result<Verified, Refused> {
-    let at = now.timestamp_millis() as f64 / 1000.0;
+    let at = (now - DateTime::UNIX_EPOCH).as_seconds_f64();
     let begun = |moment: Option<f64>| moment.is_none_or(|moment| moment <= at + SKEW);
     let good = claims.exp + SKEW > at && begun(claims.nbf) && begun(claims.iat);
     if !good || !plausible(&claims.sub) {
         return Err(Refused);
     }
     // Nobody needs to know more of the far future than that it is far.
-    let left = (claims.exp + SKEW - at).min(86_400.0);
+    let left = (claims.exp + SKEW - at).clamp(0.0, 86_400.0);
     Ok(Verified {
         subject: claims.sub,
-        expires: now + TimeDelta::milliseconds((left * 1000.0) as i64),
+        expires: now + Duration::from_secs_f64(left),
     })
 }
 

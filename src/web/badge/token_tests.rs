@@ -1,5 +1,6 @@
 //! Tokens as forgers write them, against the one that is right.
 
+use chrono::TimeDelta;
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::{Value, json};
