@@ -274,10 +274,23 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     }
 
     let healthy = host.as_ref().map(health_of);
-    let state = web_state(config, &pool, &clock, (hasher, metrics), healthy, demo)?;
+    let state = web_state(
+        config,
+        &pool,
+        &clock,
+        (hasher, metrics),
+        healthy,
+        demo,
+        &shutdown,
+    )?;
     let mut address = None;
     if let Some(listener) = web_listener {
         address = Some(listener.local_addr()?);
+        let (following, token) = (state.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            web::badge::follow_changes(following, token).await;
+            "ear for changes"
+        });
         tasks.spawn(serve(
             listener,
             web::router(state.clone()),
@@ -336,6 +349,8 @@ async fn serve(
     let listener = listener.tap_io(|tcp| {
         let _ = tcp.set_nodelay(true);
     });
+    // The badge counts requests by client.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
     let grace = async {
         shutdown.cancelled().await;
@@ -613,12 +628,14 @@ pub fn web_state(
     (hasher, metrics): (Hasher, Metrics),
     queue_healthy: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     demo: Option<web::Demo>,
+    shutdown: &CancellationToken,
 ) -> anyhow::Result<web::State> {
     Ok(web::State::new(web::Inner {
         pool: pool.clone(),
         clock: clock.clone(),
         hasher,
         accounts: web_accounts(config, pool, clock, &metrics)?,
+        badge: web::badge::Badge::new(&config.web, shutdown.clone()),
         verifier: config
             .twilio
             .as_ref()
@@ -637,6 +654,7 @@ fn web_accounts(
     metrics: &Metrics,
 ) -> anyhow::Result<HashMap<AccountId, web::Account>> {
     let mut accounts = HashMap::new();
+    let http = liveperson::http_client();
     for account in config.accounts.iter().filter(|a| a.auth.is_some()) {
         accounts.insert(
             account.id.clone(),
@@ -644,9 +662,8 @@ fn web_accounts(
                 brand: account.brand.clone(),
                 page_url: account.page_url.clone(),
                 count_bots: account.count_bots,
-                customer_ids_need_token: account.badge_require_token_for_customer_ids,
                 client: client(config, account, pool, clock, metrics)?,
-                lookups: web::Lookups::default(),
+                badge: web::badge::Site::new(account, &config.liveperson, &http),
             },
         );
     }

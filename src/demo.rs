@@ -28,7 +28,7 @@ use crate::postgres::Durability;
 use crate::sandbox::clock::WorldClock;
 use crate::sandbox::people::{self, Expected};
 use crate::sandbox::smtp::SmtpOptions;
-use crate::sandbox::{Endpoints, Options, Sandbox, Script};
+use crate::sandbox::{Endpoints, Options, Sandbox, Script, shop};
 use crate::scheduler::Scheduler;
 use crate::web;
 
@@ -120,6 +120,7 @@ async fn raise(
         smtp: smtp_options(),
         clock: world_clock.clone(),
         script,
+        shop_of: Some(format!("http://localhost:{}", base.web.port)),
         ..Options::default()
     })
     .await?;
@@ -166,6 +167,11 @@ fn settings(base: &Config, sandbox: &Sandbox, pace: Pace) -> anyhow::Result<Conf
         ("UNREAD_METRICS_PORT", web.metrics_port.to_string()),
         ("UNREAD_BIND", Ipv4Addr::LOCALHOST.to_string()),
         ("UNREAD_METRICS_BIND", Ipv4Addr::LOCALHOST.to_string()),
+        (
+            "UNREAD_PAGE_URL",
+            format!("{}/shop", sandbox.endpoints().mailbox_url),
+        ),
+        ("UNREAD_BADGE_SECRET", shop::SECRET.to_owned()),
         (
             "UNREAD_PUBLIC_URL",
             format!("http://localhost:{}", web.port),
@@ -264,6 +270,10 @@ pub async fn live(base: &Config, shutdown: CancellationToken) -> anyhow::Result<
     println!("unread demo is running. The first reminder arrives within a minute.\n");
     println!("  dashboard  http://localhost:{port}");
     println!("  mailbox    {}", stage.sandbox.endpoints().mailbox_url);
+    println!(
+        "  shop       {}/shop",
+        stage.sandbox.endpoints().mailbox_url
+    );
     println!(
         "  metrics    http://localhost:{}/metrics",
         base.web.metrics_port

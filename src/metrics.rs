@@ -180,7 +180,7 @@ impl Metrics {
             .inc_by(took.as_secs_f64());
     }
 
-    /// `source`: `database`, `liveperson`, `stale` or `none`.
+    /// `source`: `memory`, `database`, `liveperson`, `stale` or `none`.
     pub fn badge(&self, source: &str, took: Duration) {
         self.badge.with_label_values(&[source]).inc();
         self.badge_seconds.observe(took.as_secs_f64());

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use toml::{Table, Value};
 use url::Url;
 
+use super::badge::{self, BadgeTokens};
 use super::keys::KEYS;
 use super::parse;
 use super::reader::{Noted, Reader};
@@ -33,6 +34,7 @@ pub struct Account {
     /// Origins whose pages may read the badge, as browsers write them.
     pub badge_origins: Vec<String>,
     pub badge_require_token_for_customer_ids: bool,
+    pub badge_tokens: BadgeTokens,
 }
 
 #[derive(Clone, Debug)]
@@ -140,6 +142,7 @@ fn read_one(r: &mut Reader, role: Role) -> Result<Account, Noted> {
     let skills = r.list("UNREAD_SKILLS", parse::skill);
     let badge_origins = r.list("UNREAD_BADGE_ORIGINS", parse::origin);
     let require_token = r.setting("UNREAD_BADGE_REQUIRE_TOKEN_FOR_CUSTOMER_IDS", parse::flag);
+    let badge_tokens = badge::read(r);
     let page_url = page_url?;
     let own_origin = page_url
         .iter()
@@ -155,6 +158,7 @@ fn read_one(r: &mut Reader, role: Role) -> Result<Account, Noted> {
         skills: skills?,
         badge_origins: badge_origins?.unwrap_or_else(|| own_origin.collect()),
         badge_require_token_for_customer_ids: require_token?,
+        badge_tokens: badge_tokens?,
         page_url,
     })
 }

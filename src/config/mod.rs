@@ -7,6 +7,7 @@
 //! problem only for the [`Role`] that needs it.
 
 mod account;
+mod badge;
 mod channel;
 mod keys;
 mod names;
@@ -24,6 +25,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 pub use account::{Account, Auth};
+pub use badge::{BadgeTokens, IdTokenKeys, IdTokens};
 pub use channel::{Smtp, Tls, Twilio, TwilioApiKey};
 pub use keys::reference;
 pub use network::{InvalidNetwork, Network};
@@ -72,6 +74,8 @@ pub struct Web {
     pub mail_webhook_secrets: Vec<Secret>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// From one client address.
+    pub badge_requests_per_second: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +84,8 @@ pub struct LivePerson {
     pub csds_url: Url,
     /// Calls per second and account, all processes together.
     pub rate_per_second: f64,
+    /// Of these, as many as the badge may use for look-ups of its own.
+    pub badge_lookups_per_second: f64,
     pub scan_interval: Duration,
     pub window_days: u32,
     /// The query parameter `source` of every call.
@@ -251,6 +257,7 @@ fn read_secret(r: &mut Reader) -> Result<Option<Secret>, Noted> {
 fn read_liveperson(r: &mut Reader) -> Result<LivePerson, Noted> {
     let csds_url = r.setting("UNREAD_LIVEPERSON_URL", parse::api_url);
     let rate_per_second = r.setting("UNREAD_LIVEPERSON_RATE_PER_SECOND", parse::rate);
+    let badge_lookups_per_second = r.setting("UNREAD_BADGE_LOOKUPS_PER_SECOND", parse::rate);
     let scan_interval = r.setting("UNREAD_SCAN_INTERVAL_SECONDS", parse::number(1..=3600));
     let window_days = r.setting("UNREAD_WINDOW_DAYS", parse::number(1..=89));
     let source_name = r.setting(
@@ -260,6 +267,7 @@ fn read_liveperson(r: &mut Reader) -> Result<LivePerson, Noted> {
     Ok(LivePerson {
         csds_url: csds_url?,
         rate_per_second: rate_per_second?,
+        badge_lookups_per_second: badge_lookups_per_second?,
         scan_interval: Duration::from_secs(scan_interval?),
         window_days: window_days?,
         source_name: source_name?,
@@ -278,6 +286,7 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
     let public_url = r.optional("UNREAD_PUBLIC_URL", parse::base_url);
     let mail_webhook_secrets = r.list("UNREAD_MAIL_WEBHOOK_SECRET", parse::secret);
     let trusted_proxies = r.list("UNREAD_TRUSTED_PROXIES", str::parse::<Network>);
+    let badge_requests_per_second = r.setting("UNREAD_BADGE_REQUESTS_PER_SECOND", parse::rate);
     let port = port?;
     let public_url = public_url?.unwrap_or_else(|| {
         Url::parse(&format!("http://localhost:{port}/")).expect("a port makes no URL invalid")
@@ -290,6 +299,7 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
         public_url,
         mail_webhook_secrets: mail_webhook_secrets?.unwrap_or_default(),
         trusted_proxies: trusted_proxies?.unwrap_or_default(),
+        badge_requests_per_second: badge_requests_per_second?,
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
+use super::changes;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, SkillId};
 
@@ -34,7 +35,7 @@ pub struct Snapshot {
 /// older than the one we hold changes nothing; only the ids of those that were stored are returned, and only they may be acted
 /// on.
 ///
-/// Two statements, however many snapshots.
+/// Two statements, however many snapshots; one more tells listeners when something has changed.
 pub async fn store(
     conn: &mut PgConnection,
     account: &AccountId,
@@ -45,7 +46,7 @@ pub async fn store(
         page.iter().map(value).collect()
     }
     let word = |reason: Option<Reason>| reason.map(Reason::as_str);
-    let stored: Vec<String> = sqlx::query_scalar(STORE)
+    let stored: Vec<(String, bool)> = sqlx::query_as(STORE)
         .bind(account.as_str())
         .bind(seen_at)
         .bind(column(page, |s| s.id.clone()))
@@ -77,20 +78,27 @@ pub async fn store(
             conversations.push(snapshot.id.as_str());
         }
     }
-    sqlx::query(
+    // A new id of a known consumer changes what the badge says of that id.
+    let named: Vec<String> = sqlx::query_scalar(
         "insert into consumers (account, kind, consumer, conversation)
-         select distinct $1, * from unnest($2::text[], $3::text[], $4::text[]) on conflict do nothing",
+         select distinct $1, * from unnest($2::text[], $3::text[], $4::text[]) on conflict do nothing
+         returning conversation",
     )
     .bind(account.as_str())
     .bind(kinds)
     .bind(consumers)
     .bind(conversations)
-    .execute(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(stored.into_iter().collect())
+    let mut changed = named;
+    let news = stored.iter().filter(|(_, changed)| *changed);
+    changed.extend(news.map(|(id, _)| id.clone()));
+    changes::tell(conn, account, &changed).await?;
+    Ok(stored.into_iter().map(|(id, _)| id).collect())
 }
 
-/// Rows are written in id order so that two scans that meet cannot deadlock.
+/// Rows are written in id order so that two scans that meet cannot deadlock. Returns the stored ones, and whether
+/// each is new or changed.
 const STORE: &str = "
 with input as (
     select * from unnest($3::text[], $4::bigint[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::timestamptz[],
@@ -117,16 +125,16 @@ with input as (
             then excluded.changed_at else c.changed_at end,
         seen_at = excluded.seen_at
     where c.seen_at <= excluded.seen_at
-    returning id
+    returning c.id, c.changed_at
 ), logged as (
-insert into decisions (at, account, conversation, channel, stage, verdict, reason)
-select $2, $1, i.id, d.channel, 'scan', case d.now when 'scheduled' then 'schedule' else 'none' end, d.now
-from input i left join held h on h.id = i.id
-cross join lateral (values ('email', i.email_reason, h.email_reason), ('sms', i.sms_reason, h.sms_reason))
-    as d(channel, now, was)
-where d.now is not null and d.now is distinct from d.was and i.id in (select id from stored)
+    insert into decisions (at, account, conversation, channel, stage, verdict, reason)
+    select $2, $1, i.id, d.channel, 'scan', case d.now when 'scheduled' then 'schedule' else 'none' end, d.now
+    from input i left join held h on h.id = i.id
+    cross join lateral (values ('email', i.email_reason, h.email_reason), ('sms', i.sms_reason, h.sms_reason))
+        as d(channel, now, was)
+    where d.now is not null and d.now is distinct from d.was and i.id in (select id from stored)
 )
-select id from stored";
+select id, changed_at = $2 from stored";
 
 /// Open conversations of a skill that a complete scan begun at `scanned_at` did not meet: closed, moved to another skill, or
 /// skipped while LivePerson's pages shifted. At most `most`, longest unseen first.
@@ -177,18 +185,19 @@ pub async fn mark_gone(
     ids: &[String],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    sqlx::query(
+    let changed: Vec<String> = sqlx::query_scalar(
         "update conversations set open = false, read_state = 'read', episode = null, unread_since = null,
              unread_count = 0, email_reason = null, sms_reason = null,
              closed_at = coalesce(closed_at, $3), seen_at = $3, changed_at = $3
-         where account = $1 and id = any ($2) and seen_at <= $3",
+         where account = $1 and id = any ($2) and seen_at <= $3
+         returning id",
     )
     .bind(account.as_str())
     .bind(ids)
     .bind(now)
-    .execute(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(())
+    changes::tell(conn, account, &changed).await
 }
 
 /// What the badge needs to know about one consumer.
@@ -203,11 +212,11 @@ pub struct Unread {
     pub seen_at: Option<DateTime<Utc>>,
 }
 
-/// What is unread for a consumer, by LivePerson's consumer id (`liveperson`) or the brand's own (`customer`).
+/// What is unread for a consumer, by ids of these kinds: LivePerson's consumer id (`liveperson`), the brand's own (`customer`).
 pub async fn unread_of(
     pool: &PgPool,
     account: &AccountId,
-    kind: &str,
+    kinds: &[&str],
     consumer: &str,
 ) -> sqlx::Result<Unread> {
     sqlx::query_as(
@@ -216,11 +225,12 @@ pub async fn unread_of(
                 coalesce(sum(v.unread_count) filter (where v.open and v.read_state = 'unread'), 0)::bigint as count,
                 min(v.unread_since) filter (where v.open and v.read_state = 'unread') as since,
                 min(v.seen_at) filter (where v.open) as seen_at
-         from consumers c join conversations v on v.account = c.account and v.id = c.conversation
-         where c.account = $1 and c.kind = $2 and c.consumer = $3",
+         from (select distinct conversation from consumers
+               where account = $1 and consumer = $3 and kind = any ($2)) c
+         join conversations v on v.account = $1 and v.id = c.conversation",
     )
     .bind(account.as_str())
-    .bind(kind)
+    .bind(kinds)
     .bind(consumer)
     .fetch_one(pool)
     .await

@@ -25,6 +25,7 @@ pub mod mailbox;
 pub mod outbox;
 pub mod people;
 pub mod rules;
+pub mod shop;
 pub mod smtp;
 pub mod twilio;
 pub mod world;
@@ -69,6 +70,8 @@ pub struct Options {
     pub outbox: OutboxOptions,
     pub clock: WorldClock,
     pub script: Script,
+    /// Where the service is, as browsers reach it: with it, a shop that shows its badge is at `/shop` beside the mailbox.
+    pub shop_of: Option<String>,
     /// The same seed gives the same ids, newcomers and chance faults.
     pub seed: u64,
 }
@@ -87,6 +90,7 @@ impl Default for Options {
             outbox: OutboxOptions::default(),
             clock: WorldClock::real(),
             script: Script::Empty,
+            shop_of: None,
             seed: 1,
         }
     }
@@ -185,6 +189,10 @@ impl Sandbox {
             smtp: Some(smtp.faults().clone()),
             twilio: Some(twilio.account().clone()),
         });
+        let page = match &options.shop_of {
+            Some(service) => page.merge(shop::router(world.clone(), ACCOUNT, service)),
+            None => page,
+        };
         tasks.push(serve(listener, page, stop.clone()));
         let texting = carry_texts(phone_texts, twilio.account().clone(), outbox.clone());
         tasks.push(tokio::spawn(

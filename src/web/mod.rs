@@ -2,7 +2,7 @@
 //!
 //! It reads and writes rows; it never sends and never decides what is owed.
 
-mod badge;
+pub mod badge;
 mod error;
 mod health;
 mod links;
@@ -47,6 +47,7 @@ pub struct Inner {
     pub hasher: Hasher,
     pub metrics: Metrics,
     pub accounts: HashMap<AccountId, Account>,
+    pub badge: badge::Badge,
     /// Checks Twilio's webhooks; `None`: SMS is not configured, and they are refused.
     pub verifier: Option<Verifier>,
     /// Any of which may sign reports of mail providers; empty: they are refused.
@@ -63,10 +64,8 @@ pub struct Account {
     /// Where a reminder's link leads: the page with the conversation.
     pub page_url: Option<Url>,
     pub count_bots: bool,
-    /// The brand's own customer ids are answered only with a token.
-    pub customer_ids_need_token: bool,
     pub client: liveperson::Client,
-    pub lookups: badge::Lookups,
+    pub badge: badge::Site,
 }
 
 /// Where a demonstration's extras are.
@@ -74,8 +73,6 @@ pub struct Account {
 pub struct Demo {
     pub mailbox_url: String,
 }
-
-pub use badge::Lookups;
 
 impl std::ops::Deref for State {
     type Target = Inner;
@@ -101,10 +98,7 @@ pub fn router(state: State) -> Router {
         .route("/assets/unread.css", get(pages::stylesheet))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route(
-            "/helpers/msghist/{account}/{consumer}/unreadByConsumer",
-            get(badge::unread_by_consumer),
-        )
+        .merge(badge::routes())
         .route("/r/{token}", get(links::follow))
         .route(
             "/u/{token}",

@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod badge;
 mod commands;
 mod database;
 mod doctor;

@@ -1,0 +1,108 @@
+//! Tells every process which consumers' conversations have changed: PostgreSQL's LISTEN and NOTIFY.
+//!
+//! A notice names consumers by a hash, so that no id travels through the server's notice queue, and many fit into one notice
+//! (8,000 bytes). It is sent in the transaction that made the change, so that nobody hears of what is not yet to be seen. Notices
+//! can be lost with a connection: who listens must then take everything as changed.
+
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
+
+use crate::domain::ids::AccountId;
+
+const CHANNEL: &str = "unread_consumers";
+
+/// A consumer of an account, by whichever id. Wide enough that nobody finds two ids with one key.
+pub type ConsumerKey = u128;
+
+/// Must be the hash that [`tell`] makes in SQL. An account's id has no colon.
+pub fn consumer_key(account: &AccountId, consumer: &str) -> ConsumerKey {
+    let hash = Sha256::new()
+        .chain_update(account.as_str())
+        .chain_update(":")
+        .chain_update(consumer)
+        .finalize();
+    let mut key = [0; 16];
+    key.copy_from_slice(&hash[..16]);
+    u128::from_be_bytes(key)
+}
+
+/// Tells listeners, when the transaction commits, that these conversations have changed.
+pub(super) async fn tell(
+    conn: &mut PgConnection,
+    account: &AccountId,
+    conversations: &[String],
+) -> sqlx::Result<()> {
+    if conversations.is_empty() {
+        return Ok(());
+    }
+    // 200 keys of 32 digits and a space.
+    sqlx::query(
+        "select pg_notify($3, string_agg(key, ' ')) from (
+             select key, (row_number() over () - 1) / 200 as part from (
+                 select distinct left(encode(sha256(convert_to($1 || ':' || consumer, 'UTF8')), 'hex'), 32) as key
+                 from consumers where account = $1 and conversation = any ($2)) k) p
+         group by part",
+    )
+    .bind(account.as_str())
+    .bind(conversations)
+    .bind(CHANNEL)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What a listener hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Changed(Vec<ConsumerKey>),
+    /// Notices may have been lost: anything may have changed.
+    Gap,
+}
+
+/// One connection of its own that hears of all changes.
+pub struct Listener(PgListener);
+
+impl Listener {
+    /// Connects beside `pool`, whose connections are for work.
+    pub async fn connect(pool: &PgPool) -> sqlx::Result<Self> {
+        let own = PgPoolOptions::new().max_connections(1);
+        let own = own.connect_lazy_with((*pool.connect_options()).clone());
+        let mut listener = PgListener::connect_with(&own).await?;
+        listener.listen(CHANNEL).await?;
+        Ok(Self(listener))
+    }
+
+    /// Waits for the next notice. An error means that the connection is lost and could not be made again.
+    pub async fn next(&mut self) -> sqlx::Result<Heard> {
+        Ok(match self.0.try_recv().await? {
+            Some(notice) => Heard::Changed(parse(notice.payload())),
+            None => Heard::Gap,
+        })
+    }
+}
+
+/// Anyone who may connect to the database may send notices: what is not a key is passed over.
+fn parse(payload: &str) -> Vec<ConsumerKey> {
+    payload
+        .split(' ')
+        .filter(|word| word.len() == 32)
+        .filter_map(|word| ConsumerKey::from_str_radix(word, 16).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_that_is_none_of_ours_says_nothing() {
+        assert_eq!(parse(""), []);
+        assert_eq!(parse("drop table"), []);
+        let key = "0123456789abcdef0123456789abcdef";
+        assert_eq!(
+            parse(&format!("{key} x {key}f")),
+            [0x0123_4567_89ab_cdef_0123_4567_89ab_cdef]
+        );
+    }
+}

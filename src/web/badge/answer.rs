@@ -1,0 +1,259 @@
+//! Finds out whether a consumer has something unread: memory, else the conversations table, else LivePerson.
+//!
+//! A consumer whom no scan has met, or not for long, is looked up at LivePerson once for all who ask, under a limit of its own
+//! that leaves the scans their share. Who finds the limit's queue full is told `false` at once; when LivePerson cannot answer, the
+//! last known answer is told and marked. It is never a guess of `true`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::cache::{Answer, Found, Ids, Kept, Slot};
+use super::{Site, State};
+use crate::db;
+use crate::db::changes::consumer_key;
+use crate::domain::ids::AccountId;
+use crate::domain::read_state::{ReadState, read_state};
+
+/// How long an answer from the table holds unless a notice says that it changed.
+const KEEP: Duration = Duration::from_secs(15);
+
+/// How long an answer of LivePerson holds: of consumers whom no scan meets there are no notices.
+const KEEP_LOOKED_UP: Duration = Duration::from_secs(30);
+
+/// How long an answer holds that was given because LivePerson could not be asked.
+const KEEP_UNASKED: Duration = Duration::from_secs(5);
+
+/// How long nobody tries again after the database failed.
+const KEEP_FAILURE: Duration = Duration::from_secs(1);
+
+/// How long a page waits for its badge.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a look-up may take in all; it goes on for the next visitor when this one has gone.
+const LOOK_UP: Duration = Duration::from_secs(15);
+
+/// How long LivePerson is left alone after it failed to answer.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Look-ups of one process and account under way or waiting for their turn.
+const QUEUE: usize = 8;
+
+/// Longer ids are not LivePerson's, nor any brand's.
+const MAX_ID: usize = 256;
+
+/// Where an answer came from, as metrics call it.
+pub type Source = &'static str;
+
+/// Nothing is known, and the database could not be asked.
+#[derive(Debug)]
+pub struct Unavailable;
+
+pub fn plausible(consumer: &str) -> bool {
+    (1..=MAX_ID).contains(&consumer.len()) && !consumer.chars().any(char::is_control)
+}
+
+/// LivePerson's consumer ids are UUIDs or 64 hexadecimal digits; only those are worth a call.
+fn looks_like_liveperson(consumer: &str) -> bool {
+    let hex = consumer.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    hex && matches!(consumer.len(), 36 | 64)
+}
+
+/// The look-ups of one account at LivePerson.
+pub struct Lookups {
+    pub per_second: f64,
+    /// A snapshot that is older says nothing certain.
+    pub stale_after: TimeDelta,
+    queue: Semaphore,
+    failed_at: Mutex<Option<Instant>>,
+}
+
+impl Lookups {
+    pub fn new(per_second: f64, stale_after: TimeDelta) -> Self {
+        Self {
+            per_second,
+            stale_after,
+            queue: Semaphore::new(QUEUE),
+            failed_at: Mutex::default(),
+        }
+    }
+
+    fn failed_at(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.failed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is unread for a consumer of a configured account.
+pub async fn answer(
+    state: &State,
+    account: &AccountId,
+    consumer: &str,
+    ids: Ids,
+) -> Result<(Answer, Source), Unavailable> {
+    let key = (consumer_key(account, consumer), ids);
+    let (slot, source) = match state.badge.cache.find(key, Instant::now()) {
+        Found::Answer(kept) => {
+            return kept
+                .answer
+                .map(of_memory)
+                .or_else(|| last(state, key))
+                .ok_or(Unavailable);
+        }
+        Found::Wait(slot) => (slot, "memory"),
+        Found::Lead(slot) => {
+            let (state, account) = (state.clone(), account.clone());
+            let (consumer, led) = (consumer.to_owned(), slot.clone());
+            tokio::spawn(async move {
+                let kept = find_out(&state, &account, &consumer, ids, &led).await;
+                state.badge.cache.fill(key, &led, kept);
+            });
+            (slot, "database")
+        }
+    };
+    let told = match timeout(PATIENCE, slot.done.wait()).await {
+        Ok(kept) => kept.answer,
+        Err(_) => slot.meanwhile.get().copied(),
+    };
+    match told {
+        Some(answer) if answer.stale => Ok((answer, "stale")),
+        Some(answer) if source == "database" && slot.meanwhile.get().is_some() => {
+            Ok((answer, "liveperson"))
+        }
+        Some(answer) => Ok((answer, source)),
+        None => last(state, key).ok_or(Unavailable),
+    }
+}
+
+fn of_memory(answer: Answer) -> (Answer, Source) {
+    (answer, if answer.stale { "stale" } else { "memory" })
+}
+
+fn last(state: &State, key: super::cache::Key) -> Option<(Answer, Source)> {
+    let last = state.badge.cache.last(key)?;
+    Some((last.stale(), "stale"))
+}
+
+async fn find_out(
+    state: &State,
+    id: &AccountId,
+    consumer: &str,
+    ids: Ids,
+    slot: &Arc<Slot>,
+) -> Kept {
+    let keep = |answer, time| Kept {
+        answer,
+        until: Instant::now() + time,
+    };
+    let kinds: &[&str] = match ids {
+        Ids::LivePerson => &["liveperson"],
+        Ids::Both => &["liveperson", "customer"],
+    };
+    let own = {
+        // The badge takes only a part of the connections, however many ask.
+        let _turn = state.badge.queries.acquire().await;
+        db::conversations::unread_of(&state.pool, id, kinds, consumer).await
+    };
+    let own = match own {
+        Ok(own) => own,
+        Err(error) => {
+            tracing::warn!("A badge cannot be read from the database: {error}");
+            return keep(None, KEEP_FAILURE);
+        }
+    };
+    let known = Answer {
+        unread: own.unread,
+        count: u32::try_from(own.count).unwrap_or(u32::MAX),
+        since: own.since,
+        stale: false,
+    };
+    let Some(site) = state.accounts.get(id).map(|account| &account.badge) else {
+        return keep(Some(known), KEEP);
+    };
+    let old = own
+        .seen_at
+        .is_some_and(|seen| state.clock.now() - seen > site.lookups.stale_after);
+    if own.known && !old {
+        return keep(Some(known), KEEP);
+    }
+    if !looks_like_liveperson(consumer) {
+        let answer = if own.known { known.stale() } else { known };
+        return keep(Some(answer), KEEP);
+    }
+    let _ = slot.meanwhile.set(known.stale());
+    match look_up(state, id, site, consumer).await {
+        Some(found) => keep(Some(found), KEEP_LOOKED_UP),
+        None => keep(Some(known.stale()), KEEP_UNASKED),
+    }
+}
+
+/// `None` when LivePerson could not be asked, or did not tell.
+async fn look_up(state: &State, id: &AccountId, site: &Site, consumer: &str) -> Option<Answer> {
+    let lookups = &site.lookups;
+    if lookups.failed_at().is_some_and(|at| at.elapsed() < PAUSE) {
+        return None;
+    }
+    let _turn = lookups.queue.try_acquire().ok()?;
+    let account = state.accounts.get(id)?;
+    let asked = async {
+        let (key, rate) = (format!("badge:{id}"), lookups.per_second);
+        match db::limits::reserve(&state.pool, &key, 1, rate, rate * 2.0).await {
+            Ok(wait) => tokio::time::sleep(wait).await,
+            Err(error) => {
+                tracing::warn!("The limit of badge look-ups cannot be read: {error}");
+                return None;
+            }
+        }
+        match account.client.by_consumer(consumer).await {
+            Ok(found) => Some(found),
+            Err(error) => {
+                tracing::warn!(account = %id, "A badge look-up failed: {error}");
+                *lookups.failed_at() = Some(Instant::now());
+                None
+            }
+        }
+    };
+    let found = timeout(LOOK_UP, asked).await.ok().flatten()?;
+    let mut answer = Answer::default();
+    for record in &found.records {
+        if let ReadState::Unread(episode) = read_state(record, account.count_bots) {
+            answer.unread = true;
+            answer.count = answer.count.saturating_add(episode.count);
+            answer.since = answer.since.into_iter().chain([episode.since]).min();
+        }
+    }
+    Some(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ids_in_liveperson_s_shape_cost_a_call() {
+        assert!(looks_like_liveperson(
+            "44eefca3-3b86-5eb2-b379-3bda9ddcfb50"
+        ));
+        assert!(looks_like_liveperson(&"a1".repeat(32)));
+        for other in [
+            "",
+            "CUST-100231",
+            "auth0|5f7c8ec7c33c6c004bbafe82",
+            &"g".repeat(64),
+        ] {
+            assert!(!looks_like_liveperson(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn control_characters_and_endless_ids_are_not_looked_at() {
+        assert!(plausible("auth0|5f7c8ec7"));
+        assert!(!plausible("a\nb"));
+        assert!(!plausible(&"a".repeat(257)));
+        assert!(!plausible(""));
+    }
+}

@@ -1,0 +1,209 @@
+//! Answers in memory: bounded, found once for all who ask at the same time, and gone when a notice says that they changed.
+//!
+//! Whoever misses first leads: it finds the answer in a task of its own, so that nobody who hangs up stops it for the others. The
+//! last known answer outlives its time, for when nothing can be asked. Consumers are held as hashes only.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::SetOnce;
+
+use super::recent::Recent;
+use crate::db::changes::ConsumerKey;
+
+const SHARDS: usize = 16;
+
+/// What the badge says of a consumer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    pub unread: bool,
+    pub count: u32,
+    pub since: Option<DateTime<Utc>>,
+    /// LivePerson could not be asked: this is the last that was known.
+    pub stale: bool,
+}
+
+impl Answer {
+    pub fn stale(self) -> Self {
+        Self {
+            stale: true,
+            ..self
+        }
+    }
+}
+
+/// Which of a consumer's ids were asked by: each set has an answer of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ids {
+    LivePerson,
+    /// The brand's own customer ids too.
+    Both,
+}
+
+pub type Key = (ConsumerKey, Ids);
+
+/// An answer and how long it holds; `None`: it could not be found out.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    pub answer: Option<Answer>,
+    pub until: Instant,
+}
+
+/// Where an answer will be.
+#[derive(Default)]
+pub struct Slot {
+    pub done: SetOnce<Kept>,
+    /// What to say while the search takes longer than a visitor waits.
+    pub meanwhile: OnceLock<Answer>,
+}
+
+struct Entry {
+    /// `None`: the answer has changed, and nobody has asked since.
+    slot: Option<Arc<Slot>>,
+    last: Option<Answer>,
+}
+
+pub enum Found {
+    Answer(Kept),
+    /// Somebody is finding it out.
+    Wait(Arc<Slot>),
+    /// The caller must find it out, and then call [`Cache::fill`].
+    Lead(Arc<Slot>),
+}
+
+pub struct Cache {
+    shards: [Mutex<Recent<Key, Entry>>; SHARDS],
+}
+
+impl Cache {
+    pub fn new(most: usize) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::new(Recent::new(most / SHARDS))),
+        }
+    }
+
+    fn shard(&self, key: ConsumerKey) -> MutexGuard<'_, Recent<Key, Entry>> {
+        // The key is a hash already.
+        let shard = &self.shards[(key % SHARDS as u128) as usize];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn find(&self, key: Key, now: Instant) -> Found {
+        let mut shard = self.shard(key.0);
+        let entry = shard.get_mut(key);
+        if let Some(slot) = entry.as_ref().and_then(|entry| entry.slot.as_ref()) {
+            match slot.done.get() {
+                Some(kept) if kept.until > now => return Found::Answer(*kept),
+                None => return Found::Wait(slot.clone()),
+                Some(_) => {}
+            }
+        }
+        let slot = Arc::<Slot>::default();
+        match entry {
+            Some(entry) => entry.slot = Some(slot.clone()),
+            None => shard.insert(
+                key,
+                Entry {
+                    slot: Some(slot.clone()),
+                    last: None,
+                },
+            ),
+        }
+        Found::Lead(slot)
+    }
+
+    /// Hands an answer to all who wait for it. If it was overtaken by a change, nobody else gets it.
+    pub fn fill(&self, key: Key, slot: &Arc<Slot>, kept: Kept) {
+        let mut shard = self.shard(key.0);
+        if let Some(entry) = shard.get_mut(key)
+            && entry
+                .slot
+                .as_ref()
+                .is_some_and(|own| Arc::ptr_eq(own, slot))
+            && kept.answer.is_some()
+        {
+            entry.last = kept.answer;
+        }
+        drop(shard);
+        let _ = slot.done.set(kept);
+    }
+
+    /// The last answer that was found, however old.
+    pub fn last(&self, key: Key) -> Option<Answer> {
+        self.shard(key.0).get_mut(key)?.last
+    }
+
+    pub fn changed(&self, consumer: ConsumerKey) {
+        let mut shard = self.shard(consumer);
+        for ids in [Ids::LivePerson, Ids::Both] {
+            if let Some(entry) = shard.get_mut((consumer, ids)) {
+                entry.slot = None;
+            }
+        }
+    }
+
+    pub fn all_changed(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for entry in shard.values_mut() {
+                entry.slot = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const KEY: Key = (7, Ids::LivePerson);
+
+    fn kept(unread: bool, until: Instant) -> Kept {
+        Kept {
+            answer: Some(Answer {
+                unread,
+                ..Answer::default()
+            }),
+            until,
+        }
+    }
+
+    #[test]
+    fn one_leads_and_the_others_wait() {
+        let (cache, now) = (Cache::new(100), Instant::now());
+        let Found::Lead(slot) = cache.find(KEY, now) else {
+            panic!("the first leads")
+        };
+        assert!(matches!(cache.find(KEY, now), Found::Wait(_)));
+        assert!(matches!(cache.find((7, Ids::Both), now), Found::Lead(_)));
+        let later = now + Duration::from_secs(1);
+        cache.fill(KEY, &slot, kept(true, later));
+        assert!(matches!(cache.find(KEY, now), Found::Answer(kept) if kept.answer.unwrap().unread));
+        assert!(matches!(cache.find(KEY, later), Found::Lead(_)));
+        assert!(cache.last(KEY).unwrap().unread, "kept for bad times");
+    }
+
+    #[test]
+    fn an_answer_that_a_change_overtook_is_given_to_nobody_who_asks_after_it() {
+        let (cache, now) = (Cache::new(100), Instant::now());
+        let Found::Lead(slot) = cache.find(KEY, now) else {
+            panic!("the first leads")
+        };
+        cache.changed(7);
+        let Found::Lead(fresh) = cache.find(KEY, now) else {
+            panic!("who asks after the change leads anew")
+        };
+        cache.fill(KEY, &slot, kept(true, now + Duration::from_secs(9)));
+        assert!(matches!(cache.find(KEY, now), Found::Wait(_)));
+        assert_eq!(cache.last(KEY), None);
+        cache.fill(KEY, &fresh, kept(false, now + Duration::from_secs(9)));
+        assert!(
+            matches!(cache.find(KEY, now), Found::Answer(kept) if !kept.answer.unwrap().unread)
+        );
+        cache.all_changed();
+        assert!(matches!(cache.find(KEY, now), Found::Lead(_)));
+    }
+}

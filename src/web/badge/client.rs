@@ -1,0 +1,215 @@
+//! Who asks, and how often: client addresses behind trusted proxies, and limits in memory.
+//!
+//! The limits are a process's own: they protect it from a client gone wild, and a shared count of every page view would cost more
+//! than it protects. What must hold for all processes together (LivePerson's patience) is in PostgreSQL.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+
+use super::State;
+use super::recent::Recent;
+use crate::config::Network;
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client(pub IpAddr);
+
+impl FromRequestParts<State> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
+        Ok(Self(network_of(address(
+            peer,
+            &parts.headers,
+            &state.badge.trusted_proxies,
+        ))))
+    }
+}
+
+/// The address of the client: the last that a trusted proxy vouches for. What stands before it anybody may have written.
+fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+    let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains(ip));
+    let mut client = peer.to_canonical();
+    if !is_trusted(client) {
+        return client;
+    }
+    let lines = headers.get_all("x-forwarded-for").iter().rev();
+    let hops = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.rsplit(','));
+    for hop in hops {
+        let Some(ip) = parse(hop.trim()) else { break };
+        client = ip.to_canonical();
+        if !is_trusted(client) {
+            break;
+        }
+    }
+    client
+}
+
+/// Some proxies write a port too.
+fn parse(hop: &str) -> Option<IpAddr> {
+    let address = hop.parse().ok();
+    address.or_else(|| hop.parse::<SocketAddr>().ok().map(|both| both.ip()))
+}
+
+/// One customer has a whole IPv6 /64.
+fn network_of(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
+/// A rate per key, with a burst (GCRA).
+pub struct Limiter<K> {
+    per_turn: Duration,
+    burst: Duration,
+    full_at: Mutex<Recent<K, Instant>>,
+}
+
+impl<K: Hash + Eq + Copy> Limiter<K> {
+    /// Remembers at most `most` keys.
+    pub fn new(per_second: f64, burst: f64, most: usize) -> Self {
+        Self {
+            per_turn: Duration::from_secs_f64(1.0 / per_second),
+            burst: Duration::from_secs_f64((burst - 1.0).max(0.0) / per_second),
+            full_at: Mutex::new(Recent::new(most)),
+        }
+    }
+
+    /// Takes a turn, or says how long to stay away.
+    pub fn pass(&self, key: K, now: Instant) -> Result<(), Duration> {
+        let mut full_at = lock(&self.full_at);
+        let Some(at) = full_at.get_mut(key) else {
+            full_at.insert(key, now + self.per_turn);
+            return Ok(());
+        };
+        let from = (*at).max(now);
+        if let Some(wait) = (from - now).checked_sub(self.burst)
+            && !wait.is_zero()
+        {
+            return Err(wait);
+        }
+        *at = from + self.per_turn;
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many connections are open, by key.
+#[derive(Clone)]
+pub struct Connections<K: Hash + Eq + Copy>(Arc<Mutex<HashMap<K, usize>>>);
+
+impl<K: Hash + Eq + Copy> Default for Connections<K> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+/// A connection that counts until this is dropped.
+pub struct Connection<K: Hash + Eq + Copy>(Connections<K>, K);
+
+impl<K: Hash + Eq + Copy> Connections<K> {
+    pub fn open(&self, key: K, most: usize) -> Option<Connection<K>> {
+        let mut open = lock(&self.0);
+        let count = open.entry(key).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Connection(self.clone(), key))
+    }
+}
+
+impl<K: Hash + Eq + Copy> Drop for Connection<K> {
+    fn drop(&mut self) {
+        let mut open = lock(&self.0.0);
+        if let Some(count) = open.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn seen(peer: &str, forwarded: &[&'static str]) -> String {
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let mut headers = HeaderMap::new();
+        for line in forwarded {
+            headers.append("x-forwarded-for", HeaderValue::from_static(line));
+        }
+        address(peer.parse().unwrap(), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed_and_only_their_own_word() {
+        assert_eq!(seen("203.0.113.9", &["198.51.100.1"]), "203.0.113.9");
+        assert_eq!(seen("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(seen("::ffff:10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(
+            seen("10.0.0.1", &["6.6.6.6, 198.51.100.1, 10.0.0.7"]),
+            "198.51.100.1"
+        );
+        assert_eq!(
+            seen("10.0.0.1", &["6.6.6.6", "198.51.100.1:4711, fd00::1"]),
+            "198.51.100.1"
+        );
+        assert_eq!(seen("10.0.0.1", &["nonsense"]), "10.0.0.1");
+        assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_neighbourhood_of_ipv6_addresses_counts_as_one() {
+        let network = |ip: &str| network_of(ip.parse().unwrap());
+        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+    }
+
+    #[test]
+    fn a_burst_passes_and_the_rest_waits_its_turn() {
+        let limiter = Limiter::new(2.0, 3.0, 100);
+        let now = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(limiter.pass(1, now), Ok(()));
+        }
+        assert_eq!(limiter.pass(1, now), Err(Duration::from_millis(500)));
+        assert_eq!(limiter.pass(2, now), Ok(()), "another's turn");
+        assert_eq!(limiter.pass(1, now + Duration::from_millis(500)), Ok(()));
+        assert!(limiter.pass(1, now + Duration::from_millis(501)).is_err());
+    }
+
+    #[test]
+    fn connections_are_counted_until_they_close() {
+        let connections = Connections::default();
+        let first = connections.open(1, 2);
+        let second = connections.open(1, 2);
+        assert!(first.is_some() && second.is_some());
+        assert!(connections.open(1, 2).is_none());
+        drop(first);
+        assert!(connections.open(1, 2).is_some());
+        drop(second);
+        assert!(lock(&connections.0).is_empty(), "nothing is left behind");
+    }
+}
