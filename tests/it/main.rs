@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod chaos;
 mod database;
 mod postgres;
 mod queue;
