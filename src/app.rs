@@ -133,10 +133,7 @@ async fn reach(pool: &PgPool, patience: Duration) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
     let mut pause = Duration::from_millis(200);
     loop {
-        match sqlx::query_scalar::<_, i32>("select 1")
-            .fetch_one(pool)
-            .await
-        {
+        match db::ping(pool).await {
             Ok(_) => return Ok(()),
             Err(error) if started.elapsed() > patience => {
                 return Err(error).context("the database cannot be reached (DATABASE_URL)");
