@@ -78,7 +78,7 @@ impl Scheduler {
             .iter()
             .filter(|(name, ..)| won.contains(name))
             .map(|(.., what)| names::upkeep(what, now));
-        queue::wake(&mut tx, &self.clock, UPKEEP, When::NoLaterThan, wakeups).await?;
+        queue::wake(&mut tx, &self.clock, UPKEEP, When::OnSchedule, wakeups).await?;
         for scanned in &self.accounts {
             let (account, only) = (&scanned.account, scanned.only_skills.as_deref());
             for (kind, period, deep) in [
@@ -90,7 +90,7 @@ impl Scheduler {
                 let wakeups = skills
                     .iter()
                     .map(|skill| names::scan(account, *skill, deep, now));
-                queue::wake(&mut tx, &self.clock, SCAN, When::NoLaterThan, wakeups).await?;
+                queue::wake(&mut tx, &self.clock, SCAN, When::OnSchedule, wakeups).await?;
             }
         }
         tx.commit().await.context("committing a tick")

@@ -232,7 +232,7 @@ async fn opt_outs(
             let (webs, account, clock) = (webs.clone(), account.clone(), clock.clone());
             under_way.spawn(async move {
                 // The service may be down at the moment: people try again, and so does Twilio.
-                for attempt in 0..200 {
+                for attempt in 0..60 {
                     let confirmed = match &message {
                         Message::Mail(mail) => {
                             let link = mail.list_unsubscribe().first().map(|l| (*l).to_owned());
