@@ -80,9 +80,6 @@ pub enum When {
     /// It is brought forward if it is later, never put off. One that waits after a failure keeps its back-off, and a dead
     /// one stays dead. For sweeps, which may ask again and again.
     NoLaterThan,
-    /// The same, but failures are forgotten and a dead one lives again. For schedules, which are a retry themselves: after a
-    /// bad quarter of an hour (lost workers, a database that restarts) the next tick must not wait behind a back-off of hours.
-    OnSchedule,
 }
 
 /// One run of a handler.

@@ -38,7 +38,7 @@ pub(super) fn one_per_key(
 ) -> BTreeMap<String, Wakeup> {
     let mut by_key: BTreeMap<String, Wakeup> = BTreeMap::new();
     for mut wakeup in wakeups {
-        if when != When::At
+        if when == When::NoLaterThan
             && let Some(earlier) = by_key.get(&wakeup.key)
         {
             wakeup.run_at = wakeup.run_at.min(earlier.run_at);
@@ -59,13 +59,12 @@ with woken as (
         job = excluded.job,
         run_at = excluded.run_at,
         status = case when j.lock_by is null then 'Pending' else 'Queued' end,
-        attempts = case when $7 or $10 then 0 else j.attempts end,
+        attempts = case when $7 then 0 else j.attempts end,
         done_at = null
     where $7
        or j.status = 'Running'
        or j.status = 'Queued' and excluded.run_at < j.run_at
-       or j.status = 'Pending' and excluded.run_at < j.run_at and (j.attempts = 0 or $10)
-       or j.status = 'Killed' and $10
+       or j.status = 'Pending' and excluded.run_at < j.run_at and j.attempts = 0
     returning 1
 )
 select count(*), case when $8 then pg_notify($9, $1)::text end from woken";
@@ -97,7 +96,6 @@ pub(super) async fn wake(
         .bind(when == When::At)
         .bind(notify)
         .bind(CHANNEL)
-        .bind(when == When::OnSchedule)
         .fetch_one(conn)
         .await?;
     Ok(changed.unsigned_abs())
