@@ -7,6 +7,16 @@
 
 mod architecture;
 mod chaos;
+mod commands;
 mod database;
+mod harness;
+mod liveperson_faults;
+mod pipeline;
 mod postgres;
+mod process;
+mod providers;
 mod queue;
+mod roles;
+mod scans;
+mod tables;
+mod web;
