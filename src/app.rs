@@ -34,6 +34,7 @@ use crate::metrics::Metrics;
 use crate::postgres::{self, Durability, Server};
 use crate::rules_file::RuleEntry;
 use crate::scheduler::{Scanned, Scheduler};
+use crate::suppressions_file;
 use crate::web;
 use crate::worker::{self, Capacity};
 
@@ -262,19 +263,8 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         });
     }
 
-    let state = web::State::new(web::Inner {
-        pool: pool.clone(),
-        accounts: web_accounts(config, &pool, &clock, &metrics)?,
-        clock,
-        hasher,
-        verifier: config
-            .twilio
-            .as_ref()
-            .map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
-        metrics,
-        queue_healthy: host.as_ref().map(health_of),
-        demo,
-    });
+    let healthy = host.as_ref().map(health_of);
+    let state = web_state(config, &pool, &clock, (hasher, metrics), healthy, demo)?;
     let mut address = None;
     if let Some(listener) = web_listener {
         address = Some(listener.local_addr()?);
@@ -352,7 +342,7 @@ async fn serve(
 }
 
 /// The key of address hashes: configured, or made once and kept in the database.
-async fn hasher(config: &Config, pool: &PgPool) -> anyhow::Result<Hasher> {
+pub async fn hasher(config: &Config, pool: &PgPool) -> anyhow::Result<Hasher> {
     if let Some(secret) = &config.secret {
         return Ok(Hasher::new(secret.expose().as_bytes()));
     }
@@ -433,6 +423,7 @@ pub fn context(
             .as_ref()
             .map(|t| t.rate_per_second)
             .filter(|rate| *rate > 0.0),
+        redact_bodies: config.twilio.as_ref().is_some_and(|t| t.redact_bodies),
         metrics: metrics.clone(),
     })
 }
@@ -597,6 +588,31 @@ fn capacity(config: &Config) -> Capacity {
     }
 }
 
+/// Everything the web needs, from the settings.
+pub fn web_state(
+    config: &Config,
+    pool: &PgPool,
+    clock: &Clock,
+    (hasher, metrics): (Hasher, Metrics),
+    queue_healthy: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+    demo: Option<web::Demo>,
+) -> anyhow::Result<web::State> {
+    Ok(web::State::new(web::Inner {
+        pool: pool.clone(),
+        clock: clock.clone(),
+        hasher,
+        accounts: web_accounts(config, pool, clock, &metrics)?,
+        verifier: config
+            .twilio
+            .as_ref()
+            .map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
+        mail_webhook_secrets: config.web.mail_webhook_secrets.clone(),
+        metrics,
+        queue_healthy,
+        demo,
+    }))
+}
+
 fn web_accounts(
     config: &Config,
     pool: &PgPool,
@@ -662,6 +678,63 @@ pub async fn import_rules(
     tx.commit().await.context("storing the rules")?;
     Ok((entries.len(), changed))
 }
+
+/// The account that is meant: the one named, or the only one there is.
+pub fn account<'c>(
+    config: &'c Config,
+    named: Option<&AccountId>,
+) -> anyhow::Result<&'c config::Account> {
+    match (named, config.accounts.as_slice()) {
+        (Some(id), accounts) => accounts
+            .iter()
+            .find(|account| account.id == *id)
+            .with_context(|| format!("account {id} is not configured")),
+        (None, [only]) => Ok(only),
+        (None, []) => bail!("no account is configured: set LE_ACCOUNT"),
+        (None, _) => bail!("there are several accounts: name one with --account"),
+    }
+}
+
+/// Stores the suppressions of a CSV file in one transaction. Returns how many there were and how many changed something.
+pub async fn import_suppressions(
+    pool: &PgPool,
+    hasher: &Hasher,
+    text: &str,
+    defaults: &suppressions_file::Defaults<'_>,
+) -> anyhow::Result<(usize, u64)> {
+    let rows = suppressions_file::parse(text, hasher, defaults)?;
+    let mut tx = pool.begin().await?;
+    let mut changed = 0;
+    for chunk in rows.chunks(PAGE) {
+        changed += db::suppressions::store(&mut tx, chunk, defaults.now).await?;
+    }
+    tx.commit().await.context("storing the suppressions")?;
+    Ok((rows.len(), changed))
+}
+
+/// Writes all suppressions as CSV, page by page. Returns how many.
+pub async fn export_suppressions(
+    pool: &PgPool,
+    out: &mut impl std::io::Write,
+) -> anyhow::Result<usize> {
+    out.write_all(suppressions_file::HEADER.as_bytes())?;
+    let mut last = None;
+    let mut count = 0;
+    loop {
+        let rows = db::suppressions::page(pool, last.as_ref(), PAGE as i64).await?;
+        for row in &rows {
+            out.write_all(suppressions_file::print(row).as_bytes())?;
+        }
+        count += rows.len();
+        match rows.into_iter().next_back() {
+            Some(row) => last = Some(row),
+            None => return Ok(count),
+        }
+    }
+}
+
+/// Suppressions per statement.
+const PAGE: usize = 5_000;
 
 /// Renders every text with sample data before any of them is stored.
 fn check_texts(entries: &[RuleEntry]) -> anyhow::Result<()> {

@@ -16,6 +16,7 @@ pub mod rules_file;
 pub mod sandbox;
 pub mod scheduler;
 pub mod secret;
+pub mod suppressions_file;
 pub mod telemetry;
 pub mod web;
 pub mod worker;

@@ -7,6 +7,7 @@
 pub mod clean;
 #[cfg(test)]
 mod fuzz;
+pub mod mail_events;
 pub mod optout;
 pub mod render;
 pub mod sms;

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
 use url::Url;
 
+use super::report;
 use crate::channel::render::Texts;
 use crate::channel::webhook::ATTEMPT_PARAM;
 use crate::channel::{smtp, twilio};
@@ -38,6 +39,8 @@ pub struct Context {
     pub window: TimeDelta,
     pub smtp_rate: Option<f64>,
     pub twilio_rate: Option<f64>,
+    /// Twilio is asked to forget the texts of messages that have ended.
+    pub redact_bodies: bool,
     pub metrics: Metrics,
 }
 
@@ -168,18 +171,17 @@ impl Context {
     }
 
     /// Where Twilio reports on an attempt. The fragment is Twilio's: three tries, also when our answer is an error.
-    pub fn status_callback(&self, attempt: i64) -> String {
+    pub fn status_callback(&self, attempt: i64, token: &str) -> String {
         let base = self.public_url.as_str().trim_end_matches('/');
-        format!("{base}/twilio/status?{ATTEMPT_PARAM}={attempt}#rc=3&rp=all")
+        let name = report::attempt_name(attempt, token);
+        format!("{base}/twilio/status?{ATTEMPT_PARAM}={name}#rc=3&rp=all")
     }
 
-    /// Waits for a turn under a provider's rate, shared by all workers.
-    pub async fn turn(&self, provider: &str, sender: &str, rate: Option<f64>) {
-        let Some(rate) = rate else { return };
-        let key = format!("{provider}:{sender}");
-        match db::limits::reserve(&self.pool, &key, 1, rate, rate).await {
-            Ok(wait) => tokio::time::sleep(wait).await,
-            Err(error) => tracing::warn!("The rate limit cannot be read; sending goes on: {error}"),
+    /// What a provider's own limit allows per second; `None`: as fast as we can.
+    pub fn rate(&self, channel: Channel) -> Option<f64> {
+        match channel {
+            Channel::Email => self.smtp_rate,
+            Channel::Sms => self.twilio_rate,
         }
     }
 

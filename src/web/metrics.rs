@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::DateTime;
 use prometheus::proto::MetricFamily;
-use prometheus::{Encoder, GaugeVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, GaugeVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::State;
 use crate::db;
@@ -90,6 +90,12 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
             .with_label_values(&[&channel, &reason])
             .set(count);
     }
+    let settling = IntGauge::new(
+        "unread_attempts_settling",
+        "Attempts of unknown outcome that are being looked up at the provider.",
+    )?;
+    registry.register(Box::new(settling.clone()))?;
+    settling.set(db::pages::to_settle(pool).await?);
     let circuits = gauges(
         "unread_circuits_open",
         "Open circuits by provider.",

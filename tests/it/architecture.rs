@@ -19,6 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["domain", "secret"]),
     ("telemetry", &["config"]),
     ("rules_file", &["domain"]),
+    ("suppressions_file", &["db", "domain", "hashing"]),
     ("metrics", &["db", "domain", "liveperson"]),
     ("postgres", &["secret"]),
     ("db", &["domain", "hashing"]),

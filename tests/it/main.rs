@@ -11,6 +11,7 @@ mod commands;
 mod database;
 mod harness;
 mod liveperson_faults;
+mod opt_outs;
 mod pipeline;
 mod postgres;
 mod process;

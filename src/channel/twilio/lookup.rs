@@ -59,6 +59,7 @@ impl From<CallError> for LookupError {
 
 impl Client {
     /// Looks in Twilio's list for a message to `to` whose body contains `token`, created since about `since`.
+    /// Those with an SID in `except` are known to be another attempt's.
     ///
     /// `None` a moment after sending proves nothing: how soon the list shows a new message is not documented. Look twice.
     pub async fn find(
@@ -66,6 +67,7 @@ impl Client {
         to: &Address,
         token: &str,
         since: DateTime<Utc>,
+        except: &[String],
     ) -> Result<Option<Found>, LookupError> {
         if token.is_empty() {
             return Ok(None);
@@ -81,7 +83,11 @@ impl Client {
         for _ in 0..MAX_PAGES {
             let Some(url) = next else { break };
             let (messages, following) = self.page::<Messages>(url).await?;
-            if let Some(found) = messages.iter().find_map(|m| matching(m, token)) {
+            if let Some(found) = messages
+                .iter()
+                .filter_map(|m| matching(m, token))
+                .find(|found| !except.contains(&found.sid))
+            {
                 return Ok(Some(found));
             }
             // Newest first in practice but not by contract: stop only at a page without anything recent.
