@@ -428,13 +428,11 @@ pub fn context(
     })
 }
 
-fn client(
+/// What the client of LivePerson must be told about an account.
+pub fn liveperson_settings(
     config: &Config,
     account: &config::Account,
-    pool: &PgPool,
-    clock: &Clock,
-    metrics: &Metrics,
-) -> anyhow::Result<liveperson::Client> {
+) -> anyhow::Result<liveperson::Settings> {
     let auth = match account
         .auth
         .clone()
@@ -464,7 +462,7 @@ fn client(
     };
     let csds_url = config.liveperson.csds_url.clone();
     let plain = csds_url.scheme() == "http";
-    let settings = liveperson::Settings {
+    Ok(liveperson::Settings {
         csds_url,
         service_scheme: if plain {
             liveperson::Scheme::Http
@@ -475,7 +473,16 @@ fn client(
         channels: account.sources.clone(),
         unauthenticated: account.unauthenticated_contacts,
         ..liveperson::Settings::new(account.id.clone(), auth)
-    };
+    })
+}
+
+fn client(
+    config: &Config,
+    account: &config::Account,
+    pool: &PgPool,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> anyhow::Result<liveperson::Client> {
     let limit = SharedTurnstile::new(
         pool.clone(),
         &account.id,
@@ -483,7 +490,7 @@ fn client(
         metrics.clone(),
     );
     Ok(liveperson::Client::new(
-        settings,
+        liveperson_settings(config, account)?,
         liveperson::http_client(),
         limit,
         clock.clone(),
@@ -491,7 +498,7 @@ fn client(
     ))
 }
 
-fn mail(settings: &config::Smtp, public_url: &Url) -> anyhow::Result<smtp::Pool> {
+pub fn mail(settings: &config::Smtp, public_url: &Url) -> anyhow::Result<smtp::Pool> {
     let mailbox = |address: &str, name: Option<&str>| {
         smtp::Mailbox::new(address, name)
             .with_context(|| "SMTP_FROM or SMTP_REPLY_TO is not an address".to_owned())
@@ -523,7 +530,7 @@ fn mail(settings: &config::Smtp, public_url: &Url) -> anyhow::Result<smtp::Pool>
     pool.context("setting up SMTP")
 }
 
-fn sms(settings: &config::Twilio) -> anyhow::Result<twilio::Client> {
+pub fn sms(settings: &config::Twilio) -> anyhow::Result<twilio::Client> {
     let sender = settings
         .messaging_service_sid
         .as_ref()

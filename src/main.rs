@@ -17,7 +17,7 @@ use unread::jobs::operator::{self, Answer, Who};
 use unread::postgres::Durability;
 use unread::sandbox::{Options, Sandbox, Script};
 use unread::suppressions_file::{self, Defaults};
-use unread::{db, demo, rules_file, telemetry};
+use unread::{db, demo, doctor, dry_run, rules_file, telemetry};
 
 /// Reminds web-messaging visitors, by e-mail or SMS, of agent messages they have not read.
 #[derive(Parser)]
@@ -51,6 +51,26 @@ enum Command {
     Scheduler,
     /// Bring the database up to date
     Migrate,
+    /// Try every connection that the settings describe, and say what to mend
+    Doctor {
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Exit with 0 if the service on this machine is ready, else 1: the health check of a container without a shell
+    Health,
+    /// Read the accounts as they are now and print who would be reminded when, and who not and why
+    Scan {
+        /// Send and store nothing (the only way there is: the service scans by itself)
+        #[arg(long, required = true)]
+        dry_run: bool,
+        /// Only this account
+        #[arg(long, value_name = "ID")]
+        account: Option<unread::domain::ids::AccountId>,
+        /// Rules to try, as a TOML file; left out: those in the database, else the defaults
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
+    },
     /// Import or export reminder rules as a TOML file
     Rules {
         #[command(subcommand)]
@@ -195,9 +215,17 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         | Command::Reminders { .. }
         | Command::Suppressions { .. }
         | Command::Erase(_) => Role::Migrate,
+        Command::Doctor { .. } | Command::Health => Role::Doctor,
+        Command::Scan { .. } => Role::Scan,
         Command::Sandbox { .. } => Role::Sandbox,
     };
-    let config = Config::load(cli.config.as_deref(), role)?;
+    let config = match Config::load(cli.config.as_deref(), role) {
+        Err(problems) if role == Role::Doctor => {
+            let json = matches!(cli.command, Command::Doctor { json: true });
+            return tell(&doctor::of_settings(&problems), json);
+        }
+        config => config?,
+    };
     telemetry::start_log(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -250,6 +278,25 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             .await?;
         }
         Command::Migrate => migrate(&config).await?,
+        Command::Doctor { json } => {
+            let progress = |part: &str| eprintln!("Trying: {part} …");
+            let lines = tokio::select! {
+                lines = doctor::examine(&config, &Clock::System, &progress) => lines,
+                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            };
+            return tell(&lines, json);
+        }
+        Command::Health if doctor::is_ready(&config).await => {}
+        Command::Health => return Ok(ExitCode::FAILURE),
+        Command::Scan { account, rules, .. } => {
+            let wanted = dry_run::Wanted { account, rules };
+            let out = std::io::stdout().lock();
+            let progress = |text: &str| eprintln!("{text}");
+            tokio::select! {
+                done = dry_run::run(&config, &wanted, &Clock::System, out, &progress) => done?,
+                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            };
+        }
         Command::Rules { what } => rules(&config, what).await?,
         Command::Reminders { what } => return reminders(&config, what).await,
         Command::Suppressions { what } => suppressions(&config, what).await?,
@@ -336,6 +383,19 @@ async fn demo_once(
     }
     let agree = rows.iter().all(|row| row.agree);
     Ok(if agree {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn tell(lines: &[doctor::Line], json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(lines)?);
+    } else {
+        print!("{}", doctor::table(lines));
+    }
+    Ok(if doctor::healthy(lines) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

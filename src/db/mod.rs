@@ -17,6 +17,7 @@ pub mod pages;
 pub mod reports;
 pub mod rules;
 pub mod scans;
+pub mod server;
 pub mod slots;
 pub mod suppressions;
 pub mod upkeep;

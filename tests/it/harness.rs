@@ -115,6 +115,7 @@ pub struct Stage {
 /// A row of the ledger.
 #[derive(Clone, Debug, FromRow)]
 pub struct Reminder {
+    pub id: i64,
     pub conversation: String,
     pub state: String,
     pub reason: Option<String>,

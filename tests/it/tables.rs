@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
-use unread::db::{circuits, limits, slots};
+use unread::db::circuits::{self, Proof};
+use unread::db::{limits, slots};
 
 use crate::harness::{account, migrated, noon};
 
@@ -143,9 +144,25 @@ async fn an_open_circuit_has_one_probe_per_interval_and_closes_after_two_success
     let mut conn = db.pool.acquire().await.unwrap();
     let now = noon();
     let later = |seconds| now + TimeDelta::seconds(seconds);
-    let opened = circuits::open(&mut conn, "smtp", "a", "auth 535", later(60), now).await;
+    let opened = circuits::open(
+        &mut conn,
+        ("smtp", "a"),
+        "auth 535",
+        Proof::Answer,
+        later(60),
+        now,
+    )
+    .await;
     assert!(opened.unwrap(), "it was closed");
-    let again = circuits::open(&mut conn, "smtp", "a", "auth 535", later(60), now).await;
+    let again = circuits::open(
+        &mut conn,
+        ("smtp", "a"),
+        "auth 535",
+        Proof::Answer,
+        later(60),
+        now,
+    )
+    .await;
     assert!(!again.unwrap());
     assert!(
         !circuits::take_probe(&mut conn, "smtp", "a", later(59))
@@ -160,19 +177,26 @@ async fn an_open_circuit_has_one_probe_per_interval_and_closes_after_two_success
     }));
     assert_eq!(probes.await.into_iter().filter(|won| *won).count(), 1);
 
-    circuits::succeeded(&mut conn, "smtp", "a", later(61))
+    circuits::succeeded(&mut conn, ("smtp", "a"), Proof::Answer, later(61))
         .await
         .unwrap();
     assert_eq!(circuits::open_ones(&db.pool).await.unwrap().len(), 1);
     // A failure in between begins the count anew.
-    circuits::open(&mut conn, "smtp", "a", "auth 535", later(120), later(62))
-        .await
-        .unwrap();
-    circuits::succeeded(&mut conn, "smtp", "a", later(121))
+    circuits::open(
+        &mut conn,
+        ("smtp", "a"),
+        "auth 535",
+        Proof::Answer,
+        later(120),
+        later(62),
+    )
+    .await
+    .unwrap();
+    circuits::succeeded(&mut conn, ("smtp", "a"), Proof::Answer, later(121))
         .await
         .unwrap();
     assert_eq!(circuits::open_ones(&db.pool).await.unwrap().len(), 1);
-    circuits::succeeded(&mut conn, "smtp", "a", later(122))
+    circuits::succeeded(&mut conn, ("smtp", "a"), Proof::Answer, later(122))
         .await
         .unwrap();
     assert!(circuits::open_ones(&db.pool).await.unwrap().is_empty());
