@@ -138,6 +138,11 @@ pub fn provider_faults(sandbox: &Sandbox, options: &Options) {
     twilio(sandbox, share, options.wait_out_leases);
 }
 
+/// The share of each of `kinds` that together have `share`.
+fn split(share: f64, kinds: usize) -> f64 {
+    share / f64::from(u32::try_from(kinds).unwrap_or(u32::MAX))
+}
+
 fn liveperson(sandbox: &Sandbox, share: f64) {
     let faults = [
         Fault::Throttled {
@@ -151,7 +156,7 @@ fn liveperson(sandbox: &Sandbox, share: f64) {
         Fault::Dropped,
         Fault::PartialResult,
     ];
-    let each = share / faults.len() as f64;
+    let each = split(share, faults.len());
     for fault in faults {
         sandbox.faults().add(Rule {
             endpoint: None,
@@ -187,7 +192,7 @@ fn smtp(sandbox: &Sandbox, share: f64, silences: bool) {
             SmtpFault::silence(Phase::Final, when, false)
         }));
     }
-    let each = share / faults.len() as f64;
+    let each = split(share, faults.len());
     for fault in faults {
         sandbox.smtp().faults().add(fault(When::chance(each)));
     }
@@ -210,7 +215,7 @@ fn twilio(sandbox: &Sandbox, share: f64, silences: bool) {
         answers.push(Answer::Silence { accepted: false });
     }
     let faults = sandbox.twilio().faults();
-    let each = share / answers.len() as f64;
+    let each = split(share, answers.len());
     for answer in answers {
         // A lost message also takes a while to show up in the list.
         let fault = TwilioFault::answer(When::chance(each), answer).unlisted_for(2_000);

@@ -5,7 +5,7 @@
 //! can win. An opt-out and a deadline are judged by the moment at which the attempt began, with the time a process may have
 //! been frozen between looking and beginning.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -234,8 +234,8 @@ impl Evidence<'_> {
         });
         let mut late: Vec<f64> = late.collect();
         late.sort_by(f64::total_cmp);
-        for (word, share) in [("p50", 0.5), ("p99", 0.99)] {
-            let place = (late.len() as f64 * share) as usize;
+        for (word, share) in [("p50", 50), ("p99", 99)] {
+            let place = late.len() * share / 100;
             if let Some(seconds) = late.get(place) {
                 report.figure(
                     format!("accepted after due, {word}"),
@@ -287,13 +287,9 @@ impl Evidence<'_> {
                 ));
             }
         }
-        let got: HashMap<i64, ()> = self
-            .messages
-            .iter()
-            .filter_map(|m| Some((m.reminder?, ())))
-            .collect();
+        let got: HashSet<i64> = self.messages.iter().filter_map(|m| m.reminder).collect();
         for r in &self.reminders {
-            let received = got.contains_key(&r.id);
+            let received = got.contains(&r.id);
             let reason = r.reason.as_deref().unwrap_or("no reason");
             let told = format!("reminder {}, {} ({reason})", r.id, r.state);
             if r.open || r.final_at.is_none() {
