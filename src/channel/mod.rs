@@ -5,6 +5,8 @@
 //! There is no trait over the two channels: they share a result, not an input.
 
 pub mod clean;
+#[cfg(test)]
+mod fuzz;
 pub mod mail_events;
 pub mod optout;
 pub mod render;

@@ -2,6 +2,7 @@
 
 mod auth;
 mod calls;
+mod fuzz;
 mod hosts;
 mod mutations;
 mod quirks;

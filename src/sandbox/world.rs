@@ -5,7 +5,7 @@
 //! tests and scripts call them, with ids that they were given. [`World::act`] is the form for ids from outside.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,7 @@ pub struct World {
     /// The date of whatever is done through this handle, if not now.
     stamp: Option<i64>,
     state: Arc<RwLock<State>>,
+    checks: witness::Checks,
 }
 
 /// A well-spread number out of a seed and a counter (splitmix64): the same seed gives the same world.
@@ -156,6 +157,7 @@ impl World {
             clock,
             stamp: None,
             state: Arc::new(RwLock::new(state)),
+            checks: Arc::new(Mutex::new(None)),
         }
     }
 

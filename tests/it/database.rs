@@ -17,7 +17,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool};
 use url::Url;
 
-pub use servers::{copy_pristine_data, kill_9, own_server};
+pub use servers::{OwnServer, copy_pristine_data, kill_9, own_server, signal};
 
 /// Any number, the same for all that share a server: who holds this advisory lock makes the template.
 const TEMPLATE_LOCK: i64 = 0x756e_7265_6164;

@@ -7,6 +7,7 @@
 
 mod architecture;
 mod badge;
+mod chaos;
 mod commands;
 mod database;
 mod doctor;

@@ -183,6 +183,7 @@ pub async fn by_id(State(server): State<Server>, asked: Asked) -> Response {
         if ids.is_empty() || ids.len() > 100 {
             return Err("between 1 and 100 conversationIds".into());
         }
+        server.world.note_checks(&ids, now);
         let entries = ids.iter().filter_map(|id| state.entry(account, id));
         let visible = entries.filter(|entry| entry.start <= as_of(state, now));
         let entries: Vec<_> = visible.collect();

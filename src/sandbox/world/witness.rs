@@ -1,5 +1,8 @@
 //! What really happened, for tests to compare with what the service did. Judged here anew, not by the service's rules.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde::Serialize;
 
 use super::World;
@@ -23,7 +26,34 @@ pub struct Summary {
     pub consumer_ids: Vec<String>,
 }
 
+/// When each conversation was asked for by its id; `None` until somebody wants to know.
+pub(super) type Checks = Arc<Mutex<Option<HashMap<String, Vec<i64>>>>>;
+
 impl World {
+    /// From now on remembers when each conversation is asked for by its id: for chaos runs, which end.
+    pub fn keep_checks(&self) {
+        self.checks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_default();
+    }
+
+    pub(in crate::sandbox) fn note_checks(&self, conversations: &[&str], at: i64) {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(checks) = &mut *checks {
+            for id in conversations {
+                checks.entry((*id).to_owned()).or_default().push(at);
+            }
+        }
+    }
+
+    /// When the conversation was asked for by its id since [`World::keep_checks`], oldest first.
+    pub fn checked_at(&self, conversation: &str) -> Vec<i64> {
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = checks.as_ref().and_then(|all| all.get(conversation));
+        found.cloned().unwrap_or_default()
+    }
+
     fn witness<T>(&self, conversation: &str, tell: impl FnOnce(&Detail) -> T) -> Option<T> {
         let state = self.read();
         let (account, place) = state.place(conversation)?;

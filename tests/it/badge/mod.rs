@@ -196,7 +196,7 @@ async fn ten_thousand_unknown_consumers_cost_no_more_calls_than_the_limit_allows
     let calls = stage.liveperson_calls();
     assert!(calls >= 1, "some are looked up");
     assert!(
-        (calls as f64) <= allowed,
+        f64::from(u32::try_from(calls).unwrap()) <= allowed,
         "{calls} calls, {allowed} allowed"
     );
     stage.stop().await;

@@ -67,10 +67,7 @@ impl Stage {
             .unwrap();
         let shutdown = CancellationToken::new();
         let start = Start {
-            parts: Parts {
-                web: true,
-                ..Parts::NONE
-            },
+            parts: Parts::WEB,
             clock: Clock::System,
             migrate: true,
             demo: None,
@@ -175,6 +172,7 @@ impl Stage {
         self.token_until(subject, 600)
     }
 
+    #[expect(clippy::unused_self, reason = "a verb of the stage, like the others")]
     pub fn token_until(&self, subject: &str, seconds: i64) -> String {
         let expires = Clock::System.now().timestamp() + seconds;
         let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -215,7 +213,7 @@ impl Events {
         loop {
             if let Some((event, rest)) = self.rest.split_once("\n\n") {
                 let event = event.to_owned();
-                self.rest = rest.to_owned();
+                rest.clone_into(&mut self.rest);
                 return event;
             }
             let next = tokio::time::timeout(Duration::from_secs(30), self.response.chunk());

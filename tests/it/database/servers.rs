@@ -66,7 +66,15 @@ impl OwnServer {
         ended.await;
     }
 
-    /// Starts the server after [`OwnServer::kill`].
+    /// An immediate shutdown: every process of the server ends at once, and the next start recovers.
+    pub async fn crash(&mut self) {
+        let server = self.server.take().expect("the server is not killed yet");
+        let ended = server.exited();
+        signal(server.pid(), "QUIT");
+        ended.await;
+    }
+
+    /// Starts the server after [`OwnServer::kill`] or [`OwnServer::crash`].
     pub async fn start(&mut self) {
         assert!(self.server.is_none(), "the server runs");
         self.start_after(|| Ok(())).await;
@@ -91,8 +99,14 @@ impl Drop for OwnServer {
 
 /// `kill -9` of a process that this test started.
 pub fn kill_9(pid: u32) {
-    let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
-    assert!(killed.expect("kill runs").success(), "kill -9 {pid}");
+    signal(pid, "KILL");
+}
+
+/// Any signal to a process that this test started.
+pub fn signal(pid: u32, name: &str) {
+    let args = ["-s", name, &pid.to_string()];
+    let sent = Command::new("kill").args(args).status();
+    assert!(sent.expect("kill runs").success(), "kill -s {name} {pid}");
 }
 
 fn durable(root: PathBuf) -> Options {

@@ -1,0 +1,78 @@
+//! The large chaos run: `cargo bench --bench chaos -- --seed 1`. See docs/testing.md.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic is how a test fails, in its helpers too"
+)]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+#[path = "mod.rs"]
+mod harness;
+#[path = "../it/database/servers.rs"]
+#[expect(dead_code, reason = "shared with the integration tests")]
+mod servers;
+
+/// Sends reminders while everything around is being killed, and judges what came of it.
+#[derive(Parser)]
+struct Cli {
+    #[arg(long, default_value_t = 10_000)]
+    reminders: u32,
+    /// `kill -9` of schedulers, workers and webs
+    #[arg(long, default_value_t = 100)]
+    kills: u32,
+    /// Restarts of PostgreSQL: clean, immediate and by `kill -9` in turn
+    #[arg(long, default_value_t = 10)]
+    restarts: u32,
+    /// Seconds over which the reminders fall due
+    #[arg(long, default_value_t = 300)]
+    spread: u64,
+    /// The longest SIGSTOP, in seconds
+    #[arg(long, default_value_t = 10)]
+    longest_freeze: u64,
+    /// Share of requests that meet a fault, at LivePerson and at both providers
+    #[arg(long, default_value_t = 0.05)]
+    faults: f64,
+    /// Everything random comes from it
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Given by `cargo bench`; without it (`cargo test --benches`) nothing is run
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if !cli.bench {
+        println!("the large chaos run is started by `cargo bench --bench chaos`");
+        return ExitCode::SUCCESS;
+    }
+    let options = harness::Options {
+        seed: cli.seed,
+        reminders: cli.reminders,
+        kills: cli.kills,
+        restarts: cli.restarts,
+        spread: Duration::from_secs(cli.spread),
+        longest_freeze: Duration::from_secs(cli.longest_freeze),
+        fault_share: cli.faults,
+        wait_out_leases: true,
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    match runtime.block_on(harness::run(&options)) {
+        Ok(report) => {
+            println!("{report}");
+            if report.violations.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => {
+            eprintln!("the run failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The chaos harness: the service's own processes on a real PostgreSQL, a sandbox full of people, and trouble everywhere.
+//!
+//! The sandbox runs in this process, so it survives everything and is the witness: it knows what was really accepted, read and
+//! opted out. At the end its memory is held against the ledger ([`verdict`]). Who arrives, what they do, what is killed when and
+//! which requests fail all come from the seed; how the processes interleave with that does not, so a seed replays the trouble,
+//! not every microsecond.
+//!
+//! Leases guard against real crashes and are minutes long. The large run waits them out. The small one cannot: it stops every
+//! worker, moves the leases into the past and starts new workers, which to the code is the same as having waited. Nothing in the
+//! program is configured differently for it.
+
+mod people;
+mod processes;
+mod trouble;
+mod verdict;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use sqlx::PgPool;
+use unread::sandbox::smtp::SmtpOptions;
+use unread::sandbox::twilio::TwilioOptions;
+use unread::sandbox::{Options as SandboxOptions, Sandbox};
+use unread::{app, db, demo};
+
+use super::servers;
+use people::People;
+use processes::Processes;
+pub use verdict::Report;
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub seed: u64,
+    pub reminders: u32,
+    pub kills: u32,
+    pub restarts: u32,
+    /// The time over which the reminders fall due and the trouble happens.
+    pub spread: Duration,
+    pub longest_freeze: Duration,
+    /// Share of requests that meet a fault.
+    pub fault_share: f64,
+    /// Wait until every lease has run out by itself, instead of moving it.
+    pub wait_out_leases: bool,
+}
+
+/// How long the rest may take after the trouble is over.
+const PATIENCE: Duration = Duration::from_mins(30);
+
+/// Runs it all and judges.
+pub async fn run(options: &Options) -> Result<Report> {
+    let began = Instant::now();
+    let mut server = servers::own_server().await;
+    let url = server.server().url("postgres");
+    let pool = db::pool(server.server().connect_options("postgres"), 4);
+    app::migrate_when_up(&pool).await?;
+
+    let sandbox = Sandbox::start(SandboxOptions {
+        smtp: SmtpOptions {
+            seed: options.seed,
+            ..demo::smtp_options()
+        },
+        twilio: TwilioOptions {
+            seed: options.seed,
+            ..TwilioOptions::default()
+        },
+        seed: options.seed,
+        ..SandboxOptions::default()
+    })
+    .await?;
+    sandbox.world().keep_checks();
+    people::rules(&pool, options).await?;
+    let processes = Processes::start(&sandbox, &url, options)?;
+    processes.wait_until_at_work(&pool).await?;
+
+    trouble::provider_faults(&sandbox, options);
+    let people = People::invent(options);
+    let plan = trouble::plan(options);
+    let (lives, (), stops, ()) = tokio::join!(
+        people.live(&sandbox, processes.web()),
+        trouble::with_processes(&processes, &plan),
+        trouble::with_postgres(&mut server, &plan),
+        trouble::with_connections(&pool, &plan),
+    );
+    let people = lives?;
+    let trouble_lasted = began.elapsed();
+    if !options.wait_out_leases {
+        trouble::end_of_faults(&sandbox);
+        processes.kill_all().await;
+        leases_run_out(&pool).await?;
+        processes.start_all().await?;
+    }
+    wait_until_final(&pool, &people, options).await?;
+    processes.stop().await?;
+    let mut report = verdict::judge(&pool, &sandbox, &people, options).await?;
+    report.add_run(&processes, &stops, &plan, &sandbox);
+    report.add_times(trouble_lasted, began.elapsed());
+    pool.close().await;
+    sandbox.stop().await;
+    Ok(report)
+}
+
+/// Makes it so that everybody who died has been dead for long. Only while nothing runs.
+async fn leases_run_out(pool: &PgPool) -> Result<()> {
+    for statement in [
+        "update attempts set lease_until = now() - interval '1 s' where outcome is null",
+        "update apalis.workers set last_seen = last_seen - interval '10 min'",
+    ] {
+        sqlx::query(statement).execute(pool).await?;
+    }
+    Ok(())
+}
+
+/// Ends the waits that are only there to be polite: before a retry, and before a look into the provider's list.
+async fn hurry(pool: &PgPool) -> Result<()> {
+    for statement in [
+        "update attempts set settle_at = now() where settle_at > now()",
+        "update reminders set next_at = now() where state = 'scheduled' and next_at > now() and due_at < now()",
+        "update apalis.jobs j set run_at = now() from reminders r
+         where j.job_type = 'deliver_' || r.channel and j.idempotency_key = r.id::text and j.lock_by is null
+           and j.run_at > now() and r.due_at < now()",
+    ] {
+        sqlx::query(statement).execute(pool).await?;
+    }
+    Ok(())
+}
+
+/// What is still open: reminders not final, attempts without an end, deliveries in the queue.
+async fn open(pool: &PgPool) -> sqlx::Result<(i64, i64, i64, i64)> {
+    sqlx::query_as(
+        "select (select count(*) from reminders),
+                (select count(*) from reminders where next_at is not null),
+                (select count(*) from attempts where outcome is null or settle_at is not null),
+                (select count(*) from apalis.jobs where job_type like 'deliver\\_%')",
+    )
+    .fetch_one(pool)
+    .await
+}
+
+async fn wait_until_final(pool: &PgPool, people: &People, options: &Options) -> Result<()> {
+    let began = Instant::now();
+    let mut told = Instant::now();
+    loop {
+        let now = open(pool).await;
+        if let Ok((reminders, scheduled, attempts, jobs)) = now {
+            let all = reminders >= people.owed_for_certain();
+            if all && scheduled + attempts + jobs == 0 {
+                return Ok(());
+            }
+            if told.elapsed() > Duration::from_secs(30) {
+                told = Instant::now();
+                println!(
+                    "after {:.0?}: {reminders} reminders, {scheduled} not final, {attempts} attempts open, {jobs} deliveries queued",
+                    began.elapsed()
+                );
+            }
+        }
+        if began.elapsed() > PATIENCE {
+            // The verdict names what is still open.
+            return now.map(drop).context("counting what is still open");
+        }
+        if !options.wait_out_leases {
+            if began.elapsed() > Duration::from_mins(3) {
+                return now.map(drop).context("counting what is still open");
+            }
+            hurry(pool).await?;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
