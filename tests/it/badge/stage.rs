@@ -213,7 +213,8 @@ impl Events {
         loop {
             if let Some((event, rest)) = self.rest.split_once("\n\n") {
                 let event = event.to_owned();
-                rest.clone_into(&mut self.rest);
+                let rest = rest.to_owned();
+                self.rest = rest;
                 return event;
             }
             let next = tokio::time::timeout(Duration::from_secs(30), self.response.chunk());
