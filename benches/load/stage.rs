@@ -111,15 +111,15 @@ impl Stage {
         Ok(())
     }
 
-    /// How many messages the sandbox has ever taken: their ids count up.
+    /// How many e-mails the sandbox has ever taken.
     pub async fn mails(&self) -> Result<u64> {
         let url = format!(
-            "{}/api/messages?limit=1",
+            "{}/api/messages?limit=0",
             text(&self.endpoints, "/mailbox_url")?
         );
         let answer: Value = http().get(url).send().await?.json().await?;
-        let newest = answer.as_array().and_then(|all| all.first());
-        Ok(newest.and_then(|mail| mail["id"].as_u64()).unwrap_or(0))
+        let mails = answer["counts"]["mails"].as_u64();
+        mails.context("the mailbox does not count")
     }
 
     pub async fn strike(mut self) -> Result<()> {
@@ -177,6 +177,8 @@ fn point_at(endpoints: &Value) -> Result<BTreeMap<String, String>> {
         ("UNREAD_METRICS_PORT", "0"),
         ("UNREAD_METRICS_BIND", "127.0.0.1"),
         ("UNREAD_BIND", "127.0.0.1"),
+        ("UNREAD_PUBLIC_URL", "https://unread.shop.example"),
+        ("UNREAD_PAGE_URL", "https://shop.example/help"),
         ("PORT", "0"),
         ("UNREAD_LOG_LEVEL", "warn"),
     ] {
