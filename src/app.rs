@@ -11,6 +11,7 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use url::Url;
@@ -132,10 +133,7 @@ async fn reach(pool: &PgPool, patience: Duration) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
     let mut pause = Duration::from_millis(200);
     loop {
-        match sqlx::query_scalar::<_, i32>("select 1")
-            .fetch_one(pool)
-            .await
-        {
+        match db::ping(pool).await {
             Ok(_) => return Ok(()),
             Err(error) if started.elapsed() > patience => {
                 return Err(error).context("the database cannot be reached (DATABASE_URL)");
@@ -172,7 +170,7 @@ pub struct Running {
     /// Where the web listens, if it does.
     pub web: Option<SocketAddr>,
     pub pool: PgPool,
-    tasks: tokio::task::JoinSet<&'static str>,
+    tasks: JoinSet<&'static str>,
     shutdown: CancellationToken,
     host: Option<Arc<Host>>,
 }
@@ -218,7 +216,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         demo,
         shutdown,
     } = start;
-    let listeners = if parts.web {
+    let web_listener = if parts.web {
         Some(bind(&config.web).await?)
     } else {
         None
@@ -236,30 +234,16 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     } else {
         wait_for_schema(&pool, &shutdown).await?;
     }
-    let now = clock.now();
     let ids: Vec<AccountId> = config.accounts.iter().map(|a| a.id.clone()).collect();
-    db::accounts::ensure(&pool, &ids, now).await?;
-    let metrics = Metrics::new();
+    db::accounts::ensure(&pool, &ids, clock.now()).await?;
     let hasher = hasher(config, &pool).await?;
-    if parts.worker {
-        default_rules(config, &pool, &clock).await?;
-    }
+    let metrics = Metrics::new();
 
-    let mut tasks = tokio::task::JoinSet::new();
-    let lost = database.lost();
-    let lost_token = shutdown.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = lost_token.cancelled() => {}
-            why = lost => {
-                tracing::error!("PostgreSQL of our own has ended: {why}");
-                lost_token.cancel();
-            }
-        }
-    });
-
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watch(database.lost(), shutdown.clone()));
     let mut host = None;
     if parts.worker {
+        default_rules(config, &pool, &clock).await?;
         let ctx = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
         let own = Arc::new(Host::start(
             pool.clone(),
@@ -283,26 +267,21 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         });
     }
 
-    let healthy = host.clone().map(|host| {
-        let host = Arc::downgrade(&host);
-        Arc::new(move || host.upgrade().is_some_and(|host| host.healthy()))
-            as Arc<dyn Fn() -> bool + Send + Sync>
-    });
     let state = web::State::new(web::Inner {
         pool: pool.clone(),
-        clock: clock.clone(),
-        hasher,
         accounts: web_accounts(config, &pool, &clock, &metrics)?,
+        clock,
+        hasher,
         verifier: config
             .twilio
             .as_ref()
             .map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
         metrics,
-        queue_healthy: healthy,
+        queue_healthy: host.as_ref().map(health_of),
         demo,
     });
     let mut address = None;
-    if let Some(listener) = listeners {
+    if let Some(listener) = web_listener {
         address = Some(listener.local_addr()?);
         tasks.spawn(serve(
             listener,
@@ -311,7 +290,6 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
             shutdown.clone(),
         ));
     }
-    // A role without the web still answers its probes, beside its metrics.
     tasks.spawn(serve(
         metrics_listener,
         web::metrics_router(state),
@@ -325,6 +303,21 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         shutdown,
         host,
     })
+}
+
+/// A PostgreSQL of our own that dies takes the service with it: whoever started us starts both again.
+async fn watch(lost: impl Future<Output = String>, shutdown: CancellationToken) -> &'static str {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        why = lost => tracing::error!("PostgreSQL of our own has ended: {why}"),
+    }
+    "database server"
+}
+
+/// Asks the queue's host, if it is still there, whether work can be done.
+fn health_of(host: &Arc<Host>) -> web::Health {
+    let host = Arc::downgrade(host);
+    Arc::new(move || host.upgrade().is_some_and(|host| host.healthy()))
 }
 
 async fn bind(web: &config::Web) -> anyhow::Result<TcpListener> {

@@ -50,8 +50,7 @@ impl Clock {
                 started,
                 speed,
             } => {
-                let elapsed = started.elapsed().as_secs_f64() * speed;
-                *origin + TimeDelta::microseconds((elapsed * 1e6) as i64)
+                *origin + TimeDelta::from_std(started.elapsed().mul_f64(*speed)).unwrap_or_default()
             }
             Self::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
         }

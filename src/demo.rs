@@ -276,8 +276,9 @@ async fn wait_until_final(stage: &Stage, shutdown: &CancellationToken) -> anyhow
         .iter()
         .map(|e| e.by_minute)
         .fold(0.0, f64::max);
-    let end =
-        stage.start + TimeDelta::milliseconds((minutes * 60_000.0) as i64) + TimeDelta::minutes(5);
+    let end = stage.start
+        + TimeDelta::from_std(Duration::from_secs_f64(minutes * 60.0)).unwrap_or_default()
+        + TimeDelta::minutes(5);
     loop {
         let open: i64 = db::pages::not_final(&stage.running.pool).await?;
         if stage.clock.now() > end && open == 0 {

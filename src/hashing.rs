@@ -34,10 +34,10 @@ impl Hasher {
 
     /// A hash of a conversation's id for mail headers, which travel to strangers.
     pub fn conversation(&self, id: &str) -> String {
-        self.hash("conversation", id.as_bytes())
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect()
+        format!(
+            "{:032x}",
+            u128::from_be_bytes(self.hash("conversation", id.as_bytes()))
+        )
     }
 
     fn hash(&self, purpose: &str, value: &[u8]) -> [u8; 16] {

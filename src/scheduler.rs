@@ -49,12 +49,11 @@ impl Scheduler {
                     tracing::info!("Ticking again");
                     failing = false;
                 }
-                Ok(()) => {}
                 Err(error) if !failing => {
                     tracing::warn!("The tick failed, trying again every second: {error:#}");
                     failing = true;
                 }
-                Err(_) => {}
+                Ok(()) | Err(_) => {}
             }
             let now = self.clock.now();
             let pause = self.clock.wait_until(now + TICK).max(LEAST_REAL_TICK);

@@ -294,6 +294,8 @@ pub struct Counted {
     pub at: DateTime<Utc>,
 }
 
+type CountedRow = (i64, String, String, String, Option<Vec<u8>>, DateTime<Utc>);
+
 /// What caps are counted over: what was sent since `since` in these conversations or to these recipients.
 pub async fn counted(
     db: impl PgExecutor<'_>,
@@ -301,7 +303,7 @@ pub async fn counted(
     recipients: &[AddressHash],
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Counted>> {
-    let rows: Vec<(i64, String, String, String, Option<Vec<u8>>, DateTime<Utc>)> = sqlx::query_as(
+    let rows: Vec<CountedRow> = sqlx::query_as(
         "select id, account, conversation, channel, recipient_hash, counted_at from reminders
          where recipient_hash = any ($3) and counted_at > $4
          union

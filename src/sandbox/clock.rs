@@ -45,9 +45,9 @@ impl WorldClock {
     }
 
     pub fn now(&self) -> DateTime<Utc> {
-        let ran = self.started.elapsed().as_secs_f64() * self.speed;
+        let ran = self.started.elapsed().mul_f64(self.speed);
         self.origin
-            + TimeDelta::microseconds((ran * 1e6) as i64)
+            + TimeDelta::from_std(ran).unwrap_or_default()
             + TimeDelta::milliseconds(self.advanced.load(Ordering::SeqCst))
     }
 

@@ -8,6 +8,7 @@ use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use chrono::DateTime;
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, GaugeVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
@@ -107,7 +108,7 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
     )?;
     for scan in db::pages::scans(pool).await? {
         if let Some(at) = scan.succeeded_at {
-            let at = at.timestamp_millis() as f64 / 1000.0;
+            let at = (at - DateTime::UNIX_EPOCH).as_seconds_f64();
             last_success
                 .with_label_values(&[&scan.account, &scan.skill.to_string()])
                 .set(at);

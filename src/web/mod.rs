@@ -32,6 +32,9 @@ use crate::metrics::Metrics;
 
 pub use metrics::router as metrics_router;
 
+/// Answers whether the queue can be worked on.
+pub type Health = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// What every handler has at hand.
 #[derive(Clone)]
 pub struct State(Arc<Inner>);
@@ -45,7 +48,7 @@ pub struct Inner {
     /// Checks Twilio's webhooks; `None`: SMS is not configured, and they are refused.
     pub verifier: Option<Verifier>,
     /// Whether this process's queue workers are able to work, if it has any.
-    pub queue_healthy: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+    pub queue_healthy: Option<Health>,
     /// Links of the demonstration, shown on the dashboard.
     pub demo: Option<Demo>,
 }

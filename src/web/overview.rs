@@ -303,9 +303,9 @@ mod tests {
         let level =
             |scans: &[Scan], circuits: &[Circuit], now| Health::of(scans, circuits, at(now)).level;
         assert_eq!(level(&[], &[], 0), "waiting");
-        assert_eq!(level(&[fresh.clone()], &[], 1), "good");
+        assert_eq!(level(std::slice::from_ref(&fresh), &[], 1), "good");
         assert_eq!(level(&[fresh.clone(), scan(None, None)], &[], 1), "waiting");
-        assert_eq!(level(&[fresh.clone()], &[], 20), "bad");
+        assert_eq!(level(std::slice::from_ref(&fresh), &[], 20), "bad");
         let both = Health::of(&[fresh, stopped], &[circuit], at(1));
         assert!(
             both.sentence.starts_with("The mail server"),

@@ -378,9 +378,9 @@ impl Room {
 fn lock_keys(hashes: &[AddressHash], conversations: &[(&AccountId, &str)]) -> Vec<i64> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let of_conversation = conversations.iter().map(|conversation| {
-        let mut hasher = DefaultHasher::new();
-        conversation.hash(&mut hasher);
-        hasher.finish().cast_signed()
+        let mut state = DefaultHasher::new();
+        conversation.hash(&mut state);
+        state.finish().cast_signed()
     });
     let of_recipient = hashes
         .iter()
@@ -392,7 +392,7 @@ fn lock_keys(hashes: &[AddressHash], conversations: &[(&AccountId, &str)]) -> Ve
 #[derive(Default)]
 struct Answers {
     begin: Vec<Begin>,
-    answers: Vec<Answer>,
+    others: Vec<Answer>,
     log: Vec<Entry>,
     wake: Vec<(Channel, ReminderId, DateTime<Utc>)>,
 }
@@ -438,7 +438,7 @@ impl Answers {
             reason,
             until,
         });
-        self.answers.push(Answer {
+        self.others.push(Answer {
             reminder: owed.id,
             state,
             reason: reason.as_str(),
@@ -453,7 +453,7 @@ impl Answers {
         account: &Account,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Vec<(ReminderId, i64)>> {
-        db::ledger::apply(&mut tx, &self.answers, now)
+        db::ledger::apply(&mut tx, &self.others, now)
             .await
             .context("applying answers")?;
         let attempts = db::ledger::begin(&mut tx, &self.begin, now)

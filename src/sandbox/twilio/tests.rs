@@ -276,7 +276,6 @@ async fn rescheduling_for_compliance_answers_scheduled_and_stays_so() {
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn parameters_are_checked_as_twilio_checks_them() {
     let options = TwilioOptions {
         senders: vec![FROM.to_owned()],
@@ -732,7 +731,6 @@ async fn callbacks_are_signed_and_follow_the_message_at_its_pace() {
 type Expected<'a> = (Delivery, &'a str, Vec<(&'a str, &'a str)>);
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn deliveries_fail_and_callbacks_go_wrong_as_scripted() {
     let world = start(TwilioOptions::default()).await;
     let mut receiver = receiver().await;
