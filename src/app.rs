@@ -29,6 +29,7 @@ use crate::domain::rule::Settings;
 use crate::hashing::Hasher;
 use crate::jobs::context::{Account, Context, SharedTurnstile};
 use crate::jobs::queue::{self, Host};
+use crate::jobs::turns::Turns;
 use crate::liveperson;
 use crate::metrics::Metrics;
 use crate::postgres::{self, Durability, Server};
@@ -426,6 +427,7 @@ pub fn context(
         sms: config.twilio.as_ref().map(sms).transpose()?,
         texts: Texts::new(),
         public_url: config.web.public_url.clone(),
+        turns: Turns::new(pool.clone()),
         smtp_rate: config
             .smtp
             .as_ref()

@@ -7,23 +7,21 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
-/// Reserves `turns` turns under `key` at `per_second`, of which `burst` may go at once. Returns how long to wait before the
-/// first of them.
+/// Reserves `turns` turns under `key` at `per_second`, of which `burst` may go at once. Returns how long to wait before each
+/// of them.
 pub async fn reserve(
     pool: &PgPool,
     key: &str,
     turns: u32,
     per_second: f64,
     burst: f64,
-) -> sqlx::Result<Duration> {
-    let wait: f64 = sqlx::query_scalar(
+) -> sqlx::Result<Vec<Duration>> {
+    let (first, held): (f64, Option<f64>) = sqlx::query_as(
         "insert into limits as l (key, tat) values ($1, now() + make_interval(secs => $2 / $3))
          on conflict (key) do update set
              tat = greatest(l.tat, now(), coalesce(l.held_until, now())) + make_interval(secs => $2 / $3)
-         returning greatest(
-             extract(epoch from tat - now())::float8 - ($2 + $4 - 1) / $3,
-             extract(epoch from held_until - now())::float8,
-             0)",
+         returning extract(epoch from tat - now())::float8 - ($2 + $4 - 1) / $3,
+                   extract(epoch from held_until - now())::float8",
     )
     .bind(key)
     .bind(f64::from(turns))
@@ -31,7 +29,9 @@ pub async fn reserve(
     .bind(burst.max(1.0))
     .fetch_one(pool)
     .await?;
-    Ok(Duration::from_secs_f64(wait))
+    let least = held.unwrap_or_default().max(0.0);
+    let waits = (0..turns).map(|n| (first + f64::from(n) / per_second).max(least));
+    Ok(waits.map(Duration::from_secs_f64).collect())
 }
 
 /// Nobody gets a turn under `key` before `pause` has passed: the other side asked for it.

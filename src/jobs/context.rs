@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
 use url::Url;
 
+use super::turns::Turns;
 use crate::channel::render::Texts;
 use crate::channel::webhook::ATTEMPT_PARAM;
 use crate::channel::{smtp, twilio};
@@ -34,6 +35,7 @@ pub struct Context {
     pub texts: Texts,
     /// Where links in reminders and provider callbacks lead.
     pub public_url: Url,
+    pub turns: Turns,
     pub smtp_rate: Option<f64>,
     pub twilio_rate: Option<f64>,
     pub metrics: Metrics,
@@ -141,11 +143,8 @@ impl Context {
 
     /// Waits for a turn under a provider's rate, shared by all workers.
     pub async fn turn(&self, provider: &str, sender: &str, rate: Option<f64>) {
-        let Some(rate) = rate else { return };
-        let key = format!("{provider}:{sender}");
-        match db::limits::reserve(&self.pool, &key, 1, rate, rate).await {
-            Ok(wait) => tokio::time::sleep(wait).await,
-            Err(error) => tracing::warn!("The rate limit cannot be read; sending goes on: {error}"),
+        if let Some(rate) = rate {
+            self.turns.wait(format!("{provider}:{sender}"), rate).await;
         }
     }
 
@@ -186,12 +185,15 @@ impl Turnstile for SharedTurnstile {
                 self.per_second * 2.0,
             )
             .await;
-            let mut wait = reserved.unwrap_or_else(|error| {
-                tracing::warn!(
-                    "The rate limit cannot be read; one call per second meanwhile: {error}"
-                );
-                Duration::from_secs(1)
-            });
+            let mut wait = match reserved {
+                Ok(waits) => waits.first().copied().unwrap_or_default(),
+                Err(error) => {
+                    tracing::warn!(
+                        "The rate limit cannot be read; one call per second meanwhile: {error}"
+                    );
+                    Duration::from_secs(1)
+                }
+            };
             // A 429 that another process met while we waited holds us too.
             while !wait.is_zero() {
                 tokio::time::sleep(wait).await;

@@ -12,3 +12,4 @@ pub mod scan;
 pub mod settle;
 pub mod skills;
 pub mod sweep;
+pub mod turns;
