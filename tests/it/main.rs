@@ -7,5 +7,6 @@
 
 mod architecture;
 mod database;
+mod limits;
 mod postgres;
 mod queue;
