@@ -36,6 +36,23 @@ create table rules (
 );
 comment on column rules.skill is 'null: the account''s default, for skills without a rule of their own on this channel';
 
+-- The skills that scans cover: those for which a rule is on, their own or the account's default.
+create view skills_in_use as
+select s.account, s.id, s.name
+from (
+    select account, id, name from skills where not deleted
+    union all
+    select id, -1, 'Unassigned' from accounts a
+        where not exists (select from skills k where k.account = a.id and k.id = -1)
+) s
+where exists (
+    select from (values ('email'), ('sms')) as c(channel)
+    join lateral (
+        select enabled from rules r
+        where r.account = s.account and r.channel = c.channel and (r.skill = s.id or r.skill is null)
+        order by r.skill is null limit 1
+    ) r on r.enabled);
+
 create table rule_versions (
     account    text not null,
     skill      bigint,

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use url::Url;
 
-use crate::channel::render::Texts;
+use crate::channel::render::{Severity, Texts};
 use crate::channel::webhook::Verifier;
 use crate::channel::{smtp, twilio};
 use crate::clock::Clock;
@@ -125,45 +125,37 @@ pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
 
 /// Migrates, waiting for a database that is still starting.
 pub async fn migrate_when_up(pool: &PgPool) -> anyhow::Result<()> {
-    reach(pool, Duration::from_mins(1)).await?;
-    migrate(pool).await
+    let give_up = tokio::time::sleep(Duration::from_mins(1));
+    tokio::select! {
+        () = reach(pool) => migrate(pool).await,
+        () = give_up => {
+            db::ping(pool).await.context("the database cannot be reached; look at DATABASE_URL")?;
+            migrate(pool).await
+        }
+    }
 }
 
-/// Waits until the database answers, with growing pauses, at most `patience`.
-async fn reach(pool: &PgPool, patience: Duration) -> anyhow::Result<()> {
-    let started = std::time::Instant::now();
+/// Waits until the database answers, with growing pauses.
+async fn reach(pool: &PgPool) {
     let mut pause = Duration::from_millis(200);
-    loop {
-        match db::ping(pool).await {
-            Ok(_) => return Ok(()),
-            Err(error) if started.elapsed() > patience => {
-                return Err(error).context("the database cannot be reached (DATABASE_URL)");
-            }
-            Err(error) => warn!("The database cannot be reached yet, trying again: {error}"),
-        }
+    while let Err(error) = db::ping(pool).await {
+        warn!(
+            "The database cannot be reached, trying again in {pause:?} (look at DATABASE_URL): {error}"
+        );
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(10));
     }
 }
 
 /// Waits for a database that can be worked with: long-running roles start before it and outlive its absence, but never work on
-/// tables they do not know.
-async fn wait_for_schema(pool: &PgPool, shutdown: &CancellationToken) -> anyhow::Result<()> {
-    let mut pause = Duration::from_millis(500);
-    loop {
-        match db::check_schema(pool).await {
-            Ok(()) => return Ok(()),
-            Err(db::SchemaProblem::Unreachable(error)) => {
-                warn!("The database cannot be reached, trying again in {pause:?}: {error}");
-            }
-            Err(problem) => bail!(problem),
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => bail!("stopped before the database could be reached"),
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(Duration::from_secs(15));
+/// tables they do not know. False if the shutdown came first.
+async fn wait_for_schema(pool: &PgPool, shutdown: &CancellationToken) -> anyhow::Result<bool> {
+    tokio::select! {
+        () = shutdown.cancelled() => return Ok(false),
+        () = reach(pool) => {}
     }
+    db::check_schema(pool).await?;
+    Ok(true)
 }
 
 /// A service that runs until its shutdown token is cancelled.
@@ -233,7 +225,10 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     if migrate {
         migrate_when_up(&pool).await?;
     } else {
-        wait_for_schema(&pool, &shutdown).await?;
+        anyhow::ensure!(
+            wait_for_schema(&pool, &shutdown).await?,
+            "stopped before the database could be reached"
+        );
     }
     let ids: Vec<AccountId> = config.accounts.iter().map(|a| a.id.clone()).collect();
     db::accounts::ensure(&pool, &ids, clock.now()).await?;
@@ -426,6 +421,8 @@ pub fn context(
             .transpose()?,
         sms: config.twilio.as_ref().map(sms).transpose()?,
         texts: Texts::new(),
+        window: TimeDelta::days(i64::from(config.liveperson.window_days))
+            .min(liveperson::MAX_WINDOW),
         public_url: config.web.public_url.clone(),
         turns: Turns::new(pool.clone()),
         smtp_rate: config
@@ -569,7 +566,8 @@ fn signing_tokens(settings: &config::Twilio) -> Vec<crate::secret::Secret> {
         .collect()
 }
 
-fn scheduler(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<Scheduler> {
+/// The scheduler of these settings, for whoever ticks it.
+pub fn scheduler(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<Scheduler> {
     let accounts = config.accounts.iter();
     Ok(Scheduler {
         pool: pool.clone(),
@@ -595,6 +593,7 @@ fn capacity(config: &Config) -> Capacity {
             decisions: days(config.retention.decisions_days),
             conversations: days(config.retention.conversations_days),
             reminders: days(config.retention.reminders_days),
+            audit: days(config.retention.audit_days),
         },
         keep_jobs: days(config.retention.jobs_days),
     }
@@ -644,6 +643,7 @@ pub async fn import_rules(
     entries: &[RuleEntry],
     clock: &Clock,
 ) -> anyhow::Result<(usize, usize)> {
+    check_texts(entries)?;
     let mut tx = pool.begin().await?;
     let mut changed = 0;
     for entry in entries {
@@ -663,4 +663,31 @@ pub async fn import_rules(
     }
     tx.commit().await.context("storing the rules")?;
     Ok((entries.len(), changed))
+}
+
+/// Renders every text with sample data before any of them is stored.
+fn check_texts(entries: &[RuleEntry]) -> anyhow::Result<()> {
+    let texts = Texts::new();
+    let mut faults = Vec::new();
+    for (number, entry) in (1..).zip(entries) {
+        for (language, template) in &entry.settings.templates {
+            for problem in texts.check(entry.channel, template) {
+                let place = format!(
+                    "rule {number}, templates.{language}.{}",
+                    problem.field.as_str()
+                );
+                let line = format!("{place}: {}; {}", problem.what, problem.mend);
+                match problem.severity {
+                    Severity::Error => faults.push(line),
+                    Severity::Warning => warn!("{line}"),
+                }
+            }
+        }
+    }
+    anyhow::ensure!(
+        faults.is_empty(),
+        "The rules' texts cannot be used:\n  {}",
+        faults.join("\n  ")
+    );
+    Ok(())
 }

@@ -1,8 +1,9 @@
 //! The demonstration: a PostgreSQL that keeps nothing, the sandbox, and every role of the service, which is configured by the
 //! same settings as for a real account and cannot tell the difference.
 //!
-//! With `once` the scripted people live their hours on a fast clock, and what the service did to each is compared with what the
-//! script says should happen.
+//! With `once` the scripted people live their hours on a clock that runs as fast as the service keeps up: it moves on a few
+//! seconds whenever nothing is left to do, so that a slow machine gives the same results as a fast one. Then what the service did
+//! to each is compared with what the script says should happen.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -22,18 +23,21 @@ use crate::config::{Config, Role, Sources};
 use crate::db;
 use crate::domain::ids::{AccountId, SkillId};
 use crate::domain::rule::{Settings, Step};
+use crate::jobs::queue;
 use crate::postgres::Durability;
 use crate::sandbox::clock::WorldClock;
 use crate::sandbox::people::{self, Expected};
 use crate::sandbox::smtp::SmtpOptions;
 use crate::sandbox::{Endpoints, Options, Sandbox, Script};
+use crate::scheduler::Scheduler;
 use crate::web;
 
-/// How fast the clock of `--once` runs: the script's hours pass in under a minute.
-const SPEED: f64 = 200.0;
+/// How far the clock of `--once` moves at a time.
+const STEP: TimeDelta = TimeDelta::seconds(10);
 
-/// The longest that `--once` waits, in real time.
-const PATIENCE: Duration = Duration::from_mins(4);
+/// The longest that `--once` runs, and that the service may be busy with one step, in real time.
+const PATIENCE: Duration = Duration::from_mins(8);
+const STEP_PATIENCE: Duration = Duration::from_mins(1);
 
 /// A mail server that wants a login, so that the demonstration takes the whole way.
 pub fn smtp_options() -> SmtpOptions {
@@ -80,85 +84,100 @@ struct Stage {
     sandbox: Sandbox,
     database: Database,
     running: Running,
+    /// Only for `once`, which ticks by itself.
+    scheduler: Scheduler,
     clock: Clock,
+    world_clock: WorldClock,
     start: DateTime<Utc>,
+}
+
+/// Whose time it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Real,
+    /// The clock moves when [`Stage::step`] moves it.
+    Stepped,
 }
 
 /// `base` are the settings of this process, of which the demonstration respects the ports and the database.
 async fn raise(
     base: &Config,
     script: Script,
-    speed: f64,
+    pace: Pace,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Stage> {
     let database = Database::open(base, Durability::Throwaway).await?;
     let pool = db::pool(database.options.clone(), 2);
     app::migrate_when_up(&pool).await?;
-    // A fast clock starts when everything else is ready: setting up takes real seconds.
-    let real = Clock::System;
-    let (start, instant) = (real.now(), Instant::now());
-    let clock = if (speed - 1.0).abs() < f64::EPSILON {
-        real
-    } else {
-        Clock::scaled(start, instant, speed)
+    // The script starts when everything else is ready: setting up takes real seconds.
+    let start = Clock::System.now();
+    let (clock, world_clock) = match pace {
+        Pace::Real => (Clock::System, WorldClock::real()),
+        Pace::Stepped => (Clock::manual(start), WorldClock::manual(start)),
     };
     let sandbox = Sandbox::start(Options {
         mailbox_port: free_port(base.web.port.saturating_add(1)),
         smtp: smtp_options(),
-        clock: WorldClock::scaled(start, instant, speed),
+        clock: world_clock.clone(),
         script,
         ..Options::default()
     })
     .await?;
-    let config = settings(base, &sandbox, speed)?;
+    let config = settings(base, &sandbox, pace)?;
     let inbound = config
         .web
         .public_url
         .join("twilio/inbound")
         .context("extending the public URL")?;
     sandbox.twilio().account().set_inbound_url(inbound.as_str());
-
     presumed_rules(&pool, &config, clock.now()).await?;
     pool.close().await;
     let demo = web::Demo {
         mailbox_url: sandbox.endpoints().mailbox_url.clone(),
     };
     let start_options = Start {
-        parts: Parts::ALL,
+        parts: Parts {
+            scheduler: pace == Pace::Real,
+            ..Parts::ALL
+        },
         clock: clock.clone(),
         migrate: false,
         demo: Some(demo),
         shutdown: shutdown.clone(),
     };
     let running = app::start(&config, &database, start_options).await?;
+    let scheduler = app::scheduler(&config, &running.pool, &clock)?;
     Ok(Stage {
         sandbox,
         database,
         running,
+        scheduler,
         clock,
+        world_clock,
         start,
     })
 }
 
-fn settings(base: &Config, sandbox: &Sandbox, speed: f64) -> anyhow::Result<Config> {
+fn settings(base: &Config, sandbox: &Sandbox, pace: Pace) -> anyhow::Result<Config> {
     let mut environment = environment(sandbox.endpoints());
     let web = &base.web;
     for (key, value) in [
         ("PORT", web.port.to_string()),
         ("UNREAD_METRICS_PORT", web.metrics_port.to_string()),
         ("UNREAD_BIND", Ipv4Addr::LOCALHOST.to_string()),
+        ("UNREAD_METRICS_BIND", Ipv4Addr::LOCALHOST.to_string()),
         (
             "UNREAD_PUBLIC_URL",
             format!("http://localhost:{}", web.port),
         ),
-        // The sandbox tires of nobody; on a fast clock a minute's scans fall into a moment.
+        // The sandbox tires of nobody; when the clock is moved by hand, a minute's calls come in a moment.
         (
             "UNREAD_LIVEPERSON_RATE_PER_SECOND",
-            if speed > 1.0 { "100" } else { "5" }.to_owned(),
+            if pace == Pace::Real { "5" } else { "1000" }.to_owned(),
         ),
         (
             "UNREAD_SCAN_INTERVAL_SECONDS",
-            if speed > 1.0 { "60" } else { "10" }.to_owned(),
+            if pace == Pace::Real { "10" } else { "60" }.to_owned(),
         ),
     ] {
         environment.insert(key.to_owned(), value);
@@ -206,6 +225,27 @@ async fn presumed_rules(pool: &PgPool, config: &Config, now: DateTime<Utc>) -> a
 }
 
 impl Stage {
+    /// Moves every clock on by one step and lets people and service do all there is to do at that moment.
+    async fn step(&self) -> anyhow::Result<()> {
+        self.world_clock.advance(STEP);
+        self.clock.advance(STEP);
+        self.sandbox.play_until_now();
+        self.scheduler.tick().await?;
+        let started = Instant::now();
+        loop {
+            let depths = queue::depth(&self.running.pool, self.clock.now()).await?;
+            let busy: i64 = depths.iter().map(|d| d.ready + d.held).sum();
+            if busy == 0 {
+                return Ok(());
+            }
+            anyhow::ensure!(
+                started.elapsed() < STEP_PATIENCE,
+                "{busy} jobs do not come to an end"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     async fn strike(self) -> anyhow::Result<()> {
         let ended = self.running.finish().await;
         self.sandbox.stop().await;
@@ -216,7 +256,7 @@ impl Stage {
 
 /// Runs until `shutdown`, with newcomers now and then.
 pub async fn live(base: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let stage = raise(base, Script::Live, 1.0, &shutdown).await?;
+    let stage = raise(base, Script::Live, Pace::Real, &shutdown).await?;
     let port = stage
         .running
         .web
@@ -244,13 +284,13 @@ pub struct Row {
     pub agree: bool,
 }
 
-/// Plays the script on the fast clock until every reminder is final, and tells how each case went.
+/// Plays the script until every reminder is final, and tells how each case went.
 pub async fn once(base: &Config, shutdown: CancellationToken) -> anyhow::Result<Vec<Row>> {
     let mut base = base.clone();
     // Nobody looks at the pages of a run that lasts a minute, and a demonstration may be running already.
     base.web.port = pick_port()?;
     base.web.metrics_port = pick_port()?;
-    let stage = raise(&base, Script::Cases, SPEED, &shutdown).await?;
+    let stage = raise(&base, Script::Cases, Pace::Stepped, &shutdown).await?;
     let waited = wait_until_final(&stage, &shutdown).await;
     let rows = match waited {
         Ok(()) => compare(&stage).await,
@@ -280,7 +320,8 @@ async fn wait_until_final(stage: &Stage, shutdown: &CancellationToken) -> anyhow
         + TimeDelta::from_std(Duration::from_secs_f64(minutes * 60.0)).unwrap_or_default()
         + TimeDelta::minutes(5);
     loop {
-        let open: i64 = db::pages::not_final(&stage.running.pool).await?;
+        stage.step().await?;
+        let open = db::pages::not_final(&stage.running.pool).await?;
         if stage.clock.now() > end && open == 0 {
             return Ok(());
         }
@@ -292,7 +333,6 @@ async fn wait_until_final(stage: &Stage, shutdown: &CancellationToken) -> anyhow
             !shutdown.is_cancelled(),
             "stopped before the script was over"
         );
-        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

@@ -210,6 +210,7 @@ async fn play(
     migrate: bool,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let stopping = shutdown.clone();
     let database = Database::open(config, Durability::Durable).await?;
     let start = Start {
         parts,
@@ -222,7 +223,12 @@ async fn play(
         Ok(running) => running,
         Err(error) => {
             database.close().await?;
-            return Err(error);
+            // Asked to stop while still waiting for the database: that is no failure.
+            return if stopping.is_cancelled() {
+                Ok(())
+            } else {
+                Err(error)
+            };
         }
     };
     if let Some(address) = running.web {

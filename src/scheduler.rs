@@ -1,5 +1,7 @@
 //! The tick: puts scan and upkeep jobs into the queue. Any number of schedulers may run; each slot of each schedule is claimed
 //! by one of them, in the transaction that enqueues the job.
+//!
+//! The slot is the back-off: a job that failed, or that died after failing too often, is woken afresh in its next slot.
 
 use std::time::Duration;
 
@@ -78,7 +80,7 @@ impl Scheduler {
             .iter()
             .filter(|(name, ..)| won.contains(name))
             .map(|(.., what)| names::upkeep(what, now));
-        queue::wake(&mut tx, &self.clock, UPKEEP, When::NoLaterThan, wakeups).await?;
+        queue::wake(&mut tx, &self.clock, UPKEEP, When::At, wakeups).await?;
         for scanned in &self.accounts {
             let (account, only) = (&scanned.account, scanned.only_skills.as_deref());
             for (kind, period, deep) in [
@@ -90,7 +92,7 @@ impl Scheduler {
                 let wakeups = skills
                     .iter()
                     .map(|skill| names::scan(account, *skill, deep, now));
-                queue::wake(&mut tx, &self.clock, SCAN, When::NoLaterThan, wakeups).await?;
+                queue::wake(&mut tx, &self.clock, SCAN, When::At, wakeups).await?;
             }
         }
         tx.commit().await.context("committing a tick")

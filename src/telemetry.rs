@@ -13,7 +13,9 @@ use crate::config::{Log, LogFormat};
 
 /// Starts the log. To be called once, before anything is logged.
 pub fn start_log(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.level).context("reading the log level")?;
+    // Migrations that find their work done are no news.
+    let directives = format!("sqlx::postgres::notice=warn,{}", log.level);
+    let filter = EnvFilter::try_new(directives).context("reading the log level")?;
     let is_terminal = io::stderr().is_terminal();
     let format = log.format.unwrap_or(if is_terminal {
         LogFormat::Text

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use sqlx::{Executor as _, PgPool};
+use sqlx::Executor as _;
 use unread::app;
 use unread::channel::render::Vars;
 use unread::channel::smtp;

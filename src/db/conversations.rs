@@ -1,5 +1,7 @@
 //! Snapshots of conversations, as scans and re-checks leave them.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
@@ -29,20 +31,21 @@ pub struct Snapshot {
 }
 
 /// Stores a page of snapshots taken at `seen_at`, and logs each decision that differs from the conversation's last. A snapshot
-/// older than the one we hold changes nothing.
+/// older than the one we hold changes nothing; only the ids of those that were stored are returned, and only they may be acted
+/// on.
 ///
-/// Three statements, however many snapshots.
+/// Two statements, however many snapshots.
 pub async fn store(
     conn: &mut PgConnection,
     account: &AccountId,
     page: &[Snapshot],
     seen_at: DateTime<Utc>,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<HashSet<String>> {
     fn column<T>(page: &[Snapshot], value: impl Fn(&Snapshot) -> T) -> Vec<T> {
         page.iter().map(value).collect()
     }
     let word = |reason: Option<Reason>| reason.map(Reason::as_str);
-    sqlx::query(STORE)
+    let stored: Vec<String> = sqlx::query_scalar(STORE)
         .bind(account.as_str())
         .bind(seen_at)
         .bind(column(page, |s| s.id.clone()))
@@ -60,7 +63,7 @@ pub async fn store(
         .bind(column(page, |s| word(s.email)))
         .bind(column(page, |s| word(s.sms)))
         .bind(column(page, |s| s.closed_at))
-        .execute(&mut *conn)
+        .fetch_all(&mut *conn)
         .await?;
 
     let mut kinds = Vec::new();
@@ -84,7 +87,7 @@ pub async fn store(
     .bind(conversations)
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(stored.into_iter().collect())
 }
 
 /// Rows are written in id order so that two scans that meet cannot deadlock.
@@ -95,7 +98,7 @@ with input as (
         as t(id, skill, started_at, open, read_state, episode, unread_since, unread_count, time_zone, language,
              email_reason, sms_reason, closed_at)
 ), held as (
-    select c.id, c.email_reason, c.sms_reason, c.seen_at from conversations c
+    select c.id, c.email_reason, c.sms_reason from conversations c
     where c.account = $1 and c.id = any ($3::text[])
 ), stored as (
     insert into conversations as c (account, id, skill, started_at, open, read_state, episode, unread_since, unread_count,
@@ -114,13 +117,16 @@ with input as (
             then excluded.changed_at else c.changed_at end,
         seen_at = excluded.seen_at
     where c.seen_at <= excluded.seen_at
-)
+    returning id
+), logged as (
 insert into decisions (at, account, conversation, channel, stage, verdict, reason)
 select $2, $1, i.id, d.channel, 'scan', case d.now when 'scheduled' then 'schedule' else 'none' end, d.now
 from input i left join held h on h.id = i.id
 cross join lateral (values ('email', i.email_reason, h.email_reason), ('sms', i.sms_reason, h.sms_reason))
     as d(channel, now, was)
-where d.now is not null and d.now is distinct from d.was and (h.seen_at is null or h.seen_at <= $2)";
+where d.now is not null and d.now is distinct from d.was and i.id in (select id from stored)
+)
+select id from stored";
 
 /// Open conversations of a skill that a complete scan begun at `scanned_at` did not meet: closed, moved to another skill, or
 /// skipped while LivePerson's pages shifted. At most `most`, longest unseen first.
@@ -141,6 +147,24 @@ pub async fn missing(
     .bind(skill.0)
     .bind(scanned_at)
     .bind(started_after)
+    .bind(i64::from(most))
+    .fetch_all(pool)
+    .await
+}
+
+/// Open conversations that no scan has met since `before`, whatever their skill: older than the scanned windows, or in a skill
+/// that is not scanned any more. At most `most`, longest unseen first.
+pub async fn forgotten(
+    pool: &PgPool,
+    account: &AccountId,
+    before: DateTime<Utc>,
+    most: u16,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select id from conversations where account = $1 and open and seen_at < $2 order by seen_at limit $3",
+    )
+    .bind(account.as_str())
+    .bind(before)
     .bind(i64::from(most))
     .fetch_all(pool)
     .await

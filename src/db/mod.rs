@@ -21,6 +21,8 @@ pub mod upkeep;
 
 use std::time::Duration;
 
+use sqlx::Connection as _;
+use sqlx::PgConnection;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
@@ -34,9 +36,16 @@ pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
         .connect_lazy_with(options.application_name("unread"))
 }
 
-/// Whether the database answers.
+/// Whether the database answers. Asks on a connection of its own, so that the error says what is wrong and not that a pool is
+/// empty.
 pub async fn ping(pool: &PgPool) -> sqlx::Result<()> {
-    sqlx::query("select 1").execute(pool).await.map(|_| ())
+    let options = pool.connect_options();
+    let asked = tokio::time::timeout(Duration::from_secs(5), async {
+        PgConnection::connect_with(&options).await?.close().await
+    });
+    asked
+        .await
+        .unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut))
 }
 
 /// Brings the ledger's tables up to date. The queue's are migrated by `jobs::queue`.

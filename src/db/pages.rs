@@ -53,7 +53,7 @@ pub async fn scans(pool: &PgPool) -> sqlx::Result<Vec<Scan>> {
     sqlx::query_as(
         "select c.account, c.skill, s.name, c.started_at, c.succeeded_at, c.duration_ms, c.conversations, c.unreadable,
                 c.error
-         from scans c left join skills s on s.account = c.account and s.id = c.skill
+         from scans c join skills_in_use s on s.account = c.account and s.id = c.skill
          order by c.account, s.name nulls last, c.skill",
     )
     .fetch_all(pool)

@@ -44,20 +44,11 @@ pub async fn claim_scans(
     let only: Option<Vec<i64>> = only.map(|skills| skills.iter().map(|s| s.0).collect());
     let won: Vec<i64> = sqlx::query_scalar(
         "with wanted as (
-             select s.id from (
-                 select id from skills where account = $1 and not deleted union select -1
-             ) s
-             where ($2::bigint[] is null or s.id = any ($2))
-               and exists (
-                 select from (values ('email'), ('sms')) as c(channel)
-                 join lateral (
-                     select enabled from rules r
-                     where r.account = $1 and r.channel = c.channel and (r.skill = s.id or r.skill is null)
-                     order by r.skill is null limit 1
-                 ) r on r.enabled)
+             select id from skills_in_use where account = $1 and ($2::bigint[] is null or id = any ($2))
          ), won as (
              insert into slots (name, slot)
              select $3 || ':' || $1 || ':' || id, ($4 + (hashtext(id::text)::bigint & 2147483647) % $5) / $5 from wanted
+             order by id
              on conflict (name) do update set slot = excluded.slot where slots.slot < excluded.slot
              returning name
          )

@@ -139,6 +139,8 @@ pub struct Retention {
     pub decisions: TimeDelta,
     pub conversations: TimeDelta,
     pub reminders: TimeDelta,
+    /// Superseded versions of rules.
+    pub audit: TimeDelta,
 }
 
 /// Rows deleted per statement: short transactions, whatever has piled up.
@@ -154,13 +156,30 @@ pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::
         ),
         (
             "delete from conversations where (account, id) in (
-                 select account, id from conversations where not open and closed_at < $1 limit $2)",
+                 select account, id from conversations where not open and closed_at < $1 order by closed_at limit $2)",
             now - keep.conversations,
         ),
         (
             "delete from reminders where id in (
-                 select id from reminders where created_at < $1 and next_at is null order by created_at limit $2)",
+                 select r.id from reminders r where r.created_at < $1 and r.next_at is null
+                     -- The key of an episode that is still open keeps it from being reminded of again.
+                     and not exists (select from conversations c
+                         where c.account = r.account and c.id = r.conversation and c.open)
+                 order by r.created_at limit $2)",
             now - keep.reminders,
+        ),
+        (
+            "delete from rule_versions where ctid in (
+                 select v.ctid from rule_versions v where v.changed_at < $1 and exists (
+                     select from rule_versions n where n.account = v.account and n.channel = v.channel
+                         and n.skill is not distinct from v.skill and n.version > v.version)
+                 limit $2)",
+            now - keep.audit,
+        ),
+        (
+            // Of skills that are not scanned any more.
+            "delete from scans where ctid in (select ctid from scans where started_at < $1 limit $2)",
+            now - TimeDelta::days(1),
         ),
         (
             "delete from suppressions where ctid in (select ctid from suppressions where expires_at < $1 limit $2)",

@@ -28,7 +28,15 @@ pub struct NoAnswer;
 
 impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
     /// `answer` gets at most `most` questions and returns one answer for each, in order. Up to `lanes` batches run at a time.
-    pub fn new<F, Fut>(most: usize, lanes: usize, answer: F) -> Self
+    ///
+    /// An asker may go away (its job was aborted). Its question is then not asked any more; if it was under way already, its
+    /// answer is handed to `returned`, because an answer may be a commitment.
+    pub fn new<F, Fut>(
+        most: usize,
+        lanes: usize,
+        answer: F,
+        returned: impl Fn(A) + Clone + Send + Sync + 'static,
+    ) -> Self
     where
         F: Fn(Vec<Q>) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Vec<A>> + Send + 'static,
@@ -44,12 +52,17 @@ impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
                 if inbox.recv_many(&mut batch, most).await == 0 {
                     return;
                 }
+                batch.retain(|(_, asker)| !asker.is_closed());
+                if batch.is_empty() {
+                    continue;
+                }
                 let (asked, askers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-                let answers = answer(asked);
+                let (answers, returned) = (answer(asked), returned.clone());
                 tokio::spawn(async move {
                     for (asker, answer) in askers.into_iter().zip(answers.await) {
-                        // An asker that is gone has no use for its answer.
-                        let _ = asker.send(answer);
+                        if let Err(unwanted) = asker.send(answer) {
+                            returned(unwanted);
+                        }
                     }
                     drop(slot);
                 });
@@ -82,10 +95,15 @@ mod tests {
     async fn each_question_gets_its_own_answer_from_few_batches() {
         let batches = Arc::new(AtomicUsize::new(0));
         let counted = batches.clone();
-        let doubler = Batcher::new(50, 1, move |numbers: Vec<u32>| {
-            counted.fetch_add(1, Ordering::SeqCst);
-            async move { numbers.into_iter().map(|n| n * 2).collect() }
-        });
+        let doubler = Batcher::new(
+            50,
+            1,
+            move |numbers: Vec<u32>| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                async move { numbers.into_iter().map(|n| n * 2).collect() }
+            },
+            drop,
+        );
         let answers = join_all((0..200).map(|n| doubler.ask(n))).await;
         assert!(
             answers
@@ -102,11 +120,47 @@ mod tests {
 
     #[tokio::test]
     async fn a_panicking_batch_fails_its_own_questions_only() {
-        let picky = Batcher::new(1, 1, |n: Vec<u32>| async move {
-            assert_ne!(n[0], 1, "not that one");
-            n
-        });
+        let picky = Batcher::new(
+            1,
+            1,
+            |n: Vec<u32>| async move {
+                assert_ne!(n[0], 1, "not that one");
+                n
+            },
+            drop,
+        );
         assert!(picky.ask(1).await.is_err());
         assert_eq!(picky.ask(2).await.ok(), Some(2));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_waits_for_is_handed_back() {
+        let (release, released) = tokio::sync::watch::channel(false);
+        let (returned, mut unwanted) = mpsc::unbounded_channel();
+        let slow = Batcher::new(
+            10,
+            1,
+            move |n: Vec<u32>| {
+                let mut released = released.clone();
+                async move {
+                    let _ = released.wait_for(|go| *go).await;
+                    n
+                }
+            },
+            move |n| {
+                let _ = returned.send(n);
+            },
+        );
+        let asker = tokio::spawn({
+            let slow = slow.clone();
+            async move { slow.ask(7).await }
+        });
+        while slow.questions.capacity() < 10 || release.receiver_count() < 2 {
+            tokio::task::yield_now().await;
+        }
+        asker.abort();
+        let _ = asker.await;
+        release.send_replace(true);
+        assert_eq!(unwanted.recv().await, Some(7));
     }
 }

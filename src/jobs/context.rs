@@ -19,7 +19,7 @@ use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::rule::Rule;
 use crate::hashing::Hasher;
-use crate::liveperson::{self, Turnstile};
+use crate::liveperson::{self, Records, Turnstile, Unreadable};
 use crate::metrics::Metrics;
 
 /// How long an account's LivePerson is left alone after it failed to answer a re-check.
@@ -36,6 +36,8 @@ pub struct Context {
     /// Where links in reminders and provider callbacks lead.
     pub public_url: Url,
     pub turns: Turns,
+    /// How far back scans look; deep scans look at what began before.
+    pub window: TimeDelta,
     pub smtp_rate: Option<f64>,
     pub twilio_rate: Option<f64>,
     pub metrics: Metrics,
@@ -52,6 +54,38 @@ pub struct Account {
 }
 
 impl Account {
+    /// Asks LivePerson about conversations by id. An answer that cannot be understood is asked for again in halves, so that one
+    /// odd conversation is unreadable and does not hide the others.
+    pub async fn by_ids(&self, ids: &[String]) -> Result<Records, liveperson::Error> {
+        let mut all = Records::default();
+        let mut parts = vec![ids];
+        while let Some(part) = parts.pop() {
+            match self.client.by_ids(part).await {
+                Ok(answer) => {
+                    all.records.extend(answer.records);
+                    all.unreadable.extend(answer.unreadable);
+                    all.incomplete |= answer.incomplete;
+                }
+                Err(liveperson::Error::Malformed { .. } | liveperson::Error::Rejected { .. })
+                    if ids.len() > 1 =>
+                {
+                    if let [id] = part {
+                        let why = "LivePerson's answer about it cannot be understood".to_owned();
+                        all.unreadable.push(Unreadable {
+                            id: Some(id.clone()),
+                            why,
+                        });
+                    } else {
+                        let (left, right) = part.split_at(part.len() / 2);
+                        parts.extend([left, right]);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
     /// LivePerson did not answer: for a moment nobody in this process asks it again for this account, so that its reminders
     /// do not fill the slots that others need.
     pub fn pause(&self) {

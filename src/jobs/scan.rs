@@ -37,6 +37,9 @@ const RETENTION: TimeDelta = TimeDelta::days(396);
 /// Vanished conversations asked for by id after one scan; the rest waits for the next.
 const MISSING_PER_SCAN: u16 = 300;
 
+/// An open conversation that no scan has met for this long is asked for by the deep scan.
+const FORGOTTEN_AFTER: TimeDelta = TimeDelta::hours(1);
+
 /// Handles a scan job. A LivePerson that fails is recorded and left to the next scan; only the database makes it an error.
 pub async fn scan(ctx: &Context, job: &Scan) -> anyhow::Result<()> {
     let Some(account) = ctx.accounts.get(&job.account) else {
@@ -46,6 +49,7 @@ pub async fn scan(ctx: &Context, job: &Scan) -> anyhow::Result<()> {
     let started = Instant::now();
     let now = ctx.clock.now();
     let mut pass = Pass {
+        partial: false,
         ctx,
         account,
         skill: job.skill,
@@ -58,11 +62,16 @@ pub async fn scan(ctx: &Context, job: &Scan) -> anyhow::Result<()> {
     let ended = if job.deep {
         pass.older_windows(now).await
     } else {
-        pass.window(now - MAX_WINDOW, now).await
+        pass.window(now - ctx.window, now).await
     };
     let result = match ended {
-        Ok(()) if !job.deep => pass.look_for_missing(now).await,
-        other => other,
+        // What a partial answer left out is not therefore missing.
+        Ok(()) if pass.partial => {
+            pass.found.error = Some("LivePerson answered in part only".to_owned());
+            Ok(())
+        }
+        Ok(()) => pass.look_for_missing(now, job.deep).await,
+        stopped => stopped,
     };
     match result {
         Ok(()) => {}
@@ -119,12 +128,14 @@ struct Pass<'a> {
     skill: SkillId,
     rules: Vec<Rule>,
     found: Summary,
+    /// LivePerson could not ask all of its shards for one of the pages.
+    partial: bool,
 }
 
 impl Pass<'_> {
     /// Conversations begun before the usual window: rare, since LivePerson closes idle ones, but invisible otherwise.
     async fn older_windows(&mut self, now: DateTime<Utc>) -> Result<(), Stopped> {
-        let mut to = now - MAX_WINDOW;
+        let mut to = now - self.ctx.window;
         while to > now - RETENTION {
             self.window(to - MAX_WINDOW, to).await?;
             to -= MAX_WINDOW;
@@ -142,6 +153,7 @@ impl Pass<'_> {
         let mut asked_at = self.ctx.clock.now();
         let mut offset = 0;
         let mut page = self.account.client.search(&search, offset).await?;
+        self.partial |= page.incomplete;
         while page.received > 0 {
             offset += page.received;
             if let Some(from) = restart(&search, offset, &page) {
@@ -157,6 +169,7 @@ impl Pass<'_> {
                 tokio::join!(client.search(&search, offset), self.keep(page, asked_at));
             kept?;
             page = next?;
+            self.partial |= page.incomplete;
             asked_at = next_asked_at;
         }
         Ok(())
@@ -185,7 +198,7 @@ impl Pass<'_> {
         if partial.is_empty() {
             return records;
         }
-        match self.account.client.by_ids(&partial).await {
+        match self.account.by_ids(&partial).await {
             Ok(answer) => {
                 let mut whole: HashMap<String, Record> = answer
                     .records
@@ -205,22 +218,29 @@ impl Pass<'_> {
         records
     }
 
-    /// Asks by id for conversations that we hold as open and that this scan did not meet.
-    async fn look_for_missing(&mut self, scanned_at: DateTime<Utc>) -> Result<(), Stopped> {
-        let oldest = scanned_at - MAX_WINDOW;
+    /// Asks by id for conversations that we hold as open and that this scan did not meet; after a deep scan, for all that no
+    /// scan has met for an hour.
+    async fn look_for_missing(&self, scanned_at: DateTime<Utc>, deep: bool) -> Result<(), Stopped> {
         let ctx = self.ctx;
-        let ids = db::conversations::missing(
-            &ctx.pool,
-            &self.account.id,
-            self.skill,
-            scanned_at,
-            oldest,
-            MISSING_PER_SCAN,
-        )
-        .await?;
+        let (pool, account) = (&ctx.pool, &self.account.id);
+        let ids = if deep {
+            let before = scanned_at - FORGOTTEN_AFTER;
+            db::conversations::forgotten(pool, account, before, MISSING_PER_SCAN).await?
+        } else {
+            let oldest = scanned_at - ctx.window;
+            db::conversations::missing(
+                pool,
+                account,
+                self.skill,
+                scanned_at,
+                oldest,
+                MISSING_PER_SCAN,
+            )
+            .await?
+        };
         for ids in ids.chunks(MAX_IDS) {
             let asked_at = ctx.clock.now();
-            let answer = self.account.client.by_ids(ids).await?;
+            let answer = self.account.by_ids(ids).await?;
             store(ctx, self.account, &self.rules, &answer.records, asked_at).await?;
             if !answer.incomplete {
                 let known = |id: &String| {
@@ -278,7 +298,7 @@ pub async fn store(
             .push(reminder);
     }
     let none = Vec::new();
-    let readings: Vec<Reading> = records
+    let mut readings: Vec<Reading> = records
         .iter()
         .map(|record| {
             read(
@@ -292,13 +312,17 @@ pub async fn store(
         .collect();
 
     let snapshots: Vec<Snapshot> = readings.iter().map(|r| r.snapshot.clone()).collect();
-    db::conversations::store(&mut tx, &account.id, &snapshots, asked_at).await?;
+    let stored = db::conversations::store(&mut tx, &account.id, &snapshots, asked_at).await?;
+    // A record that is older than what we hold says nothing any more: neither what has ended nor what is owed.
+    readings.retain(|r| stored.contains(&r.snapshot.id));
 
-    let ended: Vec<Ended> = readings
-        .iter()
-        .zip(records)
-        .filter(|(_, record)| existing.contains_key(&record.id))
-        .map(|(reading, _)| reading.ended.clone())
+    let with_reminders = || {
+        readings
+            .iter()
+            .filter(|r| existing.contains_key(&r.snapshot.id))
+    };
+    let ended: Vec<Ended> = with_reminders()
+        .map(|r| r.ended.clone())
         .filter(|ended| ended.reason != Reason::Undecided.as_str())
         .collect();
     if !ended.is_empty() {
@@ -306,10 +330,8 @@ pub async fn store(
         {
             ctx.metrics.decided(channel, "cancel", &reason);
         }
-        let active: Vec<(&str, DateTime<Utc>)> = readings
-            .iter()
+        let active: Vec<(&str, DateTime<Utc>)> = with_reminders()
             .filter_map(|r| Some((r.snapshot.id.as_str(), r.active_at?)))
-            .filter(|(id, _)| existing.contains_key(*id))
             .collect();
         db::ledger::mark_returns(&mut tx, &account.id, &active).await?;
     }

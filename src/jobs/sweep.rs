@@ -16,9 +16,11 @@ const MOST: i64 = 1_000;
 const STRANDED_AFTER: TimeDelta = TimeDelta::seconds(10);
 
 pub async fn sweep(ctx: &Context) -> anyhow::Result<()> {
-    expire(ctx).await?;
-    super::settle::give_up_leases(ctx).await?;
-    rescue(ctx).await
+    // One step that fails must not keep the others from running.
+    let expired = expire(ctx).await;
+    let given_up = super::settle::give_up_leases(ctx).await;
+    let rescued = rescue(ctx).await;
+    expired.and(given_up).and(rescued)
 }
 
 /// What is past its deadline and was not even looked at expires; what has a live job is left to it.

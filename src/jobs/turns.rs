@@ -28,7 +28,8 @@ impl Turns {
     /// Needs a tokio runtime: a task keeps the desk.
     pub fn new(pool: PgPool) -> Self {
         Self {
-            desk: Batcher::new(MOST, 1, move |turns| reserve(pool.clone(), turns)),
+            // The turn of somebody who is gone passes unused: sending is slower for a moment, never faster than allowed.
+            desk: Batcher::new(MOST, 1, move |turns| reserve(pool.clone(), turns), drop),
         }
     }
 

@@ -9,7 +9,6 @@ use axum::extract::{Path, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::TimeDelta;
-use serde_json::json;
 
 use super::error::ApiError;
 use super::{State, pages};
@@ -45,13 +44,14 @@ pub async fn follow(
     let account = account.and_then(|id| state.accounts.get(&id));
     Ok(match account.and_then(|a| a.page_url.as_ref()) {
         Some(page) => Redirect::to(page.as_str()).into_response(),
-        None => pages::render(
-            "message.hbs",
-            &json!({
-                "title": "You have a message",
-                "heading": format!("{} has answered you", account.map_or("The team", |a| &a.brand)),
-                "text": "Open the page where you started the conversation: your chat and the answer are there.",
-            }),
+        None => pages::message(
+            "You have a message",
+            &format!(
+                "{} has answered you",
+                account.map_or("The team", |a| &a.brand)
+            ),
+            "Open the page where you started the conversation: your chat and the answer are there.",
+            None,
         ),
     })
 }
@@ -98,14 +98,14 @@ pub async fn ask_unsubscribe(
     } else {
         "e-mails"
     };
-    Ok(pages::render(
-        "message.hbs",
-        &json!({
-            "title": "Stop reminders",
-            "heading": "Stop these reminders?",
-            "text": format!("You will get no more {what} from {} about unread answers.", brand(&state, &linked)),
-            "button": "Stop reminders",
-        }),
+    Ok(pages::message(
+        "Stop reminders",
+        "Stop these reminders?",
+        &format!(
+            "You will get no more {what} from {} about unread answers.",
+            brand(&state, &linked)
+        ),
+        Some("Stop reminders"),
     ))
 }
 
@@ -138,13 +138,14 @@ pub async fn unsubscribe(
         state.metrics.webhook("unsubscribe", "accepted");
         tracing::info!(reminder = linked.id, "A recipient unsubscribed");
     }
-    Ok(pages::render(
-        "message.hbs",
-        &json!({
-            "title": "Reminders stopped",
-            "heading": "Done: no more reminders",
-            "text": format!("{} will not write to you about unread answers again on this address.", brand(&state, &linked)),
-        }),
+    Ok(pages::message(
+        "Reminders stopped",
+        "Done: no more reminders",
+        &format!(
+            "{} will not write to you about unread answers again on this address.",
+            brand(&state, &linked)
+        ),
+        None,
     ))
 }
 
@@ -157,13 +158,11 @@ fn brand<'a>(state: &'a State, linked: &Linked) -> &'a str {
 
 /// The same answer for words that never existed and for those that have expired.
 fn gone() -> Response {
-    let page = pages::render(
-        "message.hbs",
-        &json!({
-            "title": "Link expired",
-            "heading": "This link does not work any more",
-            "text": "It may have expired, or it was cut short on its way. Open the website where you had the conversation: your chat is there.",
-        }),
+    let page = pages::message(
+        "Link expired",
+        "This link does not work any more",
+        "It may have expired, or it was cut short on its way. Open the website where you had the conversation: your chat is there.",
+        None,
     );
     (StatusCode::NOT_FOUND, page).into_response()
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use handlebars::Handlebars;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 static PAGES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
     let mut pages = Handlebars::new();
@@ -39,6 +39,14 @@ pub fn render(template: &str, values: &Value) -> Response {
     }
 }
 
+/// A page that says one thing, with at most one button, which posts to the page's own address.
+pub fn message(title: &str, heading: &str, text: &str, button: Option<&str>) -> Response {
+    render(
+        "message.hbs",
+        &json!({ "title": title, "heading": heading, "text": text, "button": button }),
+    )
+}
+
 pub async fn stylesheet() -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, "text/css; charset=utf-8"),
@@ -52,7 +60,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_template_compiles() {
-        assert_eq!(PAGES.get_templates().len(), 3);
+    fn a_message_renders_with_and_without_a_button_and_escapes_what_it_says() {
+        for (button, buttons) in [(None, 0), (Some("Stop <now>"), 1)] {
+            let values =
+                json!({ "title": "t", "heading": "<b>", "text": "a & b", "button": button });
+            let page = PAGES.render("message.hbs", &values).unwrap();
+            assert_eq!(page.matches("<button").count(), buttons, "{page}");
+            assert!(
+                page.contains("&lt;b&gt;") && page.contains("a &amp; b"),
+                "{page}"
+            );
+            assert!(!page.contains("<now>"), "{page}");
+        }
     }
 }

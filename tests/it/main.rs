@@ -6,7 +6,16 @@
 )]
 
 mod architecture;
+mod commands;
 mod database;
-mod limits;
+mod harness;
+mod liveperson_faults;
+mod pipeline;
 mod postgres;
+mod process;
+mod providers;
 mod queue;
+mod roles;
+mod scans;
+mod tables;
+mod web;

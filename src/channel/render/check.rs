@@ -73,7 +73,15 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Problem>
         let lacks = |value: &str| !part.contains(value) && !part.contains(&layout::escaped(value));
         if lacks(&vars.link) {
             let what = "has no {{link}}: nobody can get back into the conversation".to_owned();
-            problems.push(warning(field, what, "add {{link}}"));
+            // The word in the link is also how an SMS is found again whose fate at the provider is unknown.
+            let severity = match channel {
+                Channel::Sms => Severity::Error,
+                Channel::Email => Severity::Warning,
+            };
+            problems.push(Problem {
+                severity,
+                ..warning(field, what, "add {{link}}")
+            });
         }
         if channel == Channel::Email && lacks(&vars.unsubscribe_link) {
             let what = "has no {{unsubscribe_link}}: readers will use the spam button".to_owned();

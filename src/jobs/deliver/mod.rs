@@ -16,6 +16,7 @@ use super::batch::Batcher;
 use super::context::Context;
 use super::names::Deliver;
 use crate::domain::ids::{AccountId, ReminderId};
+use crate::domain::outcome::{Obstacle, Outcome};
 
 pub use prepare::Dispatch;
 pub(in crate::jobs) use record::recorded;
@@ -40,26 +41,49 @@ pub struct Line {
     ctx: Arc<Context>,
     /// One lane per account: an account whose LivePerson hangs holds up its own reminders only.
     prepare: Arc<std::collections::HashMap<AccountId, Prepare>>,
-    record: Batcher<record::Done, Result<(), BatchFailed>>,
+    record: Record,
 }
 
-type Prepare = Batcher<ReminderId, Result<Option<Box<Dispatch>>, BatchFailed>>;
+type Prepared = Result<Option<Box<Dispatch>>, BatchFailed>;
+type Prepare = Batcher<ReminderId, Prepared>;
+type Record = Batcher<record::Done, Result<(), BatchFailed>>;
+
+/// An attempt that was committed for a job that has been aborted meanwhile was certainly not sent.
+fn give_back(record: &Record, unsent: Prepared) {
+    if let Ok(Some(dispatch)) = unsent {
+        let code = "stopped".to_owned();
+        let outcome = Outcome::NotAccepted {
+            class: Obstacle::Transient,
+            code,
+            retry_after: None,
+        };
+        let record = record.clone();
+        tokio::spawn(async move { record.ask(record::Done { dispatch, outcome }).await });
+    }
+}
 
 impl Line {
     pub fn new(ctx: &Arc<Context>) -> Self {
+        let recorder = ctx.clone();
+        let record = Batcher::new(
+            BATCH,
+            2,
+            move |done| record::record(recorder.clone(), done),
+            drop,
+        );
         let prepare = ctx
             .accounts
             .keys()
             .map(|id| {
                 let (ctx, account) = (ctx.clone(), id.clone());
-                let lane = Batcher::new(BATCH, 2, move |ids| {
-                    prepare::prepare(ctx.clone(), account.clone(), ids)
-                });
-                (id.clone(), lane)
+                let answer = move |ids| prepare::prepare(ctx.clone(), account.clone(), ids);
+                let record = record.clone();
+                (
+                    id.clone(),
+                    Batcher::new(BATCH, 2, answer, move |unsent| give_back(&record, unsent)),
+                )
             })
             .collect();
-        let recorder = ctx.clone();
-        let record = Batcher::new(BATCH, 2, move |done| record::record(recorder.clone(), done));
         Self {
             ctx: ctx.clone(),
             prepare: Arc::new(prepare),

@@ -109,7 +109,7 @@ impl Batch<'_> {
         let mut ids: Vec<String> = waiting.iter().map(|o| o.conversation.clone()).collect();
         ids.sort_unstable();
         ids.dedup();
-        match self.account.client.by_ids(&ids).await {
+        match self.account.by_ids(&ids).await {
             Ok(answer) => Checked::Fresh {
                 records: answer
                     .records

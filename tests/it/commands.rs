@@ -1,0 +1,224 @@
+//! The command line of the real binary: what it prints, and the codes it ends with.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use unread::demo;
+
+use crate::database::database;
+use crate::harness::{eventually, free_port, migrated};
+use crate::process::{Folder, Process, run, settings, text};
+
+#[tokio::test]
+async fn a_wrong_configuration_ends_with_2_and_tells_every_problem_at_once() {
+    let settings = settings(&[
+        ("PORT", "three thousand"),
+        ("UNREAD_WORKER_SLOTS", "0"),
+        ("UNREAD_WRKER_SLOTS", "5"),
+        ("SMTP_PASS", "hunter2"),
+    ]);
+    let output = run(&["run"], &settings).await;
+    assert_eq!(output.status.code(), Some(2));
+    let told = text(&output.stderr);
+    for key in [
+        "PORT",
+        "UNREAD_WORKER_SLOTS",
+        "UNREAD_WRKER_SLOTS",
+        "LE_ACCOUNT",
+    ] {
+        assert!(told.contains(key), "{key} is not in:\n{told}");
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+    assert!(output.stdout.is_empty());
+}
+
+#[tokio::test]
+async fn a_separate_role_without_a_database_is_told_what_to_set() {
+    for role in ["web", "worker", "scheduler", "migrate"] {
+        let output = run(&[role], &Vec::new()).await;
+        assert_eq!(output.status.code(), Some(2), "{role}");
+        assert!(text(&output.stderr).contains("DATABASE_URL"), "{role}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_migrated_is_refused_in_one_line_and_migrate_mends_it() {
+    let empty = database(b"empty", async |_| Ok(())).await;
+    let settings = settings(&[("DATABASE_URL", &empty.url)]);
+    let refused = run(&["rules", "export"], &settings).await;
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused.stderr);
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("run `unread migrate`"), "{told}");
+
+    let mended = run(&["migrate"], &settings).await;
+    assert!(mended.status.success(), "{}", text(&mended.stderr));
+    assert!(run(&["migrate"], &settings).await.status.success(), "again");
+    assert!(run(&["rules", "export"], &settings).await.status.success());
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused_by_commands_and_roles_alike() {
+    let db = migrated().await;
+    let newer =
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+        values (99991231, 'the future', true, '', 0)";
+    sqlx::query(newer).execute(&db.pool).await.unwrap();
+    let settings = settings(&[
+        ("DATABASE_URL", &db.url),
+        ("LE_ACCOUNT", "12345678"),
+        ("UNREAD_METRICS_PORT", "0"),
+    ]);
+    for command in [&["rules", "export"][..], &["scheduler"]] {
+        let output = run(command, &settings).await;
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let told = text(&output.stderr);
+        assert!(told.contains("newer version of unread"), "{told}");
+    }
+}
+
+const RULES: &str = r#"
+[[rule]]
+account = "12345678"
+channel = "email"
+steps = [{ after_minutes = 5 }, { after_minutes = 60 }]
+
+[[rule]]
+account = "12345678"
+skill = 42
+channel = "sms"
+enabled = false
+"#;
+
+#[tokio::test]
+async fn rules_go_in_and_come_out_the_same() {
+    let db = migrated().await;
+    let settings = settings(&[("DATABASE_URL", &db.url)]);
+    let folder = Folder::new();
+    let file = folder.path().join("rules.toml");
+    let import = async |rules: &str| {
+        std::fs::write(&file, rules).unwrap();
+        let output = run(&["rules", "import", file.to_str().unwrap()], &settings).await;
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let export = async || text(&run(&["rules", "export"], &settings).await.stdout);
+
+    let (code, told, _) = import(RULES).await;
+    assert_eq!(
+        (code, told.as_str()),
+        (Some(0), "2 rules read, 2 changed.\n")
+    );
+    let exported = export().await;
+    let (code, told, _) = import(&exported).await;
+    assert_eq!(
+        (code, told.as_str()),
+        (Some(0), "2 rules read, 0 changed.\n")
+    );
+    assert_eq!(export().await, exported);
+
+    // One bad rule, and none is stored.
+    let bad = RULES.replace("after_minutes = 5 ", "after_minutes = -5 ");
+    let (code, _, told) = import(&bad.replace("42", "43")).await;
+    assert_eq!(code, Some(1));
+    assert!(told.contains("rule 1"), "{told}");
+    assert_eq!(export().await, exported);
+}
+
+#[tokio::test]
+async fn the_sandbox_prints_where_it_is_and_stops_when_asked_to() {
+    let mut sandbox = Process::start(&["sandbox", "--empty"], &Vec::new());
+    let mut endpoints = Value::Null;
+    eventually("the sandbox has said where it is", async || {
+        endpoints = serde_json::from_str(&sandbox.printed()).unwrap_or_default();
+        endpoints.is_object()
+    })
+    .await;
+    let mailbox = endpoints["mailbox_url"].as_str().unwrap();
+    let page = reqwest::get(format!("{mailbox}/api/messages"))
+        .await
+        .unwrap();
+    assert_eq!(page.status(), 200);
+    assert!(endpoints["liveperson"]["credentials"]["client_id"].is_string());
+    assert!(sandbox.terminate().await.success());
+}
+
+#[tokio::test]
+async fn every_role_starts_before_its_database_is_there_and_stops_quickly() {
+    let nobody = format!("postgres://unread@127.0.0.1:{}/unread", free_port());
+    let settings = settings(&[
+        ("DATABASE_URL", &nobody),
+        ("LE_ACCOUNT", "12345678"),
+        ("UNREAD_METRICS_PORT", "0"),
+    ]);
+    let mut scheduler = Process::start(&["scheduler"], &settings);
+    eventually("it waits for the database", async || {
+        scheduler.log().contains("cannot be reached")
+    })
+    .await;
+    let asked = Instant::now();
+    scheduler.terminate().await;
+    assert!(asked.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_running_service_stops_with_0_and_quickly_on_a_termination_signal() {
+    let db = migrated().await;
+    let sandbox = unread::sandbox::Sandbox::start(unread::sandbox::Options::default());
+    let sandbox = sandbox.await.unwrap();
+    let port = free_port().to_string();
+    let mut settings: Vec<_> = demo::environment(sandbox.endpoints()).into_iter().collect();
+    settings.retain(|(key, _)| key != "SMTP_USER" && key != "SMTP_PASS");
+    for (key, value) in [
+        ("DATABASE_URL", db.url.as_str()),
+        ("PORT", &port),
+        ("UNREAD_METRICS_PORT", "0"),
+    ] {
+        settings.push((key.to_owned(), value.to_owned()));
+    }
+    let mut service = Process::start(&["run"], &settings);
+    let ready = format!("http://127.0.0.1:{port}/readyz");
+    eventually("it is ready", async || {
+        reqwest::get(&ready)
+            .await
+            .is_ok_and(|answer| answer.status() == 200)
+    })
+    .await;
+    let asked = Instant::now();
+    assert_eq!(service.terminate().await.code(), Some(0));
+    assert!(
+        asked.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        asked.elapsed()
+    );
+    // It signed off: nobody has to wait for its lease.
+    let workers: i64 = sqlx::query_scalar("select count(*) from apalis.workers")
+        .fetch_one(&db.pool)
+        .await
+        .unwrap();
+    assert_eq!(workers, 0);
+    sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn the_demonstration_agrees_with_its_script() {
+    let settings = settings(&[("UNREAD_LOG_LEVEL", "warn")]);
+    let mut demo = Process::start(&["demo", "--once", "--json"], &settings);
+    let mut status = None;
+    // A day of the scripted people's lives takes most of a minute.
+    for _ in 0..4 {
+        let ended = tokio::time::timeout(Duration::from_secs(55), demo.ended());
+        if let Ok(ended) = ended.await {
+            status = Some(ended);
+            break;
+        }
+    }
+    let rows: Vec<Value> = serde_json::from_str(&demo.printed()).unwrap();
+    let differ: Vec<&Value> = rows.iter().filter(|row| row["agree"] != true).collect();
+    assert!(differ.is_empty(), "{differ:#?}");
+    assert!(rows.len() > 30);
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
+}

@@ -1,0 +1,471 @@
+//! The service on a stage: its real parts in this process, before a sandbox, on a database of the test's own.
+//!
+//! The clocks stand still until the test moves them, so that a day passes in a moment and nothing is a matter of luck. The
+//! scheduler's loop does not run: a test ticks it. Whatever people received must have been looked at when the test ends, and no job
+//! of the queue may have failed: what a test does not expect is a failure, not noise.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{FromRow, PgPool};
+use tokio_util::sync::CancellationToken;
+use unread::app::{self, Database, Parts, Start};
+use unread::clock::Clock;
+use unread::config::{Config, Role, Sources};
+use unread::db;
+use unread::domain::ids::{AccountId, Channel};
+use unread::domain::rule::Settings;
+use unread::postgres::Durability;
+use unread::sandbox::clock::WorldClock;
+use unread::sandbox::outbox::{Mail, Message, Text};
+use unread::sandbox::world::{CUSTOMER_CARE, World};
+use unread::sandbox::{ACCOUNT, Options, Sandbox};
+use unread::scheduler::Scheduler;
+use unread::{demo, jobs};
+
+use crate::database::{TestDatabase, database};
+
+/// Far above what anything here takes on a busy machine; a test that waits this long has failed.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A Monday, inside everybody's default hours.
+pub fn noon() -> DateTime<Utc> {
+    "2026-01-05T12:00:00Z".parse().unwrap()
+}
+
+pub fn account() -> AccountId {
+    ACCOUNT.parse().unwrap()
+}
+
+/// A database with all tables.
+pub async fn migrated() -> TestDatabase {
+    let ours = sqlx::migrate!();
+    let queues = sqlx::migrate!("src/jobs/queue/migrations");
+    let sums = ours.iter().chain(queues.iter()).map(|m| m.checksum.clone());
+    // apalis' own migrations come with its version.
+    let mut fingerprint: Vec<u8> = sums.flat_map(std::borrow::Cow::into_owned).collect();
+    fingerprint.extend(include_bytes!("../../Cargo.lock"));
+    database(&fingerprint, app::migrate).await
+}
+
+/// A port of loopback that nobody listens on. Not one that the system would give to an outgoing connection of another test.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 100).unwrap() * 100;
+    loop {
+        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::SeqCst)) % 10_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Looks again until it is so; fails when that takes too long.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let came_true = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, came_true).await;
+    assert!(in_time.is_ok(), "it never came true that {what}");
+}
+
+/// How a stage differs from the usual one.
+#[derive(Default)]
+pub struct Setup {
+    /// Settings over those of the demonstration.
+    pub settings: Vec<(&'static str, &'static str)>,
+    /// LivePerson accounts beside the sandbox's own.
+    pub accounts: Vec<&'static str>,
+    /// When it is, if not [`noon`].
+    pub now: Option<DateTime<Utc>>,
+}
+
+/// Runs a test on a stage of its own.
+pub async fn run_test(test: impl AsyncFnOnce(&Stage)) {
+    run_test_with(Setup::default(), test).await;
+}
+
+pub async fn run_test_with(setup: Setup, test: impl AsyncFnOnce(&Stage)) {
+    let stage = Stage::raise(setup).await;
+    test(&stage).await;
+    stage.strike().await;
+}
+
+/// The service, its surroundings and what a test can do with them.
+pub struct Stage {
+    pub database: TestDatabase,
+    pub sandbox: Sandbox,
+    pub clock: Clock,
+    pub http: reqwest::Client,
+    pub web: String,
+    pub metrics: String,
+    scheduler: Scheduler,
+    running: app::Running,
+    shutdown: CancellationToken,
+    looked: Mutex<HashSet<u64>>,
+}
+
+/// A row of the ledger.
+#[derive(Clone, Debug, FromRow)]
+pub struct Reminder {
+    pub conversation: String,
+    pub state: String,
+    pub reason: Option<String>,
+    pub tries: i32,
+    pub due_at: DateTime<Utc>,
+    pub next_at: Option<DateTime<Utc>>,
+    pub sent_at: Option<DateTime<Utc>>,
+    pub returned_at: Option<DateTime<Utc>>,
+    pub clicked_at: Option<DateTime<Utc>>,
+    pub token: String,
+}
+
+impl Reminder {
+    /// State and reason, as one reads them: `cancelled (read)`.
+    pub fn told(&self) -> String {
+        match (self.state.as_str(), &self.reason) {
+            ("sent" | "delivered" | "sending", _) | (_, None) => self.state.clone(),
+            (state, Some(reason)) => format!("{state} ({reason})"),
+        }
+    }
+}
+
+impl Stage {
+    async fn raise(setup: Setup) -> Self {
+        let database = migrated().await;
+        let now = setup.now.unwrap_or_else(noon);
+        let sandbox = Sandbox::start(Options {
+            smtp: demo::smtp_options(),
+            clock: WorldClock::manual(now),
+            ..Options::default()
+        });
+        let sandbox = sandbox.await.expect("a sandbox");
+        for account in &setup.accounts {
+            sandbox.world().add_account(account);
+        }
+        let (port, metrics_port) = (free_port(), free_port());
+        let config = config(&setup, &sandbox, &database.url, port, metrics_port);
+
+        let inbound = format!("http://127.0.0.1:{port}/twilio/inbound");
+        sandbox.twilio().account().set_inbound_url(&inbound);
+        let clock = Clock::manual(now);
+        let shutdown = CancellationToken::new();
+        let start = Start {
+            parts: Parts {
+                scheduler: false,
+                ..Parts::ALL
+            },
+            clock: clock.clone(),
+            migrate: false,
+            demo: None,
+            shutdown: shutdown.clone(),
+        };
+        let server = Database::open(&config, Durability::Throwaway)
+            .await
+            .unwrap();
+        let running = app::start(&config, &server, start).await.unwrap();
+        let scheduler = app::scheduler(&config, &running.pool, &clock).unwrap();
+        let stage = Self {
+            database,
+            sandbox,
+            clock,
+            http: reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .user_agent("Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0")
+                .build()
+                .unwrap(),
+            web: format!("http://127.0.0.1:{port}"),
+            metrics: format!("http://127.0.0.1:{metrics_port}/metrics"),
+            scheduler,
+            running,
+            shutdown,
+            looked: Mutex::default(),
+        };
+        // From here on the skills are known, and the hour's deep scans are done.
+        stage.tick().await;
+        stage.tick().await;
+        stage
+    }
+
+    pub fn pool(&self) -> &PgPool {
+        &self.database.pool
+    }
+
+    /// What happens in LivePerson, dated by the stage's clock.
+    pub fn world(&self) -> &World {
+        self.sandbox.world()
+    }
+
+    /// A visitor with this address (an e-mail address, or a phone number that begins with `+`) has asked, and an agent has
+    /// answered just now.
+    pub fn answered(&self, address: &str) -> String {
+        self.answered_in(ACCOUNT, CUSTOMER_CARE, address)
+    }
+
+    pub fn answered_in(&self, account: &str, skill: i64, address: &str) -> String {
+        let world = self.world();
+        let opening = world.conversation(account, skill).consumer("Ann", "Other");
+        let opening = if address.starts_with('+') {
+            opening.phone(address)
+        } else {
+            opening.email(address)
+        };
+        let conversation = opening.start();
+        world.consumer_says(&conversation, "Do you have it in green?");
+        world.agent_says(&conversation, "Yes, we do.");
+        conversation
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// So much time passes, and what is due meanwhile happens. No scheduler ticks.
+    pub async fn advance_by(&self, by: TimeDelta) {
+        self.clock.advance(by);
+        self.world().clock().advance(by);
+        self.settle().await;
+    }
+
+    /// As [`Stage::advance_by`], in minutes.
+    pub async fn advance(&self, minutes: i64) {
+        self.advance_by(TimeDelta::minutes(minutes)).await;
+    }
+
+    /// A second passes, the scheduler ticks, and what is due happens: every tick scans.
+    pub async fn tick(&self) {
+        self.advance_by(TimeDelta::seconds(1)).await;
+        self.scheduler.tick().await.expect("a tick");
+        self.settle().await;
+    }
+
+    /// Ticks until it is so.
+    pub async fn tick_until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        eventually(what, async || {
+            self.tick().await;
+            holds().await
+        })
+        .await;
+    }
+
+    /// Waits until nothing that is due is left in the queue.
+    pub async fn settle(&self) {
+        // The workers cannot know that the clock was moved by hand.
+        sqlx::query("select pg_notify('unread_queue', queue) from unnest($1::text[]) as queue")
+            .bind(
+                [
+                    jobs::names::SCAN,
+                    jobs::names::UPKEEP,
+                    jobs::names::DELIVER_EMAIL,
+                    jobs::names::DELIVER_SMS,
+                ]
+                .as_slice(),
+            )
+            .execute(self.pool())
+            .await
+            .unwrap();
+        eventually("the queue has nothing due", async || {
+            sqlx::query_scalar(
+                "select not exists (select from apalis.jobs where lock_by is not null)
+                    and not exists (select from apalis.jobs where status = 'Pending' and run_at <= $1)",
+            )
+            .bind(self.now())
+            .fetch_one(self.pool())
+            .await
+            .unwrap()
+        })
+        .await;
+    }
+
+    fn new_messages(&self) -> Vec<Message> {
+        let looked = self.looked.lock().unwrap();
+        let mut messages = self.sandbox.outbox().messages();
+        messages.retain(|message| !looked.contains(&message.id()));
+        messages
+    }
+
+    /// The e-mails that arrived since the test last looked.
+    pub fn mails(&self) -> Vec<Arc<Mail>> {
+        let mails: Vec<Arc<Mail>> = self
+            .new_messages()
+            .into_iter()
+            .filter_map(|message| match message {
+                Message::Mail(mail) => Some(mail),
+                Message::Text(_) => None,
+            })
+            .collect();
+        self.looked
+            .lock()
+            .unwrap()
+            .extend(mails.iter().map(|mail| mail.id));
+        mails
+    }
+
+    /// The text messages that arrived since the test last looked.
+    pub fn texts(&self) -> Vec<Arc<Text>> {
+        let texts: Vec<Arc<Text>> = self
+            .new_messages()
+            .into_iter()
+            .filter_map(|message| match message {
+                Message::Text(text) => Some(text),
+                Message::Mail(_) => None,
+            })
+            .collect();
+        self.looked
+            .lock()
+            .unwrap()
+            .extend(texts.iter().map(|text| text.id));
+        texts
+    }
+
+    /// The ledger, oldest first.
+    pub async fn reminders(&self) -> Vec<Reminder> {
+        sqlx::query_as("select * from reminders order by id")
+            .fetch_all(self.pool())
+            .await
+            .unwrap()
+    }
+
+    /// What became of each reminder of a conversation, oldest first: `sent`, `cancelled (read)`.
+    pub async fn story(&self, conversation: &str) -> Vec<String> {
+        let reminders = self.reminders().await.into_iter();
+        reminders
+            .filter(|reminder| reminder.conversation == conversation)
+            .map(|reminder| reminder.told())
+            .collect()
+    }
+
+    /// The decision log of a conversation: `stage verdict reason`.
+    pub async fn decisions(&self, conversation: &str) -> Vec<String> {
+        sqlx::query_scalar(
+            "select stage || ' ' || verdict || ' ' || reason from decisions where conversation = $1 order by id",
+        )
+        .bind(conversation)
+        .fetch_all(self.pool())
+        .await
+        .unwrap()
+    }
+
+    /// The conversation's reasons not to remind on a channel, as its row has them now.
+    pub async fn reason(&self, conversation: &str, channel: Channel) -> Option<String> {
+        sqlx::query_scalar(
+            "select case $2 when 'email' then email_reason else sms_reason end from conversations where id = $1",
+        )
+        .bind(conversation)
+        .bind(channel.as_str())
+        .fetch_optional(self.pool())
+        .await
+        .unwrap()
+        .flatten()
+    }
+
+    /// Changes the account's default rule for a channel.
+    pub async fn rule(&self, channel: Channel, change: impl FnOnce(&mut Settings)) {
+        let mut settings = Settings::default_for(channel);
+        change(&mut settings);
+        let key = (&account(), None, channel);
+        let mut conn = self.pool().acquire().await.unwrap();
+        db::rules::put(&mut conn, key, true, &settings, "test", self.now())
+            .await
+            .unwrap();
+    }
+
+    /// What the service answers to a GET: status and body.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let answer = self.http.get(format!("{}{path}", self.web)).send().await;
+        let answer = answer.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    async fn strike(self) {
+        self.settle().await;
+        let unseen = self.new_messages();
+        assert!(unseen.is_empty(), "messages nobody expected: {unseen:#?}");
+        let failed: Vec<(String, Option<serde_json::Value>)> = sqlx::query_as(
+            "select job_type, last_result from apalis.jobs where attempts > 0 or status = 'Killed'",
+        )
+        .fetch_all(self.pool())
+        .await
+        .unwrap();
+        assert!(failed.is_empty(), "jobs failed: {failed:?}");
+        self.shutdown.cancel();
+        self.running.finish().await.expect("an orderly end");
+        self.sandbox.stop().await;
+    }
+}
+
+fn config(setup: &Setup, sandbox: &Sandbox, url: &str, port: u16, metrics_port: u16) -> Config {
+    let endpoints = sandbox.endpoints();
+    let mut environment = demo::environment(endpoints);
+    let port = port.to_string();
+    let metrics_port = metrics_port.to_string();
+    let public = format!("http://127.0.0.1:{port}");
+    for (key, value) in [
+        ("DATABASE_URL", url),
+        ("UNREAD_DATABASE_CONNECTIONS", "8"),
+        ("UNREAD_BIND", "127.0.0.1"),
+        ("PORT", &port),
+        ("UNREAD_METRICS_BIND", "127.0.0.1"),
+        ("UNREAD_METRICS_PORT", &metrics_port),
+        ("UNREAD_PUBLIC_URL", &public),
+        ("TWILIO_FROM", "+15005550006"),
+        // Every tick scans, and nobody waits for a turn.
+        ("UNREAD_SCAN_INTERVAL_SECONDS", "1"),
+        ("UNREAD_LIVEPERSON_RATE_PER_SECOND", "10000"),
+        ("SMTP_RATE_PER_SECOND", "10000"),
+        ("TWILIO_RATE_PER_SECOND", "10000"),
+    ]
+    .into_iter()
+    .chain(setup.settings.iter().copied())
+    {
+        environment.insert(key.to_owned(), value.to_owned());
+    }
+    let mut file = None;
+    if !setup.accounts.is_empty() {
+        file = Some((
+            "test.toml".to_owned(),
+            accounts(setup, sandbox, &mut environment),
+        ));
+    }
+    let sources = Sources {
+        environment,
+        file,
+        read_secret: |path: &Path| std::fs::read_to_string(path),
+    };
+    Config::read(&sources, Role::Run).expect("settings")
+}
+
+/// Several accounts are named in a file, not in the environment.
+fn accounts(
+    setup: &Setup,
+    sandbox: &Sandbox,
+    environment: &mut BTreeMap<String, String>,
+) -> String {
+    for key in [
+        "LE_ACCOUNT",
+        "LE_CLIENT_ID",
+        "LE_CLIENT_SECRET",
+        "UNREAD_BRAND",
+        "UNREAD_DEFAULT_REGION",
+    ] {
+        environment.remove(key);
+    }
+    let entry = |id: &str| {
+        let credentials = sandbox.world().credentials(id).unwrap();
+        format!(
+            "[[account]]\nid = \"{id}\"\nbrand = \"Brand {id}\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n",
+            credentials.client_id, credentials.client_secret
+        )
+    };
+    std::iter::once(ACCOUNT)
+        .chain(setup.accounts.iter().copied())
+        .map(entry)
+        .collect()
+}

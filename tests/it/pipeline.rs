@@ -1,0 +1,445 @@
+//! From an unread message to a message in the mailbox, through every real part: what is sent, when, and why not.
+
+use chrono::{NaiveTime, TimeDelta};
+use unread::domain::ids::Channel::{Email, Sms};
+use unread::domain::quiet::Window;
+use unread::domain::rule::Step;
+use unread::sandbox::ACCOUNT;
+use unread::sandbox::world::{CUSTOMER_CARE, Person};
+
+use crate::harness::{eventually, noon, run_test};
+
+const ANN: &str = "ann@example.net";
+const PHONE: &str = "+12025550143";
+
+#[tokio::test]
+async fn an_unread_message_is_reminded_of_once_at_its_due_moment() {
+    run_test(async |t| {
+        let written = t.now();
+        let chat = t.answered(ANN);
+        t.tick().await;
+        let due = written + TimeDelta::minutes(10);
+        assert_eq!(t.reminders().await[0].due_at, due);
+
+        t.advance_by(due - t.now() - TimeDelta::seconds(1)).await;
+        assert!(t.mails().is_empty(), "not before it is due");
+        t.advance_by(TimeDelta::seconds(1)).await;
+        let mails = t.mails();
+        assert_eq!(mails.len(), 1);
+        assert_eq!(mails[0].to, [ANN]);
+        assert_eq!(t.reminders().await[0].sent_at, Some(due));
+
+        for _ in 0..3 {
+            t.tick().await;
+            t.advance(60).await;
+        }
+        assert!(t.mails().is_empty(), "once");
+        assert_eq!(t.story(&chat).await, ["sent", "scheduled"]);
+        assert_eq!(
+            t.decisions(&chat).await,
+            [
+                "scan schedule scheduled",
+                "scan none no_address",
+                "deliver send due"
+            ]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reminder_leads_back_and_out_and_quotes_nothing() {
+    run_test(async |t| {
+        t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        let mails = t.mails();
+        let (mail, token) = (&mails[0], &t.reminders().await[0].token);
+        let text = mail.text.as_deref().unwrap();
+        let html = mail.html.as_deref().unwrap();
+        let link = format!("{}/r/{token}", t.web);
+        assert!(text.contains(&link) && html.contains(&link), "{text}");
+        assert_eq!(mail.list_unsubscribe(), [format!("{}/u/{token}", t.web)]);
+        assert_eq!(
+            mail.header("List-Unsubscribe-Post"),
+            Some("List-Unsubscribe=One-Click")
+        );
+        assert!(!text.contains("Yes, we do") && !html.contains("Yes, we do"));
+        assert!(!text.contains("green") && !html.contains("green"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_scan_meets_a_reminder_that_exists_and_makes_no_second() {
+    run_test(async |t| {
+        let chat = t.answered(ANN);
+        for _ in 0..4 {
+            t.tick().await;
+        }
+        assert_eq!(t.story(&chat).await, ["scheduled"]);
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 1);
+    })
+    .await;
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Seen {
+    Read,
+    Answered,
+    Closed,
+}
+
+#[tokio::test]
+async fn what_is_seen_between_scan_and_due_moment_is_not_reminded_of_and_the_log_says_why() {
+    run_test(async |t| {
+        let cases = [
+            (Seen::Read, "read"),
+            (Seen::Answered, "answered"),
+            (Seen::Closed, "closed"),
+        ];
+        // Met by another scan, or only by the look right before sending.
+        for scanned_again in [true, false] {
+            let chats = cases.map(|(seen, _)| t.answered(&format!("{seen:?}@example.net")));
+            t.tick().await;
+            t.advance(5).await;
+            for ((seen, _), chat) in cases.iter().zip(&chats) {
+                match seen {
+                    Seen::Read => t.world().consumer_reads(chat),
+                    Seen::Answered => t.world().consumer_says(chat, "Lovely, thank you"),
+                    Seen::Closed => t.world().close(chat),
+                }
+            }
+            if scanned_again {
+                t.tick().await;
+            }
+            t.advance(10).await;
+            assert!(t.mails().is_empty());
+            for ((_, reason), chat) in cases.iter().zip(&chats) {
+                assert_eq!(t.story(chat).await, [format!("cancelled ({reason})")]);
+                let stage = if scanned_again { "scan" } else { "deliver" };
+                let why = format!("{stage} cancel {reason}");
+                let log = t.decisions(chat).await;
+                assert!(log.contains(&why), "{why} is not in {log:?}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_ends_the_episode_and_the_next_message_begins_another_which_is_reminded_of_too() {
+    run_test(async |t| {
+        t.rule(Email, |rule| rule.caps.gap = TimeDelta::minutes(30))
+            .await;
+        let chat = t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 1);
+
+        t.world().consumer_says(&chat, "In small, too?");
+        t.advance(1).await;
+        t.world().agent_says(&chat, "In small, too.");
+        t.tick().await;
+        t.advance(10).await;
+        assert!(t.mails().is_empty(), "the gap of 30 minutes");
+        t.advance(20).await;
+        assert_eq!(t.mails().len(), 1);
+        assert_eq!(t.story(&chat).await, ["sent", "sent"]);
+        let log = t.decisions(&chat).await;
+        assert!(log.contains(&"deliver postpone gap".to_owned()), "{log:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_second_step_follows_the_first_and_no_third_comes() {
+    run_test(async |t| {
+        let chat = t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 1);
+        t.tick().await;
+        t.advance(24 * 60 - 11).await;
+        assert!(t.mails().is_empty(), "the second is due after 24 hours");
+        t.advance(1).await;
+        assert_eq!(t.mails().len(), 1);
+        t.tick().await;
+        t.advance(3 * 24 * 60).await;
+        assert_eq!(t.story(&chat).await, ["sent", "sent"]);
+        assert_eq!(t.reason(&chat, Email).await.unwrap(), "all_steps_done");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_who_still_types_is_waited_for() {
+    run_test(async |t| {
+        let chat = t.answered(ANN);
+        t.tick().await;
+        t.advance_by(TimeDelta::seconds(9 * 60)).await;
+        t.world().agent_says(&chat, "And in blue.");
+        t.advance(1).await;
+        assert!(t.mails().is_empty(), "two minutes after the newest message");
+        t.advance(1).await;
+        assert_eq!(t.mails().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_recipient_gets_no_more_in_a_day_than_the_cap_allows_in_whatever_conversations() {
+    run_test(async |t| {
+        t.rule(Email, |rule| rule.caps.per_recipient_24h = 2).await;
+        // Another spelling is the same recipient.
+        let chats = [ANN, "ANN@example.net", ANN, ANN].map(|address| t.answered(address));
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 2);
+        let mut stories = Vec::new();
+        for chat in &chats {
+            stories.extend(t.story(chat).await);
+        }
+        stories.sort();
+        let capped = "expired (cap_recipient)";
+        assert_eq!(stories, [capped, capped, "sent", "sent"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_conversation_gets_no_more_in_a_day_than_the_cap_allows() {
+    run_test(async |t| {
+        t.rule(Email, |rule| {
+            rule.caps.gap = TimeDelta::zero();
+            rule.caps.per_conversation_24h = 1;
+        })
+        .await;
+        let chat = t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 1);
+        t.world().consumer_says(&chat, "In small, too?");
+        t.world().agent_says(&chat, "In small, too.");
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.story(&chat).await, ["sent", "expired (cap_conversation)"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn quiet_hours_of_the_visitor_s_own_zone_put_a_reminder_off_to_their_end() {
+    run_test(async |t| {
+        t.rule(Sms, |rule| rule.max_age = TimeDelta::hours(12))
+            .await;
+        let opening = t.world().conversation(ACCOUNT, CUSTOMER_CARE);
+        let chat = opening.person(Person {
+            phone: Some(PHONE.to_owned()),
+            time_zone: Some("America/Los_Angeles".to_owned()),
+            ..Person::default()
+        });
+        let chat = chat.start();
+        t.world().consumer_says(&chat, "Do you have it in green?");
+        t.world().agent_says(&chat, "Yes, we do.");
+        t.tick().await;
+        t.advance(10).await;
+        assert!(t.texts().is_empty(), "it is ten past four in the morning");
+        let nine = noon() + TimeDelta::hours(5);
+        assert_eq!(t.reminders().await[0].next_at, Some(nine));
+        t.advance_by(nine - t.now()).await;
+        assert_eq!(t.texts().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_quiet_hours_hold_past_its_deadline_expires() {
+    run_test(async |t| {
+        t.rule(Email, |rule| {
+            let at = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
+            rule.quiet_hours.allowed = vec![Window {
+                days: Vec::new(),
+                from: at(20),
+                to: at(22),
+            }];
+        })
+        .await;
+        let chat = t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.story(&chat).await, ["expired (quiet_hours)"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rule_that_is_switched_off_stops_what_is_scheduled() {
+    run_test(async |t| {
+        let chat = t.answered(ANN);
+        t.tick().await;
+        sqlx::query("update rules set enabled = false")
+            .execute(t.pool())
+            .await
+            .unwrap();
+        t.advance(10).await;
+        assert_eq!(t.story(&chat).await, ["cancelled (rule_off)"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_click_on_the_link_is_a_return_but_a_mail_scanner_s_is_not() {
+    run_test(async |t| {
+        t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        t.mails();
+        let path = format!("/r/{}", t.reminders().await[0].token);
+        let url = format!("{}{path}", t.web);
+        let scan = t.http.get(url).header("user-agent", "LinkScanner/1.0");
+        assert_eq!(scan.send().await.unwrap().status(), 200);
+        assert_eq!(t.reminders().await[0].clicked_at, None);
+
+        t.advance(3).await;
+        let (status, page) = t.get(&path).await;
+        assert_eq!(status, 200);
+        assert!(page.contains("The Example Shop"), "{page}");
+        let reminder = &t.reminders().await[0];
+        assert_eq!(reminder.clicked_at, Some(t.now()));
+        assert_eq!(reminder.returned_at, Some(t.now()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_reads_within_a_day_of_a_reminder_has_come_back() {
+    run_test(async |t| {
+        let [soon, late] = ["soon@example.net", "late@example.net"].map(|who| t.answered(who));
+        t.rule(Email, |rule| {
+            rule.steps = vec![Step {
+                after: TimeDelta::minutes(10),
+            }];
+        })
+        .await;
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 2);
+        t.advance(60).await;
+        t.world().consumer_reads(&soon);
+        let read_at = t.now();
+        t.advance(24 * 60).await;
+        t.world().consumer_reads(&late);
+        t.tick().await;
+        for reminder in t.reminders().await {
+            let expected = (reminder.conversation == soon).then_some(read_at);
+            assert_eq!(reminder.returned_at, expected);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn unsubscribing_takes_a_post_and_stops_every_later_reminder_to_that_address() {
+    run_test(async |t| {
+        for spelling in [ANN, "ann@EXAMPLE.net"] {
+            t.answered(spelling);
+        }
+        t.rule(Email, |rule| {
+            rule.caps.per_recipient_24h = 1;
+            rule.max_age = TimeDelta::hours(48);
+        })
+        .await;
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 1);
+        let reminders = t.reminders().await;
+        let (sent, waiting): (Vec<_>, Vec<_>) = reminders.iter().partition(|r| r.state == "sent");
+        let unsubscribe = format!("/u/{}", sent[0].token);
+
+        // Mail scanners follow links.
+        assert_eq!(t.get(&unsubscribe).await.0, 200);
+        let suppressed = async || -> i64 {
+            let count = sqlx::query_scalar("select count(*) from suppressions");
+            count.fetch_one(t.pool()).await.unwrap()
+        };
+        assert_eq!(suppressed().await, 0);
+
+        let one_click = t.http.post(format!("{}{unsubscribe}", t.web));
+        let one_click = one_click.body("List-Unsubscribe=One-Click").send();
+        assert_eq!(one_click.await.unwrap().status(), 200);
+        assert_eq!(suppressed().await, 1);
+        t.advance(25 * 60).await;
+        assert_eq!(
+            t.story(&waiting[0].conversation).await,
+            ["cancelled (opted_out)"]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_sms_is_delivered_when_the_provider_says_so() {
+    run_test(async |t| {
+        let chat = t.answered(PHONE);
+        t.tick().await;
+        t.advance(10).await;
+        let texts = t.texts();
+        assert_eq!(texts.len(), 1);
+        assert_eq!(texts[0].to, PHONE);
+        let reminder = &t.reminders().await[0];
+        let link = format!("{}/r/{}", t.web, reminder.token);
+        assert!(texts[0].body.contains(&link), "{}", texts[0].body);
+        let left = (reminder.due_at + TimeDelta::hours(1) - t.now()).num_seconds();
+        assert_eq!(texts[0].validity_period.map(i64::from), Some(left - 10));
+        t.advance(1).await;
+        eventually("the SMS is delivered", async || {
+            t.story(&chat).await == ["delivered"]
+        })
+        .await;
+        // The number was needed until then; now the keyed hash is all that is left.
+        let addresses: i64 = sqlx::query_scalar("select count(address) from attempts")
+            .fetch_one(t.pool())
+            .await
+            .unwrap();
+        assert_eq!(addresses, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_visitor_with_both_addresses_gets_both_messages() {
+    run_test(async |t| {
+        let opening = t.world().conversation(ACCOUNT, CUSTOMER_CARE);
+        let chat = opening.email(ANN).phone(PHONE).start();
+        t.world().consumer_says(&chat, "Do you have it in green?");
+        t.world().agent_says(&chat, "Yes, we do.");
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!((t.mails().len(), t.texts().len()), (1, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn stop_in_whatever_words_stops_text_messages_and_start_allows_them_again() {
+    run_test(async |t| {
+        let texts = async |body: &str| {
+            let twilio = t.sandbox.twilio().account();
+            let answer = twilio.inbound(PHONE, "+15005550006", body, None).await;
+            assert_eq!(answer.unwrap().0, 200);
+        };
+        texts("please don't write to me any more").await;
+        let stopped = t.answered(PHONE);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.story(&stopped).await, ["cancelled (opted_out)"]);
+        texts("START").await;
+        t.answered(PHONE);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.texts().len(), 1);
+    })
+    .await;
+}

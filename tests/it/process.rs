@@ -1,0 +1,141 @@
+//! The real binary, in processes of its own.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use unread::clock::Clock;
+
+use crate::harness::eventually;
+
+/// Settings of a process; it gets no others.
+pub type Settings = Vec<(String, String)>;
+
+pub fn settings(pairs: &[(&str, &str)]) -> Settings {
+    let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    pairs.iter().map(own).collect()
+}
+
+/// An empty folder, gone when dropped.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::SeqCst);
+        let started = Clock::System.now().timestamp_micros();
+        let name = format!("unread-test-{}-{started}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The binary with no environment but these settings, in a folder without settings.
+fn command(folder: &Folder, arguments: &[&str], settings: &Settings) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_unread"));
+    command
+        .args(arguments)
+        .current_dir(folder.path())
+        .env_clear();
+    // Where PostgreSQL's programs may be found.
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.envs(settings.iter().map(|(key, value)| (key, value)));
+    command
+}
+
+/// Runs a command to its end.
+pub async fn run(arguments: &[&str], settings: &Settings) -> Output {
+    let folder = Folder::new();
+    let mut command = command(&folder, arguments, settings);
+    command.stdin(Stdio::null());
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A process that runs until told to stop; killed when dropped. When the test has failed, its log is shown.
+pub struct Process {
+    name: String,
+    folder: Folder,
+    child: Child,
+}
+
+impl Process {
+    pub fn start(arguments: &[&str], settings: &Settings) -> Self {
+        let folder = Folder::new();
+        let file = |name| File::create(folder.path().join(name)).unwrap();
+        let mut command = command(&folder, arguments, settings);
+        let command = command
+            .stdin(Stdio::null())
+            .stdout(file("out"))
+            .stderr(file("log"));
+        let child = command.spawn().unwrap();
+        Self {
+            name: arguments.join(" "),
+            folder,
+            child,
+        }
+    }
+
+    fn read(&self, name: &str) -> String {
+        let mut text = String::new();
+        let file = File::open(self.folder.path().join(name));
+        file.unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// What it has printed so far.
+    pub fn printed(&self) -> String {
+        self.read("out")
+    }
+
+    pub fn log(&self) -> String {
+        self.read("log")
+    }
+
+    /// Ends by itself or by a signal that was sent to it.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the process ends", async || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap()
+    }
+
+    /// Asks it to stop, as an operator's system does, and waits for its end.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(asked.unwrap().success());
+        self.ended().await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of `unread {}`\n{}", self.name, self.log());
+        }
+    }
+}

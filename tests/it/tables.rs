@@ -1,0 +1,179 @@
+//! Statements that several processes race for, against a real server: limits, slots, circuits.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use unread::db::{circuits, limits, slots};
+
+use crate::harness::{account, migrated, noon};
+
+/// How far a wait may be off: statements take time, and a turn's wait is measured by the server's clock.
+const SLACK: f64 = 0.5;
+
+fn about(wait: Duration, seconds: f64) -> bool {
+    wait.as_secs_f64() <= seconds && wait.as_secs_f64() >= seconds - SLACK
+}
+
+#[tokio::test]
+async fn a_burst_goes_at_once_and_then_each_turn_waits_for_the_one_before() {
+    let db = migrated().await;
+    // One turn in ten seconds, three at once.
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        waits.extend(
+            limits::reserve(&db.pool, "twilio:a", 1, 0.1, 3.0)
+                .await
+                .unwrap(),
+        );
+    }
+    assert_eq!(waits[..3], [Duration::ZERO; 3]);
+    assert!(about(waits[3], 10.0) && about(waits[4], 20.0), "{waits:?}");
+    let other = limits::reserve(&db.pool, "twilio:b", 1, 0.1, 3.0).await;
+    assert_eq!(
+        other.unwrap(),
+        [Duration::ZERO],
+        "another key is another limit"
+    );
+}
+
+#[tokio::test]
+async fn a_reservation_of_several_turns_takes_them_all() {
+    let db = migrated().await;
+    let five = limits::reserve(&db.pool, "k", 5, 0.1, 5.0).await.unwrap();
+    assert_eq!(five, [Duration::ZERO; 5]);
+    let next = limits::reserve(&db.pool, "k", 1, 0.1, 5.0).await.unwrap();
+    assert!(about(next[0], 10.0), "{next:?}");
+}
+
+#[tokio::test]
+async fn many_callers_at_once_get_turns_one_after_the_other() {
+    let db = migrated().await;
+    let turns = join_all((0..20).map(|_| limits::reserve(&db.pool, "k", 1, 0.1, 1.0))).await;
+    let mut waits: Vec<Duration> = turns.into_iter().flat_map(Result::unwrap).collect();
+    waits.sort();
+    for (turn, wait) in waits.iter().enumerate() {
+        let due = f64::from(u32::try_from(turn).unwrap()) * 10.0;
+        assert!(
+            wait.as_secs_f64() <= due && wait.as_secs_f64() > due - 5.0,
+            "{turn}: {wait:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nobody_has_a_turn_while_the_other_side_asked_to_be_left_alone() {
+    let db = migrated().await;
+    assert_eq!(limits::held(&db.pool, "k").await.unwrap(), Duration::ZERO);
+    limits::hold(&db.pool, "k", Duration::from_mins(1))
+        .await
+        .unwrap();
+    limits::hold(&db.pool, "k", Duration::from_secs(5))
+        .await
+        .unwrap();
+    assert!(
+        about(limits::held(&db.pool, "k").await.unwrap(), 60.0),
+        "a shorter hold does not end a longer one"
+    );
+    let wait = limits::reserve(&db.pool, "k", 1, 100.0, 100.0)
+        .await
+        .unwrap();
+    assert!(about(wait[0], 60.0), "{wait:?}");
+}
+
+#[tokio::test]
+async fn a_slot_has_one_winner_however_many_schedulers_ask() {
+    let db = migrated().await;
+    let claim = |now| {
+        let pool = db.pool.clone();
+        async move {
+            let minutes = TimeDelta::seconds(60);
+            slots::claim(&pool, &[("sweep", minutes), ("settle", minutes)], now)
+                .await
+                .unwrap()
+                .len()
+        }
+    };
+    for slot in 0..5 {
+        let now = noon() + TimeDelta::seconds(60 * slot);
+        let won: usize = join_all((0..8).map(|_| claim(now))).await.into_iter().sum();
+        assert_eq!(won, 2, "each schedule once in slot {slot}");
+        assert_eq!(
+            claim(now + TimeDelta::seconds(59)).await,
+            0,
+            "the same slot"
+        );
+    }
+    assert_eq!(
+        claim(noon()).await,
+        0,
+        "a clock that was set back wins nothing"
+    );
+}
+
+#[tokio::test]
+async fn each_skill_s_scan_has_one_winner_per_slot() {
+    let db = migrated().await;
+    for setup in [
+        "insert into accounts (id, created_at) values ('12345678', now())",
+        "insert into skills (account, id, name, deleted)
+            select '12345678', n, 'skill ' || n, n = 3 from generate_series(1, 4) as n",
+        "insert into rules (account, skill, channel, enabled, settings, updated_at)
+            values ('12345678', null, 'email', true, '{}', now()), ('12345678', 2, 'email', false, '{}', now())",
+    ] {
+        sqlx::query(setup).execute(&db.pool).await.unwrap();
+    }
+    let claim = || async {
+        let mut conn = db.pool.acquire().await.unwrap();
+        let every = TimeDelta::seconds(60);
+        slots::claim_scans(&mut conn, &account(), None, "scan", every, noon())
+            .await
+            .unwrap()
+    };
+    let won = join_all((0..8).map(|_| claim())).await;
+    let mut skills: Vec<i64> = won.into_iter().flatten().map(|skill| skill.0).collect();
+    skills.sort_unstable();
+    // Skill 2 is switched off, skill 3 deleted; -1 is always there.
+    assert_eq!(skills, [-1, 1, 4]);
+}
+
+#[tokio::test]
+async fn an_open_circuit_has_one_probe_per_interval_and_closes_after_two_successes() {
+    let db = migrated().await;
+    let mut conn = db.pool.acquire().await.unwrap();
+    let now = noon();
+    let later = |seconds| now + TimeDelta::seconds(seconds);
+    let opened = circuits::open(&mut conn, "smtp", "a", "auth 535", later(60), now).await;
+    assert!(opened.unwrap(), "it was closed");
+    let again = circuits::open(&mut conn, "smtp", "a", "auth 535", later(60), now).await;
+    assert!(!again.unwrap());
+    assert!(
+        !circuits::take_probe(&mut conn, "smtp", "a", later(59))
+            .await
+            .unwrap()
+    );
+    let probes = join_all((0..8).map(|_| async {
+        let mut conn = db.pool.acquire().await.unwrap();
+        circuits::take_probe(&mut conn, "smtp", "a", later(60))
+            .await
+            .unwrap()
+    }));
+    assert_eq!(probes.await.into_iter().filter(|won| *won).count(), 1);
+
+    circuits::succeeded(&mut conn, "smtp", "a", later(61))
+        .await
+        .unwrap();
+    assert_eq!(circuits::open_ones(&db.pool).await.unwrap().len(), 1);
+    // A failure in between begins the count anew.
+    circuits::open(&mut conn, "smtp", "a", "auth 535", later(120), later(62))
+        .await
+        .unwrap();
+    circuits::succeeded(&mut conn, "smtp", "a", later(121))
+        .await
+        .unwrap();
+    assert_eq!(circuits::open_ones(&db.pool).await.unwrap().len(), 1);
+    circuits::succeeded(&mut conn, "smtp", "a", later(122))
+        .await
+        .unwrap();
+    assert!(circuits::open_ones(&db.pool).await.unwrap().is_empty());
+}
