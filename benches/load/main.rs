@@ -103,7 +103,7 @@ async fn scan(durability: Durability, n: usize) -> Result<()> {
     let scheduler = stage.role("scheduler")?;
     let mut last = None;
     for which in ["first scan ", "second scan", "third scan "] {
-        let (cpu, cpu_of_sandbox) = (worker.cpu()?, Process::cpu_of_sandbox(&stage)?);
+        let (cpu, cpu_of_sandbox) = (worker.cpu()?, stage.cpu_of_sandbox()?);
         let (began, ms, found) = next_scan(&stage, last, n).await?;
         last = Some(began);
         println!(
@@ -112,7 +112,7 @@ async fn scan(durability: Durability, n: usize) -> Result<()> {
             ms / 1e3,
             f64::from(found) / ms * 1e3,
             worker.cpu()? - cpu,
-            Process::cpu_of_sandbox(&stage)? - cpu_of_sandbox,
+            stage.cpu_of_sandbox()? - cpu_of_sandbox,
             worker.memory("VmRSS")?,
             worker.memory("VmHWM")?,
         );
@@ -235,7 +235,7 @@ async fn burst(
     let mails = stage.mails().await?;
     ledger::make_due(&stage.pool, account, reminders, |_| due).await?;
     ledger::statements(&stage.pool).await?;
-    let (cpu, cpu_of_sandbox) = (worker.cpu()?, Process::cpu_of_sandbox(stage)?);
+    let (cpu, cpu_of_sandbox) = (worker.cpu()?, stage.cpu_of_sandbox()?);
     let round = ledger::all_sent(&stage.pool, reminders).await?;
     let mails = stage.mails().await? - mails;
     ensure!(
@@ -251,7 +251,7 @@ async fn burst(
         round.late_p99,
         round.late_max,
         (worker.cpu()? - cpu) / reminders.len() as f64 * 1e3,
-        (Process::cpu_of_sandbox(stage)? - cpu_of_sandbox) / reminders.len() as f64 * 1e3,
+        (stage.cpu_of_sandbox()? - cpu_of_sandbox) / reminders.len() as f64 * 1e3,
         worker.memory("VmHWM")?,
     );
     slowest(stage).await?;

@@ -29,7 +29,7 @@ pub struct Stage {
     environment: BTreeMap<String, String>,
     endpoints: Value,
     folder: PathBuf,
-    _sandbox: Process,
+    sandbox: Process,
     server: Option<Server>,
 }
 
@@ -61,7 +61,7 @@ impl Stage {
             environment,
             endpoints,
             folder,
-            _sandbox: sandbox,
+            sandbox,
             server: Some(server),
         };
         stage.finish(&["migrate"])?;
@@ -120,6 +120,10 @@ impl Stage {
         let answer: Value = http().get(url).send().await?.json().await?;
         let mails = answer["counts"]["mails"].as_u64();
         mails.context("the mailbox does not count")
+    }
+
+    pub fn cpu_of_sandbox(&self) -> Result<f64> {
+        self.sandbox.cpu()
     }
 
     pub async fn strike(mut self) -> Result<()> {
@@ -256,10 +260,6 @@ impl Process {
             .filter_map(|n| n.parse::<u64>().ok())
             .sum();
         Ok(std::time::Duration::from_millis(ticks * 10).as_secs_f64())
-    }
-
-    pub fn cpu_of_sandbox(stage: &Stage) -> Result<f64> {
-        stage._sandbox.cpu()
     }
 }
 
