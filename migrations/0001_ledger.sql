@@ -158,6 +158,9 @@ create table attempts (
     provider_id text,
     settle_at   timestamptz,
     looks       smallint not null default 0,
+    redact_at   timestamptz,
+    redact_tries smallint not null default 0,
+    redacted_at timestamptz,
     unique (reminder, number)
 );
 comment on column attempts.lease_until is 'by the database''s clock: past it an attempt without outcome is unknown';
@@ -168,6 +171,8 @@ create index attempts_leased on attempts (lease_until) where outcome is null;
 -- One live sender per reminder, whatever races.
 create unique index attempts_open on attempts (reminder) where outcome is null;
 create index attempts_provider_id on attempts (provider_id) where provider_id is not null;
+comment on column attempts.redact_at is 'not before this, by the database''s clock: after a failed request to remove the text at the provider';
+create index attempts_to_redact on attempts (id) where provider_id like 'SM%' and redacted_at is null and redact_tries < 10;
 
 create table decisions (
     id           bigint generated always as identity primary key,
@@ -201,10 +206,13 @@ create table circuits (
     sender    text not null,
     opened_at timestamptz not null,
     code      text not null,
+    proof     text not null default 'answer' check (proof in ('answer', 'report')),
     probe_at  timestamptz not null,
     successes integer not null default 0,
     primary key (provider, sender)
 );
+
+comment on column circuits.proof is 'what closes it: the provider''s answer to an attempt or, if that had said yes to what failed later, its report';
 
 -- Limits shared by all processes: GCRA, one row per account and provider.
 create table limits (

@@ -29,12 +29,12 @@ use crate::domain::rule::Settings;
 use crate::hashing::Hasher;
 use crate::jobs::context::{Account, Context, SharedTurnstile};
 use crate::jobs::queue::{self, Host};
-use crate::jobs::turns::Turns;
 use crate::liveperson;
 use crate::metrics::Metrics;
 use crate::postgres::{self, Durability, Server};
 use crate::rules_file::RuleEntry;
 use crate::scheduler::{Scanned, Scheduler};
+use crate::suppressions_file;
 use crate::web;
 use crate::worker::{self, Capacity};
 
@@ -263,19 +263,8 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         });
     }
 
-    let state = web::State::new(web::Inner {
-        pool: pool.clone(),
-        accounts: web_accounts(config, &pool, &clock, &metrics)?,
-        clock,
-        hasher,
-        verifier: config
-            .twilio
-            .as_ref()
-            .map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
-        metrics,
-        queue_healthy: host.as_ref().map(health_of),
-        demo,
-    });
+    let healthy = host.as_ref().map(health_of);
+    let state = web_state(config, &pool, &clock, (hasher, metrics), healthy, demo)?;
     let mut address = None;
     if let Some(listener) = web_listener {
         address = Some(listener.local_addr()?);
@@ -353,7 +342,7 @@ async fn serve(
 }
 
 /// The key of address hashes: configured, or made once and kept in the database.
-async fn hasher(config: &Config, pool: &PgPool) -> anyhow::Result<Hasher> {
+pub async fn hasher(config: &Config, pool: &PgPool) -> anyhow::Result<Hasher> {
     if let Some(secret) = &config.secret {
         return Ok(Hasher::new(secret.expose().as_bytes()));
     }
@@ -424,7 +413,6 @@ pub fn context(
         window: TimeDelta::days(i64::from(config.liveperson.window_days))
             .min(liveperson::MAX_WINDOW),
         public_url: config.web.public_url.clone(),
-        turns: Turns::new(pool.clone()),
         smtp_rate: config
             .smtp
             .as_ref()
@@ -435,17 +423,16 @@ pub fn context(
             .as_ref()
             .map(|t| t.rate_per_second)
             .filter(|rate| *rate > 0.0),
+        redact_bodies: config.twilio.as_ref().is_some_and(|t| t.redact_bodies),
         metrics: metrics.clone(),
     })
 }
 
-fn client(
+/// What the client of LivePerson must be told about an account.
+pub fn liveperson_settings(
     config: &Config,
     account: &config::Account,
-    pool: &PgPool,
-    clock: &Clock,
-    metrics: &Metrics,
-) -> anyhow::Result<liveperson::Client> {
+) -> anyhow::Result<liveperson::Settings> {
     let auth = match account
         .auth
         .clone()
@@ -475,7 +462,7 @@ fn client(
     };
     let csds_url = config.liveperson.csds_url.clone();
     let plain = csds_url.scheme() == "http";
-    let settings = liveperson::Settings {
+    Ok(liveperson::Settings {
         csds_url,
         service_scheme: if plain {
             liveperson::Scheme::Http
@@ -486,7 +473,16 @@ fn client(
         channels: account.sources.clone(),
         unauthenticated: account.unauthenticated_contacts,
         ..liveperson::Settings::new(account.id.clone(), auth)
-    };
+    })
+}
+
+fn client(
+    config: &Config,
+    account: &config::Account,
+    pool: &PgPool,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> anyhow::Result<liveperson::Client> {
     let limit = SharedTurnstile::new(
         pool.clone(),
         &account.id,
@@ -494,7 +490,7 @@ fn client(
         metrics.clone(),
     );
     Ok(liveperson::Client::new(
-        settings,
+        liveperson_settings(config, account)?,
         liveperson::http_client(),
         limit,
         clock.clone(),
@@ -502,7 +498,7 @@ fn client(
     ))
 }
 
-fn mail(settings: &config::Smtp, public_url: &Url) -> anyhow::Result<smtp::Pool> {
+pub fn mail(settings: &config::Smtp, public_url: &Url) -> anyhow::Result<smtp::Pool> {
     let mailbox = |address: &str, name: Option<&str>| {
         smtp::Mailbox::new(address, name)
             .with_context(|| "SMTP_FROM or SMTP_REPLY_TO is not an address".to_owned())
@@ -534,7 +530,7 @@ fn mail(settings: &config::Smtp, public_url: &Url) -> anyhow::Result<smtp::Pool>
     pool.context("setting up SMTP")
 }
 
-fn sms(settings: &config::Twilio) -> anyhow::Result<twilio::Client> {
+pub fn sms(settings: &config::Twilio) -> anyhow::Result<twilio::Client> {
     let sender = settings
         .messaging_service_sid
         .as_ref()
@@ -597,6 +593,31 @@ fn capacity(config: &Config) -> Capacity {
         },
         keep_jobs: days(config.retention.jobs_days),
     }
+}
+
+/// Everything the web needs, from the settings.
+pub fn web_state(
+    config: &Config,
+    pool: &PgPool,
+    clock: &Clock,
+    (hasher, metrics): (Hasher, Metrics),
+    queue_healthy: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+    demo: Option<web::Demo>,
+) -> anyhow::Result<web::State> {
+    Ok(web::State::new(web::Inner {
+        pool: pool.clone(),
+        clock: clock.clone(),
+        hasher,
+        accounts: web_accounts(config, pool, clock, &metrics)?,
+        verifier: config
+            .twilio
+            .as_ref()
+            .map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
+        mail_webhook_secrets: config.web.mail_webhook_secrets.clone(),
+        metrics,
+        queue_healthy,
+        demo,
+    }))
 }
 
 fn web_accounts(
@@ -664,6 +685,63 @@ pub async fn import_rules(
     tx.commit().await.context("storing the rules")?;
     Ok((entries.len(), changed))
 }
+
+/// The account that is meant: the one named, or the only one there is.
+pub fn account<'c>(
+    config: &'c Config,
+    named: Option<&AccountId>,
+) -> anyhow::Result<&'c config::Account> {
+    match (named, config.accounts.as_slice()) {
+        (Some(id), accounts) => accounts
+            .iter()
+            .find(|account| account.id == *id)
+            .with_context(|| format!("account {id} is not configured")),
+        (None, [only]) => Ok(only),
+        (None, []) => bail!("no account is configured: set LE_ACCOUNT"),
+        (None, _) => bail!("there are several accounts: name one with --account"),
+    }
+}
+
+/// Stores the suppressions of a CSV file in one transaction. Returns how many there were and how many changed something.
+pub async fn import_suppressions(
+    pool: &PgPool,
+    hasher: &Hasher,
+    text: &str,
+    defaults: &suppressions_file::Defaults<'_>,
+) -> anyhow::Result<(usize, u64)> {
+    let rows = suppressions_file::parse(text, hasher, defaults)?;
+    let mut tx = pool.begin().await?;
+    let mut changed = 0;
+    for chunk in rows.chunks(PAGE) {
+        changed += db::suppressions::store(&mut tx, chunk, defaults.now).await?;
+    }
+    tx.commit().await.context("storing the suppressions")?;
+    Ok((rows.len(), changed))
+}
+
+/// Writes all suppressions as CSV, page by page. Returns how many.
+pub async fn export_suppressions(
+    pool: &PgPool,
+    out: &mut impl std::io::Write,
+) -> anyhow::Result<usize> {
+    out.write_all(suppressions_file::HEADER.as_bytes())?;
+    let mut last = None;
+    let mut count = 0;
+    loop {
+        let rows = db::suppressions::page(pool, last.as_ref(), PAGE as i64).await?;
+        for row in &rows {
+            out.write_all(suppressions_file::print(row).as_bytes())?;
+        }
+        count += rows.len();
+        match rows.into_iter().next_back() {
+            Some(row) => last = Some(row),
+            None => return Ok(count),
+        }
+    }
+}
+
+/// Suppressions per statement.
+const PAGE: usize = 5_000;
 
 /// Renders every text with sample data before any of them is stored.
 fn check_texts(entries: &[RuleEntry]) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! The command line: which role to play, and exit codes (0 well, 1 failed, 2 wrong settings or usage).
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -10,9 +10,14 @@ use tokio_util::sync::CancellationToken;
 use unread::app::{self, Database, Parts, Start};
 use unread::clock::Clock;
 use unread::config::{Config, ConfigError, Role};
+use unread::domain::contact::{Address, Suppression};
+use unread::domain::ids::{AccountId, ReminderId};
+use unread::hashing::Hasher;
+use unread::jobs::operator::{self, Answer, Who};
 use unread::postgres::Durability;
 use unread::sandbox::{Options, Sandbox, Script};
-use unread::{db, demo, rules_file, telemetry};
+use unread::suppressions_file::{self, Defaults};
+use unread::{db, demo, doctor, dry_run, rules_file, telemetry};
 
 /// Reminds web-messaging visitors, by e-mail or SMS, of agent messages they have not read.
 #[derive(Parser)]
@@ -46,11 +51,43 @@ enum Command {
     Scheduler,
     /// Bring the database up to date
     Migrate,
+    /// Try every connection that the settings describe, and say what to mend
+    Doctor {
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Exit with 0 if the service on this machine is ready, else 1: the health check of a container without a shell
+    Health,
+    /// Read the accounts as they are now and print who would be reminded when, and who not and why
+    Scan {
+        /// Send and store nothing (the only way there is: the service scans by itself)
+        #[arg(long, required = true)]
+        dry_run: bool,
+        /// Only this account
+        #[arg(long, value_name = "ID")]
+        account: Option<unread::domain::ids::AccountId>,
+        /// Rules to try, as a TOML file; left out: those in the database, else the defaults
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
+    },
     /// Import or export reminder rules as a TOML file
     Rules {
         #[command(subcommand)]
         what: Rules,
     },
+    /// Look after single reminders
+    Reminders {
+        #[command(subcommand)]
+        what: Reminders,
+    },
+    /// Addresses that must not be written to
+    Suppressions {
+        #[command(subcommand)]
+        what: Suppressions,
+    },
+    /// Erase a consumer: conversations, decisions, and what reminders know of the person
+    Erase(Erase),
     /// Play LivePerson, Twilio and a mail server on loopback, and print where as JSON
     Sandbox {
         #[arg(long, default_value_t = 0)]
@@ -79,6 +116,66 @@ enum Rules {
     },
     /// Print all rules
     Export,
+}
+
+#[derive(Subcommand)]
+enum Reminders {
+    /// Start a reminder anew that is unknown, undelivered, failed, expired or was cancelled by a person; everything is checked again
+    SendAgain { id: i64 },
+    /// Cancel a reminder that waits
+    Cancel { id: i64 },
+}
+
+#[derive(Subcommand)]
+enum Suppressions {
+    /// Store a CSV file: one address a line, or named columns (docs/data-protection.md). Nothing is stored if a line is wrong
+    Import {
+        /// `-` for standard input
+        file: PathBuf,
+        #[arg(long)]
+        account: Option<AccountId>,
+        /// For lines that name no reason: `opted_out`, `bad_address`, complaint or blocked
+        #[arg(long, default_value = "opted_out", value_parser = reason)]
+        reason: Suppression,
+    },
+    /// Write all as CSV: hashes, no addresses
+    Export {
+        /// `-` for standard output
+        file: PathBuf,
+    },
+    /// Suppress an e-mail address or phone number
+    Add {
+        address: String,
+        #[arg(long)]
+        account: Option<AccountId>,
+        #[arg(long, default_value = "blocked", value_parser = reason)]
+        reason: Suppression,
+    },
+    /// Let an address be written to again
+    Remove {
+        address: String,
+        #[arg(long)]
+        account: Option<AccountId>,
+    },
+}
+
+fn reason(word: &str) -> Result<Suppression, String> {
+    Suppression::parse(word)
+        .ok_or_else(|| "opted_out, bad_address, complaint or blocked".to_owned())
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false, args = ["consumer", "email", "phone"])]
+struct Erase {
+    #[arg(long)]
+    account: Option<AccountId>,
+    /// LivePerson's consumer id, or the brand's own customer id
+    #[arg(long)]
+    consumer: Option<String>,
+    #[arg(long)]
+    email: Option<String>,
+    #[arg(long)]
+    phone: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -113,10 +210,22 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Web => Role::Web,
         Command::Worker => Role::Worker,
         Command::Scheduler => Role::Scheduler,
-        Command::Migrate | Command::Rules { .. } => Role::Migrate,
+        Command::Migrate
+        | Command::Rules { .. }
+        | Command::Reminders { .. }
+        | Command::Suppressions { .. }
+        | Command::Erase(_) => Role::Migrate,
+        Command::Doctor { .. } | Command::Health => Role::Doctor,
+        Command::Scan { .. } => Role::Scan,
         Command::Sandbox { .. } => Role::Sandbox,
     };
-    let config = Config::load(cli.config.as_deref(), role)?;
+    let config = match Config::load(cli.config.as_deref(), role) {
+        Err(problems) if role == Role::Doctor => {
+            let json = matches!(cli.command, Command::Doctor { json: true });
+            return tell(&doctor::of_settings(&problems), json);
+        }
+        config => config?,
+    };
     telemetry::start_log(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -169,7 +278,29 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             .await?;
         }
         Command::Migrate => migrate(&config).await?,
+        Command::Doctor { json } => {
+            let progress = |part: &str| eprintln!("Trying: {part} …");
+            let lines = tokio::select! {
+                lines = doctor::examine(&config, &Clock::System, &progress) => lines,
+                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            };
+            return tell(&lines, json);
+        }
+        Command::Health if doctor::is_ready(&config).await => {}
+        Command::Health => return Ok(ExitCode::FAILURE),
+        Command::Scan { account, rules, .. } => {
+            let wanted = dry_run::Wanted { account, rules };
+            let out = std::io::stdout().lock();
+            let progress = |text: &str| eprintln!("{text}");
+            tokio::select! {
+                done = dry_run::run(&config, &wanted, &Clock::System, out, &progress) => done?,
+                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            };
+        }
         Command::Rules { what } => rules(&config, what).await?,
+        Command::Reminders { what } => return reminders(&config, what).await,
+        Command::Suppressions { what } => suppressions(&config, what).await?,
+        Command::Erase(whom) => erase(&config, &whom).await?,
         Command::Sandbox {
             liveperson_port,
             smtp_port,
@@ -258,6 +389,19 @@ async fn demo_once(
     })
 }
 
+fn tell(lines: &[doctor::Line], json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(lines)?);
+    } else {
+        print!("{}", doctor::table(lines));
+    }
+    Ok(if doctor::healthy(lines) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
 async fn migrate(config: &Config) -> anyhow::Result<()> {
     let database = Database::open(config, Durability::Durable).await?;
     let pool = db::pool(database.options.clone(), 2);
@@ -274,15 +418,7 @@ async fn rules(config: &Config, what: Rules) -> anyhow::Result<()> {
     match what {
         Rules::Export => print!("{}", rules_file::print(&app::export_rules(&pool).await?)),
         Rules::Import { file } => {
-            let mut text = String::new();
-            if file.as_os_str() == "-" {
-                std::io::stdin()
-                    .read_to_string(&mut text)
-                    .context("reading standard input")?;
-            } else {
-                text = std::fs::read_to_string(&file)
-                    .with_context(|| format!("reading {}", file.display()))?;
-            }
+            let text = read(&file)?;
             let (entries, changed) =
                 app::import_rules(&pool, &rules_file::parse(&text)?, &Clock::System).await?;
             println!("{entries} rules read, {changed} changed.");
@@ -290,4 +426,175 @@ async fn rules(config: &Config, what: Rules) -> anyhow::Result<()> {
     }
     pool.close().await;
     database.close().await
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    if file.as_os_str() == "-" {
+        let mut text = String::new();
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .context("reading standard input")?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
+}
+
+/// A migrated database, for commands that do one thing and end.
+struct Tools {
+    database: Database,
+    pool: sqlx::PgPool,
+    hasher: Hasher,
+}
+
+impl Tools {
+    async fn open(config: &Config) -> anyhow::Result<Self> {
+        let database = Database::open(config, Durability::Durable).await?;
+        let pool = db::pool(database.options.clone(), 2);
+        db::check_schema(&pool).await?;
+        let hasher = app::hasher(config, &pool).await?;
+        Ok(Self {
+            database,
+            pool,
+            hasher,
+        })
+    }
+
+    async fn close(self) -> anyhow::Result<()> {
+        self.pool.close().await;
+        self.database.close().await
+    }
+}
+
+async fn reminders(config: &Config, what: Reminders) -> anyhow::Result<ExitCode> {
+    let tools = Tools::open(config).await?;
+    let (pool, clock) = (&tools.pool, &Clock::System);
+    let (id, done, answer) = match what {
+        Reminders::SendAgain { id } => (
+            id,
+            "is sent again, if it is still owed",
+            operator::send_again(pool, clock, ReminderId(id)).await?,
+        ),
+        Reminders::Cancel { id } => (
+            id,
+            "is cancelled",
+            operator::cancel(pool, clock, ReminderId(id)).await?,
+        ),
+    };
+    tools.close().await?;
+    match answer {
+        Answer::Done => {
+            println!("Reminder {id} {done}.");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Answer::NoSuchReminder => eprintln!("unread: there is no reminder {id}"),
+        Answer::Not(state) => eprintln!("unread: reminder {id} is {state}; that cannot be changed"),
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+async fn suppressions(config: &Config, what: Suppressions) -> anyhow::Result<()> {
+    let tools = Tools::open(config).await?;
+    let now = Clock::System.now();
+    let address = |raw: &str, region: Option<&str>| -> anyhow::Result<Address> {
+        suppressions_file::address(raw, region)
+            .context("that is no e-mail address and no phone number")
+    };
+    match what {
+        Suppressions::Export { file } if file.as_os_str() == "-" => {
+            app::export_suppressions(&tools.pool, &mut std::io::stdout().lock()).await?;
+        }
+        Suppressions::Export { file } => {
+            let out = std::fs::File::create(&file)
+                .with_context(|| format!("writing {}", file.display()))?;
+            let mut out = std::io::BufWriter::new(out);
+            let count = app::export_suppressions(&tools.pool, &mut out).await?;
+            std::io::Write::flush(&mut out)?;
+            println!("{count} suppressions written.");
+        }
+        Suppressions::Import {
+            file,
+            account,
+            reason,
+        } => {
+            let account = app::account(config, account.as_ref())?;
+            let defaults = Defaults {
+                account: &account.id,
+                region: account.default_region.as_deref(),
+                reason,
+                now,
+            };
+            let text = read(&file)?;
+            let (rows, changed) =
+                app::import_suppressions(&tools.pool, &tools.hasher, &text, &defaults).await?;
+            println!("{rows} lines read, {changed} suppressions new or changed.");
+        }
+        Suppressions::Add {
+            address: raw,
+            account,
+            reason,
+        } => {
+            let account = app::account(config, account.as_ref())?;
+            let address = address(&raw, account.default_region.as_deref())?;
+            let hash = tools.hasher.address(&address);
+            let mut conn = tools.pool.acquire().await?;
+            let accounts = std::slice::from_ref(&account.id);
+            let why = (reason, db::suppressions::Source::Operator);
+            db::suppressions::add(&mut conn, accounts, address.channel(), &hash, why, now).await?;
+            println!("Suppressed.");
+        }
+        Suppressions::Remove {
+            address: raw,
+            account,
+        } => {
+            let account = app::account(config, account.as_ref())?;
+            let address = address(&raw, account.default_region.as_deref())?;
+            let hash = tools.hasher.address(&address);
+            let mut conn = tools.pool.acquire().await?;
+            let removed =
+                db::suppressions::remove(&mut conn, &account.id, address.channel(), &hash).await?;
+            println!(
+                "{}",
+                if removed {
+                    "It may be written to again."
+                } else {
+                    "It was not suppressed."
+                }
+            );
+        }
+    }
+    tools.close().await
+}
+
+async fn erase(config: &Config, whom: &Erase) -> anyhow::Result<()> {
+    let tools = Tools::open(config).await?;
+    let account = app::account(config, whom.account.as_ref())?;
+    let region = account.default_region.as_deref();
+    let who = match (&whom.consumer, whom.email.as_ref().or(whom.phone.as_ref())) {
+        (Some(id), _) => Who::Consumer(id.clone()),
+        (None, Some(raw)) => Who::Address(
+            tools.hasher.address(
+                &suppressions_file::address(raw, region)
+                    .context("that is no e-mail address and no phone number")?,
+            ),
+        ),
+        (None, None) => anyhow::bail!("name the consumer: --consumer, --email or --phone"),
+    };
+    let erased = operator::erase(&tools.pool, &Clock::System, &account.id, &who).await?;
+    println!(
+        "Erased: {} conversations, {} decisions; {} reminders made anonymous, {} of them cancelled. Opt-outs stay, as keyed hashes.",
+        erased.conversations, erased.decisions, erased.reminders, erased.cancelled
+    );
+    if erased.still_open > 0 {
+        println!(
+            "{} conversations are open at LivePerson: the next scan reads them again. Close or delete them there, then erase once more.",
+            erased.still_open
+        );
+    }
+    if erased.in_flight > 0 {
+        println!(
+            "{} reminders are being sent at this moment and cannot be called back. Erase once more in ten minutes.",
+            erased.in_flight
+        );
+    }
+    tools.close().await
 }

@@ -35,6 +35,7 @@ const DEEP_SCAN_EVERY: TimeDelta = TimeDelta::hours(1);
 const SWEEP_EVERY: TimeDelta = TimeDelta::seconds(10);
 const SETTLE_EVERY: TimeDelta = TimeDelta::seconds(10);
 const SYNC_SKILLS_EVERY: TimeDelta = TimeDelta::minutes(5);
+const REDACT_EVERY: TimeDelta = TimeDelta::minutes(1);
 const PRUNE_EVERY: TimeDelta = TimeDelta::hours(1);
 
 /// Time between two ticks on the scheduler's clock, and the least in real time (a clock may run fast).
@@ -111,6 +112,7 @@ impl Scheduler {
             ("sweep".to_owned(), SWEEP_EVERY, Upkeep::Sweep),
             ("settle".to_owned(), SETTLE_EVERY, Upkeep::Settle),
             ("prune".to_owned(), PRUNE_EVERY, Upkeep::Prune),
+            ("redact".to_owned(), REDACT_EVERY, Upkeep::Redact),
         ]
         .into_iter()
         .chain(sync)

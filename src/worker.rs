@@ -13,7 +13,7 @@ use crate::jobs::context::Context;
 use crate::jobs::deliver::Line;
 use crate::jobs::names::{self, Deliver, Scan, Upkeep};
 use crate::jobs::queue::{self, Host, Job, QueueConfig};
-use crate::jobs::{scan, settle, skills, sweep};
+use crate::jobs::{redact, scan, settle, skills, sweep};
 
 /// How much one worker process does at a time.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +86,7 @@ async fn keep_up(ctx: &Context, what: Upkeep, capacity: Capacity) -> anyhow::Res
     match what {
         Upkeep::Sweep => sweep::sweep(ctx).await,
         Upkeep::Settle => settle::settle(ctx).await,
+        Upkeep::Redact => redact::redact(ctx).await,
         Upkeep::SyncSkills(account) => skills::sync(ctx, &account).await,
         Upkeep::Prune => {
             let now = ctx.clock.now();

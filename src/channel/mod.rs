@@ -5,6 +5,7 @@
 //! There is no trait over the two channels: they share a result, not an input.
 
 pub mod clean;
+pub mod mail_events;
 pub mod optout;
 pub mod render;
 pub mod sms;

@@ -47,7 +47,7 @@ pub struct Twilio {
     pub messaging_service_sid: Option<String>,
     /// Further tokens that webhooks may be signed with.
     pub webhook_tokens: Vec<Secret>,
-    /// Asks Twilio not to keep the texts.
+    /// Asks Twilio to remove the texts of messages that have ended.
     pub redact_bodies: bool,
     /// SMS per second, all workers together.
     pub rate_per_second: f64,

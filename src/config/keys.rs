@@ -182,7 +182,7 @@ pub const KEYS: &[Key] = &[
     secret("TWILIO_WEBHOOK_TOKENS", "twilio.webhook_tokens",
         "List of further auth tokens that webhooks may be signed with, while the primary one is being changed."),
     preset("TWILIO_REDACT_BODIES", "twilio.redact_bodies", "false",
-        "Whether Twilio is asked not to keep the texts. A lost answer can then be settled only by Twilio's callback, not by looking into its list."),
+        "Whether Twilio is asked to remove the text of a message once it has come to its end."),
     preset("TWILIO_RATE_PER_SECOND", "twilio.rate_per_second", "10",
         "SMS per second, by all workers together."),
 
@@ -196,6 +196,8 @@ pub const KEYS: &[Key] = &[
         "Their port; 0 takes a free one."),
     key("UNREAD_PUBLIC_URL", "web.public_url",
         "This service as the outside world calls it: for links in reminders and for webhooks. Left out: `http://localhost:PORT`, which works on this machine only."),
+    secret("UNREAD_MAIL_WEBHOOK_SECRET", "web.mail_webhook_secret",
+        "Key that signs bounces and complaints posted to `/mail/events` (docs/webhooks.md); a list while it is being changed. Left out: they are refused."),
     key("UNREAD_TRUSTED_PROXIES", "web.trusted_proxies",
         "List of the networks (`10.0.0.0/8`) whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Left out: none."),
 

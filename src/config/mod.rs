@@ -68,6 +68,8 @@ pub struct Web {
     pub metrics_port: u16,
     /// This service as the outside world calls it; the path ends in `/`.
     pub public_url: Url,
+    /// Keys of which each may sign mail events.
+    pub mail_webhook_secrets: Vec<Secret>,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
 }
@@ -274,6 +276,7 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
     let metrics_bind = r.setting("UNREAD_METRICS_BIND", address);
     let metrics_port = r.setting("UNREAD_METRICS_PORT", parse::port);
     let public_url = r.optional("UNREAD_PUBLIC_URL", parse::base_url);
+    let mail_webhook_secrets = r.list("UNREAD_MAIL_WEBHOOK_SECRET", parse::secret);
     let trusted_proxies = r.list("UNREAD_TRUSTED_PROXIES", str::parse::<Network>);
     let port = port?;
     let public_url = public_url?.unwrap_or_else(|| {
@@ -285,6 +288,7 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
         metrics_bind: metrics_bind?,
         metrics_port: metrics_port?,
         public_url,
+        mail_webhook_secrets: mail_webhook_secrets?.unwrap_or_default(),
         trusted_proxies: trusted_proxies?.unwrap_or_default(),
     })
 }

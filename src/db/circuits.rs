@@ -9,6 +9,24 @@ const PROBE_EVERY: TimeDelta = TimeDelta::seconds(60);
 /// Successes in a row that close a circuit.
 const SUCCESSES_TO_CLOSE: i32 = 2;
 
+/// What shows that the trouble is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The provider accepts an attempt.
+    Answer,
+    /// The provider accepted what it reported as failed later, so only a report counts.
+    Report,
+}
+
+impl Proof {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Report => "report",
+        }
+    }
+}
+
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Circuit {
     pub provider: String,
@@ -29,16 +47,16 @@ pub async fn open_ones(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Circuit>> {
 /// Opens the circuit, or keeps it open for another interval. True if it was closed before.
 pub async fn open(
     conn: &mut PgConnection,
-    provider: &str,
-    sender: &str,
+    (provider, sender): (&str, &str),
     code: &str,
+    proof: Proof,
     probe_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     sqlx::query_scalar(
-        "insert into circuits as c (provider, sender, opened_at, code, probe_at) values ($1, $2, $3, $4, $5)
+        "insert into circuits as c (provider, sender, opened_at, code, probe_at, proof) values ($1, $2, $3, $4, $5, $6)
          on conflict (provider, sender) do update
-             set code = excluded.code, successes = 0, probe_at = greatest(c.probe_at, excluded.probe_at)
+             set code = excluded.code, proof = excluded.proof, successes = 0, probe_at = greatest(c.probe_at, excluded.probe_at)
          returning (xmax = 0)",
     )
     .bind(provider)
@@ -46,6 +64,7 @@ pub async fn open(
     .bind(now)
     .bind(code)
     .bind(probe_at)
+    .bind(proof.as_str())
     .fetch_one(conn)
     .await
 }
@@ -69,19 +88,21 @@ pub async fn take_probe(
     .map(|done| done.rows_affected() == 1)
 }
 
-/// A send succeeded: counts towards closing the circuit; the next probe may go at once.
+/// The sender got through: counts towards closing the circuit; the next probe may go at once.
 pub async fn succeeded(
     conn: &mut PgConnection,
-    provider: &str,
-    sender: &str,
+    (provider, sender): (&str, &str),
+    proof: Proof,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "update circuits set successes = successes + 1, probe_at = $3 where provider = $1 and sender = $2",
+        "update circuits set successes = successes + 1, probe_at = $3
+         where provider = $1 and sender = $2 and proof = $4",
     )
     .bind(provider)
     .bind(sender)
     .bind(now)
+    .bind(proof.as_str())
     .execute(&mut *conn)
     .await?;
     sqlx::query("delete from circuits where provider = $1 and sender = $2 and successes >= $3")

@@ -507,3 +507,50 @@ pub async fn record(
     .await?;
     Ok(ids.into_iter().map(ReminderId).collect())
 }
+
+/// Makes a reminder wait for its moment anew, which is now; its deadline is as far away as it was at first. Returns its account
+/// and channel if its state allowed it.
+pub async fn restart(
+    conn: &mut PgConnection,
+    id: ReminderId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<(String, String)>> {
+    sqlx::query_as(
+        "update reminders set state = 'scheduled', reason = 'by_operator', due_at = $2, next_at = $2,
+             deadline = $2 + greatest(deadline - due_at, interval '10 minutes'), tries = 0, soft_failed = false, final_at = null
+         where id = $1 and (state in ('unknown', 'undelivered', 'failed', 'expired')
+             or (state = 'cancelled' and reason = 'by_operator'))
+         returning account, channel",
+    )
+    .bind(id.0)
+    .bind(now)
+    .fetch_optional(conn)
+    .await
+}
+
+/// Cancels a reminder that waits.
+pub async fn cancel(
+    conn: &mut PgConnection,
+    id: ReminderId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query(
+        "update reminders set state = 'cancelled', reason = $2, next_at = null, final_at = $3
+         where id = $1 and state = 'scheduled'",
+    )
+    .bind(id.0)
+    .bind(reason)
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected() == 1)
+}
+
+/// The state of a reminder.
+pub async fn state(db: impl PgExecutor<'_>, id: ReminderId) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("select state from reminders where id = $1")
+        .bind(id.0)
+        .fetch_optional(db)
+        .await
+}

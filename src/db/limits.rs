@@ -5,23 +5,25 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
-/// Reserves `turns` turns under `key` at `per_second`, of which `burst` may go at once. Returns how long to wait before each
-/// of them.
+/// Reserves `turns` turns under `key` at `per_second`, of which `burst` may go at once. Returns how long to wait before the
+/// first of them.
 pub async fn reserve(
     pool: &PgPool,
     key: &str,
     turns: u32,
     per_second: f64,
     burst: f64,
-) -> sqlx::Result<Vec<Duration>> {
-    let (first, held): (f64, Option<f64>) = sqlx::query_as(
+) -> sqlx::Result<Duration> {
+    let wait: f64 = sqlx::query_scalar(
         "insert into limits as l (key, tat) values ($1, now() + make_interval(secs => $2 / $3))
          on conflict (key) do update set
              tat = greatest(l.tat, now(), coalesce(l.held_until, now())) + make_interval(secs => $2 / $3)
-         returning extract(epoch from tat - now())::float8 - ($2 + $4 - 1) / $3,
-                   extract(epoch from held_until - now())::float8",
+         returning greatest(
+             extract(epoch from tat - now())::float8 - ($2 + $4 - 1) / $3,
+             extract(epoch from held_until - now())::float8,
+             0)",
     )
     .bind(key)
     .bind(f64::from(turns))
@@ -29,20 +31,92 @@ pub async fn reserve(
     .bind(burst.max(1.0))
     .fetch_one(pool)
     .await?;
-    let least = held.unwrap_or_default().max(0.0);
-    let waits = (0..turns).map(|n| (first + f64::from(n) / per_second).max(least));
-    Ok(waits.map(Duration::from_secs_f64).collect())
+    Ok(Duration::from_secs_f64(wait))
+}
+
+/// Turns that were asked for together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Turns {
+    /// How long each has to wait, in order.
+    pub waits: Vec<Duration>,
+    /// So many of them, the first ones, are reserved; the rest would come too late and must ask again.
+    pub granted: usize,
+}
+
+/// Reserves those of `wanted` turns under `key` that come within `horizon`, at `per_second` (`None`: as fast as you like), while
+/// nobody asked to be left alone under `provider`. What lies beyond the horizon is not reserved: a reservation that its owner
+/// gives up would be time lost for everybody. The row stays locked until the caller's transaction ends.
+pub async fn take(
+    conn: &mut PgConnection,
+    (provider, key): (&str, &str),
+    wanted: usize,
+    per_second: Option<f64>,
+    horizon: Duration,
+) -> sqlx::Result<Turns> {
+    let held: f64 = sqlx::query_scalar(
+        "select coalesce(max(greatest(extract(epoch from held_until - clock_timestamp()), 0)), 0)::float8
+         from limits where key in ($1, $2)",
+    )
+    .bind(provider)
+    .bind(key)
+    .fetch_one(&mut *conn)
+    .await?;
+    let ahead: f64 = match per_second {
+        None => 0.0,
+        Some(_) => {
+            sqlx::query_scalar(
+                "insert into limits as l (key, tat) values ($1, clock_timestamp())
+                 on conflict (key) do update set tat = greatest(l.tat, clock_timestamp())
+                 returning greatest(extract(epoch from tat - clock_timestamp()), 0)::float8",
+            )
+            .bind(key)
+            .fetch_one(&mut *conn)
+            .await?
+        }
+    };
+    let turns = spaced(wanted, ahead, held, per_second, horizon);
+    if let (Some(per_second), 1..) = (per_second, turns.granted) {
+        sqlx::query(
+            "update limits set tat = greatest(tat, clock_timestamp() + make_interval(secs => $2)) + make_interval(secs => $3)
+             where key = $1",
+        )
+        .bind(key)
+        .bind(held)
+        .bind(turns.granted as f64 / per_second)
+        .execute(conn)
+        .await?;
+    }
+    Ok(turns)
+}
+
+/// One second's worth may go at once; the others follow at the rate, behind those who came before and after the pause.
+fn spaced(
+    wanted: usize,
+    ahead: f64,
+    held: f64,
+    per_second: Option<f64>,
+    horizon: Duration,
+) -> Turns {
+    let wait = |nth: usize| match per_second {
+        None => held,
+        Some(rate) => (ahead + (nth as f64 - (rate.max(1.0) - 1.0)) / rate).max(held),
+    };
+    let waits: Vec<Duration> = (0..wanted)
+        .map(|nth| Duration::try_from_secs_f64(wait(nth)).unwrap_or_default())
+        .collect();
+    let granted = waits.iter().take_while(|wait| **wait <= horizon).count();
+    Turns { waits, granted }
 }
 
 /// Nobody gets a turn under `key` before `pause` has passed: the other side asked for it.
-pub async fn hold(pool: &PgPool, key: &str, pause: Duration) -> sqlx::Result<()> {
+pub async fn hold(db: impl PgExecutor<'_>, key: &str, pause: Duration) -> sqlx::Result<()> {
     sqlx::query(
         "insert into limits as l (key, tat, held_until) values ($1, now(), now() + make_interval(secs => $2))
          on conflict (key) do update set held_until = greatest(l.held_until, excluded.held_until)",
     )
     .bind(key)
     .bind(pause.as_secs_f64())
-    .execute(pool)
+    .execute(db)
     .await?;
     Ok(())
 }
@@ -57,4 +131,36 @@ pub async fn held(pool: &PgPool, key: &str) -> sqlx::Result<Duration> {
     .await?
     .flatten();
     Ok(Duration::from_secs_f64(wait.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HORIZON: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_backlog_gets_what_the_rate_allows_within_the_horizon() {
+        let turns = spaced(100, 0.0, 0.0, Some(2.0), HORIZON);
+        // Two at once, then two a second for ten seconds.
+        assert_eq!(turns.granted, 22);
+        assert_eq!(
+            turns.waits[..3],
+            [0.0, 0.0, 0.5].map(Duration::from_secs_f64)
+        );
+        assert!(turns.waits.is_sorted());
+    }
+
+    #[test]
+    fn without_a_rate_only_a_pause_holds() {
+        assert_eq!(spaced(5, 0.0, 0.0, None, HORIZON).granted, 5);
+        let held = spaced(5, 0.0, 30.0, None, HORIZON);
+        assert_eq!((held.granted, held.waits[4]), (0, Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn turns_come_behind_those_who_were_before() {
+        assert_eq!(spaced(3, 9.5, 0.0, Some(1.0), HORIZON).granted, 1);
+        assert_eq!(spaced(1, 3600.0, 0.0, Some(1.0), HORIZON).granted, 0);
+    }
 }

@@ -178,6 +178,13 @@ pub async fn suppressions(pool: &PgPool) -> sqlx::Result<Vec<(String, String, i6
         .await
 }
 
+/// Attempts whose outcome is being looked up at the provider.
+pub async fn to_settle(pool: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select count(*) from attempts where settle_at is not null")
+        .fetch_one(pool)
+        .await
+}
+
 /// Reminders that are not final yet.
 pub async fn not_final(pool: &PgPool) -> sqlx::Result<i64> {
     sqlx::query_scalar("select count(*) from reminders where next_at is not null")

@@ -35,48 +35,148 @@ pub async fn active(
         .collect())
 }
 
-/// Suppresses an address. A person's wish (`opted_out`, `complaint`, `blocked`) is never weakened to a technical reason, nor its
-/// duration shortened.
+/// Where a suppression comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The provider's answer or report.
+    Provider,
+    /// STOP and the like.
+    SmsKeyword,
+    /// "Please stop texting me".
+    SmsText,
+    /// The link, or a mail program's button.
+    UnsubscribeLink,
+    /// A bounce or complaint that the mail provider told of.
+    MailEvent,
+    Operator,
+    Import,
+}
+
+impl Source {
+    pub const ALL: [Self; 7] = [
+        Self::Provider,
+        Self::SmsKeyword,
+        Self::SmsText,
+        Self::UnsubscribeLink,
+        Self::MailEvent,
+        Self::Operator,
+        Self::Import,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::SmsKeyword => "sms keyword",
+            Self::SmsText => "sms text",
+            Self::UnsubscribeLink => "unsubscribe link",
+            Self::MailEvent => "mail event",
+            Self::Operator => "operator",
+            Self::Import => "import",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == word)
+    }
+}
+
+/// A row of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub account: AccountId,
+    pub channel: Channel,
+    pub hash: AddressHash,
+    pub reason: Suppression,
+    pub source: Source,
+    pub created_at: DateTime<Utc>,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// Suppresses an address in these accounts for as long as the reason lasts.
 pub async fn add(
     conn: &mut PgConnection,
-    account: &AccountId,
+    accounts: &[AccountId],
     channel: Channel,
     hash: &AddressHash,
-    why: (Suppression, &str),
-    expires_at: Option<DateTime<Utc>>,
+    (reason, source): (Suppression, Source),
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let (reason, source) = why;
+) -> sqlx::Result<u64> {
+    let rows: Vec<Row> = accounts
+        .iter()
+        .map(|account| Row {
+            account: account.clone(),
+            channel,
+            hash: *hash,
+            reason,
+            source,
+            created_at: now,
+            expires_at: reason.lasts().map(|span| now + span),
+        })
+        .collect();
+    store(conn, &rows, now).await
+}
+
+/// Stores rows. A person's wish (`opted_out`, `complaint`, `blocked`) is never weakened to a technical reason, nor a block or a
+/// complaint to an opt-out, which START would lift. Returns how many rows are new or changed.
+pub async fn store(conn: &mut PgConnection, rows: &[Row], now: DateTime<Utc>) -> sqlx::Result<u64> {
     sqlx::query(
         "insert into suppressions as s (account, channel, address_hash, reason, source, created_at, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7)
+         select distinct on (address_hash, channel, account) * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[],
+             $5::text[], $6::timestamptz[], $7::timestamptz[])
+             as t(account, channel, address_hash, reason, source, created_at, expires_at)
+         order by address_hash, channel, account
          on conflict (address_hash, channel, account) do update
              set reason = excluded.reason, source = excluded.source, created_at = excluded.created_at,
                  expires_at = excluded.expires_at
-             where s.reason = 'bad_address' or s.expires_at <= $6 or excluded.reason <> 'bad_address'",
+             where s.reason = 'bad_address' or s.expires_at <= $8
+                or (s.reason = 'opted_out' and excluded.reason <> 'bad_address')
+                or (s.reason = 'complaint' and excluded.reason = 'blocked')",
     )
-    .bind(account.as_str())
-    .bind(channel.as_str())
-    .bind(hash.as_slice())
-    .bind(reason.as_str())
-    .bind(source)
+    .bind(rows.iter().map(|r| r.account.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.channel.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.hash.as_slice()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.reason.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.source.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.created_at).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.expires_at).collect::<Vec<_>>())
     .bind(now)
-    .bind(expires_at)
     .execute(conn)
-    .await?;
-    Ok(())
+    .await
+    .map(|done| done.rows_affected())
 }
 
-/// Lifts an opt-out (START, or an operator). Technical reasons and blocks stay.
+/// Lifts an opt-out in these accounts: one that came from `sources`, or from anywhere if there are none. Technical reasons,
+/// complaints and blocks stay.
 pub async fn lift(
+    conn: &mut PgConnection,
+    accounts: &[AccountId],
+    channel: Channel,
+    hash: &AddressHash,
+    sources: &[Source],
+) -> sqlx::Result<u64> {
+    sqlx::query(
+        "delete from suppressions
+         where account = any ($1) and channel = $2 and address_hash = $3 and reason = 'opted_out'
+           and (cardinality($4::text[]) = 0 or source = any ($4))",
+    )
+    .bind(accounts.iter().map(AccountId::as_str).collect::<Vec<_>>())
+    .bind(channel.as_str())
+    .bind(hash.as_slice())
+    .bind(sources.iter().map(|s| s.as_str()).collect::<Vec<_>>())
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// Removes a suppression whatever its reason: an operator's decision.
+pub async fn remove(
     conn: &mut PgConnection,
     account: &AccountId,
     channel: Channel,
     hash: &AddressHash,
 ) -> sqlx::Result<bool> {
     sqlx::query(
-        "delete from suppressions
-         where account = $1 and channel = $2 and address_hash = $3 and reason = 'opted_out'",
+        "delete from suppressions where account = $1 and channel = $2 and address_hash = $3",
     )
     .bind(account.as_str())
     .bind(channel.as_str())
@@ -84,4 +184,48 @@ pub async fn lift(
     .execute(conn)
     .await
     .map(|done| done.rows_affected() > 0)
+}
+
+/// A page of the table in the order of its key, after the row given.
+pub async fn page(
+    db: impl PgExecutor<'_>,
+    after: Option<&Row>,
+    most: i64,
+) -> sqlx::Result<Vec<Row>> {
+    type Raw = (
+        String,
+        String,
+        Vec<u8>,
+        String,
+        String,
+        DateTime<Utc>,
+        Option<DateTime<Utc>>,
+    );
+    let rows: Vec<Raw> = sqlx::query_as(
+        "select account, channel, address_hash, reason, source, created_at, expires_at from suppressions
+         where $1::bytea is null or (address_hash, channel, account) > ($1, $2, $3)
+         order by address_hash, channel, account limit $4",
+    )
+    .bind(after.map(|row| row.hash.as_slice()))
+    .bind(after.map(|row| row.channel.as_str()))
+    .bind(after.map(|row| row.account.as_str()))
+    .bind(most)
+    .fetch_all(db)
+    .await?;
+    let broken = || sqlx::Error::Decode("a suppression with an unknown word".into());
+    rows.into_iter()
+        .map(
+            |(account, channel, hash, reason, source, created_at, expires_at)| {
+                Ok(Row {
+                    account: account.parse().map_err(|_| broken())?,
+                    channel: channel.parse().map_err(|_| broken())?,
+                    hash: hash.try_into().map_err(|_| broken())?,
+                    reason: Suppression::parse(&reason).ok_or_else(broken)?,
+                    source: Source::parse(&source).ok_or_else(broken)?,
+                    created_at,
+                    expires_at,
+                })
+            },
+        )
+        .collect()
 }

@@ -78,6 +78,10 @@ pub struct InFlight {
     pub address: Option<String>,
     pub started_at: DateTime<Utc>,
     pub looks: i16,
+    /// Its outcome has been recorded as unknown.
+    pub settling: bool,
+    /// The provider's ids of the reminder's other attempts.
+    pub other_ids: Vec<String>,
     /// An earlier attempt of the reminder may have been sent as well.
     pub maybe_sent_before: bool,
 }
@@ -89,7 +93,9 @@ impl InFlight {
 }
 
 const IN_FLIGHT: &str = "select r.id as reminder, a.id as attempt, r.account, r.skill, r.channel, r.tries, r.deadline, r.token,
-        a.address, a.started_at, a.looks,
+        a.address, a.started_at, a.looks, a.outcome is not null as settling,
+        array(select b.provider_id from attempts b
+            where b.reminder = r.id and b.id <> a.id and b.provider_id is not null) as other_ids,
         exists (select from attempts b where b.reminder = r.id and b.id < a.id and b.outcome = 'unknown') as maybe_sent_before
     from attempts a join reminders r on r.id = a.reminder";
 
@@ -115,19 +121,22 @@ pub async fn to_settle(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<I
         .await
 }
 
-/// Puts off the next look at an unknown attempt; `looked` says whether this look counts (the provider answered).
+/// Puts off the next look at an unknown attempt; `looked` says whether this look counts (the provider answered). Two who look at
+/// once count once.
 pub async fn look_again(
     db: impl PgExecutor<'_>,
-    attempt: i64,
+    attempt: &InFlight,
     pause: TimeDelta,
     looked: bool,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "update attempts set settle_at = now() + make_interval(secs => $2), looks = looks + $3::int where id = $1",
+        "update attempts set settle_at = now() + make_interval(secs => $2), looks = looks + $3::int
+         where id = $1 and looks = $4 and settle_at is not null",
     )
-    .bind(attempt)
+    .bind(attempt.attempt)
     .bind(pause.as_seconds_f64())
     .bind(looked)
+    .bind(attempt.looks)
     .execute(db)
     .await?;
     Ok(())
@@ -142,6 +151,9 @@ pub struct Retention {
     /// Superseded versions of rules.
     pub audit: TimeDelta,
 }
+
+/// How long the keyed hash of a recipient stays with a reminder: as long as its unsubscribe link works.
+pub const RECIPIENT_KEPT: TimeDelta = TimeDelta::days(60);
 
 /// Rows deleted per statement: short transactions, whatever has piled up.
 const CHUNK: i64 = 5_000;
@@ -167,6 +179,14 @@ pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::
                          where c.account = r.account and c.id = r.conversation and c.open)
                  order by r.created_at limit $2)",
             now - keep.reminders,
+        ),
+        (
+            // Caps need a recipient's hash for a day, the unsubscribe link for two months. Rows of the last week of that only:
+            // this runs every hour and must not read the whole ledger.
+            "update reminders set recipient_hash = null where id in (
+                 select id from reminders where created_at between $1 - interval '7 days' and $1 and next_at is null
+                     and recipient_hash is not null limit $2)",
+            now - RECIPIENT_KEPT,
         ),
         (
             "delete from rule_versions where ctid in (

@@ -17,3 +17,4 @@ pub mod rule;
 mod sample;
 pub mod schedule;
 pub mod sms_status;
+pub mod trouble;

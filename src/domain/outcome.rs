@@ -51,6 +51,8 @@ pub enum Obstacle {
     Transient,
     /// Greylisting and the like: the next try makes sense only after a minute.
     Slow,
+    /// The provider asks all of us to slow down (429 and its like in SMTP): the shared limit is held.
+    Throttled,
     /// Mailbox full, phone switched off: at most one more try.
     RecipientSoft,
     /// *We* are misconfigured (credentials, sender, TLS, content): opens a circuit, costs no attempt.
@@ -77,6 +79,22 @@ impl Outcome {
             Self::Refused { code, .. }
             | Self::NotAccepted { code, .. }
             | Self::Unknown { code } => code,
+        }
+    }
+
+    /// For how long the provider wants to be left alone by everybody, if the outcome says so.
+    pub fn throttled(&self) -> Option<Duration> {
+        match self {
+            Self::NotAccepted {
+                class: Obstacle::Throttled,
+                retry_after,
+                ..
+            } => Some(
+                retry_after
+                    .unwrap_or(THROTTLED)
+                    .clamp(THROTTLED, LONGEST_HOLD),
+            ),
+            _ => None,
         }
     }
 
@@ -154,6 +172,10 @@ const WAITS: [Duration; 7] = [
 ];
 /// Greylisting wants a minute.
 const SLOW: Duration = Duration::from_mins(1);
+/// "Slow down" without a word for how long.
+const THROTTLED: Duration = Duration::from_secs(10);
+/// However long a provider asks all of us to wait; it can ask again.
+const LONGEST_HOLD: Duration = Duration::from_mins(15);
 /// A full mailbox, or a phone that is switched off, is not another one after ten seconds.
 const SOFT: Duration = Duration::from_mins(5);
 /// A try closer to the deadline than this would reach the recipient past it.
@@ -186,6 +208,7 @@ pub fn next_state(attempt: &Attempt<'_>) -> Next {
             match class {
                 Obstacle::Transient => attempt.retry(asked, code),
                 Obstacle::Slow => attempt.retry(asked.max(SLOW), code),
+                Obstacle::Throttled => attempt.retry(asked.max(THROTTLED), code),
                 Obstacle::RecipientSoft if attempt.soft_before => attempt.fails(code),
                 Obstacle::RecipientSoft => attempt.retry(asked.max(SOFT), code),
                 Obstacle::Config => attempt.hold(asked.max(PROBE)),

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
 use url::Url;
 
-use super::turns::Turns;
+use super::report;
 use crate::channel::render::Texts;
 use crate::channel::webhook::ATTEMPT_PARAM;
 use crate::channel::{smtp, twilio};
@@ -35,11 +35,12 @@ pub struct Context {
     pub texts: Texts,
     /// Where links in reminders and provider callbacks lead.
     pub public_url: Url,
-    pub turns: Turns,
     /// How far back scans look; deep scans look at what began before.
     pub window: TimeDelta,
     pub smtp_rate: Option<f64>,
     pub twilio_rate: Option<f64>,
+    /// Twilio is asked to forget the texts of messages that have ended.
+    pub redact_bodies: bool,
     pub metrics: Metrics,
 }
 
@@ -170,15 +171,17 @@ impl Context {
     }
 
     /// Where Twilio reports on an attempt. The fragment is Twilio's: three tries, also when our answer is an error.
-    pub fn status_callback(&self, attempt: i64) -> String {
+    pub fn status_callback(&self, attempt: i64, token: &str) -> String {
         let base = self.public_url.as_str().trim_end_matches('/');
-        format!("{base}/twilio/status?{ATTEMPT_PARAM}={attempt}#rc=3&rp=all")
+        let name = report::attempt_name(attempt, token);
+        format!("{base}/twilio/status?{ATTEMPT_PARAM}={name}#rc=3&rp=all")
     }
 
-    /// Waits for a turn under a provider's rate, shared by all workers.
-    pub async fn turn(&self, provider: &str, sender: &str, rate: Option<f64>) {
-        if let Some(rate) = rate {
-            self.turns.wait(format!("{provider}:{sender}"), rate).await;
+    /// What a provider's own limit allows per second; `None`: as fast as we can.
+    pub fn rate(&self, channel: Channel) -> Option<f64> {
+        match channel {
+            Channel::Email => self.smtp_rate,
+            Channel::Sms => self.twilio_rate,
         }
     }
 
@@ -219,15 +222,12 @@ impl Turnstile for SharedTurnstile {
                 self.per_second * 2.0,
             )
             .await;
-            let mut wait = match reserved {
-                Ok(waits) => waits.first().copied().unwrap_or_default(),
-                Err(error) => {
-                    tracing::warn!(
-                        "The rate limit cannot be read; one call per second meanwhile: {error}"
-                    );
-                    Duration::from_secs(1)
-                }
-            };
+            let mut wait = reserved.unwrap_or_else(|error| {
+                tracing::warn!(
+                    "The rate limit cannot be read; one call per second meanwhile: {error}"
+                );
+                Duration::from_secs(1)
+            });
             // A 429 that another process met while we waited holds us too.
             while !wait.is_zero() {
                 tokio::time::sleep(wait).await;

@@ -60,6 +60,7 @@ pub enum Upkeep {
     Settle,
     SyncSkills(AccountId),
     Prune,
+    Redact,
 }
 
 pub fn upkeep(what: &Upkeep, run_at: DateTime<Utc>) -> Wakeup {
@@ -68,6 +69,7 @@ pub fn upkeep(what: &Upkeep, run_at: DateTime<Utc>) -> Wakeup {
         Upkeep::Settle => "settle".to_owned(),
         Upkeep::SyncSkills(account) => format!("sync_skills:{account}"),
         Upkeep::Prune => "prune".to_owned(),
+        Upkeep::Redact => "redact".to_owned(),
     };
     Wakeup::new(key, run_at).with_args(json!(what))
 }

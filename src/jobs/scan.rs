@@ -183,39 +183,9 @@ impl Pass<'_> {
         }
         self.found.unreadable += u32::try_from(page.unreadable.len()).unwrap_or(u32::MAX);
         self.found.conversations += u32::try_from(page.records.len()).unwrap_or(u32::MAX);
-        let records = self.complete(page.records).await;
+        let records = complete(self.account, page.records).await;
         store(self.ctx, self.account, &self.rules, &records, asked_at).await?;
         Ok(())
-    }
-
-    /// Replaces partial records by what LivePerson tells when asked by id. If it does not answer, they stay undecided.
-    async fn complete(&self, mut records: Vec<Record>) -> Vec<Record> {
-        let partial: Vec<String> = records
-            .iter()
-            .filter(|r| r.partial)
-            .map(|r| r.id.clone())
-            .collect();
-        if partial.is_empty() {
-            return records;
-        }
-        match self.account.by_ids(&partial).await {
-            Ok(answer) => {
-                let mut whole: HashMap<String, Record> = answer
-                    .records
-                    .into_iter()
-                    .map(|r| (r.id.clone(), r))
-                    .collect();
-                for record in &mut records {
-                    if let Some(better) = whole.remove(&record.id) {
-                        *record = better;
-                    }
-                }
-            }
-            Err(error) => {
-                warn!(account = %self.account.id, "Partial conversations stay undecided: {error}");
-            }
-        }
-        records
     }
 
     /// Asks by id for conversations that we hold as open and that this scan did not meet; after a deep scan, for all that no
@@ -256,18 +226,49 @@ impl Pass<'_> {
     }
 }
 
+/// Replaces partial records by what LivePerson tells when asked by id. If it does not answer, they stay undecided.
+pub async fn complete(account: &Account, mut records: Vec<Record>) -> Vec<Record> {
+    let partial: Vec<String> = records
+        .iter()
+        .filter(|r| r.partial)
+        .map(|r| r.id.clone())
+        .collect();
+    if partial.is_empty() {
+        return records;
+    }
+    match account.by_ids(&partial).await {
+        Ok(answer) => {
+            let mut whole: HashMap<String, Record> = answer
+                .records
+                .into_iter()
+                .map(|r| (r.id.clone(), r))
+                .collect();
+            for record in &mut records {
+                if let Some(better) = whole.remove(&record.id) {
+                    *record = better;
+                }
+            }
+        }
+        Err(error) => {
+            warn!(account = %account.id, "Partial conversations stay undecided: {error}");
+        }
+    }
+    records
+}
+
 /// Where to restart the search, if the offset has grown large and the last record began after the window's start.
-fn restart(search: &Search, offset: u32, page: &Page) -> Option<DateTime<Utc>> {
+pub fn restart(search: &Search, offset: u32, page: &Page) -> Option<DateTime<Utc>> {
     let last = page.records.last()?.started_at;
     // LivePerson rounds the start down to ten minutes; without progress past that, paging goes on.
     (offset >= RESTART_AT && last - search.from > TimeDelta::minutes(20)).then_some(last)
 }
 
 /// What one record means for the database.
-struct Reading {
-    snapshot: Snapshot,
+pub struct Reading {
+    pub snapshot: Snapshot,
     ended: Ended,
-    owed: Vec<NewReminder>,
+    /// The reminders it owes, at most one per channel.
+    pub owed: Vec<NewReminder>,
     active_at: Option<DateTime<Utc>>,
 }
 
@@ -357,7 +358,8 @@ pub async fn store(
     tx.commit().await.context("committing a page")
 }
 
-fn read(
+/// What a scan decides about one record. Stores nothing.
+pub fn read(
     account: &Account,
     rules: &[Rule],
     record: &Record,

@@ -6,13 +6,14 @@
 //! sends again.
 
 use anyhow::Context as _;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 
 use super::context::Context;
 use super::deliver::recorded;
 use super::names;
 use super::queue::{self, When};
+use super::report::{self, SmsReport};
 use crate::db;
 use crate::db::upkeep::InFlight;
 use crate::domain::contact::Address;
@@ -25,6 +26,9 @@ const MOST: i64 = 200;
 
 /// Looks at Twilio's list that must find nothing before an SMS counts as not sent.
 const LOOKS: i16 = 2;
+
+/// So many failed look-ups in one run, and the rest waits for a later one.
+const FAILURES: u32 = 3;
 
 /// Time between two looks: how fast the list is consistent is not documented.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(90);
@@ -75,66 +79,108 @@ pub async fn settle(ctx: &Context) -> anyhow::Result<()> {
     let Some(twilio) = &ctx.sms else {
         return Ok(());
     };
+    let mut failures = 0;
     for attempt in db::upkeep::to_settle(&ctx.pool, MOST)
         .await
         .context("reading unknown attempts")?
     {
+        let now = ctx.clock.now();
         let address = attempt
             .address
             .as_deref()
             .and_then(|raw| Address::phone(raw, None));
-        let found = match &address {
-            Some(address) => {
-                twilio
-                    .find(address, &attempt.token, attempt.started_at)
-                    .await
-            }
-            None => Ok(None),
+        let Some(address) = address else {
+            // Its consumer was erased meanwhile: nothing is left to look for.
+            settle_as(ctx, &attempt, &unknown("no address"), &Next::Unknown).await?;
+            continue;
         };
-        let now = ctx.clock.now();
-        match found {
+        // Twilio is away or turns us down: the others can wait, too.
+        if failures >= FAILURES {
+            look_later(ctx, &attempt, false).await?;
+            continue;
+        }
+        let since = attempt.started_at;
+        match twilio
+            .find(&address, &attempt.token, since, &attempt.other_ids)
+            .await
+        {
             Ok(Some(found)) => {
                 info!(
                     reminder = attempt.reminder,
                     "An unknown SMS was found at the provider"
                 );
-                let outcome = Outcome::Accepted {
-                    provider_id: Some(found.sid),
+                let report = SmsReport {
+                    attempt: Some(&report::attempt_name(attempt.attempt, &attempt.token)),
+                    sid: &found.sid,
+                    status: found.status,
+                    error_code: found.error_code,
                 };
-                let next = Next::Sent { provider_id: None };
-                settle_as(ctx, &attempt, &outcome, &next).await?;
+                report::sms(&ctx.pool, report, now).await?;
             }
-            Ok(None) if attempt.looks + 1 < LOOKS => {
-                db::upkeep::look_again(&ctx.pool, attempt.attempt, LOOK_AGAIN, true).await?;
-            }
+            Ok(None) if attempt.looks + 1 < LOOKS => look_later(ctx, &attempt, true).await?,
             Ok(None) => {
                 info!(
                     reminder = attempt.reminder,
                     "An unknown SMS is not at the provider: it was not sent"
                 );
-                let code = "not_at_provider".to_owned();
-                let outcome = Outcome::NotAccepted {
-                    class: Obstacle::Transient,
-                    code,
-                    retry_after: None,
-                };
-                let next = if now < attempt.deadline {
-                    Next::Retry { at: now }
-                } else {
-                    Next::Expired
-                };
-                settle_as(ctx, &attempt, &outcome, &next).await?;
+                settle_as(
+                    ctx,
+                    &attempt,
+                    &not_at_provider(),
+                    &after_absence(&attempt, now),
+                )
+                .await?;
             }
             Err(error) => {
+                failures += 1;
                 warn!(
                     reminder = attempt.reminder,
                     "The provider's list cannot be read: {error}"
                 );
-                db::upkeep::look_again(&ctx.pool, attempt.attempt, LOOK_AGAIN, false).await?;
+                // A callback may still come; but a day after the deadline nobody waits for an answer any more.
+                if now > attempt.deadline + TimeDelta::days(1) {
+                    settle_as(ctx, &attempt, &unknown("list unreadable"), &Next::Unknown).await?;
+                } else {
+                    look_later(ctx, &attempt, false).await?;
+                }
             }
         }
     }
     Ok(())
+}
+
+async fn look_later(ctx: &Context, attempt: &InFlight, looked: bool) -> sqlx::Result<()> {
+    db::upkeep::look_again(&ctx.pool, attempt, LOOK_AGAIN, looked).await
+}
+
+fn unknown(code: &str) -> Outcome {
+    Outcome::Unknown {
+        code: code.to_owned(),
+    }
+}
+
+fn not_at_provider() -> Outcome {
+    Outcome::NotAccepted {
+        class: Obstacle::Transient,
+        code: "not_at_provider".to_owned(),
+        retry_after: None,
+    }
+}
+
+/// It was not sent: the retry policy goes on where the lost answer had interrupted it.
+fn after_absence(attempt: &InFlight, now: DateTime<Utc>) -> Next {
+    next_state(&Attempt {
+        channel: Channel::Sms,
+        outcome: &not_at_provider(),
+        // The unknown outcome has been counted when it was recorded.
+        earlier: u32::try_from(attempt.tries - 1).unwrap_or_default(),
+        soft_before: false,
+        maybe_sent_before: attempt.maybe_sent_before,
+        resend_unknown: false,
+        deadline: attempt.deadline,
+        now,
+        jitter: rand::random(),
+    })
 }
 
 /// Records the settlement and wakes the reminder if it is to be tried again.
@@ -146,7 +192,7 @@ async fn settle_as(
 ) -> anyhow::Result<()> {
     let now = ctx.clock.now();
     let reminder = ReminderId(attempt.reminder);
-    let row = recorded(
+    let mut row = recorded(
         reminder,
         attempt.attempt,
         outcome,
@@ -155,6 +201,8 @@ async fn settle_as(
         attempt.maybe_sent_before,
         now,
     );
+    // Settling is not another try.
+    row.counts = row.counts && !attempt.settling;
     let mut tx = ctx.pool.begin().await?;
     let changed = db::ledger::record(&mut tx, std::slice::from_ref(&row), now).await?;
     if let (Next::Retry { at }, false) = (next, changed.is_empty()) {

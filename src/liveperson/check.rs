@@ -59,6 +59,11 @@ impl Client {
         checks
     }
 
+    /// LivePerson's clock minus ours, if an answer has shown it.
+    pub fn clock_ahead(&self) -> Option<TimeDelta> {
+        self.0.server_ahead()
+    }
+
     /// The three questions to the history. The last two ask for what does not exist: only being refused would be a finding.
     async fn check_history(&self) -> [Check; 3] {
         let now = self.0.clock().now();

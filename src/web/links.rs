@@ -6,7 +6,7 @@
 
 use anyhow::Context as _;
 use axum::extract::{Path, State as Shared};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::TimeDelta;
 
@@ -14,30 +14,39 @@ use super::error::ApiError;
 use super::{State, pages};
 use crate::db;
 use crate::db::links::Linked;
+use crate::db::suppressions::Source;
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
 
-/// How long a link works.
-const EXPIRES_AFTER: TimeDelta = TimeDelta::days(30);
+/// How long the way back works.
+const RETURN_FOR: TimeDelta = TimeDelta::days(30);
 
-async fn find(state: &State, token: &str) -> Result<Option<Linked>, ApiError> {
+/// How long the way out works: 30 days after sending are the law in places, and a reminder may be sent days after it was made.
+const UNSUBSCRIBE_FOR: TimeDelta = db::upkeep::RECIPIENT_KEPT;
+
+async fn find(
+    state: &State,
+    token: &str,
+    works_for: TimeDelta,
+) -> Result<Option<Linked>, ApiError> {
     if token.len() > 64 || !token.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Ok(None);
     }
     let linked = db::links::find(&state.pool, token).await?;
-    Ok(linked.filter(|l| state.clock.now() - l.created_at < EXPIRES_AFTER))
+    Ok(linked.filter(|l| state.clock.now() - l.created_at < works_for))
 }
 
 /// `GET /r/{token}`: to the page with the conversation. A click of a person counts as having seen the message.
 pub async fn follow(
     Shared(state): Shared<State>,
     Path(token): Path<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Some(linked) = find(&state, &token).await? else {
+    let Some(linked) = find(&state, &token, RETURN_FOR).await? else {
         return Ok(gone());
     };
-    if !is_scanner(&headers) {
+    if method == Method::GET && !is_scanner(&headers) {
         db::links::clicked(&state.pool, linked.id, state.clock.now()).await?;
     }
     let account: Option<AccountId> = linked.account.parse().ok();
@@ -63,10 +72,9 @@ fn is_scanner(headers: &HeaderMap) -> bool {
         .and_then(|v| v.to_str().ok())
         .unwrap_or_default();
     let agent = agent.to_ascii_lowercase();
-    let prefetch = headers
-        .get("purpose")
-        .or_else(|| headers.get("sec-purpose"))
-        .is_some();
+    let prefetch = ["purpose", "sec-purpose", "x-purpose", "x-moz"]
+        .iter()
+        .any(|name| headers.contains_key(*name));
     prefetch
         || agent.is_empty()
         || [
@@ -78,8 +86,21 @@ fn is_scanner(headers: &HeaderMap) -> bool {
             "curl",
             "wget",
             "python",
+            "java/",
+            "go-http",
+            "okhttp",
+            "axios",
+            "node",
+            "libwww",
+            "headless",
             "facebookexternalhit",
+            "whatsapp",
             "slack",
+            "safelinks",
+            "proofpoint",
+            "mimecast",
+            "barracuda",
+            "imageproxy",
         ]
         .iter()
         .any(|word| agent.contains(word))
@@ -90,7 +111,7 @@ pub async fn ask_unsubscribe(
     Shared(state): Shared<State>,
     Path(token): Path<String>,
 ) -> Result<Response, ApiError> {
-    let Some(linked) = find(&state, &token).await? else {
+    let Some(linked) = find(&state, &token, UNSUBSCRIBE_FOR).await? else {
         return Ok(gone());
     };
     let what = if linked.channel == Channel::Sms.as_str() {
@@ -115,7 +136,7 @@ pub async fn unsubscribe(
     Shared(state): Shared<State>,
     Path(token): Path<String>,
 ) -> Result<Response, ApiError> {
-    let Some(linked) = find(&state, &token).await? else {
+    let Some(linked) = find(&state, &token, UNSUBSCRIBE_FOR).await? else {
         return Ok(gone());
     };
     let account: AccountId = linked
@@ -126,18 +147,24 @@ pub async fn unsubscribe(
         .channel
         .parse()
         .context("reading the channel of a reminder")?;
-    if let Some(hash) = linked
-        .recipient_hash
-        .as_deref()
-        .and_then(|hash| hash.try_into().ok())
-    {
-        let mut conn = state.pool.acquire().await?;
-        let now = state.clock.now();
-        let why = (Suppression::OptedOut, "unsubscribe link");
-        db::suppressions::add(&mut conn, &account, channel, &hash, why, None, now).await?;
-        state.metrics.webhook("unsubscribe", "accepted");
-        tracing::info!(reminder = linked.id, "A recipient unsubscribed");
-    }
+    let hash = linked.recipient_hash.as_deref();
+    // Nobody was written to by this reminder, or nobody knows any more who it was: "done" would be a lie.
+    let Some(hash) = hash.and_then(|hash| hash.try_into().ok()) else {
+        return Ok(gone());
+    };
+    let mut conn = state.pool.acquire().await?;
+    let why = (Suppression::OptedOut, Source::UnsubscribeLink);
+    db::suppressions::add(
+        &mut conn,
+        &[account],
+        channel,
+        &hash,
+        why,
+        state.clock.now(),
+    )
+    .await?;
+    state.metrics.webhook("unsubscribe", "accepted");
+    tracing::info!(reminder = linked.id, "A recipient unsubscribed");
     Ok(pages::message(
         "Reminders stopped",
         "Done: no more reminders",

@@ -1,4 +1,5 @@
-//! `/metrics`, on a listener of its own so that it is never exposed with the badge.
+//! `/metrics`, on a listener of its own so that it is never exposed with the badge; and the probes, which a role without the web
+//! answers only here.
 //!
 //! What a process counted is its own; what is true of the service (reminders by state, queue depth, circuits, the age of the last
 //! scan) is read from PostgreSQL at each scrape, so that every replica says the same.
@@ -9,22 +10,27 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::DateTime;
+use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
-use prometheus::{Encoder, GaugeVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, GaugeVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use super::State;
+use super::{State, health};
 use crate::db;
 use crate::jobs::queue;
 
 pub fn router(state: State) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
         .with_state(state)
 }
 
 async fn scrape(Shared(state): Shared<State>) -> Response {
     let mut families = state.metrics.registry().gather();
-    match of_the_service(&state).await {
+    let service = of_the_service(&state).await;
+    families.extend(database_up(service.is_ok()));
+    match service {
         Ok(service) => families.extend(service),
         // The process's own numbers are worth having when the database is away.
         Err(error) => tracing::warn!("The service's metrics cannot be read: {error:#}"),
@@ -37,6 +43,17 @@ async fn scrape(Shared(state): Shared<State>) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// Whether this process could read the gauges of the service just now.
+fn database_up(up: bool) -> Vec<MetricFamily> {
+    let gauge = IntGauge::new(
+        "unread_database_up",
+        "1 if this process could read the database at this scrape, else 0.",
+    );
+    let gauge = gauge.expect("the name above is valid");
+    gauge.set(i64::from(up));
+    gauge.collect()
 }
 
 /// Gauges read from the database.
@@ -90,6 +107,12 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
             .with_label_values(&[&channel, &reason])
             .set(count);
     }
+    let settling = IntGauge::new(
+        "unread_attempts_settling",
+        "Attempts of unknown outcome that are being looked up at the provider.",
+    )?;
+    registry.register(Box::new(settling.clone()))?;
+    settling.set(db::pages::to_settle(pool).await?);
     let circuits = gauges(
         "unread_circuits_open",
         "Open circuits by provider.",

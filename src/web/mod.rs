@@ -6,6 +6,7 @@ mod badge;
 mod error;
 mod health;
 mod links;
+mod mail;
 mod metrics;
 mod overview;
 mod pages;
@@ -29,6 +30,7 @@ use crate::domain::ids::AccountId;
 use crate::hashing::Hasher;
 use crate::liveperson;
 use crate::metrics::Metrics;
+use crate::secret::Secret;
 
 pub use metrics::router as metrics_router;
 
@@ -47,6 +49,8 @@ pub struct Inner {
     pub accounts: HashMap<AccountId, Account>,
     /// Checks Twilio's webhooks; `None`: SMS is not configured, and they are refused.
     pub verifier: Option<Verifier>,
+    /// Any of which may sign reports of mail providers; empty: they are refused.
+    pub mail_webhook_secrets: Vec<Secret>,
     /// Whether this process's queue workers are able to work, if it has any.
     pub queue_healthy: Option<Health>,
     /// Links of the demonstration, shown on the dashboard.
@@ -108,6 +112,7 @@ pub fn router(state: State) -> Router {
         )
         .route("/twilio/status", post(twilio::status))
         .route("/twilio/inbound", post(twilio::inbound))
+        .route("/mail/events", post(mail::events))
         .fallback(error::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(map_response(harden))

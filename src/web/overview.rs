@@ -15,6 +15,7 @@ use super::pages;
 use crate::db;
 use crate::db::circuits::Circuit;
 use crate::db::pages::{Attempt, Decision, Reminder, Scan, Tally};
+use crate::domain::trouble::Trouble;
 
 /// Rows in each list.
 const SHOWN: i64 = 25;
@@ -58,17 +59,13 @@ impl Health {
     fn of(scans: &[Scan], circuits: &[Circuit], now: DateTime<Utc>) -> Self {
         let level = |level, sentence| Self { level, sentence };
         if let Some(circuit) = circuits.first() {
-            let what = if circuit.provider == "smtp" {
-                "The mail server"
-            } else {
-                "Twilio"
-            };
+            let trouble = Trouble::of(&circuit.provider, &circuit.code);
             let since = ago(now - circuit.opened_at);
             return level(
                 "bad",
                 format!(
-                    "{what} does not take our messages ({}), since {since}. Sending is paused and tried again every minute.",
-                    circuit.code
+                    "{} {} Sending from {} is paused since {since} ({}) and tried again every minute.",
+                    trouble.what, trouble.mend, circuit.sender, circuit.code
                 ),
             );
         }
@@ -132,7 +129,8 @@ fn tiles(tallies: &[Tally], conversations: &HashMap<String, i64>) -> Value {
         { "label": "Came back", "value": returned },
         { "label": "Cancelled because read", "value": sum(&|t| cancelled_because(t, &["read", "answered", "new_episode"])) },
         { "label": "Scheduled", "value": sum(&|t| matches!(t.state.as_str(), "scheduled" | "sending")) },
-        { "label": "Failed or unknown", "value": sum(&|t| matches!(t.state.as_str(), "failed" | "unknown" | "undelivered")) },
+        { "label": "Failed", "value": sum(&|t| matches!(t.state.as_str(), "failed" | "undelivered")) },
+        { "label": "Unknown whether sent", "value": sum(&|t| t.state == "unknown") },
     ])
 }
 

@@ -1,7 +1,5 @@
 //! Twilio's webhooks: what became of a message, and what people answer. Nothing is read before the signature is checked.
 
-use std::str::FromStr;
-
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -10,14 +8,12 @@ use axum::response::{IntoResponse, Response};
 use super::State;
 use super::error::ApiError;
 use crate::channel::optout::{self, Meaning};
-use crate::channel::twilio::of_delivery;
 use crate::channel::webhook::{Fields, Inbound, Request, StatusCallback};
 use crate::db;
-use crate::db::links::Report;
+use crate::db::suppressions::Source;
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
-use crate::domain::reminder::ReminderState;
-use crate::domain::sms_status::MessageStatus;
+use crate::jobs::report::{self, SmsReport};
 
 fn checked(
     state: &State,
@@ -58,39 +54,15 @@ pub async fn status(
         state.metrics.webhook("status", "unreadable");
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    // Only a failure says something about the address.
-    let failed = matches!(reported(callback.status), Some(state) if state != ReminderState::Delivered.as_str());
-    let suppression = failed
-        .then(|| of_delivery(callback.status, callback.error_code).suppression())
-        .flatten();
-    let report = Report {
-        attempt: callback.attempt.as_deref().and_then(|id| id.parse().ok()),
-        provider_id: &callback.message_sid,
-        state: reported(callback.status),
-        code: callback.error_code.map(|code| code.to_string()),
+    let report = SmsReport {
+        attempt: callback.attempt.as_deref(),
+        sid: &callback.message_sid,
+        status: callback.status,
+        error_code: callback.error_code,
     };
-    let now = state.clock.now();
-    let mut tx = state.pool.begin().await?;
-    let known = db::links::report(&mut tx, &report, now).await?;
-    if let (Some((account, Some(hash))), Some(suppression)) = (&known, suppression) {
-        let expires =
-            (suppression == Suppression::BadAddress).then(|| now + chrono::TimeDelta::days(90));
-        if let (Ok(account), Ok(hash)) = (AccountId::from_str(account), hash.as_slice().try_into())
-        {
-            let why = (suppression, "provider");
-            db::suppressions::add(&mut tx, &account, Channel::Sms, &hash, why, expires, now)
-                .await?;
-        }
-    }
-    tx.commit().await?;
-    state.metrics.webhook(
-        "status",
-        if known.is_some() {
-            "applied"
-        } else {
-            "unknown_message"
-        },
-    );
+    let ours = report::sms(&state.pool, report, state.clock.now()).await?;
+    let result = if ours { "applied" } else { "unknown_message" };
+    state.metrics.webhook("status", result);
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -113,21 +85,33 @@ pub async fn inbound(
         let meaning = message
             .opt_out
             .map_or_else(|| optout::meaning(&message.body), Meaning::from);
+        // A number belongs to a person, not to one of the brands that share a Twilio account.
+        let accounts: Vec<AccountId> = state.accounts.keys().cloned().collect();
+        let stop = |source| (Suppression::OptedOut, source);
         let result = match meaning {
-            Meaning::Stop | Meaning::FreeTextRevocation => {
-                for account in state.accounts.keys() {
-                    let why = (Suppression::OptedOut, "sms reply");
-                    db::suppressions::add(&mut tx, account, Channel::Sms, &hash, why, None, now)
-                        .await?;
-                }
+            Meaning::Stop => {
+                let why = stop(Source::SmsKeyword);
+                db::suppressions::add(&mut tx, &accounts, Channel::Sms, &hash, why, now).await?;
                 "stop"
             }
-            // "Yes" lifts only what is there to be lifted.
-            Meaning::Start | Meaning::Yes => {
-                for account in state.accounts.keys() {
-                    db::suppressions::lift(&mut tx, account, Channel::Sms, &hash).await?;
-                }
+            Meaning::FreeTextRevocation => {
+                let why = stop(Source::SmsText);
+                db::suppressions::add(&mut tx, &accounts, Channel::Sms, &hash, why, now).await?;
+                tracing::info!(
+                    sid = message.message_sid,
+                    "An SMS reads as an opt-out and is honoured as one"
+                );
+                "stop"
+            }
+            Meaning::Start => {
+                db::suppressions::lift(&mut tx, &accounts, Channel::Sms, &hash, &[]).await?;
                 "start"
+            }
+            // "Yes" lifts only what a keyword did: it is mostly the answer to something else.
+            Meaning::Yes => {
+                let keyword = [Source::SmsKeyword, Source::Provider];
+                db::suppressions::lift(&mut tx, &accounts, Channel::Sms, &hash, &keyword).await?;
+                "yes"
             }
             Meaning::Help | Meaning::None => "other",
         };
@@ -136,14 +120,4 @@ pub async fn inbound(
     }
     let empty = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response/>\n";
     Ok(([(header::CONTENT_TYPE, "text/xml")], empty).into_response())
-}
-
-/// The reminder's state that a status means, if it says more than "accepted".
-fn reported(status: MessageStatus) -> Option<&'static str> {
-    let state = status.reminder_state();
-    (!matches!(
-        state,
-        ReminderState::Sent | ReminderState::Sending | ReminderState::Scheduled
-    ))
-    .then(|| state.as_str())
 }

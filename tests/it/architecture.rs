@@ -11,6 +11,33 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("demo", ANYONE),
     ("main", ANYONE),
     ("lib", &[]),
+    // Commands of their own: they try or read what the service uses, with the service's own parts.
+    (
+        "doctor",
+        &[
+            "app",
+            "channel",
+            "clock",
+            "config",
+            "db",
+            "jobs",
+            "liveperson",
+            "postgres",
+        ],
+    ),
+    (
+        "dry_run",
+        &[
+            "app",
+            "clock",
+            "config",
+            "db",
+            "domain",
+            "jobs",
+            "liveperson",
+            "rules_file",
+        ],
+    ),
     ("clock", &[]),
     ("secret", &[]),
     // Pure rules: everything else may know them, they know nobody.
@@ -19,6 +46,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["domain", "secret"]),
     ("telemetry", &["config"]),
     ("rules_file", &["domain"]),
+    ("suppressions_file", &["db", "domain", "hashing"]),
     ("metrics", &["db", "domain", "liveperson"]),
     ("postgres", &["secret"]),
     ("db", &["domain", "hashing"]),

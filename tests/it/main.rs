@@ -8,8 +8,12 @@
 mod architecture;
 mod commands;
 mod database;
+mod doctor;
+mod dry_run;
 mod harness;
 mod liveperson_faults;
+mod monitoring;
+mod opt_outs;
 mod pipeline;
 mod postgres;
 mod process;

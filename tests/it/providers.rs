@@ -248,6 +248,8 @@ async fn an_sms_that_never_arrived_is_sent_again_after_two_looks_at_the_list() {
         assert!(t.texts().is_empty(), "one look is not enough");
         assert_eq!(t.story(&chat).await, ["sending"]);
         let_settlements_come(t).await;
+        // The retry policy's next wait.
+        t.advance(1).await;
         assert_eq!(t.texts().len(), 1);
     })
     .await;

@@ -205,7 +205,7 @@ fn temporary(phase: Phase, reply: &Reply) -> Obstacle {
         (Phase::Rcpt, (5, 3)) => Obstacle::Transient,
         // Greylisting, and mailboxes that are receiving too quickly.
         (Phase::Rcpt, _) if matches!(reply.code, 450 | 451) => Obstacle::Slow,
-        _ if slow_down => Obstacle::Slow,
+        _ if slow_down => Obstacle::Throttled,
         _ => Obstacle::Transient,
     }
 }
@@ -283,6 +283,7 @@ mod tests {
         match class {
             "transient" => not(Obstacle::Transient),
             "slow" => not(Obstacle::Slow),
+            "throttled" => not(Obstacle::Throttled),
             "recipient_soft" => not(Obstacle::RecipientSoft),
             "config" => not(Obstacle::Config),
             "quota" => not(Obstacle::Quota),

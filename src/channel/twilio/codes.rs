@@ -50,7 +50,7 @@ fn known(code: u32) -> Option<Verdict> {
         | 30037 => Not(Obstacle::Config),
         30023 | 30027 | 63038 => Not(Obstacle::Quota),
         30003 | 30004 | 30008 => Not(Obstacle::RecipientSoft),
-        20429 => Not(Obstacle::Transient),
+        20429 => Not(Obstacle::Throttled),
         21611 | 21730 | 30001 | 30017 | 30022 | 30047 | 63017 => Not(Obstacle::Slow),
         20500 | 20503 => Verdict::Unknown,
         _ => return None,
@@ -62,7 +62,7 @@ fn known(code: u32) -> Option<Verdict> {
 pub(super) fn of_answer(status: u16, error: Option<u32>, retry_after: Option<Duration>) -> Outcome {
     let verdict = match status {
         // Documented as never processed.
-        429 => Not(Obstacle::Transient),
+        429 => Not(Obstacle::Throttled),
         401 => Not(Obstacle::Config),
         408 | 500.. | 200..=299 => Verdict::Unknown,
         _ => error.and_then(known).unwrap_or(match status {
@@ -121,6 +121,7 @@ mod tests {
             "recipient_soft" => Not(Obstacle::RecipientSoft),
             "transient" => Not(Obstacle::Transient),
             "slow" => Not(Obstacle::Slow),
+            "throttled" => Not(Obstacle::Throttled),
             "unknown" => Verdict::Unknown,
             "not_listed" => return None,
             other => panic!("no class {other}"),

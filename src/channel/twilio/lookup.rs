@@ -22,6 +22,21 @@ pub struct Found {
     pub error_code: Option<u32>,
 }
 
+/// What a [`Client::check`] found out about the sender; the credentials are good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// A number of the account that can send SMS.
+    Able(String),
+    /// A number of the account that cannot.
+    NoSms(String),
+    /// Not a number of the account.
+    NotOurs(String),
+    /// No sender is configured, and the account has no number that can send SMS.
+    NoNumber,
+    /// A sender that is no number: whether it may be used shows only when something is sent.
+    Unlisted(String),
+}
+
 /// Why there is no answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Twilio could not be asked: {code}")]
@@ -59,6 +74,7 @@ impl From<CallError> for LookupError {
 
 impl Client {
     /// Looks in Twilio's list for a message to `to` whose body contains `token`, created since about `since`.
+    /// Those with an SID in `except` are known to be another attempt's.
     ///
     /// `None` a moment after sending proves nothing: how soon the list shows a new message is not documented. Look twice.
     pub async fn find(
@@ -66,6 +82,7 @@ impl Client {
         to: &Address,
         token: &str,
         since: DateTime<Utc>,
+        except: &[String],
     ) -> Result<Option<Found>, LookupError> {
         if token.is_empty() {
             return Ok(None);
@@ -81,7 +98,11 @@ impl Client {
         for _ in 0..MAX_PAGES {
             let Some(url) = next else { break };
             let (messages, following) = self.page::<Messages>(url).await?;
-            if let Some(found) = messages.iter().find_map(|m| matching(m, token)) {
+            if let Some(found) = messages
+                .iter()
+                .filter_map(|m| matching(m, token))
+                .find(|found| !except.contains(&found.sid))
+            {
                 return Ok(Some(found));
             }
             // Newest first in practice but not by contract: stop only at a page without anything recent.
@@ -115,6 +136,43 @@ impl Client {
         }
         let sender = self.found_sender.get_or_try_init(|| self.first_number());
         sender.await.cloned()
+    }
+
+    /// Whether Twilio knows us, and the sender, by reading the account's numbers. Sends nothing.
+    pub async fn check(&self) -> Result<Checked, LookupError> {
+        let mut able = None;
+        let mut next = Some(self.url("IncomingPhoneNumbers.json"));
+        for _ in 0..MAX_PAGES {
+            let Some(url) = next else { break };
+            let (numbers, following) = self.page::<PhoneNumbers>(url).await?;
+            for number in numbers {
+                let sends_sms = number.sends_sms();
+                let Some(number) = number.phone_number else {
+                    continue;
+                };
+                match &self.settings.sender {
+                    Some(Sender::From(sender)) if *sender == number => {
+                        return Ok(if sends_sms {
+                            Checked::Able(number)
+                        } else {
+                            Checked::NoSms(number)
+                        });
+                    }
+                    None if sends_sms && able.is_none() => able = Some(number),
+                    _ => {}
+                }
+            }
+            next = following;
+        }
+        Ok(match (&self.settings.sender, able) {
+            (None, Some(number)) => Checked::Able(number),
+            (None, None) => Checked::NoNumber,
+            (Some(Sender::From(sender)), _) if sender.starts_with('+') => {
+                Checked::NotOurs(sender.clone())
+            }
+            // Names, short codes and messaging services are not on this list.
+            (Some(sender), _) => Checked::Unlisted(sender.to_string()),
+        })
     }
 
     async fn first_number(&self) -> Result<Sender, LookupError> {

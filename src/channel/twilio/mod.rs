@@ -23,7 +23,7 @@ mod lookup;
 mod wire;
 
 pub use codes::of_delivery;
-pub use lookup::{Found, LookupError};
+pub use lookup::{Checked, Found, LookupError};
 pub(in crate::channel) use wire::is_message_sid;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -259,7 +259,7 @@ async fn a_429_says_when_to_come_back() {
         );
         let server = Server::start(vec![Act::Raw(raw)]).await;
         let expected = Outcome::NotAccepted {
-            class: Obstacle::Transient,
+            class: Obstacle::Throttled,
             code: "http 429 20429".to_owned(),
             retry_after: wait.map(Duration::from_secs),
         };
@@ -365,7 +365,7 @@ const OLD: &str = "Sun, 22 Nov 2026 13:00:00 +0000";
 
 async fn find(server: &Server) -> Result<Option<Found>, LookupError> {
     let since = Utc.with_ymd_and_hms(2026, 11, 22, 14, 5, 30).unwrap();
-    server.client().find(&to(), "7Kq2ZxT9", since).await
+    server.client().find(&to(), "7Kq2ZxT9", since, &[]).await
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use chrono::TimeDelta;
+
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 use phonenumber::{Type, metadata::DATABASE};
@@ -171,6 +173,11 @@ impl Suppression {
             Self::Complaint => "complaint",
             Self::Blocked => "blocked",
         }
+    }
+
+    /// How long it holds; `None`: for good. Numbers and mailboxes change hands, a person's wish does not expire.
+    pub fn lasts(self) -> Option<TimeDelta> {
+        (self == Self::BadAddress).then(|| TimeDelta::days(90))
     }
 
     pub fn parse(word: &str) -> Option<Self> {

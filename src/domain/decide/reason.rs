@@ -60,6 +60,8 @@ pub enum Reason {
     Unchecked,
     /// The provider's circuit is open.
     CircuitOpen,
+    /// The provider's limit: its turn comes later.
+    RateLimit,
     /// The provider did not accept the attempt.
     Retry,
     /// Cancelled by a person.
@@ -69,7 +71,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Scheduled,
         Self::Due,
         Self::NoAgentMessage,
@@ -96,6 +98,7 @@ impl Reason {
         Self::Undecided,
         Self::Unchecked,
         Self::CircuitOpen,
+        Self::RateLimit,
         Self::Retry,
         Self::ByOperator,
         Self::Erased,
@@ -130,6 +133,7 @@ impl Reason {
             Self::Undecided => "undecided",
             Self::Unchecked => "unchecked",
             Self::CircuitOpen => "circuit_open",
+            Self::RateLimit => "rate_limit",
             Self::Retry => "retry",
             Self::ByOperator => "by_operator",
             Self::Erased => "erased",

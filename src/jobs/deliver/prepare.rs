@@ -1,7 +1,8 @@
 //! From "somebody should look at these reminders" to attempts that are committed, or to an answer why not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -26,6 +27,10 @@ use crate::jobs::queue::{self, When};
 /// How soon a reminder is looked at again when LivePerson could not be asked.
 const UNCHECKED_PAUSE: TimeDelta = TimeDelta::seconds(30);
 
+/// A turn under a provider's limit that comes later than this is not waited for with the attempt begun: waiting eats into the
+/// attempt's lease, and past the lease somebody else would take it for lost.
+const TURN_HORIZON: Duration = Duration::from_secs(10);
+
 /// Everything a provider needs, committed as an attempt.
 #[derive(Debug)]
 pub struct Dispatch {
@@ -38,6 +43,8 @@ pub struct Dispatch {
     pub sender: String,
     pub language: Option<String>,
     pub skill_name: Option<String>,
+    /// Its turn under the provider's limit.
+    pub not_before: tokio::time::Instant,
 }
 
 /// What LivePerson said about the conversations of a batch.
@@ -155,8 +162,7 @@ impl Batch<'_> {
         let mut room = Room::open(&mut tx, ctx, self.account, &candidates, &rules).await?;
 
         let now = ctx.clock.now();
-        let mut answers = Answers::default();
-        let mut dispatches = HashMap::new();
+        let mut decided = Vec::with_capacity(candidates.len());
         for candidate in candidates {
             let owed = &candidate.owed;
             let rule = rule::pick(
@@ -190,32 +196,30 @@ impl Batch<'_> {
                 }
                 other => other,
             };
-            ctx.metrics.decided_on(owed.channel, &decision);
-            if let (Decision::Send(_), Some(rule), Some(record)) =
-                (&decision, rule, candidate.record)
-            {
+            if matches!(decision, Decision::Send(_)) {
                 room.count(&candidate, now);
-                let ReadState::Unread(episode) = read_state(record, self.account.count_bots) else {
-                    continue;
-                };
-                let (Some(contact), Some(recipient)) = (candidate.contact, candidate.hash) else {
-                    continue;
-                };
-                answers.send(&candidate.owed, sender.clone(), &contact, recipient);
-                let dispatch = Dispatch {
-                    attempt: 0,
-                    contact,
-                    recipient,
-                    episode,
-                    rule: rule.clone(),
-                    sender,
-                    language: record.language.clone(),
-                    skill_name: record.skill_name.clone(),
-                    owed: candidate.owed,
-                };
-                dispatches.insert(dispatch.owed.id, dispatch);
-            } else {
-                answers.other(&candidate.owed, &decision);
+            }
+            decided.push(Decided {
+                candidate,
+                rule,
+                sender,
+                decision,
+                not_before: tokio::time::Instant::now(),
+            });
+        }
+        take_turns(&mut tx, ctx, &mut decided, now).await?;
+
+        let mut answers = Answers::default();
+        let mut dispatches = HashMap::new();
+        for decided in decided {
+            ctx.metrics
+                .decided_on(decided.candidate.owed.channel, &decided.decision);
+            match self.dispatch(decided) {
+                Ok(dispatch) => {
+                    answers.send(&dispatch);
+                    dispatches.insert(dispatch.owed.id, dispatch);
+                }
+                Err((owed, decision)) => answers.other(&owed, &decision),
             }
         }
         for (reminder, attempt) in answers.commit(tx, ctx, self.account, now).await? {
@@ -225,6 +229,37 @@ impl Batch<'_> {
         }
         dispatches.retain(|_, dispatch| dispatch.attempt != 0);
         Ok(dispatches)
+    }
+
+    /// What the provider needs for a reminder that is to be sent; else the reminder and the answer why not.
+    fn dispatch(&self, decided: Decided<'_>) -> Result<Dispatch, (Owed, Decision)> {
+        let Decided {
+            candidate,
+            rule,
+            sender,
+            decision,
+            not_before,
+        } = decided;
+        let (Decision::Send(contact), Some(rule), Some(record), Some(recipient)) =
+            (&decision, rule, candidate.record, candidate.hash)
+        else {
+            return Err((candidate.owed, decision));
+        };
+        let ReadState::Unread(episode) = read_state(record, self.account.count_bots) else {
+            return Err((candidate.owed, Decision::Cancel(Reason::Read)));
+        };
+        Ok(Dispatch {
+            attempt: 0,
+            contact: contact.clone(),
+            recipient,
+            episode,
+            rule: rule.clone(),
+            sender,
+            language: record.language.clone(),
+            skill_name: record.skill_name.clone(),
+            not_before,
+            owed: candidate.owed,
+        })
     }
 
     fn candidate<'c>(&self, owed: Owed, checked: &'c Checked) -> Candidate<'c> {
@@ -244,6 +279,52 @@ impl Batch<'_> {
             hash,
         }
     }
+}
+
+/// A reminder with the answer.
+struct Decided<'a> {
+    candidate: Candidate<'a>,
+    rule: Option<&'a Rule>,
+    sender: String,
+    decision: Decision,
+    not_before: tokio::time::Instant,
+}
+
+/// Gives turns under the providers' limits to what is to be sent, oldest first; what gets none within the horizon is postponed
+/// to about its turn, at no cost.
+async fn take_turns(
+    tx: &mut PgConnection,
+    ctx: &Context,
+    decided: &mut [Decided<'_>],
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let mut senders: BTreeMap<(Channel, String), Vec<usize>> = BTreeMap::new();
+    for (at, one) in decided.iter().enumerate() {
+        if matches!(one.decision, Decision::Send(_)) {
+            let key = (one.candidate.owed.channel, one.sender.clone());
+            senders.entry(key).or_default().push(at);
+        }
+    }
+    for ((channel, sender), places) in senders {
+        let provider = Context::provider(channel);
+        let key = format!("{provider}:{sender}");
+        let rate = ctx.rate(channel);
+        let turns =
+            db::limits::take(tx, (provider, &key), places.len(), rate, TURN_HORIZON).await?;
+        for (nth, (place, wait)) in places.into_iter().zip(turns.waits).enumerate() {
+            let one = &mut decided[place];
+            if nth < turns.granted {
+                one.not_before += wait;
+            } else {
+                let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
+                let at = now
+                    .checked_add_signed(wait)
+                    .unwrap_or(one.candidate.owed.deadline);
+                one.decision = postpone(at, one.candidate.owed.deadline, Reason::RateLimit);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Postpones within the deadline; what cannot wait so long has expired.
@@ -398,15 +479,17 @@ struct Answers {
 }
 
 impl Answers {
-    fn send(&mut self, owed: &Owed, sender: String, contact: &Contact, recipient: AddressHash) {
+    fn send(&mut self, dispatch: &Dispatch) {
+        let owed = &dispatch.owed;
         // An unknown SMS is settled by searching the provider's list for the number; an unknown e-mail cannot be looked up.
-        let address = (owed.channel == Channel::Sms).then(|| contact.address.expose().to_owned());
+        let address =
+            (owed.channel == Channel::Sms).then(|| dispatch.contact.address.expose().to_owned());
         let lease = Context::lease(owed.channel);
         self.begin.push(Begin {
             reminder: owed.id,
-            sender,
+            sender: dispatch.sender.clone(),
             address,
-            recipient,
+            recipient: dispatch.recipient,
             lease,
         });
         self.log.push(Entry {

@@ -8,13 +8,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::BatchFailed;
 use super::prepare::Dispatch;
 use crate::db;
+use crate::db::circuits::Proof;
 use crate::db::decisions::Entry;
 use crate::db::ledger::Recorded;
+use crate::db::suppressions::Source;
 use crate::domain::contact::Suppression;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{Channel, ReminderId};
 use crate::domain::outcome::{Attempt, Next, Obstacle, Outcome, next_state};
 use crate::domain::reminder::ReminderState;
+use crate::domain::trouble::Trouble;
 use crate::jobs::context::Context;
 use crate::jobs::names;
 use crate::jobs::queue::{self, When};
@@ -71,32 +74,39 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
     page.wake.retain(|(_, id, _)| changed.contains(id));
     db::decisions::log(&mut tx, "deliver", &page.log, now).await?;
     for (dispatch, suppression) in &page.suppress {
-        // Numbers and mailboxes change hands; a person's wish does not expire.
-        let expires = (*suppression == Suppression::BadAddress).then(|| now + TimeDelta::days(90));
         let owed = &dispatch.owed;
-        let why = (*suppression, "provider");
+        let why = (*suppression, Source::Provider);
+        let accounts = std::slice::from_ref(&owed.account);
         db::suppressions::add(
             &mut tx,
-            &owed.account,
+            accounts,
             owed.channel,
             &dispatch.recipient,
             why,
-            expires,
             now,
         )
         .await?;
     }
     for (channel, sender) in &page.succeeded {
-        db::circuits::succeeded(&mut tx, Context::provider(*channel), sender, now).await?;
+        let key = (Context::provider(*channel), sender.as_str());
+        db::circuits::succeeded(&mut tx, key, Proof::Answer, now).await?;
     }
     for (channel, sender, code, probe_at) in &page.trouble {
         let provider = Context::provider(*channel);
-        if db::circuits::open(&mut tx, provider, sender, code, *probe_at, now).await? {
-            tracing::error!(
+        let key = (provider, sender.as_str());
+        if db::circuits::open(&mut tx, key, code, Proof::Answer, *probe_at, now).await? {
+            let trouble = Trouble::of(provider, code);
+            tracing::error!(provider, code, "Sending is paused: {trouble}");
+        }
+    }
+    for Done { dispatch, outcome } in done {
+        if let Some(pause) = outcome.throttled() {
+            let provider = Context::provider(dispatch.owed.channel);
+            tracing::warn!(
                 provider,
-                code,
-                "The circuit opens: sending is paused until this is mended"
+                "The provider asks us to slow down: nobody sends for {pause:?}"
             );
+            db::limits::hold(&mut *tx, provider, pause).await?;
         }
     }
     for channel in Channel::ALL {
@@ -173,7 +183,8 @@ impl<'a> Consequences<'a> {
                 self.wake.push((dispatch, owed.id, at));
             }
             Next::Hold { until } => {
-                let at = until + Context::spread(TimeDelta::seconds(5));
+                // Past its deadline nothing is left to wait for.
+                let at = (until + Context::spread(TimeDelta::seconds(5))).min(owed.deadline);
                 self.log
                     .push(entry("postpone", Reason::CircuitOpen, Some(at)));
                 self.wake.push((dispatch, owed.id, at));

@@ -10,11 +10,16 @@ use crate::channel::{smtp, twilio};
 use crate::domain::ids::Channel;
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 use crate::jobs::context::Context;
+use crate::jobs::report;
 
 /// Makes the attempt and says how it ended.
 pub async fn send(ctx: &Context, dispatch: &Dispatch) -> Outcome {
-    let started = std::time::Instant::now();
     let channel = dispatch.owed.channel;
+    let asked = std::time::Instant::now();
+    tokio::time::sleep_until(dispatch.not_before).await;
+    ctx.metrics
+        .waited(Context::provider(channel), asked.elapsed());
+    let started = std::time::Instant::now();
     let outcome = match channel {
         Channel::Email => email(ctx, dispatch).await,
         Channel::Sms => sms(ctx, dispatch).await,
@@ -42,7 +47,6 @@ async fn email(ctx: &Context, dispatch: &Dispatch) -> Outcome {
         return config("sender is not an address");
     };
     let from = own.as_ref().unwrap_or(default);
-    ctx.turn("smtp", from.address(), ctx.smtp_rate).await;
     let owed = &dispatch.owed;
     mail.send(&smtp::Email {
         from: Some(from),
@@ -53,7 +57,7 @@ async fn email(ctx: &Context, dispatch: &Dispatch) -> Outcome {
         text: &rendered.text,
         html: rendered.html.as_deref(),
         // The same on every attempt of this reminder, so that a mailbox keeps one copy.
-        message_id: &format!("rem.{}.{}@{}", owed.id, &owed.token[..8], from.domain()),
+        message_id: &report::message_id(owed.id, &owed.token, from.domain()),
         thread_ref: &format!(
             "conv.{}@{}",
             ctx.hasher.conversation(&owed.conversation),
@@ -84,12 +88,11 @@ async fn sms(ctx: &Context, dispatch: &Dispatch) -> Outcome {
     let Ok(own) = own.transpose() else {
         return config("sender is not a number or a Messaging Service");
     };
-    ctx.turn("twilio", &dispatch.sender, ctx.twilio_rate).await;
     twilio
         .send(&twilio::Sms {
             to: &dispatch.contact.address,
             body: &rendered.text,
-            status_callback: Some(&ctx.status_callback(dispatch.attempt)),
+            status_callback: Some(&ctx.status_callback(dispatch.attempt, &dispatch.owed.token)),
             validity: validity(dispatch.owed.deadline - ctx.clock.now()),
             sender: own.as_ref(),
         })

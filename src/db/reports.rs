@@ -1,0 +1,162 @@
+//! What providers report about messages they took: proof that an attempt arrived, and how it ended.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+
+/// One report about one message.
+#[derive(Clone, Debug)]
+pub struct Report<'a> {
+    /// Our attempt and the beginning of its reminder's token, as the callback's address names them.
+    pub attempt: Option<(i64, &'a str)>,
+    pub provider_id: &'a str,
+    /// The reminder's state that follows: `sent`, `delivered`, `undelivered`, `failed` or `expired`.
+    pub state: &'static str,
+    pub reason: Option<&'a str>,
+}
+
+/// Whose message it was.
+#[derive(Clone, Debug, FromRow)]
+pub struct Reported {
+    pub reminder: i64,
+    pub account: String,
+    pub sender: String,
+    pub recipient_hash: Option<Vec<u8>>,
+    /// No later attempt of the reminder exists.
+    latest: bool,
+}
+
+/// Applies a report about an SMS. It proves that the attempt was accepted, also one whose answer was lost. It never moves a state
+/// backwards and keeps the first word on how a message ended; that an *older* attempt failed says nothing about the reminder.
+/// `None` if the message is not ours: a name without the token of its reminder is not believed, since another installation, or
+/// this one before its database was made anew, may have used the same number.
+pub async fn apply(
+    conn: &mut PgConnection,
+    report: &Report<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Reported>> {
+    let reported: Option<Reported> = sqlx::query_as(
+        "update attempts a set outcome = 'accepted', provider_id = $2, ended_at = coalesce(a.ended_at, $4), address = null,
+             settle_at = null
+         from reminders r
+         where r.id = a.reminder and r.channel = 'sms' and a.id = (
+             select b.id from attempts b join reminders s on s.id = b.reminder
+             where b.provider_id = $2 or (b.id = $1 and b.provider_id is null and starts_with(s.token, $3))
+             order by b.provider_id nulls last limit 1)
+         returning a.reminder, r.account, a.sender, r.recipient_hash,
+             not exists (select from attempts later where later.reminder = a.reminder and later.id > a.id) as latest",
+    )
+    .bind(report.attempt.map(|(id, _)| id))
+    .bind(report.provider_id)
+    .bind(report.attempt.map(|(_, token)| token))
+    .bind(now)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(reported) = reported else {
+        return Ok(None);
+    };
+    sqlx::query(
+        "update reminders set state = $2, reason = $3, provider_id = $4, next_at = null, counted_at = coalesce(counted_at, $5),
+             sent_at = coalesce(sent_at, $5), final_at = coalesce(final_at, $5)
+         where id = $1 and state not in ('delivered', 'undelivered')
+           and not (state in ('failed', 'expired') and sent_at is not null)
+           and not (state = 'sent' and $2 = 'sent')
+           and ($6 or $2 in ('sent', 'delivered'))",
+    )
+    .bind(reported.reminder)
+    .bind(report.state)
+    .bind(report.reason)
+    .bind(report.provider_id)
+    .bind(now)
+    .bind(reported.latest)
+    .execute(conn)
+    .await?;
+    Ok(Some(reported))
+}
+
+/// An e-mail's reminder, found by our own Message-ID.
+#[derive(Clone, Debug, FromRow)]
+pub struct Mailed {
+    pub id: i64,
+    /// The beginning of its token, as it was named.
+    pub named: String,
+    pub account: String,
+    pub recipient_hash: Option<Vec<u8>>,
+}
+
+/// The reminders that these Message-IDs name, each by its id and the beginning of its token.
+pub async fn mailed(conn: &mut PgConnection, names: &[(i64, String)]) -> sqlx::Result<Vec<Mailed>> {
+    sqlx::query_as(
+        "select r.id, n.token as named, r.account, r.recipient_hash from unnest($1::bigint[], $2::text[]) as n(id, token)
+         join reminders r on r.id = n.id and starts_with(r.token, n.token) and r.channel = 'email'",
+    )
+    .bind(names.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(names.iter().map(|(_, token)| token.as_str()).collect::<Vec<_>>())
+    .fetch_all(conn)
+    .await
+}
+
+/// Notes that e-mails came back. It says that they had been sent, too, where that was unknown.
+pub async fn bounced(
+    conn: &mut PgConnection,
+    reminders: &[(i64, &str)],
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    sqlx::query(
+        "update reminders r set state = 'undelivered', reason = b.reason, sent_at = coalesce(r.sent_at, r.counted_at, $3),
+             final_at = coalesce(r.final_at, $3)
+         from unnest($1::bigint[], $2::text[]) as b(id, reason)
+         where r.id = b.id and r.state in ('sent', 'unknown')",
+    )
+    .bind(reminders.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(reminders.iter().map(|(_, reason)| *reason).collect::<Vec<_>>())
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// A message whose text the provider need not keep any longer.
+#[derive(Clone, Debug, FromRow)]
+pub struct Redactable {
+    pub attempt: i64,
+    pub provider_id: String,
+}
+
+/// Accepted SMS whose reminder has ended: by a report or, where the carrier sends none, four hours after it was sent.
+pub async fn to_redact(
+    conn: &mut PgConnection,
+    most: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Redactable>> {
+    sqlx::query_as(
+        "select a.id as attempt, a.provider_id from attempts a join reminders r on r.id = a.reminder
+         where a.provider_id like 'SM%' and a.redacted_at is null and a.redact_tries < 10
+           and (a.redact_at is null or a.redact_at <= now())
+           and r.next_at is null and (r.state <> 'sent' or r.sent_at < $2 - interval '4 hours')
+         order by a.id limit $1",
+    )
+    .bind(most)
+    .bind(now)
+    .fetch_all(conn)
+    .await
+}
+
+/// Notes how a request to remove a text went; after a failure it is made again later, ten times at most.
+pub async fn redacted(
+    conn: &mut PgConnection,
+    attempt: i64,
+    done: bool,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update attempts set redacted_at = case when $2 then $3::timestamptz end, redact_tries = redact_tries + 1,
+             redact_at = now() + make_interval(mins => 5 * (redact_tries + 1) * (redact_tries + 1))
+         where id = $1",
+    )
+    .bind(attempt)
+    .bind(done)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

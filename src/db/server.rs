@@ -1,0 +1,87 @@
+//! The server behind the tables: what `unread doctor` must know about it. Reads only.
+
+use sqlx::{FromRow, PgPool};
+
+/// What the server says about itself and about us.
+#[derive(Clone, Debug, FromRow)]
+pub struct Facts {
+    /// `15.4 (Debian …)`.
+    pub version: String,
+    /// `150004`.
+    pub version_number: i32,
+    pub is_replica: bool,
+    pub may_create: bool,
+    /// Connections that ordinary roles may hold in all.
+    pub connections: i32,
+}
+
+pub async fn facts(pool: &PgPool) -> sqlx::Result<Facts> {
+    sqlx::query_as(
+        "select current_setting('server_version') as version,
+                current_setting('server_version_num')::int as version_number,
+                pg_is_in_recovery() as is_replica,
+                has_database_privilege(current_database(), 'create') as may_create,
+                current_setting('max_connections')::int
+                    - current_setting('superuser_reserved_connections')::int as connections",
+    )
+    .fetch_one(pool)
+    .await
+}
+
+/// Whether each extension is there already, can be installed, or is not known to the server.
+pub async fn extensions(pool: &PgPool, names: &[&str]) -> sqlx::Result<Vec<(String, Extension)>> {
+    let rows: Vec<(String, bool, bool)> = sqlx::query_as(
+        "select wanted.name, installed.oid is not null, available.name is not null
+         from unnest($1::text[]) as wanted (name)
+         left join pg_extension installed on installed.extname = wanted.name
+         left join pg_available_extensions available on available.name = wanted.name",
+    )
+    .bind(names)
+    .fetch_all(pool)
+    .await?;
+    let state = |installed, available| match (installed, available) {
+        (true, _) => Extension::Installed,
+        (false, true) => Extension::Available,
+        (false, false) => Extension::Missing,
+    };
+    Ok(rows
+        .into_iter()
+        .map(|(name, installed, available)| (name, state(installed, available)))
+        .collect())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extension {
+    Installed,
+    Available,
+    Missing,
+}
+
+/// Tables of the ledger and the queue that we may not read and write as the service must.
+pub async fn forbidden_tables(pool: &PgPool) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select c.oid::regclass::text from pg_class c
+         where c.relkind in ('r', 'p')
+           and c.relnamespace in (select oid from pg_namespace
+                                  where nspname = current_schema() or nspname = 'apalis')
+           and not (has_schema_privilege(c.relnamespace, 'usage')
+                and has_table_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'insert')
+                and has_table_privilege(c.oid, 'update') and has_table_privilege(c.oid, 'delete'))
+         order by 1",
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Whether a pooler between us and the server lends its connections for a transaction at a time: then an idle connection of
+/// ours and a busy one can be served by the same process of the server, which never happens without such a pooler.
+pub async fn pooled_by_transaction(pool: &PgPool) -> sqlx::Result<bool> {
+    const WHO: &str = "select pg_backend_pid()";
+    let mut idle = pool.acquire().await?;
+    let first: i32 = sqlx::query_scalar(WHO).fetch_one(&mut *idle).await?;
+    let mut busy = pool.begin().await?;
+    let second: i32 = sqlx::query_scalar(WHO).fetch_one(&mut *busy).await?;
+    let third: i32 = sqlx::query_scalar(WHO).fetch_one(&mut *idle).await?;
+    busy.rollback().await?;
+    Ok(first == second || first != third)
+}

@@ -1,0 +1,196 @@
+//! What an open circuit means, in words for the person who can mend it.
+//!
+//! Codes are ours (`channel::smtp`, `channel::twilio`): a phase and a reply, or `http` and a status, with the provider's own
+//! number behind. An unknown code still gives a true sentence; it only knows less.
+
+use std::fmt;
+
+/// What is wrong and what helps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub what: &'static str,
+    pub mend: &'static str,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.what, self.mend)
+    }
+}
+
+impl Trouble {
+    /// Explains the code of a circuit of `provider` (`smtp` or `twilio`).
+    pub fn of(provider: &str, code: &str) -> Self {
+        let (what, mend) = match provider {
+            "smtp" => mail(code),
+            _ => sms(code),
+        };
+        Self { what, mend }
+    }
+}
+
+fn mail(code: &str) -> (&'static str, &'static str) {
+    let mut words = code.split(' ');
+    let (phase, reply) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
+    let enhanced = words.next().unwrap_or_default();
+    match (phase, reply, enhanced) {
+        ("auth", "not", _) => (
+            "The mail server offers no way to log in that we know.",
+            "Check SMTP_PORT and SMTP_TLS: most servers let clients log in on port 587 or 465 only.",
+        ),
+        ("auth", ..) => (
+            "The mail server refuses our user name or password.",
+            "Check SMTP_USER and SMTP_PASS. Gmail wants an app password; Microsoft 365 may have password logins switched off.",
+        ),
+        ("starttls", "not", _) => (
+            "The mail server offers no encryption on this port.",
+            "Set SMTP_PORT and SMTP_TLS to what your provider names: 465 with implicit, or 587 with starttls.",
+        ),
+        (_, "tls", _) => (
+            "No trusted encrypted connection to the mail server can be made.",
+            "Check SMTP_HOST against the name in the server's certificate, and SMTP_PORT with SMTP_TLS (465 implicit, 587 starttls).",
+        ),
+        (_, _, "5.4.5" | "4.4.5") => (
+            "The mail server's sending quota is used up.",
+            "It clears by itself, usually within a day; ask the provider for a higher limit if this comes back.",
+        ),
+        ("mail", "530" | "535" | "550" | "553" | "554", _) => (
+            "The mail server does not let us send from this address.",
+            "Check SMTP_FROM and the rule's own sender: the address must belong to the account that logs in, or be verified there.",
+        ),
+        ("final", _, "5.7.23" | "5.7.24" | "5.7.25" | "5.7.26" | "5.7.27") => (
+            "Mail from our domain fails the recipients' checks (SPF, DKIM or DMARC).",
+            "Have the domain's DNS records set up as your mail provider describes.",
+        ),
+        ("rcpt", ..) => (
+            "The mail server does not relay for us, or our address is on a block list.",
+            "Check that it may be used for sending to others (login, allowed networks), and its reputation.",
+        ),
+        ("connect" | "greeting", ..) => (
+            "The mail server turns us away before we could say anything.",
+            "Check SMTP_HOST and SMTP_PORT, and whether the server blocks this machine's address.",
+        ),
+        ("sender", ..) => (
+            "The rule's own sender is not an e-mail address.",
+            "Correct the sender in the rule.",
+        ),
+        ("channel", ..) => (
+            "No mail server is configured.",
+            "Set SMTP_HOST (and SMTP_USER and SMTP_PASS) for the workers, or switch the rules for e-mail off.",
+        ),
+        _ => (
+            "The mail server does not take our messages.",
+            "Check the mail settings (`unread doctor` tries them) or ask the mail provider about the code.",
+        ),
+    }
+}
+
+fn sms(code: &str) -> (&'static str, &'static str) {
+    // The last number is Twilio's own, where there is one: "http 401 20003", "undelivered 30034".
+    let number: u32 = code
+        .rsplit(' ')
+        .next()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or_default();
+    match number {
+        20003 | 401 => (
+            "Twilio refuses our credentials.",
+            "Check TWILIO_ACCOUNT_SID with TWILIO_AUTH_TOKEN, or TWILIO_API_KEY with TWILIO_API_SECRET; a rotated token stops at once.",
+        ),
+        20404 | 404 => (
+            "Twilio does not know the account.",
+            "Check TWILIO_ACCOUNT_SID, and TWILIO_BASE_URL if your account is in another region.",
+        ),
+        403 => (
+            "Twilio does not permit this key to send.",
+            "Give the API key access to Messages, or use another.",
+        ),
+        10001 | 30002 => (
+            "The Twilio account is suspended or not active.",
+            "Look into the Twilio console for the reason (usually billing).",
+        ),
+        21603 | 21606 | 21659..=21661 | 30018 | 30037 => (
+            "Twilio does not let us send from this number or name.",
+            "Check TWILIO_FROM, TWILIO_MESSAGING_SERVICE_SID and the rule's own sender: it must be yours and able to send SMS.",
+        ),
+        21703..=21705 => (
+            "The Messaging Service has no sender that can be used.",
+            "Add a number to its sender pool in the Twilio console.",
+        ),
+        21609 => (
+            "Twilio cannot use our address for status reports.",
+            "Set UNREAD_PUBLIC_URL to the https address under which Twilio reaches this service.",
+        ),
+        30032 => (
+            "The toll-free number is not verified, so carriers block it.",
+            "Finish the toll-free verification in the Twilio console.",
+        ),
+        30024 | 30033..=30035 => (
+            "The number is not registered for business messages (A2P 10DLC), so carriers block it.",
+            "Finish brand and campaign registration in the Twilio console.",
+        ),
+        30023 | 30027 | 63038 => (
+            "The daily quota of SMS is used up.",
+            "It starts anew tomorrow; ask Twilio for a higher limit if this comes back.",
+        ),
+        _ if code.starts_with("no SMS number") => (
+            "The Twilio account has no number that can send SMS.",
+            "Buy one, or set TWILIO_FROM or TWILIO_MESSAGING_SERVICE_SID.",
+        ),
+        _ if code.starts_with("sender is not") => (
+            "The rule's own sender is neither a number nor a Messaging Service.",
+            "Correct the sender in the rule.",
+        ),
+        _ if code.starts_with("channel is not") => (
+            "Twilio is not configured.",
+            "Set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN for the workers, or switch the rules for SMS off.",
+        ),
+        300..=399 => (
+            "Twilio's address answers with a redirect.",
+            "Check TWILIO_BASE_URL.",
+        ),
+        _ => (
+            "Twilio does not take our messages.",
+            "Look the number up at twilio.com/docs/api/errors and mend what it says in the Twilio console.",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_troubles_name_their_mend() {
+        for (provider, code, mend) in [
+            ("smtp", "auth 535 5.7.8", "SMTP_PASS"),
+            ("smtp", "auth not offered", "SMTP_PORT"),
+            ("smtp", "starttls not offered", "587"),
+            ("smtp", "connect tls failed", "SMTP_HOST"),
+            ("smtp", "mail 550 5.4.5", "higher limit"),
+            ("smtp", "mail 553 5.7.1", "SMTP_FROM"),
+            ("smtp", "final 550 5.7.26", "DNS"),
+            ("twilio", "http 401 20003", "TWILIO_AUTH_TOKEN"),
+            ("twilio", "http 401", "TWILIO_AUTH_TOKEN"),
+            ("twilio", "undelivered 30034", "registration"),
+            ("twilio", "http 400 21606", "TWILIO_FROM"),
+            ("twilio", "no SMS number in the account", "TWILIO_FROM"),
+        ] {
+            let trouble = Trouble::of(provider, code);
+            assert!(trouble.mend.contains(mend), "{code}: {trouble}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_code_still_gives_a_sentence() {
+        for code in ["", "x", "final 5", "http 499 99999", "\u{0}  "] {
+            for provider in ["smtp", "twilio"] {
+                let trouble = Trouble::of(provider, code);
+                assert!(trouble.what.ends_with('.') && trouble.mend.ends_with('.'));
+            }
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! `unread scan --dry-run`: reads accounts as they are at this moment and tells who would be reminded when, and who not and why.
+//!
+//! The reading and the deciding are a scan's own (`jobs::scan::read`), so that the answer is what the service would do. It sends
+//! nothing, stores nothing and shares no limit: it keeps to the configured rate by itself. Conversations are named by id,
+//! addresses masked. What only the moment of sending can know (opt-outs, caps, the newest read state) is not foretold.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures_util::future::BoxFuture;
+use sqlx::PgPool;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::app;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::db;
+use crate::db::ledger::Existing;
+use crate::domain::contact::{self, ContactPolicy};
+use crate::domain::conversation::Record;
+use crate::domain::decide::Reason;
+use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::rule::{self, InQuietHours, Rule, Settings};
+use crate::jobs::context::Account;
+use crate::jobs::scan;
+use crate::liveperson::{self, MAX_WINDOW, Search, Status, Turnstile};
+use crate::rules_file::{self, RuleEntry};
+
+/// How long the database may take to answer before the run goes on without it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the person asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// `None`: every account.
+    pub account: Option<AccountId>,
+    /// A file of rules to try instead of the stored ones.
+    pub rules: Option<PathBuf>,
+}
+
+/// Reads the accounts and writes what would happen to `out`, one line per conversation and channel. `progress` is told how far it
+/// is. Returns how many reminders would be sent.
+pub async fn run(
+    config: &Config,
+    wanted: &Wanted,
+    clock: &Clock,
+    mut out: impl Write,
+    progress: &dyn Fn(&str),
+) -> anyhow::Result<usize> {
+    let database = database(config, progress).await;
+    let file = wanted.rules.as_ref().map(read_rules).transpose()?;
+    let accounts = config.accounts.iter();
+    let accounts: Vec<_> = accounts
+        .filter(|account| wanted.account.as_ref().is_none_or(|id| *id == account.id))
+        .collect();
+    anyhow::ensure!(!accounts.is_empty(), "no such account is configured");
+    let mut reminders = 0;
+    for account in accounts {
+        let rules = rules(
+            config,
+            account,
+            database.as_ref(),
+            file.as_deref(),
+            progress,
+        )
+        .await?;
+        let mut pass = Pass {
+            account: reader(config, account, clock)?,
+            rules,
+            database: database.as_ref(),
+            clock,
+            seen: HashSet::new(),
+            reminders: 0,
+            unreadable: 0,
+        };
+        pass.all(account.skills.as_deref(), &mut out, progress)
+            .await?;
+        writeln!(
+            out,
+            "account {}: {} open conversations, {} reminders, {} conversations that cannot be read",
+            account.id,
+            pass.seen.len(),
+            pass.reminders,
+            pass.unreadable
+        )?;
+        reminders += pass.reminders;
+    }
+    if let Some(pool) = database {
+        pool.close().await;
+    }
+    Ok(reminders)
+}
+
+fn read_rules(path: &PathBuf) -> anyhow::Result<Vec<RuleEntry>> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(rules_file::parse(&text)?)
+}
+
+/// The configured database, if it can be read.
+async fn database(config: &Config, progress: &dyn Fn(&str)) -> Option<PgPool> {
+    let options = config.database_url.as_ref()?.expose().parse().ok()?;
+    let pool = db::pool(options, 2);
+    let why = match tokio::time::timeout(PATIENCE, db::check_schema(&pool)).await {
+        Ok(Ok(())) => return Some(pool),
+        Ok(Err(problem)) => problem.to_string(),
+        Err(_) => "it does not answer".to_owned(),
+    };
+    progress(&format!("Going on without the database: {why}"));
+    None
+}
+
+/// The rules of the file, else of the database, else the defaults of the configured channels.
+async fn rules(
+    config: &Config,
+    account: &config::Account,
+    database: Option<&PgPool>,
+    file: Option<&[RuleEntry]>,
+    progress: &dyn Fn(&str),
+) -> anyhow::Result<Vec<Rule>> {
+    if let Some(entries) = file {
+        let entries = entries.iter().filter(|entry| entry.account == account.id);
+        return Ok(entries.map(rule_of).collect());
+    }
+    if let Some(pool) = database {
+        let rules = db::rules::of_accounts(pool, &[account.id.as_str()])
+            .await
+            .context("reading the rules")?;
+        if !rules.is_empty() {
+            return Ok(rules);
+        }
+    }
+    progress(&format!(
+        "Account {} has no rules yet: using the defaults",
+        account.id
+    ));
+    let none = config.smtp.is_none() && config.twilio.is_none();
+    let is_on = |channel: &Channel| match channel {
+        Channel::Email => config.smtp.is_some() || none,
+        Channel::Sms => config.twilio.is_some() || none,
+    };
+    let channels = Channel::ALL.into_iter().filter(is_on);
+    Ok(channels
+        .map(|channel| {
+            rule_of(&RuleEntry {
+                account: account.id.clone(),
+                skill: None,
+                channel,
+                enabled: true,
+                settings: Settings::default_for(channel),
+            })
+        })
+        .collect())
+}
+
+fn rule_of(entry: &RuleEntry) -> Rule {
+    Rule {
+        id: 0,
+        account: entry.account.clone(),
+        skill: entry.skill,
+        channel: entry.channel,
+        enabled: entry.enabled,
+        version: 0,
+        settings: entry.settings.clone(),
+    }
+}
+
+fn reader(config: &Config, account: &config::Account, clock: &Clock) -> anyhow::Result<Account> {
+    let client = liveperson::Client::new(
+        app::liveperson_settings(config, account)?,
+        liveperson::http_client(),
+        Arc::new(Pace::new(config.liveperson.rate_per_second)),
+        clock.clone(),
+        Arc::new(()),
+    );
+    Ok(Account {
+        id: account.id.clone(),
+        brand: account.brand.clone(),
+        count_bots: account.count_bots,
+        contact_policy: ContactPolicy {
+            default_region: account.default_region.clone(),
+            unauthenticated: account.unauthenticated_contacts,
+        },
+        client,
+        failed_at: std::sync::Mutex::default(),
+    })
+}
+
+/// Our own rate limit: the shared one is in a database that may not be there.
+struct Pace {
+    every: Duration,
+    next: Mutex<Instant>,
+}
+
+impl Pace {
+    fn new(per_second: f64) -> Self {
+        Self {
+            every: Duration::from_secs_f64(1.0 / per_second.max(0.01)),
+            next: Mutex::new(Instant::now()),
+        }
+    }
+}
+
+impl Turnstile for Pace {
+    fn pass(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let mut next = self.next.lock().await;
+            tokio::time::sleep_until(*next).await;
+            *next = Instant::now() + self.every;
+        })
+    }
+
+    fn hold(&self, pause: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let mut next = self.next.lock().await;
+            *next = (*next).max(Instant::now() + pause);
+        })
+    }
+}
+
+/// One account being read.
+struct Pass<'a> {
+    account: Account,
+    rules: Vec<Rule>,
+    database: Option<&'a PgPool>,
+    clock: &'a Clock,
+    /// Conversations met so far: pages overlap when the result moves.
+    seen: HashSet<String>,
+    reminders: usize,
+    unreadable: usize,
+}
+
+impl Pass<'_> {
+    async fn all(
+        &mut self,
+        skills: Option<&[SkillId]>,
+        out: &mut impl Write,
+        progress: &dyn Fn(&str),
+    ) -> anyhow::Result<()> {
+        match skills {
+            None => self.window(None, out, progress).await,
+            Some(skills) => {
+                for skill in skills {
+                    self.window(Some(*skill), out, progress).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn window(
+        &mut self,
+        skill: Option<SkillId>,
+        out: &mut impl Write,
+        progress: &dyn Fn(&str),
+    ) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        let mut search = Search {
+            skill,
+            status: Status::Open,
+            from: now - MAX_WINDOW,
+            to: now,
+        };
+        let mut offset = 0;
+        loop {
+            let page = self.account.client.search(&search, offset).await?;
+            if page.received == 0 {
+                return Ok(());
+            }
+            offset += page.received;
+            let last = offset >= page.total && !page.incomplete;
+            if let Some(from) = scan::restart(&search, offset, &page) {
+                search.from = from;
+                offset = 0;
+            }
+            self.unreadable += page.unreadable.len();
+            let total = page.total;
+            self.page(page.records, out).await?;
+            progress(&format!(
+                "Account {}: {} conversations read, {total} in this search",
+                self.account.id,
+                self.seen.len()
+            ));
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn page(&mut self, records: Vec<Record>, out: &mut impl Write) -> anyhow::Result<()> {
+        let mut records = records;
+        records.retain(|record| self.seen.insert(record.id.clone()));
+        let records = scan::complete(&self.account, records).await;
+        let mut existing: HashMap<String, Vec<Existing>> = HashMap::new();
+        if let Some(pool) = self.database {
+            let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
+            for reminder in db::ledger::existing(pool, &self.account.id, &ids).await? {
+                let of_one = existing.entry(reminder.conversation.clone());
+                of_one.or_default().push(reminder);
+            }
+        }
+        let now = self.clock.now();
+        for record in &records {
+            let of_one = existing.get(&record.id).map_or(&[][..], Vec::as_slice);
+            for verdict in verdicts(&self.account, &self.rules, record, of_one, now) {
+                self.reminders += usize::from(matches!(verdict.what, What::Remind { .. }));
+                writeln!(out, "{} {}", record.id, verdict.told())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What would become of one conversation on one channel.
+#[derive(Debug, PartialEq, Eq)]
+struct Verdict {
+    channel: Channel,
+    what: What,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum What {
+    Remind {
+        step: i16,
+        at: DateTime<Utc>,
+        /// Masked.
+        to: String,
+        /// The due moment is in quiet hours; `at` is their end.
+        moved: bool,
+    },
+    Not(Reason),
+}
+
+impl Verdict {
+    fn told(&self) -> String {
+        let channel = self.channel.as_str();
+        match &self.what {
+            What::Remind {
+                step,
+                at,
+                to,
+                moved,
+            } => {
+                let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+                let after = if *moved { ", after quiet hours" } else { "" };
+                format!("{channel:5}  remind  {at}  step {step} to {to}{after}")
+            }
+            What::Not(reason) => format!("{channel:5}  not     {reason}"),
+        }
+    }
+}
+
+fn verdicts(
+    account: &Account,
+    rules: &[Rule],
+    record: &Record,
+    existing: &[Existing],
+    now: DateTime<Utc>,
+) -> Vec<Verdict> {
+    let reading = scan::read(account, rules, record, existing, now);
+    let reasons = [
+        (Channel::Email, reading.snapshot.email),
+        (Channel::Sms, reading.snapshot.sms),
+    ];
+    let told = reasons.into_iter().filter_map(|(channel, reason)| {
+        let owed = reading.owed.iter().find(|owed| owed.channel == channel);
+        let what = match owed {
+            None => What::Not(reason?),
+            Some(owed) => {
+                let due = (owed.due_at.max(now), owed.deadline);
+                remind(account, rules, record, channel, owed.step, due)?
+            }
+        };
+        Some(Verdict { channel, what })
+    });
+    told.collect()
+}
+
+/// A reminder that is owed, moved out of the quiet hours as sending it would be.
+fn remind(
+    account: &Account,
+    rules: &[Rule],
+    record: &Record,
+    channel: Channel,
+    step: i16,
+    (due, deadline): (DateTime<Utc>, DateTime<Utc>),
+) -> Option<What> {
+    let settings = &rule::pick(rules, record.skill, channel)?.settings;
+    let address = contact::choose(&record.contact, channel, &account.contact_policy)?.address;
+    let zone = record.time_zone.unwrap_or(settings.time_zone);
+    let country = address.country();
+    let allowed = settings
+        .quiet_hours
+        .allowed_at(due, zone, country.as_deref());
+    let drops = settings.in_quiet_hours == InQuietHours::Drop;
+    Some(match allowed {
+        Some(at) if at <= due || (!drops && at < deadline) => What::Remind {
+            step,
+            at,
+            to: address.masked(),
+            moved: at > due,
+        },
+        _ => What::Not(Reason::QuietHours),
+    })
+}

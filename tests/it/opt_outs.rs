@@ -1,0 +1,565 @@
+//! No means no, between tries too; what providers report; limits; operators and erasing.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use unread::app;
+use unread::channel::mail_events;
+use unread::domain::contact::{Address, Suppression};
+use unread::domain::ids::{Channel, ReminderId};
+use unread::hashing::Hasher;
+use unread::jobs::operator::{self, Answer, Who};
+use unread::sandbox::rules::When;
+use unread::sandbox::smtp::{Phase, SmtpFault};
+use unread::sandbox::twilio::{self, Answer as TwilioAnswer, TwilioFault};
+use unread::secret::Secret;
+use unread::suppressions_file::Defaults;
+
+use crate::harness::{Setup, Stage, account, eventually, run_test, run_test_with};
+
+const ANN: &str = "ann@example.net";
+const PHONE: &str = "+12025550143";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn sms_fault(t: &Stage, answer: TwilioAnswer) {
+    let fault = TwilioFault::answer(When::next(1), answer);
+    t.sandbox.twilio().faults().add(fault);
+}
+
+fn greylisted(t: &Stage) {
+    let later = "451 4.7.1 Please try again later";
+    let fault = SmtpFault::reply(Phase::Rcpt, When::next(1), later);
+    t.sandbox.smtp().faults().add(fault);
+}
+
+/// The wait that a provider asked for is real time, on the database's clock: so it is over.
+async fn let_holds_pass(t: &Stage) {
+    sqlx::query("update limits set held_until = null")
+        .execute(t.pool())
+        .await
+        .unwrap();
+}
+
+async fn count(t: &Stage, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(t.pool()).await.unwrap()
+}
+
+async fn says(t: &Stage, text: &str) {
+    let twilio = t.sandbox.twilio().account();
+    let (status, _) = twilio
+        .inbound(PHONE, &twilio.number(), text, None)
+        .await
+        .unwrap();
+    assert_eq!(status, 200);
+}
+
+/// A status callback as Twilio would post it.
+async fn reports(t: &Stage, attempt: &str, sid: &str, status: &str, code: Option<&str>) -> u16 {
+    let endpoints = t.sandbox.endpoints();
+    let url = format!("{}/twilio/status?rid={attempt}", t.web);
+    let mut fields = vec![
+        ("MessageSid".to_owned(), sid.to_owned()),
+        ("MessageStatus".to_owned(), status.to_owned()),
+        (
+            "AccountSid".to_owned(),
+            endpoints.twilio.account_sid.clone(),
+        ),
+    ];
+    fields.extend(code.map(|code| ("ErrorCode".to_owned(), code.to_owned())));
+    let signature = twilio::sign(&endpoints.twilio.auth_token, &url, &fields);
+    let request = t.http.post(&url).header("X-Twilio-Signature", signature);
+    request
+        .form(&fields)
+        .send()
+        .await
+        .unwrap()
+        .status()
+        .as_u16()
+}
+
+async fn events(t: &Stage, events: &Value) -> (u16, Value) {
+    let (time, body) = (t.now().timestamp(), events.to_string());
+    let signature = mail_events::sign(&Secret::new(SECRET), time, body.as_bytes());
+    let answer = t
+        .http
+        .post(format!("{}/mail/events", t.web))
+        .header("X-Unread-Timestamp", time)
+        .header("X-Unread-Signature", format!("v1={signature}"))
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+fn with_mail_events() -> Setup {
+    Setup {
+        settings: vec![("UNREAD_MAIL_WEBHOOK_SECRET", SECRET)],
+        ..Setup::default()
+    }
+}
+
+#[tokio::test]
+async fn unsubscribing_while_a_retry_waits_cancels_it() {
+    run_test(async |t| {
+        greylisted(t);
+        let chat = t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.story(&chat).await, ["scheduled (retry)"]);
+        let token = &t.reminders().await[0].token;
+        let one_click = t
+            .http
+            .post(format!("{}/u/{token}", t.web))
+            .form(&[("List-Unsubscribe", "One-Click")])
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(one_click.status(), 200);
+        t.advance(3).await;
+        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn stop_in_free_words_while_a_retry_waits_cancels_it() {
+    run_test(async |t| {
+        sms_fault(t, TwilioAnswer::TooMany { retry_after: None });
+        let chat = t.answered(PHONE);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.story(&chat).await, ["scheduled (retry)"]);
+        says(t, "Please stop texting me").await;
+        t.advance(3).await;
+        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn yes_lifts_what_a_keyword_did_and_nothing_else() {
+    run_test(async |t| {
+        let suppressed = async || count(t, "select count(*) from suppressions").await;
+        says(t, "STOP").await;
+        says(t, "Yes").await;
+        assert_eq!(suppressed().await, 0);
+        says(t, "leave me alone").await;
+        says(t, "Yes").await;
+        assert_eq!(suppressed().await, 1, "an answer to something else");
+        says(t, "START").await;
+        assert_eq!(suppressed().await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_429_holds_everybody_back_and_costs_those_who_wait_no_try() {
+    run_test(async |t| {
+        let retry_after = Some(120);
+        sms_fault(t, TwilioAnswer::TooMany { retry_after });
+        let first = t.answered(PHONE);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.story(&first).await, ["scheduled (retry)"]);
+        let second = t.answered("+12025550144");
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.story(&second).await, ["scheduled (rate_limit)"]);
+        assert_eq!(count(t, "select count(*) from attempts").await, 1);
+        let_holds_pass(t).await;
+        t.advance(3).await;
+        assert_eq!(t.texts().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn reports_out_of_order_twice_and_of_strangers_do_no_harm() {
+    run_test(async |t| {
+        let chat = t.answered(PHONE);
+        t.tick().await;
+        t.advance(10).await;
+        let sid = t.texts()[0].sid.clone();
+        let token = t.reminders().await[0].token.clone();
+        let ours = format!("1-{}", &token[..8]);
+        let stranger = "SM99999999999999999999999999999999";
+        for name in ["1", "1-AAAAAAAA", "999999-AAAAAAAA", "x", "%00"] {
+            assert_eq!(reports(t, name, stranger, "delivered", None).await, 204);
+        }
+        assert_eq!(reports(t, &ours, stranger, "failed", Some("30005")).await, 204);
+        assert_eq!(t.story(&chat).await, ["sent"]);
+        for status in ["sent", "undelivered", "delivered", "queued", "undelivered"] {
+            reports(t, &ours, &sid, status, Some("30005")).await;
+        }
+        assert_eq!(t.story(&chat).await, ["undelivered (30005)"]);
+        let kept = "select count(*) from suppressions where reason = 'bad_address' and expires_at is not null";
+        assert_eq!(count(t, kept).await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_sms_that_carriers_block_for_our_fault_pauses_the_sender_until_a_report_says_it_is_mended()
+ {
+    run_test(async |t| {
+        t.answered(PHONE);
+        t.tick().await;
+        t.advance(10).await;
+        let sid = t.texts()[0].sid.clone();
+        reports(t, "", &sid, "undelivered", Some("30034")).await;
+        assert_eq!(
+            count(t, "select count(*) from circuits where proof = 'report'").await,
+            1
+        );
+        let second = t.answered("+12025550144");
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.texts().len(), 1, "it was the probe");
+        assert_eq!(t.story(&second).await.len(), 1);
+        // The carrier takes it and delivers it; the sandbox reports both.
+        eventually("the circuit closes", async || {
+            t.advance(1).await;
+            count(t, "select count(*) from circuits").await == 0
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bounce_is_noted_by_message_id_and_a_complaint_by_address() {
+    run_test_with(with_mail_events(), async |t| {
+        let chat = t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        let mail = t.mails().pop().unwrap();
+        let id = mail.message_id().unwrap();
+        let list = json!([
+            { "kind": "hard", "message_id": id },
+            { "kind": "complaint", "address": "Ben@Example.net" },
+            { "kind": "hard", "message_id": "<rem.1.AAAAAAAA@shop.example>" },
+        ]);
+        for _ in 0..2 {
+            let (status, answer) = events(t, &list).await;
+            assert_eq!(
+                (status, answer),
+                (200, json!({ "applied": 2, "unknown": 1 }))
+            );
+        }
+        assert_eq!(t.story(&chat).await, ["undelivered (hard bounce)"]);
+        let (again, ben) = (t.answered(ANN), t.answered("ben@example.net"));
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.story(&again).await, ["cancelled (bad_address)"]);
+        assert_eq!(t.story(&ben).await, ["cancelled (complaint)"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn unsigned_mail_events_are_refused_and_without_a_secret_there_are_none() {
+    run_test_with(with_mail_events(), async |t| {
+        let url = format!("{}/mail/events", t.web);
+        let answer = t.http.post(&url).body("[]").send().await.unwrap();
+        assert_eq!(answer.status(), 403);
+    })
+    .await;
+    run_test(async |t| assert_eq!(events(t, &json!([])).await.0, 404)).await;
+}
+
+#[tokio::test]
+async fn a_link_counts_people_only_and_leads_nowhere_else() {
+    run_test(async |t| {
+        t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 1);
+        let token = t.reminders().await[0].token.clone();
+        let link = format!("{}/r/{token}?to=https://evil.example/", t.web);
+        t.http.head(&link).send().await.unwrap();
+        t.http
+            .get(&link)
+            .header("Sec-Purpose", "prefetch")
+            .send()
+            .await
+            .unwrap();
+        let bot = t.http.get(&link).header("User-Agent", "Mimecast scanner");
+        bot.send().await.unwrap();
+        assert_eq!(t.reminders().await[0].clicked_at, None);
+        let answer = t.http.get(&link).send().await.unwrap();
+        let to = answer
+            .headers()
+            .get("location")
+            .map(|to| to.to_str().unwrap().to_owned());
+        assert!(to.is_none_or(|to| !to.contains("evil")));
+        assert!(
+            t.reminders().await[0].returned_at.is_some(),
+            "a click is a return"
+        );
+        t.advance(31 * 24 * 60).await;
+        assert_eq!(t.get(&format!("/r/{token}")).await.0, 404, "it has expired");
+        assert_eq!(
+            t.get(&format!("/u/{token}")).await.0,
+            200,
+            "the way out lasts longer"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unknown_mail_is_sent_again_only_by_a_person_and_only_if_it_is_still_owed() {
+    run_test(async |t| {
+        let silent = SmtpFault::close(Phase::Final, When::next(2), false);
+        t.sandbox.smtp().faults().add(silent);
+        let (ann, ben) = (t.answered(ANN), t.answered("ben@example.net"));
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.story(&ann).await, ["unknown (final connection lost)"]);
+        t.world().consumer_reads(&ben);
+        for reminder in t.reminders().await {
+            let id = ReminderId(reminder.id);
+            let answer = operator::send_again(t.pool(), &t.clock, id).await.unwrap();
+            assert_eq!(answer, Answer::Done);
+        }
+        t.advance(1).await;
+        assert_eq!(t.mails().len(), 1);
+        assert_eq!(t.story(&ann).await, ["sent"]);
+        assert_eq!(t.story(&ben).await, ["cancelled (read)"]);
+        assert!(
+            t.decisions(&ann)
+                .await
+                .contains(&"operator schedule by_operator".to_owned())
+        );
+        let all = t.reminders().await;
+        let id = ReminderId(all.iter().find(|r| r.conversation == ann).unwrap().id);
+        let again = operator::send_again(t.pool(), &t.clock, id).await.unwrap();
+        assert_eq!(again, Answer::Not("sent".to_owned()));
+        let nobody = operator::cancel(t.pool(), &t.clock, ReminderId(0))
+            .await
+            .unwrap();
+        assert_eq!(nobody, Answer::NoSuchReminder);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_person_cancels_what_waits() {
+    run_test(async |t| {
+        let chat = t.answered(ANN);
+        t.tick().await;
+        let id = ReminderId(t.reminders().await[0].id);
+        assert_eq!(
+            operator::cancel(t.pool(), &t.clock, id).await.unwrap(),
+            Answer::Done
+        );
+        t.advance(20).await;
+        assert_eq!(t.story(&chat).await, ["cancelled (by_operator)"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_downtime_what_is_late_expires_and_the_rest_goes_out() {
+    run_test(async |t| {
+        let (late, text) = (t.answered(ANN), t.answered(PHONE));
+        t.tick().await;
+        // Nobody works for two hours: an e-mail may be that late, a text message may not.
+        t.advance_by(TimeDelta::minutes(130)).await;
+        assert_eq!(t.story(&text).await, ["expired (too_late)"]);
+        assert_eq!(t.story(&late).await, ["sent"]);
+        assert_eq!(t.mails().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_backlog_goes_out_at_the_rate_oldest_first() {
+    run_test(async |t| {
+        let pool = t.pool();
+        let mut tx = pool.begin().await.unwrap();
+        let take = async |tx: &mut sqlx::PgConnection, wanted| {
+            let horizon = Duration::from_secs(10);
+            unread::db::limits::take(tx, ("p", "p:a"), wanted, Some(2.0), horizon)
+                .await
+                .unwrap()
+        };
+        let first = take(&mut tx, 100).await;
+        assert!((21..=22).contains(&first.granted), "{}", first.granted);
+        assert!(first.waits.is_sorted());
+        let second = take(&mut tx, 1).await;
+        assert!(second.granted <= 1 && second.waits[0] >= Duration::from_secs(9));
+        unread::db::limits::hold(&mut *tx, "p", Duration::from_secs(60))
+            .await
+            .unwrap();
+        assert_eq!(
+            take(&mut tx, 1).await.granted,
+            0,
+            "a pause of the provider holds every sender"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_erased_consumer_leaves_counts_and_opt_outs_only() {
+    run_test(async |t| {
+        let (sent, waiting) = (t.answered(ANN), t.answered(ANN));
+        t.tick().await;
+        t.advance(10).await;
+        let mails = t.mails().len();
+        let token = t.reminders().await[0].token.clone();
+        t.http
+            .post(format!("{}/u/{token}", t.web))
+            .send()
+            .await
+            .unwrap();
+        t.world().close(&sent);
+        t.world().close(&waiting);
+        t.tick().await;
+        let key: String =
+            sqlx::query_scalar("select value from instance where key = 'address_hash_key'")
+                .fetch_one(t.pool())
+                .await
+                .unwrap();
+        let hash = Hasher::new(key.as_bytes()).address(&Address::email(ANN).unwrap());
+        let who = Who::Address(hash);
+        let erased = operator::erase(t.pool(), &t.clock, &account(), &who)
+            .await
+            .unwrap();
+        assert_eq!(erased.conversations, u64::try_from(mails).unwrap());
+        assert_eq!(erased.still_open, 0);
+        assert!(t.decisions(&sent).await.is_empty());
+        assert!(
+            t.story(&sent).await.is_empty(),
+            "no reminder names the conversation"
+        );
+        assert_eq!(
+            count(
+                t,
+                "select count(*) from reminders where sent_at is not null"
+            )
+            .await,
+            i64::try_from(mails).unwrap()
+        );
+        assert_eq!(count(t, "select count(*) from suppressions").await, 1);
+        assert_eq!(t.get(&format!("/r/{token}")).await.0, 404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn erasing_cancels_what_waits_even_while_the_conversation_is_open() {
+    run_test(async |t| {
+        let chat = t.answered(ANN);
+        t.tick().await;
+        let consumer = t.world().consumer_ids(&chat).pop().unwrap();
+        let who = Who::Consumer(consumer);
+        let erased = operator::erase(t.pool(), &t.clock, &account(), &who)
+            .await
+            .unwrap();
+        assert_eq!((erased.cancelled, erased.still_open), (1, 1));
+        t.tick().await;
+        t.advance(20).await;
+        // LivePerson still has it open, so a later step may come; the one that was cancelled does not.
+        assert_eq!(t.story(&chat).await[0], "cancelled (erased)");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lists_of_opt_outs_come_in_and_go_out_as_hashes() {
+    run_test(async |t| {
+        let key: String =
+            sqlx::query_scalar("select value from instance where key = 'address_hash_key'")
+                .fetch_one(t.pool())
+                .await
+                .unwrap();
+        let (hasher, account) = (Hasher::new(key.as_bytes()), account());
+        let defaults = Defaults {
+            account: &account,
+            region: Some("US"),
+            reason: Suppression::OptedOut,
+            now: t.now(),
+        };
+        let import =
+            async |text: &str| app::import_suppressions(t.pool(), &hasher, text, &defaults).await;
+        let list = format!("{ANN}\r\n{PHONE}\r\n{ANN}\r\n");
+        assert_eq!(import(&list).await.unwrap(), (3, 2));
+        assert!(import("ben@example.net\nnonsense\n").await.is_err());
+        let mut out = Vec::new();
+        assert_eq!(
+            app::export_suppressions(t.pool(), &mut out).await.unwrap(),
+            2
+        );
+        let out = String::from_utf8(out).unwrap();
+        assert!(!out.contains(ANN) && !out.contains("2025550143"), "{out}");
+        assert_eq!(import(&out).await.unwrap().0, 2);
+        let chat = t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn twilio_is_asked_to_forget_a_text_that_has_arrived() {
+    let setup = Setup {
+        settings: vec![("TWILIO_REDACT_BODIES", "true")],
+        ..Setup::default()
+    };
+    run_test_with(setup, async |t| {
+        t.answered(PHONE);
+        t.tick().await;
+        t.advance(10).await;
+        let sid = t.texts()[0].sid.clone();
+        let redacted = async || {
+            count(
+                t,
+                "select count(*) from attempts where redacted_at is not null",
+            )
+            .await
+        };
+        t.advance(2).await;
+        t.tick().await;
+        assert_eq!(redacted().await, 0, "it is still under way");
+        reports(t, "", &sid, "delivered", None).await;
+        t.advance(1).await;
+        t.tick().await;
+        assert_eq!(redacted().await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rule_s_own_sender_that_is_refused_does_not_hold_up_the_others() {
+    run_test(async |t| {
+        let refused = "553 5.7.1 Sender address rejected: not owned by user";
+        let fault = SmtpFault::reply(Phase::Mail, When::to("wrong@shop.example"), refused);
+        t.sandbox.smtp().faults().add(fault);
+        t.rule(Channel::Email, |rule| {
+            rule.sender = Some("wrong@shop.example".to_owned())
+        })
+        .await;
+        let broken = t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.story(&broken).await, ["scheduled (circuit_open)"]);
+        t.rule(Channel::Email, |_| {}).await;
+        let other = t.answered("ben@example.net");
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.story(&other).await, ["sent"]);
+        assert_eq!(t.story(&broken).await, ["sent"], "its rule was mended, too");
+        assert_eq!(t.mails().len(), 2);
+        assert_eq!(
+            count(t, "select count(*) from circuits").await,
+            1,
+            "it is the broken sender's"
+        );
+    })
+    .await;
+}
