@@ -89,6 +89,7 @@ create table conversations (
 ) with (fillfactor = 70);
 comment on column conversations.seen_at is 'when the record this row tells of was asked for at LivePerson';
 create index conversations_open on conversations (account, skill) where open;
+-- For pruning; a conversation that stays open never touches it.
 create index conversations_closed on conversations (closed_at) where not open;
 
 -- Which ids a website may ask for: LivePerson's consumer ids, and the brand's own customer ids.

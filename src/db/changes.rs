@@ -15,7 +15,7 @@ const CHANNEL: &str = "unread_consumers";
 /// A consumer of an account, by whichever id. Wide enough that nobody finds two ids with one key.
 pub type ConsumerKey = u128;
 
-/// Must be the hash that [`tell`] makes in SQL. An account's id has no colon.
+/// Must be the hash that `tell` makes in SQL. An account's id has no colon.
 pub fn consumer_key(account: &AccountId, consumer: &str) -> ConsumerKey {
     let hash = Sha256::new()
         .chain_update(account.as_str())
