@@ -3,7 +3,7 @@
 //! It tells of a consumer only to who holds the consumer's token or LivePerson's unguessable id, says the same of the unknown as
 //! of who has read everything, and learns of changes by notices from whichever process made them. It writes nothing.
 //!
-//! Two addresses, because pages of brands call the old one today; both are the same answer ([`mod@answer`]).
+//! Two addresses, because pages of brands call the old one today; both are the same answer (`answer`).
 
 mod answer;
 mod cache;
