@@ -196,8 +196,23 @@ impl<S: tracing::Subscriber> Layer<S> for Statements {
     }
 }
 
+#[test]
+fn a_page_costs_the_same_statements_however_many_conversations_are_on_it() {
+    // In a process of its own: who listens to log events is decided for all threads together.
+    let alone = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "scans::statements_of_pages", "--ignored"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&alone.stdout);
+    assert!(
+        alone.status.success() && told.contains("1 passed"),
+        "{told}"
+    );
+}
+
 #[tokio::test]
-async fn a_page_costs_the_same_statements_however_many_conversations_are_on_it() {
+#[ignore = "run by the test above in a process of its own"]
+async fn statements_of_pages() {
     let statements = Statements::default();
     let _counting = tracing_subscriber::registry()
         .with(statements.clone())
