@@ -67,16 +67,3 @@ pub async fn store_skills(
         .await?;
     Ok(())
 }
-
-/// The name of a skill, for texts and pages.
-pub async fn skill_name(
-    pool: &PgPool,
-    account: &AccountId,
-    skill: SkillId,
-) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar("select name from skills where account = $1 and id = $2")
-        .bind(account.as_str())
-        .bind(skill.0)
-        .fetch_optional(pool)
-        .await
-}
