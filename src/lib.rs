@@ -4,6 +4,7 @@ pub mod app;
 pub mod channel;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod db;
 pub mod demo;
 pub mod doctor;

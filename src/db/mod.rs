@@ -5,6 +5,7 @@
 //! generated copy of its answers.
 
 pub mod accounts;
+pub mod audit;
 pub mod changes;
 pub mod circuits;
 pub mod conversations;

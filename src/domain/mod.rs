@@ -3,6 +3,7 @@
 //! Pure code: no I/O, no clock, no logging, no async. Every function takes values and `now` and returns values, so that what a
 //! customer would argue about can be read and tested here without a database.
 
+pub mod access;
 pub mod contact;
 pub mod conversation;
 pub mod decide;

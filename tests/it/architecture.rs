@@ -68,6 +68,21 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "secret",
         ],
     ),
+    // What the config API and the pages can do; they only differ in how they are asked.
+    (
+        "control",
+        &[
+            "channel",
+            "clock",
+            "db",
+            "domain",
+            "hashing",
+            "jobs",
+            "liveperson",
+            "rules_file",
+            "suppressions_file",
+        ],
+    ),
     ("scheduler", &["clock", "db", "domain", "jobs", "metrics"]),
     ("worker", &["clock", "db", "domain", "jobs", "metrics"]),
     (
@@ -76,6 +91,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "channel",
             "clock",
             "config",
+            "control",
             "db",
             "domain",
             "hashing",

@@ -1,0 +1,57 @@
+//! What a person or a program may do with the product, whichever way they ask: the config API and the dashboard's pages both call
+//! these functions, so that one cannot do what the other does not.
+//!
+//! A function here takes what it needs (a pool, the time), checks its input, writes the change and its audit entry in one
+//! transaction, and answers with plain values. It knows nothing of HTTP. Who may call it is decided before, by
+//! [`Permission`](crate::domain::access::Permission).
+
+use std::fmt;
+
+/// Why something was not done. The wording is for the person who asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such thing: "rule", "reminder 17".
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// The input is wrong: every fault at once.
+    #[error("{}", Faults(.0))]
+    Invalid(Vec<Fault>),
+    /// Somebody else changed it since it was read; nothing was overwritten.
+    #[error("{0}")]
+    Changed(String),
+    /// Its state does not allow it: a reminder that is being sent cannot be cancelled.
+    #[error("{0}")]
+    Conflict(String),
+    /// Something outside that is needed does not answer: LivePerson, the mail server.
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("internal error")]
+    Internal(#[from] anyhow::Error),
+}
+
+/// One fault of the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where, as a JSON pointer into the body (`/settings/steps/0/after_minutes`) or the name of a parameter.
+    pub field: String,
+    /// What is wrong and how to mend it.
+    pub detail: String,
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+struct Faults<'a>(&'a [Fault]);
+
+impl fmt::Display for Faults<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, fault) in self.0.iter().enumerate() {
+            let separator = if i > 0 { "; " } else { "" };
+            write!(f, "{separator}{}: {}", fault.field, fault.detail)?;
+        }
+        Ok(())
+    }
+}
