@@ -5,6 +5,7 @@
 //! cargo bench --bench load -- deliver [--n 5000] [--rows 1000000]  reminders per second against a loop written by hand;
 //!                                                                  with --rows the same on a ledger with a past
 //! cargo bench --bench load -- idle    [--seconds 60]               memory, processor time and statements of idle roles
+//! cargo bench --bench load -- start                                from each role's start until it is ready; the program's size
 //! ```
 //!
 //! Each run starts a PostgreSQL of its own with the settings of `unread run`, which force every commit to disk, the sandbox
@@ -53,6 +54,9 @@ const SETTINGS: &[(&str, &str)] = &[
 const LANES: usize = 3;
 const ROUNDS: usize = 3;
 
+/// How often each role is started.
+const STARTS: usize = 5;
+
 fn main() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments: Vec<String> = std::env::args()
@@ -87,9 +91,10 @@ fn main() -> Result<()> {
             number("--rows", 0)?,
         )),
         Some("idle") => runtime.block_on(idle(durability, number("--seconds", 60)?)),
+        Some("start") => runtime.block_on(start(durability)),
         // `cargo bench` without arguments runs every benchmark: this one is asked for by name.
         None => Ok(()),
-        Some(other) => bail!("`{other}`: say scan, deliver or idle"),
+        Some(other) => bail!("`{other}`: say scan, deliver, idle or start"),
     }
 }
 
@@ -350,4 +355,40 @@ async fn idle(durability: Durability, seconds: usize) -> Result<()> {
         }
     }
     stage.strike().await
+}
+
+/// How long each role takes from its start until its probe says that it is ready.
+async fn start(durability: Durability) -> Result<()> {
+    let program = std::fs::metadata(env!("CARGO_BIN_EXE_unread"))?;
+    println!("the program: {:.1} MB", program.len() as f64 / 1e6);
+    let (port, metrics_port) = (free_port()?.to_string(), free_port()?.to_string());
+    let ports = [
+        ("PORT", port.as_str()),
+        ("UNREAD_METRICS_PORT", metrics_port.as_str()),
+    ];
+    let stage = Stage::set(durability, &ports).await?;
+    let probe = format!("http://127.0.0.1:{metrics_port}/readyz");
+    for role in ["web", "worker", "scheduler"] {
+        let mut times = Vec::new();
+        for _ in 0..STARTS {
+            let started = Instant::now();
+            let process = stage.role(role)?;
+            stage::until_ready(&probe).await?;
+            times.push(started.elapsed());
+            drop(process);
+        }
+        times.sort();
+        println!(
+            "{role}: ready after {:.0} ms (median of {STARTS}; {:.0} to {:.0})",
+            times[STARTS / 2].as_secs_f64() * 1e3,
+            times[0].as_secs_f64() * 1e3,
+            times[STARTS - 1].as_secs_f64() * 1e3,
+        );
+    }
+    stage.strike().await
+}
+
+fn free_port() -> Result<u16> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.port())
 }

@@ -270,6 +270,21 @@ impl Drop for Process {
     }
 }
 
+/// Asks a probe until it answers that all is well.
+pub async fn until_ready(probe: &str) -> Result<()> {
+    let (http, started) = (http(), Instant::now());
+    loop {
+        match http.get(probe).send().await {
+            Ok(answer) if answer.status().is_success() => return Ok(()),
+            _ => ensure!(
+                started.elapsed() < Duration::from_secs(30),
+                "not ready after 30 s"
+            ),
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 /// Asks until the answer is there.
 pub async fn until<T>(
     what: &str,
