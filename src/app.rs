@@ -25,7 +25,7 @@ use crate::db;
 use crate::db::upkeep::Retention;
 use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel};
-use crate::domain::rule::Settings;
+use crate::domain::rule::{Key, Settings};
 use crate::hashing::Hasher;
 use crate::jobs::context::{Account, Context, SharedTurnstile};
 use crate::jobs::queue::{self, Host};
@@ -696,18 +696,14 @@ pub async fn import_rules(
     let mut changed = 0;
     for entry in entries {
         db::accounts::ensure(&mut *tx, std::slice::from_ref(&entry.account), clock.now()).await?;
-        let key = (&entry.account, entry.skill, entry.channel);
-        changed += usize::from(
-            db::rules::put(
-                &mut tx,
-                key,
-                entry.enabled,
-                &entry.settings,
-                "rules file",
-                clock.now(),
-            )
-            .await?,
-        );
+        let key = Key {
+            account: entry.account.clone(),
+            skill: entry.skill,
+            channel: entry.channel,
+        };
+        let (enabled, settings) = (entry.enabled, &entry.settings);
+        let put = db::rules::put(&mut tx, &key, enabled, settings, "rules file", clock.now());
+        changed += usize::from(put.await?.is_some());
     }
     tx.commit().await.context("storing the rules")?;
     Ok((entries.len(), changed))

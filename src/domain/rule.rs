@@ -3,10 +3,13 @@
 //! Here: what a person may set, the defaults, and which rule and texts apply. In `check`: how settings are read and validated.
 
 mod check;
+mod difference;
+mod summary;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
@@ -16,6 +19,27 @@ use super::ids::{AccountId, Channel, SkillId};
 use super::quiet::QuietHours;
 
 pub use check::Problem;
+pub use difference::{Difference, differences};
+pub use summary::{span, summary};
+
+/// What a rule is for. There is at most one rule per key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub account: AccountId,
+    /// `None`: the account's default, for skills without a rule of their own on this channel.
+    pub skill: Option<SkillId>,
+    pub channel: Channel,
+}
+
+/// As addresses and the audit trail name it: `12345678/default/sms`, `12345678/700/email`.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.skill {
+            Some(skill) => write!(f, "{}/{skill}/{}", self.account, self.channel),
+            None => write!(f, "{}/default/{}", self.account, self.channel),
+        }
+    }
+}
 
 /// A rule as stored: its key, its version and its settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +52,16 @@ pub struct Rule {
     pub enabled: bool,
     pub version: i32,
     pub settings: Settings,
+}
+
+impl Rule {
+    pub fn key(&self) -> Key {
+        Key {
+            account: self.account.clone(),
+            skill: self.skill,
+            channel: self.channel,
+        }
+    }
 }
 
 /// What a person may change about a rule. Durations are whole minutes in files, in the database and in the API.

@@ -87,8 +87,12 @@ pub async fn rules(pool: &PgPool, options: &Options) -> Result<()> {
             },
             ..Settings::default_for(channel)
         };
-        let key = (&account, Some(SkillId(skill)), channel);
-        db::rules::put(&mut tx, key, true, &settings, "chaos", now).await?;
+        let key = Key {
+            account: account.clone(),
+            skill: Some(SkillId(skill)),
+            channel,
+        };
+        db::rules::put(&mut tx, &key, true, &settings, "chaos", now).await?;
     }
     tx.commit().await?;
     Ok(())
