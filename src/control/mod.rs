@@ -5,7 +5,16 @@
 //! transaction, and answers with plain values. It knows nothing of HTTP. Who may call it is decided before, by
 //! [`Permission`](crate::domain::access::Permission).
 
+pub mod forecast;
+pub mod pause;
+pub mod rules;
+pub mod setup;
+pub mod test_send;
+pub mod texts;
+
 use std::fmt;
+
+use serde::Serialize;
 
 /// Why something was not done. The wording is for the person who asked.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +39,7 @@ pub enum Error {
 }
 
 /// One fault of the input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// Where, as a JSON pointer into the body (`/settings/steps/0/after_minutes`) or the name of a parameter.
     pub field: String,

@@ -126,7 +126,8 @@ impl Context {
         Ok(rules)
     }
 
-    fn has(&self, channel: Channel) -> bool {
+    /// Whether the channel is configured.
+    pub fn has(&self, channel: Channel) -> bool {
         match channel {
             Channel::Email => self.mail.is_some(),
             Channel::Sms => self.sms.is_some(),

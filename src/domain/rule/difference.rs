@@ -74,14 +74,22 @@ mod tests {
             .iter()
             .map(|d| (d.field.as_str(), &d.before, &d.after))
             .collect();
-        let steps = |n: usize| json!([{ "after_minutes": 10 }, { "after_minutes": 1440 }][..n]);
+        let both = [
+            json!({ "after_minutes": 10 }),
+            json!({ "after_minutes": 1440 }),
+        ];
+        let steps = |n: usize| json!(both[..n]);
         assert_eq!(
             told,
             [
                 ("enabled", &json!(true), &json!(false)),
                 ("caps.per_recipient_24h", &json!(2), &json!(1)),
                 ("steps", &steps(2), &steps(1)),
-                ("templates.pt-BR", &Value::Null, &json!({ "text": "{{link}}" })),
+                (
+                    "templates.pt-BR",
+                    &Value::Null,
+                    &json!({ "text": "{{link}}" })
+                ),
             ]
         );
     }

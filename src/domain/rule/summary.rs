@@ -122,7 +122,9 @@ fn days(days: &[Weekday]) -> String {
     };
     let said: Vec<String> = runs
         .flat_map(|run| match run {
-            [first, .., last] if run.len() > 2 => vec![format!("{} to {}", name(first), name(last))],
+            [first, .., last] if run.len() > 2 => {
+                vec![format!("{} to {}", name(first), name(last))]
+            }
             few => few.iter().map(name).collect(),
         })
         .collect();

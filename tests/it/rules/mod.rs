@@ -1,0 +1,4 @@
+//! Rules as people change them: drafts, two people at once, publishing, history; and pauses.
+
+mod changes;
+mod pauses;
