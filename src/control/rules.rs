@@ -283,7 +283,15 @@ async fn unchanged(conn: &mut PgConnection, key: &Key, seen: Stamp) -> Result<Th
         read_in(conn, key).await?;
         return Ok(there);
     }
-    let what = if there.rule_version() != seen.version {
+    let what = if there.rule_version() == seen.version {
+        let draft = there.draft.as_ref();
+        draft.map(|draft| {
+            format!(
+                "{} saved a draft",
+                told(&draft.changed_by, draft.changed_at)
+            )
+        })
+    } else {
         let latest = db::rules::versions(&mut *conn, key, None, 1).await?.pop();
         latest.map(|version| {
             let what = if version.deleted {
@@ -294,14 +302,6 @@ async fn unchanged(conn: &mut PgConnection, key: &Key, seen: Stamp) -> Result<Th
             format!(
                 "{} {what} it",
                 told(&version.changed_by, version.changed_at)
-            )
-        })
-    } else {
-        let draft = there.draft.as_ref();
-        draft.map(|draft| {
-            format!(
-                "{} saved a draft",
-                told(&draft.changed_by, draft.changed_at)
             )
         })
     };

@@ -60,7 +60,7 @@ async fn is_paused(pool: &PgPool, account: &AccountId) -> Result<bool, Error> {
     let pauses = db::pauses::all(pool).await?;
     Ok(pauses.iter().any(|pause| match &pause.scope {
         Scope::Everything => true,
-        Scope::Account(paused) => paused == account,
+        Scope::Account(of) => of == account,
         Scope::Channel(..) | Scope::Rule(_) => false,
     }))
 }

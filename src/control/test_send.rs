@@ -25,7 +25,7 @@ use crate::jobs::context::Context;
 
 /// Tests at once, and then one more every [`EVERY`]: nobody's way to write to strangers.
 const AT_ONCE: u32 = 10;
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 
 /// How long Twilio may try.
 const VALIDITY: Duration = Duration::from_mins(5);

@@ -205,6 +205,8 @@ async fn remember(conn: &mut PgConnection, key: &Key, entry: &Version) -> sqlx::
     Ok(())
 }
 
+type VersionRow = (i32, bool, Json<Settings>, String, DateTime<Utc>, bool);
+
 /// The history of what is under a key, newest first, from before a version on.
 pub async fn versions(
     db: impl PgExecutor<'_>,
@@ -212,7 +214,7 @@ pub async fn versions(
     before: Option<i32>,
     most: i64,
 ) -> sqlx::Result<Vec<Version>> {
-    let rows: Vec<(i32, bool, Json<Settings>, String, DateTime<Utc>, bool)> = sqlx::query_as(
+    let rows: Vec<VersionRow> = sqlx::query_as(
         "select version, enabled, settings, changed_by, changed_at, deleted from rule_versions
          where account = $1 and skill is not distinct from $2 and channel = $3 and ($4::int is null or version < $4)
          order by version desc limit $5",

@@ -14,7 +14,7 @@ use unread::clock::Clock;
 use unread::db;
 use unread::domain::ids::{AccountId, Channel, SkillId};
 use unread::domain::quiet::QuietHours;
-use unread::domain::rule::{Caps, Settings, Step};
+use unread::domain::rule::{Caps, Key, Settings, Step};
 use unread::liveperson;
 use unread::sandbox::outbox::Message;
 use unread::sandbox::world::{CUSTOMER_CARE, ORDERS, UNASSIGNED};

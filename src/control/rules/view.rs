@@ -113,7 +113,8 @@ impl RuleView {
     ) -> Self {
         let version = rule.as_ref().map_or(0, |rule| rule.version);
         let applies = rule.as_ref().or(fallback.as_ref());
-        let paused = applies.is_some_and(|rule| pauses.iter().any(|pause| pause.scope.holds(rule)));
+        let held = |rule: &Rule| pauses.iter().any(|pause| pause.scope.holds(rule));
+        let is_held = applies.is_some_and(held);
         let place = place_name(key.skill, skill_name.as_deref());
         let said = applies.map(|rule| summary(key.channel, &place, rule.enabled, &rule.settings));
         let stamp = Stamp {
@@ -141,7 +142,7 @@ impl RuleView {
                 changed_at: draft.changed_at,
             }),
             fallback: fallback.map(Published::from),
-            paused,
+            paused: is_held,
             stamp,
         }
     }

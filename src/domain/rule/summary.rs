@@ -1,5 +1,7 @@
 //! A rule in plain words, for the person who writes it: what happens to whom and when, and nothing about how.
 
+use std::fmt::Write as _;
+
 use chrono::{NaiveTime, TimeDelta, Weekday};
 
 use super::Settings;
@@ -54,11 +56,12 @@ fn sequence(kind: &str, place: &str, settings: &Settings) -> String {
         format!("When an agent's message in {place} stays unread, the visitor gets {kind}");
     for (nth, step) in settings.steps.iter().enumerate() {
         let after = span(step.after);
-        said += &match nth {
-            0 => format!(" after {after}"),
-            1 => format!(" and, while it is still unread, another after {after}"),
-            _ => format!(", another after {after}"),
+        let between = match nth {
+            0 => " after",
+            1 => " and, while it is still unread, another after",
+            _ => ", another after",
         };
+        let _ = write!(said, "{between} {after}");
     }
     said + "."
 }
@@ -71,10 +74,11 @@ fn hours(channel: Channel, settings: &Settings) -> String {
     let mut said = format!("Only {}", windows(&quiet.allowed));
     if channel == Channel::Sms {
         for (country, allowed) in &quiet.by_country {
-            said += &format!("; to {country} numbers only {}", windows(allowed));
+            let _ = write!(said, "; to {country} numbers only {}", windows(allowed));
         }
     }
-    said += &format!(
+    let _ = write!(
+        said,
         ", by the visitor's own clock (or {}, if it is not known).",
         settings.time_zone
     );
@@ -157,6 +161,8 @@ pub fn span(span: TimeDelta) -> String {
 
 #[cfg(test)]
 mod tests {
+    use Weekday::{Fri, Mon, Sat, Sun, Thu, Tue, Wed};
+
     use super::*;
 
     #[test]
@@ -196,7 +202,6 @@ mod tests {
         ] {
             assert_eq!(span(TimeDelta::minutes(minutes)), said);
         }
-        use Weekday::{Fri, Mon, Sat, Sun, Thu, Tue, Wed};
         assert_eq!(days(&[Fri, Mon, Tue, Wed, Thu]), "Mon to Fri");
         assert_eq!(days(&[Sat, Sun]), "Sat and Sun");
         assert_eq!(days(&[Mon, Wed, Fri, Sat, Sun]), "Mon, Wed and Fri to Sun");

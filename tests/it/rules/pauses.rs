@@ -119,8 +119,12 @@ async fn what_is_held_past_its_deadline_expires_and_says_that_it_was_paused() {
         pause(t.pool(), &Scope::Everything, "", by(t))
             .await
             .unwrap();
-        for _ in 0..45 {
+        for _ in 0..36 {
             t.advance(1).await;
+        }
+        // The last look before the deadline is within its last half minute.
+        for _ in 0..20 {
+            t.advance_by(chrono::TimeDelta::seconds(15)).await;
         }
         assert_eq!(t.story(&chat).await, ["expired (paused)"]);
         let decided = t.decisions(&chat).await;
