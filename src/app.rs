@@ -173,6 +173,8 @@ pub struct Running {
     /// Where the web listens, if it does.
     pub web: Option<SocketAddr>,
     pub pool: PgPool,
+    /// What the web's handlers have at hand.
+    pub state: web::State,
     tasks: JoinSet<&'static str>,
     shutdown: CancellationToken,
     host: Option<Arc<Host>>,
@@ -247,10 +249,11 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
 
     let mut tasks = JoinSet::new();
     tasks.spawn(watch(database.lost(), shutdown.clone()));
+    let shared = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
     let mut host = None;
     if parts.worker {
         default_rules(config, &pool, &clock).await?;
-        let ctx = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
+        let ctx = shared.clone();
         let own = Arc::new(Host::start(
             pool.clone(),
             clock.clone(),
@@ -274,18 +277,13 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     }
 
     let healthy = host.as_ref().map(health_of);
-    let state = web_state(
-        config,
-        &pool,
-        &clock,
-        (hasher, metrics),
-        healthy,
-        demo,
-        &shutdown,
-    )?;
+    let state = web_state(config, &shared, healthy, demo, &shutdown)?;
     let mut address = None;
     if let Some(listener) = web_listener {
         address = Some(listener.local_addr()?);
+        if state.serves_dashboard {
+            web::access::login::tell_first_link(&state, true).await?;
+        }
         let (following, token) = (state.clone(), shutdown.clone());
         tasks.spawn(async move {
             web::badge::follow_changes(following, token).await;
@@ -300,13 +298,14 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     }
     tasks.spawn(serve(
         metrics_listener,
-        web::metrics_router(state),
+        web::metrics_router(state.clone()),
         "metrics",
         shutdown.clone(),
     ));
     Ok(Running {
         web: address,
         pool,
+        state,
         tasks,
         shutdown,
         host,
@@ -406,7 +405,8 @@ pub fn context(
     metrics: &Metrics,
 ) -> anyhow::Result<Context> {
     let mut accounts = HashMap::new();
-    for account in &config.accounts {
+    // A scheduler knows no credentials, and needs none.
+    for account in config.accounts.iter().filter(|a| a.auth.is_some()) {
         let client = client(config, account, pool, clock, metrics)?;
         accounts.insert(
             account.id.clone(),
@@ -623,26 +623,28 @@ fn capacity(config: &Config) -> Capacity {
 /// Everything the web needs, from the settings.
 pub fn web_state(
     config: &Config,
-    pool: &PgPool,
-    clock: &Clock,
-    (hasher, metrics): (Hasher, Metrics),
+    context: &Arc<Context>,
     queue_healthy: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     demo: Option<web::Demo>,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<web::State> {
     Ok(web::State::new(web::Inner {
-        pool: pool.clone(),
-        clock: clock.clone(),
-        hasher,
-        accounts: web_accounts(config, pool, clock, &metrics)?,
+        pool: context.pool.clone(),
+        clock: context.clock.clone(),
+        hasher: context.hasher.clone(),
+        accounts: web_accounts(config, &context.pool, &context.clock, &context.metrics)?,
+        context: context.clone(),
         badge: web::badge::Badge::new(&config.web, shutdown.clone()),
         verifier: config
             .twilio
             .as_ref()
             .map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
         mail_webhook_secrets: config.web.mail_webhook_secrets.clone(),
-        metrics,
+        metrics: context.metrics.clone(),
         queue_healthy,
+        serves_dashboard: config.web.dashboard,
+        access: web::access::Access::new(&config.web),
+        public_url: config.web.public_url.clone(),
         demo,
     }))
 }

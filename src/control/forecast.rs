@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Error;
 use crate::db;
@@ -26,7 +27,7 @@ const MOST_LIVE: usize = 300;
 const MOST_TOLD: usize = 100;
 
 /// What is stored about the next hour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Forecast {
     pub account: AccountId,
     pub skill: Option<SkillId>,
@@ -42,7 +43,7 @@ pub struct Forecast {
 }
 
 /// A reminder that is due.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Due {
     pub reminder: i64,
     pub conversation: String,
@@ -55,7 +56,7 @@ pub struct Due {
 }
 
 /// People who are not to be reminded, for one reason.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Not {
     pub reason: String,
     pub conversations: u64,
@@ -107,7 +108,7 @@ pub async fn stored(
 }
 
 /// A look at LivePerson: what would become of the people there, under the rule in force and under a change.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Live {
     pub looked_at: DateTime<Utc>,
     /// Conversations that were looked at.
@@ -124,7 +125,7 @@ pub struct Live {
 }
 
 /// What a rule would do.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Effect {
     /// Reminders in the next hour.
     pub within_the_hour: usize,
@@ -135,7 +136,7 @@ pub struct Effect {
 }
 
 /// One unread conversation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Person {
     pub conversation: String,
     pub in_force: Told,
@@ -143,7 +144,7 @@ pub struct Person {
 }
 
 /// What would become of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Told {
     /// When it would be reminded of.
     pub at: Option<DateTime<Utc>>,

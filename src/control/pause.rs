@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
+use utoipa::ToSchema;
 
 use super::rules::By;
 use super::{Error, Fault};
@@ -24,7 +25,7 @@ const MOST_RELEASED: i64 = 10_000;
 const LONGEST_NOTE: usize = 500;
 
 /// A pause as it is told.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PauseView {
     /// `everything`, `account`, `channel` or `rule`.
     pub scope: &'static str,

@@ -19,7 +19,7 @@ use crate::db::drafts::Draft;
 use crate::domain::ids::AccountId;
 use crate::domain::rule::{Key, Rule, Settings, differences};
 
-pub use check::{check, checked};
+pub use check::{Checked, check, checked};
 pub use view::{DraftView, ListView, Published, RuleView, Stamp, VersionView};
 
 /// Entries of a list or of a history at a time, at most.

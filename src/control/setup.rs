@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use sqlx::PgPool;
+use utoipa::ToSchema;
 
 use super::Error;
 use crate::db;
@@ -11,7 +12,7 @@ use crate::domain::pause::Scope;
 use crate::jobs::context::Context;
 
 /// One step of the way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Step {
     /// `liveperson`, `channel`, `page`, `rule`, `test`, `live`.
     pub name: &'static str,
@@ -22,7 +23,7 @@ pub struct Step {
 }
 
 /// How far an account has come.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Setup {
     pub account: AccountId,
     pub done: bool,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::rules::By;
 use super::texts::Reader;
@@ -24,7 +25,7 @@ use crate::hashing;
 use crate::jobs::context::Context;
 
 /// Tests at once, and then one more every [`EVERY`]: nobody's way to write to strangers.
-const AT_ONCE: u32 = 10;
+const AT_ONCE: f64 = 10.0;
 const EVERY: Duration = Duration::from_mins(1);
 
 /// How long Twilio may try.
@@ -45,7 +46,7 @@ pub struct Wish<'a> {
 }
 
 /// How a test went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Sent {
     /// The provider took it. Whether it arrives shows in the mailbox or on the phone.
     pub accepted: bool,
@@ -109,17 +110,14 @@ fn recipient(wish: &Wish<'_>, region: Option<&str>) -> Result<Address, Error> {
 
 async fn pass(ctx: &Context, by: By<'_>) -> Result<(), Error> {
     let key = format!("test_send:{}", by.name);
-    let (rate, horizon) = (EVERY.as_secs_f64().recip(), EVERY * (AT_ONCE - 1));
-    let mut tx = ctx.pool.begin().await?;
-    let turns = db::limits::take(&mut tx, ("test_send", &key), 1, Some(rate), horizon).await?;
-    tx.commit().await?;
-    if turns.granted == 1 {
-        Ok(())
-    } else {
-        Err(Error::Conflict(
-            "That were many tests in a short time: wait a minute.".to_owned(),
-        ))
+    let per_second = EVERY.as_secs_f64().recip();
+    let wait = db::limits::pass(&ctx.pool, &key, per_second, AT_ONCE).await?;
+    if wait.is_zero() {
+        return Ok(());
     }
+    Err(Error::Conflict(
+        "That were many tests in a short time: wait a minute.".to_owned(),
+    ))
 }
 
 fn render(ctx: &Context, wish: &Wish<'_>, brand: &str) -> Result<Rendered, Error> {

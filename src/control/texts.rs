@@ -1,6 +1,7 @@
 //! Texts of reminders: what may stand in them, what they look like with sample data, what is wrong with them, how much SMS they are.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Fault;
 use crate::channel::render::{self, Severity, Texts, VARIABLES, Vars};
@@ -9,7 +10,7 @@ use crate::domain::ids::Channel;
 use crate::domain::rule::Template;
 
 /// Something that a text may say.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Variable {
     pub name: &'static str,
     /// What it stands for.
@@ -46,7 +47,7 @@ pub struct Reader {
 }
 
 /// A text, filled in.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Preview {
     pub subject: Option<String>,
     pub text: Option<String>,
@@ -60,7 +61,7 @@ pub struct Preview {
 }
 
 /// The size of a text message.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SmsSize {
     /// `GSM-7` or `UCS-2`.
     pub encoding: &'static str,
@@ -70,6 +71,7 @@ pub struct SmsSize {
     /// What is paid for.
     pub segments: usize,
     /// The first character that made the text dearer, and where: counted in characters, from 1.
+    #[schema(value_type = Option<String>)]
     pub offender: Option<char>,
     pub offender_at: Option<usize>,
 }

@@ -24,10 +24,13 @@ pub mod rulebook;
 pub mod rules;
 pub mod scans;
 pub mod server;
+pub mod sessions;
 pub mod setup;
 pub mod slots;
 pub mod suppressions;
+pub mod tokens;
 pub mod upkeep;
+pub mod users;
 
 use std::time::Duration;
 

@@ -121,33 +121,3 @@ pub async fn place(db: impl PgExecutor<'_>, key: &Key) -> sqlx::Result<Place> {
     .fetch_one(db)
     .await
 }
-
-/// A skill to make a rule for.
-#[derive(Clone, Debug, FromRow)]
-pub struct Skill {
-    pub id: i64,
-    pub name: String,
-}
-
-/// Skills that LivePerson lists, by name; only those whose name contains the words, if any.
-pub async fn skills(
-    db: impl PgExecutor<'_>,
-    account: &AccountId,
-    words: &str,
-    most: i64,
-) -> sqlx::Result<Vec<Skill>> {
-    sqlx::query_as(
-        "select id, name from (
-             select id, name from skills where account = $1 and not deleted
-             union all
-             select -1, 'Unassigned' where not exists (select from skills where account = $1 and id = -1)
-         ) s
-         where $2 = '' or strpos(lower(name), lower($2)) > 0
-         order by lower(name), id limit $3",
-    )
-    .bind(account.as_str())
-    .bind(words)
-    .bind(most)
-    .fetch_all(db)
-    .await
-}

@@ -14,6 +14,7 @@ use std::fmt;
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ids::{AccountId, Channel, SkillId};
 use super::quiet::QuietHours;
@@ -67,21 +68,25 @@ impl Rule {
 /// What a person may change about a rule. Durations are whole minutes in files, in the database and in the API.
 ///
 /// Stored complete; what a person leaves out is filled in from [`Settings::default_for`] the channel by [`Settings::parse`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RuleSettings)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Ascending, at least one, at most eight.
     pub steps: Vec<Step>,
     /// No reminder before this long after the agent's newest message: the agent may still be typing.
     #[serde(rename = "debounce_minutes", with = "minutes")]
+    #[schema(value_type = i64, minimum = 0, maximum = 129_600)]
     pub debounce: TimeDelta,
     /// A reminder later than this after its due moment is not sent.
     #[serde(rename = "max_age_minutes", with = "minutes")]
+    #[schema(value_type = i64, minimum = 1, maximum = 129_600)]
     pub max_age: TimeDelta,
     pub quiet_hours: QuietHours,
     /// What happens to a reminder that falls into quiet hours.
     pub in_quiet_hours: InQuietHours,
     /// The zone when LivePerson does not know the consumer's.
+    #[schema(value_type = String, example = "Europe/Berlin")]
     pub time_zone: Tz,
     pub caps: Caps,
     /// Remind also while the conversation waits in the queue for an agent.
@@ -96,15 +101,16 @@ pub struct Settings {
 }
 
 /// One entry of a rule's sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Time from the episode's first message to the reminder.
     #[serde(rename = "after_minutes", with = "minutes")]
+    #[schema(value_type = i64, minimum = 1, maximum = 129_600)]
     pub after: TimeDelta,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InQuietHours {
     /// To the end of the quiet hours, if that is before the deadline.
@@ -113,18 +119,19 @@ pub enum InQuietHours {
 }
 
 /// How much is too much. Counted per channel over reminders that were, or may have been, sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Caps {
     /// Minimum time between two reminders in one conversation.
     #[serde(rename = "gap_minutes", with = "minutes")]
+    #[schema(value_type = i64, minimum = 0, maximum = 10_080)]
     pub gap: TimeDelta,
     pub per_conversation_24h: u32,
     pub per_recipient_24h: u32,
 }
 
 /// The texts of one language, in Handlebars. E-mail needs `subject` and `text`; SMS needs `text`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Template {
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::channel::render::{Severity, Texts};
 use crate::control::{Error, Fault};
@@ -9,7 +10,7 @@ use crate::domain::ids::Channel;
 use crate::domain::rule::{Settings, summary};
 
 /// Settings, looked at.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Checked {
     /// What the rule does, sentence by sentence; empty if it cannot be read.
     pub summary: Vec<String>,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::db::drafts::Draft;
 use crate::db::pauses::Pause;
@@ -48,7 +49,7 @@ impl FromStr for Stamp {
 }
 
 /// A rule that is in force.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Published {
     pub version: i32,
     pub enabled: bool,
@@ -70,7 +71,7 @@ impl From<Rule> for Published {
 }
 
 /// A change that is not in force yet.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DraftView {
     /// The version it started from; 0: there was none.
     pub based_on: i32,
@@ -83,7 +84,7 @@ pub struct DraftView {
 }
 
 /// What there is under a key.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RuleView {
     pub account: AccountId,
     /// Left out: the account's default.
@@ -162,7 +163,7 @@ fn place_name(skill: Option<SkillId>, name: Option<&str>) -> String {
 }
 
 /// A key in a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ListView {
     pub account: AccountId,
     pub skill: Option<SkillId>,
@@ -209,7 +210,7 @@ impl ListView {
 }
 
 /// One setting that a version changed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Changed {
     pub field: String,
     pub before: Value,
@@ -217,7 +218,7 @@ pub struct Changed {
 }
 
 /// One entry of a history.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct VersionView {
     pub version: i32,
     pub enabled: bool,
