@@ -33,6 +33,15 @@ struct Cli {
     /// The longest SIGSTOP, in seconds
     #[arg(long, default_value_t = 10)]
     longest_freeze: u64,
+    /// Times that all workers are killed between a provider's acceptance and our record of it
+    #[arg(long, default_value_t = 24)]
+    strikes: u32,
+    /// Times that they are frozen there, and replaced, before they go on
+    #[arg(long, default_value_t = 3)]
+    zombies: u32,
+    /// The longest that those stay frozen, in seconds: past a text's lease
+    #[arg(long, default_value_t = 100)]
+    longest_trance: u64,
     /// Share of requests that meet a fault, at LivePerson and at both providers
     #[arg(long, default_value_t = 0.05)]
     faults: f64,
@@ -57,6 +66,9 @@ fn main() -> ExitCode {
         restarts: cli.restarts,
         spread: Duration::from_secs(cli.spread),
         longest_freeze: Duration::from_secs(cli.longest_freeze),
+        strikes: cli.strikes,
+        zombies: cli.zombies,
+        longest_trance: Duration::from_secs(cli.longest_trance),
         fault_share: cli.faults,
         wait_out_leases: true,
     };

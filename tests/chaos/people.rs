@@ -48,7 +48,7 @@ pub struct Person {
     pub skill: i64,
     pub address: String,
     /// From the start of the run.
-    due: Duration,
+    pub due: Duration,
     /// How long before that the conversation shows up.
     lead: Duration,
     pub deed: Deed,
@@ -201,6 +201,11 @@ impl People {
 }
 
 impl Person {
+    /// Leaves everything unread, and the reminder has time.
+    pub fn is_patient(&self) -> bool {
+        self.deed == Deed::Nothing && self.skill != HASTY
+    }
+
     pub fn is_owed_for_certain(&self) -> bool {
         let acts = matches!(self.deed, Deed::Reads | Deed::Answers | Deed::Closes);
         !acts && self.skill != HASTY

@@ -18,6 +18,9 @@ async fn whatever_is_killed_nobody_is_reminded_twice_or_in_vain_and_nobody_is_fo
         restarts: 2,
         spread: Duration::from_secs(25),
         longest_freeze: Duration::from_secs(2),
+        strikes: 4,
+        zombies: 1,
+        longest_trance: Duration::from_secs(4),
         fault_share: 0.05,
         wait_out_leases: false,
     })
