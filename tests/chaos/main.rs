@@ -5,6 +5,7 @@
     reason = "a panic is how a test fails, in its helpers too"
 )]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -48,6 +49,12 @@ struct Cli {
     /// Everything random comes from it
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Moves the leases into the past instead of waiting them out, as the small run does
+    #[arg(long)]
+    hurry: bool,
+    /// Another build of the program, to see whether the harness catches what is wrong with it
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_unread"))]
+    program: PathBuf,
     /// Given by `cargo bench`; without it (`cargo test --benches`) nothing is run
     #[arg(long, hide = true)]
     bench: bool,
@@ -60,6 +67,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let options = harness::Options {
+        program: cli.program,
         seed: cli.seed,
         reminders: cli.reminders,
         kills: cli.kills,
@@ -70,7 +78,7 @@ fn main() -> ExitCode {
         zombies: cli.zombies,
         longest_trance: Duration::from_secs(cli.longest_trance),
         fault_share: cli.faults,
-        wait_out_leases: true,
+        wait_out_leases: !cli.hurry,
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     match runtime.block_on(harness::run(&options)) {

@@ -15,6 +15,7 @@ mod strikes;
 mod trouble;
 mod verdict;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -31,6 +32,8 @@ pub use verdict::Report;
 
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The program that is tried.
+    pub program: PathBuf,
     pub seed: u64,
     pub reminders: u32,
     pub kills: u32,
@@ -49,6 +52,9 @@ pub struct Options {
     /// Wait until every lease has run out by itself, instead of moving it.
     pub wait_out_leases: bool,
 }
+
+/// Messages may be late while everything breaks: so long after the last due moment strikes still fall.
+const LAST_STRIKE: Duration = Duration::from_secs(20);
 
 /// How long the rest may take after the trouble is over.
 const PATIENCE: Duration = Duration::from_mins(30);
@@ -86,7 +92,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     let plan = trouble::plan(options);
     let (lives, struck, (), stops, (), twins) = tokio::join!(
         people.live(&sandbox, processes.web()),
-        strikes::fall(&sandbox, &processes, &strikes, options.spread),
+        strikes::fall(&sandbox, &processes, &strikes, options.spread + LAST_STRIKE),
         trouble::with_processes(&processes, &plan),
         trouble::with_postgres(&mut server, &plan),
         trouble::with_connections(&pool, &plan),

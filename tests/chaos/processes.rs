@@ -34,6 +34,7 @@ pub const ROLES: [&str; 7] = [
 ];
 
 pub struct Processes {
+    program: PathBuf,
     settings: BTreeMap<String, String>,
     ports: Vec<u16>,
     folder: PathBuf,
@@ -82,6 +83,7 @@ impl Processes {
             .account()
             .set_inbound_url(&format!("{public}/twilio/inbound"));
         let this = Self {
+            program: options.program.clone(),
             settings,
             ports,
             folder,
@@ -105,7 +107,7 @@ impl Processes {
         } else {
             0
         };
-        Command::new(env!("CARGO_BIN_EXE_unread"))
+        Command::new(&self.program)
             .arg(ROLES[slot])
             .envs(&self.settings)
             .env("PORT", port.to_string())

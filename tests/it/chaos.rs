@@ -12,6 +12,7 @@ use harness::Options;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_killed_nobody_is_reminded_twice_or_in_vain_and_nobody_is_forgotten() {
     let report = harness::run(&Options {
+        program: env!("CARGO_BIN_EXE_unread").into(),
         seed: 1,
         reminders: 300,
         kills: 10,
