@@ -249,8 +249,19 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_reading_panic(text in ".{0,200}") {
+    fn fuzz_rules_file(
+        text in "(?s).{0,200}", rules in rules(),
+        changes in vec((any::<prop::sample::Index>(), any::<char>()), 0..8),
+    ) {
         let _ = parse(&text);
         let _ = parse(&format!("[[rule]]\n{text}"));
+        let mut page: Vec<char> = print(&rules).chars().collect();
+        for (at, letter) in changes {
+            if !page.is_empty() {
+                let at = at.index(page.len());
+                page[at] = letter;
+            }
+        }
+        let _ = parse(&page.into_iter().collect::<String>());
     }
 }

@@ -236,7 +236,10 @@ impl Processes {
         let (role, logs) = (ROLES[slot], self.logs());
         let ended = tokio::time::timeout(Duration::from_secs(40), child.wait()).await;
         let ended = ended.with_context(|| format!("a {role} does not end; logs in {logs}"))??;
-        ensure!(ended.success(), "a {role} ended with {ended}; logs in {logs}");
+        ensure!(
+            ended.success(),
+            "a {role} ended with {ended}; logs in {logs}"
+        );
         Ok(())
     }
 

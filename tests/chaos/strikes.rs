@@ -135,11 +135,7 @@ pub async fn fall(
 }
 
 /// Rings when a message is there; drops the bells that are left when the time is over.
-async fn watch(
-    sandbox: &Sandbox,
-    mut bells: HashMap<&str, oneshot::Sender<()>>,
-    within: Duration,
-) {
+async fn watch(sandbox: &Sandbox, mut bells: HashMap<&str, oneshot::Sender<()>>, within: Duration) {
     let outbox = sandbox.outbox();
     let end = tokio::time::Instant::now() + within;
     let mut next = 1;

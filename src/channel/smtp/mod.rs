@@ -275,6 +275,8 @@ fn queue_id(acknowledgement: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tls_tests;
