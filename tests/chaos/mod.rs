@@ -35,7 +35,7 @@ pub struct Options {
     /// The program that is tried.
     pub program: PathBuf,
     pub seed: u64,
-    pub reminders: u32,
+    pub people: u32,
     pub kills: u32,
     pub restarts: u32,
     /// The time over which the reminders fall due and the trouble happens.

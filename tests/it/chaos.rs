@@ -1,4 +1,4 @@
-//! The small chaos run: a few hundred reminders, on every `cargo test`. The large one is `cargo bench --bench chaos`.
+//! The small chaos run: a few hundred people, on every `cargo test`. The large one is `cargo bench --bench chaos`.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn whatever_is_killed_nobody_is_reminded_twice_or_in_vain_and_nobody_is_fo
     let report = harness::run(&Options {
         program: env!("CARGO_BIN_EXE_unread").into(),
         seed: 1,
-        reminders: 300,
+        people: 300,
         kills: 10,
         restarts: 2,
         spread: Duration::from_secs(25),
