@@ -650,10 +650,19 @@ pub fn web_state(
         metrics,
         queue_healthy,
         serves_dashboard: config.web.dashboard,
-        access: web::access::Access::new(&config.web),
+        access: web::access::Access::new(&config.web, sso(config)?),
         public_url: config.web.public_url.clone(),
         demo,
     }))
+}
+
+fn sso(config: &Config) -> anyhow::Result<Option<web::access::sso::Issuer>> {
+    let settings = config.sso.clone();
+    let issuer = settings.map(|settings| {
+        let http = liveperson::http_client();
+        web::access::sso::Issuer::new(settings, http, &config.web.public_url)
+    });
+    issuer.transpose()
 }
 
 fn web_accounts(

@@ -6,6 +6,9 @@
 mod api;
 mod audit;
 mod overview;
+mod settings;
+mod tokens;
+mod users;
 pub mod words;
 
 use axum::extract::FromRequestParts;
@@ -16,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::access::{Asked, Caller, Session, Table};
 use super::{State, templates};
-use crate::control::Error;
+use crate::control::{Error, Fault};
 use crate::db;
 use crate::domain::access::Permission;
 
@@ -26,7 +29,10 @@ const NAVIGATION: &[(&str, &[(&str, &str, Permission)])] = &[
     (
         "Administration",
         &[
+            ("/users", "People who log in", Permission::Administer),
+            ("/tokens", "API tokens", Permission::Administer),
             ("/audit", "Audit trail", Permission::View),
+            ("/settings", "Settings", Permission::View),
             ("/api", "API", Permission::View),
         ],
     ),
@@ -36,6 +42,9 @@ const NAVIGATION: &[(&str, &[(&str, &str, Permission)])] = &[
 pub fn add(table: &mut Table) {
     overview::add(table);
     audit::add(table);
+    settings::add(table);
+    tokens::add(table);
+    users::add(table);
 }
 
 /// Adds the page that shows the API's document.
@@ -143,6 +152,15 @@ impl Page {
     pub fn session(&self) -> &Session {
         &self.session
     }
+}
+
+/// The faults of a form's input, for the fields of their names.
+pub fn faults_of(faults: &[Fault]) -> Value {
+    let told = faults.iter().map(|fault| {
+        let field = fault.field.trim_start_matches('/').replace('/', "_");
+        (field, Value::from(fault.detail.clone()))
+    });
+    Value::Object(told.collect())
 }
 
 /// The headers of a page of ours. The origin is told to ourselves, so that our forms can be recognised.
