@@ -288,9 +288,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     let mut address = None;
     if let Some(listener) = web_listener {
         address = Some(listener.local_addr()?);
-        if state.serves_dashboard {
-            web::access::login::tell_first_link(&state, true).await?;
-        }
+        web::access::login::tell_first_link(&state, true).await?;
         let (following, token) = (state.clone(), shutdown.clone());
         tasks.spawn(async move {
             web::badge::follow_changes(following, token).await;

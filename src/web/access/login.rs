@@ -61,6 +61,9 @@ async fn show(
 
 /// Writes the link that makes the first administrator to the log, if there is nobody yet: whoever reads the log runs the service.
 pub async fn tell_first_link(state: &State, anew: bool) -> Result<(), Error> {
+    if !state.serves_dashboard {
+        return Ok(());
+    }
     let link = users::first_link(&state.pool, anew, state.clock.now()).await?;
     if let Some(link) = link {
         let url = users::address_of(&state.public_url, &link)?;

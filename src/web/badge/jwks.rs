@@ -101,7 +101,7 @@ impl Jwks {
                     held.fetched_at = Some(Instant::now());
                 }
                 Err(error) => {
-                    tracing::warn!("The keys for {} cannot be fetched: {error:#}", self.purpose)
+                    tracing::warn!("The keys for {} cannot be fetched: {error:#}", self.purpose);
                 }
             }
         }

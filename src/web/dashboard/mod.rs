@@ -21,10 +21,13 @@ use super::access::{Asked, Caller, Session, Table};
 use super::{State, templates};
 use crate::control::{Error, Fault};
 use crate::db;
-use crate::domain::access::Permission;
+use crate::domain::access::{Permission, Role};
 
-/// The navigation: groups of pages with their names and what they need.
-const NAVIGATION: &[(&str, &[(&str, &str, Permission)])] = &[
+/// Where a page is, what it is called, and what it needs.
+type Entry = (&'static str, &'static str, Permission);
+
+/// The navigation: groups of pages.
+const NAVIGATION: &[(&str, &[Entry])] = &[
     ("Messaging", &[("/", "Overview", Permission::View)]),
     (
         "Administration",
@@ -125,7 +128,7 @@ impl Page {
             .collect();
         json!({
             "name": self.caller.by(),
-            "role": self.caller.role().map(|role| role.as_str()),
+            "role": self.caller.role().map(Role::as_str),
             "csrf": self.session.csrf,
             "navigation": groups,
             "flash": self.session.flash,

@@ -141,16 +141,16 @@ async fn a_request_with_an_idempotency_key_is_done_once_and_its_answer_is_repeat
         );
 
         // A secret is told once.
-        let make = async || {
+        let add_token = async || {
             let ask = administrator
                 .ask(Method::POST, "/tokens")
                 .header("idempotency-key", "k3");
             let body = json!({ "name": "export", "scopes": ["administer"] });
             Answer::of(ask.json(&body).send().await.unwrap()).await
         };
-        let made = make().await;
+        let made = add_token().await;
         assert_eq!(made.status, 201, "{made:?}");
-        let again = make().await;
+        let again = add_token().await;
         assert_eq!(again.status, 409);
         assert!(!again.text.contains("unread_"));
         let kept: Vec<Option<Vec<u8>>> = sqlx::query_scalar("select body from idempotency")

@@ -218,7 +218,7 @@ async fn somebody_who_was_added_comes_in_by_single_sign_on_and_stays_the_same_pe
 
         // Known by subject from now on, whatever the address.
         let renamed = log_in(t, issuer, |claims| {
-            claims["email"] = json!("ann@other.example")
+            claims["email"] = json!("ann@other.example");
         })
         .await;
         assert_eq!(renamed.status, 303);
