@@ -24,6 +24,7 @@ mod process;
 mod providers;
 mod queue;
 mod roles;
+mod rules;
 mod scans;
 mod tables;
 mod web;

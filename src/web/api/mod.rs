@@ -10,6 +10,8 @@ pub mod etag;
 pub mod extract;
 pub mod paging;
 pub mod problem;
+mod rules;
+mod sending;
 mod tokens;
 mod users;
 
@@ -26,6 +28,8 @@ pub const ROOT: &str = "/api/v1";
 pub fn add(table: &mut Table) {
     accounts::add(table);
     audit::add(table);
+    rules::add(table);
+    sending::add(table);
     tokens::add(table);
     users::add(table);
 }
