@@ -47,13 +47,17 @@ pub fn problem(status: StatusCode, detail: &str) -> Response {
         .into_response()
 }
 
-/// What is not there; people get a page.
-pub async fn not_found(headers: HeaderMap) -> Response {
+pub async fn not_found() -> Response {
+    problem(StatusCode::NOT_FOUND, "there is nothing at this address")
+}
+
+/// Every address that leads nowhere; people get a page.
+pub async fn nowhere(headers: HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
     if accepts.is_some_and(|kinds| kinds.contains("text/html")) {
         let text = "There is nothing at this address. The link may be old, or mistyped.";
         let page = templates::message("Not found", "Not found", text, None);
         return (StatusCode::NOT_FOUND, page).into_response();
     }
-    problem(StatusCode::NOT_FOUND, "there is nothing at this address")
+    not_found().await
 }

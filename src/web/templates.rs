@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use axum::extract::Path;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use handlebars::{
     Context, Handlebars, Helper, HelperResult, Output, RenderContext, RenderError,
@@ -95,7 +95,7 @@ pub async fn assets(Path(file): Path<String>) -> Response {
         .iter()
         .find(|(_, with_hash, _)| *with_hash == file);
     let Some((name, _, content)) = known else {
-        return super::error::not_found(HeaderMap::new()).await;
+        return super::error::not_found().await;
     };
     let kind = match name.rsplit('.').next() {
         Some("css") => "text/css; charset=utf-8",
