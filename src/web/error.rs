@@ -47,7 +47,7 @@ pub fn problem(status: StatusCode, detail: &str) -> Response {
         .into_response()
 }
 
-pub async fn not_found() -> Response {
+pub fn not_found() -> Response {
     problem(StatusCode::NOT_FOUND, "there is nothing at this address")
 }
 
@@ -59,5 +59,5 @@ pub async fn nowhere(headers: HeaderMap) -> Response {
         let page = templates::message("Not found", "Not found", text, None);
         return (StatusCode::NOT_FOUND, page).into_response();
     }
-    not_found().await
+    not_found()
 }

@@ -25,12 +25,18 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "api.hbs"
     "audit.hbs"
     "bare.hbs"
+    "forecast.hbs"
     "layout.hbs"
     "login.hbs"
     "message.hbs"
     "overview.hbs"
     "password.hbs"
+    "rule.hbs"
+    "rule_history.hbs"
+    "rule_look.hbs"
+    "rules.hbs"
     "settings.hbs"
+    "setup.hbs"
     "time.hbs"
     "tokens.hbs"
     "users.hbs"
@@ -38,6 +44,7 @@ const TEMPLATES: &[(&str, &str)] = templates! {
 
 /// What pages load; served under an address with the content's hash.
 const ASSETS: &[(&str, &str)] = templates! {
+    "rule.js"
     "unread.css"
     "unread.js"
 };
@@ -95,7 +102,7 @@ pub async fn assets(Path(file): Path<String>) -> Response {
         .iter()
         .find(|(_, with_hash, _)| *with_hash == file);
     let Some((name, _, content)) = known else {
-        return super::error::not_found().await;
+        return super::error::not_found();
     };
     let kind = match name.rsplit('.').next() {
         Some("css") => "text/css; charset=utf-8",

@@ -6,6 +6,7 @@
 mod api;
 mod audit;
 mod overview;
+mod rules;
 mod settings;
 mod tokens;
 mod users;
@@ -28,7 +29,15 @@ type Entry = (&'static str, &'static str, Permission);
 
 /// The navigation: groups of pages.
 const NAVIGATION: &[(&str, &[Entry])] = &[
-    ("Messaging", &[("/", "Overview", Permission::View)]),
+    (
+        "Messaging",
+        &[
+            ("/", "Overview", Permission::View),
+            ("/setup", "Set up", Permission::View),
+            ("/rules", "Rules", Permission::View),
+            ("/forecast", "The next hour", Permission::View),
+        ],
+    ),
     (
         "Administration",
         &[
@@ -44,6 +53,7 @@ const NAVIGATION: &[(&str, &[Entry])] = &[
 /// Adds the pages to the table.
 pub fn add(table: &mut Table) {
     overview::add(table);
+    rules::add(table);
     audit::add(table);
     settings::add(table);
     tokens::add(table);
