@@ -18,14 +18,16 @@ use unread::liveperson::parse_page;
 
 /// A page of 100 conversations: LivePerson's sample page, repeated.
 fn page() -> Vec<u8> {
-    let sample: Value =
-        serde_json::from_str(include_str!("../tests/fixtures/liveperson/search_page.json"))
-            .expect("the sample is JSON");
+    let sample: Value = serde_json::from_str(include_str!(
+        "../tests/fixtures/liveperson/search_page.json"
+    ))
+    .expect("the sample is JSON");
     let records = sample["conversationHistoryRecords"]
         .as_array()
         .expect("the sample has records");
     let hundred: Vec<&Value> = records.iter().cycle().take(100).collect();
-    let page = serde_json::json!({ "_metadata": { "count": 100 }, "conversationHistoryRecords": hundred });
+    let page =
+        serde_json::json!({ "_metadata": { "count": 100 }, "conversationHistoryRecords": hundred });
     page.to_string().into_bytes()
 }
 
@@ -81,6 +83,7 @@ fn delivery(c: &mut Criterion) {
                 count_bots: false,
                 contact: contact::choose(&record.contact, Channel::Email, &policy),
                 suppression: None,
+                paused: false,
                 history: &history,
                 now,
             })

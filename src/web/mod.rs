@@ -30,6 +30,7 @@ use crate::channel::webhook::Verifier;
 use crate::clock::Clock;
 use crate::domain::ids::AccountId;
 use crate::hashing::Hasher;
+use crate::jobs::context::Context;
 use crate::liveperson;
 use crate::metrics::Metrics;
 use crate::secret::Secret;
@@ -56,6 +57,8 @@ pub struct Inner {
     pub verifier: Option<Verifier>,
     /// Any of which may sign reports of mail providers; empty: they are refused.
     pub mail_webhook_secrets: Vec<Secret>,
+    /// What deliveries work with: for test messages, looks at LivePerson, and whatever else is done as a delivery does it.
+    pub context: Arc<Context>,
     /// Whether this process's queue workers are able to work, if it has any.
     pub queue_healthy: Option<Health>,
     /// Whether dashboard and config API are served here.
@@ -106,6 +109,19 @@ impl State {
         ids
     }
 
+    /// Whether links in an account's reminders have a page of the brand to lead to.
+    pub fn has_page(&self, id: &AccountId) -> bool {
+        let account = self.accounts.get(id);
+        account.is_some_and(|account| account.page_url.is_some())
+    }
+
+    /// Where a link without a conversation leads: the brand's page, else ours.
+    pub fn link_home(&self, id: &AccountId) -> String {
+        let account = self.accounts.get(id);
+        let page = account.and_then(|account| account.page_url.as_ref());
+        page.unwrap_or(&self.public_url).to_string()
+    }
+
     /// The name of an account's brand, or the account's id.
     pub fn brand_of(&self, id: &str) -> String {
         let account: Option<AccountId> = id.parse().ok();
@@ -151,7 +167,7 @@ pub fn router(state: State) -> Router {
         .route("/twilio/status", post(twilio::status))
         .route("/twilio/inbound", post(twilio::inbound))
         .route("/mail/events", post(mail::events))
-        .fallback(error::not_found)
+        .fallback(error::nowhere)
         .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))
         .layer(map_response(harden))
         .with_state(state)

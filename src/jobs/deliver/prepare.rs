@@ -1,22 +1,25 @@
 //! From "somebody should look at these reminders" to attempts that are committed, or to an answer why not.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
 use super::BatchFailed;
 use crate::db;
 use crate::db::decisions::Entry;
 use crate::db::ledger::{Answer, Begin, Counted, Owed};
+use crate::db::pauses::Pause;
 use crate::db::suppressions::AddressHash;
 use crate::domain::contact::{self, Contact, Suppression};
 use crate::domain::conversation::Record;
 use crate::domain::decide::{Decision, Facts, History, Reason, decide};
-use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
+
 use crate::domain::read_state::{Episode, ReadState, read_state};
 use crate::domain::reminder::ReminderState;
 use crate::domain::rule::{self, Rule};
@@ -45,6 +48,8 @@ pub struct Dispatch {
     pub skill_name: Option<String>,
     /// Its turn under the provider's limit.
     pub not_before: tokio::time::Instant,
+    /// Not after the attempt's lease began: what the lease allows is counted from here.
+    pub began: tokio::time::Instant,
 }
 
 /// What LivePerson said about the conversations of a batch.
@@ -93,6 +98,13 @@ struct Candidate<'a> {
     record: Option<&'a Record>,
     contact: Option<Contact>,
     hash: Option<AddressHash>,
+}
+
+impl Candidate<'_> {
+    /// Where the conversation is now, as far as that is known.
+    fn skill(&self) -> SkillId {
+        self.record.map_or(self.owed.skill, |r| r.skill)
+    }
 }
 
 impl Batch<'_> {
@@ -145,6 +157,7 @@ impl Batch<'_> {
         checked: &Checked,
     ) -> anyhow::Result<HashMap<ReminderId, Dispatch>> {
         let ctx = self.ctx;
+        let began = tokio::time::Instant::now();
         let mut tx = ctx
             .pool
             .begin()
@@ -158,18 +171,16 @@ impl Batch<'_> {
             .map(|o| self.candidate(o, checked))
             .collect();
         candidates.sort_by_key(|c| (c.owed.due_at, c.owed.id));
-        let rules = ctx.rules_in(&mut tx, self.account).await?;
+        let skills: BTreeSet<SkillId> = candidates.iter().map(Candidate::skill).collect();
+        let skills: Vec<SkillId> = skills.into_iter().collect();
+        let rules = ctx.rules_for(&mut tx, self.account, &skills).await?;
         let mut room = Room::open(&mut tx, ctx, self.account, &candidates, &rules).await?;
 
         let now = ctx.clock.now();
         let mut decided = Vec::with_capacity(candidates.len());
         for candidate in candidates {
             let owed = &candidate.owed;
-            let rule = rule::pick(
-                &rules,
-                candidate.record.map_or(owed.skill, |r| r.skill),
-                owed.channel,
-            );
+            let rule = rule::pick(&rules, candidate.skill(), owed.channel);
             let decision = match checked {
                 _ if owed.next_at > now => Decision::Postpone(owed.next_at, Reason::Scheduled),
                 Checked::Unchecked { pause } => {
@@ -214,7 +225,7 @@ impl Batch<'_> {
         for decided in decided {
             ctx.metrics
                 .decided_on(decided.candidate.owed.channel, &decided.decision);
-            match self.dispatch(decided) {
+            match self.dispatch(decided, began) {
                 Ok(dispatch) => {
                     answers.send(&dispatch);
                     dispatches.insert(dispatch.owed.id, dispatch);
@@ -232,7 +243,11 @@ impl Batch<'_> {
     }
 
     /// What the provider needs for a reminder that is to be sent; else the reminder and the answer why not.
-    fn dispatch(&self, decided: Decided<'_>) -> Result<Dispatch, Box<(Owed, Decision)>> {
+    fn dispatch(
+        &self,
+        decided: Decided<'_>,
+        began: tokio::time::Instant,
+    ) -> Result<Dispatch, Box<(Owed, Decision)>> {
         let Decided {
             candidate,
             rule,
@@ -258,6 +273,7 @@ impl Batch<'_> {
             language: record.language.clone(),
             skill_name: record.skill_name.clone(),
             not_before,
+            began,
             owed: candidate.owed,
         })
     }
@@ -336,12 +352,13 @@ fn postpone(at: DateTime<Utc>, deadline: DateTime<Utc>, reason: Reason) -> Decis
     }
 }
 
-/// What a batch shares: suppressions, what was sent before, open circuits. Kept current while the batch decides, so that two
+/// What a batch shares: suppressions, what was sent before, open circuits, pauses. Kept current while the batch decides, so that two
 /// reminders of one batch see each other.
 struct Room {
     suppressed: HashMap<(AddressHash, Channel, String), Suppression>,
     counted: Vec<Counted>,
     circuits: Vec<db::circuits::Circuit>,
+    pauses: Vec<Pause>,
 }
 
 impl Room {
@@ -368,11 +385,14 @@ impl Room {
         let counted = db::ledger::counted(&mut *tx, &conversations, &hashes, since).await?;
         let suppressed = db::suppressions::active(&mut *tx, &hashes, now).await?;
         let circuits = db::circuits::open_ones(&mut *tx).await?;
+        // Read with the attempts' own commit ahead: a pause holds from the moment it is written, in every worker.
+        let pauses = db::pauses::all(&mut *tx).await?;
         tracing::trace!(account = %account.id, reminders = candidates.len(), "Deciding");
         Ok(Self {
             suppressed,
             counted,
             circuits,
+            pauses,
         })
     }
 
@@ -413,6 +433,8 @@ impl Room {
             count_bots: account.count_bots,
             contact: candidate.contact.clone(),
             suppression,
+            paused: rule
+                .is_some_and(|rule| self.pauses.iter().any(|pause| pause.scope.holds(rule))),
             history: &history,
             now,
         })
@@ -455,18 +477,24 @@ impl Room {
     }
 }
 
-/// Advisory lock keys of recipients and conversations.
+/// Advisory lock keys of recipients and conversations: the same in every version that may run beside this one.
 fn lock_keys(hashes: &[AddressHash], conversations: &[(&AccountId, &str)]) -> Vec<i64> {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let of_conversation = conversations.iter().map(|conversation| {
-        let mut state = DefaultHasher::new();
-        conversation.hash(&mut state);
-        state.finish().cast_signed()
+    let of_conversation = conversations.iter().map(|(account, conversation)| {
+        let mut digest = Sha256::new();
+        digest.update(account.as_str());
+        digest.update([0]);
+        digest.update(conversation);
+        key(&digest.finalize())
     });
-    let of_recipient = hashes
-        .iter()
-        .map(|h| i64::from_le_bytes([h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]]));
+    let of_recipient = hashes.iter().map(|hash| key(hash));
     of_conversation.chain(of_recipient).collect()
+}
+
+/// The first eight bytes of a hash.
+fn key(hash: &[u8]) -> i64 {
+    hash.iter()
+        .take(8)
+        .fold(0, |key, byte| key << 8 | i64::from(*byte))
 }
 
 /// What a batch writes.

@@ -222,9 +222,7 @@ async fn the_first_version_writes_time_stamps_as_strings_and_its_default_content
     let page = stage
         .asked("conversation/search", "source=test", &body)
         .await;
-    let text = include_str!(
-        "../../../tests/fixtures/liveperson/by_id_v1.json"
-    );
+    let text = include_str!("../../../tests/fixtures/liveperson/by_id_v1.json");
     let sample = sample(text);
     let names = |record: &Value| {
         record
