@@ -26,7 +26,7 @@ pub struct Defaults<'a> {
 
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
-pub struct Unreadable(Vec<String>);
+pub struct Unreadable(pub Vec<String>);
 
 /// Reads a file: either one address per line, or a first line that names the columns. `address`, or `hash` with `channel` (as
 /// exported by an installation with the same key), must be there; `account`, `reason` and `expires_at` may be.

@@ -5,6 +5,15 @@
 //! transaction, and answers with plain values. It knows nothing of HTTP. Who may call it is decided before, by
 //! [`Permission`](crate::domain::access::Permission).
 
+pub mod consumers;
+pub mod effect;
+pub mod overview;
+pub mod reminders;
+pub mod senders;
+pub mod story;
+pub mod suppressions;
+pub mod words;
+
 use std::fmt;
 
 /// Why something was not done. The wording is for the person who asked.

@@ -156,7 +156,8 @@ pub async fn cancel_ended(
         .collect()
 }
 
-/// Notes for sent reminders that the consumer came back: read or wrote at the given time, within the attribution window.
+/// Notes for sent reminders that the consumer came back: read or wrote at the given time, within the attribution window. For those
+/// held out, too: the window begins when they would have been sent.
 pub async fn mark_returns(
     conn: &mut PgConnection,
     account: &AccountId,
@@ -165,8 +166,9 @@ pub async fn mark_returns(
     sqlx::query(
         "update reminders r set returned_at = i.at
          from unnest($2::text[], $3::timestamptz[]) as i(conversation, at)
-         where r.account = $1 and r.conversation = i.conversation and r.sent_at is not null and r.returned_at is null
-           and i.at >= r.sent_at and i.at <= r.sent_at + make_interval(secs => $4)",
+         where r.account = $1 and r.conversation = i.conversation and r.returned_at is null
+           and case when r.sent_at is not null then r.sent_at when r.reason = 'held_out' then r.final_at end
+               between i.at - make_interval(secs => $4) and i.at",
     )
     .bind(account.as_str())
     .bind(active.iter().map(|(id, _)| *id).collect::<Vec<_>>())
@@ -506,6 +508,12 @@ pub async fn record(
     .fetch_all(conn)
     .await?;
     Ok(ids.into_iter().map(ReminderId).collect())
+}
+
+/// What [`restart`] starts anew.
+pub fn may_restart(state: &str, reason: Option<&str>) -> bool {
+    matches!(state, "unknown" | "undelivered" | "failed" | "expired")
+        || (state == "cancelled" && reason == Some("by_operator"))
 }
 
 /// Makes a reminder wait for its moment anew, which is now; its deadline is as far away as it was at first. Returns its account

@@ -7,7 +7,6 @@ mod batch;
 pub mod context;
 pub mod deliver;
 pub mod names;
-pub mod operator;
 pub mod queue;
 pub mod redact;
 pub mod report;

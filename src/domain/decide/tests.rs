@@ -21,6 +21,7 @@ struct Case {
     contact: Option<Contact>,
     suppression: Option<Suppression>,
     history: History,
+    lot: u8,
     now: DateTime<Utc>,
 }
 
@@ -37,6 +38,7 @@ fn usual() -> Case {
         contact: Some(contact()),
         suppression: None,
         history: History::default(),
+        lot: 50,
         now: minute(12),
     }
 }
@@ -65,6 +67,7 @@ impl Case {
             contact: self.contact.clone(),
             suppression: self.suppression,
             history: &self.history,
+            lot: self.lot,
             now: self.now,
         })
     }
@@ -101,7 +104,7 @@ type Change = fn(&mut Case);
 
 /// Everything that can stand in the way, in the order in which it is asked.
 #[rustfmt::skip]
-const OBSTACLES: [(Decision, Change); 21] = [
+const OBSTACLES: [(Decision, Change); 22] = [
     (Expire(Reason::TooLate), |c| c.deadline = c.now),
     (Cancel(Reason::NoRule), |c| c.rule = None),
     (Cancel(Reason::RuleOff), |c| c.rule.as_mut().unwrap().enabled = false),
@@ -123,6 +126,7 @@ const OBSTACLES: [(Decision, Change); 21] = [
     (Postpone(minute(30), Reason::CapConversation), |c| c.wrote_yesterday(&[30, 40], &[])),
     (Postpone(minute(50), Reason::CapRecipient), |c| c.wrote_yesterday(&[], &[5, 50, 60])),
     (Postpone(minute(60), Reason::QuietHours), |c| c.allow("09:00:00", "20:00:00")),
+    (Cancel(Reason::HeldOut), |c| c.settings().holdout_percent = 51),
 ];
 
 #[test]
@@ -162,6 +166,12 @@ fn what_could_only_wait_past_its_deadline_expires_for_that_reason() {
         case.deadline = until + TimeDelta::milliseconds(1);
         assert_eq!(case.decide(), Postpone(until, reason));
     }
+}
+
+#[test]
+fn lots_at_or_above_the_hold_out_share_are_written_to() {
+    let case = Case::with(|c| c.settings().holdout_percent = 50);
+    assert_eq!(case.decide(), Send(contact()));
 }
 
 #[test]

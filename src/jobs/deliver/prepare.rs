@@ -93,6 +93,7 @@ struct Candidate<'a> {
     record: Option<&'a Record>,
     contact: Option<Contact>,
     hash: Option<AddressHash>,
+    lot: u8,
 }
 
 impl Batch<'_> {
@@ -273,10 +274,11 @@ impl Batch<'_> {
             .as_ref()
             .map(|c| self.ctx.hasher.address(&c.address));
         Candidate {
-            owed,
             record,
             contact,
             hash,
+            lot: self.ctx.hasher.lot(&owed.conversation),
+            owed,
         }
     }
 }
@@ -414,6 +416,7 @@ impl Room {
             contact: candidate.contact.clone(),
             suppression,
             history: &history,
+            lot: candidate.lot,
             now,
         })
     }
