@@ -5,13 +5,19 @@
 //! transaction, and answers with plain values. It knows nothing of HTTP. Who may call it is decided before, by
 //! [`Permission`](crate::domain::access::Permission).
 
+pub mod accounts;
+pub mod audit;
 pub mod consumers;
 pub mod effect;
+pub mod logins;
 pub mod overview;
+pub mod passwords;
 pub mod reminders;
 pub mod senders;
 pub mod story;
 pub mod suppressions;
+pub mod tokens;
+pub mod users;
 pub mod words;
 
 use std::fmt;

@@ -2,46 +2,47 @@
 //!
 //! It shows no address and no consumer: conversations are named by LivePerson's id, which says nothing to a stranger.
 
-use anyhow::Context as _;
 use axum::extract::State as Shared;
 use axum::response::Response;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::State;
-use super::error::ApiError;
-use super::pages;
+use super::words::{relative, words};
+use super::{Page, Unshown};
 use crate::control;
 use crate::control::overview::Overview;
 use crate::db;
 use crate::db::pages::{Attempt, Decision, Reminder, Scan};
-use crate::domain::ids::AccountId;
+use crate::domain::access::Permission;
+use crate::web::State;
+use crate::web::access::Table;
 
 /// Rows in each list.
 const SHOWN: i64 = 25;
 
-pub async fn show(Shared(state): Shared<State>) -> Result<Response, ApiError> {
+pub fn add(table: &mut Table) {
+    table.page(Permission::View, "/", show);
+}
+
+async fn show(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
     let (pool, now) = (&state.pool, state.clock.now());
-    let accounts: Vec<AccountId> = state.accounts.keys().cloned().collect();
-    let overview = control::overview::overview(pool, &accounts, chrono_tz::UTC, now).await;
-    let overview = overview.context("reading the overview")?;
+    let accounts = state.account_ids();
+    let overview = control::overview::overview(pool, &accounts, chrono_tz::UTC, now).await?;
     let newest = db::pages::newest(pool, SHOWN).await?;
     let ids: Vec<i64> = newest.iter().map(|r| r.id).collect();
     let decisions = db::pages::decisions_about(pool, &ids).await?;
     let attempts = db::pages::attempts_of(pool, &ids).await?;
     let log = db::pages::newest_decisions(pool, SHOWN).await?;
     let values = json!({
-        "title": "Overview",
         "health": { "level": overview.health.level.as_str(), "sentence": overview.health.sentence },
         "now": moment(now),
-        "mailbox": state.demo.as_ref().map(|demo| demo.mailbox_url.clone()),
         "tiles": tiles(&overview),
         "next": overview.next.iter().map(|r| reminder_row(r, now)).collect::<Vec<_>>(),
         "reminders": newest.iter().map(|r| story(r, &decisions, &attempts, now)).collect::<Vec<_>>(),
         "scans": overview.scans.iter().map(|s| scan_row(s, now)).collect::<Vec<_>>(),
         "log": log.iter().map(|d| decision_row(d, now)).collect::<Vec<_>>(),
     });
-    Ok(pages::render("overview.hbs", &values))
+    Ok(page.render("overview.hbs", "Overview", values))
 }
 
 fn tiles(overview: &Overview) -> Value {
@@ -157,49 +158,7 @@ fn skill(id: i64) -> String {
     }
 }
 
-/// `cap_conversation` → `cap conversation`.
-fn words(word: &str) -> String {
-    word.replace('_', " ")
-}
-
 /// For `<time datetime>`, and to read.
 fn moment(at: DateTime<Utc>) -> Value {
     json!({ "iso": at.format("%Y-%m-%dT%H:%M:%SZ").to_string(), "text": at.format("%Y-%m-%d %H:%M:%S UTC").to_string() })
-}
-
-fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    if at > now {
-        format!("in {}", span(at - now))
-    } else {
-        ago(now - at)
-    }
-}
-
-fn ago(past: TimeDelta) -> String {
-    format!("{} ago", span(past))
-}
-
-fn span(span: TimeDelta) -> String {
-    match span.num_seconds().max(0) {
-        s @ 0..120 => format!("{s} s"),
-        s @ 120..7_200 => format!("{} min", s / 60),
-        s @ 7_200..172_800 => format!("{} h", s / 3_600),
-        s => format!("{} days", s / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(minute: i64) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
-    }
-
-    #[test]
-    fn times_are_told_both_ways() {
-        assert_eq!(relative(at(0), at(5)), "5 min ago");
-        assert_eq!(relative(at(180), at(0)), "in 3 h");
-        assert_eq!(relative(at(0), at(0)), "0 s ago");
-    }
 }
