@@ -670,6 +670,7 @@ fn web_accounts(
                 brand: account.brand.clone(),
                 page_url: account.page_url.clone(),
                 count_bots: account.count_bots,
+                default_region: account.default_region.clone(),
                 client: client(config, account, pool, clock, metrics)?,
                 badge: web::badge::Site::new(account, &config.liveperson, &http),
             },

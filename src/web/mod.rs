@@ -74,6 +74,8 @@ pub struct Account {
     /// Where a reminder's link leads: the page with the conversation.
     pub page_url: Option<Url>,
     pub count_bots: bool,
+    /// Country of phone numbers without a country code.
+    pub default_region: Option<String>,
     pub client: liveperson::Client,
     pub badge: badge::Site,
 }
@@ -104,6 +106,11 @@ impl State {
         let mut ids: Vec<AccountId> = self.accounts.keys().cloned().collect();
         ids.sort();
         ids
+    }
+
+    /// The country of an account's phone numbers without a country code.
+    pub fn region_of(&self, account: &AccountId) -> Option<String> {
+        self.accounts.get(account)?.default_region.clone()
     }
 
     /// The name of an account's brand, or the account's id.

@@ -10,6 +10,7 @@ mod architecture;
 mod badge;
 mod chaos;
 mod commands;
+mod counts;
 mod database;
 mod doctor;
 mod dry_run;

@@ -5,11 +5,15 @@
 
 mod accounts;
 mod audit;
+mod consumers;
 pub mod document;
 pub mod etag;
 pub mod extract;
+mod overview;
 pub mod paging;
 pub mod problem;
+mod reminders;
+mod suppressions;
 
 use axum::http::Method;
 use axum::routing::get;
@@ -24,6 +28,10 @@ pub const ROOT: &str = "/api/v1";
 pub fn add(table: &mut Table) {
     accounts::add(table);
     audit::add(table);
+    overview::add(table);
+    reminders::add(table);
+    consumers::add(table);
+    suppressions::add(table);
 }
 
 /// Adds the document itself, which says nothing that the program's source does not.
