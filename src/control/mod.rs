@@ -9,18 +9,27 @@ pub mod accounts;
 pub mod audit;
 pub mod consumers;
 pub mod effect;
+pub mod forecast;
 pub mod logins;
 pub mod overview;
 pub mod passwords;
+pub mod pause;
 pub mod reminders;
+pub mod rules;
 pub mod senders;
+pub mod setup;
 pub mod story;
 pub mod suppressions;
+pub mod test_send;
+pub mod texts;
 pub mod tokens;
 pub mod users;
 pub mod words;
 
 use std::fmt;
+
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Why something was not done. The wording is for the person who asked.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +54,7 @@ pub enum Error {
 }
 
 /// One fault of the input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fault {
     /// Where, as a JSON pointer into the body (`/settings/steps/0/after_minutes`) or the name of a parameter.
     pub field: String,

@@ -50,6 +50,7 @@ pub fn because(reason: Reason) -> &'static str {
         Reason::CircuitOpen => "Sending from this sender is paused because of a problem with it.",
         Reason::RateLimit => "The provider's limit: it waits for its turn.",
         Reason::Retry => "The provider did not take the message; it is tried again.",
+        Reason::Paused => "Reminders are paused by your team.",
         Reason::HeldOut => {
             "The conversation belongs to the share that gets no reminder, to measure the effect."
         }

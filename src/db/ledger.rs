@@ -25,14 +25,20 @@ pub struct Existing {
 }
 
 /// The reminders of these conversations.
+///
+/// `offset 0` makes it one index look-up per conversation. As a plain condition, a plan made while the table was small would go
+/// through all of the account's reminders, at every page until the next `analyze`.
 pub async fn existing(
     db: impl PgExecutor<'_>,
     account: &AccountId,
     conversations: &[&str],
 ) -> sqlx::Result<Vec<Existing>> {
     let rows: Vec<(String, String, String, i16, bool)> = sqlx::query_as(
-        "select conversation, episode, channel, step, next_at is not null from reminders
-         where account = $1 and conversation = any ($2)",
+        "select r.* from unnest($2::text[]) as i(conversation)
+         cross join lateral (
+             select conversation, episode, channel, step, next_at is not null from reminders
+             where account = $1 and conversation = i.conversation offset 0
+         ) as r",
     )
     .bind(account.as_str())
     .bind(conversations)
@@ -120,6 +126,8 @@ pub struct Ended {
 }
 
 /// Cancels the scheduled reminders of episodes that are over, and logs why. Returns how many per channel and reason.
+///
+/// Finds them as [`existing`] does.
 pub async fn cancel_ended(
     conn: &mut PgConnection,
     account: &AccountId,
@@ -129,10 +137,15 @@ pub async fn cancel_ended(
     let rows: Vec<(String, String)> = sqlx::query_as(
         "with input as (
              select * from unnest($2::text[], $3::text[], $4::text[]) as t(conversation, present, reason)
+         ), found as (
+             select r.id from input i cross join lateral (
+                 select id, episode from reminders
+                 where account = $1 and conversation = i.conversation and state = 'scheduled' offset 0
+             ) as r
+             where r.episode is distinct from i.present
          ), over as (
-             select r.id from reminders r join input i on i.conversation = r.conversation
-             where r.account = $1 and r.state = 'scheduled' and r.episode is distinct from i.present
-             order by r.id for update of r
+             select id from reminders where id = any (array(select id from found)) and state = 'scheduled'
+             order by id for update
          ), cancelled as (
              update reminders r set state = 'cancelled', reason = i.reason, next_at = null, final_at = $5
              from input i, over o
@@ -158,17 +171,26 @@ pub async fn cancel_ended(
 
 /// Notes for sent reminders that the consumer came back: read or wrote at the given time, within the attribution window. For those
 /// held out, too: the window begins when they would have been sent.
+///
+/// Finds them as [`existing`] does.
 pub async fn mark_returns(
     conn: &mut PgConnection,
     account: &AccountId,
     active: &[(&str, DateTime<Utc>)],
 ) -> sqlx::Result<u64> {
     sqlx::query(
-        "update reminders r set returned_at = i.at
-         from unnest($2::text[], $3::timestamptz[]) as i(conversation, at)
-         where r.account = $1 and r.conversation = i.conversation and r.returned_at is null
-           and case when r.sent_at is not null then r.sent_at when r.reason = 'held_out' then r.final_at end
-               between i.at - make_interval(secs => $4) and i.at",
+        "update reminders r set returned_at = f.at
+         from (
+             select s.id, i.at from unnest($2::text[], $3::timestamptz[]) as i(conversation, at)
+             cross join lateral (
+                 select id, case when sent_at is not null then sent_at when reason = 'held_out' then final_at end as begun_at
+                 from reminders
+                 where account = $1 and conversation = i.conversation and returned_at is null
+                 offset 0
+             ) as s
+             where s.begun_at between i.at - make_interval(secs => $4) and i.at
+         ) as f
+         where r.id = f.id and r.returned_at is null",
     )
     .bind(account.as_str())
     .bind(active.iter().map(|(id, _)| *id).collect::<Vec<_>>())

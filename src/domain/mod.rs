@@ -11,6 +11,7 @@ pub mod effect;
 pub mod ids;
 pub mod outcome;
 pub mod owed;
+pub mod pause;
 pub mod quiet;
 pub mod read_state;
 pub mod reminder;

@@ -13,6 +13,8 @@ mod overview;
 pub mod paging;
 pub mod problem;
 mod reminders;
+mod rules;
+mod sending;
 mod suppressions;
 
 use axum::http::Method;
@@ -32,6 +34,8 @@ pub fn add(table: &mut Table) {
     reminders::add(table);
     consumers::add(table);
     suppressions::add(table);
+    rules::add(table);
+    sending::add(table);
 }
 
 /// Adds the document itself, which says nothing that the program's source does not.
