@@ -18,6 +18,7 @@ mod harness;
 mod liveperson_faults;
 mod monitoring;
 mod opt_outs;
+mod people;
 mod person;
 mod pipeline;
 mod postgres;

@@ -73,7 +73,12 @@ async fn probe(
     let key = (which.provider.as_str(), which.sender.as_str());
     let by = page.caller.by();
     let done = control::senders::probe(&state.pool, &state.clock, by, key).await;
-    told(&page, done, "One reminder is tried now. If it goes, the others follow.").await
+    told(
+        &page,
+        done,
+        "One reminder is tried now. If it goes, the others follow.",
+    )
+    .await
 }
 
 async fn close(

@@ -5,7 +5,10 @@
 
 mod api;
 mod audit;
+mod channels;
 mod overview;
+mod people;
+mod reminders;
 mod rules;
 pub mod words;
 
@@ -30,6 +33,10 @@ const NAVIGATION: &[(&str, &[(&str, &str, Permission)])] = &[
             ("/setup", "Set up", Permission::View),
             ("/rules", "Rules", Permission::View),
             ("/forecast", "The next hour", Permission::View),
+            ("/reminders", "Reminders", Permission::View),
+            ("/people", "People", Permission::View),
+            ("/channels", "Channels", Permission::View),
+            ("/effect", "Effect", Permission::View),
         ],
     ),
     (
@@ -45,6 +52,9 @@ const NAVIGATION: &[(&str, &[(&str, &str, Permission)])] = &[
 pub fn add(table: &mut Table) {
     overview::add(table);
     rules::add(table);
+    reminders::add(table);
+    people::add(table);
+    channels::add(table);
     audit::add(table);
 }
 

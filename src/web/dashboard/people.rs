@@ -124,7 +124,8 @@ async fn opt_out(
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     let who = known(&state, &account, who).await?;
     control::consumers::opt_out(pool, clock, by, &account, &who).await?;
-    page.done("/people", "This customer gets no more reminders.").await
+    page.done("/people", "This customer gets no more reminders.")
+        .await
 }
 
 async fn erase(
@@ -148,7 +149,9 @@ async fn known(state: &State, account: &AccountId, who: Who) -> Result<Who, Unsh
     let Who::Consumer(id) = &who else {
         return Ok(who);
     };
-    let unknown = control::consumers::look_up(&state.pool, account, &who).await?.is_unknown();
+    let unknown = control::consumers::look_up(&state.pool, account, &who)
+        .await?
+        .is_unknown();
     Ok(if unknown {
         Who::Conversation(id.clone())
     } else {

@@ -26,7 +26,11 @@ pub fn add(table: &mut Table) {
     table.page(Permission::View, "/reminders", list);
     table.page(Permission::View, "/reminders/{id}", one);
     table.form(Permission::Operate, "/reminders/{id}/cancel", cancel);
-    table.form(Permission::Operate, "/reminders/{id}/send-again", send_again);
+    table.form(
+        Permission::Operate,
+        "/reminders/{id}/send-again",
+        send_again,
+    );
     table.form(Permission::Operate, "/reminders/{id}/opt-out", opt_out);
 }
 
@@ -106,7 +110,10 @@ async fn list(
 pub fn row(r: &Reminder, now: DateTime<Utc>) -> Value {
     let when = r.sent_at.or(r.final_at).or(r.next_at).unwrap_or(r.due_at);
     let settled = matches!(r.state.as_str(), "sent" | "delivered" | "sending");
-    let reason = r.reason.as_deref().filter(|reason| !settled && *reason != "scheduled");
+    let reason = r
+        .reason
+        .as_deref()
+        .filter(|reason| !settled && *reason != "scheduled");
     json!({
         "id": r.id,
         "at": words::time(when, now),
@@ -187,7 +194,13 @@ async fn send_again(
     let (accounts, by) = (state.account_ids(), page.caller.by());
     let id = ReminderId(id);
     let done = control::reminders::send_again(&state.pool, &state.clock, by, &accounts, id).await;
-    told(&page, id, done, "It is sent again, if the message is still unread.").await
+    told(
+        &page,
+        id,
+        done,
+        "It is sent again, if the message is still unread.",
+    )
+    .await
 }
 
 async fn opt_out(
@@ -198,7 +211,13 @@ async fn opt_out(
     let (accounts, by) = (state.account_ids(), page.caller.by());
     let (pool, clock, id) = (&state.pool, &state.clock, ReminderId(id));
     let done = control::consumers::opt_out_recipient_of(pool, clock, by, &accounts, id).await;
-    told(&page, id, done, "This customer gets no more reminders at this address.").await
+    told(
+        &page,
+        id,
+        done,
+        "This customer gets no more reminders at this address.",
+    )
+    .await
 }
 
 /// Back to the reminder, with what was done or why not.
@@ -211,7 +230,10 @@ async fn told(
     let to = format!("/reminders/{id}");
     match done {
         Ok(()) => page.done(&to, said).await,
-        Err(Error::Conflict(why)) => page.not_done(&to, &format!("Nothing was changed: {why}.")).await,
+        Err(Error::Conflict(why)) => {
+            page.not_done(&to, &format!("Nothing was changed: {why}."))
+                .await
+        }
         Err(error) => Err(error.into()),
     }
 }
