@@ -16,6 +16,8 @@ mod reminders;
 mod rules;
 mod sending;
 mod suppressions;
+mod tokens;
+mod users;
 
 use axum::http::Method;
 use axum::routing::get;
@@ -36,6 +38,8 @@ pub fn add(table: &mut Table) {
     suppressions::add(table);
     rules::add(table);
     sending::add(table);
+    tokens::add(table);
+    users::add(table);
 }
 
 /// Adds the document itself, which says nothing that the program's source does not.

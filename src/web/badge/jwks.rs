@@ -29,6 +29,8 @@ const MAX_KEYS: usize = 32;
 pub type Key = RsaPublicKeyComponents<Vec<u8>>;
 
 pub struct Jwks {
+    /// What the keys are for, with the setting to mend.
+    purpose: &'static str,
     url: Url,
     http: reqwest::Client,
     held: Mutex<Held>,
@@ -62,8 +64,9 @@ impl Held {
 }
 
 impl Jwks {
-    pub fn new(url: Url, http: reqwest::Client) -> Self {
+    pub fn new(url: Url, http: reqwest::Client, purpose: &'static str) -> Self {
         Self {
+            purpose,
             url,
             http,
             held: Mutex::default(),
@@ -97,9 +100,9 @@ impl Jwks {
                     held.keys = keys;
                     held.fetched_at = Some(Instant::now());
                 }
-                Err(error) => tracing::warn!(
-                    "The keys for badge tokens cannot be fetched (UNREAD_BADGE_JWKS_URL): {error:#}"
-                ),
+                Err(error) => {
+                    tracing::warn!("The keys for {} cannot be fetched: {error:#}", self.purpose);
+                }
             }
         }
         let held = self.held();
@@ -170,6 +173,8 @@ fn parse(body: &[u8]) -> serde_json::Result<Vec<(Option<String>, Arc<Key>)>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -207,5 +212,20 @@ mod tests {
         assert!(held.key(Some("b")).is_none());
         held.keys.push((None, key()));
         assert!(held.key(None).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn fuzz_key_sets(
+            body in prop::collection::vec(any::<u8>(), 0..100),
+            keys in prop::collection::vec(("(RSA|EC|\\PC{0,4})", "[A-Za-z0-9_=-]{0,40}", any::<String>()), 0..40),
+        ) {
+            let _ = parse(&body);
+            let keys: Vec<_> = keys.into_iter().map(|(kty, n, kid)| {
+                serde_json::json!({ "kty": kty, "n": n, "e": n, "kid": kid })
+            }).collect();
+            let set = serde_json::json!({ "keys": keys }).to_string();
+            prop_assert!(parse(set.as_bytes()).is_ok_and(|keys| keys.len() <= MAX_KEYS));
+        }
     }
 }

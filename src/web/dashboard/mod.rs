@@ -10,6 +10,9 @@ mod overview;
 mod people;
 mod reminders;
 mod rules;
+mod settings;
+mod tokens;
+mod users;
 pub mod words;
 
 use axum::extract::FromRequestParts;
@@ -20,12 +23,15 @@ use serde_json::{Value, json};
 
 use super::access::{Asked, Caller, Session, Table};
 use super::{State, templates};
-use crate::control::Error;
+use crate::control::{Error, Fault};
 use crate::db;
-use crate::domain::access::Permission;
+use crate::domain::access::{Permission, Role};
 
-/// The navigation: groups of pages with their names and what they need.
-const NAVIGATION: &[(&str, &[(&str, &str, Permission)])] = &[
+/// Where a page is, what it is called, and what it needs.
+type Entry = (&'static str, &'static str, Permission);
+
+/// The navigation: groups of pages.
+const NAVIGATION: &[(&str, &[Entry])] = &[
     (
         "Messaging",
         &[
@@ -42,7 +48,10 @@ const NAVIGATION: &[(&str, &[(&str, &str, Permission)])] = &[
     (
         "Administration",
         &[
+            ("/users", "People who log in", Permission::Administer),
+            ("/tokens", "API tokens", Permission::Administer),
             ("/audit", "Audit trail", Permission::View),
+            ("/settings", "Settings", Permission::View),
             ("/api", "API", Permission::View),
         ],
     ),
@@ -56,6 +65,9 @@ pub fn add(table: &mut Table) {
     people::add(table);
     channels::add(table);
     audit::add(table);
+    settings::add(table);
+    tokens::add(table);
+    users::add(table);
 }
 
 /// Adds the page that shows the API's document.
@@ -136,7 +148,7 @@ impl Page {
             .collect();
         json!({
             "name": self.caller.by(),
-            "role": self.caller.role().map(|role| role.as_str()),
+            "role": self.caller.role().map(Role::as_str),
             "csrf": self.session.csrf,
             "navigation": groups,
             "flash": self.session.flash,
@@ -163,6 +175,15 @@ impl Page {
     pub fn session(&self) -> &Session {
         &self.session
     }
+}
+
+/// The faults of a form's input, for the fields of their names.
+pub fn faults_of(faults: &[Fault]) -> Value {
+    let told = faults.iter().map(|fault| {
+        let field = fault.field.trim_start_matches('/').replace('/', "_");
+        (field, Value::from(fault.detail.clone()))
+    });
+    Value::Object(told.collect())
 }
 
 /// The headers of a page of ours. The origin is told to ourselves, so that our forms can be recognised.
