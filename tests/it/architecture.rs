@@ -101,6 +101,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "metrics",
             "rules_file",
             "secret",
+            "suppressions_file",
         ],
     ),
 ];
