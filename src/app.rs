@@ -635,7 +635,7 @@ pub fn web_state(
         clock: clock.clone(),
         hasher,
         accounts: web_accounts(config, pool, clock, &metrics)?,
-        badge: web::badge::Badge::new(&config.web, shutdown.clone()),
+        badge: web::badge::Badge::new(&config.web, pool, shutdown.clone()),
         verifier: config
             .twilio
             .as_ref()

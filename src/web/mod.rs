@@ -98,7 +98,7 @@ pub fn router(state: State) -> Router {
         .route("/assets/unread.css", get(pages::stylesheet))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .merge(badge::routes())
+        .route("/badge/{file}", get(badge::script))
         .route("/r/{token}", get(links::follow))
         .route(
             "/u/{token}",
@@ -110,6 +110,8 @@ pub fn router(state: State) -> Router {
         .fallback(error::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(map_response(harden))
+        // Not among the pages: it has headers of its own.
+        .merge(badge::routes())
         .with_state(state)
 }
 

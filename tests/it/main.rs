@@ -8,6 +8,7 @@
 mod architecture;
 mod badge;
 mod chaos;
+mod chromium;
 mod commands;
 mod database;
 mod doctor;
