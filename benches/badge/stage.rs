@@ -54,7 +54,7 @@ impl Stage {
             // So that customers' ids are searched for, and the unknown can be told from the known, if by time.
             ("UNREAD_BADGE_REQUIRE_TOKEN_FOR_CUSTOMER_IDS", "false"),
             // Turns are taken as always; there are enough of them.
-            ("UNREAD_BADGE_REQUESTS_PER_SECOND", "1000000"),
+            ("UNREAD_BADGE_REQUESTS_PER_SECOND", "100000"),
         ] {
             environment.insert(key.to_owned(), value.to_owned());
         }
@@ -152,7 +152,7 @@ async fn populate(pool: &PgPool, consumers: i32, customers: i32) -> Result<()> {
         "insert into conversations (account, id, skill, started_at, open, read_state, episode, unread_since, unread_count,
                                     seen_at, changed_at)
          select $1, encode(sha256(convert_to('consumer ' || n, 'UTF8')), 'hex'), -1, now(), true, 'unread', 'm1',
-                '2026-01-05T12:00:00Z', 2, now(), now()
+                timestamptz '2026-01-05 12:00Z', 2, now(), now()
          from generate_series(0, $2 - 1) n
          union all
          select $1, 'of ' || n, -1, now(), true, 'read', null, null, 0, now(), now() from generate_series(0, $3 - 1) n",
