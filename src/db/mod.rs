@@ -20,9 +20,12 @@ pub mod reports;
 pub mod rules;
 pub mod scans;
 pub mod server;
+pub mod sessions;
 pub mod slots;
 pub mod suppressions;
+pub mod tokens;
 pub mod upkeep;
+pub mod users;
 
 use std::time::Duration;
 

@@ -82,6 +82,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "jobs",
             "liveperson",
             "rules_file",
+            "secret",
             "suppressions_file",
         ],
     ),

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::answer::{Lookups, Table};
 use self::cache::Cache;
-use self::client::{Connections, Limiter};
+use self::client::Connections;
 use self::events::Watchers;
 use self::token::Tokens;
 use super::State;
@@ -33,6 +33,7 @@ use crate::config::{self, Network};
 use crate::db::changes::{ConsumerKey, Heard, Listener};
 
 pub use self::addresses::routes;
+pub use self::client::{Client, Limiter};
 pub use self::script::{integrity, pinned_path, script};
 
 /// Consumers remembered; with all that is kept of one, some 300 bytes each.
