@@ -5,6 +5,7 @@
 
 pub mod context;
 pub mod deliver;
+pub mod forecast;
 pub mod names;
 pub mod operator;
 pub mod queue;
