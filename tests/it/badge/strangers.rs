@@ -23,7 +23,7 @@ const SOCKETS: usize = 500;
 const ON_EACH: usize = 20;
 
 /// What a scan may take before the next is due.
-const SLOT: Duration = Duration::from_secs(5);
+const SLOT: Duration = Duration::from_secs(10);
 
 const CALLS_PER_SECOND: f64 = 2.0;
 
@@ -83,7 +83,7 @@ async fn ten_thousand_strangers_at_once_cost_few_calls_and_little_memory_and_del
         email: false,
         phone: false,
     };
-    let populated = sandbox.world().populate(ACCOUNT, CUSTOMER_CARE, 300, shape);
+    let populated = sandbox.world().populate(ACCOUNT, CUSTOMER_CARE, 100, shape);
     populated.unwrap();
     let port = free_port();
     let settings = settings_for(
@@ -114,7 +114,7 @@ async fn ten_thousand_strangers_at_once_cost_few_calls_and_little_memory_and_del
     // More of them come for as long as it takes to see two scans that began among them.
     let mut scans = BTreeMap::from_iter(last_scan(&database.pool).await);
     let watched = async {
-        while scans.len() < 4 {
+        while scans.len() < 3 {
             scans.extend(last_scan(&database.pool).await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
