@@ -167,7 +167,7 @@ pub fn router(state: State) -> Router {
         .route("/twilio/status", post(twilio::status))
         .route("/twilio/inbound", post(twilio::inbound))
         .route("/mail/events", post(mail::events))
-        .fallback(error::not_found)
+        .fallback(error::nowhere)
         .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))
         .layer(map_response(harden))
         // Not among the pages: it has headers of its own.

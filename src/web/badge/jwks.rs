@@ -29,6 +29,8 @@ const MAX_KEYS: usize = 32;
 pub type Key = RsaPublicKeyComponents<Vec<u8>>;
 
 pub struct Jwks {
+    /// What the keys are for, with the setting to mend.
+    purpose: &'static str,
     url: Url,
     http: reqwest::Client,
     held: Mutex<Held>,
@@ -63,8 +65,9 @@ impl Held {
 }
 
 impl Jwks {
-    pub fn new(url: Url, http: reqwest::Client) -> Self {
+    pub fn new(url: Url, http: reqwest::Client, purpose: &'static str) -> Self {
         Self {
+            purpose,
             url,
             http,
             held: Mutex::default(),
@@ -107,9 +110,9 @@ impl Jwks {
                     held.keys = keys;
                     held.fetched_at = Some(now);
                 }
-                Err(error) => tracing::warn!(
-                    "The keys for badge tokens cannot be fetched (UNREAD_BADGE_JWKS_URL): {error:#}"
-                ),
+                Err(error) => {
+                    tracing::warn!("The keys for {} cannot be fetched: {error:#}", self.purpose);
+                }
             }
         }
         self.key_younger_than(USABLE, kid, now)

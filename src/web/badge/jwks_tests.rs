@@ -36,7 +36,7 @@ impl Issuer {
         Self {
             set,
             fetches,
-            jwks: Jwks::new(url.parse().unwrap(), http),
+            jwks: Jwks::new(url.parse().unwrap(), http, "this test"),
         }
     }
 
@@ -128,7 +128,8 @@ async fn while_the_issuer_is_away_its_keys_are_good_for_a_day() {
 async fn nobody_with_a_known_key_waits_for_an_issuer_that_does_not_answer() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
-    let jwks = Jwks::new(url.parse().unwrap(), crate::liveperson::http_client());
+    let http = crate::liveperson::http_client();
+    let jwks = Jwks::new(url.parse().unwrap(), http, "this test");
     let now = Instant::now();
     *jwks.held() = Held {
         keys: parse(published(&["good"]).as_bytes()).unwrap(),

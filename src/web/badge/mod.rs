@@ -34,6 +34,7 @@ use crate::db::changes::{ConsumerKey, Heard, Listener};
 
 pub use self::addresses::routes;
 pub use self::client::{Client, Limiter};
+pub use self::jwks::Jwks;
 pub use self::script::{integrity, pinned_path, script};
 
 /// Consumers remembered; with all that is kept of one, some 300 bytes each.
