@@ -15,6 +15,7 @@ mod database;
 mod doctor;
 mod dry_run;
 mod harness;
+mod hostile;
 mod liveperson_faults;
 mod monitoring;
 mod opt_outs;

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use futures_util::future::join_all;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -180,4 +181,19 @@ fn a_token_without_a_key_s_name_needs_a_set_of_one() {
     assert!(held.key(Some("b")).is_none());
     held.keys.push((None, key()));
     assert!(held.key(None).is_none());
+}
+
+proptest! {
+    #[test]
+    fn fuzz_key_sets(
+        body in prop::collection::vec(any::<u8>(), 0..100),
+        keys in prop::collection::vec(("(RSA|EC|\\PC{0,4})", "[A-Za-z0-9_=-]{0,40}", any::<String>()), 0..40),
+    ) {
+        let _ = parse(&body);
+        let keys: Vec<_> = keys.into_iter().map(|(kty, n, kid)| {
+            serde_json::json!({ "kty": kty, "n": n, "e": n, "kid": kid })
+        }).collect();
+        let set = serde_json::json!({ "keys": keys }).to_string();
+        prop_assert!(parse(set.as_bytes()).is_ok_and(|keys| keys.len() <= MAX_KEYS));
+    }
 }
