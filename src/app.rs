@@ -631,7 +631,7 @@ pub fn web_state(
         hasher: context.hasher.clone(),
         accounts: web_accounts(config, &context.pool, &context.clock, &context.metrics)?,
         context: context.clone(),
-        badge: web::badge::Badge::new(&config.web, shutdown.clone()),
+        badge: web::badge::Badge::new(&config.web, &context.pool, shutdown.clone()),
         verifier: config
             .twilio
             .as_ref()

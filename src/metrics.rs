@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use prometheus::{
-    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
+    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry,
 };
 
 use crate::domain::decide::Decision;
@@ -26,9 +27,41 @@ pub struct Metrics {
     scans: IntCounterVec,
     scan_seconds: HistogramVec,
     limit_wait: CounterVec,
-    badge: IntCounterVec,
+    badge: [IntCounter; BadgeSource::ALL.len()],
     badge_seconds: Histogram,
     webhooks: IntCounterVec,
+}
+
+/// Where the badge's answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadgeSource {
+    Memory,
+    Database,
+    LivePerson,
+    /// The last that was known, because LivePerson or the database could not be asked.
+    Stale,
+    /// What was asked for cannot be an id.
+    None,
+}
+
+impl BadgeSource {
+    const ALL: [Self; 5] = [
+        Self::Memory,
+        Self::Database,
+        Self::LivePerson,
+        Self::Stale,
+        Self::None,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Database => "database",
+            Self::LivePerson => "liveperson",
+            Self::Stale => "stale",
+            Self::None => "none",
+        }
+    }
 }
 
 /// From 5 ms to about five minutes.
@@ -62,6 +95,11 @@ impl Metrics {
             ),
         );
         build.set(1);
+        let badge = counter(
+            "unread_badge_requests_total",
+            "Badge answers by where they came from.",
+            &["source"],
+        );
         #[cfg(target_os = "linux")]
         let _ = registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
@@ -107,11 +145,7 @@ impl Metrics {
                     &["limit"],
                 ),
             ),
-            badge: counter(
-                "unread_badge_requests_total",
-                "Badge answers by where they came from.",
-                &["source"],
-            ),
+            badge: BadgeSource::ALL.map(|source| badge.with_label_values(&[source.as_str()])),
             badge_seconds: register(
                 &registry,
                 Histogram::with_opts(
@@ -180,9 +214,8 @@ impl Metrics {
             .inc_by(took.as_secs_f64());
     }
 
-    /// `source`: `memory`, `database`, `liveperson`, `stale` or `none`.
-    pub fn badge(&self, source: &str, took: Duration) {
-        self.badge.with_label_values(&[source]).inc();
+    pub fn badge(&self, source: BadgeSource, took: Duration) {
+        self.badge[source as usize].inc();
         self.badge_seconds.observe(took.as_secs_f64());
     }
 

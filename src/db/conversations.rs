@@ -241,26 +241,37 @@ pub struct Unread {
     pub seen_at: Option<DateTime<Utc>>,
 }
 
-/// What is unread for a consumer, by ids of these kinds: LivePerson's consumer id (`liveperson`), the brand's own (`customer`).
-pub async fn unread_of(
-    pool: &PgPool,
-    account: &AccountId,
-    kinds: &[&str],
-    consumer: &str,
-) -> sqlx::Result<Unread> {
+/// Of whom the badge asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub account: AccountId,
+    pub consumer: String,
+    /// The id may also be the brand's own, not only LivePerson's.
+    pub by_customer_id: bool,
+}
+
+/// What is unread for these consumers, in their order.
+pub async fn unread_of(pool: &PgPool, asked: &[Asked]) -> sqlx::Result<Vec<Unread>> {
+    let accounts: Vec<&str> = asked.iter().map(|a| a.account.as_str()).collect();
+    let consumers: Vec<&str> = asked.iter().map(|a| a.consumer.as_str()).collect();
+    let by_customer_id: Vec<bool> = asked.iter().map(|a| a.by_customer_id).collect();
     sqlx::query_as(
-        "select count(*) > 0 as known,
-                coalesce(bool_or(v.open and v.read_state = 'unread'), false) as unread,
-                coalesce(sum(v.unread_count) filter (where v.open and v.read_state = 'unread'), 0)::bigint as count,
-                min(v.unread_since) filter (where v.open and v.read_state = 'unread') as since,
-                min(v.seen_at) filter (where v.open) as seen_at
-         from (select distinct conversation from consumers
-               where account = $1 and consumer = $3 and kind = any ($2)) c
-         join conversations v on v.account = $1 and v.id = c.conversation",
+        "select u.* from unnest($1::text[], $2::text[], $3::bool[])
+             with ordinality as a (account, consumer, by_customer_id, place)
+         cross join lateral (
+             select count(*) > 0 as known,
+                    coalesce(bool_or(v.open and v.read_state = 'unread'), false) as unread,
+                    coalesce(sum(v.unread_count) filter (where v.open and v.read_state = 'unread'), 0)::bigint as count,
+                    min(v.unread_since) filter (where v.open and v.read_state = 'unread') as since,
+                    min(v.seen_at) filter (where v.open) as seen_at
+             from (select distinct conversation from consumers
+                   where account = a.account and consumer = a.consumer and (kind = 'liveperson' or a.by_customer_id)) c
+             join conversations v on v.account = a.account and v.id = c.conversation) u
+         order by a.place",
     )
-    .bind(account.as_str())
-    .bind(kinds)
-    .bind(consumer)
-    .fetch_one(pool)
+    .bind(accounts)
+    .bind(consumers)
+    .bind(by_customer_id)
+    .fetch_all(pool)
     .await
 }

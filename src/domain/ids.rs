@@ -1,5 +1,6 @@
 //! Identifiers that are only ever valid, and the few closed vocabularies shared by all parts.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -18,6 +19,13 @@ pub struct InvalidAccountId;
 
 impl AccountId {
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// So that a map can be asked by what an address says.
+impl Borrow<str> for AccountId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -3,7 +3,6 @@
 //! Each job asks the database what is true, acts, lets `domain` decide, and records; a job that is lost, doubled or late is
 //! harmless. Outside services are called with no transaction open.
 
-mod batch;
 pub mod context;
 pub mod deliver;
 pub mod forecast;

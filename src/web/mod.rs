@@ -165,7 +165,7 @@ pub fn router(state: State) -> Router {
         .route("/assets/{file}", get(templates::assets))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .merge(badge::routes())
+        .route("/badge/{file}", get(badge::script))
         .route("/r/{token}", get(links::follow))
         .route(
             "/u/{token}",
@@ -177,6 +177,8 @@ pub fn router(state: State) -> Router {
         .fallback(error::nowhere)
         .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))
         .layer(map_response(harden))
+        // Not among the pages: it has headers of its own.
+        .merge(badge::routes())
         .with_state(state)
 }
 

@@ -42,7 +42,8 @@
 
   let button; // where the badge is
   let name; // the button's own aria-label
-  const words = (n) => (n === 1 ? labelOne || '1 unread message' : (label || '{count} unread messages').replace('{count}', n));
+  const shown = (n) => (n > 99 ? '99+' : String(Math.max(1, n)));
+  const words = (n) => (n > 1 ? (label || '{count} unread messages').replace('{count}', shown(n)) : labelOne || '1 unread message');
   const leave = () => {
     mark.remove();
     if (button) name === null ? button.removeAttribute('aria-label') : button.setAttribute('aria-label', name);
@@ -53,8 +54,8 @@
     const place = state.unread && !gone ? doc.querySelector(target) : null;
     if (place !== button) leave();
     if (!place) return;
-    const count = Math.max(1, state.count);
-    const text = count > 99 ? '99+' : String(count);
+    // The space keeps the number apart from the button's own words, for whoever reads the page as text.
+    const text = ' ' + shown(state.count);
     if (mark.textContent !== text) mark.textContent = text;
     if (button !== place) {
       button = place;
@@ -64,7 +65,7 @@
     const image = place.querySelector('img[alt]');
     const written = [...place.childNodes].filter((node) => node !== mark).map((node) => node.textContent).join('');
     const own = name || written.trim() || place.title || (image && image.alt) || '';
-    const full = (own ? own + ', ' : '') + words(count);
+    const full = (own ? own + ', ' : '') + words(state.count);
     if (place.getAttribute('aria-label') !== full) place.setAttribute('aria-label', full);
   };
 
@@ -77,7 +78,7 @@
     const count = Math.max(1, next.count);
     if (!live.isConnected && doc.body) doc.body.append(live);
     if (!next.unread) live.textContent = '';
-    else if (!was.unread || next.count > was.count) live.textContent = words(count);
+    else if (!was.unread || next.count > was.count) live.textContent = words(next.count);
     if (title !== undefined) doc.title = (next.unread ? '(' + count + ') ' : '') + doc.title.replace(/^\(\d+\) /, '');
     if (appBadge !== undefined) {
       attempt(() => (next.unread ? navigator.setAppBadge(count) : navigator.clearAppBadge()).catch(() => {}));

@@ -38,6 +38,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "rules_file",
         ],
     ),
+    ("batch", &[]),
     ("clock", &[]),
     ("secret", &[]),
     // Pure rules: everything else may know them, they know nobody.
@@ -58,6 +59,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "jobs",
         &[
+            "batch",
             "channel",
             "clock",
             "db",
@@ -89,6 +91,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "web",
         &[
+            "batch",
             "channel",
             "clock",
             "config",

@@ -9,6 +9,7 @@ mod access;
 mod architecture;
 mod badge;
 mod chaos;
+mod chromium;
 mod commands;
 mod counts;
 mod database;

@@ -110,6 +110,23 @@ impl Process {
         self.read("log")
     }
 
+    /// Its memory in kilobytes.
+    pub fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most that it ever had.
+    pub fn resident_at_most(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kilobytes.unwrap().trim().parse().unwrap()
+    }
+
     /// Ends by itself or by a signal that was sent to it.
     pub async fn ended(&mut self) -> ExitStatus {
         let mut status = None;

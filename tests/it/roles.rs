@@ -65,7 +65,7 @@ async fn sandbox() -> Sandbox {
 }
 
 /// Settings of a process of the service, before this sandbox and on this database.
-fn settings_for(sandbox: &Sandbox, database: &str, more: &[(&str, &str)]) -> Settings {
+pub fn settings_for(sandbox: &Sandbox, database: &str, more: &[(&str, &str)]) -> Settings {
     let mut settings = demo::environment(sandbox.endpoints());
     let port = free_port().to_string();
     let own = [

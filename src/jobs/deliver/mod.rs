@@ -1,7 +1,7 @@
 //! Sends what is due: prepare (load, re-check at LivePerson, decide, commit to an attempt), send, record.
 //!
 //! Each delivery is one straight line; its database work and its LivePerson calls are shared with whatever else is due at the
-//! same moment (see `jobs::batch`). The order is promise 1 and 2: the re-check comes right before the decision, the attempt is
+//! same moment (see `batch`). The order is promise 1 and 2: the re-check comes right before the decision, the attempt is
 //! committed before the provider is called, and the provider is called with no transaction open.
 
 mod prepare;
@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::batch::Batcher;
 use super::context::Context;
 use super::names::Deliver;
+use crate::batch::Batcher;
 use crate::domain::ids::{AccountId, ReminderId};
 use crate::domain::outcome::{Obstacle, Outcome};
 

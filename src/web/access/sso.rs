@@ -225,7 +225,8 @@ impl Issuer {
         let (header, claims) = signed.split_once('.').context("the token has no claims")?;
         let header: Header = part(header)?;
         ensure!(header.alg == "RS256", "the token is not signed with RS256");
-        let key = found.keys.key(header.kid.as_deref()).await;
+        let kid = header.kid.as_deref();
+        let key = found.keys.key(kid, std::time::Instant::now()).await;
         let key = key.context("the token's key is not among the issuer's")?;
         let signature = URL_SAFE_NO_PAD.decode(signature)?;
         let good = key.verify(&RSA_PKCS1_2048_8192_SHA256, signed.as_bytes(), &signature);

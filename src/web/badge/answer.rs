@@ -8,15 +8,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::cache::{Answer, Found, Ids, Kept, Slot};
+use super::cache::{Answer, Found, Ids, Kept, Key, Slot};
 use super::{Site, State};
+use crate::batch::Batcher;
 use crate::db;
 use crate::db::changes::consumer_key;
+use crate::db::conversations::{Asked, Unread, unread_of};
 use crate::domain::ids::AccountId;
 use crate::domain::read_state::{ReadState, read_state};
+use crate::metrics::BadgeSource;
 
 /// How long an answer from the table holds unless a notice says that it changed.
 const KEEP: Duration = Duration::from_secs(15);
@@ -45,12 +49,34 @@ const QUEUE: usize = 8;
 /// Longer ids are not LivePerson's, nor any brand's.
 const MAX_ID: usize = 256;
 
-/// Where an answer came from, as metrics call it.
-pub type Source = &'static str;
+/// Consumers in one query, and queries at once: the badge takes only a part of the connections, however many ask.
+const TOGETHER: usize = 100;
+const QUERIES: usize = 3;
 
 /// Nothing is known, and the database could not be asked.
 #[derive(Debug)]
 pub struct Unavailable;
+
+/// Answers from the conversations table; `None`: it could not be asked.
+pub type Table = Batcher<Asked, Option<Unread>>;
+
+/// Whoever is asked for while a query is under way is part of the next.
+pub fn table(pool: &PgPool) -> Table {
+    let pool = pool.clone();
+    let read = move |asked: Vec<Asked>| {
+        let pool = pool.clone();
+        async move {
+            match unread_of(&pool, &asked).await {
+                Ok(found) => found.into_iter().map(Some).collect(),
+                Err(error) => {
+                    tracing::warn!("Badges cannot be read from the database: {error}");
+                    vec![None; asked.len()]
+                }
+            }
+        }
+    };
+    Batcher::new(TOGETHER, QUERIES, read, drop)
+}
 
 pub fn plausible(consumer: &str) -> bool {
     (1..=MAX_ID).contains(&consumer.len()) && !consumer.chars().any(char::is_control)
@@ -94,9 +120,10 @@ pub async fn answer(
     account: &AccountId,
     consumer: &str,
     ids: Ids,
-) -> Result<(Answer, Source), Unavailable> {
+    now: Instant,
+) -> Result<(Answer, BadgeSource), Unavailable> {
     let key = (consumer_key(account, consumer), ids);
-    let (slot, source) = match state.badge.cache.find(key, Instant::now()) {
+    let (slot, source) = match state.badge.cache.find(key, now) {
         Found::Answer(kept) => {
             return kept
                 .answer
@@ -104,7 +131,7 @@ pub async fn answer(
                 .or_else(|| last(state, key))
                 .ok_or(Unavailable);
         }
-        Found::Wait(slot) => (slot, "memory"),
+        Found::Wait(slot) => (slot, BadgeSource::Memory),
         Found::Lead(slot) => {
             let (state, account) = (state.clone(), account.clone());
             let (consumer, led) = (consumer.to_owned(), slot.clone());
@@ -112,7 +139,7 @@ pub async fn answer(
                 let kept = find_out(&state, &account, &consumer, ids, &led).await;
                 state.badge.cache.fill(key, &led, kept);
             });
-            (slot, "database")
+            (slot, BadgeSource::Database)
         }
     };
     let told = match timeout(PATIENCE, slot.done.wait()).await {
@@ -120,22 +147,27 @@ pub async fn answer(
         Err(_) => slot.meanwhile.get().copied(),
     };
     match told {
-        Some(answer) if answer.stale => Ok((answer, "stale")),
-        Some(answer) if source == "database" && slot.meanwhile.get().is_some() => {
-            Ok((answer, "liveperson"))
+        Some(answer) if answer.stale => Ok((answer, BadgeSource::Stale)),
+        Some(answer) if source == BadgeSource::Database && slot.meanwhile.get().is_some() => {
+            Ok((answer, BadgeSource::LivePerson))
         }
         Some(answer) => Ok((answer, source)),
         None => last(state, key).ok_or(Unavailable),
     }
 }
 
-fn of_memory(answer: Answer) -> (Answer, Source) {
-    (answer, if answer.stale { "stale" } else { "memory" })
+fn of_memory(answer: Answer) -> (Answer, BadgeSource) {
+    let source = if answer.stale {
+        BadgeSource::Stale
+    } else {
+        BadgeSource::Memory
+    };
+    (answer, source)
 }
 
-fn last(state: &State, key: super::cache::Key) -> Option<(Answer, Source)> {
+fn last(state: &State, key: Key) -> Option<(Answer, BadgeSource)> {
     let last = state.badge.cache.last(key)?;
-    Some((last.stale(), "stale"))
+    Some((last.stale(), BadgeSource::Stale))
 }
 
 async fn find_out(
@@ -149,21 +181,13 @@ async fn find_out(
         answer,
         until: Instant::now() + time,
     };
-    let kinds: &[&str] = match ids {
-        Ids::LivePerson => &["liveperson"],
-        Ids::Both => &["liveperson", "customer"],
+    let asked = Asked {
+        account: id.clone(),
+        consumer: consumer.to_owned(),
+        by_customer_id: ids == Ids::Both,
     };
-    let own = {
-        // The badge takes only a part of the connections, however many ask.
-        let _turn = state.badge.queries.acquire().await;
-        db::conversations::unread_of(&state.pool, id, kinds, consumer).await
-    };
-    let own = match own {
-        Ok(own) => own,
-        Err(error) => {
-            tracing::warn!("A badge cannot be read from the database: {error}");
-            return keep(None, KEEP_FAILURE);
-        }
+    let Some(own) = state.badge.table.ask(asked).await.ok().flatten() else {
+        return keep(None, KEEP_FAILURE);
     };
     let known = Answer {
         unread: own.unread,

@@ -26,14 +26,16 @@ impl FromRequestParts<State> for Client {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
-        Ok(Self(network_of(address(
-            peer,
-            &parts.headers,
-            &state.badge.trusted_proxies,
-        ))))
+        Ok(Self(of_request(parts, state)))
     }
+}
+
+/// Where a request came from, for limits.
+pub fn of_request(request: &Parts, state: &State) -> IpAddr {
+    let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
+    let trusted = &state.badge.trusted_proxies;
+    network_of(address(peer, &request.headers, trusted))
 }
 
 /// The address of the client: the last that a trusted proxy vouches for. What stands before it anybody may have written.

@@ -16,11 +16,12 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::State;
 use super::answer::answer;
 use super::cache::Ids;
 use super::client::Connection;
+use super::reply::{Problem, body, tag};
 use super::token::Verified;
-use super::{Problem, State, body, tag};
 use crate::db::changes::{ConsumerKey, consumer_key};
 use crate::domain::ids::AccountId;
 
@@ -182,7 +183,8 @@ impl Channel {
 
     /// The state, if it is another than the page has. A state that cannot be read is no news.
     async fn news(&mut self) -> Option<Event> {
-        let found = answer(&self.state, &self.account, &self.consumer, Ids::Both).await;
+        let now = std::time::Instant::now();
+        let found = answer(&self.state, &self.account, &self.consumer, Ids::Both, now).await;
         let (answer, _) = found.ok()?;
         let id = tag(&answer);
         if self.shown.as_ref() == Some(&id) {

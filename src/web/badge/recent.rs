@@ -22,7 +22,10 @@ impl<K: Hash + Eq + Copy, V> Recent<K, V> {
     }
 
     pub fn get_mut(&mut self, key: K) -> Option<&mut V> {
-        if let Some(value) = self.old.remove(&key) {
+        // Most of the time nothing is old.
+        if !self.old.is_empty()
+            && let Some(value) = self.old.remove(&key)
+        {
             self.insert(key, value);
         }
         self.young.get_mut(&key)

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256, Sha384};
 
-use super::matches;
+use super::reply::matches;
 use crate::web::error;
 
 const SCRIPT: &str = include_str!("../../../templates/web/badge.js");
@@ -49,7 +49,7 @@ pub async fn script(Path(file): Path<String>, headers: HeaderMap) -> Response {
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     ];
     let anyone = [("cross-origin-resource-policy", "cross-origin")];
-    if matches(&headers, &tag) {
+    if matches(&headers, tag.as_bytes()) {
         return (StatusCode::NOT_MODIFIED, headers_out, anyone).into_response();
     }
     (headers_out, anyone, SCRIPT).into_response()

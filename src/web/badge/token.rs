@@ -4,7 +4,7 @@
 //! the brand's backend only, and nothing else is known. A refusal has no reasons: who forges tokens shall not learn from it.
 //! A parser of our own, because what is accepted here is far less than what JWT libraries do.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -164,7 +164,7 @@ impl Issuer {
                 .verify(signed, signature)
                 .map_err(|_| Refused),
             Keys::Published(jwks) => {
-                let key = jwks.key(kid).await.ok_or(Refused)?;
+                let key = jwks.key(kid, Instant::now()).await.ok_or(Refused)?;
                 key.verify(&RSA_PKCS1_2048_8192_SHA256, signed, signature)
                     .map_err(|_| Refused)
             }

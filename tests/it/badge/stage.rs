@@ -1,4 +1,4 @@
-//! The web part on a database and a sandbox of its own; conversations are stored as a worker elsewhere would.
+//! The web part on a database and a sandbox of its own.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,8 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::Sha256;
+use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use unread::app::{self, Database, Parts, Running, Start};
 use unread::clock::Clock;
@@ -22,25 +23,25 @@ use unread::postgres::Durability;
 use unread::sandbox::faults::Endpoint;
 use unread::sandbox::{Options, Sandbox};
 
-use crate::database::{TestDatabase, database};
+use crate::database::TestDatabase;
+use crate::harness::migrated;
 
 pub const ACCOUNT: &str = unread::sandbox::ACCOUNT;
-const SECRET: &str = "a secret of thirty-two characters";
+pub const SECRET: &str = "a secret of thirty-two characters";
 
 pub struct Stage {
     pub sandbox: Sandbox,
     pub port: u16,
-    database: TestDatabase,
+    pub conversations: Conversations,
     running: Running,
     shutdown: CancellationToken,
     http: reqwest::Client,
-    now: DateTime<Utc>,
+    _database: TestDatabase,
 }
 
 impl Stage {
     pub async fn start(settings: &[(&str, &str)]) -> Self {
-        let schema = include_bytes!("../../../migrations/0001_ledger.sql");
-        let database = database(schema, async |pool| app::migrate(pool).await).await;
+        let database = migrated().await;
         let sandbox = Sandbox::start(Options::default()).await.unwrap();
         let mut environment = demo::environment(sandbox.endpoints());
         for (key, value) in [
@@ -69,7 +70,7 @@ impl Stage {
         let start = Start {
             parts: Parts::WEB,
             clock: Clock::System,
-            migrate: true,
+            migrate: false,
             demo: None,
             shutdown: shutdown.clone(),
         };
@@ -77,11 +78,11 @@ impl Stage {
         Self {
             sandbox,
             port: running.web.unwrap().port(),
-            database,
+            conversations: Conversations::new(&database.pool),
             running,
             shutdown,
             http: unread::liveperson::http_client(),
-            now: Clock::System.now(),
+            _database: database,
         }
     }
 
@@ -89,49 +90,6 @@ impl Stage {
         self.shutdown.cancel();
         self.running.finish().await.unwrap();
         self.sandbox.stop().await;
-    }
-
-    /// A conversation with so many unread messages, seen now.
-    pub async fn store(&self, id: &str, consumers: &[&str], customer: Option<&str>, unread: u32) {
-        self.store_at(id, consumers, customer, unread, 0).await;
-    }
-
-    /// The same, seen `seconds` after the beginning of the test.
-    pub async fn store_at(
-        &self,
-        id: &str,
-        consumers: &[&str],
-        customer: Option<&str>,
-        unread: u32,
-        seconds: i64,
-    ) {
-        let is_unread = unread > 0;
-        let snapshot = Snapshot {
-            id: id.to_owned(),
-            skill: SkillId(-1),
-            started_at: self.now,
-            closed_at: None,
-            open: true,
-            read_state: if is_unread { "unread" } else { "read" },
-            episode: is_unread.then(|| "m1".to_owned()),
-            unread_since: is_unread.then_some(self.now),
-            unread_count: unread,
-            time_zone: None,
-            language: None,
-            consumer_ids: consumers.iter().map(|id| (*id).to_owned()).collect(),
-            customer_id: customer.map(str::to_owned),
-            email: None,
-            sms: None,
-        };
-        let mut tx = self.database.pool.begin().await.unwrap();
-        let (account, seen) = (
-            ACCOUNT.parse().unwrap(),
-            self.now + TimeDelta::seconds(seconds),
-        );
-        conversations::store(&mut tx, &account, &[snapshot], seen)
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
     }
 
     pub fn liveperson_calls(&self) -> u64 {
@@ -167,24 +125,6 @@ impl Stage {
         (response.status(), response.text().await.unwrap())
     }
 
-    /// A token as a brand's backend makes it.
-    pub fn token(&self, subject: &str) -> String {
-        self.token_until(subject, 600)
-    }
-
-    #[expect(clippy::unused_self, reason = "a verb of the stage, like the others")]
-    pub fn token_until(&self, subject: &str, seconds: i64) -> String {
-        let expires = Clock::System.now().timestamp() + seconds;
-        let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let header = part(json!({ "alg": "HS256", "typ": "JWT" }));
-        let claims = part(json!({ "aud": ACCOUNT, "sub": subject, "exp": expires }));
-        let signed = format!("{header}.{claims}");
-        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
-        mac.update(signed.as_bytes());
-        let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
-        format!("{signed}.{signature}")
-    }
-
     pub async fn events(&self, token: &str, last: Option<&str>) -> Events {
         let mut asked = self
             .get(&format!("v1/badge/{ACCOUNT}/events"))
@@ -199,6 +139,89 @@ impl Stage {
             rest: String::new(),
         }
     }
+}
+
+/// Conversations, stored as a worker elsewhere would.
+pub struct Conversations {
+    pool: PgPool,
+    now: DateTime<Utc>,
+}
+
+impl Conversations {
+    pub fn new(pool: &PgPool) -> Self {
+        Self {
+            pool: pool.clone(),
+            now: Clock::System.now(),
+        }
+    }
+
+    /// A conversation with so many unread messages, seen now.
+    pub async fn store(&self, id: &str, consumers: &[&str], customer: Option<&str>, unread: u32) {
+        self.store_at(id, consumers, customer, unread, 0).await;
+    }
+
+    /// The same, seen `seconds` after the beginning of the test.
+    pub async fn store_at(
+        &self,
+        id: &str,
+        consumers: &[&str],
+        customer: Option<&str>,
+        unread: u32,
+        seconds: i64,
+    ) {
+        let is_unread = unread > 0;
+        let snapshot = Snapshot {
+            id: id.to_owned(),
+            skill: SkillId(-1),
+            started_at: self.now,
+            closed_at: None,
+            open: true,
+            read_state: if is_unread { "unread" } else { "read" },
+            episode: is_unread.then(|| "m1".to_owned()),
+            unread_since: is_unread.then_some(self.now),
+            unread_count: unread,
+            time_zone: None,
+            language: None,
+            consumer_ids: consumers.iter().map(|id| (*id).to_owned()).collect(),
+            customer_id: customer.map(str::to_owned),
+            email: None,
+            sms: None,
+        };
+        let mut tx = self.pool.begin().await.unwrap();
+        let (account, seen) = (
+            ACCOUNT.parse().unwrap(),
+            self.now + TimeDelta::seconds(seconds),
+        );
+        conversations::store(&mut tx, &account, &[snapshot], seen)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+/// A token as a brand's backend makes it.
+pub fn token(subject: &str) -> String {
+    token_until(subject, 600)
+}
+
+pub fn token_until(subject: &str, seconds: i64) -> String {
+    let expires = Clock::System.now().timestamp() + seconds;
+    let claims = json!({ "aud": ACCOUNT, "sub": subject, "exp": expires });
+    signed_by_backend(SECRET, &claims)
+}
+
+pub fn signed_by_backend(secret: &str, claims: &Value) -> String {
+    let header = json!({ "alg": "HS256", "typ": "JWT" });
+    let signed = format!("{}.{}", part(&header), part(claims));
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(signed.as_bytes());
+    let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+    format!("{signed}.{signature}")
+}
+
+/// A part of a token.
+pub fn part(value: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
 /// A stream of server-sent events.

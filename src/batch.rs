@@ -1,8 +1,8 @@
 //! Answers many single questions with few batches: the first question starts a batch at once, and whatever is asked while
 //! it is under way forms the next one.
 //!
-//! No timer: a lone reminder waits for nobody, and under load the batches grow by themselves. This is what lets each delivery
-//! be written as one straight line although its SQL and its LivePerson calls serve a hundred at a time.
+//! No timer: a lone question waits for nobody, and under load the batches grow by themselves. This is what lets each delivery
+//! and each look at a badge be written as one straight line although its SQL and its LivePerson calls serve a hundred at a time.
 
 use std::future::Future;
 

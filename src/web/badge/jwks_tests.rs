@@ -1,0 +1,199 @@
+//! An issuer behind a real socket: it changes its keys, is asked for keys that never were, and goes away.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use futures_util::future::join_all;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::*;
+
+struct Issuer {
+    /// What it answers; `None`: it is out of order.
+    set: Arc<Mutex<Option<String>>>,
+    fetches: Arc<AtomicUsize>,
+    jwks: Jwks,
+}
+
+impl Issuer {
+    async fn with_keys(names: &[&str]) -> Self {
+        let set = Arc::new(Mutex::new(Some(published(names))));
+        let fetches = Arc::<AtomicUsize>::default();
+        let (served, counted) = (set.clone(), fetches.clone());
+        let keys = get(move || async move {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let told = served.lock().unwrap().clone();
+            told.ok_or(StatusCode::SERVICE_UNAVAILABLE)
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let app = Router::new().route("/keys", keys);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let http = crate::liveperson::http_client();
+        Self {
+            set,
+            fetches,
+            jwks: Jwks::new(url.parse().unwrap(), http, "this test"),
+        }
+    }
+
+    fn tells(&self, answer: Option<String>) {
+        *self.set.lock().unwrap() = answer;
+    }
+
+    fn fetches(&self) -> usize {
+        self.fetches.load(Ordering::SeqCst)
+    }
+
+    async fn has(&self, name: &str, now: Instant) -> bool {
+        self.jwks.key(Some(name), now).await.is_some()
+    }
+}
+
+fn published(names: &[&str]) -> String {
+    let keys = names
+        .iter()
+        .map(|name| json!({ "kty": "RSA", "kid": name, "n": "AQ", "e": "AQAB" }));
+    json!({ "keys": keys.collect::<Vec<Value>>() }).to_string()
+}
+
+#[tokio::test]
+async fn a_new_key_is_good_after_one_more_fetch_and_the_one_it_replaced_is_not() {
+    let issuer = Issuer::with_keys(&["old"]).await;
+    let now = Instant::now();
+    for _ in 0..3 {
+        assert!(issuer.has("old", now).await);
+    }
+    assert_eq!(issuer.fetches(), 1);
+
+    issuer.tells(Some(published(&["new"])));
+    let later = now + PAUSE;
+    for _ in 0..3 {
+        assert!(issuer.has("new", later).await);
+        assert!(!issuer.has("old", later).await);
+    }
+    assert_eq!(issuer.fetches(), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_the_issuer_took_back_is_refused_within_the_hour() {
+    let issuer = Issuer::with_keys(&["stolen", "good"]).await;
+    let now = Instant::now();
+    assert!(issuer.has("stolen", now).await);
+    issuer.tells(Some(published(&["good"])));
+    assert!(!issuer.has("stolen", now + FRESH).await);
+    assert!(issuer.has("good", now + FRESH).await);
+}
+
+#[tokio::test]
+async fn however_many_keys_are_made_up_the_issuer_is_asked_twice_a_minute_at_most() {
+    let issuer = Issuer::with_keys(&["good"]).await;
+    let now = Instant::now();
+    let names: Vec<String> = (0..1_000).map(|n| format!("made-up-{n}")).collect();
+    let found = join_all(names.iter().map(|name| issuer.has(name, now))).await;
+    assert!(!found.contains(&true));
+    assert_eq!(issuer.fetches(), 1, "all at once");
+    for second in 1..600 {
+        let now = now + Duration::from_secs(second);
+        assert!(!issuer.has("made-up", now).await);
+        assert!(issuer.has("good", now).await);
+    }
+    assert_eq!(issuer.fetches(), 20, "in ten minutes");
+}
+
+#[tokio::test]
+async fn while_the_issuer_is_away_its_keys_are_good_for_a_day() {
+    let issuer = Issuer::with_keys(&["good"]).await;
+    let now = Instant::now();
+    assert!(issuer.has("good", now).await);
+    let hours = |hours| now + Duration::from_hours(hours);
+    for (hour, answer) in [
+        (2, None),
+        (5, Some("<html>".to_owned())),
+        (10, Some(published(&[]))),
+        (20, Some(" ".repeat(MAX_BODY + 1))),
+    ] {
+        issuer.tells(answer);
+        assert!(issuer.has("good", hours(hour)).await, "after {hour} hours");
+    }
+    assert!(!issuer.has("good", hours(25)).await, "too long ago");
+    issuer.tells(Some(published(&["good"])));
+    assert!(issuer.has("good", hours(26)).await);
+}
+
+#[tokio::test]
+async fn nobody_with_a_known_key_waits_for_an_issuer_that_does_not_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys", listener.local_addr().unwrap());
+    let http = crate::liveperson::http_client();
+    let jwks = Jwks::new(url.parse().unwrap(), http, "this test");
+    let now = Instant::now();
+    *jwks.held() = Held {
+        keys: parse(published(&["good"]).as_bytes()).unwrap(),
+        fetched_at: Some(now),
+        tried_at: Some(now),
+    };
+    let later = now + FRESH;
+    let (_, ()) = tokio::join!(jwks.key(Some("made-up"), later), async {
+        // The other one asks, and nobody answers it.
+        let (_asked, _) = listener.accept().await.unwrap();
+        assert!(jwks.key(Some("good"), later).await.is_some());
+        drop(listener);
+    });
+}
+
+#[test]
+fn only_rsa_keys_for_signatures_are_taken() {
+    let set = r#"{"keys":[
+        {"kty":"EC","kid":"ec","crv":"P-256","x":"AQ","y":"AQ"},
+        {"kty":"RSA","kid":"enc","use":"enc","n":"AQ","e":"AQAB"},
+        {"kty":"RSA","kid":"pss","alg":"PS256","n":"AQ","e":"AQAB"},
+        {"kty":"RSA","kid":"good","use":"sig","alg":"RS256","n":"AAEC","e":"AQAB"},
+        {"kty":"RSA","kid":"broken","n":"!","e":"AQAB"},
+        "nonsense"
+    ]}"#;
+    let keys = parse(set.as_bytes()).unwrap();
+    let [(kid, key)] = &keys[..] else {
+        panic!("{} keys", keys.len())
+    };
+    assert_eq!(kid.as_deref(), Some("good"));
+    assert_eq!((&key.n[..], &key.e[..]), (&[1, 2][..], &[1, 0, 1][..]));
+    assert!(parse(b"[]").is_err());
+}
+
+#[test]
+fn a_token_without_a_key_s_name_needs_a_set_of_one() {
+    let key = || {
+        Arc::new(RsaPublicKeyComponents {
+            n: vec![1],
+            e: vec![3],
+        })
+    };
+    let mut held = Held {
+        keys: vec![(Some("a".to_owned()), key())],
+        ..Held::default()
+    };
+    assert!(held.key(None).is_some() && held.key(Some("a")).is_some());
+    assert!(held.key(Some("b")).is_none());
+    held.keys.push((None, key()));
+    assert!(held.key(None).is_none());
+}
+
+proptest! {
+    #[test]
+    fn fuzz_key_sets(
+        body in prop::collection::vec(any::<u8>(), 0..100),
+        keys in prop::collection::vec(("(RSA|EC|\\PC{0,4})", "[A-Za-z0-9_=-]{0,40}", any::<String>()), 0..40),
+    ) {
+        let _ = parse(&body);
+        let keys: Vec<_> = keys.into_iter().map(|(kty, n, kid)| {
+            serde_json::json!({ "kty": kty, "n": n, "e": n, "kid": kid })
+        }).collect();
+        let set = serde_json::json!({ "keys": keys }).to_string();
+        prop_assert!(parse(set.as_bytes()).is_ok_and(|keys| keys.len() <= MAX_KEYS));
+    }
+}

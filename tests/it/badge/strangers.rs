@@ -1,0 +1,151 @@
+//! Ten thousand strangers at once, in front of real processes: what LivePerson, the scans and the web's memory notice of it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use sqlx::PgPool;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use unread::sandbox::faults::Endpoint;
+use unread::sandbox::world::{CUSTOMER_CARE, Shape};
+use unread::sandbox::{ACCOUNT, Options, Sandbox};
+
+use super::stage::eventually;
+use super::unknown;
+use crate::harness::{free_port, migrated};
+use crate::process::Process;
+use crate::roles::settings_for;
+
+/// Sockets, and requests that are written to each before any answer is read.
+const SOCKETS: usize = 500;
+const ON_EACH: usize = 20;
+
+/// What a scan may take before the next is due.
+const SLOT: Duration = Duration::from_secs(10);
+
+const CALLS_PER_SECOND: f64 = 2.0;
+
+/// Kilobytes of memory that ten thousand strangers may cost.
+const MEMORY: u64 = 64 << 10;
+
+/// Each asks for a consumer of its own; all answers must be `false`.
+async fn strangers(port: u16, first: usize) {
+    let sockets = (0..SOCKETS).map(|socket| async move {
+        let mut tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let requests: String = (0..ON_EACH)
+            .map(|n| {
+                let consumer = unknown(first + socket * ON_EACH + n);
+                format!(
+                    "GET /helpers/msghist/{ACCOUNT}/{consumer}/unreadByConsumer HTTP/1.1\r\nhost: localhost\r\n\r\n"
+                )
+            })
+            .collect();
+        tcp.write_all(requests.as_bytes()).await.unwrap();
+        tcp
+    });
+    let sockets = join_all(sockets).await;
+    join_all(sockets.into_iter().map(|mut tcp| async move {
+        let mut told = String::new();
+        let mut buffer = [0; 4096];
+        let answer = r#"{"unreadByConsumer":false}"#;
+        while told.matches(answer).count() < ON_EACH {
+            let read = tcp.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "the service hung up: {told}");
+            told.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+        }
+        assert_eq!(told.matches("HTTP/1.1 200 OK").count(), ON_EACH, "{told}");
+    }))
+    .await;
+}
+
+/// When the skill's last scan began, and how long it took.
+async fn last_scan(pool: &PgPool) -> Option<(DateTime<Utc>, Duration)> {
+    let scan: Option<(DateTime<Utc>, i64)> = sqlx::query_as(
+        "select started_at, duration_ms from scans where skill = $1 and finished_at >= started_at",
+    )
+    .bind(CUSTOMER_CARE)
+    .fetch_optional(pool)
+    .await
+    .unwrap();
+    scan.map(|(began, ms)| (began, Duration::from_millis(u64::try_from(ms).unwrap())))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_strangers_at_once_cost_few_calls_and_little_memory_and_delay_no_scan() {
+    let database = migrated().await;
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let shape = Shape {
+        started_at: sandbox.world().clock().now_ms() - 3_600_000,
+        every_ms: 10,
+        answered_after_ms: 60_000,
+        email: false,
+        phone: false,
+    };
+    let populated = sandbox.world().populate(ACCOUNT, CUSTOMER_CARE, 100, shape);
+    populated.unwrap();
+    let port = free_port();
+    let settings = settings_for(
+        &sandbox,
+        &database.url,
+        &[
+            ("PORT", &port.to_string()),
+            ("UNREAD_SCAN_INTERVAL_SECONDS", &SLOT.as_secs().to_string()),
+            (
+                "UNREAD_BADGE_LOOKUPS_PER_SECOND",
+                &CALLS_PER_SECOND.to_string(),
+            ),
+            ("UNREAD_BADGE_REQUESTS_PER_SECOND", "100000"),
+        ],
+    );
+    let web = Process::start(&["web"], &settings);
+    let _worker = Process::start(&["worker"], &settings);
+    let _scheduler = Process::start(&["scheduler"], &settings);
+    eventually(async || TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
+    eventually(async || last_scan(&database.pool).await.is_some()).await;
+
+    let before = web.resident();
+    let started = Instant::now();
+    strangers(port, 0).await;
+    let took = started.elapsed();
+    let after_ten_thousand = web.resident();
+
+    // More of them come for as long as it takes to see two scans that began among them.
+    let mut scans = BTreeMap::from_iter(last_scan(&database.pool).await);
+    let watched = async {
+        while scans.len() < 3 {
+            scans.extend(last_scan(&database.pool).await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let more = async {
+        for wave in 1.. {
+            strangers(port, wave * SOCKETS * ON_EACH).await;
+        }
+    };
+    tokio::select! {
+        () = watched => {}
+        () = more => {}
+        () = tokio::time::sleep(SLOT * 12) => panic!("scans do not end"),
+    }
+    let allowed = started.elapsed().as_secs_f64() * CALLS_PER_SECOND + CALLS_PER_SECOND * 2.0 + 1.0;
+    let calls = sandbox.faults().requests(Endpoint::ByConsumer);
+    let at_most = web.resident_at_most();
+    println!(
+        "10,000 strangers were answered in {took:?}, more of them came until {:?}: {calls} calls of {allowed:.0} allowed; \
+         memory {before} kB before, {after_ten_thousand} kB after 10,000, {at_most} kB at most; scans: {scans:?}",
+        started.elapsed()
+    );
+    assert!(calls >= 1, "some are looked up");
+    assert!(f64::from(u32::try_from(calls).unwrap()) <= allowed);
+    assert!(scans.values().all(|took| *took < SLOT), "{scans:?}");
+    let began: Vec<_> = scans.keys().collect();
+    for pair in began.windows(2) {
+        let apart = (*pair[1] - *pair[0]).to_std().unwrap();
+        assert!(apart < SLOT * 2, "a slot was left out: {scans:?}");
+    }
+    assert!(after_ten_thousand < before + MEMORY);
+    assert!(at_most < before + 2 * MEMORY, "it goes on growing");
+    sandbox.stop().await;
+}
