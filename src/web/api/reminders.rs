@@ -180,7 +180,7 @@ struct Which {
 struct Story {
     reminder: Reminder,
     /// What happened, in plain words, oldest first.
-    story: Vec<StoryLine>,
+    lines: Vec<StoryLine>,
     decisions: Vec<Decision>,
     attempts: Vec<Attempt>,
     may_cancel: bool,
@@ -240,7 +240,7 @@ struct Attempt {
     sender: String,
     started_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
-    /// accepted, refused, not_accepted or unknown; null while it is under way.
+    /// `accepted`, `refused`, `not_accepted` or `unknown`; null while it is under way.
     outcome: Option<String>,
     code: Option<String>,
 }
@@ -268,7 +268,7 @@ async fn get_reminder(
     let detail = control::reminders::detail(&state.pool, &state.account_ids(), id).await?;
     Ok(axum::Json(Story {
         reminder: detail.reminder.into(),
-        story: detail.story.into_iter().map(StoryLine::from).collect(),
+        lines: detail.story.into_iter().map(StoryLine::from).collect(),
         decisions: detail.decisions.into_iter().map(Decision::from).collect(),
         attempts: detail.attempts.into_iter().map(Attempt::from).collect(),
         may_cancel: detail.may.cancel,

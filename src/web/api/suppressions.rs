@@ -38,7 +38,7 @@ pub struct Suppression {
     channel: String,
     /// The address's keyed hash.
     hash: String,
-    /// opted_out, bad_address, complaint or blocked.
+    /// `opted_out`, `bad_address`, `complaint` or `blocked`.
     reason: &'static str,
     /// Where it comes from.
     source: &'static str,
