@@ -85,6 +85,7 @@ fn delivery(c: &mut Criterion) {
                 suppression: None,
                 paused: false,
                 history: &history,
+                lot: 99,
                 now,
             })
         });
