@@ -17,8 +17,8 @@ use crate::channel::{smtp, twilio};
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError};
 use crate::db;
-use crate::db::SchemaProblem;
 use crate::db::server::Extension;
+use crate::db::{Schema, SchemaProblem};
 use crate::jobs::queue;
 use crate::liveperson::{self, Error, Unlimited};
 use crate::postgres::Durability;
@@ -237,10 +237,16 @@ impl Doctor<'_> {
             return Ok(());
         }
         match db::check_schema(pool).await {
-            Ok(()) => {
+            Ok(schema) => {
                 let queue = queue::depth(pool, Clock::System.now()).await;
                 match queue {
-                    Ok(_) => self.ok("migrations", "up to date"),
+                    Ok(_) => self.ok(
+                        "migrations",
+                        match schema {
+                            Schema::Own => "up to date",
+                            Schema::Newer => "of a newer version, beside which this one can work",
+                        },
+                    ),
                     Err(_) => self.failed(
                         "migrations",
                         "the queue's tables are missing or forbidden",

@@ -24,4 +24,5 @@ mod queue;
 mod roles;
 mod scans;
 mod tables;
+mod upgrade;
 mod web;
