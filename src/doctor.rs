@@ -5,7 +5,6 @@
 
 mod report;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -589,21 +588,6 @@ fn is_nobody(host: &str) -> bool {
                     .strip_suffix(name)
                     .is_some_and(|rest| rest.ends_with('.'))
         })
-}
-
-/// Whether a service that runs on this machine with these settings is ready, asked beside its metrics as a probe does.
-pub async fn is_ready(config: &Config) -> bool {
-    let web = &config.web;
-    let ip = match web.metrics_bind {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    let url = format!("http://{}/readyz", SocketAddr::new(ip, web.metrics_port));
-    let client = reqwest::Client::builder().timeout(PATIENCE / 2).build();
-    let Ok(client) = client else { return false };
-    let answer = client.get(url).send().await;
-    answer.is_ok_and(|answer| answer.status().is_success())
 }
 
 enum Probe {

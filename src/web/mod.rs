@@ -8,6 +8,7 @@ mod health;
 mod links;
 mod mail;
 mod metrics;
+mod observe;
 mod overview;
 mod pages;
 mod twilio;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 use sqlx::PgPool;
@@ -110,6 +111,7 @@ pub fn router(state: State) -> Router {
         .fallback(error::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(map_response(harden))
+        .layer(from_fn_with_state(state.clone(), observe::observe))
         .with_state(state)
 }
 

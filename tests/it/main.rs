@@ -24,5 +24,6 @@ mod queue;
 mod roles;
 mod scans;
 mod tables;
+mod telemetry;
 mod upgrade;
 mod web;
