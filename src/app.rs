@@ -209,6 +209,8 @@ pub struct Running {
     /// Where the web listens, if it does.
     pub web: Option<SocketAddr>,
     pub pool: PgPool,
+    /// What the web's handlers have at hand.
+    pub state: web::State,
     tasks: JoinSet<&'static str>,
     shutdown: CancellationToken,
     host: Option<Arc<Host>>,
@@ -323,6 +325,9 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     let mut address = None;
     if let Some(listener) = web_listener {
         address = Some(listener.local_addr()?);
+        if state.serves_dashboard {
+            web::access::login::tell_first_link(&state, true).await?;
+        }
         let (following, token) = (state.clone(), shutdown.clone());
         tasks.spawn(async move {
             web::badge::follow_changes(following, token).await;
@@ -337,13 +342,14 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     }
     tasks.spawn(serve(
         metrics_listener,
-        web::metrics_router(state),
+        web::metrics_router(state.clone()),
         "metrics",
         shutdown.clone(),
     ));
     Ok(Running {
         web: address,
         pool,
+        state,
         tasks,
         shutdown,
         host,
@@ -680,6 +686,9 @@ pub fn web_state(
         mail_webhook_secrets: config.web.mail_webhook_secrets.clone(),
         metrics,
         queue_healthy,
+        serves_dashboard: config.web.dashboard,
+        access: web::access::Access::new(&config.web),
+        public_url: config.web.public_url.clone(),
         demo,
     }))
 }

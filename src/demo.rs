@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{self, Database, Parts, Running, Start};
 use crate::clock::Clock;
 use crate::config::{Config, Role, Sources};
+use crate::control;
 use crate::db;
+use crate::domain::access;
 use crate::domain::ids::{AccountId, SkillId};
 use crate::domain::rule::{Settings, Step};
 use crate::jobs::queue;
@@ -30,10 +32,14 @@ use crate::sandbox::people::{self, Expected};
 use crate::sandbox::smtp::SmtpOptions;
 use crate::sandbox::{Endpoints, Options, Sandbox, Script, shop};
 use crate::scheduler::Scheduler;
+use crate::secret::Secret;
 use crate::web;
 
 /// How far the clock of `--once` moves at a time.
 const STEP: TimeDelta = TimeDelta::seconds(10);
+
+/// Who can log in: everybody who can reach this machine, which is loopback only.
+pub const LOGIN: (&str, &str) = ("demo", "demo of unread");
 
 /// The longest that `--once` runs, and that the service may be busy with one step, in real time.
 const PATIENCE: Duration = Duration::from_mins(8);
@@ -132,9 +138,18 @@ async fn raise(
         .context("extending the public URL")?;
     sandbox.twilio().account().set_inbound_url(inbound.as_str());
     presumed_rules(&pool, &config, clock.now()).await?;
+    let password = Secret::new(LOGIN.1);
+    let role = access::Role::Administrator;
+    let (by, now) = ("demonstration", clock.now());
+    match control::users::add_with_password(&pool, LOGIN.0, role, &password, by, now).await {
+        // A database that has seen a demonstration before.
+        Ok(_) | Err(control::Error::Conflict(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
     pool.close().await;
     let demo = web::Demo {
         mailbox_url: sandbox.endpoints().mailbox_url.clone(),
+        login: (LOGIN.0.to_owned(), LOGIN.1.to_owned()),
     };
     let start_options = Start {
         parts: Parts {
@@ -268,6 +283,10 @@ pub async fn live(base: &Config, shutdown: CancellationToken) -> anyhow::Result<
         .map_or(base.web.port, |address| address.port());
     println!("unread demo is running. The first reminder arrives within a minute.\n");
     println!("  dashboard  http://localhost:{port}");
+    println!(
+        "             log in as \"{}\" with \"{}\"",
+        LOGIN.0, LOGIN.1
+    );
     println!("  mailbox    {}", stage.sandbox.endpoints().mailbox_url);
     println!(
         "  shop       {}/shop",

@@ -59,3 +59,12 @@ pub fn token() -> String {
         .map(|_| LETTERS[rand::random_range(0..LETTERS.len())] as char)
         .collect()
 }
+
+/// What is kept of an unguessable word that lets somebody in. Not keyed and not slow: there is nothing to guess in 131 bits.
+pub fn digest(word: &str) -> [u8; 32] {
+    sha2::Digest::finalize(sha2::Digest::chain_update(
+        <Sha256 as sha2::Digest>::new(),
+        word,
+    ))
+    .into()
+}

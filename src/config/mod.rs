@@ -76,6 +76,12 @@ pub struct Web {
     pub trusted_proxies: Vec<Network>,
     /// From one client address.
     pub badge_requests_per_second: f64,
+    /// Whether this process serves dashboard and config API beside the badge.
+    pub dashboard: bool,
+    /// A login ends when it has not been used for so long …
+    pub session_idle: Duration,
+    /// … and in any case after so long.
+    pub session_longest: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -289,6 +295,9 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
     let mail_webhook_secrets = r.list("UNREAD_MAIL_WEBHOOK_SECRET", parse::secret);
     let trusted_proxies = r.list("UNREAD_TRUSTED_PROXIES", str::parse::<Network>);
     let badge_requests_per_second = r.setting("UNREAD_BADGE_REQUESTS_PER_SECOND", parse::rate);
+    let dashboard = r.setting("UNREAD_DASHBOARD", parse::flag);
+    let session_idle = r.setting("UNREAD_SESSION_IDLE_MINUTES", parse::number(5..=720));
+    let session_longest = r.setting("UNREAD_SESSION_HOURS", parse::number(1..=720));
     let port = port?;
     let public_url = public_url?.unwrap_or_else(|| {
         Url::parse(&format!("http://localhost:{port}/")).expect("a port makes no URL invalid")
@@ -302,6 +311,9 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
         mail_webhook_secrets: mail_webhook_secrets?.unwrap_or_default(),
         trusted_proxies: trusted_proxies?.unwrap_or_default(),
         badge_requests_per_second: badge_requests_per_second?,
+        dashboard: dashboard?,
+        session_idle: Duration::from_mins(session_idle?),
+        session_longest: Duration::from_hours(session_longest?),
     })
 }
 

@@ -5,6 +5,13 @@
 //! transaction, and answers with plain values. It knows nothing of HTTP. Who may call it is decided before, by
 //! [`Permission`](crate::domain::access::Permission).
 
+pub mod accounts;
+pub mod audit;
+pub mod logins;
+pub mod passwords;
+pub mod tokens;
+pub mod users;
+
 use std::fmt;
 
 /// Why something was not done. The wording is for the person who asked.

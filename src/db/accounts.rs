@@ -1,7 +1,7 @@
 //! Accounts and their skills as LivePerson lists them.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 
 use crate::domain::ids::{AccountId, SkillId};
 
@@ -66,4 +66,34 @@ pub async fn store_skills(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// A skill of an account.
+#[derive(Clone, Debug, FromRow)]
+pub struct Skill {
+    pub account: String,
+    pub id: i64,
+    pub name: String,
+}
+
+/// The skills of an account that LivePerson still lists, by name. "Unassigned" is LivePerson's own and never listed.
+pub async fn skills(db: impl PgExecutor<'_>, account: &AccountId) -> sqlx::Result<Vec<Skill>> {
+    sqlx::query_as(
+        "select account, id, name from skills where account = $1 and not deleted order by name, id",
+    )
+    .bind(account.as_str())
+    .fetch_all(db)
+    .await
+}
+
+/// When the skills of each account were last read at LivePerson.
+pub async fn synced(
+    db: impl PgExecutor<'_>,
+    accounts: &[AccountId],
+) -> sqlx::Result<Vec<(String, Option<DateTime<Utc>>)>> {
+    let ids: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
+    sqlx::query_as("select id, skills_synced_at from accounts where id = any ($1) order by id")
+        .bind(ids)
+        .fetch_all(db)
+        .await
 }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
 use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection, PgExecutor};
 
 /// One change, as the audit trail keeps it. Never holds an address, a message or a secret.
 #[derive(Clone, Debug)]
@@ -37,4 +37,46 @@ pub async fn record(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// An entry as it was written.
+#[derive(Clone, Debug, FromRow)]
+pub struct Written {
+    pub id: i64,
+    pub at: DateTime<Utc>,
+    pub by: String,
+    pub action: String,
+    pub account: Option<String>,
+    pub subject: String,
+    pub detail: Json<Value>,
+}
+
+/// Which entries are wanted; left out: all.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted<'a> {
+    pub by: Option<&'a str>,
+    /// The beginning of a dotted verb: `rule`, `rule.publish`.
+    pub action: Option<&'a str>,
+    /// Entries older than this one.
+    pub before: Option<i64>,
+}
+
+/// The newest entries first.
+pub async fn page(
+    db: impl PgExecutor<'_>,
+    wanted: &Wanted<'_>,
+    most: i64,
+) -> sqlx::Result<Vec<Written>> {
+    sqlx::query_as(
+        "select id, at, by, action, account, subject, detail from audit
+         where ($1::bigint is null or id < $1) and ($2::text is null or by = $2)
+            and ($3::text is null or action = $3 or starts_with(action, $3 || '.'))
+         order by id desc limit $4",
+    )
+    .bind(wanted.before)
+    .bind(wanted.by)
+    .bind(wanted.action)
+    .bind(most)
+    .fetch_all(db)
+    .await
 }

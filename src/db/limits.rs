@@ -133,6 +133,41 @@ pub async fn held(pool: &PgPool, key: &str) -> sqlx::Result<Duration> {
     Ok(Duration::from_secs_f64(wait.unwrap_or_default()))
 }
 
+/// Takes a turn under `key` if there is one now: `per_second`, after `burst` at once. Else says how long to wait, and takes none.
+pub async fn pass(pool: &PgPool, key: &str, per_second: f64, burst: f64) -> sqlx::Result<Duration> {
+    let taken = sqlx::query(
+        "insert into limits as l (key, tat) values ($1, now() + make_interval(secs => 1 / $2))
+         on conflict (key) do update set tat = greatest(l.tat, now()) + make_interval(secs => 1 / $2)
+         where l.tat <= now() + make_interval(secs => ($3 - 1) / $2)",
+    )
+    .bind(key)
+    .bind(per_second)
+    .bind(burst)
+    .execute(pool)
+    .await?;
+    if taken.rows_affected() > 0 {
+        return Ok(Duration::ZERO);
+    }
+    let wait: Option<f64> = sqlx::query_scalar(
+        "select greatest(extract(epoch from tat - now())::float8 - ($3 - 1) / $2, 1) from limits where key = $1",
+    )
+    .bind(key)
+    .bind(per_second)
+    .bind(burst)
+    .fetch_optional(pool)
+    .await?;
+    Ok(Duration::from_secs_f64(wait.unwrap_or(1.0)))
+}
+
+/// The next caller under `key` has all turns again.
+pub async fn forget(db: impl PgExecutor<'_>, key: &str) -> sqlx::Result<()> {
+    sqlx::query("delete from limits where key = $1")
+        .bind(key)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

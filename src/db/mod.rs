@@ -21,9 +21,12 @@ pub mod rules;
 pub mod scans;
 mod schema;
 pub mod server;
+pub mod sessions;
 pub mod slots;
 pub mod suppressions;
+pub mod tokens;
 pub mod upkeep;
+pub mod users;
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use chrono::TimeDelta;
 
 use super::error::ApiError;
-use super::{State, pages};
+use super::{State, templates};
 use crate::db;
 use crate::db::links::Linked;
 use crate::db::suppressions::Source;
@@ -53,7 +53,7 @@ pub async fn follow(
     let account = account.and_then(|id| state.accounts.get(&id));
     Ok(match account.and_then(|a| a.page_url.as_ref()) {
         Some(page) => Redirect::to(page.as_str()).into_response(),
-        None => pages::message(
+        None => templates::message(
             "You have a message",
             &format!(
                 "{} has answered you",
@@ -119,7 +119,7 @@ pub async fn ask_unsubscribe(
     } else {
         "e-mails"
     };
-    Ok(pages::message(
+    Ok(templates::message(
         "Stop reminders",
         "Stop these reminders?",
         &format!(
@@ -165,7 +165,7 @@ pub async fn unsubscribe(
     .await?;
     state.metrics.webhook("unsubscribe", "accepted");
     tracing::info!(reminder = linked.id, "A recipient unsubscribed");
-    Ok(pages::message(
+    Ok(templates::message(
         "Reminders stopped",
         "Done: no more reminders",
         &format!(
@@ -185,7 +185,7 @@ fn brand<'a>(state: &'a State, linked: &Linked) -> &'a str {
 
 /// The same answer for words that never existed and for those that have expired.
 fn gone() -> Response {
-    let page = pages::message(
+    let page = templates::message(
         "Link expired",
         "This link does not work any more",
         "It may have expired, or it was cut short on its way. Open the website where you had the conversation: your chat is there.",

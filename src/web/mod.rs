@@ -2,15 +2,17 @@
 //!
 //! It reads and writes rows; it never sends and never decides what is owed.
 
+pub mod access;
+pub mod api;
 pub mod badge;
+pub mod dashboard;
 mod error;
 mod health;
 mod links;
 mod mail;
 mod metrics;
 mod observe;
-mod overview;
-mod pages;
+mod templates;
 mod twilio;
 
 use std::collections::HashMap;
@@ -32,6 +34,8 @@ use crate::hashing::Hasher;
 use crate::liveperson;
 use crate::metrics::Metrics;
 use crate::secret::Secret;
+
+use self::access::{Route, Table};
 
 pub use metrics::router as metrics_router;
 
@@ -55,6 +59,12 @@ pub struct Inner {
     pub mail_webhook_secrets: Vec<Secret>,
     /// Whether this process's queue workers are able to work, if it has any.
     pub queue_healthy: Option<Health>,
+    /// Whether dashboard and config API are served here.
+    pub serves_dashboard: bool,
+    /// Who may use them.
+    pub access: access::Access,
+    /// This service as the outside world calls it; the path ends in `/`.
+    pub public_url: Url,
     /// Links of the demonstration, shown on the dashboard.
     pub demo: Option<Demo>,
 }
@@ -73,6 +83,8 @@ pub struct Account {
 #[derive(Clone, Debug)]
 pub struct Demo {
     pub mailbox_url: String,
+    /// Name and password of its administrator, which everybody may know.
+    pub login: (String, String),
 }
 
 impl std::ops::Deref for State {
@@ -87,16 +99,48 @@ impl State {
     pub fn new(inner: Inner) -> Self {
         Self(Arc::new(inner))
     }
+
+    /// The accounts of the configuration.
+    pub fn account_ids(&self) -> Vec<AccountId> {
+        let mut ids: Vec<AccountId> = self.accounts.keys().cloned().collect();
+        ids.sort();
+        ids
+    }
+
+    /// The name of an account's brand, or the account's id.
+    pub fn brand_of(&self, id: &str) -> String {
+        let account: Option<AccountId> = id.parse().ok();
+        let account = account.and_then(|id| self.accounts.get(&id));
+        account.map_or_else(|| id.to_owned(), |account| account.brand.clone())
+    }
 }
 
-/// Bodies of this service are forms of a few fields.
-const MAX_BODY: usize = 256 * 1024;
+/// What strangers send: forms of a few fields, reports of providers.
+const MAX_STRANGERS_BODY: usize = 256 * 1024;
+
+/// What people and programs that are let in may send.
+const MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// Every route of the dashboard and the config API with what it needs, and their handlers.
+pub fn guarded(state: &State) -> (Router<State>, Vec<Route>) {
+    let mut table = Table::new(state.clone());
+    access::login::add(&mut table);
+    dashboard::add(&mut table);
+    api::add(&mut table);
+    let document = serde_json::json!(api::document::whole(&mut table));
+    dashboard::add_reference(&mut table, &document);
+    api::add_document(&mut table, document);
+    table.finish()
+}
 
 /// Everything but the metrics, which have a listener of their own.
 pub fn router(state: State) -> Router {
-    Router::new()
-        .route("/", get(overview::show))
-        .route("/assets/unread.css", get(pages::stylesheet))
+    let mut router = Router::new();
+    if state.serves_dashboard {
+        router = router.merge(guarded(&state).0);
+    }
+    router
+        .route("/assets/{file}", get(templates::assets))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .merge(badge::routes())
@@ -109,7 +153,7 @@ pub fn router(state: State) -> Router {
         .route("/twilio/inbound", post(twilio::inbound))
         .route("/mail/events", post(mail::events))
         .fallback(error::not_found)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))
         .layer(map_response(harden))
         .layer(from_fn_with_state(state.clone(), observe::observe))
         .with_state(state)

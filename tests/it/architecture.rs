@@ -81,6 +81,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "jobs",
             "liveperson",
             "rules_file",
+            "secret",
             "suppressions_file",
         ],
     ),

@@ -16,8 +16,9 @@ use sqlx::{FromRow, PgPool};
 use tokio_util::sync::CancellationToken;
 use unread::app::{self, Database, Parts, Start};
 use unread::clock::Clock;
-use unread::config::{Config, Role, Sources};
+use unread::config::{self, Config, Sources};
 use unread::db;
+use unread::domain::access::{Permission, Role};
 use unread::domain::ids::{AccountId, Channel};
 use unread::domain::rule::Settings;
 use unread::postgres::Durability;
@@ -26,9 +27,11 @@ use unread::sandbox::outbox::{Mail, Message, Text};
 use unread::sandbox::world::{CUSTOMER_CARE, World};
 use unread::sandbox::{ACCOUNT, Options, Sandbox};
 use unread::scheduler::Scheduler;
-use unread::{demo, jobs};
+use unread::web::access::Route;
+use unread::{demo, jobs, web};
 
 use crate::database::{TestDatabase, database};
+use crate::person::{Person, Program};
 
 /// Far above what anything here takes on a busy machine; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -385,6 +388,21 @@ impl Stage {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
+    /// Every route of the dashboard and the config API.
+    pub fn routes(&self) -> Vec<Route> {
+        web::guarded(&self.running.state).1
+    }
+
+    /// Somebody of this role who is logged in.
+    pub async fn person(&self, role: Role) -> Person {
+        Person::new(self.pool(), &self.clock, &self.http, &self.web, role).await
+    }
+
+    /// A program with a token of these scopes.
+    pub async fn program(&self, scopes: &[Permission]) -> Program {
+        Program::new(self.pool(), &self.clock, &self.http, &self.web, scopes).await
+    }
+
     async fn strike(self) {
         self.settle().await;
         let unseen = self.new_messages();
@@ -440,7 +458,7 @@ fn config(setup: &Setup, sandbox: &Sandbox, url: &str, port: u16, metrics_port: 
         file,
         read_secret: |path: &Path| std::fs::read_to_string(path),
     };
-    Config::read(&sources, Role::Run).expect("settings")
+    Config::read(&sources, config::Role::Run).expect("settings")
 }
 
 /// Several accounts are named in a file, not in the environment.

@@ -5,6 +5,7 @@
     reason = "a panic is how a test fails, in its helpers too"
 )]
 
+mod access;
 mod architecture;
 mod badge;
 mod chaos;
@@ -16,6 +17,7 @@ mod harness;
 mod liveperson_faults;
 mod monitoring;
 mod opt_outs;
+mod person;
 mod pipeline;
 mod postgres;
 mod process;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use unread::domain::access::Role;
 use unread::sandbox::ACCOUNT;
 use unread::sandbox::faults::{Endpoint, Fault, When};
 use unread::sandbox::world::CUSTOMER_CARE;
@@ -117,12 +118,12 @@ async fn the_overview_tells_of_the_reminders_without_names_or_addresses() {
     run_test(async |t| {
         let chat = t.answered(ANN);
         t.answered("+12025550143");
-        assert_eq!(t.get("/").await.0, 200);
+        let viewer = t.person(Role::Viewer).await;
+        assert_eq!(viewer.get("/").await.status, 200);
         t.tick().await;
         t.advance(10).await;
         assert_eq!((t.mails().len(), t.texts().len()), (1, 1));
-        let (status, page) = t.get("/").await;
-        assert_eq!(status, 200);
+        let page = viewer.get("/").await.text;
         assert!(page.contains(&chat), "the reminder's conversation");
         assert!(page.contains("sent"));
         for secret in [ANN, "2025550143", "Ann", "Other", "green"] {
@@ -135,11 +136,16 @@ async fn the_overview_tells_of_the_reminders_without_names_or_addresses() {
 #[tokio::test]
 async fn every_answer_carries_the_headers_that_keep_a_browser_careful() {
     run_test(async |t| {
-        for path in ["/", "/healthz", "/no/such/page", "/u/unknown"] {
+        for (path, referrer) in [
+            ("/login", "same-origin"),
+            ("/healthz", "no-referrer"),
+            ("/no/such/page", "no-referrer"),
+            ("/u/unknown", "no-referrer"),
+        ] {
             let answer = t.http.get(format!("{}{path}", t.web)).send().await.unwrap();
             let headers = answer.headers();
             assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
-            assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
+            assert_eq!(headers["referrer-policy"], referrer, "{path}");
             assert!(headers.contains_key("content-security-policy"), "{path}");
         }
     })

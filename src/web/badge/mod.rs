@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::answer::{Lookups, Unavailable, answer, plausible};
 use self::cache::{Answer, Cache, Ids};
-use self::client::{Client, Connections, Limiter};
+use self::client::Connections;
 use self::events::Watchers;
 use self::token::{Tokens, Verified};
 use super::State;
@@ -38,6 +38,7 @@ use crate::config::{self, Network};
 use crate::db::changes::{ConsumerKey, Heard, Listener, consumer_key};
 use crate::domain::ids::AccountId;
 
+pub use self::client::{Client, Limiter};
 pub use self::script::{integrity, pinned_path};
 
 /// Consumers remembered; with all that is kept of one, some 300 bytes each.

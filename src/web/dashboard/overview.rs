@@ -9,18 +9,24 @@ use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::State;
-use super::error::ApiError;
-use super::pages;
+use super::words::{ago, relative, span, words};
+use super::{Page, Unshown};
 use crate::db;
 use crate::db::circuits::Circuit;
 use crate::db::pages::{Attempt, Decision, Reminder, Scan, Tally};
+use crate::domain::access::Permission;
 use crate::domain::trouble::Trouble;
+use crate::web::State;
+use crate::web::access::Table;
 
 /// Rows in each list.
 const SHOWN: i64 = 25;
 
-pub async fn show(Shared(state): Shared<State>) -> Result<Response, ApiError> {
+pub fn add(table: &mut Table) {
+    table.page(Permission::View, "/", show);
+}
+
+async fn show(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
     let (pool, now) = (&state.pool, state.clock.now());
     let scans = db::pages::scans(pool).await?;
     let circuits = db::circuits::open_ones(pool).await?;
@@ -34,17 +40,15 @@ pub async fn show(Shared(state): Shared<State>) -> Result<Response, ApiError> {
     let log = db::pages::newest_decisions(pool, SHOWN).await?;
     let health = Health::of(&scans, &circuits, now);
     let values = json!({
-        "title": "Overview",
         "health": { "level": health.level, "sentence": health.sentence },
         "now": moment(now),
-        "mailbox": state.demo.as_ref().map(|demo| demo.mailbox_url.clone()),
         "tiles": tiles(&tallies, &conversations),
         "next": next.iter().map(|r| reminder_row(r, now)).collect::<Vec<_>>(),
         "reminders": newest.iter().map(|r| story(r, &decisions, &attempts, now)).collect::<Vec<_>>(),
         "scans": scans.iter().map(|s| scan_row(s, now)).collect::<Vec<_>>(),
         "log": log.iter().map(|d| decision_row(d, now)).collect::<Vec<_>>(),
     });
-    Ok(pages::render("overview.hbs", &values))
+    Ok(page.render("overview.hbs", "Overview", values))
 }
 
 /// One sentence about how it is, and how bad that is.
@@ -234,35 +238,9 @@ fn skill(id: i64) -> String {
     }
 }
 
-/// `cap_conversation` → `cap conversation`.
-fn words(word: &str) -> String {
-    word.replace('_', " ")
-}
-
 /// For `<time datetime>`, and to read.
 fn moment(at: DateTime<Utc>) -> Value {
     json!({ "iso": at.format("%Y-%m-%dT%H:%M:%SZ").to_string(), "text": at.format("%Y-%m-%d %H:%M:%S UTC").to_string() })
-}
-
-fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    if at > now {
-        format!("in {}", span(at - now))
-    } else {
-        ago(now - at)
-    }
-}
-
-fn ago(past: TimeDelta) -> String {
-    format!("{} ago", span(past))
-}
-
-fn span(span: TimeDelta) -> String {
-    match span.num_seconds().max(0) {
-        s @ 0..120 => format!("{s} s"),
-        s @ 120..7_200 => format!("{} min", s / 60),
-        s @ 7_200..172_800 => format!("{} h", s / 3_600),
-        s => format!("{} days", s / 86_400),
-    }
 }
 
 #[cfg(test)]
@@ -310,12 +288,5 @@ mod tests {
             "{}",
             both.sentence
         );
-    }
-
-    #[test]
-    fn times_are_told_both_ways() {
-        assert_eq!(relative(at(0), at(5)), "5 min ago");
-        assert_eq!(relative(at(180), at(0)), "in 3 h");
-        assert_eq!(relative(at(0), at(0)), "0 s ago");
     }
 }

@@ -1,0 +1,340 @@
+//! The people who log in: who they are, what they may do, how they get and change their passwords.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgPool};
+
+use super::{Error, Fault, passwords};
+use crate::db;
+use crate::db::audit::Entry;
+use crate::db::users::{PasswordLink, User};
+use crate::domain::access::Role;
+use crate::hashing;
+use crate::secret::Secret;
+
+/// How long a link works with which somebody chooses a password; the one in the log for less.
+const LINK_FOR: TimeDelta = TimeDelta::hours(48);
+const FIRST_LINK_FOR: TimeDelta = TimeDelta::hours(1);
+
+/// A link's unguessable word, told once.
+#[derive(Debug)]
+pub struct Link {
+    pub token: Secret,
+    pub expires_at: DateTime<Utc>,
+}
+
+pub async fn list(pool: &PgPool) -> Result<Vec<User>, Error> {
+    Ok(db::users::all(pool).await?)
+}
+
+/// A login name as it is kept: lower case.
+fn name(raw: &str) -> Result<String, Error> {
+    let name = raw.trim().to_lowercase();
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let good = (1..=100).contains(&name.len())
+        && name.bytes().all(|b| fits(b) || b"._@+-".contains(&b))
+        && name.bytes().next().is_some_and(fits);
+    if good {
+        return Ok(name);
+    }
+    Err(Error::Invalid(vec![Fault {
+        field: "/name".to_owned(),
+        detail: "must be 1 to 100 letters, digits or . _ @ + -, and begin with a letter or digit: an e-mail address will do"
+            .to_owned(),
+    }]))
+}
+
+fn entry<'a>(by: &'a str, action: &'a str, subject: &'a str, detail: Value) -> Entry<'a> {
+    Entry {
+        by,
+        action,
+        account: None,
+        subject,
+        detail,
+    }
+}
+
+/// Adds a person, who chooses a password with the link that is returned.
+pub async fn add(
+    pool: &PgPool,
+    raw_name: &str,
+    role: Role,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<(User, Link), Error> {
+    let name = name(raw_name)?;
+    let mut tx = pool.begin().await?;
+    db::users::lock(&mut tx).await?;
+    let id = insert(&mut tx, &name, role, None, by, now).await?;
+    let link = make_link(&mut tx, Some(id), now).await?;
+    let user = found(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok((user, link))
+}
+
+/// Adds a person with a password that somebody has chosen already.
+pub async fn add_with_password(
+    pool: &PgPool,
+    raw_name: &str,
+    role: Role,
+    password: &Secret,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<i64, Error> {
+    let name = name(raw_name)?;
+    passwords::check(password.expose(), &name).map_err(|fault| Error::Invalid(vec![fault]))?;
+    let hash = passwords::hash(password).await?;
+    let mut tx = pool.begin().await?;
+    db::users::lock(&mut tx).await?;
+    let id = insert(&mut tx, &name, role, Some(&hash), by, now).await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+async fn insert(
+    conn: &mut PgConnection,
+    name: &str,
+    role: Role,
+    hash: Option<&str>,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<i64, Error> {
+    let Some(id) = db::users::add(conn, name, role, hash, now).await? else {
+        return Err(Error::Conflict(format!(
+            "there is a person named {name} already"
+        )));
+    };
+    db::users::drop_links(conn, id).await?;
+    let entry = entry(by, "user.add", name, json!({ "role": role.as_str() }));
+    db::audit::record(conn, &entry, now).await?;
+    Ok(id)
+}
+
+async fn found(conn: &mut PgConnection, id: i64) -> Result<User, Error> {
+    let user = db::users::find(conn, id).await?;
+    user.ok_or_else(|| Error::NotFound(format!("person {id}")))
+}
+
+/// The person with this login name.
+pub async fn named(pool: &PgPool, raw_name: &str) -> Result<User, Error> {
+    let name = name(raw_name)?;
+    let user = db::users::named(pool, &name).await?;
+    user.ok_or_else(|| Error::NotFound(format!("person named {name}")))
+}
+
+async fn make_link(
+    conn: &mut PgConnection,
+    user: Option<i64>,
+    now: DateTime<Utc>,
+) -> Result<Link, Error> {
+    let token = hashing::token();
+    let lasts = if user.is_some() {
+        LINK_FOR
+    } else {
+        FIRST_LINK_FOR
+    };
+    let expires_at = now + lasts;
+    db::users::add_link(conn, &hashing::digest(&token), user, now, expires_at).await?;
+    Ok(Link {
+        token: Secret::new(token),
+        expires_at,
+    })
+}
+
+/// A new link with which a person chooses a password. The old password works until then; older links no longer do.
+pub async fn new_link(pool: &PgPool, id: i64, by: &str, now: DateTime<Utc>) -> Result<Link, Error> {
+    let mut tx = pool.begin().await?;
+    db::users::lock(&mut tx).await?;
+    let user = found(&mut tx, id).await?;
+    db::users::drop_links(&mut tx, id).await?;
+    let link = make_link(&mut tx, Some(id), now).await?;
+    let entry = entry(by, "user.password_link", &user.name, json!({}));
+    db::audit::record(&mut tx, &entry, now).await?;
+    tx.commit().await?;
+    Ok(link)
+}
+
+/// The link that makes the first administrator; `None`: there is somebody already. Without `anew` also when a link is out already.
+pub async fn first_link(
+    pool: &PgPool,
+    anew: bool,
+    now: DateTime<Utc>,
+) -> Result<Option<Link>, Error> {
+    let mut tx = pool.begin().await?;
+    db::users::lock(&mut tx).await?;
+    let somebody = db::users::count(&mut *tx).await? > 0;
+    if somebody || (!anew && db::users::has_first_link(&mut *tx, now).await?) {
+        return Ok(None);
+    }
+    let link = make_link(&mut tx, None, now).await?;
+    tx.commit().await?;
+    Ok(Some(link))
+}
+
+/// What a link is good for.
+#[derive(Clone, Debug)]
+pub enum Invitation {
+    /// To make the first administrator, who also chooses a name.
+    First,
+    /// To choose a password.
+    Password { user: User },
+}
+
+pub async fn invitation(
+    pool: &PgPool,
+    token: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Invitation>, Error> {
+    let Some(PasswordLink { user }) = db::users::link(pool, &hashing::digest(token), now).await?
+    else {
+        return Ok(None);
+    };
+    match user {
+        None if db::users::count(pool).await? > 0 => Ok(None),
+        None => Ok(Some(Invitation::First)),
+        Some(id) => {
+            let user = db::users::find(pool, id).await?;
+            Ok(user.map(|user| Invitation::Password { user }))
+        }
+    }
+}
+
+/// Uses a link: makes the first administrator or sets a password, and ends what was open under the old one. Returns who it is.
+pub async fn accept(
+    pool: &PgPool,
+    token: &str,
+    chosen_name: &str,
+    password: &Secret,
+    now: DateTime<Utc>,
+) -> Result<i64, Error> {
+    let gone = || Error::NotFound("such link any more: it was used, or is too old".to_owned());
+    let invitation = invitation(pool, token, now).await?.ok_or_else(gone)?;
+    let own_name = match &invitation {
+        Invitation::First => name(chosen_name)?,
+        Invitation::Password { user } => user.name.clone(),
+    };
+    passwords::check(password.expose(), &own_name).map_err(|fault| Error::Invalid(vec![fault]))?;
+    let hash = passwords::hash(password).await?;
+    let mut tx = pool.begin().await?;
+    db::users::lock(&mut tx).await?;
+    // Two may have come with one link: the second finds it used.
+    let link = db::users::link(&mut *tx, &hashing::digest(token), now).await?;
+    let link = link.ok_or_else(gone)?;
+    let id = match link.user {
+        None if db::users::count(&mut *tx).await? > 0 => return Err(gone()),
+        None => {
+            let role = Role::Administrator;
+            insert(&mut tx, &own_name, role, Some(&hash), "set-up link", now).await?
+        }
+        Some(id) => {
+            store_password(&mut tx, id, &own_name, &hash, None, now).await?;
+            id
+        }
+    };
+    tx.commit().await?;
+    Ok(id)
+}
+
+async fn store_password(
+    conn: &mut PgConnection,
+    id: i64,
+    name: &str,
+    hash: &str,
+    kept_session: Option<&[u8]>,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    db::users::set_password(conn, id, hash).await?;
+    db::users::drop_links(conn, id).await?;
+    db::sessions::close_all(conn, id, kept_session).await?;
+    let entry = entry(name, "user.password", name, json!({}));
+    db::audit::record(conn, &entry, now).await?;
+    Ok(())
+}
+
+/// A person changes the own password, knowing the old one. Other sessions end.
+pub async fn change_password(
+    pool: &PgPool,
+    id: i64,
+    (old, new): (&Secret, &Secret),
+    kept_session: &[u8],
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let user = db::users::find(pool, id).await?;
+    let user = user.ok_or_else(|| Error::NotFound(format!("person {id}")))?;
+    let known = db::users::password_of(pool, &user.name).await?;
+    if !passwords::verify(old, known.and_then(|(_, hash)| hash)).await? {
+        return Err(Error::Invalid(vec![Fault {
+            field: "/old_password".to_owned(),
+            detail: "is not your password".to_owned(),
+        }]));
+    }
+    passwords::check(new.expose(), &user.name).map_err(|fault| Error::Invalid(vec![fault]))?;
+    let hash = passwords::hash(new).await?;
+    let mut tx = pool.begin().await?;
+    store_password(&mut tx, id, &user.name, &hash, Some(kept_session), now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Gives a person another role.
+pub async fn set_role(
+    pool: &PgPool,
+    id: i64,
+    role: Role,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<User, Error> {
+    let mut tx = pool.begin().await?;
+    db::users::lock(&mut tx).await?;
+    let user = found(&mut tx, id).await?;
+    if role != Role::Administrator {
+        keep_an_administrator(&mut tx, &user).await?;
+    }
+    if role != user.role {
+        db::users::set_role(&mut tx, id, role).await?;
+        let detail = json!({ "from": user.role.as_str(), "to": role.as_str() });
+        db::audit::record(&mut tx, &entry(by, "user.role", &user.name, detail), now).await?;
+    }
+    let user = found(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(user)
+}
+
+/// Removes a person, whose sessions end with it.
+pub async fn remove(pool: &PgPool, id: i64, by: &str, now: DateTime<Utc>) -> Result<(), Error> {
+    let mut tx = pool.begin().await?;
+    db::users::lock(&mut tx).await?;
+    let user = found(&mut tx, id).await?;
+    keep_an_administrator(&mut tx, &user).await?;
+    db::users::remove(&mut tx, id).await?;
+    let detail = json!({ "role": user.role.as_str() });
+    db::audit::record(&mut tx, &entry(by, "user.remove", &user.name, detail), now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn keep_an_administrator(conn: &mut PgConnection, user: &User) -> Result<(), Error> {
+    if user.role == Role::Administrator && db::users::is_last_administrator(conn, user.id).await? {
+        return Err(Error::Conflict(format!(
+            "{} is the last administrator: make somebody else one first",
+            user.name
+        )));
+    }
+    Ok(())
+}
+
+/// Logs a person out everywhere. Returns how many sessions that ended.
+pub async fn log_out_everywhere(
+    pool: &PgPool,
+    id: i64,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<u64, Error> {
+    let mut tx = pool.begin().await?;
+    let user = found(&mut tx, id).await?;
+    let ended = db::sessions::close_all(&mut tx, id, None).await?;
+    let entry = entry(by, "user.log_out", &user.name, json!({ "sessions": ended }));
+    db::audit::record(&mut tx, &entry, now).await?;
+    tx.commit().await?;
+    Ok(ended)
+}

@@ -1,0 +1,220 @@
+//! What stands before each handler.
+
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequestParts as _, Request, State as Shared};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use chrono::TimeDelta;
+
+use super::session::{self, Session};
+use super::{Caller, csrf};
+use crate::control::Error;
+use crate::db;
+use crate::domain::access::Permission;
+use crate::hashing;
+use crate::web::api::problem::Refusal;
+use crate::web::badge::Client;
+use crate::web::dashboard::Unshown;
+use crate::web::{MAX_BODY, State};
+
+/// A guard of routes that need this permission.
+#[derive(Clone)]
+pub struct Guard {
+    pub state: State,
+    pub needs: Permission,
+}
+
+/// Between two notes that a session or a token is in use.
+const NOTED_EVERY: TimeDelta = TimeDelta::minutes(1);
+
+/// Before a page or a form.
+pub async fn page(Shared(guard): Shared<Guard>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let state = &guard.state;
+    let asked = parts.uri.path_and_query().map(ToString::to_string);
+    let (caller, session) = match person(state, &parts.headers).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return to_login(&parts.method, asked.as_deref().unwrap_or("/")),
+        Err(error) => return Unshown::from(error).into_response(),
+    };
+    if let Err(wait) = state.access.callers.pass(caller.key(), Instant::now()) {
+        return too_many(wait, Unshown::too_many().into_response());
+    }
+    if !caller.may(guard.needs) {
+        return Unshown::forbidden().into_response();
+    }
+    let mut body = body;
+    if !parts.method.is_safe() {
+        match own_form(state, &parts, body, &session).await {
+            Ok(read) => body = read,
+            Err(response) => return response,
+        }
+    }
+    parts.extensions.insert(caller);
+    parts.extensions.insert(session);
+    next.run(Request::from_parts(parts, body)).await
+}
+
+/// The body of a form that came from a page of ours.
+async fn own_form(
+    state: &State,
+    parts: &Parts,
+    body: Body,
+    session: &Session,
+) -> Result<Body, Response> {
+    let read = to_bytes(body, MAX_BODY).await;
+    let bytes = read.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE.into_response())?;
+    let in_header = parts
+        .headers
+        .get(csrf_header())
+        .and_then(|v| v.to_str().ok());
+    let in_form = url::form_urlencoded::parse(&bytes)
+        .find(|(name, _)| name == "csrf")
+        .map(|(_, value)| value.into_owned());
+    let given = in_header.map(str::to_owned).or(in_form).unwrap_or_default();
+    if csrf::is_from_here(&state.access, &parts.headers) && csrf::fits(&session.csrf, &given) {
+        Ok(Body::from(bytes))
+    } else {
+        Err(Unshown::not_ours().into_response())
+    }
+}
+
+/// Scripts of our pages send the form's word in a header.
+pub const fn csrf_header() -> &'static str {
+    "x-csrf-token"
+}
+
+fn to_login(method: &Method, asked: &str) -> Response {
+    let back = if method.is_safe() && asked != "/" {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("to", asked)
+            .finish();
+        format!("/login?{query}")
+    } else {
+        "/login".to_owned()
+    };
+    Redirect::to(&back).into_response()
+}
+
+/// Before a form that nobody needs to be logged in for.
+pub async fn open(Shared(state): Shared<State>, request: Request, next: Next) -> Response {
+    let safe = request.method().is_safe();
+    if !safe && !csrf::is_from_here(&state.access, request.headers()) {
+        return Unshown::not_ours().into_response();
+    }
+    next.run(request).await
+}
+
+/// Before a route of the config API.
+pub async fn api(Shared(guard): Shared<Guard>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let state = &guard.state;
+    let caller = match api_caller(state, &mut parts).await {
+        Ok(caller) => caller,
+        Err(response) => return response,
+    };
+    if let Err(wait) = state.access.callers.pass(caller.key(), Instant::now()) {
+        return too_many(wait, Refusal::too_many().into_response());
+    }
+    if !caller.may(guard.needs) {
+        return Refusal::forbidden(guard.needs).into_response();
+    }
+    parts.extensions.insert(caller);
+    next.run(Request::from_parts(parts, body)).await
+}
+
+/// A program with its token, or a person on a page of ours.
+async fn api_caller(state: &State, parts: &mut Parts) -> Result<Caller, Response> {
+    let fault = |error: Error| Refusal::from(error).into_response();
+    if parts.headers.contains_key(header::AUTHORIZATION) {
+        let found = program(state, &parts.headers).await.map_err(fault)?;
+        return match found {
+            Some(caller) => Ok(caller),
+            None => Err(stranger(state, parts).await),
+        };
+    }
+    let Some((caller, session)) = person(state, &parts.headers).await.map_err(fault)? else {
+        return Err(stranger(state, parts).await);
+    };
+    if !parts.method.is_safe() {
+        let given = parts
+            .headers
+            .get(csrf_header())
+            .and_then(|v| v.to_str().ok());
+        let ours = csrf::is_from_here(&state.access, &parts.headers)
+            && csrf::fits(&session.csrf, given.unwrap_or_default());
+        if !ours {
+            return Err(Refusal::not_ours().into_response());
+        }
+    }
+    Ok(caller)
+}
+
+/// Turns away who has no good token; who tries many is not even looked at for a while.
+async fn stranger(state: &State, parts: &mut Parts) -> Response {
+    let Ok(Client(address)) = Client::from_request_parts(parts, state).await;
+    match state.access.strangers.pass(address, Instant::now()) {
+        Ok(()) => Refusal::unauthorized().into_response(),
+        Err(wait) => too_many(wait, Refusal::too_many().into_response()),
+    }
+}
+
+fn too_many(wait: Duration, mut response: Response) -> Response {
+    let seconds = wait.as_secs().saturating_add(1);
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, seconds.into());
+    response
+}
+
+/// Who the session's cookie belongs to.
+pub async fn person(
+    state: &State,
+    headers: &HeaderMap,
+) -> Result<Option<(Caller, Session)>, Error> {
+    let Some(token) = session::token(&state.access, headers) else {
+        return Ok(None);
+    };
+    let now = state.clock.now();
+    let idle_since = now - state.access.idle;
+    let token_hash = hashing::digest(token);
+    let Some(found) = db::sessions::find(&state.pool, &token_hash, idle_since, now).await? else {
+        return Ok(None);
+    };
+    if now - found.seen_at >= NOTED_EVERY {
+        db::sessions::seen(&state.pool, &token_hash, now).await?;
+    }
+    let session = Session::new(token, found.flash);
+    Ok(Some((
+        Caller::person(found.user, found.name, found.role),
+        session,
+    )))
+}
+
+/// Whose bearer token it is.
+async fn program(state: &State, headers: &HeaderMap) -> Result<Option<Caller>, Error> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(line), None) = (given.next(), given.next()) else {
+        return Ok(None);
+    };
+    let token = line.to_str().ok().and_then(|line| line.split_once(' '));
+    let Some(token) = token
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .filter(|token| token.starts_with(crate::control::tokens::PREFIX) && token.len() <= 128)
+    else {
+        return Ok(None);
+    };
+    let now = state.clock.now();
+    let Some(found) = db::tokens::find(&state.pool, &hashing::digest(token), now).await? else {
+        return Ok(None);
+    };
+    if found.last_used_at.is_none_or(|at| now - at >= NOTED_EVERY) {
+        db::tokens::used(&state.pool, found.id, now).await?;
+    }
+    Ok(Some(Caller::program(found.id, &found.name, found.scopes)))
+}

@@ -1,0 +1,161 @@
+//! The table of routes: every page, form and API route with what it needs, and from the same rows the API's document.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, post};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::{HttpMethod, Paths};
+use utoipa::openapi::schema::Schema;
+use utoipa_axum::router::UtoipaMethodRouter;
+
+use super::guard::{self, Guard};
+use crate::domain::access::Permission;
+use crate::web::{MAX_BODY, State, api};
+
+/// What a route needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nobody has to be logged in: the login itself, scripts and styles.
+    Nothing,
+    /// A person who is logged in and may do this.
+    Person(Permission),
+    /// A person, or a program with a token of this scope.
+    Caller(Permission),
+}
+
+/// A row of the table.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub method: Method,
+    pub path: String,
+    pub needs: Needs,
+}
+
+/// Routes in the making.
+pub struct Table {
+    state: State,
+    router: Router<State>,
+    rows: Vec<Route>,
+    /// The API's part of them, for its document.
+    pub paths: Paths,
+    pub schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Table {
+    pub fn new(state: State) -> Self {
+        Self {
+            state,
+            router: Router::new(),
+            rows: Vec::new(),
+            paths: Paths::new(),
+            schemas: Vec::new(),
+        }
+    }
+
+    /// A page that a person who may do this can look at.
+    pub fn page<H, T>(&mut self, needs: Permission, path: &str, handler: H)
+    where
+        H: Handler<T, State>,
+        T: 'static,
+    {
+        self.person(needs, Method::GET, path, get(handler));
+    }
+
+    /// A form of a page, which posts to `path`.
+    pub fn form<H, T>(&mut self, needs: Permission, path: &str, handler: H)
+    where
+        H: Handler<T, State>,
+        T: 'static,
+    {
+        self.person(needs, Method::POST, path, post(handler));
+    }
+
+    fn person(
+        &mut self,
+        needs: Permission,
+        method: Method,
+        path: &str,
+        handler: MethodRouter<State>,
+    ) {
+        let guard = self.guard(needs);
+        let guarded = handler
+            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .route_layer(from_fn_with_state(guard, guard::page));
+        self.add(method, path.to_owned(), Needs::Person(needs), guarded);
+    }
+
+    /// A page or a form that needs nobody to be logged in. It says of nobody anything.
+    pub fn open(&mut self, method: Method, path: &str, handler: MethodRouter<State>) {
+        let guarded = handler.route_layer(from_fn_with_state(self.state.clone(), guard::open));
+        self.add(method, path.to_owned(), Needs::Nothing, guarded);
+    }
+
+    /// Handlers of the config API, below [`api::ROOT`], as `routes!(…)` collects them with their descriptions. The name of a
+    /// handler is its operation's id, so it is unique among all.
+    pub fn api(&mut self, needs: Permission, (schemas, paths, handler): UtoipaMethodRouter<State>) {
+        self.schemas.extend(schemas);
+        let mut handler = Some(
+            handler
+                .layer(DefaultBodyLimit::max(MAX_BODY))
+                .route_layer(from_fn_with_state(self.guard(needs), guard::api)),
+        );
+        for (path, mut item) in paths.paths {
+            let path = format!("{}{path}", api::ROOT);
+            for method in api::document::complete(&mut item, &path, needs) {
+                let row = Route {
+                    method: method_of(&method),
+                    path: path.clone(),
+                    needs: Needs::Caller(needs),
+                };
+                self.rows.push(row);
+            }
+            if let Some(handler) = handler.take() {
+                let router = std::mem::take(&mut self.router);
+                self.router = router.route(&path, handler);
+            }
+            match self.paths.paths.get_mut(&path) {
+                Some(there) => there.merge_operations(item),
+                None => {
+                    self.paths.paths.insert(path, item);
+                }
+            }
+        }
+    }
+
+    fn guard(&self, needs: Permission) -> Guard {
+        Guard {
+            state: self.state.clone(),
+            needs,
+        }
+    }
+
+    fn add(&mut self, method: Method, path: String, needs: Needs, handler: MethodRouter<State>) {
+        let router = std::mem::take(&mut self.router);
+        self.router = router.route(&path, handler);
+        self.rows.push(Route {
+            method,
+            path,
+            needs,
+        });
+    }
+
+    pub fn finish(self) -> (Router<State>, Vec<Route>) {
+        (self.router, self.rows)
+    }
+}
+
+fn method_of(method: &HttpMethod) -> Method {
+    match method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Post => Method::POST,
+        HttpMethod::Put => Method::PUT,
+        HttpMethod::Delete => Method::DELETE,
+        HttpMethod::Patch => Method::PATCH,
+        HttpMethod::Head => Method::HEAD,
+        HttpMethod::Options => Method::OPTIONS,
+        HttpMethod::Trace => Method::TRACE,
+    }
+}

@@ -1,0 +1,79 @@
+//! `/accounts`: the LivePerson accounts of this installation and their skills, to read.
+
+use axum::extract::State as Shared;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use super::extract::Path;
+use super::paging::Page;
+use super::problem::Refusal;
+use crate::control;
+use crate::domain::access::Permission;
+use crate::domain::ids::AccountId;
+use crate::web::State;
+use crate::web::access::Table;
+
+pub fn add(table: &mut Table) {
+    table.api(Permission::View, routes!(list_accounts));
+    table.api(Permission::View, routes!(list_skills));
+}
+
+/// A LivePerson account.
+#[derive(Debug, Serialize, ToSchema)]
+struct Account {
+    /// LivePerson's site id.
+    #[schema(example = "12345678")]
+    id: String,
+    brand: String,
+    /// When its skills were last read at LivePerson.
+    skills_synced_at: Option<DateTime<Utc>>,
+}
+
+/// List the accounts
+#[utoipa::path(get, path = "/accounts", tag = "accounts", responses((status = 200, body = Page<Account>)))]
+async fn list_accounts(Shared(state): Shared<State>) -> Result<axum::Json<Page<Account>>, Refusal> {
+    let accounts = control::accounts::list(&state.pool, &state.account_ids()).await?;
+    let accounts = accounts.into_iter().map(|account| Account {
+        brand: state.brand_of(&account.id),
+        id: account.id,
+        skills_synced_at: account.skills_synced_at,
+    });
+    Ok(axum::Json(Page::whole(accounts.collect())))
+}
+
+/// A skill as LivePerson lists it.
+#[derive(Debug, Serialize, ToSchema)]
+struct Skill {
+    #[schema(example = 1_234_567)]
+    id: i64,
+    name: String,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Of {
+    /// The account's id.
+    #[param(value_type = String, example = "12345678")]
+    account: AccountId,
+}
+
+/// List an account's skills
+///
+/// Those that LivePerson lists, by name. `-1`, "Unassigned", is LivePerson's own and not among them.
+#[utoipa::path(get, path = "/accounts/{account}/skills", tag = "accounts", params(Of),
+    responses((status = 200, body = Page<Skill>)))]
+async fn list_skills(
+    Shared(state): Shared<State>,
+    Path(of): Path<Of>,
+) -> Result<axum::Json<Page<Skill>>, Refusal> {
+    let configured = state.account_ids();
+    let account = control::accounts::find(&configured, of.account.as_str())?;
+    let skills = control::accounts::skills(&state.pool, account).await?;
+    let skills = skills.into_iter().map(|skill| Skill {
+        id: skill.id,
+        name: skill.name,
+    });
+    Ok(axum::Json(Page::whole(skills.collect())))
+}

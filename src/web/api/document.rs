@@ -1,0 +1,186 @@
+//! The OpenAPI document: made from the rows of the route table, so that what is served and what is described cannot differ.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use utoipa::PartialSchema as _;
+use utoipa::ToSchema as _;
+use utoipa::openapi::path::{HttpMethod, Operation, ParameterIn, PathItem};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Response,
+    ResponseBuilder, SecurityRequirement, ServerBuilder,
+};
+
+use super::problem::Problem;
+use crate::domain::access::Permission;
+use crate::web::access::Table;
+
+/// Adds to each operation of an item what the frame does for it: the scope it needs and the problems it can answer. Returns the
+/// methods.
+pub fn complete(item: &mut PathItem, path: &str, needs: Permission) -> Vec<HttpMethod> {
+    let mut methods = Vec::new();
+    for (method, operation) in operations(item) {
+        let Some(operation) = operation else { continue };
+        operation.security = Some(vec![
+            SecurityRequirement::new("token", [needs.as_str()]),
+            SecurityRequirement::new("session", [needs.as_str()]),
+        ]);
+        for (status, what) in problems(operation, path) {
+            let responses = &mut operation.responses.responses;
+            responses
+                .entry(status.to_owned())
+                .or_insert_with(|| RefOr::T(problem(what)));
+        }
+        methods.push(method);
+    }
+    methods
+}
+
+fn operations(item: &mut PathItem) -> [(HttpMethod, &mut Option<Operation>); 5] {
+    [
+        (HttpMethod::Get, &mut item.get),
+        (HttpMethod::Post, &mut item.post),
+        (HttpMethod::Put, &mut item.put),
+        (HttpMethod::Patch, &mut item.patch),
+        (HttpMethod::Delete, &mut item.delete),
+    ]
+}
+
+/// What can go wrong with any operation of this shape.
+fn problems(operation: &Operation, path: &str) -> Vec<(&'static str, &'static str)> {
+    let parameters = operation.parameters.iter().flatten();
+    let has_parameters = parameters.clone().next().is_some();
+    let has_version = parameters
+        .clone()
+        .any(|p| p.parameter_in == ParameterIn::Header && p.name.eq_ignore_ascii_case("if-match"));
+    let mut problems = vec![
+        ("401", "Nobody who is known asks"),
+        ("403", "The caller may not do this"),
+        ("429", "Too many requests; `Retry-After` says when to go on"),
+        ("500", "Something went wrong on our side"),
+        ("503", "Something that is needed does not answer"),
+    ];
+    if has_parameters {
+        problems.push(("400", "A parameter cannot be understood"));
+    }
+    if path.contains('{') {
+        problems.push(("404", "There is no such thing"));
+    }
+    if operation.request_body.is_some() {
+        problems.extend([
+            ("400", "The body cannot be understood"),
+            ("413", "The body is too long"),
+            ("415", "The body is not of the kind that is read here"),
+            ("422", "The input has faults; each is named"),
+        ]);
+    }
+    if has_version {
+        problems.extend([
+            (
+                "412",
+                "Somebody else has changed it meanwhile; nothing was overwritten",
+            ),
+            ("428", "`If-Match` is missing"),
+        ]);
+    }
+    problems
+}
+
+fn problem(what: &str) -> Response {
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .build();
+    ResponseBuilder::new()
+        .description(what)
+        .content("application/problem+json", content)
+        .build()
+}
+
+/// The whole document.
+pub fn whole(table: &mut Table) -> OpenApi {
+    let mut schemas = std::mem::take(&mut table.schemas);
+    Problem::schemas(&mut schemas);
+    schemas.push((Problem::name().into_owned(), Problem::schema()));
+    let schemas: BTreeMap<_, _> = schemas.into_iter().collect();
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("unread_…")
+        .description(Some("A token made on the page Tokens, with its scopes"))
+        .build();
+    let session = ApiKeyValue::with_description(
+        "unread",
+        "The session of a person; changes also need the header `X-CSRF-Token`",
+    );
+    let components = ComponentsBuilder::new()
+        .schemas_from_iter(schemas)
+        .security_scheme("token", SecurityScheme::Http(token))
+        .security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)))
+        .build();
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("unread")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(ABOUT))
+                .build(),
+        )
+        .servers(Some([ServerBuilder::new().url("/").build()]))
+        .paths(table.paths.clone())
+        .components(Some(components))
+        .build()
+}
+
+const ABOUT: &str = "\
+Everything that the dashboard does can be done here.
+
+Lists come by pages: `next` of one page is `after` of the following request. Problems are told as RFC 9457 (\
+`application/problem+json`), with every fault of the input in `errors`. A `POST` with an `Idempotency-Key` is done once, however \
+often it is sent within a day. What several people may change carries an `ETag`, and changing it takes `If-Match`.";
+
+/// What the page that shows the document lists: each operation with its parameters.
+pub fn overview(document: &Value) -> Value {
+    let mut groups: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let paths = document["paths"].as_object().into_iter().flatten();
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().into_iter().flatten() {
+            let tag = operation["tags"][0].as_str().unwrap_or("other");
+            let scope = &operation["security"][0]["token"][0];
+            let parameters = operation["parameters"].as_array();
+            let parameters: Vec<Value> = parameters
+                .into_iter()
+                .flatten()
+                .map(|p| {
+                    json!({ "name": p["name"], "in": p["in"], "required": p["required"] == true, "about": text(&p["description"]) })
+                })
+                .collect();
+            let responses = operation["responses"].as_object().into_iter().flatten();
+            let responses: Vec<Value> = responses
+                .map(|(status, r)| json!({ "status": status, "about": text(&r["description"]) }))
+                .collect();
+            groups.entry(tag.to_owned()).or_default().push(json!({
+                "method": method.to_uppercase(),
+                "path": path,
+                "summary": text(&operation["summary"]),
+                "about": text(&operation["description"]),
+                "scope": scope,
+                "parameters": parameters,
+                "body": schema_name(&operation["requestBody"]["content"]["application/json"]["schema"]),
+                "responses": responses,
+                "id": operation["operationId"],
+            }));
+        }
+    }
+    let groups = groups.into_iter();
+    groups
+        .map(|(name, operations)| json!({ "name": name, "operations": operations }))
+        .collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn schema_name(schema: &Value) -> &str {
+    text(&schema["$ref"]).rsplit('/').next().unwrap_or_default()
+}

@@ -1,0 +1,59 @@
+//! Versions of what several people may change at once: `ETag` says which version was read, `If-Match` which one is meant to be
+//! changed, so that nobody's work is overwritten unseen.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+
+use super::problem::Refusal;
+use crate::web::State;
+
+/// The version named by `If-Match`, which must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IfMatch(pub i32);
+
+impl FromRequestParts<State> for IfMatch {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Refusal> {
+        let Some(given) = parts.headers.get(header::IF_MATCH) else {
+            return Err(Refusal::fault(
+                StatusCode::PRECONDITION_REQUIRED,
+                "If-Match",
+                "is missing: send the ETag of the version that you have read, so that nobody's change is overwritten",
+            ));
+        };
+        version(given).map(Self).ok_or_else(|| {
+            Refusal::fault(
+                StatusCode::BAD_REQUEST,
+                "If-Match",
+                "is not the ETag of a version, for example \"3\"",
+            )
+        })
+    }
+}
+
+fn version(given: &HeaderValue) -> Option<i32> {
+    let given = given.to_str().ok()?.trim();
+    let number = given.strip_prefix('"')?.strip_suffix('"')?;
+    number.parse().ok()
+}
+
+/// The header that names a version.
+pub fn etag(version: i32) -> [(header::HeaderName, String); 1] {
+    [(header::ETAG, format!("\"{version}\""))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_version_of_ours_is_a_version() {
+        let of = |text| version(&HeaderValue::from_static(text));
+        assert_eq!(of("\"3\""), Some(3));
+        for other in ["3", "*", "W/\"3\"", "\"x\"", "", "\"3\", \"4\""] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Reading a request of the config API: like axum's own extractors, but what does not fit is a [`Refusal`] that names the field.
+
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use super::problem::Refusal;
+use crate::web::State;
+
+/// A body of JSON.
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<State> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Refusal> {
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            return Err(Refusal::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "send JSON with `Content-Type: application/json`",
+            ));
+        }
+        let bytes = bytes(request, state).await?;
+        parse(&bytes).map(Self)
+    }
+}
+
+async fn bytes(request: Request, state: &State) -> Result<axum::body::Bytes, Refusal> {
+    let read = axum::body::Bytes::from_request(request, state).await;
+    read.map_err(|rejection: BytesRejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!(
+                "the body is too long; at most {} bytes",
+                crate::web::MAX_BODY
+            ),
+        ),
+        _ => Refusal::new(StatusCode::BAD_REQUEST, "the body did not arrive whole"),
+    })
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let pointer = pointer(error.path());
+        let inner = error.into_inner();
+        let status = if inner.is_data() {
+            StatusCode::UNPROCESSABLE_ENTITY
+        } else {
+            StatusCode::BAD_REQUEST
+        };
+        Refusal::fault(status, pointer, inner.to_string())
+    })?;
+    reader
+        .end()
+        .map_err(|error| Refusal::fault(StatusCode::BAD_REQUEST, "", error.to_string()))?;
+    Ok(value)
+}
+
+/// `settings.steps[0]` → `/settings/steps/0`.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        pointer.push('/');
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&index.to_string()),
+            Segment::Map { key } => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => pointer.push_str(variant),
+            Segment::Unknown => pointer.push('?'),
+        }
+    }
+    pointer
+}
+
+/// The parameters after the `?`. Structs for it deny unknown fields: a mistyped filter must not pass for no filter.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<State> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Refusal> {
+        let pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let fields = serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(
+            pairs.map(|(name, value)| (name.into_owned(), Word(value.into_owned()))),
+        );
+        let parsed = serde_path_to_error::deserialize(fields);
+        parsed.map(Self).map_err(|error| {
+            let field = error.path().to_string();
+            let field = if field == "." { String::new() } else { field };
+            Refusal::fault(
+                StatusCode::BAD_REQUEST,
+                field,
+                error.into_inner().to_string(),
+            )
+        })
+    }
+}
+
+/// The parameters in the path, by name, into a struct.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<State> for Path<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Refusal> {
+        let raw = RawPathParams::from_request_parts(parts, state).await;
+        let raw = raw.map_err(|_| {
+            Refusal::fault(
+                StatusCode::BAD_REQUEST,
+                "",
+                "the path is not UTF-8 once decoded",
+            )
+        })?;
+        let pairs = raw
+            .iter()
+            .map(|(name, value)| (name.to_owned(), Word(value.to_owned())));
+        let fields = serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(pairs);
+        let parsed = serde_path_to_error::deserialize(fields);
+        parsed.map(Self).map_err(|error| {
+            let field = error.path().to_string();
+            Refusal::fault(
+                StatusCode::BAD_REQUEST,
+                field,
+                error.into_inner().to_string(),
+            )
+        })
+    }
+}
+
+/// A word of a query or path, which becomes whatever type the field has.
+struct Word(String);
+
+impl serde::de::IntoDeserializer<'_, serde::de::value::Error> for Word {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+macro_rules! parsed {
+    ($($method:ident $visit:ident $type:ty;)*) => {
+        $(fn $method<V: serde::de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+            let value: $type = self.0.parse().map_err(|_| {
+                serde::de::Error::custom(format!("\"{}\" does not fit; expected {}", shortened(&self.0), stringify!($type)))
+            })?;
+            visitor.$visit(value)
+        })*
+    };
+}
+
+/// An error does not repeat a whole page.
+fn shortened(word: &str) -> String {
+    word.chars().filter(|c| !c.is_control()).take(40).collect()
+}
+
+impl<'de> serde::Deserializer<'de> for Word {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_any<V: serde::de::Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        visitor.visit_string(self.0)
+    }
+
+    /// An empty parameter is one that was left out: forms send all their fields.
+    fn deserialize_option<V: serde::de::Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        if self.0.is_empty() {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
+    }
+
+    fn deserialize_newtype_struct<V: serde::de::Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: serde::de::Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        use serde::de::IntoDeserializer as _;
+        let word: serde::de::value::StringDeserializer<Self::Error> = self.0.into_deserializer();
+        serde::Deserializer::deserialize_enum(word, name, variants, visitor)
+    }
+
+    parsed! {
+        deserialize_bool visit_bool bool;
+        deserialize_i8 visit_i8 i8;
+        deserialize_i16 visit_i16 i16;
+        deserialize_i32 visit_i32 i32;
+        deserialize_i64 visit_i64 i64;
+        deserialize_u8 visit_u8 u8;
+        deserialize_u16 visit_u16 u16;
+        deserialize_u32 visit_u32 u32;
+        deserialize_u64 visit_u64 u64;
+        deserialize_f64 visit_f64 f64;
+    }
+
+    serde::forward_to_deserialize_any! {
+        f32 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read by Debug")]
+    struct Body {
+        steps: Vec<Step>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read by Debug")]
+    struct Step {
+        after: u32,
+    }
+
+    #[test]
+    fn a_fault_of_the_body_is_named_by_its_pointer() {
+        let wrong = |text: &str| format!("{:?}", parse::<Body>(text.as_bytes()).unwrap_err());
+        assert!(wrong(r#"{"steps":[{"after":1},{"after":"x"}]}"#).contains("/steps/1/after"));
+        assert!(wrong(r#"{"steps":[],"stops":1}"#).contains("unknown field `stops`"));
+        assert!(wrong(r#"{"steps":[]} x"#).contains("trailing"));
+        assert!(wrong("{").contains("400"));
+        assert!(parse::<Body>(br#"{"steps":[{"after":1}]}"#).is_ok());
+    }
+}

@@ -1,0 +1,34 @@
+//! The config API, `/api/v1`: everything that the dashboard does, for programs.
+//!
+//! Handlers are thin: they read a request, call [`crate::control`] and shape the answer. Each is described where it is written
+//! (utoipa), and the table of routes makes the OpenAPI document of it.
+
+mod accounts;
+mod audit;
+pub mod document;
+pub mod etag;
+pub mod extract;
+pub mod paging;
+pub mod problem;
+
+use axum::http::Method;
+use axum::routing::get;
+use serde_json::Value;
+
+use super::access::Table;
+
+/// Where it begins.
+pub const ROOT: &str = "/api/v1";
+
+/// Adds the API's routes to the table.
+pub fn add(table: &mut Table) {
+    accounts::add(table);
+    audit::add(table);
+}
+
+/// Adds the document itself, which says nothing that the program's source does not.
+pub fn add_document(table: &mut Table, document: Value) {
+    let path = format!("{ROOT}/openapi.json");
+    let serve = async move || axum::Json(document.clone());
+    table.open(Method::GET, &path, get(serve));
+}

@@ -1,0 +1,169 @@
+//! What a caller of the config API is told when something is not done: RFC 9457, with every fault of the input and its mend.
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::control::{Error, Fault};
+use crate::domain::access::Permission;
+
+/// A problem as RFC 9457 shapes it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// Always `about:blank`: the status says what kind of problem it is.
+    #[serde(rename = "type")]
+    #[schema(example = "about:blank")]
+    kind: &'static str,
+    #[schema(example = "Unprocessable Content")]
+    title: &'static str,
+    #[schema(example = 422)]
+    status: u16,
+    /// For whoever reads the answer.
+    detail: String,
+    /// Each fault of the input.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<InputFault>,
+}
+
+/// One fault of the input.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct InputFault {
+    /// A JSON pointer into the body, or the name of a parameter.
+    #[schema(example = "/settings/steps/0/after_minutes")]
+    field: String,
+    /// What is wrong and how to mend it.
+    detail: String,
+}
+
+impl From<Fault> for InputFault {
+    fn from(fault: Fault) -> Self {
+        Self {
+            field: fault.field,
+            detail: fault.detail,
+        }
+    }
+}
+
+/// Why a request was not done. Handlers answer `Result<…, Refusal>`; `?` turns a [`control::Error`](Error) into it.
+#[derive(Debug)]
+pub struct Refusal {
+    status: StatusCode,
+    detail: String,
+    faults: Vec<Fault>,
+}
+
+impl Refusal {
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            faults: Vec::new(),
+        }
+    }
+
+    pub fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "log in, or send a token: `Authorization: Bearer unread_…`",
+        )
+    }
+
+    pub fn forbidden(needs: Permission) -> Self {
+        let scope = needs.as_str();
+        Self::new(
+            StatusCode::FORBIDDEN,
+            format!(
+                "this needs the scope `{scope}`, which the token or the person's role does not have"
+            ),
+        )
+    }
+
+    pub fn not_ours() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "with a session, changes need the header X-CSRF-Token and must come from a page of ours; programs use a token",
+        )
+    }
+
+    pub fn too_many() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many requests; Retry-After says when to go on",
+        )
+    }
+
+    /// A fault of one parameter or field.
+    pub fn fault(status: StatusCode, field: impl Into<String>, detail: impl Into<String>) -> Self {
+        let fault = Fault {
+            field: field.into(),
+            detail: detail.into(),
+        };
+        Self {
+            status,
+            detail: "the request cannot be understood".to_owned(),
+            faults: vec![fault],
+        }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let status = match &error {
+            Error::NotFound(_) => StatusCode::NOT_FOUND,
+            Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::Changed(_) => StatusCode::PRECONDITION_FAILED,
+            Error::Conflict(_) => StatusCode::CONFLICT,
+            Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        match error {
+            Error::Invalid(faults) => Self {
+                status,
+                detail: "the input has faults".to_owned(),
+                faults,
+            },
+            Error::Internal(error) => {
+                tracing::error!("A request failed: {error:#}");
+                Self::new(
+                    status,
+                    "something went wrong on our side; the log says what",
+                )
+            }
+            other => Self::new(status, other.to_string()),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Refusal {
+    fn from(error: sqlx::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem = Problem {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("error"),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            errors: self.faults.into_iter().map(InputFault::from).collect(),
+        };
+        let mut response = (self.status, axum::Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static("application/problem+json"),
+        );
+        let more = match self.status {
+            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer")),
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "5")),
+            _ => None,
+        };
+        if let Some((name, value)) = more {
+            headers.insert(name, header::HeaderValue::from_static(value));
+        }
+        response
+    }
+}

@@ -1,0 +1,247 @@
+//! The dashboard: pages for the person in charge of the brand's messaging, who is no engineer.
+//!
+//! Pages are rendered here and can be read without scripts. A handler asks [`crate::control`] and shows the answer; it does nothing
+//! that the config API cannot. The frame around a page (navigation, who is logged in, what was just done) is [`Page`].
+
+mod api;
+mod audit;
+mod overview;
+pub mod words;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde_json::{Value, json};
+
+use super::access::{Asked, Caller, Session, Table};
+use super::{State, templates};
+use crate::control::Error;
+use crate::db;
+use crate::domain::access::Permission;
+
+/// The navigation: groups of pages with their names and what they need.
+const NAVIGATION: &[(&str, &[(&str, &str, Permission)])] = &[
+    ("Messaging", &[("/", "Overview", Permission::View)]),
+    (
+        "Administration",
+        &[
+            ("/audit", "Audit trail", Permission::View),
+            ("/api", "API", Permission::View),
+        ],
+    ),
+];
+
+/// Adds the pages to the table.
+pub fn add(table: &mut Table) {
+    overview::add(table);
+    audit::add(table);
+}
+
+/// Adds the page that shows the API's document.
+pub fn add_reference(table: &mut Table, document: &Value) {
+    api::add(table, document);
+}
+
+/// The frame of the page that was asked for.
+pub struct Page {
+    pub caller: Caller,
+    session: Session,
+    asked: String,
+    state: State,
+}
+
+impl FromRequestParts<State> for Page {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, StatusCode> {
+        let Ok(Asked(asked)) = Asked::from_request_parts(parts, state).await;
+        let session = Session::from_request_parts(parts, state).await?;
+        if session.flash.is_some() && parts.method == axum::http::Method::GET {
+            // Told once. If that cannot be noted it is told twice, which harms nobody.
+            let _ = db::sessions::set_flash(&state.pool, &session.token_hash, None).await;
+        }
+        Ok(Self {
+            caller: Caller::from_request_parts(parts, state).await?,
+            session,
+            asked,
+            state: state.clone(),
+        })
+    }
+}
+
+impl Page {
+    /// The page. `values` is an object; its template is within `layout.hbs`.
+    pub fn render(&self, template: &str, title: &str, values: Value) -> Response {
+        self.render_as(StatusCode::OK, template, title, values)
+    }
+
+    /// The page as the answer to a form that could not be done: with status 422, and the faults among the values.
+    pub fn render_as(
+        &self,
+        status: StatusCode,
+        template: &str,
+        title: &str,
+        mut values: Value,
+    ) -> Response {
+        if let Some(values) = values.as_object_mut() {
+            values.insert("title".to_owned(), title.into());
+            values.insert("frame".to_owned(), self.frame());
+        }
+        let response = templates::render(template, &values);
+        let status = if response.status().is_success() {
+            status
+        } else {
+            response.status()
+        };
+        (status, careful(response)).into_response()
+    }
+
+    fn frame(&self) -> Value {
+        let path = self.asked.split('?').next().unwrap_or("/");
+        let groups = NAVIGATION.iter().map(|(name, entries)| {
+            let allowed = entries
+                .iter()
+                .filter(|(_, _, needs)| self.caller.may(*needs));
+            let entries: Vec<Value> = allowed
+                .map(|(href, label, _)| {
+                    let below = *href != "/" && path.starts_with(&format!("{href}/"));
+                    json!({ "href": href, "label": label, "current": path == *href || below })
+                })
+                .collect();
+            json!({ "name": name, "entries": entries })
+        });
+        let groups: Vec<Value> = groups
+            .filter(|group| group["entries"].as_array().is_some_and(|e| !e.is_empty()))
+            .collect();
+        json!({
+            "name": self.caller.by(),
+            "role": self.caller.role().map(|role| role.as_str()),
+            "csrf": self.session.csrf,
+            "navigation": groups,
+            "flash": self.session.flash,
+            "mailbox": self.state.demo.as_ref().map(|demo| demo.mailbox_url.clone()),
+        })
+    }
+
+    /// After a form was done: on to another page, which tells what was done.
+    pub async fn done(&self, to: &str, said: &str) -> Result<Response, Unshown> {
+        self.leave_word(to, "good", said).await
+    }
+
+    /// After a form that could not be done and has no fields to mend: back, with the reason.
+    pub async fn not_done(&self, to: &str, why: &str) -> Result<Response, Unshown> {
+        self.leave_word(to, "bad", why).await
+    }
+
+    async fn leave_word(&self, to: &str, level: &str, said: &str) -> Result<Response, Unshown> {
+        let flash = json!({ "level": level, "said": said });
+        db::sessions::set_flash(&self.state.pool, &self.session.token_hash, Some(&flash)).await?;
+        Ok(Redirect::to(to).into_response())
+    }
+
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+/// The headers of a page of ours. The origin is told to ourselves, so that our forms can be recognised.
+pub fn careful(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, templates::DASHBOARD_POLICY);
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("same-origin"),
+    );
+    response
+}
+
+/// Why a page cannot be shown, as a page.
+#[derive(Debug)]
+pub struct Unshown {
+    status: StatusCode,
+    heading: &'static str,
+    text: String,
+}
+
+impl Unshown {
+    fn new(status: StatusCode, heading: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            heading,
+            text: text.into(),
+        }
+    }
+
+    pub fn forbidden() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "This is not for your role",
+            "Ask an administrator if you should be able to see or do this.",
+        )
+    }
+
+    pub fn not_ours() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "Nothing was changed",
+            "The form is too old, or did not come from this site. Go back, reload the page and try again.",
+        )
+    }
+
+    pub fn too_many() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too fast",
+            "There were too many requests. Wait a moment and reload the page.",
+        )
+    }
+}
+
+impl From<Error> for Unshown {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotFound(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "Not found",
+                format!("Sorry, {error}."),
+            ),
+            Error::Invalid(_) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "That does not fit",
+                format!("{error}."),
+            ),
+            Error::Changed(_) | Error::Conflict(_) => Self::new(
+                StatusCode::CONFLICT,
+                "Nothing was changed",
+                format!("{error}."),
+            ),
+            Error::Unavailable(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Not at the moment",
+                format!("{error}."),
+            ),
+            Error::Internal(error) => {
+                tracing::error!("A page cannot be shown: {error:#}");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "Something went wrong",
+                    "The fault is on our side; the log says what it is. Try again in a moment.",
+                )
+            }
+        }
+    }
+}
+
+impl From<sqlx::Error> for Unshown {
+    fn from(error: sqlx::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl IntoResponse for Unshown {
+    fn into_response(self) -> Response {
+        let page = templates::message(self.heading, self.heading, &self.text, None);
+        (self.status, careful(page)).into_response()
+    }
+}

@@ -1,0 +1,61 @@
+//! How pages tell times, channels and the like.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+/// A moment for the template `time.hbs`: relative to now, and absolute with its zone. A script turns the latter into the reader's own
+/// zone.
+pub fn time(at: DateTime<Utc>, now: DateTime<Utc>) -> Value {
+    json!({
+        "iso": at.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "text": at.format("%Y-%m-%d %H:%M UTC").to_string(),
+        "relative": relative(at, now),
+    })
+}
+
+pub fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    if at > now {
+        format!("in {}", span(at - now))
+    } else {
+        ago(now - at)
+    }
+}
+
+pub fn ago(past: TimeDelta) -> String {
+    if past < TimeDelta::seconds(5) {
+        return "just now".to_owned();
+    }
+    format!("{} ago", span(past))
+}
+
+pub fn span(span: TimeDelta) -> String {
+    match span.num_seconds().max(0) {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7_200 => format!("{} min", s / 60),
+        s @ 7_200..172_800 => format!("{} h", s / 3_600),
+        s => format!("{} days", s / 86_400),
+    }
+}
+
+pub fn channel(channel: &str) -> &'static str {
+    if channel == "sms" { "SMS" } else { "E-mail" }
+}
+
+/// `cap_conversation` → `cap conversation`.
+pub fn words(word: &str) -> String {
+    word.replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_both_ways() {
+        let at = |minute| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
+        assert_eq!(relative(at(0), at(5)), "5 min ago");
+        assert_eq!(relative(at(180), at(0)), "in 3 h");
+        assert_eq!(relative(at(0), at(0)), "just now");
+        assert_eq!(time(at(0), at(5))["text"], "1970-01-01 00:00 UTC");
+    }
+}

@@ -1,0 +1,168 @@
+//! Turning values into HTML: templates, styles and scripts compiled into the program, every value escaped.
+//!
+//! Strict: a template that names a value which is not there is an error and not an empty place.
+
+use std::sync::LazyLock;
+
+use axum::extract::Path;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use handlebars::{Context, Handlebars, Helper, HelperResult, Output, RenderContext, RenderError};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+macro_rules! templates {
+    ($($name:literal)*) => {
+        &[$(($name, include_str!(concat!("../../templates/web/", $name)))),*]
+    };
+}
+
+/// One line each, in the order of the alphabet.
+const TEMPLATES: &[(&str, &str)] = templates! {
+    "api.hbs"
+    "audit.hbs"
+    "bare.hbs"
+    "layout.hbs"
+    "login.hbs"
+    "message.hbs"
+    "overview.hbs"
+    "password.hbs"
+    "time.hbs"
+};
+
+/// What pages load; served under an address with the content's hash.
+const ASSETS: &[(&str, &str)] = templates! {
+    "unread.css"
+    "unread.js"
+};
+
+static PAGES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
+    let mut pages = Handlebars::new();
+    pages.set_strict_mode(true);
+    pages.register_helper("asset", Box::new(asset));
+    for (name, source) in TEMPLATES {
+        pages
+            .register_template_string(name, source)
+            .expect("a test compiles every template");
+    }
+    pages
+});
+
+/// `{{asset "unread.css"}}`: the address of a file that pages load.
+fn asset(
+    helper: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    let name = helper.param(0).and_then(|name| name.value().as_str());
+    let file = ADDRESSES
+        .iter()
+        .find(|(own, ..)| Some(*own) == name)
+        .ok_or_else(|| {
+            RenderError::from(handlebars::RenderErrorReason::InvalidParamType("asset"))
+        })?;
+    out.write(&format!("/assets/{}", file.1))?;
+    Ok(())
+}
+
+/// Name, name with hash, and content of each.
+static ADDRESSES: LazyLock<Vec<(&str, String, &str)>> = LazyLock::new(|| {
+    let files = ASSETS.iter();
+    files
+        .map(|(name, content)| {
+            let hash = Sha256::digest(content.as_bytes());
+            let hash = u64::from_be_bytes(hash[..8].try_into().unwrap_or_default());
+            (*name, format!("{hash:016x}-{name}"), *content)
+        })
+        .collect()
+});
+
+/// `GET /assets/{file}`.
+pub async fn assets(Path(file): Path<String>) -> Response {
+    let known = ADDRESSES
+        .iter()
+        .find(|(_, with_hash, _)| *with_hash == file);
+    let Some((name, _, content)) = known else {
+        return super::error::not_found().await;
+    };
+    let kind = match name.rsplit('.').next() {
+        Some("css") => "text/css; charset=utf-8",
+        _ => "text/javascript; charset=utf-8",
+    };
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    (headers, *content).into_response()
+}
+
+/// A page; a template that cannot be filled in is our fault and says so.
+pub fn render(template: &str, values: &Value) -> Response {
+    match PAGES.render(template, values) {
+        Ok(page) => Html(page).into_response(),
+        Err(error) => {
+            tracing::error!("The page {template} cannot be rendered: {error}");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// A page that says one thing, with at most one button, which posts to the page's own address.
+pub fn message(title: &str, heading: &str, text: &str, button: Option<&str>) -> Response {
+    render(
+        "message.hbs",
+        &json!({ "title": title, "heading": heading, "text": text, "button": button }),
+    )
+}
+
+/// What pages of the dashboard may load and do: files of ours and nothing else. A page that shows a foreign text, such as the
+/// preview of a mail, is a frame with rules of its own.
+pub const DASHBOARD_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_renders_with_and_without_a_button_and_escapes_what_it_says() {
+        for (button, buttons) in [(None, 0), (Some("Stop <now>"), 1)] {
+            let values =
+                json!({ "title": "t", "heading": "<b>", "text": "a & b", "button": button });
+            let page = PAGES.render("message.hbs", &values).unwrap();
+            assert_eq!(page.matches("<button").count(), buttons, "{page}");
+            assert!(
+                page.contains("&lt;b&gt;") && page.contains("a &amp; b"),
+                "{page}"
+            );
+            assert!(!page.contains("<now>"), "{page}");
+        }
+    }
+
+    #[test]
+    fn no_template_has_script_or_style_in_it() {
+        for (name, source) in TEMPLATES {
+            for forbidden in [
+                "<style",
+                " style=",
+                " onclick=",
+                " onload=",
+                "javascript:",
+                "{{{",
+            ] {
+                assert!(!source.contains(forbidden), "{name}: {forbidden}");
+            }
+            for script in source.match_indices("<script") {
+                let tag = &source[script.0..];
+                assert!(
+                    tag.starts_with("<script src=\"{{asset"),
+                    "{name}: inline script"
+                );
+            }
+        }
+    }
+}
