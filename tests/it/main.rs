@@ -15,6 +15,7 @@ mod doctor;
 mod dry_run;
 mod harness;
 mod liveperson_faults;
+mod manifests;
 mod monitoring;
 mod opt_outs;
 mod person;
