@@ -208,7 +208,8 @@ impl Doctor<'_> {
             );
         }
         if let Err(error) = self.tables(pool, facts.may_create, own).await {
-            self.failed("reading", error.to_string(), NO_DATABASE);
+            let (found, mend) = unreachable(&error);
+            self.failed("reading", found, mend);
         }
     }
 
@@ -285,7 +286,7 @@ impl Doctor<'_> {
             self.failed(
                 "pooling",
                 "a pooler lends connections for a transaction at a time; LISTEN and prepared statements break",
-                "Set the pooler to session mode (PgBouncer: pool_mode = session), or go around it.",
+                POOLER,
             );
         } else {
             self.ok("pooling", "none, or by session");
@@ -486,6 +487,7 @@ impl Doctor<'_> {
 }
 
 const NO_DATABASE: &str = "Check that PostgreSQL runs and that host, port, database, user and password in DATABASE_URL are right.";
+const POOLER: &str = "Set the pooler to session mode, or go around it. PgBouncer: pool_mode = session, and ignore_startup_parameters = extra_float_digits.";
 const MIGRATE: &str = "Run `unread migrate`.";
 
 /// Why the database could not be asked, without the address (it holds a password), and the mend.
@@ -503,6 +505,8 @@ fn unreachable(error: &sqlx::Error) -> (String, &'static str) {
         Some("53300") => {
             "The server has no connection left: raise max_connections, or lower UNREAD_DATABASE_CONNECTIONS."
         }
+        // What a pooler says that does not know a parameter, or lends a connection with another's prepared statements.
+        Some("08P01" | "42P05" | "26000") => POOLER,
         _ => NO_DATABASE,
     };
     (told.message().to_owned(), mend)

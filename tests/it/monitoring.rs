@@ -258,7 +258,7 @@ async fn a_real_prometheus_scrapes_the_demonstration_and_answers_every_alert_and
     let (web, metrics, port) = (free_port(), free_port(), free_port());
     let ports = [("PORT", web), ("UNREAD_METRICS_PORT", metrics)].map(|(k, p)| (k, p.to_string()));
     let ports = ports.each_ref().map(|(key, port)| (*key, port.as_str()));
-    let _demo = Process::start(&["demo"], &settings(&ports));
+    let mut demo = Process::start(&["demo"], &settings(&ports));
     let folder = Folder::new();
     let rules = root().join("docker/prometheus/rules.yaml");
     let config = format!(
@@ -326,4 +326,5 @@ async fn a_real_prometheus_scrapes_the_demonstration_and_answers_every_alert_and
         .send();
     let scraped = scraped.await.unwrap().text().await.unwrap();
     promtool(&["check", "metrics"], &scraped);
+    assert_eq!(demo.terminate().await.code(), Some(0));
 }
