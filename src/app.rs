@@ -26,7 +26,7 @@ use crate::db::upkeep::Retention;
 use crate::db::{Schema, SchemaProblem};
 use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel};
-use crate::domain::rule::Settings;
+use crate::domain::rule::{Key, Settings};
 use crate::hashing::Hasher;
 use crate::jobs::context::{Account, Context, SharedTurnstile};
 use crate::jobs::queue::{self, Host};
@@ -286,10 +286,11 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     let mut tasks = JoinSet::new();
     tasks.spawn(watch(database.lost(), shutdown.clone()));
     tasks.spawn(watch_schema(pool.clone(), shutdown.clone()));
+    let shared = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
     let mut host = None;
     if parts.worker {
         default_rules(config, &pool, &clock).await?;
-        let ctx = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
+        let ctx = shared.clone();
         let own = Arc::new(Host::start(
             pool.clone(),
             clock.clone(),
@@ -313,15 +314,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     }
 
     let healthy = host.as_ref().map(health_of);
-    let state = web_state(
-        config,
-        &pool,
-        &clock,
-        (hasher, metrics),
-        healthy,
-        demo,
-        &shutdown,
-    )?;
+    let state = web_state(config, &shared, healthy, demo, &shutdown)?;
     let mut address = None;
     if let Some(listener) = web_listener {
         address = Some(listener.local_addr()?);
@@ -449,7 +442,8 @@ pub fn context(
     metrics: &Metrics,
 ) -> anyhow::Result<Context> {
     let mut accounts = HashMap::new();
-    for account in &config.accounts {
+    // A scheduler knows no credentials, and needs none.
+    for account in config.accounts.iter().filter(|a| a.auth.is_some()) {
         let client = client(config, account, pool, clock, metrics)?;
         accounts.insert(
             account.id.clone(),
@@ -666,25 +660,24 @@ fn capacity(config: &Config) -> Capacity {
 /// Everything the web needs, from the settings.
 pub fn web_state(
     config: &Config,
-    pool: &PgPool,
-    clock: &Clock,
-    (hasher, metrics): (Hasher, Metrics),
+    context: &Arc<Context>,
     queue_healthy: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     demo: Option<web::Demo>,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<web::State> {
     Ok(web::State::new(web::Inner {
-        pool: pool.clone(),
-        clock: clock.clone(),
-        hasher,
-        accounts: web_accounts(config, pool, clock, &metrics)?,
+        pool: context.pool.clone(),
+        clock: context.clock.clone(),
+        hasher: context.hasher.clone(),
+        accounts: web_accounts(config, &context.pool, &context.clock, &context.metrics)?,
+        context: context.clone(),
         badge: web::badge::Badge::new(&config.web, shutdown.clone()),
         verifier: config
             .twilio
             .as_ref()
             .map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
         mail_webhook_secrets: config.web.mail_webhook_secrets.clone(),
-        metrics,
+        metrics: context.metrics.clone(),
         queue_healthy,
         serves_dashboard: config.web.dashboard,
         access: web::access::Access::new(&config.web),
@@ -742,18 +735,14 @@ pub async fn import_rules(
     let mut changed = 0;
     for entry in entries {
         db::accounts::ensure(&mut *tx, std::slice::from_ref(&entry.account), clock.now()).await?;
-        let key = (&entry.account, entry.skill, entry.channel);
-        changed += usize::from(
-            db::rules::put(
-                &mut tx,
-                key,
-                entry.enabled,
-                &entry.settings,
-                "rules file",
-                clock.now(),
-            )
-            .await?,
-        );
+        let key = Key {
+            account: entry.account.clone(),
+            skill: entry.skill,
+            channel: entry.channel,
+        };
+        let (enabled, settings) = (entry.enabled, &entry.settings);
+        let put = db::rules::put(&mut tx, &key, enabled, settings, "rules file", clock.now());
+        changed += usize::from(put.await?.is_some());
     }
     tx.commit().await.context("storing the rules")?;
     Ok((entries.len(), changed))

@@ -24,7 +24,7 @@ use crate::control;
 use crate::db;
 use crate::domain::access;
 use crate::domain::ids::{AccountId, SkillId};
-use crate::domain::rule::{Settings, Step};
+use crate::domain::rule::{Key, Settings, Step};
 use crate::jobs::queue;
 use crate::postgres::Durability;
 use crate::sandbox::clock::WorldClock;
@@ -236,8 +236,12 @@ async fn presumed_rules(pool: &PgPool, config: &Config, now: DateTime<Utc>) -> a
                 .collect(),
             ..Settings::default_for(channel)
         };
-        let key = (&account, Some(SkillId(rule.skill)), channel);
-        db::rules::put(&mut tx, key, true, &settings, "demonstration", now).await?;
+        let key = Key {
+            account: account.clone(),
+            skill: Some(SkillId(rule.skill)),
+            channel,
+        };
+        db::rules::put(&mut tx, &key, true, &settings, "demonstration", now).await?;
     }
     tx.commit()
         .await

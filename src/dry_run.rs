@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use futures_util::future::BoxFuture;
 use sqlx::PgPool;
 use tokio::sync::Mutex;
@@ -21,13 +21,12 @@ use crate::app;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::db;
-use crate::db::ledger::Existing;
-use crate::domain::contact::{self, ContactPolicy};
+use crate::domain::contact::ContactPolicy;
 use crate::domain::conversation::Record;
-use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel, SkillId};
-use crate::domain::rule::{self, InQuietHours, Rule, Settings};
+use crate::domain::rule::{Rule, Settings};
 use crate::jobs::context::Account;
+use crate::jobs::forecast::{self, Verdict, What, verdicts};
 use crate::jobs::scan;
 use crate::liveperson::{self, MAX_WINDOW, Search, Status, Turnstile};
 use crate::rules_file::{self, RuleEntry};
@@ -297,115 +296,35 @@ impl Pass<'_> {
         let mut records = records;
         records.retain(|record| self.seen.insert(record.id.clone()));
         let records = scan::complete(&self.account, records).await;
-        let mut existing: HashMap<String, Vec<Existing>> = HashMap::new();
-        if let Some(pool) = self.database {
-            let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
-            for reminder in db::ledger::existing(pool, &self.account.id, &ids).await? {
-                let of_one = existing.entry(reminder.conversation.clone());
-                of_one.or_default().push(reminder);
-            }
-        }
+        let existing = match self.database {
+            Some(pool) => forecast::existing(pool, &self.account.id, &records).await?,
+            None => HashMap::new(),
+        };
         let now = self.clock.now();
         for record in &records {
             let of_one = existing.get(&record.id).map_or(&[][..], Vec::as_slice);
             for verdict in verdicts(&self.account, &self.rules, record, of_one, now) {
                 self.reminders += usize::from(matches!(verdict.what, What::Remind { .. }));
-                writeln!(out, "{} {}", record.id, verdict.told())?;
+                writeln!(out, "{} {}", record.id, told(&verdict))?;
             }
         }
         Ok(())
     }
 }
 
-/// What would become of one conversation on one channel.
-#[derive(Debug, PartialEq, Eq)]
-struct Verdict {
-    channel: Channel,
-    what: What,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum What {
-    Remind {
-        step: i16,
-        at: DateTime<Utc>,
-        /// Masked.
-        to: String,
-        /// The due moment is in quiet hours; `at` is their end.
-        moved: bool,
-    },
-    Not(Reason),
-}
-
-impl Verdict {
-    fn told(&self) -> String {
-        let channel = self.channel.as_str();
-        match &self.what {
-            What::Remind {
-                step,
-                at,
-                to,
-                moved,
-            } => {
-                let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
-                let after = if *moved { ", after quiet hours" } else { "" };
-                format!("{channel:5}  remind  {at}  step {step} to {to}{after}")
-            }
-            What::Not(reason) => format!("{channel:5}  not     {reason}"),
-        }
-    }
-}
-
-fn verdicts(
-    account: &Account,
-    rules: &[Rule],
-    record: &Record,
-    existing: &[Existing],
-    now: DateTime<Utc>,
-) -> Vec<Verdict> {
-    let reading = scan::read(account, rules, record, existing, now);
-    let reasons = [
-        (Channel::Email, reading.snapshot.email),
-        (Channel::Sms, reading.snapshot.sms),
-    ];
-    let told = reasons.into_iter().filter_map(|(channel, reason)| {
-        let owed = reading.owed.iter().find(|owed| owed.channel == channel);
-        let what = match owed {
-            None => What::Not(reason?),
-            Some(owed) => {
-                let due = (owed.due_at.max(now), owed.deadline);
-                remind(account, rules, record, channel, owed.step, due)?
-            }
-        };
-        Some(Verdict { channel, what })
-    });
-    told.collect()
-}
-
-/// A reminder that is owed, moved out of the quiet hours as sending it would be.
-fn remind(
-    account: &Account,
-    rules: &[Rule],
-    record: &Record,
-    channel: Channel,
-    step: i16,
-    (due, deadline): (DateTime<Utc>, DateTime<Utc>),
-) -> Option<What> {
-    let settings = &rule::pick(rules, record.skill, channel)?.settings;
-    let address = contact::choose(&record.contact, channel, &account.contact_policy)?.address;
-    let zone = record.time_zone.unwrap_or(settings.time_zone);
-    let country = address.country();
-    let allowed = settings
-        .quiet_hours
-        .allowed_at(due, zone, country.as_deref());
-    let drops = settings.in_quiet_hours == InQuietHours::Drop;
-    Some(match allowed {
-        Some(at) if at <= due || (!drops && at < deadline) => What::Remind {
+fn told(verdict: &Verdict) -> String {
+    let channel = verdict.channel.as_str();
+    match &verdict.what {
+        What::Remind {
             step,
             at,
-            to: address.masked(),
-            moved: at > due,
-        },
-        _ => What::Not(Reason::QuietHours),
-    })
+            to,
+            moved,
+        } => {
+            let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let after = if *moved { ", after quiet hours" } else { "" };
+            format!("{channel:5}  remind  {at}  step {step} to {to}{after}")
+        }
+        What::Not(reason) => format!("{channel:5}  not     {reason}"),
+    }
 }

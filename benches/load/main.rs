@@ -34,8 +34,11 @@ use unread::postgres::Durability;
 use ledger::{Counters, Round};
 use stage::{Process, SKILL, Stage, until};
 
-/// Milliseconds from the beginning of one conversation to the next.
+/// Milliseconds from the beginning of one conversation to the next, where all of them are to be due together.
 const EVERY_MS: i64 = 400;
+
+/// Over how long the conversations of a scan have begun.
+const TWO_DAYS_MS: usize = 172_800_000;
 
 /// The service without its manners: the sandbox may be asked as fast as it answers.
 const SETTINGS: &[(&str, &str)] = &[
@@ -93,7 +96,9 @@ fn main() -> Result<()> {
 /// Scans of one skill with `n` open conversations: the first stores and schedules all of them, the later ones find nothing new.
 async fn scan(durability: Durability, n: usize) -> Result<()> {
     let stage = Stage::set(durability, SETTINGS).await?;
-    stage.populate(n, EVERY_MS).await?;
+    stage
+        .populate(n, i64::try_from(TWO_DAYS_MS / n.max(1))?)
+        .await?;
     let worker = stage.role("worker")?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     println!(
@@ -107,10 +112,10 @@ async fn scan(durability: Durability, n: usize) -> Result<()> {
         let (began, ms, found) = next_scan(&stage, last, n).await?;
         last = Some(began);
         println!(
-            "{which}: {found} in {:.1} s = {:.0}/s; worker {:.1} s of processor time, sandbox {:.1} s; \
+            "{which}: {n} ({found} read, since LivePerson rounds where a search restarts) in {:.1} s = {:.0}/s; worker {:.1} s of processor time, sandbox {:.1} s; \
              worker {:.0} MB resident, {:.0} MB at most",
             ms / 1e3,
-            f64::from(found) / ms * 1e3,
+            n as f64 / ms * 1e3,
             worker.cpu()? - cpu,
             stage.cpu_of_sandbox()? - cpu_of_sandbox,
             worker.memory("VmRSS")?,
@@ -149,7 +154,8 @@ async fn next_scan(stage: &Stage, after: Option<Moment>, n: usize) -> Result<(Mo
     .await
 }
 
-/// A burst of `n` reminders, by turns through the service and through the reference loop; then lateness at half the load.
+/// A burst of `n` reminders, by turns through the service and through the reference loop; then lateness at half and at four
+/// fifths of the highest rate.
 async fn deliver(durability: Durability, n: usize, rows: usize) -> Result<()> {
     let stage = Stage::set(durability, SETTINGS).await?;
     let account: AccountId = unread::sandbox::ACCOUNT.parse()?;
@@ -184,7 +190,9 @@ async fn deliver(durability: Durability, n: usize, rows: usize) -> Result<()> {
         "service / reference (medians): {service:.0}/s / {reference:.0}/s = {:.2}",
         service / reference
     );
-    at_half_load(&stage, &account, &reminders, service / 2.0).await?;
+    for share in [0.5, 0.8] {
+        at_load(&stage, &account, &reminders, service, share).await?;
+    }
 
     if rows > 0 {
         let started = Instant::now();
@@ -272,21 +280,26 @@ async fn slowest(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The same reminders, due one after the other.
-async fn at_half_load(
+/// The same reminders, due one after the other, at a share of the highest rate.
+async fn at_load(
     stage: &Stage,
     account: &AccountId,
     reminders: &[ReminderId],
-    rate: f64,
+    highest: f64,
+    share: f64,
 ) -> Result<()> {
+    let rate = highest * share;
     let first = ledger::soon();
     let due = |n: usize| first + TimeDelta::microseconds((n as f64 / rate * 1e6) as i64);
     ledger::make_due(&stage.pool, account, reminders, due).await?;
     ledger::statements(&stage.pool).await?;
     let round = ledger::all_sent(&stage.pool, reminders).await?;
     println!(
-        "due at {rate:.0}/s, half of that: late p50 {:.3} s, p99 {:.3} s, max {:.3} s",
-        round.late_p50, round.late_p99, round.late_max
+        "due at {rate:.0}/s, {:.0} % of that: late p50 {:.3} s, p99 {:.3} s, max {:.3} s",
+        share * 100.0,
+        round.late_p50,
+        round.late_p99,
+        round.late_max
     );
     slowest(stage).await
 }

@@ -16,12 +16,12 @@ use unread::postgres::{Durability, Options, Server};
 /// The skill that everybody is in.
 pub const SKILL: i64 = unread::sandbox::world::CUSTOMER_CARE;
 
-/// One e-mail a day after the unread message: what a scan finds is owed, and not due before the driver says so.
+/// One e-mail three days after the unread message: what a scan finds is owed, and not due before the driver says so.
 const RULES: &str = r#"
 [[rule]]
 account = "12345678"
 channel = "email"
-steps = [{ after_minutes = 1440 }]
+steps = [{ after_minutes = 4320 }]
 "#;
 
 pub struct Stage {

@@ -51,6 +51,18 @@ pub struct Size {
     pub offender: Option<char>,
 }
 
+impl Size {
+    /// Units that fit into as many segments.
+    pub fn room(&self) -> usize {
+        let (alone, each) = self.encoding.capacity();
+        if self.segments == 1 {
+            alone
+        } else {
+            each * self.segments
+        }
+    }
+}
+
 pub fn measure(text: &str) -> Size {
     let offender = text
         .chars()

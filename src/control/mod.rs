@@ -7,12 +7,21 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod forecast;
 pub mod logins;
 pub mod passwords;
+pub mod pause;
+pub mod rules;
+pub mod setup;
+pub mod test_send;
+pub mod texts;
 pub mod tokens;
 pub mod users;
 
 use std::fmt;
+
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Why something was not done. The wording is for the person who asked.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +46,7 @@ pub enum Error {
 }
 
 /// One fault of the input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fault {
     /// Where, as a JSON pointer into the body (`/settings/steps/0/after_minutes`) or the name of a parameter.
     pub field: String,

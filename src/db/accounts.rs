@@ -68,6 +68,14 @@ pub async fn store_skills(
     Ok(())
 }
 
+/// Whether the database knows the account.
+pub async fn known(db: impl PgExecutor<'_>, account: &AccountId) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select exists (select from accounts where id = $1)")
+        .bind(account.as_str())
+        .fetch_one(db)
+        .await
+}
+
 /// A skill of an account.
 #[derive(Clone, Debug, FromRow)]
 pub struct Skill {

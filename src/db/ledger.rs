@@ -25,14 +25,20 @@ pub struct Existing {
 }
 
 /// The reminders of these conversations.
+///
+/// `offset 0` makes it one index look-up per conversation. As a plain condition, a plan made while the table was small would go
+/// through all of the account's reminders, at every page until the next `analyze`.
 pub async fn existing(
     db: impl PgExecutor<'_>,
     account: &AccountId,
     conversations: &[&str],
 ) -> sqlx::Result<Vec<Existing>> {
     let rows: Vec<(String, String, String, i16, bool)> = sqlx::query_as(
-        "select conversation, episode, channel, step, next_at is not null from reminders
-         where account = $1 and conversation = any ($2)",
+        "select r.* from unnest($2::text[]) as i(conversation)
+         cross join lateral (
+             select conversation, episode, channel, step, next_at is not null from reminders
+             where account = $1 and conversation = i.conversation offset 0
+         ) as r",
     )
     .bind(account.as_str())
     .bind(conversations)
@@ -120,6 +126,8 @@ pub struct Ended {
 }
 
 /// Cancels the scheduled reminders of episodes that are over, and logs why. Returns how many per channel and reason.
+///
+/// Finds them as [`existing`] does.
 pub async fn cancel_ended(
     conn: &mut PgConnection,
     account: &AccountId,
@@ -129,10 +137,15 @@ pub async fn cancel_ended(
     let rows: Vec<(String, String)> = sqlx::query_as(
         "with input as (
              select * from unnest($2::text[], $3::text[], $4::text[]) as t(conversation, present, reason)
+         ), found as (
+             select r.id from input i cross join lateral (
+                 select id, episode from reminders
+                 where account = $1 and conversation = i.conversation and state = 'scheduled' offset 0
+             ) as r
+             where r.episode is distinct from i.present
          ), over as (
-             select r.id from reminders r join input i on i.conversation = r.conversation
-             where r.account = $1 and r.state = 'scheduled' and r.episode is distinct from i.present
-             order by r.id for update of r
+             select id from reminders where id = any (array(select id from found)) and state = 'scheduled'
+             order by id for update
          ), cancelled as (
              update reminders r set state = 'cancelled', reason = i.reason, next_at = null, final_at = $5
              from input i, over o
@@ -157,16 +170,25 @@ pub async fn cancel_ended(
 }
 
 /// Notes for sent reminders that the consumer came back: read or wrote at the given time, within the attribution window.
+///
+/// Finds them as [`existing`] does.
 pub async fn mark_returns(
     conn: &mut PgConnection,
     account: &AccountId,
     active: &[(&str, DateTime<Utc>)],
 ) -> sqlx::Result<u64> {
     sqlx::query(
-        "update reminders r set returned_at = i.at
-         from unnest($2::text[], $3::timestamptz[]) as i(conversation, at)
-         where r.account = $1 and r.conversation = i.conversation and r.sent_at is not null and r.returned_at is null
-           and i.at >= r.sent_at and i.at <= r.sent_at + make_interval(secs => $4)",
+        "update reminders r set returned_at = f.at
+         from (
+             select s.id, i.at from unnest($2::text[], $3::timestamptz[]) as i(conversation, at)
+             cross join lateral (
+                 select id, sent_at from reminders
+                 where account = $1 and conversation = i.conversation and sent_at is not null and returned_at is null
+                 offset 0
+             ) as s
+             where i.at >= s.sent_at and i.at <= s.sent_at + make_interval(secs => $4)
+         ) as f
+         where r.id = f.id and r.returned_at is null",
     )
     .bind(account.as_str())
     .bind(active.iter().map(|(id, _)| *id).collect::<Vec<_>>())

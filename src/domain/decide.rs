@@ -47,6 +47,8 @@ pub struct Facts<'a> {
     pub contact: Option<Contact>,
     /// Whether, and why, that address must not be written to on this channel.
     pub suppression: Option<Suppression>,
+    /// A person has paused the rule, its channel, its account or everything.
+    pub paused: bool,
     pub history: &'a History,
     pub now: DateTime<Utc>,
 }
@@ -63,6 +65,10 @@ pub struct History {
 const AFTER_UNDECIDED: TimeDelta = TimeDelta::seconds(60);
 /// How often to look whether a conversation has left the queue.
 const AFTER_IN_QUEUE: TimeDelta = TimeDelta::minutes(5);
+/// How often to look whether a pause has ended unheard: ending one wakes what it holds.
+const AFTER_PAUSED: TimeDelta = TimeDelta::minutes(10);
+/// The last look before the deadline; less is not worth holding.
+const SHORTEST_HOLD: TimeDelta = TimeDelta::seconds(30);
 const DAY: TimeDelta = TimeDelta::hours(24);
 
 /// Should this reminder be sent now?
@@ -98,6 +104,11 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     };
     if let Some(suppression) = facts.suppression {
         return Cancel(suppression.into());
+    }
+    if facts.paused {
+        // Held to the end: a pause may be over at any moment.
+        let hold = ((facts.deadline - now) / 2).clamp(SHORTEST_HOLD, AFTER_PAUSED);
+        return facts.postpone(now + hold, Reason::Paused);
     }
     let quiet_agent = episode.last_at + settings.debounce;
     if quiet_agent > now {

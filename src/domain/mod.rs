@@ -10,6 +10,7 @@ pub mod decide;
 pub mod ids;
 pub mod outcome;
 pub mod owed;
+pub mod pause;
 pub mod quiet;
 pub mod read_state;
 pub mod reminder;

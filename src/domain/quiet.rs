@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Datelike, NaiveTime, Offset, TimeDelta, TimeZone, Utc, Weekday};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// When sending is allowed, in the recipient's local time; everything else is quiet. Data, not code: what differs by country
 /// (US Sundays) is an entry in `by_country`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct QuietHours {
     /// Empty: always allowed.
@@ -24,15 +25,18 @@ pub struct QuietHours {
 }
 
 /// `from` is included, `to` is not; `to` of 00:00 means the end of the day. A window never crosses midnight: write two.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
     /// Empty: every day.
     #[serde(default)]
+    #[schema(value_type = Vec<String>, example = json!(["Mon", "Tue"]))]
     pub days: Vec<Weekday>,
     #[serde(with = "hhmm")]
+    #[schema(value_type = String, example = "09:00")]
     pub from: NaiveTime,
     #[serde(with = "hhmm")]
+    #[schema(value_type = String, example = "20:00")]
     pub to: NaiveTime,
 }
 

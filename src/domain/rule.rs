@@ -3,19 +3,44 @@
 //! Here: what a person may set, the defaults, and which rule and texts apply. In `check`: how settings are read and validated.
 
 mod check;
+mod difference;
+mod summary;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ids::{AccountId, Channel, SkillId};
 use super::quiet::QuietHours;
 
 pub use check::Problem;
+pub use difference::{Difference, differences};
+pub use summary::{span, summary};
+
+/// What a rule is for. There is at most one rule per key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub account: AccountId,
+    /// `None`: the account's default, for skills without a rule of their own on this channel.
+    pub skill: Option<SkillId>,
+    pub channel: Channel,
+}
+
+/// As addresses and the audit trail name it: `12345678/default/sms`, `12345678/700/email`.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.skill {
+            Some(skill) => write!(f, "{}/{skill}/{}", self.account, self.channel),
+            None => write!(f, "{}/default/{}", self.account, self.channel),
+        }
+    }
+}
 
 /// A rule as stored: its key, its version and its settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,24 +55,38 @@ pub struct Rule {
     pub settings: Settings,
 }
 
+impl Rule {
+    pub fn key(&self) -> Key {
+        Key {
+            account: self.account.clone(),
+            skill: self.skill,
+            channel: self.channel,
+        }
+    }
+}
+
 /// What a person may change about a rule. Durations are whole minutes in files, in the database and in the API.
 ///
 /// Stored complete; what a person leaves out is filled in from [`Settings::default_for`] the channel by [`Settings::parse`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RuleSettings)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Ascending, at least one, at most eight.
     pub steps: Vec<Step>,
     /// No reminder before this long after the agent's newest message: the agent may still be typing.
     #[serde(rename = "debounce_minutes", with = "minutes")]
+    #[schema(value_type = i64, minimum = 0, maximum = 129_600)]
     pub debounce: TimeDelta,
     /// A reminder later than this after its due moment is not sent.
     #[serde(rename = "max_age_minutes", with = "minutes")]
+    #[schema(value_type = i64, minimum = 1, maximum = 129_600)]
     pub max_age: TimeDelta,
     pub quiet_hours: QuietHours,
     /// What happens to a reminder that falls into quiet hours.
     pub in_quiet_hours: InQuietHours,
     /// The zone when LivePerson does not know the consumer's.
+    #[schema(value_type = String, example = "Europe/Berlin")]
     pub time_zone: Tz,
     pub caps: Caps,
     /// Remind also while the conversation waits in the queue for an agent.
@@ -62,15 +101,16 @@ pub struct Settings {
 }
 
 /// One entry of a rule's sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Time from the episode's first message to the reminder.
     #[serde(rename = "after_minutes", with = "minutes")]
+    #[schema(value_type = i64, minimum = 1, maximum = 129_600)]
     pub after: TimeDelta,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InQuietHours {
     /// To the end of the quiet hours, if that is before the deadline.
@@ -79,18 +119,19 @@ pub enum InQuietHours {
 }
 
 /// How much is too much. Counted per channel over reminders that were, or may have been, sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Caps {
     /// Minimum time between two reminders in one conversation.
     #[serde(rename = "gap_minutes", with = "minutes")]
+    #[schema(value_type = i64, minimum = 0, maximum = 10_080)]
     pub gap: TimeDelta,
     pub per_conversation_24h: u32,
     pub per_recipient_24h: u32,
 }
 
 /// The texts of one language, in Handlebars. E-mail needs `subject` and `text`; SMS needs `text`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Template {
     #[serde(default, skip_serializing_if = "Option::is_none")]

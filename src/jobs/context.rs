@@ -16,7 +16,7 @@ use crate::channel::{smtp, twilio};
 use crate::clock::Clock;
 use crate::db;
 use crate::domain::contact::ContactPolicy;
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::Rule;
 use crate::hashing::Hasher;
 use crate::liveperson::{self, Records, Turnstile, Unreadable};
@@ -109,21 +109,25 @@ impl Account {
 impl Context {
     /// The rules of an account, on channels that are configured.
     pub async fn rules(&self, account: &Account) -> sqlx::Result<Vec<Rule>> {
-        let mut conn = self.pool.acquire().await?;
-        self.rules_in(&mut conn, account).await
-    }
-
-    pub async fn rules_in(
-        &self,
-        conn: &mut PgConnection,
-        account: &Account,
-    ) -> sqlx::Result<Vec<Rule>> {
-        let mut rules = db::rules::of_accounts(conn, &[account.id.as_str()]).await?;
+        let mut rules = db::rules::of_accounts(&self.pool, &[account.id.as_str()]).await?;
         rules.retain(|rule| self.has(rule.channel));
         Ok(rules)
     }
 
-    fn has(&self, channel: Channel) -> bool {
+    /// The same, of those that may apply to conversations of these skills.
+    pub async fn rules_for(
+        &self,
+        conn: &mut PgConnection,
+        account: &Account,
+        skills: &[SkillId],
+    ) -> sqlx::Result<Vec<Rule>> {
+        let mut rules = db::rules::of_skills(conn, &account.id, skills).await?;
+        rules.retain(|rule| self.has(rule.channel));
+        Ok(rules)
+    }
+
+    /// Whether the channel is configured.
+    pub fn has(&self, channel: Channel) -> bool {
         match channel {
             Channel::Email => self.mail.is_some(),
             Channel::Sms => self.sms.is_some(),

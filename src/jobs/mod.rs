@@ -6,6 +6,7 @@
 mod batch;
 pub mod context;
 pub mod deliver;
+pub mod forecast;
 pub mod names;
 pub mod operator;
 pub mod queue;

@@ -70,6 +70,12 @@ pub struct Unreadable {
     pub why: String,
 }
 
+/// Reads the body of an answer to a search, as [`Client::search`] does with what it fetched. `offset` and `limit` are those of the
+/// question.
+pub fn parse_page(body: &[u8], offset: u32, limit: u32) -> Result<Page, Error> {
+    answer::page(body, offset, limit, "search")
+}
+
 /// All skills of the account at one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skills {

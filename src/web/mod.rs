@@ -31,6 +31,7 @@ use crate::channel::webhook::Verifier;
 use crate::clock::Clock;
 use crate::domain::ids::AccountId;
 use crate::hashing::Hasher;
+use crate::jobs::context::Context;
 use crate::liveperson;
 use crate::metrics::Metrics;
 use crate::secret::Secret;
@@ -57,6 +58,8 @@ pub struct Inner {
     pub verifier: Option<Verifier>,
     /// Any of which may sign reports of mail providers; empty: they are refused.
     pub mail_webhook_secrets: Vec<Secret>,
+    /// What deliveries work with: for test messages, looks at LivePerson, and whatever else is done as a delivery does it.
+    pub context: Arc<Context>,
     /// Whether this process's queue workers are able to work, if it has any.
     pub queue_healthy: Option<Health>,
     /// Whether dashboard and config API are served here.
@@ -105,6 +108,19 @@ impl State {
         let mut ids: Vec<AccountId> = self.accounts.keys().cloned().collect();
         ids.sort();
         ids
+    }
+
+    /// Whether links in an account's reminders have a page of the brand to lead to.
+    pub fn has_page(&self, id: &AccountId) -> bool {
+        let account = self.accounts.get(id);
+        account.is_some_and(|account| account.page_url.is_some())
+    }
+
+    /// Where a link without a conversation leads: the brand's page, else ours.
+    pub fn link_home(&self, id: &AccountId) -> String {
+        let account = self.accounts.get(id);
+        let page = account.and_then(|account| account.page_url.as_ref());
+        page.unwrap_or(&self.public_url).to_string()
     }
 
     /// The name of an account's brand, or the account's id.

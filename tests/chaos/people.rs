@@ -14,7 +14,7 @@ use unread::clock::Clock;
 use unread::db;
 use unread::domain::ids::{AccountId, Channel, SkillId};
 use unread::domain::quiet::QuietHours;
-use unread::domain::rule::{Caps, Settings, Step};
+use unread::domain::rule::{Caps, Key, Settings, Step};
 use unread::liveperson;
 use unread::sandbox::outbox::Message;
 use unread::sandbox::world::{CUSTOMER_CARE, ORDERS, UNASSIGNED};
@@ -87,8 +87,12 @@ pub async fn rules(pool: &PgPool, options: &Options) -> Result<()> {
             },
             ..Settings::default_for(channel)
         };
-        let key = (&account, Some(SkillId(skill)), channel);
-        db::rules::put(&mut tx, key, true, &settings, "chaos", now).await?;
+        let key = Key {
+            account: account.clone(),
+            skill: Some(SkillId(skill)),
+            channel,
+        };
+        db::rules::put(&mut tx, &key, true, &settings, "chaos", now).await?;
     }
     tx.commit().await?;
     Ok(())

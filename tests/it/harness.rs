@@ -20,7 +20,7 @@ use unread::config::{self, Config, Sources};
 use unread::db;
 use unread::domain::access::{Permission, Role};
 use unread::domain::ids::{AccountId, Channel};
-use unread::domain::rule::Settings;
+use unread::domain::rule::{Key, Settings};
 use unread::postgres::Durability;
 use unread::sandbox::clock::WorldClock;
 use unread::sandbox::outbox::{Mail, Message, Text};
@@ -374,9 +374,13 @@ impl Stage {
     pub async fn rule(&self, channel: Channel, change: impl FnOnce(&mut Settings)) {
         let mut settings = Settings::default_for(channel);
         change(&mut settings);
-        let key = (&account(), None, channel);
+        let key = Key {
+            account: account(),
+            skill: None,
+            channel,
+        };
         let mut conn = self.pool().acquire().await.unwrap();
-        db::rules::put(&mut conn, key, true, &settings, "test", self.now())
+        db::rules::put(&mut conn, &key, true, &settings, "test", self.now())
             .await
             .unwrap();
     }

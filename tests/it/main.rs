@@ -25,6 +25,7 @@ mod process;
 mod providers;
 mod queue;
 mod roles;
+mod rules;
 mod scans;
 mod tables;
 mod telemetry;

@@ -89,6 +89,24 @@ pub fn languages() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|b| b.language)
 }
 
+/// The built-in text of a channel in the nearest language, as a template to begin an own one with.
+pub fn built_in(channel: Channel, language: &str) -> Template {
+    let all: BTreeMap<&'static str, &BuiltIn> = BUILT_IN.iter().map(|b| (b.language, b)).collect();
+    let source = nearest(&all, language).map_or(&BUILT_IN[0], |(_, source)| *source);
+    match channel {
+        Channel::Email => Template {
+            subject: Some(source.subject.trim().to_owned()),
+            text: source.email.trim().to_owned(),
+            html: None,
+        },
+        Channel::Sms => Template {
+            subject: None,
+            text: source.sms.trim().to_owned(),
+            html: None,
+        },
+    }
+}
+
 /// The built-in texts and the engine for all others. Compiles the built-in ones: build it once and share it by reference.
 pub struct Texts {
     plain: Handlebars<'static>,

@@ -58,6 +58,8 @@ pub enum Reason {
     Undecided,
     /// Read state could not be checked at LivePerson.
     Unchecked,
+    /// A person has paused sending.
+    Paused,
     /// The provider's circuit is open.
     CircuitOpen,
     /// The provider's limit: its turn comes later.
@@ -71,7 +73,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Scheduled,
         Self::Due,
         Self::NoAgentMessage,
@@ -97,6 +99,7 @@ impl Reason {
         Self::TooLate,
         Self::Undecided,
         Self::Unchecked,
+        Self::Paused,
         Self::CircuitOpen,
         Self::RateLimit,
         Self::Retry,
@@ -132,6 +135,7 @@ impl Reason {
             Self::TooLate => "too_late",
             Self::Undecided => "undecided",
             Self::Unchecked => "unchecked",
+            Self::Paused => "paused",
             Self::CircuitOpen => "circuit_open",
             Self::RateLimit => "rate_limit",
             Self::Retry => "retry",

@@ -20,6 +20,7 @@ struct Case {
     record: Option<Record>,
     contact: Option<Contact>,
     suppression: Option<Suppression>,
+    paused: bool,
     history: History,
     now: DateTime<Utc>,
 }
@@ -36,6 +37,7 @@ fn usual() -> Case {
         record: Some(Record::sample().agent(1, 0)),
         contact: Some(contact()),
         suppression: None,
+        paused: false,
         history: History::default(),
         now: minute(12),
     }
@@ -64,6 +66,7 @@ impl Case {
             count_bots: false,
             contact: self.contact.clone(),
             suppression: self.suppression,
+            paused: self.paused,
             history: &self.history,
             now: self.now,
         })
@@ -101,7 +104,7 @@ type Change = fn(&mut Case);
 
 /// Everything that can stand in the way, in the order in which it is asked.
 #[rustfmt::skip]
-const OBSTACLES: [(Decision, Change); 21] = [
+const OBSTACLES: [(Decision, Change); 22] = [
     (Expire(Reason::TooLate), |c| c.deadline = c.now),
     (Cancel(Reason::NoRule), |c| c.rule = None),
     (Cancel(Reason::RuleOff), |c| c.rule.as_mut().unwrap().enabled = false),
@@ -118,6 +121,7 @@ const OBSTACLES: [(Decision, Change); 21] = [
     (Cancel(Reason::BadAddress), |c| c.suppression = Some(Suppression::BadAddress)),
     (Cancel(Reason::Complaint), |c| c.suppression = Some(Suppression::Complaint)),
     (Cancel(Reason::Blocked), |c| c.suppression = Some(Suppression::Blocked)),
+    (Postpone(minute(22), Reason::Paused), |c| c.paused = true),
     (Postpone(minute(13), Reason::Debounce), |c| c.rewrite(|r| r.agent(2, 11))),
     (Postpone(minute(20), Reason::Gap), |c| c.history.conversation.push(minute(-100))),
     (Postpone(minute(30), Reason::CapConversation), |c| c.wrote_yesterday(&[30, 40], &[])),
@@ -152,6 +156,10 @@ fn what_could_only_wait_past_its_deadline_expires_for_that_reason() {
         let Postpone(until, reason) = expected else {
             continue;
         };
+        // Held to the end: its own test below.
+        if reason == Reason::Paused {
+            continue;
+        }
         let mut case = Case::with(obstacle);
         case.deadline = until;
         assert_eq!(
@@ -162,6 +170,22 @@ fn what_could_only_wait_past_its_deadline_expires_for_that_reason() {
         case.deadline = until + TimeDelta::milliseconds(1);
         assert_eq!(case.decide(), Postpone(until, reason));
     }
+}
+
+#[test]
+fn a_pause_holds_a_reminder_until_just_before_its_deadline() {
+    let paused = |now: DateTime<Utc>| {
+        Case::with(|c| {
+            c.paused = true;
+            c.now = now;
+        })
+        .decide()
+    };
+    assert_eq!(paused(minute(60)), Postpone(minute(65), Reason::Paused));
+    let nearly = minute(70) - TimeDelta::seconds(31);
+    let last_look = nearly + TimeDelta::seconds(30);
+    assert_eq!(paused(nearly), Postpone(last_look, Reason::Paused));
+    assert_eq!(paused(last_look), Expire(Reason::Paused));
 }
 
 #[test]
@@ -331,6 +355,7 @@ fn may_be_sent(case: &Case) -> bool {
         && first_message == case.episode
         && record.queue != Queue::Waiting
         && case.suppression.is_none()
+        && !case.paused
         && case.now - last_at >= s.debounce
         && within(&case.history.conversation, s.caps.gap) == 0
         && within(&case.history.conversation, DAY) < s.caps.per_conversation_24h
@@ -357,8 +382,8 @@ proptest! {
     fn the_same_reason_does_not_postpone_twice(case in cases()) {
         if let Postpone(until, reason) = case.decide() {
             let again = Case { now: until, ..case }.decide();
-            // A partial record and a queue end by themselves, not by waiting.
-            let by_waiting = !matches!(reason, Reason::Undecided | Reason::InQueue);
+            // A partial record, a queue and a pause end by themselves, not by waiting.
+            let by_waiting = !matches!(reason, Reason::Undecided | Reason::InQueue | Reason::Paused);
             if by_waiting {
                 prop_assert!(!matches!(again, Postpone(_, r) | Expire(r) if r == reason), "{:?}", again);
             }

@@ -65,9 +65,10 @@ fn give_back(record: &Record, unsent: Prepared) {
 impl Line {
     pub fn new(ctx: &Arc<Context>) -> Self {
         let recorder = ctx.clone();
+        // One batch at a time: those that end meanwhile share the next one's statements and its commit.
         let record = Batcher::new(
             BATCH,
-            2,
+            1,
             move |done| record::record(recorder.clone(), done),
             drop,
         );

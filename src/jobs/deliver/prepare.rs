@@ -1,6 +1,6 @@
 //! From "somebody should look at these reminders" to attempts that are committed, or to an answer why not.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +12,13 @@ use super::BatchFailed;
 use crate::db;
 use crate::db::decisions::Entry;
 use crate::db::ledger::{Answer, Begin, Counted, Owed};
+use crate::db::pauses::Pause;
 use crate::db::suppressions::AddressHash;
 use crate::domain::contact::{self, Contact, Suppression};
 use crate::domain::conversation::Record;
 use crate::domain::decide::{Decision, Facts, History, Reason, decide};
-use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
+
 use crate::domain::read_state::{Episode, ReadState, read_state};
 use crate::domain::reminder::ReminderState;
 use crate::domain::rule::{self, Rule};
@@ -95,6 +97,13 @@ struct Candidate<'a> {
     hash: Option<AddressHash>,
 }
 
+impl Candidate<'_> {
+    /// Where the conversation is now, as far as that is known.
+    fn skill(&self) -> SkillId {
+        self.record.map_or(self.owed.skill, |r| r.skill)
+    }
+}
+
 impl Batch<'_> {
     async fn run(&self, ids: &[ReminderId]) -> anyhow::Result<HashMap<ReminderId, Dispatch>> {
         let waiting = db::ledger::owed(&self.ctx.pool, ids)
@@ -158,18 +167,16 @@ impl Batch<'_> {
             .map(|o| self.candidate(o, checked))
             .collect();
         candidates.sort_by_key(|c| (c.owed.due_at, c.owed.id));
-        let rules = ctx.rules_in(&mut tx, self.account).await?;
+        let skills: BTreeSet<SkillId> = candidates.iter().map(Candidate::skill).collect();
+        let skills: Vec<SkillId> = skills.into_iter().collect();
+        let rules = ctx.rules_for(&mut tx, self.account, &skills).await?;
         let mut room = Room::open(&mut tx, ctx, self.account, &candidates, &rules).await?;
 
         let now = ctx.clock.now();
         let mut decided = Vec::with_capacity(candidates.len());
         for candidate in candidates {
             let owed = &candidate.owed;
-            let rule = rule::pick(
-                &rules,
-                candidate.record.map_or(owed.skill, |r| r.skill),
-                owed.channel,
-            );
+            let rule = rule::pick(&rules, candidate.skill(), owed.channel);
             let decision = match checked {
                 _ if owed.next_at > now => Decision::Postpone(owed.next_at, Reason::Scheduled),
                 Checked::Unchecked { pause } => {
@@ -336,12 +343,13 @@ fn postpone(at: DateTime<Utc>, deadline: DateTime<Utc>, reason: Reason) -> Decis
     }
 }
 
-/// What a batch shares: suppressions, what was sent before, open circuits. Kept current while the batch decides, so that two
+/// What a batch shares: suppressions, what was sent before, open circuits, pauses. Kept current while the batch decides, so that two
 /// reminders of one batch see each other.
 struct Room {
     suppressed: HashMap<(AddressHash, Channel, String), Suppression>,
     counted: Vec<Counted>,
     circuits: Vec<db::circuits::Circuit>,
+    pauses: Vec<Pause>,
 }
 
 impl Room {
@@ -368,11 +376,14 @@ impl Room {
         let counted = db::ledger::counted(&mut *tx, &conversations, &hashes, since).await?;
         let suppressed = db::suppressions::active(&mut *tx, &hashes, now).await?;
         let circuits = db::circuits::open_ones(&mut *tx).await?;
+        // Read with the attempts' own commit ahead: a pause holds from the moment it is written, in every worker.
+        let pauses = db::pauses::all(&mut *tx).await?;
         tracing::trace!(account = %account.id, reminders = candidates.len(), "Deciding");
         Ok(Self {
             suppressed,
             counted,
             circuits,
+            pauses,
         })
     }
 
@@ -413,6 +424,8 @@ impl Room {
             count_bots: account.count_bots,
             contact: candidate.contact.clone(),
             suppression,
+            paused: rule
+                .is_some_and(|rule| self.pauses.iter().any(|pause| pause.scope.holds(rule))),
             history: &history,
             now,
         })

@@ -288,6 +288,9 @@ impl Outcome {
 /// Rows that were woken during the run (`Queued`) are neither deleted nor killed: they wait for their new time.
 ///
 /// Rows that are locked by an open transaction, which is about to wake them, are left alone and returned.
+///
+/// `coalesce` keeps the planner from the index on `lock_by`: by it, each of all the rows this worker holds would be compared with
+/// each verdict.
 const SETTLE: &str = "
 with verdict as (
     select * from unnest($2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::timestamptz[])
@@ -295,7 +298,7 @@ with verdict as (
 ), mine as materialized (
     select j.id, v.outcome, v.error, v.retry_at, j.attempts, j.max_attempts, j.status = 'Queued' as rearmed
     from verdict v join apalis.jobs j on j.id = v.id
-    where j.lock_by = $1 and j.lock_at = v.lock_at
+    where coalesce(j.lock_by, '') = $1 and j.lock_at = v.lock_at
     for update of j skip locked
 ), finished as (
     delete from apalis.jobs j using mine m where j.id = m.id and m.outcome = 'done' and not m.rearmed
@@ -313,8 +316,8 @@ with verdict as (
     ) as m
     where j.id = m.id
 )
-select v.id from verdict v join apalis.jobs j on j.id = v.id
-where j.lock_by = $1 and j.lock_at = v.lock_at and v.id not in (select id from mine)";
+select v.id from (select * from verdict where id not in (select id from mine)) as v join apalis.jobs j on j.id = v.id
+where coalesce(j.lock_by, '') = $1 and j.lock_at = v.lock_at";
 
 /// Writes how runs ended, fenced by the lease: a row that was taken from this worker in the meantime stays as it is.
 /// Returns the ids that could not be settled yet; ask again soon.

@@ -195,7 +195,7 @@ async fn a_scanned_record_has_the_shape_of_the_sample() {
     let stage = Stage::set().await;
     unread(&stage.world);
     let sample = sample(include_str!(
-        "../../../tests/fixtures/liveperson/conversations_search_page.json"
+        "../../../tests/fixtures/liveperson/search_page.json"
     ));
     let page = stage.scan(CUSTOMER_CARE, 0).await;
     assert_eq!(shape_of(&page["_metadata"]), shape_of(&sample["_metadata"]));
@@ -222,9 +222,7 @@ async fn the_first_version_writes_time_stamps_as_strings_and_its_default_content
     let page = stage
         .asked("conversation/search", "source=test", &body)
         .await;
-    let text = include_str!(
-        "../../../tests/fixtures/liveperson/conversation_by_id_v1_default_content.json"
-    );
+    let text = include_str!("../../../tests/fixtures/liveperson/by_id_v1.json");
     let sample = sample(text);
     let names = |record: &Value| {
         record
@@ -588,7 +586,7 @@ async fn the_domain_service_points_here_unless_told_otherwise() {
     .await
     .unwrap();
     let sample = sample(include_str!(
-        "../../../tests/fixtures/liveperson/csds_all.json"
+        "../../../tests/fixtures/liveperson/domain_all.json"
     ));
     let names = |list: &Value| {
         list["baseURIs"]
@@ -773,7 +771,7 @@ async fn skills_come_with_a_revision_and_only_when_changed() {
     let full = get("v=4.0&select=$all", "-1").await;
     let revision = full.headers()["ac-revision"].to_str().unwrap().to_owned();
     let sample = sample(include_str!(
-        "../../../tests/fixtures/liveperson/skills_v4_full.json"
+        "../../../tests/fixtures/liveperson/skills.json"
     ));
     assert_eq!(shape_of(&full.json().await.unwrap()), shape_of(&sample));
     assert_eq!(get("v=4.0", &revision).await.status(), 304);

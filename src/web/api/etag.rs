@@ -1,6 +1,9 @@
 //! Versions of what several people may change at once: `ETag` says which version was read, `If-Match` which one is meant to be
 //! changed, so that nobody's work is overwritten unseen.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -10,9 +13,9 @@ use crate::web::State;
 
 /// The version named by `If-Match`, which must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IfMatch(pub i32);
+pub struct IfMatch<V = i32>(pub V);
 
-impl FromRequestParts<State> for IfMatch {
+impl<V: FromStr> FromRequestParts<State> for IfMatch<V> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Refusal> {
@@ -33,14 +36,14 @@ impl FromRequestParts<State> for IfMatch {
     }
 }
 
-fn version(given: &HeaderValue) -> Option<i32> {
+fn version<V: FromStr>(given: &HeaderValue) -> Option<V> {
     let given = given.to_str().ok()?.trim();
     let number = given.strip_prefix('"')?.strip_suffix('"')?;
     number.parse().ok()
 }
 
 /// The header that names a version.
-pub fn etag(version: i32) -> [(header::HeaderName, String); 1] {
+pub fn etag(version: impl Display) -> [(header::HeaderName, String); 1] {
     [(header::ETAG, format!("\"{version}\""))]
 }
 
@@ -50,7 +53,7 @@ mod tests {
 
     #[test]
     fn only_a_version_of_ours_is_a_version() {
-        let of = |text| version(&HeaderValue::from_static(text));
+        let of = |text| version::<i32>(&HeaderValue::from_static(text));
         assert_eq!(of("\"3\""), Some(3));
         for other in ["3", "*", "W/\"3\"", "\"x\"", "", "\"3\", \"4\""] {
             assert_eq!(of(other), None, "{other}");

@@ -10,6 +10,8 @@ pub mod etag;
 pub mod extract;
 pub mod paging;
 pub mod problem;
+mod rules;
+mod sending;
 
 use axum::http::Method;
 use axum::routing::get;
@@ -24,6 +26,8 @@ pub const ROOT: &str = "/api/v1";
 pub fn add(table: &mut Table) {
     accounts::add(table);
     audit::add(table);
+    rules::add(table);
+    sending::add(table);
 }
 
 /// Adds the document itself, which says nothing that the program's source does not.

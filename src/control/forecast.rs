@@ -1,0 +1,274 @@
+//! Who would be reminded in the next hour, who not, and why: from what is stored, at once; or, asked for, from LivePerson as it is
+//! at this moment, under the rule in force and under a change that is not published yet.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Error;
+use crate::db;
+use crate::db::forecast::About;
+use crate::domain::decide::Reason;
+use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::read_state::{ReadState, read_state};
+use crate::domain::rule::{Key, Rule, Settings, pick};
+use crate::jobs::context::Context;
+use crate::jobs::forecast::{self, Verdict, What};
+
+/// How far a forecast looks.
+const AHEAD: TimeDelta = TimeDelta::hours(1);
+/// Reminders told one by one.
+const MOST_WAITING: i64 = 100;
+/// Unread conversations counted by reason.
+const MOST_UNREAD: i64 = 10_000;
+/// Conversations asked for at LivePerson: a few calls, under its limit.
+const MOST_LIVE: usize = 300;
+/// Conversations of a live look told one by one.
+const MOST_TOLD: usize = 100;
+
+/// What is stored about the next hour.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Forecast {
+    pub account: AccountId,
+    pub skill: Option<SkillId>,
+    pub channel: Channel,
+    pub from: DateTime<Utc>,
+    pub until: DateTime<Utc>,
+    /// Reminders that are due until then, soonest first; the first hundred.
+    pub due: Vec<Due>,
+    /// There are more than these.
+    pub more: bool,
+    /// Unread conversations that have no reminder waiting, by reason; most first.
+    pub not: Vec<Not>,
+}
+
+/// A reminder that is due.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Due {
+    pub reminder: i64,
+    pub conversation: String,
+    pub skill: SkillId,
+    pub skill_name: Option<String>,
+    pub step: i16,
+    pub at: DateTime<Utc>,
+    /// What holds it up, if anything does: `paused`, `quiet_hours`.
+    pub held_by: Option<String>,
+}
+
+/// People who are not to be reminded, for one reason.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Not {
+    pub reason: String,
+    pub conversations: u64,
+    /// One of them.
+    pub example: String,
+}
+
+/// The next hour, as the ledger and the latest scans know it.
+pub async fn stored(
+    ctx: &Context,
+    about: About<'_>,
+    now: DateTime<Utc>,
+) -> Result<Forecast, Error> {
+    let until = now + AHEAD;
+    let mut waiting = db::forecast::waiting(&ctx.pool, about, until, MOST_WAITING + 1).await?;
+    let most = usize::try_from(MOST_WAITING).unwrap_or_default();
+    let more = waiting.len() > most;
+    waiting.truncate(most);
+    let due = waiting.into_iter().map(|waiting| Due {
+        reminder: waiting.id,
+        conversation: waiting.conversation,
+        skill: SkillId(waiting.skill),
+        skill_name: waiting.skill_name,
+        step: waiting.step,
+        at: waiting.next_at,
+        held_by: waiting.reason,
+    });
+    let unread = db::forecast::unread(&ctx.pool, about, MOST_UNREAD).await?;
+    let not = unread.into_iter().filter_map(|unread| {
+        let reason = unread
+            .reason
+            .unwrap_or_else(|| Reason::NoRule.as_str().to_owned());
+        (reason != Reason::Scheduled.as_str()).then(|| Not {
+            reason,
+            conversations: unread.conversations.unsigned_abs(),
+            example: unread.example,
+        })
+    });
+    Ok(Forecast {
+        account: about.account.clone(),
+        skill: about.skill,
+        channel: about.channel,
+        from: now,
+        until,
+        due: due.collect(),
+        more,
+        not: not.collect(),
+    })
+}
+
+/// A look at LivePerson: what would become of the people there, under the rule in force and under a change.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Live {
+    pub looked_at: DateTime<Utc>,
+    /// Conversations that were looked at.
+    pub conversations: usize,
+    /// So many are open; the newest are looked at.
+    pub open: u32,
+    pub unreadable: usize,
+    /// Of those looked at, unread ones.
+    pub unread: usize,
+    pub in_force: Effect,
+    pub changed: Option<Effect>,
+    /// Unread conversations one by one; the first hundred.
+    pub people: Vec<Person>,
+}
+
+/// What a rule would do.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct Effect {
+    /// Reminders in the next hour.
+    pub within_the_hour: usize,
+    /// Reminders later than that.
+    pub later: usize,
+    /// Unread, and not reminded of, by reason.
+    pub not: Vec<Not>,
+}
+
+/// One unread conversation.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Person {
+    pub conversation: String,
+    pub in_force: Told,
+    pub changed: Option<Told>,
+}
+
+/// What would become of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Told {
+    /// When it would be reminded of.
+    pub at: Option<DateTime<Utc>>,
+    pub step: Option<i16>,
+    /// The address, masked.
+    pub to: Option<String>,
+    /// Why not, or `scheduled`.
+    pub reason: String,
+}
+
+/// Asks LivePerson and decides as a scan would. `change` is a rule's switch and settings that are not published yet. Stores
+/// nothing and sends nothing.
+pub async fn live(
+    ctx: &Context,
+    key: &Key,
+    change: Option<(bool, Settings)>,
+    now: DateTime<Utc>,
+) -> Result<Live, Error> {
+    let account = ctx.accounts.get(&key.account);
+    let account = account.ok_or_else(|| Error::NotFound(format!("account {}", key.account)))?;
+    let seen = forecast::look(account, key.skill, ctx.window, MOST_LIVE, now).await;
+    let seen = seen
+        .map_err(|error| Error::Unavailable(format!("LivePerson could not be asked: {error}")))?;
+    let mut existing = forecast::existing(&ctx.pool, &key.account, &seen.records).await?;
+    // A reminder that waits would be told as "scheduled" whatever the rule says: only what is done counts.
+    for reminders in existing.values_mut() {
+        reminders.retain(|reminder| !reminder.pending);
+    }
+    let in_force = db::rules::of_accounts(&ctx.pool, &[key.account.as_str()]).await?;
+    let changed = change.map(|(enabled, settings)| with_change(&in_force, key, enabled, settings));
+    let mut told = Live {
+        looked_at: now,
+        conversations: seen.records.len(),
+        open: seen.total,
+        unreadable: seen.unreadable,
+        unread: 0,
+        in_force: Effect::default(),
+        changed: changed.as_ref().map(|_| Effect::default()),
+        people: Vec::new(),
+    };
+    for record in &seen.records {
+        let concerned = match key.skill {
+            Some(skill) => record.skill == skill,
+            // The default's people are those whose skill has no rule of its own.
+            None => {
+                pick(&in_force, record.skill, key.channel).is_none_or(|rule| rule.skill.is_none())
+            }
+        };
+        if !concerned || !matches!(read_state(record, account.count_bots), ReadState::Unread(_)) {
+            continue;
+        }
+        told.unread += 1;
+        let done = existing.get(&record.id).map_or(&[][..], Vec::as_slice);
+        let tell = |rules: &[Rule]| {
+            let verdicts = forecast::verdicts(account, rules, record, done, now);
+            Told::of(verdicts, key.channel)
+        };
+        let one = Person {
+            conversation: record.id.clone(),
+            in_force: tell(&in_force),
+            changed: changed.as_deref().map(tell),
+        };
+        told.in_force.count(&one, &one.in_force, now);
+        if let (Some(effect), Some(changed)) = (&mut told.changed, &one.changed) {
+            effect.count(&one, changed, now);
+        }
+        if told.people.len() < MOST_TOLD {
+            told.people.push(one);
+        }
+    }
+    Ok(told)
+}
+
+/// The account's rules as they would be.
+fn with_change(rules: &[Rule], key: &Key, enabled: bool, settings: Settings) -> Vec<Rule> {
+    let others = rules.iter().filter(|rule| rule.key() != *key).cloned();
+    let changed = Rule {
+        id: 0,
+        account: key.account.clone(),
+        skill: key.skill,
+        channel: key.channel,
+        enabled,
+        version: 0,
+        settings,
+    };
+    others.chain([changed]).collect()
+}
+
+impl Told {
+    fn of(verdicts: Vec<Verdict>, channel: Channel) -> Self {
+        let verdict = verdicts.into_iter().find(|v| v.channel == channel);
+        match verdict.map(|verdict| verdict.what) {
+            Some(What::Remind { step, at, to, .. }) => Self {
+                at: Some(at),
+                step: Some(step),
+                to: Some(to),
+                reason: Reason::Scheduled.as_str().to_owned(),
+            },
+            not => Self {
+                at: None,
+                step: None,
+                to: None,
+                reason: match not {
+                    Some(What::Not(reason)) => reason.as_str().to_owned(),
+                    _ => Reason::NoRule.as_str().to_owned(),
+                },
+            },
+        }
+    }
+}
+
+impl Effect {
+    fn count(&mut self, one: &Person, told: &Told, now: DateTime<Utc>) {
+        match told.at {
+            Some(at) if at <= now + AHEAD => self.within_the_hour += 1,
+            Some(_) => self.later += 1,
+            None => match self.not.iter_mut().find(|not| not.reason == told.reason) {
+                Some(not) => not.conversations += 1,
+                None => self.not.push(Not {
+                    reason: told.reason.clone(),
+                    conversations: 1,
+                    example: one.conversation.clone(),
+                }),
+            },
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Rules: list, read, draft, publish, discard, delete, history, restore.
+//!
+//! A change is written as a draft, looked at, and published. Whoever saves or publishes names what they have read by its
+//! [`Stamp`]; if somebody else was quicker, nothing is overwritten and the answer says who and when. A draft can always be
+//! published: what is faulty is not stored, and the page keeps it.
+
+mod check;
+mod view;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgPool};
+
+use super::Error;
+use crate::channel::render::Texts;
+use crate::db;
+use crate::db::audit::Entry;
+use crate::db::drafts::Draft;
+use crate::domain::ids::AccountId;
+use crate::domain::rule::{Key, Rule, Settings, differences};
+
+pub use check::{Checked, check, checked};
+pub use view::{DraftView, ListView, Published, RuleView, Stamp, VersionView};
+
+/// Entries of a list or of a history at a time, at most.
+pub const MOST: i64 = 200;
+
+/// What is written over a rule.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub enabled: bool,
+    /// As [`Settings::parse`] reads them: what is left out comes from the channel's defaults.
+    pub settings: Value,
+}
+
+/// Who asks, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    pub name: &'a str,
+    pub now: DateTime<Utc>,
+}
+
+/// Rules and drafts, the defaults first.
+pub async fn list(
+    pool: &PgPool,
+    account: Option<&AccountId>,
+    after: Option<&Key>,
+    most: i64,
+) -> Result<Vec<ListView>, Error> {
+    let listed = db::rulebook::list(pool, account, after, most.clamp(1, MOST)).await?;
+    let pauses = db::pauses::all(pool).await?;
+    let listed = listed.into_iter();
+    Ok(listed.map(|one| ListView::new(one, &pauses)).collect())
+}
+
+/// What there is under a key: the rule, its draft, and what applies without them.
+pub async fn read(pool: &PgPool, key: &Key) -> Result<RuleView, Error> {
+    let mut conn = pool.acquire().await?;
+    read_in(&mut conn, key).await
+}
+
+async fn read_in(conn: &mut PgConnection, key: &Key) -> Result<RuleView, Error> {
+    let place = db::rulebook::place(&mut *conn, key).await?;
+    if !place.account_known {
+        return Err(Error::NotFound(format!("account {}", key.account)));
+    }
+    let rule = db::rules::find(&mut *conn, key).await?;
+    let draft = db::drafts::find(&mut *conn, key).await?;
+    if let Some(skill) = key.skill
+        && place.skill_name.is_none()
+        && rule.is_none()
+        && draft.is_none()
+    {
+        let what = format!("skill {skill} in account {}", key.account);
+        return Err(Error::NotFound(what));
+    }
+    let latest = db::rules::versions(&mut *conn, key, None, 1).await?.pop();
+    let fallback = match key.skill {
+        Some(_) => {
+            let of_account = Key {
+                skill: None,
+                ..key.clone()
+            };
+            db::rules::find(&mut *conn, &of_account).await?
+        }
+        None => None,
+    };
+    let pauses = db::pauses::all(conn).await?;
+    Ok(RuleView::new(
+        key,
+        place.skill_name,
+        (rule, latest),
+        draft,
+        fallback,
+        &pauses,
+    ))
+}
+
+/// Writes the draft of a key. `seen` is what the writer has read.
+pub async fn save_draft(
+    pool: &PgPool,
+    texts: &Texts,
+    key: &Key,
+    seen: Stamp,
+    change: Change,
+    by: By<'_>,
+) -> Result<RuleView, Error> {
+    let settings = checked(texts, key.channel, change.settings)?;
+    let mut tx = pool.begin().await?;
+    let now_there = unchanged(&mut tx, key, seen).await?;
+    let based_on = now_there.rule_version();
+    let written = (change.enabled, &settings);
+    db::drafts::save(&mut tx, key, based_on, written, by.name, by.now).await?;
+    record(&mut tx, by, "rule.draft", key, json!({})).await?;
+    let view = read_in(&mut tx, key).await?;
+    tx.commit().await?;
+    Ok(view)
+}
+
+/// Makes the draft the rule. From then on every scan and every delivery goes by it.
+pub async fn publish(
+    pool: &PgPool,
+    texts: &Texts,
+    key: &Key,
+    seen: Stamp,
+    by: By<'_>,
+) -> Result<RuleView, Error> {
+    let mut tx = pool.begin().await?;
+    let there = unchanged(&mut tx, key, seen).await?;
+    let Some(draft) = &there.draft else {
+        return Err(Error::Conflict(
+            "There is no draft to publish: save one first.".to_owned(),
+        ));
+    };
+    if draft.based_on != there.rule_version() {
+        return Err(Error::Changed(format!(
+            "The rule was published anew (version {}) after this draft was begun (from version {}). Look at what differs, then \
+             save the draft again to publish it over that.",
+            there.rule_version(),
+            draft.based_on
+        )));
+    }
+    // A draft of an earlier release of this program may hold a text that is refused today.
+    let draft_settings = serde_json::to_value(&draft.settings).unwrap_or_default();
+    let settings = checked(texts, key.channel, draft_settings)?;
+    let version = db::rules::put(&mut tx, key, draft.enabled, &settings, by.name, by.now).await?;
+    db::drafts::remove(&mut tx, key).await?;
+    let detail = json!({
+        "version": version.unwrap_or(there.rule_version()),
+        "changes": there.changes(draft),
+    });
+    record(&mut tx, by, "rule.publish", key, detail).await?;
+    let view = read_in(&mut tx, key).await?;
+    tx.commit().await?;
+    Ok(view)
+}
+
+/// Throws a draft away; the rule stays as it is.
+pub async fn discard(pool: &PgPool, key: &Key, seen: Stamp, by: By<'_>) -> Result<RuleView, Error> {
+    let mut tx = pool.begin().await?;
+    unchanged(&mut tx, key, seen).await?;
+    if !db::drafts::remove(&mut tx, key).await? {
+        return Err(Error::Conflict("There is no draft to discard.".to_owned()));
+    }
+    record(&mut tx, by, "rule.discard", key, json!({})).await?;
+    let view = read_in(&mut tx, key).await?;
+    tx.commit().await?;
+    Ok(view)
+}
+
+/// Deletes a skill's own rule, and its draft: the account's default applies again. A default is switched off instead.
+pub async fn delete(pool: &PgPool, key: &Key, seen: Stamp, by: By<'_>) -> Result<RuleView, Error> {
+    if key.skill.is_none() {
+        return Err(Error::Conflict(
+            "The account's default cannot be deleted: switch it off.".to_owned(),
+        ));
+    }
+    let mut tx = pool.begin().await?;
+    unchanged(&mut tx, key, seen).await?;
+    let Some(version) = db::rules::remove(&mut tx, key, by.name, by.now).await? else {
+        return Err(Error::NotFound(format!("rule {key}")));
+    };
+    db::drafts::remove(&mut tx, key).await?;
+    record(
+        &mut tx,
+        by,
+        "rule.delete",
+        key,
+        json!({ "version": version }),
+    )
+    .await?;
+    let view = read_in(&mut tx, key).await?;
+    tx.commit().await?;
+    Ok(view)
+}
+
+/// The history of a key, newest first.
+pub async fn versions(
+    pool: &PgPool,
+    key: &Key,
+    before: Option<i32>,
+    most: i64,
+) -> Result<Vec<VersionView>, Error> {
+    let most = most.clamp(1, MOST);
+    // One more, to tell what the oldest of them changed.
+    let versions = db::rules::versions(pool, key, before, most + 1).await?;
+    let mut told = VersionView::all(&versions);
+    told.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    Ok(told)
+}
+
+/// Makes an old version the draft, to be looked at and published like any other.
+pub async fn restore(
+    pool: &PgPool,
+    key: &Key,
+    version: i32,
+    seen: Stamp,
+    by: By<'_>,
+) -> Result<RuleView, Error> {
+    let mut tx = pool.begin().await?;
+    let there = unchanged(&mut tx, key, seen).await?;
+    let old = db::rules::versions(&mut *tx, key, version.checked_add(1), 1)
+        .await?
+        .pop()
+        .filter(|old| old.version == version)
+        .ok_or_else(|| Error::NotFound(format!("version {version} of rule {key}")))?;
+    let written = (old.enabled, &old.settings);
+    let based_on = there.rule_version();
+    db::drafts::save(&mut tx, key, based_on, written, by.name, by.now).await?;
+    record(
+        &mut tx,
+        by,
+        "rule.restore",
+        key,
+        json!({ "version": version }),
+    )
+    .await?;
+    let view = read_in(&mut tx, key).await?;
+    tx.commit().await?;
+    Ok(view)
+}
+
+/// What is stored under a key, locked against everybody else.
+struct There {
+    rule: Option<Rule>,
+    draft: Option<Draft>,
+}
+
+impl There {
+    fn rule_version(&self) -> i32 {
+        self.rule.as_ref().map_or(0, |rule| rule.version)
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp {
+            version: self.rule_version(),
+            revision: self.draft.as_ref().map_or(0, |draft| draft.revision),
+        }
+    }
+
+    /// The settings that publishing changes, by name. Never the texts or the sender: the audit trail keeps no address.
+    fn changes(&self, draft: &Draft) -> Vec<String> {
+        let Some(rule) = &self.rule else {
+            return vec!["all".to_owned()];
+        };
+        let before = (rule.enabled, &rule.settings);
+        differences(before, (draft.enabled, &draft.settings))
+            .into_iter()
+            .map(|difference| difference.field)
+            .collect()
+    }
+}
+
+/// Locks a key and makes sure that it is still what the caller has read.
+async fn unchanged(conn: &mut PgConnection, key: &Key, seen: Stamp) -> Result<There, Error> {
+    db::rules::lock(conn, key).await?;
+    let there = There {
+        rule: db::rules::find(&mut *conn, key).await?,
+        draft: db::drafts::find(&mut *conn, key).await?,
+    };
+    if there.stamp() == seen {
+        // Also tells whether there can be a rule under this key at all.
+        read_in(conn, key).await?;
+        return Ok(there);
+    }
+    let what = if there.rule_version() == seen.version {
+        let draft = there.draft.as_ref();
+        draft.map(|draft| {
+            format!(
+                "{} saved a draft",
+                told(&draft.changed_by, draft.changed_at)
+            )
+        })
+    } else {
+        let latest = db::rules::versions(&mut *conn, key, None, 1).await?.pop();
+        latest.map(|version| {
+            let what = if version.deleted {
+                "deleted"
+            } else {
+                "published"
+            };
+            format!(
+                "{} {what} it",
+                told(&version.changed_by, version.changed_at)
+            )
+        })
+    };
+    let what = what.unwrap_or_else(|| "its draft was discarded".to_owned());
+    Err(Error::Changed(format!(
+        "This rule has changed since you read it: {what}. Nothing was overwritten: read it again, and make your change on what \
+         is there now."
+    )))
+}
+
+fn told(who: &str, when: DateTime<Utc>) -> String {
+    format!("on {} UTC {who}", when.format("%-d %B at %H:%M"))
+}
+
+async fn record(
+    conn: &mut PgConnection,
+    by: By<'_>,
+    action: &str,
+    key: &Key,
+    detail: Value,
+) -> Result<(), Error> {
+    let entry = Entry {
+        by: by.name,
+        action,
+        account: Some(key.account.as_str()),
+        subject: &key.to_string(),
+        detail,
+    };
+    db::audit::record(conn, &entry, by.now).await?;
+    Ok(())
+}
+
+/// Settings to begin with: the rule's own, else the account's default, else the channel's.
+pub fn starting_point(view: &RuleView) -> (bool, Settings) {
+    let own = view.draft.as_ref().map(|d| (d.enabled, &d.settings));
+    let own = own.or(view.published.as_ref().map(|p| (p.enabled, &p.settings)));
+    let (enabled, settings) = match own.or(view.fallback.as_ref().map(|f| (f.enabled, &f.settings)))
+    {
+        Some((enabled, settings)) => (enabled, settings.clone()),
+        None => (true, Settings::default_for(view.channel)),
+    };
+    (enabled, settings)
+}

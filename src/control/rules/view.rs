@@ -1,0 +1,258 @@
+//! Rules as they are told: in the API's JSON and on the pages.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::db::drafts::Draft;
+use crate::db::pauses::Pause;
+use crate::db::rulebook::Listed;
+use crate::db::rules::Version;
+use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::rule::{Key, Rule, Settings, differences, summary};
+
+/// What somebody has read of a key: the published version and the draft's revision, each 0 if there is none. The API's `ETag`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    pub version: i32,
+    pub revision: i64,
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}-d{}", self.version, self.revision)
+    }
+}
+
+/// The words are no stamp.
+#[derive(Debug, thiserror::Error)]
+#[error("a rule's tag looks like v3-d0, as the answer to reading the rule gave it")]
+pub struct NoStamp;
+
+impl FromStr for Stamp {
+    type Err = NoStamp;
+
+    fn from_str(raw: &str) -> Result<Self, NoStamp> {
+        let (version, revision) = raw
+            .strip_prefix('v')
+            .and_then(|rest| rest.split_once("-d"))
+            .ok_or(NoStamp)?;
+        Ok(Self {
+            version: version.parse().map_err(|_| NoStamp)?,
+            revision: revision.parse().map_err(|_| NoStamp)?,
+        })
+    }
+}
+
+/// A rule that is in force.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Published {
+    pub version: i32,
+    pub enabled: bool,
+    pub settings: Settings,
+    pub changed_by: Option<String>,
+    pub changed_at: Option<DateTime<Utc>>,
+}
+
+impl From<Rule> for Published {
+    fn from(rule: Rule) -> Self {
+        Self {
+            version: rule.version,
+            enabled: rule.enabled,
+            settings: rule.settings,
+            changed_by: None,
+            changed_at: None,
+        }
+    }
+}
+
+/// A change that is not in force yet.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct DraftView {
+    /// The version it started from; 0: there was none.
+    pub based_on: i32,
+    /// The rule was published anew since: save the draft again to publish it over that.
+    pub outdated: bool,
+    pub enabled: bool,
+    pub settings: Settings,
+    pub changed_by: String,
+    pub changed_at: DateTime<Utc>,
+}
+
+/// What there is under a key.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RuleView {
+    pub account: AccountId,
+    /// Left out: the account's default.
+    pub skill: Option<SkillId>,
+    pub channel: Channel,
+    pub skill_name: Option<String>,
+    /// What the published rule does, in plain words.
+    pub summary: Vec<String>,
+    pub published: Option<Published>,
+    pub draft: Option<DraftView>,
+    /// The account's default, which applies while the skill has no rule of its own.
+    pub fallback: Option<Published>,
+    /// Sending is paused: the rule's, its channel's, its account's or all.
+    pub paused: bool,
+    #[serde(skip)]
+    pub stamp: Stamp,
+}
+
+impl RuleView {
+    pub(super) fn new(
+        key: &Key,
+        skill_name: Option<String>,
+        (rule, latest): (Option<Rule>, Option<Version>),
+        draft: Option<Draft>,
+        fallback: Option<Rule>,
+        pauses: &[Pause],
+    ) -> Self {
+        let version = rule.as_ref().map_or(0, |rule| rule.version);
+        let applies = rule.as_ref().or(fallback.as_ref());
+        let held = |rule: &Rule| pauses.iter().any(|pause| pause.scope.holds(rule));
+        let is_held = applies.is_some_and(held);
+        let place = place_name(key.skill, skill_name.as_deref());
+        let said = applies.map(|rule| summary(key.channel, &place, rule.enabled, &rule.settings));
+        let stamp = Stamp {
+            version,
+            revision: draft.as_ref().map_or(0, |draft| draft.revision),
+        };
+        let latest = latest.filter(|latest| latest.version == version);
+        Self {
+            account: key.account.clone(),
+            skill: key.skill,
+            channel: key.channel,
+            skill_name,
+            summary: said.unwrap_or_default(),
+            published: rule.map(|rule| Published {
+                changed_by: latest.as_ref().map(|latest| latest.changed_by.clone()),
+                changed_at: latest.as_ref().map(|latest| latest.changed_at),
+                ..rule.into()
+            }),
+            draft: draft.map(|draft| DraftView {
+                based_on: draft.based_on,
+                outdated: draft.based_on != version,
+                enabled: draft.enabled,
+                settings: draft.settings,
+                changed_by: draft.changed_by,
+                changed_at: draft.changed_at,
+            }),
+            fallback: fallback.map(Published::from),
+            paused: is_held,
+            stamp,
+        }
+    }
+
+    /// Where it applies, in plain words.
+    pub fn place(&self) -> String {
+        place_name(self.skill, self.skill_name.as_deref())
+    }
+}
+
+fn place_name(skill: Option<SkillId>, name: Option<&str>) -> String {
+    match (skill, name) {
+        (None, _) => "every skill without a rule of its own".to_owned(),
+        (Some(_), Some(name)) => name.to_owned(),
+        (Some(skill), None) => format!("skill {skill}"),
+    }
+}
+
+/// A key in a list.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ListView {
+    pub account: AccountId,
+    pub skill: Option<SkillId>,
+    pub channel: Channel,
+    pub skill_name: Option<String>,
+    /// Left out: there is only a draft.
+    pub version: Option<i32>,
+    pub enabled: bool,
+    pub summary: Vec<String>,
+    pub updated_at: Option<DateTime<Utc>>,
+    pub draft_by: Option<String>,
+    pub draft_at: Option<DateTime<Utc>>,
+    pub paused: bool,
+}
+
+impl ListView {
+    pub(super) fn new(one: Listed, pauses: &[Pause]) -> Self {
+        let Key {
+            account,
+            skill,
+            channel,
+        } = one.key;
+        let (rule, updated_at) = (one.rule, one.updated_at);
+        let place = place_name(skill, one.skill_name.as_deref());
+        let said = rule
+            .as_ref()
+            .map(|rule| summary(channel, &place, rule.enabled, &rule.settings));
+        let held = |rule: &Rule| pauses.iter().any(|pause| pause.scope.holds(rule));
+        let (draft_by, draft_at) = one.draft.unzip();
+        Self {
+            account,
+            skill,
+            channel,
+            skill_name: one.skill_name,
+            version: rule.as_ref().map(|rule| rule.version),
+            enabled: rule.as_ref().is_some_and(|rule| rule.enabled),
+            summary: said.unwrap_or_default(),
+            updated_at,
+            draft_by,
+            draft_at,
+            paused: rule.as_ref().is_some_and(held),
+        }
+    }
+}
+
+/// One setting that a version changed.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Changed {
+    pub field: String,
+    pub before: Value,
+    pub after: Value,
+}
+
+/// One entry of a history.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct VersionView {
+    pub version: i32,
+    pub enabled: bool,
+    pub settings: Settings,
+    pub changed_by: String,
+    pub changed_at: DateTime<Utc>,
+    /// The rule was deleted: the account's default has applied since.
+    pub deleted: bool,
+    /// What differs from the version before; empty for the first.
+    pub changes: Vec<Changed>,
+}
+
+impl VersionView {
+    /// Versions from newest to oldest, each with what it changed.
+    pub(super) fn all(versions: &[Version]) -> Vec<Self> {
+        let before = |at: usize| versions.get(at + 1).map(|v| (v.enabled, &v.settings));
+        let told = versions.iter().enumerate().map(|(at, version)| Self {
+            version: version.version,
+            enabled: version.enabled,
+            settings: version.settings.clone(),
+            changed_by: version.changed_by.clone(),
+            changed_at: version.changed_at,
+            deleted: version.deleted,
+            changes: before(at)
+                .map(|before| differences(before, (version.enabled, &version.settings)))
+                .unwrap_or_default()
+                .into_iter()
+                .map(|d| Changed {
+                    field: d.field,
+                    before: d.before,
+                    after: d.after,
+                })
+                .collect(),
+        });
+        told.collect()
+    }
+}

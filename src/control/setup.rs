@@ -1,0 +1,165 @@
+//! The way from an empty installation to the first reminder, step by step: what is done, what is next, and who can do it.
+
+use serde::Serialize;
+use sqlx::PgPool;
+use utoipa::ToSchema;
+
+use super::Error;
+use crate::db;
+use crate::db::setup::Progress;
+use crate::domain::ids::{AccountId, Channel};
+use crate::domain::pause::Scope;
+use crate::jobs::context::Context;
+
+/// One step of the way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Step {
+    /// `liveperson`, `channel`, `page`, `rule`, `test`, `live`.
+    pub name: &'static str,
+    pub title: &'static str,
+    pub done: bool,
+    /// How it stands, and what to do if it is not done.
+    pub said: String,
+}
+
+/// How far an account has come.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Setup {
+    pub account: AccountId,
+    pub done: bool,
+    pub steps: Vec<Step>,
+}
+
+/// The steps of an account. `has_page` says whether links in its reminders have somewhere to lead.
+pub async fn of_account(
+    ctx: &Context,
+    account: &AccountId,
+    has_page: bool,
+) -> Result<Setup, Error> {
+    if !ctx.accounts.contains_key(account) {
+        return Err(Error::NotFound(format!("account {account}")));
+    }
+    let progress = db::setup::progress(&ctx.pool, account).await?;
+    let paused = is_paused(&ctx.pool, account).await?;
+    let channels: Vec<Channel> = Channel::ALL.into_iter().filter(|c| ctx.has(*c)).collect();
+    let steps = vec![
+        liveperson(&progress),
+        channel(&channels),
+        page(has_page),
+        rule(&progress),
+        test(&progress),
+        live(&progress, paused),
+    ];
+    Ok(Setup {
+        account: account.clone(),
+        done: steps.iter().all(|step| step.done),
+        steps,
+    })
+}
+
+async fn is_paused(pool: &PgPool, account: &AccountId) -> Result<bool, Error> {
+    let pauses = db::pauses::all(pool).await?;
+    Ok(pauses.iter().any(|pause| match &pause.scope {
+        Scope::Everything => true,
+        Scope::Account(of) => of == account,
+        Scope::Channel(..) | Scope::Rule(_) => false,
+    }))
+}
+
+fn liveperson(progress: &Progress) -> Step {
+    let done = progress.scanned_at.is_some() && progress.skills > 0;
+    let said = match (&progress.scan_error, done) {
+        (Some(error), false) => format!("LivePerson answers with an error: {error}"),
+        (None, false) => "Waiting for the first answer of LivePerson. It comes within a minute once its key is set and right: \
+                          whoever runs the server can try `unread doctor`."
+            .to_owned(),
+        (_, true) => format!("{} skills are known, and conversations are read.", progress.skills),
+    };
+    Step {
+        name: "liveperson",
+        title: "Connect LivePerson",
+        done,
+        said,
+    }
+}
+
+fn channel(channels: &[Channel]) -> Step {
+    let said = match channels {
+        [] => {
+            "Neither e-mail nor SMS is set up: whoever runs the server sets SMTP_USER and SMTP_PASS, or TWILIO_ACCOUNT_SID and \
+               TWILIO_AUTH_TOKEN."
+        }
+        [Channel::Email] => "E-mail is set up. SMS is not, and need not be.",
+        [Channel::Sms] => "SMS is set up. E-mail is not, and need not be.",
+        _ => "E-mail and SMS are set up.",
+    };
+    Step {
+        name: "channel",
+        title: "Set up e-mail or SMS",
+        done: !channels.is_empty(),
+        said: said.to_owned(),
+    }
+}
+
+fn page(has_page: bool) -> Step {
+    let said = if has_page {
+        "Links in reminders lead back to your page with the conversation."
+    } else {
+        "Links in reminders have nowhere to lead: whoever runs the server sets UNREAD_PAGE_URL to the page with your conversation."
+    };
+    Step {
+        name: "page",
+        title: "Tell where links lead",
+        done: has_page,
+        said: said.to_owned(),
+    }
+}
+
+fn rule(progress: &Progress) -> Step {
+    let said = match (progress.rules_on, progress.drafts) {
+        (0, 0) => {
+            "Nobody is reminded yet. Write a rule: for one skill, or for all of them.".to_owned()
+        }
+        (0, _) => "There is a draft. Look at it, then publish it.".to_owned(),
+        (1, _) => "One rule is on.".to_owned(),
+        (rules, _) => format!("{rules} rules are on."),
+    };
+    Step {
+        name: "rule",
+        title: "Write a rule",
+        done: progress.rules_on > 0,
+        said,
+    }
+}
+
+fn test(progress: &Progress) -> Step {
+    let said = if progress.test_sent {
+        "A test message was sent."
+    } else {
+        "Send yourself a test message from a rule's page, and look at it on your phone."
+    };
+    Step {
+        name: "test",
+        title: "Send yourself a test",
+        done: progress.test_sent,
+        said: said.to_owned(),
+    }
+}
+
+fn live(progress: &Progress, paused: bool) -> Step {
+    let said = if paused {
+        "Sending is paused. Resume it when you are ready."
+    } else if progress.reminder_sent {
+        "Reminders go out."
+    } else if progress.rules_on > 0 {
+        "Everything is on. The first reminder goes out when a message has been unread for long enough."
+    } else {
+        "Comes by itself once a rule is on."
+    };
+    Step {
+        name: "live",
+        title: "Go live",
+        done: progress.reminder_sent && !paused,
+        said: said.to_owned(),
+    }
+}

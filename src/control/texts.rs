@@ -1,0 +1,158 @@
+//! Texts of reminders: what may stand in them, what they look like with sample data, what is wrong with them, how much SMS they are.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Fault;
+use crate::channel::render::{self, Severity, Texts, VARIABLES, Vars};
+use crate::channel::sms;
+use crate::domain::ids::Channel;
+use crate::domain::rule::Template;
+
+/// Something that a text may say.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Variable {
+    pub name: &'static str,
+    /// What it stands for.
+    pub what: &'static str,
+    pub sample: &'static str,
+}
+
+/// Everything that a text may say, in the order in which an editor should offer it.
+pub fn variables() -> Vec<Variable> {
+    let all = VARIABLES.iter();
+    all.map(|v| Variable {
+        name: v.name,
+        what: v.what,
+        sample: v.sample,
+    })
+    .collect()
+}
+
+/// Whom a preview is written to.
+#[derive(Clone, Debug, Default)]
+pub struct Reader {
+    /// A language tag; `None`: English.
+    pub language: Option<String>,
+    pub brand: Option<String>,
+    /// Nobody's name is known: not the visitor's, not the agent's.
+    pub nameless: bool,
+    pub first_name: Option<String>,
+    pub agent: Option<String>,
+    pub skill: Option<String>,
+    pub count: Option<u32>,
+    /// Where the link leads, if not to the sample.
+    pub link: Option<String>,
+    pub unsubscribe_link: Option<String>,
+}
+
+/// A text, filled in.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct Preview {
+    pub subject: Option<String>,
+    pub text: Option<String>,
+    pub html: Option<String>,
+    /// How much SMS it is; left out for e-mail.
+    pub sms: Option<SmsSize>,
+    /// What must be mended before it can be saved.
+    pub faults: Vec<Fault>,
+    /// What can be saved, but is probably not meant.
+    pub warnings: Vec<Fault>,
+}
+
+/// The size of a text message.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SmsSize {
+    /// `GSM-7` or `UCS-2`.
+    pub encoding: &'static str,
+    pub units: usize,
+    /// Units that fit into so many segments.
+    pub room: usize,
+    /// What is paid for.
+    pub segments: usize,
+    /// The first character that made the text dearer, and where: counted in characters, from 1.
+    #[schema(value_type = Option<String>)]
+    pub offender: Option<char>,
+    pub offender_at: Option<usize>,
+}
+
+/// Fills a text in. `template` of `None` is the built-in text.
+pub fn preview(
+    texts: &Texts,
+    channel: Channel,
+    template: Option<&Template>,
+    reader: &Reader,
+) -> Preview {
+    let mut told = Preview::default();
+    if let Some(template) = template {
+        for problem in texts.check(channel, template) {
+            let fault = Fault {
+                field: format!("/template/{}", problem.field.as_str()),
+                detail: format!("{}; {}", problem.what, problem.mend),
+            };
+            match problem.severity {
+                Severity::Error => told.faults.push(fault),
+                Severity::Warning => told.warnings.push(fault),
+            }
+        }
+    }
+    let language = reader.language.as_deref();
+    if let Ok(rendered) = texts.render(channel, template, language, &reader.vars()) {
+        told.sms = (channel == Channel::Sms).then(|| sms_size(&rendered.text));
+        told.subject = rendered.subject;
+        told.text = Some(rendered.text);
+        told.html = rendered.html;
+    }
+    told
+}
+
+fn sms_size(text: &str) -> SmsSize {
+    let size = sms::measure(text);
+    let at = size
+        .offender
+        .and_then(|o| text.chars().position(|c| c == o));
+    SmsSize {
+        encoding: size.encoding.as_str(),
+        units: size.units,
+        room: size.room(),
+        segments: size.segments,
+        offender: size.offender,
+        offender_at: at.map(|at| at + 1),
+    }
+}
+
+impl Reader {
+    pub(super) fn vars(&self) -> Vars {
+        let mut vars = Vars::sample();
+        let given = |field: &mut String, value: &Option<String>| {
+            if let Some(value) = value {
+                field.clone_from(value);
+            }
+        };
+        if self.nameless {
+            vars.first_name.clear();
+            vars.agent.clear();
+            vars.skill.clear();
+        }
+        given(&mut vars.first_name, &self.first_name);
+        given(&mut vars.agent, &self.agent);
+        given(&mut vars.skill, &self.skill);
+        given(&mut vars.brand, &self.brand);
+        given(&mut vars.link, &self.link);
+        given(&mut vars.unsubscribe_link, &self.unsubscribe_link);
+        if let Some(count) = self.count {
+            vars.count = count.max(1);
+        }
+        vars
+    }
+}
+
+/// The built-in text of a channel in the nearest language, to begin an own one with.
+pub fn built_in(channel: Channel, language: &str) -> Template {
+    render::built_in(channel, language)
+}
+
+/// Languages with built-in texts.
+pub fn built_in_languages() -> Vec<&'static str> {
+    render::languages().collect()
+}

@@ -1,0 +1,97 @@
+//! Drafts of rules: what a person is writing, and what it started from. One per key.
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection, PgExecutor};
+
+use crate::domain::rule::{Key, Settings};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// The version of the rule that it started from; 0: there was none.
+    pub based_on: i32,
+    /// New on every save, and never used twice.
+    pub revision: i64,
+    pub enabled: bool,
+    pub settings: Settings,
+    pub changed_by: String,
+    pub changed_at: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    based_on: i32,
+    revision: i64,
+    enabled: bool,
+    settings: Json<Settings>,
+    changed_by: String,
+    changed_at: DateTime<Utc>,
+}
+
+impl From<Row> for Draft {
+    fn from(row: Row) -> Self {
+        Self {
+            based_on: row.based_on,
+            revision: row.revision,
+            enabled: row.enabled,
+            settings: row.settings.0,
+            changed_by: row.changed_by,
+            changed_at: row.changed_at,
+        }
+    }
+}
+
+pub async fn find(db: impl PgExecutor<'_>, key: &Key) -> sqlx::Result<Option<Draft>> {
+    let row: Option<Row> = sqlx::query_as(
+        "select based_on, revision, enabled, settings, changed_by, changed_at from rule_drafts
+         where account = $1 and skill is not distinct from $2 and channel = $3",
+    )
+    .bind(key.account.as_str())
+    .bind(key.skill.map(|s| s.0))
+    .bind(key.channel.as_str())
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(Draft::from))
+}
+
+/// Writes the draft of a key, in place of the one that is there. Returns it with its new revision.
+pub async fn save(
+    conn: &mut PgConnection,
+    key: &Key,
+    based_on: i32,
+    (enabled, settings): (bool, &Settings),
+    by: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Draft> {
+    let row: Row = sqlx::query_as(
+        "insert into rule_drafts (account, skill, channel, based_on, enabled, settings, changed_by, changed_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
+         on conflict (account, skill, channel) do update set based_on = $4, enabled = $5, settings = $6, changed_by = $7,
+             changed_at = $8, revision = nextval('rule_draft_revisions')
+         returning based_on, revision, enabled, settings, changed_by, changed_at",
+    )
+    .bind(key.account.as_str())
+    .bind(key.skill.map(|s| s.0))
+    .bind(key.channel.as_str())
+    .bind(based_on)
+    .bind(enabled)
+    .bind(Json(settings))
+    .bind(by)
+    .bind(now)
+    .fetch_one(conn)
+    .await?;
+    Ok(row.into())
+}
+
+/// Removes the draft of a key. True if there was one.
+pub async fn remove(conn: &mut PgConnection, key: &Key) -> sqlx::Result<bool> {
+    sqlx::query(
+        "delete from rule_drafts where account = $1 and skill is not distinct from $2 and channel = $3",
+    )
+    .bind(key.account.as_str())
+    .bind(key.skill.map(|s| s.0))
+    .bind(key.channel.as_str())
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected() == 1)
+}

@@ -1,0 +1,85 @@
+//! Who is to be reminded soon, and who is not and why, as the ledger and the latest scans know it.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgExecutor};
+
+use crate::domain::ids::{AccountId, Channel, SkillId};
+
+/// Whom a forecast is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    pub account: &'a AccountId,
+    pub channel: Channel,
+    /// `None`: every skill.
+    pub skill: Option<SkillId>,
+}
+
+/// A reminder that waits.
+#[derive(Clone, Debug, FromRow)]
+pub struct Waiting {
+    pub id: i64,
+    pub conversation: String,
+    pub skill: i64,
+    pub skill_name: Option<String>,
+    pub step: i16,
+    pub due_at: DateTime<Utc>,
+    /// When it is looked at next: its due moment, or the end of what holds it up.
+    pub next_at: DateTime<Utc>,
+    /// What holds it up.
+    pub reason: Option<String>,
+}
+
+/// Reminders that are looked at until `until`, soonest first.
+pub async fn waiting(
+    db: impl PgExecutor<'_>,
+    about: About<'_>,
+    until: DateTime<Utc>,
+    most: i64,
+) -> sqlx::Result<Vec<Waiting>> {
+    sqlx::query_as(
+        "select r.id, r.conversation, r.skill, s.name as skill_name, r.step, r.due_at, r.next_at, r.reason
+         from reminders r left join skills s on s.account = r.account and s.id = r.skill
+         where r.next_at <= $4 and r.state = 'scheduled' and r.account = $1 and r.channel = $2
+             and ($3::bigint is null or r.skill = $3)
+         order by r.next_at, r.id limit $5",
+    )
+    .bind(about.account.as_str())
+    .bind(about.channel.as_str())
+    .bind(about.skill.map(|s| s.0))
+    .bind(until)
+    .bind(most)
+    .fetch_all(db)
+    .await
+}
+
+/// Unread conversations by the latest scan's reason, with one of them as an example.
+#[derive(Clone, Debug, FromRow)]
+pub struct Unread {
+    /// `None`: the channel has no rule at all.
+    pub reason: Option<String>,
+    pub conversations: i64,
+    pub example: String,
+}
+
+/// Why unread conversations are, or are not, to be reminded of. Looks at the `most` newest.
+pub async fn unread(
+    db: impl PgExecutor<'_>,
+    about: About<'_>,
+    most: i64,
+) -> sqlx::Result<Vec<Unread>> {
+    sqlx::query_as(
+        "select reason, count(*) as conversations, min(id) as example from (
+             select id, case $2 when 'email' then email_reason else sms_reason end as reason
+             from conversations
+             where account = $1 and open and read_state = 'unread' and ($3::bigint is null or skill = $3)
+             order by unread_since desc limit $4
+         ) newest
+         group by reason order by conversations desc, reason",
+    )
+    .bind(about.account.as_str())
+    .bind(about.channel.as_str())
+    .bind(about.skill.map(|s| s.0))
+    .bind(most)
+    .fetch_all(db)
+    .await
+}

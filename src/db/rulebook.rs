@@ -1,0 +1,123 @@
+//! The rules as a list to choose from: each key with its rule, its draft and the skill's name.
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+use sqlx::{FromRow, PgExecutor};
+
+use crate::domain::ids::{AccountId, SkillId};
+use crate::domain::rule::{Key, Rule, Settings};
+
+/// One key under which there is a rule, a draft, or both.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub key: Key,
+    pub skill_name: Option<String>,
+    pub rule: Option<Rule>,
+    pub updated_at: Option<DateTime<Utc>>,
+    /// Who has last written a draft that is not published, and when.
+    pub draft: Option<(String, DateTime<Utc>)>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    account: String,
+    skill: Option<i64>,
+    channel: String,
+    skill_name: Option<String>,
+    id: Option<i64>,
+    enabled: Option<bool>,
+    version: Option<i32>,
+    settings: Option<Json<Settings>>,
+    updated_at: Option<DateTime<Utc>>,
+    drafted_by: Option<String>,
+    drafted_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<Row> for Listed {
+    type Error = sqlx::Error;
+
+    fn try_from(row: Row) -> sqlx::Result<Self> {
+        let broken = |e: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(e);
+        let key = Key {
+            account: row.account.parse().map_err(|e| broken(Box::new(e)))?,
+            skill: row.skill.map(SkillId),
+            channel: row.channel.parse().map_err(|e| broken(Box::new(e)))?,
+        };
+        let rule = match (row.id, row.enabled, row.version, row.settings) {
+            (Some(id), Some(enabled), Some(version), Some(Json(settings))) => Some(Rule {
+                id,
+                account: key.account.clone(),
+                skill: key.skill,
+                channel: key.channel,
+                enabled,
+                version,
+                settings,
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            key,
+            skill_name: row.skill_name,
+            rule,
+            updated_at: row.updated_at,
+            draft: row.drafted_by.zip(row.drafted_at),
+        })
+    }
+}
+
+/// Rules and drafts in the order of account, skill (the default first) and channel, from after a key on.
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    account: Option<&AccountId>,
+    after: Option<&Key>,
+    most: i64,
+) -> sqlx::Result<Vec<Listed>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "with keys as (
+             select account, skill, channel from rules union select account, skill, channel from rule_drafts
+         ), page as (
+             -- No skill has the lowest number there is: it stands for the default.
+             select *, coalesce(skill, -9223372036854775808) as place from keys
+             where ($1::text is null or account = $1)
+                 and ($2::text is null or (account, coalesce(skill, -9223372036854775808), channel)
+                     > ($2, coalesce($3::bigint, -9223372036854775808), $4))
+             order by account, place, channel limit $5
+         )
+         select p.account, p.skill, p.channel, coalesce(s.name, case p.skill when -1 then 'Unassigned' end) as skill_name,
+                r.id, r.enabled, r.version, r.settings, r.updated_at, d.changed_by as drafted_by, d.changed_at as drafted_at
+         from page p
+         left join skills s on s.account = p.account and s.id = p.skill
+         left join rules r on r.account = p.account and r.skill is not distinct from p.skill and r.channel = p.channel
+         left join rule_drafts d on d.account = p.account and d.skill is not distinct from p.skill and d.channel = p.channel
+         order by p.account, p.place, p.channel",
+    )
+    .bind(account.map(AccountId::as_str))
+    .bind(after.map(|key| key.account.as_str()))
+    .bind(after.and_then(|key| key.skill).map(|skill| skill.0))
+    .bind(after.map(|key| key.channel.as_str()))
+    .bind(most)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Listed::try_from).collect()
+}
+
+/// A key's account and skill, as far as they are known.
+#[derive(Clone, Debug, FromRow)]
+pub struct Place {
+    pub account_known: bool,
+    /// Of the skill; `None` also where LivePerson lists no such skill.
+    pub skill_name: Option<String>,
+}
+
+/// Where a rule under this key would apply.
+pub async fn place(db: impl PgExecutor<'_>, key: &Key) -> sqlx::Result<Place> {
+    sqlx::query_as(
+        "select exists (select from accounts where id = $1) as account_known,
+                coalesce((select name from skills where account = $1 and id = $2), case $2::bigint when -1 then 'Unassigned' end)
+                    as skill_name",
+    )
+    .bind(key.account.as_str())
+    .bind(key.skill.map(|skill| skill.0))
+    .fetch_one(db)
+    .await
+}

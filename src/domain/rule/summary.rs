@@ -1,0 +1,209 @@
+//! A rule in plain words, for the person who writes it: what happens to whom and when, and nothing about how.
+
+use std::fmt::Write as _;
+
+use chrono::{NaiveTime, TimeDelta, Weekday};
+
+use super::Settings;
+use crate::domain::ids::Channel;
+use crate::domain::quiet::Window;
+use crate::domain::rule::InQuietHours;
+
+/// Sentences that say what a rule does. `place` is where it applies: "Customer care".
+pub fn summary(channel: Channel, place: &str, enabled: bool, settings: &Settings) -> Vec<String> {
+    let kind = match channel {
+        Channel::Email => "an e-mail",
+        Channel::Sms => "a text message",
+    };
+    if !enabled {
+        let off = format!("Switched off: nobody in {place} gets {kind} about an unread message.");
+        return vec![off];
+    }
+    let mut said = vec![
+        sequence(kind, place, settings),
+        hours(channel, settings),
+        format!(
+            "At most {} a day in one conversation and {} a day to one person, at least {} apart.",
+            settings.caps.per_conversation_24h,
+            settings.caps.per_recipient_24h,
+            span(settings.caps.gap)
+        ),
+        format!(
+            "What is more than {} late is not sent any more.",
+            span(settings.max_age)
+        ),
+    ];
+    if settings.remind_in_queue {
+        said.push("Also while the conversation waits for an agent.".to_owned());
+    }
+    if settings.resend_unknown {
+        said.push("If the mail server's answer is lost, it is sent once more.".to_owned());
+    }
+    if let Some(sender) = &settings.sender {
+        said.push(format!("It comes from {sender}."));
+    }
+    said.push(if settings.templates.is_empty() {
+        "In the built-in words.".to_owned()
+    } else {
+        let languages: Vec<&str> = settings.templates.keys().map(String::as_str).collect();
+        format!("In your own words, in {}.", listed(&languages))
+    });
+    said
+}
+
+fn sequence(kind: &str, place: &str, settings: &Settings) -> String {
+    let mut said =
+        format!("When an agent's message in {place} stays unread, the visitor gets {kind}");
+    for (nth, step) in settings.steps.iter().enumerate() {
+        let after = span(step.after);
+        let between = match nth {
+            0 => " after",
+            1 => " and, while it is still unread, another after",
+            _ => ", another after",
+        };
+        let _ = write!(said, "{between} {after}");
+    }
+    said + "."
+}
+
+fn hours(channel: Channel, settings: &Settings) -> String {
+    let quiet = &settings.quiet_hours;
+    if quiet.allowed.is_empty() && quiet.by_country.is_empty() {
+        return "At any hour.".to_owned();
+    }
+    let mut said = format!("Only {}", windows(&quiet.allowed));
+    if channel == Channel::Sms {
+        for (country, allowed) in &quiet.by_country {
+            let _ = write!(said, "; to {country} numbers only {}", windows(allowed));
+        }
+    }
+    let _ = write!(
+        said,
+        ", by the visitor's own clock (or {}, if it is not known).",
+        settings.time_zone
+    );
+    said += match settings.in_quiet_hours {
+        InQuietHours::Move => {
+            " What falls outside waits for the next such hour, if that is not too late."
+        }
+        InQuietHours::Drop => " What falls outside is not sent.",
+    };
+    said
+}
+
+/// When sending is allowed: "between 09:00 and 20:00", "on Mon to Fri between 09:00 and 20:00 and on Sat between 10:00 and 14:00".
+fn windows(windows: &[Window]) -> String {
+    if windows.is_empty() {
+        return "at any hour".to_owned();
+    }
+    let one = |window: &Window| {
+        let clock = |time: NaiveTime| time.format("%H:%M").to_string();
+        let end = if window.to == NaiveTime::MIN {
+            "24:00".to_owned()
+        } else {
+            clock(window.to)
+        };
+        let span = format!("between {} and {end}", clock(window.from));
+        if window.days.is_empty() || window.days.len() == 7 {
+            span
+        } else {
+            format!("on {} {span}", days(&window.days))
+        }
+    };
+    let all: Vec<String> = windows.iter().map(one).collect();
+    listed(&all.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Days of the week, runs of three or more as "Mon to Fri".
+fn days(days: &[Weekday]) -> String {
+    let mut numbers: Vec<u32> = days.iter().map(Weekday::num_days_from_monday).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let runs = numbers.chunk_by(|a, b| a + 1 == *b);
+    let name = |n: &u32| {
+        Weekday::try_from(u8::try_from(*n).unwrap_or_default())
+            .map_or(String::new(), |day| day.to_string())
+    };
+    let said: Vec<String> = runs
+        .flat_map(|run| match run {
+            [first, .., last] if run.len() > 2 => {
+                vec![format!("{} to {}", name(first), name(last))]
+            }
+            few => few.iter().map(name).collect(),
+        })
+        .collect();
+    listed(&said.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// "a", "a and b", "a, b and c".
+fn listed(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+/// A span of whole minutes: "10 minutes", "1 hour 30 minutes", "24 hours", "3 days".
+pub fn span(span: TimeDelta) -> String {
+    let minutes = span.num_minutes();
+    let count = |n: i64, one: &str| match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {one}s"),
+    };
+    match (minutes / 60, minutes % 60) {
+        (0, minutes) => count(minutes, "minute"),
+        (hours, 0) if hours >= 48 && hours % 24 == 0 => count(hours / 24, "day"),
+        (hours, 0) => count(hours, "hour"),
+        (hours, minutes) => format!("{} {}", count(hours, "hour"), count(minutes, "minute")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use Weekday::{Fri, Mon, Sat, Sun, Thu, Tue, Wed};
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_read_as_a_person_would_say_them() {
+        let sms = Settings::default_for(Channel::Sms);
+        assert_eq!(
+            summary(Channel::Sms, "Customer care", true, &sms),
+            [
+                "When an agent's message in Customer care stays unread, the visitor gets a text message after 10 minutes and, while it \
+                 is still unread, another after 24 hours.",
+                "Only between 09:00 and 20:00; to US numbers only on Mon to Sat between 09:00 and 20:00 and on Sun between 12:00 and \
+                 20:00, by the visitor's own clock (or UTC, if it is not known). What falls outside waits for the next such hour, if \
+                 that is not too late.",
+                "At most 2 a day in one conversation and 2 a day to one person, at least 2 hours apart.",
+                "What is more than 1 hour late is not sent any more.",
+                "In the built-in words.",
+            ]
+        );
+        let email = Settings::default_for(Channel::Email);
+        let said = summary(Channel::Email, "Orders", true, &email);
+        assert!(said.contains(&"At any hour.".to_owned()), "{said:?}");
+        assert_eq!(
+            summary(Channel::Email, "Orders", false, &email),
+            ["Switched off: nobody in Orders gets an e-mail about an unread message."]
+        );
+    }
+
+    #[test]
+    fn spans_and_days_are_said_shortly() {
+        for (minutes, said) in [
+            (1, "1 minute"),
+            (10, "10 minutes"),
+            (60, "1 hour"),
+            (90, "1 hour 30 minutes"),
+            (1440, "24 hours"),
+            (4320, "3 days"),
+        ] {
+            assert_eq!(span(TimeDelta::minutes(minutes)), said);
+        }
+        assert_eq!(days(&[Fri, Mon, Tue, Wed, Thu]), "Mon to Fri");
+        assert_eq!(days(&[Sat, Sun]), "Sat and Sun");
+        assert_eq!(days(&[Mon, Wed, Fri, Sat, Sun]), "Mon, Wed and Fri to Sun");
+    }
+}

@@ -1,0 +1,156 @@
+//! What would become of conversations if nothing changed until they are due: who would be reminded, when, and who not and why.
+//!
+//! The deciding is a scan's own ([`scan::read`]), so that the answer is what the service would do. It sends nothing and stores
+//! nothing. What only the moment of sending can know (opt-outs, caps, the newest read state) is not foretold.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgPool;
+
+use super::context::Account;
+use super::scan;
+use crate::db;
+use crate::db::ledger::Existing;
+use crate::domain::contact;
+use crate::domain::conversation::Record;
+use crate::domain::decide::Reason;
+use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::rule::{self, InQuietHours, Rule};
+use crate::liveperson::{self, Search, Status};
+
+/// What would become of one conversation on one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub channel: Channel,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Remind {
+        step: i16,
+        at: DateTime<Utc>,
+        /// Masked.
+        to: String,
+        /// The due moment is in quiet hours; `at` is their end.
+        moved: bool,
+    },
+    Not(Reason),
+}
+
+/// Decides about one record under these rules.
+pub fn verdicts(
+    account: &Account,
+    rules: &[Rule],
+    record: &Record,
+    existing: &[Existing],
+    now: DateTime<Utc>,
+) -> Vec<Verdict> {
+    let reading = scan::read(account, rules, record, existing, now);
+    let reasons = [
+        (Channel::Email, reading.snapshot.email),
+        (Channel::Sms, reading.snapshot.sms),
+    ];
+    let told = reasons.into_iter().filter_map(|(channel, reason)| {
+        let owed = reading.owed.iter().find(|owed| owed.channel == channel);
+        let what = match owed {
+            None => What::Not(reason?),
+            Some(owed) => {
+                let due = (owed.due_at.max(now), owed.deadline);
+                remind(account, rules, record, channel, owed.step, due)?
+            }
+        };
+        Some(Verdict { channel, what })
+    });
+    told.collect()
+}
+
+/// A reminder that is owed, moved out of the quiet hours as sending it would be.
+fn remind(
+    account: &Account,
+    rules: &[Rule],
+    record: &Record,
+    channel: Channel,
+    step: i16,
+    (due, deadline): (DateTime<Utc>, DateTime<Utc>),
+) -> Option<What> {
+    let settings = &rule::pick(rules, record.skill, channel)?.settings;
+    let address = contact::choose(&record.contact, channel, &account.contact_policy)?.address;
+    let zone = record.time_zone.unwrap_or(settings.time_zone);
+    let country = address.country();
+    let allowed = settings
+        .quiet_hours
+        .allowed_at(due, zone, country.as_deref());
+    let drops = settings.in_quiet_hours == InQuietHours::Drop;
+    Some(match allowed {
+        Some(at) if at <= due || (!drops && at < deadline) => What::Remind {
+            step,
+            at,
+            to: address.masked(),
+            moved: at > due,
+        },
+        _ => What::Not(Reason::QuietHours),
+    })
+}
+
+/// The reminders that exist for these records, by conversation.
+pub async fn existing(
+    pool: &PgPool,
+    account: &AccountId,
+    records: &[Record],
+) -> sqlx::Result<HashMap<String, Vec<Existing>>> {
+    let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
+    let mut existing: HashMap<String, Vec<Existing>> = HashMap::new();
+    for reminder in db::ledger::existing(pool, account, &ids).await? {
+        let of_one = existing.entry(reminder.conversation.clone());
+        of_one.or_default().push(reminder);
+    }
+    Ok(existing)
+}
+
+/// Open conversations as LivePerson tells them at this moment.
+#[derive(Default)]
+pub struct Seen {
+    pub records: Vec<Record>,
+    pub unreadable: usize,
+    /// How many there are; `records` may be fewer.
+    pub total: u32,
+}
+
+/// Asks LivePerson for the newest open conversations of a skill (`None`: of any), `most` at most.
+pub async fn look(
+    account: &Account,
+    skill: Option<SkillId>,
+    window: TimeDelta,
+    most: usize,
+    now: DateTime<Utc>,
+) -> Result<Seen, liveperson::Error> {
+    let search = Search {
+        skill,
+        status: Status::Open,
+        from: now - window,
+        to: now,
+    };
+    let mut seen = Seen::default();
+    let mut met = HashSet::new();
+    let mut offset = 0;
+    loop {
+        let page = account.client.search(&search, offset).await?;
+        seen.total = seen.total.max(page.total);
+        offset += page.received;
+        seen.unreadable += page.unreadable.len();
+        let last = page.received == 0 || offset >= page.total;
+        let fresh = page
+            .records
+            .into_iter()
+            .filter(|r| met.insert(r.id.clone()));
+        seen.records.extend(fresh);
+        if last || seen.records.len() >= most {
+            break;
+        }
+    }
+    seen.records.truncate(most);
+    seen.records = scan::complete(account, seen.records).await;
+    Ok(seen)
+}

@@ -1,0 +1,316 @@
+//! `/rules`: list, read, draft, publish, discard, delete, history, restore, check.
+
+use std::str::FromStr;
+
+use axum::extract::State as Shared;
+use axum::http::header::HeaderName;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use super::etag::{IfMatch, etag};
+use super::extract::{Json, Path, Query};
+use super::paging::{Page, Paging};
+use super::problem::Refusal;
+use crate::control::rules::{self, By, Change, Checked, ListView, RuleView, Stamp, VersionView};
+use crate::domain::access::Permission;
+use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::rule::{Key, Settings};
+use crate::web::State;
+use crate::web::access::{Caller, Table};
+
+pub fn add(table: &mut Table) {
+    table.api(Permission::View, routes!(list_rules));
+    table.api(Permission::View, routes!(read_rule));
+    table.api(Permission::Edit, routes!(delete_rule));
+    table.api(Permission::Edit, routes!(save_draft));
+    table.api(Permission::Edit, routes!(discard_draft));
+    table.api(Permission::Edit, routes!(publish_rule));
+    table.api(Permission::Edit, routes!(restore_rule));
+    table.api(Permission::View, routes!(list_versions));
+    table.api(Permission::View, routes!(check_rule));
+}
+
+/// `default`, or a skill's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SkillWord(pub Option<SkillId>);
+
+impl FromStr for SkillWord {
+    type Err = &'static str;
+
+    fn from_str(raw: &str) -> Result<Self, Self::Err> {
+        if raw == "default" {
+            return Ok(Self(None));
+        }
+        let id = raw
+            .parse()
+            .map_err(|_| "must be a skill's id, or default")?;
+        Ok(Self(Some(SkillId(id))))
+    }
+}
+
+impl TryFrom<String> for SkillWord {
+    type Error = &'static str;
+
+    fn try_from(raw: String) -> Result<Self, Self::Error> {
+        raw.parse()
+    }
+}
+
+/// Which rule.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct Of {
+    /// The account's id.
+    #[param(value_type = String, example = "12345678")]
+    account: AccountId,
+    /// A skill's id, or `default`: for all skills without a rule of their own.
+    #[param(value_type = String, example = "default")]
+    skill: SkillWord,
+    #[param(inline)]
+    channel: Channel,
+}
+
+impl From<Of> for Key {
+    fn from(of: Of) -> Self {
+        Self {
+            account: of.account,
+            skill: of.skill.0,
+            channel: of.channel,
+        }
+    }
+}
+
+/// The version that was read, and is meant to be changed.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only described; IfMatch reads it")]
+struct Read {
+    /// The `ETag` of the rule as it was read.
+    #[param(rename = "If-Match", required = true, example = "\"v3-d0\"")]
+    if_match: String,
+}
+
+type Answer = Result<([(HeaderName, String); 1], axum::Json<RuleView>), Refusal>;
+
+fn told(view: RuleView) -> ([(HeaderName, String); 1], axum::Json<RuleView>) {
+    (etag(view.stamp), axum::Json(view))
+}
+
+fn by<'a>(caller: &'a Caller, state: &State) -> By<'a> {
+    By {
+        name: caller.by(),
+        now: state.clock.now(),
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Filter {
+    /// Only rules of this account.
+    #[param(value_type = Option<String>)]
+    account: Option<AccountId>,
+    /// Entries on a page.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+    /// Where the page begins: `next` of the page before.
+    after: Option<String>,
+}
+
+/// List the rules
+///
+/// Rules and drafts, each account's defaults first.
+#[utoipa::path(get, path = "/rules", tag = "rules", params(Filter), responses((status = 200, body = Page<ListView>)))]
+async fn list_rules(
+    Shared(state): Shared<State>,
+    Query(filter): Query<Filter>,
+) -> Result<axum::Json<Page<ListView>>, Refusal> {
+    let paging = Paging {
+        limit: filter.limit,
+        after: filter.after,
+    };
+    let limit = paging.limit()?;
+    let after: Option<(AccountId, Option<SkillId>, Channel)> = paging.after()?;
+    let after = after.map(|(account, skill, channel)| Key {
+        account,
+        skill,
+        channel,
+    });
+    let rows = rules::list(
+        &state.pool,
+        filter.account.as_ref(),
+        after.as_ref(),
+        limit + 1,
+    )
+    .await?;
+    let key = |row: &ListView| (row.account.clone(), row.skill, row.channel);
+    Ok(axum::Json(Page::of(rows, limit, key, |row| row)))
+}
+
+/// Read a rule
+///
+/// The rule in force, its draft, and the account's default that applies without it.
+#[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}", tag = "rules", params(Of),
+    responses((status = 200, body = RuleView, headers(("ETag" = String)))))]
+async fn read_rule(Shared(state): Shared<State>, Path(of): Path<Of>) -> Answer {
+    Ok(told(rules::read(&state.pool, &of.into()).await?))
+}
+
+/// Delete a skill's own rule
+///
+/// The account's default applies again. A default cannot be deleted; switch it off.
+#[utoipa::path(delete, path = "/rules/{account}/{skill}/{channel}", tag = "rules", params(Of, Read),
+    responses((status = 200, body = RuleView), (status = 409, description = "It is the account's default")))]
+async fn delete_rule(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(of): Path<Of>,
+    IfMatch(seen): IfMatch<Stamp>,
+) -> Answer {
+    let by = by(&caller, &state);
+    Ok(told(
+        rules::delete(&state.pool, &of.into(), seen, by).await?,
+    ))
+}
+
+/// What is written over a rule.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    enabled: bool,
+    /// What is left out comes from the channel's defaults.
+    #[schema(value_type = Settings)]
+    settings: Value,
+}
+
+/// Save a draft
+///
+/// Nothing changes for anybody until it is published. Faults are told all at once; a draft with faults is not saved.
+#[utoipa::path(put, path = "/rules/{account}/{skill}/{channel}/draft", tag = "rules", params(Of, Read),
+    request_body = Written, responses((status = 200, body = RuleView)))]
+async fn save_draft(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(of): Path<Of>,
+    IfMatch(seen): IfMatch<Stamp>,
+    Json(written): Json<Written>,
+) -> Answer {
+    let change = Change {
+        enabled: written.enabled,
+        settings: written.settings,
+    };
+    let (texts, by) = (&state.context.texts, by(&caller, &state));
+    let view = rules::save_draft(&state.pool, texts, &of.into(), seen, change, by).await?;
+    Ok(told(view))
+}
+
+/// Discard a draft
+#[utoipa::path(delete, path = "/rules/{account}/{skill}/{channel}/draft", tag = "rules", params(Of, Read),
+    responses((status = 200, body = RuleView), (status = 409, description = "There is no draft")))]
+async fn discard_draft(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(of): Path<Of>,
+    IfMatch(seen): IfMatch<Stamp>,
+) -> Answer {
+    let by = by(&caller, &state);
+    Ok(told(
+        rules::discard(&state.pool, &of.into(), seen, by).await?,
+    ))
+}
+
+/// Publish a draft
+///
+/// From then on every scan and every delivery goes by it.
+#[utoipa::path(post, path = "/rules/{account}/{skill}/{channel}/publish", tag = "rules", params(Of, Read),
+    responses((status = 200, body = RuleView), (status = 409, description = "There is no draft")))]
+async fn publish_rule(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(of): Path<Of>,
+    IfMatch(seen): IfMatch<Stamp>,
+) -> Answer {
+    let (texts, by) = (&state.context.texts, by(&caller, &state));
+    Ok(told(
+        rules::publish(&state.pool, texts, &of.into(), seen, by).await?,
+    ))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Restore {
+    /// A version of this rule's history.
+    #[schema(minimum = 1)]
+    version: i32,
+}
+
+/// Make an old version the draft
+#[utoipa::path(post, path = "/rules/{account}/{skill}/{channel}/restore", tag = "rules", params(Of, Read),
+    request_body = Restore, responses((status = 200, body = RuleView)))]
+async fn restore_rule(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(of): Path<Of>,
+    IfMatch(seen): IfMatch<Stamp>,
+    Json(restore): Json<Restore>,
+) -> Answer {
+    let by = by(&caller, &state);
+    let view = rules::restore(&state.pool, &of.into(), restore.version, seen, by).await?;
+    Ok(told(view))
+}
+
+/// List a rule's history
+///
+/// The newest version first, each with what it changed.
+#[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}/versions", tag = "rules", params(Of, Paging),
+    responses((status = 200, body = Page<VersionView>)))]
+async fn list_versions(
+    Shared(state): Shared<State>,
+    Path(of): Path<Of>,
+    Query(paging): Query<Paging>,
+) -> Result<axum::Json<Page<VersionView>>, Refusal> {
+    let limit = paging.limit()?;
+    let rows = rules::versions(&state.pool, &of.into(), paging.after()?, limit + 1).await?;
+    Ok(axum::Json(Page::of(
+        rows,
+        limit,
+        |row| row.version,
+        |row| row,
+    )))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ToCheck {
+    channel: Channel,
+    enabled: bool,
+    /// What is left out comes from the channel's defaults.
+    #[schema(value_type = Settings)]
+    settings: Value,
+    /// Where it would apply, for the sentences.
+    #[schema(example = "Customer care", max_length = 200)]
+    place: Option<String>,
+}
+
+/// Look at settings without saving them
+///
+/// What they say in plain words, what must be mended, and what is probably not meant.
+#[utoipa::path(post, path = "/rules/check", tag = "rules", request_body = ToCheck, responses((status = 200, body = Checked)))]
+async fn check_rule(
+    Shared(state): Shared<State>,
+    Json(given): Json<ToCheck>,
+) -> axum::Json<Checked> {
+    let place: String = given.place.unwrap_or_else(|| "this skill".to_owned());
+    let place: String = place.chars().take(200).collect();
+    let texts = &state.context.texts;
+    axum::Json(rules::check(
+        texts,
+        given.channel,
+        &place,
+        given.enabled,
+        given.settings,
+    ))
+}

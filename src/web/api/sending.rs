@@ -1,0 +1,339 @@
+//! What goes around a rule: texts and test messages, forecasts, pauses, and the way to the first reminder.
+
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use super::extract::{Json, Path, Query};
+use super::paging::Page;
+use super::problem::Refusal;
+use crate::control::forecast::{self, Forecast, Live};
+use crate::control::pause::{self, PauseView};
+use crate::control::rules::{self, By};
+use crate::control::setup::{self, Setup};
+use crate::control::test_send::{self, Sent, Wish};
+use crate::control::texts::{self, Preview, Reader, Variable};
+use crate::db::forecast::About;
+use crate::domain::access::Permission;
+use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::pause::Scope;
+use crate::domain::rule::{Key, Settings, Template};
+use crate::web::State;
+use crate::web::access::{Caller, Table};
+
+pub fn add(table: &mut Table) {
+    table.api(Permission::View, routes!(list_variables));
+    table.api(Permission::View, routes!(read_built_in));
+    table.api(Permission::View, routes!(preview_text));
+    table.api(Permission::Edit, routes!(send_test));
+    table.api(Permission::View, routes!(forecast_stored));
+    table.api(Permission::Edit, routes!(forecast_live));
+    table.api(Permission::View, routes!(list_pauses));
+    table.api(Permission::Operate, routes!(pause_sending));
+    table.api(Permission::Operate, routes!(resume_sending));
+    table.api(Permission::View, routes!(read_setup));
+}
+
+/// List what texts may say
+#[utoipa::path(get, path = "/texts/variables", tag = "texts", responses((status = 200, body = Page<Variable>)))]
+async fn list_variables() -> axum::Json<Page<Variable>> {
+    axum::Json(Page::whole(texts::variables()))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct BuiltIn {
+    #[param(inline)]
+    channel: Channel,
+    /// A language tag; the nearest language with built-in texts is given.
+    #[param(example = "de")]
+    language: Option<String>,
+}
+
+/// Read a built-in text
+#[utoipa::path(get, path = "/texts/built-in", tag = "texts", params(BuiltIn), responses((status = 200, body = Template)))]
+async fn read_built_in(Query(of): Query<BuiltIn>) -> axum::Json<Template> {
+    let language = of.language.as_deref().unwrap_or("en");
+    axum::Json(texts::built_in(of.channel, language))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ToPreview {
+    channel: Channel,
+    /// Left out: the built-in text.
+    template: Option<Template>,
+    #[schema(example = "en")]
+    language: Option<String>,
+    brand: Option<String>,
+    /// As for a visitor and an agent whose names are not known.
+    #[serde(default)]
+    nameless: bool,
+    first_name: Option<String>,
+    agent: Option<String>,
+    skill: Option<String>,
+    #[schema(minimum = 1)]
+    count: Option<u32>,
+}
+
+/// Preview a text
+///
+/// Filled in with sample data or your own, with its size as SMS and what is wrong with it.
+#[utoipa::path(post, path = "/texts/preview", tag = "texts", request_body = ToPreview,
+    responses((status = 200, body = Preview)))]
+async fn preview_text(
+    Shared(state): Shared<State>,
+    Json(wish): Json<ToPreview>,
+) -> axum::Json<Preview> {
+    let reader = Reader {
+        language: wish.language,
+        brand: wish.brand,
+        nameless: wish.nameless,
+        first_name: wish.first_name,
+        agent: wish.agent,
+        skill: wish.skill,
+        count: wish.count,
+        ..Reader::default()
+    };
+    let (all, template) = (&state.context.texts, wish.template.as_ref());
+    axum::Json(texts::preview(all, wish.channel, template, &reader))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ToSend {
+    account: AccountId,
+    channel: Channel,
+    /// The rule whose words and sender are used. Left out: the channel's defaults.
+    #[schema(value_type = Option<Settings>)]
+    settings: Option<Value>,
+    #[schema(example = "en")]
+    language: Option<String>,
+    /// Where to: an e-mail address or a phone number. It is not kept.
+    to: String,
+}
+
+/// Send a test message
+///
+/// To an address of your own. The answer says how it went; nothing is owed and nothing is kept but that a test was made.
+#[utoipa::path(post, path = "/test-messages", tag = "texts", request_body = ToSend,
+    responses((status = 200, body = Sent), (status = 409, description = "The channel is not set up, or the address must not be written to")))]
+async fn send_test(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Json(wish): Json<ToSend>,
+) -> Result<axum::Json<Sent>, Refusal> {
+    let settings = wish.settings.unwrap_or_else(|| serde_json::json!({}));
+    let settings = rules::checked(&state.context.texts, wish.channel, settings)?;
+    let wish = Wish {
+        account: &wish.account,
+        channel: wish.channel,
+        settings: &settings,
+        language: wish.language.as_deref(),
+        to: &wish.to,
+        link: &state.link_home(&wish.account),
+    };
+    let by = By {
+        name: caller.by(),
+        now: state.clock.now(),
+    };
+    Ok(axum::Json(
+        test_send::send(&state.context, &wish, by).await?,
+    ))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Whom {
+    #[param(value_type = String)]
+    account: AccountId,
+    #[param(inline)]
+    channel: Channel,
+    /// Left out: all skills.
+    #[param(value_type = Option<i64>)]
+    skill: Option<i64>,
+}
+
+/// Who is reminded in the next hour, who not, and why
+///
+/// From what is stored: the ledger, and what the latest scans found.
+#[utoipa::path(get, path = "/forecast", tag = "forecast", params(Whom), responses((status = 200, body = Forecast)))]
+async fn forecast_stored(
+    Shared(state): Shared<State>,
+    Query(whom): Query<Whom>,
+) -> Result<axum::Json<Forecast>, Refusal> {
+    let about = About {
+        account: &whom.account,
+        channel: whom.channel,
+        skill: whom.skill.map(SkillId),
+    };
+    let now = state.clock.now();
+    Ok(axum::Json(
+        forecast::stored(&state.context, about, now).await?,
+    ))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ToLookAt {
+    account: AccountId,
+    channel: Channel,
+    /// Left out: the account's default rule.
+    skill: Option<i64>,
+    /// A change to compare with the rule in force.
+    change: Option<Tried>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Tried {
+    enabled: bool,
+    #[schema(value_type = Settings)]
+    settings: Value,
+}
+
+/// The same, asked at LivePerson at this moment, and under a change that is not published yet
+///
+/// Looks at the newest 300 open conversations. Stores nothing and sends nothing.
+#[utoipa::path(post, path = "/forecast/live", tag = "forecast", request_body = ToLookAt,
+    responses((status = 200, body = Live)))]
+async fn forecast_live(
+    Shared(state): Shared<State>,
+    Json(wish): Json<ToLookAt>,
+) -> Result<axum::Json<Live>, Refusal> {
+    let key = Key {
+        account: wish.account,
+        skill: wish.skill.map(SkillId),
+        channel: wish.channel,
+    };
+    let change = wish.change.map(|change| {
+        let settings = rules::checked(&state.context.texts, key.channel, change.settings)?;
+        Ok::<_, Refusal>((change.enabled, settings))
+    });
+    let now = state.clock.now();
+    let live = forecast::live(&state.context, &key, change.transpose()?, now).await?;
+    Ok(axum::Json(live))
+}
+
+/// List what is paused
+#[utoipa::path(get, path = "/pauses", tag = "pauses", responses((status = 200, body = Page<PauseView>)))]
+async fn list_pauses(Shared(state): Shared<State>) -> Result<axum::Json<Page<PauseView>>, Refusal> {
+    Ok(axum::Json(Page::whole(pause::list(&state.pool).await?)))
+}
+
+/// What to pause. Nothing but the note: everything.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ToPause {
+    account: Option<AccountId>,
+    /// Of the account.
+    channel: Option<Channel>,
+    /// `default` or a skill's id: only that rule of the account and channel.
+    #[schema(example = "default")]
+    rule: Option<String>,
+    /// Why, for the others.
+    #[schema(max_length = 500)]
+    note: Option<String>,
+}
+
+/// Pause sending
+///
+/// Everything, an account, a channel or one rule. It holds for all workers at once; what waits is held until its deadline.
+#[utoipa::path(post, path = "/pauses", tag = "pauses", request_body = ToPause,
+    responses((status = 204), (status = 409, description = "It is paused already")))]
+async fn pause_sending(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Json(wish): Json<ToPause>,
+) -> Result<StatusCode, Refusal> {
+    let scope = scope(wish.account, wish.channel, wish.rule.as_deref())?;
+    let by = By {
+        name: caller.by(),
+        now: state.clock.now(),
+    };
+    let note = wish.note.as_deref().unwrap_or_default();
+    pause::pause(&state.pool, &scope, note, by).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ToResume {
+    #[param(value_type = Option<String>)]
+    account: Option<AccountId>,
+    #[param(inline)]
+    channel: Option<Channel>,
+    /// `default` or a skill's id.
+    rule: Option<String>,
+}
+
+/// Resume sending
+///
+/// Names what was paused. What was held goes out now, if nothing else stands in the way.
+#[utoipa::path(delete, path = "/pauses", tag = "pauses", params(ToResume),
+    responses((status = 204), (status = 404, description = "It is not paused")))]
+async fn resume_sending(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Query(wish): Query<ToResume>,
+) -> Result<StatusCode, Refusal> {
+    let scope = scope(wish.account, wish.channel, wish.rule.as_deref())?;
+    let by = By {
+        name: caller.by(),
+        now: state.clock.now(),
+    };
+    pause::resume(&state.pool, &state.clock, &scope, by).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a pause is of.
+pub fn scope(
+    account: Option<AccountId>,
+    channel: Option<Channel>,
+    rule: Option<&str>,
+) -> Result<Scope, Refusal> {
+    let fault = |field, detail| Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, field, detail);
+    match (account, channel, rule) {
+        (None, None, None) => Ok(Scope::Everything),
+        (Some(account), None, None) => Ok(Scope::Account(account)),
+        (Some(account), Some(channel), None) => Ok(Scope::Channel(account, channel)),
+        (Some(account), Some(channel), Some(rule)) => {
+            let skill: super::rules::SkillWord =
+                rule.parse().map_err(|detail| fault("rule", detail))?;
+            Ok(Scope::Rule(Key {
+                account,
+                skill: skill.0,
+                channel,
+            }))
+        }
+        (None, ..) => Err(fault("account", "is missing: name the account as well")),
+        (_, None, _) => Err(fault("channel", "is missing: name the channel as well")),
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct OfAccount {
+    /// The account's id.
+    #[param(value_type = String, example = "12345678")]
+    account: AccountId,
+}
+
+/// How far an account has come on the way to its first reminder
+#[utoipa::path(get, path = "/accounts/{account}/setup", tag = "accounts", params(OfAccount),
+    responses((status = 200, body = Setup)))]
+async fn read_setup(
+    Shared(state): Shared<State>,
+    Path(of): Path<OfAccount>,
+) -> Result<axum::Json<Setup>, Refusal> {
+    let has_page = state.has_page(&of.account);
+    Ok(axum::Json(
+        setup::of_account(&state.context, &of.account, has_page).await?,
+    ))
+}

@@ -1,0 +1,278 @@
+//! Rules, texts, test messages, forecasts and pauses as a program asks for them, over real sockets.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use unread::domain::access::Permission;
+use unread::sandbox::world::CUSTOMER_CARE;
+
+use crate::harness::{Stage, run_test};
+use crate::person::{Answer, Program};
+
+const ALL: [Permission; 3] = [Permission::View, Permission::Edit, Permission::Operate];
+
+/// Asks with the version that was read.
+async fn change(
+    program: &Program,
+    method: Method,
+    path: &str,
+    seen: &str,
+    body: Option<&Value>,
+) -> Answer {
+    let mut ask = program.ask(method, path).header("if-match", seen);
+    if let Some(body) = body {
+        ask = ask.json(body);
+    }
+    Answer::of(ask.send().await.unwrap()).await
+}
+
+fn etag(answer: &Answer) -> String {
+    answer.headers["etag"].to_str().unwrap().to_owned()
+}
+
+fn rule() -> String {
+    format!("/rules/12345678/{CUSTOMER_CARE}/email")
+}
+
+fn draft(minutes: u32) -> Value {
+    json!({ "enabled": true, "settings": { "steps": [{ "after_minutes": minutes }] } })
+}
+
+#[tokio::test]
+async fn a_rule_is_written_published_and_reminded_by() {
+    run_test(async |t| {
+        let program = t.program(&ALL).await;
+        let read = program.get(&rule()).await;
+        assert_eq!(read.status, 200, "{}", read.text);
+        assert_eq!(read.json()["published"], Value::Null);
+        let path = format!("{}/draft", rule());
+        let saved = change(&program, Method::PUT, &path, &etag(&read), Some(&draft(3))).await;
+        assert_eq!(saved.status, 200, "{}", saved.text);
+        let path = format!("{}/publish", rule());
+        let published = change(&program, Method::POST, &path, &etag(&saved), None).await;
+        assert_eq!(published.status, 200, "{}", published.text);
+        assert_eq!(published.json()["published"]["version"], 1);
+
+        t.answered("ann@example.net");
+        t.tick().await;
+        t.advance(3).await;
+        assert_eq!(t.mails().len(), 1, "after three minutes, not after ten");
+
+        let history = program.get(&format!("{}/versions", rule())).await.json();
+        assert_eq!(history["items"][0]["version"], 1);
+        let listed = program.get("/rules?limit=1").await.json();
+        assert_eq!(
+            listed["items"][0]["skill"],
+            Value::Null,
+            "the default comes first"
+        );
+        let next = listed["next"].as_str().unwrap();
+        let rest = program.get(&format!("/rules?after={next}")).await.json();
+        assert_eq!(rest["items"].as_array().unwrap().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_has_read_an_older_version_is_told_and_who_names_none_is_asked_to() {
+    run_test(async |t| {
+        let program = t.program(&ALL).await;
+        let seen = etag(&program.get(&rule()).await);
+        let path = format!("{}/draft", rule());
+        change(&program, Method::PUT, &path, &seen, Some(&draft(3))).await;
+        let second = change(&program, Method::PUT, &path, &seen, Some(&draft(4))).await;
+        assert_eq!(second.status, 412, "{}", second.text);
+        let said = second.json()["detail"].as_str().unwrap().to_owned();
+        assert!(
+            said.contains("saved a draft") && said.contains("Nothing was overwritten"),
+            "{said}"
+        );
+        let none = program.send(Method::PUT, &path, &draft(4)).await;
+        assert_eq!(none.status, 428, "{}", none.text);
+        let odd = change(&program, Method::PUT, &path, "\"7\"", Some(&draft(4))).await;
+        assert_eq!(odd.status, 400, "{}", odd.text);
+        let kept = program.get(&rule()).await.json();
+        assert_eq!(kept["draft"]["settings"]["steps"][0]["after_minutes"], 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn faults_come_with_their_pointers() {
+    run_test(async |t| {
+        let program = t.program(&ALL).await;
+        let seen = etag(&program.get(&rule()).await);
+        let path = format!("{}/draft", rule());
+        let wrong = json!({ "enabled": true, "settings": {
+            "steps": [{ "after_minutes": 5 }, { "after_minutes": 1 }],
+            "templates": { "en": { "text": "x" } },
+        } });
+        let answer = change(&program, Method::PUT, &path, &seen, Some(&wrong)).await;
+        assert_eq!(answer.status, 422);
+        let errors = answer.json()["errors"].to_string();
+        assert!(
+            errors.contains("/settings/steps/1/after_minutes"),
+            "{errors}"
+        );
+        assert!(
+            errors.contains("/settings/templates/en/subject"),
+            "{errors}"
+        );
+        let odd = program.get("/rules/12345678/sales/email").await;
+        assert_eq!(odd.status, 400, "{}", odd.text);
+        let checked =
+            json!({ "channel": "sms", "enabled": true, "settings": {}, "place": "Orders" });
+        let checked = program
+            .send(Method::POST, "/rules/check", &checked)
+            .await
+            .json();
+        assert!(
+            checked["summary"][0]
+                .as_str()
+                .unwrap()
+                .contains("in Orders stays unread")
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_text_is_previewed_with_its_size_and_what_makes_it_dear() {
+    run_test(async |t| {
+        let program = t.program(&[Permission::View]).await;
+        let wish = json!({ "channel": "sms", "template": { "text": "It’s here: {{link}}" } });
+        let told = program.send(Method::POST, "/texts/preview", &wish).await.json();
+        assert_eq!(told["sms"]["encoding"], "UCS-2");
+        assert_eq!((&told["sms"]["offender"], &told["sms"]["offender_at"]), (&json!("’"), &json!(3)));
+        let wish = json!({ "channel": "email", "template": { "subject": "Hi {{first_name}}", "text": "{{nobody}}" } });
+        let told = program.send(Method::POST, "/texts/preview", &wish).await.json();
+        assert_eq!(told["faults"][0]["field"], "/template/text");
+        let wish = json!({ "channel": "email", "brand": "Acme & Sons" });
+        let told = program.send(Method::POST, "/texts/preview", &wish).await.json();
+        assert!(told["html"].as_str().unwrap().contains("Acme &amp; Sons"));
+        let names = program.get("/texts/variables").await.json();
+        assert_eq!(names["items"][0]["name"], "link");
+        let german = program.get("/texts/built-in?channel=sms&language=de-AT").await.json();
+        assert!(german["text"].as_str().unwrap().contains("{{link}}"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_test_message_arrives_marked_and_leaves_no_address_behind() {
+    run_test(async |t| {
+        let program = t.program(&ALL).await;
+        let wish = json!({ "account": "12345678", "channel": "email", "to": "me@example.net",
+            "settings": { "templates": { "en": { "subject": "Hello", "text": "Back: {{link}}" } } } });
+        let sent = program.send(Method::POST, "/test-messages", &wish).await;
+        assert_eq!(sent.json()["accepted"], true, "{}", sent.text);
+        let mails = t.mails();
+        assert_eq!(mails.len(), 1);
+        assert_eq!(mails[0].header("Subject"), Some("[Test] Hello"));
+        let wish = json!({ "account": "12345678", "channel": "sms", "to": "+12025550143" });
+        let sent = program.send(Method::POST, "/test-messages", &wish).await;
+        assert_eq!(sent.json()["accepted"], true, "{}", sent.text);
+        assert_eq!(t.texts().len(), 1);
+        let wish = json!({ "account": "12345678", "channel": "email", "to": "nobody" });
+        let sent = program.send(Method::POST, "/test-messages", &wish).await;
+        assert_eq!(sent.status, 422);
+        assert_eq!(sent.json()["errors"][0]["field"], "/to");
+        let trail: String = sqlx::query_scalar("select string_agg(audit::text, ' ') from audit")
+            .fetch_one(t.pool())
+            .await
+            .unwrap();
+        assert!(trail.contains("test.send") && !trail.contains("me@example"), "{trail}");
+        assert!(t.reminders().await.is_empty(), "nothing is owed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn somebody_who_opted_out_gets_no_test_message_either() {
+    run_test(async |t| {
+        let program = t.program(&ALL).await;
+        opt_out(t, "ann@example.net").await;
+        let wish = json!({ "account": "12345678", "channel": "email", "to": "ann@example.net" });
+        let sent = program.send(Method::POST, "/test-messages", &wish).await;
+        assert_eq!(sent.status, 409, "{}", sent.text);
+    })
+    .await;
+}
+
+/// Somebody gets a reminder and follows its link out.
+async fn opt_out(t: &Stage, address: &str) {
+    t.answered(address);
+    t.tick().await;
+    t.advance(10).await;
+    assert_eq!(t.mails().len(), 1);
+    let token = &t.reminders().await[0].token;
+    let out = t.http.post(format!("{}/u/{token}", t.web)).send().await;
+    assert_eq!(out.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn the_next_hour_is_told_and_a_change_is_compared_with_what_is_in_force() {
+    run_test(async |t| {
+        let program = t.program(&ALL).await;
+        let chat = t.answered("ann@example.net");
+        t.answered("+12025550143");
+        t.tick().await;
+        let path = "/forecast?account=12345678&channel=email";
+        let told = program.get(path).await.json();
+        assert_eq!(told["due"].as_array().unwrap().len(), 1);
+        assert_eq!(told["due"][0]["conversation"], chat);
+        assert_eq!(told["not"][0]["reason"], "no_address");
+
+        let wish = json!({ "account": "12345678", "channel": "email",
+            "change": { "enabled": true, "settings": { "steps": [{ "after_minutes": 90 }] } } });
+        let live = program.send(Method::POST, "/forecast/live", &wish).await;
+        assert_eq!(live.status, 200, "{}", live.text);
+        let live = live.json();
+        assert_eq!(live["unread"], 2);
+        assert_eq!(live["in_force"]["within_the_hour"], 1);
+        assert_eq!(live["changed"]["within_the_hour"], 0);
+        assert_eq!(live["changed"]["later"], 1);
+        let to = live["people"].to_string();
+        assert!(!to.contains("ann@example.net") && to.contains('…'), "{to}");
+        t.advance(10).await;
+        assert_eq!((t.mails().len(), t.texts().len()), (1, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sending_is_paused_and_resumed_and_set_up_says_so() {
+    run_test(async |t| {
+        let program = t.program(&ALL).await;
+        let everything = json!({ "note": "moving house" });
+        let paused = program.send(Method::POST, "/pauses", &everything).await;
+        assert_eq!(paused.status, 204, "{}", paused.text);
+        let again = program.send(Method::POST, "/pauses", &everything).await;
+        assert_eq!(again.status, 409);
+        let odd = program
+            .send(Method::POST, "/pauses", &json!({ "channel": "sms" }))
+            .await;
+        assert_eq!(
+            (odd.status.as_u16(), &odd.json()["errors"][0]["field"]),
+            (422, &json!("account"))
+        );
+        let listed = program.get("/pauses").await.json();
+        assert_eq!(listed["items"][0]["scope"], "everything");
+        t.answered("ann@example.net");
+        t.tick().await;
+        t.advance(10).await;
+        assert!(t.mails().is_empty());
+        let way = program.get("/accounts/12345678/setup").await.json();
+        let live = way["steps"].as_array().unwrap().last().unwrap().clone();
+        assert!(live["said"].as_str().unwrap().contains("paused"), "{live}");
+        let resumed =
+            Answer::of(program.ask(Method::DELETE, "/pauses").send().await.unwrap()).await;
+        assert_eq!(resumed.status, 204, "{}", resumed.text);
+        t.settle().await;
+        assert_eq!(t.mails().len(), 1);
+        let way = program.get("/accounts/12345678/setup").await.json();
+        let steps = way["steps"].as_array().unwrap();
+        let done: Vec<bool> = steps.iter().map(|s| s["done"] == true).collect();
+        assert_eq!(done, [true, true, false, true, false, true], "{way}");
+    })
+    .await;
+}

@@ -1,0 +1,5 @@
+//! Rules as people change them: drafts, two people at once, publishing, history; and pauses.
+
+mod api;
+mod changes;
+mod pauses;
