@@ -83,6 +83,7 @@ fn delivery(c: &mut Criterion) {
                 count_bots: false,
                 contact: contact::choose(&record.contact, Channel::Email, &policy),
                 suppression: None,
+                paused: false,
                 history: &history,
                 now,
             })

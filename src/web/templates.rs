@@ -22,16 +22,23 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "api.hbs"
     "audit.hbs"
     "bare.hbs"
+    "forecast.hbs"
     "layout.hbs"
     "login.hbs"
     "message.hbs"
     "overview.hbs"
     "password.hbs"
+    "rule.hbs"
+    "rule_history.hbs"
+    "rule_look.hbs"
+    "rules.hbs"
+    "setup.hbs"
     "time.hbs"
 };
 
 /// What pages load; served under an address with the content's hash.
 const ASSETS: &[(&str, &str)] = templates! {
+    "rule.js"
     "unread.css"
     "unread.js"
 };

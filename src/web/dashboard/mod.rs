@@ -6,6 +6,7 @@
 mod api;
 mod audit;
 mod overview;
+mod rules;
 pub mod words;
 
 use axum::extract::FromRequestParts;
@@ -22,7 +23,15 @@ use crate::domain::access::Permission;
 
 /// The navigation: groups of pages with their names and what they need.
 const NAVIGATION: &[(&str, &[(&str, &str, Permission)])] = &[
-    ("Messaging", &[("/", "Overview", Permission::View)]),
+    (
+        "Messaging",
+        &[
+            ("/", "Overview", Permission::View),
+            ("/setup", "Set up", Permission::View),
+            ("/rules", "Rules", Permission::View),
+            ("/forecast", "The next hour", Permission::View),
+        ],
+    ),
     (
         "Administration",
         &[
@@ -35,6 +44,7 @@ const NAVIGATION: &[(&str, &[(&str, &str, Permission)])] = &[
 /// Adds the pages to the table.
 pub fn add(table: &mut Table) {
     overview::add(table);
+    rules::add(table);
     audit::add(table);
 }
 

@@ -2,4 +2,5 @@
 
 mod api;
 mod changes;
+mod pages;
 mod pauses;

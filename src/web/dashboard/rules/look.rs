@@ -1,0 +1,153 @@
+//! What a rule's settings mean, for the part of the editor that changes as one writes: sentences, the steps on a line, the hours of
+//! a week, and the words as they would be read.
+
+use chrono::{NaiveTime, Timelike as _, Weekday};
+use serde_json::{Value, json};
+
+use super::form;
+use crate::control::rules::{self, RuleView};
+use crate::control::texts::{self, Preview, Reader};
+use crate::domain::ids::Channel;
+use crate::domain::quiet::Window;
+use crate::domain::rule::{Settings, span};
+use crate::web::State;
+
+/// The values of `rule_look.hbs`.
+pub fn look(state: &State, channel: Channel, place: &str, enabled: bool, given: Value) -> Value {
+    let checked = rules::check(&state.context.texts, channel, place, enabled, given);
+    let settings = checked.settings.as_ref();
+    json!({
+        "summary": checked.summary,
+        "faults": checked.faults.iter().map(form::fault).collect::<Vec<_>>(),
+        "warnings": checked.warnings.iter().map(form::fault).collect::<Vec<_>>(),
+        "steps": settings.map(line).unwrap_or_default(),
+        "weeks": settings.map(weeks).unwrap_or_default(),
+        "texts": settings.map(|s| read(state, channel, s)).unwrap_or_default(),
+    })
+}
+
+fn line(settings: &Settings) -> Vec<Value> {
+    let steps = settings.steps.iter().zip(1..);
+    steps
+        .map(|(step, number)| json!({ "after": span(step.after), "number": number }))
+        .collect()
+}
+
+/// The hours of a week: for everybody, and for the countries that have their own.
+fn weeks(settings: &Settings) -> Vec<Value> {
+    let quiet = &settings.quiet_hours;
+    let mut weeks = vec![week("By the visitor's own clock", &quiet.allowed)];
+    let own = quiet.by_country.iter();
+    weeks.extend(own.map(|(country, windows)| week(&format!("{country} numbers"), windows)));
+    weeks
+}
+
+const WEEK: [Weekday; 7] = [
+    Weekday::Mon,
+    Weekday::Tue,
+    Weekday::Wed,
+    Weekday::Thu,
+    Weekday::Fri,
+    Weekday::Sat,
+    Weekday::Sun,
+];
+
+/// Half a minute of the day is a thousandth of the drawing's width and more: minutes are its unit.
+fn week(name: &str, windows: &[Window]) -> Value {
+    let minute = |time: NaiveTime| time.hour() * 60 + time.minute();
+    let days = WEEK.iter().zip(0..).map(|(day, row)| {
+        let of_day = windows
+            .iter()
+            .filter(|w| w.days.is_empty() || w.days.contains(day));
+        let mut bars: Vec<Value> = of_day
+            .map(|w| {
+                let from = minute(w.from);
+                let to = if w.to == NaiveTime::MIN {
+                    1440
+                } else {
+                    minute(w.to)
+                };
+                json!({ "x": from, "width": to.saturating_sub(from) })
+            })
+            .collect();
+        if windows.is_empty() {
+            bars.push(json!({ "x": 0, "width": 1440 }));
+        }
+        json!({ "name": day.to_string(), "y": row * 40, "text_y": row * 40 + 26, "bars": bars })
+    });
+    json!({ "name": name, "days": days.collect::<Vec<_>>() })
+}
+
+fn reader(state: &State, language: &str) -> Reader {
+    let brands = state.account_ids();
+    Reader {
+        language: Some(language.to_owned()),
+        brand: brands.first().map(|id| state.brand_of(id.as_str())),
+        ..Reader::default()
+    }
+}
+
+/// The words in each language, filled in.
+fn read(state: &State, channel: Channel, settings: &Settings) -> Vec<Value> {
+    let own = settings
+        .templates
+        .iter()
+        .map(|(language, t)| (language.as_str(), Some(t)));
+    let mut all: Vec<_> = own.collect();
+    if all.is_empty() {
+        all.extend(
+            texts::built_in_languages()
+                .into_iter()
+                .map(|language| (language, None)),
+        );
+    }
+    let told = all.into_iter().map(|(language, template)| {
+        let preview = texts::preview(
+            &state.context.texts,
+            channel,
+            template,
+            &reader(state, language),
+        );
+        json!({
+            "language": language,
+            "built_in": template.is_none(),
+            "subject": preview.subject,
+            "text": preview.text,
+            "sms": size(&preview),
+        })
+    });
+    told.collect()
+}
+
+fn size(preview: &Preview) -> Value {
+    let Some(sms) = &preview.sms else {
+        return Value::Null;
+    };
+    let count = if sms.segments == 1 {
+        "1 SMS".to_owned()
+    } else {
+        format!("{} SMS, each is paid for", sms.segments)
+    };
+    json!({
+        "units": sms.units,
+        "room": sms.room,
+        "level": if sms.segments == 1 { "good" } else { "waiting" },
+        "said": format!("{} of {} characters: {count}", sms.units, sms.room),
+        "offender": sms.offender.map(|o| o.to_string()),
+        "offender_at": sms.offender_at,
+    })
+}
+
+/// The HTML of a mail in a language, with what the form says.
+pub fn mail(state: &State, view: &RuleView, settings: &Value, language: &str) -> String {
+    let settings = Settings::parse(view.channel, settings.clone());
+    let Ok(settings) = settings else {
+        return "<p>Mend what is marked first.</p>".to_owned();
+    };
+    let template = settings.template_for(Some(language));
+    let reader = reader(state, language);
+    let preview = texts::preview(&state.context.texts, view.channel, template, &reader);
+    preview
+        .html
+        .unwrap_or_else(|| "<p>Mend what is marked first.</p>".to_owned())
+}

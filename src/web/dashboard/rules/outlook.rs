@@ -1,0 +1,139 @@
+//! What comes: the next hour, and the way to the first reminder.
+
+use axum::extract::{Query, State as Shared};
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::{Page, Unshown, words};
+use crate::control::forecast::{self, Effect, Live, Not};
+use crate::control::setup;
+use crate::db::forecast::About;
+use crate::domain::access::Permission;
+use crate::domain::ids::Channel;
+use crate::web::State;
+use crate::web::access::Table;
+
+pub fn add(table: &mut Table) {
+    table.page(Permission::View, "/forecast", hour);
+    table.page(Permission::View, "/setup", way);
+}
+
+#[derive(Deserialize)]
+struct Whom {
+    #[serde(default)]
+    account: String,
+    #[serde(default)]
+    channel: String,
+}
+
+async fn hour(
+    page: Page,
+    Shared(state): Shared<State>,
+    Query(whom): Query<Whom>,
+) -> Result<Response, Unshown> {
+    let now = state.clock.now();
+    let accounts = state.account_ids();
+    let account = accounts.iter().find(|id| id.as_str() == whom.account);
+    let account = account.or(accounts.first());
+    let channel: Channel = whom.channel.parse().unwrap_or(Channel::Email);
+    let told = match account {
+        Some(account) => {
+            let about = About {
+                account,
+                channel,
+                skill: None,
+            };
+            Some(forecast::stored(&state.context, about, now).await?)
+        }
+        None => None,
+    };
+    let due = told.iter().flat_map(|told| &told.due).map(|due| {
+        json!({
+            "at": words::time(due.at, now),
+            "conversation": due.conversation,
+            "skill": due.skill_name.clone().unwrap_or_else(|| format!("skill {}", due.skill)),
+            "step": due.step,
+            "held_by": due.held_by.as_deref().map(words::words),
+        })
+    });
+    let choices = accounts.iter().map(
+        |id| json!({ "id": id, "name": state.brand_of(id.as_str()), "chosen": Some(id) == account }),
+    );
+    let values = json!({
+        "due": due.collect::<Vec<_>>(),
+        "more": told.as_ref().is_some_and(|told| told.more),
+        "not": told.iter().flat_map(|told| &told.not).map(not).collect::<Vec<_>>(),
+        "accounts": choices.collect::<Vec<_>>(),
+        "several": accounts.len() > 1,
+        "is_sms": channel == Channel::Sms,
+        "channel": words::channel(channel.as_str()),
+        "now": words::time(now, now),
+    });
+    Ok(page.render("forecast.hbs", "The next hour", values))
+}
+
+fn not(not: &Not) -> Value {
+    json!({ "reason": words::words(&not.reason), "conversations": not.conversations, "example": not.example })
+}
+
+/// A look at LivePerson for the editor.
+pub fn live(live: &Live, now: DateTime<Utc>) -> Value {
+    let effect = |effect: &Effect| {
+        json!({
+            "hour": effect.within_the_hour,
+            "later": effect.later,
+            "not": effect.not.iter().map(not).collect::<Vec<_>>(),
+        })
+    };
+    let told = |told: &forecast::Told| match told.at {
+        Some(at) => format!(
+            "{}, to {}",
+            words::relative(at, now),
+            told.to.as_deref().unwrap_or("")
+        ),
+        None => format!("no: {}", words::words(&told.reason)),
+    };
+    let people = live.people.iter().map(|one| {
+        json!({
+            "conversation": one.conversation,
+            "in_force": told(&one.in_force),
+            "changed": one.changed.as_ref().map(told),
+        })
+    });
+    json!({
+        "conversations": live.conversations,
+        "open": live.open,
+        "unread": live.unread,
+        "in_force": effect(&live.in_force),
+        "changed": live.changed.as_ref().map(effect),
+        "people": people.collect::<Vec<_>>(),
+    })
+}
+
+async fn way(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+    let mut accounts = Vec::new();
+    for id in state.account_ids() {
+        let setup = setup::of_account(&state.context, &id, state.has_page(&id)).await?;
+        let next = setup.steps.iter().position(|step| !step.done);
+        let steps: Vec<Value> = setup
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(at, step)| {
+                let href = matches!(step.name, "rule" | "test" | "live").then_some("/rules");
+                json!({ "title": step.title, "said": step.said, "done": step.done, "next": next == Some(at), "href": href })
+            })
+            .collect();
+        let done = setup.steps.iter().filter(|step| step.done).count();
+        accounts.push(json!({
+            "brand": state.brand_of(id.as_str()),
+            "all": setup.done,
+            "done": done,
+            "of": setup.steps.len(),
+            "steps": steps,
+        }));
+    }
+    Ok(page.render("setup.hbs", "Set up", json!({ "accounts": accounts })))
+}

@@ -1,0 +1,217 @@
+//! The rules' pages, as a person's browser sees them.
+
+use reqwest::Method;
+use serde_json::Value;
+use unread::domain::access::Role;
+use unread::sandbox::world::CUSTOMER_CARE;
+
+use crate::harness::{Stage, run_test};
+use crate::person::{Answer, Person};
+
+fn path() -> String {
+    format!("/rules/12345678/{CUSTOMER_CARE}/email")
+}
+
+/// The value of a hidden field of a page.
+fn hidden(page: &str, name: &str) -> String {
+    let begin = format!("name=\"{name}\" value=\"");
+    let (_, rest) = page
+        .split_once(&begin)
+        .unwrap_or_else(|| panic!("no {name} in {page}"));
+    rest.split('"').next().unwrap().to_owned()
+}
+
+/// Fields as the page has them, with one step after so many minutes.
+fn fields<'a>(seen: &'a str, minutes: &'a str, wish: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![
+        ("seen", seen),
+        ("enabled", "on"),
+        ("step", minutes),
+        ("step_unit", "minutes"),
+        ("debounce", "2"),
+        ("max_age", "360"),
+        ("in_quiet_hours", "move"),
+        ("time_zone", "UTC"),
+        ("gap", "120"),
+        ("per_conversation", "2"),
+        ("per_recipient", "4"),
+        ("test_to", "me@example.net"),
+        ("do", wish),
+    ]
+}
+
+async fn people(t: &Stage) -> (Person, Person) {
+    (t.person(Role::Editor).await, t.person(Role::Editor).await)
+}
+
+#[tokio::test]
+async fn every_page_of_the_rules_is_shown_to_a_viewer_who_may_change_nothing() {
+    run_test(async |t| {
+        let viewer = t.person(Role::Viewer).await;
+        let history = format!("{}/history", path());
+        for page in [
+            "/rules",
+            "/setup",
+            "/forecast",
+            "/forecast?channel=sms",
+            &path(),
+            &history,
+        ] {
+            let shown = viewer.get(page).await;
+            assert_eq!(shown.status, 200, "{page}: {}", shown.text);
+        }
+        let editor = viewer.get(&path()).await.text;
+        assert!(editor.contains("<fieldset disabled>") && !editor.contains("value=\"publish\""));
+        let refused = viewer.form(&path(), &fields("v0-d0", "5", "publish")).await;
+        assert_eq!(refused.status, 403);
+        let nothing = viewer.get("/rules/12345678/sales/email").await;
+        assert_eq!(nothing.status, 404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rule_is_published_from_its_page_and_reminders_go_by_it() {
+    run_test(async |t| {
+        let (ann, _) = people(t).await;
+        let seen = hidden(&ann.get(&path()).await.text, "seen");
+        let done = ann.form(&path(), &fields(&seen, "3", "publish")).await;
+        assert_eq!(
+            (done.status.as_u16(), done.location()),
+            (303, path().as_str()),
+            "{}",
+            done.text
+        );
+        let shown = ann.get(&path()).await.text;
+        assert!(
+            shown.contains("Version 1 is in force") && shown.contains("after 3 minutes"),
+            "{shown}"
+        );
+        t.answered("dana@example.net");
+        t.tick().await;
+        t.advance(3).await;
+        assert_eq!(t.mails().len(), 1);
+        let history = ann.get(&format!("{}/history", path())).await.text;
+        assert!(
+            history.contains("Version 1") && history.contains(&ann.name),
+            "{history}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_people_on_one_page_the_second_sees_both_versions_and_loses_nothing() {
+    run_test(async |t| {
+        let (ann, ben) = people(t).await;
+        let seen = hidden(&ann.get(&path()).await.text, "seen");
+        ann.form(&path(), &fields(&seen, "15", "save")).await;
+        let told = ben.form(&path(), &fields(&seen, "30", "save")).await;
+        assert_eq!(told.status, 409);
+        let page = &told.text;
+        assert!(
+            page.contains("Somebody else was quicker") && page.contains(&ann.name),
+            "{page}"
+        );
+        assert!(
+            page.contains("after 15 minutes") && page.contains("after 30 minutes"),
+            "{page}"
+        );
+        // His form still says what he wrote, and now knows what it would be put over.
+        let seen = hidden(page, "seen");
+        let done = ben.form(&path(), &fields(&seen, "30", "save")).await;
+        assert_eq!(done.status, 303, "{}", done.text);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_and_what_was_written_stays() {
+    run_test(async |t| {
+        let (ann, _) = people(t).await;
+        let told = ann.form(&path(), &fields("v0-d0", "soon", "save")).await;
+        assert_eq!(told.status, 422);
+        assert!(
+            told.text.contains("Not saved") && told.text.contains("value=\"soon\""),
+            "{}",
+            told.text
+        );
+        let mut written = fields("v0-d0", "5", "save");
+        written.extend([
+            ("t0_language", "en"),
+            ("t0_subject", "Hi"),
+            ("t0_text", "<b>{{nobody}}"),
+        ]);
+        let told = ann.form(&path(), &written).await;
+        assert_eq!(told.status, 422);
+        assert!(
+            told.text.contains("unknown variable") && told.text.contains("&lt;b&gt;"),
+            "{}",
+            told.text
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_page_says_what_the_form_means_sends_a_test_and_asks_what_it_would_do() {
+    run_test(async |t| {
+        let (ann, _) = people(t).await;
+        t.answered("dana@example.net");
+        let look = ann
+            .form(&format!("{}/look", path()), &fields("v0-d0", "45", ""))
+            .await;
+        assert_eq!(look.status, 200);
+        assert!(
+            look.text.contains("after 45 minutes") && !look.text.contains("<html"),
+            "{}",
+            look.text
+        );
+        let mut shown = fields("v0-d0", "45", "");
+        shown.push(("show", "de"));
+        let mail = ann.form(&format!("{}/preview", path()), &shown).await;
+        assert_eq!(mail.headers["x-frame-options"], "SAMEORIGIN");
+        assert!(
+            mail.headers["content-security-policy"]
+                .to_str()
+                .unwrap()
+                .contains("sandbox")
+        );
+        assert!(mail.text.contains("<html"), "{}", mail.text);
+        let tested = ann.form(&path(), &fields("v0-d0", "45", "test")).await;
+        assert!(tested.text.contains("on its way"), "{}", tested.text);
+        assert_eq!(t.mails().len(), 1);
+        let effect = ann.form(&path(), &fields("v0-d0", "90", "effect")).await;
+        assert!(
+            effect.text.contains("What it would do now"),
+            "{}",
+            effect.text
+        );
+        assert!(!effect.text.contains("dana@example.net"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn everything_is_paused_and_resumed_from_the_page() {
+    run_test(async |t| {
+        let (ann, _) = people(t).await;
+        let done = ann
+            .form("/pauses", &[("do", "pause"), ("note", "moving house")])
+            .await;
+        assert_eq!(done.status, 303, "{}", done.text);
+        let page = ann.get("/rules").await.text;
+        assert!(
+            page.contains("moving house") && page.contains("Resume"),
+            "{page}"
+        );
+        ann.form("/pauses", &[("do", "resume")]).await;
+        let page = ann.get("/rules").await.text;
+        assert!(!page.contains("moving house"), "{page}");
+        let api: Value = Answer::of(ann.ask(Method::GET, "/api/v1/pauses").send().await.unwrap())
+            .await
+            .json();
+        assert_eq!(api["items"], serde_json::json!([]));
+    })
+    .await;
+}
