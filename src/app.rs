@@ -318,9 +318,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     let mut address = None;
     if let Some(listener) = web_listener {
         address = Some(listener.local_addr()?);
-        if state.serves_dashboard {
-            web::access::login::tell_first_link(&state, true).await?;
-        }
+        web::access::login::tell_first_link(&state, true).await?;
         let (following, token) = (state.clone(), shutdown.clone());
         tasks.spawn(async move {
             web::badge::follow_changes(following, token).await;
@@ -680,10 +678,19 @@ pub fn web_state(
         metrics: context.metrics.clone(),
         queue_healthy,
         serves_dashboard: config.web.dashboard,
-        access: web::access::Access::new(&config.web),
+        access: web::access::Access::new(&config.web, sso(config)?),
         public_url: config.web.public_url.clone(),
         demo,
     }))
+}
+
+fn sso(config: &Config) -> anyhow::Result<Option<web::access::sso::Issuer>> {
+    let settings = config.sso.clone();
+    let issuer = settings.map(|settings| {
+        let http = liveperson::http_client();
+        web::access::sso::Issuer::new(settings, http, &config.web.public_url)
+    });
+    issuer.transpose()
 }
 
 fn web_accounts(

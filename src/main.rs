@@ -16,8 +16,9 @@ use unread::hashing::Hasher;
 use unread::jobs::operator::{self, Answer, Who};
 use unread::postgres::Durability;
 use unread::sandbox::{Options, Sandbox, Script};
+use unread::secret::Secret;
 use unread::suppressions_file::{self, Defaults};
-use unread::{beside, db, demo, doctor, dry_run, rules_file, telemetry};
+use unread::{beside, control, db, demo, doctor, dry_run, rules_file, telemetry};
 
 /// Reminds web-messaging visitors, by e-mail or SMS, of agent messages they have not read.
 #[derive(Parser)]
@@ -90,6 +91,11 @@ enum Command {
     Suppressions {
         #[command(subcommand)]
         what: Suppressions,
+    },
+    /// The people who may log in to the dashboard
+    Users {
+        #[command(subcommand)]
+        what: Users,
     },
     /// Erase a consumer: conversations, decisions, and what reminders know of the person
     Erase(Erase),
@@ -164,6 +170,27 @@ enum Suppressions {
     },
 }
 
+#[derive(Subcommand)]
+enum Users {
+    /// Add a person and print a link with which a password is chosen, once, within two days
+    Add {
+        /// What the person logs in with; an e-mail address will do
+        name: String,
+        /// viewer, editor or administrator
+        #[arg(long, default_value = "viewer")]
+        role: unread::domain::access::Role,
+        /// Read the password from standard input instead
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Print everybody
+    List,
+    /// Remove a person and end the person's sessions
+    Remove { name: String },
+    /// Print a link with which the person chooses a new password, once, within two days
+    Password { name: String },
+}
+
 fn reason(word: &str) -> Result<Suppression, String> {
     Suppression::parse(word)
         .ok_or_else(|| "opted_out, bad_address, complaint or blocked".to_owned())
@@ -221,6 +248,7 @@ impl Command {
             | Self::Rules { .. }
             | Self::Reminders { .. }
             | Self::Suppressions { .. }
+            | Self::Users { .. }
             | Self::Erase(_) => Role::Migrate,
             Self::Doctor { .. } | Self::Health | Self::LogLevel { .. } => Role::Doctor,
             Self::Scan { .. } => Role::Scan,
@@ -283,6 +311,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rules { what } => rules(&config, what).await?,
         Command::Reminders { what } => return reminders(&config, what).await,
         Command::Suppressions { what } => suppressions(&config, what).await?,
+        Command::Users { what } => users(&config, what).await?,
         Command::Erase(whom) => erase(&config, &whom).await?,
         Command::Sandbox {
             liveperson_port,
@@ -543,6 +572,56 @@ async fn suppressions(config: &Config, what: Suppressions) -> anyhow::Result<()>
                     "It was not suppressed."
                 }
             );
+        }
+    }
+    tools.close().await
+}
+
+/// By whom the audit trail says that the command line was used.
+const COMMAND: &str = "unread users";
+
+async fn users(config: &Config, what: Users) -> anyhow::Result<()> {
+    let tools = Tools::open(config).await?;
+    let (pool, now) = (&tools.pool, Clock::System.now());
+    let told = |name: &str, link: &control::users::Link| -> anyhow::Result<()> {
+        let url = control::users::address_of(&config.web.public_url, link)?;
+        println!(
+            "{name} chooses a password at {url} (works once, until {})",
+            link.expires_at.format("%Y-%m-%d %H:%M UTC")
+        );
+        Ok(())
+    };
+    match what {
+        Users::Add {
+            name,
+            role,
+            password_stdin: true,
+        } => {
+            let password = Secret::new(read(Path::new("-"))?.trim_end_matches(['\r', '\n']));
+            control::users::add_with_password(pool, &name, role, &password, COMMAND, now).await?;
+            println!("{name} can log in as {role}.");
+        }
+        Users::Add { name, role, .. } => {
+            let (user, link) = control::users::add(pool, &name, role, COMMAND, now).await?;
+            told(&user.name, &link)?;
+        }
+        Users::List => {
+            for user in control::users::list(pool).await? {
+                let seen = user.seen_at.map_or("never logged in".to_owned(), |at| {
+                    format!("last seen {}", at.format("%Y-%m-%d %H:%M UTC"))
+                });
+                println!("{:<32} {:<14} {seen}", user.name, user.role.as_str());
+            }
+        }
+        Users::Remove { name } => {
+            let user = control::users::named(pool, &name).await?;
+            control::users::remove(pool, user.id, COMMAND, now).await?;
+            println!("{} is removed.", user.name);
+        }
+        Users::Password { name } => {
+            let user = control::users::named(pool, &name).await?;
+            let link = control::users::new_link(pool, user.id, COMMAND, now).await?;
+            told(&user.name, &link)?;
         }
     }
     tools.close().await

@@ -16,6 +16,7 @@ mod parse;
 mod problem;
 mod reader;
 mod source;
+mod sso;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub use keys::reference;
 pub use network::{InvalidNetwork, Network};
 pub use problem::{ConfigError, Problem};
 pub use source::Sources;
+pub use sso::Sso;
 
 use crate::secret::Secret;
 use reader::{Noted, Reader};
@@ -51,6 +53,8 @@ pub struct Config {
     /// No two with the same id.
     pub accounts: Vec<Account>,
     pub liveperson: LivePerson,
+    /// `None`: people log in with passwords only.
+    pub sso: Option<Sso>,
     /// `None`: e-mail is off.
     pub smtp: Option<Smtp>,
     /// `None`: SMS is off.
@@ -206,6 +210,7 @@ fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
     let liveperson = read_liveperson(r);
     let channels = channel::read(r, role);
     let web = read_web(r);
+    let sso = sso::read(r);
     let worker = read_worker(r);
     let retention = read_retention(r);
     let log = read_log(r);
@@ -219,6 +224,7 @@ fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
         web: web?,
         accounts: accounts?,
         liveperson: liveperson?,
+        sso: sso?,
         smtp,
         twilio,
         worker: worker?,

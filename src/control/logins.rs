@@ -1,14 +1,17 @@
 //! Logging in with name and password: throttled, in the same time for names that are known and names that are not.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
-use sqlx::PgPool;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Error, passwords};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+
+use super::{Error, passwords, users};
 use crate::db;
 use crate::db::audit::Entry;
+use crate::db::users::User;
+use crate::domain::access::Role;
 use crate::hashing;
 use crate::secret::Secret;
 
@@ -60,16 +63,77 @@ pub async fn with_password(
     };
     db::limits::forget(pool, &of_both).await?;
     let mut tx = pool.begin().await?;
-    let entry = Entry {
-        by: &name,
-        action: "user.log_in",
-        account: None,
-        subject: &name,
-        detail: json!({ "with": "password" }),
-    };
-    db::audit::record(&mut tx, &entry, now).await?;
+    note(&mut tx, &name, "password", now).await?;
     tx.commit().await?;
     Ok(Login::In { user })
+}
+
+async fn note(
+    conn: &mut PgConnection,
+    name: &str,
+    with: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let entry = Entry {
+        by: name,
+        action: "user.log_in",
+        account: None,
+        subject: name,
+        detail: json!({ "with": with }),
+    };
+    Ok(db::audit::record(conn, &entry, now).await?)
+}
+
+/// Whom the single sign-on has let in.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Issuer and subject.
+    pub subject: String,
+    /// What an administrator may have added the person as.
+    pub name: Option<String>,
+    /// What people may do whom nobody has added; `None`: nothing.
+    pub role: Option<Role>,
+}
+
+/// Finds, or as the settings say adds, a person who comes by single sign-on.
+pub async fn with_sso(pool: &PgPool, known: &Known, now: DateTime<Utc>) -> Result<Login, Error> {
+    let mut tx = pool.begin().await?;
+    db::users::lock(&mut tx).await?;
+    let user = match db::sso::user(&mut tx, &known.subject).await? {
+        Some(id) => db::users::find(&mut *tx, id).await?,
+        None => first_time(&mut tx, known, now).await?,
+    };
+    let Some(user) = user else {
+        return Ok(Login::Wrong);
+    };
+    note(&mut tx, &user.name, "single sign-on", now).await?;
+    tx.commit().await?;
+    Ok(Login::In { user: user.id })
+}
+
+async fn first_time(
+    conn: &mut PgConnection,
+    known: &Known,
+    now: DateTime<Utc>,
+) -> Result<Option<User>, Error> {
+    let Some(name) = known
+        .name
+        .as_deref()
+        .and_then(|name| users::name(name).ok())
+    else {
+        return Ok(None);
+    };
+    let user = match (db::users::named(&mut *conn, &name).await?, known.role) {
+        (Some(user), _) => user,
+        (None, Some(role)) => {
+            let id = users::insert(conn, &name, role, None, "single sign-on", now).await?;
+            users::found(conn, id).await?
+        }
+        (None, None) => return Ok(None),
+    };
+    // Known there as somebody else already: a name that was given anew is not the same person.
+    let linked = db::sso::link(conn, user.id, &known.subject).await?;
+    Ok(linked.then_some(user))
 }
 
 /// A name that somebody has typed may be anything, also a password: it is not kept as it is.

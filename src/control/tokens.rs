@@ -38,8 +38,15 @@ pub async fn list(pool: &PgPool) -> Result<Vec<Token>, Error> {
     Ok(db::tokens::all(pool).await?)
 }
 
-pub async fn add(pool: &PgPool, wish: &Wish, by: &str, now: DateTime<Utc>) -> Result<Made, Error> {
-    check(wish)?;
+/// Makes a token. `may` says what its maker may do: nobody hands on more.
+pub async fn add(
+    pool: &PgPool,
+    wish: &Wish,
+    may: impl Fn(Permission) -> bool,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<Made, Error> {
+    check(wish, may)?;
     let token = Secret::new(format!("{PREFIX}{}{}", hashing::token(), hashing::token()));
     let expires_at = wish.days.map(|days| now + TimeDelta::days(i64::from(days)));
     let token_hash = hashing::digest(token.expose());
@@ -74,7 +81,7 @@ pub async fn add(pool: &PgPool, wish: &Wish, by: &str, now: DateTime<Utc>) -> Re
     })
 }
 
-fn check(wish: &Wish) -> Result<(), Error> {
+fn check(wish: &Wish, may: impl Fn(Permission) -> bool) -> Result<(), Error> {
     let mut faults = Vec::new();
     let mut fault = |field: &str, detail: &str| {
         faults.push(Fault {
@@ -98,6 +105,9 @@ fn check(wish: &Wish) -> Result<(), Error> {
             "/scopes",
             "must name at least one: view, edit, operate or administer",
         );
+    }
+    if !wish.scopes.iter().all(|scope| may(*scope)) {
+        fault("/scopes", "must not name more than you may do yourself");
     }
     if wish
         .days

@@ -1,8 +1,10 @@
 //! The people who log in: who they are, what they may do, how they get and change their passwords.
 
+use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
+use url::Url;
 
 use super::{Error, Fault, passwords};
 use crate::db;
@@ -23,12 +25,18 @@ pub struct Link {
     pub expires_at: DateTime<Utc>,
 }
 
+/// Where the link leads: a page of this service, as the outside world calls it.
+pub fn address_of(public_url: &Url, link: &Link) -> anyhow::Result<Url> {
+    let url = public_url.join(&format!("setup/{}", link.token.expose()));
+    url.context("extending the public URL")
+}
+
 pub async fn list(pool: &PgPool) -> Result<Vec<User>, Error> {
     Ok(db::users::all(pool).await?)
 }
 
 /// A login name as it is kept: lower case.
-fn name(raw: &str) -> Result<String, Error> {
+pub(super) fn name(raw: &str) -> Result<String, Error> {
     let name = raw.trim().to_lowercase();
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let good = (1..=100).contains(&name.len())
@@ -91,7 +99,7 @@ pub async fn add_with_password(
     Ok(id)
 }
 
-async fn insert(
+pub(super) async fn insert(
     conn: &mut PgConnection,
     name: &str,
     role: Role,
@@ -110,7 +118,7 @@ async fn insert(
     Ok(id)
 }
 
-async fn found(conn: &mut PgConnection, id: i64) -> Result<User, Error> {
+pub(super) async fn found(conn: &mut PgConnection, id: i64) -> Result<User, Error> {
     let user = db::users::find(conn, id).await?;
     user.ok_or_else(|| Error::NotFound(format!("person {id}")))
 }

@@ -205,6 +205,33 @@ pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::
             "delete from suppressions where ctid in (select ctid from suppressions where expires_at < $1 limit $2)",
             now,
         ),
+        (
+            "delete from audit where id in (select id from audit where at < $1 order by at limit $2)",
+            now - keep.audit,
+        ),
+        (
+            // No login lasts longer without being used, however it is configured.
+            "delete from sessions where token_hash in (select token_hash from sessions where seen_at < $1 limit $2)",
+            now - TimeDelta::days(1),
+        ),
+        (
+            "delete from password_links where ctid in (select ctid from password_links where expires_at < $1 limit $2)",
+            now,
+        ),
+        (
+            "delete from sso_logins where ctid in (select ctid from sso_logins where expires_at < $1 limit $2)",
+            now,
+        ),
+        (
+            "delete from idempotency where ctid in (select ctid from idempotency where created_at < $1 limit $2)",
+            now - super::idempotency::KEPT,
+        ),
+        (
+            // The names and addresses of whoever tried to log in. Limits go by the database's clock, which only tests leave behind.
+            "delete from limits where ctid in (
+                 select ctid from limits where key like 'login:%' and tat < least(now(), $1) limit $2)",
+            now,
+        ),
     ] {
         loop {
             let deleted =

@@ -1,8 +1,10 @@
 //! What a caller is told when something is wrong: RFC 9457 problems, with the cause in the log only.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+
+use super::templates;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -45,6 +47,17 @@ pub fn problem(status: StatusCode, detail: &str) -> Response {
         .into_response()
 }
 
-pub async fn not_found() -> Response {
+pub fn not_found() -> Response {
     problem(StatusCode::NOT_FOUND, "there is nothing at this address")
+}
+
+/// Every address that leads nowhere; people get a page.
+pub async fn nowhere(headers: HeaderMap) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    if accepts.is_some_and(|kinds| kinds.contains("text/html")) {
+        let text = "There is nothing at this address. The link may be old, or mistyped.";
+        let page = templates::message("Not found", "Not found", text, None);
+        return (StatusCode::NOT_FOUND, page).into_response();
+    }
+    not_found()
 }

@@ -168,7 +168,7 @@ pub fn router(state: State) -> Router {
         .route("/twilio/status", post(twilio::status))
         .route("/twilio/inbound", post(twilio::inbound))
         .route("/mail/events", post(mail::events))
-        .fallback(error::not_found)
+        .fallback(error::nowhere)
         .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))
         .layer(map_response(harden))
         .layer(from_fn_with_state(state.clone(), observe::observe))

@@ -7,7 +7,10 @@ use std::sync::LazyLock;
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use handlebars::{Context, Handlebars, Helper, HelperResult, Output, RenderContext, RenderError};
+use handlebars::{
+    Context, Handlebars, Helper, HelperResult, Output, RenderContext, RenderError,
+    handlebars_helper,
+};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -32,8 +35,11 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "rule_history.hbs"
     "rule_look.hbs"
     "rules.hbs"
+    "settings.hbs"
     "setup.hbs"
     "time.hbs"
+    "tokens.hbs"
+    "users.hbs"
 };
 
 /// What pages load; served under an address with the content's hash.
@@ -47,6 +53,7 @@ static PAGES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
     let mut pages = Handlebars::new();
     pages.set_strict_mode(true);
     pages.register_helper("asset", Box::new(asset));
+    pages.register_helper("of", Box::new(of));
     for (name, source) in TEMPLATES {
         pages
             .register_template_string(name, source)
@@ -54,6 +61,9 @@ static PAGES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
     }
     pages
 });
+
+// `{{of faults "name"}}`: what a map holds under a name, and nothing if it holds nothing.
+handlebars_helper!(of: |map: Value, name: str| map.get(name).cloned().unwrap_or_default());
 
 /// `{{asset "unread.css"}}`: the address of a file that pages load.
 fn asset(
@@ -92,7 +102,7 @@ pub async fn assets(Path(file): Path<String>) -> Response {
         .iter()
         .find(|(_, with_hash, _)| *with_hash == file);
     let Some((name, _, content)) = known else {
-        return super::error::not_found().await;
+        return super::error::not_found();
     };
     let kind = match name.rsplit('.').next() {
         Some("css") => "text/css; charset=utf-8",

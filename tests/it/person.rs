@@ -132,7 +132,7 @@ impl Program {
             scopes: scopes.to_vec(),
             days: None,
         };
-        let made = tokens::add(pool, &wish, "test", clock.now()).await;
+        let made = tokens::add(pool, &wish, |_| true, "test", clock.now()).await;
         let made = made.unwrap();
         Self {
             id: made.id,

@@ -46,7 +46,7 @@ mod tests {
 
     fn asked(from: &[(&'static str, &'static str)]) -> bool {
         let sources = config_of(&[]);
-        let access = Access::new(&sources.web);
+        let access = Access::new(&sources.web, None);
         let mut headers = HeaderMap::new();
         for (name, value) in from {
             headers.insert(*name, HeaderValue::from_static(value));

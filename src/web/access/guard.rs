@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use chrono::TimeDelta;
 
 use super::session::{self, Session};
-use super::{Caller, csrf};
+use super::{Caller, csrf, repeat};
 use crate::control::Error;
 use crate::db;
 use crate::domain::access::Permission;
@@ -123,8 +123,17 @@ pub async fn api(Shared(guard): Shared<Guard>, request: Request, next: Next) -> 
     if !caller.may(guard.needs) {
         return Refusal::forbidden(guard.needs).into_response();
     }
+    let key = match repeat::key(&parts.headers) {
+        Ok(key) => key.filter(|_| parts.method == Method::POST),
+        Err(refusal) => return refusal.into_response(),
+    };
+    let who = caller.key_word();
     parts.extensions.insert(caller);
-    next.run(Request::from_parts(parts, body)).await
+    let request = Request::from_parts(parts, body);
+    match key {
+        Some(key) => repeat::once(state, (who, key), request, next).await,
+        None => next.run(request).await,
+    }
 }
 
 /// A program with its token, or a person on a page of ours.

@@ -25,6 +25,7 @@ pub fn add(table: &mut Table) {
     table.open(Method::GET, "/setup/{token}", get(invited));
     table.open(Method::POST, "/setup/{token}", post(choose));
     table.form(Permission::View, "/logout", log_out);
+    super::sso::add(table);
 }
 
 #[derive(Deserialize)]
@@ -34,7 +35,7 @@ struct Back {
 }
 
 /// Only a path of this site: the address of the login must not be a way to send people elsewhere.
-fn inside(to: &str) -> &str {
+pub fn inside(to: &str) -> &str {
     let good = to.starts_with('/')
         && !to.starts_with("//")
         && !to.contains('\\')
@@ -60,10 +61,12 @@ async fn show(
 
 /// Writes the link that makes the first administrator to the log, if there is nobody yet: whoever reads the log runs the service.
 pub async fn tell_first_link(state: &State, anew: bool) -> Result<(), Error> {
+    if !state.serves_dashboard {
+        return Ok(());
+    }
     let link = users::first_link(&state.pool, anew, state.clock.now()).await?;
     if let Some(link) = link {
-        let path = format!("setup/{}", link.token.expose());
-        let url = state.public_url.join(&path).map_err(anyhow::Error::from)?;
+        let url = users::address_of(&state.public_url, &link)?;
         tracing::warn!(
             "Nobody can log in to the dashboard yet. Within an hour, make the first administrator at {url} (works once)"
         );
@@ -88,6 +91,7 @@ fn login_page(
             "name": name,
             "fault": fault,
             "empty": empty,
+            "sso": state.access.sso.is_some(),
             "demo": demo.map(|demo| json!({ "name": demo.login.0, "password": demo.login.1 })),
         }),
     );
@@ -157,8 +161,13 @@ pub async fn enter(
 
 async fn log_out(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
     db::sessions::close(&state.pool, &page.session().token_hash).await?;
+    Ok(leave(&state))
+}
+
+/// Takes the cookie away, back to the login.
+pub fn leave(state: &State) -> Response {
     let cookie = [(header::SET_COOKIE, session::unset(&state.access))];
-    Ok((cookie, Redirect::to("/login")).into_response())
+    (cookie, Redirect::to("/login")).into_response()
 }
 
 fn gone() -> Response {

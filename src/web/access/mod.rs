@@ -7,7 +7,9 @@
 mod csrf;
 mod guard;
 pub mod login;
+mod repeat;
 mod session;
+pub mod sso;
 mod table;
 
 use std::convert::Infallible;
@@ -23,6 +25,7 @@ use super::badge::Limiter;
 use crate::config;
 use crate::domain::access::{Permission, Role};
 
+pub use self::repeat::Unrepeatable;
 pub use self::session::Session;
 pub use self::table::{Needs, Route, Table};
 
@@ -39,18 +42,21 @@ pub struct Access {
     pub secure: bool,
     /// Our own origin, as browsers write it.
     pub origin: String,
+    /// The single sign-on, if there is one.
+    pub sso: Option<sso::Issuer>,
     /// Requests by caller, and by address of those who are not let in.
     callers: Limiter<(bool, i64)>,
     strangers: Limiter<IpAddr>,
 }
 
 impl Access {
-    pub fn new(web: &config::Web) -> Self {
+    pub fn new(web: &config::Web, sso: Option<sso::Issuer>) -> Self {
         Self {
             idle: TimeDelta::from_std(web.session_idle).unwrap_or(TimeDelta::hours(2)),
             longest: TimeDelta::from_std(web.session_longest).unwrap_or(TimeDelta::hours(12)),
             secure: web.public_url.scheme() == "https",
             origin: web.public_url.origin().ascii_serialization(),
+            sso,
             callers: Limiter::new(20.0, 200.0, REMEMBERED),
             strangers: Limiter::new(1.0, 60.0, REMEMBERED),
         }
@@ -115,7 +121,21 @@ impl Caller {
         }
     }
 
-    /// For limits and idempotency keys: a program and a person with the same number are two.
+    /// Whose an idempotency key is.
+    fn key_word(&self) -> String {
+        match &*self.0 {
+            Who::Person { id, .. } => format!("user {id}"),
+            Who::Program { id, .. } => format!("token {id}"),
+        }
+    }
+
+    /// What the caller may do.
+    pub fn permissions(&self) -> Vec<Permission> {
+        let all = Permission::ALL.into_iter();
+        all.filter(|permission| self.may(*permission)).collect()
+    }
+
+    /// For limits: a program and a person with the same number are two.
     fn key(&self) -> (bool, i64) {
         match &*self.0 {
             Who::Person { id, .. } => (true, *id),

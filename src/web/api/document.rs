@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use utoipa::PartialSchema as _;
 use utoipa::ToSchema as _;
-use utoipa::openapi::path::{HttpMethod, Operation, ParameterIn, PathItem};
+use utoipa::openapi::path::{
+    HttpMethod, Operation, Parameter, ParameterBuilder, ParameterIn, PathItem,
+};
+use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Response,
-    ResponseBuilder, SecurityRequirement, ServerBuilder,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, Ref,
+    RefOr, Required, Response, ResponseBuilder, SecurityRequirement, ServerBuilder,
 };
 
 use super::problem::Problem;
@@ -26,7 +29,11 @@ pub fn complete(item: &mut PathItem, path: &str, needs: Permission) -> Vec<HttpM
             SecurityRequirement::new("token", [needs.as_str()]),
             SecurityRequirement::new("session", [needs.as_str()]),
         ]);
-        for (status, what) in problems(operation, path) {
+        if method == HttpMethod::Post {
+            let parameters = operation.parameters.get_or_insert_default();
+            parameters.push(idempotency_key());
+        }
+        for (status, what) in problems(&method, operation, path) {
             let responses = &mut operation.responses.responses;
             responses
                 .entry(status.to_owned())
@@ -48,7 +55,11 @@ fn operations(item: &mut PathItem) -> [(HttpMethod, &mut Option<Operation>); 5] 
 }
 
 /// What can go wrong with any operation of this shape.
-fn problems(operation: &Operation, path: &str) -> Vec<(&'static str, &'static str)> {
+fn problems(
+    method: &HttpMethod,
+    operation: &Operation,
+    path: &str,
+) -> Vec<(&'static str, &'static str)> {
     let parameters = operation.parameters.iter().flatten();
     let has_parameters = parameters.clone().next().is_some();
     let has_version = parameters
@@ -63,6 +74,13 @@ fn problems(operation: &Operation, path: &str) -> Vec<(&'static str, &'static st
     ];
     if has_parameters {
         problems.push(("400", "A parameter cannot be understood"));
+    }
+    if *method == HttpMethod::Post {
+        problems.extend([
+            ("409", "Its state does not allow it, or a request with this `Idempotency-Key` is being done"),
+            ("413", "The body is too long"),
+            ("422", "The `Idempotency-Key` belongs to another request, or the input has faults"),
+        ]);
     }
     if path.contains('{') {
         problems.push(("404", "There is no such thing"));
@@ -85,6 +103,22 @@ fn problems(operation: &Operation, path: &str) -> Vec<(&'static str, &'static st
         ]);
     }
     problems
+}
+
+fn idempotency_key() -> Parameter {
+    let words = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(200))
+        .pattern(Some("^[!-~]+$"))
+        .build();
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("Sent again with the same key within a day, the request is not done again: the first answer is repeated"))
+        .schema(Some(words))
+        .build()
 }
 
 fn problem(what: &str) -> Response {

@@ -33,13 +33,7 @@ impl<T: DeserializeOwned> FromRequest<State> for Json<T> {
 async fn bytes(request: Request, state: &State) -> Result<axum::body::Bytes, Refusal> {
     let read = axum::body::Bytes::from_request(request, state).await;
     read.map_err(|rejection: BytesRejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!(
-                "the body is too long; at most {} bytes",
-                crate::web::MAX_BODY
-            ),
-        ),
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_long(),
         _ => Refusal::new(StatusCode::BAD_REQUEST, "the body did not arrive whole"),
     })
 }

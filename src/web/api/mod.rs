@@ -12,6 +12,8 @@ pub mod paging;
 pub mod problem;
 mod rules;
 mod sending;
+mod tokens;
+mod users;
 
 use axum::http::Method;
 use axum::routing::get;
@@ -28,6 +30,8 @@ pub fn add(table: &mut Table) {
     audit::add(table);
     rules::add(table);
     sending::add(table);
+    tokens::add(table);
+    users::add(table);
 }
 
 /// Adds the document itself, which says nothing that the program's source does not.

@@ -93,6 +93,14 @@ impl Refusal {
         )
     }
 
+    pub fn too_long() -> Self {
+        let most = crate::web::MAX_BODY;
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is too long; at most {most} bytes"),
+        )
+    }
+
     /// A fault of one parameter or field.
     pub fn fault(status: StatusCode, field: impl Into<String>, detail: impl Into<String>) -> Self {
         let fault = Fault {

@@ -29,6 +29,8 @@ const MAX_KEYS: usize = 32;
 pub type Key = RsaPublicKeyComponents<Vec<u8>>;
 
 pub struct Jwks {
+    /// What the keys are for, with the setting to mend.
+    purpose: &'static str,
     url: Url,
     http: reqwest::Client,
     held: Mutex<Held>,
@@ -62,8 +64,9 @@ impl Held {
 }
 
 impl Jwks {
-    pub fn new(url: Url, http: reqwest::Client) -> Self {
+    pub fn new(url: Url, http: reqwest::Client, purpose: &'static str) -> Self {
         Self {
+            purpose,
             url,
             http,
             held: Mutex::default(),
@@ -97,9 +100,9 @@ impl Jwks {
                     held.keys = keys;
                     held.fetched_at = Some(Instant::now());
                 }
-                Err(error) => tracing::warn!(
-                    "The keys for badge tokens cannot be fetched (UNREAD_BADGE_JWKS_URL): {error:#}"
-                ),
+                Err(error) => {
+                    tracing::warn!("The keys for {} cannot be fetched: {error:#}", self.purpose);
+                }
             }
         }
         let held = self.held();

@@ -39,6 +39,7 @@ use crate::db::changes::{ConsumerKey, Heard, Listener, consumer_key};
 use crate::domain::ids::AccountId;
 
 pub use self::client::{Client, Limiter};
+pub use self::jwks::Jwks;
 pub use self::script::{integrity, pinned_path};
 
 /// Consumers remembered; with all that is kept of one, some 300 bytes each.

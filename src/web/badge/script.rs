@@ -38,7 +38,7 @@ pub async fn script(Path(file): Path<String>, headers: HeaderMap) -> Response {
     } else if file == "v1.js" {
         "public, max-age=3600"
     } else {
-        return error::not_found().await;
+        return error::not_found();
     };
     let tag = format!("\"{}\"", *PINNED);
     let headers_out = [

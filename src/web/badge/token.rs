@@ -93,7 +93,11 @@ impl Tokens {
         let issuer = settings.id_tokens.as_ref().map(|id_tokens| Issuer {
             keys: match &id_tokens.keys {
                 IdTokenKeys::Public(key) => Keys::One(key.clone()),
-                IdTokenKeys::Jwks(url) => Keys::Published(Jwks::new(url.clone(), http.clone())),
+                IdTokenKeys::Jwks(url) => Keys::Published(Jwks::new(
+                    url.clone(),
+                    http.clone(),
+                    "badge tokens (UNREAD_BADGE_JWKS_URL)",
+                )),
             },
             name: id_tokens.issuer.clone(),
             audiences: id_tokens.audiences.clone(),

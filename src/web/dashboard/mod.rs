@@ -7,6 +7,9 @@ mod api;
 mod audit;
 mod overview;
 mod rules;
+mod settings;
+mod tokens;
+mod users;
 pub mod words;
 
 use axum::extract::FromRequestParts;
@@ -17,12 +20,15 @@ use serde_json::{Value, json};
 
 use super::access::{Asked, Caller, Session, Table};
 use super::{State, templates};
-use crate::control::Error;
+use crate::control::{Error, Fault};
 use crate::db;
-use crate::domain::access::Permission;
+use crate::domain::access::{Permission, Role};
 
-/// The navigation: groups of pages with their names and what they need.
-const NAVIGATION: &[(&str, &[(&str, &str, Permission)])] = &[
+/// Where a page is, what it is called, and what it needs.
+type Entry = (&'static str, &'static str, Permission);
+
+/// The navigation: groups of pages.
+const NAVIGATION: &[(&str, &[Entry])] = &[
     (
         "Messaging",
         &[
@@ -35,7 +41,10 @@ const NAVIGATION: &[(&str, &[(&str, &str, Permission)])] = &[
     (
         "Administration",
         &[
+            ("/users", "People who log in", Permission::Administer),
+            ("/tokens", "API tokens", Permission::Administer),
             ("/audit", "Audit trail", Permission::View),
+            ("/settings", "Settings", Permission::View),
             ("/api", "API", Permission::View),
         ],
     ),
@@ -46,6 +55,9 @@ pub fn add(table: &mut Table) {
     overview::add(table);
     rules::add(table);
     audit::add(table);
+    settings::add(table);
+    tokens::add(table);
+    users::add(table);
 }
 
 /// Adds the page that shows the API's document.
@@ -126,7 +138,7 @@ impl Page {
             .collect();
         json!({
             "name": self.caller.by(),
-            "role": self.caller.role().map(|role| role.as_str()),
+            "role": self.caller.role().map(Role::as_str),
             "csrf": self.session.csrf,
             "navigation": groups,
             "flash": self.session.flash,
@@ -153,6 +165,15 @@ impl Page {
     pub fn session(&self) -> &Session {
         &self.session
     }
+}
+
+/// The faults of a form's input, for the fields of their names.
+pub fn faults_of(faults: &[Fault]) -> Value {
+    let told = faults.iter().map(|fault| {
+        let field = fault.field.trim_start_matches('/').replace('/', "_");
+        (field, Value::from(fault.detail.clone()))
+    });
+    Value::Object(told.collect())
 }
 
 /// The headers of a page of ours. The origin is told to ourselves, so that our forms can be recognised.

@@ -1,0 +1,162 @@
+//! `Idempotency-Key`: a request to the config API that is sent again, because its answer was lost, gets that answer and does nothing.
+//!
+//! The key is claimed before the handler runs and the answer is kept after it. A handler is not broken off when its caller goes away
+//! meanwhile, so that what it has done and what is remembered of it agree.
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use sha2::{Digest as _, Sha256};
+
+use crate::control::Error;
+use crate::db::idempotency::{self, Answer, Met};
+use crate::web::api::problem::Refusal;
+use crate::web::{MAX_BODY, State};
+
+pub const HEADER: &str = "idempotency-key";
+
+/// Marks an answer that is told once and must not be kept: a secret is in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unrepeatable;
+
+/// The headers that belong to an answer.
+const KEPT_HEADERS: [HeaderName; 3] = [header::CONTENT_TYPE, header::ETAG, header::LOCATION];
+
+/// The key of a request, if it carries one.
+pub fn key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(given) = headers.get(HEADER) else {
+        return Ok(None);
+    };
+    let fits =
+        |key: &&str| (1..=200).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    let key = given.to_str().ok().filter(fits).map(str::to_owned);
+    key.map(Some).ok_or_else(|| {
+        Refusal::fault(
+            StatusCode::BAD_REQUEST,
+            "Idempotency-Key",
+            "must be 1 to 200 printable characters without spaces, for example a UUID",
+        )
+    })
+}
+
+/// Does a request once.
+pub async fn once(
+    state: &State,
+    (caller, key): (String, String),
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MAX_BODY).await else {
+        return Refusal::too_long().into_response();
+    };
+    let hash = fingerprint(&parts.uri.to_string(), &body);
+    let met = idempotency::begin(&state.pool, (&caller, &key), &hash, state.clock.now()).await;
+    match met {
+        Ok(Met::Nothing) => {}
+        Ok(Met::Answer(answer)) => return repeated(answer),
+        Ok(Met::Underway) => {
+            return Refusal::new(
+                StatusCode::CONFLICT,
+                "a request with this Idempotency-Key is being done at this moment; ask again in a moment",
+            )
+            .into_response();
+        }
+        Ok(Met::Another) => {
+            return Refusal::fault(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Idempotency-Key",
+                "belongs to another request; use a new key for every new request",
+            )
+            .into_response();
+        }
+        Err(error) => return Refusal::from(Error::from(error)).into_response(),
+    }
+    let request = Request::from_parts(parts, Body::from(body));
+    let state = state.clone();
+    let done = tokio::spawn(async move {
+        let response = next.run(request).await;
+        keep(&state, (&caller, &key), response).await
+    });
+    done.await.unwrap_or_else(|error| {
+        Refusal::from(Error::Internal(anyhow::anyhow!("a handler died: {error}"))).into_response()
+    })
+}
+
+fn fingerprint(asked: &str, body: &Bytes) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(asked.as_bytes());
+    hash.update([0]);
+    hash.update(body);
+    hash.finalize().into()
+}
+
+fn repeated(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, answer.body).into_response();
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    for (name, value) in answer.headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    let mark = HeaderValue::from_static("true");
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("idempotent-replayed"), mark);
+    response
+}
+
+/// Remembers an answer, unless the fault was ours and the request is to be tried again.
+async fn keep(state: &State, id: (&str, &str), response: Response) -> Response {
+    let status = response.status();
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        if let Err(error) = idempotency::abandon(&state.pool, id).await {
+            tracing::warn!("An idempotency key stays claimed for two minutes: {error}");
+        }
+        return response;
+    }
+    let once_only = response.extensions().get::<Unrepeatable>().is_some();
+    let (parts, body) = response.into_parts();
+    let Ok(bytes) = to_bytes(body, usize::MAX).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let answer = if once_only && status.is_success() {
+        told_once().await
+    } else {
+        let headers = KEPT_HEADERS.iter().filter_map(|name| {
+            let value = parts.headers.get(name)?.to_str().ok()?;
+            Some((name.to_string(), value.to_owned()))
+        });
+        Answer {
+            status: status.as_u16(),
+            headers: headers.collect(),
+            body: bytes.to_vec(),
+        }
+    };
+    if let Err(error) = idempotency::finish(&state.pool, id, &answer).await {
+        tracing::warn!("An answer cannot be kept for its idempotency key: {error}");
+    }
+    Response::from_parts(parts, Body::from(bytes))
+}
+
+/// What is said to who asks again for a secret.
+async fn told_once() -> Answer {
+    let refusal = Refusal::new(
+        StatusCode::CONFLICT,
+        "this was done already; its secret was told with the first answer and is kept nowhere",
+    )
+    .into_response();
+    let (parts, body) = refusal.into_parts();
+    let body = to_bytes(body, MAX_BODY).await.unwrap_or_default();
+    Answer {
+        status: parts.status.as_u16(),
+        headers: vec![(
+            "content-type".to_owned(),
+            "application/problem+json".to_owned(),
+        )],
+        body: body.to_vec(),
+    }
+}

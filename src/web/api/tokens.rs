@@ -1,0 +1,190 @@
+//! `/tokens`: the tokens of programs; `/me`: whose this one is.
+
+use axum::Extension;
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use super::extract::{Json, Path};
+use super::paging::Page;
+use super::problem::Refusal;
+use crate::control;
+use crate::control::tokens::Wish;
+use crate::domain::access::Permission;
+use crate::web::State;
+use crate::web::access::{Caller, Table, Unrepeatable};
+
+pub fn add(table: &mut Table) {
+    table.api(Permission::View, routes!(show_me));
+    table.api(Permission::Administer, routes!(list_tokens));
+    table.api(Permission::Administer, routes!(add_token));
+    table.api(Permission::Administer, routes!(remove_token));
+}
+
+/// What a token or a role allows.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// See everything but addresses.
+    View,
+    /// Change rules and texts.
+    Edit,
+    /// Cancel, send again, pause, opt people in and out, see addresses.
+    Operate,
+    /// People who log in, tokens, settings, erasing consumers.
+    Administer,
+}
+
+impl From<Permission> for Scope {
+    fn from(permission: Permission) -> Self {
+        match permission {
+            Permission::View => Self::View,
+            Permission::Edit => Self::Edit,
+            Permission::Operate => Self::Operate,
+            Permission::Administer => Self::Administer,
+        }
+    }
+}
+
+impl From<Scope> for Permission {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::View => Self::View,
+            Scope::Edit => Self::Edit,
+            Scope::Operate => Self::Operate,
+            Scope::Administer => Self::Administer,
+        }
+    }
+}
+
+fn scopes(permissions: Vec<Permission>) -> Vec<Scope> {
+    permissions.into_iter().map(Scope::from).collect()
+}
+
+/// Who calls.
+#[derive(Debug, Serialize, ToSchema)]
+struct Me {
+    /// A person's name, or `token …`: as the audit trail names the caller.
+    name: String,
+    scopes: Vec<Scope>,
+}
+
+/// Show who calls, and what the caller may do
+#[utoipa::path(get, path = "/me", tag = "tokens", responses((status = 200, body = Me)))]
+async fn show_me(caller: Caller) -> axum::Json<Me> {
+    axum::Json(Me {
+        name: caller.by().to_owned(),
+        scopes: scopes(caller.permissions()),
+    })
+}
+
+/// A token, without itself.
+#[derive(Debug, Serialize, ToSchema)]
+struct Token {
+    id: i64,
+    name: String,
+    scopes: Vec<Scope>,
+    created_by: String,
+    created_at: DateTime<Utc>,
+    /// Null: it does not expire.
+    expires_at: Option<DateTime<Utc>>,
+    /// To the minute. Null: never.
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+/// List the tokens
+#[utoipa::path(get, path = "/tokens", tag = "tokens", responses((status = 200, body = Page<Token>)))]
+async fn list_tokens(Shared(state): Shared<State>) -> Result<axum::Json<Page<Token>>, Refusal> {
+    let tokens = control::tokens::list(&state.pool).await?;
+    let tokens = tokens.into_iter().map(|token| Token {
+        id: token.id,
+        name: token.name,
+        scopes: scopes(token.scopes),
+        created_by: token.created_by,
+        created_at: token.created_at,
+        expires_at: token.expires_at,
+        last_used_at: token.last_used_at,
+    });
+    Ok(axum::Json(Page::whole(tokens.collect())))
+}
+
+/// What a new token is to be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewToken {
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[A-Za-z0-9][A-Za-z0-9 ._@+-]{0,99}$"
+    )]
+    name: String,
+    /// Not more than the caller may do.
+    #[schema(min_items = 1)]
+    scopes: Vec<Scope>,
+    /// Days until it expires. Left out: it does not.
+    #[schema(minimum = 1, maximum = 3650)]
+    days: Option<u32>,
+}
+
+/// A token that was just made.
+#[derive(Debug, Serialize, ToSchema)]
+struct MadeToken {
+    id: i64,
+    /// The token itself. It is told this once and kept nowhere.
+    #[schema(example = "unread_…")]
+    token: String,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// Make a token
+#[utoipa::path(post, path = "/tokens", tag = "tokens", request_body = NewToken, responses((status = 201, body = MadeToken)))]
+async fn add_token(
+    caller: Caller,
+    Shared(state): Shared<State>,
+    Json(new): Json<NewToken>,
+) -> Result<Response, Refusal> {
+    let wish = Wish {
+        name: new.name,
+        scopes: new.scopes.into_iter().map(Permission::from).collect(),
+        days: new.days,
+    };
+    let now = state.clock.now();
+    let may = |scope| caller.may(scope);
+    let made = control::tokens::add(&state.pool, &wish, may, caller.by(), now).await?;
+    let made = MadeToken {
+        id: made.id,
+        token: made.token.expose().to_owned(),
+        expires_at: made.expires_at,
+    };
+    Ok((
+        StatusCode::CREATED,
+        Extension(Unrepeatable),
+        axum::Json(made),
+    )
+        .into_response())
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Which {
+    /// The token's id.
+    id: i64,
+}
+
+/// Remove a token
+///
+/// It stops working at once.
+#[utoipa::path(delete, path = "/tokens/{id}", tag = "tokens", params(Which), responses((status = 204, description = "It is removed")))]
+async fn remove_token(
+    caller: Caller,
+    Shared(state): Shared<State>,
+    Path(which): Path<Which>,
+) -> Result<StatusCode, Refusal> {
+    let now = state.clock.now();
+    control::tokens::remove(&state.pool, which.id, caller.by(), now).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

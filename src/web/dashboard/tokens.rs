@@ -1,0 +1,162 @@
+//! The tokens of programs, as a page: make, look, remove.
+
+use axum::body::Bytes;
+use axum::extract::{Path, State as Shared};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::{Page, Unshown, faults_of, words};
+use crate::control::tokens::{self, Made, Wish};
+use crate::control::{Error, Fault};
+use crate::domain::access::Permission;
+use crate::web::State;
+use crate::web::access::Table;
+
+pub fn add(table: &mut Table) {
+    table.page(Permission::Administer, "/tokens", show);
+    table.form(Permission::Administer, "/tokens", add_token);
+    table.form(Permission::Administer, "/tokens/{id}/remove", remove);
+}
+
+/// What the page offers, in plain words.
+const SCOPES: [(Permission, &str); 4] = [
+    (Permission::View, "See everything but addresses"),
+    (
+        Permission::Edit,
+        "Change rules and texts, publish, send tests",
+    ),
+    (
+        Permission::Operate,
+        "Cancel, send again, pause, opt people in and out, see addresses",
+    ),
+    (
+        Permission::Administer,
+        "People who log in, tokens, settings, erasing consumers",
+    ),
+];
+
+/// How long a token may live; the first is proposed.
+const LIVES: [(&str, &str); 4] = [
+    ("90", "90 days"),
+    ("365", "a year"),
+    ("30", "30 days"),
+    ("", "until it is removed"),
+];
+
+async fn render(
+    page: &Page,
+    state: &State,
+    status: StatusCode,
+    faults: &[Fault],
+    wish: Option<&Wish>,
+    made: Option<&Made>,
+) -> Result<Response, Unshown> {
+    let now = state.clock.now();
+    let tokens = tokens::list(&state.pool).await?;
+    let rows: Vec<Value> = tokens
+        .iter()
+        .map(|token| {
+            let scopes: Vec<&str> = token.scopes.iter().map(|s| s.as_str()).collect();
+            json!({
+                "id": token.id,
+                "name": token.name,
+                "scopes": scopes,
+                "by": token.created_by,
+                "used": token.last_used_at.map(|at| words::time(at, now)),
+                "expires": token.expires_at.map(|at| words::time(at, now)),
+                "expired": token.expires_at.is_some_and(|at| at <= now),
+            })
+        })
+        .collect();
+    let wished = |scope: Permission| wish.is_some_and(|wish| wish.scopes.contains(&scope));
+    let values = json!({
+        "tokens": rows,
+        "scopes": SCOPES.map(|(scope, about)| {
+            json!({ "name": scope.as_str(), "about": about, "wished": wished(scope) })
+        }),
+        "lives": LIVES.map(|(days, label)| json!({ "days": days, "label": label })),
+        "faults": faults_of(faults),
+        "name": wish.map_or("", |wish| &wish.name),
+        "made": made.map(|made| json!({ "token": made.token.expose() })),
+    });
+    Ok(page.render_as(status, "tokens.hbs", "API tokens", values))
+}
+
+async fn show(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+    render(&page, &state, StatusCode::OK, &[], None, None).await
+}
+
+/// Boxes that are ticked come as one field each of the same name, which serde's forms do not read.
+fn wish_of(body: &[u8]) -> Wish {
+    let fields: Vec<_> = url::form_urlencoded::parse(body).into_owned().collect();
+    let given = |name: &str| {
+        let found = fields.iter().find(|(own, _)| own == name);
+        found
+            .map(|(_, value)| value.trim().to_owned())
+            .unwrap_or_default()
+    };
+    let ticked = |scope: &Permission| {
+        let word = scope.as_str();
+        fields
+            .iter()
+            .any(|(name, value)| name == "scope" && value == word)
+    };
+    Wish {
+        name: given("name"),
+        scopes: Permission::ALL.into_iter().filter(ticked).collect(),
+        days: match given("days").as_str() {
+            "" => None,
+            // What is no number is no number of days either.
+            word => Some(word.parse().unwrap_or_default()),
+        },
+    }
+}
+
+async fn add_token(
+    page: Page,
+    Shared(state): Shared<State>,
+    body: Bytes,
+) -> Result<Response, Unshown> {
+    let (wish, now) = (wish_of(&body), state.clock.now());
+    let may = |scope| page.caller.may(scope);
+    let faults = match tokens::add(&state.pool, &wish, may, page.caller.by(), now).await {
+        Ok(made) => {
+            return render(&page, &state, StatusCode::OK, &[], None, Some(&made)).await;
+        }
+        Err(Error::Invalid(faults)) => faults,
+        Err(Error::Conflict(why)) => vec![Fault {
+            field: "/name".to_owned(),
+            detail: why,
+        }],
+        Err(error) => return Err(error.into()),
+    };
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    render(&page, &state, status, &faults, Some(&wish), None).await
+}
+
+async fn remove(
+    page: Page,
+    Shared(state): Shared<State>,
+    Path(id): Path<i64>,
+) -> Result<Response, Unshown> {
+    tokens::remove(&state.pool, id, page.caller.by(), state.clock.now()).await?;
+    page.done("/tokens", "Removed. It does not work any more.")
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_box_that_is_ticked_is_a_scope() {
+        let wish =
+            wish_of(b"csrf=x&name=+Nightly+export+&scope=view&scope=operate&scope=other&days=30");
+        assert_eq!(wish.name, "Nightly export");
+        assert_eq!(wish.scopes, [Permission::View, Permission::Operate]);
+        assert_eq!(wish.days, Some(30));
+        assert_eq!(wish_of(b"days=").days, None);
+        assert_eq!(wish_of(b"days=x").days, Some(0));
+    }
+}
