@@ -313,9 +313,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_file_makes_it_panic(text in "(?s).{0,200}") {
+        fn fuzz_suppressions(
+            text in "(?s).{0,200}",
+            rows in prop::collection::vec("(\"?[^,\n]{0,20}\"?,){0,7}\\PC{0,20}", 0..5),
+        ) {
             let _ = read(&text);
             let _ = read(&format!("address,hash,channel\n{text}"));
+            let _ = read(&format!("address,hash,channel,account,reason,source,created_at,expires_at\n{}", rows.join("\n")));
         }
     }
 }

@@ -203,10 +203,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_request_makes_it_panic(time in ".{0,20}", signature in ".{0,70}", body in prop::collection::vec(any::<u8>(), 0..200), now in any::<i64>()) {
+        fn fuzz_mail_events(time in ".{0,20}", signature in ".{0,70}", body in prop::collection::vec(any::<u8>(), 0..200), now in any::<i64>()) {
             let _ = read(&[secret()], Some(&time), Some(&signature), &body, now);
             let signature = format!("v1={}", sign(&secret(), now, &body));
             let _ = read(&[secret()], Some(&now.to_string()), Some(&signature), &body, now);
+        }
+
+        #[test]
+        fn fuzz_signed_mail_events(
+            events in prop::collection::vec(("(hard|soft|complaint|\\PC{0,5})", any::<String>(), any::<String>()), 0..4),
+            cut in any::<prop::sample::Index>(), now in any::<i64>(),
+        ) {
+            let events: Vec<_> = events.into_iter().map(|(kind, address, id)| {
+                serde_json::json!({ "kind": kind, "address": address, "message_id": id })
+            }).collect();
+            let whole = serde_json::to_vec(&events).unwrap();
+            for body in [&whole[..], &whole[..cut.index(whole.len())]] {
+                let signature = format!("v1={}", sign(&secret(), now, body));
+                let read = read(&[secret()], Some(&now.to_string()), Some(&signature), body, now);
+                prop_assert!(matches!(read, Ok(_) | Err(Rejected::Unreadable)));
+            }
         }
     }
 }

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use proptest::prelude::*;
+
+use super::source::parse_dotenv;
 use super::*;
 use crate::domain::ids::SkillId;
 
@@ -516,4 +519,60 @@ fn the_example_files_are_sound() {
     // Filled in with nothing, it is as if there were none.
     sources.environment = example;
     assert!(Config::read(&sources, Role::Run).is_ok());
+}
+
+/// Of every setting.
+fn names() -> Vec<&'static str> {
+    keys::KEYS.iter().map(|key| key.env).collect()
+}
+
+/// A line of a settings file: often one that means something.
+fn toml_line() -> impl Strategy<Value = String> {
+    let section = prop::sample::select(
+        &[
+            "[[account]]",
+            "[smtp]",
+            "[twilio]",
+            "[web]",
+            "[liveperson]",
+            "[badge]",
+            "[x]",
+        ][..],
+    );
+    let key = prop::sample::select(names()).prop_map(str::to_lowercase);
+    let value = prop_oneof![
+        "[0-9]{1,20}",
+        "\"\\PC{0,20}\"",
+        "(true|false)",
+        "\\[(\"[a-z:/.]{0,9}\",){0,3}\\]",
+        "\\PC{0,12}",
+    ];
+    prop_oneof![
+        section.prop_map(str::to_owned),
+        (key, value.clone()).prop_map(|(key, value)| format!("{key} = {value}")),
+        ("[a-z_.]{1,20}", value).prop_map(|(key, value)| format!("{key} = {value}")),
+        "\\PC{0,30}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn fuzz_dotenv(text in "(?s).{0,200}", lines in prop::collection::vec("(export )?[A-Z_]{0,9} ?=? ?['\"]?\\PC{0,20}['\"]?( #.*)?", 0..6)) {
+        let _ = parse_dotenv(&text);
+        let _ = parse_dotenv(&lines.join("\n"));
+    }
+
+    #[test]
+    fn fuzz_settings_file(lines in prop::collection::vec(toml_line(), 0..12)) {
+        let _ = Config::read(&sources(&MINIMUM, &lines.join("\n")), Role::Run);
+        let _ = Config::read(&sources(&[], &lines.join("\n")), Role::Web);
+    }
+
+    #[test]
+    fn fuzz_environment(values in prop::collection::vec((prop::sample::select(names()), any::<String>(), "[0-9a-z:/,.+ -]{0,20}"), 0..6)) {
+        for odd in [true, false] {
+            let values: Vec<_> = values.iter().map(|(key, any, tame)| (*key, if odd { any } else { tame }.as_str())).collect();
+            let _ = Config::read(&sources(&with(&values), ""), Role::Run);
+        }
+    }
 }

@@ -95,7 +95,7 @@ pub async fn succeeded(
     proof: Proof,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    sqlx::query(
+    let counted = sqlx::query(
         "update circuits set successes = successes + 1, probe_at = $3
          where provider = $1 and sender = $2 and proof = $4",
     )
@@ -105,6 +105,9 @@ pub async fn succeeded(
     .bind(proof.as_str())
     .execute(&mut *conn)
     .await?;
+    if counted.rows_affected() == 0 {
+        return Ok(());
+    }
     sqlx::query("delete from circuits where provider = $1 and sender = $2 and successes >= $3")
         .bind(provider)
         .bind(sender)

@@ -200,6 +200,33 @@ pub async fn mark_gone(
     changes::tell(conn, account, &changed).await
 }
 
+/// Notes that these conversations were asked for and cannot be read: nobody knows any more what is unread in them, and others that
+/// have not been met for longer are asked for before them.
+pub async fn mark_unreadable(
+    conn: &mut PgConnection,
+    account: &AccountId,
+    ids: &[String],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let changed: Vec<String> = sqlx::query_scalar(
+        "with asked as (
+             select id, read_state from conversations where account = $1 and id = any ($2) and seen_at <= $3
+             order by id for update
+         ), marked as (
+             update conversations c set read_state = 'undecided', episode = null, unread_since = null, unread_count = 0,
+                 seen_at = $3, changed_at = case when a.read_state = 'undecided' then c.changed_at else $3 end
+             from asked a where c.account = $1 and c.id = a.id
+         )
+         select id from asked where read_state <> 'undecided'",
+    )
+    .bind(account.as_str())
+    .bind(ids)
+    .bind(now)
+    .fetch_all(&mut *conn)
+    .await?;
+    changes::tell(conn, account, &changed).await
+}
+
 /// What the badge needs to know about one consumer.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Unread {

@@ -44,10 +44,21 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 pub use schema::{Schema, SchemaProblem, check_schema, migrate};
 
 /// Opens a pool; it connects when first used.
+///
+/// A process that stands still in the middle of a transaction (a frozen machine) would hold its locks for as long: the server
+/// ends such a transaction.
 pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(10))
+        .after_connect(|conn, _| {
+            Box::pin(async {
+                sqlx::query("set idle_in_transaction_session_timeout = '30s'")
+                    .execute(conn)
+                    .await
+                    .map(drop)
+            })
+        })
         .connect_lazy_with(options.application_name("unread"))
 }
 

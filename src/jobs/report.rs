@@ -136,6 +136,8 @@ fn pause(outcome: &Outcome) -> Option<TimeDelta> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const TOKEN: &str = "aB3dE6gH9jK2mN5pQ8sT1v";
@@ -176,6 +178,22 @@ mod tests {
             "rem.9.aB3dE6gH",
         ] {
             assert_eq!(parse_message_id(id), None, "{id}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn fuzz_names(any in any::<String>(), id in any::<i64>(), proof in "[0-9A-Za-z%_-]{0,10}") {
+            for name in [any.clone(), format!("{id}-{proof}"), format!("{any}-{proof}")] {
+                if let Some((_, proof)) = parse_attempt(&name) {
+                    prop_assert!(is_proof(proof));
+                }
+            }
+            for id in [any.clone(), format!("<rem.{id}.{proof}@{any}>"), format!("rem.{any}.{proof}@x")] {
+                if let Some((_, proof)) = parse_message_id(&id) {
+                    prop_assert!(is_proof(proof));
+                }
+            }
         }
     }
 }

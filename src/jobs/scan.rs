@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::context::{Account, Context};
 use super::queue::{self, When};
@@ -26,7 +26,7 @@ use crate::domain::owed::{ScanDecision, Scanned, scan_decision};
 use crate::domain::read_state::{ReadReason, ReadState, last_consumer_activity, read_state};
 use crate::domain::rule::{self, Rule};
 use crate::hashing;
-use crate::liveperson::{self, MAX_IDS, MAX_WINDOW, Page, Search, Status};
+use crate::liveperson::{self, MAX_IDS, MAX_WINDOW, Page, Search, Status, Unreadable};
 
 /// From this offset on, the search restarts at the last start time seen: well before the 10,000 results at which search indexes
 /// end, and seldom enough that the ten minutes which LivePerson rounds down, and we read twice, cost little.
@@ -178,9 +178,14 @@ impl Pass<'_> {
 
     /// Stores one page and counts it.
     async fn keep(&mut self, page: Page, asked_at: DateTime<Utc>) -> Result<(), Stopped> {
+        let name = |unreadable: &Unreadable| unreadable.id.clone().unwrap_or("?".to_owned());
         for unreadable in &page.unreadable {
-            let id = unreadable.id.as_deref().unwrap_or("?");
-            warn!(account = %self.account.id, conversation = id, "Cannot read a conversation: {}", unreadable.why);
+            debug!(account = %self.account.id, conversation = name(unreadable), "Cannot read a conversation: {}", unreadable.why);
+        }
+        // One line at every scan, however many there are; the metric and the dashboard count them.
+        if let Some(first) = page.unreadable.first() {
+            let count = page.unreadable.len();
+            warn!(account = %self.account.id, conversation = name(first), "Cannot read {count} conversations, first this: {}", first.why);
         }
         self.found.unreadable += u32::try_from(page.unreadable.len()).unwrap_or(u32::MAX);
         self.found.conversations += u32::try_from(page.records.len()).unwrap_or(u32::MAX);
@@ -213,6 +218,16 @@ impl Pass<'_> {
             let asked_at = ctx.clock.now();
             let answer = self.account.by_ids(ids).await?;
             store(ctx, self.account, &self.rules, &answer.records, asked_at).await?;
+            let unreadable: Vec<String> = answer
+                .unreadable
+                .iter()
+                .filter_map(|u| u.id.clone())
+                .collect();
+            if !unreadable.is_empty() {
+                let mut conn = ctx.pool.acquire().await?;
+                db::conversations::mark_unreadable(&mut conn, account, &unreadable, asked_at)
+                    .await?;
+            }
             if !answer.incomplete {
                 let known = |id: &String| {
                     answer.records.iter().any(|r| r.id == *id)

@@ -3,8 +3,8 @@
 mod auth;
 mod calls;
 mod fuzz;
+mod fuzz_records;
 mod hosts;
-mod mutations;
 mod quirks;
 mod samples;
 mod server;

@@ -164,10 +164,13 @@ fn the_legend_names_every_setting() {
 
 fn windows() -> impl Strategy<Value = Vec<Window>> {
     let day = (0_u8..7).prop_map(|day| Weekday::try_from(day).unwrap());
-    let time = (0_u32..24, 0_u32..60).prop_map(|(h, m)| NaiveTime::from_hms_opt(h, m, 0).unwrap());
-    let window = (vec(day, 0..3), time.clone(), time)
-        .prop_filter("a window has a length", |(_, from, to)| from < to)
-        .prop_map(|(days, from, to)| Window { days, from, to });
+    let time = |minute: u32| NaiveTime::from_hms_opt(minute / 60, minute % 60, 0).unwrap();
+    let window =
+        (vec(day, 0..3), 0..1439_u32, 1..1440_u32).prop_map(move |(days, from, length)| Window {
+            days,
+            from: time(from),
+            to: time((from + length).min(1439)),
+        });
     vec(window, 0..3)
 }
 
@@ -249,8 +252,19 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_reading_panic(text in ".{0,200}") {
+    fn fuzz_rules_file(
+        text in "(?s).{0,200}", rules in rules(),
+        changes in vec((any::<prop::sample::Index>(), any::<char>()), 0..8),
+    ) {
         let _ = parse(&text);
         let _ = parse(&format!("[[rule]]\n{text}"));
+        let mut page: Vec<char> = print(&rules).chars().collect();
+        for (at, letter) in changes {
+            if !page.is_empty() {
+                let at = at.index(page.len());
+                page[at] = letter;
+            }
+        }
+        let _ = parse(&page.into_iter().collect::<String>());
     }
 }

@@ -5,6 +5,7 @@
     reason = "a panic is how a test fails, in its helpers too"
 )]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,8 +20,9 @@ mod servers;
 /// Sends reminders while everything around is being killed, and judges what came of it.
 #[derive(Parser)]
 struct Cli {
-    #[arg(long, default_value_t = 10_000)]
-    reminders: u32,
+    /// People with an unread message. About a quarter of them look before a reminder is even owed: there are 10,000 reminders
+    #[arg(long, default_value_t = 13_500)]
+    people: u32,
     /// `kill -9` of schedulers, workers and webs
     #[arg(long, default_value_t = 100)]
     kills: u32,
@@ -33,12 +35,27 @@ struct Cli {
     /// The longest SIGSTOP, in seconds
     #[arg(long, default_value_t = 10)]
     longest_freeze: u64,
+    /// Times that all workers are killed between a provider's acceptance and our record of it
+    #[arg(long, default_value_t = 24)]
+    strikes: u32,
+    /// Times that they are frozen there, and replaced, before they go on
+    #[arg(long, default_value_t = 3)]
+    zombies: u32,
+    /// The longest that those stay frozen, in seconds: past a text's lease
+    #[arg(long, default_value_t = 100)]
+    longest_trance: u64,
     /// Share of requests that meet a fault, at LivePerson and at both providers
     #[arg(long, default_value_t = 0.05)]
     faults: f64,
     /// Everything random comes from it
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Moves the leases into the past instead of waiting them out, as the small run does
+    #[arg(long)]
+    hurry: bool,
+    /// Another build of the program, to see whether the harness catches what is wrong with it
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_unread"))]
+    program: PathBuf,
     /// Given by `cargo bench`; without it (`cargo test --benches`) nothing is run
     #[arg(long, hide = true)]
     bench: bool,
@@ -51,14 +68,18 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let options = harness::Options {
+        program: cli.program,
         seed: cli.seed,
-        reminders: cli.reminders,
+        people: cli.people,
         kills: cli.kills,
         restarts: cli.restarts,
         spread: Duration::from_secs(cli.spread),
         longest_freeze: Duration::from_secs(cli.longest_freeze),
+        strikes: cli.strikes,
+        zombies: cli.zombies,
+        longest_trance: Duration::from_secs(cli.longest_trance),
         fault_share: cli.faults,
-        wait_out_leases: true,
+        wait_out_leases: !cli.hurry,
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     match runtime.block_on(harness::run(&options)) {

@@ -11,9 +11,11 @@
 
 mod people;
 mod processes;
+mod strikes;
 mod trouble;
 mod verdict;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -30,18 +32,29 @@ pub use verdict::Report;
 
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The program that is tried.
+    pub program: PathBuf,
     pub seed: u64,
-    pub reminders: u32,
+    pub people: u32,
     pub kills: u32,
     pub restarts: u32,
     /// The time over which the reminders fall due and the trouble happens.
     pub spread: Duration,
     pub longest_freeze: Duration,
+    /// How often all workers are killed at the moment at which a provider has accepted a message.
+    pub strikes: u32,
+    /// How often they are frozen then, and others start in their place.
+    pub zombies: u32,
+    /// The longest that those stay frozen.
+    pub longest_trance: Duration,
     /// Share of requests that meet a fault.
     pub fault_share: f64,
     /// Wait until every lease has run out by itself, instead of moving it.
     pub wait_out_leases: bool,
 }
+
+/// Messages may be late while everything breaks: so long after the last due moment strikes still fall.
+const LAST_STRIKE: Duration = Duration::from_secs(20);
 
 /// How long the rest may take after the trouble is over.
 const PATIENCE: Duration = Duration::from_mins(30);
@@ -72,16 +85,21 @@ pub async fn run(options: &Options) -> Result<Report> {
     let processes = Processes::start(&sandbox, &url, options)?;
     processes.wait_until_at_work(&pool).await?;
 
-    trouble::provider_faults(&sandbox, options);
     let people = People::invent(options);
+    let strikes = strikes::plan(options, &people);
+    strikes::arm(&sandbox, &strikes);
+    trouble::provider_faults(&sandbox, options);
     let plan = trouble::plan(options);
-    let (lives, (), stops, ()) = tokio::join!(
+    let (lives, struck, (), stops, (), twins) = tokio::join!(
         people.live(&sandbox, processes.web()),
+        strikes::fall(&sandbox, &processes, &strikes, options.spread + LAST_STRIKE),
         trouble::with_processes(&processes, &plan),
         trouble::with_postgres(&mut server, &plan),
         trouble::with_connections(&pool, &plan),
+        trouble::with_wakeups(&pool, options),
     );
     let people = lives?;
+    struck?;
     let trouble_lasted = began.elapsed();
     if !options.wait_out_leases {
         trouble::end_of_faults(&sandbox);
@@ -93,6 +111,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     processes.stop().await?;
     let mut report = verdict::judge(&pool, &sandbox, &people, options).await?;
     report.add_run(&processes, &stops, &plan, &sandbox);
+    report.figure("wake-ups doubled", twins);
     report.add_times(trouble_lasted, began.elapsed());
     pool.close().await;
     sandbox.stop().await;
@@ -116,7 +135,7 @@ async fn hurry(pool: &PgPool) -> Result<()> {
         "update attempts set settle_at = now() where settle_at > now()",
         "update reminders set next_at = now() where state = 'scheduled' and next_at > now() and due_at < now()",
         "update apalis.jobs j set run_at = now() from reminders r
-         where j.job_type = 'deliver_' || r.channel and j.idempotency_key = r.id::text and j.lock_by is null
+         where j.job_type = 'deliver_' || r.channel and split_part(j.idempotency_key, '-', 1) = r.id::text and j.lock_by is null
            and j.run_at > now() and r.due_at < now()",
     ] {
         sqlx::query(statement).execute(pool).await?;

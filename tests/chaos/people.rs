@@ -48,7 +48,7 @@ pub struct Person {
     pub skill: i64,
     pub address: String,
     /// From the start of the run.
-    due: Duration,
+    pub due: Duration,
     /// How long before that the conversation shows up.
     lead: Duration,
     pub deed: Deed,
@@ -99,12 +99,12 @@ pub async fn rules(pool: &PgPool, options: &Options) -> Result<()> {
 }
 
 impl People {
-    /// As many people as reminders are to fall due.
+    /// Who they are, what they do and when.
     pub fn invent(options: &Options) -> Self {
         let mut dice = StdRng::seed_from_u64(options.seed);
-        let mut people: Vec<Person> = Vec::with_capacity(options.reminders as usize);
+        let mut people: Vec<Person> = Vec::with_capacity(options.people as usize);
         let spread = options.spread.as_secs_f64();
-        while people.len() < options.reminders as usize {
+        while people.len() < options.people as usize {
             let n = people.len();
             let (channel, skill) = match dice.random_range(0..10) {
                 0..5 => (Channel::Email, CUSTOMER_CARE),
@@ -147,7 +147,7 @@ impl People {
                 });
             }
         }
-        people.truncate(options.reminders as usize);
+        people.truncate(options.people as usize);
         Self(people)
     }
 
@@ -205,6 +205,11 @@ impl People {
 }
 
 impl Person {
+    /// Leaves everything unread, and the reminder has time.
+    pub fn is_patient(&self) -> bool {
+        self.deed == Deed::Nothing && self.skill != HASTY
+    }
+
     pub fn is_owed_for_certain(&self) -> bool {
         let acts = matches!(self.deed, Deed::Reads | Deed::Answers | Deed::Closes);
         !acts && self.skill != HASTY

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,6 +18,9 @@ use unread::sandbox::Sandbox;
 
 use super::Options;
 use super::servers::signal;
+
+/// Slots of the workers.
+const WORKERS: std::ops::Range<usize> = 0..3;
 
 /// The roles, in the order of the plan's numbers.
 pub const ROLES: [&str; 7] = [
@@ -30,10 +34,12 @@ pub const ROLES: [&str; 7] = [
 ];
 
 pub struct Processes {
+    program: PathBuf,
     settings: BTreeMap<String, String>,
     ports: Vec<u16>,
     folder: PathBuf,
     slots: Mutex<Vec<Slot>>,
+    strikes: AtomicU32,
 }
 
 #[derive(Default)]
@@ -77,10 +83,12 @@ impl Processes {
             .account()
             .set_inbound_url(&format!("{public}/twilio/inbound"));
         let this = Self {
+            program: options.program.clone(),
             settings,
             ports,
             folder,
             slots: Mutex::new(ROLES.iter().map(|_| Slot::default()).collect()),
+            strikes: AtomicU32::new(0),
         };
         for slot in 0..ROLES.len() {
             let child = this.spawn(slot)?;
@@ -99,7 +107,7 @@ impl Processes {
         } else {
             0
         };
-        Command::new(env!("CARGO_BIN_EXE_unread"))
+        Command::new(&self.program)
             .arg(ROLES[slot])
             .envs(&self.settings)
             .env("PORT", port.to_string())
@@ -141,17 +149,98 @@ impl Processes {
         }
     }
 
-    /// `kill -9`, and a new process after a pause.
+    /// `kill -9`, and a new process after a pause. A process that is about to come back is waited for.
     pub async fn kill(&self, slot: usize, pause: Duration) {
-        let killed = self.slots.lock().await[slot].child.take();
-        let Some(mut child) = killed else { return };
+        let began = Instant::now();
+        let mut child = loop {
+            if let Some(child) = self.slots.lock().await[slot].child.take() {
+                break child;
+            }
+            if began.elapsed() > Duration::from_secs(30) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
         child.kill().await.expect("kill -9 of a process of ours");
+        self.slots.lock().await[slot].kills += 1;
         tokio::time::sleep(pause).await;
-        let fresh = self.spawn(slot).expect("the process starts again");
-        let mut slots = self.slots.lock().await;
-        slots[slot].child = Some(fresh);
-        slots[slot].lives += 1;
-        slots[slot].kills += 1;
+        self.fill(slot).await.expect("the process starts again");
+    }
+
+    /// `kill -9` of all workers at once, and new ones after a pause.
+    pub async fn strike_dead(&self, pause: Duration) -> Result<()> {
+        let mut struck = Vec::new();
+        {
+            let mut slots = self.slots.lock().await;
+            for slot in WORKERS {
+                if let Some(mut child) = slots[slot].child.take() {
+                    child.start_kill().context("kill -9 of a worker")?;
+                    slots[slot].kills += 1;
+                    struck.push((slot, child));
+                }
+            }
+        }
+        self.strikes.fetch_add(1, Ordering::SeqCst);
+        for (_, child) in &mut struck {
+            child.wait().await?;
+        }
+        tokio::time::sleep(pause).await;
+        for (slot, _) in struck {
+            self.fill(slot).await?;
+        }
+        Ok(())
+    }
+
+    /// SIGSTOP for all workers at once. Others start in their place; the frozen ones wake up later, work beside them for a while
+    /// and are asked to end, which they must do well.
+    pub async fn replace_frozen(&self, trance: Duration) -> Result<()> {
+        let mut frozen = Vec::new();
+        {
+            let mut slots = self.slots.lock().await;
+            for slot in WORKERS {
+                if let Some(child) = slots[slot].child.take() {
+                    if let Some(pid) = child.id() {
+                        signal(pid, "STOP");
+                    }
+                    slots[slot].freezes += 1;
+                    frozen.push((slot, child));
+                }
+            }
+        }
+        self.strikes.fetch_add(1, Ordering::SeqCst);
+        for (slot, _) in &frozen {
+            self.fill(*slot).await?;
+        }
+        tokio::time::sleep(trance).await;
+        for (_, child) in &frozen {
+            child.id().into_iter().for_each(|pid| signal(pid, "CONT"));
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        for (slot, mut child) in frozen {
+            child.id().into_iter().for_each(|pid| signal(pid, "TERM"));
+            self.ended_well(slot, &mut child).await?;
+        }
+        Ok(())
+    }
+
+    /// A new process where there is none.
+    async fn fill(&self, slot: usize) -> Result<()> {
+        let fresh = self.spawn(slot)?;
+        let slot = &mut self.slots.lock().await[slot];
+        slot.child = Some(fresh);
+        slot.lives += 1;
+        Ok(())
+    }
+
+    async fn ended_well(&self, slot: usize, child: &mut Child) -> Result<()> {
+        let (role, logs) = (ROLES[slot], self.logs());
+        let ended = tokio::time::timeout(Duration::from_secs(40), child.wait()).await;
+        let ended = ended.with_context(|| format!("a {role} does not end; logs in {logs}"))??;
+        ensure!(
+            ended.success(),
+            "a {role} ended with {ended}; logs in {logs}"
+        );
+        Ok(())
     }
 
     /// SIGSTOP, and SIGCONT after a while, unless it was killed meanwhile.
@@ -201,16 +290,14 @@ impl Processes {
             let Some(mut child) = slot.child.take() else {
                 continue;
             };
-            let ended = tokio::time::timeout(Duration::from_secs(40), child.wait()).await;
-            let ended = ended.with_context(|| format!("a {} does not end", ROLES[number]))??;
-            ensure!(
-                ended.success(),
-                "a {} ended with {ended}; logs in {}",
-                ROLES[number],
-                self.logs()
-            );
+            self.ended_well(number, &mut child).await?;
         }
         Ok(())
+    }
+
+    /// Strikes that fell upon all workers at once.
+    pub fn strikes(&self) -> u32 {
+        self.strikes.load(Ordering::SeqCst)
     }
 
     /// Kills and freezes by role.

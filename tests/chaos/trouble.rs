@@ -40,7 +40,8 @@ pub struct Plan {
 pub fn plan(options: &Options) -> Plan {
     let mut dice = StdRng::seed_from_u64(options.seed ^ 0x7c0_b1e5);
     let spread = options.spread;
-    let moment = |dice: &mut StdRng| spread.mul_f64(dice.random_range(0.02..1.0));
+    // The end is left for what was struck to recover: its leases are minutes long.
+    let moment = |dice: &mut StdRng| spread.mul_f64(dice.random_range(0.02..0.8));
     // Workers are what it is about; the others die more seldom.
     let victim = |dice: &mut StdRng| match dice.random_range(0..10) {
         0..6 => dice.random_range(0..3),
@@ -128,6 +129,31 @@ pub async fn with_connections(pool: &PgPool, plan: &Plan) {
         .await;
     });
     join_all(cuts).await;
+}
+
+/// Doubles wake-ups: a fifth of the deliveries that wait in the queue get a twin under another key, for the same moment or for one
+/// a little later. Two workers then have the same reminder in hand, or one gets it again when it is long done. Returns how many.
+pub async fn with_wakeups(pool: &PgPool, options: &Options) -> u64 {
+    let end = tokio::time::Instant::now() + options.spread;
+    let mut twins = 0;
+    while tokio::time::Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Fails while the server is away.
+        let doubled = sqlx::query(
+            "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, idempotency_key)
+             select md5(j.id), j.job_type, j.job, 'Pending', 0, j.max_attempts,
+                 j.run_at + make_interval(secs => (abs(hashtext(j.idempotency_key)) % 4) * 1.5), 0, j.idempotency_key || '-twin'
+             from apalis.jobs j
+             where j.job_type like 'deliver\\_%' and j.idempotency_key not like '%-twin' and j.status = 'Pending'
+               and hashtext(j.idempotency_key || $1) % 5 = 0
+             on conflict do nothing",
+        )
+        .bind(options.seed.to_string())
+        .execute(pool)
+        .await;
+        twins += doubled.map_or(0, |done| done.rows_affected());
+    }
+    twins
 }
 
 /// Faults at LivePerson and both providers; each list together strikes about `fault_share` of the messages or calls.

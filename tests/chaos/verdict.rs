@@ -27,6 +27,9 @@ const SKEW: i64 = 20;
 /// for the database while it restarts.
 const HANDOVER: Duration = Duration::from_secs(20);
 
+/// What began longer ago is not sent any more, however long its process stood still.
+const STALE: Duration = Duration::from_secs(20);
+
 /// What a run found.
 #[derive(Default)]
 pub struct Report {
@@ -35,7 +38,7 @@ pub struct Report {
 }
 
 impl Report {
-    fn figure(&mut self, name: impl Into<String>, value: impl fmt::Display) {
+    pub fn figure(&mut self, name: impl Into<String>, value: impl fmt::Display) {
         self.figures.push((name.into(), value.to_string()));
     }
 
@@ -50,6 +53,12 @@ impl Report {
         plan: &Plan,
         sandbox: &Sandbox,
     ) {
+        let all: u32 = processes.figures().iter().map(|(_, kills, _)| kills).sum();
+        let struck = processes.strikes();
+        self.figure(
+            "kill -9 made",
+            format!("{all}; {struck} strikes upon all workers at an acceptance"),
+        );
         for (role, kills, freezes) in processes.figures() {
             self.figure(
                 format!("{role}s"),
@@ -120,6 +129,7 @@ struct Attempt {
     started_at: DateTime<Utc>,
     lease_until: DateTime<Utc>,
     outcome: Option<String>,
+    code: Option<String>,
 }
 
 /// A message that a provider really accepted.
@@ -153,7 +163,7 @@ pub async fn judge(
     .await?;
     let mut attempts: HashMap<i64, Vec<Attempt>> = HashMap::new();
     let all: Vec<Attempt> = sqlx::query_as(
-        "select id, reminder, started_at, lease_until, outcome from attempts order by reminder, number",
+        "select id, reminder, started_at, lease_until, outcome, code from attempts order by reminder, number",
     )
     .fetch_all(pool)
     .await?;
@@ -201,6 +211,12 @@ fn accepted(sandbox: &Sandbox, reminders: &[Reminder]) -> Vec<Accepted> {
 }
 
 impl Evidence<'_> {
+    /// How long a process may have stood still.
+    fn longest_stand(&self) -> Duration {
+        let options = self.options;
+        options.longest_freeze.max(options.longest_trance)
+    }
+
     fn figures(&self, report: &mut Report) {
         let options = self.options;
         report.figure("seed", options.seed);
@@ -357,14 +373,17 @@ impl Evidence<'_> {
             .iter()
             .filter_map(|p| Some((p.conversation.as_str(), p.opted_out_at?)))
             .collect();
-        let race = i64::try_from(self.options.longest_freeze.as_millis()).unwrap_or(i64::MAX);
+        let race = self.longest_stand().min(STALE);
+        let race = i64::try_from(race.as_millis()).unwrap_or(i64::MAX);
         for reminder in &self.reminders {
             let Some(no) = no.get(reminder.conversation.as_str()) else {
                 continue;
             };
             for attempt in self.attempts.get(&reminder.id).into_iter().flatten() {
                 let after = attempt.started_at.timestamp_millis() - no;
-                if after > race + SKEW {
+                // Begun, and not made: the worker had stood still for too long.
+                let made = attempt.code.as_deref() != Some("stalled");
+                if made && after > race + SKEW {
                     report.broken(format!(
                         "after no: reminder {} was tried {after} ms after the opt-out",
                         reminder.id
@@ -375,7 +394,7 @@ impl Evidence<'_> {
     }
 
     fn nothing_late(&self, report: &mut Report) {
-        let slack = TimeDelta::from_std(self.options.longest_freeze + HANDOVER).unwrap_or_default();
+        let slack = TimeDelta::from_std(self.longest_stand() + HANDOVER).unwrap_or_default();
         let by_id: HashMap<i64, &Reminder> = self.reminders.iter().map(|r| (r.id, r)).collect();
         for message in &self.messages {
             let Some(reminder) = message.reminder.and_then(|id| by_id.get(&id)) else {

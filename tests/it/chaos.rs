@@ -1,4 +1,4 @@
-//! The small chaos run: a few hundred reminders, on every `cargo test`. The large one is `cargo bench --bench chaos`.
+//! The small chaos run: a few hundred people, on every `cargo test`. The large one is `cargo bench --bench chaos`.
 
 use std::time::Duration;
 
@@ -12,12 +12,16 @@ use harness::Options;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_killed_nobody_is_reminded_twice_or_in_vain_and_nobody_is_forgotten() {
     let report = harness::run(&Options {
+        program: env!("CARGO_BIN_EXE_unread").into(),
         seed: 1,
-        reminders: 300,
+        people: 300,
         kills: 10,
         restarts: 2,
         spread: Duration::from_secs(25),
         longest_freeze: Duration::from_secs(2),
+        strikes: 4,
+        zombies: 1,
+        longest_trance: Duration::from_secs(4),
         fault_share: 0.05,
         wait_out_leases: false,
     })

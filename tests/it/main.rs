@@ -14,6 +14,7 @@ mod database;
 mod doctor;
 mod dry_run;
 mod harness;
+mod hostile;
 mod liveperson_faults;
 mod manifests;
 mod monitoring;

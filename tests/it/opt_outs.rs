@@ -124,18 +124,21 @@ async fn unsubscribing_while_a_retry_waits_cancels_it() {
 }
 
 #[tokio::test]
-async fn stop_in_free_words_while_a_retry_waits_cancels_it() {
-    run_test(async |t| {
-        sms_fault(t, TwilioAnswer::TooMany { retry_after: None });
-        let chat = t.answered(PHONE);
-        t.tick().await;
-        t.advance(10).await;
-        assert_eq!(t.story(&chat).await, ["scheduled (retry)"]);
-        says(t, "Please stop texting me").await;
-        t.advance(3).await;
-        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"]);
-    })
-    .await;
+async fn stop_in_whatever_words_while_a_retry_waits_cancels_it() {
+    for words in ["STOP", "Please stop texting me"] {
+        run_test(async |t| {
+            sms_fault(t, TwilioAnswer::TooMany { retry_after: None });
+            let chat = t.answered(PHONE);
+            t.tick().await;
+            t.advance(10).await;
+            assert_eq!(t.story(&chat).await, ["scheduled (retry)"]);
+            says(t, words).await;
+            t.advance(3).await;
+            assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"]);
+            assert!(t.texts().is_empty());
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -238,6 +238,32 @@ async fn an_sms_whose_answer_was_cut_off_is_settled_by_its_callback_too() {
 }
 
 #[tokio::test]
+async fn an_sms_whose_answer_never_comes_is_sent_once_and_settled() {
+    run_test(async |t| {
+        let mute = Delivery::delivered().calling_back(Callback::Missing);
+        let silence = Answer::Silence { accepted: true };
+        sms_fault(
+            t,
+            TwilioFault {
+                delivery: Some(mute),
+                ..TwilioFault::answer(When::next(1), silence)
+            },
+        );
+        let chat = t.answered(PHONE);
+        t.tick().await;
+        // Until the client gives up, which takes it twenty seconds.
+        t.advance(10).await;
+        assert_eq!(t.texts().len(), 1, "it had arrived");
+        assert_eq!(t.story(&chat).await, ["sending"]);
+        let_settlements_come(t).await;
+        assert_eq!(t.story(&chat).await[0], "delivered");
+        t.advance(40).await;
+        assert!(t.texts().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_sms_that_never_arrived_is_sent_again_after_two_looks_at_the_list() {
     run_test(async |t| {
         let lost = Answer::Close { accepted: false };

@@ -58,6 +58,8 @@ pub enum Tls {
 /// How long each step may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
+    /// Until one of the pool's connections is free. Short: what was known about the recipient grows old meanwhile.
+    pub turn: Duration,
     pub connect: Duration,
     /// The TLS handshake, the greeting and EHLO together.
     pub greeting: Duration,
@@ -70,6 +72,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            turn: Duration::from_secs(20),
             connect: Duration::from_secs(10),
             greeting: Duration::from_secs(15),
             command: Duration::from_secs(30),
@@ -132,12 +135,15 @@ impl Pool {
             Ok(message) => message,
             Err(unwritable) => return unwritable.outcome(),
         };
-        let _slot = self
-            .shared
-            .slots
-            .acquire()
-            .await
-            .expect("the semaphore is never closed");
+        let turn = self.shared.slots.acquire();
+        let Ok(slot) = tokio::time::timeout(settings.timeouts.turn, turn).await else {
+            return Outcome::NotAccepted {
+                class: Obstacle::Transient,
+                code: "no free connection".to_owned(),
+                retry_after: None,
+            };
+        };
+        let _slot = slot.expect("the semaphore is never closed");
         match self.shared.deliver(&message).await {
             Ok(acknowledgement) => Outcome::Accepted {
                 provider_id: queue_id(&acknowledgement),
@@ -268,6 +274,8 @@ fn queue_id(acknowledgement: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

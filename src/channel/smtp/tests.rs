@@ -198,6 +198,7 @@ pub(super) fn settings(port: u16) -> Settings {
         hello_name: "reminders.example.com".to_owned(),
         extra_root_pem: None,
         timeouts: Timeouts {
+            turn: Duration::from_mins(1),
             connect: short,
             greeting: short,
             command: short,

@@ -238,7 +238,7 @@ fn refused(status: u16, body: Option<&[u8]>) -> LookupError {
     }
 }
 
-fn matching(message: &Message, token: &str) -> Option<Found> {
+pub(super) fn matching(message: &Message, token: &str) -> Option<Found> {
     let outbound = message.direction.as_deref()?.starts_with("outbound");
     let contains = message.body.as_deref()?.contains(token);
     (outbound && contains).then(|| found(message)).flatten()
@@ -253,7 +253,7 @@ fn found(message: &Message) -> Option<Found> {
 }
 
 /// A message without a readable date is not known to be old.
-fn is_older(message: &Message, than: DateTime<Utc>) -> bool {
+pub(super) fn is_older(message: &Message, than: DateTime<Utc>) -> bool {
     let created = message
         .date_created
         .as_deref()

@@ -19,6 +19,8 @@ use crate::domain::sms_status::MessageStatus;
 use crate::secret::Secret;
 
 mod codes;
+#[cfg(test)]
+mod fuzz;
 mod lookup;
 mod wire;
 

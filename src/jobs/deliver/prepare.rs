@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
 use super::BatchFailed;
@@ -47,6 +48,8 @@ pub struct Dispatch {
     pub skill_name: Option<String>,
     /// Its turn under the provider's limit.
     pub not_before: tokio::time::Instant,
+    /// Not after the attempt's lease began: what the lease allows is counted from here.
+    pub began: tokio::time::Instant,
 }
 
 /// What LivePerson said about the conversations of a batch.
@@ -154,6 +157,7 @@ impl Batch<'_> {
         checked: &Checked,
     ) -> anyhow::Result<HashMap<ReminderId, Dispatch>> {
         let ctx = self.ctx;
+        let began = tokio::time::Instant::now();
         let mut tx = ctx
             .pool
             .begin()
@@ -221,7 +225,7 @@ impl Batch<'_> {
         for decided in decided {
             ctx.metrics
                 .decided_on(decided.candidate.owed.channel, &decided.decision);
-            match self.dispatch(decided) {
+            match self.dispatch(decided, began) {
                 Ok(dispatch) => {
                     answers.send(&dispatch);
                     dispatches.insert(dispatch.owed.id, dispatch);
@@ -239,7 +243,11 @@ impl Batch<'_> {
     }
 
     /// What the provider needs for a reminder that is to be sent; else the reminder and the answer why not.
-    fn dispatch(&self, decided: Decided<'_>) -> Result<Dispatch, Box<(Owed, Decision)>> {
+    fn dispatch(
+        &self,
+        decided: Decided<'_>,
+        began: tokio::time::Instant,
+    ) -> Result<Dispatch, Box<(Owed, Decision)>> {
         let Decided {
             candidate,
             rule,
@@ -265,6 +273,7 @@ impl Batch<'_> {
             language: record.language.clone(),
             skill_name: record.skill_name.clone(),
             not_before,
+            began,
             owed: candidate.owed,
         })
     }
@@ -468,18 +477,24 @@ impl Room {
     }
 }
 
-/// Advisory lock keys of recipients and conversations.
+/// Advisory lock keys of recipients and conversations: the same in every version that may run beside this one.
 fn lock_keys(hashes: &[AddressHash], conversations: &[(&AccountId, &str)]) -> Vec<i64> {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let of_conversation = conversations.iter().map(|conversation| {
-        let mut state = DefaultHasher::new();
-        conversation.hash(&mut state);
-        state.finish().cast_signed()
+    let of_conversation = conversations.iter().map(|(account, conversation)| {
+        let mut digest = Sha256::new();
+        digest.update(account.as_str());
+        digest.update([0]);
+        digest.update(conversation);
+        key(&digest.finalize())
     });
-    let of_recipient = hashes
-        .iter()
-        .map(|h| i64::from_le_bytes([h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]]));
+    let of_recipient = hashes.iter().map(|hash| key(hash));
     of_conversation.chain(of_recipient).collect()
+}
+
+/// The first eight bytes of a hash.
+fn key(hash: &[u8]) -> i64 {
+    hash.iter()
+        .take(8)
+        .fold(0, |key, byte| key << 8 | i64::from(*byte))
 }
 
 /// What a batch writes.

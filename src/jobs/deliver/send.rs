@@ -12,6 +12,10 @@ use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 use crate::jobs::context::Context;
 use crate::jobs::report;
 
+/// An attempt that has not been made so long after it was begun is not made any more: longer than a turn under the provider's
+/// limit may take, far shorter than the lease.
+const STALE: Duration = Duration::from_secs(20);
+
 /// Makes the attempt and says how it ended.
 pub async fn send(ctx: &Context, dispatch: &Dispatch) -> Outcome {
     let channel = dispatch.owed.channel;
@@ -20,12 +24,49 @@ pub async fn send(ctx: &Context, dispatch: &Dispatch) -> Outcome {
     ctx.metrics
         .waited(Context::provider(channel), asked.elapsed());
     let started = std::time::Instant::now();
-    let outcome = match channel {
-        Channel::Email => email(ctx, dispatch).await,
-        Channel::Sms => sms(ctx, dispatch).await,
+    let left = dispatch.owed.deadline - ctx.clock.now();
+    let outcome = match too_late(dispatch.began.elapsed(), left) {
+        Some(outcome) => outcome,
+        None => hand_over(ctx, dispatch).await,
     };
     ctx.metrics.attempted(channel, &outcome, started.elapsed());
     outcome
+}
+
+/// Why an attempt of this age is not made at all. A process that stood still (a frozen machine, a starved one) goes on where it
+/// was, with an answer of LivePerson's that is old, perhaps past the deadline, or past a lease that has made the attempt somebody
+/// else's.
+fn too_late(age: Duration, left: TimeDelta) -> Option<Outcome> {
+    if left < TimeDelta::zero() {
+        return Some(Outcome::Refused {
+            class: Refusal::Expired,
+            code: "deadline".to_owned(),
+        });
+    }
+    (age > STALE).then(|| Outcome::NotAccepted {
+        class: Obstacle::Transient,
+        code: "stalled".to_owned(),
+        retry_after: None,
+    })
+}
+
+/// Calls the provider, and breaks off when the lease ends: looked at first, so that a process that wakes up after it says no more.
+async fn hand_over(ctx: &Context, dispatch: &Dispatch) -> Outcome {
+    let channel = dispatch.owed.channel;
+    let lease = Context::lease(channel).to_std().unwrap_or_default();
+    let handed_over = async {
+        match channel {
+            Channel::Email => email(ctx, dispatch).await,
+            Channel::Sms => sms(ctx, dispatch).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = tokio::time::sleep_until(dispatch.began + lease) => Outcome::Unknown {
+            code: "lease".to_owned(),
+        },
+        outcome = handed_over => outcome,
+    }
 }
 
 async fn email(ctx: &Context, dispatch: &Dispatch) -> Outcome {
@@ -148,5 +189,20 @@ fn config(code: &str) -> Outcome {
         class: Obstacle::Config,
         code: code.to_owned(),
         retry_after: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stood_still_between_its_beginning_and_the_provider_is_not_sent() {
+        let (now, minute) = (Duration::from_secs(1), TimeDelta::minutes(1));
+        assert_eq!(too_late(now, minute), None);
+        let code = |age, left| too_late(age, left).map(|outcome| outcome.code().to_owned());
+        assert_eq!(code(STALE + now, minute).as_deref(), Some("stalled"));
+        assert_eq!(code(now, -minute).as_deref(), Some("deadline"));
+        assert!(STALE * 2 < Context::lease(Channel::Sms).to_std().unwrap());
     }
 }

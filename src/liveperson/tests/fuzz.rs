@@ -3,8 +3,10 @@
 use chrono::DateTime;
 use proptest::prelude::*;
 
+use super::super::csds::{self, Service};
+use super::super::http::Answer;
 use super::super::{answer, token};
-use super::{BY_ID_V1, BY_IDS, SEARCH_PAGE, SKILLS};
+use super::{BY_ID_V1, BY_IDS, DOMAIN_ALL, SEARCH_PAGE, SKILLS};
 
 const TOKEN: &str = r#"{"access_token":"eyJhbGciOiJub25lIn0.eyJleHAiOjE3NzMxNDc2MDB9.","token_type":"Bearer","expires_in":3600}"#;
 
@@ -28,6 +30,26 @@ proptest! {
     #[test]
     fn fuzz_pages(body in prop_oneof![damaged(SEARCH_PAGE), damaged(BY_IDS), damaged(BY_ID_V1)], offset: u32, limit: u32) {
         let _ = answer::page(&body, offset, limit, "search");
+    }
+
+    #[test]
+    fn fuzz_domains(
+        body in prop_oneof![damaged(DOMAIN_ALL), "\\{\"(service|baseURIs?)\": ?[\\[\\]{}\",:a-z0-9/@.-]{0,40}\\}".prop_map(String::into_bytes)],
+        status in prop::sample::select(vec![200_u16, 204, 302, 400, 404, 408, 429, 500, 503, 599]),
+        retry_after in "\\PC{0,30}",
+    ) {
+        for service in [Service::History, Service::Skills, Service::Token] {
+            let headers = retry_after.parse().ok().map(|value| (reqwest::header::RETRY_AFTER, value));
+            let answer = Answer {
+                status: reqwest::StatusCode::from_u16(status).unwrap(),
+                headers: headers.into_iter().collect(),
+                body: body.clone(),
+            };
+            if let Ok(host) = csds::host(service, answer, DateTime::UNIX_EPOCH) {
+                // Our credentials go there.
+                prop_assert!(!host.contains(['/', '@', '?', '#', ' ']), "{}", host);
+            }
+        }
     }
 
     #[test]

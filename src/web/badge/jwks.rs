@@ -173,6 +173,8 @@ fn parse(body: &[u8]) -> serde_json::Result<Vec<(Option<String>, Arc<Key>)>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -210,5 +212,20 @@ mod tests {
         assert!(held.key(Some("b")).is_none());
         held.keys.push((None, key()));
         assert!(held.key(None).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn fuzz_key_sets(
+            body in prop::collection::vec(any::<u8>(), 0..100),
+            keys in prop::collection::vec(("(RSA|EC|\\PC{0,4})", "[A-Za-z0-9_=-]{0,40}", any::<String>()), 0..40),
+        ) {
+            let _ = parse(&body);
+            let keys: Vec<_> = keys.into_iter().map(|(kty, n, kid)| {
+                serde_json::json!({ "kty": kty, "n": n, "e": n, "kid": kid })
+            }).collect();
+            let set = serde_json::json!({ "keys": keys }).to_string();
+            prop_assert!(parse(set.as_bytes()).is_ok_and(|keys| keys.len() <= MAX_KEYS));
+        }
     }
 }

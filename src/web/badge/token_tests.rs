@@ -1,6 +1,8 @@
 //! Tokens as forgers write them, against the one that is right.
 
 use chrono::TimeDelta;
+use futures_util::FutureExt as _;
+use proptest::prelude::*;
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::{Value, json};
@@ -242,5 +244,56 @@ async fn an_account_without_keys_believes_nobody() {
         hs256(&[], &hmac(), &own_token(&json!({}))),
     ] {
         assert_eq!(none.verify(&token, now()).await, Err(Refused));
+    }
+}
+
+/// A claim of a kind nobody expects.
+fn odd() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        prop::collection::vec(any::<String>(), 0..3).prop_map(Value::from),
+        Just(json!(1e308)),
+        Just(json!(-1e308)),
+    ]
+}
+
+static TOKENS: std::sync::LazyLock<Tokens> = std::sync::LazyLock::new(tokens);
+
+/// No key has to be fetched, so nothing waits.
+fn verify(token: &str) -> Result<Verified, Refused> {
+    TOKENS.verify(token, now()).now_or_never().unwrap()
+}
+
+proptest! {
+    #[test]
+    fn fuzz_badge_tokens(token in "\\PC{0,200}", parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..4)) {
+        prop_assert!(verify(&token).is_err());
+        let parts: Vec<String> = parts.iter().map(|part| URL_SAFE_NO_PAD.encode(part)).collect();
+        prop_assert!(verify(&parts.join(".")).is_err());
+    }
+
+    #[test]
+    fn fuzz_signed_badge_tokens(
+        claim in prop::sample::select(&["aud", "sub", "exp", "nbf", "iat", "iss"][..]), value in odd(),
+        head in prop::sample::select(&["alg", "kid", "crit", "typ"][..]), word in odd(),
+    ) {
+        let mut header = hmac();
+        if head != "alg" {
+            header[head] = word;
+        }
+        let token = hs256(SECRET.as_bytes(), &header, &own_token(&json!({ claim: value })));
+        if let Ok(verified) = verify(&token) {
+            prop_assert!(plausible(&verified.subject) && verified.expires <= now() + TimeDelta::days(1));
+        }
+    }
+
+    #[test]
+    fn fuzz_badge_paths(account in "\\PC{0,40}", consumer in any::<String>()) {
+        let _ = account.parse::<AccountId>();
+        prop_assert!(!plausible(&consumer) || consumer.len() <= 256 && !consumer.contains('\0'));
     }
 }

@@ -91,7 +91,7 @@ async fn list(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsh
             .collect();
         accounts.push(json!({ "id": id, "brand": state.brand_of(id.as_str()), "rules": own, "skills": skills }));
     }
-    let paused: Vec<Value> = pauses
+    let held: Vec<Value> = pauses
         .iter()
         .map(|p| {
             let account = p.account.as_ref().map(|id| state.brand_of(id.as_str()));
@@ -109,7 +109,7 @@ async fn list(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsh
     let values = json!({
         "accounts": accounts,
         "several": accounts.len() > 1,
-        "pauses": paused,
+        "pauses": held,
         "all_paused": pauses.iter().any(|p| p.scope == "everything"),
         "may_edit": page.caller.may(Permission::Edit),
         "may_pause": page.caller.may(Permission::Operate),

@@ -52,7 +52,7 @@ const WEEK: [Weekday; 7] = [
     Weekday::Sun,
 ];
 
-/// Half a minute of the day is a thousandth of the drawing's width and more: minutes are its unit.
+/// A week as `rule_look.hbs` draws it: a minute of the day is a unit of its width.
 fn week(name: &str, windows: &[Window]) -> Value {
     let minute = |time: NaiveTime| time.hour() * 60 + time.minute();
     let days = WEEK.iter().zip(0..).map(|(day, row)| {
@@ -73,7 +73,7 @@ fn week(name: &str, windows: &[Window]) -> Value {
         if windows.is_empty() {
             bars.push(json!({ "x": 0, "width": 1440 }));
         }
-        json!({ "name": day.to_string(), "y": row * 40, "text_y": row * 40 + 26, "bars": bars })
+        json!({ "name": day.to_string(), "y": row * 90, "text_y": row * 90 + 52, "bars": bars })
     });
     json!({ "name": name, "days": days.collect::<Vec<_>>() })
 }

@@ -54,8 +54,6 @@ fn is_whole(page: &Page) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     #[test]
     fn a_record_with_anything_anywhere_is_read_or_named(
         changes in proptest::collection::vec((0..250_usize, junk()), 1..6),

@@ -1,0 +1,67 @@
+//! Mail servers that answer anything at all: the pool has an outcome in time, and never "accepted" without a 250 in the end.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use super::tests::{send, settings};
+use super::{Outcome, Pool};
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// Far above any time-out of the pool's in these tests.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One reply: usual, almost usual, or bytes.
+fn reply() -> impl Strategy<Value = Vec<u8>> {
+    let usual = prop::sample::select(vec![
+        "220 mail ESMTP\r\n",
+        "250 ok\r\n",
+        "250-mail\r\n250 SIZE 1\r\n",
+        "354 go\r\n",
+        "250 2.0.0 queued as 4F\r\n",
+        "421 4.3.2 bye\r\n",
+        "550 5.1.1 no\r\n",
+        "451 4.7.1 later\r\n",
+    ]);
+    prop_oneof![
+        6 => usual.prop_map(|text| text.as_bytes().to_vec()),
+        2 => "[0-9]{1,4}[ -]\\PC{0,60}\r?\n".prop_map(String::into_bytes),
+        1 => prop::collection::vec(any::<u8>(), 0..80),
+    ]
+}
+
+/// What becomes of a message when the server says all this at once and then nothing more.
+async fn outcome(said: Vec<u8>) -> Option<Outcome> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        // A second connection is refused the same words.
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _ = socket.write_all(&said).await;
+            let _ = socket.shutdown().await;
+            let mut heard = [0; 4096];
+            while socket.read(&mut heard).await.is_ok_and(|n| n > 0) {}
+        }
+    });
+    let pool = Pool::new(settings(port), 1).unwrap();
+    let outcome = tokio::time::timeout(PATIENCE, send(&pool, "fuzz")).await;
+    server.abort();
+    outcome.ok()
+}
+
+proptest! {
+    #[test]
+    fn fuzz_smtp_servers(replies in prop::collection::vec(reply(), 0..9)) {
+        let said = replies.concat();
+        let outcome = RUNTIME.block_on(outcome(said.clone()));
+        let taken = matches!(outcome, Some(Outcome::Accepted { .. }));
+        let thrice = said.windows(3).filter(|w| w == b"250").count();
+        prop_assert!(outcome.is_some(), "no outcome in {:?}", PATIENCE);
+        prop_assert!(!taken || thrice >= 3 && said.windows(3).any(|w| w == b"354"));
+    }
+}
