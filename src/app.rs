@@ -35,7 +35,6 @@ use crate::metrics::Metrics;
 use crate::postgres::{self, Durability, Server};
 use crate::rules_file::RuleEntry;
 use crate::scheduler::{Scanned, Scheduler};
-use crate::suppressions_file;
 use crate::web;
 use crate::worker::{self, Capacity};
 
@@ -708,6 +707,7 @@ fn web_accounts(
                 brand: account.brand.clone(),
                 page_url: account.page_url.clone(),
                 count_bots: account.count_bots,
+                default_region: account.default_region.clone(),
                 client: client(config, account, pool, clock, metrics)?,
                 badge: web::badge::Site::new(account, &config.liveperson, &http),
             },
@@ -770,47 +770,6 @@ pub fn account<'c>(
         (None, _) => bail!("there are several accounts: name one with --account"),
     }
 }
-
-/// Stores the suppressions of a CSV file in one transaction. Returns how many there were and how many changed something.
-pub async fn import_suppressions(
-    pool: &PgPool,
-    hasher: &Hasher,
-    text: &str,
-    defaults: &suppressions_file::Defaults<'_>,
-) -> anyhow::Result<(usize, u64)> {
-    let rows = suppressions_file::parse(text, hasher, defaults)?;
-    let mut tx = pool.begin().await?;
-    let mut changed = 0;
-    for chunk in rows.chunks(PAGE) {
-        changed += db::suppressions::store(&mut tx, chunk, defaults.now).await?;
-    }
-    tx.commit().await.context("storing the suppressions")?;
-    Ok((rows.len(), changed))
-}
-
-/// Writes all suppressions as CSV, page by page. Returns how many.
-pub async fn export_suppressions(
-    pool: &PgPool,
-    out: &mut impl std::io::Write,
-) -> anyhow::Result<usize> {
-    out.write_all(suppressions_file::HEADER.as_bytes())?;
-    let mut last = None;
-    let mut count = 0;
-    loop {
-        let rows = db::suppressions::page(pool, last.as_ref(), i64::try_from(PAGE)?).await?;
-        for row in &rows {
-            out.write_all(suppressions_file::print(row).as_bytes())?;
-        }
-        count += rows.len();
-        match rows.into_iter().next_back() {
-            Some(row) => last = Some(row),
-            None => return Ok(count),
-        }
-    }
-}
-
-/// Suppressions per statement.
-const PAGE: usize = 5_000;
 
 /// Renders every text with sample data before any of them is stored.
 fn check_texts(entries: &[RuleEntry]) -> anyhow::Result<()> {

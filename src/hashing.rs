@@ -40,6 +40,12 @@ impl Hasher {
         )
     }
 
+    /// A conversation's lot, 0 to 99: always the same, evenly spread, and nobody else's to foresee.
+    pub fn lot(&self, conversation: &str) -> u8 {
+        let hash = u128::from_be_bytes(self.hash("lot", conversation.as_bytes()));
+        u8::try_from(hash % 100).unwrap_or_default()
+    }
+
     fn hash(&self, purpose: &str, value: &[u8]) -> [u8; 16] {
         let mut mac = self.mac.clone();
         mac.update(purpose.as_bytes());

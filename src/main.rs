@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use unread::app::{self, Database, Parts, Start};
 use unread::clock::Clock;
 use unread::config::{Config, ConfigError, Role};
+use unread::control::consumers::Who;
 use unread::domain::contact::{Address, Suppression};
 use unread::domain::ids::{AccountId, ReminderId};
 use unread::hashing::Hasher;
-use unread::jobs::operator::{self, Answer, Who};
 use unread::postgres::Durability;
 use unread::sandbox::{Options, Sandbox, Script};
 use unread::secret::Secret;
@@ -477,31 +477,37 @@ impl Tools {
     }
 }
 
+/// How the audit trail calls who runs a command.
+const BY: &str = "command line";
+
 async fn reminders(config: &Config, what: Reminders) -> anyhow::Result<ExitCode> {
     let tools = Tools::open(config).await?;
     let (pool, clock) = (&tools.pool, &Clock::System);
+    let accounts: Vec<AccountId> = config.accounts.iter().map(|a| a.id.clone()).collect();
     let (id, done, answer) = match what {
         Reminders::SendAgain { id } => (
             id,
             "is sent again, if it is still owed",
-            operator::send_again(pool, clock, ReminderId(id)).await?,
+            control::reminders::send_again(pool, clock, BY, &accounts, ReminderId(id)).await,
         ),
         Reminders::Cancel { id } => (
             id,
             "is cancelled",
-            operator::cancel(pool, clock, ReminderId(id)).await?,
+            control::reminders::cancel(pool, clock, BY, &accounts, ReminderId(id)).await,
         ),
     };
     tools.close().await?;
     match answer {
-        Answer::Done => {
+        Ok(()) => {
             println!("Reminder {id} {done}.");
-            return Ok(ExitCode::SUCCESS);
+            Ok(ExitCode::SUCCESS)
         }
-        Answer::NoSuchReminder => eprintln!("unread: there is no reminder {id}"),
-        Answer::Not(state) => eprintln!("unread: reminder {id} is {state}; that cannot be changed"),
+        Err(control::Error::Internal(error)) => Err(error),
+        Err(refused) => {
+            eprintln!("unread: {refused}");
+            Ok(ExitCode::FAILURE)
+        }
     }
-    Ok(ExitCode::FAILURE)
 }
 
 async fn suppressions(config: &Config, what: Suppressions) -> anyhow::Result<()> {
@@ -513,13 +519,13 @@ async fn suppressions(config: &Config, what: Suppressions) -> anyhow::Result<()>
     };
     match what {
         Suppressions::Export { file } if file.as_os_str() == "-" => {
-            app::export_suppressions(&tools.pool, &mut std::io::stdout().lock()).await?;
+            export(&tools.pool, &mut std::io::stdout().lock()).await?;
         }
         Suppressions::Export { file } => {
             let out = std::fs::File::create(&file)
                 .with_context(|| format!("writing {}", file.display()))?;
             let mut out = std::io::BufWriter::new(out);
-            let count = app::export_suppressions(&tools.pool, &mut out).await?;
+            let count = export(&tools.pool, &mut out).await?;
             std::io::Write::flush(&mut out)?;
             println!("{count} suppressions written.");
         }
@@ -536,9 +542,15 @@ async fn suppressions(config: &Config, what: Suppressions) -> anyhow::Result<()>
                 now,
             };
             let text = read(&file)?;
-            let (rows, changed) =
-                app::import_suppressions(&tools.pool, &tools.hasher, &text, &defaults).await?;
-            println!("{rows} lines read, {changed} suppressions new or changed.");
+            let accounts: Vec<AccountId> = config.accounts.iter().map(|a| a.id.clone()).collect();
+            let (pool, hasher) = (&tools.pool, &tools.hasher);
+            let done =
+                control::suppressions::import(pool, hasher, BY, &text, &defaults, &accounts).await;
+            let done = done.map_err(spoken)?;
+            println!(
+                "{} lines read, {} suppressions new or changed.",
+                done.lines, done.changed
+            );
         }
         Suppressions::Add {
             address: raw,
@@ -548,10 +560,8 @@ async fn suppressions(config: &Config, what: Suppressions) -> anyhow::Result<()>
             let account = app::account(config, account.as_ref())?;
             let address = address(&raw, account.default_region.as_deref())?;
             let hash = tools.hasher.address(&address);
-            let mut conn = tools.pool.acquire().await?;
-            let accounts = std::slice::from_ref(&account.id);
-            let why = (reason, db::suppressions::Source::Operator);
-            db::suppressions::add(&mut conn, accounts, address.channel(), &hash, why, now).await?;
+            let which = (&account.id, address.channel(), &hash);
+            control::suppressions::add(&tools.pool, &Clock::System, BY, which, reason).await?;
             println!("Suppressed.");
         }
         Suppressions::Remove {
@@ -561,20 +571,38 @@ async fn suppressions(config: &Config, what: Suppressions) -> anyhow::Result<()>
             let account = app::account(config, account.as_ref())?;
             let address = address(&raw, account.default_region.as_deref())?;
             let hash = tools.hasher.address(&address);
-            let mut conn = tools.pool.acquire().await?;
-            let removed =
-                db::suppressions::remove(&mut conn, &account.id, address.channel(), &hash).await?;
-            println!(
-                "{}",
-                if removed {
-                    "It may be written to again."
-                } else {
-                    "It was not suppressed."
-                }
-            );
+            let which = (&account.id, address.channel(), &hash);
+            match control::suppressions::remove(&tools.pool, &Clock::System, BY, which).await {
+                Ok(()) => println!("It may be written to again."),
+                Err(control::Error::NotFound(_)) => println!("It was not suppressed."),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     tools.close().await
+}
+
+/// Writes all suppressions as CSV, page by page. Returns how many.
+async fn export(pool: &sqlx::PgPool, out: &mut impl std::io::Write) -> anyhow::Result<usize> {
+    out.write_all(suppressions_file::HEADER.as_bytes())?;
+    let (mut last, mut count) = (None, 0);
+    while let Some((lines, row)) = control::suppressions::export(pool, last.as_ref()).await? {
+        out.write_all(lines.as_bytes())?;
+        count += lines.lines().count();
+        last = Some(row);
+    }
+    Ok(count)
+}
+
+/// A fault of a file is told by its line, without the name that the API has for it.
+fn spoken(error: control::Error) -> anyhow::Error {
+    match error {
+        control::Error::Invalid(faults) => {
+            let lines: Vec<String> = faults.into_iter().map(|fault| fault.detail).collect();
+            anyhow::anyhow!(lines.join("\n"))
+        }
+        other => other.into(),
+    }
 }
 
 /// By whom the audit trail says that the command line was used.
@@ -633,28 +661,25 @@ async fn erase(config: &Config, whom: &Erase) -> anyhow::Result<()> {
     let region = account.default_region.as_deref();
     let who = match (&whom.consumer, whom.email.as_ref().or(whom.phone.as_ref())) {
         (Some(id), _) => Who::Consumer(id.clone()),
-        (None, Some(raw)) => Who::Address(
-            tools.hasher.address(
-                &suppressions_file::address(raw, region)
-                    .context("that is no e-mail address and no phone number")?,
-            ),
-        ),
+        (None, Some(raw)) => Who::address(&tools.hasher, raw, region)
+            .map_err(|_| anyhow::anyhow!("that is no e-mail address and no phone number"))?,
         (None, None) => anyhow::bail!("name the consumer: --consumer, --email or --phone"),
     };
-    let erased = operator::erase(&tools.pool, &Clock::System, &account.id, &who).await?;
+    let erased =
+        control::consumers::erase(&tools.pool, &Clock::System, BY, &account.id, &who).await?;
     println!(
         "Erased: {} conversations, {} decisions; {} reminders made anonymous, {} of them cancelled. Opt-outs stay, as keyed hashes.",
         erased.conversations, erased.decisions, erased.reminders, erased.cancelled
     );
     if erased.still_open > 0 {
         println!(
-            "{} conversations are open at LivePerson: the next scan reads them again. Close or delete them there, then erase once more.",
+            "{} conversations are open at LivePerson and are not read again. Delete them there, too.",
             erased.still_open
         );
     }
     if erased.in_flight > 0 {
         println!(
-            "{} reminders are being sent at this moment and cannot be called back. Erase once more in ten minutes.",
+            "{} reminders are being sent at this moment and cannot be called back.",
             erased.in_flight
         );
     }

@@ -26,7 +26,7 @@ pub struct Defaults<'a> {
 
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
-pub struct Unreadable(Vec<String>);
+pub struct Unreadable(pub Vec<String>);
 
 /// Reads a file: either one address per line, or a first line that names the columns. `address`, or `hash` with `channel` (as
 /// exported by an installation with the same key), must be there; `account`, `reason` and `expires_at` may be.
@@ -147,15 +147,11 @@ pub fn address(raw: &str, region: Option<&str>) -> Option<Address> {
 
 /// One line of the export.
 pub fn print(row: &Row) -> String {
-    let hash = row
-        .hash
-        .iter()
-        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     let date = |at: DateTime<Utc>| at.format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let cells = [
         row.account.as_str().to_owned(),
         row.channel.as_str().to_owned(),
-        hash,
+        hex(&row.hash),
         row.reason.as_str().to_owned(),
         row.source.as_str().to_owned(),
         date(row.created_at),
@@ -181,7 +177,12 @@ fn cell_of(text: &str) -> String {
     }
 }
 
-fn unhex(hex: &str) -> Option<[u8; 16]> {
+/// A hash as people see it.
+pub fn hex(hash: &[u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(*hash))
+}
+
+pub fn unhex(hex: &str) -> Option<[u8; 16]> {
     if hex.len() != 32 || !hex.is_ascii() {
         return None;
     }

@@ -7,16 +7,24 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod consumers;
+pub mod effect;
 pub mod forecast;
 pub mod logins;
+pub mod overview;
 pub mod passwords;
 pub mod pause;
+pub mod reminders;
 pub mod rules;
+pub mod senders;
 pub mod setup;
+pub mod story;
+pub mod suppressions;
 pub mod test_send;
 pub mod texts;
 pub mod tokens;
 pub mod users;
+pub mod words;
 
 use std::fmt;
 

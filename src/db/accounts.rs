@@ -1,5 +1,7 @@
 //! Accounts and their skills as LivePerson lists them.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 
@@ -104,4 +106,20 @@ pub async fn synced(
         .bind(ids)
         .fetch_all(db)
         .await
+}
+
+/// The names of all skills of these accounts, deleted ones too, by account and id.
+pub async fn skill_names(
+    db: impl PgExecutor<'_>,
+    accounts: &[&str],
+) -> sqlx::Result<HashMap<(String, i64), String>> {
+    let rows: Vec<(String, i64, String)> =
+        sqlx::query_as("select account, id, name from skills where account = any ($1)")
+            .bind(accounts)
+            .fetch_all(db)
+            .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(account, id, name)| ((account, id), name))
+        .collect())
 }

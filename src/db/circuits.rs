@@ -3,6 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
+use crate::domain::ids::{AccountId, Channel, ReminderId};
+
 /// How often an open circuit lets one reminder through to see whether the trouble is over.
 const PROBE_EVERY: TimeDelta = TimeDelta::seconds(60);
 
@@ -86,6 +88,65 @@ pub async fn take_probe(
     .execute(conn)
     .await
     .map(|done| done.rows_affected() == 1)
+}
+
+/// Lets the next reminder of the sender through at once. False if its circuit is closed.
+pub async fn probe_now(
+    conn: &mut PgConnection,
+    (provider, sender): (&str, &str),
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query(
+        "update circuits set probe_at = least(probe_at, $3) where provider = $1 and sender = $2",
+    )
+    .bind(provider)
+    .bind(sender)
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected() == 1)
+}
+
+/// Closes the circuit, whatever its probes said. False if it is closed.
+pub async fn close(
+    conn: &mut PgConnection,
+    (provider, sender): (&str, &str),
+) -> sqlx::Result<bool> {
+    sqlx::query("delete from circuits where provider = $1 and sender = $2")
+        .bind(provider)
+        .bind(sender)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected() == 1)
+}
+
+/// Reminders of a channel that an open circuit has put off: they, at most `most`, may be looked at `now`. Returns which.
+pub async fn held(
+    conn: &mut PgConnection,
+    channel: Channel,
+    now: DateTime<Utc>,
+    most: i64,
+) -> sqlx::Result<Vec<(ReminderId, AccountId)>> {
+    let rows: Vec<(i64, String)> = sqlx::query_as(
+        "update reminders set next_at = $2 where id in (
+             select id from reminders
+             where next_at > $2 and state = 'scheduled' and channel = $1 and reason = 'circuit_open'
+             order by next_at limit $3 for update skip locked)
+         returning id, account",
+    )
+    .bind(channel.as_str())
+    .bind(now)
+    .bind(most)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(id, account)| {
+            let account = account
+                .parse()
+                .map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+            Ok((ReminderId(id), account))
+        })
+        .collect()
 }
 
 /// The sender got through: counts towards closing the circuit; the next probe may go at once.

@@ -70,7 +70,9 @@ pub async fn store(
     let mut kinds = Vec::new();
     let mut consumers = Vec::new();
     let mut conversations = Vec::new();
-    for snapshot in page {
+    let known: HashSet<&str> = stored.iter().map(|(id, _)| id.as_str()).collect();
+    // Of a snapshot that was not stored not even the consumer is: the conversation may have been erased.
+    for snapshot in page.iter().filter(|s| known.contains(s.id.as_str())) {
         let own = snapshot.consumer_ids.iter().map(|id| ("liveperson", id));
         for (kind, id) in own.chain(snapshot.customer_id.iter().map(|id| ("customer", id))) {
             kinds.push(kind);

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::changes;
 use super::suppressions::AddressHash;
 use crate::domain::ids::AccountId;
 
@@ -17,7 +18,7 @@ pub struct Erased {
     pub decisions: u64,
     /// Reminders with a provider at this moment: they cannot be called back.
     pub in_flight: i64,
-    /// Conversations that are open at LivePerson: the next scan finds them again.
+    /// Conversations that are open at LivePerson: no scan reads them again.
     pub still_open: i64,
 }
 
@@ -51,17 +52,21 @@ pub async fn conversations_of_address(
     .await
 }
 
-/// Erases what these conversations say about their consumer.
+/// Erases what these conversations say about their consumer. Who listens to changes of the consumer is told.
 ///
-/// Reminders stay as counts: without conversation, recipient and link. The key of those whose conversation is still open stays
-/// until it closes, or the next scan would remind once more of the same message.
+/// Reminders stay as counts: without conversation, recipient and link. So does a husk of each conversation that is still open at
+/// LivePerson: its id, and that no record of it is ever news. Without it, the next scan would store the person anew and owe the
+/// steps that were not yet written down. It goes when retention has passed; a conversation begun after the erasure is a new one.
 pub async fn conversations(
     conn: &mut PgConnection,
     account: &AccountId,
     ids: &[String],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Erased> {
+    // Before the consumers' ids are gone: the notice is made of them.
+    changes::tell(conn, account, ids).await?;
     let account = account.as_str();
+    let still_open = husks(conn, account, ids, now).await?;
     let cancelled = sqlx::query(
         "update reminders set state = 'cancelled', reason = 'erased', next_at = null, final_at = $3
          where account = $1 and conversation = any ($2) and state = 'scheduled'",
@@ -72,9 +77,8 @@ pub async fn conversations(
     .execute(&mut *conn)
     .await?
     .rows_affected();
-    let (in_flight, still_open): (i64, i64) = sqlx::query_as(
-        "select (select count(*) from reminders where account = $1 and conversation = any ($2) and state = 'sending'),
-                (select count(*) from conversations where account = $1 and id = any ($2) and open)",
+    let in_flight: i64 = sqlx::query_scalar(
+        "select count(*) from reminders where account = $1 and conversation = any ($2) and state = 'sending'",
     )
     .bind(account)
     .bind(ids)
@@ -96,15 +100,11 @@ pub async fn conversations(
     .execute(&mut *conn)
     .await?;
     let reminders = sqlx::query(
-        "with kept as (
-             select id from conversations where account = $1 and id = any ($2) and open
-         ), forgotten as (
+        "with forgotten as (
              update reminders r set recipient_hash = null, provider_id = null,
                  token = replace(gen_random_uuid()::text, '-', ''),
-                 conversation = case when k.id is null then 'erased:' || r.id else r.conversation end,
-                 episode = case when k.id is null then 'erased:' || r.id else r.episode end
-             from reminders old left join kept k on k.id = old.conversation
-             where old.id = r.id and r.account = $1 and r.conversation = any ($2)
+                 conversation = 'erased:' || r.id, episode = 'erased:' || r.id
+             where r.account = $1 and r.conversation = any ($2)
              returning r.id, r.conversation, r.channel, r.reason
          ), logged as (
              insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
@@ -118,19 +118,51 @@ pub async fn conversations(
     .fetch_all(&mut *conn)
     .await?
     .len() as u64;
-    let conversations =
-        sqlx::query("delete from conversations where account = $1 and id = any ($2)")
-            .bind(account)
-            .bind(ids)
-            .execute(conn)
-            .await?
-            .rows_affected();
+    let gone = sqlx::query(
+        "delete from conversations where account = $1 and id = any ($2) and seen_at <> $3::timestamptz",
+    )
+    .bind(account)
+    .bind(ids)
+    .bind(END_OF_TIME)
+    .execute(conn)
+    .await?
+    .rows_affected();
     Ok(Erased {
-        conversations,
+        conversations: gone + u64::try_from(still_open).unwrap_or_default(),
         reminders,
         cancelled,
         decisions,
         in_flight,
         still_open,
     })
+}
+
+/// No record is newer than this, so none is stored over it.
+const END_OF_TIME: &str = "9999-12-31T00:00:00Z";
+
+/// Leaves a husk of each open conversation. Returns how many. (They are marked closed: nobody asks LivePerson for them again.)
+async fn husks(
+    conn: &mut PgConnection,
+    account: &str,
+    ids: &[String],
+    now: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sqlx::query("delete from consumers where account = $1 and conversation = any ($2)")
+        .bind(account)
+        .bind(ids)
+        .execute(&mut *conn)
+        .await?;
+    let husks = sqlx::query(
+        "update conversations set skill = -1, started_at = $3, open = false, read_state = 'read', episode = null,
+             unread_since = null, unread_count = 0, time_zone = null, language = null, email_reason = null, sms_reason = null,
+             seen_at = $4::timestamptz, changed_at = $3, closed_at = $3
+         where account = $1 and id = any ($2) and open",
+    )
+    .bind(account)
+    .bind(ids)
+    .bind(now)
+    .bind(END_OF_TIME)
+    .execute(conn)
+    .await?;
+    Ok(i64::try_from(husks.rows_affected()).unwrap_or(i64::MAX))
 }

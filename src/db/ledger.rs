@@ -169,7 +169,8 @@ pub async fn cancel_ended(
         .collect()
 }
 
-/// Notes for sent reminders that the consumer came back: read or wrote at the given time, within the attribution window.
+/// Notes for sent reminders that the consumer came back: read or wrote at the given time, within the attribution window. For those
+/// held out, too: the window begins when they would have been sent.
 ///
 /// Finds them as [`existing`] does.
 pub async fn mark_returns(
@@ -182,11 +183,12 @@ pub async fn mark_returns(
          from (
              select s.id, i.at from unnest($2::text[], $3::timestamptz[]) as i(conversation, at)
              cross join lateral (
-                 select id, sent_at from reminders
-                 where account = $1 and conversation = i.conversation and sent_at is not null and returned_at is null
+                 select id, case when sent_at is not null then sent_at when reason = 'held_out' then final_at end as begun_at
+                 from reminders
+                 where account = $1 and conversation = i.conversation and returned_at is null
                  offset 0
              ) as s
-             where i.at >= s.sent_at and i.at <= s.sent_at + make_interval(secs => $4)
+             where s.begun_at between i.at - make_interval(secs => $4) and i.at
          ) as f
          where r.id = f.id and r.returned_at is null",
     )
@@ -528,6 +530,12 @@ pub async fn record(
     .fetch_all(conn)
     .await?;
     Ok(ids.into_iter().map(ReminderId).collect())
+}
+
+/// What [`restart`] starts anew.
+pub fn may_restart(state: &str, reason: Option<&str>) -> bool {
+    matches!(state, "unknown" | "undelivered" | "failed" | "expired")
+        || (state == "cancelled" && reason == Some("by_operator"))
 }
 
 /// Makes a reminder wait for its moment anew, which is now; its deadline is as far away as it was at first. Returns its account

@@ -1,39 +1,7 @@
 //! What the dashboard and the metrics read: never more than the page shows.
 
-use std::collections::HashMap;
-
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgPool};
-
-/// Reminders of the last 24 hours by channel, state and reason.
-#[derive(Clone, Debug, FromRow)]
-pub struct Tally {
-    pub channel: String,
-    pub state: String,
-    pub reason: Option<String>,
-    pub reminders: i64,
-    pub returned: i64,
-}
-
-pub async fn tallies(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<Tally>> {
-    sqlx::query_as(
-        "select channel, state, case when state in ('cancelled', 'expired') then reason end as reason,
-                count(*) as reminders, count(returned_at) as returned
-         from reminders where created_at > $1 group by 1, 2, 3 order by 1, 2, 3",
-    )
-    .bind(now - TimeDelta::hours(24))
-    .fetch_all(pool)
-    .await
-}
-
-/// Open conversations by read state.
-pub async fn conversations(pool: &PgPool) -> sqlx::Result<HashMap<String, i64>> {
-    let rows: Vec<(String, i64)> =
-        sqlx::query_as("select read_state, count(*) from conversations where open group by 1")
-            .fetch_all(pool)
-            .await?;
-    Ok(rows.into_iter().collect())
-}
 
 /// The latest scan of a skill.
 #[derive(Clone, Debug, FromRow)]
@@ -46,13 +14,15 @@ pub struct Scan {
     pub duration_ms: Option<i64>,
     pub conversations: i32,
     pub unreadable: i32,
+    pub unread: i32,
+    pub undecided: i32,
     pub error: Option<String>,
 }
 
 pub async fn scans(pool: &PgPool) -> sqlx::Result<Vec<Scan>> {
     sqlx::query_as(
         "select c.account, c.skill, s.name, c.started_at, c.succeeded_at, c.duration_ms, c.conversations, c.unreadable,
-                c.error
+                c.unread, c.undecided, c.error
          from scans c join skills_in_use s on s.account = c.account and s.id = c.skill
          order by c.account, s.name nulls last, c.skill",
     )
@@ -72,16 +42,19 @@ pub struct Reminder {
     pub step: i16,
     pub state: String,
     pub reason: Option<String>,
+    pub episode_since: DateTime<Utc>,
     pub due_at: DateTime<Utc>,
+    pub deadline: DateTime<Utc>,
     pub sent_at: Option<DateTime<Utc>>,
     pub next_at: Option<DateTime<Utc>>,
+    pub final_at: Option<DateTime<Utc>>,
     pub returned_at: Option<DateTime<Utc>>,
     pub clicked_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
 }
 
-const REMINDER: &str = "select r.id, r.account, r.conversation, r.skill, s.name as skill_name, r.channel, r.step, r.state,
-        r.reason, r.due_at, r.sent_at, r.next_at, r.returned_at, r.clicked_at, r.created_at
+pub(super) const REMINDER: &str = "select r.id, r.account, r.conversation, r.skill, s.name as skill_name, r.channel, r.step, r.state,
+        r.reason, r.episode_since, r.due_at, r.deadline, r.sent_at, r.next_at, r.final_at, r.returned_at, r.clicked_at, r.created_at
     from reminders r left join skills s on s.account = r.account and s.id = r.skill";
 
 /// The newest reminders.
@@ -154,19 +127,6 @@ pub async fn attempts_of(pool: &PgPool, reminders: &[i64]) -> sqlx::Result<Vec<A
          where reminder = any ($1) order by reminder, number",
     )
     .bind(reminders)
-    .fetch_all(pool)
-    .await
-}
-
-/// Reminders in the ledger by channel and state, for metrics. The ledger is pruned, so the sums may go down.
-pub async fn by_state(
-    pool: &PgPool,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Vec<(String, String, i64)>> {
-    sqlx::query_as(
-        "select channel, state, count(*) from reminders where created_at > $1 or next_at is not null group by 1, 2",
-    )
-    .bind(now - TimeDelta::hours(24))
     .fetch_all(pool)
     .await
 }

@@ -10,6 +10,9 @@ use crate::domain::ids::{AccountId, SkillId};
 pub struct Summary {
     pub conversations: u32,
     pub unreadable: u32,
+    /// Conversations with something unread, and those of which nobody can tell.
+    pub unread: u32,
+    pub undecided: u32,
     /// Why it ended early; `None` for a complete scan.
     pub error: Option<String>,
 }
@@ -42,7 +45,7 @@ pub async fn finished(
 ) -> sqlx::Result<()> {
     sqlx::query(
         "update scans set finished_at = $3, duration_ms = $4, conversations = $5, unreadable = $6, error = $7,
-             succeeded_at = case when $7::text is null then $3 else succeeded_at end
+             succeeded_at = case when $7::text is null then $3 else succeeded_at end, unread = $8, undecided = $9
          where account = $1 and skill = $2",
     )
     .bind(account.as_str())
@@ -52,6 +55,8 @@ pub async fn finished(
     .bind(i32::try_from(summary.conversations).unwrap_or(i32::MAX))
     .bind(i32::try_from(summary.unreadable).unwrap_or(i32::MAX))
     .bind(summary.error.as_deref())
+    .bind(i32::try_from(summary.unread).unwrap_or(i32::MAX))
+    .bind(i32::try_from(summary.undecided).unwrap_or(i32::MAX))
     .execute(pool)
     .await?;
     Ok(())

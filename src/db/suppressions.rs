@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{FromRow, PgConnection, PgExecutor, QueryBuilder};
 
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
@@ -186,21 +186,96 @@ pub async fn remove(
     .map(|done| done.rows_affected() > 0)
 }
 
+/// What is looked for in the list; what is not given does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Those the caller may see.
+    pub accounts: Vec<AccountId>,
+    pub channel: Option<Channel>,
+    pub reason: Option<Suppression>,
+    pub hash: Option<AddressHash>,
+}
+
+/// The place after which the next page begins.
+pub type Place = (DateTime<Utc>, AddressHash, Channel, AccountId);
+
+/// Those that fit, newest first.
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    filter: &Filter,
+    after: Option<Place>,
+    most: i64,
+) -> sqlx::Result<Vec<Row>> {
+    let mut query = QueryBuilder::new(
+        "select account, channel, address_hash, reason, source, created_at, expires_at from suppressions where account = any (",
+    );
+    query
+        .push_bind(
+            filter
+                .accounts
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+        )
+        .push(")");
+    if let Some(hash) = filter.hash {
+        query.push(" and address_hash = ").push_bind(hash.to_vec());
+    }
+    if let Some((at, hash, channel, account)) = after {
+        // The first condition is the index's, the second is exact.
+        query.push(" and created_at <= ").push_bind(at);
+        query
+            .push(" and (created_at, address_hash, channel, account) < (")
+            .push_bind(at);
+        query.push(", ").push_bind(hash.to_vec());
+        query.push(", ").push_bind(channel.as_str());
+        query.push(", ").push_bind(account.to_string()).push(")");
+    }
+    // Always said, so that the index of channel and reason serves a rare reason.
+    let channels = filter
+        .channel
+        .map_or_else(|| Channel::ALL.to_vec(), |channel| vec![channel]);
+    query.push(" and channel = any (");
+    query
+        .push_bind(
+            channels
+                .into_iter()
+                .map(Channel::as_str)
+                .collect::<Vec<_>>(),
+        )
+        .push(")");
+    if let Some(reason) = filter.reason {
+        query.push(" and reason = ").push_bind(reason.as_str());
+    }
+    query.push(" order by created_at desc, address_hash desc, channel desc, account desc limit ");
+    query.push_bind(most);
+    let rows: Vec<Raw> = query.build_query_as().fetch_all(db).await?;
+    rows.into_iter().map(Row::try_from).collect()
+}
+
+/// The rows of these addresses.
+pub async fn of(
+    db: impl PgExecutor<'_>,
+    account: &AccountId,
+    hashes: &[AddressHash],
+) -> sqlx::Result<Vec<Row>> {
+    let rows: Vec<Raw> = sqlx::query_as(
+        "select account, channel, address_hash, reason, source, created_at, expires_at from suppressions
+         where account = $1 and address_hash = any ($2) order by created_at desc",
+    )
+    .bind(account.as_str())
+    .bind(hashes.iter().map(<[u8; 16]>::as_slice).collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Row::try_from).collect()
+}
+
 /// A page of the table in the order of its key, after the row given.
 pub async fn page(
     db: impl PgExecutor<'_>,
     after: Option<&Row>,
     most: i64,
 ) -> sqlx::Result<Vec<Row>> {
-    type Raw = (
-        String,
-        String,
-        Vec<u8>,
-        String,
-        String,
-        DateTime<Utc>,
-        Option<DateTime<Utc>>,
-    );
     let rows: Vec<Raw> = sqlx::query_as(
         "select account, channel, address_hash, reason, source, created_at, expires_at from suppressions
          where $1::bytea is null or (address_hash, channel, account) > ($1, $2, $3)
@@ -212,20 +287,33 @@ pub async fn page(
     .bind(most)
     .fetch_all(db)
     .await?;
-    let broken = || sqlx::Error::Decode("a suppression with an unknown word".into());
-    rows.into_iter()
-        .map(
-            |(account, channel, hash, reason, source, created_at, expires_at)| {
-                Ok(Row {
-                    account: account.parse().map_err(|_| broken())?,
-                    channel: channel.parse().map_err(|_| broken())?,
-                    hash: hash.try_into().map_err(|_| broken())?,
-                    reason: Suppression::parse(&reason).ok_or_else(broken)?,
-                    source: Source::parse(&source).ok_or_else(broken)?,
-                    created_at,
-                    expires_at,
-                })
-            },
-        )
-        .collect()
+    rows.into_iter().map(Row::try_from).collect()
+}
+
+#[derive(FromRow)]
+struct Raw {
+    account: String,
+    channel: String,
+    address_hash: Vec<u8>,
+    reason: String,
+    source: String,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<Raw> for Row {
+    type Error = sqlx::Error;
+
+    fn try_from(raw: Raw) -> sqlx::Result<Self> {
+        let broken = || sqlx::Error::Decode("a suppression with an unknown word".into());
+        Ok(Self {
+            account: raw.account.parse().map_err(|_| broken())?,
+            channel: raw.channel.parse().map_err(|_| broken())?,
+            hash: raw.address_hash.try_into().map_err(|_| broken())?,
+            reason: Suppression::parse(&raw.reason).ok_or_else(broken)?,
+            source: Source::parse(&raw.source).ok_or_else(broken)?,
+            created_at: raw.created_at,
+            expires_at: raw.expires_at,
+        })
+    }
 }

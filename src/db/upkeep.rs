@@ -242,5 +242,5 @@ pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::
             }
         }
     }
-    Ok(gone)
+    Ok(gone + super::tallies::prune(pool, now).await?)
 }

@@ -50,6 +50,8 @@ pub struct Facts<'a> {
     /// A person has paused the rule, its channel, its account or everything.
     pub paused: bool,
     pub history: &'a History,
+    /// The conversation's lot, 0 to 99, which never changes: those below the rule's hold-out share get no reminder.
+    pub lot: u8,
     pub now: DateTime<Utc>,
 }
 
@@ -123,6 +125,8 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         .quiet_hours
         .allowed_at(now, zone, country.as_deref())
     {
+        // Last, so that who is held out and who is written to differ in nothing else.
+        Some(at) if at <= now && facts.lot < settings.holdout_percent => Cancel(Reason::HeldOut),
         Some(at) if at <= now => Send(contact.clone()),
         _ if settings.in_quiet_hours == InQuietHours::Drop => Cancel(Reason::QuietHours),
         Some(at) => facts.postpone(at, Reason::QuietHours),

@@ -7,6 +7,7 @@ pub mod access;
 pub mod contact;
 pub mod conversation;
 pub mod decide;
+pub mod effect;
 pub mod ids;
 pub mod outcome;
 pub mod owed;

@@ -8,7 +8,6 @@ pub mod context;
 pub mod deliver;
 pub mod forecast;
 pub mod names;
-pub mod operator;
 pub mod queue;
 pub mod redact;
 pub mod report;

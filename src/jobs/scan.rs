@@ -190,6 +190,13 @@ impl Pass<'_> {
         self.found.unreadable += u32::try_from(page.unreadable.len()).unwrap_or(u32::MAX);
         self.found.conversations += u32::try_from(page.records.len()).unwrap_or(u32::MAX);
         let records = complete(self.account, page.records).await;
+        for record in &records {
+            match read_state(record, self.account.count_bots) {
+                ReadState::Unread(_) => self.found.unread += 1,
+                ReadState::Undecided => self.found.undecided += 1,
+                ReadState::Read(_) => {}
+            }
+        }
         store(self.ctx, self.account, &self.rules, &records, asked_at).await?;
         Ok(())
     }

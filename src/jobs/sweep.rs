@@ -20,7 +20,10 @@ pub async fn sweep(ctx: &Context) -> anyhow::Result<()> {
     let expired = expire(ctx).await;
     let given_up = super::settle::give_up_leases(ctx).await;
     let rescued = rescue(ctx).await;
-    expired.and(given_up).and(rescued)
+    let folded = db::tallies::fold(&ctx.pool)
+        .await
+        .context("adding up counts");
+    expired.and(given_up).and(rescued).and(folded)
 }
 
 /// What is past its deadline and was not even looked at expires; what has a live job is left to it.

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::RuleEntry;
 
 /// The settings in the order of the file, explained. A test holds them complete.
-pub(super) const FIELDS: [(&str, &str); 14] = [
+pub(super) const FIELDS: [(&str, &str); 15] = [
     (
         "steps",
         "when to remind: minutes from the first unread message",
@@ -32,6 +32,10 @@ pub(super) const FIELDS: [(&str, &str); 14] = [
     (
         "resend_unknown",
         "e-mail only: once more, if it stays unknown whether the first was sent",
+    ),
+    (
+        "holdout_percent",
+        "of 100 conversations so many get no reminder, to measure the effect; left out: none",
     ),
     (
         "sender",

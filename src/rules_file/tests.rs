@@ -202,6 +202,7 @@ prop_compose! {
                 per_recipient_24h: counts.1,
             },
             remind_in_queue: flags.1,
+            holdout_percent: if flags.0 { 10 } else { 0 },
             resend_unknown: email && flags.2,
             sender: flags.2.then(|| "+15005550006".to_owned()).filter(|_| !email),
             templates: texts.into_iter().map(|(tag, text)| {

@@ -11,7 +11,7 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, GaugeVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -91,31 +91,35 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
         Ok(gauge)
     };
 
+    let yesterday = now - TimeDelta::hours(24);
     let reminders = gauges(
         "unread_reminders",
-        "Reminders of the last 24 hours, and all that are not final, by state.",
+        "Reminders that ended in the last 24 hours, and all that are not final, by state.",
         &["channel", "state"],
     )?;
-    for (channel, word, count) in db::pages::by_state(pool, now).await? {
+    for (channel, word, count) in db::tallies::by_state(pool, yesterday).await? {
         reminders.with_label_values(&[&channel, &word]).set(count);
     }
     let returns = gauges(
         "unread_returns",
-        "Reminders of the last 24 hours whose consumer came back.",
+        "Reminders sent in the last 24 hours whose consumer came back.",
         &["channel"],
     )?;
-    for tally in db::pages::tallies(pool, now).await? {
-        returns
-            .with_label_values(&[&tally.channel])
-            .add(tally.returned);
+    for (channel, count) in db::tallies::returns(pool, yesterday).await? {
+        returns.with_label_values(&[&channel]).set(count);
     }
+    let scans = db::pages::scans(pool).await?;
     let conversations = gauges(
         "unread_conversations",
-        "Open conversations by read state.",
+        "Open conversations by read state, as the last scan of each skill saw them.",
         &["read_state"],
     )?;
-    for (word, count) in db::pages::conversations(pool).await? {
-        conversations.with_label_values(&[&word]).set(count);
+    for scan in &scans {
+        let (unread, undecided) = (i64::from(scan.unread), i64::from(scan.undecided));
+        let read = i64::from(scan.conversations) - unread - undecided;
+        for (word, count) in [("read", read), ("unread", unread), ("undecided", undecided)] {
+            conversations.with_label_values(&[word]).add(count);
+        }
     }
     let suppressions = gauges(
         "unread_suppressions",
@@ -149,7 +153,7 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
         "When a skill was last scanned completely.",
         &["account", "skill"],
     )?;
-    for scan in db::pages::scans(pool).await? {
+    for scan in scans {
         if let Some(at) = scan.succeeded_at {
             let at = (at - DateTime::UNIX_EPOCH).as_seconds_f64();
             last_success

@@ -78,6 +78,8 @@ pub struct Account {
     /// Where a reminder's link leads: the page with the conversation.
     pub page_url: Option<Url>,
     pub count_bots: bool,
+    /// Country of phone numbers without a country code.
+    pub default_region: Option<String>,
     pub client: liveperson::Client,
     pub badge: badge::Site,
 }
@@ -108,6 +110,11 @@ impl State {
         let mut ids: Vec<AccountId> = self.accounts.keys().cloned().collect();
         ids.sort();
         ids
+    }
+
+    /// The country of an account's phone numbers without a country code.
+    pub fn region_of(&self, account: &AccountId) -> Option<String> {
+        self.accounts.get(account)?.default_region.clone()
     }
 
     /// Whether links in an account's reminders have a page of the brand to lead to.

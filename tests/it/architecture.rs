@@ -102,6 +102,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "metrics",
             "rules_file",
             "secret",
+            "suppressions_file",
             "telemetry",
         ],
     ),

@@ -21,6 +21,7 @@ use unread::db;
 use unread::domain::access::{Permission, Role};
 use unread::domain::ids::{AccountId, Channel};
 use unread::domain::rule::{Key, Settings};
+use unread::hashing::Hasher;
 use unread::postgres::Durability;
 use unread::sandbox::clock::WorldClock;
 use unread::sandbox::outbox::{Mail, Message, Text};
@@ -200,6 +201,16 @@ impl Stage {
 
     pub fn pool(&self) -> &PgPool {
         &self.database.pool
+    }
+
+    /// The installation's own: the same hashes as in its tables.
+    pub async fn hasher(&self) -> Hasher {
+        let key: String =
+            sqlx::query_scalar("select value from instance where key = 'address_hash_key'")
+                .fetch_one(self.pool())
+                .await
+                .unwrap();
+        Hasher::new(key.as_bytes())
     }
 
     /// What happens in LivePerson, dated by the stage's clock.

@@ -66,6 +66,8 @@ pub enum Reason {
     RateLimit,
     /// The provider did not accept the attempt.
     Retry,
+    /// The conversation is in the share that gets no reminder, so that the effect of reminders can be measured.
+    HeldOut,
     /// Cancelled by a person.
     ByOperator,
     /// The consumer was erased.
@@ -73,7 +75,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Scheduled,
         Self::Due,
         Self::NoAgentMessage,
@@ -103,6 +105,7 @@ impl Reason {
         Self::CircuitOpen,
         Self::RateLimit,
         Self::Retry,
+        Self::HeldOut,
         Self::ByOperator,
         Self::Erased,
     ];
@@ -139,6 +142,7 @@ impl Reason {
             Self::CircuitOpen => "circuit_open",
             Self::RateLimit => "rate_limit",
             Self::Retry => "retry",
+            Self::HeldOut => "held_out",
             Self::ByOperator => "by_operator",
             Self::Erased => "erased",
         }

@@ -22,6 +22,7 @@ struct Case {
     suppression: Option<Suppression>,
     paused: bool,
     history: History,
+    lot: u8,
     now: DateTime<Utc>,
 }
 
@@ -39,6 +40,7 @@ fn usual() -> Case {
         suppression: None,
         paused: false,
         history: History::default(),
+        lot: 50,
         now: minute(12),
     }
 }
@@ -68,6 +70,7 @@ impl Case {
             suppression: self.suppression,
             paused: self.paused,
             history: &self.history,
+            lot: self.lot,
             now: self.now,
         })
     }
@@ -104,7 +107,7 @@ type Change = fn(&mut Case);
 
 /// Everything that can stand in the way, in the order in which it is asked.
 #[rustfmt::skip]
-const OBSTACLES: [(Decision, Change); 22] = [
+const OBSTACLES: [(Decision, Change); 23] = [
     (Expire(Reason::TooLate), |c| c.deadline = c.now),
     (Cancel(Reason::NoRule), |c| c.rule = None),
     (Cancel(Reason::RuleOff), |c| c.rule.as_mut().unwrap().enabled = false),
@@ -127,6 +130,7 @@ const OBSTACLES: [(Decision, Change); 22] = [
     (Postpone(minute(30), Reason::CapConversation), |c| c.wrote_yesterday(&[30, 40], &[])),
     (Postpone(minute(50), Reason::CapRecipient), |c| c.wrote_yesterday(&[], &[5, 50, 60])),
     (Postpone(minute(60), Reason::QuietHours), |c| c.allow("09:00:00", "20:00:00")),
+    (Cancel(Reason::HeldOut), |c| c.settings().holdout_percent = 51),
 ];
 
 #[test]
@@ -170,6 +174,12 @@ fn what_could_only_wait_past_its_deadline_expires_for_that_reason() {
         case.deadline = until + TimeDelta::milliseconds(1);
         assert_eq!(case.decide(), Postpone(until, reason));
     }
+}
+
+#[test]
+fn lots_at_or_above_the_hold_out_share_are_written_to() {
+    let case = Case::with(|c| c.settings().holdout_percent = 50);
+    assert_eq!(case.decide(), Send(contact()));
 }
 
 #[test]

@@ -40,6 +40,8 @@ const MOST_STEPS: usize = 8;
 const MOST_WINDOWS: usize = 50;
 const MOST_PER_DAY: u32 = 24;
 const LONGEST_GAP: TimeDelta = TimeDelta::days(7);
+/// More than half would be no reminder any more.
+const MOST_HELD_OUT: u8 = 50;
 const LONGEST_SUBJECT: usize = 500;
 const LONGEST_TEXT: usize = 10_000;
 const LONGEST_HTML: usize = 100_000;
@@ -137,6 +139,10 @@ impl Settings {
                     format!("must be 1 to {MOST_PER_DAY}; to send nothing, switch the rule off");
                 problems.push(Problem::new(field, message));
             }
+        }
+        if self.holdout_percent > MOST_HELD_OUT {
+            let message = format!("must be 0 to {MOST_HELD_OUT}");
+            problems.push(Problem::new("holdout_percent", message));
         }
     }
 

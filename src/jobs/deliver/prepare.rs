@@ -98,6 +98,7 @@ struct Candidate<'a> {
     record: Option<&'a Record>,
     contact: Option<Contact>,
     hash: Option<AddressHash>,
+    lot: u8,
 }
 
 impl Candidate<'_> {
@@ -289,10 +290,11 @@ impl Batch<'_> {
             .as_ref()
             .map(|c| self.ctx.hasher.address(&c.address));
         Candidate {
-            owed,
             record,
             contact,
             hash,
+            lot: self.ctx.hasher.lot(&owed.conversation),
+            owed,
         }
     }
 }
@@ -436,6 +438,7 @@ impl Room {
             paused: rule
                 .is_some_and(|rule| self.pauses.iter().any(|pause| pause.scope.holds(rule))),
             history: &history,
+            lot: candidate.lot,
             now,
         })
     }

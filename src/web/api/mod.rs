@@ -5,13 +5,17 @@
 
 mod accounts;
 mod audit;
+mod consumers;
 pub mod document;
 pub mod etag;
 pub mod extract;
+mod overview;
 pub mod paging;
 pub mod problem;
+mod reminders;
 mod rules;
 mod sending;
+mod suppressions;
 mod tokens;
 mod users;
 
@@ -28,6 +32,10 @@ pub const ROOT: &str = "/api/v1";
 pub fn add(table: &mut Table) {
     accounts::add(table);
     audit::add(table);
+    overview::add(table);
+    reminders::add(table);
+    consumers::add(table);
+    suppressions::add(table);
     rules::add(table);
     sending::add(table);
     tokens::add(table);

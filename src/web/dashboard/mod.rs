@@ -5,7 +5,10 @@
 
 mod api;
 mod audit;
+mod channels;
 mod overview;
+mod people;
+mod reminders;
 mod rules;
 mod settings;
 mod tokens;
@@ -36,6 +39,10 @@ const NAVIGATION: &[(&str, &[Entry])] = &[
             ("/setup", "Set up", Permission::View),
             ("/rules", "Rules", Permission::View),
             ("/forecast", "The next hour", Permission::View),
+            ("/reminders", "Reminders", Permission::View),
+            ("/people", "People", Permission::View),
+            ("/channels", "Channels", Permission::View),
+            ("/effect", "Effect", Permission::View),
         ],
     ),
     (
@@ -54,6 +61,9 @@ const NAVIGATION: &[(&str, &[Entry])] = &[
 pub fn add(table: &mut Table) {
     overview::add(table);
     rules::add(table);
+    reminders::add(table);
+    people::add(table);
+    channels::add(table);
     audit::add(table);
     settings::add(table);
     tokens::add(table);

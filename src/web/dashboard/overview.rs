@@ -2,20 +2,18 @@
 //!
 //! It shows no address and no consumer: conversations are named by LivePerson's id, which says nothing to a stranger.
 
-use std::collections::HashMap;
-
 use axum::extract::State as Shared;
 use axum::response::Response;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::words::{ago, relative, span, words};
+use super::words::{relative, words};
 use super::{Page, Unshown};
+use crate::control;
+use crate::control::overview::Overview;
 use crate::db;
-use crate::db::circuits::Circuit;
-use crate::db::pages::{Attempt, Decision, Reminder, Scan, Tally};
+use crate::db::pages::{Attempt, Decision, Reminder, Scan};
 use crate::domain::access::Permission;
-use crate::domain::trouble::Trouble;
 use crate::web::State;
 use crate::web::access::Table;
 
@@ -28,113 +26,35 @@ pub fn add(table: &mut Table) {
 
 async fn show(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
     let (pool, now) = (&state.pool, state.clock.now());
-    let scans = db::pages::scans(pool).await?;
-    let circuits = db::circuits::open_ones(pool).await?;
-    let tallies = db::pages::tallies(pool, now).await?;
-    let conversations = db::pages::conversations(pool).await?;
+    let accounts = state.account_ids();
+    let overview = control::overview::overview(pool, &accounts, chrono_tz::UTC, now).await?;
     let newest = db::pages::newest(pool, SHOWN).await?;
-    let next = db::pages::due_next(pool, 10).await?;
     let ids: Vec<i64> = newest.iter().map(|r| r.id).collect();
     let decisions = db::pages::decisions_about(pool, &ids).await?;
     let attempts = db::pages::attempts_of(pool, &ids).await?;
     let log = db::pages::newest_decisions(pool, SHOWN).await?;
-    let health = Health::of(&scans, &circuits, now);
     let values = json!({
-        "health": { "level": health.level, "sentence": health.sentence },
+        "health": { "level": overview.health.level.as_str(), "sentence": overview.health.sentence },
         "now": moment(now),
-        "tiles": tiles(&tallies, &conversations),
-        "next": next.iter().map(|r| reminder_row(r, now)).collect::<Vec<_>>(),
+        "tiles": tiles(&overview),
+        "next": overview.next.iter().map(|r| reminder_row(r, now)).collect::<Vec<_>>(),
         "reminders": newest.iter().map(|r| story(r, &decisions, &attempts, now)).collect::<Vec<_>>(),
-        "scans": scans.iter().map(|s| scan_row(s, now)).collect::<Vec<_>>(),
+        "scans": overview.scans.iter().map(|s| scan_row(s, now)).collect::<Vec<_>>(),
         "log": log.iter().map(|d| decision_row(d, now)).collect::<Vec<_>>(),
     });
     Ok(page.render("overview.hbs", "Overview", values))
 }
 
-/// One sentence about how it is, and how bad that is.
-#[derive(Debug, PartialEq, Eq)]
-struct Health {
-    level: &'static str,
-    sentence: String,
-}
-
-impl Health {
-    /// Worst first: what stops reminders comes before what delays them.
-    fn of(scans: &[Scan], circuits: &[Circuit], now: DateTime<Utc>) -> Self {
-        let level = |level, sentence| Self { level, sentence };
-        if let Some(circuit) = circuits.first() {
-            let trouble = Trouble::of(&circuit.provider, &circuit.code);
-            let since = ago(now - circuit.opened_at);
-            return level(
-                "bad",
-                format!(
-                    "{} {} Sending from {} is paused since {since} ({}) and tried again every minute.",
-                    trouble.what, trouble.mend, circuit.sender, circuit.code
-                ),
-            );
-        }
-        if let Some(failed) = scans.iter().find(|s| s.error.is_some()) {
-            return level(
-                "bad",
-                format!(
-                    "LivePerson cannot be read: {}.",
-                    failed.error.as_deref().unwrap_or_default()
-                ),
-            );
-        }
-        let Some(oldest) = scans
-            .iter()
-            .map(|s| s.succeeded_at.unwrap_or(s.started_at))
-            .min()
-        else {
-            return level(
-                "waiting",
-                "Waiting for the first scan of the account.".to_owned(),
-            );
-        };
-        if now - oldest > TimeDelta::minutes(10) {
-            return level(
-                "bad",
-                format!(
-                    "The last complete scan was {}: is a scheduler and a worker running?",
-                    ago(now - oldest)
-                ),
-            );
-        }
-        if scans.iter().any(|s| s.succeeded_at.is_none()) {
-            return level("waiting", "The first scan is under way.".to_owned());
-        }
-        level(
-            "good",
-            format!(
-                "All is well: every skill was scanned within the last {}.",
-                span(now - oldest)
-            ),
-        )
-    }
-}
-
-fn tiles(tallies: &[Tally], conversations: &HashMap<String, i64>) -> Value {
-    let sum = |pick: &dyn Fn(&Tally) -> bool| {
-        tallies
-            .iter()
-            .filter(|t| pick(t))
-            .map(|t| t.reminders)
-            .sum::<i64>()
-    };
-    let sent = |t: &Tally| matches!(t.state.as_str(), "sent" | "delivered" | "undelivered");
-    let cancelled_because = |t: &Tally, reasons: &[&str]| {
-        t.state == "cancelled" && t.reason.as_deref().is_some_and(|r| reasons.contains(&r))
-    };
-    let returned: i64 = tallies.iter().map(|t| t.returned).sum();
+fn tiles(overview: &Overview) -> Value {
+    let today = overview.total();
     json!([
-        { "label": "Unread right now", "value": conversations.get("unread").copied().unwrap_or_default() },
-        { "label": "Reminders sent", "value": sum(&sent) },
-        { "label": "Came back", "value": returned },
-        { "label": "Cancelled because read", "value": sum(&|t| cancelled_because(t, &["read", "answered", "new_episode"])) },
-        { "label": "Scheduled", "value": sum(&|t| matches!(t.state.as_str(), "scheduled" | "sending")) },
-        { "label": "Failed", "value": sum(&|t| matches!(t.state.as_str(), "failed" | "undelivered")) },
-        { "label": "Unknown whether sent", "value": sum(&|t| t.state == "unknown") },
+        { "label": "Unread right now", "value": overview.unread_now },
+        { "label": "Reminders sent today", "value": today.sent },
+        { "label": "Came back", "value": today.back_24h },
+        { "label": "Cancelled because read", "value": today.read },
+        { "label": "Waiting", "value": overview.waiting },
+        { "label": "Failed", "value": today.failed },
+        { "label": "Unknown whether sent", "value": today.unknown },
     ])
 }
 
@@ -241,52 +161,4 @@ fn skill(id: i64) -> String {
 /// For `<time datetime>`, and to read.
 fn moment(at: DateTime<Utc>) -> Value {
     json!({ "iso": at.format("%Y-%m-%dT%H:%M:%SZ").to_string(), "text": at.format("%Y-%m-%d %H:%M:%S UTC").to_string() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(minute: i64) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
-    }
-
-    fn scan(succeeded: Option<i64>, error: Option<&str>) -> Scan {
-        Scan {
-            account: "12345678".to_owned(),
-            skill: -1,
-            name: None,
-            started_at: at(0),
-            succeeded_at: succeeded.map(at),
-            duration_ms: None,
-            conversations: 0,
-            unreadable: 0,
-            error: error.map(str::to_owned),
-        }
-    }
-
-    #[test]
-    fn the_health_sentence_names_the_worst_first() {
-        let circuit = Circuit {
-            provider: "smtp".to_owned(),
-            sender: "a@example.com".to_owned(),
-            opened_at: at(0),
-            code: "auth 535 5.7.8".to_owned(),
-            probe_at: at(1),
-        };
-        let fresh = scan(Some(0), None);
-        let stopped = scan(Some(0), Some("LivePerson throttles search"));
-        let level =
-            |scans: &[Scan], circuits: &[Circuit], now| Health::of(scans, circuits, at(now)).level;
-        assert_eq!(level(&[], &[], 0), "waiting");
-        assert_eq!(level(std::slice::from_ref(&fresh), &[], 1), "good");
-        assert_eq!(level(&[fresh.clone(), scan(None, None)], &[], 1), "waiting");
-        assert_eq!(level(std::slice::from_ref(&fresh), &[], 20), "bad");
-        let both = Health::of(&[fresh, stopped], &[circuit], at(1));
-        assert!(
-            both.sentence.starts_with("The mail server"),
-            "{}",
-            both.sentence
-        );
-    }
 }

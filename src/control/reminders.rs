@@ -1,0 +1,194 @@
+//! Single reminders: look them up, tell their story, cancel one that waits, send one again.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+
+use super::{Error, story};
+use crate::clock::Clock;
+use crate::db;
+use crate::db::audit;
+use crate::db::decisions::Entry;
+use crate::db::pages::{Attempt, Decision, Reminder};
+use crate::db::reminders::{Filter, Page, Place};
+use crate::domain::decide::Reason;
+use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::jobs::names;
+use crate::jobs::queue::{self, When};
+
+/// A page of the reminders that fit, newest first.
+pub async fn search(
+    pool: &PgPool,
+    filter: &Filter,
+    after: Option<Place>,
+    most: i64,
+) -> Result<Page, Error> {
+    Ok(db::reminders::search(pool, filter, after, most).await?)
+}
+
+/// Everything about one reminder.
+#[derive(Clone, Debug)]
+pub struct Detail {
+    pub reminder: Reminder,
+    pub decisions: Vec<Decision>,
+    pub attempts: Vec<Attempt>,
+    /// The same as a story, oldest first.
+    pub story: Vec<story::Line>,
+    /// The other reminders of the conversation, newest first.
+    pub others: Vec<Reminder>,
+    pub may: May,
+}
+
+/// What can be done with a reminder as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct May {
+    pub cancel: bool,
+    pub send_again: bool,
+    /// Whom it went to is known by hash, so that further messages to the same address can be stopped.
+    pub opt_out: bool,
+}
+
+/// Reminders of one conversation shown beside each other.
+const MOST_OTHERS: i64 = 20;
+
+pub async fn detail(
+    pool: &PgPool,
+    accounts: &[AccountId],
+    id: ReminderId,
+) -> Result<Detail, Error> {
+    let reminder = find(pool, accounts, id).await?;
+    let decisions = db::pages::decisions_about(pool, &[id.0]).await?;
+    let attempts = db::pages::attempts_of(pool, &[id.0]).await?;
+    let filter = Filter {
+        accounts: accounts.to_vec(),
+        whose: Some(db::reminders::Whose::Conversation(
+            reminder.conversation.clone(),
+        )),
+        ..Filter::default()
+    };
+    let mut others = db::reminders::search(pool, &filter, None, MOST_OTHERS)
+        .await?
+        .reminders;
+    others.retain(|other| other.id != reminder.id);
+    let may = May {
+        cancel: reminder.state == "scheduled",
+        send_again: db::ledger::may_restart(&reminder.state, reminder.reason.as_deref())
+            && !is_erased(&reminder),
+        opt_out: db::reminders::recipient(pool, id).await?.is_some(),
+    };
+    Ok(Detail {
+        story: story::tell(&reminder, &decisions, &attempts),
+        reminder,
+        decisions,
+        attempts,
+        others,
+        may,
+    })
+}
+
+/// A reminder of an erased consumer names nobody any more.
+pub fn is_erased(reminder: &Reminder) -> bool {
+    reminder.conversation.starts_with("erased:")
+}
+
+async fn find(pool: &PgPool, accounts: &[AccountId], id: ReminderId) -> Result<Reminder, Error> {
+    db::reminders::one(pool, id)
+        .await?
+        .filter(|reminder| accounts.iter().any(|own| own.as_str() == reminder.account))
+        .ok_or_else(|| Error::NotFound(format!("reminder {id}")))
+}
+
+/// Cancels a reminder that waits. One that is being sent cannot be called back.
+pub async fn cancel(
+    pool: &PgPool,
+    clock: &Clock,
+    by: &str,
+    accounts: &[AccountId],
+    id: ReminderId,
+) -> Result<(), Error> {
+    let reminder = find(pool, accounts, id).await?;
+    let now = clock.now();
+    let mut tx = pool.begin().await?;
+    if !db::ledger::cancel(&mut tx, id, Reason::ByOperator.as_str(), now).await? {
+        return Err(not_now(&mut tx, id, "cancelled", "one that waits").await?);
+    }
+    db::decisions::log(&mut tx, "operator", &[entry(id, "cancel", now)], now).await?;
+    note(&mut tx, by, "reminder.cancel", &reminder, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Starts a reminder anew whose end satisfies nobody: `unknown`, `undelivered`, `failed`, `expired`, or cancelled by a person. It
+/// goes the ordinary way: read state, opt-outs, caps and quiet hours are checked again, and the deadline is as far away as it
+/// was at first.
+pub async fn send_again(
+    pool: &PgPool,
+    clock: &Clock,
+    by: &str,
+    accounts: &[AccountId],
+    id: ReminderId,
+) -> Result<(), Error> {
+    const WHICH: &str = "one that failed, expired, did not arrive, may not have arrived, or was cancelled by a person";
+    let reminder = find(pool, accounts, id).await?;
+    if is_erased(&reminder) {
+        return Err(Error::Conflict(format!(
+            "reminder {id} belongs to somebody whose data was erased"
+        )));
+    }
+    let now = clock.now();
+    let mut tx = pool.begin().await?;
+    let Some((account, channel)) = db::ledger::restart(&mut tx, id, now).await? else {
+        return Err(not_now(&mut tx, id, "sent again", WHICH).await?);
+    };
+    db::decisions::log(&mut tx, "operator", &[entry(id, "schedule", now)], now).await?;
+    let broken = |e: &dyn std::fmt::Display| Error::Internal(anyhow::anyhow!("reminder {id}: {e}"));
+    let account: AccountId = account.parse().map_err(|e| broken(&e))?;
+    let channel: Channel = channel.parse().map_err(|e| broken(&e))?;
+    let wakeup = names::deliver(&account, id, now);
+    let line = names::deliver_queue(channel);
+    queue::wake(&mut tx, clock, line, When::At, [wakeup]).await?;
+    note(&mut tx, by, "reminder.send_again", &reminder, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn entry(reminder: ReminderId, verdict: &'static str, now: DateTime<Utc>) -> Entry {
+    Entry {
+        reminder,
+        verdict,
+        reason: Reason::ByOperator,
+        until: (verdict == "schedule").then_some(now),
+    }
+}
+
+async fn note(
+    conn: &mut PgConnection,
+    by: &str,
+    action: &str,
+    reminder: &Reminder,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let entry = audit::Entry {
+        by,
+        action,
+        account: Some(&reminder.account),
+        subject: &reminder.id.to_string(),
+        detail: json!({ "channel": reminder.channel, "step": reminder.step, "was": reminder.state }),
+    };
+    audit::record(conn, &entry, now).await
+}
+
+/// Why it cannot be done: the state it is in by now.
+async fn not_now(
+    conn: &mut PgConnection,
+    id: ReminderId,
+    done: &str,
+    which: &str,
+) -> Result<Error, Error> {
+    Ok(match db::ledger::state(conn, id).await? {
+        Some(state) => Error::Conflict(format!(
+            "reminder {id} is {state}; only {which} can be {done}"
+        )),
+        None => Error::NotFound(format!("reminder {id}")),
+    })
+}

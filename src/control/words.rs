@@ -1,0 +1,155 @@
+//! Words of the ledger, said to somebody who has never seen it: whoever answers a customer on the phone.
+
+use crate::domain::decide::Reason;
+use crate::domain::trouble::Trouble;
+
+/// Why no reminder was sent, or not yet: a sentence.
+pub fn why(reason: &str) -> String {
+    let Some(known) = Reason::parse(reason) else {
+        return format!("The provider answered: {reason}.");
+    };
+    because(known).to_owned()
+}
+
+/// The sentence for a reason.
+pub fn because(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Scheduled => "A reminder waits for its moment.",
+        Reason::Due => "Nothing stood in the way.",
+        Reason::NoAgentMessage => "No agent has written yet, so there is nothing to remind of.",
+        Reason::Read => "The customer has read the message.",
+        Reason::Answered => "The customer has answered.",
+        Reason::Closed => "The conversation is closed.",
+        Reason::Gone => "LivePerson does not know the conversation any more.",
+        Reason::NewEpisode => {
+            "The customer was back in the meantime, and the agent has written anew."
+        }
+        Reason::NoRule => "There is no rule for this skill on this channel.",
+        Reason::RuleOff => "The rule is switched off.",
+        Reason::AllStepsDone => "Every step of the rule has had its reminder.",
+        Reason::InQueue => {
+            "The conversation waits for an agent: the customer is not the one to answer."
+        }
+        Reason::Debounce => "The agent may still be typing.",
+        Reason::NoAddress => "There is no usable address for this channel.",
+        Reason::OptedOut => "The customer does not want reminders.",
+        Reason::BadAddress => "The address does not work.",
+        Reason::Complaint => "The customer has reported a message as spam.",
+        Reason::Blocked => "Somebody of your team has blocked the address.",
+        Reason::Gap => "The last reminder in this conversation was too short a time ago.",
+        Reason::CapConversation => "This conversation has had its most reminders for a day.",
+        Reason::CapRecipient => "This customer has had the most reminders for a day.",
+        Reason::QuietHours => "It is quiet hours where the customer is.",
+        Reason::TooLate => "It was too late to be of use.",
+        Reason::Undecided => {
+            "LivePerson's record is incomplete, so nobody can tell whether it is unread."
+        }
+        Reason::Unchecked => {
+            "LivePerson did not answer, so it could not be checked whether it is still unread."
+        }
+        Reason::CircuitOpen => "Sending from this sender is paused because of a problem with it.",
+        Reason::RateLimit => "The provider's limit: it waits for its turn.",
+        Reason::Retry => "The provider did not take the message; it is tried again.",
+        Reason::Paused => "Reminders are paused by your team.",
+        Reason::HeldOut => {
+            "The conversation belongs to the share that gets no reminder, to measure the effect."
+        }
+        Reason::ByOperator => "Somebody of your team decided so.",
+        Reason::Erased => "The customer's data was erased.",
+    }
+}
+
+/// What came of one try, from the provider's code: a sentence that names whose side the trouble is on.
+pub fn trouble(channel: &str, code: &str) -> String {
+    let about_recipient = if channel == "sms" {
+        sms_recipient(code)
+    } else {
+        mail_recipient(code)
+    };
+    let provider = if channel == "sms" { "twilio" } else { "smtp" };
+    about_recipient.map_or_else(
+        || Trouble::of(provider, code).what.to_owned(),
+        str::to_owned,
+    )
+}
+
+fn mail_recipient(code: &str) -> Option<&'static str> {
+    let (phase, rest) = code.split_once(' ').unwrap_or((code, ""));
+    Some(match (phase, rest.chars().next()?) {
+        ("final", 'c' | 't') => {
+            "The connection broke while the mail was handed over, so nobody knows whether it went."
+        }
+        (_, 'c') => "The connection to the mail server broke.",
+        (_, 't') if rest.starts_with("timed") => "The mail server did not answer in time.",
+        ("rcpt", '5') => "The mail server says that this address does not take mail.",
+        ("final", '5') => "The recipient's mail server refuses the message.",
+        ("mail" | "rcpt" | "data" | "final", '4') => "The mail server asks to try again later.",
+        _ => return None,
+    })
+}
+
+fn sms_recipient(code: &str) -> Option<&'static str> {
+    let number: u32 = code.rsplit(' ').next()?.parse().ok()?;
+    Some(match number {
+        21211 | 21265 | 21614 | 21635 | 30005 | 30006 => "The number cannot receive text messages.",
+        21610 | 30640 => "The recipient has told the carrier to stop messages from this sender.",
+        21266 | 21408 | 21608 | 21612 | 21657 => {
+            "Twilio does not send to this number from your sender or account."
+        }
+        30003 | 30004 | 30008 => "The phone was off or out of reach.",
+        30007 | 30450 | 30610 => "The carrier has filtered the message out.",
+        30036 => "The phone was not reached before the message was too old.",
+        20429 | 21611 | 30001 | 30022 => {
+            "Too many messages wait at Twilio; it is tried again more slowly."
+        }
+        500..=599 | 20500 | 20503 => "Twilio had trouble of its own.",
+        _ => return None,
+    })
+}
+
+/// The name of a channel in a sentence.
+pub fn channel(word: &str) -> &'static str {
+    if word == "sms" {
+        "text message"
+    } else {
+        "e-mail"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_a_sentence_of_its_own() {
+        let mut sentences: Vec<String> = Reason::ALL.map(|reason| why(reason.as_str())).to_vec();
+        for sentence in &sentences {
+            assert!(
+                sentence.ends_with('.') && !sentence.contains('_'),
+                "{sentence}"
+            );
+        }
+        sentences.sort_unstable();
+        sentences.dedup();
+        assert_eq!(sentences.len(), Reason::ALL.len());
+        assert!(why("rcpt 550 5.1.1").contains("550"));
+    }
+
+    #[test]
+    fn trouble_names_whose_side_it_is_on() {
+        for (channel, code, words) in [
+            ("email", "rcpt 550 5.1.1", "this address"),
+            ("email", "final connection lost", "nobody knows"),
+            ("email", "auth 535 5.7.8", "user name or password"),
+            ("email", "data 451", "later"),
+            ("sms", "http 400 21211", "cannot receive"),
+            ("sms", "undelivered 30003", "phone was off"),
+            ("sms", "http 401 20003", "credentials"),
+            ("sms", "", "Twilio"),
+            ("email", "", "mail server"),
+        ] {
+            let told = trouble(channel, code);
+            assert!(told.contains(words), "{code}: {told}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Counts of reminders by hour, skill, channel and step, as the overview, the effect page and the metrics show them.
+//!
+//! The database keeps them by itself (migration 0005 says how): every statement that changes reminders appends what it changed,
+//! and [`fold`] adds that up. Reading takes both parts, so a count is exact at any moment, and costs the same whether the ledger
+//! has a thousand rows or a million.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{FromRow, PgExecutor, PgPool};
+
+/// How long counts are kept: a year and the month to compare it with.
+const KEPT: TimeDelta = TimeDelta::days(400);
+
+/// What reminders came to, over whichever span and group was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
+pub struct Sums {
+    /// Reminders that came to be owed.
+    pub owed: i64,
+    /// Taken by a provider, whatever became of them then.
+    pub sent: i64,
+    /// Of these, whose consumer came back within an hour, and within 24.
+    pub back_1h: i64,
+    pub back_24h: i64,
+    /// Not sent, because the consumer had read or answered.
+    pub read: i64,
+    /// Not sent for another reason.
+    pub cancelled: i64,
+    pub expired: i64,
+    /// Refused by the provider, or taken and not delivered.
+    pub failed: i64,
+    pub unknown: i64,
+    /// Not sent because the conversation is in the hold-out share.
+    pub held_out: i64,
+    pub held_back_1h: i64,
+    pub held_back_24h: i64,
+}
+
+impl Sums {
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            owed: self.owed + other.owed,
+            sent: self.sent + other.sent,
+            back_1h: self.back_1h + other.back_1h,
+            back_24h: self.back_24h + other.back_24h,
+            read: self.read + other.read,
+            cancelled: self.cancelled + other.cancelled,
+            expired: self.expired + other.expired,
+            failed: self.failed + other.failed,
+            unknown: self.unknown + other.unknown,
+            held_out: self.held_out + other.held_out,
+            held_back_1h: self.held_back_1h + other.held_back_1h,
+            held_back_24h: self.held_back_24h + other.held_back_24h,
+        }
+    }
+}
+
+const SUMS: &str = "
+    coalesce(sum(n) filter (where measure = 'owed'), 0)::bigint as owed,
+    coalesce(sum(n) filter (where measure = 'accepted'), 0)::bigint as sent,
+    coalesce(sum(n) filter (where measure = 'back_1h'), 0)::bigint as back_1h,
+    coalesce(sum(n) filter (where measure = 'back_24h'), 0)::bigint as back_24h,
+    coalesce(sum(n) filter (where measure = 'read'), 0)::bigint as read,
+    coalesce(sum(n) filter (where measure = 'cancelled'), 0)::bigint as cancelled,
+    coalesce(sum(n) filter (where measure = 'expired'), 0)::bigint as expired,
+    coalesce(sum(n) filter (where measure in ('failed', 'undelivered')), 0)::bigint as failed,
+    coalesce(sum(n) filter (where measure = 'unknown'), 0)::bigint as unknown,
+    coalesce(sum(n) filter (where measure = 'held_out'), 0)::bigint as held_out,
+    coalesce(sum(n) filter (where measure = 'held_back_1h'), 0)::bigint as held_back_1h,
+    coalesce(sum(n) filter (where measure = 'held_back_24h'), 0)::bigint as held_back_24h";
+
+/// One piece of a series.
+#[derive(Clone, Debug, FromRow)]
+pub struct Point {
+    /// Its beginning.
+    pub at: DateTime<Utc>,
+    pub channel: String,
+    #[sqlx(flatten)]
+    pub sums: Sums,
+}
+
+/// What happened since `from`, by channel, in pieces of an hour or a day in `zone`. Pieces without any reminder are left out.
+pub async fn series(
+    db: impl PgExecutor<'_>,
+    accounts: &[&str],
+    (from, until): (DateTime<Utc>, DateTime<Utc>),
+    every: Every,
+    zone: &str,
+) -> sqlx::Result<Vec<Point>> {
+    let sql = format!(
+        "select date_trunc($1, hour, $2) as at, channel, {SUMS} from tallies_now
+         where hour >= $3 and hour < $4 and account = any ($5) group by 1, 2 order by 1, 2"
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(every.as_str())
+        .bind(zone)
+        .bind(from)
+        .bind(until)
+        .bind(accounts)
+        .fetch_all(db)
+        .await
+}
+
+/// The pieces of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Every {
+    Hour,
+    Day,
+}
+
+impl Every {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
+}
+
+/// What reminders of one skill, channel and step came to.
+#[derive(Clone, Debug, FromRow)]
+pub struct OfSkill {
+    pub account: String,
+    pub skill: i64,
+    pub channel: String,
+    pub step: i16,
+    #[sqlx(flatten)]
+    pub sums: Sums,
+}
+
+pub async fn by_skill(
+    db: impl PgExecutor<'_>,
+    accounts: &[&str],
+    (from, until): (DateTime<Utc>, DateTime<Utc>),
+) -> sqlx::Result<Vec<OfSkill>> {
+    let sql = format!(
+        "select account, skill, channel, step, {SUMS} from tallies_now
+         where hour >= $1 and hour < $2 and account = any ($3) group by 1, 2, 3, 4 order by 1, 2, 3, 4"
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(from)
+        .bind(until)
+        .bind(accounts)
+        .fetch_all(db)
+        .await
+}
+
+/// Reminders that wait or are being sent now, and those that ended since `from`, by channel and state.
+pub async fn by_state(
+    db: impl PgExecutor<'_>,
+    from: DateTime<Utc>,
+) -> sqlx::Result<Vec<(String, String, i64)>> {
+    sqlx::query_as(
+        "select channel, case when measure in ('read', 'held_out') then 'cancelled' else measure end as state, sum(n)::bigint
+         from (select channel, measure, n from tallies_now where measure in ('scheduled', 'sending')
+               union all
+               select channel, measure, n from tallies_now
+               where hour >= $1 and measure in ('sent', 'delivered', 'undelivered', 'cancelled', 'read', 'held_out', 'expired',
+                   'failed', 'unknown')) t
+         group by 1, 2",
+    )
+    .bind(from)
+    .fetch_all(db)
+    .await
+}
+
+/// Reminders sent since `from` whose consumer came back, by channel.
+pub async fn returns(
+    db: impl PgExecutor<'_>,
+    from: DateTime<Utc>,
+) -> sqlx::Result<Vec<(String, i64)>> {
+    sqlx::query_as(
+        "select channel, coalesce(sum(n) filter (where measure = 'back_24h'), 0)::bigint from tallies_now
+         where hour >= $1 group by 1",
+    )
+    .bind(from)
+    .fetch_all(db)
+    .await
+}
+
+/// Reminders that wait for their moment or are being sent.
+pub async fn waiting(db: impl PgExecutor<'_>, accounts: &[&str]) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select coalesce(sum(n), 0)::bigint from tallies_now
+         where measure in ('scheduled', 'sending') and account = any ($1)",
+    )
+    .bind(accounts)
+    .fetch_one(db)
+    .await
+}
+
+/// Adds the changes up, in one transaction; they are counted once, however many fold.
+pub async fn fold(pool: &PgPool) -> sqlx::Result<()> {
+    let mut tx = pool.begin().await?;
+    sqlx::query(
+        "with taken as (delete from tally_changes returning hour, account, skill, channel, step, measure, n)
+         insert into tallies as t (hour, account, skill, channel, step, measure, n)
+         select hour, account, skill, channel, step, measure, sum(n) from taken group by 1, 2, 3, 4, 5, 6
+         order by 1, 2, 3, 4, 5, 6
+         on conflict (hour, account, skill, channel, step, measure) do update set n = t.n + excluded.n",
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("delete from tallies where n = 0")
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await
+}
+
+/// Deletes counts that are past their time.
+pub async fn prune(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    sqlx::query("delete from tallies where hour < $1")
+        .bind(now - KEPT)
+        .execute(db)
+        .await
+        .map(|done| done.rows_affected())
+}

@@ -1,0 +1,197 @@
+//! `/consumers`: what is known of one person, no more reminders for them, forgetting them.
+//!
+//! The person is named in the body, never in the address: addresses end up in logs.
+
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use super::extract::Json;
+use super::problem::{Problem, Refusal};
+use super::reminders::Reminder;
+use super::suppressions::Suppression;
+use crate::control;
+use crate::control::consumers::Who;
+use crate::db::consumers::Conversation as Row;
+use crate::domain::access::Permission;
+use crate::domain::ids::AccountId;
+use crate::web::State;
+use crate::web::access::{Caller, Table};
+
+pub fn add(table: &mut Table) {
+    table.api(Permission::View, routes!(look_up_consumer));
+    table.api(Permission::Operate, routes!(opt_out_consumer));
+    table.api(Permission::Administer, routes!(erase_consumer));
+}
+
+/// Who is meant: exactly one of consumer, conversation and address.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    #[schema(value_type = String, example = "12345678")]
+    account: AccountId,
+    /// LivePerson's consumer id, or the brand's own.
+    consumer: Option<String>,
+    /// LivePerson's conversation id.
+    conversation: Option<String>,
+    /// An e-mail address or a phone number. It is hashed at once and neither stored nor logged.
+    address: Option<String>,
+}
+
+impl Named {
+    fn who(&self, state: &State) -> Result<(AccountId, Who), Refusal> {
+        let configured = state.account_ids();
+        let account = control::accounts::find(&configured, self.account.as_str())?.clone();
+        let who = match (&self.consumer, &self.conversation, &self.address) {
+            (Some(id), None, None) => Who::Consumer(id.clone()),
+            (None, Some(id), None) => Who::Conversation(id.clone()),
+            (None, None, Some(raw)) => {
+                Who::address(&state.hasher, raw, state.region_of(&account).as_deref())?
+            }
+            _ => {
+                return Err(Refusal::fault(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "",
+                    "give exactly one of consumer, conversation and address",
+                ));
+            }
+        };
+        Ok((account, who))
+    }
+}
+
+/// A conversation as the last scan left it.
+#[derive(Debug, Serialize, ToSchema)]
+struct Conversation {
+    id: String,
+    skill: i64,
+    skill_name: Option<String>,
+    started_at: DateTime<Utc>,
+    closed_at: Option<DateTime<Utc>>,
+    open: bool,
+    /// read, unread or undecided.
+    read_state: String,
+    unread_since: Option<DateTime<Utc>>,
+    unread_count: i32,
+    /// Why there is, or is not, an e-mail now.
+    email_reason: Option<String>,
+    sms_reason: Option<String>,
+    /// When LivePerson was asked.
+    seen_at: DateTime<Utc>,
+}
+
+impl From<Row> for Conversation {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            skill: row.skill,
+            skill_name: row.skill_name,
+            started_at: row.started_at,
+            closed_at: row.closed_at,
+            open: row.open,
+            read_state: row.read_state,
+            unread_since: row.unread_since,
+            unread_count: row.unread_count,
+            email_reason: row.email_reason,
+            sms_reason: row.sms_reason,
+            seen_at: row.seen_at,
+        }
+    }
+}
+
+/// What is known of a person.
+#[derive(Debug, Serialize, ToSchema)]
+struct Person {
+    conversations: Vec<Conversation>,
+    /// The newest fifty.
+    reminders: Vec<Reminder>,
+    /// What forbids to write to their addresses.
+    suppressions: Vec<Suppression>,
+}
+
+/// Look somebody up
+#[utoipa::path(post, path = "/consumers/look-up", tag = "consumers", request_body = Named,
+    responses((status = 200, body = Person),
+    (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json")))]
+async fn look_up_consumer(
+    Shared(state): Shared<State>,
+    Json(named): Json<Named>,
+) -> Result<axum::Json<Person>, Refusal> {
+    let (account, who) = named.who(&state)?;
+    let person = control::consumers::look_up(&state.pool, &account, &who).await?;
+    Ok(axum::Json(Person {
+        conversations: person
+            .conversations
+            .into_iter()
+            .map(Conversation::from)
+            .collect(),
+        reminders: person.reminders.into_iter().map(Reminder::from).collect(),
+        suppressions: person
+            .suppressions
+            .into_iter()
+            .map(Suppression::from)
+            .collect(),
+    }))
+}
+
+/// What an opt-out reached.
+#[derive(Debug, Serialize, ToSchema)]
+struct OptedOut {
+    addresses: usize,
+}
+
+/// Stop all reminders to the addresses known of somebody
+#[utoipa::path(post, path = "/consumers/opt-out", tag = "consumers", request_body = Named,
+    responses((status = 200, body = OptedOut),
+    (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "No address of theirs is known", body = Problem, content_type = "application/problem+json")))]
+async fn opt_out_consumer(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Json(named): Json<Named>,
+) -> Result<axum::Json<OptedOut>, Refusal> {
+    let (account, who) = named.who(&state)?;
+    let (pool, clock) = (&state.pool, &state.clock);
+    let addresses = control::consumers::opt_out(pool, clock, caller.by(), &account, &who).await?;
+    Ok(axum::Json(OptedOut { addresses }))
+}
+
+/// What an erasure touched.
+#[derive(Debug, Serialize, ToSchema)]
+struct Erased {
+    conversations: u64,
+    /// Reminders that no longer point to the person.
+    reminders: u64,
+    /// Of these, cancelled because they were still to be sent.
+    cancelled: u64,
+    /// Reminders with a provider at this moment: they cannot be called back.
+    in_flight: i64,
+    /// Conversations open at LivePerson, which are not read again here.
+    still_open: i64,
+}
+
+/// Erase somebody
+///
+/// What stays: counts without a person, and suppressions, which are keyed hashes.
+#[utoipa::path(post, path = "/consumers/erase", tag = "consumers", request_body = Named,
+    responses((status = 200, body = Erased),
+    (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json")))]
+async fn erase_consumer(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Json(named): Json<Named>,
+) -> Result<axum::Json<Erased>, Refusal> {
+    let (account, who) = named.who(&state)?;
+    let (pool, clock) = (&state.pool, &state.clock);
+    let erased = control::consumers::erase(pool, clock, caller.by(), &account, &who).await?;
+    Ok(axum::Json(Erased {
+        conversations: erased.conversations,
+        reminders: erased.reminders,
+        cancelled: erased.cancelled,
+        in_flight: erased.in_flight,
+        still_open: erased.still_open,
+    }))
+}

@@ -1,0 +1,323 @@
+//! `/overview`, `/series`, `/effect` and `/circuits`: how it is, what it did, what that brought about, and what is held up.
+
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use super::extract::{Json, Query};
+use super::paging::Page;
+use super::problem::{Problem, Refusal};
+use super::reminders::Reminder;
+use crate::control;
+use crate::control::overview::Span;
+use crate::db::tallies::Sums;
+use crate::domain::access::Permission;
+use crate::domain::effect::Estimate;
+use crate::web::State;
+use crate::web::access::{Caller, Table};
+
+pub fn add(table: &mut Table) {
+    table.api(Permission::View, routes!(get_overview));
+    table.api(Permission::View, routes!(list_series));
+    table.api(Permission::View, routes!(get_effect));
+    table.api(Permission::View, routes!(list_circuits));
+    table.api(Permission::Operate, routes!(probe_circuit));
+    table.api(Permission::Operate, routes!(close_circuit));
+}
+
+/// What reminders came to.
+#[derive(Debug, Serialize, ToSchema)]
+struct Numbers {
+    /// Reminders that came to be owed.
+    owed: i64,
+    sent: i64,
+    /// Of those sent, whose consumer came back within an hour.
+    back_1h: i64,
+    back_24h: i64,
+    /// Not sent, because the consumer had read or answered.
+    cancelled_because_read: i64,
+    cancelled_otherwise: i64,
+    expired: i64,
+    failed: i64,
+    unknown: i64,
+    held_out: i64,
+}
+
+impl From<Sums> for Numbers {
+    fn from(sums: Sums) -> Self {
+        Self {
+            owed: sums.owed,
+            sent: sums.sent,
+            back_1h: sums.back_1h,
+            back_24h: sums.back_24h,
+            cancelled_because_read: sums.read,
+            cancelled_otherwise: sums.cancelled,
+            expired: sums.expired,
+            failed: sums.failed,
+            unknown: sums.unknown,
+            held_out: sums.held_out,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Where {
+    /// Where days begin, for example `Europe/Berlin`; left out: `UTC`.
+    time_zone: Option<String>,
+}
+
+fn zone(name: Option<&str>) -> Result<Tz, Refusal> {
+    name.unwrap_or("UTC").parse().map_err(|_| {
+        Refusal::fault(
+            StatusCode::BAD_REQUEST,
+            "time_zone",
+            "is no time zone; write one like Europe/Berlin",
+        )
+    })
+}
+
+/// How it is now.
+#[derive(Debug, Serialize, ToSchema)]
+struct Overview {
+    at: DateTime<Utc>,
+    /// bad, waiting or good.
+    level: &'static str,
+    sentence: String,
+    /// What needs a person, worst first.
+    attention: Vec<Attention>,
+    today: Numbers,
+    /// Open conversations with something unread.
+    unread_now: i64,
+    open_now: i64,
+    waiting: i64,
+    next: Vec<Reminder>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Attention {
+    level: &'static str,
+    what: String,
+    mend: String,
+}
+
+/// Tell how it is
+#[utoipa::path(get, path = "/overview", tag = "overview", params(Where), responses((status = 200, body = Overview)))]
+async fn get_overview(
+    Shared(state): Shared<State>,
+    Query(wanted): Query<Where>,
+) -> Result<axum::Json<Overview>, Refusal> {
+    let (accounts, now) = (state.account_ids(), state.clock.now());
+    let zone = zone(wanted.time_zone.as_deref())?;
+    let overview = control::overview::overview(&state.pool, &accounts, zone, now).await?;
+    let attention = overview.attention.iter().map(|item| Attention {
+        level: item.level.as_str(),
+        what: item.what.clone(),
+        mend: item.mend.clone(),
+    });
+    Ok(axum::Json(Overview {
+        at: overview.now,
+        level: overview.health.level.as_str(),
+        attention: attention.collect(),
+        today: overview.total().into(),
+        unread_now: overview.unread_now,
+        open_now: overview.open_now,
+        waiting: overview.waiting,
+        sentence: overview.health.sentence,
+        next: overview.next.into_iter().map(Reminder::from).collect(),
+    }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Over {
+    /// So many days, today included, by the day; left out: today, by the hour.
+    #[param(minimum = 1, maximum = 92)]
+    days: Option<u8>,
+    /// Where days begin, for example `Europe/Berlin`; left out: `UTC`.
+    time_zone: Option<String>,
+}
+
+/// An hour or a day.
+#[derive(Debug, Serialize, ToSchema)]
+struct Piece {
+    /// Its beginning.
+    at: DateTime<Utc>,
+    email: Numbers,
+    sms: Numbers,
+}
+
+/// List what happened, hour by hour or day by day
+#[utoipa::path(get, path = "/series", tag = "overview", params(Over), responses((status = 200, body = Page<Piece>)))]
+async fn list_series(
+    Shared(state): Shared<State>,
+    Query(over): Query<Over>,
+) -> Result<axum::Json<Page<Piece>>, Refusal> {
+    let span = over.days.map_or(Span::Today, Span::Days);
+    if !matches!(span, Span::Today | Span::Days(1..=92)) {
+        return Err(Refusal::fault(
+            StatusCode::BAD_REQUEST,
+            "days",
+            "must be from 1 to 92",
+        ));
+    }
+    let (accounts, now) = (state.account_ids(), state.clock.now());
+    let zone = zone(over.time_zone.as_deref())?;
+    let pieces = control::overview::series(&state.pool, &accounts, span, zone, now).await?;
+    let pieces = pieces.into_iter().map(|piece| Piece {
+        at: piece.at,
+        email: piece.email.into(),
+        sms: piece.sms.into(),
+    });
+    Ok(axum::Json(Page::whole(pieces.collect())))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Back {
+    /// So many days back; left out: 30.
+    #[param(minimum = 1, maximum = 365)]
+    days: Option<u16>,
+}
+
+/// A share and the interval in which the true one lies in 95 of 100 cases.
+#[derive(Debug, Serialize, ToSchema)]
+struct Share {
+    value: f64,
+    low: f64,
+    high: f64,
+}
+
+impl From<Estimate> for Share {
+    fn from(estimate: Estimate) -> Self {
+        Self {
+            value: estimate.value,
+            low: estimate.low,
+            high: estimate.high,
+        }
+    }
+}
+
+/// The effect of a rule's reminders.
+#[derive(Debug, Serialize, ToSchema)]
+struct OfRule {
+    account: String,
+    /// Null: the account's default.
+    skill: Option<i64>,
+    skill_name: Option<String>,
+    channel: String,
+    holdout_percent: u8,
+    sent: i64,
+    held_out: i64,
+    /// Of those sent, who came back within an hour.
+    back_1h: Option<Share>,
+    back_24h: Option<Share>,
+    /// How much larger the share who came back is than among those held out; null without a hold-out share.
+    lift: Option<Share>,
+}
+
+/// Tell what reminders bring about, rule by rule
+///
+/// The last 24 hours do not count: their recipients still have time.
+#[utoipa::path(get, path = "/effect", tag = "overview", params(Back), responses((status = 200, body = Page<OfRule>)))]
+async fn get_effect(
+    Shared(state): Shared<State>,
+    Query(back): Query<Back>,
+) -> Result<axum::Json<Page<OfRule>>, Refusal> {
+    let days = back.days.unwrap_or(30);
+    if !(1..=365).contains(&days) {
+        return Err(Refusal::fault(
+            StatusCode::BAD_REQUEST,
+            "days",
+            "must be from 1 to 365",
+        ));
+    }
+    let (accounts, now) = (state.account_ids(), state.clock.now());
+    let effect = control::effect::effect(&state.pool, &accounts, days, now).await?;
+    let rules = effect.rules.into_iter().map(|rule| OfRule {
+        account: rule.account.to_string(),
+        skill: rule.skill.map(|skill| skill.0),
+        skill_name: rule.skill_name,
+        channel: rule.channel.to_string(),
+        holdout_percent: rule.holdout_percent,
+        sent: rule.counts.all.sent,
+        held_out: rule.counts.all.held_out,
+        back_1h: rule.counts.within_1h().estimate().map(Share::from),
+        back_24h: rule.counts.within_24h().estimate().map(Share::from),
+        lift: rule.counts.lift().map(Share::from),
+    });
+    Ok(axum::Json(Page::whole(rules.collect())))
+}
+
+/// A sender that is paused because something is wrong with it.
+#[derive(Debug, Serialize, ToSchema)]
+struct Circuit {
+    /// smtp or twilio.
+    provider: String,
+    sender: String,
+    since: DateTime<Utc>,
+    /// When one reminder is let through to see whether the trouble is over.
+    probe_at: DateTime<Utc>,
+    code: String,
+    what: &'static str,
+    mend: &'static str,
+}
+
+/// List the senders that are paused
+#[utoipa::path(get, path = "/circuits", tag = "circuits", responses((status = 200, body = Page<Circuit>)))]
+async fn list_circuits(Shared(state): Shared<State>) -> Result<axum::Json<Page<Circuit>>, Refusal> {
+    let paused = control::senders::paused(&state.pool).await?;
+    let paused = paused.into_iter().map(|paused| Circuit {
+        provider: paused.provider,
+        sender: paused.sender,
+        since: paused.since,
+        probe_at: paused.probe_at,
+        code: paused.code,
+        what: paused.trouble.what,
+        mend: paused.trouble.mend,
+    });
+    Ok(axum::Json(Page::whole(paused.collect())))
+}
+
+/// Which sender.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Sender {
+    /// `smtp` or `twilio`.
+    provider: String,
+    #[schema(example = "hello@example.com")]
+    sender: String,
+}
+
+/// Try a paused sender now
+#[utoipa::path(post, path = "/circuits/probe", tag = "circuits", request_body = Sender, responses((status = 204),
+    (status = 404, description = "It is not paused", body = Problem, content_type = "application/problem+json")))]
+async fn probe_circuit(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Json(which): Json<Sender>,
+) -> Result<StatusCode, Refusal> {
+    let key = (which.provider.as_str(), which.sender.as_str());
+    control::senders::probe(&state.pool, &state.clock, caller.by(), key).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Send from a paused sender again
+#[utoipa::path(post, path = "/circuits/close", tag = "circuits", request_body = Sender, responses((status = 204),
+    (status = 404, description = "It is not paused", body = Problem, content_type = "application/problem+json")))]
+async fn close_circuit(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Json(which): Json<Sender>,
+) -> Result<StatusCode, Refusal> {
+    let key = (which.provider.as_str(), which.sender.as_str());
+    control::senders::close(&state.pool, &state.clock, caller.by(), key).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,323 @@
+//! `/reminders`: look them up, tell one's story, cancel it, send it again, stop writing to its recipient.
+
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use super::extract::{Path, Query};
+use super::paging::{Page, Paging, cursor};
+use super::problem::{Problem, Refusal};
+use crate::control;
+use crate::control::story::Line;
+use crate::db::pages::{Attempt as MadeAttempt, Decision as Made, Reminder as Row};
+use crate::db::reminders::{Filter, Place, Whose};
+use crate::domain::access::Permission;
+use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::domain::reminder::ReminderState;
+use crate::web::State;
+use crate::web::access::{Caller, Table};
+
+pub fn add(table: &mut Table) {
+    table.api(Permission::View, routes!(list_reminders));
+    table.api(Permission::View, routes!(get_reminder));
+    table.api(Permission::Operate, routes!(cancel_reminder));
+    table.api(Permission::Operate, routes!(send_reminder_again));
+    table.api(Permission::Operate, routes!(opt_out_recipient));
+}
+
+/// A reminder: one message owed to one consumer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Reminder {
+    id: i64,
+    account: String,
+    conversation: String,
+    skill: i64,
+    skill_name: Option<String>,
+    #[schema(example = "email")]
+    channel: String,
+    step: i16,
+    /// scheduled, sending, sent, delivered, undelivered, cancelled, expired, failed or unknown.
+    #[schema(example = "sent")]
+    state: String,
+    /// Why it is in this state, where there is a reason.
+    reason: Option<String>,
+    unread_since: DateTime<Utc>,
+    due_at: DateTime<Utc>,
+    deadline: DateTime<Utc>,
+    /// When it is looked at again.
+    next_at: Option<DateTime<Utc>>,
+    sent_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+    clicked_at: Option<DateTime<Utc>>,
+    /// When the consumer came back, if within 24 hours.
+    returned_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<Row> for Reminder {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            account: row.account,
+            conversation: row.conversation,
+            skill: row.skill,
+            skill_name: row.skill_name,
+            channel: row.channel,
+            step: row.step,
+            state: row.state,
+            reason: row.reason,
+            unread_since: row.episode_since,
+            due_at: row.due_at,
+            deadline: row.deadline,
+            next_at: row.next_at,
+            sent_at: row.sent_at,
+            ended_at: row.final_at,
+            clicked_at: row.clicked_at,
+            returned_at: row.returned_at,
+            created_at: row.created_at,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Wanted {
+    #[param(value_type = Option<String>)]
+    account: Option<AccountId>,
+    skill: Option<i64>,
+    /// `email` or `sms`.
+    channel: Option<String>,
+    /// A state's word.
+    state: Option<String>,
+    /// A reason's word.
+    reason: Option<String>,
+    /// Whether the consumer came back.
+    returned: Option<bool>,
+    /// Not before this.
+    from: Option<DateTime<Utc>>,
+    /// Before this.
+    until: Option<DateTime<Utc>>,
+    /// LivePerson's conversation id.
+    conversation: Option<String>,
+    /// LivePerson's consumer id, or the brand's own.
+    consumer: Option<String>,
+    /// Reminders on a page. A page can be shorter and still have a `next`.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+    /// Where the page begins: `next` of the page before.
+    after: Option<String>,
+}
+
+impl Wanted {
+    fn filter(&self, state: &State) -> Result<Filter, Refusal> {
+        let bad =
+            |field: &str, detail: &str| Refusal::fault(StatusCode::BAD_REQUEST, field, detail);
+        let mut accounts = state.account_ids();
+        accounts.retain(|own| self.account.as_ref().is_none_or(|wanted| wanted == own));
+        let channel = self
+            .channel
+            .as_deref()
+            .map(str::parse::<Channel>)
+            .transpose();
+        let word = self.state.as_deref();
+        let parsed = word
+            .map(|word| ReminderState::parse(word).ok_or(()))
+            .transpose();
+        Ok(Filter {
+            accounts,
+            skill: self.skill,
+            channel: channel.map_err(|_| bad("channel", "is neither email nor sms"))?,
+            state: parsed.map_err(|()| {
+                bad("state", "is none of scheduled, sending, sent, delivered, undelivered, cancelled, expired, failed, unknown")
+            })?,
+            reason: self.reason.clone(),
+            returned: self.returned,
+            from: self.from,
+            until: self.until,
+            whose: match (&self.conversation, &self.consumer) {
+                (Some(id), None) => Some(Whose::Conversation(id.clone())),
+                (None, Some(id)) => Some(Whose::Consumer(id.clone())),
+                (None, None) => None,
+                (Some(_), Some(_)) => return Err(bad("consumer", "give either a conversation or a consumer")),
+            },
+        })
+    }
+}
+
+/// List reminders, the newest first
+#[utoipa::path(get, path = "/reminders", tag = "reminders", params(Wanted), responses((status = 200, body = Page<Reminder>)))]
+async fn list_reminders(
+    Shared(state): Shared<State>,
+    Query(wanted): Query<Wanted>,
+) -> Result<axum::Json<Page<Reminder>>, Refusal> {
+    let filter = wanted.filter(&state)?;
+    let paging = Paging {
+        limit: wanted.limit,
+        after: wanted.after,
+    };
+    let after: Option<(DateTime<Utc>, i64)> = paging.after()?;
+    let after = after.map(|(created_at, id)| Place { created_at, id });
+    let page = control::reminders::search(&state.pool, &filter, after, paging.limit()?).await?;
+    Ok(axum::Json(Page {
+        next: page.next.map(|place| cursor(&(place.created_at, place.id))),
+        items: page.reminders.into_iter().map(Reminder::from).collect(),
+    }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Which {
+    /// The reminder's number.
+    id: i64,
+}
+
+/// Everything about one reminder.
+#[derive(Debug, Serialize, ToSchema)]
+struct Story {
+    reminder: Reminder,
+    /// What happened, in plain words, oldest first.
+    story: Vec<StoryLine>,
+    decisions: Vec<Decision>,
+    attempts: Vec<Attempt>,
+    may_cancel: bool,
+    may_send_again: bool,
+    /// The other reminders of the conversation.
+    others: Vec<Reminder>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct StoryLine {
+    at: DateTime<Utc>,
+    what: String,
+    detail: Option<String>,
+    /// The moment the line speaks of.
+    until: Option<DateTime<Utc>>,
+}
+
+impl From<Line> for StoryLine {
+    fn from(line: Line) -> Self {
+        Self {
+            at: line.at,
+            what: line.what,
+            detail: line.detail,
+            until: line.until,
+        }
+    }
+}
+
+/// One recorded answer to "should this be sent now?".
+#[derive(Debug, Serialize, ToSchema)]
+struct Decision {
+    at: DateTime<Utc>,
+    /// scan, deliver, sweep or operator.
+    stage: String,
+    /// schedule, none, send, cancel, postpone or expire.
+    verdict: String,
+    reason: String,
+    until: Option<DateTime<Utc>>,
+}
+
+impl From<Made> for Decision {
+    fn from(made: Made) -> Self {
+        Self {
+            at: made.at,
+            stage: made.stage,
+            verdict: made.verdict,
+            reason: made.reason,
+            until: made.until,
+        }
+    }
+}
+
+/// One try to hand a reminder to a provider.
+#[derive(Debug, Serialize, ToSchema)]
+struct Attempt {
+    number: i32,
+    sender: String,
+    started_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+    /// accepted, refused, not_accepted or unknown; null while it is under way.
+    outcome: Option<String>,
+    code: Option<String>,
+}
+
+impl From<MadeAttempt> for Attempt {
+    fn from(made: MadeAttempt) -> Self {
+        Self {
+            number: made.number,
+            sender: made.sender,
+            started_at: made.started_at,
+            ended_at: made.ended_at,
+            outcome: made.outcome,
+            code: made.code,
+        }
+    }
+}
+
+/// Tell one reminder's story
+#[utoipa::path(get, path = "/reminders/{id}", tag = "reminders", params(Which), responses((status = 200, body = Story)))]
+async fn get_reminder(
+    Shared(state): Shared<State>,
+    Path(which): Path<Which>,
+) -> Result<axum::Json<Story>, Refusal> {
+    let id = ReminderId(which.id);
+    let detail = control::reminders::detail(&state.pool, &state.account_ids(), id).await?;
+    Ok(axum::Json(Story {
+        reminder: detail.reminder.into(),
+        story: detail.story.into_iter().map(StoryLine::from).collect(),
+        decisions: detail.decisions.into_iter().map(Decision::from).collect(),
+        attempts: detail.attempts.into_iter().map(Attempt::from).collect(),
+        may_cancel: detail.may.cancel,
+        may_send_again: detail.may.send_again,
+        others: detail.others.into_iter().map(Reminder::from).collect(),
+    }))
+}
+
+/// Cancel a reminder that waits
+///
+/// One that is being sent cannot be called back.
+#[utoipa::path(post, path = "/reminders/{id}/cancel", tag = "reminders", params(Which), responses((status = 204),
+    (status = 409, description = "Its state does not allow it", body = Problem, content_type = "application/problem+json")))]
+async fn cancel_reminder(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(which): Path<Which>,
+) -> Result<StatusCode, Refusal> {
+    let (accounts, id) = (state.account_ids(), ReminderId(which.id));
+    control::reminders::cancel(&state.pool, &state.clock, caller.by(), &accounts, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Send a reminder again
+///
+/// One that failed, expired, did not arrive, may not have arrived, or was cancelled by a person. Everything is checked again
+/// before it goes.
+#[utoipa::path(post, path = "/reminders/{id}/send-again", tag = "reminders", params(Which), responses((status = 204),
+    (status = 409, description = "Its state does not allow it", body = Problem, content_type = "application/problem+json")))]
+async fn send_reminder_again(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(which): Path<Which>,
+) -> Result<StatusCode, Refusal> {
+    let (accounts, id) = (state.account_ids(), ReminderId(which.id));
+    control::reminders::send_again(&state.pool, &state.clock, caller.by(), &accounts, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Stop all reminders to the address that a reminder went to
+#[utoipa::path(post, path = "/reminders/{id}/opt-out", tag = "reminders", params(Which), responses((status = 204),
+    (status = 409, description = "Its recipient is not known", body = Problem, content_type = "application/problem+json")))]
+async fn opt_out_recipient(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(which): Path<Which>,
+) -> Result<StatusCode, Refusal> {
+    let (accounts, id) = (state.account_ids(), ReminderId(which.id));
+    let (pool, clock) = (&state.pool, &state.clock);
+    control::consumers::opt_out_recipient_of(pool, clock, caller.by(), &accounts, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,158 @@
+//! Channels, and what reminders bring about: which senders are paused and why; how many people came back, and how sure that is.
+
+use axum::Form;
+use axum::extract::{Query, State as Shared};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Page, Unshown, words};
+use crate::control;
+use crate::control::Error;
+use crate::control::effect::{Counts, OfRule};
+use crate::domain::access::Permission;
+use crate::domain::effect::Estimate;
+use crate::web::State;
+use crate::web::access::Table;
+
+pub fn add(table: &mut Table) {
+    table.page(Permission::View, "/channels", channels);
+    table.form(Permission::Operate, "/channels/probe", probe);
+    table.form(Permission::Operate, "/channels/close", close);
+    table.page(Permission::View, "/effect", effect);
+}
+
+async fn channels(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+    let now = state.clock.now();
+    let paused = control::senders::paused(&state.pool).await?;
+    let accounts = state.account_ids();
+    let overview = control::overview::overview(&state.pool, &accounts, chrono_tz::UTC, now).await?;
+    let (may, csrf) = (page.caller.may(Permission::Operate), &page.session().csrf);
+    let paused = paused.iter().map(|paused| {
+        json!({
+            "channel": words::channel(paused.channel.as_str()),
+            "provider": paused.provider,
+            "sender": paused.sender,
+            "since": words::time(paused.since, now),
+            "again": words::time(paused.probe_at, now),
+            "what": paused.trouble.what,
+            "mend": paused.trouble.mend,
+            "code": paused.code,
+            "may": may,
+            "csrf": csrf,
+        })
+    });
+    let scans = overview.scans.iter().map(|scan| {
+        json!({
+            "brand": state.brand_of(&scan.account),
+            "skill": scan.name.clone().unwrap_or_else(|| "Unassigned".to_owned()),
+            "last": scan.succeeded_at.map(|at| words::time(at, now)),
+            "conversations": scan.conversations,
+            "unread": scan.unread,
+            "error": scan.error,
+        })
+    });
+    let values = json!({
+        "paused": paused.collect::<Vec<_>>(),
+        "scans": scans.collect::<Vec<_>>(),
+    });
+    Ok(page.render("channels.hbs", "Channels", values))
+}
+
+#[derive(Deserialize)]
+struct Sender {
+    provider: String,
+    sender: String,
+}
+
+async fn probe(
+    page: Page,
+    Shared(state): Shared<State>,
+    Form(which): Form<Sender>,
+) -> Result<Response, Unshown> {
+    let key = (which.provider.as_str(), which.sender.as_str());
+    let by = page.caller.by();
+    let done = control::senders::probe(&state.pool, &state.clock, by, key).await;
+    told(
+        &page,
+        done,
+        "One reminder is tried now. If it goes, the others follow.",
+    )
+    .await
+}
+
+async fn close(
+    page: Page,
+    Shared(state): Shared<State>,
+    Form(which): Form<Sender>,
+) -> Result<Response, Unshown> {
+    let key = (which.provider.as_str(), which.sender.as_str());
+    let by = page.caller.by();
+    let done = control::senders::close(&state.pool, &state.clock, by, key).await;
+    told(&page, done, "Sending goes on.").await
+}
+
+async fn told(page: &Page, done: Result<(), Error>, said: &str) -> Result<Response, Unshown> {
+    match done {
+        Ok(()) => page.done("/channels", said).await,
+        Err(Error::NotFound(_)) => page.done("/channels", "It was not paused any more.").await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Deserialize)]
+struct Back {
+    days: Option<u16>,
+}
+
+async fn effect(
+    page: Page,
+    Shared(state): Shared<State>,
+    Query(back): Query<Back>,
+) -> Result<Response, Unshown> {
+    let days = back.days.unwrap_or(30).clamp(1, 365);
+    let (accounts, now) = (state.account_ids(), state.clock.now());
+    let effect = control::effect::effect(&state.pool, &accounts, days, now).await?;
+    let spans = [7_u16, 30, 90].map(|span| json!({ "days": span, "chosen": span == days }));
+    let values = json!({
+        "spans": spans,
+        "total": counts(&effect.total),
+        "rules": effect.rules.iter().map(|rule| rule_row(&state, rule)).collect::<Vec<_>>(),
+    });
+    Ok(page.render("effect.hbs", "Effect", values))
+}
+
+fn rule_row(state: &State, rule: &OfRule) -> Value {
+    let skill = match (&rule.skill_name, rule.skill) {
+        (Some(name), _) => name.clone(),
+        (None, Some(skill)) => format!("Skill {skill}"),
+        (None, None) => "All other skills".to_owned(),
+    };
+    json!({
+        "brand": state.brand_of(rule.account.as_str()),
+        "skill": skill,
+        "channel": words::channel(rule.channel.as_str()),
+        "holdout": rule.holdout_percent,
+        "counts": counts(&rule.counts),
+    })
+}
+
+fn counts(counts: &Counts) -> Value {
+    json!({
+        "sent": counts.all.sent,
+        "held_out": counts.all.held_out,
+        "within_1h": counts.within_1h().estimate().map(share),
+        "within_24h": counts.within_24h().estimate().map(share),
+        "lift": counts.lift().map(share),
+    })
+}
+
+/// In percent, with the range in which the true share is.
+fn share(estimate: Estimate) -> Value {
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    json!({
+        "value": percent(estimate.value),
+        "range": format!("{} to {}", percent(estimate.low), percent(estimate.high)),
+        "width": format!("{:.0}", (estimate.value * 100.0).clamp(0.0, 100.0)),
+    })
+}

@@ -1,0 +1,239 @@
+//! Reminders: a list to search, and one reminder's story with what can be done about it.
+
+use axum::extract::{Path, Query, State as Shared};
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Page, Unshown, words};
+use crate::control;
+use crate::control::Error;
+use crate::control::story::{Line, state_words};
+use crate::control::words::why;
+use crate::db::pages::Reminder;
+use crate::db::reminders::{Filter, Place, Whose};
+use crate::domain::access::Permission;
+use crate::domain::ids::ReminderId;
+use crate::domain::reminder::ReminderState;
+use crate::web::State;
+use crate::web::access::Table;
+
+/// Reminders on a page.
+const SHOWN: i64 = 50;
+
+pub fn add(table: &mut Table) {
+    table.page(Permission::View, "/reminders", list);
+    table.page(Permission::View, "/reminders/{id}", one);
+    table.form(Permission::Operate, "/reminders/{id}/cancel", cancel);
+    table.form(
+        Permission::Operate,
+        "/reminders/{id}/send-again",
+        send_again,
+    );
+    table.form(Permission::Operate, "/reminders/{id}/opt-out", opt_out);
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    channel: String,
+    #[serde(default)]
+    conversation: String,
+    /// Milliseconds and number of the last reminder of the page before.
+    before: Option<i64>,
+    id: Option<i64>,
+}
+
+impl Wanted {
+    fn filter(&self, state: &State) -> Filter {
+        let conversation = self.conversation.trim();
+        Filter {
+            accounts: state.account_ids(),
+            channel: self.channel.parse().ok(),
+            state: ReminderState::parse(&self.state),
+            whose: (!conversation.is_empty()).then(|| Whose::Conversation(conversation.to_owned())),
+            ..Filter::default()
+        }
+    }
+
+    fn after(&self) -> Option<Place> {
+        Some(Place {
+            created_at: DateTime::from_timestamp_micros(self.before?)?,
+            id: self.id?,
+        })
+    }
+
+    fn older(&self, next: Place) -> String {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("state", &self.state)
+            .append_pair("channel", &self.channel)
+            .append_pair("conversation", self.conversation.trim())
+            .append_pair("before", &next.created_at.timestamp_micros().to_string())
+            .append_pair("id", &next.id.to_string())
+            .finish();
+        format!("/reminders?{query}")
+    }
+}
+
+async fn list(
+    page: Page,
+    Shared(state): Shared<State>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Unshown> {
+    let filter = wanted.filter(&state);
+    let found = control::reminders::search(&state.pool, &filter, wanted.after(), SHOWN).await?;
+    let now = state.clock.now();
+    let filtered = filter.state.is_some() || filter.channel.is_some() || filter.whose.is_some();
+    let states = ReminderState::ALL.map(|state| {
+        json!({
+            "word": state.as_str(),
+            "label": state_words(state.as_str(), None),
+            "chosen": filter.state == Some(state),
+        })
+    });
+    let values = json!({
+        "states": states,
+        "email": wanted.channel == "email",
+        "sms": wanted.channel == "sms",
+        "conversation": wanted.conversation.trim(),
+        "filtered": filtered || wanted.before.is_some(),
+        "reminders": found.reminders.iter().map(|r| row(r, now)).collect::<Vec<_>>(),
+        "older": found.next.map(|next| wanted.older(next)),
+    });
+    Ok(page.render("reminders.hbs", "Reminders", values))
+}
+
+/// A reminder as every list shows it.
+pub fn row(r: &Reminder, now: DateTime<Utc>) -> Value {
+    let when = r.sent_at.or(r.final_at).or(r.next_at).unwrap_or(r.due_at);
+    let settled = matches!(r.state.as_str(), "sent" | "delivered" | "sending");
+    let reason = r
+        .reason
+        .as_deref()
+        .filter(|reason| !settled && *reason != "scheduled");
+    json!({
+        "id": r.id,
+        "at": words::time(when, now),
+        "channel": words::channel(&r.channel),
+        "skill": r.skill_name.clone().unwrap_or_else(|| skill(r.skill)),
+        "step": r.step,
+        "state": r.state,
+        "words": state_words(&r.state, r.reason.as_deref()),
+        "why": reason.map(|reason| match r.state.as_str() {
+            "failed" | "undelivered" | "unknown" => control::words::trouble(&r.channel, reason),
+            _ => why(reason),
+        }),
+        "returned": r.returned_at.is_some(),
+    })
+}
+
+fn skill(id: i64) -> String {
+    if id == -1 {
+        "Unassigned".to_owned()
+    } else {
+        format!("Skill {id}")
+    }
+}
+
+async fn one(
+    page: Page,
+    Shared(state): Shared<State>,
+    Path(id): Path<i64>,
+) -> Result<Response, Unshown> {
+    let accounts = state.account_ids();
+    let detail = control::reminders::detail(&state.pool, &accounts, ReminderId(id)).await?;
+    let now = state.clock.now();
+    let (reminder, may) = (&detail.reminder, detail.may);
+    let operates = page.caller.may(Permission::Operate);
+    let values = json!({
+        "reminder": row(reminder, now),
+        "erased": control::reminders::is_erased(reminder),
+        "conversation": reminder.conversation,
+        "brand": state.brand_of(&reminder.account),
+        "due": words::time(reminder.due_at, now),
+        "deadline": words::time(reminder.deadline, now),
+        "story": detail.story.iter().map(|line| story_line(line, now)).collect::<Vec<_>>(),
+        "others": detail.others.iter().map(|r| row(r, now)).collect::<Vec<_>>(),
+        "may_cancel": operates && may.cancel,
+        "may_send_again": operates && may.send_again,
+        "may_opt_out": operates && may.opt_out,
+        "may_something": operates && (may.cancel || may.send_again || may.opt_out),
+    });
+    Ok(page.render("reminder.hbs", "Reminder", values))
+}
+
+fn story_line(line: &Line, now: DateTime<Utc>) -> Value {
+    json!({
+        "at": words::time(line.at, now),
+        "what": line.what,
+        "detail": line.detail,
+        "until": line.until.map(|at| words::time(at, now)),
+        "mood": line.mood.as_str(),
+    })
+}
+
+async fn cancel(
+    page: Page,
+    Shared(state): Shared<State>,
+    Path(id): Path<i64>,
+) -> Result<Response, Unshown> {
+    let (accounts, by) = (state.account_ids(), page.caller.by());
+    let id = ReminderId(id);
+    let done = control::reminders::cancel(&state.pool, &state.clock, by, &accounts, id).await;
+    told(&page, id, done, "The reminder is cancelled.").await
+}
+
+async fn send_again(
+    page: Page,
+    Shared(state): Shared<State>,
+    Path(id): Path<i64>,
+) -> Result<Response, Unshown> {
+    let (accounts, by) = (state.account_ids(), page.caller.by());
+    let id = ReminderId(id);
+    let done = control::reminders::send_again(&state.pool, &state.clock, by, &accounts, id).await;
+    told(
+        &page,
+        id,
+        done,
+        "It is sent again, if the message is still unread.",
+    )
+    .await
+}
+
+async fn opt_out(
+    page: Page,
+    Shared(state): Shared<State>,
+    Path(id): Path<i64>,
+) -> Result<Response, Unshown> {
+    let (accounts, by) = (state.account_ids(), page.caller.by());
+    let (pool, clock, id) = (&state.pool, &state.clock, ReminderId(id));
+    let done = control::consumers::opt_out_recipient_of(pool, clock, by, &accounts, id).await;
+    told(
+        &page,
+        id,
+        done,
+        "This customer gets no more reminders at this address.",
+    )
+    .await
+}
+
+/// Back to the reminder, with what was done or why not.
+async fn told(
+    page: &Page,
+    id: ReminderId,
+    done: Result<(), Error>,
+    said: &str,
+) -> Result<Response, Unshown> {
+    let to = format!("/reminders/{id}");
+    match done {
+        Ok(()) => page.done(&to, said).await,
+        Err(Error::Conflict(why)) => {
+            page.not_done(&to, &format!("Nothing was changed: {why}."))
+                .await
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,279 @@
+//! Counts of reminders: always what a recount of the ledger would give, whoever folds them; who is held out; searching.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgPool;
+use unread::control;
+use unread::db;
+use unread::db::reminders::{Filter, Whose};
+use unread::db::tallies::Sums;
+use unread::domain::ids::Channel;
+use unread::domain::reminder::ReminderState;
+
+use crate::harness::{Stage, account, migrated, noon, run_test};
+
+const ANN: &str = "ann@example.net";
+
+/// What the counts say, and what they should.
+async fn both(pool: &PgPool) -> [Vec<(DateTime<Utc>, String, i64)>; 2] {
+    let said = sqlx::query_as(
+        "select hour, measure, sum(n)::bigint from tallies_now group by 1, 2 having sum(n) <> 0 order by 1, 2",
+    );
+    let recount = sqlx::query_as(
+        "select t.hour, t.measure, count(*) from reminders r,
+             reminder_tallies(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at) t
+         group by 1, 2 order by 1, 2",
+    );
+    [
+        said.fetch_all(pool).await.unwrap(),
+        recount.fetch_all(pool).await.unwrap(),
+    ]
+}
+
+async fn assert_counted(pool: &PgPool) {
+    let [said, recount] = both(pool).await;
+    assert_eq!(said, recount);
+}
+
+async fn sums(t: &Stage) -> Sums {
+    let accounts = [account()];
+    let overview = control::overview::overview(t.pool(), &accounts, chrono_tz::UTC, t.now()).await;
+    overview.unwrap().total()
+}
+
+#[tokio::test]
+async fn counts_follow_whatever_happens_to_reminders() {
+    run_test(async |t| {
+        let (read, silent, back) = (
+            t.answered("a@example.net"),
+            t.answered("b@example.net"),
+            t.answered("c@example.net"),
+        );
+        t.tick().await;
+        assert_counted(t.pool()).await;
+        t.world().consumer_reads(&read);
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 2);
+        assert_counted(t.pool()).await;
+        t.advance(5).await;
+        t.world().consumer_says(&back, "Thank you!");
+        t.tick().await;
+        assert_counted(t.pool()).await;
+        db::tallies::fold(t.pool()).await.unwrap();
+        assert_counted(t.pool()).await;
+        let told = sums(t).await;
+        // The second step of who has not come back is owed by now.
+        assert_eq!((told.owed, told.sent, told.read), (4, 2, 1));
+        assert_eq!((told.back_1h, told.back_24h), (1, 1));
+        let id = t
+            .reminders()
+            .await
+            .iter()
+            .find(|r| r.conversation == silent)
+            .unwrap()
+            .id;
+        sqlx::query("update reminders set state = 'undelivered' where id = $1")
+            .bind(id)
+            .execute(t.pool())
+            .await
+            .unwrap();
+        assert_counted(t.pool()).await;
+        assert_eq!(sums(t).await.failed, 1);
+        sqlx::query("delete from reminders")
+            .execute(t.pool())
+            .await
+            .unwrap();
+        assert_eq!(sums(t).await.sent, 2, "what has happened stays counted");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn counts_are_added_up_once_however_many_fold() {
+    let db = migrated().await;
+    let insert = "insert into reminders (account, conversation, episode, channel, step, skill, state, episode_since, due_at, deadline,
+            token, created_at, next_at)
+        select '1', 'c' || n, 'e', 'email', 1, 7, 'scheduled', $1, $1, $1, 't' || n, $1, $1 from generate_series(1, 50) n";
+    sqlx::query(insert)
+        .bind(noon())
+        .execute(&db.pool)
+        .await
+        .unwrap();
+    let folds = (0..4).map(|_| db::tallies::fold(&db.pool));
+    for done in futures_util::future::join_all(folds).await {
+        done.unwrap();
+    }
+    assert_counted(&db.pool).await;
+    sqlx::query(
+        "update reminders set state = 'cancelled', reason = 'read', next_at = null, final_at = $1",
+    )
+    .bind(noon() + TimeDelta::hours(2))
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    db::tallies::fold(&db.pool).await.unwrap();
+    assert_counted(&db.pool).await;
+    assert_eq!(db::tallies::waiting(&db.pool, &["1"]).await.unwrap(), 0);
+    let empty: i64 = sqlx::query_scalar("select count(*) from tallies where n = 0")
+        .fetch_one(&db.pool)
+        .await
+        .unwrap();
+    assert_eq!(empty, 0);
+}
+
+#[tokio::test]
+async fn who_is_held_out_gets_nothing_and_is_watched_like_the_others() {
+    run_test(async |t| {
+        t.rule(Channel::Email, |rule| rule.holdout_percent = 50)
+            .await;
+        let hasher = t.hasher().await;
+        let mut chats = BTreeMap::new();
+        for n in 0..12 {
+            let chat = t.answered(&format!("p{n}@example.net"));
+            chats.insert(chat.clone(), hasher.lot(&chat) < 50);
+        }
+        t.tick().await;
+        t.advance(10).await;
+        let held: Vec<&String> = chats
+            .iter()
+            .filter(|(_, held)| **held)
+            .map(|(chat, _)| chat)
+            .collect();
+        assert!(
+            !held.is_empty() && held.len() < 12,
+            "a chance of 1 in 2,000: run it again"
+        );
+        assert_eq!(t.mails().len(), 12 - held.len());
+        for (chat, held) in &chats {
+            let expected = if *held {
+                "cancelled (held_out)"
+            } else {
+                "sent"
+            };
+            assert_eq!(t.story(chat).await, [expected]);
+        }
+        t.advance(5).await;
+        t.world().consumer_reads(held[0]);
+        t.tick().await;
+        t.advance(25 * 60).await;
+        t.mails();
+        let effect =
+            control::effect::effect(t.pool(), &[account()], 7, t.now() + TimeDelta::hours(2))
+                .await
+                .unwrap();
+        let rule = effect
+            .rules
+            .iter()
+            .find(|r| r.channel == Channel::Email)
+            .unwrap();
+        let (of, hits) = (rule.counts.held_out().of, rule.counts.held_out().hits);
+        assert_eq!((usize::try_from(of).unwrap(), hits), (held.len(), 1));
+        assert!(rule.counts.lift().unwrap().value < 0.0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn reminders_are_found_by_whatever_is_known_of_them() {
+    run_test(async |t| {
+        let (ann, ben) = (t.answered(ANN), t.answered("ben@example.net"));
+        t.tick().await;
+        t.world().consumer_reads(&ben);
+        t.advance(10).await;
+        t.mails();
+        let find = async |change: &dyn Fn(&mut Filter)| {
+            let mut filter = Filter {
+                accounts: vec![account()],
+                ..Filter::default()
+            };
+            change(&mut filter);
+            let found = control::reminders::search(t.pool(), &filter, None, 10)
+                .await
+                .unwrap();
+            found
+                .reminders
+                .into_iter()
+                .map(|r| r.conversation)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(find(&|_| {}).await.len(), 2);
+        assert_eq!(
+            find(&|f| f.state = Some(ReminderState::Cancelled)).await,
+            [ben.clone()]
+        );
+        assert_eq!(
+            find(&|f| f.reason = Some("read".to_owned())).await,
+            [ben.clone()]
+        );
+        assert_eq!(
+            find(&|f| f.whose = Some(Whose::Conversation(ann.clone()))).await,
+            [ann.clone()]
+        );
+        let consumer = t.world().consumer_ids(&ann).pop().unwrap();
+        assert_eq!(
+            find(&|f| f.whose = Some(Whose::Consumer(consumer.clone()))).await,
+            [ann.clone()]
+        );
+        let hasher = t.hasher().await;
+        let control::consumers::Who::Address(_, hash) =
+            control::consumers::Who::guess(&hasher, ANN, None)
+        else {
+            panic!("an address");
+        };
+        assert_eq!(
+            find(&|f| f.whose = Some(Whose::Recipient(hash))).await,
+            [ann.clone()]
+        );
+        assert!(
+            find(&|f| f.accounts.clear()).await.is_empty(),
+            "of no account"
+        );
+        assert!(find(&|f| f.until = Some(noon())).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_search_for_the_rare_goes_on_where_it_stopped_looking() {
+    let db = migrated().await;
+    let insert = "insert into reminders (account, conversation, episode, channel, step, skill, state, episode_since, due_at, deadline,
+            token, created_at, final_at)
+        select '12345678', 'c' || n, 'e', case n when 1 then 'sms' else 'email' end, 1, 7, 'sent', $1, $1, $1, 't' || n,
+            $1::timestamptz + make_interval(secs => n / 10), $1 from generate_series(1, 20500) n";
+    sqlx::query(insert)
+        .bind(noon())
+        .execute(&db.pool)
+        .await
+        .unwrap();
+    let filter = Filter {
+        accounts: vec![account()],
+        channel: Some(Channel::Sms),
+        ..Filter::default()
+    };
+    let first = db::reminders::search(&db.pool, &filter, None, 50)
+        .await
+        .unwrap();
+    assert!(first.reminders.is_empty());
+    let second = db::reminders::search(&db.pool, &filter, first.next, 50)
+        .await
+        .unwrap();
+    assert_eq!(second.reminders.len(), 1);
+    assert!(first.next.is_some() && second.next.is_none());
+    let all = Filter {
+        channel: None,
+        ..filter
+    };
+    let (mut seen, mut place) = (0, None);
+    loop {
+        let page = db::reminders::search(&db.pool, &all, place, 2_000)
+            .await
+            .unwrap();
+        seen += page.reminders.len();
+        place = page.next;
+        if place.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, 20_500, "none is left out and none is told twice");
+}

@@ -1,0 +1,169 @@
+//! The dashboard's pages about reminders and people, and the same by the config API: read, cancel, send again, opt out, erase.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use unread::domain::access::Role;
+
+use crate::harness::{account, run_test};
+
+const ANN: &str = "ann@example.net";
+
+#[tokio::test]
+async fn every_page_shows_and_a_reminder_can_be_cancelled_and_sent_again() {
+    run_test(async |t| {
+        let boss = t.person(Role::Administrator).await;
+        let pages = [
+            "/reminders",
+            "/people",
+            "/channels",
+            "/effect",
+            "/reminders?state=failed&channel=sms",
+        ];
+        for page in pages {
+            assert_eq!(
+                boss.get(page).await.status,
+                StatusCode::OK,
+                "{page} of an empty installation"
+            );
+        }
+        let chat = t.answered(ANN);
+        t.tick().await;
+        let id = t.reminders().await[0].id;
+        let cancelled = boss.form(&format!("/reminders/{id}/cancel"), &[]).await;
+        assert_eq!(cancelled.location(), format!("/reminders/{id}"));
+        assert_eq!(t.story(&chat).await, ["cancelled (by_operator)"]);
+        boss.form(&format!("/reminders/{id}/send-again"), &[]).await;
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 1);
+        let page = boss.get(&format!("/reminders/{id}")).await;
+        assert!(
+            page.text.contains("had it sent again") && page.text.contains("The provider took it"),
+            "{}",
+            page.text
+        );
+        assert!(!page.text.contains(ANN), "no page shows an address");
+        for page in pages {
+            assert_eq!(boss.get(page).await.status, StatusCode::OK, "{page}");
+        }
+        let refused = boss.form(&format!("/reminders/{id}/cancel"), &[]).await;
+        assert_eq!(
+            refused.status,
+            StatusCode::SEE_OTHER,
+            "told on the reminder's page"
+        );
+        assert_eq!(
+            boss.get("/reminders/999").await.status,
+            StatusCode::NOT_FOUND
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn somebody_is_looked_up_opted_out_and_erased() {
+    run_test(async |t| {
+        let boss = t.person(Role::Administrator).await;
+        let chat = t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 1);
+        let page = boss.form("/people", &[("who", ANN)]).await;
+        assert!(
+            page.text.contains(&chat) && page.text.contains("Erase this customer"),
+            "{}",
+            page.text
+        );
+        boss.form("/people/opt-out", &[("who", ANN)]).await;
+        let page = boss.form("/people", &[("who", &chat)]).await;
+        assert!(page.text.contains("Gets no reminders"), "{}", page.text);
+        boss.form("/people/erase", &[("who", &chat)]).await;
+        let page = boss.form("/people", &[("who", &chat)]).await;
+        assert!(page.text.contains("No match"), "{}", page.text);
+        let trail = boss.get("/audit").await.text;
+        assert!(trail.contains("consumer.erase") && !trail.contains(ANN) && !trail.contains(&chat));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_config_api_does_the_same() {
+    run_test(async |t| {
+        let boss = t.person(Role::Administrator).await;
+        let chat = t.answered(ANN);
+        t.tick().await;
+        let get = async |path: &str| {
+            let answer = boss.api(Method::GET, path, None).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
+            answer.json()
+        };
+        let post = async |path: &str, body| boss.api(Method::POST, path, Some(&body)).await;
+        let listed = get(&format!("/reminders?conversation={chat}&state=scheduled")).await;
+        let id = listed["items"][0]["id"].as_i64().unwrap();
+        assert_eq!(get(&format!("/reminders/{id}")).await["may_cancel"], true);
+        assert_eq!(get("/overview").await["waiting"], 1);
+        assert_eq!(
+            get("/series?days=14").await["items"]
+                .as_array()
+                .unwrap()
+                .len(),
+            14
+        );
+        get("/effect").await;
+        get("/circuits").await;
+        let cancelled = boss
+            .api(Method::POST, &format!("/reminders/{id}/cancel"), None)
+            .await;
+        assert_eq!(cancelled.status, StatusCode::NO_CONTENT, "{cancelled:?}");
+        let again = boss
+            .api(Method::POST, &format!("/reminders/{id}/cancel"), None)
+            .await;
+        assert_eq!(again.status, StatusCode::CONFLICT);
+        let account = account();
+        let named = json!({ "account": account, "address": ANN });
+        assert_eq!(
+            post("/suppressions", named.clone()).await.status,
+            StatusCode::NO_CONTENT
+        );
+        assert_eq!(
+            get("/suppressions?reason=blocked").await["items"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
+        let export = boss
+            .api(Method::GET, "/suppressions/export", None)
+            .await
+            .text;
+        assert_eq!(export.lines().count(), 2, "{export}");
+        let imported = post(
+            "/suppressions/import",
+            json!({ "account": account, "csv": "nonsense" }),
+        )
+        .await;
+        assert_eq!(imported.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(
+            post("/suppressions/remove", named.clone()).await.status,
+            StatusCode::NO_CONTENT
+        );
+        assert_eq!(
+            post("/suppressions/remove", named).await.status,
+            StatusCode::NOT_FOUND
+        );
+        let person = post(
+            "/consumers/look-up",
+            json!({ "account": account, "conversation": chat }),
+        )
+        .await
+        .json();
+        assert_eq!(person["conversations"][0]["id"], chat);
+        let erased = post(
+            "/consumers/erase",
+            json!({ "account": account, "conversation": chat }),
+        )
+        .await
+        .json();
+        assert_eq!(erased["conversations"], 1);
+    })
+    .await;
+}
