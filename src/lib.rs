@@ -2,6 +2,7 @@
 
 pub mod app;
 mod batch;
+pub mod beside;
 pub mod channel;
 pub mod clock;
 pub mod config;

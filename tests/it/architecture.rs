@@ -46,6 +46,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("hashing", &["domain", "secret"]),
     ("config", &["domain", "secret"]),
     ("telemetry", &["config"]),
+    ("beside", &["config"]),
     ("rules_file", &["domain"]),
     ("suppressions_file", &["db", "domain", "hashing"]),
     ("metrics", &["db", "domain", "liveperson"]),
@@ -105,6 +106,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "rules_file",
             "secret",
             "suppressions_file",
+            "telemetry",
         ],
     ),
 ];

@@ -200,20 +200,20 @@ async fn reminders_are_found_by_whatever_is_known_of_them() {
         assert_eq!(find(&|_| {}).await.len(), 2);
         assert_eq!(
             find(&|f| f.state = Some(ReminderState::Cancelled)).await,
-            [ben.clone()]
+            std::slice::from_ref(&ben)
         );
         assert_eq!(
             find(&|f| f.reason = Some("read".to_owned())).await,
-            [ben.clone()]
+            std::slice::from_ref(&ben)
         );
         assert_eq!(
             find(&|f| f.whose = Some(Whose::Conversation(ann.clone()))).await,
-            [ann.clone()]
+            std::slice::from_ref(&ann)
         );
         let consumer = t.world().consumer_ids(&ann).pop().unwrap();
         assert_eq!(
             find(&|f| f.whose = Some(Whose::Consumer(consumer.clone()))).await,
-            [ann.clone()]
+            std::slice::from_ref(&ann)
         );
         let hasher = t.hasher().await;
         let control::consumers::Who::Address(_, hash) =
@@ -223,7 +223,7 @@ async fn reminders_are_found_by_whatever_is_known_of_them() {
         };
         assert_eq!(
             find(&|f| f.whose = Some(Whose::Recipient(hash))).await,
-            [ann.clone()]
+            std::slice::from_ref(&ann)
         );
         assert!(
             find(&|f| f.accounts.clear()).await.is_empty(),

@@ -491,8 +491,8 @@ async fn lists_of_opt_outs_come_in_and_go_out_as_hashes() {
             control::suppressions::import(t.pool(), &hasher, BY, text, &defaults, &configured).await
         };
         let list = format!("{ANN}\r\n{PHONE}\r\n{ANN}\r\n");
-        let imported = import(&list).await.unwrap();
-        assert_eq!((imported.lines, imported.changed), (3, 2));
+        let outcome = import(&list).await.unwrap();
+        assert_eq!((outcome.lines, outcome.changed), (3, 2));
         assert!(import("ben@example.net\nnonsense\n").await.is_err());
         let (out, last) = control::suppressions::export(t.pool(), None)
             .await

@@ -44,7 +44,7 @@ fn person(address: &str) -> Person {
 }
 
 /// Somebody was answered so long ago that a reminder is due in `seconds`.
-fn answered(sandbox: &Sandbox, address: &str, seconds: i64) -> String {
+pub fn answered(sandbox: &Sandbox, address: &str, seconds: i64) -> String {
     let then = Clock::System.now() - TimeDelta::minutes(10) + TimeDelta::seconds(seconds);
     let world = sandbox.world().at(then.timestamp_millis());
     let opening = world
@@ -56,7 +56,7 @@ fn answered(sandbox: &Sandbox, address: &str, seconds: i64) -> String {
     chat
 }
 
-async fn sandbox() -> Sandbox {
+pub async fn sandbox() -> Sandbox {
     let options = Options {
         smtp: demo::smtp_options(),
         ..Options::default()

@@ -34,14 +34,13 @@ const MEMORY: u64 = 64 << 10;
 async fn strangers(port: u16, first: usize) {
     let sockets = (0..SOCKETS).map(|socket| async move {
         let mut tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        let requests: String = (0..ON_EACH)
-            .map(|n| {
-                let consumer = unknown(first + socket * ON_EACH + n);
-                format!(
-                    "GET /helpers/msghist/{ACCOUNT}/{consumer}/unreadByConsumer HTTP/1.1\r\nhost: localhost\r\n\r\n"
-                )
-            })
-            .collect();
+        let mut requests = String::new();
+        for n in 0..ON_EACH {
+            let consumer = unknown(first + socket * ON_EACH + n);
+            requests += &format!(
+                "GET /helpers/msghist/{ACCOUNT}/{consumer}/unreadByConsumer HTTP/1.1\r\nhost: localhost\r\n\r\n"
+            );
+        }
         tcp.write_all(requests.as_bytes()).await.unwrap();
         tcp
     });
