@@ -62,7 +62,7 @@ enum Command {
     Health,
     /// Change what the service on this machine logs, until it ends
     LogLevel {
-        /// error, warn, info, debug or trace; also by part: info,unread::jobs=debug
+        /// error, warn, info, debug or trace; also by part: `info,unread::jobs=debug`
         level: String,
     },
     /// Read the accounts as they are now and print who would be reminded when, and who not and why
