@@ -138,7 +138,7 @@ fn prometheus_rule() -> String {
          kind: PrometheusRule\nmetadata:\n  name: unread\nspec:\n  groups:\n"
         .to_owned();
     for line in groups.lines() {
-        text += &format!("  {line}\n");
+        text.extend(["  ", line, "\n"]);
     }
     text
 }

@@ -494,12 +494,12 @@ async fn lists_of_opt_outs_come_in_and_go_out_as_hashes() {
         let outcome = import(&list).await.unwrap();
         assert_eq!((outcome.lines, outcome.changed), (3, 2));
         assert!(import("ben@example.net\nnonsense\n").await.is_err());
-        let (out, last) = control::suppressions::export(t.pool(), None)
+        let (out, end) = control::suppressions::export(t.pool(), None)
             .await
             .unwrap()
             .unwrap();
         assert_eq!(out.lines().count(), 2);
-        let rest = control::suppressions::export(t.pool(), Some(&last))
+        let rest = control::suppressions::export(t.pool(), Some(&end))
             .await
             .unwrap();
         assert!(rest.is_none());

@@ -37,9 +37,8 @@ async fn strangers(port: u16, first: usize) {
         let mut requests = String::new();
         for n in 0..ON_EACH {
             let consumer = unknown(first + socket * ON_EACH + n);
-            requests += &format!(
-                "GET /helpers/msghist/{ACCOUNT}/{consumer}/unreadByConsumer HTTP/1.1\r\nhost: localhost\r\n\r\n"
-            );
+            let path = format!("/helpers/msghist/{ACCOUNT}/{consumer}/unreadByConsumer");
+            requests.extend(["GET ", &path, " HTTP/1.1\r\nhost: localhost\r\n\r\n"]);
         }
         tcp.write_all(requests.as_bytes()).await.unwrap();
         tcp
