@@ -18,8 +18,9 @@ doc: ## the crate's documentation, warnings denied
 test: ## all tests
 	cargo test
 
-docs: ## write the tables of docs/configuration.md from src/config/keys.rs
+docs: ## write what is made from other files: tables of settings, the PrometheusRule
 	cargo test --lib config::keys::tests::write_the_page -- --ignored
+	cargo test --test it manifests::write_the_prometheus_rule -- --ignored
 
 deny: ## licences, sources and bans of dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources

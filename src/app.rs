@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::db;
 use crate::db::upkeep::Retention;
+use crate::db::{Schema, SchemaProblem};
 use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::rule::{Key, Settings};
@@ -124,8 +125,17 @@ impl Database {
     }
 }
 
-/// Brings the ledger's and the queue's tables up to date.
+/// Brings the ledger's and the queue's tables up to date. Tables of a newer version that this one can work with stay as they are:
+/// an old process may be started anew in the middle of a roll-out.
 pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+    match db::check_schema(pool).await {
+        Ok(Schema::Newer) => {
+            info!(NEWER);
+            return Ok(());
+        }
+        Ok(Schema::Own) | Err(SchemaProblem::Behind { .. }) => {}
+        Err(problem) => return Err(problem.into()),
+    }
     queue::migrate(pool).await?;
     db::migrate(pool)
         .await
@@ -163,8 +173,34 @@ async fn wait_for_schema(pool: &PgPool, shutdown: &CancellationToken) -> anyhow:
         () = shutdown.cancelled() => return Ok(false),
         () = reach(pool) => {}
     }
-    db::check_schema(pool).await?;
+    if db::check_schema(pool).await? == Schema::Newer {
+        info!(NEWER);
+    }
     Ok(true)
+}
+
+const NEWER: &str =
+    "The database was migrated by a newer version of unread, beside which this one can work";
+
+/// How often a running process looks whether it can still work with the tables.
+const SCHEMA_WATCH: Duration = Duration::from_secs(10);
+
+/// Ends when the tables have changed in a way that this program cannot work with: to stop is better than to guess. A database that
+/// is away is nobody's fault here.
+async fn watch_schema(pool: PgPool, shutdown: CancellationToken) -> &'static str {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            () = tokio::time::sleep(SCHEMA_WATCH) => {}
+        }
+        if let Err(problem @ (SchemaProblem::Ahead { .. } | SchemaProblem::Behind { .. })) =
+            db::check_schema(&pool).await
+        {
+            tracing::error!("Stopping: {problem}");
+            break;
+        }
+    }
+    "watch over the tables"
 }
 
 /// A service that runs until its shutdown token is cancelled.
@@ -248,6 +284,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
 
     let mut tasks = JoinSet::new();
     tasks.spawn(watch(database.lost(), shutdown.clone()));
+    tasks.spawn(watch_schema(pool.clone(), shutdown.clone()));
     let shared = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
     let mut host = None;
     if parts.worker {

@@ -122,7 +122,7 @@ async fn raise(
         Pace::Stepped => (Clock::manual(start), WorldClock::manual(start)),
     };
     let sandbox = Sandbox::start(Options {
-        mailbox_port: free_port(base.web.port.saturating_add(1)),
+        mailbox_port: mailbox_port(base.web.port, base.web.metrics_port),
         smtp: smtp_options(),
         clock: world_clock.clone(),
         script,
@@ -211,13 +211,12 @@ fn settings(base: &Config, sandbox: &Sandbox, pace: Pace) -> anyhow::Result<Conf
     Ok(Config::read(&sources, Role::Run)?)
 }
 
-/// The port if it is free, else any.
-fn free_port(port: u16) -> u16 {
-    if std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-        port
-    } else {
-        0
-    }
+/// The first port after the dashboard's that is not the metrics', if it is free, else any (0).
+fn mailbox_port(web: u16, metrics: u16) -> u16 {
+    let mut after = (web..u16::MAX).skip(1).filter(|port| *port != metrics);
+    let port = after.next().filter(|_| web != 0).unwrap_or_default();
+    let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    if free { port } else { 0 }
 }
 
 /// The rules that the script presumes, with the built-in texts.
@@ -462,4 +461,22 @@ pub fn table(rows: &[Row]) -> String {
     let agreed = rows.iter().filter(|r| r.agree).count();
     let _ = writeln!(text, "\n{agreed} of {} agree", rows.len());
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mailbox_stands_beside_the_dashboard_and_out_of_the_metrics_way() {
+        let web = (20_000..).step_by(7).find(|port| {
+            let free = |port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+            free(port + 1) && free(port + 2)
+        });
+        let web = web.unwrap_or_default();
+        assert_eq!(mailbox_port(web, 9464), web + 1);
+        assert_eq!(mailbox_port(web, web + 1), web + 2);
+        assert_eq!(mailbox_port(0, 9464), 0);
+        assert_eq!(mailbox_port(u16::MAX, 9464), 0);
+    }
 }

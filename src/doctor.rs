@@ -5,7 +5,6 @@
 
 mod report;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +16,8 @@ use crate::channel::{smtp, twilio};
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError};
 use crate::db;
-use crate::db::SchemaProblem;
 use crate::db::server::Extension;
+use crate::db::{Schema, SchemaProblem};
 use crate::jobs::queue;
 use crate::liveperson::{self, Error, Unlimited};
 use crate::postgres::Durability;
@@ -209,7 +208,8 @@ impl Doctor<'_> {
             );
         }
         if let Err(error) = self.tables(pool, facts.may_create, own).await {
-            self.failed("reading", error.to_string(), NO_DATABASE);
+            let (found, mend) = unreachable(&error);
+            self.failed("reading", found, mend);
         }
     }
 
@@ -237,10 +237,16 @@ impl Doctor<'_> {
             return Ok(());
         }
         match db::check_schema(pool).await {
-            Ok(()) => {
+            Ok(schema) => {
                 let queue = queue::depth(pool, Clock::System.now()).await;
                 match queue {
-                    Ok(_) => self.ok("migrations", "up to date"),
+                    Ok(_) => self.ok(
+                        "migrations",
+                        match schema {
+                            Schema::Own => "up to date",
+                            Schema::Newer => "of a newer version, beside which this one can work",
+                        },
+                    ),
                     Err(_) => self.failed(
                         "migrations",
                         "the queue's tables are missing or forbidden",
@@ -280,7 +286,7 @@ impl Doctor<'_> {
             self.failed(
                 "pooling",
                 "a pooler lends connections for a transaction at a time; LISTEN and prepared statements break",
-                "Set the pooler to session mode (PgBouncer: pool_mode = session), or go around it.",
+                POOLER,
             );
         } else {
             self.ok("pooling", "none, or by session");
@@ -481,6 +487,7 @@ impl Doctor<'_> {
 }
 
 const NO_DATABASE: &str = "Check that PostgreSQL runs and that host, port, database, user and password in DATABASE_URL are right.";
+const POOLER: &str = "Set the pooler to session mode, or go around it. PgBouncer: pool_mode = session, and ignore_startup_parameters = extra_float_digits.";
 const MIGRATE: &str = "Run `unread migrate`.";
 
 /// Why the database could not be asked, without the address (it holds a password), and the mend.
@@ -498,6 +505,8 @@ fn unreachable(error: &sqlx::Error) -> (String, &'static str) {
         Some("53300") => {
             "The server has no connection left: raise max_connections, or lower UNREAD_DATABASE_CONNECTIONS."
         }
+        // What a pooler says that does not know a parameter, or lends a connection with another's prepared statements.
+        Some("08P01" | "42P05" | "26000") => POOLER,
         _ => NO_DATABASE,
     };
     (told.message().to_owned(), mend)
@@ -583,21 +592,6 @@ fn is_nobody(host: &str) -> bool {
                     .strip_suffix(name)
                     .is_some_and(|rest| rest.ends_with('.'))
         })
-}
-
-/// Whether a service that runs on this machine with these settings is ready, asked beside its metrics as a probe does.
-pub async fn is_ready(config: &Config) -> bool {
-    let web = &config.web;
-    let ip = match web.metrics_bind {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    let url = format!("http://{}/readyz", SocketAddr::new(ip, web.metrics_port));
-    let client = reqwest::Client::builder().timeout(PATIENCE / 2).build();
-    let Ok(client) = client else { return false };
-    let answer = client.get(url).send().await;
-    answer.is_ok_and(|answer| answer.status().is_success())
 }
 
 enum Probe {

@@ -107,7 +107,7 @@ async fn database(config: &Config, progress: &dyn Fn(&str)) -> Option<PgPool> {
     let options = config.database_url.as_ref()?.expose().parse().ok()?;
     let pool = db::pool(options, 2);
     let why = match tokio::time::timeout(PATIENCE, db::check_schema(&pool)).await {
-        Ok(Ok(())) => return Some(pool),
+        Ok(Ok(_)) => return Some(pool),
         Ok(Err(problem)) => problem.to_string(),
         Err(_) => "it does not answer".to_owned(),
     };

@@ -1,6 +1,7 @@
 //! `unread` reminds web-messaging visitors, by e-mail or SMS, of agent messages they have not read.
 
 pub mod app;
+pub mod beside;
 pub mod channel;
 pub mod clock;
 pub mod config;

@@ -18,7 +18,7 @@ use unread::postgres::Durability;
 use unread::sandbox::{Options, Sandbox, Script};
 use unread::secret::Secret;
 use unread::suppressions_file::{self, Defaults};
-use unread::{control, db, demo, doctor, dry_run, rules_file, telemetry};
+use unread::{beside, control, db, demo, doctor, dry_run, rules_file, telemetry};
 
 /// Reminds web-messaging visitors, by e-mail or SMS, of agent messages they have not read.
 #[derive(Parser)]
@@ -60,6 +60,11 @@ enum Command {
     },
     /// Exit with 0 if the service on this machine is ready, else 1: the health check of a container without a shell
     Health,
+    /// Change what the service on this machine logs, until it ends
+    LogLevel {
+        /// error, warn, info, debug or trace; also by part: info,unread::jobs=debug
+        level: String,
+    },
     /// Read the accounts as they are now and print who would be reminded when, and who not and why
     Scan {
         /// Send and store nothing (the only way there is: the service scans by itself)
@@ -245,7 +250,7 @@ impl Command {
             | Self::Suppressions { .. }
             | Self::Users { .. }
             | Self::Erase(_) => Role::Migrate,
-            Self::Doctor { .. } | Self::Health => Role::Doctor,
+            Self::Doctor { .. } | Self::Health | Self::LogLevel { .. } => Role::Doctor,
             Self::Scan { .. } => Role::Scan,
             Self::Sandbox { .. } => Role::Sandbox,
         }
@@ -261,7 +266,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         config => config?,
     };
-    telemetry::start_log(&config.log)?;
+    let _log = telemetry::start_log(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -288,8 +293,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             };
             return tell(&lines, json);
         }
-        Command::Health if doctor::is_ready(&config).await => {}
+        Command::Health if beside::is_ready(&config).await => {}
         Command::Health => return Ok(ExitCode::FAILURE),
+        Command::LogLevel { level } => {
+            beside::set_log_level(&config, &level).await?;
+            println!("The service on this machine logs {level} until it ends.");
+        }
         Command::Scan { account, rules, .. } => {
             let wanted = dry_run::Wanted { account, rules };
             let out = std::io::stdout().lock();

@@ -29,6 +29,7 @@ pub struct Metrics {
     badge: IntCounterVec,
     badge_seconds: Histogram,
     webhooks: IntCounterVec,
+    requests: IntCounterVec,
 }
 
 /// From 5 ms to about five minutes.
@@ -127,6 +128,11 @@ impl Metrics {
                 "Calls of providers, by kind and result.",
                 &["kind", "result"],
             ),
+            requests: counter(
+                "unread_http_requests_total",
+                "Answers on PORT by route and kind of status.",
+                &["route", "status"],
+            ),
             registry,
         }
     }
@@ -184,6 +190,18 @@ impl Metrics {
     pub fn badge(&self, source: &str, took: Duration) {
         self.badge.with_label_values(&[source]).inc();
         self.badge_seconds.observe(took.as_secs_f64());
+    }
+
+    /// `route` as it is written in the program, never a path that was asked for.
+    pub fn answered(&self, route: &str, status: u16) {
+        let kind = match status {
+            ..=199 => "1xx",
+            200..=299 => "2xx",
+            300..=399 => "3xx",
+            400..=499 => "4xx",
+            500.. => "5xx",
+        };
+        self.requests.with_label_values(&[route, kind]).inc();
     }
 
     pub fn webhook(&self, kind: &str, result: &str) {

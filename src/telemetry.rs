@@ -1,36 +1,74 @@
-//! The log, and the signals that ask this process to stop.
+//! The log, its level, spans for traces, and the signals that ask this process to stop.
 //!
-//! The log goes to standard error, so that standard output stays free for what a command was asked to print.
+//! The log goes to standard error, so that standard output stays free for what a command was asked to print. The log belongs to the
+//! process, so the handle on its level does too: a static, like the log itself.
+
+#[cfg(feature = "otlp")]
+mod otlp;
 
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 use crate::config::{Log, LogFormat};
 
+static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Holds the log open; what is still on its way to a collector of spans leaves when it is dropped.
+#[must_use]
+pub struct LogGuard {
+    #[cfg(feature = "otlp")]
+    _spans: Option<otlp::Spans>,
+}
+
 /// Starts the log. To be called once, before anything is logged.
-pub fn start_log(log: &Log) -> anyhow::Result<()> {
-    // Migrations that find their work done are no news.
-    let directives = format!("sqlx::postgres::notice=warn,{}", log.level);
-    let filter = EnvFilter::try_new(directives).context("reading the log level")?;
+pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
+    let (filter, level) = reload::Layer::new(filter(&log.level)?);
     let is_terminal = io::stderr().is_terminal();
     let format = log.format.unwrap_or(if is_terminal {
         LogFormat::Text
     } else {
         LogFormat::Json
     });
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
-    match format {
-        LogFormat::Text => lines.with_ansi(is_terminal).try_init(),
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(is_terminal).boxed(),
         // Fields beside the message, not below it: log collectors look for them there.
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    }
-    .map_err(|error| anyhow::anyhow!("starting the log: {error}"))
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let log_lines = tracing_subscriber::registry().with(filter).with(lines);
+    #[cfg(feature = "otlp")]
+    let (started, guard) = {
+        let (layer, spans) = log.otlp.as_ref().map(otlp::export).transpose()?.unzip();
+        let guard = LogGuard { _spans: spans };
+        (log_lines.with(layer).try_init(), guard)
+    };
+    #[cfg(not(feature = "otlp"))]
+    let (started, guard) = (log_lines.try_init(), LogGuard {});
+    started.context("starting the log")?;
+    let _ = LEVEL.set(level);
+    Ok(guard)
+}
+
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    // Migrations that find their work done are no news.
+    EnvFilter::try_new(format!("sqlx::postgres::notice=warn,{level}"))
+        .context("reading the log level")
+}
+
+/// Logs from now on what `level` says, as `UNREAD_LOG_LEVEL` does, until the process ends.
+pub fn set_level(level: &str) -> anyhow::Result<()> {
+    let filter = filter(level)?;
+    let log = LEVEL.get().context("this process keeps no log")?;
+    log.reload(filter).context("changing the log level")?;
+    warn!("The log level is now {level}");
+    Ok(())
 }
 
 /// Listens for SIGINT and SIGTERM from now on; the future ends at the first. A second one ends the process at once with exit code

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info_span};
 
 use crate::db;
 use crate::db::upkeep::Retention;
@@ -39,7 +40,11 @@ pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: C
     let line = Line::new(&ctx);
     let deliver = move |job: Job| {
         let line = line.clone();
-        async move { line.deliver(job.parse::<Deliver>()?).await }
+        async move {
+            let job: Deliver = job.parse()?;
+            let span = info_span!("deliver", reminder = %job.reminder, account = %job.account);
+            line.deliver(job).instrument(span).await
+        }
     };
     let scanning = ctx.clone();
     let scan = move |job: Job| {

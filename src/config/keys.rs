@@ -248,7 +248,9 @@ pub const KEYS: &[Key] = &[
     key("UNREAD_LOG_FORMAT", "log.format",
         "`text` or `json`. Left out: `text` on a terminal, else `json`."),
     preset("UNREAD_LOG_LEVEL", "log.level", "info",
-        "`error`, `warn`, `info`, `debug` or `trace`; also by part, `info,unread::jobs=debug`."),
+        "`error`, `warn`, `info`, `debug` or `trace`; also by part, `info,unread::jobs=debug`. `unread log-level` changes it while the process runs."),
+    key("OTEL_EXPORTER_OTLP_ENDPOINT", "log.otlp_url",
+        "OpenTelemetry collector to send spans of jobs and requests to, by HTTP: `http://collector:4318`. Only builds with the feature `otlp` do. Left out: none are sent."),
 ];
 
 /// The setting whose name in the environment is `env`.

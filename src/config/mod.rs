@@ -126,6 +126,8 @@ pub struct Log {
     pub format: Option<LogFormat>,
     /// A valid [`EnvFilter`].
     pub level: String,
+    /// Where spans go.
+    pub otlp: Option<Url>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -358,9 +360,11 @@ fn read_log(r: &mut Reader) -> Result<Log, Noted> {
             .map(|_| raw.to_owned())
             .map_err(|_| "error, warn, info, debug or trace, also by part: info,unread::jobs=debug")
     });
+    let otlp = r.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::base_url);
     Ok(Log {
         format: format?,
         level: level?,
+        otlp: otlp?,
     })
 }
 
@@ -396,6 +400,12 @@ fn warn_of_contradictions(r: &mut Reader, config: &Config) {
              are never used.",
             smtp.connections, config.worker.slots
         ));
+    }
+    if config.log.otlp.is_some() && !cfg!(feature = "otlp") {
+        r.warn(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but this build exports no spans: build it with `--features otlp`."
+                .to_owned(),
+        );
     }
     if config.web.port == config.web.metrics_port && config.web.port != 0 {
         r.warn(format!(

@@ -26,6 +26,7 @@ pub mod reports;
 pub mod rulebook;
 pub mod rules;
 pub mod scans;
+mod schema;
 pub mod server;
 pub mod sessions;
 pub mod setup;
@@ -41,10 +42,9 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::PgConnection;
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-static MIGRATOR: Migrator = sqlx::migrate!();
+pub use schema::{Schema, SchemaProblem, check_schema, migrate};
 
 /// Opens a pool; it connects when first used.
 ///
@@ -75,46 +75,4 @@ pub async fn ping(pool: &PgPool) -> sqlx::Result<()> {
     asked
         .await
         .unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut))
-}
-
-/// Brings the ledger's tables up to date. The queue's are migrated by `jobs::queue`.
-pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
-    MIGRATOR.run(pool).await
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum SchemaProblem {
-    #[error(
-        "the database is not migrated (migration {missing} is missing): run `unread migrate` first"
-    )]
-    Behind { missing: i64 },
-    #[error(
-        "the database was migrated by a newer version of unread (migration {unknown}): use that version"
-    )]
-    Ahead { unknown: i64 },
-    #[error("the database cannot be read: {0}")]
-    Unreachable(#[from] sqlx::Error),
-}
-
-/// Whether the database has exactly the migrations that this program knows.
-pub async fn check_schema(pool: &PgPool) -> Result<(), SchemaProblem> {
-    let known: Vec<i64> = MIGRATOR.iter().map(|m| m.version).collect();
-    let table: Option<String> = sqlx::query_scalar("select to_regclass('_sqlx_migrations')::text")
-        .fetch_one(pool)
-        .await?;
-    let applied: Vec<i64> = match table {
-        Some(_) => {
-            sqlx::query_scalar("select version from _sqlx_migrations where success")
-                .fetch_all(pool)
-                .await?
-        }
-        None => Vec::new(),
-    };
-    if let Some(missing) = known.iter().find(|v| !applied.contains(v)) {
-        return Err(SchemaProblem::Behind { missing: *missing });
-    }
-    if let Some(unknown) = applied.iter().find(|v| !known.contains(v)) {
-        return Err(SchemaProblem::Ahead { unknown: *unknown });
-    }
-    Ok(())
 }

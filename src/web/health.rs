@@ -16,7 +16,7 @@ pub async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// 200 if the database answers with the right migrations and the queue can be worked on; else 503 and why.
+/// 200 if the database answers, with tables that this program can work with, and the queue can be worked on; else 503 and why.
 pub async fn ready(extract::State(state): extract::State<State>) -> Response {
     if state
         .queue_healthy
@@ -30,11 +30,7 @@ pub async fn ready(extract::State(state): extract::State<State>) -> Response {
             .into_response();
     }
     match tokio::time::timeout(PATIENCE, db::check_schema(&state.pool)).await {
-        // In the middle of a roll-out the database is a version ahead. Migrations only add what a running version does not
-        // miss, and whoever serves must go on until its successor does.
-        Ok(Ok(()) | Err(db::SchemaProblem::Ahead { .. })) => {
-            (StatusCode::OK, "ready\n").into_response()
-        }
+        Ok(Ok(_)) => (StatusCode::OK, "ready\n").into_response(),
         Ok(Err(db::SchemaProblem::Unreachable(error))) => {
             tracing::warn!("Not ready: the database cannot be read: {error}");
             (

@@ -1,14 +1,16 @@
-//! `/metrics`, on a listener of its own so that it is never exposed with the badge; and the probes, which a role without the web
-//! answers only here.
+//! `/metrics`, on a listener of its own so that it is never exposed with the badge; the probes, which a role without the web
+//! answers only here; and the log level, which can be changed from this machine.
 //!
 //! What a process counted is its own; what is true of the service (reminders by state, queue depth, circuits, the age of the last
 //! scan) is read from PostgreSQL at each scrape, so that every replica says the same.
 
+use std::net::SocketAddr;
+
 use axum::Router;
-use axum::extract::State as Shared;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use chrono::{DateTime, TimeDelta};
 use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
@@ -17,13 +19,30 @@ use prometheus::{Encoder, GaugeVec, IntGauge, IntGaugeVec, Opts, Registry, TextE
 use super::{State, health};
 use crate::db;
 use crate::jobs::queue;
+use crate::telemetry;
 
 pub fn router(state: State) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/log-level", put(set_log_level))
+        .layer(DefaultBodyLimit::max(MAX_LEVEL))
         .with_state(state)
+}
+
+/// A level names parts of the program, at most some dozens.
+const MAX_LEVEL: usize = 2048;
+
+/// `PUT /log-level`, from this machine alone: whoever can run a command here may know what the service does.
+async fn set_log_level(ConnectInfo(peer): ConnectInfo<SocketAddr>, level: String) -> Response {
+    if !peer.ip().to_canonical().is_loopback() {
+        return (StatusCode::FORBIDDEN, "only from this machine\n").into_response();
+    }
+    match telemetry::set_level(level.trim()) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error:#}\n")).into_response(),
+    }
 }
 
 async fn scrape(Shared(state): Shared<State>) -> Response {
@@ -167,4 +186,23 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
         oldest.with_label_values(&[&depth.queue]).set(age);
     }
     Ok(registry.gather())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_log_level_is_not_for_other_machines() {
+        for (peer, status) in [
+            ("10.0.0.7:4000", StatusCode::FORBIDDEN),
+            ("[::ffff:10.0.0.7]:4000", StatusCode::FORBIDDEN),
+            // Past the gate; a test keeps no log.
+            ("[::ffff:127.0.0.1]:4000", StatusCode::BAD_REQUEST),
+        ] {
+            let peer = ConnectInfo(peer.parse().unwrap());
+            let answer = set_log_level(peer, "debug".to_owned()).await;
+            assert_eq!(answer.status(), status);
+        }
+    }
 }

@@ -45,6 +45,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("hashing", &["domain", "secret"]),
     ("config", &["domain", "secret"]),
     ("telemetry", &["config"]),
+    ("beside", &["config"]),
     ("rules_file", &["domain"]),
     ("suppressions_file", &["db", "domain", "hashing"]),
     ("metrics", &["db", "domain", "liveperson"]),
@@ -102,6 +103,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "rules_file",
             "secret",
             "suppressions_file",
+            "telemetry",
         ],
     ),
 ];

@@ -57,26 +57,6 @@ async fn a_database_that_is_not_migrated_is_refused_in_one_line_and_migrate_mend
     assert!(run(&["rules", "export"], &settings).await.status.success());
 }
 
-#[tokio::test]
-async fn a_database_of_a_newer_version_is_refused_by_commands_and_roles_alike() {
-    let db = migrated().await;
-    let newer =
-        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
-        values (99991231, 'the future', true, '', 0)";
-    sqlx::query(newer).execute(&db.pool).await.unwrap();
-    let settings = settings(&[
-        ("DATABASE_URL", &db.url),
-        ("LE_ACCOUNT", "12345678"),
-        ("UNREAD_METRICS_PORT", "0"),
-    ]);
-    for command in [&["rules", "export"][..], &["scheduler"]] {
-        let output = run(command, &settings).await;
-        assert_eq!(output.status.code(), Some(1), "{command:?}");
-        let told = text(&output.stderr);
-        assert!(told.contains("newer version of unread"), "{told}");
-    }
-}
-
 const RULES: &str = r#"
 [[rule]]
 account = "12345678"

@@ -101,6 +101,12 @@ fn assert_only_failure(lines: &[Line], part: &str, check: &str, mend: &str) {
     assert!(!doctor::healthy(lines));
 }
 
+/// What was broken has been mended as told.
+async fn assert_well(world: &World) {
+    let lines = world.examined().await;
+    assert!(doctor::healthy(&lines), "{lines:#?}");
+}
+
 /// The part of the table that the account fills.
 const PART: &str = "LivePerson 12345678";
 
@@ -205,6 +211,17 @@ async fn a_broken_database_is_told_with_its_mend() {
         .append_pair("options[role]", &role);
     world.set("DATABASE_URL", limited.as_str());
     let lines = world.examined().await;
+    let mend = format!(
+        "grant select, insert, update, delete on all tables in schema public, apalis to {role};
+         grant usage on all sequences in schema public, apalis to {role}"
+    );
+    world
+        .database
+        .pool
+        .execute(sqlx::AssertSqlSafe(mend))
+        .await
+        .unwrap();
+    assert_well(&world).await;
     let drop_role = format!("drop owned by {role}; drop role {role}");
     world
         .database
@@ -222,6 +239,26 @@ async fn a_broken_database_is_told_with_its_mend() {
         "migrations",
         "unread migrate",
     );
+    app::migrate(&empty.pool).await.unwrap();
+    assert_well(&world).await;
+
+    empty
+        .pool
+        .execute(
+            "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+             values (9999, 'of the future', true, '', 0);
+             update instance set value = '9999' where key = 'schema_compatible_from'",
+        )
+        .await
+        .unwrap();
+    assert_only_failure(
+        &world.examined().await,
+        "database",
+        "migrations",
+        "a newer one",
+    );
+    world.set("DATABASE_URL", url);
+    assert_well(&world).await;
 }
 
 #[tokio::test]
@@ -238,6 +275,7 @@ async fn a_broken_liveperson_account_is_told_with_its_mend() {
     );
     assert!(first.mend.as_deref().unwrap().contains("LE_CLIENT_SECRET"));
     world.set("LE_CLIENT_SECRET", secret);
+    assert_well(&world).await;
 
     let faults = [
         (Endpoint::Skills, "skills", "skills API"),
@@ -256,6 +294,7 @@ async fn a_broken_liveperson_account_is_told_with_its_mend() {
             .set(endpoint, Fault::Forbidden, When::UntilCleared);
         assert_only_failure(&world.examined().await, PART, check, mend);
         world.sandbox.faults().clear(number);
+        assert_well(&world).await;
     }
 
     let clock = Clock::manual(Clock::System.now() - TimeDelta::minutes(5));
@@ -265,6 +304,7 @@ async fn a_broken_liveperson_account_is_told_with_its_mend() {
         "clocks",
         "timedatectl",
     );
+    assert_well(&world).await;
 
     world.set("LE_ACCOUNT", "99999999");
     let lines = world.examined().await;
@@ -328,6 +368,7 @@ async fn a_broken_channel_is_told_with_its_mend() {
         world.set(key, value);
         assert_only_failure(&world.examined().await, part, check, mend);
         world.settings.clone_from(&well);
+        assert_well(&world).await;
     }
 }
 
@@ -336,6 +377,8 @@ async fn a_public_url_that_leads_elsewhere_is_told_and_one_that_leads_nowhere_is
     let mut world = World::new().await;
     world.set("UNREAD_PUBLIC_URL", page_that_says("somebody else").await);
     assert_only_failure(&world.examined().await, "public URL", "reachable", "proxy");
+    world.set("UNREAD_PUBLIC_URL", page_that_says("ok\n").await);
+    assert_well(&world).await;
 
     world.set(
         "UNREAD_PUBLIC_URL",

@@ -5,7 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::{PATIENCE, eventually, free_port};
+use crate::process::{Folder, Process, settings};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -136,4 +143,188 @@ fn every_alert_has_its_section_in_the_runbooks() {
         let link = format!("docs/runbooks.md#{}", alert.to_ascii_lowercase());
         assert!(rules.contains(&link), "no rule links to {link}");
     }
+}
+
+/// Every `label="value"` of the selectors, a regular expression split into its words.
+fn values(text: &str) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices("unread_") {
+        let rest = &text[at..];
+        let end = rest.find(|c| !is_of_name(c)).unwrap_or(rest.len());
+        let Some(selector) = rest[end..].strip_prefix('{') else {
+            continue;
+        };
+        let selector = selector.split("\"}").next().unwrap_or_default();
+        for matcher in selector.split("\",") {
+            let Some((label, value)) = matcher.split_once('"') else {
+                continue;
+            };
+            let label = label.trim().trim_end_matches(['=', '!', '~']).to_owned();
+            let words = value.trim_matches('"').split('|');
+            found.extend(words.map(|word| (label.clone(), word.to_owned())));
+        }
+    }
+    found
+}
+
+#[test]
+fn rules_and_dashboards_ask_only_for_values_that_the_program_writes() {
+    let mut sources = String::new();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                sources += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let mut seen = 0;
+    for (file, text) in asked() {
+        for (label, value) in values(&text) {
+            // A bound of a histogram, and a pattern of routes that other tests know.
+            if label == "le" || label == "route" {
+                continue;
+            }
+            seen += 1;
+            let written = sources.contains(&format!("\"{value}\""));
+            assert!(written, "{file}: nothing writes {label}=\"{value}\"");
+        }
+    }
+    assert!(seen > 8, "only {seen} values were found");
+}
+
+/// Every expression of the rules and panels, with where it stands.
+fn expressions() -> Vec<(String, String)> {
+    let rules = fs::read_to_string(root().join("docker/prometheus/rules.yaml")).unwrap();
+    let mut found = Vec::new();
+    let mut name = "";
+    for (line, next) in rules.lines().zip(rules.lines().skip(1)) {
+        let line = line.trim();
+        if let Some((_, own)) = line
+            .split_once("- alert: ")
+            .or(line.split_once("- record: "))
+        {
+            name = own;
+        } else if line == "expr: >-" {
+            found.push((name.to_owned(), next.trim().to_owned()));
+        }
+    }
+    for entry in fs::read_dir(root().join("docker/grafana/dashboards")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let dashboard: Value = serde_json::from_str(&text).unwrap();
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let place = format!("{}: {}", dashboard["title"], panel["title"]);
+            let targets = panel["targets"].as_array().unwrap();
+            let queries = targets.iter().map(|t| t["expr"].as_str().unwrap());
+            found.extend(queries.map(|query| (place.clone(), query.to_owned())));
+        }
+    }
+    found
+}
+
+/// Runs promtool in `docker/prometheus`; `None`: it is not installed.
+fn promtool(arguments: &[&str], input: &str) -> Option<String> {
+    let mut command = Command::new("promtool");
+    command
+        .args(arguments)
+        .current_dir(root().join("docker/prometheus"));
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = pipes.stderr(Stdio::piped()).spawn().ok()?;
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told =
+        [output.stdout, output.stderr].map(|told| String::from_utf8_lossy(&told).into_owned());
+    let told = told.concat();
+    assert!(output.status.success(), "promtool {arguments:?}: {told}");
+    Some(told)
+}
+
+/// Prometheus' own opinion. With `--nocapture` it prints which expressions found something in the demonstration and which did not.
+#[tokio::test]
+async fn a_real_prometheus_scrapes_the_demonstration_and_answers_every_alert_and_panel() {
+    if promtool(&["check", "rules", "rules.yaml"], "").is_none() {
+        eprintln!("NOT TESTED: Prometheus is not installed (Debian: apt-get install prometheus)");
+        return;
+    }
+    promtool(&["test", "rules", "rules.test.yaml"], "");
+    let (web, metrics, port) = (free_port(), free_port(), free_port());
+    let ports = [("PORT", web), ("UNREAD_METRICS_PORT", metrics)].map(|(k, p)| (k, p.to_string()));
+    let ports = ports.each_ref().map(|(key, port)| (*key, port.as_str()));
+    let mut demo = Process::start(&["demo"], &settings(&ports));
+    let folder = Folder::new();
+    let rules = root().join("docker/prometheus/rules.yaml");
+    let config = format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{}]\nscrape_configs: \
+         [{{job_name: unread, static_configs: [{{targets: ['127.0.0.1:{metrics}']}}]}}]\n",
+        rules.display()
+    );
+    let file = folder.path().join("prometheus.yaml");
+    fs::write(&file, config).unwrap();
+    let options = [
+        format!("--config.file={}", file.display()),
+        format!(
+            "--storage.tsdb.path={}",
+            folder.path().join("data").display()
+        ),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+    ];
+    let options = options.each_ref().map(String::as_str);
+    let _prometheus = Process::start_program(Path::new("prometheus"), &options, &settings(&[]));
+    let http = reqwest::Client::new();
+    let ask = async |query: &str| -> Result<usize, String> {
+        let url = format!("http://127.0.0.1:{port}/api/v1/query");
+        let answer = http.get(url).query(&[("query", query)]).send().await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        let answer: Value = answer.json().await.map_err(|error| error.to_string())?;
+        match answer["data"]["result"].as_array() {
+            Some(series) => Ok(series.len()),
+            None => Err(answer.to_string()),
+        }
+    };
+
+    let names: BTreeSet<String> = asked()
+        .iter()
+        .flat_map(|(_, text)| selectors(text))
+        .map(|(name, _)| name)
+        .collect();
+    let badge = format!("http://127.0.0.1:{web}/helpers/msghist/12345678/nobody/unreadByConsumer");
+    let started = tokio::time::Instant::now();
+    let mut missing = names.clone();
+    while !missing.is_empty() {
+        assert!(started.elapsed() < PATIENCE * 2, "never seen: {missing:?}");
+        let _ = http.get(&badge).send().await;
+        for name in &names {
+            if ask(name).await.is_ok_and(|series| series > 0) {
+                missing.remove(name);
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    eventually("rates can be told", async || {
+        ask("rate(unread_lateness_seconds_count[1m]) > 0")
+            .await
+            .is_ok_and(|series| series > 0)
+    })
+    .await;
+    for (place, query) in expressions() {
+        match ask(&query).await {
+            Ok(0) => eprintln!("nothing   {place}"),
+            Ok(series) => eprintln!("{series:3} found {place}"),
+            Err(error) => panic!("{place}: {query}: {error}"),
+        }
+    }
+    let scraped = http
+        .get(format!("http://127.0.0.1:{metrics}/metrics"))
+        .send();
+    let scraped = scraped.await.unwrap().text().await.unwrap();
+    promtool(&["check", "metrics"], &scraped);
+    assert_eq!(demo.terminate().await.code(), Some(0));
 }

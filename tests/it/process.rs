@@ -43,9 +43,14 @@ impl Drop for Folder {
     }
 }
 
-/// The binary with no environment but these settings, in a folder without settings.
-fn command(folder: &Folder, arguments: &[&str], settings: &Settings) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_unread"));
+/// The program under test.
+pub fn this_program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_unread"))
+}
+
+/// A program with no environment but these settings, in a folder without settings.
+fn command(program: &Path, folder: &Folder, arguments: &[&str], settings: &Settings) -> Command {
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .current_dir(folder.path())
@@ -58,8 +63,12 @@ fn command(folder: &Folder, arguments: &[&str], settings: &Settings) -> Command 
 
 /// Runs a command to its end.
 pub async fn run(arguments: &[&str], settings: &Settings) -> Output {
+    run_program(this_program(), arguments, settings).await
+}
+
+pub async fn run_program(program: &Path, arguments: &[&str], settings: &Settings) -> Output {
     let folder = Folder::new();
-    let mut command = command(&folder, arguments, settings);
+    let mut command = command(program, &folder, arguments, settings);
     command.stdin(Stdio::null());
     tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
@@ -79,9 +88,13 @@ pub struct Process {
 
 impl Process {
     pub fn start(arguments: &[&str], settings: &Settings) -> Self {
+        Self::start_program(this_program(), arguments, settings)
+    }
+
+    pub fn start_program(program: &Path, arguments: &[&str], settings: &Settings) -> Self {
         let folder = Folder::new();
         let file = |name| File::create(folder.path().join(name)).unwrap();
-        let mut command = command(&folder, arguments, settings);
+        let mut command = command(program, &folder, arguments, settings);
         let command = command
             .stdin(Stdio::null())
             .stdout(file("out"))

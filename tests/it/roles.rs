@@ -44,7 +44,7 @@ fn person(address: &str) -> Person {
 }
 
 /// Somebody was answered so long ago that a reminder is due in `seconds`.
-fn answered(sandbox: &Sandbox, address: &str, seconds: i64) -> String {
+pub fn answered(sandbox: &Sandbox, address: &str, seconds: i64) -> String {
     let then = Clock::System.now() - TimeDelta::minutes(10) + TimeDelta::seconds(seconds);
     let world = sandbox.world().at(then.timestamp_millis());
     let opening = world
@@ -56,7 +56,7 @@ fn answered(sandbox: &Sandbox, address: &str, seconds: i64) -> String {
     chat
 }
 
-async fn sandbox() -> Sandbox {
+pub async fn sandbox() -> Sandbox {
     let options = Options {
         smtp: demo::smtp_options(),
         ..Options::default()
@@ -65,7 +65,7 @@ async fn sandbox() -> Sandbox {
 }
 
 /// Settings of a process of the service, before this sandbox and on this database.
-fn settings_for(sandbox: &Sandbox, database: &str, more: &[(&str, &str)]) -> Settings {
+pub fn settings_for(sandbox: &Sandbox, database: &str, more: &[(&str, &str)]) -> Settings {
     let mut settings = demo::environment(sandbox.endpoints());
     let port = free_port().to_string();
     let own = [

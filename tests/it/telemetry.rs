@@ -1,0 +1,92 @@
+//! What a running process tells of itself: its log level can be changed, and spans of jobs and requests reach a collector.
+
+use crate::harness::{eventually, free_port, migrated};
+use crate::process::{Process, Settings, run, text};
+use crate::roles::{sandbox, settings_for};
+
+fn with_metrics_port(settings: Settings, port: u16) -> Settings {
+    let others = settings.into_iter();
+    let mut settings: Settings = others
+        .filter(|(key, _)| key != "UNREAD_METRICS_PORT")
+        .collect();
+    settings.push(("UNREAD_METRICS_PORT".to_owned(), port.to_string()));
+    settings
+}
+
+#[tokio::test]
+async fn the_log_level_changes_while_a_process_runs_and_a_wrong_one_changes_nothing() {
+    let (db, sandbox) = (migrated().await, sandbox().await);
+    let settings = with_metrics_port(settings_for(&sandbox, &db.url, &[]), free_port());
+    let refused = run(&["log-level", "debug"], &settings).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("no service answers"));
+
+    let process = Process::start(&["worker"], &settings);
+    eventually("the worker is ready", async || {
+        run(&["health"], &settings).await.status.success()
+    })
+    .await;
+    let wrong = run(&["log-level", "unread=loud"], &settings).await;
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(text(&wrong.stderr).contains("refuses"));
+    assert!(!process.log().contains("\"DEBUG\""));
+
+    let changed = run(&["log-level", "warn,sqlx=debug"], &settings).await;
+    assert!(changed.status.success(), "{}", text(&changed.stderr));
+    eventually("more is logged", async || {
+        process.log().contains("\"DEBUG\"")
+    })
+    .await;
+    sandbox.stop().await;
+}
+
+/// A collector on loopback; returns its address and what it has been told so far.
+#[cfg(feature = "otlp")]
+async fn collector() -> (String, std::sync::Arc<std::sync::Mutex<Vec<u8>>>) {
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = told.clone();
+    let take = async move |body: axum::body::Bytes| heard.lock().unwrap().extend_from_slice(&body);
+    let page = axum::Router::new().route("/v1/traces", axum::routing::post(take));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, page).await });
+    (address, told)
+}
+
+#[cfg(feature = "otlp")]
+#[tokio::test]
+async fn spans_of_jobs_and_requests_reach_a_collector_with_the_reminder_s_id_and_no_secret() {
+    let (db, sandbox) = (migrated().await, sandbox().await);
+    let (address, told) = collector().await;
+    let more = [("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str())];
+    let settings = settings_for(&sandbox, &db.url, &more);
+    crate::roles::answered(&sandbox, "ann@example.net", 0);
+    let mut process = Process::start(&["run"], &settings);
+    eventually("the reminder arrives", async || {
+        sandbox.outbox().mails_to("ann@example.net").len() == 1
+    })
+    .await;
+    let port = &settings.iter().find(|(key, _)| key == "PORT").unwrap().1;
+    let _ = reqwest::get(format!("http://127.0.0.1:{port}/r/a-link-that-is-a-secret")).await;
+    // What is on its way leaves before the process ends.
+    assert_eq!(process.terminate().await.code(), Some(0));
+    let told = String::from_utf8_lossy(&told.lock().unwrap()).into_owned();
+    for word in [
+        "unread",
+        "job",
+        "deliver",
+        "reminder",
+        "request",
+        "/r/{token}",
+    ] {
+        assert!(told.contains(word), "no span says {word}");
+    }
+    for secret in [
+        "ann@example.net",
+        "a-link-that-is-a-secret",
+        "sandbox-password",
+    ] {
+        assert!(!told.contains(secret), "a span says {secret}");
+    }
+    sandbox.stop().await;
+}

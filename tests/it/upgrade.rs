@@ -1,0 +1,245 @@
+//! Upgrades: processes of two versions side by side on one database, under load, while its tables change beneath them.
+//!
+//! The next version's tables are played by a migration that nobody knows, with a new column in every table. So whoever starts
+//! after it is an old pod that is started anew in the middle of a roll-out. The version before this one is this program itself,
+//! unless `UNREAD_OLD_PROGRAM` names an older build: then the tables go from that one's to the current ones as well.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, PgPool};
+use tokio_util::sync::CancellationToken;
+use unread::sandbox::Sandbox;
+
+use crate::database::database;
+use crate::harness::{eventually, free_port, migrated};
+use crate::process::{Process, run_program, settings, text, this_program};
+use crate::roles::{answered, sandbox, settings_for};
+
+const ROLES: [&str; 5] = ["scheduler", "worker", "worker", "web", "web"];
+
+fn old_program() -> PathBuf {
+    let named = std::env::var_os("UNREAD_OLD_PROGRAM").map(PathBuf::from);
+    named.unwrap_or_else(|| this_program().to_owned())
+}
+
+/// A process of the service, and where it answers its probes.
+struct Pod {
+    process: Process,
+    probes: String,
+}
+
+impl Pod {
+    fn start(program: &Path, role: &str, sandbox: &Sandbox, database: &str) -> Self {
+        let port = free_port().to_string();
+        let more = [
+            ("UNREAD_METRICS_PORT", port.as_str()),
+            ("UNREAD_METRICS_BIND", "127.0.0.1"),
+            ("SMTP_RATE_PER_SECOND", "1000"),
+        ];
+        let settings = settings_for(sandbox, database, &more);
+        Self {
+            process: Process::start_program(program, &[role], &settings),
+            probes: format!("http://127.0.0.1:{port}/readyz"),
+        }
+    }
+
+    async fn is_ready(&self) -> bool {
+        let answer = reqwest::get(&self.probes).await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    async fn ready(&self) {
+        eventually("a process is ready", || self.is_ready()).await;
+    }
+}
+
+/// Somebody new is answered several times a second, until told to stop. Returns how many there were.
+async fn load(sandbox: &Sandbox, enough: &CancellationToken) -> usize {
+    let mut visitors = 0;
+    while !enough.is_cancelled() {
+        answered(sandbox, &format!("visitor{visitors}@example.net"), 2);
+        visitors += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    visitors
+}
+
+async fn migrate(program: &Path, database: &str) {
+    let settings = settings(&[("DATABASE_URL", database)]);
+    let output = run_program(program, &["migrate"], &settings).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+/// What the next version adds: a column in every table of the ledger.
+async fn expand(pool: &PgPool) {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select tablename::text from pg_tables where schemaname = 'public' and tablename <> '_sqlx_migrations'",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    assert!(tables.len() > 10, "{tables:?}");
+    for table in tables {
+        let column = format!("alter table {table} add column of_the_future text");
+        sqlx::query(AssertSqlSafe(column))
+            .execute(pool)
+            .await
+            .unwrap();
+    }
+    sqlx::query(
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+         values (9999, 'of the future', true, '', 0)",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+async fn sent(pool: &PgPool) -> usize {
+    let count: i64 = sqlx::query_scalar("select count(*) from reminders where state = 'sent'")
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    usize::try_from(count).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_roll_out_of_every_role_under_load_loses_and_doubles_nothing() {
+    let (old, new) = (old_program(), this_program());
+    let db = database(b"empty", async |_| Ok(())).await;
+    migrate(&old, &db.url).await;
+    let sandbox = sandbox().await;
+    let mut pods: Vec<(&str, Pod)> = ROLES
+        .iter()
+        .map(|role| (*role, Pod::start(&old, role, &sandbox, &db.url)))
+        .collect();
+    for (_, pod) in &pods {
+        pod.ready().await;
+    }
+    let more_are_sent = async |what: &str| {
+        let before = sent(&db.pool).await;
+        eventually(what, async || sent(&db.pool).await > before + 5).await;
+    };
+
+    let enough = CancellationToken::new();
+    let roll_out = async {
+        more_are_sent("the old version sends").await;
+        migrate(new, &db.url).await;
+        expand(&db.pool).await;
+        more_are_sent("the old version sends from newer tables").await;
+        for (role, pod) in &mut pods {
+            assert!(pod.is_ready().await, "the old {role} is ready to its end");
+            let successor = Pod::start(new, role, &sandbox, &db.url);
+            successor.ready().await;
+            let mut old = std::mem::replace(pod, successor);
+            assert_eq!(old.process.terminate().await.code(), Some(0), "{role}");
+        }
+        more_are_sent("the new version sends").await;
+        enough.cancel();
+    };
+    let (visitors, ()) = tokio::join!(load(&sandbox, &enough), roll_out);
+
+    eventually("every visitor has been reminded", async || {
+        sent(&db.pool).await >= visitors
+    })
+    .await;
+    for (role, pod) in &mut pods {
+        assert_eq!(pod.process.terminate().await.code(), Some(0), "{role}");
+    }
+    let mut received: BTreeMap<String, usize> = BTreeMap::new();
+    for mail in sandbox.outbox().mails() {
+        *received.entry(mail.to.concat()).or_default() += 1;
+    }
+    assert_eq!(received.len(), visitors, "nobody is forgotten");
+    assert!(
+        received.values().all(|times| *times == 1),
+        "nobody is written to twice: {received:?}"
+    );
+    sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn tables_of_an_incompatible_version_end_what_runs_and_refuse_what_starts() {
+    let (db, sandbox) = (migrated().await, sandbox().await);
+    expand(&db.pool).await;
+    let mut running = Pod::start(this_program(), "scheduler", &sandbox, &db.url);
+    running.ready().await;
+    migrate(this_program(), &db.url).await;
+
+    sqlx::query("update instance set value = '9999' where key = 'schema_compatible_from'")
+        .execute(&db.pool)
+        .await
+        .unwrap();
+    assert!(!running.is_ready().await);
+    assert_eq!(running.process.ended().await.code(), Some(1));
+    assert!(running.process.log().contains("newer version of unread"));
+
+    let settings = settings_for(&sandbox, &db.url, &[]);
+    for command in [&["migrate"][..], &["run"], &["rules", "export"]] {
+        let output = run_program(this_program(), command, &settings).await;
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let told = text(&output.stderr);
+        assert!(told.contains("newer version of unread"), "{told}");
+    }
+    sandbox.stop().await;
+}
+
+/// Words of a migration that take something away from a program that does not know it.
+const TAKING_AWAY: [&str; 7] = [
+    "drop table",
+    "drop column",
+    "drop schema",
+    "rename ",
+    "set not null",
+    "truncate",
+    "alter type",
+];
+
+/// The statement, if a program that does not know the migration may stumble over it.
+fn takes_away(statement: &str) -> bool {
+    let statement = statement.to_lowercase();
+    let forces = |column: &str| column.contains("not null") && !column.contains("default");
+    TAKING_AWAY.iter().any(|words| statement.contains(words))
+        || statement.split("add column").skip(1).any(forces)
+}
+
+#[test]
+fn a_migration_that_takes_something_away_says_which_programs_can_still_work_with_the_tables() {
+    assert!(takes_away("ALTER TABLE x ADD COLUMN y text not null"));
+    assert!(!takes_away(
+        "alter table x add column y int not null default 0"
+    ));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let sql: String = text
+            .lines()
+            .map(|line| line.split("--").next().unwrap_or(line).to_owned() + "\n")
+            .collect();
+        let says_so = sql.contains("schema_compatible_from");
+        let taken: Vec<&str> = sql.split(';').filter(|part| takes_away(part)).collect();
+        assert!(
+            taken.is_empty() || says_so,
+            "{}: raise schema_compatible_from, or only add: {taken:?}",
+            path.display()
+        );
+    }
+}
+
+/// The number is compared with the newest migration that a program knows.
+#[tokio::test]
+async fn the_tables_of_this_version_ask_for_no_newer_program() {
+    let db = migrated().await;
+    let newest = sqlx::migrate!().iter().map(|m| m.version).max().unwrap();
+    let from: i64 = sqlx::query_scalar(
+        "select value::bigint from instance where key = 'schema_compatible_from'",
+    )
+    .fetch_one(&db.pool)
+    .await
+    .unwrap();
+    assert!(from <= newest);
+}
