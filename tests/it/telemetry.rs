@@ -58,7 +58,11 @@ async fn collector() -> (String, std::sync::Arc<std::sync::Mutex<Vec<u8>>>) {
 async fn spans_of_jobs_and_requests_reach_a_collector_with_the_reminder_s_id_and_no_secret() {
     let (db, sandbox) = (migrated().await, sandbox().await);
     let (address, told) = collector().await;
-    let more = [("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str())];
+    // Spans are of the level info.
+    let more = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()),
+        ("UNREAD_LOG_LEVEL", "info"),
+    ];
     let settings = settings_for(&sandbox, &db.url, &more);
     crate::roles::answered(&sandbox, "ann@example.net", 0);
     let mut process = Process::start(&["run"], &settings);
