@@ -371,6 +371,7 @@ fn may_be_sent(case: &Case) -> bool {
         && within(&case.history.conversation, DAY) < s.caps.per_conversation_24h
         && within(&case.history.recipient, DAY) < s.caps.per_recipient_24h
         && next_allowed == Some(case.now)
+        && case.lot >= s.holdout_percent
 }
 
 proptest! {

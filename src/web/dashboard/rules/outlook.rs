@@ -131,7 +131,7 @@ async fn way(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsho
             "brand": state.brand_of(id.as_str()),
             "all": setup.done,
             "done": done,
-            "of": setup.steps.len(),
+            "in_all": setup.steps.len(),
             "steps": steps,
         }));
     }
