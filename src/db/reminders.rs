@@ -1,7 +1,7 @@
 //! Looking reminders up: by what a person knows of them, newest first.
 //!
 //! No filter may make a page slow. What points to few rows (a conversation, a recipient, a consumer) is looked up by it; all else
-//! is filtered among the newest [`WINDOW`] reminders of the state asked for, and the answer says how far that went, so that the
+//! is filtered among the newest `WINDOW` reminders of the state asked for, and the answer says how far that went, so that the
 //! next page goes on from there. A page can therefore be short, or empty, and still have a next one.
 
 use chrono::{DateTime, Utc};
