@@ -89,7 +89,8 @@ fn ports_probes_and_public_paths_are_those_of_the_program() {
     for path in between(&all, "httpGet: {path: ", &[',']) {
         assert!(routes.contains(&format!("\"{path}\"")), "no probe {path}");
     }
-    let routes = ["mod.rs", "badge/mod.rs", "badge/addresses.rs"].map(|file| read(&format!("src/web/{file}")));
+    let routes = ["mod.rs", "badge/mod.rs", "badge/addresses.rs"]
+        .map(|file| read(&format!("src/web/{file}")));
     let ingress = read("docker/kubernetes/overlays/production/ingress.yaml");
     let public = between(&ingress, "{path: ", &[',']);
     assert!(public.len() > 6, "{public:?}");

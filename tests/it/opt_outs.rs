@@ -217,6 +217,10 @@ async fn reports_out_of_order_twice_and_of_strangers_do_no_harm() {
 async fn an_sms_that_carriers_block_for_our_fault_pauses_the_sender_until_a_report_says_it_is_mended()
  {
     run_test(async |t| {
+        // Of the first text we report ourselves.
+        let mute = twilio::Delivery::delivered().calling_back(twilio::Callback::Missing);
+        let faults = t.sandbox.twilio().faults();
+        faults.add(TwilioFault::delivery(When::next(1), mute));
         t.answered(PHONE);
         t.tick().await;
         t.advance(10).await;
