@@ -113,7 +113,7 @@ pub struct Live {
     pub looked_at: DateTime<Utc>,
     /// Conversations that were looked at.
     pub conversations: usize,
-    /// So many are open; the newest are looked at.
+    /// So many are open; those that began first are looked at.
     pub open: u32,
     pub unreadable: usize,
     /// Of those looked at, unread ones.

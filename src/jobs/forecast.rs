@@ -118,7 +118,7 @@ pub struct Seen {
     pub total: u32,
 }
 
-/// Asks LivePerson for the newest open conversations of a skill (`None`: of any), `most` at most.
+/// Asks LivePerson for the longest-open conversations of a skill (`None`: of any), `most` at most.
 pub async fn look(
     account: &Account,
     skill: Option<SkillId>,

@@ -199,7 +199,7 @@ struct Tried {
 
 /// The same, asked at LivePerson at this moment, and under a change that is not published yet
 ///
-/// Looks at the newest 300 open conversations. Stores nothing and sends nothing.
+/// Looks at the 300 open conversations that began first. Stores nothing and sends nothing.
 #[utoipa::path(post, path = "/forecast/live", tag = "forecast", request_body = ToLookAt,
     responses((status = 200, body = Live)))]
 async fn forecast_live(
