@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::super::{Page, Unshown, words};
 use crate::control::forecast::{self, Effect, Live, Not};
 use crate::control::setup;
+use crate::control::words::why;
 use crate::db::forecast::About;
 use crate::domain::access::Permission;
 use crate::domain::ids::Channel;
@@ -75,7 +76,7 @@ async fn hour(
 }
 
 fn not(not: &Not) -> Value {
-    json!({ "reason": words::words(&not.reason), "conversations": not.conversations, "example": not.example })
+    json!({ "reason": why(&not.reason), "conversations": not.conversations, "example": not.example })
 }
 
 /// A look at LivePerson for the editor.
@@ -93,7 +94,7 @@ pub fn live(live: &Live, now: DateTime<Utc>) -> Value {
             words::relative(at, now),
             told.to.as_deref().unwrap_or("")
         ),
-        None => format!("no: {}", words::words(&told.reason)),
+        None => why(&told.reason),
     };
     let people = live.people.iter().map(|one| {
         json!({
