@@ -1,11 +1,15 @@
 //! Puts the parts together: from settings to running roles, and down again.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use axum::ServiceExt as _;
+use axum::extract::Request;
+use axum::response::Response;
 use axum::serve::ListenerExt as _;
 use chrono::TimeDelta;
 use sqlx::PgPool;
@@ -13,6 +17,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower_service::Service;
 use tracing::{info, warn};
 use url::Url;
 
@@ -325,7 +330,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         });
         tasks.spawn(serve(
             listener,
-            web::router(state.clone()),
+            web::Entrance::new(state.clone()),
             "web",
             shutdown.clone(),
         ));
@@ -371,12 +376,16 @@ async fn listen(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<TcpListener>
         .with_context(|| format!("cannot listen on {ip} port {port}; another program may use it: set {key} to a free port"))
 }
 
-async fn serve(
+async fn serve<A>(
     listener: TcpListener,
-    app: axum::Router,
+    app: A,
     part: &'static str,
     shutdown: CancellationToken,
-) -> &'static str {
+) -> &'static str
+where
+    A: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    A::Future: Send,
+{
     let stop = shutdown.clone();
     // Small answers go out at once.
     let listener = listener.tap_io(|tcp| {

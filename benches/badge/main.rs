@@ -35,7 +35,7 @@ const CONSUMERS: usize = 60_000;
 const REMEMBERED: usize = 1_000;
 
 /// Turns, and requests of a turn.
-const MEMORY: (usize, usize) = (7, 30_000);
+const MEMORY: (usize, usize) = (15, 30_000);
 /// A consumer's tokens are good for sixty requests at once, and two per second.
 const TOKEN: (usize, usize) = (5, 10_000);
 const DATABASE: (usize, usize) = (7, 6_000);

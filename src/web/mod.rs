@@ -6,6 +6,7 @@ pub mod access;
 pub mod api;
 pub mod badge;
 pub mod dashboard;
+mod entrance;
 mod error;
 mod health;
 mod links;
@@ -38,6 +39,7 @@ use crate::secret::Secret;
 
 use self::access::{Route, Table};
 
+pub use entrance::Entrance;
 pub use metrics::router as metrics_router;
 
 /// Answers whether the queue can be worked on.
@@ -157,7 +159,7 @@ pub fn guarded(state: &State) -> (Router<State>, Vec<Route>) {
 }
 
 /// Everything but the metrics, which have a listener of their own.
-pub fn router(state: State) -> Router {
+fn router(state: State) -> Router {
     let mut router = Router::new();
     if state.serves_dashboard {
         router = router.merge(guarded(&state).0);

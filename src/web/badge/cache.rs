@@ -59,9 +59,16 @@ pub struct Slot {
 }
 
 struct Entry {
-    /// `None`: the answer has changed, and nobody has asked since.
-    slot: Option<Arc<Slot>>,
+    now: Now,
     last: Option<Answer>,
+}
+
+enum Now {
+    /// The answer has changed, and nobody has asked since.
+    Changed,
+    /// Somebody is finding it out.
+    Sought(Arc<Slot>),
+    Known(Kept),
 }
 
 pub enum Found {
@@ -92,23 +99,21 @@ impl Cache {
     pub fn find(&self, key: Key, now: Instant) -> Found {
         let mut shard = self.shard(key.0);
         let entry = shard.get_mut(key);
-        if let Some(slot) = entry.as_ref().and_then(|entry| entry.slot.as_ref()) {
-            match slot.done.get() {
-                Some(kept) if kept.until > now => return Found::Answer(*kept),
-                None => return Found::Wait(slot.clone()),
-                Some(_) => {}
-            }
+        match entry.as_ref().map(|entry| &entry.now) {
+            Some(Now::Known(kept)) if kept.until > now => return Found::Answer(*kept),
+            Some(Now::Sought(slot)) => return Found::Wait(slot.clone()),
+            Some(Now::Known(_) | Now::Changed) | None => {}
         }
         let slot = Arc::<Slot>::default();
-        match entry {
-            Some(entry) => entry.slot = Some(slot.clone()),
-            None => shard.insert(
-                key,
-                Entry {
-                    slot: Some(slot.clone()),
-                    last: None,
-                },
-            ),
+        let sought = Now::Sought(slot.clone());
+        if let Some(entry) = entry {
+            entry.now = sought;
+        } else {
+            let entry = Entry {
+                now: sought,
+                last: None,
+            };
+            shard.insert(key, entry);
         }
         Found::Lead(slot)
     }
@@ -117,13 +122,11 @@ impl Cache {
     pub fn fill(&self, key: Key, slot: &Arc<Slot>, kept: Kept) {
         let mut shard = self.shard(key.0);
         if let Some(entry) = shard.get_mut(key)
-            && entry
-                .slot
-                .as_ref()
-                .is_some_and(|own| Arc::ptr_eq(own, slot))
-            && kept.answer.is_some()
+            && let Now::Sought(own) = &entry.now
+            && Arc::ptr_eq(own, slot)
         {
-            entry.last = kept.answer;
+            entry.now = Now::Known(kept);
+            entry.last = kept.answer.or(entry.last);
         }
         drop(shard);
         let _ = slot.done.set(kept);
@@ -138,7 +141,7 @@ impl Cache {
         let mut shard = self.shard(consumer);
         for ids in [Ids::LivePerson, Ids::Both] {
             if let Some(entry) = shard.get_mut((consumer, ids)) {
-                entry.slot = None;
+                entry.now = Now::Changed;
             }
         }
     }
@@ -147,7 +150,7 @@ impl Cache {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             for entry in shard.values_mut() {
-                entry.slot = None;
+                entry.now = Now::Changed;
             }
         }
     }

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap};
 
 use super::State;
 use super::recent::Recent;
@@ -26,16 +26,18 @@ impl FromRequestParts<State> for Client {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Infallible> {
-        Ok(Self(of_request(parts, state)))
+        Ok(Self::of(&parts.headers, &parts.extensions, state))
     }
 }
 
-/// Where a request came from, for limits.
-pub fn of_request(request: &Parts, state: &State) -> IpAddr {
-    let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
-    let trusted = &state.badge.trusted_proxies;
-    network_of(address(peer, &request.headers, trusted))
+impl Client {
+    /// Who sent a request, for limits.
+    pub fn of(headers: &HeaderMap, extensions: &Extensions, state: &State) -> Self {
+        let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
+        let trusted = &state.badge.trusted_proxies;
+        Self(network_of(address(peer, headers, trusted)))
+    }
 }
 
 /// The address of the client: the last that a trusted proxy vouches for. What stands before it anybody may have written.

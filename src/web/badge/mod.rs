@@ -32,7 +32,7 @@ use super::State;
 use crate::config::{self, Network};
 use crate::db::changes::{ConsumerKey, Heard, Listener};
 
-pub use self::addresses::routes;
+pub use self::addresses::{PageView, express, routes};
 pub use self::client::{Client, Limiter};
 pub use self::jwks::Jwks;
 pub use self::script::{integrity, pinned_path, script};

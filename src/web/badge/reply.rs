@@ -170,10 +170,10 @@ pub fn shared(site: &Site, headers: &HeaderMap, mut response: Response) -> Respo
             .any(|own| own.as_bytes() == o.as_bytes())
     }) {
         out.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        out.insert(
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("retry-after"),
-        );
+        if out.contains_key(header::RETRY_AFTER) {
+            let name = HeaderValue::from_static("retry-after");
+            out.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, name);
+        }
     }
     hardened(response)
 }
