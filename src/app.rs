@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use axum::ServiceExt as _;
 use axum::extract::Request;
 use axum::response::Response;
-use axum::serve::ListenerExt as _;
+use axum::serve::{IncomingStream, ListenerExt as _, TapIo};
 use chrono::TimeDelta;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
@@ -337,7 +336,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     }
     tasks.spawn(serve(
         metrics_listener,
-        web::metrics_router(state.clone()),
+        web::metrics_router(state.clone()).into_make_service(),
         "metrics",
         shutdown.clone(),
     ));
@@ -376,24 +375,29 @@ async fn listen(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<TcpListener>
         .with_context(|| format!("cannot listen on {ip} port {port}; another program may use it: set {key} to a free port"))
 }
 
-async fn serve<A>(
+/// A listener whose small answers go out at once.
+type Undelayed = TapIo<TcpListener, fn(&mut TcpStream)>;
+
+/// `door` lets connections in.
+async fn serve<D, A>(
     listener: TcpListener,
-    app: A,
+    door: D,
     part: &'static str,
     shutdown: CancellationToken,
 ) -> &'static str
 where
+    D: for<'a> Service<IncomingStream<'a, Undelayed>, Response = A, Error = Infallible>,
+    D: Send + 'static,
+    for<'a> <D as Service<IncomingStream<'a, Undelayed>>>::Future: Send,
     A: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     A::Future: Send,
 {
     let stop = shutdown.clone();
-    // Small answers go out at once.
-    let listener = listener.tap_io(|tcp| {
+    let undelayed: fn(&mut TcpStream) = |tcp| {
         let _ = tcp.set_nodelay(true);
-    });
-    // The badge counts requests by client.
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
+    };
+    let listener = listener.tap_io(undelayed);
+    let served = axum::serve(listener, door).with_graceful_shutdown(stop.cancelled_owned());
     let grace = async {
         shutdown.cancelled().await;
         tokio::time::sleep(Duration::from_secs(5)).await;

@@ -2,6 +2,7 @@
 
 mod browser;
 mod issuer;
+mod script;
 mod stage;
 mod strangers;
 
