@@ -89,7 +89,7 @@ impl Listener {
                 return Ok(parse(notice.payload()));
             }
             let alive = sqlx::query("select 1").execute(&mut self.connection);
-            let alive = timeout(ALIVE.min(self.silence), alive).await;
+            let alive = timeout(ALIVE, alive).await;
             alive.map_err(|_| lost("the server does not answer"))??;
         }
     }

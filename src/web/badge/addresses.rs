@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Path, Request, State as Shared};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -29,15 +30,20 @@ pub fn routes() -> Router<State> {
         .route(
             "/helpers/msghist/{account}/{consumer}/unreadByConsumer",
             get(async |Shared(state): Shared<State>, request: Request| {
-                let peer = peer(request.extensions());
-                unread_by_consumer(&state, peer, &request).await
+                express(
+                    &state,
+                    PageView::UnreadByConsumer,
+                    peer(request.extensions()),
+                    request,
+                )
+                .await
             })
             .options(preflight_of_consumer),
         )
         .route(
             "/v1/badge/{account}",
             get(async |Shared(state): Shared<State>, request: Request| {
-                badge(&state, peer(request.extensions()), &request).await
+                express(&state, PageView::Badge, peer(request.extensions()), request).await
             })
             .options(preflight),
         )
@@ -77,6 +83,7 @@ impl PageView {
 
 /// Answers a page view without looking up its route.
 pub async fn express(state: &State, view: PageView, peer: IpAddr, request: Request) -> Response {
+    let (request, _) = request.into_parts();
     match view {
         PageView::UnreadByConsumer => unread_by_consumer(state, peer, &request).await,
         PageView::Badge => badge(state, peer, &request).await,
@@ -127,9 +134,9 @@ fn consumer_of<'a>(
 }
 
 /// `GET /helpers/msghist/{account}/{consumer}/unreadByConsumer` → `{"unreadByConsumer": bool}`.
-async fn unread_by_consumer(state: &State, peer: IpAddr, request: &Request) -> Response {
-    let headers = request.headers();
-    let Some((id, site, consumer)) = consumer_of(state, request.uri()) else {
+async fn unread_by_consumer(state: &State, peer: IpAddr, request: &Parts) -> Response {
+    let headers = &request.headers;
+    let Some((id, site, consumer)) = consumer_of(state, &request.uri) else {
         return no_such_account();
     };
     let client = Client::of(headers, peer, state);
@@ -170,9 +177,9 @@ async fn of_consumer(
 }
 
 /// `GET /v1/badge/{account}`: the state of the token's consumer.
-async fn badge(state: &State, peer: IpAddr, request: &Request) -> Response {
-    let headers = request.headers();
-    let account = request.uri().path().split('/').nth(3).unwrap_or("");
+async fn badge(state: &State, peer: IpAddr, request: &Parts) -> Response {
+    let headers = &request.headers;
+    let account = request.uri.path().split('/').nth(3).unwrap_or("");
     let Some((id, site)) = site(state, account) else {
         return no_such_account();
     };

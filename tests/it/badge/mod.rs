@@ -2,6 +2,7 @@
 
 mod browser;
 mod issuer;
+mod notices;
 mod script;
 mod stage;
 mod strangers;
