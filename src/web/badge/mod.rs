@@ -124,7 +124,7 @@ impl Site {
 }
 
 /// How long it may be silent before the database is asked whether it is still there.
-const SILENCE: Duration = Duration::from_secs(15);
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Hears of changes until the process stops. While the database is away nothing can be heard; answers hold only for seconds.
 pub async fn follow_changes(state: State, shutdown: CancellationToken) {

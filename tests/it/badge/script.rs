@@ -23,13 +23,16 @@ impl Lab {
         let browser = Browser::start().await?;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let page = format!("http://{}", listener.local_addr().unwrap());
-        let kind = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")];
+        let script = |text: &'static str| {
+            let kind = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")];
+            get(move || async move { (kind, text) })
+        };
         let lab = include_str!("../../fixtures/badge/lab.js");
         let badge = include_str!("../../../templates/web/badge.js");
         let app = Router::new()
             .route("/", get(|| async { Html(PAGE) }))
-            .route("/lab.js", get(move || async move { (kind, lab) }))
-            .route("/v1.js", get(move || async move { (kind, badge) }));
+            .route("/lab.js", script(lab))
+            .route("/v1.js", script(badge));
         tokio::spawn(async move { axum::serve(listener, app).await });
         let lab = Self { browser, page };
         lab.anew().await;

@@ -30,7 +30,7 @@ const CALLS_PER_SECOND: f64 = 5.0;
 const LOOK_UPS_PER_SECOND: f64 = 1.0;
 
 /// Twenty pages: a scan of them uses all the calls there are for four seconds, so that whatever the strangers take is missed.
-const CONVERSATIONS: usize = 2_000;
+const CONVERSATIONS: u32 = 2_000;
 
 /// What a busy machine may add to a scan or to its beginning.
 const NOISE: Duration = Duration::from_secs(2);
