@@ -267,8 +267,14 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         config => config?,
     };
     let _log = telemetry::start_log(&config.log)?;
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
+    // Whoever runs a command beside the service has read them when that started; doctor has them in its table.
+    if matches!(
+        role,
+        Role::Run | Role::Web | Role::Worker | Role::Scheduler | Role::Demo
+    ) {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
     }
     let shutdown = CancellationToken::new();
     let stop = telemetry::shutdown_signal()?;
@@ -293,8 +299,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             };
             return tell(&lines, json);
         }
-        Command::Health if beside::is_ready(&config).await => {}
-        Command::Health => return Ok(ExitCode::FAILURE),
+        Command::Health => beside::is_ready(&config).await?,
         Command::LogLevel { level } => {
             beside::set_log_level(&config, &level).await?;
             println!("The service on this machine logs {level} until it ends.");
@@ -302,9 +307,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Scan { account, rules, .. } => {
             let wanted = dry_run::Wanted { account, rules };
             let out = std::io::stdout().lock();
-            let progress = |text: &str| eprintln!("{text}");
             tokio::select! {
-                done = dry_run::run(&config, &wanted, &Clock::System, out, &progress) => done?,
+                done = dry_run::run(&config, &wanted, &Clock::System, out, &dry_run::show) => done?,
                 () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
             };
         }
