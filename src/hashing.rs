@@ -40,6 +40,11 @@ impl Hasher {
         )
     }
 
+    /// A hash of a request to the config API, by which it is recognised when it comes again.
+    pub fn request(&self, asked: &str, body: &[u8]) -> [u8; 16] {
+        self.hash("request", &[asked.as_bytes(), &[0], body].concat())
+    }
+
     /// A conversation's lot, 0 to 99: always the same, evenly spread, and nobody else's to foresee.
     pub fn lot(&self, conversation: &str) -> u8 {
         let hash = u128::from_be_bytes(self.hash("lot", conversation.as_bytes()));

@@ -4,6 +4,8 @@
 //! more. It decides nothing about *whether* or *when* to send, stores nothing and retries nothing; all of that is the ledger's.
 //! There is no trait over the two channels: they share a result, not an input.
 
+use crate::domain::outcome::Outcome;
+
 pub mod clean;
 #[cfg(test)]
 mod fuzz;
@@ -14,3 +16,6 @@ pub mod sms;
 pub mod smtp;
 pub mod twilio;
 pub mod webhook;
+
+/// Asked right before a message leaves: why it must not any more. A process may have stood still since it decided to send.
+pub type LastLook<'a> = &'a (dyn Fn() -> Option<Outcome> + Send + Sync);

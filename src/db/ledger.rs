@@ -458,6 +458,30 @@ pub async fn begin(
         .collect())
 }
 
+/// Which of these attempts exist and are open. An attempt is told by when it was begun, too: a server that crashed may give the number
+/// of one that was never committed to another.
+pub async fn begun(
+    db: impl PgExecutor<'_>,
+    attempts: &[(i64, ReminderId)],
+    at: DateTime<Utc>,
+) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "select a.id from unnest($1::bigint[], $2::bigint[]) as i(id, reminder)
+         join attempts a on a.id = i.id and a.reminder = i.reminder
+         where a.started_at = $3 and a.outcome is null",
+    )
+    .bind(attempts.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(
+        attempts
+            .iter()
+            .map(|(_, reminder)| reminder.0)
+            .collect::<Vec<_>>(),
+    )
+    .bind(at)
+    .fetch_all(db)
+    .await
+}
+
 /// What became of an attempt.
 #[derive(Clone, Debug)]
 pub struct Recorded {

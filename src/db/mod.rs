@@ -76,3 +76,15 @@ pub async fn ping(pool: &PgPool) -> sqlx::Result<()> {
         .await
         .unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut))
 }
+
+/// Whether an error means that there is no server to talk to, or not for us: whatever was asked is not at fault.
+pub fn is_away(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut) => true,
+        // Connection exceptions, too many connections, and the server's going down or coming up.
+        Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
+            code.starts_with("08") || code.starts_with("57P0") || code == "53300"
+        }),
+        _ => false,
+    }
+}

@@ -54,14 +54,7 @@ impl QuietHours {
         country: Option<&str>,
     ) -> Option<DateTime<Utc>> {
         let windows = self.windows(country);
-        let allowed = |t: &DateTime<Utc>| {
-            let local = t.with_timezone(&zone).naive_local();
-            windows.is_empty()
-                || windows
-                    .iter()
-                    .any(|w| w.contains(local.weekday(), local.time()))
-        };
-        if allowed(&at) {
+        if allows(windows, at, zone) {
             return Some(at);
         }
         let today = at.with_timezone(&zone).date_naive();
@@ -81,8 +74,44 @@ impl QuietHours {
             .flatten()
             .map(|local| local.to_utc())
             .chain(changes.flatten())
-            .filter(|t| *t >= at && allowed(t))
+            .filter(|t| *t >= at && allows(windows, *t, zone))
             .min()
+    }
+
+    /// Until when a reminder may be sent that may be sent `at` this instant: the next quiet one, or `limit` if that comes first.
+    pub fn allowed_until(
+        &self,
+        at: DateTime<Utc>,
+        limit: DateTime<Utc>,
+        zone: Tz,
+        country: Option<&str>,
+    ) -> DateTime<Utc> {
+        let windows = self.windows(country);
+        if windows.is_empty() {
+            return limit;
+        }
+        let today = at.with_timezone(&zone).date_naive();
+        let days = (limit - at).num_days().clamp(0, DAYS_AHEAD) + 1;
+        // From yesterday on: where the clock goes back at midnight, yesterday comes again.
+        let ends = (-1..=days).flat_map(|days| {
+            let day = today + TimeDelta::days(days);
+            let on_day = windows.iter().filter(move |w| w.is_on(day.weekday()));
+            on_day.flat_map(move |w| {
+                let midnight = w.to == NaiveTime::MIN;
+                let day = day + TimeDelta::days(i64::from(midnight));
+                let local = zone.from_local_datetime(&day.and_time(w.to));
+                [local.earliest(), local.latest()]
+            })
+        });
+        let changes = (0..days).map(|days| {
+            let from = at + TimeDelta::days(days);
+            clock_change(zone, from, from + TimeDelta::days(1))
+        });
+        ends.flatten()
+            .map(|local| local.to_utc())
+            .chain(changes.flatten())
+            .filter(|t| *t > at && !allows(windows, *t, zone))
+            .fold(limit, Ord::min)
     }
 
     fn windows(&self, country: Option<&str>) -> &[Window] {
@@ -108,6 +137,14 @@ impl QuietHours {
             by_country: BTreeMap::from([("US".to_owned(), us)]),
         }
     }
+}
+
+fn allows(windows: &[Window], at: DateTime<Utc>, zone: Tz) -> bool {
+    let local = at.with_timezone(&zone).naive_local();
+    windows.is_empty()
+        || windows
+            .iter()
+            .any(|w| w.contains(local.weekday(), local.time()))
 }
 
 impl Window {

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use chrono::TimeDelta;
 
 use super::error::ApiError;
+use super::insist::insist;
 use super::{State, templates};
 use crate::db;
 use crate::db::links::Linked;
@@ -24,11 +25,7 @@ const RETURN_FOR: TimeDelta = TimeDelta::days(30);
 /// How long the way out works: 30 days after sending are the law in places, and a reminder may be sent days after it was made.
 const UNSUBSCRIBE_FOR: TimeDelta = db::upkeep::RECIPIENT_KEPT;
 
-async fn find(
-    state: &State,
-    token: &str,
-    works_for: TimeDelta,
-) -> Result<Option<Linked>, ApiError> {
+async fn find(state: &State, token: &str, works_for: TimeDelta) -> sqlx::Result<Option<Linked>> {
     if token.len() > 64 || !token.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Ok(None);
     }
@@ -136,6 +133,11 @@ pub async fn unsubscribe(
     Shared(state): Shared<State>,
     Path(token): Path<String>,
 ) -> Result<Response, ApiError> {
+    // Mail programs post once.
+    insist(move || stop(state.clone(), token.clone())).await
+}
+
+async fn stop(state: State, token: String) -> anyhow::Result<Response> {
     let Some(linked) = find(&state, &token, UNSUBSCRIBE_FOR).await? else {
         return Ok(gone());
     };

@@ -9,6 +9,7 @@ pub mod dashboard;
 mod entrance;
 mod error;
 mod health;
+mod insist;
 mod links;
 mod mail;
 mod metrics;

@@ -1,16 +1,21 @@
 //! Twilio's webhooks: what became of a message, and what people answer. Nothing is read before the signature is checked.
 
+use std::sync::Arc;
+
+use anyhow::Context as _;
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 
 use super::State;
 use super::error::ApiError;
+use super::insist::insist;
 use crate::channel::optout::{self, Meaning};
 use crate::channel::webhook::{Fields, Inbound, Request, StatusCallback};
 use crate::db;
-use crate::db::suppressions::Source;
+use crate::db::suppressions::{AddressHash, Source};
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
 use crate::jobs::report::{self, SmsReport};
@@ -80,23 +85,19 @@ pub async fn inbound(
     if let Some(message) = Inbound::parse(&fields) {
         let hash = state.hasher.address(&message.from);
         let now = state.clock.now();
-        let mut tx = state.pool.begin().await?;
         // Twilio's own reading knows words and languages that we do not.
         let meaning = message
             .opt_out
             .map_or_else(|| optout::meaning(&message.body), Meaning::from);
         // A number belongs to a person, not to one of the brands that share a Twilio account.
         let accounts: Vec<AccountId> = state.accounts.keys().cloned().collect();
-        let stop = |source| (Suppression::OptedOut, source);
         let result = match meaning {
             Meaning::Stop => {
-                let why = stop(Source::SmsKeyword);
-                db::suppressions::add(&mut tx, &accounts, Channel::Sms, &hash, why, now).await?;
+                stop(&state, accounts, hash, Source::SmsKeyword, now).await?;
                 "stop"
             }
             Meaning::FreeTextRevocation => {
-                let why = stop(Source::SmsText);
-                db::suppressions::add(&mut tx, &accounts, Channel::Sms, &hash, why, now).await?;
+                stop(&state, accounts, hash, Source::SmsText, now).await?;
                 tracing::info!(
                     sid = message.message_sid,
                     "An SMS reads as an opt-out and is honoured as one"
@@ -104,20 +105,45 @@ pub async fn inbound(
                 "stop"
             }
             Meaning::Start => {
-                db::suppressions::lift(&mut tx, &accounts, Channel::Sms, &hash, &[]).await?;
+                let mut conn = state.pool.acquire().await?;
+                db::suppressions::lift(&mut conn, &accounts, Channel::Sms, &hash, &[]).await?;
                 "start"
             }
             // "Yes" lifts only what a keyword did: it is mostly the answer to something else.
             Meaning::Yes => {
                 let keyword = [Source::SmsKeyword, Source::Provider];
-                db::suppressions::lift(&mut tx, &accounts, Channel::Sms, &hash, &keyword).await?;
+                let mut conn = state.pool.acquire().await?;
+                db::suppressions::lift(&mut conn, &accounts, Channel::Sms, &hash, &keyword).await?;
                 "yes"
             }
             Meaning::Help | Meaning::None => "other",
         };
-        tx.commit().await?;
         state.metrics.webhook("inbound", result);
     }
     let empty = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response/>\n";
     Ok(([(header::CONTENT_TYPE, "text/xml")], empty).into_response())
+}
+
+/// Suppresses a number, if need be when the database is back: Twilio posts an answer once.
+async fn stop(
+    state: &State,
+    accounts: Vec<AccountId>,
+    hash: AddressHash,
+    source: Source,
+    now: DateTime<Utc>,
+) -> Result<(), ApiError> {
+    let pool = state.pool.clone();
+    let accounts: Arc<[AccountId]> = accounts.into();
+    insist(move || {
+        let (pool, accounts) = (pool.clone(), accounts.clone());
+        async move {
+            let mut conn = pool.acquire().await.context("suppressing a number")?;
+            let why = (Suppression::OptedOut, source);
+            db::suppressions::add(&mut conn, &accounts, Channel::Sms, &hash, why, now)
+                .await
+                .map(drop)
+                .context("suppressing a number")
+        }
+    })
+    .await
 }

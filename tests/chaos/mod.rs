@@ -81,7 +81,8 @@ pub async fn run(options: &Options) -> Result<Report> {
     })
     .await?;
     sandbox.world().keep_checks();
-    people::rules(&pool, options).await?;
+    let quiet = people::quiet_from(options);
+    people::rules(&pool, options, quiet).await?;
     let processes = Processes::start(&sandbox, &url, options)?;
     processes.wait_until_at_work(&pool).await?;
 
@@ -109,7 +110,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     }
     wait_until_final(&pool, &people, options).await?;
     processes.stop().await?;
-    let mut report = verdict::judge(&pool, &sandbox, &people, options).await?;
+    let mut report = verdict::judge(&pool, &sandbox, &people, options, quiet).await?;
     report.add_run(&processes, &stops, &plan, &sandbox);
     report.figure("wake-ups doubled", twins);
     report.add_times(trouble_lasted, began.elapsed());
@@ -155,6 +156,22 @@ async fn open(pool: &PgPool) -> sqlx::Result<(i64, i64, i64, i64)> {
     .await
 }
 
+/// The last few reminders that are not final: what they wait for, and what was tried.
+async fn stragglers(pool: &PgPool) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select format('reminder %s, %s, %s (%s), deadline in %s, next look in %s; attempts: %s; job: %s', r.id, r.channel, r.state,
+             r.reason, date_trunc('second', r.deadline - now()), date_trunc('second', r.next_at - now()),
+             (select string_agg(format('%s %s at %s ago, looks %s', coalesce(a.outcome, 'open'), a.code,
+                  date_trunc('second', now() - a.started_at), a.looks), ', ' order by a.id)
+              from attempts a where a.reminder = r.id),
+             (select string_agg(format('%s, attempt %s, in %s', j.status, j.attempts, date_trunc('second', j.run_at - now())), ', ')
+              from apalis.jobs j where j.job_type = 'deliver_' || r.channel and split_part(j.idempotency_key, '-', 1) = r.id::text))
+         from reminders r where r.next_at is not null order by r.next_at limit 5",
+    )
+    .fetch_all(pool)
+    .await
+}
+
 async fn wait_until_final(pool: &PgPool, people: &People, options: &Options) -> Result<()> {
     let began = Instant::now();
     let mut told = Instant::now();
@@ -171,6 +188,9 @@ async fn wait_until_final(pool: &PgPool, people: &People, options: &Options) -> 
                     "after {:.0?}: {reminders} reminders, {scheduled} not final, {attempts} attempts open, {jobs} deliveries queued",
                     began.elapsed()
                 );
+                for stuck in stragglers(pool).await.unwrap_or_default() {
+                    println!("    {stuck}");
+                }
             }
         }
         if began.elapsed() > PATIENCE {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use chrono::TimeDelta;
+use chrono::{DateTime, DurationRound as _, NaiveTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -13,8 +14,8 @@ use tokio::task::JoinSet;
 use unread::clock::Clock;
 use unread::db;
 use unread::domain::ids::{AccountId, Channel, SkillId};
-use unread::domain::quiet::QuietHours;
-use unread::domain::rule::{Caps, Key, Settings, Step};
+use unread::domain::quiet::{QuietHours, Window};
+use unread::domain::rule::{Caps, InQuietHours, Key, Settings, Step};
 use unread::liveperson;
 use unread::sandbox::outbox::Message;
 use unread::sandbox::world::{CUSTOMER_CARE, ORDERS, UNASSIGNED};
@@ -25,7 +26,7 @@ use super::Options;
 /// Minutes from the agent's message to the reminder.
 const AFTER: i64 = 1;
 
-/// The skill whose reminders are worth nothing after a minute.
+/// The skill whose e-mails are worth nothing after a minute, and whose texts fall into quiet hours in the middle of the run.
 const HASTY: i64 = UNASSIGNED;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,18 +62,47 @@ pub struct Person {
 
 pub struct People(pub Vec<Person>);
 
+/// The full minute at which quiet hours begin for the texts of the hasty skill: about the middle of the run.
+pub fn quiet_from(options: &Options) -> DateTime<Utc> {
+    let middle = Clock::System.now() + TimeDelta::from_std(options.spread / 2).unwrap_or_default();
+    middle
+        .duration_round(TimeDelta::minutes(1))
+        .unwrap_or(middle)
+}
+
+/// Allowed until then, from twelve hours before on.
+fn allowed_until(quiet: DateTime<Utc>) -> QuietHours {
+    let (from, to) = ((quiet - TimeDelta::hours(12)).time(), quiet.time());
+    let window = |from, to| Window {
+        days: Vec::new(),
+        from,
+        to,
+    };
+    let allowed = if from < to || to == NaiveTime::MIN {
+        vec![window(from, to)]
+    } else {
+        vec![window(from, NaiveTime::MIN), window(NaiveTime::MIN, to)]
+    };
+    QuietHours {
+        allowed,
+        ..QuietHours::default()
+    }
+}
+
 /// The rules they live under.
-pub async fn rules(pool: &PgPool, options: &Options) -> Result<()> {
+pub async fn rules(pool: &PgPool, options: &Options, quiet: DateTime<Utc>) -> Result<()> {
     let account: AccountId = ACCOUNT.parse()?;
     let now = Clock::System.now();
     db::accounts::ensure(pool, std::slice::from_ref(&account), now).await?;
     let mut tx = pool.begin().await?;
     // Long enough that retries have their chance, short enough that the run ends.
     let usual = if options.wait_out_leases { 20 } else { 10 };
-    for (skill, channel, max_age) in [
-        (CUSTOMER_CARE, Channel::Email, usual),
-        (ORDERS, Channel::Sms, usual),
-        (HASTY, Channel::Email, 1),
+    let any_time = QuietHours::default;
+    for (skill, channel, max_age, quiet_hours) in [
+        (CUSTOMER_CARE, Channel::Email, usual, any_time()),
+        (ORDERS, Channel::Sms, usual, any_time()),
+        (HASTY, Channel::Email, 1, any_time()),
+        (HASTY, Channel::Sms, usual, allowed_until(quiet)),
     ] {
         let settings = Settings {
             steps: vec![Step {
@@ -80,7 +110,9 @@ pub async fn rules(pool: &PgPool, options: &Options) -> Result<()> {
             }],
             debounce: TimeDelta::zero(),
             max_age: TimeDelta::minutes(max_age),
-            quiet_hours: QuietHours::default(),
+            quiet_hours,
+            in_quiet_hours: InQuietHours::Drop,
+            time_zone: Tz::UTC,
             caps: Caps {
                 per_recipient_24h: 20,
                 ..Caps::default()
@@ -108,7 +140,8 @@ impl People {
             let n = people.len();
             let (channel, skill) = match dice.random_range(0..10) {
                 0..5 => (Channel::Email, CUSTOMER_CARE),
-                5..9 => (Channel::Sms, ORDERS),
+                5..8 => (Channel::Sms, ORDERS),
+                8 => (Channel::Sms, HASTY),
                 _ => (Channel::Email, HASTY),
             };
             let address = match channel {
@@ -208,6 +241,11 @@ impl Person {
     /// Leaves everything unread, and the reminder has time.
     pub fn is_patient(&self) -> bool {
         self.deed == Deed::Nothing && self.skill != HASTY
+    }
+
+    /// Must get nothing in quiet hours.
+    pub fn sleeps(&self) -> bool {
+        self.channel == Channel::Sms && self.skill == HASTY
     }
 
     pub fn is_owed_for_certain(&self) -> bool {

@@ -30,6 +30,12 @@ const HANDOVER: Duration = Duration::from_secs(20);
 /// What began longer ago is not sent any more, however long its process stood still.
 const STALE: Duration = Duration::from_secs(20);
 
+/// The same for the content of an e-mail.
+const STALE_CONTENT: Duration = Duration::from_mins(1);
+
+/// Codes of attempts that were begun and not made.
+const UNMADE: [&str; 4] = ["stalled", "stopped", "deadline", "quiet hours"];
+
 /// What a run found.
 #[derive(Default)]
 pub struct Report {
@@ -147,6 +153,8 @@ struct Evidence<'a> {
     /// By reminder, in order.
     attempts: HashMap<i64, Vec<Attempt>>,
     messages: Vec<Accepted>,
+    /// When quiet hours began for those who sleep.
+    quiet: DateTime<Utc>,
 }
 
 pub async fn judge(
@@ -154,6 +162,7 @@ pub async fn judge(
     sandbox: &Sandbox,
     people: &People,
     options: &Options,
+    quiet: DateTime<Utc>,
 ) -> Result<Report> {
     let reminders: Vec<Reminder> = sqlx::query_as(
         "select id, conversation, channel, state, reason, due_at, deadline, token, next_at is not null as open, final_at
@@ -177,6 +186,7 @@ pub async fn judge(
         messages: accepted(sandbox, &reminders),
         reminders,
         attempts,
+        quiet,
     };
     let mut report = Report::default();
     evidence.figures(&mut report);
@@ -185,6 +195,7 @@ pub async fn judge(
     evidence.nothing_unchecked(&mut report);
     evidence.nothing_after_no(&mut report);
     evidence.nothing_late(&mut report);
+    evidence.nothing_in_quiet_hours(&mut report);
     nothing_left_over(pool, &mut report).await?;
     Ok(report)
 }
@@ -381,8 +392,7 @@ impl Evidence<'_> {
             };
             for attempt in self.attempts.get(&reminder.id).into_iter().flatten() {
                 let after = attempt.started_at.timestamp_millis() - no;
-                // Begun, and not made: the worker had stood still for too long.
-                let made = attempt.code.as_deref() != Some("stalled");
+                let made = !attempt.code.as_deref().is_some_and(|c| UNMADE.contains(&c));
                 if made && after > race + SKEW {
                     report.broken(format!(
                         "after no: reminder {} was tried {after} ms after the opt-out",
@@ -391,10 +401,66 @@ impl Evidence<'_> {
                 }
             }
         }
+        // Also what had begun before: it may not have been on its way for long.
+        let by_id: HashMap<i64, &Reminder> = self.reminders.iter().map(|r| (r.id, r)).collect();
+        let longest = self.longest_stand().min(STALE_CONTENT) + HANDOVER;
+        let longest = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
+        for message in &self.messages {
+            let reminder = message.reminder.and_then(|id| by_id.get(&id));
+            let Some(no) = reminder.and_then(|r| no.get(r.conversation.as_str())) else {
+                continue;
+            };
+            let after = message.at.timestamp_millis() - no;
+            if after > longest {
+                report.broken(format!(
+                    "after no: {} got a message {after} ms after the opt-out",
+                    message.to
+                ));
+            }
+        }
+    }
+
+    /// Nothing begins, and nothing is accepted, in the hours in which the recipient sleeps.
+    fn nothing_in_quiet_hours(&self, report: &mut Report) {
+        let sleepers: HashSet<&str> = self
+            .people
+            .0
+            .iter()
+            .filter(|p| p.sleeps())
+            .map(|p| p.conversation.as_str())
+            .collect();
+        let sleeping: HashSet<i64> = self
+            .reminders
+            .iter()
+            .filter(|r| sleepers.contains(r.conversation.as_str()))
+            .map(|r| r.id)
+            .collect();
+        let after = |at: DateTime<Utc>| (at - self.quiet).num_milliseconds();
+        for message in &self.messages {
+            let of_sleeper = message.reminder.is_some_and(|id| sleeping.contains(&id));
+            if of_sleeper && after(message.at) > 5_000 {
+                report.broken(format!(
+                    "quiet hours: {} was accepted {} ms after they began",
+                    message.to,
+                    after(message.at)
+                ));
+            }
+        }
+        for attempt in self.attempts.values().flatten() {
+            if sleeping.contains(&attempt.reminder) && after(attempt.started_at) > SKEW {
+                report.broken(format!("quiet hours: attempt {} began in them", attempt.id));
+            }
+        }
+        let dropped = self
+            .reminders
+            .iter()
+            .filter(|r| sleeping.contains(&r.id) && r.reason.as_deref() == Some("quiet_hours"));
+        report.figure("dropped for quiet hours", dropped.count());
     }
 
     fn nothing_late(&self, report: &mut Report) {
-        let slack = TimeDelta::from_std(self.longest_stand() + HANDOVER).unwrap_or_default();
+        // However long a process stood still: it looks at the deadline again when it goes on.
+        let slack = TimeDelta::from_std(HANDOVER).unwrap_or_default();
         let by_id: HashMap<i64, &Reminder> = self.reminders.iter().map(|r| (r.id, r)).collect();
         for message in &self.messages {
             let Some(reminder) = message.reminder.and_then(|id| by_id.get(&id)) else {

@@ -33,6 +33,7 @@ use unread::{demo, jobs, web};
 
 use crate::database::{TestDatabase, database};
 use crate::person::{Person, Program};
+use crate::wire::Wire;
 
 /// Far above what anything here takes on a busy machine; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -89,6 +90,8 @@ pub struct Setup {
     pub accounts: Vec<&'static str>,
     /// When it is, if not [`noon`].
     pub now: Option<DateTime<Utc>>,
+    /// The service reaches its database over a [`Wire`].
+    pub lossy_wire: bool,
 }
 
 /// Runs a test on a stage of its own.
@@ -114,6 +117,7 @@ pub struct Stage {
     running: app::Running,
     shutdown: CancellationToken,
     looked: Mutex<HashSet<u64>>,
+    wire: Option<Wire>,
 }
 
 /// A row of the ledger.
@@ -156,7 +160,13 @@ impl Stage {
             sandbox.world().add_account(account);
         }
         let (port, metrics_port) = (free_port(), free_port());
-        let config = config(&setup, &sandbox, &database.url, port, metrics_port);
+        let wire = if setup.lossy_wire {
+            Some(Wire::to(&database.url).await)
+        } else {
+            None
+        };
+        let url = wire.as_ref().map_or(database.url.clone(), Wire::url);
+        let config = config(&setup, &sandbox, &url, port, metrics_port);
 
         let inbound = format!("http://127.0.0.1:{port}/twilio/inbound");
         sandbox.twilio().account().set_inbound_url(&inbound);
@@ -192,6 +202,7 @@ impl Stage {
             running,
             shutdown,
             looked: Mutex::default(),
+            wire,
         };
         // From here on the skills are known, and the hour's deep scans are done.
         stage.tick().await;
@@ -201,6 +212,10 @@ impl Stage {
 
     pub fn pool(&self) -> &PgPool {
         &self.database.pool
+    }
+
+    pub fn wire(&self) -> &Wire {
+        self.wire.as_ref().expect("a stage with a lossy wire")
     }
 
     /// The installation's own: the same hashes as in its tables.

@@ -48,6 +48,8 @@ fn header() -> impl Strategy<Value = String> {
         "If-None-Match: ",
         "User-Agent: ",
         "X-Forwarded-For: ",
+        "Last-Event-ID: ",
+        "Range: ",
     ]);
     (
         name,

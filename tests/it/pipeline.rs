@@ -255,6 +255,32 @@ async fn quiet_hours_of_the_visitor_s_own_zone_put_a_reminder_off_to_their_end()
 }
 
 #[tokio::test]
+async fn the_provider_may_not_deliver_a_text_after_quiet_hours_have_begun() {
+    run_test(async |t| {
+        let at = |hour, minute| NaiveTime::from_hms_opt(hour, minute, 0).unwrap();
+        t.rule(Sms, |rule| {
+            rule.quiet_hours.by_country.clear();
+            rule.quiet_hours.allowed = vec![Window {
+                days: Vec::new(),
+                from: at(9, 0),
+                to: at(12, 15),
+            }];
+        })
+        .await;
+        t.answered(PHONE);
+        t.tick().await;
+        t.advance(10).await;
+        let validity = t.texts()[0].validity_period;
+        // At a few seconds past 12:10, ten seconds before the end.
+        assert!(
+            validity.is_some_and(|seconds| (270..=290).contains(&seconds)),
+            "{validity:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_quiet_hours_hold_past_its_deadline_expires() {
     run_test(async |t| {
         t.rule(Email, |rule| {

@@ -283,6 +283,38 @@ async fn an_sms_that_never_arrived_is_sent_again_after_two_looks_at_the_list() {
 }
 
 #[tokio::test]
+async fn an_unknown_attempt_is_settled_although_another_one_has_settled_the_reminder() {
+    run_test(async |t| {
+        let chat = t.answered(PHONE);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.texts().len(), 1);
+        // As it is when an earlier attempt, which Twilio's list did not show for long, is reported after all.
+        let second = "insert into attempts (reminder, number, sender, address, started_at, lease_until, ended_at, outcome, code, settle_at)
+            select id, 2, '+15005550006', $1, $2, now(), $2, 'unknown', 'connection lost', now() from reminders";
+        sqlx::query(second)
+            .bind(PHONE)
+            .bind(t.now())
+            .execute(t.pool())
+            .await
+            .unwrap();
+        for _ in 0..2 {
+            let_settlements_come(t).await;
+        }
+        let (outcome, address): (String, Option<String>) =
+            sqlx::query_as("select outcome, address from attempts where number = 2 and settle_at is null")
+                .fetch_one(t.pool())
+                .await
+                .unwrap();
+        assert_eq!((outcome.as_str(), address), ("not_accepted", None));
+        t.advance(1).await;
+        assert!(t.texts().is_empty());
+        assert_eq!(t.story(&chat).await, ["delivered"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_worker_that_died_while_it_sent_leaves_an_unknown_mail_that_nobody_sends_again() {
     run_test(async |t| {
         let chat = t.answered(ANN);

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::classify::{Fault, Phase, Reply, classify, code};
 use super::email::Message;
 use super::{Settings, Tls};
+use crate::channel::LastLook;
 use crate::domain::outcome::Outcome;
 
 /// A step that failed, and how.
@@ -65,6 +66,15 @@ impl Failure {
     }
 }
 
+/// How a transaction ended that did not fail.
+#[derive(Debug)]
+pub(super) enum Handover {
+    /// The server's acknowledgement.
+    Acknowledged(String),
+    /// There was a reason not to go on; nothing of the content had left.
+    Withdrawn(Outcome),
+}
+
 pub(super) struct Connection {
     smtp: AsyncSmtpConnection,
     /// Messages handed over or refused so far.
@@ -76,7 +86,7 @@ pub(super) struct Connection {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Ready,
-    /// The last transaction was refused: RSET first.
+    /// The last transaction was refused, or given up before its content: RSET first.
     Refused,
     /// In the middle of a transaction, or broken there: good for nothing.
     Unclear,
@@ -122,18 +132,22 @@ impl Connection {
         })
     }
 
-    /// Hands over one message; the server's acknowledgement on success.
+    /// Hands over one message, unless it is withdrawn before its content leaves.
     pub async fn send(
         &mut self,
         message: &Message,
         settings: &Settings,
-    ) -> Result<String, Failure> {
+        withdrawn: LastLook<'_>,
+    ) -> Result<Handover, Failure> {
         let was_refused = self.state == State::Refused;
         self.state = State::Unclear;
         self.messages += 1;
-        let result = self.transaction(message, settings, was_refused).await;
+        let result = self
+            .transaction(message, settings, was_refused, withdrawn)
+            .await;
         match &result {
-            Ok(_) => self.state = State::Ready,
+            Ok(Handover::Acknowledged(_)) => self.state = State::Ready,
+            Ok(Handover::Withdrawn(_)) => {}
             Err(failure) if failure.leaves_connection_usable() => self.state = State::Refused,
             Err(_) => {}
         }
@@ -146,7 +160,8 @@ impl Connection {
         message: &Message,
         settings: &Settings,
         reset_first: bool,
-    ) -> Result<String, Failure> {
+        withdrawn: LastLook<'_>,
+    ) -> Result<Handover, Failure> {
         let (command, last) = (settings.timeouts.command, settings.timeouts.final_reply);
         if reset_first {
             self.command(Phase::Reset, command, "RSET\r\n", &[250])
@@ -157,13 +172,22 @@ impl Connection {
         let rcpt = Rcpt::new(message.to.clone(), vec![]);
         self.command(Phase::Rcpt, command, rcpt, &[250, 251])
             .await?;
+        if let Some(outcome) = withdrawn() {
+            // Kept open: what was slow about it may have been the way here, and the next try has that behind it.
+            self.state = State::Refused;
+            return Ok(Handover::Withdrawn(outcome));
+        }
         self.command(Phase::Data, command, Data, &[354]).await?;
+        if let Some(outcome) = withdrawn() {
+            return Ok(Handover::Withdrawn(outcome));
+        }
         // Content and final dot in one write, as if they were a command: lettre's own `message` writes the dot separately, and
         // the kernel would hold that small packet back until the server acknowledged the first.
         let reply = self
             .command(Phase::Final, last, message.wire.as_str(), &[250])
             .await?;
-        Ok(reply.message().collect::<Vec<_>>().join(" "))
+        let words = reply.message().collect::<Vec<_>>().join(" ");
+        Ok(Handover::Acknowledged(words))
     }
 
     /// Sends one command and insists on one of the `expected` codes: another positive code means that the replies have got out of

@@ -9,6 +9,7 @@ use std::time::Duration;
 use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use tokio::sync::Semaphore;
 
+use crate::channel::LastLook;
 use crate::domain::outcome::{Obstacle, Outcome};
 use crate::secret::Secret;
 
@@ -20,7 +21,7 @@ pub use classify::{Enhanced, Fault, Phase, Reply, classify};
 pub use connection::Failure;
 pub use email::{Email, InvalidMailbox, Mailbox};
 
-use connection::Connection;
+use connection::{Connection, Handover};
 use email::Message;
 
 /// Servers commonly close after 100 messages or 60 idle seconds; going first avoids finding out.
@@ -130,6 +131,11 @@ impl Pool {
     ///
     /// Dropping the future is safe for later messages; the outcome of this one is then unknown.
     pub async fn send(&self, email: &Email<'_>) -> Outcome {
+        self.send_unless(&|| None, email).await
+    }
+
+    /// The same, unless there is a reason not to at the moment at which the content would leave.
+    pub async fn send_unless(&self, withdrawn: LastLook<'_>, email: &Email<'_>) -> Outcome {
         let settings = &self.shared.settings;
         let message = match email::write(email, &settings.from, settings.reply_to.as_ref()) {
             Ok(message) => message,
@@ -144,10 +150,11 @@ impl Pool {
             };
         };
         let _slot = slot.expect("the semaphore is never closed");
-        match self.shared.deliver(&message).await {
-            Ok(acknowledgement) => Outcome::Accepted {
-                provider_id: queue_id(&acknowledgement),
+        match self.shared.deliver(&message, withdrawn).await {
+            Ok(Handover::Acknowledged(words)) => Outcome::Accepted {
+                provider_id: queue_id(&words),
             },
+            Ok(Handover::Withdrawn(outcome)) => outcome,
             Err(failure) => {
                 let outcome = failure.outcome();
                 report(&failure, &outcome);
@@ -169,9 +176,13 @@ impl Pool {
 }
 
 impl Shared {
-    async fn deliver(&self, message: &Message) -> Result<String, Failure> {
+    async fn deliver(
+        &self,
+        message: &Message,
+        withdrawn: LastLook<'_>,
+    ) -> Result<Handover, Failure> {
         if let Some(mut connection) = self.take_idle() {
-            let result = connection.send(message, &self.settings).await;
+            let result = connection.send(message, &self.settings, withdrawn).await;
             match result {
                 Err(failure) if failure.is_stale_connection() => {}
                 result => {
@@ -181,7 +192,7 @@ impl Shared {
             }
         }
         let mut connection = Connection::open(&self.settings, self.tls.as_ref()).await?;
-        let result = connection.send(message, &self.settings).await;
+        let result = connection.send(message, &self.settings, withdrawn).await;
         self.put_back(connection);
         result
     }

@@ -208,8 +208,12 @@ pub(super) fn settings(port: u16) -> Settings {
 }
 
 pub(super) async fn send(pool: &Pool, subject: &str) -> Outcome {
+    send_unless(pool, subject, &|| None).await
+}
+
+async fn send_unless(pool: &Pool, subject: &str, withdrawn: LastLook<'_>) -> Outcome {
     let to = Address::Email("dana@customer.example".to_owned());
-    pool.send(&Email {
+    let email = Email {
         from: None,
         reply_to: None,
         to: &to,
@@ -223,8 +227,8 @@ pub(super) async fn send(pool: &Pool, subject: &str) -> Outcome {
         unsubscribe_mailto: None,
         feedback_id: None,
         date: Utc.with_ymd_and_hms(2026, 11, 22, 14, 5, 31).unwrap(),
-    })
-    .await
+    };
+    pool.send_unless(withdrawn, &email).await
 }
 
 pub(super) fn accepted() -> Outcome {
@@ -341,6 +345,40 @@ async fn a_refusal_keeps_the_connection_after_a_reset() {
         server.commands(),
         ["EHLO", "MAIL", "RCPT", "RSET", "MAIL", "RCPT", "DATA"]
     );
+}
+
+#[tokio::test]
+async fn what_is_withdrawn_before_its_content_leaves_is_not_sent_and_leaves_a_good_connection_behind()
+ {
+    // Looked at before DATA, and after its answer.
+    for (looks, commands, connections) in [
+        (
+            0,
+            vec!["EHLO", "MAIL", "RCPT", "RSET", "MAIL", "RCPT", "DATA"],
+            1,
+        ),
+        (
+            1,
+            vec![
+                "EHLO", "MAIL", "RCPT", "DATA", "EHLO", "MAIL", "RCPT", "DATA",
+            ],
+            2,
+        ),
+    ] {
+        let server = Server::start(PLAIN, vec![]).await;
+        let pool = server.pool(1);
+        let looked = std::sync::atomic::AtomicUsize::new(0);
+        let stalled = not(Obstacle::Transient, "stalled");
+        let withdrawn = || {
+            let look = looked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            (look == looks).then(|| stalled.clone())
+        };
+        assert_eq!(send_unless(&pool, "one", &withdrawn).await, stalled);
+        assert_eq!(send(&pool, "two").await, accepted());
+        assert_eq!(server.subjects(), ["two"]);
+        assert_eq!(server.commands(), commands);
+        assert_eq!(server.connections(), connections);
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use reqwest::{RequestBuilder, Response, redirect};
 use tokio::sync::OnceCell;
 use url::Url;
 
+use crate::channel::LastLook;
 use crate::domain::contact::Address;
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 use crate::domain::sms_status::MessageStatus;
@@ -199,6 +200,11 @@ impl Client {
 
     /// Hands over one SMS.
     pub async fn send(&self, sms: &Sms<'_>) -> Outcome {
+        self.send_unless(&|| None, sms).await
+    }
+
+    /// Hands over one SMS, unless there is a reason not to at the moment at which the request would leave.
+    pub async fn send_unless(&self, withdrawn: LastLook<'_>, sms: &Sms<'_>) -> Outcome {
         let Address::Phone(to) = sms.to else {
             return Outcome::Refused {
                 class: Refusal::Other,
@@ -226,6 +232,9 @@ impl Client {
             form.push(("StatusCallback", callback.to_owned()));
         }
         let request = self.http.post(self.url("Messages.json")).form(&form);
+        if let Some(outcome) = withdrawn() {
+            return outcome;
+        }
         match self.call(request).await {
             Ok(answer) => created(&answer),
             Err(error) => error.outcome(),

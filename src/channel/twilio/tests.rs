@@ -114,15 +114,18 @@ async fn send(client: &Client) -> Outcome {
 }
 
 async fn send_from(client: &Client, sender: Option<&Sender>) -> Outcome {
-    client
-        .send(&Sms {
-            to: &to(),
-            body: "Acme: read it: https://r.acme.example/m/7Kq2ZxT9",
-            status_callback: Some("https://reminders.example.com/twilio/status?rid=17#rc=3&rp=all"),
-            validity: Duration::from_mins(15),
-            sender,
-        })
-        .await
+    send_unless(client, sender, &|| None).await
+}
+
+async fn send_unless(client: &Client, sender: Option<&Sender>, withdrawn: LastLook<'_>) -> Outcome {
+    let sms = Sms {
+        to: &to(),
+        body: "Acme: read it: https://r.acme.example/m/7Kq2ZxT9",
+        status_callback: Some("https://reminders.example.com/twilio/status?rid=17#rc=3&rp=all"),
+        validity: Duration::from_mins(15),
+        sender,
+    };
+    client.send_unless(withdrawn, &sms).await
 }
 
 fn created() -> Act {
@@ -223,6 +226,18 @@ async fn without_a_connection_nothing_was_sent() {
         send(&client).await,
         not(Obstacle::Transient, "no connection")
     );
+}
+
+#[tokio::test]
+async fn what_is_withdrawn_at_the_last_moment_makes_no_request() {
+    let server = Server::start(vec![created()]).await;
+    let stalled = not(Obstacle::Transient, "stalled");
+    let withdrawn = || Some(stalled.clone());
+    assert_eq!(
+        send_unless(&server.client(), None, &withdrawn).await,
+        stalled
+    );
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]

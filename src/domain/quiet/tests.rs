@@ -71,6 +71,52 @@ fn days_ends_of_day_and_several_windows_are_honoured() {
 }
 
 #[test]
+fn what_is_allowed_is_allowed_until_quiet_begins_or_the_limit_comes() {
+    let day = daily("09:00:00", "20:00:00");
+    let halves = hours(vec![
+        window(&[], "09:00:00", "12:00:00"),
+        window(&[], "12:00:00", "20:00:00"),
+    ]);
+    let always = QuietHours::default();
+    let night = hours(vec![
+        window(&[], "22:00:00", "00:00:00"),
+        window(&[], "00:00:00", "02:30:00"),
+    ]);
+    let saturdays = hours(vec![window(&[Sat], "00:00:00", "00:00:00")]);
+    let us = QuietHours::sms_default();
+    // Berlin 2026: 29 March 02:00 → 03:00, 25 October 03:00 → 02:00. Santiago 2026: 6 September 00:00 → 01:00.
+    #[rustfmt::skip]
+    let lines: &[(&str, &QuietHours, Tz, &str, &str, &str)] = &[
+        ("the evening", &day, Europe::Berlin, "2026-01-14T18:30:00Z", "2026-01-14T19:30:00Z", "2026-01-14T20:00:00+01:00"),
+        ("the limit", &day, Europe::Berlin, "2026-01-14T10:00:00Z", "2026-01-14T11:00:00Z", "2026-01-14T12:00:00+01:00"),
+        ("no quiet in between", &halves, Tz::UTC, "2026-01-14T11:00:00Z", "2026-01-15T11:00:00Z", "2026-01-14T20:00:00+00:00"),
+        ("never quiet", &always, Tz::UTC, "2026-01-14T11:00:00Z", "2026-01-15T11:00:00Z", "2026-01-15T11:00:00+00:00"),
+        ("across midnight", &night, Tz::UTC, "2026-01-14T23:00:00Z", "2026-01-16T00:00:00Z", "2026-01-15T02:30:00+00:00"),
+        ("the end of the day", &saturdays, Tz::UTC, "2026-01-17T23:00:00Z", "2026-01-19T00:00:00Z", "2026-01-18T00:00:00+00:00"),
+        ("no such midnight", &saturdays, America::Santiago, "2026-09-05T23:00:00Z", "2026-09-07T00:00:00Z", "2026-09-06T01:00:00-03:00"),
+        ("the end does not exist", &night, Europe::Berlin, "2026-03-29T00:00:00Z", "2026-03-30T00:00:00Z", "2026-03-29T03:00:00+02:00"),
+        ("the end comes twice", &night, Europe::Berlin, "2026-10-24T23:00:00Z", "2026-10-26T00:00:00Z", "2026-10-25T02:30:00+02:00"),
+    ];
+    for (what, hours, zone, at, limit, expected) in lines {
+        let until = hours.allowed_until(at.parse().unwrap(), limit.parse().unwrap(), *zone, None);
+        let shown = until.with_timezone(zone).to_rfc3339();
+        assert_eq!(shown, *expected, "{what}");
+    }
+    let sunday: DateTime<Utc> = "2026-03-15T16:00:00Z".parse().unwrap();
+    let until = us.allowed_until(
+        sunday,
+        sunday + TimeDelta::days(1),
+        America::New_York,
+        Some("US"),
+    );
+    assert_eq!(
+        until,
+        sunday + TimeDelta::hours(8),
+        "a US Sunday from noon to 20:00"
+    );
+}
+
+#[test]
 fn hours_that_never_come_are_told() {
     let at = "2026-01-13T03:00:00Z".parse().unwrap();
     let never = daily("09:00:00", "09:00:00");
@@ -158,9 +204,17 @@ fn through_a_whole_year_nothing_is_early_quiet_or_later_than_need_be() {
         let mut at = Utc.with_ymd_and_hms(year + 1, 1, 1, 0, 0, 0).unwrap();
         let end = Utc.with_ymd_and_hms(year, 1, 1, 0, 0, 0).unwrap();
         let mut next = None;
+        let mut quiet = None;
         while at >= end {
             if is_window(at, zone) {
                 next = Some(at);
+                if let Some(quiet) = quiet {
+                    let limit = at + TimeDelta::days(2);
+                    let until = hours.allowed_until(at, limit, zone, None);
+                    assert_eq!(until, limit.min(quiet), "{zone} {at}");
+                }
+            } else {
+                quiet = Some(at);
             }
             if next.is_some() {
                 assert_eq!(hours.allowed_at(at, zone, None), next, "{zone} {at}");

@@ -16,7 +16,6 @@ use super::context::Context;
 use super::names::Deliver;
 use crate::batch::Batcher;
 use crate::domain::ids::{AccountId, ReminderId};
-use crate::domain::outcome::{Obstacle, Outcome};
 
 pub use prepare::Dispatch;
 pub(in crate::jobs) use record::recorded;
@@ -51,14 +50,8 @@ type Record = Batcher<record::Done, Result<(), BatchFailed>>;
 /// An attempt that was committed for a job that has been aborted meanwhile was certainly not sent.
 fn give_back(record: &Record, unsent: Prepared) {
     if let Ok(Some(dispatch)) = unsent {
-        let code = "stopped".to_owned();
-        let outcome = Outcome::NotAccepted {
-            class: Obstacle::Transient,
-            code,
-            retry_after: None,
-        };
         let record = record.clone();
-        tokio::spawn(async move { record.ask(record::Done { dispatch, outcome }).await });
+        tokio::spawn(async move { record.ask(record::Done::unmade(dispatch)).await });
     }
 }
 
@@ -104,6 +97,12 @@ impl Line {
         };
         let outcome = send::send(&self.ctx, &dispatch).await;
         let done = record::Done { dispatch, outcome };
-        self.record.ask(done).await?.context("recording an attempt")
+        let record = self.record.clone();
+        // In a task of its own: what became of an attempt is written down even if this job is aborted meanwhile.
+        let recorded = tokio::spawn(async move { record.ask(done).await });
+        recorded
+            .await
+            .context("recording an attempt")??
+            .context("recording an attempt")
     }
 }

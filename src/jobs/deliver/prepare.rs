@@ -9,7 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
-use super::BatchFailed;
+use super::{BatchFailed, record};
+use crate::clock::Clock;
 use crate::db;
 use crate::db::decisions::Entry;
 use crate::db::ledger::{Answer, Begin, Counted, Owed};
@@ -48,8 +49,34 @@ pub struct Dispatch {
     pub skill_name: Option<String>,
     /// Its turn under the provider's limit.
     pub not_before: tokio::time::Instant,
+    /// The deadline, or the beginning of the recipient's quiet hours if they come first.
+    pub not_after: DateTime<Utc>,
     /// Not after the attempt's lease began: what the lease allows is counted from here.
-    pub began: tokio::time::Instant,
+    pub began: Moment,
+}
+
+/// A moment by two clocks of the machine: one stands still while the machine is suspended, the other may be set.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub steady: tokio::time::Instant,
+    pub wall: DateTime<Utc>,
+}
+
+impl Moment {
+    pub fn now() -> Self {
+        Self {
+            steady: tokio::time::Instant::now(),
+            wall: Clock::System.now(),
+        }
+    }
+
+    /// How long ago it was, by the clock that says more.
+    pub fn age(self) -> Duration {
+        let by_wall = Clock::System.now() - self.wall;
+        self.steady
+            .elapsed()
+            .max(by_wall.to_std().unwrap_or_default())
+    }
 }
 
 /// What LivePerson said about the conversations of a batch.
@@ -88,7 +115,7 @@ pub async fn prepare(
 }
 
 struct Batch<'a> {
-    ctx: &'a Context,
+    ctx: &'a Arc<Context>,
     account: &'a Account,
 }
 
@@ -158,7 +185,7 @@ impl Batch<'_> {
         checked: &Checked,
     ) -> anyhow::Result<HashMap<ReminderId, Dispatch>> {
         let ctx = self.ctx;
-        let began = tokio::time::Instant::now();
+        let began = Moment::now();
         let mut tx = ctx
             .pool
             .begin()
@@ -226,7 +253,7 @@ impl Batch<'_> {
         for decided in decided {
             ctx.metrics
                 .decided_on(decided.candidate.owed.channel, &decided.decision);
-            match self.dispatch(decided, began) {
+            match self.dispatch(decided, began, now) {
                 Ok(dispatch) => {
                     answers.send(&dispatch);
                     dispatches.insert(dispatch.owed.id, dispatch);
@@ -234,12 +261,18 @@ impl Batch<'_> {
                 Err(not_now) => answers.other(&not_now.0, &not_now.1),
             }
         }
-        for (reminder, attempt) in answers.commit(tx, ctx, self.account, now).await? {
+        for (reminder, attempt) in answers.write(&mut tx, ctx, self.account, now).await? {
             if let Some(dispatch) = dispatches.get_mut(&reminder) {
                 dispatch.attempt = attempt;
             }
         }
         dispatches.retain(|_, dispatch| dispatch.attempt != 0);
+        if let Err(error) = tx.commit().await {
+            // Perhaps only the answer was lost. Then these attempts are begun, and nobody makes them.
+            let unmade = dispatches.into_values().map(Box::new).collect();
+            tokio::spawn(record::take_back(self.ctx.clone(), unmade, now));
+            return Err(error).context("committing a batch");
+        }
         Ok(dispatches)
     }
 
@@ -247,7 +280,8 @@ impl Batch<'_> {
     fn dispatch(
         &self,
         decided: Decided<'_>,
-        began: tokio::time::Instant,
+        began: Moment,
+        now: DateTime<Utc>,
     ) -> Result<Dispatch, Box<(Owed, Decision)>> {
         let Decided {
             candidate,
@@ -264,6 +298,13 @@ impl Batch<'_> {
         let ReadState::Unread(episode) = read_state(record, self.account.count_bots) else {
             return Err(Box::new((candidate.owed, Decision::Cancel(Reason::Read))));
         };
+        let settings = &rule.settings;
+        let not_after = settings.quiet_hours.allowed_until(
+            now,
+            candidate.owed.deadline,
+            record.time_zone.unwrap_or(settings.time_zone),
+            contact.address.country().as_deref(),
+        );
         Ok(Dispatch {
             attempt: 0,
             contact: contact.clone(),
@@ -274,6 +315,7 @@ impl Batch<'_> {
             language: record.language.clone(),
             skill_name: record.skill_name.clone(),
             not_before,
+            not_after,
             began,
             owed: candidate.owed,
         })
@@ -560,27 +602,27 @@ impl Answers {
         });
     }
 
-    async fn commit(
+    async fn write(
         self,
-        mut tx: sqlx::Transaction<'_, sqlx::Postgres>,
+        tx: &mut PgConnection,
         ctx: &Context,
         account: &Account,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Vec<(ReminderId, i64)>> {
-        db::ledger::apply(&mut tx, &self.others, now)
+        db::ledger::apply(tx, &self.others, now)
             .await
             .context("applying answers")?;
-        let attempts = db::ledger::begin(&mut tx, &self.begin, now)
+        let attempts = db::ledger::begin(tx, &self.begin, now)
             .await
             .context("beginning attempts")?;
-        db::decisions::log(&mut tx, "deliver", &self.log, now)
+        db::decisions::log(tx, "deliver", &self.log, now)
             .await
             .context("logging decisions")?;
         for channel in Channel::ALL {
             let of_channel = self.wake.iter().filter(|(c, _, _)| *c == channel);
             let wakeups = of_channel.map(|(_, id, at)| names::deliver(&account.id, *id, *at));
             queue::wake(
-                &mut tx,
+                tx,
                 &ctx.clock,
                 names::deliver_queue(channel),
                 When::At,
@@ -588,7 +630,6 @@ impl Answers {
             )
             .await?;
         }
-        tx.commit().await.context("committing a batch")?;
         Ok(attempts)
     }
 }

@@ -1,6 +1,7 @@
 //! Writes down what became of attempts, and what follows from it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -28,32 +29,73 @@ pub struct Done {
     pub outcome: Outcome,
 }
 
+impl Done {
+    /// An attempt that was begun and certainly not made.
+    pub fn unmade(dispatch: Box<Dispatch>) -> Self {
+        let outcome = Outcome::NotAccepted {
+            class: Obstacle::Transient,
+            code: "stopped".to_owned(),
+            retry_after: None,
+        };
+        Self { dispatch, outcome }
+    }
+}
+
+/// Takes back attempts whose beginning may have been committed, or not, and which nobody makes. Without this they would end as
+/// unknown, which for an e-mail is the end.
+pub async fn take_back(ctx: Arc<Context>, unmade: Vec<Box<Dispatch>>, begun_at: DateTime<Utc>) {
+    if unmade.is_empty() {
+        return;
+    }
+    let begun: Vec<(i64, ReminderId)> = unmade.iter().map(|d| (d.attempt, d.owed.id)).collect();
+    let found = insist(|| async {
+        let found = db::ledger::begun(&ctx.pool, &begun, begun_at).await;
+        found.context("looking for attempts that were begun")
+    })
+    .await;
+    match found {
+        Ok(open) => {
+            let unmade = unmade.into_iter().filter(|d| open.contains(&d.attempt));
+            let done: Vec<Done> = unmade.map(Done::unmade).collect();
+            record(ctx, done).await;
+        }
+        Err(error) => tracing::warn!("Attempts that nobody makes stay open: {error:#}"),
+    }
+}
+
 /// Records a batch in one transaction.
 pub async fn record(ctx: Arc<Context>, done: Vec<Done>) -> Vec<Result<(), BatchFailed>> {
     let results = done.len();
-    let written = match write(&ctx, &done).await {
-        // An outcome is worth another try at once: an attempt whose record is lost becomes unknown.
-        Err(error) => {
-            tracing::warn!("Recording {results} attempts failed, trying again: {error:#}");
-            write_again(&ctx, &done, error).await
-        }
-        ok => ok,
-    };
-    let shared = written.map_err(BatchFailed::from);
+    let written = insist(|| write(&ctx, &done));
+    let shared = written.await.map_err(BatchFailed::from);
     (0..results).map(|_| shared.clone()).collect()
 }
 
-/// Tries for as long as the attempts' lease keeps the sweep away from them.
-async fn write_again(ctx: &Context, done: &[Done], first: anyhow::Error) -> anyhow::Result<()> {
-    let mut last = first;
-    for pause in [1, 2, 4, 8, 15] {
-        tokio::time::sleep(std::time::Duration::from_secs(pause)).await;
-        match write(ctx, done).await {
-            Ok(()) => return Ok(()),
-            Err(error) => last = error,
+/// Tries again and again: what became of an attempt is worth it, since an attempt whose record is lost becomes unknown. While the
+/// database is away nothing else can be done anyway; any other error is one of this batch, and others wait behind it.
+async fn insist<T, F>(write: impl Fn() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = anyhow::Result<T>>,
+{
+    let began = tokio::time::Instant::now();
+    let mut pause = Duration::from_millis(500);
+    loop {
+        let error = match write().await {
+            Ok(written) => return Ok(written),
+            Err(error) => error,
+        };
+        let patience = if db::is_away(&error) {
+            Duration::from_mins(15)
+        } else {
+            Duration::from_secs(30)
+        };
+        if began.elapsed() + pause > patience {
+            return Err(error);
         }
+        tracing::warn!("What became of attempts cannot be written, trying again: {error:#}");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(10));
     }
-    Err(last)
 }
 
 async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {

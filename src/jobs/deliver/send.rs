@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::prepare::Dispatch;
+use crate::channel::LastLook;
 use crate::channel::render::{Rendered, TemplateError, Vars};
 use crate::channel::{smtp, twilio};
 use crate::domain::ids::Channel;
@@ -13,8 +14,11 @@ use crate::jobs::context::Context;
 use crate::jobs::report;
 
 /// An attempt that has not been made so long after it was begun is not made any more: longer than a turn under the provider's
-/// limit may take, far shorter than the lease.
+/// limit may take, far shorter than the lease. For an SMS this holds when its request leaves.
 const STALE: Duration = Duration::from_secs(20);
+
+/// The same for the content of an e-mail, which follows a wait for a connection and a conversation with the server.
+const STALE_CONTENT: Duration = Duration::from_mins(1);
 
 /// Makes the attempt and says how it ended.
 pub async fn send(ctx: &Context, dispatch: &Dispatch) -> Outcome {
@@ -24,8 +28,7 @@ pub async fn send(ctx: &Context, dispatch: &Dispatch) -> Outcome {
     ctx.metrics
         .waited(Context::provider(channel), asked.elapsed());
     let started = std::time::Instant::now();
-    let left = dispatch.owed.deadline - ctx.clock.now();
-    let outcome = match too_late(dispatch.began.elapsed(), left) {
+    let outcome = match withdrawn(ctx, dispatch, STALE) {
         Some(outcome) => outcome,
         None => hand_over(ctx, dispatch).await,
     };
@@ -33,21 +36,40 @@ pub async fn send(ctx: &Context, dispatch: &Dispatch) -> Outcome {
     outcome
 }
 
-/// Why an attempt of this age is not made at all. A process that stood still (a frozen machine, a starved one) goes on where it
-/// was, with an answer of LivePerson's that is old, perhaps past the deadline, or past a lease that has made the attempt somebody
-/// else's.
-fn too_late(age: Duration, left: TimeDelta) -> Option<Outcome> {
-    if left < TimeDelta::zero() {
-        return Some(Outcome::Refused {
+/// Why an attempt is not made at all. A process that stood still (a frozen machine, a starved one) goes on where it was, with an
+/// answer of LivePerson's that is old, perhaps past the deadline, into quiet hours, or past a lease that has made the attempt
+/// somebody else's.
+fn withdrawn(ctx: &Context, dispatch: &Dispatch, stale: Duration) -> Option<Outcome> {
+    let now = ctx.clock.now();
+    let to_deadline = dispatch.owed.deadline - now;
+    let to_quiet = dispatch.not_after - now;
+    too_late(dispatch.began.age(), stale, to_deadline, to_quiet)
+}
+
+fn too_late(
+    age: Duration,
+    stale: Duration,
+    to_deadline: TimeDelta,
+    to_quiet: TimeDelta,
+) -> Option<Outcome> {
+    // Decided anew: the rule says what becomes of it.
+    let again = |code: &str| Outcome::NotAccepted {
+        class: Obstacle::Transient,
+        code: code.to_owned(),
+        retry_after: None,
+    };
+    if to_deadline < TimeDelta::zero() {
+        Some(Outcome::Refused {
             class: Refusal::Expired,
             code: "deadline".to_owned(),
-        });
+        })
+    } else if age > stale {
+        Some(again("stalled"))
+    } else if to_quiet <= TimeDelta::zero() {
+        Some(again("quiet hours"))
+    } else {
+        None
     }
-    (age > STALE).then(|| Outcome::NotAccepted {
-        class: Obstacle::Transient,
-        code: "stalled".to_owned(),
-        retry_after: None,
-    })
 }
 
 /// Calls the provider, and breaks off when the lease ends: looked at first, so that a process that wakes up after it says no more.
@@ -56,20 +78,26 @@ async fn hand_over(ctx: &Context, dispatch: &Dispatch) -> Outcome {
     let lease = Context::lease(channel).to_std().unwrap_or_default();
     let handed_over = async {
         match channel {
-            Channel::Email => email(ctx, dispatch).await,
-            Channel::Sms => sms(ctx, dispatch).await,
+            Channel::Email => {
+                let last_look = || withdrawn(ctx, dispatch, STALE_CONTENT);
+                email(ctx, dispatch, &last_look).await
+            }
+            Channel::Sms => {
+                let last_look = || withdrawn(ctx, dispatch, STALE);
+                sms(ctx, dispatch, &last_look).await
+            }
         }
     };
     tokio::select! {
         biased;
-        () = tokio::time::sleep_until(dispatch.began + lease) => Outcome::Unknown {
+        () = tokio::time::sleep_until(dispatch.began.steady + lease) => Outcome::Unknown {
             code: "lease".to_owned(),
         },
         outcome = handed_over => outcome,
     }
 }
 
-async fn email(ctx: &Context, dispatch: &Dispatch) -> Outcome {
+async fn email(ctx: &Context, dispatch: &Dispatch, last_look: LastLook<'_>) -> Outcome {
     let Some(mail) = &ctx.mail else {
         return not_configured();
     };
@@ -89,7 +117,7 @@ async fn email(ctx: &Context, dispatch: &Dispatch) -> Outcome {
     };
     let from = own.as_ref().unwrap_or(default);
     let owed = &dispatch.owed;
-    mail.send(&smtp::Email {
+    let email = smtp::Email {
         from: Some(from),
         reply_to: None,
         to: &dispatch.contact.address,
@@ -108,11 +136,11 @@ async fn email(ctx: &Context, dispatch: &Dispatch) -> Outcome {
         unsubscribe_mailto: None,
         feedback_id: None,
         date: ctx.clock.now(),
-    })
-    .await
+    };
+    mail.send_unless(last_look, &email).await
 }
 
-async fn sms(ctx: &Context, dispatch: &Dispatch) -> Outcome {
+async fn sms(ctx: &Context, dispatch: &Dispatch, last_look: LastLook<'_>) -> Outcome {
     let Some(twilio) = &ctx.sms else {
         return not_configured();
     };
@@ -129,18 +157,17 @@ async fn sms(ctx: &Context, dispatch: &Dispatch) -> Outcome {
     let Ok(own) = own.transpose() else {
         return config("sender is not a number or a Messaging Service");
     };
-    twilio
-        .send(&twilio::Sms {
-            to: &dispatch.contact.address,
-            body: &rendered.text,
-            status_callback: Some(&ctx.status_callback(dispatch.attempt, &dispatch.owed.token)),
-            validity: validity(dispatch.owed.deadline - ctx.clock.now()),
-            sender: own.as_ref(),
-        })
-        .await
+    let sms = twilio::Sms {
+        to: &dispatch.contact.address,
+        body: &rendered.text,
+        status_callback: Some(&ctx.status_callback(dispatch.attempt, &dispatch.owed.token)),
+        validity: validity(dispatch.not_after - ctx.clock.now()),
+        sender: own.as_ref(),
+    };
+    twilio.send_unless(last_look, &sms).await
 }
 
-/// How long Twilio may still deliver it: until shortly before the deadline.
+/// How long Twilio may still deliver it: until shortly before the deadline, or before quiet hours begin.
 fn validity(left: TimeDelta) -> Duration {
     Duration::from_secs((left.num_seconds() - 10).clamp(10, 36_000).unsigned_abs())
 }
@@ -195,14 +222,41 @@ fn config(code: &str) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jobs::deliver::prepare::Moment;
 
     #[test]
     fn what_stood_still_between_its_beginning_and_the_provider_is_not_sent() {
         let (now, minute) = (Duration::from_secs(1), TimeDelta::minutes(1));
-        assert_eq!(too_late(now, minute), None);
-        let code = |age, left| too_late(age, left).map(|outcome| outcome.code().to_owned());
-        assert_eq!(code(STALE + now, minute).as_deref(), Some("stalled"));
-        assert_eq!(code(now, -minute).as_deref(), Some("deadline"));
-        assert!(STALE * 2 < Context::lease(Channel::Sms).to_std().unwrap());
+        let code = |age, deadline, quiet| {
+            too_late(age, STALE, deadline, quiet).map(|outcome| outcome.code().to_owned())
+        };
+        assert_eq!(code(now, minute, minute), None);
+        assert_eq!(
+            code(STALE + now, minute, minute).as_deref(),
+            Some("stalled")
+        );
+        assert_eq!(code(now, -minute, -minute).as_deref(), Some("deadline"));
+        assert_eq!(code(now, minute, -minute).as_deref(), Some("quiet hours"));
+        let lease = |channel| Context::lease(channel).to_std().unwrap();
+        assert!(STALE * 2 < lease(Channel::Sms));
+        assert!(STALE_CONTENT * 2 < lease(Channel::Email));
+    }
+
+    #[test]
+    fn an_age_is_the_longer_one_of_two_clocks() {
+        let began = Moment::now();
+        assert!(began.age() < STALE);
+        // The machine was suspended: its steady clock stood still.
+        let suspended = Moment {
+            wall: began.wall - TimeDelta::minutes(5),
+            ..began
+        };
+        assert!(suspended.age() >= Duration::from_mins(5));
+        // Somebody set the clock back.
+        let set_back = Moment {
+            wall: began.wall + TimeDelta::minutes(5),
+            ..began
+        };
+        assert!(set_back.age() < STALE);
     }
 }

@@ -3,12 +3,11 @@
 //! The key is claimed before the handler runs and the answer is kept after it. A handler is not broken off when its caller goes away
 //! meanwhile, so that what it has done and what is remembered of it agree.
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use sha2::{Digest as _, Sha256};
 
 use crate::control::Error;
 use crate::db::idempotency::{self, Answer, Met};
@@ -52,7 +51,8 @@ pub async fn once(
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         return Refusal::too_long().into_response();
     };
-    let hash = fingerprint(&parts.uri.to_string(), &body);
+    // Keyed: a body may name an address.
+    let hash = state.hasher.request(&parts.uri.to_string(), &body);
     let met = idempotency::begin(&state.pool, (&caller, &key), &hash, state.clock.now()).await;
     match met {
         Ok(Met::Nothing) => {}
@@ -83,14 +83,6 @@ pub async fn once(
     done.await.unwrap_or_else(|error| {
         Refusal::from(Error::Internal(anyhow::anyhow!("a handler died: {error}"))).into_response()
     })
-}
-
-fn fingerprint(asked: &str, body: &Bytes) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(asked.as_bytes());
-    hash.update([0]);
-    hash.update(body);
-    hash.finalize().into()
 }
 
 fn repeated(answer: Answer) -> Response {

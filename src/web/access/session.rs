@@ -99,6 +99,20 @@ mod tests {
         assert_eq!(cookie(&headers, "unread"), None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn fuzz_cookies(line in "((unread|__Host-unread|a)?=?(\\PC{0,12}|[0-9A-Za-z]{0,70});? ?){0,6}") {
+            let mut headers = HeaderMap::new();
+            if let Ok(line) = HeaderValue::from_bytes(line.as_bytes()) {
+                headers.append(header::COOKIE, line);
+            }
+            if let Some(value) = cookie(&headers, "unread") {
+                let bytes = value.as_bytes();
+                proptest::prop_assert!(bytes.len() <= 64 && bytes.iter().all(u8::is_ascii_alphanumeric));
+            }
+        }
+    }
+
     #[test]
     fn a_session_does_not_show_itself() {
         assert_eq!(format!("{:?}", Session::new("abc", None)), "Session");

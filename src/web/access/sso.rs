@@ -251,9 +251,7 @@ impl Issuer {
             .as_deref()
             .is_some_and(|own| csrf::fits(own, nonce));
         ensure!(nonce_fits, "the token is of another login");
-        let at = |seconds| DateTime::from_timestamp(seconds, 0).context("a time of the token");
-        ensure!(at(claims.exp)? + SKEW > now, "the token has expired");
-        ensure!(at(claims.iat)? - SKEW < now, "the token is of the future");
+        in_time(claims.exp, claims.iat, now)?;
         ensure!(
             !claims.sub.is_empty() && claims.sub.len() <= 255,
             "the token names nobody"
@@ -265,6 +263,14 @@ impl Issuer {
 /// RFC 7636.
 fn challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(hashing::digest(verifier))
+}
+
+/// Nothing is added to the token's moments: they may be at the end of time.
+fn in_time(exp: i64, iat: i64, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let at = |seconds| DateTime::from_timestamp(seconds, 0).context("a time of the token");
+    ensure!(at(exp)? > now - SKEW, "the token has expired");
+    ensure!(at(iat)? < now + SKEW, "the token is of the future");
+    Ok(())
 }
 
 fn part<T: DeserializeOwned>(part: &str) -> anyhow::Result<T> {
@@ -403,4 +409,39 @@ fn failed(error: &anyhow::Error) -> Response {
 fn not_let_in(why: &str) -> Response {
     let page = templates::message("Not logged in", "Not logged in", why, None);
     (StatusCode::FORBIDDEN, careful(page)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn fuzz_login_tokens(
+            bytes in prop::collection::vec(any::<u8>(), 0..80),
+            claims in "\\{\"(iss|sub|aud|exp|iat|email|email_verified)\": ?[\\[\\]{}\",:a-z0-9.@-]{0,40}\\}",
+            word in "\\PC{0,60}",
+        ) {
+            for given in [URL_SAFE_NO_PAD.encode(bytes), URL_SAFE_NO_PAD.encode(&claims), word] {
+                let _ = part::<Header>(&given);
+                if let Ok(claims) = part::<Claims>(&given) {
+                    let _ = claims.name();
+                }
+            }
+        }
+
+        #[test]
+        fn fuzz_times_of_login_tokens(
+            exp in prop_oneof![any::<i64>(), 8_210_266_876_000..8_210_266_877_000_i64, 1_600_000_000..1_800_000_000_i64],
+            iat in prop_oneof![any::<i64>(), -8_334_601_229_000..-8_334_601_228_000_i64, 1_600_000_000..1_800_000_000_i64],
+        ) {
+            let now = 1_700_000_000;
+            let good = in_time(exp, iat, DateTime::from_timestamp(now, 0).unwrap());
+            if good.is_ok() {
+                prop_assert!(exp > now - 60 && iat < now + 60);
+            }
+        }
+    }
 }

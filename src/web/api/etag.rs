@@ -51,6 +51,17 @@ pub fn etag(version: impl Display) -> [(header::HeaderName, String); 1] {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn fuzz_versions(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40), quoted in "\"?[0-9+-]{0,24}\"?") {
+            for given in [bytes.as_slice(), quoted.as_bytes()] {
+                if let Some(version) = HeaderValue::from_bytes(given).ok().and_then(|given| version::<i64>(&given)) {
+                    proptest::prop_assert!(given.len() >= 3, "{}", version);
+                }
+            }
+        }
+    }
+
     #[test]
     fn only_a_version_of_ours_is_a_version() {
         let of = |text| version::<i32>(&HeaderValue::from_static(text));

@@ -113,6 +113,20 @@ mod tests {
         assert_eq!(Page::of(vec![2, 1], 2, |n| *n, |n| n).next, None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn fuzz_places(word in "\\PC{0,60}", json in "[\\[\\]{}\",:a-zT0-9.+-]{0,60}") {
+            for after in [word, URL_SAFE_NO_PAD.encode(json)] {
+                let paging = Paging {
+                    limit: None,
+                    after: Some(after),
+                };
+                let _ = paging.after::<i64>();
+                let _ = paging.after::<(chrono::DateTime<chrono::Utc>, [u8; 16], String, String)>();
+            }
+        }
+    }
+
     #[test]
     fn limits_are_kept() {
         let limit = |limit| Paging { limit, after: None }.limit().ok();

@@ -187,6 +187,20 @@ mod tests {
         assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn fuzz_forwarded(lines in proptest::collection::vec("(([0-9a-f:.\\[\\]]{0,40}|\\PC{0,10}|10\\.0\\.0\\.[0-9]),? ?){0,8}", 0..4)) {
+            let trusted = ["10.0.0.0/8".parse().unwrap()];
+            let mut headers = HeaderMap::new();
+            for line in lines.iter().filter_map(|line| HeaderValue::from_bytes(line.as_bytes()).ok()) {
+                headers.append("x-forwarded-for", line);
+            }
+            let stranger: IpAddr = "203.0.113.9".parse().unwrap();
+            proptest::prop_assert_eq!(address(stranger, &headers, &trusted), stranger);
+            let _ = address("10.0.0.1".parse().unwrap(), &headers, &trusted);
+        }
+    }
+
     #[test]
     fn a_neighbourhood_of_ipv6_addresses_counts_as_one() {
         let network = |ip: &str| network_of(ip.parse().unwrap());

@@ -390,6 +390,31 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Whatever a form says, it is told what is wrong with it, or it is stored and shown again as it is.
+        #[test]
+        fn fuzz_rule_forms(
+            changes in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), "(\\PC{0,12}|-?[0-9]{1,20}|[0-9]{2}:[0-9]{2})"), 0..6),
+            more in proptest::collection::vec(("(step|step_unit|[wt][0-9]{1,2}_(from|to|Mon|country|language|text|html)|sender|holdout_percent)", "\\PC{0,20}"), 0..6),
+        ) {
+            for channel in Channel::ALL {
+                let stored = Settings::default_for(channel);
+                let mut fields = sent(channel, &stored);
+                for (at, value) in &changes {
+                    let at = at.index(fields.0.len());
+                    fields.0[at].1.clone_from(value);
+                }
+                fields.0.extend(more.iter().cloned());
+                let read = settings(channel, json!(stored), &fields);
+                let _ = model(channel, &read);
+                if let Ok(parsed) = Settings::parse(channel, read) {
+                    let again = Settings::parse(channel, json!(parsed));
+                    proptest::prop_assert_eq!(again.ok(), Some(parsed));
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_does_not_fit_is_told_and_kept() {
         let stored = Settings::default_for(Channel::Sms);

@@ -1,0 +1,55 @@
+//! What somebody has said once is not forgotten because the database is away at that moment.
+//!
+//! Twilio posts an answer to an SMS once, and a mail program its one-click POST. If it cannot be written down, the asker is told so,
+//! but this process goes on trying.
+
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::error::ApiError;
+use crate::db;
+
+/// What waits in memory for the database at most; more is told to come again, as all of it is.
+static WAITING: Semaphore = Semaphore::const_new(1_000);
+
+/// A database that is away for longer is a disaster of another kind.
+const PATIENCE: Duration = Duration::from_hours(1);
+
+/// Does it. If the database is away, says so, and does it when the database is back. It may then have been done twice.
+pub async fn insist<T, F, Fut>(act: F) -> Result<T, ApiError>
+where
+    F: Fn() -> Fut + Send + 'static,
+    Fut: Future<Output = anyhow::Result<T>> + Send,
+    T: Send,
+{
+    let done = act().await;
+    if done.as_ref().is_err_and(db::is_away)
+        && let Ok(place) = WAITING.try_acquire()
+    {
+        tokio::spawn(async move {
+            let _place = place;
+            let began = tokio::time::Instant::now();
+            let mut pause = Duration::from_millis(500);
+            while began.elapsed() < PATIENCE {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(15));
+                match act().await {
+                    Err(error) if db::is_away(&error) => {}
+                    Err(error) => {
+                        tracing::error!("What somebody said could not be written down: {error:#}");
+                        return;
+                    }
+                    Ok(_) => {
+                        tracing::info!(
+                            "What somebody said while the database was away is written down"
+                        );
+                        return;
+                    }
+                }
+            }
+            tracing::error!("What somebody said is lost: the database was away for too long");
+        });
+    }
+    Ok(done?)
+}
