@@ -433,8 +433,8 @@ pub struct Begin {
     pub lease: TimeDelta,
 }
 
-/// Commits to attempts: the reminders become `sending`, each with one open attempt under a lease. Must
-/// be committed before any provider is called.
+/// Commits to attempts: the reminders become `sending`, each with one open attempt under a lease, and each decision to send is
+/// logged. Must be committed before any provider is called.
 ///
 /// Changes no indexed column of the reminder: `next_at` stays in the past, the lease is the attempt's.
 pub async fn begin(
@@ -452,7 +452,10 @@ pub async fn begin(
          ), claimed as (
              update reminders r set state = 'sending', reason = 'due', recipient_hash = i.recipient, counted_at = $6
              from input i where r.id = i.id and r.state = 'scheduled'
-             returning r.id
+             returning r.id, r.account, r.conversation, r.channel
+         ), logged as (
+             insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
+             select $6, account, conversation, channel, id, 'deliver', 'send', 'due' from claimed
          )
          insert into attempts (reminder, number, sender, address, started_at, lease_until)
          select i.id, 1 + (select count(*) from attempts a where a.reminder = i.id), i.sender, i.address, $6,
@@ -515,7 +518,7 @@ pub async fn record(
                  address = case when i.settle_in is not null then a.address end,
                  settle_at = now() + make_interval(secs => i.settle_in)
              from input i
-             where a.id = i.attempt and a.id = any ($2)
+             where a.id = i.attempt
                and (a.outcome is null or (a.outcome = 'unknown' and (i.outcome = 'accepted' or a.settle_at is not null)))
              returning a.id
          )

@@ -315,9 +315,7 @@ pub async fn store(
     }
     let now = ctx.clock.now();
     let ids: Vec<&str> = records.iter().map(|r| r.id.as_str()).collect();
-    let mut tx = ctx
-        .pool
-        .begin()
+    let mut tx = db::begin(&ctx.pool)
         .await
         .context("opening a transaction for a page")?;
     let mut existing: HashMap<String, Vec<Existing>> = HashMap::new();
