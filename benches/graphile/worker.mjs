@@ -15,10 +15,14 @@ import pg from "pg";
 import { Logger, run, runMigrations } from "graphile-worker";
 
 const env = process.env;
-const pgPool = new pg.Pool({ ...socketOf(env.DATABASE_URL), max: 25 });
+const CONCURRENCY = 50;
+const pgPool = new pg.Pool({ ...socketOf(env.DATABASE_URL), max: CONCURRENCY + 1 });
+pgPool.on("error", report);
+pgPool.on("connect", (client) => client.on("error", report));
 const preset = {
   worker: {
-    concurrentJobs: 200,
+    concurrentJobs: CONCURRENCY,
+    maxPoolSize: CONCURRENCY + 1,
     localQueue: { size: 500 },
     completeJobBatchDelay: 0,
     failJobBatchDelay: 0,
@@ -233,6 +237,10 @@ function layout(text, { link, unsubscribe_link }) {
     blocks: paragraphs.slice(0, small).map(block),
     footer: paragraphs.slice(small).map(words),
   };
+}
+
+function report(error) {
+  console.error(error.message);
 }
 
 /** The service's address of a PostgreSQL that listens on a socket only, as the driver for Node wants it. */

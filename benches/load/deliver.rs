@@ -12,7 +12,7 @@ use unread::postgres::Durability;
 use crate::ledger::{Counters, Round};
 use crate::plot::{self, Bar, Curve};
 use crate::stage::{Process, Stage, until};
-use crate::{SETTINGS, graphile, ledger, next_scan, plans, reference, slowest};
+use crate::{SETTINGS, graphile, ledger, next_scan, plans, reference, slowest, stage};
 
 /// Milliseconds from the beginning of one conversation to the next: all of them are to be due together.
 const EVERY_MS: i64 = 400;
@@ -93,11 +93,21 @@ impl Play<'_> {
         let (mut service, mut reference) = (Vec::new(), Vec::new());
         let mut nodes: Vec<Vec<f64>> = vec![Vec::new(); NODES.len()];
         let folder = with_graphile.then(graphile::install).transpose()?;
+        let by_hand = reference::context(self.stage)?;
         for _ in 0..ROUNDS {
             service.push(self.burst().await?.rate());
-            let round = reference::run(self.stage, self.account, self.reminders, LANES).await?;
+            let (cpu, own) = (self.cpu()?, stage::own_cpu()?);
+            let round = reference::run(&by_hand, self.account, self.reminders, LANES).await?;
             self.ensure_all("the reference", &round)?;
-            println!("  reference {:.0}/s", round.rate());
+            let (used, own) = (self.cpu()?, stage::own_cpu()? - own);
+            let per = |seconds: f64| seconds / self.reminders.len() as f64 * 1e3;
+            println!(
+                "  reference {:.0}/s; processor time per reminder: its own {:.2} ms, PostgreSQL {:.2} ms, sandbox {:.2} ms",
+                round.rate(),
+                per(own),
+                per(used[1] - cpu[1]),
+                per(used[2] - cpu[2]),
+            );
             reference.push(round.rate());
             for (rates, processes) in nodes.iter_mut().zip(NODES) {
                 let Some(folder) = &folder else { break };

@@ -286,6 +286,11 @@ impl Process {
     }
 }
 
+/// Processor time of this process so far, in seconds: the driver's, and that of what runs in it.
+pub fn own_cpu() -> Result<f64> {
+    processor_time(std::process::id(), 2)
+}
+
 /// The first so many of a process's times in seconds: user and system time, then those of its children that have ended.
 fn processor_time(pid: u32, fields: usize) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;

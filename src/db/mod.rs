@@ -41,8 +41,8 @@ pub mod users;
 use std::time::Duration;
 
 use sqlx::Connection as _;
-use sqlx::{PgConnection, Postgres, Transaction};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{PgConnection, Postgres, Transaction};
 
 pub use schema::{Schema, SchemaProblem, check_schema, migrate};
 
