@@ -174,7 +174,7 @@ async fn start_counting(options: &Options) -> Result<Server> {
         return Ok(server);
     }
     let pool = db::pool(server.connect_options("postgres"), 1);
-    pool.execute("alter system set shared_preload_libraries = 'pg_stat_statements, auto_explain'")
+    pool.execute("alter system set shared_preload_libraries = pg_stat_statements, auto_explain")
         .await?;
     pool.close().await;
     server.stop()?;

@@ -443,7 +443,7 @@ pub fn read(
                     token: hashing::token(),
                     recipient: None,
                 };
-                let to = contact.map(|contact| contact.address);
+                let to = contact.as_ref().map(|contact| contact.address.clone());
                 owed.push(Owing { reminder, to });
                 Some(Reason::Scheduled)
             }
