@@ -135,6 +135,12 @@ fn seen(query: &mut QueryBuilder<Postgres>, filter: &Filter, after: Option<Place
             .push(")");
     }
     if let Some(state) = filter.state {
+        // What is being sent is found among the scheduled.
+        let listed = match state {
+            ReminderState::Sending => ReminderState::Scheduled,
+            state => state,
+        };
+        query.push(" and listed_as = ").push_bind(listed.as_str());
         query.push(" and state = ").push_bind(state.as_str());
     }
     if let Some(from) = filter.from {

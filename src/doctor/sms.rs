@@ -66,11 +66,13 @@ impl Doctor<'_> {
             return;
         };
         let mend = format!(
-            "Twilio console, Phone Numbers, {number}, A message comes in: webhook {ours}, HTTP POST. If the number is in a messaging \
+            "Twilio console, Phone Numbers, {number}, A message comes in: webhook {ours}#rc=5&rp=all, HTTP POST. If the number is in a messaging \
              service with a webhook of its own, set it there."
         );
+        // What follows the address tells Twilio when to try again.
+        let is_ours = |told: &str| told.split('#').next().is_some_and(|address| address.trim_end_matches('/') == ours.as_str());
         match told {
-            Some(told) if told.trim_end_matches('/') == ours.as_str() => {
+            Some(told) if is_ours(told) => {
                 self.ok(
                     "incoming messages",
                     format!("{number} hands them to {ours}"),
