@@ -193,8 +193,12 @@ async fn at_liveperson(
         .by_ids(std::slice::from_ref(&reminder.conversation))
         .await
         .map_err(|error| Error::Unavailable(format!("LivePerson could not be asked: {error}")))?;
-    let record = answer.records.iter().find(|r| r.id == reminder.conversation);
-    let contact = record.and_then(|r| contact::choose(&r.contact, channel, &account.contact_policy));
+    let record = answer
+        .records
+        .iter()
+        .find(|r| r.id == reminder.conversation);
+    let contact =
+        record.and_then(|r| contact::choose(&r.contact, channel, &account.contact_policy));
     contact.map(|contact| contact.address).ok_or_else(|| {
         Error::Conflict("LivePerson knows no usable address of this customer".to_owned())
     })

@@ -28,11 +28,7 @@ pub async fn list(
 }
 
 /// What forbids to write to an address: those in force, and those that are over and not yet deleted.
-pub async fn of(
-    pool: &PgPool,
-    account: &AccountId,
-    hash: &AddressHash,
-) -> Result<Vec<Row>, Error> {
+pub async fn of(pool: &PgPool, account: &AccountId, hash: &AddressHash) -> Result<Vec<Row>, Error> {
     Ok(db::suppressions::of(pool, account, std::slice::from_ref(hash)).await?)
 }
 

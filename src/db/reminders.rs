@@ -211,10 +211,7 @@ pub async fn recipient(
 }
 
 /// The address of an attempt, which is kept only until it is known what became of it.
-pub async fn kept_address(
-    db: impl PgExecutor<'_>,
-    id: ReminderId,
-) -> sqlx::Result<Option<String>> {
+pub async fn kept_address(db: impl PgExecutor<'_>, id: ReminderId) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar(
         "select address from attempts where reminder = $1 and address is not null order by number desc limit 1",
     )

@@ -9,13 +9,16 @@ let timer = 0;
 // What the server last said of each part: scripts change what is shown (times in the reader's zone).
 const said = new Map();
 
-const busy = (part) => part.contains(document.activeElement) || part.contains(window.getSelection()?.anchorNode ?? null);
+function busy(part) {
+  const marked = window.getSelection();
+  return part.contains(document.activeElement) || (marked && !marked.isCollapsed && part.contains(marked.anchorNode));
+}
 
 function take(page) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(part.id);
     if (!fresh) continue;
-    const before = said.get(part.id);
+    const before = said.get(part.id) ?? part.innerHTML;
     if (before === fresh.innerHTML || (busy(part) && part.id !== "as-of")) continue;
     said.set(part.id, fresh.innerHTML);
     const open = [...part.querySelectorAll("details[open]")].map((details) => details.id);

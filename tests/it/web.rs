@@ -128,7 +128,10 @@ async fn the_overview_tells_of_the_reminders_without_names_or_addresses() {
             let link = format!("href=\"/reminders/{}\"", reminder.id);
             assert!(page.contains(&link), "{link}: {page}");
         }
-        assert!(page.contains(">Sent<") || page.contains(">Delivered<"), "{page}");
+        assert!(
+            page.contains(">Sent<") || page.contains(">Delivered<"),
+            "{page}"
+        );
         for secret in [ANN, "2025550143", "Ann", "Other", "green"] {
             assert!(!page.contains(secret), "{secret}");
         }

@@ -95,7 +95,10 @@ impl Health {
             );
         }
         if !rules_on {
-            return health(Level::Waiting, "No rule is switched on, so nobody is reminded.");
+            return health(
+                Level::Waiting,
+                "No rule is switched on, so nobody is reminded.",
+            );
         }
         let Some(oldest) = oldest_scan(scans) else {
             return health(Level::Waiting, "Waiting for the first look at LivePerson.");
@@ -284,7 +287,9 @@ fn paused(scope: &Scope) -> String {
     match scope {
         Scope::Everything => "All sending is paused".to_owned(),
         Scope::Account(account) => format!("Account {account} is paused"),
-        Scope::Channel(account, of) => format!("All {} of account {account} is paused", channel(of)),
+        Scope::Channel(account, of) => {
+            format!("All {} of account {account} is paused", channel(of))
+        }
         Scope::Rule(key) => format!("One {} rule is paused", channel(&key.channel)),
     }
 }
@@ -392,11 +397,7 @@ mod tests {
             unknown: 1,
             ..seen(&scans, &circuits, &pauses)
         };
-        let told: Vec<_> = seen
-            .attention(at(1))
-            .into_iter()
-            .map(|a| a.about)
-            .collect();
+        let told: Vec<_> = seen.attention(at(1)).into_iter().map(|a| a.about).collect();
         let expected = [
             About::Channels,
             About::Scans,

@@ -117,7 +117,12 @@ async fn preview_text(
         ..Reader::default()
     };
     let (all, template) = (&state.context.texts, wish.template.as_ref());
-    Ok(axum::Json(texts::preview(all, wish.channel, template, &reader)))
+    Ok(axum::Json(texts::preview(
+        all,
+        wish.channel,
+        template,
+        &reader,
+    )))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -66,7 +66,9 @@ pub async fn look(state: &State, account: &AccountId, consumer: &str) -> Result<
     }
     let ask = async |ids| {
         let told = answer(state, account, consumer, ids, Instant::now()).await;
-        told.map_err(|_| Error::Unavailable("the badge cannot be answered at the moment".to_owned()))
+        told.map_err(|_| {
+            Error::Unavailable("the badge cannot be answered at the moment".to_owned())
+        })
     };
     let (told, source) = ask(Ids::Both).await?;
     let without = if site.customer_ids_need_token {
@@ -84,12 +86,18 @@ pub async fn look(state: &State, account: &AccountId, consumer: &str) -> Result<
 }
 
 /// Whose token it is, if the account believes it.
-pub async fn whose(state: &State, account: &AccountId, token: &str) -> Result<Option<Verified>, Error> {
+pub async fn whose(
+    state: &State,
+    account: &AccountId,
+    token: &str,
+) -> Result<Option<Verified>, Error> {
     let tokens = &site(state, account)?.tokens;
     Ok(tokens.verify(token.trim(), state.clock.now()).await.ok())
 }
 
 /// A token to try the badge out with, if this installation can sign one.
 pub fn sign(state: &State, account: &AccountId, consumer: &str) -> Result<Option<String>, Error> {
-    Ok(site(state, account)?.tokens.sign(consumer, state.clock.now()))
+    Ok(site(state, account)?
+        .tokens
+        .sign(consumer, state.clock.now()))
 }

@@ -199,7 +199,10 @@ mod tests {
     #[test]
     fn nothing_is_a_chart_too() {
         let chart = sent(&pieces(&[(0, 0)]), By::Day, Tz::UTC);
-        assert_eq!((&chart["nothing"], &chart["said"]), (&json!(true), &json!("Nothing was sent.")));
+        assert_eq!(
+            (&chart["nothing"], &chart["said"]),
+            (&json!(true), &json!("Nothing was sent."))
+        );
         assert_eq!(chart["labels"], json!(["1 Mar"]));
         assert_eq!(sent(&[], By::Day, Tz::UTC)["labels"], json!([]));
     }

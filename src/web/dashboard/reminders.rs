@@ -192,20 +192,20 @@ async fn reveal(
 ) -> Result<Response, Unshown> {
     let (accounts, id) = (state.account_ids(), ReminderId(id));
     let by = page.caller.by();
-    let (status, told) =
-        match control::reminders::reveal(&state.context, by, &accounts, id).await {
-            Ok(revealed) => {
-                let from = match revealed.from {
-                    Origin::Attempt => "kept until it is known whether the message arrived",
-                    Origin::LivePerson => "as LivePerson told it just now",
-                };
-                let told = json!({ "address": revealed.address.expose(), "from": from, "why_not": null });
-                (StatusCode::OK, told)
-            }
-            Err(Error::Conflict(why)) => (StatusCode::CONFLICT, not_told(&why)),
-            Err(Error::Unavailable(why)) => (StatusCode::SERVICE_UNAVAILABLE, not_told(&why)),
-            Err(other) => return Err(other.into()),
-        };
+    let (status, told) = match control::reminders::reveal(&state.context, by, &accounts, id).await {
+        Ok(revealed) => {
+            let from = match revealed.from {
+                Origin::Attempt => "kept until it is known whether the message arrived",
+                Origin::LivePerson => "as LivePerson told it just now",
+            };
+            let told =
+                json!({ "address": revealed.address.expose(), "from": from, "why_not": null });
+            (StatusCode::OK, told)
+        }
+        Err(Error::Conflict(why)) => (StatusCode::CONFLICT, not_told(&why)),
+        Err(Error::Unavailable(why)) => (StatusCode::SERVICE_UNAVAILABLE, not_told(&why)),
+        Err(other) => return Err(other.into()),
+    };
     render_one(&page, &state, id, status, &told).await
 }
 

@@ -168,7 +168,9 @@ fn editor(page: &Page, state: &State, view: &RuleView, shown: Shown) -> Response
         let (enabled, settings) = rules::starting_point(view);
         (enabled, serde_json::to_value(settings).unwrap_or_default())
     });
-    let whom = shown.whom.unwrap_or_else(|| For::sample(state, &view.account));
+    let whom = shown
+        .whom
+        .unwrap_or_else(|| For::sample(state, &view.account));
     let now = state.clock.now();
     let key = Key {
         account: view.account.clone(),

@@ -113,8 +113,7 @@ async fn render(
 ) -> Result<Response, Unshown> {
     let filter = wanted.filter(state);
     let most = i64::try_from(SHOWN).unwrap_or_default() + 1;
-    let mut rows =
-        control::suppressions::list(&state.pool, &filter, wanted.place(), most).await?;
+    let mut rows = control::suppressions::list(&state.pool, &filter, wanted.place(), most).await?;
     let more = rows.len() > SHOWN;
     rows.truncate(SHOWN);
     let now = state.clock.now();
@@ -197,9 +196,7 @@ fn question(reason: Suppression) -> &'static str {
         Suppression::OptedOut | Suppression::Complaint => {
             "This customer said no. Lift it only if the customer asked for that. Send reminders to this address again?"
         }
-        Suppression::BadAddress | Suppression::Blocked => {
-            "Send reminders to this address again?"
-        }
+        Suppression::BadAddress | Suppression::Blocked => "Send reminders to this address again?",
     }
 }
 
@@ -222,7 +219,11 @@ struct Given {
 impl Given {
     fn key(&self, state: &State) -> Result<(AccountId, Channel, AddressHash), Error> {
         let account = super::account_of(state, &self.account)?;
-        let from_list = self.channel.parse().ok().zip(suppressions_file::unhex(&self.hash));
+        let from_list = self
+            .channel
+            .parse()
+            .ok()
+            .zip(suppressions_file::unhex(&self.hash));
         if let (true, Some((channel, hash))) = (self.address.is_empty(), from_list) {
             return Ok((account, channel, hash));
         }
@@ -299,7 +300,8 @@ async fn block(
     let reason = Suppression::parse(&given.reason).unwrap_or(Suppression::Blocked);
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     control::suppressions::add(pool, clock, by, (&account, channel, &hash), reason).await?;
-    page.done(PATH, "No more reminders go to this address.").await
+    page.done(PATH, "No more reminders go to this address.")
+        .await
 }
 
 async fn lift(
@@ -311,7 +313,10 @@ async fn lift(
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     let done = control::suppressions::remove(pool, clock, by, (&account, channel, &hash)).await;
     match done {
-        Ok(()) => page.done(PATH, "Lifted. Reminders may go to this address again.").await,
+        Ok(()) => {
+            page.done(PATH, "Lifted. Reminders may go to this address again.")
+                .await
+        }
         Err(Error::NotFound(_)) => page.done(PATH, "It was lifted already.").await,
         Err(other) => Err(other.into()),
     }
@@ -346,7 +351,10 @@ async fn import(
     match read.await {
         Ok(done) => {
             let lines = if done.lines == 1 { "line" } else { "lines" };
-            let said = format!("{} {lines} read; {} new or changed.", done.lines, done.changed);
+            let said = format!(
+                "{} {lines} read; {} new or changed.",
+                done.lines, done.changed
+            );
             page.done(PATH, &said).await
         }
         Err(error) => {

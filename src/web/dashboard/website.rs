@@ -108,7 +108,10 @@ fn has(setup: &Setup, name: &str) -> bool {
 
 /// Scheme, host and port, as a Content Security Policy names them.
 fn origin(base: &str) -> String {
-    url::Url::parse(base).map_or_else(|_| base.to_owned(), |url| url.origin().ascii_serialization())
+    url::Url::parse(base).map_or_else(
+        |_| base.to_owned(),
+        |url| url.origin().ascii_serialization(),
+    )
 }
 
 fn kind(kind: &Kind) -> Value {
