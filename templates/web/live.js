@@ -39,7 +39,6 @@ async function refresh() {
 }
 
 function show() {
-  button.textContent = paused ? "Keep up to date" : "Pause";
   button.setAttribute("aria-pressed", String(paused));
   clearInterval(timer);
   if (!paused) timer = setInterval(refresh, EVERY);

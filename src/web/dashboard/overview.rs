@@ -68,7 +68,7 @@ async fn show(
 fn attention(item: &Attention) -> Value {
     let (href, to) = match item.about {
         About::Channels => ("/channels".to_owned(), "See the sender"),
-        About::Scans => ("/channels#scans".to_owned(), "See the looks at LivePerson"),
+        About::Scans => ("/channels#scans".to_owned(), "See the connection"),
         About::Rules => ("/rules".to_owned(), "To the rules"),
         About::Reminders(state) => (format!("/reminders?state={state}"), "See these reminders"),
     };

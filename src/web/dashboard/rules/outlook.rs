@@ -151,7 +151,11 @@ async fn way(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsho
             .iter()
             .enumerate()
             .map(|(at, step)| {
-                let href = matches!(step.name, "rule" | "test" | "live").then_some("/rules");
+                let href = match step.name {
+                    "rule" | "test" | "live" => Some("/rules"),
+                    "liveperson" | "channel" => Some("/channels"),
+                    _ => None,
+                };
                 json!({ "title": step.title, "said": step.said, "done": step.done, "next": next == Some(at), "href": href })
             })
             .collect();
