@@ -237,7 +237,7 @@ async fn no_address_is_guessed_when_liveperson_does_not_answer() {
         let id = t.reminders().await[0].id;
         t.sandbox
             .faults()
-            .set(Endpoint::ById, Fault::Unavailable, When::Always);
+            .set(Endpoint::ById, Fault::Unavailable, When::UntilCleared);
         let told = ed.form(&format!("/reminders/{id}/reveal"), &[]).await;
         assert_eq!(
             told.status,

@@ -87,7 +87,7 @@ async fn hour(
 fn decided(decision: &Decision, now: DateTime<Utc>) -> Value {
     let verdict = match decision.verdict.as_str() {
         "schedule" => "Reminder scheduled",
-        "send" => "Sent",
+        "send" => "May go",
         "cancel" => "Cancelled",
         "postpone" => "Put off",
         "expire" => "Given up",
