@@ -364,6 +364,7 @@ async fn the_first_page_names_what_needs_a_person_and_leads_there() {
         t.tick().await;
         t.advance(10).await;
         t.tick().await;
+        assert_eq!(t.mails().len(), 1);
         let page = boss.get("/").await.text;
         assert!(
             page.contains("All is well") && !page.contains("Needs you"),
@@ -416,6 +417,15 @@ async fn words_are_previewed_with_a_real_conversation_s_names() {
         let fields = [
             ("seen", seen.as_str()),
             ("enabled", "on"),
+            ("step", "10"),
+            ("step_unit", "minutes"),
+            ("debounce", "2"),
+            ("max_age", "360"),
+            ("in_quiet_hours", "move"),
+            ("time_zone", "UTC"),
+            ("gap", "120"),
+            ("per_conversation", "2"),
+            ("per_recipient", "4"),
             ("t0_language", "en"),
             ("t0_subject", "A message from {{agent}}"),
             ("t0_text", "{{link}} {{first_name}} {{count}}"),
