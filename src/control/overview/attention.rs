@@ -148,31 +148,25 @@ pub(super) struct Seen<'a> {
 
 impl Seen<'_> {
     pub(super) fn attention(&self, now: DateTime<Utc>) -> Vec<Attention> {
+        let mut all = self.stopped(now);
+        all.extend(self.today());
+        all.extend(self.odd());
+        all.sort_by_key(|attention| attention.level);
+        all
+    }
+
+    /// What holds reminders up, or keeps them from being owed.
+    fn stopped(&self, now: DateTime<Utc>) -> Vec<Attention> {
         let mut all = Vec::new();
-        let mut add = |level, about, what: String, mend: &str| {
-            all.push(Attention {
-                level,
-                what,
-                mend: mend.to_owned(),
-                about,
-            });
-        };
         for pause in self.pauses {
             let what = format!("{} by {}.", paused(&pause.scope), pause.paused_by);
-            add(
-                Level::Warn,
-                About::Rules,
-                what,
-                "Resume it when you are ready.",
-            );
+            let mend = "Resume it when you are ready.";
+            all.push(attention(Level::Warn, About::Rules, what, mend));
         }
         if !self.rules_on {
-            add(
-                Level::Waiting,
-                About::Rules,
-                "No rule is switched on.".to_owned(),
-                "Write one, or switch one on.",
-            );
+            let what = "No rule is switched on.".to_owned();
+            let mend = "Write one, or switch one on.";
+            all.push(attention(Level::Waiting, About::Rules, what, mend));
         }
         for circuit in self.circuits {
             let trouble = Trouble::of(&circuit.provider, &circuit.code);
@@ -180,102 +174,99 @@ impl Seen<'_> {
                 "Sending from {} is paused. {}",
                 circuit.sender, trouble.what
             );
-            add(Level::Bad, About::Channels, what, trouble.mend);
+            all.push(attention(Level::Bad, About::Channels, what, trouble.mend));
         }
         if let Some((count, error)) = scan_error(self.scans) {
             let what = format!(
                 "LivePerson cannot be read for {}: {error}.",
                 counted(count, "skill")
             );
-            add(
-                Level::Bad,
-                About::Scans,
-                what,
-                "Check the LivePerson credentials and its status page.",
-            );
+            let mend = "Check the LivePerson credentials and its status page.";
+            all.push(attention(Level::Bad, About::Scans, what, mend));
         } else if oldest_scan(self.scans).is_some_and(|oldest| now - oldest > STALE_SCAN) {
-            add(
-                Level::Bad,
-                About::Scans,
-                "Conversations have not been looked at for more than ten minutes.".to_owned(),
-                "See whether a worker and a scheduler are running.",
-            );
+            let what =
+                "Conversations have not been looked at for more than ten minutes.".to_owned();
+            let mend = "See whether a worker and a scheduler are running.";
+            all.push(attention(Level::Bad, About::Scans, what, mend));
         }
-        if self.failed > 0 {
-            let what = format!(
-                "{} could not be sent today.",
-                counted(self.failed, "reminder")
-            );
-            add(
-                Level::Warn,
-                About::Reminders("failed"),
-                what,
-                "See what the providers said about them.",
-            );
-        }
-        if self.undelivered > 0 {
-            let what = format!(
-                "{} did not arrive today.",
-                counted(self.undelivered, "reminder")
-            );
-            add(
-                Level::Warn,
-                About::Reminders("undelivered"),
-                what,
-                "See what the providers reported.",
-            );
-        }
-        if self.unknown > 0 {
-            let what = format!(
-                "Nobody knows whether {} arrived today.",
-                counted(self.unknown, "reminder")
-            );
-            add(
-                Level::Warn,
-                About::Reminders("unknown"),
-                what,
-                "Send one again if it matters more than a double.",
-            );
-        }
-        if self.expired > 0 {
-            let what = format!(
-                "{} came too late to be sent today.",
-                counted(self.expired, "reminder")
-            );
-            add(
-                Level::Warn,
-                About::Reminders("expired"),
-                what,
-                "See what held them up.",
-            );
-        }
-        let unreadable: i64 = self.scans.iter().map(|s| i64::from(s.unreadable)).sum();
-        if unreadable > 0 {
-            let what = format!(
-                "{} at LivePerson cannot be understood.",
-                counted(unreadable, "conversation")
-            );
-            add(
-                Level::Warn,
-                About::Scans,
-                what,
-                "The log names them; tell whoever runs this service.",
-            );
-        }
-        if self.dead > 0 {
-            let what = format!(
-                "{} failed again and again.",
-                counted(self.dead, "background job")
-            );
-            add(
-                Level::Warn,
-                About::Scans,
-                what,
-                "The log says why; tell whoever runs this service.",
-            );
-        }
-        all.sort_by_key(|attention| attention.level);
         all
+    }
+
+    /// Today's reminders that did not reach anybody.
+    fn today(&self) -> Vec<Attention> {
+        let reminders = |n| counted(n, "reminder");
+        let kinds = [
+            (
+                self.failed,
+                "failed",
+                format!("{} could not be sent today.", reminders(self.failed)),
+                "See what the providers said about them.",
+            ),
+            (
+                self.undelivered,
+                "undelivered",
+                format!("{} did not arrive today.", reminders(self.undelivered)),
+                "See what the providers reported.",
+            ),
+            (
+                self.unknown,
+                "unknown",
+                format!(
+                    "Nobody knows whether {} arrived today.",
+                    reminders(self.unknown)
+                ),
+                "Send one again if it matters more than a double.",
+            ),
+            (
+                self.expired,
+                "expired",
+                format!(
+                    "{} came too late to be sent today.",
+                    reminders(self.expired)
+                ),
+                "See what held them up.",
+            ),
+        ];
+        let some = kinds.into_iter().filter(|(n, ..)| *n > 0);
+        some.map(|(_, state, what, mend)| {
+            attention(Level::Warn, About::Reminders(state), what, mend)
+        })
+        .collect()
+    }
+
+    /// What whoever runs the service should see.
+    fn odd(&self) -> Vec<Attention> {
+        let unreadable: i64 = self.scans.iter().map(|s| i64::from(s.unreadable)).sum();
+        let kinds = [
+            (
+                unreadable,
+                format!(
+                    "{} at LivePerson cannot be understood.",
+                    counted(unreadable, "conversation")
+                ),
+                "The log names them; tell whoever runs this service.",
+            ),
+            (
+                self.dead,
+                format!(
+                    "{} failed again and again.",
+                    counted(self.dead, "background job")
+                ),
+                "The log says why; tell whoever runs this service.",
+            ),
+        ];
+        let some = kinds.into_iter().filter(|(n, ..)| *n > 0);
+        some.map(|(_, what, mend)| attention(Level::Warn, About::Scans, what, mend))
+            .collect()
+    }
+}
+
+fn attention(level: Level, about: About, what: String, mend: &str) -> Attention {
+    Attention {
+        level,
+        what,
+        mend: mend.to_owned(),
+        about,
     }
 }
 

@@ -186,12 +186,12 @@ async fn found(state: &State, account: &AccountId, tried: &Tried) -> Result<Valu
         (whose.subject, Some(token.to_owned()), Some(whose.expires))
     };
     let look = look::look(state, account, &consumer).await?;
-    Ok(told(&consumer, token, expires, &look, now))
+    Ok(told(&consumer, token.as_deref(), expires, &look, now))
 }
 
 fn told(
     consumer: &str,
-    token: Option<String>,
+    token: Option<&str>,
     expires: Option<DateTime<Utc>>,
     look: &Look,
     now: DateTime<Utc>,
