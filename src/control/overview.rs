@@ -115,11 +115,6 @@ pub async fn overview(
         .filter(|scan| words.contains(&scan.account.as_str()))
         .collect();
     let circuits = db::circuits::open_ones(pool).await?;
-    let dead = queue::depth(pool, now)
-        .await?
-        .iter()
-        .map(|depth| depth.dead)
-        .sum();
     let sum = |pick: fn(&Sums) -> i64| today.iter().map(|(_, sums)| pick(sums)).sum::<i64>();
     let troubles = Troubles {
         scans: &scans,
@@ -127,7 +122,7 @@ pub async fn overview(
         failed: sum(|s| s.failed),
         unknown: sum(|s| s.unknown),
         expired: sum(|s| s.expired),
-        dead,
+        dead: queue::dead(pool).await?,
     };
     Ok(Overview {
         now,
