@@ -6,6 +6,7 @@
 mod accounts;
 mod audit;
 mod consumers;
+mod decisions;
 pub mod document;
 pub mod etag;
 pub mod extract;
@@ -19,7 +20,8 @@ mod suppressions;
 mod tokens;
 mod users;
 
-use axum::http::Method;
+use axum::body::Bytes;
+use axum::http::{Method, header};
 use axum::routing::get;
 use serde_json::Value;
 
@@ -34,6 +36,7 @@ pub fn add(table: &mut Table) {
     audit::add(table);
     overview::add(table);
     reminders::add(table);
+    decisions::add(table);
     consumers::add(table);
     suppressions::add(table);
     rules::add(table);
@@ -43,8 +46,10 @@ pub fn add(table: &mut Table) {
 }
 
 /// Adds the document itself, which says nothing that the program's source does not.
-pub fn add_document(table: &mut Table, document: Value) {
+pub fn add_document(table: &mut Table, document: &Value) {
     let path = format!("{ROOT}/openapi.json");
-    let serve = async move || axum::Json(document.clone());
+    let text = Bytes::from(document.to_string());
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    let serve = async move || (kind.clone(), text.clone());
     table.open(Method::GET, &path, get(serve));
 }
