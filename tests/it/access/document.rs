@@ -65,7 +65,7 @@ pub fn keeps_to(document: &Value, method: &Method, path: &str, answer: &Answer) 
 }
 
 /// Words that fit nothing, or hardly anything.
-const ODD: [&str; 9] = [
+static ODD: [&str; 9] = [
     "",
     "0",
     "-1",
@@ -78,7 +78,7 @@ const ODD: [&str; 9] = [
 ];
 
 /// What is sent instead of a body that fits, with the kind it says it is.
-const BODIES: [(&str, &str); 9] = [
+static BODIES: [(&str, &str); 9] = [
     ("application/json", ""),
     ("application/json", "{"),
     ("application/json", "null"),
@@ -190,7 +190,7 @@ async fn nonsense(
     if body {
         let wrong = of_wrong_types(document, operation).to_string();
         let wrong = ("application/json", wrong.as_str());
-        for body in BODIES.into_iter().chain([wrong]) {
+        for body in BODIES.iter().copied().chain([wrong]) {
             let status = ask(&path, Some("\"v0-d0\""), Some(body)).await;
             assert!(
                 matches!(status, 400..=499),
