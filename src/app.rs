@@ -20,7 +20,7 @@ use tower_service::Service;
 use tracing::{info, warn};
 use url::Url;
 
-use crate::channel::render::{Severity, Texts};
+use crate::channel::render::Texts;
 use crate::channel::webhook::Verifier;
 use crate::channel::{smtp, twilio};
 use crate::clock::Clock;
@@ -30,14 +30,13 @@ use crate::db::upkeep::Retention;
 use crate::db::{Schema, SchemaProblem};
 use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel};
-use crate::domain::rule::{Key, Settings};
+use crate::domain::rule::Settings;
 use crate::hashing::Hasher;
 use crate::jobs::context::{Account, Context, SharedTurnstile};
 use crate::jobs::queue::{self, Host};
 use crate::liveperson;
 use crate::metrics::Metrics;
 use crate::postgres::{self, Durability, Server};
-use crate::rules_file::RuleEntry;
 use crate::scheduler::{Scanned, Scheduler};
 use crate::web;
 use crate::worker::{self, Capacity};
@@ -729,45 +728,6 @@ fn web_accounts(
     Ok(accounts)
 }
 
-/// All rules, as entries of a rules file.
-pub async fn export_rules(pool: &PgPool) -> anyhow::Result<Vec<RuleEntry>> {
-    let rules = db::rules::all(pool).await?;
-    Ok(rules
-        .into_iter()
-        .map(|rule| RuleEntry {
-            account: rule.account,
-            skill: rule.skill,
-            channel: rule.channel,
-            enabled: rule.enabled,
-            settings: rule.settings,
-        })
-        .collect())
-}
-
-/// Stores entries of a rules file in one transaction. Returns how many there were and how many changed something.
-pub async fn import_rules(
-    pool: &PgPool,
-    entries: &[RuleEntry],
-    clock: &Clock,
-) -> anyhow::Result<(usize, usize)> {
-    check_texts(entries)?;
-    let mut tx = pool.begin().await?;
-    let mut changed = 0;
-    for entry in entries {
-        db::accounts::ensure(&mut *tx, std::slice::from_ref(&entry.account), clock.now()).await?;
-        let key = Key {
-            account: entry.account.clone(),
-            skill: entry.skill,
-            channel: entry.channel,
-        };
-        let (enabled, settings) = (entry.enabled, &entry.settings);
-        let put = db::rules::put(&mut tx, &key, enabled, settings, "rules file", clock.now());
-        changed += usize::from(put.await?.is_some());
-    }
-    tx.commit().await.context("storing the rules")?;
-    Ok((entries.len(), changed))
-}
-
 /// The account that is meant: the one named, or the only one there is.
 pub fn account<'c>(
     config: &'c Config,
@@ -782,31 +742,4 @@ pub fn account<'c>(
         (None, []) => bail!("no account is configured: set LE_ACCOUNT"),
         (None, _) => bail!("there are several accounts: name one with --account"),
     }
-}
-
-/// Renders every text with sample data before any of them is stored.
-fn check_texts(entries: &[RuleEntry]) -> anyhow::Result<()> {
-    let texts = Texts::new();
-    let mut faults = Vec::new();
-    for (number, entry) in (1..).zip(entries) {
-        for (language, template) in &entry.settings.templates {
-            for problem in texts.check(entry.channel, template) {
-                let place = format!(
-                    "rule {number}, templates.{language}.{}",
-                    problem.field.as_str()
-                );
-                let line = format!("{place}: {}; {}", problem.what, problem.mend);
-                match problem.severity {
-                    Severity::Error => faults.push(line),
-                    Severity::Warning => warn!("{line}"),
-                }
-            }
-        }
-    }
-    anyhow::ensure!(
-        faults.is_empty(),
-        "The rules' texts cannot be used:\n  {}",
-        faults.join("\n  ")
-    );
-    Ok(())
 }

@@ -7,6 +7,7 @@
 //!                                                                  every statement; with --graphile against graphile-worker, too
 //! cargo bench --bench load -- idle    [--seconds 60]               memory, processor time and statements of idle roles
 //! cargo bench --bench load -- start                                from each role's start until it is ready; the program's size
+//! cargo bench --bench load -- pages   [--rows 1000000] [--n 100]   every page and list on a ledger with a past: p50, p95, rows read
 //! ```
 //!
 //! `--plot FOLDER` writes what `scan` and `deliver` have measured as pictures, too.
@@ -27,6 +28,8 @@
 mod deliver;
 mod graphile;
 mod ledger;
+mod pages;
+mod past;
 mod plans;
 mod plot;
 mod reference;
@@ -101,9 +104,14 @@ fn main() -> Result<()> {
         })),
         Some("idle") => runtime.block_on(idle(durability, number("--seconds", 60)?)),
         Some("start") => runtime.block_on(start(durability)),
+        Some("pages") => runtime.block_on(pages::run(
+            durability,
+            number("--rows", 1_000_000)?,
+            number("--n", 100)?,
+        )),
         // `cargo bench` without arguments runs every benchmark: this one is asked for by name.
         None => Ok(()),
-        Some(other) => bail!("`{other}`: say scan, deliver, idle or start"),
+        Some(other) => bail!("`{other}`: say scan, deliver, idle, start or pages"),
     }
 }
 

@@ -136,6 +136,11 @@ impl Stage {
         mails.context("the mailbox does not count")
     }
 
+    /// What PostgreSQL has to say.
+    pub fn server_log(&self) -> PathBuf {
+        self.folder.join("pg").join("log")
+    }
+
     pub fn cpu_of_sandbox(&self) -> Result<f64> {
         self.sandbox.cpu()
     }

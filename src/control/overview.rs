@@ -67,11 +67,6 @@ pub async fn overview(
     }
     let scans = scans(pool, accounts).await?;
     let circuits = db::circuits::open_ones(pool).await?;
-    let dead = queue::depth(pool, now)
-        .await?
-        .iter()
-        .map(|depth| depth.dead)
-        .sum();
     let pauses = db::pauses::all(pool).await?;
     let rules_on = db::rules::any_on(pool, &words).await?;
     let sum = |pick: fn(&Sums) -> i64| today.iter().map(|(_, sums)| pick(sums)).sum::<i64>();
@@ -84,7 +79,7 @@ pub async fn overview(
         undelivered: sum(|s| s.undelivered),
         unknown: sum(|s| s.unknown),
         expired: sum(|s| s.expired),
-        dead,
+        dead: queue::dead(pool).await?,
     };
     Ok(Overview {
         now,

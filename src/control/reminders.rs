@@ -92,6 +92,18 @@ pub async fn detail(
     })
 }
 
+/// The decisions about conversations of these accounts, or about one conversation, newest first.
+pub async fn decisions(
+    pool: &PgPool,
+    accounts: &[AccountId],
+    conversation: Option<&str>,
+    before: Option<i64>,
+    most: i64,
+) -> Result<Vec<Decision>, Error> {
+    let accounts: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
+    Ok(db::pages::decisions(pool, &accounts, conversation, before, most).await?)
+}
+
 /// A reminder of an erased consumer names nobody any more.
 pub fn is_erased(reminder: &Reminder) -> bool {
     reminder.conversation.starts_with("erased:")

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::extract::{Path, Query};
 use super::paging::{Page, Paging, cursor};
-use super::problem::{Problem, Refusal};
+use super::problem::Refusal;
 use crate::control;
 use crate::control::story::Line;
 use crate::db::pages::{Attempt as MadeAttempt, Decision as Made, Reminder as Row};
@@ -39,11 +39,10 @@ pub struct Reminder {
     conversation: String,
     skill: i64,
     skill_name: Option<String>,
-    #[schema(example = "email")]
+    #[schema(value_type = Channel)]
     channel: String,
     step: i16,
-    /// scheduled, sending, sent, delivered, undelivered, cancelled, expired, failed or unknown.
-    #[schema(example = "sent")]
+    #[schema(value_type = ReminderState)]
     state: String,
     /// Why it is in this state, where there is a reason.
     reason: Option<String>,
@@ -89,13 +88,13 @@ impl From<Row> for Reminder {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Wanted {
-    #[param(value_type = Option<String>)]
+    #[param(inline)]
     account: Option<AccountId>,
     skill: Option<i64>,
-    /// `email` or `sms`.
-    channel: Option<String>,
-    /// A state's word.
-    state: Option<String>,
+    #[param(inline)]
+    channel: Option<Channel>,
+    #[param(inline)]
+    state: Option<ReminderState>,
     /// A reason's word.
     reason: Option<String>,
     /// Whether the consumer came back.
@@ -117,26 +116,13 @@ struct Wanted {
 
 impl Wanted {
     fn filter(&self, state: &State) -> Result<Filter, Refusal> {
-        let bad =
-            |field: &str, detail: &str| Refusal::fault(StatusCode::BAD_REQUEST, field, detail);
         let mut accounts = state.account_ids();
         accounts.retain(|own| self.account.as_ref().is_none_or(|wanted| wanted == own));
-        let channel = self
-            .channel
-            .as_deref()
-            .map(str::parse::<Channel>)
-            .transpose();
-        let word = self.state.as_deref();
-        let parsed = word
-            .map(|word| ReminderState::parse(word).ok_or(()))
-            .transpose();
         Ok(Filter {
             accounts,
             skill: self.skill,
-            channel: channel.map_err(|_| bad("channel", "is neither email nor sms"))?,
-            state: parsed.map_err(|()| {
-                bad("state", "is none of scheduled, sending, sent, delivered, undelivered, cancelled, expired, failed, unknown")
-            })?,
+            channel: self.channel,
+            state: self.state,
             reason: self.reason.clone(),
             returned: self.returned,
             from: self.from,
@@ -145,7 +131,13 @@ impl Wanted {
                 (Some(id), None) => Some(Whose::Conversation(id.clone())),
                 (None, Some(id)) => Some(Whose::Consumer(id.clone())),
                 (None, None) => None,
-                (Some(_), Some(_)) => return Err(bad("consumer", "give either a conversation or a consumer")),
+                (Some(_), Some(_)) => {
+                    return Err(Refusal::fault(
+                        StatusCode::BAD_REQUEST,
+                        "consumer",
+                        "give either a conversation or a consumer",
+                    ));
+                }
             },
         })
     }
@@ -190,6 +182,8 @@ struct Story {
     may_send_again: bool,
     /// Whether its address can be told.
     may_reveal: bool,
+    /// Whether it is known, by keyed hash, whom it went to.
+    may_opt_out: bool,
     /// The other reminders of the conversation.
     others: Vec<Reminder>,
 }
@@ -279,6 +273,7 @@ async fn get_reminder(
         may_cancel: detail.may.cancel,
         may_send_again: detail.may.send_again,
         may_reveal: detail.may.reveal,
+        may_opt_out: detail.may.opt_out,
         others: detail.others.into_iter().map(Reminder::from).collect(),
     }))
 }
@@ -287,7 +282,7 @@ async fn get_reminder(
 ///
 /// One that is being sent cannot be called back.
 #[utoipa::path(post, path = "/reminders/{id}/cancel", tag = "reminders", params(Which), responses((status = 204),
-    (status = 409, description = "Its state does not allow it", body = Problem, content_type = "application/problem+json")))]
+    (status = 409, description = "Its state does not allow it")))]
 async fn cancel_reminder(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -303,7 +298,7 @@ async fn cancel_reminder(
 /// One that failed, expired, did not arrive, may not have arrived, or was cancelled by a person. Everything is checked again
 /// before it goes.
 #[utoipa::path(post, path = "/reminders/{id}/send-again", tag = "reminders", params(Which), responses((status = 204),
-    (status = 409, description = "Its state does not allow it", body = Problem, content_type = "application/problem+json")))]
+    (status = 409, description = "Its state does not allow it")))]
 async fn send_reminder_again(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -316,7 +311,7 @@ async fn send_reminder_again(
 
 /// Stop all reminders to the address that a reminder went to
 #[utoipa::path(post, path = "/reminders/{id}/opt-out", tag = "reminders", params(Which), responses((status = 204),
-    (status = 409, description = "Its recipient is not known", body = Problem, content_type = "application/problem+json")))]
+    (status = 409, description = "Its recipient is not known")))]
 async fn opt_out_recipient(
     Shared(state): Shared<State>,
     caller: Caller,
