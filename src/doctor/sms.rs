@@ -70,7 +70,11 @@ impl Doctor<'_> {
              service with a webhook of its own, set it there."
         );
         // What follows the address tells Twilio when to try again.
-        let is_ours = |told: &str| told.split('#').next().is_some_and(|address| address.trim_end_matches('/') == ours.as_str());
+        let is_ours = |told: &str| {
+            told.split('#')
+                .next()
+                .is_some_and(|address| address.trim_end_matches('/') == ours.as_str())
+        };
         match told {
             Some(told) if is_ours(told) => {
                 self.ok(

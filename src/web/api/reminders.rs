@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::extract::{Path, Query};
 use super::paging::{Page, Paging, cursor};
-use super::problem::Refusal;
+use super::problem::{Problem, Refusal};
 use crate::control;
 use crate::control::story::Line;
 use crate::db::pages::{Attempt as MadeAttempt, Decision as Made, Reminder as Row};
