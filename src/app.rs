@@ -7,21 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use axum::ServiceExt as _;
 use axum::extract::Request;
 use axum::response::Response;
-use axum::serve::ListenerExt as _;
+use axum::serve::{IncomingStream, ListenerExt as _, TapIo};
 use chrono::TimeDelta;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 use tracing::{info, warn};
 use url::Url;
 
-use crate::channel::render::{Severity, Texts};
+use crate::channel::render::Texts;
 use crate::channel::webhook::Verifier;
 use crate::channel::{smtp, twilio};
 use crate::clock::Clock;
@@ -31,14 +30,13 @@ use crate::db::upkeep::Retention;
 use crate::db::{Schema, SchemaProblem};
 use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel};
-use crate::domain::rule::{Key, Settings};
+use crate::domain::rule::Settings;
 use crate::hashing::Hasher;
 use crate::jobs::context::{Account, Context, SharedTurnstile};
 use crate::jobs::queue::{self, Host};
 use crate::liveperson;
 use crate::metrics::Metrics;
 use crate::postgres::{self, Durability, Server};
-use crate::rules_file::RuleEntry;
 use crate::scheduler::{Scanned, Scheduler};
 use crate::web;
 use crate::worker::{self, Capacity};
@@ -337,7 +335,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     }
     tasks.spawn(serve(
         metrics_listener,
-        web::metrics_router(state.clone()),
+        web::metrics_router(state.clone()).into_make_service(),
         "metrics",
         shutdown.clone(),
     ));
@@ -376,24 +374,29 @@ async fn listen(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<TcpListener>
         .with_context(|| format!("cannot listen on {ip} port {port}; another program may use it: set {key} to a free port"))
 }
 
-async fn serve<A>(
+/// A listener whose small answers go out at once.
+type Undelayed = TapIo<TcpListener, fn(&mut TcpStream)>;
+
+/// `door` lets connections in.
+async fn serve<D, A>(
     listener: TcpListener,
-    app: A,
+    door: D,
     part: &'static str,
     shutdown: CancellationToken,
 ) -> &'static str
 where
+    D: for<'a> Service<IncomingStream<'a, Undelayed>, Response = A, Error = Infallible>,
+    D: Send + 'static,
+    for<'a> <D as Service<IncomingStream<'a, Undelayed>>>::Future: Send,
     A: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     A::Future: Send,
 {
     let stop = shutdown.clone();
-    // Small answers go out at once.
-    let listener = listener.tap_io(|tcp| {
+    let undelayed: fn(&mut TcpStream) = |tcp| {
         let _ = tcp.set_nodelay(true);
-    });
-    // The badge counts requests by client.
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
+    };
+    let listener = listener.tap_io(undelayed);
+    let served = axum::serve(listener, door).with_graceful_shutdown(stop.cancelled_owned());
     let grace = async {
         shutdown.cancelled().await;
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -725,45 +728,6 @@ fn web_accounts(
     Ok(accounts)
 }
 
-/// All rules, as entries of a rules file.
-pub async fn export_rules(pool: &PgPool) -> anyhow::Result<Vec<RuleEntry>> {
-    let rules = db::rules::all(pool).await?;
-    Ok(rules
-        .into_iter()
-        .map(|rule| RuleEntry {
-            account: rule.account,
-            skill: rule.skill,
-            channel: rule.channel,
-            enabled: rule.enabled,
-            settings: rule.settings,
-        })
-        .collect())
-}
-
-/// Stores entries of a rules file in one transaction. Returns how many there were and how many changed something.
-pub async fn import_rules(
-    pool: &PgPool,
-    entries: &[RuleEntry],
-    clock: &Clock,
-) -> anyhow::Result<(usize, usize)> {
-    check_texts(entries)?;
-    let mut tx = pool.begin().await?;
-    let mut changed = 0;
-    for entry in entries {
-        db::accounts::ensure(&mut *tx, std::slice::from_ref(&entry.account), clock.now()).await?;
-        let key = Key {
-            account: entry.account.clone(),
-            skill: entry.skill,
-            channel: entry.channel,
-        };
-        let (enabled, settings) = (entry.enabled, &entry.settings);
-        let put = db::rules::put(&mut tx, &key, enabled, settings, "rules file", clock.now());
-        changed += usize::from(put.await?.is_some());
-    }
-    tx.commit().await.context("storing the rules")?;
-    Ok((entries.len(), changed))
-}
-
 /// The account that is meant: the one named, or the only one there is.
 pub fn account<'c>(
     config: &'c Config,
@@ -778,31 +742,4 @@ pub fn account<'c>(
         (None, []) => bail!("no account is configured: set LE_ACCOUNT"),
         (None, _) => bail!("there are several accounts: name one with --account"),
     }
-}
-
-/// Renders every text with sample data before any of them is stored.
-fn check_texts(entries: &[RuleEntry]) -> anyhow::Result<()> {
-    let texts = Texts::new();
-    let mut faults = Vec::new();
-    for (number, entry) in (1..).zip(entries) {
-        for (language, template) in &entry.settings.templates {
-            for problem in texts.check(entry.channel, template) {
-                let place = format!(
-                    "rule {number}, templates.{language}.{}",
-                    problem.field.as_str()
-                );
-                let line = format!("{place}: {}; {}", problem.what, problem.mend);
-                match problem.severity {
-                    Severity::Error => faults.push(line),
-                    Severity::Warning => warn!("{line}"),
-                }
-            }
-        }
-    }
-    anyhow::ensure!(
-        faults.is_empty(),
-        "The rules' texts cannot be used:\n  {}",
-        faults.join("\n  ")
-    );
-    Ok(())
 }

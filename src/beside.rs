@@ -11,24 +11,29 @@ use crate::config::Config;
 /// Who asks is a probe, or a person who waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether the service is ready.
-pub async fn is_ready(config: &Config) -> bool {
-    let Ok(client) = client() else { return false };
-    let answer = client.get(url(config, "readyz")).send().await;
-    answer.is_ok_and(|answer| answer.status().is_success())
+/// An error if the service is not ready, and why.
+pub async fn is_ready(config: &Config) -> anyhow::Result<()> {
+    let request = client()?.get(url(config, "readyz"));
+    let answer = request.send().await.context(NOBODY)?;
+    let status = answer.status();
+    let told = answer.text().await.unwrap_or_default();
+    ensure!(status.is_success(), "not ready: {}", told.trim());
+    Ok(())
 }
 
 /// Changes what the service logs.
 pub async fn set_log_level(config: &Config, level: &str) -> anyhow::Result<()> {
     let request = client()?.put(url(config, "log-level"));
-    let answer = request.body(level.to_owned()).send().await.context(
-        "no service answers on this machine; look at UNREAD_METRICS_PORT and UNREAD_METRICS_BIND",
-    )?;
+    let answer = request.body(level.to_owned()).send().await;
+    let answer = answer.context(NOBODY)?;
     let status = answer.status();
     let told = answer.text().await.unwrap_or_default();
     ensure!(status.is_success(), "the service refuses: {}", told.trim());
     Ok(())
 }
+
+const NOBODY: &str =
+    "no service answers on this machine; look at UNREAD_METRICS_PORT and UNREAD_METRICS_BIND";
 
 fn client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().timeout(PATIENCE).build()

@@ -174,6 +174,11 @@ async fn raise(
     })
 }
 
+/// An address of this machine as it is printed, and as people type it: to a browser these are two origins.
+fn by_both_names(url: &str) -> String {
+    format!("{url},{}", url.replace("127.0.0.1", "localhost"))
+}
+
 fn settings(base: &Config, sandbox: &Sandbox, pace: Pace) -> anyhow::Result<Config> {
     let mut environment = environment(sandbox.endpoints());
     let web = &base.web;
@@ -187,6 +192,10 @@ fn settings(base: &Config, sandbox: &Sandbox, pace: Pace) -> anyhow::Result<Conf
             format!("{}/shop", sandbox.endpoints().mailbox_url),
         ),
         ("UNREAD_BADGE_SECRET", shop::SECRET.to_owned()),
+        (
+            "UNREAD_BADGE_ORIGINS",
+            by_both_names(&sandbox.endpoints().mailbox_url),
+        ),
         (
             "UNREAD_PUBLIC_URL",
             format!("http://localhost:{}", web.port),
@@ -478,5 +487,13 @@ mod tests {
         assert_eq!(mailbox_port(web, web + 1), web + 2);
         assert_eq!(mailbox_port(0, 9464), 0);
         assert_eq!(mailbox_port(u16::MAX, 9464), 0);
+    }
+
+    #[test]
+    fn the_shop_shows_its_badge_by_whichever_name_it_is_opened() {
+        assert_eq!(
+            by_both_names("http://127.0.0.1:3001"),
+            "http://127.0.0.1:3001,http://localhost:3001"
+        );
     }
 }

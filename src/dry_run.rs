@@ -4,6 +4,8 @@
 //! nothing, stores nothing and shares no limit: it keeps to the configured rate by itself. Conversations are named by id,
 //! addresses masked. What only the moment of sending can know (opt-outs, caps, the newest read state) is not foretold.
 
+mod progress;
+
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::PathBuf;
@@ -31,6 +33,8 @@ use crate::jobs::scan;
 use crate::liveperson::{self, MAX_WINDOW, Search, Status, Turnstile};
 use crate::rules_file::{self, RuleEntry};
 
+pub use progress::{Progress, show};
+
 /// How long the database may take to answer before the run goes on without it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -50,7 +54,7 @@ pub async fn run(
     wanted: &Wanted,
     clock: &Clock,
     mut out: impl Write,
-    progress: &dyn Fn(&str),
+    progress: &dyn Fn(Progress<'_>),
 ) -> anyhow::Result<usize> {
     let database = database(config, progress).await;
     let file = wanted.rules.as_ref().map(read_rules).transpose()?;
@@ -103,7 +107,7 @@ fn read_rules(path: &PathBuf) -> anyhow::Result<Vec<RuleEntry>> {
 }
 
 /// The configured database, if it can be read.
-async fn database(config: &Config, progress: &dyn Fn(&str)) -> Option<PgPool> {
+async fn database(config: &Config, progress: &dyn Fn(Progress<'_>)) -> Option<PgPool> {
     let options = config.database_url.as_ref()?.expose().parse().ok()?;
     let pool = db::pool(options, 2);
     let why = match tokio::time::timeout(PATIENCE, db::check_schema(&pool)).await {
@@ -111,7 +115,9 @@ async fn database(config: &Config, progress: &dyn Fn(&str)) -> Option<PgPool> {
         Ok(Err(problem)) => problem.to_string(),
         Err(_) => "it does not answer".to_owned(),
     };
-    progress(&format!("Going on without the database: {why}"));
+    progress(Progress::Note(&format!(
+        "Going on without the database: {why}"
+    )));
     None
 }
 
@@ -121,7 +127,7 @@ async fn rules(
     account: &config::Account,
     database: Option<&PgPool>,
     file: Option<&[RuleEntry]>,
-    progress: &dyn Fn(&str),
+    progress: &dyn Fn(Progress<'_>),
 ) -> anyhow::Result<Vec<Rule>> {
     if let Some(entries) = file {
         let entries = entries.iter().filter(|entry| entry.account == account.id);
@@ -135,10 +141,10 @@ async fn rules(
             return Ok(rules);
         }
     }
-    progress(&format!(
+    progress(Progress::Note(&format!(
         "Account {} has no rules yet: using the defaults",
         account.id
-    ));
+    )));
     let none = config.smtp.is_none() && config.twilio.is_none();
     let is_on = |channel: &Channel| match channel {
         Channel::Email => config.smtp.is_some() || none,
@@ -240,7 +246,7 @@ impl Pass<'_> {
         &mut self,
         skills: Option<&[SkillId]>,
         out: &mut impl Write,
-        progress: &dyn Fn(&str),
+        progress: &dyn Fn(Progress<'_>),
     ) -> anyhow::Result<()> {
         match skills {
             None => self.window(None, out, progress).await,
@@ -257,7 +263,7 @@ impl Pass<'_> {
         &mut self,
         skill: Option<SkillId>,
         out: &mut impl Write,
-        progress: &dyn Fn(&str),
+        progress: &dyn Fn(Progress<'_>),
     ) -> anyhow::Result<()> {
         let now = self.clock.now();
         let mut search = Search {
@@ -273,35 +279,41 @@ impl Pass<'_> {
                 return Ok(());
             }
             offset += page.received;
+            let to_come = page.total.saturating_sub(offset) as usize;
             let last = offset >= page.total && !page.incomplete;
             if let Some(from) = scan::restart(&search, offset, &page) {
                 search.from = from;
                 offset = 0;
             }
             self.unreadable += page.unreadable.len();
-            let total = page.total;
-            self.page(page.records, out).await?;
-            progress(&format!(
-                "Account {}: {} conversations read, {total} in this search",
-                self.account.id,
-                self.seen.len()
-            ));
+            let records = self.unseen(page.records).await;
+            progress(Progress::Result);
+            self.tell(&records, out).await?;
+            let read = self.seen.len() + self.unreadable;
+            progress(Progress::Read {
+                account: &self.account.id,
+                read,
+                expected: read + to_come,
+            });
             if last {
                 return Ok(());
             }
         }
     }
 
-    async fn page(&mut self, records: Vec<Record>, out: &mut impl Write) -> anyhow::Result<()> {
-        let mut records = records;
+    /// Those that no page before had, whole.
+    async fn unseen(&mut self, mut records: Vec<Record>) -> Vec<Record> {
         records.retain(|record| self.seen.insert(record.id.clone()));
-        let records = scan::complete(&self.account, records).await;
+        scan::complete(&self.account, records).await
+    }
+
+    async fn tell(&mut self, records: &[Record], out: &mut impl Write) -> anyhow::Result<()> {
         let existing = match self.database {
-            Some(pool) => forecast::existing(pool, &self.account.id, &records).await?,
+            Some(pool) => forecast::existing(pool, &self.account.id, records).await?,
             None => HashMap::new(),
         };
         let now = self.clock.now();
-        for record in &records {
+        for record in records {
             let of_one = existing.get(&record.id).map_or(&[][..], Vec::as_slice);
             for verdict in verdicts(&self.account, &self.rules, record, of_one, now) {
                 self.reminders += usize::from(matches!(verdict.what, What::Remind { .. }));

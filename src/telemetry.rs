@@ -59,7 +59,8 @@ pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     // Migrations that find their work done are no news.
     EnvFilter::try_new(format!("sqlx::postgres::notice=warn,{level}"))
-        .context("reading the log level")
+        // Its text has its cause's in it.
+        .map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 /// Logs from now on what `level` says, as `UNREAD_LOG_LEVEL` does, until the process ends.

@@ -138,6 +138,8 @@ struct Side {
     costs: Vec<f64>,
     /// The part of a turn in which the client's processor was busy.
     client: Vec<f64>,
+    /// Each turn's p99 in seconds.
+    p99s: Vec<f64>,
     latencies: Vec<Duration>,
 }
 
@@ -171,13 +173,14 @@ impl Bench<'_> {
             from_there * 100 >= asked * 90,
             "{from_there} of {asked} answers came from the {source}"
         );
-        let ratios = badge
-            .rates
-            .iter()
-            .zip(&bare.rates)
-            .map(|(badge, bare)| badge / bare);
-        let ratio = median(ratios);
-        println!("{what}: {ratio:.2} of the bare handler's requests per second");
+        let ratio_of = |badge: &[f64], bare: &[f64]| {
+            median(badge.iter().zip(bare).map(|(badge, bare)| badge / bare))
+        };
+        let ratio = ratio_of(&badge.rates, &bare.rates);
+        let p99 = ratio_of(&badge.p99s, &bare.p99s);
+        println!(
+            "{what}: {ratio:.2} of the bare handler's requests per second, {p99:.2} times its p99"
+        );
         for (name, side) in [("bare", &mut bare), ("badge", &mut badge)] {
             side.print(name);
         }
@@ -197,8 +200,10 @@ impl Bench<'_> {
         side.rates.push(round.rate());
         side.costs.push(of_server * 1e6 / count(&round));
         side.client.push(of_client / round.took.as_secs_f64());
-        side.latencies
-            .extend(round.answers.into_iter().map(|(_, took)| took));
+        let mut latencies: Vec<_> = round.answers.into_iter().map(|(_, took)| took).collect();
+        let p99 = Spread::of(&mut latencies).p99;
+        side.p99s.push(p99.as_secs_f64());
+        side.latencies.append(&mut latencies);
         Ok(())
     }
 

@@ -55,7 +55,7 @@ pub async fn make_due(
         .await?;
     sqlx::query(
         "update reminders r set state = 'scheduled', reason = null, due_at = i.at, next_at = i.at,
-             deadline = i.at + interval '6 hours', tries = 0, soft_failed = false, recipient_hash = null,
+             deadline = i.at + interval '6 hours', tries = 0, soft_failed = false,
              counted_at = null, provider_id = null, sent_at = null, final_at = null
          from unnest($1::bigint[], $2::timestamptz[]) as i(id, at) where r.id = i.id",
     )
@@ -114,6 +114,22 @@ pub async fn all_sent(pool: &PgPool, reminders: &[ReminderId]) -> Result<Round> 
     .await
 }
 
+/// How late reminders were sent, in seconds: the least, the most, and what lies between in steps of a percent.
+pub async fn lateness(pool: &PgPool, reminders: &[ReminderId]) -> Result<Vec<f64>> {
+    let ids: Vec<i64> = reminders.iter().map(|id| id.0).collect();
+    let steps: Vec<f64> = (0..=100u8)
+        .map(|percent| f64::from(percent) / 100.0)
+        .collect();
+    Ok(sqlx::query_scalar(
+        "select percentile_disc($2::float8[]) within group (order by extract(epoch from sent_at - due_at)::float8)
+         from reminders where id = any ($1)",
+    )
+    .bind(&ids)
+    .bind(steps)
+    .fetch_one(pool)
+    .await?)
+}
+
 /// A ledger and a queue with a past: `rows` rows in each of their tables. Sent reminders of the last 90 days, each with its
 /// attempt and its decision, and wake-ups of the next 90.
 pub async fn age(pool: &PgPool, rows: i64) -> Result<()> {
@@ -153,11 +169,10 @@ const HOT: [&str; 6] = [
     "jobs",
 ];
 
-/// What PostgreSQL has counted so far: sequential scans by table, rows read by index, statements.
+/// What PostgreSQL has counted so far, by table.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     pub table_scans: BTreeMap<String, i64>,
-    pub index_reads: BTreeMap<String, (i64, i64)>,
     pub hot_updates: BTreeMap<String, (i64, i64)>,
 }
 
@@ -172,12 +187,6 @@ impl Counters {
         .bind(&hot[..])
         .fetch_all(pool)
         .await?;
-        let indexes: Vec<(String, i64, i64)> = sqlx::query_as(
-            "select indexrelname::text, idx_scan, idx_tup_read from pg_stat_user_indexes where relname = any ($1)",
-        )
-        .bind(&hot[..])
-        .fetch_all(pool)
-        .await?;
         Ok(Self {
             table_scans: tables
                 .iter()
@@ -186,10 +195,6 @@ impl Counters {
             hot_updates: tables
                 .into_iter()
                 .map(|(name, _, all, hot)| (name, (hot, all)))
-                .collect(),
-            index_reads: indexes
-                .into_iter()
-                .map(|(name, scans, rows)| (name, (scans, rows)))
                 .collect(),
         })
     }
@@ -203,13 +208,13 @@ impl Counters {
         self.table_scans.iter().filter_map(more).collect()
     }
 
-    /// By index: look-ups and rows read since `before`.
-    pub fn read_since(&self, before: &Self) -> BTreeMap<String, (i64, i64)> {
-        let since = self.index_reads.iter().map(|(name, (scans, rows))| {
-            let (old_scans, old_rows) = before.index_reads.get(name).copied().unwrap_or_default();
-            (name.clone(), (scans - old_scans, rows - old_rows))
+    /// By table: updates since `before` that touched no index, and all of them.
+    pub fn updates_since(&self, before: &Self) -> BTreeMap<String, (i64, i64)> {
+        let since = self.hot_updates.iter().map(|(name, (hot, all))| {
+            let (old_hot, old_all) = before.hot_updates.get(name).copied().unwrap_or_default();
+            (name.clone(), (hot - old_hot, all - old_all))
         });
-        since.filter(|(_, (scans, _))| *scans > 0).collect()
+        since.filter(|(_, (_, all))| *all > 0).collect()
     }
 }
 

@@ -3,10 +3,14 @@
 //! ```text
 //! cargo bench --bench load -- scan    [--n 20000]                  conversations per second, resident memory
 //! cargo bench --bench load -- deliver [--n 5000] [--rows 1000000]  reminders per second against a loop written by hand;
-//!                                                                  with --rows the same on a ledger with a past
+//!                                     [--graphile]                 with --rows the same on a ledger with a past, and the plan of
+//!                                                                  every statement; with --graphile against graphile-worker, too
 //! cargo bench --bench load -- idle    [--seconds 60]               memory, processor time and statements of idle roles
 //! cargo bench --bench load -- start                                from each role's start until it is ready; the program's size
+//! cargo bench --bench load -- pages   [--rows 1000000] [--n 100]   every page and list on a ledger with a past: p50, p95, rows read
 //! ```
+//!
+//! `--plot FOLDER` writes what `scan` and `deliver` have measured as pictures, too.
 //!
 //! Each run starts a PostgreSQL of its own with the settings of `unread run`, which force every commit to disk, the sandbox
 //! and each role as processes of their own, and the clock is the machine's. `--throwaway` forces nothing to disk: what
@@ -21,22 +25,24 @@
     reason = "counts become rates for printing"
 )]
 
+mod deliver;
+mod graphile;
 mod ledger;
+mod pages;
+mod past;
+mod plans;
+mod plot;
 mod reference;
 mod stage;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use chrono::TimeDelta;
-use unread::domain::ids::{AccountId, ReminderId};
 use unread::postgres::Durability;
 
-use ledger::{Counters, Round};
+use ledger::Counters;
 use stage::{Process, SKILL, Stage, until};
-
-/// Milliseconds from the beginning of one conversation to the next, where all of them are to be due together.
-const EVERY_MS: i64 = 400;
 
 /// Over how long the conversations of a scan have begun.
 const TWO_DAYS_MS: usize = 172_800_000;
@@ -49,10 +55,6 @@ const SETTINGS: &[(&str, &str)] = &[
     ("UNREAD_WORKER_SLOTS", "400"),
     ("UNREAD_SCAN_INTERVAL_SECONDS", "15"),
 ];
-
-/// The reference loop's lanes, and how often each side is measured, turn by turn.
-const LANES: usize = 3;
-const ROUNDS: usize = 3;
 
 /// How often each role is started.
 const STARTS: usize = 5;
@@ -77,29 +79,44 @@ fn main() -> Result<()> {
             }
         }
     };
-    let durability = if arguments.iter().any(|a| a == "--throwaway") {
+    let asked_for = |name: &str| arguments.iter().any(|a| a == name);
+    let durability = if asked_for("--throwaway") {
         Durability::Throwaway
     } else {
         Durability::Durable
     };
+    let plots = match arguments.iter().position(|a| a == "--plot") {
+        None => None,
+        Some(at) => {
+            let folder = arguments.get(at + 1).context("--plot needs a folder")?;
+            Some(PathBuf::from(folder))
+        }
+    };
     let runtime = tokio::runtime::Runtime::new()?;
     match arguments.first().map(String::as_str) {
-        Some("scan") => runtime.block_on(scan(durability, number("--n", 20_000)?)),
-        Some("deliver") => runtime.block_on(deliver(
+        Some("scan") => runtime.block_on(scan(durability, number("--n", 20_000)?, plots)),
+        Some("deliver") => runtime.block_on(deliver::run(&deliver::Wanted {
             durability,
-            number("--n", 5_000)?,
-            number("--rows", 0)?,
-        )),
+            reminders: number("--n", 5_000)?,
+            rows: number("--rows", 0)?,
+            graphile: asked_for("--graphile"),
+            plots,
+        })),
         Some("idle") => runtime.block_on(idle(durability, number("--seconds", 60)?)),
         Some("start") => runtime.block_on(start(durability)),
+        Some("pages") => runtime.block_on(pages::run(
+            durability,
+            number("--rows", 1_000_000)?,
+            number("--n", 100)?,
+        )),
         // `cargo bench` without arguments runs every benchmark: this one is asked for by name.
         None => Ok(()),
-        Some(other) => bail!("`{other}`: say scan, deliver, idle or start"),
+        Some(other) => bail!("`{other}`: say scan, deliver, idle, start or pages"),
     }
 }
 
 /// Scans of one skill with `n` open conversations: the first stores and schedules all of them, the later ones find nothing new.
-async fn scan(durability: Durability, n: usize) -> Result<()> {
+async fn scan(durability: Durability, n: usize, plots: Option<PathBuf>) -> Result<()> {
     let stage = Stage::set(durability, SETTINGS).await?;
     stage
         .populate(n, i64::try_from(TWO_DAYS_MS / n.max(1))?)
@@ -111,11 +128,16 @@ async fn scan(durability: Durability, n: usize) -> Result<()> {
         worker.memory("VmRSS")?
     );
     let scheduler = stage.role("scheduler")?;
-    let mut last = None;
-    for which in ["first scan ", "second scan", "third scan "] {
+    let (mut last, mut scans) = (None, Vec::new());
+    for which in ["first scan", "second scan", "third scan"] {
         let (cpu, cpu_of_sandbox) = (worker.cpu()?, stage.cpu_of_sandbox()?);
         let (began, ms, found) = next_scan(&stage, last, n).await?;
         last = Some(began);
+        scans.push(plot::Bar {
+            what: format!("{which}, worker {:.0} MB at most", worker.memory("VmHWM")?),
+            values: vec![n as f64 / ms * 1e3],
+            ours: true,
+        });
         println!(
             "{which}: {n} ({found} read, since LivePerson rounds where a search restarts) in {:.1} s = {:.0}/s; worker {:.1} s of processor time, sandbox {:.1} s; \
              worker {:.0} MB resident, {:.0} MB at most",
@@ -133,6 +155,10 @@ async fn scan(durability: Durability, n: usize) -> Result<()> {
     let counters = Counters::read(&stage.pool).await?;
     if let Some((hot, all)) = counters.hot_updates.get("conversations") {
         println!("conversations: {hot} of {all} updates touched no index");
+    }
+    if let Some(folder) = plots {
+        let title = format!("Conversations scanned per second, {n} open");
+        plot::bars(&folder.join("performance-scan.svg"), &title, &scans)?;
     }
     drop((worker, scheduler));
     stage.strike().await
@@ -157,162 +183,6 @@ async fn next_scan(stage: &Stage, after: Option<Moment>, n: usize) -> Result<(Mo
             .map(|(began, ms, found)| (began, ms as f64, found)))
     })
     .await
-}
-
-/// A burst of `n` reminders, by turns through the service and through the reference loop; then lateness at half and at four
-/// fifths of the highest rate.
-async fn deliver(durability: Durability, n: usize, rows: usize) -> Result<()> {
-    let stage = Stage::set(durability, SETTINGS).await?;
-    let account: AccountId = unread::sandbox::ACCOUNT.parse()?;
-    stage.populate(n, EVERY_MS).await?;
-    let worker = stage.role("worker")?;
-    let scheduler = stage.role("scheduler")?;
-    let reminders = until("a scan", Duration::from_mins(10), async || {
-        let reminders = ledger::scheduled(&stage.pool).await?;
-        Ok((reminders.len() == n).then_some(reminders))
-    })
-    .await?;
-    // Scans would be measured with it.
-    drop(scheduler);
-    println!("{n} reminders, {durability:?}");
-    ledger::statements(&stage.pool).await?;
-
-    let (mut service, mut reference) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        service.push(burst(&stage, &worker, &account, &reminders).await?);
-        let round = reference::run(&stage, &account, &reminders, LANES).await?;
-        ensure!(
-            round.sent == i64::try_from(n)?,
-            "the reference sent {}",
-            round.sent
-        );
-        println!("  reference {:.0}/s", round.rate());
-        ledger::statements(&stage.pool).await?;
-        reference.push(round);
-    }
-    let (service, reference) = (middle(&service), middle(&reference));
-    println!(
-        "service / reference (medians): {service:.0}/s / {reference:.0}/s = {:.2}",
-        service / reference
-    );
-    for share in [0.5, 0.8] {
-        at_load(&stage, &account, &reminders, service, share).await?;
-    }
-
-    if rows > 0 {
-        let started = Instant::now();
-        ledger::age(&stage.pool, i64::try_from(rows)?).await?;
-        println!(
-            "{rows} rows in every table, written in {:.0} s",
-            started.elapsed().as_secs_f64()
-        );
-        let mut aged = Vec::new();
-        ledger::statements(&stage.pool).await?;
-        let before = Counters::read(&stage.pool).await?;
-        for _ in 0..ROUNDS {
-            aged.push(burst(&stage, &worker, &account, &reminders).await?);
-        }
-        let after = Counters::read(&stage.pool).await?;
-        println!(
-            "cost with {rows} rows over cost without: {:.2}",
-            service / middle(&aged)
-        );
-        let read = after.read_since(&before);
-        for (index, (looks, found)) in &read {
-            let per = |count: &i64| *count as f64 / (n * ROUNDS) as f64;
-            println!(
-                "  {index}: {:.2} look-ups and {:.2} rows per reminder",
-                per(looks),
-                per(found)
-            );
-        }
-        let scanned = after.scanned_since(&before);
-        ensure!(
-            scanned.is_empty(),
-            "read from end to end: {}",
-            scanned.join(", ")
-        );
-        println!("no table of the hot path was read from end to end");
-    }
-    drop(worker);
-    stage.strike().await
-}
-
-async fn burst(
-    stage: &Stage,
-    worker: &Process,
-    account: &AccountId,
-    reminders: &[ReminderId],
-) -> Result<Round> {
-    let due = ledger::soon();
-    let mails = stage.mails().await?;
-    ledger::make_due(&stage.pool, account, reminders, |_| due).await?;
-    ledger::statements(&stage.pool).await?;
-    let (cpu, cpu_of_sandbox) = (worker.cpu()?, stage.cpu_of_sandbox()?);
-    let round = ledger::all_sent(&stage.pool, reminders).await?;
-    let mails = stage.mails().await? - mails;
-    ensure!(
-        mails == u64::try_from(reminders.len())?,
-        "{mails} e-mails for {} reminders",
-        reminders.len()
-    );
-    println!(
-        "  service {:.0}/s; late p50 {:.2} s, p99 {:.2} s, max {:.2} s; per reminder {:.2} ms of the worker's processor \
-         time, {:.2} ms of the sandbox's; worker {:.0} MB at most",
-        round.rate(),
-        round.late_p50,
-        round.late_p99,
-        round.late_max,
-        (worker.cpu()? - cpu) / reminders.len() as f64 * 1e3,
-        (stage.cpu_of_sandbox()? - cpu_of_sandbox) / reminders.len() as f64 * 1e3,
-        worker.memory("VmHWM")?,
-    );
-    slowest(stage).await?;
-    Ok(round)
-}
-
-/// Statements since the last look: how many, and the five that took the server longest.
-async fn slowest(stage: &Stage) -> Result<()> {
-    let Some(found) = ledger::statements(&stage.pool).await? else {
-        return Ok(());
-    };
-    let calls: i64 = found.iter().map(|(_, calls, _)| calls).sum();
-    let ms: f64 = found.iter().map(|(.., ms)| ms).sum();
-    println!("    {calls} statements, {:.1} s in PostgreSQL", ms / 1e3);
-    for (sql, calls, ms) in found.iter().take(9) {
-        println!("      {ms:6.0} ms {calls:6} × {sql}");
-    }
-    Ok(())
-}
-
-/// The same reminders, due one after the other, at a share of the highest rate.
-async fn at_load(
-    stage: &Stage,
-    account: &AccountId,
-    reminders: &[ReminderId],
-    highest: f64,
-    share: f64,
-) -> Result<()> {
-    let rate = highest * share;
-    let first = ledger::soon();
-    let due = |n: usize| first + TimeDelta::microseconds((n as f64 / rate * 1e6) as i64);
-    ledger::make_due(&stage.pool, account, reminders, due).await?;
-    ledger::statements(&stage.pool).await?;
-    let round = ledger::all_sent(&stage.pool, reminders).await?;
-    println!(
-        "due at {rate:.0}/s, {:.0} % of that: late p50 {:.3} s, p99 {:.3} s, max {:.3} s",
-        share * 100.0,
-        round.late_p50,
-        round.late_p99,
-        round.late_max
-    );
-    slowest(stage).await
-}
-
-fn middle(rounds: &[Round]) -> f64 {
-    let mut rates: Vec<f64> = rounds.iter().map(Round::rate).collect();
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
 }
 
 /// Each role with nothing to do, one at a time, and all of them.

@@ -31,13 +31,25 @@ const CLAIM: &str = "
         order by due_at limit 100 for update skip locked))
     returning id, conversation";
 
+/// What the loop keeps from round to round, as a process that runs for long would: connections, and LivePerson's token.
+pub fn context(stage: &Stage) -> Result<Arc<Context>> {
+    let config = stage.config()?;
+    Ok(Arc::new(app::context(
+        &config,
+        &stage.pool,
+        &Clock::System,
+        &Hasher::new(b"a key for the reference loop"),
+        &Metrics::new(),
+    )?))
+}
+
 pub async fn run(
-    stage: &Stage,
+    ctx: &Arc<Context>,
     account: &AccountId,
     reminders: &[ReminderId],
     lanes: usize,
 ) -> Result<Round> {
-    let pool = &stage.pool;
+    let pool = &ctx.pool;
     pool.execute(
         "drop table if exists load_reference;
          create table load_reference (id bigint primary key, conversation text not null, token text not null,
@@ -54,14 +66,6 @@ pub async fn run(
     .await?;
     pool.execute("vacuum analyze load_reference").await?;
 
-    let config = stage.config()?;
-    let ctx = Arc::new(app::context(
-        &config,
-        pool,
-        &Clock::System,
-        &Hasher::new(b"a key for the reference loop"),
-        &Metrics::new(),
-    )?);
     let started: DateTime<Utc> = Clock::System.now();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..lanes {

@@ -55,7 +55,11 @@ impl Stage {
         for (key, value) in settings {
             environment.insert((*key).to_owned(), (*value).to_owned());
         }
-        let pool = db::pool(server.connect_options("postgres"), 8);
+        // The driver's own questions are not what `plans` asks about.
+        let options = server
+            .connect_options("postgres")
+            .options([("auto_explain.log_min_duration", "-1")]);
+        let pool = db::pool(options, 8);
         let stage = Self {
             pool,
             environment,
@@ -111,6 +115,16 @@ impl Stage {
         Ok(())
     }
 
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
+    /// The log of the database server.
+    pub fn log(&self) -> Result<PathBuf> {
+        let server = self.server.as_ref().context("the server runs")?;
+        Ok(server.root().join("log"))
+    }
+
     /// How many e-mails the sandbox has ever taken.
     pub async fn mails(&self) -> Result<u64> {
         let url = format!(
@@ -122,8 +136,24 @@ impl Stage {
         mails.context("the mailbox does not count")
     }
 
+    /// What PostgreSQL has to say.
+    pub fn server_log(&self) -> PathBuf {
+        self.folder.join("pg").join("log")
+    }
+
     pub fn cpu_of_sandbox(&self) -> Result<f64> {
         self.sandbox.cpu()
+    }
+
+    /// Processor time of PostgreSQL so far, in seconds: of the server, of the processes that have ended and of those that run.
+    pub fn cpu_of_postgres(&self) -> Result<f64> {
+        let server = self.server.as_ref().context("the server runs")?.pid();
+        let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children"))?;
+        let children = children.split_whitespace().filter_map(|pid| {
+            // One that has just ended is counted with its parent.
+            processor_time(pid.parse().ok()?, 2).ok()
+        });
+        Ok(processor_time(server, 4)? + children.sum::<f64>())
     }
 
     pub async fn strike(mut self) -> Result<()> {
@@ -149,7 +179,7 @@ async fn start_counting(options: &Options) -> Result<Server> {
         return Ok(server);
     }
     let pool = db::pool(server.connect_options("postgres"), 1);
-    pool.execute("alter system set shared_preload_libraries = 'pg_stat_statements'")
+    pool.execute("alter system set shared_preload_libraries = pg_stat_statements, auto_explain")
         .await?;
     pool.close().await;
     server.stop()?;
@@ -206,17 +236,24 @@ impl Process {
         folder: &std::path::Path,
         environment: &BTreeMap<String, String>,
     ) -> Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unread"));
         // Settings of whoever runs this must not leak in.
-        let child = Command::new(env!("CARGO_BIN_EXE_unread"))
-            .args(arguments)
-            .current_dir(folder)
-            .env_clear()
-            .envs(environment)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("starting unread {arguments:?}"))?;
+        command.args(arguments).current_dir(folder).env_clear();
+        command.envs(environment).stdin(Stdio::null());
+        Self::start(command).with_context(|| format!("starting unread {arguments:?}"))
+    }
+
+    pub fn start(mut command: Command) -> Result<Self> {
+        let child = command.stdout(Stdio::piped()).spawn()?;
         Ok(Self { child })
+    }
+
+    /// The first line that the process prints.
+    pub fn first_line(&mut self) -> Result<String> {
+        let out = self.child.stdout.as_mut();
+        let mut line = String::new();
+        BufReader::new(out.context("the output is read once")?).read_line(&mut line)?;
+        Ok(line.trim().to_owned())
     }
 
     /// What the process prints first, once it is whole.
@@ -250,17 +287,27 @@ impl Process {
 
     /// Processor time used so far, in seconds.
     pub fn cpu(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name, in brackets, may hold anything; user and system time are the 14th and 15th fields.
-        let rest = stat.rsplit_once(')').context("no name")?.1;
-        let ticks: u64 = rest
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|n| n.parse::<u64>().ok())
-            .sum();
-        Ok(std::time::Duration::from_millis(ticks * 10).as_secs_f64())
+        processor_time(self.child.id(), 2)
     }
+}
+
+/// Processor time of this process so far, in seconds: the driver's, and that of what runs in it.
+pub fn own_cpu() -> Result<f64> {
+    processor_time(std::process::id(), 2)
+}
+
+/// The first so many of a process's times in seconds: user and system time, then those of its children that have ended.
+fn processor_time(pid: u32, fields: usize) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name, in brackets, may hold anything; the times begin with the 14th field.
+    let rest = stat.rsplit_once(')').context("no name")?.1;
+    let ticks: u64 = rest
+        .split_whitespace()
+        .skip(11)
+        .take(fields)
+        .filter_map(|n| n.parse::<u64>().ok())
+        .sum();
+    Ok(Duration::from_millis(ticks * 10).as_secs_f64())
 }
 
 impl Drop for Process {

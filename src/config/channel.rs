@@ -19,6 +19,8 @@ pub struct Smtp {
     /// `None`: the account's brand.
     pub from_name: Option<String>,
     pub reply_to: Option<String>,
+    /// By which name the DNS has the key that mail is signed with.
+    pub dkim_selector: Option<String>,
     /// Connections one worker may hold.
     pub connections: usize,
     /// E-mails per second, all workers together.
@@ -110,6 +112,7 @@ fn read_smtp(r: &mut Reader) -> Result<Smtp, Noted> {
     let from = read_from(r);
     let from_name = r.optional("SMTP_FROM_NAME", parse::text);
     let reply_to = r.optional("SMTP_REPLY_TO", parse::email);
+    let dkim_selector = r.optional("SMTP_DKIM_SELECTOR", selector);
     let connections = r.setting("SMTP_CONNECTIONS", parse::number(1..=100));
     let rate_per_second = r.setting("SMTP_RATE_PER_SECOND", parse::rate);
     let tls = r.optional("SMTP_TLS", |raw| match raw.to_ascii_lowercase().as_str() {
@@ -129,9 +132,25 @@ fn read_smtp(r: &mut Reader) -> Result<Smtp, Noted> {
         from: from?,
         from_name: from_name?,
         reply_to: reply_to?,
+        dkim_selector: dkim_selector?,
         connections: connections?,
         rate_per_second: rate_per_second?,
     })
+}
+
+/// One or more DNS labels.
+fn selector(raw: &str) -> Result<String, &'static str> {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    if raw.len() <= 128 && raw.split('.').all(is_label) {
+        Ok(raw.to_owned())
+    } else {
+        Err("the s= of a DKIM-Signature, for example google or s1")
+    }
 }
 
 fn read_login(r: &mut Reader) -> Result<Option<(String, Secret)>, Noted> {

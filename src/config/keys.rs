@@ -97,6 +97,8 @@ pub const KEYS: &[Key] = &[
         "Folder for the PostgreSQL that `run` and `demo` start themselves. Left out, one is chosen and named in the log."),
     key("UNREAD_POSTGRES_BIN", "postgres_bin",
         "Folder with `postgres` and `initdb`. Left out, `PATH` and the usual places are searched."),
+    key("UNREAD_DNS_SERVER", "dns_server",
+        "DNS server that `doctor` asks about the sender's domain, `192.0.2.53`, also with a port. Left out: those of the machine."),
     secret("UNREAD_SECRET", "secret",
         "Key for address hashes and link tokens, 32 characters or more. Left out, one is made once and kept in the database. A new key makes old links and suppressions unrecognisable."),
 
@@ -172,6 +174,8 @@ pub const KEYS: &[Key] = &[
         "Sender's name. Left out: the account's brand."),
     key("SMTP_REPLY_TO", "smtp.reply_to",
         "Where answers to reminders go."),
+    key("SMTP_DKIM_SELECTOR", "smtp.dkim_selector",
+        "Selector of the key that your mail is signed with, the `s=` of its DKIM-Signature. For `doctor`, which looks the key up."),
     preset("SMTP_CONNECTIONS", "smtp.connections", "8",
         "Connections to the mail server that one worker may hold."),
     preset("SMTP_RATE_PER_SECOND", "smtp.rate_per_second", "10",

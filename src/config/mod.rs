@@ -18,7 +18,7 @@ mod reader;
 mod source;
 mod sso;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// Folder with `postgres` and `initdb`.
     pub postgres_bin: Option<PathBuf>,
+    /// Whom to ask about the sender's domain; `None`: the machine's own.
+    pub dns_server: Option<SocketAddr>,
     /// Key for address hashes and link tokens; `None`: the one kept in the database.
     pub secret: Option<Secret>,
     pub web: Web,
@@ -205,6 +207,7 @@ fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
     let database_connections = r.setting("UNREAD_DATABASE_CONNECTIONS", parse::number(2..=1000));
     let data_dir = r.optional("UNREAD_DATA_DIR", str::parse);
     let postgres_bin = r.optional("UNREAD_POSTGRES_BIN", str::parse);
+    let dns_server = r.optional("UNREAD_DNS_SERVER", parse::dns_server);
     let secret = read_secret(r);
     let accounts = account::read(r, role);
     let liveperson = read_liveperson(r);
@@ -220,6 +223,7 @@ fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
         database_connections: database_connections?,
         data_dir: data_dir?,
         postgres_bin: postgres_bin?,
+        dns_server: dns_server?,
         secret: secret?,
         web: web?,
         accounts: accounts?,
@@ -380,6 +384,13 @@ fn warn_of_contradictions(r: &mut Reader, config: &Config) {
     } else if sends && public.scheme() == "http" {
         r.warn(format!(
             "Links in reminders lead to {public}: without https others on the way can read them."
+        ));
+    }
+    // This service speaks no TLS itself.
+    if public.scheme() == "https" && config.web.trusted_proxies.is_empty() {
+        r.warn(format!(
+            "A proxy stands before {public}, but UNREAD_TRUSTED_PROXIES names none: all visitors count as one client, and \
+             UNREAD_BADGE_REQUESTS_PER_SECOND holds for all of them together. Name the proxy's network there."
         ));
     }
     for account in config

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -31,6 +32,14 @@ pub fn flag(raw: &str) -> Result<bool, &'static str> {
         "false" | "no" | "off" | "0" => Ok(false),
         _ => Err("true or false"),
     }
+}
+
+pub fn dns_server(raw: &str) -> Result<SocketAddr, &'static str> {
+    let with_port = raw.parse::<SocketAddr>();
+    let alone = raw.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    with_port
+        .or(alone)
+        .map_err(|_| "an IP address, for example 192.0.2.53, with or without a port")
 }
 
 pub fn number<T: FromStr + PartialOrd + Display>(

@@ -427,12 +427,16 @@ fn tls_is_not_given_up_silently() {
 
 #[test]
 fn contradictions_are_warned_about() {
-    let cases: [(&[(&str, &str)], &str); 12] = [
+    let cases: [(&[(&str, &str)], &str); 13] = [
         (&[("LE_TOKEN", "t")], "given twice"),
         (&[], "works on this machine only"),
         (
             &[("UNREAD_PUBLIC_URL", "http://unread.example.com")],
             "without https",
+        ),
+        (
+            &[("UNREAD_PUBLIC_URL", "https://unread.example.com")],
+            "all visitors count as one client",
         ),
         (&[], "has no page_url"),
         (
@@ -475,6 +479,7 @@ fn contradictions_are_warned_about() {
     }
     let sound = [
         ("UNREAD_PUBLIC_URL", "https://unread.example.com"),
+        ("UNREAD_TRUSTED_PROXIES", "127.0.0.1"),
         ("UNREAD_PAGE_URL", "https://www.example.com"),
     ];
     assert_eq!(run(&sound, "").warnings, [""; 0]);

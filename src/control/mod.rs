@@ -64,9 +64,22 @@ pub struct Fault {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|error| error.code());
+        if code.is_some_and(|code| NOT_A_TEXT.contains(&&*code)) {
+            return Self::Invalid(vec![Fault {
+                field: String::new(),
+                detail: NUL.to_owned(),
+            }]);
+        }
         Self::Internal(error.into())
     }
 }
+
+/// The mend for a text that cannot be kept.
+pub const NUL: &str = "a text holds the character NUL (U+0000); leave it out";
+
+/// What PostgreSQL says of a text with a NUL in it, by itself and in JSON. Whoever sent it can mend it.
+const NOT_A_TEXT: [&str; 2] = ["22021", "22P05"];
 
 struct Faults<'a>(&'a [Fault]);
 
@@ -74,7 +87,11 @@ impl fmt::Display for Faults<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, fault) in self.0.iter().enumerate() {
             let separator = if i > 0 { "; " } else { "" };
-            write!(f, "{separator}{}: {}", fault.field, fault.detail)?;
+            f.write_str(separator)?;
+            if !fault.field.is_empty() {
+                write!(f, "{}: ", fault.field)?;
+            }
+            f.write_str(&fault.detail)?;
         }
         Ok(())
     }

@@ -1,10 +1,11 @@
-//! Rules: list, read, draft, publish, discard, delete, history, restore.
+//! Rules: list, read, draft, publish, discard, delete, history, restore; as a file out and in.
 //!
 //! A change is written as a draft, looked at, and published. Whoever saves or publishes names what they have read by its
 //! [`Stamp`]; if somebody else was quicker, nothing is overwritten and the answer says who and when. A draft can always be
 //! published: what is faulty is not stored, and the page keeps it.
 
 mod check;
+mod file;
 mod view;
 
 use chrono::{DateTime, Utc};
@@ -20,6 +21,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::rule::{Key, Rule, Settings, differences};
 
 pub use check::{Checked, check, checked};
+pub use file::{Imported, export, import};
 pub use view::{DraftView, ListView, Published, RuleView, Stamp, VersionView};
 
 /// Entries of a list or of a history at a time, at most.
@@ -147,7 +149,7 @@ pub async fn publish(
     db::drafts::remove(&mut tx, key).await?;
     let detail = json!({
         "version": version.unwrap_or(there.rule_version()),
-        "changes": there.changes(draft),
+        "changes": changed_fields(there.rule.as_ref(), (draft.enabled, &draft.settings)),
     });
     record(&mut tx, by, "rule.publish", key, detail).await?;
     let view = read_in(&mut tx, key).await?;
@@ -257,18 +259,17 @@ impl There {
             revision: self.draft.as_ref().map_or(0, |draft| draft.revision),
         }
     }
+}
 
-    /// The settings that publishing changes, by name. Never the texts or the sender: the audit trail keeps no address.
-    fn changes(&self, draft: &Draft) -> Vec<String> {
-        let Some(rule) = &self.rule else {
-            return vec!["all".to_owned()];
-        };
-        let before = (rule.enabled, &rule.settings);
-        differences(before, (draft.enabled, &draft.settings))
-            .into_iter()
-            .map(|difference| difference.field)
-            .collect()
-    }
+/// The settings that a change touches, by name. Never the texts or the sender themselves: the audit trail keeps no address.
+fn changed_fields(before: Option<&Rule>, after: (bool, &Settings)) -> Vec<String> {
+    let Some(rule) = before else {
+        return vec!["all".to_owned()];
+    };
+    differences((rule.enabled, &rule.settings), after)
+        .into_iter()
+        .map(|difference| difference.field)
+        .collect()
 }
 
 /// Locks a key and makes sure that it is still what the caller has read.

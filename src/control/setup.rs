@@ -13,6 +13,7 @@ use crate::jobs::context::Context;
 
 /// One step of the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SetupStep)]
 pub struct Step {
     /// `liveperson`, `channel`, `page`, `rule`, `test`, `live`.
     pub name: &'static str,

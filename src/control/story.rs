@@ -216,6 +216,7 @@ mod tests {
 
     fn decision(minute: i64, verdict: &str, reason: &str) -> Decision {
         Decision {
+            id: 1,
             reminder: Some(7),
             at: at(minute),
             account: "12345678".to_owned(),

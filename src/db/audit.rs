@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgConnection, PgExecutor};
+use sqlx::{FromRow, PgConnection, PgExecutor, QueryBuilder};
 
 /// One change, as the audit trail keeps it. Never holds an address, a message or a secret.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ pub struct Written {
 #[derive(Clone, Debug, Default)]
 pub struct Wanted<'a> {
     pub by: Option<&'a str>,
-    /// The beginning of a dotted verb: `rule`, `rule.publish`.
+    /// A verb, `rule.publish`, or what stands before its dot: `rule`.
     pub action: Option<&'a str>,
     /// Entries older than this one.
     pub before: Option<i64>,
@@ -67,16 +67,27 @@ pub async fn page(
     wanted: &Wanted<'_>,
     most: i64,
 ) -> sqlx::Result<Vec<Written>> {
-    sqlx::query_as(
-        "select id, at, by, action, account, subject, detail from audit
-         where ($1::bigint is null or id < $1) and ($2::text is null or by = $2)
-            and ($3::text is null or action = $3 or starts_with(action, $3 || '.'))
-         order by id desc limit $4",
-    )
-    .bind(wanted.before)
-    .bind(wanted.by)
-    .bind(wanted.action)
-    .bind(most)
-    .fetch_all(db)
-    .await
+    // Only what is wanted is said, so that each list has its index.
+    let mut query = QueryBuilder::new(
+        "select id, at, by, action, account, subject, detail from audit where true",
+    );
+    if let Some(before) = wanted.before {
+        query.push(" and id < ").push_bind(before);
+    }
+    if let Some(by) = wanted.by {
+        query.push(" and by = ").push_bind(by);
+    }
+    match wanted.action {
+        Some(action) if action.contains('.') => {
+            query.push(" and action = ").push_bind(action);
+        }
+        Some(kind) => {
+            query
+                .push(" and split_part(action, '.', 1) = ")
+                .push_bind(kind);
+        }
+        None => {}
+    }
+    query.push(" order by id desc limit ").push_bind(most);
+    query.build_query_as().fetch_all(db).await
 }

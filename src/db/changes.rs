@@ -4,9 +4,12 @@
 //! (8,000 bytes). It is sent in the transaction that made the change, so that nobody hears of what is not yet to be seen. Notices
 //! can be lost with a connection: who listens must then take everything as changed.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
+use tokio::time::timeout;
 
 use crate::domain::ids::AccountId;
 
@@ -52,34 +55,48 @@ pub(super) async fn tell(
     Ok(())
 }
 
-/// What a listener hears.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
-    Changed(Vec<ConsumerKey>),
-    /// Notices may have been lost: anything may have changed.
-    Gap,
+/// One connection of its own that hears of all changes.
+pub struct Listener {
+    connection: PgListener,
+    silence: Duration,
 }
 
-/// One connection of its own that hears of all changes.
-pub struct Listener(PgListener);
+/// How long the server may take to say that it is still there.
+const ALIVE: Duration = Duration::from_secs(5);
 
 impl Listener {
-    /// Connects beside `pool`, whose connections are for work.
-    pub async fn connect(pool: &PgPool) -> sqlx::Result<Self> {
+    /// Connects beside `pool`, whose connections are for work. After each `silence` the server is asked whether it is still
+    /// there: a connection that died without a word is silent too.
+    pub async fn connect(pool: &PgPool, silence: Duration) -> sqlx::Result<Self> {
         let own = PgPoolOptions::new().max_connections(1);
         let own = own.connect_lazy_with((*pool.connect_options()).clone());
-        let mut listener = PgListener::connect_with(&own).await?;
-        listener.listen(CHANNEL).await?;
-        Ok(Self(listener))
-    }
-
-    /// Waits for the next notice. An error means that the connection is lost and could not be made again.
-    pub async fn next(&mut self) -> sqlx::Result<Heard> {
-        Ok(match self.0.try_recv().await? {
-            Some(notice) => Heard::Changed(parse(notice.payload())),
-            None => Heard::Gap,
+        let mut connection = PgListener::connect_with(&own).await?;
+        // Who reconnects by itself may be stopped in the middle, and would then not say that notices were lost.
+        connection.eager_reconnect(false);
+        connection.listen(CHANNEL).await?;
+        Ok(Self {
+            connection,
+            silence,
         })
     }
+
+    /// Waits for the next notice: who has changed. An error means that the connection is lost, and with it perhaps notices: who
+    /// then connects anew must take everything as changed.
+    pub async fn next(&mut self) -> sqlx::Result<Vec<ConsumerKey>> {
+        loop {
+            if let Ok(heard) = timeout(self.silence, self.connection.try_recv()).await {
+                let notice = heard?.ok_or_else(|| lost("the connection was closed"))?;
+                return Ok(parse(notice.payload()));
+            }
+            let alive = sqlx::query("select 1").execute(&mut self.connection);
+            let alive = timeout(ALIVE, alive).await;
+            alive.map_err(|_| lost("the server does not answer"))??;
+        }
+    }
+}
+
+fn lost(why: &'static str) -> sqlx::Error {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, why).into()
 }
 
 /// Anyone who may connect to the database may send notices: what is not a key is passed over.

@@ -76,6 +76,9 @@ pub struct NewReminder {
     pub deadline: DateTime<Utc>,
     /// The unguessable word of its link.
     pub token: String,
+    /// Whom it goes to as things are. Written now so that beginning an attempt changes no indexed column, unless the address has
+    /// changed since.
+    pub recipient: Option<AddressHash>,
 }
 
 /// Writes reminders into the ledger. Those whose key is there already are left alone and not returned: one row per (account,
@@ -88,11 +91,11 @@ pub async fn schedule(
 ) -> sqlx::Result<Vec<(ReminderId, Channel, DateTime<Utc>)>> {
     let rows: Vec<(i64, String, DateTime<Utc>)> = sqlx::query_as(
         "insert into reminders (account, conversation, episode, episode_since, skill, channel, step, due_at, next_at,
-             deadline, token, created_at)
-         select $1, conversation, episode, episode_since, skill, channel, step, due_at, due_at, deadline, token, $2
+             deadline, token, recipient_hash, created_at)
+         select $1, conversation, episode, episode_since, skill, channel, step, due_at, due_at, deadline, token, recipient, $2
          from unnest($3::text[], $4::text[], $5::timestamptz[], $6::bigint[], $7::text[], $8::smallint[],
-                     $9::timestamptz[], $10::timestamptz[], $11::text[])
-             as t(conversation, episode, episode_since, skill, channel, step, due_at, deadline, token)
+                     $9::timestamptz[], $10::timestamptz[], $11::text[], $12::bytea[])
+             as t(conversation, episode, episode_since, skill, channel, step, due_at, deadline, token, recipient)
          order by conversation
          on conflict (account, conversation, episode, channel, step) do nothing
          returning id, channel, due_at",
@@ -108,6 +111,7 @@ pub async fn schedule(
     .bind(new.iter().map(|n| n.due_at).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.deadline).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.token.as_str()).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.recipient.as_ref().map(<[u8; 16]>::as_slice)).collect::<Vec<_>>())
     .fetch_all(conn)
     .await?;
     rows.into_iter()
@@ -147,7 +151,8 @@ pub async fn cancel_ended(
              select id from reminders where id = any (array(select id from found)) and state = 'scheduled'
              order by id for update
          ), cancelled as (
-             update reminders r set state = 'cancelled', reason = i.reason, next_at = null, final_at = $5
+             update reminders r set state = 'cancelled', reason = i.reason, next_at = null, final_at = $5,
+                 recipient_hash = case when r.counted_at is not null then r.recipient_hash end
              from input i, over o
              where r.id = o.id and r.conversation = i.conversation and r.state = 'scheduled'
              returning r.id, r.conversation, r.channel, r.reason
@@ -321,6 +326,9 @@ pub struct Counted {
 type CountedRow = (i64, String, String, String, Option<Vec<u8>>, DateTime<Utc>);
 
 /// What caps are counted over: what was sent since `since` in these conversations or to these recipients.
+///
+/// Finds them as [`existing`] does. The time is compared in the rows: as a condition of the look-up it made a plan that read all of
+/// the day's reminders at every batch.
 pub async fn counted(
     db: impl PgExecutor<'_>,
     conversations: &[(&AccountId, &str)],
@@ -328,12 +336,18 @@ pub async fn counted(
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Counted>> {
     let rows: Vec<CountedRow> = sqlx::query_as(
-        "select id, account, conversation, channel, recipient_hash, counted_at from reminders
-         where recipient_hash = any ($3) and counted_at > $4
+        "select r.* from (select distinct * from unnest($3::bytea[])) as i(recipient)
+         cross join lateral (
+             select id, account, conversation, channel, recipient_hash, counted_at from reminders
+             where recipient_hash = i.recipient offset 0
+         ) as r
+         where r.counted_at > $4
          union
-         select r.id, r.account, r.conversation, r.channel, r.recipient_hash, r.counted_at
-         from unnest($1::text[], $2::text[]) as i(account, conversation)
-         join reminders r on r.account = i.account and r.conversation = i.conversation
+         select r.* from unnest($1::text[], $2::text[]) as i(account, conversation)
+         cross join lateral (
+             select id, account, conversation, channel, recipient_hash, counted_at from reminders
+             where account = i.account and conversation = i.conversation offset 0
+         ) as r
          where r.counted_at > $4",
     )
     .bind(
@@ -392,7 +406,8 @@ pub async fn apply(
     }
     sqlx::query(
         "update reminders r set state = i.state, reason = i.reason, next_at = i.next_at,
-             final_at = case when i.next_at is null then $5 end
+             final_at = case when i.next_at is null then $5 end,
+             recipient_hash = case when i.next_at is not null or r.counted_at is not null then r.recipient_hash end
          from unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[]) as i(id, state, reason, next_at)
          where r.id = i.id and r.state = 'scheduled'",
     )
@@ -418,8 +433,10 @@ pub struct Begin {
     pub lease: TimeDelta,
 }
 
-/// Commits to attempts: the reminders become `sending`, each with one open attempt under a lease. Must
-/// be committed before any provider is called.
+/// Commits to attempts: the reminders become `sending`, each with one open attempt under a lease, and each decision to send is
+/// logged. Must be committed before any provider is called.
+///
+/// Changes no indexed column of the reminder: `next_at` stays in the past, the lease is the attempt's.
 pub async fn begin(
     conn: &mut PgConnection,
     attempts: &[Begin],
@@ -433,10 +450,12 @@ pub async fn begin(
              select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::float8[])
                  as t(id, sender, address, recipient, lease)
          ), claimed as (
-             update reminders r set state = 'sending', reason = 'due', recipient_hash = i.recipient, counted_at = $6,
-                 next_at = $6 + make_interval(secs => i.lease)
+             update reminders r set state = 'sending', reason = 'due', recipient_hash = i.recipient, counted_at = $6
              from input i where r.id = i.id and r.state = 'scheduled'
-             returning r.id
+             returning r.id, r.account, r.conversation, r.channel
+         ), logged as (
+             insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
+             select $6, account, conversation, channel, id, 'deliver', 'send', 'due' from claimed
          )
          insert into attempts (reminder, number, sender, address, started_at, lease_until)
          select i.id, 1 + (select count(*) from attempts a where a.reminder = i.id), i.sender, i.address, $6,
@@ -590,7 +609,8 @@ pub async fn cancel(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     sqlx::query(
-        "update reminders set state = 'cancelled', reason = $2, next_at = null, final_at = $3
+        "update reminders set state = 'cancelled', reason = $2, next_at = null, final_at = $3,
+             recipient_hash = case when counted_at is not null then recipient_hash end
          where id = $1 and state = 'scheduled'",
     )
     .bind(id.0)

@@ -41,8 +41,8 @@ pub mod users;
 use std::time::Duration;
 
 use sqlx::Connection as _;
-use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{PgConnection, Postgres, Transaction};
 
 pub use schema::{Schema, SchemaProblem, check_schema, migrate};
 
@@ -63,6 +63,15 @@ pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
             })
         })
         .connect_lazy_with(options.application_name("unread"))
+}
+
+/// A transaction of the hot path: its statements find each row by an index, whatever the planner believes of the tables' sizes.
+///
+/// A connection keeps a plan until the table is analysed anew. One made while a table was nearly empty would read all of it for
+/// each row of a batch, while thousands of reminders fill it.
+pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
+    pool.begin_with("begin; set local enable_seqscan = off")
+        .await
 }
 
 /// Whether the database answers. Asks on a connection of its own, so that the error says what is wrong and not that a pool is

@@ -1,7 +1,7 @@
 //! What the dashboard and the metrics read: never more than the page shows.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgPool, QueryBuilder};
 
 /// The latest scan of a skill.
 #[derive(Clone, Debug, FromRow)]
@@ -78,6 +78,7 @@ pub async fn due_next(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Reminder>> {
 /// One line of a reminder's story.
 #[derive(Clone, Debug, FromRow)]
 pub struct Decision {
+    pub id: i64,
     pub reminder: Option<i64>,
     pub at: DateTime<Utc>,
     pub account: String,
@@ -89,7 +90,7 @@ pub struct Decision {
     pub until: Option<DateTime<Utc>>,
 }
 
-const DECISION: &str = "select reminder, at, account, conversation, channel, stage, verdict, reason, until from decisions";
+const DECISION: &str = "select id, reminder, at, account, conversation, channel, stage, verdict, reason, until from decisions";
 
 /// The decisions about these reminders, oldest first.
 pub async fn decisions_about(pool: &PgPool, reminders: &[i64]) -> sqlx::Result<Vec<Decision>> {
@@ -107,6 +108,27 @@ pub async fn newest_decisions(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Deci
         .bind(most)
         .fetch_all(pool)
         .await
+}
+
+/// The decisions about conversations of these accounts, or about one of them, newest first.
+pub async fn decisions(
+    pool: &PgPool,
+    accounts: &[&str],
+    conversation: Option<&str>,
+    before: Option<i64>,
+    most: i64,
+) -> sqlx::Result<Vec<Decision>> {
+    let mut query = QueryBuilder::new(DECISION);
+    query.push(" where account = any (").push_bind(accounts);
+    query.push(")");
+    if let Some(conversation) = conversation {
+        query.push(" and conversation = ").push_bind(conversation);
+    }
+    if let Some(before) = before {
+        query.push(" and id < ").push_bind(before);
+    }
+    query.push(" order by id desc limit ").push_bind(most);
+    query.build_query_as().fetch_all(pool).await
 }
 
 /// One attempt of a reminder, without the address.

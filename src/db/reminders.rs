@@ -62,29 +62,18 @@ pub async fn search(
     after: Option<Place>,
     most: i64,
 ) -> sqlx::Result<Page> {
-    let mut query =
-        QueryBuilder::new("with seen as materialized (select * from reminders where true");
-    seen(&mut query, filter, after);
-    query
-        .push(" order by created_at desc, id desc limit ")
-        .push_bind(WINDOW);
-    query.push("), found as (select id, created_at from seen where true");
+    let mut query = QueryBuilder::new("select id, created_at from (");
+    window(&mut query, filter, after);
+    query.push(") seen where true");
     wanted(&mut query, filter);
+    // Said as a number: the planner then knows that it is little, and reads no more than it takes.
     query
         .push(" order by created_at desc, id desc limit ")
-        .push_bind(most);
-    query.push(") select f.id, f.created_at, (select count(*) from seen) as seen, l.created_at as last_at, l.id as last_id from (
-            select created_at, id from seen order by created_at, id limit 1) l left join found f on true
-        order by f.created_at desc, f.id desc");
-    let rows: Vec<Found> = query.build_query_as().fetch_all(pool).await?;
-    let places: Vec<Place> = rows.iter().filter_map(Found::place).collect();
-    let next = match (rows.first(), places.last()) {
-        (None, _) => None,
-        (Some(_), Some(last)) if i64::try_from(places.len()) == Ok(most) => Some(*last),
-        (Some(row), _) => (row.seen == WINDOW).then_some(Place {
-            created_at: row.last_at,
-            id: row.last_id,
-        }),
+        .push(most);
+    let places: Vec<Place> = query.build_query_as().fetch_all(pool).await?;
+    let next = match places.last() {
+        Some(last) if i64::try_from(places.len()) == Ok(most) => Some(*last),
+        _ => end_of_window(pool, filter, after).await?,
     };
     let ids: Vec<i64> = places.iter().map(|place| place.id).collect();
     Ok(Page {
@@ -93,22 +82,28 @@ pub async fn search(
     })
 }
 
-#[derive(FromRow)]
-struct Found {
-    id: Option<i64>,
-    created_at: Option<DateTime<Utc>>,
-    seen: i64,
-    last_at: DateTime<Utc>,
-    last_id: i64,
+/// The last of the rows that a page looks at; `None`: it has looked at all there are.
+async fn end_of_window(
+    pool: &PgPool,
+    filter: &Filter,
+    after: Option<Place>,
+) -> sqlx::Result<Option<Place>> {
+    let mut query = QueryBuilder::new("select id, created_at from (");
+    window(&mut query, filter, after);
+    query.push(") seen order by created_at desc, id desc offset ");
+    query.push(WINDOW - 1).push(" limit 1");
+    query.build_query_as().fetch_optional(pool).await
 }
 
-impl Found {
-    fn place(&self) -> Option<Place> {
-        Some(Place {
-            created_at: self.created_at?,
-            id: self.id?,
-        })
-    }
+/// The rows that a page looks at, of which only those are read that it takes to fill it.
+fn window(query: &mut QueryBuilder<Postgres>, filter: &Filter, after: Option<Place>) {
+    query.push(
+        "select id, created_at, account, skill, channel, reason, returned_at from reminders where true",
+    );
+    seen(query, filter, after);
+    query
+        .push(" order by created_at desc, id desc limit ")
+        .push(WINDOW);
 }
 
 /// What an index answers.
@@ -135,6 +130,12 @@ fn seen(query: &mut QueryBuilder<Postgres>, filter: &Filter, after: Option<Place
             .push(")");
     }
     if let Some(state) = filter.state {
+        // What is being sent is found among the scheduled.
+        let listed = match state {
+            ReminderState::Sending => ReminderState::Scheduled,
+            state => state,
+        };
+        query.push(" and listed_as = ").push_bind(listed.as_str());
         query.push(" and state = ").push_bind(state.as_str());
     }
     if let Some(from) = filter.from {
@@ -208,4 +209,14 @@ pub async fn recipient(
             .fetch_optional(db)
             .await?;
     Ok(hash.flatten().and_then(|hash| hash.try_into().ok()))
+}
+
+/// The address of an attempt, which is kept only until it is known what became of it.
+pub async fn kept_address(db: impl PgExecutor<'_>, id: ReminderId) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar(
+        "select address from attempts where reminder = $1 and address is not null order by number desc limit 1",
+    )
+    .bind(id.0)
+    .fetch_optional(db)
+    .await
 }

@@ -1,5 +1,6 @@
 //! The server behind the tables: what `unread doctor` must know about it. Reads only.
 
+use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgPool};
 
 /// What the server says about itself and about us.
@@ -13,6 +14,8 @@ pub struct Facts {
     pub may_create: bool,
     /// Connections that ordinary roles may hold in all.
     pub connections: i32,
+    /// By its clock.
+    pub now: DateTime<Utc>,
 }
 
 pub async fn facts(pool: &PgPool) -> sqlx::Result<Facts> {
@@ -22,7 +25,8 @@ pub async fn facts(pool: &PgPool) -> sqlx::Result<Facts> {
                 pg_is_in_recovery() as is_replica,
                 has_database_privilege(current_database(), 'create') as may_create,
                 current_setting('max_connections')::int
-                    - current_setting('superuser_reserved_connections')::int as connections",
+                    - current_setting('superuser_reserved_connections')::int as connections,
+                clock_timestamp() as now",
     )
     .fetch_one(pool)
     .await

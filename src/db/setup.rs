@@ -29,7 +29,8 @@ pub async fn progress(db: impl PgExecutor<'_>, account: &AccountId) -> sqlx::Res
                 (select count(*) from rule_drafts where account = $1) as drafts,
                 exists (select from audit where account = $1 and action = 'test.send' and detail -> 'accepted' = 'true')
                     as test_sent,
-                exists (select from reminders where account = $1 and sent_at is not null) as reminder_sent",
+                exists (select from tallies_by_hour where account = $1 and measure = 'accepted' and n > 0)
+                    or exists (select from tally_changes where account = $1 and measure = 'accepted' and n > 0) as reminder_sent",
     )
     .bind(account.as_str())
     .fetch_one(db)

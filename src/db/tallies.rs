@@ -1,10 +1,10 @@
 //! Counts of reminders by hour, skill, channel and step, as the overview, the effect page and the metrics show them.
 //!
-//! The database keeps them by itself (migration 0005 says how): every statement that changes reminders appends what it changed,
-//! and [`fold`] adds that up. Reading takes both parts, so a count is exact at any moment, and costs the same whether the ledger
-//! has a thousand rows or a million.
+//! The database keeps them by itself (migrations 0005 and 0014 say how): every statement that changes reminders appends what it
+//! changed, [`fold`] adds that up, and sums by the hour and by the day are kept beside it. Reading takes a sum and what is not
+//! folded yet, so a count is exact at any moment, and costs the same whether the ledger has a thousand rows or a million.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool};
 
 /// How long counts are kept: a year and the month to compare it with.
@@ -27,6 +27,8 @@ pub struct Sums {
     pub expired: i64,
     /// Refused by the provider, or taken and not delivered.
     pub failed: i64,
+    /// Of these, taken and not delivered.
+    pub undelivered: i64,
     pub unknown: i64,
     /// Not sent because the conversation is in the hold-out share.
     pub held_out: i64,
@@ -46,12 +48,22 @@ impl Sums {
             cancelled: self.cancelled + other.cancelled,
             expired: self.expired + other.expired,
             failed: self.failed + other.failed,
+            undelivered: self.undelivered + other.undelivered,
             unknown: self.unknown + other.unknown,
             held_out: self.held_out + other.held_out,
             held_back_1h: self.held_back_1h + other.held_back_1h,
             held_back_24h: self.held_back_24h + other.held_back_24h,
         }
     }
+}
+
+/// What happened in each hour on each channel, exact at this moment. A place for the condition, which both parts know.
+fn by_hour(condition: &str) -> String {
+    format!(
+        "(select hour, account, channel, measure, n from tallies_by_hour where {condition}
+          union all
+          select hour, account, channel, measure, n from tally_changes where {condition}) as t"
+    )
 }
 
 const SUMS: &str = "
@@ -63,6 +75,7 @@ const SUMS: &str = "
     coalesce(sum(n) filter (where measure = 'cancelled'), 0)::bigint as cancelled,
     coalesce(sum(n) filter (where measure = 'expired'), 0)::bigint as expired,
     coalesce(sum(n) filter (where measure in ('failed', 'undelivered')), 0)::bigint as failed,
+    coalesce(sum(n) filter (where measure = 'undelivered'), 0)::bigint as undelivered,
     coalesce(sum(n) filter (where measure = 'unknown'), 0)::bigint as unknown,
     coalesce(sum(n) filter (where measure = 'held_out'), 0)::bigint as held_out,
     coalesce(sum(n) filter (where measure = 'held_back_1h'), 0)::bigint as held_back_1h,
@@ -86,9 +99,9 @@ pub async fn series(
     every: Every,
     zone: &str,
 ) -> sqlx::Result<Vec<Point>> {
+    let counts = by_hour("hour >= $3 and hour < $4 and account = any ($5)");
     let sql = format!(
-        "select date_trunc($1, hour, $2) as at, channel, {SUMS} from tallies_now
-         where hour >= $3 and hour < $4 and account = any ($5) group by 1, 2 order by 1, 2"
+        "select date_trunc($1, hour, $2) as at, channel, {SUMS} from {counts} group by 1, 2 order by 1, 2"
     );
     sqlx::query_as(sqlx::AssertSqlSafe(sql))
         .bind(every.as_str())
@@ -127,21 +140,54 @@ pub struct OfSkill {
     pub sums: Sums,
 }
 
+/// What happened from an hour on and before another. Whole days are summed already; what is before and after them is not.
 pub async fn by_skill(
     db: impl PgExecutor<'_>,
     accounts: &[&str],
     (from, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> sqlx::Result<Vec<OfSkill>> {
+    let (first, last) = whole_days(from, until);
     let sql = format!(
-        "select account, skill, channel, step, {SUMS} from tallies_now
-         where hour >= $1 and hour < $2 and account = any ($3) group by 1, 2, 3, 4 order by 1, 2, 3, 4"
+        "select account, skill, channel, step, {SUMS} from (
+             select account, skill, channel, step, measure, n from tallies_by_day
+             where day >= $3 and day < $4 and account = any ($5)
+             union all
+             select account, skill, channel, step, measure, n from tallies
+             where hour >= $1 and hour < $3 and account = any ($5)
+             union all
+             select account, skill, channel, step, measure, n from tallies
+             where hour >= $4 and hour < $2 and account = any ($5)
+             union all
+             select account, skill, channel, step, measure, n from tally_changes
+             where hour >= $1 and hour < $2 and account = any ($5)) t
+         group by 1, 2, 3, 4 order by 1, 2, 3, 4"
     );
     sqlx::query_as(sqlx::AssertSqlSafe(sql))
         .bind(from)
         .bind(until)
+        .bind(first)
+        .bind(last)
         .bind(accounts)
         .fetch_all(db)
         .await
+}
+
+/// The whole days (UTC) of a span: when the first begins and when the last ends. Without one, both are the span's end.
+fn whole_days(from: DateTime<Utc>, until: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+    let day = TimeDelta::days(1);
+    // No moment that is counted is so far away that it has no day.
+    let begin = |at: DateTime<Utc>| at.duration_trunc(day).unwrap_or(at);
+    let first = if begin(from) == from {
+        from
+    } else {
+        begin(from) + day
+    };
+    let last = begin(until);
+    if first < last {
+        (first, last)
+    } else {
+        (until, until)
+    }
 }
 
 /// Reminders that wait or are being sent now, and those that ended since `from`, by channel and state.
@@ -149,18 +195,19 @@ pub async fn by_state(
     db: impl PgExecutor<'_>,
     from: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(String, String, i64)>> {
-    sqlx::query_as(
+    let open = by_hour("measure in ('scheduled', 'sending')");
+    let ended = by_hour(
+        "hour >= $1 and measure in ('sent', 'delivered', 'undelivered', 'cancelled', 'read', 'held_out', 'expired', 'failed', 'unknown')",
+    );
+    let sql = format!(
         "select channel, case when measure in ('read', 'held_out') then 'cancelled' else measure end as state, sum(n)::bigint
-         from (select channel, measure, n from tallies_now where measure in ('scheduled', 'sending')
-               union all
-               select channel, measure, n from tallies_now
-               where hour >= $1 and measure in ('sent', 'delivered', 'undelivered', 'cancelled', 'read', 'held_out', 'expired',
-                   'failed', 'unknown')) t
-         group by 1, 2",
-    )
-    .bind(from)
-    .fetch_all(db)
-    .await
+         from (select channel, measure, n from {open} union all select channel, measure, n from {ended}) s
+         group by 1, 2"
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(from)
+        .fetch_all(db)
+        .await
 }
 
 /// Reminders sent since `from` whose consumer came back, by channel.
@@ -168,24 +215,24 @@ pub async fn returns(
     db: impl PgExecutor<'_>,
     from: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(String, i64)>> {
-    sqlx::query_as(
-        "select channel, coalesce(sum(n) filter (where measure = 'back_24h'), 0)::bigint from tallies_now
-         where hour >= $1 group by 1",
-    )
-    .bind(from)
-    .fetch_all(db)
-    .await
+    let counts = by_hour("hour >= $1");
+    let sql = format!(
+        "select channel, coalesce(sum(n) filter (where measure = 'back_24h'), 0)::bigint from {counts} group by 1"
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(from)
+        .fetch_all(db)
+        .await
 }
 
 /// Reminders that wait for their moment or are being sent.
 pub async fn waiting(db: impl PgExecutor<'_>, accounts: &[&str]) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
-        "select coalesce(sum(n), 0)::bigint from tallies_now
-         where measure in ('scheduled', 'sending') and account = any ($1)",
-    )
-    .bind(accounts)
-    .fetch_one(db)
-    .await
+    let open = by_hour("measure in ('scheduled', 'sending') and account = any ($1)");
+    let sql = format!("select coalesce(sum(n), 0)::bigint from {open}");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+        .bind(accounts)
+        .fetch_one(db)
+        .await
 }
 
 /// Adds the changes up, in one transaction; they are counted once, however many fold.
@@ -200,17 +247,53 @@ pub async fn fold(pool: &PgPool) -> sqlx::Result<()> {
     )
     .execute(&mut *tx)
     .await?;
-    sqlx::query("delete from tallies where n = 0")
-        .execute(&mut *tx)
-        .await?;
+    for table in ["tallies", "tallies_by_hour", "tallies_by_day"] {
+        let sql = format!("delete from {table} where n = 0");
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .execute(&mut *tx)
+            .await?;
+    }
     tx.commit().await
 }
 
 /// Deletes counts that are past their time.
 pub async fn prune(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    sqlx::query("delete from tallies where hour < $1")
-        .bind(now - KEPT)
-        .execute(db)
-        .await
-        .map(|done| done.rows_affected())
+    sqlx::query(
+        "with hours as (delete from tallies_by_hour where hour < $1), days as (delete from tallies_by_day where day < $1)
+         delete from tallies where hour < $1",
+    )
+    .bind(now - KEPT)
+    .execute(db)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_whole_days_and_what_is_before_and_after_them() {
+        let at = |text: &str| {
+            format!("2026-03-{text}:00Z")
+                .parse::<DateTime<Utc>>()
+                .unwrap()
+        };
+        let days = |from, until| whole_days(at(from), at(until));
+        assert_eq!(
+            days("01T07:00", "05T09:00"),
+            (at("02T00:00"), at("05T00:00"))
+        );
+        assert_eq!(
+            days("01T00:00", "02T00:00"),
+            (at("01T00:00"), at("02T00:00"))
+        );
+        for (from, until) in [
+            ("01T07:00", "02T09:00"),
+            ("01T07:00", "01T09:00"),
+            ("01T07:00", "02T00:00"),
+        ] {
+            assert_eq!(days(from, until), (at(until), at(until)), "{from} {until}");
+        }
+    }
 }

@@ -18,7 +18,8 @@ pub async fn expire_overdue(
              where state = 'scheduled' and next_at <= $1 and deadline < $1
              order by next_at limit $2 for update skip locked
          ), expired as (
-             update reminders r set state = 'expired', reason = coalesce(r.reason, 'too_late'), next_at = null, final_at = $1
+             update reminders r set state = 'expired', reason = coalesce(r.reason, 'too_late'), next_at = null, final_at = $1,
+                 recipient_hash = case when r.counted_at is not null then r.recipient_hash end
              from late where r.id = late.id
              returning r.id, r.account, r.conversation, r.channel, r.reason
          ), logged as (

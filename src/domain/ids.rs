@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 /// A LivePerson account (site id): digits, or letters and digits for test accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[schema(value_type = String, example = "12345678")]
+#[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,32}$", example = "12345678")]
 #[serde(try_from = "String", into = "String")]
 pub struct AccountId(String);
 

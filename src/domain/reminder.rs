@@ -2,8 +2,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 /// `scheduled → sending → sent → delivered | undelivered`, or one of the other ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum ReminderState {
     /// Waits for its moment: due, postponed, or between two tries.
     Scheduled,

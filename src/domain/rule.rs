@@ -73,6 +73,7 @@ impl Rule {
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Ascending, at least one, at most eight.
+    #[schema(min_items = 1, max_items = 8)]
     pub steps: Vec<Step>,
     /// No reminder before this long after the agent's newest message: the agent may still be typing.
     #[serde(rename = "debounce_minutes", with = "minutes")]

@@ -53,7 +53,8 @@ pub fn verdicts(
         (Channel::Sms, reading.snapshot.sms),
     ];
     let told = reasons.into_iter().filter_map(|(channel, reason)| {
-        let owed = reading.owed.iter().find(|owed| owed.channel == channel);
+        let mut owed = reading.owed.iter().map(|owing| &owing.reminder);
+        let owed = owed.find(|owed| owed.channel == channel);
         let what = match owed {
             None => What::Not(reason?),
             Some(owed) => {

@@ -18,7 +18,7 @@ use crate::db;
 use crate::db::conversations::Snapshot;
 use crate::db::ledger::{Ended, Existing, NewReminder};
 use crate::db::scans::Summary;
-use crate::domain::contact;
+use crate::domain::contact::{self, Address};
 use crate::domain::conversation::Record;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{Channel, SkillId};
@@ -286,12 +286,18 @@ pub fn restart(search: &Search, offset: u32, page: &Page) -> Option<DateTime<Utc
     (offset >= RESTART_AT && last - search.from > TimeDelta::minutes(20)).then_some(last)
 }
 
+/// A reminder that is owed, and to whom as things are.
+pub struct Owing {
+    pub reminder: NewReminder,
+    to: Option<Address>,
+}
+
 /// What one record means for the database.
 pub struct Reading {
     pub snapshot: Snapshot,
     ended: Ended,
     /// The reminders it owes, at most one per channel.
-    pub owed: Vec<NewReminder>,
+    pub owed: Vec<Owing>,
     active_at: Option<DateTime<Utc>>,
 }
 
@@ -309,9 +315,7 @@ pub async fn store(
     }
     let now = ctx.clock.now();
     let ids: Vec<&str> = records.iter().map(|r| r.id.as_str()).collect();
-    let mut tx = ctx
-        .pool
-        .begin()
+    let mut tx = db::begin(&ctx.pool)
         .await
         .context("opening a transaction for a page")?;
     let mut existing: HashMap<String, Vec<Existing>> = HashMap::new();
@@ -360,7 +364,13 @@ pub async fn store(
         db::ledger::mark_returns(&mut tx, &account.id, &active).await?;
     }
 
-    let owed: Vec<NewReminder> = readings.into_iter().flat_map(|r| r.owed).collect();
+    let owing = readings.into_iter().flat_map(|r| r.owed);
+    let owed: Vec<NewReminder> = owing
+        .map(|owing| NewReminder {
+            recipient: owing.to.map(|address| ctx.hasher.address(&address)),
+            ..owing.reminder
+        })
+        .collect();
     if !owed.is_empty() {
         let scheduled = db::ledger::schedule(&mut tx, &account.id, &owed, now).await?;
         for channel in Channel::ALL {
@@ -421,7 +431,7 @@ pub fn read(
         match scan_decision(&scanned) {
             ScanDecision::None(reason) => Some(reason),
             ScanDecision::Schedule { episode, due } => {
-                owed.push(NewReminder {
+                let reminder = NewReminder {
                     conversation: record.id.clone(),
                     episode: episode.first_message.clone(),
                     episode_since: episode.since,
@@ -431,7 +441,10 @@ pub fn read(
                     due_at: due.at,
                     deadline: due.deadline,
                     token: hashing::token(),
-                });
+                    recipient: None,
+                };
+                let to = contact.as_ref().map(|contact| contact.address.clone());
+                owed.push(Owing { reminder, to });
                 Some(Reason::Scheduled)
             }
         }

@@ -51,6 +51,14 @@ pub fn not_found() -> Response {
     problem(StatusCode::NOT_FOUND, "there is nothing at this address")
 }
 
+/// An address that is there, asked in another way than it answers. `Allow` says how it does.
+pub async fn another_method() -> Response {
+    problem(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this address does not answer to that method; `Allow` names those it does",
+    )
+}
+
 /// Every address that leads nowhere; people get a page.
 pub async fn nowhere(headers: HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());

@@ -155,7 +155,7 @@ pub fn guarded(state: &State) -> (Router<State>, Vec<Route>) {
     api::add(&mut table);
     let document = serde_json::json!(api::document::whole(&mut table));
     dashboard::add_reference(&mut table, &document);
-    api::add_document(&mut table, document);
+    api::add_document(&mut table, &document);
     table.finish()
 }
 
@@ -179,6 +179,7 @@ fn router(state: State) -> Router {
         .route("/twilio/inbound", post(twilio::inbound))
         .route("/mail/events", post(mail::events))
         .fallback(error::nowhere)
+        .method_not_allowed_fallback(error::another_method)
         .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))
         .layer(map_response(harden))
         .layer(from_fn_with_state(state.clone(), observe::observe))

@@ -26,7 +26,9 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "audit.hbs"
     "bare.hbs"
     "channels.hbs"
+    "chart.hbs"
     "effect.hbs"
+    "error.hbs"
     "forecast.hbs"
     "layout.hbs"
     "login.hbs"
@@ -43,16 +45,20 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "rules.hbs"
     "settings.hbs"
     "setup.hbs"
+    "suppressions.hbs"
     "time.hbs"
     "tokens.hbs"
     "users.hbs"
+    "website.hbs"
 };
 
 /// What pages load; served under an address with the content's hash.
 const ASSETS: &[(&str, &str)] = templates! {
+    "live.js"
     "rule.js"
     "unread.css"
     "unread.js"
+    "website.js"
 };
 
 static PAGES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
@@ -137,6 +143,14 @@ pub fn message(title: &str, heading: &str, text: &str, button: Option<&str>) -> 
     render(
         "message.hbs",
         &json!({ "title": title, "heading": heading, "text": text, "button": button }),
+    )
+}
+
+/// A page that says why what was asked for cannot be shown, and leads back.
+pub fn failure(heading: &str, text: &str) -> Response {
+    render(
+        "error.hbs",
+        &json!({ "title": heading, "heading": heading, "text": text }),
     )
 }
 

@@ -4,9 +4,12 @@
 
 const form = document.getElementById("rule");
 const look = document.getElementById("look");
+const sides = document.querySelector("[data-sides]");
 let last = null;
 let waiting = 0;
 let asked = 0;
+// The button of the language whose mail is shown.
+let shown = sides?.querySelector("[data-preview]");
 
 async function lookAgain() {
   const mine = ++asked;
@@ -14,13 +17,50 @@ async function lookAgain() {
     const answer = await fetch(form.dataset.look, {
       method: "POST", credentials: "same-origin", body: new URLSearchParams(new FormData(form)),
     });
-    if (answer.ok && mine === asked) look.innerHTML = await answer.text();
+    if (!answer.ok || mine !== asked) return;
+    look.innerHTML = await answer.text();
+    showTexts();
+    showMail();
   } catch {
     // The next change asks again.
   }
 }
 
-form.addEventListener("input", () => {
+// The texts beside the mail: those of the part of the page that says what the form means.
+function showTexts() {
+  if (!sides) return;
+  for (const pane of sides.querySelectorAll("[data-language]")) {
+    const sample = look.querySelector(`.sample[data-language="${CSS.escape(pane.dataset.language)}"]`);
+    const words = sample?.querySelectorAll(":scope > p > strong, :scope > pre") ?? [];
+    if (words.length) pane.replaceChildren(...[...words].map((word) => word.cloneNode(true)));
+    pane.hidden = pane.dataset.language !== shown?.value;
+  }
+}
+
+// The mail in its frame, which is a new one each time: else every change would be a step back for the browser's button.
+function showMail() {
+  if (!shown) return;
+  const frame = form.querySelector("iframe.mail");
+  frame.replaceWith(frame.cloneNode(false));
+  form.requestSubmit(shown);
+}
+
+if (sides) {
+  sides.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-preview]");
+    if (!button) return;
+    event.preventDefault();
+    shown = button;
+    for (const other of sides.querySelectorAll("[data-preview]")) other.setAttribute("aria-pressed", String(other === shown));
+    showTexts();
+    showMail();
+  });
+  shown?.click();
+}
+
+form.addEventListener("input", (event) => {
+  // Where it goes and whom it is tried with says nothing of the rule.
+  if (event.target.matches("[name=test_to], [name=test_language], [name=conversation]")) return;
   clearTimeout(waiting);
   waiting = setTimeout(lookAgain, 400);
 });

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each file or folder of `src/`, and which others it may name after `crate::`. `app`, `demo` and `main` build the rest and know everyone.
+/// Each file or folder of `src/`, and which others it may name after `crate::`. `app`, `demo`, `main` and `commands` build the rest and
+/// know everyone.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("app", ANYONE),
     ("demo", ANYONE),
     ("main", ANYONE),
+    ("commands", ANYONE),
     ("lib", &[]),
     // Commands of their own: they try or read what the service uses, with the service's own parts.
     (

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use unread::demo;
 
 use crate::database::database;
@@ -99,6 +99,31 @@ async fn rules_go_in_and_come_out_the_same() {
         (Some(0), "2 rules read, 0 changed.\n")
     );
     assert_eq!(export().await, exported);
+
+    // What changed is in the audit trail, rule by rule, and only that.
+    let off = exported.replacen("enabled = true", "enabled = false", 1);
+    assert_eq!(import(&off).await.1, "2 rules read, 1 changed.\n");
+    let told: Vec<(String, String, Value)> = sqlx::query_as(
+        "select by, subject, detail from audit where action = 'rule.import' order by id",
+    )
+    .fetch_all(&db.pool)
+    .await
+    .unwrap();
+    let all = |version| json!({ "version": version, "changes": ["all"] });
+    let by = || "command line".to_owned();
+    assert_eq!(
+        told,
+        [
+            (by(), "12345678/default/email".to_owned(), all(1)),
+            (by(), "12345678/42/sms".to_owned(), all(1)),
+            (
+                by(),
+                "12345678/default/email".to_owned(),
+                json!({ "version": 2, "changes": ["enabled"] })
+            ),
+        ]
+    );
+    let exported = export().await;
 
     // One bad rule, and none is stored.
     let bad = RULES.replace("after_minutes = 5 ", "after_minutes = -5 ");

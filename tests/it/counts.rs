@@ -34,6 +34,31 @@ async fn both(pool: &PgPool) -> [Vec<(DateTime<Utc>, String, i64)>; 2] {
 async fn assert_counted(pool: &PgPool) {
     let [said, recount] = both(pool).await;
     assert_eq!(said, recount);
+    // The sums that pages read are those of the rows that they sum up.
+    for (sum, rows) in [
+        (
+            "select hour as at, account, null::bigint as skill, channel, null::smallint as step, measure, n from tallies_by_hour",
+            "select hour as at, account, null::bigint as skill, channel, null::smallint as step, measure, sum(n) as n from tallies
+             group by 1, 2, 3, 4, 5, 6",
+        ),
+        (
+            "select day as at, account, skill, channel, step, measure, n from tallies_by_day",
+            "select date_bin('1 day', hour, '2000-01-01Z') as at, account, skill, channel, step, measure, sum(n) as n from tallies
+             group by 1, 2, 3, 4, 5, 6",
+        ),
+    ] {
+        let differ = format!(
+            "select count(*) from (
+                 (select * from ({sum}) s where n <> 0 except all select * from ({rows}) r where n <> 0)
+                 union all
+                 (select * from ({rows}) r where n <> 0 except all select * from ({sum}) s where n <> 0)) d"
+        );
+        let differ: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(differ))
+            .fetch_one(pool)
+            .await
+            .unwrap();
+        assert_eq!(differ, 0, "{sum}");
+    }
 }
 
 async fn sums(t: &Stage) -> Sums {
@@ -115,11 +140,51 @@ async fn counts_are_added_up_once_however_many_fold() {
     db::tallies::fold(&db.pool).await.unwrap();
     assert_counted(&db.pool).await;
     assert_eq!(db::tallies::waiting(&db.pool, &["1"]).await.unwrap(), 0);
-    let empty: i64 = sqlx::query_scalar("select count(*) from tallies where n = 0")
-        .fetch_one(&db.pool)
-        .await
-        .unwrap();
-    assert_eq!(empty, 0);
+    for table in ["tallies", "tallies_by_hour", "tallies_by_day"] {
+        let sql = format!("select count(*) from {table} where n = 0");
+        let empty: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .fetch_one(&db.pool)
+            .await
+            .unwrap();
+        assert_eq!(empty, 0, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn the_effect_over_any_span_counts_its_hours_once_folded_or_not() {
+    let db = migrated().await;
+    // A reminder an hour, for four days from seven in the morning on; the last ones are not folded.
+    let insert = "insert into reminders (account, conversation, episode, channel, step, skill, state, episode_since, due_at, deadline,
+            token, created_at, sent_at, final_at)
+        select '1', 'c' || n, 'e', 'email', 1, 7, 'sent', at, at, at, 't' || n, at, at, at
+        from generate_series($2::int, $3::int) n, lateral (select $1 + make_interval(hours => n) as at) t";
+    let begin = noon() - TimeDelta::hours(5);
+    for (from, to) in [(0, 80), (81, 95)] {
+        if from > 0 {
+            db::tallies::fold(&db.pool).await.unwrap();
+        }
+        let insert = sqlx::query(insert).bind(begin).bind(from).bind(to);
+        insert.execute(&db.pool).await.unwrap();
+    }
+    for (from, until) in [
+        (0, 96),
+        (0, 10),
+        (3, 5),
+        (17, 41),
+        (17, 65),
+        (16, 66),
+        (18, 64),
+        (30, 95),
+        (90, 96),
+    ] {
+        let span = (
+            begin + TimeDelta::hours(from),
+            begin + TimeDelta::hours(until),
+        );
+        let told = db::tallies::by_skill(&db.pool, &["1"], span).await.unwrap();
+        let sent: i64 = told.iter().map(|of| of.sums.sent).sum();
+        assert_eq!(sent, until - from, "{from} to {until}");
+    }
 }
 
 #[tokio::test]

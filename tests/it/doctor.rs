@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use sqlx::Executor as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use unread::clock::Clock;
 use unread::config::{Config, ConfigError, Role, Sources};
 use unread::doctor::{self, Line, State};
@@ -30,9 +30,12 @@ impl World {
         let sandbox = sandbox.await.unwrap();
         let database = database(b"ledger and queue", app::migrate).await;
         let mut settings = demo::environment(sandbox.endpoints());
+        let public_url = page_that_says("ok\n").await;
+        let inbound = format!("{public_url}/twilio/inbound");
+        sandbox.twilio().account().set_inbound_url(&inbound);
         settings.insert("DATABASE_URL".into(), database.url.clone());
         settings.insert("UNREAD_PAGE_URL".into(), "https://shop.example/help".into());
-        settings.insert("UNREAD_PUBLIC_URL".into(), page_that_says("ok\n").await);
+        settings.insert("UNREAD_PUBLIC_URL".into(), public_url);
         Self {
             sandbox,
             database,
@@ -62,12 +65,19 @@ impl World {
     }
 }
 
-/// A web server that answers `/healthz` with these words.
+/// A web server that answers `/healthz` with these words, and takes webhooks.
 async fn page_that_says(words: &'static str) -> String {
+    let webhooks = axum::routing::post(|| async {});
+    served(page_without_webhooks(words).route("/twilio/status", webhooks)).await
+}
+
+fn page_without_webhooks(words: &'static str) -> axum::Router {
+    axum::Router::new().route("/healthz", axum::routing::get(move || async move { words }))
+}
+
+async fn served(page: axum::Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let page =
-        axum::Router::new().route("/healthz", axum::routing::get(move || async move { words }));
     tokio::spawn(async move { axum::serve(listener, page).await });
     format!("http://{address}")
 }
@@ -123,6 +133,7 @@ async fn everything_in_order_fails_nowhere() {
     for check in [
         "connection",
         "version",
+        "clocks",
         "extension hstore",
         "extension pgcrypto",
         "migrations",
@@ -144,7 +155,19 @@ async fn everything_in_order_fails_nowhere() {
     ok("e-mail", "mail server");
     ok("SMS", "credentials");
     ok("SMS", "sender");
+    ok("SMS", "incoming messages");
     ok("public URL", "reachable");
+    ok("public URL", "webhooks");
+    let other = lines.iter().filter(|line| line.state != State::Ok);
+    let other: Vec<_> = other.map(|l| (l.check.as_str(), l.state)).collect();
+    // The sandbox's sender has no domain, and links lead to this machine only.
+    let wanted = [
+        ("contradiction", State::Warning),
+        ("SPF", State::Unchecked),
+        ("DKIM", State::Unchecked),
+        ("DMARC", State::Unchecked),
+    ];
+    assert_eq!(other, wanted);
 }
 
 #[tokio::test]
@@ -390,6 +413,136 @@ async fn a_public_url_that_leads_elsewhere_is_told_and_one_that_leads_nowhere_is
     let reachable = lines.iter().find(|line| line.check == "reachable").unwrap();
     assert_eq!(reachable.state, State::Unchecked);
     assert!(reachable.mend.as_deref().unwrap().contains("unread run"));
+}
+
+/// A DNS server that knows these texts; a name exists if it or something below it has one.
+async fn dns(texts: &'static [(&'static str, &'static str)]) -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut asked = [0; 512];
+        loop {
+            let (length, from) = socket.recv_from(&mut asked).await.unwrap();
+            let question = &asked[12..length];
+            let mut labels = Vec::new();
+            let mut rest = question;
+            while rest[0] > 0 {
+                let (label, following) = rest[1..].split_at(usize::from(rest[0]));
+                labels.push(std::str::from_utf8(label).unwrap());
+                rest = following;
+            }
+            let name = labels.join(".");
+            let below = format!(".{name}");
+            let exists = |known: &str| known == name || known.ends_with(&below);
+            let code = u8::from(!texts.iter().any(|(known, _)| exists(known))) * 3;
+            let found = texts.iter().filter(|(known, _)| *known == name);
+            let found: Vec<&str> = found.map(|(_, text)| *text).collect();
+            let mut told = [&asked[..2], &[0x81, 0x80 | code, 0, 1, 0][..]].concat();
+            told.push(u8::try_from(found.len()).unwrap());
+            told.extend([0; 4]);
+            told.extend(question);
+            for text in found {
+                let length = u8::try_from(text.len()).unwrap();
+                told.extend([0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 9, 0, length + 1, length]);
+                told.extend(text.bytes());
+            }
+            socket.send_to(&told, from).await.unwrap();
+        }
+    });
+    address.to_string()
+}
+
+/// State and mend of the three checks of the sender's domain.
+async fn of_the_domain(world: &World) -> [(State, String); 3] {
+    let lines = world.examined().await;
+    ["SPF", "DKIM", "DMARC"].map(|check| {
+        let line = lines.iter().find(|line| line.check == check).unwrap();
+        (line.state, line.mend.clone().unwrap_or_default())
+    })
+}
+
+#[tokio::test]
+async fn a_sender_s_domain_that_receivers_distrust_is_told_with_its_mend() {
+    let mut world = World::new().await;
+    world.set("SMTP_FROM", "hello@news.shop.com");
+    let well: &[(&str, &str)] = &[
+        ("news.shop.com", "v=spf1 include:mail.com -all"),
+        ("s1._domainkey.news.shop.com", "v=DKIM1; p=MIGf"),
+        ("_dmarc.shop.com", "v=DMARC1; p=quarantine"),
+    ];
+    let server = dns(well).await;
+    world.set("UNREAD_DNS_SERVER", server.clone());
+    world.set("SMTP_DKIM_SELECTOR", "s1");
+    let told = of_the_domain(&world).await;
+    assert_eq!(told, [(); 3].map(|()| (State::Ok, String::new())));
+
+    world.settings.remove("SMTP_DKIM_SELECTOR");
+    let [_, (state, mend), _] = of_the_domain(&world).await;
+    assert_eq!(state, State::Unchecked);
+    assert!(mend.contains("SMTP_DKIM_SELECTOR"), "{mend}");
+
+    world.set("SMTP_DKIM_SELECTOR", "s2");
+    let lines = world.examined().await;
+    assert_only_failure(&lines, "e-mail", "DKIM", "SMTP_DKIM_SELECTOR");
+
+    world.settings.remove("SMTP_DKIM_SELECTOR");
+    let bare: &[(&str, &str)] = &[("news.shop.com", "v=spf1 -all")];
+    world.set("UNREAD_DNS_SERVER", dns(bare).await);
+    let lines = world.examined().await;
+    assert_only_failure(&lines, "e-mail", "SPF", "SMTP_FROM");
+    let [_, (dkim, _), (dmarc, mend)] = of_the_domain(&world).await;
+    assert_eq!([dkim, dmarc], [State::Warning; 2]);
+    assert!(mend.contains("_dmarc.news.shop.com"), "{mend}");
+
+    world.set("UNREAD_DNS_SERVER", dns(&[("shop.com", "")]).await);
+    let lines = world.examined().await;
+    assert_only_failure(&lines, "e-mail", "SPF", "SMTP_FROM");
+
+    // Nobody to ask: not known, and neither good nor bad.
+    world.set("UNREAD_DNS_SERVER", format!("127.0.0.1:{}", dead_port()));
+    for (state, mend) in of_the_domain(&world).await {
+        assert_eq!(state, State::Unchecked);
+        assert!(mend.contains("UNREAD_DNS_SERVER"), "{mend}");
+    }
+    world.set("UNREAD_DNS_SERVER", server);
+    assert_well(&world).await;
+}
+
+#[tokio::test]
+async fn twilio_s_way_back_to_us_is_told_when_it_is_blocked() {
+    let mut world = World::new().await;
+    let public_url = world.settings["UNREAD_PUBLIC_URL"].clone();
+    let deaf = served(page_without_webhooks("ok\n")).await;
+    world.set("UNREAD_PUBLIC_URL", deaf);
+    let lines = world.examined().await;
+    assert_only_failure(&lines, "public URL", "webhooks", "/twilio/");
+    world.set("UNREAD_PUBLIC_URL", public_url.clone());
+    assert_well(&world).await;
+
+    let account = world.sandbox.twilio().account();
+    account.set_inbound_url("https://me:hunter2@somewhere.test/sms");
+    let lines = world.examined().await;
+    let line = lines.iter().find(|l| l.check == "incoming messages");
+    let line = line.unwrap();
+    assert_eq!(line.state, State::Warning);
+    assert!(!format!("{line:?}").contains("hunter2"), "{line:?}");
+    let mend = line.mend.as_deref().unwrap();
+    let inbound = format!("{public_url}/twilio/inbound");
+    assert!(mend.contains(&inbound), "{mend}");
+}
+
+#[tokio::test]
+async fn a_database_whose_clock_is_wrong_is_told() {
+    let mut world = World::new().await;
+    let late = "create schema late;
+         create function late.clock_timestamp() returns timestamptz language sql
+         as $$select pg_catalog.clock_timestamp() - interval '5 minutes'$$";
+    world.database.pool.execute(late).await.unwrap();
+    let mut url = url::Url::parse(&world.database.url).unwrap();
+    url.query_pairs_mut()
+        .append_pair("options[search_path]", "public,late,pg_catalog");
+    world.set("DATABASE_URL", url.as_str());
+    assert_only_failure(&world.examined().await, "database", "clocks", "NTP");
 }
 
 #[tokio::test]

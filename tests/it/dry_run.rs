@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use unread::channel::render::Texts;
 use unread::clock::Clock;
 use unread::config::{Config, Role, Sources};
 use unread::dry_run::{self, Wanted};
 use unread::sandbox::{Options, Sandbox, Script};
-use unread::{app, db, demo};
+use unread::{app, control, db, demo};
 
 use crate::database::database;
 
@@ -80,8 +81,11 @@ async fn rules_of_a_file_and_rules_of_the_database_are_tried_and_nothing_is_stor
         "a channel without any rule is not spoken of: {text}"
     );
 
-    let entries = unread::rules_file::parse(off).unwrap();
-    app::import_rules(&database.pool, &entries, &Clock::System)
+    let by = control::rules::By {
+        name: "test",
+        now: Clock::System.now(),
+    };
+    control::rules::import(&database.pool, &Texts::new(), off, by)
         .await
         .unwrap();
     let (_, from_database) = told(&config, &Wanted::default()).await;

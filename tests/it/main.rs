@@ -22,6 +22,7 @@ mod lost_commits;
 mod manifests;
 mod monitoring;
 mod opt_outs;
+mod pages;
 mod people;
 mod person;
 mod pipeline;

@@ -100,9 +100,67 @@ fn ports_probes_and_public_paths_are_those_of_the_program() {
             .any(|text| text.contains(&format!("\"{path}")));
         assert!(is_served, "nothing is served below {path}");
     }
-    let drain: u32 = of("UNREAD_DRAIN_SECONDS").parse().unwrap();
-    for grace in between(&all, "terminationGracePeriodSeconds: ", &['\n']) {
-        assert!(grace.parse::<u32>().unwrap() >= drain + 10, "{grace}");
+}
+
+#[test]
+fn every_pod_has_the_time_to_finish_what_it_has_in_hand() {
+    let seconds = |text: &str, start: &str| -> Vec<u32> {
+        let found = between(text, start, &['\n', '}', 's']);
+        found.into_iter().map(|n| n.parse().unwrap()).collect()
+    };
+    let settings = read("docker/kubernetes/base/settings.yaml").replace('"', "");
+    let drain = seconds(&settings, "UNREAD_DRAIN_SECONDS: ")[0];
+    let deployments = read("docker/kubernetes/base/deployments.yaml");
+    let pre_stop = seconds(&deployments, "preStop: {sleep: {seconds: ");
+    assert_eq!(pre_stop.len(), 2, "badge and dashboard are called");
+    // Five for open connections, five to spare.
+    let wanted = drain + pre_stop.iter().max().unwrap() + 5 + 5;
+    let graces = seconds(&deployments, "terminationGracePeriodSeconds: ");
+    assert_eq!(graces.len(), 4);
+    let compose = seconds(&read("docker/compose.yaml"), "stop_grace_period: ");
+    for grace in graces.into_iter().chain(compose) {
+        assert!(grace >= wanted, "{grace} s are less than {wanted}");
+    }
+}
+
+#[test]
+fn the_image_is_built_from_what_the_builder_is_given() {
+    let (dockerfile, given) = (read("docker/Dockerfile"), read(".dockerignore"));
+    let copied = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "));
+    let mut seen = 0;
+    for words in copied.filter(|words| !words.starts_with("--from=")) {
+        let words: Vec<&str> = words.split(' ').collect();
+        for source in &words[..words.len() - 1] {
+            seen += 1;
+            assert!(root().join(source).exists(), "there is no {source}");
+            let top = source.split('/').next().unwrap();
+            assert!(given.contains(&format!("!{top}\n")), "{source} is kept out");
+        }
+    }
+    assert!(seen >= 8, "only {seen} sources were found");
+    // The layer of dependencies has the manifest, and no file of a target that the manifest does not name.
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    for kind in ["bench", "test", "example", "bin"] {
+        let targets = manifest.get(kind).and_then(toml::Value::as_array);
+        for target in targets.into_iter().flatten() {
+            let name = &target["name"];
+            assert!(
+                target.get("path").is_some(),
+                "[[{kind}]] {name} has no path"
+            );
+        }
+    }
+    // What is written in more than one place.
+    let toolchain: toml::Table = read("rust-toolchain.toml").parse().unwrap();
+    let compiler = toolchain["toolchain"]["channel"].as_str().unwrap();
+    assert!(dockerfile.contains(&format!("/rust:{compiler}-slim-")));
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(dockerfile.contains(&format!("ARG VERSION={version}\n")));
+    for path in ["base", "overlays/production"] {
+        let text = read(&format!("docker/kubernetes/{path}/kustomization.yaml"));
+        assert!(text.contains(&format!("newTag: \"{version}\"")), "{path}");
     }
 }
 

@@ -145,6 +145,26 @@ fn every_alert_has_its_section_in_the_runbooks() {
     }
 }
 
+/// Whoever changes an alert sees when it wakes somebody and when not.
+#[test]
+fn every_alert_is_seen_to_fire_and_to_keep_quiet() {
+    let folder = root().join("docker/prometheus");
+    let rules = fs::read_to_string(folder.join("rules.yaml")).unwrap();
+    let tests = fs::read_to_string(folder.join("rules.test.yaml")).unwrap();
+    let alerts = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "));
+    for alert in alerts {
+        let fires = format!("alertname: {alert}\n        exp_alerts:\n");
+        assert!(tests.contains(&fires), "{alert} is never seen to fire");
+        let quiet = format!("alertname: {alert}, exp_alerts: []}}");
+        assert!(
+            tests.contains(&quiet),
+            "{alert} is never seen to keep quiet"
+        );
+    }
+}
+
 /// Every `label="value"` of the selectors, a regular expression split into its words.
 fn values(text: &str) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();

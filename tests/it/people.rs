@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use unread::domain::access::Role;
+use unread::domain::access::{Permission, Role};
 
 use crate::harness::{account, run_test};
 
@@ -164,6 +164,63 @@ async fn the_config_api_does_the_same() {
         .await
         .json();
         assert_eq!(erased["conversations"], 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn why_there_was_or_was_not_a_reminder_is_listed_by_conversation() {
+    run_test(async |t| {
+        let program = t.program(&[Permission::View]).await;
+        let (chat, other) = (t.answered(ANN), t.answered("ben@example.net"));
+        t.tick().await;
+        t.world().consumer_reads(&chat);
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 1, "to the other");
+        let told = program
+            .get(&format!("/decisions?conversation={chat}"))
+            .await
+            .json();
+        let told = told["items"].as_array().unwrap().iter();
+        let told: Vec<(&str, &str)> = told
+            .map(|d| (d["stage"].as_str().unwrap(), d["verdict"].as_str().unwrap()))
+            .collect();
+        assert!(
+            told.contains(&("deliver", "cancel")) && told.contains(&("scan", "schedule")),
+            "{told:?}"
+        );
+
+        let (mut path, mut seen) = ("/decisions?limit=1".to_owned(), Vec::new());
+        loop {
+            let page = program.get(&path).await.json();
+            seen.extend(page["items"][0]["id"].as_i64());
+            let Some(next) = page["next"].as_str() else {
+                break;
+            };
+            path = format!("/decisions?limit=1&after={next}");
+        }
+        assert!(seen.is_sorted_by(|a, b| a > b), "{seen:?}");
+        let all: i64 = sqlx::query_scalar("select count(*) from decisions")
+            .fetch_one(t.pool())
+            .await
+            .unwrap();
+        assert_eq!(i64::try_from(seen.len()).unwrap(), all);
+        let foreign = program.get("/decisions?account=87654321").await.json();
+        assert_eq!(foreign["items"], json!([]));
+
+        let sent = program
+            .get(&format!("/reminders?conversation={other}"))
+            .await
+            .json();
+        let id = sent["items"][0]["id"].as_i64().unwrap();
+        let story = program.get(&format!("/reminders/{id}")).await.json();
+        assert_eq!(story["may_opt_out"], true);
+        let overview = program.get("/overview").await.json();
+        let scans = overview["scans"].as_array().unwrap();
+        assert!(
+            scans.iter().any(|scan| scan["conversations"] == 2),
+            "{scans:?}"
+        );
     })
     .await;
 }

@@ -10,6 +10,8 @@ use unread::domain::access::{Permission, Role};
 
 use chrono::TimeDelta;
 
+use crate::access::document::{document, keeps_to};
+
 /// A person with a session.
 pub struct Person {
     pub id: i64,
@@ -102,12 +104,19 @@ impl Person {
 
     /// Calls the config API as a script of a page does.
     pub async fn api(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
-        let mut ask = self.ask(method, &format!("/api/v1{path}"));
+        let mut ask = self.ask(method.clone(), &format!("/api/v1{path}"));
         ask = ask.header("x-csrf-token", self.csrf().await);
         if let Some(body) = body {
             ask = ask.json(body);
         }
-        Answer::of(ask.send().await.unwrap()).await
+        let answer = Answer::of(ask.send().await.unwrap()).await;
+        keeps_to(
+            document(&self.http, &self.web).await,
+            &method,
+            path,
+            &answer,
+        );
+        answer
     }
 }
 
@@ -149,11 +158,18 @@ impl Program {
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        Answer::of(self.ask(Method::GET, path).send().await.unwrap()).await
+        let sent = self.ask(Method::GET, path).send().await;
+        self.read(&Method::GET, path, sent.unwrap()).await
     }
 
     pub async fn send(&self, method: Method, path: &str, body: &Value) -> Answer {
-        let sent = self.ask(method, path).json(body).send().await;
-        Answer::of(sent.unwrap()).await
+        let sent = self.ask(method.clone(), path).json(body).send().await;
+        self.read(&method, path, sent.unwrap()).await
+    }
+
+    async fn read(&self, method: &Method, path: &str, sent: Response) -> Answer {
+        let answer = Answer::of(sent).await;
+        keeps_to(document(&self.http, &self.web).await, method, path, &answer);
+        answer
     }
 }

@@ -25,8 +25,11 @@ pub struct Found {
 /// What a [`Client::check`] found out about the sender; the credentials are good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checked {
-    /// A number of the account that can send SMS.
-    Able(String),
+    /// A number of the account that can send SMS, and the address to which Twilio hands what people write to it.
+    Able {
+        number: String,
+        inbound: Option<String>,
+    },
     /// A number of the account that cannot.
     NoSms(String),
     /// Not a number of the account.
@@ -147,25 +150,26 @@ impl Client {
             let (numbers, following) = self.page::<PhoneNumbers>(url).await?;
             for number in numbers {
                 let sends_sms = number.sends_sms();
+                let inbound = number.sms_url.filter(|url| !url.is_empty());
                 let Some(number) = number.phone_number else {
                     continue;
                 };
                 match &self.settings.sender {
                     Some(Sender::From(sender)) if *sender == number => {
                         return Ok(if sends_sms {
-                            Checked::Able(number)
+                            Checked::Able { number, inbound }
                         } else {
                             Checked::NoSms(number)
                         });
                     }
-                    None if sends_sms && able.is_none() => able = Some(number),
+                    None if sends_sms && able.is_none() => able = Some((number, inbound)),
                     _ => {}
                 }
             }
             next = following;
         }
         Ok(match (&self.settings.sender, able) {
-            (None, Some(number)) => Checked::Able(number),
+            (None, Some((number, inbound))) => Checked::Able { number, inbound },
             (None, None) => Checked::NoNumber,
             (Some(Sender::From(sender)), _) if sender.starts_with('+') => {
                 Checked::NotOurs(sender.clone())

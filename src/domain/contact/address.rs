@@ -7,6 +7,8 @@ use chrono::TimeDelta;
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 use phonenumber::{Type, metadata::DATABASE};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::is_absent;
 use crate::domain::ids::Channel;
@@ -145,7 +147,9 @@ fn is_public(domain: &str) -> bool {
 }
 
 /// Why an address must not be written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = SuppressionReason)]
 pub enum Suppression {
     /// Its owner asked not to be written to.
     OptedOut,

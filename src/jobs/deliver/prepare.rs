@@ -186,9 +186,7 @@ impl Batch<'_> {
     ) -> anyhow::Result<HashMap<ReminderId, Dispatch>> {
         let ctx = self.ctx;
         let began = Moment::now();
-        let mut tx = ctx
-            .pool
-            .begin()
+        let mut tx = db::begin(&ctx.pool)
             .await
             .context("opening a transaction for a batch")?;
         let owed = db::ledger::lock_owed(&mut *tx, ids)
@@ -564,12 +562,6 @@ impl Answers {
             address,
             recipient: dispatch.recipient,
             lease,
-        });
-        self.log.push(Entry {
-            reminder: owed.id,
-            verdict: "send",
-            reason: Reason::Due,
-            until: None,
         });
     }
 

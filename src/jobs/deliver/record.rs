@@ -104,9 +104,7 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
     for Done { dispatch, outcome } in done {
         page.add(dispatch, outcome, now);
     }
-    let mut tx = ctx
-        .pool
-        .begin()
+    let mut tx = db::begin(&ctx.pool)
         .await
         .context("opening a transaction for outcomes")?;
     let changed = db::ledger::record(&mut tx, &page.recorded, now)

@@ -170,9 +170,14 @@ pub async fn bury(pool: &PgPool, before: DateTime<Utc>) -> sqlx::Result<u64> {
     rows::bury(pool, before).await
 }
 
-/// How much lies in each queue that has any row at all; for `/metrics` and the dashboard.
+/// How much lies in each queue that has any row at all; for `/metrics`.
 pub async fn depth(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<Vec<Depth>> {
     rows::depth(pool, now).await
+}
+
+/// How many jobs were given up; for the dashboard, which does not count the others for it.
+pub async fn dead(pool: &PgPool) -> sqlx::Result<i64> {
+    rows::dead(pool).await
 }
 
 /// Brings the queue's tables up to date: apalis' own migrations, then ours on top. Safe to run from all replicas at once.

@@ -159,6 +159,8 @@ async fn numbers(
                 "account_sid": sid,
                 "phone_number": account.number(),
                 "capabilities": { "voice": true, "sms": true, "mms": true, "fax": false },
+                "sms_url": account.inbound_url().unwrap_or_default(),
+                "sms_method": "POST",
             }]);
             let page = serde_json::json!({
                 "incoming_phone_numbers": numbers,

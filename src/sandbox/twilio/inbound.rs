@@ -70,6 +70,12 @@ impl Account {
             .unwrap_or_else(PoisonError::into_inner) = Some(url.to_owned());
     }
 
+    /// Where they are posted.
+    pub fn inbound_url(&self) -> Option<String> {
+        let url = self.inner.inbound_url.lock();
+        url.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// A number that people can write to.
     pub fn number(&self) -> String {
         let options = &self.inner.options;
@@ -101,13 +107,7 @@ impl Account {
             Some(OptOutType::Start) => self.store().opt_in(from, sender),
             Some(OptOutType::Help) | None => {}
         }
-        let url = self
-            .inner
-            .inbound_url
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let url = url.ok_or(InboundError::NoUrl)?;
+        let url = self.inbound_url().ok_or(InboundError::NoUrl)?;
         let fields = self.inbound_fields(&sid, from, to, body, service.as_deref(), advanced);
         let inner = &self.inner;
         post(

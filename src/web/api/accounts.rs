@@ -55,7 +55,7 @@ struct Skill {
 #[into_params(parameter_in = Path)]
 struct Of {
     /// The account's id.
-    #[param(value_type = String, pattern = "^[A-Za-z0-9_-]{1,32}$", example = "12345678")]
+    #[param(inline)]
     account: AccountId,
 }
 

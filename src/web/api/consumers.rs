@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::extract::Json;
-use super::problem::{Problem, Refusal};
+use super::problem::Refusal;
 use super::reminders::Reminder;
 use super::suppressions::Suppression;
 use crate::control;
@@ -31,7 +31,6 @@ pub fn add(table: &mut Table) {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Named {
-    #[schema(value_type = String, example = "12345678")]
     account: AccountId,
     /// LivePerson's consumer id, or the brand's own.
     consumer: Option<String>,
@@ -104,6 +103,7 @@ impl From<Row> for Conversation {
 
 /// What is known of a person.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Consumer)]
 struct Person {
     conversations: Vec<Conversation>,
     /// The newest fifty.
@@ -115,7 +115,7 @@ struct Person {
 /// Look somebody up
 #[utoipa::path(post, path = "/consumers/look-up", tag = "consumers", request_body = Named,
     responses((status = 200, body = Person),
-    (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json")))]
+    (status = 404, description = "There is no such account")))]
 async fn look_up_consumer(
     Shared(state): Shared<State>,
     Json(named): Json<Named>,
@@ -146,8 +146,8 @@ struct OptedOut {
 /// Stop all reminders to the addresses known of somebody
 #[utoipa::path(post, path = "/consumers/opt-out", tag = "consumers", request_body = Named,
     responses((status = 200, body = OptedOut),
-    (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "No address of theirs is known", body = Problem, content_type = "application/problem+json")))]
+    (status = 404, description = "There is no such account"),
+    (status = 409, description = "No address of theirs is known")))]
 async fn opt_out_consumer(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -178,7 +178,7 @@ struct Erased {
 /// What stays: counts without a person, and suppressions, which are keyed hashes.
 #[utoipa::path(post, path = "/consumers/erase", tag = "consumers", request_body = Named,
     responses((status = 200, body = Erased),
-    (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json")))]
+    (status = 404, description = "There is no such account")))]
 async fn erase_consumer(
     Shared(state): Shared<State>,
     caller: Caller,

@@ -39,6 +39,14 @@ pub fn complete(item: &mut PathItem, path: &str, needs: Permission) -> Vec<HttpM
                 .entry(status.to_owned())
                 .or_insert_with(|| RefOr::T(problem(what)));
         }
+        // A handler says what a problem of its own means; what it looks like is the same for all.
+        for (status, response) in &mut operation.responses.responses {
+            if let RefOr::T(response) = response
+                && status.starts_with(['4', '5'])
+            {
+                response.content = problem("").content;
+            }
+        }
         methods.push(method);
     }
     methods
@@ -136,7 +144,13 @@ pub fn whole(table: &mut Table) -> OpenApi {
     let mut schemas = std::mem::take(&mut table.schemas);
     Problem::schemas(&mut schemas);
     schemas.push((Problem::name().into_owned(), Problem::schema()));
-    let schemas: BTreeMap<_, _> = schemas.into_iter().collect();
+    let mut named = BTreeMap::new();
+    for (name, schema) in schemas {
+        // A name that means two things would describe one of them wrongly. Every test that starts the web sees it.
+        if let Some(other) = named.insert(name.clone(), schema.clone()) {
+            assert!(other == schema, "two schemas of the API are called {name}");
+        }
+    }
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("unread_…")
@@ -147,7 +161,7 @@ pub fn whole(table: &mut Table) -> OpenApi {
         "The session of a person; changes also need the header `X-CSRF-Token`",
     );
     let components = ComponentsBuilder::new()
-        .schemas_from_iter(schemas)
+        .schemas_from_iter(named)
         .security_scheme("token", SecurityScheme::Http(token))
         .security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)))
         .build();

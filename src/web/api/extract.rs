@@ -5,8 +5,10 @@ use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::problem::Refusal;
+use crate::control::NUL;
 use crate::web::State;
 
 /// A body of JSON.
@@ -39,6 +41,9 @@ async fn bytes(request: Request, state: &State) -> Result<axum::body::Bytes, Ref
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    if let Some(place) = nul(bytes) {
+        return Err(Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, place, NUL));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
@@ -56,6 +61,37 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     Ok(value)
 }
 
+/// The place of the first text with a NUL in a body, which is searched only if it seems to have one: its escape may itself be
+/// escaped.
+fn nul(bytes: &[u8]) -> Option<String> {
+    let escape = br"\u0000";
+    if !bytes.windows(escape.len()).any(|piece| piece == escape) {
+        return None;
+    }
+    place_of_nul("", &serde_json::from_slice(bytes).ok()?)
+}
+
+fn place_of_nul(place: &str, value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains('\0').then(|| place.to_owned()),
+        Value::Array(items) => (0..)
+            .zip(items)
+            .find_map(|(n, item): (usize, _)| place_of_nul(&format!("{place}/{n}"), item)),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            if name.contains('\0') {
+                return Some(place.to_owned());
+            }
+            place_of_nul(&format!("{place}/{}", escaped(name)), value)
+        }),
+        _ => None,
+    }
+}
+
+/// A name as a JSON pointer writes it.
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
 /// `settings.steps[0]` → `/settings/steps/0`.
 fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
@@ -64,7 +100,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         pointer.push('/');
         match segment {
             Segment::Seq { index } => pointer.push_str(&index.to_string()),
-            Segment::Map { key } => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
+            Segment::Map { key } => pointer.push_str(&escaped(key)),
             Segment::Enum { variant } => pointer.push_str(variant),
             Segment::Unknown => pointer.push('?'),
         }
@@ -80,19 +116,8 @@ impl<T: DeserializeOwned> FromRequestParts<State> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Refusal> {
         let pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
-        let fields = serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(
-            pairs.map(|(name, value)| (name.into_owned(), Word(value.into_owned()))),
-        );
-        let parsed = serde_path_to_error::deserialize(fields);
-        parsed.map(Self).map_err(|error| {
-            let field = error.path().to_string();
-            let field = if field == "." { String::new() } else { field };
-            Refusal::fault(
-                StatusCode::BAD_REQUEST,
-                field,
-                error.into_inner().to_string(),
-            )
-        })
+        let pairs = pairs.map(|(name, value)| (name.into_owned(), value.into_owned()));
+        words(pairs.collect()).map(Self)
     }
 }
 
@@ -111,20 +136,25 @@ impl<T: DeserializeOwned> FromRequestParts<State> for Path<T> {
                 "the path is not UTF-8 once decoded",
             )
         })?;
-        let pairs = raw
-            .iter()
-            .map(|(name, value)| (name.to_owned(), Word(value.to_owned())));
-        let fields = serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(pairs);
-        let parsed = serde_path_to_error::deserialize(fields);
-        parsed.map(Self).map_err(|error| {
-            let field = error.path().to_string();
-            Refusal::fault(
-                StatusCode::BAD_REQUEST,
-                field,
-                error.into_inner().to_string(),
-            )
-        })
+        let pairs = raw.iter();
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        words(pairs.collect()).map(Self)
     }
+}
+
+/// Named words into a struct.
+fn words<T: DeserializeOwned>(pairs: Vec<(String, String)>) -> Result<T, Refusal> {
+    let bad = |field, detail: String| Refusal::fault(StatusCode::BAD_REQUEST, field, detail);
+    if let Some((name, _)) = pairs.iter().find(|(_, value)| value.contains('\0')) {
+        return Err(bad(name.clone(), NUL.to_owned()));
+    }
+    let pairs = pairs.into_iter().map(|(name, value)| (name, Word(value)));
+    let fields = serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(pairs);
+    serde_path_to_error::deserialize(fields).map_err(|error| {
+        let field = error.path().to_string();
+        let field = if field == "." { String::new() } else { field };
+        bad(field, error.into_inner().to_string())
+    })
 }
 
 /// A word of a query or path, which becomes whatever type the field has.
@@ -164,16 +194,11 @@ impl<'de> serde::Deserializer<'de> for Word {
         visitor.visit_string(self.0)
     }
 
-    /// An empty parameter is one that was left out: forms send all their fields.
     fn deserialize_option<V: serde::de::Visitor<'de>>(
         self,
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        if self.0.is_empty() {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
+        visitor.visit_some(self)
     }
 
     fn deserialize_newtype_struct<V: serde::de::Visitor<'de>>(
@@ -240,6 +265,9 @@ mod tests {
         assert!(wrong(r#"{"steps":[],"stops":1}"#).contains("unknown field `stops`"));
         assert!(wrong(r#"{"steps":[]} x"#).contains("trailing"));
         assert!(wrong("{").contains("400"));
+        let nul = wrong(r#"{"steps":[],"sto/ps":[1,"a\u0000"]}"#);
+        assert!(nul.contains("/sto~1ps/1") && nul.contains("NUL"), "{nul}");
+        assert!(wrong(r#"{"steps\\u0000":[]}"#).contains("unknown field"));
         assert!(parse::<Body>(br#"{"steps":[{"after":1}]}"#).is_ok());
     }
 }

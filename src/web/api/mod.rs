@@ -5,7 +5,9 @@
 
 mod accounts;
 mod audit;
+mod badge;
 mod consumers;
+mod decisions;
 pub mod document;
 pub mod etag;
 pub mod extract;
@@ -19,7 +21,8 @@ mod suppressions;
 mod tokens;
 mod users;
 
-use axum::http::Method;
+use axum::body::Bytes;
+use axum::http::{Method, header};
 use axum::routing::get;
 use serde_json::Value;
 
@@ -32,8 +35,10 @@ pub const ROOT: &str = "/api/v1";
 pub fn add(table: &mut Table) {
     accounts::add(table);
     audit::add(table);
+    badge::add(table);
     overview::add(table);
     reminders::add(table);
+    decisions::add(table);
     consumers::add(table);
     suppressions::add(table);
     rules::add(table);
@@ -43,8 +48,10 @@ pub fn add(table: &mut Table) {
 }
 
 /// Adds the document itself, which says nothing that the program's source does not.
-pub fn add_document(table: &mut Table, document: Value) {
+pub fn add_document(table: &mut Table, document: &Value) {
     let path = format!("{ROOT}/openapi.json");
-    let serve = async move || axum::Json(document.clone());
+    let text = Bytes::from(document.to_string());
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    let serve = async move || (kind.clone(), text.clone());
     table.open(Method::GET, &path, get(serve));
 }

@@ -10,13 +10,15 @@ use utoipa_axum::routes;
 
 use super::extract::{Json, Query};
 use super::paging::Page;
-use super::problem::{Problem, Refusal};
+use super::problem::Refusal;
 use super::reminders::Reminder;
 use crate::control;
 use crate::control::overview::Span;
+use crate::db::pages::Scan as Row;
 use crate::db::tallies::Sums;
 use crate::domain::access::Permission;
 use crate::domain::effect::Estimate;
+use crate::domain::ids::Channel;
 use crate::web::State;
 use crate::web::access::{Caller, Table};
 
@@ -42,7 +44,10 @@ struct Numbers {
     cancelled_because_read: i64,
     cancelled_otherwise: i64,
     expired: i64,
+    /// Refused by the provider, or taken and not delivered.
     failed: i64,
+    /// Of these, taken and not delivered.
+    undelivered: i64,
     unknown: i64,
     held_out: i64,
 }
@@ -58,6 +63,7 @@ impl From<Sums> for Numbers {
             cancelled_otherwise: sums.cancelled,
             expired: sums.expired,
             failed: sums.failed,
+            undelivered: sums.undelivered,
             unknown: sums.unknown,
             held_out: sums.held_out,
         }
@@ -86,7 +92,7 @@ fn zone(name: Option<&str>) -> Result<Tz, Refusal> {
 #[derive(Debug, Serialize, ToSchema)]
 struct Overview {
     at: DateTime<Utc>,
-    /// bad, waiting or good.
+    /// bad, warn, waiting or good.
     level: &'static str,
     sentence: String,
     /// What needs a person, worst first.
@@ -97,6 +103,42 @@ struct Overview {
     open_now: i64,
     waiting: i64,
     next: Vec<Reminder>,
+    /// The latest look at each skill that has a rule.
+    scans: Vec<Scan>,
+}
+
+/// The latest scan of a skill.
+#[derive(Debug, Serialize, ToSchema)]
+struct Scan {
+    account: String,
+    skill: i64,
+    skill_name: Option<String>,
+    started_at: DateTime<Utc>,
+    /// When one last ran to its end.
+    succeeded_at: Option<DateTime<Utc>>,
+    /// Open conversations that it found; of these, unread ones.
+    conversations: i32,
+    unread: i32,
+    /// Those that could not be understood.
+    unreadable: i32,
+    /// Why it did not run to its end.
+    error: Option<String>,
+}
+
+impl From<Row> for Scan {
+    fn from(row: Row) -> Self {
+        Self {
+            account: row.account,
+            skill: row.skill,
+            skill_name: row.name,
+            started_at: row.started_at,
+            succeeded_at: row.succeeded_at,
+            conversations: row.conversations,
+            unread: row.unread,
+            unreadable: row.unreadable,
+            error: row.error,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -130,6 +172,7 @@ async fn get_overview(
         waiting: overview.waiting,
         sentence: overview.health.sentence,
         next: overview.next.into_iter().map(Reminder::from).collect(),
+        scans: overview.scans.into_iter().map(Scan::from).collect(),
     }))
 }
 
@@ -140,6 +183,9 @@ struct Over {
     /// So many days, today included, by the day; left out: today, by the hour.
     #[param(minimum = 1, maximum = 92)]
     days: Option<u8>,
+    /// Instead of days: so many hours, this one included, by the hour.
+    #[param(minimum = 1, maximum = 48)]
+    hours: Option<u8>,
     /// Where days begin, for example `Europe/Berlin`; left out: `UTC`.
     time_zone: Option<String>,
 }
@@ -159,14 +205,15 @@ async fn list_series(
     Shared(state): Shared<State>,
     Query(over): Query<Over>,
 ) -> Result<axum::Json<Page<Piece>>, Refusal> {
-    let span = over.days.map_or(Span::Today, Span::Days);
-    if !matches!(span, Span::Today | Span::Days(1..=92)) {
-        return Err(Refusal::fault(
-            StatusCode::BAD_REQUEST,
-            "days",
-            "must be from 1 to 92",
-        ));
-    }
+    let bad = |field, detail| Err(Refusal::fault(StatusCode::BAD_REQUEST, field, detail));
+    let span = match (over.days, over.hours) {
+        (None, None) => Span::Today,
+        (Some(days @ 1..=92), None) => Span::Days(days),
+        (None, Some(hours @ 1..=48)) => Span::Hours(hours),
+        (Some(_), None) => return bad("days", "must be from 1 to 92"),
+        (None, Some(_)) => return bad("hours", "must be from 1 to 48"),
+        (Some(_), Some(_)) => return bad("hours", "give either days or hours"),
+    };
     let (accounts, now) = (state.account_ids(), state.clock.now());
     let zone = zone(over.time_zone.as_deref())?;
     let pieces = control::overview::series(&state.pool, &accounts, span, zone, now).await?;
@@ -212,7 +259,7 @@ struct OfRule {
     /// Null: the account's default.
     skill: Option<i64>,
     skill_name: Option<String>,
-    channel: String,
+    channel: Channel,
     holdout_percent: u8,
     sent: i64,
     held_out: i64,
@@ -245,7 +292,7 @@ async fn get_effect(
         account: rule.account.to_string(),
         skill: rule.skill.map(|skill| skill.0),
         skill_name: rule.skill_name,
-        channel: rule.channel.to_string(),
+        channel: rule.channel,
         holdout_percent: rule.holdout_percent,
         sent: rule.counts.all.sent,
         held_out: rule.counts.all.held_out,
@@ -261,6 +308,7 @@ async fn get_effect(
 struct Circuit {
     /// smtp or twilio.
     provider: String,
+    channel: Channel,
     sender: String,
     since: DateTime<Utc>,
     /// When one reminder is let through to see whether the trouble is over.
@@ -276,6 +324,7 @@ async fn list_circuits(Shared(state): Shared<State>) -> Result<axum::Json<Page<C
     let paused = control::senders::paused(&state.pool).await?;
     let paused = paused.into_iter().map(|paused| Circuit {
         provider: paused.provider,
+        channel: paused.channel,
         sender: paused.sender,
         since: paused.since,
         probe_at: paused.probe_at,
@@ -298,7 +347,7 @@ struct Sender {
 
 /// Try a paused sender now
 #[utoipa::path(post, path = "/circuits/probe", tag = "circuits", request_body = Sender, responses((status = 204),
-    (status = 404, description = "It is not paused", body = Problem, content_type = "application/problem+json")))]
+    (status = 404, description = "It is not paused")))]
 async fn probe_circuit(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -311,7 +360,7 @@ async fn probe_circuit(
 
 /// Send from a paused sender again
 #[utoipa::path(post, path = "/circuits/close", tag = "circuits", request_body = Sender, responses((status = 204),
-    (status = 404, description = "It is not paused", body = Problem, content_type = "application/problem+json")))]
+    (status = 404, description = "It is not paused")))]
 async fn close_circuit(
     Shared(state): Shared<State>,
     caller: Caller,

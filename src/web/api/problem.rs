@@ -15,7 +15,7 @@ pub struct Problem {
     #[serde(rename = "type")]
     #[schema(example = "about:blank")]
     kind: &'static str,
-    #[schema(example = "Unprocessable Content")]
+    #[schema(example = "Unprocessable Entity")]
     title: &'static str,
     #[schema(example = 422)]
     status: u16,

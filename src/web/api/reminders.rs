@@ -1,7 +1,9 @@
-//! `/reminders`: look them up, tell one's story, cancel it, send it again, stop writing to its recipient.
+//! `/reminders`: look them up, tell one's story, cancel it, send it again, stop writing to its recipient, tell its address.
 
+use axum::Extension;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -18,7 +20,7 @@ use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::reminder::ReminderState;
 use crate::web::State;
-use crate::web::access::{Caller, Table};
+use crate::web::access::{Caller, Table, Unrepeatable};
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(list_reminders));
@@ -26,6 +28,7 @@ pub fn add(table: &mut Table) {
     table.api(Permission::Operate, routes!(cancel_reminder));
     table.api(Permission::Operate, routes!(send_reminder_again));
     table.api(Permission::Operate, routes!(opt_out_recipient));
+    table.api(Permission::Operate, routes!(reveal_address));
 }
 
 /// A reminder: one message owed to one consumer.
@@ -36,11 +39,10 @@ pub struct Reminder {
     conversation: String,
     skill: i64,
     skill_name: Option<String>,
-    #[schema(example = "email")]
+    #[schema(value_type = Channel)]
     channel: String,
     step: i16,
-    /// scheduled, sending, sent, delivered, undelivered, cancelled, expired, failed or unknown.
-    #[schema(example = "sent")]
+    #[schema(value_type = ReminderState)]
     state: String,
     /// Why it is in this state, where there is a reason.
     reason: Option<String>,
@@ -86,13 +88,13 @@ impl From<Row> for Reminder {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Wanted {
-    #[param(value_type = Option<String>)]
+    #[param(inline)]
     account: Option<AccountId>,
     skill: Option<i64>,
-    /// `email` or `sms`.
-    channel: Option<String>,
-    /// A state's word.
-    state: Option<String>,
+    #[param(inline)]
+    channel: Option<Channel>,
+    #[param(inline)]
+    state: Option<ReminderState>,
     /// A reason's word.
     reason: Option<String>,
     /// Whether the consumer came back.
@@ -114,26 +116,13 @@ struct Wanted {
 
 impl Wanted {
     fn filter(&self, state: &State) -> Result<Filter, Refusal> {
-        let bad =
-            |field: &str, detail: &str| Refusal::fault(StatusCode::BAD_REQUEST, field, detail);
         let mut accounts = state.account_ids();
         accounts.retain(|own| self.account.as_ref().is_none_or(|wanted| wanted == own));
-        let channel = self
-            .channel
-            .as_deref()
-            .map(str::parse::<Channel>)
-            .transpose();
-        let word = self.state.as_deref();
-        let parsed = word
-            .map(|word| ReminderState::parse(word).ok_or(()))
-            .transpose();
         Ok(Filter {
             accounts,
             skill: self.skill,
-            channel: channel.map_err(|_| bad("channel", "is neither email nor sms"))?,
-            state: parsed.map_err(|()| {
-                bad("state", "is none of scheduled, sending, sent, delivered, undelivered, cancelled, expired, failed, unknown")
-            })?,
+            channel: self.channel,
+            state: self.state,
             reason: self.reason.clone(),
             returned: self.returned,
             from: self.from,
@@ -142,7 +131,13 @@ impl Wanted {
                 (Some(id), None) => Some(Whose::Conversation(id.clone())),
                 (None, Some(id)) => Some(Whose::Consumer(id.clone())),
                 (None, None) => None,
-                (Some(_), Some(_)) => return Err(bad("consumer", "give either a conversation or a consumer")),
+                (Some(_), Some(_)) => {
+                    return Err(Refusal::fault(
+                        StatusCode::BAD_REQUEST,
+                        "consumer",
+                        "give either a conversation or a consumer",
+                    ));
+                }
             },
         })
     }
@@ -185,6 +180,10 @@ struct Story {
     attempts: Vec<Attempt>,
     may_cancel: bool,
     may_send_again: bool,
+    /// Whether its address can be told.
+    may_reveal: bool,
+    /// Whether it is known, by keyed hash, whom it went to.
+    may_opt_out: bool,
     /// The other reminders of the conversation.
     others: Vec<Reminder>,
 }
@@ -273,6 +272,8 @@ async fn get_reminder(
         attempts: detail.attempts.into_iter().map(Attempt::from).collect(),
         may_cancel: detail.may.cancel,
         may_send_again: detail.may.send_again,
+        may_reveal: detail.may.reveal,
+        may_opt_out: detail.may.opt_out,
         others: detail.others.into_iter().map(Reminder::from).collect(),
     }))
 }
@@ -281,7 +282,7 @@ async fn get_reminder(
 ///
 /// One that is being sent cannot be called back.
 #[utoipa::path(post, path = "/reminders/{id}/cancel", tag = "reminders", params(Which), responses((status = 204),
-    (status = 409, description = "Its state does not allow it", body = Problem, content_type = "application/problem+json")))]
+    (status = 409, description = "Its state does not allow it")))]
 async fn cancel_reminder(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -297,7 +298,7 @@ async fn cancel_reminder(
 /// One that failed, expired, did not arrive, may not have arrived, or was cancelled by a person. Everything is checked again
 /// before it goes.
 #[utoipa::path(post, path = "/reminders/{id}/send-again", tag = "reminders", params(Which), responses((status = 204),
-    (status = 409, description = "Its state does not allow it", body = Problem, content_type = "application/problem+json")))]
+    (status = 409, description = "Its state does not allow it")))]
 async fn send_reminder_again(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -310,7 +311,7 @@ async fn send_reminder_again(
 
 /// Stop all reminders to the address that a reminder went to
 #[utoipa::path(post, path = "/reminders/{id}/opt-out", tag = "reminders", params(Which), responses((status = 204),
-    (status = 409, description = "Its recipient is not known", body = Problem, content_type = "application/problem+json")))]
+    (status = 409, description = "Its recipient is not known")))]
 async fn opt_out_recipient(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -320,4 +321,36 @@ async fn opt_out_recipient(
     let (pool, clock) = (&state.pool, &state.clock);
     control::consumers::opt_out_recipient_of(pool, clock, caller.by(), &accounts, id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Where a reminder goes.
+#[derive(Debug, Serialize, ToSchema)]
+struct Revealed {
+    #[schema(example = "email")]
+    channel: String,
+    #[schema(example = "somebody@example.com")]
+    address: String,
+    /// `liveperson`: as LivePerson told it now; `attempt`: kept until it is known whether the message arrived.
+    from: &'static str,
+}
+
+/// Tell a reminder's address
+///
+/// While there is one: a reminder that is owed has its address at LivePerson, which is asked. Afterwards none is kept. That it was
+/// told is in the audit trail. The answer is not kept for an `Idempotency-Key`.
+#[utoipa::path(post, path = "/reminders/{id}/reveal", tag = "reminders", params(Which), responses((status = 200, body = Revealed),
+    (status = 409, description = "No address is kept", body = Problem, content_type = "application/problem+json")))]
+async fn reveal_address(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(which): Path<Which>,
+) -> Result<impl IntoResponse, Refusal> {
+    let (accounts, id) = (state.account_ids(), ReminderId(which.id));
+    let told = control::reminders::reveal(&state.context, caller.by(), &accounts, id).await?;
+    let revealed = Revealed {
+        channel: told.address.channel().to_string(),
+        address: told.address.expose().to_owned(),
+        from: told.from.as_str(),
+    };
+    Ok((Extension(Unrepeatable), axum::Json(revealed)))
 }

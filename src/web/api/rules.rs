@@ -1,12 +1,15 @@
 //! `/rules`: list, read, draft, publish, discard, delete, history, restore, check.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use axum::extract::State as Shared;
 use axum::http::header::HeaderName;
 use serde::Deserialize;
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::routes;
 
 use super::etag::{IfMatch, etag};
@@ -64,10 +67,10 @@ impl TryFrom<String> for SkillWord {
 #[into_params(parameter_in = Path)]
 pub struct Of {
     /// The account's id.
-    #[param(value_type = String, example = "12345678")]
+    #[param(inline)]
     account: AccountId,
     /// A skill's id, or `default`: for all skills without a rule of their own.
-    #[param(value_type = String, example = "default")]
+    #[param(value_type = String, pattern = "^(default|-?[0-9]{1,18})$", example = "default")]
     skill: SkillWord,
     #[param(inline)]
     channel: Channel,
@@ -89,7 +92,12 @@ impl From<Of> for Key {
 #[expect(dead_code, reason = "only described; IfMatch reads it")]
 struct Read {
     /// The `ETag` of the rule as it was read.
-    #[param(rename = "If-Match", required = true, example = "\"v3-d0\"")]
+    #[param(
+        rename = "If-Match",
+        required = true,
+        pattern = "^\"v[0-9]{1,9}-d[0-9]{1,18}\"$",
+        example = "\"v3-d0\""
+    )]
     if_match: String,
 }
 
@@ -111,7 +119,7 @@ fn by<'a>(caller: &'a Caller, state: &State) -> By<'a> {
 #[into_params(parameter_in = Query)]
 struct Filter {
     /// Only rules of this account.
-    #[param(value_type = Option<String>)]
+    #[param(inline)]
     account: Option<AccountId>,
     /// Entries on a page.
     #[param(minimum = 1, maximum = 200, default = 50)]
@@ -181,9 +189,31 @@ async fn delete_rule(
 #[serde(deny_unknown_fields)]
 struct Written {
     enabled: bool,
-    /// What is left out comes from the channel's defaults.
-    #[schema(value_type = Settings)]
+    #[schema(value_type = GivenSettings)]
     settings: Value,
+}
+
+/// Settings as they are sent: what is left out comes from the channel's defaults. Only described; [`Settings::parse`] reads them.
+pub enum GivenSettings {}
+
+impl PartialSchema for GivenSettings {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = Settings::schema();
+        if let RefOr::T(Schema::Object(settings)) = &mut schema {
+            settings.required.clear();
+        }
+        schema
+    }
+}
+
+impl ToSchema for GivenSettings {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("GivenRuleSettings")
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Settings::schemas(schemas);
+    }
 }
 
 /// Save a draft
@@ -287,8 +317,7 @@ async fn list_versions(
 struct ToCheck {
     channel: Channel,
     enabled: bool,
-    /// What is left out comes from the channel's defaults.
-    #[schema(value_type = Settings)]
+    /// As a draft has them. What does not fit is told in the answer.
     settings: Value,
     /// Where it would apply, for the sentences.
     #[schema(example = "Customer care", max_length = 200)]

@@ -9,7 +9,8 @@ use utoipa_axum::routes;
 
 use super::extract::{Json, Path, Query};
 use super::paging::Page;
-use super::problem::Refusal;
+use super::problem::{Problem, Refusal};
+use super::rules::{GivenSettings, SkillWord};
 use crate::control::forecast::{self, Forecast, Live};
 use crate::control::pause::{self, PauseView};
 use crate::control::rules::{self, By};
@@ -20,7 +21,7 @@ use crate::db::forecast::About;
 use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::pause::Scope;
-use crate::domain::rule::{Key, Settings, Template};
+use crate::domain::rule::{Key, Template};
 use crate::web::State;
 use crate::web::access::{Caller, Table};
 
@@ -70,6 +71,10 @@ struct ToPreview {
     #[schema(example = "en")]
     language: Option<String>,
     brand: Option<String>,
+    /// A conversation at LivePerson whose names and numbers are used where none are given here. Needs its account.
+    conversation: Option<String>,
+    #[schema(value_type = Option<String>, example = "12345678")]
+    account: Option<AccountId>,
     /// As for a visitor and an agent whose names are not known.
     #[serde(default)]
     nameless: bool,
@@ -82,25 +87,43 @@ struct ToPreview {
 
 /// Preview a text
 ///
-/// Filled in with sample data or your own, with its size as SMS and what is wrong with it.
+/// Filled in with sample data, a conversation's or your own, with its size as SMS and what is wrong with it.
 #[utoipa::path(post, path = "/texts/preview", tag = "texts", request_body = ToPreview,
-    responses((status = 200, body = Preview)))]
+    responses((status = 200, body = Preview),
+    (status = 404, description = "There is no such conversation", body = Problem, content_type = "application/problem+json")))]
 async fn preview_text(
     Shared(state): Shared<State>,
     Json(wish): Json<ToPreview>,
-) -> axum::Json<Preview> {
+) -> Result<axum::Json<Preview>, Refusal> {
+    let of = match (&wish.conversation, &wish.account) {
+        (None, _) => Reader::default(),
+        (Some(id), Some(account)) => {
+            texts::of_conversation(&state.context, account, wish.channel, id).await?
+        }
+        (Some(_), None) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            let detail = "is missing: name the conversation's account as well";
+            return Err(Refusal::fault(status, "/account", detail));
+        }
+    };
     let reader = Reader {
-        language: wish.language,
-        brand: wish.brand,
+        language: wish.language.or(of.language),
+        brand: wish.brand.or(of.brand),
         nameless: wish.nameless,
-        first_name: wish.first_name,
-        agent: wish.agent,
-        skill: wish.skill,
-        count: wish.count,
+        first_name: wish.first_name.or(of.first_name),
+        agent: wish.agent.or(of.agent),
+        skill: wish.skill.or(of.skill),
+        count: wish.count.or(of.count),
+        since_minutes: of.since_minutes,
         ..Reader::default()
     };
     let (all, template) = (&state.context.texts, wish.template.as_ref());
-    axum::Json(texts::preview(all, wish.channel, template, &reader))
+    Ok(axum::Json(texts::preview(
+        all,
+        wish.channel,
+        template,
+        &reader,
+    )))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -109,7 +132,7 @@ struct ToSend {
     account: AccountId,
     channel: Channel,
     /// The rule whose words and sender are used. Left out: the channel's defaults.
-    #[schema(value_type = Option<Settings>)]
+    #[schema(value_type = Option<GivenSettings>)]
     settings: Option<Value>,
     #[schema(example = "en")]
     language: Option<String>,
@@ -121,7 +144,7 @@ struct ToSend {
 ///
 /// To an address of your own. The answer says how it went; nothing is owed and nothing is kept but that a test was made.
 #[utoipa::path(post, path = "/test-messages", tag = "texts", request_body = ToSend,
-    responses((status = 200, body = Sent), (status = 409, description = "The channel is not set up, or the address must not be written to")))]
+    responses((status = 200, body = Sent), (status = 404, description = "There is no such account"), (status = 409, description = "The channel is not set up, or the address must not be written to")))]
 async fn send_test(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -150,7 +173,7 @@ async fn send_test(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Whom {
-    #[param(value_type = String)]
+    #[param(inline)]
     account: AccountId,
     #[param(inline)]
     channel: Channel,
@@ -193,7 +216,7 @@ struct ToLookAt {
 #[serde(deny_unknown_fields)]
 struct Tried {
     enabled: bool,
-    #[schema(value_type = Settings)]
+    #[schema(value_type = GivenSettings)]
     settings: Value,
 }
 
@@ -201,7 +224,7 @@ struct Tried {
 ///
 /// Looks at the 300 open conversations that began first. Stores nothing and sends nothing.
 #[utoipa::path(post, path = "/forecast/live", tag = "forecast", request_body = ToLookAt,
-    responses((status = 200, body = Live)))]
+    responses((status = 200, body = Live), (status = 404, description = "There is no such account")))]
 async fn forecast_live(
     Shared(state): Shared<State>,
     Json(wish): Json<ToLookAt>,
@@ -245,13 +268,18 @@ struct ToPause {
 ///
 /// Everything, an account, a channel or one rule. It holds for all workers at once; what waits is held until its deadline.
 #[utoipa::path(post, path = "/pauses", tag = "pauses", request_body = ToPause,
-    responses((status = 204), (status = 409, description = "It is paused already")))]
+    responses((status = 204), (status = 404, description = "There is no such account, or no such rule"),
+    (status = 409, description = "It is paused already")))]
 async fn pause_sending(
     Shared(state): Shared<State>,
     caller: Caller,
     Json(wish): Json<ToPause>,
 ) -> Result<StatusCode, Refusal> {
-    let scope = scope(wish.account, wish.channel, wish.rule.as_deref())?;
+    let scope = scope(wish.account, wish.channel, wish.rule.as_deref());
+    let scope = scope.map_err(|(field, detail)| {
+        let pointer = format!("/{field}");
+        Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, pointer, detail)
+    })?;
     let by = By {
         name: caller.by(),
         now: state.clock.now(),
@@ -265,7 +293,7 @@ async fn pause_sending(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ToResume {
-    #[param(value_type = Option<String>)]
+    #[param(inline)]
     account: Option<AccountId>,
     #[param(inline)]
     channel: Option<Channel>,
@@ -283,7 +311,9 @@ async fn resume_sending(
     caller: Caller,
     Query(wish): Query<ToResume>,
 ) -> Result<StatusCode, Refusal> {
-    let scope = scope(wish.account, wish.channel, wish.rule.as_deref())?;
+    let scope = scope(wish.account, wish.channel, wish.rule.as_deref());
+    let scope =
+        scope.map_err(|(field, detail)| Refusal::fault(StatusCode::BAD_REQUEST, field, detail))?;
     let by = By {
         name: caller.by(),
         now: state.clock.now(),
@@ -292,28 +322,26 @@ async fn resume_sending(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What a pause is of.
+/// What a pause is of, or which field does not fit and why.
 pub fn scope(
     account: Option<AccountId>,
     channel: Option<Channel>,
     rule: Option<&str>,
-) -> Result<Scope, Refusal> {
-    let fault = |field, detail| Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, field, detail);
+) -> Result<Scope, (&'static str, &'static str)> {
     match (account, channel, rule) {
         (None, None, None) => Ok(Scope::Everything),
         (Some(account), None, None) => Ok(Scope::Account(account)),
         (Some(account), Some(channel), None) => Ok(Scope::Channel(account, channel)),
         (Some(account), Some(channel), Some(rule)) => {
-            let skill: super::rules::SkillWord =
-                rule.parse().map_err(|detail| fault("rule", detail))?;
+            let skill: SkillWord = rule.parse().map_err(|detail| ("rule", detail))?;
             Ok(Scope::Rule(Key {
                 account,
                 skill: skill.0,
                 channel,
             }))
         }
-        (None, ..) => Err(fault("account", "is missing: name the account as well")),
-        (_, None, _) => Err(fault("channel", "is missing: name the channel as well")),
+        (None, ..) => Err(("account", "is missing: name the account as well")),
+        (_, None, _) => Err(("channel", "is missing: name the channel as well")),
     }
 }
 
@@ -321,7 +349,7 @@ pub fn scope(
 #[into_params(parameter_in = Path)]
 struct OfAccount {
     /// The account's id.
-    #[param(value_type = String, example = "12345678")]
+    #[param(inline)]
     account: AccountId,
 }
 

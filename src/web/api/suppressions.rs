@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::extract::{Json, Query};
 use super::paging::{Page, Paging, cursor};
-use super::problem::{Problem, Refusal};
+use super::problem::Refusal;
 use crate::control;
 use crate::control::consumers::Who;
 use crate::db::suppressions::{AddressHash, Filter, Row};
@@ -35,11 +35,11 @@ pub fn add(table: &mut Table) {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Suppression {
     account: String,
-    channel: String,
+    channel: Channel,
     /// The address's keyed hash.
+    #[schema(pattern = "^[0-9a-f]{32}$")]
     hash: String,
-    /// `opted_out`, `bad_address`, `complaint` or `blocked`.
-    reason: &'static str,
+    reason: Reason,
     /// Where it comes from.
     source: &'static str,
     created_at: DateTime<Utc>,
@@ -50,9 +50,9 @@ impl From<Row> for Suppression {
     fn from(row: Row) -> Self {
         Self {
             account: row.account.to_string(),
-            channel: row.channel.to_string(),
+            channel: row.channel,
             hash: suppressions_file::hex(&row.hash),
-            reason: row.reason.as_str(),
+            reason: row.reason,
             source: row.source.as_str(),
             created_at: row.created_at,
             expires_at: row.expires_at,
@@ -64,12 +64,12 @@ impl From<Row> for Suppression {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Wanted {
-    #[param(value_type = Option<String>)]
+    #[param(inline)]
     account: Option<AccountId>,
-    /// `email` or `sms`.
-    channel: Option<String>,
-    /// `opted_out`, `bad_address`, `complaint` or `blocked`.
-    reason: Option<String>,
+    #[param(inline)]
+    channel: Option<Channel>,
+    #[param(inline)]
+    reason: Option<Reason>,
     /// Entries on a page.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
@@ -84,28 +84,12 @@ async fn list_suppressions(
     Shared(state): Shared<State>,
     Query(wanted): Query<Wanted>,
 ) -> Result<axum::Json<Page<Suppression>>, Refusal> {
-    let bad = |field: &str, detail: &str| Refusal::fault(StatusCode::BAD_REQUEST, field, detail);
     let mut accounts = state.account_ids();
     accounts.retain(|own| wanted.account.as_ref().is_none_or(|account| account == own));
-    let channel = wanted
-        .channel
-        .as_deref()
-        .map(str::parse::<Channel>)
-        .transpose();
-    let reason = wanted
-        .reason
-        .as_deref()
-        .map(|word| Reason::parse(word).ok_or(()))
-        .transpose();
     let filter = Filter {
         accounts,
-        channel: channel.map_err(|_| bad("channel", "is neither email nor sms"))?,
-        reason: reason.map_err(|()| {
-            bad(
-                "reason",
-                "is none of opted_out, bad_address, complaint, blocked",
-            )
-        })?,
+        channel: wanted.channel,
+        reason: wanted.reason,
         hash: None,
     };
     let paging = Paging {
@@ -128,14 +112,14 @@ async fn list_suppressions(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Which {
-    #[schema(value_type = String, example = "12345678")]
     account: AccountId,
     /// An e-mail address or a phone number. It is hashed at once and neither stored nor logged.
     address: Option<String>,
     /// Instead of the address: its hash, as a list or an export has it …
+    #[schema(pattern = "^[0-9a-fA-F]{32}$")]
     hash: Option<String>,
-    /// … with its channel, `email` or `sms`.
-    channel: Option<String>,
+    /// … with its channel.
+    channel: Option<Channel>,
 }
 
 impl Which {
@@ -154,9 +138,7 @@ impl Which {
                 }
             }
             (None, Some(hash), Some(channel)) => (
-                channel
-                    .parse()
-                    .map_err(|_| fault("/channel", "is neither email nor sms"))?,
+                *channel,
                 suppressions_file::unhex(hash)
                     .ok_or_else(|| fault("/hash", "is not 32 hexadecimal digits"))?,
             ),
@@ -175,37 +157,27 @@ impl Which {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct New {
-    #[schema(value_type = String, example = "12345678")]
     account: AccountId,
     /// An e-mail address or a phone number. It is hashed at once and neither stored nor logged.
     address: Option<String>,
+    #[schema(pattern = "^[0-9a-fA-F]{32}$")]
     hash: Option<String>,
-    channel: Option<String>,
-    /// `opted_out`, `bad_address`, `complaint` or `blocked`; left out: `blocked`.
-    reason: Option<String>,
-}
-
-fn reason(word: Option<&str>, field: &str, otherwise: Reason) -> Result<Reason, Refusal> {
-    let Some(word) = word else {
-        return Ok(otherwise);
-    };
-    Reason::parse(word).ok_or_else(|| {
-        let detail = "is none of opted_out, bad_address, complaint, blocked";
-        Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, field, detail)
-    })
+    channel: Option<Channel>,
+    /// Left out: `blocked`.
+    reason: Option<Reason>,
 }
 
 /// Suppress an address
 ///
 /// What forbids more stays: an opt-out does not replace a block or a complaint.
 #[utoipa::path(post, path = "/suppressions", tag = "suppressions", request_body = New, responses((status = 204),
-    (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json")))]
+    (status = 404, description = "There is no such account")))]
 async fn add_suppression(
     Shared(state): Shared<State>,
     caller: Caller,
     Json(new): Json<New>,
 ) -> Result<StatusCode, Refusal> {
-    let reason = reason(new.reason.as_deref(), "/reason", Reason::Blocked)?;
+    let reason = new.reason.unwrap_or(Reason::Blocked);
     let which = Which {
         account: new.account,
         address: new.address,
@@ -220,7 +192,7 @@ async fn add_suppression(
 
 /// Lift a suppression, whatever its reason
 #[utoipa::path(post, path = "/suppressions/remove", tag = "suppressions", request_body = Which, responses((status = 204),
-    (status = 404, description = "It is not suppressed", body = Problem, content_type = "application/problem+json")))]
+    (status = 404, description = "It is not suppressed")))]
 async fn remove_suppression(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -237,13 +209,12 @@ async fn remove_suppression(
 #[serde(deny_unknown_fields)]
 struct File {
     /// For lines that name no account.
-    #[schema(value_type = String, example = "12345678")]
     account: AccountId,
     /// One address per line, or CSV whose first line names the columns.
     #[schema(example = "somebody@example.com")]
     csv: String,
     /// For lines that name no reason; left out: `opted_out`.
-    reason: Option<String>,
+    reason: Option<Reason>,
 }
 
 /// What an import did.
@@ -259,7 +230,7 @@ struct Imported {
 /// All lines or none.
 #[utoipa::path(post, path = "/suppressions/import", tag = "suppressions", request_body = File,
     responses((status = 200, body = Imported),
-    (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json")))]
+    (status = 404, description = "There is no such account")))]
 async fn import_suppressions(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -271,7 +242,7 @@ async fn import_suppressions(
     let defaults = Defaults {
         account,
         region: region.as_deref(),
-        reason: reason(file.reason.as_deref(), "/reason", Reason::OptedOut)?,
+        reason: file.reason.unwrap_or(Reason::OptedOut),
         now: state.clock.now(),
     };
     let (pool, hasher) = (&state.pool, &state.hasher);

@@ -172,7 +172,7 @@ struct UserChange {
 ///
 /// The last administrator stays one.
 #[utoipa::path(patch, path = "/users/{id}", tag = "users", params(Which), request_body = UserChange,
-    responses((status = 200, body = User), (status = 409, description = "The person is the last administrator", body = super::problem::Problem)))]
+    responses((status = 200, body = User), (status = 409, description = "The person is the last administrator")))]
 async fn change_user(
     caller: Caller,
     Shared(state): Shared<State>,
@@ -188,7 +188,7 @@ async fn change_user(
 ///
 /// The person's sessions end at once. The last administrator cannot be removed.
 #[utoipa::path(delete, path = "/users/{id}", tag = "users", params(Which),
-    responses((status = 204, description = "The person is removed"), (status = 409, description = "The person is the last administrator", body = super::problem::Problem)))]
+    responses((status = 204, description = "The person is removed"), (status = 409, description = "The person is the last administrator")))]
 async fn remove_user(
     caller: Caller,
     Shared(state): Shared<State>,

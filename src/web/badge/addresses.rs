@@ -1,7 +1,7 @@
 //! The addresses of the badge: the one that brands' pages have always called, the one for tokens, and its events.
 //!
 //! Requests are taken apart by hand: the usual extractors copy all headers and every part of the path, for each page view. For the
-//! same reason [`express`] answers page views before the table of routes, which knows the same handlers.
+//! same reason [`from_memory`] and [`express`] answer page views before the table of routes, which knows the same handlers.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -10,14 +10,14 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::{Path, Request, State as Shared};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use percent_encoding::percent_decode_str;
 
-use super::answer::{answer, plausible};
+use super::answer::{answer, plausible, remembered};
 use super::cache::{Answer, Ids};
-use super::client::Client;
+use super::client::{Client, peer};
 use super::reply::{self, Problem, no_such_account, shared};
 use super::token::Verified;
 use super::{Site, State, events};
@@ -30,14 +30,20 @@ pub fn routes() -> Router<State> {
         .route(
             "/helpers/msghist/{account}/{consumer}/unreadByConsumer",
             get(async |Shared(state): Shared<State>, request: Request| {
-                unread_by_consumer(&state, request).await
+                express(
+                    &state,
+                    PageView::UnreadByConsumer,
+                    peer(request.extensions()),
+                    request,
+                )
+                .await
             })
             .options(preflight_of_consumer),
         )
         .route(
             "/v1/badge/{account}",
             get(async |Shared(state): Shared<State>, request: Request| {
-                badge(&state, request).await
+                express(&state, PageView::Badge, peer(request.extensions()), request).await
             })
             .options(preflight),
         )
@@ -76,11 +82,37 @@ impl PageView {
 }
 
 /// Answers a page view without looking up its route.
-pub async fn express(state: &State, view: PageView, request: Request) -> Response {
+pub async fn express(state: &State, view: PageView, peer: IpAddr, request: Request) -> Response {
+    let (request, _) = request.into_parts();
     match view {
-        PageView::UnreadByConsumer => unread_by_consumer(state, request).await,
-        PageView::Badge => badge(state, request).await,
+        PageView::UnreadByConsumer => unread_by_consumer(state, peer, &request).await,
+        PageView::Badge => badge(state, peer, &request).await,
     }
+}
+
+/// Answers a page view that needs no token and no look-up, as most do; `None`: [`express`] must.
+pub fn from_memory(
+    state: &State,
+    view: PageView,
+    peer: IpAddr,
+    request: &Request,
+) -> Option<Response> {
+    let headers = request.headers();
+    if !matches!(view, PageView::UnreadByConsumer) || headers.contains_key(header::AUTHORIZATION) {
+        return None;
+    }
+    let (id, site, consumer) = consumer_of(state, request.uri())?;
+    let now = Instant::now();
+    let (answer, source) = remembered(state, id, &consumer, site.without_token(), now)?;
+    let client = Client::of(headers, peer, state);
+    let response = match state.badge.requests.pass(client.0, now) {
+        Ok(()) => {
+            state.metrics.badge(source, now.elapsed());
+            reply::old(answer.unread, headers)
+        }
+        Err(wait) => Problem::TooMany(wait).into_response(),
+    };
+    Some(shared(site, headers, response))
 }
 
 /// The account that a path names, and its badge.
@@ -89,19 +121,30 @@ fn site<'a>(state: &'a State, account: &str) -> Option<(&'a AccountId, &'a Site)
     Some((id, &account.badge))
 }
 
+/// The account and the consumer of `/helpers/msghist/{account}/{consumer}/unreadByConsumer`; `None`: there is no such account.
+fn consumer_of<'a>(
+    state: &'a State,
+    uri: &'a Uri,
+) -> Option<(&'a AccountId, &'a Site, Cow<'a, str>)> {
+    let mut path = uri.path().split('/').skip(3);
+    let (id, site) = site(state, path.next()?)?;
+    let consumer = percent_decode_str(path.next()?).decode_utf8();
+    // An id that is not even text is nobody's.
+    Some((id, site, consumer.unwrap_or(Cow::Borrowed(""))))
+}
+
 /// `GET /helpers/msghist/{account}/{consumer}/unreadByConsumer` → `{"unreadByConsumer": bool}`.
-async fn unread_by_consumer(state: &State, request: Request) -> Response {
-    let (request, _) = request.into_parts();
-    let mut path = request.uri.path().split('/').skip(3);
-    let (account, consumer) = (path.next().unwrap_or(""), path.next().unwrap_or(""));
-    let Some((id, site)) = site(state, account) else {
+async fn unread_by_consumer(state: &State, peer: IpAddr, request: &Parts) -> Response {
+    let headers = &request.headers;
+    let Some((id, site, consumer)) = consumer_of(state, &request.uri) else {
         return no_such_account();
     };
-    let response = match of_consumer(state, (id, site), consumer, &request).await {
-        Ok(unread) => reply::old(unread, &request.headers),
+    let client = Client::of(headers, peer, state);
+    let response = match of_consumer(state, (id, site), &consumer, client.0, headers).await {
+        Ok(unread) => reply::old(unread, headers),
         Err(problem) => problem.into_response(),
     };
-    shared(site, &request.headers, response)
+    shared(site, headers, response)
 }
 
 /// Whether something is unread for a consumer whose id was written into an address.
@@ -109,57 +152,53 @@ async fn of_consumer(
     state: &State,
     (id, site): (&AccountId, &Site),
     consumer: &str,
-    request: &Parts,
+    client: IpAddr,
+    headers: &HeaderMap,
 ) -> Result<bool, Problem> {
     let now = Instant::now();
-    let client = Client::of(&request.headers, &request.extensions, state);
-    let limited = state.badge.requests.pass(client.0, now);
+    let limited = state.badge.requests.pass(client, now);
     limited.map_err(Problem::TooMany)?;
-    // An id that is not even text is nobody's.
-    let consumer = percent_decode_str(consumer).decode_utf8();
-    let consumer = consumer.unwrap_or(Cow::Borrowed(""));
-    if !plausible(&consumer) {
+    if !plausible(consumer) {
         state.metrics.badge(BadgeSource::None, now.elapsed());
         return Ok(false);
     }
-    let ids = if request.headers.contains_key(header::AUTHORIZATION) {
-        let token = verify(state, site, &request.headers).await?;
+    let ids = if headers.contains_key(header::AUTHORIZATION) {
+        let token = verify(state, site, headers).await?;
         if token.subject != consumer {
             return Err(Problem::Unauthorized);
         }
         Ids::Both
-    } else if site.customer_ids_need_token {
-        Ids::LivePerson
     } else {
-        Ids::Both
+        site.without_token()
     };
-    let (answer, source) = answer(state, id, &consumer, ids, now).await?;
+    let (answer, source) = answer(state, id, consumer, ids, now).await?;
     state.metrics.badge(source, now.elapsed());
     Ok(answer.unread)
 }
 
 /// `GET /v1/badge/{account}`: the state of the token's consumer.
-async fn badge(state: &State, request: Request) -> Response {
-    let (request, _) = request.into_parts();
+async fn badge(state: &State, peer: IpAddr, request: &Parts) -> Response {
+    let headers = &request.headers;
     let account = request.uri.path().split('/').nth(3).unwrap_or("");
     let Some((id, site)) = site(state, account) else {
         return no_such_account();
     };
-    let response = match of_token(state, (id, site), &request).await {
-        Ok(answer) => reply::own(&answer, &request.headers),
+    let client = Client::of(headers, peer, state);
+    let response = match of_token(state, (id, site), client.0, headers).await {
+        Ok(answer) => reply::own(&answer, headers),
         Err(problem) => problem.into_response(),
     };
-    shared(site, &request.headers, response)
+    shared(site, headers, response)
 }
 
 async fn of_token(
     state: &State,
     (id, site): (&AccountId, &Site),
-    request: &Parts,
+    client: IpAddr,
+    headers: &HeaderMap,
 ) -> Result<Answer, Problem> {
     let now = Instant::now();
-    let client = Client::of(&request.headers, &request.extensions, state);
-    let token = admit(state, (id, site), client.0, &request.headers, now).await?;
+    let token = admit(state, (id, site), client, headers, now).await?;
     let (answer, source) = answer(state, id, &token.subject, Ids::Both, now).await?;
     state.metrics.badge(source, now.elapsed());
     Ok(answer)

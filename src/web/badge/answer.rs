@@ -79,7 +79,12 @@ pub fn table(pool: &PgPool) -> Table {
 }
 
 pub fn plausible(consumer: &str) -> bool {
-    (1..=MAX_ID).contains(&consumer.len()) && !consumer.chars().any(char::is_control)
+    let control = if consumer.is_ascii() {
+        consumer.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        consumer.chars().any(char::is_control)
+    };
+    (1..=MAX_ID).contains(&consumer.len()) && !control
 }
 
 /// LivePerson's consumer ids are UUIDs or 64 hexadecimal digits; only those are worth a call.
@@ -114,6 +119,18 @@ impl Lookups {
     }
 }
 
+/// What memory knows to be so now.
+pub fn remembered(
+    state: &State,
+    account: &AccountId,
+    consumer: &str,
+    ids: Ids,
+    now: Instant,
+) -> Option<(Answer, BadgeSource)> {
+    let key = (consumer_key(account, consumer), ids);
+    state.badge.cache.known(key, now).map(of_memory)
+}
+
 /// What is unread for a consumer of a configured account.
 pub async fn answer(
     state: &State,
@@ -136,8 +153,9 @@ pub async fn answer(
             let (state, account) = (state.clone(), account.clone());
             let (consumer, led) = (consumer.to_owned(), slot.clone());
             tokio::spawn(async move {
-                let kept = find_out(&state, &account, &consumer, ids, &led).await;
-                state.badge.cache.fill(key, &led, kept);
+                let leader = state.badge.cache.leader(key, led, keep(None, KEEP_FAILURE));
+                let found = find_out(&state, &account, &consumer, ids, &leader.slot).await;
+                leader.fill(found);
             });
             (slot, BadgeSource::Database)
         }
@@ -153,6 +171,13 @@ pub async fn answer(
         }
         Some(answer) => Ok((answer, source)),
         None => last(state, key).ok_or(Unavailable),
+    }
+}
+
+fn keep(answer: Option<Answer>, time: Duration) -> Kept {
+    Kept {
+        answer,
+        until: Instant::now() + time,
     }
 }
 
@@ -177,10 +202,6 @@ async fn find_out(
     ids: Ids,
     slot: &Arc<Slot>,
 ) -> Kept {
-    let keep = |answer, time| Kept {
-        answer,
-        until: Instant::now() + time,
-    };
     let asked = Asked {
         account: id.clone(),
         consumer: consumer.to_owned(),

@@ -75,8 +75,28 @@ pub enum Found {
     Answer(Kept),
     /// Somebody is finding it out.
     Wait(Arc<Slot>),
-    /// The caller must find it out, and then call [`Cache::fill`].
+    /// The caller must find it out, as a [`Leader`].
     Lead(Arc<Slot>),
+}
+
+/// Whoever finds an answer out. If that ends without one, those who wait are told so, and the next who asks leads.
+pub struct Leader<'a> {
+    pub slot: Arc<Slot>,
+    cache: &'a Cache,
+    key: Key,
+    found: Kept,
+}
+
+impl Leader<'_> {
+    pub fn fill(mut self, found: Kept) {
+        self.found = found;
+    }
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        self.cache.fill(self.key, &self.slot, self.found);
+    }
 }
 
 pub struct Cache {
@@ -118,8 +138,25 @@ impl Cache {
         Found::Lead(slot)
     }
 
+    /// An answer that holds.
+    pub fn known(&self, key: Key, now: Instant) -> Option<Answer> {
+        match &self.shard(key.0).get_mut(key)?.now {
+            Now::Known(kept) if kept.until > now => kept.answer,
+            Now::Known(_) | Now::Sought(_) | Now::Changed => None,
+        }
+    }
+
+    pub fn leader(&self, key: Key, slot: Arc<Slot>, unless_found: Kept) -> Leader<'_> {
+        Leader {
+            slot,
+            cache: self,
+            key,
+            found: unless_found,
+        }
+    }
+
     /// Hands an answer to all who wait for it. If it was overtaken by a change, nobody else gets it.
-    pub fn fill(&self, key: Key, slot: &Arc<Slot>, kept: Kept) {
+    fn fill(&self, key: Key, slot: &Arc<Slot>, kept: Kept) {
         let mut shard = self.shard(key.0);
         if let Some(entry) = shard.get_mut(key)
             && let Now::Sought(own) = &entry.now
@@ -187,6 +224,39 @@ mod tests {
         assert!(matches!(cache.find(KEY, now), Found::Answer(kept) if kept.answer.unwrap().unread));
         assert!(matches!(cache.find(KEY, later), Found::Lead(_)));
         assert!(cache.last(KEY).unwrap().unread, "kept for bad times");
+    }
+
+    #[test]
+    fn a_leader_that_dies_makes_way() {
+        let (cache, now) = (Cache::new(100), Instant::now());
+        let Found::Lead(slot) = cache.find(KEY, now) else {
+            panic!("the first leads")
+        };
+        let nothing = Kept {
+            answer: None,
+            until: now,
+        };
+        drop(cache.leader(KEY, slot.clone(), nothing));
+        assert!(slot.done.get().is_some(), "those who wait are told");
+        assert!(matches!(cache.find(KEY, now), Found::Lead(_)));
+    }
+
+    #[test]
+    fn only_what_holds_is_known() {
+        let (cache, now) = (Cache::new(100), Instant::now());
+        assert_eq!(cache.known(KEY, now), None);
+        let Found::Lead(slot) = cache.find(KEY, now) else {
+            panic!("the first leads")
+        };
+        assert_eq!(cache.known(KEY, now), None, "it is being found out");
+        let later = now + Duration::from_secs(1);
+        cache
+            .leader(KEY, slot, kept(true, now))
+            .fill(kept(true, later));
+        assert!(cache.known(KEY, now).unwrap().unread);
+        assert_eq!(cache.known(KEY, later), None);
+        cache.changed(7);
+        assert_eq!(cache.known(KEY, now), None);
     }
 
     #[test]

@@ -26,15 +26,19 @@ impl FromRequestParts<State> for Client {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Infallible> {
-        Ok(Self::of(&parts.headers, &parts.extensions, state))
+        Ok(Self::of(&parts.headers, peer(&parts.extensions), state))
     }
+}
+
+/// The other end of a request's connection.
+pub fn peer(extensions: &Extensions) -> IpAddr {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+    peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.0.ip())
 }
 
 impl Client {
     /// Who sent a request, for limits.
-    pub fn of(headers: &HeaderMap, extensions: &Extensions, state: &State) -> Self {
-        let peer = extensions.get::<ConnectInfo<SocketAddr>>();
-        let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
+    pub fn of(headers: &HeaderMap, peer: IpAddr, state: &State) -> Self {
         let trusted = &state.badge.trusted_proxies;
         Self(network_of(address(peer, headers, trusted)))
     }

@@ -181,11 +181,14 @@ impl Channel {
         }
     }
 
-    /// The state, if it is another than the page has. A state that cannot be read is no news.
+    /// The state, if it is another than the page has. A state that cannot be read is no news, and is looked at again soon.
     async fn news(&mut self) -> Option<Event> {
         let now = std::time::Instant::now();
         let found = answer(&self.state, &self.account, &self.consumer, Ids::Both, now).await;
-        let (answer, _) = found.ok()?;
+        let Ok((answer, _)) = found else {
+            self.silent = LOOK_EVERY - 1;
+            return None;
+        };
         let id = tag(&answer);
         if self.shown.as_ref() == Some(&id) {
             return None;

@@ -29,13 +29,19 @@ const MAX_KEYS: usize = 32;
 pub type Key = RsaPublicKeyComponents<Vec<u8>>;
 
 pub struct Jwks {
+    issuer: Issuer,
+    held: Arc<Mutex<Held>>,
+    /// One fetches, the others wait for it.
+    fetching: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Where the keys come from.
+#[derive(Clone)]
+struct Issuer {
     /// What the keys are for, with the setting to mend.
     purpose: &'static str,
     url: Url,
     http: reqwest::Client,
-    held: Mutex<Held>,
-    /// One fetches, the others wait for it.
-    fetching: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -67,16 +73,14 @@ impl Held {
 impl Jwks {
     pub fn new(url: Url, http: reqwest::Client, purpose: &'static str) -> Self {
         Self {
-            purpose,
-            url,
-            http,
-            held: Mutex::default(),
-            fetching: tokio::sync::Mutex::default(),
+            issuer: Issuer { purpose, url, http },
+            held: Arc::default(),
+            fetching: Arc::default(),
         }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 
     fn key_younger_than(&self, age: Duration, kid: Option<&str>, now: Instant) -> Option<Arc<Key>> {
@@ -90,13 +94,14 @@ impl Jwks {
             return Some(key);
         }
         // While one asks whether a key of an hour ago is still good, it is.
-        let _one = match (
-            self.fetching.try_lock(),
+        let fetching = self.fetching.clone();
+        let one = match (
+            fetching.clone().try_lock_owned(),
             self.key_younger_than(USABLE, kid, now),
         ) {
             (Ok(one), _) => one,
             (Err(_), Some(key)) => return Some(key),
-            (Err(_), None) => self.fetching.lock().await,
+            (Err(_), None) => fetching.lock_owned().await,
         };
         if let Some(key) = self.key_younger_than(FRESH, kid, now) {
             return Some(key);
@@ -104,20 +109,35 @@ impl Jwks {
         let tried_at = self.held().tried_at;
         if tried_at.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE) {
             self.held().tried_at = Some(now);
-            match self.fetch().await {
-                Ok(keys) => {
-                    let mut held = self.held();
-                    held.keys = keys;
-                    held.fetched_at = Some(now);
+            let (issuer, held) = (self.issuer.clone(), self.held.clone());
+            // In a task of its own: whoever made us ask may hang up, and it is the only fetch for a while.
+            let fetched = tokio::spawn(async move {
+                let _one = one;
+                match issuer.fetch().await {
+                    Ok(keys) => {
+                        let mut held = lock(&held);
+                        held.keys = keys;
+                        held.fetched_at = Some(now);
+                    }
+                    Err(error) => {
+                        tracing::warn!(
+                            "The keys for {} cannot be fetched: {error:#}",
+                            issuer.purpose
+                        );
+                    }
                 }
-                Err(error) => {
-                    tracing::warn!("The keys for {} cannot be fetched: {error:#}", self.purpose);
-                }
-            }
+            });
+            let _ = fetched.await;
         }
         self.key_younger_than(USABLE, kid, now)
     }
+}
 
+fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Issuer {
     async fn fetch(&self) -> anyhow::Result<Vec<(Option<String>, Arc<Key>)>> {
         let asked = self.http.get(self.url.clone()).timeout(TIMEOUT).send();
         let mut answer = asked

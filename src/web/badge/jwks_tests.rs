@@ -8,18 +8,19 @@ use axum::routing::get;
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use super::*;
 
-struct Issuer {
+struct Login {
     /// What it answers; `None`: it is out of order.
     set: Arc<Mutex<Option<String>>>,
     fetches: Arc<AtomicUsize>,
     jwks: Jwks,
 }
 
-impl Issuer {
+impl Login {
     async fn with_keys(names: &[&str]) -> Self {
         let set = Arc::new(Mutex::new(Some(published(names))));
         let fetches = Arc::<AtomicUsize>::default();
@@ -63,7 +64,7 @@ fn published(names: &[&str]) -> String {
 
 #[tokio::test]
 async fn a_new_key_is_good_after_one_more_fetch_and_the_one_it_replaced_is_not() {
-    let issuer = Issuer::with_keys(&["old"]).await;
+    let issuer = Login::with_keys(&["old"]).await;
     let now = Instant::now();
     for _ in 0..3 {
         assert!(issuer.has("old", now).await);
@@ -81,7 +82,7 @@ async fn a_new_key_is_good_after_one_more_fetch_and_the_one_it_replaced_is_not()
 
 #[tokio::test]
 async fn a_key_that_the_issuer_took_back_is_refused_within_the_hour() {
-    let issuer = Issuer::with_keys(&["stolen", "good"]).await;
+    let issuer = Login::with_keys(&["stolen", "good"]).await;
     let now = Instant::now();
     assert!(issuer.has("stolen", now).await);
     issuer.tells(Some(published(&["good"])));
@@ -91,7 +92,7 @@ async fn a_key_that_the_issuer_took_back_is_refused_within_the_hour() {
 
 #[tokio::test]
 async fn however_many_keys_are_made_up_the_issuer_is_asked_twice_a_minute_at_most() {
-    let issuer = Issuer::with_keys(&["good"]).await;
+    let issuer = Login::with_keys(&["good"]).await;
     let now = Instant::now();
     let names: Vec<String> = (0..1_000).map(|n| format!("made-up-{n}")).collect();
     let found = join_all(names.iter().map(|name| issuer.has(name, now))).await;
@@ -107,7 +108,7 @@ async fn however_many_keys_are_made_up_the_issuer_is_asked_twice_a_minute_at_mos
 
 #[tokio::test]
 async fn while_the_issuer_is_away_its_keys_are_good_for_a_day() {
-    let issuer = Issuer::with_keys(&["good"]).await;
+    let issuer = Login::with_keys(&["good"]).await;
     let now = Instant::now();
     assert!(issuer.has("good", now).await);
     let hours = |hours| now + Duration::from_hours(hours);
@@ -144,6 +145,30 @@ async fn nobody_with_a_known_key_waits_for_an_issuer_that_does_not_answer() {
         assert!(jwks.key(Some("good"), later).await.is_some());
         drop(listener);
     });
+}
+
+#[tokio::test]
+async fn who_hangs_up_does_not_stop_the_fetch_that_others_need() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys", listener.local_addr().unwrap());
+    let http = crate::liveperson::http_client();
+    let jwks = Arc::new(Jwks::new(url.parse().unwrap(), http, "this test"));
+    let now = Instant::now();
+    let asking = tokio::spawn({
+        let jwks = jwks.clone();
+        async move { jwks.key(Some("made-up"), now).await.is_some() }
+    });
+    // The issuer is asked, and has not answered yet.
+    let (mut asked, _) = listener.accept().await.unwrap();
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    let body = published(&["good"]);
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    asked.write_all(answer.as_bytes()).await.unwrap();
+    assert!(jwks.key(Some("good"), now).await.is_some());
 }
 
 #[test]

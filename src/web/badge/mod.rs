@@ -11,11 +11,13 @@ mod cache;
 mod client;
 mod events;
 mod jwks;
+pub mod look;
 mod recent;
 mod reply;
 mod script;
 mod token;
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -24,15 +26,15 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use self::answer::{Lookups, Table};
-use self::cache::Cache;
+use self::cache::{Cache, Ids};
 use self::client::Connections;
 use self::events::Watchers;
 use self::token::Tokens;
 use super::State;
 use crate::config::{self, Network};
-use crate::db::changes::{ConsumerKey, Heard, Listener};
+use crate::db::changes::{ConsumerKey, Listener};
 
-pub use self::addresses::{PageView, express, routes};
+pub use self::addresses::{PageView, express, from_memory, routes};
 pub use self::client::{Client, Limiter};
 pub use self::jwks::Jwks;
 pub use self::script::{integrity, pinned_path, script};
@@ -72,19 +74,17 @@ impl Badge {
         }
     }
 
-    fn heard(&self, heard: &Heard) {
-        match heard {
-            Heard::Changed(consumers) => {
-                for consumer in consumers {
-                    self.cache.changed(*consumer);
-                    self.watchers.wake(*consumer);
-                }
-            }
-            Heard::Gap => {
-                self.cache.all_changed();
-                self.watchers.wake_all();
-            }
+    fn changed(&self, consumers: &[ConsumerKey]) {
+        for consumer in consumers {
+            self.cache.changed(*consumer);
+            self.watchers.wake(*consumer);
         }
+    }
+
+    /// Notices may have been lost.
+    fn all_changed(&self) {
+        self.cache.all_changed();
+        self.watchers.wake_all();
     }
 }
 
@@ -113,32 +113,39 @@ impl Site {
             ),
         }
     }
+
+    /// The ids that anybody may ask by.
+    fn without_token(&self) -> Ids {
+        if self.customer_ids_need_token {
+            Ids::LivePerson
+        } else {
+            Ids::Both
+        }
+    }
 }
+
+/// How long it may be silent before the database is asked whether it is still there.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Hears of changes until the process stops. While the database is away nothing can be heard; answers hold only for seconds.
 pub async fn follow_changes(state: State, shutdown: CancellationToken) {
     let mut pause = Duration::from_secs(1);
     let following = async {
         loop {
-            match Listener::connect(&state.pool).await {
-                Ok(mut listener) => {
-                    pause = Duration::from_secs(1);
-                    state.badge.heard(&Heard::Gap);
-                    loop {
-                        match listener.next().await {
-                            Ok(heard) => state.badge.heard(&heard),
-                            Err(error) => {
-                                tracing::warn!("Changes cannot be heard of: {error}");
-                                break;
-                            }
-                        }
-                    }
-                }
-                Err(error) => tracing::warn!("Changes cannot be heard of yet: {error}"),
-            }
+            let Err(error) = follow(&state, &mut pause).await;
+            tracing::warn!("Changes cannot be heard of: {error}");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(15));
         }
     };
     shutdown.run_until_cancelled(following).await;
+}
+
+async fn follow(state: &State, pause: &mut Duration) -> sqlx::Result<Infallible> {
+    let mut listener = Listener::connect(&state.pool, SILENCE).await?;
+    *pause = Duration::from_secs(1);
+    state.badge.all_changed();
+    loop {
+        state.badge.changed(&listener.next().await?);
+    }
 }

@@ -41,6 +41,15 @@ pub fn channel(channel: &str) -> &'static str {
     if channel == "sms" { "SMS" } else { "E-mail" }
 }
 
+/// A skill of which no name is known.
+pub fn skill(id: i64) -> String {
+    if id == -1 {
+        "Unassigned".to_owned()
+    } else {
+        format!("Skill {id}")
+    }
+}
+
 /// `cap_conversation` → `cap conversation`.
 pub fn words(word: &str) -> String {
     word.replace('_', " ")

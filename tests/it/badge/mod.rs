@@ -2,6 +2,8 @@
 
 mod browser;
 mod issuer;
+mod notices;
+mod script;
 mod stage;
 mod strangers;
 
@@ -48,7 +50,9 @@ async fn the_old_address_answers_byte_for_byte() {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(!body.contains("unreadByConsumer"), "{body}");
     // What is not an id costs no look-up.
-    for odd in ["a%00b", "%FF%FE", "nobody", &"a".repeat(300)] {
+    let twice_encoded = customer.replace('%', "%25");
+    let long = "a".repeat(300);
+    for odd in ["a%00b", "%FF%FE", "nobody", &twice_encoded, &long] {
         assert_eq!(told(odd).await, (StatusCode::OK, no.to_owned()), "{odd}");
     }
     assert_eq!(stage.liveperson_calls(), 0);
@@ -154,16 +158,43 @@ async fn only_pages_of_the_account_s_origins_may_read() {
             .headers()
             .contains_key("access-control-allow-origin")
     );
+    // Also what has not changed since, whether it is looked up or remembered.
+    let old = format!("helpers/msghist/{ACCOUNT}/CUST-1/unreadByConsumer");
+    for (tag, status) in [
+        ("\"true\"", StatusCode::OK),
+        ("\"false\"", StatusCode::NOT_MODIFIED),
+    ] {
+        let asked = stage.get(&old).header("origin", "https://shop.example");
+        let answer = asked.header("if-none-match", tag).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        let headers = answer.headers();
+        assert_eq!(
+            headers["access-control-allow-origin"],
+            "https://shop.example"
+        );
+        assert_eq!(headers["vary"], "origin, authorization");
+        assert_eq!(headers["etag"], "\"false\"");
+    }
     stage.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_gone_wild_is_told_when_to_come_back() {
-    let stage = Stage::start(&[("UNREAD_BADGE_REQUESTS_PER_SECOND", "0.1")]).await;
+    let stage = Stage::start(&[
+        ("UNREAD_BADGE_REQUESTS_PER_SECOND", "0.1"),
+        ("UNREAD_BADGE_ORIGINS", "https://shop.example"),
+    ])
+    .await;
     assert_eq!(stage.old("x", None).await.0, StatusCode::OK);
     let path = format!("helpers/msghist/{ACCOUNT}/x/unreadByConsumer");
-    let refused = stage.get(&path).send().await.unwrap();
+    let refused = stage.get(&path).header("origin", "https://shop.example");
+    let refused = refused.send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    // The script on the page may read it.
+    assert_eq!(
+        refused.headers()["access-control-expose-headers"],
+        "retry-after"
+    );
     let wait: u64 = refused.headers()["retry-after"]
         .to_str()
         .unwrap()
@@ -326,5 +357,11 @@ async fn a_consumer_s_connections_are_few_and_end_with_the_token() {
         asked.status() == StatusCode::OK
     })
     .await;
+    // Open connections end with the service, and do not hold it up.
+    let mut last = stage.events(&token_until("CUST-2", 600), None).await;
+    assert!(last.next().await.contains("data:"));
+    let stopping = Instant::now();
     stage.stop().await;
+    assert_eq!(last.next().await, "", "the end");
+    assert!(stopping.elapsed() < Duration::from_secs(4));
 }

@@ -92,6 +92,10 @@ impl Stage {
         self.sandbox.stop().await;
     }
 
+    pub fn pool(&self) -> &PgPool {
+        &self.conversations.pool
+    }
+
     pub fn liveperson_calls(&self) -> u64 {
         self.sandbox.faults().requests(Endpoint::ByConsumer)
     }

@@ -1,8 +1,8 @@
 //! The rules' pages, as a person's browser sees them.
 
 use reqwest::Method;
-use serde_json::Value;
-use unread::domain::access::Role;
+use serde_json::{Value, json};
+use unread::domain::access::{Permission, Role};
 use unread::sandbox::world::CUSTOMER_CARE;
 
 use crate::harness::{Stage, run_test};
@@ -117,10 +117,72 @@ async fn of_two_people_on_one_page_the_second_sees_both_versions_and_loses_nothi
             page.contains("after 15 minutes") && page.contains("after 30 minutes"),
             "{page}"
         );
-        // His form still says what he wrote, and now knows what it would be put over.
+        // His form still says what he wrote, and now knows what it would be put over; what she wrote is what is stored.
+        assert!(page.contains("name=\"step\" value=\"30\""), "{page}");
+        let stored = ann.get(&path()).await.text;
+        assert!(stored.contains("name=\"step\" value=\"15\""), "{stored}");
         let seen = hidden(page, "seen");
         let done = ben.form(&path(), &fields(&seen, "30", "save")).await;
         assert_eq!(done.status, 303, "{}", done.text);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_a_person_and_a_program_that_publish_one_rule_at_once_one_does_and_the_other_is_told() {
+    run_test(async |t| {
+        let (ann, _) = people(t).await;
+        let program = t.program(&[Permission::View, Permission::Edit]).await;
+        let rule = format!("/rules/12345678/{CUSTOMER_CARE}/email");
+        let send = async |method: Method, path: String, seen: &str, body: Option<&Value>| {
+            let ask = program.ask(method, &path).header("if-match", seen);
+            let ask = match body {
+                Some(body) => ask.json(body),
+                None => ask,
+            };
+            Answer::of(ask.send().await.unwrap()).await
+        };
+        let mut published = 0;
+        for round in 1..=6 {
+            // Not the same every time, or there would be nothing to publish.
+            let (by_page, by_program) = ((10 + round).to_string(), 100 + round);
+            let draft =
+                json!({ "enabled": true, "settings": { "steps": [{ "after_minutes": by_program }] } });
+            let etag = program.get(&rule).await.headers["etag"].clone();
+            let path_of_draft = format!("{rule}/draft");
+            let saved = send(
+                Method::PUT,
+                path_of_draft,
+                etag.to_str().unwrap(),
+                Some(&draft),
+            )
+            .await;
+            assert_eq!(saved.status, 200, "{}", saved.text);
+            let etag = saved.headers["etag"].to_str().unwrap().to_owned();
+            let seen = hidden(&ann.get(&path()).await.text, "seen");
+            let fields = fields(&seen, &by_page, "publish");
+            let (page, api) = tokio::join!(
+                ann.form(&path(), &fields),
+                send(Method::POST, format!("{rule}/publish"), &etag, None)
+            );
+            let told = (page.status.as_u16(), api.status.as_u16());
+            let there = program.get(&rule).await.json();
+            let after = &there["published"]["settings"]["steps"][0]["after_minutes"];
+            match told {
+                (303, 412) => assert_eq!(after, 10 + round),
+                (409, 200) => {
+                    assert_eq!(after, by_program);
+                    assert!(
+                        page.text.contains(&format!("value=\"{by_page}\"")),
+                        "{}",
+                        page.text
+                    );
+                }
+                _ => panic!("both or neither: {told:?} {page:?} {api:?}"),
+            }
+            published += 1;
+            assert_eq!(there["published"]["version"], published);
+        }
     })
     .await;
 }

@@ -1,0 +1,54 @@
+//! `unread erase`.
+
+use unread::clock::Clock;
+use unread::config::Config;
+use unread::control::consumers::Who;
+use unread::domain::ids::AccountId;
+use unread::{app, control};
+
+use super::{BY, Tools};
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false, args = ["consumer", "email", "phone"])]
+pub struct Erase {
+    #[arg(long)]
+    account: Option<AccountId>,
+    /// LivePerson's consumer id, or the brand's own customer id
+    #[arg(long)]
+    consumer: Option<String>,
+    #[arg(long)]
+    email: Option<String>,
+    #[arg(long)]
+    phone: Option<String>,
+}
+
+pub async fn run(config: &Config, whom: &Erase) -> anyhow::Result<()> {
+    let tools = Tools::open(config).await?;
+    let account = app::account(config, whom.account.as_ref())?;
+    let region = account.default_region.as_deref();
+    let who = match (&whom.consumer, whom.email.as_ref().or(whom.phone.as_ref())) {
+        (Some(id), _) => Who::Consumer(id.clone()),
+        (None, Some(raw)) => Who::address(&tools.hasher, raw, region)
+            .map_err(|_| anyhow::anyhow!("that is no e-mail address and no phone number"))?,
+        (None, None) => anyhow::bail!("name the consumer: --consumer, --email or --phone"),
+    };
+    let erased =
+        control::consumers::erase(&tools.pool, &Clock::System, BY, &account.id, &who).await?;
+    println!(
+        "Erased: {} conversations, {} decisions; {} reminders made anonymous, {} of them cancelled. Opt-outs stay, as keyed hashes.",
+        erased.conversations, erased.decisions, erased.reminders, erased.cancelled
+    );
+    if erased.still_open > 0 {
+        println!(
+            "{} conversations are open at LivePerson and are not read again. Delete them there, too.",
+            erased.still_open
+        );
+    }
+    if erased.in_flight > 0 {
+        println!(
+            "{} reminders are being sent at this moment and cannot be called back.",
+            erased.in_flight
+        );
+    }
+    tools.close().await
+}

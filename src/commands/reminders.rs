@@ -1,0 +1,49 @@
+//! `unread reminders`.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use unread::clock::Clock;
+use unread::config::Config;
+use unread::control;
+use unread::domain::ids::ReminderId;
+
+use super::{BY, Tools, accounts};
+
+#[derive(Subcommand)]
+pub enum Reminders {
+    /// Start a reminder anew that is unknown, undelivered, failed, expired or was cancelled by a person; everything is checked again
+    SendAgain { id: i64 },
+    /// Cancel a reminder that waits
+    Cancel { id: i64 },
+}
+
+pub async fn run(config: &Config, what: Reminders) -> anyhow::Result<ExitCode> {
+    let tools = Tools::open(config).await?;
+    let (pool, clock) = (&tools.pool, &Clock::System);
+    let accounts = accounts(config);
+    let (id, done, answer) = match what {
+        Reminders::SendAgain { id } => (
+            id,
+            "is sent again, if it is still owed",
+            control::reminders::send_again(pool, clock, BY, &accounts, ReminderId(id)).await,
+        ),
+        Reminders::Cancel { id } => (
+            id,
+            "is cancelled",
+            control::reminders::cancel(pool, clock, BY, &accounts, ReminderId(id)).await,
+        ),
+    };
+    tools.close().await?;
+    match answer {
+        Ok(()) => {
+            println!("Reminder {id} {done}.");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(control::Error::Internal(error)) => Err(error),
+        Err(refused) => {
+            eprintln!("unread: {refused}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}

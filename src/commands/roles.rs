@@ -1,0 +1,73 @@
+//! The roles and the demonstration, as commands; the database brought up to date.
+
+use std::process::ExitCode;
+
+use tokio_util::sync::CancellationToken;
+use unread::app::{self, Database, Parts, Start};
+use unread::clock::Clock;
+use unread::config::Config;
+use unread::postgres::Durability;
+use unread::{db, demo};
+
+pub async fn play(
+    config: &Config,
+    parts: Parts,
+    migrate: bool,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let stopping = shutdown.clone();
+    let database = Database::open(config, Durability::Durable).await?;
+    let start = Start {
+        parts,
+        clock: Clock::System,
+        migrate,
+        demo: None,
+        shutdown,
+    };
+    let running = match app::start(config, &database, start).await {
+        Ok(running) => running,
+        Err(error) => {
+            database.close().await?;
+            // Asked to stop while still waiting for the database: that is no failure.
+            return if stopping.is_cancelled() {
+                Ok(())
+            } else {
+                Err(error)
+            };
+        }
+    };
+    if let Some(address) = running.web {
+        tracing::info!("Listening on {address}");
+    }
+    let ended = running.finish().await;
+    database.close().await?;
+    ended
+}
+
+pub async fn demo_once(
+    config: &Config,
+    json: bool,
+    shutdown: CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    let rows = demo::once(config, shutdown).await?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        print!("{}", demo::table(&rows));
+    }
+    let agree = rows.iter().all(|row| row.agree);
+    Ok(if agree {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+pub async fn migrate(config: &Config) -> anyhow::Result<()> {
+    let database = Database::open(config, Durability::Durable).await?;
+    let pool = db::pool(database.options.clone(), 2);
+    app::migrate_when_up(&pool).await?;
+    println!("The database is up to date.");
+    pool.close().await;
+    database.close().await
+}

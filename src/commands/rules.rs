@@ -1,0 +1,41 @@
+//! `unread rules`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use unread::channel::render::Texts;
+use unread::config::Config;
+use unread::{control, rules_file};
+
+use super::{Tools, by, read, spoken};
+
+#[derive(Subcommand)]
+pub enum Rules {
+    /// Store the rules of a file; rules that the file does not name are left alone
+    Import {
+        /// `-` for standard input
+        file: PathBuf,
+    },
+    /// Print all rules
+    Export,
+}
+
+pub async fn run(config: &Config, what: Rules) -> anyhow::Result<()> {
+    let tools = Tools::open(config).await?;
+    match what {
+        Rules::Export => {
+            let rules = control::rules::export(&tools.pool).await?;
+            print!("{}", rules_file::print(&rules));
+        }
+        Rules::Import { file } => {
+            let text = read(&file)?;
+            let done = control::rules::import(&tools.pool, &Texts::new(), &text, by()).await;
+            let done = done.map_err(spoken)?;
+            for warning in &done.warnings {
+                eprintln!("unread: {}: {}", warning.field, warning.detail);
+            }
+            println!("{} rules read, {} changed.", done.rules, done.changed);
+        }
+    }
+    tools.close().await
+}

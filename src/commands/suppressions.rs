@@ -1,0 +1,136 @@
+//! `unread suppressions`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use unread::clock::Clock;
+use unread::config::Config;
+use unread::domain::contact::{Address, Suppression};
+use unread::domain::ids::AccountId;
+use unread::suppressions_file::{self, Defaults};
+use unread::{app, control};
+
+use super::{BY, Tools, accounts, read, spoken};
+
+#[derive(Subcommand)]
+pub enum Suppressions {
+    /// Store a CSV file: one address a line, or named columns (docs/data-protection.md). Nothing is stored if a line is wrong
+    Import {
+        /// `-` for standard input
+        file: PathBuf,
+        #[arg(long)]
+        account: Option<AccountId>,
+        /// For lines that name no reason: `opted_out`, `bad_address`, complaint or blocked
+        #[arg(long, default_value = "opted_out", value_parser = reason)]
+        reason: Suppression,
+    },
+    /// Write all as CSV: hashes, no addresses
+    Export {
+        /// `-` for standard output
+        file: PathBuf,
+    },
+    /// Suppress an e-mail address or phone number
+    Add {
+        address: String,
+        #[arg(long)]
+        account: Option<AccountId>,
+        #[arg(long, default_value = "blocked", value_parser = reason)]
+        reason: Suppression,
+    },
+    /// Let an address be written to again
+    Remove {
+        address: String,
+        #[arg(long)]
+        account: Option<AccountId>,
+    },
+}
+
+fn reason(word: &str) -> Result<Suppression, String> {
+    Suppression::parse(word)
+        .ok_or_else(|| "opted_out, bad_address, complaint or blocked".to_owned())
+}
+
+pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<()> {
+    let tools = Tools::open(config).await?;
+    let now = Clock::System.now();
+    let address = |raw: &str, region: Option<&str>| -> anyhow::Result<Address> {
+        suppressions_file::address(raw, region)
+            .context("that is no e-mail address and no phone number")
+    };
+    match what {
+        Suppressions::Export { file } if file.as_os_str() == "-" => {
+            export(&tools.pool, &mut std::io::stdout().lock()).await?;
+        }
+        Suppressions::Export { file } => {
+            let out = std::fs::File::create(&file)
+                .with_context(|| format!("writing {}", file.display()))?;
+            let mut out = std::io::BufWriter::new(out);
+            let count = export(&tools.pool, &mut out).await?;
+            std::io::Write::flush(&mut out)?;
+            println!("{count} suppressions written.");
+        }
+        Suppressions::Import {
+            file,
+            account,
+            reason,
+        } => {
+            let account = app::account(config, account.as_ref())?;
+            let defaults = Defaults {
+                account: &account.id,
+                region: account.default_region.as_deref(),
+                reason,
+                now,
+            };
+            let text = read(&file)?;
+            let accounts = accounts(config);
+            let (pool, hasher) = (&tools.pool, &tools.hasher);
+            let done =
+                control::suppressions::import(pool, hasher, BY, &text, &defaults, &accounts).await;
+            let done = done.map_err(spoken)?;
+            println!(
+                "{} lines read, {} suppressions new or changed.",
+                done.lines, done.changed
+            );
+        }
+        Suppressions::Add {
+            address: raw,
+            account,
+            reason,
+        } => {
+            let account = app::account(config, account.as_ref())?;
+            let address = address(&raw, account.default_region.as_deref())?;
+            let hash = tools.hasher.address(&address);
+            let which = (&account.id, address.channel(), &hash);
+            control::suppressions::add(&tools.pool, &Clock::System, BY, which, reason).await?;
+            println!("Suppressed.");
+        }
+        Suppressions::Remove {
+            address: raw,
+            account,
+        } => {
+            let account = app::account(config, account.as_ref())?;
+            let address = address(&raw, account.default_region.as_deref())?;
+            let hash = tools.hasher.address(&address);
+            let which = (&account.id, address.channel(), &hash);
+            match control::suppressions::remove(&tools.pool, &Clock::System, BY, which).await {
+                Ok(()) => println!("It may be written to again."),
+                Err(control::Error::NotFound(_)) => println!("It was not suppressed."),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    tools.close().await
+}
+
+/// Writes all suppressions as CSV, page by page. Returns how many.
+async fn export(pool: &sqlx::PgPool, out: &mut impl std::io::Write) -> anyhow::Result<usize> {
+    out.write_all(suppressions_file::HEADER.as_bytes())?;
+    let (mut last, mut count) = (None, 0);
+    while let Some((lines, row)) = control::suppressions::export(pool, last.as_ref()).await? {
+        out.write_all(lines.as_bytes())?;
+        count += lines.lines().count();
+        last = Some(row);
+    }
+    Ok(count)
+}

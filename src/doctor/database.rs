@@ -1,0 +1,210 @@
+//! The database: version, extensions, permissions, migrations, pooler, clock.
+
+use sqlx::PgPool;
+
+use super::{Doctor, MAX_SKEW_SECONDS, PATIENCE};
+use crate::app::Database;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::server::Extension;
+use crate::db::{self, Schema, SchemaProblem};
+use crate::jobs::queue;
+use crate::postgres::Durability;
+
+/// The oldest PostgreSQL that the service is tested with.
+const OLDEST_POSTGRES: i32 = 140_000;
+
+const NO_DATABASE: &str = "Check that PostgreSQL runs and that host, port, database, user and password in DATABASE_URL are right.";
+const POOLER: &str = "Set the pooler to session mode, or go around it. PgBouncer: pool_mode = session, and ignore_startup_parameters = extra_float_digits.";
+const MIGRATE: &str = "Run `unread migrate`.";
+
+impl Doctor<'_> {
+    pub(super) async fn database(&mut self, config: &Config) {
+        self.begin("database");
+        let own = config.database_url.is_none();
+        // Of our own: a throw-away one shows as well whether it can be started, and does not disturb one that runs.
+        let database = match Database::open(config, Durability::Throwaway).await {
+            Ok(database) => database,
+            Err(error) => {
+                return self.failed(
+                    "start",
+                    format!("{error:#}"),
+                    "Set DATABASE_URL to a PostgreSQL that runs, or install the package postgresql.",
+                );
+            }
+        };
+        let pool = db::pool(database.options.clone(), 3);
+        self.server(&pool, config, own).await;
+        pool.close().await;
+        if let Err(error) = database.close().await {
+            self.warning(
+                "stop",
+                format!("{error:#}"),
+                "Look for a postgres process that is left.",
+            );
+        }
+    }
+
+    async fn server(&mut self, pool: &PgPool, config: &Config, own: bool) {
+        let facts = match tokio::time::timeout(PATIENCE, db::server::facts(pool)).await {
+            Ok(Ok(facts)) => facts,
+            Ok(Err(error)) => {
+                let (found, mend) = unreachable(&error);
+                return self.failed("connection", found, mend);
+            }
+            Err(_) => {
+                return self.failed("connection", "no answer", NO_DATABASE);
+            }
+        };
+        if own {
+            self.ok(
+                "connection",
+                "DATABASE_URL is not set; a PostgreSQL of our own starts",
+            );
+        } else {
+            self.ok("connection", "connected");
+        }
+        if facts.version_number < OLDEST_POSTGRES {
+            self.failed("version", facts.version, "Use PostgreSQL 14 or newer.");
+        } else {
+            self.ok("version", facts.version);
+        }
+        // Leases and rate limits use the database's clock, due moments ours.
+        let ahead = (facts.now - Clock::System.now()).num_seconds();
+        let found = format!("the database's minus ours: {ahead} s");
+        if ahead.abs() > MAX_SKEW_SECONDS {
+            self.failed(
+                "clocks",
+                found,
+                "Set both machines' clocks by NTP (timedatectl set-ntp true): due moments and leases depend on them.",
+            );
+        } else {
+            self.ok("clocks", found);
+        }
+        if facts.is_replica {
+            self.failed(
+                "primary",
+                "DATABASE_URL leads to a read-only replica",
+                "Point DATABASE_URL to the primary.",
+            );
+        }
+        let wanted = i64::from(config.database_connections);
+        if !own && i64::from(facts.connections) < wanted {
+            self.failed(
+                "connections",
+                format!(
+                    "the server allows {} in all, one process may want {wanted}",
+                    facts.connections
+                ),
+                "Raise max_connections, or lower UNREAD_DATABASE_CONNECTIONS.",
+            );
+        }
+        if let Err(error) = self.tables(pool, facts.may_create, own).await {
+            let (found, mend) = unreachable(&error);
+            self.failed("reading", found, mend);
+        }
+    }
+
+    async fn tables(&mut self, pool: &PgPool, may_create: bool, own: bool) -> sqlx::Result<()> {
+        for (name, state) in db::server::extensions(pool, &["hstore", "pgcrypto"]).await? {
+            let check = format!("extension {name}");
+            match state {
+                Extension::Installed => self.ok(&check, "installed"),
+                Extension::Available if may_create => {
+                    self.ok(&check, "available; migrating installs it");
+                }
+                Extension::Available => self.failed(
+                    &check,
+                    "not installed, and this user may not install it",
+                    format!("As the database's owner: create extension {name};"),
+                ),
+                Extension::Missing => self.failed(
+                    &check,
+                    "unknown to the server",
+                    "Install PostgreSQL's contrib package on the server (Debian: postgresql-contrib).",
+                ),
+            }
+        }
+        if own {
+            return Ok(());
+        }
+        match db::check_schema(pool).await {
+            Ok(schema) => {
+                let queue = queue::depth(pool, Clock::System.now()).await;
+                match queue {
+                    Ok(_) => self.ok(
+                        "migrations",
+                        match schema {
+                            Schema::Own => "up to date",
+                            Schema::Newer => "of a newer version, beside which this one can work",
+                        },
+                    ),
+                    Err(_) => self.failed(
+                        "migrations",
+                        "the queue's tables are missing or forbidden",
+                        MIGRATE,
+                    ),
+                }
+                let forbidden = db::server::forbidden_tables(pool).await?;
+                if forbidden.is_empty() {
+                    self.ok("permissions", "may read and write every table");
+                } else {
+                    self.failed(
+                        "permissions",
+                        format!("may not read and write {}", forbidden.join(", ")),
+                        "As the tables' owner: grant select, insert, update, delete on all tables in schema public, apalis to \
+                         the user of DATABASE_URL (and usage on the schemas and their sequences).",
+                    );
+                }
+            }
+            Err(SchemaProblem::Unreachable(error)) => return Err(error),
+            Err(problem @ SchemaProblem::Behind { .. }) => {
+                self.failed("migrations", problem.to_string(), MIGRATE);
+                if !may_create {
+                    self.failed(
+                        "permissions",
+                        "this user may not create tables in the database",
+                        "Run `unread migrate` as the database's owner, or: grant create on database … to the user.",
+                    );
+                }
+            }
+            Err(problem @ SchemaProblem::Ahead { .. }) => self.failed(
+                "migrations",
+                problem.to_string(),
+                "Use the version of unread that migrated it, or a newer one.",
+            ),
+        }
+        if db::server::pooled_by_transaction(pool).await? {
+            self.failed(
+                "pooling",
+                "a pooler lends connections for a transaction at a time; LISTEN and prepared statements break",
+                POOLER,
+            );
+        } else {
+            self.ok("pooling", "none, or by session");
+        }
+        Ok(())
+    }
+}
+
+/// Why the database could not be asked, without the address (it holds a password), and the mend.
+fn unreachable(error: &sqlx::Error) -> (String, &'static str) {
+    let Some(told) = error.as_database_error() else {
+        return (format!("not reached: {error}"), NO_DATABASE);
+    };
+    let mend = match told.code().as_deref() {
+        Some("28P01" | "28000") => {
+            "Correct user and password in DATABASE_URL, or let the user in (pg_hba.conf)."
+        }
+        Some("3D000") => {
+            "Create the database (createdb), or correct its name at the end of DATABASE_URL."
+        }
+        Some("53300") => {
+            "The server has no connection left: raise max_connections, or lower UNREAD_DATABASE_CONNECTIONS."
+        }
+        // What a pooler says that does not know a parameter, or lends a connection with another's prepared statements.
+        Some("08P01" | "42P05" | "26000") => POOLER,
+        _ => NO_DATABASE,
+    };
+    (told.message().to_owned(), mend)
+}

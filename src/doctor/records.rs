@@ -1,0 +1,274 @@
+//! What the DNS records of a sender's domain mean for its mail: SPF (RFC 7208), DKIM (RFC 6376), DMARC (RFC 7489). Pure.
+
+use super::State;
+use super::dns::Answer;
+
+/// A judgement, before it becomes a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    pub state: State,
+    pub found: String,
+    pub mend: Option<String>,
+}
+
+fn judged(state: State, found: impl Into<String>, mend: impl Into<String>) -> Judged {
+    Judged {
+        state,
+        found: found.into(),
+        mend: Some(mend.into()),
+    }
+}
+
+fn well(found: impl Into<String>) -> Judged {
+    Judged {
+        state: State::Ok,
+        found: found.into(),
+        mend: None,
+    }
+}
+
+/// Whether a text begins with this version tag, alone or before other words.
+fn is_version(text: &str, tag: &str, ends: &[char]) -> bool {
+    let start = text.get(..tag.len());
+    let rest = text.get(tag.len()..).unwrap_or_default();
+    start.is_some_and(|start| start.eq_ignore_ascii_case(tag))
+        && (rest.is_empty() || rest.starts_with(ends))
+}
+
+/// Who may send mail for `domain`, by what it says itself.
+pub fn spf(domain: &str, answer: &Answer) -> Judged {
+    if *answer == Answer::NoSuchName {
+        return judged(
+            State::Failed,
+            format!("the domain {domain} does not exist"),
+            "Correct SMTP_FROM: mail from a domain that does not exist is refused.",
+        );
+    }
+    let texts = answer.texts().iter();
+    let records: Vec<&String> = texts
+        .filter(|text| is_version(text, "v=spf1", &[' ']))
+        .collect();
+    let record = match records[..] {
+        [] => {
+            return judged(
+                State::Warning,
+                format!("{domain} has none"),
+                format!(
+                    "Publish a TXT record of {domain} that names your mail server: \"v=spf1 include:… -all\", in the words of your \
+                     mail provider. Without it mail ends in spam folders."
+                ),
+            );
+        }
+        [record] => record,
+        _ => {
+            return judged(
+                State::Failed,
+                format!("{domain} has {}, which counts as an error", records.len()),
+                format!(
+                    "Leave one TXT record of {domain} that begins with v=spf1: put the words of all into it."
+                ),
+            );
+        }
+    };
+    let words: Vec<String> = record
+        .split_ascii_whitespace()
+        .skip(1)
+        .map(str::to_ascii_lowercase)
+        .collect();
+    if words.iter().any(|word| word == "all" || word == "+all") {
+        return judged(
+            State::Warning,
+            format!("{domain} lets everybody send in its name"),
+            "End the SPF record with -all (or ~all) instead of +all.",
+        );
+    }
+    let names_nobody = words
+        .iter()
+        .all(|word| word.trim_start_matches(['-', '~', '?']) == "all" || word.starts_with("exp="));
+    if names_nobody && words.iter().any(|word| word == "-all") {
+        return judged(
+            State::Failed,
+            format!("{domain} says that it sends no mail at all"),
+            "Name your mail server in the SPF record (include:…), or correct SMTP_FROM.",
+        );
+    }
+    well(record.as_str())
+}
+
+/// The names below which keys of the domain are.
+pub fn dkim_name(domain: &str, selector: Option<&str>) -> String {
+    match selector {
+        Some(selector) => format!("{selector}._domainkey.{domain}"),
+        None => format!("_domainkey.{domain}"),
+    }
+}
+
+/// Whether the key that mail is signed with can be found. `answer` is that of [`dkim_name`].
+pub fn dkim(domain: &str, selector: Option<&str>, answer: &Answer) -> Judged {
+    let Some(selector) = selector else {
+        // A name that has nothing itself exists if there is something below it (RFC 8020).
+        return match answer {
+            Answer::NoSuchName => judged(
+                State::Warning,
+                format!("{domain} publishes no key"),
+                "Have your mail server or provider sign with DKIM, publish the key that it shows, and set SMTP_DKIM_SELECTOR to its \
+                 selector.",
+            ),
+            Answer::Texts(_) => judged(
+                State::Unchecked,
+                format!(
+                    "{domain} publishes keys, but whether mail is signed with one of them cannot be seen from here"
+                ),
+                "Set SMTP_DKIM_SELECTOR to the s= of the DKIM-Signature in a mail of yours: its key is looked up then.",
+            ),
+        };
+    };
+    let name = dkim_name(domain, Some(selector));
+    let keys = answer.texts().iter().filter_map(|text| tag(text, "p"));
+    match keys.collect::<Vec<_>>()[..] {
+        [] => judged(
+            State::Failed,
+            format!("there is no key at {name}"),
+            "Publish the key that your mail server or provider shows for this selector, or correct SMTP_DKIM_SELECTOR.",
+        ),
+        [""] => judged(
+            State::Failed,
+            format!("the key at {name} has been revoked"),
+            "Sign with another key, publish that, and set SMTP_DKIM_SELECTOR to its selector.",
+        ),
+        [_] => well(format!("{name} has a key")),
+        _ => judged(
+            State::Failed,
+            format!("{name} has more than one key"),
+            "Leave one TXT record at that name.",
+        ),
+    }
+}
+
+/// Where the policy for a domain may stand, in the order in which receivers look: at itself, else at the domains above it.
+pub fn dmarc_names(domain: &str) -> Vec<String> {
+    let above = std::iter::successors(Some(domain), |name| {
+        let (_, above) = name.split_once('.')?;
+        above.contains('.').then_some(above)
+    });
+    // More labels than receivers walk are nobody's sender domain.
+    above.take(8).map(|name| format!("_dmarc.{name}")).collect()
+}
+
+/// The policy among these texts; `None`: receivers look further up.
+pub fn dmarc(name: &str, answer: &Answer) -> Option<Judged> {
+    let texts = answer.texts().iter();
+    let records: Vec<&String> = texts
+        .filter(|text| is_version(text, "v=DMARC1", &[';', ' ']))
+        .collect();
+    match records[..] {
+        [] => None,
+        [record] => Some(match tag(record, "p").unwrap_or_default() {
+            policy @ ("none" | "quarantine" | "reject") => well(format!("{name}: p={policy}")),
+            _ => judged(
+                State::Warning,
+                format!("the policy at {name} cannot be read, so receivers ignore it"),
+                "Write p=none, p=quarantine or p=reject into it.",
+            ),
+        }),
+        _ => Some(judged(
+            State::Warning,
+            format!("{name} has {}, so receivers ignore them", records.len()),
+            "Leave one TXT record at that name.",
+        )),
+    }
+}
+
+/// What to say when none of [`dmarc_names`] has a policy.
+pub fn no_dmarc(domain: &str) -> Judged {
+    judged(
+        State::Warning,
+        format!("{domain} has none"),
+        format!(
+            "Publish a TXT record of _dmarc.{domain}: \"v=DMARC1; p=none; rua=mailto:…\". Large receivers expect one of whoever sends \
+             much."
+        ),
+    )
+}
+
+/// The value of a tag in a list `a=1; b=2`.
+fn tag<'t>(list: &'t str, name: &str) -> Option<&'t str> {
+    let tags = list.split(';').filter_map(|tag| tag.split_once('='));
+    tags.map(|(key, value)| (key.trim(), value.trim()))
+        .find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(texts: &[&str]) -> Answer {
+        Answer::Texts(texts.iter().map(|&text| text.to_owned()).collect())
+    }
+
+    #[test]
+    fn spf_names_the_senders_once_and_not_everybody() {
+        let cases: &[(&[&str], State)] = &[
+            (&["v=spf1 include:_spf.mail.test -all"], State::Ok),
+            (&["V=SPF1 mx ~all", "other=1"], State::Ok),
+            (&["v=spf1 redirect=_spf.mail.test"], State::Ok),
+            (&["v=spf1 ip4:192.0.2.1 -all"], State::Ok),
+            (&[], State::Warning),
+            (&["v=spf10 mx -all", "v=spf2.0/pra"], State::Warning),
+            (&["v=spf1 mx +all"], State::Warning),
+            (&["v=spf1 all"], State::Warning),
+            (&["v=spf1 -all"], State::Failed),
+            (&["v=spf1 include:mail.firewall -all"], State::Ok),
+            (&["v=spf1 mx -all", "v=spf1 a -all"], State::Failed),
+        ];
+        for (records, state) in cases {
+            let judged = spf("shop.test", &texts(records));
+            assert_eq!(judged.state, *state, "{records:?}: {judged:?}");
+            assert_eq!(judged.mend.is_none(), *state == State::Ok, "{judged:?}");
+        }
+        let judged = spf("shop.test", &Answer::NoSuchName);
+        assert_eq!(judged.state, State::Failed);
+        assert!(judged.mend.unwrap().contains("SMTP_FROM"));
+    }
+
+    #[test]
+    fn dkim_without_a_selector_is_never_green() {
+        let of = |selector, answer: &Answer| dkim("shop.test", selector, answer).state;
+        assert_eq!(of(None, &texts(&[])), State::Unchecked);
+        assert_eq!(of(None, &texts(&["p=AAAA"])), State::Unchecked);
+        assert_eq!(of(None, &Answer::NoSuchName), State::Warning);
+        let cases: &[(&[&str], State)] = &[
+            (&["v=DKIM1; k=rsa; p=MIGf"], State::Ok),
+            (&["k=ed25519;p=11qY ;t=s"], State::Ok),
+            (&["v=DKIM1; p="], State::Failed),
+            (&["v=spf1 -all"], State::Failed),
+            (&["p=A", "p=B"], State::Failed),
+            (&[], State::Failed),
+        ];
+        for (records, state) in cases {
+            assert_eq!(of(Some("s1"), &texts(records)), *state, "{records:?}");
+        }
+        assert_eq!(of(Some("s1"), &Answer::NoSuchName), State::Failed);
+    }
+
+    #[test]
+    fn dmarc_is_looked_for_at_the_domain_and_above() {
+        assert_eq!(
+            dmarc_names("mail.shop.test"),
+            ["_dmarc.mail.shop.test", "_dmarc.shop.test"]
+        );
+        assert_eq!(dmarc_names("localhost"), ["_dmarc.localhost"]);
+        let of = |records: &[&str]| dmarc("_dmarc.shop.test", &texts(records)).map(|j| j.state);
+        assert_eq!(
+            of(&["v=DMARC1; p=none; rua=mailto:a@shop.test"]),
+            Some(State::Ok)
+        );
+        assert_eq!(of(&["v=DMARC1;p=reject"]), Some(State::Ok));
+        assert_eq!(of(&["v=DMARC1; sp=none"]), Some(State::Warning));
+        assert_eq!(of(&["v=DMARC1; p=maybe"]), Some(State::Warning));
+        let two = ["v=DMARC1; p=none", "v=DMARC1; p=reject"];
+        assert_eq!(of(&two), Some(State::Warning));
+        assert_eq!(of(&["v=DMARC10; p=none"]), None);
+        assert_eq!(of(&[]), None);
+    }
+}
