@@ -46,7 +46,7 @@ pub enum BadgeSource {
 }
 
 impl BadgeSource {
-    const ALL: [Self; 5] = [
+    pub const ALL: [Self; 5] = [
         Self::Memory,
         Self::Database,
         Self::LivePerson,
@@ -54,7 +54,7 @@ impl BadgeSource {
         Self::None,
     ];
 
-    fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Database => "database",
@@ -223,6 +223,11 @@ impl Metrics {
     pub fn badge(&self, source: BadgeSource, took: Duration) {
         self.badge[source as usize].inc();
         self.badge_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Badge answers of this process since it started, by where they came from.
+    pub fn badges(&self) -> [(BadgeSource, u64); BadgeSource::ALL.len()] {
+        BadgeSource::ALL.map(|source| (source, self.badge[source as usize].get()))
     }
 
     /// `route` as it is written in the program, never a path that was asked for.

@@ -1,4 +1,4 @@
-//! Single reminders: look them up, tell their story, cancel one that waits, send one again.
+//! Single reminders: look them up, tell their story, cancel one that waits, send one again, tell where one goes.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -11,8 +11,10 @@ use crate::db::audit;
 use crate::db::decisions::Entry;
 use crate::db::pages::{Attempt, Decision, Reminder};
 use crate::db::reminders::{Filter, Page, Place};
+use crate::domain::contact::{self, Address};
 use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::jobs::context::Context;
 use crate::jobs::names;
 use crate::jobs::queue::{self, When};
 
@@ -46,6 +48,8 @@ pub struct May {
     pub send_again: bool,
     /// Whom it went to is known by hash, so that further messages to the same address can be stopped.
     pub opt_out: bool,
+    /// Its address can be told: the reminder is still owed, or is kept until the fate of a message is known.
+    pub reveal: bool,
 }
 
 /// Reminders of one conversation shown beside each other.
@@ -70,11 +74,13 @@ pub async fn detail(
         .await?
         .reminders;
     others.retain(|other| other.id != reminder.id);
+    let kept = db::reminders::kept_address(pool, id).await?;
     let may = May {
         cancel: reminder.state == "scheduled",
         send_again: db::ledger::may_restart(&reminder.state, reminder.reason.as_deref())
             && !is_erased(&reminder),
         opt_out: db::reminders::recipient(pool, id).await?.is_some(),
+        reveal: !is_erased(&reminder) && (is_owed(&reminder) || kept.is_some()),
     };
     Ok(Detail {
         story: story::tell(&reminder, &decisions, &attempts),
@@ -89,6 +95,113 @@ pub async fn detail(
 /// A reminder of an erased consumer names nobody any more.
 pub fn is_erased(reminder: &Reminder) -> bool {
     reminder.conversation.starts_with("erased:")
+}
+
+fn is_owed(reminder: &Reminder) -> bool {
+    matches!(reminder.state.as_str(), "scheduled" | "sending")
+}
+
+/// Where a reminder goes, told to a person who asked and is on record for it.
+#[derive(Clone, Debug)]
+pub struct Revealed {
+    /// Masked wherever it is not exposed on purpose.
+    pub address: Address,
+    pub from: Origin,
+}
+
+/// Where an address came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It is kept with an attempt whose fate is being looked up.
+    Attempt,
+    /// LivePerson told it now, as it will when the reminder is due.
+    LivePerson,
+}
+
+impl Origin {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Attempt => "attempt",
+            Self::LivePerson => "liveperson",
+        }
+    }
+}
+
+/// Tells a reminder's address, while there is one to tell. Addresses live no longer than a delivery needs them: they are kept with
+/// an SMS until its fate is known, and a reminder that is owed has its address at LivePerson. That it was told is audited first.
+pub async fn reveal(
+    ctx: &Context,
+    by: &str,
+    accounts: &[AccountId],
+    id: ReminderId,
+) -> Result<Revealed, Error> {
+    let reminder = find(&ctx.pool, accounts, id).await?;
+    if is_erased(&reminder) {
+        return Err(Error::Conflict(
+            "the address is gone: the customer's data was erased".to_owned(),
+        ));
+    }
+    let channel: Channel = reminder
+        .channel
+        .parse()
+        .map_err(|e| Error::Internal(anyhow::anyhow!("reminder {id}: {e}")))?;
+    let kept = db::reminders::kept_address(&ctx.pool, id).await?;
+    let kept = kept.and_then(|raw| match channel {
+        Channel::Email => Address::email(&raw),
+        Channel::Sms => Address::phone(&raw, None),
+    });
+    let revealed = match kept {
+        Some(address) => Revealed {
+            address,
+            from: Origin::Attempt,
+        },
+        None if is_owed(&reminder) => Revealed {
+            address: at_liveperson(ctx, &reminder, channel).await?,
+            from: Origin::LivePerson,
+        },
+        None => {
+            return Err(Error::Conflict(
+                "the address is not kept any more: it was needed only until the message was on its way, and a code that names \
+                 nobody is all that stays"
+                    .to_owned(),
+            ));
+        }
+    };
+    let entry = audit::Entry {
+        by,
+        action: "reminder.reveal_address",
+        account: Some(&reminder.account),
+        subject: &reminder.id.to_string(),
+        detail: json!({ "channel": reminder.channel, "from": revealed.from.as_str() }),
+    };
+    let mut conn = ctx.pool.acquire().await?;
+    audit::record(&mut conn, &entry, ctx.clock.now()).await?;
+    Ok(revealed)
+}
+
+/// The address that a delivery would choose at this moment.
+async fn at_liveperson(
+    ctx: &Context,
+    reminder: &Reminder,
+    channel: Channel,
+) -> Result<Address, Error> {
+    let account = ctx
+        .accounts
+        .get(reminder.account.as_str())
+        .ok_or_else(|| Error::NotFound(format!("account {}", reminder.account)))?;
+    let answer = account
+        .by_ids(std::slice::from_ref(&reminder.conversation))
+        .await
+        .map_err(|error| Error::Unavailable(format!("LivePerson could not be asked: {error}")))?;
+    let record = answer
+        .records
+        .iter()
+        .find(|r| r.id == reminder.conversation);
+    let contact =
+        record.and_then(|r| contact::choose(&r.contact, channel, &account.contact_policy));
+    contact.map(|contact| contact.address).ok_or_else(|| {
+        Error::Conflict("LivePerson knows no usable address of this customer".to_owned())
+    })
 }
 
 async fn find(pool: &PgPool, accounts: &[AccountId], id: ReminderId) -> Result<Reminder, Error> {

@@ -27,6 +27,11 @@ pub async fn list(
     Ok(db::suppressions::list(pool, filter, after, most).await?)
 }
 
+/// What forbids to write to an address: those in force, and those that are over and not yet deleted.
+pub async fn of(pool: &PgPool, account: &AccountId, hash: &AddressHash) -> Result<Vec<Row>, Error> {
+    Ok(db::suppressions::of(pool, account, std::slice::from_ref(hash)).await?)
+}
+
 /// Suppresses an address. A person's wish is never weakened; that it was there already is no error.
 pub async fn add(
     pool: &PgPool,

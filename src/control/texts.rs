@@ -3,11 +3,14 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Fault;
+use super::{Error, Fault};
 use crate::channel::render::{self, Severity, Texts, VARIABLES, Vars};
 use crate::channel::sms;
-use crate::domain::ids::Channel;
+use crate::domain::contact;
+use crate::domain::ids::{AccountId, Channel};
+use crate::domain::read_state::{Episode, ReadState, read_state};
 use crate::domain::rule::Template;
+use crate::jobs::context::Context;
 
 /// Something that a text may say.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -41,9 +44,44 @@ pub struct Reader {
     pub agent: Option<String>,
     pub skill: Option<String>,
     pub count: Option<u32>,
+    pub since_minutes: Option<u64>,
     /// Where the link leads, if not to the sample.
     pub link: Option<String>,
     pub unsubscribe_link: Option<String>,
+}
+
+/// What a reminder of a conversation could say at this moment, asked at LivePerson: names, skill and how much is unread; no address.
+pub async fn of_conversation(
+    ctx: &Context,
+    account: &AccountId,
+    channel: Channel,
+    conversation: &str,
+) -> Result<Reader, Error> {
+    let of = ctx.accounts.get(account);
+    let of = of.ok_or_else(|| Error::NotFound(format!("account {account}")))?;
+    let answer = of
+        .by_ids(&[conversation.to_owned()])
+        .await
+        .map_err(|error| Error::Unavailable(format!("LivePerson could not be asked: {error}")))?;
+    let record = answer.records.into_iter().find(|r| r.id == conversation);
+    let record = record
+        .ok_or_else(|| Error::NotFound("conversation of this id at LivePerson".to_owned()))?;
+    let episode = match read_state(&record, of.count_bots) {
+        ReadState::Unread(episode) => Some(episode),
+        _ => None,
+    };
+    let contact = contact::choose(&record.contact, channel, &of.contact_policy);
+    let minutes = |episode: &Episode| (ctx.clock.now() - episode.since).num_minutes();
+    Ok(Reader {
+        language: record.language,
+        brand: Some(of.brand.clone()),
+        first_name: Some(contact.and_then(|c| c.first_name).unwrap_or_default()),
+        since_minutes: episode.as_ref().map(|e| minutes(e).unsigned_abs()),
+        count: Some(episode.as_ref().map_or(1, |e| e.count)),
+        agent: Some(episode.and_then(|e| e.agent).unwrap_or_default()),
+        skill: Some(record.skill_name.unwrap_or_default()),
+        ..Reader::default()
+    })
 }
 
 /// A text, filled in.
@@ -142,6 +180,9 @@ impl Reader {
         given(&mut vars.unsubscribe_link, &self.unsubscribe_link);
         if let Some(count) = self.count {
             vars.count = count.max(1);
+        }
+        if let Some(minutes) = self.since_minutes {
+            vars.since_minutes = minutes;
         }
         vars
     }

@@ -209,3 +209,13 @@ pub async fn recipient(
             .await?;
     Ok(hash.flatten().and_then(|hash| hash.try_into().ok()))
 }
+
+/// The address of an attempt, which is kept only until it is known what became of it.
+pub async fn kept_address(db: impl PgExecutor<'_>, id: ReminderId) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar(
+        "select address from attempts where reminder = $1 and address is not null order by number desc limit 1",
+    )
+    .bind(id.0)
+    .fetch_optional(db)
+    .await
+}

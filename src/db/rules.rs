@@ -47,6 +47,14 @@ pub async fn of_accounts(db: impl PgExecutor<'_>, accounts: &[&str]) -> sqlx::Re
     rows.into_iter().map(Rule::try_from).collect()
 }
 
+/// Whether any rule of these accounts is switched on.
+pub async fn any_on(db: impl PgExecutor<'_>, accounts: &[&str]) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select exists (select from rules where account = any ($1) and enabled)")
+        .bind(accounts)
+        .fetch_one(db)
+        .await
+}
+
 /// The rules that may apply to conversations of these skills: their own and the account's defaults.
 pub async fn of_skills(
     db: impl PgExecutor<'_>,

@@ -27,6 +27,8 @@ pub struct Sums {
     pub expired: i64,
     /// Refused by the provider, or taken and not delivered.
     pub failed: i64,
+    /// Of these, taken and not delivered.
+    pub undelivered: i64,
     pub unknown: i64,
     /// Not sent because the conversation is in the hold-out share.
     pub held_out: i64,
@@ -46,6 +48,7 @@ impl Sums {
             cancelled: self.cancelled + other.cancelled,
             expired: self.expired + other.expired,
             failed: self.failed + other.failed,
+            undelivered: self.undelivered + other.undelivered,
             unknown: self.unknown + other.unknown,
             held_out: self.held_out + other.held_out,
             held_back_1h: self.held_back_1h + other.held_back_1h,
@@ -63,6 +66,7 @@ const SUMS: &str = "
     coalesce(sum(n) filter (where measure = 'cancelled'), 0)::bigint as cancelled,
     coalesce(sum(n) filter (where measure = 'expired'), 0)::bigint as expired,
     coalesce(sum(n) filter (where measure in ('failed', 'undelivered')), 0)::bigint as failed,
+    coalesce(sum(n) filter (where measure = 'undelivered'), 0)::bigint as undelivered,
     coalesce(sum(n) filter (where measure = 'unknown'), 0)::bigint as unknown,
     coalesce(sum(n) filter (where measure = 'held_out'), 0)::bigint as held_out,
     coalesce(sum(n) filter (where measure = 'held_back_1h'), 0)::bigint as held_back_1h,

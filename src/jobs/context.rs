@@ -25,6 +25,9 @@ use crate::metrics::Metrics;
 /// How long an account's LivePerson is left alone after it failed to answer a re-check.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
+/// The sender's name when Twilio chooses: the account's first number.
+pub const ACCOUNT_DEFAULT: &str = "account default";
+
 pub struct Context {
     pub pool: PgPool,
     pub clock: Clock,
@@ -145,17 +148,22 @@ impl Context {
     /// Who a rule's reminders come from.
     pub fn sender(&self, rule: &Rule) -> String {
         let own = rule.settings.sender.clone();
-        let default = || match rule.channel {
+        own.or_else(|| self.usual_sender(rule.channel))
+            .unwrap_or_default()
+    }
+
+    /// Whom messages come from where a rule names nobody; `None`: the channel is not configured.
+    pub fn usual_sender(&self, channel: Channel) -> Option<String> {
+        match channel {
             Channel::Email => self
                 .mail
                 .as_ref()
                 .map(|mail| mail.settings().from.address().to_owned()),
             Channel::Sms => self.sms.as_ref().map(|sms| match &sms.settings().sender {
                 Some(sender) => sender.to_string(),
-                None => "account default".to_owned(),
+                None => ACCOUNT_DEFAULT.to_owned(),
             }),
-        };
-        own.or_else(default).unwrap_or_default()
+        }
     }
 
     /// How long an attempt may take before it counts as unknown: longer than the slowest provider's time-outs together.

@@ -26,6 +26,7 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "audit.hbs"
     "bare.hbs"
     "channels.hbs"
+    "chart.hbs"
     "effect.hbs"
     "forecast.hbs"
     "layout.hbs"
@@ -43,17 +44,21 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "rules.hbs"
     "settings.hbs"
     "setup.hbs"
+    "suppressions.hbs"
     "time.hbs"
     "tokens.hbs"
     "users.hbs"
     "visitor.hbs"
+    "website.hbs"
 };
 
 /// What pages load; served under an address with the content's hash.
 const ASSETS: &[(&str, &str)] = templates! {
+    "live.js"
     "rule.js"
     "unread.css"
     "unread.js"
+    "website.js"
 };
 
 static PAGES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {

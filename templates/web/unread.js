@@ -37,6 +37,18 @@ fold();
 narrow.addEventListener("change", fold);
 localTimes(document);
 
+// The server begins its days where the reader does.
+document.cookie = `zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; path=/; max-age=31536000; samesite=lax`;
+
+// <input type="file" data-into="id">: puts a file's text into a field.
+for (const input of document.querySelectorAll("[data-into]")) {
+  input.closest("[hidden]")?.removeAttribute("hidden");
+  input.addEventListener("change", async () => {
+    const [file] = input.files;
+    if (file) document.getElementById(input.dataset.into).value = await file.text();
+  });
+}
+
 // <button data-copy="id">: copies the text of an element.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");

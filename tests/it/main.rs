@@ -22,6 +22,7 @@ mod liveperson_faults;
 mod manifests;
 mod monitoring;
 mod opt_outs;
+mod pages;
 mod people;
 mod person;
 mod pipeline;

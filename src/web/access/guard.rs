@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts as _, Request, State as Shared};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use chrono::TimeDelta;
@@ -67,7 +67,7 @@ async fn own_form(
     session: &Session,
 ) -> Result<Body, Response> {
     let read = to_bytes(body, MAX_BODY).await;
-    let bytes = read.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE.into_response())?;
+    let bytes = read.map_err(|_| Unshown::too_large().into_response())?;
     let in_header = parts
         .headers
         .get(csrf_header())

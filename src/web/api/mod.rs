@@ -5,6 +5,7 @@
 
 mod accounts;
 mod audit;
+mod badge;
 mod consumers;
 pub mod document;
 pub mod etag;
@@ -32,6 +33,7 @@ pub const ROOT: &str = "/api/v1";
 pub fn add(table: &mut Table) {
     accounts::add(table);
     audit::add(table);
+    badge::add(table);
     overview::add(table);
     reminders::add(table);
     consumers::add(table);

@@ -42,7 +42,10 @@ struct Numbers {
     cancelled_because_read: i64,
     cancelled_otherwise: i64,
     expired: i64,
+    /// Refused by the provider, or taken and not delivered.
     failed: i64,
+    /// Of these, taken and not delivered.
+    undelivered: i64,
     unknown: i64,
     held_out: i64,
 }
@@ -58,6 +61,7 @@ impl From<Sums> for Numbers {
             cancelled_otherwise: sums.cancelled,
             expired: sums.expired,
             failed: sums.failed,
+            undelivered: sums.undelivered,
             unknown: sums.unknown,
             held_out: sums.held_out,
         }
@@ -86,7 +90,7 @@ fn zone(name: Option<&str>) -> Result<Tz, Refusal> {
 #[derive(Debug, Serialize, ToSchema)]
 struct Overview {
     at: DateTime<Utc>,
-    /// bad, waiting or good.
+    /// bad, warn, waiting or good.
     level: &'static str,
     sentence: String,
     /// What needs a person, worst first.
@@ -140,6 +144,9 @@ struct Over {
     /// So many days, today included, by the day; left out: today, by the hour.
     #[param(minimum = 1, maximum = 92)]
     days: Option<u8>,
+    /// Instead of days: so many hours, this one included, by the hour.
+    #[param(minimum = 1, maximum = 48)]
+    hours: Option<u8>,
     /// Where days begin, for example `Europe/Berlin`; left out: `UTC`.
     time_zone: Option<String>,
 }
@@ -159,14 +166,15 @@ async fn list_series(
     Shared(state): Shared<State>,
     Query(over): Query<Over>,
 ) -> Result<axum::Json<Page<Piece>>, Refusal> {
-    let span = over.days.map_or(Span::Today, Span::Days);
-    if !matches!(span, Span::Today | Span::Days(1..=92)) {
-        return Err(Refusal::fault(
-            StatusCode::BAD_REQUEST,
-            "days",
-            "must be from 1 to 92",
-        ));
-    }
+    let bad = |field, detail| Err(Refusal::fault(StatusCode::BAD_REQUEST, field, detail));
+    let span = match (over.days, over.hours) {
+        (None, None) => Span::Today,
+        (Some(days @ 1..=92), None) => Span::Days(days),
+        (None, Some(hours @ 1..=48)) => Span::Hours(hours),
+        (Some(_), None) => return bad("days", "must be from 1 to 92"),
+        (None, Some(_)) => return bad("hours", "must be from 1 to 48"),
+        (Some(_), Some(_)) => return bad("hours", "give either days or hours"),
+    };
     let (accounts, now) = (state.account_ids(), state.clock.now());
     let zone = zone(over.time_zone.as_deref())?;
     let pieces = control::overview::series(&state.pool, &accounts, span, zone, now).await?;

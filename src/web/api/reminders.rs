@@ -1,7 +1,9 @@
-//! `/reminders`: look them up, tell one's story, cancel it, send it again, stop writing to its recipient.
+//! `/reminders`: look them up, tell one's story, cancel it, send it again, stop writing to its recipient, tell its address.
 
+use axum::Extension;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -18,7 +20,7 @@ use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::reminder::ReminderState;
 use crate::web::State;
-use crate::web::access::{Caller, Table};
+use crate::web::access::{Caller, Table, Unrepeatable};
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(list_reminders));
@@ -26,6 +28,7 @@ pub fn add(table: &mut Table) {
     table.api(Permission::Operate, routes!(cancel_reminder));
     table.api(Permission::Operate, routes!(send_reminder_again));
     table.api(Permission::Operate, routes!(opt_out_recipient));
+    table.api(Permission::Operate, routes!(reveal_address));
 }
 
 /// A reminder: one message owed to one consumer.
@@ -185,6 +188,8 @@ struct Story {
     attempts: Vec<Attempt>,
     may_cancel: bool,
     may_send_again: bool,
+    /// Whether its address can be told.
+    may_reveal: bool,
     /// The other reminders of the conversation.
     others: Vec<Reminder>,
 }
@@ -273,6 +278,7 @@ async fn get_reminder(
         attempts: detail.attempts.into_iter().map(Attempt::from).collect(),
         may_cancel: detail.may.cancel,
         may_send_again: detail.may.send_again,
+        may_reveal: detail.may.reveal,
         others: detail.others.into_iter().map(Reminder::from).collect(),
     }))
 }
@@ -320,4 +326,36 @@ async fn opt_out_recipient(
     let (pool, clock) = (&state.pool, &state.clock);
     control::consumers::opt_out_recipient_of(pool, clock, caller.by(), &accounts, id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Where a reminder goes.
+#[derive(Debug, Serialize, ToSchema)]
+struct Revealed {
+    #[schema(example = "email")]
+    channel: String,
+    #[schema(example = "somebody@example.com")]
+    address: String,
+    /// `liveperson`: as LivePerson told it now; `attempt`: kept until it is known whether the message arrived.
+    from: &'static str,
+}
+
+/// Tell a reminder's address
+///
+/// While there is one: a reminder that is owed has its address at LivePerson, which is asked. Afterwards none is kept. That it was
+/// told is in the audit trail. The answer is not kept for an `Idempotency-Key`.
+#[utoipa::path(post, path = "/reminders/{id}/reveal", tag = "reminders", params(Which), responses((status = 200, body = Revealed),
+    (status = 409, description = "No address is kept", body = Problem, content_type = "application/problem+json")))]
+async fn reveal_address(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(which): Path<Which>,
+) -> Result<impl IntoResponse, Refusal> {
+    let (accounts, id) = (state.account_ids(), ReminderId(which.id));
+    let told = control::reminders::reveal(&state.context, caller.by(), &accounts, id).await?;
+    let revealed = Revealed {
+        channel: told.address.channel().to_string(),
+        address: told.address.expose().to_owned(),
+        from: told.from.as_str(),
+    };
+    Ok((Extension(Unrepeatable), axum::Json(revealed)))
 }

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::extract::{Json, Path, Query};
 use super::paging::Page;
-use super::problem::Refusal;
+use super::problem::{Problem, Refusal};
 use crate::control::forecast::{self, Forecast, Live};
 use crate::control::pause::{self, PauseView};
 use crate::control::rules::{self, By};
@@ -70,6 +70,10 @@ struct ToPreview {
     #[schema(example = "en")]
     language: Option<String>,
     brand: Option<String>,
+    /// A conversation at LivePerson whose names and numbers are used where none are given here. Needs its account.
+    conversation: Option<String>,
+    #[schema(value_type = Option<String>, example = "12345678")]
+    account: Option<AccountId>,
     /// As for a visitor and an agent whose names are not known.
     #[serde(default)]
     nameless: bool,
@@ -82,25 +86,43 @@ struct ToPreview {
 
 /// Preview a text
 ///
-/// Filled in with sample data or your own, with its size as SMS and what is wrong with it.
+/// Filled in with sample data, a conversation's or your own, with its size as SMS and what is wrong with it.
 #[utoipa::path(post, path = "/texts/preview", tag = "texts", request_body = ToPreview,
-    responses((status = 200, body = Preview)))]
+    responses((status = 200, body = Preview),
+    (status = 404, description = "There is no such conversation", body = Problem, content_type = "application/problem+json")))]
 async fn preview_text(
     Shared(state): Shared<State>,
     Json(wish): Json<ToPreview>,
-) -> axum::Json<Preview> {
+) -> Result<axum::Json<Preview>, Refusal> {
+    let of = match (&wish.conversation, &wish.account) {
+        (None, _) => Reader::default(),
+        (Some(id), Some(account)) => {
+            texts::of_conversation(&state.context, account, wish.channel, id).await?
+        }
+        (Some(_), None) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            let detail = "is missing: name the conversation's account as well";
+            return Err(Refusal::fault(status, "/account", detail));
+        }
+    };
     let reader = Reader {
-        language: wish.language,
-        brand: wish.brand,
+        language: wish.language.or(of.language),
+        brand: wish.brand.or(of.brand),
         nameless: wish.nameless,
-        first_name: wish.first_name,
-        agent: wish.agent,
-        skill: wish.skill,
-        count: wish.count,
+        first_name: wish.first_name.or(of.first_name),
+        agent: wish.agent.or(of.agent),
+        skill: wish.skill.or(of.skill),
+        count: wish.count.or(of.count),
+        since_minutes: of.since_minutes,
         ..Reader::default()
     };
     let (all, template) = (&state.context.texts, wish.template.as_ref());
-    axum::Json(texts::preview(all, wish.channel, template, &reader))
+    Ok(axum::Json(texts::preview(
+        all,
+        wish.channel,
+        template,
+        &reader,
+    )))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

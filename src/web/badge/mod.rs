@@ -11,6 +11,7 @@ mod cache;
 mod client;
 mod events;
 mod jwks;
+pub mod look;
 mod recent;
 mod reply;
 mod script;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use serde::Deserialize;
@@ -43,6 +43,18 @@ enum Keys {
     One(Vec<u8>),
     Published(Jwks),
 }
+
+/// A kind of token that an account believes: what can be told of it, which is no key and no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    pub name: &'static str,
+    /// Whose tokens, and for whom.
+    pub issuer: Option<String>,
+    pub audiences: Vec<String>,
+}
+
+/// A token for a try-out lasts so long.
+const TRIED: TimeDelta = TimeDelta::minutes(10);
 
 /// A good token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +119,41 @@ impl Tokens {
             backend: settings.secret.clone(),
             account: account.clone(),
         }
+    }
+
+    /// What is believed; nothing: no token is.
+    pub fn kinds(&self) -> Vec<Kind> {
+        let issuer = self.issuer.iter().map(|issuer| Kind {
+            name: match issuer.keys {
+                Keys::One(_) => "public_key",
+                Keys::Published(_) => "jwks",
+            },
+            issuer: Some(issuer.name.clone()),
+            audiences: issuer.audiences.clone(),
+        });
+        let backend = self.backend.iter().map(|_| Kind {
+            name: "secret",
+            issuer: None,
+            audiences: vec![self.account.to_string()],
+        });
+        backend.chain(issuer).collect()
+    }
+
+    /// A short-lived token as the brand's backend would sign it, to try the badge out; `None` if no secret is shared with one.
+    pub fn sign(&self, subject: &str, now: DateTime<Utc>) -> Option<String> {
+        let secret = self.backend.as_ref()?;
+        let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let header = part(serde_json::json!({ "alg": "HS256", "typ": "JWT" }));
+        let claims = part(serde_json::json!({
+            "sub": subject,
+            "aud": self.account.as_str(),
+            "exp": (now + TRIED).timestamp(),
+        }));
+        let signed = format!("{header}.{claims}");
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?;
+        mac.update(signed.as_bytes());
+        let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+        Some(format!("{signed}.{signature}"))
     }
 
     /// Whose token it is, if it is a good one for this account now.

@@ -1,4 +1,5 @@
-//! Channels, and what reminders bring about: which senders are paused and why; how many people came back, and how sure that is.
+//! Channels and connections, and what reminders bring about: where reminders go out and conversations are read, what is paused and
+//! why; how many people came back, and how sure that is.
 
 use axum::Form;
 use axum::extract::{Query, State as Shared};
@@ -12,6 +13,8 @@ use crate::control::Error;
 use crate::control::effect::{Counts, OfRule};
 use crate::domain::access::Permission;
 use crate::domain::effect::Estimate;
+use crate::domain::ids::Channel;
+use crate::jobs::context::ACCOUNT_DEFAULT;
 use crate::web::State;
 use crate::web::access::Table;
 
@@ -26,8 +29,25 @@ async fn channels(page: Page, Shared(state): Shared<State>) -> Result<Response, 
     let now = state.clock.now();
     let paused = control::senders::paused(&state.pool).await?;
     let accounts = state.account_ids();
-    let overview = control::overview::overview(&state.pool, &accounts, chrono_tz::UTC, now).await?;
+    let scans = control::overview::scans(&state.pool, &accounts).await?;
     let (may, csrf) = (page.caller.may(Permission::Operate), &page.session().csrf);
+    let senders = Channel::ALL.map(|channel| {
+        let troubles = paused.iter().filter(|p| p.channel == channel).count();
+        json!({
+            "name": words::channel(channel.as_str()),
+            "on": state.context.has(channel),
+            "sender": state.context.usual_sender(channel).filter(|sender| sender != ACCOUNT_DEFAULT),
+            "through": match channel {
+                Channel::Email => "SMTP",
+                Channel::Sms => "Twilio",
+            },
+            "paused": troubles > 0,
+            "mend": match channel {
+                Channel::Email => "Whoever runs the server sets SMTP_USER and SMTP_PASS.",
+                Channel::Sms => "Whoever runs the server sets TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.",
+            },
+        })
+    });
     let paused = paused.iter().map(|paused| {
         json!({
             "channel": words::channel(paused.channel.as_str()),
@@ -42,21 +62,26 @@ async fn channels(page: Page, Shared(state): Shared<State>) -> Result<Response, 
             "csrf": csrf,
         })
     });
-    let scans = overview.scans.iter().map(|scan| {
+    let scans = scans.iter().map(|scan| {
         json!({
             "brand": state.brand_of(&scan.account),
-            "skill": scan.name.clone().unwrap_or_else(|| "Unassigned".to_owned()),
+            "skill": scan.name.clone().unwrap_or_else(|| words::skill(scan.skill)),
             "last": scan.succeeded_at.map(|at| words::time(at, now)),
+            "took": scan.duration_ms.map(|ms| format!("{:.1} s", std::time::Duration::from_millis(ms.unsigned_abs()).as_secs_f64())),
             "conversations": scan.conversations,
             "unread": scan.unread,
+            "unreadable": scan.unreadable,
             "error": scan.error,
         })
     });
     let values = json!({
+        "senders": senders,
         "paused": paused.collect::<Vec<_>>(),
+        "several": accounts.len() > 1,
+        "set_up": !accounts.is_empty(),
         "scans": scans.collect::<Vec<_>>(),
     });
-    Ok(page.render("channels.hbs", "Channels", values))
+    Ok(page.render("channels.hbs", "Channels and connections", values))
 }
 
 #[derive(Deserialize)]

@@ -6,26 +6,31 @@
 mod api;
 mod audit;
 mod channels;
+mod chart;
 mod overview;
 mod people;
 mod reminders;
 mod rules;
 mod settings;
+mod suppressions;
 mod tokens;
 mod users;
+mod website;
 pub mod words;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use chrono_tz::Tz;
 use serde_json::{Value, json};
 
 use super::access::{Asked, Caller, Session, Table};
 use super::{State, templates};
-use crate::control::{Error, Fault};
+use crate::control::{self, Error, Fault};
 use crate::db;
 use crate::domain::access::{Permission, Role};
+use crate::domain::ids::AccountId;
 
 /// Where a page is, what it is called, and what it needs.
 type Entry = (&'static str, &'static str, Permission);
@@ -41,7 +46,9 @@ const NAVIGATION: &[(&str, &[Entry])] = &[
             ("/forecast", "The next hour", Permission::View),
             ("/reminders", "Reminders", Permission::View),
             ("/people", "People", Permission::View),
+            ("/suppressions", "Suppressions", Permission::View),
             ("/channels", "Channels", Permission::View),
+            ("/website", "Badge", Permission::View),
             ("/effect", "Effect", Permission::View),
         ],
     ),
@@ -63,7 +70,9 @@ pub fn add(table: &mut Table) {
     rules::add(table);
     reminders::add(table);
     people::add(table);
+    suppressions::add(table);
     channels::add(table);
+    website::add(table);
     audit::add(table);
     settings::add(table);
     tokens::add(table);
@@ -78,6 +87,8 @@ pub fn add_reference(table: &mut Table, document: &Value) {
 /// The frame of the page that was asked for.
 pub struct Page {
     pub caller: Caller,
+    /// Where the reader's days begin: a script of ours leaves the browser's zone in a cookie. Without it, in UTC.
+    pub zone: Tz,
     session: Session,
     asked: String,
     state: State,
@@ -95,11 +106,22 @@ impl FromRequestParts<State> for Page {
         }
         Ok(Self {
             caller: Caller::from_request_parts(parts, state).await?,
+            zone: zone(&parts.headers).unwrap_or(Tz::UTC),
             session,
             asked,
             state: state.clone(),
         })
     }
+}
+
+fn zone(headers: &HeaderMap) -> Option<Tz> {
+    let lines = headers.get_all(header::COOKIE).iter();
+    let mut pairs = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    let (_, name) = pairs.find(|(name, _)| *name == "zone")?;
+    name.parse().ok()
 }
 
 impl Page {
@@ -177,6 +199,25 @@ impl Page {
     }
 }
 
+/// The account that a form names; with only one it need not be named.
+fn account_of(state: &State, named: &str) -> Result<AccountId, Error> {
+    let configured = state.account_ids();
+    match configured.as_slice() {
+        [only] => Ok(only.clone()),
+        all => control::accounts::find(all, named).cloned(),
+    }
+}
+
+/// The accounts to choose from; none if there is no choice.
+fn brands(state: &State, chosen: &str) -> Vec<Value> {
+    let ids = state.account_ids();
+    let ids = ids.iter().filter(|_| ids.len() > 1);
+    ids.map(|id| {
+        json!({ "id": id, "brand": state.brand_of(id.as_str()), "chosen": id.as_str() == chosen })
+    })
+    .collect()
+}
+
 /// The faults of a form's input, for the fields of their names.
 pub fn faults_of(faults: &[Fault]) -> Value {
     let told = faults.iter().map(|fault| {
@@ -227,6 +268,14 @@ impl Unshown {
             StatusCode::FORBIDDEN,
             "Nothing was changed",
             "The form is too old, or did not come from this site. Go back, reload the page and try again.",
+        )
+    }
+
+    pub fn too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Too much at once",
+            "A form may be 4 MB in all. Send it in several parts.",
         )
     }
 

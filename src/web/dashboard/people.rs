@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::reminders::row;
-use super::{Page, Unshown, words};
+use super::{Page, Unshown, account_of, brands, words};
 use crate::control;
 use crate::control::consumers::Who;
 use crate::control::words::why;
@@ -37,28 +37,15 @@ struct Named {
 
 impl Named {
     fn read(&self, state: &State) -> Result<(AccountId, Who), Unshown> {
-        let configured = state.account_ids();
-        let account = match configured.as_slice() {
-            [only] => only,
-            _ => control::accounts::find(&configured, &self.account)?,
-        };
-        let region = state.region_of(account);
+        let account = account_of(state, &self.account)?;
+        let region = state.region_of(&account);
         let who = Who::guess(&state.hasher, &self.who, region.as_deref());
-        Ok((account.clone(), who))
+        Ok((account, who))
     }
 }
 
-fn accounts(state: &State, chosen: &str) -> Vec<Value> {
-    let ids = state.account_ids();
-    let ids = ids.iter().filter(|_| ids.len() > 1);
-    ids.map(|id| {
-        json!({ "id": id.as_str(), "brand": state.brand_of(id.as_str()), "chosen": id.as_str() == chosen })
-    })
-    .collect()
-}
-
 async fn ask(page: Page, Shared(state): Shared<State>) -> Response {
-    let values = json!({ "accounts": accounts(&state, ""), "who": "", "person": null });
+    let values = json!({ "accounts": brands(&state, ""), "who": "", "person": null });
     page.render("people.hbs", "People", values)
 }
 
@@ -87,7 +74,7 @@ async fn look_up(
         })
     });
     let values = json!({
-        "accounts": accounts(&state, account.as_str()),
+        "accounts": brands(&state, account.as_str()),
         "account": account.as_str(),
         "who": named.who.trim(),
         "person": {

@@ -1,6 +1,7 @@
 //! Reminders: a list to search, and one reminder's story with what can be done about it.
 
 use axum::extract::{Path, Query, State as Shared};
+use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Page, Unshown, words};
 use crate::control;
 use crate::control::Error;
+use crate::control::reminders::Origin;
 use crate::control::story::{Line, state_words};
 use crate::control::words::why;
 use crate::db::pages::Reminder;
@@ -32,6 +34,7 @@ pub fn add(table: &mut Table) {
         send_again,
     );
     table.form(Permission::Operate, "/reminders/{id}/opt-out", opt_out);
+    table.form(Permission::Operate, "/reminders/{id}/reveal", reveal);
 }
 
 #[derive(Deserialize)]
@@ -118,7 +121,7 @@ pub fn row(r: &Reminder, now: DateTime<Utc>) -> Value {
         "id": r.id,
         "at": words::time(when, now),
         "channel": words::channel(&r.channel),
-        "skill": r.skill_name.clone().unwrap_or_else(|| skill(r.skill)),
+        "skill": r.skill_name.clone().unwrap_or_else(|| words::skill(r.skill)),
         "step": r.step,
         "state": r.state,
         "words": state_words(&r.state, r.reason.as_deref()),
@@ -130,21 +133,24 @@ pub fn row(r: &Reminder, now: DateTime<Utc>) -> Value {
     })
 }
 
-fn skill(id: i64) -> String {
-    if id == -1 {
-        "Unassigned".to_owned()
-    } else {
-        format!("Skill {id}")
-    }
-}
-
 async fn one(
     page: Page,
     Shared(state): Shared<State>,
     Path(id): Path<i64>,
 ) -> Result<Response, Unshown> {
+    render_one(&page, &state, ReminderId(id), StatusCode::OK, &Value::Null).await
+}
+
+/// One reminder's page. `told` is its address, or why there is none to tell; it is part of this answer only.
+async fn render_one(
+    page: &Page,
+    state: &State,
+    id: ReminderId,
+    status: StatusCode,
+    told: &Value,
+) -> Result<Response, Unshown> {
     let accounts = state.account_ids();
-    let detail = control::reminders::detail(&state.pool, &accounts, ReminderId(id)).await?;
+    let detail = control::reminders::detail(&state.pool, &accounts, id).await?;
     let now = state.clock.now();
     let (reminder, may) = (&detail.reminder, detail.may);
     let operates = page.caller.may(Permission::Operate);
@@ -155,6 +161,9 @@ async fn one(
         "brand": state.brand_of(&reminder.account),
         "due": words::time(reminder.due_at, now),
         "deadline": words::time(reminder.deadline, now),
+        "told": told,
+        "revealable": may.reveal,
+        "may_reveal": operates && may.reveal,
         "story": detail.story.iter().map(|line| story_line(line, now)).collect::<Vec<_>>(),
         "others": detail.others.iter().map(|r| row(r, now)).collect::<Vec<_>>(),
         "may_cancel": operates && may.cancel,
@@ -162,7 +171,7 @@ async fn one(
         "may_opt_out": operates && may.opt_out,
         "may_something": operates && (may.cancel || may.send_again || may.opt_out),
     });
-    Ok(page.render("reminder.hbs", "Reminder", values))
+    Ok(page.render_as(status, "reminder.hbs", "Reminder", values))
 }
 
 fn story_line(line: &Line, now: DateTime<Utc>) -> Value {
@@ -173,6 +182,39 @@ fn story_line(line: &Line, now: DateTime<Utc>) -> Value {
         "until": line.until.map(|at| words::time(at, now)),
         "mood": line.mood.as_str(),
     })
+}
+
+/// The page with the address on it: told to this person, once, and on record.
+async fn reveal(
+    page: Page,
+    Shared(state): Shared<State>,
+    Path(id): Path<i64>,
+) -> Result<Response, Unshown> {
+    let (accounts, id) = (state.account_ids(), ReminderId(id));
+    let by = page.caller.by();
+    let (status, told) = match control::reminders::reveal(&state.context, by, &accounts, id).await {
+        Ok(revealed) => {
+            let from = match revealed.from {
+                Origin::Attempt => "kept until it is known whether the message arrived",
+                Origin::LivePerson => "as LivePerson told it just now",
+            };
+            let told =
+                json!({ "address": revealed.address.expose(), "from": from, "why_not": null });
+            (StatusCode::OK, told)
+        }
+        Err(Error::Conflict(why)) => (StatusCode::CONFLICT, not_told(&why)),
+        Err(Error::Unavailable(why)) => (StatusCode::SERVICE_UNAVAILABLE, not_told(&why)),
+        Err(other) => return Err(other.into()),
+    };
+    render_one(&page, &state, id, status, &told).await
+}
+
+fn not_told(why: &str) -> Value {
+    let mut why = why.to_owned();
+    if let Some(first) = why.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    json!({ "address": null, "from": null, "why_not": format!("{why}.") })
 }
 
 async fn cancel(

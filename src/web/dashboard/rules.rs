@@ -22,6 +22,7 @@ use crate::web::State;
 use crate::web::access::Table;
 
 use self::form::Fields;
+use self::look::For;
 
 pub fn add(table: &mut Table) {
     table.page(Permission::View, "/rules", list);
@@ -150,6 +151,11 @@ struct Shown {
     tested: Option<Value>,
     test_to: String,
     effect: Option<Value>,
+    /// Whom the words are shown for, if not a sample.
+    whom: Option<For>,
+    /// A conversation that was to be the sample, and why it is not.
+    conversation: String,
+    unfilled: Option<String>,
 }
 
 async fn show(page: Page, Shared(state): Shared<State>, Path(of): Of) -> Result<Response, Unshown> {
@@ -162,6 +168,9 @@ fn editor(page: &Page, state: &State, view: &RuleView, shown: Shown) -> Response
         let (enabled, settings) = rules::starting_point(view);
         (enabled, serde_json::to_value(settings).unwrap_or_default())
     });
+    let whom = shown
+        .whom
+        .unwrap_or_else(|| For::sample(state, &view.account));
     let now = state.clock.now();
     let key = Key {
         account: view.account.clone(),
@@ -199,7 +208,10 @@ fn editor(page: &Page, state: &State, view: &RuleView, shown: Shown) -> Response
         "falls_back": view.published.is_none() && view.fallback.is_some(),
         "paused": view.paused,
         "form": form::model(view.channel, &settings),
-        "look": look::look(state, view.channel, &view.place(), enabled, settings),
+        "look": look::look(state, view, (enabled, settings), &whom),
+        "whom": whom.model(),
+        "conversation": shown.conversation,
+        "unfilled": shown.unfilled,
         "faults": shown.faults.iter().map(form::fault).collect::<Vec<_>>(),
         "changed": shown.changed,
         "conflict": shown.conflict,
@@ -225,7 +237,8 @@ async fn change(
     let written = written(&view, &fields);
     match fields.one("do") {
         "test" => test(&page, &state, &view, written, &fields).await,
-        "effect" => effect(&page, &state, &view, written).await,
+        "effect" => effect(&page, &state, &view, written, &fields).await,
+        "fill" => fill(&page, &state, &view, written, &fields).await,
         wish => {
             let publish = wish == "publish";
             let done = save(&page, &state, &key, &fields, written.clone(), publish).await;
@@ -238,7 +251,7 @@ async fn change(
                     let said = "Draft saved. Nothing changes until it is published.";
                     page.done(&format!("/rules/{key}"), said).await
                 }
-                Err(error) => refused(&page, &state, &key, written, error).await,
+                Err(error) => refused(&page, &state, &key, (written, &fields), error).await,
             }
         }
     }
@@ -284,12 +297,13 @@ async fn refused(
     page: &Page,
     state: &State,
     key: &Key,
-    written: (bool, Value),
+    (written, fields): ((bool, Value), &Fields),
     error: Error,
 ) -> Result<Response, Unshown> {
     let view = rules::read(&state.pool, key).await?;
     let mut shown = Shown {
         written: Some(written),
+        whom: Some(For::written(state, &view.account, fields)),
         ..Shown::default()
     };
     match error {
@@ -354,6 +368,7 @@ async fn test(
     let mut shown = Shown {
         written: Some(written),
         test_to: to,
+        whom: Some(For::written(state, &view.account, fields)),
         ..Shown::default()
     };
     match sent {
@@ -379,13 +394,17 @@ async fn effect(
     state: &State,
     view: &RuleView,
     written: (bool, Value),
+    fields: &Fields,
 ) -> Result<Response, Unshown> {
     let key = Key {
         account: view.account.clone(),
         skill: view.skill,
         channel: view.channel,
     };
-    let mut shown = Shown::default();
+    let mut shown = Shown {
+        whom: Some(For::written(state, &view.account, fields)),
+        ..Shown::default()
+    };
     match rules::checked(&state.context.texts, view.channel, written.1.clone()) {
         Err(Error::Invalid(faults)) => {
             shown.status = StatusCode::UNPROCESSABLE_ENTITY;
@@ -403,6 +422,31 @@ async fn effect(
     Ok(editor(page, state, view, shown))
 }
 
+/// The editor with the names and numbers of a real conversation in the preview.
+async fn fill(
+    page: &Page,
+    state: &State,
+    view: &RuleView,
+    written: (bool, Value),
+    fields: &Fields,
+) -> Result<Response, Unshown> {
+    let id = fields.one("conversation");
+    let mut shown = Shown {
+        written: Some(written),
+        conversation: id.to_owned(),
+        ..Shown::default()
+    };
+    match texts::of_conversation(&state.context, &view.account, view.channel, id).await {
+        Ok(reader) => shown.whom = Some(For::conversation(state, &view.account, reader)),
+        Err(error @ (Error::NotFound(_) | Error::Unavailable(_))) => {
+            shown.unfilled = Some(format!("Sorry, {error}."));
+            shown.whom = Some(For::written(state, &view.account, fields));
+        }
+        Err(other) => return Err(other.into()),
+    }
+    Ok(editor(page, state, view, shown))
+}
+
 /// What the form means, as it is being written: the part of the page beside it.
 async fn look_again(
     Shared(state): Shared<State>,
@@ -410,9 +454,8 @@ async fn look_again(
     fields: Fields,
 ) -> Result<Response, Unshown> {
     let view = rules::read(&state.pool, &key(of)?).await?;
-    let (enabled, settings) = written(&view, &fields);
-    let place = view.place();
-    let values = look::look(&state, view.channel, &place, enabled, settings);
+    let whom = For::written(&state, &view.account, &fields);
+    let values = look::look(&state, &view, written(&view, &fields), &whom);
     Ok(crate::web::templates::render("rule_look.hbs", &values))
 }
 
@@ -424,8 +467,7 @@ async fn preview(
 ) -> Result<Response, Unshown> {
     let view = rules::read(&state.pool, &key(of)?).await?;
     let (_, settings) = written(&view, &fields);
-    let language = fields.one("show");
-    let html = look::mail(&state, &view, &settings, language);
+    let html = look::mail(&state, &view, &settings, &fields);
     let mut response = Html(html).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, PREVIEW_POLICY);

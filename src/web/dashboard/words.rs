@@ -50,6 +50,7 @@ pub fn action(action: &str) -> Option<&'static str> {
         "consumer.opt_out" => "Stopped reminders for a customer",
         "pause" => "Paused sending",
         "reminder.cancel" => "Cancelled a reminder",
+        "reminder.reveal_address" => "Looked at a customer's address",
         "reminder.send_again" => "Had a reminder sent again",
         "resume" => "Resumed sending",
         "rule.delete" => "Deleted a rule",
@@ -72,6 +73,15 @@ pub fn action(action: &str) -> Option<&'static str> {
         "user.role" => "Changed a role",
         _ => return None,
     })
+}
+
+/// A skill of which no name is known.
+pub fn skill(id: i64) -> String {
+    if id == -1 {
+        "Unassigned".to_owned()
+    } else {
+        format!("Skill {id}")
+    }
 }
 
 /// `cap_conversation` → `cap conversation`.

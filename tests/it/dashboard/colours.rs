@@ -17,7 +17,9 @@ const TEXTS: [(&str, &[&str]); 8] = [
 ];
 
 /// Edges of fields and buttons, the ring of the focus, bars of a drawing.
-const EDGES: [(&str, &[&str]); 2] = [
+const EDGES: [(&str, &[&str]); 4] = [
+    ("email", &["card"]),
+    ("sms", &["card"]),
     ("edge", &["bg", "card"]),
     ("accent", &["bg", "card", "line"]),
 ];

@@ -41,6 +41,8 @@ async fn everything_can_be_done_with_the_keyboard_alone() {
             "/rules",
             "/forecast",
             "/people",
+            "/suppressions",
+            "/website",
             "/settings",
             "/users",
             "/tokens",

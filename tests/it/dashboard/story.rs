@@ -189,7 +189,7 @@ async fn reads_the_mail(t: &Stage, b: &Browser) {
 
 /// What the page tells, line by line, without the times.
 async fn story(b: &Browser) -> Vec<String> {
-    let lines = "return [...document.querySelectorAll('.events strong')].map((e) => e.textContent)";
+    let lines = "return [...document.querySelectorAll('#story ~ .timeline > li > strong')].map((e) => e.textContent)";
     let lines = b.run(lines).await;
     let lines = lines.as_array().unwrap().iter();
     lines

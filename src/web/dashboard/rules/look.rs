@@ -4,17 +4,91 @@
 use chrono::{NaiveTime, Timelike as _, Weekday};
 use serde_json::{Value, json};
 
-use super::form;
+use super::form::{self, Fields};
 use crate::control::rules::{self, RuleView};
 use crate::control::texts::{self, Preview, Reader};
-use crate::domain::ids::Channel;
+use crate::domain::ids::{AccountId, Channel};
 use crate::domain::quiet::Window;
 use crate::domain::rule::{Settings, span};
 use crate::web::State;
 
+/// Whom the words are shown for: what the page's fields say, which begin as samples.
+pub struct For {
+    brand: String,
+    first_name: String,
+    agent: String,
+    skill: String,
+    count: String,
+}
+
+impl For {
+    pub fn sample(state: &State, account: &AccountId) -> Self {
+        let variables = texts::variables();
+        let sample = |name| {
+            let found = variables.iter().find(|v| v.name == name);
+            found.map_or("", |v| v.sample).to_owned()
+        };
+        Self {
+            brand: state.brand_of(account.as_str()),
+            first_name: sample("first_name"),
+            agent: sample("agent"),
+            skill: sample("skill"),
+            count: sample("count"),
+        }
+    }
+
+    pub fn written(state: &State, account: &AccountId, fields: &Fields) -> Self {
+        if !fields.has("as_first_name") {
+            return Self::sample(state, account);
+        }
+        let word = |name| fields.one(name).to_owned();
+        Self {
+            brand: state.brand_of(account.as_str()),
+            first_name: word("as_first_name"),
+            agent: word("as_agent"),
+            skill: word("as_skill"),
+            count: word("as_count"),
+        }
+    }
+
+    /// What a real conversation would have said.
+    pub fn conversation(state: &State, account: &AccountId, reader: Reader) -> Self {
+        Self {
+            brand: state.brand_of(account.as_str()),
+            first_name: reader.first_name.unwrap_or_default(),
+            agent: reader.agent.unwrap_or_default(),
+            skill: reader.skill.unwrap_or_default(),
+            count: reader.count.unwrap_or(1).to_string(),
+        }
+    }
+
+    /// The values of the page's fields.
+    pub fn model(&self) -> Value {
+        json!({
+            "first_name": self.first_name,
+            "agent": self.agent,
+            "skill": self.skill,
+            "count": self.count,
+        })
+    }
+
+    fn reader(&self, language: &str) -> Reader {
+        Reader {
+            language: Some(language.to_owned()),
+            brand: Some(self.brand.clone()),
+            first_name: Some(self.first_name.clone()),
+            agent: Some(self.agent.clone()),
+            skill: Some(self.skill.clone()),
+            count: self.count.parse().ok(),
+            ..Reader::default()
+        }
+    }
+}
+
 /// The values of `rule_look.hbs`.
-pub fn look(state: &State, channel: Channel, place: &str, enabled: bool, given: Value) -> Value {
-    let checked = rules::check(&state.context.texts, channel, place, enabled, given);
+pub fn look(state: &State, view: &RuleView, (enabled, given): (bool, Value), whom: &For) -> Value {
+    let (channel, place) = (view.channel, view.place());
+    let checked = rules::check(&state.context.texts, channel, &place, enabled, given);
     let settings = checked.settings.as_ref();
     json!({
         "summary": checked.summary,
@@ -22,7 +96,7 @@ pub fn look(state: &State, channel: Channel, place: &str, enabled: bool, given: 
         "warnings": checked.warnings.iter().map(form::fault).collect::<Vec<_>>(),
         "steps": settings.map(line).unwrap_or_default(),
         "weeks": settings.map(weeks).unwrap_or_default(),
-        "texts": settings.map(|s| read(state, channel, s)).unwrap_or_default(),
+        "texts": settings.map(|s| read(state, channel, s, whom)).unwrap_or_default(),
     })
 }
 
@@ -78,17 +152,8 @@ fn week(name: &str, windows: &[Window]) -> Value {
     json!({ "name": name, "days": days.collect::<Vec<_>>() })
 }
 
-fn reader(state: &State, language: &str) -> Reader {
-    let brands = state.account_ids();
-    Reader {
-        language: Some(language.to_owned()),
-        brand: brands.first().map(|id| state.brand_of(id.as_str())),
-        ..Reader::default()
-    }
-}
-
 /// The words in each language, filled in.
-fn read(state: &State, channel: Channel, settings: &Settings) -> Vec<Value> {
+fn read(state: &State, channel: Channel, settings: &Settings, whom: &For) -> Vec<Value> {
     let own = settings
         .templates
         .iter()
@@ -106,7 +171,7 @@ fn read(state: &State, channel: Channel, settings: &Settings) -> Vec<Value> {
             &state.context.texts,
             channel,
             template,
-            &reader(state, language),
+            &whom.reader(language),
         );
         json!({
             "language": language,
@@ -132,22 +197,22 @@ fn size(preview: &Preview) -> Value {
         "units": sms.units,
         "room": sms.room,
         "level": if sms.segments == 1 { "good" } else { "waiting" },
-        "said": format!("{} of {} characters: {count}", sms.units, sms.room),
+        "said": format!("{}: {} of {} characters, {count}", sms.encoding, sms.units, sms.room),
         "offender": sms.offender.map(|o| o.to_string()),
         "offender_at": sms.offender_at,
     })
 }
 
 /// The HTML of a mail in a language, with what the form says.
-pub fn mail(state: &State, view: &RuleView, settings: &Value, language: &str) -> String {
+pub fn mail(state: &State, view: &RuleView, settings: &Value, fields: &Fields) -> String {
+    const MEND: &str = "<p>Mend what is marked first.</p>";
+    let language = fields.one("show");
     let settings = Settings::parse(view.channel, settings.clone());
     let Ok(settings) = settings else {
-        return "<p>Mend what is marked first.</p>".to_owned();
+        return MEND.to_owned();
     };
     let template = settings.template_for(Some(language));
-    let reader = reader(state, language);
+    let reader = For::written(state, &view.account, fields).reader(language);
     let preview = texts::preview(&state.context.texts, view.channel, template, &reader);
-    preview
-        .html
-        .unwrap_or_else(|| "<p>Mend what is marked first.</p>".to_owned())
+    preview.html.unwrap_or_else(|| MEND.to_owned())
 }

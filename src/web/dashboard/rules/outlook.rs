@@ -10,11 +10,16 @@ use super::super::{Page, Unshown, words};
 use crate::control::forecast::{self, Effect, Live, Not};
 use crate::control::setup;
 use crate::control::words::why;
+use crate::db;
 use crate::db::forecast::About;
+use crate::db::pages::Decision;
 use crate::domain::access::Permission;
 use crate::domain::ids::Channel;
 use crate::web::State;
 use crate::web::access::Table;
+
+/// Decisions that are shown.
+const DECIDED: i64 = 25;
 
 pub fn add(table: &mut Table) {
     table.page(Permission::View, "/forecast", hour);
@@ -56,13 +61,16 @@ async fn hour(
             "conversation": due.conversation,
             "skill": due.skill_name.clone().unwrap_or_else(|| format!("skill {}", due.skill)),
             "step": due.step,
-            "held_by": due.held_by.as_deref().map(words::words),
+            "reminder": due.reminder,
+            "held_by": due.held_by.as_deref().filter(|reason| *reason != "scheduled").map(why),
         })
     });
     let choices = accounts.iter().map(
         |id| json!({ "id": id, "name": state.brand_of(id.as_str()), "chosen": Some(id) == account }),
     );
+    let log = db::pages::newest_decisions(&state.pool, DECIDED).await?;
     let values = json!({
+        "log": log.iter().map(|d| decided(d, now)).collect::<Vec<_>>(),
         "due": due.collect::<Vec<_>>(),
         "more": told.as_ref().is_some_and(|told| told.more),
         "not": told.iter().flat_map(|told| &told.not).map(not).collect::<Vec<_>>(),
@@ -73,6 +81,26 @@ async fn hour(
         "now": words::time(now, now),
     });
     Ok(page.render("forecast.hbs", "The next hour", values))
+}
+
+/// A line of the decision log.
+fn decided(decision: &Decision, now: DateTime<Utc>) -> Value {
+    let verdict = match decision.verdict.as_str() {
+        "schedule" => "Reminder scheduled",
+        "send" => "May go",
+        "cancel" => "Cancelled",
+        "postpone" => "Put off",
+        "expire" => "Given up",
+        _ => "No reminder",
+    };
+    json!({
+        "at": words::time(decision.at, now),
+        "reminder": decision.reminder,
+        "conversation": decision.conversation,
+        "channel": words::channel(&decision.channel),
+        "verdict": verdict,
+        "why": why(&decision.reason),
+    })
 }
 
 fn not(not: &Not) -> Value {
@@ -123,7 +151,11 @@ async fn way(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsho
             .iter()
             .enumerate()
             .map(|(at, step)| {
-                let href = matches!(step.name, "rule" | "test" | "live").then_some("/rules");
+                let href = match step.name {
+                    "rule" | "test" | "live" => Some("/rules"),
+                    "liveperson" | "channel" => Some("/channels"),
+                    _ => None,
+                };
                 json!({ "title": step.title, "said": step.said, "done": step.done, "next": next == Some(at), "href": href })
             })
             .collect();

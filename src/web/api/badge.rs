@@ -1,0 +1,124 @@
+//! `/accounts/{account}/badge`: how the badge for websites is set up, and what it says of a consumer.
+
+use axum::extract::State as Shared;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use super::extract::{Json, Path};
+use super::problem::{Problem, Refusal};
+use crate::control;
+use crate::domain::access::Permission;
+use crate::domain::ids::AccountId;
+use crate::web::State;
+use crate::web::access::Table;
+use crate::web::badge;
+
+pub fn add(table: &mut Table) {
+    table.api(Permission::View, routes!(read_badge));
+    table.api(Permission::View, routes!(look_at_badge));
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Of {
+    /// The account's id.
+    #[param(value_type = String, pattern = "^[A-Za-z0-9_-]{1,32}$", example = "12345678")]
+    account: AccountId,
+}
+
+/// How the badge is set up. No key and no secret is in it.
+#[derive(Debug, Serialize, ToSchema)]
+struct Badge {
+    /// Pages of these origins may show it.
+    origins: Vec<String>,
+    /// Without a token only LivePerson's own consumer ids are answered.
+    customer_ids_need_token: bool,
+    /// Which tokens are believed; none: no page can use one.
+    tokens: Vec<TokenKind>,
+    /// The script that follows new versions.
+    script: String,
+    /// The script's present version, under an address that never changes, with its hash.
+    pinned_script: String,
+    #[schema(example = "sha384-…")]
+    integrity: String,
+}
+
+/// A kind of token.
+#[derive(Debug, Serialize, ToSchema)]
+struct TokenKind {
+    /// `secret` (HS256, signed by the brand's backend), `public_key` or `jwks` (RS256, the brand's login).
+    kind: &'static str,
+    issuer: Option<String>,
+    audiences: Vec<String>,
+}
+
+/// Read how the badge is set up
+#[utoipa::path(get, path = "/accounts/{account}/badge", tag = "badge", params(Of), responses((status = 200, body = Badge)))]
+async fn read_badge(
+    Shared(state): Shared<State>,
+    Path(of): Path<Of>,
+) -> Result<axum::Json<Badge>, Refusal> {
+    let setup = badge::look::setup(&state, &of.account)?;
+    let base = state.public_url.as_str().trim_end_matches('/');
+    let tokens = setup.tokens.into_iter().map(|kind| TokenKind {
+        kind: kind.name,
+        issuer: kind.issuer,
+        audiences: kind.audiences,
+    });
+    Ok(axum::Json(Badge {
+        origins: setup.origins,
+        customer_ids_need_token: setup.customer_ids_need_token,
+        tokens: tokens.collect(),
+        script: format!("{base}/badge/v1.js"),
+        pinned_script: format!("{base}{}", badge::pinned_path()),
+        integrity: badge::integrity(),
+    }))
+}
+
+/// Whose badge.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Whose {
+    /// LivePerson's consumer id, or the brand's own customer id.
+    #[schema(min_length = 1, max_length = 256)]
+    consumer: String,
+}
+
+/// What the badge says.
+#[derive(Debug, Serialize, ToSchema)]
+struct Look {
+    unread: bool,
+    count: u32,
+    since: Option<DateTime<Utc>>,
+    /// LivePerson could not be asked: this is the last that was known.
+    stale: bool,
+    /// memory, database, liveperson or stale.
+    source: &'static str,
+    /// What a page is told that knows the id and has no token.
+    unread_without_token: bool,
+}
+
+/// Tell what the badge says of a consumer now
+#[utoipa::path(post, path = "/accounts/{account}/badge/look-up", tag = "badge", params(Of), request_body = Whose,
+    responses((status = 200, body = Look),
+    (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json")))]
+async fn look_at_badge(
+    Shared(state): Shared<State>,
+    Path(of): Path<Of>,
+    Json(whose): Json<Whose>,
+) -> Result<axum::Json<Look>, Refusal> {
+    let configured = state.account_ids();
+    let account = control::accounts::find(&configured, of.account.as_str())?;
+    let look = badge::look::look(&state, account, &whose.consumer).await?;
+    let told = look.with_token;
+    Ok(axum::Json(Look {
+        unread: told.answer.unread,
+        count: told.answer.count,
+        since: told.answer.since,
+        stale: told.answer.stale,
+        source: told.source.as_str(),
+        unread_without_token: look.without,
+    }))
+}

@@ -1,0 +1,209 @@
+//! Charts as `chart.hbs` draws them: bars in an SVG that stretches, words and numbers beside it, and the same as a table.
+
+use chrono_tz::Tz;
+use serde_json::{Value, json};
+
+use crate::control::overview::Piece;
+
+/// Units of height; the page stretches them.
+const HEIGHT: i64 = 100;
+/// Units of width for a piece, and of these for its bar.
+const PIECE: i64 = 10;
+const BAR: i64 = 7;
+
+/// How the pieces of a chart are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Hour,
+    Day,
+}
+
+impl By {
+    fn label(self, piece: &Piece, zone: Tz) -> String {
+        let local = piece.at.with_timezone(&zone);
+        match self {
+            Self::Hour => local.format("%H:%M").to_string(),
+            Self::Day => local.format("%-d %b").to_string(),
+        }
+    }
+
+    fn long(self, piece: &Piece, zone: Tz) -> String {
+        let local = piece.at.with_timezone(&zone);
+        match self {
+            Self::Hour => local.format("%a %H:%M").to_string(),
+            Self::Day => local.format("%a %-d %b").to_string(),
+        }
+    }
+}
+
+/// The values of `chart.hbs`: messages sent per piece, e-mail below and SMS above it.
+pub fn sent(pieces: &[Piece], by: By, zone: Tz) -> Value {
+    let most = pieces.iter().map(all).max().unwrap_or_default();
+    let top = nice(most);
+    let height = |n: i64| n * HEIGHT / top;
+    let bars: Vec<Value> = (0..)
+        .zip(pieces)
+        .map(|(at, piece)| {
+            let (email, sms) = (piece.email.sent, piece.sms.sent);
+            let below = height(email);
+            let above = height(email + sms) - below;
+            json!({
+                "x": at * PIECE + (PIECE - BAR) / 2,
+                "width": BAR,
+                "full": HEIGHT,
+                "email": { "y": HEIGHT - below, "height": below },
+                "sms": { "y": HEIGHT - below - above, "height": above },
+                "said": format!("{}: {}", by.long(piece, zone), numbers(email, sms)),
+            })
+        })
+        .collect();
+    let rows: Vec<Value> = pieces
+        .iter()
+        .rev()
+        .map(|piece| {
+            let total = piece.email.plus(&piece.sms);
+            json!({
+                "name": by.long(piece, zone),
+                "email": piece.email.sent,
+                "sms": piece.sms.sent,
+                "back": total.back_24h,
+                "read": total.read,
+            })
+        })
+        .collect();
+    json!({
+        "width": i64::try_from(pieces.len()).unwrap_or_default().max(1) * PIECE,
+        "height": HEIGHT,
+        "half_y": HEIGHT / 2,
+        "top": top,
+        "half": if top % 2 == 0 { (top / 2).to_string() } else { String::new() },
+        "bars": bars,
+        "labels": labels(pieces, by, zone),
+        "rows": rows,
+        "said": said(pieces, by, zone),
+        "nothing": most == 0,
+        "by_hour": by == By::Hour,
+    })
+}
+
+fn all(piece: &Piece) -> i64 {
+    piece.email.sent + piece.sms.sent
+}
+
+fn numbers(email: i64, sms: i64) -> String {
+    let mails = if email == 1 { "e-mail" } else { "e-mails" };
+    format!("{email} {mails}, {sms} SMS")
+}
+
+/// The chart in a sentence, for who does not see it.
+fn said(pieces: &[Piece], by: By, zone: Tz) -> String {
+    let email = pieces.iter().map(|p| p.email.sent).sum();
+    let sms = pieces.iter().map(|p| p.sms.sent).sum();
+    let most = pieces.iter().max_by_key(|piece| all(piece));
+    match most.filter(|piece| all(piece) > 0) {
+        None => "Nothing was sent.".to_owned(),
+        Some(most) => format!(
+            "{} in all; most on {}: {}.",
+            numbers(email, sms),
+            by.long(most, zone),
+            numbers(most.email.sent, most.sms.sent),
+        ),
+    }
+}
+
+/// Five words below the bars, first and last among them.
+fn labels(pieces: &[Piece], by: By, zone: Tz) -> Vec<String> {
+    let Some(last) = pieces.len().checked_sub(1) else {
+        return Vec::new();
+    };
+    let mut places: Vec<usize> = (0..5).map(|n| n * last / 4).collect();
+    places.dedup();
+    places
+        .into_iter()
+        .filter_map(|at| pieces.get(at))
+        .map(|piece| by.label(piece, zone))
+        .collect()
+}
+
+/// The next of 1, 2, 4, 10, 20, 40, 100 …, so that the scale and its half are round.
+fn nice(most: i64) -> i64 {
+    let mut top = 1;
+    let mut steps = [2, 2].into_iter();
+    while top < most {
+        match steps.next() {
+            Some(step) => top *= step,
+            None => {
+                top = top * 5 / 2;
+                steps = [2, 2].into_iter();
+            }
+        }
+    }
+    top
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta, Utc};
+
+    use super::*;
+    use crate::db::tallies::Sums;
+
+    fn pieces(numbers: &[(i64, i64)]) -> Vec<Piece> {
+        let sent = |sent| Sums {
+            sent,
+            ..Sums::default()
+        };
+        let begin: DateTime<Utc> = "2026-03-01T00:00:00Z".parse().unwrap();
+        (0..)
+            .zip(numbers)
+            .map(|(hour, (email, sms))| Piece {
+                at: begin + TimeDelta::hours(hour),
+                email: sent(*email),
+                sms: sent(*sms),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn scales_are_round_and_hold_what_is_on_them() {
+        for (most, top) in [
+            (0, 1),
+            (1, 1),
+            (2, 2),
+            (3, 4),
+            (5, 10),
+            (10, 10),
+            (11, 20),
+            (41, 100),
+            (101, 200),
+            (999, 1_000),
+        ] {
+            assert_eq!(nice(most), top, "{most}");
+        }
+    }
+
+    #[test]
+    fn bars_stand_on_each_other_and_fill_the_height() {
+        let chart = sent(&pieces(&[(1, 1), (0, 0), (3, 1)]), By::Hour, Tz::UTC);
+        assert_eq!(chart["top"], 4);
+        assert_eq!(chart["bars"][2]["email"], json!({ "y": 25, "height": 75 }));
+        assert_eq!(chart["bars"][2]["sms"], json!({ "y": 0, "height": 25 }));
+        assert_eq!(chart["bars"][1]["email"]["height"], 0);
+        assert_eq!(
+            chart["said"],
+            "4 e-mails, 2 SMS in all; most on Sun 02:00: 3 e-mails, 1 SMS."
+        );
+        assert_eq!(chart["rows"][0]["name"], "Sun 02:00", "the newest first");
+    }
+
+    #[test]
+    fn nothing_is_a_chart_too() {
+        let chart = sent(&pieces(&[(0, 0)]), By::Day, Tz::UTC);
+        assert_eq!(
+            (&chart["nothing"], &chart["said"]),
+            (&json!(true), &json!("Nothing was sent."))
+        );
+        assert_eq!(chart["labels"], json!(["1 Mar"]));
+        assert_eq!(sent(&[], By::Day, Tz::UTC)["labels"], json!([]));
+    }
+}

@@ -1,0 +1,369 @@
+//! Addresses that must not be written to, as a page: look one up, block one, lift what forbids it, files in and out.
+//!
+//! An address is given by forms that post, so that none stands in the browser's history or in a log. The list knows hashes only.
+
+use axum::Form;
+use axum::extract::{Query, State as Shared};
+use axum::http::StatusCode;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Page, Unshown, faults_of, words};
+use crate::control::consumers::Who;
+use crate::control::words::why;
+use crate::control::{self, Error, Fault};
+use crate::db::suppressions::{AddressHash, Filter, Place, Row, Source};
+use crate::domain::access::Permission;
+use crate::domain::contact::Suppression;
+use crate::domain::ids::{AccountId, Channel};
+use crate::suppressions_file::{self, Defaults};
+use crate::web::State;
+use crate::web::access::Table;
+use crate::web::api::paging::cursor;
+
+/// Entries on a page.
+const SHOWN: usize = 50;
+
+const PATH: &str = "/suppressions";
+
+pub fn add(table: &mut Table) {
+    table.page(Permission::View, PATH, list);
+    table.form(Permission::View, PATH, look_up);
+    table.form(Permission::Operate, "/suppressions/add", block);
+    table.form(Permission::Operate, "/suppressions/remove", lift);
+    table.form(Permission::Operate, "/suppressions/import", import);
+}
+
+/// What the list is narrowed to: the address of the page says it.
+#[derive(Default, Deserialize)]
+struct Wanted {
+    #[serde(default)]
+    account: String,
+    #[serde(default)]
+    channel: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    after: String,
+}
+
+impl Wanted {
+    fn filter(&self, state: &State) -> Filter {
+        let mut accounts = state.account_ids();
+        accounts.retain(|own| self.account.is_empty() || own.as_str() == self.account);
+        Filter {
+            accounts,
+            channel: self.channel.parse().ok(),
+            reason: Suppression::parse(&self.reason),
+            hash: None,
+        }
+    }
+
+    fn is_narrowed(&self, state: &State) -> bool {
+        let filter = self.filter(state);
+        filter.channel.is_some() || filter.reason.is_some() || !self.account.is_empty()
+    }
+
+    fn place(&self) -> Option<Place> {
+        let key = URL_SAFE_NO_PAD.decode(&self.after).ok()?;
+        serde_json::from_slice(&key).ok()
+    }
+
+    fn older(&self, last: &Row) -> String {
+        let after = cursor(&(last.created_at, last.hash, last.channel, &last.account));
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("account", &self.account)
+            .append_pair("channel", &self.channel)
+            .append_pair("reason", &self.reason)
+            .append_pair("after", &after)
+            .finish();
+        format!("{PATH}?{query}")
+    }
+}
+
+/// What the page shows beside the list.
+#[derive(Default)]
+struct Shown {
+    status: StatusCode,
+    /// The account, the address and what is known of it.
+    found: Option<Value>,
+    account: String,
+    address: String,
+    csv: String,
+    faults: Vec<Fault>,
+}
+
+async fn list(
+    page: Page,
+    Shared(state): Shared<State>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Unshown> {
+    render(&page, &state, &wanted, Shown::default()).await
+}
+
+async fn render(
+    page: &Page,
+    state: &State,
+    wanted: &Wanted,
+    shown: Shown,
+) -> Result<Response, Unshown> {
+    let filter = wanted.filter(state);
+    let most = i64::try_from(SHOWN).unwrap_or_default() + 1;
+    let mut rows = control::suppressions::list(&state.pool, &filter, wanted.place(), most).await?;
+    let more = rows.len() > SHOWN;
+    rows.truncate(SHOWN);
+    let now = state.clock.now();
+    let reasons = |chosen: Option<Suppression>| {
+        Suppression::ALL.map(|reason| {
+            json!({
+                "word": reason.as_str(),
+                "label": label(reason),
+                "chosen": chosen == Some(reason),
+            })
+        })
+    };
+    let several = state.accounts.len() > 1;
+    let values = json!({
+        "accounts": super::brands(state, &wanted.account),
+        "brands": super::brands(state, &shown.account),
+        "several": several,
+        "email": filter.channel == Some(Channel::Email),
+        "sms": filter.channel == Some(Channel::Sms),
+        "reasons": reasons(filter.reason),
+        "blockable": reasons(Some(Suppression::Blocked)),
+        "importable": reasons(Some(Suppression::OptedOut)),
+        "filtered": wanted.is_narrowed(state) || !wanted.after.is_empty(),
+        "rows": rows.iter().map(|r| row(state, r, now)).collect::<Vec<_>>(),
+        "older": rows.last().filter(|_| more).map(|last| wanted.older(last)),
+        "found": shown.found,
+        "address": shown.address,
+        "csv": shown.csv,
+        "faults": faults_of(&shown.faults),
+        "file_faults": shown.faults.iter().filter(|f| f.field == "/file").map(|f| &f.detail).collect::<Vec<_>>(),
+        "may": page.caller.may(Permission::Operate),
+    });
+    Ok(page.render_as(shown.status, "suppressions.hbs", "Suppressions", values))
+}
+
+fn row(state: &State, row: &Row, now: DateTime<Utc>) -> Value {
+    let hash = suppressions_file::hex(&row.hash);
+    json!({
+        "account": row.account,
+        "brand": state.brand_of(row.account.as_str()),
+        "channel": words::channel(row.channel.as_str()),
+        "channel_word": row.channel,
+        "reason": label(row.reason),
+        "why": why(row.reason.as_str()),
+        "source": source(row.source),
+        "since": words::time(row.created_at, now),
+        "until": row.expires_at.map(|at| words::time(at, now)),
+        "over": row.expires_at.is_some_and(|at| at <= now),
+        "code": &hash[..8],
+        "hash": hash,
+        "question": question(row.reason),
+    })
+}
+
+/// A reason in a few words, for lists.
+fn label(reason: Suppression) -> &'static str {
+    match reason {
+        Suppression::OptedOut => "Said no",
+        Suppression::BadAddress => "Does not work",
+        Suppression::Complaint => "Reported as spam",
+        Suppression::Blocked => "Blocked by your team",
+    }
+}
+
+fn source(source: Source) -> &'static str {
+    match source {
+        Source::Provider => "provider's answer",
+        Source::SmsKeyword => "text message, keyword",
+        Source::SmsText => "text message, own words",
+        Source::UnsubscribeLink => "unsubscribe link",
+        Source::MailEvent => "mail provider's report",
+        Source::Operator => "your team",
+        Source::Import => "imported file",
+    }
+}
+
+/// What is asked before a suppression is lifted.
+fn question(reason: Suppression) -> &'static str {
+    match reason {
+        Suppression::OptedOut | Suppression::Complaint => {
+            "This customer said no. Lift it only if the customer asked for that. Send reminders to this address again?"
+        }
+        Suppression::BadAddress | Suppression::Blocked => "Send reminders to this address again?",
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct Given {
+    #[serde(default)]
+    account: String,
+    /// An address as somebody writes it …
+    #[serde(default)]
+    address: String,
+    /// … or, from the list, its hash and channel.
+    #[serde(default)]
+    hash: String,
+    #[serde(default)]
+    channel: String,
+    #[serde(default)]
+    reason: String,
+}
+
+impl Given {
+    fn key(&self, state: &State) -> Result<(AccountId, Channel, AddressHash), Error> {
+        let account = super::account_of(state, &self.account)?;
+        let from_list = self
+            .channel
+            .parse()
+            .ok()
+            .zip(suppressions_file::unhex(&self.hash));
+        if let (true, Some((channel, hash))) = (self.address.is_empty(), from_list) {
+            return Ok((account, channel, hash));
+        }
+        let region = state.region_of(&account);
+        match Who::address(&state.hasher, &self.address, region.as_deref())? {
+            Who::Address(channel, hash) => Ok((account, channel, hash)),
+            Who::Consumer(_) | Who::Conversation(_) => unreachable!("an address was read"),
+        }
+    }
+
+    fn shown(&self) -> Shown {
+        Shown {
+            account: self.account.clone(),
+            address: self.address.trim().to_owned(),
+            ..Shown::default()
+        }
+    }
+}
+
+/// The page again, with what was wrong.
+async fn refused(
+    page: &Page,
+    state: &State,
+    shown: Shown,
+    error: Error,
+) -> Result<Response, Unshown> {
+    match error {
+        Error::Invalid(faults) => {
+            let shown = Shown {
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                faults,
+                ..shown
+            };
+            render(page, state, &Wanted::default(), shown).await
+        }
+        other => Err(other.into()),
+    }
+}
+
+async fn look_up(
+    page: Page,
+    Shared(state): Shared<State>,
+    Form(given): Form<Given>,
+) -> Result<Response, Unshown> {
+    let mut shown = given.shown();
+    let (account, channel, hash) = match given.key(&state) {
+        Ok(key) => key,
+        Err(error) => return refused(&page, &state, shown, error).await,
+    };
+    let rows = control::suppressions::of(&state.pool, &account, &hash).await?;
+    let now = state.clock.now();
+    let own = rows.iter().filter(|r| r.channel == channel);
+    let in_force = own.filter(|r| r.expires_at.is_none_or(|at| at > now));
+    shown.found = Some(json!({
+        "account": account,
+        "brand": state.brand_of(account.as_str()),
+        "channel": words::channel(channel.as_str()),
+        "channel_word": channel,
+        "hash": suppressions_file::hex(&hash),
+        "rows": in_force.map(|r| row(&state, r, now)).collect::<Vec<_>>(),
+    }));
+    render(&page, &state, &Wanted::default(), shown).await
+}
+
+async fn block(
+    page: Page,
+    Shared(state): Shared<State>,
+    Form(given): Form<Given>,
+) -> Result<Response, Unshown> {
+    let (account, channel, hash) = match given.key(&state) {
+        Ok(key) => key,
+        Err(error) => return refused(&page, &state, given.shown(), error).await,
+    };
+    let reason = Suppression::parse(&given.reason).unwrap_or(Suppression::Blocked);
+    let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
+    control::suppressions::add(pool, clock, by, (&account, channel, &hash), reason).await?;
+    page.done(PATH, "No more reminders go to this address.")
+        .await
+}
+
+async fn lift(
+    page: Page,
+    Shared(state): Shared<State>,
+    Form(given): Form<Given>,
+) -> Result<Response, Unshown> {
+    let (account, channel, hash) = given.key(&state)?;
+    let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
+    let done = control::suppressions::remove(pool, clock, by, (&account, channel, &hash)).await;
+    match done {
+        Ok(()) => {
+            page.done(PATH, "Lifted. Reminders may go to this address again.")
+                .await
+        }
+        Err(Error::NotFound(_)) => page.done(PATH, "It was lifted already.").await,
+        Err(other) => Err(other.into()),
+    }
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    account: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    csv: String,
+}
+
+async fn import(
+    page: Page,
+    Shared(state): Shared<State>,
+    Form(file): Form<File>,
+) -> Result<Response, Unshown> {
+    let account = super::account_of(&state, &file.account)?;
+    let region = state.region_of(&account);
+    let defaults = Defaults {
+        account: &account,
+        region: region.as_deref(),
+        reason: Suppression::parse(&file.reason).unwrap_or(Suppression::OptedOut),
+        now: state.clock.now(),
+    };
+    let (pool, hasher, by) = (&state.pool, &state.hasher, page.caller.by());
+    let configured = state.account_ids();
+    let read = control::suppressions::import(pool, hasher, by, &file.csv, &defaults, &configured);
+    match read.await {
+        Ok(done) => {
+            let lines = if done.lines == 1 { "line" } else { "lines" };
+            let said = format!(
+                "{} {lines} read; {} new or changed.",
+                done.lines, done.changed
+            );
+            page.done(PATH, &said).await
+        }
+        Err(error) => {
+            let shown = Shown {
+                account: file.account,
+                csv: file.csv,
+                ..Shown::default()
+            };
+            refused(&page, &state, shown, error).await
+        }
+    }
+}

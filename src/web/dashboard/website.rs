@@ -1,0 +1,212 @@
+//! The badge for websites as a page: what to put on the brand's pages, who may show it, and a try-out with the real script.
+
+use axum::Form;
+use axum::extract::{Query, State as Shared};
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Page, Unshown, account_of, brands, faults_of, words};
+use crate::control::{Error, Fault};
+use crate::domain::access::Permission;
+use crate::domain::ids::AccountId;
+use crate::metrics::BadgeSource;
+use crate::web::State;
+use crate::web::access::Table;
+use crate::web::badge::look::{self, Kind, Look, Setup};
+use crate::web::badge::{integrity, pinned_path};
+
+const PATH: &str = "/website";
+
+pub fn add(table: &mut Table) {
+    table.page(Permission::View, PATH, show);
+    table.form(Permission::View, PATH, try_out);
+}
+
+#[derive(Deserialize)]
+struct Of {
+    #[serde(default)]
+    account: String,
+}
+
+/// What a person tries.
+#[derive(Default, Deserialize)]
+struct Tried {
+    #[serde(default)]
+    account: String,
+    /// Whose badge, or …
+    #[serde(default)]
+    consumer: String,
+    /// … a token of the brand's, which says whose.
+    #[serde(default)]
+    token: String,
+}
+
+/// What the page shows beside the set-up.
+#[derive(Default)]
+struct Shown {
+    status: StatusCode,
+    tried: Tried,
+    found: Option<Value>,
+    faults: Vec<Fault>,
+}
+
+async fn show(
+    page: Page,
+    Shared(state): Shared<State>,
+    Query(of): Query<Of>,
+) -> Result<Response, Unshown> {
+    if state.accounts.is_empty() {
+        return Ok(page.render("website.hbs", "Badge", json!({ "badge": null })));
+    }
+    let known = state.account_ids();
+    let account = known.iter().find(|id| id.as_str() == of.account);
+    let account = account.or(known.first()).cloned();
+    let account = account.ok_or_else(|| Error::NotFound("account".to_owned()))?;
+    render(&page, &state, &account, &Shown::default())
+}
+
+fn render(
+    page: &Page,
+    state: &State,
+    account: &AccountId,
+    shown: &Shown,
+) -> Result<Response, Unshown> {
+    let setup = look::setup(state, account)?;
+    let base = state.public_url.as_str().trim_end_matches('/');
+    let counts = state.metrics.badges();
+    let all: u64 = counts.iter().map(|(_, n)| n).sum();
+    let values = json!({
+        "badge": {
+            "account": account,
+            "brand": state.brand_of(account.as_str()),
+            "base": base,
+            "pinned": pinned_path(),
+            "integrity": integrity(),
+            "origins": setup.origins,
+            "origin_example": origin(base),
+            "tokens": setup.tokens.iter().map(kind).collect::<Vec<_>>(),
+            "signs": has(&setup, "secret"),
+            "login": has(&setup, "jwks") || has(&setup, "public_key"),
+            "customer_ids_need_token": setup.customer_ids_need_token,
+        },
+        "accounts": brands(state, account.as_str()),
+        "consumer": shown.tried.consumer.trim(),
+        "found": shown.found,
+        "faults": faults_of(&shown.faults),
+        "answers": counts.iter().map(|(source, n)| json!({ "source": said(*source), "n": n })).collect::<Vec<_>>(),
+        "answered": all,
+    });
+    Ok(page.render_as(shown.status, "website.hbs", "Badge", values))
+}
+
+fn has(setup: &Setup, name: &str) -> bool {
+    setup.tokens.iter().any(|kind| kind.name == name)
+}
+
+/// Scheme, host and port, as a Content Security Policy names them.
+fn origin(base: &str) -> String {
+    url::Url::parse(base).map_or_else(
+        |_| base.to_owned(),
+        |url| url.origin().ascii_serialization(),
+    )
+}
+
+fn kind(kind: &Kind) -> Value {
+    let (title, about) = match kind.name {
+        "secret" => (
+            "Your backend (HS256)",
+            "A secret is shared with your backend, which signs a token for each visitor.",
+        ),
+        "jwks" => (
+            "Your login (RS256, key set)",
+            "The id_token of your login is believed; its keys are read where it publishes them.",
+        ),
+        _ => (
+            "Your login (RS256, public key)",
+            "The id_token of your login is believed; its public key is configured.",
+        ),
+    };
+    json!({
+        "title": title,
+        "about": about,
+        "issuer": kind.issuer,
+        "audiences": kind.audiences.join(", "),
+    })
+}
+
+fn said(source: BadgeSource) -> &'static str {
+    match source {
+        BadgeSource::Memory => "From memory",
+        BadgeSource::Database => "From the database",
+        BadgeSource::LivePerson => "Asked at LivePerson",
+        BadgeSource::Stale => "The last known, because LivePerson or the database did not answer",
+        BadgeSource::None => "For what cannot be an id",
+    }
+}
+
+async fn try_out(
+    page: Page,
+    Shared(state): Shared<State>,
+    Form(tried): Form<Tried>,
+) -> Result<Response, Unshown> {
+    let account = account_of(&state, &tried.account)?;
+    let mut shown = Shown::default();
+    match found(&state, &account, &tried).await {
+        Ok(found) => shown.found = Some(found),
+        Err(Error::Invalid(faults)) => {
+            shown.status = StatusCode::UNPROCESSABLE_ENTITY;
+            shown.faults = faults;
+        }
+        Err(other) => return Err(other.into()),
+    }
+    shown.tried = tried;
+    render(&page, &state, &account, &shown)
+}
+
+async fn found(state: &State, account: &AccountId, tried: &Tried) -> Result<Value, Error> {
+    let now = state.clock.now();
+    let (consumer, token, expires) = if tried.token.trim().is_empty() {
+        let consumer = tried.consumer.trim().to_owned();
+        let token = look::sign(state, account, &consumer)?;
+        (consumer, token, None)
+    } else {
+        let token = tried.token.trim();
+        let whose = look::whose(state, account, token).await?;
+        let whose = whose.ok_or_else(|| {
+            Error::Invalid(vec![Fault {
+                field: "/token".to_owned(),
+                detail: "is not believed: it is damaged, signed with another key, expired, or meant for another account, issuer \
+                         or audience"
+                    .to_owned(),
+            }])
+        })?;
+        (whose.subject, Some(token.to_owned()), Some(whose.expires))
+    };
+    let look = look::look(state, account, &consumer).await?;
+    Ok(told(&consumer, token.as_deref(), expires, &look, now))
+}
+
+fn told(
+    consumer: &str,
+    token: Option<&str>,
+    expires: Option<DateTime<Utc>>,
+    look: &Look,
+    now: DateTime<Utc>,
+) -> Value {
+    let answer = look.with_token.answer;
+    json!({
+        "consumer": consumer,
+        "token": token,
+        "expires": expires.map(|at| words::time(at, now)),
+        "unread": answer.unread,
+        "count": answer.count,
+        "one": answer.count == 1,
+        "since": answer.since.map(|at| words::time(at, now)),
+        "stale": answer.stale,
+        "source": said(look.with_token.source),
+        "without": look.without,
+    })
+}

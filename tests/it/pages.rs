@@ -1,0 +1,474 @@
+//! The dashboard's pages about suppressions, the badge and addresses, and what the first page tells; and the same by the config API.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use unread::domain::access::{Permission, Role};
+
+use crate::harness::{Setup, Stage, account, run_test, run_test_with};
+
+const ANN: &str = "ann@example.net";
+const BEN: &str = "ben@example.net";
+
+/// The value of the first field or attribute of this name.
+fn value_of(page: &str, begin: &str) -> String {
+    let (_, rest) = page
+        .split_once(begin)
+        .unwrap_or_else(|| panic!("no {begin} in {page}"));
+    rest.split('"').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn addresses_are_blocked_looked_up_and_lifted_and_stand_in_no_list() {
+    run_test(async |t| {
+        let boss = t.person(Role::Editor).await;
+        let empty = boss.get("/suppressions").await.text;
+        assert!(empty.contains("Nothing yet"), "{empty}");
+        let none = boss.form("/suppressions", &[("address", ANN)]).await;
+        assert_eq!(none.status, StatusCode::OK);
+        assert!(none.text.contains("not suppressed"), "{}", none.text);
+
+        let fields = [("address", ANN), ("reason", "blocked")];
+        let done = boss.form("/suppressions/add", &fields).await;
+        assert_eq!(done.location(), "/suppressions", "{done:?}");
+        let list = boss.get("/suppressions").await.text;
+        assert!(
+            list.contains("Blocked by your team") && !list.contains(ANN),
+            "{list}"
+        );
+        let found = boss
+            .form("/suppressions", &[("address", " Ann@Example.net ")])
+            .await;
+        assert!(
+            found.text.contains("gets no reminders"),
+            "however it is written"
+        );
+
+        // It holds: the reminder that comes to be owed is not sent.
+        let chat = t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 0);
+        assert!(
+            t.story(&chat)
+                .await
+                .iter()
+                .all(|told| !told.contains("sent"))
+        );
+
+        let narrowed = boss.get("/suppressions?channel=sms").await.text;
+        assert!(narrowed.contains("No match"), "{narrowed}");
+        let narrowed = boss
+            .get("/suppressions?channel=email&reason=blocked")
+            .await
+            .text;
+        assert!(!narrowed.contains("No match"), "{narrowed}");
+
+        let (hash, account) = (
+            value_of(&list, "name=\"hash\" value=\""),
+            account().to_string(),
+        );
+        let key = [
+            ("account", account.as_str()),
+            ("channel", "email"),
+            ("hash", &hash),
+        ];
+        boss.form("/suppressions/remove", &key).await;
+        let again = boss.form("/suppressions/remove", &key).await;
+        assert_eq!(again.status, StatusCode::SEE_OTHER, "lifted already");
+        let list = boss.get("/suppressions").await.text;
+        assert!(
+            list.contains("lifted already") && list.contains("Nothing yet"),
+            "{list}"
+        );
+
+        let trail = boss.get("/audit?action=suppression").await.text;
+        assert!(trail.contains("suppression.add") && trail.contains("suppression.remove"));
+        assert!(!trail.contains(ANN), "{trail}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_address_is_told_at_its_field_and_stays_written() {
+    run_test(async |t| {
+        let boss = t.person(Role::Editor).await;
+        for path in ["/suppressions", "/suppressions/add"] {
+            let told = boss.form(path, &[("address", "nonsense")]).await;
+            assert_eq!(told.status, StatusCode::UNPROCESSABLE_ENTITY);
+            assert!(
+                told.text.contains("value=\"nonsense\"")
+                    && told.text.contains("id=\"address-fault\""),
+                "{}",
+                told.text
+            );
+        }
+        let viewer = t.person(Role::Viewer).await;
+        let page = viewer.get("/suppressions").await.text;
+        assert!(
+            !page.contains("/suppressions/import") && !page.contains("Block it"),
+            "{page}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_comes_in_whole_or_not_at_all_and_goes_out_page_by_page() {
+    run_test(async |t| {
+        let boss = t.person(Role::Editor).await;
+        let told = boss
+            .form(
+                "/suppressions/import",
+                &[("csv", "ann@example.net\nnonsense")],
+            )
+            .await;
+        assert_eq!(told.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(
+            told.text.contains("line 2") && told.text.contains("nonsense</textarea>"),
+            "{}",
+            told.text
+        );
+        assert!(boss.get("/suppressions").await.text.contains("Nothing yet"));
+
+        let lines: Vec<String> = (0..60).map(|n| format!("c{n}@example.net")).collect();
+        let file = [
+            ("csv", lines.join("\r\n")),
+            ("reason", "complaint".to_owned()),
+        ];
+        let file: Vec<(&str, &str)> = file
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        boss.form("/suppressions/import", &file).await;
+        let first = boss.get("/suppressions").await.text;
+        assert!(
+            first.contains("60 lines read; 60 new or changed."),
+            "{first}"
+        );
+        assert_eq!(first.matches("name=\"hash\"").count(), 50);
+        let older = value_of(&first, "<a class=\"button quiet\" href=\"")
+            .replace("&#x3D;", "=")
+            .replace("&amp;", "&");
+        let second = boss.get(&older).await.text;
+        assert_eq!(second.matches("name=\"hash\"").count(), 10, "{second}");
+        assert!(!second.contains("rel=\"next\""));
+        let export = boss.get("/api/v1/suppressions/export").await;
+        assert_eq!(export.text.lines().count(), 61);
+        assert!(!export.text.contains('@'));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_is_told_while_one_is_owed_to_it_and_that_is_on_record() {
+    run_test(async |t| {
+        let ed = t.person(Role::Editor).await;
+        let viewer = t.person(Role::Viewer).await;
+        t.answered(ANN);
+        t.tick().await;
+        let id = t.reminders().await[0].id;
+        let path = format!("/reminders/{id}");
+        let page = ed.get(&path).await.text;
+        assert!(
+            page.contains("Show the address") && !page.contains(ANN),
+            "{page}"
+        );
+        assert!(!viewer.get(&path).await.text.contains("Show the address"));
+
+        let told = ed.form(&format!("{path}/reveal"), &[]).await;
+        assert_eq!(told.status, StatusCode::OK);
+        assert!(told.text.contains(ANN), "{}", told.text);
+        assert_eq!(told.headers["cache-control"], "no-store");
+        assert!(
+            !ed.get(&path).await.text.contains(ANN),
+            "only in the answer to who asked"
+        );
+        let trail = ed.get("/audit?action=reminder").await.text;
+        assert!(
+            trail.contains("reminder.reveal_address") && trail.contains(&ed.name),
+            "{trail}"
+        );
+        assert!(!trail.contains(ANN), "{trail}");
+
+        // A program is told the same, and nothing of it is kept for a repetition.
+        let program = t.program(&[Permission::Operate]).await;
+        let ask = async || {
+            let asked = program.ask(Method::POST, &format!("{path}/reveal"));
+            let asked = asked
+                .header("idempotency-key", "once")
+                .send()
+                .await
+                .unwrap();
+            crate::person::Answer::of(asked).await
+        };
+        let first = ask().await.json();
+        assert_eq!(
+            (&first["address"], &first["from"]),
+            (&json!(ANN), &json!("liveperson"))
+        );
+        let second = ask().await;
+        assert_eq!(second.status, StatusCode::CONFLICT);
+        assert!(!second.text.contains(ANN), "{}", second.text);
+
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 1);
+        let over = ed.form(&format!("{path}/reveal"), &[]).await;
+        assert_eq!(over.status, StatusCode::CONFLICT);
+        assert!(
+            over.text.contains("not kept any more") && !over.text.contains(ANN),
+            "{}",
+            over.text
+        );
+        let over = program
+            .send(Method::POST, &format!("{path}/reveal"), &json!(null))
+            .await;
+        assert_eq!(over.status, StatusCode::CONFLICT, "{over:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_address_is_guessed_when_liveperson_does_not_answer() {
+    use unread::sandbox::faults::{Endpoint, Fault, When};
+    run_test(async |t| {
+        let ed = t.person(Role::Editor).await;
+        t.answered(BEN);
+        t.tick().await;
+        let id = t.reminders().await[0].id;
+        t.sandbox
+            .faults()
+            .set(Endpoint::ById, Fault::Unavailable, When::UntilCleared);
+        let told = ed.form(&format!("/reminders/{id}/reveal"), &[]).await;
+        assert_eq!(
+            told.status,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{}",
+            told.text
+        );
+        assert!(told.text.contains("LivePerson could not be asked") && !told.text.contains(BEN));
+        assert!(
+            !ed.get("/audit").await.text.contains("reveal"),
+            "nothing was told"
+        );
+    })
+    .await;
+}
+
+const SECRET: &str = "a secret of thirty-two characters";
+
+fn with_badge() -> Setup {
+    Setup {
+        settings: vec![
+            ("UNREAD_BADGE_SECRET", SECRET),
+            ("UNREAD_BADGE_ORIGINS", "https://shop.example"),
+        ],
+        ..Setup::default()
+    }
+}
+
+#[tokio::test]
+async fn the_badge_s_page_says_how_it_is_set_up_and_no_secret() {
+    run_test_with(with_badge(), async |t| {
+        let viewer = t.person(Role::Viewer).await;
+        let page = viewer.get("/website").await.text;
+        for said in [
+            "https://shop.example",
+            "Your backend (HS256)",
+            "/badge/v1.js",
+            "integrity=\"sha384-",
+            "12345678",
+        ] {
+            assert!(page.contains(said), "{said}: {page}");
+        }
+        assert!(!page.contains(SECRET));
+        let setup = viewer
+            .api(Method::GET, "/accounts/12345678/badge", None)
+            .await;
+        assert_eq!(setup.json()["tokens"][0]["kind"], "secret");
+        assert!(!setup.text.contains(SECRET), "{}", setup.text);
+        let pinned = setup.json()["pinned_script"].as_str().unwrap().to_owned();
+        let (_, path) = pinned.split_once("/badge/").unwrap();
+        assert_eq!(t.get(&format!("/badge/{path}")).await.0, 200);
+    })
+    .await;
+    run_test(async |t| {
+        let viewer = t.person(Role::Viewer).await;
+        let page = viewer.get("/website").await.text;
+        assert_eq!(
+            page.matches("Not set up").count(),
+            2,
+            "neither websites nor tokens: {page}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_badge_is_tried_out_with_an_id_and_with_a_token() {
+    run_test_with(with_badge(), async |t| {
+        let viewer = t.person(Role::Viewer).await;
+        let chat = t.answered(ANN);
+        t.tick().await;
+        let consumer = consumer_of(t, &chat).await;
+        let told = viewer.form("/website", &[("consumer", &consumer)]).await;
+        assert_eq!(told.status, StatusCode::OK);
+        assert!(told.text.contains("1 unread message"), "{}", told.text);
+        // The page carries a token for the real script: it shows this consumer's badge.
+        let token = value_of(&told.text, "data-token=\"");
+        let badge = t
+            .http
+            .get(format!("{}/v1/badge/12345678", t.web))
+            .bearer_auth(&token);
+        let badge: serde_json::Value = badge.send().await.unwrap().json().await.unwrap();
+        assert_eq!(badge["unread"], true);
+        let by_token = viewer.form("/website", &[("token", &token)]).await;
+        assert!(by_token.text.contains(&consumer), "{}", by_token.text);
+        let forged = viewer.form("/website", &[("token", "a.b.c")]).await;
+        assert_eq!(forged.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(forged.text.contains("is not believed"), "{}", forged.text);
+        let stranger = viewer.form("/website", &[("consumer", "nobody")]).await;
+        assert!(
+            stranger.text.contains("Nothing unread"),
+            "{}",
+            stranger.text
+        );
+        let body = json!({ "consumer": consumer });
+        let api = viewer
+            .api(
+                Method::POST,
+                "/accounts/12345678/badge/look-up",
+                Some(&body),
+            )
+            .await;
+        assert_eq!(
+            (&api.json()["unread"], &api.json()["count"]),
+            (&json!(true), &json!(1))
+        );
+    })
+    .await;
+}
+
+async fn consumer_of(t: &Stage, conversation: &str) -> String {
+    sqlx::query_scalar("select consumer from consumers where conversation = $1 limit 1")
+        .bind(conversation)
+        .fetch_one(t.pool())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn the_first_page_names_what_needs_a_person_and_leads_there() {
+    run_test(async |t| {
+        let boss = t.person(Role::Editor).await;
+        t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        t.tick().await;
+        assert_eq!(t.mails().len(), 1);
+        let page = boss.get("/").await.text;
+        assert!(
+            page.contains("All is well") && !page.contains("Needs you"),
+            "{page}"
+        );
+        assert!(page.contains("since midnight, UTC"), "{page}");
+        // Each chart has its numbers beside it.
+        assert_eq!(page.matches("role=\"img\"").count(), 2);
+        assert!(page.contains("1 e-mail, 0 SMS in all"), "{page}");
+        assert_eq!(page.matches("<summary>The numbers</summary>").count(), 2);
+        let asked = boss
+            .ask(Method::GET, "/")
+            .header("cookie", "zone=Asia/Kolkata");
+        let local = asked.send().await.unwrap().text().await.unwrap();
+        assert!(local.contains("since midnight, Asia/Kolkata"), "{local}");
+
+        boss.form("/pauses", &[("do", "pause"), ("note", "moving house")])
+            .await;
+        let page = boss.get("/").await.text;
+        assert!(
+            page.contains("Sending is paused by your team") && !page.contains("All is well"),
+            "{page}"
+        );
+        let (_, needs) = page.split_once("Needs you").expect("what needs a person");
+        let (needs, _) = needs.split_once("</section>").unwrap();
+        assert!(
+            needs.contains(&boss.name) && needs.contains("href=\"/rules\""),
+            "{needs}"
+        );
+        let series = boss.api(Method::GET, "/series?hours=24", None).await.json();
+        assert_eq!(series["items"].as_array().unwrap().len(), 24);
+        assert_eq!(
+            boss.api(Method::GET, "/series?hours=24&days=2", None)
+                .await
+                .status,
+            400
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn words_are_previewed_with_a_real_conversation_s_names() {
+    run_test(async |t| {
+        let ed = t.person(Role::Editor).await;
+        let chat = t.answered(ANN);
+        let path = "/rules/12345678/default/email";
+        let page = ed.get(path).await.text;
+        let seen = value_of(&page, "name=\"seen\" value=\"");
+        let fields = [
+            ("seen", seen.as_str()),
+            ("enabled", "on"),
+            ("step", "10"),
+            ("step_unit", "minutes"),
+            ("debounce", "2"),
+            ("max_age", "360"),
+            ("in_quiet_hours", "move"),
+            ("time_zone", "UTC"),
+            ("gap", "120"),
+            ("per_conversation", "2"),
+            ("per_recipient", "4"),
+            ("t0_language", "en"),
+            ("t0_subject", "A message from {{agent}}"),
+            ("t0_text", "{{link}} {{first_name}} {{count}}"),
+            ("as_first_name", "Zoe"),
+            ("as_agent", "Kim"),
+            ("as_skill", ""),
+            ("as_count", "3"),
+        ];
+        let look = ed.form(&format!("{path}/look"), &fields).await.text;
+        assert!(
+            look.contains("A message from Kim") && look.contains("Zoe 3"),
+            "{look}"
+        );
+        let fill = |id: &str| {
+            let mut fields: Vec<(&str, String)> =
+                fields.iter().map(|(n, v)| (*n, (*v).to_owned())).collect();
+            fields.extend([("do", "fill".to_owned()), ("conversation", id.to_owned())]);
+            fields
+        };
+        let send = async |id: &str| {
+            let fields = fill(id);
+            let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
+            ed.form(path, &fields).await.text
+        };
+        let real = send(&chat).await;
+        assert_eq!(
+            value_of(&real, "name=\"as_count\" inputmode=\"numeric\" value=\""),
+            "1"
+        );
+        assert_ne!(
+            value_of(&real, "name=\"as_agent\" value=\""),
+            "Kim",
+            "{real}"
+        );
+        assert!(
+            real.contains("A message from {{agent}}") && !real.contains(ANN),
+            "what was written stays"
+        );
+        let unknown = send("nothing").await;
+        assert!(
+            unknown.contains("id=\"unfilled\"") && unknown.contains("value=\"Kim\""),
+            "{unknown}"
+        );
+    })
+    .await;
+}
