@@ -279,7 +279,8 @@ async fn people_and_programs(t: &Stage, gallery: &mut Gallery<'_>) {
     b.open(&at("/tokens")).await;
     b.write("Name", "reports").await;
     b.press("Make the token").await;
-    b.sees("Make a token").await;
+    b.sees("must name at least one: view, edit, operate or administer")
+        .await;
     gallery.look("tokens-refused").await;
     b.tick("view").await;
     b.press("Make the token").await;
