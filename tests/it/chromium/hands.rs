@@ -13,7 +13,8 @@ const NAMED: &str = r"
 const [selector, wanted, option] = arguments;
 const tidy = (text) => text.replace(/\s+/g, ' ').trim();
 const name = (e) => tidy(e.getAttribute('aria-label') ?? (e.labels?.length ? e.labels[0] : e).textContent);
-const all = [...document.querySelectorAll(selector)].filter((e) => e.checkVisibility({ visibilityProperty: true }));
+const shown = (e) => e.checkVisibility({ visibilityProperty: true }) && !e.closest('[aria-hidden=true]');
+const all = [...document.querySelectorAll(selector)].filter(shown);
 const found = all.find((e) => name(e) === wanted) ?? all.find((e) => name(e).startsWith(wanted));
 // Into the middle of the window, where nothing covers it.
 found?.scrollIntoView({ block: 'center', behavior: 'instant' });

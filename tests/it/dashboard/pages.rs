@@ -165,6 +165,7 @@ async fn pages_of_strangers(t: &Stage, gallery: &mut Gallery<'_>) {
     gallery
         .visit("link-of-a-password-used", &format!("{}/setup/used", t.web))
         .await;
+    t.person(Role::Viewer).await;
     gallery.visit("login", &format!("{}/login", t.web)).await;
     b.write("Name", "nobody").await;
     b.write("Password", "wrong horse battery").await;
