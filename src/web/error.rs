@@ -64,7 +64,7 @@ pub async fn nowhere(headers: HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
     if accepts.is_some_and(|kinds| kinds.contains("text/html")) {
         let text = "There is nothing at this address. The link may be old, or mistyped.";
-        let page = templates::message("Not found", "Not found", text, None);
+        let page = templates::message("Not found", text, None);
         return (StatusCode::NOT_FOUND, page).into_response();
     }
     not_found()

@@ -10,9 +10,10 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::TimeDelta;
 
+use super::State;
 use super::error::ApiError;
 use super::insist::insist;
-use super::{State, templates};
+use super::templates::ToVisitor;
 use crate::db;
 use crate::db::links::Linked;
 use crate::db::suppressions::Source;
@@ -50,15 +51,17 @@ pub async fn follow(
     let account = account.and_then(|id| state.accounts.get(&id));
     Ok(match account.and_then(|a| a.page_url.as_ref()) {
         Some(page) => Redirect::to(page.as_str()).into_response(),
-        None => templates::message(
-            "You have a message",
-            &format!(
+        None => ToVisitor {
+            brand: account.map(|a| &*a.brand),
+            title: "You have a message",
+            heading: &format!(
                 "{} has answered you",
-                account.map_or("The team", |a| &a.brand)
+                account.map_or(NOBODY, |a| &a.brand)
             ),
-            "Open the page where you started the conversation: your chat and the answer are there.",
-            None,
-        ),
+            text: "Open the page where you started the conversation: your chat and the answer are there.",
+            button: None,
+        }
+        .render(),
     })
 }
 
@@ -116,15 +119,18 @@ pub async fn ask_unsubscribe(
     } else {
         "e-mails"
     };
-    Ok(templates::message(
-        "Stop reminders",
-        "Stop these reminders?",
-        &format!(
+    let brand = brand(&state, &linked);
+    let page = ToVisitor {
+        brand,
+        title: "Stop reminders",
+        heading: "Stop these reminders?",
+        text: &format!(
             "You will get no more {what} from {} about unread answers.",
-            brand(&state, &linked)
+            brand.unwrap_or(NOBODY)
         ),
-        Some("Stop reminders"),
-    ))
+        button: Some("Stop reminders"),
+    };
+    Ok(page.render())
 }
 
 /// `POST /u/{token}`: stops the reminders to this recipient on this channel, at once and for every worker. The body
@@ -167,31 +173,37 @@ async fn stop(state: State, token: String) -> anyhow::Result<Response> {
     .await?;
     state.metrics.webhook("unsubscribe", "accepted");
     tracing::info!(reminder = linked.id, "A recipient unsubscribed");
-    Ok(templates::message(
-        "Reminders stopped",
-        "Done: no more reminders",
-        &format!(
+    let brand = brand(&state, &linked);
+    let page = ToVisitor {
+        brand,
+        title: "Reminders stopped",
+        heading: "Done: no more reminders",
+        text: &format!(
             "{} will not write to you about unread answers again on this address.",
-            brand(&state, &linked)
+            brand.unwrap_or(NOBODY)
         ),
-        None,
-    ))
+        button: None,
+    };
+    Ok(page.render())
 }
 
-fn brand<'a>(state: &'a State, linked: &Linked) -> &'a str {
-    let account: Option<AccountId> = linked.account.parse().ok();
-    account
-        .and_then(|id| state.accounts.get(&id))
-        .map_or("the team", |account| &account.brand)
+/// What a brand is called that is not configured any more.
+const NOBODY: &str = "The team";
+
+fn brand<'a>(state: &'a State, linked: &Linked) -> Option<&'a str> {
+    let account: AccountId = linked.account.parse().ok()?;
+    Some(&state.accounts.get(&account)?.brand)
 }
 
 /// The same answer for words that never existed and for those that have expired.
 fn gone() -> Response {
-    let page = templates::message(
-        "Link expired",
-        "This link does not work any more",
-        "It may have expired, or it was cut short on its way. Open the website where you had the conversation: your chat is there.",
-        None,
-    );
-    (StatusCode::NOT_FOUND, page).into_response()
+    let page = ToVisitor {
+        brand: None,
+        title: "Link expired",
+        heading: "This link does not work any more",
+        text: "It may have expired, or it was cut short on its way. Open the website where you had the conversation: your chat is \
+               there.",
+        button: None,
+    };
+    (StatusCode::NOT_FOUND, page.render()).into_response()
 }

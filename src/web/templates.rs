@@ -28,7 +28,6 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "channels.hbs"
     "chart.hbs"
     "effect.hbs"
-    "error.hbs"
     "forecast.hbs"
     "layout.hbs"
     "login.hbs"
@@ -49,6 +48,7 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "time.hbs"
     "tokens.hbs"
     "users.hbs"
+    "visitor.hbs"
     "website.hbs"
 };
 
@@ -138,20 +138,39 @@ pub fn render(template: &str, values: &Value) -> Response {
     }
 }
 
-/// A page that says one thing, with at most one button, which posts to the page's own address.
-pub fn message(title: &str, heading: &str, text: &str, button: Option<&str>) -> Response {
+/// A page that says one thing to whoever works with the dashboard, and the way on: where it leads, and what it is called.
+pub fn message(heading: &str, text: &str, way: Option<(&str, &str)>) -> Response {
+    let way = way.map(|(href, label)| json!({ "href": href, "label": label }));
     render(
         "message.hbs",
-        &json!({ "title": title, "heading": heading, "text": text, "button": button }),
+        &json!({ "title": heading, "heading": heading, "text": text, "way": way }),
     )
 }
 
-/// A page that says why what was asked for cannot be shown, and leads back.
-pub fn failure(heading: &str, text: &str) -> Response {
-    render(
-        "error.hbs",
-        &json!({ "title": heading, "heading": heading, "text": text }),
-    )
+/// A page that says one thing to a visitor, who knows the brand and has never heard of this service. It has at most one button,
+/// which posts to the page's own address.
+pub struct ToVisitor<'a> {
+    pub brand: Option<&'a str>,
+    pub title: &'a str,
+    pub heading: &'a str,
+    pub text: &'a str,
+    pub button: Option<&'a str>,
+}
+
+impl ToVisitor<'_> {
+    pub fn render(&self) -> Response {
+        let Self {
+            brand,
+            title,
+            heading,
+            text,
+            button,
+        } = self;
+        render(
+            "visitor.hbs",
+            &json!({ "brand": brand, "title": title, "heading": heading, "text": text, "button": button }),
+        )
+    }
 }
 
 /// What pages of the dashboard may load and do: files of ours and nothing else. A page that shows a foreign text, such as the
@@ -166,11 +185,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_renders_with_and_without_a_button_and_escapes_what_it_says() {
+    fn a_visitor_s_page_renders_with_and_without_a_button_and_escapes_what_it_says() {
         for (button, buttons) in [(None, 0), (Some("Stop <now>"), 1)] {
-            let values =
-                json!({ "title": "t", "heading": "<b>", "text": "a & b", "button": button });
-            let page = PAGES.render("message.hbs", &values).unwrap();
+            let values = json!({
+                "brand": "Us <3", "title": "t", "heading": "<b>", "text": "a & b", "button": button,
+            });
+            let page = PAGES.render("visitor.hbs", &values).unwrap();
             assert_eq!(page.matches("<button").count(), buttons, "{page}");
             assert!(
                 page.contains("&lt;b&gt;") && page.contains("a &amp; b"),

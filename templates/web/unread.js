@@ -25,8 +25,14 @@ document.addEventListener("submit", (event) => {
 const menu = document.querySelector(".menu");
 const narrow = window.matchMedia("(max-width: 60rem)");
 function fold() {
-  if (menu) menu.open = !narrow.matches;
+  if (!menu) return;
+  menu.open = !narrow.matches;
+  // Beside the page, the menu is always open.
+  menu.firstElementChild.tabIndex = narrow.matches ? 0 : -1;
 }
+menu?.firstElementChild.addEventListener("click", (event) => {
+  if (!narrow.matches) event.preventDefault();
+});
 fold();
 narrow.addEventListener("change", fold);
 localTimes(document);

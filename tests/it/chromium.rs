@@ -1,5 +1,9 @@
 //! Headless Chromium, driven through chromedriver's HTTP interface. Tests are skipped, and say so, where they are missing.
 
+mod hands;
+mod keyboard;
+mod looks;
+
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::Stdio;
@@ -9,6 +13,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use url::Url;
+
+pub use self::keyboard::{DOWN, ENTER, SPACE};
+pub use self::looks::{DRESSES, Dress, NARROWEST};
 
 pub struct Browser {
     _driver: Child,
@@ -37,7 +44,12 @@ impl Browser {
             }
         };
         let http = unread::liveperson::http_client();
-        let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage"];
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--window-size=1280,900",
+        ];
         let wanted =
             json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}}}});
         let url = format!("http://127.0.0.1:{port}/session");
@@ -61,21 +73,30 @@ impl Browser {
         })
     }
 
-    async fn post(&self, command: &str, body: Value) -> Value {
-        let asked = self
-            .http
-            .post(format!("{}/{command}", self.session))
-            .json(&body);
+    /// Does a command; an error is what the driver says of it.
+    async fn ask(&self, command: &str, body: Option<Value>) -> Result<Value, Value> {
+        let url = format!("{}/{command}", self.session);
+        let asked = match body {
+            Some(body) => self.http.post(url).json(&body),
+            None => self.http.get(url),
+        };
         let mut answer: Value = asked.send().await.unwrap().json().await.unwrap();
-        assert_eq!(answer["value"].get("error"), None, "{command}: {answer}");
-        answer["value"].take()
+        let value = answer["value"].take();
+        if value.get("error").is_some() {
+            Err(value)
+        } else {
+            Ok(value)
+        }
+    }
+
+    async fn post(&self, command: &str, body: Value) -> Value {
+        let done = self.ask(command, Some(body)).await;
+        done.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
     async fn get(&self, command: &str) -> Value {
-        let asked = self.http.get(format!("{}/{command}", self.session));
-        let mut answer: Value = asked.send().await.unwrap().json().await.unwrap();
-        assert_eq!(answer["value"].get("error"), None, "{command}: {answer}");
-        answer["value"].take()
+        let found = self.ask(command, None).await;
+        found.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
     pub async fn open(&self, url: &str) {
@@ -109,8 +130,22 @@ impl Browser {
     }
 
     pub async fn run(&self, script: &str) -> Value {
-        self.post("execute/sync", json!({ "script": script, "args": [] }))
-            .await
+        self.run_with(script, json!([])).await
+    }
+
+    /// Runs a script that finds its arguments, a list, in `arguments`.
+    pub async fn run_with(&self, script: &str, arguments: Value) -> Value {
+        self.post(
+            "execute/sync",
+            json!({ "script": script, "args": arguments }),
+        )
+        .await
+    }
+
+    /// Does a command of Chromium's own protocol.
+    pub async fn command(&self, name: &str, parameters: Value) -> Value {
+        let command = json!({ "cmd": name, "params": parameters });
+        self.post("goog/cdp/execute", command).await
     }
 }
 

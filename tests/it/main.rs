@@ -12,6 +12,7 @@ mod chaos;
 mod chromium;
 mod commands;
 mod counts;
+mod dashboard;
 mod database;
 mod doctor;
 mod dry_run;

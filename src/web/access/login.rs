@@ -172,10 +172,9 @@ pub fn leave(state: &State) -> Response {
 
 fn gone() -> Response {
     let page = templates::message(
-        "Link not found",
         "This link no longer works",
         "It was used already, or is too old. Ask an administrator for a new one, or run `unread users password NAME`.",
-        None,
+        Some(("/login", "To the login")),
     );
     (StatusCode::NOT_FOUND, careful(page)).into_response()
 }

@@ -407,7 +407,7 @@ fn failed(error: &anyhow::Error) -> Response {
 }
 
 fn not_let_in(why: &str) -> Response {
-    let page = templates::message("Not logged in", "Not logged in", why, None);
+    let page = templates::message("Not logged in", why, Some(("/login", "To the login")));
     (StatusCode::FORBIDDEN, careful(page)).into_response()
 }
 

@@ -78,6 +78,7 @@ fn entry(row: &Written, now: chrono::DateTime<chrono::Utc>) -> Value {
         "at": words::time(row.at, now),
         "by": row.by,
         "action": row.action,
+        "done": words::action(&row.action),
         "account": row.account,
         "subject": row.subject,
         "detail": detail.join(", "),

@@ -331,7 +331,7 @@ impl From<sqlx::Error> for Unshown {
 
 impl IntoResponse for Unshown {
     fn into_response(self) -> Response {
-        let page = templates::failure(self.heading, &self.text);
+        let page = templates::message(self.heading, &self.text, Some(("/", "To the overview")));
         (self.status, careful(page)).into_response()
     }
 }

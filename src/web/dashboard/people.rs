@@ -125,7 +125,7 @@ async fn erase(
     let who = known(&state, &account, who).await?;
     let erased = control::consumers::erase(pool, clock, by, &account, &who).await?;
     let said = format!(
-        "Erased: {} conversations; {} reminders name nobody any more.",
+        "Erased. Conversations: {}; reminders that name nobody any more: {}.",
         erased.conversations, erased.reminders
     );
     page.done("/people", &said).await

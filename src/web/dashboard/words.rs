@@ -41,6 +41,40 @@ pub fn channel(channel: &str) -> &'static str {
     if channel == "sms" { "SMS" } else { "E-mail" }
 }
 
+/// What was done, for the audit trail; an action that has no words here speaks for itself.
+pub fn action(action: &str) -> Option<&'static str> {
+    Some(match action {
+        "circuit.close" => "Let a paused sender go on",
+        "circuit.probe" => "Tried a paused sender",
+        "consumer.erase" => "Erased a customer",
+        "consumer.opt_out" => "Stopped reminders for a customer",
+        "pause" => "Paused sending",
+        "reminder.cancel" => "Cancelled a reminder",
+        "reminder.reveal_address" => "Looked at a customer's address",
+        "reminder.send_again" => "Had a reminder sent again",
+        "resume" => "Resumed sending",
+        "rule.delete" => "Deleted a rule",
+        "rule.discard" => "Discarded a draft",
+        "rule.draft" => "Saved a draft",
+        "rule.publish" => "Published a rule",
+        "rule.restore" => "Brought back an old version",
+        "suppression.add" => "Stopped reminders to an address",
+        "suppression.import" => "Imported suppressions",
+        "suppression.remove" => "Allowed reminders to an address again",
+        "test.send" => "Sent a test message",
+        "token.add" => "Made a token",
+        "token.remove" => "Removed a token",
+        "user.add" => "Added a person",
+        "user.log_in" => "Logged in",
+        "user.log_out" => "Logged somebody out everywhere",
+        "user.password" => "Changed a password",
+        "user.password_link" => "Made a password link",
+        "user.remove" => "Removed a person",
+        "user.role" => "Changed a role",
+        _ => return None,
+    })
+}
+
 /// A skill of which no name is known.
 pub fn skill(id: i64) -> String {
     if id == -1 {

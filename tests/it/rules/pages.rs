@@ -161,8 +161,9 @@ async fn of_a_person_and_a_program_that_publish_one_rule_at_once_one_does_and_th
             let etag = saved.headers["etag"].to_str().unwrap().to_owned();
             let seen = hidden(&ann.get(&path()).await.text, "seen");
             let fields = fields(&seen, &by_page, "publish");
+            let editor = path();
             let (page, api) = tokio::join!(
-                ann.form(&path(), &fields),
+                ann.form(&editor, &fields),
                 send(Method::POST, format!("{rule}/publish"), &etag, None)
             );
             let told = (page.status.as_u16(), api.status.as_u16());

@@ -1,0 +1,152 @@
+//! The same desk without a mouse: every stop is seen, nothing is a trap, and after each deed the focus is where one goes on.
+
+use serde_json::json;
+use unread::control::users;
+use unread::domain::access::Role;
+use unread::secret::Secret;
+
+use crate::chromium::{Browser, DOWN, ENTER, SPACE};
+use crate::harness::{Stage, run_test};
+
+const NAME: &str = "ann@shop.example";
+const PASSWORD: &str = "correct horse battery";
+
+#[tokio::test]
+async fn everything_can_be_done_with_the_keyboard_alone() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    run_test(async |t| {
+        let b = &browser;
+        let password = Secret::new(PASSWORD);
+        users::add_with_password(
+            t.pool(),
+            NAME,
+            Role::Administrator,
+            &password,
+            "test",
+            t.now(),
+        )
+        .await
+        .unwrap();
+        logs_in(t, b).await;
+        skips_what_is_on_every_page(b).await;
+        publishes_a_rule(t, b).await;
+        t.answered("dana@example.net");
+        t.tick().await;
+        cancels_a_reminder(b).await;
+        for page in [
+            "/",
+            "/setup",
+            "/rules",
+            "/forecast",
+            "/people",
+            "/suppressions",
+            "/website",
+            "/settings",
+            "/users",
+            "/tokens",
+            "/api",
+        ] {
+            b.open(&format!("{}{page}", t.web)).await;
+            goes_through(b).await;
+        }
+        logs_out(b).await;
+    })
+    .await;
+}
+
+/// Everything on the page that is open can be reached, and left again.
+async fn goes_through(b: &Browser) {
+    let page = b.page().await;
+    assert_eq!(b.unreachable().await, json!([]), "{page}");
+}
+
+async fn logs_in(t: &Stage, b: &Browser) {
+    b.open(&format!("{}/login", t.web)).await;
+    b.finds_the_focus_on("Name").await;
+    b.keys(NAME.chars()).await;
+    b.reach("Password").await;
+    b.keys("wrong horse".chars()).await;
+    b.keys([ENTER]).await;
+    b.sees("Name or password is wrong").await;
+    b.finds_the_focus_on("Password").await;
+    b.keys(PASSWORD.chars()).await;
+    b.keys([ENTER]).await;
+    b.arrives_at("/").await;
+}
+
+async fn skips_what_is_on_every_page(b: &Browser) {
+    let first = b.tab().await.expect("a first stop");
+    assert_eq!(first.name, "Skip to the content");
+    b.keys([ENTER]).await;
+    let main = b.finds_the_focus_on("Overview").await;
+    assert_eq!(main.tag, "main");
+    // Back is the navigation: nothing is lost.
+    let before = b.tab_back().await.expect("a stop before the content");
+    assert_eq!(before.name, "Log out");
+}
+
+async fn publishes_a_rule(t: &Stage, b: &Browser) {
+    b.reach("Rules").await;
+    b.keys([ENTER]).await;
+    b.arrives_at("/rules").await;
+    b.reach("A rule for").await;
+    b.keys("Customer".chars()).await;
+    b.reach("By").await;
+    b.keys([DOWN]).await;
+    b.reach("Write or open").await;
+    b.keys([ENTER]).await;
+    b.sees("Customer Care: SMS").await;
+    b.open(&format!("{}/rules", t.web)).await;
+    b.reach("A rule for").await;
+    b.keys("Customer".chars()).await;
+    b.reach("Write or open").await;
+    b.keys([ENTER]).await;
+    b.sees("Customer Care: E-mail").await;
+    goes_through(b).await;
+
+    b.reach("Reminder 1 after").await;
+    b.overwrite("soon").await;
+    // Enter in a field saves, and does nothing that others notice.
+    b.keys([ENTER]).await;
+    b.sees("Not saved").await;
+    b.finds_the_focus_on("Not saved: please mend").await;
+    b.reach("Reminder 1 after").await;
+    b.overwrite("5").await;
+    b.reach("Also while the conversation waits for an agent")
+        .await;
+    b.keys([SPACE]).await;
+    b.reach("What can be filled in").await;
+    b.keys([ENTER]).await;
+    b.reach("first_name").await;
+    b.reach("Publish").await;
+    b.keys([ENTER]).await;
+    b.sees("Version 1 is in force").await;
+    b.finds_the_focus_on("Published.").await;
+}
+
+async fn cancels_a_reminder(b: &Browser) {
+    b.reach("Reminders").await;
+    b.keys([ENTER]).await;
+    b.arrives_at("/reminders").await;
+    b.reach("State").await;
+    b.keys([DOWN]).await;
+    b.reach("Show").await;
+    b.keys([SPACE]).await;
+    b.sees("Show all").await;
+    b.reach("E-mail, step 1").await;
+    b.keys([ENTER]).await;
+    b.sees("What happened").await;
+    goes_through(b).await;
+    b.reach("Cancel this reminder").await;
+    b.keys([ENTER]).await;
+    b.sees("Cancelled by your team").await;
+    b.finds_the_focus_on("The reminder is cancelled.").await;
+}
+
+async fn logs_out(b: &Browser) {
+    b.reach("Log out").await;
+    b.keys([ENTER]).await;
+    b.arrives_at("/login").await;
+}

@@ -1,0 +1,7 @@
+//! The dashboard in a browser, as a person uses it.
+
+mod colours;
+mod gallery;
+mod keyboard;
+mod pages;
+mod story;

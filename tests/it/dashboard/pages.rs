@@ -1,0 +1,307 @@
+//! Every page there is, looked at in every dress: light and dark, at a desk and on a phone.
+//!
+//! The list of pages is the table of routes, so that none is forgotten; what only a form shows is asked for beside it.
+
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+use unread::control::users;
+use unread::domain::access::Role;
+use unread::sandbox::rules::When;
+use unread::sandbox::smtp::{Phase, SmtpFault};
+use unread::sandbox::world::CUSTOMER_CARE;
+use unread::web::access::Needs;
+
+use super::gallery::Gallery;
+use crate::chromium::Browser;
+use crate::harness::{Stage, run_test};
+use crate::person::Person;
+
+const ANN: &str = "ann@example.net";
+const WRONG: &str = "wrong@example.net";
+const LOST: &str = "lost@example.net";
+const PHONE: &str = "+12025550143";
+
+fn rule(channel: &str) -> String {
+    format!("/rules/12345678/{CUSTOMER_CARE}/{channel}")
+}
+
+/// The pages of the table that need somebody to be logged in, each with a name for its pictures.
+fn pages(t: &Stage) -> Vec<(String, String)> {
+    let routes = t.routes().into_iter();
+    let own = routes.filter(|r| r.method == Method::GET && matches!(r.needs, Needs::Person(_)));
+    own.map(|route| {
+        let path = route
+            .path
+            .replace(
+                "{account}/{skill}/{channel}",
+                &rule("email")["/rules/".len()..],
+            )
+            .replace("{id}", "1");
+        assert!(!path.contains('{'), "how is {path} opened?");
+        let name = route.path.replace(['/', '{', '}'], "-");
+        (format!("page{}", name.trim_end_matches('-')), path)
+    })
+    .collect()
+}
+
+async fn log_in(t: &Stage, b: &Browser, role: Role) -> Person {
+    let person = t.person(role).await;
+    b.open(&format!("{}/healthz", t.web)).await;
+    b.take_cookie(&person.cookie).await;
+    person
+}
+
+#[tokio::test]
+async fn pages_of_an_empty_installation_are_for_everybody() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    run_test(async |t| {
+        let b = &browser;
+        let mut gallery = Gallery::new(b);
+        let at = |path: &str| format!("{}{path}", t.web);
+        gallery.visit("login-nobody-yet", &at("/login")).await;
+        let link = users::first_link(t.pool(), true, t.now()).await;
+        let link = link.unwrap().unwrap();
+        let first = format!("/setup/{}", link.token.expose());
+        gallery.visit("first-administrator", &at(&first)).await;
+        b.write("Name", "ann").await;
+        b.write("Password", "correct horse battery").await;
+        b.run("document.querySelector('#password').value = 'short'; document.querySelector('form').noValidate = true")
+            .await;
+        b.press("Make and log in").await;
+        b.sees("too short").await;
+        gallery.look("first-administrator-refused").await;
+
+        log_in(t, b, Role::Administrator).await;
+        for (name, path) in pages(t) {
+            gallery.visit(&format!("empty-{name}"), &at(&path)).await;
+        }
+        gallery
+            .visit("empty-search", &at("/reminders?state=failed"))
+            .await;
+        gallery.visit("empty-audit", &at("/audit?by=nobody")).await;
+        gallery.close();
+    })
+    .await;
+}
+
+/// Days with a bit of everything.
+async fn busy_days(t: &Stage) {
+    let faults = t.sandbox.smtp().faults();
+    let unknown = "550 5.1.1 No such user here";
+    faults.add(SmtpFault::reply(Phase::Rcpt, When::to(WRONG), unknown));
+    faults.add(SmtpFault::close(Phase::Final, When::to(LOST), true));
+    let read = t.answered(ANN);
+    for address in [WRONG, LOST, PHONE, "not an address"] {
+        t.answered(address);
+    }
+    t.tick().await;
+    t.advance(10).await;
+    t.world().consumer_reads(&read);
+    t.tick().await;
+    t.advance(26 * 60).await;
+    t.tick().await;
+    // The mail server does not let us in any more.
+    let wrong = "535 5.7.8 Username and Password not accepted";
+    faults.add(SmtpFault::reply(Phase::Auth, When::always(), wrong));
+    t.answered("dana@example.net");
+    t.tick().await;
+    t.advance(10).await;
+    t.answered("finn@example.net");
+    t.tick().await;
+    assert!(t.mails().len() >= 2 && !t.texts().is_empty());
+}
+
+#[tokio::test]
+async fn pages_of_a_busy_installation_are_for_everybody() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    run_test(async |t| {
+        let b = &browser;
+        let mut gallery = Gallery::new(b);
+        busy_days(t).await;
+        pages_of_strangers(t, &mut gallery).await;
+        log_in(t, b, Role::Administrator).await;
+        rules(t, &mut gallery).await;
+        people_and_programs(t, &mut gallery).await;
+        for (name, path) in pages(t) {
+            let url = format!("{}{path}", t.web);
+            gallery.visit(&format!("busy-{name}"), &url).await;
+        }
+        let mut states = BTreeSet::new();
+        for reminder in t.reminders().await {
+            if states.insert(reminder.told()) {
+                let url = format!("{}/reminders/{}", t.web, reminder.id);
+                let name = format!("reminder-{}", reminder.state);
+                gallery.visit(&name, &url).await;
+            }
+        }
+        assert!(states.len() > 4, "{states:?}");
+        errors(t, &mut gallery).await;
+        t.mails();
+        gallery.close();
+    })
+    .await;
+}
+
+/// What people see who have no login: visitors with a link in a mail, and whoever looks into the sandbox's mailbox.
+async fn pages_of_strangers(t: &Stage, gallery: &mut Gallery<'_>) {
+    let b = gallery.browser;
+    let reminders = t.reminders().await;
+    let sent = reminders.iter().find(|r| r.told() == "sent").unwrap();
+    let out = format!("{}/u/{}", t.web, sent.token);
+    gallery.visit("unsubscribe", &out).await;
+    b.press("Stop reminders").await;
+    b.sees("Done: no more reminders").await;
+    gallery.look("unsubscribed").await;
+    let back = format!("{}/r/{}", t.web, sent.token);
+    gallery.visit("link-without-a-page", &back).await;
+    gallery
+        .visit("link-expired", &format!("{}/r/expired", t.web))
+        .await;
+    gallery
+        .visit("link-of-a-password-used", &format!("{}/setup/used", t.web))
+        .await;
+    t.person(Role::Viewer).await;
+    gallery.visit("login", &format!("{}/login", t.web)).await;
+    b.write("Name", "nobody").await;
+    b.write("Password", "wrong horse battery").await;
+    b.press("Log in").await;
+    b.sees("Name or password is wrong").await;
+    gallery.look("login-refused").await;
+    let mailbox = &t.sandbox.endpoints().mailbox_url;
+    gallery.visit("mailbox", mailbox).await;
+    b.follow(&format!("E-mail {ANN}")).await;
+    b.sees("Plain text").await;
+    gallery.look("mailbox-mail").await;
+    b.open(mailbox).await;
+    b.follow(&format!("SMS {PHONE}")).await;
+    b.sees("Text to").await;
+    gallery.look("mailbox-text").await;
+}
+
+async fn rules(t: &Stage, gallery: &mut Gallery<'_>) {
+    let b = gallery.browser;
+    let editor = format!("{}{}", t.web, rule("email"));
+    b.open(&editor).await;
+    b.write("Reminder 1 after", "5").await;
+    b.press("Add a language").await;
+    b.write("Language", "en").await;
+    b.write("Subject", "{{brand}} has an answer for you").await;
+    b.write(
+        "Text",
+        "Hello {{first_name}}: {{link}} {{unsubscribe_link}}",
+    )
+    .await;
+    b.press("Publish").await;
+    b.sees("Published.").await;
+    gallery.look("rule-published").await;
+    b.open(&editor).await;
+    b.write("Reminder 1 after", "soon").await;
+    b.press("Save draft").await;
+    b.sees("Not saved").await;
+    gallery.look("rule-refused").await;
+    b.write("Reminder 1 after", "7").await;
+    b.press("Save draft").await;
+    b.sees("Draft saved.").await;
+    b.write("Your e-mail address", "me@example.net").await;
+    b.press("Send me a test").await;
+    b.sees("Test message:").await;
+    gallery.look("rule-tested").await;
+    b.press("What would it do now?").await;
+    b.sees("What it would do now").await;
+    gallery.look("rule-effect").await;
+    // The same rule in two windows.
+    let first = b.window().await;
+    b.open(&editor).await;
+    let second = b.new_window().await;
+    b.open(&editor).await;
+    b.write("Reminder 1 after", "8").await;
+    b.press("Save draft").await;
+    b.sees("Draft saved.").await;
+    b.switch_to(&first).await;
+    b.write("Reminder 1 after", "9").await;
+    b.press("Save draft").await;
+    b.sees("Somebody else was quicker").await;
+    gallery.look("rule-changed-meanwhile").await;
+    assert_ne!(first, second);
+
+    b.open(&format!("{}{}", t.web, rule("sms"))).await;
+    b.press("Add a language").await;
+    b.write("Language", "pl").await;
+    b.write(
+        "Text",
+        "Cześć {{first_name}}, {{brand}} odpowiada: {{link}}",
+    )
+    .await;
+    b.press("Save draft").await;
+    b.sees("Draft saved.").await;
+    gallery.look("rule-sms").await;
+
+    b.open(&format!("{}/rules", t.web)).await;
+    b.write("Why, for the others", "The shop moves house").await;
+    b.press("Pause everything").await;
+    b.agrees_to("Stop all reminders until somebody resumes?")
+        .await;
+    b.sees("The shop moves house").await;
+    gallery.look("rules-paused").await;
+    gallery.visit("rule-paused", &editor).await;
+    gallery
+        .visit("overview-paused", &format!("{}/", t.web))
+        .await;
+    b.open(&format!("{}/rules", t.web)).await;
+    b.press("Resume").await;
+    b.sees("Sending goes on.").await;
+}
+
+async fn people_and_programs(t: &Stage, gallery: &mut Gallery<'_>) {
+    let b = gallery.browser;
+    let at = |path: &str| format!("{}{path}", t.web);
+    for (name, who) in [("found", ANN), ("no-match", "nobody@example.net")] {
+        b.open(&at("/people")).await;
+        b.write("E-mail address, phone number", who).await;
+        b.press("Look up").await;
+        b.sees(if name == "found" {
+            "What you can do"
+        } else {
+            "No match"
+        })
+        .await;
+        gallery.look(&format!("people-{name}")).await;
+    }
+    b.open(&at("/users")).await;
+    b.write("Name", "ben@shop.example").await;
+    b.press("Add and make a link").await;
+    b.sees("A link for ben@shop.example").await;
+    gallery.look("users-link").await;
+    b.open(&at("/tokens")).await;
+    b.write("Name", "reports").await;
+    b.press("Make the token").await;
+    b.sees("must name at least one: view, edit, operate or administer")
+        .await;
+    gallery.look("tokens-refused").await;
+    b.tick("view").await;
+    b.press("Make the token").await;
+    b.sees("Your new token").await;
+    gallery.look("tokens-made").await;
+    b.open(&at("/settings")).await;
+    b.write("Current password", "not my password").await;
+    b.write("New password", "another good password").await;
+    b.press("Change password").await;
+    b.sees("is not your password").await;
+    gallery.look("settings-refused").await;
+}
+
+async fn errors(t: &Stage, gallery: &mut Gallery<'_>) {
+    let at = |path: &str| format!("{}{path}", t.web);
+    gallery.visit("error-nowhere", &at("/nowhere")).await;
+    gallery
+        .visit("error-not-found", &at("/reminders/999999"))
+        .await;
+    log_in(t, gallery.browser, Role::Viewer).await;
+    gallery.visit("error-not-allowed", &at("/users")).await;
+    gallery.visit("viewer-rule", &at(&rule("email"))).await;
+}

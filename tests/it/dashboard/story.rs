@@ -1,0 +1,314 @@
+//! The first day of whoever is in charge of the messaging: from an empty database, with nothing but a browser, to a customer who is
+//! reminded, one who is not, one who wants no more of it, and one who is forgotten.
+
+use unread::control::users;
+use unread::sandbox::rules::When;
+use unread::sandbox::smtp::{Phase, SmtpFault};
+
+use crate::chromium::Browser;
+use crate::harness::{Setup, Stage, run_test_with};
+
+const NAME: &str = "ann@shop.example";
+const PASSWORD: &str = "correct horse battery";
+const DANA: &str = "dana@example.net";
+const FINN: &str = "finn@example.net";
+const GINA: &str = "gina@example.net";
+
+#[tokio::test]
+async fn from_an_empty_database_to_reminders_that_are_sent_cancelled_sent_again_and_stopped() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let page = ("UNREAD_PAGE_URL", "https://www.shop.example/support");
+    let setup = Setup {
+        settings: vec![page],
+        ..Setup::default()
+    };
+    run_test_with(setup, async |t| {
+        let b = &browser;
+        becomes_the_first_administrator(t, b).await;
+        logs_in(t, b).await;
+        follows_the_checklist_to_a_rule(b).await;
+        t.answered(DANA);
+        writes_and_tries_the_rule(t, b).await;
+        publishes_it(b).await;
+        let finns = t.answered(FINN);
+        t.tick().await;
+        sees_who_is_next(b).await;
+        cancels(b, &finns).await;
+        t.advance(5).await;
+        reads_the_mail(t, b).await;
+        reads_the_story(t, b).await;
+        sends_one_again_whose_fate_is_unknown(t, b).await;
+        opts_somebody_out(t, b).await;
+        erases_somebody(b).await;
+        reads_what_was_done(b).await;
+        logs_out(b).await;
+    })
+    .await;
+}
+
+async fn becomes_the_first_administrator(t: &Stage, b: &Browser) {
+    b.open(&t.web).await;
+    b.sees("Nobody can log in yet").await;
+    let link = users::first_link(t.pool(), true, t.now()).await;
+    let link = link.unwrap().unwrap();
+    b.open(&format!("{}/setup/{}", t.web, link.token.expose()))
+        .await;
+    b.write("Name", NAME).await;
+    b.write("Password", PASSWORD).await;
+    b.press("Make and log in").await;
+    b.arrives_at("/").await;
+    b.press("Log out").await;
+    b.arrives_at("/login").await;
+}
+
+async fn logs_in(t: &Stage, b: &Browser) {
+    // Led to the login, and then to where one wanted to go.
+    b.open(&format!("{}/setup", t.web)).await;
+    b.arrives_at("/login").await;
+    b.write("Name", NAME).await;
+    b.write("Password", "wrong horse battery").await;
+    b.press("Log in").await;
+    b.sees("Name or password is wrong").await;
+    b.write("Password", PASSWORD).await;
+    b.press("Log in").await;
+    b.arrives_at("/setup").await;
+}
+
+async fn follows_the_checklist_to_a_rule(b: &Browser) {
+    b.sees("4 of 6 steps are done").await;
+    b.sees("Send yourself a test message from a rule's page")
+        .await;
+    b.follow("Send yourself a test").await;
+    b.arrives_at("/rules").await;
+    b.choose("A rule for", "Customer Care").await;
+    b.choose("By", "E-mail").await;
+    b.press("Write or open").await;
+    b.sees("This skill has no rule of its own").await;
+}
+
+async fn writes_and_tries_the_rule(t: &Stage, b: &Browser) {
+    b.write("Reminder 1 after", "5").await;
+    // What it means follows by itself.
+    b.sees("the visitor gets an e-mail after 5 minutes and, while it is still unread, another after 24 hours")
+        .await;
+    b.press("Add a language").await;
+    b.write("Language", "en").await;
+    b.write("Subject", "{{brand}} has an answer for you").await;
+    b.write("Text", "Hello ").await;
+    b.press("What can be filled in").await;
+    b.press("first_name").await;
+    let written = b.run("return document.activeElement.value").await;
+    assert_eq!(written, "Hello {{first_name}}");
+    b.write(
+        "Text",
+        "Hello {{nobody}}, look: {{link}} {{unsubscribe_link}}",
+    )
+    .await;
+    b.sees("To be mended before it can be saved").await;
+    b.write(
+        "Text",
+        "Hello {{first_name}}, your answer is here: {{link}} No more of this: {{unsubscribe_link}}",
+    )
+    .await;
+    b.sees("your answer is here: https://").await;
+    // The mail follows too.
+    b.sees_in_frame("iframe[name=mail]", "your answer is here")
+        .await;
+
+    b.write("Your e-mail address", NAME).await;
+    b.press("Send me a test").await;
+    b.sees("on its way").await;
+    let mails = t.mails();
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].to, [NAME]);
+
+    b.press("What would it do now?").await;
+    b.sees("Open conversations: 1, looked at: 1, with an unread message: 1.")
+        .await;
+    b.press("Conversation by conversation").await;
+    b.sees("in 10 min, to d…@example.net").await;
+    b.sees("in 5 min, to d…@example.net").await;
+    assert!(!b.page().await.contains(DANA), "whom it is to is masked");
+}
+
+async fn publishes_it(b: &Browser) {
+    b.press("Save draft").await;
+    b.sees("Draft saved.").await;
+    b.sees("There is a draft by ann@shop.example").await;
+    b.press("Publish").await;
+    b.sees("Published. From now on reminders go by this rule.")
+        .await;
+    b.sees("Version 1 is in force, published by ann@shop.example")
+        .await;
+    b.follow("Set up").await;
+    b.sees("5 of 6 steps are done").await;
+}
+
+async fn sees_who_is_next(b: &Browser) {
+    b.follow("The next hour").await;
+    b.arrives_at("/forecast").await;
+    let rows = b
+        .run("return document.querySelectorAll('#due ~ .scroll tbody tr').length")
+        .await;
+    assert_eq!(rows, 2, "{}", b.page().await);
+}
+
+/// Opens the only reminder of a conversation.
+async fn opens_the_reminder_of(b: &Browser, conversation: &str) {
+    b.follow("Reminders").await;
+    b.arrives_at("/reminders").await;
+    b.write("Conversation", conversation).await;
+    b.press("Show").await;
+    b.sees("Show all").await;
+    b.follow("E-mail, step 1").await;
+    b.sees("What happened").await;
+}
+
+async fn cancels(b: &Browser, conversation: &str) {
+    opens_the_reminder_of(b, conversation).await;
+    b.sees("Waiting for its moment").await;
+    b.press("Cancel this reminder").await;
+    b.sees("The reminder is cancelled.").await;
+    b.sees("Cancelled by your team").await;
+}
+
+async fn reads_the_mail(t: &Stage, b: &Browser) {
+    let mails = t.mails();
+    assert_eq!(mails.len(), 1, "Dana's, and not Finn's");
+    assert_eq!(mails[0].to, [DANA]);
+    b.open(&t.sandbox.endpoints().mailbox_url).await;
+    b.follow(&format!("E-mail {DANA}")).await;
+    b.sees("The Example Shop has an answer for you").await;
+    let mail = b
+        .sees_in_frame("iframe.letter", "your answer is here")
+        .await;
+    assert!(!mail.contains("Yes, we do"), "the answer is not quoted");
+}
+
+/// What the page tells, line by line, without the times.
+async fn story(b: &Browser) -> Vec<String> {
+    let lines = "return [...document.querySelectorAll('#story ~ .timeline > li > strong')].map((e) => e.textContent)";
+    let lines = b.run(lines).await;
+    let lines = lines.as_array().unwrap().iter();
+    lines
+        .map(|line| line.as_str().unwrap().to_owned())
+        .collect()
+}
+
+const WRITTEN: &str = "An agent wrote, and the customer has not read it since";
+const PLANNED: &str = "The first e-mail was scheduled";
+const CHECKED: &str = "It was checked once more, and still unread: it may go";
+const HANDED_OVER: &str = "The e-mail was handed over, from hello@shop.example";
+const TAKEN: &str = "The provider took it";
+
+async fn reads_the_story(t: &Stage, b: &Browser) {
+    b.open(&format!("{}/reminders?state=sent", t.web)).await;
+    b.follow("E-mail, step 1").await;
+    b.sees("What happened").await;
+    let told = story(b).await;
+    assert_eq!(told, [WRITTEN, PLANNED, CHECKED, HANDED_OVER, TAKEN]);
+    assert!(!b.page().await.contains(DANA));
+    b.follow("Set up").await;
+    b.sees("Everything is done.").await;
+}
+
+async fn sends_one_again_whose_fate_is_unknown(t: &Stage, b: &Browser) {
+    let lost = SmtpFault::close(Phase::Final, When::next(1), true);
+    t.sandbox.smtp().faults().add(lost);
+    let ginas = t.answered(GINA);
+    t.tick().await;
+    t.advance(5).await;
+    assert_eq!(t.mails().len(), 1, "it has arrived, but nobody knows");
+    t.advance(1).await;
+    opens_the_reminder_of(b, &ginas).await;
+    b.sees("Perhaps sent").await;
+    b.press("Send again").await;
+    b.agrees_to("Send this reminder again? Everything is checked once more before it goes.")
+        .await;
+    b.sees("It is sent again, if the message is still unread.")
+        .await;
+    t.settle().await;
+    assert_eq!(t.mails().len(), 1);
+    opens_the_reminder_of(b, &ginas).await;
+    let told = story(b).await;
+    let again = "Somebody of your team had it sent again";
+    let unknown = "Nobody can say whether it was sent";
+    assert_eq!(
+        told,
+        [
+            WRITTEN,
+            PLANNED,
+            CHECKED,
+            HANDED_OVER,
+            unknown,
+            again,
+            CHECKED,
+            HANDED_OVER,
+            TAKEN
+        ]
+    );
+}
+
+async fn opts_somebody_out(t: &Stage, b: &Browser) {
+    b.press("No more reminders for this customer").await;
+    b.agrees_to("Send no more reminders to this customer's address?")
+        .await;
+    b.sees("This customer gets no more reminders at this address.")
+        .await;
+    t.answered(GINA);
+    t.tick().await;
+    t.advance(30).await;
+    assert!(t.mails().is_empty(), "no means no");
+    looks_up(b, GINA).await;
+    b.sees("Gets no reminders").await;
+    b.sees("The customer does not want reminders.").await;
+}
+
+async fn looks_up(b: &Browser, address: &str) {
+    b.follow("People").await;
+    b.arrives_at("/people").await;
+    b.write("E-mail address, phone number", address).await;
+    b.press("Look up").await;
+}
+
+async fn erases_somebody(b: &Browser) {
+    looks_up(b, DANA).await;
+    b.press("Erase this customer").await;
+    b.agrees_to("Erase what is known of this customer? This cannot be undone.")
+        .await;
+    b.sees("Erased. Conversations: 1;").await;
+    looks_up(b, DANA).await;
+    b.sees("No match").await;
+    b.follow("Reminders").await;
+    b.choose("State", "Sent").await;
+    b.press("Show").await;
+    b.sees("Show all").await;
+}
+
+async fn reads_what_was_done(b: &Browser) {
+    b.follow("Audit trail").await;
+    b.arrives_at("/audit").await;
+    let page = b.page().await;
+    for done in [
+        "test.send",
+        "rule.publish",
+        "reminder.cancel",
+        "reminder.send_again",
+        "consumer.erase",
+    ] {
+        assert!(page.contains(done), "{done} is not in {page}");
+    }
+    for address in [DANA, FINN, GINA] {
+        assert!(!page.contains(address), "{page}");
+    }
+}
+
+async fn logs_out(b: &Browser) {
+    b.press("Log out").await;
+    b.arrives_at("/login").await;
+    b.go_back().await;
+    b.arrives_at("/login").await;
+    assert!(!b.page().await.contains("Audit trail"));
+}
