@@ -335,7 +335,8 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     }
     tasks.spawn(serve(
         metrics_listener,
-        web::metrics_router(state.clone()).into_make_service(),
+        // Who asks matters to the log level.
+        web::metrics_router(state.clone()).into_make_service_with_connect_info::<SocketAddr>(),
         "metrics",
         shutdown.clone(),
     ));

@@ -253,7 +253,7 @@ async fn sending_is_paused_and_resumed_and_set_up_says_so() {
             .await;
         assert_eq!(
             (odd.status.as_u16(), &odd.json()["errors"][0]["field"]),
-            (422, &json!("account"))
+            (422, &json!("/account"))
         );
         let listed = program.get("/pauses").await.json();
         assert_eq!(listed["items"][0]["scope"], "everything");

@@ -118,9 +118,15 @@ async fn of_two_people_on_one_page_the_second_sees_both_versions_and_loses_nothi
             "{page}"
         );
         // His form still says what he wrote, and now knows what it would be put over; what she wrote is what is stored.
-        assert!(page.contains("name=\"step\" value=\"30\""), "{page}");
+        assert!(
+            page.contains("name=\"step\" inputmode=\"numeric\" value=\"30\""),
+            "{page}"
+        );
         let stored = ann.get(&path()).await.text;
-        assert!(stored.contains("name=\"step\" value=\"15\""), "{stored}");
+        assert!(
+            stored.contains("name=\"step\" inputmode=\"numeric\" value=\"15\""),
+            "{stored}"
+        );
         let seen = hidden(page, "seen");
         let done = ben.form(&path(), &fields(&seen, "30", "save")).await;
         assert_eq!(done.status, 303, "{}", done.text);
