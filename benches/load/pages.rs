@@ -130,11 +130,12 @@ fn routes(stage: &Stage) -> Result<Vec<Route>> {
     let hasher = unread::hashing::Hasher::new(b"routes");
     let context = app::context(&config, &stage.pool, &clock, &hasher, &metrics)?;
     let shutdown = CancellationToken::new();
-    let state = app::web_state(&config, &Arc::new(context), None, None, &shutdown)?;
-    Ok(web::guarded(&state).1)
+    let web = app::web_state(&config, &Arc::new(context), None, None, &shutdown)?;
+    Ok(web::guarded(&web).1)
 }
 
 /// Something to ask for at every page and list: as it is first opened, and with what makes it look for little among much.
+#[expect(clippy::too_many_lines, reason = "a list")]
 async fn asks(stage: &Stage, routes: &[Route]) -> Result<Vec<Ask>> {
     let pool = &stage.pool;
     // In the middle of three months, with a story.

@@ -20,7 +20,7 @@ const TABLES: &[(&str, &str)] = &[
     ),
     (
         "rules",
-        r#"with keys as (
+        r"with keys as (
              select 7000 + n as skill, c as channel from generate_series(1, 20) n, unnest(array['email', 'sms']) c
          ), versions as (
              insert into rule_versions (account, skill, channel, version, enabled, settings, changed_by, changed_at)
@@ -29,7 +29,7 @@ const TABLES: &[(&str, &str)] = &[
          )
          insert into rules (account, skill, channel, enabled, version, settings, updated_at)
          select '12345678', k.skill, k.channel, true, 50, s.settings, now() from keys k,
-             lateral (select settings from rules where channel = 'email' limit 1) s"#,
+             lateral (select settings from rules where channel = 'email' limit 1) s",
     ),
     (
         "scans",

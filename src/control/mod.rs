@@ -64,7 +64,9 @@ pub struct Fault {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
         if code.is_some_and(|code| NOT_A_TEXT.contains(&&*code)) {
             return Self::Invalid(vec![Fault {
                 field: String::new(),

@@ -43,6 +43,10 @@ pub struct Detail {
 
 /// What can be done with a reminder as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own"
+)]
 pub struct May {
     pub cancel: bool,
     pub send_again: bool,

@@ -151,7 +151,7 @@ impl Client {
             for number in numbers {
                 let sends_sms = number.sends_sms();
                 let inbound = number.sms_url.filter(|url| !url.is_empty());
-                let Some(number) = number.phone_number else {
+                let Some(number) = number.number else {
                     continue;
                 };
                 match &self.settings.sender {
@@ -185,7 +185,7 @@ impl Client {
             let Some(url) = next else { break };
             let (numbers, following) = self.page::<PhoneNumbers>(url).await?;
             let mut able = numbers.into_iter().filter(wire::PhoneNumber::sends_sms);
-            if let Some(number) = able.find_map(|n| n.phone_number?.parse().ok()) {
+            if let Some(number) = able.find_map(|n| n.number?.parse().ok()) {
                 return Ok(number);
             }
             next = following;

@@ -61,7 +61,8 @@ pub(super) struct PhoneNumbers {
 
 #[derive(Deserialize)]
 pub(super) struct PhoneNumber {
-    pub phone_number: Option<String>,
+    #[serde(rename = "phone_number")]
+    pub number: Option<String>,
     /// Where inbound messages are posted.
     pub sms_url: Option<String>,
     capabilities: Option<Capabilities>,

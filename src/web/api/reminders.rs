@@ -172,6 +172,10 @@ struct Which {
 
 /// Everything about one reminder.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own"
+)]
 struct Story {
     reminder: Reminder,
     /// What happened, in plain words, oldest first.

@@ -130,12 +130,11 @@ fn nice(most: i64) -> i64 {
     let mut top = 1;
     let mut steps = [2, 2].into_iter();
     while top < most {
-        match steps.next() {
-            Some(step) => top *= step,
-            None => {
-                top = top * 5 / 2;
-                steps = [2, 2].into_iter();
-            }
+        if let Some(step) = steps.next() {
+            top *= step;
+        } else {
+            top = top * 5 / 2;
+            steps = [2, 2].into_iter();
         }
     }
     top

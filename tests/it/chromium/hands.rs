@@ -39,10 +39,10 @@ impl Browser {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        match tokio::time::timeout(PATIENCE, tried).await {
-            Ok(done) => done,
-            Err(_) => panic!("{what}: not on this page: {}", self.page().await),
-        }
+        let Ok(done) = tokio::time::timeout(PATIENCE, tried).await else {
+            panic!("{what}: not on this page: {}", self.page().await);
+        };
+        done
     }
 
     /// The address and the words of the page.
