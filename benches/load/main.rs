@@ -185,6 +185,20 @@ async fn next_scan(stage: &Stage, after: Option<Moment>, n: usize) -> Result<(Mo
     .await
 }
 
+/// Statements since the last look: how many, and those that took the server longest.
+async fn slowest(stage: &Stage) -> Result<()> {
+    let Some(found) = ledger::statements(&stage.pool).await? else {
+        return Ok(());
+    };
+    let calls: i64 = found.iter().map(|(_, calls, _)| calls).sum();
+    let ms: f64 = found.iter().map(|(.., ms)| ms).sum();
+    println!("    {calls} statements, {:.1} s in PostgreSQL", ms / 1e3);
+    for (sql, calls, ms) in found.iter().take(9) {
+        println!("      {ms:6.0} ms {calls:6} × {sql}");
+    }
+    Ok(())
+}
+
 /// Each role with nothing to do, one at a time, and all of them.
 async fn idle(durability: Durability, seconds: usize) -> Result<()> {
     // The default settings, manners and all.

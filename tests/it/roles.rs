@@ -94,7 +94,7 @@ async fn reminders_arrive_with(credentials: &[(&str, &str)]) {
         at.is_object()
     })
     .await;
-    let http = reqwest::Client::new();
+    let http = unread::liveperson::http_client();
     let post = async |path: String, body: Value| -> Value {
         let url = format!("{}{path}", at["admin_url"].as_str().unwrap());
         let answer = http.post(url).json(&body).send().await.unwrap();

@@ -47,7 +47,10 @@ impl Pod {
     }
 
     async fn is_ready(&self) -> bool {
-        let answer = reqwest::get(&self.probes).await;
+        let answer = unread::liveperson::http_client()
+            .get(&self.probes)
+            .send()
+            .await;
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 

@@ -97,7 +97,9 @@ async fn next_scans(pool: &PgPool, many: usize) -> BTreeMap<DateTime<Utc>, Durat
 
 /// Seconds that the worker has waited for its turns at LivePerson.
 async fn waited(metrics: u16) -> f64 {
-    let text = reqwest::get(format!("http://127.0.0.1:{metrics}/metrics"))
+    let text = unread::liveperson::http_client()
+        .get(format!("http://127.0.0.1:{metrics}/metrics"))
+        .send()
         .await
         .unwrap()
         .text()
