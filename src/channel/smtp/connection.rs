@@ -147,9 +147,8 @@ impl Connection {
             .await;
         match &result {
             Ok(Handover::Acknowledged(_)) => self.state = State::Ready,
-            Ok(Handover::Withdrawn(_)) => {}
             Err(failure) if failure.leaves_connection_usable() => self.state = State::Refused,
-            Err(_) => {}
+            Ok(Handover::Withdrawn(_)) | Err(_) => {}
         }
         self.idle_since = Instant::now();
         result

@@ -267,7 +267,7 @@ impl Batch<'_> {
         dispatches.retain(|_, dispatch| dispatch.attempt != 0);
         if let Err(error) = tx.commit().await {
             // Perhaps only the answer was lost. Then these attempts are begun, and nobody makes them.
-            let unmade = dispatches.into_values().map(Box::new).collect();
+            let unmade = dispatches.into_values().collect();
             tokio::spawn(record::take_back(self.ctx.clone(), unmade, now));
             return Err(error).context("committing a batch");
         }

@@ -43,7 +43,7 @@ impl Done {
 
 /// Takes back attempts whose beginning may have been committed, or not, and which nobody makes. Without this they would end as
 /// unknown, which for an e-mail is the end.
-pub async fn take_back(ctx: Arc<Context>, unmade: Vec<Box<Dispatch>>, begun_at: DateTime<Utc>) {
+pub async fn take_back(ctx: Arc<Context>, unmade: Vec<Dispatch>, begun_at: DateTime<Utc>) {
     if unmade.is_empty() {
         return;
     }
@@ -56,7 +56,7 @@ pub async fn take_back(ctx: Arc<Context>, unmade: Vec<Box<Dispatch>>, begun_at: 
     match found {
         Ok(open) => {
             let unmade = unmade.into_iter().filter(|d| open.contains(&d.attempt));
-            let done: Vec<Done> = unmade.map(Done::unmade).collect();
+            let done: Vec<Done> = unmade.map(|d| Done::unmade(Box::new(d))).collect();
             record(ctx, done).await;
         }
         Err(error) => tracing::warn!("Attempts that nobody makes stay open: {error:#}"),
