@@ -74,7 +74,7 @@ pub async fn run(
         command.arg("worker.mjs").args(arguments);
         // `node` itself is looked for on the path of whoever runs this.
         command.current_dir(folder).env_clear();
-        command.envs(std::env::var("PATH").map(|path| ("PATH", path)));
+        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.envs(stage.environment()).stdin(Stdio::null());
         command
     };

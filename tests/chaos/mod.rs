@@ -175,9 +175,14 @@ async fn stragglers(pool: &PgPool) -> sqlx::Result<Vec<String>> {
 async fn wait_until_final(pool: &PgPool, people: &People, options: &Options) -> Result<()> {
     let began = Instant::now();
     let mut told = Instant::now();
+    let (mut before, mut moved) = (None, Instant::now());
     loop {
         let now = open(pool).await;
-        if let Ok((reminders, scheduled, attempts, jobs)) = now {
+        if let Ok(counts) = now {
+            if before.replace(counts) != Some(counts) {
+                moved = Instant::now();
+            }
+            let (reminders, scheduled, attempts, jobs) = counts;
             let all = reminders >= people.owed_for_certain();
             if all && scheduled + attempts + jobs == 0 {
                 return Ok(());
@@ -198,7 +203,8 @@ async fn wait_until_final(pool: &PgPool, people: &People, options: &Options) -> 
             return now.map(drop).context("counting what is still open");
         }
         if !options.wait_out_leases {
-            if began.elapsed() > Duration::from_mins(3) {
+            // A slow machine may take its time, as long as it gets on.
+            if moved.elapsed() > Duration::from_mins(3) {
                 return now.map(drop).context("counting what is still open");
             }
             hurry(pool).await?;
