@@ -1,6 +1,6 @@
 //! The ways out: e-mail over SMTP, SMS over Twilio, and the texts that travel on them.
 //!
-//! A channel takes a finished message and answers with an [`Outcome`](crate::domain::outcome::Outcome): what is known, never
+//! A channel takes a finished message and answers with an [`Outcome`]: what is known, never
 //! more. It decides nothing about *whether* or *when* to send, stores nothing and retries nothing; all of that is the ledger's.
 //! There is no trait over the two channels: they share a result, not an input.
 

@@ -56,9 +56,7 @@ pub async fn take_back(ctx: Arc<Context>, unmade: Vec<Dispatch>, begun_at: DateT
     match found {
         Ok(open) => {
             let unmade = unmade.into_iter().filter(|d| open.contains(&d.attempt));
-            let done: Vec<Done> = unmade
-                .map(|dispatch| Done::unmade(Box::new(dispatch)))
-                .collect();
+            let done: Vec<Done> = unmade.map(|d| Done::unmade(Box::new(d))).collect();
             record(ctx, done).await;
         }
         Err(error) => tracing::warn!("Attempts that nobody makes stay open: {error:#}"),
