@@ -200,6 +200,7 @@ async fn asks(stage: &Stage, routes: &[Route]) -> Result<Vec<Ask>> {
     let api = |list: &str| format!("/api/v1/{list}");
     for (what, path) in [
         ("of a state", api("reminders?state=unknown&limit=200")),
+        ("that are being sent", api("reminders?state=sending")),
         (
             "of a state, from the middle on",
             api(&format!("reminders?state=expired&after={place}")),

@@ -70,11 +70,13 @@ pub async fn search(
     query
         .push(" order by created_at desc, id desc limit ")
         .push(most);
-    let places: Vec<Place> = query.build_query_as().fetch_all(pool).await?;
+    let mut tx = pool.begin_with(filter.begin()).await?;
+    let places: Vec<Place> = query.build_query_as().fetch_all(&mut *tx).await?;
     let next = match places.last() {
         Some(last) if i64::try_from(places.len()) == Ok(most) => Some(*last),
-        _ => end_of_window(pool, filter, after).await?,
+        _ => end_of_window(&mut *tx, filter, after).await?,
     };
+    tx.commit().await?;
     let ids: Vec<i64> = places.iter().map(|place| place.id).collect();
     Ok(Page {
         reminders: by_ids(pool, &ids).await?,
@@ -82,9 +84,21 @@ pub async fn search(
     })
 }
 
+impl Filter {
+    /// What points to few rows is sorted. All else comes in the order of an index: of a state with not many more reminders than the
+    /// window the planner would rather read all, and sort them.
+    fn begin(&self) -> &'static str {
+        if self.whose.is_some() || self.state == Some(ReminderState::Sending) {
+            "begin"
+        } else {
+            "begin; set local enable_sort = off; set local enable_bitmapscan = off"
+        }
+    }
+}
+
 /// The last of the rows that a page looks at; `None`: it has looked at all there are.
 async fn end_of_window(
-    pool: &PgPool,
+    db: impl PgExecutor<'_>,
     filter: &Filter,
     after: Option<Place>,
 ) -> sqlx::Result<Option<Place>> {
@@ -92,7 +106,7 @@ async fn end_of_window(
     window(&mut query, filter, after);
     query.push(") seen order by created_at desc, id desc offset ");
     query.push(WINDOW - 1).push(" limit 1");
-    query.build_query_as().fetch_optional(pool).await
+    query.build_query_as().fetch_optional(db).await
 }
 
 /// The rows that a page looks at, of which only those are read that it takes to fill it.
@@ -130,12 +144,15 @@ fn seen(query: &mut QueryBuilder<Postgres>, filter: &Filter, after: Option<Place
             .push(")");
     }
     if let Some(state) = filter.state {
-        // What is being sent is found among the scheduled.
-        let listed = match state {
-            ReminderState::Sending => ReminderState::Scheduled,
-            state => state,
-        };
-        query.push(" and listed_as = ").push_bind(listed.as_str());
+        if state == ReminderState::Sending {
+            // Few at any moment: each has an attempt that is under way or is being settled.
+            query.push(
+                " and id = any (array(select reminder from attempts where outcome is null
+                     union all select reminder from attempts where settle_at is not null))",
+            );
+        } else {
+            query.push(" and listed_as = ").push_bind(state.as_str());
+        }
         query.push(" and state = ").push_bind(state.as_str());
     }
     if let Some(from) = filter.from {

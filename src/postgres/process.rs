@@ -243,7 +243,11 @@ mod tests {
 
     #[test]
     fn a_watcher_interrupts_the_child_when_its_pipe_closes() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        // What a shell starts in the background ignores SIGINT, and so do its children.
+        let mut child = Command::new("env")
+            .args(["--default-signal=INT", "sleep", "60"])
+            .spawn()
+            .unwrap();
         let mut watcher = Watcher::start(child.id()).unwrap();
         drop(watcher.stdin.take()); // what the kernel does when we die
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));

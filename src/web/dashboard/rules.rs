@@ -1,39 +1,33 @@
-//! Rules as pages: the list, the editor with what its settings mean as they are written, the history, the next hour, the way to the
-//! first reminder.
+//! Rules as pages: the list, the editor, the history, the next hour, the way to the first reminder; pauses.
 
+mod editor;
 mod form;
 mod look;
 mod outlook;
 
 use axum::extract::{Path, State as Shared};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse as _, Redirect, Response};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use serde_json::{Value, json};
 
 use super::{Page, Unshown, words};
-use crate::control::rules::{self, By, Change, RuleView, Stamp};
-use crate::control::test_send::{self, Wish};
-use crate::control::{Error, Fault, forecast, pause, texts};
+use crate::control::rules::{self, By, Stamp};
+use crate::control::{Error, pause};
 use crate::domain::access::Permission;
 use crate::domain::ids::{Channel, SkillId};
 use crate::domain::pause::Scope;
-use crate::domain::rule::{Key, Settings, differences};
+use crate::domain::rule::Key;
 use crate::web::State;
 use crate::web::access::Table;
 
 use self::form::Fields;
-use self::look::For;
 
 pub fn add(table: &mut Table) {
     table.page(Permission::View, "/rules", list);
     table.form(Permission::Edit, "/rules", choose);
-    table.page(Permission::View, EDITOR, show);
-    table.form(Permission::Edit, EDITOR, change);
-    table.form(Permission::Edit, &format!("{EDITOR}/look"), look_again);
-    table.form(Permission::Edit, &format!("{EDITOR}/preview"), preview);
     table.form(Permission::Edit, &format!("{EDITOR}/drop"), drop_it);
     table.page(Permission::View, &format!("{EDITOR}/history"), history);
     table.form(Permission::Operate, "/pauses", pause_or_resume);
+    editor::add(table);
     outlook::add(table);
 }
 
@@ -51,6 +45,13 @@ fn key((account, skill, channel): (String, String, String)) -> Result<Key, Unsho
         },
         channel: channel.parse().map_err(|_| none())?,
     })
+}
+
+fn by<'a>(page: &'a Page, state: &State) -> By<'a> {
+    By {
+        name: page.caller.by(),
+        now: state.clock.now(),
+    }
 }
 
 async fn list(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
@@ -136,352 +137,6 @@ async fn choose(fields: Fields) -> Result<Response, Unshown> {
     let key = key((word("account"), word("skill"), word("channel")))?;
     Ok(Redirect::to(&format!("/rules/{key}")).into_response())
 }
-
-/// What the editor shows beside the stored rule.
-#[derive(Default)]
-struct Shown {
-    status: StatusCode,
-    /// What the person has written, if it is not what is stored.
-    written: Option<(bool, Value)>,
-    faults: Vec<Fault>,
-    /// Somebody else was quicker: what they did.
-    changed: Option<String>,
-    /// Setting by setting: theirs and yours.
-    conflict: Vec<Value>,
-    tested: Option<Value>,
-    test_to: String,
-    effect: Option<Value>,
-    /// Whom the words are shown for, if not a sample.
-    whom: Option<For>,
-    /// A conversation that was to be the sample, and why it is not.
-    conversation: String,
-    unfilled: Option<String>,
-}
-
-async fn show(page: Page, Shared(state): Shared<State>, Path(of): Of) -> Result<Response, Unshown> {
-    let view = rules::read(&state.pool, &key(of)?).await?;
-    Ok(editor(&page, &state, &view, Shown::default()))
-}
-
-fn editor(page: &Page, state: &State, view: &RuleView, shown: Shown) -> Response {
-    let (enabled, settings) = shown.written.unwrap_or_else(|| {
-        let (enabled, settings) = rules::starting_point(view);
-        (enabled, serde_json::to_value(settings).unwrap_or_default())
-    });
-    let whom = shown
-        .whom
-        .unwrap_or_else(|| For::sample(state, &view.account));
-    let now = state.clock.now();
-    let key = Key {
-        account: view.account.clone(),
-        skill: view.skill,
-        channel: view.channel,
-    };
-    let name = match view.skill {
-        None => "All other skills".to_owned(),
-        Some(_) => view.place(),
-    };
-    let title = format!("{name}: {}", words::channel(view.channel.as_str()));
-    let values = json!({
-        "path": format!("/rules/{key}"),
-        "name": name,
-        "account": view.account,
-        "brand": state.brand_of(view.account.as_str()),
-        "skill_word": view.skill.map_or("default".to_owned(), |skill| skill.to_string()),
-        "channel_word": view.channel,
-        "channel": words::channel(view.channel.as_str()),
-        "is_email": view.channel == Channel::Email,
-        "is_default": view.skill.is_none(),
-        "seen": view.stamp.to_string(),
-        "enabled": enabled,
-        "published": view.published.as_ref().map(|p| json!({
-            "version": p.version,
-            "by": p.changed_by,
-            "at": p.changed_at.map(|at| words::time(at, now)),
-        })),
-        "draft": view.draft.as_ref().map(|d| json!({
-            "by": d.changed_by,
-            "at": words::time(d.changed_at, now),
-            "outdated": d.outdated,
-        })),
-        "can_delete": view.skill.is_some() && view.published.is_some(),
-        "falls_back": view.published.is_none() && view.fallback.is_some(),
-        "paused": view.paused,
-        "form": form::model(view.channel, &settings),
-        "look": look::look(state, view, (enabled, settings), &whom),
-        "whom": whom.model(),
-        "conversation": shown.conversation,
-        "unfilled": shown.unfilled,
-        "faults": shown.faults.iter().map(form::fault).collect::<Vec<_>>(),
-        "changed": shown.changed,
-        "conflict": shown.conflict,
-        "tested": shown.tested,
-        "test_to": shown.test_to,
-        "effect": shown.effect,
-        "variables": texts::variables().iter().map(|v| json!({ "name": v.name, "what": v.what })).collect::<Vec<_>>(),
-        "may_edit": page.caller.may(Permission::Edit),
-        "may_pause": page.caller.may(Permission::Operate),
-        "csrf": page.session().csrf,
-    });
-    page.render_as(shown.status, "rule.hbs", &title, values)
-}
-
-async fn change(
-    page: Page,
-    Shared(state): Shared<State>,
-    Path(of): Of,
-    fields: Fields,
-) -> Result<Response, Unshown> {
-    let key = key(of)?;
-    let view = rules::read(&state.pool, &key).await?;
-    let written = written(&view, &fields);
-    match fields.one("do") {
-        "test" => test(&page, &state, &view, written, &fields).await,
-        "effect" => effect(&page, &state, &view, written, &fields).await,
-        "fill" => fill(&page, &state, &view, written, &fields).await,
-        wish => {
-            let publish = wish == "publish";
-            let done = save(&page, &state, &key, &fields, written.clone(), publish).await;
-            match done {
-                Ok(()) if publish => {
-                    let said = "Published. From now on reminders go by this rule.";
-                    page.done(&format!("/rules/{key}"), said).await
-                }
-                Ok(()) => {
-                    let said = "Draft saved. Nothing changes until it is published.";
-                    page.done(&format!("/rules/{key}"), said).await
-                }
-                Err(error) => refused(&page, &state, &key, (written, &fields), error).await,
-            }
-        }
-    }
-}
-
-/// What a form says, over what is stored: a setting that the form does not show stays as it is.
-fn written(view: &RuleView, fields: &Fields) -> (bool, Value) {
-    let (_, settings) = rules::starting_point(view);
-    let stored = serde_json::to_value(settings).unwrap_or_default();
-    (
-        fields.has("enabled"),
-        form::settings(view.channel, stored, fields),
-    )
-}
-
-async fn save(
-    page: &Page,
-    state: &State,
-    key: &Key,
-    fields: &Fields,
-    (enabled, settings): (bool, Value),
-    publish: bool,
-) -> Result<(), Error> {
-    let seen: Stamp = fields.one("seen").parse().unwrap_or_default();
-    let (texts, by) = (&state.context.texts, by(page, state));
-    let change = Change { enabled, settings };
-    let saved = rules::save_draft(&state.pool, texts, key, seen, change, by).await?;
-    if publish {
-        rules::publish(&state.pool, texts, key, saved.stamp, by).await?;
-    }
-    Ok(())
-}
-
-fn by<'a>(page: &'a Page, state: &State) -> By<'a> {
-    By {
-        name: page.caller.by(),
-        now: state.clock.now(),
-    }
-}
-
-/// The editor again, with what the person wrote, and why it was not saved.
-async fn refused(
-    page: &Page,
-    state: &State,
-    key: &Key,
-    (written, fields): ((bool, Value), &Fields),
-    error: Error,
-) -> Result<Response, Unshown> {
-    let view = rules::read(&state.pool, key).await?;
-    let mut shown = Shown {
-        written: Some(written),
-        whom: Some(For::written(state, &view.account, fields)),
-        ..Shown::default()
-    };
-    match error {
-        Error::Invalid(faults) => {
-            shown.status = StatusCode::UNPROCESSABLE_ENTITY;
-            shown.faults = faults;
-        }
-        Error::Changed(said) => {
-            shown.status = StatusCode::CONFLICT;
-            shown.conflict = conflict(&view, shown.written.as_ref());
-            shown.changed = Some(said);
-        }
-        other => return Err(other.into()),
-    }
-    Ok(editor(page, state, &view, shown))
-}
-
-/// Setting by setting, what is stored now and what the person wrote.
-fn conflict(view: &RuleView, written: Option<&(bool, Value)>) -> Vec<Value> {
-    let (enabled, theirs) = rules::starting_point(view);
-    let Some((own_enabled, own)) = written else {
-        return Vec::new();
-    };
-    let Ok(own) = Settings::parse(view.channel, own.clone()) else {
-        return Vec::new();
-    };
-    differences((enabled, &theirs), (*own_enabled, &own))
-        .into_iter()
-        .map(|d| {
-            json!({
-                "name": form::label(&d.field),
-                "theirs": form::said(&d.before),
-                "yours": form::said(&d.after),
-            })
-        })
-        .collect()
-}
-
-async fn test(
-    page: &Page,
-    state: &State,
-    view: &RuleView,
-    written: (bool, Value),
-    fields: &Fields,
-) -> Result<Response, Unshown> {
-    let to = fields.one("test_to").to_owned();
-    let sent = match rules::checked(&state.context.texts, view.channel, written.1.clone()) {
-        Err(error) => Err(error),
-        Ok(settings) => {
-            let language = fields.one("test_language");
-            let wish = Wish {
-                account: &view.account,
-                channel: view.channel,
-                settings: &settings,
-                language: Some(language).filter(|word| !word.is_empty()),
-                to: &to,
-                link: &state.link_home(&view.account),
-            };
-            test_send::send(&state.context, &wish, by(page, state)).await
-        }
-    };
-    let mut shown = Shown {
-        written: Some(written),
-        test_to: to,
-        whom: Some(For::written(state, &view.account, fields)),
-        ..Shown::default()
-    };
-    match sent {
-        Ok(sent) => {
-            let level = if sent.accepted { "good" } else { "bad" };
-            shown.tested = Some(json!({ "level": level, "said": sent.said, "code": sent.code }));
-        }
-        Err(Error::Invalid(faults)) => {
-            shown.status = StatusCode::UNPROCESSABLE_ENTITY;
-            shown.faults = faults;
-        }
-        Err(Error::Conflict(said) | Error::Unavailable(said)) => {
-            shown.status = StatusCode::CONFLICT;
-            shown.tested = Some(json!({ "level": "bad", "said": said, "code": null }));
-        }
-        Err(other) => return Err(other.into()),
-    }
-    Ok(editor(page, state, view, shown))
-}
-
-async fn effect(
-    page: &Page,
-    state: &State,
-    view: &RuleView,
-    written: (bool, Value),
-    fields: &Fields,
-) -> Result<Response, Unshown> {
-    let key = Key {
-        account: view.account.clone(),
-        skill: view.skill,
-        channel: view.channel,
-    };
-    let mut shown = Shown {
-        whom: Some(For::written(state, &view.account, fields)),
-        ..Shown::default()
-    };
-    match rules::checked(&state.context.texts, view.channel, written.1.clone()) {
-        Err(Error::Invalid(faults)) => {
-            shown.status = StatusCode::UNPROCESSABLE_ENTITY;
-            shown.faults = faults;
-        }
-        Err(other) => return Err(other.into()),
-        Ok(settings) => {
-            let change = Some((written.0, settings));
-            let now = state.clock.now();
-            let live = forecast::live(&state.context, &key, change, now).await?;
-            shown.effect = Some(outlook::live(&live, now));
-        }
-    }
-    shown.written = Some(written);
-    Ok(editor(page, state, view, shown))
-}
-
-/// The editor with the names and numbers of a real conversation in the preview.
-async fn fill(
-    page: &Page,
-    state: &State,
-    view: &RuleView,
-    written: (bool, Value),
-    fields: &Fields,
-) -> Result<Response, Unshown> {
-    let id = fields.one("conversation");
-    let mut shown = Shown {
-        written: Some(written),
-        conversation: id.to_owned(),
-        ..Shown::default()
-    };
-    match texts::of_conversation(&state.context, &view.account, view.channel, id).await {
-        Ok(reader) => shown.whom = Some(For::conversation(state, &view.account, reader)),
-        Err(error @ (Error::NotFound(_) | Error::Unavailable(_))) => {
-            shown.unfilled = Some(format!("Sorry, {error}."));
-            shown.whom = Some(For::written(state, &view.account, fields));
-        }
-        Err(other) => return Err(other.into()),
-    }
-    Ok(editor(page, state, view, shown))
-}
-
-/// What the form means, as it is being written: the part of the page beside it.
-async fn look_again(
-    Shared(state): Shared<State>,
-    Path(of): Of,
-    fields: Fields,
-) -> Result<Response, Unshown> {
-    let view = rules::read(&state.pool, &key(of)?).await?;
-    let whom = For::written(&state, &view.account, &fields);
-    let values = look::look(&state, &view, written(&view, &fields), &whom);
-    Ok(crate::web::templates::render("rule_look.hbs", &values))
-}
-
-/// A mail as its reader would see it, for the frame in the editor. It may show styles of its own and nothing else.
-async fn preview(
-    Shared(state): Shared<State>,
-    Path(of): Of,
-    fields: Fields,
-) -> Result<Response, Unshown> {
-    let view = rules::read(&state.pool, &key(of)?).await?;
-    let (_, settings) = written(&view, &fields);
-    let html = look::mail(&state, &view, &settings, &fields);
-    let mut response = Html(html).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, PREVIEW_POLICY);
-    headers.insert(
-        header::X_FRAME_OPTIONS,
-        HeaderValue::from_static("SAMEORIGIN"),
-    );
-    Ok(response)
-}
-
-const PREVIEW_POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; \
-     sandbox",
-);
 
 /// Discard the draft, delete the rule, make an old version the draft.
 async fn drop_it(
