@@ -33,9 +33,9 @@ fn the_built_in_email_reads_well() {
         "Hi Dana,\n\n\
          Sam from Acme sent you a message that you have not read yet.\n\n\
          Read the message:\n\
-         https://r.acme.example/m/7Kq2ZxT9\n\n\
+         https://unread.example.com/r/7Kq2ZxT94mPw8RvB3nYd6L\n\n\
          You get this e-mail because you have an open conversation with Acme. To answer, please use the link above: replies to this e-mail do not reach the conversation.\n\
-         Stop these reminders: https://reminders.example.com/u/o7RkV2mQx1\n"
+         Stop these reminders: https://unread.example.com/u/7Kq2ZxT94mPw8RvB3nYd6L\n"
     );
 }
 
@@ -165,12 +165,12 @@ fn the_layout_says_what_the_text_says() {
         assert!(html.contains(part), "{part} is missing in {html}");
     }
     assert_eq!(
-        html.matches("href=\"https://r.acme.example/m/7Kq2ZxT9\"")
+        html.matches("href=\"https://unread.example.com/r/7Kq2ZxT94mPw8RvB3nYd6L\"")
             .count(),
         2
     );
     assert_eq!(
-        html.matches("href=\"https://reminders.example.com/u/o7RkV2mQx1\"")
+        html.matches("href=\"https://unread.example.com/u/7Kq2ZxT94mPw8RvB3nYd6L\"")
             .count(),
         1
     );
@@ -312,7 +312,7 @@ fn every_variable_can_be_used() {
     let text = render(Channel::Sms, Some(&template("", &all, None)), "en", &vars()).text;
     assert_eq!(
         text,
-        "https://r.acme.example/m/7Kq2ZxT9|Dana|Acme|Sam|Support|1|false|10|https://reminders.example.com/u/o7RkV2mQx1|sms|"
+        "https://unread.example.com/r/7Kq2ZxT94mPw8RvB3nYd6L|Dana|Acme|Sam|Support|1|false|10|https://unread.example.com/u/7Kq2ZxT94mPw8RvB3nYd6L|sms|"
     );
 }
 

@@ -24,7 +24,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "link",
         "The way back into the conversation. Every reminder should have it",
-        "https://r.acme.example/m/7Kq2ZxT9",
+        "https://unread.example.com/r/7Kq2ZxT94mPw8RvB3nYd6L",
     ),
     variable(
         "first_name",
@@ -52,7 +52,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "unsubscribe_link",
         "Where these reminders can be stopped. Every e-mail should have it",
-        "https://reminders.example.com/u/o7RkV2mQx1",
+        "https://unread.example.com/u/7Kq2ZxT94mPw8RvB3nYd6L",
     ),
     variable("channel", "email or sms", "email"),
 ];

@@ -25,10 +25,6 @@ pub(super) const LAST_WRITES: Duration = Duration::from_secs(5);
 /// How soon to ask again for a row that an open transaction is about to change.
 const LOCKED_ROW_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long outcomes wait for company while all slots are taken. Then there is a backlog: a few large batches get through it sooner
-/// than many small ones, and slots that are freed together are filled together.
-const COMPANY: Duration = Duration::from_millis(20);
-
 /// A fetched row on its way through the worker.
 pub(super) struct Run {
     pub job: Job,
@@ -121,18 +117,6 @@ impl Desk {
     pub async fn all_settled(&self) {
         let all = u32::try_from(self.config.slots).unwrap_or(u32::MAX);
         let _ = self.slots.acquire_many(all).await;
-    }
-
-    /// Lets outcomes gather while all slots are taken, until a quarter of the slots can be freed at once.
-    async fn gather(&self, batch: &mut Vec<Ended>, ended: &mut mpsc::UnboundedReceiver<Ended>) {
-        let enough = (self.config.slots / 4).clamp(1, BATCH);
-        let until = Instant::now() + COMPANY;
-        while batch.len() < enough && self.slots.available_permits() == 0 {
-            let more = ended.recv_many(batch, enough - batch.len());
-            if !matches!(tokio::time::timeout_at(until, more).await, Ok(1..)) {
-                break;
-            }
-        }
     }
 
     /// All free slots, up to a batch of them; waits for the first.
@@ -287,7 +271,6 @@ pub(super) async fn settle_rows(desk: Arc<Desk>, mut ended: mpsc::UnboundedRecei
                 batch.push(one);
             }
         }
-        desk.gather(&mut batch, &mut ended).await;
         let outcomes = batch
             .iter()
             .map(|ended| (&ended.taken.hold, &ended.outcome));

@@ -115,7 +115,8 @@ async fn preview_text(
         skill: wish.skill.or(of.skill),
         count: wish.count.or(of.count),
         since_minutes: of.since_minutes,
-        ..Reader::default()
+        link: Some(state.context.sample_link("r")),
+        unsubscribe_link: Some(state.context.sample_link("u")),
     };
     let (all, template) = (&state.context.texts, wish.template.as_ref());
     Ok(axum::Json(texts::preview(

@@ -72,9 +72,11 @@ impl For {
         })
     }
 
-    fn reader(&self, language: &str) -> Reader {
+    fn reader(&self, state: &State, language: &str) -> Reader {
         Reader {
             language: Some(language.to_owned()),
+            link: Some(state.context.sample_link("r")),
+            unsubscribe_link: Some(state.context.sample_link("u")),
             brand: Some(self.brand.clone()),
             first_name: Some(self.first_name.clone()),
             agent: Some(self.agent.clone()),
@@ -171,7 +173,7 @@ fn read(state: &State, channel: Channel, settings: &Settings, whom: &For) -> Vec
             &state.context.texts,
             channel,
             template,
-            &whom.reader(language),
+            &whom.reader(state, language),
         );
         json!({
             "language": language,
@@ -212,7 +214,7 @@ pub fn mail(state: &State, view: &RuleView, settings: &Value, fields: &Fields) -
         return MEND.to_owned();
     };
     let template = settings.template_for(Some(language));
-    let reader = For::written(state, &view.account, fields).reader(language);
+    let reader = For::written(state, &view.account, fields).reader(state, language);
     let preview = texts::preview(&state.context.texts, view.channel, template, &reader);
     preview.html.unwrap_or_else(|| MEND.to_owned())
 }
