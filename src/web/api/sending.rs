@@ -81,8 +81,8 @@ struct ToPreview {
     first_name: Option<String>,
     agent: Option<String>,
     skill: Option<String>,
-    #[schema(minimum = 1)]
-    count: Option<u32>,
+    #[schema(minimum = 1, maximum = 65535)]
+    count: Option<u16>,
 }
 
 /// Preview a text
@@ -113,7 +113,7 @@ async fn preview_text(
         first_name: wish.first_name.or(of.first_name),
         agent: wish.agent.or(of.agent),
         skill: wish.skill.or(of.skill),
-        count: wish.count.or(of.count),
+        count: wish.count.map(u32::from).or(of.count),
         since_minutes: of.since_minutes,
         link: Some(state.context.sample_link("r")),
         unsubscribe_link: Some(state.context.sample_link("u")),
@@ -306,15 +306,17 @@ struct ToResume {
 ///
 /// Names what was paused. What was held goes out now, if nothing else stands in the way.
 #[utoipa::path(delete, path = "/pauses", tag = "pauses", params(ToResume),
-    responses((status = 204), (status = 404, description = "It is not paused")))]
+    responses((status = 204), (status = 404, description = "It is not paused"),
+    (status = 422, description = "The parameters do not go together", body = Problem, content_type = "application/problem+json")))]
 async fn resume_sending(
     Shared(state): Shared<State>,
     caller: Caller,
     Query(wish): Query<ToResume>,
 ) -> Result<StatusCode, Refusal> {
     let scope = scope(wish.account, wish.channel, wish.rule.as_deref());
-    let scope =
-        scope.map_err(|(field, detail)| Refusal::fault(StatusCode::BAD_REQUEST, field, detail))?;
+    let scope = scope.map_err(|(field, detail)| {
+        Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, field, detail)
+    })?;
     let by = By {
         name: caller.by(),
         now: state.clock.now(),
