@@ -88,12 +88,9 @@ pub async fn make_due(
 pub async fn all_sent(pool: &PgPool, reminders: &[ReminderId]) -> Result<Round> {
     let ids: Vec<i64> = reminders.iter().map(|id| id.0).collect();
     until("all reminders sent", Duration::from_mins(10), async || {
-        let mut tx = pool.begin().await?;
-        // The driver's questions must not look like the service's: no scans of tables.
-        tx.execute("set local enable_seqscan = off").await?;
         let left: bool = sqlx::query_scalar("select exists (select from reminders where id = any ($1) and next_at is not null)")
             .bind(&ids)
-            .fetch_one(&mut *tx)
+            .fetch_one(pool)
             .await?;
         if left {
             return Ok(None);
@@ -107,7 +104,7 @@ pub async fn all_sent(pool: &PgPool, reminders: &[ReminderId]) -> Result<Round> 
              from reminders where id = any ($1)",
         )
         .bind(&ids)
-        .fetch_one(&mut *tx)
+        .fetch_one(pool)
         .await?;
         Ok(Some(round))
     })

@@ -41,38 +41,33 @@ pub mod users;
 use std::time::Duration;
 
 use sqlx::Connection as _;
+use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{PgConnection, Postgres, Transaction};
 
 pub use schema::{Schema, SchemaProblem, check_schema, migrate};
 
 /// Opens a pool; it connects when first used.
-///
-/// A process that stands still in the middle of a transaction (a frozen machine) would hold its locks for as long: the server
-/// ends such a transaction.
 pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(10))
         .after_connect(|conn, _| {
-            Box::pin(async {
-                sqlx::query("set idle_in_transaction_session_timeout = '30s'")
-                    .execute(conn)
-                    .await
-                    .map(drop)
-            })
+            Box::pin(async { sqlx::raw_sql(SESSION).execute(conn).await.map(drop) })
         })
         .connect_lazy_with(options.application_name("unread"))
 }
 
-/// A transaction of the hot path: its statements find each row by an index, whatever the planner believes of the tables' sizes.
+/// What each session begins with.
 ///
-/// A connection keeps a plan until the table is analysed anew. One made while a table was nearly empty would read all of it for
-/// each row of a batch, while thousands of reminders fill it.
-pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
-    pool.begin_with("begin; set local enable_seqscan = off")
-        .await
-}
+/// A process that stands still in the middle of a transaction (a frozen machine) would hold its locks for as long: the server ends
+/// such a transaction.
+///
+/// Statements find their rows by an index, whatever the planner believes of the tables' sizes: a connection keeps a plan until the
+/// table is analysed anew, and one that was made while a table was nearly empty would read all of it each time, while thousands of
+/// reminders fill it. What has no index to go by is read from end to end all the same, at a price that would have the server compile
+/// the statement (`jit`): that takes longer than any of ours.
+const SESSION: &str =
+    "set idle_in_transaction_session_timeout = '30s'; set enable_seqscan = off; set jit = off";
 
 /// Whether the database answers. Asks on a connection of its own, so that the error says what is wrong and not that a pool is
 /// empty.

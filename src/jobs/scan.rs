@@ -315,7 +315,9 @@ pub async fn store(
     }
     let now = ctx.clock.now();
     let ids: Vec<&str> = records.iter().map(|r| r.id.as_str()).collect();
-    let mut tx = db::begin(&ctx.pool)
+    let mut tx = ctx
+        .pool
+        .begin()
         .await
         .context("opening a transaction for a page")?;
     let mut existing: HashMap<String, Vec<Existing>> = HashMap::new();

@@ -186,7 +186,9 @@ impl Batch<'_> {
     ) -> anyhow::Result<HashMap<ReminderId, Dispatch>> {
         let ctx = self.ctx;
         let began = Moment::now();
-        let mut tx = db::begin(&ctx.pool)
+        let mut tx = ctx
+            .pool
+            .begin()
             .await
             .context("opening a transaction for a batch")?;
         let owed = db::ledger::lock_owed(&mut *tx, ids)

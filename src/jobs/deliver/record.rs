@@ -104,7 +104,9 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
     for Done { dispatch, outcome } in done {
         page.add(dispatch, outcome, now);
     }
-    let mut tx = db::begin(&ctx.pool)
+    let mut tx = ctx
+        .pool
+        .begin()
         .await
         .context("opening a transaction for outcomes")?;
     let changed = db::ledger::record(&mut tx, &page.recorded, now)
