@@ -431,8 +431,9 @@ async fn read_by(stage: &Stage, visitor: &Visitor, asks: &[Ask]) -> Result<Vec<S
     for ask in asks {
         visitor.send(ask, &cookie, &csrf).await?;
         let plans = plans_of(&mut log).await?;
+        // The API's document is open to all and comes from memory.
         ensure!(
-            !plans.is_empty(),
+            !plans.is_empty() || ask.what.ends_with("/openapi.json"),
             "{}: PostgreSQL did not tell of any statement",
             ask.what
         );

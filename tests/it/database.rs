@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool};
 use url::Url;
 
@@ -46,12 +46,8 @@ pub async fn database(
         copy(&mut admin, &name, &template).await?;
         admin.close().await?;
         let url = with_database(&server, &name);
-        let pool = PgPoolOptions::new()
-            .max_connections(10)
-            .connect_with(options(&url)?)
-            .await?;
         anyhow::Ok(TestDatabase {
-            pool,
+            pool: unread::db::pool(options(&url)?, 10),
             url: url.into(),
             name,
             server: server.clone(),

@@ -190,7 +190,9 @@ impl<S: tracing::Subscriber> Layer<S> for Statements {
                 let _ = write!(said, "{value:?}");
             },
         );
-        if !said.contains("apalis") && !said.contains("pg_notify") {
+        // Nor what each new connection begins with.
+        let other = ["apalis", "pg_notify", "idle_in_transaction_session_timeout"];
+        if !other.iter().any(|word| said.contains(word)) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
     }

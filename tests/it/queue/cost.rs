@@ -11,16 +11,11 @@ use unread::jobs::queue::{self, Job, QueueConfig, Wakeup, When};
 
 use super::{TestWorker, config, noon, queue_database, wake};
 
+/// The plan is one that was made while the queue was empty: a worker keeps such a plan until the table is analysed.
 #[tokio::test]
 async fn the_fetch_touches_no_row_that_is_due_later() {
     let db = queue_database().await;
     let clock = Clock::manual(noon());
-    let later =
-        (0..100_000).map(|n| Wakeup::new(n.to_string(), noon() + TimeDelta::seconds(60 + n)));
-    wake(&db.pool, &clock, When::At, later).await;
-    let due = (0..50).map(|n| Wakeup::new(format!("due {n}"), noon() - TimeDelta::seconds(n)));
-    wake(&db.pool, &clock, When::At, due).await;
-
     let mut conn = db.pool.acquire().await.unwrap();
     conn.execute("analyze apalis.jobs").await.unwrap();
     conn.execute("set plan_cache_mode = force_generic_plan")
@@ -34,6 +29,16 @@ async fn the_fetch_touches_no_row_that_is_due_later() {
         queue::FETCH
     );
     conn.execute(sqlx::AssertSqlSafe(prepare)).await.unwrap();
+    conn.execute("execute take('deliver', '2026-01-05T12:00:00Z', 200, 'w')")
+        .await
+        .unwrap();
+
+    let later =
+        (0..100_000).map(|n| Wakeup::new(n.to_string(), noon() + TimeDelta::seconds(60 + n)));
+    wake(&db.pool, &clock, When::At, later).await;
+    let due = (0..50).map(|n| Wakeup::new(format!("due {n}"), noon() - TimeDelta::seconds(n)));
+    wake(&db.pool, &clock, When::At, due).await;
+
     let explain = "explain (analyze, buffers, format text) execute take('deliver', '2026-01-05T12:00:00Z', 200, 'w')";
     let plan: Vec<String> = sqlx::raw_sql(explain)
         .fetch_all(&mut *conn)
