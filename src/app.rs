@@ -481,7 +481,7 @@ pub fn context(
             .map(|s| mail(s, &config.web.public_url))
             .transpose()?,
         sms: config.twilio.as_ref().map(sms).transpose()?,
-        texts: Texts::new(),
+        texts: Texts::new().linking_to(&config.web.public_url),
         window: TimeDelta::days(i64::from(config.liveperson.window_days))
             .min(liveperson::MAX_WINDOW),
         public_url: config.web.public_url.clone(),

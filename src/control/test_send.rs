@@ -128,9 +128,12 @@ fn render(ctx: &Context, wish: &Wish<'_>, brand: &str) -> Result<Rendered, Error
         ..Reader::default()
     };
     let template = wish.settings.template_for(wish.language);
-    let rendered = ctx
-        .texts
-        .render(wish.channel, template, wish.language, &reader.vars());
+    let rendered = ctx.texts.render(
+        wish.channel,
+        template,
+        wish.language,
+        &reader.vars(&ctx.texts),
+    );
     rendered.map_err(|error| {
         Error::Invalid(vec![Fault {
             field: format!("/settings/templates/{}", error.field.as_str()),

@@ -135,7 +135,7 @@ pub fn preview(
         }
     }
     let language = reader.language.as_deref();
-    if let Ok(rendered) = texts.render(channel, template, language, &reader.vars()) {
+    if let Ok(rendered) = texts.render(channel, template, language, &reader.vars(texts)) {
         told.sms = (channel == Channel::Sms).then(|| sms_size(&rendered.text));
         told.subject = rendered.subject;
         told.text = Some(rendered.text);
@@ -160,17 +160,15 @@ fn sms_size(text: &str) -> SmsSize {
 }
 
 impl Reader {
-    pub(super) fn vars(&self) -> Vars {
-        let mut vars = Vars::sample();
+    pub(super) fn vars(&self, texts: &Texts) -> Vars {
+        let mut vars = texts.sample();
         let given = |field: &mut String, value: &Option<String>| {
             if let Some(value) = value {
                 field.clone_from(value);
             }
         };
         if self.nameless {
-            vars.first_name.clear();
-            vars.agent.clear();
-            vars.skill.clear();
+            vars = vars.without_names();
         }
         given(&mut vars.first_name, &self.first_name);
         given(&mut vars.agent, &self.agent);

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool};
 use url::Url;
 
 use super::report;
-use crate::channel::render::Texts;
+use crate::channel::render::{self, Texts};
 use crate::channel::webhook::ATTEMPT_PARAM;
 use crate::channel::{smtp, twilio};
 use crate::clock::Clock;
@@ -176,15 +176,7 @@ impl Context {
 
     /// A link of a reminder: `r` leads back to the conversation, `u` to the page that unsubscribes.
     pub fn link(&self, kind: &str, token: &str) -> String {
-        format!(
-            "{}/{kind}/{token}",
-            self.public_url.as_str().trim_end_matches('/')
-        )
-    }
-
-    /// A link as long as those of reminders, for a preview: how much SMS a text is depends on it.
-    pub fn sample_link(&self, kind: &str) -> String {
-        self.link(kind, "7Kq2ZxT94mPw8RvB3nYd6L")
+        render::link(&self.public_url, kind, token)
     }
 
     /// Where Twilio reports on an attempt. The fragment is Twilio's: three tries, also when our answer is an error.

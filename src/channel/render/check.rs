@@ -36,7 +36,7 @@ impl From<TemplateError> for Problem {
 impl Texts {
     /// What is wrong with a template or might surprise its author, errors first.
     pub fn check(&self, channel: Channel, template: &Template) -> Vec<Problem> {
-        let samples = [Vars::sample(), Vars::sample_without_names()];
+        let samples = [self.sample(), self.sample().without_names()];
         let mut rendered = Vec::new();
         for vars in &samples {
             match self.render(channel, Some(template), None, vars) {

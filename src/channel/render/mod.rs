@@ -13,6 +13,7 @@ use crate::domain::rule::Template;
 use handlebars::{
     Context, Handlebars, RenderContext, Renderable, StringOutput, Template as Compiled,
 };
+use url::Url;
 
 mod check;
 mod layout;
@@ -20,7 +21,7 @@ mod vars;
 mod vet;
 
 pub use check::{Problem, Severity};
-pub use vars::{VARIABLES, Variable, Vars};
+pub use vars::{VARIABLES, Variable, Vars, link};
 
 /// A finished text. E-mail has all three parts, SMS only `text`.
 #[derive(Clone, PartialEq, Eq)]
@@ -113,6 +114,8 @@ pub struct Texts {
     html: Handlebars<'static>,
     layout: layout::Layout,
     built_in: BTreeMap<&'static str, Built>,
+    /// What previews and checks are filled with.
+    sample: Vars,
 }
 
 struct Built {
@@ -154,7 +157,21 @@ impl Texts {
                 .iter()
                 .map(|b| (b.language, Built::from(b)))
                 .collect(),
+            sample: Vars::sample(),
         }
+    }
+
+    /// Previews and checks have links of this installation: how much SMS a text is depends on their length.
+    #[must_use]
+    pub fn linking_to(self, public_url: &Url) -> Self {
+        Self {
+            sample: self.sample.linking_to(public_url),
+            ..self
+        }
+    }
+
+    pub fn sample(&self) -> Vars {
+        self.sample.clone()
     }
 
     /// Renders one reminder: with the given template, or with the built-in texts in the nearest language.

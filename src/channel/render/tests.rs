@@ -43,7 +43,7 @@ fn the_built_in_email_reads_well() {
 fn unknown_names_leave_no_holes() {
     let vars = Vars {
         count: 3,
-        ..Vars::sample_without_names()
+        ..vars().without_names()
     };
     let mail = render(Channel::Email, None, "en", &vars);
     assert_eq!(mail.subject.as_deref(), Some("Acme replied to you"));
@@ -54,6 +54,29 @@ fn unknown_names_leave_no_holes() {
         "{}",
         mail.text
     );
+}
+
+#[test]
+fn samples_have_links_as_long_as_those_that_are_sent() {
+    let sent = link(
+        &"https://reminders.shop.example/".parse().unwrap(),
+        "r",
+        &crate::hashing::token(),
+    );
+    let texts = Texts::new().linking_to(&"https://reminders.shop.example".parse().unwrap());
+    for sample in [texts.sample().link, texts.sample().unsubscribe_link] {
+        assert!(sample.starts_with("https://reminders.shop.example/"));
+        assert_eq!(sample.len(), sent.len(), "{sample}");
+    }
+    // A check counts with them, too.
+    let fits = template(
+        "",
+        &format!("{{{{link}}}}{}", "x".repeat(160 - sent.len())),
+        None,
+    );
+    assert_eq!(texts.check(Channel::Sms, &fits), []);
+    let paid_twice = template("", &format!("{}x", fits.text), None);
+    assert_eq!(texts.check(Channel::Sms, &paid_twice).len(), 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use handlebars::Context;
 use serde_json::json;
+use url::Url;
 
 use crate::channel::clean;
 use crate::domain::ids::Channel;
@@ -72,27 +73,38 @@ pub struct Vars {
 }
 
 impl Vars {
-    /// The values of [`VARIABLES`]' samples, for previews and checks.
-    pub fn sample() -> Self {
+    /// The values of [`VARIABLES`]' samples.
+    pub(super) fn sample() -> Self {
         Self {
             first_name: sample("first_name"),
+            brand: sample("brand"),
             agent: sample("agent"),
             skill: sample("skill"),
-            ..Self::sample_without_names()
-        }
-    }
-
-    /// The same, with everything unknown that may be unknown.
-    pub(super) fn sample_without_names() -> Self {
-        Self {
-            first_name: String::new(),
-            brand: sample("brand"),
-            agent: String::new(),
-            skill: String::new(),
             count: 1,
             since_minutes: 10,
             link: sample("link"),
             unsubscribe_link: sample("unsubscribe_link"),
+        }
+    }
+
+    /// The same, with everything unknown that may be unknown.
+    #[must_use]
+    pub fn without_names(self) -> Self {
+        Self {
+            first_name: String::new(),
+            agent: String::new(),
+            skill: String::new(),
+            ..self
+        }
+    }
+
+    /// The same, with links of this installation.
+    pub(super) fn linking_to(self, public_url: &Url) -> Self {
+        let word = |sample: &str| sample.rsplit('/').next().unwrap_or_default().to_owned();
+        Self {
+            link: link(public_url, "r", &word(&self.link)),
+            unsubscribe_link: link(public_url, "u", &word(&self.unsubscribe_link)),
+            ..self
         }
     }
 
@@ -112,6 +124,12 @@ impl Vars {
         });
         Context::from(values)
     }
+}
+
+/// A link of a reminder: `r` leads back to the conversation, `u` to the page that unsubscribes.
+pub fn link(public_url: &Url, kind: &str, token: &str) -> String {
+    let base = public_url.as_str().trim_end_matches('/');
+    format!("{base}/{kind}/{token}")
 }
 
 fn sample(name: &str) -> String {

@@ -115,8 +115,7 @@ async fn preview_text(
         skill: wish.skill.or(of.skill),
         count: wish.count.map(u32::from).or(of.count),
         since_minutes: of.since_minutes,
-        link: Some(state.context.sample_link("r")),
-        unsubscribe_link: Some(state.context.sample_link("u")),
+        ..Reader::default()
     };
     let (all, template) = (&state.context.texts, wish.template.as_ref());
     Ok(axum::Json(texts::preview(

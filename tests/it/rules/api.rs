@@ -149,6 +149,8 @@ async fn a_text_is_previewed_with_its_size_and_what_makes_it_dear() {
         let wish = json!({ "channel": "email", "brand": "Acme & Sons" });
         let told = program.send(Method::POST, "/texts/preview", &wish).await.json();
         assert!(told["html"].as_str().unwrap().contains("Acme &amp; Sons"));
+        let link = format!("{}/r/", t.web);
+        assert!(told["text"].as_str().unwrap().contains(&link), "{told}");
         let names = program.get("/texts/variables").await.json();
         assert_eq!(names["items"][0]["name"], "link");
         let german = program.get("/texts/built-in?channel=sms&language=de-AT").await.json();
@@ -255,6 +257,8 @@ async fn sending_is_paused_and_resumed_and_set_up_says_so() {
             (odd.status.as_u16(), &odd.json()["errors"][0]["field"]),
             (422, &json!("/account"))
         );
+        let odd = program.ask(Method::DELETE, "/pauses?channel=sms").send();
+        assert_eq!(Answer::of(odd.await.unwrap()).await.status, 422);
         let listed = program.get("/pauses").await.json();
         assert_eq!(listed["items"][0]["scope"], "everything");
         t.answered("ann@example.net");

@@ -72,11 +72,9 @@ impl For {
         })
     }
 
-    fn reader(&self, state: &State, language: &str) -> Reader {
+    fn reader(&self, language: &str) -> Reader {
         Reader {
             language: Some(language.to_owned()),
-            link: Some(state.context.sample_link("r")),
-            unsubscribe_link: Some(state.context.sample_link("u")),
             brand: Some(self.brand.clone()),
             first_name: Some(self.first_name.clone()),
             agent: Some(self.agent.clone()),
@@ -173,7 +171,7 @@ fn read(state: &State, channel: Channel, settings: &Settings, whom: &For) -> Vec
             &state.context.texts,
             channel,
             template,
-            &whom.reader(state, language),
+            &whom.reader(language),
         );
         json!({
             "language": language,
@@ -214,7 +212,7 @@ pub fn mail(state: &State, view: &RuleView, settings: &Value, fields: &Fields) -
         return MEND.to_owned();
     };
     let template = settings.template_for(Some(language));
-    let reader = For::written(state, &view.account, fields).reader(state, language);
+    let reader = For::written(state, &view.account, fields).reader(language);
     let preview = texts::preview(&state.context.texts, view.channel, template, &reader);
     preview.html.unwrap_or_else(|| MEND.to_owned())
 }
