@@ -64,7 +64,7 @@ pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
 ///
 /// Statements find their rows by an index, whatever the planner believes of the tables' sizes: a connection keeps a plan until the
 /// table is analysed anew, and one that was made while a table was nearly empty would read all of it each time, while thousands of
-/// reminders fill it. What has no index to go by is read from end to end all the same, at a price that would have the server compile
+/// reminders fill it. Which index is the planner's choice all the same. What has no index to go by is read from end to end all the same, at a price that would have the server compile
 /// the statement (`jit`): that takes longer than any of ours.
 const SESSION: &str =
     "set idle_in_transaction_session_timeout = '30s'; set enable_seqscan = off; set jit = off";

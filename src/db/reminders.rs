@@ -85,13 +85,17 @@ pub async fn search(
 }
 
 impl Filter {
-    /// What points to few rows is sorted. All else comes in the order of an index: of a state with not many more reminders than the
-    /// window the planner would rather read all, and sort them.
+    /// What points to few rows is sorted. All else comes in the order of an index, of which no more is read than it takes: those of a
+    /// state by the index of states, although the planner would rather read all of them and sort, or walk through the newest of any
+    /// state.
     fn begin(&self) -> &'static str {
-        if self.whose.is_some() || self.state == Some(ReminderState::Sending) {
-            "begin"
-        } else {
-            "begin; set local enable_sort = off; set local enable_bitmapscan = off"
+        match self.state {
+            _ if self.whose.is_some() => "begin",
+            Some(ReminderState::Sending) => "begin",
+            None => "begin; set local enable_sort = off; set local enable_bitmapscan = off",
+            Some(_) => {
+                "begin; set local enable_sort = off; set local enable_incremental_sort = off; set local enable_bitmapscan = off"
+            }
         }
     }
 }
@@ -144,8 +148,6 @@ fn seen(query: &mut QueryBuilder<Postgres>, filter: &Filter, after: Option<Place
             .push(")");
     }
     if let Some(state) = filter.state {
-        // Said as a word of ours, not as a parameter: the planner then knows a rare state, and does not walk through all others.
-        let word = state.as_str();
         if state == ReminderState::Sending {
             // Few at any moment: each has an attempt that is under way or is being settled.
             query.push(
@@ -153,9 +155,9 @@ fn seen(query: &mut QueryBuilder<Postgres>, filter: &Filter, after: Option<Place
                      union all select reminder from attempts where settle_at is not null))",
             );
         } else {
-            query.push(format_args!(" and listed_as = '{word}'"));
+            query.push(" and listed_as = ").push_bind(state.as_str());
         }
-        query.push(format_args!(" and state = '{word}'"));
+        query.push(" and state = ").push_bind(state.as_str());
     }
     if let Some(from) = filter.from {
         query.push(" and created_at >= ").push_bind(from);

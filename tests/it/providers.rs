@@ -1,6 +1,7 @@
 //! What becomes of reminders when the mail server or Twilio fail, lie or fall silent.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use unread::domain::access::Permission;
 use unread::domain::ids::Channel::Email;
 use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
@@ -25,6 +26,13 @@ async fn attempts(t: &Stage) -> Vec<(DateTime<Utc>, Option<String>, Option<Strin
         .fetch_all(t.pool())
         .await
         .unwrap()
+}
+
+/// How many reminders of a state the config API lists.
+async fn listed(t: &Stage, state: &str) -> usize {
+    let program = t.program(&[Permission::View]).await;
+    let page = program.get(&format!("/reminders?state={state}")).await;
+    page.json()["items"].as_array().unwrap().len()
 }
 
 /// The time to look at the provider is the database's clock's, which nobody can move: so it has come.
@@ -255,8 +263,11 @@ async fn an_sms_whose_answer_never_comes_is_sent_once_and_settled() {
         t.advance(10).await;
         assert_eq!(t.texts().len(), 1, "it had arrived");
         assert_eq!(t.story(&chat).await, ["sending"]);
+        let of = async |state| listed(t, state).await;
+        assert_eq!((of("sending").await, of("scheduled").await), (1, 0));
         let_settlements_come(t).await;
         assert_eq!(t.story(&chat).await[0], "delivered");
+        assert_eq!((of("sending").await, of("delivered").await), (0, 1));
         t.advance(40).await;
         assert!(t.texts().is_empty());
     })
