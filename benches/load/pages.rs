@@ -404,19 +404,6 @@ async fn explain(pool: &PgPool, on: bool) -> Result<()> {
     Ok(())
 }
 
-/// The plans that were written since this was asked last. PostgreSQL may write a statement's plan when its answer is here already.
-async fn plans_of(log: &mut fs::File) -> Result<Vec<Value>> {
-    let (mut told, began) = (String::new(), Instant::now());
-    loop {
-        log.read_to_string(&mut told)?;
-        let plans = plans(&told);
-        if !plans.is_empty() || began.elapsed() > Duration::from_secs(2) {
-            return Ok(plans);
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// Asks for everything once more and reads in PostgreSQL's log how each statement was done: those that read too much.
 async fn read_by(stage: &Stage, visitor: &Visitor, asks: &[Ask]) -> Result<Vec<String>> {
     let mut log = fs::File::open(stage.server_log())?;
@@ -430,7 +417,9 @@ async fn read_by(stage: &Stage, visitor: &Visitor, asks: &[Ask]) -> Result<Vec<S
     let (mut faults, mut statements) = (Vec::new(), 0);
     for ask in asks {
         visitor.send(ask, &cookie, &csrf).await?;
-        let plans = plans_of(&mut log).await?;
+        let mut told = String::new();
+        log.read_to_string(&mut told)?;
+        let plans = plans(&told);
         // The API's document is open to all and comes from memory.
         ensure!(
             !plans.is_empty() || ask.what.ends_with("/openapi.json"),

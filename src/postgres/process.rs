@@ -248,6 +248,10 @@ mod tests {
             .args(["--default-signal=INT", "sleep", "60"])
             .spawn()
             .unwrap();
+        let comm = format!("/proc/{}/comm", child.id());
+        while std::fs::read_to_string(&comm).unwrap().trim() != "sleep" {
+            std::thread::yield_now();
+        }
         let mut watcher = Watcher::start(child.id()).unwrap();
         drop(watcher.stdin.take()); // what the kernel does when we die
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));
