@@ -258,7 +258,7 @@ impl fmt::Debug for Inbound {
 impl Inbound {
     /// `None` if it is not a message from a phone number.
     pub fn parse(fields: &Fields) -> Option<Self> {
-        let from = fields.get("From").filter(|from| is_e164(from))?;
+        let from = Address::sms_sender(fields.get("From")?)?;
         let body: String = fields
             .get("Body")
             .unwrap_or_default()
@@ -269,7 +269,7 @@ impl Inbound {
         Some(Self {
             message_sid: message_sid(fields)?,
             account_sid: short(fields, "AccountSid"),
-            from: Address::Phone(from.to_owned()),
+            from,
             to: short(fields, "To"),
             body,
             messaging_service_sid: Some(service).filter(|sid| !sid.is_empty()),
@@ -292,14 +292,6 @@ fn message_sid(fields: &Fields) -> Option<String> {
 fn short(fields: &Fields, name: &str) -> String {
     let value = fields.get(name).filter(|v| v.len() <= 64);
     value.unwrap_or_default().to_owned()
-}
-
-fn is_e164(raw: &str) -> bool {
-    raw.strip_prefix('+').is_some_and(|digits| {
-        (2..=15).contains(&digits.len())
-            && !digits.starts_with('0')
-            && digits.bytes().all(|b| b.is_ascii_digit())
-    })
 }
 
 #[cfg(test)]

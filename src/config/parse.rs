@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
+use crate::domain::contact;
 use crate::domain::ids::SkillId;
 use crate::secret::Secret;
 
@@ -73,9 +74,10 @@ pub fn skill(raw: &str) -> Result<SkillId, &'static str> {
 /// ISO 3166 alpha-2, upper case.
 pub fn region(raw: &str) -> Result<String, &'static str> {
     let region = raw.to_ascii_uppercase();
-    match phonenumber::country::Id::from_str(&region) {
-        Ok(_) => Ok(region),
-        Err(_) => Err("a country of two letters, for example DE"),
+    if contact::is_region(&region) {
+        Ok(region)
+    } else {
+        Err("a country of two letters (ISO 3166), for example DE")
     }
 }
 

@@ -45,8 +45,8 @@ impl Who {
     /// What a search box holds: an address if it reads as one, else an id.
     pub fn guess(hasher: &Hasher, raw: &str, region: Option<&str>) -> Self {
         let raw = raw.trim();
-        // LivePerson's ids are long and have letters; a number is an address only with its plus or its usual length.
-        let like_an_address = raw.contains('@') || raw.starts_with('+') || raw.len() <= 16;
+        // LivePerson's ids are long and have letters; a number has a plus or none.
+        let like_an_address = raw.contains(['@', '+', '＋']) || !raw.contains(char::is_alphabetic);
         match suppressions_file::address(raw, region).filter(|_| like_an_address) {
             Some(address) => Self::Address(address.channel(), hasher.address(&address)),
             None => Self::Consumer(raw.to_owned()),

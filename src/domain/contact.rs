@@ -5,6 +5,7 @@
 
 mod address;
 mod name;
+mod phone;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use super::ids::Channel;
 
 pub use address::{Address, Suppression};
 pub use name::clean_name;
+pub use phone::is_region;
 
 /// What LivePerson told about how to reach the consumer, unchecked, best source first within each list.
 #[derive(Clone, Default)]

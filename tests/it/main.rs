@@ -26,6 +26,7 @@ mod opt_outs;
 mod pages;
 mod people;
 mod person;
+mod phones;
 mod pipeline;
 mod postgres;
 mod process;

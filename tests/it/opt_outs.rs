@@ -56,9 +56,13 @@ async fn count(t: &Stage, sql: &'static str) -> i64 {
 }
 
 async fn says(t: &Stage, text: &str) {
+    writes(t, PHONE, text).await;
+}
+
+async fn writes(t: &Stage, sender: &str, text: &str) {
     let twilio = t.sandbox.twilio().account();
     let (status, _) = twilio
-        .inbound(PHONE, &twilio.number(), text, None)
+        .inbound(sender, &twilio.number(), text, None)
         .await
         .unwrap();
     assert_eq!(status, 200);
@@ -146,6 +150,29 @@ async fn stop_in_whatever_words_while_a_retry_waits_cancels_it() {
             t.advance(3).await;
             assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"]);
             assert!(t.texts().is_empty());
+        })
+        .await;
+    }
+}
+
+/// However the number is written at LivePerson and however the network names the sender, it is one phone.
+#[tokio::test]
+async fn a_stop_holds_for_the_number_that_is_texted() {
+    for (written, sender) in [
+        ("+52 55 1234 5678", "whatsapp:+5215512345678"),
+        ("+54 11 15 2345-6789", "+541123456789"),
+        ("+55 (0)31 98765-4321", "whatsapp:+553187654321"),
+        ("+44 (0)20 7946 0123", "rcs:+442079460123"),
+    ] {
+        run_test(async |t| {
+            sms_fault(t, TwilioAnswer::TooMany { retry_after: None });
+            let chat = t.answered(written);
+            t.tick().await;
+            t.advance(10).await;
+            assert_eq!(t.story(&chat).await, ["scheduled (retry)"], "{written}");
+            writes(t, sender, "STOP").await;
+            t.advance(3).await;
+            assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"], "{sender}");
         })
         .await;
     }

@@ -187,6 +187,39 @@ fn an_inbound_message_is_read() {
     );
 }
 
+/// All complete numbers of the table, as each channel reports them, come from the address that is texted.
+#[test]
+fn a_message_comes_from_the_address_that_is_texted() {
+    let table = include_str!("../../../tests/fixtures/phones/numbers.tsv");
+    let mut senders = 0;
+    for line in table.lines().filter(|line| !line.starts_with('#')) {
+        let number = line.split('\t').nth(2).unwrap();
+        let Some(address) = Address::phone(number, None) else {
+            continue;
+        };
+        senders += 1;
+        for channel in ["", "rcs:", "whatsapp:"] {
+            let from = format!("{channel}{number}").replace('+', "%2B");
+            let body = INBOUND.replace("From=%2B14155550123", &format!("From={from}"));
+            let inbound = Inbound::parse(&verified(None, &body)).unwrap();
+            assert_eq!(inbound.from.expose(), address.expose(), "{from}");
+        }
+    }
+    assert!(senders > 250, "{senders}");
+    for (from, texted) in [
+        ("whatsapp%3A%2B5215512345678", "+52 55 1234 5678"),
+        ("%2B5215512345678", "+52 55 1234 5678"),
+        ("whatsapp%3A%2B553187654321", "+55 31 98765-4321"),
+        ("%2B541123456789", "+54 9 11 2345-6789"),
+        ("%2B5491123456789", "+54 11 2345-6789"),
+    ] {
+        let body = INBOUND.replace("From=%2B14155550123", &format!("From={from}"));
+        let inbound = Inbound::parse(&verified(None, &body)).unwrap();
+        let address = Address::phone(texted, None).unwrap();
+        assert_eq!(inbound.from.suppression_key(), address.suppression_key());
+    }
+}
+
 #[test]
 fn hostile_fields_are_bounded_or_ignored() {
     let long =
@@ -197,7 +230,9 @@ fn hostile_fields_are_bounded_or_ignored() {
     );
     for from in [
         "",
-        "whatsapp%3A%2B14155550123",
+        "12345",
+        "AMAZON",
+        "rcs%3Aagent",
         "%2B0123",
         "%2B1415555012345678",
     ] {

@@ -6,16 +6,14 @@ use chrono::TimeDelta;
 
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
-use phonenumber::{Type, metadata::DATABASE};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::is_absent;
+use super::{is_absent, phone};
 use crate::domain::ids::Channel;
 
 /// LivePerson stores values of up to 50,000 characters. What is longer than this is no address, and is not looked at.
 const LONGEST_EMAIL: usize = 512;
-const LONGEST_PHONE: usize = 64;
 
 /// A valid, normalised address. `Debug` masks it; only [`Address::expose`] shows it.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -48,27 +46,22 @@ impl Address {
         fits.then_some(Self::Email(address))
     }
 
-    /// A number that exists in the numbering plan of its country. `default_region` (ISO 3166) is for numbers in national form.
+    /// A number that exists in the numbering plan of its country. `default_region` (ISO 3166) is for numbers in national form; one
+    /// that carries its country code (`+`, `00`, the region's own prefix for calls abroad) is complete.
     ///
     /// Extensions cannot be texted. Premium-rate and shared-cost numbers are refused: whoever types one in would have the
     /// brand pay for it.
     pub fn phone(raw: &str, default_region: Option<&str>) -> Option<Self> {
-        let raw = raw.trim();
-        if raw.len() > LONGEST_PHONE || is_absent(raw) {
+        if is_absent(raw.trim()) {
             return None;
         }
-        let region = default_region.and_then(|r| r.to_ascii_uppercase().parse().ok());
-        let number = phonenumber::parse(region, raw).ok()?;
-        let costly = matches!(
-            number.number_type(&DATABASE),
-            Type::PremiumRate | Type::SharedCost
-        );
-        if !number.is_valid() || costly || number.extension().is_some() {
-            return None;
-        }
-        // Not the crate's own formatter, whose `Display` can fail.
-        let e164 = format!("+{}{}", number.code().value(), number.national());
-        (e164.len() <= 16).then_some(Self::Phone(e164))
+        phone::e164(raw, default_region).map(Self::Phone)
+    }
+
+    /// The sender of a message as Twilio names it, so that a STOP meets the address that is texted. `None` if it is no phone: a short
+    /// code or a name.
+    pub fn sms_sender(raw: &str) -> Option<Self> {
+        phone::sender(raw).map(Self::Phone)
     }
 
     /// The address itself. Every caller hands it to a provider or hashes it; nobody logs it.
@@ -89,10 +82,7 @@ impl Address {
     pub fn country(&self) -> Option<String> {
         match self {
             Self::Email(_) => None,
-            Self::Phone(number) => {
-                let number = phonenumber::parse(None, number).ok()?;
-                Some(number.country().id()?.as_ref().to_owned())
-            }
+            Self::Phone(number) => phone::country(number),
         }
     }
 
@@ -100,7 +90,7 @@ impl Address {
     pub fn suppression_key(&self) -> String {
         match self {
             Self::Email(address) => address.to_lowercase(),
-            Self::Phone(number) => number.clone(),
+            Self::Phone(number) => phone::key(number),
         }
     }
 

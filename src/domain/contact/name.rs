@@ -27,7 +27,7 @@ pub fn clean_name(raw: &str) -> Option<String> {
 }
 
 /// Marks that change a text's direction or hide in it. The joiners U+200C and U+200D stay: Persian and Hindi names need them.
-fn is_invisible(c: char) -> bool {
+pub(super) fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
