@@ -32,6 +32,13 @@ impl Hasher {
         self.hash("address", address.suppression_key().as_bytes())
     }
 
+    /// The hash of a mail address's domain; of a phone number, of all of it.
+    pub fn mail_domain(&self, address: &Address) -> [u8; 16] {
+        let key = address.suppression_key();
+        let domain = key.rsplit('@').next().unwrap_or_default();
+        self.hash("domain", domain.as_bytes())
+    }
+
     /// A hash of a conversation's id for mail headers, which travel to strangers.
     pub fn conversation(&self, id: &str) -> String {
         format!(

@@ -248,6 +248,15 @@ fn told(channel: Channel, outcome: &Outcome) -> Sent {
                 code: Some(code.clone()),
             };
         }
+        Outcome::NotAccepted {
+            class: Obstacle::RecipientPolicy,
+            code,
+            ..
+        } => (
+            false,
+            "The recipient's side does not take it: a closed group, a restricted mailbox, or a policy against your sender.",
+            Some(code),
+        ),
         Outcome::NotAccepted { code, .. } => (
             false,
             "The provider did not take it at the moment. Try again in a minute.",

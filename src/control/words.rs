@@ -79,13 +79,60 @@ fn mail_recipient(code: &str) -> Option<&'static str> {
         ("final", 'c' | 't') => {
             "The connection broke while the mail was handed over, so nobody knows whether it went."
         }
+        ("final", 'u') => {
+            "The mail server's answer to the mail could not be read, so nobody knows whether it went."
+        }
         (_, 'c') => "The connection to the mail server broke.",
         (_, 't') if rest.starts_with("timed") => "The mail server did not answer in time.",
-        ("rcpt", '5') => "The mail server says that this address does not take mail.",
+        (_, 'u') if rest.starts_with("unreadable") => {
+            "The mail server answered something that is no answer."
+        }
+        ("rcpt" | "data" | "final", '4' | '5') if is_about_us(rest) => return None,
+        ("rcpt" | "data" | "final", '4' | '5')
+            if rest.ends_with("mailbox full") || rest.contains(".2.2") =>
+        {
+            "The mailbox is full."
+        }
+        ("rcpt" | "data" | "final", '5') if names_the_address(rest) => {
+            "The mail server says that this address does not take mail."
+        }
+        ("rcpt" | "data", '5')
+            if rest.contains(" 5.7.")
+                || rest.ends_with("policy")
+                || rest.ends_with("restricted") =>
+        {
+            "The recipient's side does not take this mail: a closed group, a restricted mailbox, or a policy."
+        }
+        ("rcpt" | "data", '5') => {
+            "The mail server refused this mail, and did not say that the address is wrong."
+        }
         ("final", '5') => "The recipient's mail server refuses the message.",
         ("mail" | "rcpt" | "data" | "final", '4') => "The mail server asks to try again later.",
         _ => return None,
     })
+}
+
+/// Words at the end of a code that put it on our side (`channel::smtp`).
+fn is_about_us(code: &str) -> bool {
+    let ours = [
+        "quota",
+        "relay",
+        "login",
+        "sender",
+        "domain checks",
+        "block list",
+    ];
+    ours.iter().any(|word| code.ends_with(word))
+}
+
+/// The refusals that make an address bad, by code or by the word at its end.
+fn names_the_address(code: &str) -> bool {
+    let mut words = code.split(' ');
+    let (reply, enhanced) = (words.next(), words.next().unwrap_or_default());
+    code.ends_with("unknown mailbox")
+        || code.ends_with("unknown domain")
+        || reply == Some("556")
+        || ["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"].contains(&enhanced)
 }
 
 fn sms_recipient(code: &str) -> Option<&'static str> {
@@ -139,6 +186,17 @@ mod tests {
     fn trouble_names_whose_side_it_is_on() {
         for (channel, code, words) in [
             ("email", "rcpt 550 5.1.1", "this address"),
+            ("email", "rcpt 550 unknown mailbox", "this address"),
+            ("email", "rcpt 556", "this address"),
+            ("email", "final 550 5.1.1", "this address"),
+            ("email", "rcpt 550", "did not say"),
+            ("email", "rcpt 550 5.4.1", "did not say"),
+            ("email", "rcpt 550 5.7.124", "closed group"),
+            ("email", "rcpt 550 5.7.1 relay", "pass mail on"),
+            ("email", "rcpt 552 5.2.2", "full"),
+            ("email", "rcpt 550 quota", "quota"),
+            ("email", "mail unreadable reply", "no answer"),
+            ("email", "final unreadable reply", "nobody knows"),
             ("email", "final connection lost", "nobody knows"),
             ("email", "auth 535 5.7.8", "user name or password"),
             ("email", "data 451", "later"),

@@ -8,6 +8,9 @@ use crate::domain::ids::{AccountId, Channel, ReminderId};
 /// How often an open circuit lets one reminder through to see whether the trouble is over.
 const PROBE_EVERY: TimeDelta = TimeDelta::seconds(60);
 
+/// For how long a reminder that has met the trouble itself leaves the probe to others.
+const OTHERS_FIRST: TimeDelta = TimeDelta::minutes(10);
+
 /// Successes in a row that close a circuit.
 const SUCCESSES_TO_CLOSE: i32 = 2;
 
@@ -46,6 +49,18 @@ pub async fn open_ones(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Circuit>> {
     .await
 }
 
+/// The code of the circuit, if it is open.
+pub async fn code(
+    db: impl PgExecutor<'_>,
+    (provider, sender): (&str, &str),
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("select code from circuits where provider = $1 and sender = $2")
+        .bind(provider)
+        .bind(sender)
+        .fetch_optional(db)
+        .await
+}
+
 /// Opens the circuit, or keeps it open for another interval. True if it was closed before.
 pub async fn open(
     conn: &mut PgConnection,
@@ -71,19 +86,38 @@ pub async fn open(
     .await
 }
 
-/// Takes the probe of an open circuit whose time has come. True for one caller per interval.
+/// Takes the probe of an open circuit whose time has come, for this reminder. True for one caller per interval.
+///
+/// A reminder that has met the trouble itself lets others go first: what it met may be its recipient's alone, and then it would
+/// keep the circuit open for everybody. Others are reminders of the channel that are due, have not been tried through this sender
+/// since the circuit opened, and were not refused in the run that opened it. Whose sender they have is not known here; so nobody is let go first for longer than [`OTHERS_FIRST`].
 pub async fn take_probe(
     conn: &mut PgConnection,
-    provider: &str,
-    sender: &str,
+    (provider, sender): (&str, &str),
+    (channel, reminder): (Channel, ReminderId),
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     sqlx::query(
-        "update circuits set probe_at = $4 where provider = $1 and sender = $2 and probe_at <= $3",
+        "update circuits c set probe_at = $4
+         where provider = $1 and sender = $2 and probe_at <= $3
+           and (probe_at <= $7
+                or not exists (select from attempts a where a.reminder = $5 and a.sender = $2 and a.ended_at >= c.opened_at)
+                   and not exists (select from refusals f where f.reminder = $5 and f.provider = $1 and f.sender = $2)
+                or not exists (
+                    select from reminders r
+                    where r.next_at <= $8 and r.state = 'scheduled' and r.channel = $6 and r.id <> $5
+                      and not exists (
+                          select from attempts a where a.reminder = r.id and a.sender = $2 and a.ended_at >= c.opened_at)
+                      and not exists (
+                          select from refusals f where f.reminder = r.id and f.provider = $1 and f.sender = $2)))",
     )
     .bind(provider)
     .bind(sender)
     .bind(now)
+    .bind(now + PROBE_EVERY)
+    .bind(reminder.0)
+    .bind(channel.as_str())
+    .bind(now - OTHERS_FIRST)
     .bind(now + PROBE_EVERY)
     .execute(conn)
     .await
@@ -149,7 +183,8 @@ pub async fn held(
         .collect()
 }
 
-/// The sender got through: counts towards closing the circuit; the next probe may go at once.
+/// The sender got through: counts towards closing the circuit; the next probe may go at once. What was refused before was its
+/// recipients' own.
 pub async fn succeeded(
     conn: &mut PgConnection,
     (provider, sender): (&str, &str),
@@ -157,7 +192,10 @@ pub async fn succeeded(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let counted = sqlx::query(
-        "update circuits set successes = successes + 1, probe_at = $3
+        "with forgotten as (
+             delete from refusals where provider = $1 and sender = $2 and at < $3 and not counted
+         )
+         update circuits set successes = successes + 1, probe_at = $3
          where provider = $1 and sender = $2 and proof = $4",
     )
     .bind(provider)

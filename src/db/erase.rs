@@ -99,6 +99,14 @@ pub async fn conversations(
     .bind(ids)
     .execute(&mut *conn)
     .await?;
+    sqlx::query(
+        "delete from refusals f using reminders r
+         where f.reminder = r.id and r.account = $1 and r.conversation = any ($2)",
+    )
+    .bind(account)
+    .bind(ids)
+    .execute(&mut *conn)
+    .await?;
     let reminders = sqlx::query(
         "with forgotten as (
              update reminders r set recipient_hash = null, provider_id = null,

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod links;
 pub mod pages;
 pub mod pauses;
+pub mod refusals;
 pub mod reminders;
 pub mod reports;
 pub mod rulebook;

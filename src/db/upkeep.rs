@@ -206,6 +206,11 @@ pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::
             now,
         ),
         (
+            // Past the time in which they are looked at together (`domain::refusals`).
+            "delete from refusals where ctid in (select ctid from refusals where at < $1 limit $2)",
+            now - TimeDelta::days(1),
+        ),
+        (
             "delete from audit where id in (select id from audit where at < $1 order by at limit $2)",
             now - keep.audit,
         ),

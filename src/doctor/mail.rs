@@ -131,6 +131,9 @@ fn mend_of_mail(failure: &smtp::Failure) -> &'static str {
         (Phase::Auth, _) => {
             "Correct SMTP_USER and SMTP_PASS; Gmail and Microsoft want an app password."
         }
+        (Phase::Connect | Phase::Greeting, Fault::Unreadable) => {
+            "What answers there is no mail server: correct SMTP_HOST, SMTP_PORT and SMTP_TLS."
+        }
         (Phase::Connect | Phase::Greeting, Fault::Reply(_)) => {
             "The server turns this machine away: read its words, and ask its operator to let our address in."
         }

@@ -14,6 +14,7 @@ pub mod owed;
 pub mod pause;
 pub mod quiet;
 pub mod read_state;
+pub mod refusals;
 pub mod reminder;
 pub mod rule;
 #[cfg(test)]

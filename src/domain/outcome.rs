@@ -55,6 +55,9 @@ pub enum Obstacle {
     Throttled,
     /// Mailbox full, phone switched off: at most one more try.
     RecipientSoft,
+    /// A policy of the recipient's side refuses us: a closed group, a mailbox for insiders. It is this recipient's matter, and counts
+    /// tries, until a different recipient meets it too; then it is about us.
+    RecipientPolicy,
     /// *We* are misconfigured (credentials, sender, TLS, content): opens a circuit, costs no attempt.
     Config,
     /// The provider's quota is used up: opens a circuit for longer.
@@ -209,6 +212,7 @@ pub fn next_state(attempt: &Attempt<'_>) -> Next {
                 Obstacle::Transient => attempt.retry(asked, code),
                 Obstacle::Slow => attempt.retry(asked.max(SLOW), code),
                 Obstacle::Throttled => attempt.retry(asked.max(THROTTLED), code),
+                Obstacle::RecipientPolicy => attempt.retry(asked.max(SLOW), code),
                 Obstacle::RecipientSoft if attempt.soft_before => attempt.fails(code),
                 Obstacle::RecipientSoft => attempt.retry(asked.max(SOFT), code),
                 Obstacle::Config => attempt.hold(asked.max(PROBE)),

@@ -29,14 +29,19 @@ impl Trouble {
     }
 }
 
+/// Codes are a step, a reply's number and its enhanced code if it had one; and a word where only the reply's text said what it is about.
 fn mail(code: &str) -> (&'static str, &'static str) {
     let mut words = code.split(' ');
     let (phase, reply) = (
         words.next().unwrap_or_default(),
         words.next().unwrap_or_default(),
     );
-    let enhanced = words.next().unwrap_or_default();
+    let enhanced = code.split(' ').nth(2).and_then(detail).unwrap_or_default();
     match (phase, reply, enhanced) {
+        _ if code == super::refusals::RUN => (
+            "The mail server calls one address after another unknown, in different places: more likely it does not want our mail.",
+            "Ask the mail provider whether the account may send to others. The addresses of this run are free again; a reminder that gets through ends the pause.",
+        ),
         ("auth", "not", _) => (
             "The mail server offers no way to log in that we know.",
             "Check SMTP_PORT and SMTP_TLS: most servers let clients log in on port 587 or 465 only.",
@@ -53,31 +58,87 @@ fn mail(code: &str) -> (&'static str, &'static str) {
             "No trusted encrypted connection to the mail server can be made.",
             "Check SMTP_HOST against the name in the server's certificate, and SMTP_PORT with SMTP_TLS (465 implicit, 587 starttls).",
         ),
-        (_, _, "5.4.5" | "4.4.5") => (
-            "The mail server's sending quota is used up.",
-            "It clears by itself, usually within a day; ask the provider for a higher limit if this comes back.",
+        (_, _, (4, 5) | (1, 90) | (7, 230..=239 | 700..=707)) => QUOTA,
+        (_, _, (7, 20..=27 | 29..=32 | 40 | 509 | 515)) if phase != "mail" => DOMAIN_CHECKS,
+        _ => said(code).unwrap_or_else(|| by_step(phase, reply)),
+    }
+}
+
+/// Subject and detail of an enhanced code.
+fn detail(enhanced: &str) -> Option<(u16, u16)> {
+    let (class, rest) = enhanced.split_once('.')?;
+    let (subject, detail) = rest.split_once('.')?;
+    matches!(class, "4" | "5").then_some(())?;
+    Some((subject.parse().ok()?, detail.parse().ok()?))
+}
+
+const QUOTA: (&str, &str) = (
+    "The mail server's sending quota is used up.",
+    "It clears by itself, usually within a day; ask the provider for a higher limit if this comes back.",
+);
+
+const DOMAIN_CHECKS: (&str, &str) = (
+    "Mail from our domain fails the recipients' checks (SPF, DKIM, DMARC or reverse DNS).",
+    "Have the domain's DNS records set up as your mail provider describes; `unread doctor` looks at them. No address was struck off.",
+);
+
+/// By the word at the code's end.
+fn said(code: &str) -> Option<(&'static str, &'static str)> {
+    const SAID: [(&str, (&str, &str)); 6] = [
+        (" quota", QUOTA),
+        (" domain checks", DOMAIN_CHECKS),
+        (
+            " relay",
+            (
+                "The mail server does not pass mail on for us.",
+                "Set SMTP_USER and SMTP_PASS if it wants a login, or have this machine's address let in; and check that SMTP_HOST is your own provider's server.",
+            ),
         ),
-        ("mail", "530" | "535" | "550" | "553" | "554", _) => (
+        (
+            " login",
+            (
+                "The mail server wants us to log in first.",
+                "Set SMTP_USER and SMTP_PASS, with the port and encryption that your provider names.",
+            ),
+        ),
+        (
+            " sender",
+            (
+                "The mail server does not accept our sender address.",
+                "Check SMTP_FROM and the rule's own sender: the address must exist, its domain must be able to receive mail, and the account must be allowed to use it.",
+            ),
+        ),
+        (
+            " block list",
+            (
+                "Our mail server's address is on a block list, or its reputation is bad.",
+                "Ask the mail provider for another address or for its removal from the list; the server's own log names the list.",
+            ),
+        ),
+    ];
+    let row = SAID.iter().find(|(word, _)| code.ends_with(word));
+    row.map(|(_, trouble)| *trouble)
+}
+
+fn by_step(phase: &str, reply: &str) -> (&'static str, &'static str) {
+    match (phase, reply) {
+        ("mail", "530" | "535" | "550" | "553" | "554") => (
             "The mail server does not let us send from this address.",
             "Check SMTP_FROM and the rule's own sender: the address must belong to the account that logs in, or be verified there.",
         ),
-        ("final", _, "5.7.23" | "5.7.24" | "5.7.25" | "5.7.26" | "5.7.27") => (
-            "Mail from our domain fails the recipients' checks (SPF, DKIM or DMARC).",
-            "Have the domain's DNS records set up as your mail provider describes.",
+        ("rcpt" | "data", _) => (
+            "The mail server refuses our mail to one recipient after another.",
+            "Check that it may be used for sending to others (login, allowed networks), its reputation, and what the code means at your provider.",
         ),
-        ("rcpt", ..) => (
-            "The mail server does not relay for us, or our address is on a block list.",
-            "Check that it may be used for sending to others (login, allowed networks), and its reputation.",
-        ),
-        ("connect" | "greeting", ..) => (
+        ("connect" | "greeting", _) => (
             "The mail server turns us away before we could say anything.",
             "Check SMTP_HOST and SMTP_PORT, and whether the server blocks this machine's address.",
         ),
-        ("sender", ..) => (
+        ("sender", _) => (
             "The rule's own sender is not an e-mail address.",
             "Correct the sender in the rule.",
         ),
-        ("channel", ..) => (
+        ("channel", _) => (
             "No mail server is configured.",
             "Set SMTP_HOST (and SMTP_USER and SMTP_PASS) for the workers, or switch the rules for e-mail off.",
         ),
@@ -173,6 +234,17 @@ mod tests {
             ("smtp", "mail 550 5.4.5", "higher limit"),
             ("smtp", "mail 553 5.7.1", "SMTP_FROM"),
             ("smtp", "final 550 5.7.26", "DNS"),
+            ("smtp", "final 550 5.7.515", "DNS"),
+            ("smtp", "final 421 4.7.40", "DNS"),
+            ("smtp", "rcpt 554 domain checks", "DNS"),
+            ("smtp", "rcpt 550 relay", "SMTP_USER"),
+            ("smtp", "rcpt 550 5.7.1 relay", "SMTP_USER"),
+            ("smtp", "rcpt 550 login", "SMTP_PASS"),
+            ("smtp", "rcpt 550 sender", "SMTP_FROM"),
+            ("smtp", "rcpt 554 5.7.1 block list", "removal"),
+            ("smtp", "rcpt 550 quota", "higher limit"),
+            ("smtp", "rcpt 550 5.7.1", "allowed networks"),
+            ("smtp", super::super::refusals::RUN, "free again"),
             ("twilio", "http 401 20003", "TWILIO_AUTH_TOKEN"),
             ("twilio", "http 401", "TWILIO_AUTH_TOKEN"),
             ("twilio", "undelivered 30034", "registration"),

@@ -32,6 +32,7 @@ mod postgres;
 mod process;
 mod providers;
 mod queue;
+mod refusals;
 mod roles;
 mod rules;
 mod scans;

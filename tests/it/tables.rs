@@ -6,6 +6,8 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use unread::db::circuits::{self, Proof};
 use unread::db::{limits, slots};
+use unread::domain::ids::Channel::Email;
+use unread::domain::ids::ReminderId;
 
 use crate::harness::{account, migrated, noon};
 
@@ -168,13 +170,13 @@ async fn an_open_circuit_has_one_probe_per_interval_and_closes_after_two_success
     .await;
     assert!(!again.unwrap());
     assert!(
-        !circuits::take_probe(&mut conn, "smtp", "a", later(59))
+        !circuits::take_probe(&mut conn, ("smtp", "a"), (Email, ReminderId(1)), later(59))
             .await
             .unwrap()
     );
     let probes = join_all((0..8).map(|_| async {
         let mut conn = db.pool.acquire().await.unwrap();
-        circuits::take_probe(&mut conn, "smtp", "a", later(60))
+        circuits::take_probe(&mut conn, ("smtp", "a"), (Email, ReminderId(1)), later(60))
             .await
             .unwrap()
     }));
@@ -203,4 +205,54 @@ async fn an_open_circuit_has_one_probe_per_interval_and_closes_after_two_success
         .await
         .unwrap();
     assert!(circuits::open_ones(&db.pool).await.unwrap().is_empty());
+}
+
+/// Reminders that are due; those of `tried` have met trouble through the sender `a`.
+async fn due_reminders(pool: &sqlx::PgPool, all: &[i64], tried: &[i64]) {
+    sqlx::query(
+        "insert into reminders (id, account, conversation, episode, channel, step, skill, episode_since, due_at, next_at, deadline,
+             token, created_at)
+         overriding system value
+         select id, 'a', 'c' || id, 'e', 'email', 1, -1, $2, $2, $2, $2 + interval '1 day', 't' || id, $2 from unnest($1) as id",
+    )
+    .bind(all)
+    .bind(noon())
+    .execute(pool)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into attempts (reminder, number, sender, started_at, lease_until, ended_at, outcome)
+         select id, 1, 'a', $2, $2, $2, 'not_accepted' from unnest($1) as id",
+    )
+    .bind(tried)
+    .bind(noon())
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_reminder_that_has_met_the_trouble_leaves_the_probe_to_others() {
+    let later = |minutes| noon() + TimeDelta::minutes(minutes);
+    // Reminders that are due, those of them that have been tried, who asks, after how many minutes; and whether it probes.
+    for (due, tried, asks, minutes, probes, why) in [
+        (&[1, 2][..], &[1][..], 1, 2, false, "another one waits"),
+        (&[1, 2], &[1], 2, 2, true, "it has not been tried"),
+        (&[1], &[1], 1, 2, true, "nobody else waits"),
+        (&[1, 2], &[1, 2], 1, 2, true, "all have been tried"),
+        (&[1, 2], &[1], 1, 10, false, "a little longer"),
+        (&[1, 2], &[1], 1, 11, true, "whoever waits does not come"),
+        (&[1, 2], &[], 1, 0, false, "not time yet"),
+    ] {
+        let db = migrated().await;
+        due_reminders(&db.pool, due, tried).await;
+        let mut conn = db.pool.acquire().await.unwrap();
+        let key = ("smtp", "a");
+        circuits::open(&mut conn, key, "x", Proof::Answer, later(1), noon())
+            .await
+            .unwrap();
+        let probe = (Email, ReminderId(asks));
+        let took = circuits::take_probe(&mut conn, key, probe, later(minutes)).await;
+        assert_eq!(took.unwrap(), probes, "{why}");
+    }
 }

@@ -1,13 +1,15 @@
 //! What an SMTP server's answer means, by the step it answers.
 //!
-//! A bare 550 is a bad recipient at RCPT, a policy at the final dot and our own mistake at AUTH or MAIL; so the step comes
-//! first, then the enhanced code (RFC 3463), then the basic code. Before the final dot nothing has been sent, whatever
-//! happened. Nothing that depends on one recipient or one text may come out as [`Obstacle::Config`]: that opens a circuit
-//! and would hold up everyone else.
+//! The step comes first: before the final dot nothing has been sent, whatever happened, and a 550 to AUTH or MAIL is our own mistake.
+//! Then enhanced codes that leave no doubt, then the words, then what a code usually means. Only what names an unknown or disabled
+//! mailbox, or a domain that takes no mail, makes an address bad: a bare 550 does not, since servers say it to relaying, to used-up
+//! allowances and to senders on block lists, too. Nothing that depends on one recipient or one text may come out as
+//! [`Obstacle::Config`]: that opens a circuit and would hold up everyone else.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::reply::Reply;
+use super::words::{Finding, finding, names_unknown_mailbox, says_any};
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 
 /// The steps of handing over one message.
@@ -51,75 +53,14 @@ pub enum Fault {
     Reply(Reply),
     /// No answer in the time allowed.
     TimedOut,
-    /// The connection could not be made, broke, or carried something that is not SMTP.
+    /// The connection could not be made, or broke.
     Lost,
+    /// What came was no reply, or not one to what was asked: the two sides are out of step.
+    Unreadable,
     /// TLS could not be agreed: certificate, name or protocol.
     Tls,
     /// The server does not offer what we must have (STARTTLS, a way to log in).
     NotOffered,
-}
-
-/// A negative reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    pub code: u16,
-    pub enhanced: Option<Enhanced>,
-    /// What follows the codes, lines joined.
-    pub text: String,
-}
-
-/// An enhanced status code: class, subject, detail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Enhanced(pub u8, pub u16, pub u16);
-
-impl fmt::Display for Enhanced {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.0, self.1, self.2)
-    }
-}
-
-impl Reply {
-    /// Splits the enhanced code, if there is one, off the text. It counts only if its class agrees with the basic code.
-    pub fn new(code: u16, text: &str) -> Self {
-        let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
-        match Enhanced::parse(first).filter(|e| u16::from(e.0) == code / 100) {
-            Some(enhanced) => Self {
-                code,
-                enhanced: Some(enhanced),
-                text: rest.to_owned(),
-            },
-            None => Self {
-                code,
-                enhanced: None,
-                text: text.to_owned(),
-            },
-        }
-    }
-
-    fn is_permanent(&self) -> bool {
-        self.code >= 500
-    }
-
-    /// Subject and detail of the enhanced code; (0, 0), which means nothing in particular, without one.
-    fn subject(&self) -> (u16, u16) {
-        self.enhanced.map_or((0, 0), |e| (e.1, e.2))
-    }
-
-    fn says(&self, words: &str) -> bool {
-        self.text.to_ascii_lowercase().contains(words)
-    }
-}
-
-impl Enhanced {
-    fn parse(word: &str) -> Option<Self> {
-        let mut parts = word.split('.');
-        let code = Self(
-            parts.next()?.parse().ok()?,
-            parts.next()?.parse().ok()?,
-            parts.next()?.parse().ok()?,
-        );
-        parts.next().is_none().then_some(code)
-    }
 }
 
 /// What follows when `phase` ended with `fault`.
@@ -128,25 +69,35 @@ pub fn classify(phase: Phase, fault: &Fault) -> Outcome {
     match fault {
         Fault::Reply(reply) => verdict(phase, reply).outcome(code, retry_after(&reply.text)),
         Fault::Tls | Fault::NotOffered => Verdict::Not(Obstacle::Config).outcome(code, None),
-        Fault::TimedOut | Fault::Lost if phase == Phase::Final => Outcome::Unknown { code },
-        Fault::TimedOut | Fault::Lost => Verdict::Not(Obstacle::Transient).outcome(code, None),
+        Fault::TimedOut | Fault::Lost | Fault::Unreadable if phase == Phase::Final => {
+            Outcome::Unknown { code }
+        }
+        Fault::TimedOut | Fault::Lost | Fault::Unreadable => {
+            Verdict::Not(Obstacle::Transient).outcome(code, None)
+        }
     }
 }
 
-/// The failure in a few words without anything personal in it, such as `rcpt 550 5.1.1`.
+/// The failure in a few words without anything personal in it, such as `rcpt 550 5.1.1`, or `rcpt 550 relay` where the words said more
+/// than the codes.
 pub fn code(phase: Phase, fault: &Fault) -> String {
-    let phase = phase.as_str();
+    let step = phase.as_str();
     match fault {
-        Fault::Reply(Reply {
-            code,
-            enhanced: Some(enhanced),
-            ..
-        }) => format!("{phase} {code} {enhanced}"),
-        Fault::Reply(reply) => format!("{phase} {}", reply.code),
-        Fault::TimedOut => format!("{phase} timed out"),
-        Fault::Lost => format!("{phase} connection lost"),
-        Fault::Tls => format!("{phase} tls failed"),
-        Fault::NotOffered => format!("{phase} not offered"),
+        Fault::Reply(reply) => {
+            let mut code = format!("{step} {}", reply.code);
+            if let Some(enhanced) = reply.enhanced {
+                code = format!("{code} {enhanced}");
+            }
+            match said(phase, reply) {
+                Some(finding) => format!("{code} {}", finding.as_str()),
+                None => code,
+            }
+        }
+        Fault::TimedOut => format!("{step} timed out"),
+        Fault::Lost => format!("{step} connection lost"),
+        Fault::Unreadable => format!("{step} unreadable reply"),
+        Fault::Tls => format!("{step} tls failed"),
+        Fault::NotOffered => format!("{step} not offered"),
     }
 }
 
@@ -169,76 +120,220 @@ impl Verdict {
     }
 }
 
-fn verdict(phase: Phase, reply: &Reply) -> Verdict {
-    if is_quota(reply) {
-        return Verdict::Not(Obstacle::Quota);
+/// Details of the subjects 1 to 7 that leave no doubt, whatever the words: from, to (included), and what they are about.
+/// IANA's registry of enhanced codes, and what Microsoft and Google publish of theirs.
+#[rustfmt::skip]
+const CERTAIN: &[(u16, u16, u16, Finding)] = &[
+    // Exchange Online's daily allowance of recipients.
+    (1, 90, 90, Finding::Quota),
+    // Exchange: the mailbox gets more an hour than it takes.
+    (2, 121, 122, Finding::MailboxBusy),
+    // RFC 7372 (7.20 to 7.26), Google's 7.27, 7.29, 7.30, 7.32 and 7.40, Microsoft's 7.509 and 7.515.
+    (7, 20, 27, Finding::DomainChecks), (7, 29, 32, Finding::DomainChecks), (7, 40, 40, Finding::DomainChecks),
+    (7, 509, 509, Finding::DomainChecks), (7, 515, 515, Finding::DomainChecks),
+    // Exchange: groups and mailboxes that do not take mail from everybody; organisations that have blocked us.
+    (7, 17, 19, Finding::Restricted), (7, 120, 136, Finding::Restricted), (7, 504, 505, Finding::Restricted),
+    (7, 507, 507, Finding::Restricted), (7, 513, 513, Finding::Restricted),
+    // Exchange: relaying, logging in, sending as somebody else.
+    (7, 54, 54, Finding::Relay), (7, 64, 64, Finding::Relay), (7, 51, 51, Finding::Relay),
+    (7, 57, 57, Finding::Login), (7, 139, 139, Finding::Login), (7, 60, 60, Finding::Sender), (7, 750, 750, Finding::Sender),
+    // Exchange Online: banned senders and hosts, tenants past their threshold.
+    (7, 501, 503, Finding::BlockList), (7, 508, 508, Finding::BlockList), (7, 511, 511, Finding::BlockList), (7, 606, 649, Finding::BlockList),
+    (7, 230, 239, Finding::Quota), (7, 700, 707, Finding::Quota), (7, 708, 749, Finding::BlockList),
+    // RFC 7372: mail flood detected; Google's for the host's rate.
+    (7, 28, 28, Finding::BlockList),
+];
+
+/// What a code usually means, if the words do not say otherwise.
+#[rustfmt::skip]
+const USUAL: &[(u16, u16, u16, Finding)] = &[
+    (1, 1, 1, Finding::UnknownMailbox), (1, 6, 6, Finding::UnknownMailbox),
+    // A domain that does not exist, an address that cannot be one, a null MX (RFC 7505; Exchange: no such recipient).
+    (1, 2, 3, Finding::UnknownDomain), (1, 10, 10, Finding::UnknownDomain),
+    (1, 7, 8, Finding::Sender),
+    (2, 1, 1, Finding::UnknownMailbox), (2, 2, 2, Finding::MailboxFull),
+    (7, 8, 8, Finding::Login),
+    // 5.7.x: somebody's policy. At RCPT that is one recipient's until another one meets it, too.
+    (7, 0, 999, Finding::Restricted),
+];
+
+fn of_code(table: &[(u16, u16, u16, Finding)], reply: &Reply) -> Option<Finding> {
+    let (subject, detail) = reply.subject();
+    let row = table.iter().find(|(s, from, to, _)| {
+        reply.enhanced.is_some() && *s == subject && (*from..=*to).contains(&detail)
+    });
+    row.map(|(.., finding)| *finding)
+}
+
+/// What the codes alone say. Basic codes of RFC 4954 (530 to 538) are about logging in wherever they come; 556 is RFC 7504's for a
+/// domain that takes no mail, and 521 its code for a host that takes none, for reasons of its own.
+fn usual(reply: &Reply) -> Option<Finding> {
+    match reply.code {
+        521 => return None,
+        530 | 534 | 535 | 538 => return Some(Finding::Login),
+        556 => return Some(Finding::UnknownDomain),
+        552 if reply.enhanced.is_none() => return Some(Finding::MailboxFull),
+        _ => {}
     }
+    of_code(USUAL, reply)
+}
+
+/// What a permanent refusal is about.
+fn about(reply: &Reply) -> Option<Finding> {
+    of_code(CERTAIN, reply)
+        .or_else(|| finding(&reply.text).filter(|found| !is_vague(*found, reply)))
+        .or_else(|| usual(reply))
+}
+
+/// Whether the words say less than a code that names the mailbox: "policy", "spam"; or a hint at a block list behind the very words
+/// that name it ("User unknown. Senders on block lists see …").
+fn is_vague(found: Finding, reply: &Reply) -> bool {
+    let bad = matches!(
+        usual(reply),
+        Some(Finding::UnknownMailbox | Finding::UnknownDomain)
+    );
+    match found {
+        Finding::Policy | Finding::Content => matches!(reply.subject(), (1 | 2, _)),
+        Finding::BlockList | Finding::DomainChecks => bad && names_unknown_mailbox(&reply.text),
+        _ => false,
+    }
+}
+
+/// What only the words said, and led to the verdict.
+fn said(phase: Phase, reply: &Reply) -> Option<Finding> {
+    if !matches!(
+        phase,
+        Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Final
+    ) {
+        return None;
+    }
+    if !reply.is_permanent() {
+        let quota = of_code(CERTAIN, reply).is_none() && is_quota(reply);
+        return quota.then_some(Finding::Quota);
+    }
+    let codes = of_code(CERTAIN, reply).or_else(|| usual(reply));
+    let bad = |found| {
+        matches!(
+            found,
+            Some(Finding::UnknownMailbox | Finding::UnknownDomain)
+        )
+    };
+    about(reply).filter(|found| Some(*found) != codes && !(bad(Some(*found)) && bad(codes)))
+}
+
+fn verdict(phase: Phase, reply: &Reply) -> Verdict {
     if !reply.is_permanent() {
         return Verdict::Not(temporary(phase, reply));
     }
+    let about = about(reply);
     match phase {
-        Phase::Rcpt | Phase::Data => recipient(reply),
-        Phase::Final => message(reply),
+        Phase::Rcpt | Phase::Data | Phase::Final => refusal(phase, reply, about),
+        _ if about == Some(Finding::Quota) => Verdict::Not(Obstacle::Quota),
         // Too big for this server: a matter of one text.
         Phase::Mail if is_too_big(reply) => Verdict::Refused(Refusal::Other),
         _ => Verdict::Not(Obstacle::Config),
     }
 }
 
-/// Quotas come as 4xx and as 5xx, and clear by themselves.
-fn is_quota(reply: &Reply) -> bool {
-    reply.subject() == (4, 5) && reply.says("limit") || reply.says("daily message quota exceeded")
+/// A permanent reply to RCPT, to DATA (by servers that only say there that nobody is left to deliver to), or to the final dot.
+fn refusal(phase: Phase, reply: &Reply, about: Option<Finding>) -> Verdict {
+    let Some(about) = about else {
+        let is_policy = phase == Phase::Final && reply.code == 554 && reply.enhanced.is_none();
+        return Verdict::Refused(if is_policy {
+            Refusal::Policy
+        } else {
+            Refusal::Other
+        });
+    };
+    match about {
+        Finding::Quota => Verdict::Not(Obstacle::Quota),
+        Finding::Relay
+        | Finding::Login
+        | Finding::Sender
+        | Finding::DomainChecks
+        | Finding::BlockList => Verdict::Not(Obstacle::Config),
+        // Of the whole message a server that says 552 means its size.
+        Finding::MailboxFull if phase == Phase::Final && is_too_big(reply) => {
+            Verdict::Refused(Refusal::Other)
+        }
+        Finding::UnknownMailbox | Finding::UnknownDomain => Verdict::Refused(Refusal::BadRecipient),
+        Finding::MailboxFull | Finding::MailboxBusy => Verdict::Not(Obstacle::RecipientSoft),
+        Finding::Restricted | Finding::Policy if phase != Phase::Final => {
+            Verdict::Not(Obstacle::RecipientPolicy)
+        }
+        Finding::Restricted | Finding::Policy | Finding::Content => {
+            Verdict::Refused(Refusal::Policy)
+        }
+        Finding::Unclear => Verdict::Refused(Refusal::Other),
+    }
 }
 
 fn is_too_big(reply: &Reply) -> bool {
     matches!(reply.subject(), (3, 4) | (2, 3)) || reply.code == 552 && reply.enhanced.is_none()
 }
 
+/// Quotas come as 4xx and as 5xx, and clear by themselves.
+fn is_quota(reply: &Reply) -> bool {
+    let found = of_code(CERTAIN, reply).or_else(|| finding(&reply.text));
+    found == Some(Finding::Quota)
+}
+
+/// "Slow down", in the words of servers that mean all of us.
+const SLOW_DOWN: &[&str] = &[
+    "too many connections",
+    "too many concurrent",
+    "too many sessions",
+    "too many messages",
+    "too many emails",
+    "too many mails",
+    "too many login attempts",
+    "too many * from",
+    "too many * this hour",
+    "too many errors",
+    "too many bad",
+    "throttling",
+    "throttled",
+    "rate limit",
+    "rate limited",
+    "rate limiting",
+    "ratelimit",
+    "ratelimited",
+    "rate exceeded",
+    "sending rate",
+    "slow down",
+    "unusual rate",
+    "concurrent connections",
+    "connection limit",
+    "connections exceeded",
+    "connections limit",
+    "thread limit",
+];
+
+/// A temporary reply: 4xx, or what a server that is out of practice means by it.
 fn temporary(phase: Phase, reply: &Reply) -> Obstacle {
-    let slow_down = reply.says("too many")
-        || reply.says("throttling")
-        || matches!(reply.subject(), (7, 28))
-        || reply.code == 432;
-    match (phase, reply.subject()) {
-        (Phase::Rcpt, (2, 2)) => Obstacle::RecipientSoft,
+    let recipient = matches!(phase, Phase::Rcpt | Phase::Data | Phase::Final);
+    // Gmail delays mail that fails its checks before it refuses it. A 4.7.24 is a failed look-up (RFC 7372): that passes.
+    let checks =
+        of_code(CERTAIN, reply) == Some(Finding::DomainChecks) && reply.subject() != (7, 24);
+    if recipient && checks {
+        return Obstacle::Config;
+    }
+    if is_quota(reply) {
+        return Obstacle::Quota;
+    }
+    let slow_down = says_any(&reply.text, SLOW_DOWN);
+    match reply.subject() {
+        (2, 2) if recipient => Obstacle::RecipientSoft,
+        (7, 28) => Obstacle::Throttled,
         // "Too many recipients" is no complaint about our speed.
-        (Phase::Rcpt, (5, 3)) => Obstacle::Transient,
+        (5, 3) if !slow_down => Obstacle::Transient,
+        _ if reply.code == 432 || slow_down => Obstacle::Throttled,
+        _ if recipient && finding(&reply.text) == Some(Finding::MailboxFull) => {
+            Obstacle::RecipientSoft
+        }
         // Greylisting, and mailboxes that are receiving too quickly.
-        (Phase::Rcpt, _) if matches!(reply.code, 450 | 451) => Obstacle::Slow,
-        _ if slow_down => Obstacle::Throttled,
+        _ if phase == Phase::Rcpt && matches!(reply.code, 450 | 451) => Obstacle::Slow,
         _ => Obstacle::Transient,
-    }
-}
-
-/// A permanent reply to RCPT (or to DATA, by servers that only say there that nobody is left to deliver to).
-fn recipient(reply: &Reply) -> Verdict {
-    match reply.subject() {
-        (2, 2) => Verdict::Not(Obstacle::RecipientSoft),
-        // The server cannot take a non-ASCII address; another one could.
-        (6, _) => Verdict::Refused(Refusal::Other),
-        // Relaying denied, our host on a block list: us, not the recipient.
-        (7, _) => Verdict::Not(Obstacle::Config),
-        // 5.4.1 is Microsoft's word for an address unknown at its edge.
-        (1, 1..=6 | 10) | (2, 0 | 1) | (4, 1) => Verdict::Refused(Refusal::BadRecipient),
-        _ if reply.says("no valid recipients") => Verdict::Refused(Refusal::BadRecipient),
-        (0, 0) if matches!(reply.code, 550 | 551 | 553) => Verdict::Refused(Refusal::BadRecipient),
-        (0, 0) if reply.code == 552 => Verdict::Not(Obstacle::RecipientSoft),
-        _ => Verdict::Refused(Refusal::Other),
-    }
-}
-
-/// A permanent reply to the final dot.
-fn message(reply: &Reply) -> Verdict {
-    match reply.subject() {
-        (1, _) => Verdict::Refused(Refusal::BadRecipient),
-        (2, 2) => Verdict::Not(Obstacle::RecipientSoft),
-        // SPF, DKIM or DMARC of our domain fail: it will go on until somebody mends the DNS.
-        (7, 23..=27) => Verdict::Not(Obstacle::Config),
-        (7, _) => Verdict::Refused(Refusal::Policy),
-        // Amazon SES while the account is in its trial mode.
-        _ if reply.says("not verified") => Verdict::Not(Obstacle::Config),
-        (0, 0) if reply.code == 554 => Verdict::Refused(Refusal::Policy),
-        _ => Verdict::Refused(Refusal::Other),
     }
 }
 
@@ -266,105 +361,4 @@ fn retry_after(text: &str) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// One row of the table of replies, by the words of the table.
-    fn outcome_of(class: &str, code: String) -> Outcome {
-        let not = |class| Outcome::NotAccepted {
-            class,
-            code: code.clone(),
-            retry_after: None,
-        };
-        let refused = |class| Outcome::Refused {
-            class,
-            code: code.clone(),
-        };
-        match class {
-            "transient" => not(Obstacle::Transient),
-            "slow" => not(Obstacle::Slow),
-            "throttled" => not(Obstacle::Throttled),
-            "recipient_soft" => not(Obstacle::RecipientSoft),
-            "config" => not(Obstacle::Config),
-            "quota" => not(Obstacle::Quota),
-            "bad_recipient" => refused(Refusal::BadRecipient),
-            "policy" => refused(Refusal::Policy),
-            "other" => refused(Refusal::Other),
-            "unknown" => Outcome::Unknown { code },
-            other => panic!("no class {other}"),
-        }
-    }
-
-    fn phase_of(name: &str) -> Phase {
-        match name {
-            "connect" => Phase::Connect,
-            "greeting" => Phase::Greeting,
-            "starttls" => Phase::StartTls,
-            "auth" => Phase::Auth,
-            "mail" => Phase::Mail,
-            "rcpt" => Phase::Rcpt,
-            "data" => Phase::Data,
-            "final" => Phase::Final,
-            other => panic!("no phase {other}"),
-        }
-    }
-
-    fn fault_of(reply: &str) -> Fault {
-        match reply {
-            "(timed out)" => Fault::TimedOut,
-            "(lost)" => Fault::Lost,
-            "(tls)" => Fault::Tls,
-            "(not offered)" => Fault::NotOffered,
-            reply => {
-                let (code, text) = reply.split_once(' ').unwrap();
-                Fault::Reply(Reply::new(code.parse().unwrap(), text))
-            }
-        }
-    }
-
-    #[test]
-    fn every_reply_of_the_table_is_understood_by_its_phase() {
-        let table = include_str!("../../../tests/fixtures/channels/smtp-replies.tsv");
-        let mut rows = 0;
-        for row in table.lines().filter(|l| !l.starts_with('#')) {
-            let [phase, reply, class] = row.split('\t').collect::<Vec<_>>()[..] else {
-                panic!("not three columns: {row}");
-            };
-            let (phase, fault) = (phase_of(phase), fault_of(reply));
-            let expected = outcome_of(class, code(phase, &fault));
-            assert_eq!(classify(phase, &fault), expected, "{row}");
-            rows += 1;
-        }
-        assert_eq!(rows, 54);
-    }
-
-    #[test]
-    fn a_code_never_carries_the_text() {
-        let reply = Reply::new(550, "5.1.1 <dana@customer.example>: unknown");
-        assert_eq!(code(Phase::Rcpt, &Fault::Reply(reply)), "rcpt 550 5.1.1");
-    }
-
-    #[test]
-    fn a_wait_in_the_text_is_kept() {
-        for (text, seconds) in [
-            ("Greylisted, try again in 5 minutes", Some(300)),
-            ("come back after 90 seconds.", Some(90)),
-            ("wait for 99999999999999999 hours", None),
-            ("in 2 mailboxes", None),
-            ("see 5 minutes", None),
-        ] {
-            assert_eq!(
-                retry_after(text),
-                seconds.map(Duration::from_secs),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_enhanced_code_of_another_class_is_text() {
-        assert_eq!(Reply::new(550, "4.2.2 odd").enhanced, None);
-        assert_eq!(Reply::new(550, "5.1.1.1 odd").enhanced, None);
-        assert_eq!(Reply::new(550, "").enhanced, None);
-    }
-}
+mod tests;

@@ -1,22 +1,21 @@
 //! One SMTP connection, driven step by step.
 //!
-//! lettre's pooled transport bounds only the TCP connect in time and, when a send is cancelled, hands the next message the
-//! previous one's reply. Here every step has its own time limit, so the step that failed is known, and whoever drops a
-//! connection in the middle drops the socket with it.
+//! Every step has its own time limit, so the step that failed is known, and whoever drops a connection in the middle drops the
+//! socket with it. Commands are not pipelined: which reply belongs to which command is never a question. A step succeeds by the
+//! first digit of its reply; a good reply of the wrong kind means that the two sides are out of step.
 
-use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use lettre::transport::smtp::Error;
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
-use lettre::transport::smtp::extension::{ClientId, Extension};
-use lettre::transport::smtp::response::Response;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
-use super::classify::{Fault, Phase, Reply, classify, code};
+use super::classify::{Fault, Phase, classify, code};
 use super::email::Message;
+use super::login;
+use super::reply::{Lines, Offers};
+use super::tls::TlsParameters;
+use super::wire::Wire;
 use super::{Settings, Tls};
 use crate::channel::LastLook;
 use crate::domain::outcome::Outcome;
@@ -53,7 +52,7 @@ impl Failure {
     pub(super) fn is_stale_connection(&self) -> bool {
         let closing = match &self.fault {
             Fault::Reply(reply) => reply.code == 421,
-            Fault::TimedOut | Fault::Lost => true,
+            Fault::TimedOut | Fault::Lost | Fault::Unreadable => true,
             Fault::Tls | Fault::NotOffered => false,
         };
         self.phase == Phase::Reset || (self.phase == Phase::Mail && closing)
@@ -76,7 +75,7 @@ pub(super) enum Handover {
 }
 
 pub(super) struct Connection {
-    smtp: AsyncSmtpConnection,
+    wire: Wire,
     /// Messages handed over or refused so far.
     messages: u32,
     state: State,
@@ -96,36 +95,28 @@ impl Connection {
     /// Connects, agrees on TLS and logs in.
     pub async fn open(settings: &Settings, tls: Option<&TlsParameters>) -> Result<Self, Failure> {
         let times = &settings.timeouts;
-        let hello = ClientId::Domain(settings.hello_name.clone());
-        let implicit = tls.filter(|_| settings.tls == Tls::Implicit).cloned();
-        let server = (settings.host.as_str(), settings.port);
-        // lettre limits each TCP connect itself; the sum covers name look-up, TLS, greeting and EHLO.
-        let opening = AsyncSmtpConnection::connect_tokio1(
-            server,
-            Some(times.connect),
-            &hello,
-            implicit,
-            None,
-        );
-        let mut smtp = step(Phase::Connect, times.connect + times.greeting, opening).await?;
+        let hello = format!("EHLO {}\r\n", hello_name(&settings.hello_name));
+        // Each TCP connect has its own limit; the sum covers name look-up, TLS, greeting and EHLO.
+        let opening = greeted(settings, tls, &hello);
+        let opened = within(Phase::Connect, times.connect + times.greeting, opening).await;
+        let (mut wire, mut offers) = opened.map_err(Failure::of_greeting)?;
 
         if let Some(tls) = tls.filter(|_| settings.tls == Tls::StartTls) {
-            if !smtp.server_info().supports_feature(Extension::StartTls) {
+            if !offers.starttls {
                 return Err(Failure {
                     phase: Phase::StartTls,
                     fault: Fault::NotOffered,
                 });
             }
-            let upgrade = smtp.starttls(tls.clone(), &hello);
-            step(Phase::StartTls, times.greeting, upgrade).await?;
+            let upgrade = upgraded(wire, tls, &hello);
+            (wire, offers) = within(Phase::StartTls, times.greeting, upgrade).await?;
         }
         if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
-            let credentials = Credentials::new(user.clone(), password.expose().to_owned());
-            let login = smtp.auth(&[Mechanism::Plain, Mechanism::Login], &credentials);
-            step(Phase::Auth, times.command, login).await?;
+            let login = login::log_in(&mut wire, offers, user, password);
+            within(Phase::Auth, times.command, login).await?;
         }
         Ok(Self {
-            smtp,
+            wire,
             messages: 0,
             state: State::Ready,
             idle_since: Instant::now(),
@@ -161,52 +152,39 @@ impl Connection {
         reset_first: bool,
         withdrawn: LastLook<'_>,
     ) -> Result<Handover, Failure> {
-        let (command, last) = (settings.timeouts.command, settings.timeouts.final_reply);
+        let (limit, last) = (settings.timeouts.command, settings.timeouts.final_reply);
         if reset_first {
-            self.command(Phase::Reset, command, "RSET\r\n", &[250])
-                .await?;
+            self.command(Phase::Reset, limit, "RSET\r\n", 2).await?;
         }
-        let mail = Mail::new(Some(message.from.clone()), vec![]);
-        self.command(Phase::Mail, command, mail, &[250]).await?;
-        let rcpt = Rcpt::new(message.to.clone(), vec![]);
-        self.command(Phase::Rcpt, command, rcpt, &[250, 251])
-            .await?;
+        // Addresses are lettre's: ASCII, without line ends.
+        let mail = format!("MAIL FROM:<{}>\r\n", message.from);
+        self.command(Phase::Mail, limit, &mail, 2).await?;
+        let rcpt = format!("RCPT TO:<{}>\r\n", message.to);
+        self.command(Phase::Rcpt, limit, &rcpt, 2).await?;
         if let Some(outcome) = withdrawn() {
             // Kept open: what was slow about it may have been the way here, and the next try has that behind it.
             self.state = State::Refused;
             return Ok(Handover::Withdrawn(outcome));
         }
-        self.command(Phase::Data, command, Data, &[354]).await?;
+        self.command(Phase::Data, limit, "DATA\r\n", 3).await?;
         if let Some(outcome) = withdrawn() {
             return Ok(Handover::Withdrawn(outcome));
         }
-        // Content and final dot in one write, as if they were a command: lettre's own `message` writes the dot separately, and
-        // the kernel would hold that small packet back until the server acknowledged the first.
-        let reply = self
-            .command(Phase::Final, last, message.wire.as_str(), &[250])
-            .await?;
-        let words = reply.message().collect::<Vec<_>>().join(" ");
-        Ok(Handover::Acknowledged(words))
+        // Content and final dot in one write, as if they were a command.
+        let reply = self.command(Phase::Final, last, &message.wire, 2).await?;
+        Ok(Handover::Acknowledged(reply.lines.join(" ")))
     }
 
-    /// Sends one command and insists on one of the `expected` codes: another positive code means that the replies have got out of
-    /// step with the commands.
+    /// Sends one command and insists on a reply of the class `expected`.
     async fn command(
         &mut self,
         phase: Phase,
         limit: Duration,
-        command: impl Display,
-        expected: &[u16],
-    ) -> Result<Response, Failure> {
-        let reply = step(phase, limit, self.smtp.command(command)).await?;
-        if expected.contains(&u16::from(reply.code())) {
-            Ok(reply)
-        } else {
-            Err(Failure {
-                phase,
-                fault: Fault::Lost,
-            })
-        }
+        command: &str,
+        expected: u16,
+    ) -> Result<Lines, Failure> {
+        let asking = async { of_class(expected, self.wire.ask(command).await?) };
+        within(phase, limit, asking).await
     }
 
     pub fn is_usable(&self, max_messages: u32, max_idle: Duration) -> bool {
@@ -218,60 +196,117 @@ impl Connection {
     /// Says goodbye if the two sides still understand each other. Whatever the server answers changes nothing.
     pub async fn close(mut self) {
         if self.state != State::Unclear {
-            let _ = timeout(Duration::from_secs(2), self.smtp.quit()).await;
+            let _ = timeout(Duration::from_secs(2), self.wire.ask("QUIT\r\n")).await;
         }
     }
 }
 
-async fn step<T>(
+impl Failure {
+    /// A reply, readable or not, to the first steps is the greeting's; anything else happened on the way there.
+    fn of_greeting(self) -> Self {
+        match self.fault {
+            Fault::Reply(_) | Fault::Unreadable => Self {
+                phase: Phase::Greeting,
+                ..self
+            },
+            _ => self,
+        }
+    }
+}
+
+/// TCP, TLS if it is implicit, greeting and EHLO.
+async fn greeted(
+    settings: &Settings,
+    tls: Option<&TlsParameters>,
+    hello: &str,
+) -> Result<(Wire, Offers), Fault> {
+    let stream = connected(settings).await?;
+    // Without it the second of two small writes would wait for the first one's acknowledgement.
+    stream.set_nodelay(true).map_err(|_| Fault::Lost)?;
+    let mut wire = Wire::new(stream);
+    if let Some(tls) = tls.filter(|_| settings.tls == Tls::Implicit) {
+        wire = wire.encrypt(tls).await?;
+    }
+    of_class(2, wire.reply().await?)?;
+    let offers = of_class(2, wire.ask(hello).await?)?;
+    Ok((wire, Offers::of(&offers)))
+}
+
+/// The first of the host's addresses that takes a connection.
+async fn connected(settings: &Settings) -> Result<TcpStream, Fault> {
+    let server = (settings.host.as_str(), settings.port);
+    let addresses = lookup_host(server).await.map_err(|_| Fault::Lost)?;
+    let mut fault = Fault::Lost;
+    for address in addresses.collect::<Vec<SocketAddr>>() {
+        match timeout(settings.timeouts.connect, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(_)) => fault = Fault::Lost,
+            Err(_) => fault = Fault::TimedOut,
+        }
+    }
+    Err(fault)
+}
+
+/// STARTTLS, the handshake, and EHLO anew: what was offered before it was said in the clear.
+async fn upgraded(
+    mut wire: Wire,
+    tls: &TlsParameters,
+    hello: &str,
+) -> Result<(Wire, Offers), Fault> {
+    of_class(2, wire.ask("STARTTLS\r\n").await?)?;
+    let mut wire = wire.encrypt(tls).await?;
+    let offers = of_class(2, wire.ask(hello).await?)?;
+    Ok((wire, Offers::of(&offers)))
+}
+
+/// The reply if it is of this class; a refusal, or out of step.
+pub(super) fn of_class(expected: u16, lines: Lines) -> Result<Lines, Fault> {
+    match lines.code / 100 {
+        class if class == expected => Ok(lines),
+        4 | 5 => Err(Fault::Reply(lines.reply())),
+        _ => Err(Fault::Unreadable),
+    }
+}
+
+async fn within<T>(
     phase: Phase,
     limit: Duration,
-    doing: impl Future<Output = Result<T, Error>>,
+    doing: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Failure> {
-    match timeout(limit, doing).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(failure(phase, &error)),
-        Err(_) => Err(Failure {
-            phase,
-            fault: Fault::TimedOut,
-        }),
+    let done = timeout(limit, doing).await.unwrap_or(Err(Fault::TimedOut));
+    done.map_err(|fault| Failure { phase, fault })
+}
+
+/// What EHLO says: a host name as it is, an address as a literal in brackets (RFC 5321, 4.1.3).
+fn hello_name(name: &str) -> String {
+    let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+    let bare = bare.unwrap_or(name);
+    let bare = bare.strip_prefix("IPv6:").unwrap_or(bare);
+    match bare.parse() {
+        Ok(IpAddr::V4(address)) => format!("[{address}]"),
+        Ok(IpAddr::V6(address)) => format!("[IPv6:{address}]"),
+        Err(_) => name.to_owned(),
     }
 }
 
-fn failure(phase: Phase, error: &Error) -> Failure {
-    let fault = if let Some(status) = error.status() {
-        let text = std::error::Error::source(error).map(ToString::to_string);
-        Fault::Reply(Reply::new(status.into(), &text.unwrap_or_default()))
-    } else if is_tls(error) {
-        Fault::Tls
-    } else if error.is_timeout() {
-        Fault::TimedOut
-    } else if error.is_client() && phase == Phase::Auth {
-        // No login method in common.
-        Fault::NotOffered
-    } else {
-        Fault::Lost
-    };
-    let phase = match (phase, &fault) {
-        (Phase::Connect, Fault::Reply(_)) => Phase::Greeting,
-        (phase, _) => phase,
-    };
-    Failure { phase, fault }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// lettre reports a failed handshake as a connection error; the cause is further down.
-fn is_tls(error: &Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        if error.is::<rustls::Error>()
-            || inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
-        {
-            return true;
+    #[test]
+    fn an_address_is_said_as_a_literal() {
+        for (name, said) in [
+            ("reminders.example.com", "reminders.example.com"),
+            ("localhost", "localhost"),
+            ("192.0.2.1", "[192.0.2.1]"),
+            ("[192.0.2.1]", "[192.0.2.1]"),
+            ("2001:db8::1", "[IPv6:2001:db8::1]"),
+            // As a URL has it.
+            ("[2001:db8::1]", "[IPv6:2001:db8::1]"),
+            ("[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"),
+            ("::ffff:192.0.2.1", "[IPv6:::ffff:192.0.2.1]"),
+        ] {
+            assert_eq!(hello_name(name), said, "{name}");
         }
-        cause = error.source();
     }
-    error.is_tls()
 }

@@ -6,7 +6,6 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use tokio::sync::Semaphore;
 
 use crate::channel::LastLook;
@@ -16,13 +15,20 @@ use crate::secret::Secret;
 mod classify;
 mod connection;
 mod email;
+mod login;
+mod reply;
+mod tls;
+mod wire;
+mod words;
 
-pub use classify::{Enhanced, Fault, Phase, Reply, classify};
+pub use classify::{Fault, Phase, classify};
 pub use connection::Failure;
 pub use email::{Email, InvalidMailbox, Mailbox};
+pub use reply::{Enhanced, Reply};
 
 use connection::{Connection, Handover};
 use email::Message;
+use tls::TlsParameters;
 
 /// Servers commonly close after 100 messages or 60 idle seconds; going first avoids finding out.
 const MAX_MESSAGES: u32 = 100;
@@ -114,7 +120,7 @@ impl Pool {
     /// A pool of at most `size` connections, none of them open yet. Needs a tokio runtime, for closing idle connections.
     pub fn new(settings: Settings, size: usize) -> Result<Self, SettingsError> {
         let shared = Arc::new(Shared {
-            tls: tls_parameters(&settings)?,
+            tls: tls::parameters(&settings)?,
             settings,
             slots: Semaphore::new(size.max(1)),
             idle: Mutex::new(Vec::new()),
@@ -235,22 +241,6 @@ async fn close_idle(pool: Weak<Shared>) {
             connection.close().await;
         }
     }
-}
-
-fn tls_parameters(settings: &Settings) -> Result<Option<TlsParameters>, SettingsError> {
-    if settings.tls == Tls::None {
-        return Ok(None);
-    }
-    let mut builder = TlsParameters::builder(settings.host.clone());
-    if let Some(pem) = &settings.extra_root_pem {
-        let root =
-            Certificate::from_pem(pem.as_bytes()).map_err(|_| SettingsError::RootCertificates)?;
-        builder = builder.add_root_certificate(root);
-    }
-    let tls = builder
-        .build()
-        .map_err(|error| SettingsError::Tls(error.to_string()))?;
-    Ok(Some(tls))
 }
 
 fn report(failure: &Failure, outcome: &Outcome) {

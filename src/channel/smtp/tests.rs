@@ -35,6 +35,7 @@ enum Act {
 struct Seen {
     connections: usize,
     commands: Vec<String>,
+    lines: Vec<String>,
     messages: Vec<String>,
 }
 
@@ -84,6 +85,11 @@ impl Server {
         seen.messages.iter().map(subject).collect()
     }
 
+    /// Commands as they came.
+    fn lines(&self) -> Vec<String> {
+        self.seen.lock().unwrap().lines.clone()
+    }
+
     fn commands(&self) -> Vec<String> {
         self.seen.lock().unwrap().commands.clone()
     }
@@ -112,7 +118,11 @@ async fn serve(
             return None;
         }
         let verb = line.split([' ', '\r']).next()?.to_owned();
-        seen.lock().unwrap().commands.push(verb.clone());
+        {
+            let mut seen = seen.lock().unwrap();
+            seen.commands.push(verb.clone());
+            seen.lines.push(line.trim_end().to_owned());
+        }
         let count = counts.entry(verb.clone()).or_default();
         *count += 1;
         let nth = *count;
@@ -125,7 +135,8 @@ async fn serve(
         };
         if !answer(&mut socket, &verb, nth, &twists, usual)
             .await?
-            .starts_with("354")
+            .starts_with('3')
+            || verb != "DATA"
         {
             continue;
         }
@@ -412,9 +423,171 @@ async fn a_fresh_connection_that_dies_is_not_replaced() {
 async fn a_positive_reply_of_the_wrong_kind_is_no_success() {
     let server = Server::start(PLAIN, vec![at("DOT", 1, 1, Act::Say("354 go on"))]).await;
     let pool = server.pool(1);
-    assert_eq!(send(&pool, "one").await, unknown("final connection lost"));
+    assert_eq!(send(&pool, "one").await, unknown("final unreadable reply"));
     assert_eq!(send(&pool, "two").await, accepted());
     assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn replies_are_taken_by_their_first_digit_and_however_they_are_written() {
+    for (at, reply, expected) in [
+        ("MAIL", "250", accepted()),
+        ("RCPT", "299-fine\r\n299 and so on", accepted()),
+        ("DATA", "399\r\n", accepted()),
+        ("RCPT", "251 2.1.5 will forward", accepted()),
+        (
+            "RCPT",
+            "571-#5.7.1\r\n571",
+            not(Obstacle::RecipientPolicy, "rcpt 571 5.7.1"),
+        ),
+        (
+            "RCPT",
+            "550 relay not permitted",
+            not(Obstacle::Config, "rcpt 550 relay"),
+        ),
+        (
+            "DOT",
+            "550",
+            Outcome::Refused {
+                class: Refusal::Other,
+                code: "final 550".to_owned(),
+            },
+        ),
+    ] {
+        let server = Server::start(PLAIN, vec![super::tests::at(at, 1, 1, Act::Say(reply))]).await;
+        assert_eq!(send(&server.pool(1), "one").await, expected, "{at} {reply}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_not_sent_before_the_final_dot_and_unknown_after_it() {
+    let unreadable = |step| not(Obstacle::Transient, &format!("{step} unreadable reply"));
+    for (at, expected) in [
+        ("GREETING", unreadable("greeting")),
+        ("EHLO", unreadable("greeting")),
+        ("MAIL", unreadable("mail")),
+        ("RCPT", unreadable("rcpt")),
+        ("DATA", unreadable("data")),
+        ("DOT", unknown("final unreadable reply")),
+    ] {
+        for garbage in ["HTTP/1.1 400 Bad Request", "2500 four digits", "\u{fffd}\0"] {
+            let twist = super::tests::at(at, 1, 1, Act::Say(garbage));
+            let server = Server::start(PLAIN, vec![twist]).await;
+            let pool = server.pool(1);
+            assert_eq!(send(&pool, "one").await, expected, "{at} {garbage}");
+            assert_eq!(send(&pool, "two").await, accepted());
+            assert_eq!(server.connections(), 2, "out of step: not used again");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_comes_before_its_command_is_nobodys() {
+    let twist = at(
+        "DOT",
+        1,
+        1,
+        Act::Say("250 2.0.0 OK: queued as ABC123\r\n250 once more"),
+    );
+    let server = Server::start(PLAIN, vec![twist]).await;
+    let pool = server.pool(1);
+    assert_eq!(send(&pool, "one").await, accepted());
+    assert_eq!(send(&pool, "two").await, accepted());
+    assert_eq!(server.connections(), 2, "out of step: not used again");
+    assert_eq!(server.subjects(), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn the_login_follows_what_is_offered_in_any_spelling() {
+    const NAME: &str = "VXNlcm5hbWU6";
+    const PASSWORD: &str = "UGFzc3dvcmQ6";
+    let login = |user, password| Settings {
+        user: Some(user),
+        password: Some(Secret::new(password)),
+        ..settings(0)
+    };
+    for (ehlo, twists, said) in [
+        (
+            "250-mx\r\n250 auth=login plain",
+            vec![],
+            vec!["AUTH PLAIN AHUAcA=="],
+        ),
+        (
+            "250-mx\r\n250-Auth Plain\r\n250 x",
+            vec![
+                ("AUTH", "334 ".to_owned()),
+                ("AHUAcA==", "235 ok".to_owned()),
+            ],
+            vec!["AUTH PLAIN AHUAcA==", "AHUAcA=="],
+        ),
+        (
+            "250-mx\r\n250 AUTH LOGIN",
+            vec![
+                ("AUTH", format!("334 {NAME}")),
+                ("dQ==", format!("334 {PASSWORD}")),
+                ("cA==", "235 ok".to_owned()),
+            ],
+            vec!["AUTH LOGIN", "dQ==", "cA=="],
+        ),
+        // Questions in words of their own, and in the other order.
+        (
+            "250-mx\r\n250 AUTH LOGIN",
+            vec![
+                ("AUTH", "334".to_owned()),
+                ("dQ==", "334 =?".to_owned()),
+                ("cA==", "235".to_owned()),
+            ],
+            vec!["AUTH LOGIN", "dQ==", "cA=="],
+        ),
+        (
+            "250-mx\r\n250 AUTH PLAIN LOGIN",
+            vec![("AUTH", "504 5.5.4 no such mechanism".to_owned())],
+            vec!["AUTH PLAIN AHUAcA==", "AUTH LOGIN"],
+        ),
+    ] {
+        let twists = twists
+            .into_iter()
+            .map(|(step, reply)| at(step, 0, 1, Act::Say(String::leak(reply))))
+            .collect();
+        let server = Server::start(ehlo, twists).await;
+        let settings = Settings {
+            port: server.port,
+            ..login("u".to_owned(), "p")
+        };
+        let checked = Pool::new(settings, 1).unwrap().check().await;
+        assert!(checked.is_ok_and(|c| c.logged_in), "{ehlo}");
+        let lines = server.lines();
+        assert_eq!(lines[1..lines.len() - 1], said, "{ehlo}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_ever_is_not_answered_for_ever() {
+    let ask = || Act::Say("334 VXNlcm5hbWU6");
+    let twists = vec![
+        at("AUTH", 0, 0, ask()),
+        at("dQ==", 0, 0, ask()),
+        at("cA==", 0, 0, ask()),
+    ];
+    let server = Server::start("250-mx\r\n250 AUTH LOGIN", twists).await;
+    let settings = Settings {
+        user: Some("u".to_owned()),
+        password: Some(Secret::new("p")),
+        ..settings(server.port)
+    };
+    let failure = Pool::new(settings, 1).unwrap().check().await.unwrap_err();
+    assert_eq!(failure.code(), "auth unreadable reply");
+}
+
+#[tokio::test]
+async fn an_address_is_said_as_a_literal_in_ehlo() {
+    let server = Server::start(PLAIN, vec![]).await;
+    let settings = Settings {
+        hello_name: "192.0.2.1".to_owned(),
+        ..settings(server.port)
+    };
+    Pool::new(settings, 1).unwrap().check().await.unwrap();
+    assert_eq!(server.lines()[0], "EHLO [192.0.2.1]");
 }
 
 #[tokio::test]

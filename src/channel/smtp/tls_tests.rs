@@ -47,7 +47,8 @@ fn play(mut socket: TcpStream, tls: Tls) -> std::io::Result<()> {
         expect(&mut plain, "EHLO")?;
         socket.write_all(b"250-mail.example\r\n250 STARTTLS\r\n")?;
         expect(&mut plain, "STARTTLS")?;
-        socket.write_all(b"220 go\r\n")?;
+        // What somebody on the way slips in before the handshake must not be taken for the server's word under TLS.
+        socket.write_all(b"220 go\r\n250-mail.example\r\n250 AUTH LOGIN\r\n")?;
     }
     let connection = ServerConnection::new(server_config()).map_err(std::io::Error::other)?;
     let mut stream = BufReader::new(StreamOwned::new(connection, socket));

@@ -6,6 +6,7 @@
 
 mod prepare;
 mod record;
+mod refusals;
 mod send;
 
 use std::sync::Arc;

@@ -227,12 +227,10 @@ impl Batch<'_> {
             };
             let sender = rule.map(|rule| ctx.sender(rule)).unwrap_or_default();
             let decision = match decision {
-                Decision::Send(contact) => {
-                    match room.circuit(&mut tx, owed.channel, &sender, now).await? {
-                        None => Decision::Send(contact),
-                        Some(probe_at) => postpone(probe_at, owed.deadline, Reason::CircuitOpen),
-                    }
-                }
+                Decision::Send(contact) => match room.circuit(&mut tx, owed, &sender, now).await? {
+                    None => Decision::Send(contact),
+                    Some(probe_at) => postpone(probe_at, owed.deadline, Reason::CircuitOpen),
+                },
                 other => other,
             };
             if matches!(decision, Decision::Send(_)) {
@@ -489,11 +487,11 @@ impl Room {
     async fn circuit(
         &self,
         tx: &mut PgConnection,
-        channel: Channel,
+        owed: &Owed,
         sender: &str,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Option<DateTime<Utc>>> {
-        let provider = Context::provider(channel);
+        let provider = Context::provider(owed.channel);
         let Some(open) = self
             .circuits
             .iter()
@@ -501,7 +499,10 @@ impl Room {
         else {
             return Ok(None);
         };
-        if open.probe_at <= now && db::circuits::take_probe(tx, provider, sender, now).await? {
+        let probe = (owed.channel, owed.id);
+        if open.probe_at <= now
+            && db::circuits::take_probe(tx, (provider, sender), probe, now).await?
+        {
             return Ok(None);
         }
         Ok(Some(

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::BatchFailed;
 use super::prepare::Dispatch;
+use super::{BatchFailed, refusals};
 use crate::db;
 use crate::db::circuits::Proof;
 use crate::db::decisions::Entry;
@@ -100,15 +100,19 @@ where
 
 async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
     let now = ctx.clock.now();
-    let mut page = Consequences::default();
-    for Done { dispatch, outcome } in done {
-        page.add(dispatch, outcome, now);
-    }
     let mut tx = ctx
         .pool
         .begin()
         .await
         .context("opening a transaction for outcomes")?;
+    let reviewed = refusals::review(&mut tx, ctx, done, now)
+        .await
+        .context("reviewing refusals")?;
+    let mut page = Consequences::default();
+    for (place, Done { dispatch, outcome }) in done.iter().enumerate() {
+        page.add(dispatch, &reviewed.outcome(place, outcome), now);
+    }
+    page.pause(reviewed.paused);
     let changed = db::ledger::record(&mut tx, &page.recorded, now)
         .await
         .context("recording outcomes")?;
@@ -213,13 +217,33 @@ impl<'a> Consequences<'a> {
             self.trouble
                 .insert((channel, sender, outcome.code().to_owned(), until));
         }
+        self.follow(dispatch, outcome, &next, now);
+    }
+
+    /// Pauses senders for what their refusals have in common.
+    fn pause(&mut self, senders: Vec<(String, String, DateTime<Utc>)>) {
+        let of_mail = senders
+            .into_iter()
+            .map(|(sender, code, until)| (Channel::Email, sender, code, until));
+        self.trouble.extend(of_mail);
+    }
+
+    /// The reminder's own consequences.
+    fn follow(
+        &mut self,
+        dispatch: &'a Dispatch,
+        outcome: &Outcome,
+        next: &Next,
+        now: DateTime<Utc>,
+    ) {
+        let owed = &dispatch.owed;
         let entry = |verdict, reason, until| Entry {
             reminder: owed.id,
             verdict,
             reason,
             until,
         };
-        match next {
+        match *next {
             Next::Retry { at } => {
                 self.log.push(entry("postpone", Reason::Retry, Some(at)));
                 self.wake.push((dispatch, owed.id, at));
@@ -244,7 +268,7 @@ impl<'a> Consequences<'a> {
             owed.id,
             dispatch.attempt,
             outcome,
-            &next,
+            next,
             at,
             owed.maybe_sent,
             now,

@@ -1,0 +1,178 @@
+//! The tables of replies, and what codes are made of.
+
+use super::*;
+use crate::channel::smtp::reply::Reader;
+
+/// Rows of the tables.
+const ROWS: [usize; 3] = [68, 150, 147];
+
+/// One row of the table of replies, by the words of the table.
+fn outcome_of(class: &str, code: String) -> Outcome {
+    let not = |class| Outcome::NotAccepted {
+        class,
+        code: code.clone(),
+        retry_after: None,
+    };
+    let refused = |class| Outcome::Refused {
+        class,
+        code: code.clone(),
+    };
+    match class {
+        "transient" => not(Obstacle::Transient),
+        "slow" => not(Obstacle::Slow),
+        "throttled" => not(Obstacle::Throttled),
+        "recipient_soft" => not(Obstacle::RecipientSoft),
+        "recipient_policy" => not(Obstacle::RecipientPolicy),
+        "config" => not(Obstacle::Config),
+        "quota" => not(Obstacle::Quota),
+        "bad_recipient" => refused(Refusal::BadRecipient),
+        "policy" => refused(Refusal::Policy),
+        "other" => refused(Refusal::Other),
+        "unknown" => Outcome::Unknown { code },
+        other => panic!("no class {other}"),
+    }
+}
+
+fn phase_of(name: &str) -> Phase {
+    match name {
+        "connect" => Phase::Connect,
+        "greeting" => Phase::Greeting,
+        "starttls" => Phase::StartTls,
+        "auth" => Phase::Auth,
+        "mail" => Phase::Mail,
+        "rcpt" => Phase::Rcpt,
+        "data" => Phase::Data,
+        "final" => Phase::Final,
+        other => panic!("no phase {other}"),
+    }
+}
+
+/// What a row says happened. `\n` stands between lines, `\xNN` for an octet; the reader reads it as it would from a socket.
+fn fault_of(written: &str) -> Fault {
+    match written {
+        "(timed out)" => return Fault::TimedOut,
+        "(lost)" => return Fault::Lost,
+        "(unreadable)" => return Fault::Unreadable,
+        "(tls)" => return Fault::Tls,
+        "(not offered)" => return Fault::NotOffered,
+        _ => {}
+    }
+    let mut octets = Vec::new();
+    let mut rest = written;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        octets.extend_from_slice(plain.as_bytes());
+        if let Some(after) = escape.strip_prefix('n') {
+            octets.extend_from_slice(b"\r\n");
+            rest = after;
+        } else {
+            octets.push(u8::from_str_radix(&escape[1..3], 16).unwrap());
+            rest = &escape[3..];
+        }
+    }
+    octets.extend_from_slice(rest.as_bytes());
+    octets.extend_from_slice(b"\r\n");
+    match Reader::default().take(&octets) {
+        Ok((_, Some(lines))) => Fault::Reply(lines.reply()),
+        other => panic!("no reply: {written}: {other:?}"),
+    }
+}
+
+/// The rows that are not classified as the table says, and how many rows there are.
+fn wrong(table: &str) -> (Vec<String>, usize) {
+    let mut wrong = Vec::new();
+    let mut rows = 0;
+    for row in table.lines().filter(|l| !l.starts_with('#')) {
+        let [phase, reply, class, why] = row.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("not four columns: {row}");
+        };
+        assert!(!why.is_empty(), "no reason: {row}");
+        let (phase, fault) = (phase_of(phase), fault_of(reply));
+        let expected = outcome_of(class, code(phase, &fault));
+        let got = match classify(phase, &fault) {
+            Outcome::NotAccepted { class, code, .. } => Outcome::NotAccepted {
+                class,
+                code,
+                retry_after: None,
+            },
+            got => got,
+        };
+        if got != expected {
+            wrong.push(format!("{row}: {got:?}"));
+        }
+        rows += 1;
+    }
+    (wrong, rows)
+}
+
+#[test]
+fn every_reply_of_the_tables_is_understood_by_its_phase() {
+    for (table, rows) in [
+        (
+            include_str!("../../../../tests/fixtures/channels/smtp-replies.tsv"),
+            ROWS[0],
+        ),
+        (
+            include_str!("../../../../tests/fixtures/channels/smtp-replies-real.tsv"),
+            ROWS[1],
+        ),
+        (
+            include_str!("../../../../tests/fixtures/channels/smtp-replies-held-out.tsv"),
+            ROWS[2],
+        ),
+    ] {
+        assert_eq!(wrong(table), (vec![], rows));
+    }
+}
+
+#[test]
+fn a_code_never_carries_the_text_but_a_word_for_what_only_the_text_said() {
+    for (phase, code_and_text, expected) in [
+        (
+            Phase::Rcpt,
+            (550, "5.1.1 <dana@customer.example>: unknown"),
+            "rcpt 550 5.1.1",
+        ),
+        (Phase::Rcpt, (550, "5.1.1 No such user"), "rcpt 550 5.1.1"),
+        (
+            Phase::Rcpt,
+            (550, "<dana@customer.example> No such user"),
+            "rcpt 550 unknown mailbox",
+        ),
+        (Phase::Rcpt, (550, "relay not permitted"), "rcpt 550 relay"),
+        (
+            Phase::Rcpt,
+            (550, "5.7.1 Relaying denied"),
+            "rcpt 550 5.7.1 relay",
+        ),
+        (Phase::Rcpt, (550, "5.7.1 Access denied"), "rcpt 550 5.7.1"),
+        (Phase::Rcpt, (550, "100 emails per hour"), "rcpt 550 quota"),
+        (Phase::Rcpt, (550, ""), "rcpt 550"),
+        (
+            Phase::Auth,
+            (535, "5.7.8 authentication failed"),
+            "auth 535 5.7.8",
+        ),
+        (Phase::Final, (550, "5.7.515 dmarc"), "final 550 5.7.515"),
+    ] {
+        let (code_number, text) = code_and_text;
+        let fault = Fault::Reply(Reply::new(code_number, text));
+        assert_eq!(code(phase, &fault), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_wait_in_the_text_is_kept() {
+    for (text, seconds) in [
+        ("Greylisted, try again in 5 minutes", Some(300)),
+        ("come back after 90 seconds.", Some(90)),
+        ("wait for 99999999999999999 hours", None),
+        ("in 2 mailboxes", None),
+        ("see 5 minutes", None),
+    ] {
+        assert_eq!(
+            retry_after(text),
+            seconds.map(Duration::from_secs),
+            "{text}"
+        );
+    }
+}

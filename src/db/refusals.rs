@@ -1,0 +1,173 @@
+//! Refusals that name their recipient, since their sender's last accepted message: shared by all workers, so that a run is seen
+//! whoever meets which part of it.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection};
+
+use crate::domain::ids::{AccountId, ReminderId};
+use crate::domain::refusals::{Kind, Refused};
+
+/// A refusal to be written down.
+#[derive(Clone, Debug)]
+pub struct New<'a> {
+    pub reminder: ReminderId,
+    pub kind: Kind,
+    /// Keyed hash of the address's domain.
+    pub domain: [u8; 16],
+    pub code: &'a str,
+}
+
+/// One that was written down.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub reminder: ReminderId,
+    pub refused: Refused,
+}
+
+/// Lets one worker at a time look at a sender's refusals, until its transaction ends: two that each add the third of four would both
+/// see too few.
+pub async fn lock(conn: &mut PgConnection, (provider, sender): (&str, &str)) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('refusals ' || $1 || ' ' || $2, 0))")
+        .bind(provider)
+        .bind(sender)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// Writes refusals down. A reminder has one: its latest.
+pub async fn add(
+    conn: &mut PgConnection,
+    (provider, sender): (&str, &str),
+    new: &[New<'_>],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into refusals as f (reminder, provider, sender, kind, domain, code, at)
+         select reminder, $1, $2, kind, domain, code, $3 from unnest($4::bigint[], $5::text[], $6::bytea[], $7::text[])
+             as t(reminder, kind, domain, code)
+         order by reminder
+         on conflict (reminder) do update set provider = excluded.provider, sender = excluded.sender, kind = excluded.kind,
+             domain = excluded.domain, code = excluded.code, at = excluded.at",
+    )
+    .bind(provider)
+    .bind(sender)
+    .bind(now)
+    .bind(new.iter().map(|n| n.reminder.0).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.kind.as_str()).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.domain.as_slice()).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.code).collect::<Vec<_>>())
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// A message of the sender's was accepted at `now`: what was refused before it is its recipients'. Those that were part of a run
+/// stay for a day, so that they are not counted twice.
+pub async fn forget(
+    conn: &mut PgConnection,
+    (provider, sender): (&str, &str),
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "delete from refusals where provider = $1 and sender = $2 and at < $3 and not counted",
+    )
+    .bind(provider)
+    .bind(sender)
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+#[derive(FromRow)]
+struct Raw {
+    reminder: i64,
+    kind: String,
+    recipient_hash: Vec<u8>,
+    domain: Vec<u8>,
+    code: String,
+    at: DateTime<Utc>,
+}
+
+/// The sender's refusals since then that have not been part of a run, oldest first. A recipient who was erased is left out.
+pub async fn uncounted(
+    conn: &mut PgConnection,
+    (provider, sender): (&str, &str),
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<Row>> {
+    let rows: Vec<Raw> = sqlx::query_as(
+        "select f.reminder, f.kind, r.recipient_hash, f.domain, f.code, f.at
+         from refusals f join reminders r on r.id = f.reminder
+         where f.provider = $1 and f.sender = $2 and not f.counted and f.at >= $3 and r.recipient_hash is not null
+         order by f.at, f.reminder",
+    )
+    .bind(provider)
+    .bind(sender)
+    .bind(since)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            Some(Row {
+                reminder: ReminderId(row.reminder),
+                refused: Refused {
+                    kind: Kind::parse(&row.kind)?,
+                    recipient: row.recipient_hash.try_into().ok()?,
+                    domain: row.domain.try_into().ok()?,
+                    code: row.code,
+                    at: row.at,
+                },
+            })
+        })
+        .collect())
+}
+
+/// Notes that these were part of a run.
+pub async fn count(conn: &mut PgConnection, reminders: &[ReminderId]) -> sqlx::Result<()> {
+    sqlx::query("update refusals set counted = true where reminder = any ($1)")
+        .bind(reminders.iter().map(|id| id.0).collect::<Vec<_>>())
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// Frees the addresses that these refusals have suppressed, and only those: a suppression from before, or for another reason, stays.
+pub async fn free(conn: &mut PgConnection, reminders: &[ReminderId]) -> sqlx::Result<u64> {
+    sqlx::query(
+        "delete from suppressions s using refusals f join reminders r on r.id = f.reminder
+         where f.reminder = any ($1) and s.account = r.account and s.channel = r.channel
+           and s.address_hash = r.recipient_hash and s.reason = 'bad_address' and s.source = 'provider' and s.created_at = f.at",
+    )
+    .bind(reminders.iter().map(|id| id.0).collect::<Vec<_>>())
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// Schedules these refused reminders anew, where their deadline allows it, as if they had not been tried. Returns those it did.
+pub async fn reschedule(
+    conn: &mut PgConnection,
+    reminders: &[ReminderId],
+    at: DateTime<Utc>,
+) -> sqlx::Result<Vec<(ReminderId, AccountId)>> {
+    let rows: Vec<(i64, String)> = sqlx::query_as(
+        "update reminders set state = 'scheduled', reason = 'circuit_open', next_at = $2, final_at = null,
+             tries = greatest(tries - 1, 0)
+         where id = any ($1) and state = 'failed' and deadline > $2
+         returning id, account",
+    )
+    .bind(reminders.iter().map(|id| id.0).collect::<Vec<_>>())
+    .bind(at)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(id, account)| {
+            let account = account
+                .parse()
+                .map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+            Ok((ReminderId(id), account))
+        })
+        .collect()
+}

@@ -1,0 +1,216 @@
+//! Looks at refusals that name their recipients together, over all workers, before they are recorded: whose fault they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+
+use super::record::Done;
+use crate::db;
+use crate::db::decisions::Entry;
+use crate::db::refusals::New;
+use crate::domain::decide::Reason;
+use crate::domain::ids::{Channel, ReminderId};
+use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+use crate::domain::refusals::{Kind, LONGEST, RUN, Refused, is_run, shared_policy};
+use crate::jobs::context::Context;
+use crate::jobs::names;
+use crate::jobs::queue::{self, When};
+
+/// How long a sender pauses whose refusals are about us.
+const PAUSE: TimeDelta = TimeDelta::minutes(1);
+
+/// What comes of looking at them together.
+#[derive(Default)]
+pub struct Reviewed {
+    /// Those of the batch (by their place) that are ours although they name the recipient.
+    pub ours: BTreeSet<usize>,
+    /// Senders to be paused, why, and until when.
+    pub paused: Vec<(String, String, DateTime<Utc>)>,
+}
+
+impl Reviewed {
+    /// The outcome to be recorded for the batch's attempt at `place`.
+    pub fn outcome(&self, place: usize, said: &Outcome) -> Outcome {
+        if self.ours.contains(&place) {
+            Outcome::NotAccepted {
+                class: Obstacle::Config,
+                code: RUN.to_owned(),
+                retry_after: None,
+            }
+        } else {
+            said.clone()
+        }
+    }
+}
+
+/// Reviews a batch. Costs nothing where nobody was refused.
+pub async fn review(
+    tx: &mut PgConnection,
+    ctx: &Context,
+    done: &[Done],
+    now: DateTime<Utc>,
+) -> anyhow::Result<Reviewed> {
+    let mut senders: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (place, one) in done.iter().enumerate() {
+        if one.dispatch.owed.channel == Channel::Email {
+            let places = senders.entry(&one.dispatch.sender).or_default();
+            places.push(place);
+        }
+    }
+    let mut reviewed = Reviewed::default();
+    for (sender, places) in senders {
+        let accepted = |place: &&usize| matches!(done[**place].outcome, Outcome::Accepted { .. });
+        let last_accepted = places.iter().filter(accepted).max().copied();
+        let refused: Vec<(usize, Kind)> = places
+            .into_iter()
+            .filter(|place| Some(*place) > last_accepted)
+            .filter_map(|place| Some((place, kind(&done[place].outcome)?)))
+            .collect();
+        if !refused.is_empty() {
+            let sender = Sender {
+                ctx,
+                sender,
+                done,
+                refused,
+                now,
+            };
+            sender
+                .review(tx, last_accepted.is_some(), &mut reviewed)
+                .await?;
+        }
+    }
+    Ok(reviewed)
+}
+
+fn kind(outcome: &Outcome) -> Option<Kind> {
+    match outcome {
+        Outcome::Refused {
+            class: Refusal::BadRecipient,
+            ..
+        } => Some(Kind::BadAddress),
+        Outcome::NotAccepted {
+            class: Obstacle::RecipientPolicy,
+            ..
+        } => Some(Kind::Policy),
+        _ => None,
+    }
+}
+
+/// Refusals of a batch through one sender.
+struct Sender<'a> {
+    ctx: &'a Context,
+    sender: &'a str,
+    done: &'a [Done],
+    /// Those refused since the batch's last acceptance, by their place.
+    refused: Vec<(usize, Kind)>,
+    now: DateTime<Utc>,
+}
+
+impl Sender<'_> {
+    fn key(&self) -> (&'static str, &str) {
+        (Context::provider(Channel::Email), self.sender)
+    }
+
+    async fn review(
+        &self,
+        tx: &mut PgConnection,
+        after_accepted: bool,
+        reviewed: &mut Reviewed,
+    ) -> anyhow::Result<()> {
+        db::refusals::lock(tx, self.key()).await?;
+        if after_accepted {
+            db::refusals::forget(tx, self.key(), self.now).await?;
+        }
+        let new: Vec<New<'_>> = self.refused.iter().map(|new| self.new(*new)).collect();
+        db::refusals::add(tx, self.key(), &new, self.now).await?;
+        let rows = db::refusals::uncounted(tx, self.key(), self.now - LONGEST).await?;
+        let met: Vec<Refused> = rows.iter().map(|row| row.refused.clone()).collect();
+        let of_kind = |kind| {
+            let of_kind = rows.iter().filter(move |row| row.refused.kind == kind);
+            of_kind.map(|row| row.reminder).collect::<Vec<_>>()
+        };
+        let is_run = is_run(&met, self.now)
+            // It goes on while nobody gets through.
+            || db::circuits::code(&mut *tx, self.key()).await?.as_deref() == Some(RUN);
+        if is_run {
+            self.take_over(tx, of_kind(Kind::BadAddress), reviewed)
+                .await?;
+        }
+        if let Some(code) = shared_policy(&met, self.now) {
+            db::refusals::count(tx, &of_kind(Kind::Policy)).await?;
+            let paused = (self.sender.to_owned(), code.to_owned(), self.now + PAUSE);
+            reviewed.paused.push(paused);
+        }
+        Ok(())
+    }
+
+    fn new(&self, (place, kind): (usize, Kind)) -> New<'_> {
+        let Done { dispatch, outcome } = &self.done[place];
+        New {
+            reminder: dispatch.owed.id,
+            kind,
+            domain: self.ctx.hasher.mail_domain(&dispatch.contact.address),
+            code: outcome.code(),
+        }
+    }
+
+    /// Makes a run of bad addresses ours: those of the batch are not recorded as bad, those before it are taken back.
+    async fn take_over(
+        &self,
+        tx: &mut PgConnection,
+        run: Vec<ReminderId>,
+        reviewed: &mut Reviewed,
+    ) -> anyhow::Result<()> {
+        let bad = |(_, kind): &&(usize, Kind)| *kind == Kind::BadAddress;
+        let places = self.refused.iter().filter(bad).map(|(place, _)| *place);
+        let places: BTreeSet<usize> = places.collect();
+        let here = places
+            .iter()
+            .map(|place| self.done[*place].dispatch.owed.id);
+        let here: Vec<ReminderId> = here.collect();
+        let (mut counted, before): (Vec<_>, Vec<_>) =
+            run.into_iter().partition(|id| here.contains(id));
+        self.take_back(tx, &before, self.now + PAUSE).await?;
+        counted.extend(before);
+        counted.extend(here);
+        db::refusals::count(tx, &counted).await?;
+        reviewed.ours.extend(places);
+        Ok(())
+    }
+
+    /// Undoes what earlier refusals of a run have done: their addresses may be written to again, and their reminders wait for the sender.
+    async fn take_back(
+        &self,
+        tx: &mut PgConnection,
+        reminders: &[ReminderId],
+        until: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        if reminders.is_empty() {
+            return Ok(());
+        }
+        let freed = db::refusals::free(tx, reminders).await?;
+        let again = db::refusals::reschedule(tx, reminders, until).await?;
+        tracing::warn!(
+            freed,
+            rescheduled = again.len(),
+            "Addresses were called bad one after the other: they are free again"
+        );
+        let entries: Vec<Entry> = again
+            .iter()
+            .map(|(id, _)| Entry {
+                reminder: *id,
+                verdict: "postpone",
+                reason: Reason::CircuitOpen,
+                until: Some(until),
+            })
+            .collect();
+        db::decisions::log(tx, "deliver", &entries, self.now).await?;
+        let wakeups = again
+            .iter()
+            .map(|(id, account)| names::deliver(account, *id, until));
+        let queue = names::deliver_queue(Channel::Email);
+        queue::wake(tx, &self.ctx.clock, queue, When::At, wakeups).await?;
+        Ok(())
+    }
+}
