@@ -31,6 +31,48 @@ pub struct Metrics {
     badge_seconds: Histogram,
     webhooks: IntCounterVec,
     requests: IntCounterVec,
+    access: IntCounterVec,
+}
+
+/// What came of asking to be let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessOutcome {
+    LoggedIn,
+    WrongPassword,
+    /// Too many logins were tried for this name or from this address.
+    TooManyTries,
+    /// The issuer of the single sign-on knows the person, and nobody here does; or it has refused them.
+    SsoRefused,
+    /// The single sign-on does not work, or its answer is not to be believed.
+    SsoFailed,
+    /// A program's bearer token that is not known here, or has expired.
+    WrongToken,
+    /// Somebody is known and may not do this.
+    MissingPermission,
+}
+
+impl AccessOutcome {
+    pub const ALL: [Self; 7] = [
+        Self::LoggedIn,
+        Self::WrongPassword,
+        Self::TooManyTries,
+        Self::SsoRefused,
+        Self::SsoFailed,
+        Self::WrongToken,
+        Self::MissingPermission,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LoggedIn => "logged_in",
+            Self::WrongPassword => "wrong_password",
+            Self::TooManyTries => "too_many_tries",
+            Self::SsoRefused => "sso_refused",
+            Self::SsoFailed => "sso_failed",
+            Self::WrongToken => "wrong_token",
+            Self::MissingPermission => "missing_permission",
+        }
+    }
 }
 
 /// Where the badge's answer came from.
@@ -101,6 +143,15 @@ impl Metrics {
             "Badge answers by where they came from.",
             &["source"],
         );
+        let access = counter(
+            "unread_access_total",
+            "Logins and refusals of the dashboard and the config API by outcome.",
+            &["outcome"],
+        );
+        // From zero on, so that the first of a kind is an increase.
+        for outcome in AccessOutcome::ALL {
+            access.with_label_values(&[outcome.as_str()]);
+        }
         #[cfg(target_os = "linux")]
         let _ = registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
@@ -167,6 +218,7 @@ impl Metrics {
                 "Answers on PORT by route and kind of status.",
                 &["route", "status"],
             ),
+            access,
             registry,
         }
     }
@@ -240,6 +292,10 @@ impl Metrics {
             500.. => "5xx",
         };
         self.requests.with_label_values(&[route, kind]).inc();
+    }
+
+    pub fn access(&self, outcome: AccessOutcome) {
+        self.access.with_label_values(&[outcome.as_str()]).inc();
     }
 
     pub fn webhook(&self, kind: &str, result: &str) {

@@ -20,6 +20,11 @@ use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::hashing::Hasher;
 use crate::suppressions_file;
 
+/// Some brands have their customers' addresses as customer ids.
+pub fn reads_as_address(id: &str) -> bool {
+    id.contains('@') || id.trim_start().starts_with('+')
+}
+
 /// Who is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -50,6 +55,15 @@ impl Who {
         match suppressions_file::address(raw, region).filter(|_| like_an_address) {
             Some(address) => Self::Address(address.channel(), hasher.address(&address)),
             None => Self::Consumer(raw.to_owned()),
+        }
+    }
+
+    /// Whether an answer would confirm an address that somebody has guessed: that takes the right to see addresses.
+    pub fn confirms_an_address(&self) -> bool {
+        match self {
+            Self::Address(..) => true,
+            Self::Consumer(id) => reads_as_address(id),
+            Self::Conversation(_) => false,
         }
     }
 

@@ -16,10 +16,16 @@ use crate::hashing;
 use crate::secret::Secret;
 
 /// Tries per second, after a burst, for one name from one address, for one name, and from one address. The second is generous:
-/// it must not let a stranger lock somebody out. All processes count together.
-const FOR_BOTH: (f64, f64) = (1.0 / 60.0, 5.0);
-const FOR_NAME: (f64, f64) = (1.0 / 20.0, 50.0);
-const FOR_ADDRESS: (f64, f64) = (1.0 / 10.0, 20.0);
+/// it must not let a stranger lock somebody out.
+///
+/// Each process counts all three in memory first, for names that exist and names that do not alike. Of addresses, and of names that
+/// exist, all processes count together as well: a name that somebody made up costs no row of its own, and is told from a real one by nothing.
+pub const FOR_BOTH: (f64, f64) = (1.0 / 60.0, 5.0);
+pub const FOR_NAME: (f64, f64) = (1.0 / 20.0, 50.0);
+pub const FOR_ADDRESS: (f64, f64) = (1.0 / 10.0, 20.0);
+
+/// Names that nobody has share one row, which refuses nobody: it is there so that they take as long as others.
+const FOR_NOBODY: (f64, f64) = (1_000.0, 1_000_000.0);
 
 /// What became of a login.
 #[derive(Debug)]
@@ -27,12 +33,36 @@ pub enum Login {
     In {
         user: i64,
     },
-    /// Name or password is wrong; which one is not told.
-    Wrong,
+    /// Name or password is wrong; which one is not told. The name, if somebody is called so.
+    Wrong {
+        name: Option<String>,
+    },
     /// Too many tries.
-    Later(Duration),
+    Later(Throttled),
 }
 
+/// What too many tries were made of, and how long to stay away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Throttled {
+    Address(Duration),
+    /// Of a name, from this address or from all.
+    Name(Duration),
+}
+
+impl Throttled {
+    pub fn wait(self) -> Duration {
+        match self {
+            Self::Address(wait) | Self::Name(wait) => wait,
+        }
+    }
+}
+
+/// A name as people are stored by.
+pub fn name(given: &str) -> String {
+    given.trim().to_lowercase()
+}
+
+/// Logs a person in who gives this [`name`] and password.
 pub async fn with_password(
     pool: &PgPool,
     name: &str,
@@ -40,32 +70,56 @@ pub async fn with_password(
     from: IpAddr,
     now: DateTime<Utc>,
 ) -> Result<Login, Error> {
-    let name = name.trim().to_lowercase();
-    let of_both = key("both", &format!("{name} {from}"));
-    let limits = [
-        (&of_both, FOR_BOTH),
-        (&key("address", &from.to_string()), FOR_ADDRESS),
-        (&key("name", &name), FOR_NAME),
-    ];
-    for (key, (per_second, burst)) in limits {
-        let wait = db::limits::pass(pool, key, per_second, burst).await?;
-        if !wait.is_zero() {
-            return Ok(Login::Later(wait));
-        }
+    let of_address = key("address", &from.to_string());
+    let wait = db::limits::pass(pool, &of_address, FOR_ADDRESS.0, FOR_ADDRESS.1).await?;
+    if !wait.is_zero() {
+        return Ok(Login::Later(Throttled::Address(wait)));
     }
-    let known = db::users::password_of(pool, &name).await?;
-    let (user, hash) = known.map_or((None, None), |(id, hash)| (Some(id), hash));
-    if !passwords::verify(password, hash).await? {
-        return Ok(Login::Wrong);
-    }
-    let Some(user) = user else {
-        return Ok(Login::Wrong);
+    let known = db::users::password_of(pool, name).await?;
+    let (row, (per_second, burst)) = match known {
+        Some(_) => (key("name", name), FOR_NAME),
+        None => (key("nobody", ""), FOR_NOBODY),
     };
-    db::limits::forget(pool, &of_both).await?;
+    let wait = db::limits::pass(pool, &row, per_second, burst).await?;
+    if !wait.is_zero() {
+        return Ok(Login::Later(Throttled::Name(wait)));
+    }
+    let (user, hash) = known.map_or((None, None), |(id, hash)| (Some(id), hash));
+    let good = passwords::verify(password, hash).await?;
+    let Some(user) = user else {
+        return Ok(Login::Wrong { name: None });
+    };
+    if !good {
+        let name = Some(name.to_owned());
+        return Ok(Login::Wrong { name });
+    }
     let mut tx = pool.begin().await?;
-    note(&mut tx, &name, "password", now).await?;
+    note(&mut tx, name, "password", now).await?;
     tx.commit().await?;
     Ok(Login::In { user })
+}
+
+/// Puts it on record that tries under a name are not looked at for a while. Returns the name if somebody is called so; of others
+/// nothing is kept.
+pub async fn locked_out(
+    pool: &PgPool,
+    name: &str,
+    held: Throttled,
+    now: DateTime<Utc>,
+) -> Result<Option<String>, Error> {
+    if db::users::password_of(pool, name).await?.is_none() {
+        return Ok(None);
+    }
+    let entry = Entry {
+        by: "the login",
+        action: "user.locked_out",
+        account: None,
+        subject: name,
+        detail: json!({ "seconds": held.wait().as_secs().saturating_add(1) }),
+    };
+    let mut conn = pool.acquire().await?;
+    db::audit::record(&mut conn, &entry, now).await?;
+    Ok(Some(name.to_owned()))
 }
 
 async fn note(
@@ -104,7 +158,7 @@ pub async fn with_sso(pool: &PgPool, known: &Known, now: DateTime<Utc>) -> Resul
         None => first_time(&mut tx, known, now).await?,
     };
     let Some(user) = user else {
-        return Ok(Login::Wrong);
+        return Ok(Login::Wrong { name: None });
     };
     note(&mut tx, &user.name, "single sign-on", now).await?;
     tx.commit().await?;

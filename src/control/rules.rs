@@ -110,6 +110,12 @@ pub async fn save_draft(
     let settings = checked(texts, key.channel, change.settings)?;
     let mut tx = pool.begin().await?;
     let now_there = unchanged(&mut tx, key, seen).await?;
+    // What the page or the caller has read lacks what it would overwrite.
+    let there = now_there.rule.iter().map(|rule| &rule.settings);
+    let there = there.chain(now_there.draft.iter().map(|draft| &draft.settings));
+    there
+        .into_iter()
+        .try_for_each(|there| of_this_version(key, there))?;
     let based_on = now_there.rule_version();
     let written = (change.enabled, &settings);
     db::drafts::save(&mut tx, key, based_on, written, by.name, by.now).await?;
@@ -142,6 +148,7 @@ pub async fn publish(
             draft.based_on
         )));
     }
+    of_this_version(key, &draft.settings)?;
     // A draft of an earlier release of this program may hold a text that is refused today.
     let draft_settings = serde_json::to_value(&draft.settings).unwrap_or_default();
     let settings = checked(texts, key.channel, draft_settings)?;
@@ -226,6 +233,7 @@ pub async fn restore(
         .pop()
         .filter(|old| old.version == version)
         .ok_or_else(|| Error::NotFound(format!("version {version} of rule {key}")))?;
+    of_this_version(key, &old.settings)?;
     let written = (old.enabled, &old.settings);
     let based_on = there.rule_version();
     db::drafts::save(&mut tx, key, based_on, written, by.name, by.now).await?;
@@ -259,6 +267,20 @@ impl There {
             revision: self.draft.as_ref().map_or(0, |draft| draft.revision),
         }
     }
+}
+
+/// Settings of a newer version cannot be written by this one without losing what it does not know. To restore an earlier version of
+/// the rule is the way back: the history keeps what was there.
+fn of_this_version(key: &Key, settings: &Settings) -> Result<(), Error> {
+    if settings.newer.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "Rule {key} was saved by a newer version of unread, with settings that this version does not know: {}. Nothing was changed, so \
+         that they are not lost. Try again when the update is complete; if you went back to this version for good, restore a version of \
+         the rule from before.",
+        settings.newer.names().join(", ")
+    )))
 }
 
 /// The settings that a change touches, by name. Never the texts or the sender themselves: the audit trail keeps no address.

@@ -127,13 +127,9 @@ fn render(ctx: &Context, wish: &Wish<'_>, brand: &str) -> Result<Rendered, Error
         unsubscribe_link: Some(ctx.link("u", "test")),
         ..Reader::default()
     };
-    let template = wish.settings.template_for(wish.language);
-    let rendered = ctx.texts.render(
-        wish.channel,
-        template,
-        wish.language,
-        &reader.vars(&ctx.texts),
-    );
+    let (tag, template) = wish.settings.template_for(wish.language).unzip();
+    let (language, vars) = (tag.or(wish.language), reader.vars(&ctx.texts));
+    let rendered = ctx.texts.render(wish.channel, template, language, &vars);
     rendered.map_err(|error| {
         Error::Invalid(vec![Fault {
             field: format!("/settings/templates/{}", error.field.as_str()),
@@ -153,16 +149,14 @@ async fn email(
         .mail
         .as_ref()
         .ok_or_else(|| not_configured("E-mail", "SMTP_USER"))?;
-    let default = &mail.settings().from;
     let own = wish.settings.sender.as_deref();
-    let own = own.map(|address| smtp::Mailbox::new(address, default.name()));
-    let own = own.transpose().map_err(|_| wrong_sender())?;
-    let from = own.as_ref().unwrap_or(default);
+    let from = mail.settings().from.for_brand(own, ctx.brand(wish.account));
+    let from = from.map_err(|_| wrong_sender())?;
     let subject = format!("[Test] {}", rendered.subject.as_deref().unwrap_or_default());
     let word = hashing::token();
     Ok(mail
         .send(&smtp::Email {
-            from: Some(from),
+            from: Some(&from),
             reply_to: None,
             to,
             to_name: None,

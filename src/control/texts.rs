@@ -35,7 +35,7 @@ pub fn variables() -> Vec<Variable> {
 /// Whom a preview is written to.
 #[derive(Clone, Debug, Default)]
 pub struct Reader {
-    /// A language tag; `None`: English.
+    /// The tag of the text's language; of the built-in text, that of the reader. `None`: English.
     pub language: Option<String>,
     pub brand: Option<String>,
     /// Nobody's name is known: not the visitor's, not the agent's.

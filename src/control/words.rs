@@ -26,11 +26,17 @@ pub fn because(reason: Reason) -> &'static str {
         }
         Reason::NoRule => "There is no rule for this skill on this channel.",
         Reason::RuleOff => "The rule is switched off.",
+        Reason::NewerRule => {
+            "The rule was saved by a newer version of the program: processes of that version send by it."
+        }
         Reason::AllStepsDone => "Every step of the rule has had its reminder.",
         Reason::InQueue => {
             "The conversation waits for an agent: the customer is not the one to answer."
         }
         Reason::Debounce => "The agent may still be typing.",
+        Reason::Clicked => {
+            "The customer has just followed the link: LivePerson will say whether the message was read."
+        }
         Reason::NoAddress => "There is no usable address for this channel.",
         Reason::OptedOut => "The customer does not want reminders.",
         Reason::BadAddress => "The address does not work.",

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
+use super::rules::{self, Stored};
 use crate::domain::rule::{Key, Settings};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -23,18 +24,19 @@ struct Row {
     based_on: i32,
     revision: i64,
     enabled: bool,
-    settings: Json<Settings>,
+    settings: Stored,
     changed_by: String,
     changed_at: DateTime<Utc>,
 }
 
-impl From<Row> for Draft {
-    fn from(row: Row) -> Self {
-        Self {
+impl Row {
+    fn draft(self, key: &Key) -> Draft {
+        let row = self;
+        Draft {
             based_on: row.based_on,
             revision: row.revision,
             enabled: row.enabled,
-            settings: row.settings.0,
+            settings: rules::settings(key, row.based_on, &row.settings),
             changed_by: row.changed_by,
             changed_at: row.changed_at,
         }
@@ -51,7 +53,7 @@ pub async fn find(db: impl PgExecutor<'_>, key: &Key) -> sqlx::Result<Option<Dra
     .bind(key.channel.as_str())
     .fetch_optional(db)
     .await?;
-    Ok(row.map(Draft::from))
+    Ok(row.map(|row| row.draft(key)))
 }
 
 /// Writes the draft of a key, in place of the one that is there. Returns it with its new revision.
@@ -80,7 +82,7 @@ pub async fn save(
     .bind(now)
     .fetch_one(conn)
     .await?;
-    Ok(row.into())
+    Ok(row.draft(key))
 }
 
 /// Removes the draft of a key. True if there was one.

@@ -1,7 +1,11 @@
 //! What a reminder's link leads to, and what following it tells us.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgExecutor, PgPool};
+
+use crate::domain::ids::AccountId;
 
 /// The reminder behind an unguessable word.
 #[derive(Clone, Debug, FromRow)]
@@ -22,19 +26,59 @@ pub async fn find(pool: &PgPool, token: &str) -> sqlx::Result<Option<Linked>> {
     .await
 }
 
-/// The first click counts as having been seen: it is a return if it came in time, and it settles whether the message arrived.
+/// A click counts as having been seen: the first is a return if it came in time, and it settles whether the message arrived; the newest
+/// holds the next step back. Clicks within a second are one.
 pub async fn clicked(pool: &PgPool, reminder: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::query(
-        "update reminders set clicked_at = $2,
+        "update reminders set clicked_at = coalesce(clicked_at, $2), last_click_at = $2,
              returned_at = coalesce(returned_at,
                  case when coalesce(sent_at, counted_at) + interval '24 hours' >= $2 then $2 end),
              sent_at = case when state = 'unknown' then coalesce(sent_at, counted_at) else sent_at end,
              state = case when state = 'unknown' then 'delivered' else state end
-         where id = $1 and clicked_at is null",
+         where id = $1 and (last_click_at is null or last_click_at <= $2 - interval '1 second')",
     )
     .bind(reminder)
     .bind(now)
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// The newest click on a link of each of these episodes (conversation, first message), on any channel; those without one are left out.
+///
+/// Finds them as [`existing`](super::ledger::existing) does.
+pub async fn newest_clicks(
+    db: impl PgExecutor<'_>,
+    account: &AccountId,
+    episodes: &[(&str, &str)],
+) -> sqlx::Result<HashMap<(String, String), DateTime<Utc>>> {
+    let rows: Vec<(String, String, DateTime<Utc>)> = sqlx::query_as(
+        "select conversation, episode, max(at) from (
+             select distinct * from unnest($2::text[], $3::text[])
+         ) as i(conversation, episode)
+         cross join lateral (
+             select greatest(clicked_at, last_click_at) as at from reminders
+             where account = $1 and conversation = i.conversation and episode = i.episode offset 0
+         ) as r
+         where at is not null group by conversation, episode",
+    )
+    .bind(account.as_str())
+    .bind(
+        episodes
+            .iter()
+            .map(|(conversation, _)| *conversation)
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        episodes
+            .iter()
+            .map(|(_, episode)| *episode)
+            .collect::<Vec<_>>(),
+    )
+    .fetch_all(db)
+    .await?;
+    let clicks = rows.into_iter();
+    Ok(clicks
+        .map(|(conversation, episode, at)| ((conversation, episode), at))
+        .collect())
 }

@@ -1,11 +1,11 @@
 //! The rules as a list to choose from: each key with its rule, its draft and the skill's name.
 
 use chrono::{DateTime, Utc};
-use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor};
 
+use super::rules::{self, Stored};
 use crate::domain::ids::{AccountId, SkillId};
-use crate::domain::rule::{Key, Rule, Settings};
+use crate::domain::rule::{Key, Rule};
 
 /// One key under which there is a rule, a draft, or both.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ struct Row {
     id: Option<i64>,
     enabled: Option<bool>,
     version: Option<i32>,
-    settings: Option<Json<Settings>>,
+    settings: Option<Stored>,
     updated_at: Option<DateTime<Utc>>,
     drafted_by: Option<String>,
     drafted_at: Option<DateTime<Utc>>,
@@ -44,14 +44,14 @@ impl TryFrom<Row> for Listed {
             channel: row.channel.parse().map_err(|e| broken(Box::new(e)))?,
         };
         let rule = match (row.id, row.enabled, row.version, row.settings) {
-            (Some(id), Some(enabled), Some(version), Some(Json(settings))) => Some(Rule {
+            (Some(id), Some(enabled), Some(version), Some(stored)) => Some(Rule {
                 id,
                 account: key.account.clone(),
                 skill: key.skill,
                 channel: key.channel,
                 enabled,
                 version,
-                settings,
+                settings: rules::settings(&key, version, &stored),
             }),
             _ => None,
         };
@@ -98,7 +98,8 @@ pub async fn list(
     .bind(most)
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Listed::try_from).collect()
+    let known = rows.into_iter().filter(|row| rules::knows(&row.channel));
+    known.map(Listed::try_from).collect()
 }
 
 /// A key's account and skill, as far as they are known.

@@ -1,11 +1,54 @@
 //! Rules and their versions.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{Key, Rule, Settings};
+
+/// Settings as a table has them, read for a key when the row is.
+pub(super) type Stored = Json<Box<RawValue>>;
+
+/// Reads stored settings; says once in a process what it cannot use of which version of a rule.
+pub(super) fn settings(key: &Key, version: i32, stored: &RawValue) -> Settings {
+    let settings = Settings::stored(key.channel, stored.get());
+    if !settings.newer.is_empty() {
+        warn_of_newer(key, version, &settings);
+    }
+    settings
+}
+
+fn warn_of_newer(key: &Key, version: i32, settings: &Settings) {
+    static SAID: Mutex<BTreeSet<(Key, i32)>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.len() >= MOST_SAID {
+        said.clear();
+    }
+    if !said.insert((key.clone(), version)) {
+        return;
+    }
+    let (rule, newer) = (key.to_string(), &settings.newer);
+    if newer.holds() {
+        tracing::error!(
+            rule, version, settings = ?newer.unreadable,
+            "A rule was stored by a newer version of unread, with settings that this version does not understand. This process sends \
+             nothing by it: complete the update, or restore an earlier version of the rule"
+        );
+    } else {
+        tracing::warn!(
+            rule, version, settings = ?newer.unknown,
+            "A rule was stored by a newer version of unread, with settings that this version does not know and passes over"
+        );
+    }
+}
+
+/// Versions of rules that are remembered as said.
+const MOST_SAID: usize = 1_000;
 
 #[derive(FromRow)]
 struct Row {
@@ -15,7 +58,7 @@ struct Row {
     channel: String,
     enabled: bool,
     version: i32,
-    settings: Json<Settings>,
+    settings: Stored,
 }
 
 impl TryFrom<Row> for Rule {
@@ -23,16 +66,31 @@ impl TryFrom<Row> for Rule {
 
     fn try_from(row: Row) -> Result<Self, Self::Error> {
         let broken = |e: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(e);
-        Ok(Self {
-            id: row.id,
+        let key = Key {
             account: row.account.parse().map_err(|e| broken(Box::new(e)))?,
             skill: row.skill.map(SkillId),
             channel: row.channel.parse().map_err(|e| broken(Box::new(e)))?,
+        };
+        Ok(Self {
+            id: row.id,
+            settings: settings(&key, row.version, &row.settings),
+            account: key.account,
+            skill: key.skill,
+            channel: key.channel,
             enabled: row.enabled,
             version: row.version,
-            settings: row.settings.0,
         })
     }
+}
+
+/// The rules among the rows. One of a channel that only a newer version has is that version's business.
+fn known(rows: Vec<Row>) -> sqlx::Result<Vec<Rule>> {
+    let known = rows.into_iter().filter(|row| knows(&row.channel));
+    known.map(Rule::try_from).collect()
+}
+
+pub(super) fn knows(channel: &str) -> bool {
+    channel.parse::<Channel>().is_ok()
 }
 
 /// Every rule of these accounts.
@@ -44,7 +102,7 @@ pub async fn of_accounts(db: impl PgExecutor<'_>, accounts: &[&str]) -> sqlx::Re
     .bind(accounts)
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Rule::try_from).collect()
+    known(rows)
 }
 
 /// Whether any rule of these accounts is switched on.
@@ -69,7 +127,7 @@ pub async fn of_skills(
     .bind(skills.iter().map(|s| s.0).collect::<Vec<_>>())
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Rule::try_from).collect()
+    known(rows)
 }
 
 /// The rule under a key.
@@ -103,7 +161,7 @@ pub async fn all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Rule>> {
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Rule::try_from).collect()
+    known(rows)
 }
 
 /// Stores a rule under its key as a new version, unless nothing changes. `by` says who, for the history. Returns the version if
@@ -135,15 +193,10 @@ pub async fn put(
     .fetch_optional(&mut *conn)
     .await?;
     if let Some(version) = version {
-        let entry = Version {
-            version,
-            enabled,
-            settings: settings.clone(),
-            changed_by: by.to_owned(),
-            changed_at: now,
-            deleted: false,
-        };
-        remember(conn, key, &entry).await?;
+        let stored = serde_json::value::to_raw_value(settings)
+            .map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+        let is = (version, enabled, false);
+        remember(conn, key, is, &stored, by, now).await?;
     }
     Ok(version)
 }
@@ -156,7 +209,7 @@ pub async fn remove(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<i32>> {
     lock(conn, key).await?;
-    let removed: Option<(i32, bool, Json<Settings>)> = sqlx::query_as(
+    let removed: Option<(i32, bool, Stored)> = sqlx::query_as(
         "delete from rules where account = $1 and skill is not distinct from $2 and channel = $3
          returning version + 1, enabled, settings",
     )
@@ -168,15 +221,8 @@ pub async fn remove(
     let Some((version, enabled, Json(settings))) = removed else {
         return Ok(None);
     };
-    let entry = Version {
-        version,
-        enabled,
-        settings,
-        changed_by: by.to_owned(),
-        changed_at: now,
-        deleted: true,
-    };
-    remember(conn, key, &entry).await?;
+    let is = (version, enabled, true);
+    remember(conn, key, is, &settings, by, now).await?;
     Ok(Some(version))
 }
 
@@ -192,7 +238,16 @@ pub struct Version {
     pub deleted: bool,
 }
 
-async fn remember(conn: &mut PgConnection, key: &Key, entry: &Version) -> sqlx::Result<()> {
+/// Adds an entry to a rule's history: its version, whether it is switched on, whether it is deleted. The settings are those of the
+/// table, with what a newer version may have put there.
+async fn remember(
+    conn: &mut PgConnection,
+    key: &Key,
+    (version, enabled, deleted): (i32, bool, bool),
+    settings: &RawValue,
+    by: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     sqlx::query(
         "insert into rule_versions (account, skill, channel, version, enabled, settings, changed_by, changed_at, deleted)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -202,18 +257,18 @@ async fn remember(conn: &mut PgConnection, key: &Key, entry: &Version) -> sqlx::
     .bind(key.account.as_str())
     .bind(key.skill.map(|s| s.0))
     .bind(key.channel.as_str())
-    .bind(entry.version)
-    .bind(entry.enabled)
-    .bind(Json(&entry.settings))
-    .bind(&entry.changed_by)
-    .bind(entry.changed_at)
-    .bind(entry.deleted)
+    .bind(version)
+    .bind(enabled)
+    .bind(Json(settings))
+    .bind(by)
+    .bind(now)
+    .bind(deleted)
     .execute(conn)
     .await?;
     Ok(())
 }
 
-type VersionRow = (i32, bool, Json<Settings>, String, DateTime<Utc>, bool);
+type VersionRow = (i32, bool, Stored, String, DateTime<Utc>, bool);
 
 /// The history of what is under a key, newest first, from before a version on.
 pub async fn versions(
@@ -234,14 +289,15 @@ pub async fn versions(
     .bind(most)
     .fetch_all(db)
     .await?;
-    let version = |(version, enabled, Json(settings), changed_by, changed_at, deleted)| Version {
-        version,
-        enabled,
-        settings,
-        changed_by,
-        changed_at,
-        deleted,
-    };
+    let version =
+        |(version, enabled, Json(stored), changed_by, changed_at, deleted): VersionRow| Version {
+            version,
+            enabled,
+            settings: settings(key, version, &stored),
+            changed_by,
+            changed_at,
+            deleted,
+        };
     Ok(rows.into_iter().map(version).collect())
 }
 

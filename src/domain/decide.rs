@@ -50,6 +50,8 @@ pub struct Facts<'a> {
     /// A person has paused the rule, its channel, its account or everything.
     pub paused: bool,
     pub history: &'a History,
+    /// The newest click on a link of this episode's reminders, on any channel.
+    pub clicked_at: Option<DateTime<Utc>>,
     /// The conversation's lot, 0 to 99, which never changes: those below the rule's hold-out share get no reminder.
     pub lot: u8,
     pub now: DateTime<Utc>,
@@ -63,7 +65,7 @@ pub struct History {
     pub recipient: Vec<DateTime<Utc>>,
 }
 
-/// A partial record is whole again soon.
+/// A partial record is whole again soon, and an update complete.
 const AFTER_UNDECIDED: TimeDelta = TimeDelta::seconds(60);
 /// How often to look whether a conversation has left the queue.
 const AFTER_IN_QUEUE: TimeDelta = TimeDelta::minutes(5);
@@ -107,6 +109,10 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     if let Some(suppression) = facts.suppression {
         return Cancel(suppression.into());
     }
+    if settings.newer.holds() {
+        // A process of the version that stored the rule may be the next to ask.
+        return facts.postpone(now + AFTER_UNDECIDED, Reason::NewerRule);
+    }
     if facts.paused {
         // Held to the end: a pause may be over at any moment.
         let hold = ((facts.deadline - now) / 2).clamp(SHORTEST_HOLD, AFTER_PAUSED);
@@ -115,6 +121,11 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     let quiet_agent = episode.last_at + settings.debounce;
     if quiet_agent > now {
         return facts.postpone(quiet_agent, Reason::Debounce);
+    }
+    // Who followed the link is about to read: LivePerson says so before the time is over, and the next look will see it.
+    let clicked_until = facts.clicked_at.map(|at| at + settings.debounce);
+    if let Some(until) = clicked_until.filter(|until| *until > now) {
+        return facts.postpone(until, Reason::Clicked);
     }
     if let Some((free, reason)) = capped_until(settings.caps, facts.history, now) {
         return facts.postpone(free, reason);

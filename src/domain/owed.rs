@@ -46,6 +46,9 @@ pub fn scan_decision(scanned: &Scanned<'_>) -> ScanDecision {
         ReadState::Undecided => return None(Reason::Undecided),
         ReadState::Unread(episode) => episode,
     };
+    if rule.settings.newer.holds() {
+        return None(Reason::NewerRule);
+    }
     if scanned.record.queue == Queue::Waiting && !rule.settings.remind_in_queue {
         return None(Reason::InQueue);
     }
@@ -123,7 +126,7 @@ mod tests {
         // Each obstacle is tried alone, and together with all that come after it: the first in the list must win.
         type Change = fn(&mut Case);
         #[rustfmt::skip]
-        let obstacles: [(Reason, Change); 11] = [
+        let obstacles: [(Reason, Change); 12] = [
             (Reason::NoRule, |c| c.rule = None),
             (Reason::RuleOff, |c| c.rule.as_mut().unwrap().enabled = false),
             (Reason::Closed, |c| c.record.open = false),
@@ -131,6 +134,7 @@ mod tests {
             (Reason::NoAgentMessage, |c| c.record.messages.clear()),
             (Reason::Answered, |c| c.record = c.record.clone().consumer(2, 1)),
             (Reason::Read, |c| c.record = c.record.clone().read(1)),
+            (Reason::NewerRule, |c| c.rule.as_mut().unwrap().settings.newer.unreadable.push("steps".to_owned())),
             (Reason::InQueue, |c| c.record.queue = Queue::Waiting),
             (Reason::NoAddress, |c| c.contact = None),
             (Reason::AllStepsDone, |c| c.done = vec![1, 2]),

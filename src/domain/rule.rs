@@ -4,6 +4,7 @@
 
 mod check;
 mod difference;
+mod stored;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -17,10 +18,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ids::{AccountId, Channel, SkillId};
+use super::language::lookup;
 use super::quiet::QuietHours;
 
 pub use check::Problem;
 pub use difference::{Difference, differences};
+pub use stored::Newer;
 pub use summary::{span, summary};
 
 /// What a rule is for. There is at most one rule per key.
@@ -102,6 +105,9 @@ pub struct Settings {
     pub sender: Option<String>,
     /// Texts by language tag (`en`, `pt-BR`); empty: the built-in texts.
     pub templates: BTreeMap<String, Template>,
+    /// What [`Settings::stored`] found beside them; of no file and no form.
+    #[serde(skip)]
+    pub newer: Newer,
 }
 
 /// One entry of a rule's sequence.
@@ -187,18 +193,17 @@ impl Settings {
             holdout_percent: 0,
             sender: None,
             templates: BTreeMap::new(),
+            newer: Newer::default(),
         }
     }
 
-    /// The texts for a language tag (`pt-BR`): of that tag, else of its primary language (`pt`), else English.
-    /// `None`: the built-in texts.
-    pub fn template_for(&self, language: Option<&str>) -> Option<&Template> {
-        let tag = language.unwrap_or_default().replace('_', "-");
-        let primary = tag.split('-').next().unwrap_or_default();
-        [tag.as_str(), primary, "en"].into_iter().find_map(|want| {
-            let same = |(tag, _): &(&String, _)| tag.eq_ignore_ascii_case(want);
-            self.templates.iter().find(same).map(|(_, t)| t)
-        })
+    /// The texts for a reader's language tag (`pt-BR`), with their own tag: of that tag, else of a more general one (`pt`), else
+    /// English. `None`: the built-in texts.
+    pub fn template_for(&self, language: Option<&str>) -> Option<(&str, &Template)> {
+        let tags = self.templates.keys().map(String::as_str);
+        let tag = lookup(tags.clone(), language.unwrap_or_default());
+        let tag = tag.or_else(|| lookup(tags, "en"))?;
+        Some((tag, self.templates.get(tag)?))
     }
 }
 

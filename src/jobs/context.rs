@@ -129,6 +129,13 @@ impl Context {
         Ok(rules)
     }
 
+    /// What the brand of an account is called; nothing if the account is not configured any more.
+    pub fn brand(&self, account: &AccountId) -> &str {
+        self.accounts
+            .get(account)
+            .map_or("", |account| &account.brand)
+    }
+
     /// Whether the channel is configured.
     pub fn has(&self, channel: Channel) -> bool {
         match channel {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::print::FIELDS;
 use super::*;
 use crate::domain::quiet::{QuietHours, Window};
-use crate::domain::rule::{Caps, InQuietHours, Step, Template};
+use crate::domain::rule::{Caps, InQuietHours, Newer, Step, Template};
 
 fn problems(text: &str) -> Vec<String> {
     let error = parse(text).expect_err("there are problems");
@@ -209,6 +209,7 @@ prop_compose! {
                 let subject = email.then(|| "Hello".to_owned());
                 (tag, Template { subject, html: email.then(|| text.clone()), text })
             }).collect(),
+            newer: Newer::default(),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::db::links::Linked;
 use crate::db::suppressions::Source;
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
+use crate::domain::user_agent;
 
 /// How long the way back works.
 const RETURN_FOR: TimeDelta = TimeDelta::days(30);
@@ -65,45 +66,16 @@ pub async fn follow(
     })
 }
 
-/// Mail scanners and link previews name themselves, ask by HEAD, or prefetch.
+/// Mail scanners and link previews name themselves, or say that they only fetch ahead.
 fn is_scanner(headers: &HeaderMap) -> bool {
-    let agent = headers
-        .get(header::USER_AGENT)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    let agent = agent.to_ascii_lowercase();
     let prefetch = ["purpose", "sec-purpose", "x-purpose", "x-moz"]
         .iter()
         .any(|name| headers.contains_key(*name));
-    prefetch
-        || agent.is_empty()
-        || [
-            "bot",
-            "crawl",
-            "spider",
-            "preview",
-            "scan",
-            "curl",
-            "wget",
-            "python",
-            "java/",
-            "go-http",
-            "okhttp",
-            "axios",
-            "node",
-            "libwww",
-            "headless",
-            "facebookexternalhit",
-            "whatsapp",
-            "slack",
-            "safelinks",
-            "proofpoint",
-            "mimecast",
-            "barracuda",
-            "imageproxy",
-        ]
-        .iter()
-        .any(|word| agent.contains(word))
+    // Phones' names need not be ASCII.
+    let agent = headers
+        .get(header::USER_AGENT)
+        .map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+    prefetch || user_agent::is_automatic(&agent.unwrap_or_default())
 }
 
 /// `GET /u/{token}`: shows the button. Nothing is changed.

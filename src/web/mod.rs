@@ -10,6 +10,7 @@ mod entrance;
 mod error;
 mod health;
 mod insist;
+mod jwt;
 mod links;
 mod mail;
 mod metrics;

@@ -306,11 +306,11 @@ async fn the_badge_s_page_says_how_it_is_set_up_and_no_secret() {
 #[tokio::test]
 async fn the_badge_is_tried_out_with_an_id_and_with_a_token() {
     run_test_with(with_badge(), async |t| {
-        let viewer = t.person(Role::Viewer).await;
+        let editor = t.person(Role::Editor).await;
         let chat = t.answered(ANN);
         t.tick().await;
         let consumer = consumer_of(t, &chat).await;
-        let told = viewer.form("/website", &[("consumer", &consumer)]).await;
+        let told = editor.form("/website", &[("consumer", &consumer)]).await;
         assert_eq!(told.status, StatusCode::OK);
         assert!(told.text.contains("1 unread message"), "{}", told.text);
         // The page carries a token for the real script: it shows this consumer's badge.
@@ -321,19 +321,19 @@ async fn the_badge_is_tried_out_with_an_id_and_with_a_token() {
             .bearer_auth(&token);
         let badge: serde_json::Value = badge.send().await.unwrap().json().await.unwrap();
         assert_eq!(badge["unread"], true);
-        let by_token = viewer.form("/website", &[("token", &token)]).await;
+        let by_token = editor.form("/website", &[("token", &token)]).await;
         assert!(by_token.text.contains(&consumer), "{}", by_token.text);
-        let forged = viewer.form("/website", &[("token", "a.b.c")]).await;
+        let forged = editor.form("/website", &[("token", "a.b.c")]).await;
         assert_eq!(forged.status, StatusCode::UNPROCESSABLE_ENTITY);
         assert!(forged.text.contains("is not believed"), "{}", forged.text);
-        let stranger = viewer.form("/website", &[("consumer", "nobody")]).await;
+        let stranger = editor.form("/website", &[("consumer", "nobody")]).await;
         assert!(
             stranger.text.contains("Nothing unread"),
             "{}",
             stranger.text
         );
         let body = json!({ "consumer": consumer });
-        let api = viewer
+        let api = editor
             .api(
                 Method::POST,
                 "/accounts/12345678/badge/look-up",

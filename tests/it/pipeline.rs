@@ -1,13 +1,16 @@
 //! From an unread message to a message in the mailbox, through every real part: what is sent, when, and why not.
 
 use chrono::{NaiveTime, TimeDelta};
+use reqwest::Method;
+use serde_json::json;
+use unread::domain::access::Permission;
 use unread::domain::ids::Channel::{Email, Sms};
 use unread::domain::quiet::Window;
-use unread::domain::rule::Step;
+use unread::domain::rule::{Step, Template};
 use unread::sandbox::ACCOUNT;
 use unread::sandbox::world::{CUSTOMER_CARE, Person};
 
-use crate::harness::{eventually, noon, run_test};
+use crate::harness::{Setup, eventually, noon, run_test, run_test_with};
 
 const ANN: &str = "ann@example.net";
 const PHONE: &str = "+12025550143";
@@ -335,6 +338,118 @@ async fn a_click_on_the_link_is_a_return_but_a_mail_scanner_s_is_not() {
         let reminder = &t.reminders().await[0];
         assert_eq!(reminder.clicked_at, Some(t.now()));
         assert_eq!(reminder.returned_at, Some(t.now()));
+    })
+    .await;
+}
+
+/// One process sends for several brands: each message says which one.
+#[tokio::test]
+async fn without_a_sender_s_name_each_account_writes_as_its_brand_and_in_the_text_s_language() {
+    const OTHER: &str = "87654321";
+    let setup = Setup {
+        settings: vec![("SMTP_FROM_NAME", "")],
+        accounts: vec![OTHER],
+        ..Setup::default()
+    };
+    run_test_with(setup, async |t| {
+        t.rule(Email, |settings| {
+            settings.sender = Some("care@shop.example".to_owned());
+            let text = Template {
+                subject: Some("Hello".to_owned()),
+                text: "Read it: {{link}}".to_owned(),
+                html: None,
+            };
+            settings.templates.insert("en".to_owned(), text);
+        })
+        .await;
+        let [one, other] = [ACCOUNT, OTHER].map(|account| {
+            let opening = t
+                .world()
+                .conversation(account, CUSTOMER_CARE)
+                .consumer("Ann", "Other");
+            let address = format!("ann@{account}.example");
+            let chat = opening.email(&address).language("he-IL").start();
+            t.world().consumer_says(&chat, "Do you have it in green?");
+            t.world().agent_says(&chat, "Yes, we do.");
+            address
+        });
+        t.tick().await;
+        t.advance(10).await;
+        let mails = t.mails();
+        let from = |to: &str| {
+            let mail = mails.iter().find(|mail| mail.to == [to]).unwrap();
+            assert!(
+                mail.html
+                    .as_deref()
+                    .unwrap()
+                    .contains("<html lang=\"en\" dir=\"ltr\"")
+            );
+            mail.header("From").unwrap().to_owned()
+        };
+        assert!(from(&one).contains("Brand 12345678"), "{}", from(&one));
+        assert!(
+            from(&one).ends_with("<care@shop.example>"),
+            "{}",
+            from(&one)
+        );
+        assert!(from(&other).contains("Brand 87654321"), "{}", from(&other));
+
+        let program = t.program(&[Permission::View, Permission::Edit]).await;
+        for account in [ACCOUNT, OTHER] {
+            let wish = json!({ "account": account, "channel": "email", "to": "me@example.net" });
+            let sent = program.send(Method::POST, "/test-messages", &wish).await;
+            assert_eq!(sent.json()["accepted"], true, "{}", sent.text);
+            let mails = t.mails();
+            let from = mails[0].header("From").unwrap();
+            assert!(from.contains(&format!("Brand {account}")), "{from}");
+        }
+    })
+    .await;
+}
+
+/// Somebody who has just opened the page is about to read: the second step waits until LivePerson has had time to say so.
+#[tokio::test]
+async fn a_click_holds_the_next_step_back_until_liveperson_has_had_time_to_say_that_it_is_read() {
+    run_test(async |t| {
+        let (stays, reads) = (
+            t.answered("stays@example.net"),
+            t.answered("reads@example.net"),
+        );
+        t.tick().await;
+        t.advance(10).await;
+        t.mails();
+        let reminders = t.reminders().await;
+        let click = async |conversation: &str| {
+            let of = reminders.iter().find(|r| r.conversation == conversation);
+            let (status, _) = t.get(&format!("/r/{}", of.unwrap().token)).await;
+            assert_eq!(status, 200);
+        };
+        t.tick().await;
+        // Once long before, and once more a minute before the second step.
+        click(&stays).await;
+        t.advance(24 * 60 - 11).await;
+        let now = t.now();
+        click(&stays).await;
+        click(&reads).await;
+        t.advance_by(TimeDelta::seconds(110)).await;
+        for conversation in [&stays, &reads] {
+            let decisions = t.decisions(conversation).await;
+            assert_eq!(decisions.last().unwrap(), "deliver postpone clicked");
+        }
+        assert!(t.mails().is_empty(), "not within two minutes of the click");
+        t.world().consumer_reads(&reads);
+        t.advance_by(TimeDelta::seconds(10)).await;
+        let mails = t.mails();
+        assert_eq!(mails.len(), 1, "two minutes after the click");
+        assert_eq!(mails[0].to, ["stays@example.net"]);
+        assert_eq!(t.story(&reads).await, ["sent", "cancelled (read)"]);
+        let all = t.reminders().await;
+        let of = all.iter().find(|r| r.conversation == stays).unwrap();
+        let first = of.clicked_at;
+        assert!(
+            first.is_some_and(|at| at < now),
+            "the first click is the one that is shown"
+        );
     })
     .await;
 }

@@ -76,7 +76,7 @@ async fn migrate(program: &Path, database: &str) {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
-/// What the next version adds: a column in every table of the ledger.
+/// What the next version adds: a column in every table of the ledger, and settings in every rule.
 async fn expand(pool: &PgPool) {
     let tables: Vec<String> = sqlx::query_scalar(
         "select tablename::text from pg_tables where schemaname = 'public' and tablename <> '_sqlx_migrations'",
@@ -88,6 +88,16 @@ async fn expand(pool: &PgPool) {
     for table in tables {
         let column = format!("alter table {table} add column of_the_future text");
         sqlx::query(AssertSqlSafe(column))
+            .execute(pool)
+            .await
+            .unwrap();
+    }
+    // And what it may store in a rule: a setting of its own, and one within each rule's first step.
+    for table in ["rules", "rule_drafts", "rule_versions"] {
+        let settings = format!(
+            "update {table} set settings = jsonb_set(settings, '{{steps,0,of_the_future}}', 'true') || '{{\"of_the_future\": [1]}}'"
+        );
+        sqlx::query(AssertSqlSafe(settings))
             .execute(pool)
             .await
             .unwrap();
@@ -126,6 +136,15 @@ async fn a_roll_out_of_every_role_under_load_loses_and_doubles_nothing() {
         let before = sent(&db.pool).await;
         eventually(what, async || sent(&db.pool).await > before + 5).await;
     };
+
+    // There are drafts and histories as well.
+    sqlx::query(
+        "insert into rule_drafts (account, skill, channel, based_on, enabled, settings, changed_by, changed_at)
+         select account, skill, channel, version, enabled, settings, 'ann', updated_at from rules",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
 
     let enough = CancellationToken::new();
     let roll_out = async {

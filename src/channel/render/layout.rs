@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::vars::Vars;
 use crate::channel::clean;
+use crate::domain::language::is_right_to_left;
 
 const NAME: &str = "email.html";
-const RIGHT_TO_LEFT: &[&str] = &["ar", "fa", "he", "ps", "ur", "yi"];
 
 pub(super) struct Layout {
     engine: Handlebars<'static>,
@@ -42,10 +42,10 @@ impl Layout {
         Self { engine }
     }
 
+    /// `language` is that of the text.
     pub fn around(&self, subject: &str, text: &str, language: &str, vars: &Vars) -> String {
         let (blocks, footer) = split(text, vars);
-        let primary = language.split(['-', '_']).next().unwrap_or_default();
-        let direction = if RIGHT_TO_LEFT.contains(&primary) {
+        let direction = if is_right_to_left(language) {
             "rtl"
         } else {
             "ltr"

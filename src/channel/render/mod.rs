@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::clean;
 use crate::domain::ids::Channel;
+use crate::domain::language::lookup;
 use crate::domain::rule::Template;
 use handlebars::{
     Context, Handlebars, RenderContext, Renderable, StringOutput, Template as Compiled,
@@ -176,7 +177,8 @@ impl Texts {
 
     /// Renders one reminder: with the given template, or with the built-in texts in the nearest language.
     ///
-    /// `language` is the language of `template`, or the one wished for.
+    /// `language` is the language of `template`, as [`Settings::template_for`](crate::domain::rule::Settings::template_for) gives it,
+    /// and not its reader's; of the built-in texts, the reader's. The HTML says in which language it is.
     pub fn render(
         &self,
         channel: Channel,
@@ -286,16 +288,12 @@ impl Texts {
     }
 }
 
-/// The text of a language tag, or of its primary language: `de-AT` finds `de`.
+/// The text of a language tag, or of a more general one: `de-AT` finds `de`.
 fn nearest<'t, T>(
     texts: &'t BTreeMap<&'static str, T>,
     wanted: &str,
 ) -> Option<(&'t &'static str, &'t T)> {
-    let wanted = wanted.replace('_', "-").to_ascii_lowercase();
-    let primary = wanted.split('-').next().unwrap_or_default();
-    texts
-        .get_key_value(wanted.as_str())
-        .or_else(|| texts.get_key_value(primary))
+    texts.get_key_value(lookup(texts.keys().copied(), wanted)?)
 }
 
 fn sms_of(text: &str) -> Rendered {

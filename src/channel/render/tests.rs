@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::channel::sms;
+use crate::domain::rule::Settings;
 
 fn vars() -> Vars {
     Vars::sample()
@@ -220,6 +221,53 @@ fn a_custom_text_gets_the_layout_with_its_own_words() {
     assert!(html.contains("Ler<!--"), "{html}");
     assert!(html.contains("Sair em <a href"), "{html}");
     assert!(!html.contains("href=\"https://elsewhere"), "{html}");
+}
+
+/// The HTML says in which language its words are, whoever reads them: screen readers pronounce by it, and mail programs align by it.
+#[test]
+fn the_html_is_in_the_language_of_the_text_that_was_chosen() {
+    let cases: [(&[&str], &str, &str, &str); 20] = [
+        // The brand's texts, the reader's language, and what the HTML says.
+        (&["en"], "he-IL", "en", "ltr"),
+        (&["en"], "ar", "en", "ltr"),
+        (&["en"], "fr", "en", "ltr"),
+        (&["en", "he"], "he-IL", "he", "rtl"),
+        (&["en", "he"], "iw_IL", "he", "rtl"),
+        (&["en", "he-IL"], "he_IL", "he-IL", "rtl"),
+        (&["ar", "en"], "ar-EG", "ar", "rtl"),
+        (&["ar", "en"], "AR", "ar", "rtl"),
+        (&["AR-EG", "en"], "ar-eg", "AR-EG", "rtl"),
+        (&["fa", "en"], "fa-AF", "fa", "rtl"),
+        (&["ur", "en"], "ur-PK", "ur", "rtl"),
+        (&["ur-Latn", "en"], "ur-Latn-PK", "ur-Latn", "ltr"),
+        (&["az-Arab", "en"], "az-Arab-IR", "az-Arab", "rtl"),
+        (&["pt", "pt-BR", "en"], "pt-BR", "pt-BR", "ltr"),
+        (&["pt", "pt-BR", "en"], "pt-PT", "pt", "ltr"),
+        (&["pt-BR", "en"], "pt-PT", "en", "ltr"),
+        (&["zh-Hant", "en"], "zh-Hant-TW", "zh-Hant", "ltr"),
+        // The built-in texts, where none of the brand's is near.
+        (&["he"], "de-AT", "de", "ltr"),
+        (&["he"], "ar", "en", "ltr"),
+        (&[], "fa-IR", "en", "ltr"),
+    ];
+    for (own, reader, language, direction) in cases {
+        let text = template(
+            "Hi",
+            "Read it: {{link}}\n\nStop: {{unsubscribe_link}}",
+            None,
+        );
+        let settings = Settings {
+            templates: own
+                .iter()
+                .map(|tag| ((*tag).to_owned(), text.clone()))
+                .collect(),
+            ..Settings::default_for(Channel::Email)
+        };
+        let (tag, template) = settings.template_for(Some(reader)).unzip();
+        let html = render(Channel::Email, template, tag.unwrap_or(reader), &vars()).html;
+        let expected = format!("<html lang=\"{language}\" dir=\"{direction}\"");
+        assert!(html.unwrap().contains(&expected), "{own:?} for {reader}");
+    }
 }
 
 fn error_of(channel: Channel, template: &Template) -> TemplateError {

@@ -37,6 +37,15 @@ impl Mailbox {
         Ok(Self { address, name })
     }
 
+    /// The sender of one message: with an address of its own, if its rule has one, and under the name of its brand, if the settings
+    /// name nobody. One process sends for several brands.
+    pub fn for_brand(&self, address: Option<&str>, brand: &str) -> Result<Self, InvalidMailbox> {
+        Self::new(
+            address.unwrap_or(self.address()),
+            self.name().or(Some(brand)),
+        )
+    }
+
     pub fn address(&self) -> &str {
         self.address.as_ref()
     }

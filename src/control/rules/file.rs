@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{By, changed_fields, record};
+use super::{By, changed_fields, of_this_version, record};
 use crate::channel::render::{Severity, Texts};
 use crate::control::{Error, Fault};
 use crate::db;
@@ -22,9 +22,12 @@ pub struct Imported {
     pub warnings: Vec<Fault>,
 }
 
-/// All rules, as entries of a file.
+/// All rules, as entries of a file. None if a newer version has stored one with what this version does not know.
 pub async fn export(pool: &PgPool) -> Result<Vec<RuleEntry>, Error> {
     let rules = db::rules::all(pool).await?;
+    for rule in &rules {
+        of_this_version(&rule.key(), &rule.settings)?;
+    }
     let entries = rules.into_iter().map(|rule| RuleEntry {
         account: rule.account,
         skill: rule.skill,
@@ -62,6 +65,12 @@ pub async fn import(
     }
     let there = db::rules::of_accounts(&mut *tx, &names).await?;
     let mut changed = 0;
+    for rule in there
+        .iter()
+        .filter(|rule| entries.iter().any(|entry| key(entry) == rule.key()))
+    {
+        of_this_version(&rule.key(), &rule.settings)?;
+    }
     for entry in &entries {
         let key = key(entry);
         let (enabled, settings) = (entry.enabled, &entry.settings);

@@ -28,12 +28,16 @@ pub enum Reason {
     NoRule,
     /// The rule, or the skill's scan, is switched off.
     RuleOff,
+    /// The rule was stored by a newer version of the program, with a setting that this one does not understand.
+    NewerRule,
     /// Every step of the rule has had its reminder.
     AllStepsDone,
     /// The conversation waits for an agent: the brand owes the answer.
     InQueue,
     /// The agent may still be typing.
     Debounce,
+    /// The consumer has just followed a link of this episode, which counts as seen until LivePerson has had time to say so.
+    Clicked,
     /// No usable address for this channel.
     NoAddress,
     /// The consumer asked not to be written to.
@@ -75,7 +79,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::Scheduled,
         Self::Due,
         Self::NoAgentMessage,
@@ -86,9 +90,11 @@ impl Reason {
         Self::NewEpisode,
         Self::NoRule,
         Self::RuleOff,
+        Self::NewerRule,
         Self::AllStepsDone,
         Self::InQueue,
         Self::Debounce,
+        Self::Clicked,
         Self::NoAddress,
         Self::OptedOut,
         Self::BadAddress,
@@ -123,9 +129,11 @@ impl Reason {
             Self::NewEpisode => "new_episode",
             Self::NoRule => "no_rule",
             Self::RuleOff => "rule_off",
+            Self::NewerRule => "newer_rule",
             Self::AllStepsDone => "all_steps_done",
             Self::InQueue => "in_queue",
             Self::Debounce => "debounce",
+            Self::Clicked => "clicked",
             Self::NoAddress => "no_address",
             Self::OptedOut => "opted_out",
             Self::BadAddress => "bad_address",

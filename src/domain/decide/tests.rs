@@ -22,6 +22,7 @@ struct Case {
     suppression: Option<Suppression>,
     paused: bool,
     history: History,
+    clicked_at: Option<DateTime<Utc>>,
     lot: u8,
     now: DateTime<Utc>,
 }
@@ -40,6 +41,7 @@ fn usual() -> Case {
         suppression: None,
         paused: false,
         history: History::default(),
+        clicked_at: None,
         lot: 50,
         now: minute(12),
     }
@@ -70,6 +72,7 @@ impl Case {
             suppression: self.suppression,
             paused: self.paused,
             history: &self.history,
+            clicked_at: self.clicked_at,
             lot: self.lot,
             now: self.now,
         })
@@ -107,7 +110,7 @@ type Change = fn(&mut Case);
 
 /// Everything that can stand in the way, in the order in which it is asked.
 #[rustfmt::skip]
-const OBSTACLES: [(Decision, Change); 23] = [
+const OBSTACLES: [(Decision, Change); 25] = [
     (Expire(Reason::TooLate), |c| c.deadline = c.now),
     (Cancel(Reason::NoRule), |c| c.rule = None),
     (Cancel(Reason::RuleOff), |c| c.rule.as_mut().unwrap().enabled = false),
@@ -124,14 +127,49 @@ const OBSTACLES: [(Decision, Change); 23] = [
     (Cancel(Reason::BadAddress), |c| c.suppression = Some(Suppression::BadAddress)),
     (Cancel(Reason::Complaint), |c| c.suppression = Some(Suppression::Complaint)),
     (Cancel(Reason::Blocked), |c| c.suppression = Some(Suppression::Blocked)),
+    (Postpone(minute(13), Reason::NewerRule), |c| c.settings().newer.unreadable.push("steps".to_owned())),
     (Postpone(minute(22), Reason::Paused), |c| c.paused = true),
     (Postpone(minute(13), Reason::Debounce), |c| c.rewrite(|r| r.agent(2, 11))),
+    (Postpone(minute(13), Reason::Clicked), |c| c.clicked_at = Some(minute(11))),
     (Postpone(minute(20), Reason::Gap), |c| c.history.conversation.push(minute(-100))),
     (Postpone(minute(30), Reason::CapConversation), |c| c.wrote_yesterday(&[30, 40], &[])),
     (Postpone(minute(50), Reason::CapRecipient), |c| c.wrote_yesterday(&[], &[5, 50, 60])),
     (Postpone(minute(60), Reason::QuietHours), |c| c.allow("09:00:00", "20:00:00")),
     (Cancel(Reason::HeldOut), |c| c.settings().holdout_percent = 51),
 ];
+
+/// For the debounce after the click, not at its end; in a rule without one not at all; and not past the deadline.
+#[test]
+fn a_click_holds_the_next_step_back_for_a_while() {
+    let cases = [
+        (12, 2, 70, Postpone(minute(14), Reason::Clicked)),
+        (11, 2, 70, Postpone(minute(13), Reason::Clicked)),
+        (10, 2, 70, Send(contact())),
+        (-600, 2, 70, Send(contact())),
+        (12, 0, 70, Send(contact())),
+        (11, 5, 70, Postpone(minute(16), Reason::Clicked)),
+        (12, 2, 14, Expire(Reason::Clicked)),
+        // Another process's clock may be ahead.
+        (13, 2, 70, Postpone(minute(15), Reason::Clicked)),
+    ];
+    for (clicked, debounce, deadline, answer) in cases {
+        let case = Case::with(|c| {
+            c.clicked_at = Some(minute(clicked));
+            c.settings().debounce = TimeDelta::minutes(debounce);
+            c.deadline = minute(deadline);
+        });
+        assert_eq!(case.decide(), answer, "{clicked}, {debounce}, {deadline}");
+    }
+    let read = Case::with(|c| {
+        c.clicked_at = Some(minute(12));
+        c.rewrite(|r| r.read(8));
+    });
+    assert_eq!(
+        read.decide(),
+        Cancel(Reason::Read),
+        "LivePerson has said so"
+    );
+}
 
 #[test]
 fn with_nothing_in_the_way_it_is_sent() {
@@ -366,7 +404,9 @@ fn may_be_sent(case: &Case) -> bool {
         && record.queue != Queue::Waiting
         && case.suppression.is_none()
         && !case.paused
+        && !s.newer.holds()
         && case.now - last_at >= s.debounce
+        && case.clicked_at.is_none_or(|at| case.now - at >= s.debounce)
         && within(&case.history.conversation, s.caps.gap) == 0
         && within(&case.history.conversation, DAY) < s.caps.per_conversation_24h
         && within(&case.history.recipient, DAY) < s.caps.per_recipient_24h
@@ -393,8 +433,9 @@ proptest! {
     fn the_same_reason_does_not_postpone_twice(case in cases()) {
         if let Postpone(until, reason) = case.decide() {
             let again = Case { now: until, ..case }.decide();
-            // A partial record, a queue and a pause end by themselves, not by waiting.
-            let by_waiting = !matches!(reason, Reason::Undecided | Reason::InQueue | Reason::Paused);
+            // A partial record, a queue, a pause and an update end by themselves, not by waiting.
+            let by_waiting =
+                !matches!(reason, Reason::Undecided | Reason::InQueue | Reason::Paused | Reason::NewerRule);
             if by_waiting {
                 prop_assert!(!matches!(again, Postpone(_, r) | Expire(r) if r == reason), "{:?}", again);
             }

@@ -157,7 +157,7 @@ fn a_language_falls_back_to_its_primary_then_to_english() {
         text: text.to_owned(),
         html: None,
     };
-    let tags = ["en", "pt", "pt-BR"].map(|tag| (tag.to_owned(), text(tag)));
+    let tags = ["en", "pt", "pt-BR", "he", "zh-Hant"].map(|tag| (tag.to_owned(), text(tag)));
     let settings = Settings {
         templates: tags.into(),
         ..Settings::default_for(Channel::Sms)
@@ -169,14 +169,19 @@ fn a_language_falls_back_to_its_primary_then_to_english() {
         (Some("pt_BR"), "pt-BR"),
         (Some("pt-PT"), "pt"),
         (Some("en-GB"), "en"),
+        (Some("he-IL"), "he"),
+        (Some("zh-Hant-TW"), "zh-Hant"),
+        (Some("zh-Hans"), "en"),
         (Some("fr-FR"), "en"),
         (Some(""), "en"),
         (None, "en"),
     ];
     for (language, expected) in cases {
         assert_eq!(
-            settings.template_for(language).map(|t| t.text.as_str()),
-            Some(expected),
+            settings
+                .template_for(language)
+                .map(|(tag, t)| (tag, t.text.as_str())),
+            Some((expected, expected)),
             "{language:?}"
         );
     }

@@ -401,6 +401,8 @@ struct Room {
     counted: Vec<Counted>,
     circuits: Vec<db::circuits::Circuit>,
     pauses: Vec<Pause>,
+    /// By conversation and episode.
+    clicks: HashMap<(String, String), DateTime<Utc>>,
 }
 
 impl Room {
@@ -429,12 +431,18 @@ impl Room {
         let circuits = db::circuits::open_ones(&mut *tx).await?;
         // Read with the attempts' own commit ahead: a pause holds from the moment it is written, in every worker.
         let pauses = db::pauses::all(&mut *tx).await?;
+        let episodes: Vec<(&str, &str)> = candidates
+            .iter()
+            .map(|c| (c.owed.conversation.as_str(), c.owed.episode.as_str()))
+            .collect();
+        let clicks = db::links::newest_clicks(&mut *tx, &account.id, &episodes).await?;
         tracing::trace!(account = %account.id, reminders = candidates.len(), "Deciding");
         Ok(Self {
             suppressed,
             counted,
             circuits,
             pauses,
+            clicks,
         })
     }
 
@@ -478,6 +486,10 @@ impl Room {
             paused: rule
                 .is_some_and(|rule| self.pauses.iter().any(|pause| pause.scope.holds(rule))),
             history: &history,
+            clicked_at: self
+                .clicks
+                .get(&(owed.conversation.clone(), owed.episode.clone()))
+                .copied(),
             lot: candidate.lot,
             now,
         })

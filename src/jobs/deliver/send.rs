@@ -105,20 +105,14 @@ async fn email(ctx: &Context, dispatch: &Dispatch, last_look: LastLook<'_>) -> O
         Ok(rendered) => rendered,
         Err(error) => return broken_template(dispatch, &error),
     };
-    let default = &mail.settings().from;
-    let own = dispatch
-        .rule
-        .settings
-        .sender
-        .as_deref()
-        .map(|address| smtp::Mailbox::new(address, default.name()));
-    let Ok(own) = own.transpose() else {
+    let owed = &dispatch.owed;
+    let own = dispatch.rule.settings.sender.as_deref();
+    let brand = ctx.brand(&owed.account);
+    let Ok(from) = mail.settings().from.for_brand(own, brand) else {
         return config("sender is not an address");
     };
-    let from = own.as_ref().unwrap_or(default);
-    let owed = &dispatch.owed;
     let email = smtp::Email {
-        from: Some(from),
+        from: Some(&from),
         reply_to: None,
         to: &dispatch.contact.address,
         to_name: dispatch.contact.first_name.as_deref(),
@@ -177,11 +171,7 @@ fn render(ctx: &Context, dispatch: &Dispatch) -> Result<Rendered, TemplateError>
     let language = dispatch.language.as_deref();
     let vars = Vars {
         first_name: dispatch.contact.first_name.clone().unwrap_or_default(),
-        brand: ctx
-            .accounts
-            .get(&owed.account)
-            .map(|account| account.brand.clone())
-            .unwrap_or_default(),
+        brand: ctx.brand(&owed.account).to_owned(),
         agent: dispatch.episode.agent.clone().unwrap_or_default(),
         skill: dispatch.skill_name.clone().unwrap_or_default(),
         count: dispatch.episode.count,
@@ -191,12 +181,10 @@ fn render(ctx: &Context, dispatch: &Dispatch) -> Result<Rendered, TemplateError>
         link: ctx.link("r", &owed.token),
         unsubscribe_link: ctx.link("u", &owed.token),
     };
-    ctx.texts.render(
-        owed.channel,
-        dispatch.rule.settings.template_for(language),
-        language,
-        &vars,
-    )
+    let chosen = dispatch.rule.settings.template_for(language);
+    let (tag, template) = chosen.unzip();
+    ctx.texts
+        .render(owed.channel, template, tag.or(language), &vars)
 }
 
 fn broken_template(dispatch: &Dispatch, error: &TemplateError) -> Outcome {

@@ -1,11 +1,12 @@
 //! What stands before each handler.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts as _, Request, State as Shared};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use chrono::TimeDelta;
@@ -16,6 +17,7 @@ use crate::control::Error;
 use crate::db;
 use crate::domain::access::Permission;
 use crate::hashing;
+use crate::metrics::AccessOutcome;
 use crate::web::api::problem::Refusal;
 use crate::web::badge::Client;
 use crate::web::dashboard::Unshown;
@@ -26,6 +28,8 @@ use crate::web::{MAX_BODY, State};
 pub struct Guard {
     pub state: State,
     pub needs: Permission,
+    /// Whether the route changes anything: else a request that is sent again may be done again, and its answer is not kept.
+    pub changes: bool,
 }
 
 /// Between two notes that a session or a token is in use.
@@ -44,8 +48,9 @@ pub async fn page(Shared(guard): Shared<Guard>, request: Request, next: Next) ->
     if let Err(wait) = state.access.callers.pass(caller.key(), Instant::now()) {
         return too_many(wait, Unshown::too_many().into_response());
     }
+    let Ok(Client(from)) = Client::from_request_parts(&mut parts, state).await;
     if !caller.may(guard.needs) {
-        return Unshown::forbidden().into_response();
+        return noted(state, &caller, from, Unshown::forbidden().into_response());
     }
     let mut body = body;
     if !parts.method.is_safe() {
@@ -54,9 +59,18 @@ pub async fn page(Shared(guard): Shared<Guard>, request: Request, next: Next) ->
             Err(response) => return response,
         }
     }
-    parts.extensions.insert(caller);
+    parts.extensions.insert(caller.clone());
     parts.extensions.insert(session);
-    next.run(Request::from_parts(parts, body)).await
+    let response = next.run(Request::from_parts(parts, body)).await;
+    noted(state, &caller, from, response)
+}
+
+/// Leaves a trace of an answer that somebody may not do something: the route's, or the handler's that knows what exactly was asked.
+fn noted(state: &State, caller: &Caller, from: IpAddr, response: Response) -> Response {
+    if response.status() == StatusCode::FORBIDDEN {
+        state.refused(AccessOutcome::MissingPermission, from, Some(caller.by()));
+    }
+    response
 }
 
 /// The body of a form that came from a page of ours.
@@ -120,20 +134,22 @@ pub async fn api(Shared(guard): Shared<Guard>, request: Request, next: Next) -> 
     if let Err(wait) = state.access.callers.pass(caller.key(), Instant::now()) {
         return too_many(wait, Refusal::too_many().into_response());
     }
+    let Ok(Client(from)) = Client::from_request_parts(&mut parts, state).await;
     if !caller.may(guard.needs) {
-        return Refusal::forbidden(guard.needs).into_response();
+        let refusal = Refusal::forbidden(guard.needs).into_response();
+        return noted(state, &caller, from, refusal);
     }
     let key = match repeat::key(&parts.headers) {
-        Ok(key) => key.filter(|_| parts.method == Method::POST),
+        Ok(key) => key.filter(|_| guard.changes && parts.method == Method::POST),
         Err(refusal) => return refusal.into_response(),
     };
-    let who = caller.key_word();
-    parts.extensions.insert(caller);
+    parts.extensions.insert(caller.clone());
     let request = Request::from_parts(parts, body);
-    match key {
-        Some(key) => repeat::once(state, (who, key), request, next).await,
+    let response = match key {
+        Some(key) => repeat::once(state, (caller.key_word(), key), request, next).await,
         None => next.run(request).await,
-    }
+    };
+    noted(state, &caller, from, response)
 }
 
 /// A program with its token, or a person on a page of ours.
@@ -143,7 +159,11 @@ async fn api_caller(state: &State, parts: &mut Parts) -> Result<Caller, Response
         let found = program(state, &parts.headers).await.map_err(fault)?;
         return match found {
             Some(caller) => Ok(caller),
-            None => Err(stranger(state, parts).await),
+            None => {
+                let Ok(Client(from)) = Client::from_request_parts(parts, state).await;
+                state.refused(AccessOutcome::WrongToken, from, None);
+                Err(stranger(state, parts).await)
+            }
         };
     }
     let Some((caller, session)) = person(state, &parts.headers).await.map_err(fault)? else {

@@ -1,5 +1,8 @@
 //! Logging in and out, and the page with which somebody chooses a password.
 
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Path, Query, State as Shared};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -9,13 +12,15 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Access, Table, guard, session};
-use crate::control::logins::{self, Login};
+use crate::control::logins::{self, Login, Throttled};
 use crate::control::users::{self, Invitation};
 use crate::control::{Error, passwords};
 use crate::db;
 use crate::domain::access::Permission;
+use crate::hashing;
+use crate::metrics::AccessOutcome;
 use crate::secret::Secret;
-use crate::web::badge::Client;
+use crate::web::badge::{Client, Limiter};
 use crate::web::dashboard::{Page, Unshown, careful};
 use crate::web::{State, templates};
 
@@ -118,15 +123,29 @@ async fn log_in(
         return Ok(Redirect::to("/login").into_response());
     };
     let (to, now) = (inside(&given.to), state.clock.now());
-    let password = Secret::new(given.password);
     let refused = |status, why: &str| login_page(&state, status, to, &given.name, Some(why), false);
-    match logins::with_password(&state.pool, &given.name, &password, address, now).await {
-        Ok(Login::In { user }) => enter(&state, &headers, user, to).await,
-        Ok(Login::Wrong) => Ok(refused(
-            StatusCode::UNAUTHORIZED,
-            "Name or password is wrong.",
-        )),
-        Ok(Login::Later(wait)) => {
+    let name = logins::name(&given.name);
+    let tries = &state.access.tries;
+    let login = match tries.pass(address, &name, Instant::now()) {
+        Ok(()) => {
+            let password = Secret::new(given.password);
+            logins::with_password(&state.pool, &name, &password, address, now).await
+        }
+        Err(held) => Ok(Login::Later(held)),
+    };
+    match login {
+        Ok(Login::In { user }) => {
+            tries.forget(address, &name, Instant::now());
+            enter(&state, &headers, user, to).await
+        }
+        Ok(Login::Wrong { name }) => {
+            state.refused(AccessOutcome::WrongPassword, address, name.as_deref());
+            let why = "Name or password is wrong.";
+            Ok(refused(StatusCode::UNAUTHORIZED, why))
+        }
+        Ok(Login::Later(held)) => {
+            note_too_many(&state, &name, address, held).await?;
+            let wait = held.wait();
             let minutes = wait.as_secs() / 60 + 1;
             let why = format!("Too many tries. Try again in {minutes} min.");
             let mut response = refused(StatusCode::TOO_MANY_REQUESTS, &why);
@@ -144,6 +163,77 @@ async fn log_in(
     }
 }
 
+/// Leaves a trace of tries that are not looked at; that somebody's name is locked is on record, once in a while.
+async fn note_too_many(
+    state: &State,
+    name: &str,
+    from: IpAddr,
+    held: Throttled,
+) -> Result<(), Unshown> {
+    let now = state.clock.now();
+    let anew = matches!(held, Throttled::Name(_)) && state.access.tries.is_locked_anew(name);
+    let known = if anew {
+        logins::locked_out(&state.pool, name, held, now).await?
+    } else {
+        None
+    };
+    state.refused(AccessOutcome::TooManyTries, from, known.as_deref());
+    Ok(())
+}
+
+/// The limits of logins in one process, before anything is asked of the database: see [`logins::FOR_BOTH`]. Names are kept as hashes,
+/// since what somebody types may be a password.
+pub struct Tries {
+    of_address: Limiter<IpAddr>,
+    of_name: Limiter<[u8; 16]>,
+    of_both: Limiter<[u8; 16]>,
+    locked: Limiter<[u8; 16]>,
+}
+
+impl Tries {
+    pub fn new(remembered: usize) -> Self {
+        let limiter = |(per_second, burst)| Limiter::new(per_second, burst, remembered);
+        Self {
+            of_address: Limiter::new(logins::FOR_ADDRESS.0, logins::FOR_ADDRESS.1, remembered),
+            of_name: limiter(logins::FOR_NAME),
+            of_both: limiter(logins::FOR_BOTH),
+            locked: limiter((1.0 / LOCK_NOTED_EVERY.as_secs_f64(), 1.0)),
+        }
+    }
+
+    fn pass(&self, from: IpAddr, name: &str, now: Instant) -> Result<(), Throttled> {
+        self.of_address
+            .pass(from, now)
+            .map_err(Throttled::Address)?;
+        let of_both = self.of_both.pass(both(name, from), now);
+        of_both.map_err(Throttled::Name)?;
+        self.of_name.pass(short(name), now).map_err(Throttled::Name)
+    }
+
+    /// Who has logged in from here may err again.
+    fn forget(&self, from: IpAddr, name: &str, now: Instant) {
+        self.of_both.forget(both(name, from), now);
+    }
+
+    /// Whether nothing was said of it lately.
+    fn is_locked_anew(&self, name: &str) -> bool {
+        self.locked.pass(short(name), Instant::now()).is_ok()
+    }
+}
+
+/// Between two entries of the audit trail that the same name is locked.
+const LOCK_NOTED_EVERY: Duration = Duration::from_mins(15);
+
+fn both(name: &str, from: IpAddr) -> [u8; 16] {
+    short(&format!("{name} {from}"))
+}
+
+fn short(word: &str) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.copy_from_slice(&hashing::digest(word)[..16]);
+    short
+}
+
 /// Opens a session under a new token, whatever the browser had before.
 pub async fn enter(
     state: &State,
@@ -155,6 +245,7 @@ pub async fn enter(
     let old = session::token(access, headers);
     let now = state.clock.now();
     let token = logins::open_session(&state.pool, user, old, access.longest, now).await?;
+    state.metrics.access(AccessOutcome::LoggedIn);
     let cookie = [(header::SET_COOKIE, session::set(access, token.expose()))];
     Ok((cookie, Redirect::to(to)).into_response())
 }

@@ -7,6 +7,7 @@
 mod csrf;
 mod guard;
 pub mod login;
+mod refused;
 mod repeat;
 mod session;
 pub mod sso;
@@ -24,6 +25,7 @@ use super::State;
 use super::badge::Limiter;
 use crate::config;
 use crate::domain::access::{Permission, Role};
+use crate::metrics::AccessOutcome;
 
 pub use self::repeat::Unrepeatable;
 pub use self::session::Session;
@@ -47,6 +49,9 @@ pub struct Access {
     /// Requests by caller, and by address of those who are not let in.
     callers: Limiter<(bool, i64)>,
     strangers: Limiter<IpAddr>,
+    /// Of logins, before anything is asked of the database.
+    tries: login::Tries,
+    refusals: refused::Refusals,
 }
 
 impl Access {
@@ -59,7 +64,17 @@ impl Access {
             sso,
             callers: Limiter::new(20.0, 200.0, REMEMBERED),
             strangers: Limiter::new(1.0, 60.0, REMEMBERED),
+            tries: login::Tries::new(REMEMBERED),
+            refusals: refused::Refusals::new(REMEMBERED),
         }
+    }
+}
+
+impl State {
+    /// Counts and logs that somebody was not let in. `name`: of a person or a token that exists.
+    fn refused(&self, outcome: AccessOutcome, from: IpAddr, name: Option<&str>) {
+        let refusals = &self.access.refusals;
+        refusals.note(&self.metrics, outcome, from, name);
     }
 }
 

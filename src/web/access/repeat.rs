@@ -16,6 +16,9 @@ use crate::web::{MAX_BODY, State};
 
 pub const HEADER: &str = "idempotency-key";
 
+/// Bytes of an answer that is kept.
+const MOST_KEPT: usize = 64 << 10;
+
 /// Marks an answer that is told once and must not be kept: a secret is in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Unrepeatable;
@@ -116,7 +119,15 @@ async fn keep(state: &State, id: (&str, &str), response: Response) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let answer = if once_only && status.is_success() {
-        told_once().await
+        done_already(
+            "this was done already; its secret was told with the first answer and is kept nowhere",
+        )
+        .await
+    } else if bytes.len() > MOST_KEPT {
+        done_already(
+            "this was done already; its answer was too long to be kept: read what is there now",
+        )
+        .await
     } else {
         let headers = KEPT_HEADERS.iter().filter_map(|name| {
             let value = parts.headers.get(name)?.to_str().ok()?;
@@ -134,13 +145,9 @@ async fn keep(state: &State, id: (&str, &str), response: Response) -> Response {
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// What is said to who asks again for a secret.
-async fn told_once() -> Answer {
-    let refusal = Refusal::new(
-        StatusCode::CONFLICT,
-        "this was done already; its secret was told with the first answer and is kept nowhere",
-    )
-    .into_response();
+/// What is said to who asks again for an answer that is not kept.
+async fn done_already(why: &str) -> Answer {
+    let refusal = Refusal::new(StatusCode::CONFLICT, why).into_response();
     let (parts, body) = refusal.into_parts();
     let body = to_bytes(body, MAX_BODY).await.unwrap_or_default();
     Answer {

@@ -95,16 +95,30 @@ impl Table {
 
     /// Handlers of the config API, below [`api::ROOT`], as `routes!(…)` collects them with their descriptions. The name of a
     /// handler is its operation's id, so it is unique among all.
-    pub fn api(&mut self, needs: Permission, (schemas, paths, handler): UtoipaMethodRouter<State>) {
+    pub fn api(&mut self, needs: Permission, routes: UtoipaMethodRouter<State>) {
+        self.api_behind(self.guard(needs), routes);
+    }
+
+    /// A handler of the config API that changes nothing, though it is posted to because what is asked does not belong into an address.
+    pub fn api_question(&mut self, needs: Permission, routes: UtoipaMethodRouter<State>) {
+        let guard = Guard {
+            changes: false,
+            ..self.guard(needs)
+        };
+        self.api_behind(guard, routes);
+    }
+
+    fn api_behind(&mut self, guard: Guard, (schemas, paths, handler): UtoipaMethodRouter<State>) {
+        let (needs, changes) = (guard.needs, guard.changes);
         self.schemas.extend(schemas);
         let mut handler = Some(
             handler
                 .layer(DefaultBodyLimit::max(MAX_BODY))
-                .route_layer(from_fn_with_state(self.guard(needs), guard::api)),
+                .route_layer(from_fn_with_state(guard, guard::api)),
         );
         for (path, mut item) in paths.paths {
             let path = format!("{}{path}", api::ROOT);
-            for method in api::document::complete(&mut item, &path, needs) {
+            for method in api::document::complete(&mut item, &path, needs, changes) {
                 let row = Route {
                     method: method_of(&method),
                     path: path.clone(),
@@ -129,6 +143,7 @@ impl Table {
         Guard {
             state: self.state.clone(),
             needs,
+            changes: true,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::web::badge;
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(read_badge));
-    table.api(Permission::View, routes!(look_at_badge));
+    table.api_question(Permission::Operate, routes!(look_at_badge));
 }
 
 #[derive(Deserialize, IntoParams)]

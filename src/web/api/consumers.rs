@@ -22,7 +22,7 @@ use crate::web::State;
 use crate::web::access::{Caller, Table};
 
 pub fn add(table: &mut Table) {
-    table.api(Permission::View, routes!(look_up_consumer));
+    table.api_question(Permission::View, routes!(look_up_consumer));
     table.api(Permission::Operate, routes!(opt_out_consumer));
     table.api(Permission::Administer, routes!(erase_consumer));
 }
@@ -113,14 +113,20 @@ struct Person {
 }
 
 /// Look somebody up
+///
+/// By an address, or by a customer id that is one, only with the scope `operate`: the answer says whether the address is known.
 #[utoipa::path(post, path = "/consumers/look-up", tag = "consumers", request_body = Named,
     responses((status = 200, body = Person),
     (status = 404, description = "There is no such account")))]
 async fn look_up_consumer(
+    caller: Caller,
     Shared(state): Shared<State>,
     Json(named): Json<Named>,
 ) -> Result<axum::Json<Person>, Refusal> {
     let (account, who) = named.who(&state)?;
+    if who.confirms_an_address() && !caller.may(Permission::Operate) {
+        return Err(Refusal::forbidden(Permission::Operate));
+    }
     let person = control::consumers::look_up(&state.pool, &account, &who).await?;
     Ok(axum::Json(Person {
         conversations: person

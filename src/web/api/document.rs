@@ -21,7 +21,14 @@ use crate::web::access::Table;
 
 /// Adds to each operation of an item what the frame does for it: the scope it needs and the problems it can answer. Returns the
 /// methods.
-pub fn complete(item: &mut PathItem, path: &str, needs: Permission) -> Vec<HttpMethod> {
+///
+/// `repeats`: whether an `Idempotency-Key` does anything for its posts.
+pub fn complete(
+    item: &mut PathItem,
+    path: &str,
+    needs: Permission,
+    repeats: bool,
+) -> Vec<HttpMethod> {
     let mut methods = Vec::new();
     for (method, operation) in operations(item) {
         let Some(operation) = operation else { continue };
@@ -29,7 +36,7 @@ pub fn complete(item: &mut PathItem, path: &str, needs: Permission) -> Vec<HttpM
             SecurityRequirement::new("token", [needs.as_str()]),
             SecurityRequirement::new("session", [needs.as_str()]),
         ]);
-        if method == HttpMethod::Post {
+        if method == HttpMethod::Post && repeats {
             let parameters = operation.parameters.get_or_insert_default();
             parameters.push(idempotency_key());
         }
@@ -183,8 +190,8 @@ const ABOUT: &str = "\
 Everything that the dashboard does can be done here.
 
 Lists come by pages: `next` of one page is `after` of the following request. Problems are told as RFC 9457 (\
-`application/problem+json`), with every fault of the input in `errors`. A `POST` with an `Idempotency-Key` is done once, however \
-often it is sent within a day. What several people may change carries an `ETag`, and changing it takes `If-Match`.";
+`application/problem+json`), with every fault of the input in `errors`. A `POST` that changes something and has an `Idempotency-Key` \
+is done once, however often it is sent within a day. What several people may change carries an `ETag`, and changing it takes `If-Match`.";
 
 /// What the page that shows the document lists: each operation with its parameters.
 pub fn overview(document: &Value) -> Value {

@@ -13,6 +13,7 @@ use super::extract::{Path, Query};
 use super::paging::{Page, Paging, cursor};
 use super::problem::{Problem, Refusal};
 use crate::control;
+use crate::control::consumers::reads_as_address;
 use crate::control::story::Line;
 use crate::db::pages::{Attempt as MadeAttempt, Decision as Made, Reminder as Row};
 use crate::db::reminders::{Filter, Place, Whose};
@@ -148,7 +149,12 @@ impl Wanted {
 async fn list_reminders(
     Shared(state): Shared<State>,
     Query(wanted): Query<Wanted>,
+    caller: Caller,
 ) -> Result<axum::Json<Page<Reminder>>, Refusal> {
+    let by_address = wanted.consumer.as_deref().is_some_and(reads_as_address);
+    if by_address && !caller.may(Permission::Operate) {
+        return Err(Refusal::forbidden(Permission::Operate));
+    }
     let filter = wanted.filter(&state)?;
     let paging = Paging {
         limit: wanted.limit,

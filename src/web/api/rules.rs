@@ -32,7 +32,7 @@ pub fn add(table: &mut Table) {
     table.api(Permission::Edit, routes!(publish_rule));
     table.api(Permission::Edit, routes!(restore_rule));
     table.api(Permission::View, routes!(list_versions));
-    table.api(Permission::View, routes!(check_rule));
+    table.api_question(Permission::View, routes!(check_rule));
 }
 
 /// `default`, or a skill's id.

@@ -28,10 +28,10 @@ use crate::web::access::{Caller, Table};
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(list_variables));
     table.api(Permission::View, routes!(read_built_in));
-    table.api(Permission::View, routes!(preview_text));
+    table.api_question(Permission::View, routes!(preview_text));
     table.api(Permission::Edit, routes!(send_test));
     table.api(Permission::View, routes!(forecast_stored));
-    table.api(Permission::Edit, routes!(forecast_live));
+    table.api_question(Permission::Edit, routes!(forecast_live));
     table.api(Permission::View, routes!(list_pauses));
     table.api(Permission::Operate, routes!(pause_sending));
     table.api(Permission::Operate, routes!(resume_sending));
@@ -68,6 +68,7 @@ struct ToPreview {
     channel: Channel,
     /// Left out: the built-in text.
     template: Option<Template>,
+    /// The text's; of the built-in text the reader's, which is the conversation's if left out.
     #[schema(example = "en")]
     language: Option<String>,
     brand: Option<String>,
@@ -107,7 +108,10 @@ async fn preview_text(
         }
     };
     let reader = Reader {
-        language: wish.language.or(of.language),
+        // In which language a given text is, only its author knows.
+        language: wish
+            .language
+            .or(of.language.filter(|_| wish.template.is_none())),
         brand: wish.brand.or(of.brand),
         nameless: wish.nameless,
         first_name: wish.first_name.or(of.first_name),

@@ -112,6 +112,13 @@ impl<K: Hash + Eq + Copy> Limiter<K> {
         *at = from + self.per_turn;
         Ok(())
     }
+
+    /// The key has all turns again.
+    pub fn forget(&self, key: K, now: Instant) {
+        if let Some(at) = lock(&self.full_at).get_mut(key) {
+            *at = now;
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -220,6 +227,10 @@ mod tests {
         assert_eq!(limiter.pass(2, now), Ok(()), "another's turn");
         assert_eq!(limiter.pass(1, now + Duration::from_millis(500)), Ok(()));
         assert!(limiter.pass(1, now + Duration::from_millis(501)).is_err());
+        limiter.forget(1, now + Duration::from_millis(501));
+        for _ in 0..3 {
+            assert_eq!(limiter.pass(1, now + Duration::from_millis(501)), Ok(()));
+        }
     }
 
     #[test]

@@ -10,7 +10,6 @@ mod answer;
 mod cache;
 mod client;
 mod events;
-mod jwks;
 pub mod look;
 mod recent;
 mod reply;
@@ -36,7 +35,6 @@ use crate::db::changes::{ConsumerKey, Listener};
 
 pub use self::addresses::{PageView, express, from_memory, routes};
 pub use self::client::{Client, Limiter};
-pub use self::jwks::Jwks;
 pub use self::script::{integrity, pinned_path, script};
 
 /// Consumers remembered; with all that is kept of one, some 300 bytes each.

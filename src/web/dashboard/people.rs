@@ -45,7 +45,12 @@ impl Named {
 }
 
 async fn ask(page: Page, Shared(state): Shared<State>) -> Response {
-    let values = json!({ "accounts": brands(&state, ""), "who": "", "person": null });
+    let values = json!({
+        "accounts": brands(&state, ""),
+        "who": "",
+        "may_by_address": page.caller.may(Permission::Operate),
+        "person": null,
+    });
     page.render("people.hbs", "People", values)
 }
 
@@ -58,6 +63,9 @@ async fn look_up(
         return Ok(ask(page, Shared(state)).await);
     }
     let (account, who) = named.read(&state)?;
+    if who.confirms_an_address() && !page.caller.may(Permission::Operate) {
+        return Err(Unshown::forbidden());
+    }
     let mut person = control::consumers::look_up(&state.pool, &account, &who).await?;
     let mut who = who;
     if let (true, Who::Consumer(id)) = (person.is_unknown(), &who) {
@@ -77,6 +85,7 @@ async fn look_up(
         "accounts": brands(&state, account.as_str()),
         "account": account.as_str(),
         "who": named.who.trim(),
+        "may_by_address": page.caller.may(Permission::Operate),
         "person": {
             "unknown": person.is_unknown(),
             "conversations": person.conversations.iter().map(|c| conversation(c, now)).collect::<Vec<_>>(),

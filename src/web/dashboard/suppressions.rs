@@ -32,7 +32,7 @@ const PATH: &str = "/suppressions";
 
 pub fn add(table: &mut Table) {
     table.page(Permission::View, PATH, list);
-    table.form(Permission::View, PATH, look_up);
+    table.form(Permission::Operate, PATH, look_up);
     table.form(Permission::Operate, "/suppressions/add", block);
     table.form(Permission::Operate, "/suppressions/remove", lift);
     table.form(Permission::Operate, "/suppressions/import", import);

@@ -22,7 +22,7 @@ const PATH: &str = "/website";
 
 pub fn add(table: &mut Table) {
     table.page(Permission::View, PATH, show);
-    table.form(Permission::View, PATH, try_out);
+    table.form(Permission::Operate, PATH, try_out);
 }
 
 #[derive(Deserialize)]
@@ -93,6 +93,7 @@ fn render(
             "customer_ids_need_token": setup.customer_ids_need_token,
         },
         "accounts": brands(state, account.as_str()),
+        "may_try": page.caller.may(Permission::Operate),
         "consumer": shown.tried.consumer.trim(),
         "found": shown.found,
         "faults": faults_of(&shown.faults),

@@ -65,6 +65,7 @@ pub fn action(action: &str) -> Option<&'static str> {
         "token.add" => "Made a token",
         "token.remove" => "Removed a token",
         "user.add" => "Added a person",
+        "user.locked_out" => "Locked after too many tries to log in",
         "user.log_in" => "Logged in",
         "user.log_out" => "Logged somebody out everywhere",
         "user.password" => "Changed a password",

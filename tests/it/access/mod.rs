@@ -4,4 +4,5 @@ mod api;
 pub mod document;
 mod login;
 mod matrix;
+mod refused;
 mod sso;

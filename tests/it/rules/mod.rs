@@ -2,5 +2,6 @@
 
 mod api;
 mod changes;
+mod newer;
 mod pages;
 mod pauses;

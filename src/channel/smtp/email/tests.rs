@@ -162,6 +162,49 @@ fn an_identifier_that_could_break_a_header_is_an_error() {
 }
 
 #[test]
+fn without_a_name_in_the_settings_the_sender_is_the_brand() {
+    let (bare, named) = (None, Some("Acme Support"));
+    let long = "é".repeat(500);
+    let name_of = |settings, own, brand: &str| {
+        let default = Mailbox::new("a@acme.example", settings).unwrap();
+        let from = default.for_brand(own, brand).unwrap();
+        assert_eq!(from.address(), own.unwrap_or("a@acme.example"));
+        from.name().map(str::to_owned)
+    };
+    let cases = [
+        (bare, None, "Acme", Some("Acme")),
+        (bare, Some("b@acme.example"), "Acme", Some("Acme")),
+        (
+            bare,
+            None,
+            "Müller & Söhne, \"Ltd\"",
+            Some("Müller & Söhne, \"Ltd\""),
+        ),
+        (
+            bare,
+            None,
+            "Ac\r\nBcc: x@example.com\r\nme",
+            Some("Ac Bcc: x@example.com me"),
+        ),
+        // An account that is not configured any more has no brand.
+        (bare, None, "", None),
+        (bare, None, " \n ", None),
+        // A name in the settings is every account's.
+        (named, None, "Acme", named),
+        (named, Some("b@acme.example"), "Acme", named),
+    ];
+    for (settings, own, brand, name) in cases {
+        assert_eq!(name_of(settings, own, brand).as_deref(), name, "{brand:?}");
+    }
+    assert!(name_of(bare, None, &long).is_some_and(|name| name.len() < long.len()));
+    let default = Mailbox::new("a@acme.example", None).unwrap();
+    assert_eq!(
+        default.for_brand(Some("no address"), "Acme"),
+        Err(InvalidMailbox)
+    );
+}
+
+#[test]
 fn a_mailbox_is_read_from_a_setting() {
     let with_name: Mailbox = "\"Acme, Inc.\" <a@acme.example>".parse().unwrap();
     assert_eq!(with_name.name(), Some("Acme, Inc."));

@@ -211,8 +211,8 @@ pub fn mail(state: &State, view: &RuleView, settings: &Value, fields: &Fields) -
     let Ok(settings) = settings else {
         return MEND.to_owned();
     };
-    let template = settings.template_for(Some(language));
-    let reader = For::written(state, &view.account, fields).reader(language);
+    let (tag, template) = settings.template_for(Some(language)).unzip();
+    let reader = For::written(state, &view.account, fields).reader(tag.unwrap_or(language));
     let preview = texts::preview(&state.context.texts, view.channel, template, &reader);
     preview.html.unwrap_or_else(|| MEND.to_owned())
 }

@@ -191,21 +191,35 @@ fn only_rsa_keys_for_signatures_are_taken() {
 }
 
 #[test]
-fn a_token_without_a_key_s_name_needs_a_set_of_one() {
+fn the_only_key_need_not_be_named_and_names_that_are_there_must_agree() {
     let key = || {
         Arc::new(RsaPublicKeyComponents {
             n: vec![1],
             e: vec![3],
         })
     };
-    let mut held = Held {
-        keys: vec![(Some("a".to_owned()), key())],
-        ..Held::default()
-    };
-    assert!(held.key(None).is_some() && held.key(Some("a")).is_some());
-    assert!(held.key(Some("b")).is_none());
-    held.keys.push((None, key()));
-    assert!(held.key(None).is_none());
+    // What the set's keys are called, what the token asks for, whether there is a key for it.
+    let cases: [(&[Option<&str>], Option<&str>, bool); 11] = [
+        (&[Some("a")], Some("a"), true),
+        (&[Some("a")], None, true),
+        (&[Some("a")], Some("b"), false),
+        (&[None], None, true),
+        (&[None], Some("a"), true),
+        (&[Some("a"), Some("b")], Some("b"), true),
+        (&[Some("a"), Some("b")], None, false),
+        (&[Some("a"), None], None, false),
+        (&[Some("a"), None], Some("b"), false),
+        (&[None, None], Some("a"), false),
+        (&[], None, false),
+    ];
+    for (names, asked, found) in cases {
+        let name = |name: &Option<&str>| (name.map(str::to_owned), key());
+        let held = Held {
+            keys: names.iter().map(name).collect(),
+            ..Held::default()
+        };
+        assert_eq!(held.key(asked).is_some(), found, "{names:?}, {asked:?}");
+    }
 }
 
 proptest! {

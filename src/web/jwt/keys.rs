@@ -38,7 +38,7 @@ pub struct Jwks {
 /// Where the keys come from.
 #[derive(Clone)]
 struct Issuer {
-    /// What the keys are for, with the setting to mend.
+    /// What the keys are for, with the setting to correct.
     purpose: &'static str,
     url: Url,
     http: reqwest::Client,
@@ -52,10 +52,11 @@ struct Held {
 }
 
 impl Held {
-    /// A token that names no key is checked with the only one there is.
+    /// The only key there is need not be named, neither by the token nor by the set (RFC 7517, 4.5: `kid` is optional). Names that
+    /// are there must be the same: another one is that of a key which is not here yet.
     fn key(&self, kid: Option<&str>) -> Option<Arc<Key>> {
         match (kid, &self.keys[..]) {
-            (None, [(_, only)]) => Some(only.clone()),
+            (None, [(_, only)]) | (Some(_), [(None, only)]) => Some(only.clone()),
             (None, _) => None,
             (Some(kid), keys) => keys
                 .iter()
@@ -201,5 +202,5 @@ fn parse(body: &[u8]) -> serde_json::Result<Vec<(Option<String>, Arc<Key>)>> {
 }
 
 #[cfg(test)]
-#[path = "jwks_tests.rs"]
+#[path = "keys_tests.rs"]
 mod tests;
