@@ -30,14 +30,17 @@ use crate::db::upkeep::Retention;
 use crate::db::{Schema, SchemaProblem};
 use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel};
+use crate::domain::round::Pace;
 use crate::domain::rule::Settings;
 use crate::hashing::Hasher;
-use crate::jobs::context::{Account, Context, SharedTurnstile};
+use crate::jobs::context::{Account, Context};
 use crate::jobs::queue::{self, Host};
+use crate::jobs::round::Sets;
+use crate::jobs::turnstile::SharedTurnstile;
 use crate::liveperson;
 use crate::metrics::Metrics;
 use crate::postgres::{self, Durability, Server};
-use crate::scheduler::{Scanned, Scheduler};
+use crate::scheduler::Scheduler;
 use crate::web;
 use crate::worker::{self, Capacity};
 
@@ -467,6 +470,8 @@ pub fn context(
                 },
                 client,
                 failed_at: std::sync::Mutex::default(),
+                only_skills: account.skills.clone(),
+                sets: Sets::default(),
             },
         );
     }
@@ -495,6 +500,7 @@ pub fn context(
             .as_ref()
             .map(|t| t.rate_per_second)
             .filter(|rate| *rate > 0.0),
+        scan_pace: scan_pace(config)?,
         redact_bodies: config.twilio.as_ref().is_some_and(|t| t.redact_bodies),
         metrics: metrics.clone(),
     })
@@ -634,20 +640,23 @@ fn signing_tokens(settings: &config::Twilio) -> Vec<crate::secret::Secret> {
         .collect()
 }
 
+/// How the settings want accounts to be scanned.
+pub fn scan_pace(config: &Config) -> anyhow::Result<Pace> {
+    let every = TimeDelta::from_std(config.liveperson.scan_interval);
+    Ok(Pace {
+        per_second: config.liveperson.rate_per_second,
+        every: every.context("the scan interval is too long")?,
+    })
+}
+
 /// The scheduler of these settings, for whoever ticks it.
 pub fn scheduler(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<Scheduler> {
     let accounts = config.accounts.iter();
     Ok(Scheduler {
         pool: pool.clone(),
         clock: clock.clone(),
-        accounts: accounts
-            .map(|a| Scanned {
-                account: a.id.clone(),
-                only_skills: a.skills.clone(),
-            })
-            .collect(),
-        scan_every: TimeDelta::from_std(config.liveperson.scan_interval)
-            .context("the scan interval is too long")?,
+        accounts: accounts.map(|account| account.id.clone()).collect(),
+        scan_every: scan_pace(config)?.every,
     })
 }
 
@@ -655,7 +664,6 @@ fn capacity(config: &Config) -> Capacity {
     let days = |days: u32| TimeDelta::days(i64::from(days));
     Capacity {
         deliveries: config.worker.slots,
-        scans: 4,
         drain: config.worker.drain,
         keep: Retention {
             decisions: days(config.retention.decisions_days),

@@ -29,8 +29,11 @@ use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{Rule, Settings};
 use crate::jobs::context::Account;
 use crate::jobs::forecast::{self, Verdict, What, verdicts};
+use crate::jobs::round::Sets;
 use crate::jobs::scan;
-use crate::liveperson::{self, MAX_WINDOW, Search, Status, Turnstile};
+use crate::liveperson::{
+    self, MAX_SKILLS, MAX_WINDOW, Purpose, Search, Status, TooBusy, Turnstile,
+};
 use crate::rules_file::{self, RuleEntry};
 
 pub use progress::{Progress, show};
@@ -194,6 +197,8 @@ fn reader(config: &Config, account: &config::Account, clock: &Clock) -> anyhow::
         },
         client,
         failed_at: std::sync::Mutex::default(),
+        only_skills: account.skills.clone(),
+        sets: Sets::default(),
     })
 }
 
@@ -213,11 +218,12 @@ impl Pace {
 }
 
 impl Turnstile for Pace {
-    fn pass(&self) -> BoxFuture<'_, ()> {
+    fn pass(&self, _purpose: Purpose) -> BoxFuture<'_, Result<(), TooBusy>> {
         Box::pin(async {
             let mut next = self.next.lock().await;
             tokio::time::sleep_until(*next).await;
             *next = Instant::now() + self.every;
+            Ok(())
         })
     }
 
@@ -249,10 +255,10 @@ impl Pass<'_> {
         progress: &dyn Fn(Progress<'_>),
     ) -> anyhow::Result<()> {
         match skills {
-            None => self.window(None, out, progress).await,
+            None => self.window(&[], out, progress).await,
             Some(skills) => {
-                for skill in skills {
-                    self.window(Some(*skill), out, progress).await?;
+                for skills in skills.chunks(MAX_SKILLS) {
+                    self.window(skills, out, progress).await?;
                 }
                 Ok(())
             }
@@ -261,13 +267,13 @@ impl Pass<'_> {
 
     async fn window(
         &mut self,
-        skill: Option<SkillId>,
+        skills: &[SkillId],
         out: &mut impl Write,
         progress: &dyn Fn(Progress<'_>),
     ) -> anyhow::Result<()> {
         let now = self.clock.now();
         let mut search = Search {
-            skill,
+            skills: skills.to_vec(),
             status: Status::Open,
             from: now - MAX_WINDOW,
             to: now,
@@ -304,7 +310,7 @@ impl Pass<'_> {
     /// Those that no page before had, whole.
     async fn unseen(&mut self, mut records: Vec<Record>) -> Vec<Record> {
         records.retain(|record| self.seen.insert(record.id.clone()));
-        scan::complete(&self.account, records).await
+        scan::complete(&self.account, Purpose::Background, records).await
     }
 
     async fn tell(&mut self, records: &[Record], out: &mut impl Write) -> anyhow::Result<()> {

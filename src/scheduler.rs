@@ -6,28 +6,22 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chrono::TimeDelta;
+use chrono::{DurationRound as _, TimeDelta};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::db;
-use crate::domain::ids::{AccountId, SkillId};
-use crate::jobs::names::{self, SCAN, UPKEEP, Upkeep};
+use crate::domain::ids::AccountId;
+use crate::jobs::names::{self, SCAN, Scan, UPKEEP, Upkeep};
 use crate::jobs::queue::{self, When};
-
-/// A schedule for each account to scan.
-#[derive(Clone, Debug)]
-pub struct Scanned {
-    pub account: AccountId,
-    pub only_skills: Option<Vec<SkillId>>,
-}
 
 #[derive(Clone)]
 pub struct Scheduler {
     pub pool: PgPool,
     pub clock: Clock,
-    pub accounts: Vec<Scanned>,
+    /// Those to scan.
+    pub accounts: Vec<AccountId>,
     pub scan_every: TimeDelta,
 }
 
@@ -82,17 +76,12 @@ impl Scheduler {
             .filter(|(name, ..)| won.contains(name))
             .map(|(.., what)| names::upkeep(what, now));
         queue::wake(&mut tx, &self.clock, UPKEEP, When::At, wakeups).await?;
-        for scanned in &self.accounts {
-            let (account, only) = (&scanned.account, scanned.only_skills.as_deref());
-            for (kind, period, deep) in [
-                ("scan", self.scan_every, false),
-                ("deep", DEEP_SCAN_EVERY, true),
-            ] {
-                let skills =
-                    db::slots::claim_scans(&mut tx, account, only, kind, period, now).await?;
-                let wakeups = skills
-                    .iter()
-                    .map(|skill| names::scan(account, *skill, deep, now));
+        for account in &self.accounts {
+            let slot = db::slots::claim_scan(&mut *tx, account, self.scan_every, now).await?;
+            if let Some(began) = slot {
+                let deep_before = now.duration_trunc(DEEP_SCAN_EVERY).unwrap_or(began);
+                let scans = Scan::of_slot(account, began, deep_before);
+                let wakeups = scans.map(|scan| names::scan(&scan, now));
                 queue::wake(&mut tx, &self.clock, SCAN, When::At, wakeups).await?;
             }
         }
@@ -101,11 +90,11 @@ impl Scheduler {
 
     /// The schedules of the upkeep queue: a name, a period, what to do.
     fn upkeep(&self) -> Vec<(String, TimeDelta, Upkeep)> {
-        let sync = self.accounts.iter().map(|a| {
+        let sync = self.accounts.iter().map(|account| {
             (
-                format!("sync_skills:{}", a.account),
+                format!("sync_skills:{account}"),
                 SYNC_SKILLS_EVERY,
-                Upkeep::SyncSkills(a.account.clone()),
+                Upkeep::SyncSkills(account.clone()),
             )
         });
         [

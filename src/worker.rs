@@ -14,14 +14,13 @@ use crate::jobs::context::Context;
 use crate::jobs::deliver::Line;
 use crate::jobs::names::{self, Deliver, Scan, Upkeep};
 use crate::jobs::queue::{self, Host, Job, QueueConfig};
-use crate::jobs::{redact, scan, settle, skills, sweep};
+use crate::jobs::{redact, round, settle, skills, sweep};
 
 /// How much one worker process does at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     /// Deliveries per channel.
     pub deliveries: usize,
-    pub scans: usize,
     /// How long running jobs may go on after the worker was told to stop.
     pub drain: Duration,
     pub keep: Retention,
@@ -49,8 +48,14 @@ pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: C
     let scanning = ctx.clone();
     let scan = move |job: Job| {
         let ctx = scanning.clone();
-        async move { scan::scan(&ctx, &job.parse::<Scan>()?).await }
+        async move {
+            let scan: Scan = job.parse()?;
+            round::scan(&ctx, &scan, scan.before.unwrap_or(job.run_at)).await
+        }
     };
+    // Room for everything that accounts may have under way at once: one that hangs keeps no other's slot.
+    let accounts = ctx.accounts.len().max(1);
+    let scans = accounts * (usize::from(names::LANES.unsigned_abs()) + 1);
     let upkeep = move |job: Job| {
         let ctx = ctx.clone();
         async move { keep_up(&ctx, job.parse()?, capacity).await }
@@ -75,12 +80,12 @@ pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: C
             shutdown.clone()
         ),
         host.run(
-            queue(names::SCAN, capacity.scans, SCAN_DEADLINE),
+            queue(names::SCAN, scans, SCAN_DEADLINE),
             scan,
             shutdown.clone()
         ),
         host.run(
-            queue(names::UPKEEP, 2, Duration::from_mins(10)),
+            queue(names::UPKEEP, 2 + accounts, Duration::from_mins(10)),
             upkeep,
             shutdown
         ),

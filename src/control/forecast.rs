@@ -165,9 +165,7 @@ pub async fn live(
 ) -> Result<Live, Error> {
     let account = ctx.accounts.get(&key.account);
     let account = account.ok_or_else(|| Error::NotFound(format!("account {}", key.account)))?;
-    let seen = forecast::look(account, key.skill, ctx.window, MOST_LIVE, now).await;
-    let seen = seen
-        .map_err(|error| Error::Unavailable(format!("LivePerson could not be asked: {error}")))?;
+    let seen = forecast::look(account, key.skill, ctx.window, MOST_LIVE, now).await?;
     let mut existing = forecast::existing(&ctx.pool, &key.account, &seen.records).await?;
     // A reminder that waits would be told as "scheduled" whatever the rule says: only what is done counts.
     for reminders in existing.values_mut() {

@@ -27,9 +27,12 @@ pub mod users;
 pub mod words;
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::liveperson;
 
 /// Why something was not done. The wording is for the person who asked.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,9 @@ pub enum Error {
     /// Something outside that is needed does not answer: LivePerson, the mail server.
     #[error("{0}")]
     Unavailable(String),
+    /// Too much is asked for at once; the same may be asked again after this long.
+    #[error("{0}")]
+    Busy(String, Duration),
     #[error("internal error")]
     Internal(#[from] anyhow::Error),
 }
@@ -74,6 +80,16 @@ impl From<sqlx::Error> for Error {
             }]);
         }
         Self::Internal(error.into())
+    }
+}
+
+/// Why LivePerson could not be asked.
+impl From<liveperson::Error> for Error {
+    fn from(error: liveperson::Error) -> Self {
+        match error {
+            liveperson::Error::Busy { retry_after } => Self::Busy(error.to_string(), retry_after),
+            other => Self::Unavailable(format!("LivePerson could not be asked: {other}")),
+        }
     }
 }
 

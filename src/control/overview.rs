@@ -13,6 +13,8 @@ use crate::db;
 use crate::db::pages::{Reminder, Scan};
 use crate::db::tallies::{Every, Sums};
 use crate::domain::ids::{AccountId, Channel};
+use crate::domain::round::{Pace, Round};
+use crate::jobs::context::Context;
 use crate::jobs::queue;
 
 pub use self::attention::{About, Attention, Health, Level};
@@ -36,6 +38,9 @@ pub struct Overview {
     pub waiting: i64,
     pub next: Vec<Reminder>,
     pub scans: Vec<Scan>,
+    /// What it takes to scan all skills of each account once.
+    pub rounds: Vec<(AccountId, Round)>,
+    pub pace: Pace,
 }
 
 impl Overview {
@@ -48,11 +53,12 @@ impl Overview {
 }
 
 pub async fn overview(
-    pool: &PgPool,
+    ctx: &Context,
     accounts: &[AccountId],
     zone: Tz,
     now: DateTime<Utc>,
 ) -> Result<Overview, Error> {
+    let pool = &ctx.pool;
     let words: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
     let midnight = midnight(now, zone);
     let mut today = Vec::new();
@@ -66,12 +72,15 @@ pub async fn overview(
         ));
     }
     let scans = scans(pool, accounts).await?;
+    let rounds = rounds(ctx, accounts).await?;
     let circuits = db::circuits::open_ones(pool).await?;
     let pauses = db::pauses::all(pool).await?;
     let rules_on = db::rules::any_on(pool, &words).await?;
     let sum = |pick: fn(&Sums) -> i64| today.iter().map(|(_, sums)| pick(sums)).sum::<i64>();
     let seen = Seen {
         scans: &scans,
+        rounds: &rounds,
+        pace: ctx.scan_pace,
         circuits: &circuits,
         pauses: &pauses,
         rules_on,
@@ -90,6 +99,8 @@ pub async fn overview(
         waiting: db::tallies::waiting(pool, &words).await?,
         next: db::pages::due_next(pool, NEXT).await?,
         scans,
+        rounds,
+        pace: ctx.scan_pace,
         today,
     })
 }
@@ -99,4 +110,19 @@ pub async fn scans(pool: &PgPool, accounts: &[AccountId]) -> Result<Vec<Scan>, E
     let mut scans = db::pages::scans(pool).await?;
     scans.retain(|scan| accounts.iter().any(|own| own.as_str() == scan.account));
     Ok(scans)
+}
+
+/// What it takes to scan all skills of each account once.
+pub async fn rounds(
+    ctx: &Context,
+    accounts: &[AccountId],
+) -> sqlx::Result<Vec<(AccountId, Round)>> {
+    let mut rounds = Vec::with_capacity(accounts.len());
+    for account in accounts {
+        let known = ctx.accounts.get(account);
+        let only = known.and_then(|known| known.only_skills.as_deref());
+        let round = db::scans::round(&ctx.pool, account, only).await?;
+        rounds.push((account.clone(), round));
+    }
+    Ok(rounds)
 }

@@ -17,6 +17,7 @@ use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::jobs::context::Context;
 use crate::jobs::names;
 use crate::jobs::queue::{self, When};
+use crate::liveperson::Purpose;
 
 /// A page of the reminders that fit, newest first.
 pub async fn search(
@@ -206,9 +207,11 @@ async fn at_liveperson(
         .get(reminder.account.as_str())
         .ok_or_else(|| Error::NotFound(format!("account {}", reminder.account)))?;
     let answer = account
-        .by_ids(std::slice::from_ref(&reminder.conversation))
-        .await
-        .map_err(|error| Error::Unavailable(format!("LivePerson could not be asked: {error}")))?;
+        .by_ids_for(
+            Purpose::Person,
+            std::slice::from_ref(&reminder.conversation),
+        )
+        .await?;
     let record = answer
         .records
         .iter()

@@ -11,6 +11,7 @@ use crate::domain::ids::{AccountId, Channel};
 use crate::domain::read_state::{Episode, ReadState, read_state};
 use crate::domain::rule::Template;
 use crate::jobs::context::Context;
+use crate::liveperson::Purpose;
 
 /// Something that a text may say.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -60,9 +61,8 @@ pub async fn of_conversation(
     let of = ctx.accounts.get(account);
     let of = of.ok_or_else(|| Error::NotFound(format!("account {account}")))?;
     let answer = of
-        .by_ids(&[conversation.to_owned()])
-        .await
-        .map_err(|error| Error::Unavailable(format!("LivePerson could not be asked: {error}")))?;
+        .by_ids_for(Purpose::Person, &[conversation.to_owned()])
+        .await?;
     let record = answer.records.into_iter().find(|r| r.id == conversation);
     let record = record
         .ok_or_else(|| Error::NotFound("conversation of this id at LivePerson".to_owned()))?;

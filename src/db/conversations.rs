@@ -138,23 +138,23 @@ with input as (
 )
 select id, changed_at = $2 from stored";
 
-/// Open conversations of a skill that a complete scan begun at `scanned_at` did not meet: closed, moved to another skill, or
+/// Open conversations of these skills that a complete scan begun at `scanned_at` did not meet: closed, moved to another skill, or
 /// skipped while LivePerson's pages shifted. At most `most`, longest unseen first.
 pub async fn missing(
     pool: &PgPool,
     account: &AccountId,
-    skill: SkillId,
+    skills: &[SkillId],
     scanned_at: DateTime<Utc>,
     started_after: DateTime<Utc>,
     most: u16,
 ) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "select id from conversations
-         where account = $1 and skill = $2 and open and seen_at < $3 and started_at >= $4
+         where account = $1 and skill = any ($2) and open and seen_at < $3 and started_at >= $4
          order by seen_at limit $5",
     )
     .bind(account.as_str())
-    .bind(skill.0)
+    .bind(skills.iter().map(|skill| skill.0).collect::<Vec<_>>())
     .bind(scanned_at)
     .bind(started_after)
     .bind(i64::from(most))

@@ -1,37 +1,81 @@
 //! Limits shared by all processes, kept in PostgreSQL: GCRA (a leaky bucket in one timestamp), one row per account or provider.
 //!
-//! A caller reserves its turn and is told how long to wait for it; nobody polls. Times are the database's, since they pace real
-//! traffic in real seconds.
+//! A caller reserves its turn and is told how long to wait for it, or takes one only if it is free. Times are the database's, since
+//! they pace real traffic in real seconds.
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
-/// Reserves `turns` turns under `key` at `per_second`, of which `burst` may go at once. Returns how long to wait before the
-/// first of them.
-pub async fn reserve(
+/// Reserves the next turn under `key`, at `per_second`. Returns how long to wait for it. Turns are the same distance apart, however
+/// long nobody asked before: no second ever has more than one turn above the rate.
+pub async fn reserve(pool: &PgPool, key: &str, per_second: f64) -> sqlx::Result<Duration> {
+    reserve_at(pool, key, per_second, None).await
+}
+
+/// [`reserve`] by another clock than the database's, for tests.
+#[doc(hidden)]
+pub async fn reserve_at(
     pool: &PgPool,
     key: &str,
-    turns: u32,
     per_second: f64,
-    burst: f64,
+    now: Option<DateTime<Utc>>,
 ) -> sqlx::Result<Duration> {
     let wait: f64 = sqlx::query_scalar(
-        "insert into limits as l (key, tat) values ($1, now() + make_interval(secs => $2 / $3))
+        "insert into limits as l (key, tat)
+         values ($1, coalesce($3, clock_timestamp()) + make_interval(secs => 1 / $2))
          on conflict (key) do update set
-             tat = greatest(l.tat, now(), coalesce(l.held_until, now())) + make_interval(secs => $2 / $3)
-         returning greatest(
-             extract(epoch from tat - now())::float8 - ($2 + $4 - 1) / $3,
-             extract(epoch from held_until - now())::float8,
-             0)",
+             tat = greatest(l.tat, coalesce($3, clock_timestamp()), l.held_until) + make_interval(secs => 1 / $2)
+         returning greatest(extract(epoch from tat - coalesce($3, clock_timestamp()))::float8 - 1 / $2, 0)",
     )
     .bind(key)
-    .bind(f64::from(turns))
     .bind(per_second)
-    .bind(burst.max(1.0))
+    .bind(now)
     .fetch_one(pool)
     .await?;
     Ok(Duration::from_secs_f64(wait))
+}
+
+/// Takes a turn under `key` if one is free at this moment. Else takes none and says when to ask again; others may come first.
+pub async fn take_free(
+    pool: &PgPool,
+    key: &str,
+    per_second: f64,
+) -> sqlx::Result<Option<Duration>> {
+    take_free_at(pool, key, per_second, None).await
+}
+
+/// Not sooner does whoever found no free turn ask again: the turn may have been taken between two looks at it.
+const ASK_AGAIN: f64 = 0.005;
+
+/// [`take_free`] by another clock than the database's, for tests.
+#[doc(hidden)]
+pub async fn take_free_at(
+    pool: &PgPool,
+    key: &str,
+    per_second: f64,
+    now: Option<DateTime<Utc>>,
+) -> sqlx::Result<Option<Duration>> {
+    let wait: Option<f64> = sqlx::query_scalar(
+        "with taken as (
+             insert into limits as l (key, tat)
+             values ($1, coalesce($3, clock_timestamp()) + make_interval(secs => 1 / $2))
+             on conflict (key) do update set tat = coalesce($3, clock_timestamp()) + make_interval(secs => 1 / $2)
+             where greatest(l.tat, l.held_until) <= coalesce($3, clock_timestamp())
+             returning 1
+         )
+         select case when not exists (select from taken) then greatest($4, coalesce(
+             (select extract(epoch from greatest(tat, held_until) - coalesce($3, clock_timestamp()))::float8
+              from limits where key = $1), 0)) end",
+    )
+    .bind(key)
+    .bind(per_second)
+    .bind(now)
+    .bind(ASK_AGAIN)
+    .fetch_one(pool)
+    .await?;
+    Ok(wait.map(Duration::from_secs_f64))
 }
 
 /// Turns that were asked for together.

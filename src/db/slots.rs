@@ -1,9 +1,9 @@
 //! Claiming the slots of a schedule: one caller per slot, however many schedulers run, and no leader.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::PgExecutor;
 
-use crate::domain::ids::{AccountId, SkillId};
+use crate::domain::ids::AccountId;
 
 /// The number of the slot of `period` that `now` lies in. All schedulers name the same one.
 fn slot_of(now: DateTime<Utc>, period: TimeDelta) -> i64 {
@@ -29,37 +29,27 @@ pub async fn claim(
     .await
 }
 
-/// Claims the current scan slot of every skill of `account` that is in use (a rule is on for it), and returns the skills whose
-/// slot this call won. Skills are spread over the period so that they do not all start at once.
-///
-/// `only` limits the skills, if the account's configuration does.
-pub async fn claim_scans(
-    conn: &mut PgConnection,
+/// Claims the current scan slot of an account. Returns when the slot began if this call won it. Accounts are spread over the period
+/// so that they do not all start at once.
+pub async fn claim_scan(
+    db: impl PgExecutor<'_>,
     account: &AccountId,
-    only: Option<&[SkillId]>,
-    kind: &str,
     period: TimeDelta,
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<SkillId>> {
-    let only: Option<Vec<i64>> = only.map(|skills| skills.iter().map(|s| s.0).collect());
-    let won: Vec<i64> = sqlx::query_scalar(
-        "with wanted as (
-             select id from skills_in_use where account = $1 and ($2::bigint[] is null or id = any ($2))
-         ), won as (
-             insert into slots (name, slot)
-             select $3 || ':' || $1 || ':' || id, ($4 + (hashtext(id::text)::bigint & 2147483647) % $5) / $5 from wanted
-             order by id
-             on conflict (name) do update set slot = excluded.slot where slots.slot < excluded.slot
-             returning name
-         )
-         select id from wanted where $3 || ':' || $1 || ':' || id in (select name from won)",
-    )
-    .bind(account.as_str())
-    .bind(only)
-    .bind(kind)
-    .bind(now.timestamp_millis())
-    .bind(period.num_milliseconds().max(1))
-    .fetch_all(conn)
-    .await?;
-    Ok(won.into_iter().map(SkillId).collect())
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let offset = spread(account, period);
+    let name = format!("scan:{account}");
+    let won = claim(db, &[(&name, period)], now + offset).await?;
+    let began = || {
+        let began = slot_of(now + offset, period) * period.num_milliseconds().max(1);
+        DateTime::from_timestamp_millis(began).map(|began| began - offset)
+    };
+    Ok(if won.is_empty() { None } else { began() })
+}
+
+/// An account's place in a period, the same for all schedulers.
+fn spread(account: &AccountId, period: TimeDelta) -> TimeDelta {
+    let name = account.as_str().bytes();
+    let number = name.fold(0_i64, |n, byte| (n * 31 + i64::from(byte)) % 1_000_003);
+    TimeDelta::milliseconds(number * 7_919 % period.num_milliseconds().max(1))
 }

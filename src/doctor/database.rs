@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use super::{Doctor, MAX_SKEW_SECONDS, PATIENCE};
-use crate::app::Database;
+use crate::app::{self, Database};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::server::Extension;
@@ -99,13 +99,41 @@ impl Doctor<'_> {
                 "Raise max_connections, or lower UNREAD_DATABASE_CONNECTIONS.",
             );
         }
-        if let Err(error) = self.tables(pool, facts.may_create, own).await {
+        let read = match self.tables(pool, facts.may_create, own).await {
+            Ok(true) => self.rounds(pool, config).await,
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = read {
             let (found, mend) = unreachable(&error);
             self.failed("reading", found, mend);
         }
     }
 
-    async fn tables(&mut self, pool: &PgPool, may_create: bool, own: bool) -> sqlx::Result<()> {
+    /// Whether the skills of each account can be scanned as often as they are to be.
+    async fn rounds(&mut self, pool: &PgPool, config: &Config) -> sqlx::Result<()> {
+        let Ok(pace) = app::scan_pace(config) else {
+            return Ok(());
+        };
+        for account in &config.accounts {
+            let round = db::scans::round(pool, &account.id, account.skills.as_deref()).await?;
+            let (check, found) = (format!("scans of {}", account.id), round.told(pace));
+            if round.fits(pace) {
+                self.ok(&check, found);
+            } else {
+                self.warning(
+                    &check,
+                    found,
+                    "Raise UNREAD_SCAN_INTERVAL_SECONDS to that, switch off rules of skills that need none, or, if LivePerson allows \
+                     it, raise UNREAD_LIVEPERSON_RATE_PER_SECOND.",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the tables are there and may be read.
+    async fn tables(&mut self, pool: &PgPool, may_create: bool, own: bool) -> sqlx::Result<bool> {
         for (name, state) in db::server::extensions(pool, &["hstore", "pgcrypto"]).await? {
             let check = format!("extension {name}");
             match state {
@@ -126,8 +154,9 @@ impl Doctor<'_> {
             }
         }
         if own {
-            return Ok(());
+            return Ok(false);
         }
+        let mut readable = false;
         match db::check_schema(pool).await {
             Ok(schema) => {
                 let queue = queue::depth(pool, Clock::System.now()).await;
@@ -146,7 +175,8 @@ impl Doctor<'_> {
                     ),
                 }
                 let forbidden = db::server::forbidden_tables(pool).await?;
-                if forbidden.is_empty() {
+                readable = forbidden.is_empty();
+                if readable {
                     self.ok("permissions", "may read and write every table");
                 } else {
                     self.failed(
@@ -183,7 +213,7 @@ impl Doctor<'_> {
         } else {
             self.ok("pooling", "none, or by session");
         }
-        Ok(())
+        Ok(readable)
     }
 }
 

@@ -79,7 +79,7 @@ fn mend_of_liveperson(what: &str, error: &Error) -> &'static str {
             "Give the application the scope of the Messaging Interactions API (msghist), and ask LivePerson to enable that API for \
              the account."
         }
-        Error::Throttled { .. } => {
+        Error::Throttled { .. } | Error::Busy { .. } => {
             "LivePerson throttles: lower UNREAD_LIVEPERSON_RATE_PER_SECOND and run doctor later."
         }
         Error::Unavailable { .. } => {

@@ -17,6 +17,7 @@ pub mod quiet;
 pub mod read_state;
 pub mod refusals;
 pub mod reminder;
+pub mod round;
 pub mod rule;
 #[cfg(test)]
 mod sample;

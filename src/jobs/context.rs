@@ -1,15 +1,15 @@
 //! What every job has at hand.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use futures_util::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
 use url::Url;
 
 use super::report;
+use super::round::Sets;
 use crate::channel::render::{self, Texts};
 use crate::channel::webhook::ATTEMPT_PARAM;
 use crate::channel::{smtp, twilio};
@@ -17,9 +17,10 @@ use crate::clock::Clock;
 use crate::db;
 use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::round::Pace;
 use crate::domain::rule::Rule;
 use crate::hashing::Hasher;
-use crate::liveperson::{self, Records, Turnstile, Unreadable};
+use crate::liveperson::{self, Purpose, Records, Unreadable};
 use crate::metrics::Metrics;
 
 /// How long an account's LivePerson is left alone after it failed to answer a re-check.
@@ -42,6 +43,8 @@ pub struct Context {
     pub window: TimeDelta,
     pub smtp_rate: Option<f64>,
     pub twilio_rate: Option<f64>,
+    /// How accounts are to be scanned.
+    pub scan_pace: Pace,
     /// Twilio is asked to forget the texts of messages that have ended.
     pub redact_bodies: bool,
     pub metrics: Metrics,
@@ -55,16 +58,30 @@ pub struct Account {
     pub contact_policy: ContactPolicy,
     pub client: liveperson::Client,
     pub failed_at: Mutex<Option<Instant>>,
+    /// Only these skills are scanned; `None`: all.
+    pub only_skills: Option<Vec<SkillId>>,
+    /// What this process has learnt about scanning it.
+    pub sets: Sets,
 }
 
 impl Account {
+    /// Asks LivePerson about conversations that reminders are due for.
+    pub async fn by_ids(&self, ids: &[String]) -> Result<Records, liveperson::Error> {
+        self.by_ids_for(Purpose::Recheck, ids).await
+    }
+
     /// Asks LivePerson about conversations by id. An answer that cannot be understood is asked for again in halves, so that one
     /// odd conversation is unreadable and does not hide the others.
-    pub async fn by_ids(&self, ids: &[String]) -> Result<Records, liveperson::Error> {
+    pub async fn by_ids_for(
+        &self,
+        purpose: Purpose,
+        ids: &[String],
+    ) -> Result<Records, liveperson::Error> {
+        let client = self.client.made_for(purpose);
         let mut all = Records::default();
         let mut parts = vec![ids];
         while let Some(part) = parts.pop() {
-            match self.client.by_ids(part).await {
+            match client.by_ids(part).await {
                 Ok(answer) => {
                     all.records.extend(answer.records);
                     all.unreadable.extend(answer.unreadable);
@@ -77,6 +94,7 @@ impl Account {
                         let why = "LivePerson's answer about it cannot be understood".to_owned();
                         all.unreadable.push(Unreadable {
                             id: Some(id.clone()),
+                            skill: None,
                             why,
                         });
                     } else {
@@ -204,62 +222,5 @@ impl Context {
     /// Between 80 % and 120 % of a pause, so that what stopped together does not start together.
     pub fn spread(pause: TimeDelta) -> TimeDelta {
         TimeDelta::milliseconds(pause.num_milliseconds() * rand::random_range(80..=120) / 100)
-    }
-}
-
-/// LivePerson's limit for one account, shared by all processes.
-pub struct SharedTurnstile {
-    pub pool: PgPool,
-    pub key: String,
-    pub per_second: f64,
-    pub metrics: Metrics,
-}
-
-impl SharedTurnstile {
-    pub fn new(pool: PgPool, account: &AccountId, per_second: f64, metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self {
-            pool,
-            key: format!("liveperson:{account}"),
-            per_second,
-            metrics,
-        })
-    }
-}
-
-impl Turnstile for SharedTurnstile {
-    fn pass(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            let started = Instant::now();
-            let reserved = db::limits::reserve(
-                &self.pool,
-                &self.key,
-                1,
-                self.per_second,
-                self.per_second * 2.0,
-            )
-            .await;
-            let mut wait = reserved.unwrap_or_else(|error| {
-                tracing::warn!(
-                    "The rate limit cannot be read; one call per second meanwhile: {error}"
-                );
-                Duration::from_secs(1)
-            });
-            // A 429 that another process met while we waited holds us too.
-            while !wait.is_zero() {
-                tokio::time::sleep(wait).await;
-                wait = db::limits::held(&self.pool, &self.key)
-                    .await
-                    .unwrap_or_default();
-            }
-            self.metrics.waited("liveperson", started.elapsed());
-        })
-    }
-
-    fn hold(&self, pause: Duration) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            if let Err(error) = db::limits::hold(&self.pool, &self.key, pause).await {
-                tracing::warn!("The pause that LivePerson asked for cannot be shared: {error}");
-            }
-        })
     }
 }

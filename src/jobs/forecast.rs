@@ -17,7 +17,7 @@ use crate::domain::conversation::Record;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{self, InQuietHours, Rule};
-use crate::liveperson::{self, Search, Status};
+use crate::liveperson::{self, Purpose, Search, Status};
 
 /// What would become of one conversation on one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ pub struct Seen {
     pub total: u32,
 }
 
-/// Asks LivePerson for the longest-open conversations of a skill (`None`: of any), `most` at most.
+/// Asks LivePerson, for a person who waits, for the longest-open conversations of a skill (`None`: of any), `most` at most.
 pub async fn look(
     account: &Account,
     skill: Option<SkillId>,
@@ -128,16 +128,17 @@ pub async fn look(
     now: DateTime<Utc>,
 ) -> Result<Seen, liveperson::Error> {
     let search = Search {
-        skill,
+        skills: skill.into_iter().collect(),
         status: Status::Open,
         from: now - window,
         to: now,
     };
+    let client = account.client.made_for(Purpose::Person);
     let mut seen = Seen::default();
     let mut met = HashSet::new();
     let mut offset = 0;
     loop {
-        let page = account.client.search(&search, offset).await?;
+        let page = client.search(&search, offset).await?;
         seen.total = seen.total.max(page.total);
         offset += page.received;
         seen.unreadable += page.unreadable.len();
@@ -152,6 +153,6 @@ pub async fn look(
         }
     }
     seen.records.truncate(most);
-    seen.records = scan::complete(account, seen.records).await;
+    seen.records = scan::complete(account, Purpose::Person, seen.records).await;
     Ok(seen)
 }

@@ -34,22 +34,55 @@ pub fn deliver(account: &AccountId, reminder: ReminderId, run_at: DateTime<Utc>)
     }))
 }
 
-/// The arguments of a scan.
+/// So many scans of one account at the same time, in all processes together: one account that hangs holds up nobody else's.
+pub const LANES: i16 = 4;
+
+/// The arguments of a scan: not which skills, since those that were scanned longest ago are chosen when it runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Scan {
     pub account: AccountId,
-    pub skill: SkillId,
+    /// Which of the account's [`LANES`].
+    #[serde(default)]
+    pub lane: i16,
+    /// Scans the skills whose last scan began before this moment. A job of an earlier version, which names one skill, has none: its
+    /// own time counts.
+    #[serde(default)]
+    pub before: Option<DateTime<Utc>>,
     /// Looks at the windows of time before the usual one.
     pub deep: bool,
 }
 
-pub fn scan(account: &AccountId, skill: SkillId, deep: bool, run_at: DateTime<Utc>) -> Wakeup {
-    let kind = if deep { "deep" } else { "scan" };
-    Wakeup::new(format!("{kind}:{account}:{skill}"), run_at).with_args(json!(Scan {
-        account: account.clone(),
-        skill,
-        deep
-    }))
+impl Scan {
+    /// Everything that one slot of an account's schedule begins: the usual scans of what was not scanned in it yet, and the look at
+    /// what is older, of what was not looked at since `deep_before`.
+    pub fn of_slot(
+        account: &AccountId,
+        began: DateTime<Utc>,
+        deep_before: DateTime<Utc>,
+    ) -> impl Iterator<Item = Self> {
+        let scan = move |lane, before, deep| Self {
+            account: account.clone(),
+            lane,
+            before: Some(before),
+            deep,
+        };
+        let usual = (0..LANES).map(move |lane| (lane, began, false));
+        let all = usual.chain([(0, deep_before, true)]);
+        all.map(move |(lane, before, deep)| scan(lane, before, deep))
+    }
+}
+
+pub fn scan(scan: &Scan, run_at: DateTime<Utc>) -> Wakeup {
+    let Scan { account, lane, .. } = scan;
+    let key = if scan.deep {
+        format!("deep:{account}")
+    } else {
+        format!("scan:{account}:lane {lane}")
+    };
+    let mut args = json!(scan);
+    // A worker of the version before this one scans the skill that it finds here.
+    args["skill"] = json!(SkillId::UNASSIGNED);
+    Wakeup::new(key, run_at).with_args(args)
 }
 
 /// What the upkeep queue does.

@@ -1,19 +1,18 @@
-//! One pass over a skill's open conversations: read them page by page, store what they say, owe what is owed.
+//! One pass over the open conversations of a set of skills: read them page by page, store what they say, owe what is owed.
 //!
 //! Memory holds two pages at a time (one being stored while the next is fetched), however large the account. The result set
 //! moves while it is paged through: it is sorted by start time and restarted from the last start seen every few pages, which
 //! also keeps offsets small; what still slips through is met by the next scan, and what has vanished is asked for by id.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::context::{Account, Context};
+use super::names;
 use super::queue::{self, When};
-use super::{names, names::Scan};
 use crate::db;
 use crate::db::conversations::Snapshot;
 use crate::db::ledger::{Ended, Existing, NewReminder};
@@ -26,7 +25,7 @@ use crate::domain::owed::{ScanDecision, Scanned, scan_decision};
 use crate::domain::read_state::{ReadReason, ReadState, last_consumer_activity, read_state};
 use crate::domain::rule::{self, Rule};
 use crate::hashing;
-use crate::liveperson::{self, MAX_IDS, MAX_WINDOW, Page, Search, Status, Unreadable};
+use crate::liveperson::{self, MAX_IDS, MAX_WINDOW, Page, Purpose, Search, Status, Unreadable};
 
 /// From this offset on, the search restarts at the last start time seen: well before the 10,000 results at which search indexes
 /// end, and seldom enough that the ten minutes which LivePerson rounds down, and we read twice, cost little.
@@ -41,66 +40,8 @@ const MISSING_PER_SCAN: u16 = 300;
 /// An open conversation that no scan has met for this long is asked for by the deep scan.
 const FORGOTTEN_AFTER: TimeDelta = TimeDelta::hours(1);
 
-/// Handles a scan job. A LivePerson that fails is recorded and left to the next scan; only the database makes it an error.
-pub async fn scan(ctx: &Context, job: &Scan) -> anyhow::Result<()> {
-    let Some(account) = ctx.accounts.get(&job.account) else {
-        info!(account = %job.account, "No such account is configured any more; its scan is dropped");
-        return Ok(());
-    };
-    let started = Instant::now();
-    let now = ctx.clock.now();
-    let mut pass = Pass {
-        partial: false,
-        ctx,
-        account,
-        skill: job.skill,
-        rules: ctx.rules(account).await?,
-        found: Summary::default(),
-    };
-    if !job.deep {
-        db::scans::started(&ctx.pool, &account.id, job.skill, now).await?;
-    }
-    let ended = if job.deep {
-        pass.older_windows(now).await
-    } else {
-        pass.window(now - ctx.window, now).await
-    };
-    let result = match ended {
-        // What a partial answer left out is not therefore missing.
-        Ok(()) if pass.partial => {
-            pass.found.error = Some("LivePerson answered in part only".to_owned());
-            Ok(())
-        }
-        Ok(()) => pass.look_for_missing(now, job.deep).await,
-        stopped => stopped,
-    };
-    match result {
-        Ok(()) => {}
-        Err(Stopped::LivePerson(error)) => {
-            warn!(account = %account.id, skill = %job.skill, "Scan stopped: {error}");
-            pass.found.error = Some(error.to_string());
-        }
-        Err(Stopped::Database(error)) => return Err(error),
-    }
-    let elapsed = started.elapsed();
-    if !job.deep {
-        db::scans::finished(
-            &ctx.pool,
-            &account.id,
-            job.skill,
-            &pass.found,
-            elapsed,
-            ctx.clock.now(),
-        )
-        .await?;
-    }
-    ctx.metrics
-        .scanned(&account.id, job.skill, pass.found.error.is_none(), elapsed);
-    Ok(())
-}
-
 /// Why a scan ended early.
-enum Stopped {
+pub enum Stopped {
     LivePerson(liveperson::Error),
     Database(anyhow::Error),
 }
@@ -123,12 +64,74 @@ impl From<anyhow::Error> for Stopped {
     }
 }
 
+/// What a pass over a set of skills has found, or why it ended early.
+pub struct Passed {
+    pub found: HashMap<SkillId, Summary>,
+    /// Questions to LivePerson that it took.
+    pub calls: u32,
+    pub ended: Result<(), Stopped>,
+}
+
+/// Reads the open conversations of these skills, a few of one account's, and stores what they say.
+pub async fn pass(
+    ctx: &Context,
+    account: &Account,
+    rules: &[Rule],
+    skills: &[SkillId],
+    deep: bool,
+) -> Passed {
+    let now = ctx.clock.now();
+    let mut pass = Pass {
+        ctx,
+        account,
+        client: account.client.made_for(Purpose::Background),
+        skills,
+        rules,
+        found: skills
+            .iter()
+            .map(|skill| (*skill, Summary::default()))
+            .collect(),
+        calls: 0,
+        partial: false,
+    };
+    let mut ended = if deep {
+        pass.older_windows(now).await
+    } else {
+        pass.window(now - ctx.window, now).await
+    };
+    // What a partial answer left out is not therefore missing.
+    if ended.is_ok() && !deep && !pass.partial {
+        ended = pass.look_for_missing(now).await;
+    }
+    if ended.is_ok() && pass.partial {
+        for summary in pass.found.values_mut() {
+            summary.error = Some("LivePerson answered in part only".to_owned());
+        }
+    }
+    Passed {
+        found: pass.found,
+        calls: pass.calls,
+        ended,
+    }
+}
+
+/// Asks by id for conversations that we hold as open and that no scan has met for an hour, whatever their skill: after a deep scan.
+pub async fn look_for_forgotten(ctx: &Context, account: &Account) -> Result<(), Stopped> {
+    let before = ctx.clock.now() - FORGOTTEN_AFTER;
+    let ids =
+        db::conversations::forgotten(&ctx.pool, &account.id, before, MISSING_PER_SCAN).await?;
+    let rules = ctx.rules(account).await?;
+    ask_by_id(ctx, account, &rules, &ids).await
+}
+
 struct Pass<'a> {
     ctx: &'a Context,
     account: &'a Account,
-    skill: SkillId,
-    rules: Vec<Rule>,
-    found: Summary,
+    client: liveperson::Client,
+    skills: &'a [SkillId],
+    rules: &'a [Rule],
+    found: HashMap<SkillId, Summary>,
+    calls: u32,
     /// LivePerson could not ask all of its shards for one of the pages.
     partial: bool,
 }
@@ -146,14 +149,15 @@ impl Pass<'_> {
 
     async fn window(&mut self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<(), Stopped> {
         let mut search = Search {
-            skill: Some(self.skill),
+            skills: self.skills.to_vec(),
             status: Status::Open,
             from,
             to,
         };
         let mut asked_at = self.ctx.clock.now();
         let mut offset = 0;
-        let mut page = self.account.client.search(&search, offset).await?;
+        self.calls += 1;
+        let mut page = self.client.search(&search, offset).await?;
         self.partial |= page.incomplete;
         while page.received > 0 {
             offset += page.received;
@@ -165,7 +169,8 @@ impl Pass<'_> {
                 return self.keep(page, asked_at).await;
             }
             let next_asked_at = self.ctx.clock.now();
-            let client = &self.account.client;
+            self.calls += 1;
+            let client = self.client.clone();
             let (next, kept) =
                 tokio::join!(client.search(&search, offset), self.keep(page, asked_at));
             kept?;
@@ -181,76 +186,98 @@ impl Pass<'_> {
         let name = |unreadable: &Unreadable| unreadable.id.clone().unwrap_or("?".to_owned());
         for unreadable in &page.unreadable {
             debug!(account = %self.account.id, conversation = name(unreadable), "Cannot read a conversation: {}", unreadable.why);
+            self.of(unreadable.skill).unreadable += 1;
         }
         // One line at every scan, however many there are; the metric and the dashboard count them.
         if let Some(first) = page.unreadable.first() {
             let count = page.unreadable.len();
             warn!(account = %self.account.id, conversation = name(first), "Cannot read {count} conversations, first this: {}", first.why);
         }
-        self.found.unreadable += u32::try_from(page.unreadable.len()).unwrap_or(u32::MAX);
-        self.found.conversations += u32::try_from(page.records.len()).unwrap_or(u32::MAX);
-        let records = complete(self.account, page.records).await;
+        self.calls += u32::from(page.records.iter().any(|record| record.partial));
+        let records = complete(self.account, Purpose::Background, page.records).await;
         for record in &records {
-            match read_state(record, self.account.count_bots) {
-                ReadState::Unread(_) => self.found.unread += 1,
-                ReadState::Undecided => self.found.undecided += 1,
+            let state = read_state(record, self.account.count_bots);
+            let of_skill = self.of(Some(record.skill));
+            of_skill.conversations += 1;
+            match state {
+                ReadState::Unread(_) => of_skill.unread += 1,
+                ReadState::Undecided => of_skill.undecided += 1,
                 ReadState::Read(_) => {}
             }
         }
-        store(self.ctx, self.account, &self.rules, &records, asked_at).await?;
+        store(self.ctx, self.account, self.rules, &records, asked_at).await?;
         Ok(())
     }
 
-    /// Asks by id for conversations that we hold as open and that this scan did not meet; after a deep scan, for all that no
-    /// scan has met for an hour.
-    async fn look_for_missing(&self, scanned_at: DateTime<Utc>, deep: bool) -> Result<(), Stopped> {
-        let ctx = self.ctx;
-        let (pool, account) = (&ctx.pool, &self.account.id);
-        let ids = if deep {
-            let before = scanned_at - FORGOTTEN_AFTER;
-            db::conversations::forgotten(pool, account, before, MISSING_PER_SCAN).await?
-        } else {
-            let oldest = scanned_at - ctx.window;
-            db::conversations::missing(
-                pool,
-                account,
-                self.skill,
-                scanned_at,
-                oldest,
-                MISSING_PER_SCAN,
-            )
-            .await?
-        };
-        for ids in ids.chunks(MAX_IDS) {
-            let asked_at = ctx.clock.now();
-            let answer = self.account.by_ids(ids).await?;
-            store(ctx, self.account, &self.rules, &answer.records, asked_at).await?;
-            let unreadable: Vec<String> = answer
-                .unreadable
-                .iter()
-                .filter_map(|u| u.id.clone())
-                .collect();
-            if !unreadable.is_empty() {
-                let mut conn = ctx.pool.acquire().await?;
-                db::conversations::mark_unreadable(&mut conn, account, &unreadable, asked_at)
-                    .await?;
-            }
-            if !answer.incomplete {
-                let known = |id: &String| {
-                    answer.records.iter().any(|r| r.id == *id)
-                        || answer.unreadable.iter().any(|u| u.id.as_ref() == Some(id))
-                };
-                let gone: Vec<String> = ids.iter().filter(|id| !known(id)).cloned().collect();
-                let mut conn = ctx.pool.acquire().await?;
-                db::conversations::mark_gone(&mut conn, &self.account.id, &gone, asked_at).await?;
-            }
-        }
-        Ok(())
+    /// Where to count a conversation: with its skill. One that cannot be told, or that was transferred while it was asked for by id,
+    /// counts as LivePerson counts what no skill has, or else with the first.
+    fn of(&mut self, skill: Option<SkillId>) -> &mut Summary {
+        let known = |skill: &SkillId| self.skills.contains(skill);
+        let skill = skill
+            .filter(known)
+            .or_else(|| Some(SkillId::UNASSIGNED).filter(known))
+            .unwrap_or(self.skills[0]);
+        self.found.entry(skill).or_default()
+    }
+
+    /// Asks by id for conversations that we hold as open and that this scan did not meet.
+    async fn look_for_missing(&mut self, scanned_at: DateTime<Utc>) -> Result<(), Stopped> {
+        let (ctx, account) = (self.ctx, self.account);
+        let oldest = scanned_at - ctx.window;
+        let ids = db::conversations::missing(
+            &ctx.pool,
+            &account.id,
+            self.skills,
+            scanned_at,
+            oldest,
+            MISSING_PER_SCAN,
+        )
+        .await?;
+        self.calls += u32::try_from(ids.len().div_ceil(MAX_IDS)).unwrap_or(u32::MAX);
+        ask_by_id(ctx, account, self.rules, &ids).await
     }
 }
 
+/// Stores what LivePerson says of these conversations. Those that it does not know any more are closed.
+async fn ask_by_id(
+    ctx: &Context,
+    account: &Account,
+    rules: &[Rule],
+    ids: &[String],
+) -> Result<(), Stopped> {
+    for ids in ids.chunks(MAX_IDS) {
+        let asked_at = ctx.clock.now();
+        let answer = account.by_ids_for(Purpose::Background, ids).await?;
+        store(ctx, account, rules, &answer.records, asked_at).await?;
+        let unreadable: Vec<String> = answer
+            .unreadable
+            .iter()
+            .filter_map(|u| u.id.clone())
+            .collect();
+        if !unreadable.is_empty() {
+            let mut conn = ctx.pool.acquire().await?;
+            db::conversations::mark_unreadable(&mut conn, &account.id, &unreadable, asked_at)
+                .await?;
+        }
+        if !answer.incomplete {
+            let known = |id: &String| {
+                answer.records.iter().any(|r| r.id == *id)
+                    || answer.unreadable.iter().any(|u| u.id.as_ref() == Some(id))
+            };
+            let gone: Vec<String> = ids.iter().filter(|id| !known(id)).cloned().collect();
+            let mut conn = ctx.pool.acquire().await?;
+            db::conversations::mark_gone(&mut conn, &account.id, &gone, asked_at).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Replaces partial records by what LivePerson tells when asked by id. If it does not answer, they stay undecided.
-pub async fn complete(account: &Account, mut records: Vec<Record>) -> Vec<Record> {
+pub async fn complete(
+    account: &Account,
+    purpose: Purpose,
+    mut records: Vec<Record>,
+) -> Vec<Record> {
     let partial: Vec<String> = records
         .iter()
         .filter(|r| r.partial)
@@ -259,7 +286,7 @@ pub async fn complete(account: &Account, mut records: Vec<Record>) -> Vec<Record
     if partial.is_empty() {
         return records;
     }
-    match account.by_ids(&partial).await {
+    match account.by_ids_for(purpose, &partial).await {
         Ok(answer) => {
             let mut whole: HashMap<String, Record> = answer
                 .records

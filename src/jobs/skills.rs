@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use super::context::Context;
 use crate::db;
 use crate::domain::ids::{AccountId, SkillId};
+use crate::liveperson::Purpose;
 
 /// Fetches the skills if they have changed. A LivePerson that fails is logged and asked again at the next slot.
 pub async fn sync(ctx: &Context, account: &AccountId) -> anyhow::Result<()> {
@@ -12,7 +13,12 @@ pub async fn sync(ctx: &Context, account: &AccountId) -> anyhow::Result<()> {
         return Ok(());
     };
     let revision = db::accounts::skills_revision(&ctx.pool, &account.id).await?;
-    let fetched = match account.client.skills(revision.as_deref()).await {
+    let fetched = match account
+        .client
+        .made_for(Purpose::Background)
+        .skills(revision.as_deref())
+        .await
+    {
         Ok(Some(fetched)) => fetched,
         Ok(None) => return Ok(()),
         Err(error) => {

@@ -66,8 +66,12 @@ fn read(raw: &str) -> Result<Record, Unreadable> {
         Err(error) => format!("not the expected JSON at character {}", error.column()),
     };
     let name = serde_json::from_str::<wire::Name>(raw).unwrap_or_default();
-    let id = name.info.0.and_then(|info| info.conversation_id.0);
-    Err(Unreadable { id, why })
+    let info = name.info.0.unwrap_or_default();
+    Err(Unreadable {
+        id: info.conversation_id.0,
+        skill: info.latest_skill_id.0.map(SkillId),
+        why,
+    })
 }
 
 /// The skills; one without an id is of no use and left out.

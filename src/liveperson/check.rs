@@ -21,11 +21,11 @@ impl Client {
         let mut checks = vec![
             check(
                 "domain lookup: msgHist",
-                self.0.host(Service::History).await,
+                self.session.host(Service::History).await,
             ),
             check(
                 "domain lookup: accountConfigReadOnly",
-                self.0.host(Service::Skills).await,
+                self.session.host(Service::Skills).await,
             ),
         ];
         if let Auth::OAuth2 {
@@ -35,10 +35,10 @@ impl Client {
         {
             checks.push(check(
                 "domain lookup: sentinel",
-                self.0.host(Service::Token).await,
+                self.session.host(Service::Token).await,
             ));
             let issued = self
-                .0
+                .session
                 .token(client_id, client_secret)
                 .await
                 .map(|_| "issued".to_owned());
@@ -50,7 +50,7 @@ impl Client {
             format!("{count} skills")
         });
         checks.push(check("skills", skills));
-        if let Some(ahead) = self.0.server_ahead() {
+        if let Some(ahead) = self.session.server_ahead() {
             let seconds = ahead.num_seconds();
             let side = if seconds < 0 { "behind" } else { "ahead of" };
             let found = format!("LivePerson's is {} s {side} ours", seconds.abs());
@@ -61,14 +61,14 @@ impl Client {
 
     /// LivePerson's clock minus ours, if an answer has shown it.
     pub fn clock_ahead(&self) -> Option<TimeDelta> {
-        self.0.server_ahead()
+        self.session.server_ahead()
     }
 
     /// The three questions to the history. The last two ask for what does not exist: only being refused would be a finding.
     async fn check_history(&self) -> [Check; 3] {
-        let now = self.0.clock().now();
+        let now = self.session.clock().now();
         let search = Search {
-            skill: None,
+            skills: Vec::new(),
             status: Status::Open,
             from: now - TimeDelta::days(1),
             to: now,

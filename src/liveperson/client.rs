@@ -11,7 +11,7 @@ use reqwest::header::{ETAG, HeaderName};
 
 use super::request::{Call, MAX_IDS, Search};
 use super::session::Session;
-use super::{Error, Observer, Page, Records, Settings, Skills, Turnstile, answer};
+use super::{Error, Observer, Page, Purpose, Records, Settings, Skills, Turnstile, answer};
 use crate::clock::Clock;
 
 const REVISION: HeaderName = HeaderName::from_static("ac-revision");
@@ -20,9 +20,13 @@ const MAX_REVISION: usize = 128;
 
 /// One account's client. Clones share hosts, token and connections.
 #[derive(Clone)]
-pub struct Client(pub(super) Arc<Session>);
+pub struct Client {
+    pub(super) session: Arc<Session>,
+    purpose: Purpose,
+}
 
 impl Client {
+    /// A client whose calls are re-checks; see [`Client::made_for`].
     pub fn new(
         settings: Settings,
         http: reqwest::Client,
@@ -30,23 +34,35 @@ impl Client {
         clock: Clock,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        Self(Arc::new(Session::new(
-            settings, http, limit, clock, observer,
-        )))
+        Self {
+            session: Arc::new(Session::new(settings, http, limit, clock, observer)),
+            purpose: Purpose::Recheck,
+        }
+    }
+
+    /// The same client, whose calls are made for this.
+    #[must_use]
+    pub fn made_for(&self, purpose: Purpose) -> Self {
+        Self {
+            session: self.session.clone(),
+            purpose,
+        }
     }
 
     pub fn settings(&self) -> &Settings {
-        self.0.settings()
+        self.session.settings()
     }
 
     /// One page of conversations, from `offset` on. What is for a moment not available or throttled is tried again, after
-    /// the waits of the settings.
+    /// the waits of the settings, unless a person waits; what was not answered in time is not.
     pub async fn search(&self, search: &Search, offset: u32) -> Result<Page, Error> {
         let limit = self.settings().page_size;
         let mut delays = self.settings().retry_delays.iter();
         loop {
             let error = match self.search_once(search, offset, limit).await {
-                Err(error) if error.retryable() => error,
+                Err(error) if error.retryable() && !error.timed_out() && self.purpose.repeats() => {
+                    error
+                }
                 done => return done,
             };
             let asked = error.retry_after().unwrap_or_default();
@@ -101,7 +117,7 @@ impl Client {
     }
 
     async fn history(&self, call: &Call, offset: u32, limit: u32) -> Result<Page, Error> {
-        let answer = self.0.call(call).await?;
+        let answer = self.session.call(call, self.purpose).await?;
         if answer.status == StatusCode::NO_CONTENT {
             return Ok(Page::default());
         }
@@ -111,7 +127,7 @@ impl Client {
     /// All skills, or `None` if nothing has changed since `revision`.
     pub async fn skills(&self, revision: Option<&str>) -> Result<Option<Skills>, Error> {
         let call = Call::skills(self.settings(), revision);
-        let answer = self.0.call(&call).await?;
+        let answer = self.session.call(&call, self.purpose).await?;
         if answer.status == StatusCode::NOT_MODIFIED {
             return Ok(None);
         }

@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+/// [`Error::Unavailable`]'s word for an answer that did not come in time.
+pub(super) const TIMED_OUT: &str = "timed out";
+
+/// The same for a failure of LivePerson's own.
+pub(super) const FAILED: &str = "HTTP 500";
+
 /// Prints no address, no credential and no value out of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -30,21 +36,44 @@ pub enum Error {
     /// The lookup knows no such service for this account: most often a wrong account number.
     #[error("LivePerson knows no service {0} for this account")]
     NoService(&'static str),
+    /// Our own limit: other calls go first.
+    #[error("so much is being asked at LivePerson that this question would have to wait too long; ask again in {} s",
+        retry_after.as_secs().max(1))]
+    Busy { retry_after: Duration },
 }
 
 impl Error {
     /// Whether the same call may succeed later with nobody changing a setting.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Throttled { .. } | Self::Unavailable { .. } | Self::Malformed { .. } => true,
+            Self::Throttled { .. }
+            | Self::Unavailable { .. }
+            | Self::Malformed { .. }
+            | Self::Busy { .. } => true,
             Self::Unauthorized { .. } | Self::Rejected { .. } | Self::NoService(_) => false,
         }
     }
 
-    /// How long LivePerson asks us to stay away.
+    /// LivePerson took the question and did not answer in time. Asking again at once would wait as long again.
+    pub fn timed_out(&self) -> bool {
+        matches!(self, Self::Unavailable { why, .. } if *why == TIMED_OUT)
+    }
+
+    /// Whether LivePerson may choke on something in the question, so that asking for less may be answered. A 401 is about the
+    /// credentials, a 403 may be about one skill.
+    pub fn may_be_about_one(&self) -> bool {
+        match self {
+            Self::Rejected { .. } | Self::Malformed { .. } => true,
+            Self::Unauthorized { status, .. } => *status == 403,
+            Self::Unavailable { why, .. } => *why == FAILED,
+            Self::Throttled { .. } | Self::NoService(_) | Self::Busy { .. } => false,
+        }
+    }
+
+    /// How long LivePerson, or our own limit, asks us to stay away.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Throttled { retry_after, .. } => Some(*retry_after),
+            Self::Throttled { retry_after, .. } | Self::Busy { retry_after } => Some(*retry_after),
             Self::Unavailable { retry_after, .. } => *retry_after,
             _ => None,
         }
@@ -59,6 +88,7 @@ impl Error {
             Self::Rejected { .. } => "rejected",
             Self::Malformed { .. } => "malformed",
             Self::NoService(_) => "no_service",
+            Self::Busy { .. } => "busy",
         }
     }
 }

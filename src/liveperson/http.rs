@@ -9,6 +9,7 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Response, StatusCode, redirect};
 
 use super::Error;
+use super::error::{FAILED, TIMED_OUT};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const TOTAL: Duration = Duration::from_secs(30);
@@ -110,7 +111,7 @@ fn parse_date(raw: &str) -> Option<DateTime<Utc>> {
 fn describe(status: u16) -> &'static str {
     match status {
         408 => "HTTP 408",
-        500 => "HTTP 500",
+        500 => FAILED,
         502 => "HTTP 502",
         503 => "HTTP 503",
         504 => "HTTP 504",
@@ -169,7 +170,7 @@ async fn read(mut response: Response, max: usize) -> Result<Option<Vec<u8>>, req
 /// What failed, in words of ours: reqwest's own would name the address.
 fn blame(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
-        "timed out"
+        TIMED_OUT
     } else if error.is_connect() {
         "no connection"
     } else if error.is_builder() {

@@ -16,6 +16,7 @@ mod csds;
 mod error;
 mod http;
 mod oauth1;
+mod purpose;
 mod record;
 mod request;
 mod session;
@@ -37,7 +38,8 @@ pub use check::Check;
 pub use client::Client;
 pub use error::Error;
 pub use http::http_client;
-pub use request::{MAX_IDS, MAX_WINDOW, Search, Status};
+pub use purpose::Purpose;
+pub use request::{MAX_IDS, MAX_SKILLS, MAX_WINDOW, Search, Status};
 pub use settings::{Auth, Scheme, Settings};
 
 /// One page of a search.
@@ -66,6 +68,8 @@ pub struct Records {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     pub id: Option<String>,
+    /// The skill that has it now, if that can be read.
+    pub skill: Option<SkillId>,
     /// For a log line: names a field or a position, never a value.
     pub why: String,
 }
@@ -94,20 +98,24 @@ pub struct Skill {
 /// The account's rate limit, shared by all processes. Every call to the history or the skills passes it first, so that no
 /// number of workers together calls more often than one would.
 pub trait Turnstile: Send + Sync {
-    /// Waits for this caller's turn.
-    fn pass(&self) -> BoxFuture<'_, ()>;
+    /// Waits for this caller's turn. Only a person is refused: [`TooBusy`].
+    fn pass(&self, purpose: Purpose) -> BoxFuture<'_, Result<(), TooBusy>>;
 
     /// LivePerson said 429: nobody passes before `pause` is over.
     fn hold(&self, pause: Duration) -> BoxFuture<'_, ()>;
 }
+
+/// No turn comes soon enough; ask again after this long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooBusy(pub Duration);
 
 /// No limit: for tests and `doctor`, which make a handful of calls.
 #[derive(Clone, Copy, Debug)]
 pub struct Unlimited;
 
 impl Turnstile for Unlimited {
-    fn pass(&self) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
+    fn pass(&self, _purpose: Purpose) -> BoxFuture<'_, Result<(), TooBusy>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn hold(&self, _pause: Duration) -> BoxFuture<'_, ()> {

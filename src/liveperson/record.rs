@@ -28,7 +28,9 @@ pub fn convert(record: wire::Record) -> Result<Record, &'static str> {
         return Err("status is missing");
     }
 
+    // Two words for the same thing: something is left out of this answer, and it may be the receipt that decides.
     let mut partial = info.is_partial.0.unwrap_or(false)
+        || info.is_truncated.0.unwrap_or(false)
         || record.message_records.damaged
         || record.message_records.items.is_none()
         || record.message_statuses.damaged

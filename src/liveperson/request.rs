@@ -16,6 +16,9 @@ use crate::domain::ids::SkillId;
 pub const MAX_WINDOW: TimeDelta = TimeDelta::seconds(89 * DAY - 2 * ROUNDING);
 /// LivePerson's limit for one question by ids, and for one page.
 pub const MAX_IDS: usize = 100;
+/// Skills in one search. The filter takes a list and no bound is documented; this is what LivePerson takes of other ids at once. An
+/// account that refuses so many is asked for fewer.
+pub const MAX_SKILLS: usize = 100;
 
 const DAY: i64 = 24 * 60 * 60;
 /// LivePerson rounds start times outwards to marks of ten minutes. We do it first, lest its rounding exceed its own limit.
@@ -35,8 +38,8 @@ const CONTENT: [&str; 6] = [
 /// Which conversations to look for, oldest start first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {
-    /// The skill that has the conversation now; `None`: every skill.
-    pub skill: Option<SkillId>,
+    /// The skills one of which has the conversation now, [`MAX_SKILLS`] at most; empty: every skill.
+    pub skills: Vec<SkillId>,
     pub status: Status,
     /// When the conversation started. A window wider than [`MAX_WINDOW`] loses its oldest part, so cover more time by several.
     pub from: DateTime<Utc>,
@@ -80,9 +83,10 @@ impl Search {
         if !settings.channels.is_empty() {
             body["source"] = json!(settings.channels);
         }
-        if let Some(skill) = self.skill {
+        if !self.skills.is_empty() {
             // The documentation's text says numbers, its examples are strings.
-            body["latestSkillIds"] = json!([skill.to_string()]);
+            let skills = self.skills.iter().map(SkillId::to_string);
+            body["latestSkillIds"] = skills.collect();
         }
         body
     }
@@ -208,7 +212,7 @@ mod tests {
     fn window(from: i64, to: i64) -> (i64, i64) {
         let at = |millis| DateTime::from_timestamp_millis(millis).unwrap();
         Search {
-            skill: None,
+            skills: Vec::new(),
             status: Status::Open,
             from: at(from),
             to: at(to),

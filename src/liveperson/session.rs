@@ -15,7 +15,7 @@ use super::http::{Answer, exchange};
 use super::oauth1::{Key, Skew};
 use super::request::Call;
 use super::token::{self, Token, Tokens};
-use super::{Auth, Error, Observer, Settings, Turnstile};
+use super::{Auth, Error, Observer, Purpose, Settings, TooBusy, Turnstile};
 use crate::clock::Clock;
 use crate::secret::Secret;
 
@@ -63,10 +63,10 @@ impl Session {
 
     /// One call with credentials. A 401 that new credentials may cure is tried once more: with a fresh token, or with the
     /// clock set right.
-    pub async fn call(&self, call: &Call) -> Result<Answer, Error> {
-        let (mut answer, used) = self.attempt(call).await?;
+    pub async fn call(&self, call: &Call, purpose: Purpose) -> Result<Answer, Error> {
+        let (mut answer, used) = self.attempt(call, purpose).await?;
         if answer.status == StatusCode::UNAUTHORIZED && self.mend(&answer, &used).await {
-            (answer, _) = self.attempt(call).await?;
+            (answer, _) = self.attempt(call, purpose).await?;
         }
         let accepted = answer.accepted(call.endpoint, self.clock.now());
         if let Err(Error::Throttled { retry_after, .. }) = accepted {
@@ -75,16 +75,20 @@ impl Session {
         accepted
     }
 
-    async fn attempt(&self, call: &Call) -> Result<(Answer, HeaderValue), Error> {
+    async fn attempt(&self, call: &Call, purpose: Purpose) -> Result<(Answer, HeaderValue), Error> {
         let host = self.host(call.service).await?;
         let url = call.url(&self.settings, &host)?;
         // Before the credentials: a turn may be long in coming, and a signature has a time in it.
-        self.limit.pass().await;
+        let turn = self.limit.pass(purpose).await;
+        turn.map_err(|TooBusy(retry_after)| Error::Busy { retry_after })?;
         let credentials = self.credentials(call, &url).await?;
         let mut request = self
             .http
             .request(call.method.clone(), url)
             .header(AUTHORIZATION, credentials.clone());
+        if let Some(patience) = purpose.patience() {
+            request = request.timeout(patience);
+        }
         if let Some(body) = &call.body {
             request = request
                 .header(CONTENT_TYPE, "application/json")

@@ -50,6 +50,7 @@ pub struct Name {
 #[serde(default, rename_all = "camelCase")]
 pub struct NameInfo {
     pub conversation_id: Text,
+    pub latest_skill_id: Int,
 }
 
 /// Times come twice: `…L` in milliseconds, and as text such as `2016-08-29 14:30:24.565+0000`.
@@ -69,6 +70,7 @@ pub struct Info {
     pub latest_skill_name: Text,
     pub latest_queue_state: Text,
     pub is_partial: Flag,
+    pub is_truncated: Flag,
     pub time_zone: Text,
     pub language: Text,
 }

@@ -53,6 +53,8 @@ pub struct Quirks {
     pub omit_empty_statuses: bool,
     /// The widest `start` interval, milliseconds.
     pub widest_interval_ms: i64,
+    /// How many skills one search may ask for.
+    pub most_skills: usize,
 }
 
 impl Default for Quirks {
@@ -61,6 +63,7 @@ impl Default for Quirks {
             survey_keeps_open: false,
             omit_empty_statuses: false,
             widest_interval_ms: TimeDelta::days(90).num_milliseconds(),
+            most_skills: usize::MAX,
         }
     }
 }

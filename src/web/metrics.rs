@@ -17,6 +17,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, GaugeVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::{State, health};
+use crate::control::overview;
 use crate::db;
 use crate::jobs::queue;
 use crate::telemetry;
@@ -160,6 +161,15 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
                 .with_label_values(&[&scan.account, &scan.skill.to_string()])
                 .set(at);
         }
+    }
+    let rounds = seconds(
+        "unread_scan_round_seconds",
+        "How long it takes to scan all skills of an account once at the rate of the settings, by what the last scans cost.",
+        &["account"],
+    )?;
+    for (account, round) in overview::rounds(&state.context, &state.account_ids()).await? {
+        let takes = round.seconds(state.context.scan_pace.per_second);
+        rounds.with_label_values(&[account.as_str()]).set(takes);
     }
     let jobs = gauges(
         "unread_queue_jobs",

@@ -63,7 +63,8 @@ async fn assert_counted(pool: &PgPool) {
 
 async fn sums(t: &Stage) -> Sums {
     let accounts = [account()];
-    let overview = control::overview::overview(t.pool(), &accounts, chrono_tz::UTC, t.now()).await;
+    let overview =
+        control::overview::overview(t.context(), &accounts, chrono_tz::UTC, t.now()).await;
     overview.unwrap().total()
 }
 

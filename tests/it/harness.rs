@@ -22,6 +22,7 @@ use unread::domain::access::{Permission, Role};
 use unread::domain::ids::{AccountId, Channel};
 use unread::domain::rule::{Key, Settings};
 use unread::hashing::Hasher;
+use unread::jobs::context::Context;
 use unread::postgres::Durability;
 use unread::sandbox::clock::WorldClock;
 use unread::sandbox::outbox::{Mail, Message, Text};
@@ -204,9 +205,10 @@ impl Stage {
             looked: Mutex::default(),
             wire,
         };
-        // From here on the skills are known, and the hour's deep scans are done.
-        stage.tick().await;
-        stage.tick().await;
+        // From here on the skills are known and were scanned, and the hour's deep scans are done.
+        for _ in 0..3 {
+            stage.tick().await;
+        }
         stage
     }
 
@@ -274,6 +276,18 @@ impl Stage {
         self.advance_by(TimeDelta::seconds(1)).await;
         self.scheduler.tick().await.expect("a tick");
         self.settle().await;
+    }
+
+    /// As [`Stage::tick`], without waiting for what happens then.
+    pub async fn tick_only(&self) {
+        self.clock.advance(TimeDelta::seconds(1));
+        self.world().clock().advance(TimeDelta::seconds(1));
+        self.scheduler.tick().await.expect("a tick");
+    }
+
+    /// What the service's jobs and pages work with.
+    pub fn context(&self) -> &Context {
+        &self.running.state.context
     }
 
     /// Ticks until it is so.

@@ -213,6 +213,32 @@ async fn a_record_cut_short_in_the_search_is_asked_for_by_id() {
 }
 
 #[tokio::test]
+async fn a_truncated_record_is_asked_for_by_id_and_decides_nothing_until_it_is_whole() {
+    run_test(async |t| {
+        // The receipt that makes it read is what was cut off.
+        let read = t.answered(ANN);
+        t.world().consumer_reads(&read);
+        let unread = t.answered("ben@example.net");
+        let never_whole = t.answered("cem@example.net");
+        t.world().consumer_reads(&never_whole);
+        for conversation in [&read, &unread] {
+            let cut = Partial::TruncatedInSearch;
+            t.world().partial(conversation, cut);
+        }
+        t.world().partial(&never_whole, Partial::TruncatedAlways);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 1);
+        assert!(sent(t, &unread).await);
+        assert_eq!(t.story(&read).await, [""; 0]);
+        assert_eq!(t.reason(&read, Email).await.unwrap(), "read");
+        assert_eq!(t.story(&never_whole).await, [""; 0]);
+        assert_eq!(t.reason(&never_whole, Email).await.unwrap(), "undecided");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn hostile_names_and_endless_attributes_neither_break_the_mail_nor_the_pages() {
     run_test(async |t| {
         let world = t.world();

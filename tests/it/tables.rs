@@ -19,41 +19,10 @@ fn about(wait: Duration, seconds: f64) -> bool {
 }
 
 #[tokio::test]
-async fn a_burst_goes_at_once_and_then_each_turn_waits_for_the_one_before() {
-    let db = migrated().await;
-    // One turn in ten seconds, three at once.
-    let mut waits = Vec::new();
-    for _ in 0..5 {
-        waits.push(
-            limits::reserve(&db.pool, "twilio:a", 1, 0.1, 3.0)
-                .await
-                .unwrap(),
-        );
-    }
-    assert_eq!(waits[..3], [Duration::ZERO; 3]);
-    assert!(about(waits[3], 10.0) && about(waits[4], 20.0), "{waits:?}");
-    let other = limits::reserve(&db.pool, "twilio:b", 1, 0.1, 3.0).await;
-    assert_eq!(
-        other.unwrap(),
-        Duration::ZERO,
-        "another key is another limit"
-    );
-}
-
-#[tokio::test]
-async fn a_reservation_of_several_turns_takes_them_all() {
-    let db = migrated().await;
-    let five = limits::reserve(&db.pool, "k", 5, 0.1, 5.0).await.unwrap();
-    assert_eq!(five, Duration::ZERO);
-    let next = limits::reserve(&db.pool, "k", 1, 0.1, 5.0).await.unwrap();
-    assert!(about(next, 10.0), "{next:?}");
-}
-
-#[tokio::test]
 async fn many_callers_at_once_get_turns_one_after_the_other() {
     let db = migrated().await;
     let started = std::time::Instant::now();
-    let turns = join_all((0..20).map(|_| limits::reserve(&db.pool, "k", 1, 0.1, 1.0))).await;
+    let turns = join_all((0..20).map(|_| limits::reserve(&db.pool, "k", 0.1))).await;
     // Each asks at a moment of its own.
     let apart = started.elapsed().as_secs_f64();
     let mut waits: Vec<Duration> = turns.into_iter().map(Result::unwrap).collect();
@@ -81,9 +50,7 @@ async fn nobody_has_a_turn_while_the_other_side_asked_to_be_left_alone() {
         about(limits::held(&db.pool, "k").await.unwrap(), 60.0),
         "a shorter hold does not end a longer one"
     );
-    let wait = limits::reserve(&db.pool, "k", 1, 100.0, 100.0)
-        .await
-        .unwrap();
+    let wait = limits::reserve(&db.pool, "k", 100.0).await.unwrap();
     assert!(about(wait, 60.0), "{wait:?}");
 }
 
@@ -118,29 +85,32 @@ async fn a_slot_has_one_winner_however_many_schedulers_ask() {
 }
 
 #[tokio::test]
-async fn each_skill_s_scan_has_one_winner_per_slot() {
+async fn an_account_s_scans_begin_once_in_each_slot() {
     let db = migrated().await;
-    for setup in [
-        "insert into accounts (id, created_at) values ('12345678', now())",
-        "insert into skills (account, id, name, deleted)
-            select '12345678', n, 'skill ' || n, n = 3 from generate_series(1, 4) as n",
-        "insert into rules (account, skill, channel, enabled, settings, updated_at)
-            values ('12345678', null, 'email', true, '{}', now()), ('12345678', 2, 'email', false, '{}', now())",
-    ] {
-        sqlx::query(setup).execute(&db.pool).await.unwrap();
-    }
-    let claim = || async {
-        let mut conn = db.pool.acquire().await.unwrap();
-        let every = TimeDelta::seconds(60);
-        slots::claim_scans(&mut conn, &account(), None, "scan", every, noon())
-            .await
-            .unwrap()
+    let every = TimeDelta::seconds(60);
+    let claim = |now| {
+        let pool = db.pool.clone();
+        async move {
+            let claimed = slots::claim_scan(&pool, &account(), every, now).await;
+            claimed.unwrap()
+        }
     };
-    let won = join_all((0..8).map(|_| claim())).await;
-    let mut skills: Vec<i64> = won.into_iter().flatten().map(|skill| skill.0).collect();
-    skills.sort_unstable();
-    // Skill 2 is switched off, skill 3 deleted; -1 is always there.
-    assert_eq!(skills, [-1, 1, 4]);
+    let mut began = Vec::new();
+    for second in 0..180 {
+        let now = noon() + TimeDelta::seconds(second);
+        let won = join_all((0..4).map(|_| claim(now))).await;
+        let won: Vec<_> = won.into_iter().flatten().collect();
+        assert!(won.len() <= 1, "{won:?}");
+        for slot in won {
+            assert!(slot <= now && now < slot + every, "{slot} at {now}");
+            began.push(slot);
+        }
+    }
+    assert!(matches!(began.len(), 3 | 4), "{began:?}");
+    assert!(
+        began.windows(2).all(|pair| pair[1] - pair[0] == every),
+        "{began:?}"
+    );
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::db::circuits::Circuit;
 use crate::db::pages::Scan;
 use crate::db::pauses::Pause;
-use crate::domain::ids::Channel;
+use crate::domain::ids::{AccountId, Channel};
 use crate::domain::pause::Scope;
+use crate::domain::round::{Pace, Round};
 use crate::domain::trouble::Trouble;
 
 /// The last complete scan may be this old before somebody should ask why.
@@ -133,6 +134,8 @@ fn oldest_scan(scans: &[Scan]) -> Option<DateTime<Utc>> {
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'a> {
     pub scans: &'a [Scan],
+    pub rounds: &'a [(AccountId, Round)],
+    pub pace: Pace,
     pub circuits: &'a [Circuit],
     pub pauses: &'a [Pause],
     /// Some rule is switched on.
@@ -149,6 +152,7 @@ pub(super) struct Seen<'a> {
 impl Seen<'_> {
     pub(super) fn attention(&self, now: DateTime<Utc>) -> Vec<Attention> {
         let mut all = self.stopped(now);
+        all.extend(self.slow());
         all.extend(self.today());
         all.extend(self.odd());
         all.sort_by_key(|attention| attention.level);
@@ -190,6 +194,24 @@ impl Seen<'_> {
             all.push(attention(Level::Bad, About::Scans, what, mend));
         }
         all
+    }
+
+    /// What takes longer than it should: people are reminded later than their rules say.
+    fn slow(&self) -> impl Iterator<Item = Attention> {
+        let pace = self.pace;
+        let slow = self
+            .rounds
+            .iter()
+            .filter(move |(_, round)| !round.fits(pace));
+        slow.map(move |(account, round)| {
+            let what = format!(
+                "Conversations of account {account} are not looked at every {} s: {}.",
+                pace.every.num_seconds(),
+                round.told(pace)
+            );
+            let mend = "Switch off rules of skills that need none, or, if LivePerson allows it, raise UNREAD_LIVEPERSON_RATE_PER_SECOND.";
+            attention(Level::Warn, About::Scans, what, mend)
+        })
     }
 
     /// Today's reminders that did not reach anybody.
@@ -330,6 +352,11 @@ mod tests {
     fn seen<'a>(scans: &'a [Scan], circuits: &'a [Circuit], pauses: &'a [Pause]) -> Seen<'a> {
         Seen {
             scans,
+            rounds: &[],
+            pace: Pace {
+                per_second: 5.0,
+                every: TimeDelta::seconds(60),
+            },
             circuits,
             pauses,
             rules_on: true,
@@ -398,6 +425,31 @@ mod tests {
             About::Reminders("unknown"),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_round_that_takes_longer_than_its_interval_needs_a_person() {
+        let of = |account: &str, calls| {
+            let round = Round {
+                skills: 1000,
+                never_scanned: 0,
+                calls,
+            };
+            (account.parse().unwrap(), round)
+        };
+        let scans = [scan(Some(0), None)];
+        let rounds = [of("12345678", 1200.0), of("87654321", 10.0)];
+        let seen = Seen {
+            rounds: &rounds,
+            ..seen(&scans, &[], &[])
+        };
+        let told = seen.attention(at(1));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((told[0].level, told[0].about), (Level::Warn, About::Scans));
+        assert_eq!(
+            told[0].what,
+            "Conversations of account 12345678 are not looked at every 60 s: a round over 1,000 skills takes 4 min at 5 calls/s."
+        );
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub const MAX_ATTEMPTS: i32 = 25;
 
 /// One thing to look at, and when.
 pub struct Wakeup {
-    /// What to look at, unique in its queue: a reminder's id, `account:skill`.
+    /// What to look at, unique in its queue: a reminder's id, an account and lane.
     pub key: String,
     /// Handed to the handler; ids only, never personal data. Those of the wake-up that has set the time count.
     pub args: Value,

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::super::{Client, Error, Search, Skill, Status, Unlimited, http, http_client};
+use super::super::{Client, Error, Purpose, Search, Skill, Status, Unlimited, http, http_client};
 use super::server::{Calls, Gate, NOW, Reply, Server, client, oauth1, oauth2};
 use super::{SEARCH_EMPTY, SEARCH_PAGE, SKILLS};
 use crate::clock::Clock;
@@ -14,7 +14,7 @@ use crate::domain::ids::SkillId;
 
 fn open() -> Search {
     Search {
-        skill: Some(SkillId::UNASSIGNED),
+        skills: vec![SkillId::UNASSIGNED],
         status: Status::Open,
         from: NOW - TimeDelta::days(89),
         to: NOW,
@@ -265,6 +265,77 @@ async fn silence_ends_in_a_time_out() {
         error.to_string(),
         "LivePerson cannot be reached for by_ids: timed out"
     );
+    // Whoever hangs once hangs again: a search does not wait for it a second time in the same place.
+    server.reply([Reply::Never]);
+    let error = client.search(&open(), 0).await.unwrap_err();
+    assert!(error.timed_out() && !error.may_be_about_one(), "{error}");
+    assert_eq!(server.seen("/messaging_history/").len(), 2);
+}
+
+#[tokio::test]
+async fn a_person_is_told_of_an_outage_at_once() {
+    let server = Server::start().await;
+    server.reply([Reply::status(503)]);
+    let client = server.client().made_for(Purpose::Person);
+    let error = client.search(&open(), 0).await.unwrap_err();
+    assert!(error.retryable(), "{error}");
+    assert_eq!(server.seen("/messaging_history/").len(), 1);
+}
+
+#[tokio::test]
+async fn several_skills_are_asked_for_in_one_search_and_none_means_all() {
+    let server = Server::start().await;
+    for (skills, asked) in [
+        (vec![], Value::Null),
+        (vec![-1], json!(["-1"])),
+        (vec![7, -1, 12], json!(["7", "-1", "12"])),
+    ] {
+        server.reply([Reply::ok(SEARCH_EMPTY)]);
+        let search = Search {
+            skills: skills.into_iter().map(SkillId).collect(),
+            ..open()
+        };
+        server.client().search(&search, 0).await.unwrap();
+        let seen = server.seen("/messaging_history/");
+        assert_eq!(seen.last().unwrap().json()["latestSkillIds"], asked);
+    }
+}
+
+#[test]
+fn what_may_be_about_one_skill_is_told_from_what_is_about_the_account() {
+    let endpoint = "search";
+    let rejected = |status| Error::Rejected { endpoint, status };
+    let unauthorized = |status| Error::Unauthorized { endpoint, status };
+    let unavailable = |why| Error::Unavailable {
+        endpoint,
+        why,
+        retry_after: None,
+    };
+    let pause = Duration::from_secs(1);
+    for (error, one) in [
+        (rejected(400), true),
+        (rejected(404), true),
+        (rejected(413), true),
+        (unauthorized(403), true),
+        (unauthorized(401), false),
+        (unavailable("HTTP 500"), true),
+        (unavailable("HTTP 503"), false),
+        (unavailable("HTTP 504"), false),
+        (unavailable("timed out"), false),
+        (unavailable("no connection"), false),
+        (Error::Malformed { endpoint, why: "" }, true),
+        (Error::NoService("msgHist"), false),
+        (
+            Error::Throttled {
+                endpoint,
+                retry_after: pause,
+            },
+            false,
+        ),
+        (Error::Busy { retry_after: pause }, false),
+    ] {
+        assert_eq!(error.may_be_about_one(), one, "{error:?}");
+    }
 }
 
 #[tokio::test]

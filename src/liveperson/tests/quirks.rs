@@ -109,6 +109,11 @@ fn what_decides_nothing_must_not_decide_something() {
         json!({ "messageId": "m", "seq": 1, "timeL": 1_773_000_001_000_i64, "sentBy": "Agent" });
     let cases = [
         json!({ "info": { "isPartial": true } }),
+        json!({ "info": { "isTruncated": true } }),
+        json!({ "info": { "isTruncated": "true" } }),
+        json!({ "info": { "isTruncated": 1 } }),
+        json!({ "info": { "isTruncated": true, "isPartial": false } }),
+        json!({ "info": { "isTruncated": false, "isPartial": true } }),
         json!({ "messageRecords": [message, "lost"] }),
         json!({ "messageRecords": [{ "messageId": "m", "seq": 1, "sentBy": "Agent" }] }),
         json!({ "messageRecords": [{ "seq": 1, "timeL": 1_773_000_001_000_i64, "sentBy": "Agent" }] }),
@@ -120,7 +125,15 @@ fn what_decides_nothing_must_not_decide_something() {
     for case in cases {
         assert!(record(&case).partial, "{case}");
     }
-    assert!(!record(&json!({ "messageRecords": [message] })).partial);
+    for whole in [
+        json!({ "messageRecords": [message] }),
+        json!({ "info": { "isTruncated": false } }),
+        json!({ "info": { "isTruncated": "false" } }),
+        json!({ "info": { "isTruncated": null } }),
+        json!({ "info": { "isTruncated": "undefined" } }),
+    ] {
+        assert!(!record(&whole).partial, "{whole}");
+    }
 }
 
 #[test]

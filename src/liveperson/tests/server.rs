@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use super::super::{Auth, Client, Observer, Scheme, Settings, Turnstile, http_client};
+use super::super::{
+    Auth, Client, Observer, Purpose, Scheme, Settings, TooBusy, Turnstile, http_client,
+};
 use super::SEARCH_EMPTY;
 use crate::clock::Clock;
 use crate::secret::Secret;
@@ -237,9 +239,9 @@ pub struct Gate {
 }
 
 impl Turnstile for Gate {
-    fn pass(&self) -> BoxFuture<'_, ()> {
+    fn pass(&self, _purpose: Purpose) -> BoxFuture<'_, Result<(), TooBusy>> {
         *self.passed.lock().unwrap() += 1;
-        Box::pin(std::future::ready(()))
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn hold(&self, pause: Duration) -> BoxFuture<'_, ()> {

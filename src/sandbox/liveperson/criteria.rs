@@ -152,9 +152,11 @@ pub fn search(body: &Value, now: i64, quirks: &Quirks) -> Result<Criteria, Bad> 
         content: content(&body["contentToRetrieve"])?,
     };
     let ids = |name: &str, value| {
-        skill_ids(value)
-            .ok_or(format!("{name} must be a list of ids"))
-            .map(Some)
+        let ids = skill_ids(value).ok_or(format!("{name} must be a list of ids"))?;
+        if ids.len() > quirks.most_skills {
+            return Err(format!("{name} is too long a list"));
+        }
+        Ok(Some(ids))
     };
     for (name, value) in fields {
         match name.as_str() {

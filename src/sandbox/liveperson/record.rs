@@ -134,35 +134,54 @@ fn time(ms: i64) -> String {
     text
 }
 
+/// How a record is cut short in an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    Whole,
+    Partial,
+    /// As `Partial`, but the list that lacks something is there.
+    Truncated,
+}
+
+impl Cut {
+    fn of(partial: Partial, method: Method) -> Self {
+        match partial {
+            Partial::Always => Self::Partial,
+            Partial::TruncatedAlways => Self::Truncated,
+            Partial::InSearch if method != Method::ById => Self::Partial,
+            Partial::TruncatedInSearch if method != Method::ById => Self::Truncated,
+            Partial::Never | Partial::InSearch | Partial::TruncatedInSearch => Self::Whole,
+        }
+    }
+}
+
 pub fn record(view: &View<'_>, entry: &Entry) -> Value {
     let detail = entry.detail(&view.state.staff);
     let detail = &*detail;
     if detail.garbled {
-        return json!({"info": {"conversationId": uuid(entry.id), "startTimeL": "soon", "status": 7},
+        let skill = detail.key_at(view.as_of).skill;
+        return json!({"info": {"conversationId": uuid(entry.id), "startTimeL": "soon", "status": 7, "latestSkillId": skill},
                       "messageRecords": {"this": "is not a list"}, "messageStatuses": "nor is this"});
     }
-    let partial = detail.partial == Partial::Always
-        || (detail.partial == Partial::InSearch && view.method != Method::ById);
+    let cut = Cut::of(detail.partial, view.method);
     let mut record = Map::new();
-    record.insert("info".into(), info(view, entry, detail, partial));
+    record.insert("info".into(), info(view, entry, detail, cut));
     for name in &view.content.0 {
-        if let Some(part) = part(view, entry, detail, name, partial) {
+        if let Some(part) = part(view, entry, detail, name, cut) {
             record.insert((*name).to_owned(), part);
         }
     }
     Value::Object(record)
 }
 
-fn part(
-    view: &View<'_>,
-    entry: &Entry,
-    detail: &Detail,
-    name: &str,
-    partial: bool,
-) -> Option<Value> {
+fn part(view: &View<'_>, entry: &Entry, detail: &Detail, name: &str, cut: Cut) -> Option<Value> {
     Some(match name {
         "messageRecords" => messages(view, entry, detail),
-        "messageStatuses" => return statuses(view, detail).filter(|_| !partial),
+        "messageStatuses" => match cut {
+            Cut::Whole => return statuses(view, detail),
+            Cut::Partial => return None,
+            Cut::Truncated => json!([]),
+        },
         "agentParticipants" | "agentParticipantsActive" => agents(view, detail),
         "consumerParticipants" => consumers(view, detail),
         "dialogs" => dialogs(view, detail),
@@ -186,7 +205,7 @@ fn part(
     })
 }
 
-fn info(view: &View<'_>, entry: &Entry, detail: &Detail, partial: bool) -> Value {
+fn info(view: &View<'_>, entry: &Entry, detail: &Detail, cut: Cut) -> Value {
     let key = detail.key_at(view.as_of);
     let id = uuid(entry.id);
     let status = |open| if open { "OPEN" } else { "CLOSE" };
@@ -202,7 +221,7 @@ fn info(view: &View<'_>, entry: &Entry, detail: &Detail, partial: bool) -> Value
         "device": "DESKTOP", "browser": "CHROME", "browserVersion": "145.0.0.0",
         "operatingSystem": "WINDOWS", "operatingSystemVersion": "11",
         "latestQueueState": if key.in_queue { "IN_QUEUE" } else { "ACTIVE" },
-        "isPartial": partial,
+        "isPartial": cut == Cut::Partial,
         "visitorId": format!("A1{}", id[..14].replace('-', "").to_uppercase()),
         "sessionId": &id[24..], "interactionContextId": "1",
         "features": ["PHOTO_SHARING", "CO_BROWSE", "QUICK_REPLIES", "AUTO_MESSAGES", "MULTI_DIALOG",
@@ -210,6 +229,9 @@ fn info(view: &View<'_>, entry: &Entry, detail: &Detail, partial: bool) -> Value
         "integration": "WEB_SDK", "integrationVersion": "3.0.87", "appId": "webAsync",
         "ipAddress": "192.0.2.10",
     });
+    if cut == Cut::Truncated {
+        info["isTruncated"] = json!(true);
+    }
     for (name, value) in [
         ("timeZone", &detail.time_zone),
         ("language", &detail.language),

@@ -548,6 +548,53 @@ async fn events_and_receipts_appear_late_when_told_to() {
 }
 
 #[tokio::test]
+async fn a_search_for_several_skills_finds_the_conversations_of_each_in_one_order() {
+    let stage = Stage::set().await;
+    let mut expected = Vec::new();
+    for skill in [ORDERS, CUSTOMER_CARE, ORDERS] {
+        let conversation = stage.world.conversation(ACCOUNT, skill).start();
+        stage.world.consumer_says(&conversation, "Hello?");
+        expected.push(conversation);
+    }
+    let search = async |skills: &[i64]| {
+        let mut body = scan_body(ORDERS);
+        body["latestSkillIds"] = skills.iter().map(i64::to_string).collect();
+        let query = "source=test&v=2&sort=start%3Aasc&limit=100&offset=0";
+        stage.asked("search", query, &body).await
+    };
+    stage.pass(2);
+    assert_eq!(ids(&search(&[CUSTOMER_CARE, ORDERS]).await), expected);
+    assert_eq!(ids(&search(&[CUSTOMER_CARE, -1]).await), expected[1..2]);
+    assert_eq!(ids(&search(&[]).await), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn truncated_records_say_so_and_lack_their_receipts() {
+    let stage = Stage::set().await;
+    let (cut, whole_by_id) = (unread(&stage.world), unread(&stage.world));
+    stage.world.partial(&cut, Partial::TruncatedAlways);
+    stage
+        .world
+        .partial(&whole_by_id, Partial::TruncatedInSearch);
+    stage.world.consumer_reads(&cut);
+    stage.world.consumer_reads(&whole_by_id);
+    for (id, truncated_by_id) in [(&cut, true), (&whole_by_id, false)] {
+        let page = stage.scan(CUSTOMER_CARE, 0).await;
+        let found = records(&page)
+            .iter()
+            .find(|r| r["info"]["conversationId"] == **id);
+        let found = found.unwrap();
+        assert_eq!(found["info"]["isTruncated"], true);
+        assert_eq!(found["info"]["isPartial"], false);
+        assert_eq!(found["messageStatuses"], json!([]));
+        let by_id = stage.by_id(id).await;
+        let by_id = &records(&by_id)[0];
+        assert_eq!(by_id["info"]["isTruncated"] == true, truncated_by_id);
+        assert_eq!(by_id["messageStatuses"] == json!([]), truncated_by_id);
+    }
+}
+
+#[tokio::test]
 async fn partial_and_garbled_records_stand_among_whole_ones() {
     let stage = Stage::set().await;
     let (partial, garbled, whole) = (

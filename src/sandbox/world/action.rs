@@ -77,6 +77,9 @@ pub enum Partial {
     /// Whole when fetched by id.
     InSearch,
     Always,
+    /// `isTruncated`, with the receipts missing, and whole when fetched by id.
+    TruncatedInSearch,
+    TruncatedAlways,
 }
 
 /// Who the consumer is, as far as LivePerson is told. What is `None` is absent, or a placeholder where LivePerson sends one.

@@ -18,7 +18,8 @@ use crate::db::pages::Scan as Row;
 use crate::db::tallies::Sums;
 use crate::domain::access::Permission;
 use crate::domain::effect::Estimate;
-use crate::domain::ids::Channel;
+use crate::domain::ids::{AccountId, Channel};
+use crate::domain::round::{Pace, Round};
 use crate::web::State;
 use crate::web::access::{Caller, Table};
 
@@ -105,6 +106,39 @@ struct Overview {
     next: Vec<Reminder>,
     /// The latest look at each skill that has a rule.
     scans: Vec<Scan>,
+    /// How long it takes to scan all skills of an account once.
+    scan_rounds: Vec<ScanRound>,
+}
+
+/// A round over the skills of an account.
+#[derive(Debug, Serialize, ToSchema)]
+struct ScanRound {
+    account: AccountId,
+    /// Skills that are scanned; of these, those that no scan has come to yet.
+    skills: u32,
+    never_scanned: u32,
+    /// Seconds that a round takes at the rate at which LivePerson may be called, by what the last scans cost.
+    seconds: f64,
+    /// Calls per second that the settings allow.
+    calls_per_second: f64,
+    /// Seconds from one scan of a skill to the next, as the settings want it.
+    every_seconds: i64,
+    /// Whether a round takes no longer than that.
+    keeps_up: bool,
+}
+
+impl ScanRound {
+    fn new(account: AccountId, round: &Round, pace: Pace) -> Self {
+        Self {
+            account,
+            skills: round.skills,
+            never_scanned: round.never_scanned,
+            seconds: round.seconds(pace.per_second),
+            calls_per_second: pace.per_second,
+            every_seconds: pace.every.num_seconds(),
+            keeps_up: round.fits(pace),
+        }
+    }
 }
 
 /// The latest scan of a skill.
@@ -156,7 +190,7 @@ async fn get_overview(
 ) -> Result<axum::Json<Overview>, Refusal> {
     let (accounts, now) = (state.account_ids(), state.clock.now());
     let zone = zone(wanted.time_zone.as_deref())?;
-    let overview = control::overview::overview(&state.pool, &accounts, zone, now).await?;
+    let overview = control::overview::overview(&state.context, &accounts, zone, now).await?;
     let attention = overview.attention.iter().map(|item| Attention {
         level: item.level.as_str(),
         what: item.what.clone(),
@@ -173,6 +207,11 @@ async fn get_overview(
         sentence: overview.health.sentence,
         next: overview.next.into_iter().map(Reminder::from).collect(),
         scans: overview.scans.into_iter().map(Scan::from).collect(),
+        scan_rounds: overview
+            .rounds
+            .into_iter()
+            .map(|(account, round)| ScanRound::new(account, &round, overview.pace))
+            .collect(),
     }))
 }
 

@@ -1,5 +1,7 @@
 //! What a caller of the config API is told when something is not done: RFC 9457, with every fault of the input and its mend.
 
+use std::time::Duration;
+
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -51,6 +53,8 @@ pub struct Refusal {
     status: StatusCode,
     detail: String,
     faults: Vec<Fault>,
+    /// When the same may be asked again.
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -59,6 +63,7 @@ impl Refusal {
             status,
             detail: detail.into(),
             faults: Vec::new(),
+            retry_after: None,
         }
     }
 
@@ -111,6 +116,7 @@ impl Refusal {
             status,
             detail: "the request cannot be understood".to_owned(),
             faults: vec![fault],
+            retry_after: None,
         }
     }
 }
@@ -123,6 +129,7 @@ impl From<Error> for Refusal {
             Error::Changed(_) => StatusCode::PRECONDITION_FAILED,
             Error::Conflict(_) => StatusCode::CONFLICT,
             Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Busy(..) => StatusCode::TOO_MANY_REQUESTS,
             Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         match error {
@@ -130,6 +137,7 @@ impl From<Error> for Refusal {
                 status,
                 detail: "the input has faults".to_owned(),
                 faults,
+                retry_after: None,
             },
             Error::Internal(error) => {
                 tracing::error!("A request failed: {error:#}");
@@ -138,6 +146,10 @@ impl From<Error> for Refusal {
                     "something went wrong on our side; the log says what",
                 )
             }
+            Error::Busy(detail, retry_after) => Self {
+                retry_after: Some(retry_after),
+                ..Self::new(status, detail)
+            },
             other => Self::new(status, other.to_string()),
         }
     }
@@ -171,6 +183,9 @@ impl IntoResponse for Refusal {
         };
         if let Some((name, value)) = more {
             headers.insert(name, header::HeaderValue::from_static(value));
+        }
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
         }
         response
     }

@@ -88,16 +88,24 @@ struct ToPreview {
 
 /// Preview a text
 ///
-/// Filled in with sample data, a conversation's or your own, with its size as SMS and what is wrong with it.
+/// Filled in with sample data, a conversation's or your own, with its size as SMS and what is wrong with it. A conversation's data
+/// are asked for at LivePerson, which needs the scope `edit`.
 #[utoipa::path(post, path = "/texts/preview", tag = "texts", request_body = ToPreview,
     responses((status = 200, body = Preview),
-    (status = 404, description = "There is no such conversation", body = Problem, content_type = "application/problem+json")))]
+    (status = 404, description = "There is no such conversation", body = Problem, content_type = "application/problem+json"),
+    (status = 429, description = "LivePerson is being asked so much that this would have to wait; Retry-After says for how long",
+    body = Problem, content_type = "application/problem+json")))]
 async fn preview_text(
     Shared(state): Shared<State>,
+    caller: Caller,
     Json(wish): Json<ToPreview>,
 ) -> Result<axum::Json<Preview>, Refusal> {
     let of = match (&wish.conversation, &wish.account) {
         (None, _) => Reader::default(),
+        // It spends LivePerson's calls, and shows what stands in somebody's conversation.
+        (Some(_), _) if !caller.may(Permission::Edit) => {
+            return Err(Refusal::forbidden(Permission::Edit));
+        }
         (Some(id), Some(account)) => {
             texts::of_conversation(&state.context, account, wish.channel, id).await?
         }

@@ -20,6 +20,7 @@ use crate::db::changes::consumer_key;
 use crate::db::conversations::{Asked, Unread, unread_of};
 use crate::domain::ids::AccountId;
 use crate::domain::read_state::{ReadState, read_state};
+use crate::liveperson::Purpose;
 use crate::metrics::BadgeSource;
 
 /// How long an answer from the table holds unless a notice says that it changed.
@@ -246,14 +247,15 @@ async fn look_up(state: &State, id: &AccountId, site: &Site, consumer: &str) -> 
     let account = state.accounts.get(id)?;
     let asked = async {
         let (key, rate) = (format!("badge:{id}"), lookups.per_second);
-        match db::limits::reserve(&state.pool, &key, 1, rate, rate * 2.0).await {
+        match db::limits::reserve(&state.pool, &key, rate).await {
             Ok(wait) => tokio::time::sleep(wait).await,
             Err(error) => {
                 tracing::warn!("The limit of badge look-ups cannot be read: {error}");
                 return None;
             }
         }
-        match account.client.by_consumer(consumer).await {
+        let client = account.client.made_for(Purpose::Background);
+        match client.by_consumer(consumer).await {
             Ok(found) => Some(found),
             Err(error) => {
                 tracing::warn!(account = %id, "A badge look-up failed: {error}");

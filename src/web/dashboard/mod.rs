@@ -18,6 +18,8 @@ mod users;
 mod website;
 pub mod words;
 
+use std::time::Duration;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -244,6 +246,8 @@ pub struct Unshown {
     status: StatusCode,
     heading: &'static str,
     text: String,
+    /// When the same may be asked again.
+    retry_after: Option<Duration>,
 }
 
 impl Unshown {
@@ -252,6 +256,7 @@ impl Unshown {
             status,
             heading,
             text: text.into(),
+            retry_after: None,
         }
     }
 
@@ -311,6 +316,14 @@ impl From<Error> for Unshown {
                 "Not at the moment",
                 format!("{error}."),
             ),
+            Error::Busy(ref said, wait) => Self {
+                retry_after: Some(wait),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "Not at the moment",
+                    format!("Sorry, {said}."),
+                )
+            },
             Error::Internal(error) => {
                 tracing::error!("A page cannot be shown: {error:#}");
                 Self::new(
@@ -332,6 +345,13 @@ impl From<sqlx::Error> for Unshown {
 impl IntoResponse for Unshown {
     fn into_response(self) -> Response {
         let page = templates::message(self.heading, &self.text, Some(("/", "To the overview")));
-        (self.status, careful(page)).into_response()
+        let mut response = (self.status, careful(page)).into_response();
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs().max(1);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }

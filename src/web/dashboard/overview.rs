@@ -42,7 +42,7 @@ async fn show(
     let accounts = state.account_ids();
     let days = back.days.filter(|days| SPANS.contains(days));
     let days = days.unwrap_or(SPANS[0]);
-    let overview = control::overview::overview(pool, &accounts, zone, now).await?;
+    let overview = control::overview::overview(&state.context, &accounts, zone, now).await?;
     let hours = control::overview::series(pool, &accounts, Span::Hours(24), zone, now).await?;
     let past = control::overview::series(pool, &accounts, Span::Days(days), zone, now).await?;
     let latest = db::pages::newest(pool, LATEST).await?;

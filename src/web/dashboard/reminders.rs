@@ -204,6 +204,7 @@ async fn reveal(
         }
         Err(Error::Conflict(why)) => (StatusCode::CONFLICT, not_told(&why)),
         Err(Error::Unavailable(why)) => (StatusCode::SERVICE_UNAVAILABLE, not_told(&why)),
+        Err(Error::Busy(why, _)) => (StatusCode::TOO_MANY_REQUESTS, not_told(&why)),
         Err(other) => return Err(other.into()),
     };
     render_one(&page, &state, id, status, &told).await

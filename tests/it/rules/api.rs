@@ -1,11 +1,15 @@
 //! Rules, texts, test messages, forecasts and pauses as a program asks for them, over real sockets.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use unread::domain::access::Permission;
+use unread::sandbox::faults::Endpoint;
 use unread::sandbox::world::CUSTOMER_CARE;
 
-use crate::harness::{Stage, run_test};
+use crate::harness::{Setup, Stage, run_test, run_test_with};
 use crate::person::{Answer, Program};
 
 const ALL: [Permission; 3] = [Permission::View, Permission::Edit, Permission::Operate];
@@ -155,6 +159,102 @@ async fn a_text_is_previewed_with_its_size_and_what_makes_it_dear() {
         assert_eq!(names["items"][0]["name"], "link");
         let german = program.get("/texts/built-in?channel=sms&language=de-AT").await.json();
         assert!(german["text"].as_str().unwrap().contains("{{link}}"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_real_conversation_is_previewed_only_by_who_may_edit() {
+    run_test(async |t| {
+        let chat = t.answered("ann@example.net");
+        let wish = json!({ "channel": "sms", "account": "12345678", "conversation": chat });
+        let made_up = json!({ "channel": "sms", "first_name": "Ann" });
+        // Scopes, and whether they preview what is made up, and what is real.
+        let cases = [
+            (vec![Permission::View], 200, 403),
+            (vec![Permission::Edit], 403, 403),
+            (vec![Permission::View, Permission::Operate], 200, 403),
+            (vec![Permission::View, Permission::Edit], 200, 200),
+        ];
+        let by_id = || t.sandbox.faults().requests(Endpoint::ById);
+        let before = by_id();
+        for (scopes, of_made_up, of_real) in cases {
+            let program = t.program(&scopes).await;
+            let answer = program.send(Method::POST, "/texts/preview", &made_up).await;
+            assert_eq!(answer.status, of_made_up, "{scopes:?}: {}", answer.text);
+            let answer = program.send(Method::POST, "/texts/preview", &wish).await;
+            assert_eq!(answer.status, of_real, "{scopes:?}: {}", answer.text);
+            if scopes.contains(&Permission::View) && of_real == 403 {
+                assert!(answer.text.contains("`edit`"), "{}", answer.text);
+            }
+        }
+        assert_eq!(by_id() - before, 1, "who was refused cost no call");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn previews_that_nobody_waits_for_hold_up_no_reminder() {
+    let setup = Setup {
+        settings: vec![("UNREAD_LIVEPERSON_RATE_PER_SECOND", "5")],
+        ..Setup::default()
+    };
+    run_test_with(setup, async |t| {
+        let chat = t.answered("ann@example.net");
+        t.tick().await;
+        let program = t.program(&ALL).await;
+        let wish = json!({ "channel": "email", "account": "12345678", "conversation": chat });
+        t.sandbox.faults().reset_traffic();
+        let asked = (0..200).map(|_| {
+            let path = "/texts/preview";
+            let request = program.ask(Method::POST, path).json(&wish);
+            // Hung up on while most of them wait for their turn.
+            request.timeout(Duration::from_millis(700)).send()
+        });
+        let answers = join_all(asked).await;
+        let answered = answers.iter().filter(|answer| answer.is_ok()).count();
+        assert!(answered < 20, "{answered} had a turn in time");
+        // What is reserved now, all of it by re-checks or calls on their way.
+        let ahead: f64 = sqlx::query_scalar(
+            "select coalesce(max(extract(epoch from tat - clock_timestamp())), 0)::float8 from limits where key = 'liveperson:12345678'",
+        )
+        .fetch_one(t.pool())
+        .await
+        .unwrap();
+        assert!(ahead <= 0.2, "{ahead} s of turns are taken: more than one");
+        assert!(t.sandbox.faults().requests(Endpoint::ById) < 20);
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_asks_liveperson_too_much_is_told_when_to_come_back() {
+    let setup = Setup {
+        settings: vec![("UNREAD_LIVEPERSON_RATE_PER_SECOND", "0.5")],
+        ..Setup::default()
+    };
+    run_test_with(setup, async |t| {
+        let chat = t.answered("ann@example.net");
+        let program = t.program(&ALL).await;
+        let wish = json!({ "channel": "email", "account": "12345678", "conversation": chat });
+        // At one call in two seconds nobody gets twenty within the time that a person is made to wait.
+        let path = "/api/v1/texts/preview";
+        let asked = (0..20).map(|_| program.ask(Method::POST, path).json(&wish).send());
+        let answers = join_all(asked).await;
+        let mut refused = 0;
+        for answer in answers {
+            let answer = Answer::of(answer.unwrap()).await;
+            if answer.status == 429 {
+                refused += 1;
+                assert_eq!(answer.headers["retry-after"], "5", "{answer:?}");
+                assert!(answer.text.contains("ask again in 5 s"), "{}", answer.text);
+            } else {
+                assert_eq!(answer.status, 200, "{}", answer.text);
+            }
+        }
+        assert!(refused >= 14, "{refused}");
     })
     .await;
 }

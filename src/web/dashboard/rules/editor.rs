@@ -319,7 +319,7 @@ async fn fill(
     };
     match texts::of_conversation(&state.context, &view.account, view.channel, id).await {
         Ok(reader) => shown.whom = Some(For::conversation(state, &view.account, reader)),
-        Err(error @ (Error::NotFound(_) | Error::Unavailable(_))) => {
+        Err(error @ (Error::NotFound(_) | Error::Unavailable(_) | Error::Busy(..))) => {
             shown.unfilled = Some(format!("Sorry, {error}."));
             shown.whom = Some(For::written(state, &view.account, fields));
         }

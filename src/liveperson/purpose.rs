@@ -1,0 +1,30 @@
+//! What a call is made for: who goes first where calls wait for one limit, and how long an answer may take.
+
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A reminder that is due waits for it.
+    Recheck,
+    /// Nobody waits for it in particular: scans, the list of skills, the badge's look-ups.
+    Background,
+    /// Somebody sits before a page and waits for it.
+    Person,
+}
+
+impl Purpose {
+    /// How long one call may take; `None`: as long as the HTTP client lets it. A scan that is not answered soon is made again in
+    /// its next round, and a person would rather be told.
+    pub fn patience(self) -> Option<Duration> {
+        match self {
+            Self::Recheck => None,
+            Self::Background => Some(Duration::from_secs(15)),
+            Self::Person => Some(Duration::from_secs(10)),
+        }
+    }
+
+    /// Whether a search that failed is tried again in the same place.
+    pub fn repeats(self) -> bool {
+        self != Self::Person
+    }
+}
