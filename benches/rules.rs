@@ -14,6 +14,7 @@ use unread::domain::decide::{Facts, History, decide};
 use unread::domain::ids::{Channel, SkillId};
 use unread::domain::read_state::{ReadState, read_state};
 use unread::domain::rule::{Rule, Settings};
+use unread::domain::zone::{LocalTime, Zone};
 use unread::liveperson::parse_page;
 
 /// A page of 100 conversations: LivePerson's sample page, repeated.
@@ -75,13 +76,18 @@ fn delivery(c: &mut Criterion) {
     let policy = ContactPolicy::default();
     c.bench_function("choose a contact and decide", |b| {
         b.iter(|| {
+            let contact = contact::choose(&record.contact, Channel::Email, &policy);
+            let address = contact.as_ref().map(|contact| &contact.address);
+            let (told, settings) = (record.time_zone, &rule.settings);
+            let local = LocalTime::new(told, address, settings, Zone::UTC, now);
             decide(&Facts {
                 episode: &episode.first_message,
-                deadline: now + TimeDelta::hours(6),
+                deadline: local.deadline(&rule, now),
+                local: &local,
                 rule: Some(&rule),
                 record: Some(black_box(record)),
                 count_bots: false,
-                contact: contact::choose(&record.contact, Channel::Email, &policy),
+                contact,
                 suppression: None,
                 paused: false,
                 history: &history,

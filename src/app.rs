@@ -32,6 +32,7 @@ use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::round::Pace;
 use crate::domain::rule::Settings;
+use crate::domain::zone::Zone;
 use crate::hashing::Hasher;
 use crate::jobs::context::{Account, Context};
 use crate::jobs::queue::{self, Host};
@@ -468,6 +469,7 @@ pub fn context(
                     default_region: account.default_region.clone(),
                     unauthenticated: account.unauthenticated_contacts,
                 },
+                time_zone: account.time_zone.unwrap_or(Zone::UTC),
                 client,
                 failed_at: std::sync::Mutex::default(),
                 only_skills: account.skills.clone(),

@@ -5,6 +5,7 @@
 
 mod database;
 mod dns;
+mod hours;
 mod liveperson;
 mod mail;
 mod records;
@@ -54,7 +55,8 @@ pub async fn examine(config: &Config, clock: &Clock, progress: &dyn Fn(&str)) ->
         progress,
     };
     doctor.settings(config);
-    doctor.database(config).await;
+    let rules = doctor.database(config).await;
+    doctor.hours(config, &rules, clock.now());
     for account in &config.accounts {
         doctor.liveperson(config, account, clock).await;
     }

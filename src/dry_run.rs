@@ -27,6 +27,7 @@ use crate::domain::contact::ContactPolicy;
 use crate::domain::conversation::Record;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{Rule, Settings};
+use crate::domain::zone::Zone;
 use crate::jobs::context::Account;
 use crate::jobs::forecast::{self, Verdict, What, verdicts};
 use crate::jobs::round::Sets;
@@ -195,6 +196,7 @@ fn reader(config: &Config, account: &config::Account, clock: &Clock) -> anyhow::
             default_region: account.default_region.clone(),
             unauthenticated: account.unauthenticated_contacts,
         },
+        time_zone: account.time_zone.unwrap_or(Zone::UTC),
         client,
         failed_at: std::sync::Mutex::default(),
         only_skills: account.skills.clone(),
@@ -337,11 +339,14 @@ fn told(verdict: &Verdict) -> String {
             step,
             at,
             to,
-            moved,
+            waits_until,
         } => {
             let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
-            let after = if *moved { ", after quiet hours" } else { "" };
-            format!("{channel:5}  remind  {at}  step {step} to {to}{after}")
+            let waits = waits_until
+                .as_ref()
+                .map(|until| format!(", waits until {until}"));
+            let waits = waits.unwrap_or_default();
+            format!("{channel:5}  remind  {at}  step {step} to {to}{waits}")
         }
         What::Not(reason) => format!("{channel:5}  not     {reason}"),
     }

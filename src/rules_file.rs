@@ -1,8 +1,8 @@
 //! Rules as a TOML file, so that they can be reviewed, kept in version control and carried from one installation to another.
 //!
 //! Only text to values and back; what is done with them is the caller's. Reading is lenient (what is left out is the channel's
-//! default) and tells every problem at once. Printing is complete (a later default changes nothing) and stable (the same rules
-//! are the same bytes, so that a difference is a change).
+//! default) and tells every problem at once. Printing is complete (a later default changes nothing, save what is left to the account
+//! or the channel) and stable (the same rules are the same bytes, so that a difference is a change).
 
 use std::collections::BTreeMap;
 use std::fmt;

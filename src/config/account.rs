@@ -11,6 +11,7 @@ use super::parse;
 use super::reader::{Noted, Reader};
 use super::{Problem, Role};
 use crate::domain::ids::{AccountId, SkillId};
+use crate::domain::zone::Zone;
 use crate::secret::Secret;
 
 /// What we know of a LivePerson account before we have asked LivePerson.
@@ -27,6 +28,8 @@ pub struct Account {
     pub unauthenticated_contacts: bool,
     /// ISO 3166 country of phone numbers without a country code.
     pub default_region: Option<String>,
+    /// Whose clock counts where nothing tells the consumer's; `None`: UTC.
+    pub time_zone: Option<Zone>,
     /// LivePerson's conversation sources, `SHARK` for web messaging.
     pub sources: Vec<String>,
     /// `None`: all.
@@ -135,6 +138,9 @@ fn read_one(r: &mut Reader, role: Role) -> Result<Account, Noted> {
     let count_bots = r.setting("UNREAD_COUNT_BOTS", parse::flag);
     let unauthenticated_contacts = r.setting("UNREAD_UNAUTHENTICATED_CONTACTS", parse::flag);
     let default_region = r.optional("UNREAD_DEFAULT_REGION", parse::region);
+    let time_zone = r.optional("UNREAD_TIME_ZONE", |raw| {
+        Zone::parse(raw).map_err(|_| "a time zone, for example Europe/Berlin or UTC+05:30")
+    });
     let sources = r.list(
         "UNREAD_SOURCES",
         parse::token(40, "names of sources, for example SHARK"),
@@ -154,6 +160,7 @@ fn read_one(r: &mut Reader, role: Role) -> Result<Account, Noted> {
         count_bots: count_bots?,
         unauthenticated_contacts: unauthenticated_contacts?,
         default_region: default_region?,
+        time_zone: time_zone?,
         sources: sources?.unwrap_or_else(|| vec!["SHARK".to_owned()]),
         skills: skills?,
         badge_origins: badge_origins?.unwrap_or_else(|| own_origin.collect()),

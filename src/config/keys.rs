@@ -126,6 +126,8 @@ pub const KEYS: &[Key] = &[
         "Whether addresses may be used that only the page, not a login, told LivePerson. Anyone can put any address there."),
     key("UNREAD_DEFAULT_REGION", "account.default_region",
         "Country (ISO 3166, `DE`) of phone numbers without a country code. Left out, such numbers are not used."),
+    key("UNREAD_TIME_ZONE", "account.time_zone",
+        "Time zone (`Europe/Berlin`, `UTC+05:30`) by which a rule's hours are read where neither LivePerson nor the phone number tells the customer's, and the rule names none. Left out: UTC."),
     preset("UNREAD_SOURCES", "account.sources", "SHARK",
         "List of LivePerson's conversation sources to watch; `SHARK` is web messaging."),
     key("UNREAD_SKILLS", "account.skills",

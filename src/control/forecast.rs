@@ -151,6 +151,9 @@ pub struct Told {
     pub step: Option<i16>,
     /// The address, masked.
     pub to: Option<String>,
+    /// It is due outside the rule's hours and waits for them until this, by the customer's clock.
+    #[schema(example = "09:00 on Wed, America/New_York time")]
+    pub waits_until: Option<String>,
     /// Why not, or `scheduled`.
     pub reason: String,
 }
@@ -235,16 +238,23 @@ impl Told {
     fn of(verdicts: Vec<Verdict>, channel: Channel) -> Self {
         let verdict = verdicts.into_iter().find(|v| v.channel == channel);
         match verdict.map(|verdict| verdict.what) {
-            Some(What::Remind { step, at, to, .. }) => Self {
+            Some(What::Remind {
+                step,
+                at,
+                to,
+                waits_until,
+            }) => Self {
                 at: Some(at),
                 step: Some(step),
                 to: Some(to),
+                waits_until,
                 reason: Reason::Scheduled.as_str().to_owned(),
             },
             not => Self {
                 at: None,
                 step: None,
                 to: None,
+                waits_until: None,
                 reason: match not {
                     Some(What::Not(reason)) => reason.as_str().to_owned(),
                     _ => Reason::NoRule.as_str().to_owned(),

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 
 use super::words;
 use crate::db::pages::{Attempt, Decision, Reminder};
+use crate::domain::decide::Reason;
+use crate::domain::zone::{Zone, clock_time};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +56,11 @@ pub fn tell(reminder: &Reminder, decisions: &[Decision], attempts: &[Attempt]) -
             )
         },
     ];
-    lines.extend(decisions.iter().filter_map(decided));
+    lines.extend(
+        decisions
+            .iter()
+            .filter_map(|decision| decided(reminder, decision)),
+    );
     for attempt in attempts {
         tried(reminder, attempt, &mut lines);
     }
@@ -106,7 +112,36 @@ fn first_due(reminder: &Reminder, decisions: &[Decision]) -> DateTime<Utc> {
     }
 }
 
-fn decided(decision: &Decision) -> Option<Line> {
+/// Until when a reminder waits for the rule's hours, by the customer's clock; `None` if it does not.
+pub fn waits_until(reminder: &Reminder) -> Option<String> {
+    let waits = reminder.state == "scheduled" && reminder.reason.as_deref() == Some("quiet_hours");
+    let until = reminder.next_at.filter(|_| waits)?;
+    Some(by_its_clock(reminder, until))
+}
+
+fn by_its_clock(reminder: &Reminder, at: DateTime<Utc>) -> String {
+    let zones = Zone::split(reminder.time_zone.as_deref().unwrap_or_default());
+    clock_time(at, &zones)
+}
+
+/// A reminder that waits for the rule's hours: until when by whose clock, and why by that one.
+fn waits(reminder: &Reminder, decision: &Decision) -> Option<Line> {
+    let waits = decision.verdict == "postpone" && decision.reason == Reason::QuietHours.as_str();
+    let until = decision.until.filter(|_| waits)?;
+    Some(Line {
+        detail: Some(words::whose_clock(reminder)),
+        until: Some(until),
+        ..line(
+            decision.at,
+            format!("It waits until {}", by_its_clock(reminder, until)),
+        )
+    })
+}
+
+fn decided(reminder: &Reminder, decision: &Decision) -> Option<Line> {
+    if let Some(line) = waits(reminder, decision) {
+        return Some(line);
+    }
     let (what, mood) = match (decision.stage.as_str(), decision.verdict.as_str()) {
         ("operator", "schedule") => ("Somebody of your team had it sent again", Mood::Plain),
         ("operator", "cancel") => ("It was cancelled", Mood::Plain),
@@ -165,6 +200,7 @@ fn nth(step: i16) -> String {
 pub fn state_words(state: &str, reason: Option<&str>) -> &'static str {
     match (state, reason.unwrap_or_default()) {
         ("scheduled", "" | "scheduled") => "Waiting for its moment",
+        ("scheduled", "quiet_hours") => "Waiting for the rule's hours",
         ("scheduled", _) => "Put off",
         ("sending", _) => "Being sent",
         ("sent", _) => "Sent",
@@ -175,6 +211,7 @@ pub fn state_words(state: &str, reason: Option<&str>) -> &'static str {
         ("cancelled", "held_out") => "Held out",
         ("cancelled", "erased") => "Erased",
         ("cancelled", _) => "Not sent",
+        ("expired", "quiet_hours") => "Not sent: no allowed hour in time",
         ("expired", _) => "Too late",
         ("failed", _) => "Failed",
         _ => "Perhaps sent",
@@ -205,6 +242,8 @@ mod tests {
             episode_since: at(0),
             due_at: at(10),
             deadline: at(370),
+            time_zone: None,
+            zone_source: None,
             sent_at: None,
             next_at: None,
             final_at: None,
@@ -291,5 +330,72 @@ mod tests {
                 assert!(!state_words(state.as_str(), Some(reason.as_str())).contains('_'));
             }
         }
+    }
+
+    #[test]
+    fn a_wait_for_the_rule_s_hours_is_told_by_the_clock_it_is_for() {
+        let mut waiting = reminder("scheduled");
+        waiting.channel = "sms".to_owned();
+        waiting.reason = Some("quiet_hours".to_owned());
+        waiting.next_at = Some(at(15));
+        // 00:15 on Thursday, 1 January 1970, in UTC. Zones, what tells them, until when, and why.
+        let zones = [
+            (
+                "America/New_York",
+                "liveperson",
+                "19:15 on Wed, America/New_York time",
+                "as LivePerson tells it",
+            ),
+            (
+                "UTC+05:30",
+                "liveperson",
+                "05:45 on Thu, UTC+05:30 time",
+                "as LivePerson tells it",
+            ),
+            (
+                "Pacific/Honolulu",
+                "number",
+                "14:15 on Wed, Pacific/Honolulu time",
+                "phone number",
+            ),
+            (
+                "America/New_York America/Chicago",
+                "number",
+                "18:15 on Wed, America/Chicago time",
+                "all of them must allow",
+            ),
+            (
+                "Europe/Berlin",
+                "rule",
+                "01:15 on Thu, Europe/Berlin time",
+                "the number belongs to no place",
+            ),
+            (
+                "Asia/Tokyo",
+                "account",
+                "09:15 on Thu, Asia/Tokyo time",
+                "the number belongs to no place",
+            ),
+        ];
+        for (time_zone, source, until, why) in zones {
+            waiting.time_zone = Some(time_zone.to_owned());
+            waiting.zone_source = Some(source.to_owned());
+            assert_eq!(waits_until(&waiting).as_deref(), Some(until));
+            let story = tell(&waiting, &[decision(10, "postpone", "quiet_hours")], &[]);
+            let line = story.last().unwrap();
+            assert_eq!(line.what, format!("It waits until {until}"));
+            let detail = line.detail.as_deref().unwrap_or_default();
+            assert!(detail.contains(why), "{detail}");
+        }
+        // Of before, or of a program that does not know zones.
+        waiting.time_zone = None;
+        waiting.zone_source = None;
+        assert_eq!(waits_until(&waiting).as_deref(), Some("00:15 on Thu, UTC"));
+        waiting.reason = Some("gap".to_owned());
+        assert_eq!(waits_until(&waiting), None);
+        assert_eq!(
+            state_words("scheduled", Some("quiet_hours")),
+            "Waiting for the rule's hours"
+        );
     }
 }

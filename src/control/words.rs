@@ -1,7 +1,9 @@
 //! Words of the ledger, said to somebody who has never seen it: whoever answers a customer on the phone.
 
+use crate::db::pages::Reminder;
 use crate::domain::decide::Reason;
 use crate::domain::trouble::Trouble;
+use crate::domain::zone::Zone;
 
 /// Why no reminder was sent, or not yet: a sentence.
 pub fn why(reason: &str) -> String {
@@ -45,7 +47,7 @@ pub fn because(reason: Reason) -> &'static str {
         Reason::Gap => "The last reminder in this conversation was too short a time ago.",
         Reason::CapConversation => "This conversation has had its most reminders for a day.",
         Reason::CapRecipient => "This customer has had the most reminders for a day.",
-        Reason::QuietHours => "It is quiet hours where the customer is.",
+        Reason::QuietHours => "It is outside the hours that the rule allows where the customer is.",
         Reason::TooLate => "It was too late to be of use.",
         Reason::Undecided => {
             "LivePerson's record is incomplete, so nobody can tell whether it is unread."
@@ -62,6 +64,42 @@ pub fn because(reason: Reason) -> &'static str {
         }
         Reason::ByOperator => "Somebody of your team decided so.",
         Reason::Erased => "The customer's data was erased.",
+    }
+}
+
+/// By whose clock a reminder's hours are read, and why by that one: a sentence.
+pub fn whose_clock(reminder: &Reminder) -> String {
+    let zones = Zone::split(reminder.time_zone.as_deref().unwrap_or_default());
+    let several = zones.len() > 1;
+    let nothing_tells = if reminder.channel == "sms" {
+        "LivePerson does not tell the customer's time zone, and the number belongs to no place, or to time zones without two allowed hours \
+         a day in common"
+    } else {
+        "LivePerson does not tell the customer's time zone"
+    };
+    match reminder.zone_source.as_deref() {
+        Some("liveperson") => {
+            "The rule's hours are read by the customer's own clock, as LivePerson tells it."
+                .to_owned()
+        }
+        Some("number") if several => {
+            let names: Vec<String> = zones.iter().map(ToString::to_string).collect();
+            format!(
+                "The rule's hours are read by the clocks of the phone number's area or country, and all of them must allow: {}.",
+                names.join(", ")
+            )
+        }
+        Some("number") => {
+            "The rule's hours are read by the clock of the phone number's area or country."
+                .to_owned()
+        }
+        Some("rule") => {
+            format!("The rule's hours are read by the rule's time zone: {nothing_tells}.")
+        }
+        Some("account") => {
+            format!("The rule's hours are read by the account's time zone: {nothing_tells}.")
+        }
+        _ => because(Reason::QuietHours).to_owned(),
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Snapshot {
     pub episode: Option<String>,
     pub unread_since: Option<DateTime<Utc>>,
     pub unread_count: u32,
-    pub time_zone: Option<&'static str>,
+    pub time_zone: Option<String>,
     pub language: Option<String>,
     pub consumer_ids: Vec<String>,
     pub customer_id: Option<String>,
@@ -59,7 +59,7 @@ pub async fn store(
         .bind(column(page, |s| {
             i32::try_from(s.unread_count).unwrap_or(i32::MAX)
         }))
-        .bind(column(page, |s| s.time_zone))
+        .bind(column(page, |s| s.time_zone.clone()))
         .bind(column(page, |s| s.language.clone()))
         .bind(column(page, |s| word(s.email)))
         .bind(column(page, |s| word(s.sms)))

@@ -109,7 +109,7 @@ pub async fn conversations(
     .await?;
     let reminders = sqlx::query(
         "with forgotten as (
-             update reminders r set recipient_hash = null, provider_id = null,
+             update reminders r set recipient_hash = null, provider_id = null, time_zone = null, zone_source = null,
                  token = replace(gen_random_uuid()::text, '-', ''),
                  conversation = 'erased:' || r.id, episode = 'erased:' || r.id
              where r.account = $1 and r.conversation = any ($2)

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor};
 use super::suppressions::AddressHash;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::reminder::ReminderState;
+use crate::domain::zone::{LocalTime, Zone};
 
 /// How long after a reminder a consumer's coming back is put down to it.
 const ATTRIBUTION: TimeDelta = TimeDelta::hours(24);
@@ -73,7 +74,12 @@ pub struct NewReminder {
     pub channel: Channel,
     pub step: i16,
     pub due_at: DateTime<Utc>,
+    /// As the consumer's clocks are known now.
     pub deadline: DateTime<Utc>,
+    /// No clock's deadline is later.
+    pub latest_at: DateTime<Utc>,
+    /// The clocks by which its hours are read.
+    pub local: LocalTime,
     /// The unguessable word of its link.
     pub token: String,
     /// Whom it goes to as things are. Written now so that beginning an attempt changes no indexed column, unless the address has
@@ -91,11 +97,13 @@ pub async fn schedule(
 ) -> sqlx::Result<Vec<(ReminderId, Channel, DateTime<Utc>)>> {
     let rows: Vec<(i64, String, DateTime<Utc>)> = sqlx::query_as(
         "insert into reminders (account, conversation, episode, episode_since, skill, channel, step, due_at, next_at,
-             deadline, token, recipient_hash, created_at)
-         select $1, conversation, episode, episode_since, skill, channel, step, due_at, due_at, deadline, token, recipient, $2
+             deadline, token, recipient_hash, latest_at, time_zone, zone_source, created_at)
+         select $1, conversation, episode, episode_since, skill, channel, step, due_at, due_at, deadline, token, recipient,
+             latest_at, time_zone, zone_source, $2
          from unnest($3::text[], $4::text[], $5::timestamptz[], $6::bigint[], $7::text[], $8::smallint[],
-                     $9::timestamptz[], $10::timestamptz[], $11::text[], $12::bytea[])
-             as t(conversation, episode, episode_since, skill, channel, step, due_at, deadline, token, recipient)
+                     $9::timestamptz[], $10::timestamptz[], $11::text[], $12::bytea[], $13::timestamptz[], $14::text[], $15::text[])
+             as t(conversation, episode, episode_since, skill, channel, step, due_at, deadline, token, recipient,
+                  latest_at, time_zone, zone_source)
          order by conversation
          on conflict (account, conversation, episode, channel, step) do nothing
          returning id, channel, due_at",
@@ -112,6 +120,9 @@ pub async fn schedule(
     .bind(new.iter().map(|n| n.deadline).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.token.as_str()).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.recipient.as_ref().map(<[u8; 16]>::as_slice)).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.latest_at).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| Zone::join(&n.local.zones)).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.local.source.as_str()).collect::<Vec<_>>())
     .fetch_all(conn)
     .await?;
     rows.into_iter()
@@ -298,6 +309,36 @@ async fn select_owed(
         .fetch_all(db)
         .await?;
     rows.into_iter().map(Owed::try_from).collect()
+}
+
+/// When a reminder's hours and deadline are, as they were found when it was looked at.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    pub reminder: ReminderId,
+    pub deadline: DateTime<Utc>,
+    pub latest_at: DateTime<Utc>,
+    pub local: LocalTime,
+}
+
+/// Writes down hours and deadlines that are not what they were: the consumer has another clock, or the rule was changed. Rows that
+/// stay the same are not touched, and those that change keep their place in every index.
+pub async fn note_hours(conn: &mut PgConnection, looked: &[Looked]) -> sqlx::Result<()> {
+    sqlx::query(
+        "update reminders r set deadline = i.deadline, latest_at = i.latest_at, time_zone = i.time_zone, zone_source = i.zone_source
+         from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[])
+             as i(id, deadline, latest_at, time_zone, zone_source)
+         where r.id = i.id and r.state = 'scheduled' and i.deadline >= r.due_at
+           and (r.deadline, r.latest_at, r.time_zone, r.zone_source)
+               is distinct from (i.deadline, i.latest_at, i.time_zone, i.zone_source)",
+    )
+    .bind(looked.iter().map(|l| l.reminder.0).collect::<Vec<_>>())
+    .bind(looked.iter().map(|l| l.deadline).collect::<Vec<_>>())
+    .bind(looked.iter().map(|l| l.latest_at).collect::<Vec<_>>())
+    .bind(looked.iter().map(|l| Zone::join(&l.local.zones)).collect::<Vec<_>>())
+    .bind(looked.iter().map(|l| l.local.source.as_str()).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Serialises whoever decides about the same conversation or recipient until the transaction ends, so that two workers cannot
@@ -590,7 +631,8 @@ pub async fn restart(
 ) -> sqlx::Result<Option<(String, String)>> {
     sqlx::query_as(
         "update reminders set state = 'scheduled', reason = 'by_operator', due_at = $2, next_at = $2,
-             deadline = $2 + greatest(deadline - due_at, interval '10 minutes'), tries = 0, soft_failed = false, final_at = null
+             deadline = $2 + greatest(deadline - due_at, interval '10 minutes'),
+             latest_at = $2 + greatest(latest_at - due_at, interval '10 minutes'), tries = 0, soft_failed = false, final_at = null
          where id = $1 and (state in ('unknown', 'undelivered', 'failed', 'expired')
              or (state = 'cancelled' and reason = 'by_operator'))
          returning account, channel",

@@ -45,6 +45,10 @@ pub struct Reminder {
     pub episode_since: DateTime<Utc>,
     pub due_at: DateTime<Utc>,
     pub deadline: DateTime<Utc>,
+    /// The zones by whose clocks its hours are read, as [`Zone::split`](crate::domain::zone::Zone::split) reads them; `None`: not known.
+    pub time_zone: Option<String>,
+    /// A word of `domain::zone::ZoneSource`.
+    pub zone_source: Option<String>,
     pub sent_at: Option<DateTime<Utc>>,
     pub next_at: Option<DateTime<Utc>>,
     pub final_at: Option<DateTime<Utc>>,
@@ -54,7 +58,7 @@ pub struct Reminder {
 }
 
 pub(super) const REMINDER: &str = "select r.id, r.account, r.conversation, r.skill, s.name as skill_name, r.channel, r.step, r.state,
-        r.reason, r.episode_since, r.due_at, r.deadline, r.sent_at, r.next_at, r.final_at, r.returned_at, r.clicked_at, r.created_at
+        r.reason, r.episode_since, r.due_at, r.deadline, r.time_zone, r.zone_source, r.sent_at, r.next_at, r.final_at, r.returned_at, r.clicked_at, r.created_at
     from reminders r left join skills s on s.account = r.account and s.id = r.skill";
 
 /// The newest reminders.

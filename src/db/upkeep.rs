@@ -5,7 +5,7 @@ use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 
-/// Scheduled reminders whose deadline has passed become `expired`, with the reason that held them up last; each is logged.
+/// Scheduled reminders whose deadline has passed, by whatever clock, become `expired`, with the reason that held them up last; each is logged.
 /// Returns their channels.
 pub async fn expire_overdue(
     conn: &mut PgConnection,
@@ -15,7 +15,7 @@ pub async fn expire_overdue(
     sqlx::query_scalar(
         "with late as (
              select id from reminders
-             where state = 'scheduled' and next_at <= $1 and deadline < $1
+             where state = 'scheduled' and next_at <= $1 and coalesce(latest_at, deadline) < $1
              order by next_at limit $2 for update skip locked
          ), expired as (
              update reminders r set state = 'expired', reason = coalesce(r.reason, 'too_late'), next_at = null, final_at = $1,

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::server::Extension;
 use crate::db::{self, Schema, SchemaProblem};
+use crate::domain::rule::Rule;
 use crate::jobs::queue;
 use crate::postgres::Durability;
 
@@ -19,22 +20,27 @@ const POOLER: &str = "Set the pooler to session mode, or go around it. PgBouncer
 const MIGRATE: &str = "Run `unread migrate`.";
 
 impl Doctor<'_> {
-    pub(super) async fn database(&mut self, config: &Config) {
+    /// Returns the rules that are stored, as far as they can be read.
+    pub(super) async fn database(&mut self, config: &Config) -> Vec<Rule> {
         self.begin("database");
         let own = config.database_url.is_none();
         // Of our own: a throw-away one shows as well whether it can be started, and does not disturb one that runs.
         let database = match Database::open(config, Durability::Throwaway).await {
             Ok(database) => database,
             Err(error) => {
-                return self.failed(
+                self.failed(
                     "start",
                     format!("{error:#}"),
                     "Set DATABASE_URL to a PostgreSQL that runs, or install the package postgresql.",
                 );
+                return Vec::new();
             }
         };
         let pool = db::pool(database.options.clone(), 3);
         self.server(&pool, config, own).await;
+        // What keeps them from being read has been told.
+        let rules = tokio::time::timeout(PATIENCE, db::rules::all(&pool)).await;
+        let rules = rules.ok().and_then(Result::ok).unwrap_or_default();
         pool.close().await;
         if let Err(error) = database.close().await {
             self.warning(
@@ -43,6 +49,7 @@ impl Doctor<'_> {
                 "Look for a postgres process that is left.",
             );
         }
+        rules
     }
 
     async fn server(&mut self, pool: &PgPool, config: &Config, own: bool) {

@@ -3,10 +3,10 @@
 //! Never the text of a message: nothing here can be quoted by mistake.
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 use super::contact::ContactSources;
 use super::ids::SkillId;
+use super::zone::Zone;
 
 /// One conversation record, parsed. Lists keep LivePerson's order, which means nothing: sort by (`at`, `seq`).
 ///
@@ -24,7 +24,7 @@ pub struct Record {
     pub ended_at: Option<DateTime<Utc>>,
     pub queue: Queue,
     /// The visitor's zone as told by the browser.
-    pub time_zone: Option<Tz>,
+    pub time_zone: Option<Zone>,
     /// BCP 47 as told by the browser, e.g. `en-US`.
     pub language: Option<String>,
     /// Every LivePerson id of the consumer in this conversation; several after a step-up. Newest last.

@@ -14,6 +14,7 @@ use super::contact::{Contact, Suppression};
 use super::conversation::{Queue, Record};
 use super::read_state::{ReadState, read_state};
 use super::rule::{Caps, InQuietHours, Rule};
+use super::zone::LocalTime;
 
 pub use reason::Reason;
 
@@ -34,8 +35,10 @@ pub enum Decision {
 pub struct Facts<'a> {
     /// The episode the reminder is for: the id of its first message.
     pub episode: &'a str,
-    /// Of the reminder.
+    /// Past which moment it is not sent any more: [`LocalTime::deadline`] by what is known now.
     pub deadline: DateTime<Utc>,
+    /// By whose clock the rule's hours are read.
+    pub local: &'a LocalTime,
     /// The reminder's rule, as it stands now; `None` if it is gone, or is not the one that [`pick`](super::rule::pick) gives for
     /// the skill the conversation has now.
     pub rule: Option<&'a Rule>,
@@ -130,12 +133,7 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     if let Some((free, reason)) = capped_until(settings.caps, facts.history, now) {
         return facts.postpone(free, reason);
     }
-    let zone = record.time_zone.unwrap_or(settings.time_zone);
-    let country = contact.address.country();
-    match settings
-        .quiet_hours
-        .allowed_at(now, zone, country.as_deref())
-    {
+    match facts.local.hours(settings).allowed_at(now) {
         // Last, so that who is held out and who is written to differ in nothing else.
         Some(at) if at <= now && facts.lot < settings.holdout_percent => Cancel(Reason::HeldOut),
         Some(at) if at <= now => Send(contact.clone()),

@@ -25,3 +25,4 @@ pub mod schedule;
 pub mod sms_status;
 pub mod trouble;
 pub mod user_agent;
+pub mod zone;

@@ -11,6 +11,7 @@ use super::decide::Reason;
 use super::read_state::{Episode, ReadState};
 use super::rule::Rule;
 use super::schedule::{Due, Next, next_step};
+use super::zone::{LocalTime, Zone};
 
 /// What the decision depends on. The caller has already derived `state` and `contact` from the record: it stores them too.
 #[derive(Clone, Copy, Debug)]
@@ -23,12 +24,19 @@ pub struct Scanned<'a> {
     pub contact: Option<&'a Contact>,
     /// The steps of this episode and rule whose reminder has reached a final state.
     pub done: &'a [i16],
+    /// The account's time zone.
+    pub time_zone: Zone,
     pub now: DateTime<Utc>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScanDecision {
-    Schedule { episode: Episode, due: Due },
+    /// With the clocks by which its hours are read, as they are known now.
+    Schedule {
+        episode: Episode,
+        due: Due,
+        local: LocalTime,
+    },
     None(Reason),
 }
 
@@ -52,13 +60,21 @@ pub fn scan_decision(scanned: &Scanned<'_>) -> ScanDecision {
     if scanned.record.queue == Queue::Waiting && !rule.settings.remind_in_queue {
         return None(Reason::InQueue);
     }
-    if scanned.contact.is_none() {
+    let Some(contact) = scanned.contact else {
         return None(Reason::NoAddress);
-    }
-    match next_step(&rule.settings, episode, scanned.done, scanned.now) {
+    };
+    let local = LocalTime::new(
+        scanned.record.time_zone,
+        Some(&contact.address),
+        &rule.settings,
+        scanned.time_zone,
+        scanned.now,
+    );
+    match next_step(rule, &local, episode, scanned.done, scanned.now) {
         Next::Due(due) => Schedule {
             episode: episode.clone(),
             due,
+            local,
         },
         Next::AllDone => None(Reason::AllStepsDone),
         Next::TooLate => None(Reason::TooLate),
@@ -72,6 +88,7 @@ mod tests {
     use super::super::read_state::read_state;
     use super::super::rule::Settings;
     use super::super::sample::minute;
+    use super::super::zone::ZoneSource;
     use super::*;
 
     /// A human's message at minute 0, an address, and a rule of steps after 10 minutes and 24 hours.
@@ -105,19 +122,27 @@ mod tests {
             rule: case.rule.as_ref(),
             contact: case.contact.as_ref(),
             done: &case.done,
+            time_zone: Zone::UTC,
             now: minute(case.now),
         })
     }
 
     #[test]
     fn an_unread_message_is_scheduled_for_its_due_moment() {
-        let ScanDecision::Schedule { episode, due } = answer(|_| {}) else {
+        let ScanDecision::Schedule {
+            episode,
+            due,
+            local,
+        } = answer(|_| {})
+        else {
             panic!("scheduled");
         };
         assert_eq!(episode.since, minute(0));
+        // 04:10 in Washington, where the number is: an hour after 09:00.
+        assert_eq!(local.source, ZoneSource::Number);
         assert_eq!(
             (due.step, due.at, due.deadline),
-            (1, minute(10), minute(70))
+            (1, minute(10), minute(5 * 60 + 60))
         );
     }
 

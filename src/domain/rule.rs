@@ -12,14 +12,14 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use chrono::TimeDelta;
-use chrono_tz::Tz;
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::ids::{AccountId, Channel, SkillId};
 use super::language::lookup;
-use super::quiet::QuietHours;
+use super::quiet::{LONGEST_REPEAT, QuietHours};
+use super::zone::Zone;
 
 pub use check::Problem;
 pub use difference::{Difference, differences};
@@ -59,6 +59,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Past which moment nobody sends a reminder due at `due`, whatever the consumer's clock turns out to be.
+    pub fn latest_at(&self, due: DateTime<Utc>) -> DateTime<Utc> {
+        due + self.settings.latest(self.channel) + LONGEST_REPEAT
+    }
+
     pub fn key(&self) -> Key {
         Key {
             account: self.account.clone(),
@@ -82,16 +87,32 @@ pub struct Settings {
     #[serde(rename = "debounce_minutes", with = "minutes")]
     #[schema(value_type = i64, minimum = 0, maximum = 129_600)]
     pub debounce: TimeDelta,
-    /// A reminder later than this after its due moment is not sent.
+    /// A reminder later than this after its due moment is not sent. Time outside the hours of `quiet_hours` does not count.
     #[serde(rename = "max_age_minutes", with = "minutes")]
     #[schema(value_type = i64, minimum = 1, maximum = 129_600)]
     pub max_age: TimeDelta,
+    /// A reminder later than this after its due moment is not sent, whatever the hours: what waits for the morning must not wait
+    /// for days. Left out: 24 hours for e-mail and 17 for SMS, or `max_age_minutes` if that is longer.
+    #[serde(
+        rename = "latest_minutes",
+        default,
+        with = "minutes::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 10_080)]
+    pub latest: Option<TimeDelta>,
     pub quiet_hours: QuietHours,
     /// What happens to a reminder that falls into quiet hours.
     pub in_quiet_hours: InQuietHours,
-    /// The zone when LivePerson does not know the consumer's.
-    #[schema(value_type = String, example = "Europe/Berlin")]
-    pub time_zone: Tz,
+    /// The zone where neither LivePerson nor the phone number tells the consumer's. Left out, or UTC, which earlier versions stored
+    /// for a rule without one: the account's.
+    #[serde(
+        default,
+        deserialize_with = "chosen_zone",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<String>, example = "Europe/Berlin")]
+    pub time_zone: Option<Zone>,
     pub caps: Caps,
     /// Remind also while the conversation waits in the queue for an agent.
     pub remind_in_queue: bool,
@@ -123,7 +144,7 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InQuietHours {
-    /// To the end of the quiet hours, if that is before the deadline.
+    /// To the end of the quiet hours, if that is not later than `latest`.
     Move,
     Drop,
 }
@@ -164,7 +185,7 @@ impl Default for Caps {
 
 impl Settings {
     /// The defaults of the design: e-mail at any hour and up to six hours late; SMS between 09:00 and 20:00 (US Sundays from
-    /// 12:00) and up to one hour late.
+    /// 12:00) and up to one hour late, not counting the hours in between.
     pub fn default_for(channel: Channel) -> Self {
         let (max_age, per_recipient_24h, quiet_hours) = match channel {
             Channel::Email => (TimeDelta::hours(6), 4, QuietHours::default()),
@@ -181,9 +202,10 @@ impl Settings {
             ],
             debounce: TimeDelta::minutes(2),
             max_age,
+            latest: None,
             quiet_hours,
             in_quiet_hours: InQuietHours::Move,
-            time_zone: Tz::UTC,
+            time_zone: None,
             caps: Caps {
                 per_recipient_24h,
                 ..Caps::default()
@@ -205,6 +227,16 @@ impl Settings {
         let tag = tag.or_else(|| lookup(tags, "en"))?;
         Some((tag, self.templates.get(tag)?))
     }
+
+    /// How long after its due moment a reminder may be sent at the very latest. For SMS, the longest night of the default hours, from a
+    /// US Saturday's evening to Sunday noon, and the hour of the default `max_age` after it.
+    pub fn latest(&self, channel: Channel) -> TimeDelta {
+        let usual = match channel {
+            Channel::Email => TimeDelta::hours(24),
+            Channel::Sms => TimeDelta::hours(17),
+        };
+        self.latest.unwrap_or(usual.max(self.max_age))
+    }
 }
 
 /// The rule for a skill on a channel: its own, else the account's default.
@@ -217,6 +249,11 @@ pub fn pick(rules: &[Rule], skill: SkillId, channel: Channel) -> Option<&Rule> {
             .find(move |r| r.channel == channel && r.skill == skill)
     };
     of(Some(skill)).or_else(|| of(None))
+}
+
+fn chosen_zone<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Zone>, D::Error> {
+    let zone = Option::<Zone>::deserialize(d)?;
+    Ok(zone.filter(|zone| *zone != Zone::UTC))
 }
 
 /// Left out where it is not used: programs of the version before do not know it.
@@ -246,6 +283,25 @@ mod minutes {
             Err(D::Error::custom(
                 "minutes must be between 0 and 129600 (90 days)",
             ))
+        }
+    }
+
+    /// The same where it may be left out.
+    pub mod optional {
+        use super::{Deserialize, Deserializer, Serializer, TimeDelta};
+
+        #[expect(clippy::ref_option, reason = "serde asks for this signature")]
+        pub fn serialize<S: Serializer>(d: &Option<TimeDelta>, s: S) -> Result<S::Ok, S::Error> {
+            match d {
+                Some(d) => super::serialize(d, s),
+                None => s.serialize_none(),
+            }
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<TimeDelta>, D::Error> {
+            #[derive(Deserialize)]
+            struct Minutes(#[serde(with = "super")] TimeDelta);
+            Ok(Option::<Minutes>::deserialize(d)?.map(|Minutes(d)| d))
         }
     }
 }

@@ -7,7 +7,8 @@
 use chrono::{DateTime, Utc};
 
 use super::read_state::Episode;
-use super::rule::Settings;
+use super::rule::Rule;
+use super::zone::LocalTime;
 
 /// The next reminder of an episode under a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +35,17 @@ pub enum Next {
 /// `done` are the steps of this episode and rule whose reminder has reached a final state. A step that is scheduled is not done
 /// and is answered again, with the due moment that follows from the newest message: the ledger's key makes that harmless.
 ///
+/// The deadline is as the consumer's clocks are known now.
+///
 /// Steps whose deadline has passed make room for later ones: a service installed today finds conversations of last week.
-pub fn next_step(settings: &Settings, episode: &Episode, done: &[i16], now: DateTime<Utc>) -> Next {
+pub fn next_step(
+    rule: &Rule,
+    local: &LocalTime,
+    episode: &Episode,
+    done: &[i16],
+    now: DateTime<Utc>,
+) -> Next {
+    let settings = &rule.settings;
     let last_done = done.iter().copied().max().unwrap_or(0);
     let quiet_agent = episode.last_at + settings.debounce;
     let mut left = (1_i16..)
@@ -43,7 +53,7 @@ pub fn next_step(settings: &Settings, episode: &Episode, done: &[i16], now: Date
         .filter(|(step, _)| *step > last_done)
         .map(|(step, s)| {
             let at = (episode.since + s.after).max(quiet_agent);
-            let deadline = at + settings.max_age;
+            let deadline = local.deadline(rule, at);
             Due { step, at, deadline }
         })
         .peekable();
@@ -60,20 +70,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::ids::Channel;
-    use super::super::rule::Step;
+    use super::super::quiet::QuietHours;
+    use super::super::rule::{Settings, Step};
     use super::super::sample::minute;
+    use super::super::zone::Zone;
     use super::*;
 
-    fn settings(after: &[i64], debounce: i64, max_age: i64) -> Settings {
+    /// At any hour.
+    fn rule(after: &[i64], debounce: i64, max_age: i64) -> Rule {
         let step = |m: &i64| Step {
             after: TimeDelta::minutes(*m),
         };
-        Settings {
+        Rule::sample(Settings {
             steps: after.iter().map(step).collect(),
             debounce: TimeDelta::minutes(debounce),
             max_age: TimeDelta::minutes(max_age),
+            quiet_hours: QuietHours::default(),
             ..Settings::default_for(Channel::Sms)
-        }
+        })
+    }
+
+    fn next(rule: &Rule, episode: &Episode, done: &[i16], now: i64) -> Next {
+        let now = minute(now);
+        let local = LocalTime::new(Some(Zone::UTC), None, &rule.settings, Zone::UTC, now);
+        next_step(rule, &local, episode, done, now)
     }
 
     fn episode(since: i64, last_at: i64) -> Episode {
@@ -97,8 +117,11 @@ mod tests {
 
     #[test]
     fn the_next_step_is_the_first_that_is_left_and_in_time() {
-        let usual = settings(&[10, 1440], 2, 60);
-        let slow = settings(&[10, 20], 30, 60);
+        let usual = rule(&[10, 1440], 2, 60);
+        let slow = rule(&[10, 20], 30, 60);
+        // From minute 60 to 720, 09:00 to 20:00.
+        let mut day = rule(&[10, 1440], 2, 60);
+        day.settings.quiet_hours.allowed = QuietHours::sms_default().allowed;
         let done = Next::AllDone;
         // What, settings, episode since and last, steps done, now, expected.
         #[rustfmt::skip]
@@ -116,9 +139,12 @@ mod tests {
             ("old, but the agent wrote again", &usual, (0, 2000), vec![], 2000, due(1, 2002, 2062)),
             ("a long debounce", &slow, (0, 0), vec![], 1, due(1, 30, 90)),
             ("raises both alike", &slow, (0, 0), vec![1], 31, due(2, 30, 90)),
+            ("due in the night: until an hour after it", &day, (0, 0), vec![], 1, due(1, 10, 120)),
+            ("still in the night", &day, (710, 710), vec![], 1000, due(1, 720, 1560)),
+            ("after it", &day, (710, 710), vec![], 1560, due(2, 2150, 2990)),
         ];
-        for (what, settings, (since, last), done, now, expected) in cases {
-            let next = next_step(settings, &episode(since, last), &done, minute(now));
+        for (what, rule, (since, last), done, now, expected) in cases {
+            let next = next(rule, &episode(since, last), &done, now);
             assert_eq!(next, expected, "{what}");
         }
     }
@@ -128,20 +154,24 @@ mod tests {
         fn steps_come_in_order_and_in_time(
             mut after in prop::collection::vec(1..3000_i64, 1..8),
             debounce in 0..200_i64, max_age in 1..500_i64, last in 0..3000_i64, now in 0..4000_i64,
-            done in prop::collection::vec(1..9_i16, 0..4),
+            done in prop::collection::vec(1..9_i16, 0..4), nights: bool,
         ) {
             after.sort_unstable();
             after.dedup();
-            let settings = settings(&after, debounce, max_age);
-            let (episode, now) = (episode(0, last), minute(now));
-            if let Next::Due(due) = next_step(&settings, &episode, &done, now) {
+            let mut rule = rule(&after, debounce, max_age);
+            if nights {
+                rule.settings.quiet_hours = QuietHours::sms_default();
+            }
+            let episode = episode(0, last);
+            if let Next::Due(due) = next(&rule, &episode, &done, now) {
                 prop_assert!(done.iter().all(|d| *d < due.step));
-                prop_assert!(now < due.deadline);
-                prop_assert_eq!(due.deadline - due.at, settings.max_age);
-                prop_assert!(due.at >= episode.last_at + settings.debounce);
+                prop_assert!(minute(now) < due.deadline);
+                prop_assert!(due.deadline - due.at <= rule.settings.latest(Channel::Sms));
+                prop_assert!(nights || due.deadline - due.at == rule.settings.max_age);
+                prop_assert!(due.at >= episode.last_at + rule.settings.debounce);
                 let mut with_it = done.clone();
                 with_it.push(due.step);
-                match next_step(&settings, &episode, &with_it, now) {
+                match next(&rule, &episode, &with_it, now) {
                     Next::Due(after_it) => prop_assert!(after_it.step > due.step && after_it.at >= due.at),
                     Next::AllDone => prop_assert_eq!(usize::from(due.step.unsigned_abs()), after.len()),
                     Next::TooLate => prop_assert!(false, "later steps have later deadlines"),

@@ -19,6 +19,7 @@ use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::round::Pace;
 use crate::domain::rule::Rule;
+use crate::domain::zone::Zone;
 use crate::hashing::Hasher;
 use crate::liveperson::{self, Purpose, Records, Unreadable};
 use crate::metrics::Metrics;
@@ -56,6 +57,8 @@ pub struct Account {
     pub brand: String,
     pub count_bots: bool,
     pub contact_policy: ContactPolicy,
+    /// By which hours are read where nothing tells the consumer's.
+    pub time_zone: Zone,
     pub client: liveperson::Client,
     pub failed_at: Mutex<Option<Instant>>,
     /// Only these skills are scanned; `None`: all.

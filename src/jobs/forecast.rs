@@ -11,12 +11,13 @@ use sqlx::PgPool;
 use super::context::Account;
 use super::scan;
 use crate::db;
-use crate::db::ledger::Existing;
+use crate::db::ledger::{Existing, NewReminder};
 use crate::domain::contact;
 use crate::domain::conversation::Record;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{self, InQuietHours, Rule};
+use crate::domain::zone::clock_time;
 use crate::liveperson::{self, Purpose, Search, Status};
 
 /// What would become of one conversation on one channel.
@@ -33,8 +34,9 @@ pub enum What {
         at: DateTime<Utc>,
         /// Masked.
         to: String,
-        /// The due moment is in quiet hours; `at` is their end.
-        moved: bool,
+        /// The due moment is outside the rule's hours; `at` is when they begin, here by the clock of whom they wait for: "09:00,
+        /// America/New_York time".
+        waits_until: Option<String>,
     },
     Not(Reason),
 }
@@ -57,39 +59,31 @@ pub fn verdicts(
         let owed = owed.find(|owed| owed.channel == channel);
         let what = match owed {
             None => What::Not(reason?),
-            Some(owed) => {
-                let due = (owed.due_at.max(now), owed.deadline);
-                remind(account, rules, record, channel, owed.step, due)?
-            }
+            Some(owed) => remind(account, rules, record, owed, now)?,
         };
         Some(Verdict { channel, what })
     });
     told.collect()
 }
 
-/// A reminder that is owed, moved out of the quiet hours as sending it would be.
+/// A reminder that is owed, put off to the rule's hours as sending it would be.
 fn remind(
     account: &Account,
     rules: &[Rule],
     record: &Record,
-    channel: Channel,
-    step: i16,
-    (due, deadline): (DateTime<Utc>, DateTime<Utc>),
+    owed: &NewReminder,
+    now: DateTime<Utc>,
 ) -> Option<What> {
-    let settings = &rule::pick(rules, record.skill, channel)?.settings;
-    let address = contact::choose(&record.contact, channel, &account.contact_policy)?.address;
-    let zone = record.time_zone.unwrap_or(settings.time_zone);
-    let country = address.country();
-    let allowed = settings
-        .quiet_hours
-        .allowed_at(due, zone, country.as_deref());
+    let settings = &rule::pick(rules, record.skill, owed.channel)?.settings;
+    let address = contact::choose(&record.contact, owed.channel, &account.contact_policy)?.address;
+    let due = owed.due_at.max(now);
     let drops = settings.in_quiet_hours == InQuietHours::Drop;
-    Some(match allowed {
-        Some(at) if at <= due || (!drops && at < deadline) => What::Remind {
-            step,
+    Some(match owed.local.hours(settings).allowed_at(due) {
+        Some(at) if at <= due || (!drops && at < owed.deadline) => What::Remind {
+            step: owed.step,
             at,
             to: address.masked(),
-            moved: at > due,
+            waits_until: (at > due).then(|| clock_time(at, &owed.local.zones)),
         },
         _ => What::Not(Reason::QuietHours),
     })

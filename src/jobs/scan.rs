@@ -455,11 +455,16 @@ pub fn read(
             rule,
             contact: contact.as_ref(),
             done: &done,
+            time_zone: account.time_zone,
             now,
         };
         match scan_decision(&scanned) {
             ScanDecision::None(reason) => Some(reason),
-            ScanDecision::Schedule { episode, due } => {
+            ScanDecision::Schedule {
+                episode,
+                due,
+                local,
+            } => {
                 let reminder = NewReminder {
                     conversation: record.id.clone(),
                     episode: episode.first_message.clone(),
@@ -469,6 +474,8 @@ pub fn read(
                     step: due.step,
                     due_at: due.at,
                     deadline: due.deadline,
+                    latest_at: rule.map_or(due.deadline, |rule| rule.latest_at(due.at)),
+                    local,
                     token: hashing::token(),
                     recipient: None,
                 };
@@ -494,7 +501,7 @@ pub fn read(
         episode: episode.map(|e| e.first_message.clone()),
         unread_since: episode.map(|e| e.since),
         unread_count: episode.map_or(0, |e| e.count),
-        time_zone: record.time_zone.map(chrono_tz::Tz::name),
+        time_zone: record.time_zone.map(|zone| zone.to_string()),
         language: record.language.clone(),
         consumer_ids: record.consumer_ids.clone(),
         customer_id: record.customer_id.clone(),

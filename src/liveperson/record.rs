@@ -5,7 +5,6 @@
 //! reminder of something already read.
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 use super::tolerant::{Int, Text};
 use super::wire;
@@ -13,6 +12,7 @@ use crate::domain::conversation::{
     Agent, AgentKind, Dialog, Message, Party, Queue, Receipt, Record,
 };
 use crate::domain::ids::SkillId;
+use crate::domain::zone::Zone;
 
 /// The sound range of a time in milliseconds: after 2000, before 2100. Everything else, -1 and 0 included, is no time.
 const TIMES: std::ops::Range<i64> = 946_684_800_000..4_102_444_800_000;
@@ -70,7 +70,7 @@ pub fn convert(record: wire::Record) -> Result<Record, &'static str> {
         time_zone: info
             .time_zone
             .as_deref()
-            .and_then(|name| name.parse::<Tz>().ok()),
+            .and_then(|name| Zone::parse(name).ok()),
         language: info.language.as_deref().and_then(language),
         consumer_ids,
         customer_id: known.customer_id,

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::RuleEntry;
 
 /// The settings in the order of the file, explained. A test holds them complete.
-pub(super) const FIELDS: [(&str, &str); 15] = [
+pub(super) const FIELDS: [(&str, &str); 16] = [
     (
         "steps",
         "when to remind: minutes from the first unread message",
@@ -18,13 +18,20 @@ pub(super) const FIELDS: [(&str, &str); 15] = [
     ),
     (
         "max_age_minutes",
-        "a reminder later than this after its due moment is not sent",
+        "a reminder later than this after its due moment is not sent; time outside the hours does not count",
+    ),
+    (
+        "latest_minutes",
+        "nor later than this, whatever the hours; left out: 24 hours for e-mail, 17 for SMS",
     ),
     (
         "in_quiet_hours",
         "\"move\" to the end of the quiet hours, or \"drop\"",
     ),
-    ("time_zone", "where LivePerson does not know the consumer's"),
+    (
+        "time_zone",
+        "where neither LivePerson nor the number tells the consumer's; left out: the account's",
+    ),
     (
         "remind_in_queue",
         "also while the conversation waits for an agent",

@@ -8,6 +8,7 @@ use super::print::FIELDS;
 use super::*;
 use crate::domain::quiet::{QuietHours, Window};
 use crate::domain::rule::{Caps, InQuietHours, Newer, Step, Template};
+use crate::domain::zone::Zone;
 
 fn problems(text: &str) -> Vec<String> {
     let error = parse(text).expect_err("there are problems");
@@ -119,7 +120,6 @@ steps = [
 debounce_minutes = 2
 max_age_minutes = 60
 in_quiet_hours = "move"
-time_zone = "UTC"
 remind_in_queue = false
 resend_unknown = false
 
@@ -182,7 +182,7 @@ prop_compose! {
         by_country in btree_map("[A-Z]{2}", windows(), 0..2),
         flags in (any::<bool>(), any::<bool>(), any::<bool>()),
         counts in (1_u32..10, 1_u32..10),
-        zone in prop::sample::select(vec![Tz::UTC, Tz::America__New_York, Tz::Asia__Kolkata]),
+        zone in prop::option::of(prop::sample::select(vec![Tz::America__New_York, Tz::Asia__Kolkata])), latest in prop::option::of(1..10_080_i64),
         texts in btree_map("[a-z]{2}(-[A-Z]{2})?", text(), 0..3),
     ) -> Settings {
         let mut after = steps;
@@ -195,7 +195,8 @@ prop_compose! {
             max_age: TimeDelta::minutes(minutes.1),
             quiet_hours: QuietHours { allowed, by_country },
             in_quiet_hours: if flags.0 { InQuietHours::Move } else { InQuietHours::Drop },
-            time_zone: zone,
+            time_zone: zone.map(Zone::Named),
+            latest: latest.map(TimeDelta::minutes),
             caps: Caps {
                 gap: TimeDelta::minutes(minutes.2),
                 per_conversation_24h: counts.0,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chrono::{DateTime, DurationRound as _, NaiveTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -112,7 +111,6 @@ pub async fn rules(pool: &PgPool, options: &Options, quiet: DateTime<Utc>) -> Re
             max_age: TimeDelta::minutes(max_age),
             quiet_hours,
             in_quiet_hours: InQuietHours::Drop,
-            time_zone: Tz::UTC,
             caps: Caps {
                 per_recipient_24h: 20,
                 ..Caps::default()
@@ -201,7 +199,8 @@ impl People {
             let opening = opening.consumer("Alex", "Example");
             let opening = match person.channel {
                 Channel::Email => opening.email(&person.address),
-                Channel::Sms => opening.phone(&person.address),
+                // By whose clock the hasty skill's hours are set.
+                Channel::Sms => opening.phone(&person.address).time_zone("UTC"),
             };
             person.conversation = opening.start();
             let id = &person.conversation;

@@ -22,6 +22,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "db",
+            "domain",
             "jobs",
             "liveperson",
             "postgres",

@@ -36,6 +36,7 @@ impl World {
         settings.insert("DATABASE_URL".into(), database.url.clone());
         settings.insert("UNREAD_PAGE_URL".into(), "https://shop.example/help".into());
         settings.insert("UNREAD_PUBLIC_URL".into(), public_url);
+        settings.insert("UNREAD_TIME_ZONE".into(), "Europe/Berlin".into());
         Self {
             sandbox,
             database,
@@ -282,6 +283,67 @@ async fn a_broken_database_is_told_with_its_mend() {
     );
     world.set("DATABASE_URL", url);
     assert_well(&world).await;
+}
+
+#[tokio::test]
+async fn hours_that_would_be_read_in_utc_are_warned_of() {
+    let mut world = World::new().await;
+    let about_hours = |lines: Vec<Line>| -> Vec<(String, State, String)> {
+        let of_part = lines.into_iter().filter(|line| line.part == "hours");
+        of_part
+            .map(|line| (line.check, line.state, line.found))
+            .collect()
+    };
+    let lines = about_hours(world.examined().await);
+    let (check, state, found) = &lines[0];
+    assert_eq!((check.as_str(), *state), ("account 12345678", State::Ok));
+    assert!(found.starts_with("Europe/Berlin"), "{found}");
+    // Ten hours lie between Russia's ends, of eleven in which texts may be sent.
+    let (_, _, numbers) = &lines[1];
+    assert!(
+        numbers.contains("toll-free") && numbers.contains("RU"),
+        "{numbers}"
+    );
+    assert!(!numbers.contains("US"), "{numbers}");
+
+    world.settings.remove("UNREAD_TIME_ZONE");
+    let lines = about_hours(world.examined().await);
+    assert_eq!(lines[0].1, State::Warning);
+    assert!(lines[0].2.contains("UTC"), "{lines:?}");
+
+    // A rule that names a zone, and one without hours, need none of the account's.
+    for (settings, state) in [
+        ("{\"time_zone\": \"Asia/Tokyo\"}", State::Ok),
+        (
+            "{\"quiet_hours\": {\"allowed\": [], \"by_country\": {}}}",
+            State::Ok,
+        ),
+        ("{}", State::Warning),
+    ] {
+        let given = serde_json::from_str(settings).unwrap();
+        let channel = unread::domain::ids::Channel::Sms;
+        let settings = unread::domain::rule::Settings::parse(channel, given).unwrap();
+        let key = unread::domain::rule::Key {
+            account: "12345678".parse().unwrap(),
+            skill: None,
+            channel,
+        };
+        let now = Clock::System.now();
+        let mut conn = world.database.pool.acquire().await.unwrap();
+        unread::db::accounts::ensure(
+            &world.database.pool,
+            std::slice::from_ref(&key.account),
+            now,
+        )
+        .await
+        .unwrap();
+        unread::db::rules::put(&mut conn, &key, true, &settings, "test", now)
+            .await
+            .unwrap();
+        drop(conn);
+        let lines = about_hours(world.examined().await);
+        assert_eq!(lines[0].1, state, "{lines:?}");
+    }
 }
 
 #[tokio::test]

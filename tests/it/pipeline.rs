@@ -1,12 +1,12 @@
 //! From an unread message to a message in the mailbox, through every real part: what is sent, when, and why not.
 
-use chrono::{NaiveTime, TimeDelta};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde_json::json;
-use unread::domain::access::Permission;
+use unread::domain::access::{Permission, Role};
 use unread::domain::ids::Channel::{Email, Sms};
 use unread::domain::quiet::Window;
-use unread::domain::rule::{Step, Template};
+use unread::domain::rule::{Settings, Step, Template};
 use unread::sandbox::ACCOUNT;
 use unread::sandbox::world::{CUSTOMER_CARE, Person};
 
@@ -283,22 +283,115 @@ async fn the_provider_may_not_deliver_a_text_after_quiet_hours_have_begun() {
     .await;
 }
 
+/// Only between 20:00 and 22:00.
+fn evenings(rule: &mut Settings) {
+    let at = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
+    rule.quiet_hours.allowed = vec![Window {
+        days: Vec::new(),
+        from: at(20),
+        to: at(22),
+    }];
+}
+
 #[tokio::test]
-async fn what_quiet_hours_hold_past_its_deadline_expires() {
+async fn what_is_due_outside_the_hours_waits_for_them_and_does_not_age() {
     run_test(async |t| {
         t.rule(Email, |rule| {
-            let at = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
-            rule.quiet_hours.allowed = vec![Window {
-                days: Vec::new(),
-                from: at(20),
-                to: at(22),
-            }];
+            evenings(rule);
+            rule.max_age = TimeDelta::minutes(30);
+        })
+        .await;
+        let chat = t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        let waiting = t.reminders().await;
+        let eight = noon() + TimeDelta::hours(8);
+        assert_eq!(waiting[0].next_at, Some(eight));
+        t.advance_by(eight - t.now()).await;
+        assert_eq!(t.story(&chat).await, ["sent"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn hours_that_begin_later_than_a_reminder_may_be_sent_expire_it() {
+    run_test(async |t| {
+        t.rule(Email, |rule| {
+            evenings(rule);
+            rule.latest = Some(TimeDelta::hours(6));
         })
         .await;
         let chat = t.answered(ANN);
         t.tick().await;
         t.advance(10).await;
         assert_eq!(t.story(&chat).await, ["expired (quiet_hours)"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_number_without_a_zone_of_liveperson_s_is_texted_by_the_clock_of_its_area() {
+    run_test(async |t| {
+        let opening = t.world().conversation(ACCOUNT, CUSTOMER_CARE);
+        let chat = opening.phone("+18085550143").start();
+        t.world().consumer_says(&chat, "Do you have it in green?");
+        t.world().agent_says(&chat, "Yes, we do.");
+        t.tick().await;
+        t.advance(10).await;
+        assert!(t.texts().is_empty(), "it is ten past two in Hawaii");
+        let nine = noon() + TimeDelta::hours(7);
+        let deadline: DateTime<Utc> = sqlx::query_scalar("select deadline from reminders")
+            .fetch_one(t.pool())
+            .await
+            .unwrap();
+        assert_eq!(deadline, nine + TimeDelta::hours(1));
+        let viewer = t.person(Role::Viewer).await;
+        let list = viewer.get("/api/v1/reminders").await.json();
+        let reminder = &list["items"][0];
+        assert_eq!(
+            reminder["waits_until"],
+            "09:00 on Mon, Pacific/Honolulu time"
+        );
+        assert_eq!(
+            reminder["time_zones"],
+            serde_json::json!(["Pacific/Honolulu"])
+        );
+        assert_eq!(reminder["zone_source"], "number");
+        let page = viewer
+            .get(&format!("/reminders/{}", reminder["id"]))
+            .await
+            .text;
+        for said in [
+            "It waits until 09:00 on Mon, Pacific/Honolulu time",
+            "phone number",
+        ] {
+            assert!(page.contains(said), "{page}");
+        }
+        assert!(!page.contains("Too late"), "{page}");
+        t.advance_by(nine - t.now()).await;
+        assert_eq!(t.texts().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_clock_at_the_moment_of_sending_counts_not_the_one_of_the_scan() {
+    run_test(async |t| {
+        let chat = t.answered(PHONE);
+        t.tick().await;
+        // As if the scan had seen a record by whose clock it would be too late by now.
+        sqlx::query("update reminders set deadline = due_at, time_zone = 'Pacific/Honolulu', zone_source = 'account'")
+            .execute(t.pool())
+            .await
+            .unwrap();
+        t.advance(12).await;
+        t.tick().await;
+        assert_eq!(t.story(&chat).await, ["sent"]);
+        let stored: DateTime<Utc> = sqlx::query_scalar("select deadline from reminders")
+            .fetch_one(t.pool())
+            .await
+            .unwrap();
+        assert!(stored > t.now(), "the ledger knows better since");
     })
     .await;
 }
@@ -553,7 +646,7 @@ async fn an_sms_is_delivered_when_the_provider_says_so() {
 async fn a_visitor_with_both_addresses_gets_both_messages() {
     run_test(async |t| {
         let opening = t.world().conversation(ACCOUNT, CUSTOMER_CARE);
-        let chat = opening.email(ANN).phone(PHONE).start();
+        let chat = opening.email(ANN).phone(PHONE).time_zone("UTC").start();
         t.world().consumer_says(&chat, "Do you have it in green?");
         t.world().agent_says(&chat, "Yes, we do.");
         t.tick().await;

@@ -39,7 +39,14 @@ pub fn check(texts: &Texts, channel: Channel, place: &str, enabled: bool, given:
             };
         }
     };
-    let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+    let mut faults = Vec::new();
+    let contradictions = settings.contradictions(channel).into_iter();
+    let mut warnings: Vec<Fault> = contradictions
+        .map(|problem| Fault {
+            field: pointer(&problem.field),
+            detail: problem.message,
+        })
+        .collect();
     for (language, template) in &settings.templates {
         for problem in texts.check(channel, template) {
             let fault = Fault {

@@ -1,7 +1,11 @@
-use chrono_tz::{America, Asia, Australia, Europe, Pacific, US};
+use chrono::{DateTime, Datelike as _, TimeDelta, TimeZone as _, Utc};
+use chrono_tz::{America, Asia, Australia, Europe, Pacific, Tz, US};
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::ids::Channel;
+use crate::domain::rule::Settings;
+use crate::domain::zone::Zone;
 use Weekday::{Fri, Mon, Sat, Sun};
 
 fn window(days: &[Weekday], from: &str, to: &str) -> Window {
@@ -14,6 +18,23 @@ fn window(days: &[Weekday], from: &str, to: &str) -> Window {
 
 fn daily(from: &str, to: &str) -> QuietHours {
     hours(vec![window(&[], from, to)])
+}
+
+/// `allowed_at` and its like, by one zone's clock.
+impl QuietHours {
+    fn at(&self, at: DateTime<Utc>, zone: Tz, country: Option<&str>) -> Option<DateTime<Utc>> {
+        Hours::new(self.windows(country), &[Zone::Named(zone)]).allowed_at(at)
+    }
+
+    fn until(
+        &self,
+        at: DateTime<Utc>,
+        limit: DateTime<Utc>,
+        zone: Tz,
+        country: Option<&str>,
+    ) -> DateTime<Utc> {
+        Hours::new(self.windows(country), &[Zone::Named(zone)]).allowed_until(at, limit)
+    }
 }
 
 fn hours(allowed: Vec<Window>) -> QuietHours {
@@ -29,7 +50,7 @@ type Line<'a> = (&'a str, &'a QuietHours, Tz, &'a str, &'a str);
 
 fn check(country: Option<&str>, lines: &[Line<'_>]) {
     for (what, hours, zone, at, expected) in lines {
-        let found = hours.allowed_at(at.parse().unwrap(), *zone, country);
+        let found = hours.at(at.parse().unwrap(), *zone, country);
         let shown = found.map(|t| t.with_timezone(zone).to_rfc3339());
         assert_eq!(shown.as_deref(), Some(*expected), "{what}");
     }
@@ -98,12 +119,12 @@ fn what_is_allowed_is_allowed_until_quiet_begins_or_the_limit_comes() {
         ("the end comes twice", &night, Europe::Berlin, "2026-10-24T23:00:00Z", "2026-10-26T00:00:00Z", "2026-10-25T02:30:00+02:00"),
     ];
     for (what, hours, zone, at, limit, expected) in lines {
-        let until = hours.allowed_until(at.parse().unwrap(), limit.parse().unwrap(), *zone, None);
+        let until = hours.until(at.parse().unwrap(), limit.parse().unwrap(), *zone, None);
         let shown = until.with_timezone(zone).to_rfc3339();
         assert_eq!(shown, *expected, "{what}");
     }
     let sunday: DateTime<Utc> = "2026-03-15T16:00:00Z".parse().unwrap();
-    let until = us.allowed_until(
+    let until = us.until(
         sunday,
         sunday + TimeDelta::days(1),
         America::New_York,
@@ -120,7 +141,7 @@ fn what_is_allowed_is_allowed_until_quiet_begins_or_the_limit_comes() {
 fn hours_that_never_come_are_told() {
     let at = "2026-01-13T03:00:00Z".parse().unwrap();
     let never = daily("09:00:00", "09:00:00");
-    assert_eq!(never.allowed_at(at, Tz::UTC, None), None);
+    assert_eq!(never.at(at, Tz::UTC, None), None);
 }
 
 #[test]
@@ -210,14 +231,14 @@ fn through_a_whole_year_nothing_is_early_quiet_or_later_than_need_be() {
                 next = Some(at);
                 if let Some(quiet) = quiet {
                     let limit = at + TimeDelta::days(2);
-                    let until = hours.allowed_until(at, limit, zone, None);
+                    let until = hours.until(at, limit, zone, None);
                     assert_eq!(until, limit.min(quiet), "{zone} {at}");
                 }
             } else {
                 quiet = Some(at);
             }
             if next.is_some() {
-                assert_eq!(hours.allowed_at(at, zone, None), next, "{zone} {at}");
+                assert_eq!(hours.at(at, zone, None), next, "{zone} {at}");
             }
             at -= QUARTER;
         }
@@ -239,11 +260,225 @@ proptest! {
         });
         let hours = hours(windows.collect());
         let at = DateTime::from_timestamp(at, 0).unwrap();
-        let found = hours.allowed_at(at, zone, None).expect("every window comes back");
+        let found = hours.at(at, zone, None).expect("every window comes back");
         prop_assert!(found >= at);
-        prop_assert_eq!(hours.allowed_at(found, zone, None), Some(found));
+        prop_assert_eq!(hours.at(found, zone, None), Some(found));
         // Nothing in between would have done.
         let half = at + (found - at) / 2;
-        prop_assert_eq!(hours.allowed_at(half, zone, None), Some(found));
+        prop_assert_eq!(hours.at(half, zone, None), Some(found));
+    }
+}
+
+/// Zones with odd clocks and without, and the moments at which their weeks are odd: when clocks change, and an ordinary one.
+fn zones_and_weeks() -> impl Iterator<Item = (Zone, DateTime<Utc>)> {
+    #[rustfmt::skip]
+    let zones = [
+        "UTC", "America/New_York", "America/Chicago", "America/Denver", "America/Phoenix", "America/Los_Angeles", "America/Anchorage",
+        "America/Adak", "Pacific/Honolulu", "America/St_Johns", "America/Santiago", "America/Sao_Paulo", "Atlantic/Azores", "Europe/London",
+        "Europe/Berlin", "Africa/Casablanca", "Africa/Cairo", "Asia/Tehran", "Asia/Kabul", "Asia/Kolkata", "Asia/Kathmandu", "Asia/Yangon",
+        "Australia/Eucla", "Australia/Adelaide", "Australia/Lord_Howe", "Pacific/Marquesas", "Pacific/Chatham", "Pacific/Apia",
+        "Pacific/Kiritimati", "UTC+05:30", "UTC-09:30", "UTC+12:45",
+    ];
+    // Sundays; the clocks of the USA change on 8 March and 1 November 2026, Europe's on 29 March and 25 October, Lord Howe's on 5 April
+    // and 4 October, Santiago's on 5 April and 6 September.
+    let weeks = [
+        "2026-01-11",
+        "2026-03-08",
+        "2026-03-29",
+        "2026-04-05",
+        "2026-09-06",
+        "2026-10-04",
+        "2026-10-25",
+        "2026-11-01",
+    ];
+    zones.into_iter().flat_map(move |zone| {
+        weeks.into_iter().map(move |sunday| {
+            let sunday: DateTime<Utc> = format!("{sunday}T00:00:00Z").parse().unwrap();
+            (zone.parse().unwrap(), sunday - TimeDelta::days(3))
+        })
+    })
+}
+
+#[test]
+fn whatever_is_due_at_any_hour_of_a_week_can_be_sent_by_the_defaults() {
+    let (hour, quarter) = (TimeDelta::hours(1), TimeDelta::minutes(15));
+    let (email, sms) = (
+        Settings::default_for(Channel::Email),
+        Settings::default_for(Channel::Sms),
+    );
+    let mut tried = 0;
+    for (zone, start) in zones_and_weeks() {
+        for (channel, settings, country) in [
+            (Channel::Email, &email, None),
+            (Channel::Sms, &sms, None),
+            (Channel::Sms, &sms, Some("US")),
+        ] {
+            let windows = settings.quiet_hours.windows(country);
+            let (max_age, latest) = (settings.max_age, settings.latest(channel));
+            let zones = [zone];
+            let hours = Hours::new(windows, &zones);
+            for nth in 0..7 * 24 * 4 {
+                let due = start + quarter * nth;
+                let at = hours.allowed_at(due).expect("every window comes back");
+                let deadline = hours.deadline(due, max_age, latest);
+                assert!(
+                    at + hour <= deadline,
+                    "{zone} {due}: allowed at {at}, until {deadline}"
+                );
+                tried += 1;
+            }
+        }
+    }
+    assert_eq!(tried, 32 * 8 * 3 * 672);
+}
+
+#[test]
+fn the_deadline_counts_allowed_time_within_its_bound() {
+    let day = daily("09:00:00", "20:00:00");
+    let minute = daily("09:00:00", "09:01:00");
+    let saturdays = hours(vec![window(&[Sat], "09:00:00", "20:00:00")]);
+    let always = QuietHours::default();
+    let never = daily("09:00:00", "09:00:00");
+    let us = QuietHours::sms_default();
+    let us = hours(us.windows(Some("US")).to_vec());
+    let night = daily("00:00:00", "04:00:00");
+    let (berlin, new_york, utc) = (
+        Zone::Named(Europe::Berlin),
+        Zone::Named(America::New_York),
+        Zone::UTC,
+    );
+    // What, windows, zones, due, minutes of max age, hours of the bound, deadline in UTC.
+    #[rustfmt::skip]
+    let cases: &[(&str, &QuietHours, &[Zone], &str, i64, i64, &str)] = &[
+        ("within the window", &day, &[utc], "2026-01-14T10:00:00Z", 60, 17, "2026-01-14T11:00:00Z"),
+        ("the night does not count", &day, &[utc], "2026-01-14T19:40:00Z", 60, 17, "2026-01-15T09:40:00Z"),
+        ("due in the night", &day, &[utc], "2026-01-14T22:00:00Z", 60, 17, "2026-01-15T10:00:00Z"),
+        ("due when quiet begins", &day, &[utc], "2026-01-14T20:00:00Z", 60, 17, "2026-01-15T10:00:00Z"),
+        ("used up when quiet begins", &day, &[utc], "2026-01-14T19:00:00Z", 60, 17, "2026-01-14T20:00:00Z"),
+        ("the bound comes first", &day, &[utc], "2026-01-14T20:00:00Z", 600, 17, "2026-01-15T13:00:00Z"),
+        ("the bound is in the night", &day, &[utc], "2026-01-14T12:00:00Z", 600, 12, "2026-01-15T00:00:00Z"),
+        ("several nights", &minute, &[utc], "2026-01-14T12:00:00Z", 3, 96, "2026-01-17T09:01:00Z"),
+        ("a closed week", &saturdays, &[utc], "2026-01-12T12:00:00Z", 60, 24, "2026-01-13T12:00:00Z"),
+        ("never open", &never, &[utc], "2026-01-12T12:00:00Z", 60, 24, "2026-01-13T12:00:00Z"),
+        ("no hours", &always, &[utc], "2026-01-12T23:00:00Z", 360, 24, "2026-01-13T05:00:00Z"),
+        ("no hours, the bound", &always, &[utc], "2026-01-12T23:00:00Z", 360, 2, "2026-01-13T01:00:00Z"),
+        ("by two clocks: 09:00 to 20:00 in New York and Berlin is six hours", &day, &[new_york, berlin], "2026-01-14T19:30:00Z", 60, 24, "2026-01-15T15:00:00Z"),
+        ("a US Sunday begins at noon", &us, &[new_york], "2026-01-11T01:00:00Z", 60, 17, "2026-01-11T18:00:00Z"),
+        ("clocks are put back: one hour more", &us, &[new_york], "2026-11-01T00:00:00Z", 60, 17, "2026-11-01T18:00:00Z"),
+        ("clocks are put ahead", &us, &[new_york], "2026-03-08T01:00:00Z", 60, 17, "2026-03-08T17:00:00Z"),
+        ("the repeated hour is allowed twice", &night, &[berlin], "2026-10-25T00:30:00Z", 90, 17, "2026-10-25T02:00:00Z"),
+        ("due in the repeated hour: its rest", &never, &[berlin], "2026-10-25T01:30:00Z", 60, 10, "2026-10-25T12:00:00Z"),
+        ("due before it: all of it", &never, &[berlin], "2026-10-25T00:30:00Z", 60, 10, "2026-10-25T11:30:00Z"),
+        ("due after it", &never, &[berlin], "2026-10-25T02:30:00Z", 60, 10, "2026-10-25T12:30:00Z"),
+    ];
+    for (what, quiet, zones, due, max_age, latest, expected) in cases {
+        let hours = Hours::new(quiet.windows(None), zones);
+        let (max_age, latest) = (TimeDelta::minutes(*max_age), TimeDelta::hours(*latest));
+        let deadline = hours.deadline(due.parse().unwrap(), max_age, latest);
+        let expected: DateTime<Utc> = expected.parse().unwrap();
+        assert_eq!(deadline, expected, "{what}");
+    }
+}
+
+#[test]
+fn what_several_clocks_must_allow_is_what_all_of_them_allow() {
+    let sms = QuietHours::sms_default();
+    let zones = [
+        Zone::Named(America::New_York),
+        Zone::Named(Pacific::Honolulu),
+    ];
+    let hours = Hours::new(sms.windows(None), &zones);
+    // 14 January 2026: New York is 5 hours behind UTC, Honolulu 10.
+    let at = |time: &str| {
+        format!("2026-01-14T{time}:00Z")
+            .parse::<DateTime<Utc>>()
+            .unwrap()
+    };
+    assert_eq!(
+        hours.allowed_at(at("14:00")),
+        Some(at("19:00")),
+        "09:00 in Honolulu"
+    );
+    let tomorrow = at("19:00") + TimeDelta::days(1);
+    assert_eq!(
+        hours.allowed_until(at("19:00"), tomorrow),
+        tomorrow - TimeDelta::hours(18),
+        "20:00 in New York"
+    );
+    assert_eq!(
+        hours.allowed_time(at("00:00"), at("00:00") + TimeDelta::days(1)),
+        TimeDelta::hours(6)
+    );
+    let apart = [
+        Zone::Named(Europe::Kaliningrad),
+        Zone::Named(Pacific::Auckland),
+    ];
+    let never = Hours::new(sms.windows(None), &apart).allowed_at(at("14:00"));
+    assert_eq!(never, None, "eleven hours apart in January");
+}
+
+fn any_zones() -> impl Strategy<Value = Vec<Zone>> {
+    let named = prop::sample::select(&chrono_tz::TZ_VARIANTS[..]).prop_map(Zone::Named);
+    let fixed = (-12 * 4..14 * 4_i32)
+        .prop_map(|quarters| Zone::Fixed(chrono::FixedOffset::east_opt(quarters * 900).unwrap()));
+    prop::collection::vec(prop_oneof![4 => named, 1 => fixed], 1..3)
+}
+
+fn any_windows() -> impl Strategy<Value = Vec<Window>> {
+    let window = (0..24_u32, 0..60_u32, 1..900_i64, prop::option::of(0..7_u8)).prop_map(
+        |(hour, minute, long, day)| {
+            let from = NaiveTime::from_hms_opt(hour, minute, 0).unwrap();
+            let (to, days_on) = from.overflowing_add_signed(TimeDelta::minutes(long));
+            let to = if days_on == 0 { to } else { NaiveTime::MIN };
+            let days = day
+                .and_then(|day| Weekday::try_from(day).ok())
+                .into_iter()
+                .collect();
+            Window { days, from, to }
+        },
+    );
+    prop::collection::vec(window, 0..4)
+}
+
+proptest! {
+    #[test]
+    fn a_deadline_is_monotonic_bounded_and_counts_allowed_time(
+        zones in any_zones(), windows in any_windows(), due in 1_200_000_000_i64..2_200_000_000, later in 0..200_000_i64,
+        max_age in 1..1000_i64, latest in 1..3000_i64,
+    ) {
+        let hours = Hours::new(&windows, &zones);
+        let (max_age, latest) = (TimeDelta::minutes(max_age), TimeDelta::minutes(latest));
+        let due = DateTime::from_timestamp(due, 0).unwrap();
+        let deadline = hours.deadline(due, max_age, latest);
+        prop_assert!(due <= deadline && deadline <= due + latest + LONGEST_REPEAT);
+        let bounded = deadline >= due + latest;
+        let age = hours.allowed_time(due, deadline);
+        prop_assert!(age == max_age || (bounded && age < max_age), "{} of {}", age, max_age);
+        let of_later = hours.deadline(due + TimeDelta::seconds(later), max_age, latest);
+        prop_assert!(deadline <= of_later);
+        // More of either never makes it earlier.
+        prop_assert!(hours.deadline(due, max_age * 2, latest) >= deadline);
+        prop_assert!(hours.deadline(due, max_age, latest * 2) >= deadline);
+        // Whoever may still be written to before it, may.
+        if let Some(at) = hours.allowed_at(due) && at - due < latest {
+            prop_assert!(at < deadline);
+        }
+    }
+
+    #[test]
+    fn all_clocks_allow_what_several_allow(
+        zones in any_zones(), windows in any_windows(), at in 1_200_000_000_i64..2_200_000_000,
+    ) {
+        let at = DateTime::from_timestamp(at, 0).unwrap();
+        let all = Hours::new(&windows, &zones);
+        if let Some(found) = all.allowed_at(at) {
+            prop_assert!(found >= at && all.allow(found));
+            prop_assert!(zones.iter().all(|zone| Hours::new(&windows, &[*zone]).allow(found)));
+            let half = at + (found - at) / 2;
+            prop_assert_eq!(all.allowed_at(half), Some(found));
+            let until = all.allowed_until(found, found + TimeDelta::days(2));
+            prop_assert!(until > found);
+            prop_assert_eq!(all.allowed_time(found, until), until - found);
+        }
     }
 }

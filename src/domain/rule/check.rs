@@ -8,10 +8,10 @@ use std::fmt;
 use chrono::{NaiveTime, TimeDelta};
 use serde_json::{Map, Value};
 
-use super::{Settings, Template};
+use super::{InQuietHours, Settings, Template, span};
 use crate::domain::contact::Address;
 use crate::domain::ids::Channel;
-use crate::domain::quiet::Window;
+use crate::domain::quiet::{Window, longest_quiet};
 
 /// What is wrong with one setting, in words for the person who wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ impl fmt::Display for Problem {
 const MOST_STEPS: usize = 8;
 const MOST_WINDOWS: usize = 50;
 const MOST_PER_DAY: u32 = 24;
+/// What waits longer is about something else by then.
+const LONGEST_LATEST: TimeDelta = TimeDelta::days(7);
 const LONGEST_GAP: TimeDelta = TimeDelta::days(7);
 /// More than half would be no reminder any more.
 const MOST_HELD_OUT: u8 = 50;
@@ -88,6 +90,33 @@ impl Settings {
         problems
     }
 
+    /// What the settings promise and cannot keep, each with the setting to change. They can be stored all the same.
+    pub fn contradictions(&self, channel: Channel) -> Vec<Problem> {
+        let mut found = Vec::new();
+        let latest = self.latest(channel);
+        if self.max_age > latest {
+            let message = format!(
+                "nothing is sent more than {} after it was due, so the {} that a reminder may be late are never used up: raise latest_minutes \
+                 or lower max_age_minutes",
+                span(latest),
+                span(self.max_age)
+            );
+            found.push(Problem::new("latest_minutes", message));
+        }
+        if self.in_quiet_hours == InQuietHours::Move {
+            let everybody = [(None, &self.quiet_hours.allowed)];
+            let countries = self.quiet_hours.by_country.iter();
+            let countries = countries.filter(|_| channel == Channel::Sms);
+            let all = everybody
+                .into_iter()
+                .chain(countries.map(|(country, windows)| (Some(country), windows)));
+            found.extend(
+                all.filter_map(|(country, windows)| too_long_quiet(country, windows, latest)),
+            );
+        }
+        found
+    }
+
     fn check_times(&self, problems: &mut Vec<Problem>) {
         if self.steps.is_empty() || self.steps.len() > MOST_STEPS {
             problems.push(Problem::new(
@@ -107,6 +136,14 @@ impl Settings {
         }
         if self.max_age < TimeDelta::minutes(1) {
             problems.push(Problem::new("max_age_minutes", "must be 1 or more"));
+        }
+        let minute = TimeDelta::minutes(1);
+        if self
+            .latest
+            .is_some_and(|latest| !(minute..=LONGEST_LATEST).contains(&latest))
+        {
+            let message = format!("must be 1 to {} (7 days)", LONGEST_LATEST.num_minutes());
+            problems.push(Problem::new("latest_minutes", message));
         }
     }
 
@@ -197,6 +234,28 @@ fn check_windows(field: &str, windows: &[Window], problems: &mut Vec<Problem>) {
             ));
         }
     }
+}
+
+/// Hours that are closed for longer than a reminder may wait.
+fn too_long_quiet(
+    country: Option<&String>,
+    windows: &[Window],
+    latest: TimeDelta,
+) -> Option<Problem> {
+    let quiet = longest_quiet(windows);
+    let field = match country {
+        Some(country) => format!("quiet_hours.by_country.{country}"),
+        None => "quiet_hours.allowed".to_owned(),
+    };
+    (quiet >= latest).then(|| {
+        let message = format!(
+            "nothing may be sent for up to {} on end, but a reminder is given up {} after it was due: some of what falls due meanwhile is \
+             never sent; raise latest_minutes, or allow more hours",
+            span(quiet),
+            span(latest)
+        );
+        Problem::new(field, message)
+    })
 }
 
 fn is_sms_sender(sender: &str) -> bool {

@@ -28,10 +28,7 @@ pub fn summary(channel: Channel, place: &str, enabled: bool, settings: &Settings
             settings.caps.per_recipient_24h,
             span(settings.caps.gap)
         ),
-        format!(
-            "What is more than {} late is not sent any more.",
-            span(settings.max_age)
-        ),
+        lateness(channel, settings),
     ];
     if settings.remind_in_queue {
         said.push("Also while the conversation waits for an agent.".to_owned());
@@ -77,18 +74,36 @@ fn hours(channel: Channel, settings: &Settings) -> String {
             let _ = write!(said, "; to {country} numbers only {}", windows(allowed));
         }
     }
-    let _ = write!(
-        said,
-        ", by the visitor's own clock (or {}, if it is not known).",
-        settings.time_zone
-    );
-    said += match settings.in_quiet_hours {
-        InQuietHours::Move => {
-            " What falls outside waits for the next such hour, if that is not too late."
+    said += ", by the visitor's own clock";
+    said += match channel {
+        Channel::Email => " (if LivePerson does not know it, by that of ",
+        Channel::Sms => {
+            " (if LivePerson does not know it, where the number is from; else by that of "
         }
+    };
+    let _ = match settings.time_zone {
+        Some(zone) => write!(said, "{zone})."),
+        None => write!(said, "the account)."),
+    };
+    said += match settings.in_quiet_hours {
+        InQuietHours::Move => " What falls outside waits for the next such hour.",
         InQuietHours::Drop => " What falls outside is not sent.",
     };
     said
+}
+
+fn lateness(channel: Channel, settings: &Settings) -> String {
+    let (max_age, latest) = (settings.max_age, settings.latest(channel));
+    let max_age_said = span(max_age);
+    if !settings.quiet_hours.is_any() || settings.in_quiet_hours == InQuietHours::Drop {
+        let late = span(max_age.min(latest));
+        return format!("What is more than {late} late is not sent any more.");
+    }
+    format!(
+        "What is more than {max_age_said} late is not sent any more. Time outside these hours does not count, but nothing is sent more \
+         than {} after it was due.",
+        span(latest)
+    )
 }
 
 /// When sending is allowed: "between 09:00 and 20:00", "on Mon to Fri between 09:00 and 20:00 and on Sat between 10:00 and 14:00".
@@ -174,10 +189,11 @@ mod tests {
                 "When an agent's message in Customer care stays unread, the visitor gets a text message after 10 minutes and, while it \
                  is still unread, another after 24 hours.",
                 "Only between 09:00 and 20:00; to US numbers only on Mon to Sat between 09:00 and 20:00 and on Sun between 12:00 and \
-                 20:00, by the visitor's own clock (or UTC, if it is not known). What falls outside waits for the next such hour, if \
-                 that is not too late.",
+                 20:00, by the visitor's own clock (if LivePerson does not know it, where the number is from; else by that of the \
+                 account). What falls outside waits for the next such hour.",
                 "At most 2 a day in one conversation and 2 a day to one person, at least 2 hours apart.",
-                "What is more than 1 hour late is not sent any more.",
+                "What is more than 1 hour late is not sent any more. Time outside these hours does not count, but nothing is sent more \
+                 than 17 hours after it was due.",
                 "In the built-in words.",
             ]
         );

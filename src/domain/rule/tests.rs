@@ -37,7 +37,10 @@ fn what_is_given_replaces_the_default_and_the_rest_stays() {
             after: TimeDelta::minutes(5)
         }]
     );
-    assert_eq!(settings.time_zone, Tz::America__New_York);
+    assert_eq!(
+        settings.time_zone,
+        Some("America/New_York".parse().unwrap())
+    );
     assert_eq!(settings.caps.gap, TimeDelta::minutes(30));
     assert_eq!(
         settings.caps.per_recipient_24h, 2,
@@ -93,6 +96,9 @@ fn impossible_settings_are_told_with_their_mend() {
         (json!({"steps": (1..=9).map(step).collect::<Vec<_>>()}), "steps: give 1 to 8 steps".to_owned()),
         (json!({"steps": [step(0)]}), "steps[0].after_minutes: must be 1 or more".to_owned()),
         (json!({"steps": [step(9), step(9)]}), "steps[1].after_minutes: must be more than in the step before".to_owned()),
+        (json!({"latest_minutes": 0}), "latest_minutes: must be 1 to 10080 (7 days)".to_owned()),
+        (json!({"latest_minutes": 10_081}), "latest_minutes: must be 1 to 10080 (7 days)".to_owned()),
+        (json!({"time_zone": "CST"}), "time_zone: \"CST\" is no time zone; write one like Europe/Berlin, or a distance like UTC+05:30".to_owned()),
         (json!({"max_age_minutes": 0}), "max_age_minutes: must be 1 or more".to_owned()),
         (json!({"caps": {"per_recipient_24h": 0}}), format!("caps.per_recipient_24h: {caps_message}")),
         (json!({"caps": {"per_conversation_24h": 25}}), format!("caps.per_conversation_24h: {caps_message}")),
@@ -111,6 +117,55 @@ fn impossible_settings_are_told_with_their_mend() {
             [expected],
             "{given}"
         );
+    }
+}
+
+#[test]
+fn a_zone_is_understood_and_utc_is_none_chosen() {
+    let zone = |given: &str| {
+        let settings = Settings::parse(Channel::Email, json!({ "time_zone": given })).unwrap();
+        serde_json::to_value(&settings).unwrap()["time_zone"].clone()
+    };
+    assert_eq!(zone("Eastern Standard Time"), json!("America/New_York"));
+    assert_eq!(zone("gmt+5:30"), json!("UTC+05:30"));
+    assert_eq!(zone("UTC"), Value::Null);
+    assert_eq!(zone("Etc/UTC"), json!("Etc/UTC"));
+}
+
+#[test]
+fn the_latest_moment_is_the_channels_unless_something_longer_is_asked_for() {
+    let latest = |channel, given| {
+        let settings = Settings::parse(channel, given).unwrap();
+        settings.latest(channel).num_minutes()
+    };
+    assert_eq!(latest(Channel::Email, json!({})), 24 * 60);
+    assert_eq!(latest(Channel::Sms, json!({})), 17 * 60);
+    assert_eq!(latest(Channel::Sms, json!({"max_age_minutes": 2880})), 2880);
+    assert_eq!(latest(Channel::Sms, json!({"latest_minutes": 90})), 90);
+}
+
+#[test]
+fn what_a_rule_cannot_keep_is_told_but_not_refused() {
+    let night = |to: &str| json!({"allowed": [{"from": "09:00", "to": to}]});
+    let weekdays = json!({"allowed": [{"days": ["Mon", "Tue", "Wed", "Thu", "Fri"], "from": "09:00", "to": "18:00"}]});
+    let sundays = json!({"allowed": [], "by_country": {"US": [{"days": ["Sun"], "from": "12:00", "to": "20:00"}]}});
+    #[rustfmt::skip]
+    let cases: [(Channel, Value, &[&str]); 9] = [
+        (Channel::Email, json!({}), &[]),
+        (Channel::Sms, json!({}), &[]),
+        (Channel::Sms, json!({"quiet_hours": night("16:01")}), &[]),
+        (Channel::Sms, json!({"quiet_hours": night("16:00")}), &["quiet_hours.allowed"]),
+        (Channel::Email, json!({"quiet_hours": weekdays}), &["quiet_hours.allowed"]),
+        (Channel::Email, json!({"quiet_hours": weekdays, "latest_minutes": 4000}), &[]),
+        (Channel::Email, json!({"quiet_hours": weekdays, "in_quiet_hours": "drop"}), &[]),
+        (Channel::Sms, json!({"quiet_hours": sundays}), &["quiet_hours.by_country.US"]),
+        (Channel::Email, json!({"quiet_hours": sundays, "latest_minutes": 60}), &["latest_minutes"]),
+    ];
+    for (channel, given, fields) in cases {
+        let settings = Settings::parse(channel, given.clone()).unwrap();
+        let told = settings.contradictions(channel);
+        let told: Vec<_> = told.iter().map(|problem| problem.field.as_str()).collect();
+        assert_eq!(told, fields, "{given}");
     }
 }
 
@@ -222,12 +277,12 @@ proptest! {
     #[test]
     fn whatever_is_accepted_is_valid_and_stored_unchanged(
         steps in prop::collection::vec(0..3000_i64, 0..10), debounce in -1..200_i64, max_age in -1..2000_i64,
-        cap in 0..30_u32, sms: bool,
+        cap in 0..30_u32, sms: bool, latest in prop::option::of(-1..12_000_i64),
     ) {
         let channel = if sms { Channel::Sms } else { Channel::Email };
         let steps: Vec<_> = steps.iter().map(|m| json!({"after_minutes": m})).collect();
         let given = json!({
-            "steps": steps, "debounce_minutes": debounce, "max_age_minutes": max_age, "caps": {"per_recipient_24h": cap},
+            "steps": steps, "debounce_minutes": debounce, "max_age_minutes": max_age, "latest_minutes": latest, "caps": {"per_recipient_24h": cap},
         });
         match Settings::parse(channel, given) {
             Ok(settings) => {

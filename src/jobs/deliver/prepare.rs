@@ -13,7 +13,7 @@ use super::{BatchFailed, record};
 use crate::clock::Clock;
 use crate::db;
 use crate::db::decisions::Entry;
-use crate::db::ledger::{Answer, Begin, Counted, Owed};
+use crate::db::ledger::{Answer, Begin, Counted, Looked, Owed};
 use crate::db::pauses::Pause;
 use crate::db::suppressions::AddressHash;
 use crate::domain::contact::{self, Contact, Suppression};
@@ -24,6 +24,7 @@ use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::read_state::{Episode, ReadState, read_state};
 use crate::domain::reminder::ReminderState;
 use crate::domain::rule::{self, Rule};
+use crate::domain::zone::{LocalTime, Zone};
 use crate::jobs::context::{Account, Context};
 use crate::jobs::names;
 use crate::jobs::queue::{self, When};
@@ -126,12 +127,40 @@ struct Candidate<'a> {
     contact: Option<Contact>,
     hash: Option<AddressHash>,
     lot: u8,
+    /// By whose clock the rule's hours are read.
+    local: LocalTime,
 }
 
 impl Candidate<'_> {
     /// Where the conversation is now, as far as that is known.
     fn skill(&self) -> SkillId {
         self.record.map_or(self.owed.skill, |r| r.skill)
+    }
+
+    /// Finds the consumer's clock anew, and with it the deadline, from the record at hand. Without one, what is stored stands.
+    fn read_hours(&mut self, rule: Option<&Rule>, of_account: Zone, now: DateTime<Utc>) {
+        if let (Some(rule), Some(record)) = (rule, self.record) {
+            let address = self.contact.as_ref().map(|contact| &contact.address);
+            self.local = LocalTime::new(record.time_zone, address, &rule.settings, of_account, now);
+            self.owed.deadline = self.local.deadline(rule, self.owed.due_at);
+        }
+    }
+
+    /// What the ledger must be told of them; `None`: it knows, or it does not matter.
+    fn changed_hours(
+        &self,
+        stored: DateTime<Utc>,
+        rule: Option<&Rule>,
+        decision: &Decision,
+    ) -> Option<Looked> {
+        let waits = matches!(decision, Decision::Postpone(_, Reason::QuietHours));
+        let rule = rule.filter(|_| waits || stored != self.owed.deadline)?;
+        Some(Looked {
+            reminder: self.owed.id,
+            deadline: self.owed.deadline,
+            latest_at: rule.latest_at(self.owed.due_at),
+            local: self.local.clone(),
+        })
     }
 }
 
@@ -206,9 +235,12 @@ impl Batch<'_> {
 
         let now = ctx.clock.now();
         let mut decided = Vec::with_capacity(candidates.len());
-        for candidate in candidates {
+        let mut looked = Vec::new();
+        for mut candidate in candidates {
+            let rule = rule::pick(&rules, candidate.skill(), candidate.owed.channel);
+            let stored = candidate.owed.deadline;
+            candidate.read_hours(rule, self.account.time_zone, now);
             let owed = &candidate.owed;
-            let rule = rule::pick(&rules, candidate.skill(), owed.channel);
             let decision = match checked {
                 _ if owed.next_at > now => Decision::Postpone(owed.next_at, Reason::Scheduled),
                 Checked::Unchecked { pause } => {
@@ -236,6 +268,7 @@ impl Batch<'_> {
             if matches!(decision, Decision::Send(_)) {
                 room.count(&candidate, now);
             }
+            looked.extend(candidate.changed_hours(stored, rule, &decision));
             decided.push(Decided {
                 candidate,
                 rule,
@@ -243,6 +276,10 @@ impl Batch<'_> {
                 decision,
                 not_before: tokio::time::Instant::now(),
             });
+        }
+        if !looked.is_empty() {
+            let noted = db::ledger::note_hours(&mut tx, &looked).await;
+            noted.context("noting hours")?;
         }
         take_turns(&mut tx, ctx, &mut decided, now).await?;
 
@@ -296,13 +333,8 @@ impl Batch<'_> {
         let ReadState::Unread(episode) = read_state(record, self.account.count_bots) else {
             return Err(Box::new((candidate.owed, Decision::Cancel(Reason::Read))));
         };
-        let settings = &rule.settings;
-        let not_after = settings.quiet_hours.allowed_until(
-            now,
-            candidate.owed.deadline,
-            record.time_zone.unwrap_or(settings.time_zone),
-            contact.address.country().as_deref(),
-        );
+        let hours = candidate.local.hours(&rule.settings);
+        let not_after = hours.allowed_until(now, candidate.owed.deadline);
         Ok(Dispatch {
             attempt: 0,
             contact: contact.clone(),
@@ -334,6 +366,7 @@ impl Batch<'_> {
             contact,
             hash,
             lot: self.ctx.hasher.lot(&owed.conversation),
+            local: LocalTime::of_account(self.account.time_zone),
             owed,
         }
     }
@@ -478,6 +511,7 @@ impl Room {
         decide(&Facts {
             episode: &owed.episode,
             deadline: owed.deadline,
+            local: &candidate.local,
             rule,
             record: candidate.record,
             count_bots: account.count_bots,

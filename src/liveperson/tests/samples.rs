@@ -7,6 +7,7 @@ use crate::domain::contact::{ContactPolicy, choose};
 use crate::domain::conversation::{AgentKind, Queue, Record};
 use crate::domain::ids::{Channel, SkillId};
 use crate::domain::read_state::{ReadState, read_state};
+use crate::domain::zone::Zone;
 
 /// What is known to be true of the samples, worked out by hand.
 #[derive(Deserialize)]
@@ -109,7 +110,10 @@ fn a_record_keeps_what_the_rules_need() {
     assert_eq!(record.started_at.timestamp(), 1_772_712_000);
     assert_eq!(record.ended_at, None);
     assert_eq!(record.queue, Queue::Active);
-    assert_eq!(record.time_zone, Some(chrono_tz::America::New_York));
+    assert_eq!(
+        record.time_zone,
+        Some(Zone::Named(chrono_tz::America::New_York))
+    );
     assert_eq!(record.language.as_deref(), Some("en-US"));
     assert_eq!(record.customer_id.as_deref(), Some("CUST-100231"));
     assert_eq!(record.consumer_ids.len(), 1);

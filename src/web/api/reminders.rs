@@ -20,6 +20,7 @@ use crate::db::reminders::{Filter, Place, Whose};
 use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::reminder::ReminderState;
+use crate::domain::zone::Zone;
 use crate::web::State;
 use crate::web::access::{Caller, Table, Unrepeatable};
 
@@ -49,9 +50,20 @@ pub struct Reminder {
     reason: Option<String>,
     unread_since: DateTime<Utc>,
     due_at: DateTime<Utc>,
+    /// Past this it is not sent any more. Time outside the rule's hours does not count, by the clocks of `time_zones`.
     deadline: DateTime<Utc>,
+    /// By whose clocks the rule's hours are read; all of them must allow.
+    #[schema(example = json!(["America/New_York"]))]
+    time_zones: Vec<String>,
+    /// What tells the zones: `liveperson`, `number`, or, because nothing better is known, `rule` or `account`. Null where there are
+    /// none.
+    #[schema(example = "number")]
+    zone_source: Option<String>,
     /// When it is looked at again.
     next_at: Option<DateTime<Utc>>,
+    /// It waits for the rule's hours until this, by the consumer's clock.
+    #[schema(example = "09:00 on Wed, America/New_York time")]
+    waits_until: Option<String>,
     sent_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
     clicked_at: Option<DateTime<Utc>>,
@@ -62,8 +74,12 @@ pub struct Reminder {
 
 impl From<Row> for Reminder {
     fn from(row: Row) -> Self {
+        let zones = Zone::split(row.time_zone.as_deref().unwrap_or_default());
         Self {
             id: row.id,
+            waits_until: control::story::waits_until(&row),
+            time_zones: zones.iter().map(ToString::to_string).collect(),
+            zone_source: row.zone_source,
             account: row.account,
             conversation: row.conversation,
             skill: row.skill,

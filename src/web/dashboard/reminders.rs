@@ -11,7 +11,7 @@ use super::{Page, Unshown, words};
 use crate::control;
 use crate::control::Error;
 use crate::control::reminders::Origin;
-use crate::control::story::{Line, state_words};
+use crate::control::story::{Line, state_words, waits_until};
 use crate::control::words::why;
 use crate::db::pages::Reminder;
 use crate::db::reminders::{Filter, Place, Whose};
@@ -125,8 +125,9 @@ pub fn row(r: &Reminder, now: DateTime<Utc>) -> Value {
         "step": r.step,
         "state": r.state,
         "words": state_words(&r.state, r.reason.as_deref()),
-        "why": reason.map(|reason| match r.state.as_str() {
-            "failed" | "undelivered" | "unknown" => control::words::trouble(&r.channel, reason),
+        "why": reason.map(|reason| match (r.state.as_str(), waits_until(r)) {
+            (_, Some(until)) => format!("It waits until {until}."),
+            ("failed" | "undelivered" | "unknown", _) => control::words::trouble(&r.channel, reason),
             _ => why(reason),
         }),
         "returned": r.returned_at.is_some(),

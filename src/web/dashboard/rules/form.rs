@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::control::Fault;
 use crate::domain::ids::Channel;
-use crate::domain::rule::span;
+use crate::domain::rule::{Settings, span};
 use crate::web::State;
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
@@ -62,7 +62,6 @@ pub fn settings(channel: Channel, stored: Value, fields: &Fields) -> Value {
     put("max_age_minutes", number(fields.one("max_age")));
     put("quiet_hours", quiet_hours(channel, fields));
     put("in_quiet_hours", fields.one("in_quiet_hours").into());
-    put("time_zone", fields.one("time_zone").into());
     put(
         "caps",
         json!({
@@ -77,10 +76,18 @@ pub fn settings(channel: Channel, stored: Value, fields: &Fields) -> Value {
     if fields.has("holdout_percent") {
         put("holdout_percent", number(fields.one("holdout_percent")));
     }
-    match fields.one("sender") {
-        "" => settings.remove("sender"),
-        sender => settings.insert("sender".to_owned(), sender.into()),
-    };
+    for (name, value) in [
+        ("sender", Value::from(fields.one("sender"))),
+        ("time_zone", fields.one("time_zone").into()),
+        ("latest_minutes", number(fields.one("latest"))),
+    ] {
+        // Empty is left out: the usual one.
+        if value == "" {
+            settings.remove(name);
+        } else {
+            settings.insert(name.to_owned(), value);
+        }
+    }
     Value::Object(settings)
 }
 
@@ -163,6 +170,8 @@ pub fn model(channel: Channel, settings: &Value) -> Value {
         "steps": step_rows(settings),
         "debounce": text(&settings["debounce_minutes"]),
         "max_age": text(&settings["max_age_minutes"]),
+        "latest": text(&settings["latest_minutes"]),
+        "usual_latest": Settings::default_for(channel).latest(channel).num_minutes(),
         "windows": window_rows(channel, settings),
         "drops": settings["in_quiet_hours"] == "drop",
         "time_zone": text(&settings["time_zone"]),
@@ -273,7 +282,8 @@ pub fn label(field: &str) -> String {
         "enabled" => "On or off",
         "steps" => "Steps",
         "debounce_minutes" => "Pause after the agent's last message",
-        "max_age_minutes" => "Latest",
+        "max_age_minutes" => "Late by at most",
+        "latest_minutes" => "At the very latest",
         "quiet_hours" => "Hours",
         "in_quiet_hours" => "Outside these hours",
         "time_zone" => "Time zone",
@@ -320,7 +330,6 @@ pub fn fault(fault: &Fault) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::rule::Settings;
 
     /// What a browser sends for the form of these settings.
     fn sent(channel: Channel, settings: &Settings) -> Fields {
@@ -353,6 +362,7 @@ mod tests {
         for name in [
             "debounce",
             "max_age",
+            "latest",
             "time_zone",
             "gap",
             "per_conversation",
@@ -382,6 +392,11 @@ mod tests {
         for channel in Channel::ALL {
             let mut stored = Settings::default_for(channel);
             stored.remind_in_queue = true;
+            stored.latest = (channel == Channel::Sms).then(|| TimeDelta::hours(20));
+            stored.time_zone = "UTC+05:30"
+                .parse()
+                .ok()
+                .filter(|_| channel == Channel::Email);
             let template = crate::control::texts::built_in(channel, "de");
             stored.templates.insert("de".to_owned(), template);
             let fields = sent(channel, &stored);

@@ -117,11 +117,16 @@ pub fn live(live: &Live, now: DateTime<Utc>) -> Value {
         })
     };
     let told = |told: &forecast::Told| match told.at {
-        Some(at) => format!(
-            "{}, to {}",
-            words::relative(at, now),
-            told.to.as_deref().unwrap_or("")
-        ),
+        Some(at) => {
+            let waits = told.waits_until.as_ref();
+            let waits = waits.map(|until| format!(", waits until {until}"));
+            format!(
+                "{}, to {}{}",
+                words::relative(at, now),
+                told.to.as_deref().unwrap_or(""),
+                waits.unwrap_or_default()
+            )
+        }
         None => why(&told.reason),
     };
     let people = live.people.iter().map(|one| {
