@@ -611,10 +611,12 @@ pub fn mail(settings: &config::Smtp, public_url: &Url) -> anyhow::Result<smtp::P
 }
 
 pub fn sms(settings: &config::Twilio) -> anyhow::Result<twilio::Client> {
-    let sender = settings
-        .messaging_service_sid
-        .as_ref()
-        .or(settings.from.as_ref());
+    let service = settings.messaging_service_sid.clone();
+    let sender = match (service.map(twilio::Sender::Service), &settings.from) {
+        (Some(service), _) => Some(service),
+        (None, Some(from)) => Some(from.parse().context("TWILIO_FROM is not a sender")?),
+        (None, None) => None,
+    };
     let auth = match &settings.api_key {
         Some(key) => twilio::Auth::ApiKey {
             sid: key.sid.clone(),
@@ -627,10 +629,7 @@ pub fn sms(settings: &config::Twilio) -> anyhow::Result<twilio::Client> {
         account_sid: settings.account_sid.clone(),
         auth,
         webhook_tokens: signing_tokens(settings),
-        sender: sender
-            .map(|s| s.parse())
-            .transpose()
-            .context("TWILIO_FROM is not a sender")?,
+        sender,
     });
     client.context("setting up Twilio")
 }
@@ -701,6 +700,7 @@ pub fn web_state(
         queue_healthy,
         serves_dashboard: config.web.dashboard,
         access: web::access::Access::new(&config.web, sso(config)?),
+        imports: crate::control::suppressions::Imports::default(),
         public_url: config.web.public_url.clone(),
         demo,
     }))
@@ -754,3 +754,6 @@ pub fn account<'c>(
         (None, _) => bail!("there are several accounts: name one with --account"),
     }
 }
+
+#[cfg(test)]
+mod tests;

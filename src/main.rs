@@ -1,4 +1,5 @@
-//! The command line: which role to play, and exit codes (0 well, 1 failed, 2 wrong settings or usage).
+//! The command line: which role to play, and exit codes (0 well, 1 failed, 2 wrong settings or usage, 3 done
+//! but for lines of a list that were left out).
 
 mod commands;
 
@@ -207,7 +208,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Rules { what } => rules::run(&config, what).await?,
         Command::Reminders { what } => return reminders::run(&config, what).await,
-        Command::Suppressions { what } => suppressions::run(&config, what).await?,
+        Command::Suppressions { what } => return suppressions::run(&config, what).await,
         Command::Users { what } => users::run(&config, what).await?,
         Command::Erase(whom) => erase::run(&config, &whom).await?,
         Command::Sandbox(wish) => sandbox::run(wish, shutdown).await?,

@@ -62,16 +62,22 @@ fn accounts(config: &Config) -> Vec<AccountId> {
     config.accounts.iter().map(|a| a.id.clone()).collect()
 }
 
+/// A file's bytes; `-` is standard input.
+fn read_bytes(file: &Path) -> anyhow::Result<Vec<u8>> {
+    if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .read_to_end(&mut bytes)
+            .context("reading standard input")?;
+        return Ok(bytes);
+    }
+    std::fs::read(file).with_context(|| format!("reading {}", file.display()))
+}
+
 /// A file's text; `-` is standard input.
 fn read(file: &Path) -> anyhow::Result<String> {
-    if file.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .context("reading standard input")?;
-        return Ok(text);
-    }
-    std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
+    let text = String::from_utf8(read_bytes(file)?);
+    text.with_context(|| format!("reading {}: it is not UTF-8", file.display()))
 }
 
 /// Faults of a file are told line by line, by their place in it; the name that the API has for the file is left out.

@@ -1,21 +1,24 @@
 //! `unread suppressions`.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Subcommand;
 use unread::clock::Clock;
 use unread::config::Config;
+use unread::control::suppressions::{BadLines, Imported, Imports};
 use unread::domain::contact::{Address, Suppression};
 use unread::domain::ids::AccountId;
 use unread::suppressions_file::{self, Defaults};
 use unread::{app, control};
 
-use super::{BY, Tools, accounts, read, spoken};
+use super::{BY, Tools, accounts, read_bytes, spoken};
 
 #[derive(Subcommand)]
 pub enum Suppressions {
-    /// Store a CSV file: one address a line, or named columns (docs/data-protection.md). Nothing is stored if a line is wrong
+    /// Store a list: one address a line, or CSV as many providers export it (docs/data-protection.md). Nothing is stored if a line is
+    /// not understood. Exit code 0: every line was understood; 3: stored, with lines left out; 1: nothing stored
     Import {
         /// `-` for standard input
         file: PathBuf,
@@ -24,6 +27,9 @@ pub enum Suppressions {
         /// For lines that name no reason: `opted_out`, `bad_address`, complaint or blocked
         #[arg(long, default_value = "opted_out", value_parser = reason)]
         reason: Suppression,
+        /// Store the other lines although some are not understood; those are printed
+        #[arg(long)]
+        leave_out_bad_lines: bool,
     },
     /// Write all as CSV: hashes, no addresses
     Export {
@@ -51,7 +57,10 @@ fn reason(word: &str) -> Result<Suppression, String> {
         .ok_or_else(|| "opted_out, bad_address, complaint or blocked".to_owned())
 }
 
-pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<()> {
+/// What a script must not take for "everything is in".
+const LEFT_OUT: u8 = 3;
+
+pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode> {
     let tools = Tools::open(config).await?;
     let now = Clock::System.now();
     let address = |raw: &str, region: Option<&str>| -> anyhow::Result<Address> {
@@ -74,24 +83,23 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<()> {
             file,
             account,
             reason,
+            leave_out_bad_lines,
         } => {
             let account = app::account(config, account.as_ref())?;
             let defaults = Defaults {
-                account: &account.id,
-                region: account.default_region.as_deref(),
+                account: account.id.clone(),
+                accounts: accounts(config),
+                region: account.default_region.clone(),
                 reason,
                 now,
             };
-            let text = read(&file)?;
-            let accounts = accounts(config);
+            let list = (Imports::default().begin()?, read_bytes(&file)?);
             let (pool, hasher) = (&tools.pool, &tools.hasher);
-            let done =
-                control::suppressions::import(pool, hasher, BY, &text, &defaults, &accounts).await;
-            let done = done.map_err(spoken)?;
-            println!(
-                "{} lines read, {} suppressions new or changed.",
-                done.lines, done.changed
-            );
+            let bad_lines = BadLines::left_out_if(leave_out_bad_lines);
+            let done = control::suppressions::import(pool, hasher, BY, list, defaults, bad_lines);
+            let done = done.await.map_err(spoken)?;
+            tools.close().await?;
+            return Ok(report(&done));
         }
         Suppressions::Add {
             address: raw,
@@ -120,7 +128,27 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<()> {
             }
         }
     }
-    tools.close().await
+    tools.close().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was read and stored; lines that were left out go to standard error.
+fn report(done: &Imported) -> ExitCode {
+    println!(
+        "{} lines read ({}): {} suppress somebody, {} suppressions new or changed.",
+        done.lines, done.layout, done.taken, done.changed
+    );
+    for (skip, count) in &done.skipped {
+        println!("{count} {}.", skip.label());
+    }
+    if done.problems.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("{} lines left out:", done.problems.len());
+    for problem in &done.problems {
+        eprintln!("{problem}");
+    }
+    ExitCode::from(LEFT_OUT)
 }
 
 /// Writes all suppressions as CSV, page by page. Returns how many.

@@ -121,7 +121,7 @@ fn read_one(r: &mut Reader, role: Role) -> Result<Account, Noted> {
     let id = r.required(
         "LE_ACCOUNT",
         "Set it to the account's id, for example 12345678.",
-        str::parse,
+        parse::account,
     );
     let name = id
         .as_ref()
@@ -130,11 +130,7 @@ fn read_one(r: &mut Reader, role: Role) -> Result<Account, Noted> {
         });
     let auth = read_auth(r, &name, role);
     let brand = r.setting("UNREAD_BRAND", parse::text);
-    let page_url = r.optional("UNREAD_PAGE_URL", |raw| match Url::parse(raw) {
-        // Pages may open the conversation by fragment: https://www.example.com/#chat
-        Ok(url) if url.scheme() == "https" || url.scheme() == "http" => Ok(url),
-        _ => Err("the address of a page, for example https://www.example.com/help"),
-    });
+    let page_url = r.optional("UNREAD_PAGE_URL", parse::page_with_fragment);
     let count_bots = r.setting("UNREAD_COUNT_BOTS", parse::flag);
     let unauthenticated_contacts = r.setting("UNREAD_UNAUTHENTICATED_CONTACTS", parse::flag);
     let default_region = r.optional("UNREAD_DEFAULT_REGION", parse::region);

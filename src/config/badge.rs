@@ -118,10 +118,13 @@ fn public_key(raw: &str) -> Result<Vec<u8>, &'static str> {
         .filter(|line| !line.starts_with("-----"))
         .flat_map(|line| line.chars().filter(|c| !c.is_whitespace()))
         .collect();
-    STANDARD
-        .decode(base64)
-        .ok()
-        .and_then(|der| rsa_public_key(&der).map(<[u8]>::to_vec))
+    let der = STANDARD.decode(base64).ok();
+    if der.as_deref().is_some_and(is_private_key) {
+        return Err(
+            "the public key: this is the private one, which belongs into no setting; make a new pair if others may have seen it",
+        );
+    }
+    der.and_then(|der| rsa_public_key(&der).map(<[u8]>::to_vec))
         .ok_or("an RSA public key of 2048 bits or more in base64 or PEM (BEGIN PUBLIC KEY), as registered at LivePerson")
 }
 
@@ -139,6 +142,12 @@ fn rsa_public_key(der: &[u8]) -> Option<&[u8]> {
     let (modulus, _) = element(numbers, 0x02)?;
     let strong = modulus.len() >= 256;
     (rest.is_empty() && after.is_empty() && algorithm == RSA && strong).then_some(key)
+}
+
+/// A private key, in PKCS#8 or PKCS#1, begins with its version, a small number; a public one does not.
+fn is_private_key(der: &[u8]) -> bool {
+    let version = element(der, 0x30).and_then(|(info, _)| element(info, 0x02));
+    version.is_some_and(|(version, _)| matches!(version, [0 | 1]))
 }
 
 /// The contents of a DER element with this tag, and what follows it.
@@ -185,6 +194,9 @@ mod tests {
         for end in 0..der.len() {
             assert_eq!(rsa_public_key(&der[..end]), None);
         }
+        // Version, algorithm and key of PKCS#8, cut short.
+        let private = STANDARD.encode([0x30, 0x05, 0x02, 0x01, 0x00, 0x30, 0x00]);
+        assert!(public_key(&private).unwrap_err().contains("private one"));
         for raw in ["", "hello", "-----BEGIN PUBLIC KEY-----", "MIIB"] {
             assert!(public_key(raw).is_err(), "{raw}");
         }

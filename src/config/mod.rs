@@ -15,6 +15,7 @@ mod network;
 mod parse;
 mod problem;
 mod reader;
+mod shown;
 mod source;
 mod sso;
 
@@ -22,6 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sqlx::postgres::PgConnectOptions;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
@@ -201,6 +203,12 @@ impl Role {
     }
 }
 
+/// The names of all settings in the environment.
+#[cfg(test)]
+pub fn setting_names() -> impl Iterator<Item = &'static str> {
+    keys::KEYS.iter().map(|key| key.env)
+}
+
 /// Reads every part before the first `?`, so that the problems of all parts are found.
 fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
     let database_url = read_database_url(r, role);
@@ -241,11 +249,12 @@ fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
 }
 
 fn read_database_url(r: &mut Reader, role: Role) -> Result<Option<Secret>, Noted> {
-    const EXPECTED: &str = "an address like postgres://user:password@host/name";
+    const EXPECTED: &str =
+        "an address like postgres://user:password@host/name, as PostgreSQL's own programs take it";
     let url = r.optional("DATABASE_URL", |raw| {
         let is_postgres =
             Url::parse(raw).is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
-        if is_postgres {
+        if is_postgres && raw.parse::<PgConnectOptions>().is_ok() {
             Ok(Secret::new(raw))
         } else {
             Err(EXPECTED)
@@ -301,7 +310,7 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
     let port = r.setting("PORT", parse::port);
     let metrics_bind = r.setting("UNREAD_METRICS_BIND", address);
     let metrics_port = r.setting("UNREAD_METRICS_PORT", parse::port);
-    let public_url = r.optional("UNREAD_PUBLIC_URL", parse::base_url);
+    let public_url = r.optional("UNREAD_PUBLIC_URL", parse::public_url);
     let mail_webhook_secrets = r.list("UNREAD_MAIL_WEBHOOK_SECRET", parse::secret);
     let trusted_proxies = r.list("UNREAD_TRUSTED_PROXIES", str::parse::<Network>);
     let badge_requests_per_second = r.setting("UNREAD_BADGE_REQUESTS_PER_SECOND", parse::rate);
@@ -426,5 +435,7 @@ fn warn_of_contradictions(r: &mut Reader, config: &Config) {
     }
 }
 
+#[cfg(test)]
+mod slips_tests;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use toml::{Table, Value};
 
 use super::keys::KEYS;
 use super::problem::Problem;
+use super::shown::shown_name;
 
 /// Variables with our prefix that are no settings, as problems; those with a prefix that other programs use too, as warnings.
 pub fn in_environment<'e>(names: impl Iterator<Item = &'e String>) -> (Vec<Problem>, Vec<String>) {
@@ -21,9 +22,13 @@ pub fn in_environment<'e>(names: impl Iterator<Item = &'e String>) -> (Vec<Probl
             .iter()
             .any(|prefix| name.starts_with(prefix));
         if name.starts_with("UNREAD_") && !is_service_link(name) {
-            problems.push(unknown(name, meant));
+            let shown = shown_name(name).unwrap_or("A variable that begins with UNREAD_");
+            problems.push(unknown(shown, meant));
         } else if let Some(meant) = meant.filter(|_| is_shared) {
-            warnings.push(format!("{name} is set but not read. Did you mean {meant}?"));
+            let shown = shown_name(name).unwrap_or("A variable");
+            warnings.push(format!(
+                "{shown} is set but not read. Did you mean {meant}?"
+            ));
         }
     }
     (problems, warnings)
@@ -53,10 +58,7 @@ pub fn in_file(root: &Table, file: &str) -> Vec<Problem> {
                 ));
             }
             _ if known.contains(name) => {}
-            _ => problems.push(unknown(
-                &format!("{name} in {file}"),
-                did_you_mean(name, &known),
-            )),
+            _ => problems.push(unknown(&named(name, file), did_you_mean(name, &known))),
         }
     }
     problems
@@ -67,7 +69,7 @@ pub fn in_table(section: &str, table: &Table, place: &str) -> Vec<Problem> {
     let known = fields(section);
     let unknown_names = table.keys().filter(|name| !known.contains(name));
     unknown_names
-        .map(|name| unknown(&format!("{name} in {place}"), did_you_mean(name, &known)))
+        .map(|name| unknown(&named(name, place), did_you_mean(name, &known)))
         .collect()
 }
 
@@ -82,6 +84,11 @@ fn fields(section: &str) -> Vec<String> {
         }
     }
     fields
+}
+
+/// Where it is and, if it is plainly a name, what.
+fn named(name: &str, place: &str) -> String {
+    format!("{} in {place}", shown_name(name).unwrap_or("a name"))
 }
 
 fn unknown(name: &str, meant: Option<&str>) -> Problem {

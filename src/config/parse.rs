@@ -8,8 +8,8 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
-use crate::domain::contact;
-use crate::domain::ids::SkillId;
+use crate::domain::contact::{self, Address};
+use crate::domain::ids::{AccountId, SkillId};
 use crate::secret::Secret;
 
 pub fn text(raw: &str) -> Result<String, String> {
@@ -81,10 +81,54 @@ pub fn region(raw: &str) -> Result<String, &'static str> {
     }
 }
 
+/// LivePerson's site ids are digits, those of test accounts letters and digits.
+pub fn account(raw: &str) -> Result<AccountId, &'static str> {
+    const EXPECTED: &str = "the account's id (site id): 4 to 20 letters and digits without accents or spaces, for example 12345678";
+    let fits = (4..=20).contains(&raw.len()) && raw.bytes().all(|b| b.is_ascii_alphanumeric());
+    fits.then(|| raw.parse().ok()).flatten().ok_or(EXPECTED)
+}
+
+/// A mailbox of our own. A domain with other letters than ASCII is written as mail servers know it (`xn--…`); a local part
+/// with them would need SMTPUTF8 (RFC 6531) of every server on the way.
 pub fn email(raw: &str) -> Result<String, &'static str> {
-    raw.parse::<lettre::Address>()
-        .map(|address| address.to_string())
-        .map_err(|_| "an e-mail address, for example support@example.com")
+    if let Some(Address::Email(address)) = Address::email(raw) {
+        return Ok(address);
+    }
+    let local = raw.rsplit_once('@').map_or(raw, |(local, _)| local);
+    if local.is_ascii() {
+        Err("an e-mail address and nothing else, for example support@example.com")
+    } else {
+        Err(
+            "an e-mail address with plain letters before the @, for example support@example.com; many mail servers refuse others",
+        )
+    }
+}
+
+/// This service's own address. Its pages, links and cookies begin at the root of a host.
+pub fn public_url(raw: &str) -> Result<Url, &'static str> {
+    let url = base_url(raw)?;
+    if url.path() == "/" {
+        Ok(url)
+    } else {
+        Err(
+            "an address without a path, for example https://unread.example.com: this service needs a host name of its own",
+        )
+    }
+}
+
+/// The address of a page, which may open the conversation by fragment: `https://www.example.com/#chat`.
+pub fn page_with_fragment(raw: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(raw).ok().filter(is_of_web);
+    url.ok_or("the address of a page, for example https://www.example.com/help")
+}
+
+/// By http or https to a host that has one name.
+fn is_of_web(url: &Url) -> bool {
+    let named = url.host_str().is_some_and(|host| !host.contains('*'));
+    matches!(url.scheme(), "http" | "https")
+        && named
+        && url.username().is_empty()
+        && url.password().is_none()
 }
 
 /// A web address. The path ends in `/` so that `Url::join` keeps it.
@@ -106,21 +150,30 @@ pub fn api_url(raw: &str) -> Result<Url, &'static str> {
 }
 
 pub fn page_url(raw: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(raw).ok().filter(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.fragment().is_none()
-    });
+    let url = Url::parse(raw)
+        .ok()
+        .filter(|url| is_of_web(url) && url.fragment().is_none());
     url.ok_or("an address that begins with https://, for example https://www.example.com/help")
 }
 
-/// Scheme, host and port as a browser writes them in `Origin`.
+/// Scheme, host and port as a browser writes them in `Origin`; or `https://*.example.com` for all names below a domain.
 pub fn origin(raw: &str) -> Result<String, &'static str> {
-    let url = base_url(raw).ok().filter(|url| url.path() == "/");
-    url.map(|url| url.origin().ascii_serialization())
-        .ok_or("an origin without a path, for example https://www.example.com")
+    let plain = |raw: &str| {
+        let url = base_url(raw).ok().filter(|url| url.path() == "/");
+        url.map(|url| url.origin().ascii_serialization())
+    };
+    let of_domain = || {
+        let (scheme, domain) = raw.split_once("://*.")?;
+        let url = base_url(&format!("{scheme}://{domain}")).ok()?;
+        // Not everything below `com`, and no address.
+        let has_owner = matches!(url.host(), Some(Host::Domain(name)) if name.trim_end_matches('.').contains('.'));
+        let bare = plain(url.as_str()).filter(|_| has_owner)?;
+        let (scheme, domain) = bare.split_once("://")?;
+        Some(format!("{scheme}://*.{domain}"))
+    };
+    plain(raw).or_else(of_domain).ok_or(
+        "an origin without a path, for example https://www.example.com, or https://*.example.com for all names below a domain",
+    )
 }
 
 pub fn is_loopback(url: &Url) -> bool {
@@ -200,8 +253,106 @@ mod tests {
             origin("http://localhost:8080").unwrap(),
             "http://localhost:8080"
         );
-        assert!(origin("https://www.example.com/shop").is_err());
-        assert!(origin("*").is_err());
+        for (raw, expected) in [
+            ("https://*.example.com", "https://*.example.com"),
+            ("HTTPS://*.Example.com:443", "https://*.example.com"),
+            (
+                "https://*.shop.example.co.uk:8443",
+                "https://*.shop.example.co.uk:8443",
+            ),
+            (
+                "https://*.müller.example",
+                "https://*.xn--mller-kva.example",
+            ),
+        ] {
+            assert_eq!(origin(raw).as_deref(), Ok(expected), "{raw}");
+        }
+        for bad in [
+            "https://www.example.com/shop",
+            "*",
+            "https://*",
+            "https://*.com",
+            "https://*example.com",
+            "https://www.*.example.com",
+            "https://*.*.example.com",
+            "https://*.192.0.2.1",
+            "https://*.example.com/shop",
+            "*.example.com",
+            "ftp://*.example.com",
+        ] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mailbox_of_our_own_is_one_that_every_server_takes() {
+        for (raw, expected) in [
+            ("support@example.com", "support@example.com"),
+            ("Support+News@Example.com", "Support+News@example.com"),
+            ("support@müller.example", "support@xn--mller-kva.example"), // RFC 5891: what DNS and SMTP know
+        ] {
+            assert_eq!(email(raw).as_deref(), Ok(expected), "{raw}");
+        }
+        assert!(
+            email("müller@example.com")
+                .unwrap_err()
+                .contains("plain letters")
+        );
+        for bad in [
+            "",
+            "support",
+            "support@localhost",
+            "a@[192.0.2.1]",
+            "Shop <support@example.com>",
+            "a b@example.com",
+            "a@b@example.com",
+        ] {
+            assert!(email(bad).unwrap_err().contains("nothing else"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_account_is_4_to_20_letters_and_digits() {
+        for good in ["1234", "12345678", "b0000001", "ABCDEFGHIJKLMNOPQRST"] {
+            assert_eq!(account(good).map(|id| id.to_string()).as_deref(), Ok(good));
+        }
+        for bad in [
+            "",
+            "123",
+            "ABCDEFGHIJKLMNOPQRSTU",
+            "1234 5678",
+            "1234-5678",
+            "1234_5678",
+            "１２３４５６７８",
+            "bücher",
+            "../..",
+            "1234;",
+        ] {
+            assert!(account(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn this_service_has_a_host_of_its_own() {
+        assert_eq!(
+            public_url("https://unread.example.com").unwrap().as_str(),
+            "https://unread.example.com/"
+        );
+        assert!(public_url("http://127.0.0.1:3000/").is_ok());
+        assert!(
+            public_url("https://example.com/unread")
+                .unwrap_err()
+                .contains("without a path")
+        );
+        for bad in [
+            "https://*.example.com",
+            "unread.example.com",
+            "https://example.com/?x",
+            "https://u:p@example.com",
+            "ftp://example.com",
+        ] {
+            assert!(public_url(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::keys::{self, Key};
+use super::keys::{self, KEYS, Key};
 use super::names;
 use super::parse;
 use super::problem::Problem;
-use super::source::Sources;
+use super::shown::{holds_private_key, other_setting, shown, shown_path};
+use super::source::{Sources, within_marks, without_mark};
 use crate::secret::Secret;
 
 /// The problem has been noted; there is no value.
@@ -130,7 +132,11 @@ impl<'a> Reader<'a> {
     }
 
     pub fn warn(&mut self, warning: impl Into<String>) {
-        self.warnings.push(warning.into());
+        let warning = warning.into();
+        // A setting may be looked at twice.
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     /// Whether a person wrote anything for this setting.
@@ -238,16 +244,21 @@ impl<'a> Reader<'a> {
     ) -> Result<T, Noted> {
         parse(text).map_err(|expected| {
             let key = keys::find(env);
-            let what = match (key.secret, text.starts_with("tcp://")) {
-                (true, _) => "cannot be used".to_owned(),
-                (_, false) => format!("cannot be \"{text}\""),
-                // Kubernetes describes a Service named `unread-metrics` in UNREAD_METRICS_PORT, to every pod beside it.
-                (_, true) => format!("is \"{text}\", which Kubernetes wrote for a Service"),
+            // Kubernetes describes a Service named `unread-metrics` in UNREAD_METRICS_PORT, to every pod beside it.
+            let of_service = text
+                .strip_prefix("tcp://")
+                .is_some_and(|rest| rest.parse::<SocketAddr>().is_ok());
+            let what = match shown(text) {
+                _ if of_service && !key.secret => {
+                    format!("is \"{text}\", which Kubernetes wrote for a Service")
+                }
+                Some(text) if !key.secret => format!("cannot be \"{text}\""),
+                _ => "cannot be used".to_owned(),
             };
-            let mend = match (key.default, text.starts_with("tcp://")) {
-                (_, true) => "Set enableServiceLinks: false in the pod.".to_owned(),
-                (Some(preset), _) => format!("Write {expected}; left out, it is {preset}."),
-                (None, _) => format!("Write {expected}."),
+            let mend = match key.default {
+                _ if of_service => "Set enableServiceLinks: false in the pod.".to_owned(),
+                Some(preset) => format!("Write {expected}; left out, it is {preset}."),
+                None => format!("Write {expected}."),
             };
             self.problem(name, what, mend)
         })
@@ -263,6 +274,9 @@ impl<'a> Reader<'a> {
             } else {
                 None
             };
+            if key.secret {
+                self.warn_of_marks(env);
+            }
             if let Some(given) = self.value_or_mounted(key, env, value.map(Value::String), path)? {
                 return Ok(Some(given));
             }
@@ -283,13 +297,26 @@ impl<'a> Reader<'a> {
         self.value_or_mounted(key, &name, value, mounted)
     }
 
-    /// An empty variable is one that nobody set: compose files and templates are full of them.
+    /// An empty variable is one that nobody set: compose files and templates are full of them. Quotation marks around a whole
+    /// value are not part of it, which a secret does not tell: that is warned of.
     pub fn variable(&self, name: &str) -> Option<String> {
-        self.sources
-            .environment
-            .get(name)
-            .filter(|value| !value.trim().is_empty())
-            .cloned()
+        let value = self.sources.environment.get(name)?;
+        let bare = within_marks(value);
+        if bare.trim().is_empty() {
+            return None;
+        }
+        let is_secret = KEYS.iter().any(|key| key.secret && key.env == name);
+        Some(if is_secret { value } else { bare }.to_owned())
+    }
+
+    fn warn_of_marks(&mut self, name: &str) {
+        let value = self.sources.environment.get(name);
+        if value.is_some_and(|value| within_marks(value) != value) {
+            self.warn(format!(
+                "{name} begins and ends with a quotation mark, which is taken for a part of it. Take the marks away if they are not: \
+                 Docker's --env-file keeps them."
+            ));
+        }
     }
 
     fn value_or_mounted(
@@ -315,36 +342,65 @@ impl<'a> Reader<'a> {
                     "Write a single value or a list of values.",
                 )
             })?,
-            (None, Some(path)) => match (self.sources.read_secret)(Path::new(&path)) {
-                Ok(text) if !text.trim().is_empty() => {
-                    Written::One(text.trim_end_matches(['\r', '\n']).to_owned())
-                }
-                Ok(_) => {
-                    return Err(self.problem(
-                        name,
-                        format!("is to come from {path}, which is empty"),
-                        "Write the secret into that file.",
-                    ));
-                }
-                Err(error) => {
-                    let what = format!("cannot be read from {path}: {error}");
-                    return Err(self.problem(
-                        name,
-                        what,
-                        "Check that the path is right and that this user may read the file.",
-                    ));
-                }
-            },
+            (None, Some(path)) => Written::One(self.mounted(name, &path)?),
         };
         let written = match written {
             Written::One(text) if text.trim().is_empty() => return Ok(None),
             Written::One(text) if !key.secret => Written::One(text.trim().to_owned()),
-            other => other,
+            // A file with CRLF for line ends, read by what knows LF only, leaves a CR.
+            Written::One(text) => Written::One(text.trim_end_matches(['\r', '\n']).to_owned()),
+            other @ Written::List(_) => other,
         };
+        self.refuse_what_is_elsewhere_s(key, name, &written)?;
         Ok(Some(Given {
             name: name.to_owned(),
             value: written,
         }))
+    }
+
+    /// The secret in a file.
+    fn mounted(&mut self, name: &str, path: &str) -> Result<String, Noted> {
+        // It may be the secret itself, by a slip.
+        let shown = shown_path(path)
+            .unwrap_or("the file that it names")
+            .to_owned();
+        match (self.sources.read_secret)(Path::new(path)) {
+            Ok(text) if !text.trim().is_empty() => Ok(without_mark(&text).to_owned()),
+            Ok(_) => Err(self.problem(
+                name,
+                format!("is to come from {shown}, which is empty"),
+                "Write the secret into that file.",
+            )),
+            Err(error) => Err(self.problem(
+                name,
+                format!("cannot be read from {shown}: {error}"),
+                "Check that the path is right and that this user may read the file.",
+            )),
+        }
+    }
+
+    /// A line end that is missing puts the next setting into this one's value; and what nobody may see belongs into no setting
+    /// that is shown.
+    fn refuse_what_is_elsewhere_s(
+        &mut self,
+        key: &Key,
+        name: &str,
+        written: &Written,
+    ) -> Result<(), Noted> {
+        let texts = match written {
+            Written::One(text) => std::slice::from_ref(text),
+            Written::List(texts) => texts,
+        };
+        if let Some(other) = texts.iter().find_map(|text| other_setting(text)) {
+            let mend =
+                "Write each setting on a line of its own; if they are, check the file's line ends.";
+            return Err(self.problem(name, format!("holds another setting, {other}"), mend));
+        }
+        if !key.secret && texts.iter().any(|text| holds_private_key(text)) {
+            let mend = "Take it away from here, and make a new key if others may have seen it. Where a public key is asked for, write that one.";
+            return Err(self.problem(name, "holds a private key", mend));
+        }
+        Ok(())
     }
 
     fn name_in_file(&self, path: &str) -> String {

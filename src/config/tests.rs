@@ -128,14 +128,14 @@ fn the_environment_comes_before_the_file_and_the_file_before_the_default() {
 fn several_accounts_live_in_the_file_and_one_more_in_the_environment() {
     let file = r#"
         [[account]]
-        id = "111"
+        id = "1111"
         client_id = "a"
         client_secret = "s"
         skills = [7, -1]
         page_url = "https://www.example.com/help#chat"
 
         [[account]]
-        id = "222"
+        id = "2222"
         client_id = "b"
         client_secret_file = "/run/secrets/mounted"
         badge_origins = ["https://shop.example.com"]
@@ -149,8 +149,8 @@ fn several_accounts_live_in_the_file_and_one_more_in_the_environment() {
     assert_eq!(
         seen,
         [
-            ("111", Some(vec![SkillId(7), SkillId::UNASSIGNED])),
-            ("222", None),
+            ("1111", Some(vec![SkillId(7), SkillId::UNASSIGNED])),
+            ("2222", None),
             ("12345678", Some(vec![SkillId(8), SkillId(9)])),
         ]
     );
@@ -171,19 +171,19 @@ fn several_accounts_live_in_the_file_and_one_more_in_the_environment() {
 
 #[test]
 fn account_settings_of_the_environment_need_to_know_their_account() {
-    let two = "[[account]]\nid = 1\nclient_id = \"a\"\nclient_secret = \"s\"\n[[account]]\nid = 2\nclient_id = \"a\"\nclient_secret = \"s\"";
+    let two = "[[account]]\nid = 1001\nclient_id = \"a\"\nclient_secret = \"s\"\n[[account]]\nid = 1002\nclient_id = \"a\"\nclient_secret = \"s\"";
     let smtp = [MINIMUM[3], MINIMUM[4], ("LE_CLIENT_ID", "x")];
     assert_eq!(problems(&smtp, two, Role::Run), ["LE_ACCOUNT"]);
     assert_eq!(
         problems(
-            &[("LE_ACCOUNT", "3"), MINIMUM[3], MINIMUM[4]],
+            &[("LE_ACCOUNT", "1003"), MINIMUM[3], MINIMUM[4]],
             two,
             Role::Run
         ),
         ["LE_CLIENT_ID"]
     );
     assert!(Config::read(&sources(&[MINIMUM[3], MINIMUM[4]], two), Role::Run).is_ok());
-    let twice = two.replace("id = 2", "id = 1");
+    let twice = two.replace("id = 1002", "id = 1001");
     assert_eq!(
         problems(&smtp[..2], &twice, Role::Run),
         ["id in [[account]]"]

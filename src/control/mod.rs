@@ -52,7 +52,7 @@ pub enum Error {
     /// Something outside that is needed does not answer: LivePerson, the mail server.
     #[error("{0}")]
     Unavailable(String),
-    /// Too much is asked for at once; the same may be asked again after this long.
+    /// Too much is asked for at once, or it is done for one at a time; the same may be asked again after this long.
     #[error("{0}")]
     Busy(String, Duration),
     #[error("internal error")]

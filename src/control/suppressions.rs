@@ -1,8 +1,13 @@
 //! Addresses that must not be written to: list, add, lift, and as CSV in and out.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::PgPool;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Error, Fault};
 use crate::clock::Clock;
@@ -12,10 +17,16 @@ use crate::db::suppressions::{AddressHash, Filter, Place, Row, Source};
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
 use crate::hashing::Hasher;
-use crate::suppressions_file::{self, Defaults};
+use crate::suppressions_file::{self, Defaults, List, Problem, Reading, Skip, Unreadable};
 
 /// Rows per statement of an import or an export.
 const CHUNK: usize = 5_000;
+
+/// Lines of a list that are read at a time.
+const PIECE: usize = 2_000;
+
+/// Problems that a refusal names.
+const MOST_TOLD: usize = 20;
 
 /// Those that fit, newest first.
 pub async fn list(
@@ -83,49 +94,164 @@ pub async fn remove(
     Ok(())
 }
 
-/// How an import went.
+/// What is done with a list that has lines which are not understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Imported {
-    pub lines: usize,
-    /// New or changed.
-    pub changed: u64,
+pub enum BadLines {
+    /// Nothing is stored: whoever imports fixes the lines, or says that they may be left out.
+    Refuse,
+    /// The other lines are stored.
+    LeaveOut,
 }
 
-/// Stores the suppressions of a CSV file, all or none.
+impl BadLines {
+    pub fn left_out_if(yes: bool) -> Self {
+        if yes { Self::LeaveOut } else { Self::Refuse }
+    }
+}
+
+/// One import at a time in a process: reading and hashing 300,000 numbers takes a core for many seconds.
+#[derive(Clone)]
+pub struct Imports(Arc<Semaphore>);
+
+/// The right to import; given back when dropped.
+pub struct Turn(#[expect(dead_code, reason = "held, not used")] OwnedSemaphorePermit);
+
+impl Default for Imports {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+/// After so long it is worth asking again: a list of 300,000 lines takes about as long.
+const IMPORT_TAKES: Duration = Duration::from_secs(10);
+
+impl Imports {
+    /// To be asked before a file is taken into memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`]: another import is under way.
+    pub fn begin(&self) -> Result<Turn, Error> {
+        let turn = self.0.clone().try_acquire_owned();
+        turn.map(Turn).map_err(|_| {
+            Error::Busy(
+                "another list is being imported; nothing was read, try again when that is done"
+                    .to_owned(),
+                IMPORT_TAKES,
+            )
+        })
+    }
+}
+
+/// How an import went. `lines` is the sum of `taken`, what was skipped, and the problems.
+#[derive(Debug)]
+pub struct Imported {
+    /// Whose export it was, as far as its columns tell.
+    pub layout: &'static str,
+    pub lines: usize,
+    /// Lines that suppress somebody.
+    pub taken: usize,
+    /// Suppressions new or changed.
+    pub changed: u64,
+    /// Lines that were understood and suppress nobody, by why.
+    pub skipped: BTreeMap<Skip, usize>,
+    /// Lines that were left out because they are not understood, all of them.
+    pub problems: Vec<Problem>,
+}
+
+/// Stores the suppressions of a list, in one transaction. It is read and hashed apart from the threads that serve others, in
+/// pieces, so that it ends soon after its caller has gone away.
 pub async fn import(
     pool: &PgPool,
     hasher: &Hasher,
     by: &str,
-    text: &str,
-    defaults: &Defaults<'_>,
-    accounts: &[AccountId],
+    (_turn, file): (Turn, impl AsRef<[u8]> + Send + 'static),
+    defaults: Defaults,
+    bad_lines: BadLines,
 ) -> Result<Imported, Error> {
-    let rows = suppressions_file::parse(text, hasher, defaults)
-        .map_err(|unreadable| Error::Invalid(unreadable.0.into_iter().map(in_file).collect()))?;
-    if let Some(row) = rows.iter().find(|row| !accounts.contains(&row.account)) {
-        let what = format!("account {} is not configured", row.account);
-        return Err(Error::Invalid(vec![in_file(what)]));
+    let (account, now) = (defaults.account.clone(), defaults.now);
+    let list = read(file, hasher.clone(), defaults).await?;
+    if bad_lines == BadLines::Refuse && !list.problems.is_empty() {
+        return Err(Error::Invalid(refused(&list)));
     }
     let mut tx = pool.begin().await?;
     let mut changed = 0;
-    for chunk in rows.chunks(CHUNK) {
-        changed += db::suppressions::store(&mut tx, chunk, defaults.now).await?;
+    for rows in list.rows(&account, CHUNK) {
+        changed += db::suppressions::store(&mut tx, &rows, now).await?;
     }
-    let detail = json!({ "lines": rows.len(), "changed": changed });
+    let skipped: usize = list.skipped.values().sum();
+    let detail = json!({
+        "layout": list.layout,
+        "lines": list.lines,
+        "changed": changed,
+        "skipped": skipped,
+        "left_out": list.problems.len(),
+    });
     note(
         &mut tx,
         by,
         "suppression.import",
         (None, "file"),
         detail,
-        defaults.now,
+        now,
     )
     .await?;
     tx.commit().await?;
     Ok(Imported {
-        lines: rows.len(),
+        layout: list.layout,
+        lines: list.lines,
+        taken: list.taken,
         changed,
+        skipped: list.skipped,
+        problems: list.problems,
     })
+}
+
+/// Reads a list on threads made for waiting and long work, a piece at a time.
+async fn read(
+    file: impl AsRef<[u8]> + Send + 'static,
+    hasher: Hasher,
+    defaults: Defaults,
+) -> Result<List, Error> {
+    let begin = move || Reading::begin(file.as_ref(), hasher, defaults);
+    let mut reading = apart(begin).await?.map_err(unreadable)?;
+    loop {
+        let piece = move || reading.read(PIECE).map(|more| (reading, more));
+        let (next, more) = apart(piece).await?.map_err(unreadable)?;
+        reading = next;
+        if !more {
+            return apart(move || reading.finish()).await?.map_err(unreadable);
+        }
+    }
+}
+
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::Internal(anyhow::anyhow!("reading a list died: {error}")))
+}
+
+fn unreadable(Unreadable(what): Unreadable) -> Error {
+    Error::Invalid(vec![in_file(what)])
+}
+
+/// The first lines that are not understood, and what can be done.
+fn refused(list: &List) -> Vec<Fault> {
+    let mut told: Vec<String> = list
+        .problems
+        .iter()
+        .take(MOST_TOLD)
+        .map(ToString::to_string)
+        .collect();
+    let more = list.problems.len() - told.len();
+    if more > 0 {
+        told.push(format!("and {more} more"));
+    }
+    let rest = list.lines - list.problems.len();
+    told.push(format!(
+        "nothing was stored: fix these lines and import the whole file again, or import it without them ({rest} of {} lines are understood)",
+        list.lines
+    ));
+    told.into_iter().map(in_file).collect()
 }
 
 fn in_file(detail: String) -> Fault {

@@ -32,6 +32,7 @@ use url::Url;
 
 use crate::channel::webhook::Verifier;
 use crate::clock::Clock;
+use crate::control;
 use crate::domain::ids::AccountId;
 use crate::hashing::Hasher;
 use crate::jobs::context::Context;
@@ -70,6 +71,8 @@ pub struct Inner {
     pub serves_dashboard: bool,
     /// Who may use them.
     pub access: access::Access,
+    /// Lists of opt-outs come in one at a time.
+    pub imports: control::suppressions::Imports,
     /// This service as the outside world calls it; the path ends in `/`.
     pub public_url: Url,
     /// Links of the demonstration, shown on the dashboard.
@@ -147,6 +150,12 @@ const MAX_STRANGERS_BODY: usize = 256 * 1024;
 
 /// What people and programs that are let in may send.
 const MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// A body from which on it is not searched or hashed on a thread that serves others.
+const LONG_BODY: usize = 256 * 1024;
+
+/// A list of opt-outs: 300,000 phone numbers are 4 MB, and 6 MB as a form encodes them.
+const MAX_LIST: usize = 16 * 1024 * 1024;
 
 /// Every route of the dashboard and the config API with what it needs, and their handlers.
 pub fn guarded(state: &State) -> (Router<State>, Vec<Route>) {

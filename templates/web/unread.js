@@ -40,12 +40,28 @@ localTimes(document);
 // The server begins its days where the reader does.
 document.cookie = `zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; path=/; max-age=31536000; samesite=lax`;
 
+// The text of a file: UTF-8, UTF-16 by its mark or its zeros, else the 8-bit encoding of old spreadsheets.
+function textOf(buffer) {
+  const bytes = new Uint8Array(buffer);
+  const zeros = (at) => bytes.subarray(0, 4096).filter((byte, i) => byte === 0 && i % 2 === at).length;
+  const [first, second] = [zeros(0), zeros(1)];
+  const marked = bytes[0] === 0xff && bytes[1] === 0xfe ? "le" : bytes[0] === 0xfe && bytes[1] === 0xff ? "be" : "";
+  const most = Math.min(bytes.length, 4096) / 4;
+  const kind = marked || (second > most && first < most ? "le" : first > most && second < most ? "be" : "");
+  if (kind) return new TextDecoder(`utf-16${kind}`).decode(buffer);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(buffer);
+  } catch {
+    return new TextDecoder("windows-1252").decode(buffer);
+  }
+}
+
 // <input type="file" data-into="id">: puts a file's text into a field.
 for (const input of document.querySelectorAll("[data-into]")) {
   input.closest("[hidden]")?.removeAttribute("hidden");
   input.addEventListener("change", async () => {
     const [file] = input.files;
-    if (file) document.getElementById(input.dataset.into).value = await file.text();
+    if (file) document.getElementById(input.dataset.into).value = textOf(await file.arrayBuffer());
   });
 }
 

@@ -51,7 +51,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("beside", &["config"]),
     ("rules_file", &["domain"]),
-    ("suppressions_file", &["db", "domain", "hashing"]),
+    // What a STOP is, in a log of messages, the channel says.
+    ("suppressions_file", &["channel", "db", "domain", "hashing"]),
     ("metrics", &["db", "domain", "liveperson"]),
     ("postgres", &["secret"]),
     ("db", &["domain", "hashing"]),

@@ -18,6 +18,7 @@ mod doctor;
 mod dry_run;
 mod harness;
 mod hostile;
+mod imports;
 mod limits;
 mod liveperson_faults;
 mod lost_commits;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use unread::channel::mail_events;
 use unread::control;
 use unread::control::consumers::Who;
+use unread::control::suppressions::{BadLines, Imports};
 use unread::domain::contact::Suppression;
 use unread::domain::ids::{Channel, ReminderId};
 use unread::sandbox::rules::When;
@@ -511,15 +512,18 @@ async fn erasing_cancels_what_waits_even_while_the_conversation_is_open() {
 async fn lists_of_opt_outs_come_in_and_go_out_as_hashes() {
     run_test(async |t| {
         let (hasher, account) = (t.hasher().await, account());
-        let configured = [account.clone()];
         let defaults = Defaults {
-            account: &account,
-            region: Some("US"),
+            accounts: vec![account.clone()],
+            account,
+            region: Some("US".to_owned()),
             reason: Suppression::OptedOut,
             now: t.now(),
         };
+        let imports = Imports::default();
         let import = async |text: &str| {
-            control::suppressions::import(t.pool(), &hasher, BY, text, &defaults, &configured).await
+            let list = (imports.begin()?, text.to_owned());
+            let (pool, defaults) = (t.pool(), defaults.clone());
+            control::suppressions::import(pool, &hasher, BY, list, defaults, BadLines::Refuse).await
         };
         let list = format!("{ANN}\r\n{PHONE}\r\n{ANN}\r\n");
         let outcome = import(&list).await.unwrap();

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts as _, Request, State as Shared};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -21,7 +21,7 @@ use crate::metrics::AccessOutcome;
 use crate::web::api::problem::Refusal;
 use crate::web::badge::Client;
 use crate::web::dashboard::Unshown;
-use crate::web::{MAX_BODY, State};
+use crate::web::{LONG_BODY, State};
 
 /// A guard of routes that need this permission.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct Guard {
     pub needs: Permission,
     /// Whether the route changes anything: else a request that is sent again may be done again, and its answer is not kept.
     pub changes: bool,
+    /// Bytes that a body may have.
+    pub most: usize,
 }
 
 /// Between two notes that a session or a token is in use.
@@ -54,7 +56,7 @@ pub async fn page(Shared(guard): Shared<Guard>, request: Request, next: Next) ->
     }
     let mut body = body;
     if !parts.method.is_safe() {
-        match own_form(state, &parts, body, &session).await {
+        match own_form(&guard, &parts, body, &session).await {
             Ok(read) => body = read,
             Err(response) => return response,
         }
@@ -75,26 +77,43 @@ fn noted(state: &State, caller: &Caller, from: IpAddr, response: Response) -> Re
 
 /// The body of a form that came from a page of ours.
 async fn own_form(
-    state: &State,
+    guard: &Guard,
     parts: &Parts,
     body: Body,
     session: &Session,
 ) -> Result<Body, Response> {
-    let read = to_bytes(body, MAX_BODY).await;
+    let read = to_bytes(body, guard.most).await;
     let bytes = read.map_err(|_| Unshown::too_large().into_response())?;
     let in_header = parts
         .headers
         .get(csrf_header())
         .and_then(|v| v.to_str().ok());
-    let in_form = url::form_urlencoded::parse(&bytes)
-        .find(|(name, _)| name == "csrf")
-        .map(|(_, value)| value.into_owned());
+    let in_form = match in_header {
+        Some(_) => None,
+        None => word_in(&bytes).await?,
+    };
     let given = in_header.map(str::to_owned).or(in_form).unwrap_or_default();
-    if csrf::is_from_here(&state.access, &parts.headers) && csrf::fits(&session.csrf, &given) {
+    let access = &guard.state.access;
+    if csrf::is_from_here(access, &parts.headers) && csrf::fits(&session.csrf, &given) {
         Ok(Body::from(bytes))
     } else {
         Err(Unshown::not_ours().into_response())
     }
+}
+
+/// The word in a form's fields. A form of megabytes is searched apart from the threads that serve others.
+async fn word_in(form: &Bytes) -> Result<Option<String>, Response> {
+    let find = |form: &[u8]| {
+        let mut fields = url::form_urlencoded::parse(form);
+        let found = fields.find(|(name, _)| name == "csrf");
+        found.map(|(_, value)| value.into_owned())
+    };
+    if form.len() < LONG_BODY {
+        return Ok(find(form));
+    }
+    let form = form.clone();
+    let found = tokio::task::spawn_blocking(move || find(&form)).await;
+    found.map_err(|error| Unshown::from(Error::Internal(error.into())).into_response())
 }
 
 /// Scripts of our pages send the form's word in a header.
@@ -146,7 +165,7 @@ pub async fn api(Shared(guard): Shared<Guard>, request: Request, next: Next) -> 
     parts.extensions.insert(caller.clone());
     let request = Request::from_parts(parts, body);
     let response = match key {
-        Some(key) => repeat::once(state, (caller.key_word(), key), request, next).await,
+        Some(key) => repeat::once(&guard, (caller.key_word(), key), request, next).await,
         None => next.run(request).await,
     };
     noted(state, &caller, from, response)

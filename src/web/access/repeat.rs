@@ -3,16 +3,18 @@
 //! The key is claimed before the handler runs and the answer is kept after it. A handler is not broken off when its caller goes away
 //! meanwhile, so that what it has done and what is remembered of it agree.
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use super::guard::Guard;
 use crate::control::Error;
 use crate::db::idempotency::{self, Answer, Met};
+use crate::hashing::Hasher;
 use crate::web::api::problem::Refusal;
-use crate::web::{MAX_BODY, State};
+use crate::web::{LONG_BODY, MAX_BODY, State};
 
 pub const HEADER: &str = "idempotency-key";
 
@@ -45,17 +47,20 @@ pub fn key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 
 /// Does a request once.
 pub async fn once(
-    state: &State,
+    guard: &Guard,
     (caller, key): (String, String),
     request: Request,
     next: Next,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, MAX_BODY).await else {
-        return Refusal::too_long().into_response();
+    let state = &guard.state;
+    let Ok(body) = to_bytes(body, guard.most).await else {
+        return Refusal::too_long(guard.most).into_response();
     };
-    // Keyed: a body may name an address.
-    let hash = state.hasher.request(&parts.uri.to_string(), &body);
+    let hash = match hash(&state.hasher, &parts.uri.to_string(), &body).await {
+        Ok(hash) => hash,
+        Err(error) => return Refusal::from(error).into_response(),
+    };
     let met = idempotency::begin(&state.pool, (&caller, &key), &hash, state.clock.now()).await;
     match met {
         Ok(Met::Nothing) => {}
@@ -86,6 +91,16 @@ pub async fn once(
     done.await.unwrap_or_else(|error| {
         Refusal::from(Error::Internal(anyhow::anyhow!("a handler died: {error}"))).into_response()
     })
+}
+
+/// The hash of a request. Keyed: a body may name an address.
+async fn hash(hasher: &Hasher, asked: &str, body: &Bytes) -> Result<[u8; 16], Error> {
+    if body.len() < LONG_BODY {
+        return Ok(hasher.request(asked, body));
+    }
+    let (hasher, asked, body) = (hasher.clone(), asked.to_owned(), body.clone());
+    let done = tokio::task::spawn_blocking(move || hasher.request(&asked, &body)).await;
+    done.map_err(|error| Error::Internal(anyhow::anyhow!("hashing a request died: {error}")))
 }
 
 fn repeated(answer: Answer) -> Response {

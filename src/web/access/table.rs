@@ -61,7 +61,7 @@ impl Table {
         H: Handler<T, State>,
         T: 'static,
     {
-        self.person(needs, Method::GET, path, get(handler));
+        self.person(needs, MAX_BODY, Method::GET, path, get(handler));
     }
 
     /// A form of a page, which posts to `path`.
@@ -70,19 +70,29 @@ impl Table {
         H: Handler<T, State>,
         T: 'static,
     {
-        self.person(needs, Method::POST, path, post(handler));
+        self.long_form(needs, MAX_BODY, path, handler);
+    }
+
+    /// A form whose body may have `most` bytes.
+    pub fn long_form<H, T>(&mut self, needs: Permission, most: usize, path: &str, handler: H)
+    where
+        H: Handler<T, State>,
+        T: 'static,
+    {
+        self.person(needs, most, Method::POST, path, post(handler));
     }
 
     fn person(
         &mut self,
         needs: Permission,
+        most: usize,
         method: Method,
         path: &str,
         handler: MethodRouter<State>,
     ) {
-        let guard = self.guard(needs);
+        let guard = self.guard(needs, most);
         let guarded = handler
-            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .layer(DefaultBodyLimit::max(most))
             .route_layer(from_fn_with_state(guard, guard::page));
         self.add(method, path.to_owned(), Needs::Person(needs), guarded);
     }
@@ -96,16 +106,21 @@ impl Table {
     /// Handlers of the config API, below [`api::ROOT`], as `routes!(…)` collects them with their descriptions. The name of a
     /// handler is its operation's id, so it is unique among all.
     pub fn api(&mut self, needs: Permission, routes: UtoipaMethodRouter<State>) {
-        self.api_behind(self.guard(needs), routes);
+        self.long_api(needs, MAX_BODY, routes);
     }
 
     /// A handler of the config API that changes nothing, though it is posted to because what is asked does not belong into an address.
     pub fn api_question(&mut self, needs: Permission, routes: UtoipaMethodRouter<State>) {
         let guard = Guard {
             changes: false,
-            ..self.guard(needs)
+            ..self.guard(needs, MAX_BODY)
         };
         self.api_behind(guard, routes);
+    }
+
+    /// A handler as of [`Table::api`], with bodies of up to `most` bytes.
+    pub fn long_api(&mut self, needs: Permission, most: usize, routes: UtoipaMethodRouter<State>) {
+        self.api_behind(self.guard(needs, most), routes);
     }
 
     fn api_behind(&mut self, guard: Guard, (schemas, paths, handler): UtoipaMethodRouter<State>) {
@@ -113,7 +128,7 @@ impl Table {
         self.schemas.extend(schemas);
         let mut handler = Some(
             handler
-                .layer(DefaultBodyLimit::max(MAX_BODY))
+                .layer(DefaultBodyLimit::max(guard.most))
                 .route_layer(from_fn_with_state(guard, guard::api)),
         );
         for (path, mut item) in paths.paths {
@@ -139,11 +154,12 @@ impl Table {
         }
     }
 
-    fn guard(&self, needs: Permission) -> Guard {
+    fn guard(&self, needs: Permission, most: usize) -> Guard {
         Guard {
             state: self.state.clone(),
             needs,
             changes: true,
+            most,
         }
     }
 

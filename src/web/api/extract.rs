@@ -1,15 +1,16 @@
 //! Reading a request of the config API: like axum's own extractors, but what does not fit is a [`Refusal`] that names the field.
 
+use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::problem::Refusal;
 use crate::control::NUL;
-use crate::web::State;
+use crate::web::{MAX_BODY, State};
 
 /// A body of JSON.
 pub struct Json<T>(pub T);
@@ -18,29 +19,36 @@ impl<T: DeserializeOwned> FromRequest<State> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Refusal> {
-        let kind = request.headers().get(header::CONTENT_TYPE);
-        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/json") {
+        if kind(request.headers()) != "application/json" {
             return Err(Refusal::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "send JSON with `Content-Type: application/json`",
             ));
         }
-        let bytes = bytes(request, state).await?;
+        let bytes = bytes(request, state, MAX_BODY).await?;
         parse(&bytes).map(Self)
     }
 }
 
-async fn bytes(request: Request, state: &State) -> Result<axum::body::Bytes, Refusal> {
-    let read = axum::body::Bytes::from_request(request, state).await;
+/// The media type of a body, in small letters and without its parameters.
+pub fn kind(headers: &HeaderMap) -> String {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default();
+    kind.trim().to_ascii_lowercase()
+}
+
+/// A body of at most `most` bytes, which is what the route is limited to.
+pub async fn bytes(request: Request, state: &State, most: usize) -> Result<Bytes, Refusal> {
+    let read = Bytes::from_request(request, state).await;
     read.map_err(|rejection: BytesRejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_long(),
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_long(most),
         _ => Refusal::new(StatusCode::BAD_REQUEST, "the body did not arrive whole"),
     })
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+/// JSON in which no text has a NUL.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     if let Some(place) = nul(bytes) {
         return Err(Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, place, NUL));
     }

@@ -98,8 +98,8 @@ impl Refusal {
         )
     }
 
-    pub fn too_long() -> Self {
-        let most = crate::web::MAX_BODY;
+    /// `most`: bytes.
+    pub fn too_long(most: usize) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the body is too long; at most {most} bytes"),

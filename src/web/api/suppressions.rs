@@ -1,7 +1,9 @@
 //! `/suppressions`: addresses that must not be written to. They are known by keyed hash only.
 
-use axum::body::Body;
-use axum::extract::State as Shared;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -10,24 +12,31 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::extract::{Json, Query};
+use super::extract::{Json, Query, bytes, kind, parse};
 use super::paging::{Page, Paging, cursor};
 use super::problem::Refusal;
 use crate::control;
 use crate::control::consumers::Who;
+use crate::control::suppressions::{BadLines, import};
 use crate::db::suppressions::{AddressHash, Filter, Row};
 use crate::domain::access::Permission;
 use crate::domain::contact::Suppression as Reason;
 use crate::domain::ids::{AccountId, Channel};
 use crate::suppressions_file::{self, Defaults};
-use crate::web::State;
 use crate::web::access::{Caller, Table};
+use crate::web::{MAX_LIST, State};
+
+/// While a list arrives, no other is taken.
+const LONGEST_UPLOAD: Duration = Duration::from_mins(2);
+
+/// Lines that are not understood in one answer.
+const MOST_PROBLEMS: usize = 1_000;
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(list_suppressions));
     table.api(Permission::Operate, routes!(add_suppression));
     table.api(Permission::Operate, routes!(remove_suppression));
-    table.api(Permission::Operate, routes!(import_suppressions));
+    table.long_api(Permission::Operate, MAX_LIST, routes!(import_suppressions));
     table.api(Permission::Operate, routes!(export_suppressions));
 }
 
@@ -204,55 +213,165 @@ async fn remove_suppression(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A list of people who said no elsewhere.
+/// A list of people who said no elsewhere, as JSON.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct File {
     /// For lines that name no account.
     account: AccountId,
-    /// One address per line, or CSV whose first line names the columns.
+    /// One address per line, or CSV whose first line names the columns, as many providers export it.
     #[schema(example = "somebody@example.com")]
     csv: String,
     /// For lines that name no reason; left out: `opted_out`.
     reason: Option<Reason>,
+    /// Whether the other lines are stored if some are not understood; left out: `false`, and nothing is stored then.
+    #[serde(default)]
+    leave_out_bad_lines: bool,
 }
 
-/// What an import did.
+/// The same, for a file that is sent as it is.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct OfFile {
+    /// Only for a file that is not JSON, and then needed: for lines that name no account.
+    #[param(inline)]
+    account: Option<AccountId>,
+    /// Only for a file that is not JSON: for lines that name no reason; left out: `opted_out`.
+    #[param(inline)]
+    reason: Option<Reason>,
+    /// Only for a file that is not JSON: whether the other lines are stored if some are not understood.
+    #[serde(default)]
+    #[param(default = false)]
+    leave_out_bad_lines: bool,
+}
+
+/// What an import did. `lines` is the sum of `taken`, the counts of `skipped`, and `left_out`.
 #[derive(Debug, Serialize, ToSchema)]
 struct Imported {
+    /// Whose export it was, as far as its columns tell.
+    #[schema(example = "SendGrid bounces or blocks")]
+    layout: &'static str,
     lines: usize,
-    /// New or changed.
+    /// Lines that suppress somebody.
+    taken: usize,
+    /// Suppressions new or changed.
     changed: u64,
+    /// Lines that were understood and suppress nobody.
+    skipped: Vec<Skipped>,
+    /// How many lines were not understood.
+    left_out: usize,
+    /// The first thousand of them.
+    problems: Vec<BadLine>,
+}
+
+/// Lines that were understood and suppress nobody.
+#[derive(Debug, Serialize, ToSchema)]
+struct Skipped {
+    /// `not_an_opt_out`, `temporary_failure`, `about_the_sender`, `no_address` or `expired`.
+    #[schema(example = "not_an_opt_out")]
+    why: &'static str,
+    lines: usize,
+}
+
+/// A line that was not understood, and is not repeated.
+#[derive(Debug, Serialize, ToSchema)]
+struct BadLine {
+    /// From 1.
+    line: usize,
+    /// The same, but where quotation marks join several lines.
+    last_line: usize,
+    what: &'static str,
+}
+
+impl From<control::suppressions::Imported> for Imported {
+    fn from(done: control::suppressions::Imported) -> Self {
+        let skipped = done.skipped.iter().map(|(skip, lines)| Skipped {
+            why: skip.as_str(),
+            lines: *lines,
+        });
+        let problems = done.problems.iter().take(MOST_PROBLEMS);
+        Self {
+            layout: done.layout,
+            lines: done.lines,
+            taken: done.taken,
+            changed: done.changed,
+            skipped: skipped.collect(),
+            left_out: done.problems.len(),
+            problems: problems
+                .map(|problem| BadLine {
+                    line: problem.line,
+                    last_line: problem.last_line,
+                    what: problem.what,
+                })
+                .collect(),
+        }
+    }
 }
 
 /// Import suppressions
 ///
-/// All lines or none.
-#[utoipa::path(post, path = "/suppressions/import", tag = "suppressions", request_body = File,
+/// The file goes into JSON, or is the body itself with another content type: then it may have any encoding. If a line is not
+/// understood, nothing is stored and each such line is named, unless `leave_out_bad_lines` is set. Lines that were understood
+/// and suppress nobody (a failure that passes, an ordinary message) are counted. One import runs at a time; a second is answered
+/// 429. `docs/data-protection.md` says which exports are understood.
+#[utoipa::path(post, path = "/suppressions/import", tag = "suppressions", params(OfFile),
+    request_body(content((File = "application/json"), (String = "text/csv"))),
     responses((status = 200, body = Imported),
     (status = 404, description = "There is no such account")))]
 async fn import_suppressions(
     Shared(state): Shared<State>,
     caller: Caller,
-    Json(file): Json<File>,
+    Query(options): Query<OfFile>,
+    request: Request,
 ) -> Result<axum::Json<Imported>, Refusal> {
-    let configured = state.account_ids();
-    let account = control::accounts::find(&configured, file.account.as_str())?;
-    let region = state.region_of(account);
-    let defaults = Defaults {
-        account,
-        region: region.as_deref(),
-        reason: file.reason.unwrap_or(Reason::OptedOut),
-        now: state.clock.now(),
+    let turn = state.imports.begin()?;
+    let is_json = kind(request.headers()) == "application/json";
+    let arriving = tokio::time::timeout(LONGEST_UPLOAD, bytes(request, &state, MAX_LIST)).await;
+    let body = arriving.map_err(|_| {
+        Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the list did not arrive within two minutes; send it in parts",
+        )
+    })??;
+    let (file, options) = if is_json {
+        // A few megabytes take longer than others should wait.
+        let parsed = tokio::task::spawn_blocking(move || parse::<File>(&body)).await;
+        let file = parsed.map_err(|error| control::Error::Internal(error.into()))??;
+        let of_file = OfFile {
+            account: Some(file.account),
+            reason: file.reason,
+            leave_out_bad_lines: file.leave_out_bad_lines,
+        };
+        (Bytes::from(file.csv), of_file)
+    } else {
+        (body, options)
     };
-    let (pool, hasher) = (&state.pool, &state.hasher);
-    let by = caller.by();
-    let done =
-        control::suppressions::import(pool, hasher, by, &file.csv, &defaults, &configured).await?;
-    Ok(axum::Json(Imported {
-        lines: done.lines,
-        changed: done.changed,
-    }))
+    let account = options.account.ok_or_else(|| {
+        let what = "a file that is not JSON needs ?account=, for lines that name none";
+        Refusal::fault(StatusCode::BAD_REQUEST, "account", what)
+    })?;
+    let defaults = defaults(&state, &account, options.reason)?;
+    let bad_lines = BadLines::left_out_if(options.leave_out_bad_lines);
+    let (pool, hasher, by) = (&state.pool, &state.hasher, caller.by());
+    let done = import(pool, hasher, by, (turn, file), defaults, bad_lines).await?;
+    Ok(axum::Json(done.into()))
+}
+
+fn defaults(
+    state: &State,
+    account: &AccountId,
+    reason: Option<Reason>,
+) -> Result<Defaults, control::Error> {
+    let accounts = state.account_ids();
+    let account = control::accounts::find(&accounts, account.as_str())?.clone();
+    Ok(Defaults {
+        region: state.region_of(&account),
+        account,
+        accounts,
+        reason: reason.unwrap_or(Reason::OptedOut),
+        now: state.clock.now(),
+    })
 }
 
 /// Export all suppressions as CSV, with hashes in place of addresses

@@ -55,8 +55,9 @@ fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let hops = lines
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.rsplit(','));
-    for hop in hops {
-        let Some(ip) = parse(hop.trim()) else { break };
+    // RFC 9110 allows lists to have empty elements.
+    for hop in hops.map(str::trim).filter(|hop| !hop.is_empty()) {
+        let Some(ip) = parse(hop) else { break };
         client = ip.to_canonical();
         if !is_trusted(client) {
             break;
@@ -65,10 +66,45 @@ fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     client
 }
 
-/// Some proxies write a port too.
+/// An address as proxies write it: alone or with a port, IPv6 in brackets or not, with a zone (RFC 9844) or not, in quotation marks
+/// as in `Forwarded`. `unknown` and made-up names (`_hidden`, RFC 7239) are none.
 fn parse(hop: &str) -> Option<IpAddr> {
-    let address = hop.parse().ok();
-    address.or_else(|| hop.parse::<SocketAddr>().ok().map(|both| both.ip()))
+    let hop = hop.trim_matches('"');
+    let (address, port) = match hop.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']')?;
+            let port = if rest.is_empty() {
+                None
+            } else {
+                Some(rest.strip_prefix(':')?)
+            };
+            return v6(address).filter(|_| port.is_none_or(is_port));
+        }
+        // One colon is before a port; more are IPv6's own.
+        None => match hop.split_once(':') {
+            Some((address, port)) if !port.contains(':') => (address, Some(port)),
+            _ => (hop, None),
+        },
+    };
+    let v4 = address
+        .parse()
+        .ok()
+        .map(IpAddr::V4)
+        .filter(|_| port.is_none_or(is_port));
+    v4.or_else(|| v6(hop))
+}
+
+fn v6(address: &str) -> Option<IpAddr> {
+    let bare = match address.split_once('%') {
+        Some((_, "")) => return None,
+        Some((bare, _)) => bare,
+        None => address,
+    };
+    bare.parse().ok().map(IpAddr::V6)
+}
+
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
 }
 
 /// One customer has a whole IPv6 /64.
@@ -190,8 +226,57 @@ mod tests {
             seen("10.0.0.1", &["6.6.6.6", "198.51.100.1:4711, fd00::1"]),
             "198.51.100.1"
         );
+        assert_eq!(
+            seen("10.0.0.1", &["198.51.100.1, , 10.0.0.7,"]),
+            "198.51.100.1"
+        );
+        assert_eq!(
+            seen("10.0.0.1", &["6.6.6.6, [2001:db8::7]:4711, [fd00::1]"]),
+            "2001:db8::7"
+        );
+        assert_eq!(
+            seen("10.0.0.1", &["6.6.6.6, unknown"]),
+            "10.0.0.1",
+            "nobody vouches for what is before it"
+        );
         assert_eq!(seen("10.0.0.1", &["nonsense"]), "10.0.0.1");
         assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn an_address_is_understood_however_a_proxy_writes_it() {
+        for (hop, address) in [
+            ("198.51.100.1", Some("198.51.100.1")),
+            ("198.51.100.1:443", Some("198.51.100.1")), // Azure's gateway
+            ("\"198.51.100.1:443\"", Some("198.51.100.1")),
+            ("2001:db8::7", Some("2001:db8::7")),
+            ("[2001:db8::7]", Some("2001:db8::7")), // RFC 7239's form, which some proxies keep without a port
+            ("[2001:db8::7]:443", Some("2001:db8::7")),
+            ("\"[2001:db8::7]:443\"", Some("2001:db8::7")),
+            ("fe80::1%eth0", Some("fe80::1")), // a zone is the proxy's own
+            ("[fe80::1%eth0]:443", Some("fe80::1")),
+            ("[fe80::1%251]", Some("fe80::1")),
+            ("::ffff:198.51.100.1", Some("::ffff:198.51.100.1")),
+            ("[::ffff:198.51.100.1]:80", Some("::ffff:198.51.100.1")),
+            ("::1", Some("::1")),
+            ("unknown", None), // RFC 7239, 6.2
+            ("_hidden", None), // RFC 7239, 6.3
+            ("198.51.100.1:", None),
+            ("198.51.100.1:70000", None),
+            ("198.51.100.1:+1", None),
+            ("198.51.100.001", None), // octal or decimal?
+            ("[198.51.100.1]", None),
+            ("[2001:db8::7", None),
+            ("[2001:db8::7]443", None),
+            ("[2001:db8::7]:", None),
+            ("[]", None),
+            ("fe80::1%", None),
+            ("example.com", None),
+            ("", None),
+        ] {
+            let expected = address.map(|address| address.parse().unwrap());
+            assert_eq!(parse(hop), expected, "{hop}");
+        }
     }
 
     proptest::proptest! {

@@ -164,11 +164,9 @@ pub fn shared(site: &Site, headers: &HeaderMap, mut response: Response) -> Respo
         HeaderValue::from_static("origin, authorization"),
     );
     let origin = headers.get(header::ORIGIN);
-    if let Some(origin) = origin.filter(|o| {
-        site.origins
-            .iter()
-            .any(|own| own.as_bytes() == o.as_bytes())
-    }) {
+    if let Some(origin) =
+        origin.filter(|o| site.origins.iter().any(|own| allows(own, o.as_bytes())))
+    {
         out.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         if out.contains_key(header::RETRY_AFTER) {
             let name = HeaderValue::from_static("retry-after");
@@ -176,6 +174,19 @@ pub fn shared(site: &Site, headers: &HeaderMap, mut response: Response) -> Respo
         }
     }
     hardened(response)
+}
+
+/// Whether an account's origin is a page's. `https://*.example.com` stands for one label or more before `.example.com`, never for
+/// the bare domain.
+fn allows(own: &str, origin: &[u8]) -> bool {
+    let Some((scheme, domain)) = own.split_once("*.") else {
+        return own.as_bytes() == origin;
+    };
+    let host = origin.strip_prefix(scheme.as_bytes());
+    let below = host.and_then(|host| host.strip_suffix(domain.as_bytes())?.strip_suffix(b"."));
+    let fits = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    let is_label = |label: &[u8]| !label.is_empty() && label.iter().all(fits);
+    below.is_some_and(|below| below.split(|b| *b == b'.').all(is_label))
 }
 
 /// What every answer carries: it is what it says it is, and nobody keeps it unless told so.
@@ -191,6 +202,60 @@ fn hardened(mut response: Response) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wildcard_stands_for_what_is_below_a_domain_and_for_nothing_else() {
+        for (own, origin, allowed) in [
+            ("https://*.example.com", "https://www.example.com", true),
+            ("https://*.example.com", "https://a.b-c.example.com", true),
+            (
+                "https://*.example.com:8443",
+                "https://www.example.com:8443",
+                true,
+            ),
+            ("https://*.example.com", "https://example.com", false),
+            ("https://*.example.com", "https://.example.com", false),
+            ("https://*.example.com", "https://a..example.com", false),
+            ("https://*.example.com", "https://evilexample.com", false),
+            (
+                "https://*.example.com",
+                "https://www.example.com.evil.example",
+                false,
+            ),
+            (
+                "https://*.example.com",
+                "https://evil.example/.example.com",
+                false,
+            ),
+            (
+                "https://*.example.com",
+                "https://evil.example:1.example.com",
+                false,
+            ),
+            ("https://*.example.com", "https://a@b.example.com", false),
+            ("https://*.example.com", "http://www.example.com", false),
+            (
+                "https://*.example.com",
+                "https://www.example.com:8443",
+                false,
+            ),
+            (
+                "https://*.example.com:8443",
+                "https://www.example.com",
+                false,
+            ),
+            ("https://*.example.com", "null", false),
+            ("https://*.example.com", "https://*.example.com", false),
+            ("https://www.example.com", "https://www.example.com", true),
+            (
+                "https://www.example.com",
+                "https://a.www.example.com",
+                false,
+            ),
+        ] {
+            assert_eq!(allows(own, origin.as_bytes()), allowed, "{own} {origin}");
+        }
+    }
 
     #[test]
     fn a_tag_is_recognised_however_it_comes_back() {

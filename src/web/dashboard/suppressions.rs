@@ -3,6 +3,7 @@
 //! An address is given by forms that post, so that none stands in the browser's history or in a log. The list knows hashes only.
 
 use axum::Form;
+use axum::body::Bytes;
 use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Page, Unshown, faults_of, words};
 use crate::control::consumers::Who;
+use crate::control::suppressions::{BadLines, Imported};
 use crate::control::words::why;
 use crate::control::{self, Error, Fault};
 use crate::db::suppressions::{AddressHash, Filter, Place, Row, Source};
@@ -21,12 +23,18 @@ use crate::domain::access::Permission;
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
 use crate::suppressions_file::{self, Defaults};
-use crate::web::State;
 use crate::web::access::Table;
 use crate::web::api::paging::cursor;
+use crate::web::{MAX_LIST, State};
 
 /// Entries on a page.
 const SHOWN: usize = 50;
+
+/// Lines that an import left out, on the page.
+const MOST_PROBLEMS: usize = 200;
+
+/// Bytes of a list that are put into its field again if it was refused.
+const LONGEST_SHOWN: usize = 64 * 1024;
 
 const PATH: &str = "/suppressions";
 
@@ -35,7 +43,12 @@ pub fn add(table: &mut Table) {
     table.form(Permission::Operate, PATH, look_up);
     table.form(Permission::Operate, "/suppressions/add", block);
     table.form(Permission::Operate, "/suppressions/remove", lift);
-    table.form(Permission::Operate, "/suppressions/import", import);
+    table.long_form(
+        Permission::Operate,
+        MAX_LIST,
+        "/suppressions/import",
+        import,
+    );
 }
 
 /// What the list is narrowed to: the address of the page says it.
@@ -95,6 +108,10 @@ struct Shown {
     address: String,
     csv: String,
     faults: Vec<Fault>,
+    /// How an import went that did not take every line.
+    imported: Option<Value>,
+    /// A list was not imported.
+    refused_file: bool,
 }
 
 async fn list(
@@ -142,6 +159,8 @@ async fn render(
         "found": shown.found,
         "address": shown.address,
         "csv": shown.csv,
+        "imported": shown.imported,
+        "refused_file": shown.refused_file,
         "faults": faults_of(&shown.faults),
         "file_faults": shown.faults.iter().filter(|f| f.field == "/file").map(|f| &f.detail).collect::<Vec<_>>(),
         "may": page.caller.may(Permission::Operate),
@@ -322,48 +341,112 @@ async fn lift(
     }
 }
 
-#[derive(Deserialize)]
+/// The fields of the form, which is read apart from the threads that serve others: a list has megabytes.
+#[derive(Default)]
 struct File {
-    #[serde(default)]
     account: String,
-    #[serde(default)]
     reason: String,
-    #[serde(default)]
+    leave_out: bool,
     csv: String,
+}
+
+impl File {
+    fn read(body: &[u8]) -> Self {
+        let mut file = Self::default();
+        for (name, value) in url::form_urlencoded::parse(body) {
+            match &*name {
+                "account" => file.account = value.into_owned(),
+                "reason" => file.reason = value.into_owned(),
+                "leave_out" => file.leave_out = true,
+                "csv" => file.csv = value.into_owned(),
+                _ => {}
+            }
+        }
+        file
+    }
+
+    /// What is shown again. A long list is not: whoever has it has it as a file.
+    fn shown(&self) -> Shown {
+        let csv = if self.csv.len() <= LONGEST_SHOWN {
+            self.csv.clone()
+        } else {
+            String::new()
+        };
+        Shown {
+            account: self.account.clone(),
+            csv,
+            ..Shown::default()
+        }
+    }
 }
 
 async fn import(
     page: Page,
     Shared(state): Shared<State>,
-    Form(file): Form<File>,
+    body: Bytes,
 ) -> Result<Response, Unshown> {
+    let turn = state.imports.begin()?;
+    let file = tokio::task::spawn_blocking(move || File::read(&body)).await;
+    let file = file.map_err(|error| Error::Internal(error.into()))?;
     let account = super::account_of(&state, &file.account)?;
-    let region = state.region_of(&account);
     let defaults = Defaults {
-        account: &account,
-        region: region.as_deref(),
+        region: state.region_of(&account),
+        account,
+        accounts: state.account_ids(),
         reason: Suppression::parse(&file.reason).unwrap_or(Suppression::OptedOut),
         now: state.clock.now(),
     };
+    let shown = file.shown();
+    let bad_lines = BadLines::left_out_if(file.leave_out);
     let (pool, hasher, by) = (&state.pool, &state.hasher, page.caller.by());
-    let configured = state.account_ids();
-    let read = control::suppressions::import(pool, hasher, by, &file.csv, &defaults, &configured);
-    match read.await {
-        Ok(done) => {
-            let lines = if done.lines == 1 { "line" } else { "lines" };
-            let said = format!(
-                "{} {lines} read; {} new or changed.",
-                done.lines, done.changed
-            );
-            page.done(PATH, &said).await
+    let list = (turn, file.csv.into_bytes());
+    match control::suppressions::import(pool, hasher, by, list, defaults, bad_lines).await {
+        Ok(done) if done.skipped.is_empty() && done.problems.is_empty() => {
+            page.done(PATH, &summary(&done)).await
         }
-        Err(error) => {
+        Ok(done) => {
             let shown = Shown {
-                account: file.account,
-                csv: file.csv,
+                imported: Some(report(&done)),
                 ..Shown::default()
             };
-            refused(&page, &state, shown, error).await
+            render(&page, &state, &Wanted::default(), shown).await
+        }
+        Err(error) => {
+            refused(
+                &page,
+                &state,
+                Shown {
+                    refused_file: true,
+                    ..shown
+                },
+                error,
+            )
+            .await
         }
     }
+}
+
+fn summary(done: &Imported) -> String {
+    let lines = if done.lines == 1 { "line" } else { "lines" };
+    format!(
+        "{} {lines} read; {} new or changed.",
+        done.lines, done.changed
+    )
+}
+
+/// What is told of a list with lines that suppress nobody.
+fn report(done: &Imported) -> Value {
+    let skipped = done.skipped.iter();
+    let skipped: Vec<String> = skipped
+        .map(|(skip, count)| format!("{count} {}", skip.label()))
+        .collect();
+    let problems = done.problems.iter().take(MOST_PROBLEMS);
+    json!({
+        "summary": summary(done),
+        "layout": done.layout,
+        "skipped": skipped,
+        "left_out": (!done.problems.is_empty()).then_some(done.problems.len()),
+        "problems": problems.map(ToString::to_string).collect::<Vec<_>>(),
+        "more": done.problems.len().checked_sub(MOST_PROBLEMS).filter(|more| *more > 0),
+    })
 }

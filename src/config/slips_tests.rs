@@ -1,0 +1,226 @@
+//! Slips with secrets: whatever is written where, an error shows nothing of it.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use proptest::prelude::*;
+
+use super::source::parse_dotenv;
+use super::*;
+
+/// Characters of a secret that may be seen by chance.
+const BY_CHANCE: usize = 6;
+
+fn read(environment: BTreeMap<String, String>, file: &str) -> String {
+    let sources = Sources {
+        environment,
+        file: Some(("unread.toml".to_owned(), file.to_owned())),
+        read_secret: |_| Err(io::Error::from(io::ErrorKind::NotFound)),
+    };
+    match Config::read(&sources, Role::Run) {
+        Ok(config) => config.warnings.join("\n"),
+        Err(error) => format!("{error}\n{error:?}"),
+    }
+}
+
+/// Whether any part of the secret can be seen.
+fn shows(told: &str, secret: &str) -> bool {
+    let letters: Vec<char> = secret.chars().collect();
+    let mut parts = letters
+        .windows(BY_CHANCE + 1)
+        .map(|part| part.iter().collect::<String>());
+    parts.any(|part| told.contains(&part))
+}
+
+fn minimum() -> BTreeMap<String, String> {
+    let least = [
+        ("LE_ACCOUNT", "12345678"),
+        ("LE_CLIENT_ID", "client"),
+        ("LE_CLIENT_SECRET", "s"),
+        ("SMTP_USER", "me@example.com"),
+        ("SMTP_PASS", "s"),
+        ("PORT", "wrong"),
+    ];
+    least
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// What secrets look like.
+fn secret() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[0-9a-f]{32}",
+        "[A-Za-z0-9+/]{24,44}={0,2}",
+        "[A-Za-z0-9_-]{22,60}",
+        "eyJ[A-Za-z0-9_-]{20,30}\\.eyJ[A-Za-z0-9_-]{20,30}\\.[A-Za-z0-9_-]{20}",
+        "-----BEGIN PRIVATE KEY-----\\\\nMII[A-Za-z0-9+/]{60}\\\\n-----END PRIVATE KEY-----",
+        "[a-z]{4} [a-z]{4} [a-z]{4} [a-z]{4}",
+        // A password of a person: at least one of each kind.
+        "[A-Z][a-z]{3}[0-9]{3}[!$%&*?][a-zA-Z0-9!$%&*?]{4,12}",
+        "postgres://unread:[A-Za-z0-9]{12,20}@db\\.example\\.com/unread",
+        "https://[a-z]{4}:[A-Za-z0-9]{12,20}@www\\.example\\.com",
+        "AC[0-9a-f]{32}",
+    ]
+}
+
+/// Settings that take any text; what stands there is accepted, and is the brand's own affair.
+const ANY_SECRET_IS_AN_ACCOUNT: &str = "LE_ACCOUNT";
+
+proptest! {
+    #[test]
+    fn a_secret_in_any_setting_is_not_shown(name in prop::sample::select(setting_names().collect::<Vec<_>>()), secret in secret()) {
+        // An id that fits is an id, and warnings name their account.
+        prop_assume!(name != ANY_SECRET_IS_AN_ACCOUNT || secret.len() > 20);
+        for name in [name.to_owned(), format!("{name}_FILE")] {
+            let mut environment = minimum();
+            environment.insert(name.clone(), secret.clone());
+            let told = read(environment, "");
+            prop_assert!(!shows(&told, &secret), "{}: {}", name, told);
+        }
+        let key = keys::find(name);
+        if let Some(field) = key.field() {
+            let section = match key.section() {
+                "" => String::new(),
+                "account" => "[[account]]\n".to_owned(),
+                section => format!("[{section}]\n"),
+            };
+            for line in [
+                format!("{field} = \"{secret}\""),
+                format!("{field} = {secret}"),
+                format!("{field} = [\"{secret}\"]"),
+                format!("{field}_file = \"{secret}\""),
+                format!("\"{secret}\" = 1"),
+                format!("{field} = {{ \"{secret}\" = 1 }}"),
+            ] {
+                let told = read(minimum(), &format!("{section}{line}\n"));
+                prop_assert!(!shows(&told, &secret), "{}: {}", line, told);
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_where_line_ends_are_lost(
+        first in prop::sample::select(setting_names().collect::<Vec<_>>()),
+        secret in secret(),
+        end in "( |\t|\r|, |;)",
+        value in "[0-9a-z]{1,8}",
+        marks in "[\"'`]?",
+    ) {
+        let text = format!("{first}={value}{end}SMTP_PASS={marks}{secret}{marks}{end}TWILIO_AUTH_TOKEN={secret}");
+        // From `.env`, and from what passes a file's lines on as they are.
+        let told = match parse_dotenv(&text) {
+            Ok(values) => {
+                let mut environment = minimum();
+                environment.extend(values);
+                read(environment, "")
+            }
+            Err(problems) => format!("{problems:?}"),
+        };
+        prop_assert!(!shows(&told, &secret), "{}", told);
+        let mut environment = minimum();
+        let (name, rest) = text.split_once('=').unwrap_or_default();
+        environment.insert(name.to_owned(), rest.to_owned());
+        let told = read(environment, "");
+        prop_assert!(!shows(&told, &secret), "{}", told);
+        let told = read(minimum(), &text);
+        prop_assert!(!shows(&told, &secret), "{}", told);
+    }
+}
+
+#[test]
+fn a_value_that_took_in_another_setting_says_which() {
+    for (name, value) in [
+        ("LE_ACCOUNT", "12345678 SMTP_PASS=hunter2"),
+        ("UNREAD_BRAND", "The Shop\rSMTP_PASS=hunter2"),
+        ("LE_CLIENT_SECRET", "x SMTP_PASS=hunter2"),
+        ("UNREAD_SKILLS", "1, SMTP_PASS=hunter2"),
+    ] {
+        let mut environment = minimum();
+        environment.insert(name.to_owned(), value.to_owned());
+        let told = read(environment, "");
+        assert!(
+            told.contains(&format!("{name} holds another setting, SMTP_PASS")),
+            "{told}"
+        );
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
+fn a_private_key_is_named_as_one_wherever_it_is() {
+    let pem = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\n-----END PRIVATE KEY-----\n";
+    for name in [
+        "UNREAD_BADGE_PUBLIC_KEY",
+        "UNREAD_BRAND",
+        "UNREAD_BADGE_ISSUER",
+    ] {
+        let mut environment = minimum();
+        environment.insert(name.to_owned(), pem.to_owned());
+        let told = read(environment, "");
+        assert!(
+            told.contains(&format!("{name} holds a private key")),
+            "{told}"
+        );
+        assert!(!told.contains("MIIE"), "{told}");
+    }
+}
+
+#[test]
+fn marks_around_a_value_and_empty_values_are_understood() {
+    let mut environment = minimum();
+    for (name, value) in [
+        ("PORT", "\"3001\""),
+        ("LE_ACCOUNT", "'12345678'"),
+        ("UNREAD_BRAND", "`The Shop`"),
+        ("UNREAD_SKILLS", "\"1,2\""),
+        ("UNREAD_METRICS_PORT", "\"\""),
+        ("SMTP_PASS", "\"hunter2\""),
+        ("UNREAD_SECRET", "''"),
+        ("LE_CLIENT_SECRET", "abc\r"),
+    ] {
+        environment.insert(name.to_owned(), value.to_owned());
+    }
+    let sources = Sources {
+        environment,
+        file: None,
+        read_secret: |_| Ok("\u{feff}hunter2\r\n".to_owned()),
+    };
+    let config = Config::read(&sources, Role::Run).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((config.web.port, config.web.metrics_port), (3001, 9464));
+    let account = &config.accounts[0];
+    assert_eq!(
+        (account.id.as_str(), account.brand.as_str()),
+        ("12345678", "The Shop")
+    );
+    assert_eq!(account.skills.as_ref().map(Vec::len), Some(2));
+    assert!(config.secret.is_none());
+    let Some(Auth::OAuth2 { client_secret, .. }) = &account.auth else {
+        panic!("OAuth 2.0")
+    };
+    assert_eq!(client_secret.expose(), "abc", "the CR of a CRLF");
+    // A password may have marks: it is taken as it is, and warned of once.
+    let (_, password) = config.smtp.and_then(|smtp| smtp.login).expect("a login");
+    assert_eq!(password.expose(), "\"hunter2\"");
+    let warned = config
+        .warnings
+        .iter()
+        .filter(|warning| warning.starts_with("SMTP_PASS begins and ends with a quotation mark"));
+    assert_eq!(warned.count(), 1);
+
+    let mut environment = minimum();
+    environment.remove("SMTP_PASS");
+    environment.remove("PORT");
+    environment.insert("SMTP_PASS_FILE".to_owned(), "/run/secrets/smtp".to_owned());
+    let sources = Sources {
+        environment,
+        file: None,
+        ..sources
+    };
+    let config = Config::read(&sources, Role::Run).unwrap_or_else(|error| panic!("{error}"));
+    let (_, password) = config.smtp.and_then(|smtp| smtp.login).expect("a login");
+    assert_eq!(
+        password.expose(),
+        "hunter2",
+        "the mark before it is not a part of it"
+    );
+}

@@ -1,0 +1,322 @@
+//! Suppressions as CSV: lists of people who said no elsewhere come in, and the table goes out.
+//!
+//! Only text to values and back. Every record of a list ends as one of three: a suppression, a counted [`Skip`], or a [`Problem`]
+//! with its line. Addresses are hashed as soon as they are read and are quoted in none of them.
+
+mod address;
+mod date;
+mod export;
+mod layout;
+mod reason;
+mod row;
+mod table;
+#[cfg(test)]
+mod tests;
+mod text;
+mod vendors;
+mod words;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use crate::db::suppressions::{Row, Source};
+use crate::domain::contact::Suppression;
+use crate::domain::ids::{AccountId, Channel};
+use crate::hashing::Hasher;
+
+use layout::{Columns, Layout, Unknown};
+use row::Not;
+use table::{NeverEnds, Record, Table};
+
+pub use address::address;
+pub use export::{HEADER, hex, print, unhex};
+pub use reason::Skip;
+
+/// Records of one list. A longer one comes in two files.
+pub const MOST_RECORDS: usize = 1_000_000;
+
+/// What a file does not say.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    pub account: AccountId,
+    /// The accounts that a row may name.
+    pub accounts: Vec<AccountId>,
+    /// Country of numbers without a country code.
+    pub region: Option<String>,
+    pub reason: Suppression,
+    pub now: DateTime<Utc>,
+}
+
+/// A record that is not understood. Whoever fixes the file gets its lines, never what stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// From 1.
+    pub line: usize,
+    /// The same, but for a record of several lines.
+    pub last_line: usize,
+    pub what: &'static str,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == self.last_line {
+            write!(f, "line {}: {}", self.line, self.what)
+        } else {
+            write!(
+                f,
+                "lines {} to {}: {}",
+                self.line, self.last_line, self.what
+            )
+        }
+    }
+}
+
+/// The file as a whole cannot be read: why, and what to do.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(pub String);
+
+/// What was read of a list.
+#[derive(Debug)]
+pub struct List {
+    /// Whose export it is, as far as its columns tell.
+    pub layout: &'static str,
+    /// Records: lines but for the first with the columns' names, blank ones, and those within quotation marks.
+    pub lines: usize,
+    /// Those that suppress somebody.
+    pub taken: usize,
+    pub skipped: BTreeMap<Skip, usize>,
+    pub problems: Vec<Problem>,
+    /// Sorted by key, one for each.
+    entries: Vec<Entry>,
+}
+
+/// A suppression, without the account if it is the default: a list has very many.
+#[derive(Debug)]
+struct Entry {
+    account: Option<AccountId>,
+    channel: Channel,
+    hash: [u8; 16],
+    reason: Suppression,
+    source: Source,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+impl List {
+    /// How many addresses it suppresses.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Rows to store, in the order of the table's key and so many at a time.
+    pub fn rows(&self, account: &AccountId, at_a_time: usize) -> impl Iterator<Item = Vec<Row>> {
+        let row = |entry: &Entry| Row {
+            account: entry.account.as_ref().unwrap_or(account).clone(),
+            channel: entry.channel,
+            hash: entry.hash,
+            reason: entry.reason,
+            source: entry.source,
+            created_at: entry.created_at,
+            expires_at: entry.expires_at,
+        };
+        let pieces = self.entries.chunks(at_a_time);
+        pieces.map(move |piece| piece.iter().map(row).collect())
+    }
+}
+
+/// A list that is being read, piece by piece: reading and hashing take much longer than a request may keep a thread.
+pub struct Reading {
+    table: Table,
+    hasher: Hasher,
+    defaults: Defaults,
+    /// `None`: no first line names columns.
+    columns: Option<(Columns, &'static Layout)>,
+    /// A first record that is data.
+    pending: Option<Record>,
+    list: List,
+}
+
+impl Reading {
+    /// Begins to read a file's bytes.
+    ///
+    /// # Errors
+    ///
+    /// It is no text, it is empty, or none of its columns has addresses.
+    pub fn begin(file: &[u8], hasher: Hasher, defaults: Defaults) -> Result<Self, Unreadable> {
+        let text = text::decode(file).map_err(|what| Unreadable(what.to_owned()))?;
+        let mut table = Table::new(text);
+        let first = table.next().map_err(never_ends)?;
+        let first = first.ok_or_else(|| Unreadable("the file is empty".to_owned()))?;
+        let columns = Columns::of(&first.fields);
+        let is_data = first.fields.iter().any(|field| {
+            layout::present(field)
+                .is_some_and(|cell| address(cell, defaults.region.as_deref()).is_some())
+        });
+        let (columns, pending) = match columns.layout(&first.fields) {
+            _ if is_data => (None, Some(first)),
+            Ok(layout) => (Some((columns, layout)), None),
+            // A list of addresses whose first line is wrong is a list of addresses.
+            Err(Unknown::NoAddress { columns: 1, names }) if names.is_empty() => {
+                (None, Some(first))
+            }
+            Err(unknown) => return Err(unknown_columns(&unknown)),
+        };
+        let list = List {
+            layout: columns
+                .as_ref()
+                .map_or("addresses, one a line", |(_, layout)| layout.name),
+            lines: 0,
+            taken: 0,
+            skipped: BTreeMap::new(),
+            problems: Vec::new(),
+            entries: Vec::new(),
+        };
+        Ok(Self {
+            table,
+            hasher,
+            defaults,
+            columns,
+            pending,
+            list,
+        })
+    }
+
+    /// Reads at most so many records more. `false`: that was all.
+    ///
+    /// # Errors
+    ///
+    /// A quotation mark never ends, so that the rest cannot be told apart; or the list is too long.
+    pub fn read(&mut self, most: usize) -> Result<bool, Unreadable> {
+        for _ in 0..most {
+            let record = match self.pending.take() {
+                Some(record) => record,
+                None => match self.table.next().map_err(never_ends)? {
+                    Some(record) => record,
+                    None => return Ok(false),
+                },
+            };
+            self.list.lines += 1;
+            if self.list.lines > MOST_RECORDS {
+                let what =
+                    format!("the list has more than {MOST_RECORDS} lines; import it in parts");
+                return Err(Unreadable(what));
+            }
+            self.record(&record);
+        }
+        Ok(true)
+    }
+
+    fn record(&mut self, record: &Record) {
+        let judged = self.judge(&record.fields);
+        let judged = match judged {
+            Ok(_) if record.further_lines.iter().any(|line| self.is_row(line)) => {
+                Err(Not::Understood(
+                    "a quotation mark on the first of these lines takes in lines that look like rows of their own; close it where its field ends",
+                ))
+            }
+            judged => judged,
+        };
+        match judged {
+            Ok(entries) => {
+                self.list.taken += 1;
+                self.list.entries.extend(entries);
+            }
+            Err(Not::Taken(skip)) => *self.list.skipped.entry(skip).or_default() += 1,
+            Err(Not::Understood(what)) => self.list.problems.push(Problem {
+                line: record.line,
+                last_line: record.last_line,
+                what,
+            }),
+        }
+    }
+
+    /// What was read, once [`read`](Self::read) has said that it was all.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing under the first line, or nothing that was understood.
+    pub fn finish(self) -> Result<List, Unreadable> {
+        let mut list = self.list;
+        if list.lines == 0 {
+            let what = "the file has a first line that names columns, and no lines under it";
+            return Err(Unreadable(what.to_owned()));
+        }
+        let nobody = list
+            .skipped
+            .get(&Skip::NoAddress)
+            .copied()
+            .unwrap_or_default();
+        if list.problems.len() + nobody == list.lines {
+            let why = list.problems.first();
+            let why = why.map_or_else(|| "no line has an address".to_owned(), ToString::to_string);
+            return Err(Unreadable(format!(
+                "nothing in the file was understood; {why}"
+            )));
+        }
+        // Of several about one address the one that forbids most, and then the oldest.
+        list.entries.sort_unstable_by(|a, b| {
+            let key = |e: &Entry| (e.hash, e.channel.as_str());
+            let by_strength = || {
+                strength(b.reason)
+                    .cmp(&strength(a.reason))
+                    .then(a.created_at.cmp(&b.created_at))
+            };
+            key(a)
+                .cmp(&key(b))
+                .then_with(|| a.account.cmp(&b.account))
+                .then_with(by_strength)
+        });
+        list.entries
+            .dedup_by(|b, a| (b.hash, b.channel, &b.account) == (a.hash, a.channel, &a.account));
+        Ok(list)
+    }
+}
+
+/// How much a reason forbids.
+fn strength(reason: Suppression) -> u8 {
+    match reason {
+        Suppression::BadAddress => 0,
+        Suppression::OptedOut => 1,
+        Suppression::Complaint => 2,
+        Suppression::Blocked => 3,
+    }
+}
+
+fn never_ends(NeverEnds { line }: NeverEnds) -> Unreadable {
+    Unreadable(format!(
+        "line {line}: a quotation mark begins here and never ends, so the lines after it cannot be told apart; close it, or take it away"
+    ))
+}
+
+fn unknown_columns(unknown: &Unknown) -> Unreadable {
+    const WANTED: &str = "wanted is a column named email, phone or address (or hash and channel), or an export of Amazon SES, Brevo, \
+        HubSpot, Klaviyo, Mailchimp, Mailgun, Postmark, SendGrid or Twilio as it is; or one address on each line and no names of columns";
+    Unreadable(match unknown {
+        Unknown::Subscribers => {
+            "these are Mailchimp's subscribers, not people who said no; export the unsubscribed, \
+            or the cleaned, addresses"
+                .to_owned()
+        }
+        Unknown::TooManyColumns => format!("the first line has too many columns; {WANTED}"),
+        Unknown::NoAddress { columns, names } => {
+            let seen = if names.is_empty() {
+                String::new()
+            } else {
+                format!(", among them {}", names.join(", "))
+            };
+            let columns = if *columns == 1 {
+                "1 column".to_owned()
+            } else {
+                format!("{columns} columns")
+            };
+            format!("no column has addresses: the first line has {columns}{seen}; {WANTED}")
+        }
+    })
+}

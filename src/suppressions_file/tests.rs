@@ -1,0 +1,544 @@
+//! What lists say, layout by layout and encoding by encoding, and that no line of any text vanishes.
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::contact::Address;
+
+const OPTED_OUT: Suppression = Suppression::OptedOut;
+const BAD: Suppression = Suppression::BadAddress;
+const COMPLAINT: Suppression = Suppression::Complaint;
+const BLOCKED: Suppression = Suppression::Blocked;
+
+macro_rules! fixture {
+    ($name:literal) => {
+        include_bytes!(concat!("../../tests/fixtures/suppressions/", $name)).as_slice()
+    };
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
+}
+
+fn hasher() -> Hasher {
+    Hasher::new(b"key")
+}
+
+fn begin(file: &[u8]) -> Result<Reading, Unreadable> {
+    let account: AccountId = "12345678".parse().unwrap();
+    let defaults = Defaults {
+        accounts: vec![account.clone()],
+        account,
+        region: Some("US".to_owned()),
+        reason: OPTED_OUT,
+        now: now(),
+    };
+    Reading::begin(file, hasher(), defaults)
+}
+
+fn read(file: &[u8]) -> Result<List, Unreadable> {
+    let mut reading = begin(file)?;
+    while reading.read(2)? {}
+    reading.finish()
+}
+
+fn rows(list: &List) -> Vec<Row> {
+    let account = "12345678".parse().unwrap();
+    list.rows(&account, 3).flatten().collect()
+}
+
+/// Who is suppressed, by why: a known address for each row, in the order of the names.
+fn who(list: &List) -> Vec<(&'static str, Suppression)> {
+    const KNOWN: [&str; 12] = [
+        "ann@example.com",
+        "ben@example.com",
+        "cid@example.com",
+        "dan@example.com",
+        "eve@example.com",
+        "ann@example.invalid",
+        "+12025550143",
+        "+12025550144",
+        "+12025550145",
+        "+12025550146",
+        "+12025550147",
+        "+12025550148",
+    ];
+    let rows = rows(list);
+    let reason = |known: &str| {
+        let hash = hasher().address(&address(known, None).unwrap());
+        rows.iter()
+            .find(|row| row.hash == hash)
+            .map(|row| row.reason)
+    };
+    let found: Vec<_> = KNOWN
+        .iter()
+        .filter_map(|known| Some((*known, reason(known)?)))
+        .collect();
+    assert_eq!(found.len(), rows.len(), "somebody else is suppressed");
+    found
+}
+
+fn skipped(list: &List) -> Vec<(Skip, usize)> {
+    list.skipped
+        .iter()
+        .map(|(skip, count)| (*skip, *count))
+        .collect()
+}
+
+#[test]
+fn every_layout_says_who_and_why() {
+    use Skip::{AboutTheSender, Expired, NoAddress, NotAnOptOut, Temporary};
+    const A: &str = "ann@example.com";
+    const B: &str = "ben@example.com";
+    const C: &str = "cid@example.com";
+    const D: &str = "dan@example.com";
+    const E: &str = "eve@example.com";
+    type Expected<'e> = (
+        &'e str,
+        &'e [u8],
+        &'e [(&'e str, Suppression)],
+        &'e [(Skip, usize)],
+    );
+    let table: &[Expected<'_>] = &[
+        (
+            "SendGrid unsubscribes",
+            fixture!("sendgrid_unsubscribes.csv"),
+            &[(A, OPTED_OUT), (B, OPTED_OUT)],
+            &[],
+        ),
+        // A full mailbox and a silent server pass.
+        (
+            "SendGrid bounces",
+            fixture!("sendgrid_bounces.csv"),
+            &[(A, BAD), (B, BAD)],
+            &[(Temporary, 2)],
+        ),
+        // Blocks have the columns of bounces, and say nothing of the mailbox.
+        (
+            "SendGrid blocks",
+            fixture!("sendgrid_blocks.csv"),
+            &[],
+            &[(Temporary, 1), (AboutTheSender, 1)],
+        ),
+        (
+            "SendGrid spam reports",
+            fixture!("sendgrid_spam_reports.csv"),
+            &[(A, COMPLAINT)],
+            &[],
+        ),
+        (
+            "SendGrid invalid",
+            fixture!("sendgrid_invalid_emails.csv"),
+            &[("ann@example.invalid", BAD)],
+            &[],
+        ),
+        // `Address` is the postal one, and the phone number was not asked about.
+        (
+            "Mailchimp unsubscribed",
+            fixture!("mailchimp_unsubscribed.csv"),
+            &[(A, OPTED_OUT), (B, COMPLAINT)],
+            &[],
+        ),
+        (
+            "Mailchimp cleaned",
+            fixture!("mailchimp_cleaned.csv"),
+            &[(A, BAD)],
+            &[],
+        ),
+        (
+            "Mailgun bounces",
+            fixture!("mailgun_bounces.csv"),
+            &[(A, BAD), (B, BAD), (C, COMPLAINT)],
+            &[(AboutTheSender, 1)],
+        ),
+        (
+            "Mailgun unsubscribes",
+            fixture!("mailgun_unsubscribes.csv"),
+            &[(A, OPTED_OUT), (B, OPTED_OUT)],
+            &[],
+        ),
+        (
+            "Mailgun complaints",
+            fixture!("mailgun_complaints.csv"),
+            &[(A, COMPLAINT)],
+            &[],
+        ),
+        (
+            "Amazon SES",
+            fixture!("ses_suppressions.csv"),
+            &[(A, BAD), (B, COMPLAINT)],
+            &[],
+        ),
+        (
+            "Amazon SES, console",
+            fixture!("ses_console.csv"),
+            &[(A, BAD)],
+            &[],
+        ),
+        (
+            "Postmark suppressions",
+            fixture!("postmark_suppressions.csv"),
+            &[(A, BAD), (B, COMPLAINT), (C, OPTED_OUT), (D, BLOCKED)],
+            &[],
+        ),
+        (
+            "Postmark bounces",
+            fixture!("postmark_bounces.csv"),
+            &[(A, BAD), (C, COMPLAINT), (E, OPTED_OUT)],
+            &[(Temporary, 1), (AboutTheSender, 1)],
+        ),
+        // Who wrote STOP, and who had written it before (21610); not whom we wrote to.
+        (
+            "Twilio",
+            fixture!("twilio_messages.csv"),
+            &[
+                ("+12025550143", OPTED_OUT),
+                ("+12025550144", OPTED_OUT),
+                ("+12025550146", OPTED_OUT),
+            ],
+            &[(NotAnOptOut, 3)],
+        ),
+        (
+            "Brevo",
+            fixture!("brevo_blocked.csv"),
+            &[(A, OPTED_OUT), (B, BAD), (C, COMPLAINT), (D, BLOCKED)],
+            &[],
+        ),
+        (
+            "Klaviyo",
+            fixture!("klaviyo_suppressed.csv"),
+            &[(A, OPTED_OUT), (B, BAD), (C, COMPLAINT), (D, BLOCKED)],
+            &[],
+        ),
+        // TRUE for one kind of message is a no, too.
+        (
+            "HubSpot",
+            fixture!("hubspot_unsubscribes.csv"),
+            &[(A, OPTED_OUT), (B, BAD), (C, COMPLAINT), (D, OPTED_OUT)],
+            &[(NotAnOptOut, 1)],
+        ),
+        (
+            "a customer database",
+            fixture!("customer_database.csv"),
+            &[
+                (A, OPTED_OUT),
+                ("+12025550143", OPTED_OUT),
+                ("+12025550145", OPTED_OUT),
+            ],
+            &[(NotAnOptOut, 1), (NoAddress, 1)],
+        ),
+    ];
+    for (name, file, suppressed, left) in table {
+        let list = read(file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(who(&list), *suppressed, "{name}");
+        assert_eq!(skipped(&list), *left, "{name}");
+        assert_eq!(list.problems, [], "{name}");
+    }
+    let own = read(fixture!("own.csv")).unwrap();
+    assert_eq!(own.len(), 2);
+    assert_eq!(skipped(&own), [(Expired, 1)]);
+}
+
+#[test]
+fn every_encoding_separator_and_line_end_gives_the_same_list() {
+    for (name, file) in [
+        ("UTF-8", fixture!("utf8.csv")),
+        ("UTF-8 with a mark", fixture!("utf8_bom.csv")),
+        ("UTF-16LE with its mark", fixture!("utf16le_bom.csv")),
+        ("UTF-16BE with its mark", fixture!("utf16be_bom.csv")),
+        ("UTF-16LE", fixture!("utf16le.csv")),
+        ("UTF-16BE", fixture!("utf16be.csv")),
+        ("Windows-1252", fixture!("windows1252.csv")),
+        ("CR", fixture!("bare_cr.csv")),
+        ("CRLF", fixture!("crlf.csv")),
+        ("mixed", fixture!("mixed_line_ends.csv")),
+        ("tabs", fixture!("tabs.csv")),
+        ("commas", fixture!("commas.csv")),
+        ("sep=;", fixture!("sep.csv")),
+    ] {
+        let list = read(file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(
+            who(&list),
+            [
+                ("ann@example.com", OPTED_OUT),
+                ("ben@example.com", OPTED_OUT)
+            ],
+            "{name}"
+        );
+        assert_eq!((list.lines, list.problems.len()), (2, 0), "{name}");
+    }
+}
+
+#[test]
+fn names_of_columns_are_known_in_any_case_order_and_company() {
+    for header in [
+        "EMAIL,CREATED",
+        " Email , Created ",
+        "\"email\",\"created\"",
+        "E-Mail,created",
+    ] {
+        let list = read(format!("{header}\nann@example.com,1443651125\n").as_bytes()).unwrap();
+        assert_eq!(
+            rows(&list)[0].created_at.timestamp(),
+            1_443_651_125,
+            "{header}"
+        );
+    }
+    let list =
+        read(b"more,created_at,ERROR,x,Address,Code\n1,,user unknown,y,ann@example.com,550\n")
+            .unwrap();
+    assert_eq!(who(&list), [("ann@example.com", BAD)]);
+}
+
+#[test]
+fn dates_become_the_time_of_the_suppression_but_never_in_the_future() {
+    let created = |cell: &str| {
+        let file = format!("email;created\nann@example.com;{cell}\n");
+        rows(&read(file.as_bytes()).unwrap())[0].created_at
+    };
+    assert_eq!(
+        created("2019-03-04 12:00:01").to_rfc3339(),
+        "2019-03-04T12:00:01+00:00"
+    );
+    for future in ["2099-01-01", "4102444800"] {
+        assert_eq!(created(future), now());
+    }
+    for unreadable in ["", "03/04/2019", "soon", "0"] {
+        assert_eq!(
+            created(unreadable),
+            now(),
+            "a person is not lost for a date"
+        );
+    }
+    // An address that was bad years ago and is still listed is not tried for another while.
+    let old = rows(&read(fixture!("mailgun_bounces.csv")).unwrap());
+    let bad = old.iter().find(|row| row.reason == BAD).unwrap();
+    assert_eq!(bad.expires_at, BAD.lasts().map(|span| now() + span));
+}
+
+#[test]
+fn plain_addresses_are_hashed_whatever_their_spelling() {
+    let text = "\u{feff}dana@Example.com\r\n\r\n(202) 555-0143\n'+12025550143\nAnn <mailto:ann@example.com>\n=\"+12025550144\"\n";
+    let list = read(text.as_bytes()).unwrap();
+    assert_eq!((list.lines, list.taken, list.len()), (5, 5, 4));
+    let rows = rows(&list);
+    assert!(
+        rows.iter()
+            .any(|row| row.hash == hasher().address(&Address::email("dana@example.com").unwrap()))
+    );
+    assert!(
+        rows.iter()
+            .all(|row| row.reason == OPTED_OUT && row.expires_at.is_none())
+    );
+    // Pasted on one line.
+    let list = read(b"ann@example.com; ben@example.com; +12025550143").unwrap();
+    assert_eq!(list.len(), 3);
+}
+
+#[test]
+fn of_several_rows_about_one_address_the_strongest_holds() {
+    let file = b"email;reason\nann@example.com;HardBounce\nANN@example.com;SpamComplaint\nann@example.com;Unsubscribe\n";
+    let list = read(file).unwrap();
+    assert_eq!(
+        (list.taken, who(&list)),
+        (3, vec![("ann@example.com", COMPLAINT)])
+    );
+}
+
+#[test]
+fn what_was_exported_is_imported_as_it_was() {
+    let row = Row {
+        account: "12345678".parse().unwrap(),
+        channel: Channel::Email,
+        hash: *b"0123456789abcdef",
+        reason: COMPLAINT,
+        source: Source::UnsubscribeLink,
+        created_at: now() - TimeDelta::days(3),
+        expires_at: Some(now() + TimeDelta::days(1)),
+    };
+    let text = format!("{HEADER}{}", print(&row));
+    assert_eq!(rows(&read(text.as_bytes()).unwrap()), [row]);
+}
+
+#[test]
+fn a_line_that_is_not_understood_is_told_by_its_number_and_not_quoted() {
+    for (text, told) in [
+        (
+            "ok@example.com\nsecret person\n",
+            vec![
+                "line 2: not an e-mail address and not a phone number; without a first line that names the columns, each line has addresses only",
+            ],
+        ),
+        (
+            "ok@example.com\nann@example.com,1443651125\n",
+            vec![
+                "line 2: not an e-mail address and not a phone number; without a first line that names the columns, each line has addresses only",
+            ],
+        ),
+        (
+            "email\nok@example.com\n\n\nsecret\n",
+            vec!["line 5: not an e-mail address"],
+        ),
+        (
+            "phone\n+12025550143\n4.91702E+11\n12\n",
+            vec![
+                "line 3: a spreadsheet has shortened the phone number (4.9E+11); export the column as text",
+                "line 4: not a phone number",
+            ],
+        ),
+        (
+            "email,x\nok@example.com,\nann@example.com,a,b\n",
+            vec![
+                "line 3: more fields than the first line names columns; a field that holds the separator needs quotation marks",
+            ],
+        ),
+        (
+            "address,channel\nok@example.com,\nann@example.com,fax\nann@example.com,sms\n",
+            vec![
+                "line 3: the channel is neither email nor sms",
+                "line 4: the address is not one of its channel",
+            ],
+        ),
+        (
+            "address,reason,account,expires_at\nok@example.com,,,\na@example.com,rude,,\na@example.com,,87654321,\na@example.com,,,soon\n",
+            vec![
+                "line 3: the reason is not opted_out, bad_address, complaint or blocked",
+                "line 4: the account is not configured here",
+                "line 5: expires_at is not like 2026-01-31T12:00:00Z",
+            ],
+        ),
+        // The mark ends on line 4, so two people would be gone without a word.
+        (
+            "email,note\nok@example.com,\nann@example.com,\"never closed\nben@example.com,fine\ncid@example.com,\"ok\"\n",
+            vec![
+                "lines 3 to 5: a quotation mark on the first of these lines takes in lines that look like rows of their own; close it where its field ends",
+            ],
+        ),
+    ] {
+        let list = read(text.as_bytes()).unwrap();
+        let problems: Vec<_> = list.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems, told, "{text:?}");
+        assert!(!list.is_empty());
+    }
+    // Notes of several lines are no fault.
+    let list =
+        read(b"email,note\nann@example.com,\"asked twice\n\nben@example.com wrote\"\n").unwrap();
+    assert_eq!(who(&list), [("ann@example.com", OPTED_OUT)]);
+}
+
+#[test]
+fn a_file_that_says_nothing_is_an_error_that_says_why() {
+    for (file, words) in [
+        (b"".as_slice(), "empty"),
+        (b"\n\r\n \n", "empty"),
+        (b"email,created\n", "no lines under it"),
+        (b"sep=;\n", "empty"),
+        (b"email,created\n\n", "no lines under it"),
+        (
+            b"email\nnobody\n",
+            "nothing in the file was understood; line 2: not an e-mail address",
+        ),
+        (b"email\n-\nN/A\n", "no line has an address"),
+        (
+            b"nonsense\n",
+            "nothing in the file was understood; line 1: ",
+        ),
+        (
+            b"email\n\"ann@example.com\nben@example.com\n",
+            "line 2: a quotation mark begins here and never ends",
+        ),
+        (
+            b"email\nann@example.com\n\"",
+            "line 3: a quotation mark begins here and never ends",
+        ),
+        (
+            b"Name,Created,Telegram\nx,y,z\n",
+            "no column has addresses: the first line has 3 columns, among them Name, Created; wanted is a column named email",
+        ),
+        (
+            b"Dana Smith,Berlin,1990\n",
+            "the first line has 3 columns; wanted",
+        ),
+        (
+            fixture!("mailchimp_subscribed.csv"),
+            "Mailchimp's subscribers, not people who said no",
+        ),
+    ] {
+        let told = read(file).map(|list| list.lines).unwrap_err().0;
+        assert!(told.contains(words), "{told}");
+        assert!(
+            !told.contains("nobody") && !told.contains("Dana") && !told.contains('@'),
+            "{told}"
+        );
+    }
+    let wide = vec!["x"; 501].join(",") + "\n";
+    assert!(
+        read(wide.as_bytes())
+            .unwrap_err()
+            .0
+            .contains("too many columns")
+    );
+}
+
+#[test]
+fn a_list_without_opt_outs_is_understood() {
+    let log = b"From,To,Body,Direction\n+12025550143,+12025550100,Thanks,inbound\n";
+    let list = read(log).unwrap();
+    assert!(list.is_empty());
+    assert_eq!(skipped(&list), [(Skip::NotAnOptOut, 1)]);
+}
+
+/// Every record is one of three things, and there are as many as lines with something on them, where no quotation mark joins lines.
+fn accounts_for_every_line(text: &str) {
+    let mut records = 0;
+    let Ok(mut reading) = begin(text.as_bytes()) else {
+        return;
+    };
+    let has_header = reading.columns.is_some();
+    while let Ok(true) = reading.read(3) {
+        records += 3;
+        assert!(reading.list.lines <= records);
+    }
+    let list = &reading.list;
+    let skips: usize = list.skipped.values().sum();
+    assert_eq!(list.lines, list.taken + skips + list.problems.len());
+    let text = text.trim_start_matches('\u{feff}');
+    if !text.contains('"') && !text.to_ascii_lowercase().contains("sep") {
+        let lines = text
+            .split(['\n', '\u{2028}', '\u{2029}'])
+            .flat_map(|line| line.split('\r'));
+        let lines = lines.filter(|line| !line.trim().is_empty()).count();
+        assert_eq!(list.lines, lines - usize::from(has_header), "{text:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn fuzz_suppressions(
+        header in "(|address|email,created|From;To;Body;Direction|email;status;reason|hash,channel,account,reason,expires_at)\n",
+        text in "(?s).{0,200}",
+        lines in prop::collection::vec("(\"?[a-z@.+0-9 ]{0,20}\"?[,;\t]){0,4}[a-z@.+0-9]{0,12}(\r|\n|\r\n)", 0..8),
+    ) {
+        accounts_for_every_line(&text);
+        accounts_for_every_line(&format!("{header}{text}"));
+        accounts_for_every_line(&format!("{header}{}", lines.concat()));
+    }
+
+    #[test]
+    fn fuzz_suppressions_in_any_encoding(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = read(&bytes);
+    }
+
+    #[test]
+    fn a_list_of_addresses_suppresses_everybody_on_it(
+        names in prop::collection::btree_set("[a-z]{1,12}", 1..40),
+        end in "(\n|\r|\r\n)",
+        quoted in any::<bool>(),
+    ) {
+        let cell = |name: &String| if quoted { format!("\"{name}@example.com\"") } else { format!("{name}@example.com") };
+        let cells: Vec<String> = names.iter().map(cell).collect();
+        let list = read(cells.join(&end).as_bytes()).unwrap();
+        prop_assert_eq!(list.len(), names.len());
+    }
+}
