@@ -91,6 +91,7 @@ fn delivery(c: &mut Criterion) {
                 suppression: None,
                 paused: false,
                 history: &history,
+                clicked_at: None,
                 lot: 99,
                 now,
             })

@@ -25,6 +25,7 @@ use crate::channel::webhook::Verifier;
 use crate::channel::{smtp, twilio};
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::control;
 use crate::db;
 use crate::db::upkeep::Retention;
 use crate::db::{Schema, SchemaProblem};
@@ -34,7 +35,7 @@ use crate::domain::round::Pace;
 use crate::domain::rule::Settings;
 use crate::domain::zone::Zone;
 use crate::hashing::Hasher;
-use crate::jobs::context::{Account, Context};
+use crate::jobs::context::{ACCOUNT_DEFAULT, Account, Context};
 use crate::jobs::queue::{self, Host};
 use crate::jobs::round::Sets;
 use crate::jobs::turnstile::SharedTurnstile;
@@ -696,6 +697,7 @@ pub fn web_state(
             .as_ref()
             .map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
         mail_webhook_secrets: config.web.mail_webhook_secrets.clone(),
+        opt_outs: opt_outs(config, context),
         metrics: context.metrics.clone(),
         queue_healthy,
         serves_dashboard: config.web.dashboard,
@@ -704,6 +706,16 @@ pub fn web_state(
         public_url: config.web.public_url.clone(),
         demo,
     }))
+}
+
+/// What is done with a consumer's no.
+fn opt_outs(config: &Config, context: &Context) -> control::opt_outs::Policy {
+    let usual = context.usual_sender(Channel::Sms);
+    control::opt_outs::Policy {
+        reach: config.web.opt_out_reach,
+        accounts: config.accounts.iter().map(|a| a.id.clone()).collect(),
+        usual_sender: usual.filter(|sender| sender != ACCOUNT_DEFAULT),
+    }
 }
 
 fn sso(config: &Config) -> anyhow::Result<Option<web::access::sso::Issuer>> {

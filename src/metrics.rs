@@ -143,15 +143,6 @@ impl Metrics {
             "Badge answers by where they came from.",
             &["source"],
         );
-        let access = counter(
-            "unread_access_total",
-            "Logins and refusals of the dashboard and the config API by outcome.",
-            &["outcome"],
-        );
-        // From zero on, so that the first of a kind is an increase.
-        for outcome in AccessOutcome::ALL {
-            access.with_label_values(&[outcome.as_str()]);
-        }
         #[cfg(target_os = "linux")]
         let _ = registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
@@ -218,7 +209,7 @@ impl Metrics {
                 "Answers on PORT by route and kind of status.",
                 &["route", "status"],
             ),
-            access,
+            access: access(&registry),
             registry,
         }
     }
@@ -315,6 +306,19 @@ impl Observer for Metrics {
             .with_label_values(&[endpoint, outcome])
             .observe(elapsed.as_secs_f64());
     }
+}
+
+fn access(registry: &Registry) -> IntCounterVec {
+    let opts = Opts::new(
+        "unread_access_total",
+        "Logins and refusals of the dashboard and the config API by outcome.",
+    );
+    let access = register(registry, IntCounterVec::new(opts, &["outcome"]));
+    // From zero on, so that the first of a kind is an increase.
+    for outcome in AccessOutcome::ALL {
+        access.with_label_values(&[outcome.as_str()]);
+    }
+    access
 }
 
 fn register<C: prometheus::core::Collector + Clone + 'static>(

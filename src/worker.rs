@@ -50,7 +50,8 @@ pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: C
         let ctx = scanning.clone();
         async move {
             let scan: Scan = job.parse()?;
-            round::scan(&ctx, &scan, scan.before.unwrap_or(job.run_at)).await
+            let before = scan.before.unwrap_or(job.run_at);
+            Box::pin(round::scan(&ctx, &scan, before)).await
         }
     };
     // Room for everything that accounts may have under way at once: one that hangs keeps no other's slot.

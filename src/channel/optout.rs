@@ -1,9 +1,22 @@
 //! What somebody means who answers a reminder by SMS.
 //!
-//! Twilio acts on single keywords only; every other wording is ours to honour. When in doubt, a text is a revocation: a reminder
-//! too few annoys nobody, and the operator sees it and can lift it. Ordinary answers ("please cancel my order") are not.
+//! Twilio acts on single English keywords only; every other wording is ours to honour: "any reasonable means" revoke consent
+//! (47 CFR 64.1200(a)(10)). When in doubt, a text is a revocation: a reminder too few annoys nobody, and the operator sees it and can
+//! lift it. Ordinary answers ("please cancel my order", "I am at the bus stop") are not.
+//!
+//! The words of each language are in `words/`, in files that need no Rust to be read; [`language`] says how.
 
+mod language;
+mod pattern;
+mod text;
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use self::language::{Found, Language};
+use self::text::Clause;
 use super::webhook::OptOut;
+use crate::domain::opt_out::Doubt;
 
 /// What a text means for further reminders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +29,10 @@ pub enum Meaning {
     Yes,
     /// Twilio answers it.
     Help,
-    /// No keyword, but it reads as "leave me alone": no more SMS, and the operator should have a look.
+    /// In other words than a keyword: no more SMS.
     FreeTextRevocation,
+    /// Perhaps so: no more SMS, and the operator should have a look.
+    PerhapsRevocation(Doubt),
     None,
 }
 
@@ -32,253 +47,280 @@ impl From<OptOut> for Meaning {
     }
 }
 
-/// Including what Twilio does not know: "stop all" in two words, and the keywords of some neighbours.
-const STOP: &[&str] = &[
-    "stop",
-    "stopall",
-    "stopp",
-    "unsubscribe",
-    "end",
-    "quit",
-    "revoke",
-    "optout",
-    "cancel",
-    "arret",
-    "arrêt",
-    "alto",
-    "abmelden",
-    "abbestellen",
-];
-const START: &[&str] = &["start", "unstop"];
-const HELP: &[&str] = &["help", "info"];
+const START: [&str; 2] = ["start", "unstop"];
+const YES: [&str; 1] = ["yes"];
+const HELP: [&str; 2] = ["help", "info"];
 
-/// Around a stop word these change nothing.
-const FILLERS: &[&str] = &[
-    "please",
-    "pls",
-    "plz",
-    "just",
-    "kindly",
-    "now",
-    "it",
-    "this",
-    "that",
-    "thanks",
-    "thank",
-    "you",
-    "hi",
-    "hello",
-    "hey",
-    "already",
-    "immediately",
-    "bitte",
-    "danke",
-    "jetzt",
+/// Signs that say stop without a word.
+const SIGNS: [&str; 3] = ["🛑", "⛔", "🚫"];
+
+/// One letter away from a keyword, and words of their own.
+const OTHER_WORDS: [&str; 20] = [
+    "shop",
+    "step",
+    "top",
+    "stow",
+    "slop",
+    "stomp",
+    "strop",
+    "stock",
+    "sto",
+    "atop",
+    "sop",
+    "stops",
+    "stopped",
+    "stoppt",
+    "anmelden",
+    "aanmelden",
+    "avslutad",
+    "avslutat",
+    "avslut",
+    "resign",
 ];
-const NEGATIONS: &[&str] = &["don't", "dont", "not", "never", "won't", "nicht"];
-/// What somebody wants to be spared who says "stop" or "no more".
-const CONTACTS: &[&str] = &[
-    "text",
-    "texts",
-    "texting",
-    "message",
-    "messages",
-    "messaging",
-    "sms",
-    "contact",
-    "contacting",
-    "send",
-    "sending",
-    "write",
-    "writing",
-    "spam",
-    "spamming",
-    "remind",
-    "reminding",
-    "reminder",
-    "reminders",
-    "notification",
-    "notifications",
-    "nachricht",
-    "nachrichten",
+
+/// Shorter keywords than this have too many neighbours among other words; "stop" is the exception.
+const LEAST_FOR_TYPO: usize = 6;
+
+const FILES: [(&str, &str); 11] = [
+    ("en", include_str!("optout/words/en.txt")),
+    ("de", include_str!("optout/words/de.txt")),
+    ("fr", include_str!("optout/words/fr.txt")),
+    ("es", include_str!("optout/words/es.txt")),
+    ("pt", include_str!("optout/words/pt.txt")),
+    ("it", include_str!("optout/words/it.txt")),
+    ("nl", include_str!("optout/words/nl.txt")),
+    ("pl", include_str!("optout/words/pl.txt")),
+    ("sv", include_str!("optout/words/sv.txt")),
+    ("ja", include_str!("optout/words/ja.txt")),
+    ("other", include_str!("optout/words/other.txt")),
 ];
-const PHRASES: &[&str] = &[
-    "opt out",
-    "opt me out",
-    "optout",
-    "unsubscribe",
-    "remove me",
-    "remove my number",
-    "delete my number",
-    "take me off",
-    "leave me alone",
-    "wrong number",
-    "lass mich in ruhe",
-    "lassen sie mich in ruhe",
-];
-/// A text longer than this is read up to here.
-const MAX_WORDS: usize = 60;
+
+/// All languages at once: nothing says which one somebody answers in.
+struct Grammar {
+    languages: Vec<Language>,
+    keywords: HashSet<String>,
+    alone: HashSet<String>,
+    unsure: HashSet<String>,
+    fillers: HashSet<String>,
+    things: HashSet<String>,
+    stems: HashSet<String>,
+}
+
+static GRAMMAR: LazyLock<Grammar> = LazyLock::new(|| {
+    let languages: Vec<Language> = FILES
+        .iter()
+        .map(|(name, file)| Language::parse(file).unwrap_or_else(|why| panic!("{name}.txt: {why}")))
+        .collect();
+    let all = |list: fn(&Language) -> &HashSet<String>| {
+        languages.iter().flat_map(list).cloned().collect()
+    };
+    Grammar {
+        keywords: all(|l| &l.keywords),
+        alone: all(|l| &l.alone),
+        unsure: all(|l| &l.unsure),
+        fillers: all(|l| &l.fillers),
+        things: all(|l| &l.things),
+        stems: all(|l| &l.stems),
+        languages,
+    }
+});
 
 /// Reads the body of an inbound SMS.
 pub fn meaning(body: &str) -> Meaning {
-    let words = words(body);
-    if words.is_empty() {
+    let clauses = text::clauses(body);
+    if clauses.is_empty() {
         return Meaning::None;
     }
-    // "Opt-out", "stop all": at most two words make a keyword.
-    let keyword = if words.len() <= 2 {
-        words.concat()
-    } else {
-        String::new()
+    let words: Clause = clauses.concat();
+    let only = |list: &[&str]| {
+        words
+            .iter()
+            .all(|word| list.iter().any(|w| text::fold(w) == *word))
     };
-    let is = |list: &[&str]| list.contains(&keyword.as_str());
-    if is(STOP) {
-        Meaning::Stop
-    } else if is(START) {
+    if only(&START) {
         Meaning::Start
-    } else if is(HELP) {
+    } else if only(&HELP) {
         Meaning::Help
-    } else if keyword == "yes" {
+    } else if only(&YES) {
         Meaning::Yes
-    } else if is_revocation(&words) {
-        Meaning::FreeTextRevocation
     } else {
-        Meaning::None
+        GRAMMAR.read(&clauses, &words)
     }
 }
 
-/// Lower-case words; apostrophes stay in ("don't"), everything else that is no letter or digit separates.
-fn words(body: &str) -> Vec<String> {
-    body.replace('’', "'")
-        .to_lowercase()
-        .split(|c: char| !c.is_alphanumeric() && c != '\'')
-        .filter(|w| !w.is_empty())
-        .take(MAX_WORDS)
-        .map(str::to_owned)
-        .collect()
-}
-
-fn is_revocation(words: &[String]) -> bool {
-    let text = format!(" {} ", words.join(" "));
-    let says = |phrase: &&str| match text.find(&format!(" {phrase} ")) {
-        Some(at) => !ends_negated(&text[..at]),
-        None => false,
-    };
-    PHRASES.iter().any(says) || is_bare_stop(words) || asks_for_silence(words)
-}
-
-fn ends_negated(before: &str) -> bool {
-    before
-        .split_whitespace()
-        .next_back()
-        .is_some_and(|w| NEGATIONS.contains(&w))
-}
-
-/// "please cancel", "stop it now": a stop word and nothing else of substance.
-fn is_bare_stop(words: &[String]) -> bool {
-    let mut substance = words.iter().filter(|w| !FILLERS.contains(&w.as_str()));
-    let (first, second) = (substance.next(), substance.next());
-    second.is_none() && first.is_some_and(|w| STOP.contains(&w.as_str()))
-}
-
-/// "stop texting me", "do not write to me again", "no more messages", "keine SMS mehr".
-fn asks_for_silence(words: &[String]) -> bool {
-    words.iter().enumerate().any(|(at, word)| {
-        let before = at.checked_sub(1).map(|b| words[b].as_str());
-        let negated = before.is_some_and(|w| NEGATIONS.contains(&w));
-        let next = |n: usize| words.iter().skip(at + 1).take(n);
-        let contacts = |n| next(n).any(|w| CONTACTS.contains(&w.as_str()));
-        match word.as_str() {
-            "stop" | "quit" | "end" | "cancel" => !negated && contacts(3),
-            // The very next word: "do not text", but not "I did not get your text".
-            "don't" | "dont" | "not" | "never" => contacts(1) && addresses_us(words, at),
-            "no" => next(1).any(|w| w == "more") && contacts(2),
-            "keine" => contacts(1) && words.iter().any(|w| w == "mehr"),
-            _ => false,
+impl Grammar {
+    fn read(&self, clauses: &[Clause], words: &[String]) -> Meaning {
+        let plain = self.plain(words);
+        if self.is_keyword(words) || is(words, &self.alone) || only_signs(words) {
+            return Meaning::Stop;
         }
-    })
+        if is(&plain, &self.alone)
+            || self.is_glued(&plain)
+            || clauses.iter().any(|c| self.is_keyword(&self.plain(c)))
+        {
+            return Meaning::FreeTextRevocation;
+        }
+        if is(words, &self.unsure) {
+            return Meaning::PerhapsRevocation(Doubt::AmbiguousWord);
+        }
+        let mut perhaps = None;
+        for clause in clauses {
+            match self.judge(clause) {
+                Found::Revocation => return Meaning::FreeTextRevocation,
+                Found::Perhaps(doubt) => perhaps = perhaps.or(Some(doubt)),
+                Found::Nothing => {}
+            }
+        }
+        perhaps
+            .or_else(|| self.is_misspelt(&plain).then_some(Doubt::Misspelling))
+            .or_else(|| {
+                self.has_lone_keyword(clauses, words)
+                    .then_some(Doubt::AmbiguousWord)
+            })
+            .map_or(Meaning::None, Meaning::PerhapsRevocation)
+    }
+
+    /// Without the words and signs that change nothing.
+    fn plain(&self, words: &[String]) -> Clause {
+        let changes =
+            |word: &&String| !self.fillers.contains(*word) && !SIGNS.contains(&word.as_str());
+        words.iter().filter(changes).cloned().collect()
+    }
+
+    fn is_keyword(&self, words: &[String]) -> bool {
+        is(words, &self.keywords)
+    }
+
+    /// "stopnow", "STOPSTOP", "stoptexting", "ST0P".
+    fn is_glued(&self, words: &[String]) -> bool {
+        let [word] = words else { return false };
+        let letters = |c| match c {
+            '0' => 'o',
+            '1' => 'i',
+            '3' => 'e',
+            '5' => 's',
+            c => c,
+        };
+        if word.contains(char::is_alphabetic)
+            && self
+                .keywords
+                .contains(&word.chars().map(letters).collect::<String>())
+        {
+            return true;
+        }
+        word.char_indices().skip(4).any(|(at, _)| {
+            let (begin, end) = word.split_at(at);
+            let known =
+                self.keywords.contains(end) || self.fillers.contains(end) || end == "texting";
+            end.len() > 1 && known && self.keywords.contains(begin)
+        })
+    }
+
+    /// One word, one letter away from a keyword.
+    fn is_misspelt(&self, words: &[String]) -> bool {
+        let [word] = words else { return false };
+        let other =
+            OTHER_WORDS.iter().any(|w| text::fold(w) == *word) || self.things.contains(word);
+        let near = |keyword: &&String| {
+            (keyword.len() >= LEAST_FOR_TYPO || *keyword == "stop")
+                && keyword.is_ascii()
+                && one_edit(keyword, word)
+        };
+        !other
+            && self
+                .keywords
+                .iter()
+                .chain(&self.alone)
+                .any(|keyword| near(&keyword))
+    }
+
+    /// "Cancel. I have it already": a word that says stop only as a whole message, and more that is not about an order.
+    fn has_lone_keyword(&self, clauses: &[Clause], words: &[String]) -> bool {
+        let about_a_thing = words.iter().any(|word| self.things.contains(word));
+        !about_a_thing
+            && clauses
+                .iter()
+                .any(|clause| is(&self.plain(clause), &self.alone))
+    }
+
+    /// Each language first says which words it knows in an ordinary use. Words that languages share ("stop") are then explained
+    /// also for those that know less of the clause: a Dutch rule about the bus stop counts for a French rule about stopping.
+    fn judge(&self, clause: &[String]) -> Found {
+        let first: Vec<(usize, Vec<bool>)> = self
+            .languages
+            .iter()
+            .map(|language| {
+                let mut explained = vec![false; clause.len()];
+                language.judge(clause, &mut explained);
+                (language.familiarity(clause), explained)
+            })
+            .collect();
+        // Which words are explained by languages that know at least so much of the clause.
+        let explained = |least: usize| -> Vec<bool> {
+            let by_these = |at| {
+                first
+                    .iter()
+                    .any(|(known, explained)| *known >= least && explained[at])
+            };
+            (0..clause.len()).map(by_these).collect()
+        };
+        let mut perhaps = Found::Nothing;
+        for (language, (known, _)) in self.languages.iter().zip(&first) {
+            let better = explained(known + 1);
+            let hide = |(at, word): (usize, &String)| {
+                if self.stems.contains(word) && better[at] {
+                    pattern::EXPLAINED.to_owned()
+                } else {
+                    word.clone()
+                }
+            };
+            let clause: Clause = clause.iter().enumerate().map(hide).collect();
+            match language.judge(&clause, &mut explained(*known)) {
+                Found::Revocation => return Found::Revocation,
+                found if perhaps == Found::Nothing => perhaps = found,
+                _ => {}
+            }
+        }
+        let most = first
+            .iter()
+            .map(|(known, _)| *known)
+            .max()
+            .unwrap_or_default();
+        let unexplained =
+            |(word, explained): (&String, &bool)| !explained && self.stems.contains(word);
+        if perhaps == Found::Nothing
+            && clause
+                .iter()
+                .zip(&explained(most.saturating_sub(1)))
+                .any(unexplained)
+        {
+            return Found::Perhaps(Doubt::StopWord);
+        }
+        perhaps
+    }
 }
 
-/// An order, not a report: "do not text me", "don't write", but not "you did not send" or "I do not text".
-fn addresses_us(words: &[String], negation: usize) -> bool {
-    let Some(before) = negation.checked_sub(1).map(|b| words[b].as_str()) else {
-        return true;
-    };
-    match before {
-        "do" => {
-            negation < 2 || !matches!(words[negation - 2].as_str(), "i" | "you" | "we" | "they")
-        }
-        "please" | "pls" => true,
-        _ => false,
+/// The words are all of the list, or together are one of it: "STOP STOP", "opt out".
+fn is(words: &[String], list: &HashSet<String>) -> bool {
+    !words.is_empty()
+        && (words.iter().all(|word| list.contains(word)) || list.contains(&words.concat()))
+}
+
+fn only_signs(words: &[String]) -> bool {
+    words.iter().all(|word| SIGNS.contains(&word.as_str()))
+}
+
+/// One letter more, less, another or two swapped.
+fn one_edit(a: &str, b: &str) -> bool {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let same = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
+    let (a, b) = (&a[same..], &b[same..]);
+    match (a, b) {
+        ([_, x @ ..], [_, y @ ..]) if x == y => true,
+        ([p, q, x @ ..], [r, s, y @ ..]) if (p, q) == (s, r) && x == y => true,
+        _ => a.get(1..) == Some(b) || b.get(1..) == Some(a),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_words_of_the_table_mean_what_it_says() {
-        let table: Vec<(String, String)> = serde_json::from_str(include_str!(
-            "../../tests/fixtures/channels/opt-out-words.json"
-        ))
-        .unwrap();
-        assert_eq!(table.len(), 28);
-        for (body, word) in table {
-            let expected = match word.as_str() {
-                "stop" => Meaning::Stop,
-                "start" => Meaning::Start,
-                "yes" => Meaning::Yes,
-                "help" => Meaning::Help,
-                "free_text" => Meaning::FreeTextRevocation,
-                "none" => Meaning::None,
-                other => panic!("no meaning {other}"),
-            };
-            assert_eq!(meaning(&body), expected, "{body:?}");
-        }
-    }
-
-    #[test]
-    fn people_say_it_in_their_own_words() {
-        for body in [
-            "please stop texting me 🙏 & thanks",
-            "opt out please",
-            "Opt me out.",
-            "STOP IT NOW!!!",
-            "Don't text me again",
-            "Don’t message me",
-            "please do not contact me",
-            "No more messages!",
-            "I want to unsubscribe from this",
-            "leave me alone",
-            "Wrong number",
-            "Keine SMS mehr bitte",
-            "can you stop sending me these",
-        ] {
-            assert_eq!(meaning(body), Meaning::FreeTextRevocation, "{body:?}");
-        }
-    }
-
-    #[test]
-    fn ordinary_answers_are_left_alone() {
-        for body in [
-            "please cancel my order",
-            "When does the sale end?",
-            "please don't stop",
-            "do not unsubscribe me",
-            "which bus stop is nearest",
-            "I did not get your message",
-            "you do not send to Spain?",
-            "yes please",
-            "I cannot open the link",
-            "👍",
-        ] {
-            assert_eq!(meaning(body), Meaning::None, "{body:?}");
-        }
-    }
-
-    #[test]
-    fn an_endless_text_is_read_only_so_far() {
-        assert_eq!(meaning(&"na ".repeat(100_000)), Meaning::None);
-    }
-}
+mod tests;

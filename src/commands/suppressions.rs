@@ -7,9 +7,10 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use unread::clock::Clock;
 use unread::config::Config;
+use unread::control::opt_outs::Verdict;
 use unread::control::suppressions::{BadLines, Imported, Imports};
 use unread::domain::contact::{Address, Suppression};
-use unread::domain::ids::AccountId;
+use unread::domain::ids::{AccountId, Channel};
 use unread::suppressions_file::{self, Defaults};
 use unread::{app, control};
 
@@ -44,6 +45,18 @@ pub enum Suppressions {
         #[arg(long, default_value = "blocked", value_parser = reason)]
         reason: Suppression,
     },
+    /// List doubtful opt-outs: text messages that may have meant stop. Reminders have stopped already
+    Review,
+    /// Keep a doubtful opt-out: it is taken off the list
+    Keep {
+        /// As the list has it
+        hash: String,
+    },
+    /// Undo a doubtful opt-out: reminders may go to the address again
+    Undo {
+        /// As the list has it
+        hash: String,
+    },
     /// Let an address be written to again
     Remove {
         address: String,
@@ -68,6 +81,13 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
             .context("that is no e-mail address and no phone number")
     };
     match what {
+        Suppressions::Review => print_doubtful(&tools.pool, &accounts(config)).await?,
+        Suppressions::Keep { hash } => {
+            review(&tools, &accounts(config), &hash, Verdict::Keep).await?
+        }
+        Suppressions::Undo { hash } => {
+            review(&tools, &accounts(config), &hash, Verdict::Undo).await?
+        }
         Suppressions::Export { file } if file.as_os_str() == "-" => {
             export(&tools.pool, &mut std::io::stdout().lock()).await?;
         }
@@ -149,6 +169,62 @@ fn report(done: &Imported) -> ExitCode {
         eprintln!("{problem}");
     }
     ExitCode::from(LEFT_OUT)
+}
+
+/// Doubtful opt-outs printed at once.
+const MOST: i64 = 10_000;
+
+async fn print_doubtful(pool: &sqlx::PgPool, accounts: &[AccountId]) -> anyhow::Result<()> {
+    let found = control::opt_outs::to_review(pool, accounts, MOST).await?;
+    if found.is_empty() {
+        println!("There is nothing to review.");
+    }
+    for one in found {
+        let accounts: Vec<&str> = one.accounts.iter().map(AccountId::as_str).collect();
+        println!(
+            "{}  {}  {}  {}  {}",
+            suppressions_file::hex(&one.hash),
+            one.channel.as_str(),
+            one.since.format("%Y-%m-%dT%H:%M:%SZ"),
+            one.doubt.as_str(),
+            accounts.join(",")
+        );
+    }
+    Ok(())
+}
+
+async fn review(
+    tools: &Tools,
+    accounts: &[AccountId],
+    hash: &str,
+    verdict: Verdict,
+) -> anyhow::Result<()> {
+    let parsed = suppressions_file::unhex(hash).context(
+        "that is not a hash of 32 hexadecimal digits, as `unread suppressions review` lists them",
+    )?;
+    let mut settled = 0;
+    for channel in Channel::ALL {
+        let address = (channel, &parsed);
+        match control::opt_outs::review(&tools.pool, &Clock::System, BY, accounts, address, verdict)
+            .await
+        {
+            Ok(count) => settled += count,
+            Err(control::Error::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    anyhow::ensure!(
+        settled > 0,
+        "there is no doubtful opt-out with this hash: somebody may have looked at it already"
+    );
+    println!(
+        "{}",
+        match verdict {
+            Verdict::Keep => "Kept.",
+            Verdict::Undo => "Undone: it may be written to again.",
+        }
+    );
+    Ok(())
 }
 
 /// Writes all suppressions as CSV, page by page. Returns how many.

@@ -36,6 +36,7 @@ pub use problem::{ConfigError, Problem};
 pub use source::Sources;
 pub use sso::Sso;
 
+use crate::domain::opt_out::Reach;
 use crate::secret::Secret;
 use reader::{Noted, Reader};
 
@@ -80,6 +81,8 @@ pub struct Web {
     pub public_url: Url,
     /// Keys of which each may sign mail events.
     pub mail_webhook_secrets: Vec<Secret>,
+    /// How far a consumer's no reaches.
+    pub opt_out_reach: Reach,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
     /// From one client address.
@@ -312,6 +315,9 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
     let metrics_port = r.setting("UNREAD_METRICS_PORT", parse::port);
     let public_url = r.optional("UNREAD_PUBLIC_URL", parse::public_url);
     let mail_webhook_secrets = r.list("UNREAD_MAIL_WEBHOOK_SECRET", parse::secret);
+    let opt_out_reach = r.setting("UNREAD_OPT_OUT_REACH", |raw| {
+        Reach::parse(&raw.to_ascii_lowercase()).ok_or("installation, sender or everything")
+    });
     let trusted_proxies = r.list("UNREAD_TRUSTED_PROXIES", str::parse::<Network>);
     let badge_requests_per_second = r.setting("UNREAD_BADGE_REQUESTS_PER_SECOND", parse::rate);
     let dashboard = r.setting("UNREAD_DASHBOARD", parse::flag);
@@ -328,6 +334,7 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
         metrics_port: metrics_port?,
         public_url,
         mail_webhook_secrets: mail_webhook_secrets?.unwrap_or_default(),
+        opt_out_reach: opt_out_reach?,
         trusted_proxies: trusted_proxies?.unwrap_or_default(),
         badge_requests_per_second: badge_requests_per_second?,
         dashboard: dashboard?,

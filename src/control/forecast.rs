@@ -12,6 +12,7 @@ use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::read_state::{ReadState, read_state};
 use crate::domain::rule::{Key, Rule, Settings, pick};
+use crate::domain::zone::{Zone, clock_time};
 use crate::jobs::context::Context;
 use crate::jobs::forecast::{self, Verdict, What};
 
@@ -53,6 +54,9 @@ pub struct Due {
     pub at: DateTime<Utc>,
     /// What holds it up, if anything does: `paused`, `quiet_hours`.
     pub held_by: Option<String>,
+    /// It waits for the rule's hours until this, by the customer's clock.
+    #[schema(example = "09:00 on Wed, America/New_York time")]
+    pub waits_until: Option<String>,
 }
 
 /// People who are not to be reminded, for one reason.
@@ -82,6 +86,10 @@ pub async fn stored(
         skill_name: waiting.skill_name,
         step: waiting.step,
         at: waiting.next_at,
+        waits_until: (waiting.reason.as_deref() == Some(Reason::QuietHours.as_str())).then(|| {
+            let zones = Zone::split(waiting.time_zone.as_deref().unwrap_or_default());
+            clock_time(waiting.next_at, &zones)
+        }),
         held_by: waiting.reason,
     });
     let unread = db::forecast::unread(&ctx.pool, about, MOST_UNREAD).await?;

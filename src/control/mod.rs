@@ -11,6 +11,7 @@ pub mod consumers;
 pub mod effect;
 pub mod forecast;
 pub mod logins;
+pub mod opt_outs;
 pub mod overview;
 pub mod passwords;
 pub mod pause;

@@ -2,6 +2,7 @@
 
 use crate::db::pages::Reminder;
 use crate::domain::decide::Reason;
+use crate::domain::opt_out::Doubt;
 use crate::domain::trouble::Trouble;
 use crate::domain::zone::Zone;
 
@@ -11,6 +12,20 @@ pub fn why(reason: &str) -> String {
         return format!("The provider answered: {reason}.");
     };
     because(known).to_owned()
+}
+
+/// Why an opt-out is doubtful: a sentence.
+pub fn doubt(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::StopWord => "A word like \"stop\" in a sentence that may be about something else.",
+        Doubt::Misspelling => "One word that is almost a keyword.",
+        Doubt::AmbiguousWord => {
+            "A word that means stop in one sense or language and something else in another."
+        }
+        Doubt::NotInterested => "\"Not interested\" or the like.",
+        Doubt::WrongPerson => "Somebody who says that they are not the customer.",
+        Doubt::Dismissal => "Rude words that send us away.",
+    }
 }
 
 /// The sentence for a reason.

@@ -27,6 +27,8 @@ pub struct Waiting {
     pub next_at: DateTime<Utc>,
     /// What holds it up.
     pub reason: Option<String>,
+    /// The zones by whose clocks its hours are read, as [`Zone::split`](crate::domain::zone::Zone::split) reads them.
+    pub time_zone: Option<String>,
 }
 
 /// Reminders that are looked at until `until`, soonest first.
@@ -37,7 +39,7 @@ pub async fn waiting(
     most: i64,
 ) -> sqlx::Result<Vec<Waiting>> {
     sqlx::query_as(
-        "select r.id, r.conversation, r.skill, s.name as skill_name, r.step, r.due_at, r.next_at, r.reason
+        "select r.id, r.conversation, r.skill, s.name as skill_name, r.step, r.due_at, r.next_at, r.reason, r.time_zone
          from reminders r left join skills s on s.account = r.account and s.id = r.skill
          where r.next_at <= $4 and r.state = 'scheduled' and r.account = $1 and r.channel = $2
              and ($3::bigint is null or r.skill = $3)

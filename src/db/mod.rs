@@ -19,6 +19,7 @@ pub mod instance;
 pub mod ledger;
 pub mod limits;
 pub mod links;
+pub mod opt_outs;
 pub mod pages;
 pub mod pauses;
 pub mod refusals;

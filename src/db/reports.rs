@@ -23,6 +23,10 @@ pub struct Reported {
     pub recipient_hash: Option<Vec<u8>>,
     /// No later attempt of the reminder exists.
     latest: bool,
+    attempt: i64,
+    /// This report is the first that says how the message ended, or does not say it.
+    #[sqlx(default)]
+    pub news: bool,
 }
 
 /// Applies a report about an SMS. It proves that the attempt was accepted, also one whose answer was lost. It never moves a state
@@ -42,7 +46,7 @@ pub async fn apply(
              select b.id from attempts b join reminders s on s.id = b.reminder
              where b.provider_id = $2 or (b.id = $1 and b.provider_id is null and starts_with(s.token, $3))
              order by b.provider_id nulls last limit 1)
-         returning a.reminder, r.account, a.sender, r.recipient_hash,
+         returning a.reminder, a.id as attempt, r.account, a.sender, r.recipient_hash,
              not exists (select from attempts later where later.reminder = a.reminder and later.id > a.id) as latest",
     )
     .bind(report.attempt.map(|(id, _)| id))
@@ -51,9 +55,13 @@ pub async fn apply(
     .bind(now)
     .fetch_optional(&mut *conn)
     .await?;
-    let Some(reported) = reported else {
+    let Some(mut reported) = reported else {
         return Ok(None);
     };
+    reported.news = report.state == "sent" || ends(conn, &reported, report.state).await?;
+    if !reported.news {
+        return Ok(Some(reported));
+    }
     sqlx::query(
         "update reminders set state = $2, reason = $3, provider_id = $4, next_at = null, counted_at = coalesce(counted_at, $5),
              sent_at = coalesce(sent_at, $5), final_at = coalesce(final_at, $5)
@@ -71,6 +79,29 @@ pub async fn apply(
     .execute(conn)
     .await?;
     Ok(Some(reported))
+}
+
+/// Notes how a message ended. False if an earlier report has said so, of this message or, of the same reminder, that it arrived.
+/// Of two reports at once one is the first, because both change the attempt.
+async fn ends(conn: &mut PgConnection, reported: &Reported, state: &str) -> sqlx::Result<bool> {
+    let over: bool = sqlx::query_scalar(
+        "select state = 'delivered'
+             or ($2 and (state = 'undelivered' or (state in ('failed', 'expired') and sent_at is not null)))
+         from reminders where id = $1 for update",
+    )
+    .bind(reported.reminder)
+    .bind(reported.latest)
+    .fetch_one(&mut *conn)
+    .await?;
+    let first =
+        sqlx::query("update attempts set final_report = $2 where id = $1 and final_report is null")
+            .bind(reported.attempt)
+            .bind(state)
+            .execute(conn)
+            .await?
+            .rows_affected()
+            == 1;
+    Ok(first && !over)
 }
 
 /// An e-mail's reminder, found by our own Message-ID.

@@ -115,7 +115,8 @@ pub async fn claim(pool: &PgPool, claim: &Claim<'_>) -> sqlx::Result<Vec<SkillId
     Ok(skills.into_iter().map(SkillId).collect())
 }
 
-/// Writes down what a scan found in each of the skills that it had claimed.
+/// Writes down what a scan found in each of the skills that it had claimed. One that ended early leaves what the one before it found:
+/// it has not seen everything, or nothing at all.
 pub async fn finished(
     pool: &PgPool,
     account: &AccountId,
@@ -130,8 +131,11 @@ pub async fn finished(
     sqlx::query(
         "update scans c set lane = null, finished_at = $2, duration_ms = $3,
              succeeded_at = case when r.error is null then $2 else c.succeeded_at end,
-             conversations = r.conversations, unreadable = r.unreadable, unread = r.unread, undecided = r.undecided,
-             calls = r.calls, error = r.error,
+             conversations = case when r.error is null then r.conversations else c.conversations end,
+             unreadable = case when r.error is null then r.unreadable else c.unreadable end,
+             unread = case when r.error is null then r.unread else c.unread end,
+             undecided = case when r.error is null then r.undecided else c.undecided end,
+             calls = case when r.error is null then r.calls else greatest(r.calls, c.calls) end, error = r.error,
              alone = r.alone or (c.alone and r.error is not null)
          from unnest($4::bigint[], $5::integer[], $6::integer[], $7::integer[], $8::integer[], $9::float8[], $10::bool[], $11::text[])
              as r (skill, conversations, unreadable, unread, undecided, calls, alone, error)

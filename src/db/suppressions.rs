@@ -80,6 +80,9 @@ impl Source {
     }
 }
 
+/// What a person lifts who texts START: what they said by text message, or what Twilio says they said.
+pub const SAID_BY_TEXT: [Source; 3] = [Source::SmsKeyword, Source::SmsText, Source::Provider];
+
 /// A row of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -117,7 +120,8 @@ pub async fn add(
 }
 
 /// Stores rows. A person's wish (`opted_out`, `complaint`, `blocked`) is never weakened to a technical reason, nor a block or a
-/// complaint to an opt-out, which START would lift. Returns how many rows are new or changed.
+/// complaint to an opt-out, nor an opt-out to one that START would lift when it would not have lifted the former. What is stored is
+/// not doubtful any more. Returns how many rows are new or changed.
 pub async fn store(conn: &mut PgConnection, rows: &[Row], now: DateTime<Utc>) -> sqlx::Result<u64> {
     sqlx::query(
         "insert into suppressions as s (account, channel, address_hash, reason, source, created_at, expires_at)
@@ -127,10 +131,13 @@ pub async fn store(conn: &mut PgConnection, rows: &[Row], now: DateTime<Utc>) ->
          order by address_hash, channel, account
          on conflict (address_hash, channel, account) do update
              set reason = excluded.reason, source = excluded.source, created_at = excluded.created_at,
-                 expires_at = excluded.expires_at
+                 expires_at = excluded.expires_at, doubt = null
              where s.reason = 'bad_address' or s.expires_at <= $8
-                or (s.reason = 'opted_out' and excluded.reason <> 'bad_address')
-                or (s.reason = 'complaint' and excluded.reason = 'blocked')",
+                or (s.reason = 'opted_out' and excluded.reason in ('complaint', 'blocked'))
+                or (s.reason = 'complaint' and excluded.reason = 'blocked')
+                or (s.reason = 'opted_out' and excluded.reason = 'opted_out'
+                    and (s.doubt is not null or s.expires_at < coalesce(excluded.expires_at, 'infinity')
+                         or (s.source = any ($9) and excluded.source <> 'provider')))",
     )
     .bind(rows.iter().map(|r| r.account.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.channel.as_str()).collect::<Vec<_>>())
@@ -140,13 +147,13 @@ pub async fn store(conn: &mut PgConnection, rows: &[Row], now: DateTime<Utc>) ->
     .bind(rows.iter().map(|r| r.created_at).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.expires_at).collect::<Vec<_>>())
     .bind(now)
+    .bind(SAID_BY_TEXT.map(Source::as_str))
     .execute(conn)
     .await
     .map(|done| done.rows_affected())
 }
 
-/// Lifts an opt-out in these accounts: one that came from `sources`, or from anywhere if there are none. Technical reasons,
-/// complaints and blocks stay.
+/// Lifts an opt-out in these accounts if it came from one of `sources`. Technical reasons, complaints and blocks stay.
 pub async fn lift(
     conn: &mut PgConnection,
     accounts: &[AccountId],
@@ -157,7 +164,7 @@ pub async fn lift(
     sqlx::query(
         "delete from suppressions
          where account = any ($1) and channel = $2 and address_hash = $3 and reason = 'opted_out'
-           and (cardinality($4::text[]) = 0 or source = any ($4))",
+           and source = any ($4)",
     )
     .bind(accounts.iter().map(AccountId::as_str).collect::<Vec<_>>())
     .bind(channel.as_str())

@@ -155,6 +155,10 @@ pub struct Retention {
 /// How long the keyed hash of a recipient stays with a reminder: as long as its unsubscribe link works.
 pub const RECIPIENT_KEPT: TimeDelta = TimeDelta::days(60);
 
+/// How long a STOP is known again that arrives a second time. Played again after that it would suppress once more somebody who has
+/// said START since: a reminder too few, not one too many.
+const ANSWERS_KEPT: TimeDelta = TimeDelta::days(400);
+
 /// Rows deleted per statement: short transactions, whatever has piled up.
 const CHUNK: i64 = 5_000;
 
@@ -209,6 +213,12 @@ pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::
             // Past the time in which they are looked at together (`domain::refusals`).
             "delete from refusals where ctid in (select ctid from refusals where at < $1 limit $2)",
             now - TimeDelta::days(1),
+        ),
+        (
+            // Those that lifted an opt-out stay, few as they are: see the table.
+            "delete from answered_messages where sid_hash in (
+                 select sid_hash from answered_messages where at < $1 and not lifts order by at limit $2)",
+            now - ANSWERS_KEPT,
         ),
         (
             "delete from audit where id in (select id from audit where at < $1 order by at limit $2)",

@@ -124,7 +124,7 @@ impl Doctor<'_> {
         };
         for account in &config.accounts {
             let round = db::scans::round(pool, &account.id, account.skills.as_deref()).await?;
-            let (check, found) = (format!("scans of {}", account.id), round.told(pace));
+            let (check, found) = (format!("scans of {}", account.id), round.sentence(pace));
             if round.fits(pace) {
                 self.ok(&check, found);
             } else {

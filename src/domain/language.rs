@@ -2,15 +2,13 @@
 
 /// The tag, among those there are, of the text for a reader: the reader's own, else ever more general ones (RFC 4647, 3.4 "Lookup"):
 /// `zh-Hant-TW`, then `zh-Hant`, then `zh`.
-pub fn lookup<'t>(
-    tags: impl IntoIterator<Item = &'t str> + Clone,
-    wanted: &str,
-) -> Option<&'t str> {
+pub fn lookup<'t>(tags: impl IntoIterator<Item = &'t str>, wanted: &str) -> Option<&'t str> {
+    let tags: Vec<&str> = tags.into_iter().collect();
     let wanted = normal(wanted);
     let mut range = wanted.as_str();
     while !range.is_empty() {
-        if let Some(found) = tags.clone().into_iter().find(|tag| normal(tag) == range) {
-            return Some(found);
+        if let Some(found) = tags.iter().find(|tag| normal(tag) == range) {
+            return Some(*found);
         }
         range = more_general(range);
         // A single letter only introduces what was cut off (`zh-x-private`).

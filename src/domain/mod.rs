@@ -10,6 +10,7 @@ pub mod decide;
 pub mod effect;
 pub mod ids;
 pub mod language;
+pub mod opt_out;
 pub mod outcome;
 pub mod owed;
 pub mod pause;

@@ -38,7 +38,7 @@ impl Round {
     }
 
     /// In words: "a round over 1,000 skills takes 4 min at 5 calls/s".
-    pub fn told(&self, pace: Pace) -> String {
+    pub fn sentence(&self, pace: Pace) -> String {
         let skills = thousands(self.skills);
         let takes = duration(self.seconds(pace.per_second));
         let rate = pace.per_second;
@@ -106,14 +106,14 @@ mod tests {
                 "{round:?} at {rate}"
             );
             assert_eq!(round.fits(pace(rate)), fits, "{round:?} at {rate}");
-            let told = round.told(pace(rate));
+            let sentence = round.sentence(pace(rate));
             assert!(
-                told.contains(&format!("takes {takes} at {rate} calls/s")),
-                "{told}"
+                sentence.contains(&format!("takes {takes} at {rate} calls/s")),
+                "{sentence}"
             );
         }
         assert_eq!(
-            round(1000, 418, 582.0).told(pace(5.0)),
+            round(1000, 418, 582.0).sentence(pace(5.0)),
             "a round over 1,000 skills takes 3 min at 5 calls/s; 418 of them have not been scanned yet"
         );
     }

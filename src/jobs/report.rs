@@ -89,7 +89,13 @@ pub async fn sms(pool: &PgPool, report: SmsReport<'_>, now: DateTime<Utc>) -> sq
     let Some(reported) = db::reports::apply(&mut tx, &row, now).await? else {
         return Ok(false);
     };
-    if let Some(outcome) = &failure {
+    if !reported.news {
+        tracing::debug!(
+            reminder = reported.reminder,
+            status = report.status.as_str(),
+            "A report comes after another that said how the message ended, and changes nothing"
+        );
+    } else if let Some(outcome) = &failure {
         let suppression = outcome.suppression();
         let hash = reported
             .recipient_hash

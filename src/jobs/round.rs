@@ -55,7 +55,7 @@ impl Sets {
 
     /// Whether it is worth a line in the log that a round takes so long: when it was not said before, has become something else, or
     /// was said long ago.
-    fn worth_saying(&self, seconds: f64) -> bool {
+    fn worth_logging(&self, seconds: f64) -> bool {
         let mut slow = guard(&self.slow);
         let known = slow.is_some_and(|(at, said)| {
             at.elapsed() < SAY_AGAIN_AFTER && (0.75..=1.25).contains(&(seconds / said))
@@ -119,7 +119,7 @@ pub async fn scan(ctx: &Context, job: &Scan, before: DateTime<Utc>) -> anyhow::R
     match (job.deep, sets) {
         (true, 0) => Ok(()),
         (true, _) => look_for_forgotten(ctx, account).await,
-        (false, _) => say_if_slow(ctx, account).await,
+        (false, _) => log_if_slow(ctx, account).await,
     }
 }
 
@@ -135,17 +135,17 @@ async fn look_for_forgotten(ctx: &Context, account: &Account) -> anyhow::Result<
 }
 
 /// Logs that the skills of an account cannot be scanned as often as they are to be, and when they can again.
-async fn say_if_slow(ctx: &Context, account: &Account) -> anyhow::Result<()> {
+async fn log_if_slow(ctx: &Context, account: &Account) -> anyhow::Result<()> {
     let only = account.only_skills.as_deref();
     let round = db::scans::round(&ctx.pool, &account.id, only).await?;
     let pace = ctx.scan_pace;
     if round.fits(pace) {
         if account.sets.no_longer_slow() {
-            info!(account = %account.id, "Scans keep up again: {}", round.told(pace));
+            info!(account = %account.id, "Scans keep up again: {}", round.sentence(pace));
         }
-    } else if account.sets.worth_saying(round.seconds(pace.per_second)) {
+    } else if account.sets.worth_logging(round.seconds(pace.per_second)) {
         warn!(account = %account.id, every_s = pace.every.num_seconds(),
-            "Skills are scanned less often than they are to be: {}", round.told(pace));
+            "Skills are scanned less often than they are to be: {}", round.sentence(pace));
     }
     Ok(())
 }
@@ -212,11 +212,11 @@ mod tests {
             (260.0, false),
             (120.0, true),
         ] {
-            assert_eq!(sets.worth_saying(seconds), line, "{seconds}");
+            assert_eq!(sets.worth_logging(seconds), line, "{seconds}");
         }
         assert!(sets.no_longer_slow());
         assert!(!sets.no_longer_slow(), "said once");
-        assert!(sets.worth_saying(120.0), "it is slow again");
+        assert!(sets.worth_logging(120.0), "it is slow again");
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl SharedTurnstile {
     async fn next_turn(&self) {
         loop {
             let reserved = limits::reserve(&self.pool, &self.key, self.per_second).await;
-            tokio::time::sleep(reserved.unwrap_or_else(unknown)).await;
+            tokio::time::sleep(reserved.unwrap_or_else(|error| unknown(&error))).await;
             // A 429 that another process met while we waited holds us too, and those who waited with us must not all go at its end.
             match limits::held(&self.pool, &self.key).await {
                 Ok(held) if !held.is_zero() => {}
@@ -62,7 +62,7 @@ impl SharedTurnstile {
             match taken {
                 Ok(None) => return,
                 Ok(Some(wait)) => tokio::time::sleep(wait).await,
-                Err(error) => return tokio::time::sleep(unknown(error)).await,
+                Err(error) => return tokio::time::sleep(unknown(&error)).await,
             }
         }
     }
@@ -73,7 +73,7 @@ impl SharedTurnstile {
         let per_second = self.per_second * SHARE_OF_PEOPLE;
         loop {
             let pass = limits::pass(&self.pool, &key, per_second, PEOPLE_AT_ONCE).await;
-            let wait = pass.unwrap_or_else(unknown);
+            let wait = pass.unwrap_or_else(|error| unknown(&error));
             if wait.is_zero() {
                 return;
             }
@@ -82,7 +82,7 @@ impl SharedTurnstile {
     }
 }
 
-fn unknown(error: sqlx::Error) -> Duration {
+fn unknown(error: &sqlx::Error) -> Duration {
     tracing::warn!("The rate limit cannot be read; one call per second meanwhile: {error}");
     UNKNOWN
 }

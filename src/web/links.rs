@@ -14,11 +14,13 @@ use super::State;
 use super::error::ApiError;
 use super::insist::insist;
 use super::templates::ToVisitor;
+use crate::control::opt_outs;
 use crate::db;
 use crate::db::links::Linked;
 use crate::db::suppressions::Source;
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
+use crate::domain::opt_out::No;
 use crate::domain::user_agent;
 
 /// How long the way back works.
@@ -132,17 +134,12 @@ async fn stop(state: State, token: String) -> anyhow::Result<Response> {
     let Some(hash) = hash.and_then(|hash| hash.try_into().ok()) else {
         return Ok(gone());
     };
-    let mut conn = state.pool.acquire().await?;
+    let mut tx = state.pool.begin().await?;
+    let whose = (&account, channel, hash);
     let why = (Suppression::OptedOut, Source::UnsubscribeLink);
-    db::suppressions::add(
-        &mut conn,
-        &[account],
-        channel,
-        &hash,
-        why,
-        state.clock.now(),
-    )
-    .await?;
+    let (policy, now) = (&state.opt_outs, state.clock.now());
+    opt_outs::refuse(&mut tx, policy, No::Unsubscribe, whose, why, now).await?;
+    tx.commit().await?;
     state.metrics.webhook("unsubscribe", "accepted");
     tracing::info!(reminder = linked.id, "A recipient unsubscribed");
     let brand = brand(&state, &linked);

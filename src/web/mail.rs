@@ -1,6 +1,6 @@
 //! `POST /mail/events`: bounces and complaints from whatever carries the mail, signed (docs/webhooks.md).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::body::Bytes;
 use axum::extract::State as Shared;
@@ -11,11 +11,13 @@ use serde_json::json;
 use super::State;
 use super::error::{ApiError, problem};
 use crate::channel::mail_events::{self, Kind, MailEvent, Rejected};
+use crate::control::opt_outs;
 use crate::db;
 use crate::db::reports::Mailed;
-use crate::db::suppressions::{Row, Source};
+use crate::db::suppressions::{AddressHash, Row, Source};
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
+use crate::domain::opt_out::No;
 use crate::jobs::report;
 
 /// One short transaction of three statements, however many events.
@@ -75,10 +77,34 @@ pub async fn events(
     rows.sort_by_key(|row| row.reason != Suppression::Complaint);
     db::reports::bounced(&mut tx, &bounced, now).await?;
     db::suppressions::store(&mut tx, &rows, now).await?;
+    spread(&state, &mut tx, &rows, now).await?;
     tx.commit().await?;
     state.metrics.webhook("mail_events", "applied");
     let applied = events.len() - unknown;
     Ok(axum::Json(json!({ "applied": applied, "unknown": unknown })).into_response())
+}
+
+/// Where every no holds for all of a consumer's addresses, a complaint does.
+async fn spread(
+    state: &State,
+    tx: &mut sqlx::PgConnection,
+    rows: &[Row],
+    now: chrono::DateTime<chrono::Utc>,
+) -> sqlx::Result<()> {
+    if !state.opt_outs.reach.covers_other_addresses() {
+        return Ok(());
+    }
+    let complaints: BTreeMap<AddressHash, &Row> = rows
+        .iter()
+        .filter(|row| row.reason == Suppression::Complaint)
+        .map(|row| (row.hash, row))
+        .collect();
+    for (hash, row) in complaints {
+        let whose = (&row.account, row.channel, hash);
+        let why = (row.reason, row.source);
+        opt_outs::refuse(tx, &state.opt_outs, No::Complaint, whose, why, now).await?;
+    }
+    Ok(())
 }
 
 fn named(event: &MailEvent) -> Option<(i64, String)> {

@@ -63,6 +63,8 @@ pub struct Inner {
     pub verifier: Option<Verifier>,
     /// Any of which may sign reports of mail providers; empty: they are refused.
     pub mail_webhook_secrets: Vec<Secret>,
+    /// What is done with a consumer's no.
+    pub opt_outs: control::opt_outs::Policy,
     /// What deliveries work with: for test messages, looks at LivePerson, and whatever else is done as a delivery does it.
     pub context: Arc<Context>,
     /// Whether this process's queue workers are able to work, if it has any.

@@ -7,17 +7,13 @@ use axum::body::Bytes;
 use axum::extract::{OriginalUri, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
 
 use super::State;
 use super::error::ApiError;
 use super::insist::insist;
 use crate::channel::optout::{self, Meaning};
 use crate::channel::webhook::{Fields, Inbound, Request, StatusCallback};
-use crate::db;
-use crate::db::suppressions::{AddressHash, Source};
-use crate::domain::contact::Suppression;
-use crate::domain::ids::{AccountId, Channel};
+use crate::control::opt_outs::{self, Answer, Heard};
 use crate::jobs::report::{self, SmsReport};
 
 fn checked(
@@ -71,8 +67,8 @@ pub async fn status(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// `POST /twilio/inbound`: somebody answered an SMS. STOP, in whatever words, stops all our SMS to that number; START lifts it.
-/// Twilio itself replies to the keywords; we never do.
+/// `POST /twilio/inbound`: somebody answered an SMS. STOP, in whatever words, stops our SMS to that number; START lifts that. Each
+/// message counts once. Twilio itself replies to the keywords; we never do.
 pub async fn inbound(
     Shared(state): Shared<State>,
     uri: OriginalUri,
@@ -83,40 +79,24 @@ pub async fn inbound(
         return Ok(StatusCode::FORBIDDEN.into_response());
     };
     if let Some(message) = Inbound::parse(&fields) {
-        let hash = state.hasher.address(&message.from);
-        let now = state.clock.now();
         // Twilio's own reading knows words and languages that we do not.
         let meaning = message
             .opt_out
             .map_or_else(|| optout::meaning(&message.body), Meaning::from);
-        // A number belongs to a person, not to one of the brands that share a Twilio account.
-        let accounts: Vec<AccountId> = state.accounts.keys().cloned().collect();
-        let result = match meaning {
-            Meaning::Stop => {
-                stop(&state, accounts, hash, Source::SmsKeyword, now).await?;
-                "stop"
-            }
-            Meaning::FreeTextRevocation => {
-                stop(&state, accounts, hash, Source::SmsText, now).await?;
-                tracing::info!(
-                    sid = message.message_sid,
-                    "An SMS reads as an opt-out and is honoured as one"
-                );
-                "stop"
-            }
-            Meaning::Start => {
-                let mut conn = state.pool.acquire().await?;
-                db::suppressions::lift(&mut conn, &accounts, Channel::Sms, &hash, &[]).await?;
-                "start"
-            }
-            // "Yes" lifts only what a keyword did: it is mostly the answer to something else.
-            Meaning::Yes => {
-                let keyword = [Source::SmsKeyword, Source::Provider];
-                let mut conn = state.pool.acquire().await?;
-                db::suppressions::lift(&mut conn, &accounts, Channel::Sms, &hash, &keyword).await?;
-                "yes"
-            }
-            Meaning::Help | Meaning::None => "other",
+        let answer = Answer {
+            sid: message.message_sid,
+            from: state.hasher.address(&message.from),
+            to: message.to,
+            messaging_service: message.messaging_service_sid,
+            meaning,
+        };
+        let heard = hear(&state, answer).await?;
+        let result = match (heard, meaning) {
+            (Heard::Repeated, _) => "repeated",
+            (Heard::Stopped, _) => "stop",
+            (Heard::Lifted, Meaning::Yes) => "yes",
+            (Heard::Lifted, _) => "start",
+            (Heard::Other, _) => "other",
         };
         state.metrics.webhook("inbound", result);
     }
@@ -124,25 +104,15 @@ pub async fn inbound(
     Ok(([(header::CONTENT_TYPE, "text/xml")], empty).into_response())
 }
 
-/// Suppresses a number, if need be when the database is back: Twilio posts an answer once.
-async fn stop(
-    state: &State,
-    accounts: Vec<AccountId>,
-    hash: AddressHash,
-    source: Source,
-    now: DateTime<Utc>,
-) -> Result<(), ApiError> {
-    let pool = state.pool.clone();
-    let accounts: Arc<[AccountId]> = accounts.into();
+/// Acts on an answer, if need be when the database is back: Twilio posts it once.
+async fn hear(state: &State, answer: Answer) -> Result<Heard, ApiError> {
+    let (pool, policy) = (state.pool.clone(), Arc::new(state.opt_outs.clone()));
+    let (answer, now) = (Arc::new(answer), state.clock.now());
     insist(move || {
-        let (pool, accounts) = (pool.clone(), accounts.clone());
+        let (pool, policy, answer) = (pool.clone(), policy.clone(), answer.clone());
         async move {
-            let mut conn = pool.acquire().await.context("suppressing a number")?;
-            let why = (Suppression::OptedOut, source);
-            db::suppressions::add(&mut conn, &accounts, Channel::Sms, &hash, why, now)
-                .await
-                .map(drop)
-                .context("suppressing a number")
+            let heard = opt_outs::hear(&pool, &policy, &answer, now).await;
+            heard.context("acting on an answer")
         }
     })
     .await

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod answers;
 mod architecture;
 mod badge;
 mod chaos;
@@ -34,6 +35,7 @@ mod postgres;
 mod process;
 mod providers;
 mod queue;
+mod reach;
 mod refusals;
 mod roles;
 mod rules;

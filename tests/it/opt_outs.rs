@@ -70,7 +70,7 @@ async fn writes(t: &Stage, sender: &str, text: &str) {
 }
 
 /// A status callback as Twilio would post it.
-async fn reports(t: &Stage, attempt: &str, sid: &str, status: &str, code: Option<&str>) -> u16 {
+pub async fn reports(t: &Stage, attempt: &str, sid: &str, status: &str, code: Option<&str>) -> u16 {
     let endpoints = t.sandbox.endpoints();
     let url = format!("{}/twilio/status?rid={attempt}", t.web);
     let mut fields = vec![

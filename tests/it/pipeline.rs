@@ -235,8 +235,6 @@ async fn a_conversation_gets_no_more_in_a_day_than_the_cap_allows() {
 #[tokio::test]
 async fn quiet_hours_of_the_visitor_s_own_zone_put_a_reminder_off_to_their_end() {
     run_test(async |t| {
-        t.rule(Sms, |rule| rule.max_age = TimeDelta::hours(12))
-            .await;
         let opening = t.world().conversation(ACCOUNT, CUSTOMER_CARE);
         let chat = opening.person(Person {
             phone: Some(PHONE.to_owned()),

@@ -179,6 +179,11 @@ async fn a_set_holds_what_fits_and_large_and_odd_skills_go_by_themselves() {
     };
     finish(&db.pool, &odd, &refused, next).await;
     assert!(alone().await);
+    // A scan that ended early has not seen everything: what the one before it found stays.
+    finish(&db.pool, &large, &refused, next).await;
+    let kept = "select sum(conversations) from scans where skill in (2, 3)";
+    let kept: i64 = sqlx::query_scalar(kept).fetch_one(&db.pool).await.unwrap();
+    assert_eq!(kept, 80_000);
     finish(&db.pool, &odd, &Summary::default(), next).await;
     assert!(!alone().await);
 }

@@ -207,7 +207,7 @@ impl Seen<'_> {
             let what = format!(
                 "Conversations of account {account} are not looked at every {} s: {}.",
                 pace.every.num_seconds(),
-                round.told(pace)
+                round.sentence(pace)
             );
             let mend = "Switch off rules of skills that need none, or, if LivePerson allows it, raise UNREAD_LIVEPERSON_RATE_PER_SECOND.";
             attention(Level::Warn, About::Scans, what, mend)

@@ -84,13 +84,11 @@ impl Settings {
 
 /// The setting that an error is about: the one it was found in, or the one that is missing.
 fn setting(path: &Path, what: &str) -> Option<String> {
-    match path.iter().next() {
-        Some(Segment::Map { key }) => Some(key.clone()),
-        _ => {
-            let name = what.strip_prefix("missing field `")?.split('`').next()?;
-            Some(name.to_owned())
-        }
+    if let Some(Segment::Map { key }) = path.iter().next() {
+        return Some(key.clone());
     }
+    let name = what.strip_prefix("missing field `")?.split('`').next()?;
+    Some(name.to_owned())
 }
 
 /// Takes away what stands at a path. False if nothing does.
@@ -133,20 +131,20 @@ mod tests {
     fn what_a_newer_version_added_is_passed_over_wherever_it_stands() {
         let cases: [(&str, Change); 6] = [
             ("of_the_future", |s| {
-                s["of_the_future"] = json!({ "a": [1] })
+                s["of_the_future"] = json!({ "a": [1] });
             }),
             ("steps[0].when", |s| {
-                s["steps"][0]["when"] = json!("if_not_reached")
+                s["steps"][0]["when"] = json!("if_not_reached");
             }),
             ("steps[1].id", |s| s["steps"][1]["id"] = json!("second")),
             ("caps.per_consumer_24h", |s| {
-                s["caps"]["per_consumer_24h"] = json!(3)
+                s["caps"]["per_consumer_24h"] = json!(3);
             }),
             ("quiet_hours.by_channel", |s| {
-                s["quiet_hours"]["by_channel"] = json!({})
+                s["quiet_hours"]["by_channel"] = json!({});
             }),
             ("quiet_hours.allowed[0].holidays", |s| {
-                s["quiet_hours"]["allowed"][0]["holidays"] = json!(true)
+                s["quiet_hours"]["allowed"][0]["holidays"] = json!(true);
             }),
         ];
         let mine = stored(|_| ());
@@ -173,14 +171,14 @@ mod tests {
             ("steps", |s| s["steps"][0]["after_minutes"] = json!("PT10M")),
             ("steps", |s| s["steps"] = json!({ "email": [] })),
             ("steps", |s| {
-                drop(s.as_object_mut().unwrap().remove("steps"))
+                drop(s.as_object_mut().unwrap().remove("steps"));
             }),
             ("max_age_minutes", |s| {
-                drop(s.as_object_mut().unwrap().remove("max_age_minutes"))
+                drop(s.as_object_mut().unwrap().remove("max_age_minutes"));
             }),
             ("caps", |s| s["caps"]["gap_minutes"] = json!(-1)),
             ("quiet_hours", |s| {
-                s["quiet_hours"]["allowed"][0]["days"] = json!(["Holiday"])
+                s["quiet_hours"]["allowed"][0]["days"] = json!(["Holiday"]);
             }),
             ("holdout_percent", |s| s["holdout_percent"] = json!(0.5)),
             ("sender", |s| s["sender"] = json!({ "of": "account" })),

@@ -176,14 +176,12 @@ async fn api_caller(state: &State, parts: &mut Parts) -> Result<Caller, Response
     let fault = |error: Error| Refusal::from(error).into_response();
     if parts.headers.contains_key(header::AUTHORIZATION) {
         let found = program(state, &parts.headers).await.map_err(fault)?;
-        return match found {
-            Some(caller) => Ok(caller),
-            None => {
-                let Ok(Client(from)) = Client::from_request_parts(parts, state).await;
-                state.refused(AccessOutcome::WrongToken, from, None);
-                Err(stranger(state, parts).await)
-            }
-        };
+        if let Some(caller) = found {
+            return Ok(caller);
+        }
+        let Ok(Client(from)) = Client::from_request_parts(parts, state).await;
+        state.refused(AccessOutcome::WrongToken, from, None);
+        return Err(stranger(state, parts).await);
     }
     let Some((caller, session)) = person(state, &parts.headers).await.map_err(fault)? else {
         return Err(stranger(state, parts).await);

@@ -17,7 +17,9 @@ use super::paging::{Page, Paging, cursor};
 use super::problem::Refusal;
 use crate::control;
 use crate::control::consumers::Who;
+use crate::control::opt_outs::Verdict;
 use crate::control::suppressions::{BadLines, import};
+use crate::db::opt_outs::Doubtful;
 use crate::db::suppressions::{AddressHash, Filter, Row};
 use crate::domain::access::Permission;
 use crate::domain::contact::Suppression as Reason;
@@ -38,6 +40,8 @@ pub fn add(table: &mut Table) {
     table.api(Permission::Operate, routes!(remove_suppression));
     table.long_api(Permission::Operate, MAX_LIST, routes!(import_suppressions));
     table.api(Permission::Operate, routes!(export_suppressions));
+    table.api(Permission::View, routes!(list_doubtful_opt_outs));
+    table.api(Permission::Operate, routes!(review_opt_out));
 }
 
 /// An address that must not be written to.
@@ -372,6 +376,96 @@ fn defaults(
         reason: reason.unwrap_or(Reason::OptedOut),
         now: state.clock.now(),
     })
+}
+
+/// An opt-out that somebody wrote in words that may have meant something else. It holds until it is undone.
+#[derive(Debug, Serialize, ToSchema)]
+struct DoubtfulOptOut {
+    /// Where it holds.
+    accounts: Vec<String>,
+    channel: Channel,
+    /// The address's keyed hash.
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    hash: String,
+    /// Which rule recognised it: `stop_word`, `misspelling`, `ambiguous_word`, `not_interested`, `wrong_person` or `dismissal`.
+    doubt: &'static str,
+    /// The same in a sentence.
+    why: &'static str,
+    since: DateTime<Utc>,
+}
+
+impl From<Doubtful> for DoubtfulOptOut {
+    fn from(found: Doubtful) -> Self {
+        Self {
+            accounts: found.accounts.iter().map(ToString::to_string).collect(),
+            channel: found.channel,
+            hash: suppressions_file::hex(&found.hash),
+            doubt: found.doubt.as_str(),
+            why: control::words::doubt(found.doubt),
+            since: found.since,
+        }
+    }
+}
+
+/// Doubtful opt-outs.
+#[derive(Debug, Serialize, ToSchema)]
+struct ToReview {
+    /// The oldest first, 200 at most: those that are kept or undone make room for the rest.
+    items: Vec<DoubtfulOptOut>,
+}
+
+/// List doubtful opt-outs that nobody has looked at
+///
+/// What was written is not kept: only that it was doubtful, and why.
+#[utoipa::path(get, path = "/suppressions/review", tag = "suppressions", responses((status = 200, body = ToReview)))]
+async fn list_doubtful_opt_outs(
+    Shared(state): Shared<State>,
+) -> Result<axum::Json<ToReview>, Refusal> {
+    const MOST: i64 = 200;
+    let found = control::opt_outs::to_review(&state.pool, &state.account_ids(), MOST).await?;
+    Ok(axum::Json(ToReview {
+        items: found.into_iter().map(DoubtfulOptOut::from).collect(),
+    }))
+}
+
+/// What is made of a doubtful opt-out.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Review {
+    /// The address's hash, as the list has it …
+    #[schema(pattern = "^[0-9a-fA-F]{32}$")]
+    hash: String,
+    /// … with its channel.
+    channel: Channel,
+    verdict: Verdict,
+}
+
+/// Keep or undo a doubtful opt-out
+///
+/// `keep` takes it off the list; `undo` lets reminders go to the address again, in all accounts in which it held.
+#[utoipa::path(post, path = "/suppressions/review", tag = "suppressions", request_body = Review, responses((status = 204),
+    (status = 404, description = "It is not among the doubtful ones")))]
+async fn review_opt_out(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Json(review): Json<Review>,
+) -> Result<StatusCode, Refusal> {
+    let hash = suppressions_file::unhex(&review.hash).ok_or_else(|| {
+        let detail = "is not 32 hexadecimal digits";
+        Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, "/hash", detail)
+    })?;
+    let (pool, clock, by) = (&state.pool, &state.clock, caller.by());
+    let address = (review.channel, &hash);
+    control::opt_outs::review(
+        pool,
+        clock,
+        by,
+        &state.account_ids(),
+        address,
+        review.verdict,
+    )
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Export all suppressions as CSV, with hashes in place of addresses

@@ -7,6 +7,7 @@ mod api;
 mod audit;
 mod channels;
 mod chart;
+mod opt_outs;
 mod overview;
 mod people;
 mod reminders;
@@ -72,6 +73,7 @@ pub fn add(table: &mut Table) {
     rules::add(table);
     reminders::add(table);
     people::add(table);
+    opt_outs::add(table);
     suppressions::add(table);
     channels::add(table);
     website::add(table);

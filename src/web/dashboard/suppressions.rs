@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Page, Unshown, faults_of, words};
+use super::{Page, Unshown, faults_of, opt_outs, words};
 use crate::control::consumers::Who;
 use crate::control::suppressions::{BadLines, Imported};
 use crate::control::words::why;
@@ -36,7 +36,7 @@ const MOST_PROBLEMS: usize = 200;
 /// Bytes of a list that are put into its field again if it was refused.
 const LONGEST_SHOWN: usize = 64 * 1024;
 
-const PATH: &str = "/suppressions";
+pub(super) const PATH: &str = "/suppressions";
 
 pub fn add(table: &mut Table) {
     table.page(Permission::View, PATH, list);
@@ -154,6 +154,7 @@ async fn render(
         "blockable": reasons(Some(Suppression::Blocked)),
         "importable": reasons(Some(Suppression::OptedOut)),
         "filtered": wanted.is_narrowed(state) || !wanted.after.is_empty(),
+        "doubtful": opt_outs::to_review(state, now).await?,
         "rows": rows.iter().map(|r| row(state, r, now)).collect::<Vec<_>>(),
         "older": rows.last().filter(|_| more).map(|last| wanted.older(last)),
         "found": shown.found,

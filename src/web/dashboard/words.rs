@@ -60,6 +60,8 @@ pub fn action(action: &str) -> Option<&'static str> {
         "rule.restore" => "Brought back an old version",
         "suppression.add" => "Stopped reminders to an address",
         "suppression.import" => "Imported suppressions",
+        "suppression.keep" => "Kept a doubtful opt-out",
+        "suppression.undo" => "Undid a doubtful opt-out",
         "suppression.remove" => "Allowed reminders to an address again",
         "test.send" => "Sent a test message",
         "token.add" => "Made a token",

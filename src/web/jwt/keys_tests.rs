@@ -190,6 +190,9 @@ fn only_rsa_keys_for_signatures_are_taken() {
     assert!(parse(b"[]").is_err());
 }
 
+/// What a set's keys are called, what a token asks for, and whether there is a key for it.
+type Case = (&'static [Option<&'static str>], Option<&'static str>, bool);
+
 #[test]
 fn the_only_key_need_not_be_named_and_names_that_are_there_must_agree() {
     let key = || {
@@ -198,8 +201,7 @@ fn the_only_key_need_not_be_named_and_names_that_are_there_must_agree() {
             e: vec![3],
         })
     };
-    // What the set's keys are called, what the token asks for, whether there is a key for it.
-    let cases: [(&[Option<&str>], Option<&str>, bool); 11] = [
+    let cases: [Case; 11] = [
         (&[Some("a")], Some("a"), true),
         (&[Some("a")], None, true),
         (&[Some("a")], Some("b"), false),
@@ -213,9 +215,9 @@ fn the_only_key_need_not_be_named_and_names_that_are_there_must_agree() {
         (&[], None, false),
     ];
     for (names, asked, found) in cases {
-        let name = |name: &Option<&str>| (name.map(str::to_owned), key());
+        let name = |name: Option<&str>| (name.map(str::to_owned), key());
         let held = Held {
-            keys: names.iter().map(name).collect(),
+            keys: names.iter().copied().map(name).collect(),
             ..Held::default()
         };
         assert_eq!(held.key(asked).is_some(), found, "{names:?}, {asked:?}");

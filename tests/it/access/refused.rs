@@ -177,7 +177,7 @@ async fn an_idempotency_key_keeps_nothing_of_questions_and_no_long_answer() {
             let ask = program
                 .ask(method, path)
                 .header("idempotency-key", key)
-                .header("if-match", "v1-d0");
+                .header("if-match", "\"v1-d0\"");
             Answer::of(ask.json(body).send().await.unwrap()).await
         };
         for (path, body) in [

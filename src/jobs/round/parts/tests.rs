@@ -86,6 +86,9 @@ fn scan(skills: i64, peer: &Peer) -> Ended {
     }
 }
 
+/// Skills, what LivePerson does, the most searches, which skills fail, which are left out of sets, how many fit, hopeless.
+type Case<'a> = (i64, Peer, u32, &'a [i64], &'a [i64], Option<usize>, bool);
+
 #[test]
 fn a_set_is_asked_for_in_parts_only_where_that_may_help() {
     let all: Vec<i64> = (0..100).collect();
@@ -105,8 +108,6 @@ fn a_set_is_asked_for_in_parts_only_where_that_may_help() {
         endpoint: "search",
         status,
     };
-    // Skills, what LivePerson does, the most searches, which skills fail, which are left out of sets, how many fit, hopeless.
-    type Case<'a> = (i64, Peer, u32, &'a [i64], &'a [i64], Option<usize>, bool);
     let cases: Vec<Case<'_>> = vec![
         // Well: one search.
         (100, Peer::default(), 1, &[], &[], None, false),

@@ -62,7 +62,10 @@ async fn hour(
             "skill": due.skill_name.clone().unwrap_or_else(|| format!("skill {}", due.skill)),
             "step": due.step,
             "reminder": due.reminder,
-            "held_by": due.held_by.as_deref().filter(|reason| *reason != "scheduled").map(why),
+            "held_by": match &due.waits_until {
+                Some(until) => Some(format!("It waits until {until}.")),
+                None => due.held_by.as_deref().filter(|reason| *reason != "scheduled").map(why),
+            },
         })
     });
     let choices = accounts.iter().map(

@@ -1,0 +1,239 @@
+//! What consumers say about further reminders, however they say it, and the doubtful answers that a person looks at.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+use utoipa::ToSchema;
+
+use super::Error;
+use crate::channel::optout::Meaning;
+use crate::clock::Clock;
+use crate::db;
+use crate::db::audit;
+use crate::db::opt_outs::Doubtful;
+use crate::db::suppressions::{AddressHash, SAID_BY_TEXT, Source};
+use crate::domain::contact::Suppression;
+use crate::domain::ids::{AccountId, Channel};
+use crate::domain::opt_out::{Accounts, No, Reach};
+
+/// What an installation does with a no.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub reach: Reach,
+    /// All accounts of the installation.
+    pub accounts: Vec<AccountId>,
+    /// Where SMS come from whose rule names no sender, if the settings say so.
+    pub usual_sender: Option<String>,
+}
+
+/// A text message that somebody sent to one of our numbers.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Twilio's id of the message.
+    pub sid: String,
+    pub from: AddressHash,
+    /// The number of ours that it came to.
+    pub to: String,
+    pub messaging_service: Option<String>,
+    pub meaning: Meaning,
+}
+
+/// What an answer did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Stopped,
+    Lifted,
+    /// It was acted on before: a second delivery, or a request that somebody plays again.
+    Repeated,
+    /// It is about something else.
+    Other,
+}
+
+/// Acts on an answer, once.
+pub async fn hear(
+    pool: &PgPool,
+    policy: &Policy,
+    answer: &Answer,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Heard> {
+    let lifts = match answer.meaning {
+        Meaning::Help | Meaning::None => return Ok(Heard::Other),
+        Meaning::Start | Meaning::Yes => true,
+        Meaning::Stop | Meaning::FreeTextRevocation | Meaning::PerhapsRevocation(_) => false,
+    };
+    let mut tx = pool.begin().await?;
+    if !db::opt_outs::first_time(&mut tx, &answer.sid, lifts, now).await? {
+        return Ok(Heard::Repeated);
+    }
+    let accounts = policy.accounts_of(&mut tx, answer).await?;
+    let number = (Channel::Sms, answer.from);
+    let addresses = policy.addresses(&mut tx, number).await?;
+    for address in &addresses {
+        match answer.meaning {
+            Meaning::Start => lift(&mut tx, &accounts, address, &SAID_BY_TEXT).await?,
+            // "Yes" lifts only what a keyword did: it is mostly the answer to something else.
+            Meaning::Yes => {
+                let keyword = [Source::SmsKeyword, Source::Provider];
+                lift(&mut tx, &accounts, address, &keyword).await?;
+            }
+            Meaning::Stop => stop(&mut tx, &accounts, address, Source::SmsKeyword, now).await?,
+            Meaning::FreeTextRevocation => {
+                stop(&mut tx, &accounts, address, Source::SmsText, now).await?
+            }
+            Meaning::PerhapsRevocation(doubt) => {
+                db::opt_outs::doubt(&mut tx, &accounts, &[*address], doubt, now).await?;
+            }
+            Meaning::Help | Meaning::None => {}
+        }
+    }
+    tx.commit().await?;
+    Ok(if lifts { Heard::Lifted } else { Heard::Stopped })
+}
+
+async fn stop(
+    tx: &mut PgConnection,
+    accounts: &[AccountId],
+    (channel, hash): &(Channel, AddressHash),
+    source: Source,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let why = (Suppression::OptedOut, source);
+    db::suppressions::add(tx, accounts, *channel, hash, why, now).await?;
+    Ok(())
+}
+
+async fn lift(
+    tx: &mut PgConnection,
+    accounts: &[AccountId],
+    (channel, hash): &(Channel, AddressHash),
+    sources: &[Source],
+) -> sqlx::Result<()> {
+    // A mail provider's answer is nobody's text message.
+    let sources: Vec<Source> = sources
+        .iter()
+        .copied()
+        .filter(|source| *channel == Channel::Sms || *source != Source::Provider)
+        .collect();
+    db::suppressions::lift(tx, accounts, *channel, hash, &sources).await?;
+    Ok(())
+}
+
+/// A no by a link or a complaint: it holds for the address it is about, and as far as the setting says.
+pub async fn refuse(
+    conn: &mut PgConnection,
+    policy: &Policy,
+    no: No,
+    (account, channel, hash): (&AccountId, Channel, AddressHash),
+    (reason, source): (Suppression, Source),
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let accounts = match policy.reach.accounts(no) {
+        Accounts::All => policy.accounts.clone(),
+        Accounts::Own | Accounts::SharingSender => vec![account.clone()],
+    };
+    db::suppressions::add(conn, &accounts, channel, &hash, (reason, source), now).await?;
+    for (channel, other) in policy.addresses(conn, (channel, hash)).await? {
+        if other != hash {
+            let why = (Suppression::OptedOut, source);
+            db::suppressions::add(conn, &accounts, channel, &other, why, now).await?;
+        }
+    }
+    Ok(())
+}
+
+impl Policy {
+    /// The accounts that an answer by text message is about.
+    async fn accounts_of(
+        &self,
+        conn: &mut PgConnection,
+        answer: &Answer,
+    ) -> sqlx::Result<Vec<AccountId>> {
+        if self.reach.accounts(No::Stop) != Accounts::SharingSender {
+            return Ok(self.accounts.clone());
+        }
+        let mut senders = vec![answer.to.as_str()];
+        senders.extend(answer.messaging_service.as_deref());
+        // Where Twilio chooses the number, nobody knows here which it is.
+        let usual = self
+            .usual_sender
+            .as_deref()
+            .is_none_or(|usual| senders.contains(&usual));
+        let sharing =
+            db::opt_outs::sharing_sender(conn, &self.accounts, &senders, usual, &answer.from)
+                .await?;
+        // A number that no account is known to use: better all than none.
+        Ok(if sharing.is_empty() {
+            self.accounts.clone()
+        } else {
+            sharing
+        })
+    }
+
+    /// The address, and the consumer's others if the setting says so.
+    async fn addresses(
+        &self,
+        conn: &mut PgConnection,
+        address: (Channel, AddressHash),
+    ) -> sqlx::Result<Vec<(Channel, AddressHash)>> {
+        let mut addresses = vec![address];
+        if self.reach.covers_other_addresses() {
+            addresses
+                .extend(db::opt_outs::other_addresses(conn, &self.accounts, &address.1).await?);
+            // Two who suppress the same addresses at once do so in one order.
+            addresses.sort_unstable_by_key(|(_, hash)| *hash);
+        }
+        Ok(addresses)
+    }
+}
+
+/// The doubtful opt-outs that nobody has looked at, the oldest first.
+pub async fn to_review(
+    pool: &PgPool,
+    accounts: &[AccountId],
+    most: i64,
+) -> Result<Vec<Doubtful>, Error> {
+    Ok(db::opt_outs::to_review(pool, accounts, most).await?)
+}
+
+/// What a person makes of a doubtful opt-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It was one: it stays.
+    Keep,
+    /// It was none: reminders go to the address again.
+    Undo,
+}
+
+/// Settles a doubtful opt-out, in all these accounts. Returns in how many it was one.
+pub async fn review(
+    pool: &PgPool,
+    clock: &Clock,
+    by: &str,
+    accounts: &[AccountId],
+    (channel, hash): (Channel, &AddressHash),
+    verdict: Verdict,
+) -> Result<u64, Error> {
+    let mut tx = pool.begin().await?;
+    let keep = verdict == Verdict::Keep;
+    let settled = db::opt_outs::settle(&mut tx, accounts, (channel, hash), keep).await?;
+    if settled == 0 {
+        let what = "doubtful opt-out of this address: somebody may have looked at it already";
+        return Err(Error::NotFound(what.to_owned()));
+    }
+    let entry = audit::Entry {
+        by,
+        action: if keep {
+            "suppression.keep"
+        } else {
+            "suppression.undo"
+        },
+        account: None,
+        subject: channel.as_str(),
+        detail: json!({ "accounts": settled }),
+    };
+    audit::record(&mut tx, &entry, clock.now()).await?;
+    tx.commit().await?;
+    Ok(settled)
+}

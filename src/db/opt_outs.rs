@@ -1,0 +1,210 @@
+//! What people say about further reminders: each answer once, how far it reaches, and the doubtful ones that a person should look at.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
+use sqlx::{FromRow, PgConnection, PgExecutor};
+
+use super::suppressions::{AddressHash, Source};
+use crate::domain::ids::{AccountId, Channel};
+use crate::domain::opt_out::Doubt;
+
+/// Notes that a message is acted on, in the transaction that does. False if it has been already, also by somebody who does so at
+/// this moment and commits. `lifts`: it lifts opt-outs.
+pub async fn first_time(
+    conn: &mut PgConnection,
+    sid: &str,
+    lifts: bool,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query(
+        "insert into answered_messages (sid_hash, at, lifts) values ($1, $2, $3) on conflict (sid_hash) do nothing",
+    )
+    .bind(&Sha256::digest(sid)[..16])
+    .bind(now)
+    .bind(lifts)
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected() == 1)
+}
+
+/// The addresses that an opt-out is about.
+pub type Addresses = [(Channel, AddressHash)];
+
+/// Suppresses addresses because of a text that may have been meant so. An opt-out that nobody doubts, a complaint and a block stay
+/// what they are.
+pub async fn doubt(
+    conn: &mut PgConnection,
+    accounts: &[AccountId],
+    addresses: &Addresses,
+    doubt: Doubt,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    sqlx::query(
+        "insert into suppressions as s (account, channel, address_hash, reason, source, created_at, doubt)
+         select a.account, t.channel, t.hash, 'opted_out', $4, $5, $6
+         from unnest($1::text[]) as a(account), unnest($2::text[], $3::bytea[]) as t(channel, hash)
+         order by t.hash, t.channel, a.account
+         on conflict (address_hash, channel, account) do update
+             set reason = 'opted_out', source = excluded.source, created_at = excluded.created_at, expires_at = null,
+                 doubt = excluded.doubt
+             where s.reason = 'bad_address' or s.expires_at <= $5",
+    )
+    .bind(names(accounts))
+    .bind(addresses.iter().map(|(channel, _)| channel.as_str()).collect::<Vec<_>>())
+    .bind(addresses.iter().map(|(_, hash)| hash.as_slice()).collect::<Vec<_>>())
+    .bind(Source::SmsText.as_str())
+    .bind(now)
+    .bind(doubt.as_str())
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// The other addresses of the consumer who was written to at this one, as far as the ledger still knows them: by the conversations
+/// of these accounts, and by the consumer's other conversations.
+pub async fn other_addresses(
+    conn: &mut PgConnection,
+    accounts: &[AccountId],
+    hash: &AddressHash,
+) -> sqlx::Result<Vec<(Channel, AddressHash)>> {
+    const MOST: i64 = 100;
+    let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
+        "with met as (
+             select distinct account, conversation from reminders where recipient_hash = $1 and account = any ($2)
+         ), people as (
+             select distinct c.account, c.kind, c.consumer from consumers c
+             join met m on m.account = c.account and m.conversation = c.conversation
+         ), theirs as (
+             select account, conversation from met
+             union
+             select c.account, c.conversation from consumers c
+             join people p on p.account = c.account and p.consumer = c.consumer and p.kind = c.kind
+         )
+         select distinct r.channel, r.recipient_hash from reminders r
+         join theirs t on t.account = r.account and t.conversation = r.conversation
+         where r.recipient_hash is not null and r.recipient_hash <> $1 limit $3",
+    )
+    .bind(hash.as_slice())
+    .bind(names(accounts))
+    .bind(MOST)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(channel, hash)| Some((channel.parse().ok()?, hash.try_into().ok()?)))
+        .collect())
+}
+
+/// Those of these accounts that send SMS from one of `senders`, by their rules (`usual`: their rules that name no sender use it) or
+/// because they did so to this number.
+pub async fn sharing_sender(
+    conn: &mut PgConnection,
+    accounts: &[AccountId],
+    senders: &[&str],
+    usual: bool,
+    hash: &AddressHash,
+) -> sqlx::Result<Vec<AccountId>> {
+    let found: BTreeSet<String> = sqlx::query_scalar(
+        "select account from rules
+         where channel = 'sms' and account = any ($1)
+           and (settings ->> 'sender' = any ($2) or ($3 and settings ->> 'sender' is null))
+         union
+         select r.account from reminders r join attempts a on a.reminder = r.id
+         where r.channel = 'sms' and r.recipient_hash = $4 and r.account = any ($1) and a.sender = any ($2)",
+    )
+    .bind(names(accounts))
+    .bind(senders)
+    .bind(usual)
+    .bind(hash.as_slice())
+    .fetch_all(conn)
+    .await?
+    .into_iter()
+    .collect();
+    Ok(accounts
+        .iter()
+        .filter(|id| found.contains(id.as_str()))
+        .cloned()
+        .collect())
+}
+
+/// A doubtful opt-out: one for an address, however many accounts it holds in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubtful {
+    pub channel: Channel,
+    pub hash: AddressHash,
+    pub accounts: Vec<AccountId>,
+    pub doubt: Doubt,
+    pub since: DateTime<Utc>,
+}
+
+/// Those to be looked at in these accounts, the oldest first.
+pub async fn to_review(
+    db: impl PgExecutor<'_>,
+    accounts: &[AccountId],
+    most: i64,
+) -> sqlx::Result<Vec<Doubtful>> {
+    #[derive(FromRow)]
+    struct Raw {
+        channel: String,
+        address_hash: Vec<u8>,
+        accounts: Vec<String>,
+        doubt: String,
+        since: DateTime<Utc>,
+    }
+    let rows: Vec<Raw> = sqlx::query_as(
+        "select channel, address_hash, array_agg(account order by account) as accounts, min(doubt) as doubt,
+                min(created_at) as since
+         from suppressions where doubt is not null and account = any ($1)
+         group by channel, address_hash order by since, address_hash, channel limit $2",
+    )
+    .bind(names(accounts))
+    .bind(most)
+    .fetch_all(db)
+    .await?;
+    let broken = || sqlx::Error::Decode("a doubtful opt-out with an unknown word".into());
+    rows.into_iter()
+        .map(|raw| {
+            Ok(Doubtful {
+                channel: raw.channel.parse().map_err(|_| broken())?,
+                hash: raw.address_hash.try_into().map_err(|_| broken())?,
+                accounts: raw
+                    .accounts
+                    .iter()
+                    .filter_map(|id| id.parse().ok())
+                    .collect(),
+                // A newer version may have reasons of its own.
+                doubt: Doubt::parse(&raw.doubt).unwrap_or(Doubt::StopWord),
+                since: raw.since,
+            })
+        })
+        .collect()
+}
+
+/// Settles a doubt: the opt-out stays without it (`keep`), or goes. Returns in how many accounts.
+pub async fn settle(
+    conn: &mut PgConnection,
+    accounts: &[AccountId],
+    (channel, hash): (Channel, &AddressHash),
+    keep: bool,
+) -> sqlx::Result<u64> {
+    let sql = if keep {
+        "update suppressions set doubt = null
+         where address_hash = $1 and channel = $2 and account = any ($3) and doubt is not null"
+    } else {
+        "delete from suppressions
+         where address_hash = $1 and channel = $2 and account = any ($3) and doubt is not null and reason = 'opted_out'"
+    };
+    sqlx::query(sql)
+        .bind(hash.as_slice())
+        .bind(channel.as_str())
+        .bind(names(accounts))
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected())
+}
+
+fn names(accounts: &[AccountId]) -> Vec<&str> {
+    accounts.iter().map(AccountId::as_str).collect()
+}

@@ -1,0 +1,77 @@
+//! The doubtful opt-outs on the page of suppressions: what was recognised, and the buttons that keep or undo one.
+
+use axum::Form;
+use axum::extract::State as Shared;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::suppressions::PATH;
+use super::{Page, Unshown, words};
+use crate::control::opt_outs::Verdict;
+use crate::control::{self, Error};
+use crate::db::opt_outs::Doubtful;
+use crate::domain::access::Permission;
+use crate::domain::ids::Channel;
+use crate::suppressions_file;
+use crate::web::State;
+use crate::web::access::Table;
+
+/// Doubtful opt-outs shown at once; the others follow when these are settled.
+const MOST: i64 = 50;
+
+pub fn add(table: &mut Table) {
+    table.form(Permission::Operate, "/suppressions/review", review);
+}
+
+/// Those that nobody has looked at, for the page.
+pub async fn to_review(state: &State, now: DateTime<Utc>) -> Result<Vec<Value>, Error> {
+    let found = control::opt_outs::to_review(&state.pool, &state.account_ids(), MOST).await?;
+    Ok(found.iter().map(|one| row(state, one, now)).collect())
+}
+
+fn row(state: &State, found: &Doubtful, now: DateTime<Utc>) -> Value {
+    let hash = suppressions_file::hex(&found.hash);
+    let brands: Vec<String> = found
+        .accounts
+        .iter()
+        .map(|id| state.brand_of(id.as_str()))
+        .collect();
+    json!({
+        "brands": brands.join(", "),
+        "channel": words::channel(found.channel.as_str()),
+        "channel_word": found.channel,
+        "why": control::words::doubt(found.doubt),
+        "since": words::time(found.since, now),
+        "code": &hash[..8],
+        "hash": hash,
+    })
+}
+
+/// A doubtful opt-out and what is made of it.
+#[derive(Deserialize)]
+struct Reviewed {
+    hash: String,
+    channel: Channel,
+    verdict: Verdict,
+}
+
+async fn review(
+    page: Page,
+    Shared(state): Shared<State>,
+    Form(given): Form<Reviewed>,
+) -> Result<Response, Unshown> {
+    let none = || Error::NotFound("doubtful opt-out of this address".to_owned());
+    let hash = suppressions_file::unhex(&given.hash).ok_or_else(none)?;
+    let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
+    let (accounts, address) = (state.account_ids(), (given.channel, &hash));
+    let done = control::opt_outs::review(pool, clock, by, &accounts, address, given.verdict).await;
+    let said = match (done, given.verdict) {
+        (Ok(_), Verdict::Keep) => "Kept. No reminders go to this address.",
+        (Ok(_), Verdict::Undo) => "Undone. Reminders may go to this address again.",
+        (Err(Error::NotFound(_)), _) => "Somebody has looked at it already.",
+        (Err(other), _) => return Err(other.into()),
+    };
+    page.done(PATH, said).await
+}
