@@ -211,6 +211,44 @@ async fn watch_schema(pool: PgPool, shutdown: CancellationToken) -> &'static str
     "watch over the tables"
 }
 
+/// How often a process compares its clock with the database's.
+const CLOCK_WATCH: Duration = Duration::from_secs(10);
+
+/// A machine's clock that is off by more is worth a word.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(2);
+
+/// Keeps this process's clock by the database's.
+async fn keep_time(pool: PgPool, clock: Clock, shutdown: CancellationToken) -> &'static str {
+    let mut warned = false;
+    loop {
+        let off = clock.now() - clock.machine();
+        if off.abs() > CLOCK_TOLERANCE && !warned {
+            warned = true;
+            warn!(
+                "This machine's clock and the database server's differ by {} s; the database's counts. Synchronise both (NTP)",
+                off.num_seconds()
+            );
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            () = tokio::time::sleep(CLOCK_WATCH) => {}
+        }
+        set_clock_right(&pool, &clock).await;
+    }
+    "clock"
+}
+
+/// Compares once. A database that is away leaves the clock as it was.
+async fn set_clock_right(pool: &PgPool, clock: &Clock) {
+    let asked = clock.machine();
+    match db::server::now(pool).await {
+        Ok(shown) => {
+            clock.set_right(asked, shown, clock.machine());
+        }
+        Err(error) => tracing::debug!("The database's clock cannot be read: {error}"),
+    }
+}
+
 /// A service that runs until its shutdown token is cancelled.
 pub struct Running {
     /// Where the web listens, if it does.
@@ -285,6 +323,8 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
             "stopped before the database could be reached"
         );
     }
+    // Before anything is dated. What it cannot be told now it is told soon.
+    set_clock_right(&pool, &clock).await;
     let ids: Vec<AccountId> = config.accounts.iter().map(|a| a.id.clone()).collect();
     db::accounts::ensure(&pool, &ids, clock.now()).await?;
     let hasher = hasher(config, &pool).await?;
@@ -293,6 +333,9 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     let mut tasks = JoinSet::new();
     tasks.spawn(watch(database.lost(), shutdown.clone()));
     tasks.spawn(watch_schema(pool.clone(), shutdown.clone()));
+    if matches!(clock, Clock::OfDatabase(_)) {
+        tasks.spawn(keep_time(pool.clone(), clock.clone(), shutdown.clone()));
+    }
     let shared = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
     let mut host = None;
     if parts.worker {

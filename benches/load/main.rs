@@ -5,6 +5,9 @@
 //! cargo bench --bench load -- deliver [--n 5000] [--rows 1000000]  reminders per second against a loop written by hand;
 //!                                     [--graphile]                 with --rows the same on a ledger with a past, and the plan of
 //!                                                                  every statement; with --graphile against graphile-worker, too
+//! cargo bench --bench load -- fresh   [--n 500] [--rate 10]        how old is what is known when a message leaves, of many due at once:
+//!                                     [--workers 1] [--freeze]     LivePerson's answer, opt-outs; with --freeze workers stand still;
+//!                                     [--reply-ms 20]              so long the mail server takes for each reply
 //! cargo bench --bench load -- idle    [--seconds 60]               memory, processor time and statements of idle roles
 //! cargo bench --bench load -- start                                from each role's start until it is ready; the program's size
 //! cargo bench --bench load -- pages   [--rows 1000000] [--n 100]   every page and list on a ledger with a past: p50, p95, rows read
@@ -26,6 +29,7 @@
 )]
 
 mod deliver;
+mod fresh;
 mod graphile;
 mod ledger;
 mod pages;
@@ -102,6 +106,14 @@ fn main() -> Result<()> {
             graphile: asked_for("--graphile"),
             plots,
         })),
+        Some("fresh") => runtime.block_on(fresh::run(&fresh::Wanted {
+            durability,
+            reminders: number("--n", 500)?,
+            rate: number("--rate", 10)?,
+            workers: number("--workers", 1)?,
+            reply: Duration::from_millis(u64::try_from(number("--reply-ms", 20)?)?),
+            freeze: asked_for("--freeze"),
+        })),
         Some("idle") => runtime.block_on(idle(durability, number("--seconds", 60)?)),
         Some("start") => runtime.block_on(start(durability)),
         Some("pages") => runtime.block_on(pages::run(
@@ -111,7 +123,7 @@ fn main() -> Result<()> {
         )),
         // `cargo bench` without arguments runs every benchmark: this one is asked for by name.
         None => Ok(()),
-        Some(other) => bail!("`{other}`: say scan, deliver, idle, start or pages"),
+        Some(other) => bail!("`{other}`: say scan, deliver, fresh, idle, start or pages"),
     }
 }
 

@@ -17,7 +17,7 @@ use unread::postgres::{Durability, Options, Server};
 pub const SKILL: i64 = unread::sandbox::world::CUSTOMER_CARE;
 
 /// One e-mail three days after the unread message: what a scan finds is owed, and not due before the driver says so.
-const RULES: &str = r#"
+pub const RULES: &str = r#"
 [[rule]]
 account = "12345678"
 channel = "email"
@@ -82,10 +82,7 @@ impl Stage {
 
     /// Runs a command of the service to its end.
     fn finish(&self, arguments: &[&str]) -> Result<()> {
-        let mut process = Process::spawn(arguments, &self.folder, &self.environment)?;
-        let status = process.child.wait()?;
-        ensure!(status.success(), "unread {arguments:?} ended with {status}");
-        Ok(())
+        Process::finish(arguments, &self.folder, &self.environment)
     }
 
     /// The settings that the roles run with, for the reference loop.
@@ -231,7 +228,23 @@ fn http() -> reqwest::Client {
 }
 
 impl Process {
-    fn spawn(
+    /// Runs a command of the service to its end.
+    pub fn finish(
+        arguments: &[&str],
+        folder: &std::path::Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        let status = Self::spawn(arguments, folder, environment)?.child.wait()?;
+        ensure!(status.success(), "unread {arguments:?} ended with {status}");
+        Ok(())
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Starts a command of the service.
+    pub fn spawn(
         arguments: &[&str],
         folder: &std::path::Path,
         environment: &BTreeMap<String, String>,

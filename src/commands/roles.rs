@@ -19,7 +19,7 @@ pub async fn play(
     let database = Database::open(config, Durability::Durable).await?;
     let start = Start {
         parts,
-        clock: Clock::System,
+        clock: Clock::of_database(),
         migrate,
         demo: None,
         shutdown,

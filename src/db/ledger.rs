@@ -237,6 +237,10 @@ pub struct Owed {
     pub maybe_sent: bool,
     pub token: String,
     pub next_at: DateTime<Utc>,
+    /// `next_at` has not come yet, by the clock that counts.
+    pub early: bool,
+    /// It has waited for a turn under the provider's limit before.
+    pub lined_up: bool,
 }
 
 #[derive(FromRow)]
@@ -255,6 +259,8 @@ struct OwedRow {
     maybe_sent: bool,
     token: String,
     next_at: DateTime<Utc>,
+    early: bool,
+    lined_up: bool,
 }
 
 impl TryFrom<OwedRow> for Owed {
@@ -279,33 +285,46 @@ impl TryFrom<OwedRow> for Owed {
             maybe_sent: row.maybe_sent,
             token: row.token,
             next_at: row.next_at,
+            early: row.early,
+            lined_up: row.lined_up,
         })
     }
 }
 
-/// Those of these reminders that still wait to be sent.
-pub async fn owed(db: impl PgExecutor<'_>, ids: &[ReminderId]) -> sqlx::Result<Vec<Owed>> {
-    select_owed(db, ids, "").await
+/// Those of these reminders that still wait to be sent. Without `now` the database's clock says which are early.
+pub async fn owed(
+    db: impl PgExecutor<'_>,
+    ids: &[ReminderId],
+    now: Option<DateTime<Utc>>,
+) -> sqlx::Result<Vec<Owed>> {
+    select_owed(db, ids, now, "").await
 }
 
 /// The same, locked until the transaction ends: nobody else begins, cancels or expires them meanwhile.
-pub async fn lock_owed(db: impl PgExecutor<'_>, ids: &[ReminderId]) -> sqlx::Result<Vec<Owed>> {
-    select_owed(db, ids, "order by id for update").await
+pub async fn lock_owed(
+    db: impl PgExecutor<'_>,
+    ids: &[ReminderId],
+    now: Option<DateTime<Utc>>,
+) -> sqlx::Result<Vec<Owed>> {
+    select_owed(db, ids, now, "order by id for update").await
 }
 
 async fn select_owed(
     db: impl PgExecutor<'_>,
     ids: &[ReminderId],
+    now: Option<DateTime<Utc>>,
     locking: &'static str,
 ) -> sqlx::Result<Vec<Owed>> {
     let sql = format!(
         "select id, account, conversation, episode, skill, channel, step, due_at, deadline, tries, soft_failed,
-                counted_at is not null as maybe_sent, token, next_at
+                counted_at is not null as maybe_sent, token, next_at, next_at > coalesce($2, clock_timestamp()) as early,
+                coalesce(reason = 'rate_limit', false) as lined_up
          from reminders where id = any ($1) and state = 'scheduled' {locking}"
     );
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let rows: Vec<OwedRow> = sqlx::query_as(AssertSqlSafe(sql))
         .bind(ids)
+        .bind(now)
         .fetch_all(db)
         .await?;
     rows.into_iter().map(Owed::try_from).collect()
@@ -462,10 +481,45 @@ pub async fn apply(
     Ok(())
 }
 
+/// Brings forward to `now` the next reminders of a channel that are lined up for a turn and would come back before `until`. Returns
+/// whom to wake. Those that somebody is changing just now are left alone.
+pub async fn call_up(
+    conn: &mut PgConnection,
+    channel: Channel,
+    (now, until): (DateTime<Utc>, DateTime<Utc>),
+    most: usize,
+) -> sqlx::Result<Vec<(ReminderId, AccountId)>> {
+    let rows: Vec<(i64, String)> = sqlx::query_as(
+        "with next as (
+             select id from reminders
+             where next_at > $2 and next_at <= $3 and state = 'scheduled' and reason = 'rate_limit' and channel = $1
+             order by next_at limit $4 for update skip locked
+         )
+         update reminders r set next_at = $2 from next where r.id = next.id returning r.id, r.account",
+    )
+    .bind(channel.as_str())
+    .bind(now)
+    .bind(until)
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(id, account)| {
+            let account = account.parse();
+            Ok((
+                ReminderId(id),
+                account.map_err(|e| sqlx::Error::Decode(Box::new(e)))?,
+            ))
+        })
+        .collect()
+}
+
 /// An attempt about to be made.
 #[derive(Clone)]
 pub struct Begin {
     pub reminder: ReminderId,
+    /// The skill that the rule is for; nothing: the account's default.
+    pub rule_skill: Option<SkillId>,
     pub sender: String,
     /// Kept only where an unknown outcome is settled by searching for the address (SMS), and only until it is.
     pub address: Option<String>,
@@ -474,8 +528,23 @@ pub struct Begin {
     pub lease: TimeDelta,
 }
 
+/// A pause that holds the reminder `r` under the rule for skill `$s` (null: the account's default): as `domain::pause::Scope::holds`.
+macro_rules! pause_of {
+    ($skill:literal) => {
+        concat!(
+            "select from pauses p where (p.account is null or (p.account = r.account and (p.channel is null or
+                 (p.channel = r.channel and (not p.of_rule or p.skill is not distinct from ",
+            $skill,
+            ")))))"
+        )
+    };
+}
+
 /// Commits to attempts: the reminders become `sending`, each with one open attempt under a lease, and each decision to send is
 /// logged. Must be committed before any provider is called.
+///
+/// Looks once more, in the same statement, whether the recipient may be written to: a reminder that has been suppressed or paused
+/// since it was decided about does not begin. Returns those that did.
 ///
 /// Changes no indexed column of the reminder: `next_at` stays in the past, the lease is the attempt's.
 pub async fn begin(
@@ -486,13 +555,20 @@ pub async fn begin(
     if attempts.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<(i64, i64)> = sqlx::query_as(
+    let rows: Vec<(i64, i64)> = sqlx::query_as(concat!(
         "with input as (
-             select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::float8[])
-                 as t(id, sender, address, recipient, lease)
+             select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::float8[], $7::bigint[])
+                 as t(id, sender, address, recipient, lease, rule_skill)
          ), claimed as (
              update reminders r set state = 'sending', reason = 'due', recipient_hash = i.recipient, counted_at = $6
              from input i where r.id = i.id and r.state = 'scheduled'
+               and not exists (
+                   select from suppressions s
+                   where s.address_hash = i.recipient and s.channel = r.channel and s.account = r.account
+                     and (s.expires_at is null or s.expires_at > $6))
+               and not exists (",
+            pause_of!("i.rule_skill"),
+            ")
              returning r.id, r.account, r.conversation, r.channel
          ), logged as (
              insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
@@ -503,19 +579,73 @@ pub async fn begin(
                 now() + make_interval(secs => i.lease)
          from input i join claimed c on c.id = i.id
          returning reminder, id",
-    )
+    ))
     .bind(attempts.iter().map(|a| a.reminder.0).collect::<Vec<_>>())
     .bind(attempts.iter().map(|a| a.sender.as_str()).collect::<Vec<_>>())
     .bind(attempts.iter().map(|a| a.address.as_deref()).collect::<Vec<_>>())
     .bind(attempts.iter().map(|a| a.recipient.as_slice()).collect::<Vec<_>>())
     .bind(attempts.iter().map(|a| a.lease.as_seconds_f64()).collect::<Vec<_>>())
     .bind(now)
+    .bind(attempts.iter().map(|a| a.rule_skill.map(|skill| skill.0)).collect::<Vec<_>>())
     .fetch_all(conn)
     .await?;
     Ok(rows
         .into_iter()
         .map(|(reminder, attempt)| (ReminderId(reminder), attempt))
         .collect())
+}
+
+/// What forbids an attempt that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forbidden {
+    Suppressed,
+    Paused,
+    /// Its outcome has been recorded: it is nobody's any more.
+    Over,
+}
+
+/// An attempt that was begun, for this recipient, under the rule for this skill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    pub attempt: i64,
+    pub recipient: AddressHash,
+    pub rule_skill: Option<SkillId>,
+}
+
+/// What forbids these attempts by now; nothing where nothing does. In their order.
+pub async fn forbidden(
+    db: impl PgExecutor<'_>,
+    begun: &[Begun],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Option<Forbidden>>> {
+    let found: Vec<(i64, bool, bool)> = sqlx::query_as(concat!(
+        "select i.attempt, exists (
+                    select from suppressions s
+                    where s.address_hash = i.recipient and s.channel = r.channel and s.account = r.account
+                      and (s.expires_at is null or s.expires_at > $4)),
+                exists (",
+        pause_of!("i.rule_skill"),
+        ")
+         from unnest($1::bigint[], $2::bytea[], $3::bigint[]) as i(attempt, recipient, rule_skill)
+         join attempts a on a.id = i.attempt join reminders r on r.id = a.reminder
+         where a.outcome is null and a.lease_until > clock_timestamp() and r.state = 'sending'"
+    ))
+    .bind(begun.iter().map(|b| b.attempt).collect::<Vec<_>>())
+    .bind(begun.iter().map(|b| b.recipient.as_slice()).collect::<Vec<_>>())
+    .bind(begun.iter().map(|b| b.rule_skill.map(|skill| skill.0)).collect::<Vec<_>>())
+    .bind(now)
+    .fetch_all(db)
+    .await?;
+    let of = |begun: &Begun| {
+        let found = found.iter().find(|(attempt, ..)| *attempt == begun.attempt);
+        match found {
+            None => Some(Forbidden::Over),
+            Some((_, true, _)) => Some(Forbidden::Suppressed),
+            Some((_, _, true)) => Some(Forbidden::Paused),
+            Some((_, false, false)) => None,
+        }
+    };
+    Ok(begun.iter().map(of).collect())
 }
 
 /// Which of these attempts exist and are open. An attempt is told by when it was begun, too: a server that crashed may give the number

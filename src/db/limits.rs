@@ -78,78 +78,150 @@ pub async fn take_free_at(
     Ok(wait.map(Duration::from_secs_f64))
 }
 
-/// Turns that were asked for together.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Turns {
-    /// How long each has to wait, in order.
-    pub waits: Vec<Duration>,
-    /// So many of them, the first ones, are reserved; the rest would come too late and must ask again.
-    pub granted: usize,
+/// The line of those who wait for a turn for the first time, and of those who came back and wait again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    New,
+    Again,
 }
 
-/// Reserves those of `wanted` turns under `key` that come within `horizon`, at `per_second` (`None`: as fast as you like), while
-/// nobody asked to be left alone under `provider`. What lies beyond the horizon is not reserved: a reservation that its owner
-/// gives up would be time lost for everybody. The row stays locked until the caller's transaction ends.
-pub async fn take(
-    conn: &mut PgConnection,
-    (provider, key): (&str, &str),
-    wanted: usize,
-    per_second: Option<f64>,
-    horizon: Duration,
-) -> sqlx::Result<Turns> {
-    let held: f64 = sqlx::query_scalar(
-        "select coalesce(max(greatest(extract(epoch from held_until - clock_timestamp()), 0)), 0)::float8
-         from limits where key in ($1, $2)",
+impl Line {
+    /// The row beside that of the limit itself.
+    fn of(self, key: &str) -> String {
+        match self {
+            Self::New => format!("{key} line"),
+            Self::Again => format!("{key} line again"),
+        }
+    }
+}
+
+/// What stands between somebody who wants a turn and the turn, beside the turns that are reserved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// How long the other side has still asked to be left alone.
+    pub held: Duration,
+    /// How long the line is, as far as anybody knows: some in it may not want their turn any more.
+    pub line: Duration,
+}
+
+/// Looks at what is ahead under `key`, and at the pauses that were asked for under `provider`.
+pub async fn ahead(db: impl PgExecutor<'_>, (provider, key): (&str, &str)) -> sqlx::Result<Ahead> {
+    let (held, line): (f64, f64) = sqlx::query_as(
+        "select coalesce(max(greatest(extract(epoch from held_until - clock_timestamp()), 0)), 0)::float8,
+                coalesce(max(greatest(extract(epoch from tat - clock_timestamp()), 0))
+                    filter (where key not in ($1, $2)), 0)::float8
+         from limits where key in ($1, $2, $3, $4)",
     )
     .bind(provider)
     .bind(key)
+    .bind(Line::New.of(key))
+    .bind(Line::Again.of(key))
+    .fetch_one(db)
+    .await?;
+    Ok(Ahead {
+        held: seconds(held),
+        line: seconds(line),
+    })
+}
+
+fn seconds(wait: f64) -> Duration {
+    Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX)
+}
+
+/// Turns that were reserved together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// How long each has to wait, in order.
+    pub waits: Vec<Duration>,
+    /// When there is a turn for whoever comes next.
+    pub next: Duration,
+}
+
+/// Reserves those of `wanted` turns under `key` that come within `horizon`, at `per_second` and not before `from`.
+///
+/// What lies beyond the horizon is not reserved: a reservation that its owner gives up would be time lost for everybody. The row stays
+/// locked until the caller's transaction ends.
+pub async fn take(
+    conn: &mut PgConnection,
+    key: &str,
+    wanted: usize,
+    per_second: f64,
+    (from, horizon): (Duration, Duration),
+) -> sqlx::Result<Taken> {
+    let reserved: f64 = sqlx::query_scalar(
+        "insert into limits as l (key, tat) values ($1, clock_timestamp())
+         on conflict (key) do update set tat = greatest(l.tat, clock_timestamp())
+         returning greatest(extract(epoch from tat - clock_timestamp()), 0)::float8",
+    )
+    .bind(key)
     .fetch_one(&mut *conn)
     .await?;
-    let ahead: f64 = match per_second {
-        None => 0.0,
-        Some(_) => {
-            sqlx::query_scalar(
-                "insert into limits as l (key, tat) values ($1, clock_timestamp())
-                 on conflict (key) do update set tat = greatest(l.tat, clock_timestamp())
-                 returning greatest(extract(epoch from tat - clock_timestamp()), 0)::float8",
-            )
-            .bind(key)
-            .fetch_one(&mut *conn)
-            .await?
-        }
-    };
-    let turns = spaced(wanted, ahead, held, per_second, horizon);
-    if let (Some(per_second), 1..) = (per_second, turns.granted) {
+    let begins = reserved.max(from.as_secs_f64());
+    let waits = spaced(wanted, begins, per_second, horizon);
+    let lasts = lasts(waits.len(), per_second);
+    if !waits.is_empty() {
         sqlx::query(
             "update limits set tat = greatest(tat, clock_timestamp() + make_interval(secs => $2)) + make_interval(secs => $3)
              where key = $1",
         )
         .bind(key)
-        .bind(held)
-        .bind(f64::from(u32::try_from(turns.granted).unwrap_or(u32::MAX)) / per_second)
+        .bind(begins)
+        .bind(lasts)
         .execute(conn)
         .await?;
     }
-    Ok(turns)
+    Ok(Taken {
+        waits,
+        next: seconds(begins + lasts),
+    })
 }
 
-/// One second's worth may go at once; the others follow at the rate, behind those who came before and after the pause.
-fn spaced(
-    wanted: usize,
-    ahead: f64,
-    held: f64,
-    per_second: Option<f64>,
-    horizon: Duration,
-) -> Turns {
-    let wait = |nth: u32| match per_second {
-        None => held,
-        Some(rate) => (ahead + (f64::from(nth) - (rate.max(1.0) - 1.0)) / rate).max(held),
-    };
-    let waits: Vec<Duration> = (0..u32::try_from(wanted).unwrap_or(u32::MAX))
-        .map(|nth| Duration::try_from_secs_f64(wait(nth)).unwrap_or_default())
-        .collect();
-    let granted = waits.iter().take_while(|wait| **wait <= horizon).count();
-    Turns { waits, granted }
+/// The waits within the horizon. Turns follow each other at the rate from the first one on, after idling, too: no window of a second
+/// holds more of them than the rate, rounded up.
+fn spaced(wanted: usize, begins: f64, per_second: f64, horizon: Duration) -> Vec<Duration> {
+    (0..wanted)
+        .map(|nth| begins + lasts(nth, per_second))
+        .map_while(|wait| Duration::try_from_secs_f64(wait).ok())
+        .take_while(|wait| *wait <= horizon)
+        .collect()
+}
+
+/// How long so many turns take, in seconds.
+fn lasts(turns: usize, per_second: f64) -> f64 {
+    f64::from(u32::try_from(turns).unwrap_or(u32::MAX)) / per_second
+}
+
+/// Lines `waiting` up for turns under `key`, at `per_second`, behind who is in that line already and not before `from`. Returns how long
+/// until the first of them. An estimate, so that they come back about when there is a turn; none is reserved.
+pub async fn line_up(
+    conn: &mut PgConnection,
+    (key, line): (&str, Line),
+    waiting: usize,
+    per_second: f64,
+    from: Duration,
+) -> sqlx::Result<Duration> {
+    let wait: f64 = sqlx::query_scalar(
+        "insert into limits as l (key, tat)
+         values ($1, clock_timestamp() + make_interval(secs => $2) + make_interval(secs => $3))
+         on conflict (key) do update set
+             tat = greatest(l.tat, clock_timestamp() + make_interval(secs => $2)) + make_interval(secs => $3)
+         returning greatest(extract(epoch from tat - clock_timestamp()) - $3, 0)::float8",
+    )
+    .bind(line.of(key))
+    .bind(from.as_secs_f64())
+    .bind(lasts(waiting, per_second))
+    .fetch_one(conn)
+    .await?;
+    Ok(seconds(wait))
+}
+
+/// Nobody is in the lines under `key` any more.
+pub async fn disperse(conn: &mut PgConnection, key: &str) -> sqlx::Result<()> {
+    // In the order in which they are lined up: no deadlock.
+    for line in [Line::Again, Line::New] {
+        forget(&mut *conn, &line.of(key)).await?;
+    }
+    Ok(())
 }
 
 /// Nobody gets a turn under `key` before `pause` has passed: the other side asked for it.
@@ -216,30 +288,54 @@ pub async fn forget(db: impl PgExecutor<'_>, key: &str) -> sqlx::Result<()> {
 mod tests {
     use super::*;
 
+    use proptest::prelude::*;
+
     const HORIZON: Duration = Duration::from_secs(10);
 
     #[test]
     fn a_backlog_gets_what_the_rate_allows_within_the_horizon() {
-        let turns = spaced(100, 0.0, 0.0, Some(2.0), HORIZON);
-        // Two at once, then two a second for ten seconds.
-        assert_eq!(turns.granted, 22);
+        let waits = spaced(100, 0.0, 2.0, HORIZON);
+        // One at once, then two a second for ten seconds.
+        assert_eq!(waits.len(), 21);
+        assert_eq!(waits[..3], [0.0, 0.5, 1.0].map(Duration::from_secs_f64));
+        assert!(waits.is_sorted());
+    }
+
+    #[test]
+    fn turns_come_behind_those_who_were_before_and_after_a_pause_one_by_one() {
+        assert_eq!(spaced(3, 9.5, 1.0, HORIZON).len(), 1);
+        assert!(spaced(1, 3600.0, 1.0, HORIZON).is_empty());
+        let after_a_pause = spaced(3, 2.0, 10.0, HORIZON);
         assert_eq!(
-            turns.waits[..3],
-            [0.0, 0.0, 0.5].map(Duration::from_secs_f64)
+            after_a_pause,
+            [2.0, 2.1, 2.2].map(Duration::from_secs_f64),
+            "not all at once"
         );
-        assert!(turns.waits.is_sorted());
     }
 
-    #[test]
-    fn without_a_rate_only_a_pause_holds() {
-        assert_eq!(spaced(5, 0.0, 0.0, None, HORIZON).granted, 5);
-        let held = spaced(5, 0.0, 30.0, None, HORIZON);
-        assert_eq!((held.granted, held.waits[4]), (0, Duration::from_secs(30)));
-    }
-
-    #[test]
-    fn turns_come_behind_those_who_were_before() {
-        assert_eq!(spaced(3, 9.5, 0.0, Some(1.0), HORIZON).granted, 1);
-        assert_eq!(spaced(1, 3600.0, 0.0, Some(1.0), HORIZON).granted, 0);
+    proptest! {
+        /// The row's arithmetic over random arrivals: whoever asks when, no window of a second holds more than the rate (rounded up),
+        /// and while somebody waits no turn is left out.
+        #[test]
+        fn no_second_holds_more_than_the_rate_after_idling_either(
+            rate in 0.2f64..200.0,
+            arrivals in prop::collection::vec((0.0f64..3.0, 1usize..60), 1..40),
+        ) {
+            let (mut now, mut tat, mut turns) = (0.0f64, 0.0f64, Vec::<f64>::new());
+            for (pause, wanted) in arrivals {
+                now += pause;
+                let begins = (tat - now).max(0.0);
+                let waits = spaced(wanted, begins, rate, HORIZON);
+                turns.extend(waits.iter().map(|wait| now + wait.as_secs_f64()));
+                if !waits.is_empty() {
+                    tat = now + begins + lasts(waits.len(), rate);
+                }
+            }
+            for (first, at) in turns.iter().enumerate() {
+                // Half a microsecond for rounding.
+                let within = turns[first..].iter().take_while(|t| **t < at + 1.0 - 5e-7).count();
+                prop_assert!(lasts(within - 1, rate) < 1.0, "{within} within a second at {rate} a second");
+            }
+        }
     }
 }

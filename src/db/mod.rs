@@ -71,6 +71,14 @@ pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
 const SESSION: &str =
     "set idle_in_transaction_session_timeout = '30s'; set enable_seqscan = off; set jit = off";
 
+/// This transaction's commit does not wait for the disk. For what a crash of the server may forget.
+pub async fn without_waiting_for_the_disk(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("set local synchronous_commit = off")
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
 /// Whether the database answers. Asks on a connection of its own, so that the error says what is wrong and not that a pool is
 /// empty.
 pub async fn ping(pool: &PgPool) -> sqlx::Result<()> {

@@ -32,6 +32,13 @@ pub async fn facts(pool: &PgPool) -> sqlx::Result<Facts> {
     .await
 }
 
+/// What its clock shows.
+pub async fn now(pool: &PgPool) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar("select clock_timestamp()")
+        .fetch_one(pool)
+        .await
+}
+
 /// Whether each extension is there already, can be installed, or is not known to the server.
 pub async fn extensions(pool: &PgPool, names: &[&str]) -> sqlx::Result<Vec<(String, Extension)>> {
     let rows: Vec<(String, bool, bool)> = sqlx::query_as(

@@ -76,14 +76,14 @@ impl Doctor<'_> {
         } else {
             self.ok("version", facts.version);
         }
-        // Leases and rate limits use the database's clock, due moments ours.
+        // The service goes by the database's clock; logs, certificates and LivePerson's signatures still know this machine's.
         let ahead = (facts.now - Clock::System.now()).num_seconds();
         let found = format!("the database's minus ours: {ahead} s");
         if ahead.abs() > MAX_SKEW_SECONDS {
             self.failed(
                 "clocks",
                 found,
-                "Set both machines' clocks by NTP (timedatectl set-ntp true): due moments and leases depend on them.",
+                "Set both machines' clocks by NTP (timedatectl set-ntp true): what is due goes by the database's.",
             );
         } else {
             self.ok("clocks", found);

@@ -62,9 +62,20 @@ pub enum Obstacle {
     Config,
     /// The provider's quota is used up: opens a circuit for longer.
     Quota,
+    /// Not handed over after all: what the attempt was based on had grown old, or was no longer so. Decided anew, and costs no try.
+    NotTried,
 }
 
 impl Outcome {
+    /// An attempt that was begun and not made, to be decided anew after `wait`.
+    pub fn not_tried(code: &str, wait: Duration) -> Self {
+        Self::NotAccepted {
+            class: Obstacle::NotTried,
+            code: code.to_owned(),
+            retry_after: Some(wait),
+        }
+    }
+
     /// The word in SQL and metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -119,7 +130,7 @@ impl Outcome {
 pub struct Attempt<'a> {
     pub channel: Channel,
     pub outcome: &'a Outcome,
-    /// Earlier attempts of this reminder that count: all but those with the obstacle `Config` or `Quota`.
+    /// Earlier attempts of this reminder that count: all but those with the obstacle `Config`, `Quota` or `NotTried`.
     pub earlier: u32,
     /// One of them met [`Obstacle::RecipientSoft`].
     pub soft_before: bool,
@@ -217,6 +228,7 @@ pub fn next_state(attempt: &Attempt<'_>) -> Next {
                 Obstacle::RecipientSoft => attempt.retry(asked.max(SOFT), code),
                 Obstacle::Config => attempt.hold(asked.max(PROBE)),
                 Obstacle::Quota => attempt.hold(asked.max(QUOTA_PROBE)),
+                Obstacle::NotTried => attempt.decide_anew(asked),
             }
         }
         Outcome::Unknown { code } => match attempt.channel {
@@ -249,6 +261,14 @@ impl Attempt<'_> {
             return self.ends_as(Next::Expired);
         }
         Next::Retry { at }
+    }
+
+    /// The decision will say what becomes of it, also close to the deadline and past it.
+    fn decide_anew(&self, wait: Duration) -> Next {
+        let at = self.now + bounded(wait);
+        Next::Retry {
+            at: at.min(self.deadline.max(self.now)),
+        }
     }
 
     fn hold(&self, wait: Duration) -> Next {

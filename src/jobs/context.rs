@@ -85,11 +85,7 @@ impl Account {
         let mut parts = vec![ids];
         while let Some(part) = parts.pop() {
             match client.by_ids(part).await {
-                Ok(answer) => {
-                    all.records.extend(answer.records);
-                    all.unreadable.extend(answer.unreadable);
-                    all.incomplete |= answer.incomplete;
-                }
+                Ok(answer) => all.add(answer),
                 Err(liveperson::Error::Malformed { .. } | liveperson::Error::Rejected { .. })
                     if ids.len() > 1 =>
                 {

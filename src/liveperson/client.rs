@@ -97,10 +97,7 @@ impl Client {
         let mut records = Records::default();
         for ids in ids.chunks(MAX_IDS) {
             let call = Call::by_ids(self.settings(), ids);
-            let page = self.history(&call, 0, u32::MAX).await?;
-            records.records.extend(page.records);
-            records.unreadable.extend(page.unreadable);
-            records.incomplete |= page.incomplete;
+            records.add(self.history(&call, 0, u32::MAX).await?.into());
         }
         Ok(records)
     }
@@ -109,19 +106,24 @@ impl Client {
     pub async fn by_consumer(&self, consumer: &str) -> Result<Records, Error> {
         let call = Call::by_consumer(self.settings(), consumer);
         let page = self.history(&call, 0, self.settings().page_size).await?;
+        let incomplete = page.incomplete || page.total > page.received;
         Ok(Records {
-            incomplete: page.incomplete || page.total > page.received,
-            records: page.records,
-            unreadable: page.unreadable,
+            incomplete,
+            ..page.into()
         })
     }
 
     async fn history(&self, call: &Call, offset: u32, limit: u32) -> Result<Page, Error> {
         let answer = self.session.call(call, self.purpose).await?;
-        if answer.status == StatusCode::NO_CONTENT {
-            return Ok(Page::default());
-        }
-        answer::page(&answer.body, offset, limit, call.endpoint)
+        let page = if answer.status == StatusCode::NO_CONTENT {
+            Page::default()
+        } else {
+            answer::page(&answer.body, offset, limit, call.endpoint)?
+        };
+        Ok(Page {
+            asked: Some(answer.asked),
+            ..page
+        })
     }
 
     /// All skills, or `None` if nothing has changed since `revision`.

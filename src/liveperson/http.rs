@@ -10,6 +10,7 @@ use reqwest::{Response, StatusCode, redirect};
 
 use super::Error;
 use super::error::{FAILED, TIMED_OUT};
+use crate::clock::Moment;
 
 const CONNECT: Duration = Duration::from_secs(5);
 const TOTAL: Duration = Duration::from_secs(30);
@@ -40,6 +41,8 @@ pub fn build(total: Duration) -> reqwest::Client {
 
 /// What came back, whatever its status.
 pub struct Answer {
+    /// Not after the question was sent: the answer is at least as old as that.
+    pub asked: Moment,
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
@@ -130,6 +133,7 @@ pub async fn exchange(
         why: blame(&error),
         retry_after: None,
     };
+    let asked = Moment::now();
     let mut response = request.send().await.map_err(unreachable)?;
     let status = response.status();
     let headers = std::mem::take(response.headers_mut());
@@ -149,6 +153,7 @@ pub async fn exchange(
             .unwrap_or_default()
     };
     Ok(Answer {
+        asked,
         status,
         headers,
         body,

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::clock::Moment;
 use crate::domain::conversation::Record;
 use crate::domain::ids::SkillId;
 
@@ -53,6 +54,8 @@ pub struct Page {
     pub total: u32,
     /// LivePerson could not ask all of its shards: what is missing here is not therefore closed.
     pub incomplete: bool,
+    /// When the question was sent; nothing if none was.
+    pub asked: Option<Moment>,
 }
 
 /// The answer to a question about named conversations or one consumer.
@@ -62,6 +65,32 @@ pub struct Records {
     pub unreadable: Vec<Unreadable>,
     /// As [`Page::incomplete`].
     pub incomplete: bool,
+    /// When the first of the questions was sent; nothing if none was.
+    pub asked: Option<Moment>,
+}
+
+impl Records {
+    /// Adds what another question brought.
+    pub fn add(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.unreadable.extend(other.unreadable);
+        self.incomplete |= other.incomplete;
+        self.asked = match (self.asked, other.asked) {
+            (Some(ours), Some(theirs)) => Some(ours.earlier(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
+    }
+}
+
+impl From<Page> for Records {
+    fn from(page: Page) -> Self {
+        Self {
+            records: page.records,
+            unreadable: page.unreadable,
+            incomplete: page.incomplete,
+            asked: page.asked,
+        }
+    }
 }
 
 /// A conversation that LivePerson sent in a shape that cannot be understood.

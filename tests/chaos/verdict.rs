@@ -34,7 +34,21 @@ const STALE: Duration = Duration::from_secs(20);
 const STALE_CONTENT: Duration = Duration::from_mins(1);
 
 /// Codes of attempts that were begun and not made.
-const UNMADE: [&str; 4] = ["stalled", "stopped", "deadline", "quiet hours"];
+const UNMADE: [&str; 9] = [
+    "stalled",
+    "stopped",
+    "deadline",
+    "quiet hours",
+    "suppressed",
+    "paused",
+    "no longer unread",
+    "no free connection",
+    "provider's pause",
+];
+
+/// From the last look at opt-outs to the provider's acceptance, freezes aside: half a second that a look holds for, and the way of the
+/// content through a busy machine.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 /// What a run found.
 #[derive(Default)]
@@ -403,7 +417,7 @@ impl Evidence<'_> {
         }
         // Also what had begun before: it may not have been on its way for long.
         let by_id: HashMap<i64, &Reminder> = self.reminders.iter().map(|r| (r.id, r)).collect();
-        let longest = self.longest_stand().min(STALE_CONTENT) + HANDOVER;
+        let longest = self.longest_stand().min(STALE_CONTENT) + ON_ITS_WAY;
         let longest = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
         for message in &self.messages {
             let reminder = message.reminder.and_then(|id| by_id.get(&id));

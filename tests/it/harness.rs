@@ -93,6 +93,8 @@ pub struct Setup {
     pub now: Option<DateTime<Utc>>,
     /// The service reaches its database over a [`Wire`].
     pub lossy_wire: bool,
+    /// Real time, on a machine whose clock is wrong by so much; nothing moves it.
+    pub real_time: Option<TimeDelta>,
 }
 
 /// Runs a test on a stage of its own.
@@ -151,9 +153,16 @@ impl Stage {
     async fn raise(setup: Setup) -> Self {
         let database = migrated().await;
         let now = setup.now.unwrap_or_else(noon);
+        let (clock, world_clock) = match setup.real_time {
+            None => (Clock::manual(now), WorldClock::manual(now)),
+            Some(error) => (
+                Clock::of_database_on_a_wrong_machine(error),
+                WorldClock::real(),
+            ),
+        };
         let sandbox = Sandbox::start(Options {
             smtp: demo::smtp_options(),
-            clock: WorldClock::manual(now),
+            clock: world_clock,
             ..Options::default()
         });
         let sandbox = sandbox.await.expect("a sandbox");
@@ -171,7 +180,6 @@ impl Stage {
 
         let inbound = format!("http://127.0.0.1:{port}/twilio/inbound");
         sandbox.twilio().account().set_inbound_url(&inbound);
-        let clock = Clock::manual(now);
         let shutdown = CancellationToken::new();
         let start = Start {
             parts: Parts {

@@ -20,6 +20,7 @@ mod dry_run;
 mod harness;
 mod hostile;
 mod imports;
+mod last_look;
 mod limits;
 mod liveperson_faults;
 mod lost_commits;

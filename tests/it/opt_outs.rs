@@ -8,6 +8,7 @@ use unread::channel::mail_events;
 use unread::control;
 use unread::control::consumers::Who;
 use unread::control::suppressions::{BadLines, Imports};
+use unread::db::limits::{self, Line};
 use unread::domain::contact::Suppression;
 use unread::domain::ids::{Channel, ReminderId};
 use unread::sandbox::rules::When;
@@ -420,24 +421,53 @@ async fn a_backlog_goes_out_at_the_rate_oldest_first() {
         let pool = t.pool();
         let mut tx = pool.begin().await.unwrap();
         let take = async |tx: &mut sqlx::PgConnection, wanted| {
-            let horizon = Duration::from_secs(10);
-            unread::db::limits::take(tx, ("p", "p:a"), wanted, Some(2.0), horizon)
-                .await
-                .unwrap()
+            let ahead = limits::ahead(&mut *tx, ("p", "p:a")).await.unwrap();
+            let within = (ahead.held, Duration::from_secs(10));
+            let taken = limits::take(tx, "p:a", wanted, 2.0, within).await;
+            taken.unwrap()
         };
         let first = take(&mut tx, 100).await;
-        assert!((21..=22).contains(&first.granted), "{}", first.granted);
+        assert_eq!(first.waits.len(), 21, "one now and two a second");
         assert!(first.waits.is_sorted());
+        assert!(first.next >= Duration::from_secs(10));
         let second = take(&mut tx, 1).await;
-        assert!(second.granted <= 1 && second.waits[0] >= Duration::from_secs(9));
-        unread::db::limits::hold(&mut *tx, "p", Duration::from_mins(1))
+        let at_the_end = |wait: &Duration| *wait >= Duration::from_secs(9);
+        assert!(second.waits.iter().all(at_the_end), "{second:?}");
+        limits::hold(&mut *tx, "p", Duration::from_mins(1))
             .await
             .unwrap();
-        assert_eq!(
-            take(&mut tx, 1).await.granted,
-            0,
+        let held = take(&mut tx, 1).await;
+        assert!(
+            held.waits.is_empty(),
             "a pause of the provider holds every sender"
         );
+        assert!(held.next >= Duration::from_secs(59));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_lined_up_comes_behind_the_others_and_who_came_back_before_the_new() {
+    run_test(async |t| {
+        let pool = t.pool();
+        let mut tx = pool.begin().await.unwrap();
+        let line_up = async |tx: &mut sqlx::PgConnection, line, waiting, from| {
+            let from = Duration::from_secs(from);
+            let wait = limits::line_up(tx, ("p:a", line), waiting, 2.0, from).await;
+            wait.unwrap().as_secs_f64().round() as i64
+        };
+        assert_eq!(line_up(&mut tx, Line::New, 20, 1).await, 1);
+        assert_eq!(line_up(&mut tx, Line::New, 4, 1).await, 11);
+        assert_eq!(
+            line_up(&mut tx, Line::Again, 2, 1).await,
+            1,
+            "a line of its own"
+        );
+        let ahead = limits::ahead(&mut *tx, ("p", "p:a")).await.unwrap();
+        assert_eq!(ahead.line.as_secs_f64().round() as i64, 13);
+        limits::disperse(&mut tx, "p:a").await.unwrap();
+        let ahead = limits::ahead(&mut *tx, ("p", "p:a")).await.unwrap();
+        assert_eq!(ahead, limits::Ahead::default());
     })
     .await;
 }

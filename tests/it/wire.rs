@@ -1,5 +1,5 @@
 //! A wire between the service and PostgreSQL that breaks when a test wants it to: at the answer to a commit, which the server has
-//! then made and nobody is told, or before a statement.
+//! then made and nobody is told, or before a statement. Or holds a statement back until the test lets it go.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -9,12 +9,34 @@ use std::sync::{Arc, Mutex};
 use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::Notify;
 
-/// Where a wire breaks next, once.
-#[derive(Clone, Copy)]
+/// Where a wire breaks next, or holds back, once.
+#[derive(Clone)]
 enum Cut {
     Before(&'static str),
     CommitAfter(&'static str),
+    Hold(&'static str, Held),
+}
+
+/// A statement that the server does not see before the test lets it go.
+#[derive(Clone, Default)]
+pub struct Held(Arc<(Notify, Notify)>);
+
+impl Held {
+    /// Waits until the service has sent the statement.
+    pub async fn reached(&self) {
+        self.0.0.notified().await;
+    }
+
+    pub fn release(&self) {
+        self.0.1.notify_one();
+    }
+
+    async fn pass(&self) {
+        self.0.0.notify_one();
+        self.0.1.notified().await;
+    }
 }
 
 /// For as long as the test's runtime lives.
@@ -75,6 +97,13 @@ impl Wire {
         *self.cut.lock().unwrap() = Some(Cut::Before(text));
     }
 
+    /// The statement with this text is held back when it is sent next.
+    pub fn hold_before(&self, text: &'static str) -> Held {
+        let held = Held::default();
+        *self.cut.lock().unwrap() = Some(Cut::Hold(text, held.clone()));
+        held
+    }
+
     pub fn has_broken(&self) -> bool {
         self.cut.lock().unwrap().is_none()
     }
@@ -101,11 +130,15 @@ where
                 return;
             }
             said.extend_from_slice(&chunk[..read]);
-            let wanted = *cut.lock().unwrap();
+            let wanted = cut.lock().unwrap().clone();
             match wanted {
                 Some(Cut::Before(text)) if holds(&said, text) => {
                     *cut.lock().unwrap() = None;
                     return;
+                }
+                Some(Cut::Hold(text, held)) if holds(&said, text) => {
+                    *cut.lock().unwrap() = None;
+                    held.pass().await;
                 }
                 Some(Cut::CommitAfter(text)) if holds(&said, text) => {
                     committing.store(holds(&said, "COMMIT\0"), Ordering::SeqCst);

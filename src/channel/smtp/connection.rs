@@ -161,13 +161,13 @@ impl Connection {
         self.command(Phase::Mail, limit, &mail, 2).await?;
         let rcpt = format!("RCPT TO:<{}>\r\n", message.to);
         self.command(Phase::Rcpt, limit, &rcpt, 2).await?;
-        if let Some(outcome) = withdrawn() {
+        if let Some(outcome) = withdrawn().await {
             // Kept open: what was slow about it may have been the way here, and the next try has that behind it.
             self.state = State::Refused;
             return Ok(Handover::Withdrawn(outcome));
         }
         self.command(Phase::Data, limit, "DATA\r\n", 3).await?;
-        if let Some(outcome) = withdrawn() {
+        if let Some(outcome) = withdrawn().await {
             return Ok(Handover::Withdrawn(outcome));
         }
         // Content and final dot in one write, as if they were a command.

@@ -3,12 +3,14 @@
 //! A pool of at most `size` connections, each carrying one message at a time, so that "which reply belongs to which message"
 //! is never a question. A connection whose state is in doubt is dropped, never reused. There is no fallback from TLS to plain text.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
-use crate::channel::LastLook;
+use crate::channel::{LastLook, nothing_in_the_way};
 use crate::domain::outcome::{Obstacle, Outcome};
 use crate::secret::Secret;
 
@@ -33,6 +35,12 @@ use tls::TlsParameters;
 /// Servers commonly close after 100 messages or 60 idle seconds; going first avoids finding out.
 const MAX_MESSAGES: u32 = 100;
 const MAX_IDLE: Duration = Duration::from_mins(1);
+
+/// When somebody comes back for whom no connection became free.
+const CROWDED: Duration = Duration::from_secs(30);
+
+/// A connection that was made so lately is there.
+const UNTOUCHED: Duration = Duration::from_secs(1);
 
 /// How to reach the mail server, and as whom. `Debug` hides the password.
 #[derive(Clone, Debug)]
@@ -112,8 +120,106 @@ pub struct Pool {
 struct Shared {
     settings: Settings,
     tls: Option<TlsParameters>,
-    slots: Semaphore,
-    idle: Mutex<Vec<Connection>>,
+    slots: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle>>,
+    /// E-mails that have been announced and use no connection yet.
+    reserved: AtomicUsize,
+    waiting: AtomicUsize,
+}
+
+/// A connection that nobody uses.
+struct Idle {
+    connection: Connection,
+    /// It was opened for an e-mail that has not come yet.
+    new: bool,
+}
+
+impl Idle {
+    /// Whether the server may have closed it without our having noticed: then losing it says nothing about the server.
+    fn may_be_gone(&self) -> bool {
+        !self.new || self.connection.idle_since.elapsed() > UNTOUCHED
+    }
+}
+
+/// Counts an e-mail that is announced.
+struct Place(Arc<Shared>);
+
+impl Place {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.reserved.fetch_add(1, Ordering::Relaxed);
+        Self(shared.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.reserved.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A place in a connection's queue: the connection is made, the e-mail not yet.
+pub struct Reserved(Place);
+
+impl Reserved {
+    /// Waits for a connection that is free, and keeps it for one e-mail.
+    pub async fn line(self) -> Result<Line, Outcome> {
+        let Self(place) = self;
+        let shared = place.0.clone();
+        shared.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waits = Waits(&shared);
+        let turn = timeout(
+            shared.settings.timeouts.turn,
+            shared.slots.clone().acquire_owned(),
+        );
+        let Ok(slot) = turn.await else {
+            return Err(Outcome::not_tried("no free connection", CROWDED));
+        };
+        drop(place);
+        Ok(Line {
+            _slot: slot.expect("the semaphore is never closed"),
+            shared: shared.clone(),
+        })
+    }
+}
+
+/// Counts an e-mail that waits for a connection, for as long as it does.
+struct Waits<'a>(&'a Shared);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One of the pool's connections, for one e-mail.
+pub struct Line {
+    shared: Arc<Shared>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Line {
+    /// Hands over one e-mail, unless there is a reason not to at the moment at which the content would leave.
+    pub async fn send(self, email: &Email<'_>, withdrawn: LastLook<'_>) -> Outcome {
+        let settings = &self.shared.settings;
+        let message = match email::write(email, &settings.from, settings.reply_to.as_ref()) {
+            Ok(message) => message,
+            Err(unwritable) => return unwritable.outcome(),
+        };
+        match self.shared.deliver(&message, withdrawn).await {
+            Ok(Handover::Acknowledged(words)) => Outcome::Accepted {
+                provider_id: queue_id(&words),
+            },
+            Ok(Handover::Withdrawn(outcome)) => outcome,
+            Err(failure) => told(&failure),
+        }
+    }
+}
+
+/// The outcome of a failure, which is logged.
+fn told(failure: &Failure) -> Outcome {
+    let outcome = failure.outcome();
+    report(failure, &outcome);
+    outcome
 }
 
 impl Pool {
@@ -122,8 +228,10 @@ impl Pool {
         let shared = Arc::new(Shared {
             tls: tls::parameters(&settings)?,
             settings,
-            slots: Semaphore::new(size.max(1)),
+            slots: Arc::new(Semaphore::new(size.max(1))),
             idle: Mutex::new(Vec::new()),
+            reserved: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
         });
         tokio::spawn(close_idle(Arc::downgrade(&shared)));
         Ok(Self { shared })
@@ -137,36 +245,40 @@ impl Pool {
     ///
     /// Dropping the future is safe for later messages; the outcome of this one is then unknown.
     pub async fn send(&self, email: &Email<'_>) -> Outcome {
-        self.send_unless(&|| None, email).await
+        let line = match self.reserve().await {
+            Ok(reserved) => reserved.line().await,
+            Err(outcome) => Err(outcome),
+        };
+        match line {
+            Ok(line) => line.send(email, &nothing_in_the_way).await,
+            Err(outcome) => outcome,
+        }
     }
 
-    /// The same, unless there is a reason not to at the moment at which the content would leave.
-    pub async fn send_unless(&self, withdrawn: LastLook<'_>, email: &Email<'_>) -> Outcome {
-        let settings = &self.shared.settings;
-        let message = match email::write(email, &settings.from, settings.reply_to.as_ref()) {
-            Ok(message) => message,
-            Err(unwritable) => return unwritable.outcome(),
-        };
-        let turn = self.shared.slots.acquire();
-        let Ok(slot) = tokio::time::timeout(settings.timeouts.turn, turn).await else {
-            return Outcome::NotAccepted {
-                class: Obstacle::Transient,
-                code: "no free connection".to_owned(),
-                retry_after: None,
-            };
-        };
-        let _slot = slot.expect("the semaphore is never closed");
-        match self.shared.deliver(&message, withdrawn).await {
-            Ok(Handover::Acknowledged(words)) => Outcome::Accepted {
-                provider_id: queue_id(&words),
-            },
-            Ok(Handover::Withdrawn(outcome)) => outcome,
-            Err(failure) => {
-                let outcome = failure.outcome();
-                report(&failure, &outcome);
-                outcome
-            }
+    /// Makes sure that there is a connection for one more e-mail, agreed on TLS and logged in, unless as many are open as may be: then
+    /// one of them will do. What takes long about reaching the server has happened when this returns.
+    pub async fn reserve(&self) -> Result<Reserved, Outcome> {
+        let shared = &self.shared;
+        let place = Place::new(shared);
+        let usable = |idle: &&Idle| idle.connection.is_usable(MAX_MESSAGES, MAX_IDLE);
+        let ready = shared.lock().iter().filter(usable).count();
+        // Those in use come back; only what is missing beside them is opened.
+        if ready < shared.reserved.load(Ordering::Relaxed)
+            && let Ok(_slot) = shared.slots.try_acquire()
+        {
+            let opened = Connection::open(&shared.settings, shared.tls.as_ref()).await;
+            let connection = opened.map_err(|failure| told(&failure))?;
+            shared.lock().push(Idle {
+                connection,
+                new: true,
+            });
         }
+        Ok(Reserved(place))
+    }
+
+    /// How many e-mails are ready to go and wait for a connection that is free.
+    pub fn waiting(&self) -> usize {
+        self.shared.waiting.load(Ordering::Relaxed)
     }
 
     /// Connects, agrees on TLS, logs in, and says goodbye. Sends nothing.
@@ -187,10 +299,12 @@ impl Shared {
         message: &Message,
         withdrawn: LastLook<'_>,
     ) -> Result<Handover, Failure> {
-        if let Some(mut connection) = self.take_idle() {
+        if let Some(idle) = self.take_idle() {
+            let may_be_gone = idle.may_be_gone();
+            let mut connection = idle.connection;
             let result = connection.send(message, &self.settings, withdrawn).await;
             match result {
-                Err(failure) if failure.is_stale_connection() => {}
+                Err(failure) if may_be_gone && failure.is_stale_connection() => {}
                 result => {
                     self.put_back(connection);
                     return result;
@@ -203,25 +317,26 @@ impl Shared {
         result
     }
 
-    fn take_idle(&self) -> Option<Connection> {
+    fn take_idle(&self) -> Option<Idle> {
         loop {
-            let connection = self.lock().pop()?;
-            if connection.is_usable(MAX_MESSAGES, MAX_IDLE) {
-                return Some(connection);
+            let idle = self.lock().pop()?;
+            if idle.connection.is_usable(MAX_MESSAGES, MAX_IDLE) {
+                return Some(idle);
             }
-            tokio::spawn(connection.close());
+            tokio::spawn(idle.connection.close());
         }
     }
 
     fn put_back(&self, connection: Connection) {
         if connection.is_usable(MAX_MESSAGES, MAX_IDLE) {
-            self.lock().push(connection);
+            let new = false;
+            self.lock().push(Idle { connection, new });
         } else {
             tokio::spawn(connection.close());
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -233,12 +348,14 @@ async fn close_idle(pool: Weak<Shared>) {
         let Some(pool) = pool.upgrade() else {
             return;
         };
-        let stale: Vec<Connection> = pool
+        let stale: Vec<Idle> = pool
             .lock()
-            .extract_if(.., |c| !c.is_usable(MAX_MESSAGES, MAX_IDLE))
+            .extract_if(.., |idle| {
+                !idle.connection.is_usable(MAX_MESSAGES, MAX_IDLE)
+            })
             .collect();
-        for connection in stale {
-            connection.close().await;
+        for idle in stale {
+            idle.connection.close().await;
         }
     }
 }

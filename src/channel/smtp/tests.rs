@@ -219,7 +219,7 @@ pub(super) fn settings(port: u16) -> Settings {
 }
 
 pub(super) async fn send(pool: &Pool, subject: &str) -> Outcome {
-    send_unless(pool, subject, &|| None).await
+    send_unless(pool, subject, &nothing_in_the_way).await
 }
 
 async fn send_unless(pool: &Pool, subject: &str, withdrawn: LastLook<'_>) -> Outcome {
@@ -239,7 +239,13 @@ async fn send_unless(pool: &Pool, subject: &str, withdrawn: LastLook<'_>) -> Out
         feedback_id: None,
         date: Utc.with_ymd_and_hms(2026, 11, 22, 14, 5, 31).unwrap(),
     };
-    pool.send_unless(withdrawn, &email).await
+    match pool.reserve().await {
+        Ok(reserved) => match reserved.line().await {
+            Ok(line) => line.send(&email, withdrawn).await,
+            Err(outcome) => outcome,
+        },
+        Err(outcome) => outcome,
+    }
 }
 
 pub(super) fn accepted() -> Outcome {
@@ -382,7 +388,8 @@ async fn what_is_withdrawn_before_its_content_leaves_is_not_sent_and_leaves_a_go
         let stalled = not(Obstacle::Transient, "stalled");
         let withdrawn = || {
             let look = looked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            (look == looks).then(|| stalled.clone())
+            Box::pin(std::future::ready((look == looks).then(|| stalled.clone())))
+                as futures_util::future::BoxFuture<'_, _>
         };
         assert_eq!(send_unless(&pool, "one", &withdrawn).await, stalled);
         assert_eq!(send(&pool, "two").await, accepted());

@@ -8,12 +8,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, redirect};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::channel::LastLook;
+use crate::channel::{LastLook, nothing_in_the_way};
 use crate::domain::contact::Address;
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 use crate::domain::sms_status::MessageStatus;
@@ -22,6 +22,7 @@ use crate::secret::Secret;
 mod codes;
 #[cfg(test)]
 mod fuzz;
+mod gate;
 mod lookup;
 mod wire;
 
@@ -201,7 +202,7 @@ impl Client {
 
     /// Hands over one SMS.
     pub async fn send(&self, sms: &Sms<'_>) -> Outcome {
-        self.send_unless(&|| None, sms).await
+        self.send_unless(&nothing_in_the_way, sms).await
     }
 
     /// Hands over one SMS, unless there is a reason not to at the moment at which the request would leave.
@@ -232,13 +233,24 @@ impl Client {
         if let Some(callback) = sms.status_callback {
             form.push(("StatusCallback", callback.to_owned()));
         }
-        let request = self.http.post(self.url("Messages.json")).form(&form);
-        if let Some(outcome) = withdrawn() {
+        if let Some(outcome) = withdrawn().await {
             return outcome;
         }
-        match self.call(request).await {
-            Ok(answer) => created(&answer),
-            Err(error) => error.outcome(),
+        // Once more when there is a connection: it may have been long in coming.
+        let content = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(&form)
+            .finish();
+        let (gate, body) = gate::gated(content.into());
+        let request = self
+            .http
+            .post(self.url("Messages.json"))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(reqwest::Body::wrap(body));
+        let (reason_against, answer) = tokio::join!(gate.open(withdrawn), self.call(request));
+        match (reason_against, answer) {
+            (Some(outcome), _) => outcome,
+            (None, Ok(answer)) => created(&answer),
+            (None, Err(error)) => error.outcome(),
         }
     }
 

@@ -114,7 +114,7 @@ async fn send(client: &Client) -> Outcome {
 }
 
 async fn send_from(client: &Client, sender: Option<&Sender>) -> Outcome {
-    send_unless(client, sender, &|| None).await
+    send_unless(client, sender, &nothing_in_the_way).await
 }
 
 async fn send_unless(client: &Client, sender: Option<&Sender>, withdrawn: LastLook<'_>) -> Outcome {
@@ -232,12 +232,38 @@ async fn without_a_connection_nothing_was_sent() {
 async fn what_is_withdrawn_at_the_last_moment_makes_no_request() {
     let server = Server::start(vec![created()]).await;
     let stalled = not(Obstacle::Transient, "stalled");
-    let withdrawn = || Some(stalled.clone());
+    let withdrawn = || {
+        Box::pin(std::future::ready(Some(stalled.clone())))
+            as futures_util::future::BoxFuture<'_, _>
+    };
     assert_eq!(
         send_unless(&server.client(), None, &withdrawn).await,
         stalled
     );
     assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_withdrawn_once_there_is_a_connection_is_not_sent() {
+    let server = Server::start(vec![created(), created()]).await;
+    let client = server.client();
+    // The first look is before the connection, the second when the content would leave.
+    let looked = std::sync::atomic::AtomicUsize::new(0);
+    let stalled = not(Obstacle::NotTried, "stalled");
+    let withdrawn = || {
+        let look = looked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Box::pin(std::future::ready((look == 1).then(|| stalled.clone())))
+            as futures_util::future::BoxFuture<'_, _>
+    };
+    assert_eq!(send_unless(&client, None, &withdrawn).await, stalled);
+    let whole = |request: &String| request.contains("Body=");
+    assert!(
+        !server.requests().iter().any(whole),
+        "the message did not leave"
+    );
+    let second = send_unless(&client, None, &withdrawn).await;
+    assert_eq!(second.as_str(), "accepted");
+    assert_eq!(looked.into_inner(), 4);
 }
 
 #[tokio::test]

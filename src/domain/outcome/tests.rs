@@ -100,6 +100,10 @@ fn each_obstacle_has_its_wait() {
         (Obstacle::Config, Some(90), hold(90)),
         (Obstacle::Quota, None, hold(3600)),
         (Obstacle::Quota, Some(7200), hold(7200)),
+        // Decided anew, at once if nothing else is said, and at the deadline at the latest: then it expires by a decision.
+        (Obstacle::NotTried, None, retry(0)),
+        (Obstacle::NotTried, Some(5), retry(5)),
+        (Obstacle::NotTried, Some(u64::MAX), retry(86_400)),
     ];
     for (class, retry_after, expected) in cases {
         let outcome = not_accepted(class, retry_after);
@@ -252,6 +256,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         Obstacle::RecipientSoft,
         Obstacle::Config,
         Obstacle::Quota,
+        Obstacle::NotTried,
     ]);
     let refusals = prop::sample::select(vec![
         Refusal::BadRecipient,
@@ -289,9 +294,14 @@ proptest! {
             let next = next_state(&attempt);
             let held = matches!(outcome, Outcome::NotAccepted { class: Obstacle::Config | Obstacle::Quota, .. });
             prop_assert_eq!(held, matches!(next, Next::Hold { .. }));
-            counted += u32::from(!held);
+            let not_tried = matches!(outcome, Outcome::NotAccepted { class: Obstacle::NotTried, .. });
+            counted += u32::from(!held && !not_tried);
             maybe_sent += u32::from(matches!(outcome, Outcome::Unknown { .. } | Outcome::Accepted { .. }));
             match next {
+                Next::Retry { at } if not_tried => {
+                    prop_assert!(attempt.now <= at && at <= deadline.max(attempt.now));
+                    attempt.now = at;
+                }
                 Next::Retry { at } => {
                     prop_assert!(attempt.now < at && at <= deadline - LAST_CALL);
                     let blind = sms && matches!(outcome, Outcome::Unknown { .. });

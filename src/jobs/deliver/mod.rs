@@ -1,14 +1,20 @@
-//! Sends what is due: prepare (load, re-check at LivePerson, decide, commit to an attempt), send, record.
+//! Sends what is due: turn, connection, look, decision, attempt, record.
 //!
 //! Each delivery is one straight line; its database work and its LivePerson calls are shared with whatever else is due at the
-//! same moment (see `batch`). The order is promise 1 and 2: the re-check comes right before the decision, the attempt is
-//! committed before the provider is called, and the provider is called with no transaction open.
+//! same moment (see `batch`). The order is promise 1 and 2: everything that may take long comes first, the turn under the provider's
+//! limit and the connection; then LivePerson is asked, decided, and the attempt committed before the provider is called, with no
+//! transaction open. Right before the message leaves, what has grown old meanwhile is looked at again.
 
+mod answers;
+mod look;
+mod pace;
 mod prepare;
 mod record;
 mod refusals;
 mod send;
+mod turns;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -16,7 +22,13 @@ use anyhow::Context as _;
 use super::context::Context;
 use super::names::Deliver;
 use crate::batch::Batcher;
-use crate::domain::ids::{AccountId, ReminderId};
+use crate::domain::ids::{AccountId, Channel};
+
+use look::{Again, Clearance, Look};
+use pace::Turn;
+use prepare::Prepared;
+use send::Way;
+use turns::{Admission, Admitted, Ask, Senders};
 
 pub use prepare::Dispatch;
 pub(in crate::jobs) use record::recorded;
@@ -40,17 +52,44 @@ impl From<anyhow::Error> for BatchFailed {
 pub struct Line {
     ctx: Arc<Context>,
     /// One lane per account: an account whose LivePerson hangs holds up its own reminders only.
-    prepare: Arc<std::collections::HashMap<AccountId, Prepare>>,
+    lanes: Arc<HashMap<AccountId, Lane>>,
+    senders: Arc<Senders>,
+    clearance: Clearance,
     record: Record,
 }
 
-type Prepared = Result<Option<Box<Dispatch>>, BatchFailed>;
-type Prepare = Batcher<ReminderId, Prepared>;
+/// The batches of one account.
+struct Lane {
+    turns: Batcher<Ask, Admission>,
+    prepare: Batcher<Box<Admitted>, Result<Prepared, BatchFailed>>,
+    again: Again,
+}
+
 type Record = Batcher<record::Done, Result<(), BatchFailed>>;
 
+/// How often a reminder may turn out to come from another sender than the one whose turn it has: the rules may change meanwhile.
+const SENDERS: usize = 3;
+
+impl Lane {
+    fn new(ctx: &Arc<Context>, senders: &Arc<Senders>, id: &AccountId, record: &Record) -> Self {
+        let (context, senders, account) = (ctx.clone(), senders.clone(), id.clone());
+        let admit =
+            move |asks| turns::admit(context.clone(), senders.clone(), account.clone(), asks);
+        let (context, account) = (ctx.clone(), id.clone());
+        let prepare = move |admitted| prepare::prepare(context.clone(), account.clone(), admitted);
+        let record = record.clone();
+        Self {
+            // One at a time: they would wait for each other's turns.
+            turns: Batcher::new(BATCH, 1, admit, drop),
+            prepare: Batcher::new(BATCH, 2, prepare, move |unsent| give_back(&record, unsent)),
+            again: look::again(ctx, id),
+        }
+    }
+}
+
 /// An attempt that was committed for a job that has been aborted meanwhile was certainly not sent.
-fn give_back(record: &Record, unsent: Prepared) {
-    if let Ok(Some(dispatch)) = unsent {
+fn give_back(record: &Record, unsent: Result<Prepared, BatchFailed>) {
+    if let Ok(Prepared::Begun(dispatch, _)) = unsent {
         let record = record.clone();
         tokio::spawn(async move { record.ask(record::Done::unmade(dispatch)).await });
     }
@@ -66,44 +105,104 @@ impl Line {
             move |done| record::record(recorder.clone(), done),
             drop,
         );
-        let prepare = ctx
-            .accounts
-            .keys()
-            .map(|id| {
-                let (ctx, account) = (ctx.clone(), id.clone());
-                let answer = move |ids| prepare::prepare(ctx.clone(), account.clone(), ids);
-                let record = record.clone();
-                (
-                    id.clone(),
-                    Batcher::new(BATCH, 2, answer, move |unsent| give_back(&record, unsent)),
-                )
-            })
-            .collect();
+        let senders = Arc::new(Senders::default());
+        let accounts = ctx.accounts.keys();
+        let lanes = accounts.map(|id| (id.clone(), Lane::new(ctx, &senders, id, &record)));
         Self {
             ctx: ctx.clone(),
-            prepare: Arc::new(prepare),
+            lanes: Arc::new(lanes.collect()),
+            senders,
+            clearance: look::clearance(ctx),
             record,
         }
     }
 
     /// Handles one delivery job: sends the reminder, unless it is no longer owed, or not yet.
     pub async fn deliver(&self, job: Deliver) -> anyhow::Result<()> {
-        let Some(lane) = self.prepare.get(&job.account) else {
+        let Some(lane) = self.lanes.get(&job.account) else {
             // Left to its deadline: the account may come back with the next configuration.
             tracing::info!(reminder = %job.reminder, account = %job.account, "No such account is configured");
             return Ok(());
         };
-        let Some(dispatch) = lane.ask(job.reminder).await?? else {
-            return Ok(());
+        let mut sender = None;
+        for _ in 0..SENDERS {
+            let ask = Ask::Turn {
+                reminder: job.reminder,
+                sender: sender.take(),
+            };
+            let Some(admitted) = lane.turns.ask(ask).await?? else {
+                return Ok(());
+            };
+            let (channel, of) = (admitted.owed.channel, admitted.sender.clone());
+            let had_turn = admitted.turn.is_some();
+            let way = if had_turn {
+                Some(Way::open(&self.ctx, channel).await)
+            } else {
+                None
+            };
+            let prepared = lane.prepare.ask(admitted).await??;
+            let done = match (prepared, way) {
+                (Prepared::Begun(dispatch, turn), Some(way)) => {
+                    Some(self.attempt(lane, dispatch, turn, way).await)
+                }
+                (Prepared::Begun(dispatch, _), None) => {
+                    Some(self.written(record::Done::unmade(dispatch)).await)
+                }
+                (Prepared::WithoutTurn { sender: other }, _) => {
+                    sender = Some(other);
+                    None
+                }
+                (Prepared::Nothing, _) => Some(Ok(())),
+            };
+            if had_turn {
+                self.call_up(&job.account, channel, of);
+            }
+            if let Some(done) = done {
+                return done;
+            }
+        }
+        anyhow::bail!("its sender changes faster than turns are given")
+    }
+
+    async fn attempt(
+        &self,
+        lane: &Lane,
+        dispatch: Box<Dispatch>,
+        turn: Turn,
+        way: Way,
+    ) -> anyhow::Result<()> {
+        let outcome = {
+            let look = Look::new(&self.ctx, &dispatch, (&lane.again, &self.clearance));
+            send::send(&self.ctx, &dispatch, turn, way, &look).await
         };
-        let outcome = send::send(&self.ctx, &dispatch).await;
-        let done = record::Done { dispatch, outcome };
+        if let Some(pause) = outcome.throttled() {
+            self.senders.hold(dispatch.owed.channel, pause);
+        }
+        self.written(record::Done { dispatch, outcome }).await
+    }
+
+    /// In a task of its own: what became of an attempt is written down even if this job is aborted meanwhile.
+    async fn written(&self, done: record::Done) -> anyhow::Result<()> {
         let record = self.record.clone();
-        // In a task of its own: what became of an attempt is written down even if this job is aborted meanwhile.
         let recorded = tokio::spawn(async move { record.ask(done).await });
         recorded
             .await
             .context("recording an attempt")??
             .context("recording an attempt")
+    }
+
+    /// A turn has been used, or is free for somebody else.
+    fn call_up(&self, account: &AccountId, channel: Channel, sender: String) {
+        let lined_up = self.senders.of(&self.ctx, channel, &sender).pace().lined_up;
+        if !lined_up {
+            return;
+        }
+        let (lanes, account) = (self.lanes.clone(), account.clone());
+        tokio::spawn(async move {
+            if let Some(lane) = lanes.get(&account) {
+                // What is missed is made up for when those who are lined up come back by themselves.
+                let _ = lane.turns.ask(Ask::CallUp { channel, sender }).await;
+            }
+        });
     }
 }

@@ -1,40 +1,36 @@
 //! From "somebody should look at these reminders" to attempts that are committed, or to an answer why not.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
+use super::answers::Answers;
+use super::pace::Turn;
+use super::turns::{self, Admitted};
 use super::{BatchFailed, record};
-use crate::clock::Clock;
+use crate::clock::Moment;
 use crate::db;
-use crate::db::decisions::Entry;
-use crate::db::ledger::{Answer, Begin, Counted, Looked, Owed};
+use crate::db::ledger::{Begin, Counted, Looked, Owed};
 use crate::db::pauses::Pause;
 use crate::db::suppressions::AddressHash;
 use crate::domain::contact::{self, Contact, Suppression};
 use crate::domain::conversation::Record;
 use crate::domain::decide::{Decision, Facts, History, Reason, decide};
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
-
 use crate::domain::read_state::{Episode, ReadState, read_state};
-use crate::domain::reminder::ReminderState;
 use crate::domain::rule::{self, Rule};
 use crate::domain::zone::{LocalTime, Zone};
 use crate::jobs::context::{Account, Context};
-use crate::jobs::names;
-use crate::jobs::queue::{self, When};
 
 /// How soon a reminder is looked at again when LivePerson could not be asked.
 const UNCHECKED_PAUSE: TimeDelta = TimeDelta::seconds(30);
 
-/// A turn under a provider's limit that comes later than this is not waited for with the attempt begun: waiting eats into the
-/// attempt's lease, and past the lease somebody else would take it for lost.
-const TURN_HORIZON: Duration = Duration::from_secs(10);
+/// How often a batch decides anew about those for whom something came between the decision and the beginning of the attempt.
+const ROUNDS: usize = 3;
 
 /// Everything a provider needs, committed as an attempt.
 #[derive(Debug)]
@@ -48,42 +44,32 @@ pub struct Dispatch {
     pub sender: String,
     pub language: Option<String>,
     pub skill_name: Option<String>,
-    /// Its turn under the provider's limit.
-    pub not_before: tokio::time::Instant,
     /// The deadline, or the beginning of the recipient's quiet hours if they come first.
     pub not_after: DateTime<Utc>,
     /// Not after the attempt's lease began: what the lease allows is counted from here.
     pub began: Moment,
+    /// When LivePerson was asked about the conversation.
+    pub asked: Moment,
+    /// When it was looked last whether the recipient may be written to.
+    pub cleared: Moment,
 }
 
-/// A moment by two clocks of the machine: one stands still while the machine is suspended, the other may be set.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    pub steady: tokio::time::Instant,
-    pub wall: DateTime<Utc>,
-}
-
-impl Moment {
-    pub fn now() -> Self {
-        Self {
-            steady: tokio::time::Instant::now(),
-            wall: Clock::System.now(),
-        }
-    }
-
-    /// How long ago it was, by the clock that says more.
-    pub fn age(self) -> Duration {
-        let by_wall = Clock::System.now() - self.wall;
-        self.steady
-            .elapsed()
-            .max(by_wall.to_std().unwrap_or_default())
-    }
+/// What became of a reminder that was looked at.
+#[derive(Debug)]
+pub enum Prepared {
+    /// An attempt has begun.
+    Begun(Box<Dispatch>, Turn),
+    /// It is to be sent, by this sender, for whom it has no turn.
+    WithoutTurn { sender: String },
+    /// It is settled, or it waits.
+    Nothing,
 }
 
 /// What LivePerson said about the conversations of a batch.
 enum Checked {
     /// By conversation; one that is not there is not known to LivePerson.
     Fresh {
+        asked: Moment,
         records: HashMap<String, Record>,
         unreadable: HashSet<String>,
         incomplete: bool,
@@ -93,24 +79,34 @@ enum Checked {
     },
 }
 
-/// Prepares a batch of one account. `None` for reminders that need nothing now: settled meanwhile, postponed or cancelled.
+/// Prepares a batch of one account.
 pub async fn prepare(
     ctx: Arc<Context>,
     account: AccountId,
-    ids: Vec<ReminderId>,
-) -> Vec<Result<Option<Box<Dispatch>>, BatchFailed>> {
+    admitted: Vec<Box<Admitted>>,
+) -> Vec<Result<Prepared, BatchFailed>> {
+    let ids: Vec<ReminderId> = admitted.iter().map(|one| one.owed.id).collect();
     let result = match ctx.accounts.get(&account) {
-        Some(account) => Batch { ctx: &ctx, account }.run(&ids).await,
+        Some(account) => Batch { ctx: &ctx, account }.run(admitted).await,
         None => Ok(HashMap::new()),
     };
     match result {
-        Ok(mut dispatches) => ids
+        Ok(mut prepared) => ids
             .iter()
-            .map(|id| Ok(dispatches.remove(id).map(Box::new)))
+            .map(|id| Ok(prepared.remove(id).unwrap_or(Prepared::Nothing)))
             .collect(),
         Err(error) => {
             let error = BatchFailed::from(error);
             ids.iter().map(|_| Err(error.clone())).collect()
+        }
+    }
+}
+
+impl Checked {
+    fn asked(&self) -> Option<Moment> {
+        match self {
+            Self::Fresh { asked, .. } => Some(*asked),
+            Self::Unchecked { .. } => None,
         }
     }
 }
@@ -123,6 +119,7 @@ struct Batch<'a> {
 /// A reminder with what was found out about it.
 struct Candidate<'a> {
     owed: Owed,
+    turn: Option<Turn>,
     record: Option<&'a Record>,
     contact: Option<Contact>,
     hash: Option<AddressHash>,
@@ -162,31 +159,39 @@ impl Candidate<'_> {
             local: self.local.clone(),
         })
     }
+
+    fn has_turn_of(&self, sender: &str) -> bool {
+        let key = turns::key(self.owed.channel, sender);
+        self.turn.as_ref().is_some_and(|turn| turn.key() == key)
+    }
 }
 
 impl Batch<'_> {
-    async fn run(&self, ids: &[ReminderId]) -> anyhow::Result<HashMap<ReminderId, Dispatch>> {
-        let waiting = db::ledger::owed(&self.ctx.pool, ids)
-            .await
-            .context("reading reminders")?;
-        // A wake-up that came early (a moved due time, a clock that was set back) is put back.
-        if waiting.is_empty() {
-            return Ok(HashMap::new());
+    async fn run(
+        &self,
+        admitted: Vec<Box<Admitted>>,
+    ) -> anyhow::Result<HashMap<ReminderId, Prepared>> {
+        let mut conversations = Vec::with_capacity(admitted.len());
+        let mut turns = HashMap::with_capacity(admitted.len());
+        for one in admitted {
+            conversations.push(one.owed.conversation);
+            turns.insert(one.owed.id, one.turn);
         }
-        let checked = self.check(&waiting).await;
-        self.decide_all(ids, &checked).await
+        let checked = self.check(conversations).await;
+        self.decide_all(turns, &checked).await
     }
 
     /// Asks LivePerson about the conversations; nothing is decided from an older state.
-    async fn check(&self, waiting: &[Owed]) -> Checked {
+    async fn check(&self, mut ids: Vec<String>) -> Checked {
         if let Some(pause) = self.account.paused() {
             return Checked::Unchecked { pause };
         }
-        let mut ids: Vec<String> = waiting.iter().map(|o| o.conversation.clone()).collect();
+        let before = Moment::now();
         ids.sort_unstable();
         ids.dedup();
         match self.account.by_ids(&ids).await {
             Ok(answer) => Checked::Fresh {
+                asked: answer.asked.unwrap_or(before),
                 records: answer
                     .records
                     .into_iter()
@@ -200,7 +205,7 @@ impl Batch<'_> {
                     .retry_after()
                     .and_then(|d| TimeDelta::from_std(d).ok());
                 let pause = asked.map_or(UNCHECKED_PAUSE, |asked| asked.max(UNCHECKED_PAUSE));
-                tracing::warn!(account = %self.account.id, reminders = waiting.len(), "Cannot re-check: {error}");
+                tracing::warn!(account = %self.account.id, conversations = ids.len(), "Cannot re-check: {error}");
                 self.account.pause();
                 Checked::Unchecked { pause }
             }
@@ -210,39 +215,94 @@ impl Batch<'_> {
     /// Decides about every reminder of the batch and commits the answers, attempts included, in one transaction.
     async fn decide_all(
         &self,
-        ids: &[ReminderId],
+        mut turns: HashMap<ReminderId, Option<Turn>>,
         checked: &Checked,
-    ) -> anyhow::Result<HashMap<ReminderId, Dispatch>> {
+    ) -> anyhow::Result<HashMap<ReminderId, Prepared>> {
         let ctx = self.ctx;
         let began = Moment::now();
-        let mut tx = ctx
-            .pool
+        let pool = &ctx.pool;
+        let mut tx = pool
             .begin()
             .await
             .context("opening a transaction for a batch")?;
-        let owed = db::ledger::lock_owed(&mut *tx, ids)
+        let ids: Vec<ReminderId> = turns.keys().copied().collect();
+        let owed = db::ledger::lock_owed(&mut *tx, &ids, ctx.clock.instead_of_database())
             .await
             .context("locking reminders")?;
         let mut candidates: Vec<Candidate> = owed
             .into_iter()
-            .map(|o| self.candidate(o, checked))
+            .map(|o| {
+                let turn = turns.remove(&o.id).flatten();
+                self.candidate(o, turn, checked)
+            })
             .collect();
         candidates.sort_by_key(|c| (c.owed.due_at, c.owed.id));
         let skills: BTreeSet<SkillId> = candidates.iter().map(Candidate::skill).collect();
         let skills: Vec<SkillId> = skills.into_iter().collect();
         let rules = ctx.rules_for(&mut tx, self.account, &skills).await?;
-        let mut room = Room::open(&mut tx, ctx, self.account, &candidates, &rules).await?;
+        let mut found = Found {
+            began,
+            now: ctx.clock.now(),
+            answers: Answers::default(),
+            prepared: HashMap::new(),
+        };
+        for _ in 0..ROUNDS {
+            if candidates.is_empty() {
+                break;
+            }
+            let decided = self
+                .decide(&mut tx, candidates, &rules, checked, found.now)
+                .await?;
+            let asked = checked.asked().unwrap_or(began);
+            candidates = self.begin(&mut tx, decided, asked, &mut found).await?;
+        }
+        for candidate in candidates {
+            let owed = candidate.owed;
+            let later = postpone(
+                found.now + UNCHECKED_PAUSE,
+                owed.deadline,
+                Reason::Unchecked,
+            );
+            found.answers.other(&owed, &later);
+        }
+        let Found {
+            answers,
+            prepared,
+            now,
+            ..
+        } = found;
+        answers.write(&mut tx, ctx, self.account, now).await?;
+        if let Err(error) = tx.commit().await {
+            // Perhaps only the answer was lost. Then these attempts are begun, and nobody makes them.
+            let unmade = prepared.into_values().filter_map(|one| match one {
+                Prepared::Begun(dispatch, _) => Some(*dispatch),
+                Prepared::WithoutTurn { .. } | Prepared::Nothing => None,
+            });
+            tokio::spawn(record::take_back(self.ctx.clone(), unmade.collect(), now));
+            return Err(error).context("committing a batch");
+        }
+        Ok(prepared)
+    }
 
-        let now = ctx.clock.now();
+    /// Decides about each, with what is known now about all of them.
+    async fn decide<'c>(
+        &self,
+        tx: &mut PgConnection,
+        candidates: Vec<Candidate<'c>>,
+        rules: &'c [Rule],
+        checked: &Checked,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<Vec<Decided<'c>>> {
+        let mut room = Room::open(tx, self.ctx, self.account, &candidates, rules).await?;
         let mut decided = Vec::with_capacity(candidates.len());
         let mut looked = Vec::new();
         for mut candidate in candidates {
-            let rule = rule::pick(&rules, candidate.skill(), candidate.owed.channel);
+            let rule = rule::pick(rules, candidate.skill(), candidate.owed.channel);
             let stored = candidate.owed.deadline;
             candidate.read_hours(rule, self.account.time_zone, now);
             let owed = &candidate.owed;
             let decision = match checked {
-                _ if owed.next_at > now => Decision::Postpone(owed.next_at, Reason::Scheduled),
+                _ if owed.early => Decision::Postpone(owed.next_at, Reason::Scheduled),
                 Checked::Unchecked { pause } => {
                     postpone(now + *pause, owed.deadline, Reason::Unchecked)
                 }
@@ -257,101 +317,131 @@ impl Batch<'_> {
                 }
                 Checked::Fresh { .. } => room.decide(&candidate, rule, self.account, now),
             };
-            let sender = rule.map(|rule| ctx.sender(rule)).unwrap_or_default();
+            let sender = rule.map(|rule| self.ctx.sender(rule)).unwrap_or_default();
+            let has_turn = || candidate.has_turn_of(&sender);
             let decision = match decision {
-                Decision::Send(contact) => match room.circuit(&mut tx, owed, &sender, now).await? {
-                    None => Decision::Send(contact),
-                    Some(probe_at) => postpone(probe_at, owed.deadline, Reason::CircuitOpen),
-                },
+                Decision::Send(contact) => {
+                    match room.circuit(tx, owed, &sender, now, has_turn()).await? {
+                        None => Decision::Send(contact),
+                        Some(probe_at) => postpone(probe_at, owed.deadline, Reason::CircuitOpen),
+                    }
+                }
                 other => other,
             };
-            if matches!(decision, Decision::Send(_)) {
+            if matches!(decision, Decision::Send(_)) && has_turn() {
                 room.count(&candidate, now);
             }
             looked.extend(candidate.changed_hours(stored, rule, &decision));
+            let episode = match (&decision, candidate.record) {
+                (Decision::Send(_), Some(record)) => {
+                    match read_state(record, self.account.count_bots) {
+                        ReadState::Unread(episode) => Some(episode),
+                        ReadState::Read(_) | ReadState::Undecided => None,
+                    }
+                }
+                _ => None,
+            };
             decided.push(Decided {
                 candidate,
                 rule,
                 sender,
                 decision,
-                not_before: tokio::time::Instant::now(),
+                episode,
             });
         }
         if !looked.is_empty() {
-            let noted = db::ledger::note_hours(&mut tx, &looked).await;
+            let noted = db::ledger::note_hours(tx, &looked).await;
             noted.context("noting hours")?;
         }
-        take_turns(&mut tx, ctx, &mut decided, now).await?;
-
-        let mut answers = Answers::default();
-        let mut dispatches = HashMap::new();
-        for decided in decided {
-            ctx.metrics
-                .decided_on(decided.candidate.owed.channel, &decided.decision);
-            match self.dispatch(decided, began, now) {
-                Ok(dispatch) => {
-                    answers.send(&dispatch);
-                    dispatches.insert(dispatch.owed.id, dispatch);
-                }
-                Err(not_now) => answers.other(&not_now.0, &not_now.1),
-            }
-        }
-        for (reminder, attempt) in answers.write(&mut tx, ctx, self.account, now).await? {
-            if let Some(dispatch) = dispatches.get_mut(&reminder) {
-                dispatch.attempt = attempt;
-            }
-        }
-        dispatches.retain(|_, dispatch| dispatch.attempt != 0);
-        if let Err(error) = tx.commit().await {
-            // Perhaps only the answer was lost. Then these attempts are begun, and nobody makes them.
-            let unmade = dispatches.into_values().collect();
-            tokio::spawn(record::take_back(self.ctx.clone(), unmade, now));
-            return Err(error).context("committing a batch");
-        }
-        Ok(dispatches)
+        Ok(decided)
     }
 
-    /// What the provider needs for a reminder that is to be sent; else the reminder and the answer why not.
+    /// Begins the attempts of those that are to be sent, and notes the other answers. Returns those that were not allowed to begin: an
+    /// opt-out or a pause came between.
+    async fn begin<'c>(
+        &self,
+        tx: &mut PgConnection,
+        decided: Vec<Decided<'c>>,
+        asked: Moment,
+        found: &mut Found,
+    ) -> anyhow::Result<Vec<Candidate<'c>>> {
+        let begin: Vec<Begin> = decided.iter().filter_map(Decided::begin).collect();
+        let cleared = Moment::now();
+        let begun: HashMap<ReminderId, i64> = db::ledger::begin(tx, &begin, found.now)
+            .await
+            .context("beginning attempts")?
+            .into_iter()
+            .collect();
+        let begin: HashSet<ReminderId> = begin.into_iter().map(|b| b.reminder).collect();
+        let mut refused = Vec::new();
+        for decided in decided {
+            let owed = &decided.candidate.owed;
+            let attempt = begun.get(&owed.id).copied();
+            if attempt.is_none() && begin.contains(&owed.id) {
+                refused.push(decided.candidate);
+                continue;
+            }
+            let channel = owed.channel;
+            match (attempt, &decided.decision) {
+                (None, Decision::Send(_)) => {
+                    let sender = decided.sender;
+                    let without = Prepared::WithoutTurn { sender };
+                    found.prepared.insert(owed.id, without);
+                }
+                (None, decision) => {
+                    self.ctx.metrics.decided_on(channel, decision);
+                    found.answers.other(owed, decision);
+                }
+                (Some(attempt), decision) => {
+                    self.ctx.metrics.decided_on(channel, decision);
+                    let (id, known) = (owed.id, (asked, cleared));
+                    if let Some((dispatch, turn)) = self.dispatch(decided, attempt, known, found) {
+                        let begun = Prepared::Begun(Box::new(dispatch), turn);
+                        found.prepared.insert(id, begun);
+                    }
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    /// What the provider needs for a reminder whose attempt has begun.
     fn dispatch(
         &self,
         decided: Decided<'_>,
-        began: Moment,
-        now: DateTime<Utc>,
-    ) -> Result<Dispatch, Box<(Owed, Decision)>> {
-        let Decided {
-            candidate,
+        attempt: i64,
+        (asked, cleared): (Moment, Moment),
+        found: &Found,
+    ) -> Option<(Dispatch, Turn)> {
+        let now = found.now;
+        let Parts {
+            contact,
             rule,
-            sender,
-            decision,
-            not_before,
-        } = decided;
-        let (Decision::Send(contact), Some(rule), Some(record), Some(recipient)) =
-            (&decision, rule, candidate.record, candidate.hash)
-        else {
-            return Err(Box::new((candidate.owed, decision)));
-        };
-        let ReadState::Unread(episode) = read_state(record, self.account.count_bots) else {
-            return Err(Box::new((candidate.owed, Decision::Cancel(Reason::Read))));
-        };
-        let hours = candidate.local.hours(&rule.settings);
-        let not_after = hours.allowed_until(now, candidate.owed.deadline);
-        Ok(Dispatch {
-            attempt: 0,
-            contact: contact.clone(),
+            record,
             recipient,
             episode,
+        } = decided.parts()?;
+        let hours = decided.candidate.local.hours(&rule.settings);
+        let not_after = hours.allowed_until(now, decided.candidate.owed.deadline);
+        let dispatch = Dispatch {
+            attempt,
+            contact: contact.clone(),
+            recipient,
+            episode: episode.clone(),
             rule: rule.clone(),
-            sender,
             language: record.language.clone(),
             skill_name: record.skill_name.clone(),
-            not_before,
             not_after,
-            began,
-            owed: candidate.owed,
-        })
+            began: found.began,
+            asked,
+            cleared,
+            sender: decided.sender,
+            owed: decided.candidate.owed,
+        };
+        Some((dispatch, decided.candidate.turn?))
     }
 
-    fn candidate<'c>(&self, owed: Owed, checked: &'c Checked) -> Candidate<'c> {
+    fn candidate<'c>(&self, owed: Owed, turn: Option<Turn>, checked: &'c Checked) -> Candidate<'c> {
         let record = match checked {
             Checked::Fresh { records, .. } => records.get(&owed.conversation),
             Checked::Unchecked { .. } => None,
@@ -367,6 +457,7 @@ impl Batch<'_> {
             hash,
             lot: self.ctx.hasher.lot(&owed.conversation),
             local: LocalTime::of_account(self.account.time_zone),
+            turn,
             owed,
         }
     }
@@ -378,44 +469,64 @@ struct Decided<'a> {
     rule: Option<&'a Rule>,
     sender: String,
     decision: Decision,
-    not_before: tokio::time::Instant,
+    /// What it is about, if it is to be sent.
+    episode: Option<Episode>,
 }
 
-/// Gives turns under the providers' limits to what is to be sent, oldest first; what gets none within the horizon is postponed
-/// to about its turn, at no cost.
-async fn take_turns(
-    tx: &mut PgConnection,
-    ctx: &Context,
-    decided: &mut [Decided<'_>],
+/// What an attempt is made of.
+struct Parts<'a> {
+    contact: &'a Contact,
+    rule: &'a Rule,
+    record: &'a Record,
+    recipient: AddressHash,
+    episode: &'a Episode,
+}
+
+impl Decided<'_> {
+    fn parts(&self) -> Option<Parts<'_>> {
+        let Decision::Send(contact) = &self.decision else {
+            return None;
+        };
+        Some(Parts {
+            contact,
+            rule: self.rule?,
+            record: self.candidate.record?,
+            recipient: self.candidate.hash?,
+            episode: self.episode.as_ref()?,
+        })
+    }
+
+    /// The attempt, if it is to be sent and has a turn.
+    fn begin(&self) -> Option<Begin> {
+        let Parts {
+            contact,
+            rule,
+            recipient,
+            ..
+        } = self.parts()?;
+        let owed = &self.candidate.owed;
+        if !self.candidate.has_turn_of(&self.sender) {
+            return None;
+        }
+        Some(Begin {
+            reminder: owed.id,
+            rule_skill: rule.key().skill,
+            sender: self.sender.clone(),
+            // An unknown SMS is settled by searching the provider's list for the number; an unknown e-mail cannot be looked up.
+            address: (owed.channel == Channel::Sms).then(|| contact.address.expose().to_owned()),
+            recipient,
+            lease: Context::lease(owed.channel),
+        })
+    }
+}
+
+/// What a batch has come to so far.
+struct Found {
+    /// Not after the leases of its attempts begin.
+    began: Moment,
     now: DateTime<Utc>,
-) -> anyhow::Result<()> {
-    let mut senders: BTreeMap<(Channel, String), Vec<usize>> = BTreeMap::new();
-    for (at, one) in decided.iter().enumerate() {
-        if matches!(one.decision, Decision::Send(_)) {
-            let key = (one.candidate.owed.channel, one.sender.clone());
-            senders.entry(key).or_default().push(at);
-        }
-    }
-    for ((channel, sender), places) in senders {
-        let provider = Context::provider(channel);
-        let key = format!("{provider}:{sender}");
-        let rate = ctx.rate(channel);
-        let turns =
-            db::limits::take(tx, (provider, &key), places.len(), rate, TURN_HORIZON).await?;
-        for (nth, (place, wait)) in places.into_iter().zip(turns.waits).enumerate() {
-            let one = &mut decided[place];
-            if nth < turns.granted {
-                one.not_before += wait;
-            } else {
-                let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
-                let at = now
-                    .checked_add_signed(wait)
-                    .unwrap_or(one.candidate.owed.deadline);
-                one.decision = postpone(at, one.candidate.owed.deadline, Reason::RateLimit);
-            }
-        }
-    }
-    Ok(())
+    answers: Answers,
+    prepared: HashMap<ReminderId, Prepared>,
 }
 
 /// Postpones within the deadline; what cannot wait so long has expired.
@@ -536,6 +647,7 @@ impl Room {
         owed: &Owed,
         sender: &str,
         now: DateTime<Utc>,
+        has_turn: bool,
     ) -> anyhow::Result<Option<DateTime<Utc>>> {
         let provider = Context::provider(owed.channel);
         let Some(open) = self
@@ -545,10 +657,11 @@ impl Room {
         else {
             return Ok(None);
         };
+        // Who has no turn yet comes back with one, and must find the probe untaken.
         let probe = (owed.channel, owed.id);
-        if open.probe_at <= now
-            && db::circuits::take_probe(tx, (provider, sender), probe, now).await?
-        {
+        let probes = open.probe_at <= now
+            && (!has_turn || db::circuits::take_probe(tx, (provider, sender), probe, now).await?);
+        if probes {
             return Ok(None);
         }
         Ok(Some(
@@ -587,90 +700,4 @@ fn key(hash: &[u8]) -> i64 {
     hash.iter()
         .take(8)
         .fold(0, |key, byte| key << 8 | i64::from(*byte))
-}
-
-/// What a batch writes.
-#[derive(Default)]
-struct Answers {
-    begin: Vec<Begin>,
-    others: Vec<Answer>,
-    log: Vec<Entry>,
-    wake: Vec<(Channel, ReminderId, DateTime<Utc>)>,
-}
-
-impl Answers {
-    fn send(&mut self, dispatch: &Dispatch) {
-        let owed = &dispatch.owed;
-        // An unknown SMS is settled by searching the provider's list for the number; an unknown e-mail cannot be looked up.
-        let address =
-            (owed.channel == Channel::Sms).then(|| dispatch.contact.address.expose().to_owned());
-        let lease = Context::lease(owed.channel);
-        self.begin.push(Begin {
-            reminder: owed.id,
-            sender: dispatch.sender.clone(),
-            address,
-            recipient: dispatch.recipient,
-            lease,
-        });
-    }
-
-    fn other(&mut self, owed: &Owed, decision: &Decision) {
-        let (state, verdict, reason, until) = match decision {
-            Decision::Send(_) => return,
-            Decision::Cancel(reason) => (ReminderState::Cancelled, "cancel", *reason, None),
-            Decision::Expire(reason) => (ReminderState::Expired, "expire", *reason, None),
-            Decision::Postpone(at, reason) => {
-                (ReminderState::Scheduled, "postpone", *reason, Some(*at))
-            }
-        };
-        if let Some(at) = until {
-            self.wake.push((owed.channel, owed.id, at));
-            if reason == Reason::Scheduled {
-                return;
-            }
-        }
-        self.log.push(Entry {
-            reminder: owed.id,
-            verdict,
-            reason,
-            until,
-        });
-        self.others.push(Answer {
-            reminder: owed.id,
-            state,
-            reason: reason.as_str(),
-            next_at: until,
-        });
-    }
-
-    async fn write(
-        self,
-        tx: &mut PgConnection,
-        ctx: &Context,
-        account: &Account,
-        now: DateTime<Utc>,
-    ) -> anyhow::Result<Vec<(ReminderId, i64)>> {
-        db::ledger::apply(tx, &self.others, now)
-            .await
-            .context("applying answers")?;
-        let attempts = db::ledger::begin(tx, &self.begin, now)
-            .await
-            .context("beginning attempts")?;
-        db::decisions::log(tx, "deliver", &self.log, now)
-            .await
-            .context("logging decisions")?;
-        for channel in Channel::ALL {
-            let of_channel = self.wake.iter().filter(|(c, _, _)| *c == channel);
-            let wakeups = of_channel.map(|(_, id, at)| names::deliver(&account.id, *id, *at));
-            queue::wake(
-                tx,
-                &ctx.clock,
-                names::deliver_queue(channel),
-                When::At,
-                wakeups,
-            )
-            .await?;
-        }
-        Ok(attempts)
-    }
 }

@@ -23,6 +23,9 @@ use crate::jobs::context::Context;
 use crate::jobs::names;
 use crate::jobs::queue::{self, When};
 
+/// How soon a reminder is decided about anew whose attempt was begun and not made.
+pub const UNMADE_PAUSE: Duration = Duration::from_secs(5);
+
 /// An attempt that has ended.
 pub struct Done {
     pub dispatch: Box<Dispatch>,
@@ -32,11 +35,7 @@ pub struct Done {
 impl Done {
     /// An attempt that was begun and certainly not made.
     pub fn unmade(dispatch: Box<Dispatch>) -> Self {
-        let outcome = Outcome::NotAccepted {
-            class: Obstacle::Transient,
-            code: "stopped".to_owned(),
-            retry_after: None,
-        };
+        let outcome = Outcome::not_tried("stopped", UNMADE_PAUSE);
         Self { dispatch, outcome }
     }
 }
@@ -310,10 +309,10 @@ pub(in crate::jobs) fn recorded(
         ),
     };
     let may_have_been_sent = matches!(outcome, Outcome::Accepted { .. } | Outcome::Unknown { .. });
-    let config = matches!(
+    let free = matches!(
         outcome,
         Outcome::NotAccepted {
-            class: Obstacle::Config | Obstacle::Quota,
+            class: Obstacle::Config | Obstacle::Quota | Obstacle::NotTried,
             ..
         }
     );
@@ -330,7 +329,7 @@ pub(in crate::jobs) fn recorded(
         provider_id,
         state,
         next_at,
-        counts: !config,
+        counts: !free,
         may_have_been_sent: may_have_been_sent || maybe_sent_before,
         soft: matches!(
             outcome,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use super::look::Look;
+use super::pace::Turn;
 use super::prepare::Dispatch;
 use crate::channel::LastLook;
 use crate::channel::render::{Rendered, TemplateError, Vars};
@@ -13,104 +15,95 @@ use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 use crate::jobs::context::Context;
 use crate::jobs::report;
 
-/// An attempt that has not been made so long after it was begun is not made any more: longer than a turn under the provider's
-/// limit may take, far shorter than the lease. For an SMS this holds when its request leaves.
-const STALE: Duration = Duration::from_secs(20);
+/// The way to a provider, as far as it can be gone before it is known what is to be sent.
+pub enum Way {
+    Mail(smtp::Reserved),
+    Sms,
+    /// There is none; this is what becomes of an attempt.
+    Closed(Outcome),
+}
 
-/// The same for the content of an e-mail, which follows a wait for a connection and a conversation with the server.
-const STALE_CONTENT: Duration = Duration::from_mins(1);
+impl Way {
+    /// Connects and logs in, where that is a step of its own.
+    pub async fn open(ctx: &Context, channel: Channel) -> Self {
+        match (channel, &ctx.mail) {
+            (Channel::Email, Some(mail)) => match mail.reserve().await {
+                Ok(reserved) => Self::Mail(reserved),
+                Err(outcome) => Self::Closed(outcome),
+            },
+            (Channel::Email, None) => Self::Closed(not_configured()),
+            (Channel::Sms, _) => Self::Sms,
+        }
+    }
+}
 
 /// Makes the attempt and says how it ended.
-pub async fn send(ctx: &Context, dispatch: &Dispatch) -> Outcome {
-    let channel = dispatch.owed.channel;
-    let asked = std::time::Instant::now();
-    tokio::time::sleep_until(dispatch.not_before).await;
-    ctx.metrics
-        .waited(Context::provider(channel), asked.elapsed());
+pub async fn send(
+    ctx: &Context,
+    dispatch: &Dispatch,
+    turn: Turn,
+    way: Way,
+    look: &Look<'_>,
+) -> Outcome {
     let started = std::time::Instant::now();
-    let outcome = match withdrawn(ctx, dispatch, STALE) {
-        Some(outcome) => outcome,
-        None => hand_over(ctx, dispatch).await,
+    let channel = dispatch.owed.channel;
+    let lease = Context::lease(channel).to_std().unwrap_or_default();
+    // Breaks off when the lease ends: looked at first, so that a process that wakes up after it says no more.
+    let outcome = tokio::select! {
+        biased;
+        () = tokio::time::sleep_until(dispatch.began.steady + lease) => Outcome::Unknown {
+            code: "lease".to_owned(),
+        },
+        outcome = hand_over(ctx, dispatch, turn, way, look) => outcome,
     };
     ctx.metrics.attempted(channel, &outcome, started.elapsed());
     outcome
 }
 
-/// Why an attempt is not made at all. A process that stood still (a frozen machine, a starved one) goes on where it was, with an
-/// answer of LivePerson's that is old, perhaps past the deadline, into quiet hours, or past a lease that has made the attempt
-/// somebody else's.
-fn withdrawn(ctx: &Context, dispatch: &Dispatch, stale: Duration) -> Option<Outcome> {
-    let now = ctx.clock.now();
-    let to_deadline = dispatch.owed.deadline - now;
-    let to_quiet = dispatch.not_after - now;
-    too_late(dispatch.began.age(), stale, to_deadline, to_quiet)
-}
-
-fn too_late(
-    age: Duration,
-    stale: Duration,
-    to_deadline: TimeDelta,
-    to_quiet: TimeDelta,
-) -> Option<Outcome> {
-    // Decided anew: the rule says what becomes of it.
-    let again = |code: &str| Outcome::NotAccepted {
-        class: Obstacle::Transient,
-        code: code.to_owned(),
-        retry_after: None,
+async fn hand_over(
+    ctx: &Context,
+    dispatch: &Dispatch,
+    turn: Turn,
+    way: Way,
+    look: &Look<'_>,
+) -> Outcome {
+    let last_look = || look.withdrawn();
+    let handed_over = match way {
+        Way::Closed(outcome) => return outcome,
+        Way::Mail(reserved) => email(ctx, dispatch, turn, reserved, &last_look).await,
+        Way::Sms => sms(ctx, dispatch, turn, &last_look).await,
     };
-    if to_deadline < TimeDelta::zero() {
-        Some(Outcome::Refused {
-            class: Refusal::Expired,
-            code: "deadline".to_owned(),
-        })
-    } else if age > stale {
-        Some(again("stalled"))
-    } else if to_quiet <= TimeDelta::zero() {
-        Some(again("quiet hours"))
-    } else {
-        None
-    }
+    handed_over.unwrap_or_else(|outcome| outcome)
 }
 
-/// Calls the provider, and breaks off when the lease ends: looked at first, so that a process that wakes up after it says no more.
-async fn hand_over(ctx: &Context, dispatch: &Dispatch) -> Outcome {
-    let channel = dispatch.owed.channel;
-    let lease = Context::lease(channel).to_std().unwrap_or_default();
-    let handed_over = async {
-        match channel {
-            Channel::Email => {
-                let last_look = || withdrawn(ctx, dispatch, STALE_CONTENT);
-                email(ctx, dispatch, &last_look).await
-            }
-            Channel::Sms => {
-                let last_look = || withdrawn(ctx, dispatch, STALE);
-                sms(ctx, dispatch, &last_look).await
-            }
-        }
+/// Waits for the moment of the turn.
+async fn wait_for(ctx: &Context, channel: Channel, turn: Turn) -> Result<(), Outcome> {
+    let Ok(at) = turn.take() else {
+        return Err(Outcome::not_tried("provider's pause", Duration::ZERO));
     };
-    tokio::select! {
-        biased;
-        () = tokio::time::sleep_until(dispatch.began.steady + lease) => Outcome::Unknown {
-            code: "lease".to_owned(),
-        },
-        outcome = handed_over => outcome,
-    }
+    let asked = std::time::Instant::now();
+    tokio::time::sleep_until(at).await;
+    ctx.metrics
+        .waited(Context::provider(channel), asked.elapsed());
+    Ok(())
 }
 
-async fn email(ctx: &Context, dispatch: &Dispatch, last_look: LastLook<'_>) -> Outcome {
+async fn email(
+    ctx: &Context,
+    dispatch: &Dispatch,
+    turn: Turn,
+    reserved: smtp::Reserved,
+    last_look: LastLook<'_>,
+) -> Result<Outcome, Outcome> {
     let Some(mail) = &ctx.mail else {
-        return not_configured();
+        return Err(not_configured());
     };
-    let rendered = match render(ctx, dispatch) {
-        Ok(rendered) => rendered,
-        Err(error) => return broken_template(dispatch, &error),
-    };
+    let rendered = render(ctx, dispatch).map_err(|error| broken_template(dispatch, &error))?;
     let owed = &dispatch.owed;
     let own = dispatch.rule.settings.sender.as_deref();
     let brand = ctx.brand(&owed.account);
-    let Ok(from) = mail.settings().from.for_brand(own, brand) else {
-        return config("sender is not an address");
-    };
+    let from = mail.settings().from.for_brand(own, brand);
+    let from = from.map_err(|_| config("sender is not an address"))?;
     let email = smtp::Email {
         from: Some(&from),
         reply_to: None,
@@ -131,26 +124,31 @@ async fn email(ctx: &Context, dispatch: &Dispatch, last_look: LastLook<'_>) -> O
         feedback_id: None,
         date: ctx.clock.now(),
     };
-    mail.send_unless(last_look, &email).await
+    let line = reserved.line().await?;
+    wait_for(ctx, Channel::Email, turn).await?;
+    Ok(line.send(&email, last_look).await)
 }
 
-async fn sms(ctx: &Context, dispatch: &Dispatch, last_look: LastLook<'_>) -> Outcome {
+async fn sms(
+    ctx: &Context,
+    dispatch: &Dispatch,
+    turn: Turn,
+    last_look: LastLook<'_>,
+) -> Result<Outcome, Outcome> {
     let Some(twilio) = &ctx.sms else {
-        return not_configured();
+        return Err(not_configured());
     };
-    let rendered = match render(ctx, dispatch) {
-        Ok(rendered) => rendered,
-        Err(error) => return broken_template(dispatch, &error),
-    };
+    let rendered = render(ctx, dispatch).map_err(|error| broken_template(dispatch, &error))?;
     let own = dispatch
         .rule
         .settings
         .sender
         .as_deref()
         .map(str::parse::<twilio::Sender>);
-    let Ok(own) = own.transpose() else {
-        return config("sender is not a number or a Messaging Service");
-    };
+    let own = own
+        .transpose()
+        .map_err(|_| config("sender is not a number or a Messaging Service"))?;
+    wait_for(ctx, Channel::Sms, turn).await?;
     let sms = twilio::Sms {
         to: &dispatch.contact.address,
         body: &rendered.text,
@@ -158,7 +156,7 @@ async fn sms(ctx: &Context, dispatch: &Dispatch, last_look: LastLook<'_>) -> Out
         validity: validity(dispatch.not_after - ctx.clock.now()),
         sender: own.as_ref(),
     };
-    twilio.send_unless(last_look, &sms).await
+    Ok(twilio.send_unless(last_look, &sms).await)
 }
 
 /// How long Twilio may still deliver it: until shortly before the deadline, or before quiet hours begin.
@@ -204,47 +202,5 @@ fn config(code: &str) -> Outcome {
         class: Obstacle::Config,
         code: code.to_owned(),
         retry_after: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::jobs::deliver::prepare::Moment;
-
-    #[test]
-    fn what_stood_still_between_its_beginning_and_the_provider_is_not_sent() {
-        let (now, minute) = (Duration::from_secs(1), TimeDelta::minutes(1));
-        let code = |age, deadline, quiet| {
-            too_late(age, STALE, deadline, quiet).map(|outcome| outcome.code().to_owned())
-        };
-        assert_eq!(code(now, minute, minute), None);
-        assert_eq!(
-            code(STALE + now, minute, minute).as_deref(),
-            Some("stalled")
-        );
-        assert_eq!(code(now, -minute, -minute).as_deref(), Some("deadline"));
-        assert_eq!(code(now, minute, -minute).as_deref(), Some("quiet hours"));
-        let lease = |channel| Context::lease(channel).to_std().unwrap();
-        assert!(STALE * 2 < lease(Channel::Sms));
-        assert!(STALE_CONTENT * 2 < lease(Channel::Email));
-    }
-
-    #[test]
-    fn an_age_is_the_longer_one_of_two_clocks() {
-        let began = Moment::now();
-        assert!(began.age() < STALE);
-        // The machine was suspended: its steady clock stood still.
-        let suspended = Moment {
-            wall: began.wall - TimeDelta::minutes(5),
-            ..began
-        };
-        assert!(suspended.age() >= Duration::from_mins(5));
-        // Somebody set the clock back.
-        let set_back = Moment {
-            wall: began.wall + TimeDelta::minutes(5),
-            ..began
-        };
-        assert!(set_back.age() < STALE);
     }
 }

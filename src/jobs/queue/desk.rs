@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::TimeDelta;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -143,7 +143,8 @@ impl Desk {
             pool, clock, name, ..
         } = &*self.host;
         let wanted = slots.num_permits();
-        let fetched = rows::fetch(pool, self.config.name, name, clock.now(), wanted).await?;
+        let now = clock.instead_of_database();
+        let fetched = rows::fetch(pool, self.config.name, name, now, wanted).await?;
         let found_all = fetched.rows.len() < wanted;
         self.held()
             .extend(fetched.rows.iter().map(|row| row.hold.clone()));
@@ -156,7 +157,7 @@ impl Desk {
             }
         }
         Ok(if found_all {
-            pause(clock, fetched.next, self.config.poll)
+            pause(clock, fetched.next_in, self.config.poll)
         } else {
             Duration::ZERO
         })
@@ -236,12 +237,12 @@ fn open(row: Row, slot: OwnedSemaphorePermit) -> Result<Run, Ended> {
     }
 }
 
-/// How long to sleep when nothing is due before `next`: until then exactly, but look again after `poll` at the latest.
-fn pause(clock: &Clock, next: Option<DateTime<Utc>>, poll: Duration) -> Duration {
-    let Some(next) = next else { return poll };
-    let wait = clock.wait_until(next);
+/// How long to sleep when nothing is due for so long: until then exactly, but look again after `poll` at the latest.
+fn pause(clock: &Clock, next_in: Option<TimeDelta>, poll: Duration) -> Duration {
+    let Some(next_in) = next_in else { return poll };
+    let wait = clock.real(next_in);
     // A manual clock says zero although nothing is due before somebody moves it.
-    if wait.is_zero() && clock.now() < next {
+    if wait.is_zero() && next_in > TimeDelta::zero() {
         poll
     } else {
         wait.min(poll)
@@ -304,32 +305,34 @@ pub(super) async fn settle_rows(desk: Arc<Desk>, mut ended: mpsc::UnboundedRecei
 mod tests {
     use super::*;
 
-    fn noon() -> DateTime<Utc> {
+    fn noon() -> chrono::DateTime<chrono::Utc> {
         "2026-01-05T12:00:00Z".parse().unwrap()
     }
 
     #[test]
     fn the_pause_ends_when_the_next_row_is_due_and_at_the_poll_at_the_latest() {
         let poll = Duration::from_millis(500);
+        let minute = Some(TimeDelta::minutes(1));
+        for real in [Clock::System, Clock::of_database()] {
+            assert_eq!(pause(&real, None, poll), poll);
+            assert_eq!(pause(&real, minute, poll), poll);
+            let soon = Some(TimeDelta::milliseconds(20));
+            assert_eq!(pause(&real, soon, poll), Duration::from_millis(20));
+        }
         let clock = Clock::manual(noon());
-        assert_eq!(pause(&clock, None, poll), poll);
-        assert_eq!(pause(&clock, Some(noon()), poll), Duration::ZERO);
-        let in_a_minute = noon() + chrono::TimeDelta::minutes(1);
         assert_eq!(
-            pause(&clock, Some(in_a_minute), poll),
+            pause(&clock, minute, poll),
             poll,
             "a manual clock does not spin"
         );
 
         let fast = Clock::scaled(noon(), std::time::Instant::now(), 600.0);
-        let wait = pause(&fast, Some(in_a_minute), poll);
-        assert!(
-            wait <= Duration::from_millis(100),
-            "a minute lasts a tenth of a second: {wait:?}"
-        );
+        let wait = pause(&fast, minute, poll);
         assert_eq!(
-            pause(&fast, Some(noon() + chrono::TimeDelta::days(1)), poll),
-            poll
+            wait,
+            Duration::from_millis(100),
+            "a minute lasts a tenth of a second"
         );
+        assert_eq!(pause(&fast, Some(TimeDelta::days(1)), poll), poll);
     }
 }

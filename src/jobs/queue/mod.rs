@@ -8,8 +8,9 @@
 //! the rows are fetched and settled by a `Backend` of our own: with the stock one, a panic, a time-out or a database error
 //! at the wrong moment leaves a row locked for ever, and a delayed job starts up to a poll interval late.
 //!
-//! Two kinds of time meet here. `run_at` is business time and is compared with the [`Clock`] only; leases and heartbeats
-//! are real time and use the server's `now()`, because they guard against real crashes.
+//! Two kinds of time meet here. `run_at` is business time: it is compared with the server's `now()`, or, where a demonstration or a
+//! test moves the [`Clock`], with that. Leases and heartbeats are real time and always use the server's `now()`, because they guard
+//! against real crashes.
 //!
 //! A row's `status`, in apalis' words:
 //!

@@ -5,10 +5,11 @@
 //! decides by what the *locking* read returned: a second look in the same statement would still see the old version.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::Context;
 use apalis_postgres::PostgresStorage;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use super::{MAX_ATTEMPTS, Wakeup, When};
@@ -190,11 +191,12 @@ pub(super) struct Row {
 pub(super) struct Fetched {
     /// In order of their due times.
     pub rows: Vec<Row>,
-    /// When the first of the rows that are not due yet is due.
-    pub next: Option<DateTime<Utc>>,
+    /// How long until the first of the rows that are not due yet is due, in business time.
+    pub next_in: Option<TimeDelta>,
 }
 
-/// Takes due rows and says when the next one is due. $1 queue, $2 now, $3 how many, $4 worker.
+/// Takes due rows and says how many seconds later the next one is due. $1 queue, $2 now, $3 how many, $4 worker. Without $2 the
+/// database's clock says what is due: a worker whose clock is wrong takes nothing early, and nothing late.
 ///
 /// `id = any(array(…))` rather than a join: a limit that is a parameter makes the planner expect a tenth of the backlog,
 /// and it would join by reading the whole table.
@@ -203,14 +205,14 @@ with taken as (
     update apalis.jobs set status = 'Running', lock_by = $4, lock_at = now()
     where id = any(array(
         select id from apalis.jobs
-        where job_type = $1 and status = 'Pending' and run_at <= $2
+        where job_type = $1 and status = 'Pending' and run_at <= coalesce($2, now())
         order by run_at limit $3
         for update skip locked))
     returning id, idempotency_key, job, attempts, run_at, lock_at
 )
-select taken.*, later.run_at as next
+select taken.*, extract(epoch from later.run_at - coalesce($2, now()))::float8 as next_in
 from (select (select run_at from apalis.jobs
-              where job_type = $1 and status = 'Pending' and run_at > $2
+              where job_type = $1 and status = 'Pending' and run_at > coalesce($2, now())
               order by run_at limit 1) as run_at) as later
 left join taken on true
 order by taken.run_at";
@@ -222,14 +224,14 @@ type FetchedRow = (
     Option<i32>,
     Option<DateTime<Utc>>,
     Option<DateTime<Utc>>,
-    Option<DateTime<Utc>>,
+    Option<f64>,
 );
 
 pub(super) async fn fetch(
     pool: &PgPool,
     queue: &str,
     worker: &str,
-    now: DateTime<Utc>,
+    now: Option<DateTime<Utc>>,
     limit: usize,
 ) -> sqlx::Result<Fetched> {
     let answer: Vec<FetchedRow> = sqlx::query_as(FETCH)
@@ -239,8 +241,8 @@ pub(super) async fn fetch(
         .bind(worker)
         .fetch_all(pool)
         .await?;
-    let next = answer.first().and_then(|row| row.6);
-    // Without a single taken row there is still one line, for `next`, with nulls in place of the row.
+    let next_in = answer.first().and_then(|row| row.6);
+    // Without a single taken row there is still one line, for `next_in`, with nulls in place of the row.
     let rows = answer
         .into_iter()
         .filter_map(|(id, key, args, attempts, run_at, lock_at, _)| {
@@ -259,7 +261,10 @@ pub(super) async fn fetch(
         });
     Ok(Fetched {
         rows: rows.collect(),
-        next,
+        next_in: next_in.map(|seconds| {
+            let wait = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX)
+        }),
     })
 }
 
@@ -400,7 +405,7 @@ pub(super) async fn heartbeat(pool: &PgPool, worker: &str) -> sqlx::Result<()> {
 /// must not be tried for ever. Returns how many.
 pub(super) async fn rescue(
     pool: &PgPool,
-    lease: std::time::Duration,
+    lease: Duration,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     let freed = sqlx::query(
@@ -429,7 +434,7 @@ pub(super) async fn rescue(
 pub(super) async fn remove_workers(
     pool: &PgPool,
     own: Option<&str>,
-    lease: std::time::Duration,
+    lease: Duration,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "delete from apalis.workers w

@@ -41,6 +41,7 @@ proptest! {
         for service in [Service::History, Service::Skills, Service::Token] {
             let headers = retry_after.parse().ok().map(|value| (reqwest::header::RETRY_AFTER, value));
             let answer = Answer {
+                asked: crate::clock::Moment::now(),
                 status: reqwest::StatusCode::from_u16(status).unwrap(),
                 headers: headers.into_iter().collect(),
                 body: body.clone(),

@@ -1,0 +1,83 @@
+//! The answers of a batch other than "send", and what they write.
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::db;
+use crate::db::decisions::Entry;
+use crate::db::ledger::{Answer, Owed};
+use crate::domain::decide::{Decision, Reason};
+use crate::domain::ids::{Channel, ReminderId};
+use crate::domain::reminder::ReminderState;
+use crate::jobs::context::{Account, Context};
+use crate::jobs::names;
+use crate::jobs::queue::{self, When};
+
+/// What a batch writes.
+#[derive(Default)]
+pub struct Answers {
+    others: Vec<Answer>,
+    log: Vec<Entry>,
+    wake: Vec<(Channel, ReminderId, DateTime<Utc>)>,
+}
+
+impl Answers {
+    pub fn other(&mut self, owed: &Owed, decision: &Decision) {
+        let (state, verdict, reason, until) = match decision {
+            Decision::Send(_) => return,
+            Decision::Cancel(reason) => (ReminderState::Cancelled, "cancel", *reason, None),
+            Decision::Expire(reason) => (ReminderState::Expired, "expire", *reason, None),
+            Decision::Postpone(at, reason) => {
+                (ReminderState::Scheduled, "postpone", *reason, Some(*at))
+            }
+        };
+        if let Some(at) = until {
+            self.wake.push((owed.channel, owed.id, at));
+            if reason == Reason::Scheduled {
+                return;
+            }
+        }
+        self.log.push(Entry {
+            reminder: owed.id,
+            verdict,
+            reason,
+            until,
+        });
+        self.others.push(Answer {
+            reminder: owed.id,
+            state,
+            reason: reason.as_str(),
+            next_at: until,
+        });
+    }
+
+    /// Writes everything down.
+    pub async fn write(
+        self,
+        tx: &mut PgConnection,
+        ctx: &Context,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        db::ledger::apply(tx, &self.others, now)
+            .await
+            .context("applying answers")?;
+        db::decisions::log(tx, "deliver", &self.log, now)
+            .await
+            .context("logging decisions")?;
+        for channel in Channel::ALL {
+            let of_channel = self.wake.iter().filter(|(c, _, _)| *c == channel);
+            let wakeups = of_channel.map(|(_, id, at)| names::deliver(&account.id, *id, *at));
+            queue::wake(
+                tx,
+                &ctx.clock,
+                names::deliver_queue(channel),
+                When::At,
+                wakeups,
+            )
+            .await?;
+        }
+        Ok(())
+    }
+}
