@@ -7,7 +7,7 @@ use std::hint::black_box;
 use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::Value;
-use unread::channel::render::{Texts, Vars};
+use unread::channel::render::{Engine, Reads, Vars};
 use unread::domain::contact::{self, ContactPolicy};
 use unread::domain::conversation::Record;
 use unread::domain::decide::{Facts, History, decide};
@@ -97,7 +97,7 @@ fn delivery(c: &mut Criterion) {
             })
         });
     });
-    let texts = Texts::new();
+    let texts = Engine::new();
     let vars = Vars {
         first_name: "Ann".to_owned(),
         brand: "The Example Shop".to_owned(),
@@ -110,7 +110,15 @@ fn delivery(c: &mut Criterion) {
     };
     for channel in Channel::ALL {
         c.bench_function(&format!("render a reminder by {}", channel.as_str()), |b| {
-            b.iter(|| texts.render(channel, None, Some("en"), black_box(&vars)));
+            b.iter(|| {
+                texts.render(
+                    channel,
+                    None,
+                    Some("en"),
+                    black_box(&vars),
+                    Reads::ForReminders,
+                )
+            });
         });
     }
 }

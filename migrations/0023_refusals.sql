@@ -1,5 +1,5 @@
--- Refusals that name their recipient, since the sender's last accepted message. One is the recipient's; several in a row, or the same
--- one for two recipients, are about the sender. Few rows: what an accepted message does not delete goes after a day.
+-- Refusals that name their recipient. One is the recipient's; several in a row with no message of the sender's accepted between them,
+-- or the same one for two recipients, are about the sender. Few rows, kept for a day.
 create table refusals (
     reminder bigint primary key references reminders on delete cascade,
     provider text not null,
@@ -8,9 +8,9 @@ create table refusals (
     domain   bytea not null,
     code     text not null,
     at       timestamptz not null,
-    counted  boolean not null default false
+    settled  boolean not null default false
 );
 comment on column refusals.domain is 'keyed hash of the address''s domain';
-comment on column refusals.counted is 'it was part of a run that paused the sender, and is not counted a second time';
-create index refusals_by_sender on refusals (provider, sender);
+comment on column refusals.settled is 'whose it is has been decided: a message was accepted since, or it was part of a run that paused the sender';
+create index refusals_by_sender on refusals (provider, sender) where not settled;
 create index refusals_by_time on refusals (at);

@@ -532,7 +532,8 @@ pub fn context(
             .map(|s| mail(s, &config.web.public_url))
             .transpose()?,
         sms: config.twilio.as_ref().map(sms).transpose()?,
-        texts: Texts::new().linking_to(&config.web.public_url),
+        texts: Texts::linking_to(&config.web.public_url),
+        test_recipients: config.web.test_recipients.clone(),
         window: TimeDelta::days(i64::from(config.liveperson.window_days))
             .min(liveperson::MAX_WINDOW),
         public_url: config.web.public_url.clone(),

@@ -52,6 +52,12 @@ impl Hasher {
         self.hash("request", &[asked.as_bytes(), &[0], body].concat())
     }
 
+    /// The code of a test message, of one address and for one person: of a million codes a plain hash would tell which.
+    pub fn code(&self, person: &str, address: &[u8; 16], code: &str) -> [u8; 16] {
+        let of = [address.as_slice(), code.as_bytes(), person.as_bytes()];
+        self.hash("test code", &of.concat())
+    }
+
     /// A conversation's lot, 0 to 99: always the same, evenly spread, and nobody else's to foresee.
     pub fn lot(&self, conversation: &str) -> u8 {
         let hash = u128::from_be_bytes(self.hash("lot", conversation.as_bytes()));

@@ -5,12 +5,14 @@
 //! comes, and may be slow about every step before. LivePerson's answers are dated by the sandbox, at the moment at which it is asked.
 //! With `--freeze` the worker stands still now and then, as a starved or suspended machine does.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +20,7 @@ use unread::clock::Clock;
 use unread::demo;
 use unread::domain::ids::AccountId;
 use unread::postgres::{Durability, Options, Server};
+use unread::sandbox::faults::Endpoint;
 use unread::sandbox::world::CUSTOMER_CARE;
 use unread::sandbox::{ACCOUNT, Options as SandboxOptions, Sandbox};
 
@@ -125,21 +128,64 @@ struct Person {
 
 pub async fn run(wanted: &Wanted) -> Result<()> {
     let folder = std::env::temp_dir().join(format!("unread-fresh-{}", std::process::id()));
-    let options = Options {
+    std::fs::create_dir_all(&folder)?;
+    let server = Server::start(&Options {
         root: folder.join("pg"),
         bin_dir: None,
         durability: wanted.durability,
-    };
-    std::fs::create_dir_all(&folder)?;
-    let server = Server::start(&options)?;
+    })?;
     let sandbox = Sandbox::start(SandboxOptions::default()).await?;
     sandbox.world().keep_checks();
     let first_bytes = FirstBytes::default();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let smtp_port = listener.local_addr()?.port();
     let peer = tokio::spawn(serve(listener, wanted.reply, first_bytes.clone()));
+    let web = free_port()?;
+    let environment = environment(&sandbox, &server, wanted.rate, (smtp_port, web));
+    let pool = unread::db::pool(server.connect_options("postgres"), 8);
 
-    let web = format!("http://127.0.0.1:{}", free_port()?);
+    let mut people = invent(&sandbox, wanted);
+    let service = Service::start(&folder, environment, wanted.workers)?;
+    let verdict = async {
+        let due = service.schedule(&pool, people.len()).await?;
+        let wait = (due - Clock::System.now()).to_std().unwrap_or_default();
+        let start = Instant::now() + wait;
+        let tokens = tokens(&pool).await?;
+        let frozen = async {
+            if wanted.freeze {
+                freeze(&service.workers[0], start).await?;
+            }
+            Ok::<_, anyhow::Error>(())
+        };
+        let lives = live(&mut people, &sandbox, web, &tokens, start);
+        tokio::try_join!(lives, frozen)?;
+        all_final(&pool).await?;
+        let verdict = judge(
+            &people,
+            &sandbox,
+            &first_bytes,
+            due.timestamp_millis(),
+            wanted,
+        );
+        states(&pool).await?;
+        verdict
+    }
+    .await;
+    drop(service);
+    peer.abort();
+    pool.close().await;
+    sandbox.stop().await;
+    server.stop()?;
+    let _ = std::fs::remove_dir_all(&folder);
+    verdict
+}
+
+fn environment(
+    sandbox: &Sandbox,
+    server: &Server,
+    rate: usize,
+    (smtp, web): (u16, u16),
+) -> BTreeMap<String, String> {
     let mut environment = demo::environment(sandbox.endpoints());
     for key in ["SMTP_USER", "SMTP_PASS"] {
         environment.remove(key);
@@ -147,81 +193,72 @@ pub async fn run(wanted: &Wanted) -> Result<()> {
     for (key, value) in [
         ("DATABASE_URL", server.url("postgres")),
         ("SMTP_HOST", "127.0.0.1".to_owned()),
-        ("SMTP_PORT", smtp_port.to_string()),
-        ("SMTP_RATE_PER_SECOND", wanted.rate.to_string()),
-        ("UNREAD_PUBLIC_URL", web.clone()),
+        ("SMTP_PORT", smtp.to_string()),
+        ("SMTP_RATE_PER_SECOND", rate.to_string()),
+        ("UNREAD_PUBLIC_URL", format!("http://127.0.0.1:{web}")),
         ("UNREAD_BIND", "127.0.0.1".to_owned()),
         ("UNREAD_METRICS_BIND", "127.0.0.1".to_owned()),
         ("UNREAD_METRICS_PORT", "0".to_owned()),
-        ("UNREAD_LOG_LEVEL", "warn".to_owned()),
-        ("PORT", "0".to_owned()),
+        ("UNREAD_LOG_LEVEL", "error".to_owned()),
+        ("PORT", web.to_string()),
     ] {
         environment.insert(key.to_owned(), value);
     }
-    let pool = unread::db::pool(server.connect_options("postgres"), 8);
-    Process::finish(&["migrate"], &folder, &environment)?;
-    let rules = folder.join("rules.toml");
-    std::fs::write(&rules, RULES)?;
-    Process::finish(
-        &["rules", "import", &rules.to_string_lossy()],
-        &folder,
-        &environment,
-    )?;
+    environment
+}
 
-    let mut people = invent(&sandbox, wanted);
-    let scheduler = Process::spawn(&["scheduler"], &folder, &environment)?;
-    let workers = (0..wanted.workers.max(1))
-        .map(|_| Process::spawn(&["worker"], &folder, &environment))
-        .collect::<Result<Vec<_>>>()?;
-    let port = web.rsplit(':').next().unwrap_or_default().to_owned();
-    environment.insert("PORT".to_owned(), port);
-    let web_process = Process::spawn(&["web"], &folder, &environment)?;
-    let reminders = until("a scan", Duration::from_mins(5), async || {
-        let found = ledger::scheduled(&pool).await?;
-        Ok((found.len() == people.len()).then_some(found))
-    })
-    .await?;
-    drop(scheduler);
-    let tokens = tokens(&pool).await?;
-    let account: AccountId = ACCOUNT.parse()?;
-    let due = ledger::soon();
-    ledger::make_due(&pool, &account, &reminders, |_| due).await?;
-    let wait = (due - Clock::System.now()).to_std().unwrap_or_default();
-    let start = Instant::now() + wait;
+/// The service's processes.
+struct Service {
+    scheduler: Mutex<Option<Process>>,
+    workers: Vec<Process>,
+    _web: Process,
+}
 
-    let lives = live(&mut people, &sandbox, &web, &tokens, start);
-    let strikes = async {
-        if wanted.freeze {
-            freeze(&workers, start).await?;
-        }
-        Ok::<_, anyhow::Error>(())
-    };
-    let (lived, struck) = tokio::join!(lives, strikes);
-    lived?;
-    struck?;
+impl Service {
+    fn start(folder: &Path, environment: BTreeMap<String, String>, workers: usize) -> Result<Self> {
+        let start = |role: &str| Process::spawn(&[role], folder, &environment);
+        Process::finish(&["migrate"], folder, &environment)?;
+        let rules = folder.join("rules.toml");
+        std::fs::write(&rules, RULES)?;
+        let import = ["rules", "import", &*rules.to_string_lossy()];
+        Process::finish(&import, folder, &environment)?;
+        Ok(Self {
+            scheduler: Mutex::new(Some(start("scheduler")?)),
+            workers: (0..workers.max(1))
+                .map(|_| start("worker"))
+                .collect::<Result<Vec<_>>>()?,
+            _web: start("web")?,
+        })
+    }
+
+    /// Waits for a scan that schedules all of them, and makes them due together.
+    async fn schedule(&self, pool: &PgPool, count: usize) -> Result<DateTime<Utc>> {
+        let reminders = until("a scan", Duration::from_mins(5), async || {
+            let found = ledger::scheduled(pool).await?;
+            Ok((found.len() == count).then_some(found))
+        })
+        .await?;
+        // Further scans would cancel what this driver wants to see cancelled at the last moment.
+        self.scheduler
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let account: AccountId = ACCOUNT.parse()?;
+        let due = ledger::soon();
+        ledger::make_due(pool, &account, &reminders, |_| due).await?;
+        Ok(due)
+    }
+}
+
+async fn all_final(pool: &PgPool) -> Result<()> {
     until("all reminders final", Duration::from_mins(10), async || {
         let left: bool =
             sqlx::query_scalar("select exists (select from reminders where next_at is not null)")
-                .fetch_one(&pool)
+                .fetch_one(pool)
                 .await?;
         Ok((!left).then_some(()))
     })
-    .await?;
-    let verdict = judge(
-        &people,
-        &sandbox,
-        &first_bytes,
-        due.timestamp_millis(),
-        wanted,
-    );
-    states(&pool).await?;
-    drop((workers, web_process));
-    peer.abort();
-    pool.close().await;
-    sandbox.stop().await;
-    server.stop()?;
-    let _ = std::fs::remove_dir_all(&folder);
-    verdict
+    .await
 }
 
 /// An eighth read, a quarter opt out, at any moment from the due one until the last reminder should have gone.
@@ -265,7 +302,7 @@ async fn tokens(pool: &PgPool) -> Result<HashMap<String, String>> {
 async fn live(
     people: &mut [Person],
     sandbox: &Sandbox,
-    web: &str,
+    web: u16,
     tokens: &HashMap<String, String>,
     start: Instant,
 ) -> Result<()> {
@@ -278,7 +315,10 @@ async fn live(
             Deed::Reads => sandbox.world().consumer_reads(&person.conversation),
             Deed::OptsOut => {
                 let token = tokens.get(&person.conversation).context("a token")?;
-                let answer = http.post(format!("{web}/u/{token}")).send().await?;
+                let answer = http
+                    .post(format!("http://127.0.0.1:{web}/u/{token}"))
+                    .send()
+                    .await?;
                 ensure!(
                     answer.status().is_success(),
                     "opting out: {}",
@@ -294,7 +334,7 @@ async fn live(
 }
 
 /// The first worker stands still for a moment, for longer, and for very long.
-async fn freeze(workers: &[Process], start: Instant) -> Result<()> {
+async fn freeze(worker: &Process, start: Instant) -> Result<()> {
     for (after, stands) in [
         (4_000, 700),
         (8_000, 1_600),
@@ -303,9 +343,9 @@ async fn freeze(workers: &[Process], start: Instant) -> Result<()> {
     ] {
         let at = start + Duration::from_millis(after);
         tokio::time::sleep_until(at.into()).await;
-        signal("STOP", workers[0].id())?;
+        signal("STOP", worker.id())?;
         tokio::time::sleep(Duration::from_millis(stands)).await;
-        signal("CONT", workers[0].id())?;
+        signal("CONT", worker.id())?;
     }
     Ok(())
 }
@@ -350,7 +390,7 @@ fn judge(
     ages.sort_by(f64::total_cmp);
     times.sort_unstable();
     let most = |all: &[f64]| all.iter().copied().fold(0.0, f64::max);
-    let share = |of: f64| ages.get((ages.len() as f64 * of) as usize).copied();
+    let share = |percent: usize| ages.get(ages.len() * percent / 100).copied();
     let densest = times
         .iter()
         .map(|at| {
@@ -380,9 +420,13 @@ fn judge(
         densest.unwrap_or_default()
     );
     println!(
+        "  LivePerson was asked {} times about conversations by their ids",
+        sandbox.faults().requests(Endpoint::ById)
+    );
+    println!(
         "  age of LivePerson's answer at the first byte: p50 {:.2} s, p99 {:.2} s, max {:.2} s",
-        share(0.5).unwrap_or_default(),
-        share(0.99).unwrap_or_default(),
+        share(50).unwrap_or_default(),
+        share(99).unwrap_or_default(),
         most(&ages)
     );
     println!(

@@ -128,7 +128,11 @@ async fn send(ctx: &Context, account: &Account, id: i64, record: &Record) -> Opt
         link: ctx.link("r", &token),
         unsubscribe_link: ctx.link("u", &token),
     };
-    let rendered = ctx.texts.render(Channel::Email, None, None, &vars).ok()?;
+    let rendered = ctx
+        .texts
+        .render(Channel::Email, None, None, vars)
+        .await
+        .ok()?;
     let outcome = mail
         .send(&smtp::Email {
             from: None,

@@ -311,15 +311,22 @@ fn only_signs(words: &[String]) -> bool {
 }
 
 /// One letter more, less, another or two swapped.
-fn one_edit(a: &str, b: &str) -> bool {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let same = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let (a, b) = (&a[same..], &b[same..]);
-    match (a, b) {
-        ([_, x @ ..], [_, y @ ..]) if x == y => true,
-        ([p, q, x @ ..], [r, s, y @ ..]) if (p, q) == (s, r) && x == y => true,
-        _ => a.get(1..) == Some(b) || b.get(1..) == Some(a),
-    }
+fn one_edit(left: &str, right: &str) -> bool {
+    let letters = |word: &str| word.chars().collect::<Vec<char>>();
+    let (left, right) = (letters(left), letters(right));
+    let same = left.iter().zip(&right).take_while(|(l, r)| l == r).count();
+    let (left, right) = (&left[same..], &right[same..]);
+    let swapped = match (left, right) {
+        ([first, second, left @ ..], [other, another, right @ ..]) => {
+            (first, second) == (another, other) && left == right
+        }
+        _ => false,
+    };
+    let rest = |word| <[char]>::get(word, 1..);
+    swapped
+        || rest(left) == Some(right)
+        || rest(right) == Some(left)
+        || (rest(left).is_some() && rest(left) == rest(right))
 }
 
 #[cfg(test)]

@@ -83,10 +83,10 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
     match what {
         Suppressions::Review => print_doubtful(&tools.pool, &accounts(config)).await?,
         Suppressions::Keep { hash } => {
-            review(&tools, &accounts(config), &hash, Verdict::Keep).await?
+            review(&tools, &accounts(config), &hash, Verdict::Keep).await?;
         }
         Suppressions::Undo { hash } => {
-            review(&tools, &accounts(config), &hash, Verdict::Undo).await?
+            review(&tools, &accounts(config), &hash, Verdict::Undo).await?;
         }
         Suppressions::Export { file } if file.as_os_str() == "-" => {
             export(&tools.pool, &mut std::io::stdout().lock()).await?;

@@ -98,15 +98,25 @@ fn warn_of_leftovers(r: &mut Reader, section: &str, off: &str) {
     }
 }
 
+/// A name in its ASCII form, or an address without brackets: what is looked up, and what a certificate must name.
+fn mail_host(raw: &str) -> Result<String, &'static str> {
+    let host = match (raw.parse::<std::net::IpAddr>(), url::Host::parse(raw)) {
+        (Ok(address), _) => address.to_string(),
+        (Err(_), Ok(url::Host::Domain(name))) => name,
+        (Err(_), Ok(url::Host::Ipv4(address))) => address.to_string(),
+        (Err(_), Ok(url::Host::Ipv6(address))) => address.to_string(),
+        (Err(_), Err(_)) => return Err(A_MAIL_HOST),
+    };
+    match rustls::pki_types::ServerName::try_from(host.as_str()) {
+        Ok(_) => Ok(host),
+        Err(_) => Err(A_MAIL_HOST),
+    }
+}
+
+const A_MAIL_HOST: &str = "a host name, for example smtp.example.com";
+
 fn read_smtp(r: &mut Reader) -> Result<Smtp, Noted> {
-    let host = r.setting("SMTP_HOST", |raw| {
-        let is_host = url::Host::parse(raw).is_ok() || raw.parse::<std::net::IpAddr>().is_ok();
-        if is_host {
-            Ok(raw.to_owned())
-        } else {
-            Err("a host name, for example smtp.example.com")
-        }
-    });
+    let host = r.setting("SMTP_HOST", mail_host);
     let port = r.setting("SMTP_PORT", parse::port);
     let login = read_login(r);
     let from = read_from(r);

@@ -232,6 +232,8 @@ pub const KEYS: &[Key] = &[
         "Role of people who come by single sign-on and whom nobody has added: `viewer`, `editor` or `administrator`. Left out: they are not let in."),
     secret("UNREAD_MAIL_WEBHOOK_SECRET", "web.mail_webhook_secret",
         "Key that signs bounces and complaints posted to `/mail/events` (docs/webhooks.md); a list while it is being changed. Left out: they are refused."),
+    key("UNREAD_TEST_RECIPIENTS", "web.test_recipients",
+        "List of those to whom test messages carry a rule's own words at once: addresses, phone numbers (`+12025550143`), or all of a domain (`@example.com`). Anybody else first gets a code, and whoever asked for the message enters it. Left out: everybody."),
     preset("UNREAD_OPT_OUT_REACH", "web.opt_out_reach", "installation",
         "How far a customer's no reaches (docs/what-we-treat-as.md). `installation`: STOP by text message holds for the number in every account; an unsubscribe link for its address in its account. `sender`: STOP holds in the accounts that share the number or Messaging Service it was sent to. `everything`: every no holds in all accounts and on all channels, as far as the customer's other addresses are known."),
     key("UNREAD_TRUSTED_PROXIES", "web.trusted_proxies",

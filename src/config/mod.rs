@@ -37,6 +37,7 @@ pub use source::Sources;
 pub use sso::Sso;
 
 use crate::domain::opt_out::Reach;
+use crate::domain::test_message;
 use crate::secret::Secret;
 use reader::{Noted, Reader};
 
@@ -81,6 +82,8 @@ pub struct Web {
     pub public_url: Url,
     /// Keys of which each may sign mail events.
     pub mail_webhook_secrets: Vec<Secret>,
+    /// To whom test messages carry own words without a code.
+    pub test_recipients: Vec<test_message::Recipient>,
     /// How far a consumer's no reaches.
     pub opt_out_reach: Reach,
     /// Whose forwarding headers are believed.
@@ -315,6 +318,7 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
     let metrics_port = r.setting("UNREAD_METRICS_PORT", parse::port);
     let public_url = r.optional("UNREAD_PUBLIC_URL", parse::public_url);
     let mail_webhook_secrets = r.list("UNREAD_MAIL_WEBHOOK_SECRET", parse::secret);
+    let test_recipients = r.list("UNREAD_TEST_RECIPIENTS", str::parse);
     let opt_out_reach = r.setting("UNREAD_OPT_OUT_REACH", |raw| {
         Reach::parse(&raw.to_ascii_lowercase()).ok_or("installation, sender or everything")
     });
@@ -334,6 +338,7 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
         metrics_port: metrics_port?,
         public_url,
         mail_webhook_secrets: mail_webhook_secrets?.unwrap_or_default(),
+        test_recipients: test_recipients?.unwrap_or_default(),
         opt_out_reach: opt_out_reach?,
         trusted_proxies: trusted_proxies?.unwrap_or_default(),
         badge_requests_per_second: badge_requests_per_second?,

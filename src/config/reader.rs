@@ -351,7 +351,7 @@ impl<'a> Reader<'a> {
             Written::One(text) => Written::One(text.trim_end_matches(['\r', '\n']).to_owned()),
             other @ Written::List(_) => other,
         };
-        self.refuse_what_is_elsewhere_s(key, name, &written)?;
+        self.refuse_misplaced(key, name, &written)?;
         Ok(Some(Given {
             name: name.to_owned(),
             value: written,
@@ -381,12 +381,7 @@ impl<'a> Reader<'a> {
 
     /// A line end that is missing puts the next setting into this one's value; and what nobody may see belongs into no setting
     /// that is shown.
-    fn refuse_what_is_elsewhere_s(
-        &mut self,
-        key: &Key,
-        name: &str,
-        written: &Written,
-    ) -> Result<(), Noted> {
+    fn refuse_misplaced(&mut self, key: &Key, name: &str, written: &Written) -> Result<(), Noted> {
         let texts = match written {
             Written::One(text) => std::slice::from_ref(text),
             Written::List(texts) => texts,

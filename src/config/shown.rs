@@ -3,6 +3,8 @@
 //! A secret ends up in the wrong setting by a slip: a line too few in `.env`, the private key for the public one, the password where
 //! the name of its file belongs. So a value is repeated only if it is plainly something else.
 
+use std::path::Path;
+
 use super::keys::KEYS;
 
 /// Characters of a value that are ever repeated.
@@ -19,7 +21,9 @@ pub fn shown(text: &str) -> Option<&str> {
 
 /// The path, if it is plainly one.
 pub fn shown_path(path: &str) -> Option<&str> {
-    let looks_like_one = path.starts_with(['/', '.', '~']) || path.ends_with(".toml");
+    let ending = Path::new(path).extension();
+    let is_toml = ending.is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
+    let looks_like_one = path.starts_with(['/', '.', '~']) || is_toml;
     let fits = path.chars().count() <= MOST && !path.chars().any(char::is_control);
     (looks_like_one && fits && !path.split('/').any(looks_like_key)).then_some(path)
 }

@@ -238,6 +238,9 @@ pub async fn erase(
     let mut tx = pool.begin().await?;
     let conversations = conversations_of(&mut tx, account, who).await?;
     let erased = db::erase::conversations(&mut tx, account, &conversations, now).await?;
+    if let Who::Address(_, hash) = who {
+        db::test_messages::erase(&mut tx, hash).await?;
+    }
     let entry = audit::Entry {
         by,
         action: "consumer.erase",

@@ -33,6 +33,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::channel::render::Unanswered;
 use crate::liveperson;
 
 /// Why something was not done. The wording is for the person who asked.
@@ -67,6 +68,19 @@ pub struct Fault {
     pub field: String,
     /// What is wrong and how to mend it.
     pub detail: String,
+}
+
+impl From<Unanswered> for Error {
+    fn from(error: Unanswered) -> Self {
+        match error {
+            Unanswered::Busy => Self::Busy(
+                "too many texts are being looked at just now; try again in a few seconds"
+                    .to_owned(),
+                Duration::from_secs(5),
+            ),
+            Unanswered::Failed => Self::Internal(error.into()),
+        }
+    }
 }
 
 impl From<sqlx::Error> for Error {

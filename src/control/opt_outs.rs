@@ -79,7 +79,7 @@ pub async fn hear(
             }
             Meaning::Stop => stop(&mut tx, &accounts, address, Source::SmsKeyword, now).await?,
             Meaning::FreeTextRevocation => {
-                stop(&mut tx, &accounts, address, Source::SmsText, now).await?
+                stop(&mut tx, &accounts, address, Source::SmsText, now).await?;
             }
             Meaning::PerhapsRevocation(doubt) => {
                 db::opt_outs::doubt(&mut tx, &accounts, &[*address], doubt, now).await?;

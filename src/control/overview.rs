@@ -77,6 +77,11 @@ pub async fn overview(
     let pauses = db::pauses::all(pool).await?;
     let rules_on = db::rules::any_on(pool, &words).await?;
     let sum = |pick: fn(&Sums) -> i64| today.iter().map(|(_, sums)| pick(sums)).sum::<i64>();
+    let failed = sum(|s| s.failed - s.undelivered);
+    let unwritten = match failed {
+        0 => 0,
+        _ => db::pages::unwritten(pool, &words, midnight).await?,
+    };
     let seen = Seen {
         scans: &scans,
         rounds: &rounds,
@@ -84,7 +89,8 @@ pub async fn overview(
         circuits: &circuits,
         pauses: &pauses,
         rules_on,
-        failed: sum(|s| s.failed - s.undelivered),
+        failed,
+        unwritten,
         undelivered: sum(|s| s.undelivered),
         unknown: sum(|s| s.unknown),
         expired: sum(|s| s.expired),

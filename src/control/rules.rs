@@ -107,7 +107,7 @@ pub async fn save_draft(
     change: Change,
     by: By<'_>,
 ) -> Result<RuleView, Error> {
-    let settings = checked(texts, key.channel, change.settings)?;
+    let settings = checked(texts, key.channel, change.settings).await?;
     let mut tx = pool.begin().await?;
     let now_there = unchanged(&mut tx, key, seen).await?;
     // What the page or the caller has read lacks what it would overwrite.
@@ -133,9 +133,19 @@ pub async fn publish(
     seen: Stamp,
     by: By<'_>,
 ) -> Result<RuleView, Error> {
+    // A draft of an earlier release of this program may hold a text that is refused today. Checked before anything is locked: what is
+    // published is this revision of the draft or nothing.
+    let draft = db::drafts::find(pool, key).await?;
+    let checked = match draft.filter(|draft| draft.revision == seen.revision) {
+        Some(draft) => {
+            let given = serde_json::to_value(draft.settings).unwrap_or_default();
+            Some(checked(texts, key.channel, given).await)
+        }
+        None => None,
+    };
     let mut tx = pool.begin().await?;
     let there = unchanged(&mut tx, key, seen).await?;
-    let Some(draft) = &there.draft else {
+    let (Some(draft), Some(checked)) = (&there.draft, checked) else {
         return Err(Error::Conflict(
             "There is no draft to publish: save one first.".to_owned(),
         ));
@@ -149,9 +159,7 @@ pub async fn publish(
         )));
     }
     of_this_version(key, &draft.settings)?;
-    // A draft of an earlier release of this program may hold a text that is refused today.
-    let draft_settings = serde_json::to_value(&draft.settings).unwrap_or_default();
-    let settings = checked(texts, key.channel, draft_settings)?;
+    let settings = checked?;
     let version = db::rules::put(&mut tx, key, draft.enabled, &settings, by.name, by.now).await?;
     db::drafts::remove(&mut tx, key).await?;
     let detail = json!({

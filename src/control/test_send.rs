@@ -1,32 +1,35 @@
 //! Sends one test message to an address that somebody gives, the way a reminder would go, and says how it went.
 //!
-//! The words are those of the rule as it stands on the page, with sample data. It is no reminder: nothing is owed, and nothing is
-//! stored but that a test was made, without the address.
+//! The words are those of the rule as it stands on the page, with sample data; but whoever has not shown that the address is theirs
+//! gets a fixed text with a code instead, so that nobody writes what they like to strangers in the brand's name. It is no reminder:
+//! nothing is owed. What is kept: that a test was made, the address's domain (or country), and its keyed hash.
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde::Serialize;
 use serde_json::json;
+use sqlx::PgConnection;
+use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
 use super::rules::By;
 use super::texts::Reader;
 use super::{Error, Fault};
-use crate::channel::render::Rendered;
+use crate::channel::clean;
+use crate::channel::render::{Reads, Rendered};
 use crate::channel::{smtp, twilio};
 use crate::db;
 use crate::db::audit::Entry;
+use crate::db::test_messages::{Between, Limit};
 use crate::domain::contact::Address;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 use crate::domain::rule::Settings;
+use crate::domain::test_message::{self, A_DAY, CODE_LASTS, CODES_A_DAY, TRIES};
 use crate::domain::trouble::Trouble;
 use crate::hashing;
-use crate::jobs::context::Context;
-
-/// Tests at once, and then one more every [`EVERY`]: nobody's way to write to strangers.
-const AT_ONCE: f64 = 10.0;
-const EVERY: Duration = Duration::from_mins(1);
+use crate::jobs::context::{Account, Context};
 
 /// How long Twilio may try.
 const VALIDITY: Duration = Duration::from_mins(5);
@@ -50,6 +53,8 @@ pub struct Wish<'a> {
 pub struct Sent {
     /// The provider took it. Whether it arrives shows in the mailbox or on the phone.
     pub accepted: bool,
+    /// It brings a code instead of the rule's words: enter it, and the next test brings the words.
+    pub needs_code: bool,
     /// In plain words.
     pub said: String,
     /// The provider's own words, for whoever looks after the connection.
@@ -58,9 +63,8 @@ pub struct Sent {
 
 /// Sends a test message.
 pub async fn send(ctx: &Context, wish: &Wish<'_>, by: By<'_>) -> Result<Sent, Error> {
-    let account = ctx.accounts.get(wish.account);
-    let account = account.ok_or_else(|| Error::NotFound(format!("account {}", wish.account)))?;
-    let to = recipient(wish, account.contact_policy.default_region.as_deref())?;
+    let account = account(ctx, wish.account)?;
+    let to = recipient(account, wish.channel, wish.to)?;
     let hash = ctx.hasher.address(&to);
     let suppressed = db::suppressions::active(&ctx.pool, &[hash], by.now).await?;
     if suppressed.contains_key(&(hash, wish.channel, wish.account.to_string())) {
@@ -70,57 +74,192 @@ pub async fn send(ctx: &Context, wish: &Wish<'_>, by: By<'_>) -> Result<Sent, Er
                 .to_owned(),
         ));
     }
-    pass(ctx, by).await?;
-    let rendered = render(ctx, wish, &account.brand)?;
+    let between = Between {
+        person: by.name,
+        account: wish.account,
+        channel: wish.channel,
+        recipient: &hash,
+    };
+    let known = ctx.test_recipients.iter().any(|own| own.covers(&to))
+        || db::test_messages::is_verified(&ctx.pool, between).await?;
+    let rendered = if known {
+        let rendered = render(ctx, wish, &account.brand).await?;
+        begin(ctx, between, None, by).await?;
+        rendered
+    } else {
+        let code = test_message::code(rand::random_range(0..1_000_000));
+        begin(ctx, between, Some(&code), by).await?;
+        code_text(wish.channel, &account.brand, &code)
+    };
     let outcome = match wish.channel {
         Channel::Email => email(ctx, wish, &to, &rendered, by).await?,
         Channel::Sms => sms(ctx, wish, &to, &rendered).await?,
     };
-    let sent = told(wish.channel, &outcome);
+    let mut sent = told(wish.channel, &outcome);
+    sent.needs_code = sent.accepted && !known;
+    if sent.needs_code {
+        let minutes = CODE_LASTS.num_minutes();
+        sent.said = format!(
+            "It is on its way, with a code of six digits instead of your words. Enter the code within {minutes} minutes; the \
+             next test then brings your words."
+        );
+    }
     let mut conn = ctx.pool.acquire().await?;
-    let entry = Entry {
-        by: by.name,
-        action: "test.send",
-        account: Some(wish.account.as_str()),
-        subject: wish.channel.as_str(),
-        detail: json!({ "accepted": sent.accepted, "code": sent.code }),
-    };
-    db::audit::record(&mut conn, &entry, by.now).await?;
+    let said = json!({ "accepted": sent.accepted, "code": sent.code, "to": to.traits(), "verifies": !known });
+    record(&mut conn, "test.send", between, said, by).await?;
     Ok(sent)
 }
 
-fn recipient(wish: &Wish<'_>, region: Option<&str>) -> Result<Address, Error> {
-    let (address, detail) = match wish.channel {
+/// An address whose code somebody enters.
+#[derive(Clone, Debug)]
+pub struct Entered<'a> {
+    pub account: &'a AccountId,
+    pub channel: Channel,
+    pub to: &'a str,
+    pub code: &'a str,
+}
+
+/// Takes the code of a test message: from then on the caller's tests to this address bring the words of the rule.
+pub async fn verify(ctx: &Context, entered: &Entered<'_>, by: By<'_>) -> Result<(), Error> {
+    let account = account(ctx, entered.account)?;
+    let to = recipient(account, entered.channel, entered.to)?;
+    let hash = ctx.hasher.address(&to);
+    let between = Between {
+        person: by.name,
+        account: entered.account,
+        channel: entered.channel,
+        recipient: &hash,
+    };
+    let code = test_message::entered(entered.code)
+        .ok_or_else(|| fault("/code", "must be the six digits of the test message"))?;
+    let tried = db::test_messages::try_code(&ctx.pool, between, TRIES, by.now).await?;
+    let Some((right, tries)) = tried else {
+        return Err(Error::Conflict(format!(
+            "There is no code for this address that is still good: one lasts {} minutes and {TRIES} tries. Send yourself another \
+             test message.",
+            CODE_LASTS.num_minutes()
+        )));
+    };
+    let given = ctx.hasher.code(by.name, &hash, &code);
+    if !bool::from(right.as_slice().ct_eq(&given)) {
+        let detail = match TRIES - tries {
+            0 => "is not the code that was sent last; send yourself another".to_owned(),
+            1 => "is not the code that was sent last; one more try is left".to_owned(),
+            left => format!("is not the code that was sent last; {left} tries are left"),
+        };
+        return Err(fault("/code", detail));
+    }
+    let mut tx = ctx.pool.begin().await?;
+    db::test_messages::verify(&mut tx, between, by.now).await?;
+    record(
+        &mut tx,
+        "test.verify",
+        between,
+        json!({ "to": to.traits() }),
+        by,
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn account<'c>(ctx: &'c Context, id: &AccountId) -> Result<&'c Account, Error> {
+    let account = ctx.accounts.get(id);
+    account.ok_or_else(|| Error::NotFound(format!("account {id}")))
+}
+
+fn fault(field: &str, detail: impl Into<String>) -> Error {
+    Error::Invalid(vec![Fault {
+        field: field.to_owned(),
+        detail: detail.into(),
+    }])
+}
+
+fn recipient(account: &Account, channel: Channel, to: &str) -> Result<Address, Error> {
+    let region = account.contact_policy.default_region.as_deref();
+    let (address, detail) = match channel {
         Channel::Email => (
-            Address::email(wish.to),
+            Address::email(to),
             "is no e-mail address that can be written to, for example you@example.com",
         ),
         Channel::Sms => (
-            Address::phone(wish.to, region),
+            Address::phone(to, region),
             "is no phone number that can be texted; write it with its country, for example +12025550143",
         ),
     };
-    address.ok_or_else(|| {
-        Error::Invalid(vec![Fault {
-            field: "/to".to_owned(),
-            detail: detail.to_owned(),
-        }])
-    })
+    address.ok_or_else(|| fault("/to", detail))
 }
 
-async fn pass(ctx: &Context, by: By<'_>) -> Result<(), Error> {
-    let key = format!("test_send:{}", by.name);
-    let per_second = EVERY.as_secs_f64().recip();
-    let wait = db::limits::pass(&ctx.pool, &key, per_second, AT_ONCE).await?;
-    if wait.is_zero() {
-        return Ok(());
+/// Counts the message, and remembers its code, before it leaves.
+async fn begin(
+    ctx: &Context,
+    between: Between<'_>,
+    code: Option<&str>,
+    by: By<'_>,
+) -> Result<(), Error> {
+    let mut tx = ctx.pool.begin().await?;
+    let counted = db::test_messages::count(&mut tx, between, code.is_some(), by.now).await?;
+    counted.map_err(|(limit, after)| too_many(limit, after))?;
+    if let Some(code) = code {
+        let hash = ctx.hasher.code(by.name, between.recipient, code);
+        let expires_at = by.now + CODE_LASTS;
+        db::test_messages::keep_code(&mut tx, between, &hash, expires_at, by.now).await?;
     }
-    Err(Error::Conflict(
-        "That were many tests in a short time: wait a minute.".to_owned(),
-    ))
+    tx.commit().await?;
+    Ok(())
 }
 
-fn render(ctx: &Context, wish: &Wish<'_>, brand: &str) -> Result<Rendered, Error> {
+fn too_many(limit: Limit, after: TimeDelta) -> Error {
+    let what = match limit {
+        Limit::Person => format!("You have sent {A_DAY} test messages within a day"),
+        Limit::PersonsCodes => format!("You have asked for {CODES_A_DAY} codes within a day"),
+        Limit::RecipientsCodes => {
+            format!("{CODES_A_DAY} codes have been sent to that address within a day")
+        }
+    };
+    let minutes = after.num_minutes() + 1;
+    let wait = match minutes {
+        ..=90 => format!("{minutes} minutes"),
+        _ => format!("{} hours", (minutes + 59) / 60),
+    };
+    let said = format!("{what}; the next one can go in {wait}");
+    Error::Busy(said, after.to_std().unwrap_or_default())
+}
+
+/// The same for everybody: nothing in it is the sender's own.
+fn code_text(channel: Channel, brand: &str, code: &str) -> Rendered {
+    let brand = clean::line(brand, clean::MAX_NAME);
+    let minutes = CODE_LASTS.num_minutes();
+    let text = format!(
+        "{code} is your code for test messages of {brand}. It is good for {minutes} minutes. If you did not ask for it, please \
+         ignore this message."
+    );
+    Rendered {
+        subject: (channel == Channel::Email).then(|| "Your code for test messages".to_owned()),
+        text,
+        html: None,
+    }
+}
+
+async fn record(
+    conn: &mut PgConnection,
+    action: &str,
+    between: Between<'_>,
+    detail: serde_json::Value,
+    by: By<'_>,
+) -> Result<(), Error> {
+    let entry = Entry {
+        by: by.name,
+        action,
+        account: Some(between.account.as_str()),
+        subject: between.channel.as_str(),
+        detail,
+    };
+    db::audit::record(conn, &entry, by.now).await?;
+    Ok(())
+}
+
+async fn render(ctx: &Context, wish: &Wish<'_>, brand: &str) -> Result<Rendered, Error> {
     let reader = Reader {
         brand: Some(brand.to_owned()),
         link: Some(wish.link.to_owned()),
@@ -128,13 +267,16 @@ fn render(ctx: &Context, wish: &Wish<'_>, brand: &str) -> Result<Rendered, Error
         ..Reader::default()
     };
     let (tag, template) = wish.settings.template_for(wish.language).unzip();
-    let (language, vars) = (tag.or(wish.language), reader.vars(&ctx.texts));
-    let rendered = ctx.texts.render(wish.channel, template, language, &vars);
-    rendered.map_err(|error| {
-        Error::Invalid(vec![Fault {
-            field: format!("/settings/templates/{}", error.field.as_str()),
-            detail: format!("{}; {}", error.what, error.mend),
-        }])
+    let language = tag.or(wish.language).map(str::to_owned);
+    let (channel, template) = (wish.channel, template.cloned());
+    let vars = reader.vars(&ctx.texts);
+    let rendered = ctx.texts.for_people(move |engine| {
+        let (template, language) = (template.as_ref(), language.as_deref());
+        engine.render(channel, template, language, &vars, Reads::ForPeople)
+    });
+    rendered.await?.map_err(|error| {
+        let field = format!("/settings/templates/{}", error.field.as_str());
+        fault(&field, format!("{}; {}", error.what, error.fix))
     })
 }
 
@@ -204,10 +346,7 @@ fn not_configured(channel: &str, key: &str) -> Error {
 }
 
 fn wrong_sender() -> Error {
-    Error::Invalid(vec![Fault {
-        field: "/settings/sender".to_owned(),
-        detail: "is no sender for this channel".to_owned(),
-    }])
+    fault("/settings/sender", "is no sender for this channel")
 }
 
 fn told(channel: Channel, outcome: &Outcome) -> Sent {
@@ -238,6 +377,7 @@ fn told(channel: Channel, outcome: &Outcome) -> Sent {
             let said = trouble.to_string();
             return Sent {
                 accepted: false,
+                needs_code: false,
                 said,
                 code: Some(code.clone()),
             };
@@ -264,6 +404,7 @@ fn told(channel: Channel, outcome: &Outcome) -> Sent {
     };
     Sent {
         accepted,
+        needs_code: false,
         said: said.to_owned(),
         code: code.cloned(),
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Error, Fault};
-use crate::channel::render::{self, Severity, Texts, VARIABLES, Vars};
+use crate::channel::render::{self, Problem, Reads, Rendered, Severity, Texts, VARIABLES, Vars};
 use crate::channel::sms;
 use crate::domain::contact;
 use crate::domain::ids::{AccountId, Channel};
@@ -115,27 +115,36 @@ pub struct SmsSize {
 }
 
 /// Fills a text in. `template` of `None` is the built-in text.
-pub fn preview(
+pub async fn preview(
     texts: &Texts,
     channel: Channel,
     template: Option<&Template>,
     reader: &Reader,
-) -> Preview {
+) -> Result<Preview, Error> {
+    let (template, language) = (template.cloned(), reader.language.clone());
+    let vars = reader.vars(texts);
+    let filled_in = texts.for_people(move |engine| {
+        let (template, language) = (template.as_ref(), language.as_deref());
+        let problems = template.map(|template| engine.check(channel, template));
+        let rendered = engine.render(channel, template, language, &vars, Reads::ForPeople);
+        told(channel, problems.unwrap_or_default(), rendered.ok())
+    });
+    Ok(filled_in.await?)
+}
+
+fn told(channel: Channel, problems: Vec<Problem>, rendered: Option<Rendered>) -> Preview {
     let mut told = Preview::default();
-    if let Some(template) = template {
-        for problem in texts.check(channel, template) {
-            let fault = Fault {
-                field: format!("/template/{}", problem.field.as_str()),
-                detail: format!("{}; {}", problem.what, problem.mend),
-            };
-            match problem.severity {
-                Severity::Error => told.faults.push(fault),
-                Severity::Warning => told.warnings.push(fault),
-            }
+    for problem in problems {
+        let fault = Fault {
+            field: format!("/template/{}", problem.field.as_str()),
+            detail: format!("{}; {}", problem.what, problem.fix),
+        };
+        match problem.severity {
+            Severity::Error => told.faults.push(fault),
+            Severity::Warning => told.warnings.push(fault),
         }
     }
-    let language = reader.language.as_deref();
-    if let Ok(rendered) = texts.render(channel, template, language, &reader.vars(texts)) {
+    if let Some(rendered) = rendered {
         told.sms = (channel == Channel::Sms).then(|| sms_size(&rendered.text));
         told.subject = rendered.subject;
         told.text = Some(rendered.text);

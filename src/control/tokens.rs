@@ -130,6 +130,7 @@ pub async fn remove(pool: &PgPool, id: i64, by: &str, now: DateTime<Utc>) -> Res
     let Some(name) = db::tokens::remove(&mut tx, id).await? else {
         return Err(Error::NotFound(format!("token {id}")));
     };
+    db::test_messages::forget(&mut tx, &format!("token {name}")).await?;
     let entry = Entry {
         by,
         action: "token.remove",

@@ -315,6 +315,7 @@ pub async fn remove(pool: &PgPool, id: i64, by: &str, now: DateTime<Utc>) -> Res
     let user = found(&mut tx, id).await?;
     keep_an_administrator(&mut tx, &user).await?;
     db::users::remove(&mut tx, id).await?;
+    db::test_messages::forget(&mut tx, &user.name).await?;
     let detail = json!({ "role": user.role.as_str() });
     db::audit::record(&mut tx, &entry(by, "user.remove", &user.name, detail), now).await?;
     tx.commit().await?;

@@ -192,8 +192,8 @@ pub async fn succeeded(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let counted = sqlx::query(
-        "with forgotten as (
-             delete from refusals where provider = $1 and sender = $2 and at < $3 and not counted
+        "with settled as (
+             update refusals set settled = true where provider = $1 and sender = $2 and at < $3 and not settled
          )
          update circuits set successes = successes + 1, probe_at = $3
          where provider = $1 and sender = $2 and proof = $4",

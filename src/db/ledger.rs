@@ -762,7 +762,7 @@ pub async fn restart(
     sqlx::query_as(
         "update reminders set state = 'scheduled', reason = 'by_operator', due_at = $2, next_at = $2,
              deadline = $2 + greatest(deadline - due_at, interval '10 minutes'),
-             latest_at = $2 + greatest(latest_at - due_at, interval '10 minutes'), tries = 0, soft_failed = false, final_at = null
+             latest_at = $2 + greatest(coalesce(latest_at, deadline) - due_at, interval '10 minutes'), tries = 0, soft_failed = false, final_at = null
          where id = $1 and (state in ('unknown', 'undelivered', 'failed', 'expired')
              or (state = 'cancelled' and reason = 'by_operator'))
          returning account, channel",

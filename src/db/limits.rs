@@ -100,14 +100,17 @@ impl Line {
 pub struct Ahead {
     /// How long the other side has still asked to be left alone.
     pub held: Duration,
+    /// How far ahead turns are reserved.
+    pub reserved: Duration,
     /// How long the line is, as far as anybody knows: some in it may not want their turn any more.
     pub line: Duration,
 }
 
 /// Looks at what is ahead under `key`, and at the pauses that were asked for under `provider`.
 pub async fn ahead(db: impl PgExecutor<'_>, (provider, key): (&str, &str)) -> sqlx::Result<Ahead> {
-    let (held, line): (f64, f64) = sqlx::query_as(
+    let (held, reserved, line): (f64, f64, f64) = sqlx::query_as(
         "select coalesce(max(greatest(extract(epoch from held_until - clock_timestamp()), 0)), 0)::float8,
+                coalesce(max(greatest(extract(epoch from tat - clock_timestamp()), 0)) filter (where key = $2), 0)::float8,
                 coalesce(max(greatest(extract(epoch from tat - clock_timestamp()), 0))
                     filter (where key not in ($1, $2)), 0)::float8
          from limits where key in ($1, $2, $3, $4)",
@@ -120,6 +123,7 @@ pub async fn ahead(db: impl PgExecutor<'_>, (provider, key): (&str, &str)) -> sq
     .await?;
     Ok(Ahead {
         held: seconds(held),
+        reserved: seconds(reserved),
         line: seconds(line),
     })
 }
@@ -176,6 +180,58 @@ pub async fn take(
     })
 }
 
+/// Returns turns under `key` that nobody will use. Not for those that are to keep a rate in every second: whoever takes them next gets the
+/// last ones, which come on top of what has been granted for that time.
+pub async fn give_back(
+    conn: &mut PgConnection,
+    key: &str,
+    turns: usize,
+    per_second: f64,
+) -> sqlx::Result<()> {
+    sqlx::query("update limits set tat = tat - make_interval(secs => $2) where key = $1")
+        .bind(key)
+        .bind(lasts(turns, per_second))
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// Turns that are used right after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turns {
+    pub first: Duration,
+    /// From each to the next.
+    pub interval: Duration,
+    /// How long the other side has still asked to be left alone.
+    pub held: Duration,
+}
+
+/// Takes so many turns under `key`, one after the other at `per_second`.
+pub async fn use_turns(
+    db: impl PgExecutor<'_>,
+    (provider, key): (&str, &str),
+    turns: usize,
+    per_second: f64,
+) -> sqlx::Result<Turns> {
+    let (first, held): (f64, f64) = sqlx::query_as(
+        "insert into limits as l (key, tat) values ($1, clock_timestamp() + make_interval(secs => $2))
+         on conflict (key) do update set tat = greatest(l.tat, clock_timestamp()) + make_interval(secs => $2)
+         returning greatest(extract(epoch from tat - clock_timestamp())::float8 - $2, 0),
+             (select coalesce(max(greatest(extract(epoch from h.held_until - clock_timestamp()), 0)), 0)::float8
+              from limits h where h.key in ($1, $3))",
+    )
+    .bind(key)
+    .bind(lasts(turns, per_second))
+    .bind(provider)
+    .fetch_one(db)
+    .await?;
+    Ok(Turns {
+        first: seconds(first),
+        interval: seconds(1.0 / per_second),
+        held: seconds(held),
+    })
+}
+
 /// The waits within the horizon. Turns follow each other at the rate from the first one on, after idling, too: no window of a second
 /// holds more of them than the rate, rounded up.
 fn spaced(wanted: usize, begins: f64, per_second: f64, horizon: Duration) -> Vec<Duration> {
@@ -205,7 +261,7 @@ pub async fn line_up(
          values ($1, clock_timestamp() + make_interval(secs => $2) + make_interval(secs => $3))
          on conflict (key) do update set
              tat = greatest(l.tat, clock_timestamp() + make_interval(secs => $2)) + make_interval(secs => $3)
-         returning greatest(extract(epoch from tat - clock_timestamp()) - $3, 0)::float8",
+         returning greatest(extract(epoch from tat - clock_timestamp())::float8 - $3, 0)",
     )
     .bind(line.of(key))
     .bind(from.as_secs_f64())

@@ -36,6 +36,7 @@ pub mod slots;
 pub mod sso;
 pub mod suppressions;
 pub mod tallies;
+pub mod test_messages;
 pub mod tokens;
 pub mod upkeep;
 pub mod users;

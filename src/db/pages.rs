@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgPool, QueryBuilder};
 
+use crate::domain::outcome::UNWRITTEN;
+
 /// The latest scan of a skill.
 #[derive(Clone, Debug, FromRow)]
 pub struct Scan {
@@ -154,6 +156,25 @@ pub async fn attempts_of(pool: &PgPool, reminders: &[i64]) -> sqlx::Result<Vec<A
     )
     .bind(reminders)
     .fetch_all(pool)
+    .await
+}
+
+/// Reminders that have ended since then because their rule's text could not be read or filled in. They were scheduled 90 days before
+/// at most (the longest wait of a step); asked only when something has failed.
+pub async fn unwritten(
+    pool: &PgPool,
+    accounts: &[&str],
+    since: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select count(*) from reminders
+         where listed_as = 'failed' and created_at >= $2 - interval '91 days'
+           and reason = $3 and account = any ($1) and final_at >= $2",
+    )
+    .bind(accounts)
+    .bind(since)
+    .bind(UNWRITTEN)
+    .fetch_one(pool)
     .await
 }
 

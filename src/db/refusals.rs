@@ -1,5 +1,4 @@
-//! Refusals that name their recipient, since their sender's last accepted message: shared by all workers, so that a run is seen
-//! whoever meets which part of it.
+//! Refusals that name their recipient, shared by all workers, so that a run is seen whoever meets which part of it.
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
@@ -35,7 +34,7 @@ pub async fn lock(conn: &mut PgConnection, (provider, sender): (&str, &str)) -> 
         .map(drop)
 }
 
-/// Writes refusals down. A reminder has one: its latest.
+/// Writes refusals down. A reminder has one, and keeps it when it is tried again and refused alike: that says nothing new.
 pub async fn add(
     conn: &mut PgConnection,
     (provider, sender): (&str, &str),
@@ -48,7 +47,8 @@ pub async fn add(
              as t(reminder, kind, domain, code)
          order by reminder
          on conflict (reminder) do update set provider = excluded.provider, sender = excluded.sender, kind = excluded.kind,
-             domain = excluded.domain, code = excluded.code, at = excluded.at",
+             domain = excluded.domain, code = excluded.code, at = excluded.at
+             where (f.kind, f.sender) <> (excluded.kind, excluded.sender)",
     )
     .bind(provider)
     .bind(sender)
@@ -62,15 +62,14 @@ pub async fn add(
     .map(drop)
 }
 
-/// A message of the sender's was accepted at `now`: what was refused before it is its recipients'. Those that were part of a run
-/// stay for a day, so that they are not counted twice.
-pub async fn forget(
+/// A message of the sender's was accepted at `now`: what was refused before it is its recipients'.
+pub async fn accepted(
     conn: &mut PgConnection,
     (provider, sender): (&str, &str),
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "delete from refusals where provider = $1 and sender = $2 and at < $3 and not counted",
+        "update refusals set settled = true where provider = $1 and sender = $2 and at < $3 and not settled",
     )
     .bind(provider)
     .bind(sender)
@@ -90,8 +89,8 @@ struct Raw {
     at: DateTime<Utc>,
 }
 
-/// The sender's refusals since then that have not been part of a run, oldest first. A recipient who was erased is left out.
-pub async fn uncounted(
+/// The sender's refusals since then that nothing has settled, oldest first. A recipient who was erased is left out.
+pub async fn unsettled(
     conn: &mut PgConnection,
     (provider, sender): (&str, &str),
     since: DateTime<Utc>,
@@ -99,7 +98,7 @@ pub async fn uncounted(
     let rows: Vec<Raw> = sqlx::query_as(
         "select f.reminder, f.kind, r.recipient_hash, f.domain, f.code, f.at
          from refusals f join reminders r on r.id = f.reminder
-         where f.provider = $1 and f.sender = $2 and not f.counted and f.at >= $3 and r.recipient_hash is not null
+         where f.provider = $1 and f.sender = $2 and not f.settled and f.at >= $3 and r.recipient_hash is not null
          order by f.at, f.reminder",
     )
     .bind(provider)
@@ -124,9 +123,9 @@ pub async fn uncounted(
         .collect())
 }
 
-/// Notes that these were part of a run.
-pub async fn count(conn: &mut PgConnection, reminders: &[ReminderId]) -> sqlx::Result<()> {
-    sqlx::query("update refusals set counted = true where reminder = any ($1)")
+/// Settles these: they were part of a run.
+pub async fn settle(conn: &mut PgConnection, reminders: &[ReminderId]) -> sqlx::Result<()> {
+    sqlx::query("update refusals set settled = true where reminder = any ($1)")
         .bind(reminders.iter().map(|id| id.0).collect::<Vec<_>>())
         .execute(conn)
         .await

@@ -24,6 +24,7 @@ pub mod rule;
 mod sample;
 pub mod schedule;
 pub mod sms_status;
+pub mod test_message;
 pub mod trouble;
 pub mod user_agent;
 pub mod zone;

@@ -125,6 +125,9 @@ impl Outcome {
     }
 }
 
+/// The code of an attempt that was not made because the rule's text cannot be read or filled in.
+pub const UNWRITTEN: &str = "template";
+
 /// One finished attempt and what the retry policy needs to know beside its outcome.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt<'a> {
@@ -184,7 +187,7 @@ const WAITS: [Duration; 7] = [
     Duration::from_mins(10),
     Duration::from_mins(10),
 ];
-/// Greylisting wants a minute.
+/// Greylisting wants a minute, and so do others who may meet the same policy.
 const SLOW: Duration = Duration::from_mins(1);
 /// "Slow down" without a word for how long.
 const THROTTLED: Duration = Duration::from_secs(10);
@@ -221,9 +224,8 @@ pub fn next_state(attempt: &Attempt<'_>) -> Next {
             let asked = retry_after.unwrap_or_default();
             match class {
                 Obstacle::Transient => attempt.retry(asked, code),
-                Obstacle::Slow => attempt.retry(asked.max(SLOW), code),
+                Obstacle::Slow | Obstacle::RecipientPolicy => attempt.retry(asked.max(SLOW), code),
                 Obstacle::Throttled => attempt.retry(asked.max(THROTTLED), code),
-                Obstacle::RecipientPolicy => attempt.retry(asked.max(SLOW), code),
                 Obstacle::RecipientSoft if attempt.soft_before => attempt.fails(code),
                 Obstacle::RecipientSoft => attempt.retry(asked.max(SOFT), code),
                 Obstacle::Config => attempt.hold(asked.max(PROBE)),

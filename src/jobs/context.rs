@@ -19,6 +19,7 @@ use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::round::Pace;
 use crate::domain::rule::Rule;
+use crate::domain::test_message;
 use crate::domain::zone::Zone;
 use crate::hashing::Hasher;
 use crate::liveperson::{self, Purpose, Records, Unreadable};
@@ -38,6 +39,8 @@ pub struct Context {
     pub mail: Option<smtp::Pool>,
     pub sms: Option<twilio::Client>,
     pub texts: Texts,
+    /// To whom test messages carry own words without a code.
+    pub test_recipients: Vec<test_message::Recipient>,
     /// Where links in reminders and provider callbacks lead.
     pub public_url: Url,
     /// How far back scans look; deep scans look at what began before.

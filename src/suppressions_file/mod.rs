@@ -37,6 +37,9 @@ pub use reason::Skip;
 /// Records of one list. A longer one comes in two files.
 pub const MOST_RECORDS: usize = 1_000_000;
 
+/// Addresses on one line of a list without columns.
+const MOST_IN_A_LINE: usize = 1_000;
+
 /// What a file does not say.
 #[derive(Clone, Debug)]
 pub struct Defaults {
@@ -155,7 +158,7 @@ impl Reading {
         let first = table.next().map_err(never_ends)?;
         let first = first.ok_or_else(|| Unreadable("the file is empty".to_owned()))?;
         let columns = Columns::of(&first.fields);
-        let is_data = first.fields.iter().any(|field| {
+        let is_data = first.fields.iter().take(MOST_IN_A_LINE).any(|field| {
             layout::present(field)
                 .is_some_and(|cell| address(cell, defaults.region.as_deref()).is_some())
         });

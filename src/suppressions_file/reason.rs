@@ -120,8 +120,8 @@ pub fn of_replies(cells: &[&str]) -> Verdict {
         text.split(|c: char| !c.is_ascii_digit() && c != '.')
             .filter_map(status)
     };
-    let specific = statuses().filter(|(_, subject, detail)| (*subject, *detail) != (0, 0));
-    match specific.last() {
+    let mut specific = statuses().filter(|(_, subject, detail)| (*subject, *detail) != (0, 0));
+    match specific.next_back() {
         Some((_, 7, _) | (_, 1, 7 | 8) | (_, 2, 3) | (_, 3, 4)) => {
             return Err(Skip::AboutTheSender);
         }
@@ -187,7 +187,7 @@ mod tests {
 
     const BAD: Verdict = Ok(Suppression::BadAddress);
 
-    /// Status and text as SendGrid's and Mailgun's lists have them.
+    /// Status and text as lists of bounces have them.
     #[test]
     fn only_an_unknown_or_disabled_mailbox_makes_an_address_bad() {
         for (cells, verdict) in [

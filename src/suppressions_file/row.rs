@@ -5,7 +5,7 @@ use csv::StringRecord;
 
 use super::address::{address, bare, not_a_number};
 use super::layout::{Cells, Claim, Own, present};
-use super::{Entry, Reading, Skip, date, unhex};
+use super::{Entry, MOST_IN_A_LINE, Reading, Skip, date, unhex};
 use crate::db::suppressions::Source;
 use crate::domain::contact::{Address, Suppression};
 use crate::domain::ids::{AccountId, Channel};
@@ -48,6 +48,11 @@ impl Reading {
         let cells: Vec<&str> = fields.iter().filter_map(present).collect();
         if cells.is_empty() {
             return Err(Not::Taken(Skip::NoAddress));
+        }
+        if cells.len() > MOST_IN_A_LINE {
+            return Err(Not::Understood(
+                "more than a thousand addresses; write each on a line of its own",
+            ));
         }
         // Beside an address, digits may be anything: a date, an order.
         let is_plain =

@@ -97,9 +97,9 @@ impl Table {
                 return Err(never_ends(line, &fields));
             }
             let raw = &self.text()[start..end.max(start)];
-            let lines = raw.iter().filter(|b| **b == b'\n').count();
+            let lines = line_ends(raw);
             let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
-            let further = raw.iter().filter(|b| **b == b'\n').count();
+            let further = line_ends(raw);
             let further_lines = if further == 0 {
                 Vec::new()
             } else {
@@ -120,6 +120,10 @@ impl Table {
             }));
         }
     }
+}
+
+fn line_ends(text: &[u8]) -> usize {
+    text.split(|byte| *byte == b'\n').count() - 1
 }
 
 fn options(separator: u8) -> ReaderBuilder {

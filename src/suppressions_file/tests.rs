@@ -87,6 +87,7 @@ fn skipped(list: &List) -> Vec<(Skip, usize)> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_layout_says_who_and_why() {
     use Skip::{AboutTheSender, Expired, NoAddress, NotAnOptOut, Temporary};
     const A: &str = "ann@example.com";
@@ -334,6 +335,9 @@ fn plain_addresses_are_hashed_whatever_their_spelling() {
     // Pasted on one line.
     let list = read(b"ann@example.com; ben@example.com; +12025550143").unwrap();
     assert_eq!(list.len(), 3);
+    let pasted = "ann@example.com,".repeat(1_001) + "\nben@example.com\n";
+    let list = read(pasted.as_bytes()).unwrap();
+    assert_eq!(list.problems.len(), 1);
 }
 
 #[test]

@@ -1,4 +1,8 @@
 //! What a row says, layout by layout.
+#![expect(
+    clippy::unnecessary_wraps,
+    reason = "a table holds them, so they have one shape"
+)]
 
 use super::date;
 use super::layout::{Cells, Claim, EMAIL_COLUMNS, Own, PHONE_COLUMNS};
@@ -218,7 +222,7 @@ fn email(cells: Cells<'_>, reason: Suppression) -> Claim<'_> {
     }
 }
 
-/// Amazon SES, Brevo, Klaviyo, Postmark's and SendGrid's lists of suppressions, customer databases, and what people make themselves.
+/// Lists of suppressions of many providers, customer databases, and what people make themselves.
 pub fn any(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     let mut flags = FLAG_COLUMNS
         .iter()
@@ -231,8 +235,8 @@ pub fn any(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     if flags.peek().is_some() && !flags.any(|name| is_set(cells.get(name))) {
         return Err(Skip::NotAnOptOut);
     }
-    let words = REASON_COLUMNS.iter().filter_map(|name| cells.get(name));
-    let verdict: Option<Verdict> = words.filter_map(of_word).next();
+    let mut words = REASON_COLUMNS.iter().filter_map(|name| cells.get(name));
+    let verdict: Option<Verdict> = words.find_map(of_word);
     let verdict = verdict.or_else(|| of_text(cells.get("reason")?));
     let mut reason = verdict.transpose()?;
     let by_the_brand = cells

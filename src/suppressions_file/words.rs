@@ -9,8 +9,7 @@ pub fn plain(word: &str) -> String {
     letters.flat_map(char::to_lowercase).collect()
 }
 
-/// The words of Amazon SES, Brevo, Klaviyo, Mailchimp, Mailgun, Postmark, SendGrid and SparkPost for states and reasons, as
-/// [`plain`] leaves them.
+/// The providers' words for states and reasons, as [`plain`] leaves them.
 const WORDS: &[(Verdict, &[&str])] = &[
     (
         Ok(Suppression::OptedOut),

@@ -60,7 +60,7 @@ if (sides) {
 
 form.addEventListener("input", (event) => {
   // Where it goes and whom it is tried with says nothing of the rule.
-  if (event.target.matches("[name=test_to], [name=test_language], [name=conversation]")) return;
+  if (event.target.matches("[name=test_to], [name=test_code], [name=test_language], [name=conversation]")) return;
   clearTimeout(waiting);
   waiting = setTimeout(lookAgain, 400);
 });

@@ -34,7 +34,7 @@ const STALE: Duration = Duration::from_secs(20);
 const STALE_CONTENT: Duration = Duration::from_mins(1);
 
 /// Codes of attempts that were begun and not made.
-const UNMADE: [&str; 9] = [
+const UNMADE: [&str; 10] = [
     "stalled",
     "stopped",
     "deadline",
@@ -44,6 +44,7 @@ const UNMADE: [&str; 9] = [
     "no longer unread",
     "no free connection",
     "provider's pause",
+    "no turn in time",
 ];
 
 /// From the last look at opt-outs to the provider's acceptance, freezes aside: half a second that a look holds for, and the way of the

@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgPool};
 use tokio_util::sync::CancellationToken;
 use unread::app::{self, Database, Parts, Start};
+use unread::channel::render::Texts;
 use unread::clock::Clock;
 use unread::config::{self, Config, Sources};
 use unread::db;
@@ -273,8 +274,11 @@ impl Stage {
 
     /// So much time passes, and what is due meanwhile happens. No scheduler ticks.
     pub async fn advance_by(&self, by: TimeDelta) {
-        self.clock.advance(by);
-        self.world().clock().advance(by);
+        // Real time goes by itself.
+        if let Clock::Manual(_) = self.clock {
+            self.clock.advance(by);
+            self.world().clock().advance(by);
+        }
         self.settle().await;
     }
 
@@ -447,6 +451,11 @@ impl Stage {
     /// Every route of the dashboard and the config API.
     pub fn routes(&self) -> Vec<Route> {
         web::guarded(&self.running.state).1
+    }
+
+    /// What reads and fills in the texts of reminders.
+    pub fn wording(&self) -> &Texts {
+        &self.running.state.context.texts
     }
 
     /// Somebody of this role who is logged in.

@@ -230,7 +230,7 @@ async fn the_page_lists_what_was_left_out_and_offers_to_leave_it_out() {
 #[tokio::test]
 async fn the_command_ends_with_0_1_or_3() {
     let database = migrated().await;
-    let settings = settings(&[("DATABASE_URL", &database.url)]);
+    let settings = settings(&[("DATABASE_URL", &database.url), ("LE_ACCOUNT", "12345678")]);
     let folder = Folder::new();
     let import = async |name: &str, list: &[u8], more: &[&str]| {
         let file = folder.path().join(name);

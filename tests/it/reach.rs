@@ -169,22 +169,22 @@ async fn a_no_reaches_as_far_as_the_setting_says() {
     }
 }
 
-async fn say(pool: &PgPool, policy: &Policy, said: Said, sid: &str) {
+async fn say(pool: &PgPool, policy: &Policy, said: Said, message: &str) {
     let text = |to: &str, service: Option<&str>| Answer {
         to: to.to_owned(),
         messaging_service: service.map(str::to_owned),
-        ..answer(Meaning::Stop, sid)
+        ..answer(Meaning::Stop, message)
     };
     let (no, channel, hash, reason) = match said {
         Said::UnsubscribeMail => (No::Unsubscribe, Channel::Email, MAIL, Suppression::OptedOut),
         Said::UnsubscribeSms => (No::Unsubscribe, Channel::Sms, NUMBER, Suppression::OptedOut),
         Said::Complaint => (No::Complaint, Channel::Email, MAIL, Suppression::Complaint),
-        Said::Stop => return hears(pool, policy, text(OURS, None)).await,
-        Said::StopToAnother => return hears(pool, policy, text(THEIRS, None)).await,
+        Said::Stop => return hears(pool, policy, &text(OURS, None)).await,
+        Said::StopToAnother => return hears(pool, policy, &text(THEIRS, None)).await,
         Said::StopToService => {
-            return hears(pool, policy, text("+15005550008", Some(SERVICE))).await;
+            return hears(pool, policy, &text("+15005550008", Some(SERVICE))).await;
         }
-        Said::StopToUnknown => return hears(pool, policy, text("+15005550009", None)).await,
+        Said::StopToUnknown => return hears(pool, policy, &text("+15005550009", None)).await,
     };
     let mut conn = pool.acquire().await.unwrap();
     let why = (reason, Source::UnsubscribeLink);
@@ -193,8 +193,8 @@ async fn say(pool: &PgPool, policy: &Policy, said: Said, sid: &str) {
         .unwrap();
 }
 
-async fn hears(pool: &PgPool, policy: &Policy, answer: Answer) {
-    let heard = opt_outs::hear(pool, policy, &answer, noon()).await.unwrap();
+async fn hears(pool: &PgPool, policy: &Policy, answer: &Answer) {
+    let heard = opt_outs::hear(pool, policy, answer, noon()).await.unwrap();
     assert_eq!(heard, Heard::Stopped);
 }
 
@@ -258,7 +258,7 @@ async fn start_lifts_what_stop_set_wherever_it_reached_and_nothing_else() {
     }
     let everywhere = self::policy(Reach::Everything, None);
     furnish(pool).await;
-    hears(pool, &everywhere, answer(Meaning::Stop, &sid(101))).await;
+    hears(pool, &everywhere, &answer(Meaning::Stop, &sid(101))).await;
     assert_eq!(count(pool, SUPPRESSED).await, 6);
     opt_outs::hear(
         pool,

@@ -36,6 +36,58 @@ async fn many_callers_at_once_get_turns_one_after_the_other() {
     }
 }
 
+/// However long nobody came, and however many come together: one by one, never a second's worth at once.
+#[tokio::test]
+async fn turns_of_messages_follow_one_by_one_after_idling_too() {
+    let db = migrated().await;
+    for (key, idle) in [("p:new", None), ("p:idle", Some("1 hour"))] {
+        if let Some(idle) = idle {
+            sqlx::query("insert into limits (key, tat) values ($1, now() - $2::interval)")
+                .bind(key)
+                .bind(idle)
+                .execute(&db.pool)
+                .await
+                .unwrap();
+        }
+        let started = std::time::Instant::now();
+        let asked =
+            join_all((0..10).map(|_| limits::use_turns(&db.pool, ("p", key), 2, 0.1))).await;
+        let apart = started.elapsed().as_secs_f64();
+        let mut waits: Vec<f64> = Vec::new();
+        for turns in asked {
+            let turns = turns.unwrap();
+            assert_eq!(turns.interval, Duration::from_secs(10));
+            assert_eq!(turns.held, Duration::ZERO);
+            let first = turns.first.as_secs_f64();
+            waits.extend([first, first + 10.0]);
+        }
+        waits.sort_by(f64::total_cmp);
+        for (turn, wait) in (0u32..).zip(waits) {
+            let due = f64::from(turn) * 10.0;
+            assert!((wait - due).abs() <= apart, "{key}, {turn}: {wait} s");
+        }
+        limits::hold(&db.pool, "p", Duration::from_mins(1))
+            .await
+            .unwrap();
+        let held = limits::use_turns(&db.pool, ("p", key), 1, 0.1).await;
+        assert!(about(held.unwrap().held, 60.0), "{key}");
+        limits::forget(&db.pool, "p").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_given_back_is_given_to_the_next() {
+    let db = migrated().await;
+    let mut conn = db.pool.acquire().await.unwrap();
+    let within = (Duration::ZERO, Duration::from_secs(30));
+    let taken = limits::take(&mut conn, "k", 10, 0.1, within).await.unwrap();
+    assert_eq!(taken.waits.len(), 4, "0, 10, 20 and 30 s");
+    limits::give_back(&mut conn, "k", 2, 0.1).await.unwrap();
+    let again = limits::take(&mut conn, "k", 10, 0.1, within).await.unwrap();
+    assert_eq!(again.waits.len(), 2);
+    assert!(about(again.waits[0], 20.0), "{again:?}");
+}
+
 #[tokio::test]
 async fn nobody_has_a_turn_while_the_other_side_asked_to_be_left_alone() {
     let db = migrated().await;

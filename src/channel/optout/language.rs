@@ -142,7 +142,7 @@ impl Language {
                     }
                     Verdict::Other => {
                         for at in begin..end {
-                            clause[at] = EXPLAINED.to_owned();
+                            EXPLAINED.clone_into(&mut clause[at]);
                             explained[at] = true;
                         }
                         from = end.max(begin + 1);

@@ -1,6 +1,6 @@
 //! What to tell somebody who saves a template.
 
-use super::{Field, Rendered, TemplateError, Texts, Vars, layout};
+use super::{Engine, Field, Reads, Rendered, TemplateError, Vars, layout};
 use crate::channel::sms;
 use crate::domain::ids::Channel;
 use crate::domain::rule::Template;
@@ -11,7 +11,7 @@ pub struct Problem {
     pub severity: Severity,
     pub field: Field,
     pub what: String,
-    pub mend: String,
+    pub fix: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,25 +28,25 @@ impl From<TemplateError> for Problem {
             severity: Severity::Error,
             field: error.field,
             what: error.what,
-            mend: error.mend,
+            fix: error.fix,
         }
     }
 }
 
-impl Texts {
+impl Engine {
     /// What is wrong with a template or might surprise its author, errors first.
     pub fn check(&self, channel: Channel, template: &Template) -> Vec<Problem> {
-        let samples = [self.sample(), self.sample().without_names()];
-        let mut rendered = Vec::new();
-        for vars in &samples {
-            match self.render(channel, Some(template), None, vars) {
-                Ok(text) => rendered.push((text, vars)),
-                Err(error) => return vec![error.into()],
-            }
-        }
+        let own = match self.read(channel, template, Reads::ForPeople) {
+            Ok(own) => own,
+            Err(error) => return vec![error.into()],
+        };
         let mut problems = Vec::new();
-        for (text, vars) in &rendered {
-            for problem in surprises(channel, text, vars) {
+        for vars in [self.sample.clone(), self.sample.clone().without_names()] {
+            let rendered = match self.own(channel, &own, None, &vars) {
+                Ok(rendered) => rendered,
+                Err(error) => return vec![error.into()],
+            };
+            for problem in surprises(channel, &rendered, &vars) {
                 if !problems.contains(&problem) {
                     problems.push(problem);
                 }
@@ -57,11 +57,11 @@ impl Texts {
 }
 
 fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Problem> {
-    let warning = |field, what: String, mend: &str| Problem {
+    let warning = |field, what: String, fix: &str| Problem {
         severity: Severity::Warning,
         field,
         what,
-        mend: mend.to_owned(),
+        fix: fix.to_owned(),
     };
     let mut problems = Vec::new();
     let parts = [

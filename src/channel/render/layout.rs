@@ -144,38 +144,37 @@ fn words(paragraph: &[&str], vars: &Vars) -> Block {
     }
 }
 
+/// One after the other, not one inside of the other: a line may hold hundreds of links.
 fn spans(line: &str, vars: &Vars) -> Vec<Span> {
-    let plain = |text: &str| Span {
-        text: text.to_owned(),
-        href: None,
+    let own = [vars.link.as_str(), vars.unsubscribe_link.as_str()];
+    let mut spans = Vec::new();
+    let mut push = |text: &str, href: Option<&str>| {
+        if !text.is_empty() {
+            spans.push(Span {
+                text: text.to_owned(),
+                href: href.map(str::to_owned),
+            });
+        }
     };
-    let linked = |text: &str, href: &str| Span {
-        text: text.to_owned(),
-        href: Some(href.to_owned()),
-    };
-    let own = [&vars.link, &vars.unsubscribe_link];
-    let Some((at, found)) = own
+    let mut rest = line;
+    while let Some((at, found)) = own
         .into_iter()
         .filter(|link| !link.is_empty())
-        .filter_map(|link| Some((line.find(link)?, link)))
+        .filter_map(|link| Some((rest.find(link)?, link)))
         .min()
-    else {
-        return vec![plain(line)];
-    };
-    let (before, after) = (&line[..at], &line[at + found.len()..]);
-    // "Stop these reminders: https://…" reads better as linked words.
-    if let Some(label) = before.trim_end().strip_suffix([':', '：'])
-        && after.is_empty()
-        && !label.is_empty()
     {
-        return vec![linked(label, found)];
+        let (before, after) = (&rest[..at], &rest[at + found.len()..]);
+        // "Stop these reminders: https://…" reads better as linked words.
+        let label = before.trim_end().strip_suffix([':', '：']);
+        match label.filter(|label| after.is_empty() && !label.is_empty()) {
+            Some(label) => push(label, Some(found)),
+            None => {
+                push(before, None);
+                push(found, Some(found));
+            }
+        }
+        rest = after;
     }
-    let mut spans = vec![linked(found, found)];
-    if !before.is_empty() {
-        spans.insert(0, plain(before));
-    }
-    if !after.is_empty() {
-        spans.extend(self::spans(after, vars));
-    }
+    push(rest, None);
     spans
 }

@@ -1,27 +1,33 @@
 //! The texts of reminders: built-in or written by the brand, by language, in Handlebars.
 //!
 //! Templates are written by people in the dashboard, so they are data from outside: only `{{variable}}` and
-//! `{{#if}}`/`{{#unless}}` are allowed (no loops, partials or helpers that could grow or recurse), and a template is compiled and
-//! vetted before every use. Values are escaped in HTML and nowhere else: an SMS must not say `&amp;`. The HTML of the built-in layout
+//! `{{#if}}`/`{{#unless}}` are allowed (no loops, partials or helpers that could grow or recurse), with bounds on their number and
+//! nesting. A template is read before every use, however it came to be stored, or was read for the reminder before; reading and
+//! filling in happen on a few threads of their own. Values are escaped in HTML and nowhere else: an SMS must not say `&amp;`. The HTML of the built-in layout
 //! is made *from the rendered text*, so that both parts of an e-mail say the same.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::clean;
+use url::Url;
+
 use crate::domain::ids::Channel;
 use crate::domain::language::lookup;
 use crate::domain::rule::Template;
-use handlebars::{
-    Context, Handlebars, RenderContext, Renderable, StringOutput, Template as Compiled,
-};
-use url::Url;
+use threads::Threads;
 
 mod check;
+mod engine;
+mod kept;
 mod layout;
+mod program;
+mod scan;
+mod threads;
 mod vars;
-mod vet;
 
 pub use check::{Problem, Severity};
+pub use engine::{Engine, Reads};
+pub use threads::Unanswered;
 pub use vars::{VARIABLES, Variable, Vars, link};
 
 /// A finished text. E-mail has all three parts, SMS only `text`.
@@ -33,7 +39,7 @@ pub struct Rendered {
 }
 
 /// Which part of a template is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
     Subject,
     Text,
@@ -53,11 +59,12 @@ impl Field {
 
 /// Why a template cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {what}; {mend}", field.as_str())]
+#[error("{}: {what}; {fix}", field.as_str())]
 pub struct TemplateError {
     pub field: Field,
+    /// What is wrong, and at which line and column.
     pub what: String,
-    pub mend: String,
+    pub fix: String,
 }
 
 /// The built-in texts of one language.
@@ -109,33 +116,20 @@ pub fn built_in(channel: Channel, language: &str) -> Template {
     }
 }
 
-/// The built-in texts and the engine for all others. Compiles the built-in ones: build it once and share it by reference.
+/// Threads that work on texts for people and programs: previews, checks, imports, test messages.
+const FOR_PEOPLE: usize = 2;
+/// Pieces of such work that may wait for a thread; what comes on top is refused.
+const PEOPLE_WAITING: usize = 64;
+/// Threads that write reminders. They are not those for people, who could hold them up.
+const FOR_REMINDERS: usize = 2;
+/// Reminders that may wait for a thread, and on top of them those that wait for room: there are no more than delivery slots.
+const REMINDERS_WAITING: usize = 64;
+
+/// Works on texts, on threads of its own. Make it once and share it by reference.
 pub struct Texts {
-    plain: Handlebars<'static>,
-    html: Handlebars<'static>,
-    layout: layout::Layout,
-    built_in: BTreeMap<&'static str, Built>,
-    /// What previews and checks are filled with.
-    sample: Vars,
-}
-
-struct Built {
-    subject: Compiled,
-    email: Compiled,
-    sms: Compiled,
-}
-
-impl Built {
-    fn from(source: &BuiltIn) -> Self {
-        let compiled = |source| {
-            vet::compile(Field::Text, source).expect("a test compiles every built-in text")
-        };
-        Self {
-            subject: compiled(source.subject),
-            email: compiled(source.email),
-            sms: compiled(source.sms),
-        }
-    }
+    engine: Arc<Engine>,
+    people: Threads,
+    reminders: Threads,
 }
 
 impl Default for Texts {
@@ -144,147 +138,77 @@ impl Default for Texts {
     }
 }
 
+impl From<Engine> for Texts {
+    fn from(engine: Engine) -> Self {
+        Self {
+            engine: Arc::new(engine),
+            people: Threads::new("texts-people", FOR_PEOPLE, PEOPLE_WAITING),
+            reminders: Threads::new("texts-reminders", FOR_REMINDERS, REMINDERS_WAITING),
+        }
+    }
+}
+
 impl Texts {
     pub fn new() -> Self {
-        let mut html = Handlebars::new();
-        html.set_strict_mode(true);
-        let mut plain = html.clone();
-        plain.register_escape_fn(handlebars::no_escape);
-        Self {
-            plain,
-            html,
-            layout: layout::Layout::new(),
-            built_in: BUILT_IN
-                .iter()
-                .map(|b| (b.language, Built::from(b)))
-                .collect(),
-            sample: Vars::sample(),
-        }
+        Engine::new().into()
     }
 
     /// Previews and checks have links of this installation: how much SMS a text is depends on their length.
     #[must_use]
-    pub fn linking_to(self, public_url: &Url) -> Self {
-        Self {
-            sample: self.sample.linking_to(public_url),
-            ..self
-        }
+    pub fn linking_to(public_url: &Url) -> Self {
+        let mut engine = Engine::new();
+        engine.sample = engine.sample.linking_to(public_url);
+        engine.into()
     }
 
     pub fn sample(&self) -> Vars {
-        self.sample.clone()
+        self.engine.sample.clone()
+    }
+
+    /// Does something for somebody who writes texts; refuses if too much of this kind is waiting already.
+    pub async fn for_people<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<T, Unanswered> {
+        let engine = self.engine.clone();
+        self.people.try_run(move || work(&engine)).await
+    }
+
+    /// What is wrong with a template or might surprise its author, errors first.
+    pub async fn check(
+        &self,
+        channel: Channel,
+        template: &Template,
+    ) -> Result<Vec<Problem>, Unanswered> {
+        let template = template.clone();
+        self.for_people(move |engine| engine.check(channel, &template))
+            .await
     }
 
     /// Renders one reminder: with the given template, or with the built-in texts in the nearest language.
     ///
     /// `language` is the language of `template`, as [`Settings::template_for`](crate::domain::rule::Settings::template_for) gives it,
     /// and not its reader's; of the built-in texts, the reader's. The HTML says in which language it is.
-    pub fn render(
+    pub async fn render(
         &self,
         channel: Channel,
         template: Option<&Template>,
         language: Option<&str>,
-        vars: &Vars,
+        vars: Vars,
     ) -> Result<Rendered, TemplateError> {
-        let language = language.unwrap_or(LAST_RESORT);
-        let context = vars.context(channel);
-        match template {
-            Some(template) => self.custom(channel, template, language, vars, &context),
-            None => self.built_in(channel, language, vars, &context),
-        }
-    }
-
-    fn built_in(
-        &self,
-        channel: Channel,
-        language: &str,
-        vars: &Vars,
-        context: &Context,
-    ) -> Result<Rendered, TemplateError> {
-        let (language, texts) = nearest(&self.built_in, language)
-            .or_else(|| self.built_in.get_key_value(LAST_RESORT))
-            .expect("there are built-in texts");
-        let text = |source| self.fill(Field::Text, source, context);
-        match channel {
-            Channel::Sms => Ok(sms_of(&text(&texts.sms)?)),
-            Channel::Email => {
-                let subject = self.fill(Field::Subject, &texts.subject, context)?;
-                Ok(self.email_of(&subject, &text(&texts.email)?, None, language, vars))
-            }
-        }
-    }
-
-    fn custom(
-        &self,
-        channel: Channel,
-        template: &Template,
-        language: &str,
-        vars: &Vars,
-        context: &Context,
-    ) -> Result<Rendered, TemplateError> {
-        let fill = |field, source: &str| {
-            let compiled = vet::compile(field, source)?;
-            self.fill(field, &compiled, context)
-        };
-        let text = fill(Field::Text, &template.text)?;
-        if text.trim().is_empty() {
-            return Err(empty(Field::Text));
-        }
-        match channel {
-            Channel::Sms => Ok(sms_of(&text)),
-            Channel::Email => {
-                let subject = fill(
-                    Field::Subject,
-                    template.subject.as_deref().unwrap_or_default(),
-                )?;
-                if subject.trim().is_empty() {
-                    return Err(empty(Field::Subject));
-                }
-                let html = template.html.as_deref().filter(|h| !h.trim().is_empty());
-                let html = html.map(|html| fill(Field::Html, html)).transpose()?;
-                Ok(self.email_of(&subject, &text, html, language, vars))
-            }
-        }
-    }
-
-    fn fill(
-        &self,
-        field: Field,
-        template: &Compiled,
-        context: &Context,
-    ) -> Result<String, TemplateError> {
-        let engine = match field {
-            Field::Html => &self.html,
-            Field::Subject | Field::Text => &self.plain,
-        };
-        let mut out = StringOutput::new();
-        let rendered = template
-            .render(engine, context, &mut RenderContext::new(None), &mut out)
-            .ok()
-            .and_then(|()| out.into_string().ok());
-        rendered.ok_or_else(|| TemplateError {
-            field,
-            what: "cannot be filled in".to_owned(),
-            mend: "check the {{…}} in it".to_owned(),
+        let (template, language) = (template.cloned(), language.map(str::to_owned));
+        let engine = self.engine.clone();
+        let rendered = self.reminders.run(move || {
+            let (template, language) = (template.as_ref(), language.as_deref());
+            engine.render(channel, template, language, &vars, Reads::ForReminders)
+        });
+        rendered.await.unwrap_or_else(|error| {
+            Err(TemplateError {
+                field: Field::Text,
+                what: format!("cannot be filled in: {error}"),
+                fix: "see the log".to_owned(),
+            })
         })
-    }
-
-    fn email_of(
-        &self,
-        subject: &str,
-        text: &str,
-        html: Option<String>,
-        language: &str,
-        vars: &Vars,
-    ) -> Rendered {
-        let subject = clean::line(subject, clean::MAX_SUBJECT);
-        let text = text.trim().to_owned() + "\n";
-        let html = html.unwrap_or_else(|| self.layout.around(&subject, &text, language, vars));
-        Rendered {
-            subject: Some(subject),
-            text,
-            html: Some(html),
-        }
     }
 }
 
@@ -294,22 +218,6 @@ fn nearest<'t, T>(
     wanted: &str,
 ) -> Option<(&'t &'static str, &'t T)> {
     texts.get_key_value(lookup(texts.keys().copied(), wanted)?)
-}
-
-fn sms_of(text: &str) -> Rendered {
-    Rendered {
-        subject: None,
-        text: text.trim().to_owned(),
-        html: None,
-    }
-}
-
-fn empty(field: Field) -> TemplateError {
-    TemplateError {
-        field,
-        what: "is empty".to_owned(),
-        mend: "write something that is there even if no name is known".to_owned(),
-    }
 }
 
 #[cfg(test)]

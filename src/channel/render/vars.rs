@@ -1,7 +1,7 @@
 //! What a template may say: the variables, documented for the editor, and their values for one reminder.
 
-use handlebars::Context;
-use serde_json::json;
+use std::fmt;
+
 use url::Url;
 
 use crate::channel::clean;
@@ -108,21 +108,53 @@ impl Vars {
         }
     }
 
-    pub(super) fn context(&self, channel: Channel) -> Context {
-        let name = |raw: &str| clean::line(raw, clean::MAX_NAME);
-        let values = json!({
-            "first_name": clean::first_name(&self.first_name).unwrap_or_default(),
-            "brand": name(&self.brand),
-            "agent": name(&self.agent),
-            "skill": name(&self.skill),
-            "count": self.count,
-            "several": self.count > 1,
-            "since_minutes": self.since_minutes,
-            "link": self.link,
-            "unsubscribe_link": self.unsubscribe_link,
-            "channel": channel.as_str(),
-        });
-        Context::from(values)
+    /// The values of [`VARIABLES`], in their order.
+    pub(super) fn values(&self, channel: Channel) -> Vec<Value> {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let name = |raw: &str| Value::Text(clean::line(raw, clean::MAX_NAME));
+        let value = |variable: &Variable| match variable.name {
+            "link" => text(&self.link),
+            "first_name" => Value::Text(clean::first_name(&self.first_name).unwrap_or_default()),
+            "brand" => name(&self.brand),
+            "agent" => name(&self.agent),
+            "skill" => name(&self.skill),
+            "count" => Value::Number(self.count.into()),
+            "several" => Value::Flag(self.count > 1),
+            "since_minutes" => Value::Number(self.since_minutes),
+            "unsubscribe_link" => text(&self.unsubscribe_link),
+            "channel" => text(channel.as_str()),
+            other => unreachable!("{other} has a value; a test fills in every variable"),
+        };
+        VARIABLES.iter().map(value).collect()
+    }
+}
+
+/// The value of a variable.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Text(String),
+    Number(u64),
+    Flag(bool),
+}
+
+impl Value {
+    /// What `{{#if …}}` goes by.
+    pub fn is_true(&self) -> bool {
+        match self {
+            Self::Text(text) => !text.is_empty(),
+            Self::Number(number) => *number != 0,
+            Self::Flag(flag) => *flag,
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+            Self::Flag(flag) => flag.fmt(f),
+        }
     }
 }
 

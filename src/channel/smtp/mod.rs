@@ -3,12 +3,12 @@
 //! A pool of at most `size` connections, each carrying one message at a time, so that "which reply belongs to which message"
 //! is never a question. A connection whose state is in doubt is dropped, never reused. There is no fallback from TLS to plain text.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::channel::{LastLook, nothing_in_the_way};
 use crate::domain::outcome::{Obstacle, Outcome};
@@ -124,7 +124,11 @@ struct Shared {
     idle: Mutex<Vec<Idle>>,
     /// E-mails that have been announced and use no connection yet.
     reserved: AtomicUsize,
+    /// Of them, those that are ready to go and wait for a connection that is free.
     waiting: AtomicUsize,
+    size: usize,
+    /// How long an e-mail occupies a connection, in microseconds: the mean of the last few.
+    took: AtomicU64,
 }
 
 /// A connection that nobody uses.
@@ -205,7 +209,10 @@ impl Line {
             Ok(message) => message,
             Err(unwritable) => return unwritable.outcome(),
         };
-        match self.shared.deliver(&message, withdrawn).await {
+        let began = Instant::now();
+        let delivered = self.shared.deliver(&message, withdrawn).await;
+        self.shared.note(began.elapsed());
+        match delivered {
             Ok(Handover::Acknowledged(words)) => Outcome::Accepted {
                 provider_id: queue_id(&words),
             },
@@ -232,6 +239,8 @@ impl Pool {
             idle: Mutex::new(Vec::new()),
             reserved: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            size: size.max(1),
+            took: AtomicU64::new(0),
         });
         tokio::spawn(close_idle(Arc::downgrade(&shared)));
         Ok(Self { shared })
@@ -276,9 +285,15 @@ impl Pool {
         Ok(Reserved(place))
     }
 
-    /// How many e-mails are ready to go and wait for a connection that is free.
-    pub fn waiting(&self) -> usize {
-        self.shared.waiting.load(Ordering::Relaxed)
+    /// How many more e-mails would have a connection within this time, if each takes as long as the last ones did.
+    pub fn room(&self, within: Duration) -> usize {
+        let shared = &self.shared;
+        let took = u128::from(shared.took.load(Ordering::Relaxed)).max(1);
+        let soon = (within.as_micros() * shared.size as u128).div_ceil(took);
+        let soon = usize::try_from(soon).unwrap_or(usize::MAX);
+        let free = shared.slots.available_permits();
+        free.saturating_add(soon)
+            .saturating_sub(shared.waiting.load(Ordering::Relaxed))
     }
 
     /// Connects, agrees on TLS, logs in, and says goodbye. Sends nothing.
@@ -315,6 +330,14 @@ impl Shared {
         let result = connection.send(message, &self.settings, withdrawn).await;
         self.put_back(connection);
         result
+    }
+
+    fn note(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let mean = |before: u64| Some(before - before / 8 + micros / 8);
+        let _ = self
+            .took
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, mean);
     }
 
     fn take_idle(&self) -> Option<Idle> {

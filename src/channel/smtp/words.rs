@@ -218,7 +218,7 @@ pub(super) fn finding(text: &str) -> Option<Finding> {
     };
     PATTERNS
         .iter()
-        .find(|(_, patterns)| patterns.iter().any(|pattern| says(&pattern)))
+        .find(|(_, patterns)| patterns.iter().any(&says))
         .map(|(finding, _)| *finding)
 }
 

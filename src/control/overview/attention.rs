@@ -142,6 +142,8 @@ pub(super) struct Seen<'a> {
     pub rules_on: bool,
     /// Today's.
     pub failed: i64,
+    /// Of these, those whose rule's text could not be used.
+    pub unwritten: i64,
     pub undelivered: i64,
     pub unknown: i64,
     pub expired: i64,
@@ -179,6 +181,14 @@ impl Seen<'_> {
                 circuit.sender, trouble.what
             );
             all.push(attention(Level::Bad, About::Channels, what, trouble.mend));
+        }
+        if self.unwritten > 0 {
+            let what = format!(
+                "{} not sent today, because a rule's text cannot be used.",
+                counted_were(self.unwritten, "reminder")
+            );
+            let mend = "Open the rules with words of their own: what is wrong is marked there. Publish them again.";
+            all.push(attention(Level::Bad, About::Rules, what, mend));
         }
         if let Some((count, error)) = scan_error(self.scans) {
             let what = format!(
@@ -317,6 +327,11 @@ fn scan_error(scans: &[Scan]) -> Option<(i64, &str)> {
     ))
 }
 
+fn counted_were(n: i64, what: &str) -> String {
+    let verb = if n == 1 { "was" } else { "were" };
+    format!("{} {verb}", counted(n, what))
+}
+
 fn counted(n: i64, what: &str) -> String {
     if n == 1 {
         format!("1 {what}")
@@ -361,6 +376,7 @@ mod tests {
             pauses,
             rules_on: true,
             failed: 0,
+            unwritten: 0,
             undelivered: 0,
             unknown: 0,
             expired: 0,
@@ -425,6 +441,27 @@ mod tests {
             About::Reminders("unknown"),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_used_is_told_before_what_failed_because_of_it() {
+        let scans = [scan(Some(0), None)];
+        let told = |unwritten| {
+            let seen = Seen {
+                failed: 3,
+                unwritten,
+                ..seen(&scans, &[], &[])
+            };
+            seen.attention(at(1))
+        };
+        assert_eq!(told(0).len(), 1);
+        let one = &told(1)[0];
+        assert_eq!((one.level, one.about), (Level::Bad, About::Rules));
+        let said = "1 reminder was not sent today";
+        assert!(one.what.starts_with(said), "{}", one.what);
+        let some = &told(3)[0];
+        let said = "3 reminders were not sent";
+        assert!(some.what.starts_with(said), "{}", some.what);
     }
 
     #[test]

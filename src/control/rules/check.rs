@@ -23,7 +23,13 @@ pub struct Checked {
 }
 
 /// Looks at settings. `place` is where they would apply, in plain words.
-pub fn check(texts: &Texts, channel: Channel, place: &str, enabled: bool, given: Value) -> Checked {
+pub async fn check(
+    texts: &Texts,
+    channel: Channel,
+    place: &str,
+    enabled: bool,
+    given: Value,
+) -> Result<Checked, Error> {
     let settings = match Settings::parse(channel, given) {
         Ok(settings) => settings,
         Err(problems) => {
@@ -31,12 +37,12 @@ pub fn check(texts: &Texts, channel: Channel, place: &str, enabled: bool, given:
                 field: pointer(&problem.field),
                 detail: problem.message,
             });
-            return Checked {
+            return Ok(Checked {
                 summary: Vec::new(),
                 faults: faults.collect(),
                 warnings: Vec::new(),
                 settings: None,
-            };
+            });
         }
     };
     let mut faults = Vec::new();
@@ -48,10 +54,10 @@ pub fn check(texts: &Texts, channel: Channel, place: &str, enabled: bool, given:
         })
         .collect();
     for (language, template) in &settings.templates {
-        for problem in texts.check(channel, template) {
+        for problem in texts.check(channel, template).await? {
             let fault = Fault {
                 field: pointer(&format!("templates.{language}.{}", problem.field.as_str())),
-                detail: format!("{}; {}", problem.what, problem.mend),
+                detail: format!("{}; {}", problem.what, problem.fix),
             };
             match problem.severity {
                 Severity::Error => faults.push(fault),
@@ -59,17 +65,17 @@ pub fn check(texts: &Texts, channel: Channel, place: &str, enabled: bool, given:
             }
         }
     }
-    Checked {
+    Ok(Checked {
         summary: summary(channel, place, enabled, &settings),
         faults,
         warnings,
         settings: Some(settings),
-    }
+    })
 }
 
 /// Settings that can be stored, or everything that is wrong with them.
-pub fn checked(texts: &Texts, channel: Channel, given: Value) -> Result<Settings, Error> {
-    let looked_at = check(texts, channel, "", true, given);
+pub async fn checked(texts: &Texts, channel: Channel, given: Value) -> Result<Settings, Error> {
+    let looked_at = check(texts, channel, "", true, given).await?;
     match looked_at.settings {
         Some(settings) if looked_at.faults.is_empty() => Ok(settings),
         _ => Err(Error::Invalid(looked_at.faults)),

@@ -53,7 +53,7 @@ pub async fn import(
         });
         Error::Invalid(faults.collect())
     })?;
-    let warnings = check_texts(texts, &entries)?;
+    let warnings = check_texts(texts, &entries).await?;
     // Two imports at once lock in the same order.
     entries.sort_by_key(key);
     let accounts: Vec<AccountId> = entries.iter().map(|entry| entry.account.clone()).collect();
@@ -99,15 +99,15 @@ fn key(entry: &RuleEntry) -> Key {
 }
 
 /// Renders every text with sample data before any of them is stored. What only looks wrong is returned.
-fn check_texts(texts: &Texts, entries: &[RuleEntry]) -> Result<Vec<Fault>, Error> {
+async fn check_texts(texts: &Texts, entries: &[RuleEntry]) -> Result<Vec<Fault>, Error> {
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     for (number, entry) in (1..).zip(entries) {
         for (language, template) in &entry.settings.templates {
-            for problem in texts.check(entry.channel, template) {
+            for problem in texts.check(entry.channel, template).await? {
                 let part = problem.field.as_str();
                 let fault = Fault {
                     field: format!("rule {number}, templates.{language}.{part}"),
-                    detail: format!("{}; {}", problem.what, problem.mend),
+                    detail: format!("{}; {}", problem.what, problem.fix),
                 };
                 match problem.severity {
                     Severity::Error => faults.push(fault),

@@ -111,6 +111,23 @@ impl Address {
     }
 }
 
+impl Address {
+    /// What an audit trail may say of it, for ever: the domain, or the country and the last two digits.
+    pub fn traits(&self) -> String {
+        match self {
+            Self::Email(address) => {
+                let (_, domain) = address.rsplit_once('@').unwrap_or_default();
+                domain.to_owned()
+            }
+            Self::Phone(number) => {
+                let country = self.country();
+                let last_two = &number[number.len().saturating_sub(2)..];
+                format!("{} …{last_two}", country.as_deref().unwrap_or("no country"))
+            }
+        }
+    }
+}
+
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

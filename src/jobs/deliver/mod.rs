@@ -7,11 +7,11 @@
 
 mod answers;
 mod look;
-mod pace;
 mod prepare;
 mod record;
 mod refusals;
 mod send;
+mod sender;
 mod turns;
 
 use std::collections::HashMap;
@@ -22,13 +22,13 @@ use anyhow::Context as _;
 use super::context::Context;
 use super::names::Deliver;
 use crate::batch::Batcher;
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::ids::AccountId;
 
 use look::{Again, Clearance, Look};
-use pace::Turn;
 use prepare::Prepared;
-use send::Way;
-use turns::{Admission, Admitted, Ask, Senders};
+use send::{Of, Way};
+use sender::{Sender, Senders, Turns};
+use turns::{Admission, Admitted, Ask};
 
 pub use prepare::Dispatch;
 pub(in crate::jobs) use record::recorded;
@@ -53,7 +53,7 @@ pub struct Line {
     ctx: Arc<Context>,
     /// One lane per account: an account whose LivePerson hangs holds up its own reminders only.
     lanes: Arc<HashMap<AccountId, Lane>>,
-    senders: Arc<Senders>,
+    turns: Turns,
     clearance: Clearance,
     record: Record,
 }
@@ -89,7 +89,7 @@ impl Lane {
 
 /// An attempt that was committed for a job that has been aborted meanwhile was certainly not sent.
 fn give_back(record: &Record, unsent: Result<Prepared, BatchFailed>) {
-    if let Ok(Prepared::Begun(dispatch, _)) = unsent {
+    if let Ok(Prepared::Begun(dispatch)) = unsent {
         let record = record.clone();
         tokio::spawn(async move { record.ask(record::Done::unmade(dispatch)).await });
     }
@@ -111,7 +111,7 @@ impl Line {
         Self {
             ctx: ctx.clone(),
             lanes: Arc::new(lanes.collect()),
-            senders,
+            turns: sender::turns(ctx),
             clearance: look::clearance(ctx),
             record,
         }
@@ -133,29 +133,30 @@ impl Line {
             let Some(admitted) = lane.turns.ask(ask).await?? else {
                 return Ok(());
             };
-            let (channel, of) = (admitted.owed.channel, admitted.sender.clone());
-            let had_turn = admitted.turn.is_some();
-            let way = if had_turn {
-                Some(Way::open(&self.ctx, channel).await)
-            } else {
-                None
+            let (channel, of) = (admitted.owed.channel, admitted.turn.clone());
+            let name = admitted.sender.clone();
+            let way = match &of {
+                Some(of) => Some((of, Way::open(&self.ctx, channel).await)),
+                None => None,
             };
-            let prepared = lane.prepare.ask(admitted).await??;
+            let prepared = lane.prepare.ask(admitted).await?;
+            let begun = matches!(prepared, Ok(Prepared::Begun(_)));
             let done = match (prepared, way) {
-                (Prepared::Begun(dispatch, turn), Some(way)) => {
-                    Some(self.attempt(lane, dispatch, turn, way).await)
+                (Ok(Prepared::Begun(dispatch)), Some((of, way))) => {
+                    Some(self.attempt(lane, dispatch, of, way).await)
                 }
-                (Prepared::Begun(dispatch, _), None) => {
+                (Ok(Prepared::Begun(dispatch)), None) => {
                     Some(self.written(record::Done::unmade(dispatch)).await)
                 }
-                (Prepared::WithoutTurn { sender: other }, _) => {
+                (Ok(Prepared::WithoutTurn { sender: other }), _) => {
                     sender = Some(other);
                     None
                 }
-                (Prepared::Nothing, _) => Some(Ok(())),
+                (Ok(Prepared::Nothing), _) => Some(Ok(())),
+                (Err(error), _) => Some(Err(error.into())),
             };
-            if had_turn {
-                self.call_up(&job.account, channel, of);
+            if let Some(of) = of {
+                self.call_up(&job.account, &of, name, !begun);
             }
             if let Some(done) = done {
                 return done;
@@ -168,16 +169,14 @@ impl Line {
         &self,
         lane: &Lane,
         dispatch: Box<Dispatch>,
-        turn: Turn,
+        sender: &Arc<Sender>,
         way: Way,
     ) -> anyhow::Result<()> {
         let outcome = {
             let look = Look::new(&self.ctx, &dispatch, (&lane.again, &self.clearance));
-            send::send(&self.ctx, &dispatch, turn, way, &look).await
+            let turns = &self.turns;
+            send::send(&self.ctx, &dispatch, Of { sender, turns }, way, &look).await
         };
-        if let Some(pause) = outcome.throttled() {
-            self.senders.hold(dispatch.owed.channel, pause);
-        }
         self.written(record::Done { dispatch, outcome }).await
     }
 
@@ -192,17 +191,23 @@ impl Line {
     }
 
     /// A turn has been used, or is free for somebody else.
-    fn call_up(&self, account: &AccountId, channel: Channel, sender: String) {
-        let lined_up = self.senders.of(&self.ctx, channel, &sender).pace().lined_up;
-        if !lined_up {
+    fn call_up(&self, account: &AccountId, of: &Sender, sender: String, given_back: bool) {
+        let limited = of.per_second.is_some();
+        if !of.has_a_line() && !(limited && given_back) {
             return;
         }
-        let (lanes, account) = (self.lanes.clone(), account.clone());
+        let (lanes, account, channel) = (self.lanes.clone(), account.clone(), of.channel);
         tokio::spawn(async move {
-            if let Some(lane) = lanes.get(&account) {
-                // What is missed is made up for when those who are lined up come back by themselves.
-                let _ = lane.turns.ask(Ask::CallUp { channel, sender }).await;
-            }
+            let Some(lane) = lanes.get(&account) else {
+                return;
+            };
+            let call_up = Ask::CallUp {
+                channel,
+                sender,
+                given_back,
+            };
+            // What is missed is made up for when those who are lined up come back by themselves.
+            let _ = lane.turns.ask(call_up).await;
         });
     }
 }

@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
 use super::answers::Answers;
-use super::pace::Turn;
-use super::turns::{self, Admitted};
+use super::sender::{self, Sender};
+use super::turns::Admitted;
 use super::{BatchFailed, record};
 use crate::clock::Moment;
 use crate::db;
@@ -58,7 +58,7 @@ pub struct Dispatch {
 #[derive(Debug)]
 pub enum Prepared {
     /// An attempt has begun.
-    Begun(Box<Dispatch>, Turn),
+    Begun(Box<Dispatch>),
     /// It is to be sent, by this sender, for whom it has no turn.
     WithoutTurn { sender: String },
     /// It is settled, or it waits.
@@ -119,7 +119,7 @@ struct Batch<'a> {
 /// A reminder with what was found out about it.
 struct Candidate<'a> {
     owed: Owed,
-    turn: Option<Turn>,
+    turn: Option<Arc<Sender>>,
     record: Option<&'a Record>,
     contact: Option<Contact>,
     hash: Option<AddressHash>,
@@ -161,8 +161,8 @@ impl Candidate<'_> {
     }
 
     fn has_turn_of(&self, sender: &str) -> bool {
-        let key = turns::key(self.owed.channel, sender);
-        self.turn.as_ref().is_some_and(|turn| turn.key() == key)
+        let key = sender::key(self.owed.channel, sender);
+        self.turn.as_ref().is_some_and(|of| of.key == key)
     }
 }
 
@@ -215,7 +215,7 @@ impl Batch<'_> {
     /// Decides about every reminder of the batch and commits the answers, attempts included, in one transaction.
     async fn decide_all(
         &self,
-        mut turns: HashMap<ReminderId, Option<Turn>>,
+        mut turns: HashMap<ReminderId, Option<Arc<Sender>>>,
         checked: &Checked,
     ) -> anyhow::Result<HashMap<ReminderId, Prepared>> {
         let ctx = self.ctx;
@@ -275,7 +275,7 @@ impl Batch<'_> {
         if let Err(error) = tx.commit().await {
             // Perhaps only the answer was lost. Then these attempts are begun, and nobody makes them.
             let unmade = prepared.into_values().filter_map(|one| match one {
-                Prepared::Begun(dispatch, _) => Some(*dispatch),
+                Prepared::Begun(dispatch) => Some(*dispatch),
                 Prepared::WithoutTurn { .. } | Prepared::Nothing => None,
             });
             tokio::spawn(record::take_back(self.ctx.clone(), unmade.collect(), now));
@@ -395,8 +395,8 @@ impl Batch<'_> {
                 (Some(attempt), decision) => {
                     self.ctx.metrics.decided_on(channel, decision);
                     let (id, known) = (owed.id, (asked, cleared));
-                    if let Some((dispatch, turn)) = self.dispatch(decided, attempt, known, found) {
-                        let begun = Prepared::Begun(Box::new(dispatch), turn);
+                    if let Some(dispatch) = self.dispatch(decided, attempt, known, found) {
+                        let begun = Prepared::Begun(Box::new(dispatch));
                         found.prepared.insert(id, begun);
                     }
                 }
@@ -412,7 +412,7 @@ impl Batch<'_> {
         attempt: i64,
         (asked, cleared): (Moment, Moment),
         found: &Found,
-    ) -> Option<(Dispatch, Turn)> {
+    ) -> Option<Dispatch> {
         let now = found.now;
         let Parts {
             contact,
@@ -423,7 +423,7 @@ impl Batch<'_> {
         } = decided.parts()?;
         let hours = decided.candidate.local.hours(&rule.settings);
         let not_after = hours.allowed_until(now, decided.candidate.owed.deadline);
-        let dispatch = Dispatch {
+        Some(Dispatch {
             attempt,
             contact: contact.clone(),
             recipient,
@@ -437,11 +437,15 @@ impl Batch<'_> {
             cleared,
             sender: decided.sender,
             owed: decided.candidate.owed,
-        };
-        Some((dispatch, decided.candidate.turn?))
+        })
     }
 
-    fn candidate<'c>(&self, owed: Owed, turn: Option<Turn>, checked: &'c Checked) -> Candidate<'c> {
+    fn candidate<'c>(
+        &self,
+        owed: Owed,
+        turn: Option<Arc<Sender>>,
+        checked: &'c Checked,
+    ) -> Candidate<'c> {
         let record = match checked {
             Checked::Fresh { records, .. } => records.get(&owed.conversation),
             Checked::Unchecked { .. } => None,

@@ -68,14 +68,14 @@ pub async fn review(
             .filter_map(|place| Some((place, kind(&done[place].outcome)?)))
             .collect();
         if !refused.is_empty() {
-            let sender = Sender {
+            let of_sender = OfSender {
                 ctx,
                 sender,
                 done,
                 refused,
                 now,
             };
-            sender
+            of_sender
                 .review(tx, last_accepted.is_some(), &mut reviewed)
                 .await?;
         }
@@ -98,7 +98,7 @@ fn kind(outcome: &Outcome) -> Option<Kind> {
 }
 
 /// Refusals of a batch through one sender.
-struct Sender<'a> {
+struct OfSender<'a> {
     ctx: &'a Context,
     sender: &'a str,
     done: &'a [Done],
@@ -107,7 +107,7 @@ struct Sender<'a> {
     now: DateTime<Utc>,
 }
 
-impl Sender<'_> {
+impl OfSender<'_> {
     fn key(&self) -> (&'static str, &str) {
         (Context::provider(Channel::Email), self.sender)
     }
@@ -120,11 +120,11 @@ impl Sender<'_> {
     ) -> anyhow::Result<()> {
         db::refusals::lock(tx, self.key()).await?;
         if after_accepted {
-            db::refusals::forget(tx, self.key(), self.now).await?;
+            db::refusals::accepted(tx, self.key(), self.now).await?;
         }
-        let new: Vec<New<'_>> = self.refused.iter().map(|new| self.new(*new)).collect();
+        let new: Vec<New<'_>> = self.refused.iter().map(|new| self.row(*new)).collect();
         db::refusals::add(tx, self.key(), &new, self.now).await?;
-        let rows = db::refusals::uncounted(tx, self.key(), self.now - LONGEST).await?;
+        let rows = db::refusals::unsettled(tx, self.key(), self.now - LONGEST).await?;
         let met: Vec<Refused> = rows.iter().map(|row| row.refused.clone()).collect();
         let of_kind = |kind| {
             let of_kind = rows.iter().filter(move |row| row.refused.kind == kind);
@@ -138,14 +138,14 @@ impl Sender<'_> {
                 .await?;
         }
         if let Some(code) = shared_policy(&met, self.now) {
-            db::refusals::count(tx, &of_kind(Kind::Policy)).await?;
+            db::refusals::settle(tx, &of_kind(Kind::Policy)).await?;
             let paused = (self.sender.to_owned(), code.to_owned(), self.now + PAUSE);
             reviewed.paused.push(paused);
         }
         Ok(())
     }
 
-    fn new(&self, (place, kind): (usize, Kind)) -> New<'_> {
+    fn row(&self, (place, kind): (usize, Kind)) -> New<'_> {
         let Done { dispatch, outcome } = &self.done[place];
         New {
             reminder: dispatch.owed.id,
@@ -169,12 +169,12 @@ impl Sender<'_> {
             .iter()
             .map(|place| self.done[*place].dispatch.owed.id);
         let here: Vec<ReminderId> = here.collect();
-        let (mut counted, before): (Vec<_>, Vec<_>) =
+        let (mut settled, before): (Vec<_>, Vec<_>) =
             run.into_iter().partition(|id| here.contains(id));
         self.take_back(tx, &before, self.now + PAUSE).await?;
-        counted.extend(before);
-        counted.extend(here);
-        db::refusals::count(tx, &counted).await?;
+        settled.extend(before);
+        settled.extend(here);
+        db::refusals::settle(tx, &settled).await?;
         reviewed.ours.extend(places);
         Ok(())
     }

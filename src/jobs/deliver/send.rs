@@ -1,17 +1,19 @@
 //! Renders a reminder and hands it to its provider. No transaction is open here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
 use super::look::Look;
-use super::pace::Turn;
 use super::prepare::Dispatch;
+use super::record::UNMADE_PAUSE;
+use super::sender::{NoTurn, Sender, Turns, wait_for_turn};
 use crate::channel::LastLook;
 use crate::channel::render::{Rendered, TemplateError, Vars};
 use crate::channel::{smtp, twilio};
 use crate::domain::ids::Channel;
-use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+use crate::domain::outcome::{Obstacle, Outcome, Refusal, UNWRITTEN};
 use crate::jobs::context::Context;
 use crate::jobs::report;
 
@@ -37,11 +39,18 @@ impl Way {
     }
 }
 
+/// Whose turn a message has, and where turns are taken.
+#[derive(Clone, Copy)]
+pub struct Of<'a> {
+    pub sender: &'a Arc<Sender>,
+    pub turns: &'a Turns,
+}
+
 /// Makes the attempt and says how it ended.
 pub async fn send(
     ctx: &Context,
     dispatch: &Dispatch,
-    turn: Turn,
+    of: Of<'_>,
     way: Way,
     look: &Look<'_>,
 ) -> Outcome {
@@ -54,7 +63,7 @@ pub async fn send(
         () = tokio::time::sleep_until(dispatch.began.steady + lease) => Outcome::Unknown {
             code: "lease".to_owned(),
         },
-        outcome = hand_over(ctx, dispatch, turn, way, look) => outcome,
+        outcome = hand_over(ctx, dispatch, of, way, look) => outcome,
     };
     ctx.metrics.attempted(channel, &outcome, started.elapsed());
     outcome
@@ -63,42 +72,43 @@ pub async fn send(
 async fn hand_over(
     ctx: &Context,
     dispatch: &Dispatch,
-    turn: Turn,
+    of: Of<'_>,
     way: Way,
     look: &Look<'_>,
 ) -> Outcome {
     let last_look = || look.withdrawn();
     let handed_over = match way {
         Way::Closed(outcome) => return outcome,
-        Way::Mail(reserved) => email(ctx, dispatch, turn, reserved, &last_look).await,
-        Way::Sms => sms(ctx, dispatch, turn, &last_look).await,
+        Way::Mail(reserved) => email(ctx, dispatch, of, reserved, &last_look).await,
+        Way::Sms => sms(ctx, dispatch, of, &last_look).await,
     };
     handed_over.unwrap_or_else(|outcome| outcome)
 }
 
 /// Waits for the moment of the turn.
-async fn wait_for(ctx: &Context, channel: Channel, turn: Turn) -> Result<(), Outcome> {
-    let Ok(at) = turn.take() else {
-        return Err(Outcome::not_tried("provider's pause", Duration::ZERO));
-    };
+async fn wait_for(ctx: &Context, of: Of<'_>) -> Result<(), Outcome> {
     let asked = std::time::Instant::now();
-    tokio::time::sleep_until(at).await;
-    ctx.metrics
-        .waited(Context::provider(channel), asked.elapsed());
-    Ok(())
+    let turn = wait_for_turn(of.turns, of.sender).await;
+    ctx.metrics.waited(of.sender.provider(), asked.elapsed());
+    turn.map_err(|why| match why {
+        // It is lined up behind the pause at once.
+        NoTurn::Held => Outcome::not_tried("provider's pause", Duration::ZERO),
+        NoTurn::Late => Outcome::not_tried("no turn in time", UNMADE_PAUSE),
+    })
 }
 
 async fn email(
     ctx: &Context,
     dispatch: &Dispatch,
-    turn: Turn,
+    of: Of<'_>,
     reserved: smtp::Reserved,
     last_look: LastLook<'_>,
 ) -> Result<Outcome, Outcome> {
     let Some(mail) = &ctx.mail else {
         return Err(not_configured());
     };
-    let rendered = render(ctx, dispatch).map_err(|error| broken_template(dispatch, &error))?;
+    let rendered = render(ctx, dispatch).await;
+    let rendered = rendered.map_err(|error| broken_template(dispatch, &error))?;
     let owed = &dispatch.owed;
     let own = dispatch.rule.settings.sender.as_deref();
     let brand = ctx.brand(&owed.account);
@@ -125,20 +135,21 @@ async fn email(
         date: ctx.clock.now(),
     };
     let line = reserved.line().await?;
-    wait_for(ctx, Channel::Email, turn).await?;
+    wait_for(ctx, of).await?;
     Ok(line.send(&email, last_look).await)
 }
 
 async fn sms(
     ctx: &Context,
     dispatch: &Dispatch,
-    turn: Turn,
+    of: Of<'_>,
     last_look: LastLook<'_>,
 ) -> Result<Outcome, Outcome> {
     let Some(twilio) = &ctx.sms else {
         return Err(not_configured());
     };
-    let rendered = render(ctx, dispatch).map_err(|error| broken_template(dispatch, &error))?;
+    let rendered = render(ctx, dispatch).await;
+    let rendered = rendered.map_err(|error| broken_template(dispatch, &error))?;
     let own = dispatch
         .rule
         .settings
@@ -148,7 +159,7 @@ async fn sms(
     let own = own
         .transpose()
         .map_err(|_| config("sender is not a number or a Messaging Service"))?;
-    wait_for(ctx, Channel::Sms, turn).await?;
+    wait_for(ctx, of).await?;
     let sms = twilio::Sms {
         to: &dispatch.contact.address,
         body: &rendered.text,
@@ -164,7 +175,7 @@ fn validity(left: TimeDelta) -> Duration {
     Duration::from_secs((left.num_seconds() - 10).clamp(10, 36_000).unsigned_abs())
 }
 
-fn render(ctx: &Context, dispatch: &Dispatch) -> Result<Rendered, TemplateError> {
+async fn render(ctx: &Context, dispatch: &Dispatch) -> Result<Rendered, TemplateError> {
     let owed = &dispatch.owed;
     let language = dispatch.language.as_deref();
     let vars = Vars {
@@ -182,14 +193,16 @@ fn render(ctx: &Context, dispatch: &Dispatch) -> Result<Rendered, TemplateError>
     let chosen = dispatch.rule.settings.template_for(language);
     let (tag, template) = chosen.unzip();
     ctx.texts
-        .render(owed.channel, template, tag.or(language), &vars)
+        .render(owed.channel, template, tag.or(language), vars)
+        .await
 }
 
 fn broken_template(dispatch: &Dispatch, error: &TemplateError) -> Outcome {
-    tracing::error!(reminder = %dispatch.owed.id, rule = dispatch.rule.id, "The rule's text cannot be rendered: {error}");
+    let rule = dispatch.rule.key();
+    tracing::error!(reminder = %dispatch.owed.id, %rule, version = dispatch.rule.version, "Not sent, the rule's text cannot be used: {error}");
     Outcome::Refused {
         class: Refusal::Other,
-        code: "template".to_owned(),
+        code: UNWRITTEN.to_owned(),
     }
 }
 

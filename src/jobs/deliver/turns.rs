@@ -5,16 +5,15 @@
 //! lined up for about the moment at which there will be a turn, and called up earlier when others turn out not to need theirs.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
-use tokio::time::Instant;
 
 use super::BatchFailed;
-use super::pace::{Sender, Turn};
+use super::sender::{Sender, Senders};
 use crate::db;
 use crate::db::decisions::Entry;
 use crate::db::ledger::{Answer, Owed};
@@ -39,36 +38,6 @@ const MARK: TimeDelta = TimeDelta::milliseconds(500);
 /// Nobody comes back sooner: whoever is lined up has met somebody else's turn.
 const SOONEST: TimeDelta = TimeDelta::milliseconds(100);
 
-/// The senders that this process knows, by the keys of their limits.
-#[derive(Default)]
-pub struct Senders(Mutex<HashMap<String, Sender>>);
-
-impl Senders {
-    pub fn of(&self, ctx: &Context, channel: Channel, sender: &str) -> Sender {
-        let key = key(channel, sender);
-        let mut senders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = senders
-            .entry(key)
-            .or_insert_with_key(|key| Sender::new(key, ctx.rate(channel)));
-        known.clone()
-    }
-
-    /// The provider asked to be left alone: by all senders.
-    pub fn hold(&self, channel: Channel, pause: Duration) {
-        let prefix = key(channel, "");
-        let senders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_channel = senders
-            .iter()
-            .filter(|(key, _)| key.starts_with(prefix.as_str()));
-        of_channel.for_each(|(_, sender)| sender.hold(pause));
-    }
-}
-
-/// The key of a sender's limit.
-pub fn key(channel: Channel, sender: &str) -> String {
-    format!("{}:{sender}", Context::provider(channel))
-}
-
 /// A question to the line.
 #[derive(Debug)]
 pub enum Ask {
@@ -77,18 +46,22 @@ pub enum Ask {
         reminder: ReminderId,
         sender: Option<String>,
     },
-    /// Turns have become free: call up who is lined up.
-    CallUp { channel: Channel, sender: String },
+    /// Call up who is lined up: a turn has been used, or (`given_back`) somebody who was let in does not need one.
+    CallUp {
+        channel: Channel,
+        sender: String,
+        given_back: bool,
+    },
 }
 
 /// A reminder that may be looked at now.
 #[derive(Debug)]
 pub struct Admitted {
     pub owed: Owed,
-    /// Nothing: as far as is known it is not to be sent, which the look will confirm.
-    pub turn: Option<Turn>,
     /// Who it would come from.
     pub sender: String,
+    /// It has a turn under that sender's limit. If not: as far as is known it is not to be sent, which the look will confirm.
+    pub turn: Option<Arc<Sender>>,
 }
 
 pub type Admission = Result<Option<Box<Admitted>>, BatchFailed>;
@@ -135,8 +108,14 @@ struct Round<'a> {
     now: DateTime<Utc>,
 }
 
-/// Those of one sender who want a turn.
-type BySender = BTreeMap<(Channel, String), Vec<Owed>>;
+/// What is wanted from one sender.
+#[derive(Default)]
+struct Wanted {
+    waiting: Vec<Owed>,
+    given_back: usize,
+}
+
+type BySender = BTreeMap<(Channel, String), Wanted>;
 
 impl Round<'_> {
     async fn run(&self, asks: &[Ask]) -> anyhow::Result<HashMap<ReminderId, Admitted>> {
@@ -147,8 +126,13 @@ impl Round<'_> {
                 Ask::Turn { reminder, sender } => {
                     known.insert(*reminder, sender.as_ref());
                 }
-                Ask::CallUp { channel, sender } => {
-                    wanting.entry((*channel, sender.clone())).or_default();
+                Ask::CallUp {
+                    channel,
+                    sender,
+                    given_back,
+                } => {
+                    let wanted = wanting.entry((*channel, sender.clone())).or_default();
+                    wanted.given_back += usize::from(*given_back);
                 }
             }
         }
@@ -171,14 +155,14 @@ impl Round<'_> {
         for (owed, sender, wants) in self.foresee(&mut tx, owed, &known).await? {
             if wants {
                 let key = (owed.channel, sender);
-                wanting.entry(key).or_default().push(owed);
+                wanting.entry(key).or_default().waiting.push(owed);
             } else {
                 let (turn, id) = (None, owed.id);
                 admitted.insert(id, Admitted { owed, turn, sender });
             }
         }
-        for ((channel, sender), waiting) in wanting {
-            let given = self.give(&mut tx, channel, &sender, waiting).await?;
+        for ((channel, sender), wanted) in wanting {
+            let given = self.give(&mut tx, channel, &sender, wanted).await?;
             admitted.extend(given.into_iter().map(|one| (one.owed.id, one)));
         }
         // If only the answer is lost, some turns are granted that nobody uses.
@@ -235,14 +219,16 @@ impl Round<'_> {
         tx: &mut PgConnection,
         channel: Channel,
         name: &str,
-        mut waiting: Vec<Owed>,
+        Wanted {
+            mut waiting,
+            given_back,
+        }: Wanted,
     ) -> anyhow::Result<Vec<Admitted>> {
         let sender = self.senders.of(self.ctx, channel, name);
-        let provider = Context::provider(channel);
         waiting.sort_by_key(|o| (!o.lined_up, o.due_at, o.id));
-        let ahead = db::limits::ahead(&mut *tx, (provider, &sender.key)).await?;
-        let admit = |owed: Owed, sender: &Sender| Admitted {
-            turn: Some(sender.admit()),
+        let ahead = db::limits::ahead(&mut *tx, (sender.provider(), &sender.key)).await?;
+        let admit = |owed: Owed| Admitted {
+            turn: Some(sender.clone()),
             sender: name.to_owned(),
             owed,
         };
@@ -253,26 +239,31 @@ impl Round<'_> {
                 self.postpone(tx, again).await?;
                 return Ok(Vec::new());
             }
-            return Ok(waiting.into_iter().map(|o| admit(o, &sender)).collect());
+            return Ok(waiting.into_iter().map(admit).collect());
         };
-        let mut turns = Giving {
+        let mut giving = Giving {
             round: self,
-            channel,
             sender: &sender,
             per_second,
             ahead,
-            next: ahead.held,
+            next: ahead.held.max(ahead.reserved),
         };
+        if given_back > 0 {
+            db::limits::give_back(tx, &sender.admission(), given_back, per_second).await?;
+        }
         let returning = waiting.iter().filter(|o| o.lined_up).count();
-        let mut given = turns.take(tx, returning).await?;
+        let mut given = giving.take(tx, returning).await?;
         if given == returning {
-            let free = turns.call_up(tx, waiting.len() - returning).await?;
-            given += turns.take(tx, free).await?;
+            let urgent = given_back > 0;
+            let free = giving
+                .call_up(tx, waiting.len() - returning, urgent)
+                .await?;
+            given += giving.take(tx, free).await?;
         }
         let rest = waiting.split_off(given);
-        turns.line_up(tx, &rest).await?;
-        sender.pace().lined_up = !rest.is_empty() || !ahead.line.is_zero();
-        Ok(waiting.into_iter().map(|o| admit(o, &sender)).collect())
+        giving.line_up(tx, &rest).await?;
+        sender.set_line(!rest.is_empty() || !ahead.line.is_zero());
+        Ok(waiting.into_iter().map(admit).collect())
     }
 
     /// Puts reminders off to their estimated turns, in real time from now. Logged when it is news.
@@ -291,37 +282,26 @@ impl Round<'_> {
         let (mut answers, mut log, mut wake) = (Vec::new(), Vec::new(), Vec::new());
         for owed in owed {
             let turn = self.moment(again[&owed.id]);
-            let back = (turn - EARLY).max(self.now + SOONEST);
-            let in_time = turn < owed.deadline;
-            let (state, verdict, until) = if in_time {
-                (
-                    ReminderState::Scheduled,
-                    "postpone",
-                    Some(marked(back, self.now)),
-                )
-            } else {
-                (ReminderState::Expired, "expire", None)
-            };
+            let back = marked((turn - EARLY).max(self.now + SOONEST), self.now);
+            // Those before it may not want their turns: it is too late at the deadline, not before.
+            let until = back.min(owed.deadline);
             let reason = Reason::RateLimit;
-            if !(in_time && owed.lined_up) {
-                let decision = match until {
-                    Some(until) => Decision::Postpone(until, reason),
-                    None => Decision::Expire(reason),
-                };
+            if !owed.lined_up {
+                let decision = Decision::Postpone(until, reason);
                 self.ctx.metrics.decided_on(owed.channel, &decision);
                 log.push(Entry {
                     reminder: owed.id,
-                    verdict,
+                    verdict: "postpone",
                     reason,
-                    until: until.map(|_| turn),
+                    until: Some(turn.min(owed.deadline)),
                 });
             }
-            wake.extend(until.map(|at| (owed.channel, owed.id, at)));
+            wake.push((owed.channel, owed.id, until));
             answers.push(Answer {
                 reminder: owed.id,
-                state,
+                state: ReminderState::Scheduled,
                 reason: reason.as_str(),
-                next_at: until,
+                next_at: Some(until),
             });
         }
         db::ledger::apply(tx, &answers, self.now).await?;
@@ -368,7 +348,6 @@ fn whole(turns: f64) -> usize {
 /// The turns of one sender, being given.
 struct Giving<'a> {
     round: &'a Round<'a>,
-    channel: Channel,
     sender: &'a Sender,
     per_second: f64,
     ahead: Ahead,
@@ -377,73 +356,58 @@ struct Giving<'a> {
 }
 
 impl Giving<'_> {
-    /// How many may be on their way at most. Who is ready and waits for a connection counts: a mail server that is slower than its rate
-    /// shall not have a crowd before it, of whom what was asked grows old.
+    /// How many more may be on their way. A mail server that is slower than its rate shall not have a crowd before it, of whom what was
+    /// asked grows old.
     fn room(&self) -> usize {
-        let most = (self.per_second * HORIZON.as_secs_f64()).ceil().max(1.0);
-        let most = whole(most);
-        let crowd = match (self.channel, &self.round.ctx.mail) {
-            (Channel::Email, Some(mail)) => mail.waiting(),
-            _ => 0,
-        };
-        most.saturating_sub(crowd)
+        match (self.sender.channel, &self.round.ctx.mail) {
+            (Channel::Email, Some(mail)) => mail.room(HORIZON / 2),
+            _ => usize::MAX,
+        }
     }
 
-    /// Makes sure of turns for so many: those that nobody has claimed, then new ones. Returns how many there are.
+    /// Lets so many in, or as many as there are turns for. Returns how many.
     async fn take(&mut self, tx: &mut PgConnection, wanted: usize) -> anyhow::Result<usize> {
         let wanted = wanted.min(self.room());
         if wanted == 0 {
             return Ok(0);
         }
-        let now = Instant::now();
-        let (unclaimed, behind) = {
-            let mut pace = self.sender.pace();
-            let behind = pace.behind(now, self.sender.interval());
-            (pace.unclaimed(now).min(wanted), behind)
-        };
-        let from = self.ahead.held.max(behind);
-        let key = &self.sender.key;
-        let rate = self.per_second;
-        let taken = db::limits::take(tx, key, wanted - unclaimed, rate, (from, HORIZON)).await?;
+        // Those who were let in and are held up come first.
+        let from = self.ahead.held.max(self.ahead.reserved);
+        let within = (from, HORIZON);
+        let key = self.sender.admission();
+        let taken = db::limits::take(tx, &key, wanted, self.per_second, within).await?;
         self.next = taken.next;
-        let turns = unclaimed + taken.waits.len();
-        let waits = taken.waits.into_iter();
-        self.sender.pace().grant(waits.map(|wait| now + wait));
-        Ok(turns)
+        Ok(taken.waits.len())
     }
 
-    /// Calls up those who are lined up: for turns that others gave up, and for new ones when half of the horizon is free, so that several share
-    /// their question to LivePerson. Returns for how many of `newcomers` there may be a turn all the same.
-    async fn call_up(&mut self, tx: &mut PgConnection, newcomers: usize) -> anyhow::Result<usize> {
+    /// Calls up those who are lined up, when half of the horizon is free, so that several share their question to LivePerson, or at once if it is
+    /// urgent. Returns for how many of `newcomers` there may be a turn all the same.
+    async fn call_up(
+        &mut self,
+        tx: &mut PgConnection,
+        newcomers: usize,
+        urgent: bool,
+    ) -> anyhow::Result<usize> {
         if self.ahead.line.is_zero() {
             return Ok(newcomers);
         }
-        if self.ahead.held > Duration::ZERO {
+        let from = self.ahead.held.max(self.ahead.reserved);
+        let key = self.sender.admission();
+        let taken = db::limits::take(tx, &key, 0, self.per_second, (from, HORIZON)).await?;
+        self.next = taken.next;
+        let open = HORIZON.saturating_sub(self.next);
+        if open.is_zero() || self.ahead.held > Duration::ZERO || (open < HORIZON / 2 && !urgent) {
             return Ok(0);
         }
-        let taken = db::limits::take(
-            tx,
-            &self.sender.key,
-            0,
-            self.per_second,
-            (Duration::ZERO, HORIZON),
-        );
-        self.next = taken.await?.next;
-        let open = HORIZON.saturating_sub(self.next);
-        let open = if open < HORIZON / 2 {
-            0.0
-        } else {
-            (open.as_secs_f64() * self.per_second).ceil().max(1.0)
-        };
-        let unclaimed = self.sender.pace().unclaimed(Instant::now());
-        let free = unclaimed.saturating_add(whole(open)).min(self.room());
+        let free = whole((open.as_secs_f64() * self.per_second).ceil()).min(self.room());
         if free == 0 {
             return Ok(0);
         }
         let round = self.round;
         let until = round.moment(self.ahead.line + HORIZON);
-        let called = db::ledger::call_up(tx, self.channel, (round.now, until), free).await?;
-        let (found, queue) = (called.len(), names::deliver_queue(self.channel));
+        let channel = self.sender.channel;
+        let called = db::ledger::call_up(tx, channel, (round.now, until), free).await?;
+        let (found, queue) = (called.len(), names::deliver_queue(channel));
         let wakeups = called
             .iter()
             .map(|(id, account)| names::deliver(account, *id, round.now));
@@ -466,8 +430,12 @@ impl Giving<'_> {
             let place = (&*self.sender.key, line);
             let first =
                 db::limits::line_up(tx, place, waiting.len(), self.per_second, from).await?;
+            let interval = Duration::try_from_secs_f64(1.0 / self.per_second);
             for (nth, owed) in (0u32..).zip(&waiting) {
-                let behind = self.sender.interval().saturating_mul(nth);
+                let behind = interval
+                    .clone()
+                    .unwrap_or(Duration::MAX)
+                    .saturating_mul(nth);
                 waits.insert(owed.id, first.saturating_add(behind));
             }
             from = first;

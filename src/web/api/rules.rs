@@ -331,15 +331,12 @@ struct ToCheck {
 async fn check_rule(
     Shared(state): Shared<State>,
     Json(given): Json<ToCheck>,
-) -> axum::Json<Checked> {
+) -> Result<axum::Json<Checked>, Refusal> {
     let place: String = given.place.unwrap_or_else(|| "this skill".to_owned());
     let place: String = place.chars().take(200).collect();
     let texts = &state.context.texts;
-    axum::Json(rules::check(
-        texts,
-        given.channel,
-        &place,
-        given.enabled,
-        given.settings,
+    let (channel, enabled) = (given.channel, given.enabled);
+    Ok(axum::Json(
+        rules::check(texts, channel, &place, enabled, given.settings).await?,
     ))
 }

@@ -15,7 +15,7 @@ use crate::control::forecast::{self, Forecast, Live};
 use crate::control::pause::{self, PauseView};
 use crate::control::rules::{self, By};
 use crate::control::setup::{self, Setup};
-use crate::control::test_send::{self, Sent, Wish};
+use crate::control::test_send::{self, Entered, Sent, Wish};
 use crate::control::texts::{self, Preview, Reader, Variable};
 use crate::db::forecast::About;
 use crate::domain::access::Permission;
@@ -30,6 +30,7 @@ pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(read_built_in));
     table.api_question(Permission::View, routes!(preview_text));
     table.api(Permission::Edit, routes!(send_test));
+    table.api(Permission::Edit, routes!(enter_code));
     table.api(Permission::View, routes!(forecast_stored));
     table.api_question(Permission::Edit, routes!(forecast_live));
     table.api(Permission::View, routes!(list_pauses));
@@ -130,12 +131,9 @@ async fn preview_text(
         ..Reader::default()
     };
     let (all, template) = (&state.context.texts, wish.template.as_ref());
-    Ok(axum::Json(texts::preview(
-        all,
-        wish.channel,
-        template,
-        &reader,
-    )))
+    Ok(axum::Json(
+        texts::preview(all, wish.channel, template, &reader).await?,
+    ))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -154,16 +152,20 @@ struct ToSend {
 
 /// Send a test message
 ///
-/// To an address of your own. The answer says how it went; nothing is owed and nothing is kept but that a test was made.
+/// To an address of your own. Until it is verified the message brings a code of six digits instead of the rule's words; entering it
+/// with `POST /test-messages/verify` verifies the address for you. 20 messages within 24 hours, of these 3 with a code; an address
+/// gets 3 codes within 24 hours. The answer says how it went; nothing is owed, and the address is kept as a keyed hash only.
 #[utoipa::path(post, path = "/test-messages", tag = "texts", request_body = ToSend,
-    responses((status = 200, body = Sent), (status = 404, description = "There is no such account"), (status = 409, description = "The channel is not set up, or the address must not be written to")))]
+    responses((status = 200, body = Sent), (status = 404, description = "There is no such account"),
+    (status = 409, description = "The channel is not set up, or the address must not be written to"),
+    (status = 429, description = "Enough for today: `Retry-After` says when the next can go", body = Problem, content_type = "application/problem+json")))]
 async fn send_test(
     Shared(state): Shared<State>,
     caller: Caller,
     Json(wish): Json<ToSend>,
 ) -> Result<axum::Json<Sent>, Refusal> {
     let settings = wish.settings.unwrap_or_else(|| serde_json::json!({}));
-    let settings = rules::checked(&state.context.texts, wish.channel, settings)?;
+    let settings = rules::checked(&state.context.texts, wish.channel, settings).await?;
     let wish = Wish {
         account: &wish.account,
         channel: wish.channel,
@@ -179,6 +181,44 @@ async fn send_test(
     Ok(axum::Json(
         test_send::send(&state.context, &wish, by).await?,
     ))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ToVerify {
+    account: AccountId,
+    channel: Channel,
+    /// Where the test message went: an e-mail address or a phone number.
+    to: String,
+    /// The six digits in it.
+    #[schema(example = "042317")]
+    code: String,
+}
+
+/// Enter the code of a test message
+///
+/// From then on your test messages to this address bring the rule's own words. A code lasts 15 minutes and 5 tries.
+#[utoipa::path(post, path = "/test-messages/verify", tag = "texts", request_body = ToVerify,
+    responses((status = 204), (status = 404, description = "There is no such account"),
+    (status = 409, description = "No code for this address is good any more"),
+    (status = 422, description = "It is not the code", body = Problem, content_type = "application/problem+json")))]
+async fn enter_code(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Json(wish): Json<ToVerify>,
+) -> Result<StatusCode, Refusal> {
+    let entered = Entered {
+        account: &wish.account,
+        channel: wish.channel,
+        to: &wish.to,
+        code: &wish.code,
+    };
+    let by = By {
+        name: caller.by(),
+        now: state.clock.now(),
+    };
+    test_send::verify(&state.context, &entered, by).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -246,12 +286,16 @@ async fn forecast_live(
         skill: wish.skill.map(SkillId),
         channel: wish.channel,
     };
-    let change = wish.change.map(|change| {
-        let settings = rules::checked(&state.context.texts, key.channel, change.settings)?;
-        Ok::<_, Refusal>((change.enabled, settings))
-    });
+    let change = match wish.change {
+        Some(change) => {
+            let texts = &state.context.texts;
+            let settings = rules::checked(texts, key.channel, change.settings).await?;
+            Some((change.enabled, settings))
+        }
+        None => None,
+    };
     let now = state.clock.now();
-    let live = forecast::live(&state.context, &key, change.transpose()?, now).await?;
+    let live = forecast::live(&state.context, &key, change, now).await?;
     Ok(axum::Json(live))
 }
 

@@ -210,7 +210,13 @@ async fn rules(t: &Stage, gallery: &mut Gallery<'_>) {
     b.write("Your e-mail address", "me@example.net").await;
     b.press("Send me a test").await;
     b.sees("Test message:").await;
+    b.sees("The six digits").await;
     gallery.look("rule-tested").await;
+    b.write("The six digits in the message that you got", "12345")
+        .await;
+    b.press("Confirm").await;
+    b.sees("That must be the six digits").await;
+    gallery.look("rule-tested-wrong").await;
     b.press("What would it do now?").await;
     b.sees("What it would do now").await;
     gallery.look("rule-effect").await;

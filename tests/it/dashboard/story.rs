@@ -7,6 +7,7 @@ use unread::sandbox::smtp::{Phase, SmtpFault};
 
 use crate::chromium::Browser;
 use crate::harness::{Setup, Stage, run_test_with};
+use crate::rules::test_messages::code_in;
 
 const NAME: &str = "ann@shop.example";
 const PASSWORD: &str = "correct horse battery";
@@ -119,10 +120,23 @@ async fn writes_and_tries_the_rule(t: &Stage, b: &Browser) {
 
     b.write("Your e-mail address", NAME).await;
     b.press("Send me a test").await;
-    b.sees("on its way").await;
+    b.sees("on its way, with a code").await;
     let mails = t.mails();
     assert_eq!(mails.len(), 1);
     assert_eq!(mails[0].to, [NAME]);
+    b.write(
+        "The six digits in the message that you got",
+        &code_in(&mails[0]),
+    )
+    .await;
+    b.press("Confirm").await;
+    b.sees("That was the code.").await;
+    b.press("Send me a test").await;
+    b.sees("on its way. Look whether it arrives").await;
+    let mails = t.mails();
+    assert_eq!(mails.len(), 1);
+    let words = mails[0].text.as_deref().unwrap();
+    assert!(words.contains("your answer is here"), "{words}");
 
     b.press("What would it do now?").await;
     b.sees("Open conversations: 1, looked at: 1, with an unread message: 1.")

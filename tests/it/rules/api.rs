@@ -9,7 +9,7 @@ use unread::domain::access::Permission;
 use unread::sandbox::faults::Endpoint;
 use unread::sandbox::world::CUSTOMER_CARE;
 
-use crate::harness::{Setup, Stage, run_test, run_test_with};
+use crate::harness::{Setup, run_test, run_test_with};
 use crate::person::{Answer, Program};
 
 const ALL: [Permission; 3] = [Permission::View, Permission::Edit, Permission::Operate];
@@ -258,58 +258,6 @@ async fn who_asks_liveperson_too_much_is_told_when_to_come_back() {
         assert!(refused >= 14, "{refused}");
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_test_message_arrives_marked_and_leaves_no_address_behind() {
-    run_test(async |t| {
-        let program = t.program(&ALL).await;
-        let wish = json!({ "account": "12345678", "channel": "email", "to": "me@example.net",
-            "settings": { "templates": { "en": { "subject": "Hello", "text": "Back: {{link}}" } } } });
-        let sent = program.send(Method::POST, "/test-messages", &wish).await;
-        assert_eq!(sent.json()["accepted"], true, "{}", sent.text);
-        let mails = t.mails();
-        assert_eq!(mails.len(), 1);
-        assert_eq!(mails[0].header("Subject"), Some("[Test] Hello"));
-        let wish = json!({ "account": "12345678", "channel": "sms", "to": "+12025550143" });
-        let sent = program.send(Method::POST, "/test-messages", &wish).await;
-        assert_eq!(sent.json()["accepted"], true, "{}", sent.text);
-        assert_eq!(t.texts().len(), 1);
-        let wish = json!({ "account": "12345678", "channel": "email", "to": "nobody" });
-        let sent = program.send(Method::POST, "/test-messages", &wish).await;
-        assert_eq!(sent.status, 422);
-        assert_eq!(sent.json()["errors"][0]["field"], "/to");
-        let trail: String = sqlx::query_scalar("select string_agg(audit::text, ' ') from audit")
-            .fetch_one(t.pool())
-            .await
-            .unwrap();
-        assert!(trail.contains("test.send") && !trail.contains("me@example"), "{trail}");
-        assert!(t.reminders().await.is_empty(), "nothing is owed");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn somebody_who_opted_out_gets_no_test_message_either() {
-    run_test(async |t| {
-        let program = t.program(&ALL).await;
-        opt_out(t, "ann@example.net").await;
-        let wish = json!({ "account": "12345678", "channel": "email", "to": "ann@example.net" });
-        let sent = program.send(Method::POST, "/test-messages", &wish).await;
-        assert_eq!(sent.status, 409, "{}", sent.text);
-    })
-    .await;
-}
-
-/// Somebody gets a reminder and follows its link out.
-async fn opt_out(t: &Stage, address: &str) {
-    t.answered(address);
-    t.tick().await;
-    t.advance(10).await;
-    assert_eq!(t.mails().len(), 1);
-    let token = &t.reminders().await[0].token;
-    let out = t.http.post(format!("{}/u/{token}", t.web)).send().await;
-    assert_eq!(out.unwrap().status(), 200);
 }
 
 #[tokio::test]

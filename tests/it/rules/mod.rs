@@ -5,3 +5,5 @@ mod changes;
 mod newer;
 mod pages;
 mod pauses;
+pub mod test_messages;
+mod texts;

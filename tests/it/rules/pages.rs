@@ -7,6 +7,7 @@ use unread::sandbox::world::CUSTOMER_CARE;
 
 use crate::harness::{Stage, run_test};
 use crate::person::{Answer, Person};
+use crate::rules::test_messages::code_in;
 
 fn path() -> String {
     format!("/rules/12345678/{CUSTOMER_CARE}/email")
@@ -248,8 +249,37 @@ async fn the_page_says_what_the_form_means_sends_a_test_and_asks_what_it_would_d
         );
         assert!(mail.text.contains("<html"), "{}", mail.text);
         let tested = ann.form(&path(), &fields("v0-d0", "45", "test")).await;
-        assert!(tested.text.contains("on its way"), "{}", tested.text);
-        assert_eq!(t.mails().len(), 1);
+        assert!(
+            tested.text.contains("on its way, with a code"),
+            "{}",
+            tested.text
+        );
+        let mails = t.mails();
+        assert_eq!(mails.len(), 1);
+        let code = code_in(&mails[0]);
+        let wrong = if code == "000000" { "000001" } else { "000000" };
+        for (entered, status, said) in [
+            ("12345", 422, "That must be the six digits"),
+            (
+                wrong,
+                422,
+                "That is not the code that was sent last; 4 tries are left",
+            ),
+            (code.as_str(), 200, "That was the code"),
+            (code.as_str(), 409, "no code for this address"),
+        ] {
+            let mut form = fields("v0-d0", "45", "verify");
+            form.push(("test_code", entered));
+            let answer = ann.form(&path(), &form).await;
+            assert_eq!(answer.status, status, "{}", answer.text);
+            assert!(answer.text.contains(said), "{entered}: {}", answer.text);
+            // What was written stays, and so does the place for the code until it is right.
+            assert!(answer.text.contains("value=\"45\""), "{}", answer.text);
+            assert_eq!(answer.text.contains("name=\"test_code\""), status == 422);
+        }
+        let tested = ann.form(&path(), &fields("v0-d0", "45", "test")).await;
+        assert!(!tested.text.contains("with a code"), "{}", tested.text);
+        assert!(t.mails()[0].subject().contains("replied to you"));
         let effect = ann.form(&path(), &fields("v0-d0", "90", "effect")).await;
         assert!(
             effect.text.contains("What it would do now"),

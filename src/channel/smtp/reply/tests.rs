@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Code, enhanced code and text.
+type Parts = (u16, Option<Enhanced>, String);
+
 /// Reads the first reply of these octets, given in pieces of this size; and how many octets are left.
 fn read(octets: &[u8], piece: usize) -> Result<Option<(Lines, usize)>, Unreadable> {
     let mut reader = Reader::default();
@@ -25,11 +28,11 @@ fn reply(octets: &[u8]) -> Option<Reply> {
 
 #[test]
 fn replies_are_read_as_the_protocol_allows() {
-    let long = [b"550 5.1.1 ".as_slice(), &[b'x'; 70_000], b"\r\n"].concat();
+    let long = [b"550 5.1.1 ".as_slice(), &vec![b'x'; 70_000], b"\r\n"].concat();
     let some = |code, enhanced, text: &str| Some((code, enhanced, text.to_owned()));
     let e = |class, subject, detail| Some(Enhanced(class, subject, detail));
     #[rustfmt::skip]
-    let cases: [(&[u8], Option<(u16, Option<Enhanced>, String)>); 39] = [
+    let cases: [(&[u8], Option<Parts>); 39] = [
         (b"250 ok\r\n", some(250, None, "ok")),
         // RFC 5321, 4.2: text may be missing, and (4.2.1) the blank before it, too.
         (b"250\r\n", some(250, None, "")),
@@ -201,7 +204,7 @@ proptest! {
             4 => format!("[{enhanced}]"),
             _ => format!("<{enhanced}>"),
         };
-        let mut lines = vec!["first", "second", "third"];
+        let mut lines = ["first", "second", "third"];
         let told = format!("{before} {written} {after}");
         lines[line] = &told;
         let reply = Reply::new(u16::from(class) * 100 + 50, &lines.join("\n"));

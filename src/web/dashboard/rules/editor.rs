@@ -9,7 +9,7 @@ use super::form::{self, Fields};
 use super::look::{self, For};
 use super::{EDITOR, Of, by, key, outlook};
 use crate::control::rules::{self, Change, RuleView, Stamp};
-use crate::control::test_send::{self, Wish};
+use crate::control::test_send::{self, Entered, Wish};
 use crate::control::{Error, Fault, forecast, texts};
 use crate::domain::access::Permission;
 use crate::domain::ids::Channel;
@@ -38,6 +38,8 @@ struct Shown {
     conflict: Vec<Value>,
     tested: Option<Value>,
     test_to: String,
+    /// A code was sent there, and is not entered yet.
+    asks_code: bool,
     effect: Option<Value>,
     /// Whom the words are shown for, if not a sample.
     whom: Option<For>,
@@ -48,10 +50,15 @@ struct Shown {
 
 async fn show(page: Page, Shared(state): Shared<State>, Path(of): Of) -> Result<Response, Unshown> {
     let view = rules::read(&state.pool, &key(of)?).await?;
-    Ok(editor(&page, &state, &view, Shown::default()))
+    editor(&page, &state, &view, Shown::default()).await
 }
 
-fn editor(page: &Page, state: &State, view: &RuleView, shown: Shown) -> Response {
+async fn editor(
+    page: &Page,
+    state: &State,
+    view: &RuleView,
+    shown: Shown,
+) -> Result<Response, Unshown> {
     let (enabled, settings) = shown.written.unwrap_or_else(|| {
         let (enabled, settings) = rules::starting_point(view);
         (enabled, serde_json::to_value(settings).unwrap_or_default())
@@ -70,6 +77,8 @@ fn editor(page: &Page, state: &State, view: &RuleView, shown: Shown) -> Response
         Some(_) => view.place(),
     };
     let title = format!("{name}: {}", words::channel(view.channel.as_str()));
+    let mut form = form::model(view.channel, &settings);
+    form::mark(&mut form, &shown.faults);
     let values = json!({
         "path": format!("/rules/{key}"),
         "name": name,
@@ -95,8 +104,8 @@ fn editor(page: &Page, state: &State, view: &RuleView, shown: Shown) -> Response
         "can_delete": view.skill.is_some() && view.published.is_some(),
         "falls_back": view.published.is_none() && view.fallback.is_some(),
         "paused": view.paused,
-        "form": form::model(view.channel, &settings),
-        "look": look::look(state, view, (enabled, settings), &whom),
+        "form": form,
+        "look": look::look(state, view, (enabled, settings), &whom).await?,
         "whom": whom.model(),
         "conversation": shown.conversation,
         "unfilled": shown.unfilled,
@@ -105,13 +114,14 @@ fn editor(page: &Page, state: &State, view: &RuleView, shown: Shown) -> Response
         "conflict": shown.conflict,
         "tested": shown.tested,
         "test_to": shown.test_to,
+        "asks_code": shown.asks_code,
         "effect": shown.effect,
         "variables": texts::variables().iter().map(|v| json!({ "name": v.name, "what": v.what })).collect::<Vec<_>>(),
         "may_edit": page.caller.may(Permission::Edit),
         "may_pause": page.caller.may(Permission::Operate),
         "csrf": page.session().csrf,
     });
-    page.render_as(shown.status, "rule.hbs", &title, values)
+    Ok(page.render_as(shown.status, "rule.hbs", &title, values))
 }
 
 async fn change(
@@ -125,6 +135,7 @@ async fn change(
     let written = written(&view, &fields);
     match fields.one("do") {
         "test" => test(&page, &state, &view, written, &fields).await,
+        "verify" => verify(&page, &state, &view, written, &fields).await,
         "effect" => effect(&page, &state, &view, written, &fields).await,
         "fill" => fill(&page, &state, &view, written, &fields).await,
         wish => {
@@ -199,7 +210,7 @@ async fn refused(
         }
         other => return Err(other.into()),
     }
-    Ok(editor(page, state, &view, shown))
+    editor(page, state, &view, shown).await
 }
 
 /// Setting by setting, what is stored now and what the person wrote.
@@ -231,7 +242,7 @@ async fn test(
     fields: &Fields,
 ) -> Result<Response, Unshown> {
     let to = fields.one("test_to").to_owned();
-    let sent = match rules::checked(&state.context.texts, view.channel, written.1.clone()) {
+    let sent = match rules::checked(&state.context.texts, view.channel, written.1.clone()).await {
         Err(error) => Err(error),
         Ok(settings) => {
             let language = fields.one("test_language");
@@ -255,19 +266,69 @@ async fn test(
     match sent {
         Ok(sent) => {
             let level = if sent.accepted { "good" } else { "bad" };
+            shown.asks_code = sent.needs_code;
             shown.tested = Some(json!({ "level": level, "said": sent.said, "code": sent.code }));
         }
         Err(Error::Invalid(faults)) => {
             shown.status = StatusCode::UNPROCESSABLE_ENTITY;
             shown.faults = faults;
         }
-        Err(Error::Conflict(said) | Error::Unavailable(said)) => {
-            shown.status = StatusCode::CONFLICT;
+        Err(error) => not_tested(&mut shown, error)?,
+    }
+    editor(page, state, view, shown).await
+}
+
+/// Why no test was made, or no code taken, as the page tells it.
+fn not_tested(shown: &mut Shown, error: Error) -> Result<(), Unshown> {
+    let (status, said) = match error {
+        Error::Conflict(said) | Error::Unavailable(said) => (StatusCode::CONFLICT, said),
+        Error::Busy(said, _) => (StatusCode::TOO_MANY_REQUESTS, said + "."),
+        other => return Err(other.into()),
+    };
+    shown.status = status;
+    shown.tested = Some(json!({ "level": "bad", "said": said, "code": null }));
+    Ok(())
+}
+
+/// Takes the code of a test message.
+async fn verify(
+    page: &Page,
+    state: &State,
+    view: &RuleView,
+    written: (bool, Value),
+    fields: &Fields,
+) -> Result<Response, Unshown> {
+    let to = fields.one("test_to");
+    let entered = Entered {
+        account: &view.account,
+        channel: view.channel,
+        to,
+        code: fields.one("test_code"),
+    };
+    let verified = test_send::verify(&state.context, &entered, by(page, state)).await;
+    let mut shown = Shown {
+        written: Some(written),
+        test_to: to.to_owned(),
+        whom: Some(For::written(state, &view.account, fields)),
+        ..Shown::default()
+    };
+    match verified {
+        Ok(()) => {
+            let said = "That was the code. Test messages to this address now bring your words.";
+            shown.tested = Some(json!({ "level": "good", "said": said, "code": null }));
+        }
+        Err(Error::Invalid(faults)) => {
+            shown.status = StatusCode::UNPROCESSABLE_ENTITY;
+            shown.asks_code = true;
+            let said = Error::Invalid(faults).to_string();
+            let said = said
+                .replace("/code: ", "That ")
+                .replace("/to: ", "The address ");
             shown.tested = Some(json!({ "level": "bad", "said": said, "code": null }));
         }
-        Err(other) => return Err(other.into()),
+        Err(error) => not_tested(&mut shown, error)?,
     }
-    Ok(editor(page, state, view, shown))
+    editor(page, state, view, shown).await
 }
 
 async fn effect(
@@ -286,7 +347,7 @@ async fn effect(
         whom: Some(For::written(state, &view.account, fields)),
         ..Shown::default()
     };
-    match rules::checked(&state.context.texts, view.channel, written.1.clone()) {
+    match rules::checked(&state.context.texts, view.channel, written.1.clone()).await {
         Err(Error::Invalid(faults)) => {
             shown.status = StatusCode::UNPROCESSABLE_ENTITY;
             shown.faults = faults;
@@ -300,7 +361,7 @@ async fn effect(
         }
     }
     shown.written = Some(written);
-    Ok(editor(page, state, view, shown))
+    editor(page, state, view, shown).await
 }
 
 /// The editor with the names and numbers of a real conversation in the preview.
@@ -325,7 +386,7 @@ async fn fill(
         }
         Err(other) => return Err(other.into()),
     }
-    Ok(editor(page, state, view, shown))
+    editor(page, state, view, shown).await
 }
 
 /// What the form means, as it is being written: the part of the page beside it.
@@ -336,7 +397,7 @@ async fn look_again(
 ) -> Result<Response, Unshown> {
     let view = rules::read(&state.pool, &key(of)?).await?;
     let whom = For::written(&state, &view.account, &fields);
-    let values = look::look(&state, &view, written(&view, &fields), &whom);
+    let values = look::look(&state, &view, written(&view, &fields), &whom).await?;
     Ok(crate::web::templates::render("rule_look.hbs", &values))
 }
 
@@ -348,7 +409,7 @@ async fn preview(
 ) -> Result<Response, Unshown> {
     let view = rules::read(&state.pool, &key(of)?).await?;
     let (_, settings) = written(&view, &fields);
-    let html = look::mail(&state, &view, &settings, &fields);
+    let html = look::mail(&state, &view, &settings, &fields).await?;
     let mut response = Html(html).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, PREVIEW_POLICY);

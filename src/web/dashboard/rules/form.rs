@@ -270,9 +270,22 @@ fn template_rows(channel: Channel, settings: &Value) -> Vec<Value> {
                 "email": channel == Channel::Email,
                 "begin_subject": start.subject,
                 "begin_text": start.text,
+                "wrong": { "subject": null, "text": null, "html": null },
             })
         })
         .collect()
+}
+
+/// Puts the faults of texts beside the fields that they are about.
+pub fn mark(model: &mut Value, faults: &[Fault]) {
+    for row in model["templates"].as_array_mut().into_iter().flatten() {
+        let language = text(&row["language"]);
+        for part in ["subject", "text", "html"] {
+            let field = format!("/settings/templates/{language}/{part}");
+            let fault = faults.iter().find(|fault| fault.field == field);
+            row["wrong"][part] = json!(fault.map(|fault| &fault.detail));
+        }
+    }
 }
 
 /// What a setting is called on the page.
@@ -293,6 +306,7 @@ pub fn label(field: &str) -> String {
         "sender" => "Sender",
         "holdout_percent" => "Share without reminders",
         "to" | "" => "Test message to",
+        "code" => "Code of the test message",
         "templates" => {
             let rest = field
                 .trim_start_matches("templates")

@@ -5,6 +5,7 @@ use chrono::{NaiveTime, Timelike as _, Weekday};
 use serde_json::{Value, json};
 
 use super::form::{self, Fields};
+use crate::control::Error;
 use crate::control::rules::{self, RuleView};
 use crate::control::texts::{self, Preview, Reader};
 use crate::domain::ids::{AccountId, Channel};
@@ -86,18 +87,28 @@ impl For {
 }
 
 /// The values of `rule_look.hbs`.
-pub fn look(state: &State, view: &RuleView, (enabled, given): (bool, Value), whom: &For) -> Value {
+pub async fn look(
+    state: &State,
+    view: &RuleView,
+    (enabled, given): (bool, Value),
+    whom: &For,
+) -> Result<Value, Error> {
     let (channel, place) = (view.channel, view.place());
-    let checked = rules::check(&state.context.texts, channel, &place, enabled, given);
+    let texts = &state.context.texts;
+    let checked = rules::check(texts, channel, &place, enabled, given).await?;
     let settings = checked.settings.as_ref();
-    json!({
+    let texts = match settings {
+        Some(settings) => read(state, channel, settings, whom).await?,
+        None => Vec::new(),
+    };
+    Ok(json!({
         "summary": checked.summary,
         "faults": checked.faults.iter().map(form::fault).collect::<Vec<_>>(),
         "warnings": checked.warnings.iter().map(form::fault).collect::<Vec<_>>(),
         "steps": settings.map(line).unwrap_or_default(),
         "weeks": settings.map(weeks).unwrap_or_default(),
-        "texts": settings.map(|s| read(state, channel, s, whom)).unwrap_or_default(),
-    })
+        "texts": texts,
+    }))
 }
 
 fn line(settings: &Settings) -> Vec<Value> {
@@ -153,7 +164,12 @@ fn week(name: &str, windows: &[Window]) -> Value {
 }
 
 /// The words in each language, filled in.
-fn read(state: &State, channel: Channel, settings: &Settings, whom: &For) -> Vec<Value> {
+async fn read(
+    state: &State,
+    channel: Channel,
+    settings: &Settings,
+    whom: &For,
+) -> Result<Vec<Value>, Error> {
     let own = settings
         .templates
         .iter()
@@ -166,22 +182,19 @@ fn read(state: &State, channel: Channel, settings: &Settings, whom: &For) -> Vec
                 .map(|language| (language, None)),
         );
     }
-    let told = all.into_iter().map(|(language, template)| {
-        let preview = texts::preview(
-            &state.context.texts,
-            channel,
-            template,
-            &whom.reader(language),
-        );
-        json!({
+    let mut told = Vec::new();
+    for (language, template) in all {
+        let (texts, reader) = (&state.context.texts, whom.reader(language));
+        let preview = texts::preview(texts, channel, template, &reader).await?;
+        told.push(json!({
             "language": language,
             "built_in": template.is_none(),
             "subject": preview.subject,
             "text": preview.text,
             "sms": size(&preview),
-        })
-    });
-    told.collect()
+        }));
+    }
+    Ok(told)
 }
 
 fn size(preview: &Preview) -> Value {
@@ -204,15 +217,20 @@ fn size(preview: &Preview) -> Value {
 }
 
 /// The HTML of a mail in a language, with what the form says.
-pub fn mail(state: &State, view: &RuleView, settings: &Value, fields: &Fields) -> String {
+pub async fn mail(
+    state: &State,
+    view: &RuleView,
+    settings: &Value,
+    fields: &Fields,
+) -> Result<String, Error> {
     const MEND: &str = "<p>Mend what is marked first.</p>";
     let language = fields.one("show");
     let settings = Settings::parse(view.channel, settings.clone());
     let Ok(settings) = settings else {
-        return MEND.to_owned();
+        return Ok(MEND.to_owned());
     };
     let (tag, template) = settings.template_for(Some(language)).unzip();
     let reader = For::written(state, &view.account, fields).reader(tag.unwrap_or(language));
-    let preview = texts::preview(&state.context.texts, view.channel, template, &reader);
-    preview.html.unwrap_or_else(|| MEND.to_owned())
+    let preview = texts::preview(&state.context.texts, view.channel, template, &reader).await?;
+    Ok(preview.html.unwrap_or_else(|| MEND.to_owned()))
 }

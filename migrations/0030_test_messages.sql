@@ -1,0 +1,27 @@
+-- Test messages that were sent, for a day: what the limits count. The address only as its keyed hash.
+create table test_messages (
+    id             bigint generated always as identity primary key,
+    person         text not null,
+    recipient_hash bytea not null,
+    code           boolean not null,
+    sent_at        timestamptz not null
+);
+comment on column test_messages.code is 'it carried a code instead of the words of a rule';
+create index test_messages_by_time on test_messages (sent_at);
+
+-- Who has shown that a test message to an address reached them, over which account's channel and when.
+create table test_recipients (
+    person          text not null,
+    account         text not null,
+    channel         text not null check (channel in ('email', 'sms')),
+    recipient_hash  bytea not null,
+    code_hash       bytea,
+    code_expires_at timestamptz,
+    tries           smallint not null default 0,
+    verified_at     timestamptz,
+    primary key (person, account, channel, recipient_hash),
+    check ((code_hash is null) = (code_expires_at is null))
+);
+comment on column test_recipients.person is 'who sends the tests, as the audit trail names them: a login name, or token …';
+comment on column test_recipients.code_hash is 'keyed hash of the code that was sent last, until it is entered';
+comment on column test_recipients.tries is 'how often a code was entered since it was sent';

@@ -1,0 +1,221 @@
+//! Texts filled in, at once and on the thread that asks. Whoever serves others meanwhile asks [`Texts`](super::Texts).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::kept::Kept;
+use super::program::{Escape, Program};
+use super::vars::Value;
+use super::{
+    BUILT_IN, BuiltIn, Field, LAST_RESORT, Rendered, TemplateError, Vars, layout, nearest,
+};
+use crate::channel::clean;
+use crate::domain::ids::Channel;
+use crate::domain::rule::Template;
+
+/// The built-in texts, and everything that own ones need. Reads the built-in ones when it is made.
+pub struct Engine {
+    layout: layout::Layout,
+    built_in: BTreeMap<&'static str, Built>,
+    /// What previews and checks are filled with.
+    pub(super) sample: Vars,
+    kept: Mutex<Kept>,
+}
+
+struct Built {
+    subject: Program,
+    email: Program,
+    sms: Program,
+}
+
+impl Built {
+    fn from(source: &BuiltIn) -> Self {
+        let read =
+            |source| Program::read(Field::Text, source).expect("a test reads every built-in text");
+        Self {
+            subject: read(source.subject),
+            email: read(source.email),
+            sms: read(source.sms),
+        }
+    }
+}
+
+/// Who reads a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// A reminder: the next one of this rule's version finds it read.
+    ForReminders,
+    /// Somebody who writes it: uses what is kept and leaves nothing, so that nobody can displace the texts in force.
+    ForPeople,
+}
+
+/// An own template, read.
+pub(super) struct Own {
+    subject: Option<Arc<Program>>,
+    text: Arc<Program>,
+    html: Option<Arc<Program>>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine {
+    pub fn new() -> Self {
+        Self {
+            layout: layout::Layout::new(),
+            built_in: BUILT_IN
+                .iter()
+                .map(|b| (b.language, Built::from(b)))
+                .collect(),
+            sample: Vars::sample(),
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Renders a text: with the given template, or with the built-in texts in the nearest language.
+    ///
+    /// `language` is the language of `template`, or the one wished for.
+    pub fn render(
+        &self,
+        channel: Channel,
+        template: Option<&Template>,
+        language: Option<&str>,
+        vars: &Vars,
+        reads: Reads,
+    ) -> Result<Rendered, TemplateError> {
+        match template {
+            Some(template) => {
+                let own = self.read(channel, template, reads)?;
+                self.own(channel, &own, language, vars)
+            }
+            None => Ok(self.built_in(channel, language.unwrap_or(LAST_RESORT), vars)),
+        }
+    }
+
+    /// How many parts of own texts are kept.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.len()
+    }
+
+    /// Reads every part of a template that the channel uses.
+    pub(super) fn read(
+        &self,
+        channel: Channel,
+        template: &Template,
+        reads: Reads,
+    ) -> Result<Own, TemplateError> {
+        let read = |field, source: &str| self.program(field, source, reads);
+        let text = read(Field::Text, &template.text)?;
+        if channel == Channel::Sms {
+            return Ok(Own {
+                subject: None,
+                text,
+                html: None,
+            });
+        }
+        let subject = template.subject.as_deref().unwrap_or_default();
+        let html = template.html.as_deref().filter(|h| !h.trim().is_empty());
+        Ok(Own {
+            text,
+            subject: Some(read(Field::Subject, subject)?),
+            html: html.map(|html| read(Field::Html, html)).transpose()?,
+        })
+    }
+
+    fn program(
+        &self,
+        field: Field,
+        source: &str,
+        reads: Reads,
+    ) -> Result<Arc<Program>, TemplateError> {
+        let key = Kept::key(field, source);
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = kept().find(&key) {
+            return Ok(found);
+        }
+        let program = Arc::new(Program::read(field, source)?);
+        if reads == Reads::ForReminders {
+            kept().keep(key, source.len(), program.clone());
+        }
+        Ok(program)
+    }
+
+    pub(super) fn own(
+        &self,
+        channel: Channel,
+        own: &Own,
+        language: Option<&str>,
+        vars: &Vars,
+    ) -> Result<Rendered, TemplateError> {
+        let values = vars.values(channel);
+        let text = own.text.fill(&values, Escape::Nothing);
+        if text.trim().is_empty() {
+            return Err(empty(Field::Text));
+        }
+        if channel == Channel::Sms {
+            return Ok(sms_of(&text));
+        }
+        let subject = own.subject.as_ref();
+        let subject = subject.map_or(String::new(), |s| s.fill(&values, Escape::Nothing));
+        if subject.trim().is_empty() {
+            return Err(empty(Field::Subject));
+        }
+        let html = own.html.as_ref().map(|h| h.fill(&values, Escape::Html));
+        let language = language.unwrap_or(LAST_RESORT);
+        Ok(self.email_of(&subject, &text, html, language, vars))
+    }
+
+    fn built_in(&self, channel: Channel, language: &str, vars: &Vars) -> Rendered {
+        let (language, texts) = nearest(&self.built_in, language)
+            .or_else(|| self.built_in.get_key_value(LAST_RESORT))
+            .expect("there are built-in texts");
+        let values: Vec<Value> = vars.values(channel);
+        let fill = |program: &Program| program.fill(&values, Escape::Nothing);
+        match channel {
+            Channel::Sms => sms_of(&fill(&texts.sms)),
+            Channel::Email => {
+                let (subject, text) = (fill(&texts.subject), fill(&texts.email));
+                self.email_of(&subject, &text, None, language, vars)
+            }
+        }
+    }
+
+    fn email_of(
+        &self,
+        subject: &str,
+        text: &str,
+        html: Option<String>,
+        language: &str,
+        vars: &Vars,
+    ) -> Rendered {
+        let subject = clean::line(subject, clean::MAX_SUBJECT);
+        let text = text.trim().to_owned() + "\n";
+        let html = html.unwrap_or_else(|| self.layout.around(&subject, &text, language, vars));
+        Rendered {
+            subject: Some(subject),
+            text,
+            html: Some(html),
+        }
+    }
+}
+
+fn sms_of(text: &str) -> Rendered {
+    Rendered {
+        subject: None,
+        text: text.trim().to_owned(),
+        html: None,
+    }
+}
+
+fn empty(field: Field) -> TemplateError {
+    TemplateError {
+        field,
+        what: "is empty".to_owned(),
+        fix: "write something that is there even if no name is known".to_owned(),
+    }
+}
