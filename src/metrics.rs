@@ -309,11 +309,14 @@ impl Observer for Metrics {
 }
 
 fn access(registry: &Registry) -> IntCounterVec {
-    let opts = Opts::new(
-        "unread_access_total",
-        "Logins and refusals of the dashboard and the config API by outcome.",
+    let access = IntCounterVec::new(
+        Opts::new(
+            "unread_access_total",
+            "Logins and refusals of the dashboard and the config API by outcome.",
+        ),
+        &["outcome"],
     );
-    let access = register(registry, IntCounterVec::new(opts, &["outcome"]));
+    let access = register(registry, access);
     // From zero on, so that the first of a kind is an increase.
     for outcome in AccessOutcome::ALL {
         access.with_label_values(&[outcome.as_str()]);

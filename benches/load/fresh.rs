@@ -145,7 +145,7 @@ pub async fn run(wanted: &Wanted) -> Result<()> {
     let pool = unread::db::pool(server.connect_options("postgres"), 8);
 
     let mut people = invent(&sandbox, wanted);
-    let service = Service::start(&folder, environment, wanted.workers)?;
+    let service = Service::start(&folder, &environment, wanted.workers)?;
     let verdict = async {
         let due = service.schedule(&pool, people.len()).await?;
         let wait = (due - Clock::System.now()).to_std().unwrap_or_default();
@@ -215,13 +215,17 @@ struct Service {
 }
 
 impl Service {
-    fn start(folder: &Path, environment: BTreeMap<String, String>, workers: usize) -> Result<Self> {
-        let start = |role: &str| Process::spawn(&[role], folder, &environment);
-        Process::finish(&["migrate"], folder, &environment)?;
+    fn start(
+        folder: &Path,
+        environment: &BTreeMap<String, String>,
+        workers: usize,
+    ) -> Result<Self> {
+        let start = |role: &str| Process::spawn(&[role], folder, environment);
+        Process::finish(&["migrate"], folder, environment)?;
         let rules = folder.join("rules.toml");
         std::fs::write(&rules, RULES)?;
         let import = ["rules", "import", &*rules.to_string_lossy()];
-        Process::finish(&import, folder, &environment)?;
+        Process::finish(&import, folder, environment)?;
         Ok(Self {
             scheduler: Mutex::new(Some(start("scheduler")?)),
             workers: (0..workers.max(1))
@@ -329,8 +333,8 @@ async fn live(
         person.done_at = Some(now_ms());
         Ok(())
     });
-    let lived: Vec<Result<()>> = futures_util::future::join_all(lives).await;
-    lived.into_iter().collect()
+    let results: Vec<Result<()>> = futures_util::future::join_all(lives).await;
+    results.into_iter().collect()
 }
 
 /// The first worker stands still for a moment, for longer, and for very long.

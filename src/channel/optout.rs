@@ -4,7 +4,7 @@
 //! (47 CFR 64.1200(a)(10)). When in doubt, a text is a revocation: a reminder too few annoys nobody, and the operator sees it and can
 //! lift it. Ordinary answers ("please cancel my order", "I am at the bus stop") are not.
 //!
-//! The words of each language are in `words/`, in files that need no Rust to be read; [`language`] says how.
+//! The words of each language are in `words/`, in files that need no Rust to be read; `language.rs` says how.
 
 mod language;
 mod pattern;

@@ -133,7 +133,7 @@ pub async fn verify(ctx: &Context, entered: &Entered<'_>, by: By<'_>) -> Result<
     let code = test_message::entered(entered.code)
         .ok_or_else(|| fault("/code", "must be the six digits of the test message"))?;
     let tried = db::test_messages::try_code(&ctx.pool, between, TRIES, by.now).await?;
-    let Some((right, tries)) = tried else {
+    let Some((right, used)) = tried else {
         return Err(Error::Conflict(format!(
             "There is no code for this address that is still good: one lasts {} minutes and {TRIES} tries. Send yourself another \
              test message.",
@@ -142,7 +142,7 @@ pub async fn verify(ctx: &Context, entered: &Entered<'_>, by: By<'_>) -> Result<
     };
     let given = ctx.hasher.code(by.name, &hash, &code);
     if !bool::from(right.as_slice().ct_eq(&given)) {
-        let detail = match TRIES - tries {
+        let detail = match TRIES - used {
             0 => "is not the code that was sent last; send yourself another".to_owned(),
             1 => "is not the code that was sent last; one more try is left".to_owned(),
             left => format!("is not the code that was sent last; {left} tries are left"),

@@ -90,7 +90,7 @@ pub async fn open(
 ///
 /// A reminder that has met the trouble itself lets others go first: what it met may be its recipient's alone, and then it would
 /// keep the circuit open for everybody. Others are reminders of the channel that are due, have not been tried through this sender
-/// since the circuit opened, and were not refused in the run that opened it. Whose sender they have is not known here; so nobody is let go first for longer than [`OTHERS_FIRST`].
+/// since the circuit opened, and were not refused in the run that opened it. Whose sender they have is not known here; so nobody is let go first for longer than `OTHERS_FIRST`.
 pub async fn take_probe(
     conn: &mut PgConnection,
     (provider, sender): (&str, &str),

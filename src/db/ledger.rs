@@ -218,6 +218,10 @@ pub async fn mark_returns(
 }
 
 /// A reminder that waits for its moment, as delivery needs to know it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the row"
+)]
 #[derive(Clone, Debug)]
 pub struct Owed {
     pub id: ReminderId,
@@ -243,6 +247,10 @@ pub struct Owed {
     pub lined_up: bool,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the row"
+)]
 #[derive(FromRow)]
 struct OwedRow {
     id: i64,

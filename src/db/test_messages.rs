@@ -16,6 +16,9 @@ pub struct Between<'a> {
     pub recipient: &'a AddressHash,
 }
 
+/// Whether a message counts towards a limit: the same person's, to the same recipient, with a code.
+type Counts = fn(bool, bool, bool) -> bool;
+
 /// Which limit is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
@@ -51,7 +54,7 @@ pub async fn count(
     .bind(between.recipient.as_slice())
     .fetch_all(&mut *conn)
     .await?;
-    let limits: [(Limit, i64, fn(bool, bool, bool) -> bool); 3] = [
+    let limits: [(Limit, i64, Counts); 3] = [
         (Limit::Person, A_DAY, |own, _, _| own),
         (Limit::PersonsCodes, CODES_A_DAY, |own, _, code| own && code),
         (Limit::RecipientsCodes, CODES_A_DAY, |_, to, code| {

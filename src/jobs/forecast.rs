@@ -34,8 +34,8 @@ pub enum What {
         at: DateTime<Utc>,
         /// Masked.
         to: String,
-        /// The due moment is outside the rule's hours; `at` is when they begin, here by the clock of whom they wait for: "09:00,
-        /// America/New_York time".
+        /// The due moment is outside the rule's hours; `at` is when they begin, here by the clock of whom they wait for: `09:00,
+        /// America/New_York time`.
         waits_until: Option<String>,
     },
     Not(Reason),

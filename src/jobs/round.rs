@@ -101,7 +101,7 @@ pub async fn scan(ctx: &Context, job: &Scan, before: DateTime<Utc>) -> anyhow::R
             break;
         }
         sets += 1;
-        if !scan_set(ctx, account, skills, job.deep).await? {
+        if !Box::pin(scan_set(ctx, account, skills, job.deep)).await? {
             return Ok(());
         }
         if began.elapsed() > TURN {
@@ -162,7 +162,7 @@ async fn scan_set(
     let rules = ctx.rules(account).await?;
     let mut parts = Parts::new(skills);
     while let Some(skills) = parts.next() {
-        let passed = scan::pass(ctx, account, &rules, &skills, deep).await;
+        let passed = Box::pin(scan::pass(ctx, account, &rules, &skills, deep)).await;
         match passed.ended {
             Ok(()) => parts.answered(&skills, passed.found, passed.calls),
             Err(Stopped::LivePerson(error)) => parts.refused(skills, &error, passed.calls),

@@ -95,7 +95,7 @@ pub async fn pass(
         partial: false,
     };
     let mut ended = if deep {
-        pass.older_windows(now).await
+        Box::pin(pass.older_windows(now)).await
     } else {
         pass.window(now - ctx.window, now).await
     };

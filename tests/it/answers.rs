@@ -189,6 +189,7 @@ type Status = (&'static str, Option<&'static str>);
 #[tokio::test]
 async fn of_two_ends_of_a_message_the_first_holds() {
     let delivered = ("delivered", "delivered", false);
+    #[expect(clippy::type_complexity, reason = "the columns of a table")]
     let table: [(&[Status], (&str, &str, bool)); 10] = [
         (
             &[("delivered", None), ("undelivered", Some("30006"))],

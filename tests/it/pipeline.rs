@@ -307,6 +307,7 @@ async fn what_is_due_outside_the_hours_waits_for_them_and_does_not_age() {
         assert_eq!(waiting[0].next_at, Some(eight));
         t.advance_by(eight - t.now()).await;
         assert_eq!(t.story(&chat).await, ["sent"]);
+        assert_eq!(t.mails().len(), 1);
     })
     .await;
 }
@@ -384,8 +385,9 @@ async fn the_clock_at_the_moment_of_sending_counts_not_the_one_of_the_scan() {
             .unwrap();
         t.advance(12).await;
         t.tick().await;
-        assert_eq!(t.story(&chat).await, ["sent"]);
-        let stored: DateTime<Utc> = sqlx::query_scalar("select deadline from reminders")
+        assert_eq!(t.story(&chat).await[0], "sent");
+        assert_eq!(t.texts().len(), 1);
+        let stored: DateTime<Utc> = sqlx::query_scalar("select deadline from reminders where step = 1")
             .fetch_one(t.pool())
             .await
             .unwrap();

@@ -166,12 +166,11 @@ fn spans(line: &str, vars: &Vars) -> Vec<Span> {
         let (before, after) = (&rest[..at], &rest[at + found.len()..]);
         // "Stop these reminders: https://…" reads better as linked words.
         let label = before.trim_end().strip_suffix([':', '：']);
-        match label.filter(|label| after.is_empty() && !label.is_empty()) {
-            Some(label) => push(label, Some(found)),
-            None => {
-                push(before, None);
-                push(found, Some(found));
-            }
+        if let Some(label) = label.filter(|label| after.is_empty() && !label.is_empty()) {
+            push(label, Some(found));
+        } else {
+            push(before, None);
+            push(found, Some(found));
         }
         rest = after;
     }

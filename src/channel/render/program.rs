@@ -142,7 +142,7 @@ impl<'s> Reader<'s> {
     fn read(mut self, pieces: Vec<Piece>) -> Result<Program, Fault> {
         for piece in pieces {
             match piece {
-                Piece::Text { text, blank } => self.text(text, blank),
+                Piece::Text { text, blank } => self.text(&text, blank),
                 Piece::Tag(token) => self.tag(token)?,
             }
         }
@@ -158,7 +158,7 @@ impl<'s> Reader<'s> {
         Ok(Program(self.steps))
     }
 
-    fn text(&mut self, text: String, blank: bool) {
+    fn text(&mut self, text: &str, blank: bool) {
         let kept = if self.trims_after {
             // Handlebars drops what is blank before it looks at the line.
             if blank {
@@ -170,7 +170,7 @@ impl<'s> Reader<'s> {
             let after = rest.strip_prefix("\r\n").or(rest.strip_prefix('\n'));
             after.unwrap_or(rest)
         } else {
-            &text
+            text
         };
         self.takes_line = false;
         self.text_before = Some(self.steps.len());

@@ -19,7 +19,7 @@ fn read(source: &str) -> Result<Program, TemplateError> {
 }
 
 fn refused(source: &str) -> String {
-    read(source).err().expect("it is refused").to_string()
+    read(source).expect_err("it is refused").to_string()
 }
 
 fn filled(source: &str, vars: &Vars) -> String {

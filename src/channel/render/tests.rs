@@ -419,13 +419,13 @@ async fn reminders_are_written_while_people_fill_their_threads() {
     for _ in 0..FOR_PEOPLE + PEOPLE_WAITING {
         let (texts, held) = (texts.clone(), held.clone());
         waiting.push(tokio::spawn(async move {
-            let hold = move |_: &Engine| held.lock().unwrap().recv().is_ok();
-            texts.for_people(hold).await
+            let block = move |_: &Engine| held.lock().unwrap().recv().is_ok();
+            texts.for_people(block).await
         }));
     }
     let own = template("{{brand}}", "{{link}}", None);
     // Until all of them have asked, a check may still wait behind them.
-    while !waiting.iter().all(|one| one.is_finished()) {
+    while !waiting.iter().all(tokio::task::JoinHandle::is_finished) {
         tokio::task::yield_now().await;
         if texts.people.is_full() {
             break;

@@ -67,7 +67,7 @@ impl Body for Gated {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
+        waker: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Withdrawn>>> {
         if let Some(asked) = self.asked.take() {
             let _ = asked.send(());
@@ -75,7 +75,7 @@ impl Body for Gated {
         let Some(content) = &mut self.content else {
             return Poll::Ready(None);
         };
-        let content = ready!(Pin::new(content).poll(context));
+        let content = ready!(Pin::new(content).poll(waker));
         self.content = None;
         Poll::Ready(Some(content.map(Frame::data).map_err(|_| Withdrawn)))
     }

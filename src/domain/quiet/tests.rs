@@ -348,6 +348,7 @@ fn the_deadline_counts_allowed_time_within_its_bound() {
         Zone::UTC,
     );
     // What, windows, zones, due, minutes of max age, hours of the bound, deadline in UTC.
+    #[expect(clippy::type_complexity, reason = "the columns of a table")]
     #[rustfmt::skip]
     let cases: &[(&str, &QuietHours, &[Zone], &str, i64, i64, &str)] = &[
         ("within the window", &day, &[utc], "2026-01-14T10:00:00Z", 60, 17, "2026-01-14T11:00:00Z"),

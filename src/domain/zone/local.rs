@@ -165,6 +165,7 @@ mod tests {
         let now = "2026-03-10T08:00:00Z".parse().unwrap();
         let (berlin, tokyo) = (zone("Europe/Berlin"), zone("Asia/Tokyo"));
         // What, told by LivePerson, address, of the rule, expected zones, source.
+        #[expect(clippy::type_complexity, reason = "the columns of a table")]
         #[rustfmt::skip]
         let cases: &[(&str, Option<&str>, &str, Option<Zone>, &str, ZoneSource)] = &[
             ("LivePerson knows best", Some("Asia/Kolkata"), "+12025550143", Some(berlin), "Asia/Kolkata", LivePerson),

@@ -60,8 +60,8 @@ fn read(data: &'static str) -> Map {
 /// The zones of a number in E.164 (`+12025550143`). `country` is its ISO 3166 country, if it has one.
 pub fn zones_of(e164: &str, country: Option<&str>) -> NumberZones {
     let digits = e164.strip_prefix('+').unwrap_or(e164);
-    let prefixes = (2..=MAP.longest).rev().filter_map(|n| digits.get(..n));
-    let area = prefixes.filter_map(|prefix| MAP.areas.get(prefix)).next();
+    let mut prefixes = (2..=MAP.longest).rev().filter_map(|n| digits.get(..n));
+    let area = prefixes.find_map(|prefix| MAP.areas.get(prefix));
     area.cloned()
         .or_else(|| MAP.countries.get(country?).cloned().map(NumberZones::In))
         .unwrap_or(NumberZones::Nowhere)

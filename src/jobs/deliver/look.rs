@@ -51,6 +51,10 @@ fn stale(channel: Channel) -> Duration {
 pub struct Seen {
     asked: Moment,
     /// The conversation's unread episode by its first message, if it is unread; nothing if that cannot be said.
+    #[expect(
+        clippy::option_option,
+        reason = "unsaid, not unread, and unread since are three answers"
+    )]
     episode: Option<Option<String>>,
 }
 
@@ -91,10 +95,9 @@ async fn see_again(
                 .any(|u| u.id.as_ref() == Some(conversation));
         let episode = match record.map(|record| read_state(record, account.count_bots)) {
             Some(ReadState::Unread(episode)) => Some(Some(episode.first_message)),
-            Some(ReadState::Read(_)) => Some(None),
             Some(ReadState::Undecided) => None,
             None if unknown => None,
-            None => Some(None),
+            Some(ReadState::Read(_)) | None => Some(None),
         };
         Ok(Seen { asked, episode })
     };

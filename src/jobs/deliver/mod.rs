@@ -61,7 +61,7 @@ pub struct Line {
 /// The batches of one account.
 struct Lane {
     turns: Batcher<Ask, Admission>,
-    prepare: Batcher<Box<Admitted>, Result<Prepared, BatchFailed>>,
+    prepare: Batcher<Admitted, Result<Prepared, BatchFailed>>,
     again: Again,
 }
 
@@ -139,7 +139,7 @@ impl Line {
                 Some(of) => Some((of, Way::open(&self.ctx, channel).await)),
                 None => None,
             };
-            let prepared = lane.prepare.ask(admitted).await?;
+            let prepared = lane.prepare.ask(*admitted).await?;
             let begun = matches!(prepared, Ok(Prepared::Begun(_)));
             let done = match (prepared, way) {
                 (Ok(Prepared::Begun(dispatch)), Some((of, way))) => {
@@ -193,7 +193,7 @@ impl Line {
     /// A turn has been used, or is free for somebody else.
     fn call_up(&self, account: &AccountId, of: &Sender, sender: String, given_back: bool) {
         let limited = of.per_second.is_some();
-        if !of.has_a_line() && !(limited && given_back) {
+        if !(of.has_a_line() || limited && given_back) {
             return;
         }
         let (lanes, account, channel) = (self.lanes.clone(), account.clone(), of.channel);

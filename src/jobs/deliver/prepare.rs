@@ -83,7 +83,7 @@ enum Checked {
 pub async fn prepare(
     ctx: Arc<Context>,
     account: AccountId,
-    admitted: Vec<Box<Admitted>>,
+    admitted: Vec<Admitted>,
 ) -> Vec<Result<Prepared, BatchFailed>> {
     let ids: Vec<ReminderId> = admitted.iter().map(|one| one.owed.id).collect();
     let result = match ctx.accounts.get(&account) {
@@ -167,10 +167,7 @@ impl Candidate<'_> {
 }
 
 impl Batch<'_> {
-    async fn run(
-        &self,
-        admitted: Vec<Box<Admitted>>,
-    ) -> anyhow::Result<HashMap<ReminderId, Prepared>> {
+    async fn run(&self, admitted: Vec<Admitted>) -> anyhow::Result<HashMap<ReminderId, Prepared>> {
         let mut conversations = Vec::with_capacity(admitted.len());
         let mut turns = HashMap::with_capacity(admitted.len());
         for one in admitted {
@@ -365,19 +362,19 @@ impl Batch<'_> {
         asked: Moment,
         found: &mut Found,
     ) -> anyhow::Result<Vec<Candidate<'c>>> {
-        let begin: Vec<Begin> = decided.iter().filter_map(Decided::begin).collect();
+        let asked_for: Vec<Begin> = decided.iter().filter_map(Decided::begin).collect();
         let cleared = Moment::now();
-        let begun: HashMap<ReminderId, i64> = db::ledger::begin(tx, &begin, found.now)
+        let attempts: HashMap<ReminderId, i64> = db::ledger::begin(tx, &asked_for, found.now)
             .await
             .context("beginning attempts")?
             .into_iter()
             .collect();
-        let begin: HashSet<ReminderId> = begin.into_iter().map(|b| b.reminder).collect();
+        let asked_for: HashSet<ReminderId> = asked_for.into_iter().map(|b| b.reminder).collect();
         let mut refused = Vec::new();
         for decided in decided {
             let owed = &decided.candidate.owed;
-            let attempt = begun.get(&owed.id).copied();
-            if attempt.is_none() && begin.contains(&owed.id) {
+            let attempt = attempts.get(&owed.id).copied();
+            if attempt.is_none() && asked_for.contains(&owed.id) {
                 refused.push(decided.candidate);
                 continue;
             }
@@ -395,9 +392,9 @@ impl Batch<'_> {
                 (Some(attempt), decision) => {
                     self.ctx.metrics.decided_on(channel, decision);
                     let (id, known) = (owed.id, (asked, cleared));
-                    if let Some(dispatch) = self.dispatch(decided, attempt, known, found) {
-                        let begun = Prepared::Begun(Box::new(dispatch));
-                        found.prepared.insert(id, begun);
+                    if let Some(dispatch) = Self::dispatch(decided, attempt, known, found) {
+                        let prepared = Prepared::Begun(Box::new(dispatch));
+                        found.prepared.insert(id, prepared);
                     }
                 }
             }
@@ -407,7 +404,6 @@ impl Batch<'_> {
 
     /// What the provider needs for a reminder whose attempt has begun.
     fn dispatch(
-        &self,
         decided: Decided<'_>,
         attempt: i64,
         (asked, cleared): (Moment, Moment),

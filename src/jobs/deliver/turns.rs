@@ -158,7 +158,7 @@ impl Round<'_> {
                 wanting.entry(key).or_default().waiting.push(owed);
             } else {
                 let (turn, id) = (None, owed.id);
-                admitted.insert(id, Admitted { owed, turn, sender });
+                admitted.insert(id, Admitted { owed, sender, turn });
             }
         }
         for ((channel, sender), wanted) in wanting {

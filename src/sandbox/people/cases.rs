@@ -403,7 +403,8 @@ fn unreachable(cast: &Cast) -> Vec<Scene> {
             .none("no_address"),
         Scene::new("quiet_hours_at_the_recipients", ORDERS, -20.0, night)
             .agent(-9.0, "Your order is ready for collection.")
-            .outcome("expired", Some("quiet_hours"), 1, 65.0),
+            // At nine, or on a Sunday at noon, ten hours on: it waits and does not age.
+            .sent(605.0),
         stops
             .agent(-8.0, "Your order is late.")
             .cancelled("opted_out", 3.5),

@@ -260,14 +260,14 @@ async fn while_people_fill_the_threads_for_texts_probes_and_deliveries_go_on() {
             settings.templates.insert("en".to_owned(), own.clone());
         })
         .await;
-        let hold = || {
+        let block = || {
             let held = held.clone();
             t.wording().for_people(move |_: &Engine| {
                 let _ = held.lock().unwrap().recv();
             })
         };
         // More than there is room for: those beyond it are refused at once, the others wait.
-        let attack = futures_util::future::join_all((0..200).map(|_| hold()));
+        let attack = futures_util::future::join_all((0..200).map(|_| block()));
         let beside = async {
             eventually("there is no room", async || {
                 preview(t, &own).await.status == 429
