@@ -71,6 +71,8 @@ fn delivery(c: &mut Criterion) {
         enabled: true,
         version: 1,
         settings: Settings::default_for(Channel::Email),
+        live: Rule::ALWAYS,
+        lost_until: None,
     };
     let history = History::default();
     let policy = ContactPolicy::default();
@@ -90,6 +92,7 @@ fn delivery(c: &mut Criterion) {
                 contact,
                 suppression: None,
                 paused: false,
+                held: false,
                 history: &history,
                 clicked_at: None,
                 lot: 99,

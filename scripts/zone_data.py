@@ -68,6 +68,10 @@ NOWHERE = [f"780{n}" for n in range(10)] + ["1800", "1822", "1833", "1844", "185
 ]
 
 
+# Places with numbers of their own that zone.tab does not list: Kosovo, Ascension, Tristan da Cunha.
+UNLISTED = {"XK": "Europe/Belgrade", "AC": "Atlantic/St_Helena", "TA": "Atlantic/St_Helena"}
+
+
 def clock(zone):
     """What the zone's clock shows over four years: zones with the same are one for us."""
     start = datetime.datetime(2024, 1, 1, 12, tzinfo=datetime.timezone.utc)
@@ -92,6 +96,8 @@ def countries():
             if not line.startswith("#"):
                 country, _, zone = line.rstrip("\n").split("\t")[:3]
                 zones[country].append(zone)
+    for country, zone in UNLISTED.items():
+        zones[country].append(zone)
     return {country: distinct(own) for country, own in sorted(zones.items())}
 
 

@@ -1,22 +1,22 @@
 //! Puts the parts together: from settings to running roles, and down again.
 
+pub mod codes;
+mod database;
+pub mod journal;
+mod live;
+
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use axum::extract::Request;
-use axum::response::Response;
-use axum::serve::{IncomingStream, ListenerExt as _, TapIo};
 use chrono::TimeDelta;
 use sqlx::PgPool;
-use sqlx::postgres::PgConnectOptions;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tower_service::Service;
 use tracing::{info, warn};
 use url::Url;
 
@@ -30,21 +30,28 @@ use crate::db;
 use crate::db::upkeep::Retention;
 use crate::db::{Schema, SchemaProblem};
 use crate::domain::contact::ContactPolicy;
+use crate::domain::heartbeat::Verdict;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::round::Pace;
 use crate::domain::rule::Settings;
 use crate::domain::zone::Zone;
 use crate::hashing::Hasher;
 use crate::jobs::context::{ACCOUNT_DEFAULT, Account, Context};
+use crate::jobs::heart::{Heart, STRANGER};
 use crate::jobs::queue::{self, Host};
 use crate::jobs::round::Sets;
 use crate::jobs::turnstile::SharedTurnstile;
 use crate::liveperson;
 use crate::metrics::Metrics;
-use crate::postgres::{self, Durability, Server};
 use crate::scheduler::Scheduler;
+use crate::secret::Secret;
 use crate::web;
+use crate::web::Named;
+use crate::web::connections::{self, Limits, Plain};
 use crate::worker::{self, Capacity};
+
+pub use database::{Database, Place, backups, locate};
+pub use live::examine;
 
 /// Which parts this process plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,64 +84,8 @@ impl Parts {
     };
 }
 
-/// A database to work with, and the server behind it if it is our own.
-pub struct Database {
-    pub options: PgConnectOptions,
-    server: Option<Server>,
-}
-
-impl Database {
-    /// The configured server; without one, a PostgreSQL of our own.
-    pub async fn open(config: &Config, durability: Durability) -> anyhow::Result<Self> {
-        if let Some(url) = &config.database_url {
-            let options = url
-                .expose()
-                .parse()
-                .context("DATABASE_URL is not a PostgreSQL URL")?;
-            return Ok(Self {
-                options,
-                server: None,
-            });
-        }
-        let root = match (durability, &config.data_dir) {
-            (Durability::Throwaway, _) => postgres::throwaway_root(),
-            (Durability::Durable, Some(folder)) => folder.join("postgres"),
-            (Durability::Durable, None) => postgres::default_root("unread"),
-        };
-        let options = postgres::Options {
-            root: root.clone(),
-            bin_dir: config.postgres_bin.clone(),
-            durability,
-        };
-        let server = tokio::task::spawn_blocking(move || Server::start(&options)).await??;
-        info!("PostgreSQL of our own runs in {}", root.display());
-        Ok(Self {
-            options: server.connect_options("postgres"),
-            server: Some(server),
-        })
-    }
-
-    /// Ends when a server of our own ends without having been asked to; never for a configured one.
-    fn lost(&self) -> impl Future<Output = String> + Send + use<> {
-        let exited = self.server.as_ref().map(Server::exited);
-        async move {
-            match exited {
-                Some(exited) => exited.await,
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    pub async fn close(self) -> anyhow::Result<()> {
-        if let Some(server) = self.server {
-            tokio::task::spawn_blocking(move || server.stop()).await??;
-        }
-        Ok(())
-    }
-}
-
 /// Brings the ledger's and the queue's tables up to date. Tables of a newer version that this one can work with stay as they are:
-/// an old process may be started anew in the middle of a roll-out.
+/// an old process may be started anew in the middle of a roll-out. Those of another baseline are refused, the queue's included.
 pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
     match db::check_schema(pool).await {
         Ok(Schema::Newer) => {
@@ -201,11 +152,12 @@ async fn watch_schema(pool: PgPool, shutdown: CancellationToken) -> &'static str
             () = shutdown.cancelled() => break,
             () = tokio::time::sleep(SCHEMA_WATCH) => {}
         }
-        if let Err(problem @ (SchemaProblem::Ahead { .. } | SchemaProblem::Behind { .. })) =
-            db::check_schema(&pool).await
-        {
-            tracing::error!("Stopping: {problem}");
-            break;
+        match db::check_schema(&pool).await {
+            Ok(_) | Err(SchemaProblem::Unreachable(_)) => {}
+            Err(problem) => {
+                tracing::error!("Stopping: {problem}");
+                break;
+            }
         }
     }
     "watch over the tables"
@@ -302,6 +254,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         demo,
         shutdown,
     } = start;
+    let files = connections::raise_file_limit();
     let web_listener = if parts.web {
         Some(bind(&config.web).await?)
     } else {
@@ -314,29 +267,34 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     )
     .await?;
 
-    let pool = db::pool(database.options.clone(), config.database_connections);
-    if migrate {
-        migrate_when_up(&pool).await?;
+    let pool = connect(config, database, &clock, migrate, &shutdown).await?;
+    let hasher = if parts.web || parts.worker {
+        hasher(config, &pool).await?
     } else {
-        anyhow::ensure!(
-            wait_for_schema(&pool, &shutdown).await?,
-            "stopped before the database could be reached"
-        );
+        // It hashes no address, and is not given the key.
+        Hasher::new(crate::hashing::token().as_bytes())
+    };
+    if parts.web && config.web.dashboard {
+        codes::warn_of_lost(&pool, &hasher).await?;
     }
-    // Before anything is dated. What it cannot be told now it is told soon.
-    set_clock_right(&pool, &clock).await;
-    let ids: Vec<AccountId> = config.accounts.iter().map(|a| a.id.clone()).collect();
-    db::accounts::ensure(&pool, &ids, clock.now()).await?;
-    let hasher = hasher(config, &pool).await?;
     let metrics = Metrics::new();
+    let shared = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
+    let journal = journal_file(config, parts, demo.is_some());
+    let heart = sign_on(config, &shared, journal.as_ref(), &shutdown).await?;
 
     let mut tasks = JoinSet::new();
+    tasks.spawn(heart.run(shutdown.clone()));
+    if parts.worker {
+        journal::keep(config, &shared, journal, &mut tasks, &shutdown).await?;
+    }
     tasks.spawn(watch(database.lost(), shutdown.clone()));
     tasks.spawn(watch_schema(pool.clone(), shutdown.clone()));
     if matches!(clock, Clock::OfDatabase(_)) {
         tasks.spawn(keep_time(pool.clone(), clock.clone(), shutdown.clone()));
     }
-    let shared = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
+    if let Some(nightly) = database.nightly(config, &clock, &metrics)? {
+        tasks.spawn(nightly.run(shutdown.clone()));
+    }
     let mut host = None;
     if parts.worker {
         default_rules(config, &pool, &clock).await?;
@@ -348,6 +306,10 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
             worker::LEASE,
         ));
         host = Some(own.clone());
+        if config.live {
+            let (config, ctx, token) = (config.clone(), shared.clone(), shutdown.clone());
+            tasks.spawn(live::go_when_possible(config, ctx, token));
+        }
         let (capacity, token) = (capacity(config), shutdown.clone());
         tasks.spawn(async move {
             worker::run(ctx, &own, capacity, token).await;
@@ -374,20 +336,11 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
             web::badge::follow_changes(following, token).await;
             "ear for changes"
         });
-        tasks.spawn(serve(
-            listener,
-            web::Entrance::new(state.clone()),
-            "web",
-            shutdown.clone(),
-        ));
+        let stop = shutdown.clone();
+        tasks.spawn(serve_web(listener, &state, config, files, stop));
     }
-    tasks.spawn(serve(
-        metrics_listener,
-        // Who asks matters to the log level.
-        web::metrics_router(state.clone()).into_make_service_with_connect_info::<SocketAddr>(),
-        "metrics",
-        shutdown.clone(),
-    ));
+    let stop = shutdown.clone();
+    tasks.spawn(serve_metrics(metrics_listener, &state, config, stop));
     Ok(Running {
         web: address,
         pool,
@@ -396,6 +349,71 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         shutdown,
         host,
     })
+}
+
+/// Nothing is sent before it is known whether this database is the one that sent.
+async fn sign_on(
+    config: &Config,
+    shared: &Arc<Context>,
+    journal: Option<&PathBuf>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Heart> {
+    let heart = journal::heart(shared, journal)?;
+    let mut is_said = false;
+    let verdict = loop {
+        let error = match heart.beat().await {
+            Ok(verdict) => break verdict,
+            Err(error) => error,
+        };
+        if !db::is_away(&error) || shutdown.is_cancelled() {
+            return Err(error);
+        }
+        // It was there a moment ago.
+        if !std::mem::replace(&mut is_said, true) {
+            tracing::warn!("The database is away, trying again every second: {error:#}");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    };
+    anyhow::ensure!(verdict != Verdict::Stranger, STRANGER);
+    let ids: Vec<AccountId> = config.accounts.iter().map(|a| a.id.clone()).collect();
+    db::accounts::ensure(&shared.pool, &ids, shared.clock.now()).await?;
+    Ok(heart)
+}
+
+/// Where this process keeps the journal, if it does.
+fn journal_file(config: &Config, parts: Parts, demo: bool) -> Option<PathBuf> {
+    match parts {
+        Parts::ALL if !demo => journal::file(config),
+        // One process keeps it; on other machines the same path would be another file.
+        _ => config.journal.file.clone().filter(|_| parts.worker),
+    }
+}
+
+/// A pool on tables that are up to date, with the clock set right by them.
+async fn connect(
+    config: &Config,
+    database: &Database,
+    clock: &Clock,
+    migrate: bool,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<PgPool> {
+    let options = database.options.clone();
+    let pool = db::pool_with_key(options, config.database_connections, key_id(config));
+    if migrate {
+        migrate_when_up(&pool).await?;
+    } else {
+        anyhow::ensure!(
+            wait_for_schema(&pool, shutdown).await?,
+            "stopped before the database could be reached"
+        );
+    }
+    database.settle(&pool).await?;
+    // Before anything is dated. What it cannot be told now it is told soon.
+    set_clock_right(&pool, clock).await;
+    Ok(pool)
 }
 
 /// A PostgreSQL of our own that dies takes the service with it: whoever started us starts both again.
@@ -423,54 +441,90 @@ async fn listen(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<TcpListener>
         .with_context(|| format!("cannot listen on {ip} port {port}; another program may use it: set {key} to a free port"))
 }
 
-/// A listener whose small answers go out at once.
-type Undelayed = TapIo<TcpListener, fn(&mut TcpStream)>;
-
-/// `door` lets connections in.
-async fn serve<D, A>(
+fn serve_web(
     listener: TcpListener,
-    door: D,
-    part: &'static str,
+    state: &web::State,
+    config: &Config,
+    files: usize,
     shutdown: CancellationToken,
-) -> &'static str
-where
-    D: for<'a> Service<IncomingStream<'a, Undelayed>, Response = A, Error = Infallible>,
-    D: Send + 'static,
-    for<'a> <D as Service<IncomingStream<'a, Undelayed>>>::Future: Send,
-    A: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    A::Future: Send,
-{
-    let stop = shutdown.clone();
-    let undelayed: fn(&mut TcpStream) = |tcp| {
-        let _ = tcp.set_nodelay(true);
-    };
-    let listener = listener.tap_io(undelayed);
-    let served = axum::serve(listener, door).with_graceful_shutdown(stop.cancelled_owned());
-    let grace = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(Duration::from_secs(5)).await;
-    };
-    tokio::select! {
-        result = served => if let Err(error) = result {
-            tracing::error!("The {part} listener failed: {error}");
-        },
-        // A client that holds its connection open does not hold up the shutdown.
-        () = grace => {}
+) -> impl Future<Output = &'static str> + Send + use<> {
+    let door = Named::new(web::Entrance::new(state.clone()), &config.web);
+    let (limits, metrics) = (limits(config, files), state.metrics.connections("web"));
+    async move {
+        connections::serve(listener, door, limits, metrics, shutdown).await;
+        "web"
     }
-    part
 }
 
-/// The key of address hashes: configured, or made once and kept in the database.
-pub async fn hasher(config: &Config, pool: &PgPool) -> anyhow::Result<Hasher> {
-    if let Some(secret) = &config.secret {
-        return Ok(Hasher::new(secret.expose().as_bytes()));
+fn serve_metrics(
+    listener: TcpListener,
+    state: &web::State,
+    config: &Config,
+    shutdown: CancellationToken,
+) -> impl Future<Output = &'static str> + Send + use<> {
+    let door = Named::new(Plain(web::metrics_router(state.clone())), &config.web);
+    let (limits, metrics) = (Limits::of_metrics(), state.metrics.connections("metrics"));
+    async move {
+        connections::serve(listener, door, limits, metrics, shutdown).await;
+        "metrics"
     }
-    let fresh = crate::hashing::token() + &crate::hashing::token();
-    let kept = db::instance::once(pool, "address_hash_key", &fresh)
-        .await
-        .context("reading the installation's key")?;
-    Ok(Hasher::new(kept.as_bytes()))
 }
+
+/// What the web's connections may cost, given the files that this process may open.
+fn limits(config: &Config, files: usize) -> Limits {
+    let wanted = config.web.connections;
+    let total = connections::that_fit(wanted, files, config.database_connections);
+    if total < wanted {
+        warn!(
+            "This process may open {files} files, which is room for {total} connections and not for {wanted}. Raise the hard limit \
+             (ulimit -Hn, LimitNOFILE), or lower UNREAD_CONNECTIONS"
+        );
+    }
+    let (per_address, proxies) = (
+        config.web.connections_per_address,
+        config.web.trusted_proxies.clone(),
+    );
+    Limits::new(total, per_address, proxies)
+}
+
+/// Where the database keeps a key of address hashes of its own.
+const KEPT_KEY: &str = "address_hash_key";
+
+/// The key of address hashes: configured, or made once and kept in the database. Older ones are still recognised: those of the
+/// settings, and the database's, if there was none in the settings before.
+pub async fn hasher(config: &Config, pool: &PgPool) -> anyhow::Result<Hasher> {
+    let mut older: Vec<Secret> = config.older_secrets.clone();
+    let key = if let Some(secret) = &config.secret {
+        older.extend(kept_key(pool).await?.map(Secret::new));
+        secret.clone()
+    } else {
+        let fresh = crate::hashing::token() + &crate::hashing::token();
+        let kept = db::instance::once(pool, KEPT_KEY, &fresh).await;
+        Secret::new(kept.context(READING_KEY)?)
+    };
+    let older: Vec<&[u8]> = older.iter().map(|old| old.expose().as_bytes()).collect();
+    Ok(Hasher::with_older(key.expose().as_bytes(), &older))
+}
+
+/// The key that the database keeps, if one was ever made.
+async fn kept_key(pool: &PgPool) -> anyhow::Result<Option<String>> {
+    let kept = db::instance::find(pool, KEPT_KEY).await;
+    kept.context(READING_KEY)
+}
+
+const READING_KEY: &str = "reading the installation's key";
+
+/// The name of the configured key; that of the database has none.
+pub fn key_id(config: &Config) -> Option<String> {
+    let secret = config.secret.as_ref()?;
+    Some(Hasher::new(secret.expose().as_bytes()).key_id())
+}
+
+/// Without `UNREAD_SECRET`.
+pub const KEY_BESIDE_HASHES: &str = "the key of the address hashes is in the database beside them: whoever gets a copy of it, a backup too, \
+    can find out by trying which addresses and numbers are in it";
+pub const SET_A_KEY: &str = "Set UNREAD_SECRET (`openssl rand -hex 32`) and keep it elsewhere. What was hashed with the database's key is \
+    still recognised.";
 
 /// An account that has never had rules gets one per configured channel, so that the first start already reminds.
 async fn default_rules(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<()> {
@@ -550,6 +604,7 @@ pub fn context(
         scan_pace: scan_pace(config)?,
         redact_bodies: config.twilio.as_ref().is_some_and(|t| t.redact_bodies),
         metrics: metrics.clone(),
+        witness: Arc::default(),
     })
 }
 
@@ -662,28 +717,18 @@ pub fn sms(settings: &config::Twilio) -> anyhow::Result<twilio::Client> {
         (None, Some(from)) => Some(from.parse().context("TWILIO_FROM is not a sender")?),
         (None, None) => None,
     };
-    let auth = match &settings.api_key {
-        Some(key) => twilio::Auth::ApiKey {
-            sid: key.sid.clone(),
-            secret: key.secret.clone(),
-        },
-        None => twilio::Auth::Token(settings.auth_token.clone()),
+    let auth = match settings.login.clone() {
+        config::TwilioLogin::ApiKey { sid, secret } => twilio::Auth::ApiKey { sid, secret },
+        config::TwilioLogin::AuthToken(token) => twilio::Auth::Token(token),
     };
     let client = twilio::Client::new(twilio::Settings {
         base_url: settings.base_url.clone(),
         account_sid: settings.account_sid.clone(),
         auth,
-        webhook_tokens: signing_tokens(settings),
+        webhook_tokens: settings.webhook_tokens.clone(),
         sender,
     });
     client.context("setting up Twilio")
-}
-
-fn signing_tokens(settings: &config::Twilio) -> Vec<crate::secret::Secret> {
-    std::iter::once(&settings.auth_token)
-        .chain(&settings.webhook_tokens)
-        .cloned()
-        .collect()
 }
 
 /// How the settings want accounts to be scanned.
@@ -739,14 +784,18 @@ pub fn web_state(
         verifier: config
             .twilio
             .as_ref()
-            .map(|t| Verifier::new(signing_tokens(t), &config.web.public_url)),
+            .map(|t| Verifier::new(t.webhook_tokens.clone(), &config.web.public_url)),
         mail_webhook_secrets: config.web.mail_webhook_secrets.clone(),
         opt_outs: opt_outs(config, context),
         metrics: context.metrics.clone(),
         queue_healthy,
         serves_dashboard: config.web.dashboard,
+        config: Arc::new(config.clone()),
+        examine,
+        looks: crate::control::live::Looks::default(),
         access: web::access::Access::new(&config.web, sso(config)?),
         imports: crate::control::suppressions::Imports::default(),
+        links: web::Links::default(),
         public_url: config.web.public_url.clone(),
         demo,
     }))
@@ -762,11 +811,11 @@ fn opt_outs(config: &Config, context: &Context) -> control::opt_outs::Policy {
     }
 }
 
-fn sso(config: &Config) -> anyhow::Result<Option<web::access::sso::Issuer>> {
+fn sso(config: &Config) -> anyhow::Result<Option<web::access::issuer::Issuer>> {
     let settings = config.sso.clone();
     let issuer = settings.map(|settings| {
         let http = liveperson::http_client();
-        web::access::sso::Issuer::new(settings, http, &config.web.public_url)
+        web::access::issuer::Issuer::new(settings, http, &config.web.public_url)
     });
     issuer.transpose()
 }

@@ -5,6 +5,9 @@
 //! seconds whenever nothing is left to do, so that a slow machine gives the same results as a fast one. Then what the service did
 //! to each is compared with what the script says should happen.
 
+pub mod past;
+mod terminal;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -23,7 +26,8 @@ use crate::config::{Config, Role, Sources};
 use crate::control;
 use crate::db;
 use crate::domain::access;
-use crate::domain::ids::{AccountId, SkillId};
+use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::reminder::ReminderState;
 use crate::domain::rule::{Key, Settings, Step};
 use crate::jobs::queue;
 use crate::postgres::Durability;
@@ -35,11 +39,13 @@ use crate::scheduler::Scheduler;
 use crate::secret::Secret;
 use crate::web;
 
+use self::terminal::Places;
+
 /// How far the clock of `--once` moves at a time.
 const STEP: TimeDelta = TimeDelta::seconds(10);
 
 /// Who can log in: everybody who can reach this machine, which is loopback only.
-pub const LOGIN: (&str, &str) = ("demo", "demo of unread");
+pub const LOGIN: (&str, &str) = ("demo", "look around and try it");
 
 /// The longest that `--once` runs, and that the service may be busy with one step, in real time.
 const PATIENCE: Duration = Duration::from_mins(8);
@@ -137,7 +143,7 @@ async fn raise(
         .join("twilio/inbound")
         .context("extending the public URL")?;
     sandbox.twilio().account().set_inbound_url(inbound.as_str());
-    presumed_rules(&pool, &config, clock.now()).await?;
+    presumed_rules(&pool, &config, pace, clock.now()).await?;
     let password = Secret::new(LOGIN.1);
     let role = access::Role::Administrator;
     let (by, now) = ("demonstration", clock.now());
@@ -147,7 +153,12 @@ async fn raise(
         Err(error) => return Err(error.into()),
     }
     pool.close().await;
+    let example_until = match pace {
+        Pace::Real => invent_the_past(&database, start).await?,
+        Pace::Stepped => None,
+    };
     let demo = web::Demo {
+        example_until,
         mailbox_url: sandbox.endpoints().mailbox_url.clone(),
         login: (LOGIN.0.to_owned(), LOGIN.1.to_owned()),
     };
@@ -229,13 +240,18 @@ fn mailbox_port(web: u16, metrics: u16) -> u16 {
 }
 
 /// The rules that the script presumes, with the built-in texts.
-async fn presumed_rules(pool: &PgPool, config: &Config, now: DateTime<Utc>) -> anyhow::Result<()> {
+async fn presumed_rules(
+    pool: &PgPool,
+    config: &Config,
+    pace: Pace,
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
     let account: AccountId = crate::sandbox::ACCOUNT.parse()?;
     let ids: Vec<AccountId> = config.accounts.iter().map(|a| a.id.clone()).collect();
     db::accounts::ensure(pool, &ids, now).await?;
     let mut tx = pool.begin().await?;
     for rule in people::RULES {
-        let channel = rule.channel.parse()?;
+        let channel: Channel = rule.channel.parse()?;
         let steps = rule.after_minutes.iter();
         let settings = Settings {
             steps: steps
@@ -243,6 +259,12 @@ async fn presumed_rules(pool: &PgPool, config: &Config, now: DateTime<Utc>) -> a
                     after: TimeDelta::minutes(i64::from(*m)),
                 })
                 .collect(),
+            // Every scripted case is expected to be reminded.
+            holdout_percent: if pace == Pace::Real && channel == Channel::Email {
+                past::HELD_OUT_PERCENT
+            } else {
+                0
+            },
             ..Settings::default_for(channel)
         };
         let key = Key {
@@ -252,9 +274,36 @@ async fn presumed_rules(pool: &PgPool, config: &Config, now: DateTime<Utc>) -> a
         };
         db::rules::put(&mut tx, &key, true, &settings, "demonstration", now).await?;
     }
+    // A demonstration is live from the beginning, and its people's messages were written before it.
+    for channel in Channel::ALL {
+        let live = db::live::Live {
+            since: DateTime::UNIX_EPOCH,
+            by_whom: "demonstration".to_owned(),
+            at: now,
+        };
+        db::live::begin(&mut tx, (&account, channel), &live).await?;
+    }
     tx.commit()
         .await
         .context("storing the demonstration's rules")
+}
+
+/// Gives the demonstration a month before it began, unless its database has a past already. Returns when that month ended.
+async fn invent_the_past(
+    database: &Database,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let account: AccountId = crate::sandbox::ACCOUNT.parse()?;
+    let pool = db::pool(database.options.clone(), 1);
+    let new = db::past::is_none(&pool).await?;
+    if new {
+        let mut tx = pool.begin().await?;
+        db::past::write(&mut tx, &account, &past::invent(now)).await?;
+        tx.commit().await.context("inventing the past")?;
+        db::tallies::fold(&pool).await?;
+    }
+    pool.close().await;
+    Ok(new.then_some(now))
 }
 
 impl Stage {
@@ -294,23 +343,20 @@ pub async fn live(base: &Config, shutdown: CancellationToken) -> anyhow::Result<
         .running
         .web
         .map_or(base.web.port, |address| address.port());
+    let places = Places {
+        dashboard: format!("http://localhost:{port}"),
+        login: LOGIN,
+        mailbox: stage.sandbox.endpoints().mailbox_url.clone(),
+        metrics: format!("http://localhost:{}/metrics", base.web.metrics_port),
+    };
     println!("unread demo is running. The first reminder arrives within a minute.\n");
-    println!("  dashboard  http://localhost:{port}");
-    println!(
-        "             log in as \"{}\" with \"{}\"",
-        LOGIN.0, LOGIN.1
-    );
-    println!("  mailbox    {}", stage.sandbox.endpoints().mailbox_url);
-    println!(
-        "  shop       {}/shop",
-        stage.sandbox.endpoints().mailbox_url
-    );
-    println!(
-        "  metrics    http://localhost:{}/metrics",
-        base.web.metrics_port
-    );
-    println!("\nCtrl-C stops everything; nothing is kept.");
-    stage.strike().await
+    println!("{}", places.block());
+    println!("Ctrl-C stops everything; nothing is kept. Reminders, as they arrive:\n");
+    let outbox = stage.sandbox.outbox().clone();
+    let narrator = tokio::spawn(terminal::narrate(outbox, places, shutdown));
+    let ended = stage.strike().await;
+    narrator.abort();
+    ended
 }
 
 /// What was expected of one scripted case, and what happened.
@@ -415,19 +461,26 @@ struct Observed {
 
 async fn observed(pool: &PgPool, expected: &Expected) -> anyhow::Result<Observed> {
     let step = i16::try_from(expected.step)?;
-    let reminder =
-        db::pages::reminder_of(pool, &expected.conversation, expected.channel, step).await?;
+    let reminder = db::pages::reminder_of(
+        pool,
+        &expected.conversation,
+        expected.channel.parse()?,
+        step,
+    )
+    .await?;
     Ok(match reminder {
         Some((state, reason)) => {
-            let sent = matches!(state.as_str(), "sent" | "delivered");
+            let sent = matches!(state, ReminderState::Sent | ReminderState::Delivered);
             Observed {
-                reason: reason.filter(|_| !sent),
-                verdict: if sent { "sent".to_owned() } else { state },
+                reason: reason.filter(|_| !sent).map(|reason| reason.to_string()),
+                verdict: if sent { ReminderState::Sent } else { state }.to_string(),
             }
         }
         None => Observed {
             verdict: "none".to_owned(),
-            reason: db::pages::last_reason(pool, &expected.conversation, expected.channel).await?,
+            reason: db::pages::last_reason(pool, &expected.conversation, expected.channel.parse()?)
+                .await?
+                .map(|r| r.to_string()),
         },
     })
 }

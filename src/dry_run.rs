@@ -1,6 +1,6 @@
 //! `unread scan --dry-run`: reads accounts as they are at this moment and tells who would be reminded when, and who not and why.
 //!
-//! The reading and the deciding are a scan's own (`jobs::scan::read`), so that the answer is what the service would do. It sends
+//! First what the rules promise and cannot do. The reading and the deciding are a scan's own (`jobs::scan::read`), so that the answer is what the service would do. It sends
 //! nothing, stores nothing and shares no limit: it keeps to the configured rate by itself. Conversations are named by id,
 //! addresses masked. What only the moment of sending can know (opt-outs, caps, the newest read state) is not foretold.
 
@@ -19,7 +19,8 @@ use sqlx::PgPool;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::app;
+use crate::app::{self, Database};
+use crate::channel::render::Texts;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::db;
@@ -29,6 +30,7 @@ use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{Rule, Settings};
 use crate::domain::zone::Zone;
 use crate::jobs::context::Account;
+use crate::jobs::contradictions::{self, Around};
 use crate::jobs::forecast::{self, Verdict, What, verdicts};
 use crate::jobs::round::Sets;
 use crate::jobs::scan;
@@ -60,7 +62,7 @@ pub async fn run(
     mut out: impl Write,
     progress: &dyn Fn(Progress<'_>),
 ) -> anyhow::Result<usize> {
-    let database = database(config, progress).await;
+    let (database, pool) = database(config, progress).await.unzip();
     let file = wanted.rules.as_ref().map(read_rules).transpose()?;
     let accounts = config.accounts.iter();
     let accounts: Vec<_> = accounts
@@ -69,18 +71,12 @@ pub async fn run(
     anyhow::ensure!(!accounts.is_empty(), "no such account is configured");
     let mut reminders = 0;
     for account in accounts {
-        let rules = rules(
-            config,
-            account,
-            database.as_ref(),
-            file.as_deref(),
-            progress,
-        )
-        .await?;
+        let rules = rules(config, account, pool.as_ref(), file.as_deref(), progress).await?;
+        contradictions(&rules, config, pool.as_ref(), clock, &mut out).await?;
         let mut pass = Pass {
             account: reader(config, account, clock)?,
             rules,
-            database: database.as_ref(),
+            database: pool.as_ref(),
             clock,
             seen: HashSet::new(),
             reminders: 0,
@@ -98,8 +94,11 @@ pub async fn run(
         )?;
         reminders += pass.reminders;
     }
-    if let Some(pool) = database {
+    if let Some(pool) = pool {
         pool.close().await;
+    }
+    if let Some(database) = database {
+        database.close().await?;
     }
     Ok(reminders)
 }
@@ -110,18 +109,27 @@ fn read_rules(path: &PathBuf) -> anyhow::Result<Vec<RuleEntry>> {
     Ok(rules_file::parse(&text)?)
 }
 
-/// The configured database, if it can be read.
-async fn database(config: &Config, progress: &dyn Fn(Progress<'_>)) -> Option<PgPool> {
-    let options = config.database_url.as_ref()?.expose().parse().ok()?;
-    let pool = db::pool(options, 2);
-    let why = match tokio::time::timeout(PATIENCE, db::check_schema(&pool)).await {
-        Ok(Ok(_)) => return Some(pool),
-        Ok(Err(problem)) => problem.to_string(),
-        Err(_) => "it does not answer".to_owned(),
+/// The installation's database, if there is one and it can be read.
+async fn database(config: &Config, progress: &dyn Fn(Progress<'_>)) -> Option<(Database, PgPool)> {
+    app::locate(config).ok()?;
+    let without = |why: &str| {
+        progress(Progress::Note(&format!(
+            "Going on without the database: {why}"
+        )));
     };
-    progress(Progress::Note(&format!(
-        "Going on without the database: {why}"
-    )));
+    let database = match Database::find(config).await {
+        Ok(database) => database,
+        Err(error) => {
+            without(&format!("{error:#}"));
+            return None;
+        }
+    };
+    let pool = db::pool(database.options.clone(), 2);
+    match tokio::time::timeout(PATIENCE, db::check_schema(&pool)).await {
+        Ok(Ok(_)) => return Some((database, pool)),
+        Ok(Err(problem)) => without(&problem.to_string()),
+        Err(_) => without("it does not answer"),
+    }
     None
 }
 
@@ -138,7 +146,7 @@ async fn rules(
         return Ok(entries.map(rule_of).collect());
     }
     if let Some(pool) = database {
-        let rules = db::rules::of_accounts(pool, &[account.id.as_str()])
+        let rules = db::rules::of_accounts(pool, std::slice::from_ref(&account.id))
             .await
             .context("reading the rules")?;
         if !rules.is_empty() {
@@ -168,6 +176,36 @@ async fn rules(
         .collect())
 }
 
+/// What the rules promise and cannot do, one line each.
+async fn contradictions(
+    rules: &[Rule],
+    config: &Config,
+    database: Option<&PgPool>,
+    clock: &Clock,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let texts = Texts::new();
+    for rule in rules {
+        let around = Around {
+            zone: config.time_zone_of(Some(&rule.account)),
+            sender: config.smtp.as_ref().map(|smtp| smtp.from.clone()),
+        };
+        let settings = (rule.channel, &rule.settings);
+        let found: anyhow::Result<_> =
+            contradictions::of(&texts, database, &around, settings, clock.now()).await;
+        for found in found? {
+            writeln!(
+                out,
+                "rule {}: {}: {}",
+                rule.key(),
+                found.level().as_str(),
+                found.sentence()
+            )?;
+        }
+    }
+    Ok(())
+}
+
 fn rule_of(entry: &RuleEntry) -> Rule {
     Rule {
         id: 0,
@@ -177,6 +215,8 @@ fn rule_of(entry: &RuleEntry) -> Rule {
         enabled: entry.enabled,
         version: 0,
         settings: entry.settings.clone(),
+        live: Rule::ALWAYS,
+        lost_until: None,
     }
 }
 

@@ -11,13 +11,15 @@ use tokio_util::sync::CancellationToken;
 use unread::app::Parts;
 use unread::clock::Clock;
 use unread::config::{Config, ConfigError, Role};
-use unread::{beside, demo, doctor, dry_run, telemetry};
+use unread::{beside, doctor, dry_run, telemetry};
 
+use commands::backup::{self, Backup, Restore};
 use commands::erase::{self, Erase};
+use commands::live::{self, Live};
 use commands::reminders::{self, Reminders};
-use commands::roles::{demo_once, migrate, play};
+use commands::restored::{self, Restored};
+use commands::roles::{migrate, play};
 use commands::rules::{self, Rules};
-use commands::sandbox;
 use commands::suppressions::{self, Suppressions};
 use commands::users::{self, Users};
 
@@ -35,6 +37,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Show the whole product alive: own PostgreSQL, sandbox, every role; nothing is kept
+    #[cfg(feature = "demo")]
     Demo {
         /// Play the scripted people on a fast clock, compare what happened with what should, and end
         #[arg(long)]
@@ -83,6 +86,15 @@ enum Command {
         #[command(subcommand)]
         what: Rules,
     },
+    /// Let reminders out, per account and channel; until then nobody is written to
+    Live {
+        #[command(subcommand)]
+        what: Live,
+    },
+    /// End the hold of a database that was restored from a backup: nobody is reminded twice, opt-outs come back from the journal
+    Restored(Restored),
+    /// Take over a database that was moved to another server, with everything in it, while nothing ran
+    Moved,
     /// Look after single reminders
     Reminders {
         #[command(subcommand)]
@@ -98,10 +110,15 @@ enum Command {
         #[command(subcommand)]
         what: Users,
     },
+    /// Write the whole database into a file, while the service runs or while it does not
+    Backup(Backup),
+    /// Bring a backup back into an empty database, while no process of the installation runs
+    Restore(Restore),
     /// Erase a consumer: conversations, decisions, and what reminders know of the person
     Erase(Erase),
     /// Play LivePerson, Twilio and a mail server on loopback, and print where as JSON
-    Sandbox(sandbox::Ports),
+    #[cfg(feature = "demo")]
+    Sandbox(commands::sandbox::Ports),
 }
 
 fn main() -> ExitCode {
@@ -133,19 +150,27 @@ impl Command {
     /// Which settings the command cannot do without.
     fn role(&self) -> Role {
         match self {
+            #[cfg(feature = "demo")]
             Self::Demo { .. } => Role::Demo,
             Self::Run => Role::Run,
+            // Going live tries the connections itself, and says what is missing; what was sent in a lost time is looked up.
+            Self::Live { .. } | Self::Restored(_) => Role::Live,
             Self::Web => Role::Web,
             Self::Worker => Role::Worker,
             Self::Scheduler => Role::Scheduler,
             Self::Migrate
+            | Self::Moved
             | Self::Rules { .. }
             | Self::Reminders { .. }
             | Self::Suppressions { .. }
             | Self::Users { .. }
+            | Self::Backup(_)
+            | Self::Restore(_)
             | Self::Erase(_) => Role::Migrate,
-            Self::Doctor { .. } | Self::Health | Self::LogLevel { .. } => Role::Doctor,
+            Self::Doctor { .. } => Role::Doctor,
+            Self::Health | Self::LogLevel { .. } => Role::Beside,
             Self::Scan { .. } => Role::Scan,
+            #[cfg(feature = "demo")]
             Self::Sandbox(_) => Role::Sandbox,
         }
     }
@@ -160,7 +185,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         config => config?,
     };
-    let _log = telemetry::start_log(&config.log)?;
+    let mut log = config.log.clone();
+    // What a demonstration does it prints for people; its log would only hide that.
+    if role == Role::Demo && log.level_is_preset {
+        "warn".clone_into(&mut log.level);
+    }
+    let _log = telemetry::start_log(&log)?;
     // Whoever runs a command beside the service has read them when that started; doctor has them in its table.
     if matches!(
         role,
@@ -178,8 +208,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         token.cancel();
     });
     match cli.command {
-        Command::Demo { once: false, .. } => demo::live(&config, shutdown).await?,
-        Command::Demo { once: true, json } => return demo_once(&config, json, shutdown).await,
+        #[cfg(feature = "demo")]
+        Command::Demo { once: false, .. } => unread::demo::live(&config, shutdown).await?,
+        #[cfg(feature = "demo")]
+        Command::Demo { once: true, json } => {
+            return commands::demo::once(&config, json, shutdown).await;
+        }
         Command::Run => play(&config, Parts::ALL, true, shutdown).await?,
         Command::Web => play(&config, Parts::WEB, false, shutdown).await?,
         Command::Worker => play(&config, Parts::WORKER, false, shutdown).await?,
@@ -191,6 +225,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 lines = doctor::examine(&config, &Clock::System, &progress) => lines,
                 () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
             };
+            doctor::keep_if_possible(&config, &lines, Clock::System.now()).await;
             return tell(&lines, json);
         }
         Command::Health => beside::is_ready(&config).await?,
@@ -207,11 +242,27 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             };
         }
         Command::Rules { what } => rules::run(&config, what).await?,
+        Command::Live { what } => return live::run(&config, what).await,
+        Command::Restored(wish) => restored::run(&config, wish).await?,
+        Command::Moved => restored::moved(&config).await?,
         Command::Reminders { what } => return reminders::run(&config, what).await,
         Command::Suppressions { what } => return suppressions::run(&config, what).await,
         Command::Users { what } => users::run(&config, what).await?,
+        Command::Backup(what) => {
+            tokio::select! {
+                done = backup::write(&config, &what) => done?,
+                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            }
+        }
+        Command::Restore(what) => {
+            tokio::select! {
+                done = backup::restore(&config, &what) => done?,
+                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            }
+        }
         Command::Erase(whom) => erase::run(&config, &whom).await?,
-        Command::Sandbox(wish) => sandbox::run(wish, shutdown).await?,
+        #[cfg(feature = "demo")]
+        Command::Sandbox(wish) => commands::sandbox::run(wish, shutdown).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

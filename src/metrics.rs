@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use prometheus::{
-    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry,
+    CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use crate::domain::decide::Decision;
+use crate::domain::decide::{Decision, Reason, Verdict};
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::outcome::Outcome;
 use crate::liveperson::Observer;
@@ -32,6 +32,12 @@ pub struct Metrics {
     webhooks: IntCounterVec,
     requests: IntCounterVec,
     access: IntCounterVec,
+    connections: (IntGaugeVec, IntCounterVec, IntCounterVec),
+    /// Without labels, but there is none before the first backup.
+    bodies_refused: IntCounter,
+    last_backup: IntGaugeVec,
+    /// Without labels, but only where the heartbeat is remembered beside a journal.
+    heartbeat_lag: GaugeVec,
 }
 
 /// What came of asking to be let in.
@@ -39,6 +45,8 @@ pub struct Metrics {
 pub enum AccessOutcome {
     LoggedIn,
     WrongPassword,
+    /// A wrong code of the second factor.
+    WrongCode,
     /// Too many logins were tried for this name or from this address.
     TooManyTries,
     /// The issuer of the single sign-on knows the person, and nobody here does; or it has refused them.
@@ -52,9 +60,10 @@ pub enum AccessOutcome {
 }
 
 impl AccessOutcome {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::LoggedIn,
         Self::WrongPassword,
+        Self::WrongCode,
         Self::TooManyTries,
         Self::SsoRefused,
         Self::SsoFailed,
@@ -66,6 +75,7 @@ impl AccessOutcome {
         match self {
             Self::LoggedIn => "logged_in",
             Self::WrongPassword => "wrong_password",
+            Self::WrongCode => "wrong_code",
             Self::TooManyTries => "too_many_tries",
             Self::SsoRefused => "sso_refused",
             Self::SsoFailed => "sso_failed",
@@ -107,11 +117,123 @@ impl BadgeSource {
     }
 }
 
+/// Why a connection was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Its address has its share.
+    Address,
+    /// There are as many as there may be: it is answered to probes only.
+    Total,
+    /// The process may open no more files.
+    Files,
+}
+
+impl Refused {
+    pub const ALL: [Self; 3] = [Self::Address, Self::Total, Self::Files];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Total => "total",
+            Self::Files => "files",
+        }
+    }
+}
+
+/// Why we closed a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// A request's headers took too long.
+    Headers,
+    /// A request's body did.
+    Body,
+    /// Nothing was asked for too long.
+    Idle,
+    /// The answer was not taken.
+    Unread,
+    /// Others needed the place.
+    Room,
+}
+
+impl Closed {
+    pub const ALL: [Self; 5] = [
+        Self::Headers,
+        Self::Body,
+        Self::Idle,
+        Self::Unread,
+        Self::Room,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Headers => "headers",
+            Self::Body => "body",
+            Self::Idle => "idle",
+            Self::Unread => "unread",
+            Self::Room => "room",
+        }
+    }
+}
+
+/// The connections of one listener.
+#[derive(Clone)]
+pub struct Connections {
+    open: IntGauge,
+    refused: [IntCounter; Refused::ALL.len()],
+    closed: [IntCounter; Closed::ALL.len()],
+}
+
+impl Connections {
+    pub fn open(&self, count: usize) {
+        self.open.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub fn refused(&self, why: Refused) {
+        self.refused[why as usize].inc();
+    }
+
+    pub fn closed(&self, why: Closed) {
+        self.closed[why as usize].inc();
+    }
+}
+
 /// From 5 ms to about five minutes.
 fn seconds() -> Vec<f64> {
     vec![
         0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
     ]
+}
+
+fn bodies_refused(registry: &Registry) -> IntCounter {
+    let name = "unread_bodies_refused_total";
+    let help = "Requests that were told to come again because too much was being sent at once.";
+    register(registry, IntCounter::new(name, help))
+}
+
+fn last_backup(registry: &Registry) -> IntGaugeVec {
+    register(
+        registry,
+        IntGaugeVec::new(
+            Opts::new(
+                "unread_backup_last_success_timestamp_seconds",
+                "When the newest nightly backup was made, in seconds since 1970. Only where `run` keeps its own PostgreSQL.",
+            ),
+            &[],
+        ),
+    )
+}
+
+fn heartbeat_lag(registry: &Registry) -> GaugeVec {
+    register(
+        registry,
+        GaugeVec::new(
+            Opts::new(
+                "unread_heartbeat_lag_seconds",
+                "For how long the heartbeat could not be written beside the journal. Only where a process keeps a journal in a file.",
+            ),
+            &[],
+        ),
+    )
 }
 
 impl Metrics {
@@ -210,6 +332,10 @@ impl Metrics {
                 &["route", "status"],
             ),
             access: access(&registry),
+            connections: connections(&registry),
+            bodies_refused: bodies_refused(&registry),
+            last_backup: last_backup(&registry),
+            heartbeat_lag: heartbeat_lag(&registry),
             registry,
         }
     }
@@ -233,17 +359,17 @@ impl Metrics {
 
     pub fn decided_on(&self, channel: Channel, decision: &Decision) {
         let (verdict, reason) = match decision {
-            Decision::Send(_) => ("send", "due"),
-            Decision::Cancel(reason) => ("cancel", reason.as_str()),
-            Decision::Postpone(_, reason) => ("postpone", reason.as_str()),
-            Decision::Expire(reason) => ("expire", reason.as_str()),
+            Decision::Send(_) => (Verdict::Send, Reason::Due),
+            Decision::Cancel(reason) => (Verdict::Cancel, *reason),
+            Decision::Postpone(_, reason) => (Verdict::Postpone, *reason),
+            Decision::Expire(reason) => (Verdict::Expire, *reason),
         };
         self.decided(channel, verdict, reason);
     }
 
-    pub fn decided(&self, channel: Channel, verdict: &str, reason: &str) {
+    pub fn decided(&self, channel: Channel, verdict: Verdict, reason: Reason) {
         self.decisions
-            .with_label_values(&[channel.as_str(), verdict, reason])
+            .with_label_values(&[channel.as_str(), verdict.as_str(), reason.as_str()])
             .inc();
     }
 
@@ -289,6 +415,38 @@ impl Metrics {
         self.access.with_label_values(&[outcome.as_str()]).inc();
     }
 
+    /// Of the listener `web` or `metrics`.
+    pub fn connections(&self, listener: &str) -> Connections {
+        let (open, refused, closed) = &self.connections;
+        // From zero on, so that the first of a kind is an increase.
+        Connections {
+            open: open.with_label_values(&[listener]),
+            refused: Refused::ALL.map(|why| refused.with_label_values(&[listener, why.as_str()])),
+            closed: Closed::ALL.map(|why| closed.with_label_values(&[listener, why.as_str()])),
+        }
+    }
+
+    /// There is a backup of this moment.
+    pub fn backed_up(&self, at: DateTime<Utc>) {
+        let none: [&str; 0] = [];
+        self.last_backup
+            .with_label_values(&none)
+            .set(at.timestamp());
+    }
+
+    /// For so long the heartbeat could not be written beside the journal.
+    pub fn heartbeat_lag(&self, lag: Duration) {
+        let none: [&str; 0] = [];
+        self.heartbeat_lag
+            .with_label_values(&none)
+            .set(lag.as_secs_f64());
+    }
+
+    /// A body found no room beside the others in hand.
+    pub fn body_refused(&self) {
+        self.bodies_refused.inc();
+    }
+
     pub fn webhook(&self, kind: &str, result: &str) {
         self.webhooks.with_label_values(&[kind, result]).inc();
     }
@@ -322,6 +480,32 @@ fn access(registry: &Registry) -> IntCounterVec {
         access.with_label_values(&[outcome.as_str()]);
     }
     access
+}
+
+fn connections(registry: &Registry) -> (IntGaugeVec, IntCounterVec, IntCounterVec) {
+    let open = IntGaugeVec::new(
+        Opts::new("unread_connections", "Open connections by listener."),
+        &["listener"],
+    );
+    let refused = IntCounterVec::new(
+        Opts::new(
+            "unread_connections_refused_total",
+            "Connections that were not let in, by listener and the limit that was reached.",
+        ),
+        &["listener", "reason"],
+    );
+    let closed = IntCounterVec::new(
+        Opts::new(
+            "unread_connections_closed_total",
+            "Connections that were closed by us, by listener and what took too long, or `room` for those that made place for others.",
+        ),
+        &["listener", "reason"],
+    );
+    (
+        register(registry, open),
+        register(registry, refused),
+        register(registry, closed),
+    )
 }
 
 fn register<C: prometheus::core::Collector + Clone + 'static>(

@@ -16,7 +16,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{self, Log, LogFormat};
 
 static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
@@ -65,6 +65,7 @@ fn filter(level: &str) -> anyhow::Result<EnvFilter> {
 
 /// Logs from now on what `level` says, as `UNREAD_LOG_LEVEL` does, until the process ends.
 pub fn set_level(level: &str) -> anyhow::Result<()> {
+    config::log_level(level).map_err(|fits| anyhow::anyhow!("must be {fits}"))?;
     let filter = filter(level)?;
     let log = LEVEL.get().context("this process keeps no log")?;
     log.reload(filter).context("changing the log level")?;

@@ -19,7 +19,7 @@ use crate::jobs::{redact, round, settle, skills, sweep};
 /// How much one worker process does at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    /// Deliveries per channel.
+    /// Deliveries per channel; of one account at most half of them where there are several.
     pub deliveries: usize,
     /// How long running jobs may go on after the worker was told to stop.
     pub drain: Duration,
@@ -36,6 +36,7 @@ const SCAN_DEADLINE: Duration = Duration::from_hours(1);
 
 /// Works on every queue until `shutdown`, then finishes what is in hand. The host answers whether the queue is healthy.
 pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: CancellationToken) {
+    let settled = Arc::clone(&ctx.witness);
     let line = Line::new(&ctx);
     let deliver = move |job: Job| {
         let line = line.clone();
@@ -55,7 +56,8 @@ pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: C
         }
     };
     // Room for everything that accounts may have under way at once: one that hangs keeps no other's slot.
-    let accounts = ctx.accounts.len().max(1);
+    let ids: Vec<String> = ctx.accounts.keys().map(ToString::to_string).collect();
+    let accounts = ids.len().max(1);
     let scans = accounts * (usize::from(names::LANES.unsigned_abs()) + 1);
     let upkeep = move |job: Job| {
         let ctx = ctx.clone();
@@ -69,17 +71,27 @@ pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: C
     };
     // Longer than any provider may take: what overruns it is a fault of ours.
     let delivery = Duration::from_mins(7);
+    // One account has at most half of these, and each some of its own: two for each are the least that this can be done with.
+    let deliveries = |name| QueueConfig {
+        slots: capacity.deliveries.max(2 * accounts),
+        sharing: Some(queue::Sharing {
+            by: names::ACCOUNT,
+            among: ids.clone(),
+        }),
+        ..queue(name, 0, delivery)
+    };
+    // Reminders are left to the others until this process may send.
+    let delivering = async |name| {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = settled.settled() => {}
+        }
+        host.run(deliveries(name), deliver.clone(), shutdown.clone())
+            .await;
+    };
     tokio::join!(
-        host.run(
-            queue(names::DELIVER_EMAIL, capacity.deliveries, delivery),
-            deliver.clone(),
-            shutdown.clone()
-        ),
-        host.run(
-            queue(names::DELIVER_SMS, capacity.deliveries, delivery),
-            deliver,
-            shutdown.clone()
-        ),
+        delivering(names::DELIVER_EMAIL),
+        delivering(names::DELIVER_SMS),
         host.run(
             queue(names::SCAN, scans, SCAN_DEADLINE),
             scan,
@@ -88,7 +100,7 @@ pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: C
         host.run(
             queue(names::UPKEEP, 2 + accounts, Duration::from_mins(10)),
             upkeep,
-            shutdown
+            shutdown.clone()
         ),
     );
 }

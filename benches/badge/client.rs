@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 /// What a browser sends beside the path: the same to both sides.
-const BROWSER: &str = "host: unread.example.com\r\n\
+const BROWSER: &str = "host: localhost\r\n\
     user-agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
     accept: application/json, text/javascript, */*; q=0.01\r\n\
     accept-language: en-US,en;q=0.5\r\n\

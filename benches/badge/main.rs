@@ -37,7 +37,7 @@ const REMEMBERED: usize = 1_000;
 /// Turns, and requests of a turn. Turns are short, so that a noisy neighbour meets both sides.
 const MEMORY: (usize, usize) = (60, 7_500);
 /// A consumer's tokens are good for sixty requests at once, and two per second.
-const TOKEN: (usize, usize) = (20, 2_500);
+const TOKEN: (usize, usize) = (16, 2_500);
 const DATABASE: (usize, usize) = (21, 2_000);
 
 /// Customers who have read everything, and as many whom nobody knows.

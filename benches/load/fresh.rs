@@ -24,7 +24,7 @@ use unread::sandbox::faults::Endpoint;
 use unread::sandbox::world::CUSTOMER_CARE;
 use unread::sandbox::{ACCOUNT, Options as SandboxOptions, Sandbox};
 
-use crate::stage::{Process, RULES, until};
+use crate::stage::{Process, RULES, go_live, until};
 use crate::{free_port, ledger};
 
 pub struct Wanted {
@@ -145,7 +145,7 @@ pub async fn run(wanted: &Wanted) -> Result<()> {
     let pool = unread::db::pool(server.connect_options("postgres"), 8);
 
     let mut people = invent(&sandbox, wanted);
-    let service = Service::start(&folder, &environment, wanted.workers)?;
+    let service = Service::start(&folder, &environment, wanted.workers, &pool).await?;
     let verdict = async {
         let due = service.schedule(&pool, people.len()).await?;
         let wait = (due - Clock::System.now()).to_std().unwrap_or_default();
@@ -215,10 +215,11 @@ struct Service {
 }
 
 impl Service {
-    fn start(
+    async fn start(
         folder: &Path,
         environment: &BTreeMap<String, String>,
         workers: usize,
+        pool: &PgPool,
     ) -> Result<Self> {
         let start = |role: &str| Process::spawn(&[role], folder, environment);
         Process::finish(&["migrate"], folder, environment)?;
@@ -226,6 +227,7 @@ impl Service {
         std::fs::write(&rules, RULES)?;
         let import = ["rules", "import", &*rules.to_string_lossy()];
         Process::finish(&import, folder, environment)?;
+        go_live(pool).await?;
         Ok(Self {
             scheduler: Mutex::new(Some(start("scheduler")?)),
             workers: (0..workers.max(1))

@@ -11,6 +11,7 @@
 //! cargo bench --bench load -- idle    [--seconds 60]               memory, processor time and statements of idle roles
 //! cargo bench --bench load -- start                                from each role's start until it is ready; the program's size
 //! cargo bench --bench load -- pages   [--rows 1000000] [--n 100]   every page and list on a ledger with a past: p50, p95, rows read
+//! cargo bench --bench load -- strangers [--n 5000]                 healthy requests beside so many half-open connections: p99
 //! ```
 //!
 //! `--plot FOLDER` writes what `scan` and `deliver` have measured as pictures, too.
@@ -38,6 +39,7 @@ mod plans;
 mod plot;
 mod reference;
 mod stage;
+mod strangers;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -121,9 +123,12 @@ fn main() -> Result<()> {
             number("--rows", 1_000_000)?,
             number("--n", 100)?,
         )),
+        Some("strangers") => runtime.block_on(strangers::run(durability, number("--n", 5_000)?)),
         // `cargo bench` without arguments runs every benchmark: this one is asked for by name.
         None => Ok(()),
-        Some(other) => bail!("`{other}`: say scan, deliver, fresh, idle, start or pages"),
+        Some(other) => {
+            bail!("`{other}`: say scan, deliver, fresh, idle, start, pages or strangers")
+        }
     }
 }
 

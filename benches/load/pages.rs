@@ -364,7 +364,8 @@ impl Visitor {
         let id = db::users::add(&mut conn, &name, Role::Administrator, None, now).await?;
         let id = id.context("the name is taken")?;
         drop(conn);
-        let token = logins::open_session(&self.pool, id, None, TimeDelta::hours(12), now).await?;
+        let token =
+            logins::open_session(&self.pool, id, (None, ""), TimeDelta::hours(12), now).await?;
         let cookie = format!("__Host-unread={}", token.expose());
         let page = Ask {
             what: String::new(),

@@ -72,6 +72,7 @@ impl Stage {
         let rules = stage.folder.join("rules.toml");
         std::fs::write(&rules, RULES)?;
         stage.finish(&["rules", "import", &rules.to_string_lossy()])?;
+        go_live(&stage.pool).await?;
         Ok(stage)
     }
 
@@ -362,4 +363,15 @@ pub async fn until<T>(
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// Lets reminders of every account out, those of what is unread already included.
+pub async fn go_live(pool: &PgPool) -> Result<()> {
+    sqlx::query(
+        "insert into live (account, channel, since, by_whom, at)
+         select id, c, 'epoch', 'benchmark', now() from accounts, unnest(array['email', 'sms']) c",
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }

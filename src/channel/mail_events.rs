@@ -36,6 +36,8 @@ pub struct MailEvent {
     pub address: Option<Address>,
     /// As the provider wrote it.
     pub message_id: Option<String>,
+    /// The word of the unsubscribe link that the message carried: the last part of its address.
+    pub way_out: Option<String>,
 }
 
 impl std::fmt::Debug for MailEvent {
@@ -62,6 +64,17 @@ struct Wire {
     kind: Kind,
     address: Option<String>,
     message_id: Option<String>,
+    list_unsubscribe: Option<String>,
+}
+
+/// The word of our link in a `List-Unsubscribe` header, or in the address alone.
+fn way_out(header: &str) -> Option<String> {
+    let mut links = header
+        .split(',')
+        .map(|part| part.trim().trim_matches(['<', '>']));
+    let link = links.find(|link| link.starts_with("https://") || link.starts_with("http://"))?;
+    let (_, word) = link.rsplit_once('/')?;
+    Some(word.to_owned())
 }
 
 /// The signature of a body at a time: what the sender puts into the header after `v1=`.
@@ -118,6 +131,7 @@ pub fn read(
             kind: event.kind,
             address: event.address.as_deref().and_then(Address::email),
             message_id: event.message_id.filter(|id| id.len() <= 998),
+            way_out: event.list_unsubscribe.as_deref().and_then(way_out),
         })
         .collect())
 }
@@ -174,6 +188,20 @@ mod tests {
     }
 
     #[test]
+    fn the_link_out_of_it_is_found_in_its_header() {
+        for header in [
+            "<https://unread.example.com/u/w0rd>",
+            "https://unread.example.com/u/w0rd",
+            "<mailto:stop@example.com?subject=x/y>, <https://unread.example.com/base/u/w0rd>",
+        ] {
+            assert_eq!(way_out(header).as_deref(), Some("w0rd"), "{header}");
+        }
+        for none in ["", "<mailto:stop@example.com>", "w0rd", "<>,"] {
+            assert_eq!(way_out(none), None, "{none}");
+        }
+    }
+
+    #[test]
     fn wrong_old_and_foreign_requests_are_turned_away() {
         let good = format!("v1={}", sign(&secret(), 1000, BODY));
         assert_eq!(ask(&good, 1301), Err(Rejected::Stale));
@@ -211,11 +239,11 @@ mod tests {
 
         #[test]
         fn fuzz_signed_mail_events(
-            events in prop::collection::vec(("(hard|soft|complaint|\\PC{0,5})", any::<String>(), any::<String>()), 0..4),
+            events in prop::collection::vec(("(hard|soft|complaint|\\PC{0,5})", any::<String>(), any::<String>(), any::<String>()), 0..4),
             cut in any::<prop::sample::Index>(), now in any::<i64>(),
         ) {
-            let events: Vec<_> = events.into_iter().map(|(kind, address, id)| {
-                serde_json::json!({ "kind": kind, "address": address, "message_id": id })
+            let events: Vec<_> = events.into_iter().map(|(kind, address, id, link)| {
+                serde_json::json!({ "kind": kind, "address": address, "message_id": id, "list_unsubscribe": link })
             }).collect();
             let whole = serde_json::to_vec(&events).unwrap();
             for body in [&whole[..], &whole[..cut.index(whole.len())]] {

@@ -6,13 +6,19 @@
 //!
 //! The words of each language are in `words/`, in files that need no Rust to be read; `language.rs` says how.
 
+mod explained;
 mod language;
+mod lookalikes;
+mod numbers;
 mod pattern;
+mod reactions;
 mod text;
+mod typo;
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+pub use self::explained::is_explained_in;
 use self::language::{Found, Language};
 use self::text::Clause;
 use super::webhook::OptOut;
@@ -52,34 +58,16 @@ const YES: [&str; 1] = ["yes"];
 const HELP: [&str; 2] = ["help", "info"];
 
 /// Signs that say stop without a word.
-const SIGNS: [&str; 3] = ["🛑", "⛔", "🚫"];
+const SIGNS: [&str; 7] = ["🛑", "⛔", "🚫", "🔕", "📵", "🖕", "✋"];
 
-/// One letter away from a keyword, and words of their own.
-const OTHER_WORDS: [&str; 20] = [
-    "shop",
-    "step",
-    "top",
-    "stow",
-    "slop",
-    "stomp",
-    "strop",
-    "stock",
-    "sto",
-    "atop",
-    "sop",
-    "stops",
-    "stopped",
-    "stoppt",
-    "anmelden",
-    "aanmelden",
-    "avslutad",
-    "avslutat",
-    "avslut",
-    "resign",
-];
+/// A language that knows so many words fewer of a clause than another is not what it is written in.
+const TOO_FOREIGN: usize = 3;
 
-/// Shorter keywords than this have too many neighbours among other words; "stop" is the exception.
-const LEAST_FOR_TYPO: usize = 6;
+/// Figures of a number that somebody gives: of an order, a house, their own.
+const LEAST_FOR_NUMBER: usize = 3;
+
+/// The file of languages of which only keywords are known.
+const OTHER: &str = "other";
 
 const FILES: [(&str, &str); 11] = [
     ("en", include_str!("optout/words/en.txt")),
@@ -92,7 +80,7 @@ const FILES: [(&str, &str); 11] = [
     ("pl", include_str!("optout/words/pl.txt")),
     ("sv", include_str!("optout/words/sv.txt")),
     ("ja", include_str!("optout/words/ja.txt")),
-    ("other", include_str!("optout/words/other.txt")),
+    (OTHER, include_str!("optout/words/other.txt")),
 ];
 
 /// All languages at once: nothing says which one somebody answers in.
@@ -104,6 +92,7 @@ struct Grammar {
     fillers: HashSet<String>,
     things: HashSet<String>,
     stems: HashSet<String>,
+    over: HashSet<String>,
 }
 
 static GRAMMAR: LazyLock<Grammar> = LazyLock::new(|| {
@@ -121,6 +110,7 @@ static GRAMMAR: LazyLock<Grammar> = LazyLock::new(|| {
         fillers: all(|l| &l.fillers),
         things: all(|l| &l.things),
         stems: all(|l| &l.stems),
+        over: all(|l| &l.over),
         languages,
     }
 });
@@ -143,18 +133,40 @@ pub fn meaning(body: &str) -> Meaning {
         Meaning::Help
     } else if only(&YES) {
         Meaning::Yes
+    } else if GRAMMAR.asks_whether_over(body, &words) {
+        Meaning::None
     } else {
         GRAMMAR.read(&clauses, &words)
+    }
+}
+
+/// The language that a text seems to be written in (`de`): the one that knows most of its words, if there is one.
+pub fn language(body: &str) -> Option<&'static str> {
+    let words = text::clauses(body).concat();
+    let known = FILES
+        .iter()
+        .zip(&GRAMMAR.languages)
+        .map(|((name, _), language)| (language.familiarity(&words), *name));
+    let mut best: Vec<(usize, &str)> = known.collect();
+    best.sort_unstable_by(|left, right| right.cmp(left));
+    match best[..] {
+        [(most, name), (next, _), ..] if most > next && name != OTHER => Some(name),
+        _ => None,
     }
 }
 
 impl Grammar {
     fn read(&self, clauses: &[Clause], words: &[String]) -> Meaning {
         let plain = self.plain(words);
+        if let Some(meaning) = self.keyword_with_number(&plain) {
+            return meaning;
+        }
         if self.is_keyword(words) || is(words, &self.alone) || only_signs(words) {
             return Meaning::Stop;
         }
-        if is(&plain, &self.alone)
+        let only_sign = plain.is_empty() && words.iter().any(|word| SIGNS.contains(&word.as_str()));
+        if only_sign
+            || is(&plain, &self.alone)
             || self.is_glued(&plain)
             || clauses.iter().any(|c| self.is_keyword(&self.plain(c)))
         {
@@ -163,9 +175,11 @@ impl Grammar {
         if is(words, &self.unsure) {
             return Meaning::PerhapsRevocation(Doubt::AmbiguousWord);
         }
+        let clauses = &self.without_explained(clauses, words);
+        let faint = !self.is_about_something(clauses, words);
         let mut perhaps = None;
         for clause in clauses {
-            match self.judge(clause) {
+            match self.judge(clause, faint) {
                 Found::Revocation => return Meaning::FreeTextRevocation,
                 Found::Perhaps(doubt) => perhaps = perhaps.or(Some(doubt)),
                 Found::Nothing => {}
@@ -174,10 +188,24 @@ impl Grammar {
         perhaps
             .or_else(|| self.is_misspelt(&plain).then_some(Doubt::Misspelling))
             .or_else(|| {
+                let typo = faint
+                    && clauses
+                        .iter()
+                        .any(|clause| self.revokes_but_for_a_typo(clause));
+                typo.then_some(Doubt::Misspelling)
+            })
+            .or_else(|| {
                 self.has_lone_keyword(clauses, words)
                     .then_some(Doubt::AmbiguousWord)
             })
             .map_or(Meaning::None, Meaning::PerhapsRevocation)
+    }
+
+    /// "Koniec?", "Slut nu?": words that say stop, and asked, only whether something is over.
+    fn asks_whether_over(&self, body: &str, words: &[String]) -> bool {
+        let is_question = body.trim_end().ends_with(['?', '？']);
+        let plain = self.plain(words);
+        is_question && !plain.is_empty() && plain.iter().all(|word| self.over.contains(word))
     }
 
     /// Without the words and signs that change nothing.
@@ -191,7 +219,7 @@ impl Grammar {
         is(words, &self.keywords)
     }
 
-    /// "stopnow", "STOPSTOP", "stoptexting", "ST0P".
+    /// "stopnow", "STOPSTOP", "stoptexting", "ST0P", "stop2".
     fn is_glued(&self, words: &[String]) -> bool {
         let [word] = words else { return false };
         let letters = |c| match c {
@@ -208,30 +236,16 @@ impl Grammar {
         {
             return true;
         }
+        let without_figures = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        if without_figures != word && self.keywords.contains(without_figures) {
+            return true;
+        }
         word.char_indices().skip(4).any(|(at, _)| {
             let (begin, end) = word.split_at(at);
             let known =
                 self.keywords.contains(end) || self.fillers.contains(end) || end == "texting";
             end.len() > 1 && known && self.keywords.contains(begin)
         })
-    }
-
-    /// One word, one letter away from a keyword.
-    fn is_misspelt(&self, words: &[String]) -> bool {
-        let [word] = words else { return false };
-        let other =
-            OTHER_WORDS.iter().any(|w| text::fold(w) == *word) || self.things.contains(word);
-        let near = |keyword: &&String| {
-            (keyword.len() >= LEAST_FOR_TYPO || *keyword == "stop")
-                && keyword.is_ascii()
-                && one_edit(keyword, word)
-        };
-        !other
-            && self
-                .keywords
-                .iter()
-                .chain(&self.alone)
-                .any(|keyword| near(&keyword))
     }
 
     /// "Cancel. I have it already": a word that says stop only as a whole message, and more that is not about an order.
@@ -243,15 +257,48 @@ impl Grammar {
                 .any(|clause| is(&self.plain(clause), &self.alone))
     }
 
+    /// The clauses, without what an ordinary use that reaches over several of them explains.
+    fn without_explained(&self, clauses: &[Clause], words: &[String]) -> Vec<Clause> {
+        let mut words = words.to_vec();
+        for language in &self.languages {
+            language.explain_across(&mut words);
+        }
+        let mut words = words.into_iter();
+        clauses
+            .iter()
+            .map(|clause| words.by_ref().take(clause.len()).collect())
+            .collect()
+    }
+
+    /// Whether a message names what customers have with a brand, in any language: then it is hardly about our messages.
+    fn is_about_something(&self, clauses: &[Clause], words: &[String]) -> bool {
+        let figures = words.iter().flat_map(|word| word.chars());
+        figures.filter(char::is_ascii_digit).count() >= LEAST_FOR_NUMBER
+            || words.iter().any(|word| self.things.contains(word))
+            || clauses.iter().any(|clause| {
+                self.read_by(clause)
+                    .any(|language| language.is_on_topic(clause))
+            })
+    }
+
+    /// The languages that a clause may be written in: those that know nearly as many of its words as any.
+    fn read_by<'g>(&'g self, clause: &'g [String]) -> impl Iterator<Item = &'g Language> {
+        let known = |language: &Language| language.familiarity(clause);
+        let most = self.languages.iter().map(known).max().unwrap_or_default();
+        self.languages
+            .iter()
+            .filter(move |language| language.familiarity(clause) + 1 >= most)
+    }
+
     /// Each language first says which words it knows in an ordinary use. Words that languages share ("stop") are then explained
     /// also for those that know less of the clause: a Dutch rule about the bus stop counts for a French rule about stopping.
-    fn judge(&self, clause: &[String]) -> Found {
+    fn judge(&self, clause: &[String], faint: bool) -> Found {
         let first: Vec<(usize, Vec<bool>)> = self
             .languages
             .iter()
             .map(|language| {
                 let mut explained = vec![false; clause.len()];
-                language.judge(clause, &mut explained);
+                language.judge(clause, &mut explained, faint);
                 (language.familiarity(clause), explained)
             })
             .collect();
@@ -264,28 +311,31 @@ impl Grammar {
             };
             (0..clause.len()).map(by_these).collect()
         };
+        let most = first
+            .iter()
+            .map(|(known, _)| *known)
+            .max()
+            .unwrap_or_default();
         let mut perhaps = Found::Nothing;
         for (language, (known, _)) in self.languages.iter().zip(&first) {
+            if known + TOO_FOREIGN <= most {
+                continue;
+            }
             let better = explained(known + 1);
             let hide = |(at, word): (usize, &String)| {
-                if self.stems.contains(word) && better[at] {
+                if better[at] {
                     pattern::EXPLAINED.to_owned()
                 } else {
                     word.clone()
                 }
             };
             let clause: Clause = clause.iter().enumerate().map(hide).collect();
-            match language.judge(&clause, &mut explained(*known)) {
+            match language.judge(&clause, &mut explained(*known), faint) {
                 Found::Revocation => return Found::Revocation,
                 found if perhaps == Found::Nothing => perhaps = found,
                 _ => {}
             }
         }
-        let most = first
-            .iter()
-            .map(|(known, _)| *known)
-            .max()
-            .unwrap_or_default();
         let unexplained =
             |(word, explained): (&String, &bool)| !explained && self.stems.contains(word);
         if perhaps == Found::Nothing
@@ -308,25 +358,6 @@ fn is(words: &[String], list: &HashSet<String>) -> bool {
 
 fn only_signs(words: &[String]) -> bool {
     words.iter().all(|word| SIGNS.contains(&word.as_str()))
-}
-
-/// One letter more, less, another or two swapped.
-fn one_edit(left: &str, right: &str) -> bool {
-    let letters = |word: &str| word.chars().collect::<Vec<char>>();
-    let (left, right) = (letters(left), letters(right));
-    let same = left.iter().zip(&right).take_while(|(l, r)| l == r).count();
-    let (left, right) = (&left[same..], &right[same..]);
-    let swapped = match (left, right) {
-        ([first, second, left @ ..], [other, another, right @ ..]) => {
-            (first, second) == (another, other) && left == right
-        }
-        _ => false,
-    };
-    let rest = |word| <[char]>::get(word, 1..);
-    swapped
-        || rest(left) == Some(right)
-        || rest(right) == Some(left)
-        || (rest(left).is_some() && rest(left) == rest(right))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use unread::control::consumers::Who;
 use unread::domain::ids::AccountId;
 use unread::{app, control};
 
-use super::{BY, Tools};
+use super::{BY, Tools, accounts};
 
 #[derive(clap::Args)]
 #[group(required = true, multiple = false, args = ["consumer", "email", "phone"])]
@@ -28,12 +28,17 @@ pub async fn run(config: &Config, whom: &Erase) -> anyhow::Result<()> {
     let region = account.default_region.as_deref();
     let who = match (&whom.consumer, whom.email.as_ref().or(whom.phone.as_ref())) {
         (Some(id), _) => Who::Consumer(id.clone()),
-        (None, Some(raw)) => Who::address(&tools.hasher, raw, region)
-            .map_err(|_| anyhow::anyhow!("that is no e-mail address and no phone number"))?,
+        (None, Some(raw)) => {
+            Who::address(&tools.pool, &Clock::System, &tools.hasher, (raw, region))
+                .await
+                .map_err(|_| anyhow::anyhow!("that is no e-mail address and no phone number"))?
+        }
         (None, None) => anyhow::bail!("name the consumer: --consumer, --email or --phone"),
     };
+    let own = accounts(config).named(account.id.as_str())?;
     let erased =
-        control::consumers::erase(&tools.pool, &Clock::System, BY, &account.id, &who).await?;
+        control::consumers::erase(&tools.pool, (&Clock::System, &tools.hasher), BY, &own, &who)
+            .await?;
     println!(
         "Erased: {} conversations, {} decisions; {} reminders made anonymous, {} of them cancelled. Opt-outs stay, as keyed hashes.",
         erased.conversations, erased.decisions, erased.reminders, erased.cancelled

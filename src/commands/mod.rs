@@ -1,9 +1,15 @@
 //! Commands that do one thing and end: what they take and what they print. What they change, [`unread::control`] changes.
 
+pub mod backup;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod erase;
+pub mod live;
 pub mod reminders;
+pub mod restored;
 pub mod roles;
 pub mod rules;
+#[cfg(feature = "demo")]
 pub mod sandbox;
 pub mod suppressions;
 pub mod users;
@@ -16,11 +22,11 @@ use unread::app::{self, Database};
 use unread::clock::Clock;
 use unread::config::Config;
 use unread::control::Error;
+use unread::control::accounts::Accounts;
 use unread::control::rules::By;
 use unread::db;
-use unread::domain::ids::AccountId;
+use unread::domain::contact::Address;
 use unread::hashing::Hasher;
-use unread::postgres::Durability;
 
 /// How the audit trail calls who runs a command.
 const BY: &str = "command line";
@@ -41,8 +47,8 @@ struct Tools {
 
 impl Tools {
     async fn open(config: &Config) -> anyhow::Result<Self> {
-        let database = Database::open(config, Durability::Durable).await?;
-        let pool = db::pool(database.options.clone(), 2);
+        let database = Database::find(config).await?;
+        let pool = db::pool_with_key(database.options.clone(), 2, app::key_id(config));
         db::check_schema(&pool).await?;
         let hasher = app::hasher(config, &pool).await?;
         Ok(Self {
@@ -52,14 +58,24 @@ impl Tools {
         })
     }
 
+    /// The hash of an address; what is kept of it under an older key is moved to the present one.
+    async fn hash(&self, address: &Address) -> anyhow::Result<[u8; 16]> {
+        let moves = self.hasher.moves(address);
+        let mut conn = self.pool.acquire().await?;
+        db::rekey::ledger(&mut conn, &moves, Clock::System.now()).await?;
+        Ok(self.hasher.address(address))
+    }
+
     async fn close(self) -> anyhow::Result<()> {
         self.pool.close().await;
         self.database.close().await
     }
 }
 
-fn accounts(config: &Config) -> Vec<AccountId> {
-    config.accounts.iter().map(|a| a.id.clone()).collect()
+/// Who runs commands sees the whole installation.
+fn accounts(config: &Config) -> Accounts {
+    let ids = config.accounts.iter().map(|a| a.id.clone());
+    Accounts::of_installation(ids.collect())
 }
 
 /// A file's bytes; `-` is standard input.

@@ -1,13 +1,11 @@
-//! The roles and the demonstration, as commands; the database brought up to date.
-
-use std::process::ExitCode;
+//! The roles as commands; the database brought up to date.
 
 use tokio_util::sync::CancellationToken;
 use unread::app::{self, Database, Parts, Start};
 use unread::clock::Clock;
 use unread::config::Config;
+use unread::db;
 use unread::postgres::Durability;
-use unread::{db, demo};
 
 pub async fn play(
     config: &Config,
@@ -16,6 +14,10 @@ pub async fn play(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let stopping = shutdown.clone();
+    if config.secret.is_none() {
+        let (danger, mend) = (app::KEY_BESIDE_HASHES, app::SET_A_KEY);
+        tracing::warn!("UNREAD_SECRET is not set: {danger}. {mend}");
+    }
     let database = Database::open(config, Durability::Durable).await?;
     let start = Start {
         parts,
@@ -44,27 +46,8 @@ pub async fn play(
     ended
 }
 
-pub async fn demo_once(
-    config: &Config,
-    json: bool,
-    shutdown: CancellationToken,
-) -> anyhow::Result<ExitCode> {
-    let rows = demo::once(config, shutdown).await?;
-    if json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-    } else {
-        print!("{}", demo::table(&rows));
-    }
-    let agree = rows.iter().all(|row| row.agree);
-    Ok(if agree {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
 pub async fn migrate(config: &Config) -> anyhow::Result<()> {
-    let database = Database::open(config, Durability::Durable).await?;
+    let database = Database::find(config).await?;
     let pool = db::pool(database.options.clone(), 2);
     app::migrate_when_up(&pool).await?;
     println!("The database is up to date.");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use unread::channel::render::Texts;
 use unread::config::Config;
+use unread::domain::ids::AccountId;
 use unread::{control, rules_file};
 
 use super::{Tools, by, read, spoken};
@@ -29,7 +30,9 @@ pub async fn run(config: &Config, what: Rules) -> anyhow::Result<()> {
         }
         Rules::Import { file } => {
             let text = read(&file)?;
-            let done = control::rules::import(&tools.pool, &Texts::new(), &text, by()).await;
+            let tools_of = (&tools.pool, &Texts::new());
+            let around = |account: &AccountId| control::rules::around(config, Some(account));
+            let done = control::rules::import(tools_of, around, &text, by()).await;
             let done = done.map_err(spoken)?;
             for warning in &done.warnings {
                 eprintln!("unread: {}: {}", warning.field, warning.detail);

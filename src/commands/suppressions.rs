@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use unread::clock::Clock;
 use unread::config::Config;
+use unread::control::accounts::Accounts;
 use unread::control::opt_outs::Verdict;
 use unread::control::suppressions::{BadLines, Imported, Imports};
 use unread::domain::contact::{Address, Suppression};
@@ -89,13 +90,18 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
             review(&tools, &accounts(config), &hash, Verdict::Undo).await?;
         }
         Suppressions::Export { file } if file.as_os_str() == "-" => {
-            export(&tools.pool, &mut std::io::stdout().lock()).await?;
+            export(
+                &tools.pool,
+                &accounts(config),
+                &mut std::io::stdout().lock(),
+            )
+            .await?;
         }
         Suppressions::Export { file } => {
             let out = std::fs::File::create(&file)
                 .with_context(|| format!("writing {}", file.display()))?;
             let mut out = std::io::BufWriter::new(out);
-            let count = export(&tools.pool, &mut out).await?;
+            let count = export(&tools.pool, &accounts(config), &mut out).await?;
             std::io::Write::flush(&mut out)?;
             println!("{count} suppressions written.");
         }
@@ -108,7 +114,7 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
             let account = app::account(config, account.as_ref())?;
             let defaults = Defaults {
                 account: account.id.clone(),
-                accounts: accounts(config),
+                accounts: Vec::new(),
                 region: account.default_region.clone(),
                 reason,
                 now,
@@ -116,7 +122,9 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
             let list = (Imports::default().begin()?, read_bytes(&file)?);
             let (pool, hasher) = (&tools.pool, &tools.hasher);
             let bad_lines = BadLines::left_out_if(leave_out_bad_lines);
-            let done = control::suppressions::import(pool, hasher, BY, list, defaults, bad_lines);
+            let all = &accounts(config);
+            let done =
+                control::suppressions::import(pool, hasher, BY, list, all, defaults, bad_lines);
             let done = done.await.map_err(spoken)?;
             tools.close().await?;
             return Ok(report(&done));
@@ -128,8 +136,9 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
         } => {
             let account = app::account(config, account.as_ref())?;
             let address = address(&raw, account.default_region.as_deref())?;
-            let hash = tools.hasher.address(&address);
-            let which = (&account.id, address.channel(), &hash);
+            let hash = tools.hash(&address).await?;
+            let own = accounts(config).named(account.id.as_str())?;
+            let which = (&own, address.channel(), &hash);
             control::suppressions::add(&tools.pool, &Clock::System, BY, which, reason).await?;
             println!("Suppressed.");
         }
@@ -139,8 +148,9 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
         } => {
             let account = app::account(config, account.as_ref())?;
             let address = address(&raw, account.default_region.as_deref())?;
-            let hash = tools.hasher.address(&address);
-            let which = (&account.id, address.channel(), &hash);
+            let hash = tools.hash(&address).await?;
+            let own = accounts(config).named(account.id.as_str())?;
+            let which = (&own, address.channel(), &hash);
             match control::suppressions::remove(&tools.pool, &Clock::System, BY, which).await {
                 Ok(()) => println!("It may be written to again."),
                 Err(control::Error::NotFound(_)) => println!("It was not suppressed."),
@@ -174,7 +184,7 @@ fn report(done: &Imported) -> ExitCode {
 /// Doubtful opt-outs printed at once.
 const MOST: i64 = 10_000;
 
-async fn print_doubtful(pool: &sqlx::PgPool, accounts: &[AccountId]) -> anyhow::Result<()> {
+async fn print_doubtful(pool: &sqlx::PgPool, accounts: &Accounts) -> anyhow::Result<()> {
     let found = control::opt_outs::to_review(pool, accounts, MOST).await?;
     if found.is_empty() {
         println!("There is nothing to review.");
@@ -182,11 +192,12 @@ async fn print_doubtful(pool: &sqlx::PgPool, accounts: &[AccountId]) -> anyhow::
     for one in found {
         let accounts: Vec<&str> = one.accounts.iter().map(AccountId::as_str).collect();
         println!(
-            "{}  {}  {}  {}  {}",
+            "{}  {}  {}  {}  {}  {}",
             suppressions_file::hex(&one.hash),
             one.channel.as_str(),
             one.since.format("%Y-%m-%dT%H:%M:%SZ"),
             one.doubt.as_str(),
+            one.language.as_deref().unwrap_or("-"),
             accounts.join(",")
         );
     }
@@ -195,7 +206,7 @@ async fn print_doubtful(pool: &sqlx::PgPool, accounts: &[AccountId]) -> anyhow::
 
 async fn review(
     tools: &Tools,
-    accounts: &[AccountId],
+    accounts: &Accounts,
     hash: &str,
     verdict: Verdict,
 ) -> anyhow::Result<()> {
@@ -228,10 +239,14 @@ async fn review(
 }
 
 /// Writes all suppressions as CSV, page by page. Returns how many.
-async fn export(pool: &sqlx::PgPool, out: &mut impl std::io::Write) -> anyhow::Result<usize> {
+async fn export(
+    pool: &sqlx::PgPool,
+    all: &Accounts,
+    out: &mut impl std::io::Write,
+) -> anyhow::Result<usize> {
     out.write_all(suppressions_file::HEADER.as_bytes())?;
     let (mut last, mut count) = (None, 0);
-    while let Some((lines, row)) = control::suppressions::export(pool, last.as_ref()).await? {
+    while let Some((lines, row)) = control::suppressions::export(pool, all, last.as_ref()).await? {
         out.write_all(lines.as_bytes())?;
         count += lines.lines().count();
         last = Some(row);

@@ -40,6 +40,11 @@ pub struct Account {
     pub badge_tokens: BadgeTokens,
 }
 
+/// What there is to do about OAuth 1.0a keys.
+pub const LEGACY_KEYS: &str = "LivePerson ended OAuth 1.0a keys (LE_CONSUMER_KEY, LE_TOKEN …) on 31 May 2026. In Conversational Cloud under Manage, Management \
+     Console, Application Install, add an application with the grant type client_credentials and the scopes of the Messaging Interactions API, \
+     and install it in the account; then set LE_CLIENT_ID and LE_CLIENT_SECRET, and leave the four old settings out.";
+
 #[derive(Clone, Debug)]
 pub enum Auth {
     OAuth2 {
@@ -69,12 +74,15 @@ pub fn read(r: &mut Reader, role: Role) -> Result<Vec<Account>, Noted> {
         read.push(read_one(r, role));
     }
     if read.is_empty() && role.needs_account() {
-        return Err(r.problem(
-            "LE_ACCOUNT",
-            "is not set",
-            "Set it to the id of your LivePerson account, for example 12345678, with LE_CLIENT_ID and LE_CLIENT_SECRET beside it; \
-             or begin a file unread.toml with unread.example.toml. To look around without an account, use `unread demo`.",
-        ));
+        let mend = "Set it to the id of your LivePerson account, for example 12345678, with LE_CLIENT_ID and LE_CLIENT_SECRET beside it; \
+             or begin a file unread.toml with unread.example.toml.";
+        // A program that is built without it does not know the command.
+        let demo = if cfg!(feature = "demo") {
+            " To look around without an account, use `unread demo`."
+        } else {
+            ""
+        };
+        return Err(r.problem("LE_ACCOUNT", "is not set", format!("{mend}{demo}")));
     }
     let accounts: Vec<Account> = read.into_iter().collect::<Result<_, _>>()?;
     let mut seen = BTreeSet::new();
@@ -174,6 +182,9 @@ fn read_auth(r: &mut Reader, account: &str, role: Role) -> Result<Option<Auth>, 
         "LE_TOKEN",
         "LE_TOKEN_SECRET",
     ];
+    if !role.calls_liveperson() {
+        return Ok(None);
+    }
     let has_oauth2 = OAUTH2.map(|env| r.is_given(env)).contains(&true);
     let has_oauth1 = OAUTH1.map(|env| r.is_given(env)).contains(&true);
     if has_oauth2 {
@@ -187,8 +198,7 @@ fn read_auth(r: &mut Reader, account: &str, role: Role) -> Result<Option<Auth>, 
     }
     if has_oauth1 {
         r.warn(format!(
-            "The LivePerson login of {account} uses OAuth 1.0a keys, which LivePerson ended in 2026. Use an OAuth 2.0 client instead: \
-             LE_CLIENT_ID and LE_CLIENT_SECRET."
+            "The LivePerson login of {account} uses OAuth 1.0a keys. {LEGACY_KEYS}"
         ));
         return read_oauth1(r).map(Some);
     }
@@ -201,6 +211,17 @@ fn read_auth(r: &mut Reader, account: &str, role: Role) -> Result<Option<Auth>, 
         return Err(r.problem(&name, "is not set", mend));
     }
     Ok(None)
+}
+
+impl super::Config {
+    /// By whose clock hours are read where nothing tells the consumer's: the account's, if it has one.
+    pub fn time_zone_of(&self, account: Option<&AccountId>) -> Zone {
+        let mut accounts = self.accounts.iter();
+        let account = accounts.find(|configured| Some(&configured.id) == account);
+        account
+            .and_then(|account| account.time_zone)
+            .unwrap_or(Zone::UTC)
+    }
 }
 
 fn read_oauth2(r: &mut Reader) -> Result<Auth, Noted> {

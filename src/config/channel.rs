@@ -40,15 +40,14 @@ pub enum Tls {
 pub struct Twilio {
     pub base_url: Url,
     pub account_sid: String,
-    /// Signs webhooks; also the password of calls unless there is an API key.
-    pub auth_token: Secret,
-    pub api_key: Option<TwilioApiKey>,
+    /// Whose webhooks are believed: the account's token, and further ones while that is being changed.
+    pub webhook_tokens: Vec<Secret>,
+    /// What calls are made with.
+    pub login: TwilioLogin,
     /// Without this and without a messaging service: the account's first number that can send SMS.
     pub from: Option<String>,
     /// Comes before `from`.
     pub messaging_service_sid: Option<String>,
-    /// Further tokens that webhooks may be signed with.
-    pub webhook_tokens: Vec<Secret>,
     /// Asks Twilio to remove the texts of messages that have ended.
     pub redact_bodies: bool,
     /// SMS per second, all workers together.
@@ -56,12 +55,30 @@ pub struct Twilio {
 }
 
 #[derive(Clone, Debug)]
-pub struct TwilioApiKey {
-    pub sid: String,
-    pub secret: Secret,
+pub enum TwilioLogin {
+    AuthToken(Secret),
+    ApiKey { sid: String, secret: Secret },
 }
 
-pub fn read(r: &mut Reader, role: Role) -> Result<(Option<Smtp>, Option<Twilio>), Noted> {
+/// What this process has to do with channels. The settings of what it has nothing to do with need not be complete.
+#[derive(Clone, Copy)]
+struct Use {
+    sends: bool,
+    takes_webhooks: bool,
+}
+
+pub fn read(
+    r: &mut Reader,
+    role: Role,
+    dashboard: bool,
+) -> Result<(Option<Smtp>, Option<Twilio>), Noted> {
+    let uses = Use {
+        sends: role.sends(dashboard),
+        takes_webhooks: role.takes_webhooks(),
+    };
+    if !uses.sends && !uses.takes_webhooks {
+        return Ok((None, None));
+    }
     let has_smtp = r.is_given("SMTP_USER") || r.is_given("SMTP_HOST");
     let has_twilio = r.is_given("TWILIO_ACCOUNT_SID");
     if !has_smtp {
@@ -81,8 +98,8 @@ pub fn read(r: &mut Reader, role: Role) -> Result<(Option<Smtp>, Option<Twilio>)
             "For e-mail set SMTP_USER and SMTP_PASS (and SMTP_HOST, unless it is Gmail); for SMS set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.",
         ));
     }
-    let smtp = has_smtp.then(|| read_smtp(r)).transpose();
-    let twilio = has_twilio.then(|| read_twilio(r)).transpose();
+    let smtp = (has_smtp && uses.sends).then(|| read_smtp(r)).transpose();
+    let twilio = has_twilio.then(|| read_twilio(r, uses)).transpose();
     Ok((smtp?, twilio?))
 }
 
@@ -242,27 +259,26 @@ fn warn_of_gmail_password(r: &mut Reader, host: &str, login: Option<&(String, Se
     }
 }
 
-fn read_twilio(r: &mut Reader) -> Result<Twilio, Noted> {
+fn read_twilio(r: &mut Reader, uses: Use) -> Result<Twilio, Noted> {
     let base_url = r.setting("TWILIO_BASE_URL", parse::api_url);
     let account_sid = r.required("TWILIO_ACCOUNT_SID", "", sid("AC"));
-    let auth_token = r.required_secret(
-        "TWILIO_AUTH_TOKEN",
-        "Set it to the account's auth token from Twilio's console. It is needed beside an API key too, to check Twilio's webhooks.",
-    );
-    let api_key = read_api_key(r);
+    let login = read_twilio_login(r, uses);
     let from = r.optional("TWILIO_FROM", sender);
     let messaging_service_sid = r.optional("TWILIO_MESSAGING_SERVICE_SID", sid("MG"));
-    let webhook_tokens = r.list("TWILIO_WEBHOOK_TOKENS", parse::secret);
+    let further_tokens = r.list("TWILIO_WEBHOOK_TOKENS", parse::secret);
     let redact_bodies = r.setting("TWILIO_REDACT_BODIES", parse::flag);
     let rate_per_second = r.setting("TWILIO_RATE_PER_SECOND", parse::rate);
+    let (login, auth_token) = login?;
     let twilio = Twilio {
         base_url: base_url?,
         account_sid: account_sid?,
-        auth_token: auth_token?,
-        api_key: api_key?,
+        webhook_tokens: auth_token
+            .into_iter()
+            .chain(further_tokens?.unwrap_or_default())
+            .collect(),
+        login,
         from: from?,
         messaging_service_sid: messaging_service_sid?,
-        webhook_tokens: webhook_tokens?.unwrap_or_default(),
         redact_bodies: redact_bodies?,
         rate_per_second: rate_per_second?,
     };
@@ -270,17 +286,25 @@ fn read_twilio(r: &mut Reader) -> Result<Twilio, Noted> {
     Ok(twilio)
 }
 
-fn read_api_key(r: &mut Reader) -> Result<Option<TwilioApiKey>, Noted> {
-    const MEND: &str = "An API key has a SID (SK…) and a secret; set both or neither.";
-    if !r.is_given("TWILIO_API_KEY") && !r.is_given("TWILIO_API_SECRET") {
-        return Ok(None);
+/// What calls are made with, and the account's token. Who makes no calls needs no API key, and who has one and takes no webhooks no token.
+fn read_twilio_login(r: &mut Reader, uses: Use) -> Result<(TwilioLogin, Option<Secret>), Noted> {
+    const TOKEN: &str = "Set it to the account's auth token from Twilio's console. Beside an API key it is needed too where Twilio's webhooks come \
+                         in, to check them.";
+    const KEY: &str = "An API key has a SID (SK…) and a secret; set both or neither.";
+    let has_key = r.is_given("TWILIO_API_KEY") || r.is_given("TWILIO_API_SECRET");
+    if !has_key || !uses.sends {
+        let token = r.required_secret("TWILIO_AUTH_TOKEN", TOKEN)?;
+        return Ok((TwilioLogin::AuthToken(token.clone()), Some(token)));
     }
-    let sid = r.required("TWILIO_API_KEY", MEND, sid("SK"));
-    let secret = r.required_secret("TWILIO_API_SECRET", MEND);
-    Ok(Some(TwilioApiKey {
-        sid: sid?,
-        secret: secret?,
-    }))
+    let token = if uses.takes_webhooks {
+        r.required_secret("TWILIO_AUTH_TOKEN", TOKEN).map(Some)
+    } else {
+        r.secret("TWILIO_AUTH_TOKEN")
+    };
+    let sid = r.required("TWILIO_API_KEY", KEY, sid("SK"));
+    let secret = r.required_secret("TWILIO_API_SECRET", KEY);
+    let (sid, secret) = (sid?, secret?);
+    Ok((TwilioLogin::ApiKey { sid, secret }, token?))
 }
 
 fn warn_of_twilio(r: &mut Reader, twilio: &Twilio) {

@@ -9,6 +9,8 @@
 mod account;
 mod badge;
 mod channel;
+mod host;
+mod journal;
 mod keys;
 mod names;
 mod network;
@@ -24,18 +26,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use tracing_subscriber::EnvFilter;
 use url::Url;
 
-pub use account::{Account, Auth};
+pub use account::{Account, Auth, LEGACY_KEYS};
 pub use badge::{BadgeTokens, IdTokenKeys, IdTokens};
-pub use channel::{Smtp, Tls, Twilio, TwilioApiKey};
+pub use channel::{Smtp, Tls, Twilio, TwilioLogin};
+pub use host::{HostPattern, InvalidHost};
+pub use journal::Journal;
 pub use keys::reference;
 pub use network::{InvalidNetwork, Network};
+pub use parse::{is_loopback_name, log_level};
 pub use problem::{ConfigError, Problem};
 pub use source::Sources;
 pub use sso::Sso;
 
+use crate::domain::live::{Agreed, OtherInstallation};
 use crate::domain::opt_out::Reach;
 use crate::domain::test_message;
 use crate::secret::Secret;
@@ -51,10 +56,15 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// Folder with `postgres` and `initdb`.
     pub postgres_bin: Option<PathBuf>,
+    /// Nightly backups of our own PostgreSQL; 0: none are made.
+    pub backups_kept: usize,
     /// Whom to ask about the sender's domain; `None`: the machine's own.
     pub dns_server: Option<SocketAddr>,
     /// Key for address hashes and link tokens; `None`: the one kept in the database.
     pub secret: Option<Secret>,
+    /// Keys before it, the newest first.
+    pub older_secrets: Vec<Secret>,
+    pub journal: Journal,
     pub web: Web,
     /// No two with the same id.
     pub accounts: Vec<Account>,
@@ -65,6 +75,12 @@ pub struct Config {
     pub smtp: Option<Smtp>,
     /// `None`: SMS is off.
     pub twilio: Option<Twilio>,
+    /// Channels go live by themselves when nothing stands in the way.
+    pub live: bool,
+    /// What is answered then to what a person is asked: whether another installation sends …
+    pub live_other_installation: Option<OtherInstallation>,
+    /// … and how customers agreed to text messages.
+    pub sms_consent: Option<Agreed>,
     pub worker: Worker,
     pub retention: Retention,
     pub log: Log,
@@ -80,6 +96,8 @@ pub struct Web {
     pub metrics_port: u16,
     /// This service as the outside world calls it; the path ends in `/`.
     pub public_url: Url,
+    /// Other names that it goes by.
+    pub allowed_hosts: Vec<HostPattern>,
     /// Keys of which each may sign mail events.
     pub mail_webhook_secrets: Vec<Secret>,
     /// To whom test messages carry own words without a code.
@@ -90,8 +108,14 @@ pub struct Web {
     pub trusted_proxies: Vec<Network>,
     /// From one client address.
     pub badge_requests_per_second: f64,
+    /// To badge, dashboard, API and webhooks, at once.
+    pub connections: usize,
+    /// Of these, of one address.
+    pub connections_per_address: usize,
     /// Whether this process serves dashboard and config API beside the badge.
     pub dashboard: bool,
+    /// Whether people may log in with a password.
+    pub passwords: bool,
     /// A login ends when it has not been used for so long …
     pub session_idle: Duration,
     /// … and in any case after so long.
@@ -134,8 +158,10 @@ pub struct Retention {
 pub struct Log {
     /// `None`: text on a terminal, else JSON.
     pub format: Option<LogFormat>,
-    /// A valid [`EnvFilter`].
+    /// As [`parse::log_level`] takes it.
     pub level: String,
+    /// Nobody has set it.
+    pub level_is_preset: bool,
     /// Where spans go.
     pub otlp: Option<Url>,
 }
@@ -154,10 +180,15 @@ pub enum Role {
     Web,
     Worker,
     Scheduler,
+    /// Brings the tables up to date, or changes what is in them.
     Migrate,
+    /// A command that calls LivePerson and the providers as the web role does: going live, or looking up what was sent.
+    Live,
     /// A dry run: one scan that changes nothing.
     Scan,
     Doctor,
+    /// Asks the service that runs on the same machine.
+    Beside,
     Demo,
     Sandbox,
 }
@@ -184,28 +215,44 @@ impl Config {
 }
 
 impl Role {
-    /// Several processes meet in one database, so it cannot be one that a process starts for itself.
+    /// Several processes meet in one database, so it cannot be one that a process starts for itself. Commands find their database
+    /// when they need it.
     fn needs_database_url(self) -> bool {
-        matches!(
-            self,
-            Self::Web | Self::Worker | Self::Scheduler | Self::Migrate
-        )
+        matches!(self, Self::Web | Self::Worker | Self::Scheduler)
     }
 
     fn needs_account(self) -> bool {
         matches!(
             self,
-            Self::Run | Self::Web | Self::Worker | Self::Scheduler | Self::Scan
+            Self::Run | Self::Web | Self::Worker | Self::Scheduler | Self::Live | Self::Scan
         )
     }
 
     /// The scheduler only names accounts; the others call LivePerson.
     fn needs_credentials(self) -> bool {
-        matches!(self, Self::Run | Self::Web | Self::Worker | Self::Scan)
+        matches!(
+            self,
+            Self::Run | Self::Web | Self::Worker | Self::Live | Self::Scan
+        )
     }
 
     fn needs_channel(self) -> bool {
         matches!(self, Self::Run | Self::Worker)
+    }
+
+    /// What it does not have to do with it is not asked for, and need not be complete: each process may be given its own secrets only.
+    fn calls_liveperson(self) -> bool {
+        !matches!(self, Self::Scheduler | Self::Migrate | Self::Beside)
+    }
+
+    /// Reminders, or test messages from the dashboard.
+    fn sends(self, dashboard: bool) -> bool {
+        self.calls_liveperson() && (!matches!(self, Self::Web | Self::Live) || dashboard)
+    }
+
+    /// Twilio signs them with the account's token.
+    fn takes_webhooks(self) -> bool {
+        self.calls_liveperson() && self != Self::Worker
     }
 }
 
@@ -221,14 +268,27 @@ fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
     let database_connections = r.setting("UNREAD_DATABASE_CONNECTIONS", parse::number(2..=1000));
     let data_dir = r.optional("UNREAD_DATA_DIR", str::parse);
     let postgres_bin = r.optional("UNREAD_POSTGRES_BIN", str::parse);
+    let backups_kept = r.setting("UNREAD_BACKUPS_KEPT", parse::number(0..=366));
     let dns_server = r.optional("UNREAD_DNS_SERVER", parse::dns_server);
     let secret = read_secret(r);
+    let older_secrets = r.list("UNREAD_SECRET_OLD", long_secret);
+    let keyed = secret.as_ref().is_ok_and(Option::is_some);
+    let journal = journal::read(r, role, keyed);
     let accounts = account::read(r, role);
     let liveperson = read_liveperson(r);
-    let channels = channel::read(r, role);
     let web = read_web(r);
+    // What cannot be read is a problem already.
+    let dashboard = web.as_ref().is_ok_and(|web| web.dashboard);
+    let channels = channel::read(r, role, dashboard);
     let sso = sso::read(r);
     let worker = read_worker(r);
+    let live = r.setting("UNREAD_LIVE", parse::flag);
+    let live_other_installation = r.optional("UNREAD_LIVE_OTHER_INSTALLATION", |raw| {
+        OtherInstallation::parse(&raw.to_ascii_lowercase()).ok_or("none, stopped or sends")
+    });
+    let sms_consent = r.optional("UNREAD_SMS_CONSENT", |raw| {
+        Agreed::parse(raw).ok_or("form, conversation, or a sentence that says how customers agreed")
+    });
     let retention = read_retention(r);
     let log = read_log(r);
     let (smtp, twilio) = channels?;
@@ -237,19 +297,34 @@ fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
         database_connections: database_connections?,
         data_dir: data_dir?,
         postgres_bin: postgres_bin?,
+        backups_kept: backups_kept?,
         dns_server: dns_server?,
         secret: secret?,
+        older_secrets: older_secrets?.unwrap_or_default(),
+        journal: journal?,
         web: web?,
         accounts: accounts?,
         liveperson: liveperson?,
         sso: sso?,
         smtp,
         twilio,
+        live: live?,
+        live_other_installation: live_other_installation?,
+        sms_consent: sms_consent?,
         worker: worker?,
         retention: retention?,
         log: log?,
         warnings: Vec::new(),
     };
+    let serves = matches!(role, Role::Run | Role::Web) && config.web.dashboard;
+    if serves && !config.web.passwords && config.sso.is_none() {
+        let name = r.name_of("UNREAD_PASSWORDS");
+        return Err(r.problem(
+            &name,
+            "is false, but there is no single sign-on, so nobody could log in",
+            "Set UNREAD_OIDC_ISSUER and UNREAD_OIDC_CLIENT_ID, or remove this one.",
+        ));
+    }
     warn_of_contradictions(r, &config);
     Ok(config)
 }
@@ -278,13 +353,15 @@ fn read_database_url(r: &mut Reader, role: Role) -> Result<Option<Secret>, Noted
 }
 
 fn read_secret(r: &mut Reader) -> Result<Option<Secret>, Noted> {
-    r.optional("UNREAD_SECRET", |raw| {
-        if raw.len() >= 32 {
-            Ok(Secret::new(raw))
-        } else {
-            Err("at least 32 characters, for example the output of `openssl rand -hex 32`")
-        }
-    })
+    r.optional("UNREAD_SECRET", long_secret)
+}
+
+fn long_secret(raw: &str) -> Result<Secret, &'static str> {
+    if raw.len() >= 32 {
+        Ok(Secret::new(raw))
+    } else {
+        Err("at least 32 characters, for example the output of `openssl rand -hex 32`")
+    }
 }
 
 fn read_liveperson(r: &mut Reader) -> Result<LivePerson, Noted> {
@@ -317,6 +394,7 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
     let metrics_bind = r.setting("UNREAD_METRICS_BIND", address);
     let metrics_port = r.setting("UNREAD_METRICS_PORT", parse::port);
     let public_url = r.optional("UNREAD_PUBLIC_URL", parse::public_url);
+    let allowed_hosts = r.list("UNREAD_ALLOWED_HOSTS", str::parse);
     let mail_webhook_secrets = r.list("UNREAD_MAIL_WEBHOOK_SECRET", parse::secret);
     let test_recipients = r.list("UNREAD_TEST_RECIPIENTS", str::parse);
     let opt_out_reach = r.setting("UNREAD_OPT_OUT_REACH", |raw| {
@@ -324,7 +402,10 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
     });
     let trusted_proxies = r.list("UNREAD_TRUSTED_PROXIES", str::parse::<Network>);
     let badge_requests_per_second = r.setting("UNREAD_BADGE_REQUESTS_PER_SECOND", parse::rate);
+    let connections = r.setting("UNREAD_CONNECTIONS", parse::number(100..=60_000));
+    let per_address = r.setting("UNREAD_CONNECTIONS_PER_ADDRESS", parse::number(4..=60_000));
     let dashboard = r.setting("UNREAD_DASHBOARD", parse::flag);
+    let passwords = r.setting("UNREAD_PASSWORDS", parse::flag);
     let session_idle = r.setting("UNREAD_SESSION_IDLE_MINUTES", parse::number(5..=720));
     let session_longest = r.setting("UNREAD_SESSION_HOURS", parse::number(1..=720));
     let port = port?;
@@ -337,12 +418,16 @@ fn read_web(r: &mut Reader) -> Result<Web, Noted> {
         metrics_bind: metrics_bind?,
         metrics_port: metrics_port?,
         public_url,
+        allowed_hosts: allowed_hosts?.unwrap_or_default(),
         mail_webhook_secrets: mail_webhook_secrets?.unwrap_or_default(),
         test_recipients: test_recipients?.unwrap_or_default(),
         opt_out_reach: opt_out_reach?,
         trusted_proxies: trusted_proxies?.unwrap_or_default(),
         badge_requests_per_second: badge_requests_per_second?,
+        connections: connections?,
+        connections_per_address: per_address?,
         dashboard: dashboard?,
+        passwords: passwords?,
         session_idle: Duration::from_mins(session_idle?),
         session_longest: Duration::from_hours(session_longest?),
     })
@@ -381,14 +466,14 @@ fn read_log(r: &mut Reader) -> Result<Log, Noted> {
         _ => Err("text or json"),
     });
     let level = r.setting("UNREAD_LOG_LEVEL", |raw| {
-        EnvFilter::try_new(raw)
-            .map(|_| raw.to_owned())
-            .map_err(|_| "error, warn, info, debug or trace, also by part: info,unread::jobs=debug")
+        parse::log_level(raw).map(|()| raw.to_owned())
     });
+    let level_is_preset = !r.is_given("UNREAD_LOG_LEVEL");
     let otlp = r.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::base_url);
     Ok(Log {
         format: format?,
         level: level?,
+        level_is_preset,
         otlp: otlp?,
     })
 }
@@ -411,7 +496,7 @@ fn warn_of_contradictions(r: &mut Reader, config: &Config) {
     if public.scheme() == "https" && config.web.trusted_proxies.is_empty() {
         r.warn(format!(
             "A proxy stands before {public}, but UNREAD_TRUSTED_PROXIES names none: all visitors count as one client, and \
-             UNREAD_BADGE_REQUESTS_PER_SECOND holds for all of them together. Name the proxy's network there."
+             UNREAD_BADGE_REQUESTS_PER_SECOND and UNREAD_CONNECTIONS_PER_ADDRESS hold for all of them together. Name the proxy's network there."
         ));
     }
     for account in config

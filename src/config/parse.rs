@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use url::{Host, Url};
 
 use crate::domain::contact::{self, Address};
@@ -57,6 +59,16 @@ pub fn port(raw: &str) -> Result<u16, &'static str> {
 }
 
 /// Calls per second: as few as one in a quarter of an hour, as many as any provider allows.
+const LOG_LEVELS: &str = "error, warn, info, debug or trace, also by part: info,unread::jobs=debug";
+
+/// A word alone is a level: `EnvFilter` would take a mistyped one for the name of a part, and log nothing else.
+pub fn log_level(raw: &str) -> Result<(), &'static str> {
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let mut alone = raw.split(',').filter(|part| !part.contains(['=', '[']));
+    let fits = alone.all(|word| is_level(word.trim())) && EnvFilter::try_new(raw).is_ok();
+    if fits { Ok(()) } else { Err(LOG_LEVELS) }
+}
+
 pub fn rate(raw: &str) -> Result<f64, &'static str> {
     let rate = raw
         .parse()
@@ -149,6 +161,14 @@ pub fn api_url(raw: &str) -> Result<Url, &'static str> {
     )
 }
 
+/// Where something is posted to, exactly as it is written: as [`api_url`], but a path without a `/` at its end stays so, and a query may
+/// follow.
+pub fn webhook_url(raw: &str) -> Result<Url, &'static str> {
+    page_url(raw).ok().filter(|url| url.scheme() == "https" || is_loopback(url)).ok_or(
+        "an address that begins with https://; http:// is allowed to this machine only (localhost, 127.0.0.1, [::1])",
+    )
+}
+
 pub fn page_url(raw: &str) -> Result<Url, &'static str> {
     let url = Url::parse(raw)
         .ok()
@@ -210,6 +230,30 @@ pub fn token(max: usize, expected: &'static str) -> impl Fn(&str) -> Result<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_level_that_is_mistyped_silences_nothing() {
+        for good in [
+            "info",
+            "WARN",
+            "off",
+            "info,unread::jobs=debug",
+            "unread=debug",
+            "info,[request]=debug",
+        ] {
+            assert_eq!(log_level(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "inof",
+            "loud",
+            "sk_live_abc",
+            "info,unread",
+            "unread=loud",
+            "info;debug",
+        ] {
+            assert!(log_level(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn http_is_for_this_machine_only() {

@@ -25,7 +25,12 @@ pub fn shown_path(path: &str) -> Option<&str> {
     let is_toml = ending.is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
     let looks_like_one = path.starts_with(['/', '.', '~']) || is_toml;
     let fits = path.chars().count() <= MOST && !path.chars().any(char::is_control);
-    (looks_like_one && fits && !path.split('/').any(looks_like_key)).then_some(path)
+    // Base64 has slashes, too, and may begin with one; but its letters are of both cases.
+    let is_base64 = path.len() >= 16
+        && path.bytes().any(|b| b.is_ascii_lowercase())
+        && path.bytes().any(|b| b.is_ascii_uppercase());
+    let is_path = looks_like_one && fits && !is_base64;
+    (is_path && !path.split('/').any(looks_like_key)).then_some(path)
 }
 
 /// The name of something that is no setting, if it is plainly a name.
@@ -40,16 +45,30 @@ pub fn shown_name(name: &str) -> Option<&str> {
 pub fn other_setting(text: &str) -> Option<&'static str> {
     let is_within = |name: &str| {
         text.match_indices(name).any(|(at, _)| {
-            let before = text[..at].chars().next_back();
             let after = text[at + name.len()..]
                 .trim_start_matches("_FILE")
                 .trim_start();
-            after.starts_with('=')
-                && before.is_none_or(|c| c.is_whitespace() || ",;'\"".contains(c))
+            after.starts_with('=') && may_begin_after(&text[..at])
         })
     };
     let mut names = KEYS.iter().map(|key| key.env);
     names.find(|name| is_within(name))
+}
+
+/// Whether a setting's name may begin behind this: not in the middle of a word. The letter of a line end that is written out as
+/// `\n` or `\r` is none of a word; in an address, `?` begins its own names.
+fn may_begin_after(before: &str) -> bool {
+    if ["\\n", "\\r", "\\t"]
+        .iter()
+        .any(|sign| before.ends_with(sign))
+    {
+        return true;
+    }
+    let is_address = before.starts_with("http://") || before.starts_with("https://");
+    before
+        .chars()
+        .next_back()
+        .is_none_or(|c| !c.is_alphanumeric() && c != '_' && !(is_address && c == '?'))
 }
 
 /// Whether it holds a private key in PEM.
@@ -171,6 +190,7 @@ mod tests {
         for path in [
             "hunter2",
             "/9j4AAQSkZJRgABAQAAAQABAAD",
+            "/0aAa0/aAa+a0AAa0a/a0aAA",
             "c2VjcmV0c2VjcmV0c2VjcmV0",
             "./0123456789abcdef0123",
         ] {
@@ -194,7 +214,16 @@ mod tests {
             ("12345678,PORT = 3", Some("PORT")),
             ("SMTP_PASS_FILE=/x", Some("SMTP_PASS")),
             ("x\"LE_TOKEN=\"y\"", Some("LE_TOKEN")),
+            ("Shop\\nSMTP_PASS=hunter2", Some("SMTP_PASS")),
+            ("Shop\\r\\nSMTP_PASS=hunter2", Some("SMTP_PASS")),
+            ("Shop|SMTP_PASS=hunter2", Some("SMTP_PASS")),
+            ("https://example.com&SMTP_PASS=hunter2", Some("SMTP_PASS")),
+            ("Shop<br>SMTP_PASS=hunter2", Some("SMTP_PASS")),
+            ("Shop?SMTP_PASS=hunter2", Some("SMTP_PASS")),
+            ("Shop\u{200b}SMTP_PASS=hunter2", Some("SMTP_PASS")),
             ("https://example.com/?PORT=1", None),
+            ("MY_PORT=1", None),
+            ("nPORT=1", None),
             ("SUPPORT=1", None),
             ("the PORT is 1", None),
         ] {

@@ -151,6 +151,8 @@ fn a_value_that_took_in_another_setting_says_which() {
     for (name, value) in [
         ("LE_ACCOUNT", "12345678 SMTP_PASS=hunter2"),
         ("UNREAD_BRAND", "The Shop\rSMTP_PASS=hunter2"),
+        ("UNREAD_BRAND", "The Shop\\nSMTP_PASS=hunter2"),
+        ("UNREAD_BRAND", "The Shop|SMTP_PASS=hunter2"),
         ("LE_CLIENT_SECRET", "x SMTP_PASS=hunter2"),
         ("UNREAD_SKILLS", "1, SMTP_PASS=hunter2"),
     ] {

@@ -17,6 +17,8 @@ pub struct Sso {
     pub client_secret: Option<Secret>,
     /// What people may do whom nobody has added; `None`: they are not let in.
     pub role: Option<Role>,
+    /// Whether an address counts as the person's of which the issuer does not say that it has been verified.
+    pub trust_email: bool,
 }
 
 pub fn read(r: &mut Reader) -> Result<Option<Sso>, Noted> {
@@ -26,8 +28,9 @@ pub fn read(r: &mut Reader) -> Result<Option<Sso>, Noted> {
     let client_id = r.optional("UNREAD_OIDC_CLIENT_ID", parse::text);
     let client_secret = r.secret("UNREAD_OIDC_CLIENT_SECRET");
     let role = r.optional("UNREAD_OIDC_ROLE", str::parse::<Role>);
+    let trust_email = r.setting("UNREAD_OIDC_TRUST_EMAIL", parse::flag);
     let (issuer, client_id) = (issuer?, client_id?);
-    let (client_secret, role) = (client_secret?, role?);
+    let (client_secret, role, trust_email) = (client_secret?, role?, trust_email?);
     match (issuer, client_id) {
         (Some((issuer, issuer_name)), Some(client_id)) => Ok(Some(Sso {
             issuer,
@@ -35,6 +38,7 @@ pub fn read(r: &mut Reader) -> Result<Option<Sso>, Noted> {
             client_id,
             client_secret,
             role,
+            trust_email,
         })),
         (Some(_), None) => {
             let name = r.name_of("UNREAD_OIDC_CLIENT_ID");

@@ -56,6 +56,56 @@ fn warned(config: &Config, text: &str) -> bool {
 }
 
 #[test]
+fn a_journal_needs_a_key_outside_the_database_and_one_to_sign_with_where_it_is_kept() {
+    let key = ("UNREAD_SECRET", "0123456789abcdef0123456789abcdef");
+    let file = ("UNREAD_JOURNAL_FILE", "/var/lib/unread/journal.jsonl");
+    let url = ("UNREAD_JOURNAL_URL", "https://journal.example.com/unread");
+    let signing = ("UNREAD_JOURNAL_SECRET", "hunter2");
+    for (given, wrong) in [
+        (&[][..], None),
+        (&[file][..], Some("UNREAD_JOURNAL_FILE")),
+        (&[url, signing][..], Some("UNREAD_JOURNAL_URL")),
+        (&[key, url][..], Some("UNREAD_JOURNAL_URL")),
+        (&[key, file][..], None),
+        (&[key, url, signing, file][..], None),
+        // Each pod is given its secrets, whether they are used or not.
+        (&[key, signing][..], None),
+    ] {
+        let wrong: Vec<String> = wrong.into_iter().map(str::to_owned).collect();
+        match Config::read(&sources(&with(given), ""), Role::Run) {
+            Ok(_) => assert!(wrong.is_empty(), "{given:?}"),
+            Err(_) => assert_eq!(problems(&with(given), "", Role::Run), wrong, "{given:?}"),
+        }
+    }
+    let config = run(&[key, url, signing], "");
+    let (posted_to, _) = config.journal.webhook.unwrap();
+    assert_eq!(posted_to.as_str(), url.1, "as it is written");
+    let database = ("DATABASE_URL", "postgres://localhost/unread");
+    let shared = [database, ("LE_ACCOUNT", "12345678"), file, url];
+    let config = Config::read(&sources(&shared, ""), Role::Scheduler).unwrap();
+    assert!(
+        config.journal.webhook.is_none(),
+        "it has no key, and needs none"
+    );
+    assert_eq!(config.journal.keep_days, 35);
+}
+
+#[test]
+fn without_passwords_there_must_be_another_way_in() {
+    let off = ("UNREAD_PASSWORDS", "false");
+    let sso = [
+        off,
+        ("UNREAD_OIDC_ISSUER", "https://login.example.com"),
+        ("UNREAD_OIDC_CLIENT_ID", "client"),
+    ];
+    assert!(!run(&sso, "").web.passwords);
+    assert!(run(&[], "").web.passwords);
+    assert_eq!(problems(&with(&[off]), "", Role::Run), ["UNREAD_PASSWORDS"]);
+    // Where no dashboard is served it does not matter.
+    run(&[off, ("UNREAD_DASHBOARD", "false")], "");
+}
+
+#[test]
 fn the_names_of_old_still_work() {
     let environment = [
         ("TWILIO_ACCOUNT_SID", SID),
@@ -96,7 +146,10 @@ fn the_names_of_old_still_work() {
     assert_eq!(smtp.from, "me@example.com");
     let twilio = config.twilio.unwrap();
     assert_eq!(
-        (twilio.account_sid.as_str(), twilio.auth_token.expose()),
+        (
+            twilio.account_sid.as_str(),
+            twilio.webhook_tokens[0].expose()
+        ),
         (SID, "token")
     );
     assert!(twilio.from.is_none() && twilio.messaging_service_sid.is_none());
@@ -284,7 +337,7 @@ fn roles_miss_only_what_they_need() {
         ]
     );
     assert_eq!(problems(&[], "", Role::Web), ["DATABASE_URL", "LE_ACCOUNT"]);
-    assert_eq!(problems(&[], "", Role::Migrate), ["DATABASE_URL"]);
+    assert_eq!(problems(&[], "", Role::Live), ["LE_ACCOUNT"]);
     assert_eq!(problems(&[MINIMUM[0]], "", Role::Scan), ["LE_CLIENT_ID"]);
     let database = (
         "DATABASE_URL",
@@ -294,7 +347,9 @@ fn roles_miss_only_what_they_need() {
         (Role::Demo, &[][..]),
         (Role::Sandbox, &[]),
         (Role::Doctor, &[]),
-        (Role::Migrate, &[database]),
+        // Commands find their database when they need it.
+        (Role::Migrate, &[]),
+        (Role::Live, &[MINIMUM[0], MINIMUM[1], MINIMUM[2]]),
         (Role::Scheduler, &[database, MINIMUM[0]]),
         (Role::Web, &[database, MINIMUM[0], MINIMUM[1], MINIMUM[2]]),
     ] {

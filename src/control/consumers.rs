@@ -3,26 +3,35 @@
 //! A person is named by what the caller has at hand: LivePerson's consumer id or the brand's own, a conversation, an address, or a
 //! reminder they got. Addresses are hashed at once and are neither stored nor logged.
 
+mod look_up;
+
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
+use super::accounts::{Accounts, Allowed};
 use super::{Error, Fault};
 use crate::clock::Clock;
 use crate::db;
 use crate::db::audit;
-use crate::db::consumers::Conversation;
 use crate::db::erase::Erased;
-use crate::db::pages::Reminder;
-use crate::db::reminders::{Filter, Whose};
-use crate::db::suppressions::{AddressHash, Row, Source};
-use crate::domain::contact::Suppression;
+use crate::db::suppressions::{AddressHash, Source};
+use crate::domain::contact::{Address, Suppression};
 use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::hashing::Hasher;
 use crate::suppressions_file;
 
-/// Some brands have their customers' addresses as customer ids.
-pub fn reads_as_address(id: &str) -> bool {
-    id.contains('@') || id.trim_start().starts_with('+')
+pub use look_up::{Answer, Person, look_up};
+
+/// Whether what somebody is asked for by is an address, or an id that may be one: some brands have their customers' addresses as
+/// customer ids, numbers without a plus among them. Then an answer would confirm an address that somebody has guessed, which takes the
+/// right to see addresses. To be asked before anything is looked up; `region` as in [`Who::guess`].
+pub fn reads_as_address(id: &str, region: Option<&str>) -> bool {
+    let id = id.trim();
+    id.contains(['@', '＠'])
+        || id.starts_with(['+', '＋'])
+        || guessed_address(id, region).is_some()
+        || (!id.contains(char::is_alphabetic)
+            && suppressions_file::address(&format!("+{id}"), None).is_some())
 }
 
 /// Who is meant.
@@ -35,8 +44,14 @@ pub enum Who {
 }
 
 impl Who {
-    /// Reads an address as a person writes it; `region` is the country of numbers without a country code.
-    pub fn address(hasher: &Hasher, raw: &str, region: Option<&str>) -> Result<Self, Error> {
+    /// Reads an address as a person writes it; `region` is the country of numbers without a country code. What is kept of it under an
+    /// older key is moved to the present one.
+    pub async fn address(
+        pool: &PgPool,
+        clock: &Clock,
+        hasher: &Hasher,
+        (raw, region): (&str, Option<&str>),
+    ) -> Result<Self, Error> {
         let Some(address) = suppressions_file::address(raw, region) else {
             return Err(Error::Invalid(vec![Fault {
                 field: "/address".to_owned(),
@@ -44,27 +59,22 @@ impl Who {
                     .to_owned(),
             }]));
         };
+        met(pool, clock, hasher, &address).await?;
         Ok(Self::Address(address.channel(), hasher.address(&address)))
     }
 
     /// What a search box holds: an address if it reads as one, else an id.
-    pub fn guess(hasher: &Hasher, raw: &str, region: Option<&str>) -> Self {
-        let raw = raw.trim();
-        // LivePerson's ids are long and have letters; a number has a plus or none.
-        let like_an_address = raw.contains(['@', '+', '＋']) || !raw.contains(char::is_alphabetic);
-        match suppressions_file::address(raw, region).filter(|_| like_an_address) {
-            Some(address) => Self::Address(address.channel(), hasher.address(&address)),
-            None => Self::Consumer(raw.to_owned()),
-        }
-    }
-
-    /// Whether an answer would confirm an address that somebody has guessed: that takes the right to see addresses.
-    pub fn confirms_an_address(&self) -> bool {
-        match self {
-            Self::Address(..) => true,
-            Self::Consumer(id) => reads_as_address(id),
-            Self::Conversation(_) => false,
-        }
+    pub async fn guess(
+        pool: &PgPool,
+        clock: &Clock,
+        hasher: &Hasher,
+        (raw, region): (&str, Option<&str>),
+    ) -> Result<Self, Error> {
+        let Some(address) = guessed_address(raw, region) else {
+            return Ok(Self::Consumer(raw.trim().to_owned()));
+        };
+        met(pool, clock, hasher, &address).await?;
+        Ok(Self::Address(address.channel(), hasher.address(&address)))
     }
 
     /// How the audit trail calls them: never by what identifies them.
@@ -78,54 +88,30 @@ impl Who {
     }
 }
 
-/// What is known of a person.
-#[derive(Clone, Debug)]
-pub struct Person {
-    pub conversations: Vec<Conversation>,
-    /// Newest first.
-    pub reminders: Vec<Reminder>,
-    /// Where they were written to: how many addresses of each channel are known, as hashes.
-    pub recipients: Vec<(Channel, AddressHash)>,
-    /// What forbids to write to these.
-    pub suppressions: Vec<Row>,
+/// The address that a search box holds, if it holds one.
+pub fn guessed_address(raw: &str, region: Option<&str>) -> Option<Address> {
+    let raw = raw.trim();
+    // LivePerson's ids are long and have letters; a number has a plus or none.
+    let like_an_address = raw.contains(['@', '+', '＋']) || !raw.contains(char::is_alphabetic);
+    suppressions_file::address(raw, region).filter(|_| like_an_address)
 }
 
-impl Person {
-    pub fn is_unknown(&self) -> bool {
-        self.conversations.is_empty() && self.reminders.is_empty() && self.suppressions.is_empty()
+/// An address turned up: what is kept of it under an older key is moved to the present one.
+pub(super) async fn met(
+    pool: &PgPool,
+    clock: &Clock,
+    hasher: &Hasher,
+    address: &Address,
+) -> Result<(), Error> {
+    let moves = hasher.moves(address);
+    if moves.is_empty() {
+        return Ok(());
     }
-}
-
-/// Reminders told of at once.
-const MOST_REMINDERS: i64 = 50;
-
-/// Looks somebody up.
-pub async fn look_up(pool: &PgPool, account: &AccountId, who: &Who) -> Result<Person, Error> {
-    let mut conn = pool.acquire().await?;
-    let ids = conversations_of(&mut conn, account, who).await?;
-    let conversations = db::consumers::conversations(&mut *conn, account, &ids).await?;
-    let recipients = recipients(&mut conn, account, who, &ids).await?;
-    let hashes: Vec<AddressHash> = recipients.iter().map(|(_, hash)| *hash).collect();
-    let suppressions = db::suppressions::of(&mut *conn, account, &hashes).await?;
-    drop(conn);
-    let filter = Filter {
-        accounts: vec![account.clone()],
-        whose: Some(match who {
-            Who::Consumer(id) => Whose::Consumer(id.clone()),
-            Who::Conversation(id) => Whose::Conversation(id.clone()),
-            Who::Address(_, hash) => Whose::Recipient(*hash),
-        }),
-        ..Filter::default()
-    };
-    let reminders = db::reminders::search(pool, &filter, None, MOST_REMINDERS)
-        .await?
-        .reminders;
-    Ok(Person {
-        conversations,
-        reminders,
-        recipients,
-        suppressions,
-    })
+    let mut tx = pool.begin().await?;
+    db::rekey::ledger(&mut tx, &moves, clock.now()).await?;
+    db::rekey::test_messages(&mut tx, &moves).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 async fn conversations_of(
@@ -157,7 +143,7 @@ pub async fn opt_out(
     pool: &PgPool,
     clock: &Clock,
     by: &str,
-    account: &AccountId,
+    account: &Allowed<AccountId>,
     who: &Who,
 ) -> Result<usize, Error> {
     let mut tx = pool.begin().await?;
@@ -173,29 +159,71 @@ pub async fn opt_out(
     Ok(recipients.len())
 }
 
+/// Takes back what [`opt_out`] did: lifts the opt-outs that somebody of the team made for the addresses known of somebody. What the
+/// customer said stays. Returns how many were lifted.
+pub async fn allow(
+    pool: &PgPool,
+    clock: &Clock,
+    by: &str,
+    account: &Allowed<AccountId>,
+    who: &Who,
+) -> Result<u64, Error> {
+    let mut tx = pool.begin().await?;
+    let ids = conversations_of(&mut tx, account, who).await?;
+    let recipients = recipients(&mut tx, account, who, &ids).await?;
+    let own = std::slice::from_ref(&**account);
+    let mut lifted = 0;
+    for (channel, hash) in &recipients {
+        let ours = [Source::Operator];
+        lifted += db::suppressions::lift(&mut tx, own, *channel, hash, &ours).await?;
+    }
+    if lifted == 0 {
+        return Err(Error::Conflict(
+            "nobody of your team has opted this customer out: what customers say themselves, and imported lists, stay".to_owned(),
+        ));
+    }
+    let entry = audit::Entry {
+        by,
+        action: "consumer.allow",
+        account: Some(&**account),
+        subject: who.kind(),
+        detail: json!({ "addresses": lifted }),
+    };
+    audit::record(&mut tx, &entry, clock.now()).await?;
+    tx.commit().await?;
+    Ok(lifted)
+}
+
 /// Stops all reminders to the address that a reminder went to.
 pub async fn opt_out_recipient_of(
     pool: &PgPool,
     clock: &Clock,
     by: &str,
-    accounts: &[AccountId],
+    accounts: &Accounts,
     id: ReminderId,
 ) -> Result<(), Error> {
     let none = || Error::NotFound(format!("reminder {id}"));
     let reminder = db::reminders::one(pool, id).await?.ok_or_else(none)?;
     let account = accounts
-        .iter()
-        .find(|own| own.as_str() == reminder.account)
-        .ok_or_else(none)?;
+        .named(reminder.account.as_str())
+        .map_err(|_| none())?;
     let hash = db::reminders::recipient(pool, id).await?;
-    let (Some(hash), Ok(channel)) = (hash, reminder.channel.parse()) else {
+    let Some(hash) = hash else {
         return Err(Error::Conflict(format!(
             "reminder {id} has not been tried, or its recipient is forgotten by now: name the address itself"
         )));
     };
     let mut tx = pool.begin().await?;
     let whose = format!("the recipient of reminder {id}");
-    stop(&mut tx, clock, by, account, &[(channel, hash)], &whose).await?;
+    stop(
+        &mut tx,
+        clock,
+        by,
+        &account,
+        &[(reminder.channel, hash)],
+        &whose,
+    )
+    .await?;
     tx.commit().await?;
     Ok(())
 }
@@ -217,7 +245,7 @@ async fn stop(
     let entry = audit::Entry {
         by,
         action: "consumer.opt_out",
-        account: Some(account.as_str()),
+        account: Some(account),
         subject: whose,
         detail: json!({ "addresses": recipients.len() }),
     };
@@ -229,22 +257,24 @@ async fn stop(
 /// keyed hashes; without them a person who said no would be written to again. Websites that show the consumer's badge are told.
 pub async fn erase(
     pool: &PgPool,
-    clock: &Clock,
+    (clock, hasher): (&Clock, &Hasher),
     by: &str,
-    account: &AccountId,
+    account: &Allowed<AccountId>,
     who: &Who,
 ) -> Result<Erased, Error> {
     let now = clock.now();
     let mut tx = pool.begin().await?;
     let conversations = conversations_of(&mut tx, account, who).await?;
     let erased = db::erase::conversations(&mut tx, account, &conversations, now).await?;
+    let names: Vec<[u8; 16]> = conversations.iter().map(|id| hasher.erased(id)).collect();
+    db::journal::erased(&mut tx, account, &names).await?;
     if let Who::Address(_, hash) = who {
         db::test_messages::erase(&mut tx, hash).await?;
     }
     let entry = audit::Entry {
         by,
         action: "consumer.erase",
-        account: Some(account.as_str()),
+        account: Some(&**account),
         subject: who.kind(),
         detail: json!({
             "conversations": erased.conversations, "reminders": erased.reminders, "cancelled": erased.cancelled,
@@ -255,4 +285,33 @@ pub async fn erase(
     tx.commit().await?;
     tracing::info!(%account, conversations = erased.conversations, reminders = erased.reminders, "A consumer was erased");
     Ok(erased)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_one_however_it_is_written_and_an_id_is_none() {
+        for (id, region, is_one) in [
+            ("ann@example.net", None, true),
+            ("ann@", None, true),
+            (" ANN＠example.net", None, true),
+            ("+12025550143", None, true),
+            (" ＋1 202 555 0143", None, true),
+            ("12025550143", None, true),
+            ("2025550143", Some("US"), true),
+            ("1 (202) 555-0143", None, true),
+            ("CUST-1", Some("US"), false),
+            ("100234", Some("US"), false),
+            ("f3b1c7d2-90aa-4f0e-8a54-1d3a2c9be811", Some("US"), false),
+            ("", None, false),
+        ] {
+            assert_eq!(reads_as_address(id, region), is_one, "{id} {region:?}");
+            // Whatever a search box takes for an address is one here.
+            if guessed_address(id, region).is_some() {
+                assert!(is_one, "{id}");
+            }
+        }
+    }
 }

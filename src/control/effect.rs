@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
 use super::Error;
+use super::accounts::Accounts;
 use crate::db;
 use crate::db::tallies::{OfSkill, Sums};
 use crate::domain::effect::{Estimate, Share, lift};
@@ -80,33 +81,30 @@ pub struct Effect {
 /// for the rule that covers its skill now.
 pub async fn effect(
     pool: &PgPool,
-    accounts: &[AccountId],
+    accounts: &Accounts,
     days: u16,
     now: DateTime<Utc>,
 ) -> Result<Effect, Error> {
-    let words: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
+    let ids = accounts.ids();
     let until = now - WINDOW;
     let from = until - TimeDelta::days(i64::from(days));
-    let tallies = db::tallies::by_skill(pool, &words, (from, until)).await?;
-    let names = db::accounts::skill_names(pool, &words).await?;
+    let tallies = db::tallies::by_skill(pool, ids, (from, until)).await?;
+    let names = db::accounts::skill_names(pool, ids).await?;
     let mut total = Counts::default();
     for tally in &tallies {
         total.add(tally);
     }
     let mut of_rules = Vec::new();
-    for account in accounts {
-        let rules = db::rules::of_accounts(pool, &[account.as_str()]).await?;
-        let own: Vec<&OfSkill> = tallies
-            .iter()
-            .filter(|t| t.account == account.as_str())
-            .collect();
+    for account in ids {
+        let rules = db::rules::of_accounts(pool, std::slice::from_ref(account)).await?;
+        let own: Vec<&OfSkill> = tallies.iter().filter(|t| t.account == *account).collect();
         of_rules.extend(rules.iter().map(|rule| {
             OfRule {
                 account: rule.account.clone(),
                 skill: rule.skill,
                 skill_name: rule
                     .skill
-                    .and_then(|skill| names.get(&(account.to_string(), skill.0)).cloned()),
+                    .and_then(|skill| names.get(&(account.clone(), skill)).cloned()),
                 channel: rule.channel,
                 holdout_percent: rule.settings.holdout_percent,
                 counts: counts(rule, &rules, &own),
@@ -125,11 +123,8 @@ pub async fn effect(
 /// What the reminders that a rule covers came to.
 fn counts(rule: &Rule, rules: &[Rule], tallies: &[&OfSkill]) -> Counts {
     let mut counts = Counts::default();
-    for tally in tallies
-        .iter()
-        .filter(|t| t.channel == rule.channel.as_str())
-    {
-        if rule::pick(rules, SkillId(tally.skill), rule.channel).is_some_and(|r| r.id == rule.id) {
+    for tally in tallies.iter().filter(|t| t.channel == rule.channel) {
+        if rule::pick(rules, tally.skill, rule.channel).is_some_and(|r| r.id == rule.id) {
             counts.add(tally);
         }
     }

@@ -1,14 +1,19 @@
 //! Who would be reminded in the next hour, who not, and why: from what is stored, at once; or, asked for, from LivePerson as it is
 //! at this moment, under the rule in force and under a change that is not published yet.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Error;
+use super::accounts::{Accounts, Allowed};
+use super::{Error, obstacles};
 use crate::db;
 use crate::db::forecast::About;
-use crate::domain::decide::Reason;
+use crate::db::ledger::Existing;
+use crate::domain::conversation::Record;
+use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::read_state::{ReadState, read_state};
 use crate::domain::rule::{Key, Rule, Settings, pick};
@@ -23,7 +28,7 @@ const MOST_WAITING: i64 = 100;
 /// Unread conversations counted by reason.
 const MOST_UNREAD: i64 = 10_000;
 /// Conversations asked for at LivePerson: a few calls, under its limit.
-const MOST_LIVE: usize = 300;
+pub const MOST_LIVE: usize = 300;
 /// Conversations of a live look told one by one.
 const MOST_TOLD: usize = 100;
 
@@ -52,8 +57,9 @@ pub struct Due {
     pub skill_name: Option<String>,
     pub step: i16,
     pub at: DateTime<Utc>,
-    /// What holds it up, if anything does: `paused`, `quiet_hours`.
-    pub held_by: Option<String>,
+    /// What holds it up, if anything does: `paused`, `held`, `quiet_hours`; `not_live`: it will not be sent.
+    #[schema(value_type = Option<String>)]
+    pub held_by: Option<Cause>,
     /// It waits for the rule's hours until this, by the customer's clock.
     #[schema(example = "09:00 on Wed, America/New_York time")]
     pub waits_until: Option<String>,
@@ -62,7 +68,8 @@ pub struct Due {
 /// People who are not to be reminded, for one reason.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Not {
-    pub reason: String,
+    #[schema(value_type = String)]
+    pub reason: Cause,
     pub conversations: u64,
     /// One of them.
     pub example: String,
@@ -71,22 +78,35 @@ pub struct Not {
 /// The next hour, as the ledger and the latest scans know it.
 pub async fn stored(
     ctx: &Context,
-    about: About<'_>,
+    account: &Allowed<AccountId>,
+    (channel, skill): (Channel, Option<SkillId>),
     now: DateTime<Utc>,
 ) -> Result<Forecast, Error> {
+    let about = About {
+        account,
+        channel,
+        skill,
+    };
     let until = now + AHEAD;
     let mut waiting = db::forecast::waiting(&ctx.pool, about, until, MOST_WAITING + 1).await?;
     let most = usize::try_from(MOST_WAITING).unwrap_or_default();
     let more = waiting.len() > most;
     waiting.truncate(most);
+    let obstacles = obstacles::of(&ctx.pool, &Accounts::only(account)).await?;
+    for waiting in &mut waiting {
+        let of = (waiting.skill, channel);
+        if let Some(reason) = obstacles.reason(account, of, waiting.due_at) {
+            waiting.reason = Some(reason.into());
+        }
+    }
     let due = waiting.into_iter().map(|waiting| Due {
-        reminder: waiting.id,
+        reminder: waiting.id.0,
         conversation: waiting.conversation,
-        skill: SkillId(waiting.skill),
+        skill: waiting.skill,
         skill_name: waiting.skill_name,
         step: waiting.step,
         at: waiting.next_at,
-        waits_until: (waiting.reason.as_deref() == Some(Reason::QuietHours.as_str())).then(|| {
+        waits_until: (waiting.reason == Some(Cause::Ours(Reason::QuietHours))).then(|| {
             let zones = Zone::split(waiting.time_zone.as_deref().unwrap_or_default());
             clock_time(waiting.next_at, &zones)
         }),
@@ -94,10 +114,8 @@ pub async fn stored(
     });
     let unread = db::forecast::unread(&ctx.pool, about, MOST_UNREAD).await?;
     let not = unread.into_iter().filter_map(|unread| {
-        let reason = unread
-            .reason
-            .unwrap_or_else(|| Reason::NoRule.as_str().to_owned());
-        (reason != Reason::Scheduled.as_str()).then(|| Not {
+        let reason = unread.reason.unwrap_or(Cause::Ours(Reason::NoRule));
+        (reason != Cause::Ours(Reason::Scheduled)).then(|| Not {
             reason,
             conversations: unread.conversations.unsigned_abs(),
             example: unread.example,
@@ -163,26 +181,23 @@ pub struct Told {
     #[schema(example = "09:00 on Wed, America/New_York time")]
     pub waits_until: Option<String>,
     /// Why not, or `scheduled`.
-    pub reason: String,
+    #[schema(value_type = String)]
+    pub reason: Reason,
 }
 
 /// Asks LivePerson and decides as a scan would. `change` is a rule's switch and settings that are not published yet. Stores
 /// nothing and sends nothing.
 pub async fn live(
     ctx: &Context,
-    key: &Key,
+    key: &Allowed<Key>,
     change: Option<(bool, Settings)>,
     now: DateTime<Utc>,
 ) -> Result<Live, Error> {
     let account = ctx.accounts.get(&key.account);
     let account = account.ok_or_else(|| Error::NotFound(format!("account {}", key.account)))?;
     let seen = forecast::look(account, key.skill, ctx.window, MOST_LIVE, now).await?;
-    let mut existing = forecast::existing(&ctx.pool, &key.account, &seen.records).await?;
-    // A reminder that waits would be told as "scheduled" whatever the rule says: only what is done counts.
-    for reminders in existing.values_mut() {
-        reminders.retain(|reminder| !reminder.pending);
-    }
-    let in_force = db::rules::of_accounts(&ctx.pool, &[key.account.as_str()]).await?;
+    let existing = done_before(ctx, &key.account, &seen.records).await?;
+    let in_force = db::rules::of_accounts(&ctx.pool, std::slice::from_ref(&key.account)).await?;
     let changed = change.map(|(enabled, settings)| with_change(&in_force, key, enabled, settings));
     let mut told = Live {
         looked_at: now,
@@ -216,15 +231,29 @@ pub async fn live(
             in_force: tell(&in_force),
             changed: changed.as_deref().map(tell),
         };
-        told.in_force.count(&one, &one.in_force, now);
+        told.in_force.count(&one.conversation, &one.in_force, now);
         if let (Some(effect), Some(changed)) = (&mut told.changed, &one.changed) {
-            effect.count(&one, changed, now);
+            effect.count(&one.conversation, changed, now);
         }
         if told.people.len() < MOST_TOLD {
             told.people.push(one);
         }
     }
     Ok(told)
+}
+
+/// The reminders that these conversations have had. One that waits would be told as "scheduled" whatever the rule says: only what is
+/// done counts.
+pub(super) async fn done_before(
+    ctx: &Context,
+    account: &AccountId,
+    records: &[Record],
+) -> sqlx::Result<HashMap<String, Vec<Existing>>> {
+    let mut existing = forecast::existing(&ctx.pool, account, records).await?;
+    for reminders in existing.values_mut() {
+        reminders.retain(|reminder| !reminder.pending);
+    }
+    Ok(existing)
 }
 
 /// The account's rules as they would be.
@@ -238,12 +267,14 @@ fn with_change(rules: &[Rule], key: &Key, enabled: bool, settings: Settings) -> 
         enabled,
         version: 0,
         settings,
+        live: Rule::ALWAYS,
+        lost_until: None,
     };
     others.chain([changed]).collect()
 }
 
 impl Told {
-    fn of(verdicts: Vec<Verdict>, channel: Channel) -> Self {
+    pub(super) fn of(verdicts: Vec<Verdict>, channel: Channel) -> Self {
         let verdict = verdicts.into_iter().find(|v| v.channel == channel);
         match verdict.map(|verdict| verdict.what) {
             Some(What::Remind {
@@ -256,7 +287,7 @@ impl Told {
                 step: Some(step),
                 to: Some(to),
                 waits_until,
-                reason: Reason::Scheduled.as_str().to_owned(),
+                reason: Reason::Scheduled,
             },
             not => Self {
                 at: None,
@@ -264,8 +295,8 @@ impl Told {
                 to: None,
                 waits_until: None,
                 reason: match not {
-                    Some(What::Not(reason)) => reason.as_str().to_owned(),
-                    _ => Reason::NoRule.as_str().to_owned(),
+                    Some(What::Not(reason)) => reason,
+                    _ => Reason::NoRule,
                 },
             },
         }
@@ -273,16 +304,20 @@ impl Told {
 }
 
 impl Effect {
-    fn count(&mut self, one: &Person, told: &Told, now: DateTime<Utc>) {
+    pub(super) fn count(&mut self, conversation: &str, told: &Told, now: DateTime<Utc>) {
         match told.at {
             Some(at) if at <= now + AHEAD => self.within_the_hour += 1,
             Some(_) => self.later += 1,
-            None => match self.not.iter_mut().find(|not| not.reason == told.reason) {
+            None => match self
+                .not
+                .iter_mut()
+                .find(|not| not.reason.reason() == Some(told.reason))
+            {
                 Some(not) => not.conversations += 1,
                 None => self.not.push(Not {
-                    reason: told.reason.clone(),
+                    reason: told.reason.into(),
                     conversations: 1,
-                    example: one.conversation.clone(),
+                    example: conversation.to_owned(),
                 }),
             },
         }

@@ -7,30 +7,34 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
-use super::{Error, passwords, users};
+use super::second_factor::{self, Shown};
+use super::{Error, known, passwords, users};
 use crate::db;
 use crate::db::audit::Entry;
-use crate::db::users::User;
-use crate::domain::access::Role;
-use crate::hashing;
+use crate::hashing::{self, Hasher};
 use crate::secret::Secret;
 
 /// Tries per second, after a burst, for one name from one address, for one name, and from one address. The second is generous:
 /// it must not let a stranger lock somebody out.
 ///
 /// Each process counts all three in memory first, for names that exist and names that do not alike. Of addresses, and of names that
-/// exist, all processes count together as well: a name that somebody made up costs no row of its own, and is told from a real one by nothing.
+/// exist, all processes count together as well: a name that somebody made up costs no row of its own. So one process tells by nothing
+/// whether a name exists; of several, whoever tries one at each of them may see that a real one is locked sooner than a made-up one. The
+/// limit of a name from one address is each process's own.
 pub const FOR_BOTH: (f64, f64) = (1.0 / 60.0, 5.0);
 pub const FOR_NAME: (f64, f64) = (1.0 / 20.0, 50.0);
 pub const FOR_ADDRESS: (f64, f64) = (1.0 / 10.0, 20.0);
 
+/// For one name from a device or a network that is known as this person's, which strangers cannot use up.
+pub const FOR_KNOWN: (f64, f64) = FOR_BOTH;
+
 /// Names that nobody has share one row, which refuses nobody: it is there so that they take as long as others.
 const FOR_NOBODY: (f64, f64) = (1_000.0, 1_000_000.0);
 
-/// What became of a login.
+/// What a name and a password are good for.
 #[derive(Debug)]
-pub enum Login {
-    In {
+pub enum Checked {
+    Good {
         user: i64,
     },
     /// Name or password is wrong; which one is not told. The name, if somebody is called so.
@@ -62,41 +66,189 @@ pub fn name(given: &str) -> String {
     given.trim().to_lowercase()
 }
 
-/// Logs a person in who gives this [`name`] and password.
-pub async fn with_password(
+/// Somebody who says to be the person of a [`name`].
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    pub name: &'a str,
+    pub from: IpAddr,
+    /// [`Hasher::login_network`] of both.
+    pub network: [u8; 16],
+    /// The hash of the token by which the browser is known to this person, if it has shown one.
+    pub device: Option<[u8; 32]>,
+}
+
+impl<'a> Attempt<'a> {
+    pub fn new(hasher: &Hasher, name: &'a str, from: IpAddr, device: Option<[u8; 32]>) -> Self {
+        let network = hasher.login_network(name, from);
+        Self {
+            name,
+            from,
+            network,
+            device,
+        }
+    }
+
+    /// Whether the person has logged in with this device.
+    pub async fn is_from_known_device(
+        &self,
+        pool: &PgPool,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Error> {
+        match self.device {
+            Some(device) => Ok(db::known::device(pool, self.name, &device, now).await?),
+            None => Ok(false),
+        }
+    }
+
+    /// Who was right from a place of their own may err again there.
+    async fn forget(&self, pool: &PgPool, counted: Counted) -> Result<(), Error> {
+        if counted != Counted::Name {
+            db::limits::forget(pool, &self.own_key(counted)).await?;
+        }
+        Ok(())
+    }
+
+    /// The key of a limit of its own.
+    fn own_key(&self, counted: Counted) -> String {
+        match (counted, self.device) {
+            (Counted::Device, Some(device)) => hashed_key("device", &device[..16]),
+            _ => hashed_key("network", &self.network),
+        }
+    }
+
+    /// The key of the limit of codes.
+    fn codes_key(&self, counted: Counted) -> String {
+        match (counted, self.device) {
+            (Counted::Device, Some(device)) => hashed_key("codes device", &device[..16]),
+            _ => key("codes", self.name),
+        }
+    }
+
+    /// Whether the person has logged in from this network lately.
+    pub async fn is_from_known_network(
+        &self,
+        pool: &PgPool,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Error> {
+        let since = now - known::NETWORK_FOR;
+        Ok(db::known::network(pool, self.name, &self.network, since).await?)
+    }
+}
+
+/// By which limit a try is held up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// By that of the name.
+    Name,
+    /// By that of the device.
+    Device,
+    /// By that of the person's own network.
+    Network,
+}
+
+/// Whether this is the password of whoever has the name of the attempt.
+pub async fn check(
     pool: &PgPool,
-    name: &str,
+    attempt: &Attempt<'_>,
+    counted: Counted,
     password: &Secret,
-    from: IpAddr,
     now: DateTime<Utc>,
-) -> Result<Login, Error> {
-    let of_address = key("address", &from.to_string());
-    let wait = db::limits::pass(pool, &of_address, FOR_ADDRESS.0, FOR_ADDRESS.1).await?;
-    if !wait.is_zero() {
-        return Ok(Login::Later(Throttled::Address(wait)));
-    }
-    let known = db::users::password_of(pool, name).await?;
-    let (row, (per_second, burst)) = match known {
-        Some(_) => (key("name", name), FOR_NAME),
-        None => (key("nobody", ""), FOR_NOBODY),
+) -> Result<Checked, Error> {
+    let known = match held(pool, attempt, counted, now).await? {
+        Ok(known) => known,
+        Err(held) => return Ok(Checked::Later(held)),
     };
-    let wait = db::limits::pass(pool, &row, per_second, burst).await?;
-    if !wait.is_zero() {
-        return Ok(Login::Later(Throttled::Name(wait)));
-    }
     let (user, hash) = known.map_or((None, None), |(id, hash)| (Some(id), hash));
     let good = passwords::verify(password, hash).await?;
-    let Some(user) = user else {
-        return Ok(Login::Wrong { name: None });
-    };
-    if !good {
-        let name = Some(name.to_owned());
-        return Ok(Login::Wrong { name });
+    match user {
+        Some(user) if good => {
+            attempt.forget(pool, counted).await?;
+            Ok(Checked::Good { user })
+        }
+        Some(_) => Ok(Checked::Wrong {
+            name: Some(attempt.name.to_owned()),
+        }),
+        None => Ok(Checked::Wrong { name: None }),
     }
-    let mut tx = pool.begin().await?;
-    note(&mut tx, name, "password", now).await?;
-    tx.commit().await?;
-    Ok(Login::In { user })
+}
+
+/// Codes of a person that are tried, per second, after a burst: of a million codes three are good at a time. Who tries them knows the
+/// password, or has got it from somebody: a device that is known as the person's has as many of its own, so that they still get in.
+const FOR_CODES: (f64, f64) = (1.0 / 300.0, 10.0);
+
+/// Whether this is a code of the second factor of whoever has the name of the attempt.
+pub async fn check_code(
+    pool: &PgPool,
+    hasher: &Hasher,
+    attempt: &Attempt<'_>,
+    counted: Counted,
+    code: &str,
+    now: DateTime<Utc>,
+) -> Result<(Checked, Option<Shown>), Error> {
+    let user = match held(pool, attempt, counted, now).await? {
+        Ok(Some((user, _))) => user,
+        Ok(None) => return Ok((Checked::Wrong { name: None }, None)),
+        Err(held) => return Ok((Checked::Later(held), None)),
+    };
+    let codes = attempt.codes_key(counted);
+    if let Some(wait) = pass(pool, &codes, FOR_CODES).await? {
+        return Ok((Checked::Later(Throttled::Name(wait)), None));
+    }
+    let shown = second_factor::prove(pool, hasher, user, code, now).await?;
+    if shown.is_none() {
+        let name = Some(attempt.name.to_owned());
+        return Ok((Checked::Wrong { name }, None));
+    }
+    db::limits::forget(pool, &codes).await?;
+    attempt.forget(pool, counted).await?;
+    Ok((Checked::Good { user }, shown))
+}
+
+/// Person and hash of the password, if somebody is called so.
+type KnownName = Option<(i64, Option<String>)>;
+
+/// Whether the limits of all processes together hold an attempt up; else who it is about. A known device is held up by its own limit
+/// alone: others behind the same address are no reason.
+async fn held(
+    pool: &PgPool,
+    attempt: &Attempt<'_>,
+    counted: Counted,
+    now: DateTime<Utc>,
+) -> Result<Result<KnownName, Throttled>, Error> {
+    if counted != Counted::Device {
+        let of_address = key("address", &attempt.from.to_string());
+        if let Some(wait) = pass(pool, &of_address, FOR_ADDRESS).await? {
+            return Ok(Err(Throttled::Address(wait)));
+        }
+    }
+    let name = attempt.name;
+    let known = db::users::password_of(pool, name).await?;
+    let held = match (&known, counted) {
+        (None, _) => pass(pool, &key("nobody", ""), FOR_NOBODY).await?,
+        (Some(_), Counted::Name) => {
+            let held = pass(pool, &key("name", name), FOR_NAME).await?;
+            if held.is_some() && attempt.is_from_known_network(pool, now).await? {
+                pass(pool, &attempt.own_key(Counted::Network), FOR_KNOWN).await?
+            } else {
+                held
+            }
+        }
+        (Some(_), own) => pass(pool, &attempt.own_key(own), FOR_KNOWN).await?,
+    };
+    Ok(match held {
+        Some(wait) => Err(Throttled::Name(wait)),
+        None => Ok(known),
+    })
+}
+
+/// Takes a turn of a limit, or says how long to stay away.
+async fn pass(
+    pool: &PgPool,
+    key: &str,
+    (per_second, burst): (f64, f64),
+) -> sqlx::Result<Option<Duration>> {
+    let wait = db::limits::pass(pool, key, per_second, burst).await?;
+    Ok((!wait.is_zero()).then_some(wait))
 }
 
 /// Puts it on record that tries under a name are not looked at for a while. Returns the name if somebody is called so; of others
@@ -122,89 +274,52 @@ pub async fn locked_out(
     Ok(Some(name.to_owned()))
 }
 
-async fn note(
+/// Puts it on record that a person has logged in, and how.
+pub(super) async fn note(
     conn: &mut PgConnection,
-    name: &str,
+    user: i64,
     with: &str,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
+    let user = users::found(conn, user).await?;
     let entry = Entry {
-        by: name,
+        by: &user.name,
         action: "user.log_in",
         account: None,
-        subject: name,
+        subject: &user.name,
         detail: json!({ "with": with }),
     };
     Ok(db::audit::record(conn, &entry, now).await?)
 }
 
-/// Whom the single sign-on has let in.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// Issuer and subject.
-    pub subject: String,
-    /// What an administrator may have added the person as.
-    pub name: Option<String>,
-    /// What people may do whom nobody has added; `None`: nothing.
-    pub role: Option<Role>,
-}
-
-/// Finds, or as the settings say adds, a person who comes by single sign-on.
-pub async fn with_sso(pool: &PgPool, known: &Known, now: DateTime<Utc>) -> Result<Login, Error> {
+/// `note`, for a login that changes nothing else.
+pub async fn noted(pool: &PgPool, user: i64, with: &str, now: DateTime<Utc>) -> Result<(), Error> {
     let mut tx = pool.begin().await?;
-    db::users::lock(&mut tx).await?;
-    let user = match db::sso::user(&mut tx, &known.subject).await? {
-        Some(id) => db::users::find(&mut *tx, id).await?,
-        None => first_time(&mut tx, known, now).await?,
-    };
-    let Some(user) = user else {
-        return Ok(Login::Wrong { name: None });
-    };
-    note(&mut tx, &user.name, "single sign-on", now).await?;
+    note(&mut tx, user, with, now).await?;
     tx.commit().await?;
-    Ok(Login::In { user: user.id })
-}
-
-async fn first_time(
-    conn: &mut PgConnection,
-    known: &Known,
-    now: DateTime<Utc>,
-) -> Result<Option<User>, Error> {
-    let Some(name) = known
-        .name
-        .as_deref()
-        .and_then(|name| users::name(name).ok())
-    else {
-        return Ok(None);
-    };
-    let user = match (db::users::named(&mut *conn, &name).await?, known.role) {
-        (Some(user), _) => user,
-        (None, Some(role)) => {
-            let id = users::insert(conn, &name, role, None, "single sign-on", now).await?;
-            users::found(conn, id).await?
-        }
-        (None, None) => return Ok(None),
-    };
-    // Known there as somebody else already: a name that was given anew is not the same person.
-    let linked = db::sso::link(conn, user.id, &known.subject).await?;
-    Ok(linked.then_some(user))
+    Ok(())
 }
 
 /// A name that somebody has typed may be anything, also a password: it is not kept as it is.
 fn key(kind: &str, what: &str) -> String {
+    hashed_key(kind, &hashing::digest(what)[..16])
+}
+
+fn hashed_key(kind: &str, hash: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut key = format!("login:{kind}:");
-    for byte in &hashing::digest(what)[..16] {
+    for byte in hash {
         let _ = write!(key, "{byte:02x}");
     }
     key
 }
 
-/// Opens a session of a person under a fresh token, and ends the one that the browser had. Returns the token.
+/// Opens a session of a person under a fresh token, and ends the one that the browser had. `device`: the browser in plain words.
+/// Returns the token.
 pub async fn open_session(
     pool: &PgPool,
     user: i64,
-    old: Option<&str>,
+    (old, device): (Option<&str>, &str),
     lasts: TimeDelta,
     now: DateTime<Utc>,
 ) -> Result<Secret, Error> {
@@ -213,7 +328,8 @@ pub async fn open_session(
     if let Some(old) = old {
         db::sessions::close(&mut *tx, &hashing::digest(old)).await?;
     }
-    db::sessions::open(&mut tx, &hashing::digest(&token), user, now, now + lasts).await?;
+    let fresh = (&hashing::digest(&token)[..], device);
+    db::sessions::open(&mut tx, fresh, user, now, now + lasts).await?;
     tx.commit().await?;
     Ok(Secret::new(token))
 }

@@ -6,19 +6,30 @@
 //! [`Permission`](crate::domain::access::Permission).
 
 pub mod accounts;
+pub mod answer;
 pub mod audit;
 pub mod consumers;
 pub mod effect;
 pub mod forecast;
+mod guessable;
+pub mod hold;
+pub mod known;
+pub mod live;
 pub mod logins;
+pub mod obstacles;
 pub mod opt_outs;
 pub mod overview;
 pub mod passwords;
 pub mod pause;
+pub mod pending;
 pub mod reminders;
+pub mod restored;
 pub mod rules;
+pub mod second_factor;
 pub mod senders;
+pub mod sessions;
 pub mod setup;
+pub mod sso;
 pub mod story;
 pub mod suppressions;
 pub mod test_send;
@@ -51,6 +62,9 @@ pub enum Error {
     /// Its state does not allow it: a reminder that is being sent cannot be cancelled.
     #[error("{0}")]
     Conflict(String),
+    /// The caller may not do it, whatever its state.
+    #[error("{0}")]
+    Forbidden(String),
     /// Something outside that is needed does not answer: LivePerson, the mail server.
     #[error("{0}")]
     Unavailable(String),

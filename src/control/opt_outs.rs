@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
-use super::Error;
+use super::{Error, accounts};
 use crate::channel::optout::Meaning;
 use crate::clock::Clock;
 use crate::db;
@@ -16,6 +16,7 @@ use crate::db::suppressions::{AddressHash, SAID_BY_TEXT, Source};
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::opt_out::{Accounts, No, Reach};
+use crate::hashing::Move;
 
 /// What an installation does with a no.
 #[derive(Clone, Debug)]
@@ -33,10 +34,14 @@ pub struct Answer {
     /// Twilio's id of the message.
     pub sid: String,
     pub from: AddressHash,
+    /// What the number was called under older keys.
+    pub moves: Vec<Move>,
     /// The number of ours that it came to.
     pub to: String,
     pub messaging_service: Option<String>,
     pub meaning: Meaning,
+    /// The language that it seems to be written in.
+    pub language: Option<&'static str>,
 }
 
 /// What an answer did.
@@ -66,6 +71,7 @@ pub async fn hear(
     if !db::opt_outs::first_time(&mut tx, &answer.sid, lifts, now).await? {
         return Ok(Heard::Repeated);
     }
+    db::rekey::ledger(&mut tx, &answer.moves, now).await?;
     let accounts = policy.accounts_of(&mut tx, answer).await?;
     let number = (Channel::Sms, answer.from);
     let addresses = policy.addresses(&mut tx, number).await?;
@@ -82,7 +88,8 @@ pub async fn hear(
                 stop(&mut tx, &accounts, address, Source::SmsText, now).await?;
             }
             Meaning::PerhapsRevocation(doubt) => {
-                db::opt_outs::doubt(&mut tx, &accounts, &[*address], doubt, now).await?;
+                let seen = (doubt, answer.language);
+                db::opt_outs::doubt(&mut tx, &accounts, &[*address], seen, now).await?;
             }
             Meaning::Help | Meaning::None => {}
         }
@@ -190,10 +197,10 @@ impl Policy {
 /// The doubtful opt-outs that nobody has looked at, the oldest first.
 pub async fn to_review(
     pool: &PgPool,
-    accounts: &[AccountId],
+    accounts: &accounts::Accounts,
     most: i64,
 ) -> Result<Vec<Doubtful>, Error> {
-    Ok(db::opt_outs::to_review(pool, accounts, most).await?)
+    Ok(db::opt_outs::to_review(pool, accounts.ids(), most).await?)
 }
 
 /// What a person makes of a doubtful opt-out.
@@ -211,14 +218,14 @@ pub async fn review(
     pool: &PgPool,
     clock: &Clock,
     by: &str,
-    accounts: &[AccountId],
+    accounts: &accounts::Accounts,
     (channel, hash): (Channel, &AddressHash),
     verdict: Verdict,
 ) -> Result<u64, Error> {
     let mut tx = pool.begin().await?;
     let keep = verdict == Verdict::Keep;
-    let settled = db::opt_outs::settle(&mut tx, accounts, (channel, hash), keep).await?;
-    if settled == 0 {
+    let settled = db::opt_outs::settle(&mut tx, accounts.ids(), (channel, hash), keep).await?;
+    if settled.is_empty() {
         let what = "doubtful opt-out of this address: somebody may have looked at it already";
         return Err(Error::NotFound(what.to_owned()));
     }
@@ -229,11 +236,19 @@ pub async fn review(
         } else {
             "suppression.undo"
         },
-        account: None,
+        account: only(&settled),
         subject: channel.as_str(),
-        detail: json!({ "accounts": settled }),
+        detail: json!({ "accounts": settled.len() }),
     };
     audit::record(&mut tx, &entry, clock.now()).await?;
     tx.commit().await?;
-    Ok(settled)
+    Ok(settled.len() as u64)
+}
+
+/// The account of an entry in the audit trail that is about one alone: who is limited to it sees the entry.
+fn only(accounts: &[AccountId]) -> Option<&AccountId> {
+    match accounts {
+        [only] => Some(only),
+        _ => None,
+    }
 }

@@ -11,27 +11,11 @@ use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier 
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 
-use super::{Error, Fault};
+use super::{Error, Fault, guessable};
 use crate::secret::Secret;
 
 pub const SHORTEST: usize = 12;
 const LONGEST: usize = 200;
-
-/// What everybody tries first. Length does the rest.
-const COMMON: &[&str] = &[
-    "123456789012",
-    "1234567890123",
-    "12345678901234",
-    "password1234",
-    "passwordpassword",
-    "administrator",
-    "qwertyuiopas",
-    "qwertyuiop123",
-    "letmeinletmein",
-    "iloveyouiloveyou",
-    "changemechangeme",
-    "unreadunread",
-];
 
 /// Hashes at work at once.
 static SLOTS: Semaphore = Semaphore::const_new(2);
@@ -57,8 +41,36 @@ fn hash_now(password: &str) -> anyhow::Result<String> {
         .to_string())
 }
 
+/// A new password, and the words of this installation that whoever guesses it begins with: the names of its brands.
+#[derive(Clone, Copy)]
+pub struct Chosen<'a> {
+    pub password: &'a Secret,
+    pub own_words: &'a [String],
+}
+
+impl<'a> From<&'a Secret> for Chosen<'a> {
+    fn from(password: &'a Secret) -> Self {
+        Self {
+            password,
+            own_words: &[],
+        }
+    }
+}
+
+/// The hash of a new password, if it will do for this person.
+pub async fn accept(chosen: Chosen<'_>, name: &str) -> Result<String, Error> {
+    let (password, name) = (chosen.password.clone(), name.to_owned());
+    let own_words = chosen.own_words.to_vec();
+    // An estimate takes a while, too.
+    slowly(move || {
+        check(password.expose(), &name, &own_words).map_err(|fault| Error::Invalid(vec![fault]))?;
+        Ok(hash_now(password.expose())?)
+    })
+    .await?
+}
+
 /// Whether a new password will do for this person.
-pub fn check(password: &str, name: &str) -> Result<(), Fault> {
+fn check(password: &str, name: &str, own_words: &[String]) -> Result<(), Fault> {
     let fault = |detail: String| {
         Err(Fault {
             field: "/password".to_owned(),
@@ -74,10 +86,12 @@ pub fn check(password: &str, name: &str) -> Result<(), Fault> {
     if password.len() > LONGEST {
         return fault(format!("is too long: use at most {LONGEST} characters"));
     }
-    let lower = password.to_lowercase();
-    let repeats = password.chars().all(|c| password.starts_with(c));
-    if repeats || COMMON.contains(&lower.as_str()) || lower == name.repeat(2) || lower == name {
-        return fault("is easily guessed: use one that is nowhere else in use".to_owned());
+    if guessable::is_guessable(password, name, own_words) {
+        return fault(
+            "is among those that are guessed first: use one that is nowhere else in use, for example four words that do not belong \
+             together"
+                .to_owned(),
+        );
     }
     Ok(())
 }
@@ -89,11 +103,6 @@ async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
     let _turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
     let done = tokio::task::spawn_blocking(work).await;
     Ok(done.context("hashing a password")?)
-}
-
-pub async fn hash(password: &Secret) -> Result<String, Error> {
-    let password = password.clone();
-    Ok(slowly(move || hash_now(password.expose())).await??)
 }
 
 /// Whether this is the password of the hash. Without a hash the answer is no, and takes as long.
@@ -128,18 +137,18 @@ mod tests {
             "PasswordPassword",
             "ann@example.net",
         ] {
-            assert!(check(weak, "ann@example.net").is_err(), "{weak}");
+            assert!(check(weak, "ann@example.net", &[]).is_err(), "{weak}");
         }
-        assert!(check(&"x1".repeat(101), "ann").is_err());
+        assert!(check(&"x1".repeat(101), "ann", &[]).is_err());
         for good in ["correct horse battery", "ÄÖÜäöüßéèêñç"] {
-            assert_eq!(check(good, "ann"), Ok(()), "{good}");
+            assert_eq!(check(good, "ann", &[]), Ok(()), "{good}");
         }
     }
 
     #[tokio::test]
     async fn a_password_fits_its_own_hash_only() {
         let secret = Secret::new("correct horse battery");
-        let own = hash(&secret).await.unwrap();
+        let own = accept((&secret).into(), "ann").await.unwrap();
         assert!(own.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{own}");
         assert!(verify(&secret, Some(own.clone())).await.unwrap());
         assert!(

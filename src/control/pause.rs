@@ -9,19 +9,18 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
+use super::accounts::{Accounts, Allowed};
 use super::rules::By;
 use super::{Error, Fault};
 use crate::clock::Clock;
 use crate::db;
 use crate::db::audit::Entry;
 use crate::db::pauses::Pause;
+use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel, SkillId};
-use crate::domain::pause::Scope;
-use crate::jobs::names;
-use crate::jobs::queue::{self, When};
+use crate::domain::pause::{Held, Scope};
+use crate::jobs::release::release;
 
-/// Of the reminders held, so many are woken when a pause ends; the others are looked at within ten minutes.
-const MOST_RELEASED: i64 = 10_000;
 const LONGEST_NOTE: usize = 500;
 
 /// A pause as it is told.
@@ -58,14 +57,61 @@ impl From<Pause> for PauseView {
     }
 }
 
-/// Everything that is paused, newest first.
-pub async fn list(pool: &PgPool) -> Result<Vec<PauseView>, Error> {
-    let pauses = db::pauses::all(pool).await?;
+/// Everything that is paused in the accounts that the caller may see, and of the whole installation, newest first.
+pub async fn list(pool: &PgPool, accounts: &Accounts) -> Result<Vec<PauseView>, Error> {
+    let pauses = seen(pool, accounts).await?;
     Ok(pauses.into_iter().map(PauseView::from).collect())
 }
 
+pub(super) async fn seen(pool: &PgPool, accounts: &Accounts) -> sqlx::Result<Vec<Pause>> {
+    let mut pauses = db::pauses::all(pool).await?;
+    pauses.retain(|pause| pause.scope.account().is_none_or(|of| accounts.sees(of)));
+    Ok(pauses)
+}
+
+/// Something paused, as a page names it to people.
+#[derive(Clone, Debug)]
+pub struct Paused {
+    pub pause: Pause,
+    /// Of a rule for one skill, if LivePerson lists it.
+    pub skill_name: Option<String>,
+}
+
+/// As [`list`], for people.
+pub async fn named(pool: &PgPool, accounts: &Accounts) -> Result<Vec<Paused>, Error> {
+    let mut named = Vec::new();
+    for pause in seen(pool, accounts).await? {
+        let skill_name = match &pause.scope {
+            Scope::Rule(key) => db::rulebook::place(pool, key).await?.skill_name,
+            _ => None,
+        };
+        named.push(Paused { pause, skill_name });
+    }
+    Ok(named)
+}
+
+/// What pauses hold at this moment in the accounts that the caller may see.
+pub async fn held(pool: &PgPool, accounts: &Accounts) -> Result<Held, Error> {
+    let pauses = seen(pool, accounts).await?;
+    let scopes: Vec<Scope> = pauses.into_iter().map(|pause| pause.scope).collect();
+    let of_skills = if scopes.iter().any(|scope| matches!(scope, Scope::Rule(_))) {
+        db::rulebook::of_skills(pool, accounts.ids()).await?
+    } else {
+        Vec::new()
+    };
+    Ok(Held {
+        scopes,
+        of_skills: of_skills.into_iter().collect(),
+    })
+}
+
 /// Pauses, until somebody resumes. `note` says why, for the others.
-pub async fn pause(pool: &PgPool, scope: &Scope, note: &str, by: By<'_>) -> Result<(), Error> {
+pub async fn pause(
+    pool: &PgPool,
+    scope: &Allowed<Scope>,
+    note: &str,
+    by: By<'_>,
+) -> Result<(), Error> {
     let note = note.trim();
     if note.chars().count() > LONGEST_NOTE {
         return Err(Error::Invalid(vec![Fault {
@@ -76,7 +122,7 @@ pub async fn pause(pool: &PgPool, scope: &Scope, note: &str, by: By<'_>) -> Resu
     let mut tx = pool.begin().await?;
     exists(&mut tx, scope).await?;
     let pause = Pause {
-        scope: scope.clone(),
+        scope: Scope::clone(scope),
         paused_by: by.name.to_owned(),
         paused_at: by.now,
         note: note.to_owned(),
@@ -93,23 +139,18 @@ pub async fn pause(pool: &PgPool, scope: &Scope, note: &str, by: By<'_>) -> Resu
 pub async fn resume(
     pool: &PgPool,
     clock: &Clock,
-    scope: &Scope,
+    scope: &Allowed<Scope>,
     by: By<'_>,
 ) -> Result<usize, Error> {
     let mut tx = pool.begin().await?;
     if !db::pauses::remove(&mut tx, scope).await? {
         return Err(Error::NotFound(format!("pause of {scope}")));
     }
-    let held = db::pauses::release(&mut tx, scope.account(), by.now, MOST_RELEASED).await?;
-    for channel in Channel::ALL {
-        let of_channel = held.iter().filter(|(_, _, c)| *c == channel);
-        let wakeups = of_channel.map(|(id, account, _)| names::deliver(account, *id, by.now));
-        let queue = names::deliver_queue(channel);
-        queue::wake(&mut tx, clock, queue, When::At, wakeups).await?;
-    }
+    let of = (Reason::Paused, scope.account());
+    let held = release(&mut tx, clock, of, by.now).await?;
     record(&mut tx, scope, "resume", by).await?;
     tx.commit().await?;
-    Ok(held.len())
+    Ok(held)
 }
 
 async fn exists(conn: &mut PgConnection, scope: &Scope) -> Result<(), Error> {
@@ -138,7 +179,7 @@ async fn record(
     let entry = Entry {
         by: by.name,
         action,
-        account: scope.account().map(AccountId::as_str),
+        account: scope.account(),
         subject: &scope.to_string(),
         detail: json!({}),
     };

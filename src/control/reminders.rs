@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
-use super::{Error, story};
+use super::accounts::Accounts;
+use super::rules::Governing;
+use super::{Error, obstacles, story};
 use crate::clock::Clock;
 use crate::db;
 use crate::db::audit;
@@ -12,8 +14,9 @@ use crate::db::decisions::Entry;
 use crate::db::pages::{Attempt, Decision, Reminder};
 use crate::db::reminders::{Filter, Page, Place};
 use crate::domain::contact::{self, Address};
-use crate::domain::decide::Reason;
-use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::domain::decide::{Reason, Stage, Verdict};
+use crate::domain::ids::{Channel, ReminderId};
+use crate::domain::reminder::ReminderState;
 use crate::jobs::context::Context;
 use crate::jobs::names;
 use crate::jobs::queue::{self, When};
@@ -22,11 +25,18 @@ use crate::liveperson::Purpose;
 /// A page of the reminders that fit, newest first.
 pub async fn search(
     pool: &PgPool,
-    filter: &Filter,
+    accounts: &Accounts,
+    filter: Filter,
     after: Option<Place>,
     most: i64,
 ) -> Result<Page, Error> {
-    Ok(db::reminders::search(pool, filter, after, most).await?)
+    let filter = Filter {
+        accounts: accounts.ids().to_vec(),
+        ..filter
+    };
+    let mut page = db::reminders::search(pool, &filter, after, most).await?;
+    obstacles::mark(&obstacles::of(pool, accounts).await?, &mut page.reminders);
+    Ok(page)
 }
 
 /// Everything about one reminder.
@@ -40,6 +50,8 @@ pub struct Detail {
     /// The other reminders of the conversation, newest first.
     pub others: Vec<Reminder>,
     pub may: May,
+    /// The rule that was in force when it was sent or ended; of one that waits, the one that is in force now.
+    pub rule: Option<Governing>,
 }
 
 /// What can be done with a reminder as it stands.
@@ -62,14 +74,15 @@ const MOST_OTHERS: i64 = 20;
 
 pub async fn detail(
     pool: &PgPool,
-    accounts: &[AccountId],
+    accounts: &Accounts,
     id: ReminderId,
+    now: DateTime<Utc>,
 ) -> Result<Detail, Error> {
-    let reminder = find(pool, accounts, id).await?;
-    let decisions = db::pages::decisions_about(pool, &[id.0]).await?;
-    let attempts = db::pages::attempts_of(pool, &[id.0]).await?;
+    let mut reminder = find(pool, accounts, id).await?;
+    let decisions = db::pages::decisions_about(pool, &[id]).await?;
+    let attempts = db::pages::attempts_of(pool, &[id]).await?;
     let filter = Filter {
-        accounts: accounts.to_vec(),
+        accounts: accounts.ids().to_vec(),
         whose: Some(db::reminders::Whose::Conversation(
             reminder.conversation.clone(),
         )),
@@ -79,15 +92,21 @@ pub async fn detail(
         .await?
         .reminders;
     others.retain(|other| other.id != reminder.id);
+    let known = obstacles::of(pool, accounts).await?;
+    obstacles::mark(&known, others.iter_mut().chain([&mut reminder]));
     let kept = db::reminders::kept_address(pool, id).await?;
     let may = May {
-        cancel: reminder.state == "scheduled",
-        send_again: db::ledger::may_restart(&reminder.state, reminder.reason.as_deref())
+        cancel: reminder.state == ReminderState::Scheduled,
+        send_again: db::ledger::may_restart(reminder.state, reminder.reason.as_ref())
             && !is_erased(&reminder),
         opt_out: db::reminders::recipient(pool, id).await?.is_some(),
         reveal: !is_erased(&reminder) && (is_owed(&reminder) || kept.is_some()),
     };
+    let at = reminder.sent_at.or(reminder.final_at).unwrap_or(now);
+    let of = (&reminder.account, reminder.skill);
+    let rule = Governing::at(pool, of, reminder.channel, at).await?;
     Ok(Detail {
+        rule,
         story: story::tell(&reminder, &decisions, &attempts),
         reminder,
         decisions,
@@ -100,13 +119,12 @@ pub async fn detail(
 /// The decisions about conversations of these accounts, or about one conversation, newest first.
 pub async fn decisions(
     pool: &PgPool,
-    accounts: &[AccountId],
+    accounts: &Accounts,
     conversation: Option<&str>,
     before: Option<i64>,
     most: i64,
 ) -> Result<Vec<Decision>, Error> {
-    let accounts: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
-    Ok(db::pages::decisions(pool, &accounts, conversation, before, most).await?)
+    Ok(db::pages::decisions(pool, accounts.ids(), conversation, before, most).await?)
 }
 
 /// A reminder of an erased consumer names nobody any more.
@@ -115,7 +133,10 @@ pub fn is_erased(reminder: &Reminder) -> bool {
 }
 
 fn is_owed(reminder: &Reminder) -> bool {
-    matches!(reminder.state.as_str(), "scheduled" | "sending")
+    matches!(
+        reminder.state,
+        ReminderState::Scheduled | ReminderState::Sending
+    )
 }
 
 /// Where a reminder goes, told to a person who asked and is on record for it.
@@ -149,7 +170,7 @@ impl Origin {
 pub async fn reveal(
     ctx: &Context,
     by: &str,
-    accounts: &[AccountId],
+    accounts: &Accounts,
     id: ReminderId,
 ) -> Result<Revealed, Error> {
     let reminder = find(&ctx.pool, accounts, id).await?;
@@ -158,12 +179,8 @@ pub async fn reveal(
             "the address is gone: the customer's data was erased".to_owned(),
         ));
     }
-    let channel: Channel = reminder
-        .channel
-        .parse()
-        .map_err(|e| Error::Internal(anyhow::anyhow!("reminder {id}: {e}")))?;
     let kept = db::reminders::kept_address(&ctx.pool, id).await?;
-    let kept = kept.and_then(|raw| match channel {
+    let kept = kept.and_then(|raw| match reminder.channel {
         Channel::Email => Address::email(&raw),
         Channel::Sms => Address::phone(&raw, None),
     });
@@ -173,7 +190,7 @@ pub async fn reveal(
             from: Origin::Attempt,
         },
         None if is_owed(&reminder) => Revealed {
-            address: at_liveperson(ctx, &reminder, channel).await?,
+            address: at_liveperson(ctx, &reminder).await?,
             from: Origin::LivePerson,
         },
         None => {
@@ -197,14 +214,10 @@ pub async fn reveal(
 }
 
 /// The address that a delivery would choose at this moment.
-async fn at_liveperson(
-    ctx: &Context,
-    reminder: &Reminder,
-    channel: Channel,
-) -> Result<Address, Error> {
+async fn at_liveperson(ctx: &Context, reminder: &Reminder) -> Result<Address, Error> {
     let account = ctx
         .accounts
-        .get(reminder.account.as_str())
+        .get(&reminder.account)
         .ok_or_else(|| Error::NotFound(format!("account {}", reminder.account)))?;
     let answer = account
         .by_ids_for(
@@ -217,16 +230,16 @@ async fn at_liveperson(
         .iter()
         .find(|r| r.id == reminder.conversation);
     let contact =
-        record.and_then(|r| contact::choose(&r.contact, channel, &account.contact_policy));
+        record.and_then(|r| contact::choose(&r.contact, reminder.channel, &account.contact_policy));
     contact.map(|contact| contact.address).ok_or_else(|| {
         Error::Conflict("LivePerson knows no usable address of this customer".to_owned())
     })
 }
 
-async fn find(pool: &PgPool, accounts: &[AccountId], id: ReminderId) -> Result<Reminder, Error> {
+async fn find(pool: &PgPool, accounts: &Accounts, id: ReminderId) -> Result<Reminder, Error> {
     db::reminders::one(pool, id)
         .await?
-        .filter(|reminder| accounts.iter().any(|own| own.as_str() == reminder.account))
+        .filter(|reminder| accounts.named(reminder.account.as_str()).is_ok())
         .ok_or_else(|| Error::NotFound(format!("reminder {id}")))
 }
 
@@ -235,16 +248,22 @@ pub async fn cancel(
     pool: &PgPool,
     clock: &Clock,
     by: &str,
-    accounts: &[AccountId],
+    accounts: &Accounts,
     id: ReminderId,
 ) -> Result<(), Error> {
     let reminder = find(pool, accounts, id).await?;
     let now = clock.now();
     let mut tx = pool.begin().await?;
-    if !db::ledger::cancel(&mut tx, id, Reason::ByOperator.as_str(), now).await? {
+    if !db::ledger::cancel(&mut tx, id, Reason::ByOperator, now).await? {
         return Err(not_now(&mut tx, id, "cancelled", "one that waits").await?);
     }
-    db::decisions::log(&mut tx, "operator", &[entry(id, "cancel", now)], now).await?;
+    db::decisions::log(
+        &mut tx,
+        Stage::Operator,
+        &[entry(id, Verdict::Cancel, now)],
+        now,
+    )
+    .await?;
     note(&mut tx, by, "reminder.cancel", &reminder, now).await?;
     tx.commit().await?;
     Ok(())
@@ -257,7 +276,7 @@ pub async fn send_again(
     pool: &PgPool,
     clock: &Clock,
     by: &str,
-    accounts: &[AccountId],
+    accounts: &Accounts,
     id: ReminderId,
 ) -> Result<(), Error> {
     const WHICH: &str = "one that failed, expired, did not arrive, may not have arrived, or was cancelled by a person";
@@ -272,10 +291,13 @@ pub async fn send_again(
     let Some((account, channel)) = db::ledger::restart(&mut tx, id, now).await? else {
         return Err(not_now(&mut tx, id, "sent again", WHICH).await?);
     };
-    db::decisions::log(&mut tx, "operator", &[entry(id, "schedule", now)], now).await?;
-    let broken = |e: &dyn std::fmt::Display| Error::Internal(anyhow::anyhow!("reminder {id}: {e}"));
-    let account: AccountId = account.parse().map_err(|e| broken(&e))?;
-    let channel: Channel = channel.parse().map_err(|e| broken(&e))?;
+    db::decisions::log(
+        &mut tx,
+        Stage::Operator,
+        &[entry(id, Verdict::Schedule, now)],
+        now,
+    )
+    .await?;
     let wakeup = names::deliver(&account, id, now);
     let line = names::deliver_queue(channel);
     queue::wake(&mut tx, clock, line, When::At, [wakeup]).await?;
@@ -284,12 +306,12 @@ pub async fn send_again(
     Ok(())
 }
 
-fn entry(reminder: ReminderId, verdict: &'static str, now: DateTime<Utc>) -> Entry {
+fn entry(reminder: ReminderId, verdict: Verdict, now: DateTime<Utc>) -> Entry {
     Entry {
         reminder,
         verdict,
         reason: Reason::ByOperator,
-        until: (verdict == "schedule").then_some(now),
+        until: (verdict == Verdict::Schedule).then_some(now),
     }
 }
 

@@ -5,6 +5,8 @@
 //! published: what is faulty is not stored, and the page keeps it.
 
 mod check;
+mod contradictions;
+mod draft;
 mod file;
 mod view;
 
@@ -13,16 +15,19 @@ use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
 use super::Error;
+use super::accounts::{Accounts, Allowed};
+use super::senders::Senders;
 use crate::channel::render::Texts;
 use crate::db;
 use crate::db::audit::Entry;
 use crate::db::drafts::Draft;
-use crate::domain::ids::AccountId;
 use crate::domain::rule::{Key, Rule, Settings, differences};
 
 pub use check::{Checked, check, checked};
+pub use contradictions::{Contradiction, RuleContradictions, around, of_key};
+pub use draft::{autosave_draft, save_draft};
 pub use file::{Imported, export, import};
-pub use view::{DraftView, ListView, Published, RuleView, Stamp, VersionView};
+pub use view::{DraftView, Governing, ListView, Published, RuleView, Stamp, VersionView};
 
 /// Entries of a list or of a history at a time, at most.
 pub const MOST: i64 = 200;
@@ -45,18 +50,19 @@ pub struct By<'a> {
 /// Rules and drafts, the defaults first.
 pub async fn list(
     pool: &PgPool,
-    account: Option<&AccountId>,
+    accounts: &Accounts,
     after: Option<&Key>,
     most: i64,
 ) -> Result<Vec<ListView>, Error> {
-    let listed = db::rulebook::list(pool, account, after, most.clamp(1, MOST)).await?;
+    let most = most.clamp(1, MOST);
+    let listed = db::rulebook::list(pool, accounts.limit(), after, most).await?;
     let pauses = db::pauses::all(pool).await?;
     let listed = listed.into_iter();
     Ok(listed.map(|one| ListView::new(one, &pauses)).collect())
 }
 
 /// What there is under a key: the rule, its draft, and what applies without them.
-pub async fn read(pool: &PgPool, key: &Key) -> Result<RuleView, Error> {
+pub async fn read(pool: &PgPool, key: &Allowed<Key>) -> Result<RuleView, Error> {
     let mut conn = pool.acquire().await?;
     read_in(&mut conn, key).await
 }
@@ -98,38 +104,11 @@ async fn read_in(conn: &mut PgConnection, key: &Key) -> Result<RuleView, Error> 
     ))
 }
 
-/// Writes the draft of a key. `seen` is what the writer has read.
-pub async fn save_draft(
-    pool: &PgPool,
-    texts: &Texts,
-    key: &Key,
-    seen: Stamp,
-    change: Change,
-    by: By<'_>,
-) -> Result<RuleView, Error> {
-    let settings = checked(texts, key.channel, change.settings).await?;
-    let mut tx = pool.begin().await?;
-    let now_there = unchanged(&mut tx, key, seen).await?;
-    // What the page or the caller has read lacks what it would overwrite.
-    let there = now_there.rule.iter().map(|rule| &rule.settings);
-    let there = there.chain(now_there.draft.iter().map(|draft| &draft.settings));
-    there
-        .into_iter()
-        .try_for_each(|there| of_this_version(key, there))?;
-    let based_on = now_there.rule_version();
-    let written = (change.enabled, &settings);
-    db::drafts::save(&mut tx, key, based_on, written, by.name, by.now).await?;
-    record(&mut tx, by, "rule.draft", key, json!({})).await?;
-    let view = read_in(&mut tx, key).await?;
-    tx.commit().await?;
-    Ok(view)
-}
-
 /// Makes the draft the rule. From then on every scan and every delivery goes by it.
 pub async fn publish(
     pool: &PgPool,
-    texts: &Texts,
-    key: &Key,
+    (texts, senders): (&Texts, &Senders),
+    key: &Allowed<Key>,
     seen: Stamp,
     by: By<'_>,
 ) -> Result<RuleView, Error> {
@@ -160,6 +139,7 @@ pub async fn publish(
     }
     of_this_version(key, &draft.settings)?;
     let settings = checked?;
+    senders.allow(key.channel, &settings)?;
     let version = db::rules::put(&mut tx, key, draft.enabled, &settings, by.name, by.now).await?;
     db::drafts::remove(&mut tx, key).await?;
     let detail = json!({
@@ -173,7 +153,12 @@ pub async fn publish(
 }
 
 /// Throws a draft away; the rule stays as it is.
-pub async fn discard(pool: &PgPool, key: &Key, seen: Stamp, by: By<'_>) -> Result<RuleView, Error> {
+pub async fn discard(
+    pool: &PgPool,
+    key: &Allowed<Key>,
+    seen: Stamp,
+    by: By<'_>,
+) -> Result<RuleView, Error> {
     let mut tx = pool.begin().await?;
     unchanged(&mut tx, key, seen).await?;
     if !db::drafts::remove(&mut tx, key).await? {
@@ -186,7 +171,12 @@ pub async fn discard(pool: &PgPool, key: &Key, seen: Stamp, by: By<'_>) -> Resul
 }
 
 /// Deletes a skill's own rule, and its draft: the account's default applies again. A default is switched off instead.
-pub async fn delete(pool: &PgPool, key: &Key, seen: Stamp, by: By<'_>) -> Result<RuleView, Error> {
+pub async fn delete(
+    pool: &PgPool,
+    key: &Allowed<Key>,
+    seen: Stamp,
+    by: By<'_>,
+) -> Result<RuleView, Error> {
     if key.skill.is_none() {
         return Err(Error::Conflict(
             "The account's default cannot be deleted: switch it off.".to_owned(),
@@ -214,7 +204,7 @@ pub async fn delete(pool: &PgPool, key: &Key, seen: Stamp, by: By<'_>) -> Result
 /// The history of a key, newest first.
 pub async fn versions(
     pool: &PgPool,
-    key: &Key,
+    key: &Allowed<Key>,
     before: Option<i32>,
     most: i64,
 ) -> Result<Vec<VersionView>, Error> {
@@ -229,7 +219,7 @@ pub async fn versions(
 /// Makes an old version the draft, to be looked at and published like any other.
 pub async fn restore(
     pool: &PgPool,
-    key: &Key,
+    key: &Allowed<Key>,
     version: i32,
     seen: Stamp,
     by: By<'_>,
@@ -357,7 +347,7 @@ async fn record(
     let entry = Entry {
         by: by.name,
         action,
-        account: Some(key.account.as_str()),
+        account: Some(&key.account),
         subject: &key.to_string(),
         detail,
     };

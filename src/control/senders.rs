@@ -1,23 +1,73 @@
-//! Senders that are paused because something is wrong with them (open circuits), in words; try one now, or open it again.
+//! Senders: which of them a caller may let messages come from; those that are paused because something is wrong with them (open
+//! circuits), in words; try one now, or open it again.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
-use super::Error;
+use super::accounts::Accounts;
+use super::{Error, Fault};
 use crate::clock::Clock;
 use crate::db;
 use crate::db::audit;
-use crate::domain::ids::Channel;
+use crate::db::circuits::Circuit;
+use crate::domain::ids::{AccountId, Channel, Provider};
+use crate::domain::rule::{Rule, Settings};
 use crate::domain::trouble::Trouble;
+use crate::jobs::context::Context;
 use crate::jobs::names;
 use crate::jobs::queue::{self, When};
+
+/// Whom a caller may let messages come from. Whoever is limited to some accounts must not write in another brand's name, nor get at the
+/// pause of its sender: they have the senders of the settings, and those that rules of their accounts come from already.
+#[derive(Clone, Debug)]
+pub struct Senders(Option<Vec<(Channel, String)>>);
+
+impl Senders {
+    /// For who is limited to nothing.
+    pub const ANY: Self = Self(None);
+
+    pub async fn of(ctx: &Context, accounts: &Accounts) -> Result<Self, Error> {
+        if !accounts.is_limited() {
+            return Ok(Self::ANY);
+        }
+        let rules = db::rules::of_accounts(&ctx.pool, accounts.ids()).await?;
+        let own = rules
+            .into_iter()
+            .filter_map(|rule| Some((rule.channel, rule.settings.sender?)));
+        let usual = Channel::ALL
+            .into_iter()
+            .filter_map(|channel| Some((channel, ctx.usual_sender(channel)?)));
+        Ok(Self(Some(own.chain(usual).collect())))
+    }
+
+    /// What is wrong with the sender of settings, if anything is.
+    pub fn fault(&self, channel: Channel, settings: &Settings) -> Option<Fault> {
+        let (Some(may), Some(wanted)) = (&self.0, &settings.sender) else {
+            return None;
+        };
+        let is_it = |(of, own): &(Channel, String)| *of == channel && own == wanted;
+        (!may.iter().any(is_it)).then(|| Fault {
+            field: "/settings/sender".to_owned(),
+            detail: "is no sender of your accounts: take one that a rule of theirs has already, or leave it out for the usual one; \
+                     somebody who is not limited to some accounts can set another"
+                .to_owned(),
+        })
+    }
+
+    /// That nothing is wrong with it.
+    pub fn allow(&self, channel: Channel, settings: &Settings) -> Result<(), Error> {
+        match self.fault(channel, settings) {
+            Some(fault) => Err(Error::Invalid(vec![fault])),
+            None => Ok(()),
+        }
+    }
+}
 
 /// A sender that is paused.
 #[derive(Clone, Debug)]
 pub struct Paused {
-    /// `smtp` or `twilio`.
-    pub provider: String,
+    pub provider: Provider,
     pub channel: Channel,
     pub sender: String,
     pub since: DateTime<Utc>,
@@ -25,16 +75,82 @@ pub struct Paused {
     pub probe_at: DateTime<Utc>,
     pub code: String,
     pub trouble: Trouble,
+    /// Whether the caller may try it or open it again, if they may do so at all: nobody else's rules use it.
+    pub is_theirs: bool,
+}
+
+/// The circuits that are open. A sender is nobody's account's, but who is limited to some accounts sees those that their rules use.
+pub(super) async fn open(ctx: &Context, accounts: &Accounts) -> sqlx::Result<Vec<Circuit>> {
+    let mut open = db::circuits::open_ones(&ctx.pool).await?;
+    if accounts.is_limited() && !open.is_empty() {
+        let rules = db::rules::of_accounts(&ctx.pool, accounts.ids()).await?;
+        open.retain(|circuit| {
+            rules
+                .iter()
+                .any(|rule| comes_from(ctx, rule, key_of(circuit)))
+        });
+    }
+    Ok(open)
+}
+
+/// A circuit by its names: what it is about.
+pub type Key<'a> = (Provider, &'a str);
+
+/// The key that these words name.
+pub fn key<'a>(provider: &str, sender: &'a str) -> Result<Key<'a>, Error> {
+    let provider = Provider::parse(provider).ok_or_else(|| not_paused(sender))?;
+    Ok((provider, sender))
+}
+
+fn key_of(circuit: &Circuit) -> Key<'_> {
+    (circuit.provider, &circuit.sender)
+}
+
+/// Whether a rule's reminders come from this sender.
+fn comes_from(ctx: &Context, rule: &Rule, (provider, sender): Key<'_>) -> bool {
+    rule.channel.provider() == provider && ctx.sender(rule) == sender
+}
+
+/// Whether rules of accounts that the caller may not see come from a sender as well. Then it is not the caller's to try, nor to open
+/// again: that would be done to the other accounts too.
+fn is_shared(ctx: &Context, accounts: &Accounts, rules: &[Rule], key: Key<'_>) -> bool {
+    let mut others = rules.iter().filter(|rule| !accounts.sees(&rule.account));
+    others.any(|rule| comes_from(ctx, rule, key))
+}
+
+/// The accounts whose rules come from a sender, if the caller may try it and open it again.
+async fn users(ctx: &Context, accounts: &Accounts, key: Key<'_>) -> Result<Vec<AccountId>, Error> {
+    let open = open(ctx, accounts).await?;
+    if !open.iter().any(|circuit| key_of(circuit) == key) {
+        return Err(not_paused(key.1));
+    }
+    let rules = db::rules::all(&ctx.pool).await?;
+    if is_shared(ctx, accounts, &rules, key) {
+        return Err(Error::Forbidden(
+            "messages of other accounts come from this sender too: only somebody who is not limited to some accounts can try it, or \
+             send from it again"
+                .to_owned(),
+        ));
+    }
+    let using = rules.iter().filter(|rule| comes_from(ctx, rule, key));
+    let mut users: Vec<AccountId> = using.map(|rule| rule.account.clone()).collect();
+    users.dedup();
+    Ok(users)
 }
 
 /// The senders that are paused, longest first.
-pub async fn paused(pool: &PgPool) -> Result<Vec<Paused>, Error> {
-    let open = db::circuits::open_ones(pool).await?;
+pub async fn paused(ctx: &Context, accounts: &Accounts) -> Result<Vec<Paused>, Error> {
+    let open = open(ctx, accounts).await?;
+    let rules = match &*open {
+        [] => Vec::new(),
+        _ => db::rules::all(&ctx.pool).await?,
+    };
     Ok(open
         .into_iter()
         .map(|circuit| Paused {
-            trouble: Trouble::of(&circuit.provider, &circuit.code),
-            channel: channel_of(&circuit.provider),
+            is_theirs: !is_shared(ctx, accounts, &rules, key_of(&circuit)),
+            trouble: Trouble::of(circuit.provider, &circuit.code),
+            channel: circuit.provider.channel(),
             provider: circuit.provider,
             sender: circuit.sender,
             since: circuit.opened_at,
@@ -44,38 +160,44 @@ pub async fn paused(pool: &PgPool) -> Result<Vec<Paused>, Error> {
         .collect())
 }
 
-fn channel_of(provider: &str) -> Channel {
-    if provider == "twilio" {
-        Channel::Sms
-    } else {
-        Channel::Email
-    }
-}
-
 /// Reminders that are woken at once; the rest follows when its own moment comes.
 const MOST_WOKEN: i64 = 500;
 
 /// Lets one reminder of the sender through now: if it goes, others follow.
-pub async fn probe(pool: &PgPool, clock: &Clock, by: &str, key: (&str, &str)) -> Result<(), Error> {
-    let mut tx = pool.begin().await?;
+pub async fn probe(
+    ctx: &Context,
+    accounts: &Accounts,
+    by: &str,
+    key: Key<'_>,
+) -> Result<(), Error> {
+    let users = users(ctx, accounts, key).await?;
+    let clock = &ctx.clock;
+    let mut tx = ctx.pool.begin().await?;
     if !db::circuits::probe_now(&mut tx, key, clock.now()).await? {
-        return Err(not_paused(key));
+        return Err(not_paused(key.1));
     }
     // Any of them may be another sender's; it is then put off again, at no cost.
-    wake(&mut tx, clock, channel_of(key.0), 1 + MOST_WOKEN / 10).await?;
-    note(&mut tx, by, "circuit.probe", key, clock.now()).await?;
+    wake(&mut tx, clock, key.0.channel(), 1 + MOST_WOKEN / 10).await?;
+    note(&mut tx, by, "circuit.probe", (key, &users), clock.now()).await?;
     tx.commit().await?;
     Ok(())
 }
 
 /// Sends from the sender again as if nothing had been; if the trouble is still there, the next message pauses it anew.
-pub async fn close(pool: &PgPool, clock: &Clock, by: &str, key: (&str, &str)) -> Result<(), Error> {
-    let mut tx = pool.begin().await?;
+pub async fn close(
+    ctx: &Context,
+    accounts: &Accounts,
+    by: &str,
+    key: Key<'_>,
+) -> Result<(), Error> {
+    let users = users(ctx, accounts, key).await?;
+    let clock = &ctx.clock;
+    let mut tx = ctx.pool.begin().await?;
     if !db::circuits::close(&mut tx, key).await? {
-        return Err(not_paused(key));
+        return Err(not_paused(key.1));
     }
-    wake(&mut tx, clock, channel_of(key.0), MOST_WOKEN).await?;
-    note(&mut tx, by, "circuit.close", key, clock.now()).await?;
+    wake(&mut tx, clock, key.0.channel(), MOST_WOKEN).await?;
+    note(&mut tx, by, "circuit.close", (key, &users), clock.now()).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -102,23 +224,27 @@ async fn wake(
     Ok(())
 }
 
-fn not_paused((_, sender): (&str, &str)) -> Error {
+fn not_paused(sender: &str) -> Error {
     Error::NotFound(format!("pause of {sender}: it may have ended by itself"))
 }
 
+/// `users`: the accounts whose messages it holds up; if it is one, the entry is in its trail.
 async fn note(
     conn: &mut PgConnection,
     by: &str,
     action: &str,
-    (provider, sender): (&str, &str),
+    ((provider, sender), users): (Key<'_>, &[AccountId]),
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let entry = audit::Entry {
         by,
         action,
-        account: None,
+        account: match users {
+            [only] => Some(only),
+            _ => None,
+        },
         subject: sender,
-        detail: json!({ "provider": provider }),
+        detail: json!({ "provider": provider, "accounts": users }),
     };
     audit::record(conn, &entry, now).await
 }

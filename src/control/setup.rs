@@ -5,6 +5,7 @@ use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use super::Error;
+use super::accounts::Allowed;
 use crate::db;
 use crate::db::setup::Progress;
 use crate::domain::ids::{AccountId, Channel};
@@ -34,12 +35,9 @@ pub struct Setup {
 /// The steps of an account. `has_page` says whether links in its reminders have somewhere to lead.
 pub async fn of_account(
     ctx: &Context,
-    account: &AccountId,
+    account: &Allowed<AccountId>,
     has_page: bool,
 ) -> Result<Setup, Error> {
-    if !ctx.accounts.contains_key(account) {
-        return Err(Error::NotFound(format!("account {account}")));
-    }
     let progress = db::setup::progress(&ctx.pool, account).await?;
     let paused = is_paused(&ctx.pool, account).await?;
     let channels: Vec<Channel> = Channel::ALL.into_iter().filter(|c| ctx.has(*c)).collect();
@@ -52,7 +50,7 @@ pub async fn of_account(
         live(&progress, paused),
     ];
     Ok(Setup {
-        account: account.clone(),
+        account: AccountId::clone(account),
         done: steps.iter().all(|step| step.done),
         steps,
     })
@@ -134,33 +132,39 @@ fn rule(progress: &Progress) -> Step {
 }
 
 fn test(progress: &Progress) -> Step {
-    let said = if progress.test_sent {
-        "A test message was sent."
+    let said = if progress.test_arrived {
+        "A test message has arrived."
+    } else if progress.live_channels > 0 {
+        "It went live without one."
+    } else if progress.test_sent {
+        "A test message was sent. Enter the code that it brings, on the rule's page."
     } else {
-        "Send yourself a test message from a rule's page, and look at it on your phone."
+        "Send yourself a test message from a rule's page, and enter the code that it brings."
     };
     Step {
         name: "test",
         title: "Send yourself a test",
-        done: progress.test_sent,
+        done: progress.test_arrived || progress.live_channels > 0,
         said: said.to_owned(),
     }
 }
 
 fn live(progress: &Progress, paused: bool) -> Step {
-    let said = if paused {
+    let said = if progress.live_channels == 0 {
+        "Nobody is written to before you go live: look at who would be, then let reminders out."
+    } else if paused {
         "Sending is paused. Resume it when you are ready."
     } else if progress.reminder_sent {
         "Reminders go out."
     } else if progress.rules_on > 0 {
         "Everything is on. The first reminder goes out when a message has been unread for long enough."
     } else {
-        "Comes by itself once a rule is on."
+        "Reminders go out once a rule is on."
     };
     Step {
         name: "live",
         title: "Go live",
-        done: progress.reminder_sent && !paused,
+        done: progress.live_channels > 0 && !paused,
         said: said.to_owned(),
     }
 }

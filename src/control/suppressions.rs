@@ -9,6 +9,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::accounts::{Accounts, Allowed};
 use super::{Error, Fault};
 use crate::clock::Clock;
 use crate::db;
@@ -31,15 +32,24 @@ const MOST_TOLD: usize = 20;
 /// Those that fit, newest first.
 pub async fn list(
     pool: &PgPool,
-    filter: &Filter,
+    accounts: &Accounts,
+    filter: Filter,
     after: Option<Place>,
     most: i64,
 ) -> Result<Vec<Row>, Error> {
-    Ok(db::suppressions::list(pool, filter, after, most).await?)
+    let filter = Filter {
+        accounts: accounts.ids().to_vec(),
+        ..filter
+    };
+    Ok(db::suppressions::list(pool, &filter, after, most).await?)
 }
 
 /// What forbids to write to an address: those in force, and those that are over and not yet deleted.
-pub async fn of(pool: &PgPool, account: &AccountId, hash: &AddressHash) -> Result<Vec<Row>, Error> {
+pub async fn of(
+    pool: &PgPool,
+    account: &Allowed<AccountId>,
+    hash: &AddressHash,
+) -> Result<Vec<Row>, Error> {
     Ok(db::suppressions::of(pool, account, std::slice::from_ref(hash)).await?)
 }
 
@@ -48,19 +58,19 @@ pub async fn add(
     pool: &PgPool,
     clock: &Clock,
     by: &str,
-    (account, channel, hash): (&AccountId, Channel, &AddressHash),
+    (account, channel, hash): (&Allowed<AccountId>, Channel, &AddressHash),
     reason: Suppression,
 ) -> Result<(), Error> {
     let now = clock.now();
     let mut tx = pool.begin().await?;
-    let own = std::slice::from_ref(account);
+    let own = std::slice::from_ref(&**account);
     db::suppressions::add(&mut tx, own, channel, hash, (reason, Source::Operator), now).await?;
     let detail = json!({ "reason": reason.as_str() });
     note(
         &mut tx,
         by,
         "suppression.add",
-        (Some(account), channel.as_str()),
+        (Some(&**account), channel.as_str()),
         detail,
         now,
     )
@@ -74,13 +84,13 @@ pub async fn remove(
     pool: &PgPool,
     clock: &Clock,
     by: &str,
-    (account, channel, hash): (&AccountId, Channel, &AddressHash),
+    (account, channel, hash): (&Allowed<AccountId>, Channel, &AddressHash),
 ) -> Result<(), Error> {
     let mut tx = pool.begin().await?;
     if !db::suppressions::remove(&mut tx, account, channel, hash).await? {
         return Err(Error::NotFound("suppression of this address".to_owned()));
     }
-    let subject = (Some(account), channel.as_str());
+    let subject = (Some(&**account), channel.as_str());
     note(
         &mut tx,
         by,
@@ -126,7 +136,7 @@ impl Default for Imports {
 const IMPORT_TAKES: Duration = Duration::from_secs(10);
 
 impl Imports {
-    /// To be asked before a file is taken into memory.
+    /// To be asked when a file has arrived: until then nobody waits for who sends slowly.
     ///
     /// # Errors
     ///
@@ -135,7 +145,7 @@ impl Imports {
         let turn = self.0.clone().try_acquire_owned();
         turn.map(Turn).map_err(|_| {
             Error::Busy(
-                "another list is being imported; nothing was read, try again when that is done"
+                "another list is being imported; nothing was changed, try again when that is done"
                     .to_owned(),
                 IMPORT_TAKES,
             )
@@ -166,16 +176,26 @@ pub async fn import(
     hasher: &Hasher,
     by: &str,
     (_turn, file): (Turn, impl AsRef<[u8]> + Send + 'static),
+    accounts: &Accounts,
     defaults: Defaults,
     bad_lines: BadLines,
 ) -> Result<Imported, Error> {
-    let (account, now) = (defaults.account.clone(), defaults.now);
+    let account = accounts.named(defaults.account.as_str())?;
+    let now = defaults.now;
+    // A line that names an account which the caller may not see names one that there is not.
+    let defaults = Defaults {
+        accounts: accounts.ids().to_vec(),
+        ..defaults
+    };
     let list = read(file, hasher.clone(), defaults).await?;
     if bad_lines == BadLines::Refuse && !list.problems.is_empty() {
         return Err(Error::Invalid(refused(&list)));
     }
     let mut tx = pool.begin().await?;
     let mut changed = 0;
+    for moves in list.moves.chunks(CHUNK) {
+        db::rekey::ledger(&mut tx, moves, now).await?;
+    }
     for rows in list.rows(&account, CHUNK) {
         changed += db::suppressions::store(&mut tx, &rows, now).await?;
     }
@@ -187,15 +207,10 @@ pub async fn import(
         "skipped": skipped,
         "left_out": list.problems.len(),
     });
-    note(
-        &mut tx,
-        by,
-        "suppression.import",
-        (None, "file"),
-        detail,
-        now,
-    )
-    .await?;
+    let concerned = list.accounts(&account);
+    let only = concerned.first().filter(|_| concerned.len() == 1);
+    let subject = (only.copied(), "file");
+    note(&mut tx, by, "suppression.import", subject, detail, now).await?;
     tx.commit().await?;
     Ok(Imported {
         layout: list.layout,
@@ -263,9 +278,13 @@ fn in_file(detail: String) -> Fault {
 
 /// The lines of the export after a row, with the last row told of; `None` when there is no more. The first line is
 /// [`suppressions_file::HEADER`].
-pub async fn export(pool: &PgPool, after: Option<&Row>) -> Result<Option<(String, Row)>, Error> {
+pub async fn export(
+    pool: &PgPool,
+    accounts: &Accounts,
+    after: Option<&Row>,
+) -> Result<Option<(String, Row)>, Error> {
     let most = i64::try_from(CHUNK).unwrap_or(i64::MAX);
-    let mut rows = db::suppressions::page(pool, after, most).await?;
+    let mut rows = db::suppressions::page(pool, accounts.limit(), after, most).await?;
     let lines: String = rows.iter().map(suppressions_file::print).collect();
     Ok(rows.pop().map(|last| (lines, last)))
 }
@@ -281,7 +300,7 @@ async fn note(
     let entry = audit::Entry {
         by,
         action,
-        account: account.map(AccountId::as_str),
+        account,
         subject,
         detail,
     };

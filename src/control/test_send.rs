@@ -13,7 +13,10 @@ use sqlx::PgConnection;
 use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
+use super::accounts::Allowed;
+use super::consumers::met;
 use super::rules::By;
+use super::senders::Senders;
 use super::texts::Reader;
 use super::{Error, Fault};
 use crate::channel::clean;
@@ -37,15 +40,19 @@ const VALIDITY: Duration = Duration::from_mins(5);
 /// A test that is wished for.
 #[derive(Clone, Debug)]
 pub struct Wish<'a> {
-    pub account: &'a AccountId,
+    pub account: &'a Allowed<AccountId>,
     pub channel: Channel,
     /// The rule as it is written at the moment, published or not.
     pub settings: &'a Settings,
+    /// Whom it may come from.
+    pub senders: &'a Senders,
     pub language: Option<&'a str>,
     /// An e-mail address or a phone number.
     pub to: &'a str,
     /// Where the link in it leads.
     pub link: &'a str,
+    /// Whether the caller may see by an address what became of it.
+    pub may_know_why: bool,
 }
 
 /// How a test went.
@@ -64,16 +71,10 @@ pub struct Sent {
 /// Sends a test message.
 pub async fn send(ctx: &Context, wish: &Wish<'_>, by: By<'_>) -> Result<Sent, Error> {
     let account = account(ctx, wish.account)?;
+    wish.senders.allow(wish.channel, wish.settings)?;
     let to = recipient(account, wish.channel, wish.to)?;
+    met(&ctx.pool, &ctx.clock, &ctx.hasher, &to).await?;
     let hash = ctx.hasher.address(&to);
-    let suppressed = db::suppressions::active(&ctx.pool, &[hash], by.now).await?;
-    if suppressed.contains_key(&(hash, wish.channel, wish.account.to_string())) {
-        return Err(Error::Conflict(
-            "That address must not be written to: it has opted out, or does not work. Use another, or allow it on the page \
-             Suppressions."
-                .to_owned(),
-        ));
-    }
     let between = Between {
         person: by.name,
         account: wish.account,
@@ -82,6 +83,10 @@ pub async fn send(ctx: &Context, wish: &Wish<'_>, by: By<'_>) -> Result<Sent, Er
     };
     let known = ctx.test_recipients.iter().any(|own| own.covers(&to))
         || db::test_messages::is_verified(&ctx.pool, between).await?;
+    let suppressed = db::suppressions::active(&ctx.pool, &[hash], by.now).await?;
+    if suppressed.contains_key(&(hash, wish.channel, AccountId::clone(wish.account))) {
+        return Err(hold_back(ctx, wish, between, (&to, known), by).await?);
+    }
     let rendered = if known {
         let rendered = render(ctx, wish, &account.brand).await?;
         begin(ctx, between, None, by).await?;
@@ -110,10 +115,34 @@ pub async fn send(ctx: &Context, wish: &Wish<'_>, by: By<'_>) -> Result<Sent, Er
     Ok(sent)
 }
 
+/// Nothing goes to an address that has said no. Counted and left on record like a message before anything is told of it, so that nobody
+/// asks for address after address; why, learns only who may see suppressions of people by their address.
+async fn hold_back(
+    ctx: &Context,
+    wish: &Wish<'_>,
+    between: Between<'_>,
+    (to, known): (&Address, bool),
+    by: By<'_>,
+) -> Result<Error, Error> {
+    let mut tx = ctx.pool.begin().await?;
+    let counted = db::test_messages::count(&mut tx, between, !known, by.now).await?;
+    counted.map_err(|(limit, after)| too_many(limit, after))?;
+    let said =
+        json!({ "accepted": false, "suppressed": true, "to": to.traits(), "verifies": !known });
+    record(&mut tx, "test.send", between, said, by).await?;
+    tx.commit().await?;
+    let told = if wish.may_know_why {
+        "That address must not be written to: it has opted out, or does not work. Use another, or allow it on the page Suppressions."
+    } else {
+        "No test message can go to that address. Use another of your own."
+    };
+    Ok(Error::Conflict(told.to_owned()))
+}
+
 /// An address whose code somebody enters.
 #[derive(Clone, Debug)]
 pub struct Entered<'a> {
-    pub account: &'a AccountId,
+    pub account: &'a Allowed<AccountId>,
     pub channel: Channel,
     pub to: &'a str,
     pub code: &'a str,
@@ -123,6 +152,7 @@ pub struct Entered<'a> {
 pub async fn verify(ctx: &Context, entered: &Entered<'_>, by: By<'_>) -> Result<(), Error> {
     let account = account(ctx, entered.account)?;
     let to = recipient(account, entered.channel, entered.to)?;
+    met(&ctx.pool, &ctx.clock, &ctx.hasher, &to).await?;
     let hash = ctx.hasher.address(&to);
     let between = Between {
         person: by.name,
@@ -251,7 +281,7 @@ async fn record(
     let entry = Entry {
         by: by.name,
         action,
-        account: Some(between.account.as_str()),
+        account: Some(between.account),
         subject: between.channel.as_str(),
         detail,
     };
@@ -333,7 +363,7 @@ async fn sms(
             to,
             body: &rendered.text,
             status_callback: None,
-            validity: VALIDITY,
+            left: &|| VALIDITY,
             sender: own.as_ref(),
         })
         .await)
@@ -350,7 +380,7 @@ fn wrong_sender() -> Error {
 }
 
 fn told(channel: Channel, outcome: &Outcome) -> Sent {
-    let provider = Context::provider(channel);
+    let provider = channel.provider();
     let (accepted, said, code) = match outcome {
         Outcome::Accepted { .. } => (true, "It is on its way. Look whether it arrives.", None),
         Outcome::Refused { class, code } => {
@@ -360,6 +390,9 @@ fn told(channel: Channel, outcome: &Outcome) -> Sent {
                 }
                 Refusal::OptedOut => {
                     "This address has told the provider that it wants no messages from you."
+                }
+                Refusal::Blocked => {
+                    "The provider knows this number as one that must not be texted."
                 }
                 Refusal::Policy => {
                     "The provider refused the message because of what it says or where it goes."

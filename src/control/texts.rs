@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::accounts::Allowed;
 use super::{Error, Fault};
 use crate::channel::render::{self, Problem, Reads, Rendered, Severity, Texts, VARIABLES, Vars};
 use crate::channel::sms;
@@ -54,11 +55,11 @@ pub struct Reader {
 /// What a reminder of a conversation could say at this moment, asked at LivePerson: names, skill and how much is unread; no address.
 pub async fn of_conversation(
     ctx: &Context,
-    account: &AccountId,
+    account: &Allowed<AccountId>,
     channel: Channel,
     conversation: &str,
 ) -> Result<Reader, Error> {
-    let of = ctx.accounts.get(account);
+    let of = ctx.accounts.get(&**account);
     let of = of.ok_or_else(|| Error::NotFound(format!("account {account}")))?;
     let answer = of
         .by_ids_for(Purpose::Person, &[conversation.to_owned()])

@@ -1,28 +1,42 @@
 //! Tokens of programs that call the config API: made, listed, removed. A token itself is told once and never kept.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
-use sqlx::PgPool;
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgPool};
 
-use super::{Error, Fault};
+use super::accounts::Accounts;
+use super::{Error, Fault, accounts};
 use crate::db;
 use crate::db::audit::Entry;
 use crate::db::tokens::{New, Token};
-use crate::domain::access::Permission;
+use crate::db::users::User;
+use crate::domain::access::{AccountLimit, Permission, Role};
 use crate::hashing;
 use crate::secret::Secret;
 
 /// What every token begins with, so that one that has leaked is recognised for what it is.
 pub const PREFIX: &str = "unread_";
 
-const MOST_DAYS: u32 = 3650;
+/// How long a token works at most, and if nothing else is wished. Every token ends: one that was forgotten is nobody's for ever.
+const MOST_DAYS: u32 = 365;
+const USUAL_DAYS: u32 = 90;
+
+/// The person who makes a token, or takes one over. Never a program: a token that makes tokens outlives its own end.
+#[derive(Clone, Debug)]
+pub struct Maker {
+    pub id: i64,
+    pub name: String,
+    pub role: Role,
+}
 
 /// What a new token is to be.
 #[derive(Clone, Debug)]
 pub struct Wish {
     pub name: String,
     pub scopes: Vec<Permission>,
-    /// `None`: it does not expire.
+    /// The accounts that it is for; `None`: all that its maker may see.
+    pub accounts: Option<Vec<String>>,
+    /// Days until it expires; `None`: the usual number.
     pub days: Option<u32>,
 }
 
@@ -31,31 +45,39 @@ pub struct Wish {
 pub struct Made {
     pub id: i64,
     pub token: Secret,
-    pub expires_at: Option<DateTime<Utc>>,
+    pub expires_at: DateTime<Utc>,
 }
 
 pub async fn list(pool: &PgPool) -> Result<Vec<Token>, Error> {
     Ok(db::tokens::all(pool).await?)
 }
 
-/// Makes a token. `may` says what its maker may do: nobody hands on more.
+/// The tokens of a person, by name.
+pub async fn of(pool: &PgPool, owner: i64) -> Result<Vec<Token>, Error> {
+    Ok(db::tokens::of(pool, owner).await?)
+}
+
+/// Makes a token, which is its maker's: nobody hands on more than they may do.
 pub async fn add(
     pool: &PgPool,
+    accounts: &Accounts,
     wish: &Wish,
-    may: impl Fn(Permission) -> bool,
-    by: &str,
+    maker: &Maker,
     now: DateTime<Utc>,
 ) -> Result<Made, Error> {
-    check(wish, may)?;
+    let limit = check(accounts, wish, maker.role)?;
     let token = Secret::new(format!("{PREFIX}{}{}", hashing::token(), hashing::token()));
-    let expires_at = wish.days.map(|days| now + TimeDelta::days(i64::from(days)));
+    let days = wish.days.unwrap_or(USUAL_DAYS);
+    let expires_at = now + TimeDelta::days(i64::from(days));
     let token_hash = hashing::digest(token.expose());
     let new = New {
         name: &wish.name,
         token_hash: &token_hash,
         scopes: &wish.scopes,
-        created_by: by,
-        expires_at,
+        accounts: &limit,
+        created_by: &maker.name,
+        owner: Some(maker.id),
+        expires_at: Some(expires_at),
     };
     let mut tx = pool.begin().await?;
     let Some(id) = db::tokens::add(&mut tx, &new, now).await? else {
@@ -64,15 +86,10 @@ pub async fn add(
             wish.name
         )));
     };
-    let scopes: Vec<&str> = wish.scopes.iter().map(|scope| scope.as_str()).collect();
-    let entry = Entry {
-        by,
-        action: "token.add",
-        account: None,
-        subject: &wish.name,
-        detail: json!({ "scopes": scopes, "expires_at": expires_at }),
-    };
-    db::audit::record(&mut tx, &entry, now).await?;
+    let detail = json!({
+        "scopes": words(&wish.scopes), "accounts": limit.ids(), "expires_at": expires_at,
+    });
+    record(&mut tx, &maker.name, "token.add", &wish.name, detail, now).await?;
     tx.commit().await?;
     Ok(Made {
         id,
@@ -81,7 +98,7 @@ pub async fn add(
     })
 }
 
-fn check(wish: &Wish, may: impl Fn(Permission) -> bool) -> Result<(), Error> {
+fn check(accounts: &Accounts, wish: &Wish, role: Role) -> Result<AccountLimit, Error> {
     let mut faults = Vec::new();
     let mut fault = |field: &str, detail: &str| {
         faults.push(Fault {
@@ -106,7 +123,7 @@ fn check(wish: &Wish, may: impl Fn(Permission) -> bool) -> Result<(), Error> {
             "must name at least one: view, edit, operate or administer",
         );
     }
-    if !wish.scopes.iter().all(|scope| may(*scope)) {
+    if !wish.scopes.iter().all(|scope| role.may(*scope)) {
         fault("/scopes", "must not name more than you may do yourself");
     }
     if wish
@@ -115,13 +132,22 @@ fn check(wish: &Wish, may: impl Fn(Permission) -> bool) -> Result<(), Error> {
     {
         fault(
             "/days",
-            "must be from 1 to 3650; left out, the token does not expire",
+            "must be from 1 to 365; left out, the token lasts 90 days",
         );
     }
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Invalid(faults))
+    if wish.accounts.is_some() && wish.scopes.contains(&Permission::Administer) {
+        fault(
+            "/accounts",
+            "must be left out with the scope administer: administration is of the whole installation",
+        );
+    }
+    match accounts::limit(accounts, wish.accounts.as_deref()) {
+        Ok(limit) if faults.is_empty() => Ok(limit),
+        Ok(_) => Err(Error::Invalid(faults)),
+        Err(wrong) => {
+            faults.extend(wrong);
+            Err(Error::Invalid(faults))
+        }
     }
 }
 
@@ -130,15 +156,114 @@ pub async fn remove(pool: &PgPool, id: i64, by: &str, now: DateTime<Utc>) -> Res
     let Some(name) = db::tokens::remove(&mut tx, id).await? else {
         return Err(Error::NotFound(format!("token {id}")));
     };
-    db::test_messages::forget(&mut tx, &format!("token {name}")).await?;
-    let entry = Entry {
-        by,
-        action: "token.remove",
-        account: None,
-        subject: &name,
-        detail: json!({}),
-    };
-    db::audit::record(&mut tx, &entry, now).await?;
+    gone(&mut tx, &name, json!({}), by, now).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// What becomes of the tokens of a person who is removed, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Estate {
+    pub taken_over: Vec<String>,
+    pub removed: Vec<String>,
+}
+
+/// Settles the tokens of a person who is about to be removed: `heir` takes over those named, the others go. What is taken over may
+/// do what it may do at this moment, and nothing that its owner's role had taken from it.
+pub(super) async fn settle(
+    conn: &mut PgConnection,
+    person: &User,
+    heir: Option<(&Maker, &[String])>,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<Estate, Error> {
+    let theirs = db::tokens::of(&mut *conn, person.id).await?;
+    let (maker, names) = heir.map_or((None, &[][..]), |(maker, names)| (Some(maker), names));
+    check_heir(person, &theirs, maker, names)?;
+    let mut estate = Estate::default();
+    for token in theirs {
+        if let Some(maker) = maker.filter(|_| names.contains(&token.name)) {
+            let (scopes, limit) = (token.permissions(), token.limit());
+            db::tokens::give(conn, token.id, maker.id, (&scopes, &limit)).await?;
+            let detail = json!({
+                "from": person.name, "scopes": words(&scopes), "accounts": limit.ids(), "expires_at": token.expires_at,
+            });
+            record(conn, by, "token.take_over", &token.name, detail, now).await?;
+            estate.taken_over.push(token.name);
+        } else {
+            db::tokens::remove(conn, token.id).await?;
+            gone(conn, &token.name, json!({ "owner": person.name }), by, now).await?;
+            estate.removed.push(token.name);
+        }
+    }
+    Ok(estate)
+}
+
+fn check_heir(
+    person: &User,
+    theirs: &[Token],
+    maker: Option<&Maker>,
+    names: &[String],
+) -> Result<(), Error> {
+    let fault = |detail: String| Fault {
+        field: "take_over".to_owned(),
+        detail,
+    };
+    let mut faults = Vec::new();
+    if !names.is_empty() && maker.is_some_and(|maker| maker.id == person.id) {
+        faults.push(fault(
+            "must be empty: you cannot keep tokens of your own while you remove yourself"
+                .to_owned(),
+        ));
+    }
+    for name in names {
+        match theirs.iter().find(|token| token.name == *name) {
+            None => faults.push(fault(format!("{} has no token \"{name}\"", person.name))),
+            Some(token) if token.permissions().is_empty() || token.limit().is_nothing() => faults.push(fault(format!(
+                "the token \"{name}\" may do nothing any more, since {} is {}: make a new one instead",
+                person.name, person.role
+            ))),
+            Some(_) => {}
+        }
+    }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(faults))
+    }
+}
+
+/// A token is gone: so is what was kept for it.
+async fn gone(
+    conn: &mut PgConnection,
+    name: &str,
+    detail: Value,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    db::test_messages::forget(conn, &format!("token {name}")).await?;
+    record(conn, by, "token.remove", name, detail, now).await
+}
+
+async fn record(
+    conn: &mut PgConnection,
+    by: &str,
+    action: &str,
+    name: &str,
+    detail: Value,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let entry = Entry {
+        by,
+        action,
+        account: None,
+        subject: name,
+        detail,
+    };
+    db::audit::record(conn, &entry, now).await?;
+    Ok(())
+}
+
+fn words(scopes: &[Permission]) -> Vec<&'static str> {
+    scopes.iter().map(|scope| scope.as_str()).collect()
 }

@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 use url::Url;
 
-use super::{Error, Fault, passwords};
+use super::passwords::Chosen;
+use super::tokens::{Estate, Maker};
+use super::{Error, Fault, logins, passwords, tokens};
 use crate::db;
 use crate::db::audit::Entry;
 use crate::db::users::{PasswordLink, User};
-use crate::domain::access::Role;
+use crate::domain::access::{AccountLimit, Rights, Role};
 use crate::hashing;
 use crate::secret::Secret;
 
@@ -66,15 +68,15 @@ fn entry<'a>(by: &'a str, action: &'a str, subject: &'a str, detail: Value) -> E
 pub async fn add(
     pool: &PgPool,
     raw_name: &str,
-    role: Role,
+    rights: impl Into<Rights>,
     by: &str,
     now: DateTime<Utc>,
 ) -> Result<(User, Link), Error> {
     let name = name(raw_name)?;
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
-    let id = insert(&mut tx, &name, role, None, by, now).await?;
-    let link = make_link(&mut tx, Some(id), now).await?;
+    let id = insert(&mut tx, &name, rights, None, by, now).await?;
+    let link = make_link(&mut tx, Some(id), LINK_FOR, now).await?;
     let user = found(&mut tx, id).await?;
     tx.commit().await?;
     Ok((user, link))
@@ -84,17 +86,16 @@ pub async fn add(
 pub async fn add_with_password(
     pool: &PgPool,
     raw_name: &str,
-    role: Role,
-    password: &Secret,
+    rights: impl Into<Rights>,
+    password: impl Into<Chosen<'_>>,
     by: &str,
     now: DateTime<Utc>,
 ) -> Result<i64, Error> {
     let name = name(raw_name)?;
-    passwords::check(password.expose(), &name).map_err(|fault| Error::Invalid(vec![fault]))?;
-    let hash = passwords::hash(password).await?;
+    let hash = passwords::accept(password.into(), &name).await?;
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
-    let id = insert(&mut tx, &name, role, Some(&hash), by, now).await?;
+    let id = insert(&mut tx, &name, rights, Some(&hash), by, now).await?;
     tx.commit().await?;
     Ok(id)
 }
@@ -102,24 +103,32 @@ pub async fn add_with_password(
 pub(super) async fn insert(
     conn: &mut PgConnection,
     name: &str,
-    role: Role,
+    rights: impl Into<Rights>,
     hash: Option<&str>,
     by: &str,
     now: DateTime<Utc>,
 ) -> Result<i64, Error> {
-    let Some(id) = db::users::add(conn, name, role, hash, now).await? else {
+    let rights = rights.into();
+    let Some(id) = db::users::add(conn, name, rights.role(), hash, now).await? else {
         return Err(Error::Conflict(format!(
             "there is a person named {name} already"
         )));
     };
+    db::users::set_rights(conn, id, &rights).await?;
     db::users::drop_links(conn, id).await?;
-    let entry = entry(by, "user.add", name, json!({ "role": role.as_str() }));
+    let detail = json!({ "role": rights.role().as_str(), "accounts": rights.limit().ids() });
+    let entry = entry(by, "user.add", name, detail);
     db::audit::record(conn, &entry, now).await?;
     Ok(id)
 }
 
 pub(super) async fn found(conn: &mut PgConnection, id: i64) -> Result<User, Error> {
     let user = db::users::find(conn, id).await?;
+    user.ok_or_else(|| Error::NotFound(format!("person {id}")))
+}
+
+pub async fn find(pool: &PgPool, id: i64) -> Result<User, Error> {
+    let user = db::users::find(pool, id).await?;
     user.ok_or_else(|| Error::NotFound(format!("person {id}")))
 }
 
@@ -133,20 +142,60 @@ pub async fn named(pool: &PgPool, raw_name: &str) -> Result<User, Error> {
 async fn make_link(
     conn: &mut PgConnection,
     user: Option<i64>,
+    lasts: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<Link, Error> {
+    let logs_in = false;
+    put_link(conn, PasswordLink { user, logs_in }, lasts, now).await
+}
+
+async fn put_link(
+    conn: &mut PgConnection,
+    link: PasswordLink,
+    lasts: TimeDelta,
     now: DateTime<Utc>,
 ) -> Result<Link, Error> {
     let token = hashing::token();
-    let lasts = if user.is_some() {
-        LINK_FOR
-    } else {
-        FIRST_LINK_FOR
-    };
     let expires_at = now + lasts;
-    db::users::add_link(conn, &hashing::digest(&token), user, now, expires_at).await?;
+    db::users::add_link(conn, &hashing::digest(&token), link, now, expires_at).await?;
     Ok(Link {
         token: Secret::new(token),
         expires_at,
     })
+}
+
+/// A link that logs a person in, whatever else works: for whoever runs the server. It asks for no password and no code.
+pub async fn login_link(
+    pool: &PgPool,
+    id: i64,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<Link, Error> {
+    let mut tx = pool.begin().await?;
+    let user = found(&mut tx, id).await?;
+    let link = PasswordLink {
+        user: Some(id),
+        logs_in: true,
+    };
+    let link = put_link(&mut tx, link, FIRST_LINK_FOR, now).await?;
+    let entry = entry(by, "user.login_link", &user.name, json!({}));
+    db::audit::record(&mut tx, &entry, now).await?;
+    tx.commit().await?;
+    Ok(link)
+}
+
+/// Uses a link that logs a person in.
+pub async fn log_in_by_link(pool: &PgPool, token: &str, now: DateTime<Utc>) -> Result<i64, Error> {
+    let gone = || Error::NotFound("such link any more: it was used, or is too old".to_owned());
+    let mut tx = pool.begin().await?;
+    db::users::lock(&mut tx).await?;
+    let link = db::users::link(&mut *tx, &hashing::digest(token), now).await?;
+    let user = link.filter(|link| link.logs_in).and_then(|link| link.user);
+    let id = user.ok_or_else(gone)?;
+    db::users::drop_links(&mut tx, id).await?;
+    logins::note(&mut tx, id, "link of the command line", now).await?;
+    tx.commit().await?;
+    Ok(id)
 }
 
 /// A new link with which a person chooses a password. The old password works until then; older links no longer do.
@@ -155,7 +204,7 @@ pub async fn new_link(pool: &PgPool, id: i64, by: &str, now: DateTime<Utc>) -> R
     db::users::lock(&mut tx).await?;
     let user = found(&mut tx, id).await?;
     db::users::drop_links(&mut tx, id).await?;
-    let link = make_link(&mut tx, Some(id), now).await?;
+    let link = make_link(&mut tx, Some(id), LINK_FOR, now).await?;
     let entry = entry(by, "user.password_link", &user.name, json!({}));
     db::audit::record(&mut tx, &entry, now).await?;
     tx.commit().await?;
@@ -174,7 +223,7 @@ pub async fn first_link(
     if somebody || (!anew && db::users::has_first_link(&mut *tx, now).await?) {
         return Ok(None);
     }
-    let link = make_link(&mut tx, None, now).await?;
+    let link = make_link(&mut tx, None, FIRST_LINK_FOR, now).await?;
     tx.commit().await?;
     Ok(Some(link))
 }
@@ -186,6 +235,8 @@ pub enum Invitation {
     First,
     /// To choose a password.
     Password { user: User },
+    /// To log in as this person.
+    Login { user: User },
 }
 
 pub async fn invitation(
@@ -193,8 +244,8 @@ pub async fn invitation(
     token: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Invitation>, Error> {
-    let Some(PasswordLink { user }) = db::users::link(pool, &hashing::digest(token), now).await?
-    else {
+    let link = db::users::link(pool, &hashing::digest(token), now).await?;
+    let Some(PasswordLink { user, logs_in }) = link else {
         return Ok(None);
     };
     match user {
@@ -202,7 +253,13 @@ pub async fn invitation(
         None => Ok(Some(Invitation::First)),
         Some(id) => {
             let user = db::users::find(pool, id).await?;
-            Ok(user.map(|user| Invitation::Password { user }))
+            Ok(user.map(|user| {
+                if logs_in {
+                    Invitation::Login { user }
+                } else {
+                    Invitation::Password { user }
+                }
+            }))
         }
     }
 }
@@ -212,7 +269,7 @@ pub async fn accept(
     pool: &PgPool,
     token: &str,
     chosen_name: &str,
-    password: &Secret,
+    password: impl Into<Chosen<'_>>,
     now: DateTime<Utc>,
 ) -> Result<i64, Error> {
     let gone = || Error::NotFound("such link any more: it was used, or is too old".to_owned());
@@ -220,9 +277,9 @@ pub async fn accept(
     let own_name = match &invitation {
         Invitation::First => name(chosen_name)?,
         Invitation::Password { user } => user.name.clone(),
+        Invitation::Login { .. } => return Err(gone()),
     };
-    passwords::check(password.expose(), &own_name).map_err(|fault| Error::Invalid(vec![fault]))?;
-    let hash = passwords::hash(password).await?;
+    let hash = passwords::accept(password.into(), &own_name).await?;
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     // Two may have come with one link: the second finds it used.
@@ -253,54 +310,52 @@ async fn store_password(
 ) -> Result<(), Error> {
     db::users::set_password(conn, id, hash).await?;
     db::users::drop_links(conn, id).await?;
+    db::pending_logins::drop_all(conn, id).await?;
+    db::known::forget(conn, id).await?;
     db::sessions::close_all(conn, id, kept_session).await?;
     let entry = entry(name, "user.password", name, json!({}));
     db::audit::record(conn, &entry, now).await?;
     Ok(())
 }
 
-/// A person changes the own password, knowing the old one. Other sessions end.
+/// A person changes the own password, having shown to know the old one. Other sessions end.
 pub async fn change_password(
     pool: &PgPool,
     id: i64,
-    (old, new): (&Secret, &Secret),
+    new: Chosen<'_>,
     kept_session: &[u8],
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let user = db::users::find(pool, id).await?;
     let user = user.ok_or_else(|| Error::NotFound(format!("person {id}")))?;
-    let known = db::users::password_of(pool, &user.name).await?;
-    if !passwords::verify(old, known.and_then(|(_, hash)| hash)).await? {
-        return Err(Error::Invalid(vec![Fault {
-            field: "/old_password".to_owned(),
-            detail: "is not your password".to_owned(),
-        }]));
-    }
-    passwords::check(new.expose(), &user.name).map_err(|fault| Error::Invalid(vec![fault]))?;
-    let hash = passwords::hash(new).await?;
+    let hash = passwords::accept(new, &user.name).await?;
     let mut tx = pool.begin().await?;
     store_password(&mut tx, id, &user.name, &hash, Some(kept_session), now).await?;
     tx.commit().await?;
     Ok(())
 }
 
-/// Gives a person another role.
-pub async fn set_role(
+/// Gives a person another role, or the same in other accounts. `limit` of `None`: the accounts stay as they are.
+pub async fn set_rights(
     pool: &PgPool,
     id: i64,
-    role: Role,
+    (role, limit): (Role, Option<AccountLimit>),
     by: &str,
     now: DateTime<Utc>,
 ) -> Result<User, Error> {
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     let user = found(&mut tx, id).await?;
+    let rights = rights(role, limit.unwrap_or_else(|| user.limit.clone()))?;
+    let limit = rights.limit();
     if role != Role::Administrator {
         keep_an_administrator(&mut tx, &user).await?;
     }
-    if role != user.role {
-        db::users::set_role(&mut tx, id, role).await?;
-        let detail = json!({ "from": user.role.as_str(), "to": role.as_str() });
+    if role != user.role || *limit != user.limit {
+        db::users::set_rights(&mut tx, id, &rights).await?;
+        let detail = json!({
+            "from": user.role.as_str(), "to": role.as_str(), "accounts_before": user.limit.ids(), "accounts": limit.ids(),
+        });
         db::audit::record(&mut tx, &entry(by, "user.role", &user.name, detail), now).await?;
     }
     let user = found(&mut tx, id).await?;
@@ -308,18 +363,37 @@ pub async fn set_role(
     Ok(user)
 }
 
-/// Removes a person, whose sessions end with it.
-pub async fn remove(pool: &PgPool, id: i64, by: &str, now: DateTime<Utc>) -> Result<(), Error> {
+/// Removes a person, whose sessions and tokens end with it, but for the tokens that `heir` takes over by name.
+pub async fn remove(
+    pool: &PgPool,
+    id: i64,
+    heir: Option<(&Maker, &[String])>,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<Estate, Error> {
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     let user = found(&mut tx, id).await?;
     keep_an_administrator(&mut tx, &user).await?;
+    let estate = tokens::settle(&mut tx, &user, heir, by, now).await?;
     db::users::remove(&mut tx, id).await?;
     db::test_messages::forget(&mut tx, &user.name).await?;
-    let detail = json!({ "role": user.role.as_str() });
+    let detail = json!({
+        "role": user.role.as_str(), "tokens_removed": estate.removed, "tokens_taken_over": estate.taken_over,
+    });
     db::audit::record(&mut tx, &entry(by, "user.remove", &user.name, detail), now).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(estate)
+}
+
+/// A role in some accounts, or in all.
+pub fn rights(role: Role, limit: AccountLimit) -> Result<Rights, Error> {
+    Rights::limited(role, limit).map_err(|wrong| {
+        Error::Invalid(vec![Fault {
+            field: "/accounts".to_owned(),
+            detail: wrong.to_string(),
+        }])
+    })
 }
 
 async fn keep_an_administrator(conn: &mut PgConnection, user: &User) -> Result<(), Error> {

@@ -1,31 +1,51 @@
 //! Words of the ledger, said to somebody who has never seen it: whoever answers a customer on the phone.
 
 use crate::db::pages::Reminder;
-use crate::domain::decide::Reason;
+use crate::domain::decide::{Cause, Reason};
+use crate::domain::ids::Channel;
 use crate::domain::opt_out::Doubt;
 use crate::domain::trouble::Trouble;
-use crate::domain::zone::Zone;
+use crate::domain::zone::{Zone, ZoneSource};
 
 /// Why no reminder was sent, or not yet: a sentence.
-pub fn why(reason: &str) -> String {
-    let Some(known) = Reason::parse(reason) else {
-        return format!("The provider answered: {reason}.");
-    };
-    because(known).to_owned()
+pub fn why(cause: &Cause) -> String {
+    match cause {
+        Cause::Ours(reason) => because(*reason).to_owned(),
+        Cause::Code(code) => format!("The provider answered: {code}."),
+    }
 }
 
 /// Why an opt-out is doubtful: a sentence.
 pub fn doubt(doubt: Doubt) -> &'static str {
     match doubt {
         Doubt::StopWord => "A word like \"stop\" in a sentence that may be about something else.",
-        Doubt::Misspelling => "One word that is almost a keyword.",
+        Doubt::Misspelling => "A stop word or sentence with a typing error.",
         Doubt::AmbiguousWord => {
             "A word that means stop in one sense or language and something else in another."
         }
         Doubt::NotInterested => "\"Not interested\" or the like.",
         Doubt::WrongPerson => "Somebody who says that they are not the customer.",
         Doubt::Dismissal => "Rude words that send us away.",
+        Doubt::Complaint => "A complaint or a threat: spam, a lawyer, too many messages.",
+        Doubt::AboutMessages => "It is about our messages or their number, and about nothing else.",
     }
+}
+
+/// The language that a doubtful opt-out seems to be written in.
+pub fn doubt_language(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "en" => "English",
+        "de" => "German",
+        "fr" => "French",
+        "es" => "Spanish",
+        "pt" => "Portuguese",
+        "it" => "Italian",
+        "nl" => "Dutch",
+        "pl" => "Polish",
+        "sv" => "Swedish",
+        "ja" => "Japanese",
+        _ => return None,
+    })
 }
 
 /// The sentence for a reason.
@@ -43,6 +63,10 @@ pub fn because(reason: Reason) -> &'static str {
         }
         Reason::NoRule => "There is no rule for this skill on this channel.",
         Reason::RuleOff => "The rule is switched off.",
+        Reason::NotLive => "The channel has not gone live: nothing goes out yet.",
+        Reason::BeforeLive => {
+            "The message is from before the channel went live. Only what agents write afterwards is reminded of."
+        }
         Reason::NewerRule => {
             "The rule was saved by a newer version of the program: processes of that version send by it."
         }
@@ -58,7 +82,9 @@ pub fn because(reason: Reason) -> &'static str {
         Reason::OptedOut => "The customer does not want reminders.",
         Reason::BadAddress => "The address does not work.",
         Reason::Complaint => "The customer has reported a message as spam.",
-        Reason::Blocked => "Somebody of your team has blocked the address.",
+        Reason::Blocked => {
+            "The address is blocked, by your team or for a reason that the provider gave."
+        }
         Reason::Gap => "The last reminder in this conversation was too short a time ago.",
         Reason::CapConversation => "This conversation has had its most reminders for a day.",
         Reason::CapRecipient => "This customer has had the most reminders for a day.",
@@ -74,6 +100,9 @@ pub fn because(reason: Reason) -> &'static str {
         Reason::RateLimit => "The provider's limit: it waits for its turn.",
         Reason::Retry => "The provider did not take the message; it is tried again.",
         Reason::Paused => "Reminders are paused by your team.",
+        Reason::Held => {
+            "All sending is held: the database may have been restored from a backup or copied. Whoever runs the service decides."
+        }
         Reason::HeldOut => {
             "The conversation belongs to the share that gets no reminder, to measure the effect."
         }
@@ -86,48 +115,51 @@ pub fn because(reason: Reason) -> &'static str {
 pub fn whose_clock(reminder: &Reminder) -> String {
     let zones = Zone::split(reminder.time_zone.as_deref().unwrap_or_default());
     let several = zones.len() > 1;
-    let nothing_tells = if reminder.channel == "sms" {
-        "LivePerson does not tell the customer's time zone, and the number belongs to no place, or to time zones without two allowed hours \
-         a day in common"
-    } else {
-        "LivePerson does not tell the customer's time zone"
+    let nothing_tells = match reminder.channel {
+        Channel::Sms => {
+            "LivePerson does not tell the customer's time zone, and the number belongs to no place, or to time zones without two allowed \
+             hours a day in common"
+        }
+        Channel::Email => "LivePerson does not tell the customer's time zone",
     };
-    match reminder.zone_source.as_deref() {
-        Some("liveperson") => {
+    match reminder.zone_source {
+        Some(ZoneSource::LivePerson) => {
             "The rule's hours are read by the customer's own clock, as LivePerson tells it."
                 .to_owned()
         }
-        Some("number") if several => {
+        Some(ZoneSource::Number) if several => {
             let names: Vec<String> = zones.iter().map(ToString::to_string).collect();
             format!(
                 "The rule's hours are read by the clocks of the phone number's area or country, and all of them must allow: {}.",
                 names.join(", ")
             )
         }
-        Some("number") => {
+        Some(ZoneSource::Number) => {
             "The rule's hours are read by the clock of the phone number's area or country."
                 .to_owned()
         }
-        Some("rule") => {
+        Some(ZoneSource::Rule) => {
             format!("The rule's hours are read by the rule's time zone: {nothing_tells}.")
         }
-        Some("account") => {
+        Some(ZoneSource::Account) => {
             format!("The rule's hours are read by the account's time zone: {nothing_tells}.")
         }
-        _ => because(Reason::QuietHours).to_owned(),
+        None => because(Reason::QuietHours).to_owned(),
     }
 }
 
 /// What came of one try, from the provider's code: a sentence that names whose side the trouble is on.
-pub fn trouble(channel: &str, code: &str) -> String {
-    let about_recipient = if channel == "sms" {
-        sms_recipient(code)
-    } else {
-        mail_recipient(code)
+pub fn trouble(channel: Channel, code: &str) -> String {
+    if code == "restored" {
+        return "It fell due in a time that the database lost when a backup was restored: it may have been sent."
+            .to_owned();
+    }
+    let about_recipient = match channel {
+        Channel::Email => mail_recipient(code),
+        Channel::Sms => sms_recipient(code),
     };
-    let provider = if channel == "sms" { "twilio" } else { "smtp" };
     about_recipient.map_or_else(
-        || Trouble::of(provider, code).what.to_owned(),
+        || Trouble::of(channel.provider(), code).what.to_owned(),
         str::to_owned,
     )
 }
@@ -198,7 +230,10 @@ fn sms_recipient(code: &str) -> Option<&'static str> {
     let number: u32 = code.rsplit(' ').next()?.parse().ok()?;
     Some(match number {
         21211 | 21265 | 21614 | 21635 | 30005 | 30006 => "The number cannot receive text messages.",
-        21610 | 30640 => "The recipient has told the carrier to stop messages from this sender.",
+        21610 => "The recipient has told the carrier to stop messages from this sender.",
+        30640 => {
+            "Twilio knows the number as one of somebody who sues over text messages; it is blocked for good."
+        }
         21266 | 21408 | 21608 | 21612 | 21657 => {
             "Twilio does not send to this number from your sender or account."
         }
@@ -214,11 +249,10 @@ fn sms_recipient(code: &str) -> Option<&'static str> {
 }
 
 /// The name of a channel in a sentence.
-pub fn channel(word: &str) -> &'static str {
-    if word == "sms" {
-        "text message"
-    } else {
-        "e-mail"
+pub fn channel(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Email => "e-mail",
+        Channel::Sms => "text message",
     }
 }
 
@@ -228,7 +262,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_a_sentence_of_its_own() {
-        let mut sentences: Vec<String> = Reason::ALL.map(|reason| why(reason.as_str())).to_vec();
+        let mut sentences: Vec<String> = Reason::ALL.map(|reason| why(&reason.into())).to_vec();
         for sentence in &sentences {
             assert!(
                 sentence.ends_with('.') && !sentence.contains('_'),
@@ -238,32 +272,32 @@ mod tests {
         sentences.sort_unstable();
         sentences.dedup();
         assert_eq!(sentences.len(), Reason::ALL.len());
-        assert!(why("rcpt 550 5.1.1").contains("550"));
+        assert!(why(&Cause::parse("rcpt 550 5.1.1")).contains("550"));
     }
 
     #[test]
     fn trouble_names_whose_side_it_is_on() {
         for (channel, code, words) in [
-            ("email", "rcpt 550 5.1.1", "this address"),
-            ("email", "rcpt 550 unknown mailbox", "this address"),
-            ("email", "rcpt 556", "this address"),
-            ("email", "final 550 5.1.1", "this address"),
-            ("email", "rcpt 550", "did not say"),
-            ("email", "rcpt 550 5.4.1", "did not say"),
-            ("email", "rcpt 550 5.7.124", "closed group"),
-            ("email", "rcpt 550 5.7.1 relay", "pass mail on"),
-            ("email", "rcpt 552 5.2.2", "full"),
-            ("email", "rcpt 550 quota", "quota"),
-            ("email", "mail unreadable reply", "no answer"),
-            ("email", "final unreadable reply", "nobody knows"),
-            ("email", "final connection lost", "nobody knows"),
-            ("email", "auth 535 5.7.8", "user name or password"),
-            ("email", "data 451", "later"),
-            ("sms", "http 400 21211", "cannot receive"),
-            ("sms", "undelivered 30003", "phone was off"),
-            ("sms", "http 401 20003", "credentials"),
-            ("sms", "", "Twilio"),
-            ("email", "", "mail server"),
+            (Channel::Email, "rcpt 550 5.1.1", "this address"),
+            (Channel::Email, "rcpt 550 unknown mailbox", "this address"),
+            (Channel::Email, "rcpt 556", "this address"),
+            (Channel::Email, "final 550 5.1.1", "this address"),
+            (Channel::Email, "rcpt 550", "did not say"),
+            (Channel::Email, "rcpt 550 5.4.1", "did not say"),
+            (Channel::Email, "rcpt 550 5.7.124", "closed group"),
+            (Channel::Email, "rcpt 550 5.7.1 relay", "pass mail on"),
+            (Channel::Email, "rcpt 552 5.2.2", "full"),
+            (Channel::Email, "rcpt 550 quota", "quota"),
+            (Channel::Email, "mail unreadable reply", "no answer"),
+            (Channel::Email, "final unreadable reply", "nobody knows"),
+            (Channel::Email, "final connection lost", "nobody knows"),
+            (Channel::Email, "auth 535 5.7.8", "user name or password"),
+            (Channel::Email, "data 451", "later"),
+            (Channel::Sms, "http 400 21211", "cannot receive"),
+            (Channel::Sms, "undelivered 30003", "phone was off"),
+            (Channel::Sms, "http 401 20003", "credentials"),
+            (Channel::Sms, "", "Twilio"),
+            (Channel::Email, "", "mail server"),
         ] {
             let told = trouble(channel, code);
             assert!(told.contains(words), "{code}: {told}");

@@ -13,25 +13,29 @@ pub async fn ensure(
     accounts: &[AccountId],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let ids: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
     sqlx::query(
         "insert into accounts (id, created_at) select id, $2 from unnest($1::text[]) as t(id)
          on conflict (id) do nothing",
     )
-    .bind(ids)
+    .bind(accounts)
     .bind(now)
     .execute(db)
     .await?;
     Ok(())
 }
 
-/// LivePerson's revision of the skill list that we hold.
-pub async fn skills_revision(pool: &PgPool, account: &AccountId) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar("select skills_revision from accounts where id = $1")
-        .bind(account.as_str())
-        .fetch_optional(pool)
-        .await
-        .map(Option::flatten)
+/// Whether we hold a list of the account's skills, and LivePerson's revision of it.
+pub async fn skills_revision(
+    pool: &PgPool,
+    account: &AccountId,
+) -> sqlx::Result<(bool, Option<String>)> {
+    let found = sqlx::query_as(
+        "select skills_synced_at is not null, skills_revision from accounts where id = $1",
+    )
+    .bind(account)
+    .fetch_optional(pool)
+    .await?;
+    Ok(found.unwrap_or_default())
 }
 
 /// Replaces the skill list of an account. Skills that LivePerson no longer lists are kept, marked deleted: old conversations
@@ -43,13 +47,13 @@ pub async fn store_skills(
     revision: Option<&str>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let ids: Vec<i64> = skills.iter().map(|(id, _)| id.0).collect();
+    let ids: Vec<SkillId> = skills.iter().map(|(id, _)| *id).collect();
     let names: Vec<&str> = skills.iter().map(|(_, name)| name.as_str()).collect();
     sqlx::query(
         "insert into skills (account, id, name) select $1, * from unnest($2::bigint[], $3::text[])
          on conflict (account, id) do update set name = excluded.name, deleted = false",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(&ids)
     .bind(names)
     .execute(&mut *conn)
@@ -57,12 +61,12 @@ pub async fn store_skills(
     sqlx::query(
         "update skills set deleted = true where account = $1 and not deleted and id <> all ($2)",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(&ids)
     .execute(&mut *conn)
     .await?;
     sqlx::query("update accounts set skills_revision = $2, skills_synced_at = $3 where id = $1")
-        .bind(account.as_str())
+        .bind(account)
         .bind(revision)
         .bind(now)
         .execute(conn)
@@ -73,7 +77,7 @@ pub async fn store_skills(
 /// Whether the database knows the account.
 pub async fn known(db: impl PgExecutor<'_>, account: &AccountId) -> sqlx::Result<bool> {
     sqlx::query_scalar("select exists (select from accounts where id = $1)")
-        .bind(account.as_str())
+        .bind(account)
         .fetch_one(db)
         .await
 }
@@ -81,8 +85,8 @@ pub async fn known(db: impl PgExecutor<'_>, account: &AccountId) -> sqlx::Result
 /// A skill of an account.
 #[derive(Clone, Debug, FromRow)]
 pub struct Skill {
-    pub account: String,
-    pub id: i64,
+    pub account: AccountId,
+    pub id: SkillId,
     pub name: String,
 }
 
@@ -91,7 +95,7 @@ pub async fn skills(db: impl PgExecutor<'_>, account: &AccountId) -> sqlx::Resul
     sqlx::query_as(
         "select account, id, name from skills where account = $1 and not deleted order by name, id",
     )
-    .bind(account.as_str())
+    .bind(account)
     .fetch_all(db)
     .await
 }
@@ -100,10 +104,9 @@ pub async fn skills(db: impl PgExecutor<'_>, account: &AccountId) -> sqlx::Resul
 pub async fn synced(
     db: impl PgExecutor<'_>,
     accounts: &[AccountId],
-) -> sqlx::Result<Vec<(String, Option<DateTime<Utc>>)>> {
-    let ids: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
+) -> sqlx::Result<Vec<(AccountId, Option<DateTime<Utc>>)>> {
     sqlx::query_as("select id, skills_synced_at from accounts where id = any ($1) order by id")
-        .bind(ids)
+        .bind(accounts)
         .fetch_all(db)
         .await
 }
@@ -111,9 +114,9 @@ pub async fn synced(
 /// The names of all skills of these accounts, deleted ones too, by account and id.
 pub async fn skill_names(
     db: impl PgExecutor<'_>,
-    accounts: &[&str],
-) -> sqlx::Result<HashMap<(String, i64), String>> {
-    let rows: Vec<(String, i64, String)> =
+    accounts: &[AccountId],
+) -> sqlx::Result<HashMap<(AccountId, SkillId), String>> {
+    let rows: Vec<(AccountId, SkillId, String)> =
         sqlx::query_as("select account, id, name from skills where account = any ($1)")
             .bind(accounts)
             .fetch_all(db)

@@ -5,6 +5,9 @@ use serde_json::Value;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, PgExecutor, QueryBuilder};
 
+use super::columns::readable;
+use crate::domain::ids::AccountId;
+
 /// One change, as the audit trail keeps it. Never holds an address, a message or a secret.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
@@ -12,7 +15,7 @@ pub struct Entry<'a> {
     pub by: &'a str,
     /// A dotted verb: `rule.publish`, `reminder.cancel`.
     pub action: &'a str,
-    pub account: Option<&'a str>,
+    pub account: Option<&'a AccountId>,
     /// What was changed: a rule's key, a reminder's id.
     pub subject: &'a str,
     /// What a reader needs beside it: old and new values, counts.
@@ -46,7 +49,7 @@ pub struct Written {
     pub at: DateTime<Utc>,
     pub by: String,
     pub action: String,
-    pub account: Option<String>,
+    pub account: Option<AccountId>,
     pub subject: String,
     pub detail: Json<Value>,
 }
@@ -61,9 +64,10 @@ pub struct Wanted<'a> {
     pub before: Option<i64>,
 }
 
-/// The newest entries first.
+/// The newest entries first, about these accounts; `None`: all.
 pub async fn page(
     db: impl PgExecutor<'_>,
+    accounts: Option<&[AccountId]>,
     wanted: &Wanted<'_>,
     most: i64,
 ) -> sqlx::Result<Vec<Written>> {
@@ -73,6 +77,10 @@ pub async fn page(
     );
     if let Some(before) = wanted.before {
         query.push(" and id < ").push_bind(before);
+    }
+    if let Some(accounts) = accounts {
+        query.push(" and account = any (").push_bind(accounts);
+        query.push(")");
     }
     if let Some(by) = wanted.by {
         query.push(" and by = ").push_bind(by);
@@ -89,5 +97,5 @@ pub async fn page(
         None => {}
     }
     query.push(" order by id desc limit ").push_bind(most);
-    query.build_query_as().fetch_all(db).await
+    readable(&query.build().fetch_all(db).await?)
 }

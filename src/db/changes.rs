@@ -47,7 +47,7 @@ pub(super) async fn tell(
                  from consumers where account = $1 and conversation = any ($2)) k) p
          group by part",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(conversations)
     .bind(CHANNEL)
     .execute(conn)

@@ -3,7 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
-use crate::domain::ids::{AccountId, Channel, ReminderId};
+use super::columns::readable;
+use crate::domain::ids::{AccountId, Channel, Provider, ReminderId};
 
 /// How often an open circuit lets one reminder through to see whether the trouble is over.
 const PROBE_EVERY: TimeDelta = TimeDelta::seconds(60);
@@ -24,17 +25,23 @@ pub enum Proof {
 }
 
 impl Proof {
-    fn as_str(self) -> &'static str {
+    pub const ALL: [Self; 2] = [Self::Answer, Self::Report];
+
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Answer => "answer",
             Self::Report => "report",
         }
     }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|proof| proof.as_str() == word)
+    }
 }
 
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Circuit {
-    pub provider: String,
+    pub provider: Provider,
     pub sender: String,
     pub opened_at: DateTime<Utc>,
     pub code: String,
@@ -42,17 +49,18 @@ pub struct Circuit {
 }
 
 pub async fn open_ones(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Circuit>> {
-    sqlx::query_as(
+    let rows = sqlx::query(
         "select provider, sender, opened_at, code, probe_at from circuits order by opened_at",
     )
     .fetch_all(db)
-    .await
+    .await?;
+    readable(&rows)
 }
 
 /// The code of the circuit, if it is open.
 pub async fn code(
     db: impl PgExecutor<'_>,
-    (provider, sender): (&str, &str),
+    (provider, sender): (Provider, &str),
 ) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("select code from circuits where provider = $1 and sender = $2")
         .bind(provider)
@@ -64,7 +72,7 @@ pub async fn code(
 /// Opens the circuit, or keeps it open for another interval. True if it was closed before.
 pub async fn open(
     conn: &mut PgConnection,
-    (provider, sender): (&str, &str),
+    (provider, sender): (Provider, &str),
     code: &str,
     proof: Proof,
     probe_at: DateTime<Utc>,
@@ -81,7 +89,7 @@ pub async fn open(
     .bind(now)
     .bind(code)
     .bind(probe_at)
-    .bind(proof.as_str())
+    .bind(proof)
     .fetch_one(conn)
     .await
 }
@@ -93,7 +101,7 @@ pub async fn open(
 /// since the circuit opened, and were not refused in the run that opened it. Whose sender they have is not known here; so nobody is let go first for longer than `OTHERS_FIRST`.
 pub async fn take_probe(
     conn: &mut PgConnection,
-    (provider, sender): (&str, &str),
+    (provider, sender): (Provider, &str),
     (channel, reminder): (Channel, ReminderId),
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
@@ -115,8 +123,8 @@ pub async fn take_probe(
     .bind(sender)
     .bind(now)
     .bind(now + PROBE_EVERY)
-    .bind(reminder.0)
-    .bind(channel.as_str())
+    .bind(reminder)
+    .bind(channel)
     .bind(now - OTHERS_FIRST)
     .bind(now + PROBE_EVERY)
     .execute(conn)
@@ -127,7 +135,7 @@ pub async fn take_probe(
 /// Lets the next reminder of the sender through at once. False if its circuit is closed.
 pub async fn probe_now(
     conn: &mut PgConnection,
-    (provider, sender): (&str, &str),
+    (provider, sender): (Provider, &str),
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     sqlx::query(
@@ -144,7 +152,7 @@ pub async fn probe_now(
 /// Closes the circuit, whatever its probes said. False if it is closed.
 pub async fn close(
     conn: &mut PgConnection,
-    (provider, sender): (&str, &str),
+    (provider, sender): (Provider, &str),
 ) -> sqlx::Result<bool> {
     sqlx::query("delete from circuits where provider = $1 and sender = $2")
         .bind(provider)
@@ -161,33 +169,26 @@ pub async fn held(
     now: DateTime<Utc>,
     most: i64,
 ) -> sqlx::Result<Vec<(ReminderId, AccountId)>> {
-    let rows: Vec<(i64, String)> = sqlx::query_as(
+    let rows = sqlx::query(
         "update reminders set next_at = $2 where id in (
              select id from reminders
              where next_at > $2 and state = 'scheduled' and channel = $1 and reason = 'circuit_open'
              order by next_at limit $3 for update skip locked)
          returning id, account",
     )
-    .bind(channel.as_str())
+    .bind(channel)
     .bind(now)
     .bind(most)
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|(id, account)| {
-            let account = account
-                .parse()
-                .map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
-            Ok((ReminderId(id), account))
-        })
-        .collect()
+    readable(&rows)
 }
 
 /// The sender got through: counts towards closing the circuit; the next probe may go at once. What was refused before was its
 /// recipients' own.
 pub async fn succeeded(
     conn: &mut PgConnection,
-    (provider, sender): (&str, &str),
+    (provider, sender): (Provider, &str),
     proof: Proof,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
@@ -201,7 +202,7 @@ pub async fn succeeded(
     .bind(provider)
     .bind(sender)
     .bind(now)
-    .bind(proof.as_str())
+    .bind(proof)
     .execute(&mut *conn)
     .await?;
     if counted.rows_affected() == 0 {

@@ -3,26 +3,29 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor};
 
+use super::columns::readable;
 use super::suppressions::AddressHash;
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::decide::Cause;
+use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::read_state::ReadStatus;
 
 /// A conversation as the last scan left it.
 #[derive(Clone, Debug, FromRow)]
 pub struct Conversation {
-    pub account: String,
+    pub account: AccountId,
     pub id: String,
-    pub skill: i64,
+    pub skill: SkillId,
     pub skill_name: Option<String>,
     pub started_at: DateTime<Utc>,
     pub open: bool,
-    pub read_state: String,
+    pub read_state: ReadStatus,
     pub unread_since: Option<DateTime<Utc>>,
     pub unread_count: i32,
     pub time_zone: Option<String>,
     pub language: Option<String>,
     /// Why there is, or is not, a reminder now, by channel.
-    pub email_reason: Option<String>,
-    pub sms_reason: Option<String>,
+    pub email_reason: Option<Cause>,
+    pub sms_reason: Option<Cause>,
     pub seen_at: DateTime<Utc>,
     pub closed_at: Option<DateTime<Utc>>,
 }
@@ -42,31 +45,37 @@ pub async fn conversations(
          from conversations c left join skills s on s.account = c.account and s.id = c.skill
          where c.account = $1 and c.id = any ($2) and c.seen_at < '9999-01-01' order by c.started_at desc limit $3",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(ids)
     .bind(MOST)
     .fetch_all(db)
     .await
 }
 
-/// Where the consumer of these conversations was written to, most recently first.
+/// Where the consumer of these conversations was written to or can be reached, most recently first.
 pub async fn recipients(
     db: impl PgExecutor<'_>,
     account: &AccountId,
     conversations: &[String],
 ) -> sqlx::Result<Vec<(Channel, AddressHash)>> {
-    let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
-        "select channel, recipient_hash from reminders
-         where account = $1 and conversation = any ($2) and recipient_hash is not null
-         group by 1, 2 order by max(created_at) desc limit $3",
+    let rows = sqlx::query(
+        "select channel, hash from (
+             select channel, recipient_hash as hash, created_at as at from reminders
+             where account = $1 and conversation = any ($2)
+             union all
+             select d.channel, d.hash, c.seen_at from conversations c
+             cross join lateral (values ('email', c.email_hash), ('sms', c.sms_hash)) as d(channel, hash)
+             where c.account = $1 and c.id = any ($2)
+         ) known
+         where hash is not null group by 1, 2 order by max(at) desc limit $3",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(conversations)
     .bind(MOST)
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|(channel, hash)| Some((channel.parse().ok()?, hash.try_into().ok()?)))
+    let known = readable::<(Channel, Vec<u8>)>(&rows)?.into_iter();
+    Ok(known
+        .filter_map(|(channel, hash)| Some((channel, hash.try_into().ok()?)))
         .collect())
 }

@@ -8,6 +8,8 @@ use sqlx::{PgConnection, PgPool};
 use super::changes;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, SkillId};
+use crate::domain::read_state::ReadStatus;
+use crate::hashing::KnownAs;
 
 /// What one record said, and what was decided from it.
 #[derive(Clone, Debug)]
@@ -17,8 +19,7 @@ pub struct Snapshot {
     pub started_at: DateTime<Utc>,
     pub closed_at: Option<DateTime<Utc>>,
     pub open: bool,
-    /// `read`, `unread` or `undecided`.
-    pub read_state: &'static str,
+    pub read_state: ReadStatus,
     pub episode: Option<String>,
     pub unread_since: Option<DateTime<Utc>>,
     pub unread_count: u32,
@@ -29,10 +30,13 @@ pub struct Snapshot {
     /// The decision per channel; `None` where the channel has no rule to decide by.
     pub email: Option<Reason>,
     pub sms: Option<Reason>,
+    /// The address that the decision is about.
+    pub email_to: Option<KnownAs>,
+    pub sms_to: Option<KnownAs>,
 }
 
-/// Stores a page of snapshots taken at `seen_at`, and logs each decision that differs from the conversation's last. A snapshot
-/// older than the one we hold changes nothing; only the ids of those that were stored are returned, and only they may be acted
+/// Stores a page of snapshots taken at `seen_at`, and logs each decision that differs from the conversation's last, or is about another
+/// address. A snapshot older than the one we hold changes nothing; only the ids of those that were stored are returned, and only they may be acted
 /// on.
 ///
 /// Two statements, however many snapshots; one more tells listeners when something has changed.
@@ -45,12 +49,13 @@ pub async fn store(
     fn column<T>(page: &[Snapshot], value: impl Fn(&Snapshot) -> T) -> Vec<T> {
         page.iter().map(value).collect()
     }
-    let word = |reason: Option<Reason>| reason.map(Reason::as_str);
+    let now = |to: Option<KnownAs>| to.map(|to| to.now.to_vec());
+    let before = |to: Option<KnownAs>| to.and_then(|to| to.before).map(|hash| hash.to_vec());
     let stored: Vec<(String, bool)> = sqlx::query_as(STORE)
-        .bind(account.as_str())
+        .bind(account)
         .bind(seen_at)
         .bind(column(page, |s| s.id.clone()))
-        .bind(column(page, |s| s.skill.0))
+        .bind(column(page, |s| s.skill))
         .bind(column(page, |s| s.started_at))
         .bind(column(page, |s| s.open))
         .bind(column(page, |s| s.read_state))
@@ -61,9 +66,13 @@ pub async fn store(
         }))
         .bind(column(page, |s| s.time_zone.clone()))
         .bind(column(page, |s| s.language.clone()))
-        .bind(column(page, |s| word(s.email)))
-        .bind(column(page, |s| word(s.sms)))
+        .bind(column(page, |s| s.email))
+        .bind(column(page, |s| s.sms))
         .bind(column(page, |s| s.closed_at))
+        .bind(column(page, |s| now(s.email_to)))
+        .bind(column(page, |s| now(s.sms_to)))
+        .bind(column(page, |s| before(s.email_to)))
+        .bind(column(page, |s| before(s.sms_to)))
         .fetch_all(&mut *conn)
         .await?;
 
@@ -86,7 +95,7 @@ pub async fn store(
          select distinct $1, * from unnest($2::text[], $3::text[], $4::text[]) on conflict do nothing
          returning conversation",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(kinds)
     .bind(consumers)
     .bind(conversations)
@@ -104,23 +113,30 @@ pub async fn store(
 const STORE: &str = "
 with input as (
     select * from unnest($3::text[], $4::bigint[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::timestamptz[],
-                         $10::integer[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[])
+                         $10::integer[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[],
+                         $16::bytea[], $17::bytea[], $18::bytea[], $19::bytea[])
         as t(id, skill, started_at, open, read_state, episode, unread_since, unread_count, time_zone, language,
-             email_reason, sms_reason, closed_at)
+             email_reason, sms_reason, closed_at, email_hash, sms_hash, email_before, sms_before)
 ), held as (
-    select c.id, c.email_reason, c.sms_reason from conversations c
+    select c.id, c.email_reason, c.sms_reason, c.email_hash, c.sms_hash from conversations c
     where c.account = $1 and c.id = any ($3::text[])
 ), stored as (
     insert into conversations as c (account, id, skill, started_at, open, read_state, episode, unread_since, unread_count,
-            time_zone, language, email_reason, sms_reason, closed_at, seen_at, changed_at)
+            time_zone, language, email_reason, sms_reason, email_hash, sms_hash, closed_at, seen_at, changed_at)
     select $1, id, skill, started_at, open, read_state, episode, unread_since, unread_count,
-            time_zone, language, email_reason, sms_reason, case when not open then coalesce(closed_at, $2) end, $2, $2
+            time_zone, language, email_reason, sms_reason, email_hash, sms_hash,
+            case when not open then coalesce(closed_at, $2) end, $2, $2
     from input order by id
     on conflict (account, id) do update set
         skill = excluded.skill, open = excluded.open, read_state = excluded.read_state, episode = excluded.episode,
         unread_since = excluded.unread_since, unread_count = excluded.unread_count,
         time_zone = coalesce(excluded.time_zone, c.time_zone), language = coalesce(excluded.language, c.language),
         email_reason = excluded.email_reason, sms_reason = excluded.sms_reason,
+        -- A record that is incomplete says nothing about addresses either.
+        email_hash = case when excluded.read_state = 'undecided' then coalesce(excluded.email_hash, c.email_hash)
+            else excluded.email_hash end,
+        sms_hash = case when excluded.read_state = 'undecided' then coalesce(excluded.sms_hash, c.sms_hash)
+            else excluded.sms_hash end,
         closed_at = case when not excluded.open then coalesce(c.closed_at, excluded.closed_at) end,
         changed_at = case when (c.open, c.read_state, c.episode, c.unread_count)
                 is distinct from (excluded.open, excluded.read_state, excluded.episode, excluded.unread_count)
@@ -129,12 +145,17 @@ with input as (
     where c.seen_at <= excluded.seen_at
     returning c.id, c.changed_at
 ), logged as (
-    insert into decisions (at, account, conversation, channel, stage, verdict, reason)
-    select $2, $1, i.id, d.channel, 'scan', case d.now when 'scheduled' then 'schedule' else 'none' end, d.now
+    insert into decisions (at, account, conversation, channel, stage, verdict, reason, address_hash)
+    select $2, $1, i.id, d.channel, 'scan', case d.now when 'scheduled' then 'schedule' else 'none' end, d.now, d.hash
     from input i left join held h on h.id = i.id
-    cross join lateral (values ('email', i.email_reason, h.email_reason), ('sms', i.sms_reason, h.sms_reason))
-        as d(channel, now, was)
-    where d.now is not null and d.now is distinct from d.was and i.id in (select id from stored)
+    cross join lateral (values ('email', i.email_reason, h.email_reason, i.email_hash, h.email_hash, i.email_before),
+                               ('sms', i.sms_reason, h.sms_reason, i.sms_hash, h.sms_hash, i.sms_before))
+        as d(channel, now, was, hash, hash_was, hash_before)
+    where d.now is not null and i.id in (select id from stored)
+      and (d.now is distinct from d.was
+           -- Another address; the same one under another key is none.
+           or (d.hash <> d.hash_was and d.hash_before is distinct from d.hash_was)
+           or (d.hash is not null and d.hash_was is null))
 )
 select id, changed_at = $2 from stored";
 
@@ -153,8 +174,8 @@ pub async fn missing(
          where account = $1 and skill = any ($2) and open and seen_at < $3 and started_at >= $4
          order by seen_at limit $5",
     )
-    .bind(account.as_str())
-    .bind(skills.iter().map(|skill| skill.0).collect::<Vec<_>>())
+    .bind(account)
+    .bind(skills)
     .bind(scanned_at)
     .bind(started_after)
     .bind(i64::from(most))
@@ -173,7 +194,7 @@ pub async fn forgotten(
     sqlx::query_scalar(
         "select id from conversations where account = $1 and open and seen_at < $2 order by seen_at limit $3",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(before)
     .bind(i64::from(most))
     .fetch_all(pool)
@@ -194,7 +215,7 @@ pub async fn mark_gone(
          where account = $1 and id = any ($2) and seen_at <= $3
          returning id",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(ids)
     .bind(now)
     .fetch_all(&mut *conn)
@@ -221,7 +242,7 @@ pub async fn mark_unreadable(
          )
          select id from asked where read_state <> 'undecided'",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(ids)
     .bind(now)
     .fetch_all(&mut *conn)
@@ -252,7 +273,7 @@ pub struct Asked {
 
 /// What is unread for these consumers, in their order.
 pub async fn unread_of(pool: &PgPool, asked: &[Asked]) -> sqlx::Result<Vec<Unread>> {
-    let accounts: Vec<&str> = asked.iter().map(|a| a.account.as_str()).collect();
+    let accounts: Vec<&AccountId> = asked.iter().map(|a| &a.account).collect();
     let consumers: Vec<&str> = asked.iter().map(|a| a.consumer.as_str()).collect();
     let by_customer_id: Vec<bool> = asked.iter().map(|a| a.by_customer_id).collect();
     sqlx::query_as(

@@ -3,24 +3,23 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::domain::decide::Reason;
+use crate::domain::decide::{Reason, Stage, Verdict};
 use crate::domain::ids::ReminderId;
 
 /// One answer about a reminder.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     pub reminder: ReminderId,
-    /// `send`, `cancel`, `postpone` or `expire`.
-    pub verdict: &'static str,
+    pub verdict: Verdict,
     pub reason: Reason,
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Logs answers given at `stage` (`deliver`, `sweep` or `operator`). An answer equal to the reminder's last one is not repeated:
+/// Logs answers given at a stage. An answer equal to the reminder's last one is not repeated:
 /// what is asked again every minute of an outage is logged once.
 pub async fn log(
     conn: &mut PgConnection,
-    stage: &str,
+    stage: Stage,
     entries: &[Entry],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
@@ -39,9 +38,9 @@ pub async fn log(
     )
     .bind(now)
     .bind(stage)
-    .bind(entries.iter().map(|e| e.reminder.0).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| e.reminder).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| e.verdict).collect::<Vec<_>>())
-    .bind(entries.iter().map(|e| e.reason.as_str()).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| e.reason).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| e.until).collect::<Vec<_>>())
     .execute(conn)
     .await?;

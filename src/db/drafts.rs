@@ -48,9 +48,9 @@ pub async fn find(db: impl PgExecutor<'_>, key: &Key) -> sqlx::Result<Option<Dra
         "select based_on, revision, enabled, settings, changed_by, changed_at from rule_drafts
          where account = $1 and skill is not distinct from $2 and channel = $3",
     )
-    .bind(key.account.as_str())
-    .bind(key.skill.map(|s| s.0))
-    .bind(key.channel.as_str())
+    .bind(&key.account)
+    .bind(key.skill)
+    .bind(key.channel)
     .fetch_optional(db)
     .await?;
     Ok(row.map(|row| row.draft(key)))
@@ -72,9 +72,9 @@ pub async fn save(
              changed_at = $8, revision = nextval('rule_draft_revisions')
          returning based_on, revision, enabled, settings, changed_by, changed_at",
     )
-    .bind(key.account.as_str())
-    .bind(key.skill.map(|s| s.0))
-    .bind(key.channel.as_str())
+    .bind(&key.account)
+    .bind(key.skill)
+    .bind(key.channel)
     .bind(based_on)
     .bind(enabled)
     .bind(Json(settings))
@@ -90,9 +90,9 @@ pub async fn remove(conn: &mut PgConnection, key: &Key) -> sqlx::Result<bool> {
     sqlx::query(
         "delete from rule_drafts where account = $1 and skill is not distinct from $2 and channel = $3",
     )
-    .bind(key.account.as_str())
-    .bind(key.skill.map(|s| s.0))
-    .bind(key.channel.as_str())
+    .bind(&key.account)
+    .bind(key.skill)
+    .bind(key.channel)
     .execute(conn)
     .await
     .map(|done| done.rows_affected() == 1)

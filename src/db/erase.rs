@@ -31,22 +31,23 @@ pub async fn conversations_of_consumer(
     sqlx::query_scalar(
         "select distinct conversation from consumers where account = $1 and consumer = $2",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(consumer)
     .fetch_all(conn)
     .await
 }
 
-/// The conversations of which somebody was, or was to be, reminded at this address.
+/// The conversations in which this address is known: somebody was, or was to be, reminded at it, or a scan decided about it.
 pub async fn conversations_of_address(
     conn: &mut PgConnection,
     account: &AccountId,
     hash: &AddressHash,
 ) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
-        "select distinct conversation from reminders where account = $1 and recipient_hash = $2",
+        "select conversation from reminders where account = $1 and recipient_hash = $2
+         union select conversation from decisions where account = $1 and address_hash = $2",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(hash.as_slice())
     .fetch_all(conn)
     .await
@@ -65,7 +66,6 @@ pub async fn conversations(
 ) -> sqlx::Result<Erased> {
     // Before the consumers' ids are gone: the notice is made of them.
     changes::tell(conn, account, ids).await?;
-    let account = account.as_str();
     let still_open = husks(conn, account, ids, now).await?;
     let cancelled = sqlx::query(
         "update reminders set state = 'cancelled', reason = 'erased', next_at = null, final_at = $3
@@ -91,6 +91,11 @@ pub async fn conversations(
             .execute(&mut *conn)
             .await?
             .rows_affected();
+    sqlx::query("delete from unreadable where account = $1 and conversation = any ($2)")
+        .bind(account)
+        .bind(ids)
+        .execute(&mut *conn)
+        .await?;
     sqlx::query(
         "update attempts a set address = null, provider_id = null from reminders r
          where a.reminder = r.id and r.account = $1 and r.conversation = any ($2)",
@@ -145,13 +150,34 @@ pub async fn conversations(
     })
 }
 
+/// Leaves a husk of each conversation that is not known: no record of it is ever stored.
+pub async fn never_store(
+    conn: &mut PgConnection,
+    account: &AccountId,
+    ids: &[String],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into conversations (account, id, skill, started_at, open, read_state, seen_at, changed_at, closed_at)
+         select $1, id, -1, $3, false, 'read', $4::timestamptz, $3, $3 from unnest($2::text[]) as id
+         on conflict (account, id) do nothing",
+    )
+    .bind(account)
+    .bind(ids)
+    .bind(now)
+    .bind(END_OF_TIME)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// No record is newer than this, so none is stored over it.
 const END_OF_TIME: &str = "9999-12-31T00:00:00Z";
 
 /// Leaves a husk of each open conversation. Returns how many. (They are marked closed: nobody asks LivePerson for them again.)
 async fn husks(
     conn: &mut PgConnection,
-    account: &str,
+    account: &AccountId,
     ids: &[String],
     now: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
@@ -163,7 +189,7 @@ async fn husks(
     let husks = sqlx::query(
         "update conversations set skill = -1, started_at = $3, open = false, read_state = 'read', episode = null,
              unread_since = null, unread_count = 0, time_zone = null, language = null, email_reason = null, sms_reason = null,
-             seen_at = $4::timestamptz, changed_at = $3, closed_at = $3
+             email_hash = null, sms_hash = null, seen_at = $4::timestamptz, changed_at = $3, closed_at = $3
          where account = $1 and id = any ($2) and open",
     )
     .bind(account)

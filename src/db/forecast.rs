@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor};
 
-use crate::domain::ids::{AccountId, Channel, SkillId};
+use super::columns::readable;
+use crate::domain::decide::Cause;
+use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 
 /// Whom a forecast is about.
 #[derive(Clone, Copy, Debug)]
@@ -17,16 +19,16 @@ pub struct About<'a> {
 /// A reminder that waits.
 #[derive(Clone, Debug, FromRow)]
 pub struct Waiting {
-    pub id: i64,
+    pub id: ReminderId,
     pub conversation: String,
-    pub skill: i64,
+    pub skill: SkillId,
     pub skill_name: Option<String>,
     pub step: i16,
     pub due_at: DateTime<Utc>,
     /// When it is looked at next: its due moment, or the end of what holds it up.
     pub next_at: DateTime<Utc>,
     /// What holds it up.
-    pub reason: Option<String>,
+    pub reason: Option<Cause>,
     /// The zones by whose clocks its hours are read, as [`Zone::split`](crate::domain::zone::Zone::split) reads them.
     pub time_zone: Option<String>,
 }
@@ -45,9 +47,9 @@ pub async fn waiting(
              and ($3::bigint is null or r.skill = $3)
          order by r.next_at, r.id limit $5",
     )
-    .bind(about.account.as_str())
-    .bind(about.channel.as_str())
-    .bind(about.skill.map(|s| s.0))
+    .bind(about.account)
+    .bind(about.channel)
+    .bind(about.skill)
     .bind(until)
     .bind(most)
     .fetch_all(db)
@@ -58,7 +60,7 @@ pub async fn waiting(
 #[derive(Clone, Debug, FromRow)]
 pub struct Unread {
     /// `None`: the channel has no rule at all.
-    pub reason: Option<String>,
+    pub reason: Option<Cause>,
     pub conversations: i64,
     pub example: String,
 }
@@ -69,7 +71,7 @@ pub async fn unread(
     about: About<'_>,
     most: i64,
 ) -> sqlx::Result<Vec<Unread>> {
-    sqlx::query_as(
+    let rows = sqlx::query(
         "select reason, count(*) as conversations, min(id) as example from (
              select id, case $2 when 'email' then email_reason else sms_reason end as reason
              from conversations
@@ -78,10 +80,11 @@ pub async fn unread(
          ) newest
          group by reason order by conversations desc, reason",
     )
-    .bind(about.account.as_str())
-    .bind(about.channel.as_str())
-    .bind(about.skill.map(|s| s.0))
+    .bind(about.account)
+    .bind(about.channel)
+    .bind(about.skill)
     .bind(most)
     .fetch_all(db)
-    .await
+    .await?;
+    readable(&rows)
 }

@@ -6,8 +6,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor};
 
+use super::columns::readable;
 use super::suppressions::AddressHash;
+use crate::domain::decide::{Cause, Reason};
+use crate::domain::heartbeat::trust::Mark;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
+use crate::domain::outcome::OutcomeKind;
 use crate::domain::reminder::ReminderState;
 use crate::domain::zone::{LocalTime, Zone};
 
@@ -15,7 +19,7 @@ use crate::domain::zone::{LocalTime, Zone};
 const ATTRIBUTION: TimeDelta = TimeDelta::hours(24);
 
 /// A reminder that exists for a conversation, as a scan needs to know it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Existing {
     pub conversation: String,
     pub episode: String,
@@ -34,34 +38,18 @@ pub async fn existing(
     account: &AccountId,
     conversations: &[&str],
 ) -> sqlx::Result<Vec<Existing>> {
-    let rows: Vec<(String, String, String, i16, bool)> = sqlx::query_as(
+    let rows = sqlx::query(
         "select r.* from unnest($2::text[]) as i(conversation)
          cross join lateral (
-             select conversation, episode, channel, step, next_at is not null from reminders
+             select conversation, episode, channel, step, next_at is not null as pending from reminders
              where account = $1 and conversation = i.conversation offset 0
          ) as r",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(conversations)
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|(conversation, episode, channel, step, pending)| {
-            Ok(Existing {
-                conversation,
-                episode,
-                channel: parse(&channel)?,
-                step,
-                pending,
-            })
-        })
-        .collect()
-}
-
-fn parse(channel: &str) -> sqlx::Result<Channel> {
-    channel
-        .parse()
-        .map_err(|e| sqlx::Error::Decode(Box::new(e)))
+    readable(&rows)
 }
 
 /// A reminder to be owed.
@@ -95,7 +83,7 @@ pub async fn schedule(
     new: &[NewReminder],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(ReminderId, Channel, DateTime<Utc>)>> {
-    let rows: Vec<(i64, String, DateTime<Utc>)> = sqlx::query_as(
+    sqlx::query_as(
         "insert into reminders (account, conversation, episode, episode_since, skill, channel, step, due_at, next_at,
              deadline, token, recipient_hash, latest_at, time_zone, zone_source, created_at)
          select $1, conversation, episode, episode_since, skill, channel, step, due_at, due_at, deadline, token, recipient,
@@ -108,13 +96,13 @@ pub async fn schedule(
          on conflict (account, conversation, episode, channel, step) do nothing
          returning id, channel, due_at",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(now)
     .bind(new.iter().map(|n| n.conversation.as_str()).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.episode.as_str()).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.episode_since).collect::<Vec<_>>())
-    .bind(new.iter().map(|n| n.skill.0).collect::<Vec<_>>())
-    .bind(new.iter().map(|n| n.channel.as_str()).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.skill).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.channel).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.step).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.due_at).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.deadline).collect::<Vec<_>>())
@@ -122,12 +110,9 @@ pub async fn schedule(
     .bind(new.iter().map(|n| n.recipient.as_ref().map(<[u8; 16]>::as_slice)).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.latest_at).collect::<Vec<_>>())
     .bind(new.iter().map(|n| Zone::join(&n.local.zones)).collect::<Vec<_>>())
-    .bind(new.iter().map(|n| n.local.source.as_str()).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.local.source).collect::<Vec<_>>())
     .fetch_all(conn)
-    .await?;
-    rows.into_iter()
-        .map(|(id, channel, due)| Ok((ReminderId(id), parse(&channel)?, due)))
-        .collect()
+    .await
 }
 
 /// An episode that a scan saw come to its end.
@@ -136,8 +121,7 @@ pub struct Ended {
     pub conversation: String,
     /// The conversation's present episode; reminders of any other are cancelled. `None`: of all.
     pub present: Option<String>,
-    /// A word of `domain::decide::Reason`.
-    pub reason: &'static str,
+    pub reason: Reason,
 }
 
 /// Cancels the scheduled reminders of episodes that are over, and logs why. Returns how many per channel and reason.
@@ -148,8 +132,8 @@ pub async fn cancel_ended(
     account: &AccountId,
     ended: &[Ended],
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<(Channel, String)>> {
-    let rows: Vec<(String, String)> = sqlx::query_as(
+) -> sqlx::Result<Vec<(Channel, Reason)>> {
+    let rows = sqlx::query(
         "with input as (
              select * from unnest($2::text[], $3::text[], $4::text[]) as t(conversation, present, reason)
          ), found as (
@@ -173,16 +157,14 @@ pub async fn cancel_ended(
          )
          select channel, reason from cancelled",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(ended.iter().map(|e| e.conversation.as_str()).collect::<Vec<_>>())
     .bind(ended.iter().map(|e| e.present.as_deref()).collect::<Vec<_>>())
     .bind(ended.iter().map(|e| e.reason).collect::<Vec<_>>())
     .bind(now)
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|(channel, reason)| Ok((parse(&channel)?, reason)))
-        .collect()
+    readable(&rows)
 }
 
 /// Notes for sent reminders that the consumer came back: read or wrote at the given time, within the attribution window. For those
@@ -208,7 +190,7 @@ pub async fn mark_returns(
          ) as f
          where r.id = f.id and r.returned_at is null",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(active.iter().map(|(id, _)| *id).collect::<Vec<_>>())
     .bind(active.iter().map(|(_, at)| *at).collect::<Vec<_>>())
     .bind(ATTRIBUTION.as_seconds_f64())
@@ -222,7 +204,7 @@ pub async fn mark_returns(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own about the row"
 )]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Owed {
     pub id: ReminderId,
     pub account: AccountId,
@@ -234,6 +216,7 @@ pub struct Owed {
     pub due_at: DateTime<Utc>,
     pub deadline: DateTime<Utc>,
     /// Attempts so far that count against the retry policy.
+    #[sqlx(try_from = "i32")]
     pub tries: u32,
     /// One of them met a full mailbox or a phone that is off.
     pub soft_failed: bool,
@@ -245,58 +228,6 @@ pub struct Owed {
     pub early: bool,
     /// It has waited for a turn under the provider's limit before.
     pub lined_up: bool,
-}
-
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own about the row"
-)]
-#[derive(FromRow)]
-struct OwedRow {
-    id: i64,
-    account: String,
-    conversation: String,
-    episode: String,
-    skill: i64,
-    channel: String,
-    step: i16,
-    due_at: DateTime<Utc>,
-    deadline: DateTime<Utc>,
-    tries: i32,
-    soft_failed: bool,
-    maybe_sent: bool,
-    token: String,
-    next_at: DateTime<Utc>,
-    early: bool,
-    lined_up: bool,
-}
-
-impl TryFrom<OwedRow> for Owed {
-    type Error = sqlx::Error;
-
-    fn try_from(row: OwedRow) -> sqlx::Result<Self> {
-        Ok(Self {
-            id: ReminderId(row.id),
-            account: row
-                .account
-                .parse()
-                .map_err(|e| sqlx::Error::Decode(Box::new(e)))?,
-            conversation: row.conversation,
-            episode: row.episode,
-            skill: SkillId(row.skill),
-            channel: parse(&row.channel)?,
-            step: row.step,
-            due_at: row.due_at,
-            deadline: row.deadline,
-            tries: u32::try_from(row.tries).unwrap_or_default(),
-            soft_failed: row.soft_failed,
-            maybe_sent: row.maybe_sent,
-            token: row.token,
-            next_at: row.next_at,
-            early: row.early,
-            lined_up: row.lined_up,
-        })
-    }
 }
 
 /// Those of these reminders that still wait to be sent. Without `now` the database's clock says which are early.
@@ -329,13 +260,12 @@ async fn select_owed(
                 coalesce(reason = 'rate_limit', false) as lined_up
          from reminders where id = any ($1) and state = 'scheduled' {locking}"
     );
-    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let rows: Vec<OwedRow> = sqlx::query_as(AssertSqlSafe(sql))
+    let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(ids)
         .bind(now)
         .fetch_all(db)
         .await?;
-    rows.into_iter().map(Owed::try_from).collect()
+    readable(&rows)
 }
 
 /// When a reminder's hours and deadline are, as they were found when it was looked at.
@@ -358,11 +288,11 @@ pub async fn note_hours(conn: &mut PgConnection, looked: &[Looked]) -> sqlx::Res
            and (r.deadline, r.latest_at, r.time_zone, r.zone_source)
                is distinct from (i.deadline, i.latest_at, i.time_zone, i.zone_source)",
     )
-    .bind(looked.iter().map(|l| l.reminder.0).collect::<Vec<_>>())
+    .bind(looked.iter().map(|l| l.reminder).collect::<Vec<_>>())
     .bind(looked.iter().map(|l| l.deadline).collect::<Vec<_>>())
     .bind(looked.iter().map(|l| l.latest_at).collect::<Vec<_>>())
     .bind(looked.iter().map(|l| Zone::join(&l.local.zones)).collect::<Vec<_>>())
-    .bind(looked.iter().map(|l| l.local.source.as_str()).collect::<Vec<_>>())
+    .bind(looked.iter().map(|l| l.local.source).collect::<Vec<_>>())
     .execute(conn)
     .await?;
     Ok(())
@@ -384,14 +314,21 @@ pub async fn lock_keys(conn: &mut PgConnection, mut keys: Vec<i64>) -> sqlx::Res
 #[derive(Clone, Debug)]
 pub struct Counted {
     pub reminder: ReminderId,
-    pub account: String,
+    pub account: AccountId,
     pub conversation: String,
     pub channel: Channel,
     pub recipient: Option<AddressHash>,
     pub at: DateTime<Utc>,
 }
 
-type CountedRow = (i64, String, String, String, Option<Vec<u8>>, DateTime<Utc>);
+type CountedRow = (
+    ReminderId,
+    AccountId,
+    String,
+    Channel,
+    Option<Vec<u8>>,
+    DateTime<Utc>,
+);
 
 /// What caps are counted over: what was sent since `since` in these conversations or to these recipients.
 ///
@@ -403,7 +340,7 @@ pub async fn counted(
     recipients: &[AddressHash],
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Counted>> {
-    let rows: Vec<CountedRow> = sqlx::query_as(
+    let rows = sqlx::query(
         "select r.* from (select distinct * from unnest($3::bytea[])) as i(recipient)
          cross join lateral (
              select id, account, conversation, channel, recipient_hash, counted_at from reminders
@@ -421,7 +358,7 @@ pub async fn counted(
     .bind(
         conversations
             .iter()
-            .map(|(account, _)| account.as_str())
+            .map(|(account, _)| *account)
             .collect::<Vec<_>>(),
     )
     .bind(
@@ -439,19 +376,19 @@ pub async fn counted(
     .bind(since)
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|(id, account, conversation, channel, recipient, at)| {
-            let recipient = recipient.and_then(|hash| hash.try_into().ok());
-            Ok(Counted {
-                reminder: ReminderId(id),
+    let counted = readable::<CountedRow>(&rows)?.into_iter();
+    Ok(counted
+        .map(
+            |(reminder, account, conversation, channel, recipient, at)| Counted {
+                reminder,
                 account,
                 conversation,
-                channel: parse(&channel)?,
-                recipient,
+                channel,
+                recipient: recipient.and_then(|hash| hash.try_into().ok()),
                 at,
-            })
-        })
-        .collect()
+            },
+        )
+        .collect())
 }
 
 /// An answer other than "send": the reminder's next state, and when to ask again.
@@ -459,7 +396,7 @@ pub async fn counted(
 pub struct Answer {
     pub reminder: ReminderId,
     pub state: ReminderState,
-    pub reason: &'static str,
+    pub reason: Reason,
     pub next_at: Option<DateTime<Utc>>,
 }
 
@@ -479,8 +416,8 @@ pub async fn apply(
          from unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[]) as i(id, state, reason, next_at)
          where r.id = i.id and r.state = 'scheduled'",
     )
-    .bind(answers.iter().map(|a| a.reminder.0).collect::<Vec<_>>())
-    .bind(answers.iter().map(|a| a.state.as_str()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|a| a.reminder).collect::<Vec<_>>())
+    .bind(answers.iter().map(|a| a.state).collect::<Vec<_>>())
     .bind(answers.iter().map(|a| a.reason).collect::<Vec<_>>())
     .bind(answers.iter().map(|a| a.next_at).collect::<Vec<_>>())
     .bind(now)
@@ -497,7 +434,7 @@ pub async fn call_up(
     (now, until): (DateTime<Utc>, DateTime<Utc>),
     most: usize,
 ) -> sqlx::Result<Vec<(ReminderId, AccountId)>> {
-    let rows: Vec<(i64, String)> = sqlx::query_as(
+    let rows = sqlx::query(
         "with next as (
              select id from reminders
              where next_at > $2 and next_at <= $3 and state = 'scheduled' and reason = 'rate_limit' and channel = $1
@@ -505,21 +442,13 @@ pub async fn call_up(
          )
          update reminders r set next_at = $2 from next where r.id = next.id returning r.id, r.account",
     )
-    .bind(channel.as_str())
+    .bind(channel)
     .bind(now)
     .bind(until)
     .bind(i64::try_from(most).unwrap_or(i64::MAX))
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|(id, account)| {
-            let account = account.parse();
-            Ok((
-                ReminderId(id),
-                account.map_err(|e| sqlx::Error::Decode(Box::new(e)))?,
-            ))
-        })
-        .collect()
+    readable(&rows)
 }
 
 /// An attempt about to be made.
@@ -536,11 +465,21 @@ pub struct Begin {
     pub lease: TimeDelta,
 }
 
-/// A pause that holds the reminder `r` under the rule for skill `$s` (null: the account's default): as `domain::pause::Scope::holds`.
+/// What keeps the reminder `r` back under the rule for skill `$s` (null: the account's default): a pause, as
+/// `domain::pause::Scope::holds`, that its channel is not live, or a hold, as `domain::hold::Gate::holds` for a process that has seen
+/// the counter `$seen` in its own line.
 macro_rules! pause_of {
-    ($skill:literal) => {
+    ($skill:literal, $process:literal, $seen:literal) => {
         concat!(
-            "select from pauses p where (p.account is null or (p.account = r.account and (p.channel is null or
+            "select where not exists (select from live l where l.account = r.account and l.channel = r.channel)
+             -- By its key: a table that a session may not read from end to end outweighs every other cost in the plan.
+             union all select from heartbeat h where h.only_one and (r.due_at < h.held_before
+                 or coalesce((select b.counter from beats b where b.process = ",
+            $process,
+            "), 0) < ",
+            $seen,
+            ")
+             union all select from pauses p where (p.account is null or (p.account = r.account and (p.channel is null or
                  (p.channel = r.channel and (not p.of_rule or p.skill is not distinct from ",
             $skill,
             ")))))"
@@ -548,65 +487,89 @@ macro_rules! pause_of {
     };
 }
 
+/// What [`begin`] asks of the database.
+pub const BEGIN: &str = concat!(
+    "with input as (
+         select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::float8[], $7::bigint[])
+             as t(id, sender, address, recipient, lease, rule_skill)
+     ), claimed as (
+         update reminders r set state = 'sending', reason = 'due', recipient_hash = i.recipient, counted_at = $6
+         from input i where r.id = i.id and r.state = 'scheduled'
+           and not exists (
+               select from suppressions s
+               where s.address_hash = i.recipient and s.channel = r.channel and s.account = r.account
+                 and (s.expires_at is null or s.expires_at > $6))
+           and not exists (",
+    pause_of!("i.rule_skill", "$9", "$8"),
+    ")
+         returning r.id, r.account, r.conversation, r.channel
+     ), logged as (
+         insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
+         select $6, account, conversation, channel, id, 'deliver', 'send', 'due' from claimed
+     )
+     insert into attempts (reminder, number, sender, address, started_at, lease_until)
+     select i.id, 1 + (select count(*) from attempts a where a.reminder = i.id), i.sender, i.address, $6,
+            now() + make_interval(secs => i.lease)
+     from input i join claimed c on c.id = i.id
+     returning reminder, id",
+);
+
 /// Commits to attempts: the reminders become `sending`, each with one open attempt under a lease, and each decision to send is
 /// logged. Must be committed before any provider is called.
 ///
-/// Looks once more, in the same statement, whether the recipient may be written to: a reminder that has been suppressed or paused
-/// since it was decided about does not begin. Returns those that did.
+/// Looks once more, in the same statement, whether the recipient may be written to: a reminder that has been suppressed, paused or held
+/// since it was decided about does not begin. Nor does any if the process's line is behind `seen`, what it remembers.
+/// Returns those that did.
 ///
 /// Changes no indexed column of the reminder: `next_at` stays in the past, the lease is the attempt's.
 pub async fn begin(
     conn: &mut PgConnection,
     attempts: &[Begin],
+    seen: &Mark,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(ReminderId, i64)>> {
     if attempts.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<(i64, i64)> = sqlx::query_as(concat!(
-        "with input as (
-             select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::float8[], $7::bigint[])
-                 as t(id, sender, address, recipient, lease, rule_skill)
-         ), claimed as (
-             update reminders r set state = 'sending', reason = 'due', recipient_hash = i.recipient, counted_at = $6
-             from input i where r.id = i.id and r.state = 'scheduled'
-               and not exists (
-                   select from suppressions s
-                   where s.address_hash = i.recipient and s.channel = r.channel and s.account = r.account
-                     and (s.expires_at is null or s.expires_at > $6))
-               and not exists (",
-            pause_of!("i.rule_skill"),
-            ")
-             returning r.id, r.account, r.conversation, r.channel
-         ), logged as (
-             insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
-             select $6, account, conversation, channel, id, 'deliver', 'send', 'due' from claimed
-         )
-         insert into attempts (reminder, number, sender, address, started_at, lease_until)
-         select i.id, 1 + (select count(*) from attempts a where a.reminder = i.id), i.sender, i.address, $6,
-                now() + make_interval(secs => i.lease)
-         from input i join claimed c on c.id = i.id
-         returning reminder, id",
-    ))
-    .bind(attempts.iter().map(|a| a.reminder.0).collect::<Vec<_>>())
-    .bind(attempts.iter().map(|a| a.sender.as_str()).collect::<Vec<_>>())
-    .bind(attempts.iter().map(|a| a.address.as_deref()).collect::<Vec<_>>())
-    .bind(attempts.iter().map(|a| a.recipient.as_slice()).collect::<Vec<_>>())
-    .bind(attempts.iter().map(|a| a.lease.as_seconds_f64()).collect::<Vec<_>>())
-    .bind(now)
-    .bind(attempts.iter().map(|a| a.rule_skill.map(|skill| skill.0)).collect::<Vec<_>>())
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(reminder, attempt)| (ReminderId(reminder), attempt))
-        .collect())
+    sqlx::query_as(BEGIN)
+        .bind(attempts.iter().map(|a| a.reminder).collect::<Vec<_>>())
+        .bind(
+            attempts
+                .iter()
+                .map(|a| a.sender.as_str())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            attempts
+                .iter()
+                .map(|a| a.address.as_deref())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            attempts
+                .iter()
+                .map(|a| a.recipient.as_slice())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            attempts
+                .iter()
+                .map(|a| a.lease.as_seconds_f64())
+                .collect::<Vec<_>>(),
+        )
+        .bind(now)
+        .bind(attempts.iter().map(|a| a.rule_skill).collect::<Vec<_>>())
+        .bind(seen.counter)
+        .bind(&seen.process)
+        .fetch_all(conn)
+        .await
 }
 
 /// What forbids an attempt that was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forbidden {
     Suppressed,
+    /// By a person, or held.
     Paused,
     /// Its outcome has been recorded: it is nobody's any more.
     Over,
@@ -620,19 +583,21 @@ pub struct Begun {
     pub rule_skill: Option<SkillId>,
 }
 
-/// What forbids these attempts by now; nothing where nothing does. In their order.
+/// What forbids these attempts by now, for a process that has seen this; nothing where nothing does. In their order.
 pub async fn forbidden(
     db: impl PgExecutor<'_>,
     begun: &[Begun],
+    seen: &Mark,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Option<Forbidden>>> {
     let found: Vec<(i64, bool, bool)> = sqlx::query_as(concat!(
         "select i.attempt, exists (
                     select from suppressions s
-                    where s.address_hash = i.recipient and s.channel = r.channel and s.account = r.account
+                    -- A process with another key may have moved it meanwhile, and the reminder with it.
+                    where s.address_hash in (i.recipient, r.recipient_hash) and s.channel = r.channel and s.account = r.account
                       and (s.expires_at is null or s.expires_at > $4)),
                 exists (",
-        pause_of!("i.rule_skill"),
+        pause_of!("i.rule_skill", "$6", "$5"),
         ")
          from unnest($1::bigint[], $2::bytea[], $3::bigint[]) as i(attempt, recipient, rule_skill)
          join attempts a on a.id = i.attempt join reminders r on r.id = a.reminder
@@ -640,8 +605,10 @@ pub async fn forbidden(
     ))
     .bind(begun.iter().map(|b| b.attempt).collect::<Vec<_>>())
     .bind(begun.iter().map(|b| b.recipient.as_slice()).collect::<Vec<_>>())
-    .bind(begun.iter().map(|b| b.rule_skill.map(|skill| skill.0)).collect::<Vec<_>>())
+    .bind(begun.iter().map(|b| b.rule_skill).collect::<Vec<_>>())
     .bind(now)
+    .bind(seen.counter)
+    .bind(&seen.process)
     .fetch_all(db)
     .await?;
     let of = |begun: &Begun| {
@@ -672,7 +639,7 @@ pub async fn begun(
     .bind(
         attempts
             .iter()
-            .map(|(_, reminder)| reminder.0)
+            .map(|(_, reminder)| *reminder)
             .collect::<Vec<_>>(),
     )
     .bind(at)
@@ -685,13 +652,12 @@ pub async fn begun(
 pub struct Recorded {
     pub reminder: ReminderId,
     pub attempt: i64,
-    /// `accepted`, `refused`, `not_accepted` or `unknown`.
-    pub outcome: &'static str,
+    pub outcome: OutcomeKind,
     pub code: Option<String>,
     pub provider_id: Option<String>,
     /// The reminder's next state.
     pub state: ReminderState,
-    pub reason: Option<String>,
+    pub reason: Option<Cause>,
     pub next_at: Option<DateTime<Utc>>,
     /// The attempt counts against the retry policy.
     pub counts: bool,
@@ -710,7 +676,7 @@ pub async fn record(
     results: &[Recorded],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<ReminderId>> {
-    let ids: Vec<i64> = sqlx::query_scalar(
+    sqlx::query_scalar(
         "with input as (
              select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                                   $8::timestamptz[], $9::boolean[], $10::boolean[], $11::float8[], $13::boolean[])
@@ -736,13 +702,13 @@ pub async fn record(
            and (r.state = 'sending' or (i.outcome = 'accepted' and r.state in ('unknown', 'scheduled', 'expired')))
          returning r.id",
     )
-    .bind(results.iter().map(|r| r.reminder.0).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.reminder).collect::<Vec<_>>())
     .bind(results.iter().map(|r| r.attempt).collect::<Vec<_>>())
     .bind(results.iter().map(|r| r.outcome).collect::<Vec<_>>())
     .bind(results.iter().map(|r| r.code.as_deref()).collect::<Vec<_>>())
     .bind(results.iter().map(|r| r.provider_id.as_deref()).collect::<Vec<_>>())
-    .bind(results.iter().map(|r| r.state.as_str()).collect::<Vec<_>>())
-    .bind(results.iter().map(|r| r.reason.as_deref()).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.state).collect::<Vec<_>>())
+    .bind(results.iter().map(|r| r.reason.as_ref()).collect::<Vec<_>>())
     .bind(results.iter().map(|r| r.next_at).collect::<Vec<_>>())
     .bind(results.iter().map(|r| r.counts).collect::<Vec<_>>())
     .bind(results.iter().map(|r| r.may_have_been_sent).collect::<Vec<_>>())
@@ -750,14 +716,17 @@ pub async fn record(
     .bind(now)
     .bind(results.iter().map(|r| r.soft).collect::<Vec<_>>())
     .fetch_all(conn)
-    .await?;
-    Ok(ids.into_iter().map(ReminderId).collect())
+    .await
 }
 
 /// What [`restart`] starts anew.
-pub fn may_restart(state: &str, reason: Option<&str>) -> bool {
-    matches!(state, "unknown" | "undelivered" | "failed" | "expired")
-        || (state == "cancelled" && reason == Some("by_operator"))
+pub fn may_restart(state: ReminderState, reason: Option<&Cause>) -> bool {
+    use ReminderState::{Cancelled, Expired, Failed, Undelivered, Unknown};
+    match state {
+        Unknown | Undelivered | Failed | Expired => true,
+        Cancelled => reason == Some(&Cause::Ours(Reason::ByOperator)),
+        _ => false,
+    }
 }
 
 /// Makes a reminder wait for its moment anew, which is now; its deadline is as far away as it was at first. Returns its account
@@ -766,7 +735,7 @@ pub async fn restart(
     conn: &mut PgConnection,
     id: ReminderId,
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<(String, String)>> {
+) -> sqlx::Result<Option<(AccountId, Channel)>> {
     sqlx::query_as(
         "update reminders set state = 'scheduled', reason = 'by_operator', due_at = $2, next_at = $2,
              deadline = $2 + greatest(deadline - due_at, interval '10 minutes'),
@@ -775,7 +744,7 @@ pub async fn restart(
              or (state = 'cancelled' and reason = 'by_operator'))
          returning account, channel",
     )
-    .bind(id.0)
+    .bind(id)
     .bind(now)
     .fetch_optional(conn)
     .await
@@ -785,7 +754,7 @@ pub async fn restart(
 pub async fn cancel(
     conn: &mut PgConnection,
     id: ReminderId,
-    reason: &str,
+    reason: Reason,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     sqlx::query(
@@ -793,7 +762,7 @@ pub async fn cancel(
              recipient_hash = case when counted_at is not null then recipient_hash end
          where id = $1 and state = 'scheduled'",
     )
-    .bind(id.0)
+    .bind(id)
     .bind(reason)
     .bind(now)
     .execute(conn)
@@ -802,9 +771,9 @@ pub async fn cancel(
 }
 
 /// The state of a reminder.
-pub async fn state(db: impl PgExecutor<'_>, id: ReminderId) -> sqlx::Result<Option<String>> {
+pub async fn state(db: impl PgExecutor<'_>, id: ReminderId) -> sqlx::Result<Option<ReminderState>> {
     sqlx::query_scalar("select state from reminders where id = $1")
-        .bind(id.0)
+        .bind(id)
         .fetch_optional(db)
         .await
 }

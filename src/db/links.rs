@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool};
 
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, Channel, ReminderId};
 
 /// The reminder behind an unguessable word.
 #[derive(Clone, Debug, FromRow)]
 pub struct Linked {
-    pub id: i64,
-    pub account: String,
-    pub channel: String,
+    pub id: ReminderId,
+    pub account: AccountId,
+    pub channel: Channel,
     pub recipient_hash: Option<Vec<u8>>,
     pub created_at: DateTime<Utc>,
 }
@@ -28,7 +28,7 @@ pub async fn find(pool: &PgPool, token: &str) -> sqlx::Result<Option<Linked>> {
 
 /// A click counts as having been seen: the first is a return if it came in time, and it settles whether the message arrived; the newest
 /// holds the next step back. Clicks within a second are one.
-pub async fn clicked(pool: &PgPool, reminder: i64, now: DateTime<Utc>) -> sqlx::Result<()> {
+pub async fn clicked(pool: &PgPool, reminder: ReminderId, now: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::query(
         "update reminders set clicked_at = coalesce(clicked_at, $2), last_click_at = $2,
              returned_at = coalesce(returned_at,
@@ -62,7 +62,7 @@ pub async fn newest_clicks(
          ) as r
          where at is not null group by conversation, episode",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(
         episodes
             .iter()

@@ -6,29 +6,44 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod beats;
 pub mod changes;
 pub mod circuits;
+pub mod columns;
 pub mod consumers;
 pub mod conversations;
 pub mod decisions;
+pub mod dismissals;
 pub mod drafts;
 pub mod erase;
 pub mod forecast;
+pub mod heartbeat;
+pub mod holds;
 pub mod idempotency;
 pub mod instance;
+pub mod journal;
+pub mod known;
 pub mod ledger;
 pub mod limits;
 pub mod links;
+pub mod live;
 pub mod opt_outs;
 pub mod pages;
+pub mod past;
 pub mod pauses;
+pub mod pending_logins;
 pub mod refusals;
+pub mod rekey;
 pub mod reminders;
 pub mod reports;
+pub mod restore;
+pub mod restored;
 pub mod rulebook;
 pub mod rules;
 pub mod scans;
 mod schema;
+pub mod second_factors;
+pub mod sender_checks;
 pub mod server;
 pub mod sessions;
 pub mod setup;
@@ -38,6 +53,7 @@ pub mod suppressions;
 pub mod tallies;
 pub mod test_messages;
 pub mod tokens;
+pub mod unreadable;
 pub mod upkeep;
 pub mod users;
 
@@ -47,17 +63,36 @@ use sqlx::Connection as _;
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-pub use schema::{Schema, SchemaProblem, check_schema, migrate};
+pub use schema::{CARRY_OVER, Schema, SchemaProblem, check_schema, migrate};
 
 /// Opens a pool; it connects when first used.
 pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
+    pool_with_key(options, connections, None)
+}
+
+/// The same, and what is suppressed over it is marked with the name of the key that addresses are hashed with.
+pub fn pool_with_key(
+    options: PgConnectOptions,
+    connections: u32,
+    key_id: Option<String>,
+) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(10))
-        .after_connect(|conn, _| {
-            Box::pin(async { sqlx::raw_sql(SESSION).execute(conn).await.map(drop) })
+        .after_connect(move |conn, _| {
+            let key_id = key_id.clone();
+            Box::pin(async move {
+                sqlx::raw_sql(SESSION).execute(&mut *conn).await?;
+                if let Some(key_id) = key_id {
+                    sqlx::query("select set_config('unread.address_key', $1, false)")
+                        .bind(key_id)
+                        .execute(conn)
+                        .await?;
+                }
+                Ok(())
+            })
         })
-        .connect_lazy_with(options.application_name("unread"))
+        .connect_lazy_with(options.application_name(restore::APPLICATION))
 }
 
 /// What each session begins with.

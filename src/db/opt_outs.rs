@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
+use super::columns::readable;
 use super::suppressions::{AddressHash, Source};
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::opt_out::Doubt;
 
 /// Notes that a message is acted on, in the transaction that does. False if it has been already, also by somebody who does so at
@@ -38,25 +39,26 @@ pub async fn doubt(
     conn: &mut PgConnection,
     accounts: &[AccountId],
     addresses: &Addresses,
-    doubt: Doubt,
+    (doubt, language): (Doubt, Option<&str>),
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     sqlx::query(
-        "insert into suppressions as s (account, channel, address_hash, reason, source, created_at, doubt)
-         select a.account, t.channel, t.hash, 'opted_out', $4, $5, $6
+        "insert into suppressions as s (account, channel, address_hash, reason, source, created_at, doubt, doubt_language)
+         select a.account, t.channel, t.hash, 'opted_out', $4, $5, $6, $7
          from unnest($1::text[]) as a(account), unnest($2::text[], $3::bytea[]) as t(channel, hash)
          order by t.hash, t.channel, a.account
          on conflict (address_hash, channel, account) do update
              set reason = 'opted_out', source = excluded.source, created_at = excluded.created_at, expires_at = null,
-                 doubt = excluded.doubt
+                 doubt = excluded.doubt, doubt_language = excluded.doubt_language
              where s.reason = 'bad_address' or s.expires_at <= $5",
     )
-    .bind(names(accounts))
-    .bind(addresses.iter().map(|(channel, _)| channel.as_str()).collect::<Vec<_>>())
+    .bind(accounts)
+    .bind(addresses.iter().map(|(channel, _)| *channel).collect::<Vec<_>>())
     .bind(addresses.iter().map(|(_, hash)| hash.as_slice()).collect::<Vec<_>>())
-    .bind(Source::SmsText.as_str())
+    .bind(Source::SmsText)
     .bind(now)
-    .bind(doubt.as_str())
+    .bind(doubt)
+    .bind(language)
     .execute(conn)
     .await
     .map(|done| done.rows_affected())
@@ -70,7 +72,7 @@ pub async fn other_addresses(
     hash: &AddressHash,
 ) -> sqlx::Result<Vec<(Channel, AddressHash)>> {
     const MOST: i64 = 100;
-    let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
+    let rows = sqlx::query(
         "with met as (
              select distinct account, conversation from reminders where recipient_hash = $1 and account = any ($2)
          ), people as (
@@ -87,13 +89,13 @@ pub async fn other_addresses(
          where r.recipient_hash is not null and r.recipient_hash <> $1 limit $3",
     )
     .bind(hash.as_slice())
-    .bind(names(accounts))
+    .bind(accounts)
     .bind(MOST)
     .fetch_all(conn)
     .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|(channel, hash)| Some((channel.parse().ok()?, hash.try_into().ok()?)))
+    let known = readable::<(Channel, Vec<u8>)>(&rows)?.into_iter();
+    Ok(known
+        .filter_map(|(channel, hash)| Some((channel, hash.try_into().ok()?)))
         .collect())
 }
 
@@ -114,7 +116,7 @@ pub async fn sharing_sender(
          select r.account from reminders r join attempts a on a.reminder = r.id
          where r.channel = 'sms' and r.recipient_hash = $4 and r.account = any ($1) and a.sender = any ($2)",
     )
-    .bind(names(accounts))
+    .bind(accounts)
     .bind(senders)
     .bind(usual)
     .bind(hash.as_slice())
@@ -136,6 +138,10 @@ pub struct Doubtful {
     pub hash: AddressHash,
     pub accounts: Vec<AccountId>,
     pub doubt: Doubt,
+    /// The language that it seems to be written in.
+    pub language: Option<String>,
+    /// The newest reminder to this address that is still known, to see what it was about.
+    pub reminder: Option<ReminderId>,
     pub since: DateTime<Utc>,
 }
 
@@ -147,64 +153,66 @@ pub async fn to_review(
 ) -> sqlx::Result<Vec<Doubtful>> {
     #[derive(FromRow)]
     struct Raw {
-        channel: String,
+        channel: Channel,
         address_hash: Vec<u8>,
         accounts: Vec<String>,
         doubt: String,
+        language: Option<String>,
+        reminder: Option<ReminderId>,
         since: DateTime<Utc>,
     }
-    let rows: Vec<Raw> = sqlx::query_as(
+    let rows = sqlx::query(
         "select channel, address_hash, array_agg(account order by account) as accounts, min(doubt) as doubt,
-                min(created_at) as since
-         from suppressions where doubt is not null and account = any ($1)
+                min(doubt_language) as language, min(created_at) as since,
+                (select max(r.id) from reminders r
+                 where r.recipient_hash = s.address_hash and r.channel = s.channel and r.account = any ($1)) as reminder
+         from suppressions s where doubt is not null and account = any ($1)
          group by channel, address_hash order by since, address_hash, channel limit $2",
     )
-    .bind(names(accounts))
+    .bind(accounts)
     .bind(most)
     .fetch_all(db)
     .await?;
-    let broken = || sqlx::Error::Decode("a doubtful opt-out with an unknown word".into());
-    rows.into_iter()
-        .map(|raw| {
-            Ok(Doubtful {
-                channel: raw.channel.parse().map_err(|_| broken())?,
-                hash: raw.address_hash.try_into().map_err(|_| broken())?,
-                accounts: raw
-                    .accounts
-                    .iter()
-                    .filter_map(|id| id.parse().ok())
-                    .collect(),
-                // A newer version may have reasons of its own.
-                doubt: Doubt::parse(&raw.doubt).unwrap_or(Doubt::StopWord),
-                since: raw.since,
-            })
+    let broken = || sqlx::Error::Decode("a hash of another length".into());
+    let rows = readable::<Raw>(&rows)?.into_iter();
+    rows.map(|raw| {
+        Ok(Doubtful {
+            channel: raw.channel,
+            hash: raw.address_hash.try_into().map_err(|_| broken())?,
+            accounts: raw
+                .accounts
+                .iter()
+                .filter_map(|id| id.parse().ok())
+                .collect(),
+            // A newer version may have reasons of its own.
+            doubt: Doubt::parse(&raw.doubt).unwrap_or(Doubt::StopWord),
+            language: raw.language,
+            reminder: raw.reminder,
+            since: raw.since,
         })
-        .collect()
+    })
+    .collect()
 }
 
-/// Settles a doubt: the opt-out stays without it (`keep`), or goes. Returns in how many accounts.
+/// Settles a doubt: the opt-out stays without it (`keep`), or goes. Returns in which accounts.
 pub async fn settle(
     conn: &mut PgConnection,
     accounts: &[AccountId],
     (channel, hash): (Channel, &AddressHash),
     keep: bool,
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<Vec<AccountId>> {
     let sql = if keep {
-        "update suppressions set doubt = null
-         where address_hash = $1 and channel = $2 and account = any ($3) and doubt is not null"
+        "update suppressions set doubt = null, doubt_language = null
+         where address_hash = $1 and channel = $2 and account = any ($3) and doubt is not null returning account"
     } else {
         "delete from suppressions
-         where address_hash = $1 and channel = $2 and account = any ($3) and doubt is not null and reason = 'opted_out'"
+         where address_hash = $1 and channel = $2 and account = any ($3) and doubt is not null and reason = 'opted_out'
+         returning account"
     };
-    sqlx::query(sql)
+    sqlx::query_scalar(sql)
         .bind(hash.as_slice())
-        .bind(channel.as_str())
-        .bind(names(accounts))
-        .execute(conn)
+        .bind(channel)
+        .bind(accounts)
+        .fetch_all(conn)
         .await
-        .map(|done| done.rows_affected())
-}
-
-fn names(accounts: &[AccountId]) -> Vec<&str> {
-    accounts.iter().map(AccountId::as_str).collect()
 }

@@ -3,13 +3,19 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgPool, QueryBuilder};
 
-use crate::domain::outcome::UNWRITTEN;
+use super::columns::readable;
+use crate::domain::contact::Suppression;
+use crate::domain::decide::{Cause, Stage, Verdict};
+use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
+use crate::domain::outcome::{OutcomeKind, UNWRITTEN};
+use crate::domain::reminder::ReminderState;
+use crate::domain::zone::ZoneSource;
 
 /// The latest scan of a skill.
 #[derive(Clone, Debug, FromRow)]
 pub struct Scan {
-    pub account: String,
-    pub skill: i64,
+    pub account: AccountId,
+    pub skill: SkillId,
     pub name: Option<String>,
     pub started_at: DateTime<Utc>,
     pub succeeded_at: Option<DateTime<Utc>>,
@@ -21,105 +27,107 @@ pub struct Scan {
     pub error: Option<String>,
 }
 
-pub async fn scans(pool: &PgPool) -> sqlx::Result<Vec<Scan>> {
-    sqlx::query_as(
+/// Of the skills of these accounts; `None`: of all.
+pub async fn scans(pool: &PgPool, accounts: Option<&[AccountId]>) -> sqlx::Result<Vec<Scan>> {
+    let rows = sqlx::query(
         "select c.account, c.skill, s.name, c.started_at, c.succeeded_at, c.duration_ms, c.conversations, c.unreadable,
                 c.unread, c.undecided, c.error
          from scans c join skills_in_use s on s.account = c.account and s.id = c.skill
+         where $1::text[] is null or c.account = any ($1)
          order by c.account, s.name nulls last, c.skill",
     )
+    .bind(accounts)
     .fetch_all(pool)
-    .await
+    .await?;
+    readable(&rows)
 }
 
 /// A reminder as a list shows it.
 #[derive(Clone, Debug, FromRow)]
 pub struct Reminder {
-    pub id: i64,
-    pub account: String,
+    pub id: ReminderId,
+    pub account: AccountId,
     pub conversation: String,
-    pub skill: i64,
+    pub skill: SkillId,
     pub skill_name: Option<String>,
-    pub channel: String,
+    pub channel: Channel,
     pub step: i16,
-    pub state: String,
-    pub reason: Option<String>,
+    pub state: ReminderState,
+    pub reason: Option<Cause>,
     pub episode_since: DateTime<Utc>,
     pub due_at: DateTime<Utc>,
     pub deadline: DateTime<Utc>,
     /// The zones by whose clocks its hours are read, as [`Zone::split`](crate::domain::zone::Zone::split) reads them; `None`: not known.
     pub time_zone: Option<String>,
-    /// A word of `domain::zone::ZoneSource`.
-    pub zone_source: Option<String>,
+    pub zone_source: Option<ZoneSource>,
     pub sent_at: Option<DateTime<Utc>>,
     pub next_at: Option<DateTime<Utc>>,
     pub final_at: Option<DateTime<Utc>>,
     pub returned_at: Option<DateTime<Utc>>,
     pub clicked_at: Option<DateTime<Utc>>,
+    /// Of one that waits: why its address must not be written to when its moment comes.
+    pub suppressed_as: Option<Suppression>,
     pub created_at: DateTime<Utc>,
 }
 
 pub(super) const REMINDER: &str = "select r.id, r.account, r.conversation, r.skill, s.name as skill_name, r.channel, r.step, r.state,
-        r.reason, r.episode_since, r.due_at, r.deadline, r.time_zone, r.zone_source, r.sent_at, r.next_at, r.final_at, r.returned_at, r.clicked_at, r.created_at
+        r.reason, r.episode_since, r.due_at, r.deadline, r.time_zone, r.zone_source, r.sent_at, r.next_at, r.final_at, r.returned_at, r.clicked_at, r.created_at,
+        (select p.reason from suppressions p
+         where r.state = 'scheduled' and p.address_hash = r.recipient_hash and p.channel = r.channel and p.account = r.account
+           and (p.expires_at is null or p.expires_at > r.next_at)) as suppressed_as
     from reminders r left join skills s on s.account = r.account and s.id = r.skill";
 
-/// The newest reminders.
-pub async fn newest(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Reminder>> {
-    let sql = format!("{REMINDER} order by r.created_at desc, r.id desc limit $1");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+/// The reminders of these accounts that are due next.
+pub async fn due_next(
+    pool: &PgPool,
+    accounts: &[AccountId],
+    most: i64,
+) -> sqlx::Result<Vec<Reminder>> {
+    let sql = format!(
+        "{REMINDER} where r.next_at is not null and r.account = any ($2) order by r.next_at limit $1"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(most)
+        .bind(accounts)
         .fetch_all(pool)
-        .await
-}
-
-/// The reminders due next.
-pub async fn due_next(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Reminder>> {
-    let sql = format!("{REMINDER} where r.next_at is not null order by r.next_at limit $1");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(most)
-        .fetch_all(pool)
-        .await
+        .await?;
+    readable(&rows)
 }
 
 /// One line of a reminder's story.
 #[derive(Clone, Debug, FromRow)]
 pub struct Decision {
     pub id: i64,
-    pub reminder: Option<i64>,
+    pub reminder: Option<ReminderId>,
     pub at: DateTime<Utc>,
-    pub account: String,
+    pub account: AccountId,
     pub conversation: String,
-    pub channel: String,
-    pub stage: String,
-    pub verdict: String,
-    pub reason: String,
+    pub channel: Channel,
+    pub stage: Stage,
+    pub verdict: Verdict,
+    pub reason: Cause,
     pub until: Option<DateTime<Utc>>,
 }
 
 const DECISION: &str = "select id, reminder, at, account, conversation, channel, stage, verdict, reason, until from decisions";
 
 /// The decisions about these reminders, oldest first.
-pub async fn decisions_about(pool: &PgPool, reminders: &[i64]) -> sqlx::Result<Vec<Decision>> {
+pub async fn decisions_about(
+    pool: &PgPool,
+    reminders: &[ReminderId],
+) -> sqlx::Result<Vec<Decision>> {
     let sql = format!("{DECISION} where reminder = any ($1) order by id");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(reminders)
         .fetch_all(pool)
-        .await
-}
-
-/// The newest decisions of scans about conversations, which say why somebody got, or did not get, a reminder.
-pub async fn newest_decisions(pool: &PgPool, most: i64) -> sqlx::Result<Vec<Decision>> {
-    let sql = format!("{DECISION} order by at desc, id desc limit $1");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(most)
-        .fetch_all(pool)
-        .await
+        .await?;
+    readable(&rows)
 }
 
 /// The decisions about conversations of these accounts, or about one of them, newest first.
 pub async fn decisions(
     pool: &PgPool,
-    accounts: &[&str],
+    accounts: &[AccountId],
     conversation: Option<&str>,
     before: Option<i64>,
     most: i64,
@@ -133,37 +141,43 @@ pub async fn decisions(
     if let Some(before) = before {
         query.push(" and id < ").push_bind(before);
     }
-    query.push(" order by id desc limit ").push_bind(most);
-    query.build_query_as().fetch_all(pool).await
+    // What only another version knows takes no place on the page, whose last row leads to the next.
+    query
+        .push(" and channel = any (")
+        .push_bind(Channel::ALL)
+        .push(") order by id desc limit ")
+        .push_bind(most);
+    readable(&query.build().fetch_all(pool).await?)
 }
 
 /// One attempt of a reminder, without the address.
 #[derive(Clone, Debug, FromRow)]
 pub struct Attempt {
-    pub reminder: i64,
+    pub reminder: ReminderId,
     pub number: i32,
     pub sender: String,
     pub started_at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,
-    pub outcome: Option<String>,
+    pub outcome: Option<OutcomeKind>,
     pub code: Option<String>,
 }
 
-pub async fn attempts_of(pool: &PgPool, reminders: &[i64]) -> sqlx::Result<Vec<Attempt>> {
-    sqlx::query_as(
+pub async fn attempts_of(pool: &PgPool, reminders: &[ReminderId]) -> sqlx::Result<Vec<Attempt>> {
+    let rows = sqlx::query(
         "select reminder, number, sender, started_at, ended_at, outcome, code from attempts
          where reminder = any ($1) order by reminder, number",
     )
     .bind(reminders)
     .fetch_all(pool)
-    .await
+    .await?;
+    readable(&rows)
 }
 
 /// Reminders that have ended since then because their rule's text could not be read or filled in. They were scheduled 90 days before
 /// at most (the longest wait of a step); asked only when something has failed.
 pub async fn unwritten(
     pool: &PgPool,
-    accounts: &[&str],
+    accounts: &[AccountId],
     since: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar(
@@ -179,10 +193,11 @@ pub async fn unwritten(
 }
 
 /// Active suppressions by channel and reason, for metrics.
-pub async fn suppressions(pool: &PgPool) -> sqlx::Result<Vec<(String, String, i64)>> {
-    sqlx::query_as("select channel, reason, count(*) from suppressions group by 1, 2")
+pub async fn suppressions(pool: &PgPool) -> sqlx::Result<Vec<(Channel, Suppression, i64)>> {
+    let rows = sqlx::query("select channel, reason, count(*) from suppressions group by 1, 2")
         .fetch_all(pool)
-        .await
+        .await?;
+    readable(&rows)
 }
 
 /// Attempts whose outcome is being looked up at the provider.
@@ -210,9 +225,9 @@ pub async fn sent_in_all(pool: &PgPool) -> sqlx::Result<i64> {
 pub async fn reminder_of(
     pool: &PgPool,
     conversation: &str,
-    channel: &str,
+    channel: Channel,
     step: i16,
-) -> sqlx::Result<Option<(String, Option<String>)>> {
+) -> sqlx::Result<Option<(ReminderState, Option<Cause>)>> {
     sqlx::query_as(
         "select state, reason from reminders where conversation = $1 and channel = $2 and step = $3
          order by id desc limit 1",
@@ -228,8 +243,8 @@ pub async fn reminder_of(
 pub async fn last_reason(
     pool: &PgPool,
     conversation: &str,
-    channel: &str,
-) -> sqlx::Result<Option<String>> {
+    channel: Channel,
+) -> sqlx::Result<Option<Cause>> {
     sqlx::query_scalar("select reason from decisions where conversation = $1 and channel = $2 order by id desc limit 1")
         .bind(conversation)
         .bind(channel)

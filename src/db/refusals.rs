@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
-use crate::domain::ids::{AccountId, ReminderId};
+use super::columns::readable;
+use crate::domain::ids::{AccountId, Provider, ReminderId};
 use crate::domain::refusals::{Kind, Refused};
 
 /// A refusal to be written down.
@@ -25,7 +26,10 @@ pub struct Row {
 
 /// Lets one worker at a time look at a sender's refusals, until its transaction ends: two that each add the third of four would both
 /// see too few.
-pub async fn lock(conn: &mut PgConnection, (provider, sender): (&str, &str)) -> sqlx::Result<()> {
+pub async fn lock(
+    conn: &mut PgConnection,
+    (provider, sender): (Provider, &str),
+) -> sqlx::Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended('refusals ' || $1 || ' ' || $2, 0))")
         .bind(provider)
         .bind(sender)
@@ -37,7 +41,7 @@ pub async fn lock(conn: &mut PgConnection, (provider, sender): (&str, &str)) -> 
 /// Writes refusals down. A reminder has one, and keeps it when it is tried again and refused alike: that says nothing new.
 pub async fn add(
     conn: &mut PgConnection,
-    (provider, sender): (&str, &str),
+    (provider, sender): (Provider, &str),
     new: &[New<'_>],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
@@ -53,8 +57,8 @@ pub async fn add(
     .bind(provider)
     .bind(sender)
     .bind(now)
-    .bind(new.iter().map(|n| n.reminder.0).collect::<Vec<_>>())
-    .bind(new.iter().map(|n| n.kind.as_str()).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.reminder).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.kind).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.domain.as_slice()).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.code).collect::<Vec<_>>())
     .execute(conn)
@@ -65,7 +69,7 @@ pub async fn add(
 /// A message of the sender's was accepted at `now`: what was refused before it is its recipients'.
 pub async fn accepted(
     conn: &mut PgConnection,
-    (provider, sender): (&str, &str),
+    (provider, sender): (Provider, &str),
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
@@ -81,8 +85,8 @@ pub async fn accepted(
 
 #[derive(FromRow)]
 struct Raw {
-    reminder: i64,
-    kind: String,
+    reminder: ReminderId,
+    kind: Kind,
     recipient_hash: Vec<u8>,
     domain: Vec<u8>,
     code: String,
@@ -92,10 +96,10 @@ struct Raw {
 /// The sender's refusals since then that nothing has settled, oldest first. A recipient who was erased is left out.
 pub async fn unsettled(
     conn: &mut PgConnection,
-    (provider, sender): (&str, &str),
+    (provider, sender): (Provider, &str),
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Row>> {
-    let rows: Vec<Raw> = sqlx::query_as(
+    let rows = sqlx::query(
         "select f.reminder, f.kind, r.recipient_hash, f.domain, f.code, f.at
          from refusals f join reminders r on r.id = f.reminder
          where f.provider = $1 and f.sender = $2 and not f.settled and f.at >= $3 and r.recipient_hash is not null
@@ -106,13 +110,13 @@ pub async fn unsettled(
     .bind(since)
     .fetch_all(conn)
     .await?;
-    Ok(rows
-        .into_iter()
+    let known = readable::<Raw>(&rows)?.into_iter();
+    Ok(known
         .filter_map(|row| {
             Some(Row {
-                reminder: ReminderId(row.reminder),
+                reminder: row.reminder,
                 refused: Refused {
-                    kind: Kind::parse(&row.kind)?,
+                    kind: row.kind,
                     recipient: row.recipient_hash.try_into().ok()?,
                     domain: row.domain.try_into().ok()?,
                     code: row.code,
@@ -126,7 +130,7 @@ pub async fn unsettled(
 /// Settles these: they were part of a run.
 pub async fn settle(conn: &mut PgConnection, reminders: &[ReminderId]) -> sqlx::Result<()> {
     sqlx::query("update refusals set settled = true where reminder = any ($1)")
-        .bind(reminders.iter().map(|id| id.0).collect::<Vec<_>>())
+        .bind(reminders)
         .execute(conn)
         .await
         .map(drop)
@@ -139,7 +143,7 @@ pub async fn free(conn: &mut PgConnection, reminders: &[ReminderId]) -> sqlx::Re
          where f.reminder = any ($1) and s.account = r.account and s.channel = r.channel
            and s.address_hash = r.recipient_hash and s.reason = 'bad_address' and s.source = 'provider' and s.created_at = f.at",
     )
-    .bind(reminders.iter().map(|id| id.0).collect::<Vec<_>>())
+    .bind(reminders)
     .execute(conn)
     .await
     .map(|done| done.rows_affected())
@@ -151,22 +155,15 @@ pub async fn reschedule(
     reminders: &[ReminderId],
     at: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(ReminderId, AccountId)>> {
-    let rows: Vec<(i64, String)> = sqlx::query_as(
+    let rows = sqlx::query(
         "update reminders set state = 'scheduled', reason = 'circuit_open', next_at = $2, final_at = null,
              tries = greatest(tries - 1, 0)
          where id = any ($1) and state = 'failed' and deadline > $2
          returning id, account",
     )
-    .bind(reminders.iter().map(|id| id.0).collect::<Vec<_>>())
+    .bind(reminders)
     .bind(at)
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|(id, account)| {
-            let account = account
-                .parse()
-                .map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
-            Ok((ReminderId(id), account))
-        })
-        .collect()
+    readable(&rows)
 }

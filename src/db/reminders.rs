@@ -7,8 +7,10 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 
+use super::columns::readable;
 use super::pages::{REMINDER, Reminder};
 use super::suppressions::AddressHash;
+use crate::domain::decide::Cause;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::reminder::ReminderState;
 
@@ -23,7 +25,7 @@ pub struct Filter {
     pub skill: Option<i64>,
     pub channel: Option<Channel>,
     pub state: Option<ReminderState>,
-    pub reason: Option<String>,
+    pub reason: Option<Cause>,
     /// Whether the consumer came back.
     pub returned: Option<bool>,
     /// When it came to be owed.
@@ -38,7 +40,8 @@ pub enum Whose {
     Conversation(String),
     /// LivePerson's consumer id or the brand's own.
     Consumer(String),
-    Recipient(AddressHash),
+    /// Of everything that is known of somebody.
+    Conversations(Vec<String>),
 }
 
 /// The place after which the next page begins.
@@ -132,19 +135,21 @@ fn seen(query: &mut QueryBuilder<Postgres>, filter: &Filter, after: Option<Place
         }
         Some(Whose::Consumer(id)) => {
             query.push(" and (account, conversation) in (select account, conversation from consumers where account = any (");
-            query.push_bind(accounts(filter)).push(") and consumer = ");
+            query
+                .push_bind(filter.accounts.clone())
+                .push(") and consumer = ");
             query.push_bind(id.clone()).push(")");
         }
-        Some(Whose::Recipient(hash)) => {
-            query.push(" and counted_at is not null and recipient_hash = ");
-            query.push_bind(hash.to_vec());
+        Some(Whose::Conversations(ids)) => {
+            query.push(" and conversation = any (");
+            query.push_bind(ids.clone()).push(")");
         }
         None => {}
     }
     if filter.whose.is_some() {
         query
             .push(" and account = any (")
-            .push_bind(accounts(filter))
+            .push_bind(filter.accounts.clone())
             .push(")");
     }
     if let Some(state) = filter.state {
@@ -155,9 +160,9 @@ fn seen(query: &mut QueryBuilder<Postgres>, filter: &Filter, after: Option<Place
                      union all select reminder from attempts where settle_at is not null))",
             );
         } else {
-            query.push(" and listed_as = ").push_bind(state.as_str());
+            query.push(" and listed_as = ").push_bind(state);
         }
-        query.push(" and state = ").push_bind(state.as_str());
+        query.push(" and state = ").push_bind(state);
     }
     if let Some(from) = filter.from {
         query.push(" and created_at >= ").push_bind(from);
@@ -181,13 +186,13 @@ fn seen(query: &mut QueryBuilder<Postgres>, filter: &Filter, after: Option<Place
 fn wanted(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
     query
         .push(" and account = any (")
-        .push_bind(accounts(filter))
+        .push_bind(filter.accounts.clone())
         .push(")");
     if let Some(skill) = filter.skill {
         query.push(" and skill = ").push_bind(skill);
     }
     if let Some(channel) = filter.channel {
-        query.push(" and channel = ").push_bind(channel.as_str());
+        query.push(" and channel = ").push_bind(channel);
     }
     if let Some(reason) = &filter.reason {
         query.push(" and reason = ").push_bind(reason.clone());
@@ -199,19 +204,16 @@ fn wanted(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
     };
 }
 
-fn accounts(filter: &Filter) -> Vec<String> {
-    filter.accounts.iter().map(ToString::to_string).collect()
-}
-
 async fn by_ids(db: impl PgExecutor<'_>, ids: &[i64]) -> sqlx::Result<Vec<Reminder>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let sql = format!("{REMINDER} where r.id = any ($1) order by r.created_at desc, r.id desc");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(ids)
         .fetch_all(db)
-        .await
+        .await?;
+    readable(&rows)
 }
 
 /// One reminder.
@@ -226,7 +228,7 @@ pub async fn recipient(
 ) -> sqlx::Result<Option<AddressHash>> {
     let hash: Option<Option<Vec<u8>>> =
         sqlx::query_scalar("select recipient_hash from reminders where id = $1")
-            .bind(id.0)
+            .bind(id)
             .fetch_optional(db)
             .await?;
     Ok(hash.flatten().and_then(|hash| hash.try_into().ok()))
@@ -237,7 +239,7 @@ pub async fn kept_address(db: impl PgExecutor<'_>, id: ReminderId) -> sqlx::Resu
     sqlx::query_scalar(
         "select address from attempts where reminder = $1 and address is not null order by number desc limit 1",
     )
-    .bind(id.0)
+    .bind(id)
     .fetch_optional(db)
     .await
 }

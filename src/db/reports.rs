@@ -3,6 +3,11 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
+use super::columns::readable;
+use crate::domain::decide::Cause;
+use crate::domain::ids::{AccountId, ReminderId};
+use crate::domain::reminder::ReminderState;
+
 /// One report about one message.
 #[derive(Clone, Debug)]
 pub struct Report<'a> {
@@ -10,15 +15,15 @@ pub struct Report<'a> {
     pub attempt: Option<(i64, &'a str)>,
     pub provider_id: &'a str,
     /// The reminder's state that follows: `sent`, `delivered`, `undelivered`, `failed` or `expired`.
-    pub state: &'static str,
-    pub reason: Option<&'a str>,
+    pub state: ReminderState,
+    pub reason: Option<Cause>,
 }
 
 /// Whose message it was.
 #[derive(Clone, Debug, FromRow)]
 pub struct Reported {
-    pub reminder: i64,
-    pub account: String,
+    pub reminder: ReminderId,
+    pub account: AccountId,
     pub sender: String,
     pub recipient_hash: Option<Vec<u8>>,
     /// No later attempt of the reminder exists.
@@ -58,7 +63,8 @@ pub async fn apply(
     let Some(mut reported) = reported else {
         return Ok(None);
     };
-    reported.news = report.state == "sent" || ends(conn, &reported, report.state).await?;
+    reported.news =
+        report.state == ReminderState::Sent || ends(conn, &reported, report.state).await?;
     if !reported.news {
         return Ok(Some(reported));
     }
@@ -72,7 +78,7 @@ pub async fn apply(
     )
     .bind(reported.reminder)
     .bind(report.state)
-    .bind(report.reason)
+    .bind(&report.reason)
     .bind(report.provider_id)
     .bind(now)
     .bind(reported.latest)
@@ -83,7 +89,11 @@ pub async fn apply(
 
 /// Notes how a message ended. False if an earlier report has said so, of this message or, of the same reminder, that it arrived.
 /// Of two reports at once one is the first, because both change the attempt.
-async fn ends(conn: &mut PgConnection, reported: &Reported, state: &str) -> sqlx::Result<bool> {
+async fn ends(
+    conn: &mut PgConnection,
+    reported: &Reported,
+    state: ReminderState,
+) -> sqlx::Result<bool> {
     let over: bool = sqlx::query_scalar(
         "select state = 'delivered'
              or ($2 and (state = 'undelivered' or (state in ('failed', 'expired') and sent_at is not null)))
@@ -107,29 +117,30 @@ async fn ends(conn: &mut PgConnection, reported: &Reported, state: &str) -> sqlx
 /// An e-mail's reminder, found by our own Message-ID.
 #[derive(Clone, Debug, FromRow)]
 pub struct Mailed {
-    pub id: i64,
+    pub id: ReminderId,
     /// The beginning of its token, as it was named.
     pub named: String,
-    pub account: String,
+    pub account: AccountId,
     pub recipient_hash: Option<Vec<u8>>,
 }
 
 /// The reminders that these Message-IDs name, each by its id and the beginning of its token.
 pub async fn mailed(conn: &mut PgConnection, names: &[(i64, String)]) -> sqlx::Result<Vec<Mailed>> {
-    sqlx::query_as(
+    let rows = sqlx::query(
         "select r.id, n.token as named, r.account, r.recipient_hash from unnest($1::bigint[], $2::text[]) as n(id, token)
          join reminders r on r.id = n.id and starts_with(r.token, n.token) and r.channel = 'email'",
     )
     .bind(names.iter().map(|(id, _)| *id).collect::<Vec<_>>())
     .bind(names.iter().map(|(_, token)| token.as_str()).collect::<Vec<_>>())
     .fetch_all(conn)
-    .await
+    .await?;
+    readable(&rows)
 }
 
 /// Notes that e-mails came back. It says that they had been sent, too, where that was unknown.
 pub async fn bounced(
     conn: &mut PgConnection,
-    reminders: &[(i64, &str)],
+    reminders: &[(ReminderId, &str)],
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     sqlx::query(

@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor};
 
+use super::columns::readable;
 use super::rules::{self, Stored};
-use crate::domain::ids::{AccountId, SkillId};
+use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{Key, Rule};
 
 /// One key under which there is a rule, a draft, or both.
@@ -20,28 +21,27 @@ pub struct Listed {
 
 #[derive(FromRow)]
 struct Row {
-    account: String,
-    skill: Option<i64>,
-    channel: String,
+    account: AccountId,
+    skill: Option<SkillId>,
+    channel: Channel,
     skill_name: Option<String>,
     id: Option<i64>,
     enabled: Option<bool>,
     version: Option<i32>,
     settings: Option<Stored>,
     updated_at: Option<DateTime<Utc>>,
+    live: Option<DateTime<Utc>>,
+    lost_until: Option<DateTime<Utc>>,
     drafted_by: Option<String>,
     drafted_at: Option<DateTime<Utc>>,
 }
 
-impl TryFrom<Row> for Listed {
-    type Error = sqlx::Error;
-
-    fn try_from(row: Row) -> sqlx::Result<Self> {
-        let broken = |e: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(e);
+impl From<Row> for Listed {
+    fn from(row: Row) -> Self {
         let key = Key {
-            account: row.account.parse().map_err(|e| broken(Box::new(e)))?,
-            skill: row.skill.map(SkillId),
-            channel: row.channel.parse().map_err(|e| broken(Box::new(e)))?,
+            account: row.account,
+            skill: row.skill,
+            channel: row.channel,
         };
         let rule = match (row.id, row.enabled, row.version, row.settings) {
             (Some(id), Some(enabled), Some(version), Some(stored)) => Some(Rule {
@@ -52,54 +52,75 @@ impl TryFrom<Row> for Listed {
                 enabled,
                 version,
                 settings: rules::settings(&key, version, &stored),
+                live: row.live,
+                lost_until: row.lost_until,
             }),
             _ => None,
         };
-        Ok(Self {
+        Self {
             key,
             skill_name: row.skill_name,
             rule,
             updated_at: row.updated_at,
             draft: row.drafted_by.zip(row.drafted_at),
-        })
+        }
     }
 }
 
-/// Rules and drafts in the order of account, skill (the default first) and channel, from after a key on.
+/// Rules and drafts of these accounts, or of all, in the order of account, skill (the default first) and channel, from after a key on.
 pub async fn list(
     db: impl PgExecutor<'_>,
-    account: Option<&AccountId>,
+    accounts: Option<&[AccountId]>,
     after: Option<&Key>,
     most: i64,
 ) -> sqlx::Result<Vec<Listed>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows = sqlx::query(
         "with keys as (
              select account, skill, channel from rules union select account, skill, channel from rule_drafts
          ), page as (
              -- No skill has the lowest number there is: it stands for the default.
              select *, coalesce(skill, -9223372036854775808) as place from keys
-             where ($1::text is null or account = $1)
+             where ($1::text[] is null or account = any ($1))
                  and ($2::text is null or (account, coalesce(skill, -9223372036854775808), channel)
                      > ($2, coalesce($3::bigint, -9223372036854775808), $4))
              order by account, place, channel limit $5
          )
          select p.account, p.skill, p.channel, coalesce(s.name, case p.skill when -1 then 'Unassigned' end) as skill_name,
-                r.id, r.enabled, r.version, r.settings, r.updated_at, d.changed_by as drafted_by, d.changed_at as drafted_at
+                r.id, r.enabled, r.version, r.settings, r.updated_at,
+                (select l.since from live l where l.account = p.account and l.channel = p.channel) as live,
+                (select max(lost_until) from lost_times) as lost_until, d.changed_by as drafted_by, d.changed_at as drafted_at
          from page p
          left join skills s on s.account = p.account and s.id = p.skill
          left join rules r on r.account = p.account and r.skill is not distinct from p.skill and r.channel = p.channel
          left join rule_drafts d on d.account = p.account and d.skill is not distinct from p.skill and d.channel = p.channel
          order by p.account, p.place, p.channel",
     )
-    .bind(account.map(AccountId::as_str))
-    .bind(after.map(|key| key.account.as_str()))
-    .bind(after.and_then(|key| key.skill).map(|skill| skill.0))
-    .bind(after.map(|key| key.channel.as_str()))
+    .bind(accounts)
+    .bind(after.map(|key| &key.account))
+    .bind(after.and_then(|key| key.skill))
+    .bind(after.map(|key| key.channel))
     .bind(most)
     .fetch_all(db)
     .await?;
-    let known = rows.into_iter().filter(|row| rules::knows(&row.channel));
-    known.map(Listed::try_from).collect()
+    let known = readable::<Row>(&rows)?;
+    Ok(known.into_iter().map(Listed::from).collect())
+}
+
+/// The keys of rules for single skills of these accounts.
+pub async fn of_skills(db: impl PgExecutor<'_>, accounts: &[AccountId]) -> sqlx::Result<Vec<Key>> {
+    let rows = sqlx::query(
+        "select account, skill, channel from rules where skill is not null and account = any ($1)",
+    )
+    .bind(accounts)
+    .fetch_all(db)
+    .await?;
+    let known = readable::<(AccountId, SkillId, Channel)>(&rows)?.into_iter();
+    let keys = known.map(|(account, skill, channel)| Key {
+        account,
+        skill: Some(skill),
+        channel,
+    });
+    Ok(keys.collect())
 }
 
 /// A key's account and skill, as far as they are known.
@@ -117,8 +138,8 @@ pub async fn place(db: impl PgExecutor<'_>, key: &Key) -> sqlx::Result<Place> {
                 coalesce((select name from skills where account = $1 and id = $2), case $2::bigint when -1 then 'Unassigned' end)
                     as skill_name",
     )
-    .bind(key.account.as_str())
-    .bind(key.skill.map(|skill| skill.0))
+    .bind(&key.account)
+    .bind(key.skill)
     .fetch_one(db)
     .await
 }

@@ -5,9 +5,11 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
+use super::columns::readable;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{Key, Rule, Settings};
 
@@ -53,25 +55,24 @@ const MOST_SAID: usize = 1_000;
 #[derive(FromRow)]
 struct Row {
     id: i64,
-    account: String,
-    skill: Option<i64>,
-    channel: String,
+    account: AccountId,
+    skill: Option<SkillId>,
+    channel: Channel,
     enabled: bool,
     version: i32,
     settings: Stored,
+    live: Option<DateTime<Utc>>,
+    lost_until: Option<DateTime<Utc>>,
 }
 
-impl TryFrom<Row> for Rule {
-    type Error = sqlx::Error;
-
-    fn try_from(row: Row) -> Result<Self, Self::Error> {
-        let broken = |e: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(e);
+impl From<Row> for Rule {
+    fn from(row: Row) -> Self {
         let key = Key {
-            account: row.account.parse().map_err(|e| broken(Box::new(e)))?,
-            skill: row.skill.map(SkillId),
-            channel: row.channel.parse().map_err(|e| broken(Box::new(e)))?,
+            account: row.account,
+            skill: row.skill,
+            channel: row.channel,
         };
-        Ok(Self {
+        Self {
             id: row.id,
             settings: settings(&key, row.version, &row.settings),
             account: key.account,
@@ -79,34 +80,45 @@ impl TryFrom<Row> for Rule {
             channel: key.channel,
             enabled: row.enabled,
             version: row.version,
-        })
+            live: row.live,
+            lost_until: row.lost_until,
+        }
     }
 }
 
-/// The rules among the rows. One of a channel that only a newer version has is that version's business.
-fn known(rows: Vec<Row>) -> sqlx::Result<Vec<Rule>> {
-    let known = rows.into_iter().filter(|row| knows(&row.channel));
-    known.map(Rule::try_from).collect()
+macro_rules! rules {
+    () => {
+        "select id, account, skill, channel, enabled, version, settings,
+             (select l.since from live l where l.account = rules.account and l.channel = rules.channel) as live,
+             (select max(lost_until) from lost_times) as lost_until
+         from rules"
+    };
 }
 
-pub(super) fn knows(channel: &str) -> bool {
-    channel.parse::<Channel>().is_ok()
+/// The rules among the rows. One of a channel that only a newer version has is that version's business.
+fn known(rows: &[PgRow]) -> sqlx::Result<Vec<Rule>> {
+    let known = readable::<Row>(rows)?;
+    Ok(known.into_iter().map(Rule::from).collect())
 }
 
 /// Every rule of these accounts.
-pub async fn of_accounts(db: impl PgExecutor<'_>, accounts: &[&str]) -> sqlx::Result<Vec<Rule>> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "select id, account, skill, channel, enabled, version, settings from rules
-         where account = any ($1) order by account, skill nulls first, channel",
-    )
+pub async fn of_accounts(
+    db: impl PgExecutor<'_>,
+    accounts: &[AccountId],
+) -> sqlx::Result<Vec<Rule>> {
+    let rows = sqlx::query(concat!(
+        rules!(),
+        "
+         where account = any ($1) order by account, skill nulls first, channel"
+    ))
     .bind(accounts)
     .fetch_all(db)
     .await?;
-    known(rows)
+    known(&rows)
 }
 
 /// Whether any rule of these accounts is switched on.
-pub async fn any_on(db: impl PgExecutor<'_>, accounts: &[&str]) -> sqlx::Result<bool> {
+pub async fn any_on(db: impl PgExecutor<'_>, accounts: &[AccountId]) -> sqlx::Result<bool> {
     sqlx::query_scalar("select exists (select from rules where account = any ($1) and enabled)")
         .bind(accounts)
         .fetch_one(db)
@@ -119,29 +131,30 @@ pub async fn of_skills(
     account: &AccountId,
     skills: &[SkillId],
 ) -> sqlx::Result<Vec<Rule>> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "select id, account, skill, channel, enabled, version, settings from rules
-         where account = $1 and (skill is null or skill = any ($2)) order by skill nulls first, channel",
+    let rows = sqlx::query(
+        concat!(rules!(), "
+         where account = $1 and (skill is null or skill = any ($2)) order by skill nulls first, channel"),
     )
-    .bind(account.as_str())
-    .bind(skills.iter().map(|s| s.0).collect::<Vec<_>>())
+    .bind(account)
+    .bind(skills)
     .fetch_all(db)
     .await?;
-    known(rows)
+    known(&rows)
 }
 
 /// The rule under a key.
 pub async fn find(db: impl PgExecutor<'_>, key: &Key) -> sqlx::Result<Option<Rule>> {
-    let row: Option<Row> = sqlx::query_as(
-        "select id, account, skill, channel, enabled, version, settings from rules
-         where account = $1 and skill is not distinct from $2 and channel = $3",
-    )
-    .bind(key.account.as_str())
-    .bind(key.skill.map(|s| s.0))
-    .bind(key.channel.as_str())
+    let row: Option<Row> = sqlx::query_as(concat!(
+        rules!(),
+        "
+         where account = $1 and skill is not distinct from $2 and channel = $3"
+    ))
+    .bind(&key.account)
+    .bind(key.skill)
+    .bind(key.channel)
     .fetch_optional(db)
     .await?;
-    row.map(Rule::try_from).transpose()
+    Ok(row.map(Rule::from))
 }
 
 /// Lets one transaction at a time change what is under a key, whether there is a rule or not.
@@ -155,13 +168,14 @@ pub async fn lock(conn: &mut PgConnection, key: &Key) -> sqlx::Result<()> {
 
 /// Every rule there is.
 pub async fn all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Rule>> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "select id, account, skill, channel, enabled, version, settings from rules
-         order by account, skill nulls first, channel",
-    )
+    let rows = sqlx::query(concat!(
+        rules!(),
+        "
+         order by account, skill nulls first, channel"
+    ))
     .fetch_all(db)
     .await?;
-    known(rows)
+    known(&rows)
 }
 
 /// Stores a rule under its key as a new version, unless nothing changes. `by` says who, for the history. Returns the version if
@@ -184,9 +198,9 @@ pub async fn put(
              where (r.enabled, r.settings) is distinct from ($4, $5)
          returning version",
     )
-    .bind(key.account.as_str())
-    .bind(key.skill.map(|s| s.0))
-    .bind(key.channel.as_str())
+    .bind(&key.account)
+    .bind(key.skill)
+    .bind(key.channel)
     .bind(enabled)
     .bind(Json(settings))
     .bind(now)
@@ -213,9 +227,9 @@ pub async fn remove(
         "delete from rules where account = $1 and skill is not distinct from $2 and channel = $3
          returning version + 1, enabled, settings",
     )
-    .bind(key.account.as_str())
-    .bind(key.skill.map(|s| s.0))
-    .bind(key.channel.as_str())
+    .bind(&key.account)
+    .bind(key.skill)
+    .bind(key.channel)
     .fetch_optional(&mut *conn)
     .await?;
     let Some((version, enabled, Json(settings))) = removed else {
@@ -254,9 +268,9 @@ async fn remember(
          on conflict (account, skill, channel, version) do update
              set enabled = $5, settings = $6, changed_by = $7, changed_at = $8, deleted = $9",
     )
-    .bind(key.account.as_str())
-    .bind(key.skill.map(|s| s.0))
-    .bind(key.channel.as_str())
+    .bind(&key.account)
+    .bind(key.skill)
+    .bind(key.channel)
     .bind(version)
     .bind(enabled)
     .bind(Json(settings))
@@ -282,9 +296,9 @@ pub async fn versions(
          where account = $1 and skill is not distinct from $2 and channel = $3 and ($4::int is null or version < $4)
          order by version desc limit $5",
     )
-    .bind(key.account.as_str())
-    .bind(key.skill.map(|s| s.0))
-    .bind(key.channel.as_str())
+    .bind(&key.account)
+    .bind(key.skill)
+    .bind(key.channel)
     .bind(before)
     .bind(most)
     .fetch_all(db)
@@ -301,6 +315,37 @@ pub async fn versions(
     Ok(rows.into_iter().map(version).collect())
 }
 
+/// Which rule was in force at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
+pub struct InForce {
+    /// `None`: the account's default.
+    pub skill: Option<SkillId>,
+    pub version: i32,
+}
+
+/// The rule that applied to a skill on a channel at some moment: its own, else the account's default. `None`: there was none, or the
+/// history does not go back so far.
+pub async fn in_force(
+    db: impl PgExecutor<'_>,
+    (account, skill): (&AccountId, SkillId),
+    channel: Channel,
+    at: DateTime<Utc>,
+) -> sqlx::Result<Option<InForce>> {
+    sqlx::query_as(
+        "select skill, version from (
+             select distinct on (skill) skill, version, deleted from rule_versions
+             where account = $1 and (skill = $2 or skill is null) and channel = $3 and changed_at <= $4
+             order by skill, version desc
+         ) v where not deleted order by skill is null limit 1",
+    )
+    .bind(account)
+    .bind(skill)
+    .bind(channel)
+    .bind(at)
+    .fetch_optional(db)
+    .await
+}
+
 /// Gives an account its default rules, once in its life: whoever deletes or switches them off keeps it so. True if this call
 /// made them.
 pub async fn make_defaults(
@@ -313,7 +358,7 @@ pub async fn make_defaults(
         "update accounts set default_rules_at = $2
          where id = $1 and default_rules_at is null and not exists (select from rules where account = $1)",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(now)
     .execute(&mut *conn)
     .await?

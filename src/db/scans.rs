@@ -71,10 +71,7 @@ with used as materialized (
 /// Takes the skills of an account that were scanned longest ago, never scanned ones first, as many as go into one search. None: no
 /// skill is due, or others are at work on those that are.
 pub async fn claim(pool: &PgPool, claim: &Claim<'_>) -> sqlx::Result<Vec<SkillId>> {
-    let only: Option<Vec<i64>> = claim
-        .only
-        .map(|skills| skills.iter().map(|skill| skill.0).collect());
-    let account = claim.account.as_str();
+    let account = claim.account;
     let mut tx = pool.begin().await?;
     // One lane after the other: two that looked at the same moment would see the same skills due.
     sqlx::query("select pg_advisory_xact_lock(hashtextextended('scans ' || $1, 0))")
@@ -99,10 +96,10 @@ pub async fn claim(pool: &PgPool, claim: &Claim<'_>) -> sqlx::Result<Vec<SkillId
          on conflict (account, skill) do update set started_at = excluded.started_at, lane = excluded.lane
          returning skill"
     };
-    let mut skills: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(format!("{PICKED} {taken}")))
+    let mut skills: Vec<SkillId> = sqlx::query_scalar(AssertSqlSafe(format!("{PICKED} {taken}")))
         .bind(account)
         .bind(claim.lane)
-        .bind(only)
+        .bind(claim.only)
         .bind(claim.before)
         .bind(i64::try_from(claim.most).unwrap_or(i64::MAX))
         .bind(CONVERSATIONS_AT_ONCE)
@@ -112,7 +109,7 @@ pub async fn claim(pool: &PgPool, claim: &Claim<'_>) -> sqlx::Result<Vec<SkillId
         .await?;
     tx.commit().await?;
     skills.sort_unstable();
-    Ok(skills.into_iter().map(SkillId).collect())
+    Ok(skills)
 }
 
 /// Writes down what a scan found in each of the skills that it had claimed. One that ended early leaves what the one before it found:
@@ -141,10 +138,10 @@ pub async fn finished(
              as r (skill, conversations, unreadable, unread, undecided, calls, alone, error)
          where c.account = $1 and c.skill = r.skill",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(now)
     .bind(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
-    .bind(found.iter().map(|(skill, _)| skill.0).collect::<Vec<_>>())
+    .bind(found.iter().map(|(skill, _)| *skill).collect::<Vec<_>>())
     .bind(numbers(|of| of.conversations))
     .bind(numbers(|of| of.unreadable))
     .bind(numbers(|of| of.unread))
@@ -163,7 +160,6 @@ pub async fn round(
     account: &AccountId,
     only: Option<&[SkillId]>,
 ) -> sqlx::Result<Round> {
-    let only: Option<Vec<i64>> = only.map(|skills| skills.iter().map(|skill| skill.0).collect());
     let (skills, never_scanned, calls): (i64, i64, f64) = sqlx::query_as(
         "with used as materialized (
              select id from skills_in_use where account = $1 and ($2::bigint[] is null or id = any ($2))
@@ -171,7 +167,7 @@ pub async fn round(
          select count(*), count(*) filter (where c.finished_at is null), coalesce(sum(c.calls), 0)
          from used s left join lateral (select * from scans where account = $1 and skill = s.id limit 1) c on true",
     )
-    .bind(account.as_str())
+    .bind(account)
     .bind(only)
     .fetch_one(db)
     .await?;

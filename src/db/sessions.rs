@@ -5,26 +5,19 @@ use serde_json::Value;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
-use super::users;
-use crate::domain::access::Role;
+use crate::domain::access::{AccountLimit, Role};
 
 /// A session that is good, and whose it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Session {
+    #[sqlx(rename = "user_id")]
     pub user: i64,
     pub name: String,
     pub role: Role,
+    #[sqlx(rename = "accounts")]
+    pub limit: AccountLimit,
     pub seen_at: DateTime<Utc>,
     pub flash: Option<Value>,
-}
-
-#[derive(FromRow)]
-struct Row {
-    user_id: i64,
-    name: String,
-    role: String,
-    seen_at: DateTime<Utc>,
-    flash: Option<Json<Value>>,
 }
 
 /// The session with this token, if it was used after `idle_since` and has not expired.
@@ -34,8 +27,8 @@ pub async fn find(
     idle_since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Session>> {
-    let row: Option<Row> = sqlx::query_as(
-        "select s.user_id, u.name, u.role, s.seen_at, s.flash
+    sqlx::query_as(
+        "select s.user_id, u.name, u.role, u.accounts, s.seen_at, s.flash
          from sessions s join users u on u.id = s.user_id
          where s.token_hash = $1 and s.seen_at > $2 and s.expires_at > $3",
     )
@@ -43,37 +36,69 @@ pub async fn find(
     .bind(idle_since)
     .bind(now)
     .fetch_optional(db)
-    .await?;
-    row.map(|row| {
-        Ok(Session {
-            role: users::role(&row.role)?,
-            user: row.user_id,
-            name: row.name,
-            seen_at: row.seen_at,
-            flash: row.flash.map(|Json(flash)| flash),
-        })
-    })
-    .transpose()
+    .await
 }
 
 pub async fn open(
     conn: &mut PgConnection,
-    token_hash: &[u8],
+    (token_hash, device): (&[u8], &str),
     user: i64,
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "with seen as (update users set seen_at = $3 where id = $2)
-         insert into sessions (token_hash, user_id, created_at, seen_at, expires_at) values ($1, $2, $3, $3, $4)",
+         insert into sessions (token_hash, user_id, created_at, seen_at, expires_at, device) values ($1, $2, $3, $3, $4, $5)",
     )
     .bind(token_hash)
     .bind(user)
     .bind(now)
     .bind(expires_at)
+    .bind(device)
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// A session as its owner sees it.
+#[derive(Clone, Debug, FromRow)]
+pub struct Own {
+    pub id: i64,
+    pub device: String,
+    pub created_at: DateTime<Utc>,
+    pub seen_at: DateTime<Utc>,
+    /// The one that asks.
+    pub this_one: bool,
+}
+
+/// A person's sessions that are good, the latest used first.
+pub async fn of_user(
+    db: impl PgExecutor<'_>,
+    user: i64,
+    asks: &[u8],
+    (idle_since, now): (DateTime<Utc>, DateTime<Utc>),
+) -> sqlx::Result<Vec<Own>> {
+    sqlx::query_as(
+        "select id, device, created_at, seen_at, token_hash = $2 as this_one from sessions
+         where user_id = $1 and seen_at > $3 and expires_at > $4
+         order by token_hash = $2 desc, seen_at desc, id desc limit 100",
+    )
+    .bind(user)
+    .bind(asks)
+    .bind(idle_since)
+    .bind(now)
+    .fetch_all(db)
+    .await
+}
+
+/// Ends one session of a person. Whether there was one.
+pub async fn close_one(conn: &mut PgConnection, user: i64, id: i64) -> sqlx::Result<bool> {
+    let done = sqlx::query("delete from sessions where user_id = $1 and id = $2")
+        .bind(user)
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Notes that the session is being used.

@@ -16,7 +16,10 @@ pub struct Progress {
     pub rules_on: i64,
     pub drafts: i64,
     pub test_sent: bool,
+    /// Somebody has entered the code of one.
+    pub test_arrived: bool,
     pub reminder_sent: bool,
+    pub live_channels: i64,
 }
 
 pub async fn progress(db: impl PgExecutor<'_>, account: &AccountId) -> sqlx::Result<Progress> {
@@ -29,10 +32,12 @@ pub async fn progress(db: impl PgExecutor<'_>, account: &AccountId) -> sqlx::Res
                 (select count(*) from rule_drafts where account = $1) as drafts,
                 exists (select from audit where account = $1 and action = 'test.send' and detail -> 'accepted' = 'true')
                     as test_sent,
+                exists (select from test_recipients where account = $1 and verified_at is not null) as test_arrived,
                 exists (select from tallies_by_hour where account = $1 and measure = 'accepted' and n > 0)
-                    or exists (select from tally_changes where account = $1 and measure = 'accepted' and n > 0) as reminder_sent",
+                    or exists (select from tally_changes where account = $1 and measure = 'accepted' and n > 0) as reminder_sent,
+                (select count(*) from live where account = $1) as live_channels",
     )
-    .bind(account.as_str())
+    .bind(account)
     .fetch_one(db)
     .await
 }

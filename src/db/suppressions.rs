@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor, QueryBuilder};
 
+use super::columns::readable;
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
 
@@ -16,9 +17,9 @@ pub async fn active(
     db: impl PgExecutor<'_>,
     hashes: &[AddressHash],
     now: DateTime<Utc>,
-) -> sqlx::Result<HashMap<(AddressHash, Channel, String), Suppression>> {
+) -> sqlx::Result<HashMap<(AddressHash, Channel, AccountId), Suppression>> {
     let hashes: Vec<&[u8]> = hashes.iter().map(<[u8; 16]>::as_slice).collect();
-    let rows: Vec<(Vec<u8>, String, String, String)> = sqlx::query_as(
+    let rows = sqlx::query(
         "select address_hash, channel, account, reason from suppressions
          where address_hash = any ($1) and (expires_at is null or expires_at > $2)",
     )
@@ -26,11 +27,10 @@ pub async fn active(
     .bind(now)
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
+    let known = readable::<(Vec<u8>, Channel, AccountId, Suppression)>(&rows)?.into_iter();
+    Ok(known
         .filter_map(|(hash, channel, account, reason)| {
-            let key = (hash.try_into().ok()?, channel.parse().ok()?, account);
-            Some((key, Suppression::parse(&reason)?))
+            Some(((hash.try_into().ok()?, channel, account), reason))
         })
         .collect())
 }
@@ -84,10 +84,11 @@ impl Source {
 pub const SAID_BY_TEXT: [Source; 3] = [Source::SmsKeyword, Source::SmsText, Source::Provider];
 
 /// A row of the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Row {
     pub account: AccountId,
     pub channel: Channel,
+    #[sqlx(rename = "address_hash")]
     pub hash: AddressHash,
     pub reason: Suppression,
     pub source: Source,
@@ -119,19 +120,43 @@ pub async fn add(
     store(conn, &rows, now).await
 }
 
+/// Under which key the hashes of rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key<'a> {
+    /// That of this process.
+    Present,
+    /// The one with this short name; `None`: from before keys had names.
+    Named(Option<&'a str>),
+}
+
 /// Stores rows. A person's wish (`opted_out`, `complaint`, `blocked`) is never weakened to a technical reason, nor a block or a
 /// complaint to an opt-out, nor an opt-out to one that START would lift when it would not have lifted the former. What is stored is
 /// not doubtful any more. Returns how many rows are new or changed.
 pub async fn store(conn: &mut PgConnection, rows: &[Row], now: DateTime<Utc>) -> sqlx::Result<u64> {
+    store_under(conn, Key::Present, rows, now).await
+}
+
+/// The same for hashes that may be of another key, as their source says.
+pub async fn store_under(
+    conn: &mut PgConnection,
+    key: Key<'_>,
+    rows: &[Row],
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let name = match key {
+        Key::Present => None,
+        Key::Named(name) => name,
+    };
     sqlx::query(
-        "insert into suppressions as s (account, channel, address_hash, reason, source, created_at, expires_at)
-         select distinct on (address_hash, channel, account) * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[],
-             $5::text[], $6::timestamptz[], $7::timestamptz[])
+        "insert into suppressions as s (account, channel, address_hash, reason, source, created_at, expires_at, key_id)
+         select distinct on (address_hash, channel, account) t.*,
+             case when $10 then nullif(current_setting('unread.address_key', true), '') else $11 end
+         from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[])
              as t(account, channel, address_hash, reason, source, created_at, expires_at)
          order by address_hash, channel, account
          on conflict (address_hash, channel, account) do update
              set reason = excluded.reason, source = excluded.source, created_at = excluded.created_at,
-                 expires_at = excluded.expires_at, doubt = null
+                 expires_at = excluded.expires_at, doubt = null, doubt_language = null
              where s.reason = 'bad_address' or s.expires_at <= $8
                 or (s.reason = 'opted_out' and excluded.reason in ('complaint', 'blocked'))
                 or (s.reason = 'complaint' and excluded.reason = 'blocked')
@@ -139,18 +164,28 @@ pub async fn store(conn: &mut PgConnection, rows: &[Row], now: DateTime<Utc>) ->
                     and (s.doubt is not null or s.expires_at < coalesce(excluded.expires_at, 'infinity')
                          or (s.source = any ($9) and excluded.source <> 'provider')))",
     )
-    .bind(rows.iter().map(|r| r.account.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.channel.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| &r.account).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.channel).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.hash.as_slice()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.reason.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.source.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.reason).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.source).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.created_at).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.expires_at).collect::<Vec<_>>())
     .bind(now)
-    .bind(SAID_BY_TEXT.map(Source::as_str))
+    .bind(SAID_BY_TEXT)
+    .bind(key == Key::Present)
+    .bind(name)
     .execute(conn)
     .await
     .map(|done| done.rows_affected())
+}
+
+/// What this transaction stores is hashed with a key from before: it is not labelled with the present one, since it must still be moved.
+pub async fn by_an_older_key(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("select set_config('unread.address_key', '', true)")
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Lifts an opt-out in these accounts if it came from one of `sources`. Technical reasons, complaints and blocks stay.
@@ -166,10 +201,10 @@ pub async fn lift(
          where account = any ($1) and channel = $2 and address_hash = $3 and reason = 'opted_out'
            and source = any ($4)",
     )
-    .bind(accounts.iter().map(AccountId::as_str).collect::<Vec<_>>())
-    .bind(channel.as_str())
+    .bind(accounts)
+    .bind(channel)
     .bind(hash.as_slice())
-    .bind(sources.iter().map(|s| s.as_str()).collect::<Vec<_>>())
+    .bind(sources)
     .execute(conn)
     .await
     .map(|done| done.rows_affected())
@@ -185,9 +220,31 @@ pub async fn remove(
     sqlx::query(
         "delete from suppressions where account = $1 and channel = $2 and address_hash = $3",
     )
-    .bind(account.as_str())
-    .bind(channel.as_str())
+    .bind(account)
+    .bind(channel)
     .bind(hash.as_slice())
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected() > 0)
+}
+
+/// Removes what anybody said no by until this moment; what was said later stays, and what only says that an address does not work.
+/// Returns whether there was something.
+pub async fn lift_whatever(
+    conn: &mut PgConnection,
+    account: &AccountId,
+    channel: Channel,
+    hash: &AddressHash,
+    until: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query(
+        "delete from suppressions
+         where account = $1 and channel = $2 and address_hash = $3 and reason <> 'bad_address' and created_at <= $4",
+    )
+    .bind(account)
+    .bind(channel)
+    .bind(hash.as_slice())
+    .bind(until)
     .execute(conn)
     .await
     .map(|done| done.rows_affected() > 0)
@@ -216,15 +273,7 @@ pub async fn list(
     let mut query = QueryBuilder::new(
         "select account, channel, address_hash, reason, source, created_at, expires_at from suppressions where account = any (",
     );
-    query
-        .push_bind(
-            filter
-                .accounts
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>(),
-        )
-        .push(")");
+    query.push_bind(filter.accounts.clone()).push(")");
     if let Some(hash) = filter.hash {
         query.push(" and address_hash = ").push_bind(hash.to_vec());
     }
@@ -235,29 +284,26 @@ pub async fn list(
             .push(" and (created_at, address_hash, channel, account) < (")
             .push_bind(at);
         query.push(", ").push_bind(hash.to_vec());
-        query.push(", ").push_bind(channel.as_str());
-        query.push(", ").push_bind(account.to_string()).push(")");
+        query.push(", ").push_bind(channel);
+        query.push(", ").push_bind(account).push(")");
     }
     // Always said, so that the index of channel and reason serves a rare reason.
     let channels = filter
         .channel
         .map_or_else(|| Channel::ALL.to_vec(), |channel| vec![channel]);
     query.push(" and channel = any (");
+    query.push_bind(channels).push(")");
+    // What only another version knows takes no place on the page.
     query
-        .push_bind(
-            channels
-                .into_iter()
-                .map(Channel::as_str)
-                .collect::<Vec<_>>(),
-        )
+        .push(" and source = any (")
+        .push_bind(Source::ALL)
         .push(")");
     if let Some(reason) = filter.reason {
-        query.push(" and reason = ").push_bind(reason.as_str());
+        query.push(" and reason = ").push_bind(reason);
     }
     query.push(" order by created_at desc, address_hash desc, channel desc, account desc limit ");
     query.push_bind(most);
-    let rows: Vec<Raw> = query.build_query_as().fetch_all(db).await?;
-    rows.into_iter().map(Row::try_from).collect()
+    readable(&query.build().fetch_all(db).await?)
 }
 
 /// The rows of these addresses.
@@ -266,61 +312,37 @@ pub async fn of(
     account: &AccountId,
     hashes: &[AddressHash],
 ) -> sqlx::Result<Vec<Row>> {
-    let rows: Vec<Raw> = sqlx::query_as(
+    let rows = sqlx::query(
         "select account, channel, address_hash, reason, source, created_at, expires_at from suppressions
          where account = $1 and address_hash = any ($2) order by created_at desc",
     )
-    .bind(account.as_str())
-    .bind(hashes.iter().map(<[u8; 16]>::as_slice).collect::<Vec<_>>())
+    .bind(account)
+    .bind(hashes)
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Row::try_from).collect()
+    readable(&rows)
 }
 
-/// A page of the table in the order of its key, after the row given.
+/// A page of the table in the order of its key, after the row given: of these accounts, or of all. What only another version knows is
+/// left out: a page may be short and still have a next one.
 pub async fn page(
     db: impl PgExecutor<'_>,
+    accounts: Option<&[AccountId]>,
     after: Option<&Row>,
     most: i64,
 ) -> sqlx::Result<Vec<Row>> {
-    let rows: Vec<Raw> = sqlx::query_as(
+    let rows = sqlx::query(
         "select account, channel, address_hash, reason, source, created_at, expires_at from suppressions
-         where $1::bytea is null or (address_hash, channel, account) > ($1, $2, $3)
+         where ($1::bytea is null or (address_hash, channel, account) > ($1, $2, $3))
+           and ($5::text[] is null or account = any ($5))
          order by address_hash, channel, account limit $4",
     )
     .bind(after.map(|row| row.hash.as_slice()))
-    .bind(after.map(|row| row.channel.as_str()))
-    .bind(after.map(|row| row.account.as_str()))
+    .bind(after.map(|row| row.channel))
+    .bind(after.map(|row| &row.account))
     .bind(most)
+    .bind(accounts)
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Row::try_from).collect()
-}
-
-#[derive(FromRow)]
-struct Raw {
-    account: String,
-    channel: String,
-    address_hash: Vec<u8>,
-    reason: String,
-    source: String,
-    created_at: DateTime<Utc>,
-    expires_at: Option<DateTime<Utc>>,
-}
-
-impl TryFrom<Raw> for Row {
-    type Error = sqlx::Error;
-
-    fn try_from(raw: Raw) -> sqlx::Result<Self> {
-        let broken = || sqlx::Error::Decode("a suppression with an unknown word".into());
-        Ok(Self {
-            account: raw.account.parse().map_err(|_| broken())?,
-            channel: raw.channel.parse().map_err(|_| broken())?,
-            hash: raw.address_hash.try_into().map_err(|_| broken())?,
-            reason: Suppression::parse(&raw.reason).ok_or_else(broken)?,
-            source: Source::parse(&raw.source).ok_or_else(broken)?,
-            created_at: raw.created_at,
-            expires_at: raw.expires_at,
-        })
-    }
+    readable(&rows)
 }

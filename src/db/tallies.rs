@@ -1,11 +1,15 @@
 //! Counts of reminders by hour, skill, channel and step, as the overview, the effect page and the metrics show them.
 //!
-//! The database keeps them by itself (migrations 0005 and 0014 say how): every statement that changes reminders appends what it
+//! The database keeps them by itself (migrations/…_counts.sql says how): every statement that changes reminders appends what it
 //! changed, [`fold`] adds that up, and sums by the hour and by the day are kept beside it. Reading takes a sum and what is not
 //! folded yet, so a count is exact at any moment, and costs the same whether the ledger has a thousand rows or a million.
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool};
+
+use super::columns::readable;
+use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::reminder::ReminderState;
 
 /// How long counts are kept: a year and the month to compare it with.
 const KEPT: TimeDelta = TimeDelta::days(400);
@@ -86,7 +90,7 @@ const SUMS: &str = "
 pub struct Point {
     /// Its beginning.
     pub at: DateTime<Utc>,
-    pub channel: String,
+    pub channel: Channel,
     #[sqlx(flatten)]
     pub sums: Sums,
 }
@@ -94,7 +98,7 @@ pub struct Point {
 /// What happened since `from`, by channel, in pieces of an hour or a day in `zone`. Pieces without any reminder are left out.
 pub async fn series(
     db: impl PgExecutor<'_>,
-    accounts: &[&str],
+    accounts: &[AccountId],
     (from, until): (DateTime<Utc>, DateTime<Utc>),
     every: Every,
     zone: &str,
@@ -103,14 +107,15 @@ pub async fn series(
     let sql = format!(
         "select date_trunc($1, hour, $2) as at, channel, {SUMS} from {counts} group by 1, 2 order by 1, 2"
     );
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(every.as_str())
         .bind(zone)
         .bind(from)
         .bind(until)
         .bind(accounts)
         .fetch_all(db)
-        .await
+        .await?;
+    readable(&rows)
 }
 
 /// The pieces of a series.
@@ -132,9 +137,9 @@ impl Every {
 /// What reminders of one skill, channel and step came to.
 #[derive(Clone, Debug, FromRow)]
 pub struct OfSkill {
-    pub account: String,
-    pub skill: i64,
-    pub channel: String,
+    pub account: AccountId,
+    pub skill: SkillId,
+    pub channel: Channel,
     pub step: i16,
     #[sqlx(flatten)]
     pub sums: Sums,
@@ -143,7 +148,7 @@ pub struct OfSkill {
 /// What happened from an hour on and before another. Whole days are summed already; what is before and after them is not.
 pub async fn by_skill(
     db: impl PgExecutor<'_>,
-    accounts: &[&str],
+    accounts: &[AccountId],
     (from, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> sqlx::Result<Vec<OfSkill>> {
     let (first, last) = whole_days(from, until);
@@ -162,14 +167,15 @@ pub async fn by_skill(
              where hour >= $1 and hour < $2 and account = any ($5)) t
          group by 1, 2, 3, 4 order by 1, 2, 3, 4"
     );
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(from)
         .bind(until)
         .bind(first)
         .bind(last)
         .bind(accounts)
         .fetch_all(db)
-        .await
+        .await?;
+    readable(&rows)
 }
 
 /// The whole days (UTC) of a span: when the first begins and when the last ends. Without one, both are the span's end.
@@ -194,7 +200,7 @@ fn whole_days(from: DateTime<Utc>, until: DateTime<Utc>) -> (DateTime<Utc>, Date
 pub async fn by_state(
     db: impl PgExecutor<'_>,
     from: DateTime<Utc>,
-) -> sqlx::Result<Vec<(String, String, i64)>> {
+) -> sqlx::Result<Vec<(Channel, ReminderState, i64)>> {
     let open = by_hour("measure in ('scheduled', 'sending')");
     let ended = by_hour(
         "hour >= $1 and measure in ('sent', 'delivered', 'undelivered', 'cancelled', 'read', 'held_out', 'expired', 'failed', 'unknown')",
@@ -204,29 +210,31 @@ pub async fn by_state(
          from (select channel, measure, n from {open} union all select channel, measure, n from {ended}) s
          group by 1, 2"
     );
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(from)
         .fetch_all(db)
-        .await
+        .await?;
+    readable(&rows)
 }
 
 /// Reminders sent since `from` whose consumer came back, by channel.
 pub async fn returns(
     db: impl PgExecutor<'_>,
     from: DateTime<Utc>,
-) -> sqlx::Result<Vec<(String, i64)>> {
+) -> sqlx::Result<Vec<(Channel, i64)>> {
     let counts = by_hour("hour >= $1");
     let sql = format!(
         "select channel, coalesce(sum(n) filter (where measure = 'back_24h'), 0)::bigint from {counts} group by 1"
     );
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(from)
         .fetch_all(db)
-        .await
+        .await?;
+    readable(&rows)
 }
 
 /// Reminders that wait for their moment or are being sent.
-pub async fn waiting(db: impl PgExecutor<'_>, accounts: &[&str]) -> sqlx::Result<i64> {
+pub async fn waiting(db: impl PgExecutor<'_>, accounts: &[AccountId]) -> sqlx::Result<i64> {
     let open = by_hour("measure in ('scheduled', 'sending') and account = any ($1)");
     let sql = format!("select coalesce(sum(n), 0)::bigint from {open}");
     sqlx::query_scalar(sqlx::AssertSqlSafe(sql))

@@ -91,7 +91,7 @@ pub async fn is_verified(db: impl PgExecutor<'_>, between: Between<'_>) -> sqlx:
          where person = $1 and channel = $2 and recipient_hash = $3 and verified_at is not null)",
     )
     .bind(between.person)
-    .bind(between.channel.as_str())
+    .bind(between.channel)
     .bind(between.recipient.as_slice())
     .fetch_one(db)
     .await
@@ -116,8 +116,8 @@ pub async fn keep_code(
          set code_hash = excluded.code_hash, code_expires_at = excluded.code_expires_at, tries = 0",
     )
     .bind(between.person)
-    .bind(between.account.as_str())
-    .bind(between.channel.as_str())
+    .bind(between.account)
+    .bind(between.channel)
     .bind(between.recipient.as_slice())
     .bind(code_hash.as_slice())
     .bind(expires_at)
@@ -141,8 +141,8 @@ pub async fn try_code(
          returning code_hash, tries",
     )
     .bind(between.person)
-    .bind(between.account.as_str())
-    .bind(between.channel.as_str())
+    .bind(between.account)
+    .bind(between.channel)
     .bind(between.recipient.as_slice())
     .bind(now)
     .bind(most)
@@ -161,8 +161,8 @@ pub async fn verify(
          where person = $1 and account = $2 and channel = $3 and recipient_hash = $4",
     )
     .bind(between.person)
-    .bind(between.account.as_str())
-    .bind(between.channel.as_str())
+    .bind(between.account)
+    .bind(between.channel)
     .bind(between.recipient.as_slice())
     .bind(now)
     .execute(conn)

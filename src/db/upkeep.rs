@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 
+use super::columns::readable;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 
 /// Scheduled reminders whose deadline has passed, by whatever clock, become `expired`, with the reason that held them up last; each is logged.
@@ -11,8 +12,8 @@ pub async fn expire_overdue(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     most: i64,
-) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar(
+) -> sqlx::Result<Vec<Channel>> {
+    let rows = sqlx::query(
         "with late as (
              select id from reminders
              where state = 'scheduled' and next_at <= $1 and coalesce(latest_at, deadline) < $1
@@ -31,7 +32,9 @@ pub async fn expire_overdue(
     .bind(now)
     .bind(most)
     .fetch_all(conn)
-    .await
+    .await?;
+    let channels = readable::<(Channel,)>(&rows)?;
+    Ok(channels.into_iter().map(|(channel,)| channel).collect())
 }
 
 /// Scheduled reminders that were to be looked at before `before` and have no wake-up: their job was lost.
@@ -40,7 +43,7 @@ pub async fn stranded(
     before: DateTime<Utc>,
     most: i64,
 ) -> sqlx::Result<Vec<(ReminderId, AccountId, Channel)>> {
-    let rows: Vec<(i64, String, String)> = sqlx::query_as(
+    let rows = sqlx::query(
         "select r.id, r.account, r.channel from (
              select id, account, channel from reminders
              where state = 'scheduled' and next_at <= $1 order by next_at limit $2
@@ -53,26 +56,17 @@ pub async fn stranded(
     .bind(most)
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|(id, account, channel)| {
-            let broken = |e: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(e);
-            Ok((
-                ReminderId(id),
-                account.parse().map_err(|e| broken(Box::new(e)))?,
-                channel.parse().map_err(|e| broken(Box::new(e)))?,
-            ))
-        })
-        .collect()
+    readable(&rows)
 }
 
 /// An attempt whose outcome is open: its sender has gone silent, or its answer was lost.
 #[derive(Clone, FromRow)]
 pub struct InFlight {
-    pub reminder: i64,
+    pub reminder: ReminderId,
     pub attempt: i64,
-    pub account: String,
-    pub skill: i64,
-    pub channel: String,
+    pub account: AccountId,
+    pub skill: SkillId,
+    pub channel: Channel,
     pub tries: i32,
     pub deadline: DateTime<Utc>,
     pub token: String,
@@ -87,12 +81,6 @@ pub struct InFlight {
     pub maybe_sent_before: bool,
 }
 
-impl InFlight {
-    pub fn skill(&self) -> SkillId {
-        SkillId(self.skill)
-    }
-}
-
 const IN_FLIGHT: &str = "select r.id as reminder, a.id as attempt, r.account, r.skill, r.channel, r.tries, r.deadline, r.token,
         a.address, a.started_at, a.looks, a.outcome is not null as settling,
         array(select b.provider_id from attempts b
@@ -105,20 +93,22 @@ pub async fn overdue_leases(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<
     let sql = format!(
         "{IN_FLIGHT} where a.outcome is null and a.lease_until < now() order by a.lease_until limit $1"
     );
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(most)
         .fetch_all(db)
-        .await
+        .await?;
+    readable(&rows)
 }
 
 /// Unknown attempts whose time has come to look at the provider. Also those of a reminder that is settled already, by a report on
 /// another attempt: each keeps the number that it went to until its own outcome is known.
 pub async fn to_settle(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<InFlight>> {
     let sql = format!("{IN_FLIGHT} where a.settle_at <= now() order by a.settle_at limit $1");
-    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(most)
         .fetch_all(db)
-        .await
+        .await?;
+    readable(&rows)
 }
 
 /// Puts off the next look at an unknown attempt; `looked` says whether this look counts (the provider answered). Two who look at
@@ -159,13 +149,23 @@ pub const RECIPIENT_KEPT: TimeDelta = TimeDelta::days(60);
 /// said START since: a reminder too few, not one too many.
 const ANSWERS_KEPT: TimeDelta = TimeDelta::days(400);
 
+/// How long it is known that a person has logged in from a network.
+pub const NETWORK_KNOWN: TimeDelta = TimeDelta::days(30);
+
 /// Rows deleted per statement: short transactions, whatever has piled up.
 const CHUNK: i64 = 5_000;
 
-/// Deletes what is past its retention. Returns how many rows went.
-pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let mut gone = 0;
-    for (sql, before) in [
+/// Rows that say themselves when they are over.
+const OVER: [&str; 4] = [
+    "delete from password_links where ctid in (select ctid from password_links where expires_at < $1 limit $2)",
+    "delete from sso_logins where ctid in (select ctid from sso_logins where expires_at < $1 limit $2)",
+    "delete from pending_logins where ctid in (select ctid from pending_logins where expires_at < $1 limit $2)",
+    "delete from known_devices where ctid in (select ctid from known_devices where expires_at < $1 limit $2)",
+];
+
+/// Statements with the time before which rows go.
+fn past_retention(keep: Retention, now: DateTime<Utc>) -> Vec<(&'static str, DateTime<Utc>)> {
+    let mut statements = vec![
         (
             "delete from decisions where id in (select id from decisions where at < $1 order by at limit $2)",
             now - keep.decisions,
@@ -206,6 +206,10 @@ pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::
             now - TimeDelta::days(1),
         ),
         (
+            "delete from unreadable where ctid in (select ctid from unreadable where last_at < $1 limit $2)",
+            now - super::unreadable::OVER_AFTER,
+        ),
+        (
             "delete from suppressions where ctid in (select ctid from suppressions where expires_at < $1 limit $2)",
             now,
         ),
@@ -225,17 +229,22 @@ pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::
             now - keep.audit,
         ),
         (
+            // LivePerson has forgotten them by then.
+            "delete from erased_conversations where ctid in (select ctid from erased_conversations where at < $1 limit $2)",
+            now - TimeDelta::days(400),
+        ),
+        (
+            "delete from erasures where ctid in (select ctid from erasures where at < $1 limit $2)",
+            now - TimeDelta::days(400),
+        ),
+        (
             // No login lasts longer without being used, however it is configured.
             "delete from sessions where token_hash in (select token_hash from sessions where seen_at < $1 limit $2)",
             now - TimeDelta::days(1),
         ),
         (
-            "delete from password_links where ctid in (select ctid from password_links where expires_at < $1 limit $2)",
-            now,
-        ),
-        (
-            "delete from sso_logins where ctid in (select ctid from sso_logins where expires_at < $1 limit $2)",
-            now,
+            "delete from known_networks where ctid in (select ctid from known_networks where seen_at < $1 limit $2)",
+            now - NETWORK_KNOWN,
         ),
         (
             "delete from idempotency where ctid in (select ctid from idempotency where created_at < $1 limit $2)",
@@ -247,15 +256,28 @@ pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::
                  select ctid from limits where key like 'login:%' and tat < least(now(), $1) limit $2)",
             now,
         ),
-    ] {
+    ];
+    statements.extend(OVER.map(|sql| (sql, now)));
+    statements
+}
+
+/// Deletes what is past its retention. Returns how many rows went.
+pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let mut gone = 0;
+    for (sql, before) in past_retention(keep, now) {
         loop {
-            let deleted =
-                sqlx::query(sql).bind(before).bind(CHUNK).execute(pool).await?.rows_affected();
+            let deleted = sqlx::query(sql)
+                .bind(before)
+                .bind(CHUNK)
+                .execute(pool)
+                .await?
+                .rows_affected();
             gone += deleted;
             if i64::try_from(deleted).unwrap_or(i64::MAX) < CHUNK {
                 break;
             }
         }
     }
+    gone += super::journal::prune(&mut *pool.acquire().await?).await?;
     Ok(gone + super::tallies::prune(pool, now).await?)
 }

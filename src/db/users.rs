@@ -3,82 +3,50 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
-use crate::domain::access::Role;
+use crate::domain::access::{AccountLimit, Rights, Role};
 
 /// A person, without the password.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct User {
     pub id: i64,
     pub name: String,
     pub role: Role,
+    #[sqlx(rename = "accounts")]
+    pub limit: AccountLimit,
     /// Whether the person can log in with a password.
     pub has_password: bool,
     /// Whether the person has come by single sign-on.
     pub has_sso: bool,
+    /// Whether the person is asked for a code beside the password.
+    pub has_second_factor: bool,
     pub created_at: DateTime<Utc>,
     pub seen_at: Option<DateTime<Utc>>,
 }
 
-#[derive(FromRow)]
-struct Row {
-    id: i64,
-    name: String,
-    role: String,
-    has_password: bool,
-    has_sso: bool,
-    created_at: DateTime<Utc>,
-    seen_at: Option<DateTime<Utc>>,
-}
-
-impl TryFrom<Row> for User {
-    type Error = sqlx::Error;
-
-    fn try_from(row: Row) -> sqlx::Result<Self> {
-        Ok(Self {
-            role: role(&row.role)?,
-            id: row.id,
-            name: row.name,
-            has_password: row.has_password,
-            has_sso: row.has_sso,
-            created_at: row.created_at,
-            seen_at: row.seen_at,
-        })
-    }
-}
-
-pub(super) fn role(word: &str) -> sqlx::Result<Role> {
-    word.parse()
-        .map_err(|error| sqlx::Error::Decode(Box::new(error)))
-}
-
-const USER: &str = "select id, name, role, password is not null as has_password, sso_subject is not null as has_sso,
+const USER: &str = "select id, name, role, accounts, password is not null as has_password, sso_subject is not null as has_sso,
+        exists (select from second_factors f where f.user_id = users.id and f.confirmed_at is not null) as has_second_factor,
         created_at, seen_at from users";
 
 /// All of them by name: people who look after one product are few.
 pub async fn all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<User>> {
     let sql = format!("{USER} order by name");
-    let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .fetch_all(db)
-        .await?;
-    rows.into_iter().map(User::try_from).collect()
+    sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(db).await
 }
 
 pub async fn find(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<User>> {
     let sql = format!("{USER} where id = $1");
-    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
         .bind(id)
         .fetch_optional(db)
-        .await?;
-    row.map(User::try_from).transpose()
+        .await
 }
 
 pub async fn named(db: impl PgExecutor<'_>, name: &str) -> sqlx::Result<Option<User>> {
     let sql = format!("{USER} where name = $1");
-    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
         .bind(name)
         .fetch_optional(db)
-        .await?;
-    row.map(User::try_from).transpose()
+        .await
 }
 
 pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
@@ -109,7 +77,7 @@ pub async fn add(
          on conflict (name) do nothing returning id",
     )
     .bind(name)
-    .bind(role.as_str())
+    .bind(role)
     .bind(password)
     .bind(now)
     .fetch_optional(conn)
@@ -124,10 +92,11 @@ pub async fn remove(conn: &mut PgConnection, id: i64) -> sqlx::Result<()> {
     Ok(())
 }
 
-pub async fn set_role(conn: &mut PgConnection, id: i64, role: Role) -> sqlx::Result<()> {
-    sqlx::query("update users set role = $2 where id = $1")
+pub async fn set_rights(conn: &mut PgConnection, id: i64, rights: &Rights) -> sqlx::Result<()> {
+    sqlx::query("update users set role = $2, accounts = $3 where id = $1")
         .bind(id)
-        .bind(role.as_str())
+        .bind(rights.role())
+        .bind(rights.limit())
         .execute(conn)
         .await?;
     Ok(())
@@ -167,20 +136,23 @@ pub async fn password_of(
 pub struct PasswordLink {
     /// `None`: it makes the first administrator.
     pub user: Option<i64>,
+    /// Whether it lets the person in by itself.
+    pub logs_in: bool,
 }
 
 pub async fn add_link(
     conn: &mut PgConnection,
     token_hash: &[u8],
-    user: Option<i64>,
+    PasswordLink { user, logs_in }: PasswordLink,
     now: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into password_links (token_hash, user_id, created_at, expires_at) values ($1, $2, $3, $4)",
+        "insert into password_links (token_hash, user_id, logs_in, created_at, expires_at) values ($1, $2, $3, $4, $5)",
     )
     .bind(token_hash)
     .bind(user)
+    .bind(logs_in)
     .bind(now)
     .bind(expires_at)
     .execute(conn)
@@ -193,14 +165,14 @@ pub async fn link(
     token_hash: &[u8],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<PasswordLink>> {
-    let user: Option<Option<i64>> = sqlx::query_scalar(
-        "select user_id from password_links where token_hash = $1 and expires_at > $2",
+    let link: Option<(Option<i64>, bool)> = sqlx::query_as(
+        "select user_id, logs_in from password_links where token_hash = $1 and expires_at > $2",
     )
     .bind(token_hash)
     .bind(now)
     .fetch_optional(db)
     .await?;
-    Ok(user.map(|user| PasswordLink { user }))
+    Ok(link.map(|(user, logs_in)| PasswordLink { user, logs_in }))
 }
 
 /// Whether the first administrator can be made with a link that somebody has.

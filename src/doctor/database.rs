@@ -1,9 +1,10 @@
 //! The database: version, extensions, permissions, migrations, pooler, clock.
 
+use chrono::TimeDelta;
 use sqlx::PgPool;
 
 use super::{Doctor, MAX_SKEW_SECONDS, PATIENCE};
-use crate::app::{self, Database};
+use crate::app::{self, Database, Place};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::server::Extension;
@@ -15,6 +16,12 @@ use crate::postgres::Durability;
 /// The oldest PostgreSQL that the service is tested with.
 const OLDEST_POSTGRES: i32 = 140_000;
 
+/// After so long the heartbeat should be in the file beside the journal.
+const MOST_BEHIND: TimeDelta = TimeDelta::minutes(5);
+
+/// Seconds after which entries of the journal should be where they are kept.
+const MOST_LAG: f64 = 300.0;
+
 const NO_DATABASE: &str = "Check that PostgreSQL runs and that host, port, database, user and password in DATABASE_URL are right.";
 const POOLER: &str = "Set the pooler to session mode, or go around it. PgBouncer: pool_mode = session, and ignore_startup_parameters = extra_float_digits.";
 const MIGRATE: &str = "Run `unread migrate`.";
@@ -23,21 +30,30 @@ impl Doctor<'_> {
     /// Returns the rules that are stored, as far as they can be read.
     pub(super) async fn database(&mut self, config: &Config) -> Vec<Rule> {
         self.begin("database");
-        let own = config.database_url.is_none();
-        // Of our own: a throw-away one shows as well whether it can be started, and does not disturb one that runs.
-        let database = match Database::open(config, Durability::Throwaway).await {
+        let place = app::locate(config).ok();
+        if let Some(Place::Own(root)) = &place {
+            self.folder(config, root, Clock::System.now());
+        }
+        // Where there is none yet a throw-away one shows whether it can be started.
+        let opened = match &place {
+            Some(_) => Database::find(config).await,
+            None => Database::open(config, Durability::Throwaway).await,
+        };
+        let database = match opened {
             Ok(database) => database,
             Err(error) => {
-                self.failed(
-                    "start",
-                    format!("{error:#}"),
-                    "Set DATABASE_URL to a PostgreSQL that runs, or install the package postgresql.",
-                );
+                let mend = match &place {
+                    Some(Place::Own(_)) => "Do as it says, then run `unread doctor` again.",
+                    _ => {
+                        "Set DATABASE_URL to a PostgreSQL that runs, or install the package postgresql."
+                    }
+                };
+                self.failed("start", format!("{error:#}"), mend);
                 return Vec::new();
             }
         };
         let pool = db::pool(database.options.clone(), 3);
-        self.server(&pool, config, own).await;
+        self.server(&pool, config, place.as_ref()).await;
         // What keeps them from being read has been told.
         let rules = tokio::time::timeout(PATIENCE, db::rules::all(&pool)).await;
         let rules = rules.ok().and_then(Result::ok).unwrap_or_default();
@@ -52,7 +68,8 @@ impl Doctor<'_> {
         rules
     }
 
-    async fn server(&mut self, pool: &PgPool, config: &Config, own: bool) {
+    /// `None`: a throw-away one.
+    async fn server(&mut self, pool: &PgPool, config: &Config, place: Option<&Place>) {
         let facts = match tokio::time::timeout(PATIENCE, db::server::facts(pool)).await {
             Ok(Ok(facts)) => facts,
             Ok(Err(error)) => {
@@ -63,14 +80,15 @@ impl Doctor<'_> {
                 return self.failed("connection", "no answer", NO_DATABASE);
             }
         };
-        if own {
-            self.ok(
-                "connection",
-                "DATABASE_URL is not set; a PostgreSQL of our own starts",
-            );
-        } else {
-            self.ok("connection", "connected");
-        }
+        let own = place != Some(&Place::Configured);
+        self.ok(
+            "connection",
+            match place {
+                None => "DATABASE_URL is not set; a PostgreSQL of our own starts",
+                Some(Place::Own(_)) => "connected to the PostgreSQL of `unread run`",
+                Some(Place::Configured) => "connected",
+            },
+        );
         if facts.version_number < OLDEST_POSTGRES {
             self.failed("version", facts.version, "Use PostgreSQL 14 or newer.");
         } else {
@@ -106,8 +124,11 @@ impl Doctor<'_> {
                 "Raise max_connections, or lower UNREAD_DATABASE_CONNECTIONS.",
             );
         }
-        let read = match self.tables(pool, facts.may_create, own).await {
-            Ok(true) => self.rounds(pool, config).await,
+        let read = match self.tables(pool, facts.may_create, place.is_some()).await {
+            Ok(true) => match self.rounds(pool, config).await {
+                Ok(()) => self.memory(pool, config).await,
+                Err(error) => Err(error),
+            },
             Ok(false) => Ok(()),
             Err(error) => Err(error),
         };
@@ -115,6 +136,106 @@ impl Doctor<'_> {
             let (found, mend) = unreachable(&error);
             self.failed("reading", found, mend);
         }
+    }
+
+    /// Whether this is the database that sent, and what of it is kept outside.
+    async fn memory(&mut self, pool: &PgPool, config: &Config) -> sqlx::Result<()> {
+        for hold in db::holds::active(pool).await? {
+            self.failed(&format!("hold: {}", hold.kind), hold.said(), hold.fix());
+        }
+        self.heartbeat(pool, config).await?;
+        let lags = db::journal::lag(pool).await?;
+        let late = || lags.iter().filter(|(_, seconds)| *seconds > MOST_LAG);
+        for (sink, seconds) in late() {
+            self.failed(
+                &format!("journal: {}", sink.as_str()),
+                format!("opt-outs and erasures have been waiting for {seconds:.0} s to be noted outside the database"),
+                "See in the log of the process that keeps the journal why it cannot be written (UNREAD_JOURNAL_FILE, UNREAD_JOURNAL_URL).",
+            );
+        }
+        let has_run = db::heartbeat::read(pool).await?.is_some();
+        if lags.is_empty() && has_run {
+            self.warning(
+                "journal",
+                "opt-outs and erasures are kept in the database only: after a restore those of the lost time are gone",
+                "Set UNREAD_SECRET and UNREAD_JOURNAL_FILE or UNREAD_JOURNAL_URL (docs/operate.md).",
+            );
+        } else if has_run && late().next().is_none() {
+            self.ok(
+                "journal",
+                "opt-outs and erasures are noted outside the database",
+            );
+        }
+        self.codes(pool, config).await;
+        self.address_key(pool, config).await
+    }
+
+    /// How far the heartbeat beside this machine's journal is behind the database's. While something is held it stands still.
+    async fn heartbeat(&mut self, pool: &PgPool, config: &Config) -> sqlx::Result<()> {
+        let pulse = db::heartbeat::read(pool).await?;
+        let held = !db::holds::active(pool).await?.is_empty();
+        match (app::journal::remembered(config), pulse) {
+            (Err(error), _) => self.failed(
+                "heartbeat",
+                format!("{error:#}"),
+                "No service starts here before that is done.",
+            ),
+            (Ok(Some(seen)), Some(pulse)) if !held => {
+                let late = pulse.beat_at - seen.at;
+                if late > MOST_BEHIND {
+                    let found = format!(
+                        "the file beside the journal is {} minutes behind the database: a restore might go unnoticed",
+                        late.num_minutes()
+                    );
+                    let mend = "See in the log of the process that keeps the journal why it cannot be written; is the disk full?";
+                    self.warning("heartbeat", found, mend);
+                } else {
+                    self.ok("heartbeat", "it is remembered beside the journal");
+                }
+            }
+            (Ok(_), _) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the codes of people's second factors are good, and how many still need an older key.
+    async fn codes(&mut self, pool: &PgPool, config: &Config) {
+        match app::codes::under_other_keys(config, pool).await {
+            Ok(found) if found.lost > 0 => {
+                let said = format!("{} {}", found.lost, app::codes::LOST);
+                self.warning("second factors", said, app::codes::REMEDY);
+            }
+            Ok(found) if found.older > 0 => {
+                let said = format!(
+                    "{} are known under an older key only: keep it in UNREAD_SECRET_OLD until these people have logged in with a code",
+                    found.older
+                );
+                self.ok("second factors", said);
+            }
+            Ok(_) => {}
+            Err(error) => self.warning(
+                "second factors",
+                format!("whether their codes are good cannot be found out: {error:#}"),
+                MIGRATE,
+            ),
+        }
+    }
+
+    /// Whether the key of the address hashes is kept apart from them, and how many still need an older one.
+    async fn address_key(&mut self, pool: &PgPool, config: &Config) -> sqlx::Result<()> {
+        let Some(key_id) = app::key_id(config) else {
+            self.warning("address key", app::KEY_BESIDE_HASHES, app::SET_A_KEY);
+            return Ok(());
+        };
+        let older = db::rekey::under_other_keys(pool, &key_id).await?;
+        let found = match older {
+            0 => "every suppression is known under UNREAD_SECRET".to_owned(),
+            more => format!(
+                "{more} suppressions are known under an older key only: keep it in UNREAD_SECRET_OLD (the database's own is kept there)"
+            ),
+        };
+        self.ok("address key", found);
+        Ok(())
     }
 
     /// Whether the skills of each account can be scanned as often as they are to be.
@@ -140,7 +261,7 @@ impl Doctor<'_> {
     }
 
     /// Returns whether the tables are there and may be read.
-    async fn tables(&mut self, pool: &PgPool, may_create: bool, own: bool) -> sqlx::Result<bool> {
+    async fn tables(&mut self, pool: &PgPool, may_create: bool, lasts: bool) -> sqlx::Result<bool> {
         for (name, state) in db::server::extensions(pool, &["hstore", "pgcrypto"]).await? {
             let check = format!("extension {name}");
             match state {
@@ -160,7 +281,7 @@ impl Doctor<'_> {
                 ),
             }
         }
-        if own {
+        if !lasts {
             return Ok(false);
         }
         let mut readable = false;
@@ -209,6 +330,11 @@ impl Doctor<'_> {
                 "migrations",
                 problem.to_string(),
                 "Use the version of unread that migrated it, or a newer one.",
+            ),
+            Err(SchemaProblem::OtherBaseline { .. }) => self.failed(
+                "migrations",
+                "the tables were made by another version of unread from before 1.0, and cannot be brought up to date",
+                format!("Use that version, or carry rules and opt-outs over. {}.", db::CARRY_OVER),
             ),
         }
         if db::server::pooled_by_transaction(pool).await? {

@@ -6,13 +6,14 @@ use super::{Doctor, MAX_SKEW_SECONDS};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::liveperson::{self, Error, Unlimited};
+use crate::liveperson::{self, Error, Purpose, Turnstile, Unlimited};
 
 impl Doctor<'_> {
     pub(super) async fn liveperson(
         &mut self,
         config: &Config,
         account: &config::Account,
+        limit: Option<Arc<dyn Turnstile>>,
         clock: &Clock,
     ) {
         self.begin(format!("LivePerson {}", account.id));
@@ -23,17 +24,24 @@ impl Doctor<'_> {
                 "Set LE_CLIENT_ID and LE_CLIENT_SECRET of an application that is installed in the account.",
             );
         }
+        if let Some(config::Auth::OAuth1 { .. }) = account.auth {
+            self.warning("credentials", "OAuth 1.0a keys", config::LEGACY_KEYS);
+        }
         let settings = match app::liveperson_settings(config, account) {
             Ok(settings) => settings,
             Err(error) => return self.failed("credentials", format!("{error:#}"), "Correct them."),
         };
-        let client = liveperson::Client::new(
+        let for_person = limit.is_some();
+        let mut client = liveperson::Client::new(
             settings,
             liveperson::http_client(),
-            Arc::new(Unlimited),
+            limit.unwrap_or_else(|| Arc::new(Unlimited)),
             clock.clone(),
             Arc::new(()),
         );
+        if for_person {
+            client = client.made_for(Purpose::Person);
+        }
         for check in client.check().await {
             match check.outcome {
                 Ok(_) if check.what == "clocks" => {}

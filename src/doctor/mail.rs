@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use super::Doctor;
 use super::dns::{Resolver, Silence};
 use super::records::{self, Judged};
+use super::{Doctor, Line, State};
 use crate::app;
 use crate::channel::smtp;
 use crate::config::{self, Config};
+use crate::db::sender_checks::Check;
 
 impl Doctor<'_> {
     pub(super) async fn mail(&mut self, settings: &config::Smtp, config: &Config) {
@@ -99,6 +100,20 @@ impl Doctor<'_> {
 }
 
 const CHECKS: [&str; 3] = ["SPF", "DKIM", "DMARC"];
+
+/// What the lines say of the sender's domain, as it is kept. What could not be looked up leaves what was found before.
+pub(super) fn sender_checks(lines: &[Line]) -> Vec<Check> {
+    let about = lines
+        .iter()
+        .filter(|line| CHECKS.contains(&line.check.as_str()) && line.state != State::Unchecked);
+    let checks = about.map(|line| Check {
+        record: line.check.clone(),
+        well: line.state == State::Ok,
+        found: line.found.clone(),
+        fix: line.mend.clone(),
+    });
+    checks.collect()
+}
 
 async fn dmarc(resolver: &Resolver, domain: &str) -> Result<Judged, Silence> {
     for name in records::dmarc_names(domain) {

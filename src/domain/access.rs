@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::ids::AccountId;
+
 /// What a caller must be allowed to do. Every route of the dashboard and of the config API names exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Permission {
@@ -58,6 +60,87 @@ impl Role {
     }
 }
 
+/// The accounts that what somebody may do is limited to; without a limit it holds for the whole installation. Administrators have
+/// none: administration is of the installation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountLimit(Option<Vec<AccountId>>);
+
+impl AccountLimit {
+    pub const NONE: Self = Self(None);
+
+    pub fn to(ids: impl IntoIterator<Item = AccountId>) -> Self {
+        let mut ids: Vec<AccountId> = ids.into_iter().collect();
+        ids.sort();
+        ids.dedup();
+        Self(Some(ids))
+    }
+
+    /// In order; `None`: no limit.
+    pub fn ids(&self) -> Option<&[AccountId]> {
+        self.0.as_deref()
+    }
+
+    /// Whether no account is left within it.
+    pub fn is_nothing(&self) -> bool {
+        self.0.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    pub fn allows(&self, account: &AccountId) -> bool {
+        self.0.as_ref().is_none_or(|ids| ids.contains(account))
+    }
+
+    /// What both allow.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        match (&self.0, &other.0) {
+            (None, _) => other.clone(),
+            (_, None) => self.clone(),
+            (Some(ids), Some(_)) => Self::to(ids.iter().filter(|id| other.allows(id)).cloned()),
+        }
+    }
+}
+
+/// What a person is given: a role, and the accounts that it is limited to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    role: Role,
+    limit: AccountLimit,
+}
+
+/// Somebody else would have to look after the rest of the installation.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an administrator is for the whole installation: leave the accounts out, or choose another role"
+)]
+pub struct LimitedAdministrator;
+
+impl Rights {
+    pub fn limited(role: Role, limit: AccountLimit) -> Result<Self, LimitedAdministrator> {
+        if role.may(Permission::Administer) && limit != AccountLimit::NONE {
+            return Err(LimitedAdministrator);
+        }
+        Ok(Self { role, limit })
+    }
+
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    pub fn limit(&self) -> &AccountLimit {
+        &self.limit
+    }
+}
+
+/// For the whole installation.
+impl From<Role> for Rights {
+    fn from(role: Role) -> Self {
+        Self {
+            role,
+            limit: AccountLimit::NONE,
+        }
+    }
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -92,5 +175,38 @@ mod tests {
             assert_eq!(role.as_str().parse::<Role>().unwrap(), role);
         }
         assert!("owner".parse::<Role>().is_err());
+    }
+
+    #[test]
+    fn an_administrator_is_not_limited() {
+        let limit = || AccountLimit::to([id("a")]);
+        assert!(Rights::limited(Role::Administrator, limit()).is_err());
+        assert!(Rights::limited(Role::Administrator, AccountLimit::NONE).is_ok());
+        assert_eq!(
+            *Rights::limited(Role::Editor, limit()).unwrap().limit(),
+            limit()
+        );
+    }
+
+    fn id(word: &str) -> AccountId {
+        word.parse().unwrap()
+    }
+
+    fn limits() -> impl proptest::strategy::Strategy<Value = AccountLimit> {
+        use proptest::prelude::*;
+        proptest::option::of(proptest::collection::vec("[a-d]", 0..4)).prop_map(|ids| match ids {
+            Some(ids) => AccountLimit::to(ids.iter().map(|word| id(word))),
+            None => AccountLimit::NONE,
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn two_limits_allow_what_each_allows(one in limits(), other in limits(), word in "[a-e]") {
+            let both = one.and(&other);
+            let account = id(&word);
+            proptest::prop_assert_eq!(both.allows(&account), one.allows(&account) && other.allows(&account));
+            proptest::prop_assert_eq!(&both, &other.and(&one));
+        }
     }
 }

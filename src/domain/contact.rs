@@ -15,7 +15,7 @@ use super::ids::Channel;
 
 pub use address::{Address, Suppression};
 pub use name::clean_name;
-pub use phone::is_region;
+pub use phone::{is_of_a_place, is_of_two_countries, is_region};
 
 /// What LivePerson told about how to reach the consumer, unchecked, best source first within each list.
 #[derive(Clone, Default)]

@@ -4,6 +4,7 @@
 //! pointless comes before what forbids it, and what forbids it before what only delays it, so that the recorded reason is the
 //! one a person would give.
 
+mod answer;
 mod reason;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use super::read_state::{ReadState, read_state};
 use super::rule::{Caps, InQuietHours, Rule};
 use super::zone::LocalTime;
 
+pub use answer::{Cause, Stage, Verdict};
 pub use reason::Reason;
 
 /// The answer to "should this be sent now?".
@@ -52,6 +54,8 @@ pub struct Facts<'a> {
     pub suppression: Option<Suppression>,
     /// A person has paused the rule, its channel, its account or everything.
     pub paused: bool,
+    /// Sending is held, because the database may not be the one that sent.
+    pub held: bool,
     pub history: &'a History,
     /// The newest click on a link of this episode's reminders, on any channel.
     pub clicked_at: Option<DateTime<Utc>>,
@@ -72,7 +76,7 @@ pub struct History {
 const AFTER_UNDECIDED: TimeDelta = TimeDelta::seconds(60);
 /// How often to look whether a conversation has left the queue.
 const AFTER_IN_QUEUE: TimeDelta = TimeDelta::minutes(5);
-/// How often to look whether a pause has ended unheard: ending one wakes what it holds.
+/// How often to look whether a pause or a hold has ended unheard: ending one wakes what it keeps.
 const AFTER_PAUSED: TimeDelta = TimeDelta::minutes(10);
 /// The last look before the deadline; less is not worth holding.
 const SHORTEST_HOLD: TimeDelta = TimeDelta::seconds(30);
@@ -102,6 +106,9 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         }
         ReadState::Unread(episode) => episode,
     };
+    let Some(episode) = rule.concerns(&episode) else {
+        return Cancel(Reason::BeforeLive);
+    };
     let settings = &rule.settings;
     if record.queue == Queue::Waiting && !settings.remind_in_queue {
         return facts.postpone(now + AFTER_IN_QUEUE, Reason::InQueue);
@@ -116,10 +123,13 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         // A process of the version that stored the rule may be the next to ask.
         return facts.postpone(now + AFTER_UNDECIDED, Reason::NewerRule);
     }
-    if facts.paused {
-        // Held to the end: a pause may be over at any moment.
+    if rule.live.is_none() {
+        return Cancel(Reason::NotLive);
+    }
+    if let Some(reason) = facts.kept_back() {
+        // Held to the end: it may be over at any moment.
         let hold = ((facts.deadline - now) / 2).clamp(SHORTEST_HOLD, AFTER_PAUSED);
-        return facts.postpone(now + hold, Reason::Paused);
+        return facts.postpone(now + hold, reason);
     }
     let quiet_agent = episode.last_at + settings.debounce;
     if quiet_agent > now {
@@ -144,6 +154,15 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
 }
 
 impl Facts<'_> {
+    /// What a person must end.
+    fn kept_back(&self) -> Option<Reason> {
+        if self.held {
+            Some(Reason::Held)
+        } else {
+            self.paused.then_some(Reason::Paused)
+        }
+    }
+
     /// Waiting until the deadline is waiting in vain.
     fn postpone(&self, until: DateTime<Utc>, reason: Reason) -> Decision {
         if until < self.deadline {
@@ -155,7 +174,7 @@ impl Facts<'_> {
 }
 
 /// Until when, and why, the caps forbid another reminder; `None` if they allow it now.
-fn capped_until(
+pub(super) fn capped_until(
     caps: Caps,
     history: &History,
     now: DateTime<Utc>,

@@ -113,6 +113,14 @@ impl Channel {
             Self::Sms => "sms",
         }
     }
+
+    /// What carries it.
+    pub fn provider(self) -> Provider {
+        match self {
+            Self::Email => Provider::Smtp,
+            Self::Sms => Provider::Twilio,
+        }
+    }
 }
 
 impl fmt::Display for Channel {
@@ -133,5 +141,42 @@ impl FromStr for Channel {
             .into_iter()
             .find(|c| c.as_str() == raw)
             .ok_or(InvalidChannel)
+    }
+}
+
+/// What carries a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    Smtp,
+    Twilio,
+}
+
+impl Provider {
+    pub const ALL: [Self; 2] = [Self::Smtp, Self::Twilio];
+
+    /// The word in SQL, metrics, logs and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Twilio => "twilio",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| p.as_str() == word)
+    }
+
+    pub fn channel(self) -> Channel {
+        match self {
+            Self::Smtp => Channel::Email,
+            Self::Twilio => Channel::Sms,
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

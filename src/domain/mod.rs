@@ -4,12 +4,19 @@
 //! customer would argue about can be read and tested here without a database.
 
 pub mod access;
+pub mod backup;
 pub mod contact;
+pub mod contradiction;
 pub mod conversation;
 pub mod decide;
+pub mod device;
 pub mod effect;
+pub mod heartbeat;
+pub mod hold;
 pub mod ids;
 pub mod language;
+pub mod live;
+pub mod obstacles;
 pub mod opt_out;
 pub mod outcome;
 pub mod owed;
@@ -25,6 +32,7 @@ mod sample;
 pub mod schedule;
 pub mod sms_status;
 pub mod test_message;
+pub mod totp;
 pub mod trouble;
 pub mod user_agent;
 pub mod zone;

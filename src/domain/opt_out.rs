@@ -16,16 +16,22 @@ pub enum Doubt {
     WrongPerson,
     /// "Get lost".
     Dismissal,
+    /// "You will hear from my lawyer", "this is spam", "the third time today".
+    Complaint,
+    /// It is about our messages or their number, and about nothing else.
+    AboutMessages,
 }
 
 impl Doubt {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::StopWord,
         Self::Misspelling,
         Self::AmbiguousWord,
         Self::NotInterested,
         Self::WrongPerson,
         Self::Dismissal,
+        Self::Complaint,
+        Self::AboutMessages,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -36,6 +42,8 @@ impl Doubt {
             Self::NotInterested => "not_interested",
             Self::WrongPerson => "wrong_person",
             Self::Dismissal => "dismissal",
+            Self::Complaint => "complaint",
+            Self::AboutMessages => "about_messages",
         }
     }
 

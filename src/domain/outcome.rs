@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::contact::Suppression;
 use super::ids::Channel;
@@ -27,6 +28,39 @@ pub enum Outcome {
     Unknown { code: String },
 }
 
+/// An outcome without what the provider said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeKind {
+    Accepted,
+    Refused,
+    NotAccepted,
+    Unknown,
+}
+
+impl OutcomeKind {
+    pub const ALL: [Self; 4] = [
+        Self::Accepted,
+        Self::Refused,
+        Self::NotAccepted,
+        Self::Unknown,
+    ];
+
+    /// The word in SQL, metrics and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::NotAccepted => "not_accepted",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
 /// Why a provider refuses for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -34,6 +68,9 @@ pub enum Refusal {
     BadRecipient,
     /// The recipient has opted out at the provider (21610): suppress it.
     OptedOut,
+    /// The provider knows this recipient as one whom nobody may text (30640, a known litigant): suppress it for good, whatever its owner
+    /// says by text.
+    Blocked,
     /// This sender cannot reach this recipient; another might.
     SenderRecipientPair,
     /// Policy or spam rules: not again, but not the recipient's fault.
@@ -76,14 +113,19 @@ impl Outcome {
         }
     }
 
+    /// Which of the four it is.
+    pub fn kind(&self) -> OutcomeKind {
+        match self {
+            Self::Accepted { .. } => OutcomeKind::Accepted,
+            Self::Refused { .. } => OutcomeKind::Refused,
+            Self::NotAccepted { .. } => OutcomeKind::NotAccepted,
+            Self::Unknown { .. } => OutcomeKind::Unknown,
+        }
+    }
+
     /// The word in SQL and metrics.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Accepted { .. } => "accepted",
-            Self::Refused { .. } => "refused",
-            Self::NotAccepted { .. } => "not_accepted",
-            Self::Unknown { .. } => "unknown",
-        }
+        self.kind().as_str()
     }
 
     /// What the provider, or the phase in which it failed, said; empty for an accepted message.
@@ -118,6 +160,7 @@ impl Outcome {
             Self::Refused { class, .. } => match class {
                 Refusal::BadRecipient => Some(Suppression::BadAddress),
                 Refusal::OptedOut => Some(Suppression::OptedOut),
+                Refusal::Blocked => Some(Suppression::Blocked),
                 _ => None,
             },
             _ => None,
@@ -173,7 +216,7 @@ pub enum Next {
     },
     /// It may have been sent, and nobody can say.
     Unknown,
-    /// Cancelled: the provider knows that the recipient opted out.
+    /// Cancelled: the provider knows that the recipient opted out, or must not be written to.
     OptedOut,
 }
 
@@ -212,7 +255,7 @@ pub fn next_state(attempt: &Attempt<'_>) -> Next {
             provider_id: provider_id.clone(),
         },
         Outcome::Refused { class, code } => match class {
-            Refusal::OptedOut => Next::OptedOut,
+            Refusal::OptedOut | Refusal::Blocked => Next::OptedOut,
             Refusal::Expired => attempt.ends_as(Next::Expired),
             _ => attempt.fails(code),
         },

@@ -33,7 +33,7 @@ pub struct Scanned<'a> {
 pub enum ScanDecision {
     /// With the clocks by which its hours are read, as they are known now.
     Schedule {
-        episode: Episode,
+        episode: Box<Episode>,
         due: Due,
         local: LocalTime,
     },
@@ -54,6 +54,9 @@ pub fn scan_decision(scanned: &Scanned<'_>) -> ScanDecision {
         ReadState::Undecided => return None(Reason::Undecided),
         ReadState::Unread(episode) => episode,
     };
+    let Some(episode) = rule.concerns(episode) else {
+        return None(Reason::BeforeLive);
+    };
     if rule.settings.newer.holds() {
         return None(Reason::NewerRule);
     }
@@ -70,9 +73,11 @@ pub fn scan_decision(scanned: &Scanned<'_>) -> ScanDecision {
         scanned.time_zone,
         scanned.now,
     );
-    match next_step(rule, &local, episode, scanned.done, scanned.now) {
+    match next_step(rule, &local, &episode, scanned.done, scanned.now) {
+        // Last: what is said of an account before it goes live is what would happen.
+        Next::Due(_) if rule.live.is_none() => None(Reason::NotLive),
         Next::Due(due) => Schedule {
-            episode: episode.clone(),
+            episode: Box::new(episode),
             due,
             local,
         },

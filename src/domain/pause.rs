@@ -3,9 +3,11 @@
 //! It holds reminders, it does not cancel them: they are still scheduled and still end when they are read, and what has not
 //! passed its deadline goes out when the pause ends.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::str::FromStr;
 
-use super::ids::{AccountId, Channel};
+use super::ids::{AccountId, Channel, SkillId};
 use super::rule::{Key, Rule};
 
 /// What is paused.
@@ -20,11 +22,16 @@ pub enum Scope {
 impl Scope {
     /// Whether reminders under this rule are held.
     pub fn holds(&self, rule: &Rule) -> bool {
+        self.holds_under(&rule.key())
+    }
+
+    /// Whether reminders under the rule of this key are held.
+    pub fn holds_under(&self, rule: &Key) -> bool {
         match self {
             Self::Everything => true,
             Self::Account(account) => *account == rule.account,
             Self::Channel(account, channel) => *account == rule.account && *channel == rule.channel,
-            Self::Rule(key) => *key == rule.key(),
+            Self::Rule(key) => key == rule,
         }
     }
 
@@ -38,7 +45,33 @@ impl Scope {
     }
 }
 
-/// As the audit trail names it.
+/// What pauses hold, for lists of reminders that are known by their skill and not by their rule.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    pub scopes: Vec<Scope>,
+    /// The rules of single skills; all other skills go by their account's default.
+    pub of_skills: HashSet<Key>,
+}
+
+impl Held {
+    /// Whether reminders of this skill on this channel are held.
+    pub fn holds(&self, account: &AccountId, skill: SkillId, channel: Channel) -> bool {
+        if self.scopes.is_empty() {
+            return false;
+        }
+        let mut rule = Key {
+            account: account.clone(),
+            skill: Some(skill),
+            channel,
+        };
+        if !self.of_skills.contains(&rule) {
+            rule.skill = None;
+        }
+        self.scopes.iter().any(|scope| scope.holds_under(&rule))
+    }
+}
+
+/// As the audit trail and the pages' forms name it.
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -50,9 +83,38 @@ impl fmt::Display for Scope {
     }
 }
 
+/// That something is no name of a scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this names nothing that can be paused")]
+pub struct NoScope;
+
+impl FromStr for Scope {
+    type Err = NoScope;
+
+    /// What [`Display`](fmt::Display) writes.
+    fn from_str(word: &str) -> Result<Self, NoScope> {
+        let account = |word: &str| word.parse().map_err(|_| NoScope);
+        let channel = |word: &str| word.parse().map_err(|_| NoScope);
+        let words: Vec<&str> = word.split('/').collect();
+        match words[..] {
+            ["everything"] => Ok(Self::Everything),
+            [of] => Ok(Self::Account(account(of)?)),
+            [of, by] => Ok(Self::Channel(account(of)?, channel(by)?)),
+            [of, skill, by] => Ok(Self::Rule(Key {
+                account: account(of)?,
+                skill: match skill {
+                    "default" => None,
+                    id => Some(SkillId(id.parse().map_err(|_| NoScope)?)),
+                },
+                channel: channel(by)?,
+            })),
+            _ => Err(NoScope),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::ids::SkillId;
     use super::super::rule::Settings;
     use super::*;
 
@@ -79,5 +141,60 @@ mod tests {
         ] {
             assert_eq!(scope.holds(&rule), holds, "{scope}");
         }
+    }
+
+    #[test]
+    fn a_scope_is_read_as_it_is_written() {
+        let account: AccountId = "12345678".parse().unwrap();
+        let rule = |skill| {
+            Scope::Rule(Key {
+                account: account.clone(),
+                skill,
+                channel: Channel::Email,
+            })
+        };
+        for scope in [
+            Scope::Everything,
+            Scope::Account(account.clone()),
+            Scope::Channel(account.clone(), Channel::Sms),
+            rule(None),
+            rule(Some(SkillId(7))),
+            rule(Some(SkillId::UNASSIGNED)),
+        ] {
+            assert_eq!(scope.to_string().parse(), Ok(scope));
+        }
+        for wrong in [
+            "",
+            "/",
+            "12345678/",
+            "12345678/post",
+            "12345678/x/sms",
+            "a/1/sms/b",
+        ] {
+            assert_eq!(wrong.parse::<Scope>(), Err(NoScope), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_pause_of_the_default_holds_only_skills_without_a_rule_of_their_own() {
+        let account: AccountId = "12345678".parse().unwrap();
+        let key = |skill| Key {
+            account: account.clone(),
+            skill,
+            channel: Channel::Sms,
+        };
+        let own = SkillId(7);
+        let held = |scopes: Vec<Scope>| Held {
+            scopes,
+            of_skills: [key(Some(own))].into(),
+        };
+        let holds = |held: &Held, skill| held.holds(&account, skill, Channel::Sms);
+        let of_default = held(vec![Scope::Rule(key(None))]);
+        assert!(!holds(&of_default, own) && holds(&of_default, SkillId(8)));
+        let of_skill = held(vec![Scope::Rule(key(Some(own)))]);
+        assert!(holds(&of_skill, own) && !holds(&of_skill, SkillId(8)));
+        assert!(!of_skill.holds(&account, own, Channel::Email));
+        assert!(holds(&held(vec![Scope::Account(account.clone())]), own));
+        assert!(!holds(&held(Vec::new()), own));
     }
 }

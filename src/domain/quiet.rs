@@ -1,9 +1,10 @@
 //! Quiet hours: at which local times a reminder may be sent.
 //!
 //! Here: what a rule says. In `hours`: what it means at an instant, by the clocks of a consumer. In `week`: what it means for a
-//! week, wherever the consumer is.
+//! week, wherever the consumer is. In `lost`: what it takes from a rule.
 
 mod hours;
+mod lost;
 mod week;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use hours::{Hours, LONGEST_REPEAT};
+pub use lost::{Bounds, Share, Week, longest_wait, lost_share, weeks};
 pub use week::longest_quiet;
 
 /// When sending is allowed, in the recipient's local time; everything else is quiet. Data, not code: what differs by country

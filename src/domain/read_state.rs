@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use super::contact::clean_name;
 use super::conversation::{AgentKind, Message, Party, Receipt, Record};
@@ -18,6 +19,32 @@ pub enum ReadState {
     Unread(Episode),
     /// The record is partial: fetch it by id, and decide nothing from this one.
     Undecided,
+}
+
+/// The same without its particulars, as a table keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadStatus {
+    Read,
+    Unread,
+    Undecided,
+}
+
+impl ReadStatus {
+    pub const ALL: [Self; 3] = [Self::Read, Self::Unread, Self::Undecided];
+
+    /// The word in SQL and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Unread => "unread",
+            Self::Undecided => "undecided",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
 }
 
 /// Why nothing is unread.
@@ -44,6 +71,23 @@ pub struct Episode {
     pub count: u32,
     /// The display name of who wrote last, if LivePerson told it.
     pub agent: Option<String>,
+    /// When each of its messages was written, the first one first.
+    pub times: Vec<DateTime<Utc>>,
+}
+
+impl Episode {
+    /// What is left of it when messages from before `cut` count as read; nothing if all of them are. It stays the same episode: what was sent
+    /// for it is not sent again when the cut moves.
+    pub fn since(&self, cut: DateTime<Utc>) -> Option<Self> {
+        let left = self.times.iter().filter(|at| **at >= cut);
+        let times: Vec<_> = left.copied().collect();
+        Some(Self {
+            since: *times.first()?,
+            count: u32::try_from(times.len()).unwrap_or(u32::MAX),
+            times,
+            ..self.clone()
+        })
+    }
 }
 
 /// When the consumer last wrote or read, as far as the record tells.
@@ -106,6 +150,7 @@ pub fn read_state(record: &Record, count_bots: bool) -> ReadState {
         last_at: last.at,
         count: u32::try_from(unread.len()).unwrap_or(u32::MAX),
         agent: display_name(record, &last.participant),
+        times: unread.iter().map(|m| m.at).collect(),
     })
 }
 

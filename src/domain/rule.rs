@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 use super::ids::{AccountId, Channel, SkillId};
 use super::language::lookup;
 use super::quiet::{LONGEST_REPEAT, QuietHours};
+use super::read_state::Episode;
 use super::zone::Zone;
 
 pub use check::Problem;
@@ -56,9 +57,22 @@ pub struct Rule {
     pub enabled: bool,
     pub version: i32,
     pub settings: Settings,
+    /// From when on agent messages are reminded of: the cut of the account's channel. `None`: it has not gone live.
+    pub live: Option<DateTime<Utc>>,
+    /// The end of the last time that the database has lost: what fell due before may have been sent, though the ledger knows nothing of it.
+    pub lost_until: Option<DateTime<Utc>>,
 }
 
 impl Rule {
+    /// Live since ever: nothing counts as read that was not.
+    pub const ALWAYS: Option<DateTime<Utc>> = Some(DateTime::<Utc>::MIN_UTC);
+
+    /// What is left of an unread episode for this rule: agent messages from before the channel went live count as read. While it is not live,
+    /// all of it, so that what would happen can be shown.
+    pub fn concerns(&self, episode: &Episode) -> Option<Episode> {
+        episode.since(self.live.unwrap_or(DateTime::<Utc>::MIN_UTC))
+    }
+
     /// Past which moment nobody sends a reminder due at `due`, whatever the consumer's clock turns out to be.
     pub fn latest_at(&self, due: DateTime<Utc>) -> DateTime<Utc> {
         due + self.settings.latest(self.channel) + LONGEST_REPEAT
@@ -155,7 +169,7 @@ pub enum InQuietHours {
 pub struct Caps {
     /// Minimum time between two reminders in one conversation.
     #[serde(rename = "gap_minutes", with = "minutes")]
-    #[schema(value_type = i64, minimum = 0, maximum = 10_080)]
+    #[schema(value_type = i64, minimum = 0, maximum = 10_080, default = 120)]
     pub gap: TimeDelta,
     pub per_conversation_24h: u32,
     pub per_recipient_24h: u32,

@@ -129,6 +129,8 @@ impl Rule {
             enabled: true,
             version: 1,
             settings,
+            live: Rule::ALWAYS,
+            lost_until: None,
         }
     }
 }

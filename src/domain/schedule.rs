@@ -37,6 +37,9 @@ pub enum Next {
 ///
 /// The deadline is as the consumer's clocks are known now.
 ///
+/// Steps that fell due in a time that the database has lost, and are not in the ledger, are passed over: an episode of that time begins
+/// with the first step after it.
+///
 /// Steps whose deadline has passed make room for later ones: a service installed today finds conversations of last week.
 pub fn next_step(
     rule: &Rule,
@@ -60,7 +63,9 @@ pub fn next_step(
     if left.peek().is_none() {
         return Next::AllDone;
     }
-    left.find(|due| now < due.deadline)
+    // What fell due in a time that the database has lost may have been sent.
+    let known = |due: &Due| rule.lost_until.is_none_or(|lost| lost < due.at);
+    left.find(|due| now < due.deadline && known(due))
         .map_or(Next::TooLate, Next::Due)
 }
 
@@ -104,6 +109,7 @@ mod tests {
             last_at: minute(last_at),
             count: 2,
             agent: None,
+            times: vec![minute(since), minute(last_at)],
         }
     }
 
@@ -146,6 +152,21 @@ mod tests {
         for (what, rule, (since, last), done, now, expected) in cases {
             let next = next(rule, &episode(since, last), &done, now);
             assert_eq!(next, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_fell_due_in_a_lost_time_is_not_owed_again() {
+        let mut rule = rule(&[10, 60, 1440], 2, 600);
+        for (lost, expected) in [
+            (None, due(1, 10, 610)),
+            (Some(9), due(1, 10, 610)),
+            (Some(10), due(2, 60, 660)),
+            (Some(70), due(3, 1440, 2040)),
+            (Some(1440), Next::TooLate),
+        ] {
+            rule.lost_until = lost.map(minute);
+            assert_eq!(next(&rule, &episode(0, 0), &[], 30), expected, "{lost:?}");
         }
     }
 

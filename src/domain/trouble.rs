@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::ids::Provider;
+
 /// What is wrong and what helps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -19,11 +21,11 @@ impl fmt::Display for Trouble {
 }
 
 impl Trouble {
-    /// Explains the code of a circuit of `provider` (`smtp` or `twilio`).
-    pub fn of(provider: &str, code: &str) -> Self {
+    /// Explains the code of a provider's circuit.
+    pub fn of(provider: Provider, code: &str) -> Self {
         let (what, mend) = match provider {
-            "smtp" => mail(code),
-            _ => sms(code),
+            Provider::Smtp => mail(code),
+            Provider::Twilio => sms(code),
         };
         Self { what, mend }
     }
@@ -58,8 +60,12 @@ fn mail(code: &str) -> (&'static str, &'static str) {
             "No trusted encrypted connection to the mail server can be made.",
             "Check SMTP_HOST against the name in the server's certificate, and SMTP_PORT with SMTP_TLS (465 implicit, 587 starttls).",
         ),
-        (_, _, (4, 5) | (1, 90) | (7, 230..=239 | 700..=707)) => QUOTA,
-        (_, _, (7, 20..=27 | 29..=32 | 40 | 509 | 515)) if phase != "mail" => DOMAIN_CHECKS,
+        (_, _, (4, 5) | (1, 90) | (7, 230..=239 | 700..=702 | 704..=707)) => QUOTA,
+        (_, _, (7, 20..=27 | 29..=32 | 40 | 509 | 515))
+            if phase != "mail" || reply.starts_with('4') =>
+        {
+            DOMAIN_CHECKS
+        }
         _ => said(code).unwrap_or_else(|| by_step(phase, reply)),
     }
 }
@@ -104,8 +110,8 @@ fn said(code: &str) -> Option<(&'static str, &'static str)> {
         (
             " sender",
             (
-                "The mail server does not accept our sender address.",
-                "Check SMTP_FROM and the rule's own sender: the address must exist, its domain must be able to receive mail, and the account must be allowed to use it.",
+                "The mail server does not accept our sender address, or our account there.",
+                "Check SMTP_FROM and the rule's own sender: the address must exist, its domain must be able to receive mail, and the account must be active and allowed to use it.",
             ),
         ),
         (
@@ -227,29 +233,37 @@ mod tests {
     #[test]
     fn the_usual_troubles_name_their_mend() {
         for (provider, code, mend) in [
-            ("smtp", "auth 535 5.7.8", "SMTP_PASS"),
-            ("smtp", "auth not offered", "SMTP_PORT"),
-            ("smtp", "starttls not offered", "587"),
-            ("smtp", "connect tls failed", "SMTP_HOST"),
-            ("smtp", "mail 550 5.4.5", "higher limit"),
-            ("smtp", "mail 553 5.7.1", "SMTP_FROM"),
-            ("smtp", "final 550 5.7.26", "DNS"),
-            ("smtp", "final 550 5.7.515", "DNS"),
-            ("smtp", "final 421 4.7.40", "DNS"),
-            ("smtp", "rcpt 554 domain checks", "DNS"),
-            ("smtp", "rcpt 550 relay", "SMTP_USER"),
-            ("smtp", "rcpt 550 5.7.1 relay", "SMTP_USER"),
-            ("smtp", "rcpt 550 login", "SMTP_PASS"),
-            ("smtp", "rcpt 550 sender", "SMTP_FROM"),
-            ("smtp", "rcpt 554 5.7.1 block list", "removal"),
-            ("smtp", "rcpt 550 quota", "higher limit"),
-            ("smtp", "rcpt 550 5.7.1", "allowed networks"),
-            ("smtp", super::super::refusals::RUN, "free again"),
-            ("twilio", "http 401 20003", "TWILIO_AUTH_TOKEN"),
-            ("twilio", "http 401", "TWILIO_AUTH_TOKEN"),
-            ("twilio", "undelivered 30034", "registration"),
-            ("twilio", "http 400 21606", "TWILIO_FROM"),
-            ("twilio", "no SMS number in the account", "TWILIO_FROM"),
+            (Provider::Smtp, "auth 535 5.7.8", "SMTP_PASS"),
+            (Provider::Smtp, "auth not offered", "SMTP_PORT"),
+            (Provider::Smtp, "starttls not offered", "587"),
+            (Provider::Smtp, "connect tls failed", "SMTP_HOST"),
+            (Provider::Smtp, "mail 550 5.4.5", "higher limit"),
+            (Provider::Smtp, "mail 553 5.7.1", "SMTP_FROM"),
+            (Provider::Smtp, "final 550 5.7.26", "DNS"),
+            (Provider::Smtp, "final 550 5.7.515", "DNS"),
+            (Provider::Smtp, "final 421 4.7.40", "DNS"),
+            (Provider::Smtp, "mail 421 4.7.26", "DNS"),
+            (Provider::Smtp, "rcpt 554 domain checks", "DNS"),
+            (Provider::Smtp, "rcpt 550 relay", "SMTP_USER"),
+            (Provider::Smtp, "rcpt 550 5.7.1 relay", "SMTP_USER"),
+            (Provider::Smtp, "rcpt 550 login", "SMTP_PASS"),
+            (Provider::Smtp, "rcpt 550 sender", "SMTP_FROM"),
+            (Provider::Smtp, "rcpt 554 5.7.1 block list", "removal"),
+            (Provider::Smtp, "rcpt 550 quota", "higher limit"),
+            (Provider::Smtp, "rcpt 550 5.7.1", "allowed networks"),
+            // Of the tenant's numbers beside those of its quota: its own list of blocked recipients.
+            (Provider::Smtp, "rcpt 550 5.7.703", "allowed networks"),
+            (Provider::Smtp, "rcpt 550 5.7.705", "higher limit"),
+            (Provider::Smtp, super::super::refusals::RUN, "free again"),
+            (Provider::Twilio, "http 401 20003", "TWILIO_AUTH_TOKEN"),
+            (Provider::Twilio, "http 401", "TWILIO_AUTH_TOKEN"),
+            (Provider::Twilio, "undelivered 30034", "registration"),
+            (Provider::Twilio, "http 400 21606", "TWILIO_FROM"),
+            (
+                Provider::Twilio,
+                "no SMS number in the account",
+                "TWILIO_FROM",
+            ),
         ] {
             let trouble = Trouble::of(provider, code);
             assert!(trouble.mend.contains(mend), "{code}: {trouble}");
@@ -259,7 +273,7 @@ mod tests {
     #[test]
     fn an_unknown_code_still_gives_a_sentence() {
         for code in ["", "x", "final 5", "http 499 99999", "\u{0}  "] {
-            for provider in ["smtp", "twilio"] {
+            for provider in Provider::ALL {
                 let trouble = Trouble::of(provider, code);
                 assert!(trouble.what.ends_with('.') && trouble.mend.ends_with('.'));
             }

@@ -27,7 +27,7 @@ const ENDINGS: [&str; 18] = [
 ];
 
 /// Names of scanners, previews, checkers and browsers without a screen: each in one word of the text, lower case.
-const NAMES: [&str; 36] = [
+const NAMES: [&str; 37] = [
     "ahrefs",
     "barracuda",
     "bitdefender",
@@ -60,6 +60,7 @@ const NAMES: [&str; 36] = [
     "selenium",
     "skypeuripreview",
     "slurp",
+    "splash version",
     "symantec",
     "trendmicro",
     "uptimerobot",

@@ -138,6 +138,23 @@ fn people_are_told_from_programs() {
     }
 }
 
+/// Lists that were written after the rules, of what phones and programs send.
+#[test]
+fn of_the_longer_lists_everybody_is_told_apart() {
+    let people = include_str!("../../tests/fixtures/user-agents/people.txt");
+    let programs = include_str!("../../tests/fixtures/user-agents/programs.txt");
+    assert_eq!(
+        [people, programs].map(|list| list.lines().count()),
+        [64, 86]
+    );
+    for (list, automatic) in [(people, false), (programs, true)] {
+        let wrong = list
+            .lines()
+            .filter(|agent| is_automatic(agent) != automatic);
+        assert_eq!(wrong.collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+}
+
 proptest! {
     /// Whatever the maker calls the phone.
     #[test]

@@ -1,13 +1,14 @@
 //! What every job has at hand.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use sqlx::{PgConnection, PgPool};
 use url::Url;
 
+use super::heart::Witness;
 use super::report;
 use super::round::Sets;
 use crate::channel::render::{self, Texts};
@@ -52,6 +53,8 @@ pub struct Context {
     /// Twilio is asked to forget the texts of messages that have ended.
     pub redact_bodies: bool,
     pub metrics: Metrics,
+    /// What this process remembers of the database.
+    pub witness: Arc<Witness>,
 }
 
 /// A configured LivePerson account.
@@ -132,7 +135,8 @@ impl Account {
 impl Context {
     /// The rules of an account, on channels that are configured.
     pub async fn rules(&self, account: &Account) -> sqlx::Result<Vec<Rule>> {
-        let mut rules = db::rules::of_accounts(&self.pool, &[account.id.as_str()]).await?;
+        let mut rules =
+            db::rules::of_accounts(&self.pool, std::slice::from_ref(&account.id)).await?;
         rules.retain(|rule| self.has(rule.channel));
         Ok(rules)
     }
@@ -161,14 +165,6 @@ impl Context {
         match channel {
             Channel::Email => self.mail.is_some(),
             Channel::Sms => self.sms.is_some(),
-        }
-    }
-
-    /// The word for a channel's provider in tables and metrics.
-    pub fn provider(channel: Channel) -> &'static str {
-        match channel {
-            Channel::Email => "smtp",
-            Channel::Sms => "twilio",
         }
     }
 

@@ -4,11 +4,14 @@
 //! harmless. Outside services are called with no transaction open.
 
 pub mod context;
+pub mod contradictions;
 pub mod deliver;
 pub mod forecast;
+pub mod heart;
+pub mod journal;
 pub mod names;
-pub mod queue;
 pub mod redact;
+pub mod release;
 pub mod report;
 pub mod round;
 pub mod scan;
@@ -16,3 +19,6 @@ pub mod settle;
 pub mod skills;
 pub mod sweep;
 pub mod turnstile;
+pub mod way_out;
+
+pub use unread_queue as queue;

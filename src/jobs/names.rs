@@ -20,6 +20,9 @@ pub fn deliver_queue(channel: Channel) -> &'static str {
     }
 }
 
+/// The argument of a delivery that names its account: no account may have all slots.
+pub const ACCOUNT: &str = "account";
+
 /// The arguments of a delivery: which reminder, and whose LivePerson account to ask about it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Deliver {

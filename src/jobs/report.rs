@@ -8,8 +8,8 @@ use crate::db;
 use crate::db::circuits::Proof;
 use crate::db::reports::Report;
 use crate::db::suppressions::Source;
-use crate::domain::decide::Reason;
-use crate::domain::ids::{Channel, ReminderId};
+use crate::domain::decide::{Cause, Reason};
+use crate::domain::ids::{Channel, Provider, ReminderId};
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 use crate::domain::reminder::ReminderState;
 use crate::domain::sms_status::MessageStatus;
@@ -75,14 +75,17 @@ pub async fn sms(pool: &PgPool, report: SmsReport<'_>, now: DateTime<Utc>) -> sq
         Some(Outcome::Refused {
             class: Refusal::Expired,
             ..
-        }) => (ReminderState::Expired, Some(Reason::TooLate.as_str())),
+        }) => (ReminderState::Expired, Some(Reason::TooLate.into())),
         // Twilio's number says it all; without one, its word for the status.
-        Some(outcome) => (state, number.as_deref().or(Some(outcome.code()))),
+        Some(outcome) => {
+            let code = number.as_deref().unwrap_or(outcome.code());
+            (state, Some(Cause::parse(code)))
+        }
     };
     let row = Report {
         attempt: report.attempt.and_then(parse_attempt),
         provider_id: report.sid,
-        state: state.as_str(),
+        state,
         reason,
     };
     let mut tx = pool.begin().await?;
@@ -91,7 +94,7 @@ pub async fn sms(pool: &PgPool, report: SmsReport<'_>, now: DateTime<Utc>) -> sq
     };
     if !reported.news {
         tracing::debug!(
-            reminder = reported.reminder,
+            reminder = reported.reminder.0,
             status = report.status.as_str(),
             "A report comes after another that said how the message ended, and changes nothing"
         );
@@ -100,17 +103,17 @@ pub async fn sms(pool: &PgPool, report: SmsReport<'_>, now: DateTime<Utc>) -> sq
         let hash = reported
             .recipient_hash
             .and_then(|hash| hash.try_into().ok());
-        let account = reported.account.parse().ok();
-        if let (Some(suppression), Some(hash), Some(account)) = (suppression, hash, account) {
+        if let (Some(suppression), Some(hash)) = (suppression, hash) {
             let why = (suppression, Source::Provider);
-            db::suppressions::add(&mut tx, &[account], Channel::Sms, &hash, why, now).await?;
+            let account = std::slice::from_ref(&reported.account);
+            db::suppressions::add(&mut tx, account, Channel::Sms, &hash, why, now).await?;
         }
         if let Some(probe_after) = pause(outcome) {
-            let (key, code) = (("twilio", reported.sender.as_str()), outcome.code());
+            let (key, code) = ((Provider::Twilio, reported.sender.as_str()), outcome.code());
             if db::circuits::open(&mut tx, key, code, Proof::Report, now + probe_after, now).await?
             {
-                let trouble = Trouble::of("twilio", code);
-                tracing::error!(provider = "twilio", code, "Sending is paused: {trouble}");
+                let trouble = Trouble::of(Provider::Twilio, code);
+                tracing::error!(provider = %Provider::Twilio, code, "Sending is paused: {trouble}");
             }
         }
     } else if matches!(
@@ -118,7 +121,7 @@ pub async fn sms(pool: &PgPool, report: SmsReport<'_>, now: DateTime<Utc>) -> sq
         MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Read
     ) {
         // A carrier took it: whatever held this sender's messages back is mended.
-        let key = ("twilio", reported.sender.as_str());
+        let key = (Provider::Twilio, reported.sender.as_str());
         db::circuits::succeeded(&mut tx, key, Proof::Report, now).await?;
     }
     tx.commit().await?;

@@ -28,6 +28,9 @@ const TURN: Duration = Duration::from_mins(5);
 /// How long an account that took no larger set is asked for smaller ones.
 const SMALLER_FOR: Duration = Duration::from_hours(1);
 
+/// An account that has answered within this time does not hang as a whole because one search does.
+const LATELY: Duration = Duration::from_mins(5);
+
 /// How often a round that is too slow is logged.
 const SAY_AGAIN_AFTER: Duration = Duration::from_hours(1);
 
@@ -38,6 +41,8 @@ pub struct Sets {
     largest: Mutex<Option<(usize, Instant)>>,
     /// When it was last logged that a round is too slow, and how long it took then, in seconds.
     slow: Mutex<Option<(Instant, f64)>>,
+    /// When LivePerson last answered a search for this account.
+    answered: Mutex<Option<Instant>>,
 }
 
 impl Sets {
@@ -47,6 +52,15 @@ impl Sets {
         largest
             .filter(|(_, since)| since.elapsed() < SMALLER_FOR)
             .map_or(MAX_SKILLS, |(most, _)| most)
+    }
+
+    fn answers(&self) {
+        *guard(&self.answered) = Some(Instant::now());
+    }
+
+    fn answers_lately(&self) -> bool {
+        let answered = *guard(&self.answered);
+        answered.is_some_and(|at| at.elapsed() < LATELY)
     }
 
     fn too_large(&self, fits: usize) {
@@ -160,11 +174,14 @@ async fn scan_set(
 ) -> anyhow::Result<bool> {
     let started = Instant::now();
     let rules = ctx.rules(account).await?;
-    let mut parts = Parts::new(skills);
+    let mut parts = Parts::new(skills, account.sets.answers_lately());
     while let Some(skills) = parts.next() {
         let passed = Box::pin(scan::pass(ctx, account, &rules, &skills, deep)).await;
         match passed.ended {
-            Ok(()) => parts.answered(&skills, passed.found, passed.calls),
+            Ok(()) => {
+                account.sets.answers();
+                parts.answered(&skills, passed.found, passed.calls);
+            }
             Err(Stopped::LivePerson(error)) => parts.refused(skills, &error, passed.calls),
             Err(Stopped::Database(error)) => return Err(error),
         }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
 use tracing::{debug, warn};
 
 use super::context::{Account, Context};
@@ -17,14 +18,16 @@ use crate::db;
 use crate::db::conversations::Snapshot;
 use crate::db::ledger::{Ended, Existing, NewReminder};
 use crate::db::scans::Summary;
-use crate::domain::contact::{self, Address};
+use crate::domain::contact::{self, Address, Contact};
 use crate::domain::conversation::Record;
-use crate::domain::decide::Reason;
+use crate::domain::decide::{Reason, Verdict};
 use crate::domain::ids::{Channel, SkillId};
 use crate::domain::owed::{ScanDecision, Scanned, scan_decision};
-use crate::domain::read_state::{ReadReason, ReadState, last_consumer_activity, read_state};
+use crate::domain::read_state::{
+    ReadReason, ReadState, ReadStatus, last_consumer_activity, read_state,
+};
 use crate::domain::rule::{self, Rule};
-use crate::hashing;
+use crate::hashing::{self, Hasher};
 use crate::liveperson::{self, MAX_IDS, MAX_WINDOW, Page, Purpose, Search, Status, Unreadable};
 
 /// From this offset on, the search restarts at the last start time seen: well before the 10,000 results at which search indexes
@@ -183,16 +186,10 @@ impl Pass<'_> {
 
     /// Stores one page and counts it.
     async fn keep(&mut self, page: Page, asked_at: DateTime<Utc>) -> Result<(), Stopped> {
-        let name = |unreadable: &Unreadable| unreadable.id.clone().unwrap_or("?".to_owned());
         for unreadable in &page.unreadable {
-            debug!(account = %self.account.id, conversation = name(unreadable), "Cannot read a conversation: {}", unreadable.why);
             self.of(unreadable.skill).unreadable += 1;
         }
-        // One line at every scan, however many there are; the metric and the dashboard count them.
-        if let Some(first) = page.unreadable.first() {
-            let count = page.unreadable.len();
-            warn!(account = %self.account.id, conversation = name(first), "Cannot read {count} conversations, first this: {}", first.why);
-        }
+        note_unreadable(self.ctx, self.account, &page.unreadable, asked_at).await?;
         self.calls += u32::from(page.records.iter().any(|record| record.partial));
         let records = complete(self.account, Purpose::Background, page.records).await;
         for record in &records {
@@ -238,6 +235,40 @@ impl Pass<'_> {
     }
 }
 
+/// Notes which conversations cannot be read, for the overview. Says it once of each, however often it is met.
+async fn note_unreadable(
+    ctx: &Context,
+    account: &Account,
+    unreadable: &[Unreadable],
+    asked_at: DateTime<Utc>,
+) -> Result<(), Stopped> {
+    if unreadable.is_empty() {
+        return Ok(());
+    }
+    // What cannot be read may say anything in place of its id.
+    let name = |of: &Unreadable| {
+        let id = of
+            .id
+            .as_ref()
+            .filter(|id| id.len() <= 100 && !id.contains('\0'));
+        id.map_or(db::unreadable::NAMELESS, String::as_str)
+            .to_owned()
+    };
+    let names: Vec<String> = unreadable.iter().map(name).collect();
+    let met: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut conn = ctx.pool.acquire().await?;
+    let new = db::unreadable::met(&mut conn, &account.id, &met, asked_at).await?;
+    for unreadable in unreadable {
+        let name = name(unreadable);
+        if new.contains(&name) {
+            warn!(account = %account.id, conversation = name, "Cannot read a conversation: {}", unreadable.why);
+        } else {
+            debug!(account = %account.id, conversation = name, "Still cannot read a conversation: {}", unreadable.why);
+        }
+    }
+    Ok(())
+}
+
 /// Stores what LivePerson says of these conversations. Those that it does not know any more are closed.
 async fn ask_by_id(
     ctx: &Context,
@@ -254,6 +285,7 @@ async fn ask_by_id(
             .iter()
             .filter_map(|u| u.id.clone())
             .collect();
+        note_unreadable(ctx, account, &answer.unreadable, asked_at).await?;
         if !unreadable.is_empty() {
             let mut conn = ctx.pool.acquire().await?;
             db::conversations::mark_unreadable(&mut conn, &account.id, &unreadable, asked_at)
@@ -322,10 +354,32 @@ pub struct Owing {
 /// What one record means for the database.
 pub struct Reading {
     pub snapshot: Snapshot,
+    /// Where the consumer can be reached.
+    email: Option<Address>,
+    sms: Option<Address>,
     ended: Ended,
     /// The reminders it owes, at most one per channel.
     pub owed: Vec<Owing>,
     active_at: Option<DateTime<Utc>>,
+}
+
+impl Reading {
+    /// What is stored. Whoever could be reached on a channel without any rule is to be found by address too: the reason is kept.
+    fn snapshot(&self, hasher: &Hasher) -> Snapshot {
+        let decided = |reason: Option<Reason>, to: &Option<Address>| {
+            let to = to.as_ref().map(|address| hasher.known_as(address));
+            (reason.or(to.map(|_| Reason::NoRule)), to)
+        };
+        let (email, email_to) = decided(self.snapshot.email, &self.email);
+        let (sms, sms_to) = decided(self.snapshot.sms, &self.sms);
+        Snapshot {
+            email,
+            sms,
+            email_to,
+            sms_to,
+            ..self.snapshot.clone()
+        }
+    }
 }
 
 /// Stores records asked for at `asked_at`, schedules what they owe, cancels what they end, notes who came back: one transaction,
@@ -337,16 +391,17 @@ pub async fn store(
     records: &[Record],
     asked_at: DateTime<Utc>,
 ) -> anyhow::Result<()> {
-    if records.is_empty() {
-        return Ok(());
-    }
     let now = ctx.clock.now();
-    let ids: Vec<&str> = records.iter().map(|r| r.id.as_str()).collect();
     let mut tx = ctx
         .pool
         .begin()
         .await
         .context("opening a transaction for a page")?;
+    let records = without_erased(ctx, &mut tx, account, records, now).await?;
+    if records.is_empty() {
+        return tx.commit().await.context("committing a page");
+    }
+    let ids: Vec<&str> = records.iter().map(|r| r.id.as_str()).collect();
     let mut existing: HashMap<String, Vec<Existing>> = HashMap::new();
     for reminder in db::ledger::existing(&mut *tx, &account.id, &ids).await? {
         existing
@@ -368,7 +423,7 @@ pub async fn store(
         })
         .collect();
 
-    let snapshots: Vec<Snapshot> = readings.iter().map(|r| r.snapshot.clone()).collect();
+    let snapshots: Vec<Snapshot> = readings.iter().map(|r| r.snapshot(&ctx.hasher)).collect();
     let stored = db::conversations::store(&mut tx, &account.id, &snapshots, asked_at).await?;
     // A record that is older than what we hold says nothing any more: neither what has ended nor what is owed.
     readings.retain(|r| stored.contains(&r.snapshot.id));
@@ -380,12 +435,12 @@ pub async fn store(
     };
     let ended: Vec<Ended> = with_reminders()
         .map(|r| r.ended.clone())
-        .filter(|ended| ended.reason != Reason::Undecided.as_str())
+        .filter(|ended| ended.reason != Reason::Undecided)
         .collect();
     if !ended.is_empty() {
         for (channel, reason) in db::ledger::cancel_ended(&mut tx, &account.id, &ended, now).await?
         {
-            ctx.metrics.decided(channel, "cancel", &reason);
+            ctx.metrics.decided(channel, Verdict::Cancel, reason);
         }
         let active: Vec<(&str, DateTime<Utc>)> = with_reminders()
             .filter_map(|r| Some((r.snapshot.id.as_str(), r.active_at?)))
@@ -420,6 +475,31 @@ pub async fn store(
     tx.commit().await.context("committing a page")
 }
 
+/// Those of these records whose conversation was not erased in a time that the database has lost. Of the others a husk is left, as of
+/// any that is erased.
+async fn without_erased<'r>(
+    ctx: &Context,
+    tx: &mut PgConnection,
+    account: &Account,
+    records: &'r [Record],
+    now: DateTime<Utc>,
+) -> anyhow::Result<Vec<&'r Record>> {
+    let erased = db::journal::erased_in_lost_time(&mut *tx, &account.id).await?;
+    if erased.is_empty() {
+        return Ok(records.iter().collect());
+    }
+    let (gone, kept): (Vec<&Record>, Vec<&Record>) = records.iter().partition(|record| {
+        let mut names = ctx.hasher.erased_under_any_key(&record.id);
+        names.any(|name| erased.contains(&name))
+    });
+    let ids: Vec<String> = gone.iter().map(|record| record.id.clone()).collect();
+    if !ids.is_empty() {
+        db::erase::conversations(tx, &account.id, &ids, now).await?;
+        db::erase::never_store(tx, &account.id, &ids, now).await?;
+    }
+    Ok(kept)
+}
+
 /// What a scan decides about one record. Stores nothing.
 pub fn read(
     account: &Account,
@@ -429,8 +509,9 @@ pub fn read(
     now: DateTime<Utc>,
 ) -> Reading {
     let state = read_state(record, account.count_bots);
+    let contact = |channel| contact::choose(&record.contact, channel, &account.contact_policy);
     let mut owed = Vec::new();
-    let mut decide = |channel: Channel| -> Option<Reason> {
+    let mut decide = |channel: Channel, contact: Option<&Contact>| -> Option<Reason> {
         let rule = rule::pick(rules, record.skill, channel);
         if rule.is_none() && !rules.iter().any(|r| r.channel == channel) {
             return None;
@@ -448,12 +529,11 @@ pub fn read(
             return Some(Reason::Scheduled);
         }
         let done: Vec<i16> = of_episode().map(|e| e.step).collect();
-        let contact = contact::choose(&record.contact, channel, &account.contact_policy);
         let scanned = Scanned {
             record,
             state: &state,
             rule,
-            contact: contact.as_ref(),
+            contact,
             done: &done,
             time_zone: account.time_zone,
             now,
@@ -479,17 +559,19 @@ pub fn read(
                     token: hashing::token(),
                     recipient: None,
                 };
-                let to = contact.as_ref().map(|contact| contact.address.clone());
+                let to = contact.map(|contact| contact.address.clone());
                 owed.push(Owing { reminder, to });
                 Some(Reason::Scheduled)
             }
         }
     };
-    let (email, sms) = (decide(Channel::Email), decide(Channel::Sms));
+    let [email_to, sms_to] = [Channel::Email, Channel::Sms].map(contact);
+    let email = decide(Channel::Email, email_to.as_ref());
+    let sms = decide(Channel::Sms, sms_to.as_ref());
     let (word, episode) = match &state {
-        ReadState::Read(_) => ("read", None),
-        ReadState::Unread(episode) => ("unread", Some(episode)),
-        ReadState::Undecided => ("undecided", None),
+        ReadState::Read(_) => (ReadStatus::Read, None),
+        ReadState::Unread(episode) => (ReadStatus::Unread, Some(episode)),
+        ReadState::Undecided => (ReadStatus::Undecided, None),
     };
     let snapshot = Snapshot {
         id: record.id.clone(),
@@ -507,14 +589,18 @@ pub fn read(
         customer_id: record.customer_id.clone(),
         email,
         sms,
+        email_to: None,
+        sms_to: None,
     };
     let ended = Ended {
         conversation: record.id.clone(),
         present: snapshot.episode.clone(),
-        reason: end_of_episode(&state).as_str(),
+        reason: end_of_episode(&state),
     };
     Reading {
         snapshot,
+        email: email_to.map(|contact| contact.address),
+        sms: sms_to.map(|contact| contact.address),
         ended,
         owed,
         active_at: last_consumer_activity(record),

@@ -17,7 +17,7 @@ use super::report::{self, SmsReport};
 use crate::db;
 use crate::db::upkeep::InFlight;
 use crate::domain::contact::Address;
-use crate::domain::ids::{Channel, ReminderId};
+use crate::domain::ids::Channel;
 use crate::domain::outcome::{Attempt, Next, Obstacle, Outcome, next_state};
 use crate::domain::rule;
 
@@ -39,22 +39,21 @@ pub async fn give_up_leases(ctx: &Context) -> anyhow::Result<()> {
         .await
         .context("reading overdue leases")?;
     for attempt in overdue {
-        let channel: Channel = attempt.channel.parse()?;
         let outcome = Outcome::Unknown {
             code: "lease".to_owned(),
         };
         warn!(
-            reminder = attempt.reminder,
+            reminder = attempt.reminder.0,
             "An attempt went silent; its outcome is unknown"
         );
         let now = ctx.clock.now();
         let next = next_state(&Attempt {
-            channel,
+            channel: attempt.channel,
             outcome: &outcome,
             earlier: u32::try_from(attempt.tries).unwrap_or_default(),
             soft_before: false,
             maybe_sent_before: attempt.maybe_sent_before,
-            resend_unknown: resend_unknown(ctx, &attempt, channel).await?,
+            resend_unknown: resend_unknown(ctx, &attempt).await?,
             deadline: attempt.deadline,
             now,
             jitter: rand::random(),
@@ -64,13 +63,9 @@ pub async fn give_up_leases(ctx: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn resend_unknown(
-    ctx: &Context,
-    attempt: &InFlight,
-    channel: Channel,
-) -> anyhow::Result<bool> {
-    let rules = db::rules::of_accounts(&ctx.pool, &[attempt.account.as_str()]).await?;
-    Ok(rule::pick(&rules, attempt.skill(), channel)
+async fn resend_unknown(ctx: &Context, attempt: &InFlight) -> anyhow::Result<bool> {
+    let rules = db::rules::of_accounts(&ctx.pool, std::slice::from_ref(&attempt.account)).await?;
+    Ok(rule::pick(&rules, attempt.skill, attempt.channel)
         .is_some_and(|rule| rule.settings.resend_unknown))
 }
 
@@ -106,7 +101,7 @@ pub async fn settle(ctx: &Context) -> anyhow::Result<()> {
         {
             Ok(Some(found)) => {
                 info!(
-                    reminder = attempt.reminder,
+                    reminder = attempt.reminder.0,
                     "An unknown SMS was found at the provider"
                 );
                 let report = SmsReport {
@@ -120,7 +115,7 @@ pub async fn settle(ctx: &Context) -> anyhow::Result<()> {
             Ok(None) if attempt.looks + 1 < LOOKS => look_later(ctx, &attempt, true).await?,
             Ok(None) => {
                 info!(
-                    reminder = attempt.reminder,
+                    reminder = attempt.reminder.0,
                     "An unknown SMS is not at the provider: it was not sent"
                 );
                 settle_as(
@@ -134,7 +129,7 @@ pub async fn settle(ctx: &Context) -> anyhow::Result<()> {
             Err(error) => {
                 failures += 1;
                 warn!(
-                    reminder = attempt.reminder,
+                    reminder = attempt.reminder.0,
                     "The provider's list cannot be read: {error}"
                 );
                 // A callback may still come; but a day after the deadline nobody waits for an answer any more.
@@ -191,7 +186,7 @@ async fn settle_as(
     next: &Next,
 ) -> anyhow::Result<()> {
     let now = ctx.clock.now();
-    let reminder = ReminderId(attempt.reminder);
+    let reminder = attempt.reminder;
     let mut row = recorded(
         reminder,
         attempt.attempt,
@@ -206,8 +201,8 @@ async fn settle_as(
     let mut tx = ctx.pool.begin().await?;
     let changed = db::ledger::record(&mut tx, std::slice::from_ref(&row), now).await?;
     if let (Next::Retry { at }, false) = (next, changed.is_empty()) {
-        let wakeup = names::deliver(&attempt.account.parse()?, reminder, *at);
-        let queue = names::deliver_queue(attempt.channel.parse()?);
+        let wakeup = names::deliver(&attempt.account, reminder, *at);
+        let queue = names::deliver_queue(attempt.channel);
         queue::wake(&mut tx, &ctx.clock, queue, When::At, [wakeup]).await?;
     }
     tx.commit().await.context("settling an attempt")

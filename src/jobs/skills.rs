@@ -3,6 +3,8 @@
 use anyhow::Context as _;
 
 use super::context::Context;
+use super::names::{self, Scan};
+use super::queue::{self, When};
 use crate::db;
 use crate::domain::ids::{AccountId, SkillId};
 use crate::liveperson::Purpose;
@@ -12,7 +14,7 @@ pub async fn sync(ctx: &Context, account: &AccountId) -> anyhow::Result<()> {
     let Some(account) = ctx.accounts.get(account) else {
         return Ok(());
     };
-    let revision = db::accounts::skills_revision(&ctx.pool, &account.id).await?;
+    let (known, revision) = db::accounts::skills_revision(&ctx.pool, &account.id).await?;
     let fetched = match account
         .client
         .made_for(Purpose::Background)
@@ -43,5 +45,11 @@ pub async fn sync(ctx: &Context, account: &AccountId) -> anyhow::Result<()> {
         now,
     )
     .await?;
+    if !known {
+        // The first scan may have come before any skill was known: nobody waits for the next one because of that.
+        let scans = Scan::of_slot(&account.id, now, now).filter(|scan| !scan.deep);
+        let wakeups = scans.map(|scan| names::scan(&scan, now));
+        queue::wake(&mut tx, &ctx.clock, names::SCAN, When::At, wakeups).await?;
+    }
     tx.commit().await.context("storing skills")
 }

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::names;
 use super::queue::{self, When};
 use crate::db;
+use crate::domain::decide::{Reason, Verdict};
 use crate::domain::ids::Channel;
 
 /// Rows of each kind per sweep: short transactions; the rest waits for the next sweep.
@@ -34,9 +35,8 @@ async fn expire(ctx: &Context) -> anyhow::Result<()> {
         .context("expiring")?;
     tx.commit().await?;
     for channel in &expired {
-        if let Ok(channel) = channel.parse::<Channel>() {
-            ctx.metrics.decided(channel, "expire", "too_late");
-        }
+        ctx.metrics
+            .decided(*channel, Verdict::Expire, Reason::TooLate);
     }
     if !expired.is_empty() {
         tracing::warn!(

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use sqlx::PgPool;
+use tokio::runtime::Handle;
 
 use crate::db::limits;
 use crate::domain::ids::AccountId;
@@ -22,6 +23,10 @@ const PERSON_WAITS: Duration = Duration::from_secs(5);
 const SHARE_OF_PEOPLE: f64 = 0.2;
 /// Calls for people at once: what one look at an account takes.
 const PEOPLE_AT_ONCE: f64 = 5.0;
+/// Who wakes up so late for a turn takes another one.
+const OVERSLEPT: Duration = Duration::from_millis(200);
+/// Not more often than so: a machine that is always late keeps no rate anyway.
+const OFTEN_ENOUGH: u32 = 3;
 /// What a caller waits when the database does not say for how long.
 const UNKNOWN: Duration = Duration::from_secs(1);
 
@@ -44,14 +49,24 @@ impl SharedTurnstile {
 
     /// The next turn that no other re-check has.
     async fn next_turn(&self) {
+        let mut overslept = 0;
         loop {
             let reserved = limits::reserve(&self.pool, &self.key, self.per_second).await;
-            tokio::time::sleep(reserved.unwrap_or_else(|error| unknown(&error))).await;
+            let wait = reserved.unwrap_or_else(|error| unknown(&error));
+            let began = Instant::now();
+            tokio::time::sleep(wait).await;
+            let late = began.elapsed().saturating_sub(wait);
             // A 429 that another process met while we waited holds us too, and those who waited with us must not all go at its end.
-            match limits::held(&self.pool, &self.key).await {
-                Ok(held) if !held.is_zero() => {}
-                _ => return,
+            if let Ok(held) = limits::held(&self.pool, &self.key).await
+                && !held.is_zero()
+            {
+                continue;
             }
+            // Nor all who waited while this process stood still.
+            if late < OVERSLEPT || overslept == OFTEN_ENOUGH {
+                return;
+            }
+            overslept += 1;
         }
     }
 
@@ -68,17 +83,59 @@ impl SharedTurnstile {
     }
 
     /// A turn of those that people may have.
-    async fn turn_of_people(&self) {
+    async fn turn_of_people(&self) -> TurnOfPeople {
         let key = format!("people:{}", self.key);
         let per_second = self.per_second * SHARE_OF_PEOPLE;
         loop {
             let pass = limits::pass(&self.pool, &key, per_second, PEOPLE_AT_ONCE).await;
             let wait = pass.unwrap_or_else(|error| unknown(&error));
             if wait.is_zero() {
-                return;
+                return TurnOfPeople {
+                    pool: self.pool.clone(),
+                    key,
+                    per_second,
+                    used: false,
+                };
             }
             tokio::time::sleep(wait).await;
         }
+    }
+}
+
+/// A turn of those that people may have. Whoever then waits for the account's own in vain, or goes away, has made no call: it is given
+/// back to the next.
+struct TurnOfPeople {
+    pool: PgPool,
+    key: String,
+    per_second: f64,
+    used: bool,
+}
+
+impl TurnOfPeople {
+    fn used(mut self) {
+        self.used = true;
+    }
+}
+
+impl Drop for TurnOfPeople {
+    fn drop(&mut self) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        if self.used {
+            return;
+        }
+        let (pool, key) = (self.pool.clone(), std::mem::take(&mut self.key));
+        let per_second = self.per_second;
+        runtime.spawn(async move {
+            let given_back = async {
+                let mut conn = pool.acquire().await?;
+                limits::give_back(&mut conn, &key, 1, per_second).await
+            };
+            if let Err(error) = given_back.await {
+                tracing::debug!("A turn that was not used could not be given back: {error}");
+            }
+        });
     }
 }
 
@@ -96,8 +153,9 @@ impl Turnstile for SharedTurnstile {
                 Purpose::Background => self.free_turn().await,
                 Purpose::Person => {
                     let turn = async {
-                        self.turn_of_people().await;
+                        let of_people = self.turn_of_people().await;
                         self.free_turn().await;
+                        of_people.used();
                     };
                     let in_time = tokio::time::timeout(PERSON_WAITS, turn).await;
                     in_time.map_err(|_| TooBusy(PERSON_WAITS))?;

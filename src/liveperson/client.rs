@@ -49,6 +49,11 @@ impl Client {
         }
     }
 
+    /// The account's limit, for another client of the same account.
+    pub fn limit(&self) -> Arc<dyn Turnstile> {
+        self.session.limit()
+    }
+
     pub fn settings(&self) -> &Settings {
         self.session.settings()
     }

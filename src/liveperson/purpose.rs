@@ -13,13 +13,13 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// How long one call may take; `None`: as long as the HTTP client lets it. A scan that is not answered soon is made again in
-    /// its next round, and a person would rather be told.
-    pub fn patience(self) -> Option<Duration> {
+    /// How long one call may take. A reminder that waits for an answer keeps a slot, and can ask again; a scan that is not answered
+    /// soon is made again in its next round, and a person would rather be told.
+    pub fn patience(self) -> Duration {
         match self {
-            Self::Recheck => None,
-            Self::Background => Some(Duration::from_secs(15)),
-            Self::Person => Some(Duration::from_secs(10)),
+            Self::Recheck => Duration::from_secs(5),
+            Self::Background => Duration::from_secs(15),
+            Self::Person => Duration::from_secs(10),
         }
     }
 

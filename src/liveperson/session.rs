@@ -53,6 +53,10 @@ impl Session {
         }
     }
 
+    pub fn limit(&self) -> Arc<dyn Turnstile> {
+        self.limit.clone()
+    }
+
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -78,6 +82,14 @@ impl Session {
     async fn attempt(&self, call: &Call, purpose: Purpose) -> Result<(Answer, HeaderValue), Error> {
         let host = self.host(call.service).await?;
         let url = call.url(&self.settings, &host)?;
+        // Before the turn: all who wait for one token would else use their turns when it comes, at the same moment.
+        if let Auth::OAuth2 {
+            client_id,
+            client_secret,
+        } = &self.settings.auth
+        {
+            self.token(client_id, client_secret).await?;
+        }
         // Before the credentials: a turn may be long in coming, and a signature has a time in it.
         let turn = self.limit.pass(purpose).await;
         turn.map_err(|TooBusy(retry_after)| Error::Busy { retry_after })?;
@@ -85,10 +97,8 @@ impl Session {
         let mut request = self
             .http
             .request(call.method.clone(), url)
-            .header(AUTHORIZATION, credentials.clone());
-        if let Some(patience) = purpose.patience() {
-            request = request.timeout(patience);
-        }
+            .header(AUTHORIZATION, credentials.clone())
+            .timeout(purpose.patience());
         if let Some(body) = &call.body {
             request = request
                 .header(CONTENT_TYPE, "application/json")

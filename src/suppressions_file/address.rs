@@ -1,6 +1,13 @@
 //! An address as it stands in a cell: what spreadsheets, mail programs and chat services put around it.
 
-use crate::domain::contact::Address;
+use crate::domain::contact::{Address, is_of_two_countries};
+
+/// Why nobody knows whose number this is, if that is what is wrong with it.
+pub fn doubt(raw: &str, region: Option<&str>) -> Option<&'static str> {
+    is_of_two_countries(bare(raw), region).then_some(
+        "a number of two countries: a mobile abroad if its plus is missing, one of the list's own country if its first zero is; write the plus or the zero",
+    )
+}
 
 /// What is wrong with a phone number.
 pub fn not_a_number(raw: &str) -> &'static str {
@@ -37,7 +44,16 @@ pub fn bare(raw: &str) -> &str {
         let (head, rest) = raw.split_at_checked(scheme.len())?;
         head.eq_ignore_ascii_case(scheme).then_some(rest)
     });
-    rest.unwrap_or(raw)
+    without_fraction(rest.unwrap_or(raw))
+}
+
+/// A number that a program took for a quantity: `4915123456789.0`.
+fn without_fraction(raw: &str) -> &str {
+    let digits = [".0", ".00", ",0", ",00"]
+        .iter()
+        .find_map(|fraction| raw.strip_suffix(fraction));
+    let is_long = |digits: &&str| digits.len() > 6 && digits.bytes().all(|b| b.is_ascii_digit());
+    digits.filter(is_long).unwrap_or(raw)
 }
 
 /// An address of either kind, as a person writes it.

@@ -5,17 +5,24 @@ use std::collections::HashMap;
 
 use csv::StringRecord;
 
+use super::heading;
 use super::reason::Skip;
 use super::vendors;
 use super::words::plain;
 use crate::domain::contact::Suppression;
+use crate::domain::ids::Channel;
 
 /// More columns than any export has.
 const MOST_COLUMNS: usize = 500;
 
+/// Stands for a column of e-mail addresses, whatever its name.
+const EMAIL: &str = "@";
+
 /// The columns of a list by their plain names.
 pub struct Columns {
     at: HashMap<String, usize>,
+    emails: Vec<usize>,
+    phones: Vec<usize>,
     pub count: usize,
 }
 
@@ -29,13 +36,15 @@ pub struct Cells<'r> {
 /// What a row says, with its cells still unread.
 #[derive(Default)]
 pub struct Claim<'r> {
-    pub email: Option<&'r str>,
-    pub phone: Option<&'r str>,
+    pub emails: Vec<&'r str>,
+    pub phones: Vec<&'r str>,
     /// An address of either kind.
     pub address: Option<&'r str>,
     /// `None`: the row does not say.
     pub reason: Option<Suppression>,
     pub date: Option<&'r str>,
+    /// It takes back what the same list has of an earlier date.
+    pub takes_back: bool,
     /// The columns that only our own lists have.
     pub own: Option<Own<'r>>,
 }
@@ -71,69 +80,69 @@ const LAYOUTS: &[Layout] = &[
     },
     Layout {
         name: "HubSpot unsubscribes and bounces",
-        needs: &["email", "portalunsubscribe"],
+        needs: &[EMAIL, "portalunsubscribe"],
         lacks: &[],
         read: vendors::hubspot,
     },
     Layout {
         name: "Mailchimp unsubscribed",
-        needs: &["emailaddress", "unsubtime"],
+        needs: &[EMAIL, "unsubtime"],
         lacks: &[],
         read: vendors::mailchimp,
     },
     Layout {
         name: "Mailchimp cleaned",
-        needs: &["emailaddress", "cleantime"],
+        needs: &[EMAIL, "cleantime"],
         lacks: &[],
         read: vendors::mailchimp,
     },
     Layout {
         name: "Postmark bounces",
-        needs: &["email", "type", "bouncedat"],
+        needs: &[EMAIL, "type", "bouncedat"],
         lacks: &[],
         read: vendors::postmark_bounces,
     },
     Layout {
         name: "SendGrid bounces or blocks",
-        needs: &["email", "status", "reason"],
+        needs: &[EMAIL, "status", "reason"],
         lacks: &[],
         read: vendors::sendgrid_bounces,
     },
     Layout {
         name: "SendGrid spam reports",
-        needs: &["email", "ip", "created"],
+        needs: &[EMAIL, "ip", "created"],
         lacks: &["status", "reason"],
         read: vendors::sendgrid_spam_reports,
     },
     Layout {
         name: "Mailgun bounces",
         needs: &["address", "code", "error"],
-        lacks: &EMAIL_COLUMNS,
+        lacks: &[EMAIL],
         read: vendors::mailgun_bounces,
     },
     Layout {
         name: "Mailgun unsubscribes",
         needs: &["address", "tags"],
-        lacks: &EMAIL_COLUMNS,
+        lacks: &[EMAIL],
         read: vendors::mailgun_unsubscribes,
     },
     Layout {
         name: "Mailgun unsubscribes",
         needs: &["address", "tag"],
-        lacks: &EMAIL_COLUMNS,
+        lacks: &[EMAIL],
         read: vendors::mailgun_unsubscribes,
     },
     Layout {
         name: "addresses",
         needs: &["address"],
         // Where there is a column for e-mail, this is where somebody lives.
-        lacks: &EMAIL_COLUMNS,
+        lacks: &[EMAIL],
         read: vendors::own,
     },
     Layout {
         name: "hashes",
         needs: &["hash"],
-        lacks: &EMAIL_COLUMNS,
+        lacks: &[EMAIL],
         read: vendors::own,
     },
 ];
@@ -144,42 +153,6 @@ const ANY: Layout = Layout {
     lacks: &[],
     read: vendors::any,
 };
-
-pub const EMAIL_COLUMNS: [&str; 10] = [
-    "emailaddress",
-    "email",
-    "mail",
-    "emailadresse",
-    "mailadresse",
-    "recipient",
-    "recipientemail",
-    "recipientaddress",
-    "subscriberemail",
-    "contactemail",
-];
-
-pub const PHONE_COLUMNS: [&str; 20] = [
-    "phone",
-    "phonenumber",
-    "mobile",
-    "mobilenumber",
-    "mobilephone",
-    "mobilephonenumber",
-    "msisdn",
-    "cell",
-    "cellphone",
-    "cellnumber",
-    "sms",
-    "smsnumber",
-    "telephone",
-    "telephonenumber",
-    "contactnumber",
-    "number",
-    "telefon",
-    "telefonnummer",
-    "handynummer",
-    "mobilnummer",
-];
 
 /// Why a first line is not understood.
 #[derive(Debug)]
@@ -196,18 +169,30 @@ pub enum Unknown {
 
 impl Columns {
     pub fn of(names: &StringRecord) -> Self {
-        let mut at = HashMap::new();
-        for (place, name) in names.iter().enumerate().take(MOST_COLUMNS + 1) {
-            at.entry(plain(name)).or_insert(place);
-        }
-        Self {
-            at,
+        let mut columns = Self {
+            at: HashMap::new(),
+            emails: Vec::new(),
+            phones: Vec::new(),
             count: names.len(),
+        };
+        for (place, name) in names.iter().enumerate().take(MOST_COLUMNS + 1) {
+            let name = plain(name);
+            match heading::kind(&name) {
+                Some(Channel::Email) => columns.emails.push(place),
+                Some(Channel::Sms) => columns.phones.push(place),
+                None => {}
+            }
+            columns.at.entry(name).or_insert(place);
         }
+        columns
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.at.contains_key(name)
+        if name == EMAIL {
+            !self.emails.is_empty()
+        } else {
+            self.at.contains_key(name)
+        }
     }
 
     fn has_any(&self, names: &[&str]) -> bool {
@@ -225,82 +210,19 @@ impl Columns {
         if let Some(layout) = LAYOUTS.iter().find(fits) {
             return Ok(layout);
         }
-        if self.has("emailaddress") && self.has_any(&["memberrating", "optintime", "confirmtime"]) {
+        if self.has(EMAIL) && self.has_any(&["memberrating", "optintime", "confirmtime"]) {
             return Err(Unknown::Subscribers);
         }
-        if self.has_any(&EMAIL_COLUMNS) || self.has_any(&PHONE_COLUMNS) {
+        if self.has(EMAIL) || !self.phones.is_empty() {
             return Ok(&ANY);
         }
-        let shown = |name: &str| name.len() <= 40 && is_heading(&plain(name));
+        let shown = |name: &str| name.len() <= 40 && heading::is_one(&plain(name));
         let names = names.iter().map(str::trim).filter(|name| shown(name));
         Err(Unknown::NoAddress {
             columns: self.count,
             names: names.take(20).map(str::to_owned).collect(),
         })
     }
-}
-
-/// Words that headings are made of. What is data must not be repeated, so a name is shown only if nothing else is in it.
-const HEADINGS: [&str; 52] = [
-    "account",
-    "address",
-    "at",
-    "by",
-    "campaign",
-    "channel",
-    "city",
-    "code",
-    "comment",
-    "company",
-    "contact",
-    "country",
-    "created",
-    "customer",
-    "date",
-    "description",
-    "email",
-    "error",
-    "event",
-    "first",
-    "from",
-    "full",
-    "group",
-    "id",
-    "language",
-    "last",
-    "list",
-    "mail",
-    "message",
-    "mobile",
-    "name",
-    "note",
-    "number",
-    "opt",
-    "out",
-    "person",
-    "phone",
-    "reason",
-    "sent",
-    "source",
-    "state",
-    "status",
-    "street",
-    "subject",
-    "tag",
-    "time",
-    "to",
-    "type",
-    "updated",
-    "user",
-    "zip",
-    "s",
-];
-
-fn is_heading(name: &str) -> bool {
-    let rests = HEADINGS.iter().filter_map(|word| name.strip_prefix(word));
-    rests
-        .into_iter()
-        .any(|rest| rest.is_empty() || is_heading(rest))
 }
 
 impl<'r> Cells<'r> {
@@ -312,6 +234,21 @@ impl<'r> Cells<'r> {
     pub fn get(self, name: &str) -> Option<&'r str> {
         let field = self.fields.get(*self.columns.at.get(name)?)?;
         present(field)
+    }
+
+    /// What stands in the columns of e-mail addresses.
+    pub fn emails(self) -> Vec<&'r str> {
+        self.at(&self.columns.emails)
+    }
+
+    /// What stands in the columns of phone numbers.
+    pub fn phones(self) -> Vec<&'r str> {
+        self.at(&self.columns.phones)
+    }
+
+    fn at(self, places: &[usize]) -> Vec<&'r str> {
+        let cells = places.iter().filter_map(|place| self.fields.get(*place));
+        cells.filter_map(present).collect()
     }
 
     pub fn first(self, names: &[&str]) -> Option<&'r str> {

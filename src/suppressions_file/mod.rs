@@ -6,6 +6,7 @@
 mod address;
 mod date;
 mod export;
+mod heading;
 mod layout;
 mod reason;
 mod row;
@@ -16,7 +17,8 @@ mod text;
 mod vendors;
 mod words;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -24,11 +26,13 @@ use chrono::{DateTime, Utc};
 use crate::db::suppressions::{Row, Source};
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
-use crate::hashing::Hasher;
+use crate::hashing::{Hasher, Move};
 
 use layout::{Columns, Layout, Unknown};
-use row::Not;
+use row::{Not, Said};
 use table::{NeverEnds, Record, Table};
+
+use address::bare;
 
 pub use address::address;
 pub use export::{HEADER, hex, print, unhex};
@@ -92,6 +96,8 @@ pub struct List {
     pub taken: usize,
     pub skipped: BTreeMap<Skip, usize>,
     pub problems: Vec<Problem>,
+    /// What addresses in it were called under older keys.
+    pub moves: Vec<Move>,
     /// Sorted by key, one for each.
     entries: Vec<Entry>,
 }
@@ -116,6 +122,12 @@ impl List {
 
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// The accounts that it suppresses somebody in. `account`: for lines that name none.
+    pub fn accounts<'a>(&'a self, account: &'a AccountId) -> BTreeSet<&'a AccountId> {
+        let of = self.entries.iter().map(|entry| entry.account.as_ref());
+        of.map(|own| own.unwrap_or(account)).collect()
     }
 
     /// Rows to store, in the order of the table's key and so many at a time.
@@ -143,6 +155,10 @@ pub struct Reading {
     columns: Option<(Columns, &'static Layout)>,
     /// A first record that is data.
     pending: Option<Record>,
+    /// What addresses were called under older keys.
+    moves: RefCell<Vec<Move>>,
+    /// Who has taken back a no, and when last.
+    taken_back: HashMap<([u8; 16], Channel), DateTime<Utc>>,
     list: List,
 }
 
@@ -155,13 +171,25 @@ impl Reading {
     pub fn begin(file: &[u8], hasher: Hasher, defaults: Defaults) -> Result<Self, Unreadable> {
         let text = text::decode(file).map_err(|what| Unreadable(what.to_owned()))?;
         let mut table = Table::new(text);
-        let first = table.next().map_err(never_ends)?;
-        let first = first.ok_or_else(|| Unreadable("the file is empty".to_owned()))?;
+        let first = loop {
+            let record = table.next().map_err(never_ends)?;
+            let record = record.ok_or_else(|| Unreadable("the file is empty".to_owned()))?;
+            // A spreadsheet keeps an empty line as separators.
+            if !record.fields.iter().all(|field| field.trim().is_empty()) {
+                break record;
+            }
+        };
         let columns = Columns::of(&first.fields);
-        let is_data = first.fields.iter().take(MOST_IN_A_LINE).any(|field| {
-            layout::present(field)
-                .is_some_and(|cell| address(cell, defaults.region.as_deref()).is_some())
-        });
+        // Not a title with a date in it, which has the digits of a phone number.
+        let is_address = |cell: &str| {
+            let is_plain = cell.contains('@') || !bare(cell).contains(char::is_alphabetic);
+            is_plain && address(cell, defaults.region.as_deref()).is_some()
+        };
+        let is_data = first
+            .fields
+            .iter()
+            .take(MOST_IN_A_LINE)
+            .any(|field| layout::present(field).is_some_and(is_address));
         let (columns, pending) = match columns.layout(&first.fields) {
             _ if is_data => (None, Some(first)),
             Ok(layout) => (Some((columns, layout)), None),
@@ -179,6 +207,7 @@ impl Reading {
             taken: 0,
             skipped: BTreeMap::new(),
             problems: Vec::new(),
+            moves: Vec::new(),
             entries: Vec::new(),
         };
         Ok(Self {
@@ -187,6 +216,8 @@ impl Reading {
             defaults,
             columns,
             pending,
+            moves: RefCell::default(),
+            taken_back: HashMap::new(),
             list,
         })
     }
@@ -227,11 +258,16 @@ impl Reading {
             judged => judged,
         };
         match judged {
-            Ok(entries) => {
+            Ok(Said::Suppressed(entries)) => {
                 self.list.taken += 1;
                 self.list.entries.extend(entries);
             }
-            Err(Not::Taken(skip)) => *self.list.skipped.entry(skip).or_default() += 1,
+            Ok(Said::TakenBack(who, at)) => {
+                self.count(Skip::NotAnOptOut, 1);
+                let last = self.taken_back.entry(who).or_insert(at);
+                *last = at.max(*last);
+            }
+            Err(Not::Taken(skip)) => self.count(skip, 1),
             Err(Not::Understood(what)) => self.list.problems.push(Problem {
                 line: record.line,
                 last_line: record.last_line,
@@ -240,13 +276,37 @@ impl Reading {
         }
     }
 
+    fn count(&mut self, skip: Skip, lines: usize) {
+        if lines > 0 {
+            *self.list.skipped.entry(skip).or_default() += lines;
+        }
+    }
+
+    /// Leaves out what was taken back later. A no of the same moment stays, and so does a block: it is not its owner's to take back.
+    fn leave_out_what_was_taken_back(&mut self) {
+        let before = self.list.entries.len();
+        let taken_back = &self.taken_back;
+        self.list.entries.retain(|entry| {
+            let later = taken_back.get(&(entry.hash, entry.channel));
+            entry.reason != Suppression::OptedOut || later.is_none_or(|at| *at <= entry.created_at)
+        });
+        // In the lists that have such lines, each is about one number.
+        let left_out = before - self.list.entries.len();
+        self.list.taken -= left_out;
+        self.count(Skip::NotAnOptOut, left_out);
+    }
+
     /// What was read, once [`read`](Self::read) has said that it was all.
     ///
     /// # Errors
     ///
     /// There is nothing under the first line, or nothing that was understood.
-    pub fn finish(self) -> Result<List, Unreadable> {
+    pub fn finish(mut self) -> Result<List, Unreadable> {
+        self.leave_out_what_was_taken_back();
         let mut list = self.list;
+        list.moves = self.moves.into_inner();
+        list.moves.sort_unstable();
+        list.moves.dedup();
         if list.lines == 0 {
             let what = "the file has a first line that names columns, and no lines under it";
             return Err(Unreadable(what.to_owned()));

@@ -1,6 +1,8 @@
 //! Why an address is on a provider's list, as mail servers' replies tell it.
 
+use crate::channel::smtp::{Fault, Phase, Reply, classify};
 use crate::domain::contact::Suppression;
+use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 
 /// Why a row suppresses nobody, although it was understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,7 +11,7 @@ pub enum Skip {
     NotAnOptOut,
     /// A failure that passes: a full mailbox, a server that was away.
     Temporary,
-    /// A refusal of the sender or of the content, which says nothing of the mailbox.
+    /// A refusal of the sender or of the content, or without a reason, which says nothing of the mailbox.
     AboutTheSender,
     /// The address is empty, or a placeholder such as "N/A".
     NoAddress,
@@ -42,7 +44,9 @@ impl Skip {
         match self {
             Self::NotAnOptOut => "that are no opt-outs",
             Self::Temporary => "about failures that pass",
-            Self::AboutTheSender => "refused because of the sender or the content",
+            Self::AboutTheSender => {
+                "refused because of the sender or the content, or without a reason"
+            }
             Self::NoAddress => "without an address",
             Self::Expired => "no longer in force",
         }
@@ -54,15 +58,12 @@ pub type Verdict = Result<Suppression, Skip>;
 
 /// What a reason in somebody's own words says, if it is a mail server's reply or sounds like one.
 pub fn of_text(text: &str) -> Option<Verdict> {
-    let is_reply = text.get(..3).is_some_and(|code| {
-        code.bytes().all(|b| b.is_ascii_digit()) && code.starts_with(['4', '5'])
-    });
     let text_lower = text.to_lowercase();
     let names_a_fault = NO_MAILBOX.iter().any(|phrase| text_lower.contains(phrase));
-    (is_reply || names_a_fault).then(|| of_replies(&[text]))
+    (basic_code(text).is_some() || names_a_fault).then(|| of_reply("", text))
 }
 
-/// What replies say of a mailbox that does not exist, whatever their code.
+/// By what a text without a code is known as a mail server's, or a provider's word about a mailbox.
 const NO_MAILBOX: &[&str] = &[
     "user unknown",
     "unknown user",
@@ -85,194 +86,130 @@ const NO_MAILBOX: &[&str] = &[
     "rfc compliant",
 ];
 
-/// What replies say of the sender or of the content.
-const ABOUT_THE_SENDER: &[&str] = &[
-    "spam",
-    "blocked",
-    "blacklist",
-    "blocklist",
-    "block list",
-    "reputation",
-    "policy",
-    "content",
-    "dmarc",
-    "spf",
-    "dkim",
-    "relay",
-    "rate limit",
-    "too many",
-    "authentication",
-    "not authorized",
-    "access denied",
-    "virus",
-    "message size",
-    "too large",
+/// Providers' own words, which no mail server says.
+const BAD_TO_THE_PROVIDER: &[&str] = &[
+    "previously bounced",
+    "address not rfc compliant",
+    "address is not rfc compliant",
+    "unable to route",
 ];
 
-/// A list of bounces has what mail servers answered: a status (`5.1.1`), a code (`550`), their text, in any of the cells. Only what
-/// names an unknown or disabled mailbox, or a domain without mail, makes an address bad (RFC 3463: `X.1` addressing, `X.2.1`
-/// mailbox disabled, `X.4.4` no route to the domain); the rest passes or is about the sender.
-pub fn of_replies(cells: &[&str]) -> Verdict {
-    let text = cells.join(" ").to_lowercase();
-    let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
-    // The text knows best: the provider's own status is often the general one.
-    let statuses = || {
-        text.split(|c: char| !c.is_ascii_digit() && c != '.')
-            .filter_map(status)
-    };
-    let mut specific = statuses().filter(|(_, subject, detail)| (*subject, *detail) != (0, 0));
-    match specific.next_back() {
-        Some((_, 7, _) | (_, 1, 7 | 8) | (_, 2, 3) | (_, 3, 4)) => {
-            return Err(Skip::AboutTheSender);
-        }
-        Some((5, 1, _) | (5, 2, 1) | (5, 4, 4)) => return Ok(Suppression::BadAddress),
-        Some((4, ..) | (_, 2..=4, _)) => return Err(Skip::Temporary),
-        Some(_) => return Err(Skip::AboutTheSender),
-        None => {}
-    }
-    if says(NO_MAILBOX) {
-        return Ok(Suppression::BadAddress);
-    }
-    if says(ABOUT_THE_SENDER) {
-        return Err(Skip::AboutTheSender);
-    }
-    if says(&[
-        "full",
-        "quota",
-        "timed out",
-        "timeout",
-        "try again",
-        "temporar",
-        "greylist",
-    ]) {
+/// What passes.
+const PASSING: &[&str] = &[
+    "timed out",
+    "timeout",
+    "try again",
+    "temporar",
+    "greylist",
+    "connection refused",
+];
+
+/// A list of bounces has what mail servers answered: a status (`5.1.1`) or a code (`550`), and their text. It is judged like an answer
+/// to ourselves, so that no list silences an address that sending would not silence. A bare code says nothing: lists of what was
+/// blocked have the same columns as lists of what bounced.
+pub fn of_reply(status: &str, text: &str) -> Verdict {
+    let reply = reply(status, text);
+    if reply.class() == 4 {
         return Err(Skip::Temporary);
     }
-    let code = text
-        .split(|c: char| !c.is_ascii_digit())
-        .find(|word| word.len() == 3);
-    let general = statuses().next().map(|(class, ..)| class);
-    let class = code
-        .and_then(|code| code.bytes().next())
-        .map(|digit| digit - b'0')
-        .or(general);
-    if class == Some(4) {
-        Err(Skip::Temporary)
-    } else {
-        // It is on a list of addresses that came back for good.
-        Ok(Suppression::BadAddress)
+    // The domain has no way to it (RFC 3463, X.4.4): what sending learns from the name service, and providers report as a status.
+    let has_no_route = reply.subject() == (4, 4);
+    match classify(Phase::Rcpt, &Fault::Reply(reply)) {
+        Outcome::Refused {
+            class: Refusal::BadRecipient,
+            ..
+        } => Ok(Suppression::BadAddress),
+        Outcome::Refused {
+            class: Refusal::Other,
+            ..
+        } if has_no_route => Ok(Suppression::BadAddress),
+        Outcome::Refused {
+            class: Refusal::Other,
+            ..
+        } => of_provider(text),
+        Outcome::NotAccepted {
+            class: Obstacle::Transient | Obstacle::Slow | Obstacle::RecipientSoft,
+            ..
+        } => Err(Skip::Temporary),
+        _ => Err(Skip::AboutTheSender),
     }
 }
 
-/// An enhanced status code: class, subject, detail.
-fn status(word: &str) -> Option<(u8, u16, u16)> {
-    let mut parts = word.trim_end_matches('.').split('.');
-    let class = parts
-        .next()?
-        .parse()
-        .ok()
-        .filter(|class| matches!(class, 2 | 4 | 5))?;
-    let mut number = || {
-        let digits = parts
-            .next()
-            .filter(|digits| (1..=3).contains(&digits.len()))?;
-        digits.parse().ok()
-    };
-    let code = (class, number()?, number()?);
-    parts.next().is_none().then_some(code)
+/// What a provider says where no mail server said anything.
+fn of_provider(text: &str) -> Verdict {
+    let text_lower = text.to_lowercase();
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| text_lower.contains(phrase));
+    if basic_code(text).is_none() && says(BAD_TO_THE_PROVIDER) {
+        Ok(Suppression::BadAddress)
+    } else if says(PASSING) {
+        Err(Skip::Temporary)
+    } else {
+        Err(Skip::AboutTheSender)
+    }
+}
+
+/// Whether it is empty, or a basic code.
+pub fn says_nothing(text: &str) -> bool {
+    let text = text.trim();
+    text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// What the server had said. The text's own codes are the server's; the status beside it is the provider's, and often a general one.
+fn reply(status: &str, text: &str) -> Reply {
+    let status = status.trim();
+    let code = basic_code(text).or_else(|| basic_code(status));
+    let code = code.unwrap_or_else(|| {
+        let class = [text, status].map(|from| class_of(from.trim_start()));
+        if class.into_iter().flatten().next() == Some('4') {
+            450
+        } else {
+            550
+        }
+    });
+    let body: Vec<&str> = bare(text).lines().map(without_basic_code).collect();
+    let body = body.join("\n");
+    let reply = Reply::new(code, &body);
+    // X.0.0 says no more than the code.
+    let says_more = |reply: &Reply| reply.enhanced.is_some() && reply.subject() != (0, 0);
+    let with_status = Reply::new(code, &format!("{} {body}", without_basic_code(status)));
+    if !says_more(&reply) && says_more(&with_status) {
+        with_status
+    } else {
+        reply
+    }
+}
+
+/// Delivery reports have the protocol before a reply (RFC 3464, 2.3.6): `smtp; 550 …`.
+fn bare(text: &str) -> &str {
+    let text = text.trim();
+    match text.split_at_checked(5) {
+        Some((head, rest)) if head.eq_ignore_ascii_case("smtp;") => rest.trim_start(),
+        _ => text,
+    }
+}
+
+/// The three digits that a reply of refusal begins with.
+fn basic_code(text: &str) -> Option<u16> {
+    let (digits, rest) = bare(text).split_at_checked(3)?;
+    let is_code = digits.starts_with(['4', '5']) && digits.bytes().all(|b| b.is_ascii_digit());
+    let ends = !rest.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '.' | ','));
+    digits.parse().ok().filter(|_| is_code && ends)
+}
+
+fn without_basic_code(line: &str) -> &str {
+    let line = bare(line);
+    match basic_code(line) {
+        Some(_) => line[3..].trim_start_matches(['-', ' ', ':', '\t']),
+        None => line,
+    }
+}
+
+/// The class of an enhanced code that stands first.
+fn class_of(text: &str) -> Option<char> {
+    let mut chars = text.trim_start_matches(['#', '(', '[']).chars();
+    let class = chars.next().filter(|class| matches!(class, '4' | '5'));
+    class.filter(|_| chars.next() == Some('.'))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BAD: Verdict = Ok(Suppression::BadAddress);
-
-    /// Status and text as lists of bounces have them.
-    #[test]
-    fn only_an_unknown_or_disabled_mailbox_makes_an_address_bad() {
-        for (cells, verdict) in [
-            (
-                [
-                    "5.1.1",
-                    "550 5.1.1 The email account that you tried to reach does not exist.",
-                ],
-                BAD,
-            ),
-            (
-                [
-                    "5.0.0",
-                    "550 5.1.1 <a@example.com>: Recipient address rejected: User unknown",
-                ],
-                BAD,
-            ), // the text is more specific
-            (["5.0.0", "550 No such user here"], BAD),
-            (
-                [
-                    "550",
-                    "5.2.1 The email account that you tried to reach is disabled",
-                ],
-                BAD,
-            ),
-            (["5.1.2", "Host or domain name not found"], BAD),
-            (["5.4.4", "unable to route: no mail hosts for domain"], BAD),
-            (["5.1.10", "550 5.1.10 RESOLVER.ADR.RecipientNotFound"], BAD),
-            (["605", "Not delivering to previously bounced address"], BAD), // Mailgun
-            (["", ""], BAD), // on the list of bounces, nothing else said
-            (
-                ["550", "550 Requested action not taken: mailbox unavailable"],
-                BAD,
-            ),
-            (
-                ["5.2.2", "552 5.2.2 The email account is over quota"],
-                Err(Skip::Temporary),
-            ),
-            (["4.0.0", "Connection timed out"], Err(Skip::Temporary)),
-            (
-                ["4.2.1", "450 4.2.1 The user is receiving mail too quickly"],
-                Err(Skip::Temporary),
-            ),
-            (["", "452 Mailbox full"], Err(Skip::Temporary)),
-            (["421", ""], Err(Skip::Temporary)),
-            (
-                [
-                    "5.7.1",
-                    "550 5.7.1 Message rejected due to the reputation of the IP",
-                ],
-                Err(Skip::AboutTheSender),
-            ),
-            (
-                [
-                    "5.0.0",
-                    "550 #5.7.1 Your access to submit messages has been rejected",
-                ],
-                Err(Skip::AboutTheSender),
-            ),
-            (
-                [
-                    "5.7.26",
-                    "unauthenticated email from example.com is not accepted due to its DMARC policy",
-                ],
-                Err(Skip::AboutTheSender),
-            ),
-            (
-                ["550", "Message contains spam or virus content"],
-                Err(Skip::AboutTheSender),
-            ),
-            (
-                ["554", "554 IP address is block listed"],
-                Err(Skip::AboutTheSender),
-            ),
-            (
-                ["5.1.8", "501 5.1.8 Sender domain not found"],
-                Err(Skip::AboutTheSender),
-            ),
-            (["5.6.0", "message malformed"], Err(Skip::AboutTheSender)),
-            (
-                ["5.3.4", "message too big for system"],
-                Err(Skip::AboutTheSender),
-            ),
-        ] {
-            assert_eq!(of_replies(&cells), verdict, "{cells:?}");
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use csv::StringRecord;
 
-use super::address::{address, bare, not_a_number};
+use super::address::{address, bare, doubt, not_a_number};
 use super::layout::{Cells, Claim, Own, present};
 use super::{Entry, MOST_IN_A_LINE, Reading, Skip, date, unhex};
 use crate::db::suppressions::Source;
@@ -19,6 +19,13 @@ pub enum Not {
     Understood(&'static str),
 }
 
+/// What a record says.
+pub(super) enum Said {
+    Suppressed(Vec<Entry>),
+    /// This number wants to be written to, since then.
+    TakenBack(([u8; 16], Channel), DateTime<Utc>),
+}
+
 impl Reading {
     /// Whether a line within quotation marks would be a row: it has a row's number of fields, and an address where one belongs.
     pub(super) fn is_row(&self, line: &StringRecord) -> bool {
@@ -29,9 +36,9 @@ impl Reading {
         line.len() == count && self.judge(line).is_ok()
     }
 
-    pub(super) fn judge(&self, fields: &StringRecord) -> Result<Vec<Entry>, Not> {
+    pub(super) fn judge(&self, fields: &StringRecord) -> Result<Said, Not> {
         let Some((columns, layout)) = &self.columns else {
-            return self.addresses(fields);
+            return self.addresses(fields).map(Said::Suppressed);
         };
         let surplus = fields.iter().skip(columns.count);
         if surplus.into_iter().any(|field| !field.trim().is_empty()) {
@@ -40,7 +47,22 @@ impl Reading {
             ));
         }
         let claim = (layout.read)(Cells::new(columns, fields)).map_err(Not::Taken)?;
-        self.entries(&claim)
+        let entries = self.entries(&claim);
+        if claim.takes_back {
+            return self.taken_back(&claim, entries);
+        }
+        entries.map(Said::Suppressed)
+    }
+
+    /// Whom a row takes back a no of, and when: one without a date, or from somebody who has no number, does not say enough.
+    fn taken_back(&self, claim: &Claim<'_>, from: Result<Vec<Entry>, Not>) -> Result<Said, Not> {
+        let from = from.ok().and_then(|entries| entries.into_iter().next());
+        let at = claim.date.and_then(date::moment);
+        let (Some(from), Some(at)) = (from, at) else {
+            return Err(Not::Taken(Skip::NotAnOptOut));
+        };
+        let at = at.min(self.defaults.now);
+        Ok(Said::TakenBack((from.hash, from.channel), at))
     }
 
     /// A record of a list without columns: one address or several.
@@ -57,12 +79,17 @@ impl Reading {
         // Beside an address, digits may be anything: a date, an order.
         let is_plain =
             |cell: &str| cells.len() == 1 || cell.contains('@') || bare(cell).starts_with('+');
+        let wrong = |cell| Not::Understood(self.doubt(cell).unwrap_or(UNNAMED));
         let entries = cells.iter().map(|cell| {
             let address = address(cell, self.region()).filter(|_| is_plain(cell));
-            let key = self.key(&address.ok_or(Not::Understood(UNNAMED))?);
+            let key = self.key(&address.ok_or_else(|| wrong(cell))?);
             Ok(self.entry(key, self.defaults.reason, self.defaults.now))
         });
         entries.collect()
+    }
+
+    fn doubt(&self, raw: &str) -> Option<&'static str> {
+        doubt(raw, self.region())
     }
 
     fn region(&self) -> Option<&str> {
@@ -70,6 +97,7 @@ impl Reading {
     }
 
     fn key(&self, address: &Address) -> (Channel, [u8; 16]) {
+        self.moves.borrow_mut().extend(self.hasher.moves(address));
         (address.channel(), self.hasher.address(address))
     }
 
@@ -99,24 +127,24 @@ impl Reading {
             .and_then(date::moment)
             .map_or(now, |at| at.min(now));
         let reason = claim.reason.unwrap_or(self.defaults.reason);
-        let wrong = |what| move || Not::Understood(what);
         let mut keys = Vec::new();
-        if let Some(raw) = claim.email {
+        for raw in &claim.emails {
             let address = address(raw, None).filter(|address| address.channel() == Channel::Email);
-            keys.push(self.key(&address.ok_or_else(wrong("not an e-mail address"))?));
+            keys.push(self.key(&address.ok_or(Not::Understood("not an e-mail address"))?));
         }
-        if let Some(raw) = claim.phone {
+        for raw in &claim.phones {
             let address =
                 address(raw, self.region()).filter(|address| address.channel() == Channel::Sms);
-            keys.push(self.key(&address.ok_or_else(wrong(not_a_number(raw)))?));
+            let what = || self.doubt(raw).unwrap_or_else(|| not_a_number(raw));
+            keys.push(self.key(&address.ok_or_else(|| Not::Understood(what()))?));
         }
         if let Some(raw) = claim.address {
             let address = address(raw, self.region());
-            keys.push(
-                self.key(
-                    &address.ok_or_else(wrong("not an e-mail address and not a phone number"))?,
-                ),
-            );
+            let what = || {
+                let doubt = self.doubt(raw);
+                doubt.unwrap_or("not an e-mail address and not a phone number")
+            };
+            keys.push(self.key(&address.ok_or_else(|| Not::Understood(what()))?));
         }
         if let Some(own) = &claim.own {
             return self

@@ -159,6 +159,12 @@ fn separator_named(line: &str) -> Option<u8> {
     if !word.trim().eq_ignore_ascii_case("sep") {
         return None;
     }
+    let trimmed = separator.trim_matches(' ');
+    let separator = if trimmed.is_empty() {
+        separator
+    } else {
+        trimmed
+    };
     match separator.as_bytes() {
         [one] if one.is_ascii_punctuation() || *one == b'\t' => Some(*one),
         b"\\t" => Some(b'\t'),

@@ -242,6 +242,132 @@ fn every_layout_says_who_and_why() {
 }
 
 #[test]
+fn bare_codes_say_something_only_where_no_blocks_are_listed() {
+    // The columns of SendGrid's bounces are those of its blocks.
+    let list = read(b"status,reason,email,created\n550,550,ann@example.com,1443651125\n5.1.1,,ben@example.com,1443651125\n,,cid@example.com,1443651125\n");
+    let list = list.unwrap();
+    assert_eq!(
+        who(&list),
+        [("ben@example.com", BAD), ("cid@example.com", OPTED_OUT)]
+    );
+    assert_eq!(skipped(&list), [(Skip::AboutTheSender, 1)]);
+    // Who is put on Mailgun's list by hand has its default code and no words.
+    let list = read(b"address,code,error,created_at\nann@example.com,550,,\nben@example.com,550,5.7.1,\ncid@example.com,550,sender rejected,\n");
+    let list = list.unwrap();
+    assert_eq!(who(&list), [("ann@example.com", BAD)]);
+    assert_eq!(skipped(&list), [(Skip::AboutTheSender, 2)]);
+}
+
+#[test]
+fn the_newest_word_in_a_log_of_messages_decides() {
+    const ANN: &str = "+12025550143";
+    let in_at = |date: &str, body: &str| format!("{ANN},+12025550100,{body},{date},,inbound\n");
+    let out_at =
+        |date: &str, error: &str| format!("+12025550100,{ANN},Hi,{date},{error},outbound-api\n");
+    let (y22, y24, y25) = (
+        "2022-05-01T12:00:00Z",
+        "2024-05-01T12:00:00Z",
+        "2025-05-01T12:00:00Z",
+    );
+    let now = "2024-10-01T12:00:00Z"; // before the list is read
+    let stopped = [(ANN, OPTED_OUT)].to_vec();
+    // In any order of lines: logs have the newest first, or last.
+    let table = [
+        (vec![in_at(y22, "STOP"), in_at(y24, "START")], vec![]),
+        (vec![in_at(y22, "STOP"), in_at(y24, "unstop")], vec![]),
+        (vec![out_at(y22, "21610"), in_at(y24, "START")], vec![]),
+        (
+            vec![in_at(y22, "STOP"), in_at(y24, "STOP"), in_at(now, "START")],
+            vec![],
+        ),
+        (
+            vec![in_at(y22, "START"), in_at(y24, "STOP")],
+            stopped.clone(),
+        ),
+        (
+            vec![in_at(y22, "STOP"), in_at(y24, "START"), in_at(now, "STOP")],
+            stopped.clone(),
+        ),
+        (
+            vec![in_at(y22, "START"), out_at(y24, "21610")],
+            stopped.clone(),
+        ),
+        // Of one moment; without a date; an answer to anything; what we wrote.
+        (
+            vec![in_at(y24, "STOP"), in_at(y24, "START")],
+            stopped.clone(),
+        ),
+        (
+            vec![in_at(y22, "STOP"), in_at("", "START")],
+            stopped.clone(),
+        ),
+        (
+            vec![in_at("", "STOP"), in_at(y24, "START")],
+            stopped.clone(),
+        ),
+        (vec![in_at(y22, "STOP"), in_at(y24, "Yes")], stopped.clone()),
+        (
+            vec![
+                in_at(y22, "STOP"),
+                out_at(y25, "").replace(",Hi,", ",START,"),
+            ],
+            stopped,
+        ),
+        // Somebody who sues over text messages is not asked again.
+        (
+            vec![out_at(y22, "30640"), in_at(y24, "START")],
+            vec![(ANN, BLOCKED)],
+        ),
+    ];
+    for (mut lines, expected) in table {
+        for _ in 0..2 {
+            lines.reverse();
+            let other = "+12025550144,+12025550100,STOP,2022-05-01T12:00:00Z,,inbound\n";
+            let file = format!(
+                "From,To,Body,SentDate,ErrorCode,Direction\n{}{other}",
+                lines.concat()
+            );
+            let list = read(file.as_bytes()).unwrap();
+            let mut all = expected.clone();
+            all.push(("+12025550144", OPTED_OUT));
+            assert_eq!(who(&list), all, "{file}");
+            let counted = list.taken + list.skipped.values().sum::<usize>();
+            assert_eq!((counted, list.problems.len()), (list.lines, 0), "{file}");
+        }
+    }
+    // Of what cannot be a number nobody has to be told.
+    let list = read(b"From,To,Body,SentDate,ErrorCode,Direction\n12345,+12025550100,START,2024-05-01T12:00:00Z,,inbound\n+12025550144,+12025550100,STOP,,,inbound\n");
+    assert_eq!(list.unwrap().problems, []);
+}
+
+#[test]
+fn a_number_of_two_countries_is_a_problem_and_not_a_stranger_s_opt_out() {
+    let account: AccountId = "12345678".parse().unwrap();
+    let read_in_germany = |file: &str| {
+        let defaults = Defaults {
+            accounts: vec![account.clone()],
+            account: account.clone(),
+            region: Some("DE".to_owned()),
+            reason: OPTED_OUT,
+            now: now(),
+        };
+        let mut reading = Reading::begin(file.as_bytes(), hasher(), defaults).unwrap();
+        while reading.read(2).unwrap() {}
+        reading.finish().unwrap()
+    };
+    for file in [
+        "phone\n4915123456789\n41791234567\n+41791234567\n",
+        "address\n4915123456789\n41791234567\n+41791234567\n",
+        "4915123456789\n41791234567\n+41791234567\n",
+    ] {
+        let list = read_in_germany(file);
+        assert_eq!((list.len(), list.problems.len()), (2, 1), "{file}");
+        let what = list.problems[0].what;
+        assert!(what.contains("of two countries"), "{file}: {what}");
+    }
+}
+
+#[test]
 fn every_encoding_separator_and_line_end_gives_the_same_list() {
     for (name, file) in [
         ("UTF-8", fixture!("utf8.csv")),
@@ -290,6 +416,71 @@ fn names_of_columns_are_known_in_any_case_order_and_company() {
         read(b"more,created_at,ERROR,x,Address,Code\n1,,user unknown,y,ann@example.com,550\n")
             .unwrap();
     assert_eq!(who(&list), [("ann@example.com", BAD)]);
+}
+
+#[test]
+fn no_column_of_addresses_is_left_out_and_no_title_is_an_address() {
+    const TWO: [(&str, Suppression); 2] = [(A, OPTED_OUT), (PHONE, OPTED_OUT)];
+    const A: &str = "ann@example.com";
+    const PHONE: &str = "+12025550143";
+    for (file, expected) in [
+        (
+            "E-Mail;Mobiltelefon\nann@example.com;(202) 555-0143\n",
+            &TWO[..],
+        ),
+        (
+            "E-postadress;Mobilnummer\nann@example.com;(202) 555-0143\n",
+            &TWO,
+        ),
+        (
+            "Téléphone portable,Courriel\n202 555 0143,ann@example.com\n",
+            &TWO,
+        ),
+        (
+            "メールアドレス\t電話番号\nann@example.com\t2025550143\n",
+            &TWO,
+        ),
+        (
+            "Work Email,Home Email,Phone\nann@example.com,ben@example.com,n/a\n",
+            &[(A, OPTED_OUT), ("ben@example.com", OPTED_OUT)],
+        ),
+        // The prefix of a spreadsheet, and an empty line as it keeps one.
+        (
+            "sep = ;\n;\n;;\nname;email\nAnn;ann@example.com\n",
+            &TWO[..1],
+        ),
+        ("phone\n12025550143.0\n", &TWO[1..]),
+        // What somebody wants, and where.
+        (
+            "email,subscribed\nann@example.com,false\nben@example.com,true\n",
+            &TWO[..1],
+        ),
+        ("phone,opt_in\n2025550143,N\n2025550144,Y\n", &TWO[1..]),
+        (
+            "email,phone,Email Opt Out,SMS Opt Out\nann@example.com,2025550144,1,0\nben@example.com,2025550143,0,1\n",
+            &TWO,
+        ),
+        (
+            "E-Mail;Status\nann@example.com;abgemeldet\nben@example.com;aktiv\n",
+            &TWO[..1],
+        ),
+        (
+            "Email,Email permission status\nann@example.com,Unsubscribed\nben@example.com,Active\n",
+            &TWO[..1],
+        ),
+        // A doubt about a text that came in is a no, as it is when it comes in.
+        (
+            "From,To,Body,Direction\n+12025550143,+12025550100,not interested,Incoming\n",
+            &TWO[1..],
+        ),
+    ] {
+        let list = read(file.as_bytes()).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert_eq!(who(&list), *expected, "{file}");
+        assert_eq!(list.problems, [], "{file}");
+    }
+    // A title has a date in it, which has the digits of a phone number.
+    let error = read(b"Export of 202-555-0143,,\nemail,created,\nann@example.com,2024-01-01,\n");
+    assert!(error.unwrap_err().0.contains("no column has addresses"));
 }
 
 #[test]

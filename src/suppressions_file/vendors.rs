@@ -5,20 +5,29 @@
 )]
 
 use super::date;
-use super::layout::{Cells, Claim, EMAIL_COLUMNS, Own, PHONE_COLUMNS};
-use super::reason::{Skip, Verdict, of_replies, of_text};
+use super::layout::{Cells, Claim, Own};
+use super::reason::{Skip, Verdict, of_reply, of_text, says_nothing};
 use super::words::{of_word, plain};
 use crate::channel::optout::{self, Meaning};
 use crate::domain::contact::Suppression;
+use crate::domain::ids::Channel;
 
 /// Why a row is there, in the order in which they are believed.
-const REASON_COLUMNS: [&str; 6] = [
+const REASON_COLUMNS: [&str; 14] = [
     "suppressionreason",
     "type",
     "reason",
     "status",
     "event",
     "state",
+    "subscriptionstatus",
+    "subscriberstatus",
+    "contactstatus",
+    "emailstatus",
+    "emailpermissionstatus",
+    "smsstatus",
+    "grund",
+    "statut",
 ];
 
 /// Since when.
@@ -43,23 +52,63 @@ const DATE_COLUMNS: [&str; 18] = [
     "updatedat",
 ];
 
-/// Columns that say yes or no to "does this person not want it?", or since when, as customer databases have them.
-const FLAG_COLUMNS: [&str; 15] = [
-    "unsubscribed",
-    "suppressed",
-    "emailblacklisted",
-    "smsblacklisted",
-    "unsubscribedfromallemail",
-    "optedoutofemail",
-    "optedoutofallemail",
-    "hasoptedoutofemail",
-    "emailoptout",
-    "smsoptout",
-    "optedout",
-    "optout",
-    "donotcontact",
-    "donotemail",
-    "donottext",
+/// Columns of customer databases that say yes or no, or since when.
+struct Flag {
+    /// Of which channel; `None`: of both.
+    channel: Option<Channel>,
+    /// Does the person not want it?
+    no: &'static [&'static str],
+    /// Does the person want it?
+    yes: &'static [&'static str],
+}
+
+const FLAGS: [Flag; 3] = [
+    Flag {
+        channel: None,
+        no: &[
+            "unsubscribed",
+            "suppressed",
+            "optedout",
+            "optout",
+            "donotcontact",
+        ],
+        yes: &[
+            "subscribed",
+            "optin",
+            "optedin",
+            "consent",
+            "marketingconsent",
+            "acceptsmarketing",
+        ],
+    },
+    Flag {
+        channel: Some(Channel::Email),
+        no: &[
+            "emailblacklisted",
+            "unsubscribedfromallemail",
+            "optedoutofemail",
+            "optedoutofallemail",
+            "hasoptedoutofemail",
+            "emailoptout",
+            "donotemail",
+        ],
+        yes: &[
+            "emailsubscribed",
+            "emailoptin",
+            "emailconsent",
+            "acceptsemailmarketing",
+        ],
+    },
+    Flag {
+        channel: Some(Channel::Sms),
+        no: &["smsblacklisted", "smsoptout", "donottext"],
+        yes: &[
+            "smssubscribed",
+            "smsoptin",
+            "smsconsent",
+            "acceptssmsmarketing",
+        ],
+    },
 ];
 
 pub fn own(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
@@ -83,27 +132,33 @@ pub fn own(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     })
 }
 
-/// A STOP revokes whoever wrote it; 21610 says that the number had stopped us before.
+/// A no revokes whoever wrote it, a doubtful one too, as it does when it comes in, and a later START takes it back. 21610 says that the
+/// number had stopped us before, 30640 that nobody may text it.
 pub fn twilio(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
-    let inbound = cells
-        .get("direction")
-        .is_some_and(|way| plain(way) == "inbound");
-    let body = || cells.get("body").unwrap_or_default();
-    let has_stopped = || cells.get("errorcode").is_some_and(|code| code == "21610");
-    let phone = if inbound
-        && matches!(
-            optout::meaning(body()),
-            Meaning::Stop | Meaning::FreeTextRevocation
-        ) {
-        cells.get("from")
-    } else if !inbound && has_stopped() {
-        cells.get("to")
-    } else {
-        return Err(Skip::NotAnOptOut);
+    let inbound = cells.get("direction").is_some_and(|way| {
+        let way = plain(way);
+        ["inbound", "incoming", "received"].contains(&way.as_str())
+    });
+    let body = cells.get("body").filter(|_| inbound);
+    let meaning = optout::meaning(body.unwrap_or_default());
+    let takes_back = inbound && meaning == Meaning::Start;
+    let reason = match (meaning, cells.get("errorcode")) {
+        (
+            Meaning::Start
+            | Meaning::Stop
+            | Meaning::FreeTextRevocation
+            | Meaning::PerhapsRevocation(_),
+            _,
+        ) if inbound => Suppression::OptedOut,
+        (_, Some("21610")) if !inbound => Suppression::OptedOut,
+        (_, Some("30640")) if !inbound => Suppression::Blocked,
+        _ => return Err(Skip::NotAnOptOut),
     };
+    let phone = cells.get(if inbound { "from" } else { "to" });
     Ok(Claim {
-        phone,
-        reason: Some(Suppression::OptedOut),
+        phones: phone.into_iter().collect(),
+        reason: Some(reason),
+        takes_back,
         date: cells.first(&[
             "sentdate",
             "datesent",
@@ -114,6 +169,15 @@ pub fn twilio(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
         ]),
         ..Claim::default()
     })
+}
+
+/// `Some(true)`: a plain no.
+fn is_no(cell: Option<&str>) -> Option<bool> {
+    const NO: [&str; 12] = [
+        "false", "no", "n", "0", "f", "off", "nein", "falsch", "non", "nee", "nie", "nej",
+    ];
+    let no = cell.is_some_and(|cell| NO.contains(&plain(cell).as_str()));
+    no.then_some(true)
 }
 
 fn is_yes(cell: Option<&str>) -> bool {
@@ -165,7 +229,7 @@ pub fn postmark_bounces(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
         Some((_, Some(verdict))) => Ok(email(cells, verdict?)),
         _ => Ok(email(
             cells,
-            of_replies(&[cells.get("details").unwrap_or_default()])?,
+            of_reply("", cells.get("details").unwrap_or_default())?,
         )),
     }
 }
@@ -174,10 +238,11 @@ pub fn sendgrid_bounces(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     let (status, reason) = (cells.get("status"), cells.get("reason"));
     let is_reply =
         |cell: Option<&str>| cell.is_none_or(|cell| cell.starts_with(|c: char| c.is_ascii_digit()));
-    if !is_reply(status) {
+    // Nothing, or what somebody's own list has in columns of these names.
+    if !is_reply(status) || status.or(reason).is_none() {
         return any(cells);
     }
-    let verdict = of_replies(&[status.unwrap_or_default(), reason.unwrap_or_default()]);
+    let verdict = of_reply(status.unwrap_or_default(), reason.unwrap_or_default());
     Ok(email(cells, verdict?))
 }
 
@@ -194,10 +259,13 @@ pub fn mailgun_bounces(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
         // Mailgun's own: was not tried because of an earlier unsubscription, or complaint.
         "606" => Ok(Suppression::OptedOut),
         "607" => Ok(Suppression::Complaint),
-        _ => of_replies(&[code, error]),
+        // Not delivered to an address that had bounced before; and what somebody has put on the list by hand, which has a code only.
+        "605" => Ok(Suppression::BadAddress),
+        _ if !code.starts_with('4') && says_nothing(error) => Ok(Suppression::BadAddress),
+        _ => of_reply(code, error),
     };
     Ok(Claim {
-        email: cells.get("address"),
+        emails: cells.get("address").into_iter().collect(),
         reason: Some(verdict?),
         date: cells.first(&DATE_COLUMNS),
         ..Claim::default()
@@ -206,7 +274,7 @@ pub fn mailgun_bounces(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
 
 pub fn mailgun_unsubscribes(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     Ok(Claim {
-        email: cells.get("address"),
+        emails: cells.get("address").into_iter().collect(),
         reason: Some(Suppression::OptedOut),
         date: cells.first(&DATE_COLUMNS),
         ..Claim::default()
@@ -215,29 +283,39 @@ pub fn mailgun_unsubscribes(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
 
 fn email(cells: Cells<'_>, reason: Suppression) -> Claim<'_> {
     Claim {
-        email: cells.first(&EMAIL_COLUMNS),
+        emails: cells.emails(),
         reason: Some(reason),
         date: cells.first(&DATE_COLUMNS),
         ..Claim::default()
     }
 }
 
-/// Lists of suppressions of many providers, customer databases, and what people make themselves.
-pub fn any(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
-    let mut flags = FLAG_COLUMNS
-        .iter()
-        .filter(|name| cells.columns.has(name))
-        .peekable();
+/// What the flags of this channel, or those of both (`None`), say: `Some(true)`: it is not wanted; `Some(false)`: it is.
+fn unwanted(cells: Cells<'_>, channel: Option<Channel>) -> Option<bool> {
     let is_set = |cell: Option<&str>| {
         let means_no = |cell| date::moment(cell).is_some() || matches!(of_word(cell), Some(Ok(_)));
         is_yes(cell) || cell.is_some_and(means_no)
     };
-    if flags.peek().is_some() && !flags.any(|name| is_set(cells.get(name))) {
-        return Err(Skip::NotAnOptOut);
-    }
+    let flag = FLAGS.iter().find(|flag| flag.channel == channel)?;
+    let no = flag.no.iter().filter(|name| cells.columns.has(name));
+    let no = no.map(|name| is_set(cells.get(name)));
+    let yes = flag.yes.iter().map(|name| cells.get(name));
+    let not_yes = yes.filter_map(|cell| is_no(cell).or_else(|| is_yes(cell).then_some(false)));
+    no.chain(not_yes).reduce(|one, other| one || other)
+}
+
+/// Lists of suppressions of many providers, customer databases, and what people make themselves.
+pub fn any(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     let mut words = REASON_COLUMNS.iter().filter_map(|name| cells.get(name));
     let verdict: Option<Verdict> = words.find_map(of_word);
     let verdict = verdict.or_else(|| of_text(cells.get("reason")?));
+    let [of_both, of_email, of_sms] =
+        [None, Some(Channel::Email), Some(Channel::Sms)].map(|channel| unwanted(cells, channel));
+    let says = |what| [of_both, of_email, of_sms].contains(&Some(what));
+    if says(false) && !says(true) && !matches!(verdict, Some(Ok(_))) {
+        return Err(Skip::NotAnOptOut);
+    }
+    let verdict = verdict.filter(|verdict| verdict.is_ok() || !says(true));
     let mut reason = verdict.transpose()?;
     let by_the_brand = cells
         .get("origin")
@@ -245,16 +323,19 @@ pub fn any(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     if by_the_brand && reason == Some(Suppression::OptedOut) {
         reason = Some(Suppression::Blocked);
     }
-    let email = cells.first(&EMAIL_COLUMNS);
+    let emails = cells.emails();
     // What mail servers and mail programs say is about the mailbox only.
-    let of_mail = email.is_some()
+    let about_the_mailbox = !emails.is_empty()
         && matches!(
             reason,
             Some(Suppression::BadAddress | Suppression::Complaint)
         );
+    // A no on one channel holds for the other too, unless its own column says otherwise.
+    let is_wanted = |own: Option<bool>| own == Some(false) && says(true) && of_both != Some(true);
+    let unless = |left_out: bool, cells: Vec<_>| if left_out { Vec::new() } else { cells };
     Ok(Claim {
-        email,
-        phone: cells.first(&PHONE_COLUMNS).filter(|_| !of_mail),
+        emails: unless(is_wanted(of_email), emails),
+        phones: unless(is_wanted(of_sms) || about_the_mailbox, cells.phones()),
         reason,
         date: cells.first(&DATE_COLUMNS),
         ..Claim::default()

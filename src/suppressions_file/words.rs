@@ -1,12 +1,17 @@
 //! Why an address is on a provider's list, in the providers' own words.
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use super::reason::{Skip, Verdict};
 use crate::domain::contact::Suppression;
 
-/// A name or a word without what spelling changes: `Unsub Time`, `UNSUB_TIME` and `unsub-time` are `unsubtime`.
+/// A name or a word without what spelling changes: `Unsub Time`, `UNSUB_TIME` and `unsub-time` are `unsubtime`, `Téléphone` is
+/// `telephone`.
 pub fn plain(word: &str) -> String {
-    let letters = word.chars().filter(|c| c.is_alphanumeric());
-    letters.flat_map(char::to_lowercase).collect()
+    // Of the marks that come apart from their letters, those of kana are spelling.
+    let stays = |c: &char| c.is_alphanumeric() || matches!(c, '\u{3099}' | '\u{309a}');
+    let letters = word.nfkd().filter(stays);
+    letters.flat_map(char::to_lowercase).nfc().collect()
 }
 
 /// The providers' words for states and reasons, as [`plain`] leaves them.
@@ -32,6 +37,22 @@ const WORDS: &[(Verdict, &[&str])] = &[
             "donotcontact",
             "revoked",
             "stop",
+            "abgemeldet",
+            "abbestellt",
+            "ausgetragen",
+            "widerrufen",
+            "desabonne",
+            "desinscrit",
+            "dadodebaja",
+            "debaja",
+            "desuscrito",
+            "descadastrado",
+            "disiscritto",
+            "cancellato",
+            "afgemeld",
+            "uitgeschreven",
+            "wypisany",
+            "avregistrerad",
         ],
     ),
     (
@@ -126,6 +147,19 @@ const WORDS: &[(Verdict, &[&str])] = &[
             "click",
             "clicked",
             "addresschange",
+            "aktiv",
+            "angemeldet",
+            "abonniert",
+            "abonne",
+            "inscrit",
+            "activo",
+            "suscrito",
+            "ativo",
+            "attivo",
+            "iscritto",
+            "actief",
+            "aangemeld",
+            "aktywny",
         ],
     ),
 ];

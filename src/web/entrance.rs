@@ -5,23 +5,19 @@
 //! answer from memory costs. For the same reason who is at the other end is known to the connection and not put into each request,
 //! and what memory knows is answered without a future of its own.
 
-use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
+use std::future::ready;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
-use axum::response::Response;
-use axum::serve::{IncomingStream, Listener};
 use futures_util::future::Either;
-use tower_service::Service;
+use tower_service::Service as _;
 
 use super::State;
 use super::badge::{PageView, express, from_memory};
+use super::connections::{Answer, Door};
 
-/// Lets connections in.
+/// Answers what is asked on the web listener.
 #[derive(Clone)]
 pub struct Entrance {
     state: State,
@@ -35,51 +31,16 @@ impl Entrance {
     }
 }
 
-impl<L: Listener<Addr = SocketAddr>> Service<IncomingStream<'_, L>> for Entrance {
-    type Response = Visit;
-    type Error = Infallible;
-    type Future = Ready<Result<Visit, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, connection: IncomingStream<'_, L>) -> Self::Future {
-        ready(Ok(Visit {
-            entrance: self.clone(),
-            peer: *connection.remote_addr(),
-        }))
-    }
-}
-
-/// A connection: answers its requests.
-#[derive(Clone)]
-pub struct Visit {
-    entrance: Entrance,
-    peer: SocketAddr,
-}
-
-type Later = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-impl Service<Request> for Visit {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Either<Ready<Result<Response, Infallible>>, Later>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut request: Request) -> Self::Future {
-        let (state, peer) = (&self.entrance.state, self.peer);
+impl Door for Entrance {
+    fn answer(&self, peer: SocketAddr, mut request: Request) -> Answer {
         let Some(view) = PageView::of(&request) else {
             request.extensions_mut().insert(ConnectInfo(peer));
-            return Either::Right(Box::pin(self.entrance.routes.call(request)));
+            return Either::Right(Box::pin(self.routes.clone().call(request)));
         };
-        if let Some(response) = from_memory(state, view, peer.ip(), &request) {
+        if let Some(response) = from_memory(&self.state, view, peer.ip(), &request) {
             return Either::Left(ready(Ok(response)));
         }
-        let state = state.clone();
+        let state = self.state.clone();
         Either::Right(Box::pin(async move {
             Ok(express(&state, view, peer.ip(), request).await)
         }))

@@ -1,5 +1,7 @@
 //! What a caller is told when something is wrong: RFC 9457 problems, with the cause in the log only.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -10,6 +12,9 @@ use super::templates;
 pub enum ApiError {
     #[error("not found")]
     NotFound(&'static str),
+    /// And how long to stay away.
+    #[error("too many requests")]
+    TooMany(Duration),
     #[error("internal error")]
     Internal(#[from] anyhow::Error),
 }
@@ -24,6 +29,17 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         match self {
             Self::NotFound(what) => problem(StatusCode::NOT_FOUND, what),
+            Self::TooMany(wait) => {
+                let mut response = problem(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "too many requests came from here",
+                );
+                let seconds = wait.as_secs().saturating_add(1);
+                response
+                    .headers_mut()
+                    .insert(header::RETRY_AFTER, seconds.into());
+                response
+            }
             Self::Internal(error) => {
                 tracing::error!("A request failed: {error:#}");
                 problem(
@@ -59,10 +75,15 @@ pub async fn another_method() -> Response {
     )
 }
 
+/// Whether a person asks, who is better told by a page.
+pub fn accepts_pages(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    accepts.is_some_and(|kinds| kinds.contains("text/html"))
+}
+
 /// Every address that leads nowhere; people get a page.
 pub async fn nowhere(headers: HeaderMap) -> Response {
-    let accepts = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
-    if accepts.is_some_and(|kinds| kinds.contains("text/html")) {
+    if accepts_pages(&headers) {
         let text = "There is nothing at this address. The link may be old, or mistyped.";
         let page = templates::message("Not found", text, None);
         return (StatusCode::NOT_FOUND, page).into_response();

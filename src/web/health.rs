@@ -16,6 +16,18 @@ pub async fn alive() -> &'static str {
     "ok\n"
 }
 
+/// A hold does not make a process unready: it works, and shows what is held. The text says so.
+async fn ready_text(state: &State) -> String {
+    let holds = tokio::time::timeout(PATIENCE, db::holds::active(&state.pool)).await;
+    let holds = holds.ok().and_then(Result::ok).unwrap_or_default();
+    let mut text = "ready\n".to_owned();
+    for hold in holds {
+        text.push_str(&hold.said());
+        text.push('\n');
+    }
+    text
+}
+
 /// 200 if the database answers, with tables that this program can work with, and the queue can be worked on; else 503 and why.
 pub async fn ready(extract::State(state): extract::State<State>) -> Response {
     if state
@@ -30,7 +42,7 @@ pub async fn ready(extract::State(state): extract::State<State>) -> Response {
             .into_response();
     }
     match tokio::time::timeout(PATIENCE, db::check_schema(&state.pool)).await {
-        Ok(Ok(_)) => (StatusCode::OK, "ready\n").into_response(),
+        Ok(Ok(_)) => (StatusCode::OK, ready_text(&state).await).into_response(),
         Ok(Err(db::SchemaProblem::Unreachable(error))) => {
             tracing::warn!("Not ready: the database cannot be read: {error}");
             (

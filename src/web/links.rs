@@ -1,27 +1,33 @@
 //! The links in reminders: back to the conversation, and out of it all.
 //!
-//! The word in a link is unguessable, belongs to one reminder and expires. It never says where to go: the destination is the
+//! The word in a link is unguessable, belongs to one reminder and expires. That of an unsubscribe link also says, sealed, whom it is about, so
+//! that a no is heard when the database has lost the reminder. It never says where to go: the destination is the
 //! account's configured page, so that it cannot be turned into an open redirect. Asking (GET) changes nothing on the
 //! unsubscribe link, because mail scanners follow links; only the button or a mail program's one-click POST does.
 
-use anyhow::Context as _;
+use std::net::IpAddr;
+use std::time::Instant;
+
 use axum::extract::{Path, State as Shared};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::TimeDelta;
 
 use super::State;
+use super::badge::{Client, Limiter};
 use super::error::ApiError;
 use super::insist::insist;
 use super::templates::ToVisitor;
 use crate::control::opt_outs;
 use crate::db;
 use crate::db::links::Linked;
-use crate::db::suppressions::Source;
+use crate::db::suppressions::{AddressHash, Source};
 use crate::domain::contact::Suppression;
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::opt_out::No;
 use crate::domain::user_agent;
+use crate::hashing;
+use crate::jobs::way_out::Word;
 
 /// How long the way back works.
 const RETURN_FOR: TimeDelta = TimeDelta::days(30);
@@ -29,29 +35,84 @@ const RETURN_FOR: TimeDelta = TimeDelta::days(30);
 /// How long the way out works: 30 days after sending are the law in places, and a reminder may be sent days after it was made.
 const UNSUBSCRIBE_FOR: TimeDelta = db::upkeep::RECIPIENT_KEPT;
 
-async fn find(state: &State, token: &str, works_for: TimeDelta) -> sqlx::Result<Option<Linked>> {
-    if token.len() > 64 || !token.bytes().all(|b| b.is_ascii_alphanumeric()) {
+/// Addresses and words remembered by the limits.
+const REMEMBERED: usize = 10_000;
+
+/// How often links are looked up in one process. Of an address only those count that are no reminder's: behind one there may be a whole
+/// company, or a scanner that follows every link of its mail.
+pub struct Limits {
+    unknown: Limiter<IpAddr>,
+    /// Generous, since a no must get through whatever others behind the same address do.
+    unknown_out: Limiter<IpAddr>,
+    /// One link, wherever from.
+    own: Limiter<[u8; 16]>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            unknown: Limiter::new(10.0, 50.0, REMEMBERED),
+            unknown_out: Limiter::new(100.0, 500.0, REMEMBERED),
+            own: Limiter::new(2.0, 50.0, REMEMBERED),
+        }
+    }
+}
+
+/// How a link is followed.
+#[derive(Clone, Copy)]
+struct Way {
+    from: IpAddr,
+    works_for: TimeDelta,
+    /// It is asked for again and again, and so has a limit of its own. Else it is somebody's no.
+    again: bool,
+}
+
+async fn find(state: &State, token: &str, way: Way) -> Result<Option<Linked>, ApiError> {
+    if !hashing::is_token(token) {
         return Ok(None);
     }
+    let now = Instant::now();
+    let mut word = [0; 16];
+    word.copy_from_slice(&hashing::digest(token)[..16]);
+    let unknown = if way.again {
+        let passed = state.links.own.peek(word, now);
+        passed.map_err(ApiError::TooMany)?;
+        &state.links.unknown
+    } else {
+        &state.links.unknown_out
+    };
+    unknown.pass(way.from, now).map_err(ApiError::TooMany)?;
     let linked = db::links::find(&state.pool, token).await?;
-    Ok(linked.filter(|l| state.clock.now() - l.created_at < works_for))
+    if linked.is_some() {
+        unknown.give_back(way.from, now);
+        if way.again {
+            let passed = state.links.own.pass(word, Instant::now());
+            passed.map_err(ApiError::TooMany)?;
+        }
+    }
+    Ok(linked.filter(|l| state.clock.now() - l.created_at < way.works_for))
 }
 
 /// `GET /r/{token}`: to the page with the conversation. A click of a person counts as having seen the message.
 pub async fn follow(
     Shared(state): Shared<State>,
     Path(token): Path<String>,
+    Client(from): Client,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Some(linked) = find(&state, &token, RETURN_FOR).await? else {
+    let way = Way {
+        from,
+        works_for: RETURN_FOR,
+        again: true,
+    };
+    let Some(linked) = find(&state, &token, way).await? else {
         return Ok(gone());
     };
     if method == Method::GET && !is_scanner(&headers) {
         db::links::clicked(&state.pool, linked.id, state.clock.now()).await?;
     }
-    let account: Option<AccountId> = linked.account.parse().ok();
-    let account = account.and_then(|id| state.accounts.get(&id));
+    let account = state.accounts.get(&linked.account);
     Ok(match account.and_then(|a| a.page_url.as_ref()) {
         Some(page) => Redirect::to(page.as_str()).into_response(),
         None => ToVisitor {
@@ -80,20 +141,72 @@ fn is_scanner(headers: &HeaderMap) -> bool {
     prefetch || user_agent::is_automatic(&agent.unwrap_or_default())
 }
 
+/// Whom a link out of it all is about.
+struct Recipient {
+    /// `None`: it is not in this database, or nobody knows there any more whom it went to; the link itself says it.
+    reminder: Option<ReminderId>,
+    account: AccountId,
+    channel: Channel,
+    hash: AddressHash,
+    /// Whether the hash is known to be under another key than the present one.
+    by_older_key: bool,
+}
+
+/// `None`: a word that never existed or has expired; or nobody was written to, or nobody knows any more who it was: "done" would be a lie.
+async fn recipient(state: &State, word: &str, way: Way) -> Result<Option<Recipient>, ApiError> {
+    let Some(word) = Word::read(word) else {
+        return Ok(None);
+    };
+    let sealed = word.recipient(&state.hasher);
+    // Of an account that is not served any more nobody is written to.
+    let sealed = sealed.filter(|(to, _)| {
+        state.clock.now() - to.sent_at < way.works_for && state.accounts.contains_key(&to.account)
+    });
+    let linked = match find(state, word.token, way).await {
+        // What is sealed proves itself, whatever others behind the same address have asked for.
+        Err(ApiError::TooMany(_)) if sealed.is_some() => None,
+        found => found?,
+    };
+    if let Some(linked) = linked
+        && let Some(hash) = linked.recipient_hash.as_deref()
+        && let Ok(hash) = hash.try_into()
+    {
+        return Ok(Some(Recipient {
+            reminder: Some(linked.id),
+            account: linked.account,
+            channel: linked.channel,
+            hash,
+            by_older_key: false,
+        }));
+    }
+    Ok(sealed.map(|(to, of_now)| Recipient {
+        reminder: None,
+        account: to.account,
+        channel: to.channel,
+        hash: to.hash,
+        by_older_key: !of_now,
+    }))
+}
+
 /// `GET /u/{token}`: shows the button. Nothing is changed.
 pub async fn ask_unsubscribe(
     Shared(state): Shared<State>,
     Path(token): Path<String>,
+    Client(from): Client,
 ) -> Result<Response, ApiError> {
-    let Some(linked) = find(&state, &token, UNSUBSCRIBE_FOR).await? else {
+    let way = Way {
+        from,
+        works_for: UNSUBSCRIBE_FOR,
+        again: true,
+    };
+    let Some(recipient) = recipient(&state, &token, way).await? else {
         return Ok(gone());
     };
-    let what = if linked.channel == Channel::Sms.as_str() {
-        "text messages"
-    } else {
-        "e-mails"
+    let what = match recipient.channel {
+        Channel::Sms => "text messages",
+        Channel::Email => "e-mails",
     };
-    let brand = brand(&state, &linked);
+    let brand = brand(&state, &recipient.account);
     let page = ToVisitor {
         brand,
         title: "Stop reminders",
@@ -112,37 +225,43 @@ pub async fn ask_unsubscribe(
 pub async fn unsubscribe(
     Shared(state): Shared<State>,
     Path(token): Path<String>,
+    Client(from): Client,
 ) -> Result<Response, ApiError> {
     // Mail programs post once.
-    insist(move || stop(state.clone(), token.clone())).await
+    insist(move || stop(state.clone(), token.clone(), from)).await
 }
 
-async fn stop(state: State, token: String) -> anyhow::Result<Response> {
-    let Some(linked) = find(&state, &token, UNSUBSCRIBE_FOR).await? else {
-        return Ok(gone());
+async fn stop(state: State, token: String, from: IpAddr) -> anyhow::Result<Response> {
+    let way = Way {
+        from,
+        works_for: UNSUBSCRIBE_FOR,
+        again: false,
     };
-    let account: AccountId = linked
-        .account
-        .parse()
-        .context("reading the account of a reminder")?;
-    let channel: Channel = linked
-        .channel
-        .parse()
-        .context("reading the channel of a reminder")?;
-    let hash = linked.recipient_hash.as_deref();
-    // Nobody was written to by this reminder, or nobody knows any more who it was: "done" would be a lie.
-    let Some(hash) = hash.and_then(|hash| hash.try_into().ok()) else {
-        return Ok(gone());
+    let recipient = match recipient(&state, &token, way).await {
+        Ok(Some(recipient)) => recipient,
+        Ok(None) => return Ok(gone()),
+        // The cause, by which it shows whether to try again here.
+        Err(ApiError::Internal(cause)) => return Err(cause),
+        Err(answer) => return Ok(answer.into_response()),
     };
     let mut tx = state.pool.begin().await?;
-    let whose = (&account, channel, hash);
+    if recipient.by_older_key {
+        db::suppressions::by_an_older_key(&mut tx).await?;
+    }
+    let whose = (&recipient.account, recipient.channel, recipient.hash);
     let why = (Suppression::OptedOut, Source::UnsubscribeLink);
     let (policy, now) = (&state.opt_outs, state.clock.now());
     opt_outs::refuse(&mut tx, policy, No::Unsubscribe, whose, why, now).await?;
     tx.commit().await?;
     state.metrics.webhook("unsubscribe", "accepted");
-    tracing::info!(reminder = linked.id, "A recipient unsubscribed");
-    let brand = brand(&state, &linked);
+    if let Some(reminder) = recipient.reminder {
+        tracing::info!(reminder = reminder.0, "A recipient unsubscribed");
+    } else {
+        tracing::info!(
+            "A recipient unsubscribed by the link of a reminder that is not in the database"
+        );
+    }
+    let brand = brand(&state, &recipient.account);
     let page = ToVisitor {
         brand,
         title: "Reminders stopped",
@@ -159,9 +278,8 @@ async fn stop(state: State, token: String) -> anyhow::Result<Response> {
 /// What a brand is called that is not configured any more.
 const NOBODY: &str = "The team";
 
-fn brand<'a>(state: &'a State, linked: &Linked) -> Option<&'a str> {
-    let account: AccountId = linked.account.parse().ok()?;
-    Some(&state.accounts.get(&account)?.brand)
+fn brand<'a>(state: &'a State, account: &AccountId) -> Option<&'a str> {
+    Some(&state.accounts.get(account)?.brand)
 }
 
 /// The same answer for words that never existed and for those that have expired.

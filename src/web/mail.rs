@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use axum::body::Bytes;
-use axum::extract::State as Shared;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{FromRequest as _, Request, State as Shared};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -16,22 +16,30 @@ use crate::db;
 use crate::db::reports::Mailed;
 use crate::db::suppressions::{AddressHash, Row, Source};
 use crate::domain::contact::Suppression;
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::opt_out::No;
+use crate::hashing::Move;
 use crate::jobs::report;
+use crate::jobs::way_out::Word;
 
 /// One short transaction of three statements, however many events.
-pub async fn events(
-    Shared(state): Shared<State>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, ApiError> {
+pub async fn events(Shared(state): Shared<State>, request: Request) -> Result<Response, ApiError> {
     if state.mail_webhook_secrets.is_empty() {
         let detail = "this webhook is off: UNREAD_MAIL_WEBHOOK_SECRET is not set";
         return Ok(problem(StatusCode::NOT_FOUND, detail));
     }
+    let headers = request.headers().clone();
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     let (time, signature) = (header("x-unread-timestamp"), header("x-unread-signature"));
+    // What nobody has signed is not waited for.
+    let body = match time.and(signature) {
+        Some(_) => Bytes::from_request(request, &state).await,
+        None => Ok(Bytes::new()),
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return Ok(rejection.into_response()),
+    };
     let now = state.clock.now();
     let secrets = &state.mail_webhook_secrets;
     let events = match mail_events::read(secrets, time, signature, &body, now.timestamp()) {
@@ -47,20 +55,35 @@ pub async fn events(
         }
     };
     let mut tx = state.pool.begin().await?;
+    let addresses = events.iter().filter_map(|event| event.address.as_ref());
+    let moves: Vec<Move> = addresses.flat_map(|a| state.hasher.moves(a)).collect();
+    db::rekey::ledger(&mut tx, &moves, now).await?;
     let names: Vec<(i64, String)> = events.iter().filter_map(named).collect();
     let mailed: HashMap<(i64, String), Mailed> = db::reports::mailed(&mut tx, &names)
         .await?
         .into_iter()
-        .map(|mailed| ((mailed.id, mailed.named.clone()), mailed))
+        .map(|mailed| ((mailed.id.0, mailed.named.clone()), mailed))
         .collect();
-    let mut bounced: Vec<(i64, &str)> = Vec::new();
-    let mut rows = Vec::new();
+    let mut bounced: Vec<(ReminderId, &str)> = Vec::new();
+    let (mut rows, mut rows_by_older_key) = (Vec::new(), Vec::new());
     let mut unknown = 0;
     for event in &events {
         let mailed = named(event).and_then(|name| mailed.get(&name));
-        let suppressed = suppressions(&state, event, mailed, now);
-        if mailed.is_none() && suppressed.is_empty() {
+        let mut suppressed = suppressions(&state, event, mailed, now);
+        let sealed = match mailed {
+            Some(Mailed {
+                recipient_hash: Some(_),
+                ..
+            }) => None,
+            _ => sealed(&state, event, now),
+        };
+        if mailed.is_none() && suppressed.is_empty() && sealed.is_none() {
             unknown += 1;
+        }
+        match sealed {
+            Some((row, true)) => suppressed.extend(row),
+            Some((row, false)) => rows_by_older_key.extend(row),
+            None => {}
         }
         rows.extend(suppressed);
         let reason = match event.kind {
@@ -73,15 +96,28 @@ pub async fn events(
     }
     bounced.sort_unstable();
     bounced.dedup_by_key(|(id, _)| *id);
-    // Of several events for one address the strongest word counts: complaints before bounces.
-    rows.sort_by_key(|row| row.reason != Suppression::Complaint);
     db::reports::bounced(&mut tx, &bounced, now).await?;
-    db::suppressions::store(&mut tx, &rows, now).await?;
-    spread(&state, &mut tx, &rows, now).await?;
+    suppress(&state, &mut tx, rows, now).await?;
+    if !rows_by_older_key.is_empty() {
+        db::suppressions::by_an_older_key(&mut tx).await?;
+        suppress(&state, &mut tx, rows_by_older_key, now).await?;
+    }
     tx.commit().await?;
     state.metrics.webhook("mail_events", "applied");
     let applied = events.len() - unknown;
     Ok(axum::Json(json!({ "applied": applied, "unknown": unknown })).into_response())
+}
+
+async fn suppress(
+    state: &State,
+    tx: &mut sqlx::PgConnection,
+    mut rows: Vec<Row>,
+    now: chrono::DateTime<chrono::Utc>,
+) -> sqlx::Result<()> {
+    // Of several events for one address the strongest word counts: complaints before bounces.
+    rows.sort_by_key(|row| row.reason != Suppression::Complaint);
+    db::suppressions::store(tx, &rows, now).await?;
+    spread(state, tx, &rows, now).await
 }
 
 /// Where every no holds for all of a consumer's addresses, a complaint does.
@@ -112,6 +148,45 @@ fn named(event: &MailEvent) -> Option<(i64, String)> {
     Some((id, proof.to_owned()))
 }
 
+/// What an event asks for by the link that its message carried, where the database has lost the reminder; and whether by the present key.
+/// `None`: the link names nobody. A soft bounce names somebody, and asks for nothing.
+fn sealed(
+    state: &State,
+    event: &MailEvent,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Option<(Option<Row>, bool)> {
+    let word = Word::read(event.way_out.as_deref()?)?;
+    let (to, of_now) = word.recipient(&state.hasher)?;
+    let ours = to.channel == Channel::Email && state.accounts.contains_key(&to.account);
+    ours.then(|| {
+        (
+            asked(event, now).map(|row| row(to.account, to.hash)),
+            of_now,
+        )
+    })
+}
+
+/// The row that an event asks for, of an account and an address.
+fn asked(
+    event: &MailEvent,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Option<impl Fn(AccountId, AddressHash) -> Row + Copy> {
+    let reason = match event.kind {
+        Kind::Hard => Suppression::BadAddress,
+        Kind::Complaint => Suppression::Complaint,
+        Kind::Soft => return None,
+    };
+    Some(move |account: AccountId, hash| Row {
+        account,
+        channel: Channel::Email,
+        hash,
+        reason,
+        source: Source::MailEvent,
+        created_at: now,
+        expires_at: reason.lasts().map(|span| now + span),
+    })
+}
+
 /// The rows that an event asks for. By message it concerns the reminder's account; by address alone, every account: the mailbox is
 /// the same, whoever writes to it.
 fn suppressions(
@@ -120,23 +195,12 @@ fn suppressions(
     mailed: Option<&Mailed>,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Vec<Row> {
-    let reason = match event.kind {
-        Kind::Hard => Suppression::BadAddress,
-        Kind::Complaint => Suppression::Complaint,
-        Kind::Soft => return Vec::new(),
-    };
-    let row = |account: AccountId, hash| Row {
-        account,
-        channel: Channel::Email,
-        hash,
-        reason,
-        source: Source::MailEvent,
-        created_at: now,
-        expires_at: reason.lasts().map(|span| now + span),
+    let Some(row) = asked(event, now) else {
+        return Vec::new();
     };
     let by_message = mailed.and_then(|mailed| {
         let hash = mailed.recipient_hash.as_deref()?.try_into().ok()?;
-        Some(row(mailed.account.parse().ok()?, hash))
+        Some(row(mailed.account.clone(), hash))
     });
     let hash = event
         .address

@@ -17,8 +17,12 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, GaugeVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::{State, health};
+use crate::control::accounts::Accounts;
 use crate::control::overview;
 use crate::db;
+use crate::db::journal::Sink;
+use crate::domain::hold::Kind;
+use crate::domain::ids::Provider;
 use crate::jobs::queue;
 use crate::telemetry;
 
@@ -98,8 +102,10 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
         "Reminders that ended in the last 24 hours, and all that are not final, by state.",
         &["channel", "state"],
     )?;
-    for (channel, word, count) in db::tallies::by_state(pool, yesterday).await? {
-        reminders.with_label_values(&[&channel, &word]).set(count);
+    for (channel, state, count) in db::tallies::by_state(pool, yesterday).await? {
+        reminders
+            .with_label_values(&[channel.as_str(), state.as_str()])
+            .set(count);
     }
     let returns = gauges(
         "unread_returns",
@@ -107,9 +113,9 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
         &["channel"],
     )?;
     for (channel, count) in db::tallies::returns(pool, yesterday).await? {
-        returns.with_label_values(&[&channel]).set(count);
+        returns.with_label_values(&[channel.as_str()]).set(count);
     }
-    let scans = db::pages::scans(pool).await?;
+    let scans = db::pages::scans(pool, None).await?;
     let conversations = gauges(
         "unread_conversations",
         "Open conversations by read state, as the last scan of each skill saw them.",
@@ -129,7 +135,7 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
     )?;
     for (channel, reason, count) in db::pages::suppressions(pool).await? {
         suppressions
-            .with_label_values(&[&channel, &reason])
+            .with_label_values(&[channel.as_str(), reason.as_str()])
             .set(count);
     }
     let settling = IntGauge::new(
@@ -143,11 +149,36 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
         "Open circuits by provider.",
         &["provider"],
     )?;
-    for provider in ["smtp", "twilio"] {
-        circuits.with_label_values(&[provider]).set(0);
+    for provider in Provider::ALL {
+        circuits.with_label_values(&[provider.as_str()]).set(0);
     }
     for circuit in db::circuits::open_ones(pool).await? {
-        circuits.with_label_values(&[&circuit.provider]).inc();
+        circuits
+            .with_label_values(&[circuit.provider.as_str()])
+            .inc();
+    }
+    let holds = gauges(
+        "unread_hold_active",
+        "1 while sending is held, because the database may not be the one that sent, by kind.",
+        &["kind"],
+    )?;
+    let active = db::holds::active(pool).await?;
+    for kind in Kind::ALL {
+        let is_active = active.iter().any(|hold| hold.kind == kind);
+        holds
+            .with_label_values(&[kind.as_str()])
+            .set(i64::from(is_active));
+    }
+    let lag = seconds(
+        "unread_journal_lag_seconds",
+        "How long the oldest opt-out or erasure has been waiting to be noted outside the database, by where, and 0 where none is kept.",
+        &["sink"],
+    )?;
+    for sink in Sink::ALL {
+        lag.with_label_values(&[sink.as_str()]).set(0.0);
+    }
+    for (sink, waiting) in db::journal::lag(pool).await? {
+        lag.with_label_values(&[sink.as_str()]).set(waiting);
     }
     let last_success = seconds(
         "unread_scan_last_success_timestamp_seconds",
@@ -158,7 +189,7 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
         if let Some(at) = scan.succeeded_at {
             let at = (at - DateTime::UNIX_EPOCH).as_seconds_f64();
             last_success
-                .with_label_values(&[&scan.account, &scan.skill.to_string()])
+                .with_label_values(&[scan.account.as_str(), &scan.skill.to_string()])
                 .set(at);
         }
     }
@@ -167,7 +198,8 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
         "How long it takes to scan all skills of an account once at the rate of the settings, by what the last scans cost.",
         &["account"],
     )?;
-    for (account, round) in overview::rounds(&state.context, &state.account_ids()).await? {
+    let all = Accounts::of_installation(state.account_ids());
+    for (account, round) in overview::rounds(&state.context, &all).await? {
         let takes = round.seconds(state.context.scan_pace.per_second);
         rounds.with_label_values(&[account.as_str()]).set(takes);
     }

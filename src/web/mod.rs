@@ -5,10 +5,13 @@
 pub mod access;
 pub mod api;
 pub mod badge;
+mod bodies;
+pub mod connections;
 pub mod dashboard;
 mod entrance;
 mod error;
 mod health;
+mod hosts;
 mod insist;
 mod jwt;
 mod links;
@@ -27,11 +30,13 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use url::Url;
 
 use crate::channel::webhook::Verifier;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::control;
 use crate::domain::ids::AccountId;
 use crate::hashing::Hasher;
@@ -41,8 +46,11 @@ use crate::metrics::Metrics;
 use crate::secret::Secret;
 
 use self::access::{Route, Table};
+use self::bodies::Bodies;
 
 pub use entrance::Entrance;
+pub use hosts::Named;
+pub use links::Limits as Links;
 pub use metrics::router as metrics_router;
 
 /// Answers whether the queue can be worked on.
@@ -71,8 +79,15 @@ pub struct Inner {
     pub queue_healthy: Option<Health>,
     /// Whether dashboard and config API are served here.
     pub serves_dashboard: bool,
+    /// The settings, for what tries anew whether they work.
+    pub config: Arc<Config>,
+    pub examine: control::live::Examine,
+    /// What was found when it was last tried.
+    pub looks: control::live::Looks,
     /// Who may use them.
     pub access: access::Access,
+    /// How often links of reminders are looked up.
+    pub links: Links,
     /// Lists of opt-outs come in one at a time.
     pub imports: control::suppressions::Imports,
     /// This service as the outside world calls it; the path ends in `/`.
@@ -97,6 +112,8 @@ pub struct Account {
 #[derive(Clone, Debug)]
 pub struct Demo {
     pub mailbox_url: String,
+    /// What happened before was invented, and pages say so.
+    pub example_until: Option<DateTime<Utc>>,
     /// Name and password of its administrator, which everybody may know.
     pub login: (String, String),
 }
@@ -121,6 +138,16 @@ impl State {
         ids
     }
 
+    /// What going live works with.
+    pub fn installation(&self) -> control::live::Installation<'_> {
+        control::live::Installation {
+            config: &self.config,
+            ctx: &self.context,
+            examine: self.examine,
+            looks: &self.looks,
+        }
+    }
+
     /// The country of an account's phone numbers without a country code.
     pub fn region_of(&self, account: &AccountId) -> Option<String> {
         self.accounts.get(account)?.default_region.clone()
@@ -139,15 +166,20 @@ impl State {
         page.unwrap_or(&self.public_url).to_string()
     }
 
+    /// Words that whoever guesses a password here begins with.
+    pub fn own_words(&self) -> Vec<String> {
+        let brands = self.accounts.values().map(|account| &account.brand);
+        brands.cloned().collect()
+    }
+
     /// The name of an account's brand, or the account's id.
-    pub fn brand_of(&self, id: &str) -> String {
-        let account: Option<AccountId> = id.parse().ok();
-        let account = account.and_then(|id| self.accounts.get(&id));
-        account.map_or_else(|| id.to_owned(), |account| account.brand.clone())
+    pub fn brand_of(&self, id: &AccountId) -> String {
+        let account = self.accounts.get(id);
+        account.map_or_else(|| id.to_string(), |account| account.brand.clone())
     }
 }
 
-/// What strangers send: forms of a few fields, reports of providers.
+/// What strangers send, and who may only look: forms of a few fields, reports of providers.
 const MAX_STRANGERS_BODY: usize = 256 * 1024;
 
 /// What people and programs that are let in may send.
@@ -165,8 +197,8 @@ pub fn guarded(state: &State) -> (Router<State>, Vec<Route>) {
     access::login::add(&mut table);
     dashboard::add(&mut table);
     api::add(&mut table);
-    let document = serde_json::json!(api::document::whole(&mut table));
-    dashboard::add_reference(&mut table, &document);
+    let document = api::document::whole(&mut table);
+    dashboard::add_reference(&mut table, &document, &state.public_url);
     api::add_document(&mut table, &document);
     table.finish()
 }
@@ -174,9 +206,13 @@ pub fn guarded(state: &State) -> (Router<State>, Vec<Route>) {
 /// Everything but the metrics, which have a listener of their own.
 fn router(state: State) -> Router {
     let mut router = Router::new();
+    let mut rows = Vec::new();
     if state.serves_dashboard {
-        router = router.merge(guarded(&state).0);
+        let (guarded, needs) = guarded(&state);
+        router = router.merge(guarded);
+        rows = needs;
     }
+    let bodies = Bodies::new(&rows, state.metrics.clone());
     router
         .route("/assets/{file}", get(templates::assets))
         .route("/healthz", get(health::alive))
@@ -193,6 +229,7 @@ fn router(state: State) -> Router {
         .fallback(error::nowhere)
         .method_not_allowed_fallback(error::another_method)
         .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))
+        .layer(from_fn_with_state(bodies, bodies::count))
         .layer(map_response(harden))
         .layer(from_fn_with_state(state.clone(), observe::observe))
         // Not among the pages: it has headers of its own.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::body::Bytes;
-use axum::extract::{OriginalUri, State as Shared};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{FromRequest as _, OriginalUri, Request as Incoming, State as Shared};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::State;
@@ -16,40 +16,44 @@ use crate::channel::webhook::{Fields, Inbound, Request, StatusCallback};
 use crate::control::opt_outs::{self, Answer, Heard};
 use crate::jobs::report::{self, SmsReport};
 
-fn checked(
+/// The fields of a request that Twilio has signed. The body of one that nobody has signed is not waited for.
+async fn checked(
     state: &State,
     kind: &str,
     uri: &OriginalUri,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Option<Fields> {
+    request: Incoming,
+) -> Result<Fields, Response> {
+    let forbidden = || StatusCode::FORBIDDEN.into_response();
+    let verifier = state.verifier.as_ref().ok_or_else(forbidden)?;
+    let signature = request.headers().get("x-twilio-signature");
+    let signature = signature.and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let body = match signature {
+        Some(_) => Bytes::from_request(request, state).await,
+        None => Ok(Bytes::new()),
+    };
+    let body = body.map_err(IntoResponse::into_response)?;
     let request = Request {
         path: uri.path(),
         query: uri.query(),
-        signature: headers
-            .get("x-twilio-signature")
-            .and_then(|v| v.to_str().ok()),
-        body,
+        signature: signature.as_deref(),
+        body: &body,
     };
-    match state.verifier.as_ref()?.verify(&request) {
-        Ok(fields) => Some(fields),
-        Err(why) => {
-            tracing::warn!("A Twilio webhook is refused: {why}");
-            state.metrics.webhook(kind, "refused");
-            None
-        }
-    }
+    verifier.verify(&request).map_err(|why| {
+        tracing::warn!("A Twilio webhook is refused: {why}");
+        state.metrics.webhook(kind, "refused");
+        forbidden()
+    })
 }
 
 /// `POST /twilio/status`: the status of a message has changed.
 pub async fn status(
     Shared(state): Shared<State>,
     uri: OriginalUri,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Incoming,
 ) -> Result<Response, ApiError> {
-    let Some(fields) = checked(&state, "status", &uri, &headers, &body) else {
-        return Ok(StatusCode::FORBIDDEN.into_response());
+    let fields = match checked(&state, "status", &uri, request).await {
+        Ok(fields) => fields,
+        Err(refused) => return Ok(refused),
     };
     let Some(callback) = StatusCallback::parse(uri.query(), &fields) else {
         state.metrics.webhook("status", "unreadable");
@@ -72,11 +76,11 @@ pub async fn status(
 pub async fn inbound(
     Shared(state): Shared<State>,
     uri: OriginalUri,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Incoming,
 ) -> Result<Response, ApiError> {
-    let Some(fields) = checked(&state, "inbound", &uri, &headers, &body) else {
-        return Ok(StatusCode::FORBIDDEN.into_response());
+    let fields = match checked(&state, "inbound", &uri, request).await {
+        Ok(fields) => fields,
+        Err(refused) => return Ok(refused),
     };
     if let Some(message) = Inbound::parse(&fields) {
         // Twilio's own reading knows words and languages that we do not.
@@ -86,9 +90,11 @@ pub async fn inbound(
         let answer = Answer {
             sid: message.message_sid,
             from: state.hasher.address(&message.from),
+            moves: state.hasher.moves(&message.from),
             to: message.to,
             messaging_service: message.messaging_service_sid,
             meaning,
+            language: optout::language(&message.body),
         };
         let heard = hear(&state, answer).await?;
         let result = match (heard, meaning) {

@@ -1,4 +1,4 @@
-// What every page of the dashboard needs of scripts: times in the reader's own zone, the menu on small screens, questions before
+// What every page of the dashboard needs of scripts: times in the reader's own zone that go on while one reads, the menu on small screens, questions before
 // what cannot be undone. Without it everything can still be read and done.
 "use strict";
 
@@ -13,6 +13,42 @@ function localTimes(root) {
     if (Number.isNaN(at.getTime())) continue;
     const name = zoneName.formatToParts(at).find((part) => part.type === "timeZoneName");
     time.textContent = `${zone.format(at)} ${name ? name.value : ""}`;
+  }
+}
+
+// The service's clock: "5 min ago" is by it, whatever the reader's machine believes.
+let ahead = 0;
+
+function setClock(told) {
+  const at = Date.parse(told);
+  if (!Number.isNaN(at)) ahead = at - Date.now();
+}
+
+const serverNow = () => Date.now() + ahead;
+
+// As the service says it.
+function span(milliseconds) {
+  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7_200) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3_600)} h`;
+  return `${Math.floor(seconds / 86_400)} days`;
+}
+
+function relative(at, now) {
+  if (at > now) return `in ${span(at - now)}`;
+  return now - at < 5_000 ? "just now" : `${span(now - at)} ago`;
+}
+
+function tick() {
+  if (document.hidden) return;
+  const now = serverNow();
+  for (const words of document.querySelectorAll("time[datetime] > .relative")) {
+    const at = Date.parse(words.parentElement.dateTime);
+    const text = words.firstChild;
+    if (Number.isNaN(at) || !text) continue;
+    const said = relative(at, now);
+    if (text.data !== said) text.data = said;
   }
 }
 
@@ -36,6 +72,9 @@ menu?.firstElementChild.addEventListener("click", (event) => {
 fold();
 narrow.addEventListener("change", fold);
 localTimes(document);
+setClock(document.documentElement.dataset.now);
+setInterval(tick, 1_000);
+document.addEventListener("visibilitychange", tick);
 
 // The server begins its days where the reader does.
 document.cookie = `zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; path=/; max-age=31536000; samesite=lax`;

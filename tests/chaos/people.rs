@@ -94,6 +94,14 @@ pub async fn rules(pool: &PgPool, options: &Options, quiet: DateTime<Utc>) -> Re
     let now = Clock::System.now();
     db::accounts::ensure(pool, std::slice::from_ref(&account), now).await?;
     let mut tx = pool.begin().await?;
+    for channel in Channel::ALL {
+        let live = db::live::Live {
+            since: chrono::DateTime::UNIX_EPOCH,
+            by_whom: "chaos".to_owned(),
+            at: now,
+        };
+        db::live::begin(&mut tx, (&account, channel), &live).await?;
+    }
     // Long enough that retries have their chance, short enough that the run ends.
     let usual = if options.wait_out_leases { 20 } else { 10 };
     let any_time = QuietHours::default;

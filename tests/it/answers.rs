@@ -98,6 +98,7 @@ async fn a_doubtful_opt_out_holds_at_once_and_is_kept_or_undone_by_a_person() {
         let items = listed().await;
         assert_eq!(items[0]["doubt"], "stop_word");
         assert_eq!(items[0]["channel"], "sms");
+        assert_eq!(items[0]["language"], "en");
         let hash = items[0]["hash"].as_str().unwrap().to_owned();
         let chat = t.answered(PHONE);
         t.tick().await;
@@ -106,7 +107,9 @@ async fn a_doubtful_opt_out_holds_at_once_and_is_kept_or_undone_by_a_person() {
 
         let page = boss.get("/suppressions").await.text;
         assert!(
-            page.contains("Opt-outs to review") && page.contains(&hash),
+            page.contains("Opt-outs to review")
+                && page.contains(&hash)
+                && page.contains("Probably English."),
             "{page}"
         );
         assert!(!page.contains(SECRET_WORDS));

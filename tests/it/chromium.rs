@@ -14,6 +14,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use url::Url;
 
+use crate::harness::skipped;
+
 pub use self::keyboard::{DOWN, ENTER, SPACE};
 pub use self::looks::{DRESSES, Dress, NARROWEST};
 
@@ -26,16 +28,21 @@ pub struct Browser {
 impl Browser {
     /// `None`: this machine has no Chromium with its driver.
     pub async fn start() -> Option<Self> {
+        let browser = Self::launch().await;
+        if browser.is_none() {
+            skipped("Chromium does not start (packages chromium and chromium-driver)");
+        }
+        browser
+    }
+
+    async fn launch() -> Option<Self> {
         let driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn();
-        let Ok(mut driver) = driver else {
-            eprintln!("SKIPPED: no chromedriver (packages chromium and chromium-driver)");
-            return None;
-        };
+        let mut driver = driver.ok()?;
         let mut lines = BufReader::new(driver.stdout.take()?).lines();
         let port: u16 = loop {
             let line = lines.next_line().await.ok()??;
@@ -63,7 +70,7 @@ impl Browser {
             .await
             .ok()?;
         let Some(id) = session["value"]["sessionId"].as_str() else {
-            eprintln!("SKIPPED: Chromium does not start: {session}");
+            eprintln!("Chromium says: {session}");
             return None;
         };
         Some(Self {

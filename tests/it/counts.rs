@@ -8,10 +8,12 @@ use unread::control;
 use unread::db;
 use unread::db::reminders::{Filter, Whose};
 use unread::db::tallies::Sums;
+use unread::domain::access::Role;
+use unread::domain::decide::Reason;
 use unread::domain::ids::Channel;
 use unread::domain::reminder::ReminderState;
 
-use crate::harness::{Stage, account, migrated, noon, run_test};
+use crate::harness::{Stage, account, everything, migrated, noon, run_test};
 
 const ANN: &str = "ann@example.net";
 
@@ -62,9 +64,9 @@ async fn assert_counted(pool: &PgPool) {
 }
 
 async fn sums(t: &Stage) -> Sums {
-    let accounts = [account()];
     let overview =
-        control::overview::overview(t.context(), &accounts, chrono_tz::UTC, t.now()).await;
+        control::overview::overview(t.context(), &everything(), None, (chrono_tz::UTC, t.now()))
+            .await;
     overview.unwrap().total()
 }
 
@@ -140,7 +142,12 @@ async fn counts_are_added_up_once_however_many_fold() {
     .unwrap();
     db::tallies::fold(&db.pool).await.unwrap();
     assert_counted(&db.pool).await;
-    assert_eq!(db::tallies::waiting(&db.pool, &["1"]).await.unwrap(), 0);
+    assert_eq!(
+        db::tallies::waiting(&db.pool, &["1".parse().unwrap()])
+            .await
+            .unwrap(),
+        0
+    );
     for table in ["tallies", "tallies_by_hour", "tallies_by_day"] {
         let sql = format!("select count(*) from {table} where n = 0");
         let empty: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
@@ -182,10 +189,56 @@ async fn the_effect_over_any_span_counts_its_hours_once_folded_or_not() {
             begin + TimeDelta::hours(from),
             begin + TimeDelta::hours(until),
         );
-        let told = db::tallies::by_skill(&db.pool, &["1"], span).await.unwrap();
+        let told = db::tallies::by_skill(&db.pool, &["1".parse().unwrap()], span)
+            .await
+            .unwrap();
         let sent: i64 = told.iter().map(|of| of.sums.sent).sum();
         assert_eq!(sent, until - from, "{from} to {until}");
     }
+}
+
+#[tokio::test]
+async fn an_invented_month_has_counts_an_effect_and_stories_and_is_written_once() {
+    run_test(async |t| {
+        let past = unread::demo::past::invent(t.now());
+        let write = async || {
+            let mut conn = t.pool().acquire().await.unwrap();
+            db::past::write(&mut conn, &account(), &past).await.unwrap()
+        };
+        assert_eq!(usize::try_from(write().await).unwrap(), past.len());
+        assert_eq!(write().await, 0);
+        assert_counted(t.pool()).await;
+        let until = t.now() + TimeDelta::hours(1);
+        let effect = control::effect::effect(t.pool(), &everything(), 30, until)
+            .await
+            .unwrap();
+        let lifts = effect.rules.iter().filter_map(|of| of.counts.lift());
+        assert_eq!(lifts.count(), 1, "of those who may be held out");
+        let chosen = |p: &&unread::db::past::Past| {
+            p.returned_at.is_some() && p.step == 1 && p.sent_at.is_some()
+        };
+        let came_back = past.iter().find(chosen).unwrap();
+        let story = t.story(&came_back.conversation).await;
+        assert_eq!(story[0], came_back.state.as_str());
+        let id: i64 = sqlx::query_scalar("select min(id) from reminders where conversation = $1")
+            .bind(&came_back.conversation)
+            .fetch_one(t.pool())
+            .await
+            .unwrap();
+        let page = t
+            .person(Role::Viewer)
+            .await
+            .get(&format!("/reminders/{id}"))
+            .await;
+        for part in ["An agent wrote", "The customer came back"] {
+            assert!(page.text.contains(part), "{}", page.text);
+        }
+        assert!(
+            !page.text.contains("Example data"),
+            "nothing here is a demonstration"
+        );
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -225,7 +278,7 @@ async fn who_is_held_out_gets_nothing_and_is_watched_like_the_others() {
         t.advance(25 * 60).await;
         t.mails();
         let effect =
-            control::effect::effect(t.pool(), &[account()], 7, t.now() + TimeDelta::hours(2))
+            control::effect::effect(t.pool(), &everything(), 7, t.now() + TimeDelta::hours(2))
                 .await
                 .unwrap();
         let rule = effect
@@ -249,12 +302,9 @@ async fn reminders_are_found_by_whatever_is_known_of_them() {
         t.advance(10).await;
         t.mails();
         let find = async |change: &dyn Fn(&mut Filter)| {
-            let mut filter = Filter {
-                accounts: vec![account()],
-                ..Filter::default()
-            };
+            let mut filter = Filter::default();
             change(&mut filter);
-            let found = control::reminders::search(t.pool(), &filter, None, 10)
+            let found = control::reminders::search(t.pool(), &everything(), filter, None, 10)
                 .await
                 .unwrap();
             found
@@ -269,7 +319,7 @@ async fn reminders_are_found_by_whatever_is_known_of_them() {
             std::slice::from_ref(&ben)
         );
         assert_eq!(
-            find(&|f| f.reason = Some("read".to_owned())).await,
+            find(&|f| f.reason = Some(Reason::Read.into())).await,
             std::slice::from_ref(&ben)
         );
         assert_eq!(
@@ -281,20 +331,13 @@ async fn reminders_are_found_by_whatever_is_known_of_them() {
             find(&|f| f.whose = Some(Whose::Consumer(consumer.clone()))).await,
             std::slice::from_ref(&ann)
         );
-        let hasher = t.hasher().await;
-        let control::consumers::Who::Address(_, hash) =
-            control::consumers::Who::guess(&hasher, ANN, None)
-        else {
-            panic!("an address");
-        };
-        assert_eq!(
-            find(&|f| f.whose = Some(Whose::Recipient(hash))).await,
-            std::slice::from_ref(&ann)
-        );
-        assert!(
-            find(&|f| f.accounts.clear()).await.is_empty(),
-            "of no account"
-        );
+        let both = vec![ann.clone(), ben.clone()];
+        let found = find(&|f| f.whose = Some(Whose::Conversations(both.clone()))).await;
+        assert_eq!(found.len(), 2);
+        let of_none = everything().narrowed(Some("other"));
+        let found =
+            control::reminders::search(t.pool(), &of_none, Filter::default(), None, 10).await;
+        assert!(found.unwrap().reminders.is_empty(), "of no account");
         assert!(find(&|f| f.until = Some(noon())).await.is_empty());
     })
     .await;

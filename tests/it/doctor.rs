@@ -37,6 +37,10 @@ impl World {
         settings.insert("UNREAD_PAGE_URL".into(), "https://shop.example/help".into());
         settings.insert("UNREAD_PUBLIC_URL".into(), public_url);
         settings.insert("UNREAD_TIME_ZONE".into(), "Europe/Berlin".into());
+        settings.insert(
+            "UNREAD_SECRET".into(),
+            "a key that is kept elsewhere, 0123456789".into(),
+        );
         Self {
             sandbox,
             database,
@@ -140,6 +144,7 @@ async fn everything_in_order_fails_nowhere() {
         "migrations",
         "permissions",
         "pooling",
+        "address key",
     ] {
         ok("database", check);
     }
@@ -169,6 +174,35 @@ async fn everything_in_order_fails_nowhere() {
         ("DMARC", State::Unchecked),
     ];
     assert_eq!(other, wanted);
+}
+
+#[tokio::test]
+async fn a_key_beside_the_hashes_and_hashes_of_an_older_key_are_told() {
+    let mut world = World::new().await;
+    let said = async |world: &World| {
+        let lines = world.examined().await;
+        let line = lines.into_iter().find(|line| line.check == "address key");
+        let line = line.unwrap();
+        (line.state, line.found)
+    };
+    sqlx::query(
+        "with own as (insert into accounts (id, created_at) values ('12345678', now()) on conflict do nothing)
+         insert into suppressions (account, channel, address_hash, reason, source, created_at)
+         values ('12345678', 'email', '\\x00', 'opted_out', 'operator', now())",
+    )
+    .execute(&world.database.pool)
+    .await
+    .unwrap();
+    let (state, found) = said(&world).await;
+    assert_eq!(state, State::Ok);
+    assert!(
+        found.starts_with("1 suppressions are known under an older key"),
+        "{found}"
+    );
+    world.settings.remove("UNREAD_SECRET");
+    let (state, found) = said(&world).await;
+    assert_eq!(state, State::Warning);
+    assert!(found.contains("in the database beside them"), "{found}");
 }
 
 #[tokio::test]
@@ -270,8 +304,8 @@ async fn a_broken_database_is_told_with_its_mend() {
         .pool
         .execute(
             "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
-             values (9999, 'of the future', true, '', 0);
-             update instance set value = '9999' where key = 'schema_compatible_from'",
+             values (99991231000000, 'of the future', true, '', 0);
+             update instance set value = '99991231000000' where key = 'schema_compatible_from'",
         )
         .await
         .unwrap();
@@ -280,6 +314,28 @@ async fn a_broken_database_is_told_with_its_mend() {
         "database",
         "migrations",
         "a newer one",
+    );
+
+    world.set("DATABASE_URL", url);
+    assert_well(&world).await;
+}
+
+#[tokio::test]
+async fn a_database_of_another_baseline_is_told_with_the_way_to_carry_it_over() {
+    let mut world = World::new().await;
+    let url = world.database.url.clone();
+    let edited = database(b"ledger and queue", app::migrate).await;
+    edited
+        .pool
+        .execute("update _sqlx_migrations set checksum = 'edited'")
+        .await
+        .unwrap();
+    world.set("DATABASE_URL", edited.url.clone());
+    assert_only_failure(
+        &world.examined().await,
+        "database",
+        "migrations",
+        "unread rules export",
     );
     world.set("DATABASE_URL", url);
     assert_well(&world).await;

@@ -39,6 +39,8 @@ async fn without_a_database_the_defaults_say_who_would_be_reminded_and_who_not()
     let sandbox = sandbox().await;
     let mut environment = demo::environment(sandbox.endpoints());
     environment.insert("UNREAD_LIVEPERSON_RATE_PER_SECOND".into(), "1000".into());
+    // Not the installation of the machine, if it has one.
+    environment.insert("UNREAD_DATA_DIR".into(), "/nonexistent".into());
     let (reminders, text) = told(&config(environment), &Wanted::default()).await;
     assert!(reminders > 0, "{text}");
     let lines = text.lines();
@@ -85,7 +87,8 @@ async fn rules_of_a_file_and_rules_of_the_database_are_tried_and_nothing_is_stor
         name: "test",
         now: Clock::System.now(),
     };
-    control::rules::import(&database.pool, &Texts::new(), off, by)
+    let around = |account: &_| control::rules::around(&config, Some(account));
+    control::rules::import((&database.pool, &Texts::new()), around, off, by)
         .await
         .unwrap();
     let (_, from_database) = told(&config, &Wanted::default()).await;

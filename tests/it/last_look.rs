@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::AssertSqlSafe;
 use unread::db;
 use unread::db::pauses::Pause;
 use unread::domain::decide::Reason;
@@ -315,34 +316,53 @@ async fn who_gets_no_turn_waits_in_the_ledger_and_is_logged_once() {
         ..Setup::default()
     };
     run_test_with(slow, async |t| {
+        let others_take_them = async |until: &str| {
+            let sql = format!(
+                "update limits set tat = clock_timestamp() + interval '{until}' where key not like '%liveperson:%'"
+            );
+            let taken = sqlx::query(AssertSqlSafe(sql)).execute(t.pool()).await;
+            assert!(taken.unwrap().rows_affected() > 0, "a limit is known");
+        };
+        t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(t.mails().len(), 1);
+
+        others_take_them("2 minutes").await;
         let chats: Vec<String> = (0..40)
             .map(|n| t.answered(&format!("visitor{n}@example.net")))
             .collect();
         t.tick().await;
         t.advance(10).await;
-        let waiting = async || {
-            let reminders = t.reminders().await;
-            let waits = |r: &&crate::harness::Reminder| r.reason.as_deref() == Some("rate_limit");
-            reminders.iter().filter(waits).count()
-        };
-        let sent = t.mails().len();
-        assert!((1..40).contains(&sent), "{sent} at once");
-        assert_eq!(waiting().await, 40 - sent);
-        let mut all = sent;
-        while waiting().await > 0 {
-            t.advance_by(TimeDelta::seconds(1)).await;
-            all += t.mails().len();
-        }
-        assert_eq!(all, 40);
         for chat in &chats {
+            assert_eq!(t.story(chat).await, ["scheduled (rate_limit)"]);
             let log = t.decisions(chat).await;
-            let postponed = log
-                .iter()
-                .filter(|d| d.ends_with(Reason::RateLimit.as_str()));
-            assert!(postponed.count() <= 1, "{log:?}");
+            assert_eq!(log.iter().filter(|d| is_late(d)).count(), 1, "{log:?}");
+        }
+        assert!(t.mails().is_empty());
+
+        others_take_them("0 s").await;
+        let mut sent = 0;
+        for _ in 0..200 {
+            t.advance_by(TimeDelta::seconds(10)).await;
+            sent += t.mails().len();
+            if sent >= chats.len() {
+                break;
+            }
+        }
+        assert_eq!(sent, chats.len());
+        for chat in &chats {
+            assert_eq!(t.story(chat).await, ["sent"]);
+            let log = t.decisions(chat).await;
+            let again = log.windows(2).find(|two| two.iter().all(|d| is_late(d)));
+            assert_eq!(again, None, "said again while nothing else was: {log:?}");
         }
     })
     .await;
+}
+
+fn is_late(decision: &str) -> bool {
+    decision.ends_with(Reason::RateLimit.as_str())
 }
 
 #[tokio::test]

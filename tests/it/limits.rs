@@ -3,16 +3,20 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use sqlx::PgPool;
 use unread::db::limits;
+use unread::jobs::turnstile::SharedTurnstile;
+use unread::liveperson::{Purpose, Turnstile as _};
+use unread::metrics::Metrics;
 
-use crate::harness::{migrated, noon};
+use crate::harness::{account, eventually, migrated, noon};
 
 /// PostgreSQL keeps time to the microsecond.
 const GRAIN: TimeDelta = TimeDelta::microseconds(20);
@@ -156,6 +160,39 @@ async fn callers_who_give_up_leave_no_turn_behind() {
 }
 
 #[tokio::test]
+async fn a_person_who_goes_away_before_a_call_is_made_gives_the_turn_back() {
+    let db = migrated().await;
+    // One turn of people in hours, so that none comes back by itself.
+    let limit = SharedTurnstile::new(db.pool.clone(), &account(), 0.001, Metrics::new());
+    let (own, of_people) = ("liveperson:12345678", "people:liveperson:12345678");
+    limits::hold(&db.pool, own, Duration::from_hours(1))
+        .await
+        .unwrap();
+    let row = async |what: &'static str| -> bool {
+        let found = sqlx::query_scalar(what).bind(of_people);
+        found.fetch_one(&db.pool).await.unwrap()
+    };
+    let taken = eventually("a turn of people is taken", async || {
+        row("select exists (select from limits where key = $1 and tat > now())").await
+    });
+    tokio::select! {
+        passed = limit.pass(Purpose::Person) => panic!("{passed:?} though nobody may call"),
+        () = taken => {}
+    }
+    eventually("it is given back", async || {
+        row("select tat <= now() from limits where key = $1").await
+    })
+    .await;
+
+    limits::forget(&db.pool, own).await.unwrap();
+    limit.pass(Purpose::Person).await.unwrap();
+    assert!(
+        row("select tat > now() from limits where key = $1").await,
+        "one that was used is not"
+    );
+}
+
+#[tokio::test]
 async fn after_a_pause_that_liveperson_asked_for_turns_come_one_by_one() {
     let db = migrated().await;
     limits::hold(&db.pool, "k", Duration::from_mins(1))
@@ -174,4 +211,35 @@ async fn after_a_pause_that_liveperson_asked_for_turns_come_one_by_one() {
         let due = 60.0 + 10.0 * count(turn);
         assert!((due - 1.0..=due).contains(&wait.as_secs_f64()), "{waits:?}");
     }
+}
+
+/// This thread, on which all of them wait, does not run for as long as ten turns take: then they do not all go at once.
+#[tokio::test]
+async fn those_who_waited_while_the_process_stood_still_go_one_by_one() {
+    let db = migrated().await;
+    let turnstile = SharedTurnstile::new(db.pool.clone(), &account(), 10.0, Metrics::new());
+    let calls = (0..12).map(|_| async {
+        turnstile.pass(Purpose::Recheck).await.unwrap();
+        Instant::now()
+    });
+    let stands_still = async {
+        let reserved = async || {
+            let sql = "select extract(epoch from tat - clock_timestamp())::float8 from limits";
+            let tat = sqlx::query_scalar::<_, f64>(sql).fetch_optional(&db.pool);
+            tat.await.unwrap().unwrap_or_default()
+        };
+        while reserved().await < 1.0 {
+            tokio::task::yield_now().await;
+        }
+        std::thread::sleep(Duration::from_millis(1_500));
+        Instant::now()
+    };
+    let (mut made, moves_on) = tokio::join!(join_all(calls), stands_still);
+    made.sort();
+    let half = moves_on + Duration::from_millis(500);
+    let at_once = made.iter().filter(|at| (moves_on..half).contains(*at));
+    assert!(
+        at_once.count() <= 7,
+        "five turns of half a second: {made:?}"
+    );
 }

@@ -1,17 +1,17 @@
 //! The files in `docker/` name only what the program has: settings, commands, ports, probes, routes. What Kubernetes itself asks of
 //! them is checked with its own schemas (docs/testing.md).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::process::{run, text};
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
@@ -102,6 +102,171 @@ fn ports_probes_and_public_paths_are_those_of_the_program() {
     }
 }
 
+/// Secret settings that each pod may have. What a role cannot do without, the settings themselves say.
+const GIVEN: [(&str, &[&str]); 5] = [
+    (
+        "badge",
+        &[
+            DATABASE,
+            KEY,
+            LIVEPERSON,
+            "TWILIO_AUTH_TOKEN, TWILIO_WEBHOOK_TOKENS, UNREAD_MAIL_WEBHOOK_SECRET",
+            "UNREAD_BADGE_SECRET",
+        ],
+    ),
+    (
+        "dashboard",
+        &[
+            DATABASE,
+            KEY,
+            LIVEPERSON,
+            CHANNELS,
+            "TWILIO_WEBHOOK_TOKENS, UNREAD_MAIL_WEBHOOK_SECRET",
+            "UNREAD_BADGE_SECRET, UNREAD_OIDC_CLIENT_SECRET",
+        ],
+    ),
+    (
+        "worker",
+        &[DATABASE, KEY, LIVEPERSON, CHANNELS, "UNREAD_JOURNAL_SECRET"],
+    ),
+    ("scheduler", &[DATABASE]),
+    ("migrate", &[DATABASE]),
+];
+const DATABASE: &str = "DATABASE_URL";
+const KEY: &str = "UNREAD_SECRET, UNREAD_SECRET_OLD";
+const LIVEPERSON: &str = "LE_CLIENT_SECRET, LE_CONSUMER_SECRET, LE_TOKEN, LE_TOKEN_SECRET";
+const CHANNELS: &str = "SMTP_PASS, TWILIO_API_SECRET, TWILIO_AUTH_TOKEN";
+
+fn names(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
+    let names = words.filter(|word| is_name_of_a_setting(word));
+    names.map(str::to_owned).collect()
+}
+
+/// Every secret of the production overlay with the settings that it holds.
+fn secrets() -> BTreeMap<String, BTreeSet<String>> {
+    let text = read("docker/kubernetes/overlays/production/secrets.yaml");
+    let documents = text.split("---\n").map(|document| {
+        let name = between(document, "  name: ", &['\n'])[0].to_owned();
+        let keys = between(document, "# Keys: ", &['\n']);
+        assert_eq!(keys.len(), 1, "{name}");
+        (name, names(keys[0]))
+    });
+    documents.collect()
+}
+
+/// The secrets that a pod is given.
+fn given(pod: &str) -> Vec<String> {
+    let text = read("docker/kubernetes/base/kustomization.yaml");
+    let patches = text.split("  - target: ").skip(1);
+    let of_pod = patches.filter(|patch| {
+        let target = patch.lines().next().unwrap();
+        match between(target, "name: unread-(", &[')']).first() {
+            Some(pods) => pods.split('|').any(|own| own == pod),
+            None => {
+                target.contains(&format!("unread-{pod}}}")) || target.contains("Deployment|Job")
+            }
+        }
+    });
+    of_pod
+        .flat_map(|patch| between(patch, "secretRef: {name: ", &[',', '}']))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn each_pod_is_given_its_own_secrets_and_can_start_with_them() {
+    use unread::config::{Config, Role, Sources};
+    let secrets = secrets();
+    let reference = unread::config::reference();
+    let secret: BTreeSet<String> = between(&reference, "| `", &['\n'])
+        .into_iter()
+        .filter_map(|row| row.split_once("` 🔒").map(|(name, _)| name.to_owned()))
+        .collect();
+    let held: BTreeSet<String> = secrets.values().flatten().cloned().collect();
+    assert_eq!(
+        held, secret,
+        "every secret setting has a place, and nothing else has one"
+    );
+    let mut overlay = read("docker/kubernetes/base/settings.yaml");
+    assert!(names(&overlay).is_disjoint(&secret));
+    overlay = read("docker/kubernetes/overlays/production/kustomization.yaml");
+    assert!(names(&overlay).is_disjoint(&secret));
+
+    for (pod, expected) in GIVEN {
+        let given: BTreeSet<String> = given(pod)
+            .iter()
+            .flat_map(|name| secrets.get(name).expect(name).clone())
+            .collect();
+        let expected: BTreeSet<String> = expected.iter().flat_map(|keys| names(keys)).collect();
+        assert_eq!(given, expected, "{pod}");
+        let role = match pod {
+            "worker" => Role::Worker,
+            "scheduler" => Role::Scheduler,
+            "migrate" => Role::Migrate,
+            _ => Role::Web,
+        };
+        for api_key in [false, true] {
+            let mut environment = BTreeMap::from([
+                ("UNREAD_PUBLIC_URL", "https://unread.example.com"),
+                // There is none in a pod, and that of this machine is not meant.
+                ("UNREAD_DATA_DIR", "/nonexistent"),
+                (
+                    "UNREAD_DASHBOARD",
+                    if pod == "badge" { "false" } else { "true" },
+                ),
+                ("LE_ACCOUNT", "12345678"),
+                ("LE_CLIENT_ID", "client"),
+                ("SMTP_HOST", "smtp.example.com"),
+                ("SMTP_USER", "reminders@example.com"),
+                ("TWILIO_ACCOUNT_SID", "AC00000000000000000000000000000000"),
+                ("UNREAD_OIDC_ISSUER", "https://login.example.com"),
+                ("UNREAD_OIDC_CLIENT_ID", "client"),
+            ]);
+            if api_key {
+                environment.insert("TWILIO_API_KEY", "SK1");
+            }
+            for name in &given {
+                match name.as_str() {
+                    "DATABASE_URL" => environment.insert(name, "postgres://localhost/unread"),
+                    // Of the two logins of each, the newer one.
+                    "LE_CONSUMER_SECRET" | "LE_TOKEN" | "LE_TOKEN_SECRET" => None,
+                    "TWILIO_API_SECRET" if !api_key => None,
+                    "TWILIO_AUTH_TOKEN" if api_key && pod == "worker" => None,
+                    _ => environment.insert(name, "0123456789abcdef0123456789abcdef"),
+                };
+            }
+            let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+            let sources = |without: &str| Sources {
+                environment: environment
+                    .iter()
+                    .filter(|(name, _)| **name != without)
+                    .map(|(name, value)| own((name, value)))
+                    .collect(),
+                file: None,
+                read_secret: |path| fs::read_to_string(path),
+            };
+            if let Err(error) = Config::read(&sources(""), role) {
+                panic!("{pod} does not start: {error}");
+            }
+            // The pod that migrates looks for its database when it starts, like every command.
+            let needed = |name: &str| {
+                Config::read(&sources(name), role).map_or(true, |config| {
+                    role == Role::Migrate && unread::app::locate(&config).is_err()
+                })
+            };
+            for name in ["LE_CLIENT_SECRET", "SMTP_PASS", "DATABASE_URL"] {
+                assert_eq!(needed(name), given.contains(name), "{pod} {name}");
+            }
+            assert_eq!(
+                needed("TWILIO_AUTH_TOKEN"),
+                environment.contains_key("TWILIO_AUTH_TOKEN"),
+                "{pod}"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_pod_has_the_time_to_finish_what_it_has_in_hand() {
     let seconds = |text: &str, start: &str| -> Vec<u32> {
@@ -120,47 +285,6 @@ fn every_pod_has_the_time_to_finish_what_it_has_in_hand() {
     let compose = seconds(&read("docker/compose.yaml"), "stop_grace_period: ");
     for grace in graces.into_iter().chain(compose) {
         assert!(grace >= wanted, "{grace} s are less than {wanted}");
-    }
-}
-
-#[test]
-fn the_image_is_built_from_what_the_builder_is_given() {
-    let (dockerfile, given) = (read("docker/Dockerfile"), read(".dockerignore"));
-    let copied = dockerfile
-        .lines()
-        .filter_map(|line| line.strip_prefix("COPY "));
-    let mut seen = 0;
-    for words in copied.filter(|words| !words.starts_with("--from=")) {
-        let words: Vec<&str> = words.split(' ').collect();
-        for source in &words[..words.len() - 1] {
-            seen += 1;
-            assert!(root().join(source).exists(), "there is no {source}");
-            let top = source.split('/').next().unwrap();
-            assert!(given.contains(&format!("!{top}\n")), "{source} is kept out");
-        }
-    }
-    assert!(seen >= 8, "only {seen} sources were found");
-    // The layer of dependencies has the manifest, and no file of a target that the manifest does not name.
-    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
-    for kind in ["bench", "test", "example", "bin"] {
-        let targets = manifest.get(kind).and_then(toml::Value::as_array);
-        for target in targets.into_iter().flatten() {
-            let name = &target["name"];
-            assert!(
-                target.get("path").is_some(),
-                "[[{kind}]] {name} has no path"
-            );
-        }
-    }
-    // What is written in more than one place.
-    let toolchain: toml::Table = read("rust-toolchain.toml").parse().unwrap();
-    let compiler = toolchain["toolchain"]["channel"].as_str().unwrap();
-    assert!(dockerfile.contains(&format!("/rust:{compiler}-slim-")));
-    let version = env!("CARGO_PKG_VERSION");
-    assert!(dockerfile.contains(&format!("ARG VERSION={version}\n")));
-    for path in ["base", "overlays/production"] {
-        let text = read(&format!("docker/kubernetes/{path}/kustomization.yaml"));
-        assert!(text.contains(&format!("newTag: \"{version}\"")), "{path}");
     }
 }
 

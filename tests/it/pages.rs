@@ -2,9 +2,10 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use unread::domain::access::{Permission, Role};
+use unread::domain::access::{AccountLimit, Permission, Rights, Role};
 
 use crate::harness::{Setup, Stage, account, run_test, run_test_with};
+use crate::person::Person;
 
 const ANN: &str = "ann@example.net";
 const BEN: &str = "ben@example.net";
@@ -381,19 +382,27 @@ async fn the_first_page_names_what_needs_a_person_and_leads_there() {
         let local = asked.send().await.unwrap().text().await.unwrap();
         assert!(local.contains("since midnight, Asia/Kolkata"), "{local}");
 
-        boss.form("/pauses", &[("do", "pause"), ("note", "moving house")])
-            .await;
+        let pause = [
+            ("what", "everything"),
+            ("do", "pause"),
+            ("note", "moving house"),
+        ];
+        boss.form("/pauses", &pause).await;
         let page = boss.get("/").await.text;
         assert!(
             page.contains("Sending is paused by your team") && !page.contains("All is well"),
             "{page}"
         );
-        let (_, needs) = page.split_once("Needs you").expect("what needs a person");
-        let (needs, _) = needs.split_once("</section>").unwrap();
+        let (_, bar) = page.split_once("id=\"notices\"").expect("the bar");
+        let (bar, rest) = bar.split_once("</section>").unwrap();
         assert!(
-            needs.contains(&boss.name) && needs.contains("href=\"/rules\""),
-            "{needs}"
+            bar.contains(&boss.name) && bar.contains("moving house"),
+            "{bar}"
         );
+        assert!(!rest.contains("Needs you"), "told once: {rest}");
+        let needs = boss.api(Method::GET, "/overview", None).await.json();
+        let needs = needs["attention"][0]["what"].to_string();
+        assert!(needs.contains("All sending is paused"), "{needs}");
         let series = boss.api(Method::GET, "/series?hours=24", None).await.json();
         assert_eq!(series["items"].as_array().unwrap().len(), 24);
         assert_eq!(
@@ -469,6 +478,145 @@ async fn words_are_previewed_with_a_real_conversation_s_names() {
             unknown.contains("id=\"unfilled\"") && unknown.contains("value=\"Kim\""),
             "{unknown}"
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_seen_is_dismissed_by_one_person_until_it_happens_anew() {
+    run_test(async |t| {
+        let (ann, ben) = (t.person(Role::Editor).await, t.person(Role::Editor).await);
+        let first = t.answered(ANN);
+        t.world().garble(&first);
+        t.tick().await;
+        let told = async |person: &Person| person.get("/").await.text;
+        let one = "1 conversation at LivePerson cannot be understood.";
+        for person in [&ann, &ben] {
+            let page = told(person).await;
+            assert!(
+                page.contains(one) && page.contains("There is one thing to look at."),
+                "{page}"
+            );
+            assert!(!page.contains("All is well"), "{page}");
+        }
+        let dismissed = [("key", "unreadable")];
+        assert_eq!(
+            ann.form("/attention/dismiss", &dismissed).await.location(),
+            "/"
+        );
+        t.tick().await;
+        assert!(!told(&ann).await.contains(one), "met again is not anew");
+        assert!(told(&ann).await.contains("All is well"));
+        assert!(told(&ben).await.contains(one), "each for themselves");
+        let api = ann.api(Method::GET, "/overview", None).await.json();
+        assert_eq!(api["attention"], json!([]), "the same by the API");
+        let unknown = ann.form("/attention/dismiss", &[("key", "nonsense")]).await;
+        assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+
+        t.advance(1).await;
+        let second = t.answered(BEN);
+        t.world().garble(&second);
+        t.tick().await;
+        let two = "2 conversations at LivePerson cannot be understood.";
+        assert!(told(&ann).await.contains(two), "another one");
+
+        // It ends with the conversation, or a day after it was last met.
+        t.world().close(&second);
+        t.advance(2).await;
+        t.tick().await;
+        t.advance(24 * 60 - 1).await;
+        // Logins end meanwhile.
+        let cem = t.person(Role::Editor).await;
+        assert!(
+            told(&cem).await.contains(one),
+            "the first was met two minutes later"
+        );
+        t.world().close(&first);
+        t.advance(24 * 60).await;
+        t.tick().await;
+        let dan = t.person(Role::Editor).await;
+        assert!(!told(&dan).await.contains("cannot be understood"));
+
+        // Or when it is read again: it was, before it became odd.
+        let third = t.answered("cem@example.net");
+        t.tick().await;
+        t.world().garble(&third);
+        t.tick().await;
+        assert!(told(&dan).await.contains(one));
+        sqlx::query("update conversations set seen_at = $1 where id = $2")
+            .bind(t.now() + chrono::TimeDelta::seconds(1))
+            .bind(&third)
+            .execute(t.pool())
+            .await
+            .unwrap();
+        assert!(!told(&dan).await.contains("cannot be understood"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_comes_with_a_session_that_is_over_is_led_to_the_login_and_back() {
+    run_test(async |t| {
+        let ann = t.person(Role::Editor).await;
+        sqlx::query("delete from sessions")
+            .execute(t.pool())
+            .await
+            .unwrap();
+        let sent = ann
+            .ask(Method::POST, "/live")
+            .form(&[("account", "12345678")]);
+        let page = format!("{}/live?account=12345678&channel=email", t.web);
+        let answer = sent.header("referer", &page).send().await.unwrap();
+        let to = answer.headers()["location"].to_str().unwrap();
+        assert_eq!(
+            to,
+            "/login?to=%2Flive%3Faccount%3D12345678%26channel%3Demail"
+        );
+        let login = ann.get("/login").await.text;
+        assert!(login.contains("You have been logged out."), "{login}");
+        let (_, fresh) = t.get("/login").await;
+        assert!(!fresh.contains("You have been logged out."), "{fresh}");
+        // A script is told by a status, which it can read.
+        let refresh = ann
+            .ask(Method::GET, "/")
+            .header("x-refresh", "1")
+            .send()
+            .await;
+        assert_eq!(refresh.unwrap().status(), StatusCode::UNAUTHORIZED);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_limited_sees_no_numbers_of_the_whole_installation() {
+    run_test(async |t| {
+        t.answered("ann@example.com");
+        t.tick().await;
+        sqlx::query("update apalis.jobs set status = 'Killed'")
+            .execute(t.pool())
+            .await
+            .unwrap();
+        let own = AccountLimit::to([account()]);
+        let limited = Rights::limited(Role::Editor, own).unwrap();
+        let limited = t.person(limited).await;
+        let unlimited = t.person(Role::Editor).await;
+        for (page, number) in [
+            ("/", "failed again and again"),
+            ("/website", "Answers so far"),
+        ] {
+            let seen = unlimited.get(page).await.text;
+            assert!(seen.contains(number), "{page}: {seen}");
+            let seen = limited.get(page).await.text;
+            assert!(
+                seen.contains("</html>") && !seen.contains(number),
+                "{page}: {seen}"
+            );
+        }
+        // Nothing has failed for real.
+        sqlx::query("delete from apalis.jobs where status = 'Killed'")
+            .execute(t.pool())
+            .await
+            .unwrap();
     })
     .await;
 }

@@ -296,11 +296,9 @@ fn data_of_another_major_version_are_refused_in_words() {
     let scratch = Scratch::with_data();
     fs::write(scratch.0.join("data/PG_VERSION"), "12\n").unwrap();
     let error = refused(&scratch.options(Durability::Durable));
-    assert!(
-        error.starts_with("PostgreSQL 12 (the data here were made by it) was not found"),
-        "{error}"
-    );
-    assert!(error.contains(", not 12"), "{error}");
+    for part in ["were made by PostgreSQL 12", "Install PostgreSQL 12"] {
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 #[test]

@@ -160,12 +160,23 @@ impl Process {
     }
 }
 
+/// So many lines of a log are shown when a test fails: what failed must not be lost among them.
+const SHOWN: usize = 60;
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- log of `unread {}`\n{}", self.name, self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let (first, last) = lines.split_at(lines.len().saturating_sub(SHOWN));
+            eprintln!(
+                "--- log of `unread {}`, without its first {} lines\n{}",
+                self.name,
+                first.len(),
+                last.join("\n")
+            );
         }
     }
 }

@@ -373,6 +373,7 @@ async fn twilio_s_errors_end_wait_or_pause_as_they_mean() {
             ("+12025550102", 21211, "failed (http 400 21211)"),
             ("+12025550103", 20500, "sending"),
             ("+12025550104", 20429, "scheduled (retry)"),
+            ("+12025550105", 30640, "cancelled (opted_out)"),
         ];
         for (number, code, _) in cases {
             sms_fault(t, TwilioFault::error(When::to(number), code));

@@ -37,9 +37,11 @@ fn answer(meaning: Meaning, sid: &str) -> Answer {
     Answer {
         sid: sid.to_owned(),
         from: NUMBER,
+        moves: Vec::new(),
         to: OURS.to_owned(),
         messaging_service: None,
         meaning,
+        language: None,
     }
 }
 
@@ -212,6 +214,8 @@ async fn start_lifts_what_stop_set_wherever_it_reached_and_nothing_else() {
         (OptedOut, Source::MailEvent, false),
         (BadAddress, Source::Provider, false),
         (Blocked, Source::Operator, false),
+        // Twilio's 30640, a known litigant.
+        (Blocked, Source::Provider, false),
         (Complaint, Source::MailEvent, false),
     ];
     let db = migrated().await;

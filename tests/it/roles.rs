@@ -16,7 +16,7 @@ use unread::sandbox::world::{CUSTOMER_CARE, Person};
 use unread::sandbox::{ACCOUNT, Options, Sandbox};
 
 use crate::database::{database, own_server};
-use crate::harness::{eventually, free_port, migrated};
+use crate::harness::{eventually, free_port, migrate, migrated};
 use crate::process::{Process, Settings};
 
 const PHONE: &str = "+12025550143";
@@ -71,6 +71,8 @@ pub fn settings_for(sandbox: &Sandbox, database: &str, more: &[(&str, &str)]) ->
     let own = [
         ("DATABASE_URL", database),
         ("UNREAD_DATABASE_CONNECTIONS", "6"),
+        // Below the process's own folder: a journal of this machine's own installation is not the test's.
+        ("UNREAD_DATA_DIR", "data"),
         ("UNREAD_METRICS_PORT", "0"),
         ("UNREAD_BIND", "127.0.0.1"),
         ("PORT", &port),
@@ -82,6 +84,31 @@ pub fn settings_for(sandbox: &Sandbox, database: &str, more: &[(&str, &str)]) ->
         settings.insert((*key).to_owned(), (*value).to_owned());
     }
     settings.into_iter().collect()
+}
+
+/// The first start reads and decides, and writes to nobody. Then all channels go live, what is unread included.
+async fn writes_to_nobody_until_live(pool: &PgPool) {
+    eventually("both conversations are decided about", async || {
+        let decided: sqlx::Result<i64> = sqlx::query_scalar(
+            "select count(*) from conversations where 'not_live' in (email_reason, sms_reason)",
+        )
+        .fetch_one(pool)
+        .await;
+        decided.is_ok_and(|decided| decided == 2)
+    })
+    .await;
+    let reminders: i64 = sqlx::query_scalar("select count(*) from reminders")
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    assert_eq!(reminders, 0);
+    sqlx::query(
+        "insert into live (account, channel, since, by_whom, at)
+         select id, c, 'epoch', 'test', now() from accounts, unnest(array['email', 'sms']) c",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
 }
 
 /// The sandbox in a process of its own, and the service in another that knows nothing but what an old `.env` says and where the
@@ -140,6 +167,9 @@ async fn reminders_arrive_with(credentials: &[(&str, &str)]) {
         ("SMTP_HOST", told("/smtp/host")),
         ("SMTP_PORT", told("/smtp/port")),
         ("SMTP_TLS", "none".to_owned()),
+        ("UNREAD_DATA_DIR", "data".to_owned()),
+        // Nobody waits a minute for the scan after going live.
+        ("UNREAD_SCAN_INTERVAL_SECONDS", "1".to_owned()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
@@ -150,6 +180,7 @@ async fn reminders_arrive_with(credentials: &[(&str, &str)]) {
     let mut service = Process::start(&["run"], &settings);
     let messages = format!("{}/api/messages", at["mailbox_url"].as_str().unwrap());
     let mut counts = Value::Null;
+    writes_to_nobody_until_live(&db.pool).await;
     eventually("one e-mail and one SMS arrive", async || {
         let answer: Value = http
             .get(&messages)
@@ -258,7 +289,7 @@ async fn a_service_outlives_its_database_s_restart_and_the_absence_of_everybody_
     let (mut server, sandbox) = (own_server().await, sandbox().await);
     let url = server.server().url("postgres");
     let pool = db::pool(url.parse().unwrap(), 2);
-    unread::app::migrate(&pool).await.unwrap();
+    migrate(&pool).await.unwrap();
     let mut processes: Vec<Process> = ["scheduler", "worker"]
         .iter()
         .map(|role| Process::start(&[role], &settings_for(&sandbox, &url, &[])))

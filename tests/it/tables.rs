@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use unread::db::circuits::{self, Proof};
 use unread::db::{limits, slots};
 use unread::domain::ids::Channel::Email;
+use unread::domain::ids::Provider::Smtp;
 use unread::domain::ids::ReminderId;
 
 use crate::harness::{account, migrated, noon};
@@ -173,7 +174,7 @@ async fn an_open_circuit_has_one_probe_per_interval_and_closes_after_two_success
     let later = |seconds| now + TimeDelta::seconds(seconds);
     let opened = circuits::open(
         &mut conn,
-        ("smtp", "a"),
+        (Smtp, "a"),
         "auth 535",
         Proof::Answer,
         later(60),
@@ -183,7 +184,7 @@ async fn an_open_circuit_has_one_probe_per_interval_and_closes_after_two_success
     assert!(opened.unwrap(), "it was closed");
     let again = circuits::open(
         &mut conn,
-        ("smtp", "a"),
+        (Smtp, "a"),
         "auth 535",
         Proof::Answer,
         later(60),
@@ -192,26 +193,26 @@ async fn an_open_circuit_has_one_probe_per_interval_and_closes_after_two_success
     .await;
     assert!(!again.unwrap());
     assert!(
-        !circuits::take_probe(&mut conn, ("smtp", "a"), (Email, ReminderId(1)), later(59))
+        !circuits::take_probe(&mut conn, (Smtp, "a"), (Email, ReminderId(1)), later(59))
             .await
             .unwrap()
     );
     let probes = join_all((0..8).map(|_| async {
         let mut conn = db.pool.acquire().await.unwrap();
-        circuits::take_probe(&mut conn, ("smtp", "a"), (Email, ReminderId(1)), later(60))
+        circuits::take_probe(&mut conn, (Smtp, "a"), (Email, ReminderId(1)), later(60))
             .await
             .unwrap()
     }));
     assert_eq!(probes.await.into_iter().filter(|won| *won).count(), 1);
 
-    circuits::succeeded(&mut conn, ("smtp", "a"), Proof::Answer, later(61))
+    circuits::succeeded(&mut conn, (Smtp, "a"), Proof::Answer, later(61))
         .await
         .unwrap();
     assert_eq!(circuits::open_ones(&db.pool).await.unwrap().len(), 1);
     // A failure in between begins the count anew.
     circuits::open(
         &mut conn,
-        ("smtp", "a"),
+        (Smtp, "a"),
         "auth 535",
         Proof::Answer,
         later(120),
@@ -219,11 +220,11 @@ async fn an_open_circuit_has_one_probe_per_interval_and_closes_after_two_success
     )
     .await
     .unwrap();
-    circuits::succeeded(&mut conn, ("smtp", "a"), Proof::Answer, later(121))
+    circuits::succeeded(&mut conn, (Smtp, "a"), Proof::Answer, later(121))
         .await
         .unwrap();
     assert_eq!(circuits::open_ones(&db.pool).await.unwrap().len(), 1);
-    circuits::succeeded(&mut conn, ("smtp", "a"), Proof::Answer, later(122))
+    circuits::succeeded(&mut conn, (Smtp, "a"), Proof::Answer, later(122))
         .await
         .unwrap();
     assert!(circuits::open_ones(&db.pool).await.unwrap().is_empty());
@@ -269,7 +270,7 @@ async fn a_reminder_that_has_met_the_trouble_leaves_the_probe_to_others() {
         let db = migrated().await;
         due_reminders(&db.pool, due, tried).await;
         let mut conn = db.pool.acquire().await.unwrap();
-        let key = ("smtp", "a");
+        let key = (Smtp, "a");
         circuits::open(&mut conn, key, "x", Proof::Answer, later(1), noon())
             .await
             .unwrap();
@@ -277,4 +278,49 @@ async fn a_reminder_that_has_met_the_trouble_leaves_the_probe_to_others() {
         let took = circuits::take_probe(&mut conn, key, probe, later(minutes)).await;
         assert_eq!(took.unwrap(), probes, "{why}");
     }
+}
+
+/// By whatever plan, also one that was made for any number of reminders: what is not begun is not looked at.
+#[tokio::test]
+async fn beginning_attempts_reads_the_reminders_that_are_begun() {
+    let db = migrated().await;
+    let mut conn = db.pool.acquire().await.unwrap();
+    for statement in [
+        // Which makes it live, too, in tests.
+        "insert into accounts (id, created_at) values ('12345678', now())",
+        "insert into reminders (account, conversation, episode, channel, step, skill, episode_since, due_at, deadline, next_at,
+             token, recipient_hash, created_at, latest_at)
+         select '12345678', n::text, n::text, 'email', 1, 1, now(), now(), now() + interval '1 day', now(),
+             n::text, sha256(n::text::bytea), now(), now()
+         from generate_series(1, 20000) n",
+        "analyze",
+        "set plan_cache_mode = force_generic_plan",
+    ] {
+        sqlx::raw_sql(statement).execute(&mut *conn).await.unwrap();
+    }
+    let prepare = format!(
+        "prepare begin_attempts(bigint[], text[], text[], bytea[], float8[], timestamptz, bigint[], bigint, text) as {}",
+        unread::db::ledger::BEGIN
+    );
+    let explain = "explain (analyze, format text) execute begin_attempts(
+        (array[1, 2, 3])::bigint[], array['a', 'a', 'a'], array[null, null, null]::text[],
+        array['\\x01', '\\x02', '\\x03']::bytea[], array[60, 60, 60]::float8[], now(), array[1, 1, 1]::bigint[], 0, 'nobody')";
+    sqlx::raw_sql(sqlx::AssertSqlSafe(prepare))
+        .execute(&mut *conn)
+        .await
+        .unwrap();
+    let lines = sqlx::raw_sql(explain).fetch_all(&mut *conn).await.unwrap();
+    let plan: Vec<String> = lines.iter().map(|line| sqlx::Row::get(line, 0)).collect();
+    let plan = plan.join("\n");
+    let begun: i64 = sqlx::query_scalar("select count(*) from attempts")
+        .fetch_one(&mut *conn)
+        .await
+        .unwrap();
+    assert_eq!(begun, 3, "{plan}");
+    let actual = plan.split("(actual ").skip(1);
+    let rows =
+        actual.filter_map(|node| node.split("rows=").nth(1)?.split(' ').next()?.parse().ok());
+    let most: Option<u32> = rows.max();
+    assert_eq!(most, Some(3), "{plan}");
+    assert!(!plan.contains("Rows Removed"), "{plan}");
 }

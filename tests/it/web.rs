@@ -133,7 +133,7 @@ async fn the_overview_tells_of_the_reminders_without_names_or_addresses() {
             "{page}"
         );
         for secret in [ANN, "2025550143", "Ann", "Other", "green"] {
-            assert!(!page.contains(secret), "{secret}");
+            assert!(!page.contains(secret), "{secret}: {page}");
         }
     })
     .await;

@@ -3,15 +3,17 @@
 //! A file has lists of words (`keywords: stop …`, several lines add up) and rules, one a line, tried in their order:
 //!
 //! * `- pattern`: an ordinary use of these words; what it matches is explained and no later rule sees it.
+//! * `-- pattern`: the same, beyond commas: "don't call, text me".
 //! * `+ pattern`: a revocation.
 //! * `? doubt pattern`: perhaps one, for this reason.
+//! * `?? doubt pattern`: the same, but only in a message that is about none of the `topics` of any language.
 //!
 //! `{name} = words` names words for patterns. `#` begins a comment.
 
 use std::collections::{HashMap, HashSet};
 
 use super::pattern::{EXPLAINED, Index, Pattern};
-use super::text;
+use super::{text, typo};
 use crate::domain::opt_out::Doubt;
 
 /// What a language calls what.
@@ -29,6 +31,14 @@ pub(super) struct Language {
     pub things: HashSet<String>,
     /// Perhaps mean stop in a sentence that no rule explains.
     pub stems: HashSet<String>,
+    /// Of the words that say stop, those that also say that something is over.
+    pub over: HashSet<String>,
+    /// Frequent words, which only tell the language.
+    common: HashSet<String>,
+    /// What customers write about when they do not mean the messages themselves: a word, several, or the beginning of one.
+    topics: Vec<Pattern>,
+    /// Ordinary uses that reach over several clauses.
+    across: Vec<Pattern>,
     rules: Vec<(Verdict, Pattern)>,
     index: Index,
 }
@@ -38,6 +48,8 @@ enum Verdict {
     Other,
     Revocation,
     Perhaps(Doubt),
+    /// Only where the message is about nothing else.
+    Faintly(Doubt),
 }
 
 /// What the rules find in a clause.
@@ -79,10 +91,27 @@ impl Language {
         let (verdict, pattern) = match begin {
             "-" => (Verdict::Other, rest),
             "+" => (Verdict::Revocation, rest),
-            "?" => {
+            "?" | "??" => {
                 let (doubt, pattern) = rest.split_once(' ').ok_or("a doubt without a pattern")?;
                 let doubt = Doubt::parse(doubt).ok_or_else(|| format!("no doubt {doubt}"))?;
-                (Verdict::Perhaps(doubt), pattern)
+                let verdict = if begin == "?" {
+                    Verdict::Perhaps(doubt)
+                } else {
+                    Verdict::Faintly(doubt)
+                };
+                (verdict, pattern)
+            }
+            "--" => {
+                let class = |name: &str| classes.get(name).cloned();
+                let across = Pattern::parse(rest, &mut self.index, &class)?;
+                self.across.push(across);
+                return Ok(());
+            }
+            "topics:" => {
+                let any = rest.split_whitespace().collect::<Vec<_>>().join("|");
+                let topics = Pattern::parse(&any, &mut self.index, &|_| None)?;
+                self.topics.push(topics);
+                return Ok(());
             }
             list => return self.words(list, rest),
         };
@@ -99,6 +128,8 @@ impl Language {
             "unsure:" => &mut self.unsure,
             "fillers:" => &mut self.fillers,
             "stems:" => &mut self.stems,
+            "over:" => &mut self.over,
+            "common:" => &mut self.common,
             other => return Err(format!("no list {other}")),
         };
         list.extend(
@@ -111,16 +142,54 @@ impl Language {
 
     /// How many words of a clause the language knows: what it says of a clause counts for more, the more it knows of it.
     pub(super) fn familiarity(&self, clause: &[String]) -> usize {
-        let lists = [&self.keywords, &self.alone, &self.fillers, &self.stems];
-        let known = |word: &&String| {
-            self.index.knows(word) || lists.iter().any(|list| list.contains(*word))
-        };
+        let known = |word: &&String| self.index.knows(word) || self.lists(word);
         clause.iter().filter(known).count()
     }
 
-    /// Tries the rules on a clause. Marks in `explained` which words an ordinary use explains; a doubt about words that are
+    fn lists(&self, word: &str) -> bool {
+        [
+            &self.keywords,
+            &self.alone,
+            &self.fillers,
+            &self.stems,
+            &self.common,
+        ]
+        .iter()
+        .any(|list| list.contains(word))
+    }
+
+    /// Whether a word is one of the language as far as this file goes, be it by its beginning.
+    pub(super) fn knows(&self, word: &str) -> bool {
+        self.index.knows(word) || self.index.knows_beginning(word) || self.lists(word)
+    }
+
+    /// The words that a typing error may have made this one of.
+    pub(super) fn neighbours<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a str> {
+        self.index
+            .words()
+            .filter(move |known| typo::begin_alike(known, word) && typo::one_edit(known, word))
+    }
+
+    /// Hides what an ordinary use that reaches over several clauses explains.
+    pub(super) fn explain_across(&self, words: &mut [String]) {
+        for pattern in &self.across {
+            if let Some((begin, end)) = pattern.find(words, 0) {
+                words[begin..end].fill(EXPLAINED.to_owned());
+            }
+        }
+    }
+
+    /// Whether a clause is about one of the topics.
+    pub(super) fn is_on_topic(&self, clause: &[String]) -> bool {
+        let present = self.index.present(clause);
+        self.topics
+            .iter()
+            .any(|topics| topics.may_fit(&present) && topics.find(clause, 0).is_some())
+    }
+
+    /// Tries the rules on a clause, the faint ones only if `faint`. Marks in `explained` which words an ordinary use explains; a doubt about words that are
     /// explained already, perhaps by another language, is none.
-    pub(super) fn judge(&self, clause: &[String], explained: &mut [bool]) -> Found {
+    pub(super) fn judge(&self, clause: &[String], explained: &mut [bool], faint: bool) -> Found {
         let mut clause = clause.to_vec();
         let mut found = Found::Nothing;
         let present = self.index.present(&clause);
@@ -133,7 +202,8 @@ impl Language {
             while let Some((begin, end)) = pattern.find(&clause, from) {
                 match verdict {
                     Verdict::Revocation => return Found::Revocation,
-                    Verdict::Perhaps(doubt) => {
+                    Verdict::Faintly(_) if !faint => break,
+                    Verdict::Perhaps(doubt) | Verdict::Faintly(doubt) => {
                         let open = !explained[begin..end].contains(&true);
                         if open && found == Found::Nothing {
                             found = Found::Perhaps(*doubt);

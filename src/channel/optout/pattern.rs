@@ -44,6 +44,17 @@ impl Index {
         self.words.contains_key(word)
     }
 
+    /// Whether the word begins like one that a phrase needs only the beginning of.
+    pub(super) fn knows_beginning(&self, word: &str) -> bool {
+        word.char_indices()
+            .any(|(at, c)| self.beginnings.contains_key(&word[..at + c.len_utf8()]))
+    }
+
+    /// The words that phrases begin with.
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+        self.words.keys().map(String::as_str)
+    }
+
     /// Which of its words are in the clause, by their numbers.
     pub(super) fn present(&self, clause: &[String]) -> Vec<bool> {
         let mut present = vec![false; self.words.len() + self.beginnings.len()];

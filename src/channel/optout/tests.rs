@@ -2,48 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A row of a corpus.
-struct Row {
-    held_out: bool,
-    revocation: bool,
-    text: String,
-}
-
-const CORPORA: [(&str, &str); 10] = [
-    ("en", include_str!("../../../tests/fixtures/opt-out/en.tsv")),
-    ("de", include_str!("../../../tests/fixtures/opt-out/de.tsv")),
-    ("fr", include_str!("../../../tests/fixtures/opt-out/fr.tsv")),
-    ("es", include_str!("../../../tests/fixtures/opt-out/es.tsv")),
-    ("pt", include_str!("../../../tests/fixtures/opt-out/pt.tsv")),
-    ("it", include_str!("../../../tests/fixtures/opt-out/it.tsv")),
-    ("nl", include_str!("../../../tests/fixtures/opt-out/nl.tsv")),
-    ("pl", include_str!("../../../tests/fixtures/opt-out/pl.tsv")),
-    ("sv", include_str!("../../../tests/fixtures/opt-out/sv.tsv")),
-    ("ja", include_str!("../../../tests/fixtures/opt-out/ja.tsv")),
-];
-
-fn rows(corpus: &str) -> Vec<Row> {
-    let row = |line: &str| {
-        let fields: Vec<&str> = line.splitn(3, '\t').collect();
-        let [set, kind, text] = fields[..] else {
-            panic!("not three columns: {line}")
-        };
-        Row {
-            held_out: match set {
-                "dev" => false,
-                "held-out" => true,
-                other => panic!("no set {other}"),
-            },
-            revocation: match kind {
-                "revocation" => true,
-                "other" => false,
-                other => panic!("no kind {other}"),
-            },
-            text: text.replace("\\n", "\n"),
-        }
-    };
-    corpus.lines().skip(1).map(row).collect()
-}
+mod cases;
+mod corpus;
 
 fn revokes(text: &str) -> bool {
     match meaning(text) {
@@ -52,120 +12,28 @@ fn revokes(text: &str) -> bool {
     }
 }
 
-/// How often the grammar is right.
-#[derive(Clone, Copy, Debug, Default)]
-struct Score {
-    found: u32,
-    missed: u32,
-    wrong: u32,
-    left_alone: u32,
-}
-
-impl Score {
-    fn of<'r>(rows: impl Iterator<Item = &'r Row>) -> Self {
-        let mut score = Self::default();
-        for row in rows {
-            *match (row.revocation, revokes(&row.text)) {
-                (true, true) => &mut score.found,
-                (true, false) => &mut score.missed,
-                (false, true) => &mut score.wrong,
-                (false, false) => &mut score.left_alone,
-            } += 1;
-        }
-        score
-    }
-
-    fn recall(self) -> f64 {
-        f64::from(self.found) / f64::from(self.found + self.missed)
-    }
-
-    fn precision(self) -> f64 {
-        f64::from(self.found) / f64::from(self.found + self.wrong)
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            found: self.found + other.found,
-            missed: self.missed + other.missed,
-            wrong: self.wrong + other.wrong,
-            left_alone: self.left_alone + other.left_alone,
-        }
-    }
-}
-
-/// The held-out half was written before the grammar, and more of it before later changes; the first run over each part is told of in
-/// docs/what-we-treat-as.md.
 #[test]
-fn the_half_that_the_grammar_was_not_made_for_is_read_rightly() {
-    let mut all = Score::default();
-    for (language, corpus) in CORPORA {
-        let rows = rows(corpus);
-        let score = Score::of(rows.iter().filter(|row| row.held_out));
-        println!(
-            "{language}: recall {:.3}, precision {:.3}, {score:?}",
-            score.recall(),
-            score.precision()
-        );
-        assert!(
-            score.found + score.missed >= 20 && score.wrong + score.left_alone >= 20,
-            "{language}"
-        );
-        all = all.and(score);
+fn a_question_whether_something_is_over_is_no_revocation() {
+    for (text, revokes_it) in [
+        ("Koniec?", false),
+        ("Już koniec?", false),
+        ("slut nu?", false),
+        ("Fin ?", false),
+        ("Ist jetzt Schluss?", false),
+        ("Koniec!", true),
+        ("Koniec", true),
+        ("STOP?", true),
+        ("unsubscribe?", true),
+        ("Koniec. Ile to kosztuje?", true),
+    ] {
+        assert_eq!(revokes(text), revokes_it, "{text}");
     }
-    println!(
-        "all: recall {:.3}, precision {:.3}, {all:?}",
-        all.recall(),
-        all.precision()
-    );
-    assert!(all.recall() >= 0.98 && all.precision() >= 0.9, "{all:?}");
 }
 
 #[test]
-fn what_the_grammar_was_made_for_is_read_rightly_in_every_language() {
-    for (language, corpus) in CORPORA {
-        let rows = rows(corpus);
-        for kind in [true, false] {
-            let count = rows.iter().filter(|row| row.revocation == kind).count();
-            assert!(count >= 80, "{language} has {count} of one kind");
-        }
-        let score = Score::of(rows.iter().filter(|row| !row.held_out));
-        println!(
-            "{language}: recall {:.3}, precision {:.3}, {score:?}",
-            score.recall(),
-            score.precision()
-        );
-        assert!(
-            score.recall() >= 0.99 && score.precision() >= 0.97,
-            "{language}: {score:?}"
-        );
-    }
-}
-
-/// Neither capitals nor width nor style nor punctuation changes what a revocation means.
-#[test]
-fn a_revocation_is_one_in_any_spelling() {
-    let wide = |text: &str| -> String {
-        let widen = |c: char| match c {
-            '!'..='~' => char::from_u32(u32::from(c) + 0xfee0).unwrap(),
-            c => c,
-        };
-        text.chars().map(widen).collect()
-    };
-    for (language, corpus) in CORPORA {
-        for row in rows(corpus)
-            .iter()
-            .filter(|row| row.revocation && revokes(&row.text))
-        {
-            for spelt in [
-                row.text.to_uppercase(),
-                row.text.to_lowercase(),
-                format!("  {} !!! ", row.text),
-                format!("{} 🙏", row.text),
-                wide(&row.text),
-            ] {
-                assert!(revokes(&spelt), "{language}: {spelt:?}");
-            }
-        }
+fn a_word_that_one_language_leaves_out_is_a_negation_in_another() {
+    for text in ["No cancelen por favor", "no anulen", "No cancel"] {
+        assert!(!revokes(text), "{text}");
     }
 }
 
@@ -296,8 +164,61 @@ fn a_doubtful_one_says_why() {
         ("Not interested", Doubt::NotInterested),
         ("No one by that name here", Doubt::WrongPerson),
         ("fuck off", Doubt::Dismissal),
+        ("Yet another text??", Doubt::AboutMessages),
+        ("Wrong Sarah", Doubt::WrongPerson),
+        ("dont contcat me", Doubt::Misspelling),
+        ("i will call my lawyer", Doubt::Complaint),
+        ("ihr geht mir auf den Keks", Doubt::Dismissal),
     ] {
         assert_eq!(meaning(body), Meaning::PerhapsRevocation(doubt), "{body:?}");
+    }
+}
+
+/// The wider net is for messages that are about nothing else.
+#[test]
+fn what_may_be_a_no_is_none_in_a_message_about_something_else() {
+    for (body, other) in [
+        ("I am fed up", "I am fed up, where is my parcel"),
+        ("I don't want this", "I don't want this colour"),
+        ("Ihr nervt", "Das Warten nervt"),
+        ("no me interesa", "no me interesa el seguro"),
+        ("興味ないです", "保証に興味ないです"),
+        ("leave my number alone", "my number is 07700 900123"),
+    ] {
+        assert!(revokes(body), "{body}");
+        assert_eq!(meaning(other), Meaning::None, "{other}");
+    }
+}
+
+#[test]
+fn the_language_is_guessed_where_one_knows_more_of_the_words_than_the_others() {
+    for (body, language) in [
+        ("ihr geht mir auf den Keks", Some("de")),
+        ("I will call my lawyer", Some("en")),
+        ("dejen de insistir con eso", Some("es")),
+        ("しつこいです", Some("ja")),
+        ("stop", None),
+        ("xyzzy", None),
+        ("", None),
+        ("стоп", None),
+    ] {
+        assert_eq!(super::language(body), language, "{body:?}");
+    }
+}
+
+#[test]
+fn who_wants_texts_in_place_of_calls_gets_them() {
+    for body in [
+        "Don't call me, text me please",
+        "bitte nicht anrufen, lieber sms",
+        "no me llamen, escriban por favor",
+        "nie dzwonić, pisać",
+        "ring inte, smsa",
+    ] {
+        assert_eq!(meaning(body), Meaning::None, "{body}");
+    }
+    for body in ["Don't call or text me", "nie dzwonić nie pisać"] {
+        assert!(revokes(body), "{body}");
     }
 }
 
@@ -352,6 +273,8 @@ fn every_language_file_can_be_read_and_says_what_is_wrong_when_it_cannot() {
         ("\n+ ~x stop", "line 2: no number: ~x"),
         ("- ~3", "line 1: matches everything: ~3"),
         ("? maybe stop", "line 1: no doubt maybe"),
+        ("?? maybe stop", "line 1: no doubt maybe"),
+        ("-- ~2", "line 1: matches everything: ~2"),
     ] {
         assert_eq!(Language::parse(file).unwrap_err(), why);
     }

@@ -2,11 +2,13 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::{lookalikes, reactions};
+
 /// Words of a message that are read. An SMS has at most 1600 characters; what is longer is nobody's opt-out.
 const MAX_TOKENS: usize = 320;
 
 /// Marks that are words of their own: "🛑" says stop.
-const STOP_SIGNS: [char; 3] = ['🛑', '⛔', '🚫'];
+pub(super) const STOP_SIGNS: [char; 7] = ['🛑', '⛔', '🚫', '🔕', '📵', '🖕', '✋'];
 
 /// Lines that begin so are written by the phone, and so is all that follows.
 const SIGNATURES: [&str; 18] = [
@@ -30,37 +32,14 @@ const SIGNATURES: [&str; 18] = [
     "iphoneから送信",
 ];
 
-/// What phones write when somebody taps a reaction: the text behind it is ours.
-const REACTIONS: [&str; 22] = [
-    "liked",
-    "loved",
-    "disliked",
-    "laughed at",
-    "emphasized",
-    "emphasised",
-    "questioned",
-    "reacted",
-    "removed a",
-    "gefallt",
-    "hat",
-    "a aime",
-    "a adore",
-    "le gusto",
-    "me gusta",
-    "le encanto",
-    "curtiu",
-    "amou",
-    "piaciuto",
-    "vond",
-    "gillade",
-    "polubil",
-];
-
 /// A part of a message between two punctuation marks.
 pub(super) type Clause = Vec<String>;
 
 /// The message as clauses of folded words.
 pub(super) fn clauses(body: &str) -> Vec<Clause> {
+    if let Some(own) = reactions::own_part(body) {
+        return split(&own_words(&own));
+    }
     let written = own_words(body);
     let read = split(&written);
     if read.is_empty() { split(body) } else { read }
@@ -80,38 +59,19 @@ fn own_words(body: &str) -> String {
         }
         // "STOP > Acme: you have an unread answer": what follows the mark is quoted.
         let line = line.split(['>', '|']).next().unwrap_or_default();
-        own.push_str(&without_reaction(line));
+        own.push_str(&reactions::own_part(line).unwrap_or_else(|| line.to_owned()));
         own.push('\n');
     }
     own
 }
 
-/// `Liked “Acme: … Reply STOP to opt out”` quotes our own text. Other quotation marks ("STOP") are part of what is said.
-fn without_reaction(line: &str) -> String {
-    let Some(at) = line.find(['"', '“', '”', '„', '«', '「']) else {
-        return line.to_owned();
-    };
-    let (before, quoted) = line.split_at(at);
-    let plain = fold(before);
-    let before_is_reaction = before.chars().all(|c| !c.is_alphanumeric())
-        && !before.trim().is_empty()
-        || REACTIONS
-            .iter()
-            .any(|word| plain.trim_start().starts_with(&fold(word)));
-    let long = quoted.split_whitespace().count() > 3;
-    if before_is_reaction && long {
-        before.to_owned()
-    } else {
-        line.to_owned()
-    }
-}
-
-/// Folds a text to what the eye reads: styled, wide and accented letters to plain small ones, and each run of one letter to one of
-/// them, so that "STOPP", "STOOOP" and "ｓｔｏｐ" are one word. "ä" and "ae" are one as well. Patterns are folded the same way, so
-/// that this only loses differences that do not matter here.
+/// Folds a text to what the eye reads: styled, wide and accented letters, and those of other alphabets that look alike, to plain
+/// small ones, and each run of one letter to one of them, so that "STOPP", "STOOOP" and "ｓｔｏｐ" are one word. "ä" and "ae" are one as
+/// well. Patterns are folded the same way, so that this only loses differences that do not matter here.
 pub(super) fn fold(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
-    for c in text.chars().map(letter_of_sign).collect::<String>().nfkc() {
+    let signs: String = text.chars().map(letter_of_sign).nfkc().collect();
+    for c in lookalikes::made_latin(&signs).chars() {
         for c in c.to_lowercase().nfd() {
             match c {
                 // Accents, and the joiners that turn signs into emoji.

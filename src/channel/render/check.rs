@@ -83,10 +83,6 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Problem>
                 ..warning(field, what, "add {{link}}")
             });
         }
-        if channel == Channel::Email && lacks(&vars.unsubscribe_link) {
-            let what = "has no {{unsubscribe_link}}: readers will use the spam button".to_owned();
-            problems.push(warning(field, what, "add {{unsubscribe_link}}"));
-        }
     }
     if channel == Channel::Sms {
         let size = sms::measure(&rendered.text);

@@ -7,7 +7,7 @@ use super::kept::Kept;
 use super::program::{Escape, Program};
 use super::vars::Value;
 use super::{
-    BUILT_IN, BuiltIn, Field, LAST_RESORT, Rendered, TemplateError, Vars, layout, nearest,
+    BUILT_IN, BuiltIn, Field, LAST_RESORT, Rendered, TemplateError, Vars, layout, nearest, way_out,
 };
 use crate::channel::clean;
 use crate::domain::ids::Channel;
@@ -51,9 +51,9 @@ pub enum Reads {
 
 /// An own template, read.
 pub(super) struct Own {
-    subject: Option<Arc<Program>>,
-    text: Arc<Program>,
-    html: Option<Arc<Program>>,
+    pub(super) subject: Option<Arc<Program>>,
+    pub(super) text: Arc<Program>,
+    pub(super) html: Option<Arc<Program>>,
 }
 
 impl Default for Engine {
@@ -167,6 +167,9 @@ impl Engine {
         }
         let html = own.html.as_ref().map(|h| h.fill(&values, Escape::Html));
         let language = language.unwrap_or(LAST_RESORT);
+        let link = &vars.unsubscribe_link;
+        let text = way_out::in_text(text, language, link);
+        let html = html.map(|html| way_out::in_html(html, language, link));
         Ok(self.email_of(&subject, &text, html, language, vars))
     }
 

@@ -18,12 +18,14 @@ use threads::Threads;
 
 mod check;
 mod engine;
+mod facts;
 mod kept;
 mod layout;
 mod program;
 mod scan;
 mod threads;
 mod vars;
+mod way_out;
 
 pub use check::{Problem, Severity};
 pub use engine::{Engine, Reads};

@@ -6,7 +6,7 @@
 
 use handlebars::html_escape;
 
-use super::scan::{Block, Fault, MAX_TAGS, Piece, Tag, Token, Variable, fault, scan};
+use super::scan::{Block, Fault, MAX_TAGS, Piece, Tag, Token, Variable, fault, note, scan};
 use super::vars::Value;
 use super::{Field, TemplateError};
 
@@ -73,8 +73,12 @@ impl Program {
         let mut at = 0;
         while let Some(step) = self.0.get(at) {
             at += 1;
+            note(1);
             match step {
-                Step::Text(text) => out.push_str(text),
+                Step::Text(text) => {
+                    note(text.len());
+                    out.push_str(text);
+                }
                 Step::Value(variable) => {
                     let value = values[*variable].to_string();
                     match escape {
@@ -95,6 +99,33 @@ impl Program {
             }
         }
         out
+    }
+
+    /// Whether the value of this variable is written although it is unknown: whatever else is known.
+    pub fn shows_unknown(&self, unknown: Variable) -> bool {
+        let mut reached = vec![false; self.0.len() + 1];
+        reached[0] = true;
+        for (at, step) in self.0.iter().enumerate() {
+            if !reached[at] {
+                continue;
+            }
+            match step {
+                Step::Value(variable) if *variable == unknown => return true,
+                Step::Text(_) | Step::Value(_) => reached[at + 1] = true,
+                Step::Unless {
+                    block,
+                    variable,
+                    to,
+                } => {
+                    let is_tested = *variable == unknown;
+                    // What is unknown is not true: `if` goes on behind the block, `unless` into it.
+                    reached[at + 1] |= !is_tested || *block == Block::Unless;
+                    reached[*to] |= !is_tested || *block == Block::If;
+                }
+                Step::Jump { to } => reached[*to] = true,
+            }
+        }
+        false
     }
 }
 
@@ -159,6 +190,8 @@ impl<'s> Reader<'s> {
     }
 
     fn text(&mut self, text: &str, blank: bool) {
+        // Trimmed, and copied.
+        note(2 * text.len());
         let kept = if self.trims_after {
             // Handlebars drops what is blank before it looks at the line.
             if blank {
@@ -203,6 +236,7 @@ impl<'s> Reader<'s> {
     fn cut_before(&mut self, cut: impl Fn(&str) -> &str) {
         if let Some(Step::Text(text)) = self.text_before.and_then(|at| self.steps.get_mut(at)) {
             let length = cut(text).len();
+            note(text.len() - length);
             text.truncate(length);
         }
     }
@@ -210,11 +244,14 @@ impl<'s> Reader<'s> {
     /// Whether a tag has its line to itself; the blanks before it then go.
     fn is_alone(&mut self, token: Token) -> bool {
         let after = &self.source[token.end..];
-        let ends_line = after.trim_start_matches(is_space).starts_with(['\n', '\r']);
+        let behind = after.trim_start_matches(is_space);
+        note(after.len() - behind.len());
+        let ends_line = behind.starts_with(['\n', '\r']);
         if !ends_line && !after.is_empty() {
             return false;
         }
         let before = self.source[..token.start].trim_end_matches(is_space);
+        note(token.start - before.len());
         let begins_line = before.is_empty() || before.ends_with(['\n', '\r']);
         if begins_line {
             self.cut_before(|text| text.trim_end_matches(is_space));

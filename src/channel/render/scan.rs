@@ -80,6 +80,20 @@ pub(super) enum Piece {
     Tag(Token),
 }
 
+/// Notes that so many bytes were looked at or written: what reading and filling in cost, counted where tests look at it.
+#[cfg(test)]
+pub(super) fn note(bytes: usize) {
+    COST.with(|cost| cost.set(cost.get() + bytes));
+}
+
+#[cfg(not(test))]
+pub(super) fn note(_: usize) {}
+
+#[cfg(test)]
+thread_local! {
+    pub(super) static COST: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Splits a source. Takes time in proportion to its length.
 pub(super) fn scan(source: &str) -> Result<Vec<Piece>, Fault> {
     let mut pieces = Vec::new();
@@ -88,7 +102,10 @@ pub(super) fn scan(source: &str) -> Result<Vec<Piece>, Fault> {
     let mut from = 0;
     let mut tags = 0;
     let last_dashed_end = source.rfind("--}}");
+    note(source.len() - last_dashed_end.unwrap_or_default());
     while let Some(start) = source[from..].find("{{").map(|found| from + found) {
+        // Found, and looked at from its end for backslashes, and copied.
+        note(3 * (start - from) + 2);
         tags += 1;
         if tags > MAX_TAGS {
             let what = format!("has more than {MAX_TAGS} {{{{…}}}}");
@@ -112,6 +129,7 @@ pub(super) fn scan(source: &str) -> Result<Vec<Piece>, Fault> {
         from = token.end;
         pieces.push(Piece::Tag(token));
     }
+    note(2 * (source.len() - from));
     text.push_str(&source[from..]);
     flush(&mut pieces, &mut text);
     Ok(pieces)
@@ -119,6 +137,7 @@ pub(super) fn scan(source: &str) -> Result<Vec<Piece>, Fault> {
 
 fn flush(pieces: &mut Vec<Piece>, text: &mut String) {
     if !text.is_empty() {
+        note(text.len());
         let text = std::mem::take(text);
         let blank = text.chars().all(is_blank);
         pieces.push(Piece::Text { text, blank });
@@ -141,6 +160,8 @@ fn token(source: &str, start: usize, last_dashed_end: Option<usize>) -> Result<T
     if rest.starts_with('!') {
         let length = comment(rest, last_dashed_end.map(|end| end.wrapping_sub(inside)))
             .ok_or_else(|| fault(start, "has a {{! without }} after it", "close the comment"))?;
+        // Looked at for its dashes, for the end with dashes, and for the end without.
+        note(3 * length);
         return Ok(Token {
             tag: Tag::Comment,
             start,
@@ -154,6 +175,8 @@ fn token(source: &str, start: usize, last_dashed_end: Option<usize>) -> Result<T
         let what = "has a {{ without }} soon after it";
         return Err(fault(start, what, "close it, or write a single {"));
     };
+    // Looked at for its end, for blanks, and for words.
+    note(3 * (length + 2));
     let words = rest[..length].trim_matches(is_blank);
     let (trims_before, words) = match words.strip_prefix('~') {
         Some(words) => (true, words.trim_start_matches(is_blank)),

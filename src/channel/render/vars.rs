@@ -52,11 +52,14 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable(
         "unsubscribe_link",
-        "Where these reminders can be stopped. Every e-mail should have it",
+        "Where these reminders can be stopped. An e-mail without it gets it at its end",
         "https://unread.example.com/u/7Kq2ZxT94mPw8RvB3nYd6L",
     ),
     variable("channel", "email or sms", "email"),
 ];
+
+/// Those of which nothing may be known. A text needs something in their place.
+pub(super) const MAY_BE_MISSING: [&str; 3] = ["first_name", "agent", "skill"];
 
 /// What is known when a reminder is written; empty is unknown. Names are cleaned here, and a first name that does not look like one
 /// is left out.
@@ -87,7 +90,7 @@ impl Vars {
         }
     }
 
-    /// The same, with everything unknown that may be unknown.
+    /// The same, with everything unknown that may be unknown: first name, agent and skill.
     #[must_use]
     pub fn without_names(self) -> Self {
         Self {

@@ -2,14 +2,16 @@
 //!
 //! The step comes first: before the final dot nothing has been sent, whatever happened, and a 550 to AUTH or MAIL is our own mistake.
 //! Then enhanced codes that leave no doubt, then the words, then what a code usually means. Only what names an unknown or disabled
-//! mailbox, or a domain that takes no mail, makes an address bad: a bare 550 does not, since servers say it to relaying, to used-up
-//! allowances and to senders on block lists, too. Nothing that depends on one recipient or one text may come out as
-//! [`Obstacle::Config`]: that opens a circuit and would hold up everyone else.
+//! mailbox, or a domain that takes no mail, makes an address bad, and only where nothing beside it speaks of us or of now (`doubt`).
+//! A bare 550 does not, since servers say it to relaying, to used-up allowances and to senders on block lists, too. Nothing that
+//! depends on one recipient or one text may come out as [`Obstacle::Config`]: that opens a circuit and would hold up everyone else.
 
 use std::time::Duration;
 
-use super::reply::Reply;
-use super::words::{Finding, finding, names_unknown_mailbox, says_any};
+use super::doubt;
+use super::reply::{Names, Reply};
+use super::wait::retry_after;
+use super::words::{Finding, names_unknown_mailbox, says_any};
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 
 /// The steps of handing over one message.
@@ -126,13 +128,17 @@ impl Verdict {
 const CERTAIN: &[(u16, u16, u16, Finding)] = &[
     // Exchange Online's daily allowance of recipients.
     (1, 90, 90, Finding::Quota),
+    // RFC 3463: the sender's address and its system.
+    (1, 7, 8, Finding::Sender),
+    // Too big, for the server or for this recipient, whoever the sender is.
+    (2, 3, 3, Finding::Unclear), (3, 4, 4, Finding::Unclear),
     // Exchange: the mailbox gets more an hour than it takes.
     (2, 121, 122, Finding::MailboxBusy),
     // RFC 7372 (7.20 to 7.26), Google's 7.27, 7.29, 7.30, 7.32 and 7.40, Microsoft's 7.509 and 7.515.
     (7, 20, 27, Finding::DomainChecks), (7, 29, 32, Finding::DomainChecks), (7, 40, 40, Finding::DomainChecks),
     (7, 509, 509, Finding::DomainChecks), (7, 515, 515, Finding::DomainChecks),
     // Exchange: groups and mailboxes that do not take mail from everybody; organisations that have blocked us.
-    (7, 17, 19, Finding::Restricted), (7, 120, 136, Finding::Restricted), (7, 504, 505, Finding::Restricted),
+    (7, 12, 12, Finding::Restricted), (7, 17, 19, Finding::Restricted), (7, 703, 703, Finding::Restricted), (7, 120, 136, Finding::Restricted), (7, 504, 505, Finding::Restricted),
     (7, 507, 507, Finding::Restricted), (7, 513, 513, Finding::Restricted),
     // Exchange: relaying, logging in, sending as somebody else.
     (7, 54, 54, Finding::Relay), (7, 64, 64, Finding::Relay), (7, 51, 51, Finding::Relay),
@@ -142,6 +148,8 @@ const CERTAIN: &[(u16, u16, u16, Finding)] = &[
     (7, 230, 239, Finding::Quota), (7, 700, 707, Finding::Quota), (7, 708, 749, Finding::BlockList),
     // RFC 7372: mail flood detected; Google's for the host's rate.
     (7, 28, 28, Finding::BlockList),
+    // RFC 3463: the message's content.
+    (6, 0, 999, Finding::Unclear),
 ];
 
 /// What a code usually means, if the words do not say otherwise.
@@ -150,9 +158,7 @@ const USUAL: &[(u16, u16, u16, Finding)] = &[
     (1, 1, 1, Finding::UnknownMailbox), (1, 6, 6, Finding::UnknownMailbox),
     // A domain that does not exist, an address that cannot be one, a null MX (RFC 7505; Exchange: no such recipient).
     (1, 2, 3, Finding::UnknownDomain), (1, 10, 10, Finding::UnknownDomain),
-    (1, 7, 8, Finding::Sender),
     (2, 1, 1, Finding::UnknownMailbox), (2, 2, 2, Finding::MailboxFull),
-    (7, 8, 8, Finding::Login),
     // 5.7.x: somebody's policy. At RCPT that is one recipient's until another one meets it, too.
     (7, 0, 999, Finding::Restricted),
 ];
@@ -165,36 +171,71 @@ fn of_code(table: &[(u16, u16, u16, Finding)], reply: &Reply) -> Option<Finding>
     row.map(|(.., finding)| *finding)
 }
 
-/// What the codes alone say. Basic codes of RFC 4954 (530 to 538) are about logging in wherever they come; 556 is RFC 7504's for a
-/// domain that takes no mail, and 521 its code for a host that takes none, for reasons of its own.
+/// What the codes alone say. 556 is RFC 7504's for a domain that takes no mail, and 521 its code for a host that takes none, for
+/// reasons of its own. A number among the words proves no mailbox.
 fn usual(reply: &Reply) -> Option<Finding> {
     match reply.code {
         521 => return None,
-        530 | 534 | 535 | 538 => return Some(Finding::Login),
+        _ if is_login(reply) => return Some(Finding::Login),
         556 => return Some(Finding::UnknownDomain),
         552 if reply.enhanced.is_none() => return Some(Finding::MailboxFull),
         _ => {}
     }
-    of_code(USUAL, reply)
+    of_code(USUAL, reply).filter(|found| !reply.in_passing || !is_bad(*found))
+}
+
+/// Codes of RFC 4954 and RFC 5248, about logging in wherever they come: whoever is unknown or disabled then, it is we.
+fn is_login(reply: &Reply) -> bool {
+    matches!(reply.code, 525 | 530 | 534 | 535 | 538) || matches!(reply.subject(), (7, 8 | 13))
+}
+
+fn is_bad(found: Finding) -> bool {
+    matches!(found, Finding::UnknownMailbox | Finding::UnknownDomain)
 }
 
 /// What a permanent refusal is about.
 fn about(reply: &Reply) -> Option<Finding> {
-    of_code(CERTAIN, reply)
-        .or_else(|| finding(&reply.text).filter(|found| !is_vague(*found, reply)))
-        .or_else(|| usual(reply))
+    let code = of_code(USUAL, reply);
+    let words = reply.finding.filter(|found| !is_vague(*found, reply));
+    if is_login(reply) && !matches!(words, Some(Finding::Quota | Finding::Restricted)) {
+        let is_torn = code.is_some_and(is_bad);
+        return Some(if is_torn {
+            Finding::Unclear
+        } else {
+            Finding::Login
+        });
+    }
+    let certain = of_code(CERTAIN, reply);
+    if certain == Some(Finding::Sender) && speaks_of_recipient(reply) {
+        return Some(Finding::Unclear);
+    }
+    let found = certain.or(words).or_else(|| usual(reply))?;
+    if !is_bad(found) {
+        return Some(found);
+    }
+    let is_coded = usual(reply).is_some_and(is_bad);
+    Some(doubt::instead(found, reply, is_coded).unwrap_or(found))
 }
 
-/// Whether the words say less than a code that names the mailbox: "policy", "spam"; or a hint at a block list behind the very words
-/// that name it ("User unknown. Senders on block lists see …").
+/// Whether a code for senders stands beside words for a recipient and none for us.
+fn speaks_of_recipient(reply: &Reply) -> bool {
+    reply.finding.is_some_and(is_bad)
+        && says_any(&reply.text, &["recipient", "recipient s", "rcpt"])
+        && !matches!(reply.names, Names::Sender | Names::SenderDomain)
+}
+
+/// Whether the words say less than a code that names the mailbox: "policy", "spam"; or a hint at a block list or at us behind the very
+/// words that name it ("User unknown. Senders on block lists see …").
 fn is_vague(found: Finding, reply: &Reply) -> bool {
-    let bad = matches!(
-        usual(reply),
-        Some(Finding::UnknownMailbox | Finding::UnknownDomain)
-    );
+    let bad = usual(reply).is_some_and(is_bad);
     match found {
         Finding::Policy | Finding::Content => matches!(reply.subject(), (1 | 2, _)),
         Finding::BlockList | Finding::DomainChecks => bad && names_unknown_mailbox(&reply.text),
+        // A domain's quota is an allowance, unless the code speaks of a full mailbox.
+        Finding::Quota => reply.subject() == (2, 2) && says_any(&reply.text, &["domain quota"]),
+        Finding::Sender | Finding::Account | Finding::Login => {
+            bad && doubt::is_an_aside(&reply.text)
+        }
         _ => false,
     }
 }
@@ -212,18 +253,16 @@ fn said(phase: Phase, reply: &Reply) -> Option<Finding> {
         return quota.then_some(Finding::Quota);
     }
     let codes = of_code(CERTAIN, reply).or_else(|| usual(reply));
-    let bad = |found| {
-        matches!(
-            found,
-            Some(Finding::UnknownMailbox | Finding::UnknownDomain)
-        )
-    };
-    about(reply).filter(|found| Some(*found) != codes && !(bad(Some(*found)) && bad(codes)))
+    about(reply)
+        .filter(|found| Some(*found) != codes && !(is_bad(*found) && codes.is_some_and(is_bad)))
 }
 
 fn verdict(phase: Phase, reply: &Reply) -> Verdict {
     if !reply.is_permanent() {
         return Verdict::Not(temporary(phase, reply));
+    }
+    if is_rate(reply) {
+        return Verdict::Not(Obstacle::Throttled);
     }
     let about = about(reply);
     match phase {
@@ -250,6 +289,7 @@ fn refusal(phase: Phase, reply: &Reply, about: Option<Finding>) -> Verdict {
         Finding::Relay
         | Finding::Login
         | Finding::Sender
+        | Finding::Account
         | Finding::DomainChecks
         | Finding::BlockList => Verdict::Not(Obstacle::Config),
         // Of the whole message a server that says 552 means its size.
@@ -257,7 +297,9 @@ fn refusal(phase: Phase, reply: &Reply, about: Option<Finding>) -> Verdict {
             Verdict::Refused(Refusal::Other)
         }
         Finding::UnknownMailbox | Finding::UnknownDomain => Verdict::Refused(Refusal::BadRecipient),
-        Finding::MailboxFull | Finding::MailboxBusy => Verdict::Not(Obstacle::RecipientSoft),
+        Finding::MailboxFull | Finding::MailboxBusy | Finding::NotNow => {
+            Verdict::Not(Obstacle::RecipientSoft)
+        }
         Finding::Restricted | Finding::Policy if phase != Phase::Final => {
             Verdict::Not(Obstacle::RecipientPolicy)
         }
@@ -274,8 +316,14 @@ fn is_too_big(reply: &Reply) -> bool {
 
 /// Quotas come as 4xx and as 5xx, and clear by themselves.
 fn is_quota(reply: &Reply) -> bool {
-    let found = of_code(CERTAIN, reply).or_else(|| finding(&reply.text));
-    found == Some(Finding::Quota)
+    let words = reply.finding.filter(|found| !is_vague(*found, reply));
+    of_code(CERTAIN, reply).or(words) == Some(Finding::Quota)
+}
+
+/// A rate that is said to be exceeded for good passes like any other, if nothing else is said.
+fn is_rate(reply: &Reply) -> bool {
+    let found = of_code(CERTAIN, reply).or(reply.finding);
+    matches!(found, None | Some(Finding::Policy)) && says_any(&reply.text, SLOW_DOWN)
 }
 
 /// "Slow down", in the words of servers that mean all of us.
@@ -287,7 +335,11 @@ const SLOW_DOWN: &[&str] = &[
     "too many emails",
     "too many mails",
     "too many login attempts",
+    "too many requests",
+    "too many * connections",
     "too many * from",
+    "too much mail from",
+    "submission rate",
     "too many * this hour",
     "too many errors",
     "too many bad",
@@ -315,49 +367,27 @@ fn temporary(phase: Phase, reply: &Reply) -> Obstacle {
     // Gmail delays mail that fails its checks before it refuses it. A 4.7.24 is a failed look-up (RFC 7372): that passes.
     let checks =
         of_code(CERTAIN, reply) == Some(Finding::DomainChecks) && reply.subject() != (7, 24);
-    if recipient && checks {
+    if checks {
         return Obstacle::Config;
     }
     if is_quota(reply) {
         return Obstacle::Quota;
     }
-    let slow_down = says_any(&reply.text, SLOW_DOWN);
+    // The rate at which one recipient is written to is no complaint about ours.
+    let busy = reply.finding == Some(Finding::MailboxBusy);
+    let slow_down = !busy && says_any(&reply.text, SLOW_DOWN);
     match reply.subject() {
         (2, 2) if recipient => Obstacle::RecipientSoft,
         (7, 28) => Obstacle::Throttled,
         // "Too many recipients" is no complaint about our speed.
         (5, 3) if !slow_down => Obstacle::Transient,
         _ if reply.code == 432 || slow_down => Obstacle::Throttled,
-        _ if recipient && finding(&reply.text) == Some(Finding::MailboxFull) => {
-            Obstacle::RecipientSoft
-        }
+        _ if recipient && reply.finding == Some(Finding::MailboxFull) => Obstacle::RecipientSoft,
         // Greylisting, and mailboxes that are receiving too quickly.
         _ if phase == Phase::Rcpt && matches!(reply.code, 450 | 451) => Obstacle::Slow,
+        _ if recipient && busy => Obstacle::RecipientSoft,
         _ => Obstacle::Transient,
     }
-}
-
-/// "try again in 5 minutes": servers put the wait into the text.
-fn retry_after(text: &str) -> Option<Duration> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.windows(3).find_map(|w| {
-        let [before, number, unit] = w else {
-            return None;
-        };
-        let number: u64 = number.parse().ok()?;
-        let unit = unit.to_ascii_lowercase();
-        let seconds = match unit.as_str() {
-            _ if !matches!(before.to_ascii_lowercase().as_str(), "in" | "after" | "for") => {
-                return None;
-            }
-            u if u.starts_with("second") || u.starts_with("sec") => number,
-            u if u.starts_with("minute") || u.starts_with("min") => number.checked_mul(60)?,
-            u if u.starts_with("hour") => number.checked_mul(3600)?,
-            _ => return None,
-        };
-        // A week: beyond any reminder's deadline, and far from overflowing anybody's arithmetic.
-        Some(Duration::from_secs(seconds.min(604_800)))
-    })
 }
 
 #[cfg(test)]

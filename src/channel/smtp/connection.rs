@@ -160,18 +160,22 @@ impl Connection {
         let mail = format!("MAIL FROM:<{}>\r\n", message.from);
         self.command(Phase::Mail, limit, &mail, 2).await?;
         let rcpt = format!("RCPT TO:<{}>\r\n", message.to);
-        self.command(Phase::Rcpt, limit, &rcpt, 2).await?;
+        let of_message = |failure: Failure| failure.answering(message, &settings.hello_name);
+        let taken = self.command(Phase::Rcpt, limit, &rcpt, 2).await;
+        taken.map_err(of_message)?;
         if let Some(outcome) = withdrawn().await {
             // Kept open: what was slow about it may have been the way here, and the next try has that behind it.
             self.state = State::Refused;
             return Ok(Handover::Withdrawn(outcome));
         }
-        self.command(Phase::Data, limit, "DATA\r\n", 3).await?;
+        let goes_on = self.command(Phase::Data, limit, "DATA\r\n", 3).await;
+        goes_on.map_err(of_message)?;
         if let Some(outcome) = withdrawn().await {
             return Ok(Handover::Withdrawn(outcome));
         }
         // Content and final dot in one write, as if they were a command.
-        let reply = self.command(Phase::Final, last, &message.wire, 2).await?;
+        let reply = self.command(Phase::Final, last, &message.wire, 2).await;
+        let reply = reply.map_err(of_message)?;
         Ok(Handover::Acknowledged(reply.lines.join(" ")))
     }
 
@@ -202,6 +206,18 @@ impl Connection {
 }
 
 impl Failure {
+    /// Said to this message: whom of sender and recipient a refusal quotes says whom it is about.
+    fn answering(self, message: &Message, hello: &str) -> Self {
+        let (from, to): (&str, &str) = (message.from.as_ref(), message.to.as_ref());
+        match self.fault {
+            Fault::Reply(reply) => Self {
+                fault: Fault::Reply(reply.answering(from, to, hello)),
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     /// A reply, readable or not, to the first steps is the greeting's; anything else happened on the way there.
     fn of_greeting(self) -> Self {
         match self.fault {
@@ -228,8 +244,15 @@ async fn greeted(
         wire = wire.encrypt(tls).await?;
     }
     of_class(2, wire.reply().await?)?;
-    let offers = of_class(2, wire.ask(hello).await?)?;
-    Ok((wire, Offers::of(&offers)))
+    match of_class(2, wire.ask(hello).await?) {
+        // A server from before EHLO (RFC 5321, 3.2): it offers nothing, which may be all that is needed.
+        Err(Fault::Reply(reply)) if matches!(reply.code, 500 | 502) => {
+            let hello = hello.replacen("EHLO", "HELO", 1);
+            of_class(2, wire.ask(&hello).await?)?;
+            Ok((wire, Offers::default()))
+        }
+        offers => Ok((wire, Offers::of(&offers?))),
+    }
 }
 
 /// The first of the host's addresses that takes a connection.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use crate::channel::{LastLook, nothing_in_the_way};
@@ -16,10 +16,12 @@ use crate::secret::Secret;
 
 mod classify;
 mod connection;
+mod doubt;
 mod email;
 mod login;
 mod reply;
 mod tls;
+mod wait;
 mod wire;
 mod words;
 
@@ -38,6 +40,9 @@ const MAX_IDLE: Duration = Duration::from_mins(1);
 
 /// When somebody comes back for whom no connection became free.
 const CROWDED: Duration = Duration::from_secs(30);
+
+/// The queue for connections is at most so long: what was asked about its last e-mail is not yet old when that has one.
+const QUEUE: Duration = Duration::from_millis(500);
 
 /// A connection that was made so lately is there.
 const UNTOUCHED: Duration = Duration::from_secs(1);
@@ -122,10 +127,12 @@ struct Shared {
     tls: Option<TlsParameters>,
     slots: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
-    /// E-mails that have been announced and use no connection yet.
+    /// E-mails that have a place and use no connection yet.
     reserved: AtomicUsize,
-    /// Of them, those that are ready to go and wait for a connection that is free.
-    waiting: AtomicUsize,
+    /// E-mails that wait for a place.
+    crowd: AtomicUsize,
+    /// One of those that wait for a place shall look whether there is one.
+    moved_up: Notify,
     size: usize,
     /// How long an e-mail occupies a connection, in microseconds: the mean of the last few.
     took: AtomicU64,
@@ -145,23 +152,59 @@ impl Idle {
     }
 }
 
-/// Counts an e-mail that is announced.
+/// A place in the queue for connections.
 struct Place(Arc<Shared>);
 
 impl Place {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.reserved.fetch_add(1, Ordering::Relaxed);
-        Self(shared.clone())
+    /// Waits for one. First come, first served.
+    async fn wait(shared: &Arc<Shared>) -> Self {
+        let _one_of_the_crowd = Crowd::join(shared);
+        loop {
+            let moved_up = shared.moved_up.notified();
+            if let Some(place) = Self::take(shared) {
+                // Several may have become free at once.
+                shared.moved_up.notify_one();
+                return place;
+            }
+            moved_up.await;
+        }
+    }
+
+    fn take(shared: &Arc<Shared>) -> Option<Self> {
+        let places = shared.soon(QUEUE).max(1);
+        let one_more = |reserved: usize| (reserved < places).then_some(reserved + 1);
+        shared
+            .reserved
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .ok()?;
+        Some(Self(shared.clone()))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.reserved.fetch_sub(1, Ordering::Relaxed);
+        self.0.moved_up.notify_one();
     }
 }
 
-/// A place in a connection's queue: the connection is made, the e-mail not yet.
+/// Counts an e-mail that waits for a place, for as long as it does.
+struct Crowd<'a>(&'a Shared);
+
+impl<'a> Crowd<'a> {
+    fn join(shared: &'a Shared) -> Self {
+        shared.crowd.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Crowd<'_> {
+    fn drop(&mut self) {
+        self.0.crowd.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A place in the queue for connections: the connection is made, the e-mail not yet.
 pub struct Reserved(Place);
 
 impl Reserved {
@@ -169,8 +212,6 @@ impl Reserved {
     pub async fn line(self) -> Result<Line, Outcome> {
         let Self(place) = self;
         let shared = place.0.clone();
-        shared.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waits = Waits(&shared);
         let turn = timeout(
             shared.settings.timeouts.turn,
             shared.slots.clone().acquire_owned(),
@@ -183,15 +224,6 @@ impl Reserved {
             _slot: slot.expect("the semaphore is never closed"),
             shared: shared.clone(),
         })
-    }
-}
-
-/// Counts an e-mail that waits for a connection, for as long as it does.
-struct Waits<'a>(&'a Shared);
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -238,7 +270,8 @@ impl Pool {
             slots: Arc::new(Semaphore::new(size.max(1))),
             idle: Mutex::new(Vec::new()),
             reserved: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
+            crowd: AtomicUsize::new(0),
+            moved_up: Notify::new(),
             size: size.max(1),
             took: AtomicU64::new(0),
         });
@@ -264,11 +297,11 @@ impl Pool {
         }
     }
 
-    /// Makes sure that there is a connection for one more e-mail, agreed on TLS and logged in, unless as many are open as may be: then
-    /// one of them will do. What takes long about reaching the server has happened when this returns.
+    /// Waits until there will be a connection for one more e-mail within a moment (`QUEUE`), agreed on TLS and logged in: a new one, unless as many
+    /// are open as may be. What takes long about reaching the server has happened when this returns.
     pub async fn reserve(&self) -> Result<Reserved, Outcome> {
         let shared = &self.shared;
-        let place = Place::new(shared);
+        let place = Place::wait(shared).await;
         let usable = |idle: &&Idle| idle.connection.is_usable(MAX_MESSAGES, MAX_IDLE);
         let ready = shared.lock().iter().filter(usable).count();
         // Those in use come back; only what is missing beside them is opened.
@@ -288,12 +321,8 @@ impl Pool {
     /// How many more e-mails would have a connection within this time, if each takes as long as the last ones did.
     pub fn room(&self, within: Duration) -> usize {
         let shared = &self.shared;
-        let took = u128::from(shared.took.load(Ordering::Relaxed)).max(1);
-        let soon = (within.as_micros() * shared.size as u128).div_ceil(took);
-        let soon = usize::try_from(soon).unwrap_or(usize::MAX);
-        let free = shared.slots.available_permits();
-        free.saturating_add(soon)
-            .saturating_sub(shared.waiting.load(Ordering::Relaxed))
+        let before = [&shared.reserved, &shared.crowd].map(|count| count.load(Ordering::Relaxed));
+        shared.soon(within).saturating_sub(before.into_iter().sum())
     }
 
     /// Connects, agrees on TLS, logs in, and says goodbye. Sends nothing.
@@ -330,6 +359,14 @@ impl Shared {
         let result = connection.send(message, &self.settings, withdrawn).await;
         self.put_back(connection);
         result
+    }
+
+    /// How many e-mails without a connection have one within this time, if each takes as long as the last ones did.
+    fn soon(&self, within: Duration) -> usize {
+        let took = u128::from(self.took.load(Ordering::Relaxed)).max(1);
+        let soon = (within.as_micros() * self.size as u128).div_ceil(took);
+        let soon = usize::try_from(soon).unwrap_or(usize::MAX);
+        soon.saturating_add(self.slots.available_permits())
     }
 
     fn note(&self, took: Duration) {

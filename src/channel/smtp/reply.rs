@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::words::{Finding, finding};
+
 /// Octets kept of a line, and characters of a reply's text: RFC 5321 promises 512 octets a line, and nobody reads more.
 const LINE_KEPT: usize = 1_000;
 const TEXT_KEPT: usize = 4_000;
@@ -24,8 +26,83 @@ pub struct Reply {
     /// 200 to 599; the first digit says what matters, and all of it where the code is not a known one.
     pub code: u16,
     pub enhanced: Option<Enhanced>,
+    /// The enhanced code stands among words like one of them: a number of somebody's that may be something else.
+    pub(super) in_passing: bool,
     /// What follows the codes, lines joined by a blank.
     pub text: String,
+    /// What the text is about: looked for once, since every word is compared with every pattern.
+    pub(super) finding: Option<Finding>,
+    /// Whom the text names, of those that we have named to the server.
+    pub names: Names,
+    /// The recipient's name: what stands before the `@`.
+    pub(super) recipient: String,
+}
+
+/// Whom a reply quotes: servers that call back to the sender's own server quote the sender in the words they have for recipients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Names {
+    #[default]
+    Nobody,
+    /// An address that is not ours: the recipient's own server may have rewritten the one that it speaks of.
+    Recipient,
+    /// Our own address, and no other one.
+    Sender,
+    /// The domain of our address, one above or below it or our host's name, and not the recipient's.
+    SenderDomain,
+    /// Domains or hosts, and none of either side.
+    Strangers,
+}
+
+impl Names {
+    /// `from` and `to` are addresses as they were said in MAIL and RCPT, `hello` the name as it was said in EHLO.
+    fn of(text: &str, from: &str, to: &str, hello: &str) -> Self {
+        let text = text.to_ascii_lowercase();
+        let [from, to, hello] = [from, to, hello].map(str::to_ascii_lowercase);
+        let domain = |address: &str| {
+            let parted = address.rsplit_once('@');
+            parted.map_or(String::new(), |(_, domain)| domain.to_owned())
+        };
+        let (ours, theirs) = (domain(&from), domain(&to));
+        let part = |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '@'));
+        let words = || {
+            let spoken = text.split_whitespace().filter(|w| !w.contains("://"));
+            spoken.flat_map(move |w| w.split(part).map(|word| word.trim_matches('.')))
+        };
+        let is_ours = |word: &str| is_within(word, &ours) || is_above(word, &ours) || word == hello;
+        let says = |is: &dyn Fn(&str) -> bool| words().any(is);
+        if says(&|word: &str| word.contains('@') && word != from) {
+            Self::Recipient
+        } else if says(&|word: &str| is_within(word, &theirs)) {
+            Self::Nobody
+        } else if says(&|word: &str| word == from) {
+            Self::Sender
+        } else if says(&is_ours) {
+            Self::SenderDomain
+        } else if says(&is_host) {
+            Self::Strangers
+        } else {
+            Self::Nobody
+        }
+    }
+}
+
+/// Whether this is the domain or a host of it.
+fn is_within(word: &str, domain: &str) -> bool {
+    !domain.is_empty()
+        && word
+            .strip_suffix(domain)
+            .is_some_and(|above| above.is_empty() || above.ends_with('.'))
+}
+
+/// Whether this is a domain that the other one is a part of; a bare "example" is a word.
+fn is_above(word: &str, domain: &str) -> bool {
+    word.contains('.') && is_within(domain, word)
+}
+
+/// Whether a word looks like a host's or a domain's name.
+fn is_host(word: &str) -> bool {
+    let last = word.rsplit_once('.').map(|(_, last)| last);
+    last.is_some_and(|last| last.len() > 1 && last.chars().all(char::is_alphabetic))
 }
 
 /// An enhanced status code: class, subject, detail.
@@ -42,15 +119,28 @@ impl Reply {
     /// A reply of this code and text: what follows the code in each line, one line below the other.
     ///
     /// The enhanced code may stand anywhere, in any spelling: `5.7.1`, `5.7.1:`, `#5.7.1`, `(#5.7.1)`, `[5.7.1]`. One that begins a
-    /// line comes first; one whose class is not the basic code's is text.
+    /// line comes first; one whose class is not the basic code's is text, and so is the number of a section or a version.
     pub fn new(code: u16, text: &str) -> Self {
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
-        let at_start = lines.iter().find_map(|line| Enhanced::at_start(code, line));
-        let anywhere = || lines.iter().find_map(|line| Enhanced::within(code, line));
-        let enhanced = at_start.map(|(enhanced, _)| enhanced).or_else(anywhere);
+        let goes_on = |at: usize| {
+            at > 0
+                && lines
+                    .get(at - 1)
+                    .is_some_and(|line| ends_in(SECTIONS, line))
+        };
+        let at_start = lines.iter().enumerate().find_map(|(at, line)| {
+            let (enhanced, _) = Enhanced::at_start(code, line)?;
+            (!goes_on(at)).then_some((enhanced, false))
+        });
+        let anywhere = || {
+            let mut lines = lines.iter().enumerate();
+            lines.find_map(|(at, line)| Enhanced::within(code, line, goes_on(at)))
+        };
+        let found = at_start.or_else(anywhere);
         let mut text = String::new();
-        for line in lines {
-            let words = Enhanced::at_start(code, line).map_or(line, |(_, rest)| rest);
+        for (at, line) in lines.iter().enumerate() {
+            let coded = Enhanced::at_start(code, line).filter(|_| !goes_on(at));
+            let words = coded.map_or(*line, |(_, rest)| rest);
             if !text.is_empty() && !words.is_empty() {
                 text.push(' ');
             }
@@ -58,9 +148,22 @@ impl Reply {
         }
         Self {
             code,
-            enhanced,
+            enhanced: found.map(|(enhanced, _)| enhanced),
+            in_passing: found.is_some_and(|(_, in_passing)| in_passing),
+            finding: finding(&text),
             text,
+            names: Names::Nobody,
+            recipient: String::new(),
         }
+    }
+
+    /// The same as the answer to a message from and to these addresses, from a host of this name.
+    #[must_use]
+    pub fn answering(mut self, from: &str, to: &str, hello: &str) -> Self {
+        self.names = Names::of(&self.text, from, to, hello);
+        let parted = to.rsplit_once('@');
+        self.recipient = parted.map_or(String::new(), |(name, _)| name.to_owned());
+        self
     }
 
     /// 2 done, 3 go on, 4 not now, 5 no.
@@ -87,17 +190,26 @@ impl Enhanced {
         enhanced.is_of(code).then_some((enhanced, rest))
     }
 
-    /// The first one in the line that stands alone: not a part of an address, a version or a name.
-    fn within(code: u16, line: &str) -> Option<Self> {
+    /// The first one in the line that stands alone: not a part of an address, a version or a name. And whether it stands in passing:
+    /// neither marked as a code nor behind the basic one, as in a reply that is quoted.
+    /// `goes_on`: the line before ends with a word that a number belongs to.
+    fn within(code: u16, line: &str, goes_on: bool) -> Option<(Self, bool)> {
         let joined = |c: char| c.is_alphanumeric() || matches!(c, '.' | '/' | '@' | '_' | '=');
-        let mut before = None;
+        let mut before = goes_on.then_some('.');
         for (at, c) in line.char_indices() {
             if c.is_ascii_digit()
                 && !before.is_some_and(joined)
-                && let Some((enhanced, _)) = line.get(at..).and_then(Self::parse)
+                && let Some((said, behind)) = line.split_at_checked(at)
+                && let Some((enhanced, _)) = Self::parse(behind)
                 && enhanced.is_of(code)
+                && !ends_in(SECTIONS, said)
+                && (said.ends_with('#') || !ends_in(PROGRAMS, said))
             {
-                return Some(enhanced);
+                let marked = said.is_empty() || said.ends_with(['#', '(', '[', '<']);
+                let quoted = said
+                    .trim_end_matches([' ', '-'])
+                    .ends_with(&code.to_string());
+                return Some((enhanced, !marked && !quoted));
             }
             before = Some(c);
         }
@@ -123,6 +235,38 @@ impl Enhanced {
     fn is_of(self, code: u16) -> bool {
         u16::from(self.0) == code / 100
     }
+}
+
+/// What has numbers like codes, whatever stands between: parts of a text of rules.
+#[rustfmt::skip]
+const SECTIONS: &[&str] = &[
+    "section", "sections", "rule", "clause", "paragraph", "para", "article", "chapter", "appendix", "annex", "version", "release", "abschnitt", "regel", "ziffer", "absatz", "kapitel", "artikel", "punkt",
+    "artículo", "articulo", "sección", "seccion", "regla", "règle", "seção", "regra", "articolo", "sezione", "regola", "sectie", "hoofdstuk", "paragraf", "paragraaf", "раздел", "раздела", "пункт", "пункта", "правило", "версия", "§", "§§", "№",
+];
+
+/// What may have a code behind it, too, if that is marked as one: rules and programs by their names and kinds.
+#[rustfmt::skip]
+const PROGRAMS: &[&str] = &[
+    "rules", "policy", "agreement", "terms", "build", "security", "antivirus", "antispam", "gateway", "appliance", "firewall", "engine", "server", "proxy", "scanner", "shield", "suite", "edition", "software", "mailserver", "mta",
+    "postfix", "exim", "sendmail", "qmail", "exchange", "domino", "zimbra", "mdaemon", "kerio", "imail", "courier", "dovecot", "amavis", "spamassassin", "rspamd", "clamav", "mailscanner", "mailmarshal", "spamtitan", "proxmox",
+    "sophos", "symantec", "mcafee", "kaspersky", "fortimail", "ironport", "barracuda", "mimecast", "proofpoint", "bitdefender", "halon", "haraka", "smartermail", "mailenable", "hmailserver", "axigen", "communigate", "groupwise",
+    "cpanel", "plesk", "directadmin", "powermta",
+];
+
+/// Whether one of these words stands last, so that the number behind it is none of ours. A colon ends what is said of a program.
+fn ends_in(words: &[&str], said: &str) -> bool {
+    let is_mark = |c: char| !c.is_alphanumeric() && !matches!(c, '§' | '№');
+    let said = said.trim_end();
+    if words == PROGRAMS && said.ends_with([':', '>', ';', ',']) {
+        return false;
+    }
+    let said = said.trim_end_matches(is_mark);
+    let last = said.rsplit(|c: char| c.is_whitespace() || matches!(c, '(' | '[' | '"' | '\''));
+    last.take(1).any(|word| {
+        let word = word.to_lowercase();
+        let is_program = words == PROGRAMS && (word.ends_with("guard") || word.ends_with("filter"));
+        is_program || words.contains(&word.as_str())
+    })
 }
 
 /// A number of 1 to `most` digits, and what follows.

@@ -452,6 +452,17 @@ async fn replies_are_taken_by_their_first_digit_and_however_they_are_written() {
             "550 relay not permitted",
             not(Obstacle::Config, "rcpt 550 relay"),
         ),
+        // Our own address, as the server heard it in MAIL: it called back, and speaks of us.
+        (
+            "RCPT",
+            "550 <a@acme.example> No such user here",
+            not(Obstacle::Config, "rcpt 550 sender"),
+        ),
+        (
+            "DOT",
+            "550 <a@acme.example> No such user here",
+            not(Obstacle::Config, "final 550 sender"),
+        ),
         (
             "DOT",
             "550",
@@ -595,6 +606,35 @@ async fn an_address_is_said_as_a_literal_in_ehlo() {
     };
     Pool::new(settings, 1).unwrap().check().await.unwrap();
     assert_eq!(server.lines()[0], "EHLO [192.0.2.1]");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_ehlo_is_greeted_as_it_understands() {
+    for (reply, greetings, expected) in [
+        ("500 5.5.1 Command unrecognized", 2, accepted()),
+        ("502", 2, accepted()),
+        // It knows it, and has something against our name.
+        (
+            "550 5.7.1 Go away",
+            1,
+            not(Obstacle::Config, "greeting 550 5.7.1"),
+        ),
+    ] {
+        let server = Server::start(PLAIN, vec![at("EHLO", 0, 0, Act::Say(reply))]).await;
+        assert_eq!(send(&server.pool(1), "one").await, expected, "{reply}");
+        let said = ["EHLO reminders.example.com", "HELO reminders.example.com"];
+        assert_eq!(server.lines()[..greetings], said[..greetings], "{reply}");
+    }
+    // What it does not offer is not done without.
+    let server = Server::start(PLAIN, vec![at("EHLO", 0, 0, Act::Say("502"))]).await;
+    let settings = Settings {
+        tls: Tls::StartTls,
+        ..settings(server.port)
+    };
+    let pool = Pool::new(settings, 1).unwrap();
+    let refused = not(Obstacle::Config, "starttls not offered");
+    assert_eq!(send(&pool, "one").await, refused);
+    assert!(server.subjects().is_empty());
 }
 
 #[tokio::test]

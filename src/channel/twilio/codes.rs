@@ -24,8 +24,9 @@ use Verdict::{Not, Refused};
 fn known(code: u32) -> Option<Verdict> {
     let verdict = match code {
         21211 | 21265 | 21614 | 21635 | 30005 | 30006 => Refused(Refusal::BadRecipient),
-        // 30640: a known litigant. Not an opt-out of theirs, but to be honoured like one, for good.
-        21610 | 30640 => Refused(Refusal::OptedOut),
+        21610 => Refused(Refusal::OptedOut),
+        // A known litigant: not an opt-out of theirs, which START would lift, but for good.
+        30640 => Refused(Refusal::Blocked),
         // From here, to there, not: country not enabled, To equals From, trial account, sender ID unknown in the country.
         21266 | 21408 | 21608 | 21612 | 21657 => Refused(Refusal::SenderRecipientPair),
         14107 | 30007 | 30450 | 30610 => Refused(Refusal::Policy),
@@ -112,6 +113,7 @@ mod tests {
         Some(match class {
             "bad_recipient" => Refused(Refusal::BadRecipient),
             "opted_out" => Refused(Refusal::OptedOut),
+            "blocked" => Refused(Refusal::Blocked),
             "pair" => Refused(Refusal::SenderRecipientPair),
             "policy" => Refused(Refusal::Policy),
             "expired" => Refused(Refusal::Expired),

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, redirect};
 use tokio::sync::OnceCell;
@@ -37,6 +38,10 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_ANSWER: usize = 1 << 20;
 /// Twilio's limits of `ValidityPeriod`; below ten seconds hardly anything is ever delivered.
 const VALIDITY_SECONDS: (u64, u64) = (10, 36_000);
+/// So much earlier than it must Twilio gives up: the request and the way to the phone take time.
+const SLACK_SECONDS: u64 = 10;
+/// When somebody comes back for whom too little time was left.
+const TOO_LATE: Duration = Duration::from_secs(5);
 
 /// How to reach Twilio, and as whom. `Debug` hides secrets.
 #[derive(Clone, Debug)]
@@ -130,8 +135,8 @@ pub struct Sms<'a> {
     pub body: &'a str,
     /// Where Twilio reports what becomes of it. Names the attempt in its query ([`ATTEMPT_PARAM`](super::webhook::ATTEMPT_PARAM)).
     pub status_callback: Option<&'a str>,
-    /// After this long Twilio gives up instead of delivering late.
-    pub validity: Duration,
+    /// How long it may still be delivered, asked when it leaves: Twilio gives up shortly before instead of delivering late.
+    pub left: &'a (dyn Fn() -> Duration + Send + Sync),
     /// Instead of the channel's own sender.
     pub sender: Option<&'a Sender>,
 }
@@ -217,14 +222,17 @@ impl Client {
             Ok(sender) => sender,
             Err(error) => return error.outcome(),
         };
-        let (least, most) = VALIDITY_SECONDS;
+        if let Some(outcome) = withdrawn().await {
+            return outcome;
+        }
+        // After the look, which may have taken seconds.
+        let Some(validity) = validity((sms.left)()) else {
+            return too_late();
+        };
         let mut form = vec![
             ("To", to.clone()),
             ("Body", sms.body.to_owned()),
-            (
-                "ValidityPeriod",
-                sms.validity.as_secs().clamp(least, most).to_string(),
-            ),
+            ("ValidityPeriod", validity.to_string()),
         ];
         form.push(match sender {
             Sender::From(from) => ("From", from),
@@ -233,10 +241,15 @@ impl Client {
         if let Some(callback) = sms.status_callback {
             form.push(("StatusCallback", callback.to_owned()));
         }
-        if let Some(outcome) = withdrawn().await {
-            return outcome;
-        }
-        // Once more when there is a connection: it may have been long in coming.
+        // Once more when there is a connection: it may have been long in coming, longer than what Twilio is told allows for.
+        let last_look = || -> BoxFuture<'_, Option<Outcome>> {
+            Box::pin(async move {
+                let reason = withdrawn().await;
+                let left = (sms.left)();
+                let in_time = self::validity(left).is_some() && validity <= left.as_secs();
+                reason.or_else(|| (!in_time).then(too_late))
+            })
+        };
         let content = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(&form)
             .finish();
@@ -246,7 +259,7 @@ impl Client {
             .post(self.url("Messages.json"))
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(reqwest::Body::wrap(body));
-        let (reason_against, answer) = tokio::join!(gate.open(withdrawn), self.call(request));
+        let (reason_against, answer) = tokio::join!(gate.open(&last_look), self.call(request));
         match (reason_against, answer) {
             (Some(outcome), _) => outcome,
             (None, Ok(answer)) => created(&answer),
@@ -288,6 +301,17 @@ impl Client {
             body: read_body(response).await,
         })
     }
+}
+
+/// What Twilio is told when so much time is left; `None`: it is too late to begin.
+fn validity(left: Duration) -> Option<u64> {
+    let (least, most) = VALIDITY_SECONDS;
+    let seconds = left.as_secs().checked_sub(SLACK_SECONDS)?;
+    (seconds >= least).then_some(seconds.min(most))
+}
+
+fn too_late() -> Outcome {
+    Outcome::not_tried("too little time left", TOO_LATE)
 }
 
 /// An answer to a request.

@@ -118,11 +118,21 @@ async fn send_from(client: &Client, sender: Option<&Sender>) -> Outcome {
 }
 
 async fn send_unless(client: &Client, sender: Option<&Sender>, withdrawn: LastLook<'_>) -> Outcome {
+    let left = || Duration::from_secs(910);
+    send_in_time(client, sender, withdrawn, &left).await
+}
+
+async fn send_in_time(
+    client: &Client,
+    sender: Option<&Sender>,
+    withdrawn: LastLook<'_>,
+    left: &(dyn Fn() -> Duration + Send + Sync),
+) -> Outcome {
     let sms = Sms {
         to: &to(),
         body: "Acme: read it: https://r.acme.example/m/7Kq2ZxT9",
         status_callback: Some("https://reminders.example.com/twilio/status?rid=17#rc=3&rp=all"),
-        validity: Duration::from_mins(15),
+        left,
         sender,
     };
     client.send_unless(withdrawn, &sms).await
@@ -266,6 +276,71 @@ async fn what_is_withdrawn_once_there_is_a_connection_is_not_sent() {
     assert_eq!(looked.into_inner(), 4);
 }
 
+#[test]
+fn twilio_is_told_to_give_up_before_the_window_ends_and_nothing_is_sent_at_its_end() {
+    // Seconds that are left, and what Twilio is told.
+    for (left, told) in [
+        (0, None),
+        (9, None),
+        (10, None),
+        (19, None),
+        (20, Some(10)),
+        (21, Some(11)),
+        (910, Some(900)),
+        (36_010, Some(36_000)),
+        (90_000, Some(36_000)),
+    ] {
+        assert_eq!(validity(Duration::from_secs(left)), told, "{left}");
+    }
+}
+
+#[tokio::test]
+async fn what_leaves_ends_in_time_however_long_the_looks_take() {
+    // Seconds that are left after the look before the connection and after the one when the content would leave, and what Twilio is told.
+    for (first, second, told) in [
+        (900, 899, Some("890")),
+        (900, 890, Some("890")),
+        (900, 889, None),
+        (900, 15, None),
+        (25, 20, Some("15")),
+        (25, 19, None),
+        (19, 19, None),
+        (0, 0, None),
+    ] {
+        let server = Server::start(vec![created()]).await;
+        let looks = std::sync::atomic::AtomicUsize::new(0);
+        let withdrawn = || {
+            looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            nothing_in_the_way()
+        };
+        let left = || {
+            let looks = looks.load(std::sync::atomic::Ordering::SeqCst);
+            Duration::from_secs(match looks {
+                0 => 2_000, // what was left before the looks does not matter
+                1 => first,
+                _ => second,
+            })
+        };
+        let outcome = send_in_time(&server.client(), None, &withdrawn, &left).await;
+        let case = format!("{first} {second}");
+        if let Some(told) = told {
+            assert_eq!(outcome.as_str(), "accepted", "{case}");
+            let form = server.form();
+            let validity = form.iter().find(|(name, _)| name == "ValidityPeriod");
+            assert_eq!(
+                validity.map(|(_, value)| value.as_str()),
+                Some(told),
+                "{case}"
+            );
+        } else {
+            let too_late = Outcome::not_tried("too little time left", TOO_LATE);
+            assert_eq!(outcome, too_late, "{case}");
+            let whole = |request: &String| request.contains("Body=");
+            assert!(!server.requests().iter().any(whole), "{case}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let raw =
@@ -331,7 +406,7 @@ async fn an_address_that_is_no_phone_is_not_sent_anywhere() {
         to: &mail,
         body: "x",
         status_callback: None,
-        validity: Duration::ZERO,
+        left: &|| Duration::ZERO,
         sender: None,
     };
     assert!(matches!(

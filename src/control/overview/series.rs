@@ -5,9 +5,10 @@ use chrono_tz::Tz;
 use sqlx::PgPool;
 
 use crate::control::Error;
+use crate::control::accounts::Accounts;
 use crate::db;
 use crate::db::tallies::{Every, Sums};
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::ids::Channel;
 
 /// One piece of a series: an hour or a day.
 #[derive(Clone, Debug)]
@@ -31,26 +32,25 @@ pub enum Span {
 /// What happened, piece by piece, also where nothing did.
 pub async fn series(
     pool: &PgPool,
-    accounts: &[AccountId],
+    accounts: &Accounts,
     span: Span,
     zone: Tz,
     now: DateTime<Utc>,
 ) -> Result<Vec<Piece>, Error> {
-    let words: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
     let starts = starts(span, zone, now);
     let from = starts.first().copied().unwrap_or(now);
     let every = match span {
         Span::Today | Span::Hours(_) => Every::Hour,
         Span::Days(_) => Every::Day,
     };
-    let points = db::tallies::series(pool, &words, (from, now), every, zone.name()).await?;
+    let points = db::tallies::series(pool, accounts.ids(), (from, now), every, zone.name()).await?;
     Ok(starts
         .into_iter()
         .map(|at| {
             let of = |channel: Channel| {
                 points
                     .iter()
-                    .filter(|p| p.at == at && p.channel == channel.as_str())
+                    .filter(|p| p.at == at && p.channel == channel)
                     .fold(Sums::default(), |all, p| all.plus(&p.sums))
             };
             Piece {

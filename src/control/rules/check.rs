@@ -1,13 +1,18 @@
 //! What is wrong with settings that somebody has written, and what they say in plain words. Stores nothing.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::PgPool;
 use utoipa::ToSchema;
 
+use super::contradictions::{Contradiction, of_settings};
 use crate::channel::render::{Severity, Texts};
+use crate::control::senders::Senders;
 use crate::control::{Error, Fault};
 use crate::domain::ids::Channel;
 use crate::domain::rule::{Settings, summary};
+use crate::jobs::contradictions::Around;
 
 /// Settings, looked at.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -18,12 +23,31 @@ pub struct Checked {
     pub faults: Vec<Fault>,
     /// What can be saved, but is probably not meant.
     pub warnings: Vec<Fault>,
+    /// What the rule would promise and cannot do. It can be saved and published all the same.
+    pub contradictions: Vec<Contradiction>,
     #[serde(skip)]
     pub settings: Option<Settings>,
 }
 
 /// Looks at settings. `place` is where they would apply, in plain words.
 pub async fn check(
+    (pool, texts, senders): (&PgPool, &Texts, &Senders),
+    around: &Around,
+    (channel, place): (Channel, &str),
+    (enabled, given): (bool, Value),
+    now: DateTime<Utc>,
+) -> Result<Checked, Error> {
+    let mut looked_at = look(texts, channel, place, enabled, given).await?;
+    if let Some(settings) = &looked_at.settings {
+        looked_at.faults.extend(senders.fault(channel, settings));
+        let settings = (channel, settings);
+        looked_at.contradictions = of_settings(pool, texts, around, settings, now).await?;
+    }
+    Ok(looked_at)
+}
+
+/// The same without contradictions.
+async fn look(
     texts: &Texts,
     channel: Channel,
     place: &str,
@@ -41,18 +65,12 @@ pub async fn check(
                 summary: Vec::new(),
                 faults: faults.collect(),
                 warnings: Vec::new(),
+                contradictions: Vec::new(),
                 settings: None,
             });
         }
     };
-    let mut faults = Vec::new();
-    let contradictions = settings.contradictions(channel).into_iter();
-    let mut warnings: Vec<Fault> = contradictions
-        .map(|problem| Fault {
-            field: pointer(&problem.field),
-            detail: problem.message,
-        })
-        .collect();
+    let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     for (language, template) in &settings.templates {
         for problem in texts.check(channel, template).await? {
             let fault = Fault {
@@ -69,13 +87,14 @@ pub async fn check(
         summary: summary(channel, place, enabled, &settings),
         faults,
         warnings,
+        contradictions: Vec::new(),
         settings: Some(settings),
     })
 }
 
 /// Settings that can be stored, or everything that is wrong with them.
 pub async fn checked(texts: &Texts, channel: Channel, given: Value) -> Result<Settings, Error> {
-    let looked_at = check(texts, channel, "", true, given).await?;
+    let looked_at = look(texts, channel, "", true, given).await?;
     match looked_at.settings {
         Some(settings) if looked_at.faults.is_empty() => Ok(settings),
         _ => Err(Error::Invalid(looked_at.faults)),
@@ -83,7 +102,7 @@ pub async fn checked(texts: &Texts, channel: Channel, given: Value) -> Result<Se
 }
 
 /// `steps[1].after_minutes` as the API's bodies name it: `/settings/steps/1/after_minutes`.
-fn pointer(field: &str) -> String {
+pub(super) fn pointer(field: &str) -> String {
     if field == "settings" {
         return "/settings".to_owned();
     }

@@ -9,6 +9,7 @@ use crate::control::{Error, Fault};
 use crate::db;
 use crate::domain::ids::AccountId;
 use crate::domain::rule::Key;
+use crate::jobs::contradictions::{self, Around};
 use crate::rules_file::{self, RuleEntry};
 
 /// How an import went.
@@ -40,8 +41,8 @@ pub async fn export(pool: &PgPool) -> Result<Vec<RuleEntry>, Error> {
 
 /// Stores the rules of a file and publishes them at once; drafts stay. Each rule that changes is audited.
 pub async fn import(
-    pool: &PgPool,
-    texts: &Texts,
+    (pool, texts): (&PgPool, &Texts),
+    around: impl Fn(&AccountId) -> Around,
     text: &str,
     by: By<'_>,
 ) -> Result<Imported, Error> {
@@ -53,17 +54,26 @@ pub async fn import(
         });
         Error::Invalid(faults.collect())
     })?;
-    let warnings = check_texts(texts, &entries).await?;
+    let mut warnings = check_texts(texts, &entries).await?;
+    for (number, entry) in (1..).zip(&entries) {
+        let settings = (entry.channel, &entry.settings);
+        let around = around(&entry.account);
+        let found: Result<_, Error> =
+            contradictions::of(texts, Some(pool), &around, settings, by.now).await;
+        warnings.extend(found?.iter().map(|found| Fault {
+            field: format!("rule {number}, {}", found.field()),
+            detail: found.sentence(),
+        }));
+    }
     // Two imports at once lock in the same order.
     entries.sort_by_key(key);
     let accounts: Vec<AccountId> = entries.iter().map(|entry| entry.account.clone()).collect();
-    let names: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
     let mut tx = pool.begin().await?;
     db::accounts::ensure(&mut *tx, &accounts, by.now).await?;
     for entry in &entries {
         db::rules::lock(&mut tx, &key(entry)).await?;
     }
-    let there = db::rules::of_accounts(&mut *tx, &names).await?;
+    let there = db::rules::of_accounts(&mut *tx, &accounts).await?;
     let mut changed = 0;
     for rule in there
         .iter()

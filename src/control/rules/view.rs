@@ -6,8 +6,10 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::PgExecutor;
 use utoipa::ToSchema;
 
+use crate::db;
 use crate::db::drafts::Draft;
 use crate::db::pauses::Pause;
 use crate::db::rulebook::Listed;
@@ -159,6 +161,40 @@ fn place_name(skill: Option<SkillId>, name: Option<&str>) -> String {
         (None, _) => "every skill without a rule of its own".to_owned(),
         (Some(_), Some(name)) => name.to_owned(),
         (Some(skill), None) => format!("skill {skill}"),
+    }
+}
+
+/// The rule that was in force at some moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Governing {
+    /// Left out: the account's default.
+    pub skill: Option<SkillId>,
+    pub channel: Channel,
+    pub version: i32,
+}
+
+impl Governing {
+    /// The rule for a skill of an account; `None`: there was none.
+    pub async fn at(
+        db: impl PgExecutor<'_>,
+        of: (&AccountId, SkillId),
+        channel: Channel,
+        at: DateTime<Utc>,
+    ) -> sqlx::Result<Option<Self>> {
+        let found = db::rules::in_force(db, of, channel, at).await?;
+        Ok(found.map(|found| Self {
+            skill: found.skill,
+            channel,
+            version: found.version,
+        }))
+    }
+
+    /// As addresses of pages name it, with its account: `12345678/default/sms`.
+    pub fn path(&self, account: &AccountId) -> String {
+        let skill = self
+            .skill
+            .map_or("default".to_owned(), |skill| skill.to_string());
+        format!("{account}/{skill}/{}", self.channel)
     }
 }
 

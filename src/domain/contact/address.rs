@@ -164,7 +164,7 @@ pub enum Suppression {
     BadAddress,
     /// Its owner reported a reminder as spam.
     Complaint,
-    /// An operator blocked it.
+    /// An operator blocked it, or the provider says that it must not be written to. Nobody lifts that by a text message.
     Blocked,
 }
 

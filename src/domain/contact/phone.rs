@@ -11,6 +11,8 @@ use rlibphonenumber::{
 
 use super::name::is_invisible;
 
+mod abroad;
+
 /// In characters, after the marks that nobody sees are gone. The longest way to write the longest number has half of it.
 const LONGEST: usize = 64;
 /// In bytes, before anything is looked at.
@@ -73,6 +75,22 @@ pub(super) fn country(e164: &str) -> Option<String> {
     let number = PLANS.parse(e164, None).ok()?;
     let region = PLANS.get_region_for_number(&number)?;
     (region != Region::World).then(|| region.to_string())
+}
+
+/// Whether the number is one of a place: not toll-free, of a company everywhere, or of a person who moves.
+pub fn is_of_a_place(e164: &str) -> bool {
+    let kind = PLANS.parse(e164, None).ok();
+    !matches!(
+        kind.map(|number| PLANS.get_number_type(&number)),
+        Some(
+            PhoneNumberType::TollFree
+                | PhoneNumberType::SharedCost
+                | PhoneNumberType::PremiumRate
+                | PhoneNumberType::PersonalNumber
+                | PhoneNumberType::UAN
+                | PhoneNumberType::VoiceMail
+        )
+    )
 }
 
 /// Whether numbers in national form can be read by the plan of this country (ISO 3166, in any case).
@@ -146,8 +164,20 @@ fn without_label(text: &str) -> Option<&str> {
     written.is_ascii().then_some(written)
 }
 
-/// A number of its country's plan. No country code begins with zero: a plus before 00 repeats it, one before another zero means
-/// nothing.
+/// Whether it is one number where the region dials it and, behind a plus, a mobile of another country: nobody's, until somebody writes
+/// the plus or the region's trunk prefix.
+pub fn is_of_two_countries(raw: &str, region: Option<&str>) -> bool {
+    let text = plain(raw).unwrap_or_default();
+    let written = without_label(&text).unwrap_or_default();
+    let Some(region) = region.and_then(region_of) else {
+        return false;
+    };
+    let found = dialled_anywhere(written, Some(region));
+    found.is_some_and(|found| abroad::is_another(written, &found, region))
+}
+
+/// A number of its country's plan. No country code begins with zero: a plus before 00 repeats it, or stands before the region's own
+/// prefix for calls abroad (Australia's 0011); one before another zero means nothing.
 fn read(written: &str, region: Option<Region>) -> Option<PhoneNumber> {
     // `tel:253-0000;phone-context=+1-650`: RFC 3966 writes the beginning of the number last.
     if let Some((rest, start)) = written.split_once(";phone-context=+") {
@@ -158,36 +188,76 @@ fn read(written: &str, region: Option<Region>) -> Option<PhoneNumber> {
     };
     let number = after_plus.trim_start_matches(PUNCTUATION);
     match number.strip_prefix("00") {
-        Some(rest) => international(rest),
+        Some(rest) => international(rest).or_else(|| dialled(number, region)),
         None if number.starts_with('0') => dialled(number, region),
         None => international(number),
     }
 }
 
-/// A number that begins with its country code: its region is its own, whatever the account's is.
+/// A number that begins with its country code: its region is its own, whatever the account's is. A zero in brackets may be part of
+/// it, as in Italy. Where it is one number with the zero and another without, it is nobody's.
 fn international(number: &str) -> Option<PhoneNumber> {
     let number = number.trim_start_matches(PUNCTUATION);
     let complete = |number: &str| valid(&format!("+{number}"), None);
-    complete(number).or_else(|| complete(&without_trunk_zero(number)?))
+    let without_zero = without_trunk_zero(number).and_then(|number| complete(&number));
+    only_one(complete(number), without_zero)
+}
+
+/// The number that two ways to read it come to; `None` where they come to two.
+fn only_one(one: Option<PhoneNumber>, other: Option<PhoneNumber>) -> Option<PhoneNumber> {
+    match (one, other) {
+        (Some(one), Some(other)) if format(&one) != format(&other) => None,
+        (one, other) => one.or(other),
+    }
+}
+
+/// A number as it is dialled in the region, unless it is a mobile of another country that has lost its plus.
+fn dialled(number: &str, region: Option<Region>) -> Option<PhoneNumber> {
+    dialled_anywhere(number, region)
+        .filter(|found| !region.is_some_and(|region| abroad::is_another(number, found, region)))
 }
 
 /// A number as it is dialled in the region, which has its own prefix for calls abroad; 00, which ITU-T E.164 recommends and most
 /// countries have, is understood everywhere. Where the two disagree, the number is nobody's.
-fn dialled(number: &str, region: Option<Region>) -> Option<PhoneNumber> {
+fn dialled_anywhere(number: &str, region: Option<Region>) -> Option<PhoneNumber> {
     let in_region = || {
         let region = Some(region?);
-        valid(number, region).or_else(|| {
-            let read = valid(&without_trunk_zero(number)?, region)?;
-            let abroad = read.country_code_source() == CountryCodeSource::FromNumberWithIdd;
-            abroad.then_some(read)
-        })
+        let without_zero = without_trunk_zero(number).and_then(|number| valid(&number, region));
+        let abroad = without_zero
+            .filter(|number| number.country_code_source() == CountryCodeSource::FromNumberWithIdd);
+        only_one(valid(number, region), abroad)
     };
-    let by_region = in_region();
+    let by_region = region
+        .and_then(|region| with_own_code(number, region))
+        .or_else(in_region)
+        .or_else(|| in_the_french_plan(number, region?));
     let by_itu = number.strip_prefix("00").and_then(international);
-    match (by_region, by_itu) {
-        (Some(one), Some(other)) if format(&one) != format(&other) => None,
-        (one, other) => one.or(other),
+    only_one(by_region, by_itu)
+}
+
+/// France and its overseas departments dial each other by ten digits, as if they were one country; from abroad each group has a code
+/// of its own (ARCEP, decision 2018-0881: 0690 is +590 690, 0692 is +262 692).
+fn in_the_french_plan(number: &str, region: Region) -> Option<PhoneNumber> {
+    use Region::{BL, FR, GF, GP, MF, MQ, RE, YT};
+    let (french, digits) = ([FR, GP, RE, MQ, GF, YT, BL, MF], abroad::digits(number));
+    let has_trunk_zero = digits.len() == 10 && digits.starts_with('0');
+    if !has_trunk_zero || !french.contains(&region) {
+        return None;
     }
+    french.iter().find_map(|other| valid(number, Some(*other)))
+}
+
+/// A mobile that begins with its own country's code, without a plus, as networks and messengers write numbers. The plans of Germany
+/// and Indonesia have fixed lines of any length, and 49 or 62 could begin one whose trunk zero was left out; nobody dials so.
+fn with_own_code(number: &str, region: Region) -> Option<PhoneNumber> {
+    let code = PLANS.get_country_code_for_region(region)?;
+    let complete = number
+        .strip_prefix(&code.to_string())
+        .and_then(|_| international(number))?;
+    let is_mobile = PLANS.get_number_type(&complete) == PhoneNumberType::Mobile;
+    let in_region = valid(number, Some(region));
+    let is_fixed = |number| PLANS.get_number_type(&number) == PhoneNumberType::FixedLine;
+    (is_mobile && in_region.is_none_or(is_fixed)).then_some(complete)
 }
 
 /// The number without the `(0)` that is written after a country code and dialled only inside the country. Where the zero is part

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::domain::contact::Suppression;
 use crate::domain::read_state::ReadReason;
 
@@ -28,6 +30,10 @@ pub enum Reason {
     NoRule,
     /// The rule, or the skill's scan, is switched off.
     RuleOff,
+    /// The channel has not gone live in this account.
+    NotLive,
+    /// All of what is unread is from before the channel went live: it counts as read.
+    BeforeLive,
     /// The rule was stored by a newer version of the program, with a setting that this one does not understand.
     NewerRule,
     /// Every step of the rule has had its reminder.
@@ -64,6 +70,8 @@ pub enum Reason {
     Unchecked,
     /// A person has paused sending.
     Paused,
+    /// All sending is held until a person decides: the database may not be the one that sent.
+    Held,
     /// The provider's circuit is open.
     CircuitOpen,
     /// The provider's limit: its turn comes later.
@@ -79,7 +87,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 37] = [
         Self::Scheduled,
         Self::Due,
         Self::NoAgentMessage,
@@ -90,6 +98,8 @@ impl Reason {
         Self::NewEpisode,
         Self::NoRule,
         Self::RuleOff,
+        Self::NotLive,
+        Self::BeforeLive,
         Self::NewerRule,
         Self::AllStepsDone,
         Self::InQueue,
@@ -108,6 +118,7 @@ impl Reason {
         Self::Undecided,
         Self::Unchecked,
         Self::Paused,
+        Self::Held,
         Self::CircuitOpen,
         Self::RateLimit,
         Self::Retry,
@@ -129,6 +140,8 @@ impl Reason {
             Self::NewEpisode => "new_episode",
             Self::NoRule => "no_rule",
             Self::RuleOff => "rule_off",
+            Self::NotLive => "not_live",
+            Self::BeforeLive => "before_live",
             Self::NewerRule => "newer_rule",
             Self::AllStepsDone => "all_steps_done",
             Self::InQueue => "in_queue",
@@ -147,6 +160,7 @@ impl Reason {
             Self::Undecided => "undecided",
             Self::Unchecked => "unchecked",
             Self::Paused => "paused",
+            Self::Held => "held",
             Self::CircuitOpen => "circuit_open",
             Self::RateLimit => "rate_limit",
             Self::Retry => "retry",
@@ -164,6 +178,12 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -22,6 +22,7 @@ struct Case {
     contact: Option<Contact>,
     suppression: Option<Suppression>,
     paused: bool,
+    held: bool,
     history: History,
     clicked_at: Option<DateTime<Utc>>,
     lot: u8,
@@ -44,6 +45,7 @@ fn usual() -> Case {
         contact: Some(contact()),
         suppression: None,
         paused: false,
+        held: false,
         history: History::default(),
         clicked_at: None,
         lot: 50,
@@ -85,6 +87,7 @@ impl Case {
             contact: self.contact.clone(),
             suppression: self.suppression,
             paused: self.paused,
+            held: self.held,
             history: &self.history,
             clicked_at: self.clicked_at,
             lot: self.lot,
@@ -124,7 +127,7 @@ type Change = fn(&mut Case);
 
 /// Everything that can stand in the way, in the order in which it is asked.
 #[rustfmt::skip]
-const OBSTACLES: [(Decision, Change); 25] = [
+const OBSTACLES: [(Decision, Change); 26] = [
     (Expire(Reason::TooLate), |c| c.deadline = c.now),
     (Cancel(Reason::NoRule), |c| c.rule = None),
     (Cancel(Reason::RuleOff), |c| c.rule.as_mut().unwrap().enabled = false),
@@ -142,6 +145,7 @@ const OBSTACLES: [(Decision, Change); 25] = [
     (Cancel(Reason::Complaint), |c| c.suppression = Some(Suppression::Complaint)),
     (Cancel(Reason::Blocked), |c| c.suppression = Some(Suppression::Blocked)),
     (Postpone(minute(13), Reason::NewerRule), |c| c.settings().newer.unreadable.push("steps".to_owned())),
+    (Postpone(minute(22), Reason::Held), |c| c.held = true),
     (Postpone(minute(22), Reason::Paused), |c| c.paused = true),
     (Postpone(minute(13), Reason::Debounce), |c| c.rewrite(|r| r.agent(2, 11))),
     (Postpone(minute(13), Reason::Clicked), |c| c.clicked_at = Some(minute(11))),
@@ -213,7 +217,7 @@ fn what_could_only_wait_past_its_deadline_expires_for_that_reason() {
             continue;
         };
         // Held to the end: its own test below.
-        if reason == Reason::Paused {
+        if matches!(reason, Reason::Paused | Reason::Held) {
             continue;
         }
         let mut case = Case::with(obstacle);
@@ -235,19 +239,25 @@ fn lots_at_or_above_the_hold_out_share_are_written_to() {
 }
 
 #[test]
-fn a_pause_holds_a_reminder_until_just_before_its_deadline() {
-    let paused = |now: DateTime<Utc>| {
-        Case::with(|c| {
-            c.paused = true;
-            c.now = now;
-        })
-        .decide()
-    };
-    assert_eq!(paused(minute(60)), Postpone(minute(65), Reason::Paused));
-    let nearly = minute(70) - TimeDelta::seconds(31);
-    let last_look = nearly + TimeDelta::seconds(30);
-    assert_eq!(paused(nearly), Postpone(last_look, Reason::Paused));
-    assert_eq!(paused(last_look), Expire(Reason::Paused));
+fn what_a_person_must_end_keeps_a_reminder_until_just_before_its_deadline() {
+    let kept: [(Reason, Change); 2] = [
+        (Reason::Paused, |c| c.paused = true),
+        (Reason::Held, |c| c.held = true),
+    ];
+    for (reason, keep) in kept {
+        let decided = |now: DateTime<Utc>| {
+            Case::with(|c| {
+                keep(c);
+                c.now = now;
+            })
+            .decide()
+        };
+        assert_eq!(decided(minute(60)), Postpone(minute(65), reason));
+        let nearly = minute(70) - TimeDelta::seconds(31);
+        let last_look = nearly + TimeDelta::seconds(30);
+        assert_eq!(decided(nearly), Postpone(last_look, reason));
+        assert_eq!(decided(last_look), Expire(reason));
+    }
 }
 
 #[test]
@@ -419,6 +429,7 @@ fn may_be_sent(case: &Case) -> bool {
         && record.queue != Queue::Waiting
         && case.suppression.is_none()
         && !case.paused
+        && !case.held
         && !s.newer.holds()
         && case.now - last_at >= s.debounce
         && case.clicked_at.is_none_or(|at| case.now - at >= s.debounce)
@@ -448,9 +459,11 @@ proptest! {
     fn the_same_reason_does_not_postpone_twice(case in cases()) {
         if let Postpone(until, reason) = case.decide() {
             let again = Case { now: until, ..case }.decide();
-            // A partial record, a queue, a pause and an update end by themselves, not by waiting.
-            let by_waiting =
-                !matches!(reason, Reason::Undecided | Reason::InQueue | Reason::Paused | Reason::NewerRule);
+            // A partial record, a queue, a pause, a hold and an update end by themselves, not by waiting.
+            let by_waiting = !matches!(
+                reason,
+                Reason::Undecided | Reason::InQueue | Reason::Paused | Reason::Held | Reason::NewerRule
+            );
             if by_waiting {
                 prop_assert!(!matches!(again, Postpone(_, r) | Expire(r) if r == reason), "{:?}", again);
             }

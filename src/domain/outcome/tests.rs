@@ -141,6 +141,8 @@ fn refusals_are_final_and_only_the_recipients_suppress() {
             Next::OptedOut,
             Some(Suppression::OptedOut),
         ),
+        // For good: START does not lift a block.
+        (Refusal::Blocked, Next::OptedOut, Some(Suppression::Blocked)),
         (Refusal::SenderRecipientPair, failed("550"), None),
         (Refusal::Policy, failed("550"), None),
         (Refusal::Expired, Next::Expired, None),
@@ -264,6 +266,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
     let refusals = prop::sample::select(vec![
         Refusal::BadRecipient,
         Refusal::OptedOut,
+        Refusal::Blocked,
         Refusal::SenderRecipientPair,
         Refusal::Policy,
         Refusal::Expired,

@@ -27,7 +27,7 @@ pub struct Hours<'a> {
 
 impl<'a> Hours<'a> {
     /// No windows: always allowed.
-    pub fn new(windows: &'a [Window], zones: &'a [Zone]) -> Self {
+    pub const fn new(windows: &'a [Window], zones: &'a [Zone]) -> Self {
         Self { windows, zones }
     }
 
@@ -72,8 +72,7 @@ impl<'a> Hours<'a> {
         if self.windows.is_empty() {
             return due + max_age.min(latest);
         }
-        let bounds = self.zones.iter().map(|zone| bound(*zone, due, latest));
-        let bound = bounds.max().unwrap_or(due + latest);
+        let bound = self.bound(due, latest);
         let mut left = max_age;
         for (from, to) in self.allowed_within(due, bound) {
             if to - from >= left {
@@ -82,6 +81,12 @@ impl<'a> Hours<'a> {
             left -= to - from;
         }
         bound
+    }
+
+    /// When `latest` has passed since `due` by the clock that says so last.
+    pub(super) fn bound(&self, due: DateTime<Utc>, latest: TimeDelta) -> DateTime<Utc> {
+        let bounds = self.zones.iter().map(|zone| bound(*zone, due, latest));
+        bounds.max().unwrap_or(due + latest)
     }
 
     /// How much of the time between two instants is allowed.
@@ -147,7 +152,7 @@ fn bound(zone: Zone, due: DateTime<Utc>, latest: TimeDelta) -> DateTime<Utc> {
 
 /// The instants after `from`, up to `to`, from which on the zone's clock runs with another offset, to the second, and by how much it
 /// is put ahead then. There is at most one in a day, so halving finds it.
-fn clock_changes(
+pub(super) fn clock_changes(
     zone: Zone,
     from: DateTime<Utc>,
     to: DateTime<Utc>,

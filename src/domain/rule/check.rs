@@ -8,10 +8,10 @@ use std::fmt;
 use chrono::{NaiveTime, TimeDelta};
 use serde_json::{Map, Value};
 
-use super::{InQuietHours, Settings, Template, span};
+use super::{Settings, Template};
 use crate::domain::contact::Address;
 use crate::domain::ids::Channel;
-use crate::domain::quiet::{Window, longest_quiet};
+use crate::domain::quiet::Window;
 
 /// What is wrong with one setting, in words for the person who wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +22,21 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Both may repeat what somebody wrote, but not pages of it.
     fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
-            field: field.into(),
-            message: message.into(),
+            field: clipped(field.into(), LONGEST_FIELD),
+            message: clipped(message.into(), LONGEST_MESSAGE),
         }
     }
+}
+
+fn clipped(mut text: String, longest: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(longest) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 impl fmt::Display for Problem {
@@ -36,8 +45,36 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Every setting, as it is written.
+const SETTINGS: [&str; 13] = [
+    "steps",
+    "debounce_minutes",
+    "max_age_minutes",
+    "latest_minutes",
+    "quiet_hours",
+    "in_quiet_hours",
+    "time_zone",
+    "caps",
+    "remind_in_queue",
+    "resend_unknown",
+    "holdout_percent",
+    "sender",
+    "templates",
+];
+
+/// So many problems are told; of more only the number. Who looks at settings is not made to pay for each of a million.
+const MOST_PROBLEMS: usize = 20;
+const LONGEST_FIELD: usize = 100;
+const LONGEST_MESSAGE: usize = 500;
+
 const MOST_STEPS: usize = 8;
 const MOST_WINDOWS: usize = 50;
+/// In all: a year of each list of hours is walked when it is said what a rule cannot do.
+const MOST_WINDOWS_IN_ALL: usize = 200;
+/// Of a window.
+const MOST_DAYS: usize = 7;
+const MOST_COUNTRIES: usize = 50;
+const MOST_LANGUAGES: usize = 50;
 const MOST_PER_DAY: u32 = 24;
 /// What waits longer is about something else by then.
 const LONGEST_LATEST: TimeDelta = TimeDelta::days(7);
@@ -48,6 +85,36 @@ const LONGEST_SUBJECT: usize = 500;
 const LONGEST_TEXT: usize = 10_000;
 const LONGEST_HTML: usize = 100_000;
 
+/// Problems as they are found: the first are told, the rest are counted.
+#[derive(Default)]
+struct Problems {
+    told: Vec<Problem>,
+    more: usize,
+}
+
+impl Problems {
+    fn push(&mut self, problem: Problem) {
+        self.count(|| problem);
+    }
+
+    /// The same, where putting it into words is work.
+    fn count(&mut self, problem: impl FnOnce() -> Problem) {
+        if self.told.len() < MOST_PROBLEMS {
+            self.told.push(problem());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn told(mut self) -> Vec<Problem> {
+        if self.more > 0 {
+            let message = format!("there are {} more problems like these", self.more);
+            self.told.push(Problem::new("settings", message));
+        }
+        self.told
+    }
+}
+
 impl Settings {
     /// Reads settings over the defaults of the channel and validates them. Durations are whole minutes.
     pub fn parse(channel: Channel, given: Value) -> Result<Self, Vec<Problem>> {
@@ -57,15 +124,22 @@ impl Settings {
         let Ok(Value::Object(defaults)) = serde_json::to_value(Self::default_for(channel)) else {
             unreachable!("settings are an object");
         };
-        // One at a time first: serde's own message does not say which setting it is about.
-        let problems: Vec<_> = given
-            .iter()
-            .filter_map(|(key, value)| {
-                let alone = overlay(&defaults, [(key.clone(), value.clone())]);
-                let error = serde_json::from_value::<Self>(alone).err()?;
-                Some(Problem::new(key, error.to_string()))
-            })
-            .collect();
+        let mut problems = Problems::default();
+        for (key, value) in &given {
+            if !SETTINGS.contains(&key.as_str()) {
+                problems.count(|| {
+                    let known = SETTINGS.join(", ");
+                    Problem::new(key, format!("there is no such setting; there are {known}"))
+                });
+                continue;
+            }
+            // One at a time first: serde's own message does not say which setting it is about.
+            let alone = overlay(&defaults, [(key.clone(), value.clone())]);
+            if let Err(error) = serde_json::from_value::<Self>(alone) {
+                problems.push(Problem::new(key, error.to_string()));
+            }
+        }
+        let problems = problems.told();
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -77,55 +151,34 @@ impl Settings {
         }
     }
 
-    /// Everything that is wrong with well-formed settings; empty if nothing is.
+    /// What is wrong with well-formed settings; empty if nothing is.
     pub fn validate(&self, channel: Channel) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         self.check_times(&mut problems);
         self.check_quiet_hours(&mut problems);
         self.check_caps(&mut problems);
         self.check_sender(channel, &mut problems);
+        if self.templates.len() > MOST_LANGUAGES {
+            let message = format!("give at most {MOST_LANGUAGES} languages");
+            problems.push(Problem::new("templates", message));
+            return problems.told();
+        }
         for (language, template) in &self.templates {
             check_template(language, template, channel, &mut problems);
         }
-        problems
+        problems.told()
     }
 
-    /// What the settings promise and cannot keep, each with the setting to change. They can be stored all the same.
-    pub fn contradictions(&self, channel: Channel) -> Vec<Problem> {
-        let mut found = Vec::new();
-        let latest = self.latest(channel);
-        if self.max_age > latest {
-            let message = format!(
-                "nothing is sent more than {} after it was due, so the {} that a reminder may be late are never used up: raise latest_minutes \
-                 or lower max_age_minutes",
-                span(latest),
-                span(self.max_age)
-            );
-            found.push(Problem::new("latest_minutes", message));
-        }
-        if self.in_quiet_hours == InQuietHours::Move {
-            let everybody = [(None, &self.quiet_hours.allowed)];
-            let countries = self.quiet_hours.by_country.iter();
-            let countries = countries.filter(|_| channel == Channel::Sms);
-            let all = everybody
-                .into_iter()
-                .chain(countries.map(|(country, windows)| (Some(country), windows)));
-            found.extend(
-                all.filter_map(|(country, windows)| too_long_quiet(country, windows, latest)),
-            );
-        }
-        found
-    }
-
-    fn check_times(&self, problems: &mut Vec<Problem>) {
+    fn check_times(&self, problems: &mut Problems) {
         if self.steps.is_empty() || self.steps.len() > MOST_STEPS {
             problems.push(Problem::new(
                 "steps",
                 format!("give 1 to {MOST_STEPS} steps"),
             ));
         }
+        let looked_at = self.steps.iter().take(MOST_STEPS);
         let mut before = TimeDelta::zero();
-        for (i, step) in self.steps.iter().enumerate() {
+        for (i, step) in looked_at.enumerate() {
             let field = format!("steps[{i}].after_minutes");
             if step.after < TimeDelta::minutes(1) {
                 problems.push(Problem::new(field, "must be 1 or more"));
@@ -147,9 +200,20 @@ impl Settings {
         }
     }
 
-    fn check_quiet_hours(&self, problems: &mut Vec<Problem>) {
+    fn check_quiet_hours(&self, problems: &mut Problems) {
         check_windows("quiet_hours.allowed", &self.quiet_hours.allowed, problems);
-        for (country, windows) in &self.quiet_hours.by_country {
+        let by_country = &self.quiet_hours.by_country;
+        if by_country.len() > MOST_COUNTRIES {
+            let message = format!("give at most {MOST_COUNTRIES} countries");
+            problems.push(Problem::new("quiet_hours.by_country", message));
+            return;
+        }
+        let in_all: usize = by_country.values().map(Vec::len).sum();
+        if in_all.saturating_add(self.quiet_hours.allowed.len()) > MOST_WINDOWS_IN_ALL {
+            let message = format!("give at most {MOST_WINDOWS_IN_ALL} windows in all");
+            problems.push(Problem::new("quiet_hours", message));
+        }
+        for (country, windows) in by_country {
             let field = format!("quiet_hours.by_country.{country}");
             if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
                 problems.push(Problem::new(
@@ -161,7 +225,7 @@ impl Settings {
         }
     }
 
-    fn check_caps(&self, problems: &mut Vec<Problem>) {
+    fn check_caps(&self, problems: &mut Problems) {
         if self.caps.gap > LONGEST_GAP {
             let message = format!("must be {} (7 days) or less", LONGEST_GAP.num_minutes());
             problems.push(Problem::new("caps.gap_minutes", message));
@@ -183,7 +247,7 @@ impl Settings {
         }
     }
 
-    fn check_sender(&self, channel: Channel, problems: &mut Vec<Problem>) {
+    fn check_sender(&self, channel: Channel, problems: &mut Problems) {
         let message = match (channel, self.sender.as_deref()) {
             (Channel::Email, Some(sender)) if Address::email(sender).is_none() => {
                 "must be an e-mail address, for example help@example.com"
@@ -221,12 +285,19 @@ fn overlay(
     Value::Object(settings)
 }
 
-fn check_windows(field: &str, windows: &[Window], problems: &mut Vec<Problem>) {
+fn check_windows(field: &str, windows: &[Window], problems: &mut Problems) {
     if windows.len() > MOST_WINDOWS {
         let message = format!("give at most {MOST_WINDOWS} windows");
         problems.push(Problem::new(field, message));
+        return;
     }
     for (i, window) in windows.iter().enumerate() {
+        if window.days.len() > MOST_DAYS {
+            problems.push(Problem::new(
+                format!("{field}[{i}].days"),
+                "name each day of the week once",
+            ));
+        }
         if window.to != NaiveTime::MIN && window.from >= window.to {
             problems.push(Problem::new(
                 format!("{field}[{i}]"),
@@ -234,28 +305,6 @@ fn check_windows(field: &str, windows: &[Window], problems: &mut Vec<Problem>) {
             ));
         }
     }
-}
-
-/// Hours that are closed for longer than a reminder may wait.
-fn too_long_quiet(
-    country: Option<&String>,
-    windows: &[Window],
-    latest: TimeDelta,
-) -> Option<Problem> {
-    let quiet = longest_quiet(windows);
-    let field = match country {
-        Some(country) => format!("quiet_hours.by_country.{country}"),
-        None => "quiet_hours.allowed".to_owned(),
-    };
-    (quiet >= latest).then(|| {
-        let message = format!(
-            "nothing may be sent for up to {} on end, but a reminder is given up {} after it was due: some of what falls due meanwhile is \
-             never sent; raise latest_minutes, or allow more hours",
-            span(quiet),
-            span(latest)
-        );
-        Problem::new(field, message)
-    })
 }
 
 fn is_sms_sender(sender: &str) -> bool {
@@ -269,7 +318,7 @@ fn is_sms_sender(sender: &str) -> bool {
     }
 }
 
-fn check_template(language: &str, t: &Template, channel: Channel, problems: &mut Vec<Problem>) {
+fn check_template(language: &str, t: &Template, channel: Channel, problems: &mut Problems) {
     let field = format!("templates.{language}");
     let subtags =
         |s: &str| (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric());

@@ -1,6 +1,7 @@
 //! By whose clock a reminder's hours are read.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::{NumberZones, Zone, zones_of};
 use crate::domain::contact::Address;
@@ -21,7 +22,8 @@ pub struct LocalTime {
 }
 
 /// What tells the zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ZoneSource {
     /// LivePerson, which has it from the consumer's browser.
     LivePerson,
@@ -34,6 +36,8 @@ pub enum ZoneSource {
 }
 
 impl ZoneSource {
+    pub const ALL: [Self; 4] = [Self::LivePerson, Self::Number, Self::Rule, Self::Account];
+
     /// The word in SQL and in the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,6 +46,10 @@ impl ZoneSource {
             Self::Rule => "rule",
             Self::Account => "account",
         }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|source| source.as_str() == word)
     }
 }
 

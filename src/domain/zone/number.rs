@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use chrono_tz::Tz;
 
 use super::Zone;
+use crate::domain::contact::is_of_a_place;
 
 /// What a phone number tells about its owner's time zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,9 @@ fn read(data: &'static str) -> Map {
 
 /// The zones of a number in E.164 (`+12025550143`). `country` is its ISO 3166 country, if it has one.
 pub fn zones_of(e164: &str, country: Option<&str>) -> NumberZones {
+    if !is_of_a_place(e164) {
+        return NumberZones::Nowhere;
+    }
     let digits = e164.strip_prefix('+').unwrap_or(e164);
     let mut prefixes = (2..=MAP.longest).rev().filter_map(|n| digits.get(..n));
     let area = prefixes.find_map(|prefix| MAP.areas.get(prefix));
@@ -134,6 +138,12 @@ mod tests {
             ("+77011234567", Some("KZ"), &["Asia/Almaty", "Asia/Qyzylorda"], "a mobile of Kazakhstan, one clock since 2024"),
             ("+6281234567890", Some("ID"), &["Asia/Jakarta", "Asia/Jayapura", "Asia/Makassar"], "a mobile: the map says Jakarta"),
             ("+80012345678", None, &[], "universal freephone"),
+            ("+611800123459", Some("AU"), &[], "toll-free, though 18 begins no area"),
+            ("+498001234567", Some("DE"), &[], "toll-free in a country of one clock"),
+            ("+528001234592", Some("MX"), &[], "toll-free"),
+            ("+447012345678", Some("GB"), &[], "a personal number, which goes where its owner does"),
+            ("+38343201234", Some("XK"), &["Europe/Belgrade"], "Kosovo, which zone.tab does not list"),
+            ("+24740123", Some("AC"), &["Atlantic/St_Helena"], "Ascension"),
             ("+870773123456", None, &[], "Inmarsat"),
             ("+881612345678", None, &[], "Iridium"),
             ("+88312345678", None, &[], "networks of no country"),

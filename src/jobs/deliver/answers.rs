@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use crate::db;
 use crate::db::decisions::Entry;
 use crate::db::ledger::{Answer, Owed};
-use crate::domain::decide::{Decision, Reason};
+use crate::domain::decide::{Decision, Reason, Stage, Verdict};
 use crate::domain::ids::{Channel, ReminderId};
 use crate::domain::reminder::ReminderState;
 use crate::jobs::context::{Account, Context};
@@ -26,11 +26,14 @@ impl Answers {
     pub fn other(&mut self, owed: &Owed, decision: &Decision) {
         let (state, verdict, reason, until) = match decision {
             Decision::Send(_) => return,
-            Decision::Cancel(reason) => (ReminderState::Cancelled, "cancel", *reason, None),
-            Decision::Expire(reason) => (ReminderState::Expired, "expire", *reason, None),
-            Decision::Postpone(at, reason) => {
-                (ReminderState::Scheduled, "postpone", *reason, Some(*at))
-            }
+            Decision::Cancel(reason) => (ReminderState::Cancelled, Verdict::Cancel, *reason, None),
+            Decision::Expire(reason) => (ReminderState::Expired, Verdict::Expire, *reason, None),
+            Decision::Postpone(at, reason) => (
+                ReminderState::Scheduled,
+                Verdict::Postpone,
+                *reason,
+                Some(*at),
+            ),
         };
         if let Some(at) = until {
             self.wake.push((owed.channel, owed.id, at));
@@ -47,7 +50,7 @@ impl Answers {
         self.others.push(Answer {
             reminder: owed.id,
             state,
-            reason: reason.as_str(),
+            reason,
             next_at: until,
         });
     }
@@ -63,7 +66,7 @@ impl Answers {
         db::ledger::apply(tx, &self.others, now)
             .await
             .context("applying answers")?;
-        db::decisions::log(tx, "deliver", &self.log, now)
+        db::decisions::log(tx, Stage::Deliver, &self.log, now)
             .await
             .context("logging decisions")?;
         for channel in Channel::ALL {

@@ -21,6 +21,7 @@ use crate::domain::outcome::{Outcome, Refusal};
 use crate::domain::read_state::{ReadState, read_state};
 use crate::jobs::context::Context;
 use crate::liveperson::MAX_IDS;
+use crate::standstill;
 
 /// LivePerson's answer is at most so old when the message leaves.
 const FRESH: Duration = Duration::from_secs(2);
@@ -117,7 +118,7 @@ async fn clear(
     begun: Vec<Begun>,
 ) -> Vec<Result<(Moment, Option<Forbidden>), BatchFailed>> {
     let looked = Moment::now();
-    match db::ledger::forbidden(&ctx.pool, &begun, ctx.clock.now()).await {
+    match db::ledger::forbidden(&ctx.pool, &begun, &ctx.witness.mark(), ctx.clock.now()).await {
         Ok(found) => found.into_iter().map(|found| Ok((looked, found))).collect(),
         Err(error) => {
             let error = BatchFailed::from(anyhow::Error::from(error));
@@ -132,6 +133,9 @@ pub struct Look<'a> {
     dispatch: &'a Dispatch,
     again: &'a Again,
     clearance: &'a Clearance,
+    standstill: &'a standstill::Watch,
+    /// When its turn under the sender's limit was given.
+    turn_at: Moment,
     known: Mutex<Known>,
 }
 
@@ -161,9 +165,9 @@ fn step(asked: Duration, cleared: Duration) -> Step {
 
 impl<'a> Look<'a> {
     pub fn new(
-        ctx: &'a Context,
-        dispatch: &'a Dispatch,
+        (ctx, dispatch): (&'a Context, &'a Dispatch),
         (again, clearance): (&'a Again, &'a Clearance),
+        (standstill, turn_at): (&'a standstill::Watch, Moment),
     ) -> Self {
         let known = Known {
             asked: dispatch.asked,
@@ -174,6 +178,8 @@ impl<'a> Look<'a> {
             dispatch,
             again,
             clearance,
+            standstill,
+            turn_at,
             known: Mutex::new(known),
         }
     }
@@ -213,7 +219,14 @@ impl<'a> Look<'a> {
             dispatch.owed.deadline - now,
             dispatch.not_after - now,
         );
-        late.map_or(Ok(()), Err)
+        if let Some(late) = late {
+            return Err(late);
+        }
+        // Its turn was for then: others have had the turns of now.
+        if self.standstill.since(self.turn_at) {
+            return Err(stalled());
+        }
+        Ok(())
     }
 
     async fn ask_liveperson(&self) -> Result<(), Outcome> {

@@ -22,7 +22,9 @@ use anyhow::Context as _;
 use super::context::Context;
 use super::names::Deliver;
 use crate::batch::Batcher;
+use crate::clock::Moment;
 use crate::domain::ids::AccountId;
+use crate::standstill;
 
 use look::{Again, Clearance, Look};
 use prepare::Prepared;
@@ -55,6 +57,7 @@ pub struct Line {
     lanes: Arc<HashMap<AccountId, Lane>>,
     turns: Turns,
     clearance: Clearance,
+    standstill: standstill::Watch,
     record: Record,
 }
 
@@ -113,6 +116,7 @@ impl Line {
             lanes: Arc::new(lanes.collect()),
             turns: sender::turns(ctx),
             clearance: look::clearance(ctx),
+            standstill: standstill::Watch::start(),
             record,
         }
     }
@@ -133,6 +137,7 @@ impl Line {
             let Some(admitted) = lane.turns.ask(ask).await?? else {
                 return Ok(());
             };
+            let turn_at = Moment::now();
             let (channel, of) = (admitted.owed.channel, admitted.turn.clone());
             let name = admitted.sender.clone();
             let way = match &of {
@@ -143,7 +148,15 @@ impl Line {
             let begun = matches!(prepared, Ok(Prepared::Begun(_)));
             let done = match (prepared, way) {
                 (Ok(Prepared::Begun(dispatch)), Some((of, way))) => {
-                    Some(self.attempt(lane, dispatch, of, way).await)
+                    let look = Look::new(
+                        (&self.ctx, &dispatch),
+                        (&lane.again, &self.clearance),
+                        (&self.standstill, turn_at),
+                    );
+                    let (sender, turns) = (of, &self.turns);
+                    let of = Of { sender, turns };
+                    let outcome = send::send(&self.ctx, &dispatch, of, way, &look).await;
+                    Some(self.written(record::Done { dispatch, outcome }).await)
                 }
                 (Ok(Prepared::Begun(dispatch)), None) => {
                     Some(self.written(record::Done::unmade(dispatch)).await)
@@ -163,21 +176,6 @@ impl Line {
             }
         }
         anyhow::bail!("its sender changes faster than turns are given")
-    }
-
-    async fn attempt(
-        &self,
-        lane: &Lane,
-        dispatch: Box<Dispatch>,
-        sender: &Arc<Sender>,
-        way: Way,
-    ) -> anyhow::Result<()> {
-        let outcome = {
-            let look = Look::new(&self.ctx, &dispatch, (&lane.again, &self.clearance));
-            let turns = &self.turns;
-            send::send(&self.ctx, &dispatch, Of { sender, turns }, way, &look).await
-        };
-        self.written(record::Done { dispatch, outcome }).await
     }
 
     /// In a task of its own: what became of an attempt is written down even if this job is aborted meanwhile.

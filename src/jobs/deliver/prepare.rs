@@ -20,10 +20,12 @@ use crate::db::suppressions::AddressHash;
 use crate::domain::contact::{self, Contact, Suppression};
 use crate::domain::conversation::Record;
 use crate::domain::decide::{Decision, Facts, History, Reason, decide};
+use crate::domain::hold::Gate;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::read_state::{Episode, ReadState, read_state};
 use crate::domain::rule::{self, Rule};
 use crate::domain::zone::{LocalTime, Zone};
+use crate::hashing::Move;
 use crate::jobs::context::{Account, Context};
 
 /// How soon a reminder is looked at again when LivePerson could not be asked.
@@ -364,11 +366,12 @@ impl Batch<'_> {
     ) -> anyhow::Result<Vec<Candidate<'c>>> {
         let asked_for: Vec<Begin> = decided.iter().filter_map(Decided::begin).collect();
         let cleared = Moment::now();
-        let attempts: HashMap<ReminderId, i64> = db::ledger::begin(tx, &asked_for, found.now)
-            .await
-            .context("beginning attempts")?
-            .into_iter()
-            .collect();
+        let attempts: HashMap<ReminderId, i64> =
+            db::ledger::begin(tx, &asked_for, &self.ctx.witness.mark(), found.now)
+                .await
+                .context("beginning attempts")?
+                .into_iter()
+                .collect();
         let asked_for: HashSet<ReminderId> = asked_for.into_iter().map(|b| b.reminder).collect();
         let mut refused = Vec::new();
         for decided in decided {
@@ -538,13 +541,16 @@ fn postpone(at: DateTime<Utc>, deadline: DateTime<Utc>, reason: Reason) -> Decis
     }
 }
 
-/// What a batch shares: suppressions, what was sent before, open circuits, pauses. Kept current while the batch decides, so that two
+/// What a batch shares: suppressions, what was sent before, open circuits, pauses and holds. Kept current while the batch decides, so that two
 /// reminders of one batch see each other.
 struct Room {
-    suppressed: HashMap<(AddressHash, Channel, String), Suppression>,
+    suppressed: HashMap<(AddressHash, Channel, AccountId), Suppression>,
     counted: Vec<Counted>,
     circuits: Vec<db::circuits::Circuit>,
     pauses: Vec<Pause>,
+    gate: Gate,
+    /// The counter in the line of this process, as it remembers it.
+    seen: i64,
     /// By conversation and episode.
     clicks: HashMap<(String, String), DateTime<Utc>>,
 }
@@ -562,8 +568,14 @@ impl Room {
             .iter()
             .map(|c| (&c.owed.account, c.owed.conversation.as_str()))
             .collect();
-        db::ledger::lock_keys(tx, lock_keys(&hashes, &conversations)).await?;
         let now = ctx.clock.now();
+        let addresses = candidates.iter().filter_map(|c| c.contact.as_ref());
+        let moves: Vec<Move> = addresses
+            .flat_map(|contact| ctx.hasher.moves(&contact.address))
+            .collect();
+        // Before the locks: it waits for nobody who waits for those.
+        db::rekey::ledger(tx, &moves, now).await?;
+        db::ledger::lock_keys(tx, lock_keys(&hashes, &conversations)).await?;
         let gap = rules
             .iter()
             .map(|r| r.settings.caps.gap)
@@ -575,6 +587,8 @@ impl Room {
         let circuits = db::circuits::open_ones(&mut *tx).await?;
         // Read with the attempts' own commit ahead: a pause holds from the moment it is written, in every worker.
         let pauses = db::pauses::all(&mut *tx).await?;
+        let seen = ctx.witness.mark();
+        let gate = db::holds::gate(&mut *tx, &seen.process).await?;
         let episodes: Vec<(&str, &str)> = candidates
             .iter()
             .map(|c| (c.owed.conversation.as_str(), c.owed.episode.as_str()))
@@ -586,6 +600,8 @@ impl Room {
             counted,
             circuits,
             pauses,
+            gate,
+            seen: seen.counter,
             clicks,
         })
     }
@@ -610,13 +626,13 @@ impl Room {
         };
         let history = History {
             conversation: times(&|c| {
-                c.account == owed.account.as_str() && c.conversation == owed.conversation
+                c.account == owed.account && c.conversation == owed.conversation
             }),
             recipient: times(&|c| c.recipient.is_some() && c.recipient == candidate.hash),
         };
         let suppression = candidate.hash.and_then(|hash| {
             self.suppressed
-                .get(&(hash, owed.channel, owed.account.to_string()))
+                .get(&(hash, owed.channel, owed.account.clone()))
                 .copied()
         });
         decide(&Facts {
@@ -630,6 +646,7 @@ impl Room {
             suppression,
             paused: rule
                 .is_some_and(|rule| self.pauses.iter().any(|pause| pause.scope.holds(rule))),
+            held: self.gate.holds(owed.due_at, self.seen),
             history: &history,
             clicked_at: self
                 .clicks
@@ -649,7 +666,7 @@ impl Room {
         now: DateTime<Utc>,
         has_turn: bool,
     ) -> anyhow::Result<Option<DateTime<Utc>>> {
-        let provider = Context::provider(owed.channel);
+        let provider = owed.channel.provider();
         let Some(open) = self
             .circuits
             .iter()
@@ -673,7 +690,7 @@ impl Room {
     fn count(&mut self, candidate: &Candidate, now: DateTime<Utc>) {
         self.counted.push(Counted {
             reminder: candidate.owed.id,
-            account: candidate.owed.account.to_string(),
+            account: candidate.owed.account.clone(),
             conversation: candidate.owed.conversation.clone(),
             channel: candidate.owed.channel,
             recipient: candidate.hash,

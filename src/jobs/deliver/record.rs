@@ -14,7 +14,7 @@ use crate::db::decisions::Entry;
 use crate::db::ledger::Recorded;
 use crate::db::suppressions::Source;
 use crate::domain::contact::Suppression;
-use crate::domain::decide::Reason;
+use crate::domain::decide::{Cause, Reason, Stage, Verdict};
 use crate::domain::ids::{Channel, ReminderId};
 use crate::domain::outcome::{Attempt, Next, Obstacle, Outcome, next_state};
 use crate::domain::reminder::ReminderState;
@@ -117,7 +117,7 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
         .context("recording outcomes")?;
     page.log.retain(|entry| changed.contains(&entry.reminder));
     page.wake.retain(|(_, id, _)| changed.contains(id));
-    db::decisions::log(&mut tx, "deliver", &page.log, now).await?;
+    db::decisions::log(&mut tx, Stage::Deliver, &page.log, now).await?;
     for (dispatch, suppression) in &page.suppress {
         let owed = &dispatch.owed;
         let why = (*suppression, Source::Provider);
@@ -133,25 +133,25 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
         .await?;
     }
     for (channel, sender) in &page.succeeded {
-        let key = (Context::provider(*channel), sender.as_str());
+        let key = (channel.provider(), sender.as_str());
         db::circuits::succeeded(&mut tx, key, Proof::Answer, now).await?;
     }
     for (channel, sender, code, probe_at) in &page.trouble {
-        let provider = Context::provider(*channel);
+        let provider = channel.provider();
         let key = (provider, sender.as_str());
         if db::circuits::open(&mut tx, key, code, Proof::Answer, *probe_at, now).await? {
             let trouble = Trouble::of(provider, code);
-            tracing::error!(provider, code, "Sending is paused: {trouble}");
+            tracing::error!(%provider, code, "Sending is paused: {trouble}");
         }
     }
     for Done { dispatch, outcome } in done {
         if let Some(pause) = outcome.throttled() {
-            let provider = Context::provider(dispatch.owed.channel);
+            let provider = dispatch.owed.channel.provider();
             tracing::warn!(
-                provider,
+                %provider,
                 "The provider asks us to slow down: nobody sends for {pause:?}"
             );
-            db::limits::hold(&mut *tx, provider, pause).await?;
+            db::limits::hold(&mut *tx, provider.as_str(), pause).await?;
         }
     }
     for channel in Channel::ALL {
@@ -244,18 +244,21 @@ impl<'a> Consequences<'a> {
         };
         match *next {
             Next::Retry { at } => {
-                self.log.push(entry("postpone", Reason::Retry, Some(at)));
+                self.log
+                    .push(entry(Verdict::Postpone, Reason::Retry, Some(at)));
                 self.wake.push((dispatch, owed.id, at));
             }
             Next::Hold { until } => {
                 // Past its deadline nothing is left to wait for.
                 let at = (until + Context::spread(TimeDelta::seconds(5))).min(owed.deadline);
                 self.log
-                    .push(entry("postpone", Reason::CircuitOpen, Some(at)));
+                    .push(entry(Verdict::Postpone, Reason::CircuitOpen, Some(at)));
                 self.wake.push((dispatch, owed.id, at));
             }
-            Next::Expired => self.log.push(entry("expire", Reason::TooLate, None)),
-            Next::OptedOut => self.log.push(entry("cancel", Reason::OptedOut, None)),
+            Next::Expired => self.log.push(entry(Verdict::Expire, Reason::TooLate, None)),
+            Next::OptedOut => self
+                .log
+                .push(entry(Verdict::Cancel, Reason::OptedOut, None)),
             Next::Sent { .. } | Next::Settle { .. } | Next::Failed { .. } | Next::Unknown => {}
         }
         let at = self
@@ -290,21 +293,29 @@ pub(in crate::jobs) fn recorded(
         Next::Sent { .. } => (ReminderState::Sent, None, None),
         Next::Retry { at } => (
             ReminderState::Scheduled,
-            Some(Reason::Retry.as_str()),
+            Some(Reason::Retry.into()),
             Some(again_at.unwrap_or(*at)),
         ),
         Next::Hold { until } => (
             ReminderState::Scheduled,
-            Some(Reason::CircuitOpen.as_str()),
+            Some(Reason::CircuitOpen.into()),
             Some(again_at.unwrap_or(*until)),
         ),
-        Next::Settle { at } => (ReminderState::Sending, Some("settling"), Some(*at)),
-        Next::Expired => (ReminderState::Expired, Some(Reason::TooLate.as_str()), None),
-        Next::Failed { code } => (ReminderState::Failed, Some(code.as_str()), None),
-        Next::Unknown => (ReminderState::Unknown, code.as_deref(), None),
+        Next::Settle { at } => (
+            ReminderState::Sending,
+            Some(Cause::Code("settling".to_owned())),
+            Some(*at),
+        ),
+        Next::Expired => (ReminderState::Expired, Some(Reason::TooLate.into()), None),
+        Next::Failed { code } => (ReminderState::Failed, Some(Cause::parse(code)), None),
+        Next::Unknown => (
+            ReminderState::Unknown,
+            code.as_deref().map(Cause::parse),
+            None,
+        ),
         Next::OptedOut => (
             ReminderState::Cancelled,
-            Some(Reason::OptedOut.as_str()),
+            Some(Reason::OptedOut.into()),
             None,
         ),
     };
@@ -323,8 +334,8 @@ pub(in crate::jobs) fn recorded(
     Recorded {
         reminder,
         attempt,
-        outcome: outcome.as_str(),
-        reason: reason.map(str::to_owned),
+        outcome: outcome.kind(),
+        reason,
         code,
         provider_id,
         state,

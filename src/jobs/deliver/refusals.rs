@@ -9,8 +9,8 @@ use super::record::Done;
 use crate::db;
 use crate::db::decisions::Entry;
 use crate::db::refusals::New;
-use crate::domain::decide::Reason;
-use crate::domain::ids::{Channel, ReminderId};
+use crate::domain::decide::{Reason, Stage, Verdict};
+use crate::domain::ids::{Channel, Provider, ReminderId};
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 use crate::domain::refusals::{Kind, LONGEST, RUN, Refused, is_run, shared_policy};
 use crate::jobs::context::Context;
@@ -108,8 +108,8 @@ struct OfSender<'a> {
 }
 
 impl OfSender<'_> {
-    fn key(&self) -> (&'static str, &str) {
-        (Context::provider(Channel::Email), self.sender)
+    fn key(&self) -> (Provider, &str) {
+        (Channel::Email.provider(), self.sender)
     }
 
     async fn review(
@@ -200,12 +200,12 @@ impl OfSender<'_> {
             .iter()
             .map(|(id, _)| Entry {
                 reminder: *id,
-                verdict: "postpone",
+                verdict: Verdict::Postpone,
                 reason: Reason::CircuitOpen,
                 until: Some(until),
             })
             .collect();
-        db::decisions::log(tx, "deliver", &entries, self.now).await?;
+        db::decisions::log(tx, Stage::Deliver, &entries, self.now).await?;
         let wakeups = again
             .iter()
             .map(|(id, account)| names::deliver(account, *id, until));

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
-
 use super::look::Look;
 use super::prepare::Dispatch;
 use super::record::UNMADE_PAUSE;
@@ -15,7 +13,7 @@ use crate::channel::{smtp, twilio};
 use crate::domain::ids::Channel;
 use crate::domain::outcome::{Obstacle, Outcome, Refusal, UNWRITTEN};
 use crate::jobs::context::Context;
-use crate::jobs::report;
+use crate::jobs::{report, way_out};
 
 /// The way to a provider, as far as it can be gone before it is known what is to be sent.
 pub enum Way {
@@ -89,7 +87,8 @@ async fn hand_over(
 async fn wait_for(ctx: &Context, of: Of<'_>) -> Result<(), Outcome> {
     let asked = std::time::Instant::now();
     let turn = wait_for_turn(of.turns, of.sender).await;
-    ctx.metrics.waited(of.sender.provider(), asked.elapsed());
+    ctx.metrics
+        .waited(of.sender.provider().as_str(), asked.elapsed());
     turn.map_err(|why| match why {
         // It is lined up behind the pause at once.
         NoTurn::Held => Outcome::not_tried("provider's pause", Duration::ZERO),
@@ -107,7 +106,8 @@ async fn email(
     let Some(mail) = &ctx.mail else {
         return Err(not_configured());
     };
-    let rendered = render(ctx, dispatch).await;
+    let way_out = way_out(ctx, dispatch)?;
+    let rendered = render(ctx, dispatch, way_out.clone()).await;
     let rendered = rendered.map_err(|error| broken_template(dispatch, &error))?;
     let owed = &dispatch.owed;
     let own = dispatch.rule.settings.sender.as_deref();
@@ -129,7 +129,7 @@ async fn email(
             ctx.hasher.conversation(&owed.conversation),
             from.domain()
         ),
-        unsubscribe_url: Some(&ctx.link("u", &owed.token)),
+        unsubscribe_url: Some(&way_out),
         unsubscribe_mailto: None,
         feedback_id: None,
         date: ctx.clock.now(),
@@ -148,7 +148,9 @@ async fn sms(
     let Some(twilio) = &ctx.sms else {
         return Err(not_configured());
     };
-    let rendered = render(ctx, dispatch).await;
+    // Short: a longer one is dearer, and a STOP is heard without the reminder.
+    let way_out = ctx.link("u", &dispatch.owed.token);
+    let rendered = render(ctx, dispatch, way_out).await;
     let rendered = rendered.map_err(|error| broken_template(dispatch, &error))?;
     let own = dispatch
         .rule
@@ -164,18 +166,35 @@ async fn sms(
         to: &dispatch.contact.address,
         body: &rendered.text,
         status_callback: Some(&ctx.status_callback(dispatch.attempt, &dispatch.owed.token)),
-        validity: validity(dispatch.not_after - ctx.clock.now()),
+        // Until the deadline, or until quiet hours begin.
+        left: &|| {
+            let left = dispatch.not_after - ctx.clock.now();
+            left.to_std().unwrap_or_default()
+        },
         sender: own.as_ref(),
     };
     Ok(twilio.send_unless(last_look, &sms).await)
 }
 
-/// How long Twilio may still deliver it: until shortly before the deadline, or before quiet hours begin.
-fn validity(left: TimeDelta) -> Duration {
-    Duration::from_secs((left.num_seconds() - 10).clamp(10, 36_000).unsigned_abs())
+/// The link that stops further e-mails, also if the database loses this reminder.
+fn way_out(ctx: &Context, dispatch: &Dispatch) -> Result<String, Outcome> {
+    let owed = &dispatch.owed;
+    let to = way_out::Recipient {
+        account: owed.account.clone(),
+        channel: owed.channel,
+        hash: ctx.hasher.address(&dispatch.contact.address),
+        sent_at: ctx.clock.now(),
+    };
+    let word = way_out::word(&ctx.hasher, &owed.token, &to);
+    let word = word.map_err(|_| config("the link to unsubscribe cannot be sealed"))?;
+    Ok(ctx.link("u", &word))
 }
 
-async fn render(ctx: &Context, dispatch: &Dispatch) -> Result<Rendered, TemplateError> {
+async fn render(
+    ctx: &Context,
+    dispatch: &Dispatch,
+    unsubscribe_link: String,
+) -> Result<Rendered, TemplateError> {
     let owed = &dispatch.owed;
     let language = dispatch.language.as_deref();
     let vars = Vars {
@@ -188,7 +207,7 @@ async fn render(ctx: &Context, dispatch: &Dispatch) -> Result<Rendered, Template
             .num_minutes()
             .unsigned_abs(),
         link: ctx.link("r", &owed.token),
-        unsubscribe_link: ctx.link("u", &owed.token),
+        unsubscribe_link,
     };
     let chosen = dispatch.rule.settings.template_for(language);
     let (tag, template) = chosen.unzip();

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::BatchFailed;
 use crate::batch::Batcher;
 use crate::db;
-use crate::domain::ids::Channel;
+use crate::domain::ids::{Channel, Provider};
 use crate::jobs::context::Context;
 
 /// A turn that comes later than this is not waited for: what is known about the consumer would be old by then.
@@ -34,8 +34,8 @@ pub struct Sender {
 }
 
 impl Sender {
-    pub fn provider(&self) -> &'static str {
-        Context::provider(self.channel)
+    pub fn provider(&self) -> Provider {
+        self.channel.provider()
     }
 
     /// The row of those who are let in to be looked at.
@@ -58,7 +58,7 @@ pub struct Senders(Mutex<HashMap<String, Arc<Sender>>>);
 
 /// The key of a sender's limit.
 pub fn key(channel: Channel, sender: &str) -> String {
-    format!("{}:{sender}", Context::provider(channel))
+    format!("{}:{sender}", channel.provider())
 }
 
 impl Senders {
@@ -111,7 +111,7 @@ async fn reserve(
     let mut found = HashMap::new();
     for (key, (sender, count)) in counts {
         let now = Instant::now();
-        let limit = (sender.provider(), key);
+        let limit = (sender.provider().as_str(), key);
         let reserved = match sender.per_second {
             None => db::limits::ahead(&ctx.pool, limit)
                 .await

@@ -18,7 +18,7 @@ use crate::db;
 use crate::db::decisions::Entry;
 use crate::db::ledger::{Answer, Owed};
 use crate::db::limits::{Ahead, Line};
-use crate::domain::decide::{Decision, Reason};
+use crate::domain::decide::{Decision, Reason, Stage, Verdict};
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::reminder::ReminderState;
 use crate::domain::rule;
@@ -29,6 +29,10 @@ use crate::jobs::queue::{self, When};
 /// Turns are given so far ahead. Within it fit the question to LivePerson and the commit; with what the mail server takes after it, an
 /// answer is not yet old.
 const HORIZON: Duration = Duration::from_secs(1);
+
+/// So many may be on their way to a mail server as it takes in this time: they wait in their workers' slots for a connection. Behind them
+/// the ledger is the better place to wait.
+const ON_THEIR_WAY: Duration = Duration::from_secs(10);
 
 /// Who is lined up comes back so long before the estimated moment, at marks of [`MARK`]: those of one mark share their turns' statement
 /// and their question to LivePerson.
@@ -189,6 +193,8 @@ impl Round<'_> {
         skills.dedup();
         let rules = self.ctx.rules_for(tx, self.account, &skills).await?;
         let pauses = db::pauses::all(&mut *tx).await?;
+        let seen = self.ctx.witness.mark();
+        let gate = db::holds::gate(&mut *tx, &seen.process).await?;
         let circuits = db::circuits::open_ones(&mut *tx).await?;
         let silent = self.account.paused().is_some();
         Ok(owed
@@ -202,10 +208,11 @@ impl Round<'_> {
                     return (owed, String::new(), false);
                 };
                 let sender = self.ctx.sender(rule);
-                let provider = Context::provider(owed.channel);
+                let provider = owed.channel.provider();
                 let open = |c: &db::circuits::Circuit| c.provider == provider && c.sender == sender;
                 let wants = !silent
                     && self.now < owed.deadline
+                    && !gate.holds(owed.due_at, seen.counter)
                     && !pauses.iter().any(|pause| pause.scope.holds(rule))
                     && !circuits.iter().any(open);
                 (owed, sender, wants)
@@ -226,7 +233,7 @@ impl Round<'_> {
     ) -> anyhow::Result<Vec<Admitted>> {
         let sender = self.senders.of(self.ctx, channel, name);
         waiting.sort_by_key(|o| (!o.lined_up, o.due_at, o.id));
-        let ahead = db::limits::ahead(&mut *tx, (sender.provider(), &sender.key)).await?;
+        let ahead = db::limits::ahead(&mut *tx, (sender.provider().as_str(), &sender.key)).await?;
         let admit = |owed: Owed| Admitted {
             turn: Some(sender.clone()),
             sender: name.to_owned(),
@@ -291,7 +298,7 @@ impl Round<'_> {
                 self.ctx.metrics.decided_on(owed.channel, &decision);
                 log.push(Entry {
                     reminder: owed.id,
-                    verdict: "postpone",
+                    verdict: Verdict::Postpone,
                     reason,
                     until: Some(turn.min(owed.deadline)),
                 });
@@ -300,12 +307,12 @@ impl Round<'_> {
             answers.push(Answer {
                 reminder: owed.id,
                 state: ReminderState::Scheduled,
-                reason: reason.as_str(),
+                reason,
                 next_at: Some(until),
             });
         }
         db::ledger::apply(tx, &answers, self.now).await?;
-        db::decisions::log(tx, "deliver", &log, self.now).await?;
+        db::decisions::log(tx, Stage::Deliver, &log, self.now).await?;
         self.wake(tx, wake).await
     }
 
@@ -356,11 +363,10 @@ struct Giving<'a> {
 }
 
 impl Giving<'_> {
-    /// How many more may be on their way. A mail server that is slower than its rate shall not have a crowd before it, of whom what was
-    /// asked grows old.
+    /// How many more may be on their way.
     fn room(&self) -> usize {
         match (self.sender.channel, &self.round.ctx.mail) {
-            (Channel::Email, Some(mail)) => mail.room(HORIZON / 2),
+            (Channel::Email, Some(mail)) => mail.room(ON_THEIR_WAY),
             _ => usize::MAX,
         }
     }

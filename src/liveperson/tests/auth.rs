@@ -1,11 +1,14 @@
 //! Tokens and signatures over the wire.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta};
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use url::Url;
 
-use super::super::Error;
 use super::super::oauth1::Key;
+use super::super::{Client, Error, Purpose, TooBusy, Turnstile, http_client};
 use super::server::{NOW, Reply, Seen, Server, client, oauth1, oauth2};
 use crate::clock::Clock;
 use crate::secret::Secret;
@@ -35,6 +38,43 @@ async fn many_callers_share_one_token() {
     let calls = server.seen("/messaging_history/");
     assert_eq!(calls.len(), 10);
     assert!(calls.iter().all(|c| c.authorization == "Bearer token-1"));
+}
+
+/// Remembers how many tokens there had been at each turn.
+struct Turns {
+    server: Server,
+    tokens: Mutex<Vec<u32>>,
+}
+
+impl Turnstile for Turns {
+    fn pass(&self, _: Purpose) -> BoxFuture<'_, Result<(), TooBusy>> {
+        let tokens = self.server.script(|script| script.tokens_issued);
+        self.tokens.lock().unwrap().push(tokens);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn hold(&self, _: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Those who wait for one token would all go when it comes, however far apart their turns were.
+#[tokio::test]
+async fn a_turn_is_taken_when_there_is_a_token() {
+    let turns = Arc::new(Turns {
+        server: Server::start().await,
+        tokens: Mutex::default(),
+    });
+    let settings = turns.server.settings(oauth2());
+    let clock = Clock::manual(NOW);
+    let client = Client::new(settings, http_client(), turns.clone(), clock, Arc::new(()));
+    let (client, ids) = (&client, &ids());
+    for result in join_all((0..5).map(|_| client.by_ids(ids))).await {
+        result.unwrap();
+    }
+    turns.server.reply([Reply::status(401)]);
+    client.by_ids(ids).await.unwrap();
+    assert_eq!(*turns.tokens.lock().unwrap(), [1, 1, 1, 1, 1, 1, 2]);
 }
 
 #[tokio::test]

@@ -37,6 +37,28 @@ pub fn is_from_here(access: &Access, headers: &HeaderMap) -> bool {
     origin == access.origin || (own.is_some() && own == host)
 }
 
+/// Whether a link was followed on this page of ours, and nowhere else: not in a mail, nor typed or pasted (`none`). Where the browser does
+/// not say so itself (plain http), the page before does.
+pub fn was_followed_on(access: &Access, headers: &HeaderMap, page: &str) -> bool {
+    match headers.get("sec-fetch-site") {
+        Some(site) => site == "same-origin",
+        None => page_before(access, headers).as_deref() == Some(page),
+    }
+}
+
+/// Path and query of the page of ours from which something was asked, if the browser tells it.
+pub fn page_before(access: &Access, headers: &HeaderMap) -> Option<String> {
+    let before = headers.get(header::REFERER)?.to_str().ok()?;
+    let before: url::Url = before.parse().ok()?;
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let origin = before.origin().ascii_serialization();
+    let own = origin.split_once("://").map(|(_, host)| host);
+    (origin == access.origin || (own.is_some() && own == host))
+        .then(|| before[url::Position::BeforePath..url::Position::AfterQuery].to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
@@ -104,9 +126,63 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_followed_on_its_own_page_and_nowhere_else() {
+        let sources = config_of(&[]);
+        let access = Access::new(&sources.web, None);
+        for (from, followed) in [
+            (&[("sec-fetch-site", "same-origin")][..], true),
+            (&[("sec-fetch-site", "none")], false),
+            (&[("sec-fetch-site", "same-site")], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[], false),
+            (&[("referer", "https://unread.example.com/setup/a")], true),
+            (&[("referer", "https://unread.example.com/setup/b")], false),
+            (&[("referer", "https://evil.example/setup/a")], false),
+            (
+                &[
+                    ("referer", "https://unread.example.com/setup/a"),
+                    ("sec-fetch-site", "none"),
+                ],
+                false,
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in from {
+                headers.insert(*name, HeaderValue::from_static(value));
+            }
+            let found = was_followed_on(&access, &headers, "/setup/a");
+            assert_eq!(found, followed, "{from:?}");
+        }
+    }
+
+    #[test]
     fn the_word_of_a_form_belongs_to_its_session() {
         assert!(fits(&token_of("a"), &token_of("a")));
         assert!(!fits(&token_of("a"), &token_of("b")));
         assert!(!fits(&token_of("a"), ""));
+    }
+
+    #[test]
+    fn the_way_back_is_a_page_of_ours() {
+        let access = Access::new(&config_of(&[]).web, None);
+        let before = |page: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("referer", HeaderValue::from_static(page));
+            headers.insert("host", HeaderValue::from_static("10.0.0.7:3000"));
+            page_before(&access, &headers)
+        };
+        for (page, path) in [
+            (
+                "https://unread.example.com/rules/7?a=b#c",
+                Some("/rules/7?a=b"),
+            ),
+            ("http://10.0.0.7:3000/live", Some("/live")),
+            ("https://unread.example.com.evil.example/rules", None),
+            ("https://evil.example/rules", None),
+            ("about:blank", None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(before(page).as_deref(), path, "{page}");
+        }
     }
 }

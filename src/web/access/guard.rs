@@ -11,8 +11,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use chrono::TimeDelta;
 
+use super::lookups::LookupError;
 use super::session::{self, Session};
-use super::{Caller, csrf, repeat};
+use super::{Access, Caller, csrf, repeat};
 use crate::control::Error;
 use crate::db;
 use crate::domain::access::Permission;
@@ -30,6 +31,8 @@ pub struct Guard {
     pub needs: Permission,
     /// Whether the route changes anything: else a request that is sent again may be done again, and its answer is not kept.
     pub changes: bool,
+    /// Whether no program may call it.
+    pub people_only: bool,
     /// Bytes that a body may have.
     pub most: usize,
 }
@@ -37,20 +40,26 @@ pub struct Guard {
 /// Between two notes that a session or a token is in use.
 const NOTED_EVERY: TimeDelta = TimeDelta::minutes(1);
 
+/// A script that keeps a page up to date says so by this header.
+const BY_ITSELF: &str = "x-refresh";
+
 /// Before a page or a form.
 pub async fn page(Shared(guard): Shared<Guard>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let state = &guard.state;
     let asked = parts.uri.path_and_query().map(ToString::to_string);
-    let (caller, session) = match person(state, &parts.headers).await {
+    let Ok(Client(from)) = Client::from_request_parts(&mut parts, state).await;
+    let (caller, session) = match person(state, &parts.headers, from).await {
         Ok(Some(found)) => found,
-        Ok(None) => return to_login(&parts.method, asked.as_deref().unwrap_or("/")),
-        Err(error) => return Unshown::from(error).into_response(),
+        Ok(None) => return to_login(&guard.state.access, &parts, asked.as_deref().unwrap_or("/")),
+        Err(LookupError::Later(wait)) => {
+            return too_many(wait, Unshown::too_many().into_response());
+        }
+        Err(LookupError::Fault(error)) => return Unshown::from(error).into_response(),
     };
     if let Err(wait) = state.access.callers.pass(caller.key(), Instant::now()) {
         return too_many(wait, Unshown::too_many().into_response());
     }
-    let Ok(Client(from)) = Client::from_request_parts(&mut parts, state).await;
     if !caller.may(guard.needs) {
         return noted(state, &caller, from, Unshown::forbidden().into_response());
     }
@@ -121,42 +130,57 @@ pub const fn csrf_header() -> &'static str {
     "x-csrf-token"
 }
 
-fn to_login(method: &Method, asked: &str) -> Response {
-    let back = if method.is_safe() && asked != "/" {
-        let query = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("to", asked)
-            .finish();
-        format!("/login?{query}")
-    } else {
-        "/login".to_owned()
-    };
-    Redirect::to(&back).into_response()
+/// A script of ours that asks for its page again.
+pub fn is_by_itself(headers: &HeaderMap) -> bool {
+    headers.contains_key(BY_ITSELF)
 }
 
-/// Before a form that nobody needs to be logged in for.
+/// To the login, and from there back to the page: the one that was asked for, or the one that the form was on.
+fn to_login(access: &Access, parts: &Parts, asked: &str) -> Response {
+    if is_by_itself(&parts.headers) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let back = if parts.method.is_safe() {
+        asked.to_owned()
+    } else {
+        csrf::page_before(access, &parts.headers).unwrap_or_default()
+    };
+    if matches!(&*back, "" | "/") {
+        return Redirect::to("/login").into_response();
+    }
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("to", &back)
+        .finish();
+    Redirect::to(&format!("/login?{query}")).into_response()
+}
+
+/// Before a page or a form that nobody needs to be logged in for.
 pub async fn open(Shared(state): Shared<State>, request: Request, next: Next) -> Response {
-    let safe = request.method().is_safe();
-    if !safe && !csrf::is_from_here(&state.access, request.headers()) {
+    let (mut parts, body) = request.into_parts();
+    let Ok(Client(from)) = Client::from_request_parts(&mut parts, &state).await;
+    if let Err(wait) = state.access.open.pass(from, Instant::now()) {
+        return too_many(wait, Unshown::too_many().into_response());
+    }
+    if !parts.method.is_safe() && !csrf::is_from_here(&state.access, &parts.headers) {
         return Unshown::not_ours().into_response();
     }
-    next.run(request).await
+    next.run(Request::from_parts(parts, body)).await
 }
 
 /// Before a route of the config API.
 pub async fn api(Shared(guard): Shared<Guard>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let state = &guard.state;
-    let caller = match api_caller(state, &mut parts).await {
+    let Ok(Client(from)) = Client::from_request_parts(&mut parts, state).await;
+    let caller = match api_caller(state, &parts, from).await {
         Ok(caller) => caller,
         Err(response) => return response,
     };
     if let Err(wait) = state.access.callers.pass(caller.key(), Instant::now()) {
         return too_many(wait, Refusal::too_many().into_response());
     }
-    let Ok(Client(from)) = Client::from_request_parts(&mut parts, state).await;
-    if !caller.may(guard.needs) {
-        let refusal = Refusal::forbidden(guard.needs).into_response();
-        return noted(state, &caller, from, refusal);
+    if let Err(refusal) = is_allowed(&guard, &caller) {
+        return noted(state, &caller, from, refusal.into_response());
     }
     let key = match repeat::key(&parts.headers) {
         Ok(key) => key.filter(|_| guard.changes && parts.method == Method::POST),
@@ -171,20 +195,34 @@ pub async fn api(Shared(guard): Shared<Guard>, request: Request, next: Next) -> 
     noted(state, &caller, from, response)
 }
 
+fn is_allowed(guard: &Guard, caller: &Caller) -> Result<(), Refusal> {
+    if guard.people_only && caller.user().is_none() {
+        return Err(Refusal::people_only());
+    }
+    if caller.may(guard.needs) {
+        Ok(())
+    } else {
+        Err(Refusal::forbidden(guard.needs))
+    }
+}
+
 /// A program with its token, or a person on a page of ours.
-async fn api_caller(state: &State, parts: &mut Parts) -> Result<Caller, Response> {
-    let fault = |error: Error| Refusal::from(error).into_response();
+async fn api_caller(state: &State, parts: &Parts, from: IpAddr) -> Result<Caller, Response> {
+    let refused = |why| match why {
+        LookupError::Later(wait) => too_many(wait, Refusal::too_many().into_response()),
+        LookupError::Fault(error) => Refusal::from(error).into_response(),
+    };
     if parts.headers.contains_key(header::AUTHORIZATION) {
-        let found = program(state, &parts.headers).await.map_err(fault)?;
-        if let Some(caller) = found {
+        let found = program(state, &parts.headers, from).await;
+        if let Some(caller) = found.map_err(refused)? {
             return Ok(caller);
         }
-        let Ok(Client(from)) = Client::from_request_parts(parts, state).await;
         state.refused(AccessOutcome::WrongToken, from, None);
-        return Err(stranger(state, parts).await);
+        return Err(stranger(state, from));
     }
-    let Some((caller, session)) = person(state, &parts.headers).await.map_err(fault)? else {
-        return Err(stranger(state, parts).await);
+    let found = person(state, &parts.headers, from).await;
+    let Some((caller, session)) = found.map_err(refused)? else {
+        return Err(stranger(state, from));
     };
     if !parts.method.is_safe() {
         let given = parts
@@ -200,16 +238,15 @@ async fn api_caller(state: &State, parts: &mut Parts) -> Result<Caller, Response
     Ok(caller)
 }
 
-/// Turns away who has no good token; who tries many is not even looked at for a while.
-async fn stranger(state: &State, parts: &mut Parts) -> Response {
-    let Ok(Client(address)) = Client::from_request_parts(parts, state).await;
-    match state.access.strangers.pass(address, Instant::now()) {
+/// Turns away who has no good token; how often one is looked up, is limited before: see [`Lookups`](super::lookups::Lookups).
+fn stranger(state: &State, from: IpAddr) -> Response {
+    match state.access.strangers.pass(from, Instant::now()) {
         Ok(()) => Refusal::unauthorized().into_response(),
         Err(wait) => too_many(wait, Refusal::too_many().into_response()),
     }
 }
 
-fn too_many(wait: Duration, mut response: Response) -> Response {
+pub fn too_many(wait: Duration, mut response: Response) -> Response {
     let seconds = wait.as_secs().saturating_add(1);
     response
         .headers_mut()
@@ -217,32 +254,52 @@ fn too_many(wait: Duration, mut response: Response) -> Response {
     response
 }
 
+/// Whether a session or a token may be looked up now.
+fn admit(state: &State, word: &[u8; 32], from: IpAddr) -> Result<(), LookupError> {
+    let admitted = state.access.lookups.admit(word, from, Instant::now());
+    admitted.map_err(LookupError::Later)
+}
+
+/// It was looked up, and is somebody's.
+fn found_word(state: &State, word: &[u8; 32], from: IpAddr) {
+    state.access.lookups.found(word, from, Instant::now());
+}
+
 /// Who the session's cookie belongs to.
 pub async fn person(
     state: &State,
     headers: &HeaderMap,
-) -> Result<Option<(Caller, Session)>, Error> {
+    from: IpAddr,
+) -> Result<Option<(Caller, Session)>, LookupError> {
     let Some(token) = session::token(&state.access, headers) else {
         return Ok(None);
     };
     let now = state.clock.now();
     let idle_since = now - state.access.idle;
     let token_hash = hashing::digest(token);
+    admit(state, &token_hash, from)?;
     let Some(found) = db::sessions::find(&state.pool, &token_hash, idle_since, now).await? else {
+        state.access.lookups.not_found(&token_hash);
         return Ok(None);
     };
-    if now - found.seen_at >= NOTED_EVERY {
+    found_word(state, &token_hash, from);
+    // A page that asks for itself is not somebody who uses it.
+    if !is_by_itself(headers) && now - found.seen_at >= NOTED_EVERY {
         db::sessions::seen(&state.pool, &token_hash, now).await?;
     }
     let session = Session::new(token, found.flash);
     Ok(Some((
-        Caller::person(found.user, found.name, found.role),
+        Caller::person(found.user, found.name, found.role, found.limit),
         session,
     )))
 }
 
 /// Whose bearer token it is.
-async fn program(state: &State, headers: &HeaderMap) -> Result<Option<Caller>, Error> {
+async fn program(
+    state: &State,
+    headers: &HeaderMap,
+    from: IpAddr,
+) -> Result<Option<Caller>, LookupError> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(line), None) = (given.next(), given.next()) else {
         return Ok(None);
@@ -256,11 +313,17 @@ async fn program(state: &State, headers: &HeaderMap) -> Result<Option<Caller>, E
         return Ok(None);
     };
     let now = state.clock.now();
-    let Some(found) = db::tokens::find(&state.pool, &hashing::digest(token), now).await? else {
+    let token_hash = hashing::digest(token);
+    admit(state, &token_hash, from)?;
+    let Some(found) = db::tokens::find(&state.pool, &token_hash, now).await? else {
+        state.access.lookups.not_found(&token_hash);
         return Ok(None);
     };
+    found_word(state, &token_hash, from);
     if found.last_used_at.is_none_or(|at| now - at >= NOTED_EVERY) {
         db::tokens::used(&state.pool, found.id, now).await?;
     }
-    Ok(Some(Caller::program(found.id, &found.name, found.scopes)))
+    let (permissions, limit) = (found.permissions(), found.limit());
+    let caller = Caller::program(found.id, &found.name, permissions, limit);
+    Ok(Some(caller))
 }

@@ -6,12 +6,18 @@
 
 mod csrf;
 mod guard;
+mod invited;
+pub mod issuer;
 pub mod login;
+mod lookups;
 mod refused;
 mod repeat;
 mod session;
-pub mod sso;
+mod sso;
+mod steps;
 mod table;
+mod tries;
+mod visitor;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -22,17 +28,27 @@ use axum::http::request::Parts;
 use chrono::TimeDelta;
 
 use super::State;
+use super::api::problem::Refusal;
 use super::badge::Limiter;
 use crate::config;
-use crate::domain::access::{Permission, Role};
+use crate::control::accounts::Accounts;
+use crate::control::tokens::Maker;
+use crate::domain::access::{AccountLimit, Permission, Role};
+use crate::domain::ids::AccountId;
 use crate::metrics::AccessOutcome;
 
+pub use self::guard::is_by_itself;
 pub use self::repeat::Unrepeatable;
 pub use self::session::Session;
 pub use self::table::{Needs, Route, Table};
+pub use self::tries::{Refused, Tried, code as try_code, password as try_password};
+pub use self::visitor::Visitor;
 
 /// Addresses and callers remembered by the limits.
 const REMEMBERED: usize = 10_000;
+
+/// Requests per second, after a burst, of one address for pages that nobody has to be logged in for: many may be behind it.
+const OPEN: (f64, f64) = (10.0, 100.0);
 
 /// What the guards of one process have at hand.
 pub struct Access {
@@ -44,27 +60,36 @@ pub struct Access {
     pub secure: bool,
     /// Our own origin, as browsers write it.
     pub origin: String,
+    /// Whether people may log in with a password.
+    pub passwords: bool,
     /// The single sign-on, if there is one.
-    pub sso: Option<sso::Issuer>,
+    pub sso: Option<issuer::Issuer>,
     /// Requests by caller, and by address of those who are not let in.
     callers: Limiter<(bool, i64)>,
     strangers: Limiter<IpAddr>,
+    /// Sessions and tokens, before they are looked up.
+    lookups: lookups::Lookups,
+    /// Requests of pages that nobody has to be logged in for, by address.
+    open: Limiter<IpAddr>,
     /// Of logins, before anything is asked of the database.
-    tries: login::Tries,
+    tries: tries::Tries,
     refusals: refused::Refusals,
 }
 
 impl Access {
-    pub fn new(web: &config::Web, sso: Option<sso::Issuer>) -> Self {
+    pub fn new(web: &config::Web, sso: Option<issuer::Issuer>) -> Self {
         Self {
             idle: TimeDelta::from_std(web.session_idle).unwrap_or(TimeDelta::hours(2)),
             longest: TimeDelta::from_std(web.session_longest).unwrap_or(TimeDelta::hours(12)),
             secure: web.public_url.scheme() == "https",
             origin: web.public_url.origin().ascii_serialization(),
+            passwords: web.passwords,
             sso,
             callers: Limiter::new(20.0, 200.0, REMEMBERED),
             strangers: Limiter::new(1.0, 60.0, REMEMBERED),
-            tries: login::Tries::new(REMEMBERED),
+            lookups: lookups::Lookups::new(REMEMBERED),
+            open: Limiter::new(OPEN.0, OPEN.1, REMEMBERED),
+            tries: tries::Tries::new(REMEMBERED),
             refusals: refused::Refusals::new(REMEMBERED),
         }
     }
@@ -88,22 +113,41 @@ enum Who {
         id: i64,
         name: String,
         role: Role,
+        limit: AccountLimit,
     },
     Program {
         id: i64,
         by: String,
         scopes: Vec<Permission>,
+        limit: AccountLimit,
     },
 }
 
 impl Caller {
-    fn person(id: i64, name: String, role: Role) -> Self {
-        Self(Arc::new(Who::Person { id, name, role }))
+    fn person(id: i64, name: String, role: Role, limit: AccountLimit) -> Self {
+        Self(Arc::new(Who::Person {
+            id,
+            name,
+            role,
+            limit,
+        }))
     }
 
-    fn program(id: i64, name: &str, scopes: Vec<Permission>) -> Self {
+    fn program(id: i64, name: &str, scopes: Vec<Permission>, limit: AccountLimit) -> Self {
         let by = format!("token {name}");
-        Self(Arc::new(Who::Program { id, by, scopes }))
+        Self(Arc::new(Who::Program {
+            id,
+            by,
+            scopes,
+            limit,
+        }))
+    }
+
+    /// The accounts that the caller is limited to.
+    pub fn limit(&self) -> &AccountLimit {
+        match &*self.0 {
+            Who::Person { limit, .. } | Who::Program { limit, .. } => limit,
+        }
     }
 
     pub fn may(&self, permission: Permission) -> bool {
@@ -129,6 +173,18 @@ impl Caller {
         }
     }
 
+    /// The person as the maker of a token, unless a program calls.
+    pub fn maker(&self) -> Option<Maker> {
+        match &*self.0 {
+            Who::Person { id, name, role, .. } => Some(Maker {
+                id: *id,
+                name: name.clone(),
+                role: *role,
+            }),
+            Who::Program { .. } => None,
+        }
+    }
+
     pub fn role(&self) -> Option<Role> {
         match &*self.0 {
             Who::Person { role, .. } => Some(*role),
@@ -136,12 +192,17 @@ impl Caller {
         }
     }
 
-    /// Whose an idempotency key is.
+    /// Whose an idempotency key is. An answer of when the caller saw more is not repeated.
     fn key_word(&self) -> String {
-        match &*self.0 {
+        let own = match &*self.0 {
             Who::Person { id, .. } => format!("user {id}"),
             Who::Program { id, .. } => format!("token {id}"),
-        }
+        };
+        let Some(ids) = self.limit().ids() else {
+            return own;
+        };
+        let ids: Vec<&str> = ids.iter().map(AccountId::as_str).collect();
+        format!("{own} in {}", ids.join(","))
     }
 
     /// What the caller may do.
@@ -166,6 +227,28 @@ impl FromRequestParts<State> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Self::Rejection> {
         let caller = parts.extensions.get::<Self>().cloned();
         caller.ok_or(axum::http::StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// The accounts that the caller may see: the only way to them for a page or an operation.
+impl FromRequestParts<State> for Accounts {
+    type Rejection = axum::http::StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Self::Rejection> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        Ok(Self::within(state.account_ids(), caller.limit().clone()))
+    }
+}
+
+/// The person who calls, where something is made that is theirs.
+impl FromRequestParts<State> for Maker {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Self::Rejection> {
+        let caller = parts.extensions.get::<Caller>();
+        caller
+            .and_then(Caller::maker)
+            .ok_or_else(Refusal::people_only)
     }
 }
 

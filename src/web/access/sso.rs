@@ -1,249 +1,29 @@
 //! Single sign-on: OpenID Connect's authorisation code flow with PKCE, state and nonce.
-//!
-//! A client of our own on the verifier of tokens that the badge has too: what is needed is one flow with one kind of token. The `id_token`
-//! comes from the issuer over TLS and is verified nevertheless. A person is known by issuer and subject; the first time, by the name
-//! under which an administrator has added them, and only an address that the issuer has verified counts as a name.
 
-use anyhow::{Context as _, ensure};
-use axum::extract::{FromRequestParts as _, Query, Request, State as Shared};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use axum::extract::{Query, State as Shared};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use tokio::sync::OnceCell;
-use url::Url;
 
-use super::{Table, csrf, login, session};
-use crate::config;
-use crate::control::logins::{self, Known, Login};
+use super::{Table, Visitor, csrf, login, session, steps};
+use crate::control;
+use crate::control::sso::{Came, Refusal};
 use crate::db;
 use crate::db::sso::Started;
-use crate::domain::access::Role;
 use crate::hashing;
 use crate::metrics::AccessOutcome;
 use crate::web::State;
 use crate::web::badge::Client;
 use crate::web::dashboard::{Unshown, careful};
-use crate::web::jwt::{self, Audience, Jwks, Keys, Trust};
 use crate::web::templates;
 
 /// How long a person may take at the issuer.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
-
-const MAX_BODY: usize = 64 << 10;
-
-/// The issuer, as far as it is known.
-pub struct Issuer {
-    settings: config::Sso,
-    http: reqwest::Client,
-    redirect: Url,
-    found: OnceCell<Found>,
-}
-
-/// What the issuer says of itself.
-struct Found {
-    authorization: Url,
-    token: Url,
-    secret_in_body: bool,
-    trust: Trust,
-}
-
-#[derive(Deserialize)]
-struct Discovery {
-    issuer: String,
-    authorization_endpoint: String,
-    token_endpoint: String,
-    jwks_uri: String,
-    #[serde(default)]
-    token_endpoint_auth_methods_supported: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-struct Tokens {
-    id_token: String,
-}
-
-/// What the token says of the person.
-#[derive(Deserialize)]
-struct Claims {
-    email: Option<String>,
-    email_verified: Option<serde_json::Value>,
-    preferred_username: Option<String>,
-}
-
-impl Claims {
-    /// What the person can be known by who has not come before.
-    fn name(&self) -> Option<&str> {
-        let verified = match &self.email_verified {
-            Some(serde_json::Value::Bool(verified)) => *verified,
-            Some(serde_json::Value::String(word)) => word == "true",
-            _ => false,
-        };
-        let email = self.email.as_deref().filter(|_| verified);
-        email.or(self.preferred_username.as_deref())
-    }
-}
-
-impl Issuer {
-    pub fn new(
-        settings: config::Sso,
-        http: reqwest::Client,
-        public_url: &Url,
-    ) -> anyhow::Result<Self> {
-        Ok(Self {
-            settings,
-            http,
-            redirect: public_url
-                .join("login/sso/callback")
-                .context("extending the public URL")?,
-            found: OnceCell::new(),
-        })
-    }
-
-    async fn found(&self) -> anyhow::Result<&Found> {
-        let url = self
-            .settings
-            .issuer
-            .join(".well-known/openid-configuration")?;
-        let find = async || {
-            let told: Discovery = read(self.http.get(url.clone())).await?;
-            let same = told.issuer.trim_end_matches('/')
-                == self.settings.issuer_name.trim_end_matches('/');
-            ensure!(same, "the issuer calls itself {}", told.issuer);
-            let plain = self.settings.issuer.scheme() == "http";
-            let address = |text: &str| -> anyhow::Result<Url> {
-                let url = Url::parse(text)?;
-                ensure!(plain || url.scheme() == "https", "an address is not https");
-                Ok(url)
-            };
-            let methods = told.token_endpoint_auth_methods_supported;
-            Ok(Found {
-                authorization: address(&told.authorization_endpoint)?,
-                token: address(&told.token_endpoint)?,
-                secret_in_body: methods
-                    .is_some_and(|m| !m.iter().any(|m| m == "client_secret_basic")),
-                trust: trust(
-                    &self.settings,
-                    Keys::Published(Jwks::new(
-                        address(&told.jwks_uri)?,
-                        self.http.clone(),
-                        "single sign-on (UNREAD_OIDC_ISSUER)",
-                    )),
-                ),
-            })
-        };
-        let found = self.found.get_or_try_init(find).await;
-        found.context("reading what the issuer says of itself")
-    }
-
-    /// The address to send the browser to.
-    async fn address(&self, state: &str, started: &Started) -> anyhow::Result<Url> {
-        let mut url = self.found().await?.authorization.clone();
-        url.query_pairs_mut()
-            .append_pair("response_type", "code")
-            .append_pair("client_id", &self.settings.client_id)
-            .append_pair("redirect_uri", self.redirect.as_str())
-            .append_pair("scope", "openid email profile")
-            .append_pair("state", state)
-            .append_pair("nonce", &started.nonce)
-            .append_pair("code_challenge", &challenge(&started.code_verifier))
-            .append_pair("code_challenge_method", "S256");
-        Ok(url)
-    }
-
-    /// Who came back with this code.
-    async fn redeem(
-        &self,
-        code: &str,
-        started: &Started,
-        now: DateTime<Utc>,
-    ) -> anyhow::Result<Known> {
-        let found = self.found().await?;
-        let client_id = self.settings.client_id.as_str();
-        let mut form = vec![
-            ("grant_type", "authorization_code"),
-            ("code", code),
-            ("redirect_uri", self.redirect.as_str()),
-            ("client_id", client_id),
-            ("code_verifier", started.code_verifier.as_str()),
-        ];
-        let mut request = self.http.post(found.token.clone());
-        if let Some(secret) = &self.settings.client_secret {
-            if found.secret_in_body {
-                form.push(("client_secret", secret.expose()));
-            } else {
-                let word = |raw: &str| -> String {
-                    url::form_urlencoded::byte_serialize(raw.as_bytes()).collect()
-                };
-                request = request.basic_auth(word(client_id), Some(word(secret.expose())));
-            }
-        }
-        let tokens: Tokens = read(request.form(&form))
-            .await
-            .context("redeeming the code")?;
-        let role = self.settings.role;
-        identify(&found.trust, &tokens.id_token, &started.nonce, role, now).await
-    }
-}
-
-/// RFC 7636.
-fn challenge(verifier: &str) -> String {
-    URL_SAFE_NO_PAD.encode(hashing::digest(verifier))
-}
-
-/// Who the token says has logged in.
-async fn identify(
-    trust: &Trust,
-    token: &str,
-    nonce: &str,
-    role: Option<Role>,
-    now: DateTime<Utc>,
-) -> anyhow::Result<Known> {
-    let trusted = std::slice::from_ref(trust);
-    let verified = jwt::verify(token, trusted, Some(nonce), now).await?;
-    let (issuer, subject) = (verified.issuer.as_deref(), &verified.subject);
-    ensure!(
-        (1..=255).contains(&subject.len()) && !subject.contains(char::is_control),
-        "the token names nobody"
-    );
-    let claims: Claims = verified.claims()?;
-    Ok(Known {
-        subject: format!("{} {subject}", issuer.unwrap_or_default()),
-        name: claims.name().map(str::to_owned),
-        role,
-    })
-}
-
-/// What is believed of the issuer: its name with and without the slash at the end, since settings are typed by people.
-fn trust(settings: &config::Sso, keys: Keys) -> Trust {
-    let name = settings.issuer_name.trim_end_matches('/');
-    Trust {
-        keys,
-        issuers: vec![name.to_owned(), format!("{name}/")],
-        audience: Audience::Client(settings.client_id.clone()),
-    }
-}
-
-/// Asks the issuer for JSON. Errors name no address: codes are in them.
-async fn read<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> anyhow::Result<T> {
-    let mut answer = request.send().await.map_err(reqwest::Error::without_url)?;
-    let status = answer.status();
-    ensure!(status.is_success(), "the issuer answers {status}");
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
-        ensure!(
-            body.len() + chunk.len() <= MAX_BODY,
-            "the answer is too long"
-        );
-        body.extend_from_slice(&chunk);
-    }
-    // serde_json quotes what it finds.
-    serde_json::from_slice(&body).map_err(|_| anyhow::anyhow!("the issuer's answer cannot be read"))
-}
 
 pub fn add(table: &mut Table) {
     table.open(Method::GET, "/login/sso", get(start));
@@ -268,26 +48,30 @@ struct Back {
 async fn start(
     Shared(state): Shared<State>,
     Query(back): Query<Back>,
-    request: Request,
+    Client(from): Client,
+) -> Result<Response, Unshown> {
+    begin(&state, from, login::inside(&back.to), None).await
+}
+
+/// On to the issuer, and afterwards back to `to`. `link`: the hash of the set-up link with which it was begun.
+pub async fn begin(
+    state: &State,
+    from: IpAddr,
+    to: &str,
+    link: Option<Vec<u8>>,
 ) -> Result<Response, Unshown> {
     let Some(issuer) = &state.access.sso else {
         return Ok(Redirect::to("/login").into_response());
     };
-    let (mut parts, _) = request.into_parts();
-    let Ok(Client(address)) = Client::from_request_parts(&mut parts, &state).await;
-    if state
-        .access
-        .strangers
-        .pass(address, std::time::Instant::now())
-        .is_err()
-    {
+    if state.access.strangers.pass(from, Instant::now()).is_err() {
         return Err(Unshown::too_many());
     }
     let word = hashing::token();
     let started = Started {
         nonce: hashing::token(),
         code_verifier: format!("{}{}", hashing::token(), hashing::token()),
-        back_to: login::inside(&back.to).to_owned(),
+        back_to: to.to_owned(),
+        link_hash: link,
     };
     let url = match issuer.address(&word, &started).await {
         Ok(url) => url,
@@ -296,12 +80,12 @@ async fn start(
     let expires_at = state.clock.now() + PATIENCE;
     db::sso::start(&state.pool, &hashing::digest(&word), &started, expires_at).await?;
     let age = u32::try_from(PATIENCE.num_seconds()).ok();
-    let cookie = session::header_of(&state.access, cookie_name(&state), &word, age);
+    let cookie = session::header_of(&state.access, cookie_name(state), &word, age);
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(url.as_str())).into_response())
 }
 
 #[derive(Deserialize)]
-struct Came {
+struct Returned {
     #[serde(default)]
     code: String,
     #[serde(default)]
@@ -311,15 +95,14 @@ struct Came {
 
 async fn come_back(
     Shared(state): Shared<State>,
-    Query(came): Query<Came>,
-    Client(from): Client,
-    headers: HeaderMap,
+    Query(came): Query<Returned>,
+    visitor: Visitor,
 ) -> Result<Response, Unshown> {
     let Some(issuer) = &state.access.sso else {
         return Ok(Redirect::to("/login").into_response());
     };
-    let refused = |outcome| state.refused(outcome, from, None);
-    let began_here = session::cookie(&headers, cookie_name(&state))
+    let refused = |outcome| state.refused(outcome, visitor.from, None);
+    let began_here = session::cookie(&visitor.headers, cookie_name(&state))
         .is_some_and(|own| csrf::fits(own, &came.state));
     if !began_here {
         return Ok(not_let_in(
@@ -344,14 +127,39 @@ async fn come_back(
             return Ok(failed(&error));
         }
     };
-    match logins::with_sso(&state.pool, &known, now).await? {
-        Login::In { user } => login::enter(&state, &headers, user, &started.back_to).await,
-        Login::Wrong { .. } | Login::Later(_) => {
+    let (link, asks) = (started.link_hash.as_deref(), state.access.passwords);
+    let (subject, back_to) = (known.subject.as_str(), started.back_to.as_str());
+    match control::sso::come(&state.pool, &state.hasher, &known, link, asks, now).await? {
+        Came::In { user } => login::enter(&state, &visitor, user, back_to).await,
+        Came::Asked { user } => steps::ask_password(&state, user, subject, back_to).await,
+        Came::AskedCode { user } => steps::ask_code(&state, user, (Some(subject), back_to)).await,
+        Came::Refused(why) => {
             refused(AccessOutcome::SsoRefused);
-            let name = known.name.as_deref().unwrap_or("you");
-            Ok(not_let_in(&format!(
-                "The single sign-on knows you, but nobody has let you in here yet. Ask an administrator to add {name}."
-            )))
+            Ok(not_let_in(&told(&why)))
+        }
+    }
+}
+
+/// Why somebody whom the issuer knows is not let in.
+pub fn told(why: &Refusal) -> String {
+    match why {
+        Refusal::Unknown(address) => format!(
+            "The single sign-on knows you, but nobody has let you in here yet. Ask an administrator to add {address}, or for a link."
+        ),
+        Refusal::NoAddress => {
+            "The single sign-on knows you, but does not say that your e-mail address has been verified, so nobody can tell who you \
+             are here. Ask an administrator for a link, and open it in this browser."
+                .to_owned()
+        }
+        Refusal::BoundElsewhere(name) => format!(
+            "{name} is connected to another login of the single sign-on. An administrator can disconnect that one on the page of \
+             people who log in."
+        ),
+        Refusal::AlreadyHere(name) => {
+            format!("The link is not for you: you are {name} here. Log in with single sign-on.")
+        }
+        Refusal::LinkGone => {
+            "This link no longer works: it was used already, or is too old. Ask an administrator for a new one.".to_owned()
         }
     }
 }
@@ -361,11 +169,7 @@ fn failed(error: &anyhow::Error) -> Response {
     not_let_in("The single sign-on does not work at the moment; the log of the service says why.")
 }
 
-fn not_let_in(why: &str) -> Response {
+pub fn not_let_in(why: &str) -> Response {
     let page = templates::message("Not logged in", why, Some(("/login", "To the login")));
     (StatusCode::FORBIDDEN, careful(page)).into_response()
 }
-
-#[cfg(test)]
-#[path = "sso_tests.rs"]
-mod tests;

@@ -24,6 +24,8 @@ pub enum Needs {
     Person(Permission),
     /// A person, or a program with a token of this scope.
     Caller(Permission),
+    /// A person who is logged in and may do this, at the config API: it gives access, so no token will do.
+    Session(Permission),
 }
 
 /// A row of the table.
@@ -118,13 +120,28 @@ impl Table {
         self.api_behind(guard, routes);
     }
 
+    /// A handler of the config API that gives somebody access: people, passwords, tokens. Programs are refused, whatever their
+    /// scopes: else a token that is lost or expires has long made another way in.
+    pub fn api_of_people(&mut self, needs: Permission, routes: UtoipaMethodRouter<State>) {
+        let guard = Guard {
+            people_only: true,
+            ..self.guard(needs, MAX_BODY)
+        };
+        self.api_behind(guard, routes);
+    }
+
     /// A handler as of [`Table::api`], with bodies of up to `most` bytes.
     pub fn long_api(&mut self, needs: Permission, most: usize, routes: UtoipaMethodRouter<State>) {
         self.api_behind(self.guard(needs, most), routes);
     }
 
     fn api_behind(&mut self, guard: Guard, (schemas, paths, handler): UtoipaMethodRouter<State>) {
-        let (needs, changes) = (guard.needs, guard.changes);
+        let changes = guard.changes;
+        let needs = if guard.people_only {
+            Needs::Session(guard.needs)
+        } else {
+            Needs::Caller(guard.needs)
+        };
         self.schemas.extend(schemas);
         let mut handler = Some(
             handler
@@ -137,7 +154,7 @@ impl Table {
                 let row = Route {
                     method: method_of(&method),
                     path: path.clone(),
-                    needs: Needs::Caller(needs),
+                    needs,
                 };
                 self.rows.push(row);
             }
@@ -159,6 +176,7 @@ impl Table {
             state: self.state.clone(),
             needs,
             changes: true,
+            people_only: false,
             most,
         }
     }

@@ -10,6 +10,7 @@ use super::extract::Path;
 use super::paging::Page;
 use super::problem::Refusal;
 use crate::control;
+use crate::control::accounts::Accounts;
 use crate::domain::access::Permission;
 use crate::domain::ids::AccountId;
 use crate::web::State;
@@ -24,8 +25,8 @@ pub fn add(table: &mut Table) {
 #[derive(Debug, Serialize, ToSchema)]
 struct Account {
     /// LivePerson's site id.
-    #[schema(example = "12345678")]
-    id: String,
+    #[schema(value_type = String, example = "12345678")]
+    id: AccountId,
     brand: String,
     /// When its skills were last read at LivePerson.
     skills_synced_at: Option<DateTime<Utc>>,
@@ -33,8 +34,11 @@ struct Account {
 
 /// List the accounts
 #[utoipa::path(get, path = "/accounts", tag = "accounts", responses((status = 200, body = Page<Account>)))]
-async fn list_accounts(Shared(state): Shared<State>) -> Result<axum::Json<Page<Account>>, Refusal> {
-    let accounts = control::accounts::list(&state.pool, &state.account_ids()).await?;
+async fn list_accounts(
+    accounts: Accounts,
+    Shared(state): Shared<State>,
+) -> Result<axum::Json<Page<Account>>, Refusal> {
+    let accounts = control::accounts::list(&state.pool, &accounts).await?;
     let accounts = accounts.into_iter().map(|account| Account {
         brand: state.brand_of(&account.id),
         id: account.id,
@@ -65,14 +69,14 @@ struct Of {
 #[utoipa::path(get, path = "/accounts/{account}/skills", tag = "accounts", params(Of),
     responses((status = 200, body = Page<Skill>)))]
 async fn list_skills(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Path(of): Path<Of>,
 ) -> Result<axum::Json<Page<Skill>>, Refusal> {
-    let configured = state.account_ids();
-    let account = control::accounts::find(&configured, of.account.as_str())?;
-    let skills = control::accounts::skills(&state.pool, account).await?;
+    let account = accounts.named(of.account.as_str())?;
+    let skills = control::accounts::skills(&state.pool, &account).await?;
     let skills = skills.into_iter().map(|skill| Skill {
-        id: skill.id,
+        id: skill.id.0,
         name: skill.name,
     });
     Ok(axum::Json(Page::whole(skills.collect())))

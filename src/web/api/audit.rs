@@ -10,8 +10,10 @@ use super::extract::Query;
 use super::paging::{Page, Paging};
 use super::problem::Refusal;
 use crate::control;
+use crate::control::accounts::Accounts;
 use crate::db::audit::{Wanted, Written};
 use crate::domain::access::Permission;
+use crate::domain::ids::AccountId;
 use crate::web::State;
 use crate::web::access::Table;
 
@@ -29,7 +31,8 @@ struct Entry {
     /// A dotted verb.
     #[schema(example = "rule.publish")]
     action: String,
-    account: Option<String>,
+    #[schema(value_type = Option<String>)]
+    account: Option<AccountId>,
     /// What was changed.
     subject: String,
     /// What belongs to it: old and new values, counts.
@@ -67,8 +70,11 @@ struct Filter {
 }
 
 /// List changes, the newest first
+///
+/// Who is limited to some accounts sees the changes in these.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(Filter), responses((status = 200, body = Page<Entry>)))]
 async fn list_audit(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Query(filter): Query<Filter>,
 ) -> Result<axum::Json<Page<Entry>>, Refusal> {
@@ -82,6 +88,6 @@ async fn list_audit(
         action: filter.action.as_deref(),
         before: paging.after()?,
     };
-    let rows = control::audit::list(&state.pool, &wanted, limit + 1).await?;
+    let rows = control::audit::list(&state.pool, &accounts, &wanted, limit + 1).await?;
     Ok(axum::Json(Page::of(rows, limit, |row| row.id, Entry::from)))
 }

@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use super::extract::{Json, Path};
 use super::problem::{Problem, Refusal};
-use crate::control;
+use crate::control::accounts::Accounts;
 use crate::domain::access::Permission;
 use crate::domain::ids::AccountId;
 use crate::web::State;
@@ -57,10 +57,11 @@ struct TokenKind {
 /// Read how the badge is set up
 #[utoipa::path(get, path = "/accounts/{account}/badge", tag = "badge", params(Of), responses((status = 200, body = Badge)))]
 async fn read_badge(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Path(of): Path<Of>,
 ) -> Result<axum::Json<Badge>, Refusal> {
-    let setup = badge::look::setup(&state, &of.account)?;
+    let setup = badge::look::setup(&state, &accounts.named(of.account.as_str())?)?;
     let base = state.public_url.as_str().trim_end_matches('/');
     let tokens = setup.tokens.into_iter().map(|kind| TokenKind {
         kind: kind.name,
@@ -105,13 +106,13 @@ struct Look {
     responses((status = 200, body = Look),
     (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json")))]
 async fn look_at_badge(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Path(of): Path<Of>,
     Json(whose): Json<Whose>,
 ) -> Result<axum::Json<Look>, Refusal> {
-    let configured = state.account_ids();
-    let account = control::accounts::find(&configured, of.account.as_str())?;
-    let look = badge::look::look(&state, account, &whose.consumer).await?;
+    let account = accounts.named(of.account.as_str())?;
+    let look = badge::look::look(&state, &account, &whose.consumer).await?;
     let told = look.with_token;
     Ok(axum::Json(Look {
         unread: told.answer.unread,

@@ -14,16 +14,20 @@ use super::problem::Refusal;
 use super::reminders::Reminder;
 use super::suppressions::Suppression;
 use crate::control;
-use crate::control::consumers::Who;
+use crate::control::accounts::{Accounts, Allowed};
+use crate::control::consumers::{Answer, Who, reads_as_address};
 use crate::db::consumers::Conversation as Row;
 use crate::domain::access::Permission;
+use crate::domain::decide::Cause;
 use crate::domain::ids::AccountId;
+use crate::domain::read_state::ReadStatus;
 use crate::web::State;
 use crate::web::access::{Caller, Table};
 
 pub fn add(table: &mut Table) {
     table.api_question(Permission::View, routes!(look_up_consumer));
     table.api(Permission::Operate, routes!(opt_out_consumer));
+    table.api(Permission::Operate, routes!(allow_consumer));
     table.api(Permission::Administer, routes!(erase_consumer));
 }
 
@@ -41,14 +45,25 @@ struct Named {
 }
 
 impl Named {
-    fn who(&self, state: &State) -> Result<(AccountId, Who), Refusal> {
-        let configured = state.account_ids();
-        let account = control::accounts::find(&configured, self.account.as_str())?.clone();
+    /// Whether an answer would confirm an address.
+    fn by_address(&self, region: Option<&str>) -> bool {
+        let id = self.consumer.as_deref();
+        self.address.is_some() || id.is_some_and(|id| reads_as_address(id, region))
+    }
+
+    async fn who(
+        &self,
+        state: &State,
+        accounts: &Accounts,
+    ) -> Result<(Allowed<AccountId>, Who), Refusal> {
+        let account = accounts.named(self.account.as_str())?;
         let who = match (&self.consumer, &self.conversation, &self.address) {
             (Some(id), None, None) => Who::Consumer(id.clone()),
             (None, Some(id), None) => Who::Conversation(id.clone()),
             (None, None, Some(raw)) => {
-                Who::address(&state.hasher, raw, state.region_of(&account).as_deref())?
+                let region = state.region_of(&account);
+                let (pool, clock, hasher) = (&state.pool, &state.clock, &state.hasher);
+                Who::address(pool, clock, hasher, (raw, region.as_deref())).await?
             }
             _ => {
                 return Err(Refusal::fault(
@@ -72,12 +87,15 @@ struct Conversation {
     closed_at: Option<DateTime<Utc>>,
     open: bool,
     /// read, unread or undecided.
-    read_state: String,
+    #[schema(value_type = String)]
+    read_state: ReadStatus,
     unread_since: Option<DateTime<Utc>>,
     unread_count: i32,
     /// Why there is, or is not, an e-mail now.
-    email_reason: Option<String>,
-    sms_reason: Option<String>,
+    #[schema(value_type = Option<String>)]
+    email_reason: Option<Cause>,
+    #[schema(value_type = Option<String>)]
+    sms_reason: Option<Cause>,
     /// When LivePerson was asked.
     seen_at: DateTime<Utc>,
 }
@@ -86,7 +104,7 @@ impl From<Row> for Conversation {
     fn from(row: Row) -> Self {
         Self {
             id: row.id,
-            skill: row.skill,
+            skill: row.skill.0,
             skill_name: row.skill_name,
             started_at: row.started_at,
             closed_at: row.closed_at,
@@ -105,6 +123,8 @@ impl From<Row> for Conversation {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Consumer)]
 struct Person {
+    /// Why they were reminded, or were not.
+    answer: Answer,
     conversations: Vec<Conversation>,
     /// The newest fifty.
     reminders: Vec<Reminder>,
@@ -119,16 +139,19 @@ struct Person {
     responses((status = 200, body = Person),
     (status = 404, description = "There is no such account")))]
 async fn look_up_consumer(
+    accounts: Accounts,
     caller: Caller,
     Shared(state): Shared<State>,
     Json(named): Json<Named>,
 ) -> Result<axum::Json<Person>, Refusal> {
-    let (account, who) = named.who(&state)?;
-    if who.confirms_an_address() && !caller.may(Permission::Operate) {
+    let region = state.region_of(&*accounts.named(named.account.as_str())?);
+    if named.by_address(region.as_deref()) && !caller.may(Permission::Operate) {
         return Err(Refusal::forbidden(Permission::Operate));
     }
-    let person = control::consumers::look_up(&state.pool, &account, &who).await?;
+    let (account, who) = named.who(&state, &accounts).await?;
+    let person = control::consumers::look_up(&state.context, &account, &who).await?;
     Ok(axum::Json(Person {
+        answer: person.answer,
         conversations: person
             .conversations
             .into_iter()
@@ -155,14 +178,40 @@ struct OptedOut {
     (status = 404, description = "There is no such account"),
     (status = 409, description = "No address of theirs is known")))]
 async fn opt_out_consumer(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Json(named): Json<Named>,
 ) -> Result<axum::Json<OptedOut>, Refusal> {
-    let (account, who) = named.who(&state)?;
+    let (account, who) = named.who(&state, &accounts).await?;
     let (pool, clock) = (&state.pool, &state.clock);
     let addresses = control::consumers::opt_out(pool, clock, caller.by(), &account, &who).await?;
     Ok(axum::Json(OptedOut { addresses }))
+}
+
+/// What was allowed again.
+#[derive(Debug, Serialize, ToSchema)]
+struct AllowedAgain {
+    addresses: u64,
+}
+
+/// Take an opt-out back
+///
+/// Lifts the opt-outs that your team made for the addresses known of somebody. What customers say themselves, and imported lists, stay.
+#[utoipa::path(post, path = "/consumers/allow", tag = "consumers", request_body = Named,
+    responses((status = 200, body = AllowedAgain),
+    (status = 404, description = "There is no such account"),
+    (status = 409, description = "Your team has not opted them out")))]
+async fn allow_consumer(
+    accounts: Accounts,
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Json(named): Json<Named>,
+) -> Result<axum::Json<AllowedAgain>, Refusal> {
+    let (account, who) = named.who(&state, &accounts).await?;
+    let (pool, clock) = (&state.pool, &state.clock);
+    let addresses = control::consumers::allow(pool, clock, caller.by(), &account, &who).await?;
+    Ok(axum::Json(AllowedAgain { addresses }))
 }
 
 /// What an erasure touched.
@@ -186,13 +235,16 @@ struct Erased {
     responses((status = 200, body = Erased),
     (status = 404, description = "There is no such account")))]
 async fn erase_consumer(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Json(named): Json<Named>,
 ) -> Result<axum::Json<Erased>, Refusal> {
-    let (account, who) = named.who(&state)?;
+    let (account, who) = named.who(&state, &accounts).await?;
     let (pool, clock) = (&state.pool, &state.clock);
-    let erased = control::consumers::erase(pool, clock, caller.by(), &account, &who).await?;
+    let erased =
+        control::consumers::erase(pool, (clock, &state.hasher), caller.by(), &account, &who)
+            .await?;
     Ok(axum::Json(Erased {
         conversations: erased.conversations,
         reminders: erased.reminders,

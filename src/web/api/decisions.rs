@@ -10,8 +10,10 @@ use super::extract::Query;
 use super::paging::{Page, Paging};
 use super::problem::Refusal;
 use crate::control;
+use crate::control::accounts::Accounts;
 use crate::db::pages::Decision as Row;
 use crate::domain::access::Permission;
+use crate::domain::decide::{Cause, Stage, Verdict};
 use crate::domain::ids::{AccountId, Channel};
 use crate::web::State;
 use crate::web::access::Table;
@@ -25,20 +27,20 @@ pub fn add(table: &mut Table) {
 struct Decided {
     id: i64,
     at: DateTime<Utc>,
-    account: String,
+    #[schema(value_type = String)]
+    account: AccountId,
     conversation: String,
-    #[schema(value_type = Channel)]
-    channel: String,
+    channel: Channel,
     /// Null: there is, or was then, none.
     reminder: Option<i64>,
     /// scan, deliver, sweep or operator.
-    #[schema(example = "deliver")]
-    stage: String,
+    #[schema(value_type = String, example = "deliver")]
+    stage: Stage,
     /// schedule, none, send, cancel, postpone or expire.
-    #[schema(example = "postpone")]
-    verdict: String,
-    #[schema(example = "quiet_hours")]
-    reason: String,
+    #[schema(value_type = String, example = "postpone")]
+    verdict: Verdict,
+    #[schema(value_type = String, example = "quiet_hours")]
+    reason: Cause,
     /// When it is looked at again.
     until: Option<DateTime<Utc>>,
 }
@@ -51,7 +53,7 @@ impl From<Row> for Decided {
             account: row.account,
             conversation: row.conversation,
             channel: row.channel,
-            reminder: row.reminder,
+            reminder: row.reminder.map(|id| id.0),
             stage: row.stage,
             verdict: row.verdict,
             reason: row.reason,
@@ -80,11 +82,11 @@ struct Filter {
 /// An answer equal to the one before it, about the same reminder or conversation, is logged once.
 #[utoipa::path(get, path = "/decisions", tag = "decisions", params(Filter), responses((status = 200, body = Page<Decided>)))]
 async fn list_decisions(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Query(filter): Query<Filter>,
 ) -> Result<axum::Json<Page<Decided>>, Refusal> {
-    let mut accounts = state.account_ids();
-    accounts.retain(|own| filter.account.as_ref().is_none_or(|wanted| wanted == own));
+    let accounts = accounts.narrowed(filter.account.as_ref().map(AccountId::as_str));
     let paging = Paging {
         limit: filter.limit,
         after: filter.after,

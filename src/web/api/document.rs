@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::PartialSchema as _;
 use utoipa::ToSchema as _;
 use utoipa::openapi::path::{
@@ -11,31 +11,24 @@ use utoipa::openapi::path::{
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, Ref,
-    RefOr, Required, Response, ResponseBuilder, SecurityRequirement, ServerBuilder,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApiBuilder, Ref, RefOr,
+    Required, Response, ResponseBuilder, SecurityRequirement, ServerBuilder,
 };
 
+use super::examples;
 use super::problem::Problem;
 use crate::domain::access::Permission;
-use crate::web::access::Table;
+use crate::web::access::{Needs, Table};
 
 /// Adds to each operation of an item what the frame does for it: the scope it needs and the problems it can answer. Returns the
 /// methods.
 ///
 /// `repeats`: whether an `Idempotency-Key` does anything for its posts.
-pub fn complete(
-    item: &mut PathItem,
-    path: &str,
-    needs: Permission,
-    repeats: bool,
-) -> Vec<HttpMethod> {
+pub fn complete(item: &mut PathItem, path: &str, needs: Needs, repeats: bool) -> Vec<HttpMethod> {
     let mut methods = Vec::new();
     for (method, operation) in operations(item) {
         let Some(operation) = operation else { continue };
-        operation.security = Some(vec![
-            SecurityRequirement::new("token", [needs.as_str()]),
-            SecurityRequirement::new("session", [needs.as_str()]),
-        ]);
+        operation.security = Some(security(needs));
         if method == HttpMethod::Post && repeats {
             let parameters = operation.parameters.get_or_insert_default();
             parameters.push(idempotency_key());
@@ -57,6 +50,17 @@ pub fn complete(
         methods.push(method);
     }
     methods
+}
+
+fn security(needs: Needs) -> Vec<SecurityRequirement> {
+    let of = |scheme: &str, permission: Permission| {
+        SecurityRequirement::new(scheme, [permission.as_str()])
+    };
+    match needs {
+        Needs::Nothing => Vec::new(),
+        Needs::Person(permission) | Needs::Session(permission) => vec![of("session", permission)],
+        Needs::Caller(permission) => vec![of("token", permission), of("session", permission)],
+    }
 }
 
 fn operations(item: &mut PathItem) -> [(HttpMethod, &mut Option<Operation>); 5] {
@@ -147,7 +151,7 @@ fn problem(what: &str) -> Response {
 }
 
 /// The whole document.
-pub fn whole(table: &mut Table) -> OpenApi {
+pub fn whole(table: &mut Table) -> Value {
     let mut schemas = std::mem::take(&mut table.schemas);
     Problem::schemas(&mut schemas);
     schemas.push((Problem::name().into_owned(), Problem::schema()));
@@ -172,7 +176,7 @@ pub fn whole(table: &mut Table) -> OpenApi {
         .security_scheme("token", SecurityScheme::Http(token))
         .security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)))
         .build();
-    OpenApiBuilder::new()
+    let document = OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
                 .title("unread")
@@ -183,7 +187,10 @@ pub fn whole(table: &mut Table) -> OpenApi {
         .servers(Some([ServerBuilder::new().url("/").build()]))
         .paths(table.paths.clone())
         .components(Some(components))
-        .build()
+        .build();
+    let mut document = serde_json::json!(document);
+    examples::add(&mut document);
+    document
 }
 
 const ABOUT: &str = "\
@@ -191,51 +198,5 @@ Everything that the dashboard does can be done here.
 
 Lists come by pages: `next` of one page is `after` of the following request. Problems are told as RFC 9457 (\
 `application/problem+json`), with every fault of the input in `errors`. A `POST` that changes something and has an `Idempotency-Key` \
-is done once, however often it is sent within a day. What several people may change carries an `ETag`, and changing it takes `If-Match`.";
-
-/// What the page that shows the document lists: each operation with its parameters.
-pub fn overview(document: &Value) -> Value {
-    let mut groups: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    let paths = document["paths"].as_object().into_iter().flatten();
-    for (path, item) in paths {
-        for (method, operation) in item.as_object().into_iter().flatten() {
-            let tag = operation["tags"][0].as_str().unwrap_or("other");
-            let scope = &operation["security"][0]["token"][0];
-            let parameters = operation["parameters"].as_array();
-            let parameters: Vec<Value> = parameters
-                .into_iter()
-                .flatten()
-                .map(|p| {
-                    json!({ "name": p["name"], "in": p["in"], "required": p["required"] == true, "about": text(&p["description"]) })
-                })
-                .collect();
-            let responses = operation["responses"].as_object().into_iter().flatten();
-            let responses: Vec<Value> = responses
-                .map(|(status, r)| json!({ "status": status, "about": text(&r["description"]) }))
-                .collect();
-            groups.entry(tag.to_owned()).or_default().push(json!({
-                "method": method.to_uppercase(),
-                "path": path,
-                "summary": text(&operation["summary"]),
-                "about": text(&operation["description"]),
-                "scope": scope,
-                "parameters": parameters,
-                "body": schema_name(&operation["requestBody"]["content"]["application/json"]["schema"]),
-                "responses": responses,
-                "id": operation["operationId"],
-            }));
-        }
-    }
-    let groups = groups.into_iter();
-    groups
-        .map(|(name, operations)| json!({ "name": name, "operations": operations }))
-        .collect()
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn schema_name(schema: &Value) -> &str {
-    text(&schema["$ref"]).rsplit('/').next().unwrap_or_default()
-}
+is done once, however often it is sent within a day. What several people may change carries an `ETag`, and changing it takes `If-Match`. \
+What gives somebody access (people, passwords, tokens) takes a person's session: no token may do it.";

@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::problem::Refusal;
 use crate::control::NUL;
-use crate::web::{MAX_BODY, State};
+use crate::domain::access::Permission;
+use crate::web::access::Caller;
+use crate::web::{MAX_BODY, MAX_STRANGERS_BODY, State};
 
 /// A body of JSON.
 pub struct Json<T>(pub T);
@@ -39,7 +41,17 @@ pub fn kind(headers: &HeaderMap) -> String {
 }
 
 /// A body of at most `most` bytes, which is what the route is limited to.
-pub async fn bytes(request: Request, state: &State, most: usize) -> Result<Bytes, Refusal> {
+/// Who may change nothing has little to send.
+pub async fn bytes(mut request: Request, state: &State, most: usize) -> Result<Bytes, Refusal> {
+    let caller = request.extensions().get::<Caller>();
+    let may = |permission| caller.is_some_and(|caller| caller.may(permission));
+    let only_looks = !may(Permission::Edit) && !may(Permission::Operate);
+    let most = if only_looks && !may(Permission::Administer) {
+        most.min(MAX_STRANGERS_BODY)
+    } else {
+        most
+    };
+    DefaultBodyLimit::max(most).apply(&mut request);
     let read = Bytes::from_request(request, state).await;
     read.map_err(|rejection: BytesRejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_long(most),

@@ -10,10 +10,14 @@ mod consumers;
 mod decisions;
 pub mod document;
 pub mod etag;
+mod examples;
 pub mod extract;
+mod hold;
+mod live;
 mod overview;
 pub mod paging;
 pub mod problem;
+pub mod reference;
 mod reminders;
 mod rules;
 mod sending;
@@ -43,6 +47,8 @@ pub fn add(table: &mut Table) {
     suppressions::add(table);
     rules::add(table);
     sending::add(table);
+    live::add(table);
+    hold::add(table);
     tokens::add(table);
     users::add(table);
 }

@@ -13,12 +13,13 @@ use super::paging::Page;
 use super::problem::Refusal;
 use super::reminders::Reminder;
 use crate::control;
+use crate::control::accounts::Accounts;
 use crate::control::overview::Span;
 use crate::db::pages::Scan as Row;
 use crate::db::tallies::Sums;
 use crate::domain::access::Permission;
 use crate::domain::effect::Estimate;
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::ids::{AccountId, Channel, Provider};
 use crate::domain::round::{Pace, Round};
 use crate::web::State;
 use crate::web::access::{Caller, Table};
@@ -96,7 +97,7 @@ struct Overview {
     /// bad, warn, waiting or good.
     level: &'static str,
     sentence: String,
-    /// What needs a person, worst first.
+    /// What needs a person, worst first; without what the person who asks has dismissed on the page.
     attention: Vec<Attention>,
     today: Numbers,
     /// Open conversations with something unread.
@@ -144,7 +145,8 @@ impl ScanRound {
 /// The latest scan of a skill.
 #[derive(Debug, Serialize, ToSchema)]
 struct Scan {
-    account: String,
+    #[schema(value_type = String)]
+    account: AccountId,
     skill: i64,
     skill_name: Option<String>,
     started_at: DateTime<Utc>,
@@ -163,7 +165,7 @@ impl From<Row> for Scan {
     fn from(row: Row) -> Self {
         Self {
             account: row.account,
-            skill: row.skill,
+            skill: row.skill.0,
             skill_name: row.name,
             started_at: row.started_at,
             succeeded_at: row.succeeded_at,
@@ -185,12 +187,15 @@ struct Attention {
 /// Tell how it is
 #[utoipa::path(get, path = "/overview", tag = "overview", params(Where), responses((status = 200, body = Overview)))]
 async fn get_overview(
+    accounts: Accounts,
+    caller: Caller,
     Shared(state): Shared<State>,
     Query(wanted): Query<Where>,
 ) -> Result<axum::Json<Overview>, Refusal> {
-    let (accounts, now) = (state.account_ids(), state.clock.now());
+    let now = state.clock.now();
     let zone = zone(wanted.time_zone.as_deref())?;
-    let overview = control::overview::overview(&state.context, &accounts, zone, now).await?;
+    let overview =
+        control::overview::overview(&state.context, &accounts, caller.user(), (zone, now)).await?;
     let attention = overview.attention.iter().map(|item| Attention {
         level: item.level.as_str(),
         what: item.what.clone(),
@@ -241,6 +246,7 @@ struct Piece {
 /// List what happened, hour by hour or day by day
 #[utoipa::path(get, path = "/series", tag = "overview", params(Over), responses((status = 200, body = Page<Piece>)))]
 async fn list_series(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Query(over): Query<Over>,
 ) -> Result<axum::Json<Page<Piece>>, Refusal> {
@@ -253,7 +259,7 @@ async fn list_series(
         (None, Some(_)) => return bad("hours", "must be from 1 to 48"),
         (Some(_), Some(_)) => return bad("hours", "give either days or hours"),
     };
-    let (accounts, now) = (state.account_ids(), state.clock.now());
+    let now = state.clock.now();
     let zone = zone(over.time_zone.as_deref())?;
     let pieces = control::overview::series(&state.pool, &accounts, span, zone, now).await?;
     let pieces = pieces.into_iter().map(|piece| Piece {
@@ -294,7 +300,8 @@ impl From<Estimate> for Share {
 /// The effect of a rule's reminders.
 #[derive(Debug, Serialize, ToSchema)]
 struct OfRule {
-    account: String,
+    #[schema(value_type = String)]
+    account: AccountId,
     /// Null: the account's default.
     skill: Option<i64>,
     skill_name: Option<String>,
@@ -314,6 +321,7 @@ struct OfRule {
 /// The last 24 hours do not count: their recipients still have time.
 #[utoipa::path(get, path = "/effect", tag = "overview", params(Back), responses((status = 200, body = Page<OfRule>)))]
 async fn get_effect(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Query(back): Query<Back>,
 ) -> Result<axum::Json<Page<OfRule>>, Refusal> {
@@ -325,10 +333,10 @@ async fn get_effect(
             "must be from 1 to 365",
         ));
     }
-    let (accounts, now) = (state.account_ids(), state.clock.now());
+    let now = state.clock.now();
     let effect = control::effect::effect(&state.pool, &accounts, days, now).await?;
     let rules = effect.rules.into_iter().map(|rule| OfRule {
-        account: rule.account.to_string(),
+        account: rule.account,
         skill: rule.skill.map(|skill| skill.0),
         skill_name: rule.skill_name,
         channel: rule.channel,
@@ -346,7 +354,8 @@ async fn get_effect(
 #[derive(Debug, Serialize, ToSchema)]
 struct Circuit {
     /// smtp or twilio.
-    provider: String,
+    #[schema(value_type = String)]
+    provider: Provider,
     channel: Channel,
     sender: String,
     since: DateTime<Utc>,
@@ -358,9 +367,14 @@ struct Circuit {
 }
 
 /// List the senders that are paused
+///
+/// Who is limited to some accounts sees those that the rules of these use.
 #[utoipa::path(get, path = "/circuits", tag = "circuits", responses((status = 200, body = Page<Circuit>)))]
-async fn list_circuits(Shared(state): Shared<State>) -> Result<axum::Json<Page<Circuit>>, Refusal> {
-    let paused = control::senders::paused(&state.pool).await?;
+async fn list_circuits(
+    accounts: Accounts,
+    Shared(state): Shared<State>,
+) -> Result<axum::Json<Page<Circuit>>, Refusal> {
+    let paused = control::senders::paused(&state.context, &accounts).await?;
     let paused = paused.into_iter().map(|paused| Circuit {
         provider: paused.provider,
         channel: paused.channel,
@@ -385,27 +399,33 @@ struct Sender {
 }
 
 /// Try a paused sender now
+///
+/// Whoever is limited to some accounts only if no rule of another one comes from it (403).
 #[utoipa::path(post, path = "/circuits/probe", tag = "circuits", request_body = Sender, responses((status = 204),
     (status = 404, description = "It is not paused")))]
 async fn probe_circuit(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Json(which): Json<Sender>,
 ) -> Result<StatusCode, Refusal> {
-    let key = (which.provider.as_str(), which.sender.as_str());
-    control::senders::probe(&state.pool, &state.clock, caller.by(), key).await?;
+    let key = control::senders::key(&which.provider, &which.sender)?;
+    control::senders::probe(&state.context, &accounts, caller.by(), key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Send from a paused sender again
+///
+/// Whoever is limited to some accounts only if no rule of another one comes from it (403).
 #[utoipa::path(post, path = "/circuits/close", tag = "circuits", request_body = Sender, responses((status = 204),
     (status = 404, description = "It is not paused")))]
 async fn close_circuit(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Json(which): Json<Sender>,
 ) -> Result<StatusCode, Refusal> {
-    let key = (which.provider.as_str(), which.sender.as_str());
-    control::senders::close(&state.pool, &state.clock, caller.by(), key).await?;
+    let key = control::senders::key(&which.provider, &which.sender)?;
+    control::senders::close(&state.context, &accounts, caller.by(), key).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -84,6 +84,13 @@ impl Refusal {
         )
     }
 
+    pub fn people_only() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "this gives somebody access, so no token may do it, whatever its scopes: log in and do it on a page of the dashboard",
+        )
+    }
+
     pub fn not_ours() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
@@ -128,6 +135,7 @@ impl From<Error> for Refusal {
             Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Error::Changed(_) => StatusCode::PRECONDITION_FAILED,
             Error::Conflict(_) => StatusCode::CONFLICT,
+            Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Busy(..) => StatusCode::TOO_MANY_REQUESTS,
             Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

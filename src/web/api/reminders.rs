@@ -13,14 +13,19 @@ use super::extract::{Path, Query};
 use super::paging::{Page, Paging, cursor};
 use super::problem::{Problem, Refusal};
 use crate::control;
+use crate::control::accounts::Accounts;
 use crate::control::consumers::reads_as_address;
+use crate::control::rules::Governing;
 use crate::control::story::Line;
 use crate::db::pages::{Attempt as MadeAttempt, Decision as Made, Reminder as Row};
 use crate::db::reminders::{Filter, Place, Whose};
 use crate::domain::access::Permission;
+use crate::domain::contact::Suppression;
+use crate::domain::decide::{Cause, Stage, Verdict};
 use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::domain::outcome::OutcomeKind;
 use crate::domain::reminder::ReminderState;
-use crate::domain::zone::Zone;
+use crate::domain::zone::{Zone, ZoneSource};
 use crate::web::State;
 use crate::web::access::{Caller, Table, Unrepeatable};
 
@@ -37,17 +42,17 @@ pub fn add(table: &mut Table) {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Reminder {
     id: i64,
-    account: String,
+    #[schema(value_type = String)]
+    account: AccountId,
     conversation: String,
     skill: i64,
     skill_name: Option<String>,
-    #[schema(value_type = Channel)]
-    channel: String,
+    channel: Channel,
     step: i16,
-    #[schema(value_type = ReminderState)]
-    state: String,
+    state: ReminderState,
     /// Why it is in this state, where there is a reason.
-    reason: Option<String>,
+    #[schema(value_type = Option<String>)]
+    reason: Option<Cause>,
     unread_since: DateTime<Utc>,
     due_at: DateTime<Utc>,
     /// Past this it is not sent any more. Time outside the rule's hours does not count, by the clocks of `time_zones`.
@@ -57,10 +62,13 @@ pub struct Reminder {
     time_zones: Vec<String>,
     /// What tells the zones: `liveperson`, `number`, or, because nothing better is known, `rule` or `account`. Null where there are
     /// none.
-    #[schema(example = "number")]
-    zone_source: Option<String>,
+    #[schema(value_type = Option<String>, example = "number")]
+    zone_source: Option<ZoneSource>,
     /// When it is looked at again.
     next_at: Option<DateTime<Utc>>,
+    /// It waits, and will not be sent: `opted_out`, `bad_address`, `complaint` or `blocked`.
+    #[schema(value_type = Option<String>)]
+    suppressed_as: Option<Suppression>,
     /// It waits for the rule's hours until this, by the consumer's clock.
     #[schema(example = "09:00 on Wed, America/New_York time")]
     waits_until: Option<String>,
@@ -76,13 +84,13 @@ impl From<Row> for Reminder {
     fn from(row: Row) -> Self {
         let zones = Zone::split(row.time_zone.as_deref().unwrap_or_default());
         Self {
-            id: row.id,
+            id: row.id.0,
             waits_until: control::story::waits_until(&row),
             time_zones: zones.iter().map(ToString::to_string).collect(),
             zone_source: row.zone_source,
             account: row.account,
             conversation: row.conversation,
-            skill: row.skill,
+            skill: row.skill.0,
             skill_name: row.skill_name,
             channel: row.channel,
             step: row.step,
@@ -92,6 +100,7 @@ impl From<Row> for Reminder {
             due_at: row.due_at,
             deadline: row.deadline,
             next_at: row.next_at,
+            suppressed_as: row.suppressed_as,
             sent_at: row.sent_at,
             ended_at: row.final_at,
             clicked_at: row.clicked_at,
@@ -132,15 +141,12 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn filter(&self, state: &State) -> Result<Filter, Refusal> {
-        let mut accounts = state.account_ids();
-        accounts.retain(|own| self.account.as_ref().is_none_or(|wanted| wanted == own));
+    fn filter(&self) -> Result<Filter, Refusal> {
         Ok(Filter {
-            accounts,
             skill: self.skill,
             channel: self.channel,
             state: self.state,
-            reason: self.reason.clone(),
+            reason: self.reason.as_deref().map(Cause::parse),
             returned: self.returned,
             from: self.from,
             until: self.until,
@@ -156,6 +162,7 @@ impl Wanted {
                     ));
                 }
             },
+            ..Filter::default()
         })
     }
 }
@@ -163,22 +170,29 @@ impl Wanted {
 /// List reminders, the newest first
 #[utoipa::path(get, path = "/reminders", tag = "reminders", params(Wanted), responses((status = 200, body = Page<Reminder>)))]
 async fn list_reminders(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Query(wanted): Query<Wanted>,
     caller: Caller,
 ) -> Result<axum::Json<Page<Reminder>>, Refusal> {
-    let by_address = wanted.consumer.as_deref().is_some_and(reads_as_address);
+    let accounts = accounts.narrowed(wanted.account.as_ref().map(AccountId::as_str));
+    let regions = accounts.ids().iter().map(|id| state.region_of(id));
+    let mut regions = regions.chain([None]);
+    let by_address = wanted.consumer.as_deref().is_some_and(|consumer| {
+        regions.any(|region| reads_as_address(consumer, region.as_deref()))
+    });
     if by_address && !caller.may(Permission::Operate) {
         return Err(Refusal::forbidden(Permission::Operate));
     }
-    let filter = wanted.filter(&state)?;
+    let filter = wanted.filter()?;
     let paging = Paging {
         limit: wanted.limit,
         after: wanted.after,
     };
     let after: Option<(DateTime<Utc>, i64)> = paging.after()?;
     let after = after.map(|(created_at, id)| Place { created_at, id });
-    let page = control::reminders::search(&state.pool, &filter, after, paging.limit()?).await?;
+    let (pool, limit) = (&state.pool, paging.limit()?);
+    let page = control::reminders::search(pool, &accounts, filter, after, limit).await?;
     Ok(axum::Json(Page {
         next: page.next.map(|place| cursor(&(place.created_at, place.id))),
         items: page.reminders.into_iter().map(Reminder::from).collect(),
@@ -210,6 +224,8 @@ struct Story {
     may_reveal: bool,
     /// Whether it is known, by keyed hash, whom it went to.
     may_opt_out: bool,
+    /// The rule that was in force when it was sent or ended; of one that waits, the one that is in force now.
+    rule: Option<Governing>,
     /// The other reminders of the conversation.
     others: Vec<Reminder>,
 }
@@ -239,10 +255,13 @@ impl From<Line> for StoryLine {
 struct Decision {
     at: DateTime<Utc>,
     /// scan, deliver, sweep or operator.
-    stage: String,
+    #[schema(value_type = String)]
+    stage: Stage,
     /// schedule, none, send, cancel, postpone or expire.
-    verdict: String,
-    reason: String,
+    #[schema(value_type = String)]
+    verdict: Verdict,
+    #[schema(value_type = String)]
+    reason: Cause,
     until: Option<DateTime<Utc>>,
 }
 
@@ -266,7 +285,8 @@ struct Attempt {
     started_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
     /// `accepted`, `refused`, `not_accepted` or `unknown`; null while it is under way.
-    outcome: Option<String>,
+    #[schema(value_type = Option<String>)]
+    outcome: Option<OutcomeKind>,
     code: Option<String>,
 }
 
@@ -286,11 +306,12 @@ impl From<MadeAttempt> for Attempt {
 /// Tell one reminder's story
 #[utoipa::path(get, path = "/reminders/{id}", tag = "reminders", params(Which), responses((status = 200, body = Story)))]
 async fn get_reminder(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Path(which): Path<Which>,
 ) -> Result<axum::Json<Story>, Refusal> {
     let id = ReminderId(which.id);
-    let detail = control::reminders::detail(&state.pool, &state.account_ids(), id).await?;
+    let detail = control::reminders::detail(&state.pool, &accounts, id, state.clock.now()).await?;
     Ok(axum::Json(Story {
         reminder: detail.reminder.into(),
         lines: detail.story.into_iter().map(StoryLine::from).collect(),
@@ -300,6 +321,7 @@ async fn get_reminder(
         may_send_again: detail.may.send_again,
         may_reveal: detail.may.reveal,
         may_opt_out: detail.may.opt_out,
+        rule: detail.rule,
         others: detail.others.into_iter().map(Reminder::from).collect(),
     }))
 }
@@ -310,11 +332,12 @@ async fn get_reminder(
 #[utoipa::path(post, path = "/reminders/{id}/cancel", tag = "reminders", params(Which), responses((status = 204),
     (status = 409, description = "Its state does not allow it")))]
 async fn cancel_reminder(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Path(which): Path<Which>,
 ) -> Result<StatusCode, Refusal> {
-    let (accounts, id) = (state.account_ids(), ReminderId(which.id));
+    let id = ReminderId(which.id);
     control::reminders::cancel(&state.pool, &state.clock, caller.by(), &accounts, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -326,11 +349,12 @@ async fn cancel_reminder(
 #[utoipa::path(post, path = "/reminders/{id}/send-again", tag = "reminders", params(Which), responses((status = 204),
     (status = 409, description = "Its state does not allow it")))]
 async fn send_reminder_again(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Path(which): Path<Which>,
 ) -> Result<StatusCode, Refusal> {
-    let (accounts, id) = (state.account_ids(), ReminderId(which.id));
+    let id = ReminderId(which.id);
     control::reminders::send_again(&state.pool, &state.clock, caller.by(), &accounts, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -339,11 +363,12 @@ async fn send_reminder_again(
 #[utoipa::path(post, path = "/reminders/{id}/opt-out", tag = "reminders", params(Which), responses((status = 204),
     (status = 409, description = "Its recipient is not known")))]
 async fn opt_out_recipient(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Path(which): Path<Which>,
 ) -> Result<StatusCode, Refusal> {
-    let (accounts, id) = (state.account_ids(), ReminderId(which.id));
+    let id = ReminderId(which.id);
     let (pool, clock) = (&state.pool, &state.clock);
     control::consumers::opt_out_recipient_of(pool, clock, caller.by(), &accounts, id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -352,8 +377,8 @@ async fn opt_out_recipient(
 /// Where a reminder goes.
 #[derive(Debug, Serialize, ToSchema)]
 struct Revealed {
-    #[schema(example = "email")]
-    channel: String,
+    #[schema(value_type = String, example = "email")]
+    channel: Channel,
     #[schema(example = "somebody@example.com")]
     address: String,
     /// `liveperson`: as LivePerson told it now; `attempt`: kept until it is known whether the message arrived.
@@ -367,14 +392,15 @@ struct Revealed {
 #[utoipa::path(post, path = "/reminders/{id}/reveal", tag = "reminders", params(Which), responses((status = 200, body = Revealed),
     (status = 409, description = "No address is kept", body = Problem, content_type = "application/problem+json")))]
 async fn reveal_address(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Path(which): Path<Which>,
 ) -> Result<impl IntoResponse, Refusal> {
-    let (accounts, id) = (state.account_ids(), ReminderId(which.id));
+    let id = ReminderId(which.id);
     let told = control::reminders::reveal(&state.context, caller.by(), &accounts, id).await?;
     let revealed = Revealed {
-        channel: told.address.channel().to_string(),
+        channel: told.address.channel(),
         address: told.address.expose().to_owned(),
         from: told.from.as_str(),
     };

@@ -16,7 +16,11 @@ use super::etag::{IfMatch, etag};
 use super::extract::{Json, Path, Query};
 use super::paging::{Page, Paging};
 use super::problem::Refusal;
-use crate::control::rules::{self, By, Change, Checked, ListView, RuleView, Stamp, VersionView};
+use crate::control::accounts::Accounts;
+use crate::control::rules::{
+    self, By, Change, Checked, ListView, RuleContradictions, RuleView, Stamp, VersionView,
+};
+use crate::control::senders::Senders;
 use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{Key, Settings};
@@ -32,6 +36,7 @@ pub fn add(table: &mut Table) {
     table.api(Permission::Edit, routes!(publish_rule));
     table.api(Permission::Edit, routes!(restore_rule));
     table.api(Permission::View, routes!(list_versions));
+    table.api(Permission::View, routes!(list_contradictions));
     table.api_question(Permission::View, routes!(check_rule));
 }
 
@@ -133,6 +138,7 @@ struct Filter {
 /// Rules and drafts, each account's defaults first.
 #[utoipa::path(get, path = "/rules", tag = "rules", params(Filter), responses((status = 200, body = Page<ListView>)))]
 async fn list_rules(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Query(filter): Query<Filter>,
 ) -> Result<axum::Json<Page<ListView>>, Refusal> {
@@ -147,13 +153,8 @@ async fn list_rules(
         skill,
         channel,
     });
-    let rows = rules::list(
-        &state.pool,
-        filter.account.as_ref(),
-        after.as_ref(),
-        limit + 1,
-    )
-    .await?;
+    let accounts = accounts.narrowed(filter.account.as_ref().map(AccountId::as_str));
+    let rows = rules::list(&state.pool, &accounts, after.as_ref(), limit + 1).await?;
     let key = |row: &ListView| (row.account.clone(), row.skill, row.channel);
     Ok(axum::Json(Page::of(rows, limit, key, |row| row)))
 }
@@ -163,8 +164,9 @@ async fn list_rules(
 /// The rule in force, its draft, and the account's default that applies without it.
 #[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}", tag = "rules", params(Of),
     responses((status = 200, body = RuleView, headers(("ETag" = String)))))]
-async fn read_rule(Shared(state): Shared<State>, Path(of): Path<Of>) -> Answer {
-    Ok(told(rules::read(&state.pool, &of.into()).await?))
+async fn read_rule(accounts: Accounts, Shared(state): Shared<State>, Path(of): Path<Of>) -> Answer {
+    let key = accounts.rule(of.into())?;
+    Ok(told(rules::read(&state.pool, &key).await?))
 }
 
 /// Delete a skill's own rule
@@ -173,15 +175,15 @@ async fn read_rule(Shared(state): Shared<State>, Path(of): Path<Of>) -> Answer {
 #[utoipa::path(delete, path = "/rules/{account}/{skill}/{channel}", tag = "rules", params(Of, Read),
     responses((status = 200, body = RuleView), (status = 409, description = "It is the account's default")))]
 async fn delete_rule(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Path(of): Path<Of>,
     IfMatch(seen): IfMatch<Stamp>,
 ) -> Answer {
+    let key = accounts.rule(of.into())?;
     let by = by(&caller, &state);
-    Ok(told(
-        rules::delete(&state.pool, &of.into(), seen, by).await?,
-    ))
+    Ok(told(rules::delete(&state.pool, &key, seen, by).await?))
 }
 
 /// What is written over a rule.
@@ -222,18 +224,21 @@ impl ToSchema for GivenSettings {
 #[utoipa::path(put, path = "/rules/{account}/{skill}/{channel}/draft", tag = "rules", params(Of, Read),
     request_body = Written, responses((status = 200, body = RuleView)))]
 async fn save_draft(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Path(of): Path<Of>,
     IfMatch(seen): IfMatch<Stamp>,
     Json(written): Json<Written>,
 ) -> Answer {
+    let key = accounts.rule(of.into())?;
     let change = Change {
         enabled: written.enabled,
         settings: written.settings,
     };
-    let (texts, by) = (&state.context.texts, by(&caller, &state));
-    let view = rules::save_draft(&state.pool, texts, &of.into(), seen, change, by).await?;
+    let senders = Senders::of(&state.context, &accounts).await?;
+    let (with, by) = ((&state.context.texts, &senders), by(&caller, &state));
+    let view = rules::save_draft(&state.pool, with, &key, seen, change, by).await?;
     Ok(told(view))
 }
 
@@ -241,15 +246,15 @@ async fn save_draft(
 #[utoipa::path(delete, path = "/rules/{account}/{skill}/{channel}/draft", tag = "rules", params(Of, Read),
     responses((status = 200, body = RuleView), (status = 409, description = "There is no draft")))]
 async fn discard_draft(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Path(of): Path<Of>,
     IfMatch(seen): IfMatch<Stamp>,
 ) -> Answer {
+    let key = accounts.rule(of.into())?;
     let by = by(&caller, &state);
-    Ok(told(
-        rules::discard(&state.pool, &of.into(), seen, by).await?,
-    ))
+    Ok(told(rules::discard(&state.pool, &key, seen, by).await?))
 }
 
 /// Publish a draft
@@ -258,14 +263,17 @@ async fn discard_draft(
 #[utoipa::path(post, path = "/rules/{account}/{skill}/{channel}/publish", tag = "rules", params(Of, Read),
     responses((status = 200, body = RuleView), (status = 409, description = "There is no draft")))]
 async fn publish_rule(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Path(of): Path<Of>,
     IfMatch(seen): IfMatch<Stamp>,
 ) -> Answer {
-    let (texts, by) = (&state.context.texts, by(&caller, &state));
+    let key = accounts.rule(of.into())?;
+    let senders = Senders::of(&state.context, &accounts).await?;
+    let (with, by) = ((&state.context.texts, &senders), by(&caller, &state));
     Ok(told(
-        rules::publish(&state.pool, texts, &of.into(), seen, by).await?,
+        rules::publish(&state.pool, with, &key, seen, by).await?,
     ))
 }
 
@@ -281,14 +289,16 @@ struct Restore {
 #[utoipa::path(post, path = "/rules/{account}/{skill}/{channel}/restore", tag = "rules", params(Of, Read),
     request_body = Restore, responses((status = 200, body = RuleView)))]
 async fn restore_rule(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Path(of): Path<Of>,
     IfMatch(seen): IfMatch<Stamp>,
     Json(restore): Json<Restore>,
 ) -> Answer {
+    let key = accounts.rule(of.into())?;
     let by = by(&caller, &state);
-    let view = rules::restore(&state.pool, &of.into(), restore.version, seen, by).await?;
+    let view = rules::restore(&state.pool, &key, restore.version, seen, by).await?;
     Ok(told(view))
 }
 
@@ -298,12 +308,14 @@ async fn restore_rule(
 #[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}/versions", tag = "rules", params(Of, Paging),
     responses((status = 200, body = Page<VersionView>)))]
 async fn list_versions(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Path(of): Path<Of>,
     Query(paging): Query<Paging>,
 ) -> Result<axum::Json<Page<VersionView>>, Refusal> {
+    let key = accounts.rule(of.into())?;
     let limit = paging.limit()?;
-    let rows = rules::versions(&state.pool, &of.into(), paging.after()?, limit + 1).await?;
+    let rows = rules::versions(&state.pool, &key, paging.after()?, limit + 1).await?;
     Ok(axum::Json(Page::of(
         rows,
         limit,
@@ -312,9 +324,27 @@ async fn list_versions(
     )))
 }
 
+/// Tell what a rule promises and cannot do
+///
+/// Of the draft if there is one, else of the rule, else of what applies without one. None of it keeps a draft from being published.
+#[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}/contradictions", tag = "rules", params(Of),
+    responses((status = 200, body = RuleContradictions)))]
+async fn list_contradictions(
+    accounts: Accounts,
+    Shared(state): Shared<State>,
+    Path(of): Path<Of>,
+) -> Result<axum::Json<RuleContradictions>, Refusal> {
+    let key = accounts.rule(of.into())?;
+    let (pool, texts) = (&state.pool, &state.context.texts);
+    let found = rules::of_key((pool, texts), &state.config, &key, state.clock.now()).await?;
+    Ok(axum::Json(found))
+}
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ToCheck {
+    /// Whose time zone and sender count. Left out: hours are read in UTC.
+    account: Option<AccountId>,
     channel: Channel,
     enabled: bool,
     /// As a draft has them. What does not fit is told in the answer.
@@ -326,17 +356,24 @@ struct ToCheck {
 
 /// Look at settings without saving them
 ///
-/// What they say in plain words, what must be mended, and what is probably not meant.
+/// What they say in plain words, what must be fixed, what is probably not meant, and what they promise and cannot do.
 #[utoipa::path(post, path = "/rules/check", tag = "rules", request_body = ToCheck, responses((status = 200, body = Checked)))]
 async fn check_rule(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Json(given): Json<ToCheck>,
 ) -> Result<axum::Json<Checked>, Refusal> {
     let place: String = given.place.unwrap_or_else(|| "this skill".to_owned());
     let place: String = place.chars().take(200).collect();
-    let texts = &state.context.texts;
-    let (channel, enabled) = (given.channel, given.enabled);
-    Ok(axum::Json(
-        rules::check(texts, channel, &place, enabled, given.settings).await?,
-    ))
+    let account = given
+        .account
+        .map(|id| accounts.named(id.as_str()))
+        .transpose()?;
+    let around = rules::around(&state.config, account.as_deref());
+    let senders = Senders::of(&state.context, &accounts).await?;
+    let with = (&state.pool, &state.context.texts, &senders);
+    let of = (given.channel, place.as_str());
+    let written = (given.enabled, given.settings);
+    let checked = rules::check(with, &around, of, written, state.clock.now()).await?;
+    Ok(axum::Json(checked))
 }

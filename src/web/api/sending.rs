@@ -11,13 +11,14 @@ use super::extract::{Json, Path, Query};
 use super::paging::Page;
 use super::problem::{Problem, Refusal};
 use super::rules::{GivenSettings, SkillWord};
+use crate::control::accounts::Accounts;
 use crate::control::forecast::{self, Forecast, Live};
 use crate::control::pause::{self, PauseView};
 use crate::control::rules::{self, By};
+use crate::control::senders::Senders;
 use crate::control::setup::{self, Setup};
 use crate::control::test_send::{self, Entered, Sent, Wish};
 use crate::control::texts::{self, Preview, Reader, Variable};
-use crate::db::forecast::About;
 use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::pause::Scope;
@@ -97,6 +98,7 @@ struct ToPreview {
     (status = 429, description = "LivePerson is being asked so much that this would have to wait; Retry-After says for how long",
     body = Problem, content_type = "application/problem+json")))]
 async fn preview_text(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Json(wish): Json<ToPreview>,
@@ -108,7 +110,8 @@ async fn preview_text(
             return Err(Refusal::forbidden(Permission::Edit));
         }
         (Some(id), Some(account)) => {
-            texts::of_conversation(&state.context, account, wish.channel, id).await?
+            let account = accounts.named(account.as_str())?;
+            texts::of_conversation(&state.context, &account, wish.channel, id).await?
         }
         (Some(_), None) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
@@ -157,22 +160,26 @@ struct ToSend {
 /// gets 3 codes within 24 hours. The answer says how it went; nothing is owed, and the address is kept as a keyed hash only.
 #[utoipa::path(post, path = "/test-messages", tag = "texts", request_body = ToSend,
     responses((status = 200, body = Sent), (status = 404, description = "There is no such account"),
-    (status = 409, description = "The channel is not set up, or the address must not be written to"),
+    (status = 409, description = "The channel is not set up, or nothing can go to the address; why, is told with the scope `operate`"),
     (status = 429, description = "Enough for today: `Retry-After` says when the next can go", body = Problem, content_type = "application/problem+json")))]
 async fn send_test(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Json(wish): Json<ToSend>,
 ) -> Result<axum::Json<Sent>, Refusal> {
+    let account = accounts.named(wish.account.as_str())?;
     let settings = wish.settings.unwrap_or_else(|| serde_json::json!({}));
     let settings = rules::checked(&state.context.texts, wish.channel, settings).await?;
     let wish = Wish {
-        account: &wish.account,
+        account: &account,
         channel: wish.channel,
         settings: &settings,
+        senders: &Senders::of(&state.context, &accounts).await?,
         language: wish.language.as_deref(),
         to: &wish.to,
-        link: &state.link_home(&wish.account),
+        link: &state.link_home(&account),
+        may_know_why: caller.may(Permission::Operate),
     };
     let by = By {
         name: caller.by(),
@@ -203,12 +210,14 @@ struct ToVerify {
     (status = 409, description = "No code for this address is good any more"),
     (status = 422, description = "It is not the code", body = Problem, content_type = "application/problem+json")))]
 async fn enter_code(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Json(wish): Json<ToVerify>,
 ) -> Result<StatusCode, Refusal> {
+    let account = accounts.named(wish.account.as_str())?;
     let entered = Entered {
-        account: &wish.account,
+        account: &account,
         channel: wish.channel,
         to: &wish.to,
         code: &wish.code,
@@ -237,19 +246,16 @@ struct Whom {
 /// Who is reminded in the next hour, who not, and why
 ///
 /// From what is stored: the ledger, and what the latest scans found.
-#[utoipa::path(get, path = "/forecast", tag = "forecast", params(Whom), responses((status = 200, body = Forecast)))]
+#[utoipa::path(get, path = "/forecast", tag = "forecast", params(Whom), responses((status = 200, body = Forecast), (status = 404, description = "There is no such account")))]
 async fn forecast_stored(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Query(whom): Query<Whom>,
 ) -> Result<axum::Json<Forecast>, Refusal> {
-    let about = About {
-        account: &whom.account,
-        channel: whom.channel,
-        skill: whom.skill.map(SkillId),
-    };
-    let now = state.clock.now();
+    let account = accounts.named(whom.account.as_str())?;
+    let (of, now) = ((whom.channel, whom.skill.map(SkillId)), state.clock.now());
     Ok(axum::Json(
-        forecast::stored(&state.context, about, now).await?,
+        forecast::stored(&state.context, &account, of, now).await?,
     ))
 }
 
@@ -278,14 +284,15 @@ struct Tried {
 #[utoipa::path(post, path = "/forecast/live", tag = "forecast", request_body = ToLookAt,
     responses((status = 200, body = Live), (status = 404, description = "There is no such account")))]
 async fn forecast_live(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Json(wish): Json<ToLookAt>,
 ) -> Result<axum::Json<Live>, Refusal> {
-    let key = Key {
+    let key = accounts.rule(Key {
         account: wish.account,
         skill: wish.skill.map(SkillId),
         channel: wish.channel,
-    };
+    })?;
     let change = match wish.change {
         Some(change) => {
             let texts = &state.context.texts;
@@ -301,8 +308,12 @@ async fn forecast_live(
 
 /// List what is paused
 #[utoipa::path(get, path = "/pauses", tag = "pauses", responses((status = 200, body = Page<PauseView>)))]
-async fn list_pauses(Shared(state): Shared<State>) -> Result<axum::Json<Page<PauseView>>, Refusal> {
-    Ok(axum::Json(Page::whole(pause::list(&state.pool).await?)))
+async fn list_pauses(
+    accounts: Accounts,
+    Shared(state): Shared<State>,
+) -> Result<axum::Json<Page<PauseView>>, Refusal> {
+    let paused = pause::list(&state.pool, &accounts).await?;
+    Ok(axum::Json(Page::whole(paused)))
 }
 
 /// What to pause. Nothing but the note: everything.
@@ -322,11 +333,12 @@ struct ToPause {
 
 /// Pause sending
 ///
-/// Everything, an account, a channel or one rule. It holds for all workers at once; what waits is held until its deadline.
+/// Everything, an account, a channel or one rule; who is limited to some accounts pauses these. It holds for all workers at once; what waits is held until its deadline.
 #[utoipa::path(post, path = "/pauses", tag = "pauses", request_body = ToPause,
     responses((status = 204), (status = 404, description = "There is no such account, or no such rule"),
     (status = 409, description = "It is paused already")))]
 async fn pause_sending(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Json(wish): Json<ToPause>,
@@ -336,6 +348,7 @@ async fn pause_sending(
         let pointer = format!("/{field}");
         Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, pointer, detail)
     })?;
+    let scope = accounts.scope(scope)?;
     let by = By {
         name: caller.by(),
         now: state.clock.now(),
@@ -364,6 +377,7 @@ struct ToResume {
     responses((status = 204), (status = 404, description = "It is not paused"),
     (status = 422, description = "The parameters do not go together", body = Problem, content_type = "application/problem+json")))]
 async fn resume_sending(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Query(wish): Query<ToResume>,
@@ -372,6 +386,7 @@ async fn resume_sending(
     let scope = scope.map_err(|(field, detail)| {
         Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, field, detail)
     })?;
+    let scope = accounts.scope(scope)?;
     let by = By {
         name: caller.by(),
         now: state.clock.now(),
@@ -415,11 +430,13 @@ struct OfAccount {
 #[utoipa::path(get, path = "/accounts/{account}/setup", tag = "accounts", params(OfAccount),
     responses((status = 200, body = Setup)))]
 async fn read_setup(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Path(of): Path<OfAccount>,
 ) -> Result<axum::Json<Setup>, Refusal> {
-    let has_page = state.has_page(&of.account);
+    let account = accounts.named(of.account.as_str())?;
+    let has_page = state.has_page(&account);
     Ok(axum::Json(
-        setup::of_account(&state.context, &of.account, has_page).await?,
+        setup::of_account(&state.context, &account, has_page).await?,
     ))
 }

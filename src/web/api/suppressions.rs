@@ -16,6 +16,7 @@ use super::extract::{Json, Query, bytes, kind, parse};
 use super::paging::{Page, Paging, cursor};
 use super::problem::Refusal;
 use crate::control;
+use crate::control::accounts::{Accounts, Allowed};
 use crate::control::consumers::Who;
 use crate::control::opt_outs::Verdict;
 use crate::control::suppressions::{BadLines, import};
@@ -28,7 +29,7 @@ use crate::suppressions_file::{self, Defaults};
 use crate::web::access::{Caller, Table};
 use crate::web::{MAX_LIST, State};
 
-/// While a list arrives, no other is taken.
+/// A list is in memory while it arrives.
 const LONGEST_UPLOAD: Duration = Duration::from_mins(2);
 
 /// Lines that are not understood in one answer.
@@ -94,23 +95,23 @@ struct Wanted {
 #[utoipa::path(get, path = "/suppressions", tag = "suppressions", params(Wanted),
     responses((status = 200, body = Page<Suppression>)))]
 async fn list_suppressions(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Query(wanted): Query<Wanted>,
 ) -> Result<axum::Json<Page<Suppression>>, Refusal> {
-    let mut accounts = state.account_ids();
-    accounts.retain(|own| wanted.account.as_ref().is_none_or(|account| account == own));
+    let accounts = accounts.narrowed(wanted.account.as_ref().map(AccountId::as_str));
     let filter = Filter {
-        accounts,
         channel: wanted.channel,
         reason: wanted.reason,
-        hash: None,
+        ..Filter::default()
     };
     let paging = Paging {
         limit: wanted.limit,
         after: wanted.after,
     };
     let (after, limit) = (paging.after()?, paging.limit()?);
-    let mut rows = control::suppressions::list(&state.pool, &filter, after, limit + 1).await?;
+    let pool = &state.pool;
+    let mut rows = control::suppressions::list(pool, &accounts, filter, after, limit + 1).await?;
     let most = usize::try_from(limit).unwrap_or_default();
     let more = rows.len() > most;
     rows.truncate(most);
@@ -136,16 +137,20 @@ struct Which {
 }
 
 impl Which {
-    fn key(&self, state: &State) -> Result<(AccountId, Channel, AddressHash), Refusal> {
+    async fn key(
+        &self,
+        state: &State,
+        accounts: &Accounts,
+    ) -> Result<(Allowed<AccountId>, Channel, AddressHash), Refusal> {
         let fault = |field: &str, detail: &str| {
             Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, field, detail)
         };
-        let configured = state.account_ids();
-        let account = control::accounts::find(&configured, self.account.as_str())?.clone();
+        let account = accounts.named(self.account.as_str())?;
         let (channel, hash) = match (&self.address, &self.hash, &self.channel) {
             (Some(raw), None, None) => {
                 let region = state.region_of(&account);
-                match Who::address(&state.hasher, raw, region.as_deref())? {
+                let (pool, clock, hasher) = (&state.pool, &state.clock, &state.hasher);
+                match Who::address(pool, clock, hasher, (raw, region.as_deref())).await? {
                     Who::Address(channel, hash) => (channel, hash),
                     Who::Consumer(_) | Who::Conversation(_) => unreachable!("an address was read"),
                 }
@@ -186,6 +191,7 @@ struct New {
 #[utoipa::path(post, path = "/suppressions", tag = "suppressions", request_body = New, responses((status = 204),
     (status = 404, description = "There is no such account")))]
 async fn add_suppression(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Json(new): Json<New>,
@@ -197,7 +203,7 @@ async fn add_suppression(
         hash: new.hash,
         channel: new.channel,
     };
-    let (account, channel, hash) = which.key(&state)?;
+    let (account, channel, hash) = which.key(&state, &accounts).await?;
     let key = (&account, channel, &hash);
     control::suppressions::add(&state.pool, &state.clock, caller.by(), key, reason).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -207,11 +213,12 @@ async fn add_suppression(
 #[utoipa::path(post, path = "/suppressions/remove", tag = "suppressions", request_body = Which, responses((status = 204),
     (status = 404, description = "It is not suppressed")))]
 async fn remove_suppression(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Json(which): Json<Which>,
 ) -> Result<StatusCode, Refusal> {
-    let (account, channel, hash) = which.key(&state)?;
+    let (account, channel, hash) = which.key(&state, &accounts).await?;
     let key = (&account, channel, &hash);
     control::suppressions::remove(&state.pool, &state.clock, caller.by(), key).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -324,12 +331,12 @@ impl From<control::suppressions::Imported> for Imported {
     responses((status = 200, body = Imported),
     (status = 404, description = "There is no such account")))]
 async fn import_suppressions(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Query(options): Query<OfFile>,
     request: Request,
 ) -> Result<axum::Json<Imported>, Refusal> {
-    let turn = state.imports.begin()?;
     let is_json = kind(request.headers()) == "application/json";
     let arriving = tokio::time::timeout(LONGEST_UPLOAD, bytes(request, &state, MAX_LIST)).await;
     let body = arriving.map_err(|_| {
@@ -338,6 +345,8 @@ async fn import_suppressions(
             "the list did not arrive within two minutes; send it in parts",
         )
     })??;
+    // Not before it has arrived: who sends slowly, or nothing, would keep everybody else from it.
+    let turn = state.imports.begin()?;
     let (file, options) = if is_json {
         // A few megabytes take longer than others should wait.
         let parsed = tokio::task::spawn_blocking(move || parse::<File>(&body)).await;
@@ -355,27 +364,18 @@ async fn import_suppressions(
         let what = "a file that is not JSON needs ?account=, for lines that name none";
         Refusal::fault(StatusCode::BAD_REQUEST, "account", what)
     })?;
-    let defaults = defaults(&state, &account, options.reason)?;
-    let bad_lines = BadLines::left_out_if(options.leave_out_bad_lines);
-    let (pool, hasher, by) = (&state.pool, &state.hasher, caller.by());
-    let done = import(pool, hasher, by, (turn, file), defaults, bad_lines).await?;
-    Ok(axum::Json(done.into()))
-}
-
-fn defaults(
-    state: &State,
-    account: &AccountId,
-    reason: Option<Reason>,
-) -> Result<Defaults, control::Error> {
-    let accounts = state.account_ids();
-    let account = control::accounts::find(&accounts, account.as_str())?.clone();
-    Ok(Defaults {
+    let defaults = Defaults {
         region: state.region_of(&account),
         account,
-        accounts,
-        reason: reason.unwrap_or(Reason::OptedOut),
+        accounts: Vec::new(),
+        reason: options.reason.unwrap_or(Reason::OptedOut),
         now: state.clock.now(),
-    })
+    };
+    let bad_lines = BadLines::left_out_if(options.leave_out_bad_lines);
+    let (pool, hasher, by) = (&state.pool, &state.hasher, caller.by());
+    let list = (turn, file);
+    let done = import(pool, hasher, by, list, &accounts, defaults, bad_lines).await?;
+    Ok(axum::Json(done.into()))
 }
 
 /// An opt-out that somebody wrote in words that may have meant something else. It holds until it is undone.
@@ -387,10 +387,15 @@ struct DoubtfulOptOut {
     /// The address's keyed hash.
     #[schema(pattern = "^[0-9a-f]{32}$")]
     hash: String,
-    /// Which rule recognised it: `stop_word`, `misspelling`, `ambiguous_word`, `not_interested`, `wrong_person` or `dismissal`.
+    /// Which rule recognised it: `stop_word`, `misspelling`, `ambiguous_word`, `not_interested`, `wrong_person`, `dismissal`,
+    /// `complaint` or `about_messages`.
     doubt: &'static str,
     /// The same in a sentence.
     why: &'static str,
+    /// The language that it seems to be written in: a guess, `null` where there is none.
+    language: Option<String>,
+    /// The newest reminder to this address, as far as it is still known.
+    reminder: Option<i64>,
     since: DateTime<Utc>,
 }
 
@@ -402,6 +407,8 @@ impl From<Doubtful> for DoubtfulOptOut {
             hash: suppressions_file::hex(&found.hash),
             doubt: found.doubt.as_str(),
             why: control::words::doubt(found.doubt),
+            language: found.language,
+            reminder: found.reminder.map(|id| id.0),
             since: found.since,
         }
     }
@@ -419,10 +426,11 @@ struct ToReview {
 /// What was written is not kept: only that it was doubtful, and why.
 #[utoipa::path(get, path = "/suppressions/review", tag = "suppressions", responses((status = 200, body = ToReview)))]
 async fn list_doubtful_opt_outs(
+    accounts: Accounts,
     Shared(state): Shared<State>,
 ) -> Result<axum::Json<ToReview>, Refusal> {
     const MOST: i64 = 200;
-    let found = control::opt_outs::to_review(&state.pool, &state.account_ids(), MOST).await?;
+    let found = control::opt_outs::to_review(&state.pool, &accounts, MOST).await?;
     Ok(axum::Json(ToReview {
         items: found.into_iter().map(DoubtfulOptOut::from).collect(),
     }))
@@ -446,6 +454,7 @@ struct Review {
 #[utoipa::path(post, path = "/suppressions/review", tag = "suppressions", request_body = Review, responses((status = 204),
     (status = 404, description = "It is not among the doubtful ones")))]
 async fn review_opt_out(
+    accounts: Accounts,
     Shared(state): Shared<State>,
     caller: Caller,
     Json(review): Json<Review>,
@@ -456,22 +465,14 @@ async fn review_opt_out(
     })?;
     let (pool, clock, by) = (&state.pool, &state.clock, caller.by());
     let address = (review.channel, &hash);
-    control::opt_outs::review(
-        pool,
-        clock,
-        by,
-        &state.account_ids(),
-        address,
-        review.verdict,
-    )
-    .await?;
+    control::opt_outs::review(pool, clock, by, &accounts, address, review.verdict).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Export all suppressions as CSV, with hashes in place of addresses
+/// Export the suppressions of all accounts that you may see as CSV, with hashes in place of addresses
 #[utoipa::path(get, path = "/suppressions/export", tag = "suppressions",
     responses((status = 200, body = String, content_type = "text/csv")))]
-pub async fn export_suppressions(Shared(state): Shared<State>) -> Response {
+pub async fn export_suppressions(accounts: Accounts, Shared(state): Shared<State>) -> Response {
     (
         [
             (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
@@ -480,18 +481,19 @@ pub async fn export_suppressions(Shared(state): Shared<State>) -> Response {
                 "attachment; filename=\"suppressions.csv\"",
             ),
         ],
-        Body::from_stream(lines(state)),
+        Body::from_stream(lines(state, accounts)),
     )
         .into_response()
 }
 
 /// The file piece by piece: memory does not grow with the table. A piece that cannot be read breaks the answer off.
-fn lines(state: State) -> impl Stream<Item = Result<String, control::Error>> {
+fn lines(state: State, accounts: Accounts) -> impl Stream<Item = Result<String, control::Error>> {
     let header = stream::once(async { Ok(suppressions_file::HEADER.to_owned()) });
     header.chain(stream::try_unfold(None, move |last: Option<Row>| {
-        let state = state.clone();
+        let (state, accounts) = (state.clone(), accounts.clone());
         async move {
-            let piece = control::suppressions::export(&state.pool, last.as_ref()).await?;
+            let pool = &state.pool;
+            let piece = control::suppressions::export(pool, &accounts, last.as_ref()).await?;
             Ok(piece.map(|(lines, last)| (lines, Some(last))))
         }
     }))

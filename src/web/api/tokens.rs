@@ -13,15 +13,17 @@ use super::extract::{Json, Path};
 use super::paging::Page;
 use super::problem::Refusal;
 use crate::control;
-use crate::control::tokens::Wish;
-use crate::domain::access::Permission;
+use crate::control::accounts::Accounts;
+use crate::control::tokens::{Maker, Wish};
+use crate::domain::access::{AccountLimit, Permission};
+use crate::domain::ids::AccountId;
 use crate::web::State;
 use crate::web::access::{Caller, Table, Unrepeatable};
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(show_me));
     table.api(Permission::Administer, routes!(list_tokens));
-    table.api(Permission::Administer, routes!(add_token));
+    table.api_of_people(Permission::Administer, routes!(add_token));
     table.api(Permission::Administer, routes!(remove_token));
 }
 
@@ -61,6 +63,10 @@ impl From<Scope> for Permission {
     }
 }
 
+fn told(limit: &AccountLimit) -> Option<Vec<AccountId>> {
+    limit.ids().map(<[AccountId]>::to_vec)
+}
+
 fn scopes(permissions: Vec<Permission>) -> Vec<Scope> {
     permissions.into_iter().map(Scope::from).collect()
 }
@@ -71,6 +77,8 @@ struct Me {
     /// A person's name, or `token …`: as the audit trail names the caller.
     name: String,
     scopes: Vec<Scope>,
+    /// The accounts that the caller is limited to. Null: no limit.
+    accounts: Option<Vec<AccountId>>,
 }
 
 /// Show who calls, and what the caller may do
@@ -79,6 +87,7 @@ async fn show_me(caller: Caller) -> axum::Json<Me> {
     axum::Json(Me {
         name: caller.by().to_owned(),
         scopes: scopes(caller.permissions()),
+        accounts: told(caller.limit()),
     })
 }
 
@@ -87,10 +96,19 @@ async fn show_me(caller: Caller) -> axum::Json<Me> {
 struct Token {
     id: i64,
     name: String,
+    /// Those it was made with.
     scopes: Vec<Scope>,
+    /// What it may do now: of its scopes, those that its owner's role still allows.
+    effective_scopes: Vec<Scope>,
+    /// The accounts that it was made for. Null: all that its owner may see.
+    accounts: Option<Vec<AccountId>>,
+    /// The accounts that it sees now: of these, those that its owner may still see. Null: all.
+    effective_accounts: Option<Vec<AccountId>>,
     created_by: String,
+    /// Whose it is: it goes when this person goes. Null: it was made before tokens belonged to people, and its maker is gone.
+    owner: Option<String>,
     created_at: DateTime<Utc>,
-    /// Null: it does not expire.
+    /// Null: it was made before every token had to end, and does not.
     expires_at: Option<DateTime<Utc>>,
     /// To the minute. Null: never.
     last_used_at: Option<DateTime<Utc>>,
@@ -102,8 +120,12 @@ async fn list_tokens(Shared(state): Shared<State>) -> Result<axum::Json<Page<Tok
     let tokens = control::tokens::list(&state.pool).await?;
     let tokens = tokens.into_iter().map(|token| Token {
         id: token.id,
+        effective_scopes: scopes(token.permissions()),
+        effective_accounts: told(&token.limit()),
+        accounts: told(&token.accounts),
         name: token.name,
         scopes: scopes(token.scopes),
+        owner: token.owner.map(|owner| owner.name),
         created_by: token.created_by,
         created_at: token.created_at,
         expires_at: token.expires_at,
@@ -125,8 +147,11 @@ struct NewToken {
     /// Not more than the caller may do.
     #[schema(min_items = 1)]
     scopes: Vec<Scope>,
-    /// Days until it expires. Left out: it does not.
-    #[schema(minimum = 1, maximum = 3650)]
+    /// The accounts that it is for. Left out or null: all that you may see. Not with the scope `administer`.
+    #[schema(example = json!(["12345678"]))]
+    accounts: Option<Vec<String>>,
+    /// Days until it expires.
+    #[schema(minimum = 1, maximum = 365, default = 90)]
     days: Option<u32>,
 }
 
@@ -137,24 +162,27 @@ struct MadeToken {
     /// The token itself. It is told this once and kept nowhere.
     #[schema(example = "unread_…")]
     token: String,
-    expires_at: Option<DateTime<Utc>>,
+    expires_at: DateTime<Utc>,
 }
 
 /// Make a token
+///
+/// It is yours: it may do no more than you may, at any time, and goes when you are removed. Takes a session: no token makes tokens.
 #[utoipa::path(post, path = "/tokens", tag = "tokens", request_body = NewToken, responses((status = 201, body = MadeToken)))]
 async fn add_token(
-    caller: Caller,
+    maker: Maker,
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Json(new): Json<NewToken>,
 ) -> Result<Response, Refusal> {
     let wish = Wish {
         name: new.name,
         scopes: new.scopes.into_iter().map(Permission::from).collect(),
+        accounts: new.accounts,
         days: new.days,
     };
     let now = state.clock.now();
-    let may = |scope| caller.may(scope);
-    let made = control::tokens::add(&state.pool, &wish, may, caller.by(), now).await?;
+    let made = control::tokens::add(&state.pool, &accounts, &wish, &maker, now).await?;
     let made = MadeToken {
         id: made.id,
         token: made.token.expose().to_owned(),

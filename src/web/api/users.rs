@@ -5,27 +5,30 @@ use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::extract::{Json, Path};
+use super::extract::{Json, Path, Query};
 use super::paging::Page;
 use super::problem::Refusal;
-use crate::control;
+use crate::control::accounts::Accounts;
 use crate::control::users::Link;
+use crate::control::{self, Error};
 use crate::db;
 use crate::domain::access::{self, Permission};
+use crate::domain::ids::AccountId;
 use crate::web::State;
 use crate::web::access::{Caller, Table, Unrepeatable};
 
 pub fn add(table: &mut Table) {
     table.api(Permission::Administer, routes!(list_users));
-    table.api(Permission::Administer, routes!(add_user));
-    table.api(Permission::Administer, routes!(change_user));
+    table.api_of_people(Permission::Administer, routes!(add_user));
+    table.api_of_people(Permission::Administer, routes!(change_user));
     table.api(Permission::Administer, routes!(remove_user));
-    table.api(Permission::Administer, routes!(new_password_link));
+    table.api_of_people(Permission::Administer, routes!(new_password_link));
     table.api(Permission::Administer, routes!(log_out_user));
+    table.api(Permission::Administer, routes!(disconnect_user));
 }
 
 /// What a person may do: a viewer sees, an editor also changes rules and operates, an administrator does everything.
@@ -63,10 +66,14 @@ struct User {
     id: i64,
     name: String,
     role: Role,
+    /// The accounts that the role is for. Null: all.
+    accounts: Option<Vec<AccountId>>,
     /// Whether the person has chosen a password.
     has_password: bool,
-    /// Whether the person has come by single sign-on.
+    /// Whether the person is known by single sign-on.
     has_sso: bool,
+    /// Whether the person is asked for a code beside the password.
+    has_second_factor: bool,
     created_at: DateTime<Utc>,
     /// To the minute. Null: never.
     seen_at: Option<DateTime<Utc>>,
@@ -78,8 +85,10 @@ impl From<db::users::User> for User {
             id: user.id,
             name: user.name,
             role: user.role.into(),
+            accounts: user.limit.ids().map(<[AccountId]>::to_vec),
             has_password: user.has_password,
             has_sso: user.has_sso,
+            has_second_factor: user.has_second_factor,
             created_at: user.created_at,
             seen_at: user.seen_at,
         }
@@ -97,7 +106,7 @@ struct PasswordLink {
 fn told(state: &State, link: &Link) -> Result<PasswordLink, Refusal> {
     let url = control::users::address_of(&state.public_url, link);
     Ok(PasswordLink {
-        url: url.map_err(control::Error::from)?.into(),
+        url: url.map_err(Error::from)?.into(),
         expires_at: link.expires_at,
     })
 }
@@ -123,6 +132,9 @@ struct NewUser {
     )]
     name: String,
     role: Role,
+    /// The accounts that the role is for. Left out or null: all. An administrator is for all.
+    #[schema(example = json!(["12345678"]))]
+    accounts: Option<Vec<String>>,
 }
 
 /// A person who was just added.
@@ -136,12 +148,15 @@ struct AddedUser {
 #[utoipa::path(post, path = "/users", tag = "users", request_body = NewUser, responses((status = 201, body = AddedUser)))]
 async fn add_user(
     caller: Caller,
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Json(new): Json<NewUser>,
 ) -> Result<Response, Refusal> {
     let now = state.clock.now();
-    let role = new.role.into();
-    let (user, link) = control::users::add(&state.pool, &new.name, role, caller.by(), now).await?;
+    let limit = control::accounts::limit(&accounts, new.accounts.as_deref());
+    let rights = control::users::rights(new.role.into(), limit.map_err(Error::Invalid)?)?;
+    let by = caller.by();
+    let (user, link) = control::users::add(&state.pool, &new.name, rights, by, now).await?;
     let added = AddedUser {
         user: user.into(),
         password_link: told(&state, &link)?,
@@ -166,36 +181,79 @@ struct Which {
 #[serde(deny_unknown_fields)]
 struct UserChange {
     role: Role,
+    /// The accounts that the role is for; null: all. Left out: as before.
+    #[expect(clippy::option_option, reason = "null is not the same as left out")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<String>>, example = json!(["12345678"]))]
+    accounts: Option<Option<Vec<String>>>,
 }
 
-/// Change a person's role
+/// Tells null from what is left out.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(given: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(given).map(Some)
+}
+
+/// Change a person's role and accounts
 ///
-/// The last administrator stays one.
+/// The person's tokens may do no more from then on. The last administrator stays one.
 #[utoipa::path(patch, path = "/users/{id}", tag = "users", params(Which), request_body = UserChange,
     responses((status = 200, body = User), (status = 409, description = "The person is the last administrator")))]
 async fn change_user(
     caller: Caller,
+    accounts: Accounts,
     Shared(state): Shared<State>,
     Path(which): Path<Which>,
     Json(change): Json<UserChange>,
 ) -> Result<axum::Json<User>, Refusal> {
-    let (role, now) = (change.role.into(), state.clock.now());
-    let user = control::users::set_role(&state.pool, which.id, role, caller.by(), now).await?;
+    let limit = change.accounts.as_ref();
+    let limit = limit.map(|wanted| control::accounts::limit(&accounts, wanted.as_deref()));
+    let rights = (
+        change.role.into(),
+        limit.transpose().map_err(Error::Invalid)?,
+    );
+    let now = state.clock.now();
+    let user = control::users::set_rights(&state.pool, which.id, rights, caller.by(), now).await?;
     Ok(axum::Json(user.into()))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Heritage {
+    /// Names of tokens of the person, with commas between them, that become yours; the others stop working. Takes a session: a token
+    /// cannot take over tokens.
+    #[param(example = "nightly export,billing")]
+    take_over: Option<String>,
+}
+
+impl Heritage {
+    fn names(&self) -> Vec<String> {
+        let names = self.take_over.as_deref().unwrap_or_default().split(',');
+        let names = names.map(str::trim).filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
+    }
 }
 
 /// Remove a person
 ///
-/// The person's sessions end at once. The last administrator cannot be removed.
-#[utoipa::path(delete, path = "/users/{id}", tag = "users", params(Which),
-    responses((status = 204, description = "The person is removed"), (status = 409, description = "The person is the last administrator")))]
+/// The person's sessions end at once, and so do the person's tokens but for those that you take over by name. What is taken over may
+/// do what it may do at that moment. The last administrator cannot be removed.
+#[utoipa::path(delete, path = "/users/{id}", tag = "users", params(Which, Heritage),
+    responses((status = 204, description = "The person is removed"), (status = 409, description = "The person is the last administrator"),
+    (status = 422, description = "A token that is named is not the person's")))]
 async fn remove_user(
     caller: Caller,
     Shared(state): Shared<State>,
     Path(which): Path<Which>,
+    Query(heritage): Query<Heritage>,
 ) -> Result<StatusCode, Refusal> {
+    let (names, maker) = (heritage.names(), caller.maker());
+    if !names.is_empty() && maker.is_none() {
+        return Err(Refusal::people_only());
+    }
+    let heir = maker.as_ref().map(|maker| (maker, names.as_slice()));
     let now = state.clock.now();
-    control::users::remove(&state.pool, which.id, caller.by(), now).await?;
+    control::users::remove(&state.pool, which.id, heir, caller.by(), now).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -236,4 +294,19 @@ async fn log_out_user(
     let sessions =
         control::users::log_out_everywhere(&state.pool, which.id, caller.by(), now).await?;
     Ok(axum::Json(Ended { sessions }))
+}
+
+/// Disconnect a person from the single sign-on
+///
+/// The person's sessions end at once. A set-up link, or the person's own password, connects the two anew.
+#[utoipa::path(delete, path = "/users/{id}/single-sign-on", tag = "users", params(Which),
+    responses((status = 200, body = User), (status = 409, description = "The person is not connected to it")))]
+async fn disconnect_user(
+    caller: Caller,
+    Shared(state): Shared<State>,
+    Path(which): Path<Which>,
+) -> Result<axum::Json<User>, Refusal> {
+    let (by, now) = (caller.by(), state.clock.now());
+    let user = control::sso::unbind(&state.pool, &state.hasher, which.id, by, now).await?;
+    Ok(axum::Json(user.into()))
 }

@@ -128,7 +128,11 @@ fn consumer_of<'a>(
 ) -> Option<(&'a AccountId, &'a Site, Cow<'a, str>)> {
     let mut path = uri.path().split('/').skip(3);
     let (id, site) = site(state, path.next()?)?;
-    let consumer = percent_decode_str(path.next()?).decode_utf8();
+    let consumer = path.next()?;
+    if !consumer.contains('%') {
+        return Some((id, site, Cow::Borrowed(consumer)));
+    }
+    let consumer = percent_decode_str(consumer).decode_utf8();
     // An id that is not even text is nobody's.
     Some((id, site, consumer.unwrap_or(Cow::Borrowed(""))))
 }

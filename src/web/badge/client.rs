@@ -108,7 +108,7 @@ fn is_port(port: &str) -> bool {
 }
 
 /// One customer has a whole IPv6 /64.
-fn network_of(ip: IpAddr) -> IpAddr {
+pub fn network_of(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
@@ -147,6 +147,23 @@ impl<K: Hash + Eq + Copy> Limiter<K> {
         }
         *at = from + self.per_turn;
         Ok(())
+    }
+
+    /// How long to stay away, if there is no turn now. Takes none.
+    pub fn peek(&self, key: K, now: Instant) -> Result<(), Duration> {
+        let mut full_at = lock(&self.full_at);
+        let ahead = full_at.get_mut(key).map(|at| (*at).max(now) - now);
+        match ahead.and_then(|ahead| ahead.checked_sub(self.burst)) {
+            Some(wait) if !wait.is_zero() => Err(wait),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns a turn that was taken for nothing.
+    pub fn give_back(&self, key: K, now: Instant) {
+        if let Some(at) = lock(&self.full_at).get_mut(key) {
+            *at = at.checked_sub(self.per_turn).unwrap_or(now);
+        }
     }
 
     /// The key has all turns again.
@@ -306,8 +323,12 @@ mod tests {
         let limiter = Limiter::new(2.0, 3.0, 100);
         let now = Instant::now();
         for _ in 0..3 {
+            assert_eq!(limiter.peek(1, now), Ok(()));
             assert_eq!(limiter.pass(1, now), Ok(()));
         }
+        assert_eq!(limiter.peek(1, now), Err(Duration::from_millis(500)));
+        limiter.give_back(1, now);
+        assert_eq!(limiter.pass(1, now), Ok(()));
         assert_eq!(limiter.pass(1, now), Err(Duration::from_millis(500)));
         assert_eq!(limiter.pass(2, now), Ok(()), "another's turn");
         assert_eq!(limiter.pass(1, now + Duration::from_millis(500)), Ok(()));

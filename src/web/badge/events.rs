@@ -36,7 +36,6 @@ const LONGEST: Duration = Duration::from_hours(1);
 
 const PER_CONSUMER: usize = 5;
 const PER_ADDRESS: usize = 50;
-const IN_ALL: usize = 10_000;
 
 /// Who waits for notices.
 #[derive(Default)]
@@ -114,7 +113,7 @@ pub fn open(
     let key = consumer_key(account, &token.subject);
     let badge = &state.badge;
     let connections = || {
-        let all = badge.connections.open((), IN_ALL)?;
+        let all = badge.connections.open((), badge.streams)?;
         let of_address = badge.of_address.open(address, PER_ADDRESS)?;
         let of_consumer = badge.of_consumer.open(key, PER_CONSUMER)?;
         Some((of_consumer, of_address, all))

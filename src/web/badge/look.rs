@@ -7,6 +7,7 @@ use super::answer::{answer, plausible};
 use super::cache::{Answer, Ids};
 use super::token::Verified;
 use super::{Site, State};
+use crate::control::accounts::Allowed;
 use crate::control::{Error, Fault};
 use crate::domain::ids::AccountId;
 use crate::metrics::BadgeSource;
@@ -39,14 +40,14 @@ pub struct Look {
     pub without: bool,
 }
 
-fn site<'a>(state: &'a State, account: &AccountId) -> Result<&'a Site, Error> {
-    let account_of = state.accounts.get(account);
+fn site<'a>(state: &'a State, account: &Allowed<AccountId>) -> Result<&'a Site, Error> {
+    let account_of = state.accounts.get(&**account);
     account_of
         .map(|account| &account.badge)
         .ok_or_else(|| Error::NotFound(format!("account {account}")))
 }
 
-pub fn setup(state: &State, account: &AccountId) -> Result<Setup, Error> {
+pub fn setup(state: &State, account: &Allowed<AccountId>) -> Result<Setup, Error> {
     let site = site(state, account)?;
     Ok(Setup {
         origins: site.origins.clone(),
@@ -56,7 +57,11 @@ pub fn setup(state: &State, account: &AccountId) -> Result<Setup, Error> {
 }
 
 /// What the badge of a consumer says now. The id is LivePerson's or the brand's own.
-pub async fn look(state: &State, account: &AccountId, consumer: &str) -> Result<Look, Error> {
+pub async fn look(
+    state: &State,
+    account: &Allowed<AccountId>,
+    consumer: &str,
+) -> Result<Look, Error> {
     let site = site(state, account)?;
     if !plausible(consumer) {
         return Err(Error::Invalid(vec![Fault {
@@ -88,7 +93,7 @@ pub async fn look(state: &State, account: &AccountId, consumer: &str) -> Result<
 /// Whose token it is, if the account believes it.
 pub async fn whose(
     state: &State,
-    account: &AccountId,
+    account: &Allowed<AccountId>,
     token: &str,
 ) -> Result<Option<Verified>, Error> {
     let tokens = &site(state, account)?.tokens;
@@ -96,7 +101,11 @@ pub async fn whose(
 }
 
 /// A token to try the badge out with, if this installation can sign one.
-pub fn sign(state: &State, account: &AccountId, consumer: &str) -> Result<Option<String>, Error> {
+pub fn sign(
+    state: &State,
+    account: &Allowed<AccountId>,
+    consumer: &str,
+) -> Result<Option<String>, Error> {
     Ok(site(state, account)?
         .tokens
         .sign(consumer, state.clock.now()))

@@ -34,7 +34,8 @@ use crate::config::{self, Network};
 use crate::db::changes::{ConsumerKey, Listener};
 
 pub use self::addresses::{PageView, express, from_memory, routes};
-pub use self::client::{Client, Limiter};
+pub use self::client::{Client, Limiter, network_of};
+pub use self::recent::Recent;
 pub use self::script::{integrity, pinned_path, script};
 
 /// Consumers remembered; with all that is kept of one, some 300 bytes each.
@@ -51,6 +52,8 @@ pub struct Badge {
     of_address: Connections<IpAddr>,
     of_consumer: Connections<ConsumerKey>,
     trusted_proxies: Vec<Network>,
+    /// Event streams at once.
+    streams: usize,
     shutdown: CancellationToken,
 }
 
@@ -68,6 +71,8 @@ impl Badge {
             of_address: Connections::default(),
             of_consumer: Connections::default(),
             trusted_proxies: web.trusted_proxies.clone(),
+            // The rest is for page views, which are over at once.
+            streams: web.connections / 4 * 3,
             shutdown,
         }
     }

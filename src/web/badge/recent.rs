@@ -44,7 +44,7 @@ impl<K: Hash + Eq + Copy, V> Recent<K, V> {
     }
 
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
 }

@@ -40,7 +40,7 @@ async fn show(
         action: action.as_deref(),
         before: filter.before,
     };
-    let mut rows = control::audit::list(&state.pool, &wanted, SHOWN + 1).await?;
+    let mut rows = control::audit::list(&state.pool, &page.accounts, &wanted, SHOWN + 1).await?;
     let more = rows.len() > usize::try_from(SHOWN).unwrap_or_default();
     rows.truncate(usize::try_from(SHOWN).unwrap_or_default());
     let older = rows.last().filter(|_| more).map(|last| {

@@ -27,14 +27,14 @@ pub fn add(table: &mut Table) {
 
 async fn channels(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
     let now = state.clock.now();
-    let paused = control::senders::paused(&state.pool).await?;
-    let accounts = state.account_ids();
-    let scans = control::overview::scans(&state.pool, &accounts).await?;
+    let paused = control::senders::paused(&state.context, &page.accounts).await?;
+    let accounts = page.accounts.ids();
+    let scans = control::overview::scans(&state.pool, &page.accounts).await?;
     let (may, csrf) = (page.caller.may(Permission::Operate), &page.session().csrf);
     let senders = Channel::ALL.map(|channel| {
         let troubles = paused.iter().filter(|p| p.channel == channel).count();
         json!({
-            "name": words::channel(channel.as_str()),
+            "name": words::channel(channel),
             "on": state.context.has(channel),
             "sender": state.context.usual_sender(channel).filter(|sender| sender != ACCOUNT_DEFAULT),
             "through": match channel {
@@ -50,7 +50,7 @@ async fn channels(page: Page, Shared(state): Shared<State>) -> Result<Response, 
     });
     let paused = paused.iter().map(|paused| {
         json!({
-            "channel": words::channel(paused.channel.as_str()),
+            "channel": words::channel(paused.channel),
             "provider": paused.provider,
             "sender": paused.sender,
             "since": words::time(paused.since, now),
@@ -58,7 +58,8 @@ async fn channels(page: Page, Shared(state): Shared<State>) -> Result<Response, 
             "what": paused.trouble.what,
             "mend": paused.trouble.mend,
             "code": paused.code,
-            "may": may,
+            "may": may && paused.is_theirs,
+            "shared": !paused.is_theirs,
             "csrf": csrf,
         })
     });
@@ -95,9 +96,11 @@ async fn probe(
     Shared(state): Shared<State>,
     Form(which): Form<Sender>,
 ) -> Result<Response, Unshown> {
-    let key = (which.provider.as_str(), which.sender.as_str());
     let by = page.caller.by();
-    let done = control::senders::probe(&state.pool, &state.clock, by, key).await;
+    let done = match control::senders::key(&which.provider, &which.sender) {
+        Ok(key) => control::senders::probe(&state.context, &page.accounts, by, key).await,
+        Err(error) => Err(error),
+    };
     told(
         &page,
         done,
@@ -111,9 +114,11 @@ async fn close(
     Shared(state): Shared<State>,
     Form(which): Form<Sender>,
 ) -> Result<Response, Unshown> {
-    let key = (which.provider.as_str(), which.sender.as_str());
     let by = page.caller.by();
-    let done = control::senders::close(&state.pool, &state.clock, by, key).await;
+    let done = match control::senders::key(&which.provider, &which.sender) {
+        Ok(key) => control::senders::close(&state.context, &page.accounts, by, key).await,
+        Err(error) => Err(error),
+    };
     told(&page, done, "Sending goes on.").await
 }
 
@@ -136,8 +141,8 @@ async fn effect(
     Query(back): Query<Back>,
 ) -> Result<Response, Unshown> {
     let days = back.days.unwrap_or(30).clamp(1, 365);
-    let (accounts, now) = (state.account_ids(), state.clock.now());
-    let effect = control::effect::effect(&state.pool, &accounts, days, now).await?;
+    let now = state.clock.now();
+    let effect = control::effect::effect(&state.pool, &page.accounts, days, now).await?;
     let spans = [7_u16, 30, 90].map(|span| json!({ "days": span, "chosen": span == days }));
     let values = json!({
         "spans": spans,
@@ -154,9 +159,9 @@ fn rule_row(state: &State, rule: &OfRule) -> Value {
         (None, None) => "All other skills".to_owned(),
     };
     json!({
-        "brand": state.brand_of(rule.account.as_str()),
+        "brand": state.brand_of(&rule.account),
         "skill": skill,
-        "channel": words::channel(rule.channel.as_str()),
+        "channel": words::channel(rule.channel),
         "holdout": rule.holdout_percent,
         "counts": counts(&rule.counts),
     })

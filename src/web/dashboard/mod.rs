@@ -7,33 +7,42 @@ mod api;
 mod audit;
 mod channels;
 mod chart;
+mod live;
 mod opt_outs;
 mod overview;
+mod own;
+mod pauses;
 mod people;
 mod reminders;
+mod removal;
 mod rules;
+mod second_factor;
 mod settings;
 mod suppressions;
 mod tokens;
+mod unshown;
 mod users;
 mod website;
 pub mod words;
-
-use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use chrono::SecondsFormat;
 use chrono_tz::Tz;
 use serde_json::{Value, json};
+use url::Url;
 
-use super::access::{Asked, Caller, Session, Table};
+use super::access::{Asked, Caller, Session, Table, is_by_itself};
 use super::{State, templates};
-use crate::control::{self, Error, Fault};
+use crate::control::accounts::{Accounts, Allowed};
+use crate::control::{Error, Fault};
 use crate::db;
 use crate::domain::access::{Permission, Role};
 use crate::domain::ids::AccountId;
+
+pub use self::unshown::Unshown;
 
 /// Where a page is, what it is called, and what it needs.
 type Entry = (&'static str, &'static str, Permission);
@@ -45,6 +54,7 @@ const NAVIGATION: &[(&str, &[Entry])] = &[
         &[
             ("/", "Overview", Permission::View),
             ("/setup", "Set up", Permission::View),
+            ("/live", "Go live", Permission::View),
             ("/rules", "Rules", Permission::View),
             ("/forecast", "The next hour", Permission::View),
             ("/reminders", "Reminders", Permission::View),
@@ -67,6 +77,9 @@ const NAVIGATION: &[(&str, &[Entry])] = &[
     ),
 ];
 
+/// Entries of the bar above a page that are shown at once; more are folded.
+const MOST_OPEN: usize = 3;
+
 /// Adds the pages to the table.
 pub fn add(table: &mut Table) {
     overview::add(table);
@@ -76,43 +89,65 @@ pub fn add(table: &mut Table) {
     opt_outs::add(table);
     suppressions::add(table);
     channels::add(table);
+    live::add(table);
+    pauses::add(table);
     website::add(table);
     audit::add(table);
     settings::add(table);
+    own::add(table);
+    second_factor::add(table);
     tokens::add(table);
     users::add(table);
+    removal::add(table);
 }
 
 /// Adds the page that shows the API's document.
-pub fn add_reference(table: &mut Table, document: &Value) {
-    api::add(table, document);
+pub fn add_reference(table: &mut Table, document: &Value, home: &Url) {
+    api::add(table, document, home);
 }
 
 /// The frame of the page that was asked for.
 pub struct Page {
     pub caller: Caller,
+    /// Those that the reader may see.
+    pub accounts: Accounts,
     /// Where the reader's days begin: a script of ours leaves the browser's zone in a cookie. Without it, in UTC.
     pub zone: Tz,
     session: Session,
     asked: String,
+    /// Whether `asked` can be opened again.
+    is_read: bool,
+    /// What every page must tell: entries of the bar above it.
+    notices: Vec<Value>,
     state: State,
 }
 
 impl FromRequestParts<State> for Page {
-    type Rejection = StatusCode;
+    type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, StatusCode> {
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Response> {
         let Ok(Asked(asked)) = Asked::from_request_parts(parts, state).await;
-        let session = Session::from_request_parts(parts, state).await?;
-        if session.flash.is_some() && parts.method == axum::http::Method::GET {
-            // Told once. If that cannot be noted it is told twice, which harms nobody.
+        let session = Session::from_request_parts(parts, state).await;
+        let session = session.map_err(StatusCode::into_response)?;
+        let caller = Caller::from_request_parts(parts, state).await;
+        let caller = caller.map_err(StatusCode::into_response)?;
+        let accounts = Accounts::from_request_parts(parts, state).await;
+        let accounts = accounts.map_err(StatusCode::into_response)?;
+        let notices = pauses::notices(state, &accounts, &caller).await;
+        let notices = notices.map_err(|error| Unshown::from(error).into_response())?;
+        let shows = parts.method == axum::http::Method::GET && !is_by_itself(&parts.headers);
+        if session.flash.is_some() && shows {
+            // Told once, to who opens a page. If that cannot be noted it is told twice, which harms nobody.
             let _ = db::sessions::set_flash(&state.pool, &session.token_hash, None).await;
         }
         Ok(Self {
-            caller: Caller::from_request_parts(parts, state).await?,
+            caller,
+            accounts,
             zone: zone(&parts.headers).unwrap_or(Tz::UTC),
             session,
             asked,
+            is_read: parts.method.is_safe(),
+            notices,
             state: state.clone(),
         })
     }
@@ -173,13 +208,31 @@ impl Page {
             .filter(|group| group["entries"].as_array().is_some_and(|e| !e.is_empty()))
             .collect();
         json!({
+            "now": self.state.clock.now().to_rfc3339_opts(SecondsFormat::Millis, true),
+            "back": self.back(),
+            "notices": self.notices,
+            "many": self.notices.len() > MOST_OPEN,
+            "count": self.notices.len(),
             "name": self.caller.by(),
             "role": self.caller.role().map(Role::as_str),
             "csrf": self.session.csrf,
             "navigation": groups,
             "flash": self.session.flash,
+            "example": self.state.demo.as_ref().and_then(|demo| demo.example_until)
+                .map(|until| words::time(until, self.state.clock.now())),
             "mailbox": self.state.demo.as_ref().map(|demo| demo.mailbox_url.clone()),
         })
+    }
+
+    /// Where a form of the bar leads back to: this page, or the page of the menu above what only a form shows.
+    fn back(&self) -> &str {
+        if self.is_read {
+            return &self.asked;
+        }
+        let path = self.asked.split('?').next().unwrap_or("/");
+        let pages = NAVIGATION.iter().flat_map(|(_, entries)| *entries);
+        let mut above = pages.filter(|(href, ..)| *href != "/" && path.starts_with(href));
+        above.next().map_or("/", |(href, ..)| href)
     }
 
     /// After a form was done: on to another page, which tells what was done.
@@ -204,22 +257,19 @@ impl Page {
 }
 
 /// The account that a form names; with only one it need not be named.
-fn account_of(state: &State, named: &str) -> Result<AccountId, Error> {
-    let configured = state.account_ids();
-    match configured.as_slice() {
-        [only] => Ok(only.clone()),
-        all => control::accounts::find(all, named).cloned(),
+fn account_of(accounts: &Accounts, named: &str) -> Result<Allowed<AccountId>, Error> {
+    match accounts.ids() {
+        [only] if named.is_empty() => accounts.named(only.as_str()),
+        _ => accounts.named(named),
     }
 }
 
 /// The accounts to choose from; none if there is no choice.
-fn brands(state: &State, chosen: &str) -> Vec<Value> {
-    let ids = state.account_ids();
+fn brands(state: &State, accounts: &Accounts, chosen: &str) -> Vec<Value> {
+    let ids = accounts.ids();
     let ids = ids.iter().filter(|_| ids.len() > 1);
-    ids.map(|id| {
-        json!({ "id": id, "brand": state.brand_of(id.as_str()), "chosen": id.as_str() == chosen })
-    })
-    .collect()
+    ids.map(|id| json!({ "id": id, "brand": state.brand_of(id), "chosen": id.as_str() == chosen }))
+        .collect()
 }
 
 /// The faults of a form's input, for the fields of their names.
@@ -240,120 +290,4 @@ pub fn careful(mut response: Response) -> Response {
         HeaderValue::from_static("same-origin"),
     );
     response
-}
-
-/// Why a page cannot be shown, as a page.
-#[derive(Debug)]
-pub struct Unshown {
-    status: StatusCode,
-    heading: &'static str,
-    text: String,
-    /// When the same may be asked again.
-    retry_after: Option<Duration>,
-}
-
-impl Unshown {
-    fn new(status: StatusCode, heading: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            status,
-            heading,
-            text: text.into(),
-            retry_after: None,
-        }
-    }
-
-    pub fn forbidden() -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            "This is not for your role",
-            "Ask an administrator if you should be able to see or do this.",
-        )
-    }
-
-    pub fn not_ours() -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            "Nothing was changed",
-            "The form is too old, or did not come from this site. Go back, reload the page and try again.",
-        )
-    }
-
-    pub fn too_large() -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "Too much at once",
-            "A form may be 4 MB in all. Send it in several parts.",
-        )
-    }
-
-    pub fn too_many() -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "Too fast",
-            "There were too many requests. Wait a moment and reload the page.",
-        )
-    }
-}
-
-impl From<Error> for Unshown {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::NotFound(_) => Self::new(
-                StatusCode::NOT_FOUND,
-                "Not found",
-                format!("Sorry, {error}."),
-            ),
-            Error::Invalid(_) => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "That does not fit",
-                format!("{error}."),
-            ),
-            Error::Changed(_) | Error::Conflict(_) => Self::new(
-                StatusCode::CONFLICT,
-                "Nothing was changed",
-                format!("{error}."),
-            ),
-            Error::Unavailable(_) => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Not at the moment",
-                format!("{error}."),
-            ),
-            Error::Busy(ref said, wait) => Self {
-                retry_after: Some(wait),
-                ..Self::new(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "Not at the moment",
-                    format!("Sorry, {said}."),
-                )
-            },
-            Error::Internal(error) => {
-                tracing::error!("A page cannot be shown: {error:#}");
-                Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "Something went wrong",
-                    "The fault is on our side; the log says what it is. Try again in a moment.",
-                )
-            }
-        }
-    }
-}
-
-impl From<sqlx::Error> for Unshown {
-    fn from(error: sqlx::Error) -> Self {
-        Error::from(error).into()
-    }
-}
-
-impl IntoResponse for Unshown {
-    fn into_response(self) -> Response {
-        let page = templates::message(self.heading, &self.text, Some(("/", "To the overview")));
-        let mut response = (self.status, careful(page)).into_response();
-        if let Some(wait) = self.retry_after {
-            let seconds = wait.as_secs().max(1);
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, seconds.into());
-        }
-        response
-    }
 }

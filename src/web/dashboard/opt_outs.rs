@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::suppressions::PATH;
 use super::{Page, Unshown, words};
+use crate::control::accounts::Accounts;
 use crate::control::opt_outs::Verdict;
 use crate::control::{self, Error};
 use crate::db::opt_outs::Doubtful;
@@ -26,23 +27,25 @@ pub fn add(table: &mut Table) {
 }
 
 /// Those that nobody has looked at, for the page.
-pub async fn to_review(state: &State, now: DateTime<Utc>) -> Result<Vec<Value>, Error> {
-    let found = control::opt_outs::to_review(&state.pool, &state.account_ids(), MOST).await?;
+pub async fn to_review(
+    state: &State,
+    accounts: &Accounts,
+    now: DateTime<Utc>,
+) -> Result<Vec<Value>, Error> {
+    let found = control::opt_outs::to_review(&state.pool, accounts, MOST).await?;
     Ok(found.iter().map(|one| row(state, one, now)).collect())
 }
 
 fn row(state: &State, found: &Doubtful, now: DateTime<Utc>) -> Value {
     let hash = suppressions_file::hex(&found.hash);
-    let brands: Vec<String> = found
-        .accounts
-        .iter()
-        .map(|id| state.brand_of(id.as_str()))
-        .collect();
+    let brands: Vec<String> = found.accounts.iter().map(|id| state.brand_of(id)).collect();
     json!({
         "brands": brands.join(", "),
-        "channel": words::channel(found.channel.as_str()),
+        "channel": words::channel(found.channel),
         "channel_word": found.channel,
         "why": control::words::doubt(found.doubt),
+        "language": found.language.as_deref().and_then(control::words::doubt_language),
+        "reminder": found.reminder.map(|id| id.0),
         "since": words::time(found.since, now),
         "code": &hash[..8],
         "hash": hash,
@@ -65,8 +68,8 @@ async fn review(
     let none = || Error::NotFound("doubtful opt-out of this address".to_owned());
     let hash = suppressions_file::unhex(&given.hash).ok_or_else(none)?;
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
-    let (accounts, address) = (state.account_ids(), (given.channel, &hash));
-    let done = control::opt_outs::review(pool, clock, by, &accounts, address, given.verdict).await;
+    let (accounts, address) = (&page.accounts, (given.channel, &hash));
+    let done = control::opt_outs::review(pool, clock, by, accounts, address, given.verdict).await;
     let said = match (done, given.verdict) {
         (Ok(_), Verdict::Keep) => "Kept. No reminders go to this address.",
         (Ok(_), Verdict::Undo) => "Undone. Reminders may go to this address again.",

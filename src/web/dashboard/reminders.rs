@@ -11,12 +11,14 @@ use super::{Page, Unshown, words};
 use crate::control;
 use crate::control::Error;
 use crate::control::reminders::Origin;
-use crate::control::story::{Line, state_words, waits_until};
+use crate::control::rules::Governing;
+use crate::control::story::{Line, state_words, waits_until, will_not_be_sent};
 use crate::control::words::why;
 use crate::db::pages::Reminder;
 use crate::db::reminders::{Filter, Place, Whose};
 use crate::domain::access::Permission;
-use crate::domain::ids::ReminderId;
+use crate::domain::decide::{Cause, Reason};
+use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::reminder::ReminderState;
 use crate::web::State;
 use crate::web::access::Table;
@@ -51,10 +53,9 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn filter(&self, state: &State) -> Filter {
+    fn filter(&self) -> Filter {
         let conversation = self.conversation.trim();
         Filter {
-            accounts: state.account_ids(),
             channel: self.channel.parse().ok(),
             state: ReminderState::parse(&self.state),
             whose: (!conversation.is_empty()).then(|| Whose::Conversation(conversation.to_owned())),
@@ -86,21 +87,23 @@ async fn list(
     Shared(state): Shared<State>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Unshown> {
-    let filter = wanted.filter(&state);
-    let found = control::reminders::search(&state.pool, &filter, wanted.after(), SHOWN).await?;
+    let filter = wanted.filter();
+    let (pool, after) = (&state.pool, wanted.after());
+    let found =
+        control::reminders::search(pool, &page.accounts, filter.clone(), after, SHOWN).await?;
     let now = state.clock.now();
     let filtered = filter.state.is_some() || filter.channel.is_some() || filter.whose.is_some();
     let states = ReminderState::ALL.map(|state| {
         json!({
             "word": state.as_str(),
-            "label": state_words(state.as_str(), None),
+            "label": state_words(state, None),
             "chosen": filter.state == Some(state),
         })
     });
     let values = json!({
         "states": states,
-        "email": wanted.channel == "email",
-        "sms": wanted.channel == "sms",
+        "email": filter.channel == Some(Channel::Email),
+        "sms": filter.channel == Some(Channel::Sms),
         "conversation": wanted.conversation.trim(),
         "filtered": filtered || wanted.before.is_some(),
         "reminders": found.reminders.iter().map(|r| row(r, now)).collect::<Vec<_>>(),
@@ -112,23 +115,30 @@ async fn list(
 /// A reminder as every list shows it.
 pub fn row(r: &Reminder, now: DateTime<Utc>) -> Value {
     let when = r.sent_at.or(r.final_at).or(r.next_at).unwrap_or(r.due_at);
-    let settled = matches!(r.state.as_str(), "sent" | "delivered" | "sending");
-    let reason = r
-        .reason
-        .as_deref()
-        .filter(|reason| !settled && *reason != "scheduled");
+    let settled = matches!(
+        r.state,
+        ReminderState::Sent | ReminderState::Delivered | ReminderState::Sending
+    );
+    let forbidden = will_not_be_sent(r);
+    let reason = r.suppressed_as.map(|why| Cause::Ours(why.into()));
+    let reason = reason.or_else(|| {
+        let reason = r.reason.clone();
+        reason.filter(|reason| !settled && *reason != Cause::Ours(Reason::Scheduled))
+    });
     json!({
         "id": r.id,
         "at": words::time(when, now),
-        "channel": words::channel(&r.channel),
+        "channel": words::channel(r.channel),
         "skill": r.skill_name.clone().unwrap_or_else(|| words::skill(r.skill)),
         "step": r.step,
         "state": r.state,
-        "words": state_words(&r.state, r.reason.as_deref()),
-        "why": reason.map(|reason| match (r.state.as_str(), waits_until(r)) {
-            (_, Some(until)) => format!("It waits until {until}."),
-            ("failed" | "undelivered" | "unknown", _) => control::words::trouble(&r.channel, reason),
-            _ => why(reason),
+        "words": forbidden.unwrap_or_else(|| state_words(r.state, r.reason.as_ref())),
+        "why": reason.map(|reason| match (r.state, waits_until(r)) {
+            (_, Some(until)) if forbidden.is_none() => format!("It waits until {until}."),
+            (ReminderState::Failed | ReminderState::Undelivered | ReminderState::Unknown, _) => {
+                control::words::trouble(r.channel, reason.as_str())
+            }
+            _ => why(&reason),
         }),
         "returned": r.returned_at.is_some(),
     })
@@ -150,14 +160,16 @@ async fn render_one(
     status: StatusCode,
     told: &Value,
 ) -> Result<Response, Unshown> {
-    let accounts = state.account_ids();
-    let detail = control::reminders::detail(&state.pool, &accounts, id).await?;
     let now = state.clock.now();
+    let detail = control::reminders::detail(&state.pool, &page.accounts, id, now).await?;
     let (reminder, may) = (&detail.reminder, detail.may);
     let operates = page.caller.may(Permission::Operate);
     let values = json!({
         "reminder": row(reminder, now),
         "erased": control::reminders::is_erased(reminder),
+        "is_over": reminder.final_at.is_some() || reminder.sent_at.is_some(),
+        "rule": detail.rule.as_ref().map(|rule| governing(rule, &reminder.account)),
+        "account": reminder.account,
         "conversation": reminder.conversation,
         "brand": state.brand_of(&reminder.account),
         "due": words::time(reminder.due_at, now),
@@ -173,6 +185,11 @@ async fn render_one(
         "may_something": operates && (may.cancel || may.send_again || may.opt_out),
     });
     Ok(page.render_as(status, "reminder.hbs", "Reminder", values))
+}
+
+/// A rule as pages link to it.
+pub fn governing(rule: &Governing, account: &AccountId) -> Value {
+    json!({ "path": format!("/rules/{}", rule.path(account)), "version": rule.version })
 }
 
 fn story_line(line: &Line, now: DateTime<Utc>) -> Value {
@@ -191,9 +208,9 @@ async fn reveal(
     Shared(state): Shared<State>,
     Path(id): Path<i64>,
 ) -> Result<Response, Unshown> {
-    let (accounts, id) = (state.account_ids(), ReminderId(id));
+    let (accounts, id) = (&page.accounts, ReminderId(id));
     let by = page.caller.by();
-    let (status, told) = match control::reminders::reveal(&state.context, by, &accounts, id).await {
+    let (status, told) = match control::reminders::reveal(&state.context, by, accounts, id).await {
         Ok(revealed) => {
             let from = match revealed.from {
                 Origin::Attempt => "kept until it is known whether the message arrived",
@@ -224,9 +241,9 @@ async fn cancel(
     Shared(state): Shared<State>,
     Path(id): Path<i64>,
 ) -> Result<Response, Unshown> {
-    let (accounts, by) = (state.account_ids(), page.caller.by());
+    let (accounts, by) = (&page.accounts, page.caller.by());
     let id = ReminderId(id);
-    let done = control::reminders::cancel(&state.pool, &state.clock, by, &accounts, id).await;
+    let done = control::reminders::cancel(&state.pool, &state.clock, by, accounts, id).await;
     told(&page, id, done, "The reminder is cancelled.").await
 }
 
@@ -235,9 +252,9 @@ async fn send_again(
     Shared(state): Shared<State>,
     Path(id): Path<i64>,
 ) -> Result<Response, Unshown> {
-    let (accounts, by) = (state.account_ids(), page.caller.by());
+    let (accounts, by) = (&page.accounts, page.caller.by());
     let id = ReminderId(id);
-    let done = control::reminders::send_again(&state.pool, &state.clock, by, &accounts, id).await;
+    let done = control::reminders::send_again(&state.pool, &state.clock, by, accounts, id).await;
     told(
         &page,
         id,
@@ -252,9 +269,9 @@ async fn opt_out(
     Shared(state): Shared<State>,
     Path(id): Path<i64>,
 ) -> Result<Response, Unshown> {
-    let (accounts, by) = (state.account_ids(), page.caller.by());
+    let (accounts, by) = (&page.accounts, page.caller.by());
     let (pool, clock, id) = (&state.pool, &state.clock, ReminderId(id));
-    let done = control::consumers::opt_out_recipient_of(pool, clock, by, &accounts, id).await;
+    let done = control::consumers::opt_out_recipient_of(pool, clock, by, accounts, id).await;
     told(
         &page,
         id,

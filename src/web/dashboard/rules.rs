@@ -1,41 +1,49 @@
-//! Rules as pages: the list, the editor, the history, the next hour, the way to the first reminder; pauses.
+//! Rules as pages: the list, the editor, the history, the next hour, the way to the first reminder.
 
 mod editor;
 mod form;
 mod look;
 mod outlook;
+mod writing;
 
 use axum::extract::{Path, State as Shared};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde_json::{Value, json};
 
 use super::{Page, Unshown, words};
+use crate::control::Error;
+use crate::control::accounts::{Accounts, Allowed};
 use crate::control::rules::{self, By, Stamp};
-use crate::control::{Error, pause};
 use crate::domain::access::Permission;
-use crate::domain::ids::{Channel, SkillId};
-use crate::domain::pause::Scope;
+use crate::domain::ids::SkillId;
 use crate::domain::rule::Key;
 use crate::web::State;
 use crate::web::access::Table;
 
-use self::form::Fields;
+pub use self::form::Fields;
 
 pub fn add(table: &mut Table) {
     table.page(Permission::View, "/rules", list);
     table.form(Permission::Edit, "/rules", choose);
     table.form(Permission::Edit, &format!("{EDITOR}/drop"), drop_it);
     table.page(Permission::View, &format!("{EDITOR}/history"), history);
-    table.form(Permission::Operate, "/pauses", pause_or_resume);
     editor::add(table);
     outlook::add(table);
+    writing::add(table);
 }
 
 const EDITOR: &str = "/rules/{account}/{skill}/{channel}";
 
 type Of = Path<(String, String, String)>;
 
-fn key((account, skill, channel): (String, String, String)) -> Result<Key, Unshown> {
+fn key(
+    accounts: &Accounts,
+    (account, skill, channel): (String, String, String),
+) -> Result<Allowed<Key>, Unshown> {
+    Ok(accounts.rule(parsed((account, skill, channel))?)?)
+}
+
+fn parsed((account, skill, channel): (String, String, String)) -> Result<Key, Unshown> {
     let none = || Unshown::from(Error::NotFound("rule at this address".to_owned()));
     Ok(Key {
         account: account.parse().map_err(|_| none())?,
@@ -56,13 +64,12 @@ fn by<'a>(page: &'a Page, state: &State) -> By<'a> {
 
 async fn list(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
     let now = state.clock.now();
-    let rows = rules::list(&state.pool, None, None, rules::MOST).await?;
-    let pauses = pause::list(&state.pool).await?;
+    let rows = rules::list(&state.pool, &page.accounts, None, rules::MOST).await?;
     let mut accounts = Vec::new();
-    for id in state.account_ids() {
+    for id in page.accounts.each() {
         let own: Vec<Value> = rows
             .iter()
-            .filter(|row| row.account == id)
+            .filter(|row| row.account == *id)
             .map(|row| {
                 let key = Key {
                     account: row.account.clone(),
@@ -77,7 +84,7 @@ async fn list(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsh
                 json!({
                     "href": format!("/rules/{key}"),
                     "name": name,
-                    "channel": words::channel(row.channel.as_str()),
+                    "channel": words::channel(row.channel),
                     "state": if row.paused { "paused" } else if row.enabled { "on" } else { "off" },
                     "said": row.summary.first(),
                     "published": row.version.is_some(),
@@ -91,50 +98,24 @@ async fn list(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsh
             .iter()
             .map(|skill| json!({ "id": skill.id, "name": skill.name }))
             .collect();
-        accounts.push(json!({ "id": id, "brand": state.brand_of(id.as_str()), "rules": own, "skills": skills }));
+        accounts.push(
+            json!({ "id": *id, "brand": state.brand_of(&id), "rules": own, "skills": skills }),
+        );
     }
-    let held: Vec<Value> = pauses
-        .iter()
-        .map(|p| {
-            let account = p.account.as_ref().map(|id| state.brand_of(id.as_str()));
-            json!({
-                "what": paused_name(p.scope, account.as_deref(), p.channel),
-                "account": p.account,
-                "channel": p.channel,
-                "rule": if p.scope == "rule" { p.skill.map_or("default".to_owned(), |s| s.to_string()) } else { String::new() },
-                "by": p.paused_by,
-                "note": p.note,
-                "at": words::time(p.paused_at, now),
-            })
-        })
-        .collect();
     let values = json!({
         "accounts": accounts,
         "several": accounts.len() > 1,
-        "pauses": held,
-        "all_paused": pauses.iter().any(|p| p.scope == "everything"),
         "may_edit": page.caller.may(Permission::Edit),
-        "may_pause": page.caller.may(Permission::Operate),
         "csrf": page.session().csrf,
     });
     Ok(page.render("rules.hbs", "Rules", values))
 }
 
-fn paused_name(scope: &str, account: Option<&str>, channel: Option<Channel>) -> String {
-    let account = account.unwrap_or_default();
-    let channel = channel.map_or("", |channel| words::channel(channel.as_str()));
-    match scope {
-        "everything" => "Everything".to_owned(),
-        "account" => format!("All of {account}"),
-        "channel" => format!("{channel} of {account}"),
-        _ => format!("One {channel} rule of {account}"),
-    }
-}
-
 /// On to the editor of the rule that was chosen.
-async fn choose(fields: Fields) -> Result<Response, Unshown> {
+async fn choose(page: Page, fields: Fields) -> Result<Response, Unshown> {
     let word = |name| fields.one(name).to_owned();
-    let key = key((word("account"), word("skill"), word("channel")))?;
+    let of = (word("account"), word("skill"), word("channel"));
+    let key = key(&page.accounts, of)?;
     Ok(Redirect::to(&format!("/rules/{key}")).into_response())
 }
 
@@ -145,7 +126,7 @@ async fn drop_it(
     Path(of): Of,
     fields: Fields,
 ) -> Result<Response, Unshown> {
-    let key = key(of)?;
+    let key = key(&page.accounts, of)?;
     let seen: Stamp = fields.one("seen").parse().unwrap_or_default();
     let by = by(&page, &state);
     let (done, said) = match fields.one("do") {
@@ -178,7 +159,7 @@ async fn history(
     Shared(state): Shared<State>,
     Path(of): Of,
 ) -> Result<Response, Unshown> {
-    let key = key(of)?;
+    let key = key(&page.accounts, of)?;
     let view = rules::read(&state.pool, &key).await?;
     let now = state.clock.now();
     let versions = rules::versions(&state.pool, &key, None, rules::MOST).await?;
@@ -208,58 +189,11 @@ async fn history(
     let values = json!({
         "path": format!("/rules/{key}"),
         "name": name,
-        "channel": words::channel(view.channel.as_str()),
+        "channel": words::channel(view.channel),
         "seen": view.stamp.to_string(),
         "versions": rows,
         "may_edit": page.caller.may(Permission::Edit),
         "csrf": page.session().csrf,
     });
     Ok(page.render("rule_history.hbs", &format!("History of {name}"), values))
-}
-
-async fn pause_or_resume(
-    page: Page,
-    Shared(state): Shared<State>,
-    fields: Fields,
-) -> Result<Response, Unshown> {
-    let scope = pause_scope(&fields)?;
-    let by = by(&page, &state);
-    let back = match fields.one("back") {
-        path if path.starts_with("/rules") => path,
-        _ => "/rules",
-    };
-    let (done, said) = if fields.one("do") == "resume" {
-        let done = pause::resume(&state.pool, &state.clock, &scope, by).await;
-        (
-            done.map(drop),
-            "Sending goes on. What was held goes out now.",
-        )
-    } else {
-        let done = pause::pause(&state.pool, &scope, fields.one("note"), by).await;
-        (done, "Paused. Nothing is sent until somebody resumes it.")
-    };
-    match done {
-        Ok(()) => page.done(back, said).await,
-        Err(Error::Conflict(why)) => page.not_done(back, &why).await,
-        Err(Error::NotFound(_)) => page.not_done(back, "That is not paused any more.").await,
-        Err(other) => Err(other.into()),
-    }
-}
-
-fn pause_scope(fields: &Fields) -> Result<Scope, Unshown> {
-    let given = |name| Some(fields.one(name)).filter(|word| !word.is_empty());
-    let none = || Unshown::from(Error::NotFound("such thing to pause".to_owned()));
-    Ok(match (given("account"), given("channel"), given("rule")) {
-        (None, ..) => Scope::Everything,
-        (Some(account), None, _) => Scope::Account(account.parse().map_err(|_| none())?),
-        (Some(account), Some(channel), None) => Scope::Channel(
-            account.parse().map_err(|_| none())?,
-            channel.parse().map_err(|_| none())?,
-        ),
-        (Some(account), Some(channel), Some(rule)) => Scope::Rule(key((
-            account.to_owned(),
-            rule.to_owned(),
-            channel.to_owned(),
-        ))?),
-    })
 }

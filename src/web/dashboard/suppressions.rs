@@ -14,9 +14,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Page, Unshown, faults_of, opt_outs, words};
+use crate::control::accounts::{Accounts, Allowed};
 use crate::control::consumers::Who;
 use crate::control::suppressions::{BadLines, Imported};
-use crate::control::words::why;
+use crate::control::words::because;
 use crate::control::{self, Error, Fault};
 use crate::db::suppressions::{AddressHash, Filter, Place, Row, Source};
 use crate::domain::access::Permission;
@@ -65,19 +66,20 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn filter(&self, state: &State) -> Filter {
-        let mut accounts = state.account_ids();
-        accounts.retain(|own| self.account.is_empty() || own.as_str() == self.account);
+    fn filter(&self) -> Filter {
         Filter {
-            accounts,
             channel: self.channel.parse().ok(),
             reason: Suppression::parse(&self.reason),
-            hash: None,
+            ..Filter::default()
         }
     }
 
-    fn is_narrowed(&self, state: &State) -> bool {
-        let filter = self.filter(state);
+    fn accounts(&self, seen: &Accounts) -> Accounts {
+        seen.narrowed(Some(self.account.as_str()).filter(|id| !id.is_empty()))
+    }
+
+    fn is_narrowed(&self) -> bool {
+        let filter = self.filter();
         filter.channel.is_some() || filter.reason.is_some() || !self.account.is_empty()
     }
 
@@ -128,9 +130,11 @@ async fn render(
     wanted: &Wanted,
     shown: Shown,
 ) -> Result<Response, Unshown> {
-    let filter = wanted.filter(state);
+    let (filter, accounts) = (wanted.filter(), wanted.accounts(&page.accounts));
     let most = i64::try_from(SHOWN).unwrap_or_default() + 1;
-    let mut rows = control::suppressions::list(&state.pool, &filter, wanted.place(), most).await?;
+    let (pool, after) = (&state.pool, wanted.place());
+    let mut rows =
+        control::suppressions::list(pool, &accounts, filter.clone(), after, most).await?;
     let more = rows.len() > SHOWN;
     rows.truncate(SHOWN);
     let now = state.clock.now();
@@ -143,18 +147,18 @@ async fn render(
             })
         })
     };
-    let several = state.accounts.len() > 1;
+    let several = page.accounts.ids().len() > 1;
     let values = json!({
-        "accounts": super::brands(state, &wanted.account),
-        "brands": super::brands(state, &shown.account),
+        "accounts": super::brands(state, &page.accounts, &wanted.account),
+        "brands": super::brands(state, &page.accounts, &shown.account),
         "several": several,
         "email": filter.channel == Some(Channel::Email),
         "sms": filter.channel == Some(Channel::Sms),
         "reasons": reasons(filter.reason),
         "blockable": reasons(Some(Suppression::Blocked)),
         "importable": reasons(Some(Suppression::OptedOut)),
-        "filtered": wanted.is_narrowed(state) || !wanted.after.is_empty(),
-        "doubtful": opt_outs::to_review(state, now).await?,
+        "filtered": wanted.is_narrowed() || !wanted.after.is_empty(),
+        "doubtful": opt_outs::to_review(state, &page.accounts, now).await?,
         "rows": rows.iter().map(|r| row(state, r, now)).collect::<Vec<_>>(),
         "older": rows.last().filter(|_| more).map(|last| wanted.older(last)),
         "found": shown.found,
@@ -173,11 +177,14 @@ fn row(state: &State, row: &Row, now: DateTime<Utc>) -> Value {
     let hash = suppressions_file::hex(&row.hash);
     json!({
         "account": row.account,
-        "brand": state.brand_of(row.account.as_str()),
-        "channel": words::channel(row.channel.as_str()),
+        "brand": state.brand_of(&row.account),
+        "channel": words::channel(row.channel),
         "channel_word": row.channel,
-        "reason": label(row.reason),
-        "why": why(row.reason.as_str()),
+        "reason": match (row.reason, row.source) {
+            (Suppression::Blocked, Source::Provider) => "Blocked by the provider",
+            (reason, _) => label(reason),
+        },
+        "why": because(row.reason.into()),
         "source": source(row.source),
         "since": words::time(row.created_at, now),
         "until": row.expires_at.map(|at| words::time(at, now)),
@@ -237,8 +244,12 @@ struct Given {
 }
 
 impl Given {
-    fn key(&self, state: &State) -> Result<(AccountId, Channel, AddressHash), Error> {
-        let account = super::account_of(state, &self.account)?;
+    async fn key(
+        &self,
+        state: &State,
+        accounts: &Accounts,
+    ) -> Result<(Allowed<AccountId>, Channel, AddressHash), Error> {
+        let account = super::account_of(accounts, &self.account)?;
         let from_list = self
             .channel
             .parse()
@@ -248,7 +259,8 @@ impl Given {
             return Ok((account, channel, hash));
         }
         let region = state.region_of(&account);
-        match Who::address(&state.hasher, &self.address, region.as_deref())? {
+        let (pool, clock, hasher) = (&state.pool, &state.clock, &state.hasher);
+        match Who::address(pool, clock, hasher, (&self.address, region.as_deref())).await? {
             Who::Address(channel, hash) => Ok((account, channel, hash)),
             Who::Consumer(_) | Who::Conversation(_) => unreachable!("an address was read"),
         }
@@ -289,7 +301,7 @@ async fn look_up(
     Form(given): Form<Given>,
 ) -> Result<Response, Unshown> {
     let mut shown = given.shown();
-    let (account, channel, hash) = match given.key(&state) {
+    let (account, channel, hash) = match given.key(&state, &page.accounts).await {
         Ok(key) => key,
         Err(error) => return refused(&page, &state, shown, error).await,
     };
@@ -298,9 +310,9 @@ async fn look_up(
     let own = rows.iter().filter(|r| r.channel == channel);
     let in_force = own.filter(|r| r.expires_at.is_none_or(|at| at > now));
     shown.found = Some(json!({
-        "account": account,
-        "brand": state.brand_of(account.as_str()),
-        "channel": words::channel(channel.as_str()),
+        "account": *account,
+        "brand": state.brand_of(&account),
+        "channel": words::channel(channel),
         "channel_word": channel,
         "hash": suppressions_file::hex(&hash),
         "rows": in_force.map(|r| row(&state, r, now)).collect::<Vec<_>>(),
@@ -313,7 +325,7 @@ async fn block(
     Shared(state): Shared<State>,
     Form(given): Form<Given>,
 ) -> Result<Response, Unshown> {
-    let (account, channel, hash) = match given.key(&state) {
+    let (account, channel, hash) = match given.key(&state, &page.accounts).await {
         Ok(key) => key,
         Err(error) => return refused(&page, &state, given.shown(), error).await,
     };
@@ -329,7 +341,7 @@ async fn lift(
     Shared(state): Shared<State>,
     Form(given): Form<Given>,
 ) -> Result<Response, Unshown> {
-    let (account, channel, hash) = given.key(&state)?;
+    let (account, channel, hash) = given.key(&state, &page.accounts).await?;
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     let done = control::suppressions::remove(pool, clock, by, (&account, channel, &hash)).await;
     match done {
@@ -389,19 +401,19 @@ async fn import(
     let turn = state.imports.begin()?;
     let file = tokio::task::spawn_blocking(move || File::read(&body)).await;
     let file = file.map_err(|error| Error::Internal(error.into()))?;
-    let account = super::account_of(&state, &file.account)?;
+    let account = super::account_of(&page.accounts, &file.account)?;
     let defaults = Defaults {
         region: state.region_of(&account),
-        account,
-        accounts: state.account_ids(),
+        account: AccountId::clone(&account),
+        accounts: Vec::new(),
         reason: Suppression::parse(&file.reason).unwrap_or(Suppression::OptedOut),
         now: state.clock.now(),
     };
     let shown = file.shown();
     let bad_lines = BadLines::left_out_if(file.leave_out);
     let (pool, hasher, by) = (&state.pool, &state.hasher, page.caller.by());
-    let list = (turn, file.csv.into_bytes());
-    match control::suppressions::import(pool, hasher, by, list, defaults, bad_lines).await {
+    let (list, seen) = ((turn, file.csv.into_bytes()), &page.accounts);
+    match control::suppressions::import(pool, hasher, by, list, seen, defaults, bad_lines).await {
         Ok(done) if done.skipped.is_empty() && done.problems.is_empty() => {
             page.done(PATH, &summary(&done)).await
         }

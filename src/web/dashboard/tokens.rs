@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::{Page, Unshown, faults_of, words};
-use crate::control::tokens::{self, Made, Wish};
+use super::{Page, Unshown, brands, faults_of, words};
+use crate::control::tokens::{self, Made, Maker, Wish};
 use crate::control::{Error, Fault};
 use crate::domain::access::Permission;
 use crate::web::State;
@@ -41,7 +41,7 @@ const LIVES: [(&str, &str); 4] = [
     ("90", "90 days"),
     ("365", "a year"),
     ("30", "30 days"),
-    ("", "until it is removed"),
+    ("1", "one day"),
 ];
 
 async fn render(
@@ -57,12 +57,20 @@ async fn render(
     let rows: Vec<Value> = tokens
         .iter()
         .map(|token| {
-            let scopes: Vec<&str> = token.scopes.iter().map(|s| s.as_str()).collect();
+            let may = token.permissions();
+            let scopes = token.scopes.iter();
+            let scopes: Vec<Value> = scopes
+                .map(|scope| json!({ "name": scope.as_str(), "lost": !may.contains(scope) }))
+                .collect();
             json!({
                 "id": token.id,
                 "name": token.name,
                 "scopes": scopes,
+                "owner": token.owner.as_ref().map(|owner| &owner.name),
                 "by": token.created_by,
+                "limited_to": token.limit().ids().map(|ids| {
+                    ids.iter().map(|id| state.brand_of(id)).collect::<Vec<_>>().join(", ")
+                }),
                 "used": token.last_used_at.map(|at| words::time(at, now)),
                 "expires": token.expires_at.map(|at| words::time(at, now)),
                 "expired": token.expires_at.is_some_and(|at| at <= now),
@@ -72,9 +80,11 @@ async fn render(
     let wished = |scope: Permission| wish.is_some_and(|wish| wish.scopes.contains(&scope));
     let values = json!({
         "tokens": rows,
+        "old": tokens.iter().any(|token| token.owner.is_none() || token.expires_at.is_none()),
         "scopes": SCOPES.map(|(scope, about)| {
             json!({ "name": scope.as_str(), "about": about, "wished": wished(scope) })
         }),
+        "accounts": brands(state, &page.accounts, ""),
         "lives": LIVES.map(|(days, label)| json!({ "days": days, "label": label })),
         "faults": faults_of(faults),
         "name": wish.map_or("", |wish| &wish.name),
@@ -96,15 +106,16 @@ fn wish_of(body: &[u8]) -> Wish {
             .map(|(_, value)| value.trim().to_owned())
             .unwrap_or_default()
     };
-    let ticked = |scope: &Permission| {
-        let word = scope.as_str();
-        fields
-            .iter()
-            .any(|(name, value)| name == "scope" && value == word)
+    let all = |name: &str| -> Vec<String> {
+        let own = fields.iter().filter(|(own, _)| own == name);
+        own.map(|(_, value)| value.clone()).collect()
     };
+    let scopes = all("scope");
+    let ticked = |scope: &Permission| scopes.iter().any(|word| word == scope.as_str());
     Wish {
         name: given("name"),
         scopes: Permission::ALL.into_iter().filter(ticked).collect(),
+        accounts: Some(all("account")).filter(|ids| !ids.is_empty()),
         days: match given("days").as_str() {
             "" => None,
             // What is no number is no number of days either.
@@ -115,12 +126,12 @@ fn wish_of(body: &[u8]) -> Wish {
 
 async fn add_token(
     page: Page,
+    maker: Maker,
     Shared(state): Shared<State>,
     body: Bytes,
 ) -> Result<Response, Unshown> {
     let (wish, now) = (wish_of(&body), state.clock.now());
-    let may = |scope| page.caller.may(scope);
-    let faults = match tokens::add(&state.pool, &wish, may, page.caller.by(), now).await {
+    let faults = match tokens::add(&state.pool, &page.accounts, &wish, &maker, now).await {
         Ok(made) => {
             return render(&page, &state, StatusCode::OK, &[], None, Some(&made)).await;
         }
@@ -152,10 +163,12 @@ mod tests {
     #[test]
     fn every_box_that_is_ticked_is_a_scope() {
         let wish =
-            wish_of(b"csrf=x&name=+Nightly+export+&scope=view&scope=operate&scope=other&days=30");
+            wish_of(b"csrf=x&name=+Nightly+export+&scope=view&scope=operate&scope=other&days=30&account=1&account=2");
         assert_eq!(wish.name, "Nightly export");
         assert_eq!(wish.scopes, [Permission::View, Permission::Operate]);
         assert_eq!(wish.days, Some(30));
+        assert_eq!(wish.accounts, Some(vec!["1".to_owned(), "2".to_owned()]));
+        assert_eq!(wish_of(b"days=").accounts, None);
         assert_eq!(wish_of(b"days=").days, None);
         assert_eq!(wish_of(b"days=x").days, Some(0));
     }

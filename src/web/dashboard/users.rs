@@ -1,17 +1,18 @@
 //! The people who log in, as a page: add, change, remove.
 
-use axum::extract::{Form, Path, State as Shared};
+use axum::body::Bytes;
+use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Page, Unshown, faults_of, words};
+use super::{Page, Unshown, brands, faults_of, words};
 use crate::control::users::{self, Link};
-use crate::control::{Error, Fault};
+use crate::control::{Error, Fault, accounts, second_factor, sso};
 use crate::db::users::User;
-use crate::domain::access::{Permission, Role};
+use crate::domain::access::{AccountLimit, Permission, Role};
+use crate::domain::ids::AccountId;
 use crate::web::State;
 use crate::web::access::Table;
 
@@ -19,13 +20,18 @@ pub fn add(table: &mut Table) {
     table.page(Permission::Administer, "/users", show);
     table.form(Permission::Administer, "/users", add_user);
     table.form(Permission::Administer, "/users/{id}/role", set_role);
-    table.form(Permission::Administer, "/users/{id}/remove", remove);
     table.form(
         Permission::Administer,
         "/users/{id}/password-link",
         new_link,
     );
     table.form(Permission::Administer, "/users/{id}/log-out", log_out);
+    table.form(Permission::Administer, "/users/{id}/disconnect", disconnect);
+    table.form(
+        Permission::Administer,
+        "/users/{id}/second-factor/reset",
+        reset_second_factor,
+    );
 }
 
 /// What the page tells beside the list.
@@ -52,28 +58,46 @@ async fn render(
         })
     });
     let values = json!({
-        "users": users.iter().map(|user| row(user, page, now)).collect::<Vec<_>>(),
+        "users": users.iter().map(|user| row(user, page, state, now)).collect::<Vec<_>>(),
+        "accounts": brands(state, &page.accounts, ""),
         "roles": Role::ALL.map(Role::as_str),
         "faults": faults_of(beside.faults),
         "name": beside.name,
         "link": link.transpose()?,
+        "sso": state.access.sso.is_some(),
+        "passwords": state.access.passwords,
     });
     Ok(page.render_as(status, "users.hbs", "People who log in", values))
 }
 
-fn row(user: &User, page: &Page, now: DateTime<Utc>) -> Value {
+fn row(user: &User, page: &Page, state: &State, now: DateTime<Utc>) -> Value {
+    // Also an account that is not configured any more: else the next change would take it away unseen.
+    let limit = user.limit.ids();
+    let all = page.accounts.ids().iter().chain(limit.unwrap_or_default());
+    let mut ids: Vec<&AccountId> = all.collect();
+    ids.sort();
+    ids.dedup();
+    let accounts = ids.iter().filter(|_| ids.len() > 1).map(|id| {
+        let chosen = limit.is_some_and(|limit| limit.contains(id));
+        json!({ "id": id, "brand": state.brand_of(id), "chosen": chosen })
+    });
+    let accounts: Vec<Value> = accounts.collect();
     let how = match (user.has_password, user.has_sso) {
         (true, true) => "password, single sign-on",
         (true, false) => "password",
         (false, true) => "single sign-on",
-        (false, false) => "has not chosen a password yet",
+        (false, false) => "has never logged in",
     };
     json!({
         "id": user.id,
         "name": user.name,
         "self": page.caller.user() == Some(user.id),
         "roles": Role::ALL.map(|role| json!({ "name": role.as_str(), "own": role == user.role })),
-        "how": how,
+        "how": if user.has_second_factor { format!("{how}, second factor") } else { how.to_owned() },
+        "sso": user.has_sso,
+        "accounts": accounts,
+        "limited_to": limit.map(|ids| ids.iter().map(|id| state.brand_of(id)).collect::<Vec<_>>().join(", ")),
+        "factor": user.has_second_factor,
         "seen": user.seen_at.map(|at| words::time(at, now)),
     })
 }
@@ -82,22 +106,41 @@ async fn show(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsh
     render(&page, &state, StatusCode::OK, Beside::default()).await
 }
 
-#[derive(Deserialize)]
-struct New {
-    #[serde(default)]
+/// Boxes that are ticked come as one field each of the same name, which serde's forms do not read.
+struct Given {
     name: String,
-    #[serde(default)]
     role: String,
+    /// None of them: all.
+    accounts: Option<Vec<String>>,
+}
+
+impl Given {
+    fn read(body: &[u8]) -> Self {
+        let fields: Vec<_> = url::form_urlencoded::parse(body).into_owned().collect();
+        let all = |name: &str| -> Vec<String> {
+            let own = fields.iter().filter(|(own, _)| own == name);
+            own.map(|(_, value)| value.clone()).collect()
+        };
+        let one = |name| all(name).into_iter().next().unwrap_or_default();
+        Self {
+            name: one("name"),
+            role: one("role"),
+            accounts: Some(all("account")).filter(|ids| !ids.is_empty()),
+        }
+    }
+
+    fn limit(&self, page: &Page) -> Result<AccountLimit, Error> {
+        accounts::limit(&page.accounts, self.accounts.as_deref()).map_err(Error::Invalid)
+    }
 }
 
 async fn add_user(
     page: Page,
     Shared(state): Shared<State>,
-    Form(new): Form<New>,
+    body: Bytes,
 ) -> Result<Response, Unshown> {
-    let role = new.role.parse::<Role>().unwrap_or(Role::Viewer);
-    let now = state.clock.now();
-    let faults = match users::add(&state.pool, &new.name, role, page.caller.by(), now).await {
+    let (new, now) = (Given::read(&body), state.clock.now());
+    let faults = match add_given(&page, &state, &new, now).await {
         Ok((user, link)) => {
             let beside = Beside {
                 link: Some((&user.name, &link)),
@@ -120,42 +163,46 @@ async fn add_user(
     render(&page, &state, StatusCode::UNPROCESSABLE_ENTITY, beside).await
 }
 
-#[derive(Deserialize)]
-struct Change {
-    role: String,
+async fn add_given(
+    page: &Page,
+    state: &State,
+    new: &Given,
+    now: DateTime<Utc>,
+) -> Result<(User, Link), Error> {
+    let role = new.role.parse::<Role>().unwrap_or(Role::Viewer);
+    let rights = users::rights(role, new.limit(page)?)?;
+    users::add(&state.pool, &new.name, rights, page.caller.by(), now).await
 }
 
 async fn set_role(
     page: Page,
     Shared(state): Shared<State>,
     Path(id): Path<i64>,
-    Form(change): Form<Change>,
+    body: Bytes,
 ) -> Result<Response, Unshown> {
+    let change = Given::read(&body);
     let Ok(role) = change.role.parse::<Role>() else {
         return page.not_done("/users", "Choose a role.").await;
     };
-    let now = state.clock.now();
-    match users::set_role(&state.pool, id, role, page.caller.by(), now).await {
+    let (by, now) = (page.caller.by(), state.clock.now());
+    let done = match change.limit(&page) {
+        Ok(limit) => users::set_rights(&state.pool, id, (role, Some(limit)), by, now).await,
+        Err(error) => Err(error),
+    };
+    match done {
         Ok(user) => {
-            page.done("/users", &format!("{} is {role} now.", user.name))
-                .await
+            let said = match user.limit.ids() {
+                Some(_) => format!("{} is {role} of some accounts now.", user.name),
+                None => format!("{} is {role} now.", user.name),
+            };
+            page.done("/users", &said).await
         }
         Err(Error::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn remove(
-    page: Page,
-    Shared(state): Shared<State>,
-    Path(id): Path<i64>,
-) -> Result<Response, Unshown> {
-    match users::remove(&state.pool, id, page.caller.by(), state.clock.now()).await {
-        Ok(()) => {
-            page.done("/users", "Removed, and logged out everywhere.")
-                .await
+        Err(Error::Invalid(faults)) => {
+            let why: Vec<String> = faults.into_iter().map(|fault| fault.detail).collect();
+            let why = format!("Nothing was changed: {}.", why.join("; "));
+            page.not_done("/users", &why).await
         }
-        Err(Error::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
         Err(error) => Err(error.into()),
     }
 }
@@ -191,4 +238,41 @@ async fn log_out(
         many => format!("{many} logins were ended."),
     };
     page.done("/users", &said).await
+}
+
+async fn disconnect(
+    page: Page,
+    Shared(state): Shared<State>,
+    Path(id): Path<i64>,
+) -> Result<Response, Unshown> {
+    let (by, now) = (page.caller.by(), state.clock.now());
+    match sso::unbind(&state.pool, &state.hasher, id, by, now).await {
+        Ok(user) => {
+            let said = format!(
+                "{} is logged out, and the single sign-on does not let {0} in until both are connected anew.",
+                user.name
+            );
+            page.done("/users", &said).await
+        }
+        Err(Error::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn reset_second_factor(
+    page: Page,
+    Shared(state): Shared<State>,
+    Path(id): Path<i64>,
+) -> Result<Response, Unshown> {
+    match second_factor::remove(&state.pool, id, page.caller.by(), state.clock.now()).await {
+        Ok(user) => {
+            let said = format!(
+                "{} is asked for no code any more, and can set it up anew.",
+                user.name
+            );
+            page.done("/users", &said).await
+        }
+        Err(Error::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(error) => Err(error.into()),
+    }
 }

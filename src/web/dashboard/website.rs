@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Page, Unshown, account_of, brands, faults_of, words};
+use crate::control::accounts::Allowed;
 use crate::control::{Error, Fault};
 use crate::domain::access::Permission;
 use crate::domain::ids::AccountId;
@@ -58,30 +59,29 @@ async fn show(
     Shared(state): Shared<State>,
     Query(of): Query<Of>,
 ) -> Result<Response, Unshown> {
-    if state.accounts.is_empty() {
+    let Some(first) = page.accounts.ids().first() else {
         return Ok(page.render("website.hbs", "Badge", json!({ "badge": null })));
-    }
-    let known = state.account_ids();
-    let account = known.iter().find(|id| id.as_str() == of.account);
-    let account = account.or(known.first()).cloned();
-    let account = account.ok_or_else(|| Error::NotFound("account".to_owned()))?;
+    };
+    let account = page.accounts.named(&of.account);
+    let account = account.or_else(|_| page.accounts.named(first.as_str()))?;
     render(&page, &state, &account, &Shown::default())
 }
 
 fn render(
     page: &Page,
     state: &State,
-    account: &AccountId,
+    account: &Allowed<AccountId>,
     shown: &Shown,
 ) -> Result<Response, Unshown> {
     let setup = look::setup(state, account)?;
     let base = state.public_url.as_str().trim_end_matches('/');
-    let counts = state.metrics.badges();
-    let all: u64 = counts.iter().map(|(_, n)| n).sum();
+    // Of the whole installation: not for who is limited to a part of it.
+    let counts = (!page.accounts.is_limited()).then(|| state.metrics.badges());
+    let all: u64 = counts.iter().flatten().map(|(_, n)| n).sum();
     let values = json!({
         "badge": {
-            "account": account,
-            "brand": state.brand_of(account.as_str()),
+            "account": **account,
+            "brand": state.brand_of(account),
             "base": base,
             "pinned": pinned_path(),
             "integrity": integrity(),
@@ -92,13 +92,14 @@ fn render(
             "login": has(&setup, "jwks") || has(&setup, "public_key"),
             "customer_ids_need_token": setup.customer_ids_need_token,
         },
-        "accounts": brands(state, account.as_str()),
+        "accounts": brands(state, &page.accounts, account.as_str()),
         "may_try": page.caller.may(Permission::Operate),
         "consumer": shown.tried.consumer.trim(),
         "found": shown.found,
         "faults": faults_of(&shown.faults),
-        "answers": counts.iter().map(|(source, n)| json!({ "source": said(*source), "n": n })).collect::<Vec<_>>(),
+        "answers": counts.iter().flatten().map(|(source, n)| json!({ "source": said(*source), "n": n })).collect::<Vec<_>>(),
         "answered": all,
+        "counted": counts.is_some(),
     });
     Ok(page.render_as(shown.status, "website.hbs", "Badge", values))
 }
@@ -153,7 +154,7 @@ async fn try_out(
     Shared(state): Shared<State>,
     Form(tried): Form<Tried>,
 ) -> Result<Response, Unshown> {
-    let account = account_of(&state, &tried.account)?;
+    let account = account_of(&page.accounts, &tried.account)?;
     let mut shown = Shown::default();
     match found(&state, &account, &tried).await {
         Ok(found) => shown.found = Some(found),
@@ -167,7 +168,7 @@ async fn try_out(
     render(&page, &state, &account, &shown)
 }
 
-async fn found(state: &State, account: &AccountId, tried: &Tried) -> Result<Value, Error> {
+async fn found(state: &State, account: &Allowed<AccountId>, tried: &Tried) -> Result<Value, Error> {
     let now = state.clock.now();
     let (consumer, token, expires) = if tried.token.trim().is_empty() {
         let consumer = tried.consumer.trim().to_owned();

@@ -3,6 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
+use crate::domain::ids::{Channel, SkillId};
+
 /// A moment for the template `time.hbs`: relative to now, and absolute with its zone. A script turns the latter into the reader's own
 /// zone.
 pub fn time(at: DateTime<Utc>, now: DateTime<Utc>) -> Value {
@@ -37,8 +39,11 @@ pub fn span(span: TimeDelta) -> String {
     }
 }
 
-pub fn channel(channel: &str) -> &'static str {
-    if channel == "sms" { "SMS" } else { "E-mail" }
+pub fn channel(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Email => "E-mail",
+        Channel::Sms => "SMS",
+    }
 }
 
 /// What was done, for the audit trail; an action that has no words here speaks for itself.
@@ -46,8 +51,13 @@ pub fn action(action: &str) -> Option<&'static str> {
     Some(match action {
         "circuit.close" => "Let a paused sender go on",
         "circuit.probe" => "Tried a paused sender",
+        "consumer.allow" => "Allowed reminders for a customer again",
         "consumer.erase" => "Erased a customer",
         "consumer.opt_out" => "Stopped reminders for a customer",
+        "live.begin" => "Went live with a channel",
+        "live.end" => "Took a channel back from live",
+        "hold.end" => "Ended a hold of all sending",
+        "hold.restored" => "Took up a restored database",
         "pause" => "Paused sending",
         "reminder.cancel" => "Cancelled a reminder",
         "reminder.reveal_address" => "Looked at a customer's address",
@@ -66,21 +76,30 @@ pub fn action(action: &str) -> Option<&'static str> {
         "test.send" => "Sent a test message",
         "token.add" => "Made a token",
         "token.remove" => "Removed a token",
+        "token.take_over" => "Took a token over",
         "user.add" => "Added a person",
+        "user.bind_sso" => "Connected a person to the single sign-on",
+        "user.end_sessions" => "Ended logins of their own",
         "user.locked_out" => "Locked after too many tries to log in",
+        "user.login_link" => "Made a link that logs in",
+        "user.recovery_codes" => "Made new recovery codes",
+        "user.second_factor_off" => "Turned a second factor off",
+        "user.second_factor_on" => "Turned a second factor on",
+        "user.second_factor_reset" => "Reset somebody's second factor",
         "user.log_in" => "Logged in",
         "user.log_out" => "Logged somebody out everywhere",
         "user.password" => "Changed a password",
         "user.password_link" => "Made a password link",
         "user.remove" => "Removed a person",
-        "user.role" => "Changed a role",
+        "user.role" => "Changed what a person may do",
+        "user.unbind_sso" => "Disconnected a person from the single sign-on",
         _ => return None,
     })
 }
 
 /// A skill of which no name is known.
-pub fn skill(id: i64) -> String {
-    if id == -1 {
+pub fn skill(id: SkillId) -> String {
+    if id == SkillId::UNASSIGNED {
         "Unassigned".to_owned()
     } else {
         format!("Skill {id}")

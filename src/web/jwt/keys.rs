@@ -107,30 +107,59 @@ impl Jwks {
         if let Some(key) = self.key_younger_than(FRESH, kid, now) {
             return Some(key);
         }
-        let tried_at = self.held().tried_at;
-        if tried_at.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE) {
-            self.held().tried_at = Some(now);
-            let (issuer, held) = (self.issuer.clone(), self.held.clone());
-            // In a task of its own: whoever made us ask may hang up, and it is the only fetch for a while.
-            let fetched = tokio::spawn(async move {
-                let _one = one;
-                match issuer.fetch().await {
-                    Ok(keys) => {
-                        let mut held = lock(&held);
-                        held.keys = keys;
-                        held.fetched_at = Some(now);
-                    }
-                    Err(error) => {
-                        tracing::warn!(
-                            "The keys for {} cannot be fetched: {error:#}",
-                            issuer.purpose
-                        );
-                    }
-                }
-            });
-            let _ = fetched.await;
-        }
+        self.fetch(one, now).await;
         self.key_younger_than(USABLE, kid, now)
+    }
+
+    /// The key that has come in the place of this one, which did not fit a signature: issuers whose only key has no name, or always the
+    /// same one, change it without a token's saying so.
+    pub async fn instead_of(
+        &self,
+        unfit: &Arc<Key>,
+        kid: Option<&str>,
+        now: Instant,
+    ) -> Option<Arc<Key>> {
+        let another = || {
+            let key = self.key_younger_than(FRESH, kid, now);
+            key.filter(|key| !Arc::ptr_eq(key, unfit))
+        };
+        let one = self.fetching.clone().lock_owned().await;
+        if let Some(key) = another() {
+            return Some(key);
+        }
+        self.fetch(one, now).await;
+        another()
+    }
+
+    /// Fetches the keys, unless that was tried a moment ago.
+    async fn fetch(&self, one: tokio::sync::OwnedMutexGuard<()>, now: Instant) {
+        {
+            let mut held = self.held();
+            let tried_at = held.tried_at;
+            if tried_at.is_some_and(|at| now.saturating_duration_since(at) < PAUSE) {
+                return;
+            }
+            held.tried_at = Some(now);
+        }
+        let (issuer, held) = (self.issuer.clone(), self.held.clone());
+        // In a task of its own: whoever made us ask may hang up, and it is the only fetch for a while.
+        let fetched = tokio::spawn(async move {
+            let _one = one;
+            match issuer.fetch().await {
+                Ok(keys) => {
+                    let mut held = lock(&held);
+                    held.keys = keys;
+                    held.fetched_at = Some(now);
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        "The keys for {} cannot be fetched: {error:#}",
+                        issuer.purpose
+                    );
+                }
+            }
+        });
+        let _ = fetched.await;
     }
 }
 

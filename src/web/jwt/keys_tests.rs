@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::web::jwt::{Audience, Keys, Trust, attacks, verify};
 
 struct Login {
     /// What it answers; `None`: it is out of order.
@@ -237,4 +238,66 @@ proptest! {
         let set = serde_json::json!({ "keys": keys }).to_string();
         prop_assert!(parse(set.as_bytes()).is_ok_and(|keys| keys.len() <= MAX_KEYS));
     }
+}
+
+/// A key set of one key, under this name or none.
+fn only(key: &str, kid: Option<&str>) -> String {
+    let pair = ring::rsa::KeyPair::from_pkcs8(&attacks::pem(key)).unwrap();
+    let public = ring::rsa::PublicKeyComponents::<Vec<u8>>::from(pair.public());
+    let [n, e] = [&public.n, &public.e].map(|number| URL_SAFE_NO_PAD.encode(number));
+    let mut key = json!({ "kty": "RSA", "use": "sig", "n": n, "e": e });
+    if let Some(kid) = kid {
+        key["kid"] = kid.into();
+    }
+    json!({ "keys": [key] }).to_string()
+}
+
+#[tokio::test]
+async fn an_only_key_that_is_changed_without_a_new_name_is_fetched_when_a_signature_does_not_fit() {
+    for kid in [None, Some("1")] {
+        let issuer = Login::with_keys(&[]).await;
+        issuer.tells(Some(only(attacks::STRANGER_KEY, kid)));
+        let start = Instant::now();
+        let old = issuer.jwks.key(kid, start).await.unwrap();
+        issuer.tells(Some(only(attacks::ISSUER_KEY, kid)));
+
+        // Forged tokens may make us ask, and not more often than anything else.
+        for _ in 0..3 {
+            assert!(issuer.jwks.instead_of(&old, kid, start).await.is_none());
+        }
+        assert_eq!(issuer.fetches(), 1);
+        let later = start + PAUSE;
+        let new = issuer.jwks.instead_of(&old, kid, later).await.unwrap();
+        assert_ne!(old.n, new.n);
+        let again = issuer.jwks.instead_of(&old, kid, later).await.unwrap();
+        assert!(Arc::ptr_eq(&new, &again));
+        assert_eq!(issuer.fetches(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_the_changed_only_key_is_believed() {
+    let issuer = Login::with_keys(&[]).await;
+    issuer.tells(Some(only(attacks::STRANGER_KEY, None)));
+    let long_ago = Instant::now().checked_sub(PAUSE).unwrap();
+    assert!(issuer.jwks.key(None, long_ago).await.is_some());
+    issuer.tells(Some(only(attacks::ISSUER_KEY, None)));
+    let trusted = [Trust {
+        keys: Keys::Published(issuer.jwks),
+        issuers: vec![attacks::ISSUER.to_owned()],
+        audience: Audience::OneOf(vec![attacks::AUDIENCE.to_owned()]),
+    }];
+    let token = attacks::signed(&json!({}));
+    let verified = verify(&token, &trusted, None, attacks::now()).await;
+    assert_eq!(verified.unwrap().subject, "auth0|42");
+    let stranger = attacks::rs256(
+        attacks::STRANGER_KEY,
+        attacks::RS256,
+        &attacks::id_token(&json!({})).to_string(),
+    );
+    assert!(
+        verify(&stranger, &trusted, None, attacks::now())
+            .await
+            .is_err()
+    );
 }

@@ -64,6 +64,18 @@ pub fn keeps_to(document: &Value, method: &Method, path: &str, answer: &Answer) 
     );
 }
 
+/// Writes the document for `scripts/openapi`.
+#[tokio::test]
+#[ignore = "writes a file"]
+async fn write_the_document() {
+    run_test(async |t| {
+        let document = document(&t.http, &t.web).await;
+        let file = std::env::var_os("OPENAPI_FILE").expect("OPENAPI_FILE says where to");
+        std::fs::write(file, document.to_string()).unwrap();
+    })
+    .await;
+}
+
 /// Words that fit nothing, or hardly anything.
 static ODD: [&str; 9] = [
     "",

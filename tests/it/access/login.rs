@@ -285,7 +285,7 @@ async fn changing_the_password_ends_the_other_sessions_and_logging_out_this_one(
         let refused = change("wrong", "another good password").await;
         assert_eq!(refused.status, 422);
         assert!(
-            refused.text.contains("is not your password"),
+            refused.text.contains("not your password"),
             "{}",
             refused.text
         );

@@ -28,7 +28,7 @@ fn was_let_in(route: &Route, answer: &Answer) -> bool {
             // Who has just logged out is led there too.
             answer.status == 403 || (to_login && !answer.headers.contains_key("set-cookie"))
         }
-        Needs::Caller(_) => matches!(answer.status.as_u16(), 401 | 403),
+        Needs::Caller(_) | Needs::Session(_) => matches!(answer.status.as_u16(), 401 | 403),
     };
     !turned_away
 }
@@ -66,7 +66,7 @@ async fn every_route_lets_in_whom_it_names_and_nobody_else() {
                     );
                     continue;
                 }
-                Needs::Person(needs) | Needs::Caller(needs) => needs,
+                Needs::Person(needs) | Needs::Caller(needs) | Needs::Session(needs) => needs,
             };
             let stranger = ask(t, route, |r| r).await;
             assert!(
@@ -158,7 +158,7 @@ async fn the_api_s_document_and_the_table_name_the_same_operations() {
         let table: BTreeSet<_> = t
             .routes()
             .into_iter()
-            .filter(|route| matches!(route.needs, Needs::Caller(_)))
+            .filter(|route| matches!(route.needs, Needs::Caller(_) | Needs::Session(_)))
             .map(|route| (route.path, route.method.to_string()))
             .collect();
         assert_eq!(described, table);

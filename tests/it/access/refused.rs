@@ -51,6 +51,7 @@ async fn every_refusal_is_counted_by_its_outcome() {
         for outcome in [
             "logged_in",
             "wrong_password",
+            "wrong_code",
             "too_many_tries",
             "sso_refused",
             "sso_failed",
@@ -145,7 +146,7 @@ async fn a_made_up_name_costs_no_row_of_its_own() {
     .await;
 }
 
-/// As `a_made_up_name…` counts in memory alike, nothing tells a name that exists from one that does not.
+/// As `a_made_up_name…` counts in memory alike, nothing tells a name that exists from one that does not, of one process.
 #[tokio::test]
 async fn tries_end_at_the_same_count_whether_the_name_exists_or_not() {
     run_test_with(behind_a_proxy(), async |t| {
@@ -275,6 +276,15 @@ async fn who_may_not_see_addresses_cannot_try_them_out_nor_make_a_token_for_the_
             assert_eq!(sees.get(&path).await.status, 403);
             assert_eq!(operates.get(&path).await.status, 200);
         }
+        // A number is one without its plus as well: the page takes it for one.
+        let path = "/reminders?consumer=12025550143";
+        assert_eq!(sees.get(path).await.status, 403);
+        assert_eq!(operates.get(path).await.status, 200);
+        let digits = json!({ "account": account, "consumer": "12025550143" });
+        let answer = sees.send(Method::POST, "/consumers/look-up", &digits).await;
+        assert_eq!(answer.status, 403, "{answer:?}");
+        let answer = viewer.form("/people", &[("who", "12025550143")]).await;
+        assert_eq!(answer.status, 403);
         let by_chat = json!({ "account": account, "conversation": chat });
         let answer = sees
             .send(Method::POST, "/consumers/look-up", &by_chat)

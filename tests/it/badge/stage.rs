@@ -19,6 +19,7 @@ use unread::config::{Config, Role, Sources};
 use unread::db::conversations::{self, Snapshot};
 use unread::demo;
 use unread::domain::ids::SkillId;
+use unread::domain::read_state::ReadStatus;
 use unread::postgres::Durability;
 use unread::sandbox::faults::Endpoint;
 use unread::sandbox::{Options, Sandbox};
@@ -51,6 +52,8 @@ impl Stage {
             ("UNREAD_BIND", "127.0.0.1"),
             ("UNREAD_BADGE_SECRET", SECRET),
             ("UNREAD_BADGE_REQUESTS_PER_SECOND", "100000"),
+            // Thousands of visitors have one address here.
+            ("UNREAD_CONNECTIONS_PER_ADDRESS", "2000"),
         ]
         .iter()
         .chain(settings)
@@ -180,7 +183,11 @@ impl Conversations {
             started_at: self.now,
             closed_at: None,
             open: true,
-            read_state: if is_unread { "unread" } else { "read" },
+            read_state: if is_unread {
+                ReadStatus::Unread
+            } else {
+                ReadStatus::Read
+            },
             episode: is_unread.then(|| "m1".to_owned()),
             unread_since: is_unread.then_some(self.now),
             unread_count: unread,
@@ -190,6 +197,8 @@ impl Conversations {
             customer_id: customer.map(str::to_owned),
             email: None,
             sms: None,
+            email_to: None,
+            sms_to: None,
         };
         let mut tx = self.pool.begin().await.unwrap();
         let (account, seen) = (

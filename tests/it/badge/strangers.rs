@@ -141,6 +141,8 @@ async fn ten_thousand_strangers_at_once_cost_few_calls_and_little_memory_and_del
                 &LOOK_UPS_PER_SECOND.to_string(),
             ),
             ("UNREAD_BADGE_REQUESTS_PER_SECOND", "100000"),
+            // All strangers have one address here.
+            ("UNREAD_CONNECTIONS_PER_ADDRESS", "2000"),
         ],
     );
     let web = Process::start(&["web"], &settings);

@@ -5,3 +5,4 @@ mod gallery;
 mod keyboard;
 mod pages;
 mod story;
+mod truth;

@@ -6,7 +6,7 @@ use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
 
 use crate::chromium::Browser;
-use crate::harness::{Setup, Stage, run_test_with};
+use crate::harness::{Setup, Stage, not_live, run_test_with};
 use crate::rules::test_messages::code_in;
 
 const NAME: &str = "ann@shop.example";
@@ -20,19 +20,23 @@ async fn from_an_empty_database_to_reminders_that_are_sent_cancelled_sent_again_
     let Some(browser) = Browser::start().await else {
         return;
     };
-    let page = ("UNREAD_PAGE_URL", "https://www.shop.example/support");
     let setup = Setup {
-        settings: vec![page],
+        settings: vec![
+            ("UNREAD_PAGE_URL", "https://www.shop.example/support"),
+            ("UNREAD_PUBLIC_URL", "http://unread.shop.example"),
+        ],
         ..Setup::default()
     };
     run_test_with(setup, async |t| {
         let b = &browser;
+        not_live(t.pool()).await;
         becomes_the_first_administrator(t, b).await;
         logs_in(t, b).await;
         follows_the_checklist_to_a_rule(b).await;
         t.answered(DANA);
         writes_and_tries_the_rule(t, b).await;
         publishes_it(b).await;
+        goes_live(t, b).await;
         let finns = t.answered(FINN);
         t.tick().await;
         sees_who_is_next(b).await;
@@ -79,6 +83,7 @@ async fn logs_in(t: &Stage, b: &Browser) {
 
 async fn follows_the_checklist_to_a_rule(b: &Browser) {
     b.sees("4 of 6 steps are done").await;
+    b.sees("Nobody is written to before you go live").await;
     b.sees("Send yourself a test message from a rule's page")
         .await;
     b.follow("Send yourself a test").await;
@@ -113,7 +118,8 @@ async fn writes_and_tries_the_rule(t: &Stage, b: &Browser) {
         "Hello {{first_name}}, your answer is here: {{link}} No more of this: {{unsubscribe_link}}",
     )
     .await;
-    b.sees("your answer is here: http://127.0.0.1:").await;
+    b.sees("your answer is here: http://unread.shop.example/")
+        .await;
     // The mail follows too.
     b.sees_in_frame("iframe[name=mail]", "your answer is here")
         .await;
@@ -142,7 +148,8 @@ async fn writes_and_tries_the_rule(t: &Stage, b: &Browser) {
     b.sees("Open conversations: 1, looked at: 1, with an unread message: 1.")
         .await;
     b.press("Conversation by conversation").await;
-    b.sees("in 10 min, to d…@example.net").await;
+    b.sees("The channel has not gone live: nothing goes out yet.")
+        .await;
     b.sees("in 5 min, to d…@example.net").await;
     assert!(!b.page().await.contains(DANA), "whom it is to is masked");
 }
@@ -158,6 +165,34 @@ async fn publishes_it(b: &Browser) {
         .await;
     b.follow("Set up").await;
     b.sees("5 of 6 steps are done").await;
+}
+
+async fn goes_live(t: &Stage, b: &Browser) {
+    t.tick().await;
+    assert!(t.reminders().await.is_empty(), "nothing was asked for");
+    // The last step leads there. A channel that was not tried says so, and how.
+    b.follow("Go live").await;
+    b.arrives_at("/live").await;
+    b.open(&format!("{}/live?account=12345678&channel=sms", t.web))
+        .await;
+    b.sees("No test message by SMS is known to have arrived.")
+        .await;
+    b.sees("Send yourself a test message from a rule's page")
+        .await;
+    b.follow("Look, and go live").await;
+    b.sees("What would happen").await;
+    b.sees("1 customer would be reminded in the next hour, if what is unread now counted.")
+        .await;
+    b.tick("No").await;
+    b.tick("Include the 1 customer with unread messages now")
+        .await;
+    b.press("Go live").await;
+    b.agrees_to("Go live? Customers of The Example Shop are reminded by E-mail from now on.")
+        .await;
+    b.sees("Live. Reminders go out from now on.").await;
+    b.sees("by ann@shop.example").await;
+    b.follow("Set up").await;
+    b.sees("Everything is done").await;
 }
 
 async fn sees_who_is_next(b: &Browser) {
@@ -211,7 +246,8 @@ async fn story(b: &Browser) -> Vec<String> {
         .collect()
 }
 
-const WRITTEN: &str = "An agent wrote, and the customer has not read it since";
+const WRITTEN: &str =
+    "An agent wrote, and the customer had not read it when the reminder was scheduled";
 const PLANNED: &str = "The first e-mail was scheduled";
 const CHECKED: &str = "It was checked once more, and still unread: it may go";
 const HANDED_OVER: &str = "The e-mail was handed over, from hello@shop.example";

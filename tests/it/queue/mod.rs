@@ -3,6 +3,7 @@
 mod cost;
 mod failures;
 mod losses;
+mod shares;
 mod wakeups;
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Rules, texts, test messages, forecasts and pauses as a program asks for them, over real sockets.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -9,7 +9,7 @@ use unread::domain::access::Permission;
 use unread::sandbox::faults::Endpoint;
 use unread::sandbox::world::CUSTOMER_CARE;
 
-use crate::harness::{Setup, run_test, run_test_with};
+use crate::harness::{Setup, eventually, run_test, run_test_with};
 use crate::person::{Answer, Program};
 
 const ALL: [Permission; 3] = [Permission::View, Permission::Edit, Permission::Operate];
@@ -205,15 +205,18 @@ async fn previews_that_nobody_waits_for_hold_up_no_reminder() {
         let program = t.program(&ALL).await;
         let wish = json!({ "channel": "email", "account": "12345678", "conversation": chat });
         t.sandbox.faults().reset_traffic();
-        let asked = (0..200).map(|_| {
-            let path = "/texts/preview";
-            let request = program.ask(Method::POST, path).json(&wish);
-            // Hung up on while most of them wait for their turn.
-            request.timeout(Duration::from_millis(700)).send()
-        });
-        let answers = join_all(asked).await;
-        let answered = answers.iter().filter(|answer| answer.is_ok()).count();
-        assert!(answered < 20, "{answered} had a turn in time");
+        let began = Instant::now();
+        let asking: Vec<_> = (0..200)
+            .map(|_| tokio::spawn(program.ask(Method::POST, "/texts/preview").json(&wish).send()))
+            .collect();
+        eventually("some of them have a turn", async || {
+            t.sandbox.faults().requests(Endpoint::ById) > 0
+        })
+        .await;
+        // Hung up on while most of them wait for theirs.
+        for one in &asking {
+            one.abort();
+        }
         // What is reserved now, all of it by re-checks or calls on their way.
         let ahead: f64 = sqlx::query_scalar(
             "select coalesce(max(extract(epoch from tat - clock_timestamp())), 0)::float8 from limits where key = 'liveperson:12345678'",
@@ -223,7 +226,9 @@ async fn previews_that_nobody_waits_for_hold_up_no_reminder() {
         .unwrap();
         assert!(ahead <= 0.2, "{ahead} s of turns are taken: more than one");
         let asked = t.sandbox.faults().requests(Endpoint::ById);
-        assert!((1..20).contains(&asked), "{asked} calls");
+        // Five at once, and one a second.
+        let most = 6 + began.elapsed().as_secs();
+        assert!(asked <= most, "{asked} calls, not {most}");
         t.advance(10).await;
         assert_eq!(t.mails().len(), 1);
     })
@@ -325,7 +330,7 @@ async fn sending_is_paused_and_resumed_and_set_up_says_so() {
         let way = program.get("/accounts/12345678/setup").await.json();
         let steps = way["steps"].as_array().unwrap();
         let done: Vec<bool> = steps.iter().map(|s| s["done"] == true).collect();
-        assert_eq!(done, [true, true, false, true, false, true], "{way}");
+        assert_eq!(done, [true, true, false, true, true, true], "{way}");
     })
     .await;
 }

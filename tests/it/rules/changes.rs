@@ -4,13 +4,15 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use unread::channel::render::Texts;
 use unread::control::Error;
+use unread::control::accounts::Allowed;
 use unread::control::rules::{self, By, Change, RuleView, Stamp};
+use unread::control::senders::Senders;
 use unread::db;
 use unread::domain::ids::{Channel, SkillId};
 use unread::domain::rule::Key;
 
 use crate::database::TestDatabase;
-use crate::harness::{account, migrated, noon};
+use crate::harness::{account, everything, migrated, noon};
 
 const CARE: SkillId = SkillId(700);
 
@@ -28,12 +30,13 @@ async fn empty() -> TestDatabase {
     db
 }
 
-fn key(skill: Option<SkillId>) -> Key {
-    Key {
+fn key(skill: Option<SkillId>) -> Allowed<Key> {
+    let key = Key {
         account: account(),
         skill,
         channel: Channel::Sms,
-    }
+    };
+    everything().rule(key).unwrap()
 }
 
 fn by(name: &str) -> By<'_> {
@@ -48,11 +51,26 @@ fn after(minutes: u32) -> Change {
 }
 
 async fn draft(pool: &PgPool, seen: Stamp, change: Change, who: &str) -> Result<RuleView, Error> {
-    rules::save_draft(pool, &Texts::new(), &key(Some(CARE)), seen, change, by(who)).await
+    rules::save_draft(
+        pool,
+        (&Texts::new(), &Senders::ANY),
+        &key(Some(CARE)),
+        seen,
+        change,
+        by(who),
+    )
+    .await
 }
 
 async fn publish(pool: &PgPool, seen: Stamp, who: &str) -> Result<RuleView, Error> {
-    rules::publish(pool, &Texts::new(), &key(Some(CARE)), seen, by(who)).await
+    rules::publish(
+        pool,
+        (&Texts::new(), &Senders::ANY),
+        &key(Some(CARE)),
+        seen,
+        by(who),
+    )
+    .await
 }
 
 async fn read(pool: &PgPool) -> RuleView {
@@ -75,7 +93,9 @@ async fn a_rule_for_a_skill_is_drafted_and_then_published() {
     assert_eq!((rule.version, rule.changed_by.as_deref()), (1, Some("ann")));
     assert!(published.summary[0].contains("in Customer care stays unread"));
     assert!(published.summary[0].contains("after 15 minutes"));
-    let listed = rules::list(&db.pool, None, None, 50).await.unwrap();
+    let listed = rules::list(&db.pool, &everything(), None, 50)
+        .await
+        .unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].skill_name.as_deref(), Some("Customer care"));
 }
@@ -347,8 +367,9 @@ async fn there_is_no_rule_for_a_skill_or_account_that_is_not_there() {
     assert_eq!(told.to_string(), "there is no skill 9 in account 12345678");
     let elsewhere = Key {
         account: "nowhere".parse().unwrap(),
-        ..key(None)
+        ..Key::clone(&key(None))
     };
+    let elsewhere = everything().rule(elsewhere).unwrap();
     let told = rules::read(&db.pool, &elsewhere).await.unwrap_err();
     assert_eq!(told.to_string(), "there is no account nowhere");
 }
@@ -371,7 +392,7 @@ async fn a_long_list_comes_page_by_page() {
     let mut met = Vec::new();
     let mut last = None;
     loop {
-        let page = rules::list(&db.pool, Some(&account()), last.as_ref(), 3)
+        let page = rules::list(&db.pool, &everything(), last.as_deref(), 3)
             .await
             .unwrap();
         met.extend(page.iter().map(|one| one.skill.map(|s| s.0)));

@@ -2,6 +2,7 @@
 
 mod api;
 mod changes;
+mod contradictions;
 mod newer;
 mod pages;
 mod pauses;

@@ -4,12 +4,16 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use unread::channel::render::Texts;
 use unread::control::Error;
+use unread::control::accounts::Allowed;
 use unread::control::rules::{self, By, Change};
+use unread::control::senders::Senders;
 use unread::db;
 use unread::domain::ids::Channel;
 use unread::domain::rule::Key;
+use unread::domain::zone::Zone;
+use unread::jobs::contradictions::Around;
 
-use crate::harness::{account, migrated, noon, run_test};
+use crate::harness::{account, everything, migrated, noon, run_test};
 
 const ANN: &str = "ann@example.net";
 
@@ -31,12 +35,13 @@ async fn add(pool: &PgPool, more: &str) {
     }
 }
 
-fn key() -> Key {
-    Key {
+fn key() -> Allowed<Key> {
+    let key = Key {
         account: account(),
         skill: None,
         channel: Channel::Email,
-    }
+    };
+    everything().rule(key).unwrap()
 }
 
 fn by() -> By<'static> {
@@ -109,12 +114,13 @@ async fn what_a_newer_version_stored_is_not_lost_by_saving() {
         .await
         .unwrap();
     let seen = rules::read(pool, &key()).await.unwrap().stamp;
-    let saved = rules::save_draft(pool, &texts, &key(), seen, change(), by()).await;
+    let saved =
+        rules::save_draft(pool, (&texts, &Senders::ANY), &key(), seen, change(), by()).await;
     let seen = saved.unwrap().stamp;
-    let published = rules::publish(pool, &texts, &key(), seen, by()).await;
+    let published = rules::publish(pool, (&texts, &Senders::ANY), &key(), seen, by()).await;
     let own_draft = rules::save_draft(
         pool,
-        &texts,
+        (&texts, &Senders::ANY),
         &key(),
         published.unwrap().stamp,
         change(),
@@ -137,9 +143,10 @@ async fn what_a_newer_version_stored_is_not_lost_by_saving() {
     };
     let seen = rules::read(pool, &key()).await.unwrap().stamp;
     assert_eq!(seen, own_draft.stamp);
-    let saved = rules::save_draft(pool, &texts, &key(), seen, change(), by()).await;
+    let saved =
+        rules::save_draft(pool, (&texts, &Senders::ANY), &key(), seen, change(), by()).await;
     refused("saving over it", saved.map(|_| ()));
-    let published = rules::publish(pool, &texts, &key(), seen, by()).await;
+    let published = rules::publish(pool, (&texts, &Senders::ANY), &key(), seen, by()).await;
     refused("publishing its draft", published.map(|_| ()));
     let restored = rules::restore(pool, &key(), 1, seen, by()).await;
     refused("restoring one of its versions", restored.map(|_| ()));
@@ -149,7 +156,11 @@ async fn what_a_newer_version_stored_is_not_lost_by_saving() {
     );
     let other = file.replace("after_minutes = 5", "after_minutes = 6");
     assert_ne!(other, file);
-    let imported = rules::import(pool, &texts, &other, by()).await;
+    let around = |_: &_| Around {
+        zone: Zone::UTC,
+        sender: None,
+    };
+    let imported = rules::import((pool, &texts), around, &other, by()).await;
     refused("importing over it", imported.map(|_| ()));
 
     let kept: Vec<bool> = sqlx::query_scalar(
@@ -161,7 +172,13 @@ async fn what_a_newer_version_stored_is_not_lost_by_saving() {
     .await
     .unwrap();
     assert_eq!(kept, [true; 3]);
-    assert_eq!(rules::list(pool, None, None, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        rules::list(pool, &everything(), None, 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     let history = rules::versions(pool, &key(), None, 10).await.unwrap();
     assert_eq!(history.len(), 1);
 }
@@ -182,9 +199,10 @@ async fn an_earlier_version_of_a_rule_can_be_restored_over_a_newer_program_s() {
             enabled: true,
             settings: json!({ "steps": [{ "after_minutes": minutes }] }),
         };
-        let saved = rules::save_draft(pool, &texts, &key(), seen, change, by()).await;
+        let saved =
+            rules::save_draft(pool, (&texts, &Senders::ANY), &key(), seen, change, by()).await;
         let seen = saved.unwrap().stamp;
-        rules::publish(pool, &texts, &key(), seen, by())
+        rules::publish(pool, (&texts, &Senders::ANY), &key(), seen, by())
             .await
             .unwrap();
     }
@@ -200,7 +218,7 @@ async fn an_earlier_version_of_a_rule_can_be_restored_over_a_newer_program_s() {
     }
     let seen = rules::read(pool, &key()).await.unwrap().stamp;
     let restored = rules::restore(pool, &key(), 1, seen, by()).await.unwrap();
-    let published = rules::publish(pool, &texts, &key(), restored.stamp, by())
+    let published = rules::publish(pool, (&texts, &Senders::ANY), &key(), restored.stamp, by())
         .await
         .unwrap();
     let rule = published.published.unwrap();

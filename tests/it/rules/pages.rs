@@ -22,6 +22,13 @@ fn hidden(page: &str, name: &str) -> String {
     rest.split('"').next().unwrap().to_owned()
 }
 
+/// The value of a field that is shown.
+fn hidden_or_not(page: &str, name: &str) -> String {
+    let (_, rest) = page.split_once(&format!("name=\"{name}\" ")).unwrap();
+    let (_, value) = rest.split_once("value=\"").unwrap();
+    value.split('"').next().unwrap().to_owned()
+}
+
 /// Fields as the page has them, with one step after so many minutes.
 fn fields<'a>(seen: &'a str, minutes: &'a str, wish: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
@@ -67,6 +74,29 @@ async fn every_page_of_the_rules_is_shown_to_a_viewer_who_may_change_nothing() {
         assert_eq!(refused.status, 403);
         let nothing = viewer.get("/rules/12345678/sales/email").await;
         assert_eq!(nothing.status, 404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_share_without_reminders_is_a_field_like_any_other() {
+    run_test(async |t| {
+        let ann = t.person(Role::Editor).await;
+        let shown = async || ann.get(&path()).await.text;
+        assert_eq!(hidden_or_not(&shown().await, "holdout_percent"), "0");
+        for (share, status, kept) in [("10", 303, "10"), ("51", 422, "51"), ("0", 303, "0")] {
+            let seen = hidden(&shown().await, "seen");
+            let mut form = fields(&seen, "3", "publish");
+            form.push(("holdout_percent", share));
+            let done = ann.form(&path(), &form).await;
+            assert_eq!(done.status, status, "{share}: {}", done.text);
+            let page = if status == 303 {
+                shown().await
+            } else {
+                done.text
+            };
+            assert_eq!(hidden_or_not(&page, "holdout_percent"), kept);
+        }
     })
     .await;
 }
@@ -296,21 +326,117 @@ async fn everything_is_paused_and_resumed_from_the_page() {
     run_test(async |t| {
         let (ann, _) = people(t).await;
         let done = ann
-            .form("/pauses", &[("do", "pause"), ("note", "moving house")])
+            .form(
+                "/pauses",
+                &[
+                    ("what", "everything"),
+                    ("do", "pause"),
+                    ("note", "moving house"),
+                ],
+            )
             .await;
         assert_eq!(done.status, 303, "{}", done.text);
-        let page = ann.get("/rules").await.text;
-        assert!(
-            page.contains("moving house") && page.contains("Resume"),
-            "{page}"
-        );
-        ann.form("/pauses", &[("do", "resume")]).await;
+        for page in [
+            "/",
+            "/rules",
+            "/audit",
+            "/settings",
+            "/reminders?state=sent",
+        ] {
+            let page = ann.get(page).await.text;
+            assert!(
+                page.contains("All sending is paused")
+                    && page.contains("moving house")
+                    && page.contains("Resume"),
+                "{page}"
+            );
+        }
+        ann.form("/pauses", &[("what", "everything"), ("do", "resume")])
+            .await;
         let page = ann.get("/rules").await.text;
         assert!(!page.contains("moving house"), "{page}");
         let api: Value = Answer::of(ann.ask(Method::GET, "/api/v1/pauses").send().await.unwrap())
             .await
             .json();
         assert_eq!(api["items"], serde_json::json!([]));
+    })
+    .await;
+}
+
+/// What the bar tells, and the lists.
+#[tokio::test]
+async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
+    run_test(async |t| {
+        let boss = t.person(Role::Administrator).await;
+        let chat = t.answered("ann@example.net");
+        t.tick().await;
+        let told = async |page: &str| boss.get(page).await.text;
+        let story = format!("/reminders/{}", t.reminders().await[0].id);
+        for page in ["/reminders", "/", &story] {
+            assert!(
+                told(page).await.contains(">Waiting for its moment</span>"),
+                "{page}"
+            );
+        }
+        let rule = [
+            ("what", "12345678/default/email"),
+            ("do", "pause"),
+            ("note", "new <words>"),
+        ];
+        boss.form("/pauses", &rule).await;
+        for page in ["/reminders", "/", &story] {
+            let page = told(page).await;
+            assert!(
+                page.contains("Held: paused") && !page.contains(">Waiting for its moment</span>"),
+                "{page}"
+            );
+            assert!(
+                page.contains("The E-mail rule for all other skills of The Example Shop is paused"),
+                "{page}"
+            );
+            assert!(page.contains("new &lt;words&gt;"), "{page}");
+        }
+        let forecast = told("/forecast").await;
+        assert!(forecast.contains("Held: paused"), "{forecast}");
+        let person = boss.form("/people", &[("who", &chat)]).await.text;
+        assert!(
+            person.contains("Reminders are paused by your team."),
+            "{person}"
+        );
+        assert!(
+            !person.contains("A reminder waits for its moment."),
+            "{person}"
+        );
+
+        // Who may not resume sees what is paused, and no button.
+        let viewer = t.person(Role::Viewer).await;
+        let page = viewer.get("/effect").await.text;
+        assert!(
+            page.contains("is paused") && !page.contains("Resume"),
+            "{page}"
+        );
+
+        // Back to where the button was.
+        let end = [
+            ("what", "12345678/default/email"),
+            ("do", "resume"),
+            ("back", "/reminders?state=scheduled"),
+        ];
+        assert_eq!(
+            boss.form("/pauses", &end).await.location(),
+            "/reminders?state=scheduled"
+        );
+        assert!(
+            told(&story)
+                .await
+                .contains(">Waiting for its moment</span>")
+        );
+        let away = [
+            ("what", "everything"),
+            ("do", "pause"),
+            ("back", "//evil.example/"),
+        ];
+        assert_eq!(boss.form("/pauses", &away).await.location(), "/");
     })
     .await;
 }

@@ -1,6 +1,7 @@
 //! Pauses, through the real parts: what is paused is held, not lost, in every worker.
 
 use unread::control::Error;
+use unread::control::accounts::Allowed;
 use unread::control::pause::{self, pause, resume};
 use unread::control::rules::By;
 use unread::domain::ids::Channel;
@@ -9,7 +10,7 @@ use unread::domain::pause::Scope;
 use unread::domain::rule::Key;
 use unread::sandbox::world::CUSTOMER_CARE;
 
-use crate::harness::{Stage, account, run_test};
+use crate::harness::{Stage, account, everything, run_test};
 
 const ANN: &str = "ann@example.net";
 
@@ -18,6 +19,10 @@ fn by(t: &Stage) -> By<'static> {
         name: "ann",
         now: t.now(),
     }
+}
+
+fn all() -> Allowed<Scope> {
+    everything().scope(Scope::Everything).unwrap()
 }
 
 #[tokio::test]
@@ -33,6 +38,7 @@ async fn what_is_paused_is_held_and_goes_out_when_the_pause_ends() {
                 channel: Channel::Email,
             }),
         ] {
+            let scope = everything().scope(scope).unwrap();
             let chat = t.answered(&format!("p{}@example.net", t.now().timestamp()));
             t.tick().await;
             pause(t.pool(), &scope, "the shop is closed", by(t))
@@ -48,7 +54,12 @@ async fn what_is_paused_is_held_and_goes_out_when_the_pause_ends() {
             assert_eq!(t.story(&chat).await, ["sent"]);
             t.world().close(&chat);
         }
-        assert!(pause::list(t.pool()).await.unwrap().is_empty());
+        assert!(
+            pause::list(t.pool(), &everything())
+                .await
+                .unwrap()
+                .is_empty()
+        );
     })
     .await;
 }
@@ -60,7 +71,9 @@ async fn a_pause_of_something_else_holds_nothing() {
         t.rule(Channel::Email, |_| ()).await;
         pause(
             t.pool(),
-            &Scope::Channel(account(), Channel::Sms),
+            &everything()
+                .scope(Scope::Channel(account(), Channel::Sms))
+                .unwrap(),
             "",
             by(t),
         )
@@ -71,9 +84,14 @@ async fn a_pause_of_something_else_holds_nothing() {
             skill,
             channel: Channel::Email,
         };
-        let told = pause(t.pool(), &Scope::Rule(key), "", by(t))
-            .await
-            .unwrap_err();
+        let told = pause(
+            t.pool(),
+            &everything().scope(Scope::Rule(key)).unwrap(),
+            "",
+            by(t),
+        )
+        .await
+        .unwrap_err();
         assert!(
             matches!(told, Error::NotFound(_)),
             "there is no such rule to pause"
@@ -91,15 +109,11 @@ async fn what_is_read_during_a_pause_is_not_reminded_of_afterwards() {
     run_test(async |t| {
         let chat = t.answered(ANN);
         t.tick().await;
-        pause(t.pool(), &Scope::Everything, "", by(t))
-            .await
-            .unwrap();
+        pause(t.pool(), &all(), "", by(t)).await.unwrap();
         t.advance(15).await;
         t.world().consumer_reads(&chat);
         t.tick().await;
-        resume(t.pool(), &t.clock, &Scope::Everything, by(t))
-            .await
-            .unwrap();
+        resume(t.pool(), &t.clock, &all(), by(t)).await.unwrap();
         t.advance(1).await;
         assert_eq!(t.story(&chat).await, ["cancelled (read)"]);
     })
@@ -116,9 +130,7 @@ async fn what_is_held_past_its_deadline_expires_and_says_that_it_was_paused() {
         .await;
         let chat = t.answered(ANN);
         t.tick().await;
-        pause(t.pool(), &Scope::Everything, "", by(t))
-            .await
-            .unwrap();
+        pause(t.pool(), &all(), "", by(t)).await.unwrap();
         for _ in 0..36 {
             t.advance(1).await;
         }
@@ -137,7 +149,7 @@ async fn what_is_held_past_its_deadline_expires_and_says_that_it_was_paused() {
 #[tokio::test]
 async fn a_pause_is_made_once_and_ended_once() {
     run_test(async |t| {
-        let scope = Scope::Account(account());
+        let scope = everything().scope(Scope::Account(account())).unwrap();
         pause(t.pool(), &scope, "", by(t)).await.unwrap();
         let told = pause(t.pool(), &scope, "", by(t)).await.unwrap_err();
         assert!(matches!(told, Error::Conflict(_)));

@@ -7,7 +7,7 @@ use unread::control::tokens;
 use unread::domain::access::Permission;
 use unread::sandbox::outbox::Mail;
 
-use crate::harness::{Setup, Stage, account, run_test, run_test_with};
+use crate::harness::{Setup, Stage, account, everything, run_test, run_test_with};
 use crate::person::{Answer, Program};
 
 const ALL: [Permission; 3] = [Permission::View, Permission::Edit, Permission::Operate];
@@ -293,8 +293,16 @@ async fn a_verified_address_is_forgotten_with_its_person_and_when_it_is_erased()
             .unwrap();
         assert_eq!(rows().await, 0);
         verified().await;
-        let who = Who::address(&t.hasher().await, " ME@example.net", None).unwrap();
-        consumers::erase(t.pool(), &t.clock, "ann", &account(), &who)
+        let who = Who::address(
+            t.pool(),
+            &t.clock,
+            &t.hasher().await,
+            (" ME@example.net", None),
+        )
+        .await
+        .unwrap();
+        let own = everything().named(account().as_str()).unwrap();
+        consumers::erase(t.pool(), (&t.clock, &t.hasher().await), "ann", &own, &who)
             .await
             .unwrap();
         assert_eq!(rows().await, 0);
@@ -309,6 +317,20 @@ async fn somebody_who_opted_out_gets_no_test_message_either() {
         opt_out(t, "ann@example.net").await;
         let sent = ask(&program, "email", "ann@example.net").await;
         assert_eq!(sent.status, 409, "{}", sent.text);
+        assert!(sent.text.contains("opted out"), "{}", sent.text);
+        // Whoever may not see addresses learns no reason, and is counted and on record: no address after address.
+        let writer = t.program(&[Permission::Edit]).await;
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            let sent = ask(&writer, "email", "ann@example.net").await;
+            assert!(!sent.text.contains("opted out"), "{}", sent.text);
+            statuses.push(sent.status.as_u16());
+        }
+        assert_eq!(statuses, [409, 409, 429]);
+        let said =
+            json!({ "accepted": false, "suppressed": true, "to": "example.net", "verifies": true });
+        let held = ("test.send".to_owned(), said);
+        assert_eq!(trail(t).await, [held.clone(), held.clone(), held]);
     })
     .await;
 }

@@ -106,7 +106,9 @@ async fn import(t: &Stage, template: &Template) -> Result<rules::Imported, Error
         name: "file",
         now: t.now(),
     };
-    rules::import(t.pool(), t.wording(), &rules_file::print(&[entry]), by).await
+    let around = |account: &_| rules::around(t.config(), Some(account));
+    let file = rules_file::print(&[entry]);
+    rules::import((t.pool(), t.wording()), around, &file, by).await
 }
 
 #[tokio::test]

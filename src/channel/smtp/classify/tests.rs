@@ -4,7 +4,7 @@ use super::*;
 use crate::channel::smtp::reply::Reader;
 
 /// Rows of the tables.
-const ROWS: [usize; 3] = [68, 150, 147];
+const ROWS: [usize; 7] = [68, 150, 147, 414, 118, 209, 250];
 
 /// One row of the table of replies, by the words of the table.
 fn outcome_of(class: &str, code: String) -> Outcome {
@@ -47,7 +47,7 @@ fn phase_of(name: &str) -> Phase {
     }
 }
 
-/// What a row says happened. `\n` stands between lines, `\xNN` for an octet; the reader reads it as it would from a socket.
+/// What a row says happened to a message from `a@acme.example` to `dana@customer.example`, or that with a typing error. `\n` stands between lines, `\xNN` for an octet; the reader reads it as it would from a socket.
 fn fault_of(written: &str) -> Fault {
     match written {
         "(timed out)" => return Fault::TimedOut,
@@ -72,7 +72,20 @@ fn fault_of(written: &str) -> Fault {
     octets.extend_from_slice(rest.as_bytes());
     octets.extend_from_slice(b"\r\n");
     match Reader::default().take(&octets) {
-        Ok((_, Some(lines))) => Fault::Reply(lines.reply()),
+        Ok((_, Some(lines))) => {
+            // Some rows have the domain misspelt.
+            let typo = written.contains("customer.exmaple");
+            let to = if typo {
+                "dana@customer.exmaple"
+            } else {
+                "dana@customer.example"
+            };
+            Fault::Reply(
+                lines
+                    .reply()
+                    .answering("a@acme.example", to, "mail.acme.example"),
+            )
+        }
         other => panic!("no reply: {written}: {other:?}"),
     }
 }
@@ -119,8 +132,31 @@ fn every_reply_of_the_tables_is_understood_by_its_phase() {
             include_str!("../../../../tests/fixtures/channels/smtp-replies-held-out.tsv"),
             ROWS[2],
         ),
+        (
+            include_str!("../../../../tests/fixtures/channels/smtp-replies-servers.tsv"),
+            ROWS[3],
+        ),
+        (
+            include_str!("../../../../tests/fixtures/channels/smtp-replies-codes.tsv"),
+            ROWS[4],
+        ),
+        (
+            include_str!("../../../../tests/fixtures/channels/smtp-replies-sides.tsv"),
+            ROWS[5],
+        ),
+        (
+            include_str!("../../../../tests/fixtures/channels/smtp-replies-more.tsv"),
+            ROWS[6],
+        ),
     ] {
-        assert_eq!(wrong(table), (vec![], rows));
+        let (wrong, counted) = wrong(table);
+        assert!(
+            wrong.is_empty(),
+            "{} wrong:\n{}",
+            wrong.len(),
+            wrong.join("\n")
+        );
+        assert_eq!(counted, rows);
     }
 }
 
@@ -161,17 +197,99 @@ fn a_code_never_carries_the_text_but_a_word_for_what_only_the_text_said() {
 }
 
 #[test]
-fn a_wait_in_the_text_is_kept() {
-    for (text, seconds) in [
-        ("Greylisted, try again in 5 minutes", Some(300)),
-        ("come back after 90 seconds.", Some(90)),
-        ("wait for 99999999999999999 hours", None),
-        ("in 2 mailboxes", None),
-        ("see 5 minutes", None),
+fn who_is_quoted_says_whose_mailbox_is_unknown() {
+    let ours = |code: &str| Outcome::NotAccepted {
+        class: Obstacle::Config,
+        code: code.to_owned(),
+        retry_after: None,
+    };
+    let refused = |class, code: &str| Outcome::Refused {
+        class,
+        code: code.to_owned(),
+    };
+    let bad = |code| refused(Refusal::BadRecipient, code);
+    for (text, expected) in [
+        (
+            "<dana@customer.example> No such user",
+            bad("rcpt 550 unknown mailbox"),
+        ),
+        ("<robot@acme.example> No such user", ours("rcpt 550 sender")),
+        (
+            "<Robot@ACME.example>: user unknown",
+            ours("rcpt 550 sender"),
+        ),
+        (
+            "<robot@acme.example> to <dana@customer.example>: no such user",
+            bad("rcpt 550 unknown mailbox"),
+        ),
+        (
+            "No such user at customer.example (from robot@acme.example)",
+            bad("rcpt 550 unknown mailbox"),
+        ),
+        (
+            "<dana@internal.example>: user unknown (sent by robot@acme.example)",
+            bad("rcpt 550 unknown mailbox"),
+        ),
+        // What begins like our address is another one.
+        (
+            "<robot@acme.example.net> No such user",
+            bad("rcpt 550 unknown mailbox"),
+        ),
+        (
+            "<my-robot@acme.example> No such user",
+            bad("rcpt 550 unknown mailbox"),
+        ),
+        // A server's name says nothing about whose mailbox is meant; our domain as such does about a domain.
+        (
+            "mail.acme.example: no such user",
+            bad("rcpt 550 unknown mailbox"),
+        ),
+        (
+            "Domain acme.example does not exist",
+            ours("rcpt 550 sender"),
+        ),
+        (
+            "Domain customer.example does not exist",
+            bad("rcpt 550 unknown domain"),
+        ),
+        // The code speaks of a recipient, the text of us: nobody is silenced, and nobody held up.
+        (
+            "5.1.1 <robot@acme.example> User unknown",
+            refused(Refusal::Other, "rcpt 550 5.1.1 unclear"),
+        ),
+        (
+            "5.1.8 <robot@acme.example> Domain not found",
+            ours("rcpt 550 5.1.8"),
+        ),
+        // Hosts below our domain, and its parent; a host of neither side proves nothing.
+        ("mail.acme.example: host not found", ours("rcpt 550 sender")),
+        (
+            "out.host.example: host not found",
+            refused(Refusal::Other, "rcpt 550 unclear"),
+        ),
+        (
+            "mx.customer.example: host not found",
+            bad("rcpt 550 unknown domain"),
+        ),
+        (
+            "5.1.2 out.host.example: host not found",
+            bad("rcpt 550 5.1.2"),
+        ),
+        // An account without the recipient's address beside it is ours.
+        ("API user disabled", ours("rcpt 550 account")),
+        (
+            "<dana@customer.example> account disabled: payment due",
+            refused(Refusal::Other, "rcpt 550 unclear"),
+        ),
     ] {
+        let reply = Reply::new(550, text).answering(
+            "robot@acme.example",
+            "dana@customer.example",
+            "mail.acme.example",
+        );
         assert_eq!(
-            retry_after(text),
-            seconds.map(Duration::from_secs),
+            classify(Phase::Rcpt, &Fault::Reply(reply)),
+            expected,
             "{text}"
         );
     }

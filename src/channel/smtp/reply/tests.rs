@@ -32,7 +32,7 @@ fn replies_are_read_as_the_protocol_allows() {
     let some = |code, enhanced, text: &str| Some((code, enhanced, text.to_owned()));
     let e = |class, subject, detail| Some(Enhanced(class, subject, detail));
     #[rustfmt::skip]
-    let cases: [(&[u8], Option<Parts>); 39] = [
+    let cases: [(&[u8], Option<Parts>); 48] = [
         (b"250 ok\r\n", some(250, None, "ok")),
         // RFC 5321, 4.2: text may be missing, and (4.2.1) the blank before it, too.
         (b"250\r\n", some(250, None, "")),
@@ -77,12 +77,72 @@ fn replies_are_read_as_the_protocol_allows() {
         (b"550 5.1.1.1 odd\r\n", some(550, None, "5.1.1.1 odd")),
         (b"550 see mx-5.1.1.example.com\r\n", some(550, None, "see mx-5.1.1.example.com")),
         (b"550 Server/5.1.1 v5.1.1 5.96.2 5.1.1234\r\n", some(550, None, "Server/5.1.1 v5.1.1 5.96.2 5.1.1234")),
+        // The number of a section, of a rule or of a program is no code, even at the end of its line.
+        (b"550 see section 5.1.1 of it\r\n", some(550, None, "see section 5.1.1 of it")),
+        (b"550-see section\r\n550 5.1.1 of it\r\n", some(550, None, "see section 5.1.1 of it")),
+        (b"550 no (rule #5.1.1)\r\n", some(550, None, "no (rule #5.1.1)")),
+        (b"550 no (MailGuard 5.1.1)\r\n", some(550, None, "no (MailGuard 5.1.1)")),
+        (b"550 Some Security (5.1.1)\r\n", some(550, None, "Some Security (5.1.1)")),
+        ("550 siehe § 5.1.1\r\n".as_bytes(), some(550, None, "siehe § 5.1.1")),
+        (b"550 section 5.1.1 says: 5.7.1 no\r\n", some(550, e(5, 7, 1), "section 5.1.1 says: 5.7.1 no")),
+        // A marked code behind a program's name, and one behind a colon.
+        (b"550 refused by server (#5.1.1)\r\n", some(550, e(5, 1, 1), "refused by server (#5.1.1)")),
+        (b"550 Exim: 5.1.1\r\n", some(550, e(5, 1, 1), "Exim: 5.1.1")),
         (&long, some(550, e(5, 1, 1), &"x".repeat(LINE_KEPT - 10))),
     ];
     for (octets, expected) in cases {
         let shown = String::from_utf8_lossy(&octets[..octets.len().min(60)]).into_owned();
         let got = reply(octets).map(|r| (r.code, r.enhanced, r.text));
         assert_eq!(got, expected, "{shown}");
+    }
+}
+
+#[test]
+fn a_code_among_words_stands_in_passing() {
+    for (text, in_passing) in [
+        ("5.1.1 no", false),
+        ("no\n5.1.1 never", false),
+        ("no (#5.1.1)", false),
+        ("no [5.1.1]", false),
+        ("no <5.1.1>", false),
+        ("said: 550 5.1.1 no", false),
+        ("said: 550-5.1.1 no", false),
+        ("Error: 5.1.1: no", true),
+        ("no 5.1.1", true),
+        ("said: 554 5.1.1 no", true),
+        ("no", false),
+    ] {
+        assert_eq!(Reply::new(550, text).in_passing, in_passing, "{text}");
+    }
+}
+
+#[test]
+fn a_reply_names_either_side_or_strangers() {
+    for (text, expected) in [
+        ("no", Names::Nobody),
+        ("customer.example", Names::Nobody),
+        ("mx.customer.example acme.example", Names::Nobody),
+        ("<dana@customer.example>", Names::Recipient),
+        (
+            "<dana@elsewhere.example> robot@mail.acme.example",
+            Names::Recipient,
+        ),
+        ("<robot@mail.acme.example>", Names::Sender),
+        ("mail.acme.example", Names::SenderDomain),
+        ("bounce.mail.acme.example", Names::SenderDomain),
+        ("acme.example", Names::SenderDomain),
+        ("out7.host.example said no", Names::SenderDomain),
+        ("notacme.example", Names::Strangers),
+        ("Acme", Names::Nobody),
+        ("see https://acme.example/help", Names::Nobody),
+        ("version 1.2.3 of 192.0.2.1", Names::Nobody),
+    ] {
+        let reply = Reply::new(550, text).answering(
+            "robot@mail.acme.example",
+            "dana@customer.example",
+            "out7.host.example",
+        );
+        assert_eq!(reply.names, expected, "{text}");
     }
 }
 

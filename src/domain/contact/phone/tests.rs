@@ -58,6 +58,69 @@ fn numbers_are_read_as_the_oracle_reads_them() {
     }
 }
 
+/// What people write without a plus: see `tests/fixtures/phones/without_plus.py`. Mobiles of one country are not texted as numbers of
+/// another, and nothing that people write at home is lost.
+#[test]
+fn a_foreign_mobile_without_its_plus_is_nobody_s() {
+    let (mut homes, mut abroad, mut at_home) = (BTreeSet::new(), 0, 0);
+    for line in include_str!("../../../../tests/fixtures/phones/without_plus.tsv")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+    {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let [kind, region, digits, right, google, ..] = cells[..] else {
+            panic!("{line}");
+        };
+        let right = Some(right).filter(|right| *right != "-");
+        assert_eq!(e164(digits, Some(region)).as_deref(), right, "{line}");
+        assert_eq!(
+            is_of_two_countries(digits, Some(region)),
+            right.is_none(),
+            "{line}"
+        );
+        match kind {
+            "abroad" => {
+                homes.insert(region);
+                abroad += usize::from(right.is_none());
+            }
+            // Behind its trunk prefix it is never doubtful.
+            "national" => {
+                assert_eq!(right, Some(google), "{line}");
+                at_home += 1;
+            }
+            // Germany's mobiles without the zero that is written there have the digits of North American numbers.
+            _ => assert!(right == Some(google) || region == "DE", "{line}"),
+        }
+    }
+    assert!(homes.len() >= 40 && abroad > 700 && at_home > 450);
+}
+
+#[test]
+fn the_plus_or_the_zero_says_which_country_is_meant() {
+    for (region, written, right) in [
+        ("DE", "41791234567", None),
+        ("DE", "41 79 123 45 67", None),
+        ("DE", "41 (0)79 123 45 67", None),
+        ("DE", "Mobil: 41791234567", None),
+        ("DE", "5215512345678", None), // as a messenger names a Mexican
+        ("DE", "+41791234567", Some("+41791234567")),
+        ("DE", "0041791234567", Some("+41791234567")),
+        ("DE", "041791234567", Some("+4941791234567")),
+        ("CH", "41791234567", Some("+41791234567")),
+        ("AT", "33612345678", None),
+        ("FI", "4740612345", None),
+        ("FI", "047 40612345", Some("+3584740612345")),
+        ("BR", "51912345678", Some("+5551912345678")), // Porto Alegre, as written there
+        ("CN", "18092345678", Some("+8618092345678")),
+        ("IN", "6737123456", Some("+916737123456")), // written without a zero as often as with one
+    ] {
+        let read = e164(written, Some(region));
+        assert_eq!(read.as_deref(), right, "{region} {written}");
+        let doubtful = is_of_two_countries(written, Some(region));
+        assert_eq!(doubtful, right.is_none(), "{region} {written}");
+    }
+}
+
 /// All types of number, in all countries, as somebody abroad writes them: nobody's region touches them.
 #[test]
 fn a_complete_number_is_itself_whatever_the_region() {

@@ -10,6 +10,10 @@ struct Peer {
     most: Option<usize>,
     /// What it says to everything.
     down: Option<Error>,
+    /// What it says to those: it is not there in time, rather than refused.
+    hangs: bool,
+    /// It has answered a moment ago.
+    answers_lately: bool,
 }
 
 fn refusal(status: u16) -> Error {
@@ -34,7 +38,9 @@ impl Peer {
         }
         let odd = skills.iter().any(|skill| self.odd.contains(&skill.0));
         let too_many = self.most.is_some_and(|most| skills.len() > most);
-        if odd || too_many {
+        if (odd || too_many) && self.hangs {
+            Err(unavailable("timed out"))
+        } else if odd || too_many {
             Err(refusal(400))
         } else {
             Ok(())
@@ -55,7 +61,8 @@ struct Ended {
 }
 
 fn scan(skills: i64, peer: &Peer) -> Ended {
-    let mut parts = Parts::new((0..skills).map(SkillId).collect());
+    let all = (0..skills).map(SkillId).collect();
+    let mut parts = Parts::new(all, peer.answers_lately);
     let mut searches = 0;
     while let Some(skills) = parts.next() {
         searches += 1;
@@ -104,6 +111,13 @@ fn a_set_is_asked_for_in_parts_only_where_that_may_help() {
         most: Some(most),
         ..Peer::default()
     };
+    let lately = |peer| Peer {
+        hangs: true,
+        answers_lately: true,
+        ..peer
+    };
+    let hangs = |skills: &[i64]| lately(odd(skills));
+    let slow_from = |too_many: usize| lately(most(too_many - 1));
     let unauthorized = |status| Error::Unauthorized {
         endpoint: "search",
         status,
@@ -157,6 +171,22 @@ fn a_set_is_asked_for_in_parts_only_where_that_may_help() {
             true,
         ),
         (1, down(unavailable("timed out")), 1, &[0], &[], None, true),
+        // It has answered a moment ago: whether the account hangs or a skill is worth a few calls, and no more.
+        (100, hangs(&all), 3, &all, &[], Some(25), true),
+        (2, hangs(&[0, 1]), 3, &[0, 1], &[], None, true),
+        // One skill hangs: it is found, with all others answered, and sets stay as large as they were.
+        (100, hangs(&[0]), 15, &[0], &[0], None, false),
+        (100, hangs(&[57]), 15, &[57], &[57], None, false),
+        (100, hangs(&[99]), 15, &[99], &[99], None, false),
+        // Two in different halves look like the account; smaller sets will tell.
+        (100, hangs(&[7, 93]), 3, &all, &[], Some(25), true),
+        (25, hangs(&[3, 7]), 17, &[3, 7], &[3, 7], None, false),
+        (2, hangs(&[0]), 3, &[0], &[0], None, false),
+        // By itself from then on.
+        (1, hangs(&[0]), 1, &[0], &[0], None, false),
+        // Too many at once are not answered in time.
+        (100, slow_from(51), 3, &[], &[], Some(50), false),
+        (100, slow_from(26), 3, &all, &[], Some(25), true),
         // May be about one skill, but is about all.
         (100, down(unauthorized(403)), 10, &all, &[], None, true),
         (100, down(refusal(400)), 10, &all, &[], None, true),
@@ -186,8 +216,9 @@ proptest! {
         skills in 1_i64..=100,
         odd in prop::collection::vec(0_i64..100, 0..6),
         most in prop::option::of(1_usize..=100),
+        hangs in any::<bool>(),
     ) {
-        let peer = Peer { odd: odd.clone(), most, down: None };
+        let peer = Peer { odd: odd.clone(), most, hangs, answers_lately: hangs, down: None };
         let ended = scan(skills, &peer);
         prop_assert_eq!(ended.skills, usize::try_from(skills).unwrap());
         prop_assert!((ended.calls - f64::from(ended.searches)).abs() < 1e-6, "the calls are shared out, none lost");

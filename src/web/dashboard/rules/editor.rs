@@ -1,19 +1,22 @@
 //! The editor of one rule: what its settings mean as they are written, tries of it, and saving.
 
 use axum::extract::{Path, State as Shared};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse as _, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::form::{self, Fields};
 use super::look::{self, For};
 use super::{EDITOR, Of, by, key, outlook};
+use crate::control::accounts::Allowed;
 use crate::control::rules::{self, Change, RuleView, Stamp};
+use crate::control::senders::Senders;
 use crate::control::test_send::{self, Entered, Wish};
 use crate::control::{Error, Fault, forecast, texts};
 use crate::domain::access::Permission;
 use crate::domain::ids::Channel;
-use crate::domain::rule::{Key, Settings, differences};
+use crate::domain::pause::Scope;
+use crate::domain::rule::Key;
 use crate::web::State;
 use crate::web::access::Table;
 use crate::web::dashboard::{Page, Unshown, words};
@@ -21,8 +24,6 @@ use crate::web::dashboard::{Page, Unshown, words};
 pub fn add(table: &mut Table) {
     table.page(Permission::View, EDITOR, show);
     table.form(Permission::Edit, EDITOR, change);
-    table.form(Permission::Edit, &format!("{EDITOR}/look"), look_again);
-    table.form(Permission::Edit, &format!("{EDITOR}/preview"), preview);
 }
 
 /// What the editor shows beside the stored rule.
@@ -49,7 +50,7 @@ struct Shown {
 }
 
 async fn show(page: Page, Shared(state): Shared<State>, Path(of): Of) -> Result<Response, Unshown> {
-    let view = rules::read(&state.pool, &key(of)?).await?;
+    let view = rules::read(&state.pool, &key(&page.accounts, of)?).await?;
     editor(&page, &state, &view, Shown::default()).await
 }
 
@@ -59,6 +60,8 @@ async fn editor(
     view: &RuleView,
     shown: Shown,
 ) -> Result<Response, Unshown> {
+    let unsaved = shown.written.as_ref();
+    let unsaved = unsaved.is_some_and(|written| look::differs(view, written));
     let (enabled, settings) = shown.written.unwrap_or_else(|| {
         let (enabled, settings) = rules::starting_point(view);
         (enabled, serde_json::to_value(settings).unwrap_or_default())
@@ -76,21 +79,21 @@ async fn editor(
         None => "All other skills".to_owned(),
         Some(_) => view.place(),
     };
-    let title = format!("{name}: {}", words::channel(view.channel.as_str()));
+    let title = format!("{name}: {}", words::channel(view.channel));
     let mut form = form::model(view.channel, &settings);
     form::mark(&mut form, &shown.faults);
     let values = json!({
         "path": format!("/rules/{key}"),
         "name": name,
         "account": view.account,
-        "brand": state.brand_of(view.account.as_str()),
-        "skill_word": view.skill.map_or("default".to_owned(), |skill| skill.to_string()),
-        "channel_word": view.channel,
-        "channel": words::channel(view.channel.as_str()),
+        "brand": state.brand_of(&view.account),
+        "scope": Scope::Rule(key.clone()).to_string(),
+        "channel": words::channel(view.channel),
         "is_email": view.channel == Channel::Email,
         "is_default": view.skill.is_none(),
         "seen": view.stamp.to_string(),
         "enabled": enabled,
+        "unsaved": unsaved && page.caller.may(Permission::Edit),
         "published": view.published.as_ref().map(|p| json!({
             "version": p.version,
             "by": p.changed_by,
@@ -105,7 +108,7 @@ async fn editor(
         "falls_back": view.published.is_none() && view.fallback.is_some(),
         "paused": view.paused,
         "form": form,
-        "look": look::look(state, view, (enabled, settings), &whom).await?,
+        "look": look::look(state, (view, &page.accounts), (enabled, settings), &whom).await?,
         "whom": whom.model(),
         "conversation": shown.conversation,
         "unfilled": shown.unfilled,
@@ -130,7 +133,7 @@ async fn change(
     Path(of): Of,
     fields: Fields,
 ) -> Result<Response, Unshown> {
-    let key = key(of)?;
+    let key = key(&page.accounts, of)?;
     let view = rules::read(&state.pool, &key).await?;
     let written = written(&view, &fields);
     match fields.one("do") {
@@ -157,7 +160,7 @@ async fn change(
 }
 
 /// What a form says, over what is stored: a setting that the form does not show stays as it is.
-fn written(view: &RuleView, fields: &Fields) -> (bool, Value) {
+pub fn written(view: &RuleView, fields: &Fields) -> (bool, Value) {
     let (_, settings) = rules::starting_point(view);
     let stored = serde_json::to_value(settings).unwrap_or_default();
     (
@@ -169,17 +172,18 @@ fn written(view: &RuleView, fields: &Fields) -> (bool, Value) {
 async fn save(
     page: &Page,
     state: &State,
-    key: &Key,
+    key: &Allowed<Key>,
     fields: &Fields,
     (enabled, settings): (bool, Value),
     publish: bool,
 ) -> Result<(), Error> {
     let seen: Stamp = fields.one("seen").parse().unwrap_or_default();
-    let (texts, by) = (&state.context.texts, by(page, state));
+    let senders = Senders::of(&state.context, &page.accounts).await?;
+    let (with, by) = ((&state.context.texts, &senders), by(page, state));
     let change = Change { enabled, settings };
-    let saved = rules::save_draft(&state.pool, texts, key, seen, change, by).await?;
+    let saved = rules::save_draft(&state.pool, with, key, seen, change, by).await?;
     if publish {
-        rules::publish(&state.pool, texts, key, saved.stamp, by).await?;
+        rules::publish(&state.pool, with, key, saved.stamp, by).await?;
     }
     Ok(())
 }
@@ -188,7 +192,7 @@ async fn save(
 async fn refused(
     page: &Page,
     state: &State,
-    key: &Key,
+    key: &Allowed<Key>,
     (written, fields): ((bool, Value), &Fields),
     error: Error,
 ) -> Result<Response, Unshown> {
@@ -205,33 +209,12 @@ async fn refused(
         }
         Error::Changed(said) => {
             shown.status = StatusCode::CONFLICT;
-            shown.conflict = conflict(&view, shown.written.as_ref());
+            shown.conflict = look::conflict(&view, shown.written.as_ref());
             shown.changed = Some(said);
         }
         other => return Err(other.into()),
     }
     editor(page, state, &view, shown).await
-}
-
-/// Setting by setting, what is stored now and what the person wrote.
-fn conflict(view: &RuleView, written: Option<&(bool, Value)>) -> Vec<Value> {
-    let (enabled, theirs) = rules::starting_point(view);
-    let Some((own_enabled, own)) = written else {
-        return Vec::new();
-    };
-    let Ok(own) = Settings::parse(view.channel, own.clone()) else {
-        return Vec::new();
-    };
-    differences((enabled, &theirs), (*own_enabled, &own))
-        .into_iter()
-        .map(|d| {
-            json!({
-                "name": form::label(&d.field),
-                "theirs": form::said(&d.before),
-                "yours": form::said(&d.after),
-            })
-        })
-        .collect()
 }
 
 async fn test(
@@ -242,17 +225,20 @@ async fn test(
     fields: &Fields,
 ) -> Result<Response, Unshown> {
     let to = fields.one("test_to").to_owned();
+    let account = page.accounts.named(view.account.as_str())?;
     let sent = match rules::checked(&state.context.texts, view.channel, written.1.clone()).await {
         Err(error) => Err(error),
         Ok(settings) => {
             let language = fields.one("test_language");
             let wish = Wish {
-                account: &view.account,
+                account: &account,
                 channel: view.channel,
                 settings: &settings,
+                senders: &Senders::of(&state.context, &page.accounts).await?,
                 language: Some(language).filter(|word| !word.is_empty()),
                 to: &to,
                 link: &state.link_home(&view.account),
+                may_know_why: page.caller.may(Permission::Operate),
             };
             test_send::send(&state.context, &wish, by(page, state)).await
         }
@@ -299,8 +285,9 @@ async fn verify(
     fields: &Fields,
 ) -> Result<Response, Unshown> {
     let to = fields.one("test_to");
+    let account = page.accounts.named(view.account.as_str())?;
     let entered = Entered {
-        account: &view.account,
+        account: &account,
         channel: view.channel,
         to,
         code: fields.one("test_code"),
@@ -338,11 +325,11 @@ async fn effect(
     written: (bool, Value),
     fields: &Fields,
 ) -> Result<Response, Unshown> {
-    let key = Key {
+    let key = page.accounts.rule(Key {
         account: view.account.clone(),
         skill: view.skill,
         channel: view.channel,
-    };
+    })?;
     let mut shown = Shown {
         whom: Some(For::written(state, &view.account, fields)),
         ..Shown::default()
@@ -378,7 +365,8 @@ async fn fill(
         conversation: id.to_owned(),
         ..Shown::default()
     };
-    match texts::of_conversation(&state.context, &view.account, view.channel, id).await {
+    let account = page.accounts.named(view.account.as_str())?;
+    match texts::of_conversation(&state.context, &account, view.channel, id).await {
         Ok(reader) => shown.whom = Some(For::conversation(state, &view.account, reader)),
         Err(error @ (Error::NotFound(_) | Error::Unavailable(_) | Error::Busy(..))) => {
             shown.unfilled = Some(format!("Sorry, {error}."));
@@ -388,39 +376,3 @@ async fn fill(
     }
     editor(page, state, view, shown).await
 }
-
-/// What the form means, as it is being written: the part of the page beside it.
-async fn look_again(
-    Shared(state): Shared<State>,
-    Path(of): Of,
-    fields: Fields,
-) -> Result<Response, Unshown> {
-    let view = rules::read(&state.pool, &key(of)?).await?;
-    let whom = For::written(&state, &view.account, &fields);
-    let values = look::look(&state, &view, written(&view, &fields), &whom).await?;
-    Ok(crate::web::templates::render("rule_look.hbs", &values))
-}
-
-/// A mail as its reader would see it, for the frame in the editor. It may show styles of its own and nothing else.
-async fn preview(
-    Shared(state): Shared<State>,
-    Path(of): Of,
-    fields: Fields,
-) -> Result<Response, Unshown> {
-    let view = rules::read(&state.pool, &key(of)?).await?;
-    let (_, settings) = written(&view, &fields);
-    let html = look::mail(&state, &view, &settings, &fields).await?;
-    let mut response = Html(html).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, PREVIEW_POLICY);
-    headers.insert(
-        header::X_FRAME_OPTIONS,
-        HeaderValue::from_static("SAMEORIGIN"),
-    );
-    Ok(response)
-}
-
-const PREVIEW_POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; \
-     sandbox",
-);

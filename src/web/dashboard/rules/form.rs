@@ -183,7 +183,7 @@ pub fn model(channel: Channel, settings: &Value) -> Value {
         "resend_unknown": settings["resend_unknown"] == true,
         "sender": text(&settings["sender"]),
         "templates": template_rows(channel, settings),
-        "holdout": settings.get("holdout_percent").map(text),
+        "holdout": settings.get("holdout_percent").map_or_else(|| "0".to_owned(), text),
     })
 }
 
@@ -338,7 +338,19 @@ pub fn said(value: &Value) -> String {
 
 /// A fault for the page.
 pub fn fault(fault: &Fault) -> Value {
-    json!({ "name": label(&fault.field), "detail": fault.detail })
+    json!({ "name": label(&fault.field), "detail": in_words(&fault.detail) })
+}
+
+/// Where words stand in place of a number, the reader of the settings speaks of types.
+fn in_words(detail: &str) -> &str {
+    let is_number = ["i64", "u32", "u8"]
+        .iter()
+        .any(|kind| detail.contains(&format!("expected {kind}")));
+    if is_number {
+        "write a whole number, such as 15"
+    } else {
+        detail
+    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 
 use super::form::{self, Fields};
 use crate::control::Error;
+use crate::control::accounts::Accounts;
 use crate::control::rules::{self, RuleView};
+use crate::control::senders::Senders;
 use crate::control::texts::{self, Preview, Reader};
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::quiet::Window;
-use crate::domain::rule::{Settings, span};
+use crate::domain::rule::{Settings, differences, span};
 use crate::web::State;
 
 /// Whom the words are shown for: what the page's fields say, which begin as samples.
@@ -30,7 +32,7 @@ impl For {
             found.map_or("", |v| v.sample).to_owned()
         };
         Self {
-            brand: state.brand_of(account.as_str()),
+            brand: state.brand_of(account),
             first_name: sample("first_name"),
             agent: sample("agent"),
             skill: sample("skill"),
@@ -44,7 +46,7 @@ impl For {
         }
         let word = |name| fields.one(name).to_owned();
         Self {
-            brand: state.brand_of(account.as_str()),
+            brand: state.brand_of(account),
             first_name: word("as_first_name"),
             agent: word("as_agent"),
             skill: word("as_skill"),
@@ -55,7 +57,7 @@ impl For {
     /// What a real conversation would have said.
     pub fn conversation(state: &State, account: &AccountId, reader: Reader) -> Self {
         Self {
-            brand: state.brand_of(account.as_str()),
+            brand: state.brand_of(account),
             first_name: reader.first_name.unwrap_or_default(),
             agent: reader.agent.unwrap_or_default(),
             skill: reader.skill.unwrap_or_default(),
@@ -89,13 +91,16 @@ impl For {
 /// The values of `rule_look.hbs`.
 pub async fn look(
     state: &State,
-    view: &RuleView,
+    (view, accounts): (&RuleView, &Accounts),
     (enabled, given): (bool, Value),
     whom: &For,
 ) -> Result<Value, Error> {
     let (channel, place) = (view.channel, view.place());
-    let texts = &state.context.texts;
-    let checked = rules::check(texts, channel, &place, enabled, given).await?;
+    let senders = Senders::of(&state.context, accounts).await?;
+    let with = (&state.pool, &state.context.texts, &senders);
+    let around = rules::around(&state.config, Some(&view.account));
+    let (of, written) = ((channel, place.as_str()), (enabled, given));
+    let checked = rules::check(with, &around, of, written, state.clock.now()).await?;
     let settings = checked.settings.as_ref();
     let texts = match settings {
         Some(settings) => read(state, channel, settings, whom).await?,
@@ -105,6 +110,10 @@ pub async fn look(
         "summary": checked.summary,
         "faults": checked.faults.iter().map(form::fault).collect::<Vec<_>>(),
         "warnings": checked.warnings.iter().map(form::fault).collect::<Vec<_>>(),
+        "contradictions": checked.contradictions.iter().map(|it| json!({
+            "sentence": it.sentence,
+            "note": it.is_note(),
+        })).collect::<Vec<_>>(),
         "steps": settings.map(line).unwrap_or_default(),
         "weeks": settings.map(weeks).unwrap_or_default(),
         "texts": texts,
@@ -216,6 +225,34 @@ fn size(preview: &Preview) -> Value {
     })
 }
 
+/// Whether what was written is not what is stored.
+pub fn differs(view: &RuleView, (enabled, written): &(bool, Value)) -> bool {
+    let (stored_enabled, stored) = rules::starting_point(view);
+    let written = Settings::parse(view.channel, written.clone());
+    *enabled != stored_enabled || !written.is_ok_and(|written| written == stored)
+}
+
+/// Setting by setting, what is stored now and what the person wrote.
+pub fn conflict(view: &RuleView, written: Option<&(bool, Value)>) -> Vec<Value> {
+    let (enabled, theirs) = rules::starting_point(view);
+    let Some((own_enabled, own)) = written else {
+        return Vec::new();
+    };
+    let Ok(own) = Settings::parse(view.channel, own.clone()) else {
+        return Vec::new();
+    };
+    differences((enabled, &theirs), (*own_enabled, &own))
+        .into_iter()
+        .map(|d| {
+            json!({
+                "name": form::label(&d.field),
+                "theirs": form::said(&d.before),
+                "yours": form::said(&d.after),
+            })
+        })
+        .collect()
+}
+
 /// The HTML of a mail in a language, with what the form says.
 pub async fn mail(
     state: &State,
@@ -223,7 +260,7 @@ pub async fn mail(
     settings: &Value,
     fields: &Fields,
 ) -> Result<String, Error> {
-    const MEND: &str = "<p>Mend what is marked first.</p>";
+    const MEND: &str = "<p>Fix what is marked first.</p>";
     let language = fields.one("show");
     let settings = Settings::parse(view.channel, settings.clone());
     let Ok(settings) = settings else {

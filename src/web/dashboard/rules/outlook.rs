@@ -7,13 +7,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{Page, Unshown, words};
+use crate::control;
 use crate::control::forecast::{self, Effect, Live, Not};
 use crate::control::setup;
-use crate::control::words::why;
-use crate::db;
-use crate::db::forecast::About;
+use crate::control::words::{because, why};
 use crate::db::pages::Decision;
 use crate::domain::access::Permission;
+use crate::domain::decide::{Cause, Reason, Verdict};
 use crate::domain::ids::Channel;
 use crate::web::State;
 use crate::web::access::Table;
@@ -40,18 +40,13 @@ async fn hour(
     Query(whom): Query<Whom>,
 ) -> Result<Response, Unshown> {
     let now = state.clock.now();
-    let accounts = state.account_ids();
-    let account = accounts.iter().find(|id| id.as_str() == whom.account);
-    let account = account.or(accounts.first());
+    let accounts = page.accounts.ids();
+    let account = page.accounts.named(&whom.account).ok();
+    let account = account.or_else(|| page.accounts.each().next());
     let channel: Channel = whom.channel.parse().unwrap_or(Channel::Email);
-    let told = match account {
+    let told = match &account {
         Some(account) => {
-            let about = About {
-                account,
-                channel,
-                skill: None,
-            };
-            Some(forecast::stored(&state.context, about, now).await?)
+            Some(forecast::stored(&state.context, account, (channel, None), now).await?)
         }
         None => None,
     };
@@ -64,14 +59,15 @@ async fn hour(
             "reminder": due.reminder,
             "held_by": match &due.waits_until {
                 Some(until) => Some(format!("It waits until {until}.")),
-                None => due.held_by.as_deref().filter(|reason| *reason != "scheduled").map(why),
+                None => due.held_by.as_ref().filter(|held| **held != Cause::Ours(Reason::Scheduled)).map(held_by),
             },
         })
     });
     let choices = accounts.iter().map(
-        |id| json!({ "id": id, "name": state.brand_of(id.as_str()), "chosen": Some(id) == account }),
+        |id| json!({ "id": id, "name": state.brand_of(id), "chosen": account.as_deref() == Some(id) }),
     );
-    let log = db::pages::newest_decisions(&state.pool, DECIDED).await?;
+    let (pool, seen) = (&state.pool, &page.accounts);
+    let log = control::reminders::decisions(pool, seen, None, None, DECIDED).await?;
     let values = json!({
         "log": log.iter().map(|d| decided(d, now)).collect::<Vec<_>>(),
         "due": due.collect::<Vec<_>>(),
@@ -80,27 +76,39 @@ async fn hour(
         "accounts": choices.collect::<Vec<_>>(),
         "several": accounts.len() > 1,
         "is_sms": channel == Channel::Sms,
-        "channel": words::channel(channel.as_str()),
+        "channel": words::channel(channel),
         "now": words::time(now, now),
     });
     Ok(page.render("forecast.hbs", "The next hour", values))
 }
 
+/// What holds a reminder up that is due.
+fn held_by(cause: &Cause) -> String {
+    match cause.reason() {
+        Some(Reason::Paused) => "Held: paused, until somebody resumes.".to_owned(),
+        Some(Reason::Held) => {
+            "Held, like all sending, until whoever runs the service decides.".to_owned()
+        }
+        Some(Reason::NotLive) => "Will not be sent: the channel is not live any more.".to_owned(),
+        _ => why(cause),
+    }
+}
+
 /// A line of the decision log.
 fn decided(decision: &Decision, now: DateTime<Utc>) -> Value {
-    let verdict = match decision.verdict.as_str() {
-        "schedule" => "Reminder scheduled",
-        "send" => "May go",
-        "cancel" => "Cancelled",
-        "postpone" => "Put off",
-        "expire" => "Given up",
-        _ => "No reminder",
+    let verdict = match decision.verdict {
+        Verdict::Schedule => "Reminder scheduled",
+        Verdict::Send => "May go",
+        Verdict::Cancel => "Cancelled",
+        Verdict::Postpone => "Put off",
+        Verdict::Expire => "Given up",
+        Verdict::None => "No reminder",
     };
     json!({
         "at": words::time(decision.at, now),
         "reminder": decision.reminder,
         "conversation": decision.conversation,
-        "channel": words::channel(&decision.channel),
+        "channel": words::channel(decision.channel),
         "verdict": verdict,
         "why": why(&decision.reason),
     })
@@ -130,7 +138,7 @@ pub fn live(live: &Live, now: DateTime<Utc>) -> Value {
                 waits.unwrap_or_default()
             )
         }
-        None => why(&told.reason),
+        None => because(told.reason).to_owned(),
     };
     let people = live.people.iter().map(|one| {
         json!({
@@ -151,7 +159,7 @@ pub fn live(live: &Live, now: DateTime<Utc>) -> Value {
 
 async fn way(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
     let mut accounts = Vec::new();
-    for id in state.account_ids() {
+    for id in page.accounts.each() {
         let setup = setup::of_account(&state.context, &id, state.has_page(&id)).await?;
         let next = setup.steps.iter().position(|step| !step.done);
         let steps: Vec<Value> = setup
@@ -160,7 +168,8 @@ async fn way(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsho
             .enumerate()
             .map(|(at, step)| {
                 let href = match step.name {
-                    "rule" | "test" | "live" => Some("/rules"),
+                    "rule" | "test" => Some("/rules"),
+                    "live" => Some("/live"),
                     "liveperson" | "channel" => Some("/channels"),
                     _ => None,
                 };
@@ -169,7 +178,7 @@ async fn way(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsho
             .collect();
         let done = setup.steps.iter().filter(|step| step.done).count();
         accounts.push(json!({
-            "brand": state.brand_of(id.as_str()),
+            "brand": state.brand_of(&id),
             "all": setup.done,
             "done": done,
             "in_all": setup.steps.len(),

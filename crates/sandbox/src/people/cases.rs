@@ -1,0 +1,472 @@
+//! The cases: one person each, from plain to hostile, with what should become of them.
+//!
+//! The letters are those of the sample records in `tests/fixtures/liveperson`; the rest is what happens around the due moment, and who must never be
+//! written to.
+
+use chrono::{DateTime, Timelike as _, Utc};
+
+use super::{Deed, Outcome, Scene};
+use crate::world::{Action, CUSTOMER_CARE, Closer, ORDERS, Partial, Person, WEB};
+
+/// Zones without daylight saving, by their offset from UTC in hours.
+const ZONES: [(i64, &str); 22] = [
+    (-10, "Pacific/Honolulu"),
+    (-7, "America/Phoenix"),
+    (-6, "America/Costa_Rica"),
+    (-5, "America/Bogota"),
+    (-4, "America/Puerto_Rico"),
+    (-3, "America/Sao_Paulo"),
+    (-1, "Atlantic/Cape_Verde"),
+    (0, "Atlantic/Reykjavik"),
+    (1, "Africa/Lagos"),
+    (2, "Africa/Johannesburg"),
+    (3, "Africa/Nairobi"),
+    (4, "Asia/Dubai"),
+    (5, "Asia/Karachi"),
+    (6, "Asia/Dhaka"),
+    (7, "Asia/Bangkok"),
+    (8, "Asia/Singapore"),
+    (9, "Asia/Tokyo"),
+    (10, "Australia/Brisbane"),
+    (11, "Pacific/Guadalcanal"),
+    (12, "Pacific/Tarawa"),
+    (13, "Pacific/Tongatapu"),
+    (14, "Pacific/Kiritimati"),
+];
+
+/// A zone in which it is about `hour` o'clock now, so that the cases do not depend on the time of day at which they are played.
+pub fn zone_where_it_is(hour: i64, now: DateTime<Utc>) -> &'static str {
+    let off = |offset: i64| {
+        let late = (i64::from(now.hour()) + offset - hour).rem_euclid(24);
+        late.min(24 - late)
+    };
+    ZONES
+        .iter()
+        .min_by_key(|(offset, _)| off(*offset))
+        .map_or("Etc/UTC", |(_, zone)| zone)
+}
+
+impl Scene {
+    /// Somebody opens a conversation and asks; a script follows.
+    fn new(case: &'static str, skill: i64, opens: f64, person: Person) -> Self {
+        let scene = Self {
+            case,
+            skill,
+            source: WEB,
+            person,
+            opens,
+            script: Vec::new(),
+            outcomes: Vec::new(),
+        };
+        scene.asks(opens, "Hello, may I ask something?")
+    }
+
+    fn does(mut self, minute: f64, action: Action) -> Self {
+        self.script.push((minute, Deed::Act(Box::new(action))));
+        self
+    }
+
+    pub(super) fn asks(self, minute: f64, text: &str) -> Self {
+        self.does(minute, Action::ConsumerSays { text: text.into() })
+    }
+
+    fn agent(self, minute: f64, text: &str) -> Self {
+        self.does(minute, Action::AgentSays { text: text.into() })
+    }
+
+    fn reads(self, minute: f64) -> Self {
+        self.does(minute, Action::ConsumerReads)
+    }
+
+    fn outcome(
+        mut self,
+        verdict: &'static str,
+        reason: Option<&'static str>,
+        step: u32,
+        by_minute: f64,
+    ) -> Self {
+        let channel = if self.skill == ORDERS { "sms" } else { "email" };
+        self.outcomes.push(Outcome {
+            channel,
+            step,
+            verdict,
+            reason,
+            by_minute,
+        });
+        self
+    }
+
+    /// There is never a reminder; the decision log says why.
+    fn none(self, reason: &'static str) -> Self {
+        self.outcome("none", Some(reason), 1, 3.0)
+    }
+
+    fn sent(self, by_minute: f64) -> Self {
+        self.outcome("sent", None, 1, by_minute)
+    }
+
+    fn cancelled(self, reason: &'static str, by_minute: f64) -> Self {
+        self.outcome("cancelled", Some(reason), 1, by_minute)
+    }
+}
+
+struct Cast {
+    day: &'static str,
+    night: &'static str,
+}
+
+impl Cast {
+    fn person(&self, first: &str, last: &str) -> Person {
+        Person {
+            first_name: Some(first.into()),
+            last_name: Some(last.into()),
+            customer_id: Some(format!("CUST-{}", first.to_lowercase())),
+            time_zone: Some(self.day.into()),
+            language: Some("en-US".into()),
+            ..Person::default()
+        }
+    }
+
+    /// Somebody with an e-mail address, in customer care.
+    fn mail(&self, case: &'static str, opens: f64, first: &str, last: &str) -> Scene {
+        let email = format!("{first}.{last}@example.com").to_lowercase();
+        let person = Person {
+            email: Some(email),
+            ..self.person(first, last)
+        };
+        Scene::new(case, CUSTOMER_CARE, opens, person)
+    }
+
+    /// Somebody with a phone, asking about an order.
+    fn phone(
+        &self,
+        case: &'static str,
+        opens: f64,
+        first: &str,
+        last: &str,
+        number: &str,
+    ) -> Scene {
+        let person = Person {
+            phone: Some(number.into()),
+            ..self.person(first, last)
+        };
+        Scene::new(case, ORDERS, opens, person)
+    }
+}
+
+/// All cases for a play that begins at `start`.
+pub fn cases(start: DateTime<Utc>) -> Vec<Scene> {
+    let cast = Cast {
+        day: zone_where_it_is(12, start),
+        night: zone_where_it_is(2, start),
+    };
+    let mut scenes = samples(&cast);
+    scenes.extend(around_the_due_moment(&cast));
+    scenes.extend(unreachable(&cast));
+    scenes.extend(nothing_owed(&cast));
+    scenes.extend(hostile(&cast));
+    scenes
+}
+
+/// The cases A to N of the sample records.
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn samples(cast: &Cast) -> Vec<Scene> {
+    let anonymous = Person {
+        time_zone: Some(cast.day.into()),
+        ..Person::default()
+    };
+    let iris = Person {
+        email: Some("iris.lund@example.com".into()),
+        ..cast.person("Iris", "Lund")
+    };
+    let jo = Person {
+        participant_email: Some("jo.profile@example.com".into()),
+        unverified_email: Some("someone.else@example.com".into()),
+        ..cast.person("Jo", "Typed")
+    };
+    let text = |text: &str| text.to_owned();
+    vec![
+        cast.mail("a_unread_human", -40.0, "Ana", "Silva")
+            .agent(-36.0, "Hi Ana, let me check with the warehouse.")
+            .reads(-35.5)
+            .agent(
+                -9.67,
+                "It leaves the warehouse today. Shall we gift wrap it?",
+            )
+            .sent(1.0),
+        cast.mail("b_accepted_not_read", -20.0, "Ben", "Okafor")
+            .agent(-9.6, "It is in stock. Shall I reserve one for you?")
+            .does(-9.59, Action::ConsumerAccepts)
+            .sent(1.0),
+        cast.mail("c_read", -20.0, "Chloe", "Marsh")
+            .agent(-9.0, "Yes, what is the new one?")
+            .reads(-8.0)
+            .none("read"),
+        cast.mail("d_consumer_replied_later", -20.0, "Dev", "Nair")
+            .agent(-15.0, "Which line do you mean?")
+            .asks(-9.0, "Line 2, shipping")
+            .none("answered"),
+        cast.mail("e_private_note", -60.0, "Eli", "Stone")
+            .agent(-55.0, "I have requested it. You will get a confirmation.")
+            .reads(-54.0)
+            .does(
+                -9.0,
+                Action::PrivateNote {
+                    text: text("Approved above limit, see ticket."),
+                },
+            )
+            .none("read"),
+        cast.mail("f_system_message_in_queue", -15.0, "Fay", "Hill")
+            .does(
+                -14.9,
+                Action::SystemSays {
+                    text: text("An agent will be with you shortly."),
+                },
+            )
+            .none("no_agent_message"),
+        cast.phone(
+            "g_bot_rich_content",
+            -20.0,
+            "Gus",
+            "Weber",
+            "(202) 555-0145",
+        )
+        .does(
+            -19.9,
+            Action::BotSendsRichContent {
+                text: text("Order 100237"),
+            },
+        )
+        .none("no_agent_message"),
+        Scene::new(
+            "h_hosted_file_no_contact",
+            CUSTOMER_CARE,
+            -20.0,
+            anonymous.clone(),
+        )
+        .does(
+            -9.5,
+            Action::AgentSendsFile {
+                caption: text("Quote 4471"),
+            },
+        )
+        .none("no_address"),
+        Scene::new(
+            "i_step_up_read_by_second_id",
+            CUSTOMER_CARE,
+            -30.0,
+            anonymous,
+        )
+        .does(-25.0, Action::StepUp { person: iris })
+        .agent(-20.0, "Yes, to 40 countries. Where to?")
+        .reads(-18.0)
+        .none("read"),
+        Scene::new("j_earlier_read_latest_not", CUSTOMER_CARE, -30.0, jo)
+            .agent(-28.0, "Let me see.")
+            .reads(-27.0)
+            .agent(-9.4, "Here it is.")
+            .sent(2.0),
+        cast.mail("k_read_by_manager_only", -30.0, "Kai", "Ito")
+            .agent(-9.3, "Before I cancel it: would a discount help?")
+            .does(-8.5, Action::ManagerReads)
+            .sent(2.0),
+        cast.mail("l_partial_record", -30.0, "Lia", "Berg")
+            .agent(-9.0, "Hello, how can I help?")
+            .does(
+                -8.9,
+                Action::Partial {
+                    partial: Partial::Always,
+                },
+            )
+            .none("undecided"),
+        cast.mail("m_bot_then_queue", -15.0, "Mo", "Diaz")
+            .does(
+                -14.9,
+                Action::BotSays {
+                    text: text("I will connect you to a colleague."),
+                },
+            )
+            .does(
+                -14.8,
+                Action::Transfer {
+                    skill: CUSTOMER_CARE,
+                },
+            )
+            .none("no_agent_message"),
+        cast.mail("n_post_survey_open", -30.0, "Nia", "Cole")
+            .agent(-20.0, "Glad I could help.")
+            .does(-15.0, Action::OpenSurvey)
+            .outcome("none", None, 1, 3.0),
+    ]
+}
+
+/// What happens between the scheduling and the sending, and after.
+fn around_the_due_moment(cast: &Cast) -> Vec<Scene> {
+    vec![
+        cast.mail("reads_at_the_last_minute", -20.0, "Olga", "Sand")
+            .agent(-8.0, "Your refund is on its way.")
+            .reads(1.5)
+            .cancelled("read", 3.0),
+        cast.mail("answers_before_due", -20.0, "Pia", "Vogel")
+            .agent(-8.0, "Which colour?")
+            .asks(1.0, "Green, please")
+            .cancelled("answered", 3.0),
+        cast.mail("closes_before_due", -20.0, "Quinn", "Hart")
+            .agent(-8.0, "Anything else?")
+            .does(
+                1.0,
+                Action::Close {
+                    by: Closer::Consumer,
+                },
+            )
+            .cancelled("closed", 3.0),
+        (0..8)
+            .fold(
+                cast.mail("agent_keeps_typing", -20.0, "Rosa", "Lind"),
+                // One message every 90 seconds until minute 3: no reminder before minute 5.
+                |scene, n| scene.agent(-7.5 + 1.5 * f64::from(n), "And another thing:"),
+            )
+            .sent(6.5),
+        cast.mail("two_steps", -20.0, "Sven", "Dahl")
+            .agent(-9.2, "Could you send me the serial number?")
+            .sent(2.0)
+            .outcome("sent", None, 2, 123.0),
+        cast.mail("comes_back_after_the_first", -20.0, "Tara", "Moon")
+            .agent(-9.5, "We found your parcel.")
+            .sent(1.5)
+            .reads(5.0)
+            .outcome("cancelled", Some("read"), 2, 125.0),
+        cast.mail("queued_after_an_agent", -20.0, "Uli", "Kern")
+            .agent(-12.0, "I will ask a colleague.")
+            .does(-11.0, Action::Queue)
+            .none("in_queue"),
+        cast.phone(
+            "transferred_unread",
+            -30.0,
+            "Vera",
+            "Nord",
+            "+1 202-555-0151",
+        )
+        .agent(-9.1, "A colleague in Orders takes over.")
+        .does(-9.0, Action::Transfer { skill: ORDERS })
+        .does(-8.0, Action::Unqueue)
+        .sent(2.5),
+        cast.mail("partial_in_the_search_only", -30.0, "Wim", "Brandt")
+            .agent(-9.0, "Here is the whole story.")
+            .does(
+                -8.9,
+                Action::Partial {
+                    partial: Partial::InSearch,
+                },
+            )
+            .sent(3.0),
+    ]
+}
+
+/// Those who cannot, or must not, be written to (now).
+fn unreachable(cast: &Cast) -> Vec<Scene> {
+    let night = Person {
+        time_zone: Some(cast.night.into()),
+        phone: Some("+1 202-555-0152".into()),
+        ..cast.person("Xenia", "Falk")
+    };
+    let deleted = Person {
+        email: Some("** LP deleted data **".into()),
+        ..Person::default()
+    };
+    let unverified = Person {
+        unverified_email: Some("typed@example.com".into()),
+        ..Person::default()
+    };
+    let mut stops = cast.phone(
+        "opts_out_before_due",
+        -20.0,
+        "Zoe",
+        "Frost",
+        "+1 202-555-0153",
+    );
+    stops.script.push((0.5, Deed::Texts("STOP".into())));
+    let mut mail_only = cast.mail("no_phone_for_a_text", -20.0, "Abel", "Strand");
+    mail_only.skill = ORDERS;
+    vec![
+        cast.phone(
+            "text_message_only",
+            -20.0,
+            "Bella",
+            "Storm",
+            "+1 202-555-0154",
+        )
+        .agent(-9.45, "Your order is ready for collection.")
+        .sent(2.0),
+        mail_only
+            .agent(-9.0, "Your order is ready.")
+            .none("no_address"),
+        Scene::new("quiet_hours_at_the_recipients", ORDERS, -20.0, night)
+            .agent(-9.0, "Your order is ready for collection.")
+            // At nine, or on a Sunday at noon, ten hours on: it waits and does not age.
+            .sent(605.0),
+        stops
+            .agent(-8.0, "Your order is late.")
+            .cancelled("opted_out", 3.5),
+        Scene::new("personal_data_deleted", CUSTOMER_CARE, -20.0, deleted)
+            .agent(-9.0, "Any news?")
+            .none("no_address"),
+        Scene::new("unverified_address_only", CUSTOMER_CARE, -20.0, unverified)
+            .agent(-9.0, "Any news?")
+            .none("no_address"),
+    ]
+}
+
+/// Conversations in which nobody is owed a reminder in the first place.
+fn nothing_owed(cast: &Cast) -> Vec<Scene> {
+    let mut elsewhere = cast.mail("opened_on_another_channel", -20.0, "Yves", "Roux");
+    elsewhere.source = "WhatsApp Business";
+    vec![
+        elsewhere
+            .agent(-9.0, "Hello there.")
+            .outcome("none", None, 1, 3.0),
+        cast.mail("note_and_nothing_else", -20.0, "Cleo", "Winter")
+            .does(
+                -9.0,
+                Action::PrivateNote {
+                    text: "Who takes this one?".into(),
+                },
+            )
+            .none("no_agent_message"),
+    ]
+}
+
+/// Data that somebody made up to hurt, or that is broken.
+fn hostile(cast: &Cast) -> Vec<Scene> {
+    let name = "Eve\r\nBcc: victim@example.com\u{202E}<script>alert(1)</script>{{link}}";
+    let eve = Person {
+        first_name: Some(name.into()),
+        email: Some("eve@example.com".into()),
+        ..cast.person("eve", "Hostile")
+    };
+    let address = "victim@example.com\r\nBcc: other@example.com";
+    let mallory = Person {
+        email: Some(address.into()),
+        ..cast.person("Mallory", "Line")
+    };
+    let big = Person {
+        remark: Some("x".repeat(50_000)),
+        email: Some("big@example.com".into()),
+        ..cast.person("Big", "Data")
+    };
+    vec![
+        Scene::new("hostile_name", CUSTOMER_CARE, -20.0, eve)
+            .agent(-9.0, "How can I help?")
+            .sent(2.5),
+        Scene::new("hostile_address", CUSTOMER_CARE, -20.0, mallory)
+            .agent(-9.0, "How can I help?")
+            .none("no_address"),
+        Scene::new("huge_attribute", CUSTOMER_CARE, -20.0, big)
+            .agent(-9.0, "How can I help?")
+            .sent(2.5),
+        cast.mail("unparsable_record", -21.0, "Gar", "Bled")
+            .agent(-9.0, "How can I help?")
+            .does(-8.9, Action::Garble)
+            .outcome("none", None, 1, 3.0),
+    ]
+}

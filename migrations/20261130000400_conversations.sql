@@ -1,0 +1,84 @@
+-- What scans see: conversations, whose they are, and how the scans themselves went.
+
+-- Our snapshot of each conversation. Updated by every scan, so no changing column is indexed (HOT updates) but those that answer "which
+-- have gone missing" and "who is unread". Scans rewrite read_state with the same value, which leaves updates HOT.
+create table conversations (
+    account       text not null,
+    id            text not null,
+    skill         bigint not null,
+    started_at    timestamptz not null,
+    open          boolean not null,
+    read_state    text not null check (read_state in ('read', 'unread', 'undecided')),
+    episode       text,
+    unread_since  timestamptz,
+    unread_count  integer not null default 0,
+    time_zone     text,
+    language      text,
+    email_hash    bytea,
+    sms_hash      bytea,
+    email_reason  text,
+    sms_reason    text,
+    seen_at       timestamptz not null,
+    changed_at    timestamptz not null,
+    closed_at     timestamptz,
+    primary key (account, id),
+    constraint conversations_unread_has_episode
+        check ((read_state = 'unread') = (episode is not null and unread_since is not null))
+) with (fillfactor = 70);
+comment on column conversations.seen_at is 'when the record this row tells of was asked for at LivePerson';
+-- An address that turns up later is logged although nothing else has changed.
+comment on column conversations.email_hash is
+    'keyed hash of the e-mail address by which its consumer can be reached; not indexed, so that updates stay cheap';
+comment on column conversations.sms_hash is 'the same of the phone number';
+create index conversations_open on conversations (account, skill) where open;
+-- For pruning; a conversation that stays open never touches it.
+create index conversations_closed on conversations (closed_at) where not open;
+-- The people whose message is unread, for whom a forecast tells why they are not reminded.
+create index conversations_unread on conversations (account, unread_since) where open and read_state = 'unread';
+
+-- Which ids a website may ask for: LivePerson's consumer ids, and the brand's own customer ids.
+create table consumers (
+    account      text not null,
+    kind         text not null check (kind in ('liveperson', 'customer')),
+    consumer     text not null,
+    conversation text not null,
+    primary key (account, consumer, kind, conversation),
+    foreign key (account, conversation) references conversations on delete cascade
+);
+create index consumers_by_conversation on consumers (account, conversation);
+
+-- Conversations that LivePerson told in a way that cannot be read: an alarm until they are read, closed, or not met for a day.
+create table unreadable (
+    account      text not null references accounts on delete cascade,
+    conversation text not null,
+    first_at     timestamptz not null,
+    last_at      timestamptz not null,
+    primary key (account, conversation)
+);
+comment on column unreadable.conversation is 'LivePerson''s id; ? for those whose record does not even tell that';
+comment on column unreadable.first_at is 'since when it has been met again and again, without a day in between';
+
+-- The latest scan per skill. Scans go over an account's skills in sets, the one that was begun longest ago first. What each saw is kept, so
+-- that nobody counts the conversations themselves.
+create table scans (
+    account       text not null,
+    skill         bigint not null,
+    lane          smallint,
+    alone         boolean not null default false,
+    started_at    timestamptz not null,
+    deep_at       timestamptz,
+    finished_at   timestamptz,
+    succeeded_at  timestamptz,
+    duration_ms   bigint,
+    calls         double precision not null default 0,
+    conversations integer not null default 0,
+    unread        integer not null default 0,
+    undecided     integer not null default 0,
+    unreadable    integer not null default 0,
+    error         text,
+    primary key (account, skill)
+);
+comment on column scans.lane is 'which of the account''s scans is at work on it; null: none';
+comment on column scans.alone is 'LivePerson refused a question because of this skill: it is asked for by itself';
+comment on column scans.deep_at is 'when the last look at the windows of time before the usual one began';
+comment on column scans.calls is 'calls to LivePerson that the last scan cost; those of a set are shared equally among its skills';

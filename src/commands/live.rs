@@ -1,0 +1,166 @@
+//! `unread live`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use unread::app;
+use unread::clock::Clock;
+use unread::config::Config;
+use unread::control::accounts::Allowed;
+use unread::control::live::{Asker, Consent, Installation, Looks, OtherInstallation, Wish};
+use unread::control::{Error, live};
+use unread::domain::ids::{AccountId, Channel};
+use unread::metrics::Metrics;
+
+use super::{Tools, by};
+
+#[derive(Subcommand)]
+pub enum Live {
+    /// Print which channels are live, and what stands in the way of the others
+    Status,
+    /// Go live with a channel: its reminders go out from now on
+    Go(Go),
+    /// Take a channel back from live: no reminder goes out any more
+    End(Which),
+}
+
+#[derive(Args)]
+pub struct Which {
+    /// The account's id; may be left out if there is one
+    #[arg(long, value_name = "ID")]
+    account: Option<AccountId>,
+    /// email or sms
+    #[arg(long)]
+    channel: Channel,
+}
+
+#[derive(Args)]
+pub struct Go {
+    #[command(flatten)]
+    which: Which,
+    /// Whether another installation reminds this account's customers: none, stopped or sends
+    #[arg(long, value_name = "ANSWER", value_parser = word::<OtherInstallation>)]
+    other_installation: OtherInstallation,
+    /// For SMS, how customers agreed to text messages: form, conversation or otherwise
+    #[arg(long, value_name = "ANSWER", value_parser = word::<Consent>)]
+    consent: Option<Consent>,
+    /// The same in your own words, for the audit trail
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    consent_note: String,
+    /// Include the customers with unread messages now, by the number that `unread live status` prints
+    #[arg(long, value_name = "NUMBER")]
+    include_unread: Option<u64>,
+}
+
+/// One of the words that the API takes.
+fn word<T: serde::de::DeserializeOwned>(raw: &str) -> Result<T, String> {
+    serde_json::from_value(raw.into()).map_err(|error| error.to_string())
+}
+
+pub async fn run(config: &Config, what: Live) -> anyhow::Result<ExitCode> {
+    let tools = Tools::open(config).await?;
+    let ctx = app::context(
+        config,
+        &tools.pool,
+        &Clock::System,
+        &tools.hasher,
+        &Metrics::new(),
+    )?;
+    let ctx = Arc::new(ctx);
+    let installation = Installation {
+        config,
+        ctx: &ctx,
+        examine: app::examine,
+        looks: &Looks::default(),
+    };
+    let done = match what {
+        Live::Status => status(installation).await.map(|()| None),
+        Live::Go(go) => {
+            let wish = Wish {
+                other_installation: go.other_installation,
+                consent: go.consent,
+                consent_note: go.consent_note,
+                include_unread: go.include_unread,
+            };
+            match account(config, &go.which) {
+                Ok(account) => installation
+                    .go(&account, go.which.channel, &wish, by())
+                    .await
+                    .map(|()| Some("Live. Reminders go out from now on.")),
+                Err(error) => Err(error),
+            }
+        }
+        Live::End(which) => match account(config, &which) {
+            Ok(account) => installation
+                .back(&account, which.channel, by())
+                .await
+                .map(|()| Some("Not live any more: no reminder goes out.")),
+            Err(error) => Err(error),
+        },
+    };
+    tools.close().await?;
+    match done {
+        Ok(said) => {
+            if let Some(said) = said {
+                println!("{said}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(Error::Internal(error)) => Err(error),
+        Err(refused) => {
+            eprintln!("unread: {refused}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// The account that is meant.
+fn account(config: &Config, which: &Which) -> Result<Allowed<AccountId>, Error> {
+    let accounts = super::accounts(config);
+    match (&which.account, accounts.ids()) {
+        (Some(id), _) => accounts.named(id.as_str()),
+        (None, [only]) => accounts.named(only.as_str()),
+        (None, _) => Err(Error::Conflict(
+            "There are several accounts: name one with --account.".to_owned(),
+        )),
+    }
+}
+
+async fn status(installation: Installation<'_>) -> Result<(), Error> {
+    for account in &installation.config.accounts {
+        let id = super::accounts(installation.config).named(account.id.as_str())?;
+        for warning in live::warnings(account) {
+            println!("{}: {warning}", account.id);
+        }
+        for channel in Channel::ALL
+            .into_iter()
+            .filter(|c| installation.ctx.has(*c))
+        {
+            let standing = installation.standing(&id, channel, Asker::Operator).await?;
+            if standing.live {
+                println!("{} {channel}: live", account.id);
+                continue;
+            }
+            println!(
+                "{} {channel}: not live; {} customers would be reminded of what is unread now, {} more have no address",
+                account.id, standing.would_be_reminded, standing.without_address
+            );
+            if !standing.scanned {
+                println!(
+                    "  Not every skill has been scanned to its end: these numbers are not known yet"
+                );
+            }
+            if let Some(preview) = &standing.preview {
+                println!(
+                    "  {} of them in the next hour; {} of {} open conversations were looked at just now",
+                    preview.effect.within_the_hour, preview.conversations, preview.open
+                );
+            }
+            for refusal in standing.refusals {
+                println!("  {} {}", refusal.said, refusal.fix);
+            }
+        }
+    }
+    Ok(())
+}

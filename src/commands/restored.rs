@@ -1,0 +1,147 @@
+//! `unread restored` and `unread moved`: a person decides for a database of which it is not sure that it is the one that sent.
+
+mod kept;
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use chrono::{DateTime, Utc};
+use clap::Args;
+use unread::app;
+use unread::clock::Clock;
+use unread::config::Config;
+use unread::control::restored::{Done, Wish, lost_time, restored};
+use unread::control::{Error, hold};
+use unread::jobs::context::Context;
+use unread::metrics::Metrics;
+
+use self::kept::Kept;
+use super::{Tools, by};
+
+#[derive(Args)]
+pub struct Restored {
+    /// When the backup was made, 2026-01-05T14:00:00Z; an earlier moment is safe, a later one is not
+    #[arg(long, value_name = "TIME", required_unless_present = "nothing_lost")]
+    lost_from: Option<DateTime<Utc>>,
+    /// When the last message was sent before the restore, if that was later than a process or the journal last knew the database
+    #[arg(long, value_name = "TIME")]
+    until: Option<DateTime<Utc>>,
+    /// Go on without opt-outs, complaints and erasures of the lost time
+    #[arg(long, conflicts_with = "journal")]
+    no_journal: bool,
+    /// Take what the journal has, although something of the lost time is missing in it
+    #[arg(long, conflicts_with = "no_journal")]
+    incomplete_journal: bool,
+    /// Read the journal from this file, one line or one post on a line, as the receiver of `UNREAD_JOURNAL_URL` has it; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// No backup was restored, the database was only down, or somebody else's process took it for its own: send what is held and still in
+    /// time
+    #[arg(long, conflicts_with_all = ["lost_from", "until", "no_journal", "incomplete_journal", "journal"])]
+    nothing_lost: bool,
+}
+
+pub async fn run(config: &Config, wish: Restored) -> anyhow::Result<()> {
+    let tools = Tools::open(config).await?;
+    let decided = match wish.lost_from {
+        Some(lost_from) => take_up(config, &tools, lost_from, wish).await,
+        None => hold::nothing_lost(&tools.pool, &Clock::System, by())
+            .await
+            .map(|()| println!("Nothing is held any more."))
+            .map_err(spoken),
+    };
+    tools.close().await?;
+    decided
+}
+
+async fn take_up(
+    config: &Config,
+    tools: &Tools,
+    lost_from: DateTime<Utc>,
+    wish: Restored,
+) -> anyhow::Result<()> {
+    let ctx = app::context(
+        config,
+        &tools.pool,
+        &Clock::System,
+        &tools.hasher,
+        &Metrics::new(),
+    )?;
+    let journal = match &wish.journal {
+        _ if wish.no_journal => None,
+        Some(file) => Some(Kept::elsewhere(file, config, &tools.pool).await?),
+        None => Kept::here(config)?,
+    };
+    let (no_journal, incomplete) = (wish.no_journal, wish.incomplete_journal);
+    let mut wish = Wish {
+        lost_from,
+        lost_until: wish.until,
+        journal: None,
+        remembered: app::journal::remembered(config)?,
+    };
+    if let Some(journal) = journal {
+        let lost = lost_time(&ctx, &wish, by().now).await.map_err(spoken)?;
+        journal.covers((lost.from, lost.until), &tools.hasher, incomplete)?;
+        wish.journal = Some(journal.entries());
+    } else if !no_journal {
+        bail!("{}", without_journal(&ctx, &wish).await?);
+    }
+    let done = restored(&ctx, &wish, by()).await.map_err(spoken)?;
+    print(&done, wish.journal.is_some());
+    Ok(())
+}
+
+/// What is lost without a journal.
+async fn without_journal(ctx: &Context, wish: &Wish) -> anyhow::Result<String> {
+    let lost = lost_time(ctx, wish, by().now).await.map_err(spoken)?;
+    let hours = kept::hours(lost.from, lost.until);
+    Ok(format!(
+        "there is no journal here, so opt-outs, complaints and erasures of {hours} hours ({} to {}) are lost: those people would be \
+         written to. Name a journal (UNREAD_JOURNAL_FILE with UNREAD_SECRET, or --journal), or add --no-journal to go on without",
+        lost.from, lost.until
+    ))
+}
+
+fn print(done: &Done, with_journal: bool) {
+    if let Some(lost) = done.lost {
+        println!("Lost: what was done from {} to {}.", lost.from, lost.until);
+    }
+    for (channel, count) in &done.unknown {
+        println!("{count} {channel} reminders may have been sent and are not sent again.");
+    }
+    if done.looked_up > 0 {
+        println!(
+            "{} of them are text messages that are looked up at Twilio; those that it does not have are sent if they are still in time.",
+            done.looked_up
+        );
+    }
+    if with_journal {
+        println!(
+            "From the journal: {} addresses not to be written to, {} allowed again, {} conversations erased again.",
+            done.suppressed, done.lifted, done.erased
+        );
+    }
+    println!("Nothing is held any more.");
+}
+
+/// Takes over a database that was moved.
+pub async fn moved(config: &Config) -> anyhow::Result<()> {
+    let tools = Tools::open(config).await?;
+    let decided = match app::journal::remembered(config) {
+        Ok(seen) => hold::moved(&tools.pool, &Clock::System, seen.as_ref(), by())
+            .await
+            .map_err(spoken),
+        Err(error) => Err(error),
+    };
+    tools.close().await?;
+    decided?;
+    println!("This database takes over: nothing is held.");
+    Ok(())
+}
+
+fn spoken(error: Error) -> anyhow::Error {
+    match error {
+        Error::Internal(error) => error,
+        refused => super::spoken(refused),
+    }
+}

@@ -1,0 +1,371 @@
+//! Why somebody was reminded, or was not: one sentence for whoever has the customer on the phone. Pure: what is known goes in.
+
+use chrono::{DateTime, Utc};
+
+use super::story::waits_until;
+use super::words;
+use crate::db::consumers::Conversation;
+use crate::db::pages::{Decision, Reminder};
+use crate::domain::contact::Suppression;
+use crate::domain::decide::{Cause, Reason};
+use crate::domain::ids::Channel;
+use crate::domain::read_state::ReadStatus;
+use crate::domain::reminder::ReminderState;
+
+/// The word for somebody of whom nothing is known; the other words are those of decisions and of reminders' states.
+pub const NEVER_SEEN: &str = "never_seen";
+/// The word for a channel that is not set up.
+pub const CHANNEL_OFF: &str = "channel_off";
+
+/// What the sentence is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// There is, or was, a reminder.
+    Reminder(&'a Reminder),
+    /// There never was one; this was decided instead.
+    Decided(Reason, DateTime<Utc>),
+    Nothing,
+}
+
+/// Everything that the sentence depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub event: Event<'a>,
+    /// `None`: nothing tells one.
+    pub channel: Option<Channel>,
+    pub skill: Option<&'a str>,
+    /// What forbids to write to the address now, and since when.
+    pub suppression: Option<(Suppression, DateTime<Utc>)>,
+    /// What keeps a reminder that waits from going at its moment: [`is_obstacle`](crate::domain::obstacles::is_obstacle).
+    pub obstacle: Option<Reason>,
+    /// The channel has settings.
+    pub set_up: bool,
+}
+
+/// The sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Headline {
+    pub text: String,
+    /// A reminder's state, a decision's reason, [`NEVER_SEEN`] or [`CHANNEL_OFF`].
+    pub reason: String,
+    /// When that was, or will be.
+    pub when: Option<DateTime<Utc>>,
+}
+
+pub fn headline(known: &Known<'_>) -> Headline {
+    match known.event {
+        Event::Reminder(reminder) => of_reminder(known, reminder),
+        Event::Decided(reason, at) => of_decision(known, reason, at),
+        Event::Nothing => of_nothing(known),
+    }
+}
+
+fn said(text: String, reason: impl Into<String>, when: Option<DateTime<Utc>>) -> Headline {
+    Headline {
+        text,
+        reason: reason.into(),
+        when,
+    }
+}
+
+fn of_nothing(known: &Known<'_>) -> Headline {
+    match known.suppression {
+        Some((suppression, since)) => said(
+            format!(
+                "No reminder goes to this address: {}. It is known from no conversation.",
+                forbids(suppression)
+            ),
+            suppression.as_str(),
+            Some(since),
+        ),
+        None => said(
+            "Never seen: no conversation of this customer is known.".to_owned(),
+            NEVER_SEEN,
+            None,
+        ),
+    }
+}
+
+fn of_decision(known: &Known<'_>, reason: Reason, at: DateTime<Utc>) -> Headline {
+    let by = by(known);
+    if reason == Reason::Scheduled {
+        let text = format!("A reminder{by} is scheduled.");
+        return said(text, reason.as_str(), Some(at));
+    }
+    if reason == Reason::NoRule && !known.set_up {
+        let text = format!("No reminder was sent{by}: that channel is not set up here.");
+        return said(text, CHANNEL_OFF, Some(at));
+    }
+    let besides = known
+        .suppression
+        .filter(|(why, _)| Reason::from(*why) != reason);
+    let besides = besides.map(|(why, _)| format!(" Besides, {}.", forbids(why)));
+    let text = format!(
+        "No reminder was sent{by}: {}.{}",
+        clause(reason, known),
+        besides.unwrap_or_default()
+    );
+    said(text, reason.as_str(), Some(at))
+}
+
+fn of_reminder(known: &Known<'_>, reminder: &Reminder) -> Headline {
+    let by = by(known);
+    let code = reminder.reason.as_ref().map_or("", Cause::as_str);
+    let trouble = || words::trouble(reminder.channel, code);
+    let text = match reminder.state {
+        ReminderState::Scheduled => return of_waiting(known, reminder),
+        ReminderState::Sending => format!("A reminder{by} is being sent at this moment."),
+        ReminderState::Sent | ReminderState::Delivered => {
+            let delivered = if reminder.state == ReminderState::Delivered {
+                ", and it was delivered"
+            } else {
+                ""
+            };
+            let back = reminder
+                .returned_at
+                .map_or("", |_| ". The customer came back");
+            format!("A reminder was sent{by}{delivered}{back}.")
+        }
+        ReminderState::Undelivered => {
+            format!("A reminder was sent{by} and did not arrive. {}", trouble())
+        }
+        ReminderState::Unknown => format!("A reminder may have been sent{by}. {}", trouble()),
+        ReminderState::Failed => format!("No reminder was sent{by}. {}", trouble()),
+        ReminderState::Cancelled | ReminderState::Expired => {
+            let reason = reminder.reason.as_ref().and_then(Cause::reason);
+            let reason = reason.unwrap_or(Reason::TooLate);
+            let text = format!("No reminder was sent{by}: {}.", clause(reason, known));
+            return said(text, reason.as_str(), reminder.final_at);
+        }
+    };
+    let when = reminder.sent_at.or(reminder.final_at);
+    said(text, reminder.state.as_str(), when)
+}
+
+/// A reminder whose moment is still to come.
+fn of_waiting(known: &Known<'_>, reminder: &Reminder) -> Headline {
+    let by = by(known);
+    let when = reminder.next_at;
+    if let Some((suppression, _)) = known.suppression {
+        let why = forbids(suppression);
+        let text = format!("The reminder{by} that is scheduled will not be sent: {why}.");
+        return said(text, suppression.as_str(), when);
+    }
+    if let Some(obstacle) = known.obstacle {
+        let text = match obstacle {
+            Reason::NotLive => format!(
+                "The reminder{by} that is scheduled will not be sent: the channel is not live any more."
+            ),
+            Reason::Held => format!(
+                "The reminder{by} is held, like all others: this database may not be the one that sent. Whoever runs the service decides."
+            ),
+            _ => format!("The reminder{by} is held: your team has paused reminders."),
+        };
+        return said(text, obstacle.as_str(), when);
+    }
+    match reminder.reason.as_ref().and_then(Cause::reason) {
+        None | Some(Reason::Scheduled | Reason::Due) => {
+            let text = format!("A reminder{by} is scheduled.");
+            said(text, Reason::Scheduled.as_str(), when)
+        }
+        Some(reason) => {
+            let why = match waits_until(reminder) {
+                Some(until) => format!("It waits for the rule's hours, until {until}."),
+                None => words::because(reason).to_owned(),
+            };
+            let text = format!("A reminder{by} is put off. {why}");
+            said(text, reason.as_str(), when)
+        }
+    }
+}
+
+/// " by e-mail"
+fn by(known: &Known<'_>) -> String {
+    known.channel.map_or(String::new(), |channel| {
+        format!(" by {}", words::channel(channel))
+    })
+}
+
+/// What forbids to write to an address now, to stand after a colon.
+fn forbids(suppression: Suppression) -> &'static str {
+    match suppression {
+        Suppression::OptedOut => "the customer has opted out",
+        Suppression::BadAddress => "the address does not work",
+        Suppression::Complaint => "the customer has reported a message as spam",
+        Suppression::Blocked => "the address is blocked",
+    }
+}
+
+/// Why none was sent, to stand after a colon. In the past tense: it stays true.
+fn clause(reason: Reason, known: &Known<'_>) -> String {
+    let said = match reason {
+        Reason::Scheduled => "its moment had not come",
+        Reason::Due => "it was cleared to go and had not left",
+        Reason::NoAgentMessage => "no agent had written, so there was nothing to be reminded of",
+        Reason::Read => "the customer had read the message",
+        Reason::Answered => "the customer had answered",
+        Reason::Closed => "the conversation had been closed",
+        Reason::Gone => "LivePerson no longer knew the conversation",
+        Reason::NewEpisode => "the customer had come back, and the agent wrote again after that",
+        Reason::NoRule => {
+            return format!(
+                "there was no rule for {} on this channel",
+                known.skill.unwrap_or("the skill")
+            );
+        }
+        Reason::RuleOff => "the rule was switched off",
+        Reason::NotLive => "the channel had not gone live",
+        Reason::BeforeLive => "the message was from before the channel went live",
+        Reason::NewerRule => "the rule was saved by a newer version of the program",
+        Reason::AllStepsDone => "every step of the rule was done",
+        Reason::InQueue => "the conversation was waiting for an agent",
+        Reason::Debounce => "the agent went on writing until it was too late",
+        Reason::Clicked => "the customer had just followed the link of an earlier reminder",
+        Reason::NoAddress => match known.channel {
+            Some(Channel::Email) => "no usable e-mail address was known",
+            Some(Channel::Sms) => "no usable phone number was known",
+            None => "no usable address was known",
+        },
+        Reason::OptedOut => "the customer had opted out",
+        Reason::BadAddress => "the address had turned out not to work",
+        Reason::Complaint => "the customer had reported a message as spam",
+        Reason::Blocked => "your team had blocked the address",
+        Reason::Gap => "the last reminder in the conversation was too recent",
+        Reason::CapConversation => "the conversation had had its most reminders for a day",
+        Reason::CapRecipient => "the customer had had the most reminders for a day",
+        Reason::QuietHours => {
+            "no hour that the rule allows came before it was too late, where the customer is"
+        }
+        Reason::TooLate => "it was too late to be of use",
+        Reason::Undecided => {
+            "LivePerson's record was incomplete, so nobody could tell whether the message was unread"
+        }
+        Reason::Unchecked => {
+            "LivePerson did not answer, so nobody could check that the message was still unread"
+        }
+        Reason::Paused => "your team had paused reminders until it was too late",
+        Reason::Held => {
+            "all sending was held until it was too late, because the database might not have been the one that sent"
+        }
+        Reason::CircuitOpen => "the sender was out of order until it was too late",
+        Reason::RateLimit => "the provider's limit held it back until it was too late",
+        Reason::Retry => "the provider did not take the message in time",
+        Reason::HeldOut => {
+            "the conversation was in the share that gets none, so that the effect can be measured"
+        }
+        Reason::ByOperator => "somebody of your team cancelled it",
+        Reason::Erased => "the customer's data was erased",
+    };
+    said.to_owned()
+}
+
+/// Of everything that is known of somebody, what the question is about: the conversation with something unread, else the newest.
+pub fn conversation_of(conversations: &[Conversation]) -> Option<&Conversation> {
+    let is_unread = |c: &Conversation| c.open && c.read_state == ReadStatus::Unread;
+    conversations
+        .iter()
+        .max_by_key(|c| (is_unread(c), c.started_at))
+}
+
+/// What became of a conversation: its present or last episode's reminder that reached the customer, is on its way, or came last; else
+/// what was decided. `channel` is that of the address that was asked for; `decisions` are the conversation's, newest first.
+pub fn event<'a>(
+    channel: Option<Channel>,
+    conversation: Option<&Conversation>,
+    reminders: &'a [Reminder],
+    decisions: &[Decision],
+) -> (Event<'a>, Option<Channel>) {
+    if let Some(reminder) = reminder_of(channel, conversation, reminders) {
+        return (Event::Reminder(reminder), Some(reminder.channel));
+    }
+    let order = match channel {
+        Some(channel) => vec![channel],
+        None => channels_by_interest(conversation),
+    };
+    for channel in order {
+        let about = |d: &&Decision| d.channel == channel;
+        let newest = decisions.iter().find(about);
+        let held = conversation.and_then(|c| reason_on(c, channel));
+        let reason = held.or_else(|| newest.and_then(|d| d.reason.reason()));
+        let seen_at = conversation.map(|c| c.seen_at);
+        let same = |d: &&Decision| about(d) && d.reason.reason() == reason;
+        let at = decisions.iter().find(same).map(|d| d.at).or(seen_at);
+        if let (Some(reason), Some(at)) = (reason, at) {
+            return (Event::Decided(reason, at), Some(channel));
+        }
+    }
+    match conversation {
+        // Neither rule nor address on that channel.
+        Some(c) => (Event::Decided(unexplained(c), c.seen_at), channel),
+        None => (Event::Nothing, channel),
+    }
+}
+
+fn unexplained(conversation: &Conversation) -> Reason {
+    if conversation.open {
+        Reason::NoRule
+    } else {
+        Reason::Gone
+    }
+}
+
+fn reason_on(conversation: &Conversation, channel: Channel) -> Option<Reason> {
+    let cause = match channel {
+        Channel::Email => &conversation.email_reason,
+        Channel::Sms => &conversation.sms_reason,
+    };
+    cause.as_ref()?.reason()
+}
+
+/// First a channel that could have reached the customer.
+fn channels_by_interest(conversation: Option<&Conversation>) -> Vec<Channel> {
+    let mut channels = Channel::ALL.to_vec();
+    channels.sort_by_key(
+        |channel| match conversation.and_then(|c| reason_on(c, *channel)) {
+            None => 3,
+            Some(Reason::NoRule | Reason::RuleOff) => 2,
+            Some(Reason::NoAddress | Reason::NotLive) => 1,
+            Some(_) => 0,
+        },
+    );
+    channels
+}
+
+fn reminder_of<'a>(
+    channel: Option<Channel>,
+    conversation: Option<&Conversation>,
+    reminders: &'a [Reminder],
+) -> Option<&'a Reminder> {
+    let last = reminders.iter().map(|r| r.episode_since).max()?;
+    let unread_since = conversation.and_then(|c| c.unread_since);
+    if unread_since.is_some_and(|since| since > last) {
+        // The unread message is another one.
+        return None;
+    }
+    let episode = || reminders.iter().filter(|r| r.episode_since == last);
+    let reached = |r: &&Reminder| {
+        matches!(
+            r.state,
+            ReminderState::Sent
+                | ReminderState::Delivered
+                | ReminderState::Undelivered
+                | ReminderState::Unknown
+        )
+    };
+    let newest = |r: &&'a Reminder| (r.sent_at, r.step, r.id);
+    if let Some(reached) = episode().filter(reached).max_by_key(newest) {
+        return Some(reached);
+    }
+    let under_way =
+        |r: &&Reminder| matches!(r.state, ReminderState::Scheduled | ReminderState::Sending);
+    let asked = |r: &&Reminder| channel.is_none_or(|c| r.channel == c);
+    let of_channel = || episode().filter(asked);
+    of_channel()
+        .filter(under_way)
+        .max_by_key(newest)
+        .or_else(|| of_channel().max_by_key(newest))
+        .or_else(|| episode().filter(under_way).max_by_key(newest))
+}
+
+#[cfg(test)]
+mod tests;

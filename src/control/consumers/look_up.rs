@@ -1,0 +1,225 @@
+//! Looking somebody up: what is known of them, and why they were reminded or were not.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Who, conversations_of, recipients};
+use crate::control::Error;
+use crate::control::accounts::{Accounts, Allowed};
+use crate::control::answer::{self, Event, Known};
+use crate::control::obstacles;
+use crate::control::rules::Governing;
+use crate::db;
+use crate::db::consumers::Conversation;
+use crate::db::pages::Reminder;
+use crate::db::reminders::{Filter, Whose};
+use crate::db::suppressions::{AddressHash, Row, Source};
+use crate::domain::contact::Suppression;
+use crate::domain::decide::{Cause, Reason};
+use crate::domain::ids::{AccountId, Channel};
+use crate::domain::obstacles::{Obstacles, is_obstacle};
+use crate::domain::reminder::ReminderState;
+use crate::jobs::context::Context;
+
+/// What is known of a person.
+#[derive(Clone, Debug)]
+pub struct Person {
+    pub conversations: Vec<Conversation>,
+    /// Newest first.
+    pub reminders: Vec<Reminder>,
+    /// Where they were written to: how many addresses of each channel are known, as hashes.
+    pub recipients: Vec<(Channel, AddressHash)>,
+    /// What forbids to write to these.
+    pub suppressions: Vec<Row>,
+    pub answer: Answer,
+}
+
+impl Person {
+    pub fn is_unknown(&self) -> bool {
+        self.reminders.is_empty()
+            && self.suppressions.is_empty()
+            && self.answer.reason == answer::NEVER_SEEN
+    }
+
+    /// An address is known to which reminders may go.
+    pub fn can_be_opted_out(&self) -> bool {
+        self.recipients.iter().any(|(channel, hash)| {
+            let mut rows = self.suppressions.iter();
+            !rows.any(|row| row.channel == *channel && row.hash == *hash)
+        })
+    }
+
+    /// Somebody of the team has opted them out, which can be undone.
+    pub fn is_opted_out_by_us(&self) -> bool {
+        let ours =
+            |row: &Row| row.reason == Suppression::OptedOut && row.source == Source::Operator;
+        self.suppressions.iter().any(ours)
+    }
+}
+
+/// Why somebody was reminded, or was not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Answer {
+    /// One sentence.
+    #[schema(
+        example = "No reminder was sent by e-mail: the conversation was waiting for an agent."
+    )]
+    pub headline: String,
+    /// A reminder's state (`sent`, `scheduled` …), a decision's reason, `never_seen` or `channel_off`.
+    #[schema(example = "in_queue")]
+    pub reason: String,
+    /// When that was or, of a reminder that is scheduled, will be.
+    pub when: Option<DateTime<Utc>>,
+    pub channel: Option<Channel>,
+    pub conversation: Option<String>,
+    pub reminder: Option<i64>,
+    /// The rule that was in force then.
+    pub rule: Option<Governing>,
+}
+
+/// Reminders told of at once.
+const MOST_REMINDERS: i64 = 50;
+/// Decisions of one conversation that an answer looks at.
+const MOST_DECISIONS: i64 = 100;
+
+/// Looks somebody up.
+pub async fn look_up(
+    ctx: &Context,
+    account: &Allowed<AccountId>,
+    who: &Who,
+) -> Result<Person, Error> {
+    let pool = &ctx.pool;
+    let mut conn = pool.acquire().await?;
+    let ids = conversations_of(&mut conn, account, who).await?;
+    let mut conversations = db::consumers::conversations(&mut *conn, account, &ids).await?;
+    let recipients = recipients(&mut conn, account, who, &ids).await?;
+    let hashes: Vec<AddressHash> = recipients.iter().map(|(_, hash)| *hash).collect();
+    let mut suppressions = db::suppressions::of(&mut *conn, account, &hashes).await?;
+    let now = ctx.clock.now();
+    suppressions.retain(|row| row.expires_at.is_none_or(|end| end > now));
+    drop(conn);
+    let filter = Filter {
+        accounts: vec![AccountId::clone(account)],
+        whose: Some(Whose::Conversations(ids.clone())),
+        ..Filter::default()
+    };
+    let mut reminders = db::reminders::search(pool, &filter, None, MOST_REMINDERS)
+        .await?
+        .reminders;
+    let obstacles = obstacles::of(pool, &Accounts::only(account)).await?;
+    obstacles::mark(&obstacles, &mut reminders);
+    for conversation in &mut conversations {
+        say_held(conversation, &reminders, &obstacles);
+    }
+    let channel = match who {
+        Who::Address(channel, _) => Some(*channel),
+        Who::Consumer(_) | Who::Conversation(_) => None,
+    };
+    let found = Found {
+        ids: &ids,
+        conversations: &conversations,
+        reminders: &reminders,
+        suppressions: &suppressions,
+    };
+    let answer = answer_of(ctx, account, channel, &found).await?;
+    Ok(Person {
+        conversations,
+        reminders,
+        recipients,
+        suppressions,
+        answer,
+    })
+}
+
+/// What a look-up has found.
+struct Found<'a> {
+    ids: &'a [String],
+    conversations: &'a [Conversation],
+    reminders: &'a [Reminder],
+    suppressions: &'a [Row],
+}
+
+/// `asked` is the channel of the address that was asked for.
+async fn answer_of(
+    ctx: &Context,
+    account: &Allowed<AccountId>,
+    asked: Option<Channel>,
+    found: &Found<'_>,
+) -> Result<Answer, Error> {
+    let conversation = answer::conversation_of(found.conversations);
+    let id = conversation.map(|c| &c.id);
+    // Of what is pruned already, reminders or decisions may be left.
+    let id = id.or_else(|| found.reminders.first().map(|r| &r.conversation));
+    let id = id.or(found.ids.first()).cloned();
+    let decisions = match &id {
+        Some(id) => {
+            let own = std::slice::from_ref(&**account);
+            db::pages::decisions(&ctx.pool, own, Some(id), None, MOST_DECISIONS).await?
+        }
+        None => Vec::new(),
+    };
+    let its = |reminder: &&Reminder| Some(&reminder.conversation) == id.as_ref();
+    let reminders: Vec<Reminder> = found.reminders.iter().filter(its).cloned().collect();
+    let (event, channel) = answer::event(asked, conversation, &reminders, &decisions);
+    let of_channel = |row: &&Row| channel.is_none_or(|channel| row.channel == channel);
+    let suppression = found.suppressions.iter().find(of_channel);
+    let (reminder, skill) = match event {
+        Event::Reminder(reminder) => (Some(reminder), Some(reminder.skill)),
+        Event::Decided(..) | Event::Nothing => (None, conversation.map(|c| c.skill)),
+    };
+    let headline = answer::headline(&Known {
+        event,
+        channel,
+        skill: conversation.and_then(|c| c.skill_name.as_deref()),
+        suppression: suppression.map(|row| (row.reason, row.created_at)),
+        obstacle: reminder.and_then(obstacle),
+        set_up: channel.is_none_or(|channel| ctx.has(channel)),
+    });
+    let nothing = matches!(event, Event::Nothing);
+    let rule = match (skill, channel, headline.when) {
+        (Some(skill), Some(channel), Some(when)) => {
+            let at = when.min(ctx.clock.now());
+            Governing::at(&ctx.pool, (account, skill), channel, at).await?
+        }
+        _ => None,
+    };
+    Ok(Answer {
+        headline: headline.text,
+        reason: headline.reason,
+        when: headline.when,
+        channel,
+        conversation: id.filter(|_| !nothing),
+        reminder: reminder.map(|reminder| reminder.id.0),
+        rule,
+    })
+}
+
+/// Where a reminder waits that will not go at its moment, what stands in its way is the reason.
+fn say_held(conversation: &mut Conversation, reminders: &[Reminder], obstacles: &Obstacles) {
+    let skill = conversation.skill;
+    for (channel, reason) in [
+        (Channel::Email, &mut conversation.email_reason),
+        (Channel::Sms, &mut conversation.sms_reason),
+    ] {
+        if *reason != Some(Cause::Ours(Reason::Scheduled)) {
+            continue;
+        }
+        let mut its = reminders.iter().filter(|reminder| {
+            reminder.conversation == conversation.id
+                && reminder.channel == channel
+                && reminder.state == ReminderState::Scheduled
+        });
+        // Without it nobody knows when it falls due: what holds everything holds it, too.
+        let due_at = its.next().map_or(DateTime::<Utc>::MAX_UTC, |it| it.due_at);
+        if let Some(obstacle) = obstacles.reason(&conversation.account, (skill, channel), due_at) {
+            *reason = Some(obstacle.into());
+        }
+    }
+}
+
+/// What stands in the way of a reminder that [`obstacles::mark`] has looked at.
+fn obstacle(reminder: &Reminder) -> Option<Reason> {
+    let reason = reminder.reason.as_ref()?.reason()?;
+    (reminder.state == ReminderState::Scheduled && is_obstacle(reason)).then_some(reason)
+}

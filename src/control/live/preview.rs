@@ -1,0 +1,83 @@
+//! What going live would do: the dry run of a channel, on LivePerson as it is at this moment.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::control::Error;
+use crate::control::accounts::Allowed;
+use crate::control::forecast::{Effect, MOST_LIVE, Told, done_before};
+use crate::db;
+use crate::domain::decide::{Cause, Reason};
+use crate::domain::ids::{AccountId, Channel};
+use crate::domain::read_state::{ReadState, read_state};
+use crate::domain::rule::Rule;
+use crate::jobs::context::Context;
+use crate::jobs::forecast;
+
+/// Whom a channel would remind of what is unread now, if it were live and that counted.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = LivePreview)]
+pub struct Preview {
+    pub looked_at: DateTime<Utc>,
+    /// Conversations that were looked at: those that began first.
+    #[schema(minimum = 0)]
+    pub conversations: usize,
+    /// So many are open.
+    pub open: u32,
+    /// Of those looked at, unread ones.
+    #[schema(minimum = 0)]
+    pub unread: usize,
+    pub effect: Effect,
+}
+
+impl Preview {
+    /// Unread conversations for which a reminder would be scheduled.
+    pub fn reminded(&self) -> usize {
+        self.effect.within_the_hour + self.effect.later
+    }
+
+    /// Unread conversations whose customer has no address for the channel.
+    pub fn without_address(&self) -> u64 {
+        let mut not = self.effect.not.iter();
+        let found = not.find(|not| not.reason == Cause::Ours(Reason::NoAddress));
+        found.map_or(0, |not| not.conversations)
+    }
+}
+
+/// Asks LivePerson and decides as a scan would if the channel had always been live. Stores nothing and sends nothing.
+pub async fn preview(
+    ctx: &Context,
+    id: &Allowed<AccountId>,
+    channel: Channel,
+    now: DateTime<Utc>,
+) -> Result<Preview, Error> {
+    let account = ctx.accounts.get(&**id);
+    let account = account.ok_or_else(|| Error::NotFound(format!("account {id}")))?;
+    let seen = forecast::look(account, None, ctx.window, MOST_LIVE, now).await?;
+    let done = done_before(ctx, id, &seen.records).await?;
+    let mut rules = db::rules::of_accounts(&ctx.pool, std::slice::from_ref(&**id)).await?;
+    for rule in rules.iter_mut().filter(|rule| rule.channel == channel) {
+        rule.live = Rule::ALWAYS;
+    }
+    let mut preview = Preview {
+        looked_at: now,
+        conversations: seen.records.len(),
+        open: seen.total,
+        unread: 0,
+        effect: Effect::default(),
+    };
+    for record in &seen.records {
+        let scanned = account.only_skills.as_ref();
+        let scanned = scanned.is_none_or(|only| only.contains(&record.skill));
+        if !scanned || !matches!(read_state(record, account.count_bots), ReadState::Unread(_)) {
+            continue;
+        }
+        preview.unread += 1;
+        let done = done.get(&record.id).map_or(&[][..], Vec::as_slice);
+        let verdicts = forecast::verdicts(account, &rules, record, done, now);
+        let told = Told::of(verdicts, channel);
+        preview.effect.count(&record.id, &told, now);
+    }
+    Ok(preview)
+}

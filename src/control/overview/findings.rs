@@ -1,0 +1,358 @@
+//! What is found of an installation, in the order of how much it says about the whole.
+
+use chrono::{DateTime, Utc};
+
+use super::attention::{About, Attention, Level, Mark, STALE_SCAN};
+use crate::db::circuits::Circuit;
+use crate::db::pages::Scan;
+use crate::db::pauses::Pause;
+use crate::db::unreadable::Unreadable;
+use crate::domain::hold::Hold;
+use crate::domain::ids::{AccountId, Channel};
+use crate::domain::pause::Scope;
+use crate::domain::round::{Pace, Round};
+use crate::domain::trouble::Trouble;
+
+/// One thing that was found.
+#[derive(Clone, Debug)]
+pub(super) struct Finding {
+    pub level: Level,
+    /// What it means for the whole, if it means something.
+    pub sentence: Option<String>,
+    /// What a person should do about it, if something.
+    pub entry: Option<Attention>,
+}
+
+impl Finding {
+    fn new(level: Level, about: About, what: String, mend: &str) -> Self {
+        Self {
+            level,
+            sentence: None,
+            entry: Some(Attention {
+                level,
+                what,
+                mend: mend.to_owned(),
+                about,
+                mark: None,
+            }),
+        }
+    }
+
+    /// Something that nobody can do anything about but wait.
+    fn state(level: Level, sentence: &str) -> Self {
+        Self {
+            level,
+            sentence: Some(sentence.to_owned()),
+            entry: None,
+        }
+    }
+
+    fn meaning(mut self, sentence: impl Into<String>) -> Self {
+        self.sentence = Some(sentence.into());
+        self
+    }
+
+    fn dismissed_by(mut self, mark: Mark) -> Self {
+        if let Some(entry) = &mut self.entry {
+            entry.mark = Some(mark);
+        }
+        self
+    }
+}
+
+/// What the overview has read.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub now: DateTime<Utc>,
+    /// When the reader's day began.
+    pub midnight: DateTime<Utc>,
+    pub scans: &'a [Scan],
+    pub rounds: &'a [(AccountId, Round)],
+    pub pace: Pace,
+    pub circuits: &'a [Circuit],
+    pub pauses: &'a [Pause],
+    pub holds: &'a [Hold],
+    /// Some rule is switched on.
+    pub rules_on: bool,
+    /// Some channel of some account is live.
+    pub live: bool,
+    /// Those that are set up and are not.
+    pub not_live: &'a [(&'a AccountId, Channel)],
+    /// Today's.
+    pub failed: i64,
+    /// Of these, those whose rule's text could not be used.
+    pub unwritten: i64,
+    pub undelivered: i64,
+    pub unknown: i64,
+    pub expired: i64,
+    /// Conversations that cannot be read.
+    pub unreadable: Unreadable,
+    /// Background jobs that were given up.
+    pub dead: i64,
+}
+
+impl Seen<'_> {
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let mut all = self.held();
+        all.extend(self.paused());
+        all.extend(self.stopped());
+        all.extend(self.scanned());
+        all.extend(self.slow());
+        all.extend(self.today());
+        all.extend(self.odd());
+        all
+    }
+
+    /// The database may not be the one that sent.
+    fn held(&self) -> Vec<Finding> {
+        let found = self.holds.iter().map(|hold| {
+            Finding::new(Level::Bad, About::Hold, hold.said(), &hold.fix()).meaning(hold.said())
+        });
+        found.collect()
+    }
+
+    fn paused(&self) -> Vec<Finding> {
+        // What is paused as a whole says more than its parts.
+        let mut pauses: Vec<&Pause> = self.pauses.iter().collect();
+        pauses.sort_by_key(|pause| pause.scope != Scope::Everything);
+        let found = pauses.into_iter().map(|pause| {
+            let what = format!("{} by {}.", paused(&pause.scope), pause.paused_by);
+            let finding = Finding::new(
+                Level::Warn,
+                About::Pauses,
+                what,
+                "Resume it when you are ready.",
+            );
+            finding.meaning(match pause.scope {
+                Scope::Everything => "Sending is paused by your team: what falls due is held.",
+                _ => "A part of your reminders is paused by your team; the others go out on time.",
+            })
+        });
+        found.collect()
+    }
+
+    /// What holds reminders up, or keeps them from being owed.
+    fn stopped(&self) -> Vec<Finding> {
+        let mut all = Vec::new();
+        for circuit in self.circuits {
+            let trouble = Trouble::of(circuit.provider, &circuit.code);
+            let what = format!(
+                "Sending from {} is paused. {}",
+                circuit.sender, trouble.what
+            );
+            let sentence = format!("Reminders are held up. {}", trouble.what);
+            all.push(
+                Finding::new(Level::Bad, About::Channels, what, trouble.mend).meaning(sentence),
+            );
+        }
+        if self.unwritten > 0 {
+            let what = format!(
+                "{} not sent today, because a rule's text cannot be used.",
+                counted_were(self.unwritten, "reminder")
+            );
+            let mend = "Open the rules with words of their own: what is wrong is marked there. Publish them again.";
+            all.push(
+                Finding::new(Level::Bad, About::Rules, what, mend)
+                    .meaning("Some reminders are not sent: a rule's text cannot be used."),
+            );
+        }
+        for (account, channel) in self.not_live {
+            let what = format!(
+                "{} of account {account} has not gone live.",
+                channel_name(*channel)
+            );
+            let mend = "Nobody is written to by it. See who would be, then go live.";
+            let mut finding = Finding::new(Level::Waiting, About::Live, what, mend);
+            if self.live {
+                let key = format!("not_live/{account}/{channel}");
+                finding = finding.dismissed_by(Mark::lasting(key));
+            } else {
+                finding = finding.meaning("Nothing goes out yet: no channel has gone live.");
+            }
+            all.push(finding);
+        }
+        if !self.rules_on {
+            let what = "No rule is switched on.".to_owned();
+            let mend = "Write one, or switch one on.";
+            all.push(
+                Finding::new(Level::Waiting, About::Rules, what, mend)
+                    .meaning("No rule is switched on, so nobody is reminded."),
+            );
+        }
+        all
+    }
+
+    /// Whether LivePerson is read.
+    fn scanned(&self) -> Option<Finding> {
+        let oldest = self.scans.iter();
+        let oldest = oldest.map(|s| s.succeeded_at.unwrap_or(s.started_at)).min();
+        if let Some((count, error)) = scan_error(self.scans) {
+            let what = format!(
+                "LivePerson cannot be read for {}: {error}.",
+                counted(count, "skill")
+            );
+            let mend = "Check the LivePerson credentials and its status page.";
+            let finding = Finding::new(Level::Bad, About::Scans, what, mend);
+            return Some(finding.meaning("LivePerson cannot be read, so no reminder can be sent."));
+        }
+        let Some(oldest) = oldest else {
+            return Some(Finding::state(
+                Level::Waiting,
+                "Waiting for the first look at LivePerson.",
+            ));
+        };
+        if self.now - oldest > STALE_SCAN {
+            let what =
+                "Conversations have not been looked at for more than ten minutes.".to_owned();
+            let mend = "See whether a worker and a scheduler are running.";
+            let finding = Finding::new(Level::Bad, About::Scans, what, mend);
+            return Some(
+                finding.meaning("Nobody has looked at LivePerson for more than ten minutes."),
+            );
+        }
+        let under_way = self.scans.iter().any(|s| s.succeeded_at.is_none());
+        under_way
+            .then(|| Finding::state(Level::Waiting, "The first look at LivePerson is under way."))
+    }
+
+    /// What takes longer than it should: people are reminded later than their rules say.
+    fn slow(&self) -> impl Iterator<Item = Finding> {
+        let pace = self.pace;
+        let slow = self
+            .rounds
+            .iter()
+            .filter(move |(_, round)| !round.fits(pace));
+        slow.map(move |(account, round)| {
+            let what = format!(
+                "Conversations of account {account} are not looked at every {} s: {}.",
+                pace.every.num_seconds(),
+                round.sentence(pace)
+            );
+            let mend = "Switch off rules of skills that need none, or, if LivePerson allows it, raise UNREAD_LIVEPERSON_RATE_PER_SECOND.";
+            Finding::new(Level::Warn, About::Scans, what, mend)
+                .meaning("Reminders may go out late: conversations are not looked at often enough.")
+                .dismissed_by(Mark::lasting(format!("slow/{account}")))
+        })
+    }
+
+    /// Today's reminders that did not reach anybody.
+    fn today(&self) -> Vec<Finding> {
+        let reminders = |n| counted(n, "reminder");
+        let kinds = [
+            (
+                self.failed,
+                "failed",
+                format!("{} could not be sent today.", reminders(self.failed)),
+                "See what the providers said about them.",
+            ),
+            (
+                self.undelivered,
+                "undelivered",
+                format!("{} did not arrive today.", reminders(self.undelivered)),
+                "See what the providers reported.",
+            ),
+            (
+                self.unknown,
+                "unknown",
+                format!(
+                    "Nobody knows whether {} arrived today.",
+                    reminders(self.unknown)
+                ),
+                "Send one again if it matters more than a double.",
+            ),
+            (
+                self.expired,
+                "expired",
+                format!(
+                    "{} came too late to be sent today.",
+                    reminders(self.expired)
+                ),
+                "See what held them up.",
+            ),
+        ];
+        let some = kinds.into_iter().filter(|(n, ..)| *n > 0);
+        some.map(|(n, state, what, mend)| {
+            Finding::new(Level::Warn, About::Reminders(state), what, mend)
+                .dismissed_by(Mark::of_day(state, n, self.midnight))
+        })
+        .collect()
+    }
+
+    /// What whoever runs the service should see.
+    fn odd(&self) -> Vec<Finding> {
+        let unreadable = self.unreadable.count;
+        let kinds = [
+            (
+                unreadable,
+                format!(
+                    "{} at LivePerson cannot be understood.",
+                    counted(unreadable, "conversation")
+                ),
+                "The log names them; tell whoever runs this service.",
+                Mark::since("unreadable", self.unreadable.newest),
+            ),
+            (
+                self.dead,
+                format!(
+                    "{} failed again and again.",
+                    counted(self.dead, "background job")
+                ),
+                "The log says why; tell whoever runs this service.",
+                Mark::counted("dead", self.dead),
+            ),
+        ];
+        let some = kinds.into_iter().filter(|(n, ..)| *n > 0);
+        some.map(|(_, what, mend, mark)| {
+            Finding::new(Level::Warn, About::Scans, what, mend).dismissed_by(mark)
+        })
+        .collect()
+    }
+}
+
+fn channel_name(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Email => "E-mail",
+        Channel::Sms => "SMS",
+    }
+}
+
+fn paused(scope: &Scope) -> String {
+    let channel = |channel: &Channel| match channel {
+        Channel::Email => "e-mail",
+        Channel::Sms => "SMS",
+    };
+    match scope {
+        Scope::Everything => "All sending is paused".to_owned(),
+        Scope::Account(account) => format!("Account {account} is paused"),
+        Scope::Channel(account, of) => {
+            format!("All {} of account {account} is paused", channel(of))
+        }
+        Scope::Rule(key) => format!("One {} rule is paused", channel(&key.channel)),
+    }
+}
+
+/// How many skills cannot be scanned, and the commonest reason.
+fn scan_error(scans: &[Scan]) -> Option<(i64, &str)> {
+    let errors = || scans.iter().filter_map(|s| s.error.as_deref());
+    let commonest = errors().max_by_key(|error| errors().filter(|e| e == error).count())?;
+    Some((
+        i64::try_from(errors().count()).unwrap_or(i64::MAX),
+        commonest,
+    ))
+}
+
+fn counted_were(n: i64, what: &str) -> String {
+    let verb = if n == 1 { "was" } else { "were" };
+    format!("{} {verb}", counted(n, what))
+}
+
+fn counted(n: i64, what: &str) -> String {
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,470 @@
+//! `unread restored`: what a database that was restored from a backup must learn before it sends again.
+//!
+//! What fell due in the lost time counts as perhaps sent; text messages of it are looked up at the provider. Opt-outs, complaints and
+//! erasures of it come back from the journal. All of that, and the end of the hold, is one transaction.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::hold::{Decision, decide};
+use super::rules::By;
+use super::{Error, Fault};
+use crate::db;
+use crate::db::restored::{LookUp, Lost, PerhapsSent};
+use crate::db::suppressions::{Key as Stored, Row, Source};
+use crate::domain::contact::{self, Suppression};
+use crate::domain::heartbeat::Seen;
+use crate::domain::hold::{Hold, Kind};
+use crate::domain::ids::{AccountId, Channel};
+use crate::jobs::context::Context;
+use crate::journal::{self, Entry};
+use crate::liveperson::MAX_IDS;
+
+/// Who knew the database last was heard of at most so long before it sent last.
+const LAST_BEAT: TimeDelta = TimeDelta::minutes(1);
+
+/// Entries are dated when they were made, which may be shortly before they were committed.
+const LATE_COMMIT: TimeDelta = TimeDelta::minutes(10);
+
+/// Conversations compared with erased ones at a time.
+const PAGE: i64 = 5_000;
+
+/// What a person says about the restore.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// When the backup was made.
+    pub lost_from: DateTime<Utc>,
+    /// When the last message was sent before the restore; left out: when somebody last knew the database.
+    pub lost_until: Option<DateTime<Utc>>,
+    /// What was noted outside; `None`: go on without.
+    pub journal: Option<Vec<Entry>>,
+    /// The heartbeat that is remembered beside the journal, if one is.
+    pub remembered: Option<Seen>,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Reminders that may have been sent, by channel.
+    pub unknown: Vec<(Channel, i64)>,
+    /// Of these, text messages that are being looked up.
+    pub looked_up: u64,
+    /// Addresses that must not be written to, from the journal.
+    pub suppressed: usize,
+    pub lifted: usize,
+    /// Conversations erased again.
+    pub erased: usize,
+    /// The time that was lost.
+    pub lost: Option<Lost>,
+}
+
+/// The time that is lost, by what the person says and what the hold and the journal know: the longest of all.
+pub async fn lost_time(ctx: &Context, wish: &Wish, now: DateTime<Utc>) -> Result<Lost, Error> {
+    let holds = db::holds::active(&ctx.pool).await?;
+    checked(&holds, wish, now)
+}
+
+fn checked(holds: &[Hold], wish: &Wish, now: DateTime<Utc>) -> Result<Lost, Error> {
+    let fault = |field: &str, detail: String| {
+        Err(Error::Invalid(vec![Fault {
+            field: field.to_owned(),
+            detail,
+        }]))
+    };
+    if let Some(until) = wish.lost_until.filter(|until| *until > now) {
+        return fault(
+            "until",
+            format!(
+                "{until} is still to come: what falls due until then would never be sent; name the moment of the last message, or leave \
+                 it out"
+            ),
+        );
+    }
+    let lost = lost(holds, wish, now);
+    if lost.from > lost.until {
+        return fault(
+            "lost_from",
+            format!(
+                "{} is after {}, the end of the lost time; name the moment at which the backup was made",
+                lost.from, lost.until
+            ),
+        );
+    }
+    Ok(lost)
+}
+
+fn lost(holds: &[Hold], wish: &Wish, now: DateTime<Utc>) -> Lost {
+    let from = holds.iter().filter_map(|hold| hold.lost_from).min();
+    let found = holds.iter().map(|hold| hold.found_at).min();
+    let from = from.map_or(wish.lost_from, |from| from.min(wish.lost_from));
+    // A journal that nobody has kept since before the backup knows nothing of that time.
+    let remembered = wish.remembered.as_ref().map(|seen| seen.at);
+    let last = holds.iter().filter_map(|hold| hold.lost_until);
+    let last = last.chain(remembered.filter(|at| *at > from)).max();
+    let until = last.map_or(now, |last| {
+        (last + LAST_BEAT).min(found.unwrap_or(now).max(last))
+    });
+    Lost {
+        from,
+        until: wish.lost_until.map_or(until, |wished| wished.max(until)),
+    }
+}
+
+/// Ends a hold after a restore.
+pub async fn restored(ctx: &Context, wish: &Wish, by: By<'_>) -> Result<Done, Error> {
+    let lost = lost_time(ctx, wish, by.now).await?;
+    hold(ctx, lost, by.now).await?;
+    let phones = phones(ctx, lost).await?;
+    let mut tx = ctx.pool.begin().await?;
+    db::heartbeat::lock(&mut tx).await?;
+    let mut done = Done {
+        unknown: db::restored::make_unknown(&mut tx, lost, by.now).await?,
+        looked_up: db::restored::look_up(&mut tx, &phones, lost, by.now).await?,
+        lost: Some(lost),
+        ..Done::default()
+    };
+    db::restored::note(&mut tx, lost).await?;
+    if let Some(entries) = &wish.journal {
+        replay(ctx, &mut tx, entries, (lost, by.now), &mut done).await?;
+    }
+    // What they have is not what this database has by now.
+    db::journal::begin_anew(&mut tx).await?;
+    let decision = Decision::Restored {
+        lost_until: lost.until,
+        journal: wish.remembered.as_ref(),
+    };
+    decide(&mut tx, &ctx.clock, decision, by).await?;
+    let entry = db::audit::Entry {
+        by: by.name,
+        action: "hold.restored",
+        account: None,
+        subject: "database",
+        detail: json!({
+            "lost_from": lost.from, "lost_until": lost.until, "journal": wish.journal.is_some(),
+            "unknown": done.unknown.iter().map(|(_, count)| count).sum::<i64>(), "looked_up": done.looked_up,
+            "suppressed": done.suppressed, "lifted": done.lifted, "erased": done.erased,
+        }),
+    };
+    db::audit::record(&mut tx, &entry, by.now).await?;
+    tx.commit().await?;
+    Ok(done)
+}
+
+/// Nothing is sent while this works, even if nobody has found out by himself that the database was restored.
+async fn hold(ctx: &Context, lost: Lost, now: DateTime<Utc>) -> Result<(), Error> {
+    let mut tx = ctx.pool.begin().await?;
+    db::heartbeat::lock(&mut tx).await?;
+    let hold = Hold {
+        kind: Kind::Restored,
+        found_at: now,
+        lost_from: Some(lost.from),
+        lost_until: Some(lost.until),
+        due_before: None,
+        counter: 0,
+        installation: None,
+    };
+    db::holds::begin(&mut tx, &hold).await?;
+    Ok(tx.commit().await?)
+}
+
+/// The numbers to which text messages of the lost time went, as LivePerson tells them by now. Whose number it does not tell stays unknown.
+async fn phones(ctx: &Context, lost: Lost) -> Result<Vec<LookUp>, Error> {
+    if ctx.sms.is_none() {
+        return Ok(Vec::new());
+    }
+    let all = db::restored::perhaps_sent(&ctx.pool, Channel::Sms, lost).await?;
+    let mut by_account: BTreeMap<AccountId, Vec<PerhapsSent>> = BTreeMap::new();
+    for reminder in all {
+        let of_account = by_account.entry(reminder.account.clone());
+        of_account.or_default().push(reminder);
+    }
+    let mut phones = Vec::new();
+    for (account, reminders) in by_account {
+        let Some(account) = ctx.accounts.get(&account) else {
+            continue;
+        };
+        for part in reminders.chunks(MAX_IDS) {
+            let ids: HashSet<String> = part.iter().map(|r| r.conversation.clone()).collect();
+            let ids: Vec<String> = ids.into_iter().collect();
+            let records = match account.by_ids(&ids).await {
+                Ok(answer) => answer.records,
+                Err(error) => {
+                    tracing::warn!(account = %account.id, "Text messages of {} conversations are not looked up: {error}", ids.len());
+                    continue;
+                }
+            };
+            for reminder in part {
+                let record = records.iter().find(|r| r.id == reminder.conversation);
+                let contact = record.and_then(|record| {
+                    contact::choose(&record.contact, Channel::Sms, &account.contact_policy)
+                });
+                phones.extend(contact.map(|contact| LookUp {
+                    reminder: reminder.id,
+                    address: contact.address.expose().to_owned(),
+                }));
+            }
+        }
+    }
+    Ok(phones)
+}
+
+/// One address in one account.
+type Key = ([u8; 16], Channel, AccountId);
+
+type Erased = HashMap<AccountId, HashSet<[u8; 16]>>;
+
+/// What the journal says of the time from `from` on: of each address the last word, and which conversations were erased. The time of an
+/// entry counts and not its place: it is dated under the lock of its address, and may be noted late or once more.
+fn last_words(entries: &[Entry], from: DateTime<Utc>) -> (HashMap<Key, &Entry>, Erased) {
+    let mut words: HashMap<Key, &Entry> = HashMap::new();
+    let mut erased = Erased::new();
+    for entry in entries.iter().filter(|entry| entry.noted_at() >= from) {
+        let Ok(account) = entry.account.parse::<AccountId>() else {
+            continue;
+        };
+        if entry.kind == journal::Kind::Erasure {
+            erased.entry(account).or_default().insert(entry.hash);
+        } else if let Some(Ok(channel)) = entry.channel.as_deref().map(str::parse) {
+            let last = words.entry((entry.hash, channel, account)).or_insert(entry);
+            if entry.at >= last.at {
+                *last = entry;
+            }
+        }
+    }
+    (words, erased)
+}
+
+async fn replay(
+    ctx: &Context,
+    tx: &mut PgConnection,
+    entries: &[Entry],
+    (lost, now): (Lost, DateTime<Utc>),
+    done: &mut Done,
+) -> Result<(), Error> {
+    let (words, erased) = last_words(entries, lost.from - LATE_COMMIT);
+    // Hashes are of the key that was in use then.
+    let mut rows: HashMap<Option<&str>, Vec<Row>> = HashMap::new();
+    for ((hash, channel, account), entry) in words {
+        let Some(reason) = suppression(entry.kind) else {
+            // What was said later, after the restore, stays.
+            let until = entry.at;
+            let lifted =
+                db::suppressions::lift_whatever(tx, &account, channel, &hash, until).await?;
+            done.lifted += usize::from(lifted);
+            continue;
+        };
+        let source = entry.source.as_deref().and_then(Source::parse);
+        rows.entry(entry.key.as_deref()).or_default().push(Row {
+            account,
+            channel,
+            hash,
+            reason,
+            source: source.unwrap_or(Source::Operator),
+            created_at: entry.at.min(now),
+            expires_at: entry.until,
+        });
+    }
+    for (key, rows) in &rows {
+        done.suppressed += rows.len();
+        db::suppressions::store_under(tx, Stored::Named(*key), rows, now).await?;
+    }
+    for (account, hashes) in &erased {
+        let hashes: Vec<[u8; 16]> = hashes.iter().copied().collect();
+        db::journal::remember_erased(tx, account, &hashes, now).await?;
+    }
+    if !erased.is_empty() {
+        done.erased = erase_again(ctx, tx, &erased, now).await?;
+    }
+    Ok(())
+}
+
+fn suppression(kind: journal::Kind) -> Option<Suppression> {
+    match kind {
+        journal::Kind::OptOut => Some(Suppression::OptedOut),
+        journal::Kind::Complaint => Some(Suppression::Complaint),
+        journal::Kind::Block => Some(Suppression::Blocked),
+        journal::Kind::Lifted | journal::Kind::Erasure => None,
+    }
+}
+
+/// Erases the conversations that the journal says were erased, as far as this database knows them.
+async fn erase_again(
+    ctx: &Context,
+    tx: &mut PgConnection,
+    erased: &HashMap<AccountId, HashSet<[u8; 16]>>,
+    now: DateTime<Utc>,
+) -> Result<usize, Error> {
+    let mut found: HashMap<AccountId, Vec<String>> = HashMap::new();
+    let mut after = None;
+    loop {
+        let page = db::restored::conversations(&mut *tx, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.clone());
+        for (account, conversation) in page {
+            let Ok(account) = account.parse::<AccountId>() else {
+                continue;
+            };
+            let is_erased = erased.get(&account).is_some_and(|hashes| {
+                let mut names = ctx.hasher.erased_under_any_key(&conversation);
+                names.any(|name| hashes.contains(&name))
+            });
+            if is_erased {
+                found.entry(account).or_default().push(conversation);
+            }
+        }
+    }
+    let mut count = 0;
+    for (account, conversations) in found {
+        db::erase::conversations(tx, &account, &conversations, now).await?;
+        count += conversations.len();
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(time: &str) -> DateTime<Utc> {
+        format!("2026-01-05T{time}:00Z").parse().unwrap()
+    }
+
+    #[test]
+    fn the_lost_time_is_the_longer_of_what_a_person_says_and_what_is_known() {
+        let hold = |kind, from, until, found: &str| Hold {
+            kind,
+            found_at: at(found),
+            lost_from: Some(at(from)),
+            lost_until: Some(at(until)),
+            due_before: None,
+            counter: 7,
+            installation: None,
+        };
+        let restored = hold(Kind::Restored, "12:00", "13:00", "15:00");
+        let at_once = hold(Kind::Restored, "12:00", "13:00", "13:00");
+        // As `unread restore` leaves it.
+        let filled = Hold {
+            lost_until: None,
+            ..hold(Kind::Copied, "12:00", "12:00", "15:00")
+        };
+        let (none, one) = (&[][..], std::slice::from_ref(&restored));
+        let (at_once, filled) = (
+            std::slice::from_ref(&at_once),
+            std::slice::from_ref(&filled),
+        );
+        #[rustfmt::skip]
+        let cases = [
+            // What, holds, the journal's last beat, --lost-from, --until, lost time.
+            ("as it is known", one, None, "12:00", None, ("12:00", "13:01")),
+            ("the backup is older", one, None, "11:50", None, ("11:50", "13:01")),
+            ("it cannot be newer", one, None, "12:30", None, ("12:00", "13:01")),
+            ("a person knows a later end", one, None, "12:00", Some("14:00"), ("12:00", "14:00")),
+            ("somebody knew the database later than that", one, None, "12:00", Some("12:10"), ("12:00", "13:01")),
+            ("found at once", at_once, None, "12:00", None, ("12:00", "13:00")),
+            ("nobody has found out", none, None, "12:00", None, ("12:00", "16:00")),
+            ("but a journal knows", none, Some("13:00"), "12:00", None, ("12:00", "13:01")),
+            ("restored by our command, with a journal", filled, Some("13:00"), "12:00", None, ("12:00", "13:01")),
+            ("restored by our command, without", filled, None, "12:00", None, ("12:00", "16:00")),
+            ("restored by our command, with a journal from before", filled, Some("11:00"), "12:00", None, ("12:00", "16:00")),
+        ];
+        for (what, holds, remembered, from, until, expected) in cases {
+            let wish = Wish {
+                lost_from: at(from),
+                lost_until: until.map(at),
+                journal: None,
+                remembered: remembered.map(|time| Seen {
+                    installation: "ours".to_owned(),
+                    counter: 7,
+                    at: at(time),
+                    server: None,
+                    process: None,
+                    decided_at: None,
+                }),
+            };
+            let lost = lost(holds, &wish, at("16:00"));
+            assert_eq!(
+                (lost.from, lost.until),
+                (at(expected.0), at(expected.1)),
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_lost_time_that_ends_in_the_future_or_before_it_begins_is_refused() {
+        for (from, until, field) in [
+            ("12:00", Some("15:59"), None),
+            ("12:00", Some("16:01"), Some("until")),
+            ("16:01", None, Some("lost_from")),
+        ] {
+            let wish = Wish {
+                lost_from: at(from),
+                lost_until: until.map(at),
+                journal: None,
+                remembered: None,
+            };
+            let refused = match checked(&[], &wish, at("16:00")) {
+                Err(Error::Invalid(faults)) => Some(faults[0].field.clone()),
+                Ok(_) => None,
+                Err(error) => panic!("{error:?}"),
+            };
+            assert_eq!(refused.as_deref(), field, "{from} {until:?}");
+        }
+    }
+
+    #[test]
+    fn of_each_address_the_last_word_counts_and_nothing_from_before() {
+        use journal::Kind::{Complaint, Erasure, Lifted, OptOut};
+        let entry = |kind, n: u8, time: &str| Entry {
+            number: 0,
+            at: at(time),
+            kind,
+            account: "12345678".to_owned(),
+            channel: (kind != journal::Kind::Erasure).then(|| "sms".to_owned()),
+            hash: [n; 16],
+            key: None,
+            source: None,
+            until: None,
+            snapshot: None,
+        };
+        let in_force = |kind, n, time| Entry {
+            snapshot: Some(at("12:05")),
+            ..entry(kind, n, time)
+        };
+        let entries = [
+            entry(OptOut, 1, "11:00"),
+            entry(OptOut, 2, "12:00"),
+            entry(Lifted, 2, "12:01"),
+            // Noted once more after a restore: its time counts, and not its place.
+            entry(OptOut, 3, "12:02"),
+            entry(Lifted, 3, "12:01"),
+            // Imported or said before, and only the beginning of a journal within the lost time tells.
+            in_force(Complaint, 6, "09:00"),
+            in_force(OptOut, 7, "09:00"),
+            entry(Lifted, 7, "12:07"),
+            entry(Erasure, 4, "12:03"),
+            entry(Erasure, 5, "11:00"),
+        ];
+        let (words, erased) = last_words(&entries, at("12:00"));
+        let account: AccountId = "12345678".parse().unwrap();
+        let word = |n: u8| {
+            let entry = words.get(&([n; 16], Channel::Sms, account.clone()));
+            entry.map(|entry| entry.kind)
+        };
+        assert_eq!(
+            [word(1), word(2), word(3), word(6), word(7)],
+            [
+                None,
+                Some(Lifted),
+                Some(OptOut),
+                Some(Complaint),
+                Some(Lifted)
+            ]
+        );
+        assert_eq!(words.len(), 4);
+        assert_eq!(erased[&account], HashSet::from([[4; 16]]));
+    }
+}

@@ -1,0 +1,112 @@
+//! Contradictions in plain words.
+
+use super::Contradiction;
+use crate::domain::quiet::Share;
+use crate::domain::rule::span;
+
+impl Contradiction {
+    /// What is promised, what stands against it, and what to do.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::MaxAge { max_age, latest } => format!(
+                "Nothing is sent more than {} after it was due, so the {} that a reminder may be late are never used up. Raise the one or \
+                 lower the other.",
+                span(*latest),
+                span(*max_age)
+            ),
+            Self::Hours {
+                quiet,
+                latest,
+                lost,
+                clock_change,
+                country,
+            } => format!(
+                "{} of what falls due in a week{} is never sent{}: nothing may be sent for up to {} on end, and a reminder is given up \
+                 {} after it was due. Allow more hours, or let reminders go later than that.",
+                share_of(*lost),
+                if *clock_change {
+                    " in which the clocks change"
+                } else {
+                    ""
+                },
+                to_numbers(country.as_deref()),
+                span(*quiet),
+                span(*latest),
+            ),
+            Self::Drops { country, lost } => format!(
+                "{} of what falls due in a week{} is outside the hours and not sent, as chosen.",
+                share_of(*lost),
+                to_numbers(country.as_deref())
+            ),
+            Self::Debounce {
+                step,
+                after,
+                debounce,
+            } => format!(
+                "Step {step} says {}, but the agent must have been quiet for {}: it never comes before that. Shorten the wait after \
+                 the agent's last message, or let the step wait longer.",
+                span(*after),
+                span(*debounce)
+            ),
+            Self::Late {
+                step,
+                after,
+                by,
+                limit,
+            } => format!(
+                "Step {step} says {}, but {}: it comes {} later. {}",
+                span(*after),
+                limit.sentence(),
+                span(*by),
+                limit.fix()
+            ),
+            Self::Lost { step, share, limit } if share.minutes == share.of => format!(
+                "Step {step} can never be sent after the steps before it: {}, and by then it is too late. {}",
+                limit.sentence(),
+                limit.fix()
+            ),
+            Self::Lost { step, share, limit } => format!(
+                "Step {step} is not sent for {} of the messages of a week: the steps before it wait for the hours, {}, and then it is too \
+                 late. {}",
+                share_of(*share).to_lowercase(),
+                limit.sentence(),
+                limit.fix()
+            ),
+            Self::NoStopWord { language } => format!(
+                "The text in {language} does not say how to stop these messages. Add a few words, such as \"Reply STOP to opt out\", in \
+                 its language: carriers and the law in many countries ask for it."
+            ),
+            Self::NoUnsubscribeLink { language, part } => format!(
+                "The {part} in {language} has no {{{{unsubscribe_link}}}}, so a line with it is added at the end. Put it where you want it."
+            ),
+            Self::NoFallback {
+                language,
+                part,
+                variable,
+            } => format!(
+                "The {part} in {language} uses {{{{{variable}}}}}, which is often unknown and then leaves a gap. Write \
+                 {{{{#if {variable}}}}}…{{{{else}}}}…{{{{/if}}}} around it."
+            ),
+            Self::Sender(fault) => format!(
+                "{} of {}, as last looked up on {}: {}. {}",
+                fault.check,
+                fault.domain,
+                fault.looked_at.format("%-d %B %Y"),
+                fault.found.trim_end_matches('.'),
+                fault.fix.as_deref().unwrap_or("Mail may end as spam.")
+            ),
+        }
+    }
+}
+
+fn to_numbers(country: Option<&str>) -> String {
+    country.map_or(String::new(), |country| format!(" to {country} numbers"))
+}
+
+/// "About 12%"
+fn share_of(share: Share) -> String {
+    match share.percent() {
+        percent if percent < 1.0 => "Less than 1%".to_owned(),
+        percent => format!("About {percent:.0}%"),
+    }
+}

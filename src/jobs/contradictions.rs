@@ -1,0 +1,79 @@
+//! What a rule promises and cannot do, with everything that the domain's answer depends on looked up.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use crate::channel::render::{Texts, Unanswered};
+use crate::db;
+use crate::domain::contradiction::{Contradiction, Subject, contradictions};
+use crate::domain::ids::Channel;
+use crate::domain::rule::Settings;
+use crate::domain::zone::Zone;
+
+/// What a rule's account and installation add to its settings.
+#[derive(Clone, Debug)]
+pub struct Around {
+    /// The account's time zone.
+    pub zone: Zone,
+    /// The usual sender of mail, as settings have it.
+    pub sender: Option<String>,
+}
+
+/// The contradictions of settings. Without a database nothing is known of senders. The work is done on the threads for people who write
+/// rules: a rule with many hours takes a while.
+pub async fn of<E: From<Unanswered> + From<sqlx::Error>>(
+    texts: &Texts,
+    pool: Option<&PgPool>,
+    around: &Around,
+    (channel, settings): (Channel, &Settings),
+    now: DateTime<Utc>,
+) -> Result<Vec<Contradiction>, E> {
+    let sender = settings.sender.as_ref().or(around.sender.as_ref());
+    let domain = sender
+        .filter(|_| channel == Channel::Email)
+        .and_then(|sender| domain_of(sender));
+    let sender = match (pool, domain) {
+        (Some(pool), Some(domain)) => db::sender_checks::faults(pool, &domain).await?,
+        _ => Vec::new(),
+    };
+    let (settings, zone) = (settings.clone(), around.zone);
+    let found = texts.for_people(move |engine| {
+        let texts = settings.templates.iter();
+        // A text that cannot be read is a fault of its own, told elsewhere.
+        let texts: Vec<_> = texts
+            .flat_map(|(language, t)| engine.facts(channel, language, t).unwrap_or_default())
+            .collect();
+        contradictions(&Subject {
+            channel,
+            settings: &settings,
+            zone,
+            texts: &texts,
+            sender: &sender,
+            now,
+        })
+    });
+    Ok(found.await?)
+}
+
+/// The domain of a sender, also of one with a name: `Acme <help@acme.example>`. As the DNS has it.
+pub fn domain_of(sender: &str) -> Option<String> {
+    let (_, domain) = sender.rsplit_once('@')?;
+    idna::domain_to_ascii(domain.trim_end_matches('>').trim()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_domain_of_a_sender_is_what_the_dns_is_asked_for() {
+        for (sender, domain) in [
+            ("help@acme.example", Some("acme.example")),
+            ("Acme <help@ACME.example>", Some("acme.example")),
+            ("hallo@bücher.example", Some("xn--bcher-kva.example")),
+            ("+15005550006", None),
+        ] {
+            assert_eq!(domain_of(sender).as_deref(), domain, "{sender}");
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! One connection: what it is doing and since when, for the sweep that closes what takes too long.
+//!
+//! A page view costs microseconds, so it sets no timer of its own: it notes where it is, and the sweep, which comes by four times a
+//! second, compares.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::limits::Limits;
+use crate::metrics::Closed;
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// It was opened, and nothing has been asked yet.
+    First,
+    /// It has been answered and may ask again.
+    Idle,
+    /// It is in the middle of a request's headers.
+    Head,
+    /// It is in the middle of a request's body.
+    Body,
+    /// It is waiting for us.
+    Ours,
+}
+
+impl Phase {
+    const ALL: [Self; 5] = [Self::First, Self::Idle, Self::Head, Self::Body, Self::Ours];
+}
+
+/// Which connections it counts among.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Usual,
+    /// Of a trusted proxy: not counted by address.
+    Proxy,
+    /// Beyond the limit, for probes.
+    Reserve,
+}
+
+/// The time in beats, as the sweep tells it.
+#[derive(Debug, Default)]
+pub struct Beats(AtomicU32);
+
+impl Beats {
+    pub fn now(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn set(&self, now: u32) {
+        self.0.store(now, Ordering::Relaxed);
+    }
+}
+
+const SERVE: u8 = 0;
+const FINISH: u8 = 1;
+const CLOSE: u8 = 2;
+
+/// What a connection was told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    Serve,
+    /// Answer what has been asked and close.
+    Finish,
+    Close,
+}
+
+#[derive(Debug)]
+pub struct Line {
+    pub id: u64,
+    pub peer: SocketAddr,
+    pub lane: Lane,
+    beats: Arc<Beats>,
+    /// The phase, and in the lower half since when.
+    doing: AtomicU64,
+    /// Since when the other side takes nothing of an answer; 0 if it does.
+    stuck: AtomicU32,
+    told: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl Line {
+    pub fn new(id: u64, peer: SocketAddr, lane: Lane, beats: &Arc<Beats>) -> Self {
+        Self {
+            id,
+            peer,
+            lane,
+            doing: AtomicU64::new(packed(Phase::First, beats.now())),
+            beats: beats.clone(),
+            stuck: AtomicU32::new(0),
+            told: AtomicU8::new(SERVE),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    pub fn enter(&self, phase: Phase) {
+        let doing = packed(phase, self.beats.now());
+        self.doing.store(doing, Ordering::Relaxed);
+    }
+
+    pub fn doing(&self) -> (Phase, u32) {
+        let doing = self.doing.load(Ordering::Relaxed);
+        let phase = Phase::ALL
+            .into_iter()
+            .find(|phase| *phase as u64 == doing >> 32)
+            .unwrap_or(Phase::Ours);
+        (
+            phase,
+            u32::try_from(doing & u64::from(u32::MAX)).unwrap_or(0),
+        )
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed) != 0
+    }
+
+    /// Bytes have come.
+    fn heard(&self) {
+        if self.doing().0 == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// The other side took something of an answer, or did not.
+    fn told_them(&self, took: bool) {
+        if took == self.is_stuck() {
+            // Zero is kept for "not stuck".
+            let since = if took { 0 } else { self.beats.now().max(1) };
+            self.stuck.store(since, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it may be closed for the sake of another: it is not we who are at work.
+    pub fn is_waiting_for_them(&self) -> bool {
+        self.doing().0 != Phase::Ours || self.is_stuck()
+    }
+
+    /// Why it must be closed now.
+    pub fn overdue(&self, limits: &Limits) -> Option<Closed> {
+        let now = self.beats.now();
+        let longer = |since: u32, than: Duration| limits.beat * now.saturating_sub(since) > than;
+        let stuck = self.stuck.load(Ordering::Relaxed);
+        if stuck != 0 && longer(stuck, limits.write) {
+            return Some(Closed::Unread);
+        }
+        let (phase, since) = self.doing();
+        let (allowed, why) = match (phase, self.lane) {
+            (Phase::Ours, _) => return None,
+            (Phase::First | Phase::Head | Phase::Idle, Lane::Reserve) => {
+                (limits.probe, Closed::Headers)
+            }
+            (Phase::First | Phase::Head, _) => (limits.head, Closed::Headers),
+            (Phase::Idle, Lane::Proxy) => (limits.idle_of_proxies, Closed::Idle),
+            (Phase::Idle, Lane::Usual) => (limits.idle, Closed::Idle),
+            // The body's own timer answers before it closes; this is for a handler that has stopped reading.
+            (Phase::Body, _) => (limits.body, Closed::Body),
+        };
+        longer(since, allowed).then_some(why)
+    }
+
+    pub fn tell(&self, told: Told) {
+        let told = match told {
+            Told::Serve => SERVE,
+            Told::Finish => FINISH,
+            Told::Close => CLOSE,
+        };
+        self.told.fetch_max(told, Ordering::Release);
+        self.waker.wake();
+    }
+
+    #[cfg(test)]
+    pub fn is_kept(&self) -> bool {
+        self.told.load(Ordering::Acquire) == SERVE
+    }
+
+    /// What it was told; who asks is woken when that changes.
+    pub fn told(&self, cx: &Context<'_>) -> Told {
+        self.waker.register(cx.waker());
+        match self.told.load(Ordering::Acquire) {
+            SERVE => Told::Serve,
+            FINISH => Told::Finish,
+            _ => Told::Close,
+        }
+    }
+}
+
+fn packed(phase: Phase, since: u32) -> u64 {
+    (phase as u64) << 32 | u64::from(since)
+}
+
+/// The bytes of a connection.
+pub struct Bytes {
+    pub tcp: TcpStream,
+    pub line: Arc<Line>,
+}
+
+impl AsyncRead for Bytes {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.tcp).poll_read(cx, buffer);
+        if read.is_ready() {
+            self.line.heard();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Bytes {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        self.line.told_them(written.is_ready());
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, slices);
+        self.line.told_them(written.is_ready());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+/// hyper asks for a timer when it begins to wait for a request's headers and lets it go when they are there. That is all that is
+/// wanted of it: when a request begins and ends. Time is kept by the sweep.
+#[derive(Clone)]
+pub struct Heads(pub Arc<Line>);
+
+impl hyper::rt::Timer for Heads {
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        // The first request is late from the connection's beginning on.
+        if self.0.doing().0 != Phase::First {
+            self.0.enter(Phase::Idle);
+        }
+        Box::pin(Head(self.0.clone()))
+    }
+
+    fn sleep_until(&self, _: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.sleep(Duration::ZERO)
+    }
+}
+
+/// Headers that hyper is waiting for.
+struct Head(Arc<Line>);
+
+impl Future for Head {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Ours);
+    }
+}
+
+impl hyper::rt::Sleep for Head {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        let limits = Limits::new(10, 10, Vec::new());
+        Limits {
+            beat: Duration::from_secs(1),
+            ..limits
+        }
+    }
+
+    #[test]
+    fn each_phase_has_its_time() {
+        let peer = "192.0.2.1:4000".parse().unwrap();
+        for (lane, phase, seconds, why) in [
+            (Lane::Usual, Phase::First, 10, Closed::Headers),
+            (Lane::Usual, Phase::Head, 10, Closed::Headers),
+            (Lane::Usual, Phase::Idle, 75, Closed::Idle),
+            (Lane::Usual, Phase::Body, 300, Closed::Body),
+            (Lane::Proxy, Phase::Head, 10, Closed::Headers),
+            (Lane::Proxy, Phase::Idle, 620, Closed::Idle),
+            (Lane::Reserve, Phase::First, 3, Closed::Headers),
+            (Lane::Reserve, Phase::Idle, 3, Closed::Headers),
+        ] {
+            let beats = Arc::new(Beats::default());
+            beats.set(7);
+            let line = Line::new(1, peer, lane, &beats);
+            line.enter(phase);
+            beats.set(7 + seconds);
+            assert_eq!(line.overdue(&limits()), None, "{lane:?} {phase:?}");
+            beats.set(8 + seconds);
+            assert_eq!(line.overdue(&limits()), Some(why), "{lane:?} {phase:?}");
+            assert!(line.is_waiting_for_them());
+            line.enter(Phase::Ours);
+            assert_eq!(line.overdue(&limits()), None, "{lane:?} {phase:?}");
+            assert!(!line.is_waiting_for_them());
+        }
+    }
+
+    #[test]
+    fn who_takes_nothing_of_an_answer_is_closed_and_who_takes_some_is_not() {
+        let beats = Arc::new(Beats::default());
+        let peer = "192.0.2.1:4000".parse().unwrap();
+        let line = Line::new(1, peer, Lane::Usual, &beats);
+        line.enter(Phase::Ours);
+        line.told_them(false);
+        beats.set(31);
+        line.told_them(false);
+        assert_eq!(line.overdue(&limits()), None);
+        assert!(line.is_waiting_for_them());
+        beats.set(32);
+        assert_eq!(line.overdue(&limits()), Some(Closed::Unread));
+        line.told_them(true);
+        assert_eq!(line.overdue(&limits()), None);
+        assert!(!line.is_waiting_for_them());
+    }
+
+    #[test]
+    fn bytes_begin_a_request_only_between_requests() {
+        let beats = Arc::new(Beats::default());
+        let peer = "192.0.2.1:4000".parse().unwrap();
+        let line = Line::new(1, peer, Lane::Usual, &beats);
+        for (before, after) in [
+            (Phase::First, Phase::First),
+            (Phase::Idle, Phase::Head),
+            (Phase::Head, Phase::Head),
+            (Phase::Body, Phase::Body),
+            (Phase::Ours, Phase::Ours),
+        ] {
+            beats.set(1);
+            line.enter(before);
+            beats.set(2);
+            line.heard();
+            let (phase, since) = line.doing();
+            assert_eq!(phase, after);
+            assert_eq!(since == 2, before == Phase::Idle, "{before:?}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! One's own login, on the page of settings: the password, and where one is logged in.
+
+use axum::extract::{Form, Path, State as Shared};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Page, Unshown, settings, words};
+use crate::control::passwords::Chosen;
+use crate::control::{Error, Fault, sessions, users};
+use crate::db;
+use crate::domain::access::Permission;
+use crate::secret::Secret;
+use crate::web::State;
+use crate::web::access::{Refused, Table, Tried, Visitor, login, try_password};
+
+pub fn add(table: &mut Table) {
+    table.form(Permission::View, "/settings/password", change_password);
+    table.form(Permission::View, "/settings/log-out", log_out_everywhere);
+    table.form(
+        Permission::View,
+        "/settings/sessions/end-others",
+        end_others,
+    );
+    table.form(Permission::View, "/settings/sessions/{id}/end", end_one);
+}
+
+/// Only people have a login.
+pub fn person(page: &Page) -> Result<i64, Unshown> {
+    page.caller.user().ok_or_else(Unshown::forbidden)
+}
+
+/// Where the person is logged in.
+pub async fn logins(page: &Page, state: &State) -> Result<Vec<Value>, Unshown> {
+    let (user, now) = (person(page)?, state.clock.now());
+    let good = (now - state.access.idle, now);
+    let own = &page.session().token_hash;
+    let all = db::sessions::of_user(&state.pool, user, own, good).await?;
+    let told = all.into_iter().map(|session| {
+        let device = match session.device.as_str() {
+            "" => "An unknown device",
+            device => device,
+        };
+        json!({
+            "id": session.id,
+            "device": device,
+            "this_one": session.this_one,
+            "started": words::time(session.created_at, now),
+            "seen": words::time(session.seen_at, now),
+        })
+    });
+    Ok(told.collect())
+}
+
+/// The answer to a form with faults.
+async fn faulty(page: &Page, state: &State, faults: &[Fault]) -> Result<Response, Unshown> {
+    settings::render(page, state, StatusCode::UNPROCESSABLE_ENTITY, faults).await
+}
+
+/// Whether this is the own password, counted and limited like a login; else the page that says so.
+pub async fn knows_password(
+    page: &Page,
+    state: &State,
+    visitor: &Visitor,
+    (field, password): (&str, &Secret),
+) -> Result<Option<Response>, Unshown> {
+    match try_password(state, visitor, page.caller.by(), password).await? {
+        Tried::Good { .. } => Ok(None),
+        Tried::Not(refused) => {
+            let told = refused.told("That is not your password.");
+            Ok(Some(
+                not_taken(page, state, &refused, (field, &told)).await?,
+            ))
+        }
+    }
+}
+
+/// The answer to what was not taken: 422, or when to come again.
+pub async fn not_taken(
+    page: &Page,
+    state: &State,
+    refused: &Refused,
+    (field, told): (&str, &str),
+) -> Result<Response, Unshown> {
+    let fault = Fault {
+        field: format!("/{field}"),
+        detail: told.to_owned(),
+    };
+    let mut response = faulty(page, state, &[fault]).await?;
+    if refused.is_wait() {
+        response = refused.answer(|status| {
+            *response.status_mut() = status;
+            response
+        });
+    }
+    Ok(response)
+}
+
+#[derive(Deserialize)]
+struct Change {
+    #[serde(default)]
+    old_password: String,
+    #[serde(default)]
+    password: String,
+}
+
+async fn change_password(
+    page: Page,
+    visitor: Visitor,
+    Shared(state): Shared<State>,
+    Form(change): Form<Change>,
+) -> Result<Response, Unshown> {
+    let user = person(&page)?;
+    if !state.access.passwords {
+        return Err(Unshown::forbidden());
+    }
+    let (old, new) = (
+        Secret::new(change.old_password),
+        Secret::new(change.password),
+    );
+    if let Some(refused) = knows_password(&page, &state, &visitor, ("old_password", &old)).await? {
+        return Ok(refused);
+    }
+    let (kept, own_words) = (&page.session().token_hash, state.own_words());
+    let new = Chosen {
+        password: &new,
+        own_words: &own_words,
+    };
+    match users::change_password(&state.pool, user, new, kept, state.clock.now()).await {
+        Ok(()) => {
+            let said = "Your password is changed. You are logged out everywhere else.";
+            page.done("/settings", said).await
+        }
+        Err(Error::Invalid(faults)) => faulty(&page, &state, &faults).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn log_out_everywhere(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+    let (user, by) = (person(&page)?, page.caller.by());
+    users::log_out_everywhere(&state.pool, user, by, state.clock.now()).await?;
+    Ok(login::leave(&state))
+}
+
+async fn end_one(
+    page: Page,
+    Shared(state): Shared<State>,
+    Path(id): Path<i64>,
+) -> Result<Response, Unshown> {
+    let user = person(&page)?;
+    match sessions::end_one(&state.pool, user, id, state.clock.now()).await {
+        Ok(()) => page.done("/settings", "That login is ended.").await,
+        Err(Error::NotFound(_)) => {
+            page.not_done("/settings", "That login is over already.")
+                .await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn end_others(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+    let (user, kept) = (person(&page)?, page.session().token_hash);
+    let ended = sessions::end_others(&state.pool, user, &kept, state.clock.now()).await?;
+    let said = match ended {
+        0 => "You were logged in nowhere else.".to_owned(),
+        1 => "One other login is ended.".to_owned(),
+        many => format!("{many} other logins are ended."),
+    };
+    page.done("/settings", &said).await
+}

@@ -1,0 +1,95 @@
+//! Removing a person who logs in: what goes with the person, and which tokens an administrator keeps.
+
+use axum::body::Bytes;
+use axum::extract::{Path, State as Shared};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::{Page, Unshown, words};
+use crate::control::tokens::{Estate, Maker};
+use crate::control::{Error, tokens, users};
+use crate::domain::access::Permission;
+use crate::web::State;
+use crate::web::access::Table;
+
+pub fn add(table: &mut Table) {
+    table.page(Permission::Administer, "/users/{id}/remove", ask);
+    table.form(Permission::Administer, "/users/{id}/remove", remove);
+}
+
+async fn ask(
+    page: Page,
+    Shared(state): Shared<State>,
+    Path(id): Path<i64>,
+) -> Result<Response, Unshown> {
+    render(&page, &state, id, StatusCode::OK, None).await
+}
+
+async fn render(
+    page: &Page,
+    state: &State,
+    id: i64,
+    status: StatusCode,
+    fault: Option<String>,
+) -> Result<Response, Unshown> {
+    let (user, now) = (users::find(&state.pool, id).await?, state.clock.now());
+    let theirs = tokens::of(&state.pool, id).await?;
+    let own = page.caller.user() == Some(id);
+    let theirs: Vec<Value> = theirs
+        .iter()
+        .map(|token| {
+            let may = token.permissions();
+            json!({
+                "name": token.name,
+                "scopes": may.iter().map(|scope| scope.as_str()).collect::<Vec<_>>(),
+                "used": token.last_used_at.map(|at| words::time(at, now)),
+                "can_stay": !own && !may.is_empty(),
+            })
+        })
+        .collect();
+    let values = json!({
+        "id": id, "name": user.name, "own": own, "tokens": theirs, "fault": fault,
+    });
+    Ok(page.render_as(status, "remove_user.hbs", "Remove a person", values))
+}
+
+/// The names of the tokens that are ticked.
+fn kept(body: &[u8]) -> Vec<String> {
+    let fields = url::form_urlencoded::parse(body);
+    let ticked = fields.filter(|(name, _)| name == "take_over");
+    ticked.map(|(_, value)| value.into_owned()).collect()
+}
+
+async fn remove(
+    page: Page,
+    maker: Maker,
+    Shared(state): Shared<State>,
+    Path(id): Path<i64>,
+    body: Bytes,
+) -> Result<Response, Unshown> {
+    let (names, now) = (kept(&body), state.clock.now());
+    let heir = Some((&maker, names.as_slice()));
+    match users::remove(&state.pool, id, heir, &maker.name, now).await {
+        Ok(estate) => page.done("/users", &told(&estate)).await,
+        Err(Error::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(Error::Invalid(faults)) => {
+            let why: Vec<String> = faults.into_iter().map(|fault| fault.detail).collect();
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            render(&page, &state, id, status, Some(why.join("; "))).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn told(estate: &Estate) -> String {
+    let of = |what: &str, names: &[String]| match names {
+        [] => String::new(),
+        names => format!(" {what}: {}.", names.join(", ")),
+    };
+    format!(
+        "Removed, and logged out everywhere.{}{}",
+        of("Tokens that stopped working", &estate.removed),
+        of("Tokens that are yours now", &estate.taken_over)
+    )
+}

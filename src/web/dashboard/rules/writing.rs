@@ -1,0 +1,107 @@
+//! What the editor's script asks for while somebody writes: to save the draft, what it means, and the mail as it would be read.
+
+use axum::Json;
+use axum::extract::{Path, State as Shared};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse as _, Response};
+use serde_json::json;
+
+use super::editor::written;
+use super::form::{self, Fields};
+use super::look::{self, For};
+use super::{EDITOR, Of, by, key};
+use crate::control::Error;
+use crate::control::rules::{self, Change, Stamp};
+use crate::control::senders::Senders;
+use crate::domain::access::Permission;
+use crate::web::State;
+use crate::web::access::Table;
+use crate::web::dashboard::{Page, Unshown};
+
+pub fn add(table: &mut Table) {
+    table.form(Permission::Edit, &format!("{EDITOR}/save"), save);
+    table.form(Permission::Edit, &format!("{EDITOR}/look"), look_again);
+    table.form(Permission::Edit, &format!("{EDITOR}/preview"), preview);
+}
+
+/// The draft, as it is being written: for the script, which tells when it was saved, or why not.
+async fn save(
+    page: Page,
+    Shared(state): Shared<State>,
+    Path(of): Of,
+    fields: Fields,
+) -> Result<Response, Unshown> {
+    let key = key(&page.accounts, of)?;
+    let view = rules::read(&state.pool, &key).await?;
+    let (enabled, settings) = written(&view, &fields);
+    let seen: Stamp = fields.one("seen").parse().unwrap_or_default();
+    let senders = Senders::of(&state.context, &page.accounts).await?;
+    let (with, by) = ((&state.context.texts, &senders), by(&page, &state));
+    let change = Change { enabled, settings };
+    let refused = |status: StatusCode, fault: String| {
+        Ok((status, Json(json!({ "fault": fault }))).into_response())
+    };
+    match rules::autosave_draft(&state.pool, with, &key, seen, change, by).await {
+        Ok(saved) => {
+            let told = json!({ "seen": saved.stamp.to_string(), "at": by.now });
+            Ok(Json(told).into_response())
+        }
+        Err(Error::Invalid(faults)) => {
+            let first = faults.first().map(form::fault).unwrap_or_default();
+            let word = |name: &str| first[name].as_str().unwrap_or_default().to_owned();
+            let fault = format!("{}: {}", word("name"), word("detail"));
+            refused(StatusCode::UNPROCESSABLE_ENTITY, fault)
+        }
+        Err(Error::Changed(_)) => refused(
+            StatusCode::CONFLICT,
+            "it has changed since you opened it. Save the draft by hand to see what differs."
+                .to_owned(),
+        ),
+        Err(Error::Conflict(why)) => refused(StatusCode::CONFLICT, why),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// What the form means, as it is being written: the part of the page beside it.
+async fn look_again(
+    page: Page,
+    Shared(state): Shared<State>,
+    Path(of): Of,
+    fields: Fields,
+) -> Result<Response, Unshown> {
+    let view = rules::read(&state.pool, &key(&page.accounts, of)?).await?;
+    let whom = For::written(&state, &view.account, &fields);
+    let values = look::look(
+        &state,
+        (&view, &page.accounts),
+        written(&view, &fields),
+        &whom,
+    )
+    .await?;
+    Ok(crate::web::templates::render("rule_look.hbs", &values))
+}
+
+/// A mail as its reader would see it, for the frame in the editor. It may show styles of its own and nothing else.
+async fn preview(
+    page: Page,
+    Shared(state): Shared<State>,
+    Path(of): Of,
+    fields: Fields,
+) -> Result<Response, Unshown> {
+    let view = rules::read(&state.pool, &key(&page.accounts, of)?).await?;
+    let (_, settings) = written(&view, &fields);
+    let html = look::mail(&state, &view, &settings, &fields).await?;
+    let mut response = Html(html).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, PREVIEW_POLICY);
+    headers.insert(
+        header::X_FRAME_OPTIONS,
+        HeaderValue::from_static("SAMEORIGIN"),
+    );
+    Ok(response)
+}
+
+const PREVIEW_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; \
+     sandbox",
+);

@@ -1,0 +1,131 @@
+//! Why a page cannot be shown, as a page.
+
+use std::time::Duration;
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::careful;
+use crate::control::Error;
+use crate::web::templates;
+
+/// Why a page cannot be shown, as a page.
+#[derive(Debug)]
+pub struct Unshown {
+    status: StatusCode,
+    heading: &'static str,
+    text: String,
+    /// When the same may be asked again.
+    retry_after: Option<Duration>,
+}
+
+impl Unshown {
+    fn new(status: StatusCode, heading: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            heading,
+            text: text.into(),
+            retry_after: None,
+        }
+    }
+
+    pub fn forbidden() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "This is not for your role",
+            "Ask an administrator if you should be able to see or do this.",
+        )
+    }
+
+    pub fn not_ours() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "Nothing was changed",
+            "The form is too old, or did not come from this site. Go back, reload the page and try again.",
+        )
+    }
+
+    pub fn too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Too much at once",
+            "A form may be 4 MB in all. Send it in several parts.",
+        )
+    }
+
+    pub fn too_many() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too fast",
+            "There were too many requests. Wait a moment and reload the page.",
+        )
+    }
+}
+
+impl From<Error> for Unshown {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotFound(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "Not found",
+                format!("Sorry, {error}."),
+            ),
+            Error::Invalid(_) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "That does not fit",
+                format!("{error}."),
+            ),
+            Error::Changed(_) | Error::Conflict(_) => Self::new(
+                StatusCode::CONFLICT,
+                "Nothing was changed",
+                format!("{error}."),
+            ),
+            Error::Forbidden(_) => Self::new(
+                StatusCode::FORBIDDEN,
+                "This is not for you",
+                format!("Sorry, {error}."),
+            ),
+            Error::Unavailable(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Not at the moment",
+                format!("{error}."),
+            ),
+            Error::Busy(ref said, wait) => Self {
+                retry_after: Some(wait),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "Not at the moment",
+                    format!("Sorry, {said}."),
+                )
+            },
+            Error::Internal(error) => {
+                tracing::error!("A page cannot be shown: {error:#}");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "Something went wrong",
+                    "The fault is on our side; the log says what it is. Try again in a moment.",
+                )
+            }
+        }
+    }
+}
+
+impl From<sqlx::Error> for Unshown {
+    fn from(error: sqlx::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl IntoResponse for Unshown {
+    fn into_response(self) -> Response {
+        let page = templates::message(self.heading, &self.text, Some(("/", "To the overview")));
+        let mut response = (self.status, careful(page)).into_response();
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs().max(1);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}

@@ -1,0 +1,402 @@
+//! A database that is not the one that sent: nobody is reminded twice, nobody who said no or was erased is written to, and what is owed goes
+//! out when a person has decided.
+
+mod backup;
+mod hearts;
+mod keepers;
+mod links;
+mod processes;
+mod webhook;
+mod words;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::Method;
+use unread::control::consumers::Who;
+use unread::control::restored::{Done, Wish, restored};
+use unread::control::rules::By;
+use unread::control::{consumers, hold};
+use unread::db;
+use unread::domain::access::{Permission, Role};
+use unread::domain::heartbeat::Verdict;
+use unread::domain::hold::Hold;
+use unread::jobs::heart::{Heart, Witness};
+use unread::journal::{self, File, Head, Kind};
+
+use crate::harness::{Setup, Stage, account, eventually, everything, run_test_with};
+use crate::process::Folder;
+
+const ANN: &str = "ann@example.com";
+const BEN: &str = "ben@example.com";
+const CARL: &str = "carl@example.com";
+const DORA: &str = "dora@example.com";
+const EVE: &str = "eve@example.com";
+const FAY: &str = "fay@example.com";
+const PHONE: &str = "+12025550143";
+
+/// A stage with a journal.
+struct Kept {
+    folder: Folder,
+}
+
+impl Kept {
+    fn new() -> Self {
+        Self {
+            folder: Folder::new(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("journal.jsonl")
+    }
+
+    fn setup(&self) -> Setup {
+        // Settings of a stage live as long as the tests do.
+        let path: &'static str = Box::leak(self.path().to_str().unwrap().to_owned().into());
+        Setup {
+            settings: vec![
+                ("UNREAD_SECRET", "a-key-that-outlives-the-database-0123"),
+                ("UNREAD_JOURNAL_FILE", path),
+            ],
+            ..Setup::default()
+        }
+    }
+
+    /// Waits until so many entries of a kind are there.
+    async fn has(&self, kind: Kind, count: usize) {
+        eventually("the journal has it", async || {
+            let entries = journal::entries(File::at(self.path()).read().unwrap());
+            entries.iter().filter(|entry| entry.kind == kind).count() >= count
+        })
+        .await;
+    }
+}
+
+/// The stage's process beats now; with a witness of its own: another process, which starts now.
+async fn beat(t: &Stage, witness: Option<Arc<Witness>>, head: Option<Head>) -> Verdict {
+    let witness = witness.unwrap_or_else(|| Arc::clone(&t.context().witness));
+    let heart = Heart::new(
+        t.pool().clone(),
+        t.clock.clone(),
+        witness,
+        head,
+        &t.context().metrics,
+    );
+    let heart = heart.unwrap();
+    heart.beat().await.unwrap()
+}
+
+fn by(t: &Stage) -> By<'static> {
+    By {
+        name: "ann",
+        now: t.now(),
+    }
+}
+
+async fn take_up(t: &Stage, kept: Option<&Kept>, lost_from: DateTime<Utc>) -> Done {
+    let wish = Wish {
+        lost_from,
+        lost_until: None,
+        journal: kept.map(|kept| journal::entries(File::at(kept.path()).read().unwrap())),
+        remembered: kept.and_then(|kept| Head::beside(&kept.path()).read().unwrap()),
+    };
+    restored(t.context(), &wish, by(t)).await.unwrap()
+}
+
+async fn erase(t: &Stage, conversation: &str) {
+    let own = everything().named(account().as_str()).unwrap();
+    let who = Who::Conversation(conversation.to_owned());
+    let with = (&t.clock, &t.context().hasher);
+    consumers::erase(t.pool(), with, "ann", &own, &who)
+        .await
+        .unwrap();
+}
+
+async fn unsubscribe(t: &Stage, conversation: &str) {
+    let token = t.reminders().await;
+    let token = token.into_iter().find(|r| r.conversation == conversation);
+    let link = format!("{}/u/{}", t.web, token.unwrap().token);
+    let answer = t.http.post(link).send().await.unwrap();
+    assert!(answer.status().is_success());
+}
+
+/// To whom e-mails went since the test last looked, in order of address.
+fn reminded(t: &Stage) -> Vec<String> {
+    let mails = t.mails();
+    let mut to: Vec<String> = mails.iter().map(|mail| mail.to[0].clone()).collect();
+    to.sort_unstable();
+    to
+}
+
+/// A backup is made, this much time passes with reminders, opt-outs and erasures, and it is restored under a process that lives on.
+async fn restored_after(minutes: i64) {
+    let kept = Kept::new();
+    run_test_with(kept.setup(), async |t| {
+        // Reminded before the backup; the second step is due the day after.
+        let (carl, dora) = (t.answered(CARL), t.answered(DORA));
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(reminded(t), [CARL, DORA]);
+        let ann = t.answered(ANN);
+        t.advance(8).await;
+        t.tick().await;
+        beat(t, None, None).await;
+        let backed_up_at = t.now();
+        backup::make(t.pool()).await;
+
+        // The time that will be lost.
+        let ben = t.answered(BEN);
+        let fay = t.answered(FAY);
+        t.tick().await;
+        unsubscribe(t, &carl).await;
+        erase(t, &dora).await;
+        erase(t, &fay).await;
+        t.advance(minutes).await;
+        beat(t, None, None).await;
+        kept.has(Kind::OptOut, 1).await;
+        kept.has(Kind::Erasure, 2).await;
+        let sent = reminded(t);
+        assert_eq!(sent.first().map(String::as_str), Some(ANN), "{sent:?}");
+        let ben_was_reminded = sent == [ANN, BEN];
+        assert_eq!(ben_was_reminded, minutes >= 10, "{sent:?}");
+
+        // Nobody has found out yet, and nothing leaves all the same.
+        backup::restore(t.pool()).await;
+        t.advance(1).await;
+        assert_eq!(reminded(t), [""; 0]);
+        let verdict = beat(t, None, None).await;
+        assert!(matches!(verdict, Verdict::Restored { .. }), "{verdict:?}");
+        assert_eq!(t.story(&ann).await, ["scheduled (held)"]);
+        assert!(
+            t.decisions(&ann)
+                .await
+                .contains(&"deliver postpone held".to_owned())
+        );
+        seen_everywhere(t).await;
+
+        let done = take_up(t, Some(&kept), backed_up_at).await;
+        assert_eq!((done.suppressed, done.erased), (1, 1), "{done:?}");
+        assert_eq!(t.story(&ann).await, ["unknown (restored)"]);
+        let verdict = beat(t, None, None).await;
+        assert_eq!(verdict, Verdict::Same);
+
+        // What is owed goes out: to who was answered after it, and who was not yet reminded.
+        t.answered(EVE);
+        t.tick().await;
+        t.advance(15).await;
+        let owed = reminded(t);
+        let expected = if ben_was_reminded {
+            vec![EVE]
+        } else {
+            vec![BEN, EVE]
+        };
+        assert_eq!(owed, expected);
+
+        // The day after, the second step: to everybody but those who said no or were erased.
+        t.advance_by(TimeDelta::hours(24)).await;
+        t.tick().await;
+        t.advance(5).await;
+        t.tick().await;
+        t.advance(60).await;
+        assert_eq!(reminded(t), [ANN, BEN, EVE]);
+        assert!(t.story(&fay).await.is_empty());
+        let known: i64 =
+            sqlx::query_scalar("select count(*) from consumers where conversation = any ($1)")
+                .bind([fay, dora])
+                .fetch_one(t.pool())
+                .await
+                .unwrap();
+        assert_eq!(known, 0, "who was erased is not stored anew");
+        let bens = t.story(&ben).await;
+        let carls = t.story(&carl).await;
+        assert_eq!(bens.len(), if ben_was_reminded { 1 } else { 2 }, "{bens:?}");
+        assert_eq!(carls.last().unwrap(), "cancelled (opted_out)");
+    })
+    .await;
+}
+
+/// Where a person or a program sees that sending is held.
+async fn seen_everywhere(t: &Stage) {
+    let ready = t.http.get(t.metrics.replace("/metrics", "/readyz"));
+    let ready = ready.send().await.unwrap();
+    assert!(ready.status().is_success(), "a hold is no unreadiness");
+    let text = ready.text().await.unwrap();
+    assert!(text.contains("All sending is held"), "{text}");
+    let metrics = t.http.get(&t.metrics).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(
+        metrics.contains("unread_hold_active{kind=\"restored\"} 1"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("unread_hold_active{kind=\"copied\"} 0"));
+    assert!(metrics.contains("unread_journal_lag_seconds{sink=\"file\"}"));
+    assert!(
+        metrics.contains("unread_heartbeat_lag_seconds 0"),
+        "{metrics}"
+    );
+    let program = t.program(&[Permission::View]).await;
+    let answer = program.get("/hold").await;
+    let held = answer.json()["items"][0].clone();
+    assert_eq!(held["kind"], "restored", "{answer:?}");
+    assert!(
+        held["fix"]
+            .as_str()
+            .unwrap()
+            .contains("unread restored --lost-from")
+    );
+    let person = t.person(Role::Viewer).await;
+    let page = person.get("/").await.text;
+    assert!(page.contains("All sending is held"), "{page}");
+    let nobody = t
+        .http
+        .request(Method::GET, format!("{}/api/v1/hold", t.web));
+    assert_eq!(nobody.send().await.unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn a_backup_of_three_minutes_doubles_nothing_and_forgets_no_no() {
+    restored_after(3).await;
+}
+
+#[tokio::test]
+async fn a_backup_of_an_hour_doubles_nothing_and_forgets_no_no() {
+    restored_after(60).await;
+}
+
+#[tokio::test]
+async fn text_messages_of_the_lost_time_are_looked_up_and_those_that_were_not_sent_are() {
+    let kept = Kept::new();
+    run_test_with(kept.setup(), async |t| {
+        let sent = t.answered(PHONE);
+        let unsent = t.answered("+12025550178");
+        t.tick().await;
+        beat(t, None, None).await;
+        let backed_up_at = t.now();
+        backup::make(t.pool()).await;
+        // In the lost time one of them is cancelled: it is not at the provider.
+        sqlx::query("update reminders set state = 'cancelled', reason = 'by_operator', next_at = null, final_at = $2 where conversation = $1")
+            .bind(&unsent)
+            .bind(t.now())
+            .execute(t.pool())
+            .await
+            .unwrap();
+        t.advance(10).await;
+        assert_eq!(t.texts().len(), 1);
+        beat(t, None, None).await;
+
+        backup::restore(t.pool()).await;
+        let verdict = beat(t, None, None).await;
+        assert!(matches!(verdict, Verdict::Restored { .. }), "{verdict:?}");
+        let done = take_up(t, Some(&kept), backed_up_at).await;
+        assert_eq!(done.looked_up, 2, "{done:?}");
+        for _ in 0..4 {
+            sqlx::query("update attempts set settle_at = now() where settle_at is not null")
+                .execute(t.pool())
+                .await
+                .unwrap();
+            t.advance_by(TimeDelta::seconds(10)).await;
+            t.tick().await;
+        }
+        // The process has not beaten since the decision, so what was not there was put off. Its next beat brings it back at once.
+        let verdict = beat(t, None, None).await;
+        assert_eq!(verdict, Verdict::Same);
+        t.advance(5).await;
+        let texts = t.texts();
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        assert_eq!(texts[0].to, "+12025550178");
+        let story = t.story(&sent).await;
+        assert!(matches!(story[0].as_str(), "sent" | "delivered"), "{story:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_journal_opt_outs_of_the_lost_time_are_gone_and_nobody_is_reminded_twice() {
+    let setup = Setup::default();
+    run_test_with(setup, async |t| {
+        let ann = t.answered(ANN);
+        t.tick().await;
+        beat(t, None, None).await;
+        let backed_up_at = t.now();
+        backup::make(t.pool()).await;
+        t.advance(10).await;
+        assert_eq!(reminded(t), [ANN]);
+        unsubscribe(t, &ann).await;
+        beat(t, None, None).await;
+        backup::restore(t.pool()).await;
+        let verdict = beat(t, None, None).await;
+        assert!(matches!(verdict, Verdict::Restored { .. }), "{verdict:?}");
+        take_up(t, None, backed_up_at).await;
+        // Nothing leaves before the process has found nothing more to object.
+        let verdict = beat(t, None, None).await;
+        assert_eq!(verdict, Verdict::Same);
+        t.advance(20).await;
+        assert_eq!(reminded(t), [""; 0]);
+        // The price, which the command names before.
+        t.advance_by(TimeDelta::hours(24)).await;
+        t.tick().await;
+        t.advance(60).await;
+        assert_eq!(reminded(t), [ANN], "the other tests can fail");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_a_long_silence_only_what_was_due_before_waits_for_a_person() {
+    run_test_with(Setup::default(), async |t| {
+        let ann = t.answered(ANN);
+        t.advance(2).await;
+        t.answered(BEN);
+        t.tick().await;
+        t.advance(7).await;
+        beat(t, None, None).await;
+        // As a process that remembers nothing finds it; this one would vouch for the database.
+        let between = t.now() + TimeDelta::minutes(2);
+        let silence = Hold {
+            kind: unread::domain::hold::Kind::Silence,
+            found_at: t.now(),
+            lost_from: Some(t.now() - TimeDelta::hours(2)),
+            lost_until: Some(t.now()),
+            due_before: Some(between),
+            counter: 0,
+            installation: None,
+        };
+        let mut conn = t.pool().acquire().await.unwrap();
+        assert!(db::holds::begin(&mut conn, &silence).await.unwrap());
+        drop(conn);
+        for _ in 0..6 {
+            t.advance_by(TimeDelta::seconds(50)).await;
+            beat(t, None, None).await;
+        }
+        assert_eq!(reminded(t), [BEN], "due after the start");
+        assert_eq!(t.story(&ann).await, ["scheduled (held)"]);
+        let refused = hold::moved(t.pool(), &t.clock, None, by(t)).await;
+        assert!(refused.is_err(), "processes work on it");
+        hold::nothing_lost(t.pool(), &t.clock, by(t)).await.unwrap();
+        t.advance_by(TimeDelta::seconds(1)).await;
+        assert_eq!(reminded(t), [ANN], "it is still in time");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_week_end_s_outage_under_a_living_process_holds_nothing() {
+    let kept = Kept::new();
+    run_test_with(kept.setup(), async |t| {
+        beat(t, None, None).await;
+        t.advance_by(TimeDelta::hours(60)).await;
+        // The process's own heart may have been the first.
+        let fine = |verdict| matches!(verdict, Verdict::Whole | Verdict::Same);
+        assert!(fine(beat(t, None, None).await));
+        let head = Head::beside(&kept.path());
+        assert!(fine(beat(t, Some(Arc::default()), Some(head)).await));
+        assert_eq!(db::holds::active(t.pool()).await.unwrap(), []);
+        t.answered(ANN);
+        t.tick().await;
+        t.advance(10).await;
+        assert_eq!(reminded(t), [ANN]);
+    })
+    .await;
+}

@@ -1,0 +1,93 @@
+//! What lists, forecast and people say of reminders that wait while all sending is held, and after a channel was taken back from live.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use unread::control::consumers::{Who, look_up};
+use unread::control::live::{Installation, Looks};
+use unread::control::{forecast, reminders};
+use unread::db;
+use unread::db::reminders::Filter;
+use unread::domain::decide::Cause;
+use unread::domain::hold::{End, Hold, Kind};
+use unread::domain::ids::Channel;
+
+use super::{ANN, account, beat, by, everything};
+use crate::harness::{Stage, run_test};
+
+/// What the list, the forecast, the person's conversation and the headline say of the one reminder that waits.
+async fn said(t: &Stage, chat: &str) -> [Option<String>; 4] {
+    let filter = Filter::default();
+    let list = reminders::search(t.pool(), &everything(), filter, None, 10).await;
+    let own = everything().named(account().as_str()).unwrap();
+    let of = (Channel::Email, None);
+    let next = forecast::stored(t.context(), &own, of, t.now()).await;
+    let who = Who::Conversation(chat.to_owned());
+    let person = look_up(t.context(), &own, &who).await.unwrap();
+    let word = |cause: &Option<Cause>| cause.as_ref().map(ToString::to_string);
+    [
+        word(&list.unwrap().reminders[0].reason),
+        word(&next.unwrap().due[0].held_by),
+        word(&person.conversations[0].email_reason),
+        Some(person.answer.reason),
+    ]
+}
+
+async fn hold(t: &Stage, kind: Kind, due_before: Option<DateTime<Utc>>) {
+    let hold = Hold {
+        kind,
+        found_at: t.now(),
+        lost_from: Some(t.now()),
+        lost_until: Some(t.now()),
+        due_before,
+        counter: 0,
+        installation: None,
+    };
+    let mut conn = t.pool().acquire().await.unwrap();
+    db::holds::begin(&mut conn, &hold).await.unwrap();
+}
+
+async fn end(t: &Stage) {
+    let mut conn = t.pool().acquire().await.unwrap();
+    let how = ("test", End::NothingLost);
+    db::holds::end(&mut conn, &Kind::ALL, how, t.now())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn who_looks_a_waiting_reminder_up_is_told_that_it_is_held_or_will_not_go() {
+    run_test(async |t| {
+        beat(t, None, None).await;
+        let chat = t.answered(ANN);
+        t.tick().await;
+        let all = |reason: &str| [(); 4].map(|()| Some(reason.to_owned()));
+        let waits = said(t, &chat).await;
+        assert_eq!(waits[2..], all("scheduled")[2..]);
+
+        hold(t, Kind::Restored, None).await;
+        assert_eq!(said(t, &chat).await, all("held"));
+        end(t).await;
+        assert_eq!(said(t, &chat).await, waits);
+
+        // What is due afterwards is not held.
+        hold(t, Kind::Silence, Some(t.now())).await;
+        assert_eq!(said(t, &chat).await, waits);
+        end(t).await;
+        hold(t, Kind::Silence, Some(t.now() + TimeDelta::hours(1))).await;
+        assert_eq!(said(t, &chat).await, all("held"));
+        end(t).await;
+
+        let installation = Installation {
+            config: t.config(),
+            ctx: t.context(),
+            examine: unread::app::examine,
+            looks: &Looks::default(),
+        };
+        let own = everything().named(account().as_str()).unwrap();
+        installation
+            .back(&own, Channel::Email, by(t))
+            .await
+            .unwrap();
+        assert_eq!(said(t, &chat).await, all("not_live"));
+    })
+    .await;
+}
