@@ -301,3 +301,37 @@ async fn a_token_of_the_changed_only_key_is_believed() {
             .is_err()
     );
 }
+
+/// Signatures that others made, with keys as others publish them; and each of them with one bit changed.
+#[tokio::test]
+async fn the_rfcs_signatures_are_right_and_none_that_differs_in_a_bit() {
+    let rfcs: Value =
+        serde_json::from_str(include_str!("../../../tests/fixtures/jws/rfc.json")).unwrap();
+    let vectors = rfcs["vectors"].as_array().unwrap();
+    assert_eq!(vectors.len(), 2);
+    for vector in vectors {
+        let issuer = Login::with_keys(&[]).await;
+        issuer.tells(Some(json!({ "keys": vector["keys"] }).to_string()));
+        let (keys, kid) = (Keys::Published(issuer.jwks), vector["kid"].as_str());
+        let (signed, signature) = vector["token"].as_str().unwrap().rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let from = &vector["from"];
+        assert_eq!(
+            keys.check(signed.as_bytes(), &signature, kid).await,
+            Ok(()),
+            "{from}"
+        );
+        for bit in 0..8 * signature.len() {
+            let mut other = signature.clone();
+            other[bit / 8] ^= 1 << (bit % 8);
+            let checked = keys.check(signed.as_bytes(), &other, kid).await;
+            assert!(checked.is_err(), "{from}: bit {bit} of the signature");
+        }
+        for at in 0..signed.len() {
+            let mut other = signed.as_bytes().to_vec();
+            other[at] ^= 1;
+            let checked = keys.check(&other, &signature, kid).await;
+            assert!(checked.is_err(), "{from}: character {at} of what is signed");
+        }
+    }
+}
