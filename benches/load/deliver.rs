@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use chrono::TimeDelta;
-use unread::domain::ids::{AccountId, ReminderId};
+use unread::domain::ids::{AccountId, Channel, ReminderId};
 use unread::postgres::Durability;
 
 use crate::ledger::{Counters, Round};
@@ -157,7 +157,7 @@ impl Play<'_> {
         } = self;
         let due = ledger::soon();
         let mails = stage.mails().await?;
-        ledger::make_due(&stage.pool, account, reminders, |_| due).await?;
+        ledger::make_due(&stage.pool, (account, Channel::Email), reminders, |_| due).await?;
         ledger::statements(&stage.pool).await?;
         let before = Counters::read(&stage.pool).await?;
         let cpu = self.cpu()?;
@@ -204,7 +204,13 @@ impl Play<'_> {
         let rate = highest * share;
         let first = ledger::soon();
         let due = |n: usize| first + TimeDelta::microseconds((n as f64 / rate * 1e6) as i64);
-        ledger::make_due(&self.stage.pool, self.account, self.reminders, due).await?;
+        ledger::make_due(
+            &self.stage.pool,
+            (self.account, Channel::Email),
+            self.reminders,
+            due,
+        )
+        .await?;
         ledger::statements(&self.stage.pool).await?;
         let round = ledger::all_sent(&self.stage.pool, self.reminders).await?;
         println!(
@@ -251,7 +257,7 @@ impl Play<'_> {
         let some = &self.reminders[..EXPLAINED.min(self.reminders.len())];
         let plans = plans::begin(pool, self.stage.log()?).await?;
         let due = ledger::soon();
-        ledger::make_due(pool, self.account, some, |_| due).await?;
+        ledger::make_due(pool, (self.account, Channel::Email), some, |_| due).await?;
         ledger::all_sent(pool, some).await?;
         let began = unread::clock::Clock::System.now();
         let scheduler = self.stage.role("scheduler")?;

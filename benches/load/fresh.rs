@@ -18,7 +18,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use unread::clock::Clock;
 use unread::demo;
-use unread::domain::ids::AccountId;
+use unread::domain::ids::{AccountId, Channel};
 use unread::postgres::{Durability, Options, Server};
 use unread::sandbox::faults::Endpoint;
 use unread::sandbox::world::CUSTOMER_CARE;
@@ -251,7 +251,7 @@ impl Service {
             .take();
         let account: AccountId = ACCOUNT.parse()?;
         let due = ledger::soon();
-        ledger::make_due(pool, &account, &reminders, |_| due).await?;
+        ledger::make_due(pool, (&account, Channel::Email), &reminders, |_| due).await?;
         Ok(due)
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Executor as _, PgPool};
 use unread::clock::Clock;
-use unread::domain::ids::{AccountId, ReminderId};
+use unread::domain::ids::{AccountId, Channel, ReminderId};
 use unread::jobs::names;
 use unread::jobs::queue::{self, When};
 
@@ -42,7 +42,7 @@ pub async fn scheduled(pool: &PgPool) -> Result<Vec<ReminderId>> {
 /// Makes reminders due as if they had never been sent: the n-th at `due(n)`, with the wake-up that a scan would have written.
 pub async fn make_due(
     pool: &PgPool,
-    account: &AccountId,
+    (account, channel): (&AccountId, Channel),
     reminders: &[ReminderId],
     due: impl Fn(usize) -> DateTime<Utc>,
 ) -> Result<()> {
@@ -70,7 +70,7 @@ pub async fn make_due(
     queue::wake(
         &mut tx,
         &Clock::System,
-        names::DELIVER_EMAIL,
+        names::deliver_queue(channel),
         When::At,
         wakeups,
     )

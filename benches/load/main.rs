@@ -8,6 +8,8 @@
 //! cargo bench --bench load -- fresh   [--n 500] [--rate 10]        how old is what is known when a message leaves, of many due at once:
 //!                                     [--workers 1] [--freeze]     LivePerson's answer, opt-outs; with --freeze workers stand still;
 //!                                     [--reply-ms 20]              so long the mail server takes for each reply
+//! cargo bench --bench load -- hanging                              how late the others' reminders are while LivePerson of one account,
+//!                                                                  Twilio for one sender, or the mail server says nothing: p50, p99
 //! cargo bench --bench load -- idle    [--seconds 60]               memory, processor time and statements of idle roles
 //! cargo bench --bench load -- start                                from each role's start until it is ready; the program's size
 //! cargo bench --bench load -- pages   [--rows 1000000] [--n 100]   every page and list on a ledger with a past: p50, p95, rows read
@@ -20,8 +22,8 @@
 //! and each role as processes of their own, and the clock is the machine's. `--throwaway` forces nothing to disk: what
 //! PostgreSQL's disk costs is then the difference.
 //!
-//! What the service's limits would otherwise measure is set aside: 100,000 LivePerson calls and e-mails per second. They
-//! are still asked for turn by turn. Figures of one run on a shared machine are noisy; trust the ratios.
+//! What the service's limits would otherwise measure is set aside, but for `fresh` and `hanging`: 100,000 LivePerson calls and
+//! e-mails per second. They are still asked for turn by turn. Figures of one run on a shared machine are noisy; trust the ratios.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -32,6 +34,7 @@
 mod deliver;
 mod fresh;
 mod graphile;
+mod hanging;
 mod ledger;
 mod pages;
 mod past;
@@ -116,6 +119,7 @@ fn main() -> Result<()> {
             reply: Duration::from_millis(u64::try_from(number("--reply-ms", 20)?)?),
             freeze: asked_for("--freeze"),
         })),
+        Some("hanging") => runtime.block_on(hanging::run(durability)),
         Some("idle") => runtime.block_on(idle(durability, number("--seconds", 60)?)),
         Some("start") => runtime.block_on(start(durability)),
         Some("pages") => runtime.block_on(pages::run(
@@ -127,7 +131,7 @@ fn main() -> Result<()> {
         // `cargo bench` without arguments runs every benchmark: this one is asked for by name.
         None => Ok(()),
         Some(other) => {
-            bail!("`{other}`: say scan, deliver, fresh, idle, start, pages or strangers")
+            bail!("`{other}`: say scan, deliver, fresh, hanging, idle, start, pages or strangers")
         }
     }
 }
