@@ -1,12 +1,12 @@
 //! The command line of the real binary: what it prints, and the codes it ends with.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use unread::demo;
 
 use crate::database::database;
-use crate::harness::{eventually, free_port, migrated};
+use crate::harness::{PATIENCE, eventually, free_port, migrated};
 use crate::process::{Folder, Process, run, settings, text};
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn the_sandbox_prints_where_it_is_and_stops_when_asked_to() {
 }
 
 #[tokio::test]
-async fn every_role_starts_before_its_database_is_there_and_stops_quickly() {
+async fn every_role_starts_before_its_database_is_there_and_stops_without_it() {
     let nobody = format!("postgres://unread@127.0.0.1:{}/unread", free_port());
     let settings = settings(&[
         ("DATABASE_URL", &nobody),
@@ -165,13 +165,12 @@ async fn every_role_starts_before_its_database_is_there_and_stops_quickly() {
     })
     .await;
     assert!(scheduler.log().contains("UNREAD_SECRET is not set"));
-    let asked = Instant::now();
+    // The database never comes: who waited for it would never end.
     scheduler.terminate().await;
-    assert!(asked.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
-async fn a_running_service_stops_with_0_and_quickly_on_a_termination_signal() {
+async fn a_running_service_stops_with_0_on_a_termination_signal_and_is_not_cut_off() {
     let db = migrated().await;
     let sandbox = unread::sandbox::Sandbox::start(unread::sandbox::Options::default());
     let sandbox = sandbox.await.unwrap();
@@ -195,11 +194,12 @@ async fn a_running_service_stops_with_0_and_quickly_on_a_termination_signal() {
     .await;
     let asked = Instant::now();
     assert_eq!(service.terminate().await.code(), Some(0));
-    assert!(
-        asked.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        asked.elapsed()
-    );
+    println!("ended after {:.1?}", asked.elapsed());
+    // What does not end by itself is cut off when its time is over, with a warning.
+    let log = service.log();
+    for cut_off in ["did not end in time", "wait for the lease to end"] {
+        assert!(!log.contains(cut_off), "{log}");
+    }
     // It signed off: nobody has to wait for its lease.
     let workers: i64 = sqlx::query_scalar("select count(*) from apalis.workers")
         .fetch_one(&db.pool)
@@ -214,9 +214,9 @@ async fn the_demonstration_agrees_with_its_script() {
     let settings = settings(&[("UNREAD_LOG_LEVEL", "warn")]);
     let mut demo = Process::start(&["demo", "--once", "--json"], &settings);
     let mut status = None;
-    // A day of the scripted people's lives takes most of a minute, and longer on a busy machine: it gives up by itself after eight.
-    for _ in 0..10 {
-        let ended = tokio::time::timeout(Duration::from_secs(55), demo.ended());
+    // A day of the scripted people's lives takes most of a minute, and longer on a busy machine: it gives up by itself after twenty.
+    for _ in 0..15 {
+        let ended = tokio::time::timeout(PATIENCE * 3 / 4, demo.ended());
         if let Ok(ended) = ended.await {
             status = Some(ended);
             break;

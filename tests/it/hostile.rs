@@ -1,14 +1,12 @@
 //! Bytes that no honest client would send, at every address that strangers can reach: an answer comes, and it is never our fault.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Stage, run_test};
+use crate::harness::{PATIENCE, Stage, run_test};
 
 /// A path of ours with anything in the places that strangers fill.
 fn path() -> impl Strategy<Value = String> {
@@ -78,7 +76,7 @@ async fn ask(stage: &Stage, request: &[u8]) -> Option<u16> {
     let mut socket = TcpStream::connect(address).await.unwrap();
     let _ = socket.write_all(request).await;
     let mut head = [0; 12];
-    let read = tokio::time::timeout(Duration::from_secs(20), socket.read_exact(&mut head));
+    let read = tokio::time::timeout(PATIENCE, socket.read_exact(&mut head));
     read.await.expect("an answer, or the end").ok()?;
     std::str::from_utf8(&head[9..]).ok()?.parse().ok()
 }

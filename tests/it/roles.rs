@@ -1,7 +1,6 @@
 //! The service as it is run: real processes, real time, a sandbox in place of the outside world.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chrono::{TimeDelta, Timelike as _};
 use serde_json::{Value, json};
@@ -323,10 +322,25 @@ async fn a_service_outlives_its_database_s_restart_and_the_absence_of_everybody_
     sandbox.twilio().latch().shut();
     answered(&sandbox, "outage@example.net", 0);
     answered(&sandbox, PHONE, 0);
-    // Some seconds of real time in which every look fails: what the test is about.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Looks fail, again and again; then everybody is found, and can be told by neither provider.
+    eventually("looks have failed", async || {
+        anything
+            .all_traffic()
+            .values()
+            .map(|t| t.faults)
+            .sum::<u64>()
+            >= 3
+    })
+    .await;
     anything.clear_all();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    eventually("both channels were tried in vain", async || {
+        let tried =
+            "select count(distinct channel) from attempts a join reminders r on r.id = a.reminder
+                     where a.outcome = 'not_accepted'";
+        let tried: i64 = sqlx::query_scalar(tried).fetch_one(&pool).await.unwrap();
+        tried == 2
+    })
+    .await;
     sandbox.smtp().faults().clear();
     sandbox.smtp().latch().open();
     sandbox.twilio().latch().open();

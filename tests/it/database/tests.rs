@@ -1,5 +1,6 @@
 use super::servers::OwnServer;
 use super::*;
+use crate::harness::PATIENCE;
 
 async fn one_table(pool: &PgPool) -> Result<()> {
     pool.execute("create table thing (id int primary key)")
@@ -70,8 +71,7 @@ async fn an_own_server_keeps_committed_rows_over_restart_and_kill() {
     own.kill().await;
     // Its processes end by themselves, when they notice; then the connection breaks.
     let broken = async { while connection.execute("select 1").await.is_ok() {} };
-    let patience = std::time::Duration::from_secs(20);
-    tokio::time::timeout(patience, broken).await.unwrap();
+    tokio::time::timeout(PATIENCE, broken).await.unwrap();
     own.start().await;
     let rows: i64 = sqlx::query_scalar("select count(*) from thing")
         .fetch_one(&mut fresh(&own).await)
