@@ -9,6 +9,8 @@
 //! run on one thread of their own, so that all that the badge costs shows. The ratio is the median of the turns' ratios; absolute
 //! figures are those of the machine.
 //!
+//! Then: how long after a change was stored an open page has heard of it.
+//!
 //! Last it looks whether time tells the unknown from those who have read everything, both asked for the first time.
 
 mod client;
@@ -42,6 +44,10 @@ const DATABASE: (usize, usize) = (21, 2_000);
 
 /// Customers who have read everything, and as many whom nobody knows.
 const CUSTOMERS: usize = 6_000;
+
+/// Changes that an open page hears of, and how soon but for one in a hundred.
+const PUSHES: u32 = 200;
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
 
 fn main() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -101,8 +107,16 @@ fn measure(server: &Runtime, client: &Runtime, stage: &Stage) -> Result<()> {
                 .collect(),
         )
     })?;
+    let mut pushes = server.block_on(stage.pushes(PUSHES))?;
+    let pushed = Spread::of(&mut pushes);
+    println!("from a change until an open page hears of it: {pushed}");
     bench.tell_apart(&mut random)?;
 
+    ensure!(
+        pushed.p99 < HEARD_WITHIN,
+        "an open page hears of a change after {:.1?}, the goal is {HEARD_WITHIN:?}",
+        pushed.p99
+    );
     ensure!(
         from_memory >= 0.9,
         "from memory: {from_memory:.2}, the goal is 0.90"

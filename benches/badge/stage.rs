@@ -1,6 +1,7 @@
 //! The web part of the service on a PostgreSQL of its own, and the bare handlers beside it: one process, one thread, one pool.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -17,7 +18,10 @@ use tokio_util::sync::CancellationToken;
 use unread::app::{self, Database, Parts, Running, Start};
 use unread::clock::Clock;
 use unread::config::{Config, Role, Sources};
+use unread::db::conversations::{self, Snapshot};
 use unread::demo;
+use unread::domain::ids::SkillId;
+use unread::domain::read_state::ReadStatus;
 use unread::postgres::Durability;
 use unread::sandbox::{ACCOUNT, Options, Sandbox};
 
@@ -95,6 +99,56 @@ impl Stage {
         let start = format!("unread_badge_requests_total{{source=\"{source}\"}} ");
         let line = page.lines().find_map(|line| line.strip_prefix(&start));
         Ok(line.map_or(Ok(0), str::parse)?)
+    }
+
+    /// How long after a worker has stored each of so many changes an open page hears of it.
+    pub async fn pushes(&self, many: u32) -> Result<Vec<Duration>> {
+        let consumer = consumer(0);
+        let url = format!("http://{}{}/events", self.badge, new_path());
+        let page = unread::liveperson::http_client().get(url);
+        let page = page.bearer_auth(token(&consumer)).send().await?;
+        let mut page = page.error_for_status()?;
+        page.chunk().await?.context("the state at the beginning")?;
+        let mut times = Vec::new();
+        for count in 3..3 + many {
+            self.store(&consumer, count).await?;
+            let (stored, new) = (Instant::now(), format!("\"count\":{count},"));
+            loop {
+                let said = page.chunk().await?.context("the stream has ended")?;
+                if String::from_utf8_lossy(&said).contains(&new) {
+                    break;
+                }
+            }
+            times.push(stored.elapsed());
+        }
+        Ok(times)
+    }
+
+    /// Stores that a consumer has so many unread messages, as a scan does.
+    async fn store(&self, consumer: &str, unread_count: u32) -> Result<()> {
+        let now = Clock::System.now();
+        let snapshot = Snapshot {
+            id: consumer.to_owned(),
+            skill: SkillId::UNASSIGNED,
+            started_at: now,
+            closed_at: None,
+            open: true,
+            read_state: ReadStatus::Unread,
+            episode: Some("m1".to_owned()),
+            unread_since: Some(now),
+            unread_count,
+            time_zone: None,
+            language: None,
+            consumer_ids: vec![consumer.to_owned()],
+            customer_id: None,
+            email: None,
+            sms: None,
+            email_to: None,
+            sms_to: None,
+        };
+        let mut tx = self.running.pool.begin().await?;
+        conversations::store(&mut tx, &ACCOUNT.parse()?, &[snapshot], now).await?;
+        Ok(tx.commit().await?)
     }
 
     pub async fn strike(self) -> Result<()> {

@@ -1,6 +1,6 @@
 //! `badge.js` on a brand's page in headless Chromium, under the strictest policy that the documentation promises.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::http::header;
@@ -78,12 +78,20 @@ impl Website {
     }
 }
 
-/// The page's event stream is open: what follows is pushed.
+/// The page has asked, and listens to events from here on: what follows is pushed.
 async fn listens(browser: &Browser) {
     let events = format!(
         "return performance.getEntriesByType('resource').some((r) => r.name.endsWith('{ACCOUNT}'))"
     );
     eventually(async || browser.run(&events).await == true).await;
+}
+
+/// How often the page has asked, streams of events aside.
+async fn asked(browser: &Browser) -> u64 {
+    let asked = format!(
+        "return performance.getEntriesByType('resource').filter((r) => r.name.endsWith('{ACCOUNT}')).length"
+    );
+    browser.run(&asked).await.as_u64().unwrap()
 }
 
 /// Nothing that the page's policy forbids, no error, nothing kept in the browser.
@@ -95,8 +103,7 @@ async fn nothing_was_noticed(browser: &Browser) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_badge_appears_within_two_seconds_is_announced_once_and_goes_when_the_message_is_read()
-{
+async fn the_badge_is_pushed_and_announced_once_and_goes_when_the_message_is_read() {
     let Some(browser) = Browser::start().await else {
         return;
     };
@@ -111,14 +118,16 @@ async fn the_badge_appears_within_two_seconds_is_announced_once_and_goes_when_th
     browser.open(&page).await;
     listens(&browser).await;
     assert_eq!(browser.run(BADGE).await, "");
+    let before = asked(&browser).await;
     conversations
         .store_at("c1", &[], Some(CUSTOMER), 2, 1)
         .await;
     let known = Instant::now();
     eventually(async || browser.run(BADGE).await == "2").await;
-    let took = known.elapsed();
-    println!("the badge appeared {took:?} after the message was known");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    println!(
+        "appeared {:.1?} after the message was known",
+        known.elapsed()
+    );
     assert_eq!(browser.label("#chat").await, "Chat, 2 unread messages");
     // What is seen is part of the name, for who speaks to the machine (WCAG 2.5.3).
     let seen = "return document.querySelector('#chat').textContent";
@@ -138,10 +147,9 @@ async fn the_badge_appears_within_two_seconds_is_announced_once_and_goes_when_th
     conversations
         .store_at("c1", &[], Some(CUSTOMER), 0, 2)
         .await;
-    let read = Instant::now();
     eventually(async || browser.run(BADGE).await == "").await;
-    let took = read.elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    // It was told, both times: the page has asked for nothing meanwhile.
+    assert_eq!(asked(&browser).await, before);
     assert_eq!(browser.label("#chat").await, "Chat");
     assert_eq!(browser.run("return document.title").await, "Shop");
     assert_eq!(browser.run(announced).await, json!(["2 unread messages"]));

@@ -7,8 +7,6 @@ mod script;
 mod stage;
 mod strangers;
 
-use std::time::{Duration, Instant};
-
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -311,14 +309,13 @@ async fn a_change_that_any_process_stores_is_pushed_and_forgets_what_was_remembe
         asked.send().await.unwrap().json::<Value>().await.unwrap()
     };
     assert_eq!(ask().await["unread"], false);
-    let stored = Instant::now();
     stage
         .conversations
         .store_at("c1", &[CONSUMER], Some("CUST-1"), 2, 1)
         .await;
     let event = events.next().await;
+    // Before any heartbeat, after some of which the stream looks by itself.
     assert!(event.contains(r#""count":2"#), "{event}");
-    assert!(stored.elapsed() < Duration::from_secs(2));
     eventually(async || ask().await["unread"] == true).await;
     // Who comes back with the last id is told only what is new.
     let id = event
@@ -338,8 +335,8 @@ async fn a_change_that_any_process_stores_is_pushed_and_forgets_what_was_remembe
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_s_connections_are_few_and_end_with_the_token() {
     let stage = Stage::start(&[]).await;
-    // The skew of a minute included, this token ends in a moment.
-    let ending = token_until("CUST-9", -58);
+    // The skew of a minute included, this token is good for a few seconds.
+    let ending = token_until("CUST-9", -54);
     let mut events = stage.events(&ending, None).await;
     assert!(events.next().await.contains("data:"));
     assert_eq!(events.next().await, "", "the end");
@@ -357,11 +354,9 @@ async fn a_consumer_s_connections_are_few_and_end_with_the_token() {
         asked.status() == StatusCode::OK
     })
     .await;
-    // Open connections end with the service, and do not hold it up.
+    // Open connections end with the service, in order: one that held it up would be broken off.
     let mut last = stage.events(&token_until("CUST-2", 600), None).await;
     assert!(last.next().await.contains("data:"));
-    let stopping = Instant::now();
     stage.stop().await;
     assert_eq!(last.next().await, "", "the end");
-    assert!(stopping.elapsed() < Duration::from_secs(4));
 }

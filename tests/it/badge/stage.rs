@@ -1,7 +1,6 @@
 //! The web part on a database and a sandbox of its own.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,7 +24,7 @@ use unread::sandbox::faults::Endpoint;
 use unread::sandbox::{Options, Sandbox};
 
 use crate::database::TestDatabase;
-use crate::harness::migrated;
+use crate::harness::{PATIENCE, migrated};
 
 pub const ACCOUNT: &str = unread::sandbox::ACCOUNT;
 pub const SECRET: &str = "a secret of thirty-two characters";
@@ -253,7 +252,7 @@ impl Events {
                 self.rest = rest;
                 return event;
             }
-            let next = tokio::time::timeout(Duration::from_secs(30), self.response.chunk());
+            let next = tokio::time::timeout(PATIENCE, self.response.chunk());
             match next.await.expect("an event in time").unwrap() {
                 Some(part) => self.rest.push_str(std::str::from_utf8(&part).unwrap()),
                 None => return String::new(),
@@ -263,10 +262,6 @@ impl Events {
 }
 
 /// Waits until something holds.
-pub async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !holds().await {
-        assert!(started.elapsed() < Duration::from_secs(20), "it never held");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+pub async fn eventually(holds: impl AsyncFnMut() -> bool) {
+    crate::harness::eventually("it holds", holds).await;
 }
