@@ -18,10 +18,9 @@ use unread::clock::Clock;
 use unread::jobs::queue::{self, Host, Job, QueueConfig, Wakeup, When};
 
 use crate::database::{TestDatabase, database};
+use crate::harness::PATIENCE;
 
-/// Far above what anything here takes on a busy machine; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-
+/// Short, where it is waited for.
 const LEASE: Duration = Duration::from_millis(1500);
 
 async fn queue_database() -> TestDatabase {
@@ -53,7 +52,21 @@ impl TestWorker {
         F: Fn(Job) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        let host = Arc::new(Host::start(pool.clone(), clock.clone(), "test", LEASE));
+        Self::start_for(LEASE, (pool, clock), config, handler)
+    }
+
+    /// With a lease of its own.
+    fn start_for<F, Fut>(
+        lease: Duration,
+        (pool, clock): (&PgPool, &Clock),
+        config: QueueConfig,
+        handler: F,
+    ) -> Self
+    where
+        F: Fn(Job) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let host = Arc::new(Host::start(pool.clone(), clock.clone(), "test", lease));
         let shutdown = CancellationToken::new();
         let running = {
             let (host, shutdown) = (host.clone(), shutdown.clone());
