@@ -17,7 +17,7 @@ use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
 use unread::sandbox::world::{CUSTOMER_CARE, ORDERS};
 
-use crate::harness::{Setup, Stage, account, eventually, run_test, run_test_with};
+use crate::harness::{PATIENCE, Setup, Stage, account, eventually, run_test, run_test_with};
 
 const ANN: &str = "ann@example.net";
 const BEN: &str = "ben@example.net";
@@ -165,6 +165,10 @@ enum Deed {
     Pauses,
 }
 
+/// Milliseconds that the mail server takes for a step: longer than what was looked at before it holds, and than somebody takes meanwhile to do
+/// something about it, on a busy machine.
+const SLOW: u64 = 4_000;
+
 /// While the mail server takes its time about a step before the content, somebody does something about it.
 #[tokio::test]
 async fn what_happens_while_the_mail_server_is_slow_is_seen_before_the_content_leaves() {
@@ -202,7 +206,7 @@ async fn what_happens_while_the_mail_server_is_slow_is_seen_before_the_content_l
         (Phase::Rcpt, Deed::Pauses, "scheduled (paused)", "paused"),
     ] {
         run_test(async |t| {
-            let slow = SmtpFault::slow(phase, When::next(1), 2_100);
+            let slow = SmtpFault::slow(phase, When::next(1), SLOW);
             t.sandbox.smtp().faults().add(slow);
             let ann = t.answered(ANN);
             t.tick().await;
@@ -246,7 +250,7 @@ async fn a_slow_mail_server_has_liveperson_asked_once_more_and_the_mail_goes_out
 #[tokio::test]
 async fn liveperson_that_cannot_be_asked_once_more_stops_the_mail_and_costs_no_try() {
     run_test(async |t| {
-        let slow = SmtpFault::slow(Phase::Rcpt, When::next(1), 2_100);
+        let slow = SmtpFault::slow(Phase::Rcpt, When::next(1), SLOW);
         t.sandbox.smtp().faults().add(slow);
         let ann = t.answered(ANN);
         t.tick().await;
@@ -262,16 +266,9 @@ async fn liveperson_that_cannot_be_asked_once_more_stops_the_mail_and_costs_no_t
         assert_eq!(attempts(t).await, ["not_accepted stalled"]);
         assert_eq!(t.story(&ann).await, ["scheduled (retry)"]);
         t.sandbox.faults().clear_all();
-        for _ in 0..20 {
-            t.tick().await;
-            println!(
-                "{:?} {:?} {:?} {}",
-                t.story(&ann).await,
-                attempts(t).await,
-                t.reminders().await[0].next_at,
-                t.now()
-            );
-        }
+        // The next step may be scheduled by then.
+        t.tick_until("it is sent", async || t.story(&ann).await[0] == "sent")
+            .await;
         assert_eq!(t.mails().len(), 1);
         assert_eq!(t.reminders().await[0].tries, 1);
     })
@@ -365,11 +362,12 @@ fn is_late(decision: &str) -> bool {
     decision.ends_with(Reason::RateLimit.as_str())
 }
 
+/// Who went by a clock that is so slow would not send while anybody waits here.
 #[tokio::test]
 async fn a_worker_whose_clock_is_wrong_sends_neither_early_nor_late() {
-    for error in [45, -45] {
+    for error in [1, -1].map(TimeDelta::hours) {
         let setup = Setup {
-            real_time: Some(TimeDelta::seconds(error)),
+            real_time: Some(error),
             ..Setup::default()
         };
         run_test_with(setup, async |t| {
@@ -389,28 +387,26 @@ async fn a_worker_whose_clock_is_wrong_sends_neither_early_nor_late() {
             .await;
             let late = mails[0].at - due;
             assert!(
-                late >= TimeDelta::zero() && late < TimeDelta::seconds(20),
-                "with a clock {error} s wrong: {late} after it was due"
+                late >= TimeDelta::zero(),
+                "with a clock {error} wrong: {late} after it was due"
             );
             eventually("it is recorded", async || t.story(&ann).await == ["sent"]).await;
             let stamped = t.reminders().await[0].sent_at.unwrap() - mails[0].at;
-            assert!(
-                stamped.abs() < TimeDelta::seconds(20),
-                "recorded {stamped} off"
-            );
+            assert!(stamped.abs() < error.abs() / 2, "recorded {stamped} off");
         })
         .await;
     }
 }
 
-/// The claim itself goes by the database's clock, also before a process has compared its own with it.
+/// The claim itself goes by the database's clock, also before a process has compared its own with it. Who went by a slow one would not claim
+/// while anybody waits here.
 #[tokio::test]
 async fn what_is_due_is_claimed_by_the_database_s_clock() {
     use unread::clock::Clock;
     use unread::jobs::queue::{self, Host, QueueConfig, Wakeup, When as At};
 
     let database = crate::harness::migrated().await;
-    for error in [86_400, 45, 1, 0, -1, -45, -86_400] {
+    for error in [86_400, 3_600, 1, 0, -3_600, -86_400] {
         let clock = Clock::of_database_on_a_wrong_machine(TimeDelta::seconds(error));
         let due = Clock::System.now() + TimeDelta::milliseconds(1_200);
         let mut conn = database.pool.acquire().await.unwrap();
@@ -432,13 +428,12 @@ async fn what_is_due_is_claimed_by_the_database_s_clock() {
         let stop = tokio_util::sync::CancellationToken::new();
         let working = host.run(QueueConfig::new("deliver"), handler, stop.clone());
         let watching = async {
-            let run = runs.recv().await.unwrap();
+            let run = tokio::time::timeout(PATIENCE, runs.recv()).await;
             stop.cancel();
-            run - due
+            run.expect("it is claimed").unwrap() - due
         };
         let ((), late) = tokio::join!(working, watching);
         host.leave().await;
         assert!(late >= TimeDelta::zero(), "{error} s off: {late} early");
-        assert!(late < TimeDelta::seconds(15), "{error} s off: {late} late");
     }
 }

@@ -17,6 +17,7 @@ use unread::liveperson::{Purpose, Turnstile as _};
 use unread::metrics::Metrics;
 
 use crate::harness::{account, eventually, migrated, noon};
+use crate::tables::is_left;
 
 /// PostgreSQL keeps time to the microsecond.
 const GRAIN: TimeDelta = TimeDelta::microseconds(20);
@@ -195,12 +196,13 @@ async fn a_person_who_goes_away_before_a_call_is_made_gives_the_turn_back() {
 #[tokio::test]
 async fn after_a_pause_that_liveperson_asked_for_turns_come_one_by_one() {
     let db = migrated().await;
+    let asked = Instant::now();
     limits::hold(&db.pool, "k", Duration::from_mins(1))
         .await
         .unwrap();
     let free = limits::take_free(&db.pool, "k", 5.0).await.unwrap();
     assert!(
-        free.is_some_and(|wait| (59.0..=60.0).contains(&wait.as_secs_f64())),
+        free.is_some_and(|wait| is_left(wait, 60.0, asked)),
         "{free:?}"
     );
     let mut waits = Vec::new();
@@ -209,7 +211,7 @@ async fn after_a_pause_that_liveperson_asked_for_turns_come_one_by_one() {
     }
     for (turn, wait) in waits.iter().enumerate() {
         let due = 60.0 + 10.0 * count(turn);
-        assert!((due - 1.0..=due).contains(&wait.as_secs_f64()), "{waits:?}");
+        assert!(is_left(*wait, due, asked), "{waits:?}");
     }
 }
 
@@ -218,7 +220,8 @@ async fn after_a_pause_that_liveperson_asked_for_turns_come_one_by_one() {
 async fn those_who_waited_while_the_process_stood_still_go_one_by_one() {
     let db = migrated().await;
     let turnstile = SharedTurnstile::new(db.pool.clone(), &account(), 10.0, Metrics::new());
-    let calls = (0..12).map(|_| async {
+    // More than ten turns of the next second, so that a slow machine, too, has so many reserved at one moment.
+    let calls = (0..30).map(|_| async {
         turnstile.pass(Purpose::Recheck).await.unwrap();
         Instant::now()
     });
