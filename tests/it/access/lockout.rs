@@ -65,15 +65,23 @@ async fn known(t: &Stage, from: &str, cookie: &str) -> String {
     device(&answer)
 }
 
-/// Ten strangers with five tries each use up the limit of the name.
+/// Strangers with five tries each use up the limit of the name. None is granted again: on a slow machine some would be while a test goes on.
 async fn strangers(t: &Stage, name: &str) {
-    for n in 0..50 {
-        let from = format!("10.9.0.{}", n / 5);
+    let mut tries = 0;
+    loop {
+        let from = format!("10.9.{}.{}", tries / 1000, tries / 5 % 200);
         let answer = log_in(t, name, "wrong", &from, "").await;
-        assert!(matches!(answer.status.as_u16(), 401 | 429), "{answer:?}");
+        if answer.status == 429 {
+            break;
+        }
+        assert_eq!(answer.status, 401, "{answer:?}");
+        tries += 1;
+        assert!(tries < 1000, "they are held up by nothing");
     }
-    let held = log_in(t, name, "wrong", "10.9.1.1", "").await;
-    assert_eq!(held.status, 429);
+    sqlx::query("update limits set tat = now() + interval '1 hour' where key like 'login:name:%'")
+        .execute(t.pool())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -223,7 +231,7 @@ async fn what_is_known_ends_with_the_password_and_with_time() {
             assert_eq!(tried(t, new.expose(), from, cookie).await, 429, "{from}");
         }
         // Known again, as of a login before the strangers came.
-        sqlx::query("delete from limits")
+        sqlx::query("delete from limits where key not like 'login:name:%'")
             .execute(t.pool())
             .await
             .unwrap();

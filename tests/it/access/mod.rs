@@ -15,3 +15,10 @@ mod sessions;
 mod sso;
 mod takeover;
 mod tokens;
+
+use std::time::Instant;
+
+/// So many tries a limit has granted at most by now: those at once, and one more for each so many seconds. On a slow machine there are some.
+fn granted((at_once, seconds): (u64, u64), since: Instant) -> u64 {
+    at_once + since.elapsed().as_secs() / seconds
+}

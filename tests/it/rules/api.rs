@@ -246,6 +246,7 @@ async fn who_asks_liveperson_too_much_is_told_when_to_come_back() {
         let program = t.program(&ALL).await;
         let wish = json!({ "channel": "email", "account": "12345678", "conversation": chat });
         // At one call in two seconds nobody gets twenty within the time that a person is made to wait.
+        let began = Instant::now();
         let path = "/texts/preview";
         let asked = (0..20).map(|_| program.ask(Method::POST, path).json(&wish).send());
         let answers = join_all(asked).await;
@@ -260,7 +261,9 @@ async fn who_asks_liveperson_too_much_is_told_when_to_come_back() {
                 assert_eq!(answer.status, 200, "{}", answer.text);
             }
         }
-        assert!(refused >= 14, "{refused}");
+        // Five at once, and one in ten seconds.
+        let most = 6 + began.elapsed().as_secs() / 10;
+        assert!(20 - refused <= most, "{refused} of 20 were refused");
     })
     .await;
 }
