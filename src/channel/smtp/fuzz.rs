@@ -8,13 +8,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use super::tests::{send, settings};
-use super::{Outcome, Pool};
+use super::tests::{PATIENCE, send, settings, timeouts};
+use super::{Outcome, Pool, Settings};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// Far above any time-out of the pool's in these tests.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Servers fall silent all the time. Who takes longer to answer has an outcome, too.
+const SHORT: Duration = Duration::from_millis(300);
 
 /// One reply: usual, almost usual, or bytes.
 fn reply() -> impl Strategy<Value = Vec<u8>> {
@@ -54,7 +54,11 @@ async fn outcome(replies: Vec<Vec<u8>>, at_once: bool) -> Option<Outcome> {
             while socket.read(&mut heard).await.is_ok_and(|n| n > 0) {}
         }
     });
-    let pool = Pool::new(settings(port), 1).unwrap();
+    let impatient = Settings {
+        timeouts: timeouts(SHORT),
+        ..settings(port)
+    };
+    let pool = Pool::new(impatient, 1).unwrap();
     let outcome = tokio::time::timeout(PATIENCE, send(&pool, "fuzz")).await;
     server.abort();
     outcome.ok()

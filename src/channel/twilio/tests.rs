@@ -12,6 +12,9 @@ const ACCOUNT: &str = "AC00000000000000000000000000000001";
 const SID: &str = "SM00000000000000000000000000000001";
 const ROOT: &str = "/2010-04-01/Accounts/AC00000000000000000000000000000001";
 
+/// Far above what an answer takes on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(2);
+
 /// What the server does with the next request.
 enum Act {
     Answer(u16, String),
@@ -59,7 +62,12 @@ impl Server {
     }
 
     fn client(&self) -> Client {
-        Client::with_timeout(settings(self.port), Duration::from_millis(300)).unwrap()
+        Client::with_timeout(settings(self.port), PATIENCE).unwrap()
+    }
+
+    /// For a server that says nothing.
+    fn impatient_client(&self) -> Client {
+        Client::with_timeout(settings(self.port), Duration::from_secs(1)).unwrap()
     }
 
     fn requests(&self) -> Vec<String> {
@@ -220,8 +228,12 @@ async fn an_answer_that_was_lost_is_unknown() {
         ),
         (Act::Answer(503, "<html>".to_owned()), "http 503"),
     ] {
+        let client = match act {
+            Act::Silence => Server::impatient_client,
+            _ => Server::client,
+        };
         let server = Server::start(vec![act]).await;
-        assert_eq!(send(&server.client()).await, unknown(code));
+        assert_eq!(send(&client(&server)).await, unknown(code));
         assert_eq!(server.requests().len(), 1, "never repeated");
     }
 }

@@ -15,8 +15,11 @@ use super::line::Phase;
 use super::*;
 use crate::metrics::{Closed, Metrics};
 
-/// More than any answer here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far above what an answer here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A limit that is waited for. Far above what takes place within it on a busy machine.
+const SHORT: Duration = Duration::from_secs(2);
 
 /// What callers are given; a test shortens what it looks at.
 fn limits() -> Limits {
@@ -184,7 +187,7 @@ async fn to_the_end(caller: &mut TcpStream) -> String {
 #[tokio::test]
 async fn headers_have_a_time_to_arrive_in_however_they_drip() {
     let mut limits = limits();
-    limits.head = Duration::from_millis(300);
+    limits.head = SHORT;
     let stage = stage(limits).await;
     let mut silent = stage.from(1).await;
     let mut half = stage.half_open(1).await;
@@ -210,17 +213,16 @@ async fn headers_have_a_time_to_arrive_in_however_they_drip() {
 
 #[tokio::test]
 async fn a_body_must_keep_coming_and_come_to_its_end() {
-    let mut limits = limits();
-    limits.body_pause = Duration::from_millis(400);
-    limits.body = Duration::from_millis(1500);
-    let stage = stage(limits).await;
     let head =
         "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\n";
+    let mut of_pauses = limits();
+    of_pauses.body_pause = SHORT;
+    let stage = self::stage(of_pauses).await;
     // Longer than a pause altogether.
     let mut steady = stage.from(1).await;
     steady.write_all(head.as_bytes()).await.unwrap();
     for piece in [b"01".as_slice(), b"23", b"45", b"67", b"89"] {
-        tokio::time::sleep(Duration::from_millis(120)).await;
+        tokio::time::sleep(SHORT / 4).await;
         steady.write_all(piece).await.unwrap();
     }
     assert!(answer(&mut steady).await.ends_with("0123456789"));
@@ -233,6 +235,9 @@ async fn a_body_must_keep_coming_and_come_to_its_end() {
     assert!(told.starts_with("HTTP/1.1 408 "), "{told}");
     assert!(told.contains("connection: close"), "{told}");
 
+    let mut of_all = limits();
+    of_all.body = SHORT;
+    let stage = self::stage(of_all).await;
     let mut dripping = stage.from(1).await;
     dripping
         .write_all(head.replace("10", "1000").as_bytes())
@@ -255,12 +260,13 @@ async fn a_body_must_keep_coming_and_come_to_its_end() {
 #[tokio::test]
 async fn a_connection_is_kept_for_the_next_request_and_not_for_ever() {
     let mut limits = limits();
-    limits.head = Duration::from_millis(100);
-    limits.idle = Duration::from_millis(600);
+    limits.head = SHORT / 2;
+    limits.idle = SHORT * 2;
     let stage = stage(limits).await;
     let mut caller = stage.from(1).await;
     assert!(ask(&mut caller, "/page").await.ends_with("page"));
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    // Longer than a request's headers may take.
+    tokio::time::sleep(SHORT * 3 / 4).await;
     assert!(ask(&mut caller, "/page").await.ends_with("page"));
     assert_eq!(to_the_end(&mut caller).await, "");
     stage.closed(Closed::Idle, 1).await;
@@ -271,7 +277,7 @@ async fn a_connection_is_kept_for_the_next_request_and_not_for_ever() {
 #[tokio::test]
 async fn who_does_not_read_an_answer_is_closed_and_who_reads_slowly_is_not() {
     let mut limits = limits();
-    limits.write = Duration::from_millis(500);
+    limits.write = SHORT;
     let stage = stage(limits).await;
     let mut deaf = stage.from(1).await;
     let mut slow = stage.from(2).await;
@@ -344,7 +350,7 @@ async fn a_trusted_proxy_has_no_share_and_may_keep_its_connections_for_longer() 
 async fn whoever_has_the_most_makes_room_and_probes_are_always_answered() {
     let mut limits = limits();
     limits.total = 4;
-    limits.probe = Duration::from_millis(300);
+    limits.probe = SHORT;
     let stage = stage(limits).await;
     let mut working = stage.from(2).await;
     let request = get_request("/wait");

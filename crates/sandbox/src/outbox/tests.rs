@@ -194,7 +194,7 @@ fn the_history_of_a_text_grows() {
 async fn waiting_ends_with_the_change_or_with_the_time() {
     let outbox = Outbox::default();
     let writer = outbox.clone();
-    let waiting = outbox.wait_for(|outbox| outbox.counts().texts == 2, Duration::from_secs(10));
+    let waiting = outbox.wait_for(|outbox| outbox.counts().texts == 2, Duration::from_mins(2));
     let two_texts = async {
         writer.accept_text(text("SM1", "+1"));
         tokio::task::yield_now().await;
