@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 use tracing::warn;
 
-use super::{hasher, kept_key};
+use super::key::{hasher, kept_key};
 use crate::config::Config;
 use crate::control;
 use crate::control::second_factor::OtherKeys;

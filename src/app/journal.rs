@@ -2,15 +2,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::roles::Parts;
 use crate::config::Config;
-use crate::domain::heartbeat::Seen;
+use crate::db;
+use crate::domain::heartbeat::{Seen, Verdict};
+use crate::domain::ids::AccountId;
 use crate::jobs::context::Context;
-use crate::jobs::heart::Heart;
+use crate::jobs::heart::{Heart, STRANGER};
 use crate::jobs::journal::{Keeper, Place};
 use crate::journal::{File, Head, Webhook};
 use crate::postgres;
@@ -38,8 +42,49 @@ pub fn remembered(config: &Config) -> anyhow::Result<Option<Seen>> {
     Ok(head.map(|head| head.read()).transpose()?.flatten())
 }
 
+/// Where this process keeps the journal, if it does.
+pub(super) fn of_process(config: &Config, parts: Parts, demo: bool) -> Option<PathBuf> {
+    match parts {
+        Parts::ALL if !demo => file(config),
+        // One process keeps it; on other machines the same path would be another file.
+        _ => config.journal.file.clone().filter(|_| parts.worker),
+    }
+}
+
+/// Nothing is sent before it is known whether this database is the one that sent.
+pub(super) async fn sign_on(
+    config: &Config,
+    shared: &Arc<Context>,
+    journal: Option<&PathBuf>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Heart> {
+    let heart = heart(shared, journal)?;
+    let mut is_said = false;
+    let verdict = loop {
+        let error = match heart.beat().await {
+            Ok(verdict) => break verdict,
+            Err(error) => error,
+        };
+        if !db::is_away(&error) || shutdown.is_cancelled() {
+            return Err(error);
+        }
+        // It was there a moment ago.
+        if !std::mem::replace(&mut is_said, true) {
+            tracing::warn!("The database is away, trying again every second: {error:#}");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    };
+    anyhow::ensure!(verdict != Verdict::Stranger, STRANGER);
+    let ids: Vec<AccountId> = config.accounts.iter().map(|a| a.id.clone()).collect();
+    db::accounts::ensure(&shared.pool, &ids, shared.clock.now()).await?;
+    Ok(heart)
+}
+
 /// The heart of a process with this journal.
-pub(super) fn heart(ctx: &Context, journal: Option<&PathBuf>) -> anyhow::Result<Heart> {
+fn heart(ctx: &Context, journal: Option<&PathBuf>) -> anyhow::Result<Heart> {
     Heart::new(
         ctx.pool.clone(),
         ctx.clock.clone(),

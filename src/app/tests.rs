@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Role, Sources};
+use crate::db;
 
 /// The least that every part is configured with.
 const ALL: [(&str, &str); 13] = [

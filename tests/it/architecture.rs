@@ -176,7 +176,7 @@ const RESERVED: &[Reserved] = &[
             "src/web/mail.rs",
             "src/control/accounts.rs",
             "src/commands/",
-            "src/app.rs",
+            "src/app/",
             "src/jobs/",
             "src/worker.rs",
         ],
