@@ -24,15 +24,12 @@ use crate::channel::render::Texts;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::db;
-use crate::domain::contact::ContactPolicy;
 use crate::domain::conversation::Record;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{Rule, Settings};
-use crate::domain::zone::Zone;
 use crate::jobs::context::Account;
 use crate::jobs::contradictions::{self, Around};
 use crate::jobs::forecast::{self, Verdict, What, verdicts};
-use crate::jobs::round::Sets;
 use crate::jobs::scan;
 use crate::liveperson::{
     self, MAX_SKILLS, MAX_WINDOW, Purpose, Search, Status, TooBusy, Turnstile,
@@ -228,20 +225,7 @@ fn reader(config: &Config, account: &config::Account, clock: &Clock) -> anyhow::
         clock.clone(),
         Arc::new(()),
     );
-    Ok(Account {
-        id: account.id.clone(),
-        brand: account.brand.clone(),
-        count_bots: account.count_bots,
-        contact_policy: ContactPolicy {
-            default_region: account.default_region.clone(),
-            unauthenticated: account.unauthenticated_contacts,
-        },
-        time_zone: account.time_zone.unwrap_or(Zone::UTC),
-        client,
-        failed_at: std::sync::Mutex::default(),
-        only_skills: account.skills.clone(),
-        sets: Sets::default(),
-    })
+    Ok(app::account_of(account, client))
 }
 
 /// Our own rate limit: the shared one is in a database that may not be there.

@@ -32,7 +32,7 @@ pub use adapters::{liveperson_settings, mail, sms};
 pub use database::{Database, Place, backups, locate};
 pub use key::{KEY_BESIDE_HASHES, SET_A_KEY, hasher, key_id};
 pub use live::examine;
-pub use parts::{context, web_state};
+pub use parts::{account_of, context, web_state};
 pub use roles::{Parts, scan_pace, scheduler};
 pub use schema::{migrate, migrate_when_up};
 

@@ -13,7 +13,7 @@ use super::roles::scan_pace;
 use crate::channel::render::Texts;
 use crate::channel::webhook::Verifier;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control;
 use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel};
@@ -33,28 +33,14 @@ pub fn context(
     hasher: &Hasher,
     metrics: &Metrics,
 ) -> anyhow::Result<Context> {
-    let mut accounts = HashMap::new();
     // A scheduler knows no credentials, and needs none.
-    for account in config.accounts.iter().filter(|a| a.auth.is_some()) {
-        let client = client(config, account, pool, clock, metrics)?;
-        accounts.insert(
-            account.id.clone(),
-            Account {
-                id: account.id.clone(),
-                brand: account.brand.clone(),
-                count_bots: account.count_bots,
-                contact_policy: ContactPolicy {
-                    default_region: account.default_region.clone(),
-                    unauthenticated: account.unauthenticated_contacts,
-                },
-                time_zone: account.time_zone.unwrap_or(Zone::UTC),
-                client,
-                failed_at: std::sync::Mutex::default(),
-                only_skills: account.skills.clone(),
-                sets: Sets::default(),
-            },
-        );
-    }
+    let with_credentials = config.accounts.iter().filter(|a| a.auth.is_some());
+    let accounts = with_credentials
+        .map(|settings| {
+            let client = client(config, settings, pool, clock, metrics)?;
+            Ok((settings.id.clone(), account_of(settings, client)))
+        })
+        .collect::<anyhow::Result<_>>()?;
     Ok(Context {
         pool: pool.clone(),
         clock: clock.clone(),
@@ -88,6 +74,25 @@ pub fn context(
     })
 }
 
+/// An account of the settings, with its client.
+pub fn account_of(settings: &config::Account, client: liveperson::Client) -> Account {
+    Account {
+        id: settings.id.clone(),
+        brand: settings.brand.clone(),
+        page_url: settings.page_url.clone(),
+        count_bots: settings.count_bots,
+        contact_policy: ContactPolicy {
+            default_region: settings.default_region.clone(),
+            unauthenticated: settings.unauthenticated_contacts,
+        },
+        time_zone: settings.time_zone.unwrap_or(Zone::UTC),
+        client,
+        failed_at: std::sync::Mutex::default(),
+        only_skills: settings.skills.clone(),
+        sets: Sets::default(),
+    }
+}
+
 /// Everything the web needs, from the settings.
 pub fn web_state(
     config: &Config,
@@ -100,7 +105,7 @@ pub fn web_state(
         pool: context.pool.clone(),
         clock: context.clock.clone(),
         hasher: context.hasher.clone(),
-        accounts: web_accounts(config, &context.pool, &context.clock, &context.metrics)?,
+        sites: badge_sites(config),
         context: context.clone(),
         badge: web::badge::Badge::new(&config.web, &context.pool, shutdown.clone()),
         verifier: config
@@ -123,28 +128,15 @@ pub fn web_state(
     }))
 }
 
-fn web_accounts(
-    config: &Config,
-    pool: &PgPool,
-    clock: &Clock,
-    metrics: &Metrics,
-) -> anyhow::Result<HashMap<AccountId, web::Account>> {
-    let mut accounts = HashMap::new();
+fn badge_sites(config: &Config) -> HashMap<AccountId, web::badge::Site> {
     let http = liveperson::http_client();
-    for account in config.accounts.iter().filter(|a| a.auth.is_some()) {
-        accounts.insert(
-            account.id.clone(),
-            web::Account {
-                brand: account.brand.clone(),
-                page_url: account.page_url.clone(),
-                count_bots: account.count_bots,
-                default_region: account.default_region.clone(),
-                client: client(config, account, pool, clock, metrics)?,
-                badge: web::badge::Site::new(account, &config.liveperson, &http),
-            },
-        );
-    }
-    Ok(accounts)
+    let with_credentials = config.accounts.iter().filter(|a| a.auth.is_some());
+    with_credentials
+        .map(|account| {
+            let site = web::badge::Site::new(account, &config.liveperson, &http);
+            (account.id.clone(), site)
+        })
+        .collect()
 }
 
 /// What is done with a consumer's no.

@@ -57,10 +57,13 @@ pub struct Context {
     pub witness: Arc<Witness>,
 }
 
-/// A configured LivePerson account.
+/// A configured LivePerson account, once in a process: jobs and web share its client, hence one token and one look-up of its hosts.
+/// Who goes first under the account's limit each call says itself ([`Purpose`]).
 pub struct Account {
     pub id: AccountId,
     pub brand: String,
+    /// Where a reminder's link leads: the brand's page with the conversation.
+    pub page_url: Option<Url>,
     pub count_bots: bool,
     pub contact_policy: ContactPolicy,
     /// By which hours are read where nothing tells the consumer's.

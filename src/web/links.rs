@@ -112,7 +112,7 @@ pub async fn follow(
     if method == Method::GET && !is_scanner(&headers) {
         db::links::clicked(&state.pool, linked.id, state.clock.now()).await?;
     }
-    let account = state.accounts.get(&linked.account);
+    let account = state.account(&linked.account);
     Ok(match account.and_then(|a| a.page_url.as_ref()) {
         Some(page) => Redirect::to(page.as_str()).into_response(),
         None => ToVisitor {
@@ -160,7 +160,7 @@ async fn recipient(state: &State, word: &str, way: Way) -> Result<Option<Recipie
     let sealed = word.recipient(&state.hasher);
     // Of an account that is not served any more nobody is written to.
     let sealed = sealed.filter(|(to, _)| {
-        state.clock.now() - to.sent_at < way.works_for && state.accounts.contains_key(&to.account)
+        state.clock.now() - to.sent_at < way.works_for && state.account(&to.account).is_some()
     });
     let linked = match find(state, word.token, way).await {
         // What is sealed proves itself, whatever others behind the same address have asked for.
@@ -279,7 +279,7 @@ async fn stop(state: State, token: String, from: IpAddr) -> anyhow::Result<Respo
 const NOBODY: &str = "The team";
 
 fn brand<'a>(state: &'a State, account: &AccountId) -> Option<&'a str> {
-    Some(&state.accounts.get(account)?.brand)
+    Some(&state.account(account)?.brand)
 }
 
 /// The same answer for words that never existed and for those that have expired.

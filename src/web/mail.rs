@@ -157,7 +157,7 @@ fn sealed(
 ) -> Option<(Option<Row>, bool)> {
     let word = Word::read(event.way_out.as_deref()?)?;
     let (to, of_now) = word.recipient(&state.hasher)?;
-    let ours = to.channel == Channel::Email && state.accounts.contains_key(&to.account);
+    let ours = to.channel == Channel::Email && state.account(&to.account).is_some();
     ours.then(|| {
         (
             asked(event, now).map(|row| row(to.account, to.hash)),
@@ -208,6 +208,7 @@ fn suppressions(
         .map(|address| state.hasher.address(address));
     let by_address = hash.into_iter().flat_map(|hash| {
         state
+            .context
             .accounts
             .keys()
             .map(move |account| row(account.clone(), hash))

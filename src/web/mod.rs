@@ -40,8 +40,7 @@ use crate::config::Config;
 use crate::control;
 use crate::domain::ids::AccountId;
 use crate::hashing::Hasher;
-use crate::jobs::context::Context;
-use crate::liveperson;
+use crate::jobs::context::{Account, Context};
 use crate::metrics::Metrics;
 use crate::secret::Secret;
 
@@ -65,8 +64,9 @@ pub struct Inner {
     pub clock: Clock,
     pub hasher: Hasher,
     pub metrics: Metrics,
-    pub accounts: HashMap<AccountId, Account>,
     pub badge: badge::Badge,
+    /// Whose pages the badge answers, per account.
+    pub sites: HashMap<AccountId, badge::Site>,
     /// Checks Twilio's webhooks; `None`: SMS is not configured, and they are refused.
     pub verifier: Option<Verifier>,
     /// Any of which may sign reports of mail providers; empty: they are refused.
@@ -96,18 +96,6 @@ pub struct Inner {
     pub demo: Option<Demo>,
 }
 
-/// An account, as far as the web must know it.
-pub struct Account {
-    pub brand: String,
-    /// Where a reminder's link leads: the page with the conversation.
-    pub page_url: Option<Url>,
-    pub count_bots: bool,
-    /// Country of phone numbers without a country code.
-    pub default_region: Option<String>,
-    pub client: liveperson::Client,
-    pub badge: badge::Site,
-}
-
 /// Where a demonstration's extras are.
 #[derive(Clone, Debug)]
 pub struct Demo {
@@ -131,9 +119,14 @@ impl State {
         Self(Arc::new(inner))
     }
 
+    /// An account of the configuration.
+    pub fn account(&self, id: &AccountId) -> Option<&Account> {
+        self.context.accounts.get(id)
+    }
+
     /// The accounts of the configuration.
     pub fn account_ids(&self) -> Vec<AccountId> {
-        let mut ids: Vec<AccountId> = self.accounts.keys().cloned().collect();
+        let mut ids: Vec<AccountId> = self.context.accounts.keys().cloned().collect();
         ids.sort();
         ids
     }
@@ -150,31 +143,32 @@ impl State {
 
     /// The country of an account's phone numbers without a country code.
     pub fn region_of(&self, account: &AccountId) -> Option<String> {
-        self.accounts.get(account)?.default_region.clone()
+        let account = self.account(account)?;
+        account.contact_policy.default_region.clone()
     }
 
     /// Whether links in an account's reminders have a page of the brand to lead to.
     pub fn has_page(&self, id: &AccountId) -> bool {
-        let account = self.accounts.get(id);
+        let account = self.account(id);
         account.is_some_and(|account| account.page_url.is_some())
     }
 
     /// Where a link without a conversation leads: the brand's page, else ours.
     pub fn link_home(&self, id: &AccountId) -> String {
-        let account = self.accounts.get(id);
+        let account = self.account(id);
         let page = account.and_then(|account| account.page_url.as_ref());
         page.unwrap_or(&self.public_url).to_string()
     }
 
     /// Words that whoever guesses a password here begins with.
     pub fn own_words(&self) -> Vec<String> {
-        let brands = self.accounts.values().map(|account| &account.brand);
+        let brands = self.context.accounts.values().map(|account| &account.brand);
         brands.cloned().collect()
     }
 
     /// The name of an account's brand, or the account's id.
     pub fn brand_of(&self, id: &AccountId) -> String {
-        let account = self.accounts.get(id);
+        let account = self.account(id);
         account.map_or_else(|| id.to_string(), |account| account.brand.clone())
     }
 }

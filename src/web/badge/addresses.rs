@@ -117,8 +117,7 @@ pub fn from_memory(
 
 /// The account that a path names, and its badge.
 fn site<'a>(state: &'a State, account: &str) -> Option<(&'a AccountId, &'a Site)> {
-    let (id, account) = state.accounts.get_key_value(account)?;
-    Some((id, &account.badge))
+    state.sites.get_key_value(account)
 }
 
 /// The account and the consumer of `/helpers/msghist/{account}/{consumer}/unreadByConsumer`; `None`: there is no such account.

@@ -217,7 +217,7 @@ async fn find_out(
         since: own.since,
         stale: false,
     };
-    let Some(site) = state.accounts.get(id).map(|account| &account.badge) else {
+    let Some(site) = state.sites.get(id) else {
         return keep(Some(known), KEEP);
     };
     let old = own
@@ -244,7 +244,7 @@ async fn look_up(state: &State, id: &AccountId, site: &Site, consumer: &str) -> 
         return None;
     }
     let _turn = lookups.queue.try_acquire().ok()?;
-    let account = state.accounts.get(id)?;
+    let account = state.account(id)?;
     let asked = async {
         let (key, rate) = (format!("badge:{id}"), lookups.per_second);
         match db::limits::reserve(&state.pool, &key, rate).await {

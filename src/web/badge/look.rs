@@ -41,9 +41,9 @@ pub struct Look {
 }
 
 fn site<'a>(state: &'a State, account: &Allowed<AccountId>) -> Result<&'a Site, Error> {
-    let account_of = state.accounts.get(&**account);
-    account_of
-        .map(|account| &account.badge)
+    state
+        .sites
+        .get(&**account)
         .ok_or_else(|| Error::NotFound(format!("account {account}")))
 }
 
