@@ -12,9 +12,10 @@ use unread::domain::contact::{self, ContactPolicy};
 use unread::domain::conversation::Record;
 use unread::domain::decide::{Facts, History, decide};
 use unread::domain::ids::{Channel, SkillId};
+use unread::domain::local_time::LocalTime;
 use unread::domain::read_state::{ReadState, read_state};
 use unread::domain::rule::{Rule, Settings};
-use unread::domain::zone::{LocalTime, Zone};
+use unread::domain::zone::Zone;
 use unread::liveperson::parse_page;
 
 /// A page of 100 conversations: LivePerson's sample page, repeated.

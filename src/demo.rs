@@ -171,6 +171,7 @@ async fn raise(
         clock: clock.clone(),
         migrate: false,
         demo: Some(demo),
+        examine: crate::doctor::find_broken,
         shutdown: shutdown.clone(),
     };
     let running = app::start(&config, &database, start_options).await?;

@@ -3,6 +3,7 @@
 //! It reads and greets; it never sends or migrates, and all that it stores is what the DNS says of the sender's domain. The service's own clients do the trying, so that what is green here is
 //! what the service will do. What it cannot find out it calls unchecked and says how to find out; it never guesses green.
 
+mod broken;
 mod database;
 mod dns;
 mod folder;
@@ -27,6 +28,7 @@ use crate::domain::ids::Channel;
 use crate::jobs::contradictions::domain_of;
 use crate::liveperson::Turnstile;
 
+pub use broken::find_broken;
 pub use report::{Line, State, healthy, table};
 
 /// Time for one question to the database or to a page of ours.

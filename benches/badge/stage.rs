@@ -75,6 +75,7 @@ impl Stage {
             clock: Clock::System,
             migrate: true,
             demo: None,
+            examine: unread::doctor::find_broken,
             shutdown: shutdown.clone(),
         };
         let running = app::start(&config, &database, start).await?;

@@ -130,7 +130,8 @@ fn routes(stage: &Stage) -> Result<Vec<Route>> {
     let hasher = unread::hashing::Hasher::new(b"routes");
     let context = app::context(&config, &stage.pool, &clock, &hasher, &metrics)?;
     let shutdown = CancellationToken::new();
-    let web = app::web_state(&config, &Arc::new(context), None, None, &shutdown)?;
+    let (context, examine) = (Arc::new(context), unread::doctor::find_broken);
+    let web = app::web_state(&config, &context, None, None, examine, &shutdown)?;
     Ok(web::guarded(&web).1)
 }
 

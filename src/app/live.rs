@@ -4,14 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
-use crate::config::{Account, Config};
-use crate::control::live::{Installation, Looks, Refusal};
-use crate::doctor::{self, State};
-use crate::domain::ids::Channel;
+use crate::config::Config;
+use crate::control::live::{Examine, Installation, Looks};
 use crate::jobs::context::Context;
 
 /// How often is looked whether it is time to try channels again. What still stands in the way is tried less and less often
@@ -21,6 +17,7 @@ const LOOK: Duration = Duration::from_secs(10);
 pub async fn go_when_possible(
     config: Config,
     ctx: Arc<Context>,
+    examine: Examine,
     shutdown: CancellationToken,
 ) -> &'static str {
     let mut said = BTreeMap::new();
@@ -59,33 +56,4 @@ pub async fn go_when_possible(
             () = tokio::time::sleep(LOOK) => {}
         }
     }
-}
-
-/// What doctor finds to be broken of an account's LivePerson and of a channel's provider. LivePerson is asked as for a person: within
-/// the share of the account's calls that people have.
-pub fn examine<'a>(
-    config: &'a Config,
-    ctx: &'a Context,
-    account: &'a Account,
-    channel: Channel,
-) -> BoxFuture<'a, Vec<Refusal>> {
-    Box::pin(async move {
-        // The machine's clock is compared with LivePerson's.
-        let limit = ctx.accounts.get(&account.id).map(|a| a.client.limit());
-        let of_liveperson = doctor::of_liveperson(config, account, limit, &Clock::System).await;
-        let of_channel = doctor::of_channel(config, channel).await;
-        if let Err(error) = doctor::keep(&ctx.pool, config, &of_channel, ctx.clock.now()).await {
-            tracing::warn!("What the DNS says of the sender's domain could not be kept: {error}");
-        }
-        let lines = of_liveperson.into_iter().map(|line| ("liveperson", line));
-        let lines = lines.chain(of_channel.into_iter().map(|line| ("channel", line)));
-        lines
-            .filter(|(_, line)| line.state == State::Failed)
-            .map(|(what, line)| Refusal {
-                what,
-                said: format!("{}, {}: {}", line.part, line.check, line.found),
-                fix: line.mend.unwrap_or_default(),
-            })
-            .collect()
-    })
 }

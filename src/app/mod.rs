@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::control::live::Examine;
 use crate::domain::ids::AccountId;
 use crate::hashing::Hasher;
 use crate::jobs::queue::Host;
@@ -31,7 +32,6 @@ use crate::web::{self, connections};
 pub use adapters::{liveperson_settings, mail, sms};
 pub use database::{Database, Place, backups, locate};
 pub use key::{KEY_BESIDE_HASHES, SET_A_KEY, hasher, key_id};
-pub use live::examine;
 pub use parts::{account_of, context, web_state};
 pub use roles::{Parts, scan_pace, scheduler};
 pub use schema::{migrate, migrate_when_up};
@@ -77,6 +77,8 @@ pub struct Start {
     /// Bring the tables up to date first; separate roles leave that to `unread migrate`.
     pub migrate: bool,
     pub demo: Option<web::Demo>,
+    /// What is found broken before a channel goes live.
+    pub examine: Examine,
     pub shutdown: CancellationToken,
 }
 
@@ -87,6 +89,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         clock,
         migrate,
         demo,
+        examine,
         shutdown,
     } = start;
     let files = connections::raise_file_limit();
@@ -133,6 +136,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     let mut roles = roles::Roles {
         config,
         shared: &shared,
+        examine,
         tasks: &mut tasks,
         shutdown: &shutdown,
     };
@@ -144,7 +148,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         roles.scheduler()?;
     }
     let healthy = host.as_ref().map(serve::health_of);
-    let state = web_state(config, &shared, healthy, demo, &shutdown)?;
+    let state = web_state(config, &shared, healthy, demo, examine, &shutdown)?;
     let mut address = None;
     if let Some(listener) = web_listener {
         address = Some(roles.web(listener, &state, files).await?);

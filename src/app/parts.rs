@@ -8,13 +8,13 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use super::adapters::{client, mail, sms};
-use super::live::examine;
 use super::roles::scan_pace;
 use crate::channel::render::Texts;
 use crate::channel::webhook::Verifier;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::control;
+use crate::control::live::Examine;
 use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::zone::Zone;
@@ -99,6 +99,7 @@ pub fn web_state(
     context: &Arc<Context>,
     queue_healthy: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     demo: Option<web::Demo>,
+    examine: Examine,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<web::State> {
     Ok(web::State::new(web::Inner {

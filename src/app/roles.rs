@@ -14,6 +14,7 @@ use tracing::info;
 use super::{live, serve};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::control::live::Examine;
 use crate::db;
 use crate::db::upkeep::Retention;
 use crate::domain::ids::Channel;
@@ -60,6 +61,7 @@ impl Parts {
 pub(super) struct Roles<'a> {
     pub config: &'a Config,
     pub shared: &'a Arc<Context>,
+    pub examine: Examine,
     pub tasks: &'a mut JoinSet<&'static str>,
     pub shutdown: &'a CancellationToken,
 }
@@ -73,7 +75,8 @@ impl Roles<'_> {
         if self.config.live {
             let (config, ctx) = (self.config.clone(), self.shared.clone());
             let token = self.shutdown.clone();
-            self.tasks.spawn(live::go_when_possible(config, ctx, token));
+            self.tasks
+                .spawn(live::go_when_possible(config, ctx, self.examine, token));
         }
         let (own, ctx) = (host.clone(), self.shared.clone());
         let (capacity, token) = (capacity(self.config), self.shutdown.clone());
@@ -102,7 +105,7 @@ impl Roles<'_> {
         files: usize,
     ) -> anyhow::Result<SocketAddr> {
         let address = listener.local_addr()?;
-        web::access::login::tell_first_link(state, true).await?;
+        web::dashboard::login::tell_first_link(state, true).await?;
         let (following, token) = (state.clone(), self.shutdown.clone());
         self.tasks.spawn(async move {
             web::badge::follow_changes(following, token).await;

@@ -46,7 +46,8 @@ fn build(config: &Config) -> anyhow::Result<()> {
     let (clock, hasher, metrics) = (Clock::System, Hasher::new(b"key"), Metrics::new());
     let context = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
     let shutdown = CancellationToken::new();
-    web_state(config, &context, None, None, &shutdown)?;
+    let examine = crate::doctor::find_broken;
+    web_state(config, &context, None, None, examine, &shutdown)?;
     scheduler(config, &pool, &clock)?;
     shutdown.cancel();
     Ok(())

@@ -10,6 +10,7 @@ use unread::config::Config;
 use unread::control::accounts::Allowed;
 use unread::control::live::{Asker, Consent, Installation, Looks, OtherInstallation, Wish};
 use unread::control::{Error, live};
+use unread::doctor;
 use unread::domain::ids::{AccountId, Channel};
 use unread::metrics::Metrics;
 
@@ -71,7 +72,7 @@ pub async fn run(config: &Config, what: Live) -> anyhow::Result<ExitCode> {
     let installation = Installation {
         config,
         ctx: &ctx,
-        examine: app::examine,
+        examine: doctor::find_broken,
         looks: &Looks::default(),
     };
     let done = match what {

@@ -24,6 +24,7 @@ pub async fn play(
         clock: Clock::of_database(),
         migrate,
         demo: None,
+        examine: unread::doctor::find_broken,
         shutdown,
     };
     let running = match app::start(config, &database, start).await {

@@ -15,9 +15,10 @@ use crate::db::ledger::Existing;
 use crate::domain::conversation::Record;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::local_time::clock_time;
 use crate::domain::read_state::{ReadState, read_state};
 use crate::domain::rule::{Key, Rule, Settings, pick};
-use crate::domain::zone::{Zone, clock_time};
+use crate::domain::zone::Zone;
 use crate::jobs::context::Context;
 use crate::jobs::forecast::{self, Verdict, What};
 

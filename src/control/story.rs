@@ -6,9 +6,10 @@ use super::words;
 use crate::db::pages::{Attempt, Decision, Reminder};
 use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Reason, Stage, Verdict};
+use crate::domain::local_time::clock_time;
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::reminder::ReminderState;
-use crate::domain::zone::{Zone, clock_time};
+use crate::domain::zone::Zone;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,10 @@
 use crate::db::pages::Reminder;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::Channel;
+use crate::domain::local_time::ZoneSource;
 use crate::domain::opt_out::Doubt;
 use crate::domain::trouble::Trouble;
-use crate::domain::zone::{Zone, ZoneSource};
+use crate::domain::zone::Zone;
 
 /// Why no reminder was sent, or not yet: a sentence.
 pub fn why(cause: &Cause) -> String {

@@ -20,12 +20,12 @@ use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Reason, Stage, Verdict};
 use crate::domain::hold;
 use crate::domain::ids::{AccountId, Channel, Provider, ReminderId, SkillId};
+use crate::domain::local_time::ZoneSource;
 use crate::domain::opt_out::Doubt;
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::read_state::ReadStatus;
 use crate::domain::refusals;
 use crate::domain::reminder::ReminderState;
-use crate::domain::zone::ZoneSource;
 
 /// A column holds a word that is none of its vocabulary.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]

@@ -11,9 +11,10 @@ use super::suppressions::AddressHash;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::heartbeat::trust::Mark;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
+use crate::domain::local_time::LocalTime;
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::reminder::ReminderState;
-use crate::domain::zone::{LocalTime, Zone};
+use crate::domain::zone::Zone;
 
 /// How long after a reminder a consumer's coming back is put down to it.
 const ATTRIBUTION: TimeDelta = TimeDelta::hours(24);

@@ -115,6 +115,12 @@ pub async fn without_waiting_for_the_disk(conn: &mut PgConnection) -> sqlx::Resu
         .map(drop)
 }
 
+/// Several statements that all see the database as it is at one moment. They can change nothing.
+pub async fn one_moment(pool: &PgPool) -> sqlx::Result<sqlx::Transaction<'static, sqlx::Postgres>> {
+    pool.begin_with("begin isolation level repeatable read read only")
+        .await
+}
+
 /// Whether the database answers. Asks on a connection of its own, so that the error says what is wrong and not that a pool is
 /// empty.
 pub async fn ping(pool: &PgPool) -> sqlx::Result<()> {

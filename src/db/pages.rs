@@ -7,9 +7,9 @@ use super::columns::readable;
 use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Stage, Verdict};
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
+use crate::domain::local_time::ZoneSource;
 use crate::domain::outcome::{OutcomeKind, UNWRITTEN};
 use crate::domain::reminder::ReminderState;
-use crate::domain::zone::ZoneSource;
 
 /// The latest scan of a skill.
 #[derive(Clone, Debug, FromRow)]

@@ -37,20 +37,15 @@ pub async fn expire_overdue(
     Ok(channels.into_iter().map(|(channel,)| channel).collect())
 }
 
-/// Scheduled reminders that were to be looked at before `before` and have no wake-up: their job was lost.
-pub async fn stranded(
+/// Scheduled reminders that were to be looked at before `before`. Whether somebody will the queue knows.
+pub async fn overdue(
     db: impl PgExecutor<'_>,
     before: DateTime<Utc>,
     most: i64,
 ) -> sqlx::Result<Vec<(ReminderId, AccountId, Channel)>> {
     let rows = sqlx::query(
-        "select r.id, r.account, r.channel from (
-             select id, account, channel from reminders
-             where state = 'scheduled' and next_at <= $1 order by next_at limit $2
-         ) r
-         where not exists (
-             select from apalis.jobs j
-             where j.job_type = 'deliver_' || r.channel and j.idempotency_key = r.id::text)",
+        "select id, account, channel from reminders
+         where state = 'scheduled' and next_at <= $1 order by next_at limit $2",
     )
     .bind(before)
     .bind(most)

@@ -5,8 +5,9 @@ use chrono::{DateTime, Utc};
 use super::Doctor;
 use crate::config::{Account, Config};
 use crate::domain::ids::Channel;
+use crate::domain::local_time::have_hours_in_common;
 use crate::domain::rule::{Rule, Settings};
-use crate::domain::zone::{Zone, countries, have_hours_in_common};
+use crate::domain::zone::{Zone, countries};
 
 impl Doctor<'_> {
     /// `rules` are all that are stored; an account without any begins with the defaults.

@@ -13,9 +13,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::contact::{Contact, Suppression};
 use super::conversation::{Queue, Record};
+use super::local_time::LocalTime;
 use super::read_state::{ReadState, read_state};
 use super::rule::{Caps, InQuietHours, Rule};
-use super::zone::LocalTime;
 
 pub use answer::{Cause, Stage, Verdict};
 pub use reason::Reason;

@@ -16,6 +16,7 @@ pub mod hold;
 pub mod ids;
 pub mod language;
 pub mod live;
+pub mod local_time;
 pub mod obstacles;
 pub mod opt_out;
 pub mod outcome;

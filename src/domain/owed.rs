@@ -8,10 +8,11 @@ use chrono::{DateTime, Utc};
 use super::contact::Contact;
 use super::conversation::{Queue, Record};
 use super::decide::Reason;
+use super::local_time::LocalTime;
 use super::read_state::{Episode, ReadState};
 use super::rule::Rule;
 use super::schedule::{Due, Next, next_step};
-use super::zone::{LocalTime, Zone};
+use super::zone::Zone;
 
 /// What the decision depends on. The caller has already derived `state` and `contact` from the record: it stores them too.
 #[derive(Clone, Copy, Debug)]
@@ -90,10 +91,10 @@ pub fn scan_decision(scanned: &Scanned<'_>) -> ScanDecision {
 mod tests {
     use super::super::contact::Address;
     use super::super::ids::Channel;
+    use super::super::local_time::ZoneSource;
     use super::super::read_state::read_state;
     use super::super::rule::Settings;
     use super::super::sample::minute;
-    use super::super::zone::ZoneSource;
     use super::*;
 
     /// A human's message at minute 0, an address, and a rule of steps after 10 minutes and 24 hours.

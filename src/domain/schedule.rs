@@ -6,9 +6,9 @@
 
 use chrono::{DateTime, Utc};
 
+use super::local_time::LocalTime;
 use super::read_state::Episode;
 use super::rule::Rule;
-use super::zone::LocalTime;
 
 /// The next reminder of an episode under a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 //! What people and browsers write is read by [`Zone::parse`] in many spellings; what we write is one of two: the name in IANA's
 //! database (`America/New_York`), or `UTC+05:30`.
 
-mod local;
 mod number;
 mod spelling;
 
@@ -13,7 +12,6 @@ use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, Offset, Tim
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-pub use local::{LocalTime, ZoneSource, clock_time, have_hours_in_common};
 pub use number::{NumberZones, countries, zones_of};
 
 /// A time zone. As a [`TimeZone`] of chrono it tells the offsets of its moments; they are plain distances from UTC.

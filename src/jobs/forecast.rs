@@ -16,8 +16,8 @@ use crate::domain::contact;
 use crate::domain::conversation::Record;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::local_time::clock_time;
 use crate::domain::rule::{self, InQuietHours, Rule};
-use crate::domain::zone::clock_time;
 use crate::liveperson::{self, Purpose, Search, Status};
 
 /// What would become of one conversation on one channel.

@@ -1,14 +1,16 @@
 //! Re-derives from the ledger what somebody must look at. Level-triggered: it relies on no event having arrived.
 
+use std::collections::HashSet;
+
 use anyhow::Context as _;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::context::Context;
 use super::names;
 use super::queue::{self, When};
 use crate::db;
 use crate::domain::decide::{Reason, Verdict};
-use crate::domain::ids::Channel;
+use crate::domain::ids::{AccountId, Channel, ReminderId};
 
 /// Rows of each kind per sweep: short transactions; the rest waits for the next sweep.
 const MOST: i64 = 1_000;
@@ -50,7 +52,7 @@ async fn expire(ctx: &Context) -> anyhow::Result<()> {
 /// Wakes reminders whose job was lost.
 async fn rescue(ctx: &Context) -> anyhow::Result<()> {
     let now = ctx.clock.now();
-    let stranded = db::upkeep::stranded(&ctx.pool, now - STRANDED_AFTER, MOST)
+    let stranded = stranded(ctx, now - STRANDED_AFTER)
         .await
         .context("looking for the stranded")?;
     if stranded.is_empty() {
@@ -76,4 +78,24 @@ async fn rescue(ctx: &Context) -> anyhow::Result<()> {
         .await?;
     }
     tx.commit().await.context("waking the stranded")
+}
+
+/// Overdue reminders without a wake-up. Ledger and queue are read as of one moment: a job that ends in between is not a lost one.
+async fn stranded(
+    ctx: &Context,
+    before: DateTime<Utc>,
+) -> sqlx::Result<Vec<(ReminderId, AccountId, Channel)>> {
+    let mut tx = db::one_moment(&ctx.pool).await?;
+    let mut overdue = db::upkeep::overdue(&mut *tx, before, MOST).await?;
+    let mut lost = HashSet::new();
+    for channel in Channel::ALL {
+        let of_channel = overdue.iter().filter(|(_, _, c)| *c == channel);
+        let keys: Vec<String> = of_channel.map(|(id, ..)| id.to_string()).collect();
+        if !keys.is_empty() {
+            lost.extend(queue::missing(&mut tx, names::deliver_queue(channel), &keys).await?);
+        }
+    }
+    tx.commit().await?;
+    overdue.retain(|(id, ..)| lost.contains(&id.to_string()));
+    Ok(overdue)
 }

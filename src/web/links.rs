@@ -14,9 +14,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 use chrono::TimeDelta;
 
 use super::State;
-use super::badge::{Client, Limiter};
+use super::client::Client;
 use super::error::ApiError;
 use super::insist::insist;
+use super::limiter::Limiter;
 use super::templates::ToVisitor;
 use crate::control::opt_outs;
 use crate::db;

@@ -6,6 +6,7 @@ pub mod access;
 pub mod api;
 pub mod badge;
 mod bodies;
+mod client;
 pub mod connections;
 pub mod dashboard;
 mod entrance;
@@ -14,12 +15,16 @@ mod health;
 mod hosts;
 mod insist;
 mod jwt;
+mod limiter;
 mod links;
 mod mail;
 mod metrics;
 mod observe;
+mod problem;
+mod recent;
 mod templates;
 mod twilio;
+mod unshown;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -188,7 +193,6 @@ const MAX_LIST: usize = 16 * 1024 * 1024;
 /// Every route of the dashboard and the config API with what it needs, and their handlers.
 pub fn guarded(state: &State) -> (Router<State>, Vec<Route>) {
     let mut table = Table::new(state.clone());
-    access::login::add(&mut table);
     dashboard::add(&mut table);
     api::add(&mut table);
     let document = api::document::whole(&mut table);

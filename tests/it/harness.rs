@@ -235,6 +235,7 @@ impl Stage {
             clock: clock.clone(),
             migrate: false,
             demo: None,
+            examine: unread::doctor::find_broken,
             shutdown: shutdown.clone(),
         };
         let server = Database::open(&config, Durability::Throwaway)

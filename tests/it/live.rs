@@ -68,7 +68,7 @@ async fn refusals(t: &Stage, config: &Config, channel: Channel) -> Vec<Refusal> 
     let installation = Installation {
         config,
         ctx: t.context(),
-        examine: unread::app::examine,
+        examine: unread::doctor::find_broken,
         looks: &Looks::default(),
     };
     let standing = installation
@@ -108,7 +108,7 @@ async fn go(t: &Stage, channel: Channel, wish: &Wish) -> Result<(), Error> {
     let installation = Installation {
         config: t.config(),
         ctx: t.context(),
-        examine: unread::app::examine,
+        examine: unread::doctor::find_broken,
         looks: &Looks::default(),
     };
     let by = By {
@@ -294,7 +294,7 @@ async fn back_from_live_nothing_goes_out_and_both_are_in_the_audit_trail() {
         let installation = Installation {
             config: t.config(),
             ctx: t.context(),
-            examine: unread::app::examine,
+            examine: unread::doctor::find_broken,
             looks: &Looks::default(),
         };
         let by = By {
@@ -327,7 +327,7 @@ async fn the_setting_waives_the_test_message_and_nothing_else() {
             let installation = Installation {
                 config,
                 ctx: t.context(),
-                examine: unread::app::examine,
+                examine: unread::doctor::find_broken,
                 looks: &Looks::default(),
             };
             installation.go_by_setting(&t.clock, true).await.unwrap()
@@ -398,7 +398,7 @@ async fn the_setting_leaves_alone_what_a_person_took_back() {
         let installation = Installation {
             config: &answered,
             ctx: t.context(),
-            examine: unread::app::examine,
+            examine: unread::doctor::find_broken,
             looks: &Looks::default(),
         };
         let by_setting = async || installation.go_by_setting(&t.clock, true).await.unwrap();
@@ -513,7 +513,7 @@ async fn what_would_happen_is_told_from_liveperson_as_it_is_now_and_changes_noth
             let installation = Installation {
                 config: t.config(),
                 ctx: t.context(),
-                examine: unread::app::examine,
+                examine: unread::doctor::find_broken,
                 looks: &Looks::default(),
             };
             let standing = installation.standing(&own(), EMAIL, Asker::Operator).await.unwrap();

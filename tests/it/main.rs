@@ -23,6 +23,7 @@ mod database;
 mod docs;
 mod doctor;
 mod dry_run;
+mod folders;
 mod hanging;
 mod harness;
 mod headlines;

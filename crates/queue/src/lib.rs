@@ -170,6 +170,15 @@ pub async fn forget(conn: &mut PgConnection, queue: &str, keys: &[String]) -> sq
     rows::forget(conn, queue, keys).await
 }
 
+/// Which of these keys have no row: nobody will look at them. A dead letter is a row.
+pub async fn missing(
+    conn: &mut PgConnection,
+    queue: &str,
+    keys: &[String],
+) -> sqlx::Result<Vec<String>> {
+    rows::missing(conn, queue, keys).await
+}
+
 /// Removes dead letters that died before `before` (business time). Returns how many.
 pub async fn bury(pool: &PgPool, before: DateTime<Utc>) -> sqlx::Result<u64> {
     rows::bury(pool, before).await

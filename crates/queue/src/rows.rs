@@ -121,6 +121,22 @@ pub(super) async fn forget(
     Ok(gone.rows_affected())
 }
 
+pub(super) async fn missing(
+    conn: &mut PgConnection,
+    queue: &str,
+    keys: &[String],
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select key from unnest($2::text[]) as wanted (key)
+         where not exists (
+             select from apalis.jobs j where j.job_type = $1 and j.idempotency_key = wanted.key)",
+    )
+    .bind(queue)
+    .bind(keys)
+    .fetch_all(conn)
+    .await
+}
+
 pub(super) async fn bury(pool: &PgPool, before: DateTime<Utc>) -> sqlx::Result<u64> {
     let gone = sqlx::query("delete from apalis.jobs where status = 'Killed' and done_at < $1")
         .bind(before)

@@ -66,3 +66,11 @@ impl WorldClock {
         (self.speed > 0.0).then(|| by.div_f64(self.speed))
     }
 }
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "scripts are minutes long, not aeons"
+)]
+pub(crate) fn ms(minutes: f64) -> i64 {
+    (minutes * 60_000.0) as i64
+}

@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::clock::ms;
 use super::world::{Action, CUSTOMER_CARE, ORDERS, Person, Unknown, World};
 
 mod cases;
@@ -119,14 +120,6 @@ pub struct Play {
     account: String,
     state: Arc<Mutex<State>>,
     texts: mpsc::UnboundedSender<PhoneText>,
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "scripts are minutes long, not aeons"
-)]
-pub(crate) fn ms(minutes: f64) -> i64 {
-    (minutes * 60_000.0) as i64
 }
 
 impl Play {

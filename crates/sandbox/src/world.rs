@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::clock::WorldClock;
+use super::clock::{WorldClock, ms};
 
 mod account;
 mod action;
@@ -188,7 +188,7 @@ impl World {
     /// As [`World::at`], so many minutes from now (negative: ago).
     #[must_use]
     pub fn minutes_from_now(&self, minutes: f64) -> Self {
-        self.at(self.clock.now_ms() + super::people::ms(minutes))
+        self.at(self.clock.now_ms() + ms(minutes))
     }
 
     fn moment(&self) -> i64 {

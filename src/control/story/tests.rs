@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::domain::ids::{Channel, ReminderId, SkillId};
-use crate::domain::zone::ZoneSource;
+use crate::domain::local_time::ZoneSource;
 
 fn at(minute: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)

@@ -6,11 +6,12 @@ use super::Decision::{Cancel, Expire, Postpone, Send};
 use super::*;
 use crate::domain::contact::Address;
 use crate::domain::ids::Channel;
+use crate::domain::local_time::LocalTime;
 use crate::domain::quiet::{QuietHours, Window};
 use crate::domain::read_state::Episode;
 use crate::domain::rule::{Settings, Step};
 use crate::domain::sample::{message_id, minute};
-use crate::domain::zone::{LocalTime, Zone};
+use crate::domain::zone::Zone;
 
 /// Tuesday 08:12 UTC: an agent's message of 08:00 is owed a text message since 08:10, until 09:10. Nothing stands in the way.
 #[derive(Clone, Debug)]

@@ -22,9 +22,10 @@ use crate::domain::conversation::Record;
 use crate::domain::decide::{Decision, Facts, History, Reason, decide};
 use crate::domain::hold::Gate;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
+use crate::domain::local_time::LocalTime;
 use crate::domain::read_state::{Episode, ReadState, read_state};
 use crate::domain::rule::{self, Rule};
-use crate::domain::zone::{LocalTime, Zone};
+use crate::domain::zone::Zone;
 use crate::hashing::Move;
 use crate::jobs::context::{Account, Context};
 

@@ -19,9 +19,9 @@ use crate::db;
 use crate::domain::access::Permission;
 use crate::hashing;
 use crate::metrics::AccessOutcome;
-use crate::web::api::problem::Refusal;
-use crate::web::badge::Client;
-use crate::web::dashboard::Unshown;
+use crate::web::client::Client;
+use crate::web::problem::Refusal;
+use crate::web::unshown::Unshown;
 use crate::web::{LONG_BODY, State};
 
 /// A guard of routes that need this permission.

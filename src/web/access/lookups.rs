@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::control::Error;
-use crate::web::badge::{Limiter, Recent};
+use crate::web::limiter::Limiter;
+use crate::web::recent::Recent;
 
 /// Look-ups per second, after a burst, of words from one address that turn out to be nobody's.
 const UNKNOWN: (f64, f64) = (10.0, 60.0);

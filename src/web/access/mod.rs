@@ -4,20 +4,17 @@
 //! There is one way to serve something here: a row of the [`Table`]. Its guard runs before the handler, so that no handler can
 //! forget to ask who is calling, nor whether a form came from our own page.
 
-mod csrf;
-mod guard;
-mod invited;
+pub mod csrf;
+mod described;
+pub mod guard;
 pub mod issuer;
-pub mod login;
-mod lookups;
+pub mod lookups;
 mod refused;
 mod repeat;
-mod session;
-mod sso;
-mod steps;
+pub mod session;
 mod table;
-mod tries;
-mod visitor;
+pub mod tries;
+pub mod visitor;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -28,8 +25,8 @@ use axum::http::request::Parts;
 use chrono::TimeDelta;
 
 use super::State;
-use super::api::problem::Refusal;
-use super::badge::Limiter;
+use super::limiter::Limiter;
+use super::problem::Refusal;
 use crate::config;
 use crate::control::accounts::Accounts;
 use crate::control::tokens::Maker;
@@ -40,7 +37,7 @@ use crate::metrics::AccessOutcome;
 pub use self::guard::is_by_itself;
 pub use self::repeat::Unrepeatable;
 pub use self::session::Session;
-pub use self::table::{Needs, Route, Table};
+pub use self::table::{API_ROOT, Needs, Route, Table};
 pub use self::tries::{Refused, Tried, code as try_code, password as try_password};
 pub use self::visitor::Visitor;
 
@@ -66,9 +63,9 @@ pub struct Access {
     pub sso: Option<issuer::Issuer>,
     /// Requests by caller, and by address of those who are not let in.
     callers: Limiter<(bool, i64)>,
-    strangers: Limiter<IpAddr>,
+    pub strangers: Limiter<IpAddr>,
     /// Sessions and tokens, before they are looked up.
-    lookups: lookups::Lookups,
+    pub lookups: lookups::Lookups,
     /// Requests of pages that nobody has to be logged in for, by address.
     open: Limiter<IpAddr>,
     /// Of logins, before anything is asked of the database.
@@ -97,7 +94,7 @@ impl Access {
 
 impl State {
     /// Counts and logs that somebody was not let in. `name`: of a person or a token that exists.
-    fn refused(&self, outcome: AccessOutcome, from: IpAddr, name: Option<&str>) {
+    pub fn refused(&self, outcome: AccessOutcome, from: IpAddr, name: Option<&str>) {
         let refusals = &self.access.refusals;
         refusals.note(&self.metrics, outcome, from, name);
     }

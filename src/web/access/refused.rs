@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::metrics::{AccessOutcome, Metrics};
-use crate::web::badge::Limiter;
+use crate::web::limiter::Limiter;
 
 /// How much is said in the log, by address and in all.
 pub struct Refusals {

@@ -13,7 +13,7 @@ use super::guard::Guard;
 use crate::control::Error;
 use crate::db::idempotency::{self, Answer, Met};
 use crate::hashing::Hasher;
-use crate::web::api::problem::Refusal;
+use crate::web::problem::Refusal;
 use crate::web::{LONG_BODY, MAX_BODY, State};
 
 pub const HEADER: &str = "idempotency-key";

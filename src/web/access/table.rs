@@ -11,9 +11,13 @@ use utoipa::openapi::path::{HttpMethod, Paths};
 use utoipa::openapi::schema::Schema;
 use utoipa_axum::router::UtoipaMethodRouter;
 
+use super::described::complete;
 use super::guard::{self, Guard};
 use crate::domain::access::Permission;
-use crate::web::{MAX_BODY, State, api};
+use crate::web::{MAX_BODY, State};
+
+/// Where the config API begins.
+pub const API_ROOT: &str = "/api/v1";
 
 /// What a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +109,7 @@ impl Table {
         self.add(method, path.to_owned(), Needs::Nothing, guarded);
     }
 
-    /// Handlers of the config API, below [`api::ROOT`], as `routes!(…)` collects them with their descriptions. The name of a
+    /// Handlers of the config API, below [`API_ROOT`], as `routes!(…)` collects them with their descriptions. The name of a
     /// handler is its operation's id, so it is unique among all.
     pub fn api(&mut self, needs: Permission, routes: UtoipaMethodRouter<State>) {
         self.long_api(needs, MAX_BODY, routes);
@@ -149,8 +153,8 @@ impl Table {
                 .route_layer(from_fn_with_state(guard, guard::api)),
         );
         for (path, mut item) in paths.paths {
-            let path = format!("{}{path}", api::ROOT);
-            for method in api::document::complete(&mut item, &path, needs, changes) {
+            let path = format!("{}{path}", API_ROOT);
+            for method in complete(&mut item, &path, needs, changes) {
                 let row = Route {
                     method: method_of(&method),
                     path: path.clone(),

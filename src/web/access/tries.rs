@@ -14,7 +14,7 @@ use crate::hashing;
 use crate::metrics::AccessOutcome;
 use crate::secret::Secret;
 use crate::web::State;
-use crate::web::badge::Limiter;
+use crate::web::limiter::Limiter;
 
 /// What came of trying a password.
 pub enum Tried {

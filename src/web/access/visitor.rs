@@ -11,7 +11,7 @@ use super::{Access, State, session};
 use crate::control::known;
 use crate::domain::device;
 use crate::hashing;
-use crate::web::badge::Client;
+use crate::web::client::Client;
 
 /// A request of somebody who wants to come in, or to show once more who they are.
 pub struct Visitor {

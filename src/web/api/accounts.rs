@@ -8,13 +8,13 @@ use utoipa_axum::routes;
 
 use super::extract::Path;
 use super::paging::Page;
-use super::problem::Refusal;
 use crate::control;
 use crate::control::accounts::Accounts;
 use crate::domain::access::Permission;
 use crate::domain::ids::AccountId;
 use crate::web::State;
 use crate::web::access::Table;
+use crate::web::problem::Refusal;
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(list_accounts));

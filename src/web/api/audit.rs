@@ -8,7 +8,6 @@ use utoipa_axum::routes;
 
 use super::extract::Query;
 use super::paging::{Page, Paging};
-use super::problem::Refusal;
 use crate::control;
 use crate::control::accounts::Accounts;
 use crate::db::audit::{Wanted, Written};
@@ -16,6 +15,7 @@ use crate::domain::access::Permission;
 use crate::domain::ids::AccountId;
 use crate::web::State;
 use crate::web::access::Table;
+use crate::web::problem::Refusal;
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(list_audit));

@@ -7,13 +7,13 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::extract::{Json, Path};
-use super::problem::{Problem, Refusal};
 use crate::control::accounts::Accounts;
 use crate::domain::access::Permission;
 use crate::domain::ids::AccountId;
 use crate::web::State;
 use crate::web::access::Table;
 use crate::web::badge;
+use crate::web::problem::{Problem, Refusal};
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(read_badge));

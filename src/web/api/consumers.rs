@@ -10,7 +10,6 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::extract::Json;
-use super::problem::Refusal;
 use super::reminders::Reminder;
 use super::suppressions::Suppression;
 use crate::control;
@@ -23,6 +22,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::read_state::ReadStatus;
 use crate::web::State;
 use crate::web::access::{Caller, Table};
+use crate::web::problem::Refusal;
 
 pub fn add(table: &mut Table) {
     table.api_question(Permission::View, routes!(look_up_consumer));

@@ -8,7 +8,6 @@ use utoipa_axum::routes;
 
 use super::extract::Query;
 use super::paging::{Page, Paging};
-use super::problem::Refusal;
 use crate::control;
 use crate::control::accounts::Accounts;
 use crate::db::pages::Decision as Row;
@@ -17,6 +16,7 @@ use crate::domain::decide::{Cause, Stage, Verdict};
 use crate::domain::ids::{AccountId, Channel};
 use crate::web::State;
 use crate::web::access::Table;
+use crate::web::problem::Refusal;
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(list_decisions));

@@ -8,8 +8,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 
-use super::problem::Refusal;
 use crate::web::State;
+use crate::web::problem::Refusal;
 
 /// The version named by `If-Match`, which must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::problem::Refusal;
 use crate::control::NUL;
 use crate::domain::access::Permission;
 use crate::web::access::Caller;
+use crate::web::problem::Refusal;
 use crate::web::{MAX_BODY, MAX_STRANGERS_BODY, State};
 
 /// A body of JSON.

@@ -4,11 +4,11 @@ use axum::extract::State as Shared;
 use utoipa_axum::routes;
 
 use super::paging::Page;
-use super::problem::Refusal;
 use crate::control::hold::{self, HoldView};
 use crate::domain::access::Permission;
 use crate::web::State;
 use crate::web::access::Table;
+use crate::web::problem::Refusal;
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(list_holds));

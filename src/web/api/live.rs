@@ -7,7 +7,6 @@ use utoipa::IntoParams;
 use utoipa_axum::routes;
 
 use super::extract::{Json, Path};
-use super::problem::{Problem, Refusal};
 use crate::control::accounts::Accounts;
 use crate::control::live::{Asker, Standing, Wish};
 use crate::control::rules::By;
@@ -15,6 +14,7 @@ use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel};
 use crate::web::State;
 use crate::web::access::{Caller, Table};
+use crate::web::problem::{Problem, Refusal};
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(read_live));

@@ -16,7 +16,6 @@ mod hold;
 mod live;
 mod overview;
 pub mod paging;
-pub mod problem;
 pub mod reference;
 mod reminders;
 mod rules;
@@ -32,8 +31,7 @@ use serde_json::Value;
 
 use super::access::Table;
 
-/// Where it begins.
-pub const ROOT: &str = "/api/v1";
+pub use super::access::API_ROOT as ROOT;
 
 /// Adds the API's routes to the table.
 pub fn add(table: &mut Table) {

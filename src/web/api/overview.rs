@@ -10,7 +10,6 @@ use utoipa_axum::routes;
 
 use super::extract::{Json, Query};
 use super::paging::Page;
-use super::problem::Refusal;
 use super::reminders::Reminder;
 use crate::control;
 use crate::control::accounts::Accounts;
@@ -23,6 +22,7 @@ use crate::domain::ids::{AccountId, Channel, Provider};
 use crate::domain::round::{Pace, Round};
 use crate::web::State;
 use crate::web::access::{Caller, Table};
+use crate::web::problem::Refusal;
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(get_overview));

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::Refusal;
+use crate::web::problem::Refusal;
 
 const USUAL: u32 = 50;
 const MOST: u32 = 200;

@@ -11,7 +11,6 @@ use utoipa_axum::routes;
 
 use super::extract::{Path, Query};
 use super::paging::{Page, Paging, cursor};
-use super::problem::{Problem, Refusal};
 use crate::control;
 use crate::control::accounts::Accounts;
 use crate::control::consumers::reads_as_address;
@@ -23,11 +22,13 @@ use crate::domain::access::Permission;
 use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Stage, Verdict};
 use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::domain::local_time::ZoneSource;
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::reminder::ReminderState;
-use crate::domain::zone::{Zone, ZoneSource};
+use crate::domain::zone::Zone;
 use crate::web::State;
 use crate::web::access::{Caller, Table, Unrepeatable};
+use crate::web::problem::{Problem, Refusal};
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(list_reminders));

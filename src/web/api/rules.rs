@@ -15,7 +15,6 @@ use utoipa_axum::routes;
 use super::etag::{IfMatch, etag};
 use super::extract::{Json, Path, Query};
 use super::paging::{Page, Paging};
-use super::problem::Refusal;
 use crate::control::accounts::Accounts;
 use crate::control::rules::{
     self, By, Change, Checked, ListView, RuleContradictions, RuleView, Stamp, VersionView,
@@ -26,6 +25,7 @@ use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{Key, Settings};
 use crate::web::State;
 use crate::web::access::{Caller, Table};
+use crate::web::problem::Refusal;
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(list_rules));

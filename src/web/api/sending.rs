@@ -9,7 +9,6 @@ use utoipa_axum::routes;
 
 use super::extract::{Json, Path, Query};
 use super::paging::Page;
-use super::problem::{Problem, Refusal};
 use super::rules::{GivenSettings, SkillWord};
 use crate::control::accounts::Accounts;
 use crate::control::forecast::{self, Forecast, Live};
@@ -25,6 +24,7 @@ use crate::domain::pause::Scope;
 use crate::domain::rule::{Key, Template};
 use crate::web::State;
 use crate::web::access::{Caller, Table};
+use crate::web::problem::{Problem, Refusal};
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(list_variables));

@@ -14,7 +14,6 @@ use utoipa_axum::routes;
 
 use super::extract::{Json, Query, bytes, kind, parse};
 use super::paging::{Page, Paging, cursor};
-use super::problem::Refusal;
 use crate::control;
 use crate::control::accounts::{Accounts, Allowed};
 use crate::control::consumers::Who;
@@ -27,6 +26,7 @@ use crate::domain::contact::Suppression as Reason;
 use crate::domain::ids::{AccountId, Channel};
 use crate::suppressions_file::{self, Defaults};
 use crate::web::access::{Caller, Table};
+use crate::web::problem::Refusal;
 use crate::web::{MAX_LIST, State};
 
 /// A list is in memory while it arrives.

@@ -11,7 +11,6 @@ use utoipa_axum::routes;
 
 use super::extract::{Json, Path};
 use super::paging::Page;
-use super::problem::Refusal;
 use crate::control;
 use crate::control::accounts::Accounts;
 use crate::control::tokens::{Maker, Wish};
@@ -19,6 +18,7 @@ use crate::domain::access::{AccountLimit, Permission};
 use crate::domain::ids::AccountId;
 use crate::web::State;
 use crate::web::access::{Caller, Table, Unrepeatable};
+use crate::web::problem::Refusal;
 
 pub fn add(table: &mut Table) {
     table.api(Permission::View, routes!(show_me));

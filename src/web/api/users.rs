@@ -11,7 +11,6 @@ use utoipa_axum::routes;
 
 use super::extract::{Json, Path, Query};
 use super::paging::Page;
-use super::problem::Refusal;
 use crate::control::accounts::Accounts;
 use crate::control::users::Link;
 use crate::control::{self, Error};
@@ -20,6 +19,7 @@ use crate::domain::access::{self, Permission};
 use crate::domain::ids::AccountId;
 use crate::web::State;
 use crate::web::access::{Caller, Table, Unrepeatable};
+use crate::web::problem::Refusal;
 
 pub fn add(table: &mut Table) {
     table.api(Permission::Administer, routes!(list_users));

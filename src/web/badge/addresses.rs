@@ -17,13 +17,14 @@ use percent_encoding::percent_decode_str;
 
 use super::answer::{answer, plausible, remembered};
 use super::cache::{Answer, Ids};
-use super::client::{Client, peer};
 use super::reply::{self, Problem, no_such_account, shared};
 use super::token::Verified;
-use super::{Site, State, events};
+use super::{Site, events};
 use crate::db::changes::consumer_key;
 use crate::domain::ids::AccountId;
 use crate::metrics::BadgeSource;
+use crate::web::State;
+use crate::web::client::{Client, peer};
 
 pub fn routes() -> Router<State> {
     Router::new()

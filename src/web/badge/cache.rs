@@ -9,8 +9,8 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use tokio::sync::SetOnce;
 
-use super::recent::Recent;
 use crate::db::changes::ConsumerKey;
+use crate::web::recent::Recent;
 
 const SHARDS: usize = 16;
 

@@ -16,14 +16,14 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::State;
 use super::answer::answer;
 use super::cache::Ids;
-use super::client::Connection;
 use super::reply::{Problem, body, tag};
 use super::token::Verified;
 use crate::db::changes::{ConsumerKey, consumer_key};
 use crate::domain::ids::AccountId;
+use crate::web::State;
+use crate::web::limiter::Connection;
 
 /// Proxies and phones cut connections that are silent for longer.
 const HEARTBEAT: Duration = Duration::from_secs(20);

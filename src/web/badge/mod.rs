@@ -8,10 +8,8 @@
 mod addresses;
 mod answer;
 mod cache;
-mod client;
 mod events;
 pub mod look;
-mod recent;
 mod reply;
 mod script;
 mod token;
@@ -26,16 +24,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::answer::{Lookups, Table};
 use self::cache::{Cache, Ids};
-use self::client::Connections;
 use self::events::Watchers;
 use self::token::Tokens;
-use super::State;
-use crate::config::{self, Network};
+use crate::config;
 use crate::db::changes::{ConsumerKey, Listener};
+use crate::web::State;
+use crate::web::limiter::{Connections, Limiter};
 
 pub use self::addresses::{PageView, express, from_memory, routes};
-pub use self::client::{Client, Limiter, network_of};
-pub use self::recent::Recent;
 pub use self::script::{integrity, pinned_path, script};
 
 /// Consumers remembered; with all that is kept of one, some 300 bytes each.
@@ -51,7 +47,6 @@ pub struct Badge {
     connections: Connections<()>,
     of_address: Connections<IpAddr>,
     of_consumer: Connections<ConsumerKey>,
-    trusted_proxies: Vec<Network>,
     /// Event streams at once.
     streams: usize,
     shutdown: CancellationToken,
@@ -70,7 +65,6 @@ impl Badge {
             connections: Connections::default(),
             of_address: Connections::default(),
             of_consumer: Connections::default(),
-            trusted_proxies: web.trusted_proxies.clone(),
             // The rest is for page views, which are over at once.
             streams: web.connections / 4 * 3,
             shutdown,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::limits::{Limits, RESERVE};
 use super::line::{Beats, Lane, Line, Phase, Told};
 use crate::metrics::{Closed, Refused};
-use crate::web::badge::network_of;
+use crate::web::client::network_of;
 
 /// So many addresses are asked to make room, from the one with the most connections down.
 const ASKED: usize = 16;

@@ -8,6 +8,7 @@ mod audit;
 mod channels;
 mod chart;
 mod live;
+pub mod login;
 mod opt_outs;
 mod overview;
 mod own;
@@ -20,14 +21,13 @@ mod second_factor;
 mod settings;
 mod suppressions;
 mod tokens;
-mod unshown;
 mod users;
 mod website;
 pub mod words;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::SecondsFormat;
 use chrono_tz::Tz;
@@ -35,14 +35,14 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::access::{Asked, Caller, Session, Table, is_by_itself};
+use super::templates::careful;
+use super::unshown::Unshown;
 use super::{State, templates};
 use crate::control::accounts::{Accounts, Allowed};
 use crate::control::{Error, Fault};
 use crate::db;
 use crate::domain::access::{Permission, Role};
 use crate::domain::ids::AccountId;
-
-pub use self::unshown::Unshown;
 
 /// Where a page is, what it is called, and what it needs.
 type Entry = (&'static str, &'static str, Permission);
@@ -82,6 +82,7 @@ const MOST_OPEN: usize = 3;
 
 /// Adds the pages to the table.
 pub fn add(table: &mut Table) {
+    login::add(table);
     overview::add(table);
     rules::add(table);
     reminders::add(table);
@@ -279,15 +280,4 @@ pub fn faults_of(faults: &[Fault]) -> Value {
         (field, Value::from(fault.detail.clone()))
     });
     Value::Object(told.collect())
-}
-
-/// The headers of a page of ours. The origin is told to ourselves, so that our forms can be recognised.
-pub fn careful(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, templates::DASHBOARD_POLICY);
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("same-origin"),
-    );
-    response
 }

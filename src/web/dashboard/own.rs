@@ -6,14 +6,14 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Page, Unshown, settings, words};
+use super::{Page, Unshown, login, settings, words};
 use crate::control::passwords::Chosen;
 use crate::control::{Error, Fault, sessions, users};
 use crate::db;
 use crate::domain::access::Permission;
 use crate::secret::Secret;
 use crate::web::State;
-use crate::web::access::{Refused, Table, Tried, Visitor, login, try_password};
+use crate::web::access::{Refused, Table, Tried, Visitor, try_password};
 
 pub fn add(table: &mut Table) {
     table.form(Permission::View, "/settings/password", change_password);

@@ -5,6 +5,7 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::login::inside;
 use super::rules::Fields;
 use super::{Page, Unshown, words};
 use crate::control::Error;
@@ -16,7 +17,6 @@ use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::pause::Scope;
 use crate::web::State;
-use crate::web::access::login::inside;
 use crate::web::access::{Caller, Table};
 
 pub fn add(table: &mut Table) {

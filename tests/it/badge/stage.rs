@@ -74,6 +74,7 @@ impl Stage {
             clock: Clock::System,
             migrate: false,
             demo: None,
+            examine: unread::doctor::find_broken,
             shutdown: shutdown.clone(),
         };
         let running = app::start(&config, &opened, start).await.unwrap();

@@ -79,7 +79,7 @@ async fn who_looks_a_waiting_reminder_up_is_told_that_it_is_held_or_will_not_go(
         let installation = Installation {
             config: t.config(),
             ctx: t.context(),
-            examine: unread::app::examine,
+            examine: unread::doctor::find_broken,
             looks: &Looks::default(),
         };
         let own = everything().named(account().as_str()).unwrap();

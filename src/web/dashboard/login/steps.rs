@@ -8,8 +8,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::tries::{self, Tried};
-use super::{Table, Visitor, login, session, sso};
+use super::sso;
 use crate::control::pending::{self, Needs};
 use crate::control::sso::Came;
 use crate::db;
@@ -18,7 +17,11 @@ use crate::db::users::User;
 use crate::hashing;
 use crate::metrics::AccessOutcome;
 use crate::secret::Secret;
-use crate::web::dashboard::{Unshown, careful};
+use crate::web::access::tries::{self, Tried};
+use crate::web::access::{Table, Visitor, session};
+use crate::web::dashboard::login;
+use crate::web::templates::careful;
+use crate::web::unshown::Unshown;
 use crate::web::{State, templates};
 
 pub fn add(table: &mut Table) {

@@ -1,5 +1,9 @@
 //! Logging in with a password, and out.
 
+mod invited;
+mod sso;
+mod steps;
+
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Query, State as Shared};
 use axum::http::{Method, StatusCode, header};
@@ -8,10 +12,6 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::lookups::LookupError;
-use super::tries::{self, Tried};
-use super::visitor::{self, Visitor};
-use super::{Access, Table, guard, invited, session, sso, steps};
 use crate::control::{Error, known, logins, second_factor, users};
 use crate::db;
 use crate::db::users::User;
@@ -19,7 +19,13 @@ use crate::domain::access::Permission;
 use crate::hashing;
 use crate::metrics::AccessOutcome;
 use crate::secret::Secret;
-use crate::web::dashboard::{Page, Unshown, careful};
+use crate::web::access::lookups::LookupError;
+use crate::web::access::tries::{self, Tried};
+use crate::web::access::visitor::{self, Visitor};
+use crate::web::access::{Access, Table, guard, session};
+use crate::web::dashboard::Page;
+use crate::web::templates::careful;
+use crate::web::unshown::Unshown;
 use crate::web::{State, templates};
 
 pub fn add(table: &mut Table) {

@@ -3,10 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::{NumberZones, Zone, zones_of};
-use crate::domain::contact::Address;
-use crate::domain::quiet::{Hours, QuietHours, Window};
-use crate::domain::rule::{Rule, Settings};
+use super::contact::Address;
+use super::quiet::{Hours, QuietHours, Window};
+use super::rule::{Rule, Settings};
+use super::zone::{NumberZones, Zone, zones_of};
 
 /// A number whose zones have less than this in common on a day is not told from where it is.
 const ENOUGH_A_DAY: TimeDelta = TimeDelta::hours(2);

@@ -10,17 +10,19 @@ use axum::routing::get;
 use chrono::TimeDelta;
 use serde::Deserialize;
 
-use super::{Table, Visitor, csrf, login, session, steps};
+use super::steps;
 use crate::control;
 use crate::control::sso::{Came, Refusal};
 use crate::db;
 use crate::db::sso::Started;
 use crate::hashing;
 use crate::metrics::AccessOutcome;
-use crate::web::State;
-use crate::web::badge::Client;
-use crate::web::dashboard::{Unshown, careful};
-use crate::web::templates;
+use crate::web::access::{Table, Visitor, csrf, session};
+use crate::web::client::Client;
+use crate::web::dashboard::login;
+use crate::web::templates::careful;
+use crate::web::unshown::Unshown;
+use crate::web::{State, templates};
 
 /// How long a person may take at the issuer.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);

@@ -8,13 +8,16 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Table, Visitor, csrf, login, sso, steps};
+use super::{sso, steps};
 use crate::control::passwords::{self, Chosen};
 use crate::control::users::{self, Invitation};
 use crate::control::{Error, second_factor};
 use crate::hashing;
 use crate::secret::Secret;
-use crate::web::dashboard::{Unshown, careful};
+use crate::web::access::{Table, Visitor, csrf};
+use crate::web::dashboard::login;
+use crate::web::templates::careful;
+use crate::web::unshown::Unshown;
 use crate::web::{State, templates};
 
 pub fn add(table: &mut Table) {

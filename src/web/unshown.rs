@@ -5,9 +5,8 @@ use std::time::Duration;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::careful;
+use super::templates::{self, careful};
 use crate::control::Error;
-use crate::web::templates;
 
 /// Why a page cannot be shown, as a page.
 #[derive(Debug)]

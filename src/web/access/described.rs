@@ -1,0 +1,143 @@
+//! What the guards do for every operation of the config API, in the words of its document.
+
+use utoipa::openapi::path::{
+    HttpMethod, Operation, Parameter, ParameterBuilder, ParameterIn, PathItem,
+};
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{
+    ContentBuilder, ObjectBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
+    SecurityRequirement,
+};
+
+use super::Needs;
+use crate::domain::access::Permission;
+
+/// Adds to each operation of an item what the frame does for it: the scope it needs and the problems it can answer. Returns the
+/// methods.
+///
+/// `repeats`: whether an `Idempotency-Key` does anything for its posts.
+pub fn complete(item: &mut PathItem, path: &str, needs: Needs, repeats: bool) -> Vec<HttpMethod> {
+    let mut methods = Vec::new();
+    for (method, operation) in operations(item) {
+        let Some(operation) = operation else { continue };
+        operation.security = Some(security(needs));
+        if method == HttpMethod::Post && repeats {
+            let parameters = operation.parameters.get_or_insert_default();
+            parameters.push(idempotency_key());
+        }
+        for (status, what) in problems(&method, operation, path) {
+            let responses = &mut operation.responses.responses;
+            responses
+                .entry(status.to_owned())
+                .or_insert_with(|| RefOr::T(problem(what)));
+        }
+        // A handler says what a problem of its own means; what it looks like is the same for all.
+        for (status, response) in &mut operation.responses.responses {
+            if let RefOr::T(response) = response
+                && status.starts_with(['4', '5'])
+            {
+                response.content = problem("").content;
+            }
+        }
+        methods.push(method);
+    }
+    methods
+}
+
+fn security(needs: Needs) -> Vec<SecurityRequirement> {
+    let of = |scheme: &str, permission: Permission| {
+        SecurityRequirement::new(scheme, [permission.as_str()])
+    };
+    match needs {
+        Needs::Nothing => Vec::new(),
+        Needs::Person(permission) | Needs::Session(permission) => vec![of("session", permission)],
+        Needs::Caller(permission) => vec![of("token", permission), of("session", permission)],
+    }
+}
+
+fn operations(item: &mut PathItem) -> [(HttpMethod, &mut Option<Operation>); 5] {
+    [
+        (HttpMethod::Get, &mut item.get),
+        (HttpMethod::Post, &mut item.post),
+        (HttpMethod::Put, &mut item.put),
+        (HttpMethod::Patch, &mut item.patch),
+        (HttpMethod::Delete, &mut item.delete),
+    ]
+}
+
+/// What can go wrong with any operation of this shape.
+fn problems(
+    method: &HttpMethod,
+    operation: &Operation,
+    path: &str,
+) -> Vec<(&'static str, &'static str)> {
+    let parameters = operation.parameters.iter().flatten();
+    let has_parameters = parameters.clone().next().is_some();
+    let has_version = parameters
+        .clone()
+        .any(|p| p.parameter_in == ParameterIn::Header && p.name.eq_ignore_ascii_case("if-match"));
+    let mut problems = vec![
+        ("401", "Nobody who is known asks"),
+        ("403", "The caller may not do this"),
+        ("429", "Too many requests; `Retry-After` says when to go on"),
+        ("500", "Something went wrong on our side"),
+        ("503", "Something that is needed does not answer"),
+    ];
+    if has_parameters {
+        problems.push(("400", "A parameter cannot be understood"));
+    }
+    if *method == HttpMethod::Post {
+        problems.extend([
+            ("409", "Its state does not allow it, or a request with this `Idempotency-Key` is being done"),
+            ("413", "The body is too long"),
+            ("422", "The `Idempotency-Key` belongs to another request, or the input has faults"),
+        ]);
+    }
+    if path.contains('{') {
+        problems.push(("404", "There is no such thing"));
+    }
+    if operation.request_body.is_some() {
+        problems.extend([
+            ("400", "The body cannot be understood"),
+            ("413", "The body is too long"),
+            ("415", "The body is not of the kind that is read here"),
+            ("422", "The input has faults; each is named"),
+        ]);
+    }
+    if has_version {
+        problems.extend([
+            (
+                "412",
+                "Somebody else has changed it meanwhile; nothing was overwritten",
+            ),
+            ("428", "`If-Match` is missing"),
+        ]);
+    }
+    problems
+}
+
+fn idempotency_key() -> Parameter {
+    let words = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(200))
+        .pattern(Some("^[!-~]+$"))
+        .build();
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("Sent again with the same key within a day, the request is not done again: the first answer is repeated"))
+        .schema(Some(words))
+        .build()
+}
+
+fn problem(what: &str) -> Response {
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .build();
+    ResponseBuilder::new()
+        .description(what)
+        .content("application/problem+json", content)
+        .build()
+}
