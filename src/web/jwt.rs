@@ -1,8 +1,7 @@
 //! JSON Web Tokens, read strictly: the one verifier of the badge's bearer tokens and of the login's `id_token`.
 //!
 //! The algorithm says nothing about the key: `RS256` is checked with an RSA key only, `HS256` with a shared secret only, and nothing
-//! else is known. On ring, which rustls brings, rather than on `jsonwebtoken`: that crate reads the system's clock, and its two
-//! backends are aws-lc and the `rsa` crate (RUSTSEC-2023-0071).
+//! else is known. Why on ring and not on `jsonwebtoken`: `docs/decisions/0019-a-jwt-verifier-of-our-own.md`.
 
 mod keys;
 
