@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::database::Database;
 use super::key::key_id;
 use super::time::set_clock_right;
-use crate::clock::Clock;
+use crate::clock::{Backoff, Clock};
 use crate::config::Config;
 use crate::db::{self, Schema, SchemaProblem};
 use crate::jobs::queue;
@@ -70,13 +70,13 @@ pub async fn migrate_when_up(pool: &PgPool) -> anyhow::Result<()> {
 
 /// Waits until the database answers, with growing pauses.
 async fn reach(pool: &PgPool) {
-    let mut pause = Duration::from_millis(200);
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     while let Err(error) = db::ping(pool).await {
+        let pause = backoff.pause();
         warn!(
             "The database cannot be reached, trying again in {pause:?} (look at DATABASE_URL): {error}"
         );
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(10));
     }
 }
 

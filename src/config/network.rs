@@ -4,11 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
+pub struct Network(IpNet);
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a network, for example 10.0.0.0/8 or fd00::/8, or a single address")]
@@ -17,16 +16,7 @@ pub struct InvalidNetwork;
 impl Network {
     /// An IPv4 address that arrives at an IPv6 socket (`::ffff:10.0.0.1`) counts as the IPv4 address it is.
     pub fn contains(self, address: IpAddr) -> bool {
-        let differing = match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                (own.to_bits() ^ other.to_bits()).leading_zeros()
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                (own.to_bits() ^ other.to_bits()).leading_zeros()
-            }
-            _ => return false,
-        };
-        differing >= u32::from(self.prefix)
+        self.0.contains(&address.to_canonical())
     }
 }
 
@@ -34,25 +24,16 @@ impl FromStr for Network {
     type Err = InvalidNetwork;
 
     fn from_str(raw: &str) -> Result<Self, Self::Err> {
-        let (address, prefix) = match raw.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (raw, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| InvalidNetwork)?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix
-            .map_or(Ok(longest), str::parse)
-            .map_err(|_| InvalidNetwork)?;
-        if prefix > longest {
-            return Err(InvalidNetwork);
-        }
-        Ok(Self { address, prefix })
+        let network = raw
+            .parse()
+            .or_else(|_| raw.parse::<IpAddr>().map(IpNet::from));
+        network.map(Self).map_err(|_| InvalidNetwork)
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 

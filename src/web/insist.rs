@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::error::ApiError;
+use crate::clock::Backoff;
 use crate::db;
 
 /// What waits in memory for the database at most; more is told to come again, as all of it is.
@@ -30,10 +31,9 @@ where
         tokio::spawn(async move {
             let _place = place;
             let began = tokio::time::Instant::now();
-            let mut pause = Duration::from_millis(500);
+            let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
             while began.elapsed() < PATIENCE {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(15));
+                tokio::time::sleep(backoff.pause()).await;
                 match act().await {
                     Err(error) if db::is_away(&error) => {}
                     Err(error) => {

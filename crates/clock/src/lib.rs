@@ -7,11 +7,15 @@
 //! Machines' clocks differ; the database's is the one that all processes share. A running service goes by it ([`Clock::OfDatabase`]),
 //! and what is due is claimed by it alone.
 
+mod backoff;
+
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+
+pub use backoff::Backoff;
 
 /// A source of the current time, cheap to clone; clones share one time.
 #[derive(Clone, Debug)]

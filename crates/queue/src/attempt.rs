@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, error, info_span, warn};
-use unread_clock::Clock;
+use unread_clock::{Backoff, Clock};
 
 use super::rows::Outcome;
 use super::{Job, MAX_ATTEMPTS, Poison, QueueConfig};
@@ -86,8 +86,8 @@ fn failure(error: &anyhow::Error, attempt: i32, now: DateTime<Utc>) -> Outcome {
 
 /// 5 s after the first failure, then twice as long each time, up to a quarter of an hour. Business time.
 fn backoff(attempt: i32) -> Duration {
-    let doublings = attempt.saturating_sub(1).clamp(0, 16).unsigned_abs();
-    Duration::from_secs(5 * 2u64.pow(doublings)).min(Duration::from_mins(15))
+    let earlier = attempt.saturating_sub(1).max(0).unsigned_abs();
+    Backoff::new(Duration::from_secs(5), Duration::from_mins(15)).after(earlier)
 }
 
 #[cfg(test)]

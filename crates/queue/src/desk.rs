@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use unread_clock::Clock;
 
-use super::host::{Backoff, Link, Shared};
+use super::host::{AWAY, Link, Shared};
 use super::rows::{self, BATCH, Hold, Outcome, Row};
 use super::shares::{Share, Shares};
 use super::{Job, QueueConfig};
@@ -60,7 +60,7 @@ pub(super) struct Desk {
 /// Takes due rows whenever slots are free, until shutdown. Ending it closes the feed.
 pub(super) async fn fetch_rows(desk: Arc<Desk>, feed: mpsc::UnboundedSender<Run>) {
     let bell = desk.host.bell(desk.config.name);
-    let mut delay = Backoff::default();
+    let mut delay = AWAY;
     let mut audit_at = Instant::now() + desk.host.lease / 3;
     loop {
         let slots = tokio::select! {
@@ -79,14 +79,14 @@ pub(super) async fn fetch_rows(desk: Arc<Desk>, feed: mpsc::UnboundedSender<Run>
         let pause = match step {
             Ok(pause) => {
                 desk.host.links.up(Link::Fetch);
-                delay = Backoff::default();
+                delay.reset();
                 pause
             }
             Err(error) => {
                 desk.host.links.down(Link::Fetch, &error);
                 // The fetch may have been committed although its answer never came: find out before the next one.
                 audit_at = Instant::now();
-                delay.next()
+                delay.pause()
             }
         };
         if !pause.is_zero() {
@@ -265,7 +265,7 @@ pub(super) async fn settle_rows(desk: Arc<Desk>, mut ended: mpsc::UnboundedRecei
         links,
         ..
     } = &*desk.host;
-    let mut delay = Backoff::default();
+    let mut delay = AWAY;
     let mut batch: Vec<Ended> = Vec::new();
     loop {
         if batch.is_empty() {
@@ -285,7 +285,7 @@ pub(super) async fn settle_rows(desk: Arc<Desk>, mut ended: mpsc::UnboundedRecei
         match rows::settle(pool, name, clock.now(), outcomes).await {
             Ok(locked) => {
                 links.up(Link::Settle);
-                delay = Backoff::default();
+                delay.reset();
                 {
                     let mut held = desk.held();
                     batch.retain(|ended| {
@@ -302,7 +302,7 @@ pub(super) async fn settle_rows(desk: Arc<Desk>, mut ended: mpsc::UnboundedRecei
             }
             Err(error) => {
                 links.down(Link::Settle, &error);
-                tokio::time::sleep(delay.next()).await;
+                tokio::time::sleep(delay.pause()).await;
             }
         }
     }

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
-use unread_clock::Clock;
+use unread_clock::{Backoff, Clock};
 
 use super::{Job, QueueConfig, rows, work};
 
@@ -134,7 +134,7 @@ async fn keep(host: Arc<Shared>) {
         links,
         ..
     } = &*host;
-    let mut delay = Backoff::default();
+    let mut delay = AWAY;
     loop {
         let beat = async {
             rows::heartbeat(pool, name).await?;
@@ -149,12 +149,12 @@ async fn keep(host: Arc<Shared>) {
         let pause = match beat.await {
             Ok(()) => {
                 links.up(Link::Heartbeat);
-                delay = Backoff::default();
+                delay.reset();
                 *lease / 3
             }
             Err(error) => {
                 links.down(Link::Heartbeat, &error);
-                delay.next().min(*lease / 3)
+                delay.pause().min(*lease / 3)
             }
         };
         tokio::time::sleep(pause).await;
@@ -164,12 +164,12 @@ async fn keep(host: Arc<Shared>) {
 /// Rings the bells when somebody wakes something, for as long as the process lives. Only a short cut: whoever waits for
 /// a bell also looks by himself, every [`QueueConfig::poll`].
 async fn listen(host: Arc<Shared>) {
-    let mut delay = Backoff::default();
+    let mut delay = AWAY;
     loop {
         if let Err(error) = listen_once(&host, &mut delay).await {
             host.links.down(Link::Listen, &error);
         }
-        tokio::time::sleep(delay.next()).await;
+        tokio::time::sleep(delay.pause()).await;
     }
 }
 
@@ -185,7 +185,7 @@ async fn listen_once(host: &Shared, delay: &mut Backoff) -> sqlx::Result<()> {
         // Whatever was said while nobody listened is lost: look everywhere.
         host.ring_all();
         host.links.up(Link::Listen);
-        *delay = Backoff::default();
+        delay.reset();
         while let Some(notification) = listener.try_recv().await? {
             host.ring(notification.payload());
         }
@@ -231,14 +231,5 @@ impl Links {
     }
 }
 
-/// Pauses between tries while the database is away: doubling from 50 ms to 2 s.
-#[derive(Default)]
-pub(super) struct Backoff(u32);
-
-impl Backoff {
-    pub fn next(&mut self) -> Duration {
-        let pause = Duration::from_millis(50) * 2u32.pow(self.0);
-        self.0 = (self.0 + 1).min(6);
-        pause.min(Duration::from_secs(2))
-    }
-}
+/// Pauses between tries while the database is away.
+pub(super) const AWAY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::prepare::Dispatch;
 use super::{BatchFailed, refusals};
+use crate::clock::Backoff;
 use crate::db;
 use crate::db::circuits::Proof;
 use crate::db::decisions::Entry;
@@ -77,7 +78,7 @@ where
     F: Future<Output = anyhow::Result<T>>,
 {
     let began = tokio::time::Instant::now();
-    let mut pause = Duration::from_millis(500);
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
     loop {
         let error = match write().await {
             Ok(written) => return Ok(written),
@@ -88,12 +89,12 @@ where
         } else {
             Duration::from_secs(30)
         };
+        let pause = backoff.pause();
         if began.elapsed() + pause > patience {
             return Err(error);
         }
         tracing::warn!("What became of attempts cannot be written, trying again: {error:#}");
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(10));
     }
 }
 

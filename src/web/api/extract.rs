@@ -135,9 +135,7 @@ impl<T: DeserializeOwned> FromRequestParts<State> for Query<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Refusal> {
-        let pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
-        let pairs = pairs.map(|(name, value)| (name.into_owned(), value.into_owned()));
-        words(pairs.collect()).map(Self)
+        words(parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
 
@@ -156,106 +154,38 @@ impl<T: DeserializeOwned> FromRequestParts<State> for Path<T> {
                 "the path is not UTF-8 once decoded",
             )
         })?;
-        let pairs = raw.iter();
-        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        words(pairs.collect()).map(Self)
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(raw.iter())
+            .finish();
+        words(&query).map(Self)
     }
 }
 
-/// Named words into a struct.
-fn words<T: DeserializeOwned>(pairs: Vec<(String, String)>) -> Result<T, Refusal> {
+/// Named words, written as in a query, into a struct.
+fn words<T: DeserializeOwned>(query: &str) -> Result<T, Refusal> {
+    let pairs = || url::form_urlencoded::parse(query.as_bytes());
     let bad = |field, detail: String| Refusal::fault(StatusCode::BAD_REQUEST, field, detail);
-    if let Some((name, _)) = pairs.iter().find(|(_, value)| value.contains('\0')) {
-        return Err(bad(name.clone(), NUL.to_owned()));
+    if let Some((name, _)) = pairs().find(|(_, value)| value.contains('\0')) {
+        return Err(bad(name.into_owned(), NUL.to_owned()));
     }
-    let pairs = pairs.into_iter().map(|(name, value)| (name, Word(value)));
-    let fields = serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(pairs);
+    let fields = serde_urlencoded::Deserializer::new(pairs());
     serde_path_to_error::deserialize(fields).map_err(|error| {
         let field = error.path().to_string();
-        let field = if field == "." { String::new() } else { field };
-        bad(field, error.into_inner().to_string())
+        let error = error.into_inner();
+        match pairs().find(|(name, _)| *name == field) {
+            Some((_, word)) => {
+                let detail = format!("\"{}\" does not fit: {error}", shortened(&word));
+                bad(field, detail)
+            }
+            // Of the whole: a name that is not known, or one that is missing.
+            None => bad(String::new(), error.to_string()),
+        }
     })
-}
-
-/// A word of a query or path, which becomes whatever type the field has.
-struct Word(String);
-
-impl serde::de::IntoDeserializer<'_, serde::de::value::Error> for Word {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
-    }
-}
-
-macro_rules! parsed {
-    ($($method:ident $visit:ident $type:ty;)*) => {
-        $(fn $method<V: serde::de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-            let value: $type = self.0.parse().map_err(|_| {
-                serde::de::Error::custom(format!("\"{}\" does not fit; expected {}", shortened(&self.0), stringify!($type)))
-            })?;
-            visitor.$visit(value)
-        })*
-    };
 }
 
 /// An error does not repeat a whole page.
 fn shortened(word: &str) -> String {
     word.chars().filter(|c| !c.is_control()).take(40).collect()
-}
-
-impl<'de> serde::Deserializer<'de> for Word {
-    type Error = serde::de::value::Error;
-
-    fn deserialize_any<V: serde::de::Visitor<'de>>(
-        self,
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        visitor.visit_string(self.0)
-    }
-
-    fn deserialize_option<V: serde::de::Visitor<'de>>(
-        self,
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: serde::de::Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: serde::de::Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        use serde::de::IntoDeserializer as _;
-        let word: serde::de::value::StringDeserializer<Self::Error> = self.0.into_deserializer();
-        serde::Deserializer::deserialize_enum(word, name, variants, visitor)
-    }
-
-    parsed! {
-        deserialize_bool visit_bool bool;
-        deserialize_i8 visit_i8 i8;
-        deserialize_i16 visit_i16 i16;
-        deserialize_i32 visit_i32 i32;
-        deserialize_i64 visit_i64 i64;
-        deserialize_u8 visit_u8 u8;
-        deserialize_u16 visit_u16 u16;
-        deserialize_u32 visit_u32 u32;
-        deserialize_u64 visit_u64 u64;
-        deserialize_f64 visit_f64 f64;
-    }
-
-    serde::forward_to_deserialize_any! {
-        f32 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
-    }
 }
 
 #[cfg(test)]
@@ -276,6 +206,43 @@ mod tests {
     #[expect(dead_code, reason = "only read by Debug")]
     struct Step {
         after: u32,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Filter {
+        days: Option<u32>,
+        all: bool,
+        by: Option<By>,
+        name: String,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum By {
+        Day,
+        Hour,
+    }
+
+    #[test]
+    fn words_become_what_the_field_is_and_a_fault_is_named_by_its_field() {
+        let filter = words::<Filter>("days=7&all=true&by=hour&name=a+b%26").unwrap();
+        let expected = Filter {
+            days: Some(7),
+            all: true,
+            by: Some(By::Hour),
+            name: "a b&".to_owned(),
+        };
+        assert_eq!(filter, expected);
+        assert_eq!(words::<Filter>("").unwrap(), Filter::default());
+        let wrong = |query: &str| format!("{:?}", words::<Filter>(query).unwrap_err());
+        let days = wrong("days=-1");
+        assert!(days.contains("\"days\"") && days.contains("-1"), "{days}");
+        assert!(wrong("by=week").contains("expected `day` or `hour`"));
+        assert!(wrong("day=7").contains("unknown field `day`"));
+        assert!(wrong("days=7&days=8").contains("duplicate field"));
+        assert!(wrong("name=a%00").contains("NUL"));
+        assert!(!wrong(&format!("days={}", "x".repeat(99))).contains(&"x".repeat(41)));
     }
 
     #[test]

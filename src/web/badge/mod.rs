@@ -26,6 +26,7 @@ use self::answer::{Lookups, Table};
 use self::cache::{Cache, Ids};
 use self::events::Watchers;
 use self::token::Tokens;
+use crate::clock::Backoff;
 use crate::config;
 use crate::db::changes::{ConsumerKey, Listener};
 use crate::web::State;
@@ -126,21 +127,20 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// Hears of changes until the process stops. While the database is away nothing can be heard; answers hold only for seconds.
 pub async fn follow_changes(state: State, shutdown: CancellationToken) {
-    let mut pause = Duration::from_secs(1);
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
     let following = async {
         loop {
-            let Err(error) = follow(&state, &mut pause).await;
+            let Err(error) = follow(&state, &mut backoff).await;
             tracing::warn!("Changes cannot be heard of: {error}");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(15));
+            tokio::time::sleep(backoff.pause()).await;
         }
     };
     shutdown.run_until_cancelled(following).await;
 }
 
-async fn follow(state: &State, pause: &mut Duration) -> sqlx::Result<Infallible> {
+async fn follow(state: &State, backoff: &mut Backoff) -> sqlx::Result<Infallible> {
     let mut listener = Listener::connect(&state.pool, SILENCE).await?;
-    *pause = Duration::from_secs(1);
+    backoff.reset();
     state.badge.all_changed();
     loop {
         state.badge.changed(&listener.next().await?);

@@ -41,6 +41,7 @@ use self::body::Arriving;
 use self::book::{Admission, Book};
 use self::line::{Beats, Bytes, Heads, Lane, Line, Told};
 use super::error::problem;
+use crate::clock::Backoff;
 use crate::metrics::{Connections, Refused};
 
 pub use self::limits::{Limits, raise_file_limit, that_fit};
@@ -123,11 +124,11 @@ struct House<D> {
     tasks: TaskTracker,
     /// No more files: nobody is let in before that moment.
     closed_until: Option<Instant>,
-    pause: Duration,
+    backoff: Backoff,
     said: Option<Instant>,
 }
 
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
 impl<D: Door> House<D> {
     fn new(door: D, limits: Limits, metrics: Connections) -> Self {
@@ -140,13 +141,14 @@ impl<D: Door> House<D> {
             beats,
             tasks: TaskTracker::new(),
             closed_until: None,
-            pause: FIRST_PAUSE,
+            backoff: BACKOFF,
             said: None,
         }
     }
 
     fn let_in(&mut self, tcp: TcpStream, peer: SocketAddr) {
-        (self.closed_until, self.pause) = (None, FIRST_PAUSE);
+        self.closed_until = None;
+        self.backoff.reset();
         let admission = lock(&self.book).admit(peer);
         let Admission {
             line,
@@ -229,8 +231,7 @@ impl<D: Door> House<D> {
         self.refuse(Refused::Files);
         info!("Accepting a connection failed: {error}");
         lock(&self.book).give_back_a_file();
-        self.closed_until = Some(Instant::now() + self.pause);
-        self.pause = (self.pause * 2).min(Duration::from_secs(1));
+        self.closed_until = Some(Instant::now() + self.backoff.pause());
     }
 
     async fn leave(self, grace: Duration) {
