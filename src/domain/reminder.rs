@@ -1,4 +1,4 @@
-//! The states of a reminder in the ledger, and which may follow which.
+//! The states of a reminder in the ledger. Which may follow which, the statements of `db` say, each for the states that it finds.
 
 use std::fmt;
 
@@ -62,28 +62,6 @@ impl ReminderState {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|s| s.as_str() == word)
     }
-
-    /// Nothing more is tried. A report of the provider may still tell how it ended.
-    pub fn is_final(self) -> bool {
-        !matches!(self, Self::Scheduled | Self::Sending)
-    }
-
-    /// What the service may do by itself. (A person's "send again" starts a final reminder anew; that is theirs to answer for.)
-    ///
-    /// A provider's report can overtake its answer, so `sending` may end in what only reports can tell; and a late report settles
-    /// what was `unknown`.
-    pub fn may_become(self, next: Self) -> bool {
-        use ReminderState::{
-            Cancelled, Delivered, Expired, Failed, Scheduled, Sending, Sent, Undelivered, Unknown,
-        };
-        match self {
-            Scheduled => matches!(next, Sending | Cancelled | Expired),
-            Sending => next != Sending,
-            Sent => matches!(next, Delivered | Undelivered | Expired | Failed),
-            Unknown => matches!(next, Sent | Delivered | Undelivered | Expired | Failed),
-            Delivered | Undelivered | Cancelled | Expired | Failed => false,
-        }
-    }
 }
 
 impl fmt::Display for ReminderState {
@@ -94,13 +72,7 @@ impl fmt::Display for ReminderState {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn any_state() -> impl Strategy<Value = ReminderState> {
-        prop::sample::select(&ReminderState::ALL[..])
-    }
 
     #[test]
     fn words_are_read_back() {
@@ -108,42 +80,5 @@ mod tests {
             assert_eq!(ReminderState::parse(state.as_str()), Some(state));
         }
         assert_eq!(ReminderState::parse("queued"), None);
-    }
-
-    #[test]
-    fn every_state_is_reached_and_every_reminder_can_end() {
-        for state in ReminderState::ALL {
-            let reached = ReminderState::ALL.iter().any(|s| s.may_become(state));
-            let can_end = ReminderState::ALL
-                .iter()
-                .any(|s| state.may_become(*s) && s.is_final());
-            assert!(reached, "{state}");
-            assert!(can_end || state.is_final(), "{state}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_final_is_never_tried_again(state in any_state(), next in any_state()) {
-            if state.is_final() && state.may_become(next) {
-                prop_assert!(next.is_final());
-            }
-        }
-
-        #[test]
-        fn whatever_is_proposed_a_reminder_ends_once(
-            proposals in prop::collection::vec(any_state(), 0..40),
-        ) {
-            let mut state = ReminderState::Scheduled;
-            let mut ended = 0;
-            for next in proposals {
-                if state.may_become(next) {
-                    prop_assert_ne!(state, next);
-                    ended += usize::from(next.is_final() && !state.is_final());
-                    state = next;
-                }
-            }
-            prop_assert!(ended <= 1);
-        }
     }
 }

@@ -11,7 +11,7 @@ mod backoff;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -24,12 +24,6 @@ pub enum Clock {
     System,
     /// The machine's clock, set right by the database's: one time for all processes, however wrong a machine is.
     OfDatabase(Arc<Correction>),
-    /// Starts at an instant and runs `speed` times as fast as the machine's clock. For demonstrations.
-    Scaled {
-        origin: DateTime<Utc>,
-        started: Instant,
-        speed: f64,
-    },
     /// Stands still until a test moves it.
     Manual(Arc<Mutex<DateTime<Utc>>>),
 }
@@ -64,7 +58,7 @@ impl Clock {
     pub fn instead_of_database(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::System | Self::OfDatabase(_) => None,
-            Self::Scaled { .. } | Self::Manual(_) => Some(self.now()),
+            Self::Manual(_) => Some(self.now()),
         }
     }
 
@@ -101,15 +95,6 @@ impl Clock {
         true
     }
 
-    /// A clock that shows `origin` at real instant `started` and runs `speed` times as fast as real time.
-    pub fn scaled(origin: DateTime<Utc>, started: Instant, speed: f64) -> Self {
-        Self::Scaled {
-            origin,
-            started,
-            speed,
-        }
-    }
-
     pub fn manual(now: DateTime<Utc>) -> Self {
         Self::Manual(Arc::new(Mutex::new(now)))
     }
@@ -125,13 +110,6 @@ impl Clock {
                 let offset = correction.offset.load(Ordering::Relaxed);
                 Utc::now() + correction.error + TimeDelta::microseconds(offset)
             }
-            Self::Scaled {
-                origin,
-                started,
-                speed,
-            } => {
-                *origin + TimeDelta::from_std(started.elapsed().mul_f64(*speed)).unwrap_or_default()
-            }
             Self::Manual(now) => *now.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -146,7 +124,6 @@ impl Clock {
         let left = by.to_std().unwrap_or_default();
         match self {
             Self::System | Self::OfDatabase(_) => left,
-            Self::Scaled { speed, .. } => left.div_f64(*speed),
             Self::Manual(_) => Duration::ZERO,
         }
     }

@@ -4,7 +4,7 @@
 //! process: a server spawned from a pool's thread dies when the pool retires it. So whoever spawns here also waits on the same
 //! thread for the child's whole life. Elsewhere a small shell holds the reading end of a pipe that only we can close.
 //!
-//! This is the one file with `unsafe` code.
+//! This is the one file with `unsafe` code: what a child does before it becomes the server.
 
 use std::fs;
 use std::io;
@@ -15,6 +15,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::process::Pid;
 use tokio::sync::watch;
 
 use super::account::Account;
@@ -25,47 +27,44 @@ pub const POLL: Duration = Duration::from_millis(5);
 #[derive(Clone, Copy, Debug)]
 pub enum Signal {
     /// To a server: break off what clients are doing and shut down cleanly.
-    Interrupt = libc::SIGINT as isize,
+    Interrupt,
     /// To a server: stop without a clean shutdown; the next start recovers.
-    Quit = libc::SIGQUIT as isize,
-    Kill = libc::SIGKILL as isize,
+    Quit,
+    Kill,
+}
+
+impl From<Signal> for rustix::process::Signal {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Interrupt => Self::INT,
+            Signal::Quit => Self::QUIT,
+            Signal::Kill => Self::KILL,
+        }
+    }
 }
 
 /// Sends a signal. That the process is gone already is not an error.
 pub fn signal(pid: u32, signal: Signal) {
-    if let Ok(pid) = libc::pid_t::try_from(pid) {
-        #[expect(
-            unsafe_code,
-            reason = "kill(2) takes two integers and touches no memory"
-        )]
-        unsafe {
-            libc::kill(pid, signal as libc::c_int);
-        }
+    if let Some(pid) = pid_of(pid) {
+        let _ = rustix::process::kill_process(pid, signal.into());
     }
 }
 
 /// Whether any process, of ours or not, has this id.
 pub fn is_alive(pid: u32) -> bool {
-    let Ok(pid) = libc::pid_t::try_from(pid) else {
-        return false;
-    };
-    #[expect(
-        unsafe_code,
-        reason = "kill(2) with signal 0 only asks whether the process exists"
-    )]
-    let answer = unsafe { libc::kill(pid, 0) };
-    answer == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+    let answer = pid_of(pid).map(rustix::process::test_kill_process);
+    // One of somebody else's is there, too.
+    answer.is_some_and(|answer| matches!(answer, Ok(()) | Err(Errno::PERM)))
+}
+
+/// Zero is no process: to the kernel it means our whole group.
+fn pid_of(pid: u32) -> Option<Pid> {
+    Pid::from_raw(pid.try_into().ok()?)
 }
 
 /// The account whose rights we have.
 pub fn own_uid() -> u32 {
-    #[expect(
-        unsafe_code,
-        reason = "geteuid(2) takes nothing and cannot fail; std has no safe equivalent"
-    )]
-    unsafe {
-        libc::geteuid()
-    }
+    rustix::process::geteuid().as_raw()
 }
 
 /// Whether this process is a server on this data folder. A process id alone proves nothing: the kernel reuses them.

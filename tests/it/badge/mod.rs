@@ -202,26 +202,8 @@ async fn a_client_gone_wild_is_told_when_to_come_back() {
     stage.stop().await;
 }
 
-/// As many open files as the system lets this process have: a thousand connections have two ends each, and the usual limit of
-/// an ordinary user is 1,024.
-#[expect(unsafe_code, reason = "limits of a process are set through libc")]
-fn allow_many_files() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: both calls touch the value above and nothing else.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_who_miss_at_once_cost_one_call() {
-    allow_many_files();
     let stage = Stage::start(&[]).await;
     let asked = (0..1_000).map(|_| stage.old(CONSUMER, None));
     for (status, body) in join_all(asked).await {
