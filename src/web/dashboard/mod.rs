@@ -31,6 +31,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::SecondsFormat;
 use chrono_tz::Tz;
+use serde::Serialize;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -165,13 +166,26 @@ fn zone(headers: &HeaderMap) -> Option<Tz> {
 }
 
 impl Page {
-    /// The page. `values` is an object; its template is within `layout.hbs`.
-    pub fn render(&self, template: &str, title: &str, values: Value) -> Response {
+    /// The page. `values` is an object, a struct of the page's own; its template is within `layout.hbs`.
+    pub fn render(&self, template: &str, title: &str, values: impl Serialize) -> Response {
         self.render_as(StatusCode::OK, template, title, values)
     }
 
     /// The page as the answer to a form that could not be done: with status 422, and the faults among the values.
     pub fn render_as(
+        &self,
+        status: StatusCode,
+        template: &str,
+        title: &str,
+        values: impl Serialize,
+    ) -> Response {
+        match serde_json::to_value(values) {
+            Ok(values) => self.framed(status, template, title, values),
+            Err(error) => Unshown::from(Error::Internal(error.into())).into_response(),
+        }
+    }
+
+    fn framed(
         &self,
         status: StatusCode,
         template: &str,
@@ -265,12 +279,24 @@ fn account_of(accounts: &Accounts, named: &str) -> Result<Allowed<AccountId>, Er
     }
 }
 
+/// An account to choose.
+#[derive(Serialize)]
+struct Brand<'a> {
+    id: &'a AccountId,
+    brand: String,
+    chosen: bool,
+}
+
 /// The accounts to choose from; none if there is no choice.
-fn brands(state: &State, accounts: &Accounts, chosen: &str) -> Vec<Value> {
+fn brands<'a>(state: &State, accounts: &'a Accounts, chosen: &str) -> Vec<Brand<'a>> {
     let ids = accounts.ids();
     let ids = ids.iter().filter(|_| ids.len() > 1);
-    ids.map(|id| json!({ "id": id, "brand": state.brand_of(id), "chosen": id.as_str() == chosen }))
-        .collect()
+    ids.map(|id| Brand {
+        id,
+        brand: state.brand_of(id),
+        chosen: id.as_str() == chosen,
+    })
+    .collect()
 }
 
 /// The faults of a form's input, for the fields of their names.

@@ -3,10 +3,10 @@
 use axum::extract::{Form, Path, State as Shared};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-use super::{Page, Unshown, login, settings, words};
+use super::words::{self, Moment};
+use super::{Page, Unshown, login, settings};
 use crate::control::passwords::Chosen;
 use crate::control::{Error, Fault, sessions, users};
 use crate::db;
@@ -32,23 +32,29 @@ pub fn person(page: &Page) -> Result<i64, Unshown> {
 }
 
 /// Where the person is logged in.
-pub async fn logins(page: &Page, state: &State) -> Result<Vec<Value>, Unshown> {
+#[derive(Serialize)]
+pub struct Login {
+    id: i64,
+    device: String,
+    this_one: bool,
+    started: Moment,
+    seen: Moment,
+}
+
+pub async fn logins(page: &Page, state: &State) -> Result<Vec<Login>, Unshown> {
     let (user, now) = (person(page)?, state.clock.now());
     let good = (now - state.access.idle, now);
     let own = &page.session().token_hash;
     let all = db::sessions::of_user(&state.pool, user, own, good).await?;
-    let told = all.into_iter().map(|session| {
-        let device = match session.device.as_str() {
-            "" => "An unknown device",
-            device => device,
-        };
-        json!({
-            "id": session.id,
-            "device": device,
-            "this_one": session.this_one,
-            "started": words::time(session.created_at, now),
-            "seen": words::time(session.seen_at, now),
-        })
+    let told = all.into_iter().map(|session| Login {
+        id: session.id,
+        device: match session.device.as_str() {
+            "" => "An unknown device".to_owned(),
+            _ => session.device,
+        },
+        this_one: session.this_one,
+        started: words::time(session.created_at, now),
+        seen: words::time(session.seen_at, now),
     });
     Ok(told.collect())
 }

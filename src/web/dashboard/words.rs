@@ -1,18 +1,25 @@
 //! How pages tell times, channels and the like.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::domain::ids::{Channel, SkillId};
 
 /// A moment for the template `time.hbs`: relative to now, and absolute with its zone. A script turns the latter into the reader's own
 /// zone.
-pub fn time(at: DateTime<Utc>, now: DateTime<Utc>) -> Value {
-    json!({
-        "iso": at.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        "text": at.format("%Y-%m-%d %H:%M UTC").to_string(),
-        "relative": relative(at, now),
-    })
+#[derive(Debug, Serialize)]
+pub struct Moment {
+    iso: String,
+    text: String,
+    relative: String,
+}
+
+pub fn time(at: DateTime<Utc>, now: DateTime<Utc>) -> Moment {
+    Moment {
+        iso: at.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        text: at.format("%Y-%m-%d %H:%M UTC").to_string(),
+        relative: relative(at, now),
+    }
 }
 
 pub fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
@@ -121,6 +128,6 @@ mod tests {
         assert_eq!(relative(at(0), at(5)), "5 min ago");
         assert_eq!(relative(at(180), at(0)), "in 3 h");
         assert_eq!(relative(at(0), at(0)), "just now");
-        assert_eq!(time(at(0), at(5))["text"], "1970-01-01 00:00 UTC");
+        assert_eq!(time(at(0), at(5)).text, "1970-01-01 00:00 UTC");
     }
 }
