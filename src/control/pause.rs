@@ -32,13 +32,17 @@ pub struct PauseView {
     pub channel: Option<Channel>,
     /// Of a rule; left out for the account's default.
     pub skill: Option<SkillId>,
+    /// If LivePerson lists the skill.
+    pub skill_name: Option<String>,
     pub paused_by: String,
     pub paused_at: DateTime<Utc>,
     pub note: String,
+    #[serde(skip)]
+    pub of: Scope,
 }
 
-impl From<Pause> for PauseView {
-    fn from(pause: Pause) -> Self {
+impl PauseView {
+    fn new(pause: Pause, skill_name: Option<String>) -> Self {
         let (scope, channel, skill) = match &pause.scope {
             Scope::Everything => ("everything", None, None),
             Scope::Account(_) => ("account", None, None),
@@ -50,44 +54,32 @@ impl From<Pause> for PauseView {
             account: pause.scope.account().cloned(),
             channel,
             skill,
+            skill_name,
             paused_by: pause.paused_by,
             paused_at: pause.paused_at,
             note: pause.note,
+            of: pause.scope,
         }
     }
 }
 
 /// Everything that is paused in the accounts that the caller may see, and of the whole installation, newest first.
 pub async fn list(pool: &PgPool, accounts: &Accounts) -> Result<Vec<PauseView>, Error> {
-    let pauses = seen(pool, accounts).await?;
-    Ok(pauses.into_iter().map(PauseView::from).collect())
+    let mut list = Vec::new();
+    for pause in seen(pool, accounts).await? {
+        let skill_name = match &pause.scope {
+            Scope::Rule(key) => db::rulebook::place(pool, key).await?.skill_name,
+            _ => None,
+        };
+        list.push(PauseView::new(pause, skill_name));
+    }
+    Ok(list)
 }
 
 pub(super) async fn seen(pool: &PgPool, accounts: &Accounts) -> sqlx::Result<Vec<Pause>> {
     let mut pauses = db::pauses::all(pool).await?;
     pauses.retain(|pause| pause.scope.account().is_none_or(|of| accounts.sees(of)));
     Ok(pauses)
-}
-
-/// Something paused, as a page names it to people.
-#[derive(Clone, Debug)]
-pub struct Paused {
-    pub pause: Pause,
-    /// Of a rule for one skill, if LivePerson lists it.
-    pub skill_name: Option<String>,
-}
-
-/// As [`list`], for people.
-pub async fn named(pool: &PgPool, accounts: &Accounts) -> Result<Vec<Paused>, Error> {
-    let mut named = Vec::new();
-    for pause in seen(pool, accounts).await? {
-        let skill_name = match &pause.scope {
-            Scope::Rule(key) => db::rulebook::place(pool, key).await?.skill_name,
-            _ => None,
-        };
-        named.push(Paused { pause, skill_name });
-    }
-    Ok(named)
 }
 
 /// What pauses hold at this moment in the accounts that the caller may see.

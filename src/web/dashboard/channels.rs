@@ -66,7 +66,7 @@ async fn channels(page: Page, Shared(state): Shared<State>) -> Result<Response, 
     let scans = scans.iter().map(|scan| {
         json!({
             "brand": state.brand_of(&scan.account),
-            "skill": scan.name.clone().unwrap_or_else(|| words::skill(scan.skill)),
+            "skill": words::skill(scan.name.as_deref(), scan.skill),
             "last": scan.succeeded_at.map(|at| words::time(at, now)),
             "took": scan.duration_ms.map(|ms| format!("{:.1} s", std::time::Duration::from_millis(ms.unsigned_abs()).as_secs_f64())),
             "conversations": scan.conversations,

@@ -45,6 +45,8 @@ use crate::db;
 use crate::domain::access::{Permission, Role};
 use crate::domain::ids::AccountId;
 
+use self::pauses::Notice;
+
 /// Where a page is, what it is called, and what it needs.
 type Entry = (&'static str, &'static str, Permission);
 
@@ -120,7 +122,7 @@ pub struct Page {
     /// Whether `asked` can be opened again.
     is_read: bool,
     /// What every page must tell: entries of the bar above it.
-    notices: Vec<Value>,
+    notices: Vec<Notice>,
     state: State,
 }
 

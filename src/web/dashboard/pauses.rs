@@ -3,15 +3,16 @@
 use axum::extract::State as Shared;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::login::inside;
 use super::rules::Fields;
-use super::{Page, Unshown, words};
+use super::words::{self, Moment};
+use super::{Page, Unshown};
 use crate::control::Error;
 use crate::control::accounts::Accounts;
 use crate::control::hold::{self, HoldView};
-use crate::control::pause::{self, Paused};
+use crate::control::pause::{self, PauseView};
 use crate::control::rules::By;
 use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel};
@@ -23,83 +24,82 @@ pub fn add(table: &mut Table) {
     table.form(Permission::Operate, "/pauses", pause_or_resume);
 }
 
-/// The entries of the bar, as `notice.hbs` shows them.
+/// An entry of the bar, as `notice.hbs` shows it.
+#[derive(Debug, Serialize)]
+pub struct Notice {
+    level: &'static str,
+    what: String,
+    by: Option<String>,
+    at: Moment,
+    why: Option<String>,
+    means: Option<String>,
+    /// What the reader may resume.
+    resume: Option<String>,
+    #[serde(skip)]
+    is_of_everything: bool,
+}
+
+/// The entries of the bar.
 pub async fn notices(
     state: &State,
     accounts: &Accounts,
     caller: &Caller,
-) -> Result<Vec<Value>, Error> {
+) -> Result<Vec<Notice>, Error> {
     let now = state.clock.now();
     let held = hold::list(&state.pool).await?;
-    let paused = pause::named(&state.pool, accounts).await?;
-    let paused = paused.iter().enumerate().map(|(n, paused)| {
-        let scope = &paused.pause.scope;
+    let paused = pause::list(&state.pool, accounts).await?;
+    let paused = paused.into_iter().enumerate().map(|(n, pause)| {
+        let scope = &pause.of;
         let may = caller.may(Permission::Operate) && accounts.scope(scope.clone()).is_ok();
-        let mut notice = notice(state, paused, may, now);
-        if n == 0 {
-            notice["means"] = HELD.into();
+        Notice {
+            level: "waiting",
+            what: what(state, &pause),
+            at: words::time(pause.paused_at, now),
+            means: (n == 0).then(|| HELD.to_owned()),
+            resume: may.then(|| scope.to_string()),
+            is_of_everything: *scope == Scope::Everything,
+            by: Some(pause.paused_by),
+            why: Some(pause.note),
         }
-        notice
     });
-    Ok(held
-        .iter()
-        .map(|hold| hold_notice(hold, now))
-        .chain(paused)
-        .collect())
+    let held = held.into_iter().map(|hold| hold_notice(hold, now));
+    Ok(held.chain(paused).collect())
 }
 
 /// It is ended by a command of whoever runs the service.
-fn hold_notice(hold: &HoldView, now: DateTime<Utc>) -> Value {
-    json!({
-        "level": "bad",
-        "what": hold.said,
-        "by": null,
-        "at": words::time(hold.found_at, now),
-        "why": null,
-        "means": hold.fix,
-        "resume": null,
-        "way": null,
-    })
+fn hold_notice(hold: HoldView, now: DateTime<Utc>) -> Notice {
+    Notice {
+        level: "bad",
+        what: hold.said,
+        by: None,
+        at: words::time(hold.found_at, now),
+        why: None,
+        means: Some(hold.fix),
+        resume: None,
+        is_of_everything: false,
+    }
 }
 
 const HELD: &str =
     "What falls due is held. It goes out when somebody resumes, if it is not too late then.";
 
-fn notice(state: &State, paused: &Paused, may_end: bool, now: DateTime<Utc>) -> Value {
-    let pause = &paused.pause;
-    json!({
-        "level": "waiting",
-        "what": what(state, paused),
-        "by": pause.paused_by,
-        "at": words::time(pause.paused_at, now),
-        "why": pause.note,
-        "means": null,
-        "scope": pause.scope.to_string(),
-        "resume": may_end.then(|| pause.scope.to_string()),
-        "way": null,
-    })
-}
-
 /// Whether everything is paused, and the reader may end that.
 pub fn may_resume_all(page: &Page) -> bool {
-    let everything = Scope::Everything.to_string();
-    page.notices
-        .iter()
-        .any(|notice| notice["resume"] == everything)
+    let mut notices = page.notices.iter();
+    notices.any(|notice| notice.is_of_everything && notice.resume.is_some())
 }
 
-fn what(state: &State, paused: &Paused) -> String {
+fn what(state: &State, pause: &PauseView) -> String {
     let brand = |account: &AccountId| state.brand_of(account);
     let channel = |channel: &Channel| words::channel(*channel);
-    match &paused.pause.scope {
+    match &pause.of {
         Scope::Everything => "All sending is paused".to_owned(),
         Scope::Account(account) => format!("All sending for {} is paused", brand(account)),
         Scope::Channel(account, of) => format!("{} for {} is paused", channel(of), brand(account)),
         Scope::Rule(key) => {
-            let place = match (key.skill, &paused.skill_name) {
-                (None, _) => "all other skills".to_owned(),
-                (Some(_), Some(name)) => name.clone(),
-                (Some(skill), None) => words::skill(skill),
+            let place = match key.skill {
+                None => "all other skills".to_owned(),
+                Some(skill) => words::skill(pause.skill_name.as_deref(), skill),
             };
             format!(
                 "The {} rule for {place} of {} is paused",
@@ -110,14 +110,17 @@ fn what(state: &State, paused: &Paused) -> String {
     }
 }
 
+/// What can be paused, by the name that the form sends and the one that people read.
+#[derive(Serialize)]
+pub struct Choice {
+    what: String,
+    name: String,
+}
+
 /// What the caller could pause now, for the form in the overview's heading: everything, an account, a channel of one. Nothing more while
 /// everything is paused.
-pub fn choices(state: &State, page: &Page) -> Vec<Value> {
-    let everything = Scope::Everything.to_string();
-    let is_paused = page
-        .notices
-        .iter()
-        .any(|notice| notice["scope"] == everything);
+pub fn choices(state: &State, page: &Page) -> Vec<Choice> {
+    let is_paused = page.notices.iter().any(|notice| notice.is_of_everything);
     if is_paused || !page.caller.may(Permission::Operate) {
         return Vec::new();
     }
@@ -125,7 +128,8 @@ pub fn choices(state: &State, page: &Page) -> Vec<Value> {
     let several = accounts.ids().len() > 1;
     let mut choices = Vec::new();
     let mut choice = |scope: Scope, name: String| {
-        choices.push(json!({ "what": scope.to_string(), "name": name }));
+        let what = scope.to_string();
+        choices.push(Choice { what, name });
     };
     if !accounts.is_limited() {
         choice(Scope::Everything, "All sending".to_owned());

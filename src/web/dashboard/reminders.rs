@@ -129,7 +129,7 @@ pub fn row(r: &Reminder, now: DateTime<Utc>) -> Value {
         "id": r.id,
         "at": words::time(when, now),
         "channel": words::channel(r.channel),
-        "skill": r.skill_name.clone().unwrap_or_else(|| words::skill(r.skill)),
+        "skill": words::skill(r.skill_name.as_deref(), r.skill),
         "step": r.step,
         "state": r.state,
         "words": forbidden.unwrap_or_else(|| state_words(r.state, r.reason.as_ref())),

@@ -104,12 +104,12 @@ pub fn action(action: &str) -> Option<&'static str> {
     })
 }
 
-/// A skill of which no name is known.
-pub fn skill(id: SkillId) -> String {
-    if id == SkillId::UNASSIGNED {
-        "Unassigned".to_owned()
-    } else {
-        format!("Skill {id}")
+/// A skill by its name, if one is known.
+pub fn skill(name: Option<&str>, id: SkillId) -> String {
+    match name {
+        Some(name) => name.to_owned(),
+        None if id == SkillId::UNASSIGNED => "Unassigned".to_owned(),
+        None => format!("Skill {id}"),
     }
 }
 
