@@ -5,22 +5,23 @@
 
 mod look_up;
 
+use serde::Serialize;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
+use utoipa::ToSchema;
 
 use super::accounts::{Accounts, Allowed};
 use super::{Error, Fault};
 use crate::clock::Clock;
 use crate::db;
 use crate::db::audit;
-use crate::db::erase::Erased;
 use crate::db::suppressions::{AddressHash, Source};
 use crate::domain::contact::{Address, Suppression};
 use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::hashing::Hasher;
 use crate::suppressions_file;
 
-pub use look_up::{Answer, Person, look_up};
+pub use look_up::{Answer, ConversationView, Person, look_up};
 
 /// Whether what somebody is asked for by is an address, or an id that may be one: some brands have their customers' addresses as
 /// customer ids, numbers without a plus among them. Then an answer would confirm an address that somebody has guessed, which takes the
@@ -253,6 +254,35 @@ async fn stop(
     Ok(())
 }
 
+/// What an erasure touched.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Erased {
+    pub conversations: u64,
+    /// Reminders that no longer point to the person.
+    pub reminders: u64,
+    /// Of these, cancelled because they were still to be sent.
+    pub cancelled: u64,
+    /// Recorded decisions that were deleted.
+    pub decisions: u64,
+    /// Reminders with a provider at this moment: they cannot be called back.
+    pub in_flight: i64,
+    /// Conversations open at LivePerson, which are not read again here.
+    pub still_open: i64,
+}
+
+impl From<db::erase::Erased> for Erased {
+    fn from(erased: db::erase::Erased) -> Self {
+        Self {
+            conversations: erased.conversations,
+            reminders: erased.reminders,
+            cancelled: erased.cancelled,
+            decisions: erased.decisions,
+            in_flight: erased.in_flight,
+            still_open: erased.still_open,
+        }
+    }
+}
+
 /// Erases a consumer from one account, in one transaction. What stays: counts without a person, and suppressions, which are
 /// keyed hashes; without them a person who said no would be written to again. Websites that show the consumer's badge are told.
 pub async fn erase(
@@ -265,7 +295,9 @@ pub async fn erase(
     let now = clock.now();
     let mut tx = pool.begin().await?;
     let conversations = conversations_of(&mut tx, account, who).await?;
-    let erased = db::erase::conversations(&mut tx, account, &conversations, now).await?;
+    let erased: Erased = db::erase::conversations(&mut tx, account, &conversations, now)
+        .await?
+        .into();
     let names: Vec<[u8; 16]> = conversations.iter().map(|id| hasher.erased(id)).collect();
     db::journal::erased(&mut tx, account, &names).await?;
     if let Who::Address(_, hash) = who {
@@ -276,10 +308,7 @@ pub async fn erase(
         action: "consumer.erase",
         account: Some(&**account),
         subject: who.kind(),
-        detail: json!({
-            "conversations": erased.conversations, "reminders": erased.reminders, "cancelled": erased.cancelled,
-            "decisions": erased.decisions, "still_open": erased.still_open, "in_flight": erased.in_flight,
-        }),
+        detail: json!(erased),
     };
     audit::record(&mut tx, &entry, now).await?;
     tx.commit().await?;

@@ -4,7 +4,9 @@
 //! not having come back after the first, and those held out were never chosen so. Both groups have passed every other check.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 use sqlx::PgPool;
+use utoipa::ToSchema;
 
 use super::Error;
 use super::accounts::Accounts;
@@ -17,49 +19,55 @@ use crate::domain::rule::{self, Rule};
 /// How long after a reminder a coming back counts; a reminder younger than that is not judged yet.
 const WINDOW: TimeDelta = TimeDelta::hours(24);
 
-/// The effect of one rule.
-#[derive(Clone, Debug)]
+/// The effect of a rule's reminders.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct OfRule {
     pub account: AccountId,
-    /// The rule's skill; `None`: the account's default.
+    /// Null: the account's default.
+    #[schema(value_type = Option<i64>)]
     pub skill: Option<SkillId>,
     pub skill_name: Option<String>,
     pub channel: Channel,
     pub holdout_percent: u8,
-    pub counts: Counts,
+    #[serde(flatten)]
+    pub outcome: Outcome,
 }
 
 /// Who was reminded, who was not, and who came back.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Outcome {
+    pub sent: i64,
+    pub held_out: i64,
+    /// Of those sent, who came back within an hour.
+    pub back_1h: Option<Estimate>,
+    pub back_24h: Option<Estimate>,
+    /// How much larger the share who came back is than among those held out; null without a hold-out share.
+    pub lift: Option<Estimate>,
+}
+
+impl From<Counts> for Outcome {
+    fn from(Counts { all, first }: Counts) -> Self {
+        let reminded = Share::new(first.back_24h, first.sent);
+        let held_out = Share::new(first.held_back_24h, first.held_out);
+        Self {
+            sent: all.sent,
+            held_out: all.held_out,
+            back_1h: Share::new(all.back_1h, all.sent).estimate(),
+            back_24h: Share::new(all.back_24h, all.sent).estimate(),
+            lift: lift(reminded, held_out),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
     /// All steps.
-    pub all: Sums,
+    all: Sums,
     /// First steps only.
-    pub first: Sums,
+    first: Sums,
 }
 
 impl Counts {
-    pub fn within_1h(&self) -> Share {
-        Share::new(self.all.back_1h, self.all.sent)
-    }
-
-    pub fn within_24h(&self) -> Share {
-        Share::new(self.all.back_24h, self.all.sent)
-    }
-
-    /// How much larger the share of the reminded who came back within 24 h is, than of those held out.
-    pub fn lift(&self) -> Option<Estimate> {
-        lift(self.first_reminded(), self.held_out())
-    }
-
-    pub fn first_reminded(&self) -> Share {
-        Share::new(self.first.back_24h, self.first.sent)
-    }
-
-    pub fn held_out(&self) -> Share {
-        Share::new(self.first.held_back_24h, self.first.held_out)
-    }
-
     fn add(&mut self, of: &OfSkill) {
         self.all = self.all.plus(&of.sums);
         if of.step == 1 {
@@ -73,7 +81,7 @@ impl Counts {
 pub struct Effect {
     pub from: DateTime<Utc>,
     pub until: DateTime<Utc>,
-    pub total: Counts,
+    pub total: Outcome,
     pub rules: Vec<OfRule>,
 }
 
@@ -107,15 +115,15 @@ pub async fn effect(
                     .and_then(|skill| names.get(&(account.clone(), skill)).cloned()),
                 channel: rule.channel,
                 holdout_percent: rule.settings.holdout_percent,
-                counts: counts(rule, &rules, &own),
+                outcome: counts(rule, &rules, &own).into(),
             }
         }));
     }
-    of_rules.sort_by_key(|r| std::cmp::Reverse(r.counts.all.sent));
+    of_rules.sort_by_key(|r| std::cmp::Reverse(r.outcome.sent));
     Ok(Effect {
         from,
         until,
-        total,
+        total: total.into(),
         rules: of_rules,
     })
 }

@@ -1,12 +1,12 @@
 //! What consumers say about further reminders, however they say it, and the doubtful answers that a person looks at.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
-use super::{Error, accounts};
+use super::{Error, accounts, suppressions, words};
 use crate::channel::optout::Meaning;
 use crate::clock::Clock;
 use crate::db;
@@ -14,8 +14,8 @@ use crate::db::audit;
 use crate::db::opt_outs::Doubtful;
 use crate::db::suppressions::{AddressHash, SAID_BY_TEXT, Source};
 use crate::domain::contact::Suppression;
-use crate::domain::ids::{AccountId, Channel};
-use crate::domain::opt_out::{Accounts, No, Reach};
+use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::domain::opt_out::{Accounts, Doubt, No, Reach};
 use crate::hashing::Move;
 
 /// What an installation does with a no.
@@ -194,13 +194,53 @@ impl Policy {
     }
 }
 
+/// An opt-out that somebody wrote in words that may have meant something else. It holds until it is undone.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct DoubtfulOptOut {
+    /// Where it holds.
+    pub accounts: Vec<AccountId>,
+    pub channel: Channel,
+    /// The address's keyed hash.
+    #[serde(serialize_with = "suppressions::hex")]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
+    pub hash: AddressHash,
+    /// Which rule recognised it: `stop_word`, `misspelling`, `ambiguous_word`, `not_interested`, `wrong_person`, `dismissal`,
+    /// `complaint` or `about_messages`.
+    #[schema(value_type = String)]
+    pub doubt: Doubt,
+    /// The same in a sentence.
+    pub why: &'static str,
+    /// The language that it seems to be written in: a guess, `null` where there is none.
+    pub language: Option<String>,
+    /// The newest reminder to this address, as far as it is still known.
+    #[schema(value_type = Option<i64>)]
+    pub reminder: Option<ReminderId>,
+    pub since: DateTime<Utc>,
+}
+
+impl From<Doubtful> for DoubtfulOptOut {
+    fn from(row: Doubtful) -> Self {
+        Self {
+            accounts: row.accounts,
+            channel: row.channel,
+            hash: row.hash,
+            doubt: row.doubt,
+            why: words::doubt(row.doubt),
+            language: row.language,
+            reminder: row.reminder,
+            since: row.since,
+        }
+    }
+}
+
 /// The doubtful opt-outs that nobody has looked at, the oldest first.
 pub async fn to_review(
     pool: &PgPool,
     accounts: &accounts::Accounts,
     most: i64,
-) -> Result<Vec<Doubtful>, Error> {
-    Ok(db::opt_outs::to_review(pool, accounts.ids(), most).await?)
+) -> Result<Vec<DoubtfulOptOut>, Error> {
+    let rows = db::opt_outs::to_review(pool, accounts.ids(), most).await?;
+    Ok(rows.into_iter().map(DoubtfulOptOut::from).collect())
 }
 
 /// What a person makes of a doubtful opt-out.

@@ -3,6 +3,7 @@
 mod attention;
 mod findings;
 mod series;
+mod view;
 
 use std::collections::BTreeMap;
 
@@ -13,49 +14,21 @@ use sqlx::PgPool;
 use self::attention::Told;
 use self::findings::Seen;
 use super::accounts::Accounts;
+use super::reminders::ReminderView;
 use super::{Error, obstacles, pause, senders};
 use crate::db;
-use crate::db::pages::{Reminder, Scan};
 use crate::db::tallies::{Every, Sums};
 use crate::domain::ids::{AccountId, Channel};
-use crate::domain::round::{Pace, Round};
+use crate::domain::round::Round;
 use crate::jobs::context::Context;
 use crate::jobs::queue;
 
-pub use self::attention::{About, Attention, Health, Level, Mark};
+pub use self::attention::{About, Attention, Level, Mark};
 pub use self::series::{Piece, Span, midnight, series};
+pub use self::view::{Numbers, Overview, ScanRound, ScanView};
 
 /// Reminders in the list of what comes next.
 const NEXT: i64 = 10;
-
-#[derive(Clone, Debug)]
-pub struct Overview {
-    pub now: DateTime<Utc>,
-    pub health: Health,
-    /// What needs a person, worst first.
-    pub attention: Vec<Attention>,
-    /// Since midnight in the zone asked for, by channel.
-    pub today: Vec<(Channel, Sums)>,
-    /// Open conversations with something unread, as the last scans saw them.
-    pub unread_now: i64,
-    pub open_now: i64,
-    /// Reminders that wait for their moment.
-    pub waiting: i64,
-    pub next: Vec<Reminder>,
-    pub scans: Vec<Scan>,
-    /// What it takes to scan all skills of each account once.
-    pub rounds: Vec<(AccountId, Round)>,
-    pub pace: Pace,
-}
-
-impl Overview {
-    /// Today's numbers of all channels together.
-    pub fn total(&self) -> Sums {
-        self.today
-            .iter()
-            .fold(Sums::default(), |all, (_, of)| all.plus(of))
-    }
-}
 
 /// What `reader`, a person, has dismissed is left out.
 pub async fn overview(
@@ -67,17 +40,12 @@ pub async fn overview(
     let pool = &ctx.pool;
     let ids = accounts.ids();
     let midnight = midnight(now, zone);
-    let mut today = Vec::new();
     // By the hour, since a day may begin or end where the clocks change.
     let points = db::tallies::series(pool, ids, (midnight, now), Every::Day, "UTC").await?;
-    for channel in Channel::ALL {
-        let own = points.iter().filter(|p| p.channel == channel);
-        today.push((
-            channel,
-            own.fold(Sums::default(), |all, p| all.plus(&p.sums)),
-        ));
-    }
-    let scans = scans(pool, accounts).await?;
+    let today = points
+        .iter()
+        .fold(Sums::default(), |all, point| all.plus(&point.sums));
+    let scans = db::pages::scans(pool, Some(ids)).await?;
     let rounds = rounds(ctx, accounts).await?;
     let circuits = senders::open(ctx, accounts).await?;
     let pauses = pause::seen(pool, accounts).await?;
@@ -94,8 +62,7 @@ pub async fn overview(
             ctx.has(*channel) && !live.iter().any(|(a, c)| a == *account && c == channel)
         })
         .collect();
-    let sum = |pick: fn(&Sums) -> i64| today.iter().map(|(_, sums)| pick(sums)).sum::<i64>();
-    let failed = sum(|s| s.failed - s.undelivered);
+    let failed = today.failed - today.undelivered;
     let unwritten = match failed {
         0 => 0,
         _ => db::pages::unwritten(pool, ids, midnight).await?,
@@ -114,9 +81,9 @@ pub async fn overview(
         not_live: &not_live,
         failed,
         unwritten,
-        undelivered: sum(|s| s.undelivered),
-        unknown: sum(|s| s.unknown),
-        expired: sum(|s| s.expired),
+        undelivered: today.undelivered,
+        unknown: today.unknown,
+        expired: today.expired,
         unreadable: db::unreadable::open(pool, ids, now).await?,
         // Of the whole installation: nothing says whose they are.
         dead: if accounts.is_limited() {
@@ -135,17 +102,20 @@ pub async fn overview(
         db::dismissals::forget(pool, user, &over).await?;
     }
     Ok(Overview {
-        now,
-        health: told.health,
+        at: now,
+        level: told.health.level,
+        sentence: told.health.sentence,
         attention: told.attention,
+        today: today.into(),
         unread_now: scans.iter().map(|s| i64::from(s.unread)).sum(),
         open_now: scans.iter().map(|s| i64::from(s.conversations)).sum(),
         waiting: db::tallies::waiting(pool, ids).await?,
-        next,
-        scans,
-        rounds,
-        pace: ctx.scan_pace,
-        today,
+        next: next.into_iter().map(ReminderView::from).collect(),
+        scans: scans.into_iter().map(ScanView::from).collect(),
+        scan_rounds: rounds
+            .into_iter()
+            .map(|(account, round)| ScanRound::new(account, &round, ctx.scan_pace))
+            .collect(),
     })
 }
 
@@ -170,8 +140,9 @@ pub async fn dismiss(
 }
 
 /// The latest scan of every skill in use.
-pub async fn scans(pool: &PgPool, accounts: &Accounts) -> Result<Vec<Scan>, Error> {
-    Ok(db::pages::scans(pool, Some(accounts.ids())).await?)
+pub async fn scans(pool: &PgPool, accounts: &Accounts) -> Result<Vec<ScanView>, Error> {
+    let rows = db::pages::scans(pool, Some(accounts.ids())).await?;
+    Ok(rows.into_iter().map(ScanView::from).collect())
 }
 
 /// What it takes to scan all skills of each account once.

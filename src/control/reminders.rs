@@ -1,5 +1,7 @@
 //! Single reminders: look them up, tell their story, cancel one that waits, send one again, tell where one goes.
 
+mod view;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -11,8 +13,8 @@ use crate::clock::Clock;
 use crate::db;
 use crate::db::audit;
 use crate::db::decisions::Entry;
-use crate::db::pages::{Attempt, Decision, Reminder};
-use crate::db::reminders::{Filter, Page, Place};
+use crate::db::pages::Reminder;
+use crate::db::reminders::{Filter, Place};
 use crate::domain::contact::{self, Address};
 use crate::domain::decide::{Reason, Stage, Verdict};
 use crate::domain::ids::{Channel, ReminderId};
@@ -22,6 +24,8 @@ use crate::jobs::names;
 use crate::jobs::queue::{self, When};
 use crate::liveperson::Purpose;
 
+pub use view::{AttemptView, DecisionView, Detail, ReminderList, ReminderView};
+
 /// A page of the reminders that fit, newest first.
 pub async fn search(
     pool: &PgPool,
@@ -29,49 +33,23 @@ pub async fn search(
     filter: Filter,
     after: Option<Place>,
     most: i64,
-) -> Result<Page, Error> {
+) -> Result<ReminderList, Error> {
     let filter = Filter {
         accounts: accounts.ids().to_vec(),
         ..filter
     };
     let mut page = db::reminders::search(pool, &filter, after, most).await?;
     obstacles::mark(&obstacles::of(pool, accounts).await?, &mut page.reminders);
-    Ok(page)
-}
-
-/// Everything about one reminder.
-#[derive(Clone, Debug)]
-pub struct Detail {
-    pub reminder: Reminder,
-    pub decisions: Vec<Decision>,
-    pub attempts: Vec<Attempt>,
-    /// The same as a story, oldest first.
-    pub story: Vec<story::Line>,
-    /// The other reminders of the conversation, newest first.
-    pub others: Vec<Reminder>,
-    pub may: May,
-    /// The rule that was in force when it was sent or ended; of one that waits, the one that is in force now.
-    pub rule: Option<Governing>,
-}
-
-/// What can be done with a reminder as it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a question of its own"
-)]
-pub struct May {
-    pub cancel: bool,
-    pub send_again: bool,
-    /// Whom it went to is known by hash, so that further messages to the same address can be stopped.
-    pub opt_out: bool,
-    /// Its address can be told: the reminder is still owed, or is kept until the fate of a message is known.
-    pub reveal: bool,
+    Ok(ReminderList {
+        reminders: page.reminders.into_iter().map(ReminderView::from).collect(),
+        next: page.next,
+    })
 }
 
 /// Reminders of one conversation shown beside each other.
 const MOST_OTHERS: i64 = 20;
 
+/// Everything about one reminder.
 pub async fn detail(
     pool: &PgPool,
     accounts: &Accounts,
@@ -95,24 +73,23 @@ pub async fn detail(
     let known = obstacles::of(pool, accounts).await?;
     obstacles::mark(&known, others.iter_mut().chain([&mut reminder]));
     let kept = db::reminders::kept_address(pool, id).await?;
-    let may = May {
-        cancel: reminder.state == ReminderState::Scheduled,
-        send_again: db::ledger::may_restart(reminder.state, reminder.reason.as_ref())
-            && !is_erased(&reminder),
-        opt_out: db::reminders::recipient(pool, id).await?.is_some(),
-        reveal: !is_erased(&reminder) && (is_owed(&reminder) || kept.is_some()),
-    };
+    let has_recipient = db::reminders::recipient(pool, id).await?.is_some();
+    let is_erased = is_erased(&reminder.conversation);
     let at = reminder.sent_at.or(reminder.final_at).unwrap_or(now);
     let of = (&reminder.account, reminder.skill);
     let rule = Governing::at(pool, of, reminder.channel, at).await?;
     Ok(Detail {
+        lines: story::tell(&reminder, &decisions, &attempts),
+        decisions: decisions.into_iter().map(DecisionView::from).collect(),
+        attempts: attempts.into_iter().map(AttemptView::from).collect(),
+        may_cancel: reminder.state == ReminderState::Scheduled,
+        may_send_again: db::ledger::may_restart(reminder.state, reminder.reason.as_ref())
+            && !is_erased,
+        may_reveal: !is_erased && (is_owed(&reminder) || kept.is_some()),
+        may_opt_out: has_recipient,
         rule,
-        story: story::tell(&reminder, &decisions, &attempts),
-        reminder,
-        decisions,
-        attempts,
-        others,
-        may,
+        others: others.into_iter().map(ReminderView::from).collect(),
+        reminder: reminder.into(),
     })
 }
 
@@ -123,13 +100,14 @@ pub async fn decisions(
     conversation: Option<&str>,
     before: Option<i64>,
     most: i64,
-) -> Result<Vec<Decision>, Error> {
-    Ok(db::pages::decisions(pool, accounts.ids(), conversation, before, most).await?)
+) -> Result<Vec<DecisionView>, Error> {
+    let rows = db::pages::decisions(pool, accounts.ids(), conversation, before, most).await?;
+    Ok(rows.into_iter().map(DecisionView::from).collect())
 }
 
 /// A reminder of an erased consumer names nobody any more.
-pub fn is_erased(reminder: &Reminder) -> bool {
-    reminder.conversation.starts_with("erased:")
+pub fn is_erased(conversation: &str) -> bool {
+    conversation.starts_with("erased:")
 }
 
 fn is_owed(reminder: &Reminder) -> bool {
@@ -174,7 +152,7 @@ pub async fn reveal(
     id: ReminderId,
 ) -> Result<Revealed, Error> {
     let reminder = find(&ctx.pool, accounts, id).await?;
-    if is_erased(&reminder) {
+    if is_erased(&reminder.conversation) {
         return Err(Error::Conflict(
             "the address is gone: the customer's data was erased".to_owned(),
         ));
@@ -281,7 +259,7 @@ pub async fn send_again(
 ) -> Result<(), Error> {
     const WHICH: &str = "one that failed, expired, did not arrive, may not have arrived, or was cancelled by a person";
     let reminder = find(pool, accounts, id).await?;
-    if is_erased(&reminder) {
+    if is_erased(&reminder.conversation) {
         return Err(Error::Conflict(format!(
             "reminder {id} belongs to somebody whose data was erased"
         )));

@@ -2,8 +2,10 @@
 //! circuits), in words; try one now, or open it again.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::json;
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
 use super::accounts::Accounts;
 use super::{Error, Fault};
@@ -64,9 +66,12 @@ impl Senders {
     }
 }
 
-/// A sender that is paused.
-#[derive(Clone, Debug)]
-pub struct Paused {
+/// A sender that is paused because something is wrong with it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Circuit)]
+pub struct CircuitView {
+    /// smtp or twilio.
+    #[schema(value_type = String)]
     pub provider: Provider,
     pub channel: Channel,
     pub sender: String,
@@ -74,8 +79,10 @@ pub struct Paused {
     /// When one reminder is let through to see whether the trouble is over.
     pub probe_at: DateTime<Utc>,
     pub code: String,
-    pub trouble: Trouble,
+    pub what: &'static str,
+    pub mend: &'static str,
     /// Whether the caller may try it or open it again, if they may do so at all: nobody else's rules use it.
+    #[serde(skip)]
     pub is_theirs: bool,
 }
 
@@ -139,25 +146,27 @@ async fn users(ctx: &Context, accounts: &Accounts, key: Key<'_>) -> Result<Vec<A
 }
 
 /// The senders that are paused, longest first.
-pub async fn paused(ctx: &Context, accounts: &Accounts) -> Result<Vec<Paused>, Error> {
+pub async fn paused(ctx: &Context, accounts: &Accounts) -> Result<Vec<CircuitView>, Error> {
     let open = open(ctx, accounts).await?;
     let rules = match &*open {
         [] => Vec::new(),
         _ => db::rules::all(&ctx.pool).await?,
     };
-    Ok(open
-        .into_iter()
-        .map(|circuit| Paused {
+    let view = |circuit: Circuit| {
+        let trouble = Trouble::of(circuit.provider, &circuit.code);
+        CircuitView {
             is_theirs: !is_shared(ctx, accounts, &rules, key_of(&circuit)),
-            trouble: Trouble::of(circuit.provider, &circuit.code),
-            channel: circuit.provider.channel(),
             provider: circuit.provider,
+            channel: circuit.provider.channel(),
             sender: circuit.sender,
             since: circuit.opened_at,
             probe_at: circuit.probe_at,
             code: circuit.code,
-        })
-        .collect())
+            what: trouble.what,
+            mend: trouble.mend,
+        }
+    };
+    Ok(open.into_iter().map(view).collect())
 }
 
 /// Reminders that are woken at once; the rest follows when its own moment comes.

@@ -1,6 +1,8 @@
 //! One reminder's story, told to somebody who has a customer on the phone: what happened, when and why, in plain words.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::words;
 use crate::db::pages::{Attempt, Decision, Reminder};
@@ -12,7 +14,8 @@ use crate::domain::reminder::ReminderState;
 use crate::domain::zone::Zone;
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = StoryLine)]
 pub struct Line {
     pub at: DateTime<Utc>,
     pub what: String,
@@ -24,21 +27,12 @@ pub struct Line {
 }
 
 /// Whether a line is good news.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Mood {
     Plain,
     Good,
     Bad,
-}
-
-impl Mood {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Good => "good",
-            Self::Bad => "bad",
-        }
-    }
 }
 
 /// How a story begins: true when the reminder was scheduled, and true for ever.
@@ -211,14 +205,14 @@ fn nth(step: i16) -> String {
     }
 }
 
-/// What is said of one that waits for somebody who must not be written to; `None`: nothing forbids it.
-pub fn will_not_be_sent(reminder: &Reminder) -> Option<&'static str> {
-    Some(match reminder.suppressed_as? {
+/// What is said of one that waits for somebody who must not be written to.
+pub fn will_not_be_sent(why: Suppression) -> &'static str {
+    match why {
         Suppression::OptedOut => "Will not be sent: opted out",
         Suppression::BadAddress => "Will not be sent: bad address",
         Suppression::Complaint => "Will not be sent: reported as spam",
         Suppression::Blocked => "Will not be sent: blocked",
-    })
+    }
 }
 
 /// A reminder's state in a few words, for lists and headings.

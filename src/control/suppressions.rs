@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use utoipa::ToSchema;
 
 use super::accounts::{Accounts, Allowed};
 use super::{Error, Fault};
@@ -29,6 +31,55 @@ const PIECE: usize = 2_000;
 /// Problems that a refusal names.
 const MOST_TOLD: usize = 20;
 
+/// An address that must not be written to.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Suppression)]
+pub struct SuppressionView {
+    pub account: AccountId,
+    pub channel: Channel,
+    /// The address's keyed hash.
+    #[serde(serialize_with = "hex")]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
+    pub hash: AddressHash,
+    pub reason: Suppression,
+    /// Where it comes from.
+    #[schema(value_type = String)]
+    pub source: Source,
+    pub created_at: DateTime<Utc>,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl From<Row> for SuppressionView {
+    fn from(row: Row) -> Self {
+        Self {
+            account: row.account,
+            channel: row.channel,
+            hash: row.hash,
+            reason: row.reason,
+            source: row.source,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+        }
+    }
+}
+
+impl SuppressionView {
+    /// Where a page that ends with it leads on.
+    pub fn place(&self) -> Place {
+        (
+            self.created_at,
+            self.hash,
+            self.channel,
+            self.account.clone(),
+        )
+    }
+}
+
+/// A hash as views show it.
+pub(super) fn hex<S: Serializer>(hash: &AddressHash, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&suppressions_file::hex(hash))
+}
+
 /// Those that fit, newest first.
 pub async fn list(
     pool: &PgPool,
@@ -36,12 +87,13 @@ pub async fn list(
     filter: Filter,
     after: Option<Place>,
     most: i64,
-) -> Result<Vec<Row>, Error> {
+) -> Result<Vec<SuppressionView>, Error> {
     let filter = Filter {
         accounts: accounts.ids().to_vec(),
         ..filter
     };
-    Ok(db::suppressions::list(pool, &filter, after, most).await?)
+    let rows = db::suppressions::list(pool, &filter, after, most).await?;
+    Ok(rows.into_iter().map(SuppressionView::from).collect())
 }
 
 /// What forbids to write to an address: those in force, and those that are over and not yet deleted.
@@ -49,8 +101,9 @@ pub async fn of(
     pool: &PgPool,
     account: &Allowed<AccountId>,
     hash: &AddressHash,
-) -> Result<Vec<Row>, Error> {
-    Ok(db::suppressions::of(pool, account, std::slice::from_ref(hash)).await?)
+) -> Result<Vec<SuppressionView>, Error> {
+    let rows = db::suppressions::of(pool, account, std::slice::from_ref(hash)).await?;
+    Ok(rows.into_iter().map(SuppressionView::from).collect())
 }
 
 /// Suppresses an address. A person's wish is never weakened; that it was there already is no error.

@@ -3,6 +3,9 @@
 //! Wilson's interval for a share and Newcombe's (his method 10) for the difference of two: both behave with few cases and with
 //! shares near 0 and 1, where the textbook interval promises more than there is. 95 %, two-sided.
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 /// The 97.5 % quantile of the normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
@@ -13,8 +16,9 @@ pub struct Share {
     pub of: u32,
 }
 
-/// A number and the interval in which the true one lies in 95 of 100 cases.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A share, or the difference of two, and the interval in which the true one lies in 95 of 100 cases.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = Share)]
 pub struct Estimate {
     pub value: f64,
     pub low: f64,

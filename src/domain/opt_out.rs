@@ -1,7 +1,10 @@
 //! What a no means: how sure it is, and how far it reaches.
 
+use serde::Serialize;
+
 /// Why an opt-out that somebody wrote in their own words is doubtful. It holds at once all the same, and a person should look at it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Doubt {
     /// A word like "stop" stands in a sentence that no rule explains.
     StopWord,

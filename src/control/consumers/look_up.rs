@@ -9,7 +9,9 @@ use crate::control::Error;
 use crate::control::accounts::{Accounts, Allowed};
 use crate::control::answer::{self, Event, Known};
 use crate::control::obstacles;
+use crate::control::reminders::ReminderView;
 use crate::control::rules::Governing;
+use crate::control::suppressions::SuppressionView;
 use crate::db;
 use crate::db::consumers::Conversation;
 use crate::db::pages::Reminder;
@@ -17,22 +19,70 @@ use crate::db::reminders::{Filter, Whose};
 use crate::db::suppressions::{AddressHash, Row, Source};
 use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Reason};
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::obstacles::{Obstacles, is_obstacle};
+use crate::domain::read_state::ReadStatus;
 use crate::domain::reminder::ReminderState;
 use crate::jobs::context::Context;
 
 /// What is known of a person.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Consumer)]
 pub struct Person {
-    pub conversations: Vec<Conversation>,
-    /// Newest first.
-    pub reminders: Vec<Reminder>,
-    /// Where they were written to: how many addresses of each channel are known, as hashes.
-    pub recipients: Vec<(Channel, AddressHash)>,
-    /// What forbids to write to these.
-    pub suppressions: Vec<Row>,
+    /// Why they were reminded, or were not.
     pub answer: Answer,
+    pub conversations: Vec<ConversationView>,
+    /// The newest fifty.
+    pub reminders: Vec<ReminderView>,
+    /// What forbids to write to their addresses.
+    pub suppressions: Vec<SuppressionView>,
+    /// An address is known to which reminders may go.
+    #[serde(skip)]
+    pub can_be_opted_out: bool,
+}
+
+/// A conversation as the last scan left it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Conversation)]
+pub struct ConversationView {
+    pub id: String,
+    #[schema(value_type = i64)]
+    pub skill: SkillId,
+    pub skill_name: Option<String>,
+    pub started_at: DateTime<Utc>,
+    pub closed_at: Option<DateTime<Utc>>,
+    pub open: bool,
+    /// read, unread or undecided.
+    #[schema(value_type = String)]
+    pub read_state: ReadStatus,
+    pub unread_since: Option<DateTime<Utc>>,
+    pub unread_count: i32,
+    /// Why there is, or is not, an e-mail now.
+    #[schema(value_type = Option<String>)]
+    pub email_reason: Option<Cause>,
+    #[schema(value_type = Option<String>)]
+    pub sms_reason: Option<Cause>,
+    /// When LivePerson was asked.
+    pub seen_at: DateTime<Utc>,
+}
+
+impl From<Conversation> for ConversationView {
+    fn from(row: Conversation) -> Self {
+        Self {
+            id: row.id,
+            skill: row.skill,
+            skill_name: row.skill_name,
+            started_at: row.started_at,
+            closed_at: row.closed_at,
+            open: row.open,
+            read_state: row.read_state,
+            unread_since: row.unread_since,
+            unread_count: row.unread_count,
+            email_reason: row.email_reason,
+            sms_reason: row.sms_reason,
+            seen_at: row.seen_at,
+        }
+    }
 }
 
 impl Person {
@@ -42,19 +92,11 @@ impl Person {
             && self.answer.reason == answer::NEVER_SEEN
     }
 
-    /// An address is known to which reminders may go.
-    pub fn can_be_opted_out(&self) -> bool {
-        self.recipients.iter().any(|(channel, hash)| {
-            let mut rows = self.suppressions.iter();
-            !rows.any(|row| row.channel == *channel && row.hash == *hash)
-        })
-    }
-
     /// Somebody of the team has opted them out, which can be undone.
     pub fn is_opted_out_by_us(&self) -> bool {
-        let ours =
-            |row: &Row| row.reason == Suppression::OptedOut && row.source == Source::Operator;
-        self.suppressions.iter().any(ours)
+        self.suppressions
+            .iter()
+            .any(|one| one.reason == Suppression::OptedOut && one.source == Source::Operator)
     }
 }
 
@@ -73,7 +115,8 @@ pub struct Answer {
     pub when: Option<DateTime<Utc>>,
     pub channel: Option<Channel>,
     pub conversation: Option<String>,
-    pub reminder: Option<i64>,
+    #[schema(value_type = Option<i64>)]
+    pub reminder: Option<ReminderId>,
     /// The rule that was in force then.
     pub rule: Option<Governing>,
 }
@@ -123,12 +166,23 @@ pub async fn look_up(
         suppressions: &suppressions,
     };
     let answer = answer_of(ctx, account, channel, &found).await?;
+    let is_suppressed = |(channel, hash)| {
+        suppressions
+            .iter()
+            .any(|row| (row.channel, row.hash) == (channel, hash))
+    };
     Ok(Person {
-        conversations,
-        reminders,
-        recipients,
-        suppressions,
         answer,
+        can_be_opted_out: recipients.into_iter().any(|to| !is_suppressed(to)),
+        conversations: conversations
+            .into_iter()
+            .map(ConversationView::from)
+            .collect(),
+        reminders: reminders.into_iter().map(ReminderView::from).collect(),
+        suppressions: suppressions
+            .into_iter()
+            .map(SuppressionView::from)
+            .collect(),
     })
 }
 
@@ -190,7 +244,7 @@ async fn answer_of(
         when: headline.when,
         channel,
         conversation: id.filter(|_| !nothing),
-        reminder: reminder.map(|reminder| reminder.id.0),
+        reminder: reminder.map(|reminder| reminder.id),
         rule,
     })
 }

@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::findings::Finding;
 
 /// How it is, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
+pub(super) struct Health {
     pub level: Level,
     pub sentence: String,
 }
 
 /// How bad something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     Bad,
     Warn,
@@ -22,26 +25,17 @@ pub enum Level {
     Good,
 }
 
-impl Level {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bad => "bad",
-            Self::Warn => "warn",
-            Self::Waiting => "waiting",
-            Self::Good => "good",
-        }
-    }
-}
-
 /// Something that needs a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Attention {
     pub level: Level,
     pub what: String,
     /// What to do about it.
     pub mend: String,
+    #[serde(skip)]
     pub about: About,
     /// How it is dismissed; `None`: it stands for as long as it is so.
+    #[serde(skip)]
     pub mark: Option<Mark>,
 }
 
@@ -112,7 +106,7 @@ pub(super) const STALE_SCAN: TimeDelta = TimeDelta::minutes(10);
 
 /// What a reader is told.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub(super) struct Told {
     pub health: Health,
     /// Worst first.
     pub attention: Vec<Attention>,
@@ -122,7 +116,7 @@ pub struct Told {
 
 impl Told {
     /// Of findings in the order of how much they say about the whole, without those that the reader has dismissed.
-    pub(super) fn of(findings: Vec<Finding>, dismissed: &BTreeMap<String, i64>) -> Self {
+    pub fn of(findings: Vec<Finding>, dismissed: &BTreeMap<String, i64>) -> Self {
         let mark = |finding: &Finding| finding.entry.as_ref().and_then(|entry| entry.mark.clone());
         let known: Vec<Mark> = findings.iter().filter_map(mark).collect();
         let over = dismissed

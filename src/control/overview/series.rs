@@ -2,20 +2,24 @@
 
 use chrono::{DateTime, Days, NaiveTime, TimeDelta, TimeZone as _, Timelike as _, Utc};
 use chrono_tz::Tz;
+use serde::Serialize;
 use sqlx::PgPool;
+use utoipa::ToSchema;
 
+use super::view::Numbers;
 use crate::control::Error;
 use crate::control::accounts::Accounts;
 use crate::db;
 use crate::db::tallies::{Every, Sums};
 use crate::domain::ids::Channel;
 
-/// One piece of a series: an hour or a day.
-#[derive(Clone, Debug)]
+/// An hour or a day.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Piece {
+    /// Its beginning.
     pub at: DateTime<Utc>,
-    pub email: Sums,
-    pub sms: Sums,
+    pub email: Numbers,
+    pub sms: Numbers,
 }
 
 /// A span of time, in pieces.
@@ -55,8 +59,8 @@ pub async fn series(
             };
             Piece {
                 at,
-                email: of(Channel::Email),
-                sms: of(Channel::Sms),
+                email: of(Channel::Email).into(),
+                sms: of(Channel::Sms).into(),
             }
         })
         .collect())

@@ -4,22 +4,16 @@
 
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::extract::Json;
-use super::reminders::Reminder;
-use super::suppressions::Suppression;
 use crate::control;
 use crate::control::accounts::{Accounts, Allowed};
-use crate::control::consumers::{Answer, Who, reads_as_address};
-use crate::db::consumers::Conversation as Row;
+use crate::control::consumers::{Erased, Person, Who, reads_as_address};
 use crate::domain::access::Permission;
-use crate::domain::decide::Cause;
 use crate::domain::ids::AccountId;
-use crate::domain::read_state::ReadStatus;
 use crate::web::State;
 use crate::web::access::{Caller, Table};
 use crate::web::problem::Refusal;
@@ -77,61 +71,6 @@ impl Named {
     }
 }
 
-/// A conversation as the last scan left it.
-#[derive(Debug, Serialize, ToSchema)]
-struct Conversation {
-    id: String,
-    skill: i64,
-    skill_name: Option<String>,
-    started_at: DateTime<Utc>,
-    closed_at: Option<DateTime<Utc>>,
-    open: bool,
-    /// read, unread or undecided.
-    #[schema(value_type = String)]
-    read_state: ReadStatus,
-    unread_since: Option<DateTime<Utc>>,
-    unread_count: i32,
-    /// Why there is, or is not, an e-mail now.
-    #[schema(value_type = Option<String>)]
-    email_reason: Option<Cause>,
-    #[schema(value_type = Option<String>)]
-    sms_reason: Option<Cause>,
-    /// When LivePerson was asked.
-    seen_at: DateTime<Utc>,
-}
-
-impl From<Row> for Conversation {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id,
-            skill: row.skill.0,
-            skill_name: row.skill_name,
-            started_at: row.started_at,
-            closed_at: row.closed_at,
-            open: row.open,
-            read_state: row.read_state,
-            unread_since: row.unread_since,
-            unread_count: row.unread_count,
-            email_reason: row.email_reason,
-            sms_reason: row.sms_reason,
-            seen_at: row.seen_at,
-        }
-    }
-}
-
-/// What is known of a person.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Consumer)]
-struct Person {
-    /// Why they were reminded, or were not.
-    answer: Answer,
-    conversations: Vec<Conversation>,
-    /// The newest fifty.
-    reminders: Vec<Reminder>,
-    /// What forbids to write to their addresses.
-    suppressions: Vec<Suppression>,
-}
-
 /// Look somebody up
 ///
 /// By an address, or by a customer id that is one, only with the scope `operate`: the answer says whether the address is known.
@@ -149,21 +88,9 @@ async fn look_up_consumer(
         return Err(Refusal::forbidden(Permission::Operate));
     }
     let (account, who) = named.who(&state, &accounts).await?;
-    let person = control::consumers::look_up(&state.context, &account, &who).await?;
-    Ok(axum::Json(Person {
-        answer: person.answer,
-        conversations: person
-            .conversations
-            .into_iter()
-            .map(Conversation::from)
-            .collect(),
-        reminders: person.reminders.into_iter().map(Reminder::from).collect(),
-        suppressions: person
-            .suppressions
-            .into_iter()
-            .map(Suppression::from)
-            .collect(),
-    }))
+    Ok(axum::Json(
+        control::consumers::look_up(&state.context, &account, &who).await?,
+    ))
 }
 
 /// What an opt-out reached.
@@ -214,20 +141,6 @@ async fn allow_consumer(
     Ok(axum::Json(AllowedAgain { addresses }))
 }
 
-/// What an erasure touched.
-#[derive(Debug, Serialize, ToSchema)]
-struct Erased {
-    conversations: u64,
-    /// Reminders that no longer point to the person.
-    reminders: u64,
-    /// Of these, cancelled because they were still to be sent.
-    cancelled: u64,
-    /// Reminders with a provider at this moment: they cannot be called back.
-    in_flight: i64,
-    /// Conversations open at LivePerson, which are not read again here.
-    still_open: i64,
-}
-
 /// Erase somebody
 ///
 /// What stays: counts without a person, and suppressions, which are keyed hashes.
@@ -245,11 +158,5 @@ async fn erase_consumer(
     let erased =
         control::consumers::erase(pool, (clock, &state.hasher), caller.by(), &account, &who)
             .await?;
-    Ok(axum::Json(Erased {
-        conversations: erased.conversations,
-        reminders: erased.reminders,
-        cancelled: erased.cancelled,
-        in_flight: erased.in_flight,
-        still_open: erased.still_open,
-    }))
+    Ok(axum::Json(erased))
 }

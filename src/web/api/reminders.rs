@@ -14,18 +14,12 @@ use super::paging::{Page, Paging, cursor};
 use crate::control;
 use crate::control::accounts::Accounts;
 use crate::control::consumers::reads_as_address;
-use crate::control::rules::Governing;
-use crate::control::story::Line;
-use crate::db::pages::{Attempt as MadeAttempt, Decision as Made, Reminder as Row};
+use crate::control::reminders::{Detail, ReminderView};
 use crate::db::reminders::{Filter, Place, Whose};
 use crate::domain::access::Permission;
-use crate::domain::contact::Suppression;
-use crate::domain::decide::{Cause, Stage, Verdict};
+use crate::domain::decide::Cause;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
-use crate::domain::local_time::ZoneSource;
-use crate::domain::outcome::OutcomeKind;
 use crate::domain::reminder::ReminderState;
-use crate::domain::zone::Zone;
 use crate::web::State;
 use crate::web::access::{Caller, Table, Unrepeatable};
 use crate::web::problem::{Problem, Refusal};
@@ -37,78 +31,6 @@ pub fn add(table: &mut Table) {
     table.api(Permission::Operate, routes!(send_reminder_again));
     table.api(Permission::Operate, routes!(opt_out_recipient));
     table.api(Permission::Operate, routes!(reveal_address));
-}
-
-/// A reminder: one message owed to one consumer.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Reminder {
-    id: i64,
-    #[schema(value_type = String)]
-    account: AccountId,
-    conversation: String,
-    skill: i64,
-    skill_name: Option<String>,
-    channel: Channel,
-    step: i16,
-    state: ReminderState,
-    /// Why it is in this state, where there is a reason.
-    #[schema(value_type = Option<String>)]
-    reason: Option<Cause>,
-    unread_since: DateTime<Utc>,
-    due_at: DateTime<Utc>,
-    /// Past this it is not sent any more. Time outside the rule's hours does not count, by the clocks of `time_zones`.
-    deadline: DateTime<Utc>,
-    /// By whose clocks the rule's hours are read; all of them must allow.
-    #[schema(example = json!(["America/New_York"]))]
-    time_zones: Vec<String>,
-    /// What tells the zones: `liveperson`, `number`, or, because nothing better is known, `rule` or `account`. Null where there are
-    /// none.
-    #[schema(value_type = Option<String>, example = "number")]
-    zone_source: Option<ZoneSource>,
-    /// When it is looked at again.
-    next_at: Option<DateTime<Utc>>,
-    /// It waits, and will not be sent: `opted_out`, `bad_address`, `complaint` or `blocked`.
-    #[schema(value_type = Option<String>)]
-    suppressed_as: Option<Suppression>,
-    /// It waits for the rule's hours until this, by the consumer's clock.
-    #[schema(example = "09:00 on Wed, America/New_York time")]
-    waits_until: Option<String>,
-    sent_at: Option<DateTime<Utc>>,
-    ended_at: Option<DateTime<Utc>>,
-    clicked_at: Option<DateTime<Utc>>,
-    /// When the consumer came back, if within 24 hours.
-    returned_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
-}
-
-impl From<Row> for Reminder {
-    fn from(row: Row) -> Self {
-        let zones = Zone::split(row.time_zone.as_deref().unwrap_or_default());
-        Self {
-            id: row.id.0,
-            waits_until: control::story::waits_until(&row),
-            time_zones: zones.iter().map(ToString::to_string).collect(),
-            zone_source: row.zone_source,
-            account: row.account,
-            conversation: row.conversation,
-            skill: row.skill.0,
-            skill_name: row.skill_name,
-            channel: row.channel,
-            step: row.step,
-            state: row.state,
-            reason: row.reason,
-            unread_since: row.episode_since,
-            due_at: row.due_at,
-            deadline: row.deadline,
-            next_at: row.next_at,
-            suppressed_as: row.suppressed_as,
-            sent_at: row.sent_at,
-            ended_at: row.final_at,
-            clicked_at: row.clicked_at,
-            returned_at: row.returned_at,
-            created_at: row.created_at,
-        }
-    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -169,13 +91,13 @@ impl Wanted {
 }
 
 /// List reminders, the newest first
-#[utoipa::path(get, path = "/reminders", tag = "reminders", params(Wanted), responses((status = 200, body = Page<Reminder>)))]
+#[utoipa::path(get, path = "/reminders", tag = "reminders", params(Wanted), responses((status = 200, body = Page<ReminderView>)))]
 async fn list_reminders(
     accounts: Accounts,
     Shared(state): Shared<State>,
     Query(wanted): Query<Wanted>,
     caller: Caller,
-) -> Result<axum::Json<Page<Reminder>>, Refusal> {
+) -> Result<axum::Json<Page<ReminderView>>, Refusal> {
     let accounts = accounts.narrowed(wanted.account.as_ref().map(AccountId::as_str));
     let regions = accounts.ids().iter().map(|id| state.region_of(id));
     let mut regions = regions.chain([None]);
@@ -196,7 +118,7 @@ async fn list_reminders(
     let page = control::reminders::search(pool, &accounts, filter, after, limit).await?;
     Ok(axum::Json(Page {
         next: page.next.map(|place| cursor(&(place.created_at, place.id))),
-        items: page.reminders.into_iter().map(Reminder::from).collect(),
+        items: page.reminders,
     }))
 }
 
@@ -207,124 +129,17 @@ struct Which {
     id: i64,
 }
 
-/// Everything about one reminder.
-#[derive(Debug, Serialize, ToSchema)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a question of its own"
-)]
-struct Story {
-    reminder: Reminder,
-    /// What happened, in plain words, oldest first.
-    lines: Vec<StoryLine>,
-    decisions: Vec<Decision>,
-    attempts: Vec<Attempt>,
-    may_cancel: bool,
-    may_send_again: bool,
-    /// Whether its address can be told.
-    may_reveal: bool,
-    /// Whether it is known, by keyed hash, whom it went to.
-    may_opt_out: bool,
-    /// The rule that was in force when it was sent or ended; of one that waits, the one that is in force now.
-    rule: Option<Governing>,
-    /// The other reminders of the conversation.
-    others: Vec<Reminder>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct StoryLine {
-    at: DateTime<Utc>,
-    what: String,
-    detail: Option<String>,
-    /// The moment the line speaks of.
-    until: Option<DateTime<Utc>>,
-}
-
-impl From<Line> for StoryLine {
-    fn from(line: Line) -> Self {
-        Self {
-            at: line.at,
-            what: line.what,
-            detail: line.detail,
-            until: line.until,
-        }
-    }
-}
-
-/// One recorded answer to "should this be sent now?".
-#[derive(Debug, Serialize, ToSchema)]
-struct Decision {
-    at: DateTime<Utc>,
-    /// scan, deliver, sweep or operator.
-    #[schema(value_type = String)]
-    stage: Stage,
-    /// schedule, none, send, cancel, postpone or expire.
-    #[schema(value_type = String)]
-    verdict: Verdict,
-    #[schema(value_type = String)]
-    reason: Cause,
-    until: Option<DateTime<Utc>>,
-}
-
-impl From<Made> for Decision {
-    fn from(made: Made) -> Self {
-        Self {
-            at: made.at,
-            stage: made.stage,
-            verdict: made.verdict,
-            reason: made.reason,
-            until: made.until,
-        }
-    }
-}
-
-/// One try to hand a reminder to a provider.
-#[derive(Debug, Serialize, ToSchema)]
-struct Attempt {
-    number: i32,
-    sender: String,
-    started_at: DateTime<Utc>,
-    ended_at: Option<DateTime<Utc>>,
-    /// `accepted`, `refused`, `not_accepted` or `unknown`; null while it is under way.
-    #[schema(value_type = Option<String>)]
-    outcome: Option<OutcomeKind>,
-    code: Option<String>,
-}
-
-impl From<MadeAttempt> for Attempt {
-    fn from(made: MadeAttempt) -> Self {
-        Self {
-            number: made.number,
-            sender: made.sender,
-            started_at: made.started_at,
-            ended_at: made.ended_at,
-            outcome: made.outcome,
-            code: made.code,
-        }
-    }
-}
-
 /// Tell one reminder's story
-#[utoipa::path(get, path = "/reminders/{id}", tag = "reminders", params(Which), responses((status = 200, body = Story)))]
+#[utoipa::path(get, path = "/reminders/{id}", tag = "reminders", params(Which), responses((status = 200, body = Detail)))]
 async fn get_reminder(
     accounts: Accounts,
     Shared(state): Shared<State>,
     Path(which): Path<Which>,
-) -> Result<axum::Json<Story>, Refusal> {
-    let id = ReminderId(which.id);
-    let detail = control::reminders::detail(&state.pool, &accounts, id, state.clock.now()).await?;
-    Ok(axum::Json(Story {
-        reminder: detail.reminder.into(),
-        lines: detail.story.into_iter().map(StoryLine::from).collect(),
-        decisions: detail.decisions.into_iter().map(Decision::from).collect(),
-        attempts: detail.attempts.into_iter().map(Attempt::from).collect(),
-        may_cancel: detail.may.cancel,
-        may_send_again: detail.may.send_again,
-        may_reveal: detail.may.reveal,
-        may_opt_out: detail.may.opt_out,
-        rule: detail.rule,
-        others: detail.others.into_iter().map(Reminder::from).collect(),
-    }))
+) -> Result<axum::Json<Detail>, Refusal> {
+    let (id, now) = (ReminderId(which.id), state.clock.now());
+    Ok(axum::Json(
+        control::reminders::detail(&state.pool, &accounts, id, now).await?,
+    ))
 }
 
 /// Cancel a reminder that waits

@@ -156,7 +156,7 @@ async fn list_rules(
     let accounts = accounts.narrowed(filter.account.as_ref().map(AccountId::as_str));
     let rows = rules::list(&state.pool, &accounts, after.as_ref(), limit + 1).await?;
     let key = |row: &ListView| (row.account.clone(), row.skill, row.channel);
-    Ok(axum::Json(Page::of(rows, limit, key, |row| row)))
+    Ok(axum::Json(Page::of(rows, limit, key)))
 }
 
 /// Read a rule
@@ -316,12 +316,7 @@ async fn list_versions(
     let key = accounts.rule(of.into())?;
     let limit = paging.limit()?;
     let rows = rules::versions(&state.pool, &key, paging.after()?, limit + 1).await?;
-    Ok(axum::Json(Page::of(
-        rows,
-        limit,
-        |row| row.version,
-        |row| row,
-    )))
+    Ok(axum::Json(Page::of(rows, limit, |row| row.version)))
 }
 
 /// Tell what a rule promises and cannot do

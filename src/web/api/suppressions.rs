@@ -6,20 +6,18 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::extract::{Json, Query, bytes, kind, parse};
-use super::paging::{Page, Paging, cursor};
+use super::paging::{Page, Paging};
 use crate::control;
 use crate::control::accounts::{Accounts, Allowed};
 use crate::control::consumers::Who;
-use crate::control::opt_outs::Verdict;
-use crate::control::suppressions::{BadLines, import};
-use crate::db::opt_outs::Doubtful;
+use crate::control::opt_outs::{DoubtfulOptOut, Verdict};
+use crate::control::suppressions::{BadLines, SuppressionView, import};
 use crate::db::suppressions::{AddressHash, Filter, Row};
 use crate::domain::access::Permission;
 use crate::domain::contact::Suppression as Reason;
@@ -45,35 +43,6 @@ pub fn add(table: &mut Table) {
     table.api(Permission::Operate, routes!(review_opt_out));
 }
 
-/// An address that must not be written to.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Suppression {
-    account: String,
-    channel: Channel,
-    /// The address's keyed hash.
-    #[schema(pattern = "^[0-9a-f]{32}$")]
-    hash: String,
-    reason: Reason,
-    /// Where it comes from.
-    source: &'static str,
-    created_at: DateTime<Utc>,
-    expires_at: Option<DateTime<Utc>>,
-}
-
-impl From<Row> for Suppression {
-    fn from(row: Row) -> Self {
-        Self {
-            account: row.account.to_string(),
-            channel: row.channel,
-            hash: suppressions_file::hex(&row.hash),
-            reason: row.reason,
-            source: row.source.as_str(),
-            created_at: row.created_at,
-            expires_at: row.expires_at,
-        }
-    }
-}
-
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -93,12 +62,12 @@ struct Wanted {
 
 /// List suppressions, the newest first
 #[utoipa::path(get, path = "/suppressions", tag = "suppressions", params(Wanted),
-    responses((status = 200, body = Page<Suppression>)))]
+    responses((status = 200, body = Page<SuppressionView>)))]
 async fn list_suppressions(
     accounts: Accounts,
     Shared(state): Shared<State>,
     Query(wanted): Query<Wanted>,
-) -> Result<axum::Json<Page<Suppression>>, Refusal> {
+) -> Result<axum::Json<Page<SuppressionView>>, Refusal> {
     let accounts = accounts.narrowed(wanted.account.as_ref().map(AccountId::as_str));
     let filter = Filter {
         channel: wanted.channel,
@@ -111,15 +80,8 @@ async fn list_suppressions(
     };
     let (after, limit) = (paging.after()?, paging.limit()?);
     let pool = &state.pool;
-    let mut rows = control::suppressions::list(pool, &accounts, filter, after, limit + 1).await?;
-    let most = usize::try_from(limit).unwrap_or_default();
-    let more = rows.len() > most;
-    rows.truncate(most);
-    let next = rows.last().filter(|_| more);
-    Ok(axum::Json(Page {
-        next: next.map(|row| cursor(&(row.created_at, row.hash, row.channel, &row.account))),
-        items: rows.into_iter().map(Suppression::from).collect(),
-    }))
+    let rows = control::suppressions::list(pool, &accounts, filter, after, limit + 1).await?;
+    Ok(axum::Json(Page::of(rows, limit, SuppressionView::place)))
 }
 
 /// An address, given itself or by its hash.
@@ -378,42 +340,6 @@ async fn import_suppressions(
     Ok(axum::Json(done.into()))
 }
 
-/// An opt-out that somebody wrote in words that may have meant something else. It holds until it is undone.
-#[derive(Debug, Serialize, ToSchema)]
-struct DoubtfulOptOut {
-    /// Where it holds.
-    accounts: Vec<String>,
-    channel: Channel,
-    /// The address's keyed hash.
-    #[schema(pattern = "^[0-9a-f]{32}$")]
-    hash: String,
-    /// Which rule recognised it: `stop_word`, `misspelling`, `ambiguous_word`, `not_interested`, `wrong_person`, `dismissal`,
-    /// `complaint` or `about_messages`.
-    doubt: &'static str,
-    /// The same in a sentence.
-    why: &'static str,
-    /// The language that it seems to be written in: a guess, `null` where there is none.
-    language: Option<String>,
-    /// The newest reminder to this address, as far as it is still known.
-    reminder: Option<i64>,
-    since: DateTime<Utc>,
-}
-
-impl From<Doubtful> for DoubtfulOptOut {
-    fn from(found: Doubtful) -> Self {
-        Self {
-            accounts: found.accounts.iter().map(ToString::to_string).collect(),
-            channel: found.channel,
-            hash: suppressions_file::hex(&found.hash),
-            doubt: found.doubt.as_str(),
-            why: control::words::doubt(found.doubt),
-            language: found.language,
-            reminder: found.reminder.map(|id| id.0),
-            since: found.since,
-        }
-    }
-}
-
 /// Doubtful opt-outs.
 #[derive(Debug, Serialize, ToSchema)]
 struct ToReview {
@@ -431,9 +357,7 @@ async fn list_doubtful_opt_outs(
 ) -> Result<axum::Json<ToReview>, Refusal> {
     const MOST: i64 = 200;
     let found = control::opt_outs::to_review(&state.pool, &accounts, MOST).await?;
-    Ok(axum::Json(ToReview {
-        items: found.into_iter().map(DoubtfulOptOut::from).collect(),
-    }))
+    Ok(axum::Json(ToReview { items: found }))
 }
 
 /// What is made of a doubtful opt-out.

@@ -2,12 +2,14 @@
 
 use axum::extract::{Query, State as Shared};
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
-use super::{Page, Unshown, words};
+use super::words::{self, Moment};
+use super::{Page, Unshown};
 use crate::control;
-use crate::db::audit::{Wanted, Written};
+use crate::control::audit::EntryView;
+use crate::db::audit::Wanted;
 use crate::domain::access::Permission;
 use crate::web::State;
 use crate::web::access::Table;
@@ -52,35 +54,50 @@ async fn show(
         format!("/audit?{query}")
     });
     let now = state.clock.now();
-    let values = json!({
-        "by": by.as_deref().unwrap_or_default(),
-        "action": action.as_deref().unwrap_or_default(),
-        "filtered": by.is_some() || action.is_some() || filter.before.is_some(),
-        "entries": rows.iter().map(|row| entry(row, now)).collect::<Vec<_>>(),
-        "older": older,
-    });
+    let values = AuditPage {
+        filtered: by.is_some() || action.is_some() || filter.before.is_some(),
+        by: by.unwrap_or_default(),
+        action: action.unwrap_or_default(),
+        entries: rows.iter().map(|row| Row::new(row, now)).collect(),
+        older,
+    };
     Ok(page.render("audit.hbs", "Audit trail", values))
 }
 
-fn entry(row: &Written, now: chrono::DateTime<chrono::Utc>) -> Value {
-    let detail = row.detail.as_object();
-    let detail: Vec<String> = detail
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| {
-            let value = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            format!("{}: {value}", words::words(name))
-        })
-        .collect();
-    json!({
-        "at": words::time(row.at, now),
-        "by": row.by,
-        "action": row.action,
-        "done": words::action(&row.action),
-        "account": row.account,
-        "subject": row.subject,
-        "detail": detail.join(", "),
-    })
+#[derive(Serialize)]
+struct AuditPage<'a> {
+    by: String,
+    action: String,
+    filtered: bool,
+    entries: Vec<Row<'a>>,
+    older: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    entry: &'a EntryView,
+    when: Moment,
+    done: Option<&'static str>,
+    details: String,
+}
+
+impl<'a> Row<'a> {
+    fn new(entry: &'a EntryView, now: DateTime<Utc>) -> Self {
+        let details = entry.detail.as_object().into_iter().flatten();
+        let details: Vec<String> = details
+            .map(|(name, value)| {
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                format!("{}: {value}", words::words(name))
+            })
+            .collect();
+        Self {
+            entry,
+            when: words::time(entry.at, now),
+            done: words::action(&entry.action),
+            details: details.join(", "),
+        }
+    }
 }

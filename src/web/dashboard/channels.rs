@@ -1,16 +1,20 @@
 //! Channels and connections, and what reminders bring about: where reminders go out and conversations are read, what is paused and
 //! why; how many people came back, and how sure that is.
 
+use std::time::Duration;
+
 use axum::Form;
 use axum::extract::{Query, State as Shared};
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-use super::{Page, Unshown, words};
+use super::words::{self, Moment};
+use super::{Page, Unshown};
 use crate::control;
 use crate::control::Error;
-use crate::control::effect::{Counts, OfRule};
+use crate::control::effect::{OfRule, Outcome};
+use crate::control::overview::ScanView;
+use crate::control::senders::CircuitView;
 use crate::domain::access::Permission;
 use crate::domain::effect::Estimate;
 use crate::domain::ids::Channel;
@@ -25,64 +29,101 @@ pub fn add(table: &mut Table) {
     table.page(Permission::View, "/effect", effect);
 }
 
+#[derive(Serialize)]
+struct ChannelsPage<'a> {
+    senders: [ChannelCard; Channel::ALL.len()],
+    paused: Vec<PausedCard<'a>>,
+    several: bool,
+    set_up: bool,
+    scans: Vec<ScanRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct ChannelCard {
+    name: &'static str,
+    on: bool,
+    sender: Option<String>,
+    through: &'static str,
+    paused: bool,
+    mend: &'static str,
+}
+
+#[derive(Serialize)]
+struct PausedCard<'a> {
+    #[serde(flatten)]
+    circuit: &'a CircuitView,
+    channel_name: &'static str,
+    paused_since: Moment,
+    again: Moment,
+    may: bool,
+    shared: bool,
+}
+
+#[derive(Serialize)]
+struct ScanRow<'a> {
+    #[serde(flatten)]
+    scan: &'a ScanView,
+    brand: String,
+    skill_label: String,
+    last: Option<Moment>,
+    took: Option<String>,
+}
+
 async fn channels(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
     let now = state.clock.now();
     let paused = control::senders::paused(&state.context, &page.accounts).await?;
     let accounts = page.accounts.ids();
     let scans = control::overview::scans(&state.pool, &page.accounts).await?;
-    let (may, csrf) = (page.caller.may(Permission::Operate), &page.session().csrf);
+    let may = page.caller.may(Permission::Operate);
     let senders = Channel::ALL.map(|channel| {
-        let troubles = paused.iter().filter(|p| p.channel == channel).count();
-        json!({
-            "name": words::channel(channel),
-            "on": state.context.has(channel),
-            "sender": state.context.usual_sender(channel).filter(|sender| sender != ACCOUNT_DEFAULT),
-            "through": match channel {
+        let usual = state.context.usual_sender(channel);
+        ChannelCard {
+            name: words::channel(channel),
+            on: state.context.has(channel),
+            sender: usual.filter(|sender| sender != ACCOUNT_DEFAULT),
+            through: match channel {
                 Channel::Email => "SMTP",
                 Channel::Sms => "Twilio",
             },
-            "paused": troubles > 0,
-            "mend": match channel {
+            paused: paused.iter().any(|p| p.channel == channel),
+            mend: match channel {
                 Channel::Email => "Whoever runs the server sets SMTP_USER and SMTP_PASS.",
-                Channel::Sms => "Whoever runs the server sets TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.",
+                Channel::Sms => {
+                    "Whoever runs the server sets TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN."
+                }
             },
-        })
+        }
     });
-    let paused = paused.iter().map(|paused| {
-        json!({
-            "channel": words::channel(paused.channel),
-            "provider": paused.provider,
-            "sender": paused.sender,
-            "since": words::time(paused.since, now),
-            "again": words::time(paused.probe_at, now),
-            "what": paused.trouble.what,
-            "mend": paused.trouble.mend,
-            "code": paused.code,
-            "may": may && paused.is_theirs,
-            "shared": !paused.is_theirs,
-            "csrf": csrf,
-        })
+    let cards = paused.iter().map(|circuit| PausedCard {
+        circuit,
+        channel_name: words::channel(circuit.channel),
+        paused_since: words::time(circuit.since, now),
+        again: words::time(circuit.probe_at, now),
+        may: may && circuit.is_theirs,
+        shared: !circuit.is_theirs,
     });
-    let scans = scans.iter().map(|scan| {
-        json!({
-            "brand": state.brand_of(&scan.account),
-            "skill": words::skill(scan.name.as_deref(), scan.skill),
-            "last": scan.succeeded_at.map(|at| words::time(at, now)),
-            "took": scan.duration_ms.map(|ms| format!("{:.1} s", std::time::Duration::from_millis(ms.unsigned_abs()).as_secs_f64())),
-            "conversations": scan.conversations,
-            "unread": scan.unread,
-            "unreadable": scan.unreadable,
-            "error": scan.error,
-        })
-    });
-    let values = json!({
-        "senders": senders,
-        "paused": paused.collect::<Vec<_>>(),
-        "several": accounts.len() > 1,
-        "set_up": !accounts.is_empty(),
-        "scans": scans.collect::<Vec<_>>(),
-    });
+    let values = ChannelsPage {
+        senders,
+        paused: cards.collect(),
+        several: accounts.len() > 1,
+        set_up: !accounts.is_empty(),
+        scans: scans
+            .iter()
+            .map(|scan| ScanRow {
+                scan,
+                brand: state.brand_of(&scan.account),
+                skill_label: words::skill(scan.skill_name.as_deref(), scan.skill),
+                last: scan.succeeded_at.map(|at| words::time(at, now)),
+                took: scan.duration_ms.map(seconds),
+            })
+            .collect(),
+    };
     Ok(page.render("channels.hbs", "Channels and connections", values))
+}
+
+fn seconds(ms: i64) -> String {
+    let took = Duration::from_millis(ms.unsigned_abs());
+    format!("{:.1} s", took.as_secs_f64())
 }
 
 #[derive(Deserialize)]
@@ -143,46 +184,94 @@ async fn effect(
     let days = back.days.unwrap_or(30).clamp(1, 365);
     let now = state.clock.now();
     let effect = control::effect::effect(&state.pool, &page.accounts, days, now).await?;
-    let spans = [7_u16, 30, 90].map(|span| json!({ "days": span, "chosen": span == days }));
-    let values = json!({
-        "spans": spans,
-        "total": counts(&effect.total),
-        "rules": effect.rules.iter().map(|rule| rule_row(&state, rule)).collect::<Vec<_>>(),
-    });
+    let values = EffectPage {
+        spans: [7, 30, 90].map(|span| Days {
+            days: span,
+            chosen: span == days,
+        }),
+        total: Shown::new(&effect.total),
+        rules: effect
+            .rules
+            .iter()
+            .map(|rule| RuleRow::new(rule, &state))
+            .collect(),
+    };
     Ok(page.render("effect.hbs", "Effect", values))
 }
 
-fn rule_row(state: &State, rule: &OfRule) -> Value {
-    let skill = match (&rule.skill_name, rule.skill) {
-        (Some(name), _) => name.clone(),
-        (None, Some(skill)) => format!("Skill {skill}"),
-        (None, None) => "All other skills".to_owned(),
-    };
-    json!({
-        "brand": state.brand_of(&rule.account),
-        "skill": skill,
-        "channel": words::channel(rule.channel),
-        "holdout": rule.holdout_percent,
-        "counts": counts(&rule.counts),
-    })
+#[derive(Serialize)]
+struct EffectPage<'a> {
+    spans: [Days; 3],
+    total: Shown,
+    rules: Vec<RuleRow<'a>>,
 }
 
-fn counts(counts: &Counts) -> Value {
-    json!({
-        "sent": counts.all.sent,
-        "held_out": counts.all.held_out,
-        "within_1h": counts.within_1h().estimate().map(share),
-        "within_24h": counts.within_24h().estimate().map(share),
-        "lift": counts.lift().map(share),
-    })
+#[derive(Serialize)]
+struct Days {
+    days: u16,
+    chosen: bool,
 }
 
-/// In percent, with the range in which the true share is.
-fn share(estimate: Estimate) -> Value {
-    let percent = |share: f64| format!("{:.0} %", share * 100.0);
-    json!({
-        "value": percent(estimate.value),
-        "range": format!("{} to {}", percent(estimate.low), percent(estimate.high)),
-        "width": format!("{:.0}", (estimate.value * 100.0).clamp(0.0, 100.0)),
-    })
+#[derive(Serialize)]
+struct RuleRow<'a> {
+    #[serde(flatten)]
+    rule: &'a OfRule,
+    brand: String,
+    skill_label: String,
+    channel_name: &'static str,
+    counts: Shown,
+}
+
+impl<'a> RuleRow<'a> {
+    fn new(rule: &'a OfRule, state: &State) -> Self {
+        Self {
+            rule,
+            brand: state.brand_of(&rule.account),
+            skill_label: match rule.skill {
+                Some(skill) => words::skill(rule.skill_name.as_deref(), skill),
+                None => "All other skills".to_owned(),
+            },
+            channel_name: words::channel(rule.channel),
+            counts: Shown::new(&rule.outcome),
+        }
+    }
+}
+
+/// An outcome in percent.
+#[derive(Serialize)]
+struct Shown {
+    sent: i64,
+    held_out: i64,
+    within_1h: Option<Percent>,
+    within_24h: Option<Percent>,
+    lift: Option<Percent>,
+}
+
+impl Shown {
+    fn new(outcome: &Outcome) -> Self {
+        Self {
+            sent: outcome.sent,
+            held_out: outcome.held_out,
+            within_1h: outcome.back_1h.map(Percent::from),
+            within_24h: outcome.back_24h.map(Percent::from),
+            lift: outcome.lift.map(Percent::from),
+        }
+    }
+}
+
+/// With the range in which the true share is.
+#[derive(Serialize)]
+struct Percent {
+    value: String,
+    range: String,
+}
+
+impl From<Estimate> for Percent {
+    fn from(estimate: Estimate) -> Self {
+        let percent = |share: f64| format!("{:.0} %", share * 100.0);
+        Self {
+            value: percent(estimate.value),
+            range: format!("{} to {}", percent(estimate.low), percent(estimate.high)),
+        }
+    }
 }

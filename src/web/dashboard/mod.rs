@@ -301,6 +301,12 @@ fn brands<'a>(state: &State, accounts: &'a Accounts, chosen: &str) -> Vec<Brand<
     .collect()
 }
 
+/// The brands of these accounts in a row.
+fn brands_of(state: &State, accounts: &[AccountId]) -> String {
+    let brands: Vec<String> = accounts.iter().map(|id| state.brand_of(id)).collect();
+    brands.join(", ")
+}
+
 /// The faults of a form's input, for the fields of their names.
 pub fn faults_of(faults: &[Fault]) -> Value {
     let told = faults.iter().map(|fault| {

@@ -4,15 +4,14 @@ use axum::Form;
 use axum::extract::State as Shared;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-use super::suppressions::PATH;
-use super::{Page, Unshown, words};
+use super::suppressions::{PATH, code};
+use super::words::{self, Moment};
+use super::{Page, Unshown, brands_of};
 use crate::control::accounts::Accounts;
-use crate::control::opt_outs::Verdict;
+use crate::control::opt_outs::{DoubtfulOptOut, Verdict};
 use crate::control::{self, Error};
-use crate::db::opt_outs::Doubtful;
 use crate::domain::access::Permission;
 use crate::domain::ids::Channel;
 use crate::suppressions_file;
@@ -31,25 +30,35 @@ pub async fn to_review(
     state: &State,
     accounts: &Accounts,
     now: DateTime<Utc>,
-) -> Result<Vec<Value>, Error> {
+) -> Result<Vec<Row>, Error> {
     let found = control::opt_outs::to_review(&state.pool, accounts, MOST).await?;
-    Ok(found.iter().map(|one| row(state, one, now)).collect())
+    let rows = found.into_iter().map(|one| Row::new(state, one, now));
+    Ok(rows.collect())
 }
 
-fn row(state: &State, found: &Doubtful, now: DateTime<Utc>) -> Value {
-    let hash = suppressions_file::hex(&found.hash);
-    let brands: Vec<String> = found.accounts.iter().map(|id| state.brand_of(id)).collect();
-    json!({
-        "brands": brands.join(", "),
-        "channel": words::channel(found.channel),
-        "channel_word": found.channel,
-        "why": control::words::doubt(found.doubt),
-        "language": found.language.as_deref().and_then(control::words::doubt_language),
-        "reminder": found.reminder.map(|id| id.0),
-        "since": words::time(found.since, now),
-        "code": &hash[..8],
-        "hash": hash,
-    })
+#[derive(Serialize)]
+pub struct Row {
+    #[serde(flatten)]
+    found: DoubtfulOptOut,
+    brands: String,
+    channel_name: &'static str,
+    language_name: Option<&'static str>,
+    when: Moment,
+    code: String,
+}
+
+impl Row {
+    fn new(state: &State, found: DoubtfulOptOut, now: DateTime<Utc>) -> Self {
+        let language = found.language.as_deref();
+        Self {
+            brands: brands_of(state, &found.accounts),
+            channel_name: words::channel(found.channel),
+            language_name: language.and_then(control::words::doubt_language),
+            when: words::time(found.since, now),
+            code: code(&found.hash),
+            found,
+        }
+    }
 }
 
 /// A doubtful opt-out and what is made of it.

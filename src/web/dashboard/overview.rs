@@ -5,14 +5,14 @@
 use axum::Form;
 use axum::extract::{Query, State as Shared};
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-use super::chart::{self, By};
-use super::reminders::row;
-use super::{Page, Unshown, pauses, words};
+use super::chart::{self, By, Chart};
+use super::reminders::{Row, rows};
+use super::words::{self, Moment};
+use super::{Page, Unshown, pauses};
 use crate::control;
-use crate::control::overview::{About, Attention, Overview, Span};
+use crate::control::overview::{About, Attention, Level, Overview, Span};
 use crate::db::reminders::Filter;
 use crate::domain::access::Permission;
 use crate::web::State;
@@ -35,6 +35,30 @@ struct Back {
     days: Option<u8>,
 }
 
+#[derive(Serialize)]
+struct OverviewPage<'a> {
+    level: Level,
+    sentence: &'a str,
+    attention: Vec<AttentionRow<'a>>,
+    pauses: Vec<pauses::Choice>,
+    resumes: bool,
+    now: Moment,
+    zone: &'static str,
+    tiles: [Tile; 6],
+    next: Vec<Row<'a>>,
+    hours: Chart,
+    past: Chart,
+    past_name: String,
+    spans: [Days; SPANS.len()],
+    reminders: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Days {
+    days: u8,
+    chosen: bool,
+}
+
 async fn show(
     page: Page,
     Shared(state): Shared<State>,
@@ -51,54 +75,66 @@ async fn show(
     let past = control::overview::series(pool, accounts, Span::Days(days), zone, now).await?;
     let latest =
         control::reminders::search(pool, accounts, Filter::default(), None, LATEST).await?;
-    let spans = SPANS.map(|span| json!({ "days": span, "chosen": span == days }));
-    let next = overview.next.iter().take(NEXT);
     // The bar above tells what is paused, and ends it.
     let listed = overview
         .attention
         .iter()
         .filter(|item| item.about != About::Pauses);
-    let values = json!({
-        "health": { "level": overview.health.level.as_str(), "sentence": overview.health.sentence },
-        "attention": listed.map(attention).collect::<Vec<_>>(),
-        "pauses": pauses::choices(&state, &page),
-        "resumes": pauses::may_resume_all(&page),
-        "now": words::time(now, now),
-        "zone": zone.name(),
-        "tiles": tiles(&overview),
-        "next": next.map(|r| row(r, now)).collect::<Vec<_>>(),
-        "hours": chart::sent(&hours, By::Hour, zone),
-        "past": chart::sent(&past, By::Day, zone),
-        "past_name": format!("Last {days} days"),
-        "spans": spans,
-        "reminders": latest.reminders.iter().map(|r| row(r, now)).collect::<Vec<_>>(),
-    });
+    let next = overview.next.get(..NEXT).unwrap_or(&overview.next);
+    let values = OverviewPage {
+        level: overview.level,
+        sentence: &overview.sentence,
+        attention: listed.map(AttentionRow::new).collect(),
+        pauses: pauses::choices(&state, &page),
+        resumes: pauses::may_resume_all(&page),
+        now: words::time(now, now),
+        zone: zone.name(),
+        tiles: tiles(&overview),
+        next: rows(next, now),
+        hours: chart::sent(&hours, By::Hour, zone),
+        past: chart::sent(&past, By::Day, zone),
+        past_name: format!("Last {days} days"),
+        spans: SPANS.map(|span| Days {
+            days: span,
+            chosen: span == days,
+        }),
+        reminders: rows(&latest.reminders, now),
+    };
     Ok(page.render("overview.hbs", "Overview", values))
 }
 
 /// What needs a person, with the way to the page that mends it.
-fn attention(item: &Attention) -> Value {
-    let (href, to) = match item.about {
-        About::Channels => (Some("/channels".to_owned()), "See the sender"),
-        About::Scans => (Some("/channels#scans".to_owned()), "See the connection"),
-        About::Pauses => (Some("#notices".to_owned()), "See what is paused"),
-        About::Rules => (Some("/rules".to_owned()), "To the rules"),
-        About::Live => (Some("/live".to_owned()), "Go live"),
-        // It is ended by a command of whoever runs the service.
-        About::Hold => (None, ""),
-        About::Reminders(state) => (
-            Some(format!("/reminders?state={state}")),
-            "See these reminders",
-        ),
-    };
-    json!({
-        "level": item.level.as_str(),
-        "what": item.what,
-        "mend": item.mend,
-        "href": href,
-        "to": to,
-        "dismiss": item.mark.as_ref().map(|mark| &mark.key),
-    })
+#[derive(Serialize)]
+struct AttentionRow<'a> {
+    #[serde(flatten)]
+    item: &'a Attention,
+    href: Option<String>,
+    to: &'static str,
+    dismiss: Option<&'a str>,
+}
+
+impl<'a> AttentionRow<'a> {
+    fn new(item: &'a Attention) -> Self {
+        let (href, to) = match item.about {
+            About::Channels => (Some("/channels".to_owned()), "See the sender"),
+            About::Scans => (Some("/channels#scans".to_owned()), "See the connection"),
+            About::Pauses => (Some("#notices".to_owned()), "See what is paused"),
+            About::Rules => (Some("/rules".to_owned()), "To the rules"),
+            About::Live => (Some("/live".to_owned()), "Go live"),
+            // It is ended by a command of whoever runs the service.
+            About::Hold => (None, ""),
+            About::Reminders(state) => (
+                Some(format!("/reminders?state={state}")),
+                "See these reminders",
+            ),
+        };
+        Self {
+            item,
+            href,
+            to,
+            dismiss: item.mark.as_ref().map(|mark| mark.key.as_str()),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -120,19 +156,51 @@ async fn dismiss(
         .await
 }
 
+/// A number, and where it leads.
+#[derive(Serialize)]
+struct Tile {
+    label: &'static str,
+    value: i64,
+    more: Option<String>,
+    href: &'static str,
+}
+
 /// Today's numbers, and how many there are of what changes from moment to moment.
-fn tiles(overview: &Overview) -> Value {
-    let today = overview.total();
+fn tiles(overview: &Overview) -> [Tile; 6] {
+    let today = &overview.today;
     let share = (today.back_24h * 100)
         .checked_div(today.sent)
         .map(|share| format!("{share} % of those sent"));
-    let lost = today.failed + today.unknown + today.expired;
-    json!([
-        { "label": "Reminders sent", "value": today.sent, "more": null, "href": "/reminders?state=sent" },
-        { "label": "Came back", "value": today.back_24h, "more": share, "href": "/effect" },
-        { "label": "Cancelled because read", "value": today.read, "more": "Read or answered in time", "href": "/reminders?state=cancelled" },
-        { "label": "Not delivered", "value": lost, "more": "Failed, too late, or nobody knows", "href": "/reminders?state=failed" },
-        { "label": "Waiting now", "value": overview.waiting, "more": "Reminders with a moment to come", "href": "/reminders?state=scheduled" },
-        { "label": "Unread now", "value": overview.unread_now, "more": format!("Of {} open conversations", overview.open_now), "href": "/forecast" },
-    ])
+    let tile = |label, value, more: &str, href| Tile {
+        label,
+        value,
+        more: (!more.is_empty()).then(|| more.to_owned()),
+        href,
+    };
+    let sent = tile("Reminders sent", today.sent, "", "/reminders?state=sent");
+    let back = Tile {
+        more: share,
+        ..tile("Came back", today.back_24h, "", "/effect")
+    };
+    let read = tile(
+        "Cancelled because read",
+        today.cancelled_because_read,
+        "Read or answered in time",
+        "/reminders?state=cancelled",
+    );
+    let lost = tile(
+        "Not delivered",
+        today.failed + today.unknown + today.expired,
+        "Failed, too late, or nobody knows",
+        "/reminders?state=failed",
+    );
+    let waiting = tile(
+        "Waiting now",
+        overview.waiting,
+        "Reminders with a moment to come",
+        "/reminders?state=scheduled",
+    );
+    let open = format!("Of {} open conversations", overview.open_now);
+    let unread = tile("Unread now", overview.unread_now, &open, "/forecast");
+    [sent, back, read, lost, waiting, unread]
 }

@@ -6,18 +6,17 @@ use axum::Form;
 use axum::extract::State as Shared;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-use super::reminders::{governing, row};
-use super::{Page, Unshown, account_of, brands, words};
+use super::reminders::{Row, RuleLink, governing, rows};
+use super::words::{self, Moment};
+use super::{Brand, Page, Unshown, account_of, brands};
 use crate::control::accounts::{Accounts, Allowed};
-use crate::control::consumers::{Answer, Who, reads_as_address};
+use crate::control::consumers::{ConversationView, Person, Who, reads_as_address};
 use crate::control::words::{because, why};
 use crate::control::{self, Error};
-use crate::db::consumers::Conversation;
 use crate::domain::access::Permission;
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, ReminderId};
 use crate::domain::read_state::ReadStatus;
 use crate::web::State;
 use crate::web::access::Table;
@@ -52,14 +51,29 @@ impl Named {
     }
 }
 
+#[derive(Default, Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own"
+)]
+struct PeoplePage<'a> {
+    accounts: Vec<Brand<'a>>,
+    account: &'a str,
+    who: &'a str,
+    done: Option<Done>,
+    may_by_address: bool,
+    person: Option<PersonShown<'a>>,
+    may_opt_out: bool,
+    may_allow: bool,
+    may_erase: bool,
+}
+
 async fn ask(page: Page, Shared(state): Shared<State>) -> Response {
-    let values = json!({
-        "accounts": brands(&state, &page.accounts, ""),
-        "who": "",
-        "done": null,
-        "may_by_address": page.caller.may(Permission::Operate),
-        "person": null,
-    });
+    let values = PeoplePage {
+        accounts: brands(&state, &page.accounts, ""),
+        may_by_address: page.caller.may(Permission::Operate),
+        ..PeoplePage::default()
+    };
     page.render("people.hbs", "People", values)
 }
 
@@ -81,6 +95,7 @@ async fn look_up(
 }
 
 /// What was just done to somebody, or why not.
+#[derive(Serialize)]
 struct Done {
     level: &'static str,
     said: String,
@@ -104,55 +119,93 @@ async fn show(
     done: Option<Done>,
 ) -> Result<Response, Unshown> {
     let person = control::consumers::look_up(&state.context, account, who).await?;
-    let now = state.clock.now();
-    let suppressed = person.suppressions.iter().map(|row| {
-        json!({
-            "channel": words::channel(row.channel),
-            "why": because(row.reason.into()),
-            "since": words::time(row.created_at, now),
-        })
-    });
     let operates = page.caller.may(Permission::Operate);
-    let values = json!({
-        "accounts": brands(state, &page.accounts, account.as_str()),
-        "account": account.as_str(),
-        "who": asked.trim(),
-        "may_by_address": operates,
-        "done": done.map(|done| json!({ "level": done.level, "said": done.said })),
-        "person": {
-            "unknown": person.is_unknown(),
-            "answer": answer(&person.answer, account, now),
-            "conversations": person.conversations.iter().map(|c| conversation(c, now)).collect::<Vec<_>>(),
-            "reminders": person.reminders.iter().map(|r| row(r, now)).collect::<Vec<_>>(),
-            "suppressed": suppressed.collect::<Vec<_>>(),
-        },
-        "may_opt_out": operates && person.can_be_opted_out(),
-        "may_allow": operates && person.is_opted_out_by_us(),
-        "may_erase": page.caller.may(Permission::Administer) && !person.is_unknown(),
-    });
+    let values = PeoplePage {
+        accounts: brands(state, &page.accounts, account.as_str()),
+        account: account.as_str(),
+        who: asked.trim(),
+        may_by_address: operates,
+        done,
+        may_opt_out: operates && person.can_be_opted_out,
+        may_allow: operates && person.is_opted_out_by_us(),
+        may_erase: page.caller.may(Permission::Administer) && !person.is_unknown(),
+        person: Some(PersonShown::new(&person, account, state.clock.now())),
+    };
     Ok(page.render("people.hbs", "People", values))
 }
 
-fn answer(answer: &Answer, account: &AccountId, now: DateTime<Utc>) -> Value {
-    json!({
-        "headline": answer.headline,
-        "when": answer.when.map(|at| words::time(at, now)),
-        "reminder": answer.reminder,
-        "rule": answer.rule.as_ref().map(|rule| governing(rule, account)),
-    })
+#[derive(Serialize)]
+struct PersonShown<'a> {
+    unknown: bool,
+    answer: AnswerShown<'a>,
+    conversations: Vec<ConversationRow<'a>>,
+    reminders: Vec<Row<'a>>,
+    suppressed: Vec<Suppressed>,
 }
 
-fn conversation(c: &Conversation, now: DateTime<Utc>) -> Value {
-    json!({
-        "id": c.id,
-        "skill": c.skill_name,
-        "started": words::time(c.started_at, now),
-        "open": c.open,
-        "unread": c.read_state == ReadStatus::Unread,
-        "unread_since": c.unread_since.map(|at| words::time(at, now)),
-        "email": c.email_reason.as_ref().map(why),
-        "sms": c.sms_reason.as_ref().map(why),
-    })
+impl<'a> PersonShown<'a> {
+    fn new(person: &'a Person, account: &AccountId, now: DateTime<Utc>) -> Self {
+        let (answer, conversations) = (&person.answer, person.conversations.iter());
+        Self {
+            unknown: person.is_unknown(),
+            answer: AnswerShown {
+                headline: &answer.headline,
+                when: answer.when.map(|at| words::time(at, now)),
+                reminder: answer.reminder,
+                rule: answer.rule.as_ref().map(|rule| governing(rule, account)),
+            },
+            conversations: conversations
+                .map(|c| ConversationRow::new(c, now))
+                .collect(),
+            reminders: rows(&person.reminders, now),
+            suppressed: person
+                .suppressions
+                .iter()
+                .map(|one| Suppressed {
+                    channel: words::channel(one.channel),
+                    why: because(one.reason.into()),
+                    since: words::time(one.created_at, now),
+                })
+                .collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct AnswerShown<'a> {
+    headline: &'a str,
+    when: Option<Moment>,
+    reminder: Option<ReminderId>,
+    rule: Option<RuleLink>,
+}
+
+#[derive(Serialize)]
+struct Suppressed {
+    channel: &'static str,
+    why: &'static str,
+    since: Moment,
+}
+
+#[derive(Serialize)]
+struct ConversationRow<'a> {
+    #[serde(flatten)]
+    conversation: &'a ConversationView,
+    started: Moment,
+    unread: bool,
+    email: Option<String>,
+    sms: Option<String>,
+}
+
+impl<'a> ConversationRow<'a> {
+    fn new(conversation: &'a ConversationView, now: DateTime<Utc>) -> Self {
+        Self {
+            conversation,
+            started: words::time(conversation.started_at, now),
+            unread: conversation.read_state == ReadStatus::Unread,
+            email: conversation.email_reason.as_ref().map(why),
+            sms: conversation.sms_reason.as_ref().map(why),
+        }
+    }
 }
 
 async fn opt_out(

@@ -4,17 +4,16 @@ use axum::extract::{Path, Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-use super::{Page, Unshown, words};
+use super::words::{self, Moment};
+use super::{Page, Unshown};
 use crate::control;
 use crate::control::Error;
-use crate::control::reminders::Origin;
+use crate::control::reminders::{Origin, ReminderView};
 use crate::control::rules::Governing;
-use crate::control::story::{Line, state_words, waits_until, will_not_be_sent};
-use crate::control::words::why;
-use crate::db::pages::Reminder;
+use crate::control::story::{Line, state_words, will_not_be_sent};
+use crate::control::words::{because, why};
 use crate::db::reminders::{Filter, Place, Whose};
 use crate::domain::access::Permission;
 use crate::domain::decide::{Cause, Reason};
@@ -82,6 +81,24 @@ impl Wanted {
     }
 }
 
+#[derive(Serialize)]
+struct ListPage<'a> {
+    states: [StateChoice; ReminderState::ALL.len()],
+    email: bool,
+    sms: bool,
+    conversation: &'a str,
+    filtered: bool,
+    reminders: Vec<Row<'a>>,
+    older: Option<String>,
+}
+
+#[derive(Serialize)]
+struct StateChoice {
+    word: ReminderState,
+    label: &'static str,
+    chosen: bool,
+}
+
 async fn list(
     page: Page,
     Shared(state): Shared<State>,
@@ -91,56 +108,71 @@ async fn list(
     let (pool, after) = (&state.pool, wanted.after());
     let found =
         control::reminders::search(pool, &page.accounts, filter.clone(), after, SHOWN).await?;
-    let now = state.clock.now();
     let filtered = filter.state.is_some() || filter.channel.is_some() || filter.whose.is_some();
-    let states = ReminderState::ALL.map(|state| {
-        json!({
-            "word": state.as_str(),
-            "label": state_words(state, None),
-            "chosen": filter.state == Some(state),
-        })
-    });
-    let values = json!({
-        "states": states,
-        "email": filter.channel == Some(Channel::Email),
-        "sms": filter.channel == Some(Channel::Sms),
-        "conversation": wanted.conversation.trim(),
-        "filtered": filtered || wanted.before.is_some(),
-        "reminders": found.reminders.iter().map(|r| row(r, now)).collect::<Vec<_>>(),
-        "older": found.next.map(|next| wanted.older(next)),
-    });
+    let values = ListPage {
+        states: ReminderState::ALL.map(|word| StateChoice {
+            word,
+            label: state_words(word, None),
+            chosen: filter.state == Some(word),
+        }),
+        email: filter.channel == Some(Channel::Email),
+        sms: filter.channel == Some(Channel::Sms),
+        conversation: wanted.conversation.trim(),
+        filtered: filtered || wanted.before.is_some(),
+        reminders: rows(&found.reminders, state.clock.now()),
+        older: found.next.map(|next| wanted.older(next)),
+    };
     Ok(page.render("reminders.hbs", "Reminders", values))
 }
 
 /// A reminder as every list shows it.
-pub fn row(r: &Reminder, now: DateTime<Utc>) -> Value {
-    let when = r.sent_at.or(r.final_at).or(r.next_at).unwrap_or(r.due_at);
+#[derive(Serialize)]
+pub struct Row<'a> {
+    #[serde(flatten)]
+    reminder: &'a ReminderView,
+    when: Moment,
+    channel_name: &'static str,
+    skill_label: String,
+    words: &'static str,
+    why: Option<String>,
+}
+
+pub fn rows(reminders: &[ReminderView], now: DateTime<Utc>) -> Vec<Row<'_>> {
+    reminders.iter().map(|r| Row::new(r, now)).collect()
+}
+
+impl<'a> Row<'a> {
+    fn new(r: &'a ReminderView, now: DateTime<Utc>) -> Self {
+        let when = r.sent_at.or(r.ended_at).or(r.next_at).unwrap_or(r.due_at);
+        let forbidden = r.suppressed_as.map(will_not_be_sent);
+        Self {
+            when: words::time(when, now),
+            channel_name: words::channel(r.channel),
+            skill_label: words::skill(r.skill_name.as_deref(), r.skill),
+            words: forbidden.unwrap_or_else(|| state_words(r.state, r.reason.as_ref())),
+            why: why_so(r),
+            reminder: r,
+        }
+    }
+}
+
+/// Why it is as it is, if there is more to say than its state.
+fn why_so(r: &ReminderView) -> Option<String> {
     let settled = matches!(
         r.state,
         ReminderState::Sent | ReminderState::Delivered | ReminderState::Sending
     );
-    let forbidden = will_not_be_sent(r);
-    let reason = r.suppressed_as.map(|why| Cause::Ours(why.into()));
-    let reason = reason.or_else(|| {
-        let reason = r.reason.clone();
-        reason.filter(|reason| !settled && *reason != Cause::Ours(Reason::Scheduled))
-    });
-    json!({
-        "id": r.id,
-        "at": words::time(when, now),
-        "channel": words::channel(r.channel),
-        "skill": words::skill(r.skill_name.as_deref(), r.skill),
-        "step": r.step,
-        "state": r.state,
-        "words": forbidden.unwrap_or_else(|| state_words(r.state, r.reason.as_ref())),
-        "why": reason.map(|reason| match (r.state, waits_until(r)) {
-            (_, Some(until)) if forbidden.is_none() => format!("It waits until {until}."),
-            (ReminderState::Failed | ReminderState::Undelivered | ReminderState::Unknown, _) => {
-                control::words::trouble(r.channel, reason.as_str())
-            }
-            _ => why(&reason),
-        }),
-        "returned": r.returned_at.is_some(),
+    if let Some(forbidden) = r.suppressed_as {
+        return Some(because(forbidden.into()).to_owned());
+    }
+    let reason = r.reason.as_ref();
+    let reason = reason.filter(|r| !settled && **r != Cause::Ours(Reason::Scheduled))?;
+    Some(match (r.state, &r.waits_until) {
+        (_, Some(until)) => format!("It waits until {until}."),
+        (ReminderState::Failed | ReminderState::Undelivered | ReminderState::Unknown, _) => {
+            control::words::trouble(r.channel, reason.as_str())
+        }
+        _ => why(reason),
     })
 }
 
@@ -149,57 +181,112 @@ async fn one(
     Shared(state): Shared<State>,
     Path(id): Path<i64>,
 ) -> Result<Response, Unshown> {
-    render_one(&page, &state, ReminderId(id), StatusCode::OK, &Value::Null).await
+    render_one(&page, &state, ReminderId(id), StatusCode::OK, None).await
 }
 
-/// One reminder's page. `told` is its address, or why there is none to tell; it is part of this answer only.
+#[derive(Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own"
+)]
+struct OnePage<'a> {
+    reminder: Row<'a>,
+    erased: bool,
+    is_over: bool,
+    rule: Option<RuleLink>,
+    brand: String,
+    due: Moment,
+    deadline: Moment,
+    told: Option<Told>,
+    revealable: bool,
+    may_reveal: bool,
+    story: Vec<StoryLine<'a>>,
+    others: Vec<Row<'a>>,
+    may_cancel: bool,
+    may_send_again: bool,
+    may_opt_out: bool,
+    may_something: bool,
+}
+
+/// A reminder's address, or why there is none to tell.
+#[derive(Serialize)]
+struct Told {
+    address: Option<String>,
+    from: Option<&'static str>,
+    why_not: Option<String>,
+}
+
+/// One reminder's page. What is told of its address is part of this answer only.
 async fn render_one(
     page: &Page,
     state: &State,
     id: ReminderId,
     status: StatusCode,
-    told: &Value,
+    told: Option<Told>,
 ) -> Result<Response, Unshown> {
     let now = state.clock.now();
     let detail = control::reminders::detail(&state.pool, &page.accounts, id, now).await?;
-    let (reminder, may) = (&detail.reminder, detail.may);
+    let reminder = &detail.reminder;
     let operates = page.caller.may(Permission::Operate);
-    let values = json!({
-        "reminder": row(reminder, now),
-        "erased": control::reminders::is_erased(reminder),
-        "is_over": reminder.final_at.is_some() || reminder.sent_at.is_some(),
-        "rule": detail.rule.as_ref().map(|rule| governing(rule, &reminder.account)),
-        "account": reminder.account,
-        "conversation": reminder.conversation,
-        "brand": state.brand_of(&reminder.account),
-        "due": words::time(reminder.due_at, now),
-        "deadline": words::time(reminder.deadline, now),
-        "told": told,
-        "revealable": may.reveal,
-        "may_reveal": operates && may.reveal,
-        "story": detail.story.iter().map(|line| story_line(line, now)).collect::<Vec<_>>(),
-        "others": detail.others.iter().map(|r| row(r, now)).collect::<Vec<_>>(),
-        "may_cancel": operates && may.cancel,
-        "may_send_again": operates && may.send_again,
-        "may_opt_out": operates && may.opt_out,
-        "may_something": operates && (may.cancel || may.send_again || may.opt_out),
-    });
+    let may = |possible: bool| operates && possible;
+    let values = OnePage {
+        reminder: Row::new(reminder, now),
+        erased: control::reminders::is_erased(&reminder.conversation),
+        is_over: reminder.ended_at.is_some() || reminder.sent_at.is_some(),
+        rule: detail
+            .rule
+            .as_ref()
+            .map(|rule| governing(rule, &reminder.account)),
+        brand: state.brand_of(&reminder.account),
+        due: words::time(reminder.due_at, now),
+        deadline: words::time(reminder.deadline, now),
+        told,
+        revealable: detail.may_reveal,
+        may_reveal: may(detail.may_reveal),
+        story: detail
+            .lines
+            .iter()
+            .map(|line| StoryLine::new(line, now))
+            .collect(),
+        others: rows(&detail.others, now),
+        may_cancel: may(detail.may_cancel),
+        may_send_again: may(detail.may_send_again),
+        may_opt_out: may(detail.may_opt_out),
+        may_something: may(detail.may_cancel || detail.may_send_again || detail.may_opt_out),
+    };
     Ok(page.render_as(status, "reminder.hbs", "Reminder", values))
 }
 
 /// A rule as pages link to it.
-pub fn governing(rule: &Governing, account: &AccountId) -> Value {
-    json!({ "path": format!("/rules/{}", rule.path(account)), "version": rule.version })
+#[derive(Serialize)]
+pub struct RuleLink {
+    path: String,
+    version: i32,
 }
 
-fn story_line(line: &Line, now: DateTime<Utc>) -> Value {
-    json!({
-        "at": words::time(line.at, now),
-        "what": line.what,
-        "detail": line.detail,
-        "until": line.until.map(|at| words::time(at, now)),
-        "mood": line.mood.as_str(),
-    })
+pub fn governing(rule: &Governing, account: &AccountId) -> RuleLink {
+    RuleLink {
+        path: format!("/rules/{}", rule.path(account)),
+        version: rule.version,
+    }
+}
+
+#[derive(Serialize)]
+struct StoryLine<'a> {
+    #[serde(flatten)]
+    line: &'a Line,
+    when: Moment,
+    again: Option<Moment>,
+}
+
+impl<'a> StoryLine<'a> {
+    fn new(line: &'a Line, now: DateTime<Utc>) -> Self {
+        Self {
+            line,
+            when: words::time(line.at, now),
+            again: line.until.map(|at| words::time(at, now)),
+        }
+    }
 }
 
 /// The page with the address on it: told to this person, once, and on record.
@@ -216,8 +303,11 @@ async fn reveal(
                 Origin::Attempt => "kept until it is known whether the message arrived",
                 Origin::LivePerson => "as LivePerson told it just now",
             };
-            let told =
-                json!({ "address": revealed.address.expose(), "from": from, "why_not": null });
+            let told = Told {
+                address: Some(revealed.address.expose().to_owned()),
+                from: Some(from),
+                why_not: None,
+            };
             (StatusCode::OK, told)
         }
         Err(Error::Conflict(why)) => (StatusCode::CONFLICT, not_told(&why)),
@@ -225,15 +315,19 @@ async fn reveal(
         Err(Error::Busy(why, _)) => (StatusCode::TOO_MANY_REQUESTS, not_told(&why)),
         Err(other) => return Err(other.into()),
     };
-    render_one(&page, &state, id, status, &told).await
+    render_one(&page, &state, id, status, Some(told)).await
 }
 
-fn not_told(why: &str) -> Value {
+fn not_told(why: &str) -> Told {
     let mut why = why.to_owned();
     if let Some(first) = why.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    json!({ "address": null, "from": null, "why_not": format!("{why}.") })
+    Told {
+        address: None,
+        from: None,
+        why_not: Some(format!("{why}.")),
+    }
 }
 
 async fn cancel(

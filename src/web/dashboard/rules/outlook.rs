@@ -3,18 +3,19 @@
 use axum::extract::{Query, State as Shared};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::{Page, Unshown, words};
+use super::super::words::{self, Moment};
+use super::super::{Page, Unshown};
 use crate::control;
-use crate::control::forecast::{self, Effect, Live, Not};
+use crate::control::forecast::{self, Due, Effect, Live, Not};
+use crate::control::reminders::DecisionView;
 use crate::control::setup;
 use crate::control::words::{because, why};
-use crate::db::pages::Decision;
 use crate::domain::access::Permission;
 use crate::domain::decide::{Cause, Reason, Verdict};
-use crate::domain::ids::Channel;
+use crate::domain::ids::{AccountId, Channel};
 use crate::web::State;
 use crate::web::access::Table;
 
@@ -34,6 +35,26 @@ struct Whom {
     channel: String,
 }
 
+#[derive(Serialize)]
+struct HourPage<'a> {
+    log: Vec<Decided<'a>>,
+    due: Vec<DueRow<'a>>,
+    more: bool,
+    not: Vec<NotRow<'a>>,
+    accounts: Vec<AccountChoice<'a>>,
+    several: bool,
+    is_sms: bool,
+    channel: &'static str,
+    now: Moment,
+}
+
+#[derive(Serialize)]
+struct AccountChoice<'a> {
+    id: &'a AccountId,
+    name: String,
+    chosen: bool,
+}
+
 async fn hour(
     page: Page,
     Shared(state): Shared<State>,
@@ -50,36 +71,55 @@ async fn hour(
         }
         None => None,
     };
-    let due = told.iter().flat_map(|told| &told.due).map(|due| {
-        json!({
-            "at": words::time(due.at, now),
-            "conversation": due.conversation,
-            "skill": due.skill_name.clone().unwrap_or_else(|| format!("skill {}", due.skill)),
-            "step": due.step,
-            "reminder": due.reminder,
-            "held_by": match &due.waits_until {
-                Some(until) => Some(format!("It waits until {until}.")),
-                None => due.held_by.as_ref().filter(|held| **held != Cause::Ours(Reason::Scheduled)).map(held_by),
-            },
-        })
+    let due = told.iter().flat_map(|told| &told.due);
+    let choices = accounts.iter().map(|id| AccountChoice {
+        id,
+        name: state.brand_of(id),
+        chosen: account.as_deref() == Some(id),
     });
-    let choices = accounts.iter().map(
-        |id| json!({ "id": id, "name": state.brand_of(id), "chosen": account.as_deref() == Some(id) }),
-    );
     let (pool, seen) = (&state.pool, &page.accounts);
     let log = control::reminders::decisions(pool, seen, None, None, DECIDED).await?;
-    let values = json!({
-        "log": log.iter().map(|d| decided(d, now)).collect::<Vec<_>>(),
-        "due": due.collect::<Vec<_>>(),
-        "more": told.as_ref().is_some_and(|told| told.more),
-        "not": told.iter().flat_map(|told| &told.not).map(not).collect::<Vec<_>>(),
-        "accounts": choices.collect::<Vec<_>>(),
-        "several": accounts.len() > 1,
-        "is_sms": channel == Channel::Sms,
-        "channel": words::channel(channel),
-        "now": words::time(now, now),
-    });
+    let values = HourPage {
+        log: log.iter().map(|d| Decided::new(d, now)).collect(),
+        due: due.map(|due| DueRow::new(due, now)).collect(),
+        more: told.as_ref().is_some_and(|told| told.more),
+        not: told
+            .iter()
+            .flat_map(|told| &told.not)
+            .map(NotRow::new)
+            .collect(),
+        accounts: choices.collect(),
+        several: accounts.len() > 1,
+        is_sms: channel == Channel::Sms,
+        channel: words::channel(channel),
+        now: words::time(now, now),
+    };
     Ok(page.render("forecast.hbs", "The next hour", values))
+}
+
+#[derive(Serialize)]
+struct DueRow<'a> {
+    #[serde(flatten)]
+    due: &'a Due,
+    when: Moment,
+    skill_label: String,
+    held: Option<String>,
+}
+
+impl<'a> DueRow<'a> {
+    fn new(due: &'a Due, now: DateTime<Utc>) -> Self {
+        let held = due.held_by.as_ref();
+        let held = held.filter(|held| **held != Cause::Ours(Reason::Scheduled));
+        Self {
+            when: words::time(due.at, now),
+            skill_label: words::skill(due.skill_name.as_deref(), due.skill),
+            held: match &due.waits_until {
+                Some(until) => Some(format!("It waits until {until}.")),
+                None => held.map(held_by),
+            },
+            due,
+        }
+    }
 }
 
 /// What holds a reminder up that is due.
@@ -95,27 +135,47 @@ fn held_by(cause: &Cause) -> String {
 }
 
 /// A line of the decision log.
-fn decided(decision: &Decision, now: DateTime<Utc>) -> Value {
-    let verdict = match decision.verdict {
-        Verdict::Schedule => "Reminder scheduled",
-        Verdict::Send => "May go",
-        Verdict::Cancel => "Cancelled",
-        Verdict::Postpone => "Put off",
-        Verdict::Expire => "Given up",
-        Verdict::None => "No reminder",
-    };
-    json!({
-        "at": words::time(decision.at, now),
-        "reminder": decision.reminder,
-        "conversation": decision.conversation,
-        "channel": words::channel(decision.channel),
-        "verdict": verdict,
-        "why": why(&decision.reason),
-    })
+#[derive(Serialize)]
+struct Decided<'a> {
+    #[serde(flatten)]
+    decision: &'a DecisionView,
+    when: Moment,
+    channel_name: &'static str,
+    said: &'static str,
+    why: String,
 }
 
-fn not(not: &Not) -> Value {
-    json!({ "reason": why(&not.reason), "conversations": not.conversations, "example": not.example })
+impl<'a> Decided<'a> {
+    fn new(decision: &'a DecisionView, now: DateTime<Utc>) -> Self {
+        Self {
+            decision,
+            when: words::time(decision.at, now),
+            channel_name: words::channel(decision.channel),
+            said: match decision.verdict {
+                Verdict::Schedule => "Reminder scheduled",
+                Verdict::Send => "May go",
+                Verdict::Cancel => "Cancelled",
+                Verdict::Postpone => "Put off",
+                Verdict::Expire => "Given up",
+                Verdict::None => "No reminder",
+            },
+            why: why(&decision.reason),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct NotRow<'a> {
+    #[serde(flatten)]
+    not: &'a Not,
+    why: String,
+}
+
+impl<'a> NotRow<'a> {
+    fn new(not: &'a Not) -> Self {
+        let why = why(&not.reason);
+        Self { not, why }
+    }
 }
 
 /// A look at LivePerson for the editor.
@@ -124,7 +184,7 @@ pub fn live(live: &Live, now: DateTime<Utc>) -> Value {
         json!({
             "hour": effect.within_the_hour,
             "later": effect.later,
-            "not": effect.not.iter().map(not).collect::<Vec<_>>(),
+            "not": effect.not.iter().map(NotRow::new).collect::<Vec<_>>(),
         })
     };
     let told = |told: &forecast::Told| match told.at {

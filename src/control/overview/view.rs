@@ -1,0 +1,143 @@
+//! What people and programs see of how it is: numbers, scans and what they take, and what needs a person.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::attention::{Attention, Level};
+use crate::control::reminders::ReminderView;
+use crate::db::pages::Scan;
+use crate::db::tallies::Sums;
+use crate::domain::ids::{AccountId, SkillId};
+use crate::domain::round::{Pace, Round};
+
+/// How it is now.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Overview {
+    pub at: DateTime<Utc>,
+    pub level: Level,
+    pub sentence: String,
+    /// What needs a person, worst first; without what the person who asks has dismissed on the page.
+    pub attention: Vec<Attention>,
+    /// Since midnight in the zone asked for.
+    pub today: Numbers,
+    /// Open conversations with something unread, as the last scans saw them.
+    pub unread_now: i64,
+    pub open_now: i64,
+    /// Reminders that wait for their moment.
+    pub waiting: i64,
+    pub next: Vec<ReminderView>,
+    /// The latest look at each skill that has a rule.
+    pub scans: Vec<ScanView>,
+    /// How long it takes to scan all skills of an account once.
+    pub scan_rounds: Vec<ScanRound>,
+}
+
+/// What reminders came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Numbers {
+    /// Reminders that came to be owed.
+    pub owed: i64,
+    pub sent: i64,
+    /// Of those sent, whose consumer came back within an hour.
+    pub back_1h: i64,
+    pub back_24h: i64,
+    /// Not sent, because the consumer had read or answered.
+    pub cancelled_because_read: i64,
+    pub cancelled_otherwise: i64,
+    pub expired: i64,
+    /// Refused by the provider, or taken and not delivered.
+    pub failed: i64,
+    /// Of these, taken and not delivered.
+    pub undelivered: i64,
+    pub unknown: i64,
+    pub held_out: i64,
+}
+
+impl From<Sums> for Numbers {
+    fn from(sums: Sums) -> Self {
+        Self {
+            owed: sums.owed,
+            sent: sums.sent,
+            back_1h: sums.back_1h,
+            back_24h: sums.back_24h,
+            cancelled_because_read: sums.read,
+            cancelled_otherwise: sums.cancelled,
+            expired: sums.expired,
+            failed: sums.failed,
+            undelivered: sums.undelivered,
+            unknown: sums.unknown,
+            held_out: sums.held_out,
+        }
+    }
+}
+
+/// The latest scan of a skill.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Scan)]
+pub struct ScanView {
+    pub account: AccountId,
+    #[schema(value_type = i64)]
+    pub skill: SkillId,
+    pub skill_name: Option<String>,
+    pub started_at: DateTime<Utc>,
+    /// When one last ran to its end.
+    pub succeeded_at: Option<DateTime<Utc>>,
+    /// How long it took.
+    pub duration_ms: Option<i64>,
+    /// Open conversations that it found; of these, unread ones.
+    pub conversations: i32,
+    pub unread: i32,
+    /// Those that could not be understood.
+    pub unreadable: i32,
+    /// Why it did not run to its end.
+    pub error: Option<String>,
+}
+
+impl From<Scan> for ScanView {
+    fn from(row: Scan) -> Self {
+        Self {
+            account: row.account,
+            skill: row.skill,
+            skill_name: row.name,
+            started_at: row.started_at,
+            succeeded_at: row.succeeded_at,
+            duration_ms: row.duration_ms,
+            conversations: row.conversations,
+            unread: row.unread,
+            unreadable: row.unreadable,
+            error: row.error,
+        }
+    }
+}
+
+/// A round over the skills of an account.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ScanRound {
+    pub account: AccountId,
+    /// Skills that are scanned; of these, those that no scan has come to yet.
+    pub skills: u32,
+    pub never_scanned: u32,
+    /// Seconds that a round takes at the rate at which LivePerson may be called, by what the last scans cost.
+    pub seconds: f64,
+    /// Calls per second that the settings allow.
+    pub calls_per_second: f64,
+    /// Seconds from one scan of a skill to the next, as the settings want it.
+    pub every_seconds: i64,
+    /// Whether a round takes no longer than that.
+    pub keeps_up: bool,
+}
+
+impl ScanRound {
+    pub(super) fn new(account: AccountId, round: &Round, pace: Pace) -> Self {
+        Self {
+            account,
+            skills: round.skills,
+            never_scanned: round.never_scanned,
+            seconds: round.seconds(pace.per_second),
+            calls_per_second: pace.per_second,
+            every_seconds: pace.every.num_seconds(),
+            keeps_up: round.fits(pace),
+        }
+    }
+}
