@@ -104,7 +104,7 @@ pub async fn run(config: &Config, what: Users) -> anyhow::Result<()> {
                 let seen = user.seen_at.map_or("never logged in".to_owned(), |at| {
                     format!("last seen {}", at.format("%Y-%m-%d %H:%M UTC"))
                 });
-                let limit = user.limit.ids().map_or(String::new(), |ids| {
+                let limit = user.accounts.ids().map_or(String::new(), |ids| {
                     let ids: Vec<&str> = ids.iter().map(AccountId::as_str).collect();
                     format!(", only {}", ids.join(", "))
                 });

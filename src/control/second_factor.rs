@@ -4,7 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
-use super::{Error, Fault, users};
+use super::users::{self, UserView};
+use super::{Error, Fault};
 use crate::db;
 use crate::db::audit::Entry;
 use crate::db::users::User;
@@ -242,7 +243,12 @@ async fn note(
 }
 
 /// The person is asked for no code any more: by own wish, or because an administrator helps after the loss of the phone and of the codes.
-pub async fn remove(pool: &PgPool, id: i64, by: &str, now: DateTime<Utc>) -> Result<User, Error> {
+pub async fn remove(
+    pool: &PgPool,
+    id: i64,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<UserView, Error> {
     let mut tx = pool.begin().await?;
     let user = users::found(&mut tx, id).await?;
     if !db::second_factors::remove(&mut tx, id).await? {
@@ -258,5 +264,5 @@ pub async fn remove(pool: &PgPool, id: i64, by: &str, now: DateTime<Utc>) -> Res
     };
     note(&mut tx, by, action, &user, now).await?;
     tx.commit().await?;
-    Ok(user)
+    Ok(user.into())
 }

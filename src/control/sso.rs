@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
-use super::{Error, logins, users};
+use super::users::{self, UserView};
+use super::{Error, logins};
 use crate::db;
 use crate::db::audit::Entry;
 use crate::db::pending_logins::Pending;
@@ -230,7 +231,7 @@ pub async fn unbind(
     id: i64,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<User, Error> {
+) -> Result<UserView, Error> {
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     let user = users::found(&mut tx, id).await?;
@@ -253,5 +254,5 @@ pub async fn unbind(
     db::audit::record(&mut tx, &entry, now).await?;
     let user = users::found(&mut tx, id).await?;
     tx.commit().await?;
-    Ok(user)
+    Ok(user.into())
 }

@@ -1,8 +1,10 @@
 //! Tokens of programs that call the config API: made, listed, removed. A token itself is told once and never kept.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
+use utoipa::ToSchema;
 
 use super::accounts::Accounts;
 use super::{Error, Fault, accounts};
@@ -11,6 +13,7 @@ use crate::db::audit::Entry;
 use crate::db::tokens::{New, Token};
 use crate::db::users::User;
 use crate::domain::access::{AccountLimit, Permission, Role};
+use crate::domain::ids::AccountId;
 use crate::hashing;
 use crate::secret::Secret;
 
@@ -40,6 +43,50 @@ pub struct Wish {
     pub days: Option<u32>,
 }
 
+/// A token, without itself.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Token)]
+pub struct TokenView {
+    pub id: i64,
+    pub name: String,
+    /// Those it was made with.
+    pub scopes: Vec<Permission>,
+    /// What it may do now: of its scopes, those that its owner's role still allows.
+    pub effective_scopes: Vec<Permission>,
+    /// The accounts that it was made for. Null: all that its owner may see.
+    #[schema(value_type = Option<Vec<AccountId>>)]
+    pub accounts: AccountLimit,
+    /// The accounts that it sees now: of these, those that its owner may still see. Null: all.
+    #[schema(value_type = Option<Vec<AccountId>>)]
+    pub effective_accounts: AccountLimit,
+    pub created_by: String,
+    /// Whose it is: it goes when this person goes. Null: it was made before tokens belonged to people, and its maker is gone.
+    pub owner: Option<String>,
+    pub created_at: DateTime<Utc>,
+    /// Null: it was made before every token had to end, and does not.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// To the minute. Null: never.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+impl From<Token> for TokenView {
+    fn from(row: Token) -> Self {
+        Self {
+            effective_scopes: row.permissions(),
+            effective_accounts: row.limit(),
+            id: row.id,
+            name: row.name,
+            scopes: row.scopes,
+            accounts: row.accounts,
+            created_by: row.created_by,
+            owner: row.owner.map(|owner| owner.name),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+        }
+    }
+}
+
 /// A token that was just made.
 #[derive(Debug)]
 pub struct Made {
@@ -48,13 +95,15 @@ pub struct Made {
     pub expires_at: DateTime<Utc>,
 }
 
-pub async fn list(pool: &PgPool) -> Result<Vec<Token>, Error> {
-    Ok(db::tokens::all(pool).await?)
+pub async fn list(pool: &PgPool) -> Result<Vec<TokenView>, Error> {
+    let rows = db::tokens::all(pool).await?;
+    Ok(rows.into_iter().map(TokenView::from).collect())
 }
 
 /// The tokens of a person, by name.
-pub async fn of(pool: &PgPool, owner: i64) -> Result<Vec<Token>, Error> {
-    Ok(db::tokens::of(pool, owner).await?)
+pub async fn of(pool: &PgPool, owner: i64) -> Result<Vec<TokenView>, Error> {
+    let rows = db::tokens::of(pool, owner).await?;
+    Ok(rows.into_iter().map(TokenView::from).collect())
 }
 
 /// Makes a token, which is its maker's: nobody hands on more than they may do.

@@ -1,5 +1,7 @@
 //! The people who log in: who they are, what they may do, how they get and change their passwords.
 
+mod view;
+
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -15,6 +17,8 @@ use crate::db::users::{PasswordLink, User};
 use crate::domain::access::{AccountLimit, Rights, Role};
 use crate::hashing;
 use crate::secret::Secret;
+
+pub use view::UserView;
 
 /// How long a link works with which somebody chooses a password; the one in the log for less.
 const LINK_FOR: TimeDelta = TimeDelta::hours(48);
@@ -33,8 +37,9 @@ pub fn address_of(public_url: &Url, link: &Link) -> anyhow::Result<Url> {
     url.context("extending the public URL")
 }
 
-pub async fn list(pool: &PgPool) -> Result<Vec<User>, Error> {
-    Ok(db::users::all(pool).await?)
+pub async fn list(pool: &PgPool) -> Result<Vec<UserView>, Error> {
+    let rows = db::users::all(pool).await?;
+    Ok(rows.into_iter().map(UserView::from).collect())
 }
 
 /// A login name as it is kept: lower case.
@@ -71,7 +76,7 @@ pub async fn add(
     rights: impl Into<Rights>,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<(User, Link), Error> {
+) -> Result<(UserView, Link), Error> {
     let name = name(raw_name)?;
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
@@ -79,7 +84,7 @@ pub async fn add(
     let link = make_link(&mut tx, Some(id), LINK_FOR, now).await?;
     let user = found(&mut tx, id).await?;
     tx.commit().await?;
-    Ok((user, link))
+    Ok((user.into(), link))
 }
 
 /// Adds a person with a password that somebody has chosen already.
@@ -127,15 +132,15 @@ pub(super) async fn found(conn: &mut PgConnection, id: i64) -> Result<User, Erro
     user.ok_or_else(|| Error::NotFound(format!("person {id}")))
 }
 
-pub async fn find(pool: &PgPool, id: i64) -> Result<User, Error> {
-    let user = db::users::find(pool, id).await?;
+pub async fn find(pool: &PgPool, id: i64) -> Result<UserView, Error> {
+    let user = db::users::find(pool, id).await?.map(UserView::from);
     user.ok_or_else(|| Error::NotFound(format!("person {id}")))
 }
 
 /// The person with this login name.
-pub async fn named(pool: &PgPool, raw_name: &str) -> Result<User, Error> {
+pub async fn named(pool: &PgPool, raw_name: &str) -> Result<UserView, Error> {
     let name = name(raw_name)?;
-    let user = db::users::named(pool, &name).await?;
+    let user = db::users::named(pool, &name).await?.map(UserView::from);
     user.ok_or_else(|| Error::NotFound(format!("person named {name}")))
 }
 
@@ -342,7 +347,7 @@ pub async fn set_rights(
     (role, limit): (Role, Option<AccountLimit>),
     by: &str,
     now: DateTime<Utc>,
-) -> Result<User, Error> {
+) -> Result<UserView, Error> {
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     let user = found(&mut tx, id).await?;
@@ -360,7 +365,7 @@ pub async fn set_rights(
     }
     let user = found(&mut tx, id).await?;
     tx.commit().await?;
-    Ok(user)
+    Ok(user.into())
 }
 
 /// Removes a person, whose sessions and tokens end with it, but for the tokens that `heir` takes over by name.

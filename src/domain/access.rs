@@ -3,10 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 use super::ids::AccountId;
 
-/// What a caller must be allowed to do. Every route of the dashboard and of the config API names exactly one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// What a token or a role allows. Every route of the dashboard and of the config API needs exactly one.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = Scope)]
 pub enum Permission {
     /// See everything but addresses.
     View,
@@ -32,8 +39,11 @@ impl Permission {
     }
 }
 
-/// A person's role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// What a person may do: a viewer sees, an editor also changes rules and operates, an administrator does everything.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     Viewer,
     Editor,
@@ -62,7 +72,8 @@ impl Role {
 
 /// The accounts that what somebody may do is limited to; without a limit it holds for the whole installation. Administrators have
 /// none: administration is of the installation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct AccountLimit(Option<Vec<AccountId>>);
 
 impl AccountLimit {

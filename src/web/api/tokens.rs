@@ -13,7 +13,7 @@ use super::extract::{Json, Path};
 use super::paging::Page;
 use crate::control;
 use crate::control::accounts::Accounts;
-use crate::control::tokens::{Maker, Wish};
+use crate::control::tokens::{Maker, TokenView, Wish};
 use crate::domain::access::{AccountLimit, Permission};
 use crate::domain::ids::AccountId;
 use crate::web::State;
@@ -27,58 +27,15 @@ pub fn add(table: &mut Table) {
     table.api(Permission::Administer, routes!(remove_token));
 }
 
-/// What a token or a role allows.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// See everything but addresses.
-    View,
-    /// Change rules and texts.
-    Edit,
-    /// Cancel, send again, pause, opt people in and out, see addresses.
-    Operate,
-    /// People who log in, tokens, settings, erasing consumers.
-    Administer,
-}
-
-impl From<Permission> for Scope {
-    fn from(permission: Permission) -> Self {
-        match permission {
-            Permission::View => Self::View,
-            Permission::Edit => Self::Edit,
-            Permission::Operate => Self::Operate,
-            Permission::Administer => Self::Administer,
-        }
-    }
-}
-
-impl From<Scope> for Permission {
-    fn from(scope: Scope) -> Self {
-        match scope {
-            Scope::View => Self::View,
-            Scope::Edit => Self::Edit,
-            Scope::Operate => Self::Operate,
-            Scope::Administer => Self::Administer,
-        }
-    }
-}
-
-fn told(limit: &AccountLimit) -> Option<Vec<AccountId>> {
-    limit.ids().map(<[AccountId]>::to_vec)
-}
-
-fn scopes(permissions: Vec<Permission>) -> Vec<Scope> {
-    permissions.into_iter().map(Scope::from).collect()
-}
-
 /// Who calls.
 #[derive(Debug, Serialize, ToSchema)]
 struct Me {
     /// A person's name, or `token …`: as the audit trail names the caller.
     name: String,
-    scopes: Vec<Scope>,
+    scopes: Vec<Permission>,
     /// The accounts that the caller is limited to. Null: no limit.
-    accounts: Option<Vec<AccountId>>,
+    #[schema(value_type = Option<Vec<AccountId>>)]
+    accounts: AccountLimit,
 }
 
 /// Show who calls, and what the caller may do
@@ -86,52 +43,16 @@ struct Me {
 async fn show_me(caller: Caller) -> axum::Json<Me> {
     axum::Json(Me {
         name: caller.by().to_owned(),
-        scopes: scopes(caller.permissions()),
-        accounts: told(caller.limit()),
+        scopes: caller.permissions(),
+        accounts: caller.limit().clone(),
     })
 }
 
-/// A token, without itself.
-#[derive(Debug, Serialize, ToSchema)]
-struct Token {
-    id: i64,
-    name: String,
-    /// Those it was made with.
-    scopes: Vec<Scope>,
-    /// What it may do now: of its scopes, those that its owner's role still allows.
-    effective_scopes: Vec<Scope>,
-    /// The accounts that it was made for. Null: all that its owner may see.
-    accounts: Option<Vec<AccountId>>,
-    /// The accounts that it sees now: of these, those that its owner may still see. Null: all.
-    effective_accounts: Option<Vec<AccountId>>,
-    created_by: String,
-    /// Whose it is: it goes when this person goes. Null: it was made before tokens belonged to people, and its maker is gone.
-    owner: Option<String>,
-    created_at: DateTime<Utc>,
-    /// Null: it was made before every token had to end, and does not.
-    expires_at: Option<DateTime<Utc>>,
-    /// To the minute. Null: never.
-    last_used_at: Option<DateTime<Utc>>,
-}
-
 /// List the tokens
-#[utoipa::path(get, path = "/tokens", tag = "tokens", responses((status = 200, body = Page<Token>)))]
-async fn list_tokens(Shared(state): Shared<State>) -> Result<axum::Json<Page<Token>>, Refusal> {
+#[utoipa::path(get, path = "/tokens", tag = "tokens", responses((status = 200, body = Page<TokenView>)))]
+async fn list_tokens(Shared(state): Shared<State>) -> Result<axum::Json<Page<TokenView>>, Refusal> {
     let tokens = control::tokens::list(&state.pool).await?;
-    let tokens = tokens.into_iter().map(|token| Token {
-        id: token.id,
-        effective_scopes: scopes(token.permissions()),
-        effective_accounts: told(&token.limit()),
-        accounts: told(&token.accounts),
-        name: token.name,
-        scopes: scopes(token.scopes),
-        owner: token.owner.map(|owner| owner.name),
-        created_by: token.created_by,
-        created_at: token.created_at,
-        expires_at: token.expires_at,
-        last_used_at: token.last_used_at,
-    });
-    Ok(axum::Json(Page::whole(tokens.collect())))
+    Ok(axum::Json(Page::whole(tokens)))
 }
 
 /// What a new token is to be.
@@ -146,7 +67,7 @@ struct NewToken {
     name: String,
     /// Not more than the caller may do.
     #[schema(min_items = 1)]
-    scopes: Vec<Scope>,
+    scopes: Vec<Permission>,
     /// The accounts that it is for. Left out or null: all that you may see. Not with the scope `administer`.
     #[schema(example = json!(["12345678"]))]
     accounts: Option<Vec<String>>,
@@ -177,7 +98,7 @@ async fn add_token(
 ) -> Result<Response, Refusal> {
     let wish = Wish {
         name: new.name,
-        scopes: new.scopes.into_iter().map(Permission::from).collect(),
+        scopes: new.scopes,
         accounts: new.accounts,
         days: new.days,
     };

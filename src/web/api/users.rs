@@ -12,11 +12,9 @@ use utoipa_axum::routes;
 use super::extract::{Json, Path, Query};
 use super::paging::Page;
 use crate::control::accounts::Accounts;
-use crate::control::users::Link;
+use crate::control::users::{Link, UserView};
 use crate::control::{self, Error};
-use crate::db;
-use crate::domain::access::{self, Permission};
-use crate::domain::ids::AccountId;
+use crate::domain::access::{Permission, Role};
 use crate::web::State;
 use crate::web::access::{Caller, Table, Unrepeatable};
 use crate::web::problem::Refusal;
@@ -29,70 +27,6 @@ pub fn add(table: &mut Table) {
     table.api_of_people(Permission::Administer, routes!(new_password_link));
     table.api(Permission::Administer, routes!(log_out_user));
     table.api(Permission::Administer, routes!(disconnect_user));
-}
-
-/// What a person may do: a viewer sees, an editor also changes rules and operates, an administrator does everything.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum Role {
-    Viewer,
-    Editor,
-    Administrator,
-}
-
-impl From<access::Role> for Role {
-    fn from(role: access::Role) -> Self {
-        match role {
-            access::Role::Viewer => Self::Viewer,
-            access::Role::Editor => Self::Editor,
-            access::Role::Administrator => Self::Administrator,
-        }
-    }
-}
-
-impl From<Role> for access::Role {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::Viewer => Self::Viewer,
-            Role::Editor => Self::Editor,
-            Role::Administrator => Self::Administrator,
-        }
-    }
-}
-
-/// A person who logs in.
-#[derive(Debug, Serialize, ToSchema)]
-struct User {
-    id: i64,
-    name: String,
-    role: Role,
-    /// The accounts that the role is for. Null: all.
-    accounts: Option<Vec<AccountId>>,
-    /// Whether the person has chosen a password.
-    has_password: bool,
-    /// Whether the person is known by single sign-on.
-    has_sso: bool,
-    /// Whether the person is asked for a code beside the password.
-    has_second_factor: bool,
-    created_at: DateTime<Utc>,
-    /// To the minute. Null: never.
-    seen_at: Option<DateTime<Utc>>,
-}
-
-impl From<db::users::User> for User {
-    fn from(user: db::users::User) -> Self {
-        Self {
-            id: user.id,
-            name: user.name,
-            role: user.role.into(),
-            accounts: user.limit.ids().map(<[AccountId]>::to_vec),
-            has_password: user.has_password,
-            has_sso: user.has_sso,
-            has_second_factor: user.has_second_factor,
-            created_at: user.created_at,
-            seen_at: user.seen_at,
-        }
-    }
 }
 
 /// A link with which a person chooses a password, once.
@@ -112,12 +46,10 @@ fn told(state: &State, link: &Link) -> Result<PasswordLink, Refusal> {
 }
 
 /// List the people who log in
-#[utoipa::path(get, path = "/users", tag = "users", responses((status = 200, body = Page<User>)))]
-async fn list_users(Shared(state): Shared<State>) -> Result<axum::Json<Page<User>>, Refusal> {
+#[utoipa::path(get, path = "/users", tag = "users", responses((status = 200, body = Page<UserView>)))]
+async fn list_users(Shared(state): Shared<State>) -> Result<axum::Json<Page<UserView>>, Refusal> {
     let users = control::users::list(&state.pool).await?;
-    Ok(axum::Json(Page::whole(
-        users.into_iter().map(User::from).collect(),
-    )))
+    Ok(axum::Json(Page::whole(users)))
 }
 
 /// Who is to be added.
@@ -140,7 +72,7 @@ struct NewUser {
 /// A person who was just added.
 #[derive(Debug, Serialize, ToSchema)]
 struct AddedUser {
-    user: User,
+    user: UserView,
     password_link: PasswordLink,
 }
 
@@ -154,11 +86,11 @@ async fn add_user(
 ) -> Result<Response, Refusal> {
     let now = state.clock.now();
     let limit = control::accounts::limit(&accounts, new.accounts.as_deref());
-    let rights = control::users::rights(new.role.into(), limit.map_err(Error::Invalid)?)?;
+    let rights = control::users::rights(new.role, limit.map_err(Error::Invalid)?)?;
     let by = caller.by();
     let (user, link) = control::users::add(&state.pool, &new.name, rights, by, now).await?;
     let added = AddedUser {
-        user: user.into(),
+        user,
         password_link: told(&state, &link)?,
     };
     Ok((
@@ -197,23 +129,20 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(given: D) -> Result<Opt
 ///
 /// The person's tokens may do no more from then on. The last administrator stays one.
 #[utoipa::path(patch, path = "/users/{id}", tag = "users", params(Which), request_body = UserChange,
-    responses((status = 200, body = User), (status = 409, description = "The person is the last administrator")))]
+    responses((status = 200, body = UserView), (status = 409, description = "The person is the last administrator")))]
 async fn change_user(
     caller: Caller,
     accounts: Accounts,
     Shared(state): Shared<State>,
     Path(which): Path<Which>,
     Json(change): Json<UserChange>,
-) -> Result<axum::Json<User>, Refusal> {
+) -> Result<axum::Json<UserView>, Refusal> {
     let limit = change.accounts.as_ref();
     let limit = limit.map(|wanted| control::accounts::limit(&accounts, wanted.as_deref()));
-    let rights = (
-        change.role.into(),
-        limit.transpose().map_err(Error::Invalid)?,
-    );
+    let rights = (change.role, limit.transpose().map_err(Error::Invalid)?);
     let now = state.clock.now();
     let user = control::users::set_rights(&state.pool, which.id, rights, caller.by(), now).await?;
-    Ok(axum::Json(user.into()))
+    Ok(axum::Json(user))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -300,13 +229,13 @@ async fn log_out_user(
 ///
 /// The person's sessions end at once. A set-up link, or the person's own password, connects the two anew.
 #[utoipa::path(delete, path = "/users/{id}/single-sign-on", tag = "users", params(Which),
-    responses((status = 200, body = User), (status = 409, description = "The person is not connected to it")))]
+    responses((status = 200, body = UserView), (status = 409, description = "The person is not connected to it")))]
 async fn disconnect_user(
     caller: Caller,
     Shared(state): Shared<State>,
     Path(which): Path<Which>,
-) -> Result<axum::Json<User>, Refusal> {
+) -> Result<axum::Json<UserView>, Refusal> {
     let (by, now) = (caller.by(), state.clock.now());
     let user = control::sso::unbind(&state.pool, &state.hasher, which.id, by, now).await?;
-    Ok(axum::Json(user.into()))
+    Ok(axum::Json(user))
 }

@@ -4,10 +4,11 @@ use axum::body::Bytes;
 use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::{Page, Unshown, words};
-use crate::control::tokens::{Estate, Maker};
+use super::words::{self, Moment};
+use super::{Page, Unshown};
+use crate::control::tokens::{Estate, Maker, TokenView};
 use crate::control::{Error, tokens, users};
 use crate::domain::access::Permission;
 use crate::web::State;
@@ -16,6 +17,23 @@ use crate::web::access::Table;
 pub fn add(table: &mut Table) {
     table.page(Permission::Administer, "/users/{id}/remove", ask);
     table.form(Permission::Administer, "/users/{id}/remove", remove);
+}
+
+#[derive(Serialize)]
+struct RemovalPage<'a> {
+    id: i64,
+    name: String,
+    own: bool,
+    tokens: Vec<Row<'a>>,
+    fault: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    token: &'a TokenView,
+    used: Option<Moment>,
+    can_stay: bool,
 }
 
 async fn ask(
@@ -36,21 +54,18 @@ async fn render(
     let (user, now) = (users::find(&state.pool, id).await?, state.clock.now());
     let theirs = tokens::of(&state.pool, id).await?;
     let own = page.caller.user() == Some(id);
-    let theirs: Vec<Value> = theirs
-        .iter()
-        .map(|token| {
-            let may = token.permissions();
-            json!({
-                "name": token.name,
-                "scopes": may.iter().map(|scope| scope.as_str()).collect::<Vec<_>>(),
-                "used": token.last_used_at.map(|at| words::time(at, now)),
-                "can_stay": !own && !may.is_empty(),
-            })
-        })
-        .collect();
-    let values = json!({
-        "id": id, "name": user.name, "own": own, "tokens": theirs, "fault": fault,
+    let tokens = theirs.iter().map(|token| Row {
+        used: token.last_used_at.map(|at| words::time(at, now)),
+        can_stay: !own && !token.effective_scopes.is_empty(),
+        token,
     });
+    let values = RemovalPage {
+        id,
+        name: user.name,
+        own,
+        tokens: tokens.collect(),
+        fault,
+    };
     Ok(page.render_as(status, "remove_user.hbs", "Remove a person", values))
 }
 

@@ -4,10 +4,13 @@ use axum::body::Bytes;
 use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
 
-use super::{Page, Unshown, brands, faults_of, words};
-use crate::control::tokens::{self, Made, Maker, Wish};
+use super::words::{self, Moment};
+use super::{Brand, Page, Unshown, brands, brands_of, faults_of};
+use crate::control::tokens::{self, Made, Maker, TokenView, Wish};
 use crate::control::{Error, Fault};
 use crate::domain::access::Permission;
 use crate::web::State;
@@ -44,6 +47,31 @@ const LIVES: [(&str, &str); 4] = [
     ("1", "one day"),
 ];
 
+#[derive(Serialize)]
+struct TokensPage<'a> {
+    tokens: Vec<Row<'a>>,
+    old: bool,
+    scopes: [ScopeChoice; SCOPES.len()],
+    accounts: Vec<Brand<'a>>,
+    lives: [Life; LIVES.len()],
+    faults: Value,
+    name: &'a str,
+    made: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ScopeChoice {
+    name: Permission,
+    about: &'static str,
+    wished: bool,
+}
+
+#[derive(Serialize)]
+struct Life {
+    days: &'static str,
+    label: &'static str,
+}
+
 async fn render(
     page: &Page,
     state: &State,
@@ -54,43 +82,62 @@ async fn render(
 ) -> Result<Response, Unshown> {
     let now = state.clock.now();
     let tokens = tokens::list(&state.pool).await?;
-    let rows: Vec<Value> = tokens
-        .iter()
-        .map(|token| {
-            let may = token.permissions();
-            let scopes = token.scopes.iter();
-            let scopes: Vec<Value> = scopes
-                .map(|scope| json!({ "name": scope.as_str(), "lost": !may.contains(scope) }))
-                .collect();
-            json!({
-                "id": token.id,
-                "name": token.name,
-                "scopes": scopes,
-                "owner": token.owner.as_ref().map(|owner| &owner.name),
-                "by": token.created_by,
-                "limited_to": token.limit().ids().map(|ids| {
-                    ids.iter().map(|id| state.brand_of(id)).collect::<Vec<_>>().join(", ")
-                }),
-                "used": token.last_used_at.map(|at| words::time(at, now)),
-                "expires": token.expires_at.map(|at| words::time(at, now)),
-                "expired": token.expires_at.is_some_and(|at| at <= now),
-            })
-        })
-        .collect();
-    let wished = |scope: Permission| wish.is_some_and(|wish| wish.scopes.contains(&scope));
-    let values = json!({
-        "tokens": rows,
-        "old": tokens.iter().any(|token| token.owner.is_none() || token.expires_at.is_none()),
-        "scopes": SCOPES.map(|(scope, about)| {
-            json!({ "name": scope.as_str(), "about": about, "wished": wished(scope) })
+    let values = TokensPage {
+        tokens: tokens
+            .iter()
+            .map(|token| Row::new(token, state, now))
+            .collect(),
+        old: tokens
+            .iter()
+            .any(|token| token.owner.is_none() || token.expires_at.is_none()),
+        scopes: SCOPES.map(|(name, about)| ScopeChoice {
+            name,
+            about,
+            wished: wish.is_some_and(|wish| wish.scopes.contains(&name)),
         }),
-        "accounts": brands(state, &page.accounts, ""),
-        "lives": LIVES.map(|(days, label)| json!({ "days": days, "label": label })),
-        "faults": faults_of(faults),
-        "name": wish.map_or("", |wish| &wish.name),
-        "made": made.map(|made| json!({ "token": made.token.expose() })),
-    });
+        accounts: brands(state, &page.accounts, ""),
+        lives: LIVES.map(|(days, label)| Life { days, label }),
+        faults: faults_of(faults),
+        name: wish.map_or("", |wish| &wish.name),
+        made: made.map(|made| made.token.expose()),
+    };
     Ok(page.render_as(status, "tokens.hbs", "API tokens", values))
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    token: &'a TokenView,
+    may: Vec<ScopeOf>,
+    limited_to: Option<String>,
+    used: Option<Moment>,
+    expires: Option<Moment>,
+    expired: bool,
+}
+
+/// A scope that a token was made with, and whether its owner's role has taken it away.
+#[derive(Serialize)]
+struct ScopeOf {
+    name: Permission,
+    lost: bool,
+}
+
+impl<'a> Row<'a> {
+    fn new(token: &'a TokenView, state: &State, now: DateTime<Utc>) -> Self {
+        let scopes = token.scopes.iter().map(|scope| ScopeOf {
+            name: *scope,
+            lost: !token.effective_scopes.contains(scope),
+        });
+        let limit = token.effective_accounts.ids();
+        Self {
+            token,
+            may: scopes.collect(),
+            limited_to: limit.map(|ids| brands_of(state, ids)),
+            used: token.last_used_at.map(|at| words::time(at, now)),
+            expires: token.expires_at.map(|at| words::time(at, now)),
+            expired: token.expires_at.is_some_and(|at| at <= now),
+        }
+    }
 }
 
 async fn show(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {

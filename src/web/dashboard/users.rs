@@ -5,12 +5,13 @@ use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
-use super::{Page, Unshown, brands, faults_of, words};
-use crate::control::users::{self, Link};
+use super::words::{self, Moment};
+use super::{Brand, Page, Unshown, brands, brands_of, faults_of};
+use crate::control::users::{self, Link, UserView};
 use crate::control::{Error, Fault, accounts, second_factor, sso};
-use crate::db::users::User;
 use crate::domain::access::{AccountLimit, Permission, Role};
 use crate::domain::ids::AccountId;
 use crate::web::State;
@@ -43,6 +44,25 @@ struct Beside<'a> {
     link: Option<(&'a str, &'a Link)>,
 }
 
+#[derive(Serialize)]
+struct UsersPage<'a> {
+    users: Vec<Row<'a>>,
+    accounts: Vec<Brand<'a>>,
+    faults: Value,
+    name: &'a str,
+    link: Option<LinkShown<'a>>,
+    sso: bool,
+    passwords: bool,
+}
+
+/// A link that was just made.
+#[derive(Serialize)]
+struct LinkShown<'a> {
+    name: &'a str,
+    url: String,
+    expires: Moment,
+}
+
 async fn render(
     page: &Page,
     state: &State,
@@ -53,53 +73,86 @@ async fn render(
     let users = users::list(&state.pool).await?;
     let link = beside.link.map(|(name, link)| {
         let url = users::address_of(&state.public_url, link).map_err(Error::from);
-        url.map(|url| {
-            json!({ "name": name, "url": url.as_str(), "expires": words::time(link.expires_at, now) })
+        let expires = words::time(link.expires_at, now);
+        url.map(|url| LinkShown {
+            name,
+            url: url.into(),
+            expires,
         })
     });
-    let values = json!({
-        "users": users.iter().map(|user| row(user, page, state, now)).collect::<Vec<_>>(),
-        "accounts": brands(state, &page.accounts, ""),
-        "roles": Role::ALL.map(Role::as_str),
-        "faults": faults_of(beside.faults),
-        "name": beside.name,
-        "link": link.transpose()?,
-        "sso": state.access.sso.is_some(),
-        "passwords": state.access.passwords,
-    });
+    let values = UsersPage {
+        users: users
+            .iter()
+            .map(|user| Row::new(user, page, state, now))
+            .collect(),
+        accounts: brands(state, &page.accounts, ""),
+        faults: faults_of(beside.faults),
+        name: beside.name,
+        link: link.transpose()?,
+        sso: state.access.sso.is_some(),
+        passwords: state.access.passwords,
+    };
     Ok(page.render_as(status, "users.hbs", "People who log in", values))
 }
 
-fn row(user: &User, page: &Page, state: &State, now: DateTime<Utc>) -> Value {
-    // Also an account that is not configured any more: else the next change would take it away unseen.
-    let limit = user.limit.ids();
-    let all = page.accounts.ids().iter().chain(limit.unwrap_or_default());
-    let mut ids: Vec<&AccountId> = all.collect();
-    ids.sort();
-    ids.dedup();
-    let accounts = ids.iter().filter(|_| ids.len() > 1).map(|id| {
-        let chosen = limit.is_some_and(|limit| limit.contains(id));
-        json!({ "id": id, "brand": state.brand_of(id), "chosen": chosen })
-    });
-    let accounts: Vec<Value> = accounts.collect();
-    let how = match (user.has_password, user.has_sso) {
-        (true, true) => "password, single sign-on",
-        (true, false) => "password",
-        (false, true) => "single sign-on",
-        (false, false) => "has never logged in",
-    };
-    json!({
-        "id": user.id,
-        "name": user.name,
-        "self": page.caller.user() == Some(user.id),
-        "roles": Role::ALL.map(|role| json!({ "name": role.as_str(), "own": role == user.role })),
-        "how": if user.has_second_factor { format!("{how}, second factor") } else { how.to_owned() },
-        "sso": user.has_sso,
-        "accounts": accounts,
-        "limited_to": limit.map(|ids| ids.iter().map(|id| state.brand_of(id)).collect::<Vec<_>>().join(", ")),
-        "factor": user.has_second_factor,
-        "seen": user.seen_at.map(|at| words::time(at, now)),
-    })
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    user: &'a UserView,
+    #[serde(rename = "self")]
+    is_self: bool,
+    roles: [RoleChoice; Role::ALL.len()],
+    how: String,
+    /// The accounts to choose from.
+    choices: Vec<Brand<'a>>,
+    limited_to: Option<String>,
+    seen: Option<Moment>,
+}
+
+#[derive(Serialize)]
+struct RoleChoice {
+    name: Role,
+    own: bool,
+}
+
+impl<'a> Row<'a> {
+    fn new(user: &'a UserView, page: &'a Page, state: &State, now: DateTime<Utc>) -> Self {
+        // Also an account that is not configured any more: else the next change would take it away unseen.
+        let limit = user.accounts.ids();
+        let all = page.accounts.ids().iter().chain(limit.unwrap_or_default());
+        let mut ids: Vec<&AccountId> = all.collect();
+        ids.sort();
+        ids.dedup();
+        let several = ids.len() > 1;
+        let choices = ids.into_iter().filter(|_| several).map(|id| Brand {
+            id,
+            brand: state.brand_of(id),
+            chosen: limit.is_some_and(|limit| limit.contains(id)),
+        });
+        let how = match (user.has_password, user.has_sso) {
+            (true, true) => "password, single sign-on",
+            (true, false) => "password",
+            (false, true) => "single sign-on",
+            (false, false) => "has never logged in",
+        };
+        let factor = if user.has_second_factor {
+            ", second factor"
+        } else {
+            ""
+        };
+        Self {
+            user,
+            is_self: page.caller.user() == Some(user.id),
+            roles: Role::ALL.map(|role| RoleChoice {
+                name: role,
+                own: role == user.role,
+            }),
+            how: format!("{how}{factor}"),
+            choices: choices.collect(),
+            limited_to: limit.map(|ids| brands_of(state, ids)),
+            seen: user.seen_at.map(|at| words::time(at, now)),
+        }
+    }
 }
 
 async fn show(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
@@ -168,7 +221,7 @@ async fn add_given(
     state: &State,
     new: &Given,
     now: DateTime<Utc>,
-) -> Result<(User, Link), Error> {
+) -> Result<(UserView, Link), Error> {
     let role = new.role.parse::<Role>().unwrap_or(Role::Viewer);
     let rights = users::rights(role, new.limit(page)?)?;
     users::add(&state.pool, &new.name, rights, page.caller.by(), now).await
@@ -191,7 +244,7 @@ async fn set_role(
     };
     match done {
         Ok(user) => {
-            let said = match user.limit.ids() {
+            let said = match user.accounts.ids() {
                 Some(_) => format!("{} is {role} of some accounts now.", user.name),
                 None => format!("{} is {role} now.", user.name),
             };
