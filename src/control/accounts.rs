@@ -8,13 +8,15 @@ use std::fmt;
 use std::ops::Deref;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::PgPool;
+use utoipa::ToSchema;
 
 use super::{Error, Fault};
 use crate::db;
 use crate::db::accounts::Skill;
 use crate::domain::access::AccountLimit;
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, SkillId};
 use crate::domain::pause::Scope;
 use crate::domain::rule::Key;
 
@@ -175,9 +177,23 @@ pub async fn list(pool: &PgPool, accounts: &Accounts) -> Result<Vec<Account>, Er
         .collect())
 }
 
+/// A skill as LivePerson lists it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Skill)]
+pub struct SkillView {
+    #[schema(value_type = i64, example = 1_234_567)]
+    pub id: SkillId,
+    pub name: String,
+}
+
 /// The skills of an account that LivePerson lists, by name.
-pub async fn skills(pool: &PgPool, account: &Allowed<AccountId>) -> Result<Vec<Skill>, Error> {
-    Ok(db::accounts::skills(pool, account).await?)
+pub async fn skills(pool: &PgPool, account: &Allowed<AccountId>) -> Result<Vec<SkillView>, Error> {
+    let rows = db::accounts::skills(pool, account).await?;
+    let view = |row: Skill| SkillView {
+        id: row.id,
+        name: row.name,
+    };
+    Ok(rows.into_iter().map(view).collect())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use super::extract::Path;
 use super::paging::Page;
 use crate::control;
-use crate::control::accounts::Accounts;
+use crate::control::accounts::{Accounts, SkillView};
 use crate::domain::access::Permission;
 use crate::domain::ids::AccountId;
 use crate::web::State;
@@ -47,14 +47,6 @@ async fn list_accounts(
     Ok(axum::Json(Page::whole(accounts.collect())))
 }
 
-/// A skill as LivePerson lists it.
-#[derive(Debug, Serialize, ToSchema)]
-struct Skill {
-    #[schema(example = 1_234_567)]
-    id: i64,
-    name: String,
-}
-
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 struct Of {
@@ -67,17 +59,13 @@ struct Of {
 ///
 /// Those that LivePerson lists, by name. `-1`, "Unassigned", is LivePerson's own and not among them.
 #[utoipa::path(get, path = "/accounts/{account}/skills", tag = "accounts", params(Of),
-    responses((status = 200, body = Page<Skill>)))]
+    responses((status = 200, body = Page<SkillView>)))]
 async fn list_skills(
     accounts: Accounts,
     Shared(state): Shared<State>,
     Path(of): Path<Of>,
-) -> Result<axum::Json<Page<Skill>>, Refusal> {
+) -> Result<axum::Json<Page<SkillView>>, Refusal> {
     let account = accounts.named(of.account.as_str())?;
     let skills = control::accounts::skills(&state.pool, &account).await?;
-    let skills = skills.into_iter().map(|skill| Skill {
-        id: skill.id.0,
-        name: skill.name,
-    });
-    Ok(axum::Json(Page::whole(skills.collect())))
+    Ok(axum::Json(Page::whole(skills)))
 }

@@ -94,10 +94,6 @@ async fn list(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsh
             })
             .collect();
         let skills = crate::control::accounts::skills(&state.pool, &id).await?;
-        let skills: Vec<Value> = skills
-            .iter()
-            .map(|skill| json!({ "id": skill.id, "name": skill.name }))
-            .collect();
         accounts.push(
             json!({ "id": *id, "brand": state.brand_of(&id), "rules": own, "skills": skills }),
         );
