@@ -28,6 +28,7 @@ test: ## all tests
 
 docs: ## write what is made from other files: tables of settings, the PrometheusRule
 	cargo test --lib config::keys::tests::write_the_page -- --ignored
+	cargo test --lib domain::rule::settings::reference::write_the_page -- --ignored
 	cargo test --test it manifests::write_the_prometheus_rule -- --ignored
 
 openapi: ## is the API's document valid, and do clients made of it compile? (needs npm and pip)

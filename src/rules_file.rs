@@ -28,7 +28,7 @@ pub struct RuleEntry {
     pub settings: Settings,
 }
 
-/// One thing to mend in the file.
+/// One thing to fix in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileProblem {
     /// Where: `rule 2, caps.gap_minutes`, `line 7`.

@@ -1,9 +1,11 @@
 //! A rule: for one skill (or the account's default) and one channel, when and how to remind.
 //!
-//! Here: what a person may set, the defaults, and which rule and texts apply. In `check`: how settings are read and validated.
+//! Here: what a person may set, the defaults, and which rule and texts apply. In `settings`: what each setting is called, does and may be. In
+//! `check`: how settings are read and validated.
 
 mod check;
 mod difference;
+pub mod settings;
 mod stored;
 mod summary;
 #[cfg(test)]
@@ -25,7 +27,7 @@ use super::zone::Zone;
 pub use check::Problem;
 pub use difference::{Difference, differences};
 pub use stored::Newer;
-pub use summary::{span, summary};
+pub use summary::{hours_said, span, summary};
 
 /// What a rule is for. There is at most one rule per key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -134,6 +136,7 @@ pub struct Settings {
     pub resend_unknown: bool,
     /// So many of a hundred conversations get no reminder, so that it can be seen how many come back without one.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[schema(maximum = 50)]
     pub holdout_percent: u8,
     /// Sender of this rule instead of the channel's own: an e-mail address, or a phone number or Messaging Service SID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,7 +174,9 @@ pub struct Caps {
     #[serde(rename = "gap_minutes", with = "minutes")]
     #[schema(value_type = i64, minimum = 0, maximum = 10_080, default = 120)]
     pub gap: TimeDelta,
+    #[schema(minimum = 1, maximum = 24)]
     pub per_conversation_24h: u32,
+    #[schema(minimum = 1, maximum = 24)]
     pub per_recipient_24h: u32,
 }
 
@@ -284,19 +289,19 @@ mod minutes {
     use chrono::TimeDelta;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+    use super::settings::LONGEST_MINUTES;
+
     pub fn serialize<S: Serializer>(d: &TimeDelta, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_i64(d.num_minutes())
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<TimeDelta, D::Error> {
         let minutes = i64::deserialize(d)?;
-        // 90 days: LivePerson closes long before.
-        if (0..=129_600).contains(&minutes) {
+        if (0..=LONGEST_MINUTES).contains(&minutes) {
             Ok(TimeDelta::minutes(minutes))
         } else {
-            Err(D::Error::custom(
-                "minutes must be between 0 and 129600 (90 days)",
-            ))
+            let message = format!("minutes must be between 0 and {LONGEST_MINUTES} (90 days)");
+            Err(D::Error::custom(message))
         }
     }
 

@@ -5,65 +5,10 @@ use std::fmt::{self, Write as _};
 use toml::{Table, Value};
 
 use super::RuleEntry;
+use crate::domain::rule::settings::{LeftOut, SETTINGS, Setting};
 
-/// The settings in the order of the file, explained. A test holds them complete.
-pub(super) const FIELDS: [(&str, &str); 16] = [
-    (
-        "steps",
-        "when to remind: minutes from the first unread message",
-    ),
-    (
-        "debounce_minutes",
-        "no reminder before this long after the agent's newest message",
-    ),
-    (
-        "max_age_minutes",
-        "a reminder later than this after its due moment is not sent; time outside the hours does not count",
-    ),
-    (
-        "latest_minutes",
-        "nor later than this, whatever the hours; left out: 24 hours for e-mail, 17 for SMS",
-    ),
-    (
-        "in_quiet_hours",
-        "\"move\" to the end of the quiet hours, or \"drop\"",
-    ),
-    (
-        "time_zone",
-        "where neither LivePerson nor the number tells the consumer's; left out: the account's",
-    ),
-    (
-        "remind_in_queue",
-        "also while the conversation waits for an agent",
-    ),
-    (
-        "resend_unknown",
-        "e-mail only: once more, if it stays unknown whether the first was sent",
-    ),
-    (
-        "holdout_percent",
-        "of 100 conversations so many get no reminder, to measure the effect; left out: none",
-    ),
-    (
-        "sender",
-        "address, number or messaging service of this rule; left out: the channel's",
-    ),
-    ("caps", "how much is too much"),
-    (
-        "caps.gap_minutes",
-        "between two reminders in one conversation",
-    ),
-    ("caps.per_conversation_24h", "reminders in one conversation"),
-    ("caps.per_recipient_24h", "reminders to one address"),
-    (
-        "quiet_hours",
-        "when sending is allowed, in the recipient's local time; by_country replaces it for phone numbers of a country",
-    ),
-    (
-        "templates",
-        "texts by language; left out: the built-in ones",
-    ),
-];
+/// Columns of a comment.
+const WIDTH: usize = 118;
 
 /// Writes rules as a file: by account, its default before its skills, e-mail before SMS.
 pub fn print(rules: &[RuleEntry]) -> String {
@@ -73,13 +18,46 @@ pub fn print(rules: &[RuleEntry]) -> String {
         "# Rules of unread: whom to remind, when and how. One [[rule]] for each account, skill and channel.\n\
          # What a rule leaves out is the channel's default. A rule without a skill is the account's default.\n#\n",
     );
-    for (field, about) in FIELDS {
-        writeln!(page, "# {field:<26} {about}").expect("writing to a String does not fail");
+    for setting in SETTINGS {
+        explain(&mut page, setting).expect("writing to a String does not fail");
     }
     for rule in rules {
         print_rule(&mut page, rule).expect("writing to a String does not fail");
     }
     page
+}
+
+/// A comment about a setting: its name, what it does, what it may be.
+fn explain(page: &mut String, setting: &Setting) -> fmt::Result {
+    let Setting {
+        name, label, help, ..
+    } = setting;
+    writeln!(page, "# {name}: {label}")?;
+    let left_out = match setting.left_out {
+        LeftOut::Never => String::new(),
+        LeftOut::Zero => " Left out: 0.".to_owned(),
+        LeftOut::Means(what) => format!(" Left out: {what}."),
+    };
+    let about = format!("{help} To write: {}.{left_out}", setting.input.takes());
+    let mut line = "#  ".to_owned();
+    for word in about.split(' ') {
+        if line.len() + 1 + word.len() > WIDTH {
+            writeln!(page, "{line}")?;
+            "#  ".clone_into(&mut line);
+        }
+        line = line + " " + word;
+    }
+    writeln!(page, "{line}")
+}
+
+/// Where a name stands in the order of the file: a setting's own place, a table's that of the first setting in it.
+fn rank(name: &str) -> usize {
+    let is_or_holds = |setting: &Setting| {
+        let rest = setting.name.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let place = SETTINGS.iter().position(is_or_holds);
+    place.unwrap_or(SETTINGS.len())
 }
 
 fn print_rule(page: &mut String, rule: &RuleEntry) -> fmt::Result {
@@ -103,13 +81,7 @@ fn print_rule(page: &mut String, rule: &RuleEntry) -> fmt::Result {
 
 /// Values first, then tables: in TOML a value after a table's heading belongs to that table.
 fn print_table(page: &mut String, path: &str, prefix: &str, table: &Table) -> fmt::Result {
-    let rank = |name: &str| {
-        let name = format!("{prefix}{name}");
-        FIELDS
-            .iter()
-            .position(|(field, _)| *field == name)
-            .unwrap_or(FIELDS.len())
-    };
+    let rank = |name: &str| rank(&format!("{prefix}{name}"));
     let mut fields: Vec<(&String, &Value)> = table.iter().collect();
     fields.sort_by_key(|(name, value)| (value.is_table(), rank(name), *name));
     for (name, value) in fields {

@@ -4,10 +4,10 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use super::print::FIELDS;
 use super::*;
 use crate::domain::quiet::{QuietHours, Window};
-use crate::domain::rule::{Caps, InQuietHours, Newer, Step, Template};
+use crate::domain::rule::settings::{Input, LeftOut, SETTINGS};
+use crate::domain::rule::{Caps, InQuietHours, Step, Template};
 use crate::domain::zone::Zone;
 
 fn problems(text: &str) -> Vec<String> {
@@ -148,17 +148,52 @@ text = """
 }
 
 #[test]
-fn the_legend_names_every_setting() {
-    let mut settings = Settings::default_for(Channel::Email);
-    settings.sender = Some("support@example.com".to_owned());
-    let table = Table::try_from(&settings).unwrap();
-    let caps = table["caps"]
-        .as_table()
-        .unwrap()
-        .keys()
-        .map(|name| format!("caps.{name}"));
-    for name in table.keys().cloned().chain(caps) {
-        assert!(FIELDS.iter().any(|(field, _)| *field == name), "{name}");
+fn the_legend_explains_every_setting() {
+    let legend = print(&[]);
+    assert!(
+        legend
+            .lines()
+            .all(|line| line.starts_with('#') && line.len() <= 120),
+        "{legend}"
+    );
+    for setting in SETTINGS {
+        let heading = format!("# {}: {}", setting.name, setting.label);
+        assert!(legend.lines().any(|line| line == heading), "{heading}");
+    }
+}
+
+#[test]
+fn every_setting_is_printed_and_read_back_with_every_value_and_without_one() {
+    for channel in Channel::ALL {
+        let defaults = Settings::default_for(channel);
+        for setting in SETTINGS.iter().filter(|setting| setting.is_of(channel)) {
+            let mut values: Vec<_> = setting.examples(channel).into_iter().map(Some).collect();
+            if setting.left_out != LeftOut::Never {
+                values.push(None);
+            }
+            for value in values {
+                let rule = RuleEntry {
+                    account: "12345678".parse().unwrap(),
+                    skill: None,
+                    channel,
+                    enabled: true,
+                    settings: setting.changed(channel, &defaults, value.clone()),
+                };
+                let page = print(std::slice::from_ref(&rule));
+                assert_eq!(parse(&page), Ok(vec![rule.clone()]), "{}", setting.name);
+                let file: Table = page.parse().unwrap();
+                let file = serde_json::to_value(file).unwrap();
+                let stored = serde_json::to_value(&rule.settings).unwrap();
+                let (printed, stored) = (setting.value(&file["rule"][0]), setting.value(&stored));
+                assert_eq!(printed, stored, "{page}");
+                // 0 of a hundred is left out.
+                let is_there = value.is_some()
+                    && !(setting.left_out == LeftOut::Zero && value == Some(0.into()));
+                assert_eq!(!printed.is_null(), is_there, "{}: {page}", setting.name);
+                let is_table = matches!(setting.input, Input::Hours | Input::Texts);
+                assert_eq!(printed.is_object(), is_table && is_there, "{page}");
+            }
+        }
     }
 }
 
@@ -210,7 +245,8 @@ prop_compose! {
                 let subject = email.then(|| "Hello".to_owned());
                 (tag, Template { subject, html: email.then(|| text.clone()), text })
             }).collect(),
-            newer: Newer::default(),
+            // A setting that is new is printed and read in a test of its own.
+            ..Settings::default_for(channel)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reading settings that a person wrote: every problem at once, each naming its field and the mend.
+//! Reading settings that a person wrote: every problem at once, each naming its field and the fix.
 //!
 //! What is left out comes from the channel's defaults. `caps` is filled in field by field; every other setting is taken whole,
 //! because half of somebody's steps or quiet hours mixed with half of ours is what nobody meant.
@@ -8,6 +8,10 @@ use std::fmt;
 use chrono::{NaiveTime, TimeDelta};
 use serde_json::{Map, Value};
 
+use super::settings::{
+    Applies, Input, LONGEST_HTML, LONGEST_SUBJECT, LONGEST_TEXT, MOST_COUNTRIES, MOST_LANGUAGES,
+    MOST_STEPS, MOST_WINDOWS, MOST_WINDOWS_IN_ALL, SETTINGS, top_names,
+};
 use super::{Settings, Template};
 use crate::domain::contact::Address;
 use crate::domain::ids::Channel;
@@ -45,45 +49,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every setting, as it is written.
-const SETTINGS: [&str; 13] = [
-    "steps",
-    "debounce_minutes",
-    "max_age_minutes",
-    "latest_minutes",
-    "quiet_hours",
-    "in_quiet_hours",
-    "time_zone",
-    "caps",
-    "remind_in_queue",
-    "resend_unknown",
-    "holdout_percent",
-    "sender",
-    "templates",
-];
-
 /// So many problems are told; of more only the number. Who looks at settings is not made to pay for each of a million.
 const MOST_PROBLEMS: usize = 20;
 const LONGEST_FIELD: usize = 100;
 const LONGEST_MESSAGE: usize = 500;
 
-const MOST_STEPS: usize = 8;
-const MOST_WINDOWS: usize = 50;
-/// In all: a year of each list of hours is walked when it is said what a rule cannot do.
-const MOST_WINDOWS_IN_ALL: usize = 200;
 /// Of a window.
 const MOST_DAYS: usize = 7;
-const MOST_COUNTRIES: usize = 50;
-const MOST_LANGUAGES: usize = 50;
-const MOST_PER_DAY: u32 = 24;
-/// What waits longer is about something else by then.
-const LONGEST_LATEST: TimeDelta = TimeDelta::days(7);
-const LONGEST_GAP: TimeDelta = TimeDelta::days(7);
-/// More than half would be no reminder any more.
-const MOST_HELD_OUT: u8 = 50;
-const LONGEST_SUBJECT: usize = 500;
-const LONGEST_TEXT: usize = 10_000;
-const LONGEST_HTML: usize = 100_000;
 
 /// Problems as they are found: the first are told, the rest are counted.
 #[derive(Default)]
@@ -125,10 +97,11 @@ impl Settings {
             unreachable!("settings are an object");
         };
         let mut problems = Problems::default();
+        let known = top_names();
         for (key, value) in &given {
-            if !SETTINGS.contains(&key.as_str()) {
+            if !known.contains(&key.as_str()) {
                 problems.count(|| {
-                    let known = SETTINGS.join(", ");
+                    let known = known.join(", ");
                     Problem::new(key, format!("there is no such setting; there are {known}"))
                 });
                 continue;
@@ -154,9 +127,9 @@ impl Settings {
     /// What is wrong with well-formed settings; empty if nothing is.
     pub fn validate(&self, channel: Channel) -> Vec<Problem> {
         let mut problems = Problems::default();
-        self.check_times(&mut problems);
+        self.check_steps(&mut problems);
+        self.check_table(channel, &mut problems);
         self.check_quiet_hours(&mut problems);
-        self.check_caps(&mut problems);
         self.check_sender(channel, &mut problems);
         if self.templates.len() > MOST_LANGUAGES {
             let message = format!("give at most {MOST_LANGUAGES} languages");
@@ -169,7 +142,7 @@ impl Settings {
         problems.told()
     }
 
-    fn check_times(&self, problems: &mut Problems) {
+    fn check_steps(&self, problems: &mut Problems) {
         if self.steps.is_empty() || self.steps.len() > MOST_STEPS {
             problems.push(Problem::new(
                 "steps",
@@ -187,16 +160,29 @@ impl Settings {
             }
             before = step.after;
         }
-        if self.max_age < TimeDelta::minutes(1) {
-            problems.push(Problem::new("max_age_minutes", "must be 1 or more"));
-        }
-        let minute = TimeDelta::minutes(1);
-        if self
-            .latest
-            .is_some_and(|latest| !(minute..=LONGEST_LATEST).contains(&latest))
-        {
-            let message = format!("must be 1 to {} (7 days)", LONGEST_LATEST.num_minutes());
-            problems.push(Problem::new("latest_minutes", message));
+    }
+
+    /// What the table of settings says: the bounds of numbers, and on which channels a setting can be used.
+    fn check_table(&self, channel: Channel, problems: &mut Problems) {
+        let json = |settings: &Self| serde_json::to_value(settings).unwrap_or_default();
+        let (all, defaults) = (json(self), json(&Self::default_for(channel)));
+        for setting in SETTINGS {
+            let value = setting.value(&all);
+            match (&setting.applies, &setting.input, value.as_i64()) {
+                (Applies::Only(only, why), ..) if *only != channel => {
+                    if value != setting.value(&defaults) {
+                        problems.push(Problem::new(setting.name, *why));
+                    }
+                }
+                (_, Input::Number(number), Some(given)) if !number.allows(given) => {
+                    let message = match (number.bounds(), number.instead) {
+                        (bounds, "") => format!("must be {bounds}"),
+                        (bounds, instead) => format!("must be {bounds}; {instead}"),
+                    };
+                    problems.push(Problem::new(setting.name, message));
+                }
+                _ => {}
+            }
         }
     }
 
@@ -225,28 +211,6 @@ impl Settings {
         }
     }
 
-    fn check_caps(&self, problems: &mut Problems) {
-        if self.caps.gap > LONGEST_GAP {
-            let message = format!("must be {} (7 days) or less", LONGEST_GAP.num_minutes());
-            problems.push(Problem::new("caps.gap_minutes", message));
-        }
-        let counts = [
-            ("caps.per_conversation_24h", self.caps.per_conversation_24h),
-            ("caps.per_recipient_24h", self.caps.per_recipient_24h),
-        ];
-        for (field, count) in counts {
-            if !(1..=MOST_PER_DAY).contains(&count) {
-                let message =
-                    format!("must be 1 to {MOST_PER_DAY}; to send nothing, switch the rule off");
-                problems.push(Problem::new(field, message));
-            }
-        }
-        if self.holdout_percent > MOST_HELD_OUT {
-            let message = format!("must be 0 to {MOST_HELD_OUT}");
-            problems.push(Problem::new("holdout_percent", message));
-        }
-    }
-
     fn check_sender(&self, channel: Channel, problems: &mut Problems) {
         let message = match (channel, self.sender.as_deref()) {
             (Channel::Email, Some(sender)) if Address::email(sender).is_none() => {
@@ -260,12 +224,6 @@ impl Settings {
         };
         if !message.is_empty() {
             problems.push(Problem::new("sender", message));
-        }
-        if channel == Channel::Sms && self.resend_unknown {
-            problems.push(Problem::new(
-                "resend_unknown",
-                "is for e-mail only: an SMS is settled with the provider instead",
-            ));
         }
     }
 }

@@ -1,4 +1,6 @@
 //! A rule in plain words, for the person who writes it: what happens to whom and when, and nothing about how.
+//!
+//! Every setting of the table is heard in it as soon as it is not the channel's default; a test goes over the table.
 
 use std::fmt::Write as _;
 
@@ -30,11 +32,20 @@ pub fn summary(channel: Channel, place: &str, enabled: bool, settings: &Settings
         ),
         lateness(channel, settings),
     ];
+    if settings.debounce != Settings::default_for(channel).debounce {
+        said.push(pause(settings.debounce));
+    }
     if settings.remind_in_queue {
         said.push("Also while the conversation waits for an agent.".to_owned());
     }
     if settings.resend_unknown {
         said.push("If the mail server's answer is lost, it is sent once more.".to_owned());
+    }
+    if settings.holdout_percent > 0 {
+        said.push(format!(
+            "{} of 100 conversations get no reminder, so that its effect can be measured.",
+            settings.holdout_percent
+        ));
     }
     if let Some(sender) = &settings.sender {
         said.push(format!("It comes from {sender}."));
@@ -63,15 +74,26 @@ fn sequence(kind: &str, place: &str, settings: &Settings) -> String {
     said + "."
 }
 
+/// How long the agent must have been quiet.
+fn pause(debounce: TimeDelta) -> String {
+    if debounce.is_zero() {
+        return "Also while the agent may still be typing.".to_owned();
+    }
+    format!(
+        "Not before the agent has written nothing for {}.",
+        span(debounce)
+    )
+}
+
 fn hours(channel: Channel, settings: &Settings) -> String {
     let quiet = &settings.quiet_hours;
     if quiet.allowed.is_empty() && quiet.by_country.is_empty() {
         return "At any hour.".to_owned();
     }
-    let mut said = format!("Only {}", windows(&quiet.allowed));
+    let mut said = format!("Only {}", hours_said(&quiet.allowed));
     if channel == Channel::Sms {
         for (country, allowed) in &quiet.by_country {
-            let _ = write!(said, "; to {country} numbers only {}", windows(allowed));
+            let _ = write!(said, "; to {country} numbers only {}", hours_said(allowed));
         }
     }
     said += ", by the visitor's own clock";
@@ -107,7 +129,7 @@ fn lateness(channel: Channel, settings: &Settings) -> String {
 }
 
 /// When sending is allowed: "between 09:00 and 20:00", "on Mon to Fri between 09:00 and 20:00 and on Sat between 10:00 and 14:00".
-fn windows(windows: &[Window]) -> String {
+pub fn hours_said(windows: &[Window]) -> String {
     if windows.is_empty() {
         return "at any hour".to_owned();
     }
@@ -204,6 +226,43 @@ mod tests {
             summary(Channel::Email, "Orders", false, &email),
             ["Switched off: nobody in Orders gets an e-mail about an unread message."]
         );
+    }
+
+    #[test]
+    fn what_is_not_the_default_is_said() {
+        let said = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default_for(Channel::Email);
+            change(&mut settings);
+            summary(Channel::Email, "Orders", true, &settings)
+        };
+        let cases: [(fn(&mut Settings), &str); 5] = [
+            (
+                |s| s.debounce = TimeDelta::minutes(5),
+                "Not before the agent has written nothing for 5 minutes.",
+            ),
+            (
+                |s| s.debounce = TimeDelta::zero(),
+                "Also while the agent may still be typing.",
+            ),
+            (
+                |s| s.holdout_percent = 10,
+                "10 of 100 conversations get no reminder, so that its effect can be measured.",
+            ),
+            (
+                |s| s.remind_in_queue = true,
+                "Also while the conversation waits for an agent.",
+            ),
+            (
+                |s| s.resend_unknown = true,
+                "If the mail server's answer is lost, it is sent once more.",
+            ),
+        ];
+        let usual = said(|_| ());
+        for (change, sentence) in cases {
+            assert!(!usual.contains(&sentence.to_owned()), "{usual:?}");
+            let said = said(change);
+            assert!(said.contains(&sentence.to_owned()), "{said:?}");
+        }
     }
 
     #[test]

@@ -154,7 +154,7 @@ fn what_is_sent_by_the_hundred_thousand_is_told_in_a_few_lines() {
 }
 
 #[test]
-fn impossible_settings_are_told_with_their_mend() {
+fn impossible_settings_are_told_with_their_fix() {
     let step = |m: i64| json!({"after_minutes": m});
     let caps_message = "must be 1 to 24; to send nothing, switch the rule off";
     let window_message = "\"from\" must be before \"to\" (00:00 is the end of the day); for a window across midnight write two";
@@ -167,10 +167,10 @@ fn impossible_settings_are_told_with_their_mend() {
         (json!({"latest_minutes": 0}), "latest_minutes: must be 1 to 10080 (7 days)".to_owned()),
         (json!({"latest_minutes": 10_081}), "latest_minutes: must be 1 to 10080 (7 days)".to_owned()),
         (json!({"time_zone": "CST"}), "time_zone: \"CST\" is no time zone; write one like Europe/Berlin, or a distance like UTC+05:30".to_owned()),
-        (json!({"max_age_minutes": 0}), "max_age_minutes: must be 1 or more".to_owned()),
+        (json!({"max_age_minutes": 0}), "max_age_minutes: must be 1 to 129600 (90 days)".to_owned()),
         (json!({"caps": {"per_recipient_24h": 0}}), format!("caps.per_recipient_24h: {caps_message}")),
         (json!({"caps": {"per_conversation_24h": 25}}), format!("caps.per_conversation_24h: {caps_message}")),
-        (json!({"caps": {"gap_minutes": 10_081}}), "caps.gap_minutes: must be 10080 (7 days) or less".to_owned()),
+        (json!({"caps": {"gap_minutes": 10_081}}), "caps.gap_minutes: must be 0 to 10080 (7 days)".to_owned()),
         (json!({"quiet_hours": {"allowed": [{"from": "20:00", "to": "09:00"}]}}), format!("quiet_hours.allowed[0]: {window_message}")),
         (json!({"quiet_hours": {"by_country": {"US": [{"from": "09:00", "to": "09:00"}]}}}), format!("quiet_hours.by_country.US[0]: {window_message}")),
         (json!({"quiet_hours": {"by_country": {"usa": []}}}), "quiet_hours.by_country.usa: a country is two capital letters, for example US".to_owned()),

@@ -1,0 +1,62 @@
+//! Values of every setting, for tests that go over the table: a new setting of a known kind is tested with them by itself.
+
+use serde_json::{Value, json};
+
+use super::{Input, Setting};
+use crate::domain::ids::Channel;
+use crate::domain::rule::Settings;
+
+impl Setting {
+    /// Valid values, each of which says something else.
+    pub fn examples(&self, channel: Channel) -> Vec<Value> {
+        match &self.input {
+            Input::Number(number) => [0, 1, 2, 3, 7, 24, 50, 90, 1500, 10_080, 129_600]
+                .into_iter()
+                .filter(|n| number.allows(*n))
+                .map(Value::from)
+                .collect(),
+            Input::Switch => vec![json!(true), json!(false)],
+            Input::Choice(choices) => choices.iter().map(|(word, _)| json!(word)).collect(),
+            Input::TimeZone => vec![json!("Asia/Kolkata"), json!("UTC-03:00")],
+            Input::Text(_) => vec![json!(match channel {
+                Channel::Email => "help@example.com",
+                Channel::Sms => "+12025550143",
+            })],
+            Input::Steps => vec![
+                json!([{ "after_minutes": 5 }]),
+                json!([{ "after_minutes": 5 }, { "after_minutes": 180 }, { "after_minutes": 5760 }]),
+            ],
+            Input::Hours => {
+                let window = json!({ "days": ["Mon", "Sat"], "from": "10:30", "to": "00:00" });
+                match channel {
+                    Channel::Email => vec![json!({ "allowed": [window] })],
+                    Channel::Sms => vec![
+                        json!({ "allowed": [window] }),
+                        json!({ "allowed": [window], "by_country": { "DE": [window] } }),
+                    ],
+                }
+            }
+            Input::Texts => {
+                let subject = (channel == Channel::Email).then_some("Hello");
+                let mut text = json!({ "text": "One line,\n{{link}}" });
+                if let Some(subject) = subject {
+                    text["subject"] = json!(subject);
+                }
+                vec![
+                    json!({ "de": text.clone() }),
+                    json!({ "de": text.clone(), "pt-BR": text }),
+                ]
+            }
+        }
+    }
+
+    /// The base with this setting changed; `None` leaves it out.
+    pub fn changed(&self, channel: Channel, base: &Settings, value: Option<Value>) -> Settings {
+        let Ok(Value::Object(mut settings)) = serde_json::to_value(base) else {
+            unreachable!("settings are an object");
+        };
+        self.put(&mut settings, value.clone());
+        Settings::parse(channel, Value::Object(settings))
+            .unwrap_or_else(|problems| panic!("{}: {value:?} is refused: {problems:?}", self.name))
+    }
+}
