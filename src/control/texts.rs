@@ -93,7 +93,7 @@ pub struct Preview {
     pub html: Option<String>,
     /// How much SMS it is; left out for e-mail.
     pub sms: Option<SmsSize>,
-    /// What must be mended before it can be saved.
+    /// What must be fixed before it can be saved.
     pub faults: Vec<Fault>,
     /// What can be saved, but is probably not meant.
     pub warnings: Vec<Fault>,

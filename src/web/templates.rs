@@ -45,8 +45,21 @@ const TEMPLATES: &[(&str, &str)] = templates! {
     "remove_user.hbs"
     "rule.hbs"
     "rule_contradictions.hbs"
+    "rule_differences.hbs"
+    "rule_effect.hbs"
     "rule_history.hbs"
+    "rule_hours.hbs"
     "rule_look.hbs"
+    "rule_preview.hbs"
+    "rule_setting_choice.hbs"
+    "rule_setting_number.hbs"
+    "rule_setting_switch.hbs"
+    "rule_setting_text.hbs"
+    "rule_settings.hbs"
+    "rule_steps.hbs"
+    "rule_text_part.hbs"
+    "rule_texts.hbs"
+    "rule_try.hbs"
     "rules.hbs"
     "second_factor.hbs"
     "settings.hbs"
@@ -144,6 +157,12 @@ pub fn render(template: &str, values: &Value) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// The same as text.
+#[cfg(test)]
+pub fn rendered(template: &str, values: &Value) -> Result<String, RenderError> {
+    PAGES.render(template, values)
 }
 
 /// A page that says one thing to whoever works with the dashboard, and the way on: where it leads, and what it is called.

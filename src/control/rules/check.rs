@@ -19,7 +19,7 @@ use crate::jobs::contradictions::Around;
 pub struct Checked {
     /// What the rule does, sentence by sentence; empty if it cannot be read.
     pub summary: Vec<String>,
-    /// What must be mended before it can be saved.
+    /// What must be fixed before it can be saved.
     pub faults: Vec<Fault>,
     /// What can be saved, but is probably not meant.
     pub warnings: Vec<Fault>,

@@ -4,9 +4,10 @@ use axum::extract::{Query, State as Shared};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::words::{self, Moment};
-use super::{Page, Unshown};
+use super::{Page, Unshown, rules};
 use crate::control;
 use crate::control::audit::EntryView;
 use crate::db::audit::Wanted;
@@ -87,9 +88,11 @@ impl<'a> Row<'a> {
         let details = entry.detail.as_object().into_iter().flatten();
         let details: Vec<String> = details
             .map(|(name, value)| {
-                let value = value
-                    .as_str()
-                    .map_or_else(|| value.to_string(), str::to_owned);
+                let value = match value {
+                    Value::String(word) => word.clone(),
+                    Value::Array(settings) if name == "changes" => changed(settings),
+                    other => other.to_string(),
+                };
                 format!("{}: {value}", words::words(name))
             })
             .collect();
@@ -100,4 +103,10 @@ impl<'a> Row<'a> {
             details: details.join(", "),
         }
     }
+}
+
+/// The settings of a rule that a change touched, as its page calls them.
+fn changed(settings: &[Value]) -> String {
+    let names = settings.iter().filter_map(Value::as_str);
+    names.map(rules::label).collect::<Vec<_>>().join("; ")
 }

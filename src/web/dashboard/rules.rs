@@ -20,7 +20,7 @@ use crate::domain::rule::Key;
 use crate::web::State;
 use crate::web::access::Table;
 
-pub use self::form::Fields;
+pub use self::form::{Fields, label};
 
 pub fn add(table: &mut Table) {
     table.page(Permission::View, "/rules", list);
@@ -163,11 +163,10 @@ async fn history(
     let rows: Vec<Value> = versions
         .iter()
         .map(|v| {
-            let changes: Vec<Value> = v
-                .changes
-                .iter()
-                .map(|c| json!({ "name": form::label(&c.field), "before": form::said(&c.before), "after": form::said(&c.after) }))
-                .collect();
+            let changes = v.changes.iter();
+            let changes = changes.map(|c| (c.field.as_str(), &c.before, &c.after));
+            let about = format!("Changes of version {}", v.version);
+            let changes = form::differences(&about, ("Before", "After"), changes);
             json!({
                 "version": v.version,
                 "by": v.changed_by,

@@ -111,7 +111,7 @@ async fn publishes_a_rule(t: &Stage, b: &Browser) {
     // Enter in a field saves, and does nothing that others notice.
     b.keys([ENTER]).await;
     b.sees("Not saved").await;
-    b.finds_the_focus_on("Not saved: please mend").await;
+    b.finds_the_focus_on("Not saved: please fix").await;
     b.reach("Reminder 1 after").await;
     b.overwrite("5").await;
     b.reach("Also while the conversation waits for an agent")

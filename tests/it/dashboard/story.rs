@@ -112,7 +112,7 @@ async fn writes_and_tries_the_rule(t: &Stage, b: &Browser) {
         "Hello {{nobody}}, look: {{link}} {{unsubscribe_link}}",
     )
     .await;
-    b.sees("To be mended before it can be saved").await;
+    b.sees("To be fixed before it can be saved").await;
     b.write(
         "Text",
         "Hello {{first_name}}, your answer is here: {{link}} No more of this: {{unsubscribe_link}}",

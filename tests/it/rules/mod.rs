@@ -6,5 +6,6 @@ mod contradictions;
 mod newer;
 mod pages;
 mod pauses;
+mod settings;
 pub mod test_messages;
 mod texts;

@@ -179,9 +179,9 @@ async fn what_is_one_past_the_bounds_is_told_in_every_place_and_stored_in_none()
 
             let html = template.html.clone().unwrap();
             let form = [
-                ("seen", "v0-d0"), ("enabled", "on"), ("step", "5"), ("step_unit", "minutes"), ("debounce", "2"),
-                ("max_age", "360"), ("in_quiet_hours", "move"), ("time_zone", "UTC"), ("gap", "120"),
-                ("per_conversation", "2"), ("per_recipient", "4"), ("t0_language", "en"), ("t0_subject", "Hello"),
+                ("seen", "v0-d0"), ("enabled", "on"), ("step", "5"), ("step_unit", "minutes"), ("debounce_minutes", "2"),
+                ("max_age_minutes", "360"), ("in_quiet_hours", "move"), ("time_zone", "UTC"), ("caps.gap_minutes", "120"),
+                ("caps.per_conversation_24h", "2"), ("caps.per_recipient_24h", "4"), ("t0_language", "en"), ("t0_subject", "Hello"),
                 ("t0_text", LINKS), ("t0_html", &html), ("do", "publish"),
             ];
             let page = editor.form(RULE, &form).await;

@@ -36,7 +36,7 @@ struct Shown {
     /// Somebody else was quicker: what they did.
     changed: Option<String>,
     /// Setting by setting: theirs and yours.
-    conflict: Vec<Value>,
+    conflict: Value,
     tested: Option<Value>,
     test_to: String,
     /// A code was sent there, and is not entered yet.
@@ -121,7 +121,7 @@ async fn editor(
         "effect": shown.effect,
         "variables": texts::variables().iter().map(|v| json!({ "name": v.name, "what": v.what })).collect::<Vec<_>>(),
         "may_edit": page.caller.may(Permission::Edit),
-        "may_pause": page.caller.may(Permission::Operate),
+        "can_pause": page.caller.may(Permission::Operate) && view.published.is_some() && !view.paused,
         "csrf": page.session().csrf,
     });
     Ok(page.render_as(shown.status, "rule.hbs", &title, values))

@@ -111,6 +111,7 @@ pub async fn look(
         "faults": checked.faults.iter().map(form::fault).collect::<Vec<_>>(),
         "warnings": checked.warnings.iter().map(form::fault).collect::<Vec<_>>(),
         "contradictions": checked.contradictions.iter().map(|it| json!({
+            "name": form::label(&it.field),
             "sentence": it.sentence,
             "note": it.is_note(),
         })).collect::<Vec<_>>(),
@@ -233,24 +234,19 @@ pub fn differs(view: &RuleView, (enabled, written): &(bool, Value)) -> bool {
 }
 
 /// Setting by setting, what is stored now and what the person wrote.
-pub fn conflict(view: &RuleView, written: Option<&(bool, Value)>) -> Vec<Value> {
+pub fn conflict(view: &RuleView, written: Option<&(bool, Value)>) -> Value {
     let (enabled, theirs) = rules::starting_point(view);
     let Some((own_enabled, own)) = written else {
-        return Vec::new();
+        return Value::Null;
     };
     let Ok(own) = Settings::parse(view.channel, own.clone()) else {
-        return Vec::new();
+        return Value::Null;
     };
-    differences((enabled, &theirs), (*own_enabled, &own))
-        .into_iter()
-        .map(|d| {
-            json!({
-                "name": form::label(&d.field),
-                "theirs": form::said(&d.before),
-                "yours": form::said(&d.after),
-            })
-        })
-        .collect()
+    let found = differences((enabled, &theirs), (*own_enabled, &own));
+    let found = found
+        .iter()
+        .map(|d| (d.field.as_str(), &d.before, &d.after));
+    form::differences("What differs", ("There now", "Yours"), found)
 }
 
 /// The HTML of a mail in a language, with what the form says.
@@ -260,14 +256,14 @@ pub async fn mail(
     settings: &Value,
     fields: &Fields,
 ) -> Result<String, Error> {
-    const MEND: &str = "<p>Fix what is marked first.</p>";
+    const FAULTY: &str = "<p>Fix what is marked first.</p>";
     let language = fields.one("show");
     let settings = Settings::parse(view.channel, settings.clone());
     let Ok(settings) = settings else {
-        return Ok(MEND.to_owned());
+        return Ok(FAULTY.to_owned());
     };
     let (tag, template) = settings.template_for(Some(language)).unzip();
     let reader = For::written(state, &view.account, fields).reader(tag.unwrap_or(language));
     let preview = texts::preview(&state.context.texts, view.channel, template, &reader).await?;
-    Ok(preview.html.unwrap_or_else(|| MEND.to_owned()))
+    Ok(preview.html.unwrap_or_else(|| FAULTY.to_owned()))
 }

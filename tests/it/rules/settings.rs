@@ -1,0 +1,89 @@
+//! The settings of a rule on its pages: each has a field, keeps its value, and is called by its name.
+
+use unread::domain::access::Role;
+use unread::domain::ids::Channel;
+use unread::domain::rule::settings::{Input, SETTINGS};
+
+use super::pages::{fields, hidden, path};
+use crate::harness::run_test;
+
+/// The value of a field that is shown.
+fn hidden_or_not(page: &str, name: &str) -> String {
+    let (_, rest) = page.split_once(&format!("name=\"{name}\" ")).unwrap();
+    let (_, value) = rest.split_once("value=\"").unwrap();
+    value.split('"').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn every_setting_is_a_field_of_the_page_and_has_its_name_in_the_history_and_the_audit_trail()
+{
+    run_test(async |t| {
+        let boss = t.person(Role::Administrator).await;
+        for channel in Channel::ALL {
+            let page = boss
+                .get(&format!("/rules/12345678/default/{channel}"))
+                .await;
+            assert_eq!(page.status, 200, "{}", page.text);
+            for setting in SETTINGS.iter().filter(|setting| setting.is_of(channel)) {
+                let name = match setting.input {
+                    Input::Steps => "step",
+                    Input::Hours => "w0_from",
+                    Input::Texts => "t0_text",
+                    _ => setting.name,
+                };
+                let field = format!("name=\"{name}\"");
+                assert!(
+                    page.text.contains(&field),
+                    "{channel}: {field} is not in {}",
+                    page.text
+                );
+            }
+        }
+        for (minutes, gap) in [("3", "120"), ("4", "90")] {
+            let seen = hidden(&boss.get(&path()).await.text, "seen");
+            let mut form = fields(&seen, minutes, "publish");
+            form.retain(|(name, _)| *name != "caps.gap_minutes");
+            form.push(("caps.gap_minutes", gap));
+            let done = boss.form(&path(), &form).await;
+            assert_eq!(done.status, 303, "{}", done.text);
+        }
+        let history = boss.get(&format!("{}/history", path())).await.text;
+        for words in [
+            "Apart by at least",
+            "2 hours",
+            "1 hour 30 minutes",
+            "after 4 minutes",
+        ] {
+            assert!(history.contains(words), "{words} is not in {history}");
+        }
+        let audit = boss.get("/audit").await.text;
+        assert!(
+            audit.contains("changes: Apart by at least; Steps"),
+            "{audit}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_share_without_reminders_is_a_field_like_any_other() {
+    run_test(async |t| {
+        let ann = t.person(Role::Editor).await;
+        let shown = async || ann.get(&path()).await.text;
+        assert_eq!(hidden_or_not(&shown().await, "holdout_percent"), "0");
+        for (share, status, kept) in [("10", 303, "10"), ("51", 422, "51"), ("0", 303, "0")] {
+            let seen = hidden(&shown().await, "seen");
+            let mut form = fields(&seen, "3", "publish");
+            form.push(("holdout_percent", share));
+            let done = ann.form(&path(), &form).await;
+            assert_eq!(done.status, status, "{share}: {}", done.text);
+            let page = if status == 303 {
+                shown().await
+            } else {
+                done.text
+            };
+            assert_eq!(hidden_or_not(&page, "holdout_percent"), kept);
+        }
+    })
+    .await;
+}
