@@ -1,6 +1,6 @@
 //! What the jobs and the web have at hand, from the settings.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -129,7 +129,7 @@ pub fn web_state(
     }))
 }
 
-fn badge_sites(config: &Config) -> HashMap<AccountId, web::badge::Site> {
+fn badge_sites(config: &Config) -> BTreeMap<AccountId, web::badge::Site> {
     let http = liveperson::http_client();
     let with_credentials = config.accounts.iter().filter(|a| a.auth.is_some());
     with_credentials

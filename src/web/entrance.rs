@@ -32,17 +32,19 @@ impl Entrance {
 }
 
 impl Door for Entrance {
-    fn answer(&self, peer: SocketAddr, mut request: Request) -> Answer {
-        let Some(view) = PageView::of(&request) else {
-            request.extensions_mut().insert(ConnectInfo(peer));
+    fn answer(&self, peer: SocketAddr, request: Request) -> Answer {
+        let (mut parts, body) = request.into_parts();
+        let Some(view) = PageView::of(&parts.method, &parts.uri) else {
+            parts.extensions.insert(ConnectInfo(peer));
+            let request = Request::from_parts(parts, body);
             return Either::Right(Box::pin(self.routes.clone().call(request)));
         };
-        if let Some(response) = from_memory(&self.state, view, peer.ip(), &request) {
+        if let Some(response) = from_memory(&self.state, view, peer.ip(), &mut parts.headers) {
             return Either::Left(ready(Ok(response)));
         }
         let state = self.state.clone();
         Either::Right(Box::pin(async move {
-            Ok(express(&state, view, peer.ip(), request).await)
+            Ok(express(&state, peer.ip(), parts).await)
         }))
     }
 }

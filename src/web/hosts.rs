@@ -86,29 +86,42 @@ impl Wrong {
 struct Hosts {
     https: bool,
     public: String,
+    /// The same with the port, if that is not the usual one.
+    public_with_port: String,
     allowed: Vec<HostPattern>,
 }
 
 impl Hosts {
     fn new(web: &Web) -> Self {
+        let public = web.public_url.host_str().unwrap_or_default().to_owned();
+        let port = web.public_url.port();
         Self {
             https: web.public_url.scheme() == "https",
-            public: web.public_url.host_str().unwrap_or_default().to_owned(),
+            public_with_port: port.map_or(public.clone(), |port| format!("{public}:{port}")),
+            public,
             allowed: web.allowed_hosts.clone(),
         }
     }
 
     fn check(&self, request: &Request) -> Result<(), Wrong> {
-        let for_anybody = is_for_anybody(request);
         let mut named = request.headers().get_all(header::HOST).iter();
-        let host = match (named.next(), named.next()) {
+        let (named, authority) = ((named.next(), named.next()), request.uri().authority());
+        // As nearly all requests have it.
+        if let (Some(host), None) = named
+            && authority.is_none()
+            && (host == self.public.as_str() || host == self.public_with_port.as_str())
+        {
+            return Ok(());
+        }
+        let for_anybody = is_for_anybody(request);
+        let host = match named {
             (Some(host), None) => host.to_str().map_err(|_| Wrong::Unclear)?,
             // Before HTTP/1.1 there was no such header, and some probers are that old.
             (None, None) if request.version() <= Version::HTTP_10 && for_anybody => return Ok(()),
             _ => return Err(Wrong::Unclear),
         };
         let name = name(host).ok_or(Wrong::Unclear)?;
-        if let Some(authority) = request.uri().authority()
+        if let Some(authority) = authority
             && !authority.as_str().eq_ignore_ascii_case(host)
         {
             return Err(Wrong::Unclear);
@@ -166,6 +179,7 @@ mod tests {
         Hosts {
             https: true,
             public: "unread.example.com".to_owned(),
+            public_with_port: "unread.example.com:8443".to_owned(),
             allowed: ["unread-badge", "*.unread.svc"]
                 .map(|host| host.parse().unwrap())
                 .into(),
@@ -186,6 +200,8 @@ mod tests {
         for (host, verdict) in [
             ("unread.example.com", ours),
             ("UNREAD.example.com:443", ours),
+            ("unread.example.com:8443", ours),
+            ("unread.example.com:84430", ours), // which port, nobody asks
             ("unread.example.com.", ours),
             ("localhost:3000", ours),
             ("LocalHost", ours),

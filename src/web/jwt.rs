@@ -5,6 +5,7 @@
 
 mod keys;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -60,6 +61,7 @@ pub struct VerifiedToken {
     pub subject: String,
     /// When it ends, with the allowance for clocks; at most a day from now, since nobody needs to know more of the far future.
     pub expires: DateTime<Utc>,
+    pub grounds: Grounds,
     claims: Vec<u8>,
 }
 
@@ -67,6 +69,31 @@ impl VerifiedToken {
     /// Further claims. A claim that is there twice is refused, as it is among those that were checked.
     pub fn claims<T: DeserializeOwned>(&self) -> Result<T, TokenError> {
         serde_json::from_slice(&self.claims).map_err(|_| TokenError("its claims cannot be read"))
+    }
+}
+
+/// What a token's being believed depends on, the settings aside: when it is good, and which of the keys that its issuer publishes
+/// fitted. While that is as it was, the token need not be read again.
+#[derive(Clone, Debug)]
+pub struct Grounds {
+    moments: Moments,
+    /// By which name it was asked for, and the key.
+    published: Option<Published>,
+}
+
+type Published = (Option<String>, Arc<Key>);
+
+impl Grounds {
+    /// Until when the token is good. `None`: it is not any more, or must be verified anew to know.
+    pub fn hold(&self, trusted: &[Trust], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let is_published = |(kid, key): &Published| {
+            trusted.iter().any(|trust| match &trust.keys {
+                Keys::Published(jwks) => jwks.has(kid.as_deref(), key, Instant::now()),
+                Keys::Secret(_) | Keys::Public(_) => false,
+            })
+        };
+        let fits = self.published.as_ref().is_none_or(is_published);
+        fits.then(|| self.moments.in_time(now).ok()).flatten()
     }
 }
 
@@ -143,9 +170,9 @@ pub async fn verify(
         .iter()
         .find(|trust| trust.keys.algorithm() == header.alg)
         .ok_or(TokenError("its algorithm is not one that is believed here"))?;
-    trust
+    let published = trust
         .keys
-        .check(signed.as_bytes(), &signature, header.kid.as_deref())
+        .check(signed.as_bytes(), &signature, header.kid)
         .await?;
     let claims: Claims =
         serde_json::from_slice(&payload).map_err(|_| TokenError("its claims cannot be read"))?;
@@ -153,8 +180,14 @@ pub async fn verify(
     if let Some(nonce) = nonce {
         answers(&claims, nonce)?;
     }
+    let moments = Moments {
+        exp: claims.exp,
+        nbf: claims.nbf,
+        iat: claims.iat,
+    };
     Ok(VerifiedToken {
-        expires: in_time(&claims, now)?,
+        expires: moments.in_time(now)?,
+        grounds: Grounds { moments, published },
         issuer: claims.iss,
         subject: claims.sub,
         claims: payload,
@@ -169,33 +202,38 @@ impl Keys {
         }
     }
 
+    /// Checks a signature, and says which of the issuer's published keys fitted.
     async fn check(
         &self,
         signed: &[u8],
         signature: &[u8],
-        kid: Option<&str>,
-    ) -> Result<(), TokenError> {
+        kid: Option<String>,
+    ) -> Result<Option<Published>, TokenError> {
         let wrong = TokenError("its signature is wrong");
         match self {
             Self::Secret(secret) => {
                 let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes())
                     .map_err(|_| wrong)?;
                 mac.update(signed);
-                mac.verify_slice(signature).map_err(|_| wrong)
+                mac.verify_slice(signature).map_err(|_| wrong)?;
+                Ok(None)
             }
-            Self::Public(key) => UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key)
-                .verify(signed, signature)
-                .map_err(|_| wrong),
+            Self::Public(key) => {
+                let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key);
+                key.verify(signed, signature).map_err(|_| wrong)?;
+                Ok(None)
+            }
             Self::Published(jwks) => {
                 let now = Instant::now();
                 let fits = |key: &Key| key.verify(&RSA_PKCS1_2048_8192_SHA256, signed, signature);
-                let key = jwks.key(kid, now).await;
-                let key = key.ok_or(TokenError("its key is not among the issuer's"))?;
-                if fits(&key).is_ok() {
-                    return Ok(());
+                let name = kid.as_deref();
+                let key = jwks.key(name, now).await;
+                let mut key = key.ok_or(TokenError("its key is not among the issuer's"))?;
+                if fits(&key).is_err() {
+                    key = jwks.instead_of(&key, name, now).await.ok_or(wrong)?;
+                    fits(&key).map_err(|_| wrong)?;
                 }
-                let key = jwks.instead_of(&key, kid, now).await.ok_or(wrong)?;
-                fits(&key).map_err(|_| wrong)
+                Ok(Some((kid, key)))
             }
         }
     }
@@ -237,18 +275,28 @@ fn answers(claims: &Claims, nonce: &str) -> Result<(), TokenError> {
     Ok(())
 }
 
-/// Numbers of any size: nothing is added to a token's moments that could not be.
-fn in_time(claims: &Claims, now: DateTime<Utc>) -> Result<DateTime<Utc>, TokenError> {
-    let at = (now - DateTime::UNIX_EPOCH).as_seconds_f64();
-    if claims.exp + SKEW <= at {
-        return Err(TokenError("it has expired"));
+/// A token's own, as they stand there.
+#[derive(Clone, Copy, Debug)]
+struct Moments {
+    exp: f64,
+    nbf: Option<f64>,
+    iat: Option<f64>,
+}
+
+impl Moments {
+    /// Numbers of any size: nothing is added to a token's moments that could not be.
+    fn in_time(self, now: DateTime<Utc>) -> Result<DateTime<Utc>, TokenError> {
+        let at = (now - DateTime::UNIX_EPOCH).as_seconds_f64();
+        if self.exp + SKEW <= at {
+            return Err(TokenError("it has expired"));
+        }
+        let begun = |moment: Option<f64>| moment.is_none_or(|moment| moment <= at + SKEW);
+        if !begun(self.nbf) || !begun(self.iat) {
+            return Err(TokenError("it is of the future"));
+        }
+        let left = (self.exp + SKEW - at).clamp(0.0, 86_400.0);
+        Ok(now + Duration::from_secs_f64(left))
     }
-    let begun = |moment: Option<f64>| moment.is_none_or(|moment| moment <= at + SKEW);
-    if !begun(claims.nbf) || !begun(claims.iat) {
-        return Err(TokenError("it is of the future"));
-    }
-    let left = (claims.exp + SKEW - at).clamp(0.0, 86_400.0);
-    Ok(now + Duration::from_secs_f64(left))
 }
 
 /// Base64url without padding, in its one canonical form.

@@ -26,7 +26,7 @@ mod templates;
 mod twilio;
 mod unshown;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -70,8 +70,8 @@ pub struct Inner {
     pub hasher: Hasher,
     pub metrics: Metrics,
     pub badge: badge::Badge,
-    /// Whose pages the badge answers, per account.
-    pub sites: HashMap<AccountId, badge::Site>,
+    /// Whose pages the badge answers, per account: a few, so that a look-up is a few comparisons.
+    pub sites: BTreeMap<AccountId, badge::Site>,
     /// Checks Twilio's webhooks; `None`: SMS is not configured, and they are refused.
     pub verifier: Option<Verifier>,
     /// Any of which may sign reports of mail providers; empty: they are refused.

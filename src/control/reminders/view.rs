@@ -11,9 +11,9 @@ use crate::db::reminders::Place;
 use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Stage, Verdict};
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
+use crate::domain::local_time::ZoneSource;
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::reminder::ReminderState;
-use crate::domain::local_time::ZoneSource;
 use crate::domain::zone::Zone;
 
 /// A reminder: one message owed to one consumer.

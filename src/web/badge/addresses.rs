@@ -20,100 +20,113 @@ use super::cache::{Answer, Ids};
 use super::reply::{self, Problem, no_such_account, shared};
 use super::token::Verified;
 use super::{Site, events};
-use crate::db::changes::consumer_key;
+use crate::db::changes::ConsumerKey;
 use crate::domain::ids::AccountId;
 use crate::metrics::BadgeSource;
 use crate::web::State;
 use crate::web::client::{Client, peer};
 
 pub fn routes() -> Router<State> {
+    let page_view = async |Shared(state): Shared<State>, request: Request| {
+        let (request, _) = request.into_parts();
+        express(&state, peer(&request.extensions), request).await
+    };
     Router::new()
         .route(
             "/helpers/msghist/{account}/{consumer}/unreadByConsumer",
-            get(async |Shared(state): Shared<State>, request: Request| {
-                express(
-                    &state,
-                    PageView::UnreadByConsumer,
-                    peer(request.extensions()),
-                    request,
-                )
-                .await
-            })
-            .options(preflight_of_consumer),
+            get(page_view).options(preflight_of_consumer),
         )
-        .route(
-            "/v1/badge/{account}",
-            get(async |Shared(state): Shared<State>, request: Request| {
-                express(&state, PageView::Badge, peer(request.extensions()), request).await
-            })
-            .options(preflight),
-        )
+        .route("/v1/badge/{account}", get(page_view).options(preflight))
         .route(
             "/v1/badge/{account}/events",
             get(badge_events).options(preflight),
         )
 }
 
-/// What a page view asks for.
-#[derive(Clone, Copy)]
-pub enum PageView {
-    UnreadByConsumer,
-    Badge,
+/// What a page view asks for, with the parts of its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageView<'a> {
+    UnreadByConsumer { account: &'a str, consumer: &'a str },
+    Badge { account: &'a str },
 }
 
-impl PageView {
+impl<'a> PageView<'a> {
     /// `None`: the table of routes answers.
-    pub fn of(request: &Request) -> Option<Self> {
-        let get = request.method() == Method::GET;
-        get.then(|| Self::at(request.uri().path())).flatten()
+    pub fn of(method: &Method, uri: &'a Uri) -> Option<Self> {
+        let get = *method == Method::GET;
+        get.then(|| Self::at(uri.path())).flatten()
     }
 
-    fn at(path: &str) -> Option<Self> {
+    fn at(path: &'a str) -> Option<Self> {
         if let Some(rest) = path.strip_prefix("/helpers/msghist/") {
-            let mut rest = rest.split('/');
-            let parts = (rest.next(), rest.next(), rest.next(), rest.next());
-            let (Some(account), Some(consumer), Some("unreadByConsumer"), None) = parts else {
-                return None;
-            };
-            return (!account.is_empty() && !consumer.is_empty()).then_some(Self::UnreadByConsumer);
+            let parts = rest.strip_suffix("/unreadByConsumer")?;
+            let (account, consumer) = parts.split_once('/')?;
+            let whole = !account.is_empty() && !consumer.is_empty() && !consumer.contains('/');
+            return whole.then_some(Self::UnreadByConsumer { account, consumer });
         }
         let account = path.strip_prefix("/v1/badge/")?;
-        (!account.is_empty() && !account.contains('/')).then_some(Self::Badge)
+        let whole = !account.is_empty() && !account.contains('/');
+        whole.then_some(Self::Badge { account })
     }
 }
 
 /// Answers a page view without looking up its route.
-pub async fn express(state: &State, view: PageView, peer: IpAddr, request: Request) -> Response {
-    let (request, _) = request.into_parts();
-    match view {
-        PageView::UnreadByConsumer => unread_by_consumer(state, peer, &request).await,
-        PageView::Badge => badge(state, peer, &request).await,
+pub async fn express(state: &State, peer: IpAddr, request: Parts) -> Response {
+    let mut headers = request.headers;
+    match PageView::at(request.uri.path()) {
+        Some(PageView::UnreadByConsumer { account, consumer }) => {
+            unread_by_consumer(state, peer, (account, consumer), &mut headers).await
+        }
+        Some(PageView::Badge { account }) => badge(state, peer, account, &mut headers).await,
+        None => no_such_account(),
     }
 }
 
-/// Answers a page view that needs no token and no look-up, as most do; `None`: [`express`] must.
+/// Answers a page view that needs nothing but memory, as most do; `None`: [`express`] must, and nothing has been counted yet.
 pub fn from_memory(
     state: &State,
-    view: PageView,
+    view: PageView<'_>,
     peer: IpAddr,
-    request: &Request,
+    headers: &mut HeaderMap,
 ) -> Option<Response> {
-    let headers = request.headers();
-    if !matches!(view, PageView::UnreadByConsumer) || headers.contains_key(header::AUTHORIZATION) {
-        return None;
-    }
-    let (id, site, consumer) = consumer_of(state, request.uri())?;
     let now = Instant::now();
-    let (answer, source) = remembered(state, id, &consumer, site.without_token(), now)?;
-    let client = Client::of(headers, peer, state);
-    let response = match state.badge.requests.pass(client.0, now) {
-        Ok(()) => {
-            state.metrics.badge(source, now.elapsed());
-            reply::old(answer.unread, headers)
+    let badge = &state.badge;
+    match view {
+        PageView::UnreadByConsumer { account, consumer } => {
+            if headers.contains_key(header::AUTHORIZATION) {
+                return None;
+            }
+            let (id, site) = site(state, account)?;
+            let key = badge.keys.of(id, &decoded(consumer));
+            let known = remembered(state, (key, site.without_token()), now)?;
+            let client = Client::of(headers, peer, state);
+            Some(match admit_client(state, client, now) {
+                Ok(()) => reply::old(told(state, known, now).unread, site, headers),
+                Err(problem) => shared(site, headers, problem.into_response()),
+            })
         }
-        Err(wait) => Problem::TooMany(wait).into_response(),
-    };
-    Some(shared(site, headers, response))
+        PageView::Badge { account } => {
+            let (id, site) = site(state, account)?;
+            let token = site
+                .tokens
+                .remembered(bearer(headers)?, state.clock.now())?;
+            let key = badge.keys.of(id, &token.subject);
+            let known = remembered(state, (key, Ids::Both), now)?;
+            let client = Client::of(headers, peer, state);
+            let admitted =
+                admit_client(state, client, now).and_then(|()| admit_token(state, key, now));
+            Some(match admitted {
+                Ok(()) => reply::own(&told(state, known, now), site, headers),
+                Err(problem) => shared(site, headers, problem.into_response()),
+            })
+        }
+    }
+}
+
+/// Counts an answer that is given.
+fn told(state: &State, (answer, source): (Answer, BadgeSource), since: Instant) -> Answer {
+    state.metrics.badge(source, since.elapsed());
+    answer
 }
 
 /// The account that a path names, and its badge.
@@ -121,34 +134,31 @@ fn site<'a>(state: &'a State, account: &str) -> Option<(&'a AccountId, &'a Site)
     state.sites.get_key_value(account)
 }
 
-/// The account and the consumer of `/helpers/msghist/{account}/{consumer}/unreadByConsumer`; `None`: there is no such account.
-fn consumer_of<'a>(
-    state: &'a State,
-    uri: &'a Uri,
-) -> Option<(&'a AccountId, &'a Site, Cow<'a, str>)> {
-    let mut path = uri.path().split('/').skip(3);
-    let (id, site) = site(state, path.next()?)?;
-    let consumer = path.next()?;
+/// A consumer's id as an address has it. What is not even text is nobody's id.
+fn decoded(consumer: &str) -> Cow<'_, str> {
     if !consumer.contains('%') {
-        return Some((id, site, Cow::Borrowed(consumer)));
+        return Cow::Borrowed(consumer);
     }
     let consumer = percent_decode_str(consumer).decode_utf8();
-    // An id that is not even text is nobody's.
-    Some((id, site, consumer.unwrap_or(Cow::Borrowed(""))))
+    consumer.unwrap_or(Cow::Borrowed(""))
 }
 
 /// `GET /helpers/msghist/{account}/{consumer}/unreadByConsumer` → `{"unreadByConsumer": bool}`.
-async fn unread_by_consumer(state: &State, peer: IpAddr, request: &Parts) -> Response {
-    let headers = &request.headers;
-    let Some((id, site, consumer)) = consumer_of(state, &request.uri) else {
+async fn unread_by_consumer(
+    state: &State,
+    peer: IpAddr,
+    (account, consumer): (&str, &str),
+    headers: &mut HeaderMap,
+) -> Response {
+    let Some((id, site)) = site(state, account) else {
         return no_such_account();
     };
     let client = Client::of(headers, peer, state);
-    let response = match of_consumer(state, (id, site), &consumer, client.0, headers).await {
-        Ok(unread) => reply::old(unread, headers),
-        Err(problem) => problem.into_response(),
-    };
-    shared(site, headers, response)
+    let consumer = decoded(consumer);
+    match of_consumer(state, (id, site), &consumer, client, headers).await {
+        Ok(unread) => reply::old(unread, site, headers),
+        Err(problem) => shared(site, headers, problem.into_response()),
+    }
 }
 
 /// Whether something is unread for a consumer whose id was written into an address.
@@ -156,12 +166,11 @@ async fn of_consumer(
     state: &State,
     (id, site): (&AccountId, &Site),
     consumer: &str,
-    client: IpAddr,
+    client: Client,
     headers: &HeaderMap,
 ) -> Result<bool, Problem> {
     let now = Instant::now();
-    let limited = state.badge.requests.pass(client, now);
-    limited.map_err(Problem::TooMany)?;
+    admit_client(state, client, now)?;
     if !plausible(consumer) {
         state.metrics.badge(BadgeSource::None, now.elapsed());
         return Ok(false);
@@ -175,51 +184,46 @@ async fn of_consumer(
     } else {
         site.without_token()
     };
-    let (answer, source) = answer(state, id, consumer, ids, now).await?;
-    state.metrics.badge(source, now.elapsed());
-    Ok(answer.unread)
+    let found = answer(state, id, consumer, ids, now).await?;
+    Ok(told(state, found, now).unread)
 }
 
 /// `GET /v1/badge/{account}`: the state of the token's consumer.
-async fn badge(state: &State, peer: IpAddr, request: &Parts) -> Response {
-    let headers = &request.headers;
-    let account = request.uri.path().split('/').nth(3).unwrap_or("");
+async fn badge(state: &State, peer: IpAddr, account: &str, headers: &mut HeaderMap) -> Response {
     let Some((id, site)) = site(state, account) else {
         return no_such_account();
     };
     let client = Client::of(headers, peer, state);
-    let response = match of_token(state, (id, site), client.0, headers).await {
-        Ok(answer) => reply::own(&answer, headers),
-        Err(problem) => problem.into_response(),
-    };
-    shared(site, headers, response)
+    match of_token(state, (id, site), client, headers).await {
+        Ok(answer) => reply::own(&answer, site, headers),
+        Err(problem) => shared(site, headers, problem.into_response()),
+    }
 }
 
 async fn of_token(
     state: &State,
     (id, site): (&AccountId, &Site),
-    client: IpAddr,
+    client: Client,
     headers: &HeaderMap,
 ) -> Result<Answer, Problem> {
     let now = Instant::now();
     let token = admit(state, (id, site), client, headers, now).await?;
-    let (answer, source) = answer(state, id, &token.subject, Ids::Both, now).await?;
-    state.metrics.badge(source, now.elapsed());
-    Ok(answer)
+    let found = answer(state, id, &token.subject, Ids::Both, now).await?;
+    Ok(told(state, found, now))
 }
 
 /// `GET /v1/badge/{account}/events`: the same, pushed.
 async fn badge_events(
     Shared(state): Shared<State>,
-    Client(address): Client,
+    client: Client,
     Path(account): Path<String>,
     headers: HeaderMap,
 ) -> Response {
     let Some((id, site)) = site(&state, &account) else {
         return no_such_account();
     };
-    let opened = match admit(&state, (id, site), address, &headers, Instant::now()).await {
-        Ok(token) => events::open(&state, id, token, address, &headers),
+    let opened = match admit(&state, (id, site), client, &headers, Instant::now()).await {
+        Ok(token) => events::open(&state, id, token, client.0, &headers),
         Err(problem) => Err(problem),
     };
     let response = opened.unwrap_or_else(Problem::into_response);
@@ -230,34 +234,43 @@ async fn badge_events(
 async fn admit(
     state: &State,
     (id, site): (&AccountId, &Site),
-    address: IpAddr,
+    client: Client,
     headers: &HeaderMap,
     now: Instant,
 ) -> Result<Verified, Problem> {
-    let limited = state.badge.requests.pass(address, now);
-    limited.map_err(Problem::TooMany)?;
+    admit_client(state, client, now)?;
     let token = verify(state, site, headers).await?;
-    let key = consumer_key(id, &token.subject);
-    let limited = state.badge.of_tokens.pass(key, now);
-    limited.map_err(Problem::TooMany)?;
+    admit_token(state, state.badge.keys.of(id, &token.subject), now)?;
     Ok(token)
 }
 
+fn admit_client(state: &State, client: Client, now: Instant) -> Result<(), Problem> {
+    let limited = state.badge.requests.pass(client.0, now);
+    limited.map_err(Problem::TooMany)
+}
+
+fn admit_token(state: &State, consumer: ConsumerKey, now: Instant) -> Result<(), Problem> {
+    let limited = state.badge.of_tokens.pass(consumer, now);
+    limited.map_err(Problem::TooMany)
+}
+
 async fn verify(state: &State, site: &Site, headers: &HeaderMap) -> Result<Verified, Problem> {
+    let token = bearer(headers).ok_or(Problem::Unauthorized)?;
+    let verified = site.tokens.verify(token, state.clock.now()).await;
+    verified.map_err(|_| Problem::Unauthorized)
+}
+
+/// The token that a request has, if it has one and nothing else.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(header), None) = (given.next(), given.next()) else {
-        return Err(Problem::Unauthorized);
+        return None;
     };
-    let (scheme, token) = header
-        .to_str()
-        .ok()
-        .and_then(|header| header.split_once(' '))
-        .ok_or(Problem::Unauthorized)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Problem::Unauthorized);
-    }
-    let verified = site.tokens.verify(token.trim(), state.clock.now()).await;
-    verified.map_err(|_| Problem::Unauthorized)
+    let (scheme, token) = std::str::from_utf8(header.as_bytes())
+        .ok()?
+        .split_once(' ')?;
+    let bearer = scheme.eq_ignore_ascii_case("bearer");
+    bearer.then(|| token.trim_ascii())
 }
 
 async fn preflight(
@@ -286,12 +299,19 @@ mod tests {
     #[test]
     fn only_what_the_routes_would_take_is_answered_before_them() {
         let view = |path: &str| match PageView::at(path) {
-            Some(PageView::UnreadByConsumer) => "old",
-            Some(PageView::Badge) => "new",
+            Some(PageView::UnreadByConsumer { .. }) => "old",
+            Some(PageView::Badge { .. }) => "new",
             None => "routes",
         };
         assert_eq!(view("/helpers/msghist/1/a%2Fb/unreadByConsumer"), "old");
         assert_eq!(view("/v1/badge/1"), "new");
+        assert_eq!(
+            PageView::at("/helpers/msghist/1/a%2Fb/unreadByConsumer"),
+            Some(PageView::UnreadByConsumer {
+                account: "1",
+                consumer: "a%2Fb"
+            })
+        );
         for other in [
             "/",
             "/v1/badge/",
@@ -302,14 +322,15 @@ mod tests {
             "/helpers/msghist/1//unreadByConsumer",
             "/helpers/msghist/1/x/unreadByConsumer/",
             "/helpers/msghist/1/x/y/unreadByConsumer",
+            "/helpers/msghist/1/unreadByConsumer",
+            "/helpers/msghist/unreadByConsumer",
             "/helpers/msghist/1/x/unread",
         ] {
             assert_eq!(view(other), "routes", "{other}");
         }
         for (method, express) in [("GET", true), ("HEAD", false), ("OPTIONS", false)] {
-            let request = Request::builder().method(method).uri("/v1/badge/1");
-            let request = request.body(axum::body::Body::empty()).unwrap();
-            assert_eq!(PageView::of(&request).is_some(), express, "{method}");
+            let (method, uri) = (method.parse().unwrap(), Uri::from_static("/v1/badge/1"));
+            assert_eq!(PageView::of(&method, &uri).is_some(), express, "{method}");
         }
     }
 }

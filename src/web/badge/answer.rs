@@ -16,7 +16,6 @@ use super::cache::{Answer, Found, Ids, Kept, Key, Slot};
 use super::{Site, State};
 use crate::batch::Batcher;
 use crate::db;
-use crate::db::changes::consumer_key;
 use crate::db::conversations::{Asked, Unread, unread_of};
 use crate::domain::ids::AccountId;
 use crate::domain::read_state::{ReadState, read_state};
@@ -121,14 +120,7 @@ impl Lookups {
 }
 
 /// What memory knows to be so now.
-pub fn remembered(
-    state: &State,
-    account: &AccountId,
-    consumer: &str,
-    ids: Ids,
-    now: Instant,
-) -> Option<(Answer, BadgeSource)> {
-    let key = (consumer_key(account, consumer), ids);
+pub fn remembered(state: &State, key: Key, now: Instant) -> Option<(Answer, BadgeSource)> {
     state.badge.cache.known(key, now).map(of_memory)
 }
 
@@ -140,7 +132,7 @@ pub async fn answer(
     ids: Ids,
     now: Instant,
 ) -> Result<(Answer, BadgeSource), Unavailable> {
-    let key = (consumer_key(account, consumer), ids);
+    let key = (state.badge.keys.of(account, consumer), ids);
     let (slot, source) = match state.badge.cache.find(key, now) {
         Found::Answer(kept) => {
             return kept

@@ -20,7 +20,7 @@ use super::answer::answer;
 use super::cache::Ids;
 use super::reply::{Problem, body, tag};
 use super::token::Verified;
-use crate::db::changes::{ConsumerKey, consumer_key};
+use crate::db::changes::ConsumerKey;
 use crate::domain::ids::AccountId;
 use crate::web::State;
 use crate::web::limiter::Connection;
@@ -110,8 +110,8 @@ pub fn open(
     address: IpAddr,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let key = consumer_key(account, &token.subject);
     let badge = &state.badge;
+    let key = badge.keys.of(account, &token.subject);
     let connections = || {
         let all = badge.connections.open((), badge.streams)?;
         let of_address = badge.of_address.open(address, PER_ADDRESS)?;

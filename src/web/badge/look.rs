@@ -49,8 +49,9 @@ fn site<'a>(state: &'a State, account: &Allowed<AccountId>) -> Result<&'a Site, 
 
 pub fn setup(state: &State, account: &Allowed<AccountId>) -> Result<Setup, Error> {
     let site = site(state, account)?;
+    let origins = site.origins.iter();
     Ok(Setup {
-        origins: site.origins.clone(),
+        origins: origins.map(|own| own.as_str().to_owned()).collect(),
         customer_ids_need_token: site.customer_ids_need_token,
         tokens: site.tokens.kinds(),
     })

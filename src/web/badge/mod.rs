@@ -9,7 +9,10 @@ mod addresses;
 mod answer;
 mod cache;
 mod events;
+mod keys;
+mod lately;
 pub mod look;
+mod origins;
 mod reply;
 mod script;
 mod token;
@@ -25,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 use self::answer::{Lookups, Table};
 use self::cache::{Cache, Ids};
 use self::events::Watchers;
+use self::keys::Keys;
+use self::origins::Origin;
 use self::token::Tokens;
 use crate::clock::Backoff;
 use crate::config;
@@ -40,6 +45,7 @@ const REMEMBERED: usize = 50_000;
 
 /// What the badge of one process remembers.
 pub struct Badge {
+    keys: Keys,
     cache: Cache,
     watchers: Watchers,
     table: Table,
@@ -57,6 +63,7 @@ impl Badge {
     pub fn new(web: &config::Web, pool: &PgPool, shutdown: CancellationToken) -> Self {
         let rate = web.badge_requests_per_second;
         Self {
+            keys: Keys::new(),
             cache: Cache::new(REMEMBERED),
             watchers: Watchers::default(),
             table: answer::table(pool),
@@ -88,7 +95,7 @@ impl Badge {
 
 /// An account's badge.
 pub struct Site {
-    origins: Vec<String>,
+    origins: Vec<Origin>,
     customer_ids_need_token: bool,
     tokens: Tokens,
     lookups: Lookups,
@@ -100,9 +107,10 @@ impl Site {
         liveperson: &config::LivePerson,
         http: &reqwest::Client,
     ) -> Self {
+        let origins = account.badge_origins.iter().cloned();
         let scans = TimeDelta::from_std(liveperson.scan_interval * 3).unwrap_or(TimeDelta::MAX);
         Self {
-            origins: account.badge_origins.clone(),
+            origins: origins.map(Origin::new).collect(),
             customer_ids_need_token: account.badge_require_token_for_customer_ids,
             tokens: Tokens::new(&account.id, &account.badge_tokens, http),
             lookups: Lookups::new(

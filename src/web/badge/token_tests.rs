@@ -59,10 +59,44 @@ async fn good_tokens_say_whose_they_are_and_until_when() {
 
 #[tokio::test]
 async fn what_forgers_and_careless_issuers_write() {
+    // One that has seen the good token, and all the others.
+    let experienced = tokens();
+    let good = signed(&json!({}));
+    assert!(experienced.verify(&good, now()).await.is_ok());
     for (why, token, good) in attacks::tokens() {
         let believed = subject(&token).await.is_some();
         assert_eq!(believed, good, "{why}: {token}");
+        let believed = experienced.verify(&token, now()).await.is_ok();
+        assert_eq!(believed, good, "after the good one: {why}: {token}");
     }
+}
+
+#[tokio::test]
+async fn a_verified_token_is_remembered_while_it_is_good() {
+    let tokens = tokens();
+    let begin = json!({ "nbf": attacks::NOW });
+    for token in [signed(&begin), own(&begin)] {
+        assert_eq!(tokens.remembered(&token, now()), None, "not verified yet");
+        let verified = tokens.verify(&token, now()).await.unwrap();
+        assert_eq!(tokens.remembered(&token, now()), Some(verified.clone()));
+        let last = tokens.remembered(&token, now() + TimeDelta::seconds(359));
+        assert_eq!(last, Some(verified), "until the same moment");
+        for moment in [TimeDelta::seconds(360), TimeDelta::seconds(-61)] {
+            let then = now() + moment;
+            assert_eq!(tokens.remembered(&token, then), None, "{moment}");
+            assert_eq!(tokens.verify(&token, then).await, Err(Refused), "{moment}");
+        }
+        assert!(tokens.remembered(&token, now()).is_some());
+        let longer = format!("{token}x");
+        for other in [&token[1..], &token[..token.len() - 1], &longer, ""] {
+            assert_eq!(tokens.remembered(other, now()), None, "{other}");
+        }
+        let stranger = tokens_for(&[]);
+        assert_eq!(stranger.remembered(&token, now()), None, "each its own");
+    }
+    let forged = own(&json!({ "aud": "another" }));
+    assert_eq!(tokens.verify(&forged, now()).await, Err(Refused));
+    assert_eq!(tokens.remembered(&forged, now()), None);
 }
 
 /// What a login must have, a badge's token need not: nobody logs in by it.

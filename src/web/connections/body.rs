@@ -75,7 +75,7 @@ impl Body for Arriving {
             self.late.0.store(true, Ordering::Relaxed);
             return Poll::Ready(Some(Err(Broken::Late)));
         }
-        if self.line.doing().0 == Phase::Ours {
+        if self.line.is_in(Phase::Ours) {
             self.line.enter(Phase::Body);
         }
         Poll::Pending
@@ -93,7 +93,7 @@ impl Body for Arriving {
 impl Drop for Arriving {
     /// What happens now is ours, unless the next request has begun.
     fn drop(&mut self) {
-        if self.line.doing().0 == Phase::Body {
+        if self.line.is_in(Phase::Body) {
             self.line.enter(Phase::Ours);
         }
     }

@@ -154,7 +154,7 @@ impl Book {
         let lines = self.of_addresses.get(&address);
         let idle = lines.and_then(|lines| {
             let mut lines = lines.values();
-            lines.find(|line| line.doing().0 == Phase::Idle).cloned()
+            lines.find(|line| line.is_in(Phase::Idle)).cloned()
         });
         if let Some(line) = &idle {
             // If it asks at this very moment, it is answered.

@@ -3,7 +3,6 @@
 //! A page view costs microseconds, so it sets no timer of its own: it notes where it is, and the sweep, which comes by four times a
 //! second, compares.
 
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,8 +11,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::limits::Limits;
 use crate::metrics::Closed;
@@ -120,19 +117,23 @@ impl Line {
         )
     }
 
+    pub fn is_in(&self, phase: Phase) -> bool {
+        self.doing.load(Ordering::Relaxed) >> 32 == phase as u64
+    }
+
     fn is_stuck(&self) -> bool {
         self.stuck.load(Ordering::Relaxed) != 0
     }
 
     /// Bytes have come.
-    fn heard(&self) {
-        if self.doing().0 == Phase::Idle {
+    pub fn heard(&self) {
+        if self.is_in(Phase::Idle) {
             self.enter(Phase::Head);
         }
     }
 
     /// The other side took something of an answer, or did not.
-    fn told_them(&self, took: bool) {
+    pub fn told_them(&self, took: bool) {
         if took == self.is_stuck() {
             // Zero is kept for "not stuck".
             let since = if took { 0 } else { self.beats.now().max(1) };
@@ -142,7 +143,7 @@ impl Line {
 
     /// Whether it may be closed for the sake of another: it is not we who are at work.
     pub fn is_waiting_for_them(&self) -> bool {
-        self.doing().0 != Phase::Ours || self.is_stuck()
+        !self.is_in(Phase::Ours) || self.is_stuck()
     }
 
     /// Why it must be closed now.
@@ -198,76 +199,37 @@ fn packed(phase: Phase, since: u32) -> u64 {
     (phase as u64) << 32 | u64::from(since)
 }
 
-/// The bytes of a connection.
-pub struct Bytes {
-    pub tcp: TcpStream,
-    pub line: Arc<Line>,
-}
-
-impl AsyncRead for Bytes {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.tcp).poll_read(cx, buffer);
-        if read.is_ready() {
-            self.line.heard();
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Bytes {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
-        self.line.told_them(written.is_ready());
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, slices);
-        self.line.told_them(written.is_ready());
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
-    }
-}
-
 /// hyper asks for a timer when it begins to wait for a request's headers and lets it go when they are there. That is all that is
 /// wanted of it: when a request begins and ends. Time is kept by the sweep.
 #[derive(Clone)]
-pub struct Heads(pub Arc<Line>);
+pub struct Heads {
+    line: Arc<Line>,
+    /// What hyper is told the time is: nothing comes of the moments that it reckons from it.
+    since: Instant,
+}
+
+impl Heads {
+    pub fn new(line: Arc<Line>) -> Self {
+        let since = Instant::now();
+        Self { line, since }
+    }
+}
 
 impl hyper::rt::Timer for Heads {
     fn sleep(&self, _: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
         // The first request is late from the connection's beginning on.
-        if self.0.doing().0 != Phase::First {
-            self.0.enter(Phase::Idle);
+        if !self.line.is_in(Phase::First) {
+            self.line.enter(Phase::Idle);
         }
-        Box::pin(Head(self.0.clone()))
+        Box::pin(Head(self.line.clone()))
     }
 
     fn sleep_until(&self, _: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
         self.sleep(Duration::ZERO)
+    }
+
+    fn now(&self) -> Instant {
+        self.since
     }
 }
 

@@ -10,6 +10,7 @@ mod limits;
 mod line;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -39,7 +40,8 @@ use tracing::{info, warn};
 
 use self::body::Arriving;
 use self::book::{Admission, Book};
-use self::line::{Beats, Bytes, Heads, Lane, Line, Told};
+use self::line::{Beats, Heads, Lane, Line, Told};
+use self::wire::Bytes;
 use super::error::problem;
 use crate::clock::Backoff;
 use crate::metrics::{Connections, Refused};
@@ -170,7 +172,7 @@ impl<D: Door> House<D> {
             line: line.clone(),
         };
         let mut http = http1::Builder::new();
-        http.timer(Heads(line.clone())).max_buf_size(BUFFER);
+        http.timer(Heads::new(line.clone())).max_buf_size(BUFFER);
         let visit = Visit {
             door: self.door.clone(),
             line: line.clone(),

@@ -111,6 +111,12 @@ impl Jwks {
         self.key_younger_than(USABLE, kid, now)
     }
 
+    /// Whether a key is still the one of that name, by keys that need not be fetched anew. A key that was fetched again is another.
+    pub fn has(&self, kid: Option<&str>, key: &Arc<Key>, now: Instant) -> bool {
+        let own = self.key_younger_than(FRESH, kid, now);
+        own.is_some_and(|own| Arc::ptr_eq(&own, key))
+    }
+
     /// The key that has come in the place of this one, which did not fit a signature: issuers whose only key has no name, or always the
     /// same one, change it without a token's saying so.
     pub async fn instead_of(

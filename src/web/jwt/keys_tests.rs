@@ -92,6 +92,21 @@ async fn a_key_that_the_issuer_took_back_is_refused_within_the_hour() {
 }
 
 #[tokio::test]
+async fn a_key_is_the_one_it_was_until_the_set_is_fetched_anew() {
+    let issuer = Login::with_keys(&["a", "b"]).await;
+    let now = Instant::now();
+    let key = issuer.jwks.key(Some("a"), now).await.unwrap();
+    let is = |kid, now| issuer.jwks.has(kid, &key, now);
+    assert!(is(Some("a"), now));
+    assert!(!is(Some("b"), now) && !is(Some("c"), now) && !is(None, now));
+    let later = now + FRESH;
+    assert!(!is(Some("a"), later), "it may have been taken back");
+    // The same set as before, but who says so?
+    assert!(issuer.has("b", later).await);
+    assert!(!is(Some("a"), later));
+}
+
+#[tokio::test]
 async fn however_many_keys_are_made_up_the_issuer_is_asked_twice_a_minute_at_most() {
     let issuer = Login::with_keys(&["good"]).await;
     let now = Instant::now();
@@ -275,6 +290,19 @@ async fn an_only_key_that_is_changed_without_a_new_name_is_fetched_when_a_signat
     }
 }
 
+fn trusted(jwks: Jwks) -> [Trust; 1] {
+    [Trust {
+        keys: Keys::Published(jwks),
+        issuers: vec![attacks::ISSUER.to_owned()],
+        audience: Audience::OneOf(vec![attacks::AUDIENCE.to_owned()]),
+    }]
+}
+
+fn strangers_token() -> String {
+    let claims = attacks::id_token(&json!({})).to_string();
+    attacks::rs256(attacks::STRANGER_KEY, attacks::RS256, &claims)
+}
+
 #[tokio::test]
 async fn a_token_of_the_changed_only_key_is_believed() {
     let issuer = Login::with_keys(&[]).await;
@@ -282,24 +310,36 @@ async fn a_token_of_the_changed_only_key_is_believed() {
     let long_ago = Instant::now().checked_sub(PAUSE).unwrap();
     assert!(issuer.jwks.key(None, long_ago).await.is_some());
     issuer.tells(Some(only(attacks::ISSUER_KEY, None)));
-    let trusted = [Trust {
-        keys: Keys::Published(issuer.jwks),
-        issuers: vec![attacks::ISSUER.to_owned()],
-        audience: Audience::OneOf(vec![attacks::AUDIENCE.to_owned()]),
-    }];
+    let trusted = trusted(issuer.jwks);
     let token = attacks::signed(&json!({}));
     let verified = verify(&token, &trusted, None, attacks::now()).await;
     assert_eq!(verified.unwrap().subject, "auth0|42");
-    let stranger = attacks::rs256(
-        attacks::STRANGER_KEY,
-        attacks::RS256,
-        &attacks::id_token(&json!({})).to_string(),
-    );
-    assert!(
-        verify(&stranger, &trusted, None, attacks::now())
-            .await
-            .is_err()
-    );
+    let stranger = strangers_token();
+    let stranger = verify(&stranger, &trusted, None, attacks::now()).await;
+    assert!(stranger.is_err());
+}
+
+#[tokio::test]
+async fn what_a_token_s_being_believed_depends_on_ends_with_its_key() {
+    let issuer = Login::with_keys(&[]).await;
+    issuer.tells(Some(only(attacks::STRANGER_KEY, None)));
+    let long_ago = Instant::now().checked_sub(PAUSE).unwrap();
+    assert!(issuer.jwks.key(None, long_ago).await.is_some());
+    let (set, trusted, now) = (issuer.set, trusted(issuer.jwks), attacks::now());
+    let old = strangers_token();
+    let old = verify(&old, &trusted, None, now).await.unwrap();
+    let good_until = |now| old.grounds.hold(&trusted, now);
+    assert_eq!(good_until(now), Some(old.expires));
+    let end = now + chrono::TimeDelta::seconds(360);
+    assert_eq!(good_until(end), None, "it has ended");
+    assert_eq!(old.grounds.hold(&[], now), None, "nobody believes it");
+
+    *set.lock().unwrap() = Some(only(attacks::ISSUER_KEY, None));
+    assert_eq!(good_until(now), Some(old.expires), "nobody knows yet");
+    let token = attacks::signed(&json!({}));
+    let new = verify(&token, &trusted, None, now).await.unwrap();
+    assert_eq!(good_until(now), None);
+    assert_eq!(new.grounds.hold(&trusted, now), Some(new.expires));
 }
 
 /// Signatures that others made, with keys as others publish them; and each of them with one bit changed.
@@ -312,25 +352,23 @@ async fn the_rfcs_signatures_are_right_and_none_that_differs_in_a_bit() {
     for vector in vectors {
         let issuer = Login::with_keys(&[]).await;
         issuer.tells(Some(json!({ "keys": vector["keys"] }).to_string()));
-        let (keys, kid) = (Keys::Published(issuer.jwks), vector["kid"].as_str());
+        let keys = Keys::Published(issuer.jwks);
+        let kid = || vector["kid"].as_str().map(str::to_owned);
         let (signed, signature) = vector["token"].as_str().unwrap().rsplit_once('.').unwrap();
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
         let from = &vector["from"];
-        assert_eq!(
-            keys.check(signed.as_bytes(), &signature, kid).await,
-            Ok(()),
-            "{from}"
-        );
+        let checked = keys.check(signed.as_bytes(), &signature, kid()).await;
+        assert!(checked.is_ok_and(|key| key.is_some()), "{from}");
         for bit in 0..8 * signature.len() {
             let mut other = signature.clone();
             other[bit / 8] ^= 1 << (bit % 8);
-            let checked = keys.check(signed.as_bytes(), &other, kid).await;
+            let checked = keys.check(signed.as_bytes(), &other, kid()).await;
             assert!(checked.is_err(), "{from}: bit {bit} of the signature");
         }
         for at in 0..signed.len() {
             let mut other = signed.as_bytes().to_vec();
             other[at] ^= 1;
-            let checked = keys.check(&other, &signature, kid).await;
+            let checked = keys.check(&other, &signature, kid()).await;
             assert!(checked.is_err(), "{from}: character {at} of what is signed");
         }
     }
