@@ -158,7 +158,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "time_zone", group: Group::Hours, label: "Zone of visitors whose own is not known",
-        help: "LivePerson mostly tells it, else the phone number.",
+        help: "LivePerson mostly knows it, else the phone number shows it.",
         input: Input::TimeZone, left_out: LeftOut::Means("the account's"), applies: Applies::Everywhere,
     },
     Setting {
@@ -174,7 +174,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "holdout_percent", group: Group::Limits, label: "Share without reminders",
-        help: "With 10, one conversation in ten gets none, and the page Effect tells how many come back by themselves.",
+        help: "With 10, one conversation in ten gets none, and the page Effect shows how many come back by themselves.",
         input: Input::Number(Number { unit: Unit::Percent, min: 0, max: 50, instead: "" }),
         left_out: LeftOut::Zero, applies: Applies::Everywhere,
     },

@@ -1,6 +1,6 @@
 //! A rule in plain words, for the person who writes it: what happens to whom and when, and nothing about how.
 //!
-//! Every setting of the table is heard in it as soon as it is not the channel's default; a test goes over the table.
+//! Every setting of the table is heard in it as soon as it is not the channel's default and has an effect; a test goes over the table.
 
 use std::fmt::Write as _;
 
