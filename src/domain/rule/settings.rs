@@ -92,6 +92,7 @@ pub enum Applies {
 
 /// The longest time that can be set, 90 days: LivePerson closes long before.
 pub const LONGEST_MINUTES: i64 = 90 * 24 * 60;
+/// What waits longer is about something else by then.
 const WEEK: i64 = 7 * 24 * 60;
 
 pub const MOST_STEPS: usize = 8;
@@ -175,6 +176,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "holdout_percent", group: Group::Limits, label: "Share without reminders",
         help: "With 10, one conversation in ten gets none, and the page Effect shows how many come back by themselves.",
+        // More than half would be no reminder any more.
         input: Input::Number(Number { unit: Unit::Percent, min: 0, max: 50, instead: "" }),
         left_out: LeftOut::Zero, applies: Applies::Everywhere,
     },
@@ -192,7 +194,7 @@ pub const SETTINGS: &[Setting] = &[
     },
 ];
 
-/// More would be no reminder any more, and none is what the switch is for.
+/// None is what the switch is for.
 const PER_DAY: Input = Input::Number(Number {
     unit: Unit::Reminders,
     min: 1,
