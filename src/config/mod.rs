@@ -9,6 +9,7 @@
 mod account;
 mod badge;
 mod channel;
+mod contradictions;
 mod host;
 mod journal;
 mod keys;
@@ -17,11 +18,13 @@ mod network;
 mod parse;
 mod problem;
 mod reader;
+mod role;
 mod shown;
 mod source;
 mod sso;
+mod web;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,12 +40,12 @@ pub use keys::reference;
 pub use network::{InvalidNetwork, Network};
 pub use parse::{is_loopback_name, log_level};
 pub use problem::{ConfigError, Problem};
+pub use role::Role;
 pub use source::Sources;
 pub use sso::Sso;
+pub use web::Web;
 
 use crate::domain::live::{Agreed, OtherInstallation};
-use crate::domain::opt_out::Reach;
-use crate::domain::test_message;
 use crate::secret::Secret;
 use reader::{Noted, Reader};
 
@@ -86,40 +89,6 @@ pub struct Config {
     pub log: Log,
     /// What is allowed but probably not meant, as sentences. To be logged once the log is up.
     pub warnings: Vec<String>,
-}
-
-#[derive(Clone, Debug)]
-pub struct Web {
-    pub bind: IpAddr,
-    pub port: u16,
-    pub metrics_bind: IpAddr,
-    pub metrics_port: u16,
-    /// This service as the outside world calls it; the path ends in `/`.
-    pub public_url: Url,
-    /// Other names that it goes by.
-    pub allowed_hosts: Vec<HostPattern>,
-    /// Keys of which each may sign mail events.
-    pub mail_webhook_secrets: Vec<Secret>,
-    /// To whom test messages carry own words without a code.
-    pub test_recipients: Vec<test_message::Recipient>,
-    /// How far a consumer's no reaches.
-    pub opt_out_reach: Reach,
-    /// Whose forwarding headers are believed.
-    pub trusted_proxies: Vec<Network>,
-    /// From one client address.
-    pub badge_requests_per_second: f64,
-    /// To badge, dashboard, API and webhooks, at once.
-    pub connections: usize,
-    /// Of these, of one address.
-    pub connections_per_address: usize,
-    /// Whether this process serves dashboard and config API beside the badge.
-    pub dashboard: bool,
-    /// Whether people may log in with a password.
-    pub passwords: bool,
-    /// A login ends when it has not been used for so long …
-    pub session_idle: Duration,
-    /// … and in any case after so long.
-    pub session_longest: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -172,27 +141,6 @@ pub enum LogFormat {
     Text,
 }
 
-/// What this process is to do; decides which settings it cannot do without.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Every role in one process.
-    Run,
-    Web,
-    Worker,
-    Scheduler,
-    /// Brings the tables up to date, or changes what is in them.
-    Migrate,
-    /// A command that calls LivePerson and the providers as the web role does: going live, or looking up what was sent.
-    Live,
-    /// A dry run: one scan that changes nothing.
-    Scan,
-    Doctor,
-    /// Asks the service that runs on the same machine.
-    Beside,
-    Demo,
-    Sandbox,
-}
-
 impl Config {
     /// Reads this process's settings. `file` is the path given on the command line.
     pub fn load(file: Option<&Path>, role: Role) -> Result<Self, ConfigError> {
@@ -211,48 +159,6 @@ impl Config {
             }),
             _ => Err(ConfigError(reader.problems)),
         }
-    }
-}
-
-impl Role {
-    /// Several processes meet in one database, so it cannot be one that a process starts for itself. Commands find their database
-    /// when they need it.
-    fn needs_database_url(self) -> bool {
-        matches!(self, Self::Web | Self::Worker | Self::Scheduler)
-    }
-
-    fn needs_account(self) -> bool {
-        matches!(
-            self,
-            Self::Run | Self::Web | Self::Worker | Self::Scheduler | Self::Live | Self::Scan
-        )
-    }
-
-    /// The scheduler only names accounts; the others call LivePerson.
-    fn needs_credentials(self) -> bool {
-        matches!(
-            self,
-            Self::Run | Self::Web | Self::Worker | Self::Live | Self::Scan
-        )
-    }
-
-    fn needs_channel(self) -> bool {
-        matches!(self, Self::Run | Self::Worker)
-    }
-
-    /// What it does not have to do with it is not asked for, and need not be complete: each process may be given its own secrets only.
-    fn calls_liveperson(self) -> bool {
-        !matches!(self, Self::Scheduler | Self::Migrate | Self::Beside)
-    }
-
-    /// Reminders, or test messages from the dashboard.
-    fn sends(self, dashboard: bool) -> bool {
-        self.calls_liveperson() && (!matches!(self, Self::Web | Self::Live) || dashboard)
-    }
-
-    /// Twilio signs them with the account's token.
-    fn takes_webhooks(self) -> bool {
-        self.calls_liveperson() && self != Self::Worker
     }
 }
 
@@ -276,7 +182,7 @@ fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
     let journal = journal::read(r, role, keyed);
     let accounts = account::read(r, role);
     let liveperson = read_liveperson(r);
-    let web = read_web(r);
+    let web = web::read(r);
     // What cannot be read is a problem already.
     let dashboard = web.as_ref().is_ok_and(|web| web.dashboard);
     let channels = channel::read(r, role, dashboard);
@@ -325,7 +231,7 @@ fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
             "Set UNREAD_OIDC_ISSUER and UNREAD_OIDC_CLIENT_ID, or remove this one.",
         ));
     }
-    warn_of_contradictions(r, &config);
+    contradictions::warn(r, &config);
     Ok(config)
 }
 
@@ -384,55 +290,6 @@ fn read_liveperson(r: &mut Reader) -> Result<LivePerson, Noted> {
     })
 }
 
-fn read_web(r: &mut Reader) -> Result<Web, Noted> {
-    let address = |raw: &str| {
-        raw.parse()
-            .map_err(|_| "an IP address, for example 127.0.0.1 or ::")
-    };
-    let bind = r.setting("UNREAD_BIND", address);
-    let port = r.setting("PORT", parse::port);
-    let metrics_bind = r.setting("UNREAD_METRICS_BIND", address);
-    let metrics_port = r.setting("UNREAD_METRICS_PORT", parse::port);
-    let public_url = r.optional("UNREAD_PUBLIC_URL", parse::public_url);
-    let allowed_hosts = r.list("UNREAD_ALLOWED_HOSTS", str::parse);
-    let mail_webhook_secrets = r.list("UNREAD_MAIL_WEBHOOK_SECRET", parse::secret);
-    let test_recipients = r.list("UNREAD_TEST_RECIPIENTS", str::parse);
-    let opt_out_reach = r.setting("UNREAD_OPT_OUT_REACH", |raw| {
-        Reach::parse(&raw.to_ascii_lowercase()).ok_or("installation, sender or everything")
-    });
-    let trusted_proxies = r.list("UNREAD_TRUSTED_PROXIES", str::parse::<Network>);
-    let badge_requests_per_second = r.setting("UNREAD_BADGE_REQUESTS_PER_SECOND", parse::rate);
-    let connections = r.setting("UNREAD_CONNECTIONS", parse::number(100..=60_000));
-    let per_address = r.setting("UNREAD_CONNECTIONS_PER_ADDRESS", parse::number(4..=60_000));
-    let dashboard = r.setting("UNREAD_DASHBOARD", parse::flag);
-    let passwords = r.setting("UNREAD_PASSWORDS", parse::flag);
-    let session_idle = r.setting("UNREAD_SESSION_IDLE_MINUTES", parse::number(5..=720));
-    let session_longest = r.setting("UNREAD_SESSION_HOURS", parse::number(1..=720));
-    let port = port?;
-    let public_url = public_url?.unwrap_or_else(|| {
-        Url::parse(&format!("http://localhost:{port}/")).expect("a port makes no URL invalid")
-    });
-    Ok(Web {
-        bind: bind?,
-        port,
-        metrics_bind: metrics_bind?,
-        metrics_port: metrics_port?,
-        public_url,
-        allowed_hosts: allowed_hosts?.unwrap_or_default(),
-        mail_webhook_secrets: mail_webhook_secrets?.unwrap_or_default(),
-        test_recipients: test_recipients?.unwrap_or_default(),
-        opt_out_reach: opt_out_reach?,
-        trusted_proxies: trusted_proxies?.unwrap_or_default(),
-        badge_requests_per_second: badge_requests_per_second?,
-        connections: connections?,
-        connections_per_address: per_address?,
-        dashboard: dashboard?,
-        passwords: passwords?,
-        session_idle: Duration::from_mins(session_idle?),
-        session_longest: Duration::from_hours(session_longest?),
-    })
-}
-
 fn read_worker(r: &mut Reader) -> Result<Worker, Noted> {
     let slots = r.setting("UNREAD_WORKER_SLOTS", parse::number(1..=1000));
     let drain = r.setting("UNREAD_DRAIN_SECONDS", parse::number(0..=600));
@@ -476,60 +333,6 @@ fn read_log(r: &mut Reader) -> Result<Log, Noted> {
         level_is_preset,
         otlp: otlp?,
     })
-}
-
-/// Settings that each make sense and together do not.
-fn warn_of_contradictions(r: &mut Reader, config: &Config) {
-    let public = &config.web.public_url;
-    let sends = config.smtp.is_some() || config.twilio.is_some();
-    if sends && parse::is_loopback(public) {
-        r.warn(format!(
-            "Links in reminders lead to {public}, which works on this machine only. Set UNREAD_PUBLIC_URL to the address under \
-             which the outside world reaches this service."
-        ));
-    } else if sends && public.scheme() == "http" {
-        r.warn(format!(
-            "Links in reminders lead to {public}: without https others on the way can read them."
-        ));
-    }
-    // This service speaks no TLS itself.
-    if public.scheme() == "https" && config.web.trusted_proxies.is_empty() {
-        r.warn(format!(
-            "A proxy stands before {public}, but UNREAD_TRUSTED_PROXIES names none: all visitors count as one client, and \
-             UNREAD_BADGE_REQUESTS_PER_SECOND and UNREAD_CONNECTIONS_PER_ADDRESS hold for all of them together. Name the proxy's network there."
-        ));
-    }
-    for account in config
-        .accounts
-        .iter()
-        .filter(|account| sends && account.page_url.is_none())
-    {
-        r.warn(format!(
-            "Account {} has no page_url (UNREAD_PAGE_URL), so links in its reminders cannot lead back to the conversation.",
-            account.id
-        ));
-    }
-    if let Some(smtp) = &config.smtp
-        && smtp.connections > config.worker.slots
-    {
-        r.warn(format!(
-            "SMTP_CONNECTIONS is {}, but a worker has only {} reminders in hand at once (UNREAD_WORKER_SLOTS); the other connections \
-             are never used.",
-            smtp.connections, config.worker.slots
-        ));
-    }
-    if config.log.otlp.is_some() && !cfg!(feature = "otlp") {
-        r.warn(
-            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but this build exports no spans: build it with `--features otlp`."
-                .to_owned(),
-        );
-    }
-    if config.web.port == config.web.metrics_port && config.web.port != 0 {
-        r.warn(format!(
-            "PORT and UNREAD_METRICS_PORT are both {}: a process that serves both cannot start.",
-            config.web.port
-        ));
-    }
 }
 
 #[cfg(test)]

@@ -224,10 +224,6 @@ impl World {
             .ok_or(Unknown)
     }
 
-    pub fn set_credentials(&self, account: &str, credentials: Credentials) -> Result<(), Unknown> {
-        self.change(account, |account| account.credentials = credentials)
-    }
-
     /// Every access token of the account stops working.
     pub fn revoke_tokens(&self, account: &str) -> Result<(), Unknown> {
         self.change(account, |account| account.tokens.clear())

@@ -27,15 +27,6 @@ impl World {
         self.must(conversation, &Action::AgentSays { text: text.into() });
     }
 
-    pub fn agent_sends_file(&self, conversation: &str, caption: &str) {
-        self.must(
-            conversation,
-            &Action::AgentSendsFile {
-                caption: caption.into(),
-            },
-        );
-    }
-
     pub fn bot_says(&self, conversation: &str, text: &str) {
         self.must(conversation, &Action::BotSays { text: text.into() });
     }
@@ -82,10 +73,6 @@ impl World {
 
     pub fn queue(&self, conversation: &str) {
         self.must(conversation, &Action::Queue);
-    }
-
-    pub fn unqueue(&self, conversation: &str) {
-        self.must(conversation, &Action::Unqueue);
     }
 
     pub fn close(&self, conversation: &str) {
