@@ -20,7 +20,12 @@ pub fn settings(channel: Channel, stored: Value, fields: &Fields) -> Value {
     let Value::Object(mut settings) = stored else {
         return stored;
     };
-    for setting in SETTINGS.iter().filter(|setting| setting.is_of(channel)) {
+    for setting in SETTINGS {
+        if !setting.is_of(channel) {
+            // What the channel does not have would be refused, and there is no field to correct it with.
+            setting.put(&mut settings, None);
+            continue;
+        }
         let raw = fields.one(setting.name);
         let value = match setting.input {
             Input::Steps => Some(steps(fields)),
@@ -29,7 +34,7 @@ pub fn settings(channel: Channel, stored: Value, fields: &Fields) -> Value {
             // Of a box that is not ticked a browser says nothing.
             Input::Switch => Some(fields.has(setting.name).into()),
             _ if !fields.has(setting.name) => continue,
-            _ if raw.is_empty() && setting.left_out != LeftOut::Never => None,
+            _ if raw.is_empty() && matches!(setting.left_out, LeftOut::Means(_)) => None,
             Input::Number(_) => Some(number(raw)),
             Input::Choice(_) | Input::TimeZone | Input::Text(_) => Some(raw.into()),
         };

@@ -79,6 +79,36 @@ fn a_form_that_nobody_has_changed_says_what_was_stored_of_every_setting() {
     }
 }
 
+/// A number that is gone by accident must not become another one without a word.
+#[test]
+fn an_emptied_number_is_a_fault_unless_empty_means_something() {
+    for channel in Channel::ALL {
+        let stored = Settings::default_for(channel);
+        for setting in SETTINGS.iter().filter(|setting| setting.is_of(channel)) {
+            if !matches!(setting.input, Input::Number(_)) {
+                continue;
+            }
+            let Fields(mut pairs) = sent(channel, &stored);
+            pairs.retain(|(name, _)| name != setting.name);
+            pairs.push((setting.name.to_owned(), String::new()));
+            let read = settings(channel, json!(stored), &Fields(pairs));
+            let is_fault = Settings::parse(channel, read).is_err();
+            let means = matches!(setting.left_out, LeftOut::Means(_));
+            assert_eq!(is_fault, !means, "{}", setting.name);
+        }
+    }
+}
+
+/// A file of another time may hold one; it would be refused, and the page has no field for it.
+#[test]
+fn a_setting_that_the_channel_does_not_have_is_dropped() {
+    let mut stored = json!(Settings::default_for(Channel::Sms));
+    stored["resend_unknown"] = true.into();
+    let fields = sent(Channel::Sms, &Settings::default_for(Channel::Sms));
+    let read = settings(Channel::Sms, stored, &fields);
+    assert!(Settings::parse(Channel::Sms, read).is_ok());
+}
+
 #[test]
 fn every_setting_has_a_field_or_rows_of_its_own() {
     for channel in Channel::ALL {
