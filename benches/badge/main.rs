@@ -108,14 +108,14 @@ fn measure(server: &Runtime, client: &Runtime, stage: &Stage) -> Result<()> {
         )
     })?;
     let mut pushes = server.block_on(stage.pushes(PUSHES))?;
-    let pushed = Spread::of(&mut pushes);
-    println!("from a change until an open page hears of it: {pushed}");
+    let heard = Spread::of(&mut pushes);
+    println!("from a change until an open page hears of it: {heard}");
     bench.tell_apart(&mut random)?;
 
     ensure!(
-        pushed.p99 < HEARD_WITHIN,
+        heard.p99 < HEARD_WITHIN,
         "an open page hears of a change after {:.1?}, the goal is {HEARD_WITHIN:?}",
-        pushed.p99
+        heard.p99
     );
     ensure!(
         from_memory >= 0.9,

@@ -207,6 +207,17 @@ pub const DASHBOARD_POLICY: HeaderValue = HeaderValue::from_static(
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
 
+/// The headers of a page of ours. The origin is told to ourselves, so that our forms can be recognised.
+pub fn careful(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, DASHBOARD_POLICY);
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("same-origin"),
+    );
+    response
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,15 +260,4 @@ mod tests {
             }
         }
     }
-}
-
-/// The headers of a page of ours. The origin is told to ourselves, so that our forms can be recognised.
-pub fn careful(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, DASHBOARD_POLICY);
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("same-origin"),
-    );
-    response
 }

@@ -71,12 +71,11 @@ fn expand<'c>(mut base: Module, code: &'c str, found: &mut Vec<Module>) -> &'c s
     let end = code.find(|c: char| !c.is_alphanumeric() && c != '_');
     let (word, after) = code.split_at(end.unwrap_or(code.len()));
     base.push(word.to_owned());
-    match after.strip_prefix("::") {
-        Some(more) => expand(base, more, found),
-        None => {
-            found.push(base);
-            after
-        }
+    if let Some(more) = after.strip_prefix("::") {
+        expand(base, more, found)
+    } else {
+        found.push(base);
+        after
     }
 }
 

@@ -241,8 +241,6 @@ async fn those_who_waited_while_the_process_stood_still_go_one_by_one() {
     made.sort();
     let half = moves_on + Duration::from_millis(500);
     let at_once = made.iter().filter(|at| (moves_on..half).contains(*at));
-    assert!(
-        at_once.count() <= 7,
-        "five turns of half a second: {made:?}"
-    );
+    // Five turns of half a second, and who was not late by enough to ask again. The fifteen whose turns came meanwhile would be more.
+    assert!(at_once.count() < 13, "they go at once: {made:?}");
 }

@@ -169,10 +169,10 @@ impl Settings {
         for setting in SETTINGS {
             let value = setting.value(&all);
             match (&setting.applies, &setting.input, value.as_i64()) {
+                (Applies::Only(only, _), ..)
+                    if *only != channel && value == setting.value(&defaults) => {}
                 (Applies::Only(only, why), ..) if *only != channel => {
-                    if value != setting.value(&defaults) {
-                        problems.push(Problem::new(setting.name, *why));
-                    }
+                    problems.push(Problem::new(setting.name, *why));
                 }
                 (_, Input::Number(number), Some(given)) if !number.allows(given) => {
                     let message = match (number.bounds(), number.instead) {

@@ -228,14 +228,16 @@ mod tests {
         );
     }
 
+    type Change = fn(&mut Settings);
+
     #[test]
     fn what_is_not_the_default_is_said() {
-        let said = |change: fn(&mut Settings)| {
+        let said = |change: Change| {
             let mut settings = Settings::default_for(Channel::Email);
             change(&mut settings);
             summary(Channel::Email, "Orders", true, &settings)
         };
-        let cases: [(fn(&mut Settings), &str); 5] = [
+        let cases: [(Change, &str); 5] = [
             (
                 |s| s.debounce = TimeDelta::minutes(5),
                 "Not before the agent has written nothing for 5 minutes.",

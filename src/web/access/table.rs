@@ -153,7 +153,7 @@ impl Table {
                 .route_layer(from_fn_with_state(guard, guard::api)),
         );
         for (path, mut item) in paths.paths {
-            let path = format!("{}{path}", API_ROOT);
+            let path = format!("{API_ROOT}{path}");
             for method in complete(&mut item, &path, needs, changes) {
                 let row = Route {
                     method: method_of(&method),

@@ -2,7 +2,7 @@
 //!
 //! A page asks twice a minute with the same token, and its signature, above all an RSA one, is the dearest part of the answer. What is
 //! kept of a token is whose it is and what its being believed depends on; that is looked at each time. The token itself is not kept:
-//! it is found by a SipHash-2-4, 128 bits wide and under a secret of this process, which nobody can make another token for.
+//! it is found by a `SipHash-2-4`, 128 bits wide and under a secret of this process, which nobody can make another token for.
 
 use std::hash::Hasher as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};

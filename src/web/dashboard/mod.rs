@@ -283,17 +283,17 @@ fn account_of(accounts: &Accounts, named: &str) -> Result<Allowed<AccountId>, Er
 
 /// An account to choose.
 #[derive(Serialize)]
-struct Brand<'a> {
+struct BrandChoice<'a> {
     id: &'a AccountId,
     brand: String,
     chosen: bool,
 }
 
 /// The accounts to choose from; none if there is no choice.
-fn brands<'a>(state: &State, accounts: &'a Accounts, chosen: &str) -> Vec<Brand<'a>> {
+fn brands<'a>(state: &State, accounts: &'a Accounts, chosen: &str) -> Vec<BrandChoice<'a>> {
     let ids = accounts.ids();
     let ids = ids.iter().filter(|_| ids.len() > 1);
-    ids.map(|id| Brand {
+    ids.map(|id| BrandChoice {
         id,
         brand: state.brand_of(id),
         chosen: id.as_str() == chosen,

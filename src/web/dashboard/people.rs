@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reminders::{Row, RuleLink, governing, rows};
 use super::words::{self, Moment};
-use super::{Brand, Page, Unshown, account_of, brands};
+use super::{BrandChoice, Page, Unshown, account_of, brands};
 use crate::control::accounts::{Accounts, Allowed};
 use crate::control::consumers::{ConversationView, Person, Who, reads_as_address};
 use crate::control::words::{because, why};
@@ -57,7 +57,7 @@ impl Named {
     reason = "each is a question of its own"
 )]
 struct PeoplePage<'a> {
-    accounts: Vec<Brand<'a>>,
+    accounts: Vec<BrandChoice<'a>>,
     account: &'a str,
     who: &'a str,
     done: Option<Done>,

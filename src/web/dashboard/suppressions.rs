@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use self::import::{Report, import};
 use self::row::{Row, label};
-use super::{Brand, Page, Unshown, brands, faults_of, opt_outs, words};
+use super::{BrandChoice, Page, Unshown, brands, faults_of, opt_outs, words};
 use crate::control::accounts::{Accounts, Allowed};
 use crate::control::consumers::Who;
 use crate::control::suppressions::SuppressionView;
@@ -120,8 +120,8 @@ struct Shown {
     reason = "each is a question of its own"
 )]
 struct SuppressionsPage<'a> {
-    accounts: Vec<Brand<'a>>,
-    brands: Vec<Brand<'a>>,
+    accounts: Vec<BrandChoice<'a>>,
+    brands: Vec<BrandChoice<'a>>,
     several: bool,
     email: bool,
     sms: bool,

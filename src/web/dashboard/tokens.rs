@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::words::{self, Moment};
-use super::{Brand, Page, Unshown, brands, brands_of, faults_of};
+use super::{BrandChoice, Page, Unshown, brands, brands_of, faults_of};
 use crate::control::tokens::{self, Made, Maker, TokenView, Wish};
 use crate::control::{Error, Fault};
 use crate::domain::access::Permission;
@@ -52,7 +52,7 @@ struct TokensPage<'a> {
     tokens: Vec<Row<'a>>,
     old: bool,
     scopes: [ScopeChoice; SCOPES.len()],
-    accounts: Vec<Brand<'a>>,
+    accounts: Vec<BrandChoice<'a>>,
     lives: [Life; LIVES.len()],
     faults: Value,
     name: &'a str,

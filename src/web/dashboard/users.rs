@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::words::{self, Moment};
-use super::{Brand, Page, Unshown, brands, brands_of, faults_of};
+use super::{BrandChoice, Page, Unshown, brands, brands_of, faults_of};
 use crate::control::users::{self, Link, UserView};
 use crate::control::{Error, Fault, accounts, second_factor, sso};
 use crate::domain::access::{AccountLimit, Permission, Role};
@@ -47,7 +47,7 @@ struct Beside<'a> {
 #[derive(Serialize)]
 struct UsersPage<'a> {
     users: Vec<Row<'a>>,
-    accounts: Vec<Brand<'a>>,
+    accounts: Vec<BrandChoice<'a>>,
     faults: Value,
     name: &'a str,
     link: Option<LinkShown<'a>>,
@@ -104,7 +104,7 @@ struct Row<'a> {
     roles: [RoleChoice; Role::ALL.len()],
     how: String,
     /// The accounts to choose from.
-    choices: Vec<Brand<'a>>,
+    choices: Vec<BrandChoice<'a>>,
     limited_to: Option<String>,
     seen: Option<Moment>,
 }
@@ -124,7 +124,7 @@ impl<'a> Row<'a> {
         ids.sort();
         ids.dedup();
         let several = ids.len() > 1;
-        let choices = ids.into_iter().filter(|_| several).map(|id| Brand {
+        let choices = ids.into_iter().filter(|_| several).map(|id| BrandChoice {
             id,
             brand: state.brand_of(id),
             chosen: limit.is_some_and(|limit| limit.contains(id)),

@@ -40,14 +40,13 @@ pub fn parse(raw: &[u8], parts: bool) -> Parsed {
 }
 
 fn field(header: &Header<'_>, raw: &[u8]) -> (String, String) {
-    let value = match &header.value {
-        HeaderValue::Text(text) => text.to_string(),
+    let value = if let HeaderValue::Text(text) = &header.value {
+        text.to_string()
+    } else {
         // Taken apart for the parts' sake: shown as it stands there.
-        _ => {
-            let place = header.offset_start as usize..header.offset_end as usize;
-            let line = String::from_utf8_lossy(raw.get(place).unwrap_or_default());
-            line.replace("\r\n", "").trim().to_owned()
-        }
+        let place = header.offset_start as usize..header.offset_end as usize;
+        let line = String::from_utf8_lossy(raw.get(place).unwrap_or_default());
+        line.replace("\r\n", "").trim().to_owned()
     };
     (header.name.as_str().to_owned(), value)
 }

@@ -55,8 +55,9 @@ impl Setting {
         let Ok(Value::Object(mut settings)) = serde_json::to_value(base) else {
             unreachable!("settings are an object");
         };
-        self.put(&mut settings, value.clone());
+        let said = format!("{}: {value:?}", self.name);
+        self.put(&mut settings, value);
         Settings::parse(channel, Value::Object(settings))
-            .unwrap_or_else(|problems| panic!("{}: {value:?} is refused: {problems:?}", self.name))
+            .unwrap_or_else(|problems| panic!("{said} is refused: {problems:?}"))
     }
 }
