@@ -190,8 +190,14 @@ impl<S: tracing::Subscriber> Layer<S> for Statements {
                 let _ = write!(said, "{value:?}");
             },
         );
-        // Nor what each new connection begins with.
-        let other = ["apalis", "pg_notify", "idle_in_transaction_session_timeout"];
+        // Nor what each new connection begins with, nor the process' own heartbeats, which come every few seconds.
+        let other = [
+            "apalis",
+            "pg_notify",
+            "idle_in_transaction_session_timeout",
+            "heartbeat",
+            "beats",
+        ];
         if !other.iter().any(|word| said.contains(word)) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }

@@ -1,4 +1,4 @@
-//! Reading a request of the config API: like axum's own extractors, but what does not fit is a [`Refusal`] that names the field.
+//! Reading a request of the config API: like axum's own extractors, but what does not fit is a `Refusal` that names the field.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
