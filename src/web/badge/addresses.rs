@@ -101,7 +101,7 @@ pub fn from_memory(
             let known = remembered(state, (key, site.without_token()), now)?;
             let client = Client::of(headers, peer, state);
             Some(match admit_client(state, client, now) {
-                Ok(()) => reply::old(told(state, known, now).unread, site, headers),
+                Ok(()) => reply::old(counted(state, known, now).unread, site, headers),
                 Err(problem) => shared(site, headers, problem.into_response()),
             })
         }
@@ -116,7 +116,7 @@ pub fn from_memory(
             let admitted =
                 admit_client(state, client, now).and_then(|()| admit_token(state, key, now));
             Some(match admitted {
-                Ok(()) => reply::own(&told(state, known, now), site, headers),
+                Ok(()) => reply::own(&counted(state, known, now), site, headers),
                 Err(problem) => shared(site, headers, problem.into_response()),
             })
         }
@@ -124,7 +124,7 @@ pub fn from_memory(
 }
 
 /// Counts an answer that is given.
-fn told(state: &State, (answer, source): (Answer, BadgeSource), since: Instant) -> Answer {
+fn counted(state: &State, (answer, source): (Answer, BadgeSource), since: Instant) -> Answer {
     state.metrics.badge(source, since.elapsed());
     answer
 }
@@ -185,7 +185,7 @@ async fn of_consumer(
         site.without_token()
     };
     let found = answer(state, id, consumer, ids, now).await?;
-    Ok(told(state, found, now).unread)
+    Ok(counted(state, found, now).unread)
 }
 
 /// `GET /v1/badge/{account}`: the state of the token's consumer.
@@ -209,7 +209,7 @@ async fn of_token(
     let now = Instant::now();
     let token = admit(state, (id, site), client, headers, now).await?;
     let found = answer(state, id, &token.subject, Ids::Both, now).await?;
-    Ok(told(state, found, now))
+    Ok(counted(state, found, now))
 }
 
 /// `GET /v1/badge/{account}/events`: the same, pushed.

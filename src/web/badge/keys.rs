@@ -1,7 +1,7 @@
 //! The keys of consumers, each made once.
 //!
 //! A consumer's key is a SHA-256, since the database makes the same one for its notices. That would be the dearest step of an answer
-//! from memory, so the keys of those who were asked for lately are found by a hash that costs a third: `SipHash`, 128 bits wide and
+//! from memory, so the keys of those who were asked for lately are found by a hash that costs less than half: `SipHash`, 128 bits wide and
 //! under a secret of this process, so that nobody can make two ids that it takes for one. No id is kept.
 
 use std::hash::Hasher as _;
