@@ -427,29 +427,31 @@ pub async fn apply(
     Ok(())
 }
 
-/// Brings forward to `now` the next reminders of a channel that are lined up for a turn and would come back before `until`. Returns
-/// whom to wake. Those that somebody is changing just now are left alone.
+/// Brings forward to `now` the next reminders of an account on a channel that are lined up for a turn and would come back before `until`.
+/// Returns whom to wake. Those that somebody is changing just now are left alone.
 pub async fn call_up(
     conn: &mut PgConnection,
-    channel: Channel,
+    (account, channel): (&AccountId, Channel),
     (now, until): (DateTime<Utc>, DateTime<Utc>),
     most: usize,
-) -> sqlx::Result<Vec<(ReminderId, AccountId)>> {
+) -> sqlx::Result<Vec<ReminderId>> {
     let rows = sqlx::query(
         "with next as (
              select id from reminders
-             where next_at > $2 and next_at <= $3 and state = 'scheduled' and reason = 'rate_limit' and channel = $1
+             where next_at > $2 and next_at <= $3 and state = 'scheduled' and reason = 'rate_limit' and channel = $1 and account = $5
              order by next_at limit $4 for update skip locked
          )
-         update reminders r set next_at = $2 from next where r.id = next.id returning r.id, r.account",
+         update reminders r set next_at = $2 from next where r.id = next.id returning r.id",
     )
     .bind(channel)
     .bind(now)
     .bind(until)
     .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .bind(account)
     .fetch_all(conn)
     .await?;
-    readable(&rows)
+    let ids = readable::<(ReminderId,)>(&rows)?.into_iter();
+    Ok(ids.map(|(id,)| id).collect())
 }
 
 /// An attempt about to be made.

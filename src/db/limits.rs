@@ -8,6 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
+use crate::domain::ids::AccountId;
+
 /// Reserves the next turn under `key`, at `per_second`. Returns how long to wait for it. Turns are the same distance apart, however
 /// long nobody asked before: no second ever has more than one turn above the rate.
 pub async fn reserve(pool: &PgPool, key: &str, per_second: f64) -> sqlx::Result<Duration> {
@@ -78,7 +80,8 @@ pub async fn take_free_at(
     Ok(wait.map(Duration::from_secs_f64))
 }
 
-/// The line of those who wait for a turn for the first time, and of those who came back and wait again.
+/// The line of those of one account who wait for a turn for the first time, and of those who came back and wait again. Each account has lines
+/// of its own: one whose reminders do not come when they are called, since its LivePerson hangs, would keep the others waiting behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
     New,
@@ -87,10 +90,10 @@ pub enum Line {
 
 impl Line {
     /// The row beside that of the limit itself.
-    fn of(self, key: &str) -> String {
+    fn of(self, (key, account): (&str, &AccountId)) -> String {
         match self {
-            Self::New => format!("{key} line"),
-            Self::Again => format!("{key} line again"),
+            Self::New => format!("{key} line of {account}"),
+            Self::Again => format!("{key} line of {account} again"),
         }
     }
 }
@@ -106,8 +109,12 @@ pub struct Ahead {
     pub line: Duration,
 }
 
-/// Looks at what is ahead under `key`, and at the pauses that were asked for under `provider`.
-pub async fn ahead(db: impl PgExecutor<'_>, (provider, key): (&str, &str)) -> sqlx::Result<Ahead> {
+/// Looks at what is ahead of an account under `key`, and at the pauses that were asked for under `provider`.
+pub async fn ahead(
+    db: impl PgExecutor<'_>,
+    (provider, key): (&str, &str),
+    account: &AccountId,
+) -> sqlx::Result<Ahead> {
     let (held, reserved, line): (f64, f64, f64) = sqlx::query_as(
         "select coalesce(max(greatest(extract(epoch from held_until - clock_timestamp()), 0)), 0)::float8,
                 coalesce(max(greatest(extract(epoch from tat - clock_timestamp()), 0)) filter (where key = $2), 0)::float8,
@@ -117,8 +124,8 @@ pub async fn ahead(db: impl PgExecutor<'_>, (provider, key): (&str, &str)) -> sq
     )
     .bind(provider)
     .bind(key)
-    .bind(Line::New.of(key))
-    .bind(Line::Again.of(key))
+    .bind(Line::New.of((key, account)))
+    .bind(Line::Again.of((key, account)))
     .fetch_one(db)
     .await?;
     Ok(Ahead {
@@ -247,11 +254,11 @@ fn lasts(turns: usize, per_second: f64) -> f64 {
     f64::from(u32::try_from(turns).unwrap_or(u32::MAX)) / per_second
 }
 
-/// Lines `waiting` up for turns under `key`, at `per_second`, behind who is in that line already and not before `from`. Returns how long
+/// Lines `waiting` of an account up for turns under `key`, at `per_second`, behind who is in that line already and not before `from`. Returns how long
 /// until the first of them. An estimate, so that they come back about when there is a turn; none is reserved.
 pub async fn line_up(
     conn: &mut PgConnection,
-    (key, line): (&str, Line),
+    (key, account, line): (&str, &AccountId, Line),
     waiting: usize,
     per_second: f64,
     from: Duration,
@@ -263,7 +270,7 @@ pub async fn line_up(
              tat = greatest(l.tat, clock_timestamp() + make_interval(secs => $2)) + make_interval(secs => $3)
          returning greatest(extract(epoch from tat - clock_timestamp())::float8 - $3, 0)",
     )
-    .bind(line.of(key))
+    .bind(line.of((key, account)))
     .bind(from.as_secs_f64())
     .bind(lasts(waiting, per_second))
     .fetch_one(conn)
@@ -271,11 +278,11 @@ pub async fn line_up(
     Ok(seconds(wait))
 }
 
-/// Nobody is in the lines under `key` any more.
-pub async fn disperse(conn: &mut PgConnection, key: &str) -> sqlx::Result<()> {
+/// Nobody is in the lines of an account under `key` any more.
+pub async fn disperse(conn: &mut PgConnection, key: &str, account: &AccountId) -> sqlx::Result<()> {
     // In the order in which they are lined up: no deadlock.
     for line in [Line::Again, Line::New] {
-        forget(&mut *conn, &line.of(key)).await?;
+        forget(&mut *conn, &line.of((key, account))).await?;
     }
     Ok(())
 }
@@ -293,16 +300,15 @@ pub async fn hold(db: impl PgExecutor<'_>, key: &str, pause: Duration) -> sqlx::
     Ok(())
 }
 
-/// How long the other side has still asked to be left alone under `key`.
-pub async fn held(pool: &PgPool, key: &str) -> sqlx::Result<Duration> {
+/// How long the other side has still asked to be left alone under any of these keys.
+pub async fn held(pool: &PgPool, keys: &[&str]) -> sqlx::Result<Duration> {
     let wait: Option<f64> = sqlx::query_scalar(
-        "select greatest(extract(epoch from held_until - now())::float8, 0) from limits where key = $1",
+        "select max(greatest(extract(epoch from held_until - clock_timestamp())::float8, 0)) from limits where key = any ($1)",
     )
-    .bind(key)
-    .fetch_optional(pool)
-    .await?
-    .flatten();
-    Ok(Duration::from_secs_f64(wait.unwrap_or_default()))
+    .bind(keys)
+    .fetch_one(pool)
+    .await?;
+    Ok(seconds(wait.unwrap_or_default()))
 }
 
 /// Takes a turn under `key` if there is one now: `per_second`, after `burst` at once. Else says how long to wait, and takes none.

@@ -57,7 +57,7 @@ impl SharedTurnstile {
             tokio::time::sleep(wait).await;
             let late = began.elapsed().saturating_sub(wait);
             // A 429 that another process met while we waited holds us too, and those who waited with us must not all go at its end.
-            if let Ok(held) = limits::held(&self.pool, &self.key).await
+            if let Ok(held) = limits::held(&self.pool, &[&self.key]).await
                 && !held.is_zero()
             {
                 continue;

@@ -452,7 +452,8 @@ async fn a_backlog_goes_out_at_the_rate_oldest_first() {
         let asked = Instant::now();
         let mut tx = t.pool().begin().await.unwrap();
         let take = async |tx: &mut sqlx::PgConnection, wanted| {
-            let ahead = limits::ahead(&mut *tx, ("p", "p:a")).await.unwrap();
+            let own = account();
+            let ahead = limits::ahead(&mut *tx, ("p", "p:a"), &own).await.unwrap();
             let within = (ahead.held, Duration::from_secs(10));
             let taken = limits::take(tx, "p:a", wanted, 2.0, within).await;
             taken.unwrap()
@@ -480,11 +481,13 @@ async fn a_backlog_goes_out_at_the_rate_oldest_first() {
 #[tokio::test]
 async fn who_is_lined_up_comes_behind_the_others_and_who_came_back_before_the_new() {
     run_test(async |t| {
-        let pool = t.pool();
+        let (pool, account) = (t.pool(), account());
+        let neighbour = "87654321".parse().unwrap();
         let mut tx = pool.begin().await.unwrap();
         let line_up = async |tx: &mut sqlx::PgConnection, line, waiting, from| {
             let from = Duration::from_secs(from);
-            let wait = limits::line_up(tx, ("p:a", line), waiting, 2.0, from).await;
+            let place = ("p:a", &account, line);
+            let wait = limits::line_up(tx, place, waiting, 2.0, from).await;
             wait.unwrap()
         };
         let asked = Instant::now();
@@ -494,11 +497,18 @@ async fn who_is_lined_up_comes_behind_the_others_and_who_came_back_before_the_ne
         assert!(is_left(new, 11.0, asked), "{new:?}");
         let again = line_up(&mut tx, Line::Again, 2, 1).await;
         assert!(is_left(again, 1.0, asked), "a line of its own: {again:?}");
-        let ahead = limits::ahead(&mut *tx, ("p", "p:a")).await.unwrap();
-        assert!(is_left(ahead.line, 13.0, asked), "{ahead:?}");
-        limits::disperse(&mut tx, "p:a").await.unwrap();
-        let ahead = limits::ahead(&mut *tx, ("p", "p:a")).await.unwrap();
-        assert_eq!(ahead, limits::Ahead::default());
+        let ahead = async |tx: &mut sqlx::PgConnection, of| {
+            let ahead = limits::ahead(&mut *tx, ("p", "p:a"), of);
+            ahead.await.unwrap()
+        };
+        let own = ahead(&mut tx, &account).await;
+        assert!(is_left(own.line, 13.0, asked), "{own:?}");
+        let others = ahead(&mut tx, &neighbour).await;
+        assert_eq!(others, limits::Ahead::default(), "it is not in that line");
+        limits::disperse(&mut tx, "p:a", &neighbour).await.unwrap();
+        assert!(ahead(&mut tx, &account).await.line > Duration::ZERO);
+        limits::disperse(&mut tx, "p:a", &account).await.unwrap();
+        assert_eq!(ahead(&mut tx, &account).await, limits::Ahead::default());
     })
     .await;
 }

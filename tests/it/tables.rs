@@ -96,7 +96,10 @@ async fn what_is_given_back_is_given_to_the_next() {
 #[tokio::test]
 async fn nobody_has_a_turn_while_the_other_side_asked_to_be_left_alone() {
     let db = migrated().await;
-    assert_eq!(limits::held(&db.pool, "k").await.unwrap(), Duration::ZERO);
+    assert_eq!(
+        limits::held(&db.pool, &["k"]).await.unwrap(),
+        Duration::ZERO
+    );
     let asked = Instant::now();
     limits::hold(&db.pool, "k", Duration::from_mins(1))
         .await
@@ -105,7 +108,7 @@ async fn nobody_has_a_turn_while_the_other_side_asked_to_be_left_alone() {
         .await
         .unwrap();
     assert!(
-        is_left(limits::held(&db.pool, "k").await.unwrap(), 60.0, asked),
+        is_left(limits::held(&db.pool, &["k"]).await.unwrap(), 60.0, asked),
         "a shorter hold does not end a longer one"
     );
     let wait = limits::reserve(&db.pool, "k", 100.0).await.unwrap();

@@ -113,9 +113,9 @@ async fn reserve(
         let now = Instant::now();
         let limit = (sender.provider().as_str(), key);
         let reserved = match sender.per_second {
-            None => db::limits::ahead(&ctx.pool, limit)
+            None => db::limits::held(&ctx.pool, &[limit.0, limit.1])
                 .await
-                .map(|ahead| (now, Duration::ZERO, ahead.held)),
+                .map(|held| (now, Duration::ZERO, held)),
             Some(rate) => db::limits::use_turns(&ctx.pool, limit, count, rate)
                 .await
                 .map(|turns| (now + turns.first, turns.interval, turns.held)),

@@ -233,7 +233,8 @@ impl Round<'_> {
     ) -> anyhow::Result<Vec<Admitted>> {
         let sender = self.senders.of(self.ctx, channel, name);
         waiting.sort_by_key(|o| (!o.lined_up, o.due_at, o.id));
-        let ahead = db::limits::ahead(&mut *tx, (sender.provider().as_str(), &sender.key)).await?;
+        let limit = (sender.provider().as_str(), &*sender.key);
+        let ahead = db::limits::ahead(&mut *tx, limit, &self.account.id).await?;
         let admit = |owed: Owed| Admitted {
             turn: Some(sender.clone()),
             sender: name.to_owned(),
@@ -412,14 +413,16 @@ impl Giving<'_> {
         let round = self.round;
         let until = round.moment(self.ahead.line + HORIZON);
         let channel = self.sender.channel;
-        let called = db::ledger::call_up(tx, channel, (round.now, until), free).await?;
+        let account = &round.account.id;
+        let whose = (account, channel);
+        let called = db::ledger::call_up(tx, whose, (round.now, until), free).await?;
         let (found, queue) = (called.len(), names::deliver_queue(channel));
         let wakeups = called
             .iter()
-            .map(|(id, account)| names::deliver(account, *id, round.now));
+            .map(|id| names::deliver(account, *id, round.now));
         queue::wake(tx, &round.ctx.clock, queue, When::At, wakeups).await?;
         if found < free {
-            db::limits::disperse(tx, &self.sender.key).await?;
+            db::limits::disperse(tx, &self.sender.key, account).await?;
         }
         Ok((free - found).min(newcomers))
     }
@@ -433,7 +436,7 @@ impl Giving<'_> {
             if waiting.is_empty() {
                 continue;
             }
-            let place = (&*self.sender.key, line);
+            let place = (&*self.sender.key, &self.round.account.id, line);
             let first =
                 db::limits::line_up(tx, place, waiting.len(), self.per_second, from).await?;
             let interval = Duration::try_from_secs_f64(1.0 / self.per_second);
