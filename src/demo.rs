@@ -35,6 +35,7 @@ use crate::sandbox::clock::WorldClock;
 use crate::sandbox::people::{self, Expected};
 use crate::sandbox::smtp::SmtpOptions;
 use crate::sandbox::{Endpoints, Options, Sandbox, Script, shop};
+use crate::say;
 use crate::scheduler::Scheduler;
 use crate::secret::Secret;
 use crate::web;
@@ -351,9 +352,9 @@ pub async fn live(base: &Config, shutdown: CancellationToken) -> anyhow::Result<
         mailbox: stage.sandbox.endpoints().mailbox_url.clone(),
         metrics: format!("http://localhost:{}/metrics", base.web.metrics_port),
     };
-    println!("unread demo is running. The first reminder arrives within a minute.\n");
-    println!("{}", places.block());
-    println!("Ctrl-C stops everything; nothing is kept. Reminders, as they arrive:\n");
+    say!("unread demo is running. The first reminder arrives within a minute.\n");
+    say!("{}", places.block());
+    say!("Ctrl-C stops everything; nothing is kept. Reminders, as they arrive:\n");
     let outbox = stage.sandbox.outbox().clone();
     let narrator = tokio::spawn(terminal::narrate(outbox, places, shutdown));
     let ended = stage.strike().await;

@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod journal;
 pub mod liveperson;
 pub mod metrics;
+pub mod printed;
 pub mod rules_file;
 pub mod scheduler;
 pub mod secret;

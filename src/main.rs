@@ -1,17 +1,20 @@
-//! The command line: which role to play, and exit codes (0 well, 1 failed, 2 wrong settings or usage, 3 done
-//! but for lines of a list that were left out).
+//! The command line: which role to play, and exit codes (0 well, 1 failed, 2 wrong settings or usage, 3 done but for lines of a list that were
+//! left out, 4 `restored`: nothing is held).
+
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 use unread::app::Parts;
 use unread::clock::Clock;
 use unread::config::{Config, ConfigError, Role};
-use unread::{beside, doctor, dry_run, telemetry};
+use unread::{beside, complain, doctor, dry_run, printed, say, telemetry};
 
 use commands::backup::{self, Backup, Restore};
 use commands::erase::{self, Erase};
@@ -128,18 +131,22 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("unread: cannot start: {error}");
+            complain!("unread: cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(cli)) {
+    let ended = runtime.block_on(run(cli)).and_then(|code| {
+        printed::finish().context("printing")?;
+        Ok(code)
+    });
+    match ended {
         Ok(code) => code,
         Err(error) => {
             if let Some(problems) = error.downcast_ref::<ConfigError>() {
-                eprintln!("{problems}");
+                complain!("{problems}");
                 ExitCode::from(2)
             } else {
-                eprintln!("unread: {error:#}");
+                complain!("unread: {error:#}");
                 ExitCode::FAILURE
             }
         }
@@ -220,7 +227,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Scheduler => play(&config, Parts::SCHEDULER, false, shutdown).await?,
         Command::Migrate => migrate(&config).await?,
         Command::Doctor { json } => {
-            let progress = |part: &str| eprintln!("Trying: {part} …");
+            let progress = |part: &str| complain!("Trying: {part} …");
             let lines = tokio::select! {
                 lines = doctor::examine(&config, &Clock::System, &progress) => lines,
                 () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
@@ -231,19 +238,18 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Health => beside::is_ready(&config).await?,
         Command::LogLevel { level } => {
             beside::set_log_level(&config, &level).await?;
-            println!("The service on this machine logs {level} until it ends.");
+            say!("The service on this machine logs {level} until it ends.");
         }
         Command::Scan { account, rules, .. } => {
             let wanted = dry_run::Wanted { account, rules };
-            let out = std::io::stdout().lock();
             tokio::select! {
-                done = dry_run::run(&config, &wanted, &Clock::System, out, &dry_run::show) => done?,
+                done = dry_run::run(&config, &wanted, &Clock::System, printed::Output, &dry_run::show) => done?,
                 () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
             };
         }
         Command::Rules { what } => rules::run(&config, what).await?,
         Command::Live { what } => return live::run(&config, what).await,
-        Command::Restored(wish) => restored::run(&config, wish).await?,
+        Command::Restored(wish) => return restored::run(&config, wish).await,
         Command::Moved => restored::moved(&config).await?,
         Command::Reminders { what } => return reminders::run(&config, what).await,
         Command::Suppressions { what } => return suppressions::run(&config, what).await,
@@ -269,9 +275,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 fn tell(lines: &[doctor::Line], json: bool) -> anyhow::Result<ExitCode> {
     if json {
-        println!("{}", serde_json::to_string_pretty(lines)?);
+        say!("{}", serde_json::to_string_pretty(lines)?);
     } else {
-        print!("{}", doctor::table(lines));
+        printed::text(&doctor::table(lines));
     }
     Ok(if doctor::healthy(lines) {
         ExitCode::SUCCESS

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 
 /// A password, token or key. `Debug` and `Display` show `…`.
@@ -19,6 +21,12 @@ impl Secret {
     /// The value itself. Every caller hands it to its provider or computes with it; nobody logs it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The key with which it signs webhooks, as Standard Webhooks has it: `whsec_`, and 24 to 64 bytes in base64. `None`: it is not one.
+    pub fn signing_key(&self) -> Option<Vec<u8>> {
+        let key = STANDARD.decode(self.0.strip_prefix("whsec_")?).ok()?;
+        (24..=64).contains(&key.len()).then_some(key)
     }
 }
 
@@ -52,6 +60,18 @@ mod tests {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret} {secret:?}"), "… Secret(…)");
         assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn a_secret_that_signs_is_one_of_standard_webhooks() {
+        let key = |bytes: usize| {
+            let secret = format!("whsec_{}", STANDARD.encode(vec![7; bytes]));
+            Secret::new(secret).signing_key().map(|key| key.len())
+        };
+        assert_eq!([23, 24, 64, 65].map(key), [None, Some(24), Some(64), None]);
+        for secret in ["", "whsec_", "whsec_hunter2", &STANDARD.encode([7; 32])] {
+            assert_eq!(Secret::new(secret).signing_key(), None, "{secret}");
+        }
     }
 
     #[test]

@@ -36,7 +36,10 @@ pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
     } else {
         LogFormat::Json
     });
-    let lines = fmt::layer().with_writer(io::stderr);
+    // It would complain where the line could not be written, and panic.
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(is_terminal).boxed(),
         // Fields beside the message, not below it: log collectors look for them there.

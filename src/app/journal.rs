@@ -113,7 +113,7 @@ pub(super) async fn keep(
         .as_ref()
         .filter(|_| config.secret.is_some())
     {
-        let webhook = Webhook::new(url.clone(), secret.clone())?;
+        let webhook = Webhook::new(url.clone(), secret)?;
         places.push(Place::Webhook(webhook));
     }
     for place in places {

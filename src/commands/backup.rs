@@ -7,7 +7,7 @@ use unread::app::{self, Database};
 use unread::config::Config;
 use unread::control::hold;
 use unread::domain::backup::complete_until;
-use unread::{backup, db, postgres::disk};
+use unread::{backup, db, postgres::disk, say};
 
 use super::by;
 
@@ -34,17 +34,17 @@ pub async fn write(config: &Config, what: &Backup) -> anyhow::Result<()> {
     let written = backup::write(&database.for_backup(config)?, &what.file, what.force).await;
     database.close().await?;
     let written = written?;
-    println!(
+    say!(
         "Backed up: {} in {}.",
         disk::shown(written.bytes),
         written.file.display()
     );
     if config.secret.is_some() {
-        println!(
+        say!(
             "Keep UNREAD_SECRET as well, at another place: without it nobody who said no is recognised."
         );
     } else {
-        println!(
+        say!(
             "The key of the address hashes is in it: whoever reads the file can find out addresses by trying."
         );
     }
@@ -59,7 +59,7 @@ pub async fn restore(config: &Config, what: &Restore) -> anyhow::Result<()> {
     let since = restored?.map_or("TIME".to_owned(), |at| {
         at.to_rfc3339_opts(SecondsFormat::Secs, true)
     });
-    println!(
+    say!(
         "Restored, and up to date. What happened after {since} is not in it. Before anything is sent:
 
   If it comes from a backup, and the service went on after it was made:

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 use unread::config::Config;
-use unread::demo;
+use unread::{demo, printed, say};
 
 pub async fn once(
     config: &Config,
@@ -13,9 +13,9 @@ pub async fn once(
 ) -> anyhow::Result<ExitCode> {
     let rows = demo::once(config, shutdown).await?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        say!("{}", serde_json::to_string_pretty(&rows)?);
     } else {
-        print!("{}", demo::table(&rows));
+        printed::text(&demo::table(&rows));
     }
     let agree = rows.iter().all(|row| row.agree);
     Ok(if agree {

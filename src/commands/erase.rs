@@ -4,7 +4,7 @@ use unread::clock::Clock;
 use unread::config::Config;
 use unread::control::consumers::Who;
 use unread::domain::ids::AccountId;
-use unread::{app, control};
+use unread::{app, control, say};
 
 use super::{BY, Tools, accounts};
 
@@ -39,18 +39,21 @@ pub async fn run(config: &Config, whom: &Erase) -> anyhow::Result<()> {
     let erased =
         control::consumers::erase(&tools.pool, (&Clock::System, &tools.hasher), BY, &own, &who)
             .await?;
-    println!(
+    say!(
         "Erased: {} conversations, {} decisions; {} reminders made anonymous, {} of them cancelled. Opt-outs stay, as keyed hashes.",
-        erased.conversations, erased.decisions, erased.reminders, erased.cancelled
+        erased.conversations,
+        erased.decisions,
+        erased.reminders,
+        erased.cancelled
     );
     if erased.still_open > 0 {
-        println!(
+        say!(
             "{} conversations are open at LivePerson and are not read again. Delete them there, too.",
             erased.still_open
         );
     }
     if erased.in_flight > 0 {
-        println!(
+        say!(
             "{} reminders are being sent at this moment and cannot be called back.",
             erased.in_flight
         );

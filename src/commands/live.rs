@@ -13,6 +13,7 @@ use unread::control::{Error, live};
 use unread::doctor;
 use unread::domain::ids::{AccountId, Channel};
 use unread::metrics::Metrics;
+use unread::{complain, say};
 
 use super::{Tools, by};
 
@@ -104,13 +105,13 @@ pub async fn run(config: &Config, what: Live) -> anyhow::Result<ExitCode> {
     match done {
         Ok(said) => {
             if let Some(said) = said {
-                println!("{said}");
+                say!("{said}");
             }
             Ok(ExitCode::SUCCESS)
         }
         Err(Error::Internal(error)) => Err(error),
         Err(refused) => {
-            eprintln!("unread: {refused}");
+            complain!("unread: {refused}");
             Ok(ExitCode::FAILURE)
         }
     }
@@ -132,7 +133,7 @@ async fn status(installation: Installation<'_>) -> Result<(), Error> {
     for account in &installation.config.accounts {
         let id = super::accounts(installation.config).named(account.id.as_str())?;
         for warning in live::warnings(account) {
-            println!("{}: {warning}", account.id);
+            say!("{}: {warning}", account.id);
         }
         for channel in Channel::ALL
             .into_iter()
@@ -140,26 +141,30 @@ async fn status(installation: Installation<'_>) -> Result<(), Error> {
         {
             let standing = installation.standing(&id, channel, Asker::Operator).await?;
             if standing.live {
-                println!("{} {channel}: live", account.id);
+                say!("{} {channel}: live", account.id);
                 continue;
             }
-            println!(
+            say!(
                 "{} {channel}: not live; {} customers would be reminded of what is unread now, {} more have no address",
-                account.id, standing.would_be_reminded, standing.without_address
+                account.id,
+                standing.would_be_reminded,
+                standing.without_address
             );
             if !standing.scanned {
-                println!(
+                say!(
                     "  Not every skill has been scanned to its end: these numbers are not known yet"
                 );
             }
             if let Some(preview) = &standing.preview {
-                println!(
+                say!(
                     "  {} of them in the next hour; {} of {} open conversations were looked at just now",
-                    preview.effect.within_the_hour, preview.conversations, preview.open
+                    preview.effect.within_the_hour,
+                    preview.conversations,
+                    preview.open
                 );
             }
             for refusal in standing.refusals {
-                println!("  {} {}", refusal.said, refusal.fix);
+                say!("  {} {}", refusal.said, refusal.fix);
             }
         }
     }

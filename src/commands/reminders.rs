@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use unread::clock::Clock;
 use unread::config::Config;
-use unread::control;
 use unread::domain::ids::ReminderId;
+use unread::{complain, control, say};
 
 use super::{BY, Tools, accounts};
 
@@ -37,12 +37,12 @@ pub async fn run(config: &Config, what: Reminders) -> anyhow::Result<ExitCode> {
     tools.close().await?;
     match answer {
         Ok(()) => {
-            println!("Reminder {id} {done}.");
+            say!("Reminder {id} {done}.");
             Ok(ExitCode::SUCCESS)
         }
         Err(control::Error::Internal(error)) => Err(error),
         Err(refused) => {
-            eprintln!("unread: {refused}");
+            complain!("unread: {refused}");
             Ok(ExitCode::FAILURE)
         }
     }

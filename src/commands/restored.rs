@@ -3,6 +3,7 @@
 mod kept;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::bail;
 use chrono::{DateTime, Utc};
@@ -14,6 +15,7 @@ use unread::control::restored::{Done, Wish, lost_time, restored};
 use unread::control::{Error, hold};
 use unread::jobs::context::Context;
 use unread::metrics::Metrics;
+use unread::{complain, say};
 
 use self::kept::Kept;
 use super::{Tools, by};
@@ -35,23 +37,40 @@ pub struct Restored {
     /// Read the journal from this file, one line or one post on a line, as the receiver of `UNREAD_JOURNAL_URL` has it; `-` is standard input
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// A backup was restored and nobody can have found it out: no process lives on that knew the database, no journal's file was kept
+    #[arg(long)]
+    unnoticed: bool,
     /// No backup was restored, the database was only down, or somebody else's process took it for its own: send what is held and still in
     /// time
-    #[arg(long, conflicts_with_all = ["lost_from", "until", "no_journal", "incomplete_journal", "journal"])]
+    #[arg(long, conflicts_with_all = ["lost_from", "until", "no_journal", "incomplete_journal", "journal", "unnoticed"])]
     nothing_lost: bool,
 }
 
-pub async fn run(config: &Config, wish: Restored) -> anyhow::Result<()> {
+/// Nothing is held, so there is nothing to decide.
+const NOTHING_HELD: u8 = 4;
+
+pub async fn run(config: &Config, wish: Restored) -> anyhow::Result<ExitCode> {
     let tools = Tools::open(config).await?;
     let decided = match wish.lost_from {
         Some(lost_from) => take_up(config, &tools, lost_from, wish).await,
         None => hold::nothing_lost(&tools.pool, &Clock::System, by())
             .await
-            .map(|()| println!("Nothing is held any more."))
+            .map(|()| say!("Nothing is held any more."))
             .map_err(spoken),
     };
+    let refused = decided
+        .as_ref()
+        .is_err_and(|error| matches!(error.downcast_ref(), Some(Error::Conflict(_))));
+    let nothing_held = refused && unread::db::holds::active(&tools.pool).await?.is_empty();
     tools.close().await?;
-    decided
+    match decided {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if nothing_held => {
+            complain!("unread: {error:#}");
+            Ok(ExitCode::from(NOTHING_HELD))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn take_up(
@@ -78,6 +97,7 @@ async fn take_up(
         lost_until: wish.until,
         journal: None,
         remembered: app::journal::remembered(config)?,
+        unnoticed: wish.unnoticed,
     };
     if let Some(journal) = journal {
         let lost = lost_time(&ctx, &wish, by().now).await.map_err(spoken)?;
@@ -104,24 +124,26 @@ async fn without_journal(ctx: &Context, wish: &Wish) -> anyhow::Result<String> {
 
 fn print(done: &Done, with_journal: bool) {
     if let Some(lost) = done.lost {
-        println!("Lost: what was done from {} to {}.", lost.from, lost.until);
+        say!("Lost: what was done from {} to {}.", lost.from, lost.until);
     }
     for (channel, count) in &done.unknown {
-        println!("{count} {channel} reminders may have been sent and are not sent again.");
+        say!("{count} {channel} reminders may have been sent and are not sent again.");
     }
     if done.looked_up > 0 {
-        println!(
+        say!(
             "{} of them are text messages that are looked up at Twilio; those that it does not have are sent if they are still in time.",
             done.looked_up
         );
     }
     if with_journal {
-        println!(
+        say!(
             "From the journal: {} addresses not to be written to, {} allowed again, {} conversations erased again.",
-            done.suppressed, done.lifted, done.erased
+            done.suppressed,
+            done.lifted,
+            done.erased
         );
     }
-    println!("Nothing is held any more.");
+    say!("Nothing is held any more.");
 }
 
 /// Takes over a database that was moved.
@@ -135,7 +157,7 @@ pub async fn moved(config: &Config) -> anyhow::Result<()> {
     };
     tools.close().await?;
     decided?;
-    println!("This database takes over: nothing is held.");
+    say!("This database takes over: nothing is held.");
     Ok(())
 }
 

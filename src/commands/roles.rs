@@ -6,6 +6,7 @@ use unread::clock::Clock;
 use unread::config::Config;
 use unread::db;
 use unread::postgres::Durability;
+use unread::say;
 
 pub async fn play(
     config: &Config,
@@ -51,7 +52,7 @@ pub async fn migrate(config: &Config) -> anyhow::Result<()> {
     let database = Database::find(config).await?;
     let pool = db::pool(database.options.clone(), 2);
     app::migrate_when_up(&pool).await?;
-    println!("The database is up to date.");
+    say!("The database is up to date.");
     pool.close().await;
     database.close().await
 }

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use unread::channel::render::Texts;
 use unread::config::Config;
 use unread::domain::ids::AccountId;
-use unread::{control, rules_file};
+use unread::{complain, control, printed, rules_file, say};
 
 use super::{Tools, by, read, spoken};
 
@@ -26,7 +26,7 @@ pub async fn run(config: &Config, what: Rules) -> anyhow::Result<()> {
     match what {
         Rules::Export => {
             let rules = control::rules::export(&tools.pool).await?;
-            print!("{}", rules_file::print(&rules));
+            printed::text(&rules_file::print(&rules));
         }
         Rules::Import { file } => {
             let text = read(&file)?;
@@ -35,9 +35,9 @@ pub async fn run(config: &Config, what: Rules) -> anyhow::Result<()> {
             let done = control::rules::import(tools_of, around, &text, by()).await;
             let done = done.map_err(spoken)?;
             for warning in &done.warnings {
-                eprintln!("unread: {}: {}", warning.field, warning.detail);
+                complain!("unread: {}: {}", warning.field, warning.detail);
             }
-            println!("{} rules read, {} changed.", done.rules, done.changed);
+            say!("{} rules read, {} changed.", done.rules, done.changed);
         }
     }
     tools.close().await

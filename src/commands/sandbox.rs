@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 use unread::demo;
 use unread::sandbox::{Options, Sandbox, Script};
+use unread::say;
 
 #[derive(clap::Args)]
 pub struct Ports {
@@ -40,7 +41,7 @@ pub async fn run(wish: Ports, shutdown: CancellationToken) -> anyhow::Result<()>
     if let Some(url) = wish.inbound_url {
         sandbox.twilio().account().set_inbound_url(&url);
     }
-    println!("{}", serde_json::to_string_pretty(sandbox.endpoints())?);
+    say!("{}", serde_json::to_string_pretty(sandbox.endpoints())?);
     shutdown.cancelled().await;
     sandbox.stop().await;
     Ok(())

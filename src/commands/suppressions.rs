@@ -13,7 +13,7 @@ use unread::control::suppressions::{BadLines, Imported, Imports};
 use unread::domain::contact::{Address, Suppression};
 use unread::domain::ids::{AccountId, Channel};
 use unread::suppressions_file::{self, Defaults};
-use unread::{app, control};
+use unread::{app, complain, control, printed, say};
 
 use super::{BY, Tools, accounts, read_bytes, spoken};
 
@@ -90,12 +90,7 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
             review(&tools, &accounts(config), &hash, Verdict::Undo).await?;
         }
         Suppressions::Export { file } if file.as_os_str() == "-" => {
-            export(
-                &tools.pool,
-                &accounts(config),
-                &mut std::io::stdout().lock(),
-            )
-            .await?;
+            export(&tools.pool, &accounts(config), &mut printed::Output).await?;
         }
         Suppressions::Export { file } => {
             let out = std::fs::File::create(&file)
@@ -103,7 +98,7 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
             let mut out = std::io::BufWriter::new(out);
             let count = export(&tools.pool, &accounts(config), &mut out).await?;
             std::io::Write::flush(&mut out)?;
-            println!("{count} suppressions written.");
+            say!("{count} suppressions written.");
         }
         Suppressions::Import {
             file,
@@ -140,7 +135,7 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
             let own = accounts(config).named(account.id.as_str())?;
             let which = (&own, address.channel(), &hash);
             control::suppressions::add(&tools.pool, &Clock::System, BY, which, reason).await?;
-            println!("Suppressed.");
+            say!("Suppressed.");
         }
         Suppressions::Remove {
             address: raw,
@@ -152,8 +147,8 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
             let own = accounts(config).named(account.id.as_str())?;
             let which = (&own, address.channel(), &hash);
             match control::suppressions::remove(&tools.pool, &Clock::System, BY, which).await {
-                Ok(()) => println!("It may be written to again."),
-                Err(control::Error::NotFound(_)) => println!("It was not suppressed."),
+                Ok(()) => say!("It may be written to again."),
+                Err(control::Error::NotFound(_)) => say!("It was not suppressed."),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -164,19 +159,22 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
 
 /// What was read and stored; lines that were left out go to standard error.
 fn report(done: &Imported) -> ExitCode {
-    println!(
+    say!(
         "{} lines read ({}): {} suppress somebody, {} suppressions new or changed.",
-        done.lines, done.layout, done.taken, done.changed
+        done.lines,
+        done.layout,
+        done.taken,
+        done.changed
     );
     for (skip, count) in &done.skipped {
-        println!("{count} {}.", skip.label());
+        say!("{count} {}.", skip.label());
     }
     if done.problems.is_empty() {
         return ExitCode::SUCCESS;
     }
-    println!("{} lines left out:", done.problems.len());
+    say!("{} lines left out:", done.problems.len());
     for problem in &done.problems {
-        eprintln!("{problem}");
+        complain!("{problem}");
     }
     ExitCode::from(LEFT_OUT)
 }
@@ -187,11 +185,11 @@ const MOST: i64 = 10_000;
 async fn print_doubtful(pool: &sqlx::PgPool, accounts: &Accounts) -> anyhow::Result<()> {
     let found = control::opt_outs::to_review(pool, accounts, MOST).await?;
     if found.is_empty() {
-        println!("There is nothing to review.");
+        say!("There is nothing to review.");
     }
     for one in found {
         let accounts: Vec<&str> = one.accounts.iter().map(AccountId::as_str).collect();
-        println!(
+        say!(
             "{}  {}  {}  {}  {}  {}",
             suppressions_file::hex(&one.hash),
             one.channel.as_str(),
@@ -228,7 +226,7 @@ async fn review(
         settled > 0,
         "there is no doubtful opt-out with this hash: somebody may have looked at it already"
     );
-    println!(
+    say!(
         "{}",
         match verdict {
             Verdict::Keep => "Kept.",

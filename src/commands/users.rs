@@ -5,11 +5,11 @@ use std::path::Path;
 use clap::Subcommand;
 use unread::clock::Clock;
 use unread::config::Config;
-use unread::control;
 use unread::control::passwords::Chosen;
 use unread::domain::access::{Rights, Role};
 use unread::domain::ids::AccountId;
 use unread::secret::Secret;
+use unread::{control, say};
 
 use super::{BY, Tools, accounts, read};
 
@@ -57,7 +57,7 @@ pub async fn run(config: &Config, what: Users) -> anyhow::Result<()> {
     let (pool, now) = (&tools.pool, Clock::System.now());
     let say = |does: &str, name: &str, link: &control::users::Link| -> anyhow::Result<()> {
         let url = control::users::address_of(&config.web.public_url, link)?;
-        println!(
+        say!(
             "{name} {does} at {url} (works once, until {})",
             link.expires_at.format("%Y-%m-%d %H:%M UTC")
         );
@@ -87,7 +87,7 @@ pub async fn run(config: &Config, what: Users) -> anyhow::Result<()> {
                 own_words: &brands,
             };
             control::users::add_with_password(pool, &name, rights, password, BY, now).await?;
-            println!("{name} can log in as {role}.");
+            say!("{name} can log in as {role}.");
         }
         Users::Add {
             name,
@@ -108,15 +108,15 @@ pub async fn run(config: &Config, what: Users) -> anyhow::Result<()> {
                     let ids: Vec<&str> = ids.iter().map(AccountId::as_str).collect();
                     format!(", only {}", ids.join(", "))
                 });
-                println!("{:<32} {:<14} {seen}{limit}", user.name, user.role.as_str());
+                say!("{:<32} {:<14} {seen}{limit}", user.name, user.role.as_str());
             }
         }
         Users::Remove { name } => {
             let user = control::users::named(pool, &name).await?;
             let estate = control::users::remove(pool, user.id, None, BY, now).await?;
-            println!("{} is removed.", user.name);
+            say!("{} is removed.", user.name);
             for token in estate.removed {
-                println!("The API token \"{token}\" does not work any more.");
+                say!("The API token \"{token}\" does not work any more.");
             }
         }
         Users::Password { name } => {
@@ -133,7 +133,7 @@ pub async fn run(config: &Config, what: Users) -> anyhow::Result<()> {
         Users::ResetSecondFactor { name } => {
             let user = control::users::named(pool, &name).await?;
             control::second_factor::remove(pool, user.id, BY, now).await?;
-            println!("{} is asked for no code any more.", user.name);
+            say!("{} is asked for no code any more.", user.name);
         }
     }
     tools.close().await

@@ -24,7 +24,7 @@ pub struct Journal {
 pub(super) fn read(r: &mut Reader, role: Role, keyed: bool) -> Result<Journal, Noted> {
     let file = r.optional("UNREAD_JOURNAL_FILE", str::parse::<PathBuf>);
     let url = r.optional("UNREAD_JOURNAL_URL", parse::webhook_url);
-    let secret = r.optional("UNREAD_JOURNAL_SECRET", parse::secret);
+    let secret = r.optional("UNREAD_JOURNAL_SECRET", parse::signing_secret);
     let keep_days = r.setting("UNREAD_JOURNAL_KEEP_DAYS", parse::number(1..=3650));
     let (file, url, secret) = (file?, url?, secret?);
     let keeps = matches!(role, Role::Run | Role::Worker);
@@ -46,7 +46,7 @@ pub(super) fn read(r: &mut Reader, role: Role, keyed: bool) -> Result<Journal, N
         return Err(r.problem(
             &name,
             "is set, but UNREAD_JOURNAL_SECRET, which signs what is posted there, is not",
-            "Set UNREAD_JOURNAL_SECRET (`openssl rand -hex 32`), there and here.",
+            "Set UNREAD_JOURNAL_SECRET (`echo whsec_$(openssl rand -base64 32)`), there and here.",
         ));
     }
     Ok(Journal {

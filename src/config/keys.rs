@@ -110,7 +110,7 @@ pub const KEYS: &[Key] = &[
     key("UNREAD_JOURNAL_URL", "journal_url",
         "Address to which the same entries are posted (docs/webhooks.md). Needs `UNREAD_SECRET` and `UNREAD_JOURNAL_SECRET`. Left out: nowhere."),
     secret("UNREAD_JOURNAL_SECRET", "journal_secret",
-        "Key that signs what is posted to `UNREAD_JOURNAL_URL`."),
+        "Key that signs what is posted to `UNREAD_JOURNAL_URL` (`echo whsec_$(openssl rand -base64 32)`)."),
     preset("UNREAD_JOURNAL_KEEP_DAYS", "journal_keep_days", "35",
         "Days after which entries of erasures are removed from the file: as long as the oldest backup that may be restored."),
 

@@ -29,6 +29,15 @@ pub fn secret(raw: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(raw))
 }
 
+/// What signs webhooks; it may be one that a receiver has made.
+pub fn signing_secret(raw: &str) -> Result<Secret, &'static str> {
+    let secret = Secret::new(raw);
+    let usable = secret.signing_key().is_some();
+    usable.then_some(secret).ok_or(
+        "`whsec_` and 24 to 64 bytes in base64, for example the output of `echo whsec_$(openssl rand -base64 32)`",
+    )
+}
+
 pub fn flag(raw: &str) -> Result<bool, &'static str> {
     match raw.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),

@@ -60,12 +60,17 @@ fn a_journal_needs_a_key_outside_the_database_and_one_to_sign_with_where_it_is_k
     let key = ("UNREAD_SECRET", "0123456789abcdef0123456789abcdef");
     let file = ("UNREAD_JOURNAL_FILE", "/var/lib/unread/journal.jsonl");
     let url = ("UNREAD_JOURNAL_URL", "https://journal.example.com/unread");
-    let signing = ("UNREAD_JOURNAL_SECRET", "hunter2");
+    let signing = (
+        "UNREAD_JOURNAL_SECRET",
+        "whsec_YW4gYWdyZWVkIHNlY3JldCBvZiBzb21lIGxlbmd0aA==",
+    );
+    let unusable = ("UNREAD_JOURNAL_SECRET", "whsec_hunter2");
     for (given, wrong) in [
         (&[][..], None),
         (&[file][..], Some("UNREAD_JOURNAL_FILE")),
         (&[url, signing][..], Some("UNREAD_JOURNAL_URL")),
         (&[key, url][..], Some("UNREAD_JOURNAL_URL")),
+        (&[key, url, unusable][..], Some("UNREAD_JOURNAL_SECRET")),
         (&[key, file][..], None),
         (&[key, url, signing, file][..], None),
         // Each pod is given its secrets, whether they are used or not.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 use super::hold::{Decision, decide};
 use super::rules::By;
@@ -16,10 +16,11 @@ use crate::db;
 use crate::db::restored::{LookUp, Lost, PerhapsSent};
 use crate::db::suppressions::{Key as Stored, Row, Source};
 use crate::domain::contact::{self, Suppression};
-use crate::domain::heartbeat::Seen;
+use crate::domain::heartbeat::{Seen, judge};
 use crate::domain::hold::{Hold, Kind};
 use crate::domain::ids::{AccountId, Channel};
 use crate::jobs::context::Context;
+use crate::jobs::heart;
 use crate::journal::{self, Entry};
 use crate::liveperson::MAX_IDS;
 
@@ -43,7 +44,18 @@ pub struct Wish {
     pub journal: Option<Vec<Entry>>,
     /// The heartbeat that is remembered beside the journal, if one is.
     pub remembered: Option<Seen>,
+    /// A backup was restored, although nobody has found it out.
+    pub unnoticed: bool,
 }
+
+/// Where all is well, what is due by now and has not been sent would never be.
+const NOTHING_HELD: &str = "Nothing is held, and no journal here remembers more than this database has: there is nothing to do. If a backup \
+     was restored and nobody could find it out, because no process lives on that knew the database and no journal's file was kept, add \
+     --unnoticed.";
+
+const AT_WORK: &str = "Somebody else is taking up this database at this moment (`unread restored`). Look at what it says first.";
+
+const DECIDED: &str = "Somebody else has ended the hold meanwhile (`unread restored --nothing-lost`, or the dashboard). Nothing was changed.";
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,10 +73,23 @@ pub struct Done {
     pub lost: Option<Lost>,
 }
 
-/// The time that is lost, by what the person says and what the hold and the journal know: the longest of all.
+/// The time that is lost, by what the person says and what the hold and the journal know: the longest of all. Refuses where nothing says
+/// that any is.
 pub async fn lost_time(ctx: &Context, wish: &Wish, now: DateTime<Utc>) -> Result<Lost, Error> {
     let holds = db::holds::active(&ctx.pool).await?;
+    if holds.is_empty() && !wish.unnoticed && !would_hold(ctx, wish).await? {
+        return Err(Error::Conflict(NOTHING_HELD.to_owned()));
+    }
     checked(&holds, wish, now)
+}
+
+/// Whether the first process that comes would hold sending: none has come yet that could have found it out.
+async fn would_hold(ctx: &Context, wish: &Wish) -> Result<bool, Error> {
+    let mut tx = ctx.pool.begin().await?;
+    let beat = heart::look(&mut tx, &ctx.clock).await?;
+    let journal = heart::recall(&mut tx, wish.remembered.clone()).await?;
+    let verdict = judge(None, journal.as_ref(), &beat);
+    Ok(Hold::of(&verdict, beat.after.beat_at).is_some())
 }
 
 fn checked(holds: &[Hold], wish: &Wish, now: DateTime<Utc>) -> Result<Lost, Error> {
@@ -113,13 +138,29 @@ fn lost(holds: &[Hold], wish: &Wish, now: DateTime<Utc>) -> Lost {
     }
 }
 
-/// Ends a hold after a restore.
+/// Ends a hold after a restore. One at a time: a second one begins to work when nothing is held any more, and says so.
 pub async fn restored(ctx: &Context, wish: &Wish, by: By<'_>) -> Result<Done, Error> {
+    let Some(alone) = db::restored::alone(&ctx.pool).await? else {
+        return Err(Error::Conflict(AT_WORK.to_owned()));
+    };
+    let done = alone_restored(ctx, wish, by).await;
+    // The end of the connection lets the next one begin, too.
+    let _ = alone.close().await;
+    done
+}
+
+async fn alone_restored(ctx: &Context, wish: &Wish, by: By<'_>) -> Result<Done, Error> {
     let lost = lost_time(ctx, wish, by.now).await?;
     hold(ctx, lost, by.now).await?;
     let phones = phones(ctx, lost).await?;
     let mut tx = ctx.pool.begin().await?;
     db::heartbeat::lock(&mut tx).await?;
+    let holds = db::holds::active(&mut *tx).await?;
+    if holds.is_empty() {
+        return Err(Error::Conflict(DECIDED.to_owned()));
+    }
+    // Meanwhile another process may have remembered more.
+    let lost = checked(&holds, wish, by.now)?;
     let mut done = Done {
         unknown: db::restored::make_unknown(&mut tx, lost, by.now).await?,
         looked_up: db::restored::look_up(&mut tx, &phones, lost, by.now).await?,
@@ -383,6 +424,7 @@ mod tests {
                     process: None,
                     decided_at: None,
                 }),
+                unnoticed: false,
             };
             let lost = lost(holds, &wish, at("16:00"));
             assert_eq!(
@@ -405,6 +447,7 @@ mod tests {
                 lost_until: until.map(at),
                 journal: None,
                 remembered: None,
+                unnoticed: true,
             };
             let refused = match checked(&[], &wish, at("16:00")) {
                 Err(Error::Invalid(faults)) => Some(faults[0].field.clone()),

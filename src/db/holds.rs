@@ -86,6 +86,14 @@ pub async fn end(
     Ok(kinds.into_iter().map(|(kind,)| kind).collect())
 }
 
+/// Whether one has ended since then.
+pub async fn ended_since(db: impl PgExecutor<'_>, since: DateTime<Utc>) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select exists (select from holds where ended_at >= $1)")
+        .bind(since)
+        .fetch_one(db)
+        .await
+}
+
 /// Writes what is held where the statement that begins an attempt looks.
 async fn apply(conn: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query(

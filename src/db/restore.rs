@@ -96,10 +96,13 @@ $clear$;
 ";
 
 /// Has the planner know what came in: without, it guesses until the server looks by itself. That it takes its time is nothing to be
-/// warned of.
+/// warned of, nor that an ordinary role may not look at the server's own tables.
 pub async fn analyze(pool: &PgPool) -> sqlx::Result<()> {
     let options = PgConnectOptions::clone(&pool.connect_options()).disable_statement_logging();
     let mut conn = options.connect().await?;
+    sqlx::query("set client_min_messages = error")
+        .execute(&mut conn)
+        .await?;
     sqlx::query("analyze").execute(&mut conn).await?;
     conn.close().await
 }

@@ -1,7 +1,7 @@
 //! What becomes of a time that the database has lost.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, PgExecutor};
+use sqlx::{Connection, FromRow, PgConnection, PgExecutor, PgPool};
 
 use super::columns::readable;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
@@ -11,6 +11,23 @@ use crate::domain::ids::{AccountId, Channel, ReminderId};
 pub struct Lost {
     pub from: DateTime<Utc>,
     pub until: DateTime<Utc>,
+}
+
+/// Whoever has it takes up the lost time: any number, the same for all.
+const LOCK: i64 = 0x756e_7265_6164_7273;
+
+/// A connection that keeps others from the same work until it is closed; none if somebody else is at it.
+pub async fn alone(pool: &PgPool) -> sqlx::Result<Option<PgConnection>> {
+    let mut conn = pool.acquire().await?.detach();
+    let alone: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
+        .bind(LOCK)
+        .fetch_one(&mut conn)
+        .await?;
+    if alone {
+        return Ok(Some(conn));
+    }
+    conn.close().await?;
+    Ok(None)
 }
 
 /// Reminders `r` that may have been sent in the lost time. What fell due in it was not looked at before, so its state is from after the

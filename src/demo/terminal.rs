@@ -8,6 +8,7 @@ use chrono::{DateTime, Local, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::outbox::{Message, Outbox};
+use crate::say;
 
 /// A burst is over when nothing has arrived for so long.
 const QUIET: Duration = Duration::from_secs(20);
@@ -55,12 +56,12 @@ pub async fn narrate(outbox: Outbox, places: Places, shutdown: CancellationToken
                 if message.id() > told {
                     told = message.id();
                     since_block += 1;
-                    println!("{}", line(&message));
+                    say!("{}", line(&message));
                 }
             }
         } else if since_block >= BURST {
             since_block = 0;
-            println!("\n{}", places.block());
+            say!("\n{}", places.block());
         }
     }
 }

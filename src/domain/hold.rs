@@ -4,6 +4,8 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use super::heartbeat::Verdict;
+
 /// Why sending is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -94,6 +96,52 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// What a verdict about the database holds.
+    pub fn of(verdict: &Verdict, found_at: DateTime<Utc>) -> Option<Self> {
+        let hold = |kind| Self {
+            kind,
+            found_at,
+            lost_from: None,
+            lost_until: None,
+            due_before: None,
+            counter: 0,
+            installation: None,
+        };
+        match *verdict {
+            Verdict::Same | Verdict::Whole | Verdict::Stranger => None,
+            Verdict::Restored {
+                lost_from,
+                lost_until,
+                counter,
+            } => Some(Self {
+                lost_from: Some(lost_from),
+                lost_until: Some(lost_until),
+                counter,
+                ..hold(Kind::Restored)
+            }),
+            Verdict::Other {
+                lost_until,
+                counter,
+                ref installation,
+            } => Some(Self {
+                lost_until: Some(lost_until),
+                counter,
+                installation: Some(installation.clone()),
+                ..hold(Kind::Other)
+            }),
+            Verdict::Copied => Some(Self {
+                lost_until: Some(found_at),
+                ..hold(Kind::Copied)
+            }),
+            Verdict::Silence { from, until } => Some(Self {
+                lost_from: Some(from),
+                lost_until: Some(until),
+                due_before: Some(until),
+                ..hold(Kind::Silence)
+            }),
+        }
+    }
+
     /// What is held and why, in one or two sentences.
     pub fn said(&self) -> String {
         match self.kind {

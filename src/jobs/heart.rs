@@ -5,10 +5,12 @@
 
 mod witness;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +35,12 @@ const EVERY: Duration = Duration::from_secs(3);
 /// How soon after a beat that failed.
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// So many beats, from the end of a process's wait on, release what was put off because of it.
+const RELEASES: u8 = 2;
+
+/// For so long after the end of a hold every beat releases what was put off because of it: two beats of a process that is in time.
+const RELEASED_FOR: TimeDelta = TimeDelta::seconds(10);
+
 /// How the list of holds calls a process that ends one because nothing is missing.
 const BY: &str = "unread";
 
@@ -53,6 +61,8 @@ pub struct Heart {
     forgetful: Mutex<Option<Instant>>,
     /// The holds that the log has.
     said: Mutex<Vec<Kind>>,
+    /// So many beats still release what was put off.
+    to_release: AtomicU8,
     metrics: Metrics,
 }
 
@@ -74,6 +84,7 @@ impl Heart {
             journal: Mutex::new(journal),
             forgetful: Mutex::default(),
             said: Mutex::default(),
+            to_release: AtomicU8::default(),
             metrics: metrics.clone(),
         })
     }
@@ -125,7 +136,16 @@ impl Heart {
             .await
             .context("judging a heartbeat")?;
         let holds = db::holds::active(&mut *tx).await?;
+        let open = may_send && holds.is_empty();
+        if open {
+            self.release_again(&mut tx, &beat).await?;
+        }
         tx.commit().await.context("committing a heartbeat")?;
+        if open {
+            let left = self.to_release.load(Ordering::Relaxed);
+            self.to_release
+                .store(left.saturating_sub(1), Ordering::Relaxed);
+        }
         self.say(&holds);
         if !verdict.contradicts() {
             let seen = beat.seen(self.witness.process());
@@ -202,7 +222,7 @@ impl Heart {
         if counts || beat.before.is_none() {
             db::heartbeat::write(tx, &pulse).await?;
         }
-        if let Some(hold) = hold_of(verdict, beat) {
+        if let Some(hold) = Hold::of(verdict, beat.after.beat_at) {
             db::holds::begin(tx, &hold).await?;
         }
         if !counts {
@@ -230,6 +250,19 @@ impl Heart {
         let now = beat.after.beat_at;
         let ended = db::holds::end(tx, &kinds, (BY, End::FoundWhole), now).await?;
         if !ended.is_empty() {
+            release(tx, &self.clock, (Reason::Held, None), now).await?;
+        }
+        Ok(())
+    }
+
+    /// Releases what was put off until now, and once more with the next beat: a delivery may have looked before, and have put itself off after,
+    /// the moment at which the others were released.
+    async fn release_again(&self, tx: &mut PgConnection, beat: &Beat) -> sqlx::Result<()> {
+        let now = beat.after.beat_at;
+        let waits = self.to_release.load(Ordering::Relaxed) > 0
+            || !self.said().is_empty()
+            || db::holds::ended_since(&mut *tx, now - RELEASED_FOR).await?;
+        if waits {
             release(tx, &self.clock, (Reason::Held, None), now).await?;
         }
         Ok(())
@@ -286,14 +319,14 @@ impl Heart {
             }
         } else if may && (was_behind || !might) {
             // What this process has put off meanwhile.
-            release(tx, &self.clock, (Reason::Held, None), pulse.beat_at).await?;
+            self.to_release.store(RELEASES, Ordering::Relaxed);
         }
         Ok(may)
     }
 
     /// Says in the log, once, what is held, and when that is over.
     fn say(&self, holds: &[Hold]) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.said();
         for hold in holds.iter().filter(|hold| !said.contains(&hold.kind)) {
             tracing::error!(kind = %hold.kind, "{} {}", hold.said(), hold.fix());
         }
@@ -301,6 +334,10 @@ impl Heart {
             tracing::info!("Sending is not held any more");
         }
         *said = holds.iter().map(|hold| hold.kind).collect();
+    }
+
+    fn said(&self) -> MutexGuard<'_, Vec<Kind>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -326,51 +363,4 @@ pub async fn recall(tx: &mut PgConnection, seen: Option<Seen>) -> sqlx::Result<O
         line,
         before_newcomers,
     }))
-}
-
-/// What a verdict holds.
-fn hold_of(verdict: &Verdict, beat: &Beat) -> Option<Hold> {
-    let found_at = beat.after.beat_at;
-    let hold = |kind| Hold {
-        kind,
-        found_at,
-        lost_from: None,
-        lost_until: None,
-        due_before: None,
-        counter: 0,
-        installation: None,
-    };
-    match *verdict {
-        Verdict::Same | Verdict::Whole | Verdict::Stranger => None,
-        Verdict::Restored {
-            lost_from,
-            lost_until,
-            counter,
-        } => Some(Hold {
-            lost_from: Some(lost_from),
-            lost_until: Some(lost_until),
-            counter,
-            ..hold(Kind::Restored)
-        }),
-        Verdict::Other {
-            lost_until,
-            counter,
-            ref installation,
-        } => Some(Hold {
-            lost_until: Some(lost_until),
-            counter,
-            installation: Some(installation.clone()),
-            ..hold(Kind::Other)
-        }),
-        Verdict::Copied => Some(Hold {
-            lost_until: Some(found_at),
-            ..hold(Kind::Copied)
-        }),
-        Verdict::Silence { from, until } => Some(Hold {
-            lost_from: Some(from),
-            lost_until: Some(until),
-            due_before: Some(until),
-            ..hold(Kind::Silence)
-        }),
-    }
 }

@@ -179,9 +179,11 @@ pub fn missing(
             (None, End::Told(mark)) => mark.as_ref(),
             (None, End::Untold) => None,
         };
-        let lack = match mark {
-            None if *end == End::Untold => None,
-            mark => part.lacks_end(mark, until),
+        let lack = match (mark, next) {
+            (None, _) if *end == End::Untold => None,
+            // Somebody has taken it away.
+            (None, None) => Some((Lack::Mark, part.begins.begins)),
+            (mark, _) => part.lacks_end(mark, until),
         };
         found.extend(lack.map(|(lack, at)| Missing {
             lack,
@@ -208,7 +210,8 @@ impl Part<'_> {
         })
     }
 
-    /// Why it is not known to tell all until this moment, and from when on it may not.
+    /// Why it is not known to tell all until this moment, and from when on it may not. One that has just begun tells all until then,
+    /// before its keeper says so; it may be begun anew, or looked at, before that.
     fn lacks_end(
         &self,
         mark: Option<&Mark>,
@@ -217,6 +220,7 @@ impl Part<'_> {
         let begins = self.begins;
         let own = |mark: &&Mark| mark.journal == begins.journal && mark.number >= begins.number;
         match mark.filter(own) {
+            None if self.whole && begins.begins + SLACK >= until => None,
             None => Some((Lack::Mark, begins.begins)),
             Some(mark) if mark.number > self.last => Some((Lack::Cut(mark.number), self.last_at)),
             Some(mark) if mark.at + SLACK < until => Some((Lack::EndsEarly(mark.at), mark.at)),
@@ -322,6 +326,14 @@ mod tests {
             &begins(3, "05:00", None),
             &[noted(6, "13:00")],
         ]);
+        let twice = |once, again| {
+            let before = || mark(4, once);
+            all(&[
+                &usual[..4],
+                &begins_behind(5, once, before()),
+                &begins_behind(8, again, before()),
+            ])
+        };
         // The lost time is from 09:30 to 14:00.
         let (from, until) = ("09:30", "14:00");
         #[rustfmt::skip]
@@ -354,6 +366,10 @@ mod tests {
             ("the same, and there is a hole before", all(&[&morning, &later[1..2], &begins_behind(7, "11:30", mark(5, "11:29"))]), told(9, "14:00"), Some((Lack::Hole(4, 4), from, "11:00"))),
             ("the same, and nothing from before is there", begins_behind(7, "11:30", mark(4, "11:29")), told(9, "14:00"), Some((Lack::BeginsLate(at("11:30")), from, until))),
             ("the backup is from after a restored database's beginning", begins_behind(7, "09:00", mark(4, "08:59")), told(9, "14:00"), None),
+            ("begun anew twice at once, before its keeper could say that it was complete", twice("13:58", "13:59"), told(10, "14:00"), None),
+            ("begun anew twice, and nobody says what happened between", twice("11:30", "13:00"), told(10, "14:00"), Some((Lack::Mark, "11:30", "13:00"))),
+            ("looked at while it is begun anew", all(&[&usual[..4], &begins_behind(5, "13:59", mark(4, "13:58"))]), told(4, "13:58"), None),
+            ("the same, and nobody has said anything since", all(&[&usual[..4], &begins_behind(5, "11:30", mark(4, "11:29"))]), told(4, "11:29"), Some((Lack::Mark, "11:30", until))),
             ("a receiver is told anew, after a hole", all(&[&morning, &later[1..2], &renamed(begins(1, "11:30", None))]), End::Untold, Some((Lack::Hole(4, 4), from, "11:00"))),
             ("a receiver is told anew", all(&[&usual[..5], &renamed(begins(1, "11:30", None))]), End::Untold, None),
             ("a receiver is told anew, and something in force is missing", all(&[&usual[..5], &renamed([&begins(1, "11:30", None)[..1], &begins(1, "11:30", None)[2..]].concat())]), End::Untold, Some((Lack::Hole(2, 2), "11:30", "11:30"))),

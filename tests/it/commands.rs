@@ -7,7 +7,7 @@ use unread::demo;
 
 use crate::database::database;
 use crate::harness::{PATIENCE, eventually, free_port, migrated};
-use crate::process::{Folder, Process, run, settings, text};
+use crate::process::{Folder, Process, run, run_into, settings, text};
 
 #[tokio::test]
 async fn a_wrong_configuration_ends_with_2_and_tells_every_problem_at_once() {
@@ -131,6 +131,45 @@ async fn rules_go_in_and_come_out_the_same() {
     assert_eq!(code, Some(1));
     assert!(told.contains("rule 1"), "{told}");
     assert_eq!(export().await, exported);
+}
+
+#[tokio::test]
+async fn a_command_that_nobody_reads_any_more_does_its_work_and_ends_well() {
+    let db = migrated().await;
+    let settings = settings(&[("DATABASE_URL", &db.url), ("LE_ACCOUNT", "12345678")]);
+    for arguments in [
+        &["migrate"][..],
+        &["users", "add", "ann"],
+        &["users", "list"],
+        &["suppressions", "add", "ben@example.net"],
+        &["suppressions", "export", "-"],
+        &["rules", "export"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = run_into(writer, arguments, &settings).await;
+        assert_eq!(ended.code(), Some(0), "{arguments:?}");
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let refused = ["users", "remove", "nobody"];
+    assert_eq!(run_into(writer, &refused, &settings).await.code(), Some(1));
+    let users = run(&["users", "list"], &settings).await;
+    assert!(text(&users.stdout).contains("ann"));
+    let export = run(&["suppressions", "export", "-"], &settings).await;
+    assert_eq!(text(&export.stdout).lines().count(), 2);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_a_full_disk_cannot_take_is_a_failure() {
+    let db = migrated().await;
+    let settings = settings(&[("DATABASE_URL", &db.url)]);
+    for arguments in [&["migrate"][..], &["suppressions", "export", "-"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let ended = run_into(full.unwrap(), arguments, &settings).await;
+        assert_eq!(ended.code(), Some(1), "{arguments:?}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! throw-away server, which ends with the process. Under a runner that gives each test its own process (nextest) that is a
 //! server per test: set `DATABASE_URL` there.
 
+mod copies;
 mod servers;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool};
 use url::Url;
 
+pub use copies::Replica;
 pub use servers::{OwnServer, copy_pristine_data, kill_9, own_server, signal};
 
 /// Any number, the same for all that share a server: who holds this advisory lock makes the template.
@@ -38,7 +40,15 @@ pub async fn database(
     fingerprint: &[u8],
     migrate: impl AsyncFnOnce(&PgPool) -> Result<()>,
 ) -> TestDatabase {
-    let server = server_url().await;
+    database_on(server_url().await, fingerprint, migrate).await
+}
+
+/// The same on a server of the test's own.
+pub async fn database_on(
+    server: Url,
+    fingerprint: &[u8],
+    migrate: impl AsyncFnOnce(&PgPool) -> Result<()>,
+) -> TestDatabase {
     let made = async {
         let mut admin = connect(&server).await?;
         let template = template(&mut admin, &server, fingerprint, migrate).await?;

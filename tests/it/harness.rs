@@ -34,7 +34,7 @@ use unread::scheduler::Scheduler;
 use unread::web::access::Route;
 use unread::{demo, jobs, web};
 
-use crate::database::{TestDatabase, database};
+use crate::database::{OwnServer, TestDatabase, database, database_on};
 use crate::person::{Person, Program};
 use crate::wire::Wire;
 
@@ -89,13 +89,23 @@ pub fn everything() -> Accounts {
 
 /// A database with all tables.
 pub async fn migrated() -> TestDatabase {
+    database(&fingerprint(), migrate).await
+}
+
+/// The same on a server of the test's own.
+pub async fn migrated_on(server: &OwnServer) -> TestDatabase {
+    let url = server.server().url("postgres").parse().unwrap();
+    database_on(url, &fingerprint(), migrate).await
+}
+
+fn fingerprint() -> Vec<u8> {
     let ours = sqlx::migrate!();
     let queues = sqlx::migrate!("crates/queue/migrations");
     let sums = ours.iter().chain(queues.iter()).map(|m| m.checksum.clone());
     // apalis' own migrations come with its version.
     let mut fingerprint: Vec<u8> = sums.flat_map(std::borrow::Cow::into_owned).collect();
     fingerprint.extend(include_bytes!("../../Cargo.lock"));
-    database(&fingerprint, migrate).await
+    fingerprint
 }
 
 /// A port of loopback that nobody listens on. Not one that the system would give to an outgoing connection of another test.
@@ -141,6 +151,8 @@ pub struct Setup {
     pub lossy_wire: bool,
     /// Real time, on a machine whose clock is wrong by so much; nothing moves it.
     pub real_time: Option<TimeDelta>,
+    /// A database that is there already, if not on the server that all tests share.
+    pub database: Option<TestDatabase>,
 }
 
 /// Runs a test on a stage of its own.
@@ -196,8 +208,11 @@ impl Reminder {
 }
 
 impl Stage {
-    async fn raise(setup: Setup) -> Self {
-        let database = migrated().await;
+    async fn raise(mut setup: Setup) -> Self {
+        let database = match setup.database.take() {
+            Some(database) => database,
+            None => migrated().await,
+        };
         let now = setup.now.unwrap_or_else(noon);
         let (clock, world_clock) = match setup.real_time {
             None => (Clock::manual(now), WorldClock::manual(now)),

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -71,6 +72,22 @@ pub async fn run_program(program: &Path, arguments: &[&str], settings: &Settings
     let mut command = command(program, &folder, arguments, settings);
     command.stdin(Stdio::null());
     tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+/// Runs a command that prints into this, its complaints included.
+pub async fn run_into(
+    into: impl Into<OwnedFd>,
+    arguments: &[&str],
+    settings: &Settings,
+) -> ExitStatus {
+    let folder = Folder::new();
+    let mut command = command(this_program(), &folder, arguments, settings);
+    let into = into.into();
+    let complaints = into.try_clone().unwrap();
+    command.stdin(Stdio::null()).stdout(into).stderr(complaints);
+    tokio::task::spawn_blocking(move || command.status().unwrap())
         .await
         .unwrap()
 }

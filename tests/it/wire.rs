@@ -1,7 +1,7 @@
 //! A wire between the service and PostgreSQL that breaks when a test wants it to: at the answer to a commit, which the server has
-//! then made and nobody is told, or before a statement. Or holds a statement back until the test lets it go.
+//! then made and nobody is told, or before a statement. Or holds a statement back until the test lets it go. And a switch between servers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -106,6 +106,49 @@ impl Wire {
 
     pub fn has_broken(&self) -> bool {
         self.cut.lock().unwrap().is_none()
+    }
+}
+
+/// An address that stays while the server behind it changes, as a proxy or a name has one. For as long as the test's runtime lives.
+pub struct Switch {
+    port: u16,
+    socket: Arc<Mutex<PathBuf>>,
+}
+
+impl Switch {
+    /// To the server with this folder of a socket.
+    pub async fn to(folder: PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let socket = Arc::new(Mutex::new(folder));
+        let switch = Self {
+            port,
+            socket: socket.clone(),
+        };
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let path = socket.lock().unwrap().join(".s.PGSQL.5432");
+                tokio::spawn(async move {
+                    // Where nobody listens the client is hung up on.
+                    if let Ok(server) = UnixStream::connect(path).await {
+                        carry(client, server, Arc::default()).await;
+                    }
+                });
+            }
+        });
+        switch
+    }
+
+    /// Who comes from now on gets to the server with this folder.
+    pub fn turn_to(&self, folder: PathBuf) {
+        *self.socket.lock().unwrap() = folder;
+    }
+
+    pub fn url(&self) -> String {
+        format!(
+            "postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable",
+            self.port
+        )
     }
 }
 

@@ -10,6 +10,7 @@ use unread::config::Config;
 use unread::db;
 use unread::hashing::Hasher;
 use unread::journal::{self, End, Entry, File, Head, Line, Missing};
+use unread::say;
 
 use crate::commands::read;
 
@@ -74,7 +75,7 @@ impl Kept {
         let keys = unknown_keys(&self.lines, lost.0, hasher);
         if incomplete {
             for lack in lacks {
-                println!("{}: {lack}", self.name);
+                say!("{}: {lack}", self.name);
             }
         } else if !lacks.is_empty() {
             bail!(
@@ -98,7 +99,7 @@ impl Kept {
         if self.end == End::Untold
             && let Some(last) = self.lines.iter().filter_map(Line::noted_at).max()
         {
-            println!(
+            say!(
                 "The last entry of {} is from {last}; what was noted after it and did not get there is not known.",
                 self.name
             );

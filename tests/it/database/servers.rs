@@ -17,23 +17,29 @@ pub async fn shared_url() -> String {
 
 /// A server that one test may stop, kill and restart. Durable, as the one whose promises such tests are about.
 pub struct OwnServer {
-    options: Options,
-    server: Option<Server>,
+    pub(super) options: Options,
+    pub(super) server: Option<Server>,
 }
 
 /// Starts a server of the test's own from a copy of a cluster that is made once.
 pub async fn own_server() -> OwnServer {
     blocking(|| {
-        let root = throwaway_root();
-        std::fs::create_dir(&root)?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-        std::fs::set_permissions(&root, mode)?;
+        let root = own_root()?;
         copy_pristine_data(&root)?;
         let options = durable(root);
         let server = Some(Server::start(&options)?);
         Ok(OwnServer { options, server })
     })
     .await
+}
+
+/// A folder for a server, which its account may pass.
+pub(super) fn own_root() -> Result<PathBuf> {
+    let root = throwaway_root();
+    std::fs::create_dir(&root)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+    std::fs::set_permissions(&root, mode)?;
+    Ok(root)
 }
 
 /// Puts the data of a new cluster into a folder; much faster than making one.
@@ -80,7 +86,10 @@ impl OwnServer {
         self.start_after(|| Ok(())).await;
     }
 
-    async fn start_after(&mut self, before: impl FnOnce() -> Result<()> + Send + 'static) {
+    pub(super) async fn start_after(
+        &mut self,
+        before: impl FnOnce() -> Result<()> + Send + 'static,
+    ) {
         let options = self.options.clone();
         let server = blocking(move || {
             before()?;
@@ -109,7 +118,7 @@ pub fn signal(pid: u32, name: &str) {
     assert!(sent.expect("kill runs").success(), "kill -s {name} {pid}");
 }
 
-fn durable(root: PathBuf) -> Options {
+pub(super) fn durable(root: PathBuf) -> Options {
     Options {
         root,
         bin_dir: None,

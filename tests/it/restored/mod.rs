@@ -2,10 +2,13 @@
 //! out when a person has decided.
 
 mod backup;
+mod failover;
 mod hearts;
 mod keepers;
 mod links;
+mod physical;
 mod processes;
+mod story;
 mod webhook;
 mod words;
 
@@ -17,7 +20,7 @@ use reqwest::Method;
 use unread::control::consumers::Who;
 use unread::control::restored::{Done, Wish, restored};
 use unread::control::rules::By;
-use unread::control::{consumers, hold};
+use unread::control::{Error, consumers, hold};
 use unread::db;
 use unread::domain::access::{Permission, Role};
 use unread::domain::heartbeat::Verdict;
@@ -26,6 +29,7 @@ use unread::jobs::heart::{Heart, Witness};
 use unread::journal::{self, File, Head, Kind};
 
 use crate::harness::{Setup, Stage, account, eventually, everything, run_test_with};
+use crate::opt_outs;
 use crate::process::Folder;
 
 const ANN: &str = "ann@example.com";
@@ -34,6 +38,7 @@ const CARL: &str = "carl@example.com";
 const DORA: &str = "dora@example.com";
 const EVE: &str = "eve@example.com";
 const FAY: &str = "fay@example.com";
+const GINA: &str = "gina@example.com";
 const PHONE: &str = "+12025550143";
 
 /// A stage with a journal.
@@ -59,6 +64,7 @@ impl Kept {
             settings: vec![
                 ("UNREAD_SECRET", "a-key-that-outlives-the-database-0123"),
                 ("UNREAD_JOURNAL_FILE", path),
+                ("UNREAD_MAIL_WEBHOOK_SECRET", opt_outs::SECRET),
             ],
             ..Setup::default()
         }
@@ -101,6 +107,7 @@ async fn take_up(t: &Stage, kept: Option<&Kept>, lost_from: DateTime<Utc>) -> Do
         lost_until: None,
         journal: kept.map(|kept| journal::entries(File::at(kept.path()).read().unwrap())),
         remembered: kept.and_then(|kept| Head::beside(&kept.path()).read().unwrap()),
+        unnoticed: false,
     };
     restored(t.context(), &wish, by(t)).await.unwrap()
 }
@@ -128,93 +135,6 @@ fn reminded(t: &Stage) -> Vec<String> {
     let mut to: Vec<String> = mails.iter().map(|mail| mail.to[0].clone()).collect();
     to.sort_unstable();
     to
-}
-
-/// A backup is made, this much time passes with reminders, opt-outs and erasures, and it is restored under a process that lives on.
-async fn restored_after(minutes: i64) {
-    let kept = Kept::new();
-    run_test_with(kept.setup(), async |t| {
-        // Reminded before the backup; the second step is due the day after.
-        let (carl, dora) = (t.answered(CARL), t.answered(DORA));
-        t.tick().await;
-        t.advance(10).await;
-        assert_eq!(reminded(t), [CARL, DORA]);
-        let ann = t.answered(ANN);
-        t.advance(8).await;
-        t.tick().await;
-        beat(t, None, None).await;
-        let backed_up_at = t.now();
-        backup::make(t.pool()).await;
-
-        // The time that will be lost.
-        let ben = t.answered(BEN);
-        let fay = t.answered(FAY);
-        t.tick().await;
-        unsubscribe(t, &carl).await;
-        erase(t, &dora).await;
-        erase(t, &fay).await;
-        t.advance(minutes).await;
-        beat(t, None, None).await;
-        kept.has(Kind::OptOut, 1).await;
-        kept.has(Kind::Erasure, 2).await;
-        let sent = reminded(t);
-        assert_eq!(sent.first().map(String::as_str), Some(ANN), "{sent:?}");
-        let ben_was_reminded = sent == [ANN, BEN];
-        assert_eq!(ben_was_reminded, minutes >= 10, "{sent:?}");
-
-        // Nobody has found out yet, and nothing leaves all the same.
-        backup::restore(t.pool()).await;
-        t.advance(1).await;
-        assert_eq!(reminded(t), [""; 0]);
-        let verdict = beat(t, None, None).await;
-        assert!(matches!(verdict, Verdict::Restored { .. }), "{verdict:?}");
-        assert_eq!(t.story(&ann).await, ["scheduled (held)"]);
-        assert!(
-            t.decisions(&ann)
-                .await
-                .contains(&"deliver postpone held".to_owned())
-        );
-        seen_everywhere(t).await;
-
-        let done = take_up(t, Some(&kept), backed_up_at).await;
-        assert_eq!((done.suppressed, done.erased), (1, 1), "{done:?}");
-        assert_eq!(t.story(&ann).await, ["unknown (restored)"]);
-        let verdict = beat(t, None, None).await;
-        assert_eq!(verdict, Verdict::Same);
-
-        // What is owed goes out: to who was answered after it, and who was not yet reminded.
-        t.answered(EVE);
-        t.tick().await;
-        t.advance(15).await;
-        let owed = reminded(t);
-        let expected = if ben_was_reminded {
-            vec![EVE]
-        } else {
-            vec![BEN, EVE]
-        };
-        assert_eq!(owed, expected);
-
-        // The day after, the second step: to everybody but those who said no or were erased.
-        t.advance_by(TimeDelta::hours(24)).await;
-        t.tick().await;
-        t.advance(5).await;
-        t.tick().await;
-        t.advance(60).await;
-        assert_eq!(reminded(t), [ANN, BEN, EVE]);
-        assert!(t.story(&fay).await.is_empty());
-        let known: i64 =
-            sqlx::query_scalar("select count(*) from consumers where conversation = any ($1)")
-                .bind([fay, dora])
-                .fetch_one(t.pool())
-                .await
-                .unwrap();
-        assert_eq!(known, 0, "who was erased is not stored anew");
-        let bens = t.story(&ben).await;
-        let carls = t.story(&carl).await;
-        assert_eq!(bens.len(), if ben_was_reminded { 1 } else { 2 }, "{bens:?}");
-        assert_eq!(carls.last().unwrap(), "cancelled (opted_out)");
-    })
-    .await;
 }
 
 /// Where a person or a program sees that sending is held.
@@ -253,16 +173,6 @@ async fn seen_everywhere(t: &Stage) {
         .http
         .request(Method::GET, format!("{}/api/v1/hold", t.web));
     assert_eq!(nobody.send().await.unwrap().status(), 401);
-}
-
-#[tokio::test]
-async fn a_backup_of_three_minutes_doubles_nothing_and_forgets_no_no() {
-    restored_after(3).await;
-}
-
-#[tokio::test]
-async fn a_backup_of_an_hour_doubles_nothing_and_forgets_no_no() {
-    restored_after(60).await;
 }
 
 #[tokio::test]
@@ -377,6 +287,86 @@ async fn of_a_long_silence_only_what_was_due_before_waits_for_a_person() {
         hold::nothing_lost(t.pool(), &t.clock, by(t)).await.unwrap();
         t.advance_by(TimeDelta::seconds(1)).await;
         assert_eq!(reminded(t), [ANN], "it is still in time");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_looked_before_the_end_of_a_hold_and_wrote_after_it_waits_for_the_next_beat_only() {
+    run_test_with(Setup::default(), async |t| {
+        let ctx = t.context();
+        let (witness, metrics) = (Arc::clone(&ctx.witness), &ctx.metrics);
+        let heart = Heart::new(t.pool().clone(), t.clock.clone(), witness, None, metrics);
+        let heart = heart.unwrap();
+        t.answered(ANN);
+        t.tick().await;
+        let hold = Hold {
+            kind: unread::domain::hold::Kind::Restored,
+            found_at: t.now(),
+            lost_from: Some(t.now()),
+            lost_until: Some(t.now()),
+            due_before: None,
+            counter: 0,
+            installation: None,
+        };
+        let mut conn = t.pool().acquire().await.unwrap();
+        assert!(db::holds::begin(&mut conn, &hold).await.unwrap());
+        heart.beat().await.unwrap();
+        t.advance(10).await;
+        assert_eq!(reminded(t), [""; 0]);
+        // Whoever ends it releases what is held, and sees nothing of what is written a moment later: as if that were this reminder.
+        let how = ("ann", unread::domain::hold::End::NothingLost);
+        let kinds = unread::domain::hold::Kind::ALL;
+        let put_off = async |why: &str| {
+            let row = "update reminders set next_at = $1, reason = $2 where state = 'scheduled'";
+            let row = sqlx::query(row)
+                .bind(t.now() + TimeDelta::days(1))
+                .bind(why);
+            let rows = row.execute(t.pool()).await.unwrap();
+            assert_eq!(rows.rows_affected(), 1);
+        };
+        put_off("gap").await;
+        db::holds::end(&mut conn, &kinds, how, t.now())
+            .await
+            .unwrap();
+        heart.beat().await.unwrap();
+        put_off("held").await;
+        heart.beat().await.unwrap();
+        t.advance_by(TimeDelta::seconds(1)).await;
+        assert_eq!(reminded(t), [ANN]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_who_take_it_up_at_once_one_does() {
+    run_test_with(Setup::default(), async |t| {
+        let hold = Hold {
+            kind: unread::domain::hold::Kind::Restored,
+            found_at: t.now(),
+            lost_from: Some(t.now() - TimeDelta::hours(1)),
+            lost_until: Some(t.now()),
+            due_before: None,
+            counter: 0,
+            installation: None,
+        };
+        let mut conn = t.pool().acquire().await.unwrap();
+        assert!(db::holds::begin(&mut conn, &hold).await.unwrap());
+        drop(conn);
+        let wish = Wish {
+            lost_from: t.now() - TimeDelta::hours(1),
+            lost_until: None,
+            journal: None,
+            remembered: None,
+            unnoticed: false,
+        };
+        let ctx = t.context();
+        let (one, other) = tokio::join!(restored(ctx, &wish, by(t)), restored(ctx, &wish, by(t)));
+        let refused = match (one, other) {
+            (Ok(_), Err(refused)) | (Err(refused), Ok(_)) => refused,
+            both => panic!("{both:?}"),
+        };
+        assert!(matches!(refused, Error::Conflict(_)), "{refused:?}");
     })
     .await;
 }

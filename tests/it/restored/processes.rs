@@ -99,10 +99,18 @@ async fn a_logical_copy_is_held_until_somebody_says_moved_or_restored_and_a_jour
     assert!(moved.status.success(), "{}", text(&moved.stderr));
     assert_eq!(worker.says().await.as_deref(), Some("ready\n"));
 
-    // Somebody says that it was restored, though nobody has found out.
+    // Where all is well there is nothing to do.
     let restored = ["restored", "--lost-from", "2026-01-05T12:00:00Z"];
+    let refused = run(&[&restored[..], &["--no-journal"]].concat(), &settings).await;
+    assert_eq!(refused.status.code(), Some(4));
+    let said = text(&refused.stderr);
+    assert!(said.contains("there is nothing to do"), "{said}");
+    assert_eq!(worker.says().await.as_deref(), Some("ready\n"));
+
+    // Somebody says that it was restored, though nobody has found out.
+    let restored = [&restored[..], &["--unnoticed"]].concat();
     let refused = run(&restored, &settings).await;
-    assert!(!refused.status.success());
+    assert_eq!(refused.status.code(), Some(1));
     let said = text(&refused.stderr);
     assert!(
         said.contains("hours") && said.contains("--no-journal"),
@@ -111,6 +119,7 @@ async fn a_logical_copy_is_held_until_somebody_says_moved_or_restored_and_a_jour
     let done = run(&[&restored[..], &["--no-journal"]].concat(), &settings).await;
     assert!(done.status.success(), "{}", text(&done.stderr));
     let nothing = run(&["restored", "--nothing-lost"], &settings).await;
+    assert_eq!(nothing.status.code(), Some(4));
     assert!(
         text(&nothing.stderr).contains("Nothing is held"),
         "{}",
