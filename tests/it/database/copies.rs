@@ -8,10 +8,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
-use tokio::sync::oneshot;
 use unread::postgres::{Options, Server};
 
 use super::servers::{OwnServer, durable, own_root};
@@ -178,6 +176,13 @@ impl OwnServer {
         let owner = fs::metadata(copy).unwrap();
         lchown(&signal, Some(owner.uid()), Some(owner.gid())).unwrap();
         self.put_back(copy).await;
+        self.takes_writes().await;
+    }
+
+    /// Waits until it has done all that it has received: it answers before that.
+    async fn takes_writes(&self) {
+        let done = "select not pg_is_in_recovery()";
+        eventually("it takes writes", async || self.says(done).await).await;
     }
 
     /// A replica that follows this server.
@@ -185,16 +190,10 @@ impl OwnServer {
         let options = durable(own_root().unwrap());
         let data = options.root.join("data");
         self.base_backup_in(&data, &["--write-recovery-conf"]).await;
-        let (tell, promoted) = oneshot::channel();
         let start = options.clone();
-        // A server that starts is one that takes writes: this waits until it is promoted.
-        std::thread::spawn(move || tell.send(Server::start(&start)));
-        let replica = Replica { options, promoted };
-        let address = replica.address();
-        eventually("the replica answers", async || {
-            address.connect().await.is_ok()
-        })
-        .await;
+        let server = tokio::task::spawn_blocking(move || Server::start(&start));
+        let server = server.await.unwrap().unwrap();
+        let replica = Replica { options, server };
         let streams = "select exists (select from pg_stat_replication where state = 'streaming')";
         eventually("it follows", async || self.says(streams).await).await;
         replica
@@ -204,7 +203,7 @@ impl OwnServer {
 /// A server that follows another one.
 pub struct Replica {
     options: Options,
-    promoted: oneshot::Receiver<Result<Server>>,
+    server: Server,
 }
 
 impl Replica {
@@ -227,12 +226,14 @@ impl Replica {
 
     /// It takes the place of the one that it followed. What it has received it does before.
     pub async fn promote(self) -> OwnServer {
-        let done: bool = asked(&self.address(), "select pg_promote()").await;
-        assert!(done, "it is promoted");
-        let server = self.promoted.await.context("its thread").unwrap();
-        OwnServer {
+        // Who waits inside is in the way of what it has yet to do.
+        let begun: bool = asked(&self.address(), "select pg_promote(false)").await;
+        assert!(begun, "it is to be promoted");
+        let promoted = OwnServer {
             options: self.options,
-            server: Some(server.unwrap()),
-        }
+            server: Some(self.server),
+        };
+        promoted.takes_writes().await;
+        promoted
     }
 }
