@@ -2,6 +2,10 @@
 -- apalis) have their own migrations, beside the queue's code.
 -- Vocabularies repeat the enums of src/domain: the database is the last to know, so it checks.
 
+-- The words for channels, and for what carries them: a new one is a word more here.
+create domain channel as text constraint channel_known check (value in ('email', 'sms'));
+create domain provider as text constraint provider_known check (value in ('smtp', 'twilio'));
+
 create table instance (
     key   text primary key,
     value text not null

@@ -19,7 +19,7 @@ create table skills (
 -- Which channels of which accounts have gone live: a person has said that reminders may go out. Without a row none do.
 create table live (
     account text not null references accounts on delete cascade,
-    channel text not null check (channel in ('email', 'sms')),
+    channel channel not null,
     since   timestamptz not null,
     by_whom text not null,
     at      timestamptz not null,
@@ -31,7 +31,7 @@ comment on column live.by_whom is 'as the audit trail names them: a login name, 
 -- A channel that a person has taken back from live: UNREAD_LIVE leaves it alone until a person goes live with it again.
 create table live_taken_back (
     account text not null references accounts on delete cascade,
-    channel text not null check (channel in ('email', 'sms')),
+    channel channel not null,
     by_whom text not null,
     at      timestamptz not null,
     primary key (account, channel)
@@ -42,7 +42,7 @@ comment on column live_taken_back.by_whom is 'as the audit trail names them: a l
 -- time, and the less often the longer something stands in the way.
 create table live_looks (
     account text not null references accounts on delete cascade,
-    channel text not null check (channel in ('email', 'sms')),
+    channel channel not null,
     looks   integer not null,
     at      timestamptz not null,
     next_at timestamptz not null,

@@ -4,7 +4,7 @@ create table rules (
     id         bigint generated always as identity primary key,
     account    text not null references accounts on delete cascade,
     skill      bigint,
-    channel    text not null check (channel in ('email', 'sms')),
+    channel    channel not null,
     enabled    boolean not null,
     version    integer not null default 1,
     settings   jsonb not null,
@@ -31,7 +31,7 @@ create sequence rule_draft_revisions;
 create table rule_drafts (
     account    text not null references accounts on delete cascade,
     skill      bigint,
-    channel    text not null check (channel in ('email', 'sms')),
+    channel    channel not null,
     based_on   integer not null,
     revision   bigint not null default nextval('rule_draft_revisions'),
     enabled    boolean not null,
@@ -53,17 +53,16 @@ from (
         where not exists (select from skills k where k.account = a.id and k.id = -1)
 ) s
 where exists (
-    select from (values ('email'), ('sms')) as c(channel)
-    join lateral (
-        select enabled from rules r
-        where r.account = s.account and r.channel = c.channel and (r.skill = s.id or r.skill is null)
-        order by r.skill is null limit 1
-    ) r on r.enabled);
+    select from rules own where own.account = s.account and own.skill = s.id and own.enabled)
+or exists (
+    select from rules d where d.account = s.account and d.skill is null and d.enabled
+    -- A rule of the skill's own counts even when it is off.
+    and not exists (select from rules own where own.account = s.account and own.skill = s.id and own.channel = d.channel));
 
 create table pauses (
     id        bigint generated always as identity primary key,
     account   text references accounts on delete cascade,
-    channel   text check (channel in ('email', 'sms')),
+    channel   channel,
     of_rule   boolean not null default false,
     skill     bigint,
     paused_by text not null,

@@ -3,33 +3,31 @@
 -- Our snapshot of each conversation. Updated by every scan, so no changing column is indexed (HOT updates) but those that answer "which
 -- have gone missing" and "who is unread". Scans rewrite read_state with the same value, which leaves updates HOT.
 create table conversations (
-    account       text not null,
-    id            text not null,
-    skill         bigint not null,
-    started_at    timestamptz not null,
-    open          boolean not null,
-    read_state    text not null check (read_state in ('read', 'unread', 'undecided')),
-    episode       text,
-    unread_since  timestamptz,
-    unread_count  integer not null default 0,
-    time_zone     text,
-    language      text,
-    email_hash    bytea,
-    sms_hash      bytea,
-    email_reason  text,
-    sms_reason    text,
-    seen_at       timestamptz not null,
-    changed_at    timestamptz not null,
-    closed_at     timestamptz,
+    account        text not null,
+    id             text not null,
+    skill          bigint not null,
+    started_at     timestamptz not null,
+    open           boolean not null,
+    read_state     text not null check (read_state in ('read', 'unread', 'undecided')),
+    episode        text,
+    unread_since   timestamptz,
+    unread_count   integer not null default 0,
+    time_zone      text,
+    language       text,
+    address_hashes jsonb not null default '{}',
+    reasons        jsonb not null default '{}',
+    seen_at        timestamptz not null,
+    changed_at     timestamptz not null,
+    closed_at      timestamptz,
     primary key (account, id),
     constraint conversations_unread_has_episode
         check ((read_state = 'unread') = (episode is not null and unread_since is not null))
 ) with (fillfactor = 70);
 comment on column conversations.seen_at is 'when the record this row tells of was asked for at LivePerson';
 -- An address that turns up later is logged although nothing else has changed.
-comment on column conversations.email_hash is
-    'keyed hash of the e-mail address by which its consumer can be reached; not indexed, so that updates stay cheap';
-comment on column conversations.sms_hash is 'the same of the phone number';
+comment on column conversations.address_hashes is
+    'by channel: keyed hash, in hexadecimal digits, of the address by which its consumer can be reached; not indexed, so that updates stay cheap';
+comment on column conversations.reasons is 'by channel: why there is, or is not, a reminder now';
 create index conversations_open on conversations (account, skill) where open;
 -- For pruning; a conversation that stays open never touches it.
 create index conversations_closed on conversations (closed_at) where not open;

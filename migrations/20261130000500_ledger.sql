@@ -7,7 +7,7 @@ create table reminders (
     account        text not null,
     conversation   text not null,
     episode        text not null,
-    channel        text not null check (channel in ('email', 'sms')),
+    channel        channel not null,
     step           smallint not null check (step between 1 and 8),
     skill          bigint not null,
     state          text not null default 'scheduled' check (state in
@@ -100,7 +100,7 @@ create index attempts_to_redact on attempts (id) where provider_id like 'SM%' an
 -- or the same one for two recipients, are about the sender. Few rows, kept for a day.
 create table refusals (
     reminder bigint primary key references reminders on delete cascade,
-    provider text not null,
+    provider provider not null,
     sender   text not null,
     kind     text not null check (kind in ('bad_address', 'policy')),
     domain   bytea not null,

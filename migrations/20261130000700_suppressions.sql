@@ -2,7 +2,7 @@
 
 create table suppressions (
     account        text not null,
-    channel        text not null check (channel in ('email', 'sms')),
+    channel        channel not null,
     address_hash   bytea not null,
     -- A process tells its sessions the short name of its key.
     key_id         text default nullif(current_setting('unread.address_key', true), ''),

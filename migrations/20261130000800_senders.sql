@@ -1,7 +1,7 @@
 -- What is known of the senders that messages go out from, and the test messages that try them.
 
 create table circuits (
-    provider  text not null check (provider in ('smtp', 'twilio')),
+    provider  provider not null,
     sender    text not null,
     opened_at timestamptz not null,
     code      text not null,
@@ -39,7 +39,7 @@ create index test_messages_by_time on test_messages (sent_at);
 create table test_recipients (
     person          text not null,
     account         text not null,
-    channel         text not null check (channel in ('email', 'sms')),
+    channel         channel not null,
     recipient_hash  bytea not null,
     code_hash       bytea,
     code_expires_at timestamptz,

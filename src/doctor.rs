@@ -12,7 +12,6 @@ mod liveperson;
 mod mail;
 mod records;
 mod report;
-mod sms;
 mod web;
 
 use std::sync::Arc;
@@ -21,6 +20,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
+use crate::channel;
+use crate::channel::adapter::{Check, Health};
 use crate::clock::Clock;
 use crate::config::{Account, Config, ConfigError};
 use crate::db;
@@ -75,11 +76,8 @@ pub async fn examine(
     for account in &config.accounts {
         doctor.liveperson(config, account, None, clock).await;
     }
-    if let Some(settings) = &config.smtp {
-        doctor.mail(settings, config).await;
-    }
-    if let Some(settings) = &config.twilio {
-        doctor.sms(settings, &config.web.public_url).await;
+    for channel in Channel::ALL {
+        doctor.channel(config, channel).await;
     }
     doctor.web(config).await;
     doctor.lines
@@ -100,11 +98,7 @@ pub async fn of_liveperson(
 /// Tries a channel's provider; nothing where the channel is not configured.
 pub async fn of_channel(config: &Config, channel: Channel) -> Vec<Line> {
     let mut doctor = Doctor::silent();
-    match (channel, &config.smtp, &config.twilio) {
-        (Channel::Email, Some(settings), _) => doctor.mail(settings, config).await,
-        (Channel::Sms, _, Some(settings)) => doctor.sms(settings, &config.web.public_url).await,
-        _ => {}
-    }
+    doctor.channel(config, channel).await;
     doctor.lines
 }
 
@@ -116,7 +110,8 @@ pub async fn keep(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let checks = mail::sender_checks(lines);
-    let domain = config.smtp.as_ref().and_then(|smtp| domain_of(&smtp.from));
+    let sender = config.channels.sender_of_mail();
+    let domain = sender.and_then(|sender| domain_of(&sender));
     match domain {
         Some(domain) if !checks.is_empty() => {
             db::sender_checks::store(pool, &domain, &checks, now).await
@@ -179,6 +174,42 @@ impl Doctor<'_> {
         self.line(check, State::Unchecked, found, Some(mend.into()));
     }
 
+    /// Tries a channel's provider; nothing where the channel is not configured.
+    async fn channel(&mut self, config: &Config, channel: Channel) {
+        let Some(settings) = config.channels.of(channel) else {
+            return;
+        };
+        self.begin(channel.names().inside);
+        let adapter = match settings.adapter(&config.web.public_url) {
+            Ok(adapter) => adapter,
+            Err(error) => {
+                let fix = format!(
+                    "Correct the settings of {}.",
+                    channel::profile(channel.provider()).name
+                );
+                return self.failed("settings", format!("{error:#}"), fix);
+            }
+        };
+        for Check {
+            name,
+            health,
+            found,
+            remedy,
+        } in adapter.examine().await
+        {
+            let state = match health {
+                Health::Well => State::Ok,
+                Health::Failed => State::Failed,
+                Health::Warning => State::Warning,
+                Health::Unchecked => State::Unchecked,
+            };
+            self.line(name, state, found, remedy);
+        }
+        if let (true, Some(smtp)) = (channel.profile().has_sender_domain, &config.channels.smtp) {
+            self.sender_domain(smtp, config.dns_server).await;
+        }
+    }
+
     fn settings(&mut self, config: &Config) {
         self.begin("settings");
         match config.accounts.len() {
@@ -189,19 +220,14 @@ impl Doctor<'_> {
             ),
             count => self.ok("accounts", format!("{count}")),
         }
-        let channels: Vec<&str> = [
-            config.smtp.as_ref().map(|_| "e-mail"),
-            config.twilio.as_ref().map(|_| "SMS"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let channels = config.channels.channels().into_iter();
+        let channels: Vec<&str> = channels.map(|channel| channel.names().inside).collect();
         if channels.is_empty() {
-            self.failed(
-                "channels",
-                "none",
-                "Set SMTP_USER and SMTP_PASS for e-mail, or TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN for SMS.",
-            );
+            let each = Channel::ALL.map(|channel| {
+                let settings = channel::profile(channel.provider()).set_up_by;
+                format!("{settings} for {}", channel.names().inside)
+            });
+            self.failed("channels", "none", format!("Set {}.", each.join(", or ")));
         } else {
             self.ok("channels", channels.join(", "));
         }

@@ -154,13 +154,12 @@ async fn rules(
         "Account {} has no rules yet: using the defaults",
         account.id
     )));
-    let none = config.smtp.is_none() && config.twilio.is_none();
-    let is_on = |channel: &Channel| match channel {
-        Channel::Email => config.smtp.is_some() || none,
-        Channel::Sms => config.twilio.is_some() || none,
-    };
-    let channels = Channel::ALL.into_iter().filter(is_on);
+    let mut channels = config.channels.channels();
+    if channels.is_empty() {
+        channels = Channel::ALL.to_vec();
+    }
     Ok(channels
+        .into_iter()
         .map(|channel| {
             rule_of(&RuleEntry {
                 account: account.id.clone(),
@@ -185,7 +184,7 @@ async fn contradictions(
     for rule in rules {
         let around = Around {
             zone: config.time_zone_of(Some(&rule.account)),
-            sender: config.smtp.as_ref().map(|smtp| smtp.from.clone()),
+            sender: config.channels.sender_of_mail(),
         };
         let settings = (rule.channel, &rule.settings);
         let found: anyhow::Result<_> =

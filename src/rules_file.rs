@@ -181,10 +181,14 @@ fn settings(channel: Option<Channel>, given: Table) -> Result<Settings, Vec<Faul
             Err(problems) => problems,
         }
     } else {
-        let [mut first, second] =
-            Channel::ALL.map(|channel| parse(channel).err().unwrap_or_default());
-        first.retain(|problem| second.contains(problem));
-        first
+        let mut of_each = Channel::ALL
+            .into_iter()
+            .map(|channel| parse(channel).err().unwrap_or_default());
+        let mut of_all = of_each.next().unwrap_or_default();
+        for other in of_each {
+            of_all.retain(|problem| other.contains(problem));
+        }
+        of_all
     };
     Err(problems
         .into_iter()

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::TimeDelta;
+use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info_span};
 
 use crate::db;
 use crate::db::upkeep::Retention;
+use crate::domain::ids::Channel;
 use crate::jobs::context::Context;
 use crate::jobs::deliver::Line;
 use crate::jobs::names::{self, Deliver, Scan, Upkeep};
@@ -90,8 +92,7 @@ pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: C
             .await;
     };
     tokio::join!(
-        delivering(names::DELIVER_EMAIL),
-        delivering(names::DELIVER_SMS),
+        join_all(Channel::ALL.map(|channel| delivering(names::deliver_queue(channel)))),
         host.run(
             queue(names::SCAN, scans, SCAN_DEADLINE),
             scan,

@@ -20,6 +20,7 @@ use unread::clock::Clock;
 use unread::config::{Config, Role, Sources};
 use unread::db::conversations::{self, Snapshot};
 use unread::demo;
+use unread::domain::channel::PerChannel;
 use unread::domain::ids::SkillId;
 use unread::domain::read_state::ReadStatus;
 use unread::postgres::Durability;
@@ -142,10 +143,7 @@ impl Stage {
             language: None,
             consumer_ids: vec![consumer.to_owned()],
             customer_id: None,
-            email: None,
-            sms: None,
-            email_to: None,
-            sms_to: None,
+            decided: PerChannel::default(),
         };
         let mut tx = self.running.pool.begin().await?;
         conversations::store(&mut tx, &ACCOUNT.parse()?, &[snapshot], now).await?;

@@ -40,12 +40,12 @@ const TABLES: &[(&str, &str)] = &[
     (
         "conversations",
         "insert into conversations (account, id, skill, started_at, open, read_state, episode, unread_since, unread_count, closed_at,
-             email_reason, sms_reason, seen_at, changed_at)
+             reasons, seen_at, changed_at)
          select '12345678', 'c' || n, 7001 + n % 20, now() - age, open, case when unread then 'unread' else 'read' end,
              case when unread then 'e' || n end, case when unread then now() - age end, unread::int,
              case when not open then now() - age end,
-             (array['scheduled', 'no_address', 'too_soon', 'step_done', 'paused'])[1 + n % 5],
-             (array['no_address', 'rule_off', 'quiet_hours'])[1 + n % 3], now(), now()
+             jsonb_build_object('email', (array['scheduled', 'no_address', 'too_soon', 'step_done', 'paused'])[1 + n % 5],
+                                'sms', (array['no_address', 'rule_off', 'quiet_hours'])[1 + n % 3]), now(), now()
          from (select n, interval '90 days' * (1 - n::float8 / $1) as age, n > $1 - 50000 as open,
                    n > $1 - 50000 and n % 5 = 0 as unread
                from generate_series(1, $1) n where n % 3 <> 2) as c",

@@ -4,14 +4,15 @@
 //! marks all hundred as sent. No attempts, no leases, no caps, no decisions, no retries: what a first version would be.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use sqlx::Executor as _;
 use unread::app;
+use unread::channel::adapter::{Gate, Message};
 use unread::channel::render::Vars;
-use unread::channel::smtp;
 use unread::clock::Clock;
 use unread::domain::contact;
 use unread::domain::conversation::Record;
@@ -114,7 +115,7 @@ async fn send(ctx: &Context, account: &Account, id: i64, record: &Record) -> Opt
         return None;
     };
     let contact = contact::choose(&record.contact, Channel::Email, &account.contact_policy)?;
-    let mail = ctx.mail.as_ref()?;
+    let mail = ctx.channels.get(Channel::Email)?;
     let token = format!("{id:032x}");
     let vars = Vars {
         first_name: contact.first_name.clone().unwrap_or_default(),
@@ -133,22 +134,22 @@ async fn send(ctx: &Context, account: &Account, id: i64, record: &Record) -> Opt
         .render(Channel::Email, None, None, vars)
         .await
         .ok()?;
-    let outcome = mail
-        .send(&smtp::Email {
-            from: None,
-            reply_to: None,
-            to: &contact.address,
-            to_name: contact.first_name.as_deref(),
-            subject: rendered.subject.as_deref().unwrap_or_default(),
-            text: &rendered.text,
-            html: rendered.html.as_deref(),
-            message_id: &format!("ref.{id}@shop.example"),
-            thread_ref: &format!("conv.{}@shop.example", ctx.hasher.conversation(&record.id)),
-            unsubscribe_url: Some(&ctx.link("u", &token)),
-            unsubscribe_mailto: None,
-            feedback_id: None,
-            date: ctx.clock.now(),
-        })
-        .await;
+    let message = Message {
+        to: &contact.address,
+        to_name: contact.first_name.as_deref(),
+        words: &rendered,
+        sender: None,
+        brand: &account.brand,
+        name: &format!("ref.{id}"),
+        thread: &format!("conv.{}", ctx.hasher.conversation(&record.id)),
+        attempt: None,
+        way_out: Some(&ctx.link("u", &token)),
+        left: &|| Duration::from_mins(5),
+        date: ctx.clock.now(),
+    };
+    let outcome = match mail.open().await {
+        Ok(way) => way.send(&message, Gate::open()).await,
+        Err(outcome) => outcome,
+    };
     matches!(outcome, Outcome::Accepted { .. }).then_some(id)
 }

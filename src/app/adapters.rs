@@ -1,12 +1,10 @@
-//! The clients of LivePerson and of the providers, from the settings.
+//! The clients of LivePerson, from the settings.
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use sqlx::PgPool;
-use url::Url;
 
-use crate::channel::{smtp, twilio};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::jobs::turnstile::SharedTurnstile;
@@ -81,57 +79,4 @@ pub(super) fn client(
         clock.clone(),
         Arc::new(metrics.clone()),
     ))
-}
-
-pub fn mail(settings: &config::Smtp, public_url: &Url) -> anyhow::Result<smtp::Pool> {
-    let mailbox = |address: &str, name: Option<&str>| {
-        smtp::Mailbox::new(address, name)
-            .with_context(|| "SMTP_FROM or SMTP_REPLY_TO is not an address".to_owned())
-    };
-    let (user, password) = settings.login.clone().unzip();
-    let pool = smtp::Pool::new(
-        smtp::Settings {
-            host: settings.host.clone(),
-            port: settings.port,
-            tls: match settings.tls {
-                config::Tls::Implicit => smtp::Tls::Implicit,
-                config::Tls::StartTls => smtp::Tls::StartTls,
-                config::Tls::None => smtp::Tls::None,
-            },
-            user,
-            password,
-            from: mailbox(&settings.from, settings.from_name.as_deref())?,
-            reply_to: settings
-                .reply_to
-                .as_deref()
-                .map(|r| mailbox(r, None))
-                .transpose()?,
-            hello_name: public_url.host_str().unwrap_or("localhost").to_owned(),
-            extra_root_pem: None,
-            timeouts: smtp::Timeouts::default(),
-        },
-        settings.connections,
-    );
-    pool.context("setting up SMTP")
-}
-
-pub fn sms(settings: &config::Twilio) -> anyhow::Result<twilio::Client> {
-    let service = settings.messaging_service_sid.clone();
-    let sender = match (service.map(twilio::Sender::Service), &settings.from) {
-        (Some(service), _) => Some(service),
-        (None, Some(from)) => Some(from.parse().context("TWILIO_FROM is not a sender")?),
-        (None, None) => None,
-    };
-    let auth = match settings.login.clone() {
-        config::TwilioLogin::ApiKey { sid, secret } => twilio::Auth::ApiKey { sid, secret },
-        config::TwilioLogin::AuthToken(token) => twilio::Auth::Token(token),
-    };
-    let client = twilio::Client::new(twilio::Settings {
-        base_url: settings.base_url.clone(),
-        account_sid: settings.account_sid.clone(),
-        auth,
-        webhook_tokens: settings.webhook_tokens.clone(),
-        sender,
-    });
-    client.context("setting up Twilio")
 }

@@ -29,7 +29,7 @@ use crate::jobs::queue::Host;
 use crate::metrics::Metrics;
 use crate::web::{self, connections};
 
-pub use adapters::{liveperson_settings, mail, sms};
+pub use adapters::liveperson_settings;
 pub use database::{Database, Place, backups, locate};
 pub use key::{KEY_BESIDE_HASHES, SET_A_KEY, hasher, key_id};
 pub use parts::{account_of, context, web_state};

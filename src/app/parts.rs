@@ -7,10 +7,11 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use super::adapters::{client, mail, sms};
+use super::adapters::client;
 use super::roles::scan_pace;
+use crate::channel::Channels;
 use crate::channel::render::Texts;
-use crate::channel::webhook::Verifier;
+use crate::channel::twilio::webhook::Verifier;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::control;
@@ -46,29 +47,13 @@ pub fn context(
         clock: clock.clone(),
         hasher: hasher.clone(),
         accounts,
-        mail: config
-            .smtp
-            .as_ref()
-            .map(|s| mail(s, &config.web.public_url))
-            .transpose()?,
-        sms: config.twilio.as_ref().map(sms).transpose()?,
+        channels: Channels::new(&config.channels, &config.web.public_url)?,
         texts: Texts::linking_to(&config.web.public_url),
         test_recipients: config.web.test_recipients.clone(),
         window: TimeDelta::days(i64::from(config.liveperson.window_days))
             .min(liveperson::MAX_WINDOW),
         public_url: config.web.public_url.clone(),
-        smtp_rate: config
-            .smtp
-            .as_ref()
-            .map(|s| s.rate_per_second)
-            .filter(|rate| *rate > 0.0),
-        twilio_rate: config
-            .twilio
-            .as_ref()
-            .map(|t| t.rate_per_second)
-            .filter(|rate| *rate > 0.0),
         scan_pace: scan_pace(config)?,
-        redact_bodies: config.twilio.as_ref().is_some_and(|t| t.redact_bodies),
         metrics: metrics.clone(),
         witness: Arc::default(),
     })
@@ -110,6 +95,7 @@ pub fn web_state(
         context: context.clone(),
         badge: web::badge::Badge::new(&config.web, &context.pool, shutdown.clone()),
         verifier: config
+            .channels
             .twilio
             .as_ref()
             .map(|t| Verifier::new(t.webhook_tokens.clone(), &config.web.public_url)),

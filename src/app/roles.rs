@@ -120,13 +120,12 @@ impl Roles<'_> {
 
 /// An account that has never had rules gets one per configured channel, so that the first start already reminds.
 async fn default_rules(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<()> {
-    let mut channels = Vec::new();
-    if config.smtp.is_some() {
-        channels.push((Channel::Email, Settings::default_for(Channel::Email)));
-    }
-    if config.twilio.is_some() {
-        channels.push((Channel::Sms, Settings::default_for(Channel::Sms)));
-    }
+    let channels: Vec<(Channel, Settings)> = config
+        .channels
+        .channels()
+        .into_iter()
+        .map(|channel| (channel, Settings::default_for(channel)))
+        .collect();
     for account in &config.accounts {
         let mut tx = pool.begin().await?;
         if db::rules::make_defaults(&mut tx, &account.id, &channels, clock.now()).await? {

@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use sha1::Sha1;
 use url::{Url, form_urlencoded};
 
+use super::adapter::Request;
 use super::smtp::{Fault, Phase, Reply, classify};
-use super::webhook::{Inbound, Request, StatusCallback, Verifier};
+use super::twilio::webhook::{Inbound, StatusCallback, Verifier};
 use super::{clean, optout, sms};
 use crate::secret::Secret;
 

@@ -1,29 +1,20 @@
-//! The ways out: e-mail over SMTP, SMS over Twilio, and the texts that travel on them.
+//! The channels: e-mail over SMTP, SMS over Twilio, and the texts that travel on them.
 //!
-//! A channel takes a finished message and answers with an [`Outcome`]: what is known, never
-//! more. It decides nothing about *whether* or *when* to send, stores nothing and retries nothing; all of that is the ledger's.
-//! There is no trait over the two channels: they share a result, not an input.
+//! Each is a folder that implements the interface of [`adapter`], and is lined up in [`registry`]. Nothing outside this part knows what a
+//! provider's codes, headers and steps are.
 
-use futures_util::future::BoxFuture;
-
-use crate::domain::outcome::Outcome;
-
+pub mod adapter;
 pub mod clean;
+pub mod codes;
 #[cfg(test)]
 mod fuzz;
 pub mod mail_events;
 pub mod optout;
+mod registry;
 pub mod render;
 pub mod sms;
 pub mod smtp;
 pub mod twilio;
-pub mod webhook;
 
-/// Asked right before a message leaves: why it must not any more. A process may have stood still since it decided to send, or what it
-/// decided by has grown old meanwhile and is asked about again.
-pub type LastLook<'a> = &'a (dyn Fn() -> BoxFuture<'a, Option<Outcome>> + Send + Sync);
-
-/// Nothing is in the way, whenever it is asked.
-pub fn nothing_in_the_way<'a>() -> BoxFuture<'a, Option<Outcome>> {
-    Box::pin(std::future::ready(None))
-}
+pub use adapter::{LastLook, nothing_in_the_way};
+pub use registry::{Channels, Settings, profile};

@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 pub use self::explained::is_explained_in;
 use self::language::{Found, Language};
 use self::text::Clause;
-use super::webhook::OptOut;
+use super::twilio::webhook::OptOut;
 use crate::domain::opt_out::Doubt;
 
 /// What a text means for further reminders.

@@ -1,64 +1,12 @@
-//! Channels: a mail server, a Twilio account, or both.
-
-use url::Url;
+//! Channels: a mail server, a Twilio account, or both. The settings are the adapters' own; here they are read.
 
 use super::keys::KEYS;
 use super::reader::{Noted, Reader};
 use super::{Role, parse};
+use crate::channel::Settings;
+use crate::channel::smtp::{self, Mailbox, Tls};
+use crate::channel::twilio::{self, Auth, Sender};
 use crate::secret::Secret;
-
-#[derive(Clone, Debug)]
-pub struct Smtp {
-    pub host: String,
-    pub port: u16,
-    pub tls: Tls,
-    /// User name and password; `None`: no login.
-    pub login: Option<(String, Secret)>,
-    /// Sender's address.
-    pub from: String,
-    /// `None`: the account's brand.
-    pub from_name: Option<String>,
-    pub reply_to: Option<String>,
-    /// By which name the DNS has the key that mail is signed with.
-    pub dkim_selector: Option<String>,
-    /// Connections one worker may hold.
-    pub connections: usize,
-    /// E-mails per second, all workers together.
-    pub rate_per_second: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// From the first byte.
-    Implicit,
-    /// Required: a server that does not offer it is not used.
-    StartTls,
-    None,
-}
-
-#[derive(Clone, Debug)]
-pub struct Twilio {
-    pub base_url: Url,
-    pub account_sid: String,
-    /// Whose webhooks are believed: the account's token, and further ones while that is being changed.
-    pub webhook_tokens: Vec<Secret>,
-    /// What calls are made with.
-    pub login: TwilioLogin,
-    /// Without this and without a messaging service: the account's first number that can send SMS.
-    pub from: Option<String>,
-    /// Comes before `from`.
-    pub messaging_service_sid: Option<String>,
-    /// Asks Twilio to remove the texts of messages that have ended.
-    pub redact_bodies: bool,
-    /// SMS per second, all workers together.
-    pub rate_per_second: f64,
-}
-
-#[derive(Clone, Debug)]
-pub enum TwilioLogin {
-    AuthToken(Secret),
-    ApiKey { sid: String, secret: Secret },
-}
 
 /// What this process has to do with channels. The settings of what it has nothing to do with need not be complete.
 #[derive(Clone, Copy)]
@@ -67,17 +15,13 @@ struct Use {
     takes_webhooks: bool,
 }
 
-pub fn read(
-    r: &mut Reader,
-    role: Role,
-    dashboard: bool,
-) -> Result<(Option<Smtp>, Option<Twilio>), Noted> {
+pub fn read(r: &mut Reader, role: Role, dashboard: bool) -> Result<Settings, Noted> {
     let uses = Use {
         sends: role.sends(dashboard),
         takes_webhooks: role.takes_webhooks(),
     };
     if !uses.sends && !uses.takes_webhooks {
-        return Ok((None, None));
+        return Ok(Settings::default());
     }
     let has_smtp = r.is_given("SMTP_USER") || r.is_given("SMTP_HOST");
     let has_twilio = r.is_given("TWILIO_ACCOUNT_SID");
@@ -100,7 +44,10 @@ pub fn read(
     }
     let smtp = (has_smtp && uses.sends).then(|| read_smtp(r)).transpose();
     let twilio = has_twilio.then(|| read_twilio(r, uses)).transpose();
-    Ok((smtp?, twilio?))
+    Ok(Settings {
+        smtp: smtp?,
+        twilio: twilio?,
+    })
 }
 
 fn warn_of_leftovers(r: &mut Reader, section: &str, off: &str) {
@@ -132,13 +79,13 @@ fn mail_host(raw: &str) -> Result<String, &'static str> {
 
 const A_MAIL_HOST: &str = "a host name, for example smtp.example.com";
 
-fn read_smtp(r: &mut Reader) -> Result<Smtp, Noted> {
+fn read_smtp(r: &mut Reader) -> Result<smtp::Settings, Noted> {
     let host = r.setting("SMTP_HOST", mail_host);
     let port = r.setting("SMTP_PORT", parse::port);
     let login = read_login(r);
     let from = read_from(r);
     let from_name = r.optional("SMTP_FROM_NAME", parse::text);
-    let reply_to = r.optional("SMTP_REPLY_TO", parse::email);
+    let reply_to = r.optional("SMTP_REPLY_TO", mailbox);
     let dkim_selector = r.optional("SMTP_DKIM_SELECTOR", selector);
     let connections = r.setting("SMTP_CONNECTIONS", parse::number(1..=100));
     let rate_per_second = r.setting("SMTP_RATE_PER_SECOND", parse::rate);
@@ -151,14 +98,18 @@ fn read_smtp(r: &mut Reader) -> Result<Smtp, Noted> {
     let (host, port, login) = (host?, port?, login?);
     let tls = checked_tls(r, tls?, &host, port, login.is_some());
     warn_of_gmail_password(r, &host, login.as_ref());
-    Ok(Smtp {
+    let (from, from_name) = (from?, from_name?);
+    Ok(smtp::Settings {
         host,
         port,
         tls: tls?,
         login,
-        from: from?,
-        from_name: from_name?,
+        from: Mailbox::new(from.address(), from_name.as_deref()).unwrap_or(from),
         reply_to: reply_to?,
+        // The adapter names itself after the public address.
+        hello_name: "localhost".to_owned(),
+        extra_root_pem: None,
+        timeouts: smtp::Timeouts::default(),
         dkim_selector: dkim_selector?,
         connections: connections?,
         rate_per_second: rate_per_second?,
@@ -199,22 +150,25 @@ fn read_login(r: &mut Reader) -> Result<Option<(String, Secret)>, Noted> {
     }
 }
 
-fn read_from(r: &mut Reader) -> Result<String, Noted> {
-    if let Some(from) = r.optional("SMTP_FROM", parse::email)? {
+fn mailbox(raw: &str) -> Result<Mailbox, &'static str> {
+    let address = parse::email(raw)?;
+    Mailbox::new(&address, None).map_err(|_| "an e-mail address, for example support@example.com")
+}
+
+fn read_from(r: &mut Reader) -> Result<Mailbox, Noted> {
+    if let Some(from) = r.optional("SMTP_FROM", mailbox)? {
         return Ok(from);
     }
     let user = r.optional("SMTP_USER", parse::text)?;
-    user.and_then(|user| parse::email(&user).ok())
-        .ok_or_else(|| {
-            let name = r.name_of("SMTP_FROM");
-            let what =
-                "is not set, and SMTP_USER is not an e-mail address that could stand in for it";
-            r.problem(
-                &name,
-                what,
-                "Set it to the sender's address, for example support@example.com.",
-            )
-        })
+    user.and_then(|user| mailbox(&user).ok()).ok_or_else(|| {
+        let name = r.name_of("SMTP_FROM");
+        let what = "is not set, and SMTP_USER is not an e-mail address that could stand in for it";
+        r.problem(
+            &name,
+            what,
+            "Set it to the sender's address, for example support@example.com.",
+        )
+    })
 }
 
 fn checked_tls(
@@ -259,7 +213,7 @@ fn warn_of_gmail_password(r: &mut Reader, host: &str, login: Option<&(String, Se
     }
 }
 
-fn read_twilio(r: &mut Reader, uses: Use) -> Result<Twilio, Noted> {
+fn read_twilio(r: &mut Reader, uses: Use) -> Result<twilio::Settings, Noted> {
     let base_url = r.setting("TWILIO_BASE_URL", parse::api_url);
     let account_sid = r.required("TWILIO_ACCOUNT_SID", "", sid("AC"));
     let login = read_twilio_login(r, uses);
@@ -268,17 +222,20 @@ fn read_twilio(r: &mut Reader, uses: Use) -> Result<Twilio, Noted> {
     let further_tokens = r.list("TWILIO_WEBHOOK_TOKENS", parse::secret);
     let redact_bodies = r.setting("TWILIO_REDACT_BODIES", parse::flag);
     let rate_per_second = r.setting("TWILIO_RATE_PER_SECOND", parse::rate);
-    let (login, auth_token) = login?;
-    let twilio = Twilio {
+    let (auth, auth_token) = login?;
+    let (from, service) = (from?, messaging_service_sid?);
+    if from.is_some() && service.is_some() {
+        r.warn("TWILIO_FROM is not used, because TWILIO_MESSAGING_SERVICE_SID is set and chooses the sender.");
+    }
+    let twilio = twilio::Settings {
         base_url: base_url?,
         account_sid: account_sid?,
         webhook_tokens: auth_token
             .into_iter()
             .chain(further_tokens?.unwrap_or_default())
             .collect(),
-        login,
-        from: from?,
-        messaging_service_sid: messaging_service_sid?,
+        auth,
+        sender: service.map(Sender::Service).or(from),
         redact_bodies: redact_bodies?,
         rate_per_second: rate_per_second?,
     };
@@ -287,14 +244,14 @@ fn read_twilio(r: &mut Reader, uses: Use) -> Result<Twilio, Noted> {
 }
 
 /// What calls are made with, and the account's token. Who makes no calls needs no API key, and who has one and takes no webhooks no token.
-fn read_twilio_login(r: &mut Reader, uses: Use) -> Result<(TwilioLogin, Option<Secret>), Noted> {
+fn read_twilio_login(r: &mut Reader, uses: Use) -> Result<(Auth, Option<Secret>), Noted> {
     const TOKEN: &str = "Set it to the account's auth token from Twilio's console. Beside an API key it is needed too where Twilio's webhooks come \
                          in, to check them.";
     const KEY: &str = "An API key has a SID (SK…) and a secret; set both or neither.";
     let has_key = r.is_given("TWILIO_API_KEY") || r.is_given("TWILIO_API_SECRET");
     if !has_key || !uses.sends {
         let token = r.required_secret("TWILIO_AUTH_TOKEN", TOKEN)?;
-        return Ok((TwilioLogin::AuthToken(token.clone()), Some(token)));
+        return Ok((Auth::Token(token.clone()), Some(token)));
     }
     let token = if uses.takes_webhooks {
         r.required_secret("TWILIO_AUTH_TOKEN", TOKEN).map(Some)
@@ -304,13 +261,10 @@ fn read_twilio_login(r: &mut Reader, uses: Use) -> Result<(TwilioLogin, Option<S
     let sid = r.required("TWILIO_API_KEY", KEY, sid("SK"));
     let secret = r.required_secret("TWILIO_API_SECRET", KEY);
     let (sid, secret) = (sid?, secret?);
-    Ok((TwilioLogin::ApiKey { sid, secret }, token?))
+    Ok((Auth::ApiKey { sid, secret }, token?))
 }
 
-fn warn_of_twilio(r: &mut Reader, twilio: &Twilio) {
-    if twilio.from.is_some() && twilio.messaging_service_sid.is_some() {
-        r.warn("TWILIO_FROM is not used, because TWILIO_MESSAGING_SERVICE_SID is set and chooses the sender.");
-    }
+fn warn_of_twilio(r: &mut Reader, twilio: &twilio::Settings) {
     let length = twilio.account_sid.len();
     if length != 34 {
         r.warn(format!(
@@ -347,21 +301,13 @@ fn sid(prefix: &'static str) -> impl Fn(&str) -> Result<String, String> {
     }
 }
 
-/// A number in E.164, a short code, or a sender name of up to 11 letters and digits.
-fn sender(raw: &str) -> Result<String, &'static str> {
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    let is_number = raw.strip_prefix('+').is_some_and(|rest| {
-        (7..=15).contains(&rest.len()) && digits(rest) && !rest.starts_with('0')
-    });
-    let is_short_code = (3..=8).contains(&raw.len()) && digits(raw);
-    let is_name = (1..=11).contains(&raw.len())
-        && raw.bytes().any(|b| b.is_ascii_alphabetic())
-        && raw
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b" +-_&".contains(&b));
-    if is_number || is_short_code || is_name {
-        Ok(raw.to_owned())
-    } else {
-        Err("a number with country code, for example +15005550006, a short code or a sender name")
+/// A number in E.164, a short code, or a sender name of up to 11 letters and digits; what a Messaging Service has is another setting.
+fn sender(raw: &str) -> Result<Sender, &'static str> {
+    const ONE: &str =
+        "a number with country code, for example +15005550006, a short code or a sender name";
+    let starts_with_zero = raw.starts_with("+0");
+    match raw.parse() {
+        Ok(from @ Sender::From(_)) if !starts_with_zero => Ok(from),
+        _ => Err(ONE),
     }
 }

@@ -5,7 +5,7 @@ use super::{Config, parse};
 
 pub(super) fn warn(r: &mut Reader, config: &Config) {
     let public = &config.web.public_url;
-    let sends = config.smtp.is_some() || config.twilio.is_some();
+    let sends = !config.channels.channels().is_empty();
     if sends && parse::is_loopback(public) {
         r.warn(format!(
             "Links in reminders lead to {public}, which works on this machine only. Set UNREAD_PUBLIC_URL to the address under \
@@ -33,7 +33,7 @@ pub(super) fn warn(r: &mut Reader, config: &Config) {
             account.id
         ));
     }
-    if let Some(smtp) = &config.smtp
+    if let Some(smtp) = &config.channels.smtp
         && smtp.connections > config.worker.slots
     {
         r.warn(format!(

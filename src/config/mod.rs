@@ -33,7 +33,6 @@ use url::Url;
 
 pub use account::{Account, Auth, LEGACY_KEYS};
 pub use badge::{BadgeTokens, IdTokenKeys, IdTokens};
-pub use channel::{Smtp, Tls, Twilio, TwilioLogin};
 pub use host::{HostPattern, InvalidHost};
 pub use journal::Journal;
 pub use keys::reference;
@@ -74,10 +73,8 @@ pub struct Config {
     pub liveperson: LivePerson,
     /// `None`: people log in with passwords only.
     pub sso: Option<Sso>,
-    /// `None`: e-mail is off.
-    pub smtp: Option<Smtp>,
-    /// `None`: SMS is off.
-    pub twilio: Option<Twilio>,
+    /// Those of the channels that are on.
+    pub channels: crate::channel::Settings,
     /// Channels go live by themselves when nothing stands in the way.
     pub live: bool,
     /// What is answered then to what a person is asked: whether another installation sends …
@@ -197,7 +194,6 @@ fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
     });
     let retention = read_retention(r);
     let log = read_log(r);
-    let (smtp, twilio) = channels?;
     let config = Config {
         database_url: database_url?,
         database_connections: database_connections?,
@@ -212,8 +208,7 @@ fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
         accounts: accounts?,
         liveperson: liveperson?,
         sso: sso?,
-        smtp,
-        twilio,
+        channels: channels?,
         live: live?,
         live_other_installation: live_other_installation?,
         sms_consent: sms_consent?,

@@ -220,7 +220,11 @@ fn marks_around_a_value_and_empty_values_are_understood() {
     };
     assert_eq!(client_secret.expose(), "abc", "the CR of a CRLF");
     // A password may have marks: it is taken as it is, and warned of once.
-    let (_, password) = config.smtp.and_then(|smtp| smtp.login).expect("a login");
+    let (_, password) = config
+        .channels
+        .smtp
+        .and_then(|smtp| smtp.login)
+        .expect("a login");
     assert_eq!(password.expose(), "\"hunter2\"");
     let warned = config
         .warnings
@@ -238,7 +242,11 @@ fn marks_around_a_value_and_empty_values_are_understood() {
         ..sources
     };
     let config = Config::read(&sources, Role::Run).unwrap_or_else(|error| panic!("{error}"));
-    let (_, password) = config.smtp.and_then(|smtp| smtp.login).expect("a login");
+    let (_, password) = config
+        .channels
+        .smtp
+        .and_then(|smtp| smtp.login)
+        .expect("a login");
     assert_eq!(
         password.expose(),
         "hunter2",

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::source::parse_dotenv;
 use super::*;
+use crate::channel::smtp::Tls;
 use crate::domain::ids::SkillId;
 
 const SID: &str = "AC00000000000000000000000000000000";
@@ -143,13 +144,13 @@ fn the_names_of_old_still_work() {
         ("key", "token secret")
     );
     assert!(warned(&config, "OAuth 1.0a"));
-    let smtp = config.smtp.unwrap();
+    let smtp = config.channels.smtp.unwrap();
     assert_eq!(
         (smtp.host.as_str(), smtp.port, smtp.tls),
         ("smtp.gmail.com", 465, Tls::Implicit)
     );
-    assert_eq!(smtp.from, "me@example.com");
-    let twilio = config.twilio.unwrap();
+    assert_eq!(smtp.from.address(), "me@example.com");
+    let twilio = config.channels.twilio.unwrap();
     assert_eq!(
         (
             twilio.account_sid.as_str(),
@@ -157,7 +158,7 @@ fn the_names_of_old_still_work() {
         ),
         (SID, "token")
     );
-    assert!(twilio.from.is_none() && twilio.messaging_service_sid.is_none());
+    assert!(twilio.sender.is_none());
 }
 
 #[test]
@@ -418,7 +419,7 @@ fn secrets_may_be_mounted_files() {
     let mounted = ("SMTP_PASS_FILE", "/run/secrets/mounted");
     let config = run(&[("SMTP_PASS", ""), mounted], "");
     assert_eq!(
-        config.smtp.unwrap().login.unwrap().1.expose(),
+        config.channels.smtp.unwrap().login.unwrap().1.expose(),
         "from a file"
     );
     let config = run(
@@ -426,7 +427,7 @@ fn secrets_may_be_mounted_files() {
         "[smtp]\npassword_file = \"/run/secrets/mounted\"",
     );
     assert_eq!(
-        config.smtp.unwrap().login.unwrap().1.expose(),
+        config.channels.smtp.unwrap().login.unwrap().1.expose(),
         "from a file"
     );
 
@@ -465,7 +466,7 @@ fn only_our_own_prefix_is_refused() {
 
 #[test]
 fn tls_is_not_given_up_silently() {
-    let tls = |more: &[(&str, &str)]| run(more, "").smtp.unwrap().tls;
+    let tls = |more: &[(&str, &str)]| run(more, "").channels.smtp.unwrap().tls;
     let host = ("SMTP_HOST", "smtp.example.com");
     assert_eq!(tls(&[host]), Tls::Implicit);
     assert_eq!(tls(&[host, ("SMTP_PORT", "587")]), Tls::StartTls);
@@ -483,7 +484,7 @@ fn tls_is_not_given_up_silently() {
         ("SMTP_PASS", ""),
         ("SMTP_FROM", "a@example.com"),
     ];
-    let smtp = run(&relay, "").smtp.unwrap();
+    let smtp = run(&relay, "").channels.smtp.unwrap();
     assert!(smtp.tls == Tls::None && smtp.login.is_none());
 }
 
@@ -577,7 +578,7 @@ fn the_example_files_are_sound() {
     };
     let config = Config::read(&sources, Role::Run).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.warnings, [""; 0]);
-    assert!(config.smtp.is_some() && config.twilio.is_some());
+    assert!(config.channels.smtp.is_some() && config.channels.twilio.is_some());
 
     let example = source::parse_dotenv(include_str!("../../.env.example")).unwrap();
     for name in example.keys() {

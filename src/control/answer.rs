@@ -221,11 +221,9 @@ fn clause(reason: Reason, known: &Known<'_>) -> String {
         Reason::InQueue => "the conversation was waiting for an agent",
         Reason::Debounce => "the agent went on writing until it was too late",
         Reason::Clicked => "the customer had just followed the link of an earlier reminder",
-        Reason::NoAddress => match known.channel {
-            Some(Channel::Email) => "no usable e-mail address was known",
-            Some(Channel::Sms) => "no usable phone number was known",
-            None => "no usable address was known",
-        },
+        Reason::NoAddress => known
+            .channel
+            .map_or("no usable address was known", |c| c.names().none_known),
         Reason::OptedOut => "the customer had opted out",
         Reason::BadAddress => "the address had turned out not to work",
         Reason::Complaint => "the customer had reported a message as spam",
@@ -310,11 +308,7 @@ fn unexplained(conversation: &Conversation) -> Reason {
 }
 
 fn reason_on(conversation: &Conversation, channel: Channel) -> Option<Reason> {
-    let cause = match channel {
-        Channel::Email => &conversation.email_reason,
-        Channel::Sms => &conversation.sms_reason,
-    };
-    cause.as_ref()?.reason()
+    conversation.reasons[channel].as_ref()?.reason()
 }
 
 /// First a channel that could have reached the customer.

@@ -83,8 +83,7 @@ impl Who {
         match self {
             Self::Consumer(_) => "a consumer id",
             Self::Conversation(_) => "a conversation",
-            Self::Address(Channel::Email, _) => "an e-mail address",
-            Self::Address(Channel::Sms, _) => "a phone number",
+            Self::Address(channel, _) => channel.names().an_address,
         }
     }
 }

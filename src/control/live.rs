@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use super::accounts::Allowed;
 use super::rules::By;
 use super::{Error, Fault};
+use crate::channel;
 use crate::config::{self, Auth, Config};
 use crate::db;
 use crate::db::audit::Entry;
@@ -240,7 +241,7 @@ impl Installation<'_> {
             |what, said: String, fix: String| refusals.push(Refusal { what, said, fix });
         if !self.ctx.has(channel) {
             let said = format!("{} is not set up.", name(channel));
-            refuse("channel", said, settings_of(channel).to_owned());
+            refuse("channel", said, settings_of(channel));
             return Ok(refusals);
         }
         if account.brand.trim().eq_ignore_ascii_case(PLACEHOLDER_BRAND) {
@@ -342,8 +343,8 @@ fn check(channel: Channel, wish: &Wish) -> Result<(), Error> {
             detail: detail.to_owned(),
         });
     };
-    match (channel, wish.consent) {
-        (Channel::Sms, None) => fault(
+    match (channel.profile().needs_consent, wish.consent) {
+        (true, None) => fault(
             "/consent",
             "is missing: say how customers agreed to text messages: form, conversation or otherwise",
         ),
@@ -383,15 +384,9 @@ fn subject(account: &AccountId, channel: Channel) -> String {
 }
 
 fn name(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Email => "E-mail",
-        Channel::Sms => "SMS",
-    }
+    channel.names().label
 }
 
-fn settings_of(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Email => "Set SMTP_USER and SMTP_PASS.",
-        Channel::Sms => "Set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.",
-    }
+fn settings_of(channel: Channel) -> String {
+    format!("Set {}.", channel::profile(channel.provider()).set_up_by)
 }

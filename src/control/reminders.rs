@@ -17,11 +17,11 @@ use crate::db::pages::Reminder;
 use crate::db::reminders::{Filter, Place};
 use crate::domain::contact::{self, Address};
 use crate::domain::decide::{Reason, Stage, Verdict};
-use crate::domain::ids::{Channel, ReminderId};
+use crate::domain::ids::ReminderId;
 use crate::domain::reminder::ReminderState;
 use crate::jobs::context::Context;
-use crate::jobs::names;
-use crate::jobs::queue::{self, When};
+use crate::jobs::names::{self, Wake};
+use crate::jobs::queue::When;
 use crate::liveperson::Purpose;
 
 pub use view::{AttemptView, DecisionView, Detail, ReminderList, ReminderView};
@@ -158,10 +158,7 @@ pub async fn reveal(
         ));
     }
     let kept = db::reminders::kept_address(&ctx.pool, id).await?;
-    let kept = kept.and_then(|raw| match reminder.channel {
-        Channel::Email => Address::email(&raw),
-        Channel::Sms => Address::phone(&raw, None),
-    });
+    let kept = kept.and_then(|raw| Address::of(reminder.channel, &raw, None));
     let revealed = match kept {
         Some(address) => Revealed {
             address,
@@ -276,9 +273,13 @@ pub async fn send_again(
         now,
     )
     .await?;
-    let wakeup = names::deliver(&account, id, now);
-    let line = names::deliver_queue(channel);
-    queue::wake(&mut tx, clock, line, When::At, [wakeup]).await?;
+    let wake = Wake {
+        channel,
+        account: &account,
+        reminder: id,
+        at: now,
+    };
+    names::wake_deliveries(&mut tx, clock, When::At, [wake]).await?;
     note(&mut tx, by, "reminder.send_again", &reminder, now).await?;
     tx.commit().await?;
     Ok(())

@@ -152,7 +152,7 @@ pub async fn restored(ctx: &Context, wish: &Wish, by: By<'_>) -> Result<Done, Er
 async fn alone_restored(ctx: &Context, wish: &Wish, by: By<'_>) -> Result<Done, Error> {
     let lost = lost_time(ctx, wish, by.now).await?;
     hold(ctx, lost, by.now).await?;
-    let phones = phones(ctx, lost).await?;
+    let lookups = lookups(ctx, lost).await?;
     let mut tx = ctx.pool.begin().await?;
     db::heartbeat::lock(&mut tx).await?;
     let holds = db::holds::active(&mut *tx).await?;
@@ -163,7 +163,7 @@ async fn alone_restored(ctx: &Context, wish: &Wish, by: By<'_>) -> Result<Done, 
     let lost = checked(&holds, wish, by.now)?;
     let mut done = Done {
         unknown: db::restored::make_unknown(&mut tx, lost, by.now).await?,
-        looked_up: db::restored::look_up(&mut tx, &phones, lost, by.now).await?,
+        looked_up: db::restored::look_up(&mut tx, &lookups, lost, by.now).await?,
         lost: Some(lost),
         ..Done::default()
     };
@@ -211,18 +211,27 @@ async fn hold(ctx: &Context, lost: Lost, now: DateTime<Utc>) -> Result<(), Error
     Ok(tx.commit().await?)
 }
 
-/// The numbers to which text messages of the lost time went, as LivePerson tells them by now. Whose number it does not tell stays unknown.
-async fn phones(ctx: &Context, lost: Lost) -> Result<Vec<LookUp>, Error> {
-    if ctx.sms.is_none() {
-        return Ok(Vec::new());
+/// The addresses to which messages of the lost time went that providers can be asked about, as LivePerson tells them by now. Whose address it
+/// does not tell stays unknown.
+async fn lookups(ctx: &Context, lost: Lost) -> Result<Vec<LookUp>, Error> {
+    let mut found = Vec::new();
+    for channel in Channel::ALL {
+        let adapter = ctx.channels.get(channel);
+        if adapter.is_some_and(|adapter| adapter.finder().is_some()) {
+            found.extend(lookups_on(ctx, channel, lost).await?);
+        }
     }
-    let all = db::restored::perhaps_sent(&ctx.pool, Channel::Sms, lost).await?;
+    Ok(found)
+}
+
+async fn lookups_on(ctx: &Context, channel: Channel, lost: Lost) -> Result<Vec<LookUp>, Error> {
+    let all = db::restored::perhaps_sent(&ctx.pool, channel, lost).await?;
     let mut by_account: BTreeMap<AccountId, Vec<PerhapsSent>> = BTreeMap::new();
     for reminder in all {
         let of_account = by_account.entry(reminder.account.clone());
         of_account.or_default().push(reminder);
     }
-    let mut phones = Vec::new();
+    let mut lookups = Vec::new();
     for (account, reminders) in by_account {
         let Some(account) = ctx.accounts.get(&account) else {
             continue;
@@ -233,23 +242,23 @@ async fn phones(ctx: &Context, lost: Lost) -> Result<Vec<LookUp>, Error> {
             let records = match account.by_ids(&ids).await {
                 Ok(answer) => answer.records,
                 Err(error) => {
-                    tracing::warn!(account = %account.id, "Text messages of {} conversations are not looked up: {error}", ids.len());
+                    tracing::warn!(account = %account.id, "Messages of {} conversations are not looked up: {error}", ids.len());
                     continue;
                 }
             };
             for reminder in part {
                 let record = records.iter().find(|r| r.id == reminder.conversation);
                 let contact = record.and_then(|record| {
-                    contact::choose(&record.contact, Channel::Sms, &account.contact_policy)
+                    contact::choose(&record.contact, channel, &account.contact_policy)
                 });
-                phones.extend(contact.map(|contact| LookUp {
+                lookups.extend(contact.map(|contact| LookUp {
                     reminder: reminder.id,
                     address: contact.address.expose().to_owned(),
                 }));
             }
         }
     }
-    Ok(phones)
+    Ok(lookups)
 }
 
 /// One address in one account.

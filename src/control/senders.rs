@@ -9,16 +9,16 @@ use utoipa::ToSchema;
 
 use super::accounts::Accounts;
 use super::{Error, Fault};
+use crate::channel::codes;
 use crate::clock::Clock;
 use crate::db;
 use crate::db::audit;
 use crate::db::circuits::Circuit;
 use crate::domain::ids::{AccountId, Channel, Provider};
 use crate::domain::rule::{Rule, Settings};
-use crate::domain::trouble::Trouble;
 use crate::jobs::context::Context;
-use crate::jobs::names;
-use crate::jobs::queue::{self, When};
+use crate::jobs::names::{self, Wake};
+use crate::jobs::queue::When;
 
 /// Whom a caller may let messages come from. Whoever is limited to some accounts must not write in another brand's name, nor get at the
 /// pause of its sender: they have the senders of the settings, and those that rules of their accounts come from already.
@@ -153,7 +153,7 @@ pub async fn paused(ctx: &Context, accounts: &Accounts) -> Result<Vec<CircuitVie
         _ => db::rules::all(&ctx.pool).await?,
     };
     let view = |circuit: Circuit| {
-        let trouble = Trouble::of(circuit.provider, &circuit.code);
+        let explained = codes::explain(circuit.provider, &circuit.code);
         CircuitView {
             is_theirs: !is_shared(ctx, accounts, &rules, key_of(&circuit)),
             provider: circuit.provider,
@@ -162,8 +162,8 @@ pub async fn paused(ctx: &Context, accounts: &Accounts) -> Result<Vec<CircuitVie
             since: circuit.opened_at,
             probe_at: circuit.probe_at,
             code: circuit.code,
-            what: trouble.what,
-            mend: trouble.mend,
+            what: explained.paused,
+            mend: explained.remedy,
         }
     };
     Ok(open.into_iter().map(view).collect())
@@ -219,17 +219,13 @@ async fn wake(
 ) -> Result<(), Error> {
     let now = clock.now();
     let held = db::circuits::held(tx, channel, now, most).await?;
-    let wakeups = held
-        .iter()
-        .map(|(id, account)| names::deliver(account, *id, now));
-    queue::wake(
-        tx,
-        clock,
-        names::deliver_queue(channel),
-        When::NoLaterThan,
-        wakeups,
-    )
-    .await?;
+    let deliveries = held.iter().map(|(reminder, account)| Wake {
+        channel,
+        account,
+        reminder: *reminder,
+        at: now,
+    });
+    names::wake_deliveries(tx, clock, When::NoLaterThan, deliveries).await?;
     Ok(())
 }
 

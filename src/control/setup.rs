@@ -6,9 +6,10 @@ use utoipa::ToSchema;
 
 use super::Error;
 use super::accounts::Allowed;
+use crate::channel;
 use crate::db;
 use crate::db::setup::Progress;
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::ids::{AccountId, Channel, Provider};
 use crate::domain::pause::Scope;
 use crate::jobs::context::Context;
 
@@ -83,20 +84,35 @@ fn liveperson(progress: &Progress) -> Step {
 }
 
 fn channel(channels: &[Channel]) -> Step {
+    let labels = |set_up: bool| {
+        let of = Channel::ALL
+            .into_iter()
+            .filter(|c| channels.contains(c) == set_up);
+        let labels: Vec<&str> = of.map(|channel| channel.names().label).collect();
+        labels.join(" and ")
+    };
     let said = match channels {
-        [] => {
-            "Neither e-mail nor SMS is set up: whoever runs the server sets SMTP_USER and SMTP_PASS, or TWILIO_ACCOUNT_SID and \
-               TWILIO_AUTH_TOKEN."
-        }
-        [Channel::Email] => "E-mail is set up. SMS is not, and need not be.",
-        [Channel::Sms] => "SMS is set up. E-mail is not, and need not be.",
-        _ => "E-mail and SMS are set up.",
+        [] => format!(
+            "Neither {} is set up: whoever runs the server sets {}.",
+            Channel::ALL
+                .map(|channel| channel.names().inside)
+                .join(" nor "),
+            Provider::ALL
+                .map(|provider| channel::profile(provider).set_up_by)
+                .join(", or "),
+        ),
+        [_] => format!(
+            "{} is set up. {} is not, and need not be.",
+            labels(true),
+            labels(false)
+        ),
+        _ => format!("{} are set up.", labels(true)),
     };
     Step {
         name: "channel",
         title: "Set up e-mail or SMS",
         done: !channels.is_empty(),
-        said: said.to_owned(),
+        said,
     }
 }
 

@@ -19,22 +19,22 @@ use super::rules::By;
 use super::senders::Senders;
 use super::texts::Reader;
 use super::{Error, Fault};
-use crate::channel::clean;
+use crate::channel::adapter::{Gate, Message, NO_SENDER};
 use crate::channel::render::{Reads, Rendered};
-use crate::channel::{smtp, twilio};
+use crate::channel::{self, clean, codes};
 use crate::db;
 use crate::db::audit::Entry;
 use crate::db::test_messages::{Between, Limit};
+use crate::domain::channel::Parts;
 use crate::domain::contact::Address;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 use crate::domain::rule::Settings;
 use crate::domain::test_message::{self, A_DAY, CODE_LASTS, CODES_A_DAY, TRIES};
-use crate::domain::trouble::Trouble;
 use crate::hashing;
 use crate::jobs::context::{Account, Context};
 
-/// How long Twilio may try.
+/// How long a provider may try.
 const VALIDITY: Duration = Duration::from_mins(5);
 
 /// A test that is wished for.
@@ -96,10 +96,7 @@ pub async fn send(ctx: &Context, wish: &Wish<'_>, by: By<'_>) -> Result<Sent, Er
         begin(ctx, between, Some(&code), by).await?;
         code_text(wish.channel, &account.brand, &code)
     };
-    let outcome = match wish.channel {
-        Channel::Email => email(ctx, wish, &to, &rendered, by).await?,
-        Channel::Sms => sms(ctx, wish, &to, &rendered).await?,
-    };
+    let outcome = hand_over(ctx, wish, &to, rendered, by).await?;
     let mut sent = told(wish.channel, &outcome);
     sent.needs_code = sent.accepted && !known;
     if sent.needs_code {
@@ -207,17 +204,8 @@ fn fault(field: &str, detail: impl Into<String>) -> Error {
 
 fn recipient(account: &Account, channel: Channel, to: &str) -> Result<Address, Error> {
     let region = account.contact_policy.default_region.as_deref();
-    let (address, detail) = match channel {
-        Channel::Email => (
-            Address::email(to),
-            "is no e-mail address that can be written to, for example you@example.com",
-        ),
-        Channel::Sms => (
-            Address::phone(to, region),
-            "is no phone number that can be texted; write it with its country, for example +12025550143",
-        ),
-    };
-    address.ok_or_else(|| fault("/to", detail))
+    let address = Address::of(channel, to, region);
+    address.ok_or_else(|| fault("/to", channel.names().no_address))
 }
 
 /// Counts the message, and remembers its code, before it leaves.
@@ -265,7 +253,8 @@ fn code_text(channel: Channel, brand: &str, code: &str) -> Rendered {
          ignore this message."
     );
     Rendered {
-        subject: (channel == Channel::Email).then(|| "Your code for test messages".to_owned()),
+        subject: (channel.profile().parts == Parts::SubjectAndHtml)
+            .then(|| "Your code for test messages".to_owned()),
         text,
         html: None,
     }
@@ -310,68 +299,50 @@ async fn render(ctx: &Context, wish: &Wish<'_>, brand: &str) -> Result<Rendered,
     })
 }
 
-async fn email(
+/// Hands the message over as a reminder would be, but for what only reminders have: a turn under the limit, reports, and an end to
+/// further ones.
+async fn hand_over(
     ctx: &Context,
     wish: &Wish<'_>,
     to: &Address,
-    rendered: &Rendered,
+    rendered: Rendered,
     by: By<'_>,
 ) -> Result<Outcome, Error> {
-    let mail = ctx
-        .mail
-        .as_ref()
-        .ok_or_else(|| not_configured("E-mail", "SMTP_USER"))?;
-    let own = wish.settings.sender.as_deref();
-    let from = mail.settings().from.for_brand(own, ctx.brand(wish.account));
-    let from = from.map_err(|_| wrong_sender())?;
-    let subject = format!("[Test] {}", rendered.subject.as_deref().unwrap_or_default());
+    let adapter = ctx.channels.get(wish.channel);
+    let adapter = adapter.ok_or_else(|| not_configured(wish.channel))?;
+    let words = Rendered {
+        subject: rendered.subject.map(|subject| format!("[Test] {subject}")),
+        ..rendered
+    };
     let word = hashing::token();
-    Ok(mail
-        .send(&smtp::Email {
-            from: Some(&from),
-            reply_to: None,
-            to,
-            to_name: None,
-            subject: &subject,
-            text: &rendered.text,
-            html: rendered.html.as_deref(),
-            message_id: &format!("test.{word}@{}", from.domain()),
-            thread_ref: &format!("test.{word}.thread@{}", from.domain()),
-            unsubscribe_url: None,
-            unsubscribe_mailto: None,
-            feedback_id: None,
-            date: by.now,
-        })
-        .await)
+    let message = Message {
+        to,
+        to_name: None,
+        words: &words,
+        sender: wish.settings.sender.as_deref(),
+        brand: ctx.brand(wish.account),
+        name: &format!("test.{word}"),
+        thread: &format!("test.{word}.thread"),
+        attempt: None,
+        way_out: None,
+        left: &|| VALIDITY,
+        date: by.now,
+    };
+    let outcome = match adapter.open().await {
+        Ok(way) => way.send(&message, Gate::open()).await,
+        Err(outcome) => outcome,
+    };
+    if outcome.code().starts_with(NO_SENDER) {
+        return Err(wrong_sender());
+    }
+    Ok(outcome)
 }
 
-async fn sms(
-    ctx: &Context,
-    wish: &Wish<'_>,
-    to: &Address,
-    rendered: &Rendered,
-) -> Result<Outcome, Error> {
-    let twilio = ctx
-        .sms
-        .as_ref()
-        .ok_or_else(|| not_configured("SMS", "TWILIO_ACCOUNT_SID"))?;
-    let own = wish.settings.sender.as_deref();
-    let own = own.map(str::parse::<twilio::Sender>).transpose();
-    let own = own.map_err(|_| wrong_sender())?;
-    Ok(twilio
-        .send(&twilio::Sms {
-            to,
-            body: &rendered.text,
-            status_callback: None,
-            left: &|| VALIDITY,
-            sender: own.as_ref(),
-        })
-        .await)
-}
-
-fn not_configured(channel: &str, key: &str) -> Error {
+fn not_configured(channel: Channel) -> Error {
     Error::Conflict(format!(
-        "{channel} is not set up on this server: whoever runs it sets {key} and what belongs to it."
+        "{} is not set up on this server: whoever runs it sets {} and what belongs to it.",
+        channel.names().label,
+        channel::profile(channel.provider()).switched_on_by
     ))
 }
 
@@ -406,7 +377,7 @@ fn told(channel: Channel, outcome: &Outcome) -> Sent {
             code,
             ..
         } => {
-            let trouble = Trouble::of(provider, code);
+            let trouble = codes::explain(provider, code);
             let said = trouble.to_string();
             return Sent {
                 accepted: false,

@@ -7,6 +7,7 @@ use super::accounts::Allowed;
 use super::{Error, Fault};
 use crate::channel::render::{self, Problem, Reads, Rendered, Severity, Texts, VARIABLES, Vars};
 use crate::channel::sms;
+use crate::domain::channel::Length;
 use crate::domain::contact;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::read_state::{Episode, ReadState, read_state};
@@ -146,7 +147,7 @@ fn told(channel: Channel, problems: Vec<Problem>, rendered: Option<Rendered>) ->
         }
     }
     if let Some(rendered) = rendered {
-        told.sms = (channel == Channel::Sms).then(|| sms_size(&rendered.text));
+        told.sms = (channel.profile().length == Length::Segments).then(|| sms_size(&rendered.text));
         told.subject = rendered.subject;
         told.text = Some(rendered.text);
         told.html = rendered.html;

@@ -1,11 +1,11 @@
 //! Words of the ledger, said to somebody who has never seen it: whoever answers a customer on the phone.
 
+use crate::channel::codes;
 use crate::db::pages::Reminder;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::Channel;
 use crate::domain::local_time::ZoneSource;
 use crate::domain::opt_out::Doubt;
-use crate::domain::trouble::Trouble;
 use crate::domain::zone::Zone;
 
 /// Why no reminder was sent, or not yet: a sentence.
@@ -116,12 +116,11 @@ pub fn because(reason: Reason) -> &'static str {
 pub fn whose_clock(reminder: &Reminder) -> String {
     let zones = Zone::split(reminder.time_zone.as_deref().unwrap_or_default());
     let several = zones.len() > 1;
-    let nothing_tells = match reminder.channel {
-        Channel::Sms => {
-            "LivePerson does not tell the customer's time zone, and the number belongs to no place, or to time zones without two allowed \
-             hours a day in common"
-        }
-        Channel::Email => "LivePerson does not tell the customer's time zone",
+    let nothing_tells = if reminder.channel.profile().tells_country {
+        "LivePerson does not tell the customer's time zone, and the number belongs to no place, or to time zones without two allowed \
+         hours a day in common"
+    } else {
+        "LivePerson does not tell the customer's time zone"
     };
     match reminder.zone_source {
         Some(ZoneSource::LivePerson) => {
@@ -155,106 +154,12 @@ pub fn trouble(channel: Channel, code: &str) -> String {
         return "It fell due in a time that the database lost when a backup was restored: it may have been sent."
             .to_owned();
     }
-    let about_recipient = match channel {
-        Channel::Email => mail_recipient(code),
-        Channel::Sms => sms_recipient(code),
-    };
-    about_recipient.map_or_else(
-        || Trouble::of(channel.provider(), code).what.to_owned(),
-        str::to_owned,
-    )
-}
-
-fn mail_recipient(code: &str) -> Option<&'static str> {
-    let (phase, rest) = code.split_once(' ').unwrap_or((code, ""));
-    Some(match (phase, rest.chars().next()?) {
-        ("final", 'c' | 't') => {
-            "The connection broke while the mail was handed over, so nobody knows whether it went."
-        }
-        ("final", 'u') => {
-            "The mail server's answer to the mail could not be read, so nobody knows whether it went."
-        }
-        (_, 'c') => "The connection to the mail server broke.",
-        (_, 't') if rest.starts_with("timed") => "The mail server did not answer in time.",
-        (_, 'u') if rest.starts_with("unreadable") => {
-            "The mail server answered something that is no answer."
-        }
-        ("rcpt" | "data" | "final", '4' | '5') if is_about_us(rest) => return None,
-        ("rcpt" | "data" | "final", '4' | '5')
-            if rest.ends_with("mailbox full") || rest.contains(".2.2") =>
-        {
-            "The mailbox is full."
-        }
-        ("rcpt" | "data" | "final", '5') if names_the_address(rest) => {
-            "The mail server says that this address does not take mail."
-        }
-        ("rcpt" | "data", '5')
-            if rest.contains(" 5.7.")
-                || rest.ends_with("policy")
-                || rest.ends_with("restricted") =>
-        {
-            "The recipient's side does not take this mail: a closed group, a restricted mailbox, or a policy."
-        }
-        ("rcpt" | "data", '5') => {
-            "The mail server refused this mail, and did not say that the address is wrong."
-        }
-        ("final", '5') => "The recipient's mail server refuses the message.",
-        ("mail" | "rcpt" | "data" | "final", '4') => "The mail server asks to try again later.",
-        _ => return None,
-    })
-}
-
-/// Words at the end of a code that put it on our side (`channel::smtp`).
-fn is_about_us(code: &str) -> bool {
-    let ours = [
-        "quota",
-        "relay",
-        "login",
-        "sender",
-        "domain checks",
-        "block list",
-    ];
-    ours.iter().any(|word| code.ends_with(word))
-}
-
-/// The refusals that make an address bad, by code or by the word at its end.
-fn names_the_address(code: &str) -> bool {
-    let mut words = code.split(' ');
-    let (reply, enhanced) = (words.next(), words.next().unwrap_or_default());
-    code.ends_with("unknown mailbox")
-        || code.ends_with("unknown domain")
-        || reply == Some("556")
-        || ["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"].contains(&enhanced)
-}
-
-fn sms_recipient(code: &str) -> Option<&'static str> {
-    let number: u32 = code.rsplit(' ').next()?.parse().ok()?;
-    Some(match number {
-        21211 | 21265 | 21614 | 21635 | 30005 | 30006 => "The number cannot receive text messages.",
-        21610 => "The recipient has told the carrier to stop messages from this sender.",
-        30640 => {
-            "Twilio knows the number as one of somebody who sues over text messages; it is blocked for good."
-        }
-        21266 | 21408 | 21608 | 21612 | 21657 => {
-            "Twilio does not send to this number from your sender or account."
-        }
-        30003 | 30004 | 30008 => "The phone was off or out of reach.",
-        30007 | 30450 | 30610 => "The carrier has filtered the message out.",
-        30036 => "The phone was not reached before the message was too old.",
-        20429 | 21611 | 30001 | 30022 => {
-            "Too many messages wait at Twilio; it is tried again more slowly."
-        }
-        500..=599 | 20500 | 20503 => "Twilio had trouble of its own.",
-        _ => return None,
-    })
+    codes::explain(channel.provider(), code).sentence.to_owned()
 }
 
 /// The name of a channel in a sentence.
 pub fn channel(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Email => "e-mail",
-        Channel::Sms => "text message",
-    }
+    channel.names().message
 }
 
 #[cfg(test)]
@@ -274,34 +179,5 @@ mod tests {
         sentences.dedup();
         assert_eq!(sentences.len(), Reason::ALL.len());
         assert!(why(&Cause::parse("rcpt 550 5.1.1")).contains("550"));
-    }
-
-    #[test]
-    fn trouble_names_whose_side_it_is_on() {
-        for (channel, code, words) in [
-            (Channel::Email, "rcpt 550 5.1.1", "this address"),
-            (Channel::Email, "rcpt 550 unknown mailbox", "this address"),
-            (Channel::Email, "rcpt 556", "this address"),
-            (Channel::Email, "final 550 5.1.1", "this address"),
-            (Channel::Email, "rcpt 550", "did not say"),
-            (Channel::Email, "rcpt 550 5.4.1", "did not say"),
-            (Channel::Email, "rcpt 550 5.7.124", "closed group"),
-            (Channel::Email, "rcpt 550 5.7.1 relay", "pass mail on"),
-            (Channel::Email, "rcpt 552 5.2.2", "full"),
-            (Channel::Email, "rcpt 550 quota", "quota"),
-            (Channel::Email, "mail unreadable reply", "no answer"),
-            (Channel::Email, "final unreadable reply", "nobody knows"),
-            (Channel::Email, "final connection lost", "nobody knows"),
-            (Channel::Email, "auth 535 5.7.8", "user name or password"),
-            (Channel::Email, "data 451", "later"),
-            (Channel::Sms, "http 400 21211", "cannot receive"),
-            (Channel::Sms, "undelivered 30003", "phone was off"),
-            (Channel::Sms, "http 401 20003", "credentials"),
-            (Channel::Sms, "", "Twilio"),
-            (Channel::Email, "", "mail server"),
-        ] {
-            let told = trouble(channel, code);
-            assert!(told.contains(words), "{code}: {told}");
-        }
     }
 }

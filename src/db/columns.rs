@@ -3,19 +3,21 @@
 //! A word that this version does not know, from a newer version or an older one, is an error of its row. What reads many rows reads
 //! them with [`readable`], so that the others do not suffer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgRow, PgTypeInfo, PgValueRef, Postgres};
+use sqlx::types::Json;
 use sqlx::{Decode, Encode, FromRow, Type};
 
 use super::circuits::Proof;
 use super::journal::Sink;
 use super::suppressions::Source;
 use crate::domain::access::{AccountLimit, Role};
+use crate::domain::channel::PerChannel;
 use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Reason, Stage, Verdict};
 use crate::domain::hold;
@@ -175,6 +177,14 @@ impl Decode<'_, Postgres> for AccountLimit {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
         let ids = <Option<Vec<AccountId>> as Decode<'_, Postgres>>::decode(value)?;
         Ok(ids.map_or(Self::NONE, Self::to))
+    }
+}
+
+/// Causes by the words of channels. What stands beside a word that this version does not know is the business of the version that wrote
+/// it.
+impl From<Json<BTreeMap<String, String>>> for PerChannel<Option<Cause>> {
+    fn from(Json(words): Json<BTreeMap<String, String>>) -> Self {
+        Self::of(|channel| words.get(channel.as_str()).map(|word| Cause::parse(word)))
     }
 }
 

@@ -1,10 +1,14 @@
 //! What is known of one consumer, for whoever is asked about them: conversations, the addresses written to (as keyed hashes).
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
+use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor};
 
 use super::columns::readable;
 use super::suppressions::AddressHash;
+use crate::domain::channel::PerChannel;
 use crate::domain::decide::Cause;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::read_state::ReadStatus;
@@ -23,9 +27,9 @@ pub struct Conversation {
     pub unread_count: i32,
     pub time_zone: Option<String>,
     pub language: Option<String>,
-    /// Why there is, or is not, a reminder now, by channel.
-    pub email_reason: Option<Cause>,
-    pub sms_reason: Option<Cause>,
+    /// Why there is, or is not, a reminder now.
+    #[sqlx(try_from = "Json<BTreeMap<String, String>>")]
+    pub reasons: PerChannel<Option<Cause>>,
     pub seen_at: DateTime<Utc>,
     pub closed_at: Option<DateTime<Utc>>,
 }
@@ -41,7 +45,7 @@ pub async fn conversations(
 ) -> sqlx::Result<Vec<Conversation>> {
     sqlx::query_as(
         "select c.account, c.id, c.skill, s.name as skill_name, c.started_at, c.open, c.read_state, c.unread_since,
-                c.unread_count, c.time_zone, c.language, c.email_reason, c.sms_reason, c.seen_at, c.closed_at
+                c.unread_count, c.time_zone, c.language, c.reasons, c.seen_at, c.closed_at
          from conversations c left join skills s on s.account = c.account and s.id = c.skill
          where c.account = $1 and c.id = any ($2) and c.seen_at < '9999-01-01' order by c.started_at desc limit $3",
     )
@@ -63,8 +67,8 @@ pub async fn recipients(
              select channel, recipient_hash as hash, created_at as at from reminders
              where account = $1 and conversation = any ($2)
              union all
-             select d.channel, d.hash, c.seen_at from conversations c
-             cross join lateral (values ('email', c.email_hash), ('sms', c.sms_hash)) as d(channel, hash)
+             select d.channel, decode(d.hash, 'hex'), c.seen_at from conversations c
+             cross join lateral jsonb_each_text(c.address_hashes) as d(channel, hash)
              where c.account = $1 and c.id = any ($2)
          ) known
          where hash is not null group by 1, 2 order by max(at) desc limit $3",

@@ -1,13 +1,16 @@
 //! Snapshots of conversations, as scans and re-checks leave them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
 use super::changes;
+use crate::domain::channel::PerChannel;
 use crate::domain::decide::Reason;
-use crate::domain::ids::{AccountId, SkillId};
+use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::read_state::ReadStatus;
 use crate::hashing::KnownAs;
 
@@ -27,12 +30,25 @@ pub struct Snapshot {
     pub language: Option<String>,
     pub consumer_ids: Vec<String>,
     pub customer_id: Option<String>,
-    /// The decision per channel; `None` where the channel has no rule to decide by.
-    pub email: Option<Reason>,
-    pub sms: Option<Reason>,
-    /// The address that the decision is about.
-    pub email_to: Option<KnownAs>,
-    pub sms_to: Option<KnownAs>,
+    pub decided: PerChannel<Decided>,
+}
+
+/// What was decided on one channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Decided {
+    /// `None` where the channel has no rule to decide by.
+    pub reason: Option<Reason>,
+    /// The address that it is about.
+    pub to: Option<KnownAs>,
+}
+
+impl Snapshot {
+    /// As a column holds it: what there is, by the words of the channels.
+    fn by_channel<T: Serialize>(&self, value: impl Fn(&Decided) -> Option<T>) -> Value {
+        let values = self.decided.iter();
+        let values = values.filter_map(|(channel, decided)| Some((channel, value(decided)?)));
+        json!(values.collect::<BTreeMap<Channel, T>>())
+    }
 }
 
 /// Stores a page of snapshots taken at `seen_at`, and logs each decision that differs from the conversation's last, or is about another
@@ -49,8 +65,10 @@ pub async fn store(
     fn column<T>(page: &[Snapshot], value: impl Fn(&Snapshot) -> T) -> Vec<T> {
         page.iter().map(value).collect()
     }
-    let now = |to: Option<KnownAs>| to.map(|to| to.now.to_vec());
-    let before = |to: Option<KnownAs>| to.and_then(|to| to.before).map(|hash| hash.to_vec());
+    let hex = |hash: [u8; 16]| format!("{:032x}", u128::from_be_bytes(hash));
+    let now = |decided: &Decided| decided.to.map(|to| hex(to.now));
+    let before = |decided: &Decided| decided.to.and_then(|to| to.before).map(hex);
+    let reason = |decided: &Decided| decided.reason.map(Reason::as_str);
     let stored: Vec<(String, bool)> = sqlx::query_as(STORE)
         .bind(account)
         .bind(seen_at)
@@ -66,13 +84,10 @@ pub async fn store(
         }))
         .bind(column(page, |s| s.time_zone.clone()))
         .bind(column(page, |s| s.language.clone()))
-        .bind(column(page, |s| s.email))
-        .bind(column(page, |s| s.sms))
+        .bind(column(page, |s| s.by_channel(reason)))
         .bind(column(page, |s| s.closed_at))
-        .bind(column(page, |s| now(s.email_to)))
-        .bind(column(page, |s| now(s.sms_to)))
-        .bind(column(page, |s| before(s.email_to)))
-        .bind(column(page, |s| before(s.sms_to)))
+        .bind(column(page, |s| s.by_channel(now)))
+        .bind(column(page, |s| s.by_channel(before)))
         .fetch_all(&mut *conn)
         .await?;
 
@@ -113,30 +128,27 @@ pub async fn store(
 const STORE: &str = "
 with input as (
     select * from unnest($3::text[], $4::bigint[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::timestamptz[],
-                         $10::integer[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[],
-                         $16::bytea[], $17::bytea[], $18::bytea[], $19::bytea[])
+                         $10::integer[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[], $15::jsonb[], $16::jsonb[])
         as t(id, skill, started_at, open, read_state, episode, unread_since, unread_count, time_zone, language,
-             email_reason, sms_reason, closed_at, email_hash, sms_hash, email_before, sms_before)
+             reasons, closed_at, address_hashes, hashes_before)
 ), held as (
-    select c.id, c.email_reason, c.sms_reason, c.email_hash, c.sms_hash from conversations c
+    select c.id, c.reasons, c.address_hashes from conversations c
     where c.account = $1 and c.id = any ($3::text[])
 ), stored as (
     insert into conversations as c (account, id, skill, started_at, open, read_state, episode, unread_since, unread_count,
-            time_zone, language, email_reason, sms_reason, email_hash, sms_hash, closed_at, seen_at, changed_at)
+            time_zone, language, reasons, address_hashes, closed_at, seen_at, changed_at)
     select $1, id, skill, started_at, open, read_state, episode, unread_since, unread_count,
-            time_zone, language, email_reason, sms_reason, email_hash, sms_hash,
+            time_zone, language, reasons, address_hashes,
             case when not open then coalesce(closed_at, $2) end, $2, $2
     from input order by id
     on conflict (account, id) do update set
         skill = excluded.skill, open = excluded.open, read_state = excluded.read_state, episode = excluded.episode,
         unread_since = excluded.unread_since, unread_count = excluded.unread_count,
         time_zone = coalesce(excluded.time_zone, c.time_zone), language = coalesce(excluded.language, c.language),
-        email_reason = excluded.email_reason, sms_reason = excluded.sms_reason,
+        reasons = excluded.reasons,
         -- A record that is incomplete says nothing about addresses either.
-        email_hash = case when excluded.read_state = 'undecided' then coalesce(excluded.email_hash, c.email_hash)
-            else excluded.email_hash end,
-        sms_hash = case when excluded.read_state = 'undecided' then coalesce(excluded.sms_hash, c.sms_hash)
-            else excluded.sms_hash end,
+        address_hashes = case when excluded.read_state = 'undecided' then c.address_hashes || excluded.address_hashes
+            else excluded.address_hashes end,
         closed_at = case when not excluded.open then coalesce(c.closed_at, excluded.closed_at) end,
         changed_at = case when (c.open, c.read_state, c.episode, c.unread_count)
                 is distinct from (excluded.open, excluded.read_state, excluded.episode, excluded.unread_count)
@@ -146,12 +158,14 @@ with input as (
     returning c.id, c.changed_at
 ), logged as (
     insert into decisions (at, account, conversation, channel, stage, verdict, reason, address_hash)
-    select $2, $1, i.id, d.channel, 'scan', case d.now when 'scheduled' then 'schedule' else 'none' end, d.now, d.hash
+    select $2, $1, i.id, d.channel, 'scan', case d.now when 'scheduled' then 'schedule' else 'none' end, d.now, decode(d.hash, 'hex')
     from input i left join held h on h.id = i.id
-    cross join lateral (values ('email', i.email_reason, h.email_reason, i.email_hash, h.email_hash, i.email_before),
-                               ('sms', i.sms_reason, h.sms_reason, i.sms_hash, h.sms_hash, i.sms_before))
-        as d(channel, now, was, hash, hash_was, hash_before)
-    where d.now is not null and i.id in (select id from stored)
+    cross join lateral (
+        select r.channel, r.now, h.reasons ->> r.channel, i.address_hashes ->> r.channel, h.address_hashes ->> r.channel,
+               i.hashes_before ->> r.channel
+        from jsonb_each_text(i.reasons) as r(channel, now)
+    ) as d(channel, now, was, hash, hash_was, hash_before)
+    where i.id in (select id from stored)
       and (d.now is distinct from d.was
            -- Another address; the same one under another key is none.
            or (d.hash <> d.hash_was and d.hash_before is distinct from d.hash_was)
@@ -210,7 +224,7 @@ pub async fn mark_gone(
 ) -> sqlx::Result<()> {
     let changed: Vec<String> = sqlx::query_scalar(
         "update conversations set open = false, read_state = 'read', episode = null, unread_since = null,
-             unread_count = 0, email_reason = null, sms_reason = null,
+             unread_count = 0, reasons = '{}',
              closed_at = coalesce(closed_at, $3), seen_at = $3, changed_at = $3
          where account = $1 and id = any ($2) and seen_at <= $3
          returning id",

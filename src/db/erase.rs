@@ -188,8 +188,8 @@ async fn husks(
         .await?;
     let husks = sqlx::query(
         "update conversations set skill = -1, started_at = $3, open = false, read_state = 'read', episode = null,
-             unread_since = null, unread_count = 0, time_zone = null, language = null, email_reason = null, sms_reason = null,
-             email_hash = null, sms_hash = null, seen_at = $4::timestamptz, changed_at = $3, closed_at = $3
+             unread_since = null, unread_count = 0, time_zone = null, language = null, reasons = '{}',
+             address_hashes = '{}', seen_at = $4::timestamptz, changed_at = $3, closed_at = $3
          where account = $1 and id = any ($2) and open",
     )
     .bind(account)

@@ -73,7 +73,7 @@ pub async fn unread(
 ) -> sqlx::Result<Vec<Unread>> {
     let rows = sqlx::query(
         "select reason, count(*) as conversations, min(id) as example from (
-             select id, case $2 when 'email' then email_reason else sms_reason end as reason
+             select id, reasons ->> $2 as reason
              from conversations
              where account = $1 and open and read_state = 'unread' and ($3::bigint is null or skill = $3)
              order by unread_since desc limit $4

@@ -172,7 +172,7 @@ pub async fn found(
                 count(*) filter (where reason = 'no_address') as without_address,
                 (select coalesce(bool_and(s.succeeded_at is not null), false) from used u
                  left join lateral (select succeeded_at from scans where account = $1 and skill = u.id limit 1) s on true) as scanned
-         from (select case $2 when 'email' then email_reason else sms_reason end as reason
+         from (select reasons ->> $2 as reason
                from conversations where account = $1 and open and read_state = 'unread') c",
     )
     .bind(account)

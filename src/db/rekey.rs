@@ -35,9 +35,10 @@ pub async fn ledger(
              select c.account, c.id from conversations c
              where (c.account, c.id) in (select account, conversation from decided) order by c.id for update skip locked
          ), reached as (
-             update conversations c set email_hash = coalesce((select new from moves where old = c.email_hash), c.email_hash),
-                 sms_hash = coalesce((select new from moves where old = c.sms_hash), c.sms_hash)
-             from talks t where c.account = t.account and c.id = t.id
+             update conversations c set address_hashes = (
+                 select jsonb_object_agg(h.channel, coalesce(encode(m.new, 'hex'), h.hash))
+                 from jsonb_each_text(c.address_hashes) as h(channel, hash) left join moves m on m.old = decode(h.hash, 'hex'))
+             from talks t where c.account = t.account and c.id = t.id and c.address_hashes <> '{}'
          ), gone as (
              delete from suppressions s using moves m where s.address_hash = m.old returning m.new as hash, s.*
          )

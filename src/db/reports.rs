@@ -5,12 +5,13 @@ use sqlx::{FromRow, PgConnection};
 
 use super::columns::readable;
 use crate::domain::decide::Cause;
-use crate::domain::ids::{AccountId, ReminderId};
+use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::reminder::ReminderState;
 
 /// One report about one message.
 #[derive(Clone, Debug)]
 pub struct Report<'a> {
+    pub channel: Channel,
     /// Our attempt and the beginning of its reminder's token, as the callback's address names them.
     pub attempt: Option<(i64, &'a str)>,
     pub provider_id: &'a str,
@@ -34,7 +35,7 @@ pub struct Reported {
     pub news: bool,
 }
 
-/// Applies a report about an SMS. It proves that the attempt was accepted, also one whose answer was lost. It never moves a state
+/// Applies a report. It proves that the attempt was accepted, also one whose answer was lost. It never moves a state
 /// backwards and keeps the first word on how a message ended; that an *older* attempt failed says nothing about the reminder.
 /// `None` if the message is not ours: a name without the token of its reminder is not believed, since another installation, or
 /// this one before its database was made anew, may have used the same number.
@@ -47,7 +48,7 @@ pub async fn apply(
         "update attempts a set outcome = 'accepted', provider_id = $2, ended_at = coalesce(a.ended_at, $4), address = null,
              settle_at = null
          from reminders r
-         where r.id = a.reminder and r.channel = 'sms' and a.id = (
+         where r.id = a.reminder and r.channel = $5 and a.id = (
              select b.id from attempts b join reminders s on s.id = b.reminder
              where b.provider_id = $2 or (b.id = $1 and b.provider_id is null and starts_with(s.token, $3))
              order by b.provider_id nulls last limit 1)
@@ -58,6 +59,7 @@ pub async fn apply(
     .bind(report.provider_id)
     .bind(report.attempt.map(|(_, token)| token))
     .bind(now)
+    .bind(report.channel)
     .fetch_optional(&mut *conn)
     .await?;
     let Some(mut reported) = reported else {
@@ -164,21 +166,23 @@ pub struct Redactable {
     pub provider_id: String,
 }
 
-/// Accepted SMS whose reminder has ended: by a report or, where the carrier sends none, four hours after it was sent.
+/// Accepted messages of a channel whose reminder has ended: by a report or, where the carrier sends none, four hours after it was sent.
 pub async fn to_redact(
     conn: &mut PgConnection,
+    channel: Channel,
     most: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Redactable>> {
     sqlx::query_as(
         "select a.id as attempt, a.provider_id from attempts a join reminders r on r.id = a.reminder
-         where a.provider_id like 'SM%' and a.redacted_at is null and a.redact_tries < 10
+         where r.channel = $3 and a.provider_id like 'SM%' and a.redacted_at is null and a.redact_tries < 10
            and (a.redact_at is null or a.redact_at <= now())
            and r.next_at is null and (r.state <> 'sent' or r.sent_at < $2 - interval '4 hours')
          order by a.id limit $1",
     )
     .bind(most)
     .bind(now)
+    .bind(channel)
     .fetch_all(conn)
     .await
 }

@@ -97,10 +97,17 @@ pub async fn overdue_leases(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<
 
 /// Unknown attempts whose time has come to look at the provider. Also those of a reminder that is settled already, by a report on
 /// another attempt: each keeps the number that it went to until its own outcome is known.
-pub async fn to_settle(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<InFlight>> {
-    let sql = format!("{IN_FLIGHT} where a.settle_at <= now() order by a.settle_at limit $1");
+pub async fn to_settle(
+    db: impl PgExecutor<'_>,
+    channels: &[Channel],
+    most: i64,
+) -> sqlx::Result<Vec<InFlight>> {
+    let sql = format!(
+        "{IN_FLIGHT} where a.settle_at <= now() and r.channel = any ($2) order by a.settle_at limit $1"
+    );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(most)
+        .bind(channels)
         .fetch_all(db)
         .await?;
     readable(&rows)

@@ -15,9 +15,19 @@ impl Doctor<'_> {
         self.begin("hours");
         for account in &config.accounts {
             let stored: Vec<&Rule> = rules.iter().filter(|r| r.account == account.id).collect();
-            if stored.is_empty() && config.twilio.is_some() {
-                let settings = Settings::default_for(Channel::Sms);
-                self.hours_of(account, &[("sms".to_owned(), Channel::Sms, &settings)], now);
+            let defaults: Vec<(Channel, Settings)> = config
+                .channels
+                .channels()
+                .into_iter()
+                .map(|channel| (channel, Settings::default_for(channel)))
+                .filter(|(_, settings)| settings.quiet_hours.is_any())
+                .collect();
+            if stored.is_empty() && !defaults.is_empty() {
+                let defaults: Vec<_> = defaults
+                    .iter()
+                    .map(|(channel, settings)| (channel.to_string(), *channel, settings))
+                    .collect();
+                self.hours_of(account, &defaults, now);
             } else {
                 let with_hours = stored
                     .into_iter()
@@ -62,7 +72,7 @@ impl Doctor<'_> {
         }
         for (name, _, settings) in rules
             .iter()
-            .filter(|(_, channel, _)| *channel == Channel::Sms)
+            .filter(|(_, channel, _)| channel.profile().tells_country)
         {
             let found = format!(
                 "hours are read by that zone, too, for numbers of no place (toll-free, +800){}",

@@ -1,61 +1,21 @@
-//! E-mail: the mail server, and what the DNS says about the sender's domain.
+//! E-mail: what the DNS says about the sender's domain.
 
 use std::net::SocketAddr;
 
 use super::dns::{Resolver, Silence};
 use super::records::{self, Judged};
 use super::{Doctor, Line, State};
-use crate::app;
 use crate::channel::smtp;
-use crate::config::{self, Config};
 use crate::db::sender_checks::Check;
 
 impl Doctor<'_> {
-    pub(super) async fn mail(&mut self, settings: &config::Smtp, config: &Config) {
-        self.begin("e-mail");
-        let checked = match app::mail(settings, &config.web.public_url) {
-            Ok(pool) => pool.check().await,
-            Err(error) => {
-                return self.failed(
-                    "settings",
-                    format!("{error:#}"),
-                    "Correct SMTP_FROM and SMTP_REPLY_TO.",
-                );
-            }
-        };
-        let server = format!("{}:{}", settings.host, settings.port);
-        match checked {
-            Ok(checked) => {
-                let tls = if checked.encrypted {
-                    "encrypted"
-                } else {
-                    "not encrypted"
-                };
-                let login = if checked.logged_in {
-                    "logged in"
-                } else {
-                    "no login"
-                };
-                self.ok("mail server", format!("{server}, {tls}, {login}"));
-            }
-            Err(failure) => {
-                let hint = failure
-                    .hint()
-                    .map(|hint| format!(": {hint}"))
-                    .unwrap_or_default();
-                let found = format!("{server}: {}{hint}", failure.code());
-                self.failed("mail server", found, mend_of_mail(&failure));
-            }
-        }
-        self.sender_domain(settings, config.dns_server).await;
-    }
-
     /// What receivers will find out about the sender's domain.
-    async fn sender_domain(&mut self, settings: &config::Smtp, server: Option<SocketAddr>) {
-        let domain = settings
-            .from
-            .rsplit_once('@')
-            .map_or("", |(_, domain)| domain.trim_end_matches('>'));
+    pub(super) async fn sender_domain(
+        &mut self,
+        settings: &smtp::Settings,
+        server: Option<SocketAddr>,
+    ) {
+        let domain = settings.from.domain();
         let Ok(domain) = idna::domain_to_ascii(domain) else {
             return self.failed(
                 "sender's domain",
@@ -129,32 +89,4 @@ async fn dmarc(resolver: &Resolver, domain: &str) -> Result<Judged, Silence> {
 fn is_for_tests(domain: &str) -> bool {
     let top = domain.rsplit('.').next().unwrap_or_default();
     ["example", "invalid", "localhost", "test"].contains(&top)
-}
-
-fn mend_of_mail(failure: &smtp::Failure) -> &'static str {
-    use smtp::{Fault, Phase};
-    match (failure.phase, &failure.fault) {
-        (_, Fault::Tls) => {
-            "The certificate or protocol was refused: check SMTP_HOST, SMTP_PORT and SMTP_TLS (465: implicit, 587: starttls)."
-        }
-        (Phase::StartTls, Fault::NotOffered) => {
-            "The server offers no STARTTLS here: set SMTP_PORT=465 with SMTP_TLS=implicit, or use the submission port 587."
-        }
-        (Phase::Auth, Fault::NotOffered) => {
-            "The server takes no login here: check SMTP_PORT and SMTP_TLS, or leave SMTP_USER out."
-        }
-        (Phase::Auth, _) => {
-            "Correct SMTP_USER and SMTP_PASS; Gmail and Microsoft want an app password."
-        }
-        (Phase::Connect | Phase::Greeting, Fault::Unreadable) => {
-            "What answers there is no mail server: correct SMTP_HOST, SMTP_PORT and SMTP_TLS."
-        }
-        (Phase::Connect | Phase::Greeting, Fault::Reply(_)) => {
-            "The server turns this machine away: read its words, and ask its operator to let our address in."
-        }
-        (Phase::Connect | Phase::Greeting, _) => {
-            "Correct SMTP_HOST, SMTP_PORT and SMTP_TLS; and check that outgoing connections to that port are allowed."
-        }
-        _ => "Read the server's words, and correct the SMTP settings.",
-    }
 }

@@ -3,13 +3,21 @@
 use url::Url;
 
 use super::{Doctor, PATIENCE};
+use crate::channel;
 use crate::config::Config;
+use crate::domain::ids::{Channel, Provider};
 
 impl Doctor<'_> {
     pub(super) async fn web(&mut self, config: &Config) {
         self.begin("public URL");
         let public = &config.web.public_url;
-        let sends = config.smtp.is_some() || config.twilio.is_some();
+        let channels = config.channels.channels();
+        let sends = !channels.is_empty();
+        let reporting: Vec<Provider> = channels
+            .into_iter()
+            .map(Channel::provider)
+            .filter(|provider| channel::profile(*provider).reports)
+            .collect();
         // `config` has warned already of an address that only this machine knows, and of a plain one.
         if sends && public.host_str().is_some_and(is_nobody) {
             self.failed(
@@ -20,11 +28,17 @@ impl Doctor<'_> {
         } else {
             self.ok("address", public.as_str());
         }
-        if config.twilio.is_some() && public.scheme() == "https" && public.port().is_some() {
+        if let Some(provider) = reporting.first()
+            && public.scheme() == "https"
+            && public.port().is_some()
+        {
+            let name = channel::profile(*provider).name;
             self.warning(
                 "port",
                 format!("{public} has a port of its own"),
-                "Twilio reaches it only if it is open to the world; port 443 is the usual one.",
+                format!(
+                    "{name} reaches it only if it is open to the world; port 443 is the usual one."
+                ),
             );
         }
         let local = Url::parse(&format!("http://127.0.0.1:{}/healthz", config.web.port));
@@ -35,8 +49,8 @@ impl Doctor<'_> {
         match (healthz(&outside).await, healthz(&local).await) {
             (Probe::Ours, _) => {
                 self.ok("reachable", format!("{outside} answers"));
-                if config.twilio.is_some() {
-                    self.webhooks(public).await;
+                for provider in reporting {
+                    self.webhooks(public, provider).await;
                 }
             }
             (Probe::Other(status), _) => self.failed(
@@ -57,9 +71,9 @@ impl Doctor<'_> {
         }
     }
 
-    /// Whether what Twilio posts gets through. It is not posted: a look at the address is told that only POST is welcome.
-    async fn webhooks(&mut self, public: &Url) {
-        let Ok(address) = public.join("twilio/status") else {
+    /// Whether what a provider posts gets through. It is not posted: a look at the address is told that only POST is welcome.
+    async fn webhooks(&mut self, public: &Url, provider: Provider) {
+        let Ok(address) = public.join(&format!("{provider}/status")) else {
             return;
         };
         match get(&address).await {
@@ -67,7 +81,7 @@ impl Doctor<'_> {
             Ok((status, _)) => self.failed(
                 "webhooks",
                 format!("{address} is answered with {status}, not by this service"),
-                "Let the proxy or ingress lead /twilio/ to the web role's PORT too.",
+                format!("Let the proxy or ingress lead /{provider}/ to the web role's PORT too."),
             ),
             Err(why) => self.unchecked(
                 "webhooks",

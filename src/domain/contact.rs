@@ -67,9 +67,12 @@ pub fn choose(
             .chain(&sources.participants)
             .chain(unauthenticated.into_iter().flatten())
     };
-    let address_of = |source: &RawContact| match channel {
-        Channel::Email => Address::email(source.email.as_deref()?),
-        Channel::Sms => Address::phone(source.phone.as_deref()?, policy.default_region.as_deref()),
+    let address_of = |source: &RawContact| {
+        let raw = match channel {
+            Channel::Email => source.email.as_deref()?,
+            Channel::Sms => source.phone.as_deref()?,
+        };
+        Address::of(channel, raw, policy.default_region.as_deref())
     };
     let name_of = |source: &RawContact| clean_name(source.first_name.as_deref()?);
 

@@ -10,6 +10,7 @@ mod words;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::channel::WayOut;
 use super::ids::Channel;
 use super::quiet::{Bounds, Hours, Share, longest_quiet, lost_share};
 use super::rule::{InQuietHours, Settings};
@@ -231,7 +232,7 @@ pub fn contradictions(subject: &Subject<'_>) -> Vec<Contradiction> {
     }
     found.extend(hours(subject));
     found.extend(texts(subject));
-    if subject.channel == Channel::Email {
+    if subject.channel.profile().has_sender_domain {
         found.extend(subject.sender.iter().cloned().map(Contradiction::Sender));
     }
     found
@@ -256,7 +257,7 @@ impl Subject<'_> {
         let countries = quiet
             .by_country
             .iter()
-            .filter(|_| self.channel == Channel::Sms);
+            .filter(|_| self.channel.profile().tells_country);
         let countries = countries.map(|(country, windows)| (Some(country), windows.as_slice()));
         std::iter::once((None, quiet.allowed.as_slice())).chain(countries)
     }
@@ -299,9 +300,9 @@ fn texts(subject: &Subject<'_>) -> Vec<Contradiction> {
         if text.says_how_to_stop || part == "subject" {
             continue;
         }
-        found.push(match subject.channel {
-            Channel::Sms => Contradiction::NoStopWord { language },
-            Channel::Email => Contradiction::NoUnsubscribeLink { language, part },
+        found.push(match subject.channel.profile().way_out {
+            WayOut::StopWord => Contradiction::NoStopWord { language },
+            WayOut::Link => Contradiction::NoUnsubscribeLink { language, part },
         });
     }
     found

@@ -105,21 +105,16 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// In the order in which they are declared.
     pub const ALL: [Self; 2] = [Self::Email, Self::Sms];
 
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::Sms => "sms",
-        }
+        self.profile().word
     }
 
     /// What carries it.
     pub fn provider(self) -> Provider {
-        match self {
-            Self::Email => Provider::Smtp,
-            Self::Sms => Provider::Twilio,
-        }
+        self.profile().provider
     }
 }
 
@@ -129,9 +124,17 @@ impl fmt::Display for Channel {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a channel is \"email\" or \"sms\"")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidChannel;
+
+impl fmt::Display for InvalidChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = Channel::ALL.map(|channel| format!("\"{channel}\""));
+        write!(f, "a channel is {}", words.join(" or "))
+    }
+}
+
+impl std::error::Error for InvalidChannel {}
 
 impl FromStr for Channel {
     type Err = InvalidChannel;
@@ -167,6 +170,7 @@ impl Provider {
         Self::ALL.into_iter().find(|p| p.as_str() == word)
     }
 
+    /// What it carries.
     pub fn channel(self) -> Channel {
         match self {
             Self::Smtp => Channel::Email,

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod backup;
+pub mod channel;
 pub mod contact;
 pub mod contradiction;
 pub mod conversation;
@@ -31,9 +32,7 @@ pub mod rule;
 #[cfg(test)]
 mod sample;
 pub mod schedule;
-pub mod sms_status;
 pub mod test_message;
 pub mod totp;
-pub mod trouble;
 pub mod user_agent;
 pub mod zone;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use super::channel::Unknown;
 use super::contact::Suppression;
 use super::ids::Channel;
 
@@ -66,9 +67,9 @@ impl OutcomeKind {
 pub enum Refusal {
     /// The address does not exist or cannot receive: suppress it.
     BadRecipient,
-    /// The recipient has opted out at the provider (21610): suppress it.
+    /// The recipient has opted out at the provider: suppress it.
     OptedOut,
-    /// The provider knows this recipient as one whom nobody may text (30640, a known litigant): suppress it for good, whatever its owner
+    /// The provider knows this recipient as one whom nobody may text (a known litigant): suppress it for good, whatever its owner
     /// says by text.
     Blocked,
     /// This sender cannot reach this recipient; another might.
@@ -276,17 +277,17 @@ pub fn next_state(attempt: &Attempt<'_>) -> Next {
                 Obstacle::NotTried => attempt.decide_anew(asked),
             }
         }
-        Outcome::Unknown { code } => match attempt.channel {
-            Channel::Sms => Next::Settle {
+        Outcome::Unknown { code } => match attempt.channel.profile().unknown {
+            Unknown::Settled => Next::Settle {
                 at: attempt.now + SETTLE,
             },
-            Channel::Email if attempt.resend_unknown && !attempt.maybe_sent_before => {
+            Unknown::Final if attempt.resend_unknown && !attempt.maybe_sent_before => {
                 match attempt.retry(Duration::ZERO, code) {
                     retry @ Next::Retry { .. } => retry,
                     _ => Next::Unknown,
                 }
             }
-            Channel::Email => Next::Unknown,
+            Unknown::Final => Next::Unknown,
         },
     }
 }

@@ -206,10 +206,7 @@ impl Settings {
     /// The defaults of the design: e-mail at any hour and up to six hours late; SMS between 09:00 and 20:00 (US Sundays from
     /// 12:00) and up to one hour late, not counting the hours in between.
     pub fn default_for(channel: Channel) -> Self {
-        let (max_age, per_recipient_24h, quiet_hours) = match channel {
-            Channel::Email => (TimeDelta::hours(6), 4, QuietHours::default()),
-            Channel::Sms => (TimeDelta::hours(1), 2, QuietHours::sms_default()),
-        };
+        let profile = channel.profile();
         Self {
             steps: vec![
                 Step {
@@ -220,13 +217,13 @@ impl Settings {
                 },
             ],
             debounce: TimeDelta::minutes(2),
-            max_age,
+            max_age: profile.max_age,
             latest: None,
-            quiet_hours,
+            quiet_hours: (profile.quiet_hours)(),
             in_quiet_hours: InQuietHours::Move,
             time_zone: None,
             caps: Caps {
-                per_recipient_24h,
+                per_recipient_24h: profile.most_a_day,
                 ..Caps::default()
             },
             remind_in_queue: false,
@@ -247,13 +244,9 @@ impl Settings {
         Some((tag, self.templates.get(tag)?))
     }
 
-    /// How long after its due moment a reminder may be sent at the very latest. For SMS, the longest night of the default hours, from a
-    /// US Saturday's evening to Sunday noon, and the hour of the default `max_age` after it.
+    /// How long after its due moment a reminder may be sent at the very latest.
     pub fn latest(&self, channel: Channel) -> TimeDelta {
-        let usual = match channel {
-            Channel::Email => TimeDelta::hours(24),
-            Channel::Sms => TimeDelta::hours(17),
-        };
+        let usual = channel.profile().latest;
         self.latest.unwrap_or(usual.max(self.max_age))
     }
 }

@@ -9,11 +9,9 @@ use sqlx::{PgConnection, PgPool};
 use url::Url;
 
 use super::heart::Witness;
-use super::report;
 use super::round::Sets;
 use crate::channel::render::{self, Texts};
-use crate::channel::webhook::ATTEMPT_PARAM;
-use crate::channel::{smtp, twilio};
+use crate::channel::{self, Channels};
 use crate::clock::Clock;
 use crate::db;
 use crate::domain::contact::ContactPolicy;
@@ -29,7 +27,7 @@ use crate::metrics::Metrics;
 /// How long an account's LivePerson is left alone after it failed to answer a re-check.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
-/// The sender's name when Twilio chooses: the account's first number.
+/// The name of the sender that a provider chooses.
 pub const ACCOUNT_DEFAULT: &str = "account default";
 
 pub struct Context {
@@ -37,8 +35,8 @@ pub struct Context {
     pub clock: Clock,
     pub hasher: Hasher,
     pub accounts: HashMap<AccountId, Account>,
-    pub mail: Option<smtp::Pool>,
-    pub sms: Option<twilio::Client>,
+    /// Those that are configured.
+    pub channels: Channels,
     pub texts: Texts,
     /// To whom test messages carry own words without a code.
     pub test_recipients: Vec<test_message::Recipient>,
@@ -46,12 +44,8 @@ pub struct Context {
     pub public_url: Url,
     /// How far back scans look; deep scans look at what began before.
     pub window: TimeDelta,
-    pub smtp_rate: Option<f64>,
-    pub twilio_rate: Option<f64>,
     /// How accounts are to be scanned.
     pub scan_pace: Pace,
-    /// Twilio is asked to forget the texts of messages that have ended.
-    pub redact_bodies: bool,
     pub metrics: Metrics,
     /// What this process remembers of the database.
     pub witness: Arc<Witness>,
@@ -165,10 +159,7 @@ impl Context {
 
     /// Whether the channel is configured.
     pub fn has(&self, channel: Channel) -> bool {
-        match channel {
-            Channel::Email => self.mail.is_some(),
-            Channel::Sms => self.sms.is_some(),
-        }
+        self.channels.get(channel).is_some()
     }
 
     /// Who a rule's reminders come from.
@@ -180,24 +171,13 @@ impl Context {
 
     /// Whom messages come from where a rule names nobody; `None`: the channel is not configured.
     pub fn usual_sender(&self, channel: Channel) -> Option<String> {
-        match channel {
-            Channel::Email => self
-                .mail
-                .as_ref()
-                .map(|mail| mail.settings().from.address().to_owned()),
-            Channel::Sms => self.sms.as_ref().map(|sms| match &sms.settings().sender {
-                Some(sender) => sender.to_string(),
-                None => ACCOUNT_DEFAULT.to_owned(),
-            }),
-        }
+        let usual = self.channels.get(channel)?.usual_sender();
+        Some(usual.unwrap_or_else(|| ACCOUNT_DEFAULT.to_owned()))
     }
 
-    /// How long an attempt may take before it counts as unknown: longer than the slowest provider's time-outs together.
+    /// How long an attempt may take before it counts as unknown.
     pub fn lease(channel: Channel) -> TimeDelta {
-        match channel {
-            Channel::Email => TimeDelta::seconds(360),
-            Channel::Sms => TimeDelta::seconds(90),
-        }
+        channel::profile(channel.provider()).lease
     }
 
     /// A link of a reminder: `r` leads back to the conversation, `u` to the page that unsubscribes.
@@ -205,19 +185,9 @@ impl Context {
         render::link(&self.public_url, kind, token)
     }
 
-    /// Where Twilio reports on an attempt. The fragment is Twilio's: three tries, also when our answer is an error.
-    pub fn status_callback(&self, attempt: i64, token: &str) -> String {
-        let base = self.public_url.as_str().trim_end_matches('/');
-        let name = report::attempt_name(attempt, token);
-        format!("{base}/twilio/status?{ATTEMPT_PARAM}={name}#rc=3&rp=all")
-    }
-
     /// What a provider's own limit allows per second; `None`: as fast as we can.
     pub fn rate(&self, channel: Channel) -> Option<f64> {
-        match channel {
-            Channel::Email => self.smtp_rate,
-            Channel::Sms => self.twilio_rate,
-        }
+        self.channels.get(channel)?.per_second()
     }
 
     /// Between 80 % and 120 % of a pause, so that what stopped together does not start together.

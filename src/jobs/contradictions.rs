@@ -30,7 +30,7 @@ pub async fn of<E: From<Unanswered> + From<sqlx::Error>>(
 ) -> Result<Vec<Contradiction>, E> {
     let sender = settings.sender.as_ref().or(around.sender.as_ref());
     let domain = sender
-        .filter(|_| channel == Channel::Email)
+        .filter(|_| channel.profile().has_sender_domain)
         .and_then(|sender| domain_of(sender));
     let sender = match (pool, domain) {
         (Some(pool), Some(domain)) => db::sender_checks::faults(pool, &domain).await?,

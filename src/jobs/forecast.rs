@@ -50,19 +50,20 @@ pub fn verdicts(
     now: DateTime<Utc>,
 ) -> Vec<Verdict> {
     let reading = scan::read(account, rules, record, existing, now);
-    let reasons = [
-        (Channel::Email, reading.snapshot.email),
-        (Channel::Sms, reading.snapshot.sms),
-    ];
-    let told = reasons.into_iter().filter_map(|(channel, reason)| {
-        let mut owed = reading.owed.iter().map(|owing| &owing.reminder);
-        let owed = owed.find(|owed| owed.channel == channel);
-        let what = match owed {
-            None => What::Not(reason?),
-            Some(owed) => remind(account, rules, record, owed, now)?,
-        };
-        Some(Verdict { channel, what })
-    });
+    let told = reading
+        .snapshot
+        .decided
+        .iter()
+        .filter_map(|(channel, decided)| {
+            let reason = decided.reason;
+            let mut owed = reading.owed.iter().map(|owing| &owing.reminder);
+            let owed = owed.find(|owed| owed.channel == channel);
+            let what = match owed {
+                None => What::Not(reason?),
+                Some(owed) => remind(account, rules, record, owed, now)?,
+            };
+            Some(Verdict { channel, what })
+        });
     told.collect()
 }
 

@@ -3,21 +3,18 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sqlx::PgConnection;
 
-use super::queue::Wakeup;
+use super::queue::{self, Wakeup, When};
+use crate::clock::Clock;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 
 pub const SCAN: &str = "scan";
 pub const UPKEEP: &str = "upkeep";
-pub const DELIVER_EMAIL: &str = "deliver_email";
-pub const DELIVER_SMS: &str = "deliver_sms";
 
 /// Channels have queues of their own, so that a mail server that hangs does not hold up SMS.
 pub fn deliver_queue(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Email => DELIVER_EMAIL,
-        Channel::Sms => DELIVER_SMS,
-    }
+    channel.profile().queue
 }
 
 /// The argument of a delivery that names its account: no account may have all slots.
@@ -35,6 +32,35 @@ pub fn deliver(account: &AccountId, reminder: ReminderId, run_at: DateTime<Utc>)
         account: account.clone(),
         reminder
     }))
+}
+
+/// A delivery that is to be woken: the reminder, whose it is, its channel, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Wake<'a> {
+    pub channel: Channel,
+    pub account: &'a AccountId,
+    pub reminder: ReminderId,
+    pub at: DateTime<Utc>,
+}
+
+/// Wakes deliveries in the queues of their channels: a statement for each channel that has any.
+pub async fn wake_deliveries<'a>(
+    conn: &mut PgConnection,
+    clock: &Clock,
+    when: When,
+    deliveries: impl IntoIterator<Item = Wake<'a>>,
+) -> sqlx::Result<()> {
+    let mut of_channels = Channel::ALL.map(|channel| (channel, Vec::new()));
+    for wake in deliveries {
+        let of_channel = of_channels.iter_mut().find(|(c, _)| *c == wake.channel);
+        if let Some((_, wakeups)) = of_channel {
+            wakeups.push(deliver(wake.account, wake.reminder, wake.at));
+        }
+    }
+    for (channel, wakeups) in of_channels {
+        queue::wake(conn, clock, deliver_queue(channel), when, wakeups).await?;
+    }
+    Ok(())
 }
 
 /// So many scans of one account at the same time, in all processes together: one account that hangs holds up nobody else's.

@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::names;
-use super::queue::{self, When};
+use super::names::{self, Wake};
+use super::queue::When;
 use crate::clock::Clock;
 use crate::db;
 use crate::domain::decide::Reason;
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::ids::AccountId;
 
 /// So many are woken at once; the others are looked at within ten minutes.
 const MOST: i64 = 10_000;
@@ -21,11 +21,12 @@ pub async fn release(
     now: DateTime<Utc>,
 ) -> sqlx::Result<usize> {
     let kept = db::pauses::release(conn, reason, account, now, MOST).await?;
-    for channel in Channel::ALL {
-        let of_channel = kept.iter().filter(|(_, _, c)| *c == channel);
-        let wakeups = of_channel.map(|(id, account, _)| names::deliver(account, *id, now));
-        let queue = names::deliver_queue(channel);
-        queue::wake(conn, clock, queue, When::At, wakeups).await?;
-    }
+    let deliveries = kept.iter().map(|(reminder, account, channel)| Wake {
+        channel: *channel,
+        account,
+        reminder: *reminder,
+        at: now,
+    });
+    names::wake_deliveries(conn, clock, When::At, deliveries).await?;
     Ok(kept.len())
 }

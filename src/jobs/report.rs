@@ -3,17 +3,16 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
-use crate::channel::twilio::of_delivery;
+use crate::channel::adapter::{Failed, Report};
+use crate::channel::codes;
 use crate::db;
 use crate::db::circuits::Proof;
-use crate::db::reports::Report;
+use crate::db::reports;
 use crate::db::suppressions::Source;
 use crate::domain::decide::{Cause, Reason};
-use crate::domain::ids::{Channel, Provider, ReminderId};
+use crate::domain::ids::{Channel, ReminderId};
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 use crate::domain::reminder::ReminderState;
-use crate::domain::sms_status::MessageStatus;
-use crate::domain::trouble::Trouble;
 
 /// So many letters of a reminder's token go into names that come back to us: enough to tell ours from a stranger's.
 const PROOF: usize = 8;
@@ -34,9 +33,9 @@ fn parse_attempt(name: &str) -> Option<(i64, &str)> {
     Some((id.parse().ok()?, token))
 }
 
-/// The Message-ID of a reminder's e-mail: the same on every attempt, so that a mailbox keeps one copy.
-pub fn message_id(reminder: ReminderId, token: &str, domain: &str) -> String {
-    format!("rem.{reminder}.{}@{domain}", proof(token))
+/// What a reminder's messages are called: the same on every attempt, so that a mailbox keeps one copy. Before the `@` of a Message-ID.
+pub fn message_name(reminder: ReminderId, token: &str) -> String {
+    format!("rem.{reminder}.{}", proof(token))
 }
 
 /// The reminder's id and proof, from a Message-ID of ours with or without angle brackets.
@@ -53,52 +52,37 @@ fn is_proof(token: &str) -> bool {
     token.len() == PROOF && token.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// A status of an SMS.
-#[derive(Clone, Copy, Debug)]
-pub struct SmsReport<'a> {
-    /// The attempt as the callback's address names it.
-    pub attempt: Option<&'a str>,
-    pub sid: &'a str,
-    pub status: MessageStatus,
-    pub error_code: Option<u32>,
-}
-
-/// Applies a report in one short transaction: the states, the suppression it asks for, and the circuit. False if the message is
-/// not ours.
-pub async fn sms(pool: &PgPool, report: SmsReport<'_>, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let state = report.status.reminder_state();
-    let failure = matches!(state, ReminderState::Undelivered | ReminderState::Failed)
-        .then(|| of_delivery(report.status, report.error_code));
-    let number = report.error_code.map(|code| code.to_string());
-    let (state, reason) = match &failure {
-        None => (state, None),
-        Some(Outcome::Refused {
-            class: Refusal::Expired,
-            ..
-        }) => (ReminderState::Expired, Some(Reason::TooLate.into())),
-        // Twilio's number says it all; without one, its word for the status.
-        Some(outcome) => {
-            let code = number.as_deref().unwrap_or(outcome.code());
-            (state, Some(Cause::parse(code)))
-        }
-    };
-    let row = Report {
-        attempt: report.attempt.and_then(parse_attempt),
-        provider_id: report.sid,
+/// Applies a report in one short transaction: the states, the suppression it asks for, and the circuit. `attempt` is how its address names
+/// the attempt. False if the message is not ours.
+pub async fn apply(
+    pool: &PgPool,
+    channel: Channel,
+    attempt: Option<&str>,
+    report: &Report,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let (state, reason) = ended(report);
+    let row = reports::Report {
+        channel,
+        attempt: attempt.and_then(parse_attempt),
+        provider_id: &report.provider_id,
         state,
         reason,
     };
     let mut tx = pool.begin().await?;
-    let Some(reported) = db::reports::apply(&mut tx, &row, now).await? else {
+    let Some(reported) = reports::apply(&mut tx, &row, now).await? else {
         return Ok(false);
     };
+    let provider = channel.provider();
+    let key = (provider, reported.sender.as_str());
+    let outcome = report.failure.as_ref().map(|failed| &failed.outcome);
     if !reported.news {
         tracing::debug!(
             reminder = reported.reminder.0,
-            status = report.status.as_str(),
+            status = report.status,
             "A report comes after another that said how the message ended, and changes nothing"
         );
-    } else if let Some(outcome) = &failure {
+    } else if let Some(outcome) = outcome {
         let suppression = outcome.suppression();
         let hash = reported
             .recipient_hash
@@ -106,26 +90,38 @@ pub async fn sms(pool: &PgPool, report: SmsReport<'_>, now: DateTime<Utc>) -> sq
         if let (Some(suppression), Some(hash)) = (suppression, hash) {
             let why = (suppression, Source::Provider);
             let account = std::slice::from_ref(&reported.account);
-            db::suppressions::add(&mut tx, account, Channel::Sms, &hash, why, now).await?;
+            db::suppressions::add(&mut tx, account, channel, &hash, why, now).await?;
         }
         if let Some(probe_after) = pause(outcome) {
-            let (key, code) = ((Provider::Twilio, reported.sender.as_str()), outcome.code());
+            let code = outcome.code();
             if db::circuits::open(&mut tx, key, code, Proof::Report, now + probe_after, now).await?
             {
-                let trouble = Trouble::of(Provider::Twilio, code);
-                tracing::error!(provider = %Provider::Twilio, code, "Sending is paused: {trouble}");
+                let trouble = codes::explain(provider, code);
+                tracing::error!(%provider, code, "Sending is paused: {trouble}");
             }
         }
-    } else if matches!(
-        report.status,
-        MessageStatus::Sent | MessageStatus::Delivered | MessageStatus::Read
-    ) {
-        // A carrier took it: whatever held this sender's messages back is mended.
-        let key = (Provider::Twilio, reported.sender.as_str());
+    } else if report.gets_through {
+        // Whatever held this sender's messages back is fixed.
         db::circuits::succeeded(&mut tx, key, Proof::Report, now).await?;
     }
     tx.commit().await?;
     Ok(true)
+}
+
+/// The state of the reminder that follows, and why it is not the one that was hoped for.
+fn ended(report: &Report) -> (ReminderState, Option<Cause>) {
+    match &report.failure {
+        None => (report.state, None),
+        Some(Failed {
+            outcome:
+                Outcome::Refused {
+                    class: Refusal::Expired,
+                    ..
+                },
+            ..
+        }) => (ReminderState::Expired, Some(Reason::TooLate.into())),
+        Some(failed) => (report.state, Some(Cause::parse(&failed.reason))),
+    }
 }
 
 /// How long a sender pauses whose messages fail for a reason of ours.
@@ -157,7 +153,7 @@ mod tests {
             parse_attempt(&attempt_name(17, TOKEN)),
             Some((17, "aB3dE6gH"))
         );
-        let id = message_id(ReminderId(9), TOKEN, "shop.example");
+        let id = format!("{}@shop.example", message_name(ReminderId(9), TOKEN));
         assert_eq!(id, "rem.9.aB3dE6gH@shop.example");
         assert_eq!(parse_message_id(&id), Some((9, "aB3dE6gH")));
         assert_eq!(

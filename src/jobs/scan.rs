@@ -12,12 +12,13 @@ use sqlx::PgConnection;
 use tracing::{debug, warn};
 
 use super::context::{Account, Context};
-use super::names;
-use super::queue::{self, When};
+use super::names::{self, Wake};
+use super::queue::When;
 use crate::db;
-use crate::db::conversations::Snapshot;
+use crate::db::conversations::{Decided, Snapshot};
 use crate::db::ledger::{Ended, Existing, NewReminder};
 use crate::db::scans::Summary;
+use crate::domain::channel::PerChannel;
 use crate::domain::contact::{self, Address, Contact};
 use crate::domain::conversation::Record;
 use crate::domain::decide::{Reason, Verdict};
@@ -355,8 +356,7 @@ pub struct Owing {
 pub struct Reading {
     pub snapshot: Snapshot,
     /// Where the consumer can be reached.
-    email: Option<Address>,
-    sms: Option<Address>,
+    reached_at: PerChannel<Option<Address>>,
     ended: Ended,
     /// The reminders it owes, at most one per channel.
     pub owed: Vec<Owing>,
@@ -366,17 +366,16 @@ pub struct Reading {
 impl Reading {
     /// What is stored. Whoever could be reached on a channel without any rule is to be found by address too: the reason is kept.
     fn snapshot(&self, hasher: &Hasher) -> Snapshot {
-        let decided = |reason: Option<Reason>, to: &Option<Address>| {
+        let decided = |channel, to: &Option<Address>| {
             let to = to.as_ref().map(|address| hasher.known_as(address));
-            (reason.or(to.map(|_| Reason::NoRule)), to)
+            let reason = self.snapshot.decided[channel].reason;
+            Decided {
+                reason: reason.or(to.map(|_| Reason::NoRule)),
+                to,
+            }
         };
-        let (email, email_to) = decided(self.snapshot.email, &self.email);
-        let (sms, sms_to) = decided(self.snapshot.sms, &self.sms);
         Snapshot {
-            email,
-            sms,
-            email_to,
-            sms_to,
+            decided: self.reached_at.map(decided),
             ..self.snapshot.clone()
         }
     }
@@ -457,20 +456,13 @@ pub async fn store(
         .collect();
     if !owed.is_empty() {
         let scheduled = db::ledger::schedule(&mut tx, &account.id, &owed, now).await?;
-        for channel in Channel::ALL {
-            let wakeups = scheduled
-                .iter()
-                .filter(|(_, c, _)| *c == channel)
-                .map(|(id, _, due)| names::deliver(&account.id, *id, *due));
-            queue::wake(
-                &mut tx,
-                &ctx.clock,
-                names::deliver_queue(channel),
-                When::At,
-                wakeups,
-            )
-            .await?;
-        }
+        let deliveries = scheduled.iter().map(|(reminder, channel, due)| Wake {
+            channel: *channel,
+            account: &account.id,
+            reminder: *reminder,
+            at: *due,
+        });
+        names::wake_deliveries(&mut tx, &ctx.clock, When::At, deliveries).await?;
     }
     tx.commit().await.context("committing a page")
 }
@@ -565,9 +557,11 @@ pub fn read(
             }
         }
     };
-    let [email_to, sms_to] = [Channel::Email, Channel::Sms].map(contact);
-    let email = decide(Channel::Email, email_to.as_ref());
-    let sms = decide(Channel::Sms, sms_to.as_ref());
+    let contacts = PerChannel::of(contact);
+    let decided = contacts.map(|channel, contact| Decided {
+        reason: decide(channel, contact.as_ref()),
+        to: None,
+    });
     let (word, episode) = match &state {
         ReadState::Read(_) => (ReadStatus::Read, None),
         ReadState::Unread(episode) => (ReadStatus::Unread, Some(episode)),
@@ -587,10 +581,7 @@ pub fn read(
         language: record.language.clone(),
         consumer_ids: record.consumer_ids.clone(),
         customer_id: record.customer_id.clone(),
-        email,
-        sms,
-        email_to: None,
-        sms_to: None,
+        decided,
     };
     let ended = Ended {
         conversation: record.id.clone(),
@@ -599,8 +590,7 @@ pub fn read(
     };
     Reading {
         snapshot,
-        email: email_to.map(|contact| contact.address),
-        sms: sms_to.map(|contact| contact.address),
+        reached_at: contacts.map(|_, contact| contact.as_ref().map(|c| c.address.clone())),
         ended,
         owed,
         active_at: last_consumer_activity(record),

@@ -1,9 +1,8 @@
 //! Finds out what became of attempts whose outcome is open.
 //!
-//! An attempt past its lease belongs to a worker that died, or lost the database: it may have been sent. An unknown e-mail
-//! cannot be looked up and ends as `unknown` (or is sent once more if its rule says so); an unknown SMS is searched for in
-//! Twilio's message list by its number and the unguessable word in its link, and only "looked twice, not there, still in time"
-//! sends again.
+//! An attempt past its lease belongs to a worker that died, or lost the database: it may have been sent. What cannot be looked up, an
+//! e-mail, ends as `unknown` (or is sent once more if its rule says so). An unknown SMS is searched for at the provider, by its number and
+//! the unguessable word in its link, and only "looked twice, not there, still in time" sends again.
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,11 +10,13 @@ use tracing::{info, warn};
 
 use super::context::Context;
 use super::deliver::recorded;
-use super::names;
-use super::queue::{self, When};
-use super::report::{self, SmsReport};
+use super::names::{self, Wake};
+use super::queue::When;
+use super::report;
+use crate::channel::adapter::{Finder, Lost};
 use crate::db;
 use crate::db::upkeep::InFlight;
+use crate::domain::channel::PerChannel;
 use crate::domain::contact::Address;
 use crate::domain::ids::Channel;
 use crate::domain::outcome::{Attempt, Next, Obstacle, Outcome, next_state};
@@ -24,7 +25,7 @@ use crate::domain::rule;
 /// Attempts per run; the rest waits for the next.
 const MOST: i64 = 200;
 
-/// Looks at Twilio's list that must find nothing before an SMS counts as not sent.
+/// Looks at the provider's list that must find nothing before a message counts as not sent.
 const LOOKS: i16 = 2;
 
 /// So many failed look-ups in one run, and the rest waits for a later one.
@@ -69,79 +70,82 @@ async fn resend_unknown(ctx: &Context, attempt: &InFlight) -> anyhow::Result<boo
         .is_some_and(|rule| rule.settings.resend_unknown))
 }
 
-/// Looks for unknown SMS in Twilio's list.
+/// Asks providers for the messages whose outcome is unknown.
 pub async fn settle(ctx: &Context) -> anyhow::Result<()> {
-    let Some(twilio) = &ctx.sms else {
+    let finder = |channel| ctx.channels.get(channel)?.finder();
+    let asked: Vec<Channel> = Channel::ALL
+        .into_iter()
+        .filter(|channel| finder(*channel).is_some())
+        .collect();
+    if asked.is_empty() {
         return Ok(());
-    };
-    let mut failures = 0;
-    for attempt in db::upkeep::to_settle(&ctx.pool, MOST)
+    }
+    let mut failures = PerChannel::<u32>::default();
+    for attempt in db::upkeep::to_settle(&ctx.pool, &asked, MOST)
         .await
         .context("reading unknown attempts")?
     {
-        let now = ctx.clock.now();
-        let address = attempt
-            .address
-            .as_deref()
-            .and_then(|raw| Address::phone(raw, None));
-        let Some(address) = address else {
-            // Its consumer was erased meanwhile: nothing is left to look for.
-            settle_as(ctx, &attempt, &unknown("no address"), &Next::Unknown).await?;
+        let Some(finder) = finder(attempt.channel) else {
             continue;
         };
-        // Twilio is away or turns us down: the others can wait, too.
-        if failures >= FAILURES {
+        // The provider is away or turns us down: the others can wait, too.
+        if failures[attempt.channel] >= FAILURES {
             look_later(ctx, &attempt, false).await?;
-            continue;
-        }
-        let since = attempt.started_at;
-        match twilio
-            .find(&address, &attempt.token, since, &attempt.other_ids)
-            .await
-        {
-            Ok(Some(found)) => {
-                info!(
-                    reminder = attempt.reminder.0,
-                    "An unknown SMS was found at the provider"
-                );
-                let report = SmsReport {
-                    attempt: Some(&report::attempt_name(attempt.attempt, &attempt.token)),
-                    sid: &found.sid,
-                    status: found.status,
-                    error_code: found.error_code,
-                };
-                report::sms(&ctx.pool, report, now).await?;
-            }
-            Ok(None) if attempt.looks + 1 < LOOKS => look_later(ctx, &attempt, true).await?,
-            Ok(None) => {
-                info!(
-                    reminder = attempt.reminder.0,
-                    "An unknown SMS is not at the provider: it was not sent"
-                );
-                settle_as(
-                    ctx,
-                    &attempt,
-                    &not_at_provider(),
-                    &after_absence(&attempt, now),
-                )
-                .await?;
-            }
-            Err(error) => {
-                failures += 1;
-                warn!(
-                    reminder = attempt.reminder.0,
-                    "The provider's list cannot be read: {error}"
-                );
-                // A callback may still come; but a day after the deadline nobody waits for an answer any more.
-                if now > attempt.deadline + TimeDelta::days(1) {
-                    settle_as(ctx, &attempt, &unknown("list unreadable"), &Next::Unknown).await?;
-                } else {
-                    look_later(ctx, &attempt, false).await?;
-                }
-            }
+        } else if !settle_one(ctx, finder, &attempt).await? {
+            failures[attempt.channel] += 1;
         }
     }
     Ok(())
+}
+
+/// False if the provider did not answer.
+async fn settle_one(
+    ctx: &Context,
+    finder: &dyn Finder,
+    attempt: &InFlight,
+) -> anyhow::Result<bool> {
+    let now = ctx.clock.now();
+    let reminder = attempt.reminder.0;
+    let address = attempt.address.as_deref();
+    let address = address.and_then(|raw| Address::of(attempt.channel, raw, None));
+    let Some(address) = address else {
+        // Its consumer was erased meanwhile: nothing is left to look for.
+        settle_as(ctx, attempt, &unknown("no address"), &Next::Unknown).await?;
+        return Ok(true);
+    };
+    let lost = Lost {
+        to: &address,
+        token: &attempt.token,
+        since: attempt.started_at,
+        except: &attempt.other_ids,
+    };
+    match finder.find(lost).await {
+        Ok(Some(found)) => {
+            info!(reminder, "An unknown message was found at the provider");
+            let name = report::attempt_name(attempt.attempt, &attempt.token);
+            report::apply(&ctx.pool, attempt.channel, Some(&name), &found, now).await?;
+        }
+        Ok(None) if attempt.looks + 1 < LOOKS => look_later(ctx, attempt, true).await?,
+        Ok(None) => {
+            info!(
+                reminder,
+                "An unknown message is not at the provider: it was not sent"
+            );
+            let next = after_absence(attempt, now);
+            settle_as(ctx, attempt, &not_at_provider(), &next).await?;
+        }
+        Err(error) => {
+            warn!(reminder, "The provider's list cannot be read: {error}");
+            // A callback may still come; but a day after the deadline nobody waits for an answer any more.
+            if now > attempt.deadline + TimeDelta::days(1) {
+                settle_as(ctx, attempt, &unknown("list unreadable"), &Next::Unknown).await?;
+            } else {
+                look_later(ctx, attempt, false).await?;
+            }
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn look_later(ctx: &Context, attempt: &InFlight, looked: bool) -> sqlx::Result<()> {
@@ -165,7 +169,7 @@ fn not_at_provider() -> Outcome {
 /// It was not sent: the retry policy goes on where the lost answer had interrupted it.
 fn after_absence(attempt: &InFlight, now: DateTime<Utc>) -> Next {
     next_state(&Attempt {
-        channel: Channel::Sms,
+        channel: attempt.channel,
         outcome: &not_at_provider(),
         // The unknown outcome has been counted when it was recorded.
         earlier: u32::try_from(attempt.tries - 1).unwrap_or_default(),
@@ -201,9 +205,13 @@ async fn settle_as(
     let mut tx = ctx.pool.begin().await?;
     let changed = db::ledger::record(&mut tx, std::slice::from_ref(&row), now).await?;
     if let (Next::Retry { at }, false) = (next, changed.is_empty()) {
-        let wakeup = names::deliver(&attempt.account, reminder, *at);
-        let queue = names::deliver_queue(attempt.channel);
-        queue::wake(&mut tx, &ctx.clock, queue, When::At, [wakeup]).await?;
+        let wake = Wake {
+            channel: attempt.channel,
+            account: &attempt.account,
+            reminder,
+            at: *at,
+        };
+        names::wake_deliveries(&mut tx, &ctx.clock, When::At, [wake]).await?;
     }
     tx.commit().await.context("settling an attempt")
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::context::Context;
-use super::names;
+use super::names::{self, Wake};
 use super::queue::{self, When};
 use crate::db;
 use crate::domain::decide::{Reason, Verdict};
@@ -63,20 +63,13 @@ async fn rescue(ctx: &Context) -> anyhow::Result<()> {
         stranded.len()
     );
     let mut tx = ctx.pool.begin().await?;
-    for channel in Channel::ALL {
-        let wakeups = stranded
-            .iter()
-            .filter(|(_, _, c)| *c == channel)
-            .map(|(id, account, _)| names::deliver(account, *id, now));
-        queue::wake(
-            &mut tx,
-            &ctx.clock,
-            names::deliver_queue(channel),
-            When::NoLaterThan,
-            wakeups,
-        )
-        .await?;
-    }
+    let deliveries = stranded.iter().map(|(reminder, account, channel)| Wake {
+        channel: *channel,
+        account,
+        reminder: *reminder,
+        at: now,
+    });
+    names::wake_deliveries(&mut tx, &ctx.clock, When::NoLaterThan, deliveries).await?;
     tx.commit().await.context("waking the stranded")
 }
 

@@ -33,7 +33,7 @@ pub struct Recipient {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Word<'a> {
     pub token: &'a str,
-    /// Empty in links of text messages, and in those of older versions.
+    /// Empty in links that are kept short, and in those of older versions.
     sealed: &'a str,
 }
 
@@ -64,11 +64,7 @@ impl<'a> Word<'a> {
 }
 
 fn bytes(to: &Recipient) -> Vec<u8> {
-    let channel = match to.channel {
-        Channel::Email => 1,
-        Channel::Sms => 2,
-    };
-    let mut bytes = vec![channel];
+    let mut bytes = vec![to.channel.profile().number];
     bytes.extend(to.sent_at.timestamp().to_be_bytes());
     bytes.extend(to.hash);
     bytes.extend(to.account.as_str().as_bytes());
@@ -81,11 +77,9 @@ fn parse(bytes: &[u8]) -> Option<Recipient> {
     let (hash, account) = rest.split_first_chunk::<16>()?;
     Some(Recipient {
         account: std::str::from_utf8(account).ok()?.parse().ok()?,
-        channel: match channel {
-            1 => Channel::Email,
-            2 => Channel::Sms,
-            _ => return None,
-        },
+        channel: Channel::ALL
+            .into_iter()
+            .find(|known| known.profile().number == *channel)?,
         hash: *hash,
         sent_at: DateTime::from_timestamp(i64::from_be_bytes(*sent_at), 0)?,
     })

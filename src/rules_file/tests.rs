@@ -5,6 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::channel::{Parts, Unknown};
 use crate::domain::quiet::{QuietHours, Window};
 use crate::domain::rule::settings::{Input, LeftOut, SETTINGS};
 use crate::domain::rule::{Caps, InQuietHours, Step, Template};
@@ -223,7 +224,8 @@ prop_compose! {
         let mut after = steps;
         after.sort_unstable();
         after.dedup();
-        let email = channel == Channel::Email;
+        let profile = channel.profile();
+        let has_parts = profile.parts == Parts::SubjectAndHtml;
         Settings {
             steps: after.into_iter().map(|after| Step { after: TimeDelta::minutes(after) }).collect(),
             debounce: TimeDelta::minutes(minutes.0),
@@ -239,11 +241,11 @@ prop_compose! {
             },
             remind_in_queue: flags.1,
             holdout_percent: if flags.0 { 10 } else { 0 },
-            resend_unknown: email && flags.2,
-            sender: flags.2.then(|| "+15005550006".to_owned()).filter(|_| !email),
+            resend_unknown: profile.unknown == Unknown::Final && flags.2,
+            sender: flags.2.then(|| "+15005550006".to_owned()).filter(|own| (profile.is_sender)(own)),
             templates: texts.into_iter().map(|(tag, text)| {
-                let subject = email.then(|| "Hello".to_owned());
-                (tag, Template { subject, html: email.then(|| text.clone()), text })
+                let subject = has_parts.then(|| "Hello".to_owned());
+                (tag, Template { subject, html: has_parts.then(|| text.clone()), text })
             }).collect(),
             // A setting that is new is printed and read in a test of its own.
             ..Settings::default_for(channel)

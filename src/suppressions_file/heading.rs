@@ -1,7 +1,5 @@
 //! What the names of columns say, in the languages that spreadsheets and forms are made in. Names are plain (`super::words::plain`).
 
-use crate::domain::ids::Channel;
-
 /// Words for an e-mail address.
 const EMAIL: [&str; 14] = [
     "emailid",
@@ -163,12 +161,19 @@ const HEADINGS: [&str; 52] = [
     "s",
 ];
 
+/// A kind of address that lists have columns of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Email,
+    Phone,
+}
+
 /// What kind of address the columns of this name have: it is made of words for one, whoever's it is. `emailoptout` is none.
-pub fn kind(name: &str) -> Option<Channel> {
+pub fn kind(name: &str) -> Option<Kind> {
     if NUMBERS.contains(&name) || consists_of(name, &PHONE, false) {
-        Some(Channel::Sms)
+        Some(Kind::Phone)
     } else if RECIPIENTS.contains(&name) || consists_of(name, &EMAIL, false) {
-        Some(Channel::Email)
+        Some(Kind::Email)
     } else {
         None
     }
@@ -228,7 +233,7 @@ mod tests {
             "E-postadress",
             "メールアドレス",
         ] {
-            assert_eq!(kind(&plain(name)), Some(Channel::Email), "{name}");
+            assert_eq!(kind(&plain(name)), Some(Kind::Email), "{name}");
         }
         for name in [
             "Phone",
@@ -256,7 +261,7 @@ mod tests {
             "電話番号",
             "携帯電話番号",
         ] {
-            assert_eq!(kind(&plain(name)), Some(Channel::Sms), "{name}");
+            assert_eq!(kind(&plain(name)), Some(Kind::Phone), "{name}");
         }
         for name in [
             "",

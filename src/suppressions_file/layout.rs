@@ -5,12 +5,11 @@ use std::collections::HashMap;
 
 use csv::StringRecord;
 
-use super::heading;
+use super::heading::{self, Kind};
 use super::reason::Skip;
 use super::vendors;
 use super::words::plain;
 use crate::domain::contact::Suppression;
-use crate::domain::ids::Channel;
 
 /// More columns than any export has.
 const MOST_COLUMNS: usize = 500;
@@ -178,8 +177,8 @@ impl Columns {
         for (place, name) in names.iter().enumerate().take(MOST_COLUMNS + 1) {
             let name = plain(name);
             match heading::kind(&name) {
-                Some(Channel::Email) => columns.emails.push(place),
-                Some(Channel::Sms) => columns.phones.push(place),
+                Some(Kind::Email) => columns.emails.push(place),
+                Some(Kind::Phone) => columns.phones.push(place),
                 None => {}
             }
             columns.at.entry(name).or_insert(place);

@@ -8,9 +8,11 @@ use super::date;
 use super::layout::{Cells, Claim, Own};
 use super::reason::{Skip, Verdict, of_reply, of_text, says_nothing};
 use super::words::{of_word, plain};
+use crate::channel::codes::Class;
 use crate::channel::optout::{self, Meaning};
 use crate::domain::contact::Suppression;
 use crate::domain::ids::Channel;
+use crate::domain::outcome::Refusal;
 
 /// Why a row is there, in the order in which they are believed.
 const REASON_COLUMNS: [&str; 14] = [
@@ -132,8 +134,8 @@ pub fn own(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     })
 }
 
-/// A no revokes whoever wrote it, a doubtful one too, as it does when it comes in, and a later START takes it back. 21610 says that the
-/// number had stopped us before, 30640 that nobody may text it.
+/// A no revokes whoever wrote it, a doubtful one too, as it does when it comes in, and a later START takes it back. Some error codes
+/// say that the number had stopped us before, or that nobody may text it.
 pub fn twilio(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     let inbound = cells.get("direction").is_some_and(|way| {
         let way = plain(way);
@@ -142,7 +144,8 @@ pub fn twilio(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     let body = cells.get("body").filter(|_| inbound);
     let meaning = optout::meaning(body.unwrap_or_default());
     let takes_back = inbound && meaning == Meaning::Start;
-    let reason = match (meaning, cells.get("errorcode")) {
+    let code = cells.get("errorcode").and_then(|code| code.parse().ok());
+    let reason = match (meaning, code.and_then(crate::channel::twilio::known)) {
         (
             Meaning::Start
             | Meaning::Stop
@@ -150,8 +153,8 @@ pub fn twilio(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
             | Meaning::PerhapsRevocation(_),
             _,
         ) if inbound => Suppression::OptedOut,
-        (_, Some("21610")) if !inbound => Suppression::OptedOut,
-        (_, Some("30640")) if !inbound => Suppression::Blocked,
+        (_, Some(Class::Refused(Refusal::OptedOut))) if !inbound => Suppression::OptedOut,
+        (_, Some(Class::Refused(Refusal::Blocked))) if !inbound => Suppression::Blocked,
         _ => return Err(Skip::NotAnOptOut),
     };
     let phone = cells.get(if inbound { "from" } else { "to" });

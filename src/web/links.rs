@@ -203,10 +203,7 @@ pub async fn ask_unsubscribe(
     let Some(recipient) = recipient(&state, &token, way).await? else {
         return Ok(gone());
     };
-    let what = match recipient.channel {
-        Channel::Sms => "text messages",
-        Channel::Email => "e-mails",
-    };
+    let what = recipient.channel.names().messages;
     let brand = brand(&state, &recipient.account);
     let page = ToVisitor {
         brand,

@@ -22,6 +22,7 @@ mod metrics;
 mod observe;
 mod problem;
 mod recent;
+mod reports;
 mod templates;
 mod twilio;
 mod unshown;
@@ -30,7 +31,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, OriginalUri, Request, State as Shared};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
@@ -39,11 +40,12 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use url::Url;
 
-use crate::channel::webhook::Verifier;
+use crate::channel;
+use crate::channel::twilio::webhook::Verifier;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control;
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, Provider};
 use crate::hashing::Hasher;
 use crate::jobs::context::{Account, Context};
 use crate::metrics::Metrics;
@@ -210,6 +212,14 @@ fn router(state: State) -> Router {
         router = router.merge(guarded);
         rows = needs;
     }
+    for provider in Provider::ALL {
+        if channel::profile(provider).reports {
+            let status = move |Shared(state): Shared<State>, uri: OriginalUri, request: Request| {
+                reports::status(provider, state, uri, request)
+            };
+            router = router.route(&format!("/{provider}/status"), post(status));
+        }
+    }
     let bodies = Bodies::new(&rows, state.metrics.clone());
     router
         .route("/assets/{file}", get(templates::assets))
@@ -221,7 +231,6 @@ fn router(state: State) -> Router {
             "/u/{token}",
             get(links::ask_unsubscribe).post(links::unsubscribe),
         )
-        .route("/twilio/status", post(twilio::status))
         .route("/twilio/inbound", post(twilio::inbound))
         .route("/mail/events", post(mail::events))
         .fallback(error::nowhere)

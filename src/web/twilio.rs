@@ -1,37 +1,26 @@
-//! Twilio's webhooks: what became of a message, and what people answer. Nothing is read before the signature is checked.
+//! What people answer to text messages, from Twilio. Nothing is read before the signature is checked.
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::body::Bytes;
-use axum::extract::{FromRequest as _, OriginalUri, Request as Incoming, State as Shared};
+use axum::extract::{OriginalUri, Request as Incoming, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::State;
 use super::error::ApiError;
 use super::insist::insist;
+use super::reports::signed;
+use crate::channel::adapter::Request;
 use crate::channel::optout::{self, Meaning};
-use crate::channel::webhook::{Fields, Inbound, Request, StatusCallback};
+use crate::channel::twilio::webhook::{Fields, Inbound};
 use crate::control::opt_outs::{self, Answer, Heard};
-use crate::jobs::report::{self, SmsReport};
 
-/// The fields of a request that Twilio has signed. The body of one that nobody has signed is not waited for.
-async fn checked(
-    state: &State,
-    kind: &str,
-    uri: &OriginalUri,
-    request: Incoming,
-) -> Result<Fields, Response> {
+/// The fields of a request that Twilio has signed.
+async fn checked(state: &State, uri: &OriginalUri, request: Incoming) -> Result<Fields, Response> {
     let forbidden = || StatusCode::FORBIDDEN.into_response();
     let verifier = state.verifier.as_ref().ok_or_else(forbidden)?;
-    let signature = request.headers().get("x-twilio-signature");
-    let signature = signature.and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let body = match signature {
-        Some(_) => Bytes::from_request(request, state).await,
-        None => Ok(Bytes::new()),
-    };
-    let body = body.map_err(IntoResponse::into_response)?;
+    let (signature, body) = signed(state, "x-twilio-signature", request).await?;
     let request = Request {
         path: uri.path(),
         query: uri.query(),
@@ -40,35 +29,9 @@ async fn checked(
     };
     verifier.verify(&request).map_err(|why| {
         tracing::warn!("A Twilio webhook is refused: {why}");
-        state.metrics.webhook(kind, "refused");
+        state.metrics.webhook("inbound", "refused");
         forbidden()
     })
-}
-
-/// `POST /twilio/status`: the status of a message has changed.
-pub async fn status(
-    Shared(state): Shared<State>,
-    uri: OriginalUri,
-    request: Incoming,
-) -> Result<Response, ApiError> {
-    let fields = match checked(&state, "status", &uri, request).await {
-        Ok(fields) => fields,
-        Err(refused) => return Ok(refused),
-    };
-    let Some(callback) = StatusCallback::parse(uri.query(), &fields) else {
-        state.metrics.webhook("status", "unreadable");
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    };
-    let report = SmsReport {
-        attempt: callback.attempt.as_deref(),
-        sid: &callback.message_sid,
-        status: callback.status,
-        error_code: callback.error_code,
-    };
-    let ours = report::sms(&state.pool, report, state.clock.now()).await?;
-    let result = if ours { "applied" } else { "unknown_message" };
-    state.metrics.webhook("status", result);
-    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `POST /twilio/inbound`: somebody answered an SMS. STOP, in whatever words, stops our SMS to that number; START lifts that. Each
@@ -78,7 +41,7 @@ pub async fn inbound(
     uri: OriginalUri,
     request: Incoming,
 ) -> Result<Response, ApiError> {
-    let fields = match checked(&state, "inbound", &uri, request).await {
+    let fields = match checked(&state, &uri, request).await {
         Ok(fields) => fields,
         Err(refused) => return Ok(refused),
     };

@@ -54,7 +54,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     // Pure rules: everything else may know them, they know nobody.
     ("domain", &[]),
     ("hashing", &["domain", "secret"]),
-    ("config", &["domain", "secret"]),
+    // It fills the settings that are the adapters' own.
+    ("config", &["channel", "domain", "secret"]),
     ("telemetry", &["config"]),
     ("beside", &["config"]),
     ("rules_file", &["domain"]),

@@ -97,6 +97,27 @@ async fn arrays_are_bound_and_read_as_they_are() {
 }
 
 #[tokio::test]
+async fn the_database_knows_the_words_that_the_program_knows_and_no_others() {
+    let db = migrated().await;
+    let takes = async |domain: &str, word: &str| {
+        let cast = format!("select '{word}'::{domain}");
+        sqlx::query(sqlx::AssertSqlSafe(cast))
+            .execute(&db.pool)
+            .await
+            .is_ok()
+    };
+    for channel in Channel::ALL {
+        assert!(takes("channel", channel.as_str()).await, "{channel}");
+    }
+    for provider in Provider::ALL {
+        assert!(takes("provider", provider.as_str()).await, "{provider}");
+    }
+    for domain in ["channel", "provider"] {
+        assert!(!takes(domain, "fax").await);
+    }
+}
+
+#[tokio::test]
 async fn a_row_with_an_unknown_word_is_passed_over_and_takes_no_place() {
     let db = migrated().await;
     let rows = sqlx::query("select * from (values ('email', 1), ('fax', 2), ('sms', 3)) as t")

@@ -231,9 +231,9 @@ async fn an_account_whose_liveperson_hangs_holds_up_no_other() {
             fault: Fault::Delay { ms: 120_000 },
             when: LivePersonWhen::UntilCleared,
         });
-        let slots = Slots::filled(t, names::DELIVER_EMAIL, &chats).await;
+        let slots = Slots::filled(t, names::deliver_queue(Channel::Email), &chats).await;
         slots
-            .sends_beside(names::DELIVER_EMAIL, &chats.others)
+            .sends_beside(names::deliver_queue(Channel::Email), &chats.others)
             .await;
         assert_eq!(t.mails().len(), OTHERS);
         read(t, &chats);
@@ -253,8 +253,10 @@ async fn an_account_for_whose_texts_twilio_hangs_holds_up_no_other() {
         let silence = Answer::Silence { accepted: false };
         let fault = TwilioFault::answer(When::to("+1202555*"), silence).on(Operation::Create);
         t.sandbox.twilio().faults().add(fault);
-        let slots = Slots::filled(t, names::DELIVER_SMS, &chats).await;
-        slots.sends_beside(names::DELIVER_SMS, &chats.others).await;
+        let slots = Slots::filled(t, names::deliver_queue(Channel::Sms), &chats).await;
+        slots
+            .sends_beside(names::deliver_queue(Channel::Sms), &chats.others)
+            .await;
         assert_eq!(t.texts().len(), OTHERS);
         read(t, &chats);
         t.sandbox.twilio().faults().clear();
@@ -274,8 +276,10 @@ async fn a_mail_server_that_hangs_holds_up_neither_texts_nor_scans() {
         let chats = scheduled(t, hanging, (ACCOUNT, other)).await;
         let fault = SmtpFault::silence(Phase::Mail, When::always(), false);
         t.sandbox.smtp().faults().add(fault);
-        let slots = Slots::filled(t, names::DELIVER_EMAIL, &chats).await;
-        slots.sends_beside(names::DELIVER_SMS, &chats.others).await;
+        let slots = Slots::filled(t, names::deliver_queue(Channel::Email), &chats).await;
+        slots
+            .sends_beside(names::deliver_queue(Channel::Sms), &chats.others)
+            .await;
         assert_eq!(t.texts().len(), OTHERS);
         slots
             .beside(0..3, async |n| {

@@ -405,13 +405,10 @@ impl Stage {
         // The workers cannot know that the clock was moved by hand.
         sqlx::query("select pg_notify('unread_queue', queue) from unnest($1::text[]) as queue")
             .bind(
-                [
-                    jobs::names::SCAN,
-                    jobs::names::UPKEEP,
-                    jobs::names::DELIVER_EMAIL,
-                    jobs::names::DELIVER_SMS,
-                ]
-                .as_slice(),
+                [jobs::names::SCAN, jobs::names::UPKEEP]
+                    .into_iter()
+                    .chain(Channel::ALL.map(jobs::names::deliver_queue))
+                    .collect::<Vec<_>>(),
             )
             .execute(self.pool())
             .await
@@ -500,15 +497,13 @@ impl Stage {
 
     /// The conversation's reasons not to remind on a channel, as its row has them now.
     pub async fn reason(&self, conversation: &str, channel: Channel) -> Option<String> {
-        sqlx::query_scalar(
-            "select case $2 when 'email' then email_reason else sms_reason end from conversations where id = $1",
-        )
-        .bind(conversation)
-        .bind(channel.as_str())
-        .fetch_optional(self.pool())
-        .await
-        .unwrap()
-        .flatten()
+        sqlx::query_scalar("select reasons ->> $2 from conversations where id = $1")
+            .bind(conversation)
+            .bind(channel.as_str())
+            .fetch_optional(self.pool())
+            .await
+            .unwrap()
+            .flatten()
     }
 
     /// Changes the account's default rule for a channel.

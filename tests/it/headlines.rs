@@ -334,17 +334,26 @@ async fn who_never_got_a_reminder_is_opted_out_and_erased_by_address() {
         t.tick().await;
         assert!(t.reminders().await.is_empty());
         let id = boss.form("/people/opt-out", &[("who", &chat)]).await;
-        assert_eq!(id.status, 200, "the address is known without a reminder: {}", id.text);
+        assert_eq!(
+            id.status, 200,
+            "the address is known without a reminder: {}",
+            id.text
+        );
         let program = t.program(&[Permission::View, Permission::Operate]).await;
         let told = answer(&program, ANN).await;
         assert_eq!(told["reason"], "read");
-        assert!(told["headline"].as_str().unwrap().ends_with("Besides, the customer has opted out."));
+        assert!(
+            told["headline"]
+                .as_str()
+                .unwrap()
+                .ends_with("Besides, the customer has opted out.")
+        );
 
         let erased = boss.form("/people/erase", &[("who", ANN)]).await.text;
         assert!(erased.contains("Erased. Conversations: 1;"), "{erased}");
         let left: i64 = sqlx::query_scalar(
             "select (select count(*) from decisions where conversation = $1)
-                  + (select count(*) from conversations where coalesce(email_hash, sms_hash) is not null)",
+                  + (select count(*) from conversations where address_hashes <> '{}')",
         )
         .bind(&chat)
         .fetch_one(t.pool())
@@ -352,7 +361,11 @@ async fn who_never_got_a_reminder_is_opted_out_and_erased_by_address() {
         .unwrap();
         assert_eq!(left, 0);
         t.tick().await;
-        assert_eq!(answer(&program, ANN).await["reason"], "opted_out", "all that is left is the no");
+        assert_eq!(
+            answer(&program, ANN).await["reason"],
+            "opted_out",
+            "all that is left is the no"
+        );
     })
     .await;
 }
@@ -374,7 +387,8 @@ async fn who_was_met_under_an_older_key_is_found_and_no_decision_is_logged_twice
         let old = Hasher::new(OLD.as_bytes()).address(&ann);
         for sql in [
             "update decisions set address_hash = $1 where address_hash is not null",
-            "update conversations set email_hash = $1 where email_hash is not null",
+            "update conversations set address_hashes = jsonb_build_object('email', encode($1, 'hex'))
+             where address_hashes ->> 'email' is not null",
         ] {
             sqlx::query(sql)
                 .bind(old.as_slice())
@@ -393,7 +407,8 @@ async fn who_was_met_under_an_older_key_is_found_and_no_decision_is_logged_twice
         assert_eq!(answer(&program, ANN).await["conversation"], chat);
         let hashes: Vec<Vec<u8>> = sqlx::query_scalar(
             "select address_hash from decisions where address_hash is not null
-             union select email_hash from conversations where email_hash is not null",
+             union select decode(address_hashes ->> 'email', 'hex') from conversations
+             where address_hashes ->> 'email' is not null",
         )
         .fetch_all(t.pool())
         .await

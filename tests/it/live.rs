@@ -50,7 +50,7 @@ fn config(t: &Stage, over: &[(&str, &str)]) -> Config {
             }
             "sms_consent" => config.sms_consent = Agreed::parse(value),
             "smtp_password" => {
-                let smtp = config.smtp.as_mut().unwrap();
+                let smtp = config.channels.smtp.as_mut().unwrap();
                 let (user, _) = smtp.login.clone().unwrap();
                 smtp.login = Some((user, unread::secret::Secret::new(*value)));
             }

@@ -89,7 +89,7 @@ pub fn settings_for(sandbox: &Sandbox, database: &str, more: &[(&str, &str)]) ->
 async fn writes_to_nobody_until_live(pool: &PgPool) {
     eventually("both conversations are decided about", async || {
         let decided: sqlx::Result<i64> = sqlx::query_scalar(
-            "select count(*) from conversations where 'not_live' in (email_reason, sms_reason)",
+            "select count(*) from conversations where reasons::text like '%\"not_live\"%'",
         )
         .fetch_one(pool)
         .await;

@@ -2,6 +2,7 @@
 
 use super::{Engine, Field, Reads, Rendered, TemplateError, Vars, layout};
 use crate::channel::sms;
+use crate::domain::channel::{Length, Unknown};
 use crate::domain::ids::Channel;
 use crate::domain::rule::Template;
 
@@ -73,10 +74,10 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Problem>
         let lacks = |value: &str| !part.contains(value) && !part.contains(&layout::escaped(value));
         if lacks(&vars.link) {
             let what = "has no {{link}}: nobody can get back into the conversation".to_owned();
-            // The word in the link is also how an SMS is found again whose fate at the provider is unknown.
-            let severity = match channel {
-                Channel::Sms => Severity::Error,
-                Channel::Email => Severity::Warning,
+            // The word in the link is also how a message is found again whose fate at the provider is unknown.
+            let severity = match channel.profile().unknown {
+                Unknown::Settled => Severity::Error,
+                Unknown::Final => Severity::Warning,
             };
             problems.push(Problem {
                 severity,
@@ -84,7 +85,7 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Problem>
             });
         }
     }
-    if channel == Channel::Sms {
+    if channel.profile().length == Length::Segments {
         let size = sms::measure(&rendered.text);
         if let Some(offender) = size.offender.filter(|_| size.segments > 1) {
             let what = format!(

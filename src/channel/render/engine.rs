@@ -10,6 +10,7 @@ use super::{
     BUILT_IN, BuiltIn, Field, LAST_RESORT, Rendered, TemplateError, Vars, layout, nearest, way_out,
 };
 use crate::channel::clean;
+use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::rule::Template;
 
@@ -111,7 +112,7 @@ impl Engine {
     ) -> Result<Own, TemplateError> {
         let read = |field, source: &str| self.program(field, source, reads);
         let text = read(Field::Text, &template.text)?;
-        if channel == Channel::Sms {
+        if channel.profile().parts == Parts::TextAlone {
             return Ok(Own {
                 subject: None,
                 text,
@@ -157,8 +158,8 @@ impl Engine {
         if text.trim().is_empty() {
             return Err(empty(Field::Text));
         }
-        if channel == Channel::Sms {
-            return Ok(sms_of(&text));
+        if channel.profile().parts == Parts::TextAlone {
+            return Ok(text_of(&text));
         }
         let subject = own.subject.as_ref();
         let subject = subject.map_or(String::new(), |s| s.fill(&values, Escape::Nothing));
@@ -179,9 +180,9 @@ impl Engine {
             .expect("there are built-in texts");
         let values: Vec<Value> = vars.values(channel);
         let fill = |program: &Program| program.fill(&values, Escape::Nothing);
-        match channel {
-            Channel::Sms => sms_of(&fill(&texts.sms)),
-            Channel::Email => {
+        match channel.profile().parts {
+            Parts::TextAlone => text_of(&fill(&texts.sms)),
+            Parts::SubjectAndHtml => {
                 let (subject, text) = (fill(&texts.subject), fill(&texts.email));
                 self.email_of(&subject, &text, None, language, vars)
             }
@@ -207,7 +208,7 @@ impl Engine {
     }
 }
 
-fn sms_of(text: &str) -> Rendered {
+fn text_of(text: &str) -> Rendered {
     Rendered {
         subject: None,
         text: text.trim().to_owned(),

@@ -5,6 +5,7 @@ use super::program::{Escape, Program};
 use super::vars::{MAY_BE_MISSING, VARIABLES};
 use super::{Field, TemplateError, layout};
 use crate::channel::optout;
+use crate::domain::channel::WayOut;
 use crate::domain::contradiction::TextFacts;
 use crate::domain::ids::Channel;
 use crate::domain::rule::Template;
@@ -46,13 +47,13 @@ impl Engine {
         all.iter().all(|vars| {
             let said = program.fill(&vars.values(channel), escape);
             let link = &vars.unsubscribe_link;
-            match channel {
+            match channel.profile().way_out {
                 // Letters of the links would count as words.
-                Channel::Sms => {
+                WayOut::StopWord => {
                     let words = said.replace(&vars.link, " ").replace(link, " ");
                     optout::is_explained_in(&words, language)
                 }
-                Channel::Email => said.contains(link) || said.contains(&layout::escaped(link)),
+                WayOut::Link => said.contains(link) || said.contains(&layout::escaped(link)),
             }
         })
     }

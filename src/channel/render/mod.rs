@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::language::lookup;
 use crate::domain::rule::Template;
@@ -32,7 +33,7 @@ pub use engine::{Engine, Reads};
 pub use threads::Unanswered;
 pub use vars::{VARIABLES, Variable, Vars, link};
 
-/// A finished text. E-mail has all three parts, SMS only `text`.
+/// A finished text, of the parts that its channel has.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Rendered {
     pub subject: Option<String>,
@@ -104,13 +105,13 @@ pub fn languages() -> impl Iterator<Item = &'static str> {
 pub fn built_in(channel: Channel, language: &str) -> Template {
     let all: BTreeMap<&'static str, &BuiltIn> = BUILT_IN.iter().map(|b| (b.language, b)).collect();
     let source = nearest(&all, language).map_or(&BUILT_IN[0], |(_, source)| *source);
-    match channel {
-        Channel::Email => Template {
+    match channel.profile().parts {
+        Parts::SubjectAndHtml => Template {
             subject: Some(source.subject.trim().to_owned()),
             text: source.email.trim().to_owned(),
             html: None,
         },
-        Channel::Sms => Template {
+        Parts::TextAlone => Template {
             subject: None,
             text: source.sms.trim().to_owned(),
             html: None,

@@ -6,12 +6,11 @@
 //! A bare 550 does not, since servers say it to relaying, to used-up allowances and to senders on block lists, too. Nothing that
 //! depends on one recipient or one text may come out as [`Obstacle::Config`]: that opens a circuit and would hold up everyone else.
 
-use std::time::Duration;
-
 use super::doubt;
 use super::reply::{Names, Reply};
 use super::wait::retry_after;
 use super::words::{Finding, names_unknown_mailbox, says_any};
+use crate::channel::codes::Class;
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 
 /// The steps of handing over one message.
@@ -69,13 +68,13 @@ pub enum Fault {
 pub fn classify(phase: Phase, fault: &Fault) -> Outcome {
     let code = code(phase, fault);
     match fault {
-        Fault::Reply(reply) => verdict(phase, reply).outcome(code, retry_after(&reply.text)),
-        Fault::Tls | Fault::NotOffered => Verdict::Not(Obstacle::Config).outcome(code, None),
+        Fault::Reply(reply) => class(phase, reply).outcome(code, retry_after(&reply.text)),
+        Fault::Tls | Fault::NotOffered => Class::Not(Obstacle::Config).outcome(code, None),
         Fault::TimedOut | Fault::Lost | Fault::Unreadable if phase == Phase::Final => {
             Outcome::Unknown { code }
         }
         Fault::TimedOut | Fault::Lost | Fault::Unreadable => {
-            Verdict::Not(Obstacle::Transient).outcome(code, None)
+            Class::Not(Obstacle::Transient).outcome(code, None)
         }
     }
 }
@@ -100,25 +99,6 @@ pub fn code(phase: Phase, fault: &Fault) -> String {
         Fault::Unreadable => format!("{step} unreadable reply"),
         Fault::Tls => format!("{step} tls failed"),
         Fault::NotOffered => format!("{step} not offered"),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Verdict {
-    Not(Obstacle),
-    Refused(Refusal),
-}
-
-impl Verdict {
-    fn outcome(self, code: String, retry_after: Option<Duration>) -> Outcome {
-        match self {
-            Self::Not(class) => Outcome::NotAccepted {
-                class,
-                code,
-                retry_after,
-            },
-            Self::Refused(class) => Outcome::Refused { class, code },
-        }
     }
 }
 
@@ -257,56 +237,54 @@ fn said(phase: Phase, reply: &Reply) -> Option<Finding> {
         .filter(|found| Some(*found) != codes && !(is_bad(*found) && codes.is_some_and(is_bad)))
 }
 
-fn verdict(phase: Phase, reply: &Reply) -> Verdict {
+fn class(phase: Phase, reply: &Reply) -> Class {
     if !reply.is_permanent() {
-        return Verdict::Not(temporary(phase, reply));
+        return Class::Not(temporary(phase, reply));
     }
     if is_rate(reply) {
-        return Verdict::Not(Obstacle::Throttled);
+        return Class::Not(Obstacle::Throttled);
     }
     let about = about(reply);
     match phase {
         Phase::Rcpt | Phase::Data | Phase::Final => refusal(phase, reply, about),
-        _ if about == Some(Finding::Quota) => Verdict::Not(Obstacle::Quota),
+        _ if about == Some(Finding::Quota) => Class::Not(Obstacle::Quota),
         // Too big for this server: a matter of one text.
-        Phase::Mail if is_too_big(reply) => Verdict::Refused(Refusal::Other),
-        _ => Verdict::Not(Obstacle::Config),
+        Phase::Mail if is_too_big(reply) => Class::Refused(Refusal::Other),
+        _ => Class::Not(Obstacle::Config),
     }
 }
 
 /// A permanent reply to RCPT, to DATA (by servers that only say there that nobody is left to deliver to), or to the final dot.
-fn refusal(phase: Phase, reply: &Reply, about: Option<Finding>) -> Verdict {
+fn refusal(phase: Phase, reply: &Reply, about: Option<Finding>) -> Class {
     let Some(about) = about else {
         let is_policy = phase == Phase::Final && reply.code == 554 && reply.enhanced.is_none();
-        return Verdict::Refused(if is_policy {
+        return Class::Refused(if is_policy {
             Refusal::Policy
         } else {
             Refusal::Other
         });
     };
     match about {
-        Finding::Quota => Verdict::Not(Obstacle::Quota),
+        Finding::Quota => Class::Not(Obstacle::Quota),
         Finding::Relay
         | Finding::Login
         | Finding::Sender
         | Finding::Account
         | Finding::DomainChecks
-        | Finding::BlockList => Verdict::Not(Obstacle::Config),
+        | Finding::BlockList => Class::Not(Obstacle::Config),
         // Of the whole message a server that says 552 means its size.
         Finding::MailboxFull if phase == Phase::Final && is_too_big(reply) => {
-            Verdict::Refused(Refusal::Other)
+            Class::Refused(Refusal::Other)
         }
-        Finding::UnknownMailbox | Finding::UnknownDomain => Verdict::Refused(Refusal::BadRecipient),
+        Finding::UnknownMailbox | Finding::UnknownDomain => Class::Refused(Refusal::BadRecipient),
         Finding::MailboxFull | Finding::MailboxBusy | Finding::NotNow => {
-            Verdict::Not(Obstacle::RecipientSoft)
+            Class::Not(Obstacle::RecipientSoft)
         }
         Finding::Restricted | Finding::Policy if phase != Phase::Final => {
-            Verdict::Not(Obstacle::RecipientPolicy)
+            Class::Not(Obstacle::RecipientPolicy)
         }
-        Finding::Restricted | Finding::Policy | Finding::Content => {
-            Verdict::Refused(Refusal::Policy)
-        }
-        Finding::Unclear => Verdict::Refused(Refusal::Other),
+        Finding::Restricted | Finding::Policy | Finding::Content => Class::Refused(Refusal::Policy),
+        Finding::Unclear => Class::Refused(Refusal::Other),
     }
 }
 

@@ -111,7 +111,7 @@ impl Connection {
             let upgrade = upgraded(wire, tls, &hello);
             (wire, offers) = within(Phase::StartTls, times.greeting, upgrade).await?;
         }
-        if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
+        if let Some((user, password)) = &settings.login {
             let login = login::log_in(&mut wire, offers, user, password);
             within(Phase::Auth, times.command, login).await?;
         }

@@ -14,7 +14,9 @@ use crate::channel::{LastLook, nothing_in_the_way};
 use crate::domain::outcome::{Obstacle, Outcome};
 use crate::secret::Secret;
 
+mod adapter;
 mod classify;
+mod codes;
 mod connection;
 mod doubt;
 mod email;
@@ -25,6 +27,7 @@ mod wait;
 mod wire;
 mod words;
 
+pub use adapter::PROFILE;
 pub use classify::{Fault, Phase, classify};
 pub use connection::Failure;
 pub use email::{Email, InvalidMailbox, Mailbox};
@@ -53,9 +56,9 @@ pub struct Settings {
     pub host: String,
     pub port: u16,
     pub tls: Tls,
-    /// Log in only if both are set.
-    pub user: Option<String>,
-    pub password: Option<Secret>,
+    /// User name and password; `None`: no login.
+    pub login: Option<(String, Secret)>,
+    /// Without a name, messages come under that of the account's brand.
     pub from: Mailbox,
     pub reply_to: Option<Mailbox>,
     /// What we call ourselves in EHLO: the public host name. Some relays refuse `localhost`.
@@ -63,6 +66,12 @@ pub struct Settings {
     /// Certificates to trust beside the system's, in PEM.
     pub extra_root_pem: Option<String>,
     pub timeouts: Timeouts,
+    /// By which name the DNS has the key that mail is signed with.
+    pub dkim_selector: Option<String>,
+    /// Connections that one worker may hold.
+    pub connections: usize,
+    /// E-mails per second, all workers together; 0: as fast as we can.
+    pub rate_per_second: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -332,7 +341,7 @@ impl Pool {
         connection.close().await;
         Ok(Checked {
             encrypted: settings.tls != Tls::None,
-            logged_in: settings.user.is_some() && settings.password.is_some(),
+            logged_in: settings.login.is_some(),
         })
     }
 }

@@ -214,13 +214,15 @@ pub(super) fn settings(port: u16) -> Settings {
         host: "127.0.0.1".to_owned(),
         port,
         tls: Tls::None,
-        user: None,
-        password: None,
+        login: None,
         from: "Acme <a@acme.example>".parse().unwrap(),
         reply_to: None,
         hello_name: "reminders.example.com".to_owned(),
         extra_root_pem: None,
         timeouts: timeouts(PATIENCE),
+        dkim_selector: None,
+        connections: 1,
+        rate_per_second: 0.0,
     }
 }
 
@@ -544,8 +546,7 @@ async fn the_login_follows_what_is_offered_in_any_spelling() {
     const NAME: &str = "VXNlcm5hbWU6";
     const PASSWORD: &str = "UGFzc3dvcmQ6";
     let login = |user, password| Settings {
-        user: Some(user),
-        password: Some(Secret::new(password)),
+        login: Some((user, Secret::new(password))),
         ..settings(0)
     };
     for (ehlo, twists, said) in [
@@ -613,8 +614,7 @@ async fn a_server_that_asks_for_ever_is_not_answered_for_ever() {
     ];
     let server = Server::start("250-mx\r\n250 AUTH LOGIN", twists).await;
     let settings = Settings {
-        user: Some("u".to_owned()),
-        password: Some(Secret::new("p")),
+        login: Some(("u".to_owned(), Secret::new("p"))),
         ..settings(server.port)
     };
     let failure = Pool::new(settings, 1).unwrap().check().await.unwrap_err();
@@ -678,8 +678,7 @@ async fn without_starttls_nothing_is_sent_in_the_clear() {
     let server = Server::start(PLAIN, vec![]).await;
     let settings = Settings {
         tls: Tls::StartTls,
-        user: Some("u".to_owned()),
-        password: Some(Secret::new("p")),
+        login: Some(("u".to_owned(), Secret::new("p"))),
         ..settings(server.port)
     };
     let pool = Pool::new(settings, 1).unwrap();
@@ -709,8 +708,7 @@ async fn wrong_credentials_are_told_with_the_servers_words() {
     let reply = "535 5.7.8 Username and Password not accepted";
     let server = Server::start(PLAIN, vec![at("AUTH", 0, 0, Act::Say(reply))]).await;
     let settings = Settings {
-        user: Some("u".to_owned()),
-        password: Some(Secret::new("p")),
+        login: Some(("u".to_owned(), Secret::new("p"))),
         ..settings(server.port)
     };
     let pool = Pool::new(settings, 1).unwrap();
@@ -730,8 +728,7 @@ async fn wrong_credentials_are_told_with_the_servers_words() {
 async fn a_check_logs_in_and_sends_nothing() {
     let server = Server::start(PLAIN, vec![at("QUIT", 0, 0, Act::Close)]).await;
     let settings = Settings {
-        user: Some("u".to_owned()),
-        password: Some(Secret::new("p")),
+        login: Some(("u".to_owned(), Secret::new("p"))),
         ..settings(server.port)
     };
     let checked = Pool::new(settings, 1).unwrap().check().await;
@@ -802,7 +799,7 @@ async fn a_connection_is_retired_after_a_hundred_messages() {
 #[tokio::test]
 async fn debug_hides_the_password() {
     let settings = Settings {
-        password: Some(Secret::new("hunter2")),
+        login: Some(("u".to_owned(), Secret::new("hunter2"))),
         ..settings(25)
     };
     assert!(!format!("{settings:?}").contains("hunter2"));

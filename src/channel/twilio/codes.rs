@@ -7,82 +7,178 @@
 //! enabled, a trial account's unverified number, a body that is too long) are therefore refusals here: a visitor must not be
 //! able to stop everybody's reminders by entering an odd number.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::MessageStatus;
+use crate::channel::codes::{Class, Explained};
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
-use crate::domain::sms_status::MessageStatus;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Refused(Refusal),
-    Not(Obstacle),
-    Unknown,
+use Class::{Not, Refused};
+
+/// Codes that mean the same.
+struct Row {
+    codes: &'static [RangeInclusive<u32>],
+    class: Class,
+    said: Explained,
 }
 
-use Verdict::{Not, Refused};
+const fn row(codes: &'static [RangeInclusive<u32>], class: Class, said: Explained) -> Row {
+    Row { codes, class, said }
+}
 
-fn known(code: u32) -> Option<Verdict> {
-    let verdict = match code {
-        21211 | 21265 | 21614 | 21635 | 30005 | 30006 => Refused(Refusal::BadRecipient),
-        21610 => Refused(Refusal::OptedOut),
-        // A known litigant: not an opt-out of theirs, which START would lift, but for good.
-        30640 => Refused(Refusal::Blocked),
-        // From here, to there, not: country not enabled, To equals From, trial account, sender ID unknown in the country.
-        21266 | 21408 | 21608 | 21612 | 21657 => Refused(Refusal::SenderRecipientPair),
-        14107 | 30007 | 30450 | 30610 => Refused(Refusal::Policy),
-        30036 => Refused(Refusal::Expired),
-        // One text, one request: parameters, body, validity. And 30410, which Twilio itself does not repeat.
-        20001 | 21602 | 21604 | 21617 | 21619 | 30010 | 30045 | 30410 | 35115 | 90007 => {
-            Refused(Refusal::Other)
-        }
-        10001
-        | 20003
-        | 20404
-        | 21601
-        | 21603
-        | 21606
-        | 21609
-        | 21659..=21661
-        | 21703..=21705
-        | 30002
-        | 30018
-        | 30024
-        | 30032..=30035
-        | 30037 => Not(Obstacle::Config),
-        30023 | 30027 | 63038 => Not(Obstacle::Quota),
-        30003 | 30004 | 30008 => Not(Obstacle::RecipientSoft),
-        20429 => Not(Obstacle::Throttled),
-        21611 | 21730 | 30001 | 30017 | 30022 | 30047 | 63017 => Not(Obstacle::Slow),
-        20500 | 20503 => Verdict::Unknown,
-        _ => return None,
-    };
-    Some(verdict)
+/// To be read as: what came of it, and what helps.
+const fn said(sentence: &'static str, remedy: &'static str) -> Explained {
+    Explained::new(sentence, remedy)
+}
+
+const CREDENTIALS: Explained = said(
+    "Twilio refuses our credentials.",
+    "Check TWILIO_ACCOUNT_SID with TWILIO_AUTH_TOKEN, or TWILIO_API_KEY with TWILIO_API_SECRET; a rotated token stops at once.",
+);
+const NO_ACCOUNT: Explained = said(
+    "Twilio does not know the account.",
+    "Check TWILIO_ACCOUNT_SID, and TWILIO_BASE_URL if your account is in another region.",
+);
+const OWN_TROUBLE: Explained = said("Twilio had trouble of its own.", LOOK_UP);
+const TOO_MANY: Explained = said(
+    "Too many messages wait at Twilio; it is tried again more slowly.",
+    LOOK_UP,
+);
+const OTHER: Explained = said("Twilio does not take our messages.", LOOK_UP);
+const LOOK_UP: &str =
+    "Look the number up at twilio.com/docs/api/errors and fix what it says in the Twilio console.";
+
+/// Twilio's own numbers.
+#[rustfmt::skip]
+const CODES: &[Row] = &[
+    row(&[21211..=21211, 21265..=21265, 21614..=21614, 21635..=21635, 30005..=30006], Refused(Refusal::BadRecipient),
+        said("The number cannot receive text messages.", LOOK_UP)),
+    row(&[21610..=21610], Refused(Refusal::OptedOut),
+        said("The recipient has told the carrier to stop messages from this sender.", LOOK_UP)),
+    // A known litigant: not an opt-out of theirs, which START would lift, but for good.
+    row(&[30640..=30640], Refused(Refusal::Blocked),
+        said("Twilio knows the number as one of somebody who sues over text messages; it is blocked for good.", LOOK_UP)),
+    // From here, to there, not: country not enabled, To equals From, trial account, sender ID unknown in the country.
+    row(&[21266..=21266, 21408..=21408, 21608..=21608, 21612..=21612, 21657..=21657], Refused(Refusal::SenderRecipientPair),
+        said("Twilio does not send to this number from your sender or account.", LOOK_UP)),
+    row(&[30007..=30007, 30450..=30450, 30610..=30610], Refused(Refusal::Policy),
+        said("The carrier has filtered the message out.", LOOK_UP)),
+    row(&[14107..=14107], Refused(Refusal::Policy), OTHER),
+    row(&[30036..=30036], Refused(Refusal::Expired),
+        said("The phone was not reached before the message was too old.", LOOK_UP)),
+    // One text, one request: parameters, body, validity. And 30410, which Twilio itself does not repeat.
+    row(&[20001..=20001, 21602..=21602, 21604..=21604, 21617..=21617, 21619..=21619, 30010..=30010, 30045..=30045, 30410..=30410,
+          35115..=35115, 90007..=90007], Refused(Refusal::Other), OTHER),
+    row(&[20003..=20003], Not(Obstacle::Config), CREDENTIALS),
+    row(&[20404..=20404], Not(Obstacle::Config), NO_ACCOUNT),
+    row(&[10001..=10001, 30002..=30002], Not(Obstacle::Config),
+        said("The Twilio account is suspended or not active.", "Look into the Twilio console for the reason (usually billing).")),
+    row(&[21603..=21603, 21606..=21606, 21659..=21661, 30018..=30018, 30037..=30037], Not(Obstacle::Config),
+        said("Twilio does not let us send from this number or name.",
+             "Check TWILIO_FROM, TWILIO_MESSAGING_SERVICE_SID and the rule's own sender: it must be yours and able to send SMS.")),
+    row(&[21703..=21705], Not(Obstacle::Config),
+        said("The Messaging Service has no sender that can be used.", "Add a number to its sender pool in the Twilio console.")),
+    row(&[21609..=21609], Not(Obstacle::Config),
+        said("Twilio cannot use our address for status reports.",
+             "Set UNREAD_PUBLIC_URL to the https address under which Twilio reaches this service.")),
+    row(&[30032..=30032], Not(Obstacle::Config),
+        said("The toll-free number is not verified, so carriers block it.", "Finish the toll-free verification in the Twilio console.")),
+    row(&[30024..=30024, 30033..=30035], Not(Obstacle::Config),
+        said("The number is not registered for business messages (A2P 10DLC), so carriers block it.",
+             "Finish brand and campaign registration in the Twilio console.")),
+    row(&[21601..=21601], Not(Obstacle::Config), OTHER),
+    row(&[30023..=30023, 30027..=30027, 63038..=63038], Not(Obstacle::Quota),
+        said("The daily quota of SMS is used up.", "It starts anew tomorrow; ask Twilio for a higher limit if this comes back.")),
+    row(&[30003..=30004, 30008..=30008], Not(Obstacle::RecipientSoft), said("The phone was off or out of reach.", LOOK_UP)),
+    row(&[20429..=20429], Not(Obstacle::Throttled), TOO_MANY),
+    row(&[21611..=21611, 30001..=30001, 30022..=30022], Not(Obstacle::Slow), TOO_MANY),
+    row(&[21730..=21730, 30017..=30017, 30047..=30047, 63017..=63017], Not(Obstacle::Slow), OTHER),
+    row(&[20500..=20500, 20503..=20503], Class::Unknown, OWN_TROUBLE),
+];
+
+/// HTTP statuses of an answer to a create request.
+#[rustfmt::skip]
+const STATUSES: &[Row] = &[
+    // Documented as never processed.
+    row(&[429..=429], Not(Obstacle::Throttled), OTHER),
+    row(&[401..=401], Not(Obstacle::Config), CREDENTIALS),
+    row(&[403..=403], Not(Obstacle::Config),
+        said("Twilio does not permit this key to send.", "Give the API key access to Messages, or use another.")),
+    row(&[404..=404], Not(Obstacle::Config), NO_ACCOUNT),
+    row(&[300..=399], Not(Obstacle::Config), said("Twilio's address answers with a redirect.", "Check TWILIO_BASE_URL.")),
+    row(&[200..=299, 408..=408, 600..=65_535], Class::Unknown, OTHER),
+    row(&[500..=599], Class::Unknown, OWN_TROUBLE),
+];
+
+/// Codes without a number: ours.
+const WORDS: &[(&str, Explained)] = &[
+    (
+        "no SMS number",
+        said(
+            "The Twilio account has no number that can send SMS.",
+            "Buy one, or set TWILIO_FROM or TWILIO_MESSAGING_SERVICE_SID.",
+        ),
+    ),
+    (
+        "sender is not",
+        said(
+            "The rule's own sender is neither a number nor a Messaging Service.",
+            "Correct the sender in the rule.",
+        ),
+    ),
+    (
+        "channel is not",
+        said(
+            "Twilio is not configured.",
+            "Set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN for the workers, or switch the rules for SMS off.",
+        ),
+    ),
+];
+
+fn find(table: &'static [Row], code: u32) -> Option<&'static Row> {
+    let of = |row: &&Row| row.codes.iter().any(|codes| codes.contains(&code));
+    table.iter().find(of)
+}
+
+/// What a number of Twilio's means; `None`: we do not know it.
+pub fn known(code: u32) -> Option<Class> {
+    find(CODES, code).map(|row| row.class)
+}
+
+/// A code in words. Its last number is Twilio's own, where there is one: `http 401 20003`, `undelivered 30034`.
+pub fn explain(code: &str) -> Explained {
+    let number = code.rsplit(' ').next().and_then(|n| n.parse().ok());
+    let row = number.and_then(|n| find(CODES, n).or_else(|| find(STATUSES, n)));
+    let word = WORDS.iter().find(|(word, _)| code.starts_with(word));
+    match (row, word) {
+        (Some(row), _) => row.said,
+        (None, Some((_, said))) => *said,
+        (None, None) => OTHER,
+    }
 }
 
 /// The outcome of a create request that was answered with anything but a readable success.
 pub(super) fn of_answer(status: u16, error: Option<u32>, retry_after: Option<Duration>) -> Outcome {
-    let verdict = match status {
-        // Documented as never processed.
-        429 => Not(Obstacle::Throttled),
-        401 => Not(Obstacle::Config),
-        408 | 500.. | 200..=299 => Verdict::Unknown,
-        _ => error.and_then(known).unwrap_or(match status {
-            // Redirects (a wrong base URL), forbidden, no such account.
-            300..=399 | 403 | 404 => Not(Obstacle::Config),
-            _ => Refused(Refusal::Other),
-        }),
+    let of_status = find(STATUSES, status.into()).map(|row| row.class);
+    let class = match (of_status, error.and_then(known)) {
+        // These hold whatever number stands beside them.
+        (Some(class @ (Class::Unknown | Not(Obstacle::Throttled))), _) => class,
+        (Some(class), _) if status == 401 => class,
+        (_, Some(class)) | (Some(class), None) => class,
+        (None, None) => Refused(Refusal::Other),
     };
     let code = match error {
         Some(error) => format!("http {status} {error}"),
         None => format!("http {status}"),
     };
-    outcome(verdict, code, retry_after)
+    class.outcome(code, retry_after)
 }
 
 /// What it means that a message Twilio had accepted did not arrive: `undelivered`, `failed` or `canceled`, with the error code if
 /// one was given. To be decided on like a failed attempt.
 pub fn of_delivery(status: MessageStatus, error: Option<u32>) -> Outcome {
-    let verdict = error.and_then(known).unwrap_or(match status {
+    let class = error.and_then(known).unwrap_or(match status {
         MessageStatus::Undelivered => Not(Obstacle::RecipientSoft),
         _ => Refused(Refusal::Other),
     });
@@ -90,27 +186,15 @@ pub fn of_delivery(status: MessageStatus, error: Option<u32>) -> Outcome {
         Some(error) => format!("{} {error}", status.as_str()),
         None => status.as_str().to_owned(),
     };
-    outcome(verdict, code, None)
-}
-
-fn outcome(verdict: Verdict, code: String, retry_after: Option<Duration>) -> Outcome {
-    match verdict {
-        Refused(class) => Outcome::Refused { class, code },
-        Not(class) => Outcome::NotAccepted {
-            class,
-            code,
-            retry_after,
-        },
-        Verdict::Unknown => Outcome::Unknown { code },
-    }
+    class.outcome(code, None)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn verdict_of(class: &str) -> Option<Verdict> {
-        Some(match class {
+    fn class_of(word: &str) -> Option<Class> {
+        Some(match word {
             "bad_recipient" => Refused(Refusal::BadRecipient),
             "opted_out" => Refused(Refusal::OptedOut),
             "blocked" => Refused(Refusal::Blocked),
@@ -124,7 +208,7 @@ mod tests {
             "transient" => Not(Obstacle::Transient),
             "slow" => Not(Obstacle::Slow),
             "throttled" => Not(Obstacle::Throttled),
-            "unknown" => Verdict::Unknown,
+            "unknown" => Class::Unknown,
             "not_listed" => return None,
             other => panic!("no class {other}"),
         })
@@ -143,7 +227,7 @@ mod tests {
         let mut count = 0;
         for row in rows(table) {
             let code = row[0].parse().unwrap();
-            assert_eq!(known(code), verdict_of(row[1]), "{row:?}");
+            assert_eq!(known(code), class_of(row[1]), "{row:?}");
             count += 1;
         }
         assert_eq!(count, 64);
@@ -161,7 +245,7 @@ mod tests {
             };
             assert_eq!(
                 got,
-                outcome(verdict_of(row[2]).unwrap(), code, None),
+                class_of(row[2]).unwrap().outcome(code, None),
                 "{row:?}"
             );
         }

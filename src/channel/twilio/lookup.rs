@@ -4,10 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use url::Url;
 
 use super::wire::{self, Message, Messages, Page, PhoneNumbers, is_message_sid};
-use super::{CallError, Client, Sender, codes};
+use super::{CallError, Client, MessageStatus, Sender, codes};
 use crate::domain::contact::Address;
 use crate::domain::outcome::{Obstacle, Outcome};
-use crate::domain::sms_status::MessageStatus;
 
 /// Fifty entries each: five hundred messages to one recipient since the attempt would be somebody else's problem.
 const MAX_PAGES: usize = 10;

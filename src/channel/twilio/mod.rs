@@ -17,19 +17,24 @@ use url::Url;
 use crate::channel::{LastLook, nothing_in_the_way};
 use crate::domain::contact::Address;
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
-use crate::domain::sms_status::MessageStatus;
 use crate::secret::Secret;
 
+mod adapter;
 mod codes;
 #[cfg(test)]
 mod fuzz;
 mod gate;
 mod lookup;
+mod status;
+pub mod webhook;
 mod wire;
 
-pub use codes::of_delivery;
+pub use adapter::PROFILE;
+use codes::explain;
+pub use codes::{known, of_delivery};
 pub use lookup::{Checked, Found, LookupError};
-pub(in crate::channel) use wire::is_message_sid;
+pub use status::MessageStatus;
+use wire::is_message_sid;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the connect limit, or a slow connect could not be told from a lost answer.
@@ -50,25 +55,14 @@ pub struct Settings {
     pub base_url: Url,
     pub account_sid: String,
     pub auth: Auth,
-    /// Further tokens that webhooks may be signed with: the primary token of a deployment that logs in with an API key, or the
-    /// old and the new one while it is being changed.
+    /// Whose webhooks are believed: the account's token, and further ones while that is being changed. An API key never signs anything.
     pub webhook_tokens: Vec<Secret>,
     /// `None`: the account's first number that can send SMS.
     pub sender: Option<Sender>,
-}
-
-impl Settings {
-    /// Every token that a webhook of this account may be signed with. An API key never signs anything.
-    pub fn signing_tokens(&self) -> Vec<Secret> {
-        let main = match &self.auth {
-            Auth::Token(token) => Some(token),
-            Auth::ApiKey { .. } => None,
-        };
-        main.into_iter()
-            .chain(&self.webhook_tokens)
-            .cloned()
-            .collect()
-    }
+    /// Asks Twilio to remove the texts of messages that have ended.
+    pub redact_bodies: bool,
+    /// SMS per second, all workers together; 0: as fast as we can.
+    pub rate_per_second: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -133,7 +127,7 @@ pub struct Sms<'a> {
     pub to: &'a Address,
     /// Holds a link with a token of plain letters and digits that [`Client::find`] can look for.
     pub body: &'a str,
-    /// Where Twilio reports what becomes of it. Names the attempt in its query ([`ATTEMPT_PARAM`](super::webhook::ATTEMPT_PARAM)).
+    /// Where Twilio reports what becomes of it. Names the attempt in its query ([`ATTEMPT_PARAM`](webhook::ATTEMPT_PARAM)).
     pub status_callback: Option<&'a str>,
     /// How long it may still be delivered, asked when it leaves: Twilio gives up shortly before instead of delivering late.
     pub left: &'a (dyn Fn() -> Duration + Send + Sync),

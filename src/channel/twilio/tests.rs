@@ -110,6 +110,8 @@ fn settings(port: u16) -> Settings {
         auth: Auth::Token(Secret::new("token")),
         webhook_tokens: vec![],
         sender: Some(Sender::From("+14155550100".to_owned())),
+        redact_bodies: false,
+        rate_per_second: 0.0,
     }
 }
 

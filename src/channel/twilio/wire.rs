@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::domain::sms_status::MessageStatus;
+use super::MessageStatus;
 
 #[derive(Deserialize)]
 pub(super) struct Message {

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 
 use super::*;
+use crate::domain::channel::PerChannel;
 use crate::domain::decide::{Stage, Verdict};
 use crate::domain::ids::{ReminderId, SkillId};
 
@@ -41,6 +42,9 @@ fn reminder(state: ReminderState, cause: &str) -> Reminder {
 }
 
 fn conversation(email: Option<&str>, sms: Option<&str>) -> Conversation {
+    let mut reasons = PerChannel::default();
+    reasons[Channel::Email] = email.map(Cause::parse);
+    reasons[Channel::Sms] = sms.map(Cause::parse);
     Conversation {
         account: "12345678".parse().unwrap(),
         id: "c".to_owned(),
@@ -53,8 +57,7 @@ fn conversation(email: Option<&str>, sms: Option<&str>) -> Conversation {
         unread_count: 1,
         time_zone: None,
         language: None,
-        email_reason: email.map(Cause::parse),
-        sms_reason: sms.map(Cause::parse),
+        reasons,
         seen_at: at(30),
         closed_at: None,
     }

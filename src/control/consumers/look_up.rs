@@ -1,5 +1,7 @@
 //! Looking somebody up: what is known of them, and why they were reminded or were not.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -57,11 +59,9 @@ pub struct ConversationView {
     pub read_state: ReadStatus,
     pub unread_since: Option<DateTime<Utc>>,
     pub unread_count: i32,
-    /// Why there is, or is not, an e-mail now.
-    #[schema(value_type = Option<String>)]
-    pub email_reason: Option<Cause>,
-    #[schema(value_type = Option<String>)]
-    pub sms_reason: Option<Cause>,
+    /// Why there is, or is not, a reminder now, by channel.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub reasons: BTreeMap<Channel, Cause>,
     /// When LivePerson was asked.
     pub seen_at: DateTime<Utc>,
 }
@@ -78,8 +78,11 @@ impl From<Conversation> for ConversationView {
             read_state: row.read_state,
             unread_since: row.unread_since,
             unread_count: row.unread_count,
-            email_reason: row.email_reason,
-            sms_reason: row.sms_reason,
+            reasons: row
+                .reasons
+                .iter()
+                .filter_map(|(channel, reason)| Some((channel, reason.clone()?)))
+                .collect(),
             seen_at: row.seen_at,
         }
     }
@@ -252,10 +255,7 @@ async fn answer_of(
 /// Where a reminder waits that will not go at its moment, what stands in its way is the reason.
 fn say_held(conversation: &mut Conversation, reminders: &[Reminder], obstacles: &Obstacles) {
     let skill = conversation.skill;
-    for (channel, reason) in [
-        (Channel::Email, &mut conversation.email_reason),
-        (Channel::Sms, &mut conversation.sms_reason),
-    ] {
+    for (channel, reason) in conversation.reasons.iter_mut() {
         if *reason != Some(Cause::Ours(Reason::Scheduled)) {
             continue;
         }

@@ -108,8 +108,8 @@ fn answers(config: &Config, channel: Channel) -> Result<Wish, Vec<Refusal>> {
         });
     }
     let agreed = config.sms_consent.as_ref();
-    let agreed = agreed.filter(|_| channel == Channel::Sms);
-    if channel == Channel::Sms && agreed.is_none() {
+    let agreed = agreed.filter(|_| channel.profile().needs_consent);
+    if channel.profile().needs_consent && agreed.is_none() {
         refusals.push(Refusal {
             what: "consent",
             said: "Nobody has said how customers agreed to text messages.".to_owned(),

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::attention::{About, Attention, Level, Mark, STALE_SCAN};
+use crate::channel::codes;
 use crate::db::circuits::Circuit;
 use crate::db::pages::Scan;
 use crate::db::pauses::Pause;
@@ -11,7 +12,6 @@ use crate::domain::hold::Hold;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::pause::Scope;
 use crate::domain::round::{Pace, Round};
-use crate::domain::trouble::Trouble;
 
 /// One thing that was found.
 #[derive(Clone, Debug)]
@@ -135,14 +135,14 @@ impl Seen<'_> {
     fn stopped(&self) -> Vec<Finding> {
         let mut all = Vec::new();
         for circuit in self.circuits {
-            let trouble = Trouble::of(circuit.provider, &circuit.code);
+            let trouble = codes::explain(circuit.provider, &circuit.code);
             let what = format!(
                 "Sending from {} is paused. {}",
-                circuit.sender, trouble.what
+                circuit.sender, trouble.paused
             );
-            let sentence = format!("Reminders are held up. {}", trouble.what);
+            let sentence = format!("Reminders are held up. {}", trouble.paused);
             all.push(
-                Finding::new(Level::Bad, About::Channels, what, trouble.mend).meaning(sentence),
+                Finding::new(Level::Bad, About::Channels, what, trouble.remedy).meaning(sentence),
             );
         }
         if self.unwritten > 0 {
@@ -310,17 +310,11 @@ impl Seen<'_> {
 }
 
 fn channel_name(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Email => "E-mail",
-        Channel::Sms => "SMS",
-    }
+    channel.names().label
 }
 
 fn paused(scope: &Scope) -> String {
-    let channel = |channel: &Channel| match channel {
-        Channel::Email => "e-mail",
-        Channel::Sms => "SMS",
-    };
+    let channel = |channel: &Channel| channel.names().inside;
     match scope {
         Scope::Everything => "All sending is paused".to_owned(),
         Scope::Account(account) => format!("Account {account} is paused"),

@@ -11,6 +11,7 @@ use crate::control::Error;
 use crate::control::accounts::Accounts;
 use crate::db;
 use crate::db::tallies::{Every, Sums};
+use crate::domain::channel::PerChannel;
 use crate::domain::ids::Channel;
 
 /// An hour or a day.
@@ -18,8 +19,9 @@ use crate::domain::ids::Channel;
 pub struct Piece {
     /// Its beginning.
     pub at: DateTime<Utc>,
-    pub email: Numbers,
-    pub sms: Numbers,
+    /// By channel.
+    #[schema(value_type = BTreeMap<String, Numbers>)]
+    pub channels: PerChannel<Numbers>,
 }
 
 /// A span of time, in pieces.
@@ -52,15 +54,12 @@ pub async fn series(
         .into_iter()
         .map(|at| {
             let of = |channel: Channel| {
-                points
-                    .iter()
-                    .filter(|p| p.at == at && p.channel == channel)
-                    .fold(Sums::default(), |all, p| all.plus(&p.sums))
+                let own = points.iter().filter(|p| p.at == at && p.channel == channel);
+                Numbers::from(own.fold(Sums::default(), |all, p| all.plus(&p.sums)))
             };
             Piece {
                 at,
-                email: of(Channel::Email).into(),
-                sms: of(Channel::Sms).into(),
+                channels: PerChannel::of(of),
             }
         })
         .collect())

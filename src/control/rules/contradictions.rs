@@ -62,7 +62,7 @@ impl Contradiction {
 pub fn around(config: &Config, account: Option<&AccountId>) -> Around {
     Around {
         zone: config.time_zone_of(account),
-        sender: config.smtp.as_ref().map(|smtp| smtp.from.clone()),
+        sender: config.channels.sender_of_mail(),
     }
 }
 

@@ -25,6 +25,14 @@ pub enum Address {
 }
 
 impl Address {
+    /// An address of the channel, as a person or LivePerson writes it. `default_region` is for phone numbers in national form.
+    pub fn of(channel: Channel, raw: &str, default_region: Option<&str>) -> Option<Self> {
+        match channel {
+            Channel::Email => Self::email(raw),
+            Channel::Sms => Self::phone(raw, default_region),
+        }
+    }
+
     /// A mailbox that every relay accepts: ASCII before the last `@` (no quotes, no comments), a registered-looking domain after
     /// it. Names that need SMTPUTF8, address literals and single-label domains are unusable.
     pub fn email(raw: &str) -> Option<Self> {

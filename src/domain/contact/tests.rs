@@ -176,11 +176,12 @@ fn the_most_trusted_usable_source_wins() {
         ("and only last", &[], &[b], &[c], true, Some(b)),
     ];
     for (case, authenticated, participants, unauthenticated, believed, expected) in cases {
-        let sources = ContactSources {
+        let mut sources = ContactSources {
             authenticated: list(authenticated),
-            participants: list(participants),
-            unauthenticated: list(unauthenticated),
+            ..ContactSources::default()
         };
+        sources.participants = list(participants);
+        sources.unauthenticated = list(unauthenticated);
         let policy = ContactPolicy {
             unauthenticated: believed,
             ..ContactPolicy::default()

@@ -13,7 +13,7 @@ use super::settings::{
     MOST_STEPS, MOST_WINDOWS, MOST_WINDOWS_IN_ALL, SETTINGS, top_names,
 };
 use super::{Settings, Template};
-use crate::domain::contact::Address;
+use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::quiet::Window;
 
@@ -169,9 +169,9 @@ impl Settings {
         for setting in SETTINGS {
             let value = setting.value(&all);
             match (&setting.applies, &setting.input, value.as_i64()) {
-                (Applies::Only(only, _), ..)
-                    if *only != channel && value == setting.value(&defaults) => {}
-                (Applies::Only(only, why), ..) if *only != channel => {
+                (Applies::WhereUnknownIs(..), ..)
+                    if !setting.is_of(channel) && value == setting.value(&defaults) => {}
+                (Applies::WhereUnknownIs(_, why), ..) if !setting.is_of(channel) => {
                     problems.push(Problem::new(setting.name, *why));
                 }
                 (_, Input::Number(number), Some(given)) if !number.allows(given) => {
@@ -212,18 +212,9 @@ impl Settings {
     }
 
     fn check_sender(&self, channel: Channel, problems: &mut Problems) {
-        let message = match (channel, self.sender.as_deref()) {
-            (Channel::Email, Some(sender)) if Address::email(sender).is_none() => {
-                "must be an e-mail address, for example help@example.com"
-            }
-            (Channel::Sms, Some(sender)) if !is_sms_sender(sender) => {
-                "must be a phone number like +12025550143, a short code of 5 or 6 digits, or a Messaging Service SID (MG and 32 \
-                 hexadecimal digits)"
-            }
-            _ => "",
-        };
-        if !message.is_empty() {
-            problems.push(Problem::new("sender", message));
+        let is_sender = channel.profile().is_sender;
+        if self.sender.as_deref().is_some_and(|own| !is_sender(own)) {
+            problems.push(Problem::new("sender", channel.names().no_sender));
         }
     }
 }
@@ -265,17 +256,6 @@ fn check_windows(field: &str, windows: &[Window], problems: &mut Problems) {
     }
 }
 
-fn is_sms_sender(sender: &str) -> bool {
-    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    match (sender.strip_prefix('+'), sender.strip_prefix("MG")) {
-        (Some(number), _) => {
-            (7..=15).contains(&number.len()) && digits(number) && !number.starts_with('0')
-        }
-        (_, Some(sid)) => sid.len() == 32 && sid.bytes().all(|b| b.is_ascii_hexdigit()),
-        _ => (5..=6).contains(&sender.len()) && digits(sender),
-    }
-}
-
 fn check_template(language: &str, t: &Template, channel: Channel, problems: &mut Problems) {
     let field = format!("templates.{language}");
     let subtags =
@@ -295,9 +275,9 @@ fn check_template(language: &str, t: &Template, channel: Channel, problems: &mut
         };
         problems.push(Problem::new(format!("{field}.{part}"), message));
     };
-    let (subject, html) = match channel {
-        Channel::Email => (Wanted::Needed, Wanted::Optional),
-        Channel::Sms => (Wanted::Never, Wanted::Never),
+    let (subject, html) = match channel.profile().parts {
+        Parts::SubjectAndHtml => (Wanted::Needed, Wanted::Optional),
+        Parts::TextAlone => (Wanted::Never, Wanted::Never),
     };
     check("subject", t.subject.as_deref(), LONGEST_SUBJECT, subject);
     check("text", Some(&t.text), LONGEST_TEXT, Wanted::Needed);

@@ -13,6 +13,7 @@ mod tests;
 
 use serde_json::{Map, Value};
 
+use crate::domain::channel::Unknown;
 use crate::domain::ids::Channel;
 
 /// A setting.
@@ -86,8 +87,8 @@ pub enum LeftOut {
 /// On which channels a setting can be used.
 pub enum Applies {
     Everywhere,
-    /// On one. On others only its default is accepted, and this says why.
-    Only(Channel, &'static str),
+    /// Where this becomes of an attempt whose outcome nobody knows. Elsewhere only its default is accepted, and this says why.
+    WhereUnknownIs(Unknown, &'static str),
 }
 
 /// The longest time that can be set, 90 days: LivePerson closes long before.
@@ -171,7 +172,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "resend_unknown", group: Group::Sender, label: "If the mail server's answer is lost, send once more",
         help: "The same mail may then arrive twice.",
         input: Input::Switch, left_out: LeftOut::Never,
-        applies: Applies::Only(Channel::Email, "is for e-mail only: an SMS is settled with the provider instead"),
+        applies: Applies::WhereUnknownIs(Unknown::Final, "is for e-mail only: an SMS is settled with the provider instead"),
     },
     Setting {
         name: "holdout_percent", group: Group::Limits, label: "Share without reminders",
@@ -215,7 +216,7 @@ impl Setting {
     pub fn is_of(&self, channel: Channel) -> bool {
         match self.applies {
             Applies::Everywhere => true,
-            Applies::Only(only, _) => only == channel,
+            Applies::WhereUnknownIs(unknown, _) => channel.profile().unknown == unknown,
         }
     }
 

@@ -13,10 +13,7 @@ use crate::domain::rule::InQuietHours;
 
 /// Sentences that say what a rule does. `place` is where it applies: "Customer care".
 pub fn summary(channel: Channel, place: &str, enabled: bool, settings: &Settings) -> Vec<String> {
-    let kind = match channel {
-        Channel::Email => "an e-mail",
-        Channel::Sms => "a text message",
-    };
+    let kind = channel.names().a_message;
     if !enabled {
         let off = format!("Switched off: nobody in {place} gets {kind} about an unread message.");
         return vec![off];
@@ -91,17 +88,16 @@ fn hours(channel: Channel, settings: &Settings) -> String {
         return "At any hour.".to_owned();
     }
     let mut said = format!("Only {}", hours_said(&quiet.allowed));
-    if channel == Channel::Sms {
+    if channel.profile().tells_country {
         for (country, allowed) in &quiet.by_country {
             let _ = write!(said, "; to {country} numbers only {}", hours_said(allowed));
         }
     }
     said += ", by the visitor's own clock";
-    said += match channel {
-        Channel::Email => " (if LivePerson does not know it, by that of ",
-        Channel::Sms => {
-            " (if LivePerson does not know it, where the number is from; else by that of "
-        }
+    said += if channel.profile().tells_country {
+        " (if LivePerson does not know it, where the number is from; else by that of "
+    } else {
+        " (if LivePerson does not know it, by that of "
     };
     let _ = match settings.time_zone {
         Some(zone) => write!(said, "{zone})."),

@@ -11,8 +11,8 @@ use crate::domain::decide::{Decision, Reason, Stage, Verdict};
 use crate::domain::ids::{Channel, ReminderId};
 use crate::domain::reminder::ReminderState;
 use crate::jobs::context::{Account, Context};
-use crate::jobs::names;
-use crate::jobs::queue::{self, When};
+use crate::jobs::names::{self, Wake};
+use crate::jobs::queue::When;
 
 /// What a batch writes.
 #[derive(Default)]
@@ -69,18 +69,13 @@ impl Answers {
         db::decisions::log(tx, Stage::Deliver, &self.log, now)
             .await
             .context("logging decisions")?;
-        for channel in Channel::ALL {
-            let of_channel = self.wake.iter().filter(|(c, _, _)| *c == channel);
-            let wakeups = of_channel.map(|(_, id, at)| names::deliver(&account.id, *id, *at));
-            queue::wake(
-                tx,
-                &ctx.clock,
-                names::deliver_queue(channel),
-                When::At,
-                wakeups,
-            )
-            .await?;
-        }
+        let deliveries = self.wake.iter().map(|(channel, reminder, at)| Wake {
+            channel: *channel,
+            account: &account.id,
+            reminder: *reminder,
+            at: *at,
+        });
+        names::wake_deliveries(tx, &ctx.clock, When::At, deliveries).await?;
         Ok(())
     }
 }

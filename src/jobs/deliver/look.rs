@@ -13,6 +13,7 @@ use super::BatchFailed;
 use super::prepare::Dispatch;
 use super::record::UNMADE_PAUSE;
 use crate::batch::Batcher;
+use crate::channel;
 use crate::clock::Moment;
 use crate::db;
 use crate::db::ledger::{Begun, Forbidden};
@@ -38,13 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How often is asked again: who is slower than what it says stays true cannot be waited for.
 const ROUNDS: usize = 3;
 
-/// An attempt that was begun so long ago is not made any more: far shorter than its lease, past which it is somebody else's. For an e-mail
-/// a wait for a connection and a conversation with the server come before.
+/// An attempt that was begun so long ago is not made any more.
 fn stale(channel: Channel) -> Duration {
-    match channel {
-        Channel::Email => Duration::from_mins(1),
-        Channel::Sms => Duration::from_secs(20),
-    }
+    channel::profile(channel.provider()).stale
 }
 
 /// What LivePerson says about one conversation by now, and when it was asked.

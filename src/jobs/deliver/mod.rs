@@ -28,7 +28,7 @@ use crate::standstill;
 
 use look::{Again, Clearance, Look};
 use prepare::Prepared;
-use send::{Of, Way};
+use send::Of;
 use sender::{Sender, Senders, Turns};
 use turns::{Admission, Admitted, Ask};
 
@@ -141,7 +141,7 @@ impl Line {
             let (channel, of) = (admitted.owed.channel, admitted.turn.clone());
             let name = admitted.sender.clone();
             let way = match &of {
-                Some(of) => Some((of, Way::open(&self.ctx, channel).await)),
+                Some(of) => Some((of, send::open(&self.ctx, channel).await)),
                 None => None,
             };
             let prepared = lane.prepare.ask(*admitted).await?;

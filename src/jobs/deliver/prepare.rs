@@ -17,6 +17,7 @@ use crate::db;
 use crate::db::ledger::{Begin, Counted, Looked, Owed};
 use crate::db::pauses::Pause;
 use crate::db::suppressions::AddressHash;
+use crate::domain::channel::Unknown;
 use crate::domain::contact::{self, Contact, Suppression};
 use crate::domain::conversation::Record;
 use crate::domain::decide::{Decision, Facts, History, Reason, decide};
@@ -516,8 +517,9 @@ impl Decided<'_> {
             reminder: owed.id,
             rule_skill: rule.key().skill,
             sender: self.sender.clone(),
-            // An unknown SMS is settled by searching the provider's list for the number; an unknown e-mail cannot be looked up.
-            address: (owed.channel == Channel::Sms).then(|| contact.address.expose().to_owned()),
+            // What is unknown is settled by asking the provider what went to this address, where it can be asked.
+            address: (owed.channel.profile().unknown == Unknown::Settled)
+                .then(|| contact.address.expose().to_owned()),
             recipient,
             lease: Context::lease(owed.channel),
         })

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::prepare::Dispatch;
 use super::{BatchFailed, refusals};
+use crate::channel::codes;
 use crate::clock::Backoff;
 use crate::db;
 use crate::db::circuits::Proof;
@@ -19,10 +20,9 @@ use crate::domain::decide::{Cause, Reason, Stage, Verdict};
 use crate::domain::ids::{Channel, ReminderId};
 use crate::domain::outcome::{Attempt, Next, Obstacle, Outcome, next_state};
 use crate::domain::reminder::ReminderState;
-use crate::domain::trouble::Trouble;
 use crate::jobs::context::Context;
-use crate::jobs::names;
-use crate::jobs::queue::{self, When};
+use crate::jobs::names::{self, Wake};
+use crate::jobs::queue::When;
 
 /// How soon a reminder is decided about anew whose attempt was begun and not made.
 pub const UNMADE_PAUSE: Duration = Duration::from_secs(5);
@@ -141,7 +141,7 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
         let provider = channel.provider();
         let key = (provider, sender.as_str());
         if db::circuits::open(&mut tx, key, code, Proof::Answer, *probe_at, now).await? {
-            let trouble = Trouble::of(provider, code);
+            let trouble = codes::explain(provider, code);
             tracing::error!(%provider, code, "Sending is paused: {trouble}");
         }
     }
@@ -155,21 +155,13 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
             db::limits::hold(&mut *tx, provider.as_str(), pause).await?;
         }
     }
-    for channel in Channel::ALL {
-        let wakeups = page
-            .wake
-            .iter()
-            .filter(|(dispatch, _, _)| dispatch.owed.channel == channel)
-            .map(|(dispatch, id, at)| names::deliver(&dispatch.owed.account, *id, *at));
-        queue::wake(
-            &mut tx,
-            &ctx.clock,
-            names::deliver_queue(channel),
-            When::At,
-            wakeups,
-        )
-        .await?;
-    }
+    let deliveries = page.wake.iter().map(|(dispatch, reminder, at)| Wake {
+        channel: dispatch.owed.channel,
+        account: &dispatch.owed.account,
+        reminder: *reminder,
+        at: *at,
+    });
+    names::wake_deliveries(&mut tx, &ctx.clock, When::At, deliveries).await?;
     tx.commit().await.context("committing outcomes")?;
     for Done { dispatch, outcome } in done {
         if matches!(outcome, Outcome::Accepted { .. }) {
@@ -221,11 +213,8 @@ impl<'a> Consequences<'a> {
     }
 
     /// Pauses senders for what their refusals have in common.
-    fn pause(&mut self, senders: Vec<(String, String, DateTime<Utc>)>) {
-        let of_mail = senders
-            .into_iter()
-            .map(|(sender, code, until)| (Channel::Email, sender, code, until));
-        self.trouble.extend(of_mail);
+    fn pause(&mut self, senders: Vec<(Channel, String, String, DateTime<Utc>)>) {
+        self.trouble.extend(senders);
     }
 
     /// The reminder's own consequences.

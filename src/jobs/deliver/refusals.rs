@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::record::Done;
+use crate::channel;
 use crate::db;
 use crate::db::decisions::Entry;
 use crate::db::refusals::New;
@@ -14,8 +15,8 @@ use crate::domain::ids::{Channel, Provider, ReminderId};
 use crate::domain::outcome::{Obstacle, Outcome, Refusal};
 use crate::domain::refusals::{Kind, LONGEST, RUN, Refused, is_run, shared_policy};
 use crate::jobs::context::Context;
-use crate::jobs::names;
-use crate::jobs::queue::{self, When};
+use crate::jobs::names::{self, Wake};
+use crate::jobs::queue::When;
 
 /// How long a sender pauses whose refusals are about us.
 const PAUSE: TimeDelta = TimeDelta::minutes(1);
@@ -26,7 +27,7 @@ pub struct Reviewed {
     /// Those of the batch (by their place) that are ours although they name the recipient.
     pub ours: BTreeSet<usize>,
     /// Senders to be paused, why, and until when.
-    pub paused: Vec<(String, String, DateTime<Utc>)>,
+    pub paused: Vec<(Channel, String, String, DateTime<Utc>)>,
 }
 
 impl Reviewed {
@@ -51,15 +52,16 @@ pub async fn review(
     done: &[Done],
     now: DateTime<Utc>,
 ) -> anyhow::Result<Reviewed> {
-    let mut senders: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut senders: BTreeMap<(Channel, &str), Vec<usize>> = BTreeMap::new();
     for (place, one) in done.iter().enumerate() {
-        if one.dispatch.owed.channel == Channel::Email {
-            let places = senders.entry(&one.dispatch.sender).or_default();
-            places.push(place);
+        let channel = one.dispatch.owed.channel;
+        if channel::profile(channel.provider()).blames_recipients {
+            let sender = (channel, one.dispatch.sender.as_str());
+            senders.entry(sender).or_default().push(place);
         }
     }
     let mut reviewed = Reviewed::default();
-    for (sender, places) in senders {
+    for ((channel, sender), places) in senders {
         let accepted = |place: &&usize| matches!(done[**place].outcome, Outcome::Accepted { .. });
         let last_accepted = places.iter().filter(accepted).max().copied();
         let refused: Vec<(usize, Kind)> = places
@@ -70,6 +72,7 @@ pub async fn review(
         if !refused.is_empty() {
             let of_sender = OfSender {
                 ctx,
+                channel,
                 sender,
                 done,
                 refused,
@@ -100,6 +103,7 @@ fn kind(outcome: &Outcome) -> Option<Kind> {
 /// Refusals of a batch through one sender.
 struct OfSender<'a> {
     ctx: &'a Context,
+    channel: Channel,
     sender: &'a str,
     done: &'a [Done],
     /// Those refused since the batch's last acceptance, by their place.
@@ -109,7 +113,7 @@ struct OfSender<'a> {
 
 impl OfSender<'_> {
     fn key(&self) -> (Provider, &str) {
-        (Channel::Email.provider(), self.sender)
+        (self.channel.provider(), self.sender)
     }
 
     async fn review(
@@ -139,7 +143,8 @@ impl OfSender<'_> {
         }
         if let Some(code) = shared_policy(&met, self.now) {
             db::refusals::settle(tx, &of_kind(Kind::Policy)).await?;
-            let paused = (self.sender.to_owned(), code.to_owned(), self.now + PAUSE);
+            let (sender, code) = (self.sender.to_owned(), code.to_owned());
+            let paused = (self.channel, sender, code, self.now + PAUSE);
             reviewed.paused.push(paused);
         }
         Ok(())
@@ -206,11 +211,13 @@ impl OfSender<'_> {
             })
             .collect();
         db::decisions::log(tx, Stage::Deliver, &entries, self.now).await?;
-        let wakeups = again
-            .iter()
-            .map(|(id, account)| names::deliver(account, *id, until));
-        let queue = names::deliver_queue(Channel::Email);
-        queue::wake(tx, &self.ctx.clock, queue, When::At, wakeups).await?;
+        let deliveries = again.iter().map(|(reminder, account)| Wake {
+            channel: self.channel,
+            account,
+            reminder: *reminder,
+            at: until,
+        });
+        names::wake_deliveries(tx, &self.ctx.clock, When::At, deliveries).await?;
         Ok(())
     }
 }

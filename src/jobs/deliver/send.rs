@@ -3,37 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use super::look::Look;
 use super::prepare::Dispatch;
 use super::record::UNMADE_PAUSE;
 use super::sender::{NoTurn, Sender, Turns, wait_for_turn};
-use crate::channel::LastLook;
+use crate::channel::adapter::{self, Gate, Message};
 use crate::channel::render::{Rendered, TemplateError, Vars};
-use crate::channel::{smtp, twilio};
+use crate::domain::channel::WayOut;
 use crate::domain::ids::Channel;
 use crate::domain::outcome::{Obstacle, Outcome, Refusal, UNWRITTEN};
 use crate::jobs::context::Context;
 use crate::jobs::{report, way_out};
 
-/// The way to a provider, as far as it can be gone before it is known what is to be sent.
-pub enum Way {
-    Mail(smtp::Reserved),
-    Sms,
-    /// There is none; this is what becomes of an attempt.
-    Closed(Outcome),
-}
+/// The way to a provider, as far as it can be gone before it is known what is to be sent; or what becomes of an attempt, since there is
+/// none.
+pub type Way = Result<Box<dyn adapter::Way>, Outcome>;
 
-impl Way {
-    /// Connects and logs in, where that is a step of its own.
-    pub async fn open(ctx: &Context, channel: Channel) -> Self {
-        match (channel, &ctx.mail) {
-            (Channel::Email, Some(mail)) => match mail.reserve().await {
-                Ok(reserved) => Self::Mail(reserved),
-                Err(outcome) => Self::Closed(outcome),
-            },
-            (Channel::Email, None) => Self::Closed(not_configured()),
-            (Channel::Sms, _) => Self::Sms,
-        }
+/// Connects and logs in, where that is a step of its own.
+pub async fn open(ctx: &Context, channel: Channel) -> Way {
+    match ctx.channels.get(channel) {
+        Some(adapter) => adapter.open().await,
+        None => Err(adapter::not_configured()),
     }
 }
 
@@ -61,7 +53,7 @@ pub async fn send(
         () = tokio::time::sleep_until(dispatch.began.steady + lease) => Outcome::Unknown {
             code: "lease".to_owned(),
         },
-        outcome = hand_over(ctx, dispatch, of, way, look) => outcome,
+        outcome = hand_over(ctx, dispatch, of, way, look) => outcome.unwrap_or_else(|outcome| outcome),
     };
     ctx.metrics.attempted(channel, &outcome, started.elapsed());
     outcome
@@ -73,14 +65,37 @@ async fn hand_over(
     of: Of<'_>,
     way: Way,
     look: &Look<'_>,
-) -> Outcome {
-    let last_look = || look.withdrawn();
-    let handed_over = match way {
-        Way::Closed(outcome) => return outcome,
-        Way::Mail(reserved) => email(ctx, dispatch, of, reserved, &last_look).await,
-        Way::Sms => sms(ctx, dispatch, of, &last_look).await,
+) -> Result<Outcome, Outcome> {
+    let way = way?;
+    let owed = &dispatch.owed;
+    let way_out = way_out(ctx, dispatch)?;
+    let rendered = render(ctx, dispatch, way_out.clone()).await;
+    let rendered = rendered.map_err(|error| broken_template(dispatch, &error))?;
+    // Until the deadline, or until quiet hours begin.
+    let left = || {
+        let left = dispatch.not_after - ctx.clock.now();
+        left.to_std().unwrap_or_default()
     };
-    handed_over.unwrap_or_else(|outcome| outcome)
+    let message = Message {
+        to: &dispatch.contact.address,
+        to_name: dispatch.contact.first_name.as_deref(),
+        words: &rendered,
+        sender: dispatch.rule.settings.sender.as_deref(),
+        brand: ctx.brand(&owed.account),
+        name: &report::message_name(owed.id, &owed.token),
+        thread: &format!("conv.{}", ctx.hasher.conversation(&owed.conversation)),
+        attempt: Some(&report::attempt_name(dispatch.attempt, &owed.token)),
+        way_out: Some(&way_out),
+        left: &left,
+        date: ctx.clock.now(),
+    };
+    let turn = || -> BoxFuture<'_, Result<(), Outcome>> { Box::pin(wait_for(ctx, of)) };
+    let last_look = || look.withdrawn();
+    let gate = Gate {
+        turn: &turn,
+        last_look: &last_look,
+    };
+    Ok(way.send(&message, gate).await)
 }
 
 /// Waits for the moment of the turn.
@@ -96,98 +111,27 @@ async fn wait_for(ctx: &Context, of: Of<'_>) -> Result<(), Outcome> {
     })
 }
 
-async fn email(
-    ctx: &Context,
-    dispatch: &Dispatch,
-    of: Of<'_>,
-    reserved: smtp::Reserved,
-    last_look: LastLook<'_>,
-) -> Result<Outcome, Outcome> {
-    let Some(mail) = &ctx.mail else {
-        return Err(not_configured());
-    };
-    let way_out = way_out(ctx, dispatch)?;
-    let rendered = render(ctx, dispatch, way_out.clone()).await;
-    let rendered = rendered.map_err(|error| broken_template(dispatch, &error))?;
-    let owed = &dispatch.owed;
-    let own = dispatch.rule.settings.sender.as_deref();
-    let brand = ctx.brand(&owed.account);
-    let from = mail.settings().from.for_brand(own, brand);
-    let from = from.map_err(|_| config("sender is not an address"))?;
-    let email = smtp::Email {
-        from: Some(&from),
-        reply_to: None,
-        to: &dispatch.contact.address,
-        to_name: dispatch.contact.first_name.as_deref(),
-        subject: rendered.subject.as_deref().unwrap_or_default(),
-        text: &rendered.text,
-        html: rendered.html.as_deref(),
-        // The same on every attempt of this reminder, so that a mailbox keeps one copy.
-        message_id: &report::message_id(owed.id, &owed.token, from.domain()),
-        thread_ref: &format!(
-            "conv.{}@{}",
-            ctx.hasher.conversation(&owed.conversation),
-            from.domain()
-        ),
-        unsubscribe_url: Some(&way_out),
-        unsubscribe_mailto: None,
-        feedback_id: None,
-        date: ctx.clock.now(),
-    };
-    let line = reserved.line().await?;
-    wait_for(ctx, of).await?;
-    Ok(line.send(&email, last_look).await)
-}
-
-async fn sms(
-    ctx: &Context,
-    dispatch: &Dispatch,
-    of: Of<'_>,
-    last_look: LastLook<'_>,
-) -> Result<Outcome, Outcome> {
-    let Some(twilio) = &ctx.sms else {
-        return Err(not_configured());
-    };
-    // Short: a longer one is dearer, and a STOP is heard without the reminder.
-    let way_out = ctx.link("u", &dispatch.owed.token);
-    let rendered = render(ctx, dispatch, way_out).await;
-    let rendered = rendered.map_err(|error| broken_template(dispatch, &error))?;
-    let own = dispatch
-        .rule
-        .settings
-        .sender
-        .as_deref()
-        .map(str::parse::<twilio::Sender>);
-    let own = own
-        .transpose()
-        .map_err(|_| config("sender is not a number or a Messaging Service"))?;
-    wait_for(ctx, of).await?;
-    let sms = twilio::Sms {
-        to: &dispatch.contact.address,
-        body: &rendered.text,
-        status_callback: Some(&ctx.status_callback(dispatch.attempt, &dispatch.owed.token)),
-        // Until the deadline, or until quiet hours begin.
-        left: &|| {
-            let left = dispatch.not_after - ctx.clock.now();
-            left.to_std().unwrap_or_default()
-        },
-        sender: own.as_ref(),
-    };
-    Ok(twilio.send_unless(last_look, &sms).await)
-}
-
-/// The link that stops further e-mails, also if the database loses this reminder.
+/// The link that stops further messages, also if the database loses this reminder: where that must be, it says whom it is about.
 fn way_out(ctx: &Context, dispatch: &Dispatch) -> Result<String, Outcome> {
     let owed = &dispatch.owed;
-    let to = way_out::Recipient {
-        account: owed.account.clone(),
-        channel: owed.channel,
-        hash: ctx.hasher.address(&dispatch.contact.address),
-        sent_at: ctx.clock.now(),
-    };
-    let word = way_out::word(&ctx.hasher, &owed.token, &to);
-    let word = word.map_err(|_| config("the link to unsubscribe cannot be sealed"))?;
-    Ok(ctx.link("u", &word))
+    match owed.channel.profile().way_out {
+        WayOut::StopWord => Ok(ctx.link("u", &owed.token)),
+        WayOut::Link => {
+            let to = way_out::Recipient {
+                account: owed.account.clone(),
+                channel: owed.channel,
+                hash: ctx.hasher.address(&dispatch.contact.address),
+                sent_at: ctx.clock.now(),
+            };
+            let word = way_out::word(&ctx.hasher, &owed.token, &to);
+            let word = word.map_err(|_| Outcome::NotAccepted {
+                class: Obstacle::Config,
+                code: "the link to unsubscribe cannot be sealed".to_owned(),
+                retry_after: None,
+            })?;
+            Ok(ctx.link("u", &word))
+        }
+    }
 }
 
 async fn render(
@@ -222,17 +166,5 @@ fn broken_template(dispatch: &Dispatch, error: &TemplateError) -> Outcome {
     Outcome::Refused {
         class: Refusal::Other,
         code: UNWRITTEN.to_owned(),
-    }
-}
-
-fn not_configured() -> Outcome {
-    config("channel is not configured")
-}
-
-fn config(code: &str) -> Outcome {
-    Outcome::NotAccepted {
-        class: Obstacle::Config,
-        code: code.to_owned(),
-        retry_after: None,
     }
 }

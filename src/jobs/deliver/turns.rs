@@ -23,8 +23,8 @@ use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::reminder::ReminderState;
 use crate::domain::rule;
 use crate::jobs::context::{Account, Context};
-use crate::jobs::names;
-use crate::jobs::queue::{self, When};
+use crate::jobs::names::{self, Wake};
+use crate::jobs::queue::When;
 
 /// Turns are given so far ahead. Within it fit the question to LivePerson and the commit; with what the mail server takes after it, an
 /// answer is not yet old.
@@ -328,12 +328,13 @@ impl Round<'_> {
         tx: &mut PgConnection,
         reminders: Vec<(Channel, ReminderId, DateTime<Utc>)>,
     ) -> anyhow::Result<()> {
-        for channel in Channel::ALL {
-            let of_channel = reminders.iter().filter(|(c, _, _)| *c == channel);
-            let wakeups = of_channel.map(|(_, id, at)| names::deliver(&self.account.id, *id, *at));
-            let queue = names::deliver_queue(channel);
-            queue::wake(tx, &self.ctx.clock, queue, When::At, wakeups).await?;
-        }
+        let deliveries = reminders.into_iter().map(|(channel, reminder, at)| Wake {
+            channel,
+            account: &self.account.id,
+            reminder,
+            at,
+        });
+        names::wake_deliveries(tx, &self.ctx.clock, When::At, deliveries).await?;
         Ok(())
     }
 }
@@ -366,10 +367,8 @@ struct Giving<'a> {
 impl Giving<'_> {
     /// How many more may be on their way.
     fn room(&self) -> usize {
-        match (self.sender.channel, &self.round.ctx.mail) {
-            (Channel::Email, Some(mail)) => mail.room(ON_THEIR_WAY),
-            _ => usize::MAX,
-        }
+        let adapter = self.round.ctx.channels.get(self.sender.channel);
+        adapter.map_or(usize::MAX, |adapter| adapter.room(ON_THEIR_WAY))
     }
 
     /// Lets so many in, or as many as there are turns for. Returns how many.
@@ -416,11 +415,14 @@ impl Giving<'_> {
         let account = &round.account.id;
         let whose = (account, channel);
         let called = db::ledger::call_up(tx, whose, (round.now, until), free).await?;
-        let (found, queue) = (called.len(), names::deliver_queue(channel));
-        let wakeups = called
-            .iter()
-            .map(|id| names::deliver(account, *id, round.now));
-        queue::wake(tx, &round.ctx.clock, queue, When::At, wakeups).await?;
+        let found = called.len();
+        let deliveries = called.iter().map(|reminder| Wake {
+            channel,
+            account,
+            reminder: *reminder,
+            at: round.now,
+        });
+        names::wake_deliveries(tx, &round.ctx.clock, When::At, deliveries).await?;
         if found < free {
             db::limits::disperse(tx, &self.sender.key, account).await?;
         }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::words::{self, Moment};
 use super::{Page, Unshown};
+use crate::channel;
 use crate::control;
 use crate::control::Error;
 use crate::control::effect::{OfRule, Outcome};
@@ -45,7 +46,7 @@ struct ChannelCard {
     sender: Option<String>,
     through: &'static str,
     paused: bool,
-    mend: &'static str,
+    mend: String,
 }
 
 #[derive(Serialize)]
@@ -76,22 +77,15 @@ async fn channels(page: Page, Shared(state): Shared<State>) -> Result<Response, 
     let scans = control::overview::scans(&state.pool, &page.accounts).await?;
     let may = page.caller.may(Permission::Operate);
     let senders = Channel::ALL.map(|channel| {
+        let profile = channel::profile(channel.provider());
         let usual = state.context.usual_sender(channel);
         ChannelCard {
             name: words::channel(channel),
             on: state.context.has(channel),
             sender: usual.filter(|sender| sender != ACCOUNT_DEFAULT),
-            through: match channel {
-                Channel::Email => "SMTP",
-                Channel::Sms => "Twilio",
-            },
+            through: profile.name,
             paused: paused.iter().any(|p| p.channel == channel),
-            mend: match channel {
-                Channel::Email => "Whoever runs the server sets SMTP_USER and SMTP_PASS.",
-                Channel::Sms => {
-                    "Whoever runs the server sets TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN."
-                }
-            },
+            mend: format!("Whoever runs the server sets {}.", profile.set_up_by),
         }
     });
     let cards = paused.iter().map(|circuit| PausedCard {

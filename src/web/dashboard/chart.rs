@@ -3,7 +3,9 @@
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use crate::control::overview::Piece;
+use super::words;
+use crate::control::overview::{Numbers, Piece};
+use crate::domain::ids::Channel;
 
 /// Units of height; the page stretches them.
 const HEIGHT: i64 = 100;
@@ -47,6 +49,7 @@ pub struct Chart {
     bars: Vec<Bars>,
     labels: Vec<String>,
     rows: Vec<TableRow>,
+    channels: words::Channels,
     said: String,
     nothing: bool,
     by_hour: bool,
@@ -58,13 +61,13 @@ struct Bars {
     x: i64,
     width: i64,
     full: i64,
-    email: Bar,
-    sms: Bar,
+    stacked: Vec<Bar>,
     said: String,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Bar {
+    channel: Channel,
     y: i64,
     height: i64,
 }
@@ -73,39 +76,46 @@ struct Bar {
 #[derive(Debug, Serialize)]
 struct TableRow {
     name: String,
-    email: i64,
-    sms: i64,
+    sent: [i64; Channel::ALL.len()],
     back: i64,
     read: i64,
 }
 
-/// Messages sent per piece, e-mail below and SMS above it.
+/// Messages sent per piece, the first channel below and the others above it.
 pub fn sent(pieces: &[Piece], by: By, zone: Tz) -> Chart {
     let most = pieces.iter().map(all).max().unwrap_or_default();
     let top = nice(most);
     let height = |n: i64| n * HEIGHT / top;
     let bars = (0..).zip(pieces).map(|(at, piece)| {
-        let (email, sms) = (piece.email.sent, piece.sms.sent);
-        let below = height(email);
-        let above = height(email + sms) - below;
-        let bar = |y, height| Bar { y, height };
+        let mut sum = 0;
+        let stacked = piece.channels.iter().map(|(channel, numbers)| {
+            let below = height(sum);
+            sum += numbers.sent;
+            let high = height(sum) - below;
+            Bar {
+                channel,
+                y: HEIGHT - below - high,
+                height: high,
+            }
+        });
         Bars {
             x: at * PIECE + (PIECE - BAR) / 2,
             width: BAR,
             full: HEIGHT,
-            email: bar(HEIGHT - below, below),
-            sms: bar(HEIGHT - below - above, above),
-            said: format!("{}: {}", by.long(piece, zone), numbers(email, sms)),
+            stacked: stacked.collect(),
+            said: format!("{}: {}", by.long(piece, zone), numbers([piece])),
         }
     });
     let rows = pieces.iter().rev().map(|piece| {
-        let (email, sms) = (&piece.email, &piece.sms);
+        let total = |of: fn(&Numbers) -> i64| -> i64 {
+            let numbers = piece.channels.iter();
+            numbers.map(|(_, numbers)| of(numbers)).sum()
+        };
         TableRow {
             name: by.long(piece, zone),
-            email: email.sent,
-            sms: sms.sent,
-            back: email.back_24h + sms.back_24h,
-            read: email.cancelled_because_read + sms.cancelled_because_read,
+            sent: Channel::ALL.map(|channel| piece.channels[channel].sent),
+            back: total(|numbers| numbers.back_24h),
+            read: total(|numbers| numbers.cancelled_because_read),
         }
     });
     Chart {
@@ -121,6 +131,7 @@ pub fn sent(pieces: &[Piece], by: By, zone: Tz) -> Chart {
         bars: bars.collect(),
         labels: labels(pieces, by, zone),
         rows: rows.collect(),
+        channels: words::channels(None),
         said: said(pieces, by, zone),
         nothing: most == 0,
         by_hour: by == By::Hour,
@@ -128,26 +139,39 @@ pub fn sent(pieces: &[Piece], by: By, zone: Tz) -> Chart {
 }
 
 fn all(piece: &Piece) -> i64 {
-    piece.email.sent + piece.sms.sent
+    let numbers = piece.channels.iter();
+    numbers.map(|(_, numbers)| numbers.sent).sum()
 }
 
-fn numbers(email: i64, sms: i64) -> String {
-    let mails = if email == 1 { "e-mail" } else { "e-mails" };
-    format!("{email} {mails}, {sms} SMS")
+/// What was sent in these pieces: `1 e-mail, 2 text messages`.
+fn numbers<'p>(pieces: impl IntoIterator<Item = &'p Piece> + Clone) -> String {
+    let of = |channel: Channel| {
+        let sent: i64 = pieces
+            .clone()
+            .into_iter()
+            .map(|piece| piece.channels[channel].sent)
+            .sum();
+        let names = channel.names();
+        let what = if sent == 1 {
+            names.counted_one
+        } else {
+            names.counted
+        };
+        format!("{sent} {what}")
+    };
+    Channel::ALL.map(of).join(", ")
 }
 
 /// The chart in a sentence, for who does not see it.
 fn said(pieces: &[Piece], by: By, zone: Tz) -> String {
-    let email = pieces.iter().map(|p| p.email.sent).sum();
-    let sms = pieces.iter().map(|p| p.sms.sent).sum();
     let most = pieces.iter().max_by_key(|piece| all(piece));
     match most.filter(|piece| all(piece) > 0) {
         None => "Nothing was sent.".to_owned(),
         Some(most) => format!(
             "{} in all; most on {}: {}.",
-            numbers(email, sms),
+            numbers(pieces),
             by.long(most, zone),
-            numbers(most.email.sent, most.sms.sent),
+            numbers([most]),
         ),
     }
 }
@@ -186,7 +210,7 @@ mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
 
     use super::*;
-    use crate::control::overview::Numbers;
+    use crate::domain::channel::PerChannel;
 
     fn pieces(numbers: &[(i64, i64)]) -> Vec<Piece> {
         let sent = |sent| Numbers {
@@ -196,10 +220,12 @@ mod tests {
         let begin: DateTime<Utc> = "2026-03-01T00:00:00Z".parse().unwrap();
         (0..)
             .zip(numbers)
-            .map(|(hour, (email, sms))| Piece {
-                at: begin + TimeDelta::hours(hour),
-                email: sent(*email),
-                sms: sent(*sms),
+            .map(|(hour, (email, sms))| {
+                let mut channels = PerChannel::<Numbers>::default();
+                channels[Channel::Email] = sent(*email);
+                channels[Channel::Sms] = sent(*sms);
+                let at = begin + TimeDelta::hours(hour);
+                Piece { at, channels }
             })
             .collect()
     }
@@ -225,11 +251,11 @@ mod tests {
     #[test]
     fn bars_stand_on_each_other_and_fill_the_height() {
         let chart = sent(&pieces(&[(1, 1), (0, 0), (3, 1)]), By::Hour, Tz::UTC);
-        let bar = |y, height| Bar { y, height };
+        let bar = |channel, y, height| Bar { channel, y, height };
         assert_eq!(chart.top, 4);
-        assert_eq!(chart.bars[2].email, bar(25, 75));
-        assert_eq!(chart.bars[2].sms, bar(0, 25));
-        assert_eq!(chart.bars[1].email.height, 0);
+        assert_eq!(chart.bars[2].stacked[0], bar(Channel::Email, 25, 75));
+        assert_eq!(chart.bars[2].stacked[1], bar(Channel::Sms, 0, 25));
+        assert_eq!(chart.bars[1].stacked[0].height, 0);
         assert_eq!(
             chart.said,
             "4 e-mails, 2 SMS in all; most on Sun 02:00: 3 e-mails, 1 SMS."

@@ -99,7 +99,7 @@ fn shown(state: &State, standing: &Standing, refused: Option<&(&Going, String)>)
         "brand": state.brand_of(&standing.account),
         "channel": standing.channel,
         "name": words::channel(standing.channel),
-        "sms": standing.channel == Channel::Sms,
+        "needs_consent": standing.channel.profile().needs_consent,
         "live": standing.live,
         "reminded": standing.would_be_reminded,
         "customers": customers(standing.would_be_reminded),

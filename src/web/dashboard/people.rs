@@ -16,7 +16,7 @@ use crate::control::consumers::{ConversationView, Person, Who, reads_as_address}
 use crate::control::words::{because, why};
 use crate::control::{self, Error};
 use crate::domain::access::Permission;
-use crate::domain::ids::{AccountId, ReminderId};
+use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::read_state::ReadStatus;
 use crate::web::State;
 use crate::web::access::Table;
@@ -138,6 +138,7 @@ async fn show(
 struct PersonShown<'a> {
     unknown: bool,
     answer: AnswerShown<'a>,
+    channels: words::Channels,
     conversations: Vec<ConversationRow<'a>>,
     reminders: Vec<Row<'a>>,
     suppressed: Vec<Suppressed>,
@@ -154,6 +155,7 @@ impl<'a> PersonShown<'a> {
                 reminder: answer.reminder,
                 rule: answer.rule.as_ref().map(|rule| governing(rule, account)),
             },
+            channels: words::channels(None),
             conversations: conversations
                 .map(|c| ConversationRow::new(c, now))
                 .collect(),
@@ -192,8 +194,8 @@ struct ConversationRow<'a> {
     conversation: &'a ConversationView,
     started: Moment,
     unread: bool,
-    email: Option<String>,
-    sms: Option<String>,
+    /// Why they were not reminded, or when they will be, in the order of the channels.
+    said: [String; Channel::ALL.len()],
 }
 
 impl<'a> ConversationRow<'a> {
@@ -202,8 +204,10 @@ impl<'a> ConversationRow<'a> {
             conversation,
             started: words::time(conversation.started_at, now),
             unread: conversation.read_state == ReadStatus::Unread,
-            email: conversation.email_reason.as_ref().map(why),
-            sms: conversation.sms_reason.as_ref().map(why),
+            said: Channel::ALL.map(|channel| {
+                let reason = conversation.reasons.get(&channel);
+                reason.map(why).unwrap_or_default()
+            }),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::control::words::{because, why};
 use crate::db::reminders::{Filter, Place, Whose};
 use crate::domain::access::Permission;
 use crate::domain::decide::{Cause, Reason};
-use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::domain::ids::{AccountId, ReminderId};
 use crate::domain::reminder::ReminderState;
 use crate::web::State;
 use crate::web::access::Table;
@@ -84,8 +84,7 @@ impl Wanted {
 #[derive(Serialize)]
 struct ListPage<'a> {
     states: [StateChoice; ReminderState::ALL.len()],
-    email: bool,
-    sms: bool,
+    channels: words::Channels,
     conversation: &'a str,
     filtered: bool,
     reminders: Vec<Row<'a>>,
@@ -115,8 +114,7 @@ async fn list(
             label: state_words(word, None),
             chosen: filter.state == Some(word),
         }),
-        email: filter.channel == Some(Channel::Email),
-        sms: filter.channel == Some(Channel::Sms),
+        channels: words::channels(filter.channel),
         conversation: wanted.conversation.trim(),
         filtered: filtered || wanted.before.is_some(),
         reminders: rows(&found.reminders, state.clock.now()),

@@ -100,6 +100,7 @@ async fn list(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsh
     }
     let values = json!({
         "accounts": accounts,
+        "channels": words::channels(None),
         "several": accounts.len() > 1,
         "may_edit": page.caller.may(Permission::Edit),
         "csrf": page.session().csrf,

@@ -47,10 +47,26 @@ pub fn span(span: TimeDelta) -> String {
 }
 
 pub fn channel(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Email => "E-mail",
-        Channel::Sms => "SMS",
-    }
+    channel.names().label
+}
+
+/// A channel to choose, or to head a column.
+#[derive(Debug, Serialize)]
+pub struct ChannelChoice {
+    word: Channel,
+    label: &'static str,
+    chosen: bool,
+}
+
+pub type Channels = [ChannelChoice; Channel::ALL.len()];
+
+/// The channels to choose from.
+pub fn channels(chosen: Option<Channel>) -> Channels {
+    Channel::ALL.map(|word| ChannelChoice {
+        word,
+        label: channel(word),
+        chosen: chosen == Some(word),
+    })
 }
 
 /// What was done, for the audit trail; an action that has no words here speaks for itself.

@@ -17,6 +17,7 @@ use unread::clock::Clock;
 use unread::config::{Config, Role, Sources};
 use unread::db::conversations::{self, Snapshot};
 use unread::demo;
+use unread::domain::channel::PerChannel;
 use unread::domain::ids::SkillId;
 use unread::domain::read_state::ReadStatus;
 use unread::postgres::Durability;
@@ -195,10 +196,7 @@ impl Conversations {
             language: None,
             consumer_ids: consumers.iter().map(|id| (*id).to_owned()).collect(),
             customer_id: customer.map(str::to_owned),
-            email: None,
-            sms: None,
-            email_to: None,
-            sms_to: None,
+            decided: PerChannel::default(),
         };
         let mut tx = self.pool.begin().await.unwrap();
         let (account, seen) = (

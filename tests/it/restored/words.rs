@@ -22,11 +22,11 @@ async fn said(t: &Stage, chat: &str) -> [Option<String>; 4] {
     let next = forecast::stored(t.context(), &own, of, t.now()).await;
     let who = Who::Conversation(chat.to_owned());
     let person = look_up(t.context(), &own, &who).await.unwrap();
-    let word = |cause: &Option<Cause>| cause.as_ref().map(ToString::to_string);
+    let word = |cause: Option<&Cause>| cause.map(ToString::to_string);
     [
-        word(&list.unwrap().reminders[0].reason),
-        word(&next.unwrap().due[0].held_by),
-        word(&person.conversations[0].email_reason),
+        word(list.unwrap().reminders[0].reason.as_ref()),
+        word(next.unwrap().due[0].held_by.as_ref()),
+        word(person.conversations[0].reasons.get(&Channel::Email)),
         Some(person.answer.reason),
     ]
 }

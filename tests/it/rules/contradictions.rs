@@ -168,7 +168,15 @@ async fn a_sender_s_domain_is_told_of_as_it_was_last_looked_up() {
     run_test(async |t| {
         let program = t.program(&[Permission::View, Permission::Edit]).await;
         let path = format!("{RULE}/contradictions");
-        let usual = t.config().smtp.as_ref().unwrap().from.clone();
+        let usual = t
+            .config()
+            .channels
+            .smtp
+            .as_ref()
+            .unwrap()
+            .from
+            .address()
+            .to_owned();
         let usual = unread::jobs::contradictions::domain_of(&usual).unwrap();
         found(t, &usual, false).await;
         let told = program.get(&path).await.json();

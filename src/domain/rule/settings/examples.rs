@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Input, Setting};
+use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::rule::Settings;
 
@@ -18,29 +19,28 @@ impl Setting {
             Input::Switch => vec![json!(true), json!(false)],
             Input::Choice(choices) => choices.iter().map(|(word, _)| json!(word)).collect(),
             Input::TimeZone => vec![json!("Asia/Kolkata"), json!("UTC-03:00")],
-            Input::Text(_) => vec![json!(match channel {
-                Channel::Email => "help@example.com",
-                Channel::Sms => "+12025550143",
-            })],
+            Input::Text(_) => ["help@example.com", "+12025550143", "shop"]
+                .into_iter()
+                .filter(|sender| (channel.profile().is_sender)(sender))
+                .map(Value::from)
+                .collect(),
             Input::Steps => vec![
                 json!([{ "after_minutes": 5 }]),
                 json!([{ "after_minutes": 5 }, { "after_minutes": 180 }, { "after_minutes": 5760 }]),
             ],
             Input::Hours => {
                 let window = json!({ "days": ["Mon", "Sat"], "from": "10:30", "to": "00:00" });
-                match channel {
-                    Channel::Email => vec![json!({ "allowed": [window] })],
-                    Channel::Sms => vec![
-                        json!({ "allowed": [window] }),
-                        json!({ "allowed": [window], "by_country": { "DE": [window] } }),
-                    ],
+                let mut hours = vec![json!({ "allowed": [window] })];
+                if channel.profile().tells_country {
+                    let by_country = json!({ "DE": [window] });
+                    hours.push(json!({ "allowed": [window], "by_country": by_country }));
                 }
+                hours
             }
             Input::Texts => {
-                let subject = (channel == Channel::Email).then_some("Hello");
                 let mut text = json!({ "text": "One line,\n{{link}}" });
-                if let Some(subject) = subject {
-                    text["subject"] = json!(subject);
+                if channel.profile().parts == Parts::SubjectAndHtml {
+                    text["subject"] = json!("Hello");
                 }
                 vec![
                     json!({ "de": text.clone() }),

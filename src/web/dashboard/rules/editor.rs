@@ -14,7 +14,7 @@ use crate::control::senders::Senders;
 use crate::control::test_send::{self, Entered, Wish};
 use crate::control::{Error, Fault, forecast, texts};
 use crate::domain::access::Permission;
-use crate::domain::ids::Channel;
+use crate::domain::channel::Parts;
 use crate::domain::pause::Scope;
 use crate::domain::rule::Key;
 use crate::web::State;
@@ -82,6 +82,7 @@ async fn editor(
     let title = format!("{name}: {}", words::channel(view.channel));
     let mut form = form::model(view.channel, &settings);
     form::mark(&mut form, &shown.faults);
+    let names = view.channel.names();
     let values = json!({
         "path": format!("/rules/{key}"),
         "name": name,
@@ -89,7 +90,10 @@ async fn editor(
         "brand": state.brand_of(&view.account),
         "scope": Scope::Rule(key.clone()).to_string(),
         "channel": words::channel(view.channel),
-        "is_email": view.channel == Channel::Email,
+        "channel_inside": names.inside,
+        "your_address": names.your_address,
+        "autocomplete": names.autocomplete,
+        "has_html": view.channel.profile().parts == Parts::SubjectAndHtml,
         "is_default": view.skill.is_none(),
         "seen": view.stamp.to_string(),
         "enabled": enabled,

@@ -43,7 +43,7 @@ struct HourPage<'a> {
     not: Vec<NotRow<'a>>,
     accounts: Vec<AccountChoice<'a>>,
     several: bool,
-    is_sms: bool,
+    channels: words::Channels,
     channel: &'static str,
     now: Moment,
 }
@@ -64,7 +64,7 @@ async fn hour(
     let accounts = page.accounts.ids();
     let account = page.accounts.named(&whom.account).ok();
     let account = account.or_else(|| page.accounts.each().next());
-    let channel: Channel = whom.channel.parse().unwrap_or(Channel::Email);
+    let channel: Channel = whom.channel.parse().unwrap_or(Channel::ALL[0]);
     let told = match &account {
         Some(account) => {
             Some(forecast::stored(&state.context, account, (channel, None), now).await?)
@@ -90,7 +90,7 @@ async fn hour(
             .collect(),
         accounts: choices.collect(),
         several: accounts.len() > 1,
-        is_sms: channel == Channel::Sms,
+        channels: words::channels(Some(channel)),
         channel: words::channel(channel),
         now: words::time(now, now),
     };

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{DAYS, Fields};
+use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::rule::settings::{Input, LeftOut, SETTINGS};
 
@@ -80,7 +81,9 @@ fn quiet_hours(channel: Channel, fields: &Fields) -> Value {
         let window = json!({ "days": days, "from": minute(from), "to": minute(to) });
         let country = field("country");
         match fields.one(&country).to_ascii_uppercase() {
-            country if country.is_empty() || channel == Channel::Email => allowed.push(window),
+            country if country.is_empty() || !channel.profile().tells_country => {
+                allowed.push(window)
+            }
             country => {
                 let windows = by_country.entry(country).or_insert_with(|| json!([]));
                 windows
@@ -103,7 +106,7 @@ fn templates(channel: Channel, fields: &Fields) -> Value {
             continue;
         }
         let mut template = json!({ "text": text.replace("\r\n", "\n") });
-        if channel == Channel::Email {
+        if channel.profile().parts == Parts::SubjectAndHtml {
             template["subject"] = value("subject").into();
             let html = value("html");
             if !html.is_empty() {

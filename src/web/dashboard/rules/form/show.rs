@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{DAYS, text};
 use crate::control::Fault;
+use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::rule::settings::{Group, Input, LeftOut, MOST_STEPS, SETTINGS, Setting};
 
@@ -120,7 +121,7 @@ fn window_rows(channel: Channel, settings: &Value) -> Vec<Value> {
             "row": format!("w{at}"),
             "number": at + 1,
             "country": country,
-            "by_country": channel == Channel::Sms,
+            "by_country": channel.profile().tells_country,
             "from": text(&window["from"]),
             "to": text(&window["to"]),
             "days": days,
@@ -159,7 +160,7 @@ fn template_rows(channel: Channel, settings: &Value) -> Vec<Value> {
                 "row": row,
                 "language": language,
                 "new": language.is_empty() && text(&t["text"]).is_empty(),
-                "email": channel == Channel::Email,
+                "email": channel.profile().parts == Parts::SubjectAndHtml,
                 "begin_subject": start.subject,
                 "begin_text": start.text,
             })

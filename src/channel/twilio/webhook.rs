@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use url::{Url, form_urlencoded};
 
-use super::twilio::is_message_sid;
+use super::{MessageStatus, is_message_sid};
+use crate::channel::adapter::{Rejected, Request};
 use crate::domain::contact::Address;
-use crate::domain::sms_status::MessageStatus;
 use crate::secret::Secret;
 
 /// The query parameter of a status callback's URL that names the attempt.
@@ -26,29 +26,6 @@ const MAX_BODY: usize = 64 * 1024;
 const MAX_FIELDS: usize = 200;
 /// An SMS of ten segments, with room to spare.
 const MAX_TEXT: usize = 2000;
-
-/// A request as it arrived.
-pub struct Request<'a> {
-    pub path: &'a str,
-    /// The raw query, untouched, without `?`.
-    pub query: Option<&'a str>,
-    /// The `X-Twilio-Signature` header.
-    pub signature: Option<&'a str>,
-    pub body: &'a [u8],
-}
-
-/// Why a request is turned away, for the log and a metric. The answer is 403 in every case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
-    #[error("no signature")]
-    Unsigned,
-    #[error("wrong signature")]
-    WrongSignature,
-    #[error("the body is not the one that was signed")]
-    WrongBody,
-    #[error("too large")]
-    TooLarge,
-}
 
 /// Fields of a checked request.
 pub struct Fields(Vec<(String, String)>);

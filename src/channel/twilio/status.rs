@@ -1,6 +1,6 @@
 //! Twilio's message statuses: reports come late, twice and out of order, so a status only ever moves up in rank.
 
-use super::reminder::ReminderState;
+use crate::domain::reminder::ReminderState;
 
 /// Statuses of an outgoing message. Others (`receiving`, `received`, `partially_delivered`, new ones) tell us nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

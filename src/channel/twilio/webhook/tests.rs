@@ -37,7 +37,7 @@ impl Vector {
 
 fn vectors() -> Vec<Vector> {
     serde_json::from_str(include_str!(
-        "../../../tests/fixtures/channels/twilio-signatures.json"
+        "../../../../tests/fixtures/channels/twilio-signatures.json"
     ))
     .unwrap()
 }
@@ -190,7 +190,7 @@ fn an_inbound_message_is_read() {
 /// All complete numbers of the table, as each channel reports them, come from the address that is texted.
 #[test]
 fn a_message_comes_from_the_address_that_is_texted() {
-    let table = include_str!("../../../tests/fixtures/phones/numbers.tsv");
+    let table = include_str!("../../../../tests/fixtures/phones/numbers.tsv");
     let mut senders = 0;
     for line in table.lines().filter(|line| !line.starts_with('#')) {
         let number = line.split('\t').nth(2).unwrap();

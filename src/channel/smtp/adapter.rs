@@ -1,0 +1,179 @@
+//! E-mail as a channel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::TimeDelta;
+use futures_util::future::BoxFuture;
+use url::Url;
+
+use super::{Email, Failure, Fault, Phase, Pool, Reserved, Settings};
+use crate::channel::adapter::{
+    self, Adapter, Check, Configured, Finder, Gate, Health, Message, ProviderProfile, Redactor,
+    Reporter, Way,
+};
+use crate::domain::outcome::Outcome;
+
+pub const PROFILE: ProviderProfile = ProviderProfile {
+    name: "SMTP",
+    switched_on_by: "SMTP_USER",
+    set_up_by: "SMTP_USER and SMTP_PASS",
+    lease: TimeDelta::seconds(360),
+    // A wait for a connection and a conversation with the server come before the message.
+    stale: Duration::from_mins(1),
+    explain: super::codes::explain,
+    reports: false,
+    blames_recipients: true,
+};
+
+impl Configured for Settings {
+    fn adapter(&self, public_url: &Url) -> anyhow::Result<Arc<dyn Adapter>> {
+        let settings = Self {
+            hello_name: public_url.host_str().unwrap_or("localhost").to_owned(),
+            ..self.clone()
+        };
+        let pool = Pool::new(settings, self.connections).context("the mail server's settings")?;
+        Ok(Arc::new(pool))
+    }
+}
+
+impl Adapter for Pool {
+    fn usual_sender(&self) -> Option<String> {
+        Some(self.settings().from.address().to_owned())
+    }
+
+    fn per_second(&self) -> Option<f64> {
+        Some(self.settings().rate_per_second).filter(|rate| *rate > 0.0)
+    }
+
+    fn room(&self, within: Duration) -> usize {
+        Pool::room(self, within)
+    }
+
+    fn open(&self) -> BoxFuture<'_, Result<Box<dyn Way>, Outcome>> {
+        Box::pin(async move {
+            let reserved = self.reserve().await?;
+            Ok(Box::new(ToServer {
+                pool: self.clone(),
+                reserved,
+            }) as Box<dyn Way>)
+        })
+    }
+
+    fn finder(&self) -> Option<&dyn Finder> {
+        None
+    }
+
+    fn redactor(&self) -> Option<&dyn Redactor> {
+        None
+    }
+
+    fn reporter(&self) -> Option<&dyn Reporter> {
+        None
+    }
+
+    fn examine(&self) -> BoxFuture<'_, Vec<Check>> {
+        Box::pin(async move { vec![self.try_it().await] })
+    }
+}
+
+/// A place in the queue for connections.
+struct ToServer {
+    pool: Pool,
+    reserved: Reserved,
+}
+
+impl Way for ToServer {
+    fn send<'a>(
+        self: Box<Self>,
+        message: &'a Message<'a>,
+        gate: Gate<'a>,
+    ) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move { self.hand_over(message, gate).await.unwrap_or_else(|no| no) })
+    }
+}
+
+impl ToServer {
+    async fn hand_over(self, message: &Message<'_>, gate: Gate<'_>) -> Result<Outcome, Outcome> {
+        let usual = &self.pool.settings().from;
+        let from = usual.for_brand(message.sender, message.brand);
+        let from = from.map_err(|_| adapter::config("sender is not an address"))?;
+        let email = Email {
+            from: Some(&from),
+            reply_to: None,
+            to: message.to,
+            to_name: message.to_name,
+            subject: message.words.subject.as_deref().unwrap_or_default(),
+            text: &message.words.text,
+            html: message.words.html.as_deref(),
+            message_id: &format!("{}@{}", message.name, from.domain()),
+            thread_ref: &format!("{}@{}", message.thread, from.domain()),
+            unsubscribe_url: message.way_out,
+            unsubscribe_mailto: None,
+            feedback_id: None,
+            date: message.date,
+        };
+        let line = self.reserved.line().await?;
+        (gate.turn)().await?;
+        Ok(line.send(&email, gate.last_look).await)
+    }
+}
+
+impl Pool {
+    async fn try_it(&self) -> Check {
+        const NAME: &str = "mail server";
+        let settings = self.settings();
+        let server = format!("{}:{}", settings.host, settings.port);
+        match self.check().await {
+            Ok(checked) => {
+                let tls = if checked.encrypted {
+                    "encrypted"
+                } else {
+                    "not encrypted"
+                };
+                let login = if checked.logged_in {
+                    "logged in"
+                } else {
+                    "no login"
+                };
+                Check::well(NAME, format!("{server}, {tls}, {login}"))
+            }
+            Err(failure) => {
+                let hint = failure
+                    .hint()
+                    .map(|hint| format!(": {hint}"))
+                    .unwrap_or_default();
+                let found = format!("{server}: {}{hint}", failure.code());
+                Check::ill(NAME, Health::Failed, found, remedy(&failure))
+            }
+        }
+    }
+}
+
+fn remedy(failure: &Failure) -> &'static str {
+    match (failure.phase, &failure.fault) {
+        (_, Fault::Tls) => {
+            "The certificate or protocol was refused: check SMTP_HOST, SMTP_PORT and SMTP_TLS (465: implicit, 587: starttls)."
+        }
+        (Phase::StartTls, Fault::NotOffered) => {
+            "The server offers no STARTTLS here: set SMTP_PORT=465 with SMTP_TLS=implicit, or use the submission port 587."
+        }
+        (Phase::Auth, Fault::NotOffered) => {
+            "The server takes no login here: check SMTP_PORT and SMTP_TLS, or leave SMTP_USER out."
+        }
+        (Phase::Auth, _) => {
+            "Correct SMTP_USER and SMTP_PASS; Gmail and Microsoft want an app password."
+        }
+        (Phase::Connect | Phase::Greeting, Fault::Unreadable) => {
+            "What answers there is no mail server: correct SMTP_HOST, SMTP_PORT and SMTP_TLS."
+        }
+        (Phase::Connect | Phase::Greeting, Fault::Reply(_)) => {
+            "The server turns this machine away: read its words, and ask its operator to let our address in."
+        }
+        (Phase::Connect | Phase::Greeting, _) => {
+            "Correct SMTP_HOST, SMTP_PORT and SMTP_TLS; and check that outgoing connections to that port are allowed."
+        }
+        _ => "Read the server's words, and correct the SMTP settings.",
+    }
+}

@@ -1,0 +1,183 @@
+//! What the codes of e-mails mean, in words.
+//!
+//! A code is a step, a reply's number and its enhanced code if it had one; and a word where only the reply's text said what it is about:
+//! `rcpt 550 5.1.1`, `rcpt 550 relay`, `final timed out`. Which class it is of has been decided from the whole reply (`classify`), of which
+//! the code is all that is kept; the table is read from the top.
+
+use super::words::Finding;
+use crate::channel::codes::Explained;
+use crate::domain::refusals::RUN;
+
+/// A code, taken apart.
+struct Code<'a> {
+    whole: &'a str,
+    step: &'a str,
+    /// What comes behind the step.
+    rest: &'a str,
+    reply: &'a str,
+    /// The enhanced code, if it has one.
+    enhanced: &'a str,
+    /// Subject and detail of it.
+    detail: (u16, u16),
+}
+
+impl<'a> Code<'a> {
+    fn of(whole: &'a str) -> Self {
+        let (step, rest) = whole.split_once(' ').unwrap_or((whole, ""));
+        let mut words = rest.split(' ');
+        let reply = words.next().unwrap_or_default();
+        let enhanced = words.next().unwrap_or_default();
+        Self {
+            whole,
+            step,
+            rest,
+            reply,
+            enhanced,
+            detail: detail(enhanced).unwrap_or_default(),
+        }
+    }
+
+    /// To one recipient: at a step at which others can still be served.
+    fn is_of_one(&self) -> bool {
+        matches!(self.step, "rcpt" | "data" | "final")
+    }
+
+    fn is_permanent(&self) -> bool {
+        self.reply.starts_with('5')
+    }
+
+    fn is_temporary(&self) -> bool {
+        self.reply.starts_with('4')
+    }
+
+    fn ends_with(&self, found: Finding) -> bool {
+        let before = self.whole.strip_suffix(found.as_str());
+        before.is_some_and(|before| before.ends_with(' '))
+    }
+}
+
+/// Subject and detail of an enhanced code.
+fn detail(enhanced: &str) -> Option<(u16, u16)> {
+    let (class, rest) = enhanced.split_once('.')?;
+    let (subject, detail) = rest.split_once('.')?;
+    matches!(class, "4" | "5").then_some(())?;
+    Some((subject.parse().ok()?, detail.parse().ok()?))
+}
+
+struct Row {
+    is: fn(&Code<'_>) -> bool,
+    said: Explained,
+}
+
+const fn row(is: fn(&Code<'_>) -> bool, sentence: &'static str, remedy: &'static str) -> Row {
+    Row {
+        is,
+        said: Explained::new(sentence, remedy),
+    }
+}
+
+/// Of one recipient, unless several meet it.
+const fn of_one(is: fn(&Code<'_>) -> bool, sentence: &'static str) -> Row {
+    Row {
+        is,
+        said: Explained {
+            sentence,
+            paused: "The mail server refuses our mail to one recipient after another.",
+            remedy: "Check that it may be used for sending to others (login, allowed networks), its reputation, and what the code means at your \
+                     provider.",
+        },
+    }
+}
+
+/// Code in words.
+pub fn explain(code: &str) -> Explained {
+    let code = Code::of(code);
+    let row = CODES.iter().find(|row| (row.is)(&code));
+    row.map_or(OTHER, |row| row.said)
+}
+
+const OTHER: Explained = Explained::new("The mail server does not take our messages.", TRY);
+const TRY: &str =
+    "Check the mail settings (`unread doctor` tries them) or ask the mail provider about the code.";
+
+#[rustfmt::skip]
+const CODES: &[Row] = &[
+    row(|c| c.whole == RUN,
+        "The mail server calls one address after another unknown, in different places: more likely it does not want our mail.",
+        "Ask the mail provider whether the account may send to others. The addresses of this run are free again; a reminder that gets through ends the pause."),
+    // No answer, at whatever step.
+    row(|c| c.step == "final" && (c.rest.starts_with("connection") || c.rest.starts_with("timed")),
+        "The connection broke while the mail was handed over, so nobody knows whether it went.", TRY),
+    row(|c| c.step == "final" && c.rest.starts_with("unreadable"),
+        "The mail server's answer to the mail could not be read, so nobody knows whether it went.", TRY),
+    row(|c| c.rest.starts_with("connection"), "The connection to the mail server broke.", TRY),
+    row(|c| c.rest.starts_with("timed"), "The mail server did not answer in time.", TRY),
+    row(|c| c.rest.starts_with("unreadable"), "The mail server answered something that is no answer.", TRY),
+    // Before there is a message.
+    row(|c| c.step == "auth" && c.reply == "not",
+        "The mail server offers no way to log in that we know.",
+        "Check SMTP_PORT and SMTP_TLS: most servers let clients log in on port 587 or 465 only."),
+    row(|c| c.step == "auth",
+        "The mail server refuses our user name or password.",
+        "Check SMTP_USER and SMTP_PASS. Gmail wants an app password; Microsoft 365 may have password logins switched off."),
+    row(|c| c.step == "starttls" && c.reply == "not",
+        "The mail server offers no encryption on this port.",
+        "Set SMTP_PORT and SMTP_TLS to what your provider names: 465 with implicit, or 587 with starttls."),
+    row(|c| c.reply == "tls",
+        "No trusted encrypted connection to the mail server can be made.",
+        "Check SMTP_HOST against the name in the server's certificate, and SMTP_PORT with SMTP_TLS (465 implicit, 587 starttls)."),
+    // About us, by a code that leaves no doubt or by the word at the code's end.
+    row(|c| c.ends_with(Finding::Quota) || matches!(c.detail, (4, 5) | (1, 90) | (7, 230..=239 | 700..=702 | 704..=707)),
+        "The mail server's sending quota is used up.",
+        "It clears by itself, usually within a day; ask the provider for a higher limit if this comes back."),
+    row(|c| c.ends_with(Finding::DomainChecks)
+            || matches!(c.detail, (7, 20..=27 | 29..=32 | 40 | 509 | 515)) && (c.step != "mail" || c.is_temporary()),
+        "Mail from our domain fails the recipients' checks (SPF, DKIM, DMARC or reverse DNS).",
+        "Have the domain's DNS records set up as your mail provider describes; `unread doctor` looks at them. No address was struck off."),
+    row(|c| c.ends_with(Finding::Relay),
+        "The mail server does not pass mail on for us.",
+        "Set SMTP_USER and SMTP_PASS if it wants a login, or have this machine's address let in; and check that SMTP_HOST is your own provider's server."),
+    row(|c| c.ends_with(Finding::Login),
+        "The mail server wants us to log in first.",
+        "Set SMTP_USER and SMTP_PASS, with the port and encryption that your provider names."),
+    row(|c| c.ends_with(Finding::Sender),
+        "The mail server does not accept our sender address, or our account there.",
+        "Check SMTP_FROM and the rule's own sender: the address must exist, its domain must be able to receive mail, and the account must be active and allowed to use it."),
+    row(|c| c.ends_with(Finding::BlockList),
+        "Our mail server's address is on a block list, or its reputation is bad.",
+        "Ask the mail provider for another address or for its removal from the list; the server's own log names the list."),
+    // About one recipient.
+    of_one(|c| c.is_of_one() && (c.is_permanent() || c.is_temporary())
+            && (c.ends_with(Finding::MailboxFull) || c.rest.contains(".2.2")),
+        "The mailbox is full."),
+    of_one(|c| c.is_of_one() && c.is_permanent() && names_the_address(c),
+        "The mail server says that this address does not take mail."),
+    of_one(|c| c.is_of_one() && c.step != "final" && c.is_permanent()
+            && (c.rest.contains(" 5.7.") || c.ends_with(Finding::Policy) || c.ends_with(Finding::Restricted)),
+        "The recipient's side does not take this mail: a closed group, a restricted mailbox, or a policy."),
+    of_one(|c| c.is_of_one() && c.step != "final" && c.is_permanent(),
+        "The mail server refused this mail, and did not say that the address is wrong."),
+    row(|c| c.step == "final" && c.is_permanent(), "The recipient's mail server refuses the message.", TRY),
+    row(|c| c.step == "mail" && matches!(c.reply, "530" | "535" | "550" | "553" | "554"),
+        "The mail server does not let us send from this address.",
+        "Check SMTP_FROM and the rule's own sender: the address must belong to the account that logs in, or be verified there."),
+    of_one(|c| matches!(c.step, "rcpt" | "data") && c.is_temporary(), "The mail server asks to try again later."),
+    row(|c| matches!(c.step, "mail" | "final") && c.is_temporary(), "The mail server asks to try again later.", TRY),
+    of_one(|c| matches!(c.step, "rcpt" | "data"), "The mail server refuses our mail to one recipient after another."),
+    row(|c| matches!(c.step, "connect" | "greeting"),
+        "The mail server turns us away before we could say anything.",
+        "Check SMTP_HOST and SMTP_PORT, and whether the server blocks this machine's address."),
+    // Ours: nothing was tried.
+    row(|c| c.step == "sender", "The rule's own sender is not an e-mail address.", "Correct the sender in the rule."),
+    row(|c| c.step == "channel",
+        "No mail server is configured.",
+        "Set SMTP_HOST (and SMTP_USER and SMTP_PASS) for the workers, or switch the rules for e-mail off."),
+];
+
+/// The refusals that make an address bad, by code or by the word at its end.
+fn names_the_address(code: &Code<'_>) -> bool {
+    code.ends_with(Finding::UnknownMailbox)
+        || code.ends_with(Finding::UnknownDomain)
+        || code.reply == "556"
+        || ["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"].contains(&code.enhanced)
+}
