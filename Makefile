@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo check fmt lint doc test docs deny openapi
+.PHONY: help demo check fmt lint doc test channel docs deny openapi
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: ## all tests
 	scripts/compiler
 	scripts/postgres
 	cargo test $(if $(FEATURES),--features $(FEATURES))
+
+channel: ## the tests of a third channel, which only a test build has
+	cargo test --features test-channel --test it probe::
 
 docs: ## write what is made from other files: tables of settings, the PrometheusRule
 	cargo test --lib config::keys::tests::write_the_page -- --ignored

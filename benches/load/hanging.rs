@@ -209,9 +209,10 @@ fn rules() -> String {
 /// Somebody who can be reached on one channel, under a number of that area.
 fn answered(world: &World, (account, channel): &Side, area: u16, n: usize) -> String {
     let opening = world.conversation(account.as_str(), CUSTOMER_CARE);
-    let opening = match channel {
-        Channel::Email => opening.email(&format!("person{area}.{n}@example.net")),
-        Channel::Sms => opening.phone(&format!("+1{area}555{n:04}")),
+    let opening = if *channel == Channel::Email {
+        opening.email(&format!("person{area}.{n}@example.net"))
+    } else {
+        opening.phone(&format!("+1{area}555{n:04}"))
     };
     let chat = opening.time_zone("UTC").start();
     world.consumer_says(&chat, "Do you have it in green?");

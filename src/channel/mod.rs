@@ -10,6 +10,8 @@ pub mod codes;
 mod fuzz;
 pub mod mail_events;
 pub mod optout;
+#[cfg(feature = "test-channel")]
+pub mod probe;
 mod registry;
 pub mod render;
 pub mod sms;

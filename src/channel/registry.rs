@@ -18,6 +18,8 @@ pub fn profile(provider: Provider) -> &'static ProviderProfile {
     match provider {
         Provider::Smtp => &smtp::PROFILE,
         Provider::Twilio => &twilio::PROFILE,
+        #[cfg(feature = "test-channel")]
+        Provider::Probe => &super::probe::PROFILE,
     }
 }
 
@@ -26,19 +28,21 @@ pub fn profile(provider: Provider) -> &'static ProviderProfile {
 pub struct Settings {
     pub smtp: Option<smtp::Settings>,
     pub twilio: Option<twilio::Settings>,
+    #[cfg(feature = "test-channel")]
+    pub probe: Option<super::probe::Settings>,
 }
 
 impl Settings {
     /// Those of a channel.
     pub fn of(&self, channel: Channel) -> Option<&dyn Configured> {
-        fn any<C: Configured>(settings: &Option<C>) -> Option<&dyn Configured> {
-            settings
-                .as_ref()
-                .map(|settings| settings as &dyn Configured)
+        fn any<C: Configured>(settings: Option<&C>) -> Option<&dyn Configured> {
+            settings.map(|settings| settings as &dyn Configured)
         }
         match channel {
-            Channel::Email => any(&self.smtp),
-            Channel::Sms => any(&self.twilio),
+            Channel::Email => any(self.smtp.as_ref()),
+            Channel::Sms => any(self.twilio.as_ref()),
+            #[cfg(feature = "test-channel")]
+            Channel::Probe => any(self.probe.as_ref()),
         }
     }
 

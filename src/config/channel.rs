@@ -47,7 +47,24 @@ pub fn read(r: &mut Reader, role: Role, dashboard: bool) -> Result<Settings, Not
     Ok(Settings {
         smtp: smtp?,
         twilio: twilio?,
+        #[cfg(feature = "test-channel")]
+        probe: read_probe(r)?,
     })
+}
+
+#[cfg(feature = "test-channel")]
+fn read_probe(r: &mut Reader) -> Result<Option<crate::channel::probe::Settings>, Noted> {
+    if !r.is_given("PROBE_URL") {
+        return Ok(None);
+    }
+    let url = r.required("PROBE_URL", "", parse::api_url);
+    let secret = r.required_secret("PROBE_SECRET", "Set it to what the endpoint signs with.");
+    let rate_per_second = r.setting("PROBE_RATE_PER_SECOND", parse::rate);
+    Ok(Some(crate::channel::probe::Settings {
+        url: url?,
+        secret: secret?,
+        rate_per_second: rate_per_second?,
+    }))
 }
 
 fn warn_of_leftovers(r: &mut Reader, section: &str, off: &str) {

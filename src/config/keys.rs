@@ -222,6 +222,13 @@ pub const KEYS: &[Key] = &[
     preset("TWILIO_RATE_PER_SECOND", "twilio.rate_per_second", "10",
         "SMS per second, by all workers together."),
 
+    #[cfg(feature = "test-channel")]
+    key("PROBE_URL", "probe.url", "The test channel's endpoint. It is on when this is set."),
+    #[cfg(feature = "test-channel")]
+    secret("PROBE_SECRET", "probe.secret", "What is signed with, in both directions."),
+    #[cfg(feature = "test-channel")]
+    preset("PROBE_RATE_PER_SECOND", "probe.rate_per_second", "10", "Messages per second, by all workers together."),
+
     preset("UNREAD_BIND", "web.bind", "0.0.0.0",
         "Address on which badge, dashboard, API and webhooks listen; `0.0.0.0` is every IPv4 address of the machine."),
     preset("PORT", "web.port", "3000",

@@ -173,11 +173,53 @@ const SMS: ChannelProfile = ChannelProfile {
     has_sender_domain: false,
 };
 
+#[cfg(feature = "test-channel")]
+const PROBE: ChannelProfile = ChannelProfile {
+    word: "probe",
+    provider: Provider::Probe,
+    number: 3,
+    queue: "deliver_probe",
+    names: Names {
+        label: "Probe",
+        inside: "probe",
+        message: "probe",
+        a_message: "a probe",
+        messages: "probes",
+        counted_one: "probe",
+        counted: "probes",
+        an_address: "a customer id",
+        your_address: "Your customer id",
+        autocomplete: "off",
+        none_known: "no usable customer id was known",
+        no_address: "is no customer id, for example customer-17",
+        no_sender: "must be a word, for example shop",
+    },
+    max_age: TimeDelta::hours(6),
+    latest: TimeDelta::hours(24),
+    most_a_day: 4,
+    quiet_hours: QuietHours::default,
+    tells_country: false,
+    is_sender: is_word,
+    parts: Parts::TextAlone,
+    way_out: WayOut::StopWord,
+    unknown: Unknown::Settled,
+    needs_consent: false,
+    length: Length::Free,
+    has_sender_domain: false,
+};
+
+#[cfg(feature = "test-channel")]
+fn is_word(sender: &str) -> bool {
+    !sender.is_empty() && sender.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
 impl Channel {
     pub const fn profile(self) -> &'static ChannelProfile {
         match self {
             Self::Email => &EMAIL,
             Self::Sms => &SMS,
+            #[cfg(feature = "test-channel")]
+            Self::Probe => &PROBE,
         }
     }
 

@@ -26,6 +26,9 @@ pub struct ContactSources {
     pub participants: Vec<RawContact>,
     /// Unauthenticated engagement attributes, newest first: anyone can put any address there.
     pub unauthenticated: Vec<RawContact>,
+    /// The brand's own id of the consumer, from authenticated data.
+    #[cfg(feature = "test-channel")]
+    pub customer_id: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -71,6 +74,8 @@ pub fn choose(
         let raw = match channel {
             Channel::Email => source.email.as_deref()?,
             Channel::Sms => source.phone.as_deref()?,
+            #[cfg(feature = "test-channel")]
+            Channel::Probe => sources.customer_id.as_deref()?,
         };
         Address::of(channel, raw, policy.default_region.as_deref())
     };

@@ -94,6 +94,9 @@ impl fmt::Display for ReminderId {
     }
 }
 
+/// So many channels there are.
+const CHANNELS: usize = if cfg!(feature = "test-channel") { 3 } else { 2 };
+
 /// How a reminder travels.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
@@ -102,11 +105,18 @@ impl fmt::Display for ReminderId {
 pub enum Channel {
     Email,
     Sms,
+    #[cfg(feature = "test-channel")]
+    Probe,
 }
 
 impl Channel {
     /// In the order in which they are declared.
-    pub const ALL: [Self; 2] = [Self::Email, Self::Sms];
+    pub const ALL: [Self; CHANNELS] = [
+        Self::Email,
+        Self::Sms,
+        #[cfg(feature = "test-channel")]
+        Self::Probe,
+    ];
 
     pub fn as_str(self) -> &'static str {
         self.profile().word
@@ -153,16 +163,25 @@ impl FromStr for Channel {
 pub enum Provider {
     Smtp,
     Twilio,
+    #[cfg(feature = "test-channel")]
+    Probe,
 }
 
 impl Provider {
-    pub const ALL: [Self; 2] = [Self::Smtp, Self::Twilio];
+    pub const ALL: [Self; CHANNELS] = [
+        Self::Smtp,
+        Self::Twilio,
+        #[cfg(feature = "test-channel")]
+        Self::Probe,
+    ];
 
     /// The word in SQL, metrics, logs and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Smtp => "smtp",
             Self::Twilio => "twilio",
+            #[cfg(feature = "test-channel")]
+            Self::Probe => "probe",
         }
     }
 
@@ -175,6 +194,8 @@ impl Provider {
         match self {
             Self::Smtp => Channel::Email,
             Self::Twilio => Channel::Sms,
+            #[cfg(feature = "test-channel")]
+            Self::Probe => Channel::Probe,
         }
     }
 }

@@ -30,9 +30,11 @@ pub fn gather(
     unauthenticated.sort_by_key(|event| Reverse(event.at()));
     participants.sort_by_key(|consumer| Reverse(consumer.joined_at()));
 
+    let customer_id = authenticated.iter().find_map(wire::Event::customer_id);
     Known {
-        customer_id: authenticated.iter().find_map(wire::Event::customer_id),
         contact: ContactSources {
+            #[cfg(feature = "test-channel")]
+            customer_id: customer_id.clone(),
             authenticated: bounded(authenticated.into_iter().flat_map(wire::Event::contacts)),
             participants: bounded(participants.into_iter().map(|consumer| RawContact {
                 first_name: word(consumer.first_name),
@@ -41,6 +43,7 @@ pub fn gather(
             })),
             unauthenticated: bounded(unauthenticated.into_iter().flat_map(wire::Event::contacts)),
         },
+        customer_id,
     }
 }
 

@@ -153,6 +153,8 @@ impl People {
             let address = match channel {
                 Channel::Email => format!("person{n}@example.com"),
                 Channel::Sms => format!("+1415{}", 2_000_000 + n),
+                #[cfg(feature = "test-channel")]
+                Channel::Probe => format!("customer-{n}"),
             };
             let deed = match dice.random_range(0..100) {
                 0..22 => Deed::Reads,
@@ -209,6 +211,8 @@ impl People {
                 Channel::Email => opening.email(&person.address),
                 // By whose clock the hasty skill's hours are set.
                 Channel::Sms => opening.phone(&person.address).time_zone("UTC"),
+                #[cfg(feature = "test-channel")]
+                Channel::Probe => opening.customer_id(&person.address),
             };
             person.conversation = opening.start();
             let id = &person.conversation;

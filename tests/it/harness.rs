@@ -55,20 +55,33 @@ pub fn account() -> AccountId {
 /// going live call [`not_live`] first.
 pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
     app::migrate(pool).await?;
+    #[cfg(feature = "test-channel")]
+    sqlx::raw_sql(PROBE_IS_A_WORD).execute(pool).await?;
     live_at_once(pool).await?;
     Ok(())
 }
 
+/// What the migration of a new channel does.
+#[cfg(feature = "test-channel")]
+const PROBE_IS_A_WORD: &str = "
+    alter domain channel drop constraint channel_known;
+    alter domain channel add constraint channel_known check (value in ('email', 'sms', 'probe'));
+    alter domain provider drop constraint provider_known;
+    alter domain provider add constraint provider_known check (value in ('smtp', 'twilio', 'probe'));";
+
 /// From here on an account is live on every channel from the moment it is known.
 pub async fn live_at_once(pool: &PgPool) -> sqlx::Result<()> {
-    sqlx::raw_sql(
+    let channels = Channel::ALL
+        .map(|channel| format!("'{channel}'"))
+        .join(", ");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
         "create function live_at_once() returns trigger language plpgsql as $$ begin
              insert into live (account, channel, since, by_whom, at)
-             select new.id, c, 'epoch', 'test', now() from unnest(array['email', 'sms']) c;
+             select new.id, c, 'epoch', 'test', now() from unnest(array[{channels}]) c;
              return new;
          end $$;
          create trigger live_at_once after insert on accounts for each row execute function live_at_once();",
-    )
+    )))
     .execute(pool)
     .await?;
     Ok(())
@@ -105,6 +118,7 @@ fn fingerprint() -> Vec<u8> {
     // apalis' own migrations come with its version.
     let mut fingerprint: Vec<u8> = sums.flat_map(std::borrow::Cow::into_owned).collect();
     fingerprint.extend(include_bytes!("../../Cargo.lock"));
+    fingerprint.extend(Channel::ALL.map(Channel::as_str).concat().into_bytes());
     fingerprint
 }
 
@@ -153,6 +167,9 @@ pub struct Setup {
     pub real_time: Option<TimeDelta>,
     /// A database that is there already, if not on the server that all tests share.
     pub database: Option<TestDatabase>,
+    /// The test channel is configured, too.
+    #[cfg(feature = "test-channel")]
+    pub probe: bool,
 }
 
 /// Runs a test on a stage of its own.
@@ -569,6 +586,13 @@ impl Stage {
 fn config(setup: &Setup, sandbox: &Sandbox, url: &str, port: u16, metrics_port: u16) -> Config {
     let endpoints = sandbox.endpoints();
     let mut environment = demo::environment(endpoints);
+    #[cfg(feature = "test-channel")]
+    if setup.probe {
+        environment.insert("PROBE_URL".to_owned(), sandbox.probe().url());
+        let secret = unread::sandbox::probe::SECRET.to_owned();
+        environment.insert("PROBE_SECRET".to_owned(), secret);
+        environment.insert("PROBE_RATE_PER_SECOND".to_owned(), "10000".to_owned());
+    }
     let port = port.to_string();
     let metrics_port = metrics_port.to_string();
     let public = format!("http://127.0.0.1:{port}");

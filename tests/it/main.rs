@@ -46,6 +46,8 @@ mod person;
 mod phones;
 mod pipeline;
 mod postgres;
+#[cfg(feature = "test-channel")]
+mod probe;
 mod process;
 mod providers;
 mod queue;

@@ -24,6 +24,8 @@ pub mod liveperson;
 pub mod mailbox;
 pub mod outbox;
 pub mod people;
+#[cfg(feature = "test-channel")]
+pub mod probe;
 pub mod rules;
 pub mod shop;
 pub mod smtp;
@@ -163,6 +165,8 @@ pub struct Sandbox {
     outbox: Outbox,
     smtp: SmtpServer,
     twilio: TwilioServer,
+    #[cfg(feature = "test-channel")]
+    probe: probe::Probe,
     endpoints: Endpoints,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -184,6 +188,13 @@ impl Sandbox {
         let outbox = Outbox::new(options.outbox.clone());
         let (smtp, twilio) = start_channels(&options, &outbox).await?;
         let (listener, mailbox) = bind(options.bind, options.mailbox_port, "mailbox").await?;
+        #[cfg(feature = "test-channel")]
+        let probe = {
+            let (listener, address) = bind(options.bind, 0, "test channel").await?;
+            let probe = probe::Probe::new(address);
+            tasks.push(serve(listener, probe.router(), stop.clone()));
+            probe
+        };
         let page = mailbox::router(Mailbox {
             outbox: outbox.clone(),
             smtp: Some(smtp.faults().clone()),
@@ -227,6 +238,8 @@ impl Sandbox {
             outbox,
             smtp,
             twilio,
+            #[cfg(feature = "test-channel")]
+            probe,
             endpoints,
             stop,
             tasks,
@@ -269,6 +282,12 @@ impl Sandbox {
     /// `sandbox.twilio().account().set_inbound_url(…)`.
     pub fn twilio(&self) -> &TwilioServer {
         &self.twilio
+    }
+
+    /// The endpoint of the service's test channel.
+    #[cfg(feature = "test-channel")]
+    pub fn probe(&self) -> &probe::Probe {
+        &self.probe
     }
 
     /// Stops listening; requests in progress have a second to finish.

@@ -22,6 +22,9 @@ pub enum Address {
     Email(String),
     /// E.164.
     Phone(String),
+    /// The brand's own id of a consumer: the brand delivers.
+    #[cfg(feature = "test-channel")]
+    Customer(String),
 }
 
 impl Address {
@@ -30,6 +33,8 @@ impl Address {
         match channel {
             Channel::Email => Self::email(raw),
             Channel::Sms => Self::phone(raw, default_region),
+            #[cfg(feature = "test-channel")]
+            Channel::Probe => Self::customer(raw),
         }
     }
 
@@ -66,6 +71,15 @@ impl Address {
         phone::e164(raw, default_region).map(Self::Phone)
     }
 
+    /// A customer id of plain signs.
+    #[cfg(feature = "test-channel")]
+    pub fn customer(raw: &str) -> Option<Self> {
+        let raw = raw.trim();
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        let fits = (1..=64).contains(&raw.len()) && raw.bytes().all(plain) && !is_absent(raw);
+        fits.then(|| Self::Customer(raw.to_owned()))
+    }
+
     /// The sender of a message as Twilio names it, so that a STOP meets the address that is texted. `None` if it is no phone: a short
     /// code or a name.
     pub fn sms_sender(raw: &str) -> Option<Self> {
@@ -76,6 +90,8 @@ impl Address {
     pub fn expose(&self) -> &str {
         match self {
             Self::Email(address) | Self::Phone(address) => address,
+            #[cfg(feature = "test-channel")]
+            Self::Customer(id) => id,
         }
     }
 
@@ -83,6 +99,8 @@ impl Address {
         match self {
             Self::Email(_) => Channel::Email,
             Self::Phone(_) => Channel::Sms,
+            #[cfg(feature = "test-channel")]
+            Self::Customer(_) => Channel::Probe,
         }
     }
 
@@ -91,6 +109,8 @@ impl Address {
         match self {
             Self::Email(_) => None,
             Self::Phone(number) => phone::country(number),
+            #[cfg(feature = "test-channel")]
+            Self::Customer(_) => None,
         }
     }
 
@@ -99,6 +119,8 @@ impl Address {
         match self {
             Self::Email(address) => address.to_lowercase(),
             Self::Phone(number) => phone::key(number),
+            #[cfg(feature = "test-channel")]
+            Self::Customer(id) => format!("customer {id}"),
         }
     }
 
@@ -115,6 +137,8 @@ impl Address {
                 let end: Vec<char> = number.chars().rev().take(2).collect();
                 format!("{start}…{}", end.iter().rev().collect::<String>())
             }
+            #[cfg(feature = "test-channel")]
+            Self::Customer(id) => format!("{}…", id.chars().next().unwrap_or('…')),
         }
     }
 }
@@ -132,6 +156,8 @@ impl Address {
                 let last_two = &number[number.len().saturating_sub(2)..];
                 format!("{} …{last_two}", country.as_deref().unwrap_or("no country"))
             }
+            #[cfg(feature = "test-channel")]
+            Self::Customer(_) => "a customer id".to_owned(),
         }
     }
 }
@@ -141,6 +167,8 @@ impl fmt::Debug for Address {
         match self {
             Self::Email(_) => f.write_str("Email(…)"),
             Self::Phone(_) => f.write_str("Phone(…)"),
+            #[cfg(feature = "test-channel")]
+            Self::Customer(_) => f.write_str("Customer(…)"),
         }
     }
 }
