@@ -16,33 +16,8 @@ pub fn liveperson_settings(
     config: &Config,
     account: &config::Account,
 ) -> anyhow::Result<liveperson::Settings> {
-    let auth = match account
-        .auth
-        .clone()
-        .context("the account has no LivePerson credentials")?
-    {
-        config::Auth::OAuth2 {
-            client_id,
-            client_secret,
-        } => liveperson::Auth::OAuth2 {
-            client_id,
-            client_secret,
-        },
-        config::Auth::OAuth1 {
-            consumer_key,
-            consumer_secret,
-            token,
-            token_secret,
-        } => {
-            let token = token.expose().to_owned();
-            liveperson::Auth::OAuth1 {
-                consumer_key,
-                consumer_secret,
-                token,
-                token_secret,
-            }
-        }
-    };
+    let auth = account.auth.clone();
+    let auth = auth.context("the account has no LivePerson credentials")?;
     let csds_url = config.liveperson.csds_url.clone();
     let plain = csds_url.scheme() == "http";
     Ok(liveperson::Settings {

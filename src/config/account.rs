@@ -12,7 +12,7 @@ use super::reader::{Noted, Reader};
 use super::{Problem, Role};
 use crate::domain::ids::{AccountId, SkillId};
 use crate::domain::zone::Zone;
-use crate::secret::Secret;
+use crate::liveperson::Auth;
 
 /// What we know of a LivePerson account before we have asked LivePerson.
 #[derive(Clone, Debug)]
@@ -44,21 +44,6 @@ pub struct Account {
 pub const LEGACY_KEYS: &str = "LivePerson ended OAuth 1.0a keys (LE_CONSUMER_KEY, LE_TOKEN …) on 31 May 2026. In Conversational Cloud under Manage, Management \
      Console, Application Install, add an application with the grant type client_credentials and the scopes of the Messaging Interactions API, \
      and install it in the account; then set LE_CLIENT_ID and LE_CLIENT_SECRET, and leave the four old settings out.";
-
-#[derive(Clone, Debug)]
-pub enum Auth {
-    OAuth2 {
-        client_id: String,
-        client_secret: Secret,
-    },
-    /// Legacy: LivePerson ended these keys in 2026.
-    OAuth1 {
-        consumer_key: String,
-        consumer_secret: Secret,
-        token: Secret,
-        token_secret: Secret,
-    },
-}
 
 pub fn read(r: &mut Reader, role: Role) -> Result<Vec<Account>, Noted> {
     let tables = r.take_accounts();

@@ -31,7 +31,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-pub use account::{Account, Auth, LEGACY_KEYS};
+pub use account::{Account, LEGACY_KEYS};
 pub use badge::{BadgeTokens, IdTokenKeys, IdTokens};
 pub use host::{HostPattern, InvalidHost};
 pub use journal::Journal;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::source::parse_dotenv;
 use super::*;
+use crate::liveperson::Auth;
 
 /// Characters of a secret that may be seen by chance.
 const BY_CHANCE: usize = 6;

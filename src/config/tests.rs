@@ -9,6 +9,7 @@ use super::source::parse_dotenv;
 use super::*;
 use crate::channel::smtp::Tls;
 use crate::domain::ids::SkillId;
+use crate::liveperson::Auth;
 
 const SID: &str = "AC00000000000000000000000000000000";
 

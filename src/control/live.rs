@@ -18,13 +18,14 @@ use super::accounts::Allowed;
 use super::rules::By;
 use super::{Error, Fault};
 use crate::channel;
-use crate::config::{self, Auth, Config};
+use crate::config::{self, Config};
 use crate::db;
 use crate::db::audit::Entry;
 use crate::db::live::Found;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::live::LONGEST_NOTE;
 use crate::jobs::context::Context;
+use crate::liveperson;
 
 pub use crate::domain::live::{Consent, OtherInstallation};
 pub use looks::{Asker, Look, Looks};
@@ -367,7 +368,7 @@ fn check(channel: Channel, wish: &Wish) -> Result<(), Error> {
 /// What should be known of an account, though it does not stand in the way.
 pub fn warnings(account: &config::Account) -> Vec<String> {
     match account.auth {
-        Some(Auth::OAuth1 { .. }) => vec![config::LEGACY_KEYS.to_owned()],
+        Some(liveperson::Auth::OAuth1 { .. }) => vec![config::LEGACY_KEYS.to_owned()],
         _ => Vec::new(),
     }
 }

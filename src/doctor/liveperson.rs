@@ -24,7 +24,7 @@ impl Doctor<'_> {
                 "Set LE_CLIENT_ID and LE_CLIENT_SECRET of an application that is installed in the account.",
             );
         }
-        if let Some(config::Auth::OAuth1 { .. }) = account.auth {
+        if let Some(liveperson::Auth::OAuth1 { .. }) = account.auth {
             self.warning("credentials", "OAuth 1.0a keys", config::LEGACY_KEYS);
         }
         let settings = match app::liveperson_settings(config, account) {

@@ -131,7 +131,7 @@ impl Session {
                 let key = Key {
                     consumer_key,
                     consumer_secret,
-                    token,
+                    token: token.expose(),
                     token_secret,
                 };
                 let at = self.clock.now() + TimeDelta::seconds(self.skew.seconds());

@@ -77,7 +77,7 @@ pub enum Auth {
     OAuth1 {
         consumer_key: String,
         consumer_secret: Secret,
-        token: String,
+        token: Secret,
         token_secret: Secret,
     },
 }

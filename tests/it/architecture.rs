@@ -55,7 +55,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("hashing", &["domain", "secret"]),
     // It fills the settings that are the adapters' own.
-    ("config", &["channel", "domain", "secret"]),
+    ("config", &["channel", "domain", "liveperson", "secret"]),
     ("telemetry", &["config"]),
     ("beside", &["config"]),
     ("rules_file", &["domain"]),

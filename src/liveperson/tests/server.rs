@@ -183,7 +183,7 @@ pub fn oauth1() -> Auth {
     Auth::OAuth1 {
         consumer_key: "exampleappkey".to_owned(),
         consumer_secret: Secret::new("exampleappsecret"),
-        token: "exampletoken".to_owned(),
+        token: Secret::new("exampletoken"),
         token_secret: Secret::new("exampletokensecret"),
     }
 }
