@@ -14,7 +14,7 @@ use unread::domain::decide::{Facts, History, decide};
 use unread::domain::ids::{Channel, SkillId};
 use unread::domain::local_time::LocalTime;
 use unread::domain::read_state::{ReadState, read_state};
-use unread::domain::rule::{Rule, Settings};
+use unread::domain::rule::{Rule, RuleSettings};
 use unread::domain::zone::Zone;
 use unread::liveperson::parse_page;
 
@@ -71,7 +71,7 @@ fn delivery(c: &mut Criterion) {
         channel: Channel::Email,
         enabled: true,
         version: 1,
-        settings: Settings::default_for(Channel::Email),
+        settings: RuleSettings::default_for(Channel::Email),
         live: Rule::ALWAYS,
         lost_until: None,
     };
@@ -96,7 +96,7 @@ fn delivery(c: &mut Criterion) {
                 held: false,
                 history: &history,
                 clicked_at: None,
-                lot: 99,
+                holdout_bucket: 99,
                 now,
             })
         });

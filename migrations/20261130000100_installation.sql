@@ -16,7 +16,7 @@ comment on table instance is 'Facts about this installation that are made once, 
 insert into instance (key, value) values ('schema_compatible_from', '20261130000100');
 
 -- Which slot of each schedule has been claimed; one caller per slot, however many schedulers run.
-create table slots (
+create table schedule_ticks (
     name text primary key,
     slot bigint not null
 );

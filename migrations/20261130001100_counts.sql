@@ -1,10 +1,10 @@
 -- What the overview, the effect page and the metrics count, kept as it happens: counting a ledger of a million rows takes longer
 -- than a page may.
 --
--- Each statement that changes reminders adds what it changed to tally_changes, a table that is only appended to, so that no two
--- workers wait for one counter's row; the sweep adds the changes up into tallies. Their sum is exact at every moment. Deleting
+-- Each statement that changes reminders adds what it changed to count_deltas, a table that is only appended to, so that no two
+-- workers wait for one counter's row; the sweep adds the changes up into reminder_counts. Their sum is exact at every moment. Deleting
 -- reminders (retention) changes nothing: what has happened stays counted.
-create table tallies (
+create table reminder_counts (
     hour    timestamptz not null,
     account text        not null,
     skill   bigint      not null,
@@ -14,11 +14,11 @@ create table tallies (
     n       bigint      not null,
     primary key (hour, account, skill, channel, step, measure)
 ) with (fillfactor = 70);
-comment on column tallies.measure is 'a state (cancelled without read and held_out), or an event: see reminder_tallies';
-create index tallies_waiting on tallies (measure) where measure in ('scheduled', 'sending');
-create index tallies_empty on tallies (hour) where n = 0;
+comment on column reminder_counts.measure is 'a state (cancelled without read and held_out), or an event: see reminder_measures';
+create index reminder_counts_waiting on reminder_counts (measure) where measure in ('scheduled', 'sending');
+create index reminder_counts_empty on reminder_counts (hour) where n = 0;
 
-create table tally_changes (
+create table count_deltas (
     hour    timestamptz not null,
     account text        not null,
     skill   bigint      not null,
@@ -28,14 +28,14 @@ create table tally_changes (
     n       bigint      not null
 );
 
-create view tallies_now as
-select hour, account, skill, channel, step, measure, n from tallies
+create view reminder_counts_now as
+select hour, account, skill, channel, step, measure, n from reminder_counts
 union all
-select hour, account, skill, channel, step, measure, n from tally_changes;
+select hour, account, skill, channel, step, measure, n from count_deltas;
 
 -- What one reminder counts as, and in which hour: that it is owed, when it was made; that a provider took it and that the consumer
 -- came back, when it was sent; what became of it, when it ended.
-create function reminder_tallies(state text, reason text, created_at timestamptz, sent_at timestamptz, final_at timestamptz,
+create function reminder_measures(state text, reason text, created_at timestamptz, sent_at timestamptz, final_at timestamptz,
     returned_at timestamptz)
 returns table (hour timestamptz, measure text) language sql immutable as $$
     select date_bin('1 hour', e.at, '2000-01-01Z'), e.measure
@@ -55,18 +55,18 @@ returns table (hour timestamptz, measure text) language sql immutable as $$
 $$;
 
 -- Rows of a batch mostly have the same facts: those are counted first, and only then split into measures.
-create function tally_reminders() returns trigger language plpgsql as $$
+create function count_reminders() returns trigger language plpgsql as $$
 begin
     if tg_op = 'INSERT' then
-        insert into tally_changes (hour, account, skill, channel, step, measure, n)
+        insert into count_deltas (hour, account, skill, channel, step, measure, n)
         select t.hour, r.account, r.skill, r.channel, r.step, t.measure, sum(r.n)
         from (
             select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at, count(*) as n
             from now_rows group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-        ) r, reminder_tallies(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at) t
+        ) r, reminder_measures(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at) t
         group by 1, 2, 3, 4, 5, 6;
     else
-        insert into tally_changes (hour, account, skill, channel, step, measure, n)
+        insert into count_deltas (hour, account, skill, channel, step, measure, n)
         select t.hour, r.account, r.skill, r.channel, r.step, t.measure, sum(r.n)
         from (
             select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at, sum(n) as n
@@ -78,22 +78,22 @@ begin
                 from was_rows
             ) c
             group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 having sum(n) <> 0
-        ) r, reminder_tallies(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at) t
+        ) r, reminder_measures(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at) t
         group by 1, 2, 3, 4, 5, 6 having sum(r.n) <> 0;
     end if;
     return null;
 end
 $$;
 
-create trigger tally_new after insert on reminders
-    referencing new table as now_rows for each statement execute function tally_reminders();
-create trigger tally_changed after update on reminders
-    referencing old table as was_rows new table as now_rows for each statement execute function tally_reminders();
+create trigger count_new after insert on reminders
+    referencing new table as now_rows for each statement execute function count_reminders();
+create trigger count_changed after update on reminders
+    referencing old table as was_rows new table as now_rows for each statement execute function count_reminders();
 
--- Counts that pages add up over weeks: by the hour without skill and step, by the day (UTC) with them. The rows of tallies are too
--- many for that, one for each hour, skill, step and measure. The database keeps them as it keeps tallies, so that it does not matter
--- which version of the program folds the changes.
-create table tallies_by_hour (
+-- Counts that pages add up over weeks: by the hour without skill and step, by the day (UTC) with them. The rows of reminder_counts are too
+-- many for that, one for each hour, skill, step and measure. The database keeps them as it keeps reminder_counts, so that it does not matter
+-- which version of the program rolls the changes up.
+create table reminder_counts_by_hour (
     hour    timestamptz not null,
     account text        not null,
     channel text        not null,
@@ -101,10 +101,10 @@ create table tallies_by_hour (
     n       bigint      not null,
     primary key (hour, account, channel, measure)
 ) with (fillfactor = 70);
-create index tallies_by_hour_waiting on tallies_by_hour (measure) where measure in ('scheduled', 'sending');
-create index tallies_by_hour_empty on tallies_by_hour (hour) where n = 0;
+create index reminder_counts_by_hour_waiting on reminder_counts_by_hour (measure) where measure in ('scheduled', 'sending');
+create index reminder_counts_by_hour_empty on reminder_counts_by_hour (hour) where n = 0;
 
-create table tallies_by_day (
+create table reminder_counts_by_day (
     day     timestamptz not null,
     account text        not null,
     skill   bigint      not null,
@@ -114,30 +114,30 @@ create table tallies_by_day (
     n       bigint      not null,
     primary key (day, account, skill, channel, step, measure)
 ) with (fillfactor = 70);
-create index tallies_by_day_empty on tallies_by_day (day) where n = 0;
+create index reminder_counts_by_day_empty on reminder_counts_by_day (day) where n = 0;
 
--- What was added to tallies, summed up. A row that is deleted there was zero, or is past its time: neither changes a sum.
-create function sum_tallies() returns trigger language plpgsql as $$
+-- What was added to reminder_counts, summed up. A row that is deleted there was zero, or is past its time: neither changes a sum.
+create function sum_reminder_counts() returns trigger language plpgsql as $$
 begin
-    -- Two that fold at once would otherwise meet at these rows in different orders.
-    perform pg_advisory_xact_lock(hashtextextended('sum_tallies', 0));
+    -- Two that roll up at once would otherwise meet at these rows in different orders.
+    perform pg_advisory_xact_lock(hashtextextended('sum_reminder_counts', 0));
     if tg_op = 'INSERT' then
-        insert into tallies_by_hour as t (hour, account, channel, measure, n)
+        insert into reminder_counts_by_hour as t (hour, account, channel, measure, n)
         select hour, account, channel, measure, sum(n) from now_rows group by 1, 2, 3, 4
         on conflict (hour, account, channel, measure) do update set n = t.n + excluded.n;
-        insert into tallies_by_day as t (day, account, skill, channel, step, measure, n)
+        insert into reminder_counts_by_day as t (day, account, skill, channel, step, measure, n)
         select date_bin('1 day', hour, '2000-01-01Z'), account, skill, channel, step, measure, sum(n) from now_rows
         group by 1, 2, 3, 4, 5, 6
         on conflict (day, account, skill, channel, step, measure) do update set n = t.n + excluded.n;
     else
-        insert into tallies_by_hour as t (hour, account, channel, measure, n)
+        insert into reminder_counts_by_hour as t (hour, account, channel, measure, n)
         select hour, account, channel, measure, sum(n) from (
             select hour, account, channel, measure, n from now_rows
             union all
             select hour, account, channel, measure, -n from was_rows) c
         group by 1, 2, 3, 4 having sum(n) <> 0
         on conflict (hour, account, channel, measure) do update set n = t.n + excluded.n;
-        insert into tallies_by_day as t (day, account, skill, channel, step, measure, n)
+        insert into reminder_counts_by_day as t (day, account, skill, channel, step, measure, n)
         select date_bin('1 day', hour, '2000-01-01Z'), account, skill, channel, step, measure, sum(n) from (
             select hour, account, skill, channel, step, measure, n from now_rows
             union all
@@ -149,7 +149,7 @@ begin
 end
 $$;
 
-create trigger sum_new after insert on tallies
-    referencing new table as now_rows for each statement execute function sum_tallies();
-create trigger sum_changed after update on tallies
-    referencing old table as was_rows new table as now_rows for each statement execute function sum_tallies();
+create trigger sum_new after insert on reminder_counts
+    referencing new table as now_rows for each statement execute function sum_reminder_counts();
+create trigger sum_changed after update on reminder_counts
+    referencing old table as was_rows new table as now_rows for each statement execute function sum_reminder_counts();

@@ -15,16 +15,16 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::db::restore::{self, State};
+use crate::db::restore::{self, DatabaseState};
 use crate::postgres::{Address, Children, Clients};
 use file::Partial;
 
-pub use kept::{Kept, kept, newest};
+pub use kept::{BackupFile, kept, newest};
 pub use nightly::{FOLDER, Nightly};
 
 /// The database that is backed up, or that takes a backup in.
 #[derive(Clone, Debug)]
-pub struct Database {
+pub struct BackupDatabase {
     /// For our own look at it.
     pub options: PgConnectOptions,
     /// For PostgreSQL's programs.
@@ -35,13 +35,13 @@ pub struct Database {
 
 /// A file that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenBackup {
     pub file: PathBuf,
     pub bytes: u64,
 }
 
 /// Writes a backup. It has its name only when it is whole and has been looked at; a file that is there is replaced if `force`.
-pub async fn write(database: &Database, file: &Path, force: bool) -> Result<Written> {
+pub async fn write(database: &BackupDatabase, file: &Path, force: bool) -> Result<WrittenBackup> {
     let state = database.state().await?;
     ensure!(
         state.is_ours,
@@ -65,13 +65,17 @@ pub async fn write(database: &Database, file: &Path, force: bool) -> Result<Writ
 
 /// What was brought back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restored {
+pub struct RestoredBackup {
     /// When the backup was begun: what happened since is not in it.
     pub made_at: Option<DateTime<Utc>>,
 }
 
 /// Brings a backup back, all of it or nothing. What the database holds is in the way unless `replace`.
-pub async fn restore(database: &Database, file: &Path, replace: bool) -> Result<Restored> {
+pub async fn restore(
+    database: &BackupDatabase,
+    file: &Path,
+    replace: bool,
+) -> Result<RestoredBackup> {
     check_there(file)?;
     let state = database.state().await?;
     let first = make_room(&state, replace)?;
@@ -101,7 +105,7 @@ pub async fn restore(database: &Database, file: &Path, replace: bool) -> Result<
                 )
             }
         })?;
-        Ok(Restored {
+        Ok(RestoredBackup {
             made_at: contents.made_at,
         })
     })
@@ -115,7 +119,7 @@ pub fn check_there(file: &Path) -> Result<()> {
 }
 
 /// What must be done first in a database like this, or why it cannot take a backup in.
-fn make_room(state: &State, replace: bool) -> Result<&'static str> {
+fn make_room(state: &DatabaseState, replace: bool) -> Result<&'static str> {
     ensure!(
         state.sessions == 0,
         "{} connections of unread are open on this database: stop every process of the installation first",
@@ -142,13 +146,13 @@ fn make_room(state: &State, replace: bool) -> Result<&'static str> {
     Ok(restore::CLEAR)
 }
 
-fn major(state: &State) -> Result<u32> {
+fn major(state: &DatabaseState) -> Result<u32> {
     u32::try_from(state.version_number / 10_000).context("the server tells no version")
 }
 
-impl Database {
+impl BackupDatabase {
     /// Over a connection that is closed at once: who looks for others must not be one of them.
-    async fn state(&self) -> Result<State> {
+    async fn state(&self) -> Result<DatabaseState> {
         let options = self.options.clone().application_name("unread backup");
         let mut conn = PgConnection::connect_with(&options)
             .await
@@ -189,8 +193,8 @@ async fn with_children<T: Send + 'static>(
 mod tests {
     use super::*;
 
-    fn state() -> State {
-        State {
+    fn state() -> DatabaseState {
+        DatabaseState {
             version_number: 150_018,
             sessions: 0,
             is_ours: false,
@@ -201,24 +205,24 @@ mod tests {
 
     #[test]
     fn only_what_is_ours_makes_room_and_only_when_told() {
-        let ours = || State {
+        let ours = || DatabaseState {
             is_ours: true,
             tables: 50,
             ..state()
         };
-        let in_use = State {
+        let in_use = DatabaseState {
             sessions: 3,
             ..ours()
         };
-        let shared = State {
+        let shared = DatabaseState {
             other_schemas: vec!["shop".to_owned()],
             ..ours()
         };
-        let beside = State {
+        let beside = DatabaseState {
             other_schemas: vec!["shop".to_owned()],
             ..state()
         };
-        let strange = State {
+        let strange = DatabaseState {
             tables: 2,
             ..state()
         };

@@ -20,15 +20,15 @@ use serde::Serialize;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{self, Database, Parts, Running, Start};
+use crate::app::{self, Database, RoleSet, Running, Start};
 use crate::clock::Clock;
-use crate::config::{Config, Role, Sources};
+use crate::config::{Config, ProcessRole, Sources};
 use crate::control;
 use crate::db;
 use crate::domain::access;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::reminder::ReminderState;
-use crate::domain::rule::{Key, Settings, Step};
+use crate::domain::rule::{RuleKey, RuleSettings, Step};
 use crate::jobs::queue;
 use crate::postgres::Durability;
 use crate::sandbox::clock::WorldClock;
@@ -94,7 +94,7 @@ pub fn environment(endpoints: &Endpoints) -> BTreeMap<String, String> {
 }
 
 /// A demonstration under way.
-struct Stage {
+struct DemoRun {
     sandbox: Sandbox,
     database: Database,
     running: Running,
@@ -107,27 +107,27 @@ struct Stage {
 
 /// Whose time it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
+enum DemoPace {
     Real,
-    /// The clock moves when [`Stage::step`] moves it.
+    /// The clock moves when [`DemoRun::step`] moves it.
     Stepped,
 }
 
 /// `base` are the settings of this process, of which the demonstration respects the ports and the database.
-async fn raise(
+async fn start_demo(
     base: &Config,
     script: Script,
-    pace: Pace,
+    pace: DemoPace,
     shutdown: &CancellationToken,
-) -> anyhow::Result<Stage> {
+) -> anyhow::Result<DemoRun> {
     let database = Database::open(base, Durability::Throwaway).await?;
     let pool = db::pool(database.options.clone(), 2);
     app::migrate_when_up(&pool).await?;
     // The script starts when everything else is ready: setting up takes real seconds.
     let start = Clock::System.now();
     let (clock, world_clock) = match pace {
-        Pace::Real => (Clock::System, WorldClock::real()),
-        Pace::Stepped => (Clock::manual(start), WorldClock::manual(start)),
+        DemoPace::Real => (Clock::System, WorldClock::real()),
+        DemoPace::Stepped => (Clock::manual(start), WorldClock::manual(start)),
     };
     let sandbox = Sandbox::start(Options {
         mailbox_port: mailbox_port(base.web.port, base.web.metrics_port),
@@ -151,13 +151,13 @@ async fn raise(
     let (by, now) = ("demonstration", clock.now());
     match control::users::add_with_password(&pool, LOGIN.0, role, &password, by, now).await {
         // A database that has seen a demonstration before.
-        Ok(_) | Err(control::Error::Conflict(_)) => {}
+        Ok(_) | Err(control::ControlError::Conflict(_)) => {}
         Err(error) => return Err(error.into()),
     }
     pool.close().await;
     let example_until = match pace {
-        Pace::Real => invent_the_past(&database, start).await?,
-        Pace::Stepped => None,
+        DemoPace::Real => invent_the_past(&database, start).await?,
+        DemoPace::Stepped => None,
     };
     let demo = web::Demo {
         example_until,
@@ -165,9 +165,9 @@ async fn raise(
         login: (LOGIN.0.to_owned(), LOGIN.1.to_owned()),
     };
     let start_options = Start {
-        parts: Parts {
-            scheduler: pace == Pace::Real,
-            ..Parts::ALL
+        parts: RoleSet {
+            scheduler: pace == DemoPace::Real,
+            ..RoleSet::ALL
         },
         clock: clock.clone(),
         migrate: false,
@@ -177,7 +177,7 @@ async fn raise(
     };
     let running = app::start(&config, &database, start_options).await?;
     let scheduler = app::scheduler(&config, &running.pool, &clock)?;
-    Ok(Stage {
+    Ok(DemoRun {
         sandbox,
         database,
         running,
@@ -193,7 +193,7 @@ fn by_both_names(url: &str) -> String {
     format!("{url},{}", url.replace("127.0.0.1", "localhost"))
 }
 
-fn settings(base: &Config, sandbox: &Sandbox, pace: Pace) -> anyhow::Result<Config> {
+fn settings(base: &Config, sandbox: &Sandbox, pace: DemoPace) -> anyhow::Result<Config> {
     let mut environment = environment(sandbox.endpoints());
     let web = &base.web;
     for (key, value) in [
@@ -217,11 +217,11 @@ fn settings(base: &Config, sandbox: &Sandbox, pace: Pace) -> anyhow::Result<Conf
         // The sandbox tires of nobody; when the clock is moved by hand, a minute's calls come in a moment.
         (
             "UNREAD_LIVEPERSON_RATE_PER_SECOND",
-            if pace == Pace::Real { "5" } else { "1000" }.to_owned(),
+            if pace == DemoPace::Real { "5" } else { "1000" }.to_owned(),
         ),
         (
             "UNREAD_SCAN_INTERVAL_SECONDS",
-            if pace == Pace::Real { "10" } else { "60" }.to_owned(),
+            if pace == DemoPace::Real { "10" } else { "60" }.to_owned(),
         ),
     ] {
         environment.insert(key.to_owned(), value);
@@ -231,7 +231,7 @@ fn settings(base: &Config, sandbox: &Sandbox, pace: Pace) -> anyhow::Result<Conf
         file: None,
         read_secret: |path: &Path| std::fs::read_to_string(path),
     };
-    Ok(Config::read(&sources, Role::Run)?)
+    Ok(Config::read(&sources, ProcessRole::Run)?)
 }
 
 /// The first port after the dashboard's that is not the metrics', if it is free, else any (0).
@@ -246,7 +246,7 @@ fn mailbox_port(web: u16, metrics: u16) -> u16 {
 async fn presumed_rules(
     pool: &PgPool,
     config: &Config,
-    pace: Pace,
+    pace: DemoPace,
     now: DateTime<Utc>,
 ) -> anyhow::Result<()> {
     let account: AccountId = crate::sandbox::ACCOUNT.parse()?;
@@ -256,21 +256,21 @@ async fn presumed_rules(
     for rule in people::RULES {
         let channel: Channel = rule.channel.parse()?;
         let steps = rule.after_minutes.iter();
-        let settings = Settings {
+        let settings = RuleSettings {
             steps: steps
                 .map(|m| Step {
                     after: TimeDelta::minutes(i64::from(*m)),
                 })
                 .collect(),
             // Every scripted case is expected to be reminded.
-            holdout_percent: if pace == Pace::Real && channel == Channel::Email {
+            holdout_percent: if pace == DemoPace::Real && channel == Channel::Email {
                 past::HELD_OUT_PERCENT
             } else {
                 0
             },
-            ..Settings::default_for(channel)
+            ..RuleSettings::default_for(channel)
         };
-        let key = Key {
+        let key = RuleKey {
             account: account.clone(),
             skill: Some(SkillId(rule.skill)),
             channel,
@@ -279,7 +279,7 @@ async fn presumed_rules(
     }
     // A demonstration is live from the beginning, and its people's messages were written before it.
     for channel in Channel::ALL {
-        let live = db::live::Live {
+        let live = db::live::LiveChannel {
             since: DateTime::UNIX_EPOCH,
             by_whom: "demonstration".to_owned(),
             at: now,
@@ -303,13 +303,13 @@ async fn invent_the_past(
         let mut tx = pool.begin().await?;
         db::past::write(&mut tx, &account, &past::invent(now)).await?;
         tx.commit().await.context("inventing the past")?;
-        db::tallies::fold(&pool).await?;
+        db::reminder_counts::roll_up(&pool).await?;
     }
     pool.close().await;
     Ok(new.then_some(now))
 }
 
-impl Stage {
+impl DemoRun {
     /// Moves every clock on by one step and lets people and service do all there is to do at that moment.
     async fn step(&self) -> anyhow::Result<()> {
         self.world_clock.advance(STEP);
@@ -341,7 +341,7 @@ impl Stage {
 
 /// Runs until `shutdown`, with newcomers now and then.
 pub async fn live(base: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let stage = raise(base, Script::Live, Pace::Real, &shutdown).await?;
+    let stage = start_demo(base, Script::Live, DemoPace::Real, &shutdown).await?;
     let port = stage
         .running
         .web
@@ -364,7 +364,7 @@ pub async fn live(base: &Config, shutdown: CancellationToken) -> anyhow::Result<
 
 /// What was expected of one scripted case, and what happened.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct CaseResult {
     pub case: &'static str,
     pub conversation: String,
     pub channel: &'static str,
@@ -375,12 +375,12 @@ pub struct Row {
 }
 
 /// Plays the script until every reminder is final, and tells how each case went.
-pub async fn once(base: &Config, shutdown: CancellationToken) -> anyhow::Result<Vec<Row>> {
+pub async fn once(base: &Config, shutdown: CancellationToken) -> anyhow::Result<Vec<CaseResult>> {
     let mut base = base.clone();
     // Nobody looks at the pages of a run that lasts a minute, and a demonstration may be running already.
     base.web.port = pick_port()?;
     base.web.metrics_port = pick_port()?;
-    let stage = raise(&base, Script::Cases, Pace::Stepped, &shutdown).await?;
+    let stage = start_demo(&base, Script::Cases, DemoPace::Stepped, &shutdown).await?;
     let waited = wait_until_final(&stage, &shutdown).await;
     let rows = match waited {
         Ok(()) => compare(&stage).await,
@@ -399,7 +399,7 @@ fn pick_port() -> anyhow::Result<u16> {
 }
 
 /// The script's last expectation has passed, and no reminder is still on its way.
-async fn wait_until_final(stage: &Stage, shutdown: &CancellationToken) -> anyhow::Result<()> {
+async fn wait_until_final(stage: &DemoRun, shutdown: &CancellationToken) -> anyhow::Result<()> {
     let started = Instant::now();
     let minutes = stage
         .sandbox
@@ -412,7 +412,7 @@ async fn wait_until_final(stage: &Stage, shutdown: &CancellationToken) -> anyhow
         + TimeDelta::minutes(5);
     loop {
         stage.step().await?;
-        let open = db::pages::not_final(&stage.running.pool).await?;
+        let open = db::reports::not_final(&stage.running.pool).await?;
         if stage.clock.now() > end && open == 0 {
             return Ok(());
         }
@@ -427,26 +427,26 @@ async fn wait_until_final(stage: &Stage, shutdown: &CancellationToken) -> anyhow
     }
 }
 
-async fn compare(stage: &Stage) -> anyhow::Result<Vec<Row>> {
+async fn compare(stage: &DemoRun) -> anyhow::Result<Vec<CaseResult>> {
     let expected = stage.sandbox.expected();
     let mut rows = Vec::with_capacity(expected.len() + 1);
     for expected in &expected {
         let observed = observed(&stage.running.pool, expected).await?;
-        rows.push(Row {
+        rows.push(CaseResult {
             case: expected.case,
             conversation: expected.conversation.clone(),
             channel: expected.channel,
             step: expected.step,
             agree: agrees(expected, &observed),
-            expected: told(expected.verdict, expected.reason),
-            observed: told(&observed.verdict, observed.reason.as_deref()),
+            expected: describe_verdict(expected.verdict, expected.reason),
+            observed: describe_verdict(&observed.verdict, observed.reason.as_deref()),
         });
     }
     // The witness: as many messages were received as reminders were sent.
-    let sent = db::pages::sent_in_all(&stage.running.pool).await?;
+    let sent = db::reports::sent_in_all(&stage.running.pool).await?;
     let outbox = stage.sandbox.outbox();
     let received = i64::try_from(outbox.mails().len() + outbox.texts().len())?;
-    rows.push(Row {
+    rows.push(CaseResult {
         case: "messages_received",
         conversation: String::new(),
         channel: "",
@@ -465,7 +465,7 @@ struct Observed {
 
 async fn observed(pool: &PgPool, expected: &Expected) -> anyhow::Result<Observed> {
     let step = i16::try_from(expected.step)?;
-    let reminder = db::pages::reminder_of(
+    let reminder = db::reports::reminder_of(
         pool,
         &expected.conversation,
         expected.channel.parse()?,
@@ -482,9 +482,13 @@ async fn observed(pool: &PgPool, expected: &Expected) -> anyhow::Result<Observed
         }
         None => Observed {
             verdict: "none".to_owned(),
-            reason: db::pages::last_reason(pool, &expected.conversation, expected.channel.parse()?)
-                .await?
-                .map(|r| r.to_string()),
+            reason: db::reports::last_reason(
+                pool,
+                &expected.conversation,
+                expected.channel.parse()?,
+            )
+            .await?
+            .map(|r| r.to_string()),
         },
     })
 }
@@ -494,7 +498,7 @@ fn agrees(expected: &Expected, observed: &Observed) -> bool {
         && (expected.verdict == "sent" || expected.reason == observed.reason.as_deref())
 }
 
-fn told(verdict: &str, reason: Option<&str>) -> String {
+fn describe_verdict(verdict: &str, reason: Option<&str>) -> String {
     reason.map_or_else(
         || verdict.to_owned(),
         |reason| format!("{verdict} ({reason})"),
@@ -502,9 +506,10 @@ fn told(verdict: &str, reason: Option<&str>) -> String {
 }
 
 /// The rows as a table.
-pub fn table(rows: &[Row]) -> String {
-    let width =
-        |cell: &dyn Fn(&Row) -> usize| rows.iter().map(cell).max().unwrap_or_default().max(8);
+pub fn table(rows: &[CaseResult]) -> String {
+    let width = |cell: &dyn Fn(&CaseResult) -> usize| {
+        rows.iter().map(cell).max().unwrap_or_default().max(8)
+    };
     let (case, expected) = (width(&|r| r.case.len()), width(&|r| r.expected.len()));
     let observed = width(&|r| r.observed.len());
     let mut text = format!(

@@ -23,14 +23,14 @@ use sqlx::PgPool;
 use crate::channel;
 use crate::channel::adapter::{Check, Health};
 use crate::clock::Clock;
-use crate::config::{Account, Config, ConfigError};
+use crate::config::{AccountSettings, Config, ConfigError};
 use crate::db;
 use crate::domain::ids::Channel;
 use crate::jobs::contradictions::domain_of;
-use crate::liveperson::Turnstile;
+use crate::liveperson::RateLimiter;
 
 pub use broken::find_broken;
-pub use report::{Line, State, healthy, table};
+pub use report::{CheckState, DoctorFinding, healthy, table};
 
 /// Time for one question to the database or to a page of ours.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,21 +40,21 @@ const MAX_SKEW_SECONDS: i64 = 30;
 
 /// Collects findings, and tells what is being tried.
 struct Doctor<'a> {
-    lines: Vec<Line>,
+    lines: Vec<DoctorFinding>,
     part: String,
     progress: &'a (dyn Fn(&str) + Sync),
 }
 
 /// What makes the settings unusable, as findings.
-pub fn of_settings(error: &ConfigError) -> Vec<Line> {
+pub fn of_settings(error: &ConfigError) -> Vec<DoctorFinding> {
     let problems = error.0.iter();
     problems
-        .map(|problem| Line {
+        .map(|problem| DoctorFinding {
             part: "settings".to_owned(),
             check: problem.key.clone(),
-            state: State::Failed,
+            state: CheckState::Failed,
             found: problem.what.clone(),
-            mend: Some(problem.mend.clone()),
+            fix: Some(problem.fix.clone()),
         })
         .collect()
 }
@@ -64,7 +64,7 @@ pub async fn examine(
     config: &Config,
     clock: &Clock,
     progress: &(dyn Fn(&str) + Sync),
-) -> Vec<Line> {
+) -> Vec<DoctorFinding> {
     let mut doctor = Doctor {
         lines: Vec::new(),
         part: String::new(),
@@ -86,17 +86,17 @@ pub async fn examine(
 /// Tries an account's LivePerson, for a person who waits: within the account's limit.
 pub async fn of_liveperson(
     config: &Config,
-    account: &Account,
-    limit: Option<Arc<dyn Turnstile>>,
+    account: &AccountSettings,
+    limit: Option<Arc<dyn RateLimiter>>,
     clock: &Clock,
-) -> Vec<Line> {
+) -> Vec<DoctorFinding> {
     let mut doctor = Doctor::silent();
     doctor.liveperson(config, account, limit, clock).await;
     doctor.lines
 }
 
 /// Tries a channel's provider; nothing where the channel is not configured.
-pub async fn of_channel(config: &Config, channel: Channel) -> Vec<Line> {
+pub async fn of_channel(config: &Config, channel: Channel) -> Vec<DoctorFinding> {
     let mut doctor = Doctor::silent();
     doctor.channel(config, channel).await;
     doctor.lines
@@ -106,7 +106,7 @@ pub async fn of_channel(config: &Config, channel: Channel) -> Vec<Line> {
 pub async fn keep(
     pool: &PgPool,
     config: &Config,
-    lines: &[Line],
+    lines: &[DoctorFinding],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let checks = mail::sender_checks(lines);
@@ -121,7 +121,7 @@ pub async fn keep(
 }
 
 /// As [`keep`], for who has no database at hand. There may be none, or one that was not migrated: then nothing is kept.
-pub async fn keep_if_possible(config: &Config, lines: &[Line], now: DateTime<Utc>) {
+pub async fn keep_if_possible(config: &Config, lines: &[DoctorFinding], now: DateTime<Utc>) {
     let url = config.database_url.as_ref();
     let Some(options) = url.and_then(|url| url.expose().parse().ok()) else {
         return;
@@ -148,30 +148,36 @@ impl Doctor<'_> {
         (self.progress)(&self.part);
     }
 
-    fn line(&mut self, check: &str, state: State, found: impl Into<String>, mend: Option<String>) {
-        self.lines.push(Line {
+    fn line(
+        &mut self,
+        check: &str,
+        state: CheckState,
+        found: impl Into<String>,
+        fix: Option<String>,
+    ) {
+        self.lines.push(DoctorFinding {
             part: self.part.clone(),
             check: check.to_owned(),
             state,
             found: found.into(),
-            mend,
+            fix,
         });
     }
 
     fn ok(&mut self, check: &str, found: impl Into<String>) {
-        self.line(check, State::Ok, found, None);
+        self.line(check, CheckState::Ok, found, None);
     }
 
-    fn failed(&mut self, check: &str, found: impl Into<String>, mend: impl Into<String>) {
-        self.line(check, State::Failed, found, Some(mend.into()));
+    fn failed(&mut self, check: &str, found: impl Into<String>, fix: impl Into<String>) {
+        self.line(check, CheckState::Failed, found, Some(fix.into()));
     }
 
-    fn warning(&mut self, check: &str, found: impl Into<String>, mend: impl Into<String>) {
-        self.line(check, State::Warning, found, Some(mend.into()));
+    fn warning(&mut self, check: &str, found: impl Into<String>, fix: impl Into<String>) {
+        self.line(check, CheckState::Warning, found, Some(fix.into()));
     }
 
-    fn unchecked(&mut self, check: &str, found: impl Into<String>, mend: impl Into<String>) {
-        self.line(check, State::Unchecked, found, Some(mend.into()));
+    fn unchecked(&mut self, check: &str, found: impl Into<String>, fix: impl Into<String>) {
+        self.line(check, CheckState::Unchecked, found, Some(fix.into()));
     }
 
     /// Tries a channel's provider; nothing where the channel is not configured.
@@ -198,10 +204,10 @@ impl Doctor<'_> {
         } in adapter.examine().await
         {
             let state = match health {
-                Health::Well => State::Ok,
-                Health::Failed => State::Failed,
-                Health::Warning => State::Warning,
-                Health::Unchecked => State::Unchecked,
+                Health::Well => CheckState::Ok,
+                Health::Failed => CheckState::Failed,
+                Health::Warning => CheckState::Warning,
+                Health::Unchecked => CheckState::Unchecked,
             };
             self.line(name, state, found, remedy);
         }
@@ -232,7 +238,7 @@ impl Doctor<'_> {
             self.ok("channels", channels.join(", "));
         }
         for warning in &config.warnings {
-            self.line("contradiction", State::Warning, warning, None);
+            self.line("contradiction", CheckState::Warning, warning, None);
         }
     }
 }

@@ -26,24 +26,24 @@ use crate::config::{self, Config};
 use crate::db;
 use crate::domain::conversation::Record;
 use crate::domain::ids::{AccountId, Channel, SkillId};
-use crate::domain::rule::{Rule, Settings};
+use crate::domain::rule::{Rule, RuleSettings};
 use crate::jobs::context::Account;
-use crate::jobs::contradictions::{self, Around};
-use crate::jobs::forecast::{self, Verdict, What, verdicts};
+use crate::jobs::contradictions::{self, RuleSurroundings};
+use crate::jobs::forecast::{self, ChannelForecast, ForecastOutcome, verdicts};
 use crate::jobs::scan;
 use crate::liveperson::{
-    self, MAX_SKILLS, MAX_WINDOW, Purpose, Search, Status, TooBusy, Turnstile,
+    self, ConversationStatus, MAX_SKILLS, MAX_WINDOW, Purpose, RateLimiter, Search, TooBusy,
 };
 use crate::rules_file::{self, RuleEntry};
 
-pub use progress::{Progress, show};
+pub use progress::{DryRunProgress, show};
 
 /// How long the database may take to answer before the run goes on without it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the person asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct DryRunOptions {
     /// `None`: every account.
     pub account: Option<AccountId>,
     /// A file of rules to try instead of the stored ones.
@@ -54,10 +54,10 @@ pub struct Wanted {
 /// is. Returns how many reminders would be sent.
 pub async fn run(
     config: &Config,
-    wanted: &Wanted,
+    wanted: &DryRunOptions,
     clock: &Clock,
     mut out: impl Write,
-    progress: &dyn Fn(Progress<'_>),
+    progress: &dyn Fn(DryRunProgress<'_>),
 ) -> anyhow::Result<usize> {
     let (database, pool) = database(config, progress).await.unzip();
     let file = wanted.rules.as_ref().map(read_rules).transpose()?;
@@ -70,7 +70,7 @@ pub async fn run(
     for account in accounts {
         let rules = rules(config, account, pool.as_ref(), file.as_deref(), progress).await?;
         contradictions(&rules, config, pool.as_ref(), clock, &mut out).await?;
-        let mut pass = Pass {
+        let mut pass = DryRunPass {
             account: reader(config, account, clock)?,
             rules,
             database: pool.as_ref(),
@@ -107,10 +107,13 @@ fn read_rules(path: &PathBuf) -> anyhow::Result<Vec<RuleEntry>> {
 }
 
 /// The installation's database, if there is one and it can be read.
-async fn database(config: &Config, progress: &dyn Fn(Progress<'_>)) -> Option<(Database, PgPool)> {
+async fn database(
+    config: &Config,
+    progress: &dyn Fn(DryRunProgress<'_>),
+) -> Option<(Database, PgPool)> {
     app::locate(config).ok()?;
     let without = |why: &str| {
-        progress(Progress::Note(&format!(
+        progress(DryRunProgress::Note(&format!(
             "Going on without the database: {why}"
         )));
     };
@@ -133,10 +136,10 @@ async fn database(config: &Config, progress: &dyn Fn(Progress<'_>)) -> Option<(D
 /// The rules of the file, else of the database, else the defaults of the configured channels.
 async fn rules(
     config: &Config,
-    account: &config::Account,
+    account: &config::AccountSettings,
     database: Option<&PgPool>,
     file: Option<&[RuleEntry]>,
-    progress: &dyn Fn(Progress<'_>),
+    progress: &dyn Fn(DryRunProgress<'_>),
 ) -> anyhow::Result<Vec<Rule>> {
     if let Some(entries) = file {
         let entries = entries.iter().filter(|entry| entry.account == account.id);
@@ -150,7 +153,7 @@ async fn rules(
             return Ok(rules);
         }
     }
-    progress(Progress::Note(&format!(
+    progress(DryRunProgress::Note(&format!(
         "Account {} has no rules yet: using the defaults",
         account.id
     )));
@@ -166,7 +169,7 @@ async fn rules(
                 skill: None,
                 channel,
                 enabled: true,
-                settings: Settings::default_for(channel),
+                settings: RuleSettings::default_for(channel),
             })
         })
         .collect())
@@ -182,7 +185,7 @@ async fn contradictions(
 ) -> anyhow::Result<()> {
     let texts = Texts::new();
     for rule in rules {
-        let around = Around {
+        let around = RuleSurroundings {
             zone: config.time_zone_of(Some(&rule.account)),
             sender: config.channels.sender_of_mail(),
         };
@@ -216,11 +219,15 @@ fn rule_of(entry: &RuleEntry) -> Rule {
     }
 }
 
-fn reader(config: &Config, account: &config::Account, clock: &Clock) -> anyhow::Result<Account> {
-    let client = liveperson::Client::new(
+fn reader(
+    config: &Config,
+    account: &config::AccountSettings,
+    clock: &Clock,
+) -> anyhow::Result<Account> {
+    let client = liveperson::LivePersonClient::new(
         app::liveperson_settings(config, account)?,
         liveperson::http_client(),
-        Arc::new(Pace::new(config.liveperson.rate_per_second)),
+        Arc::new(DryRunLimit::new(config.liveperson.rate_per_second)),
         clock.clone(),
         Arc::new(()),
     );
@@ -228,12 +235,12 @@ fn reader(config: &Config, account: &config::Account, clock: &Clock) -> anyhow::
 }
 
 /// Our own rate limit: the shared one is in a database that may not be there.
-struct Pace {
+struct DryRunLimit {
     every: Duration,
     next: Mutex<Instant>,
 }
 
-impl Pace {
+impl DryRunLimit {
     fn new(per_second: f64) -> Self {
         Self {
             every: Duration::from_secs_f64(1.0 / per_second.max(0.01)),
@@ -242,7 +249,7 @@ impl Pace {
     }
 }
 
-impl Turnstile for Pace {
+impl RateLimiter for DryRunLimit {
     fn pass(&self, _purpose: Purpose) -> BoxFuture<'_, Result<(), TooBusy>> {
         Box::pin(async {
             let mut next = self.next.lock().await;
@@ -261,7 +268,7 @@ impl Turnstile for Pace {
 }
 
 /// One account being read.
-struct Pass<'a> {
+struct DryRunPass<'a> {
     account: Account,
     rules: Vec<Rule>,
     database: Option<&'a PgPool>,
@@ -272,12 +279,12 @@ struct Pass<'a> {
     unreadable: usize,
 }
 
-impl Pass<'_> {
+impl DryRunPass<'_> {
     async fn all(
         &mut self,
         skills: Option<&[SkillId]>,
         out: &mut impl Write,
-        progress: &dyn Fn(Progress<'_>),
+        progress: &dyn Fn(DryRunProgress<'_>),
     ) -> anyhow::Result<()> {
         match skills {
             None => self.window(&[], out, progress).await,
@@ -294,12 +301,12 @@ impl Pass<'_> {
         &mut self,
         skills: &[SkillId],
         out: &mut impl Write,
-        progress: &dyn Fn(Progress<'_>),
+        progress: &dyn Fn(DryRunProgress<'_>),
     ) -> anyhow::Result<()> {
         let now = self.clock.now();
         let mut search = Search {
             skills: skills.to_vec(),
-            status: Status::Open,
+            status: ConversationStatus::Open,
             from: now - MAX_WINDOW,
             to: now,
         };
@@ -318,10 +325,10 @@ impl Pass<'_> {
             }
             self.unreadable += page.unreadable.len();
             let records = self.unseen(page.records).await;
-            progress(Progress::Result);
-            self.tell(&records, out).await?;
+            progress(DryRunProgress::Result);
+            self.report(&records, out).await?;
             let read = self.seen.len() + self.unreadable;
-            progress(Progress::Read {
+            progress(DryRunProgress::Read {
                 account: &self.account.id,
                 read,
                 expected: read + to_come,
@@ -338,7 +345,7 @@ impl Pass<'_> {
         scan::complete(&self.account, Purpose::Background, records).await
     }
 
-    async fn tell(&mut self, records: &[Record], out: &mut impl Write) -> anyhow::Result<()> {
+    async fn report(&mut self, records: &[Record], out: &mut impl Write) -> anyhow::Result<()> {
         let existing = match self.database {
             Some(pool) => forecast::existing(pool, &self.account.id, records).await?,
             None => HashMap::new(),
@@ -347,18 +354,19 @@ impl Pass<'_> {
         for record in records {
             let of_one = existing.get(&record.id).map_or(&[][..], Vec::as_slice);
             for verdict in verdicts(&self.account, &self.rules, record, of_one, now) {
-                self.reminders += usize::from(matches!(verdict.what, What::Remind { .. }));
-                writeln!(out, "{} {}", record.id, told(&verdict))?;
+                self.reminders +=
+                    usize::from(matches!(verdict.what, ForecastOutcome::Remind { .. }));
+                writeln!(out, "{} {}", record.id, verdict_message(&verdict))?;
             }
         }
         Ok(())
     }
 }
 
-fn told(verdict: &Verdict) -> String {
+fn verdict_message(verdict: &ChannelForecast) -> String {
     let channel = verdict.channel.as_str();
     match &verdict.what {
-        What::Remind {
+        ForecastOutcome::Remind {
             step,
             at,
             to,
@@ -371,6 +379,6 @@ fn told(verdict: &Verdict) -> String {
             let waits = waits.unwrap_or_default();
             format!("{channel:5}  remind  {at}  step {step} to {to}{waits}")
         }
-        What::Not(reason) => format!("{channel:5}  not     {reason}"),
+        ForecastOutcome::Not(reason) => format!("{channel:5}  not     {reason}"),
     }
 }

@@ -142,7 +142,7 @@ impl Hasher {
 
     /// A conversation's lot, 0 to 99: always the same, evenly spread, and nobody else's to foresee. By the oldest key that is known:
     /// who was held out when the key was changed is not reminded after all.
-    pub fn lot(&self, conversation: &str) -> u8 {
+    pub fn holdout_bucket(&self, conversation: &str) -> u8 {
         let oldest = self.older.last().unwrap_or(&self.mac);
         let hash = u128::from_be_bytes(hash(oldest, "lot", conversation.as_bytes()));
         u8::try_from(hash % 100).unwrap_or_default()
@@ -302,7 +302,10 @@ mod tests {
             "the key itself is none of the old ones"
         );
         assert!(old.moves(&address).is_empty());
-        assert_eq!(hasher.lot("conversation"), older.lot("conversation"));
+        assert_eq!(
+            hasher.holdout_bucket("conversation"),
+            older.holdout_bucket("conversation")
+        );
         assert_ne!(hasher.key_id(), old.key_id());
         let names = [hasher.key_id(), old.key_id(), older.key_id()];
         assert_eq!(hasher.key_ids(), names);

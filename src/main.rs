@@ -11,16 +11,16 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
-use unread::app::Parts;
+use unread::app::RoleSet;
 use unread::clock::Clock;
-use unread::config::{Config, ConfigError, Role};
-use unread::{beside, complain, doctor, dry_run, printed, say, telemetry};
+use unread::config::{Config, ConfigError, ProcessRole};
+use unread::{complain, doctor, dry_run, local_probe, printed, say, telemetry};
 
-use commands::backup::{self, Backup, Restore};
+use commands::backup::{self, Backup, RestoreCommand};
 use commands::erase::{self, Erase};
-use commands::live::{self, Live};
+use commands::live::{self, LiveCommand};
 use commands::reminders::{self, Reminders};
-use commands::restored::{self, Restored};
+use commands::restored::{self, RestoredCommand};
 use commands::roles::{migrate, play};
 use commands::rules::{self, Rules};
 use commands::suppressions::{self, Suppressions};
@@ -59,7 +59,7 @@ enum Command {
     Scheduler,
     /// Bring the database up to date
     Migrate,
-    /// Try every connection that the settings describe, and say what to mend
+    /// Try every connection that the settings describe, and say what to fix
     Doctor {
         /// Print JSON instead of a table
         #[arg(long)]
@@ -92,10 +92,10 @@ enum Command {
     /// Let reminders out, per account and channel; until then nobody is written to
     Live {
         #[command(subcommand)]
-        what: Live,
+        what: LiveCommand,
     },
     /// End the hold of a database that was restored from a backup: nobody is reminded twice, opt-outs come back from the journal
-    Restored(Restored),
+    Restored(RestoredCommand),
     /// Take over a database that was moved to another server, with everything in it, while nothing ran
     Moved,
     /// Look after single reminders
@@ -116,7 +116,7 @@ enum Command {
     /// Write the whole database into a file, while the service runs or while it does not
     Backup(Backup),
     /// Bring a backup back into an empty database, while no process of the installation runs
-    Restore(Restore),
+    Restore(RestoreCommand),
     /// Erase a consumer: conversations, decisions, and what reminders know of the person
     Erase(Erase),
     /// Play LivePerson, Twilio and a mail server on loopback, and print where as JSON
@@ -155,16 +155,16 @@ fn main() -> ExitCode {
 
 impl Command {
     /// Which settings the command cannot do without.
-    fn role(&self) -> Role {
+    fn role(&self) -> ProcessRole {
         match self {
             #[cfg(feature = "demo")]
-            Self::Demo { .. } => Role::Demo,
-            Self::Run => Role::Run,
+            Self::Demo { .. } => ProcessRole::Demo,
+            Self::Run => ProcessRole::Run,
             // Going live tries the connections itself, and says what is missing; what was sent in a lost time is looked up.
-            Self::Live { .. } | Self::Restored(_) => Role::Live,
-            Self::Web => Role::Web,
-            Self::Worker => Role::Worker,
-            Self::Scheduler => Role::Scheduler,
+            Self::Live { .. } | Self::Restored(_) => ProcessRole::Live,
+            Self::Web => ProcessRole::Web,
+            Self::Worker => ProcessRole::Worker,
+            Self::Scheduler => ProcessRole::Scheduler,
             Self::Migrate
             | Self::Moved
             | Self::Rules { .. }
@@ -173,12 +173,12 @@ impl Command {
             | Self::Users { .. }
             | Self::Backup(_)
             | Self::Restore(_)
-            | Self::Erase(_) => Role::Migrate,
-            Self::Doctor { .. } => Role::Doctor,
-            Self::Health | Self::LogLevel { .. } => Role::Beside,
-            Self::Scan { .. } => Role::Scan,
+            | Self::Erase(_) => ProcessRole::Migrate,
+            Self::Doctor { .. } => ProcessRole::Doctor,
+            Self::Health | Self::LogLevel { .. } => ProcessRole::Beside,
+            Self::Scan { .. } => ProcessRole::Scan,
             #[cfg(feature = "demo")]
-            Self::Sandbox(_) => Role::Sandbox,
+            Self::Sandbox(_) => ProcessRole::Sandbox,
         }
     }
 }
@@ -186,22 +186,26 @@ impl Command {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let role = cli.command.role();
     let config = match Config::load(cli.config.as_deref(), role) {
-        Err(problems) if role == Role::Doctor => {
+        Err(problems) if role == ProcessRole::Doctor => {
             let json = matches!(cli.command, Command::Doctor { json: true });
-            return tell(&doctor::of_settings(&problems), json);
+            return print_report(&doctor::of_settings(&problems), json);
         }
         config => config?,
     };
     let mut log = config.log.clone();
     // What a demonstration does it prints for people; its log would only hide that.
-    if role == Role::Demo && log.level_is_preset {
+    if role == ProcessRole::Demo && log.level_is_preset {
         "warn".clone_into(&mut log.level);
     }
     let _log = telemetry::start_log(&log)?;
     // Whoever runs a command beside the service has read them when that started; doctor has them in its table.
     if matches!(
         role,
-        Role::Run | Role::Web | Role::Worker | Role::Scheduler | Role::Demo
+        ProcessRole::Run
+            | ProcessRole::Web
+            | ProcessRole::Worker
+            | ProcessRole::Scheduler
+            | ProcessRole::Demo
     ) {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
@@ -221,10 +225,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo { once: true, json } => {
             return commands::demo::once(&config, json, shutdown).await;
         }
-        Command::Run => play(&config, Parts::ALL, true, shutdown).await?,
-        Command::Web => play(&config, Parts::WEB, false, shutdown).await?,
-        Command::Worker => play(&config, Parts::WORKER, false, shutdown).await?,
-        Command::Scheduler => play(&config, Parts::SCHEDULER, false, shutdown).await?,
+        Command::Run => play(&config, RoleSet::ALL, true, shutdown).await?,
+        Command::Web => play(&config, RoleSet::WEB, false, shutdown).await?,
+        Command::Worker => play(&config, RoleSet::WORKER, false, shutdown).await?,
+        Command::Scheduler => play(&config, RoleSet::SCHEDULER, false, shutdown).await?,
         Command::Migrate => migrate(&config).await?,
         Command::Doctor { json } => {
             let progress = |part: &str| complain!("Trying: {part} …");
@@ -233,15 +237,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
             };
             doctor::keep_if_possible(&config, &lines, Clock::System.now()).await;
-            return tell(&lines, json);
+            return print_report(&lines, json);
         }
-        Command::Health => beside::is_ready(&config).await?,
+        Command::Health => local_probe::is_ready(&config).await?,
         Command::LogLevel { level } => {
-            beside::set_log_level(&config, &level).await?;
+            local_probe::set_log_level(&config, &level).await?;
             say!("The service on this machine logs {level} until it ends.");
         }
         Command::Scan { account, rules, .. } => {
-            let wanted = dry_run::Wanted { account, rules };
+            let wanted = dry_run::DryRunOptions { account, rules };
             tokio::select! {
                 done = dry_run::run(&config, &wanted, &Clock::System, printed::Output, &dry_run::show) => done?,
                 () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
@@ -273,7 +277,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(lines: &[doctor::Line], json: bool) -> anyhow::Result<ExitCode> {
+fn print_report(lines: &[doctor::DoctorFinding], json: bool) -> anyhow::Result<ExitCode> {
     if json {
         say!("{}", serde_json::to_string_pretty(lines)?);
     } else {

@@ -18,7 +18,7 @@ use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::outcome::Outcome;
 use crate::liveperson::Observer;
 
-pub use labels::{AccessOutcome, BadgeSource, Closed, Refused};
+pub use labels::{AccessOutcome, BadgeSource, Closed, RefusedConnection};
 
 /// Cheap to clone; clones count together.
 #[derive(Clone)]
@@ -46,18 +46,18 @@ pub struct Metrics {
 
 /// The connections of one listener.
 #[derive(Clone)]
-pub struct Connections {
+pub struct ConnectionMetrics {
     open: IntGauge,
-    refused: [IntCounter; Refused::ALL.len()],
+    refused: [IntCounter; RefusedConnection::ALL.len()],
     closed: [IntCounter; Closed::ALL.len()],
 }
 
-impl Connections {
+impl ConnectionMetrics {
     pub fn open(&self, count: usize) {
         self.open.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    pub fn refused(&self, why: Refused) {
+    pub fn refused(&self, why: RefusedConnection) {
         self.refused[why as usize].inc();
     }
 
@@ -285,12 +285,13 @@ impl Metrics {
     }
 
     /// Of the listener `web` or `metrics`.
-    pub fn connections(&self, listener: &str) -> Connections {
+    pub fn connections(&self, listener: &str) -> ConnectionMetrics {
         let (open, refused, closed) = &self.connections;
         // From zero on, so that the first of a kind is an increase.
-        Connections {
+        ConnectionMetrics {
             open: open.with_label_values(&[listener]),
-            refused: Refused::ALL.map(|why| refused.with_label_values(&[listener, why.as_str()])),
+            refused: RefusedConnection::ALL
+                .map(|why| refused.with_label_values(&[listener, why.as_str()])),
             closed: Closed::ALL.map(|why| closed.with_label_values(&[listener, why.as_str()])),
         }
     }

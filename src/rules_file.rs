@@ -11,7 +11,7 @@ use std::str::FromStr;
 use toml::{Table, Value};
 
 use crate::domain::ids::{AccountId, Channel, SkillId};
-use crate::domain::rule::Settings;
+use crate::domain::rule::RuleSettings;
 
 mod print;
 
@@ -25,7 +25,7 @@ pub struct RuleEntry {
     pub skill: Option<SkillId>,
     pub channel: Channel,
     pub enabled: bool,
-    pub settings: Settings,
+    pub settings: RuleSettings,
 }
 
 /// One thing to fix in the file.
@@ -117,11 +117,11 @@ fn rule_tables(text: &str) -> Result<Vec<Table>, RulesFileError> {
 }
 
 /// Field and what is wrong with it.
-type Fault = (String, String);
+type RuleFileFault = (String, String);
 
-fn entry(mut table: Table) -> Result<RuleEntry, Vec<Fault>> {
+fn entry(mut table: Table) -> Result<RuleEntry, Vec<RuleFileFault>> {
     let mut faults = Vec::new();
-    let mut keep = |fault: Fault| faults.push(fault);
+    let mut keep = |fault: RuleFileFault| faults.push(fault);
     let account = required(&mut table, "account").map_err(&mut keep).ok();
     let channel = required(&mut table, "channel").map_err(&mut keep).ok();
     let skill = match table.remove("skill") {
@@ -156,7 +156,10 @@ fn entry(mut table: Table) -> Result<RuleEntry, Vec<Fault>> {
     }
 }
 
-fn required<T: FromStr<Err: fmt::Display>>(table: &mut Table, field: &str) -> Result<T, Fault> {
+fn required<T: FromStr<Err: fmt::Display>>(
+    table: &mut Table,
+    field: &str,
+) -> Result<T, RuleFileFault> {
     let fault = |what: String| (field.to_owned(), what);
     match table.remove(field) {
         Some(Value::String(raw)) => raw
@@ -172,9 +175,9 @@ fn required<T: FromStr<Err: fmt::Display>>(table: &mut Table, field: &str) -> Re
 }
 
 /// The settings over the channel's defaults. Without a channel, only what is wrong on every channel.
-fn settings(channel: Option<Channel>, given: Table) -> Result<Settings, Vec<Fault>> {
+fn settings(channel: Option<Channel>, given: Table) -> Result<RuleSettings, Vec<RuleFileFault>> {
     let given = serde_json::to_value(given).expect("what TOML can say, JSON can say");
-    let parse = |channel| Settings::parse(channel, given.clone());
+    let parse = |channel| RuleSettings::parse(channel, given.clone());
     let problems = if let Some(channel) = channel {
         match parse(channel) {
             Ok(settings) => return Ok(settings),

@@ -1,7 +1,7 @@
 //! The tick: puts scan and upkeep jobs into the queue. Any number of schedulers may run; each slot of each schedule is claimed
 //! by one of them, in the transaction that enqueues the job.
 //!
-//! The slot is the back-off: a job that failed, or that died after failing too often, is woken afresh in its next slot.
+//! The slot is the back-off: a job that failed, or that died after failing too often, is scheduled afresh in its next slot.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::db;
 use crate::domain::ids::AccountId;
-use crate::jobs::names::{self, SCAN, Scan, UPKEEP, Upkeep};
+use crate::jobs::names::{self, SCAN, ScanJob, UPKEEP, UpkeepJob};
 use crate::jobs::queue::{self, When};
 
 #[derive(Clone)]
@@ -70,38 +70,39 @@ impl Scheduler {
             .iter()
             .map(|(name, period, _)| (name.as_str(), *period))
             .collect();
-        let won = db::slots::claim(&mut *tx, &slots, now).await?;
-        let wakeups = schedules
+        let won = db::schedule_ticks::claim(&mut *tx, &slots, now).await?;
+        let jobs = schedules
             .iter()
             .filter(|(name, ..)| won.contains(name))
             .map(|(.., what)| names::upkeep(what, now));
-        queue::wake(&mut tx, &self.clock, UPKEEP, When::At, wakeups).await?;
+        queue::schedule(&mut tx, &self.clock, UPKEEP, When::At, jobs).await?;
         for account in &self.accounts {
-            let slot = db::slots::claim_scan(&mut *tx, account, self.scan_every, now).await?;
+            let slot =
+                db::schedule_ticks::claim_scan(&mut *tx, account, self.scan_every, now).await?;
             if let Some(began) = slot {
                 let deep_before = now.duration_trunc(DEEP_SCAN_EVERY).unwrap_or(began);
-                let scans = Scan::of_slot(account, began, deep_before);
-                let wakeups = scans.map(|scan| names::scan(&scan, now));
-                queue::wake(&mut tx, &self.clock, SCAN, When::At, wakeups).await?;
+                let scans = ScanJob::of_slot(account, began, deep_before);
+                let jobs = scans.map(|scan| names::scan(&scan, now));
+                queue::schedule(&mut tx, &self.clock, SCAN, When::At, jobs).await?;
             }
         }
         tx.commit().await.context("committing a tick")
     }
 
     /// The schedules of the upkeep queue: a name, a period, what to do.
-    fn upkeep(&self) -> Vec<(String, TimeDelta, Upkeep)> {
+    fn upkeep(&self) -> Vec<(String, TimeDelta, UpkeepJob)> {
         let sync = self.accounts.iter().map(|account| {
             (
                 format!("sync_skills:{account}"),
                 SYNC_SKILLS_EVERY,
-                Upkeep::SyncSkills(account.clone()),
+                UpkeepJob::SyncSkills(account.clone()),
             )
         });
         [
-            ("sweep".to_owned(), SWEEP_EVERY, Upkeep::Sweep),
-            ("settle".to_owned(), SETTLE_EVERY, Upkeep::Settle),
-            ("prune".to_owned(), PRUNE_EVERY, Upkeep::Prune),
-            ("redact".to_owned(), REDACT_EVERY, Upkeep::Redact),
+            ("sweep".to_owned(), SWEEP_EVERY, UpkeepJob::Sweep),
+            ("settle".to_owned(), SETTLE_EVERY, UpkeepJob::Settle),
+            ("prune".to_owned(), PRUNE_EVERY, UpkeepJob::Prune),
+            ("redact".to_owned(), REDACT_EVERY, UpkeepJob::Redact),
         ]
         .into_iter()
         .chain(sync)

@@ -13,9 +13,9 @@ use crate::db;
 use crate::db::upkeep::Retention;
 use crate::domain::ids::Channel;
 use crate::jobs::context::Context;
-use crate::jobs::deliver::Line;
-use crate::jobs::names::{self, Deliver, Scan, Upkeep};
-use crate::jobs::queue::{self, Host, Job, QueueConfig};
+use crate::jobs::deliver::Pipeline;
+use crate::jobs::names::{self, DeliverJob, ScanJob, UpkeepJob};
+use crate::jobs::queue::{self, JobRun, QueueConfig, WorkerProcess};
 use crate::jobs::{redact, round, settle, skills, sweep};
 
 /// How much one worker process does at a time.
@@ -37,22 +37,27 @@ pub const LEASE: Duration = Duration::from_secs(30);
 const SCAN_DEADLINE: Duration = Duration::from_hours(1);
 
 /// Works on every queue until `shutdown`, then finishes what is in hand. The host answers whether the queue is healthy.
-pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: CancellationToken) {
-    let settled = Arc::clone(&ctx.witness);
-    let line = Line::new(&ctx);
-    let deliver = move |job: Job| {
+pub async fn run(
+    ctx: Arc<Context>,
+    host: &WorkerProcess,
+    capacity: Capacity,
+    shutdown: CancellationToken,
+) {
+    let settled = Arc::clone(&ctx.heartbeat_status);
+    let line = Pipeline::new(&ctx);
+    let deliver = move |job: JobRun| {
         let line = line.clone();
         async move {
-            let job: Deliver = job.parse()?;
+            let job: DeliverJob = job.parse()?;
             let span = info_span!("deliver", reminder = %job.reminder, account = %job.account);
             line.deliver(job).instrument(span).await
         }
     };
     let scanning = ctx.clone();
-    let scan = move |job: Job| {
+    let scan = move |job: JobRun| {
         let ctx = scanning.clone();
         async move {
-            let scan: Scan = job.parse()?;
+            let scan: ScanJob = job.parse()?;
             let before = scan.before.unwrap_or(job.run_at);
             Box::pin(round::scan(&ctx, &scan, before)).await
         }
@@ -61,7 +66,7 @@ pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: C
     let ids: Vec<String> = ctx.accounts.keys().map(ToString::to_string).collect();
     let accounts = ids.len().max(1);
     let scans = accounts * (usize::from(names::LANES.unsigned_abs()) + 1);
-    let upkeep = move |job: Job| {
+    let upkeep = move |job: JobRun| {
         let ctx = ctx.clone();
         async move { keep_up(&ctx, job.parse()?, capacity).await }
     };
@@ -106,18 +111,18 @@ pub async fn run(ctx: Arc<Context>, host: &Host, capacity: Capacity, shutdown: C
     );
 }
 
-async fn keep_up(ctx: &Context, what: Upkeep, capacity: Capacity) -> anyhow::Result<()> {
+async fn keep_up(ctx: &Context, what: UpkeepJob, capacity: Capacity) -> anyhow::Result<()> {
     match what {
-        Upkeep::Sweep => sweep::sweep(ctx).await,
-        Upkeep::Settle => settle::settle(ctx).await,
-        Upkeep::Redact => redact::redact(ctx).await,
-        Upkeep::SyncSkills(account) => skills::sync(ctx, &account).await,
-        Upkeep::Prune => {
+        UpkeepJob::Sweep => sweep::sweep(ctx).await,
+        UpkeepJob::Settle => settle::settle(ctx).await,
+        UpkeepJob::Redact => redact::redact(ctx).await,
+        UpkeepJob::SyncSkills(account) => skills::sync(ctx, &account).await,
+        UpkeepJob::Prune => {
             let now = ctx.clock.now();
             let gone = db::upkeep::prune(&ctx.pool, capacity.keep, now)
                 .await
                 .context("pruning")?;
-            let dead = queue::bury(&ctx.pool, now - capacity.keep_jobs)
+            let dead = queue::purge_dead(&ctx.pool, now - capacity.keep_jobs)
                 .await
                 .context("pruning the queue")?;
             if gone + dead > 0 {

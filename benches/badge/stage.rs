@@ -15,10 +15,10 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use unread::app::{self, Database, Parts, Running, Start};
+use unread::app::{self, Database, RoleSet, Running, Start};
 use unread::clock::Clock;
-use unread::config::{Config, Role, Sources};
-use unread::db::conversations::{self, Snapshot};
+use unread::config::{Config, ProcessRole, Sources};
+use unread::db::conversations::{self, ConversationSnapshot};
 use unread::demo;
 use unread::domain::channel::PerChannel;
 use unread::domain::ids::SkillId;
@@ -68,11 +68,11 @@ impl Stage {
             file: None,
             read_secret: |path: &std::path::Path| std::fs::read_to_string(path),
         };
-        let config = Config::read(&sources, Role::Run)?;
+        let config = Config::read(&sources, ProcessRole::Run)?;
         let database = Database::open(&config, Durability::Throwaway).await?;
         let shutdown = CancellationToken::new();
         let start = Start {
-            parts: Parts::WEB,
+            parts: RoleSet::WEB,
             clock: Clock::System,
             migrate: true,
             demo: None,
@@ -129,7 +129,7 @@ impl Stage {
     /// Stores that a consumer has so many unread messages, as a scan does.
     async fn store(&self, consumer: &str, unread_count: u32) -> Result<()> {
         let now = Clock::System.now();
-        let snapshot = Snapshot {
+        let snapshot = ConversationSnapshot {
             id: consumer.to_owned(),
             skill: SkillId::UNASSIGNED,
             started_at: now,

@@ -27,7 +27,7 @@ const NODES: [usize; 2] = [1, 2];
 /// Reminders whose statements are explained.
 const EXPLAINED: usize = 1_000;
 
-pub struct Wanted {
+pub struct DeliverOptions {
     pub durability: Durability,
     pub reminders: usize,
     pub rows: usize,
@@ -37,7 +37,7 @@ pub struct Wanted {
 
 /// A burst of reminders, by turns through the service and through the reference loop; then lateness at half and at four fifths of
 /// the highest rate.
-pub async fn run(wanted: &Wanted) -> Result<()> {
+pub async fn run(wanted: &DeliverOptions) -> Result<()> {
     let (n, durability) = (wanted.reminders, wanted.durability);
     let stage = Stage::set(durability, SETTINGS).await?;
     let account: AccountId = unread::sandbox::ACCOUNT.parse()?;

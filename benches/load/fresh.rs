@@ -27,7 +27,7 @@ use unread::sandbox::{ACCOUNT, Options as SandboxOptions, Sandbox};
 use crate::stage::{Process, RULES, go_live, until};
 use crate::{free_port, ledger};
 
-pub struct Wanted {
+pub struct FreshOptions {
     pub durability: Durability,
     pub reminders: usize,
     /// E-mails per second.
@@ -126,7 +126,7 @@ struct Person {
     done_at: Option<i64>,
 }
 
-pub async fn run(wanted: &Wanted) -> Result<()> {
+pub async fn run(wanted: &FreshOptions) -> Result<()> {
     let folder = std::env::temp_dir().join(format!("unread-fresh-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let server = Server::start(&Options {
@@ -268,7 +268,7 @@ async fn all_final(pool: &PgPool) -> Result<()> {
 }
 
 /// An eighth read, a quarter opt out, at any moment from the due one until the last reminder should have gone.
-fn invent(sandbox: &Sandbox, wanted: &Wanted) -> Vec<Person> {
+fn invent(sandbox: &Sandbox, wanted: &FreshOptions) -> Vec<Person> {
     let world = sandbox.world();
     let lasts = wanted.reminders as f64 / wanted.rate as f64;
     (0..wanted.reminders)
@@ -369,7 +369,7 @@ fn judge(
     sandbox: &Sandbox,
     first_bytes: &FirstBytes,
     due: i64,
-    wanted: &Wanted,
+    wanted: &FreshOptions,
 ) -> Result<()> {
     let first_bytes = first_bytes.lock().unwrap_or_else(PoisonError::into_inner);
     let seconds = |ms: i64| ms as f64 / 1e3;

@@ -12,10 +12,10 @@ use unread::clock::Clock;
 use unread::demo;
 use unread::domain::ids::{AccountId, Channel, ReminderId};
 use unread::postgres::{Durability, Options, Server};
-use unread::sandbox::faults::{Endpoint, Fault, Rule, When as LivePersonWhen};
+use unread::sandbox::faults::{Endpoint, Fault, FaultRule, FaultSpan as LivePersonWhen};
 use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
-use unread::sandbox::twilio::{Answer, Operation, TwilioFault};
+use unread::sandbox::twilio::{Operation, TwilioAnswer, TwilioFault};
 use unread::sandbox::world::{CUSTOMER_CARE, World};
 use unread::sandbox::{ACCOUNT, Options as SandboxOptions, Sandbox};
 
@@ -74,7 +74,7 @@ impl Silent {
     fn begin(self, sandbox: &Sandbox) {
         match self {
             Self::LivePerson => {
-                sandbox.faults().add(Rule {
+                sandbox.faults().add(FaultRule {
                     endpoint: Some(Endpoint::ById),
                     account: Some(ACCOUNT.to_owned()),
                     skill: None,
@@ -83,7 +83,7 @@ impl Silent {
                 });
             }
             Self::Twilio => {
-                let nothing = Answer::Silence { accepted: false };
+                let nothing = TwilioAnswer::Silence { accepted: false };
                 let fault = TwilioFault::answer(When::to("+1202*"), nothing);
                 sandbox.twilio().faults().add(fault.on(Operation::Create));
             }

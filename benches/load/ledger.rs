@@ -39,7 +39,7 @@ pub async fn scheduled(pool: &PgPool) -> Result<Vec<ReminderId>> {
     Ok(ids.into_iter().map(ReminderId).collect())
 }
 
-/// Makes reminders due as if they had never been sent: the n-th at `due(n)`, with the wake-up that a scan would have written.
+/// Makes reminders due as if they had never been sent: the n-th at `due(n)`, with the job that a scan would have written.
 pub async fn make_due(
     pool: &PgPool,
     (account, channel): (&AccountId, Channel),
@@ -63,16 +63,16 @@ pub async fn make_due(
     .bind(&times)
     .execute(&mut *tx)
     .await?;
-    let wakeups = reminders
+    let jobs = reminders
         .iter()
         .zip(&times)
         .map(|(id, at)| names::deliver(account, *id, *at));
-    queue::wake(
+    queue::schedule(
         &mut tx,
         &Clock::System,
         names::deliver_queue(channel),
         When::At,
-        wakeups,
+        jobs,
     )
     .await?;
     tx.commit().await?;
@@ -128,7 +128,7 @@ pub async fn lateness(pool: &PgPool, reminders: &[ReminderId]) -> Result<Vec<f64
 }
 
 /// A ledger and a queue with a past: `rows` rows in each of their tables. Sent reminders of the last 90 days, each with its
-/// attempt and its decision, and wake-ups of the next 90.
+/// attempt and its decision, and jobs of the next 90.
 pub async fn age(pool: &PgPool, rows: i64) -> Result<()> {
     for sql in [
         "insert into conversations (account, id, skill, started_at, open, read_state, closed_at, seen_at, changed_at)

@@ -104,14 +104,14 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     match arguments.first().map(String::as_str) {
         Some("scan") => runtime.block_on(scan(durability, number("--n", 20_000)?, plots)),
-        Some("deliver") => runtime.block_on(deliver::run(&deliver::Wanted {
+        Some("deliver") => runtime.block_on(deliver::run(&deliver::DeliverOptions {
             durability,
             reminders: number("--n", 5_000)?,
             rows: number("--rows", 0)?,
             graphile: asked_for("--graphile"),
             plots,
         })),
-        Some("fresh") => runtime.block_on(fresh::run(&fresh::Wanted {
+        Some("fresh") => runtime.block_on(fresh::run(&fresh::FreshOptions {
             durability,
             reminders: number("--n", 500)?,
             rate: number("--rate", 10)?,

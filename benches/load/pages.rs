@@ -36,7 +36,7 @@ const MOST_ROWS: f64 = 21_000.0;
 /// A table that is not larger may be read from end to end.
 const FEW_ROWS: f64 = 1_000.0;
 
-/// The tables that grow with the service's life. Not among them: `tallies`, whose rows are hours, and `jobs`, whose rows go when
+/// The tables that grow with the service's life. Not among them: `reminder_counts`, whose rows are hours, and `jobs`, whose rows go when
 /// they are done.
 const GROWING: [&str; 7] = [
     "reminders",

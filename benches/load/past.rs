@@ -136,7 +136,7 @@ pub async fn write(pool: &PgPool, reminders: i64) -> Result<()> {
             started.elapsed().as_secs_f64()
         );
     }
-    db::tallies::fold(pool).await?;
+    db::reminder_counts::roll_up(pool).await?;
     pool.execute("vacuum analyze").await?;
     pool.execute("checkpoint").await?;
     Ok(())

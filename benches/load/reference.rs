@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use sqlx::Executor as _;
 use unread::app;
-use unread::channel::adapter::{Gate, Message};
+use unread::channel::adapter::{OutgoingMessage, SendGate};
 use unread::channel::render::Vars;
 use unread::clock::Clock;
 use unread::domain::contact;
@@ -134,7 +134,7 @@ async fn send(ctx: &Context, account: &Account, id: i64, record: &Record) -> Opt
         .render(Channel::Email, None, None, vars)
         .await
         .ok()?;
-    let message = Message {
+    let message = OutgoingMessage {
         to: &contact.address,
         to_name: contact.first_name.as_deref(),
         words: &rendered,
@@ -148,7 +148,7 @@ async fn send(ctx: &Context, account: &Account, id: i64, record: &Record) -> Opt
         date: ctx.clock.now(),
     };
     let outcome = match mail.open().await {
-        Ok(way) => way.send(&message, Gate::open()).await,
+        Ok(way) => way.send(&message, SendGate::open()).await,
         Err(outcome) => outcome,
     };
     matches!(outcome, Outcome::Accepted { .. }).then_some(id)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use sqlx::{Executor as _, PgPool};
-use unread::config::{Config, Role, Sources};
+use unread::config::{Config, ProcessRole, Sources};
 use unread::db;
 use unread::postgres::{Durability, Options, Server};
 
@@ -93,7 +93,7 @@ impl Stage {
             file: None,
             read_secret: |path| std::fs::read_to_string(path),
         };
-        Ok(Config::read(&sources, Role::Worker)?)
+        Ok(Config::read(&sources, ProcessRole::Worker)?)
     }
 
     /// Conversations with one unread message of an agent each, `every_ms` apart, the last of them an hour ago.

@@ -14,7 +14,7 @@ use tracing::info;
 
 use crate::backup::{self, Nightly};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Problem};
+use crate::config::{Config, ConfigError, SettingProblem};
 use crate::control::hold;
 use crate::db;
 use crate::domain::zone::Zone;
@@ -41,7 +41,7 @@ enum Behind {
 
 /// Where a command finds its database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum DatabaseSource {
     /// At `DATABASE_URL`.
     Configured,
     /// In this folder there is a cluster of `unread run`.
@@ -71,8 +71,8 @@ impl Database {
     /// For a command: the configured server, else that of an installation which is there. Makes none.
     pub async fn find(config: &Config) -> anyhow::Result<Self> {
         let root = match locate(config)? {
-            Place::Configured => return Self::open(config, Durability::Durable).await,
-            Place::Own(root) => root,
+            DatabaseSource::Configured => return Self::open(config, Durability::Durable).await,
+            DatabaseSource::Own(root) => root,
         };
         let options = own(config, root, Durability::Durable);
         let serving =
@@ -124,12 +124,12 @@ impl Database {
     }
 
     /// The same database for a backup.
-    pub fn for_backup(&self, config: &Config) -> anyhow::Result<backup::Database> {
+    pub fn for_backup(&self, config: &Config) -> anyhow::Result<backup::BackupDatabase> {
         let address = match &config.database_url {
             Some(url) if !self.is_own() => Address::of_url(url.expose())?,
             _ => Address::of_socket(&self.options),
         };
-        Ok(backup::Database {
+        Ok(backup::BackupDatabase {
             options: self.options.clone(),
             address,
             bin_dir: config.postgres_bin.clone(),
@@ -209,9 +209,9 @@ async fn after_carrying_over(pool: &PgPool) -> anyhow::Result<()> {
 }
 
 /// Which database a command works on: the configured one, else that of an installation in its folder.
-pub fn locate(config: &Config) -> Result<Place, ConfigError> {
+pub fn locate(config: &Config) -> Result<DatabaseSource, ConfigError> {
     if config.database_url.is_some() {
-        return Ok(Place::Configured);
+        return Ok(DatabaseSource::Configured);
     }
     let (existing, looked_in) = match &config.data_dir {
         Some(folder) => {
@@ -225,8 +225,8 @@ pub fn locate(config: &Config) -> Result<Place, ConfigError> {
             "in the usual folder".to_owned(),
         ),
     };
-    existing.map(Place::Own).ok_or_else(|| {
-        ConfigError(vec![Problem::new(
+    existing.map(DatabaseSource::Own).ok_or_else(|| {
+        ConfigError(vec![SettingProblem::new(
             "DATABASE_URL",
             format!("is not set, and there is no database of `unread run` {looked_in}"),
             "Set DATABASE_URL to postgres://user:password@host/name, or UNREAD_DATA_DIR to the folder in which `unread run` keeps \
@@ -309,7 +309,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::config::{Role, Sources};
+    use crate::config::{ProcessRole, Sources};
 
     fn config(settings: &[(&str, &str)]) -> Config {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
@@ -319,7 +319,7 @@ mod tests {
             file: None,
             read_secret: |path| fs::read_to_string(path),
         };
-        Config::read(&sources, Role::Migrate).unwrap()
+        Config::read(&sources, ProcessRole::Migrate).unwrap()
     }
 
     #[test]
@@ -334,7 +334,7 @@ mod tests {
             ("UNREAD_DATA_DIR", full.to_str().unwrap()),
             ("UNREAD_DATA_DIR", empty.to_str().unwrap()),
         );
-        let found: Vec<Result<Place, ConfigError>> = [
+        let found: Vec<Result<DatabaseSource, ConfigError>> = [
             &[url][..],
             &[url, full_dir],
             &[url, empty_dir],
@@ -349,9 +349,9 @@ mod tests {
             panic!("{found:?}");
         };
         for configured in [by_url, also, still] {
-            assert_eq!(configured, &Ok(Place::Configured));
+            assert_eq!(configured, &Ok(DatabaseSource::Configured));
         }
-        assert_eq!(own, &Ok(Place::Own(full.join("postgres"))));
+        assert_eq!(own, &Ok(DatabaseSource::Own(full.join("postgres"))));
         let said = neither.as_ref().unwrap_err().to_string();
         for name in ["DATABASE_URL", "UNREAD_DATA_DIR", empty.to_str().unwrap()] {
             assert!(said.contains(name), "{name} is not in: {said}");

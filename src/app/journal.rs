@@ -8,15 +8,15 @@ use chrono::TimeDelta;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::roles::Parts;
+use super::roles::RoleSet;
 use crate::config::Config;
 use crate::db;
-use crate::domain::heartbeat::{Seen, Verdict};
+use crate::domain::heartbeat::{HeartbeatVerdict, RememberedHeartbeat};
 use crate::domain::ids::AccountId;
 use crate::jobs::context::Context;
-use crate::jobs::heart::{Heart, STRANGER};
-use crate::jobs::journal::{Keeper, Place};
-use crate::journal::{File, Head, Webhook};
+use crate::jobs::heartbeat::{HeartbeatTask, STRANGER};
+use crate::jobs::journal::{JournalKeeper, JournalSink};
+use crate::journal::{HeartbeatFile, JournalFile, Webhook};
 use crate::postgres;
 
 /// Where the journal is, as far as these settings tell: the file that they name, else the one that `run` keeps beside its own PostgreSQL.
@@ -37,15 +37,15 @@ fn beside_own_database(config: &Config) -> PathBuf {
 }
 
 /// The heartbeat that is remembered beside this machine's journal, if there is one.
-pub fn remembered(config: &Config) -> anyhow::Result<Option<Seen>> {
-    let head = file(config).map(|file| Head::beside(&file));
+pub fn remembered(config: &Config) -> anyhow::Result<Option<RememberedHeartbeat>> {
+    let head = file(config).map(|file| HeartbeatFile::beside(&file));
     Ok(head.map(|head| head.read()).transpose()?.flatten())
 }
 
 /// Where this process keeps the journal, if it does.
-pub(super) fn of_process(config: &Config, parts: Parts, demo: bool) -> Option<PathBuf> {
+pub(super) fn of_process(config: &Config, parts: RoleSet, demo: bool) -> Option<PathBuf> {
     match parts {
-        Parts::ALL if !demo => file(config),
+        RoleSet::ALL if !demo => file(config),
         // One process keeps it; on other machines the same path would be another file.
         _ => config.journal.file.clone().filter(|_| parts.worker),
     }
@@ -57,7 +57,7 @@ pub(super) async fn sign_on(
     shared: &Arc<Context>,
     journal: Option<&PathBuf>,
     shutdown: &CancellationToken,
-) -> anyhow::Result<Heart> {
+) -> anyhow::Result<HeartbeatTask> {
     let heart = heart(shared, journal)?;
     let mut is_said = false;
     let verdict = loop {
@@ -77,19 +77,19 @@ pub(super) async fn sign_on(
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
     };
-    anyhow::ensure!(verdict != Verdict::Stranger, STRANGER);
+    anyhow::ensure!(verdict != HeartbeatVerdict::Stranger, STRANGER);
     let ids: Vec<AccountId> = config.accounts.iter().map(|a| a.id.clone()).collect();
     db::accounts::ensure(&shared.pool, &ids, shared.clock.now()).await?;
     Ok(heart)
 }
 
 /// The heart of a process with this journal.
-fn heart(ctx: &Context, journal: Option<&PathBuf>) -> anyhow::Result<Heart> {
-    Heart::new(
+fn heart(ctx: &Context, journal: Option<&PathBuf>) -> anyhow::Result<HeartbeatTask> {
+    HeartbeatTask::new(
         ctx.pool.clone(),
         ctx.clock.clone(),
-        Arc::clone(&ctx.witness),
-        journal.map(|file| Head::beside(file)),
+        Arc::clone(&ctx.heartbeat_status),
+        journal.map(|file| HeartbeatFile::beside(file)),
         &ctx.metrics,
     )
 }
@@ -105,7 +105,7 @@ pub(super) async fn keep(
     let mut places = Vec::new();
     if config.secret.is_some() {
         let keep = TimeDelta::days(i64::from(config.journal.keep_days));
-        places.extend(journal.map(|file| Place::File(File::at(file), keep)));
+        places.extend(journal.map(|file| JournalSink::File(JournalFile::at(file), keep)));
     }
     if let Some((url, secret)) = config
         .journal
@@ -114,11 +114,11 @@ pub(super) async fn keep(
         .filter(|_| config.secret.is_some())
     {
         let webhook = Webhook::new(url.clone(), secret)?;
-        places.push(Place::Webhook(webhook));
+        places.push(JournalSink::Webhook(webhook));
     }
     for place in places {
         let key = super::key_id(config);
-        let keeper = Keeper::start(ctx.pool.clone(), ctx.clock.clone(), place, key).await?;
+        let keeper = JournalKeeper::start(ctx.pool.clone(), ctx.clock.clone(), place, key).await?;
         tasks.spawn(keeper.run(shutdown.clone()));
     }
     Ok(())

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::control::live::{Examine, Installation, Looks};
+use crate::control::live::{Examine, Installation, LiveCheckCache};
 use crate::jobs::context::Context;
 
 /// How often is looked whether it is time to try channels again. What still stands in the way is tried less and less often
-/// ([`crate::db::live::look`]), by one process at a time: each try asks LivePerson and logs in at the provider.
+/// ([`crate::db::live::not_live_counts`]), by one process at a time: each try asks LivePerson and logs in at the provider.
 const LOOK: Duration = Duration::from_secs(10);
 
 pub async fn go_when_possible(
@@ -22,7 +22,7 @@ pub async fn go_when_possible(
 ) -> &'static str {
     let mut said = BTreeMap::new();
     let mut first = true;
-    let looks = Looks::default();
+    let looks = LiveCheckCache::default();
     loop {
         let installation = Installation {
             config: &config,

@@ -25,15 +25,15 @@ use crate::config::{self, Config};
 use crate::control::live::Examine;
 use crate::domain::ids::AccountId;
 use crate::hashing::Hasher;
-use crate::jobs::queue::Host;
+use crate::jobs::queue::WorkerProcess;
 use crate::metrics::Metrics;
 use crate::web::{self, connections};
 
 pub use adapters::liveperson_settings;
-pub use database::{Database, Place, backups, locate};
+pub use database::{Database, DatabaseSource, backups, locate};
 pub use key::{KEY_BESIDE_HASHES, SET_A_KEY, hasher, key_id};
 pub use parts::{account_of, context, web_state};
-pub use roles::{Parts, scan_pace, scheduler};
+pub use roles::{RoleSet, scan_pace, scheduler};
 pub use schema::{migrate, migrate_when_up};
 
 /// A service that runs until its shutdown token is cancelled.
@@ -42,10 +42,10 @@ pub struct Running {
     pub web: Option<SocketAddr>,
     pub pool: PgPool,
     /// What the web's handlers have at hand.
-    pub state: web::State,
+    pub state: web::AppState,
     tasks: JoinSet<&'static str>,
     shutdown: CancellationToken,
-    host: Option<Arc<Host>>,
+    host: Option<Arc<WorkerProcess>>,
 }
 
 impl Running {
@@ -72,7 +72,7 @@ impl Running {
 
 /// How a service is started beside its settings.
 pub struct Start {
-    pub parts: Parts,
+    pub parts: RoleSet,
     pub clock: Clock,
     /// Bring the tables up to date first; separate roles leave that to `unread migrate`.
     pub migrate: bool,
@@ -178,7 +178,7 @@ async fn watch(lost: impl Future<Output = String>, shutdown: CancellationToken) 
 pub fn account<'c>(
     config: &'c Config,
     named: Option<&AccountId>,
-) -> anyhow::Result<&'c config::Account> {
+) -> anyhow::Result<&'c config::AccountSettings> {
     match (named, config.accounts.as_slice()) {
         (Some(id), accounts) => accounts
             .iter()

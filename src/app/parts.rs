@@ -55,12 +55,15 @@ pub fn context(
         public_url: config.web.public_url.clone(),
         scan_pace: scan_pace(config)?,
         metrics: metrics.clone(),
-        witness: Arc::default(),
+        heartbeat_status: Arc::default(),
     })
 }
 
 /// An account of the settings, with its client.
-pub fn account_of(settings: &config::Account, client: liveperson::Client) -> Account {
+pub fn account_of(
+    settings: &config::AccountSettings,
+    client: liveperson::LivePersonClient,
+) -> Account {
     Account {
         id: settings.id.clone(),
         brand: settings.brand.clone(),
@@ -86,8 +89,8 @@ pub fn web_state(
     demo: Option<web::Demo>,
     examine: Examine,
     shutdown: &CancellationToken,
-) -> anyhow::Result<web::State> {
-    Ok(web::State::new(web::Inner {
+) -> anyhow::Result<web::AppState> {
+    Ok(web::AppState::new(web::Inner {
         pool: context.pool.clone(),
         clock: context.clock.clone(),
         hasher: context.hasher.clone(),
@@ -106,7 +109,7 @@ pub fn web_state(
         serves_dashboard: config.web.dashboard,
         config: Arc::new(config.clone()),
         examine,
-        looks: crate::control::live::Looks::default(),
+        looks: crate::control::live::LiveCheckCache::default(),
         access: web::access::Access::new(&config.web, sso(config)?),
         imports: crate::control::suppressions::Imports::default(),
         links: web::Links::default(),
@@ -136,11 +139,11 @@ fn opt_outs(config: &Config, context: &Context) -> control::opt_outs::Policy {
     }
 }
 
-fn sso(config: &Config) -> anyhow::Result<Option<web::access::issuer::Issuer>> {
+fn sso(config: &Config) -> anyhow::Result<Option<web::access::issuer::OidcIssuer>> {
     let settings = config.sso.clone();
     let issuer = settings.map(|settings| {
         let http = liveperson::http_client();
-        web::access::issuer::Issuer::new(settings, http, &config.web.public_url)
+        web::access::issuer::OidcIssuer::new(settings, http, &config.web.public_url)
     });
     issuer.transpose()
 }

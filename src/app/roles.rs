@@ -18,23 +18,23 @@ use crate::control::live::Examine;
 use crate::db;
 use crate::db::upkeep::Retention;
 use crate::domain::ids::Channel;
-use crate::domain::round::Pace;
-use crate::domain::rule::Settings;
+use crate::domain::round::ScanPace;
+use crate::domain::rule::RuleSettings;
 use crate::jobs::context::Context;
-use crate::jobs::queue::Host;
+use crate::jobs::queue::WorkerProcess;
 use crate::scheduler::Scheduler;
 use crate::web;
 use crate::worker::{self, Capacity};
 
 /// Which parts this process plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parts {
+pub struct RoleSet {
     pub web: bool,
     pub worker: bool,
     pub scheduler: bool,
 }
 
-impl Parts {
+impl RoleSet {
     pub const ALL: Self = Self {
         web: true,
         worker: true,
@@ -67,11 +67,16 @@ pub(super) struct Roles<'a> {
 }
 
 impl Roles<'_> {
-    pub async fn worker(&mut self) -> anyhow::Result<Arc<Host>> {
+    pub async fn worker(&mut self) -> anyhow::Result<Arc<WorkerProcess>> {
         let (pool, clock) = (&self.shared.pool, &self.shared.clock);
         default_rules(self.config, pool, clock).await?;
         let lease = worker::LEASE;
-        let host = Arc::new(Host::start(pool.clone(), clock.clone(), "worker", lease));
+        let host = Arc::new(WorkerProcess::start(
+            pool.clone(),
+            clock.clone(),
+            "worker",
+            lease,
+        ));
         if self.config.live {
             let (config, ctx) = (self.config.clone(), self.shared.clone());
             let token = self.shutdown.clone();
@@ -101,7 +106,7 @@ impl Roles<'_> {
     pub async fn web(
         &mut self,
         listener: TcpListener,
-        state: &web::State,
+        state: &web::AppState,
         files: usize,
     ) -> anyhow::Result<SocketAddr> {
         let address = listener.local_addr()?;
@@ -109,7 +114,7 @@ impl Roles<'_> {
         let (following, token) = (state.clone(), self.shutdown.clone());
         self.tasks.spawn(async move {
             web::badge::follow_changes(following, token).await;
-            "ear for changes"
+            "listener for changes"
         });
         let stop = self.shutdown.clone();
         self.tasks
@@ -120,11 +125,11 @@ impl Roles<'_> {
 
 /// An account that has never had rules gets one per configured channel, so that the first start already reminds.
 async fn default_rules(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<()> {
-    let channels: Vec<(Channel, Settings)> = config
+    let channels: Vec<(Channel, RuleSettings)> = config
         .channels
         .channels()
         .into_iter()
-        .map(|channel| (channel, Settings::default_for(channel)))
+        .map(|channel| (channel, RuleSettings::default_for(channel)))
         .collect();
     for account in &config.accounts {
         let mut tx = pool.begin().await?;
@@ -137,9 +142,9 @@ async fn default_rules(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow:
 }
 
 /// How the settings want accounts to be scanned.
-pub fn scan_pace(config: &Config) -> anyhow::Result<Pace> {
+pub fn scan_pace(config: &Config) -> anyhow::Result<ScanPace> {
     let every = TimeDelta::from_std(config.liveperson.scan_interval);
-    Ok(Pace {
+    Ok(ScanPace {
         per_second: config.liveperson.rate_per_second,
         every: every.context("the scan interval is too long")?,
     })

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::config::{self, Config};
-use crate::jobs::queue::Host;
-use crate::web::connections::{self, Limits, Plain};
-use crate::web::{self, Named};
+use crate::jobs::queue::WorkerProcess;
+use crate::web::connections::{self, ConnectionLimits, Plain};
+use crate::web::{self, HostFilter};
 
 pub(super) async fn bind(web: &config::Web) -> anyhow::Result<TcpListener> {
     listen(web.bind, web.port, "PORT").await
@@ -29,12 +29,12 @@ pub(super) async fn bind_metrics(web: &config::Web) -> anyhow::Result<TcpListene
 
 pub(super) fn serve_web(
     listener: TcpListener,
-    state: &web::State,
+    state: &web::AppState,
     config: &Config,
     files: usize,
     shutdown: CancellationToken,
 ) -> impl Future<Output = &'static str> + Send + use<> {
-    let door = Named::new(web::Entrance::new(state.clone()), &config.web);
+    let door = HostFilter::new(web::FastPath::new(state.clone()), &config.web);
     let (limits, metrics) = (limits(config, files), state.metrics.connections("web"));
     async move {
         connections::serve(listener, door, limits, metrics, shutdown).await;
@@ -44,12 +44,15 @@ pub(super) fn serve_web(
 
 pub(super) fn serve_metrics(
     listener: TcpListener,
-    state: &web::State,
+    state: &web::AppState,
     config: &Config,
     shutdown: CancellationToken,
 ) -> impl Future<Output = &'static str> + Send + use<> {
-    let door = Named::new(Plain(web::metrics_router(state.clone())), &config.web);
-    let (limits, metrics) = (Limits::of_metrics(), state.metrics.connections("metrics"));
+    let door = HostFilter::new(Plain(web::metrics_router(state.clone())), &config.web);
+    let (limits, metrics) = (
+        ConnectionLimits::of_metrics(),
+        state.metrics.connections("metrics"),
+    );
     async move {
         connections::serve(listener, door, limits, metrics, shutdown).await;
         "metrics"
@@ -57,7 +60,7 @@ pub(super) fn serve_metrics(
 }
 
 /// What the web's connections may cost, given the files that this process may open.
-fn limits(config: &Config, files: usize) -> Limits {
+fn limits(config: &Config, files: usize) -> ConnectionLimits {
     let wanted = config.web.connections;
     let total = connections::that_fit(wanted, files, config.database_connections);
     if total < wanted {
@@ -70,11 +73,11 @@ fn limits(config: &Config, files: usize) -> Limits {
         config.web.connections_per_address,
         config.web.trusted_proxies.clone(),
     );
-    Limits::new(total, per_address, proxies)
+    ConnectionLimits::new(total, per_address, proxies)
 }
 
 /// Asks the queue's host, if it is still there, whether work can be done.
-pub(super) fn health_of(host: &Arc<Host>) -> web::Health {
+pub(super) fn health_of(host: &Arc<WorkerProcess>) -> web::HealthProbe {
     let host = Arc::downgrade(host);
     Arc::new(move || host.upgrade().is_some_and(|host| host.healthy()))
 }

@@ -6,7 +6,7 @@ use std::io;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Role, Sources};
+use crate::config::{ProcessRole, Sources};
 use crate::db;
 
 /// The least that every part is configured with.
@@ -36,7 +36,7 @@ fn config(more: &[(&str, &str)]) -> Option<Config> {
         file: None,
         read_secret: |_| Err(io::Error::from(io::ErrorKind::NotFound)),
     };
-    Config::read(&sources, Role::Run).ok()
+    Config::read(&sources, ProcessRole::Run).ok()
 }
 
 /// Builds what [`start`] builds, but for what needs a database or a port.

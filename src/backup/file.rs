@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::Written;
+use super::WrittenBackup;
 
 /// Only its owner may read it: it holds what the database holds.
 const MODE: u32 = 0o600;
@@ -79,7 +79,7 @@ impl Partial {
     }
 
     /// It is whole: it gets its name, and is on the disk.
-    pub fn finish(mut self) -> Result<Written> {
+    pub fn finish(mut self) -> Result<WrittenBackup> {
         self.file.sync_all()?;
         check_free(&self.target, self.force)?;
         fs::rename(&self.path, &self.target)
@@ -88,7 +88,7 @@ impl Partial {
         if let Some(folder) = self.target.parent() {
             File::open(folder)?.sync_all()?;
         }
-        Ok(Written {
+        Ok(WrittenBackup {
             file: self.target.clone(),
             bytes: self.file.metadata()?.len(),
         })

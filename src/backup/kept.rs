@@ -10,7 +10,7 @@ use crate::domain::backup;
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct BackupFile {
     pub path: PathBuf,
     pub day: NaiveDate,
     pub made_at: DateTime<Utc>,
@@ -18,7 +18,7 @@ pub struct Kept {
 }
 
 /// All in a folder, the newest first; files of other names are left out. A folder that is not there has none.
-pub fn kept(folder: &Path) -> io::Result<Vec<Kept>> {
+pub fn kept(folder: &Path) -> io::Result<Vec<BackupFile>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -30,7 +30,7 @@ pub fn kept(folder: &Path) -> io::Result<Vec<Kept>> {
             continue;
         };
         let found = entry.metadata()?;
-        all.push(Kept {
+        all.push(BackupFile {
             path: entry.path(),
             day,
             made_at: found.modified()?.into(),
@@ -42,7 +42,7 @@ pub fn kept(folder: &Path) -> io::Result<Vec<Kept>> {
 }
 
 /// The newest, if there is one and the folder can be read.
-pub fn newest(folder: &Path) -> Option<Kept> {
+pub fn newest(folder: &Path) -> Option<BackupFile> {
     kept(folder).ok()?.into_iter().next()
 }
 

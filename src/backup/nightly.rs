@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Database, Written, kept, newest};
+use super::{BackupDatabase, WrittenBackup, kept, newest};
 use crate::clock::Clock;
 use crate::domain::backup;
 use crate::domain::zone::Zone;
@@ -30,7 +30,7 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(50);
 
 #[derive(Clone)]
 pub struct Nightly {
-    pub database: Database,
+    pub database: BackupDatabase,
     pub folder: PathBuf,
     /// How many stay. Not zero.
     pub keep: usize,
@@ -85,7 +85,7 @@ impl Nightly {
     }
 
     /// Backs up once, and removes what is too old then. A second backup of one day takes the place of the first.
-    pub async fn back_up(&self) -> Result<Written> {
+    pub async fn back_up(&self) -> Result<WrittenBackup> {
         let folder = &self.folder;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.with_context(|| format!("cannot make the folder {}", folder.display()))?;

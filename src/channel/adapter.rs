@@ -15,7 +15,7 @@ use url::Url;
 use super::codes::Explained;
 use super::render::Rendered;
 use crate::domain::contact::Address;
-use crate::domain::outcome::{Obstacle, Outcome};
+use crate::domain::outcome::{Outcome, Retryable};
 use crate::domain::reminder::ReminderState;
 
 /// What is known of a provider, configured or not.
@@ -44,7 +44,7 @@ pub trait Configured: Send + Sync {
 }
 
 /// A message, finished but for what only its provider knows.
-pub struct Message<'a> {
+pub struct OutgoingMessage<'a> {
     pub to: &'a Address,
     pub to_name: Option<&'a str>,
     pub words: &'a Rendered,
@@ -66,21 +66,21 @@ pub struct Message<'a> {
 
 /// Asked right before a message leaves: why it must not any more. A process may have stood still since it decided to send, or what it
 /// decided by has grown old meanwhile and is asked about again.
-pub type LastLook<'a> = &'a (dyn Fn() -> BoxFuture<'a, Option<Outcome>> + Send + Sync);
+pub type LastCheck<'a> = &'a (dyn Fn() -> BoxFuture<'a, Option<Outcome>> + Send + Sync);
 
 /// Waits for the moment at which a message may leave; the outcome if there is none.
-pub type Turn<'a> = &'a (dyn Fn() -> BoxFuture<'a, Result<(), Outcome>> + Send + Sync);
+pub type WaitForTurn<'a> = &'a (dyn Fn() -> BoxFuture<'a, Result<(), Outcome>> + Send + Sync);
 
 /// What is waited for and looked at on the way of one message.
 #[derive(Clone, Copy)]
-pub struct Gate<'a> {
+pub struct SendGate<'a> {
     /// When everything is ready that can be.
-    pub turn: Turn<'a>,
+    pub turn: WaitForTurn<'a>,
     /// At the moment at which its content would leave.
-    pub last_look: LastLook<'a>,
+    pub last_look: LastCheck<'a>,
 }
 
-impl<'a> Gate<'a> {
+impl<'a> SendGate<'a> {
     /// For messages that wait for nobody.
     pub fn open() -> Self {
         Self {
@@ -111,7 +111,7 @@ pub trait Adapter: Send + Sync {
     fn room(&self, within: Duration) -> usize;
 
     /// Goes as far as can be gone before it is known what is to be sent: connects and logs in, where that is a step of its own.
-    fn open(&self) -> BoxFuture<'_, Result<Box<dyn Way>, Outcome>>;
+    fn open(&self) -> BoxFuture<'_, Result<Box<dyn PreparedSend>, Outcome>>;
 
     /// Who finds out what became of a message whose outcome is unknown; `None`: nobody can be asked.
     fn finder(&self) -> Option<&dyn Finder>;
@@ -127,11 +127,11 @@ pub trait Adapter: Send + Sync {
 }
 
 /// A way to the provider, for one message.
-pub trait Way: Send {
+pub trait PreparedSend: Send {
     fn send<'a>(
         self: Box<Self>,
-        message: &'a Message<'a>,
-        gate: Gate<'a>,
+        message: &'a OutgoingMessage<'a>,
+        gate: SendGate<'a>,
     ) -> BoxFuture<'a, Outcome>;
 }
 
@@ -141,7 +141,7 @@ pub const NO_SENDER: &str = "sender is not";
 /// We are misconfigured.
 pub(super) fn config(code: &str) -> Outcome {
     Outcome::NotAccepted {
-        class: Obstacle::Config,
+        class: Retryable::Config,
         code: code.to_owned(),
         retry_after: None,
     }
@@ -153,7 +153,7 @@ pub fn not_configured() -> Outcome {
 }
 
 /// A message that the provider may have.
-pub struct Lost<'a> {
+pub struct UnsettledAttempt<'a> {
     pub to: &'a Address,
     /// A word of its text that no other message has.
     pub token: &'a str,
@@ -165,7 +165,10 @@ pub struct Lost<'a> {
 
 pub trait Finder: Send + Sync {
     /// Looks for a message. `None` a moment after sending proves nothing: look twice. An error says why there is no answer.
-    fn find<'a>(&'a self, lost: Lost<'a>) -> BoxFuture<'a, Result<Option<Report>, String>>;
+    fn find<'a>(
+        &'a self,
+        lost: UnsettledAttempt<'a>,
+    ) -> BoxFuture<'a, Result<Option<Report>, String>>;
 }
 
 pub trait Redactor: Send + Sync {
@@ -206,7 +209,7 @@ pub struct Request<'a> {
 
 /// Why a request is turned away, for the log and a metric. The answer is 403 in every case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
+pub enum RejectedWebhook {
     #[error("no signature")]
     Unsigned,
     #[error("wrong signature")]
@@ -229,7 +232,7 @@ pub trait Reporter: Send + Sync {
     fn signature_header(&self) -> &'static str;
 
     /// Reads a request whose signature is right; `None`: it is not about a message.
-    fn read(&self, request: &Request<'_>) -> Result<Option<Signed>, Rejected>;
+    fn read(&self, request: &Request<'_>) -> Result<Option<Signed>, RejectedWebhook>;
 }
 
 /// Something that doctor has tried.

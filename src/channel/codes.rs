@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::domain::ids::Provider;
-use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+use crate::domain::outcome::{Outcome, Refusal, Retryable};
 
 /// What becomes of an attempt that met a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Class {
     /// Never, to this recipient.
     Refused(Refusal),
     /// Certainly not sent; may be tried again.
-    Not(Obstacle),
+    Not(Retryable),
     /// It may have been sent.
     Unknown,
 }

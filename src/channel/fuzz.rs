@@ -10,7 +10,7 @@ use sha1::Sha1;
 use url::{Url, form_urlencoded};
 
 use super::adapter::Request;
-use super::smtp::{Fault, Phase, Reply, classify};
+use super::smtp::{Reply, SmtpPhase, StepFault, classify};
 use super::twilio::webhook::{Inbound, StatusCallback, Verifier};
 use super::{clean, optout, sms};
 use crate::secret::Secret;
@@ -53,8 +53,8 @@ fn signature(url: &str, query: Option<&str>, body: &[u8]) -> String {
 proptest! {
     #[test]
     fn fuzz_smtp_replies(code in 0..1000_u16, text in "(\\PC{0,40})|([245]\\.[0-9]{1,6}\\.[0-9]{1,6} \\PC{0,80})") {
-        let reply = Fault::Reply(Reply::new(code, &text));
-        for phase in [Phase::Greeting, Phase::Auth, Phase::Mail, Phase::Rcpt, Phase::Data, Phase::Final] {
+        let reply = StepFault::Reply(Reply::new(code, &text));
+        for phase in [SmtpPhase::Greeting, SmtpPhase::Auth, SmtpPhase::Mail, SmtpPhase::Rcpt, SmtpPhase::Data, SmtpPhase::Final] {
             let _ = classify(phase, &reply);
         }
     }

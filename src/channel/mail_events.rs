@@ -18,7 +18,7 @@ pub const MOST: usize = 1_000;
 
 /// Why a request is turned away. The first three are one answer to the caller: 403.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
+pub enum RejectedEvent {
     #[error("no signature, or no time")]
     Unsigned,
     #[error("wrong signature")]
@@ -32,7 +32,7 @@ pub enum Rejected {
 /// Something a mail provider has to say about one message or one address. `Debug` shows no address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MailEvent {
-    pub kind: Kind,
+    pub kind: MailEventKind,
     pub address: Option<Address>,
     /// As the provider wrote it.
     pub message_id: Option<String>,
@@ -50,7 +50,7 @@ impl std::fmt::Debug for MailEvent {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum MailEventKind {
     /// The address does not work.
     Hard,
     /// This message did not arrive; another may.
@@ -60,8 +60,8 @@ pub enum Kind {
 }
 
 #[derive(Deserialize)]
-struct Wire {
-    kind: Kind,
+struct WireMailEvent {
+    kind: MailEventKind,
     address: Option<String>,
     message_id: Option<String>,
     list_unsubscribe: Option<String>,
@@ -102,28 +102,29 @@ pub fn read(
     signature: Option<&str>,
     body: &[u8],
     now: i64,
-) -> Result<Vec<MailEvent>, Rejected> {
+) -> Result<Vec<MailEvent>, RejectedEvent> {
     let timestamp: i64 = timestamp
         .and_then(|t| t.parse().ok())
-        .ok_or(Rejected::Unsigned)?;
+        .ok_or(RejectedEvent::Unsigned)?;
     let signature = signature
         .and_then(|s| s.strip_prefix("v1="))
         .and_then(unhex)
-        .ok_or(Rejected::Unsigned)?;
+        .ok_or(RejectedEvent::Unsigned)?;
     let signed = |secret: &&Secret| {
         mac(secret, timestamp, body)
             .verify_slice(&signature)
             .is_ok()
     };
     if !secrets.iter().any(|secret| signed(&secret)) {
-        return Err(Rejected::WrongSignature);
+        return Err(RejectedEvent::WrongSignature);
     }
     if now.abs_diff(timestamp) > WINDOW.unsigned_abs() {
-        return Err(Rejected::Stale);
+        return Err(RejectedEvent::Stale);
     }
-    let events: Vec<Wire> = serde_json::from_slice(body).map_err(|_| Rejected::Unreadable)?;
+    let events: Vec<WireMailEvent> =
+        serde_json::from_slice(body).map_err(|_| RejectedEvent::Unreadable)?;
     if events.len() > MOST {
-        return Err(Rejected::Unreadable);
+        return Err(RejectedEvent::Unreadable);
     }
     Ok(events
         .into_iter()
@@ -159,7 +160,7 @@ mod tests {
         Secret::new("an agreed secret of some length")
     }
 
-    fn ask(signature: &str, now: i64) -> Result<Vec<MailEvent>, Rejected> {
+    fn ask(signature: &str, now: i64) -> Result<Vec<MailEvent>, RejectedEvent> {
         let secrets = [Secret::new("the next one"), secret()];
         read(&secrets, Some("1000"), Some(signature), BODY, now)
     }
@@ -178,7 +179,7 @@ mod tests {
     fn a_signed_list_is_read() {
         let events = ask(&format!("v1={}", sign(&secret(), 1000, BODY)), 1200).unwrap();
         assert_eq!(events.len(), 2);
-        assert_eq!(events[0].kind, Kind::Hard);
+        assert_eq!(events[0].kind, MailEventKind::Hard);
         assert_eq!(
             events[0].address.as_ref().unwrap().expose(),
             "Dana@example.com"
@@ -204,18 +205,18 @@ mod tests {
     #[test]
     fn wrong_old_and_foreign_requests_are_turned_away() {
         let good = format!("v1={}", sign(&secret(), 1000, BODY));
-        assert_eq!(ask(&good, 1301), Err(Rejected::Stale));
-        assert_eq!(ask(&good, 699), Err(Rejected::Stale));
+        assert_eq!(ask(&good, 1301), Err(RejectedEvent::Stale));
+        assert_eq!(ask(&good, 699), Err(RejectedEvent::Stale));
         let other_time = format!("v1={}", sign(&secret(), 1001, BODY));
-        assert_eq!(ask(&other_time, 1000), Err(Rejected::WrongSignature));
+        assert_eq!(ask(&other_time, 1000), Err(RejectedEvent::WrongSignature));
         let other_key = format!("v1={}", sign(&Secret::new("?"), 1000, BODY));
-        assert_eq!(ask(&other_key, 1000), Err(Rejected::WrongSignature));
+        assert_eq!(ask(&other_key, 1000), Err(RejectedEvent::WrongSignature));
         for bad in ["", "v1=", "v1=zz", &good[3..], "v1=é"] {
-            assert_eq!(ask(bad, 1000), Err(Rejected::Unsigned), "{bad}");
+            assert_eq!(ask(bad, 1000), Err(RejectedEvent::Unsigned), "{bad}");
         }
         assert_eq!(
             read(&[], Some("1000"), Some(&good), BODY, 1000),
-            Err(Rejected::WrongSignature)
+            Err(RejectedEvent::WrongSignature)
         );
     }
 
@@ -225,7 +226,7 @@ mod tests {
         for body in ["", "{}", "[1]", r#"[{"kind":"other"}]"#, long.as_str()] {
             let signature = format!("v1={}", sign(&secret(), 5, body.as_bytes()));
             let got = read(&[secret()], Some("5"), Some(&signature), body.as_bytes(), 5);
-            assert_eq!(got, Err(Rejected::Unreadable));
+            assert_eq!(got, Err(RejectedEvent::Unreadable));
         }
     }
 
@@ -249,7 +250,7 @@ mod tests {
             for body in [&whole[..], &whole[..cut.index(whole.len())]] {
                 let signature = format!("v1={}", sign(&secret(), now, body));
                 let read = read(&[secret()], Some(&now.to_string()), Some(&signature), body, now);
-                prop_assert!(matches!(read, Ok(_) | Err(Rejected::Unreadable)));
+                prop_assert!(matches!(read, Ok(_) | Err(RejectedEvent::Unreadable)));
             }
         }
     }

@@ -18,5 +18,5 @@ pub mod sms;
 pub mod smtp;
 pub mod twilio;
 
-pub use adapter::{LastLook, nothing_in_the_way};
-pub use registry::{Channels, Settings, profile};
+pub use adapter::{LastCheck, nothing_in_the_way};
+pub use registry::{ChannelSettings, Channels, profile};

@@ -19,7 +19,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 pub use self::explained::is_explained_in;
-use self::language::{Found, Language};
+use self::language::{ClauseFinding, Language};
 use self::text::Clause;
 use super::twilio::webhook::OptOut;
 use crate::domain::opt_out::Doubt;
@@ -180,9 +180,9 @@ impl Grammar {
         let mut perhaps = None;
         for clause in clauses {
             match self.judge(clause, faint) {
-                Found::Revocation => return Meaning::FreeTextRevocation,
-                Found::Perhaps(doubt) => perhaps = perhaps.or(Some(doubt)),
-                Found::Nothing => {}
+                ClauseFinding::Revocation => return Meaning::FreeTextRevocation,
+                ClauseFinding::Perhaps(doubt) => perhaps = perhaps.or(Some(doubt)),
+                ClauseFinding::Nothing => {}
             }
         }
         perhaps
@@ -292,7 +292,7 @@ impl Grammar {
 
     /// Each language first says which words it knows in an ordinary use. Words that languages share ("stop") are then explained
     /// also for those that know less of the clause: a Dutch rule about the bus stop counts for a French rule about stopping.
-    fn judge(&self, clause: &[String], faint: bool) -> Found {
+    fn judge(&self, clause: &[String], faint: bool) -> ClauseFinding {
         let first: Vec<(usize, Vec<bool>)> = self
             .languages
             .iter()
@@ -316,7 +316,7 @@ impl Grammar {
             .map(|(known, _)| *known)
             .max()
             .unwrap_or_default();
-        let mut perhaps = Found::Nothing;
+        let mut perhaps = ClauseFinding::Nothing;
         for (language, (known, _)) in self.languages.iter().zip(&first) {
             if known + TOO_FOREIGN <= most {
                 continue;
@@ -331,20 +331,20 @@ impl Grammar {
             };
             let clause: Clause = clause.iter().enumerate().map(hide).collect();
             match language.judge(&clause, &mut explained(*known), faint) {
-                Found::Revocation => return Found::Revocation,
-                found if perhaps == Found::Nothing => perhaps = found,
+                ClauseFinding::Revocation => return ClauseFinding::Revocation,
+                found if perhaps == ClauseFinding::Nothing => perhaps = found,
                 _ => {}
             }
         }
         let unexplained =
             |(word, explained): (&String, &bool)| !explained && self.stems.contains(word);
-        if perhaps == Found::Nothing
+        if perhaps == ClauseFinding::Nothing
             && clause
                 .iter()
                 .zip(&explained(most.saturating_sub(1)))
                 .any(unexplained)
         {
-            return Found::Perhaps(Doubt::StopWord);
+            return ClauseFinding::Perhaps(Doubt::StopWord);
         }
         perhaps
     }

@@ -25,14 +25,14 @@ pub fn profile(provider: Provider) -> &'static ProviderProfile {
 
 /// The settings of every provider that is configured.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
-    pub smtp: Option<smtp::Settings>,
-    pub twilio: Option<twilio::Settings>,
+pub struct ChannelSettings {
+    pub smtp: Option<smtp::SmtpSettings>,
+    pub twilio: Option<twilio::TwilioSettings>,
     #[cfg(feature = "test-channel")]
-    pub probe: Option<super::probe::Settings>,
+    pub probe: Option<super::probe::ProbeSettings>,
 }
 
-impl Settings {
+impl ChannelSettings {
     /// Those of a channel.
     pub fn of(&self, channel: Channel) -> Option<&dyn Configured> {
         fn any<C: Configured>(settings: Option<&C>) -> Option<&dyn Configured> {
@@ -69,7 +69,7 @@ pub struct Channels(Arc<PerChannel<Option<Arc<dyn Adapter>>>>);
 
 impl Channels {
     /// None of them connects yet. Needs a tokio runtime.
-    pub fn new(settings: &Settings, public_url: &Url) -> anyhow::Result<Self> {
+    pub fn new(settings: &ChannelSettings, public_url: &Url) -> anyhow::Result<Self> {
         let mut adapters: PerChannel<Option<Arc<dyn Adapter>>> = PerChannel::of(|_| None);
         for (channel, place) in adapters.iter_mut() {
             let adapter = settings.of(channel).map(|s| s.adapter(public_url));

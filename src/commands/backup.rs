@@ -21,7 +21,7 @@ pub struct Backup {
 }
 
 #[derive(clap::Args)]
-pub struct Restore {
+pub struct RestoreCommand {
     /// What `unread backup` has written, or `pg_dump --format=custom`
     file: PathBuf,
     /// Drop what the database holds of unread, in the same transaction
@@ -51,7 +51,7 @@ pub async fn write(config: &Config, what: &Backup) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub async fn restore(config: &Config, what: &Restore) -> anyhow::Result<()> {
+pub async fn restore(config: &Config, what: &RestoreCommand) -> anyhow::Result<()> {
     backup::check_there(&what.file)?;
     let database = Database::alone(config, what.replace).await?;
     let restored = restore_into(config, &database, what).await;
@@ -76,7 +76,7 @@ pub async fn restore(config: &Config, what: &Restore) -> anyhow::Result<()> {
 async fn restore_into(
     config: &Config,
     database: &Database,
-    what: &Restore,
+    what: &RestoreCommand,
 ) -> anyhow::Result<Option<DateTime<Utc>>> {
     let target = database.for_backup(config)?;
     let restored = backup::restore(&target, &what.file, what.replace).await?;

@@ -2,7 +2,7 @@
 
 use unread::clock::Clock;
 use unread::config::Config;
-use unread::control::consumers::Who;
+use unread::control::consumers::ConsumerSelector;
 use unread::domain::ids::AccountId;
 use unread::{app, control, say};
 
@@ -27,9 +27,9 @@ pub async fn run(config: &Config, whom: &Erase) -> anyhow::Result<()> {
     let account = app::account(config, whom.account.as_ref())?;
     let region = account.default_region.as_deref();
     let who = match (&whom.consumer, whom.email.as_ref().or(whom.phone.as_ref())) {
-        (Some(id), _) => Who::Consumer(id.clone()),
+        (Some(id), _) => ConsumerSelector::Consumer(id.clone()),
         (None, Some(raw)) => {
-            Who::address(&tools.pool, &Clock::System, &tools.hasher, (raw, region))
+            ConsumerSelector::address(&tools.pool, &Clock::System, &tools.hasher, (raw, region))
                 .await
                 .map_err(|_| anyhow::anyhow!("that is no e-mail address and no phone number"))?
         }

@@ -8,8 +8,10 @@ use unread::app;
 use unread::clock::Clock;
 use unread::config::Config;
 use unread::control::accounts::Allowed;
-use unread::control::live::{Asker, Consent, Installation, Looks, OtherInstallation, Wish};
-use unread::control::{Error, live};
+use unread::control::live::{
+    CheckCaller, Consent, GoLiveRequest, Installation, LiveCheckCache, OtherInstallation,
+};
+use unread::control::{ControlError, live};
 use unread::doctor;
 use unread::domain::ids::{AccountId, Channel};
 use unread::metrics::Metrics;
@@ -18,17 +20,17 @@ use unread::{complain, say};
 use super::{Tools, by};
 
 #[derive(Subcommand)]
-pub enum Live {
+pub enum LiveCommand {
     /// Print which channels are live, and what stands in the way of the others
     Status,
     /// Go live with a channel: its reminders go out from now on
     Go(Go),
     /// Take a channel back from live: no reminder goes out any more
-    End(Which),
+    End(LiveTarget),
 }
 
 #[derive(Args)]
-pub struct Which {
+pub struct LiveTarget {
     /// The account's id; may be left out if there is one
     #[arg(long, value_name = "ID")]
     account: Option<AccountId>,
@@ -40,7 +42,7 @@ pub struct Which {
 #[derive(Args)]
 pub struct Go {
     #[command(flatten)]
-    which: Which,
+    which: LiveTarget,
     /// Whether another installation reminds this account's customers: none, stopped or sends
     #[arg(long, value_name = "ANSWER", value_parser = word::<OtherInstallation>)]
     other_installation: OtherInstallation,
@@ -60,7 +62,7 @@ fn word<T: serde::de::DeserializeOwned>(raw: &str) -> Result<T, String> {
     serde_json::from_value(raw.into()).map_err(|error| error.to_string())
 }
 
-pub async fn run(config: &Config, what: Live) -> anyhow::Result<ExitCode> {
+pub async fn run(config: &Config, what: LiveCommand) -> anyhow::Result<ExitCode> {
     let tools = Tools::open(config).await?;
     let ctx = app::context(
         config,
@@ -74,12 +76,12 @@ pub async fn run(config: &Config, what: Live) -> anyhow::Result<ExitCode> {
         config,
         ctx: &ctx,
         examine: doctor::find_broken,
-        looks: &Looks::default(),
+        looks: &LiveCheckCache::default(),
     };
     let done = match what {
-        Live::Status => status(installation).await.map(|()| None),
-        Live::Go(go) => {
-            let wish = Wish {
+        LiveCommand::Status => status(installation).await.map(|()| None),
+        LiveCommand::Go(go) => {
+            let wish = GoLiveRequest {
                 other_installation: go.other_installation,
                 consent: go.consent,
                 consent_note: go.consent_note,
@@ -93,7 +95,7 @@ pub async fn run(config: &Config, what: Live) -> anyhow::Result<ExitCode> {
                 Err(error) => Err(error),
             }
         }
-        Live::End(which) => match account(config, &which) {
+        LiveCommand::End(which) => match account(config, &which) {
             Ok(account) => installation
                 .back(&account, which.channel, by())
                 .await
@@ -109,7 +111,7 @@ pub async fn run(config: &Config, what: Live) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Err(Error::Internal(error)) => Err(error),
+        Err(ControlError::Internal(error)) => Err(error),
         Err(refused) => {
             complain!("unread: {refused}");
             Ok(ExitCode::FAILURE)
@@ -118,18 +120,18 @@ pub async fn run(config: &Config, what: Live) -> anyhow::Result<ExitCode> {
 }
 
 /// The account that is meant.
-fn account(config: &Config, which: &Which) -> Result<Allowed<AccountId>, Error> {
+fn account(config: &Config, which: &LiveTarget) -> Result<Allowed<AccountId>, ControlError> {
     let accounts = super::accounts(config);
     match (&which.account, accounts.ids()) {
         (Some(id), _) => accounts.named(id.as_str()),
         (None, [only]) => accounts.named(only.as_str()),
-        (None, _) => Err(Error::Conflict(
+        (None, _) => Err(ControlError::Conflict(
             "There are several accounts: name one with --account.".to_owned(),
         )),
     }
 }
 
-async fn status(installation: Installation<'_>) -> Result<(), Error> {
+async fn status(installation: Installation<'_>) -> Result<(), ControlError> {
     for account in &installation.config.accounts {
         let id = super::accounts(installation.config).named(account.id.as_str())?;
         for warning in live::warnings(account) {
@@ -139,7 +141,9 @@ async fn status(installation: Installation<'_>) -> Result<(), Error> {
             .into_iter()
             .filter(|c| installation.ctx.has(*c))
         {
-            let standing = installation.standing(&id, channel, Asker::Operator).await?;
+            let standing = installation
+                .standing(&id, channel, CheckCaller::Operator)
+                .await?;
             if standing.live {
                 say!("{} {channel}: live", account.id);
                 continue;

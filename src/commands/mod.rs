@@ -21,9 +21,9 @@ use anyhow::Context as _;
 use unread::app::{self, Database};
 use unread::clock::Clock;
 use unread::config::Config;
-use unread::control::Error;
+use unread::control::ControlError;
 use unread::control::accounts::Accounts;
-use unread::control::rules::By;
+use unread::control::rules::ChangeAuthor;
 use unread::db;
 use unread::domain::contact::Address;
 use unread::hashing::Hasher;
@@ -31,8 +31,8 @@ use unread::hashing::Hasher;
 /// How the audit trail calls who runs a command.
 const BY: &str = "command line";
 
-fn by() -> By<'static> {
-    By {
+fn by() -> ChangeAuthor<'static> {
+    ChangeAuthor {
         name: BY,
         now: Clock::System.now(),
     }
@@ -97,9 +97,9 @@ fn read(file: &Path) -> anyhow::Result<String> {
 }
 
 /// Faults of a file are told line by line, by their place in it; the name that the API has for the file is left out.
-fn spoken(error: Error) -> anyhow::Error {
+fn spoken(error: ControlError) -> anyhow::Error {
     match error {
-        Error::Invalid(faults) => {
+        ControlError::Invalid(faults) => {
             let lines = faults.into_iter().map(|fault| match fault.field.as_str() {
                 "/file" => fault.detail,
                 place => format!("{place}: {}", fault.detail),

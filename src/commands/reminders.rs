@@ -40,7 +40,7 @@ pub async fn run(config: &Config, what: Reminders) -> anyhow::Result<ExitCode> {
             say!("Reminder {id} {done}.");
             Ok(ExitCode::SUCCESS)
         }
-        Err(control::Error::Internal(error)) => Err(error),
+        Err(control::ControlError::Internal(error)) => Err(error),
         Err(refused) => {
             complain!("unread: {refused}");
             Ok(ExitCode::FAILURE)

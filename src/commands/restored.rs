@@ -11,17 +11,17 @@ use clap::Args;
 use unread::app;
 use unread::clock::Clock;
 use unread::config::Config;
-use unread::control::restored::{Done, Wish, lost_time, restored};
-use unread::control::{Error, hold};
+use unread::control::restored::{RestoreResult, RestoredRequest, lost_time, restored};
+use unread::control::{ControlError, hold};
 use unread::jobs::context::Context;
 use unread::metrics::Metrics;
 use unread::{complain, say};
 
-use self::kept::Kept;
+use self::kept::FoundJournal;
 use super::{Tools, by};
 
 #[derive(Args)]
-pub struct Restored {
+pub struct RestoredCommand {
     /// When the backup was made, 2026-01-05T14:00:00Z; an earlier moment is safe, a later one is not
     #[arg(long, value_name = "TIME", required_unless_present = "nothing_lost")]
     lost_from: Option<DateTime<Utc>>,
@@ -49,7 +49,7 @@ pub struct Restored {
 /// Nothing is held, so there is nothing to decide.
 const NOTHING_HELD: u8 = 4;
 
-pub async fn run(config: &Config, wish: Restored) -> anyhow::Result<ExitCode> {
+pub async fn run(config: &Config, wish: RestoredCommand) -> anyhow::Result<ExitCode> {
     let tools = Tools::open(config).await?;
     let decided = match wish.lost_from {
         Some(lost_from) => take_up(config, &tools, lost_from, wish).await,
@@ -60,7 +60,7 @@ pub async fn run(config: &Config, wish: Restored) -> anyhow::Result<ExitCode> {
     };
     let refused = decided
         .as_ref()
-        .is_err_and(|error| matches!(error.downcast_ref(), Some(Error::Conflict(_))));
+        .is_err_and(|error| matches!(error.downcast_ref(), Some(ControlError::Conflict(_))));
     let nothing_held = refused && unread::db::holds::active(&tools.pool).await?.is_empty();
     tools.close().await?;
     match decided {
@@ -77,7 +77,7 @@ async fn take_up(
     config: &Config,
     tools: &Tools,
     lost_from: DateTime<Utc>,
-    wish: Restored,
+    wish: RestoredCommand,
 ) -> anyhow::Result<()> {
     let ctx = app::context(
         config,
@@ -88,11 +88,11 @@ async fn take_up(
     )?;
     let journal = match &wish.journal {
         _ if wish.no_journal => None,
-        Some(file) => Some(Kept::elsewhere(file, config, &tools.pool).await?),
-        None => Kept::here(config)?,
+        Some(file) => Some(FoundJournal::elsewhere(file, config, &tools.pool).await?),
+        None => FoundJournal::here(config)?,
     };
     let (no_journal, incomplete) = (wish.no_journal, wish.incomplete_journal);
-    let mut wish = Wish {
+    let mut wish = RestoredRequest {
         lost_from,
         lost_until: wish.until,
         journal: None,
@@ -112,7 +112,7 @@ async fn take_up(
 }
 
 /// What is lost without a journal.
-async fn without_journal(ctx: &Context, wish: &Wish) -> anyhow::Result<String> {
+async fn without_journal(ctx: &Context, wish: &RestoredRequest) -> anyhow::Result<String> {
     let lost = lost_time(ctx, wish, by().now).await.map_err(spoken)?;
     let hours = kept::hours(lost.from, lost.until);
     Ok(format!(
@@ -122,7 +122,7 @@ async fn without_journal(ctx: &Context, wish: &Wish) -> anyhow::Result<String> {
     ))
 }
 
-fn print(done: &Done, with_journal: bool) {
+fn print(done: &RestoreResult, with_journal: bool) {
     if let Some(lost) = done.lost {
         say!("Lost: what was done from {} to {}.", lost.from, lost.until);
     }
@@ -161,9 +161,9 @@ pub async fn moved(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn spoken(error: Error) -> anyhow::Error {
+fn spoken(error: ControlError) -> anyhow::Error {
     match error {
-        Error::Internal(error) => error,
+        ControlError::Internal(error) => error,
         refused => super::spoken(refused),
     }
 }

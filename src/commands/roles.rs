@@ -1,7 +1,7 @@
 //! The roles as commands; the database brought up to date.
 
 use tokio_util::sync::CancellationToken;
-use unread::app::{self, Database, Parts, Start};
+use unread::app::{self, Database, RoleSet, Start};
 use unread::clock::Clock;
 use unread::config::Config;
 use unread::db;
@@ -10,14 +10,14 @@ use unread::say;
 
 pub async fn play(
     config: &Config,
-    parts: Parts,
+    parts: RoleSet,
     migrate: bool,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let stopping = shutdown.clone();
     if config.secret.is_none() {
-        let (danger, mend) = (app::KEY_BESIDE_HASHES, app::SET_A_KEY);
-        tracing::warn!("UNREAD_SECRET is not set: {danger}. {mend}");
+        let (danger, fix) = (app::KEY_BESIDE_HASHES, app::SET_A_KEY);
+        tracing::warn!("UNREAD_SECRET is not set: {danger}. {fix}");
     }
     let database = Database::open(config, Durability::Durable).await?;
     let start = Start {

@@ -8,8 +8,8 @@ use clap::Subcommand;
 use unread::clock::Clock;
 use unread::config::Config;
 use unread::control::accounts::Accounts;
-use unread::control::opt_outs::Verdict;
-use unread::control::suppressions::{BadLines, Imported, Imports};
+use unread::control::opt_outs::OptOutReview;
+use unread::control::suppressions::{BadLines, Imports, SuppressionImport};
 use unread::domain::contact::{Address, Suppression};
 use unread::domain::ids::{AccountId, Channel};
 use unread::suppressions_file::{self, Defaults};
@@ -84,10 +84,10 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
     match what {
         Suppressions::Review => print_doubtful(&tools.pool, &accounts(config)).await?,
         Suppressions::Keep { hash } => {
-            review(&tools, &accounts(config), &hash, Verdict::Keep).await?;
+            review(&tools, &accounts(config), &hash, OptOutReview::Keep).await?;
         }
         Suppressions::Undo { hash } => {
-            review(&tools, &accounts(config), &hash, Verdict::Undo).await?;
+            review(&tools, &accounts(config), &hash, OptOutReview::Undo).await?;
         }
         Suppressions::Export { file } if file.as_os_str() == "-" => {
             export(&tools.pool, &accounts(config), &mut printed::Output).await?;
@@ -148,7 +148,7 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
             let which = (&own, address.channel(), &hash);
             match control::suppressions::remove(&tools.pool, &Clock::System, BY, which).await {
                 Ok(()) => say!("It may be written to again."),
-                Err(control::Error::NotFound(_)) => say!("It was not suppressed."),
+                Err(control::ControlError::NotFound(_)) => say!("It was not suppressed."),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -158,7 +158,7 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
 }
 
 /// What was read and stored; lines that were left out go to standard error.
-fn report(done: &Imported) -> ExitCode {
+fn report(done: &SuppressionImport) -> ExitCode {
     say!(
         "{} lines read ({}): {} suppress somebody, {} suppressions new or changed.",
         done.lines,
@@ -206,7 +206,7 @@ async fn review(
     tools: &Tools,
     accounts: &Accounts,
     hash: &str,
-    verdict: Verdict,
+    verdict: OptOutReview,
 ) -> anyhow::Result<()> {
     let parsed = suppressions_file::unhex(hash).context(
         "that is not a hash of 32 hexadecimal digits, as `unread suppressions review` lists them",
@@ -218,7 +218,7 @@ async fn review(
             .await
         {
             Ok(count) => settled += count,
-            Err(control::Error::NotFound(_)) => {}
+            Err(control::ControlError::NotFound(_)) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -229,8 +229,8 @@ async fn review(
     say!(
         "{}",
         match verdict {
-            Verdict::Keep => "Kept.",
-            Verdict::Undo => "Undone: it may be written to again.",
+            OptOutReview::Keep => "Kept.",
+            OptOutReview::Undo => "Undone: it may be written to again.",
         }
     );
     Ok(())

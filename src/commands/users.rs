@@ -48,7 +48,7 @@ fn rights(config: &Config, role: Role, wanted: &[AccountId]) -> anyhow::Result<R
     let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
     let wanted = Some(wanted.as_slice()).filter(|ids| !ids.is_empty());
     let limit = control::accounts::limit(&accounts(config), wanted);
-    let rights = control::users::rights(role, limit.map_err(control::Error::Invalid)?);
+    let rights = control::users::rights(role, limit.map_err(control::ControlError::Invalid)?);
     Ok(rights?)
 }
 

@@ -8,22 +8,22 @@ use url::Url;
 use super::badge::{self, BadgeTokens};
 use super::keys::KEYS;
 use super::parse;
-use super::reader::{Noted, Reader};
-use super::{Problem, Role};
+use super::reader::{Noted, SettingsReader};
+use super::{ProcessRole, SettingProblem};
 use crate::domain::ids::{AccountId, SkillId};
 use crate::domain::zone::Zone;
-use crate::liveperson::Auth;
+use crate::liveperson::LivePersonAuth;
 
 /// What we know of a LivePerson account before we have asked LivePerson.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub struct AccountSettings {
     pub id: AccountId,
     /// The brand's name in reminders.
     pub brand: String,
     /// The page with the conversation.
     pub page_url: Option<Url>,
     /// `None` only for roles that do not call LivePerson.
-    pub auth: Option<Auth>,
+    pub auth: Option<LivePersonAuth>,
     pub count_bots: bool,
     pub unauthenticated_contacts: bool,
     /// ISO 3166 country of phone numbers without a country code.
@@ -45,11 +45,11 @@ pub const LEGACY_KEYS: &str = "LivePerson ended OAuth 1.0a keys (LE_CONSUMER_KEY
      Console, Application Install, add an application with the grant type client_credentials and the scopes of the Messaging Interactions API, \
      and install it in the account; then set LE_CLIENT_ID and LE_CLIENT_SECRET, and leave the four old settings out.";
 
-pub fn read(r: &mut Reader, role: Role) -> Result<Vec<Account>, Noted> {
+pub fn read(r: &mut SettingsReader, role: ProcessRole) -> Result<Vec<AccountSettings>, Noted> {
     let tables = r.take_accounts();
     let in_environment = account_in_environment(r, &tables);
     let count = tables.len();
-    let mut read: Vec<Result<Account, Noted>> = Vec::new();
+    let mut read: Vec<Result<AccountSettings, Noted>> = Vec::new();
     for (index, table) in tables.into_iter().enumerate() {
         r.enter_account(table, Some(index + 1), in_environment == Some(index));
         read.push(read_one(r, role));
@@ -59,7 +59,7 @@ pub fn read(r: &mut Reader, role: Role) -> Result<Vec<Account>, Noted> {
         read.push(read_one(r, role));
     }
     if read.is_empty() && role.needs_account() {
-        let mend = "Set it to the id of your LivePerson account, for example 12345678, with LE_CLIENT_ID and LE_CLIENT_SECRET beside it; \
+        let fix = "Set it to the id of your LivePerson account, for example 12345678, with LE_CLIENT_ID and LE_CLIENT_SECRET beside it; \
              or begin a file unread.toml with unread.example.toml.";
         // A program that is built without it does not know the command.
         let demo = if cfg!(feature = "demo") {
@@ -67,9 +67,9 @@ pub fn read(r: &mut Reader, role: Role) -> Result<Vec<Account>, Noted> {
         } else {
             ""
         };
-        return Err(r.problem("LE_ACCOUNT", "is not set", format!("{mend}{demo}")));
+        return Err(r.problem("LE_ACCOUNT", "is not set", format!("{fix}{demo}")));
     }
-    let accounts: Vec<Account> = read.into_iter().collect::<Result<_, _>>()?;
+    let accounts: Vec<AccountSettings> = read.into_iter().collect::<Result<_, _>>()?;
     let mut seen = BTreeSet::new();
     for account in &accounts {
         if !seen.insert(&account.id) {
@@ -86,7 +86,7 @@ pub fn read(r: &mut Reader, role: Role) -> Result<Vec<Account>, Noted> {
 
 /// Which account the environment describes: the one that `LE_ACCOUNT` names, else the only one in the file. The index after the
 /// last table means one that the file does not know.
-fn account_in_environment(r: &mut Reader, tables: &[Table]) -> Option<usize> {
+fn account_in_environment(r: &mut SettingsReader, tables: &[Table]) -> Option<usize> {
     if let Some(id) = r.variable("LE_ACCOUNT") {
         let is_named = |table: &Table| match table.get("id") {
             Some(Value::String(own)) => own.trim() == id.trim(),
@@ -104,13 +104,14 @@ fn account_in_environment(r: &mut Reader, tables: &[Table]) -> Option<usize> {
         .map(|key| key.env);
     if let Some(env) = variables.find(|env| r.variable(env).is_some()) {
         let what = format!("is not set, but {env} is");
-        let mend = "Set it to the id of the account that the LE_… variables describe, for example 12345678.";
-        r.problems.push(Problem::new("LE_ACCOUNT", what, mend));
+        let fix = "Set it to the id of the account that the LE_… variables describe, for example 12345678.";
+        r.problems
+            .push(SettingProblem::new("LE_ACCOUNT", what, fix));
     }
     None
 }
 
-fn read_one(r: &mut Reader, role: Role) -> Result<Account, Noted> {
+fn read_one(r: &mut SettingsReader, role: ProcessRole) -> Result<AccountSettings, Noted> {
     let id = r.required(
         "LE_ACCOUNT",
         "Set it to the account's id, for example 12345678.",
@@ -142,7 +143,7 @@ fn read_one(r: &mut Reader, role: Role) -> Result<Account, Noted> {
     let own_origin = page_url
         .iter()
         .map(|url| url.origin().ascii_serialization());
-    Ok(Account {
+    Ok(AccountSettings {
         id: id?,
         brand: brand?,
         auth: auth?,
@@ -159,7 +160,11 @@ fn read_one(r: &mut Reader, role: Role) -> Result<Account, Noted> {
     })
 }
 
-fn read_auth(r: &mut Reader, account: &str, role: Role) -> Result<Option<Auth>, Noted> {
+fn read_auth(
+    r: &mut SettingsReader,
+    account: &str,
+    role: ProcessRole,
+) -> Result<Option<LivePersonAuth>, Noted> {
     const OAUTH2: [&str; 2] = ["LE_CLIENT_ID", "LE_CLIENT_SECRET"];
     const OAUTH1: [&str; 4] = [
         "LE_CONSUMER_KEY",
@@ -189,11 +194,11 @@ fn read_auth(r: &mut Reader, account: &str, role: Role) -> Result<Option<Auth>, 
     }
     if role.needs_credentials() {
         let name = r.name_of("LE_CLIENT_ID");
-        let mend = format!(
+        let fix = format!(
             "Set the OAuth 2.0 client of {account} and its secret (LE_CLIENT_ID and LE_CLIENT_SECRET, or client_id and client_secret in \
              the file). Conversational Cloud issues them under Manage, Management Console, Application Install."
         );
-        return Err(r.problem(&name, "is not set", mend));
+        return Err(r.problem(&name, "is not set", fix));
     }
     Ok(None)
 }
@@ -209,23 +214,23 @@ impl super::Config {
     }
 }
 
-fn read_oauth2(r: &mut Reader) -> Result<Auth, Noted> {
-    const MEND: &str = "An OAuth 2.0 client has an id and a secret; LivePerson shows both when the client is made.";
-    let client_id = r.required("LE_CLIENT_ID", MEND, parse::text);
-    let client_secret = r.required_secret("LE_CLIENT_SECRET", MEND);
-    Ok(Auth::OAuth2 {
+fn read_oauth2(r: &mut SettingsReader) -> Result<LivePersonAuth, Noted> {
+    const FIX: &str = "An OAuth 2.0 client has an id and a secret; LivePerson shows both when the client is made.";
+    let client_id = r.required("LE_CLIENT_ID", FIX, parse::text);
+    let client_secret = r.required_secret("LE_CLIENT_SECRET", FIX);
+    Ok(LivePersonAuth::OAuth2 {
         client_id: client_id?,
         client_secret: client_secret?,
     })
 }
 
-fn read_oauth1(r: &mut Reader) -> Result<Auth, Noted> {
-    const MEND: &str = "An OAuth 1.0a key has four values: LE_CONSUMER_KEY, LE_CONSUMER_SECRET, LE_TOKEN and LE_TOKEN_SECRET.";
-    let consumer_key = r.required("LE_CONSUMER_KEY", MEND, parse::text);
-    let consumer_secret = r.required_secret("LE_CONSUMER_SECRET", MEND);
-    let token = r.required_secret("LE_TOKEN", MEND);
-    let token_secret = r.required_secret("LE_TOKEN_SECRET", MEND);
-    Ok(Auth::OAuth1 {
+fn read_oauth1(r: &mut SettingsReader) -> Result<LivePersonAuth, Noted> {
+    const FIX: &str = "An OAuth 1.0a key has four values: LE_CONSUMER_KEY, LE_CONSUMER_SECRET, LE_TOKEN and LE_TOKEN_SECRET.";
+    let consumer_key = r.required("LE_CONSUMER_KEY", FIX, parse::text);
+    let consumer_secret = r.required_secret("LE_CONSUMER_SECRET", FIX);
+    let token = r.required_secret("LE_TOKEN", FIX);
+    let token_secret = r.required_secret("LE_TOKEN_SECRET", FIX);
+    Ok(LivePersonAuth::OAuth1 {
         consumer_key: consumer_key?,
         consumer_secret: consumer_secret?,
         token: token?,

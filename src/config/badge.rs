@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
 use super::parse;
-use super::reader::{Noted, Reader};
+use super::reader::{Noted, SettingsReader};
 use crate::secret::Secret;
 
 /// Tokens that are believed for an account; without either, none is.
@@ -33,7 +33,7 @@ pub enum IdTokenKeys {
     Jwks(Url),
 }
 
-pub fn read(r: &mut Reader) -> Result<BadgeTokens, Noted> {
+pub fn read(r: &mut SettingsReader) -> Result<BadgeTokens, Noted> {
     let public_key = r.optional("UNREAD_BADGE_PUBLIC_KEY", public_key);
     let jwks_url = r.optional("UNREAD_BADGE_JWKS_URL", endpoint);
     let issuer = r.optional("UNREAD_BADGE_ISSUER", parse::text);
@@ -84,7 +84,7 @@ pub fn read(r: &mut Reader) -> Result<BadgeTokens, Noted> {
 }
 
 /// A key alone believes every token it ever signed, also those meant for others.
-fn needed<T>(r: &mut Reader, env: &str, value: Option<T>, what: &str) -> Result<T, Noted> {
+fn needed<T>(r: &mut SettingsReader, env: &str, value: Option<T>, what: &str) -> Result<T, Noted> {
     value.ok_or_else(|| {
         let name = r.name_of(env);
         r.problem(

@@ -1,11 +1,11 @@
 //! Channels: a mail server, a Twilio account, or both. The settings are the adapters' own; here they are read.
 
 use super::keys::KEYS;
-use super::reader::{Noted, Reader};
-use super::{Role, parse};
-use crate::channel::Settings;
-use crate::channel::smtp::{self, Mailbox, Tls};
-use crate::channel::twilio::{self, Auth, Sender};
+use super::reader::{Noted, SettingsReader};
+use super::{ProcessRole, parse};
+use crate::channel::ChannelSettings;
+use crate::channel::smtp::{self, Mailbox, SmtpTls};
+use crate::channel::twilio::{self, TwilioAuth, TwilioSender};
 use crate::secret::Secret;
 
 /// What this process has to do with channels. The settings of what it has nothing to do with need not be complete.
@@ -15,13 +15,17 @@ struct Use {
     takes_webhooks: bool,
 }
 
-pub fn read(r: &mut Reader, role: Role, dashboard: bool) -> Result<Settings, Noted> {
+pub fn read(
+    r: &mut SettingsReader,
+    role: ProcessRole,
+    dashboard: bool,
+) -> Result<ChannelSettings, Noted> {
     let uses = Use {
         sends: role.sends(dashboard),
         takes_webhooks: role.takes_webhooks(),
     };
     if !uses.sends && !uses.takes_webhooks {
-        return Ok(Settings::default());
+        return Ok(ChannelSettings::default());
     }
     let has_smtp = r.is_given("SMTP_USER") || r.is_given("SMTP_HOST");
     let has_twilio = r.is_given("TWILIO_ACCOUNT_SID");
@@ -44,7 +48,7 @@ pub fn read(r: &mut Reader, role: Role, dashboard: bool) -> Result<Settings, Not
     }
     let smtp = (has_smtp && uses.sends).then(|| read_smtp(r)).transpose();
     let twilio = has_twilio.then(|| read_twilio(r, uses)).transpose();
-    Ok(Settings {
+    Ok(ChannelSettings {
         smtp: smtp?,
         twilio: twilio?,
         #[cfg(feature = "test-channel")]
@@ -53,21 +57,23 @@ pub fn read(r: &mut Reader, role: Role, dashboard: bool) -> Result<Settings, Not
 }
 
 #[cfg(feature = "test-channel")]
-fn read_probe(r: &mut Reader) -> Result<Option<crate::channel::probe::Settings>, Noted> {
+fn read_probe(
+    r: &mut SettingsReader,
+) -> Result<Option<crate::channel::probe::ProbeSettings>, Noted> {
     if !r.is_given("PROBE_URL") {
         return Ok(None);
     }
     let url = r.required("PROBE_URL", "", parse::api_url);
     let secret = r.required_secret("PROBE_SECRET", "Set it to what the endpoint signs with.");
     let rate_per_second = r.setting("PROBE_RATE_PER_SECOND", parse::rate);
-    Ok(Some(crate::channel::probe::Settings {
+    Ok(Some(crate::channel::probe::ProbeSettings {
         url: url?,
         secret: secret?,
         rate_per_second: rate_per_second?,
     }))
 }
 
-fn warn_of_leftovers(r: &mut Reader, section: &str, off: &str) {
+fn warn_of_leftovers(r: &mut SettingsReader, section: &str, off: &str) {
     let keys = KEYS.iter().filter(|key| key.section() == section);
     let given: Vec<_> = keys
         .map(|key| key.env)
@@ -96,7 +102,7 @@ fn mail_host(raw: &str) -> Result<String, &'static str> {
 
 const A_MAIL_HOST: &str = "a host name, for example smtp.example.com";
 
-fn read_smtp(r: &mut Reader) -> Result<smtp::Settings, Noted> {
+fn read_smtp(r: &mut SettingsReader) -> Result<smtp::SmtpSettings, Noted> {
     let host = r.setting("SMTP_HOST", mail_host);
     let port = r.setting("SMTP_PORT", parse::port);
     let login = read_login(r);
@@ -107,16 +113,16 @@ fn read_smtp(r: &mut Reader) -> Result<smtp::Settings, Noted> {
     let connections = r.setting("SMTP_CONNECTIONS", parse::number(1..=100));
     let rate_per_second = r.setting("SMTP_RATE_PER_SECOND", parse::rate);
     let tls = r.optional("SMTP_TLS", |raw| match raw.to_ascii_lowercase().as_str() {
-        "implicit" => Ok(Tls::Implicit),
-        "starttls" => Ok(Tls::StartTls),
-        "none" => Ok(Tls::None),
+        "implicit" => Ok(SmtpTls::Implicit),
+        "starttls" => Ok(SmtpTls::StartTls),
+        "none" => Ok(SmtpTls::None),
         _ => Err("implicit, starttls or none"),
     });
     let (host, port, login) = (host?, port?, login?);
     let tls = checked_tls(r, tls?, &host, port, login.is_some());
     warn_of_gmail_password(r, &host, login.as_ref());
     let (from, from_name) = (from?, from_name?);
-    Ok(smtp::Settings {
+    Ok(smtp::SmtpSettings {
         host,
         port,
         tls: tls?,
@@ -148,7 +154,7 @@ fn selector(raw: &str) -> Result<String, &'static str> {
     }
 }
 
-fn read_login(r: &mut Reader) -> Result<Option<(String, Secret)>, Noted> {
+fn read_login(r: &mut SettingsReader) -> Result<Option<(String, Secret)>, Noted> {
     let user = r.optional("SMTP_USER", parse::text);
     let password = r.secret("SMTP_PASS");
     match (user?, password?) {
@@ -156,13 +162,13 @@ fn read_login(r: &mut Reader) -> Result<Option<(String, Secret)>, Noted> {
         (None, None) => Ok(None),
         (Some(_), None) => {
             let name = r.name_of("SMTP_PASS");
-            let mend = "Set the password that belongs to SMTP_USER; for Gmail an app password. A server without login needs neither.";
-            Err(r.problem(&name, "is not set, but SMTP_USER is", mend))
+            let fix = "Set the password that belongs to SMTP_USER; for Gmail an app password. A server without login needs neither.";
+            Err(r.problem(&name, "is not set, but SMTP_USER is", fix))
         }
         (None, Some(_)) => {
             let name = r.name_of("SMTP_USER");
-            let mend = "Set the user name that belongs to SMTP_PASS. A server without login needs neither.";
-            Err(r.problem(&name, "is not set, but SMTP_PASS is", mend))
+            let fix = "Set the user name that belongs to SMTP_PASS. A server without login needs neither.";
+            Err(r.problem(&name, "is not set, but SMTP_PASS is", fix))
         }
     }
 }
@@ -172,7 +178,7 @@ fn mailbox(raw: &str) -> Result<Mailbox, &'static str> {
     Mailbox::new(&address, None).map_err(|_| "an e-mail address, for example support@example.com")
 }
 
-fn read_from(r: &mut Reader) -> Result<Mailbox, Noted> {
+fn read_from(r: &mut SettingsReader) -> Result<Mailbox, Noted> {
     if let Some(from) = r.optional("SMTP_FROM", mailbox)? {
         return Ok(from);
     }
@@ -189,33 +195,33 @@ fn read_from(r: &mut Reader) -> Result<Mailbox, Noted> {
 }
 
 fn checked_tls(
-    r: &mut Reader,
-    tls: Option<Tls>,
+    r: &mut SettingsReader,
+    tls: Option<SmtpTls>,
     host: &str,
     port: u16,
     has_login: bool,
-) -> Result<Tls, Noted> {
+) -> Result<SmtpTls, Noted> {
     match tls {
-        None if port == 465 => return Ok(Tls::Implicit),
-        None => return Ok(Tls::StartTls),
-        Some(Tls::None) if has_login && !parse::is_loopback_name(host) => {
+        None if port == 465 => return Ok(SmtpTls::Implicit),
+        None => return Ok(SmtpTls::StartTls),
+        Some(SmtpTls::None) if has_login && !parse::is_loopback_name(host) => {
             let name = r.name_of("SMTP_TLS");
             let what = "is none, which would send the password in the clear";
             return Err(r.problem(&name, what, "Use implicit or starttls."));
         }
-        Some(Tls::StartTls) if port == 465 => r.warn(
+        Some(SmtpTls::StartTls) if port == 465 => r.warn(
             "SMTP_TLS is starttls on port 465, where mail servers expect implicit TLS. Use port 587, or leave SMTP_TLS out.",
         ),
-        Some(Tls::Implicit) if port == 587 || port == 25 => r.warn(format!(
+        Some(SmtpTls::Implicit) if port == 587 || port == 25 => r.warn(format!(
             "SMTP_TLS is implicit on port {port}, where mail servers expect STARTTLS. Use port 465, or leave SMTP_TLS out."
         )),
         Some(_) => {}
     }
-    Ok(tls.unwrap_or(Tls::StartTls))
+    Ok(tls.unwrap_or(SmtpTls::StartTls))
 }
 
 /// Google refuses account passwords since May 2025; its app passwords are 16 letters, shown in groups of four.
-fn warn_of_gmail_password(r: &mut Reader, host: &str, login: Option<&(String, Secret)>) {
+fn warn_of_gmail_password(r: &mut SettingsReader, host: &str, login: Option<&(String, Secret)>) {
     let Some((_, password)) = login.filter(|_| host.eq_ignore_ascii_case("smtp.gmail.com")) else {
         return;
     };
@@ -230,7 +236,7 @@ fn warn_of_gmail_password(r: &mut Reader, host: &str, login: Option<&(String, Se
     }
 }
 
-fn read_twilio(r: &mut Reader, uses: Use) -> Result<twilio::Settings, Noted> {
+fn read_twilio(r: &mut SettingsReader, uses: Use) -> Result<twilio::TwilioSettings, Noted> {
     let base_url = r.setting("TWILIO_BASE_URL", parse::api_url);
     let account_sid = r.required("TWILIO_ACCOUNT_SID", "", sid("AC"));
     let login = read_twilio_login(r, uses);
@@ -244,7 +250,7 @@ fn read_twilio(r: &mut Reader, uses: Use) -> Result<twilio::Settings, Noted> {
     if from.is_some() && service.is_some() {
         r.warn("TWILIO_FROM is not used, because TWILIO_MESSAGING_SERVICE_SID is set and chooses the sender.");
     }
-    let twilio = twilio::Settings {
+    let twilio = twilio::TwilioSettings {
         base_url: base_url?,
         account_sid: account_sid?,
         webhook_tokens: auth_token
@@ -252,7 +258,7 @@ fn read_twilio(r: &mut Reader, uses: Use) -> Result<twilio::Settings, Noted> {
             .chain(further_tokens?.unwrap_or_default())
             .collect(),
         auth,
-        sender: service.map(Sender::Service).or(from),
+        sender: service.map(TwilioSender::Service).or(from),
         redact_bodies: redact_bodies?,
         rate_per_second: rate_per_second?,
     };
@@ -261,14 +267,17 @@ fn read_twilio(r: &mut Reader, uses: Use) -> Result<twilio::Settings, Noted> {
 }
 
 /// What calls are made with, and the account's token. Who makes no calls needs no API key, and who has one and takes no webhooks no token.
-fn read_twilio_login(r: &mut Reader, uses: Use) -> Result<(Auth, Option<Secret>), Noted> {
+fn read_twilio_login(
+    r: &mut SettingsReader,
+    uses: Use,
+) -> Result<(TwilioAuth, Option<Secret>), Noted> {
     const TOKEN: &str = "Set it to the account's auth token from Twilio's console. Beside an API key it is needed too where Twilio's webhooks come \
                          in, to check them.";
     const KEY: &str = "An API key has a SID (SK…) and a secret; set both or neither.";
     let has_key = r.is_given("TWILIO_API_KEY") || r.is_given("TWILIO_API_SECRET");
     if !has_key || !uses.sends {
         let token = r.required_secret("TWILIO_AUTH_TOKEN", TOKEN)?;
-        return Ok((Auth::Token(token.clone()), Some(token)));
+        return Ok((TwilioAuth::Token(token.clone()), Some(token)));
     }
     let token = if uses.takes_webhooks {
         r.required_secret("TWILIO_AUTH_TOKEN", TOKEN).map(Some)
@@ -278,10 +287,10 @@ fn read_twilio_login(r: &mut Reader, uses: Use) -> Result<(Auth, Option<Secret>)
     let sid = r.required("TWILIO_API_KEY", KEY, sid("SK"));
     let secret = r.required_secret("TWILIO_API_SECRET", KEY);
     let (sid, secret) = (sid?, secret?);
-    Ok((Auth::ApiKey { sid, secret }, token?))
+    Ok((TwilioAuth::ApiKey { sid, secret }, token?))
 }
 
-fn warn_of_twilio(r: &mut Reader, twilio: &twilio::Settings) {
+fn warn_of_twilio(r: &mut SettingsReader, twilio: &twilio::TwilioSettings) {
     let length = twilio.account_sid.len();
     if length != 34 {
         r.warn(format!(
@@ -319,12 +328,12 @@ fn sid(prefix: &'static str) -> impl Fn(&str) -> Result<String, String> {
 }
 
 /// A number in E.164, a short code, or a sender name of up to 11 letters and digits; what a Messaging Service has is another setting.
-fn sender(raw: &str) -> Result<Sender, &'static str> {
+fn sender(raw: &str) -> Result<TwilioSender, &'static str> {
     const ONE: &str =
         "a number with country code, for example +15005550006, a short code or a sender name";
     let starts_with_zero = raw.starts_with("+0");
     match raw.parse() {
-        Ok(from @ Sender::From(_)) if !starts_with_zero => Ok(from),
+        Ok(from @ TwilioSender::From(_)) if !starts_with_zero => Ok(from),
         _ => Err(ONE),
     }
 }

@@ -1,9 +1,9 @@
 //! What is only unwise: settings that each make sense and together do not.
 
-use super::reader::Reader;
+use super::reader::SettingsReader;
 use super::{Config, parse};
 
-pub(super) fn warn(r: &mut Reader, config: &Config) {
+pub(super) fn warn(r: &mut SettingsReader, config: &Config) {
     let public = &config.web.public_url;
     let sends = !config.channels.channels().is_empty();
     if sends && parse::is_loopback(public) {

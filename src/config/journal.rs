@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use super::reader::{Noted, Reader};
-use super::{Role, parse};
+use super::reader::{Noted, SettingsReader};
+use super::{ProcessRole, parse};
 use crate::secret::Secret;
 
 /// Where opt-outs, complaints and erasures are noted outside the database.
@@ -21,13 +21,17 @@ pub struct Journal {
 
 /// `keyed`: there is a key of address hashes outside the database. Without it, and without a key to sign with, those who keep the journal
 /// do not start; the others have nothing to do with it.
-pub(super) fn read(r: &mut Reader, role: Role, keyed: bool) -> Result<Journal, Noted> {
+pub(super) fn read(
+    r: &mut SettingsReader,
+    role: ProcessRole,
+    keyed: bool,
+) -> Result<Journal, Noted> {
     let file = r.optional("UNREAD_JOURNAL_FILE", str::parse::<PathBuf>);
     let url = r.optional("UNREAD_JOURNAL_URL", parse::webhook_url);
     let secret = r.optional("UNREAD_JOURNAL_SECRET", parse::signing_secret);
     let keep_days = r.setting("UNREAD_JOURNAL_KEEP_DAYS", parse::number(1..=3650));
     let (file, url, secret) = (file?, url?, secret?);
-    let keeps = matches!(role, Role::Run | Role::Worker);
+    let keeps = matches!(role, ProcessRole::Run | ProcessRole::Worker);
     let set = [
         ("UNREAD_JOURNAL_FILE", file.is_some()),
         ("UNREAD_JOURNAL_URL", url.is_some()),

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 /// A setting.
-pub struct Key {
+pub struct SettingKey {
     /// Its name in the environment and in `.env`.
     pub env: &'static str,
     /// Its path in the TOML file; `account.x` stands for `x` in every `[[account]]`. `None`: only in the environment.
@@ -18,7 +18,7 @@ pub struct Key {
     pub about: &'static str,
 }
 
-impl Key {
+impl SettingKey {
     /// Where in the file it belongs: `""` is the top, `account` the array of accounts.
     pub fn section(&self) -> &'static str {
         self.file
@@ -37,8 +37,8 @@ impl Key {
     }
 }
 
-const fn key(env: &'static str, file: &'static str, about: &'static str) -> Key {
-    Key {
+const fn key(env: &'static str, file: &'static str, about: &'static str) -> SettingKey {
+    SettingKey {
         env,
         file: Some(file),
         default: None,
@@ -52,8 +52,8 @@ const fn preset(
     file: &'static str,
     default: &'static str,
     about: &'static str,
-) -> Key {
-    Key {
+) -> SettingKey {
+    SettingKey {
         env,
         file: Some(file),
         default: Some(default),
@@ -62,8 +62,8 @@ const fn preset(
     }
 }
 
-const fn secret(env: &'static str, file: &'static str, about: &'static str) -> Key {
-    Key {
+const fn secret(env: &'static str, file: &'static str, about: &'static str) -> SettingKey {
+    SettingKey {
         env,
         file: Some(file),
         default: None,
@@ -86,8 +86,8 @@ const SECTIONS: [(&str, &str); 9] = [
 ];
 
 #[rustfmt::skip]
-pub const KEYS: &[Key] = &[
-    Key { env: "UNREAD_CONFIG", file: None, default: None, secret: false, about:
+pub const KEYS: &[SettingKey] = &[
+    SettingKey { env: "UNREAD_CONFIG", file: None, default: None, secret: false, about:
         "Path of the TOML file; `--config` comes first. Left out: `unread.toml` in the working folder, if there is one." },
     secret("DATABASE_URL", "database_url",
         "PostgreSQL to use, `postgres://user:password@host/name`. Left out, `run` and `demo` start a PostgreSQL of their own, and commands work on that of `run`; roles in processes of their own need it."),
@@ -299,7 +299,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// The setting whose name in the environment is `env`.
-pub fn find(env: &str) -> &'static Key {
+pub fn find(env: &str) -> &'static SettingKey {
     KEYS.iter()
         .find(|key| key.env == env)
         .unwrap_or_else(|| panic!("{env} has no row in config/keys.rs"))

@@ -1,10 +1,10 @@
 //! All settings, read once at the start: environment (with `.env`) over TOML file over defaults.
 //!
-//! Plain data; nobody else reads the environment. Every problem is reported at once, each with its mend, and an unknown name is
+//! Plain data; nobody else reads the environment. Every problem is reported at once, each with its fix, and an unknown name is
 //! a problem: a mistyped setting must not pass for one left at its default. What is only unwise goes to [`Config::warnings`].
 //!
 //! One `Config` serves every role. A role that does not need a channel's secret is simply not given it: what is missing becomes a
-//! problem only for the [`Role`] that needs it.
+//! problem only for the [`ProcessRole`] that needs it.
 
 mod account;
 mod badge;
@@ -31,22 +31,22 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-pub use account::{Account, LEGACY_KEYS};
+pub use account::{AccountSettings, LEGACY_KEYS};
 pub use badge::{BadgeTokens, IdTokenKeys, IdTokens};
 pub use host::{HostPattern, InvalidHost};
 pub use journal::Journal;
 pub use keys::reference;
 pub use network::{InvalidNetwork, Network};
 pub use parse::{is_loopback_name, log_level};
-pub use problem::{ConfigError, Problem};
-pub use role::Role;
+pub use problem::{ConfigError, SettingProblem};
+pub use role::ProcessRole;
 pub use source::Sources;
 pub use sso::Sso;
 pub use web::Web;
 
 use crate::domain::live::{Agreed, OtherInstallation};
 use crate::secret::Secret;
-use reader::{Noted, Reader};
+use reader::{Noted, SettingsReader};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -69,12 +69,12 @@ pub struct Config {
     pub journal: Journal,
     pub web: Web,
     /// No two with the same id.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<AccountSettings>,
     pub liveperson: LivePerson,
     /// `None`: people log in with passwords only.
     pub sso: Option<Sso>,
     /// Those of the channels that are on.
-    pub channels: crate::channel::Settings,
+    pub channels: crate::channel::ChannelSettings,
     /// Channels go live by themselves when nothing stands in the way.
     pub live: bool,
     /// What is answered then to what a person is asked: whether another installation sends …
@@ -82,7 +82,7 @@ pub struct Config {
     /// … and how customers agreed to text messages.
     pub sms_consent: Option<Agreed>,
     pub worker: Worker,
-    pub retention: Retention,
+    pub retention: RetentionSettings,
     pub log: Log,
     /// What is allowed but probably not meant, as sentences. To be logged once the log is up.
     pub warnings: Vec<String>,
@@ -112,7 +112,7 @@ pub struct Worker {
 
 /// How many days to keep what is finished.
 #[derive(Clone, Debug)]
-pub struct Retention {
+pub struct RetentionSettings {
     pub conversations_days: u32,
     pub reminders_days: u32,
     pub decisions_days: u32,
@@ -140,14 +140,14 @@ pub enum LogFormat {
 
 impl Config {
     /// Reads this process's settings. `file` is the path given on the command line.
-    pub fn load(file: Option<&Path>, role: Role) -> Result<Self, ConfigError> {
+    pub fn load(file: Option<&Path>, role: ProcessRole) -> Result<Self, ConfigError> {
         let sources = Sources::of_process(file).map_err(ConfigError)?;
         Self::read(&sources, role)
     }
 
     /// Reads the settings from `sources`: the same without a process.
-    pub fn read(sources: &Sources, role: Role) -> Result<Self, ConfigError> {
-        let mut reader = Reader::new(sources);
+    pub fn read(sources: &Sources, role: ProcessRole) -> Result<Self, ConfigError> {
+        let mut reader = SettingsReader::new(sources);
         let config = read_all(&mut reader, role);
         match config {
             Ok(config) if reader.problems.is_empty() => Ok(Self {
@@ -166,7 +166,7 @@ pub fn setting_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Reads every part before the first `?`, so that the problems of all parts are found.
-fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
+fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> {
     let database_url = read_database_url(r, role);
     let database_connections = r.setting("UNREAD_DATABASE_CONNECTIONS", parse::number(2..=1000));
     let data_dir = r.optional("UNREAD_DATA_DIR", str::parse);
@@ -217,7 +217,7 @@ fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
         log: log?,
         warnings: Vec::new(),
     };
-    let serves = matches!(role, Role::Run | Role::Web) && config.web.dashboard;
+    let serves = matches!(role, ProcessRole::Run | ProcessRole::Web) && config.web.dashboard;
     if serves && !config.web.passwords && config.sso.is_none() {
         let name = r.name_of("UNREAD_PASSWORDS");
         return Err(r.problem(
@@ -230,7 +230,7 @@ fn read_all(r: &mut Reader, role: Role) -> Result<Config, Noted> {
     Ok(config)
 }
 
-fn read_database_url(r: &mut Reader, role: Role) -> Result<Option<Secret>, Noted> {
+fn read_database_url(r: &mut SettingsReader, role: ProcessRole) -> Result<Option<Secret>, Noted> {
     const EXPECTED: &str =
         "an address like postgres://user:password@host/name, as PostgreSQL's own programs take it";
     let url = r.optional("DATABASE_URL", |raw| {
@@ -253,7 +253,7 @@ fn read_database_url(r: &mut Reader, role: Role) -> Result<Option<Secret>, Noted
     Ok(url)
 }
 
-fn read_secret(r: &mut Reader) -> Result<Option<Secret>, Noted> {
+fn read_secret(r: &mut SettingsReader) -> Result<Option<Secret>, Noted> {
     r.optional("UNREAD_SECRET", long_secret)
 }
 
@@ -265,7 +265,7 @@ fn long_secret(raw: &str) -> Result<Secret, &'static str> {
     }
 }
 
-fn read_liveperson(r: &mut Reader) -> Result<LivePerson, Noted> {
+fn read_liveperson(r: &mut SettingsReader) -> Result<LivePerson, Noted> {
     let csds_url = r.setting("UNREAD_LIVEPERSON_URL", parse::api_url);
     let rate_per_second = r.setting("UNREAD_LIVEPERSON_RATE_PER_SECOND", parse::rate);
     let badge_lookups_per_second = r.setting("UNREAD_BADGE_LOOKUPS_PER_SECOND", parse::rate);
@@ -285,7 +285,7 @@ fn read_liveperson(r: &mut Reader) -> Result<LivePerson, Noted> {
     })
 }
 
-fn read_worker(r: &mut Reader) -> Result<Worker, Noted> {
+fn read_worker(r: &mut SettingsReader) -> Result<Worker, Noted> {
     let slots = r.setting("UNREAD_WORKER_SLOTS", parse::number(1..=1000));
     let drain = r.setting("UNREAD_DRAIN_SECONDS", parse::number(0..=600));
     Ok(Worker {
@@ -294,7 +294,7 @@ fn read_worker(r: &mut Reader) -> Result<Worker, Noted> {
     })
 }
 
-fn read_retention(r: &mut Reader) -> Result<Retention, Noted> {
+fn read_retention(r: &mut SettingsReader) -> Result<RetentionSettings, Noted> {
     // Caps look back 24 hours and returns are counted for 24 more: two days are the least that keeps promises.
     let mut days = |env| r.setting(env, parse::number(2..=3650));
     let conversations_days = days("UNREAD_RETENTION_CONVERSATIONS_DAYS");
@@ -302,7 +302,7 @@ fn read_retention(r: &mut Reader) -> Result<Retention, Noted> {
     let decisions_days = days("UNREAD_RETENTION_DECISIONS_DAYS");
     let audit_days = days("UNREAD_RETENTION_AUDIT_DAYS");
     let jobs_days = r.setting("UNREAD_RETENTION_JOBS_DAYS", parse::number(1..=3650));
-    Ok(Retention {
+    Ok(RetentionSettings {
         conversations_days: conversations_days?,
         reminders_days: reminders_days?,
         decisions_days: decisions_days?,
@@ -311,7 +311,7 @@ fn read_retention(r: &mut Reader) -> Result<Retention, Noted> {
     })
 }
 
-fn read_log(r: &mut Reader) -> Result<Log, Noted> {
+fn read_log(r: &mut SettingsReader) -> Result<Log, Noted> {
     let format = r.optional("UNREAD_LOG_FORMAT", |raw| match raw {
         "json" => Ok(LogFormat::Json),
         "text" => Ok(LogFormat::Text),

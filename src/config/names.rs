@@ -3,11 +3,13 @@
 use toml::{Table, Value};
 
 use super::keys::KEYS;
-use super::problem::Problem;
+use super::problem::SettingProblem;
 use super::shown::shown_name;
 
 /// Variables with our prefix that are no settings, as problems; those with a prefix that other programs use too, as warnings.
-pub fn in_environment<'e>(names: impl Iterator<Item = &'e String>) -> (Vec<Problem>, Vec<String>) {
+pub fn in_environment<'e>(
+    names: impl Iterator<Item = &'e String>,
+) -> (Vec<SettingProblem>, Vec<String>) {
     let mut known: Vec<String> = Vec::new();
     for key in KEYS {
         known.push(key.env.to_owned());
@@ -35,7 +37,7 @@ pub fn in_environment<'e>(names: impl Iterator<Item = &'e String>) -> (Vec<Probl
 }
 
 /// What the file holds beside settings. Accounts are looked at one by one, with [`in_table`].
-pub fn in_file(root: &Table, file: &str) -> Vec<Problem> {
+pub fn in_file(root: &Table, file: &str) -> Vec<SettingProblem> {
     let mut known = fields("");
     known.extend(
         KEYS.iter()
@@ -50,11 +52,11 @@ pub fn in_file(root: &Table, file: &str) -> Vec<Problem> {
                 problems.extend(in_table(name, table, &format!("[{name}] of {file}")));
             }
             _ if is_section => {
-                let mend = format!("Begin a line with [{name}] and write its settings below.");
-                problems.push(Problem::new(
+                let fix = format!("Begin a line with [{name}] and write its settings below.");
+                problems.push(SettingProblem::new(
                     format!("{name} in {file}"),
                     "is not a table",
-                    mend,
+                    fix,
                 ));
             }
             _ if known.contains(name) => {}
@@ -65,7 +67,7 @@ pub fn in_file(root: &Table, file: &str) -> Vec<Problem> {
 }
 
 /// What a section of the file holds beside its settings.
-pub fn in_table(section: &str, table: &Table, place: &str) -> Vec<Problem> {
+pub fn in_table(section: &str, table: &Table, place: &str) -> Vec<SettingProblem> {
     let known = fields(section);
     let unknown_names = table.keys().filter(|name| !known.contains(name));
     unknown_names
@@ -91,12 +93,12 @@ fn named(name: &str, place: &str) -> String {
     format!("{} in {place}", shown_name(name).unwrap_or("a name"))
 }
 
-fn unknown(name: &str, meant: Option<&str>) -> Problem {
-    let mend = match meant {
+fn unknown(name: &str, meant: Option<&str>) -> SettingProblem {
+    let fix = match meant {
         Some(meant) => format!("Did you mean {meant}?"),
         None => "Remove it; docs/configuration.md lists all settings.".to_owned(),
     };
-    Problem::new(name, "is not a setting", mend)
+    SettingProblem::new(name, "is not a setting", fix)
 }
 
 /// Kubernetes tells every pod about every Service: one named `unread` gives `UNREAD_SERVICE_HOST`, `UNREAD_PORT_3000_TCP_ADDR` …

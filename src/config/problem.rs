@@ -1,31 +1,31 @@
-//! What is wrong with the settings, told so that the reader can mend it without opening the manual.
+//! What is wrong with the settings, told so that the reader can fix it without opening the manual.
 
 use std::fmt;
 
-/// One thing to mend. Never holds the value of a secret.
+/// One thing to fix. Never holds the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct SettingProblem {
     /// The setting as the person wrote it, or would write it: `PORT`, `web.port in unread.toml`.
     pub key: String,
     /// What is wrong, as the rest of a sentence that begins with the key: `is not set`.
     pub what: String,
     /// What to do about it, as a sentence.
-    pub mend: String,
+    pub fix: String,
 }
 
-impl Problem {
-    pub fn new(key: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) -> Self {
+impl SettingProblem {
+    pub fn new(key: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             key: key.into(),
             what: what.into(),
-            mend: mend.into(),
+            fix: fix.into(),
         }
     }
 }
 
 /// Everything that is wrong with the settings, in one go. Never empty.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError(pub Vec<Problem>);
+pub struct ConfigError(pub Vec<SettingProblem>);
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,8 +33,8 @@ impl fmt::Display for ConfigError {
             1 => write!(f, "The configuration has a problem:")?,
             n => write!(f, "The configuration has {n} problems:")?,
         }
-        for Problem { key, what, mend } in &self.0 {
-            write!(f, "\n\n  {key} {what}\n      {mend}")?;
+        for SettingProblem { key, what, fix } in &self.0 {
+            write!(f, "\n\n  {key} {what}\n      {fix}")?;
         }
         Ok(())
     }
@@ -47,10 +47,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_problem_is_printed_with_its_mend() {
+    fn every_problem_is_printed_with_its_fix() {
         let error = ConfigError(vec![
-            Problem::new("PORT", "cannot be \"x\"", "Write a number."),
-            Problem::new("LE_ACCOUNT", "is not set", "Set it."),
+            SettingProblem::new("PORT", "cannot be \"x\"", "Write a number."),
+            SettingProblem::new("LE_ACCOUNT", "is not set", "Set it."),
         ]);
         assert_eq!(
             error.to_string(),

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::keys::{self, KEYS, Key};
+use super::keys::{self, KEYS, SettingKey};
 use super::names;
 use super::parse;
-use super::problem::Problem;
+use super::problem::SettingProblem;
 use super::shown::{holds_private_key, other_setting, shown, shown_path};
 use super::source::{Sources, within_marks, without_mark};
 use crate::secret::Secret;
@@ -20,20 +20,20 @@ use crate::secret::Secret;
 pub struct Noted;
 
 /// What a person wrote for a setting.
-struct Given {
+struct WrittenSetting {
     /// As the person named it: `PORT`, `port in unread.toml`.
     name: String,
-    value: Written,
+    value: WrittenValue,
 }
 
-enum Written {
+enum WrittenValue {
     One(String),
     List(Vec<String>),
 }
 
 /// The account whose settings are being read.
 #[derive(Default)]
-struct Account {
+struct CurrentAccount {
     table: Table,
     /// How the file's readers find it.
     place: String,
@@ -41,17 +41,17 @@ struct Account {
     in_environment: bool,
 }
 
-pub struct Reader<'a> {
+pub struct SettingsReader<'a> {
     sources: &'a Sources,
     file_name: &'a str,
     root: Table,
-    account: Account,
+    account: CurrentAccount,
     asked: BTreeSet<&'static str>,
-    pub problems: Vec<Problem>,
+    pub problems: Vec<SettingProblem>,
     pub warnings: Vec<String>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SettingsReader<'a> {
     pub fn new(sources: &'a Sources) -> Self {
         let mut reader = Self {
             sources,
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
                 .as_ref()
                 .map_or("unread.toml", |(name, _)| name),
             root: Table::new(),
-            account: Account::default(),
+            account: CurrentAccount::default(),
             asked: BTreeSet::from(["UNREAD_CONFIG"]),
             problems: Vec::new(),
             warnings: Vec::new(),
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
         let place = number.map_or(self.file_name.to_owned(), |number| {
             format!("[[account]] {number} of {}", self.file_name)
         });
-        self.account = Account {
+        self.account = CurrentAccount {
             table,
             place,
             in_environment,
@@ -121,9 +121,9 @@ impl<'a> Reader<'a> {
         &mut self,
         name: &str,
         what: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Noted {
-        let problem = Problem::new(name, what, mend);
+        let problem = SettingProblem::new(name, what, fix);
         // A setting may be looked at twice.
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
@@ -164,8 +164,8 @@ impl<'a> Reader<'a> {
             return Ok(preset.unwrap_or_else(|_| panic!("the default of {env} is not usable")));
         };
         match given.value {
-            Written::One(text) => self.parsed(env, &given.name, &text, &parse).map(Some),
-            Written::List(_) => {
+            WrittenValue::One(text) => self.parsed(env, &given.name, &text, &parse).map(Some),
+            WrittenValue::List(_) => {
                 Err(self.problem(&given.name, "is a list", "Write a single value."))
             }
         }
@@ -181,17 +181,17 @@ impl<'a> Reader<'a> {
         Ok(value.unwrap_or_else(|| panic!("{env} has no default")))
     }
 
-    /// The value of a setting that must be there; `mend` says how to get one.
+    /// The value of a setting that must be there; `fix` says how to get one.
     pub fn required<T, E: Display>(
         &mut self,
         env: &str,
-        mend: &str,
+        fix: &str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Result<T, Noted> {
         let value = self.optional(env, parse)?;
         value.ok_or_else(|| {
             let name = self.name_of(env);
-            self.problem(&name, "is not set", mend)
+            self.problem(&name, "is not set", fix)
         })
     }
 
@@ -203,16 +203,16 @@ impl<'a> Reader<'a> {
     ) -> Result<Option<Vec<T>>, Noted> {
         let (name, items) = match (self.given(env)?, keys::find(env).default) {
             (
-                Some(Given {
+                Some(WrittenSetting {
                     name,
-                    value: Written::List(items),
+                    value: WrittenValue::List(items),
                 }),
                 _,
             ) => (name, items),
             (
-                Some(Given {
+                Some(WrittenSetting {
                     name,
-                    value: Written::One(text),
+                    value: WrittenValue::One(text),
                 }),
                 _,
             ) => (name, split(&text)),
@@ -231,8 +231,8 @@ impl<'a> Reader<'a> {
         self.optional(env, parse::secret)
     }
 
-    pub fn required_secret(&mut self, env: &str, mend: &str) -> Result<Secret, Noted> {
-        self.required(env, mend, parse::secret)
+    pub fn required_secret(&mut self, env: &str, fix: &str) -> Result<Secret, Noted> {
+        self.required(env, fix, parse::secret)
     }
 
     fn parsed<T, E: Display>(
@@ -255,16 +255,16 @@ impl<'a> Reader<'a> {
                 Some(text) if !key.secret => format!("cannot be \"{text}\""),
                 _ => "cannot be used".to_owned(),
             };
-            let mend = match key.default {
+            let fix = match key.default {
                 _ if of_service => "Set enableServiceLinks: false in the pod.".to_owned(),
                 Some(preset) => format!("Write {expected}; left out, it is {preset}."),
                 None => format!("Write {expected}."),
             };
-            self.problem(name, what, mend)
+            self.problem(name, what, fix)
         })
     }
 
-    fn given(&mut self, env: &str) -> Result<Option<Given>, Noted> {
+    fn given(&mut self, env: &str) -> Result<Option<WrittenSetting>, Noted> {
         let key = keys::find(env);
         self.asked.insert(key.env);
         if self.account.in_environment || !key.is_of_account() {
@@ -321,11 +321,11 @@ impl<'a> Reader<'a> {
 
     fn value_or_mounted(
         &mut self,
-        key: &Key,
+        key: &SettingKey,
         name: &str,
         value: Option<Value>,
         mounted: Option<String>,
-    ) -> Result<Option<Given>, Noted> {
+    ) -> Result<Option<WrittenSetting>, Noted> {
         let written = match (value, mounted) {
             (None, None) => return Ok(None),
             (Some(_), Some(_)) => {
@@ -342,17 +342,19 @@ impl<'a> Reader<'a> {
                     "Write a single value or a list of values.",
                 )
             })?,
-            (None, Some(path)) => Written::One(self.mounted(name, &path)?),
+            (None, Some(path)) => WrittenValue::One(self.mounted(name, &path)?),
         };
         let written = match written {
-            Written::One(text) if text.trim().is_empty() => return Ok(None),
-            Written::One(text) if !key.secret => Written::One(text.trim().to_owned()),
+            WrittenValue::One(text) if text.trim().is_empty() => return Ok(None),
+            WrittenValue::One(text) if !key.secret => WrittenValue::One(text.trim().to_owned()),
             // A file with CRLF for line ends, read by what knows LF only, leaves a CR.
-            Written::One(text) => Written::One(text.trim_end_matches(['\r', '\n']).to_owned()),
-            other @ Written::List(_) => other,
+            WrittenValue::One(text) => {
+                WrittenValue::One(text.trim_end_matches(['\r', '\n']).to_owned())
+            }
+            other @ WrittenValue::List(_) => other,
         };
         self.refuse_misplaced(key, name, &written)?;
-        Ok(Some(Given {
+        Ok(Some(WrittenSetting {
             name: name.to_owned(),
             value: written,
         }))
@@ -381,19 +383,24 @@ impl<'a> Reader<'a> {
 
     /// A line end that is missing puts the next setting into this one's value; and what nobody may see belongs into no setting
     /// that is shown.
-    fn refuse_misplaced(&mut self, key: &Key, name: &str, written: &Written) -> Result<(), Noted> {
+    fn refuse_misplaced(
+        &mut self,
+        key: &SettingKey,
+        name: &str,
+        written: &WrittenValue,
+    ) -> Result<(), Noted> {
         let texts = match written {
-            Written::One(text) => std::slice::from_ref(text),
-            Written::List(texts) => texts,
+            WrittenValue::One(text) => std::slice::from_ref(text),
+            WrittenValue::List(texts) => texts,
         };
         if let Some(other) = texts.iter().find_map(|text| other_setting(text)) {
-            let mend =
+            let fix =
                 "Write each setting on a line of its own; if they are, check the file's line ends.";
-            return Err(self.problem(name, format!("holds another setting, {other}"), mend));
+            return Err(self.problem(name, format!("holds another setting, {other}"), fix));
         }
         if !key.secret && texts.iter().any(|text| holds_private_key(text)) {
-            let mend = "Take it away from here, and make a new key if others may have seen it. Where a public key is asked for, write that one.";
-            return Err(self.problem(name, "holds a private key", mend));
+            let fix = "Take it away from here, and make a new key if others may have seen it. Where a public key is asked for, write that one.";
+            return Err(self.problem(name, "holds a private key", fix));
         }
         Ok(())
     }
@@ -411,19 +418,19 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn written(value: Value) -> Option<Written> {
+fn written(value: Value) -> Option<WrittenValue> {
     match value {
         Value::Array(items) => items
             .into_iter()
             .map(|item| match written(item)? {
-                Written::One(text) => Some(text),
-                Written::List(_) => None,
+                WrittenValue::One(text) => Some(text),
+                WrittenValue::List(_) => None,
             })
             .collect::<Option<_>>()
-            .map(Written::List),
-        Value::String(text) => Some(Written::One(text)),
+            .map(WrittenValue::List),
+        Value::String(text) => Some(WrittenValue::One(text)),
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {
-            Some(Written::One(value.to_string()))
+            Some(WrittenValue::One(value.to_string()))
         }
         Value::Table(_) => None,
     }
@@ -438,7 +445,7 @@ fn split(text: &str) -> Vec<String> {
 }
 
 /// Only place and kind: the line itself may hold a password.
-fn syntax_problem(name: &str, text: &str, error: &toml::de::Error) -> Problem {
+fn syntax_problem(name: &str, text: &str, error: &toml::de::Error) -> SettingProblem {
     let start = error.span().map_or(0, |span| span.start);
     let line = 1 + text
         .as_bytes()
@@ -446,7 +453,7 @@ fn syntax_problem(name: &str, text: &str, error: &toml::de::Error) -> Problem {
         .take(start)
         .filter(|byte| **byte == b'\n')
         .count();
-    Problem::new(
+    SettingProblem::new(
         format!("line {line} of {name}"),
         format!("is not TOML: {}", error.message()),
         "Write name = \"value\", with quotation marks around text, below a [section].",

@@ -2,7 +2,7 @@
 
 /// What this process is to do; decides which settings it cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum ProcessRole {
     /// Every role in one process.
     Run,
     Web,
@@ -21,7 +21,7 @@ pub enum Role {
     Sandbox,
 }
 
-impl Role {
+impl ProcessRole {
     /// Several processes meet in one database, so it cannot be one that a process starts for itself. Commands find their database
     /// when they need it.
     pub(super) fn needs_database_url(self) -> bool {

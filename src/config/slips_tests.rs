@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::source::parse_dotenv;
 use super::*;
-use crate::liveperson::Auth;
+use crate::liveperson::LivePersonAuth;
 
 /// Characters of a secret that may be seen by chance.
 const BY_CHANCE: usize = 6;
@@ -18,7 +18,7 @@ fn read(environment: BTreeMap<String, String>, file: &str) -> String {
         file: Some(("unread.toml".to_owned(), file.to_owned())),
         read_secret: |_| Err(io::Error::from(io::ErrorKind::NotFound)),
     };
-    match Config::read(&sources, Role::Run) {
+    match Config::read(&sources, ProcessRole::Run) {
         Ok(config) => config.warnings.join("\n"),
         Err(error) => format!("{error}\n{error:?}"),
     }
@@ -207,7 +207,7 @@ fn marks_around_a_value_and_empty_values_are_understood() {
         file: None,
         read_secret: |_| Ok("\u{feff}hunter2\r\n".to_owned()),
     };
-    let config = Config::read(&sources, Role::Run).unwrap_or_else(|error| panic!("{error}"));
+    let config = Config::read(&sources, ProcessRole::Run).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((config.web.port, config.web.metrics_port), (3001, 9464));
     let account = &config.accounts[0];
     assert_eq!(
@@ -216,7 +216,7 @@ fn marks_around_a_value_and_empty_values_are_understood() {
     );
     assert_eq!(account.skills.as_ref().map(Vec::len), Some(2));
     assert!(config.secret.is_none());
-    let Some(Auth::OAuth2 { client_secret, .. }) = &account.auth else {
+    let Some(LivePersonAuth::OAuth2 { client_secret, .. }) = &account.auth else {
         panic!("OAuth 2.0")
     };
     assert_eq!(client_secret.expose(), "abc", "the CR of a CRLF");
@@ -242,7 +242,7 @@ fn marks_around_a_value_and_empty_values_are_understood() {
         file: None,
         ..sources
     };
-    let config = Config::read(&sources, Role::Run).unwrap_or_else(|error| panic!("{error}"));
+    let config = Config::read(&sources, ProcessRole::Run).unwrap_or_else(|error| panic!("{error}"));
     let (_, password) = config
         .channels
         .smtp

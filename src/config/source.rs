@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::problem::Problem;
+use super::problem::SettingProblem;
 use super::shown::shown_path;
 
 /// All that the settings are read from.
@@ -21,7 +21,7 @@ pub struct Sources {
 
 impl Sources {
     /// The sources of this process. `file` is the path given on the command line.
-    pub fn of_process(file: Option<&Path>) -> Result<Self, Vec<Problem>> {
+    pub fn of_process(file: Option<&Path>) -> Result<Self, Vec<SettingProblem>> {
         let variables = std::env::vars_os().filter_map(|(name, value)| {
             Some((
                 name.into_string().ok()?,
@@ -35,7 +35,7 @@ impl Sources {
         folder: &Path,
         variables: impl Iterator<Item = (String, String)>,
         file: Option<&Path>,
-    ) -> Result<Self, Vec<Problem>> {
+    ) -> Result<Self, Vec<SettingProblem>> {
         let mut problems = Vec::new();
         let mut environment = BTreeMap::new();
         match read_text(&folder.join(".env")) {
@@ -132,8 +132,8 @@ pub fn within_marks(value: &str) -> &str {
 /// Single marks and backticks hold a value as it is.
 const MARKS: [char; 3] = ['"', '\'', '`'];
 
-fn unreadable(path: &str, error: &io::Error) -> Problem {
-    Problem::new(
+fn unreadable(path: &str, error: &io::Error) -> SettingProblem {
+    SettingProblem::new(
         path,
         format!("cannot be read: {error}"),
         "Check that the path is right and that this user may read the file.",
@@ -142,7 +142,7 @@ fn unreadable(path: &str, error: &io::Error) -> Problem {
 
 /// Reads `NAME=value` lines, which end in LF, CRLF or CR: blank lines, `#` comments, `export`, single quotes and backticks (as is) and
 /// double quotes (with `\n`, `\"`, `\\`). A later line wins. Nothing is expanded: a `$` in a password is a `$`.
-pub fn parse_dotenv(text: &str) -> Result<BTreeMap<String, String>, Vec<Problem>> {
+pub fn parse_dotenv(text: &str) -> Result<BTreeMap<String, String>, Vec<SettingProblem>> {
     let mut values = BTreeMap::new();
     let mut problems = Vec::new();
     let text = without_mark(text).replace("\r\n", "\n");
@@ -157,8 +157,12 @@ pub fn parse_dotenv(text: &str) -> Result<BTreeMap<String, String>, Vec<Problem>
                 values.insert(name.to_owned(), value);
             }
             // Not the line itself: it may hold a password.
-            Err((what, mend)) => {
-                problems.push(Problem::new(format!("line {number} of .env"), what, mend));
+            Err((what, fix)) => {
+                problems.push(SettingProblem::new(
+                    format!("line {number} of .env"),
+                    what,
+                    fix,
+                ));
             }
         }
     }

@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::parse;
-use super::reader::{Noted, Reader};
+use super::reader::{Noted, SettingsReader};
 use crate::domain::access::Role;
 use crate::secret::Secret;
 
@@ -21,7 +21,7 @@ pub struct Sso {
     pub trust_email: bool,
 }
 
-pub fn read(r: &mut Reader) -> Result<Option<Sso>, Noted> {
+pub fn read(r: &mut SettingsReader) -> Result<Option<Sso>, Noted> {
     let issuer = r.optional("UNREAD_OIDC_ISSUER", |raw| {
         parse::api_url(raw).map(|url| (url, raw.to_owned()))
     });

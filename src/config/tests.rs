@@ -7,9 +7,9 @@ use proptest::prelude::*;
 
 use super::source::parse_dotenv;
 use super::*;
-use crate::channel::smtp::Tls;
+use crate::channel::smtp::SmtpTls;
 use crate::domain::ids::SkillId;
-use crate::liveperson::Auth;
+use crate::liveperson::LivePersonAuth;
 
 const SID: &str = "AC00000000000000000000000000000000";
 
@@ -44,11 +44,12 @@ fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 }
 
 fn run(more: &[(&str, &str)], file: &str) -> Config {
-    Config::read(&sources(&with(more), file), Role::Run).unwrap_or_else(|error| panic!("{error}"))
+    Config::read(&sources(&with(more), file), ProcessRole::Run)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Keys of the problems.
-fn problems(environment: &[(&str, &str)], file: &str, role: Role) -> Vec<String> {
+fn problems(environment: &[(&str, &str)], file: &str, role: ProcessRole) -> Vec<String> {
     let error = Config::read(&sources(environment, file), role).expect_err("there are problems");
     error.0.into_iter().map(|problem| problem.key).collect()
 }
@@ -79,9 +80,13 @@ fn a_journal_needs_a_key_outside_the_database_and_one_to_sign_with_where_it_is_k
         (&[key, signing][..], None),
     ] {
         let wrong: Vec<String> = wrong.into_iter().map(str::to_owned).collect();
-        match Config::read(&sources(&with(given), ""), Role::Run) {
+        match Config::read(&sources(&with(given), ""), ProcessRole::Run) {
             Ok(_) => assert!(wrong.is_empty(), "{given:?}"),
-            Err(_) => assert_eq!(problems(&with(given), "", Role::Run), wrong, "{given:?}"),
+            Err(_) => assert_eq!(
+                problems(&with(given), "", ProcessRole::Run),
+                wrong,
+                "{given:?}"
+            ),
         }
     }
     let config = run(&[key, url, signing], "");
@@ -89,7 +94,7 @@ fn a_journal_needs_a_key_outside_the_database_and_one_to_sign_with_where_it_is_k
     assert_eq!(posted_to.as_str(), url.1, "as it is written");
     let database = ("DATABASE_URL", "postgres://localhost/unread");
     let shared = [database, ("LE_ACCOUNT", "12345678"), file, url];
-    let config = Config::read(&sources(&shared, ""), Role::Scheduler).unwrap();
+    let config = Config::read(&sources(&shared, ""), ProcessRole::Scheduler).unwrap();
     assert!(
         config.journal.webhook.is_none(),
         "it has no key, and needs none"
@@ -107,7 +112,10 @@ fn without_passwords_there_must_be_another_way_in() {
     ];
     assert!(!run(&sso, "").web.passwords);
     assert!(run(&[], "").web.passwords);
-    assert_eq!(problems(&with(&[off]), "", Role::Run), ["UNREAD_PASSWORDS"]);
+    assert_eq!(
+        problems(&with(&[off]), "", ProcessRole::Run),
+        ["UNREAD_PASSWORDS"]
+    );
     // Where no dashboard is served it does not matter.
     run(&[off, ("UNREAD_DASHBOARD", "false")], "");
 }
@@ -126,13 +134,13 @@ fn the_names_of_old_still_work() {
         ("SMTP_USER", "me@example.com"),
         ("SMTP_PASS", "abcdefghijklmnop"),
     ];
-    let config = Config::read(&sources(&environment, ""), Role::Run).unwrap();
+    let config = Config::read(&sources(&environment, ""), ProcessRole::Run).unwrap();
     assert_eq!(config.web.port, 3001);
     assert_eq!(config.web.public_url.as_str(), "http://localhost:3001/");
     let [account] = &config.accounts[..] else {
         panic!("one account")
     };
-    let Some(Auth::OAuth1 {
+    let Some(LivePersonAuth::OAuth1 {
         consumer_key,
         token_secret,
         ..
@@ -148,7 +156,7 @@ fn the_names_of_old_still_work() {
     let smtp = config.channels.smtp.unwrap();
     assert_eq!(
         (smtp.host.as_str(), smtp.port, smtp.tls),
-        ("smtp.gmail.com", 465, Tls::Implicit)
+        ("smtp.gmail.com", 465, SmtpTls::Implicit)
     );
     assert_eq!(smtp.from.address(), "me@example.com");
     let twilio = config.channels.twilio.unwrap();
@@ -223,7 +231,7 @@ fn several_accounts_live_in_the_file_and_one_more_in_the_environment() {
         ["https://shop.example.com"]
     );
     assert!(config.accounts[2].badge_origins.is_empty());
-    let Some(Auth::OAuth2 { client_secret, .. }) = &config.accounts[1].auth else {
+    let Some(LivePersonAuth::OAuth2 { client_secret, .. }) = &config.accounts[1].auth else {
         panic!("OAuth 2.0")
     };
     assert_eq!(client_secret.expose(), "from a file");
@@ -233,19 +241,19 @@ fn several_accounts_live_in_the_file_and_one_more_in_the_environment() {
 fn account_settings_of_the_environment_need_to_know_their_account() {
     let two = "[[account]]\nid = 1001\nclient_id = \"a\"\nclient_secret = \"s\"\n[[account]]\nid = 1002\nclient_id = \"a\"\nclient_secret = \"s\"";
     let smtp = [MINIMUM[3], MINIMUM[4], ("LE_CLIENT_ID", "x")];
-    assert_eq!(problems(&smtp, two, Role::Run), ["LE_ACCOUNT"]);
+    assert_eq!(problems(&smtp, two, ProcessRole::Run), ["LE_ACCOUNT"]);
     assert_eq!(
         problems(
             &[("LE_ACCOUNT", "1003"), MINIMUM[3], MINIMUM[4]],
             two,
-            Role::Run
+            ProcessRole::Run
         ),
         ["LE_CLIENT_ID"]
     );
-    assert!(Config::read(&sources(&[MINIMUM[3], MINIMUM[4]], two), Role::Run).is_ok());
+    assert!(Config::read(&sources(&[MINIMUM[3], MINIMUM[4]], two), ProcessRole::Run).is_ok());
     let twice = two.replace("id = 1002", "id = 1001");
     assert_eq!(
-        problems(&smtp[..2], &twice, Role::Run),
+        problems(&smtp[..2], &twice, ProcessRole::Run),
         ["id in [[account]]"]
     );
 }
@@ -303,15 +311,15 @@ fn every_problem_is_reported_at_once() {
     .into_iter()
     .map(str::to_owned)
     .collect();
-    let found = problems(&environment, file, Role::Run);
+    let found = problems(&environment, file, ProcessRole::Run);
     assert_eq!(found.iter().cloned().collect::<BTreeSet<_>>(), expected);
     assert_eq!(found.len(), expected.len(), "each is reported once");
 }
 
 #[test]
-fn a_problem_names_its_mend() {
+fn a_problem_names_its_fix() {
     let error = |environment: &[(&str, &str)], file| {
-        Config::read(&sources(&with(environment), file), Role::Run)
+        Config::read(&sources(&with(environment), file), ProcessRole::Run)
             .unwrap_err()
             .to_string()
     };
@@ -332,33 +340,42 @@ fn a_problem_names_its_mend() {
 #[test]
 fn roles_miss_only_what_they_need() {
     assert_eq!(
-        problems(&[], "", Role::Run),
+        problems(&[], "", ProcessRole::Run),
         ["LE_ACCOUNT", "SMTP_USER or TWILIO_ACCOUNT_SID"]
     );
     assert_eq!(
-        problems(&[], "", Role::Worker),
+        problems(&[], "", ProcessRole::Worker),
         [
             "DATABASE_URL",
             "LE_ACCOUNT",
             "SMTP_USER or TWILIO_ACCOUNT_SID"
         ]
     );
-    assert_eq!(problems(&[], "", Role::Web), ["DATABASE_URL", "LE_ACCOUNT"]);
-    assert_eq!(problems(&[], "", Role::Live), ["LE_ACCOUNT"]);
-    assert_eq!(problems(&[MINIMUM[0]], "", Role::Scan), ["LE_CLIENT_ID"]);
+    assert_eq!(
+        problems(&[], "", ProcessRole::Web),
+        ["DATABASE_URL", "LE_ACCOUNT"]
+    );
+    assert_eq!(problems(&[], "", ProcessRole::Live), ["LE_ACCOUNT"]);
+    assert_eq!(
+        problems(&[MINIMUM[0]], "", ProcessRole::Scan),
+        ["LE_CLIENT_ID"]
+    );
     let database = (
         "DATABASE_URL",
         "postgres://unread:hunter2@db.example.com/unread",
     );
     for (role, environment) in [
-        (Role::Demo, &[][..]),
-        (Role::Sandbox, &[]),
-        (Role::Doctor, &[]),
+        (ProcessRole::Demo, &[][..]),
+        (ProcessRole::Sandbox, &[]),
+        (ProcessRole::Doctor, &[]),
         // Commands find their database when they need it.
-        (Role::Migrate, &[]),
-        (Role::Live, &[MINIMUM[0], MINIMUM[1], MINIMUM[2]]),
-        (Role::Scheduler, &[database, MINIMUM[0]]),
-        (Role::Web, &[database, MINIMUM[0], MINIMUM[1], MINIMUM[2]]),
+        (ProcessRole::Migrate, &[]),
+        (ProcessRole::Live, &[MINIMUM[0], MINIMUM[1], MINIMUM[2]]),
+        (ProcessRole::Scheduler, &[database, MINIMUM[0]]),
+        (
+            ProcessRole::Web,
+            &[database, MINIMUM[0], MINIMUM[1], MINIMUM[2]],
+        ),
     ] {
         assert!(
             Config::read(&sources(environment, ""), role).is_ok(),
@@ -375,7 +392,7 @@ fn an_account_with_a_fault_is_not_reported_missing_as_well() {
         ("SMTP_PORT", "x"),
     ]);
     assert_eq!(
-        problems(&environment, "", Role::Run),
+        problems(&environment, "", ProcessRole::Run),
         ["LE_ACCOUNT", "SMTP_PORT"]
     );
 }
@@ -402,7 +419,7 @@ fn no_secret_is_ever_shown() {
     let wrong = [("DATABASE_URL", "hunter2"), ("UNREAD_SECRET", "hunter2")];
     let error = Config::read(
         &sources(&with(&wrong), "[smtp]\npassword = hunter2"),
-        Role::Run,
+        ProcessRole::Run,
     )
     .unwrap_err();
     assert_eq!(error.0.len(), 3);
@@ -433,14 +450,14 @@ fn secrets_may_be_mounted_files() {
     );
 
     assert_eq!(
-        problems(&with(&[mounted]), "", Role::Run),
+        problems(&with(&[mounted]), "", ProcessRole::Run),
         ["SMTP_PASS"],
         "given twice"
     );
     for path in ["/run/secrets/empty", "/run/secrets/absent"] {
         let environment = with(&[("SMTP_PASS", ""), ("SMTP_PASS_FILE", path)]);
         assert_eq!(
-            problems(&environment, "", Role::Run),
+            problems(&environment, "", ProcessRole::Run),
             ["SMTP_PASS"],
             "{path}"
         );
@@ -469,15 +486,15 @@ fn only_our_own_prefix_is_refused() {
 fn tls_is_not_given_up_silently() {
     let tls = |more: &[(&str, &str)]| run(more, "").channels.smtp.unwrap().tls;
     let host = ("SMTP_HOST", "smtp.example.com");
-    assert_eq!(tls(&[host]), Tls::Implicit);
-    assert_eq!(tls(&[host, ("SMTP_PORT", "587")]), Tls::StartTls);
-    assert_eq!(tls(&[host, ("SMTP_PORT", "2525")]), Tls::StartTls);
+    assert_eq!(tls(&[host]), SmtpTls::Implicit);
+    assert_eq!(tls(&[host, ("SMTP_PORT", "587")]), SmtpTls::StartTls);
+    assert_eq!(tls(&[host, ("SMTP_PORT", "2525")]), SmtpTls::StartTls);
     assert_eq!(
         tls(&[("SMTP_HOST", "127.0.0.1"), ("SMTP_TLS", "none")]),
-        Tls::None
+        SmtpTls::None
     );
     let open = with(&[host, ("SMTP_TLS", "none")]);
-    assert_eq!(problems(&open, "", Role::Run), ["SMTP_TLS"]);
+    assert_eq!(problems(&open, "", ProcessRole::Run), ["SMTP_TLS"]);
     let relay = [
         host,
         ("SMTP_TLS", "none"),
@@ -486,7 +503,7 @@ fn tls_is_not_given_up_silently() {
         ("SMTP_FROM", "a@example.com"),
     ];
     let smtp = run(&relay, "").channels.smtp.unwrap();
-    assert!(smtp.tls == Tls::None && smtp.login.is_none());
+    assert!(smtp.tls == SmtpTls::None && smtp.login.is_none());
 }
 
 #[test]
@@ -559,8 +576,8 @@ fn every_setting_in_the_table_is_read() {
         ("LE_TOKEN", "t"),
     ]);
     let sources = sources(&environment, "");
-    let mut reader = Reader::new(&sources);
-    let _ = read_all(&mut reader, Role::Run);
+    let mut reader = SettingsReader::new(&sources);
+    let _ = read_all(&mut reader, ProcessRole::Run);
     let unread: Vec<_> = keys::KEYS
         .iter()
         .map(|key| key.env)
@@ -577,7 +594,7 @@ fn the_example_files_are_sound() {
         Some("/run/secrets/database_url") => Ok("postgres://localhost/unread".to_owned()),
         _ => Ok("abcdefghijklmnop".to_owned()),
     };
-    let config = Config::read(&sources, Role::Run).unwrap_or_else(|error| panic!("{error}"));
+    let config = Config::read(&sources, ProcessRole::Run).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.warnings, [""; 0]);
     assert!(config.channels.smtp.is_some() && config.channels.twilio.is_some());
 
@@ -587,7 +604,7 @@ fn the_example_files_are_sound() {
     }
     // Filled in with nothing, it is as if there were none.
     sources.environment = example;
-    assert!(Config::read(&sources, Role::Run).is_ok());
+    assert!(Config::read(&sources, ProcessRole::Run).is_ok());
 }
 
 /// Of every setting.
@@ -633,15 +650,15 @@ proptest! {
 
     #[test]
     fn fuzz_settings_file(lines in prop::collection::vec(toml_line(), 0..12)) {
-        let _ = Config::read(&sources(&MINIMUM, &lines.join("\n")), Role::Run);
-        let _ = Config::read(&sources(&[], &lines.join("\n")), Role::Web);
+        let _ = Config::read(&sources(&MINIMUM, &lines.join("\n")), ProcessRole::Run);
+        let _ = Config::read(&sources(&[], &lines.join("\n")), ProcessRole::Web);
     }
 
     #[test]
     fn fuzz_environment(values in prop::collection::vec((prop::sample::select(names()), any::<String>(), "[0-9a-z:/,.+ -]{0,20}"), 0..6)) {
         for odd in [true, false] {
             let values: Vec<_> = values.iter().map(|(key, any, tame)| (*key, if odd { any } else { tame }.as_str())).collect();
-            let _ = Config::read(&sources(&with(&values), ""), Role::Run);
+            let _ = Config::read(&sources(&with(&values), ""), ProcessRole::Run);
         }
     }
 }

@@ -8,7 +8,7 @@ use url::Url;
 use super::host::HostPattern;
 use super::network::Network;
 use super::parse;
-use super::reader::{Noted, Reader};
+use super::reader::{Noted, SettingsReader};
 use crate::domain::opt_out::Reach;
 use crate::domain::test_message;
 use crate::secret::Secret;
@@ -26,7 +26,7 @@ pub struct Web {
     /// Keys of which each may sign mail events.
     pub mail_webhook_secrets: Vec<Secret>,
     /// To whom test messages carry own words without a code.
-    pub test_recipients: Vec<test_message::Recipient>,
+    pub test_recipients: Vec<test_message::TestRecipient>,
     /// How far a consumer's no reaches.
     pub opt_out_reach: Reach,
     /// Whose forwarding headers are believed.
@@ -47,7 +47,7 @@ pub struct Web {
     pub session_longest: Duration,
 }
 
-pub(super) fn read(r: &mut Reader) -> Result<Web, Noted> {
+pub(super) fn read(r: &mut SettingsReader) -> Result<Web, Noted> {
     let address = |raw: &str| {
         raw.parse()
             .map_err(|_| "an IP address, for example 127.0.0.1 or ::")

@@ -12,13 +12,13 @@ use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
-use super::{Error, Fault};
+use super::{ControlError, Fault};
 use crate::db;
 use crate::db::accounts::Skill;
 use crate::domain::access::AccountLimit;
 use crate::domain::ids::{AccountId, SkillId};
 use crate::domain::pause::Scope;
-use crate::domain::rule::Key;
+use crate::domain::rule::RuleKey;
 
 /// The accounts that a caller may see.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ impl Accounts {
     }
 
     /// The configured account with this id.
-    pub fn named(&self, id: &str) -> Result<Allowed<AccountId>, Error> {
+    pub fn named(&self, id: &str) -> Result<Allowed<AccountId>, ControlError> {
         let found = self.ids.iter().find(|own| own.as_str() == id);
         found.cloned().map(Allowed).ok_or_else(|| unknown(id))
     }
@@ -107,7 +107,7 @@ impl Accounts {
     }
 
     /// A rule's key, if the caller may see its account.
-    pub fn rule(&self, key: Key) -> Result<Allowed<Key>, Error> {
+    pub fn rule(&self, key: RuleKey) -> Result<Allowed<RuleKey>, ControlError> {
         if self.sees(&key.account) {
             Ok(Allowed(key))
         } else {
@@ -116,10 +116,10 @@ impl Accounts {
     }
 
     /// What is to be paused or resumed. Everything is of the whole installation: not for who is limited to a part of it.
-    pub fn scope(&self, scope: Scope) -> Result<Allowed<Scope>, Error> {
+    pub fn scope(&self, scope: Scope) -> Result<Allowed<Scope>, ControlError> {
         match scope.account() {
             Some(account) if !self.sees(account) => Err(unknown(account.as_str())),
-            None if self.is_limited() => Err(Error::Forbidden(
+            None if self.is_limited() => Err(ControlError::Forbidden(
                 "everything is not yours to pause or resume: you are limited to some accounts, so name the account".to_owned(),
             )),
             _ => Ok(Allowed(scope)),
@@ -154,23 +154,23 @@ pub fn limit(accounts: &Accounts, wanted: Option<&[String]>) -> Result<AccountLi
     }
 }
 
-fn unknown(account: &str) -> Error {
-    Error::NotFound(format!("account {account}"))
+fn unknown(account: &str) -> ControlError {
+    ControlError::NotFound(format!("account {account}"))
 }
 
 /// An account, and when its skills were last read at LivePerson.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub struct SyncedAccount {
     pub id: AccountId,
     pub skills_synced_at: Option<DateTime<Utc>>,
 }
 
 /// The accounts of the configuration that the caller may see.
-pub async fn list(pool: &PgPool, accounts: &Accounts) -> Result<Vec<Account>, Error> {
+pub async fn list(pool: &PgPool, accounts: &Accounts) -> Result<Vec<SyncedAccount>, ControlError> {
     let synced = db::accounts::synced(pool, accounts.ids()).await?;
     Ok(synced
         .into_iter()
-        .map(|(id, skills_synced_at)| Account {
+        .map(|(id, skills_synced_at)| SyncedAccount {
             id,
             skills_synced_at,
         })
@@ -187,7 +187,10 @@ pub struct SkillView {
 }
 
 /// The skills of an account that LivePerson lists, by name.
-pub async fn skills(pool: &PgPool, account: &Allowed<AccountId>) -> Result<Vec<SkillView>, Error> {
+pub async fn skills(
+    pool: &PgPool,
+    account: &Allowed<AccountId>,
+) -> Result<Vec<SkillView>, ControlError> {
     let rows = db::accounts::skills(pool, account).await?;
     let view = |row: Skill| SkillView {
         id: row.id,
@@ -224,7 +227,7 @@ mod tests {
         assert!(limited.narrowed(Some("b")).ids().is_empty());
         assert_eq!(limited.narrowed(Some("b")).limit(), Some(&[][..]));
         assert_eq!(everyone.narrowed(Some("b")).ids(), [id("b")]);
-        let key = |account| Key {
+        let key = |account| RuleKey {
             account: id(account),
             skill: None,
             channel: Channel::Email,
@@ -243,12 +246,12 @@ mod tests {
         assert!(everyone.scope(Scope::Everything).is_ok());
         assert!(matches!(
             limited.scope(Scope::Everything),
-            Err(Error::Forbidden(_))
+            Err(ControlError::Forbidden(_))
         ));
         assert!(limited.scope(Scope::Account(id("a"))).is_ok());
         assert!(matches!(
             limited.scope(Scope::Account(id("b"))),
-            Err(Error::NotFound(_))
+            Err(ControlError::NotFound(_))
         ));
     }
 }

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
+use super::labels;
 use super::story::waits_until;
-use super::words;
 use crate::db::consumers::Conversation;
-use crate::db::pages::{Decision, Reminder};
+use crate::db::reports::{LoggedDecision, Reminder};
 use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::Channel;
@@ -19,7 +19,7 @@ pub const CHANNEL_OFF: &str = "channel_off";
 
 /// What the sentence is about.
 #[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
+pub enum HeadlineEvent<'a> {
     /// There is, or was, a reminder.
     Reminder(&'a Reminder),
     /// There never was one; this was decided instead.
@@ -29,8 +29,8 @@ pub enum Event<'a> {
 
 /// Everything that the sentence depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
-    pub event: Event<'a>,
+pub struct HeadlineFacts<'a> {
+    pub event: HeadlineEvent<'a>,
     /// `None`: nothing tells one.
     pub channel: Option<Channel>,
     pub skill: Option<&'a str>,
@@ -52,11 +52,11 @@ pub struct Headline {
     pub when: Option<DateTime<Utc>>,
 }
 
-pub fn headline(known: &Known<'_>) -> Headline {
+pub fn headline(known: &HeadlineFacts<'_>) -> Headline {
     match known.event {
-        Event::Reminder(reminder) => of_reminder(known, reminder),
-        Event::Decided(reason, at) => of_decision(known, reason, at),
-        Event::Nothing => of_nothing(known),
+        HeadlineEvent::Reminder(reminder) => of_reminder(known, reminder),
+        HeadlineEvent::Decided(reason, at) => of_decision(known, reason, at),
+        HeadlineEvent::Nothing => of_nothing(known),
     }
 }
 
@@ -68,7 +68,7 @@ fn said(text: String, reason: impl Into<String>, when: Option<DateTime<Utc>>) ->
     }
 }
 
-fn of_nothing(known: &Known<'_>) -> Headline {
+fn of_nothing(known: &HeadlineFacts<'_>) -> Headline {
     match known.suppression {
         Some((suppression, since)) => said(
             format!(
@@ -86,7 +86,7 @@ fn of_nothing(known: &Known<'_>) -> Headline {
     }
 }
 
-fn of_decision(known: &Known<'_>, reason: Reason, at: DateTime<Utc>) -> Headline {
+fn of_decision(known: &HeadlineFacts<'_>, reason: Reason, at: DateTime<Utc>) -> Headline {
     let by = by(known);
     if reason == Reason::Scheduled {
         let text = format!("A reminder{by} is scheduled.");
@@ -108,10 +108,10 @@ fn of_decision(known: &Known<'_>, reason: Reason, at: DateTime<Utc>) -> Headline
     said(text, reason.as_str(), Some(at))
 }
 
-fn of_reminder(known: &Known<'_>, reminder: &Reminder) -> Headline {
+fn of_reminder(known: &HeadlineFacts<'_>, reminder: &Reminder) -> Headline {
     let by = by(known);
     let code = reminder.reason.as_ref().map_or("", Cause::as_str);
-    let trouble = || words::trouble(reminder.channel, code);
+    let trouble = || labels::explain_code(reminder.channel, code);
     let text = match reminder.state {
         ReminderState::Scheduled => return of_waiting(known, reminder),
         ReminderState::Sending => format!("A reminder{by} is being sent at this moment."),
@@ -143,7 +143,7 @@ fn of_reminder(known: &Known<'_>, reminder: &Reminder) -> Headline {
 }
 
 /// A reminder whose moment is still to come.
-fn of_waiting(known: &Known<'_>, reminder: &Reminder) -> Headline {
+fn of_waiting(known: &HeadlineFacts<'_>, reminder: &Reminder) -> Headline {
     let by = by(known);
     let when = reminder.next_at;
     if let Some((suppression, _)) = known.suppression {
@@ -171,7 +171,7 @@ fn of_waiting(known: &Known<'_>, reminder: &Reminder) -> Headline {
         Some(reason) => {
             let why = match waits_until(reminder) {
                 Some(until) => format!("It waits for the rule's hours, until {until}."),
-                None => words::because(reason).to_owned(),
+                None => labels::because(reason).to_owned(),
             };
             let text = format!("A reminder{by} is put off. {why}");
             said(text, reason.as_str(), when)
@@ -180,9 +180,9 @@ fn of_waiting(known: &Known<'_>, reminder: &Reminder) -> Headline {
 }
 
 /// " by e-mail"
-fn by(known: &Known<'_>) -> String {
+fn by(known: &HeadlineFacts<'_>) -> String {
     known.channel.map_or(String::new(), |channel| {
-        format!(" by {}", words::channel(channel))
+        format!(" by {}", labels::channel(channel))
     })
 }
 
@@ -197,7 +197,7 @@ fn forbids(suppression: Suppression) -> &'static str {
 }
 
 /// Why none was sent, to stand after a colon. In the past tense: it stays true.
-fn clause(reason: Reason, known: &Known<'_>) -> String {
+fn clause(reason: Reason, known: &HeadlineFacts<'_>) -> String {
     let said = match reason {
         Reason::Scheduled => "its moment had not come",
         Reason::Due => "it was cleared to go and had not left",
@@ -271,31 +271,31 @@ pub fn event<'a>(
     channel: Option<Channel>,
     conversation: Option<&Conversation>,
     reminders: &'a [Reminder],
-    decisions: &[Decision],
-) -> (Event<'a>, Option<Channel>) {
+    decisions: &[LoggedDecision],
+) -> (HeadlineEvent<'a>, Option<Channel>) {
     if let Some(reminder) = reminder_of(channel, conversation, reminders) {
-        return (Event::Reminder(reminder), Some(reminder.channel));
+        return (HeadlineEvent::Reminder(reminder), Some(reminder.channel));
     }
     let order = match channel {
         Some(channel) => vec![channel],
         None => channels_by_interest(conversation),
     };
     for channel in order {
-        let about = |d: &&Decision| d.channel == channel;
+        let about = |d: &&LoggedDecision| d.channel == channel;
         let newest = decisions.iter().find(about);
         let held = conversation.and_then(|c| reason_on(c, channel));
         let reason = held.or_else(|| newest.and_then(|d| d.reason.reason()));
         let seen_at = conversation.map(|c| c.seen_at);
-        let same = |d: &&Decision| about(d) && d.reason.reason() == reason;
+        let same = |d: &&LoggedDecision| about(d) && d.reason.reason() == reason;
         let at = decisions.iter().find(same).map(|d| d.at).or(seen_at);
         if let (Some(reason), Some(at)) = (reason, at) {
-            return (Event::Decided(reason, at), Some(channel));
+            return (HeadlineEvent::Decided(reason, at), Some(channel));
         }
     }
     match conversation {
         // Neither rule nor address on that channel.
-        Some(c) => (Event::Decided(unexplained(c), c.seen_at), channel),
-        None => (Event::Nothing, channel),
+        Some(c) => (HeadlineEvent::Decided(unexplained(c), c.seen_at), channel),
+        None => (HeadlineEvent::Nothing, channel),
     }
 }
 

@@ -6,10 +6,10 @@ use serde_json::Value;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
-use super::Error;
+use super::ControlError;
 use super::accounts::Accounts;
 use crate::db;
-use crate::db::audit::{Wanted, Written};
+use crate::db::audit::{AuditEntry, AuditFilter};
 use crate::domain::ids::AccountId;
 
 /// One change.
@@ -31,8 +31,8 @@ pub struct EntryView {
     pub detail: Value,
 }
 
-impl From<Written> for EntryView {
-    fn from(row: Written) -> Self {
+impl From<AuditEntry> for EntryView {
+    fn from(row: AuditEntry) -> Self {
         Self {
             id: row.id,
             at: row.at,
@@ -50,9 +50,9 @@ impl From<Written> for EntryView {
 pub async fn list(
     pool: &PgPool,
     accounts: &Accounts,
-    wanted: &Wanted<'_>,
+    wanted: &AuditFilter<'_>,
     most: i64,
-) -> Result<Vec<EntryView>, Error> {
+) -> Result<Vec<EntryView>, ControlError> {
     let rows = db::audit::page(pool, accounts.limit(), wanted, most).await?;
     Ok(rows.into_iter().map(EntryView::from).collect())
 }

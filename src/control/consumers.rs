@@ -1,6 +1,6 @@
 //! Single people: what is known of them, no more reminders for them, forgetting them.
 //!
-//! A person is named by what the caller has at hand: LivePerson's consumer id or the brand's own, a conversation, an address, or a
+//! A consumer is named by what the caller has at hand: LivePerson's consumer id or the brand's own, a conversation, an address, or a
 //! reminder they got. Addresses are hashed at once and are neither stored nor logged.
 
 mod look_up;
@@ -11,7 +11,7 @@ use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
 use super::accounts::{Accounts, Allowed};
-use super::{Error, Fault};
+use super::{ControlError, Fault};
 use crate::clock::Clock;
 use crate::db;
 use crate::db::audit;
@@ -21,11 +21,11 @@ use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::hashing::Hasher;
 use crate::suppressions_file;
 
-pub use look_up::{Answer, ConversationView, Person, look_up};
+pub use look_up::{ConsumerView, ConversationView, Explanation, look_up};
 
 /// Whether what somebody is asked for by is an address, or an id that may be one: some brands have their customers' addresses as
 /// customer ids, numbers without a plus among them. Then an answer would confirm an address that somebody has guessed, which takes the
-/// right to see addresses. To be asked before anything is looked up; `region` as in [`Who::guess`].
+/// right to see addresses. To be asked before anything is looked up; `region` as in [`ConsumerSelector::guess`].
 pub fn reads_as_address(id: &str, region: Option<&str>) -> bool {
     let id = id.trim();
     id.contains(['@', '＠'])
@@ -37,14 +37,14 @@ pub fn reads_as_address(id: &str, region: Option<&str>) -> bool {
 
 /// Who is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum ConsumerSelector {
     /// LivePerson's consumer id or the brand's own.
     Consumer(String),
     Conversation(String),
     Address(Channel, AddressHash),
 }
 
-impl Who {
+impl ConsumerSelector {
     /// Reads an address as a person writes it; `region` is the country of numbers without a country code. What is kept of it under an
     /// older key is moved to the present one.
     pub async fn address(
@@ -52,9 +52,9 @@ impl Who {
         clock: &Clock,
         hasher: &Hasher,
         (raw, region): (&str, Option<&str>),
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, ControlError> {
         let Some(address) = suppressions_file::address(raw, region) else {
-            return Err(Error::Invalid(vec![Fault {
+            return Err(ControlError::Invalid(vec![Fault {
                 field: "/address".to_owned(),
                 detail: "is no e-mail address and no phone number; write a number with its country code, like +1 202 555 0143"
                     .to_owned(),
@@ -70,7 +70,7 @@ impl Who {
         clock: &Clock,
         hasher: &Hasher,
         (raw, region): (&str, Option<&str>),
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, ControlError> {
         let Some(address) = guessed_address(raw, region) else {
             return Ok(Self::Consumer(raw.trim().to_owned()));
         };
@@ -102,7 +102,7 @@ pub(super) async fn met(
     clock: &Clock,
     hasher: &Hasher,
     address: &Address,
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let moves = hasher.moves(address);
     if moves.is_empty() {
         return Ok(());
@@ -117,23 +117,27 @@ pub(super) async fn met(
 async fn conversations_of(
     conn: &mut PgConnection,
     account: &AccountId,
-    who: &Who,
+    who: &ConsumerSelector,
 ) -> sqlx::Result<Vec<String>> {
     match who {
-        Who::Consumer(id) => db::erase::conversations_of_consumer(conn, account, id).await,
-        Who::Conversation(id) => Ok(vec![id.clone()]),
-        Who::Address(_, hash) => db::erase::conversations_of_address(conn, account, hash).await,
+        ConsumerSelector::Consumer(id) => {
+            db::erase::conversations_of_consumer(conn, account, id).await
+        }
+        ConsumerSelector::Conversation(id) => Ok(vec![id.clone()]),
+        ConsumerSelector::Address(_, hash) => {
+            db::erase::conversations_of_address(conn, account, hash).await
+        }
     }
 }
 
 async fn recipients(
     conn: &mut PgConnection,
     account: &AccountId,
-    who: &Who,
+    who: &ConsumerSelector,
     conversations: &[String],
 ) -> sqlx::Result<Vec<(Channel, AddressHash)>> {
     match who {
-        Who::Address(channel, hash) => Ok(vec![(*channel, *hash)]),
+        ConsumerSelector::Address(channel, hash) => Ok(vec![(*channel, *hash)]),
         _ => db::consumers::recipients(conn, account, conversations).await,
     }
 }
@@ -144,13 +148,13 @@ pub async fn opt_out(
     clock: &Clock,
     by: &str,
     account: &Allowed<AccountId>,
-    who: &Who,
-) -> Result<usize, Error> {
+    who: &ConsumerSelector,
+) -> Result<usize, ControlError> {
     let mut tx = pool.begin().await?;
     let ids = conversations_of(&mut tx, account, who).await?;
     let recipients = recipients(&mut tx, account, who, &ids).await?;
     if recipients.is_empty() {
-        return Err(Error::Conflict(
+        return Err(ControlError::Conflict(
             "no address of this person is known yet: name the address itself".to_owned(),
         ));
     }
@@ -166,8 +170,8 @@ pub async fn allow(
     clock: &Clock,
     by: &str,
     account: &Allowed<AccountId>,
-    who: &Who,
-) -> Result<u64, Error> {
+    who: &ConsumerSelector,
+) -> Result<u64, ControlError> {
     let mut tx = pool.begin().await?;
     let ids = conversations_of(&mut tx, account, who).await?;
     let recipients = recipients(&mut tx, account, who, &ids).await?;
@@ -178,11 +182,11 @@ pub async fn allow(
         lifted += db::suppressions::lift(&mut tx, own, *channel, hash, &ours).await?;
     }
     if lifted == 0 {
-        return Err(Error::Conflict(
+        return Err(ControlError::Conflict(
             "nobody of your team has opted this customer out: what customers say themselves, and imported lists, stay".to_owned(),
         ));
     }
-    let entry = audit::Entry {
+    let entry = audit::NewAuditEntry {
         by,
         action: "consumer.allow",
         account: Some(&**account),
@@ -201,15 +205,15 @@ pub async fn opt_out_recipient_of(
     by: &str,
     accounts: &Accounts,
     id: ReminderId,
-) -> Result<(), Error> {
-    let none = || Error::NotFound(format!("reminder {id}"));
+) -> Result<(), ControlError> {
+    let none = || ControlError::NotFound(format!("reminder {id}"));
     let reminder = db::reminders::one(pool, id).await?.ok_or_else(none)?;
     let account = accounts
         .named(reminder.account.as_str())
         .map_err(|_| none())?;
     let hash = db::reminders::recipient(pool, id).await?;
     let Some(hash) = hash else {
-        return Err(Error::Conflict(format!(
+        return Err(ControlError::Conflict(format!(
             "reminder {id} has not been tried, or its recipient is forgotten by now: name the address itself"
         )));
     };
@@ -235,14 +239,14 @@ async fn stop(
     account: &AccountId,
     recipients: &[(Channel, AddressHash)],
     whose: &str,
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let now = clock.now();
     for (channel, hash) in recipients {
         let why = (Suppression::OptedOut, Source::Operator);
         let own = std::slice::from_ref(account);
         db::suppressions::add(&mut *tx, own, *channel, hash, why, now).await?;
     }
-    let entry = audit::Entry {
+    let entry = audit::NewAuditEntry {
         by,
         action: "consumer.opt_out",
         account: Some(account),
@@ -255,9 +259,10 @@ async fn stop(
 
 /// What an erasure touched.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct Erased {
+#[schema(as = Erased)]
+pub struct ErasureView {
     pub conversations: u64,
-    /// Reminders that no longer point to the person.
+    /// Reminders that no longer point to the consumer.
     pub reminders: u64,
     /// Of these, cancelled because they were still to be sent.
     pub cancelled: u64,
@@ -269,8 +274,8 @@ pub struct Erased {
     pub still_open: i64,
 }
 
-impl From<db::erase::Erased> for Erased {
-    fn from(erased: db::erase::Erased) -> Self {
+impl From<db::erase::ErasureCounts> for ErasureView {
+    fn from(erased: db::erase::ErasureCounts) -> Self {
         Self {
             conversations: erased.conversations,
             reminders: erased.reminders,
@@ -289,20 +294,20 @@ pub async fn erase(
     (clock, hasher): (&Clock, &Hasher),
     by: &str,
     account: &Allowed<AccountId>,
-    who: &Who,
-) -> Result<Erased, Error> {
+    who: &ConsumerSelector,
+) -> Result<ErasureView, ControlError> {
     let now = clock.now();
     let mut tx = pool.begin().await?;
     let conversations = conversations_of(&mut tx, account, who).await?;
-    let erased: Erased = db::erase::conversations(&mut tx, account, &conversations, now)
+    let erased: ErasureView = db::erase::conversations(&mut tx, account, &conversations, now)
         .await?
         .into();
     let names: Vec<[u8; 16]> = conversations.iter().map(|id| hasher.erased(id)).collect();
     db::journal::erased(&mut tx, account, &names).await?;
-    if let Who::Address(_, hash) = who {
+    if let ConsumerSelector::Address(_, hash) = who {
         db::test_messages::erase(&mut tx, hash).await?;
     }
-    let entry = audit::Entry {
+    let entry = audit::NewAuditEntry {
         by,
         action: "consumer.erase",
         account: Some(&**account),

@@ -8,10 +8,10 @@ use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
-use super::Error;
+use super::ControlError;
 use super::accounts::Accounts;
 use crate::db;
-use crate::db::tallies::{OfSkill, Sums};
+use crate::db::reminder_counts::{OfSkill, Sums};
 use crate::domain::effect::{Estimate, Share, lift};
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{self, Rule};
@@ -30,12 +30,13 @@ pub struct OfRule {
     pub channel: Channel,
     pub holdout_percent: u8,
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: ReturnOutcome,
 }
 
 /// Who was reminded, who was not, and who came back.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct Outcome {
+#[schema(as = Outcome)]
+pub struct ReturnOutcome {
     pub sent: i64,
     pub held_out: i64,
     /// Of those sent, who came back within an hour.
@@ -45,8 +46,8 @@ pub struct Outcome {
     pub lift: Option<Estimate>,
 }
 
-impl From<Counts> for Outcome {
-    fn from(Counts { all, first }: Counts) -> Self {
+impl From<EffectSums> for ReturnOutcome {
+    fn from(EffectSums { all, first }: EffectSums) -> Self {
         let reminded = Share::new(first.back_24h, first.sent);
         let held_out = Share::new(first.held_back_24h, first.held_out);
         Self {
@@ -60,14 +61,14 @@ impl From<Counts> for Outcome {
 }
 
 #[derive(Clone, Copy, Default)]
-struct Counts {
+struct EffectSums {
     /// All steps.
     all: Sums,
     /// First steps only.
     first: Sums,
 }
 
-impl Counts {
+impl EffectSums {
     fn add(&mut self, of: &OfSkill) {
         self.all = self.all.plus(&of.sums);
         if of.step == 1 {
@@ -81,7 +82,7 @@ impl Counts {
 pub struct Effect {
     pub from: DateTime<Utc>,
     pub until: DateTime<Utc>,
-    pub total: Outcome,
+    pub total: ReturnOutcome,
     pub rules: Vec<OfRule>,
 }
 
@@ -92,20 +93,20 @@ pub async fn effect(
     accounts: &Accounts,
     days: u16,
     now: DateTime<Utc>,
-) -> Result<Effect, Error> {
+) -> Result<Effect, ControlError> {
     let ids = accounts.ids();
     let until = now - WINDOW;
     let from = until - TimeDelta::days(i64::from(days));
-    let tallies = db::tallies::by_skill(pool, ids, (from, until)).await?;
+    let rows = db::reminder_counts::by_skill(pool, ids, (from, until)).await?;
     let names = db::accounts::skill_names(pool, ids).await?;
-    let mut total = Counts::default();
-    for tally in &tallies {
-        total.add(tally);
+    let mut total = EffectSums::default();
+    for row in &rows {
+        total.add(row);
     }
     let mut of_rules = Vec::new();
     for account in ids {
         let rules = db::rules::of_accounts(pool, std::slice::from_ref(account)).await?;
-        let own: Vec<&OfSkill> = tallies.iter().filter(|t| t.account == *account).collect();
+        let own: Vec<&OfSkill> = rows.iter().filter(|t| t.account == *account).collect();
         of_rules.extend(rules.iter().map(|rule| {
             OfRule {
                 account: rule.account.clone(),
@@ -129,11 +130,11 @@ pub async fn effect(
 }
 
 /// What the reminders that a rule covers came to.
-fn counts(rule: &Rule, rules: &[Rule], tallies: &[&OfSkill]) -> Counts {
-    let mut counts = Counts::default();
-    for tally in tallies.iter().filter(|t| t.channel == rule.channel) {
-        if rule::pick(rules, tally.skill, rule.channel).is_some_and(|r| r.id == rule.id) {
-            counts.add(tally);
+fn counts(rule: &Rule, rules: &[Rule], rows: &[&OfSkill]) -> EffectSums {
+    let mut counts = EffectSums::default();
+    for row in rows.iter().filter(|t| t.channel == rule.channel) {
+        if rule::pick(rules, row.skill, rule.channel).is_some_and(|r| r.id == rule.id) {
+            counts.add(row);
         }
     }
     counts

@@ -8,19 +8,19 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::accounts::{Accounts, Allowed};
-use super::{Error, obstacles};
+use super::{ControlError, obstacles};
 use crate::db;
-use crate::db::forecast::About;
-use crate::db::ledger::Existing;
+use crate::db::forecast::ForecastScope;
+use crate::db::ledger::ExistingReminder;
 use crate::domain::conversation::Record;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::local_time::clock_time;
 use crate::domain::read_state::{ReadState, read_state};
-use crate::domain::rule::{Key, Rule, Settings, pick};
+use crate::domain::rule::{Rule, RuleKey, RuleSettings, pick};
 use crate::domain::zone::Zone;
 use crate::jobs::context::Context;
-use crate::jobs::forecast::{self, Verdict, What};
+use crate::jobs::forecast::{self, ChannelForecast, ForecastOutcome};
 
 /// How far a forecast looks.
 const AHEAD: TimeDelta = TimeDelta::hours(1);
@@ -42,16 +42,17 @@ pub struct Forecast {
     pub from: DateTime<Utc>,
     pub until: DateTime<Utc>,
     /// Reminders that are due until then, soonest first; the first hundred.
-    pub due: Vec<Due>,
+    pub due: Vec<DueReminderView>,
     /// There are more than these.
     pub more: bool,
     /// Unread conversations that have no reminder waiting, by reason; most first.
-    pub not: Vec<Not>,
+    pub not: Vec<NotReminded>,
 }
 
 /// A reminder that is due.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Due {
+#[schema(as = Due)]
+pub struct DueReminderView {
     pub reminder: i64,
     pub conversation: String,
     pub skill: SkillId,
@@ -68,7 +69,8 @@ pub struct Due {
 
 /// People who are not to be reminded, for one reason.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Not {
+#[schema(as = Not)]
+pub struct NotReminded {
     #[schema(value_type = String)]
     pub reason: Cause,
     pub conversations: u64,
@@ -82,8 +84,8 @@ pub async fn stored(
     account: &Allowed<AccountId>,
     (channel, skill): (Channel, Option<SkillId>),
     now: DateTime<Utc>,
-) -> Result<Forecast, Error> {
-    let about = About {
+) -> Result<Forecast, ControlError> {
+    let about = ForecastScope {
         account,
         channel,
         skill,
@@ -100,7 +102,7 @@ pub async fn stored(
             waiting.reason = Some(reason.into());
         }
     }
-    let due = waiting.into_iter().map(|waiting| Due {
+    let due = waiting.into_iter().map(|waiting| DueReminderView {
         reminder: waiting.id.0,
         conversation: waiting.conversation,
         skill: waiting.skill,
@@ -116,7 +118,7 @@ pub async fn stored(
     let unread = db::forecast::unread(&ctx.pool, about, MOST_UNREAD).await?;
     let not = unread.into_iter().filter_map(|unread| {
         let reason = unread.reason.unwrap_or(Cause::Ours(Reason::NoRule));
-        (reason != Cause::Ours(Reason::Scheduled)).then(|| Not {
+        (reason != Cause::Ours(Reason::Scheduled)).then(|| NotReminded {
             reason,
             conversations: unread.conversations.unsigned_abs(),
             example: unread.example,
@@ -136,7 +138,8 @@ pub async fn stored(
 
 /// A look at LivePerson: what would become of the people there, under the rule in force and under a change.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Live {
+#[schema(as = Live)]
+pub struct LiveForecast {
     pub looked_at: DateTime<Utc>,
     /// Conversations that were looked at.
     pub conversations: usize,
@@ -145,34 +148,37 @@ pub struct Live {
     pub unreadable: usize,
     /// Of those looked at, unread ones.
     pub unread: usize,
-    pub in_force: Effect,
-    pub changed: Option<Effect>,
+    pub in_force: RuleEffect,
+    pub changed: Option<RuleEffect>,
     /// Unread conversations one by one; the first hundred.
-    pub people: Vec<Person>,
+    pub people: Vec<UnreadConversation>,
 }
 
 /// What a rule would do.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
-pub struct Effect {
+#[schema(as = Effect)]
+pub struct RuleEffect {
     /// Reminders in the next hour.
     pub within_the_hour: usize,
     /// Reminders later than that.
     pub later: usize,
     /// Unread, and not reminded of, by reason.
-    pub not: Vec<Not>,
+    pub not: Vec<NotReminded>,
 }
 
 /// One unread conversation.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Person {
+#[schema(as = Person)]
+pub struct UnreadConversation {
     pub conversation: String,
-    pub in_force: Told,
-    pub changed: Option<Told>,
+    pub in_force: ConversationForecast,
+    pub changed: Option<ConversationForecast>,
 }
 
 /// What would become of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Told {
+#[schema(as = Told)]
+pub struct ConversationForecast {
     /// When it would be reminded of.
     pub at: Option<DateTime<Utc>>,
     pub step: Option<i16>,
@@ -190,24 +196,25 @@ pub struct Told {
 /// nothing and sends nothing.
 pub async fn live(
     ctx: &Context,
-    key: &Allowed<Key>,
-    change: Option<(bool, Settings)>,
+    key: &Allowed<RuleKey>,
+    change: Option<(bool, RuleSettings)>,
     now: DateTime<Utc>,
-) -> Result<Live, Error> {
+) -> Result<LiveForecast, ControlError> {
     let account = ctx.accounts.get(&key.account);
-    let account = account.ok_or_else(|| Error::NotFound(format!("account {}", key.account)))?;
-    let seen = forecast::look(account, key.skill, ctx.window, MOST_LIVE, now).await?;
+    let account =
+        account.ok_or_else(|| ControlError::NotFound(format!("account {}", key.account)))?;
+    let seen = forecast::open_conversations(account, key.skill, ctx.window, MOST_LIVE, now).await?;
     let existing = done_before(ctx, &key.account, &seen.records).await?;
     let in_force = db::rules::of_accounts(&ctx.pool, std::slice::from_ref(&key.account)).await?;
     let changed = change.map(|(enabled, settings)| with_change(&in_force, key, enabled, settings));
-    let mut told = Live {
+    let mut told = LiveForecast {
         looked_at: now,
         conversations: seen.records.len(),
         open: seen.total,
         unreadable: seen.unreadable,
         unread: 0,
-        in_force: Effect::default(),
-        changed: changed.as_ref().map(|_| Effect::default()),
+        in_force: RuleEffect::default(),
+        changed: changed.as_ref().map(|_| RuleEffect::default()),
         people: Vec::new(),
     };
     for record in &seen.records {
@@ -225,9 +232,9 @@ pub async fn live(
         let done = existing.get(&record.id).map_or(&[][..], Vec::as_slice);
         let tell = |rules: &[Rule]| {
             let verdicts = forecast::verdicts(account, rules, record, done, now);
-            Told::of(verdicts, key.channel)
+            ConversationForecast::of(verdicts, key.channel)
         };
-        let one = Person {
+        let one = UnreadConversation {
             conversation: record.id.clone(),
             in_force: tell(&in_force),
             changed: changed.as_deref().map(tell),
@@ -249,7 +256,7 @@ pub(super) async fn done_before(
     ctx: &Context,
     account: &AccountId,
     records: &[Record],
-) -> sqlx::Result<HashMap<String, Vec<Existing>>> {
+) -> sqlx::Result<HashMap<String, Vec<ExistingReminder>>> {
     let mut existing = forecast::existing(&ctx.pool, account, records).await?;
     for reminders in existing.values_mut() {
         reminders.retain(|reminder| !reminder.pending);
@@ -258,7 +265,7 @@ pub(super) async fn done_before(
 }
 
 /// The account's rules as they would be.
-fn with_change(rules: &[Rule], key: &Key, enabled: bool, settings: Settings) -> Vec<Rule> {
+fn with_change(rules: &[Rule], key: &RuleKey, enabled: bool, settings: RuleSettings) -> Vec<Rule> {
     let others = rules.iter().filter(|rule| rule.key() != *key).cloned();
     let changed = Rule {
         id: 0,
@@ -274,11 +281,11 @@ fn with_change(rules: &[Rule], key: &Key, enabled: bool, settings: Settings) -> 
     others.chain([changed]).collect()
 }
 
-impl Told {
-    pub(super) fn of(verdicts: Vec<Verdict>, channel: Channel) -> Self {
+impl ConversationForecast {
+    pub(super) fn of(verdicts: Vec<ChannelForecast>, channel: Channel) -> Self {
         let verdict = verdicts.into_iter().find(|v| v.channel == channel);
         match verdict.map(|verdict| verdict.what) {
-            Some(What::Remind {
+            Some(ForecastOutcome::Remind {
                 step,
                 at,
                 to,
@@ -296,7 +303,7 @@ impl Told {
                 to: None,
                 waits_until: None,
                 reason: match not {
-                    Some(What::Not(reason)) => reason,
+                    Some(ForecastOutcome::Not(reason)) => reason,
                     _ => Reason::NoRule,
                 },
             },
@@ -304,8 +311,13 @@ impl Told {
     }
 }
 
-impl Effect {
-    pub(super) fn count(&mut self, conversation: &str, told: &Told, now: DateTime<Utc>) {
+impl RuleEffect {
+    pub(super) fn count(
+        &mut self,
+        conversation: &str,
+        told: &ConversationForecast,
+        now: DateTime<Utc>,
+    ) {
         match told.at {
             Some(at) if at <= now + AHEAD => self.within_the_hour += 1,
             Some(_) => self.later += 1,
@@ -315,7 +327,7 @@ impl Effect {
                 .find(|not| not.reason.reason() == Some(told.reason))
             {
                 Some(not) => not.conversations += 1,
-                None => self.not.push(Not {
+                None => self.not.push(NotReminded {
                     reason: told.reason.into(),
                     conversations: 1,
                     example: conversation.to_owned(),

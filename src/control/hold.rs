@@ -6,15 +6,17 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
-use super::Error;
-use super::rules::By;
+use super::ControlError;
+use super::rules::ChangeAuthor;
 use crate::clock::Clock;
 use crate::db;
-use crate::db::audit::Entry;
+use crate::db::audit::NewAuditEntry;
 use crate::domain::decide::Reason;
-use crate::domain::heartbeat::{ALIVE, Beat, Decided, Pulse, Seen, judge};
-use crate::domain::hold::{End, Hold, Kind};
-use crate::jobs::heart;
+use crate::domain::heartbeat::{
+    ALIVE, Beat, RememberedHeartbeat, RestoreDecision, StoredHeartbeat, judge,
+};
+use crate::domain::hold::{Hold, HoldEnd, HoldKind};
+use crate::jobs::heartbeat;
 use crate::jobs::release::release;
 
 /// A hold as it is shown.
@@ -51,7 +53,7 @@ impl From<Hold> for HoldView {
 }
 
 /// Everything that holds sending; none in the usual course.
-pub async fn list(pool: &PgPool) -> Result<Vec<HoldView>, Error> {
+pub async fn list(pool: &PgPool) -> Result<Vec<HoldView>, ControlError> {
     let holds = db::holds::active(pool).await?;
     Ok(holds.into_iter().map(HoldView::from).collect())
 }
@@ -64,17 +66,17 @@ const TICK: TimeDelta = TimeDelta::microseconds(1);
 pub async fn moved(
     pool: &PgPool,
     clock: &Clock,
-    journal: Option<&Seen>,
-    by: By<'_>,
-) -> Result<(), Error> {
+    journal: Option<&RememberedHeartbeat>,
+    by: ChangeAuthor<'_>,
+) -> Result<(), ControlError> {
     let mut tx = pool.begin().await?;
-    let beat = heart::look(&mut tx, clock).await?;
+    let beat = heartbeat::read_beat(&mut tx, clock).await?;
     let holds = db::holds::active(&mut *tx).await?;
     let asked = |kind| holds.iter().any(|hold| hold.kind == kind);
-    let journal = heart::recall(&mut tx, journal.cloned()).await?;
+    let journal = heartbeat::recall(&mut tx, journal.cloned()).await?;
     let forgotten = judge(None, journal.as_ref(), &beat).contradicts();
-    if forgotten || asked(Kind::Restored) || asked(Kind::Other) {
-        return Err(Error::Conflict(
+    if forgotten || asked(HoldKind::Restored) || asked(HoldKind::Other) {
+        return Err(ControlError::Conflict(
             "This database does not know everything that was sent: it is not merely moved. Use `unread restored --lost-from`."
                 .to_owned(),
         ));
@@ -83,31 +85,39 @@ pub async fn moved(
         .before
         .as_ref()
         .is_some_and(|pulse| (beat.after.beat_at - pulse.beat_at).abs() < ALIVE);
-    if alive && !asked(Kind::Copied) {
-        return Err(Error::Conflict(
+    if alive && !asked(HoldKind::Copied) {
+        return Err(ControlError::Conflict(
             "Processes work on this database, and nothing says that it was moved. If it is about to take over, stop them first."
                 .to_owned(),
         ));
     }
-    decide(&mut tx, clock, Decision::Moved, by).await?;
+    decide(&mut tx, clock, HoldDecision::Moved, by).await?;
     tx.commit().await?;
     Ok(())
 }
 
 /// `unread restored --nothing-lost`: nobody worked on the database for long because it was down, or somebody else's process took it for
 /// its own.
-pub async fn nothing_lost(pool: &PgPool, clock: &Clock, by: By<'_>) -> Result<(), Error> {
+pub async fn nothing_lost(
+    pool: &PgPool,
+    clock: &Clock,
+    by: ChangeAuthor<'_>,
+) -> Result<(), ControlError> {
     let mut tx = pool.begin().await?;
     db::heartbeat::lock(&mut tx).await?;
     let holds = db::holds::active(&mut *tx).await?;
     if holds.is_empty() {
-        return Err(Error::Conflict("Nothing is held.".to_owned()));
+        return Err(ControlError::Conflict("Nothing is held.".to_owned()));
     }
-    let may_be_said = |hold: &&Hold| matches!(hold.kind, Kind::Silence | Kind::Other);
+    let may_be_said = |hold: &&Hold| matches!(hold.kind, HoldKind::Silence | HoldKind::Other);
     if let Some(hold) = holds.iter().find(|hold| !may_be_said(hold)) {
-        return Err(Error::Conflict(format!("{} {}", hold.said(), hold.fix())));
+        return Err(ControlError::Conflict(format!(
+            "{} {}",
+            hold.said(),
+            hold.fix()
+        )));
     }
-    decide(&mut tx, clock, Decision::NothingLost, by).await?;
+    decide(&mut tx, clock, HoldDecision::NothingLost, by).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -116,13 +126,13 @@ pub async fn nothing_lost(pool: &PgPool, clock: &Clock, by: By<'_>) -> Result<()
 pub async fn after_restore(
     pool: &PgPool,
     made_at: Option<DateTime<Utc>>,
-    by: By<'_>,
-) -> Result<(), Error> {
+    by: ChangeAuthor<'_>,
+) -> Result<(), ControlError> {
     let mut tx = pool.begin().await?;
     db::heartbeat::lock(&mut tx).await?;
     if db::heartbeat::read(&mut *tx).await?.is_some() {
         let hold = Hold {
-            kind: Kind::Copied,
+            kind: HoldKind::Copied,
             found_at: by.now,
             lost_from: made_at,
             lost_until: None,
@@ -144,7 +154,7 @@ pub async fn carried_over(tx: &mut PgConnection) -> sqlx::Result<()> {
         return Ok(());
     };
     let server = db::heartbeat::server(tx).await?;
-    let pulse = Pulse {
+    let pulse = StoredHeartbeat {
         server: server.or(pulse.server.clone()),
         ..pulse
     };
@@ -153,22 +163,22 @@ pub async fn carried_over(tx: &mut PgConnection) -> sqlx::Result<()> {
 
 /// What a person has decided.
 #[derive(Clone, Copy, Debug)]
-pub enum Decision<'a> {
+pub enum HoldDecision<'a> {
     /// What was done until this moment may be lost, and is dealt with. `journal` is what was remembered outside.
     Restored {
         lost_until: DateTime<Utc>,
-        journal: Option<&'a Seen>,
+        journal: Option<&'a RememberedHeartbeat>,
     },
     Moved,
     NothingLost,
 }
 
-impl Decision<'_> {
-    fn end(self) -> End {
+impl HoldDecision<'_> {
+    fn end(self) -> HoldEnd {
         match self {
-            Self::Restored { .. } => End::Restored,
-            Self::Moved => End::Moved,
-            Self::NothingLost => End::NothingLost,
+            Self::Restored { .. } => HoldEnd::Restored,
+            Self::Moved => HoldEnd::Moved,
+            Self::NothingLost => HoldEnd::NothingLost,
         }
     }
 }
@@ -178,9 +188,9 @@ impl Decision<'_> {
 pub async fn decide(
     tx: &mut PgConnection,
     clock: &Clock,
-    decision: Decision<'_>,
-    by: By<'_>,
-) -> Result<(), Error> {
+    decision: HoldDecision<'_>,
+    by: ChangeAuthor<'_>,
+) -> Result<(), ControlError> {
     db::heartbeat::lock(tx).await?;
     let holds = db::holds::active(&mut *tx).await?;
     let server = db::heartbeat::server(tx).await?;
@@ -190,15 +200,15 @@ pub async fn decide(
         // Nobody has ever sent from it.
         return Ok(());
     };
-    let pulse = Pulse {
+    let pulse = StoredHeartbeat {
         server: server.or(pulse.server.clone()),
         ..pulse
     };
     db::heartbeat::write(tx, &pulse).await?;
     let how = decision.end();
-    db::holds::end(tx, &Kind::ALL, (by.name, how), by.now).await?;
+    db::holds::end(tx, &HoldKind::ALL, (by.name, how), by.now).await?;
     release(tx, clock, (Reason::Held, None), by.now).await?;
-    let entry = Entry {
+    let entry = NewAuditEntry {
         by: by.name,
         action: "hold.end",
         account: None,
@@ -211,22 +221,22 @@ pub async fn decide(
 
 /// What the database holds after a decision; `None`: nobody has ever worked on it, and nobody remembers another.
 fn after(
-    before: Option<Pulse>,
+    before: Option<StoredHeartbeat>,
     holds: &[Hold],
-    decision: Decision<'_>,
+    decision: HoldDecision<'_>,
     now: DateTime<Utc>,
-) -> Option<Pulse> {
+) -> Option<StoredHeartbeat> {
     let elsewhere = holds.iter().find_map(|hold| hold.installation.clone());
     let (lost_until, journal) = match decision {
-        Decision::Moved => return before.map(|pulse| undisturbed(pulse, now)),
-        Decision::NothingLost => {
+        HoldDecision::Moved => return before.map(|pulse| undisturbed(pulse, now)),
+        HoldDecision::NothingLost => {
             return before.map(|mut pulse| {
                 let unknown = elsewhere.filter(|name| !pulse.names.strangers.contains(name));
                 pulse.names.strangers.extend(unknown);
                 undisturbed(pulse, now)
             });
         }
-        Decision::Restored {
+        HoldDecision::Restored {
             lost_until,
             journal,
         } => (lost_until, journal),
@@ -248,11 +258,11 @@ fn after(
     let known = known.chain(journal.map(|seen| seen.counter)).max();
     let earlier = before.decided.map(|decided| decided.at);
     let earlier = earlier.max(journal.and_then(|seen| seen.decided_at));
-    let decided = Decided {
+    let decided = RestoreDecision {
         at: earlier.map_or(now, |earlier| now.max(earlier + TICK)),
         until: lost_until,
     };
-    let pulse = Pulse {
+    let pulse = StoredHeartbeat {
         installation: name,
         // An older version compares only this.
         counter: before.counter.max(known.unwrap_or_default()) + 1,
@@ -264,8 +274,8 @@ fn after(
 }
 
 /// A silence until now has been decided about.
-fn undisturbed(pulse: Pulse, now: DateTime<Utc>) -> Pulse {
-    Pulse {
+fn undisturbed(pulse: StoredHeartbeat, now: DateTime<Utc>) -> StoredHeartbeat {
+    StoredHeartbeat {
         beat_at: now,
         gap: None,
         ..pulse
@@ -275,14 +285,14 @@ fn undisturbed(pulse: Pulse, now: DateTime<Utc>) -> Pulse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::heartbeat::{Memory, Verdict};
+    use crate::domain::heartbeat::{HeartbeatVerdict, Memory};
 
     fn at(minute: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
     }
 
-    fn seen(installation: &str, decided_at: Option<i64>) -> Seen {
-        Seen {
+    fn seen(installation: &str, decided_at: Option<i64>) -> RememberedHeartbeat {
+        RememberedHeartbeat {
             installation: installation.to_owned(),
             counter: 70_000,
             at: at(59),
@@ -292,8 +302,8 @@ mod tests {
         }
     }
 
-    fn restored(journal: &Seen) -> Decision<'_> {
-        Decision::Restored {
+    fn restored(journal: &RememberedHeartbeat) -> HoldDecision<'_> {
+        HoldDecision::Restored {
             lost_until: at(60),
             journal: Some(journal),
         }
@@ -321,7 +331,7 @@ mod tests {
             assert_eq!(pulse.installation, known.installation, "{what}");
             assert!(pulse.counter > known.counter, "{what}");
             let beat = Beat::next(Some(pulse), "", None, at(62));
-            let own = before.map(|before| Seen {
+            let own = before.map(|before| RememberedHeartbeat {
                 installation: before.installation,
                 counter: 5_000,
                 ..known.clone()
@@ -332,7 +342,11 @@ mod tests {
                     line: None,
                     before_newcomers: None,
                 };
-                assert_eq!(judge(None, Some(&memory), &beat), Verdict::Same, "{what}");
+                assert_eq!(
+                    judge(None, Some(&memory), &beat),
+                    HeartbeatVerdict::Same,
+                    "{what}"
+                );
             }
         }
     }
@@ -345,14 +359,14 @@ mod tests {
         let pulse = after(Some(ours.clone()), &[], restored(&known), at(300)).unwrap();
         let beat = Beat::next(Some(pulse), "", None, at(301));
         let later = Memory {
-            seen: Seen {
+            seen: RememberedHeartbeat {
                 at: at(70),
                 ..known
             },
             line: None,
             before_newcomers: None,
         };
-        let verdict = Verdict::Restored {
+        let verdict = HeartbeatVerdict::Restored {
             lost_from: at(60),
             lost_until: at(70),
             counter: 70_000,
@@ -360,7 +374,7 @@ mod tests {
         assert_eq!(judge(None, Some(&later), &beat), verdict);
 
         let hold = Hold {
-            kind: Kind::Other,
+            kind: HoldKind::Other,
             found_at: at(4),
             lost_from: None,
             lost_until: None,
@@ -368,7 +382,7 @@ mod tests {
             counter: 7,
             installation: Some("theirs".to_owned()),
         };
-        let pulse = after(Some(ours), &[hold], Decision::NothingLost, at(5)).unwrap();
+        let pulse = after(Some(ours), &[hold], HoldDecision::NothingLost, at(5)).unwrap();
         assert_eq!(pulse.installation, "ours");
         let beat = Beat::next(Some(pulse), "", None, at(50));
         let stranger = Memory {
@@ -376,6 +390,9 @@ mod tests {
             line: None,
             before_newcomers: None,
         };
-        assert_eq!(judge(None, Some(&stranger), &beat), Verdict::Stranger);
+        assert_eq!(
+            judge(None, Some(&stranger), &beat),
+            HeartbeatVerdict::Stranger
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
-use super::{Error, users};
+use super::{ControlError, users};
 use crate::db;
 use crate::hashing::{self, Hasher};
 use crate::secret::Secret;
@@ -28,7 +28,7 @@ pub async fn remember(
     id: i64,
     (from, old): (IpAddr, Option<&[u8]>),
     now: DateTime<Utc>,
-) -> Result<Secret, Error> {
+) -> Result<Secret, ControlError> {
     let token = hashing::token();
     let mut tx = pool.begin().await?;
     let user = users::found(&mut tx, id).await?;

@@ -4,7 +4,7 @@
 //! What is unread at that moment counts as read, unless the person includes it by its number: nobody is surprised by a mailing.
 
 mod by_setting;
-mod looks;
+mod checks;
 mod preview;
 
 use chrono::{DateTime, Utc};
@@ -15,28 +15,29 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::accounts::Allowed;
-use super::rules::By;
-use super::{Error, Fault};
+use super::rules::ChangeAuthor;
+use super::{ControlError, Fault};
 use crate::channel;
 use crate::config::{self, Config};
 use crate::db;
-use crate::db::audit::Entry;
-use crate::db::live::Found;
+use crate::db::audit::NewAuditEntry;
+use crate::db::live::NotLiveCounts;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::live::LONGEST_NOTE;
 use crate::jobs::context::Context;
 use crate::liveperson;
 
 pub use crate::domain::live::{Consent, OtherInstallation};
-pub use looks::{Asker, Look, Looks};
-pub use preview::{Preview, preview};
+pub use checks::{CheckCaller, LiveCheck, LiveCheckCache};
+pub use preview::{LivePreview, preview};
 
 /// How the settings call a brand that nobody has named.
 pub const PLACEHOLDER_BRAND: &str = "us";
 
 /// How a channel of an account stands.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Standing {
+#[schema(as = Standing)]
+pub struct LiveStatus {
     pub account: AccountId,
     pub channel: Channel,
     pub live: bool,
@@ -56,9 +57,9 @@ pub struct Standing {
     /// `refusals` tell nothing of them.
     pub looked_at: Option<DateTime<Utc>>,
     /// While it is not live: what would become of those unread now, as LivePerson told it then. Left out if it could not be asked.
-    pub preview: Option<Preview>,
+    pub preview: Option<LivePreview>,
     /// What must be done before it can go live.
-    pub refusals: Vec<Refusal>,
+    pub refusals: Vec<LiveRefusal>,
     /// What does not stand in the way, and should be known.
     pub warnings: Vec<String>,
 }
@@ -66,7 +67,7 @@ pub struct Standing {
 /// Why a channel cannot go live.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = LiveRefusal)]
-pub struct Refusal {
+pub struct LiveRefusal {
     /// `brand`, `public_url`, `test`, `liveperson`, `channel`.
     pub what: &'static str,
     pub said: String,
@@ -77,7 +78,7 @@ pub struct Refusal {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = GoLive)]
-pub struct Wish {
+pub struct GoLiveRequest {
     pub other_installation: OtherInstallation,
     /// How customers agreed. Needed for text messages.
     pub consent: Option<Consent>,
@@ -95,9 +96,9 @@ pub struct Wish {
 pub type Examine = for<'a> fn(
     &'a Config,
     &'a Context,
-    &'a config::Account,
+    &'a config::AccountSettings,
     Channel,
-) -> BoxFuture<'a, Vec<Refusal>>;
+) -> BoxFuture<'a, Vec<LiveRefusal>>;
 
 /// Of whose accounts, with what settings.
 #[derive(Clone, Copy)]
@@ -106,14 +107,14 @@ pub struct Installation<'a> {
     pub ctx: &'a Context,
     pub examine: Examine,
     /// What was found before.
-    pub looks: &'a Looks,
+    pub looks: &'a LiveCheckCache,
 }
 
 impl Installation<'_> {
-    fn account(&self, id: &AccountId) -> Result<&config::Account, Error> {
+    fn account(&self, id: &AccountId) -> Result<&config::AccountSettings, ControlError> {
         let mut accounts = self.config.accounts.iter();
         let account = accounts.find(|account| account.id == *id);
-        account.ok_or_else(|| Error::NotFound(format!("account {id}")))
+        account.ok_or_else(|| ControlError::NotFound(format!("account {id}")))
     }
 
     /// How a channel stands. For an operator what stands in the way is tried anew: it may take some seconds.
@@ -121,24 +122,26 @@ impl Installation<'_> {
         &self,
         id: &Allowed<AccountId>,
         channel: Channel,
-        asker: Asker,
-    ) -> Result<Standing, Error> {
+        asker: CheckCaller,
+    ) -> Result<LiveStatus, ControlError> {
         let account = self.account(id)?;
         let pool = &self.ctx.pool;
         let live = db::live::find(pool, id, channel).await?;
-        let (mut found, mut look, mut refusals) = (Found::default(), None, Vec::new());
+        let (mut found, mut look, mut refusals) = (NotLiveCounts::default(), None, Vec::new());
         if live.is_none() {
             found = db::live::found(pool, id, channel, account.skills.as_deref()).await?;
-            refusals = self.obstacles(account, channel, Needs::Everything).await?;
+            refusals = self
+                .obstacles(account, channel, LiveChecks::Everything)
+                .await?;
             look = match asker {
                 _ if !self.ctx.has(channel) => None,
-                Asker::Operator => Some(self.look(account, id, channel, |_| true).await?),
-                Asker::Viewer => self.looks.of(id, channel).last(),
+                CheckCaller::Operator => Some(self.check(account, id, channel, |_| true).await?),
+                CheckCaller::Viewer => self.looks.of(id, channel).last(),
             };
             refusals.extend(look.iter().flat_map(|look| look.refusals.clone()));
         }
         let since = live.as_ref().map(|live| live.since);
-        Ok(Standing {
+        Ok(LiveStatus {
             account: AccountId::clone(id),
             channel,
             live: live.is_some(),
@@ -160,10 +163,10 @@ impl Installation<'_> {
         &self,
         id: &Allowed<AccountId>,
         channel: Channel,
-    ) -> Result<Option<Preview>, Error> {
+    ) -> Result<Option<LivePreview>, ControlError> {
         match preview(self.ctx, id, channel, self.ctx.clock.now()).await {
             Ok(preview) => Ok(Some(preview)),
-            Err(Error::Unavailable(_) | Error::Busy(..)) => Ok(None),
+            Err(ControlError::Unavailable(_) | ControlError::Busy(..)) => Ok(None),
             Err(other) => Err(other),
         }
     }
@@ -173,20 +176,22 @@ impl Installation<'_> {
         &self,
         id: &Allowed<AccountId>,
         channel: Channel,
-        wish: &Wish,
-        by: By<'_>,
-    ) -> Result<(), Error> {
+        wish: &GoLiveRequest,
+        by: ChangeAuthor<'_>,
+    ) -> Result<(), ControlError> {
         let account = self.account(id)?;
         check(channel, wish)?;
-        let mut refusals = self.obstacles(account, channel, Needs::Everything).await?;
+        let mut refusals = self
+            .obstacles(account, channel, LiveChecks::Everything)
+            .await?;
         if self.ctx.has(channel) {
             // What did not work a moment ago may have been fixed.
-            let works = |look: &Look| look.refusals.is_empty();
-            let look = self.look(account, id, channel, works).await?;
+            let works = |look: &LiveCheck| look.refusals.is_empty();
+            let look = self.check(account, id, channel, works).await?;
             refusals.extend(look.refusals.clone());
         }
         if !refusals.is_empty() {
-            return Err(Error::Conflict(spoken(&refusals)));
+            return Err(ControlError::Conflict(spoken(&refusals)));
         }
         let mut tx = self.ctx.pool.begin().await?;
         if let Some(shown) = wish.include_unread {
@@ -199,7 +204,7 @@ impl Installation<'_> {
         };
         let detail = detail(wish, wish.include_unread);
         if !begin(&mut tx, (id, channel), since, by, detail).await? {
-            return Err(Error::Conflict("It is live already.".to_owned()));
+            return Err(ControlError::Conflict("It is live already.".to_owned()));
         }
         tx.commit().await?;
         Ok(())
@@ -211,14 +216,14 @@ impl Installation<'_> {
         &self,
         id: &Allowed<AccountId>,
         channel: Channel,
-        by: By<'_>,
-    ) -> Result<(), Error> {
+        by: ChangeAuthor<'_>,
+    ) -> Result<(), ControlError> {
         self.account(id)?;
         let mut tx = self.ctx.pool.begin().await?;
         if !db::live::end(&mut tx, (id, channel), by.name, by.now).await? {
-            return Err(Error::Conflict("It is not live.".to_owned()));
+            return Err(ControlError::Conflict("It is not live.".to_owned()));
         }
-        let entry = Entry {
+        let entry = NewAuditEntry {
             by: by.name,
             action: "live.end",
             account: Some(&**id),
@@ -233,13 +238,13 @@ impl Installation<'_> {
     /// What stands in the way as far as settings and database tell.
     async fn obstacles(
         &self,
-        account: &config::Account,
+        account: &config::AccountSettings,
         channel: Channel,
-        needs: Needs,
-    ) -> Result<Vec<Refusal>, Error> {
+        needs: LiveChecks,
+    ) -> Result<Vec<LiveRefusal>, ControlError> {
         let mut refusals = Vec::new();
         let mut refuse =
-            |what, said: String, fix: String| refusals.push(Refusal { what, said, fix });
+            |what, said: String, fix: String| refusals.push(LiveRefusal { what, said, fix });
         if !self.ctx.has(channel) {
             let said = format!("{} is not set up.", name(channel));
             refuse("channel", said, settings_of(channel));
@@ -259,7 +264,7 @@ impl Installation<'_> {
                 .to_owned();
             refuse("public_url", said, fix);
         }
-        let tested = needs == Needs::NoTest
+        let tested = needs == LiveChecks::NoTest
             || db::live::is_tested(&self.ctx.pool, &account.id, channel).await?;
         if !tested {
             let said = format!(
@@ -275,9 +280,9 @@ impl Installation<'_> {
 }
 
 /// Whoever includes what is unread now must know of how many customers: neither fewer nor more, and as complete scans have counted them.
-fn is_their_number(found: &Found, shown: u64) -> Result<(), Error> {
+fn is_their_number(found: &NotLiveCounts, shown: u64) -> Result<(), ControlError> {
     if !found.scanned {
-        return Err(Error::Conflict(
+        return Err(ControlError::Conflict(
             "Nobody knows yet how many customers have unread messages: not every skill has been scanned to its end. Wait for that, or go \
              live without them."
                 .to_owned(),
@@ -287,13 +292,13 @@ fn is_their_number(found: &Found, shown: u64) -> Result<(), Error> {
     if unread == shown {
         return Ok(());
     }
-    Err(Error::Changed(format!(
+    Err(ControlError::Changed(format!(
         "By now {unread} customers would be reminded of what is unread, not {shown}. Look at the number again, then go live."
     )))
 }
 
 /// What was answered, for the audit trail.
-fn detail(wish: &Wish, included: Option<u64>) -> Value {
+fn detail(wish: &GoLiveRequest, included: Option<u64>) -> Value {
     json!({
         "other_installation": wish.other_installation,
         "consent": wish.consent,
@@ -307,17 +312,17 @@ async fn begin(
     conn: &mut PgConnection,
     (account, channel): (&AccountId, Channel),
     since: DateTime<Utc>,
-    by: By<'_>,
+    by: ChangeAuthor<'_>,
     detail: Value,
-) -> Result<bool, Error> {
-    let live = db::live::Live {
+) -> Result<bool, ControlError> {
+    let live = db::live::LiveChannel {
         since,
         by_whom: by.name.to_owned(),
         at: by.now,
     };
     let begun = db::live::begin(conn, (account, channel), &live).await?;
     if begun {
-        let entry = Entry {
+        let entry = NewAuditEntry {
             by: by.name,
             action: "live.begin",
             account: Some(account),
@@ -330,13 +335,13 @@ async fn begin(
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Needs {
+enum LiveChecks {
     Everything,
     /// Everything but a test message.
     NoTest,
 }
 
-fn check(channel: Channel, wish: &Wish) -> Result<(), Error> {
+fn check(channel: Channel, wish: &GoLiveRequest) -> Result<(), ControlError> {
     let mut faults = Vec::new();
     let mut fault = |field: &str, detail: &str| {
         faults.push(Fault {
@@ -361,19 +366,19 @@ fn check(channel: Channel, wish: &Wish) -> Result<(), Error> {
     if faults.is_empty() {
         Ok(())
     } else {
-        Err(Error::Invalid(faults))
+        Err(ControlError::Invalid(faults))
     }
 }
 
 /// What should be known of an account, though it does not stand in the way.
-pub fn warnings(account: &config::Account) -> Vec<String> {
+pub fn warnings(account: &config::AccountSettings) -> Vec<String> {
     match account.auth {
-        Some(liveperson::Auth::OAuth1 { .. }) => vec![config::LEGACY_KEYS.to_owned()],
+        Some(liveperson::LivePersonAuth::OAuth1 { .. }) => vec![config::LEGACY_KEYS.to_owned()],
         _ => Vec::new(),
     }
 }
 
-fn spoken(refusals: &[Refusal]) -> String {
+fn spoken(refusals: &[LiveRefusal]) -> String {
     let each = refusals
         .iter()
         .map(|refusal| format!("{} {}", refusal.said, refusal.fix));

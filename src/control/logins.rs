@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
-use super::second_factor::{self, Shown};
-use super::{Error, known, passwords, users};
+use super::second_factor::{self, FactorProof};
+use super::{ControlError, known, passwords, users};
 use crate::db;
-use crate::db::audit::Entry;
+use crate::db::audit::NewAuditEntry;
 use crate::hashing::{self, Hasher};
 use crate::secret::Secret;
 
@@ -33,7 +33,7 @@ const FOR_NOBODY: (f64, f64) = (1_000.0, 1_000_000.0);
 
 /// What a name and a password are good for.
 #[derive(Debug)]
-pub enum Checked {
+pub enum CredentialCheck {
     Good {
         user: i64,
     },
@@ -68,7 +68,7 @@ pub fn name(given: &str) -> String {
 
 /// Somebody who says to be the person of a [`name`].
 #[derive(Clone, Copy, Debug)]
-pub struct Attempt<'a> {
+pub struct LoginAttempt<'a> {
     pub name: &'a str,
     pub from: IpAddr,
     /// [`Hasher::login_network`] of both.
@@ -77,7 +77,7 @@ pub struct Attempt<'a> {
     pub device: Option<[u8; 32]>,
 }
 
-impl<'a> Attempt<'a> {
+impl<'a> LoginAttempt<'a> {
     pub fn new(hasher: &Hasher, name: &'a str, from: IpAddr, device: Option<[u8; 32]>) -> Self {
         let network = hasher.login_network(name, from);
         Self {
@@ -93,7 +93,7 @@ impl<'a> Attempt<'a> {
         &self,
         pool: &PgPool,
         now: DateTime<Utc>,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, ControlError> {
         match self.device {
             Some(device) => Ok(db::known::device(pool, self.name, &device, now).await?),
             None => Ok(false),
@@ -101,25 +101,25 @@ impl<'a> Attempt<'a> {
     }
 
     /// Who was right from a place of their own may err again there.
-    async fn forget(&self, pool: &PgPool, counted: Counted) -> Result<(), Error> {
-        if counted != Counted::Name {
-            db::limits::forget(pool, &self.own_key(counted)).await?;
+    async fn clear(&self, pool: &PgPool, counted: LoginLimit) -> Result<(), ControlError> {
+        if counted != LoginLimit::Name {
+            db::limits::remove_limit(pool, &self.own_key(counted)).await?;
         }
         Ok(())
     }
 
     /// The key of a limit of its own.
-    fn own_key(&self, counted: Counted) -> String {
+    fn own_key(&self, counted: LoginLimit) -> String {
         match (counted, self.device) {
-            (Counted::Device, Some(device)) => hashed_key("device", &device[..16]),
+            (LoginLimit::Device, Some(device)) => hashed_key("device", &device[..16]),
             _ => hashed_key("network", &self.network),
         }
     }
 
     /// The key of the limit of codes.
-    fn codes_key(&self, counted: Counted) -> String {
+    fn codes_key(&self, counted: LoginLimit) -> String {
         match (counted, self.device) {
-            (Counted::Device, Some(device)) => hashed_key("codes device", &device[..16]),
+            (LoginLimit::Device, Some(device)) => hashed_key("codes device", &device[..16]),
             _ => key("codes", self.name),
         }
     }
@@ -129,7 +129,7 @@ impl<'a> Attempt<'a> {
         &self,
         pool: &PgPool,
         now: DateTime<Utc>,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, ControlError> {
         let since = now - known::NETWORK_FOR;
         Ok(db::known::network(pool, self.name, &self.network, since).await?)
     }
@@ -137,7 +137,7 @@ impl<'a> Attempt<'a> {
 
 /// By which limit a try is held up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counted {
+pub enum LoginLimit {
     /// By that of the name.
     Name,
     /// By that of the device.
@@ -149,26 +149,26 @@ pub enum Counted {
 /// Whether this is the password of whoever has the name of the attempt.
 pub async fn check(
     pool: &PgPool,
-    attempt: &Attempt<'_>,
-    counted: Counted,
+    attempt: &LoginAttempt<'_>,
+    counted: LoginLimit,
     password: &Secret,
     now: DateTime<Utc>,
-) -> Result<Checked, Error> {
+) -> Result<CredentialCheck, ControlError> {
     let known = match held(pool, attempt, counted, now).await? {
         Ok(known) => known,
-        Err(held) => return Ok(Checked::Later(held)),
+        Err(held) => return Ok(CredentialCheck::Later(held)),
     };
     let (user, hash) = known.map_or((None, None), |(id, hash)| (Some(id), hash));
     let good = passwords::verify(password, hash).await?;
     match user {
         Some(user) if good => {
-            attempt.forget(pool, counted).await?;
-            Ok(Checked::Good { user })
+            attempt.clear(pool, counted).await?;
+            Ok(CredentialCheck::Good { user })
         }
-        Some(_) => Ok(Checked::Wrong {
+        Some(_) => Ok(CredentialCheck::Wrong {
             name: Some(attempt.name.to_owned()),
         }),
-        None => Ok(Checked::Wrong { name: None }),
+        None => Ok(CredentialCheck::Wrong { name: None }),
     }
 }
 
@@ -180,28 +180,28 @@ const FOR_CODES: (f64, f64) = (1.0 / 300.0, 10.0);
 pub async fn check_code(
     pool: &PgPool,
     hasher: &Hasher,
-    attempt: &Attempt<'_>,
-    counted: Counted,
+    attempt: &LoginAttempt<'_>,
+    counted: LoginLimit,
     code: &str,
     now: DateTime<Utc>,
-) -> Result<(Checked, Option<Shown>), Error> {
+) -> Result<(CredentialCheck, Option<FactorProof>), ControlError> {
     let user = match held(pool, attempt, counted, now).await? {
         Ok(Some((user, _))) => user,
-        Ok(None) => return Ok((Checked::Wrong { name: None }, None)),
-        Err(held) => return Ok((Checked::Later(held), None)),
+        Ok(None) => return Ok((CredentialCheck::Wrong { name: None }, None)),
+        Err(held) => return Ok((CredentialCheck::Later(held), None)),
     };
     let codes = attempt.codes_key(counted);
     if let Some(wait) = pass(pool, &codes, FOR_CODES).await? {
-        return Ok((Checked::Later(Throttled::Name(wait)), None));
+        return Ok((CredentialCheck::Later(Throttled::Name(wait)), None));
     }
     let shown = second_factor::prove(pool, hasher, user, code, now).await?;
     if shown.is_none() {
         let name = Some(attempt.name.to_owned());
-        return Ok((Checked::Wrong { name }, None));
+        return Ok((CredentialCheck::Wrong { name }, None));
     }
-    db::limits::forget(pool, &codes).await?;
-    attempt.forget(pool, counted).await?;
-    Ok((Checked::Good { user }, shown))
+    db::limits::remove_limit(pool, &codes).await?;
+    attempt.clear(pool, counted).await?;
+    Ok((CredentialCheck::Good { user }, shown))
 }
 
 /// Person and hash of the password, if somebody is called so.
@@ -211,11 +211,11 @@ type KnownName = Option<(i64, Option<String>)>;
 /// alone: others behind the same address are no reason.
 async fn held(
     pool: &PgPool,
-    attempt: &Attempt<'_>,
-    counted: Counted,
+    attempt: &LoginAttempt<'_>,
+    counted: LoginLimit,
     now: DateTime<Utc>,
-) -> Result<Result<KnownName, Throttled>, Error> {
-    if counted != Counted::Device {
+) -> Result<Result<KnownName, Throttled>, ControlError> {
+    if counted != LoginLimit::Device {
         let of_address = key("address", &attempt.from.to_string());
         if let Some(wait) = pass(pool, &of_address, FOR_ADDRESS).await? {
             return Ok(Err(Throttled::Address(wait)));
@@ -225,10 +225,10 @@ async fn held(
     let known = db::users::password_of(pool, name).await?;
     let held = match (&known, counted) {
         (None, _) => pass(pool, &key("nobody", ""), FOR_NOBODY).await?,
-        (Some(_), Counted::Name) => {
+        (Some(_), LoginLimit::Name) => {
             let held = pass(pool, &key("name", name), FOR_NAME).await?;
             if held.is_some() && attempt.is_from_known_network(pool, now).await? {
-                pass(pool, &attempt.own_key(Counted::Network), FOR_KNOWN).await?
+                pass(pool, &attempt.own_key(LoginLimit::Network), FOR_KNOWN).await?
             } else {
                 held
             }
@@ -258,11 +258,11 @@ pub async fn locked_out(
     name: &str,
     held: Throttled,
     now: DateTime<Utc>,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<String>, ControlError> {
     if db::users::password_of(pool, name).await?.is_none() {
         return Ok(None);
     }
-    let entry = Entry {
+    let entry = NewAuditEntry {
         by: "the login",
         action: "user.locked_out",
         account: None,
@@ -280,9 +280,9 @@ pub(super) async fn note(
     user: i64,
     with: &str,
     now: DateTime<Utc>,
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let user = users::found(conn, user).await?;
-    let entry = Entry {
+    let entry = NewAuditEntry {
         by: &user.name,
         action: "user.log_in",
         account: None,
@@ -293,7 +293,12 @@ pub(super) async fn note(
 }
 
 /// `note`, for a login that changes nothing else.
-pub async fn noted(pool: &PgPool, user: i64, with: &str, now: DateTime<Utc>) -> Result<(), Error> {
+pub async fn noted(
+    pool: &PgPool,
+    user: i64,
+    with: &str,
+    now: DateTime<Utc>,
+) -> Result<(), ControlError> {
     let mut tx = pool.begin().await?;
     note(&mut tx, user, with, now).await?;
     tx.commit().await?;
@@ -322,7 +327,7 @@ pub async fn open_session(
     (old, device): (Option<&str>, &str),
     lasts: TimeDelta,
     now: DateTime<Utc>,
-) -> Result<Secret, Error> {
+) -> Result<Secret, ControlError> {
     let token = hashing::token();
     let mut tx = pool.begin().await?;
     if let Some(old) = old {

@@ -14,6 +14,7 @@ pub mod forecast;
 mod guessable;
 pub mod hold;
 pub mod known;
+pub mod labels;
 pub mod live;
 pub mod logins;
 pub mod obstacles;
@@ -36,7 +37,6 @@ pub mod test_send;
 pub mod texts;
 pub mod tokens;
 pub mod users;
-pub mod words;
 
 use std::fmt;
 use std::time::Duration;
@@ -49,7 +49,7 @@ use crate::liveperson;
 
 /// Why something was not done. The wording is for the person who asked.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ControlError {
     /// There is no such thing: "rule", "reminder 17".
     #[error("there is no {0}")]
     NotFound(String),
@@ -80,11 +80,11 @@ pub enum Error {
 pub struct Fault {
     /// Where, as a JSON pointer into the body (`/settings/steps/0/after_minutes`) or the name of a parameter.
     pub field: String,
-    /// What is wrong and how to mend it.
+    /// What is wrong and how to fix it.
     pub detail: String,
 }
 
-impl From<Unanswered> for Error {
+impl From<Unanswered> for ControlError {
     fn from(error: Unanswered) -> Self {
         match error {
             Unanswered::Busy => Self::Busy(
@@ -97,7 +97,7 @@ impl From<Unanswered> for Error {
     }
 }
 
-impl From<sqlx::Error> for Error {
+impl From<sqlx::Error> for ControlError {
     fn from(error: sqlx::Error) -> Self {
         let code = error
             .as_database_error()
@@ -113,19 +113,21 @@ impl From<sqlx::Error> for Error {
 }
 
 /// Why LivePerson could not be asked.
-impl From<liveperson::Error> for Error {
-    fn from(error: liveperson::Error) -> Self {
+impl From<liveperson::LivePersonError> for ControlError {
+    fn from(error: liveperson::LivePersonError) -> Self {
         match error {
-            liveperson::Error::Busy { retry_after } => Self::Busy(error.to_string(), retry_after),
+            liveperson::LivePersonError::Busy { retry_after } => {
+                Self::Busy(error.to_string(), retry_after)
+            }
             other => Self::Unavailable(format!("LivePerson could not be asked: {other}")),
         }
     }
 }
 
-/// The mend for a text that cannot be kept.
+/// The fix for a text that cannot be kept.
 pub const NUL: &str = "a text holds the character NUL (U+0000); leave it out";
 
-/// What PostgreSQL says of a text with a NUL in it, by itself and in JSON. Whoever sent it can mend it.
+/// What PostgreSQL says of a text with a NUL in it, by itself and in JSON. Whoever sent it can fix it.
 const NOT_A_TEXT: [&str; 2] = ["22021", "22P05"];
 
 struct Faults<'a>(&'a [Fault]);

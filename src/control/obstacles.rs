@@ -3,14 +3,14 @@
 use sqlx::PgPool;
 
 use super::accounts::Accounts;
-use super::{Error, pause};
+use super::{ControlError, pause};
 use crate::db;
-use crate::db::pages::Reminder;
+use crate::db::reports::Reminder;
 use crate::domain::obstacles::Obstacles;
 use crate::domain::reminder::ReminderState;
 
 /// What stands in the way at this moment in the accounts that the caller may see.
-pub async fn of(pool: &PgPool, accounts: &Accounts) -> Result<Obstacles, Error> {
+pub async fn of(pool: &PgPool, accounts: &Accounts) -> Result<Obstacles, ControlError> {
     let live = db::live::of_accounts(pool, accounts.ids()).await?;
     Ok(Obstacles {
         pauses: pause::held(pool, accounts).await?,

@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
-use super::{Error, accounts, suppressions, words};
+use super::{ControlError, accounts, labels, suppressions};
 use crate::channel::optout::Meaning;
 use crate::clock::Clock;
 use crate::db;
@@ -15,7 +15,7 @@ use crate::db::opt_outs::Doubtful;
 use crate::db::suppressions::{AddressHash, SAID_BY_TEXT, Source};
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
-use crate::domain::opt_out::{Accounts, Doubt, No, Reach};
+use crate::domain::opt_out::{Doubt, No, OptOutAccounts, Reach};
 use crate::hashing::Move;
 
 /// What an installation does with a no.
@@ -30,7 +30,7 @@ pub struct Policy {
 
 /// A text message that somebody sent to one of our numbers.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct InboundText {
     /// Twilio's id of the message.
     pub sid: String,
     pub from: AddressHash,
@@ -46,7 +46,7 @@ pub struct Answer {
 
 /// What an answer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum TextEffect {
     Stopped,
     Lifted,
     /// It was acted on before: a second delivery, or a request that somebody plays again.
@@ -56,20 +56,20 @@ pub enum Heard {
 }
 
 /// Acts on an answer, once.
-pub async fn hear(
+pub async fn receive_text(
     pool: &PgPool,
     policy: &Policy,
-    answer: &Answer,
+    answer: &InboundText,
     now: DateTime<Utc>,
-) -> sqlx::Result<Heard> {
+) -> sqlx::Result<TextEffect> {
     let lifts = match answer.meaning {
-        Meaning::Help | Meaning::None => return Ok(Heard::Other),
+        Meaning::Help | Meaning::None => return Ok(TextEffect::Other),
         Meaning::Start | Meaning::Yes => true,
         Meaning::Stop | Meaning::FreeTextRevocation | Meaning::PerhapsRevocation(_) => false,
     };
     let mut tx = pool.begin().await?;
     if !db::opt_outs::first_time(&mut tx, &answer.sid, lifts, now).await? {
-        return Ok(Heard::Repeated);
+        return Ok(TextEffect::Repeated);
     }
     db::rekey::ledger(&mut tx, &answer.moves, now).await?;
     let accounts = policy.accounts_of(&mut tx, answer).await?;
@@ -95,7 +95,11 @@ pub async fn hear(
         }
     }
     tx.commit().await?;
-    Ok(if lifts { Heard::Lifted } else { Heard::Stopped })
+    Ok(if lifts {
+        TextEffect::Lifted
+    } else {
+        TextEffect::Stopped
+    })
 }
 
 async fn stop(
@@ -136,8 +140,8 @@ pub async fn refuse(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let accounts = match policy.reach.accounts(no) {
-        Accounts::All => policy.accounts.clone(),
-        Accounts::Own | Accounts::SharingSender => vec![account.clone()],
+        OptOutAccounts::All => policy.accounts.clone(),
+        OptOutAccounts::Own | OptOutAccounts::SharingSender => vec![account.clone()],
     };
     db::suppressions::add(conn, &accounts, channel, &hash, (reason, source), now).await?;
     for (channel, other) in policy.addresses(conn, (channel, hash)).await? {
@@ -154,9 +158,9 @@ impl Policy {
     async fn accounts_of(
         &self,
         conn: &mut PgConnection,
-        answer: &Answer,
+        answer: &InboundText,
     ) -> sqlx::Result<Vec<AccountId>> {
-        if self.reach.accounts(No::Stop) != Accounts::SharingSender {
+        if self.reach.accounts(No::Stop) != OptOutAccounts::SharingSender {
             return Ok(self.accounts.clone());
         }
         let mut senders = vec![answer.to.as_str()];
@@ -225,7 +229,7 @@ impl From<Doubtful> for DoubtfulOptOut {
             channel: row.channel,
             hash: row.hash,
             doubt: row.doubt,
-            why: words::doubt(row.doubt),
+            why: labels::doubt(row.doubt),
             language: row.language,
             reminder: row.reminder,
             since: row.since,
@@ -238,7 +242,7 @@ pub async fn to_review(
     pool: &PgPool,
     accounts: &accounts::Accounts,
     most: i64,
-) -> Result<Vec<DoubtfulOptOut>, Error> {
+) -> Result<Vec<DoubtfulOptOut>, ControlError> {
     let rows = db::opt_outs::to_review(pool, accounts.ids(), most).await?;
     Ok(rows.into_iter().map(DoubtfulOptOut::from).collect())
 }
@@ -246,7 +250,8 @@ pub async fn to_review(
 /// What a person makes of a doubtful opt-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+#[schema(as = Verdict)]
+pub enum OptOutReview {
     /// It was one: it stays.
     Keep,
     /// It was none: reminders go to the address again.
@@ -260,16 +265,16 @@ pub async fn review(
     by: &str,
     accounts: &accounts::Accounts,
     (channel, hash): (Channel, &AddressHash),
-    verdict: Verdict,
-) -> Result<u64, Error> {
+    verdict: OptOutReview,
+) -> Result<u64, ControlError> {
     let mut tx = pool.begin().await?;
-    let keep = verdict == Verdict::Keep;
+    let keep = verdict == OptOutReview::Keep;
     let settled = db::opt_outs::settle(&mut tx, accounts.ids(), (channel, hash), keep).await?;
     if settled.is_empty() {
         let what = "doubtful opt-out of this address: somebody may have looked at it already";
-        return Err(Error::NotFound(what.to_owned()));
+        return Err(ControlError::NotFound(what.to_owned()));
     }
-    let entry = audit::Entry {
+    let entry = audit::NewAuditEntry {
         by,
         action: if keep {
             "suppression.keep"

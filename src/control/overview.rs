@@ -11,20 +11,20 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use sqlx::PgPool;
 
-use self::attention::Told;
-use self::findings::Seen;
+use self::attention::OverviewSummary;
+use self::findings::OverviewFacts;
 use super::accounts::Accounts;
 use super::reminders::ReminderView;
-use super::{Error, obstacles, pause, senders};
+use super::{ControlError, obstacles, pause, senders};
 use crate::db;
-use crate::db::tallies::{Every, Sums};
+use crate::db::reminder_counts::{Every, Sums};
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::round::Round;
 use crate::jobs::context::Context;
 use crate::jobs::queue;
 
-pub use self::attention::{About, Attention, Level, Mark};
-pub use self::series::{Piece, Span, midnight, series};
+pub use self::attention::{Attention, AttentionLevel, AttentionMark, AttentionTopic};
+pub use self::series::{SeriesPoint, TimeSpan, midnight, series};
 pub use self::view::{Numbers, Overview, ScanRound, ScanView};
 
 /// Reminders in the list of what comes next.
@@ -36,21 +36,21 @@ pub async fn overview(
     accounts: &Accounts,
     reader: Option<i64>,
     (zone, now): (Tz, DateTime<Utc>),
-) -> Result<Overview, Error> {
+) -> Result<Overview, ControlError> {
     let pool = &ctx.pool;
     let ids = accounts.ids();
     let midnight = midnight(now, zone);
     // By the hour, since a day may begin or end where the clocks change.
-    let points = db::tallies::series(pool, ids, (midnight, now), Every::Day, "UTC").await?;
+    let points = db::reminder_counts::series(pool, ids, (midnight, now), Every::Day, "UTC").await?;
     let today = points
         .iter()
         .fold(Sums::default(), |all, point| all.plus(&point.sums));
-    let scans = db::pages::scans(pool, Some(ids)).await?;
+    let scans = db::reports::scans(pool, Some(ids)).await?;
     let rounds = rounds(ctx, accounts).await?;
     let circuits = senders::open(ctx, accounts).await?;
     let pauses = pause::seen(pool, accounts).await?;
     let holds = db::holds::active(pool).await?;
-    let mut next = db::pages::due_next(pool, ids, NEXT).await?;
+    let mut next = db::reports::due_next(pool, ids, NEXT).await?;
     obstacles::mark(&obstacles::of(pool, accounts).await?, &mut next);
     let rules_on = db::rules::any_on(pool, ids).await?;
     let live = db::live::of_accounts(pool, accounts.ids()).await?;
@@ -65,9 +65,9 @@ pub async fn overview(
     let failed = today.failed - today.undelivered;
     let unwritten = match failed {
         0 => 0,
-        _ => db::pages::unwritten(pool, ids, midnight).await?,
+        _ => db::reports::unwritten(pool, ids, midnight).await?,
     };
-    let seen = Seen {
+    let seen = OverviewFacts {
         now,
         midnight,
         scans: &scans,
@@ -96,10 +96,10 @@ pub async fn overview(
         Some(user) => db::dismissals::of(pool, user).await?,
         None => BTreeMap::new(),
     };
-    let told = Told::of(seen.findings(), &dismissed);
+    let told = OverviewSummary::of(seen.findings(), &dismissed);
     if let (Some(user), false) = (reader, told.over.is_empty()) {
         let over: Vec<&str> = told.over.iter().map(String::as_str).collect();
-        db::dismissals::forget(pool, user, &over).await?;
+        db::dismissals::remove_dismissals(pool, user, &over).await?;
     }
     Ok(Overview {
         at: now,
@@ -109,7 +109,7 @@ pub async fn overview(
         today: today.into(),
         unread_now: scans.iter().map(|s| i64::from(s.unread)).sum(),
         open_now: scans.iter().map(|s| i64::from(s.conversations)).sum(),
-        waiting: db::tallies::waiting(pool, ids).await?,
+        waiting: db::reminder_counts::waiting(pool, ids).await?,
         next: next.into_iter().map(ReminderView::from).collect(),
         scans: scans.into_iter().map(ScanView::from).collect(),
         scan_rounds: rounds
@@ -126,22 +126,24 @@ pub async fn dismiss(
     reader: i64,
     key: &str,
     when: (Tz, DateTime<Utc>),
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let overview = overview(ctx, accounts, Some(reader), when).await?;
     let mut marks = overview
         .attention
         .into_iter()
         .filter_map(|entry| entry.mark);
     let Some(mark) = marks.find(|mark| mark.key == key) else {
-        return Err(Error::NotFound("such entry to dismiss any more".to_owned()));
+        return Err(ControlError::NotFound(
+            "such entry to dismiss any more".to_owned(),
+        ));
     };
     db::dismissals::add(&ctx.pool, reader, &mark.key, mark.at).await?;
     Ok(())
 }
 
 /// The latest scan of every skill in use.
-pub async fn scans(pool: &PgPool, accounts: &Accounts) -> Result<Vec<ScanView>, Error> {
-    let rows = db::pages::scans(pool, Some(accounts.ids())).await?;
+pub async fn scans(pool: &PgPool, accounts: &Accounts) -> Result<Vec<ScanView>, ControlError> {
+    let rows = db::reports::scans(pool, Some(accounts.ids())).await?;
     Ok(rows.into_iter().map(ScanView::from).collect())
 }
 

@@ -11,7 +11,7 @@ use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier 
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 
-use super::{Error, Fault, guessable};
+use super::{ControlError, Fault, guessable};
 use crate::secret::Secret;
 
 pub const SHORTEST: usize = 12;
@@ -58,12 +58,13 @@ impl<'a> From<&'a Secret> for Chosen<'a> {
 }
 
 /// The hash of a new password, if it will do for this person.
-pub async fn accept(chosen: Chosen<'_>, name: &str) -> Result<String, Error> {
+pub async fn accept(chosen: Chosen<'_>, name: &str) -> Result<String, ControlError> {
     let (password, name) = (chosen.password.clone(), name.to_owned());
     let own_words = chosen.own_words.to_vec();
     // An estimate takes a while, too.
     slowly(move || {
-        check(password.expose(), &name, &own_words).map_err(|fault| Error::Invalid(vec![fault]))?;
+        check(password.expose(), &name, &own_words)
+            .map_err(|fault| ControlError::Invalid(vec![fault]))?;
         Ok(hash_now(password.expose())?)
     })
     .await?
@@ -97,8 +98,11 @@ fn check(password: &str, name: &str, own_words: &[String]) -> Result<(), Fault> 
 }
 
 /// Runs one hashing beside the async threads.
-async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    let busy = || Error::Unavailable("too many logins at once; try again in a moment".to_owned());
+async fn slowly<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ControlError> {
+    let busy =
+        || ControlError::Unavailable("too many logins at once; try again in a moment".to_owned());
     let turn = tokio::time::timeout(PATIENCE, SLOTS.acquire()).await;
     let _turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
     let done = tokio::task::spawn_blocking(work).await;
@@ -106,7 +110,7 @@ async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
 }
 
 /// Whether this is the password of the hash. Without a hash the answer is no, and takes as long.
-pub async fn verify(password: &Secret, hash: Option<String>) -> Result<bool, Error> {
+pub async fn verify(password: &Secret, hash: Option<String>) -> Result<bool, ControlError> {
     if password.expose().len() > LONGEST {
         return Ok(false);
     }

@@ -10,15 +10,15 @@ use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
 use super::accounts::{Accounts, Allowed};
-use super::rules::By;
-use super::{Error, Fault};
+use super::rules::ChangeAuthor;
+use super::{ControlError, Fault};
 use crate::clock::Clock;
 use crate::db;
-use crate::db::audit::Entry;
+use crate::db::audit::NewAuditEntry;
 use crate::db::pauses::Pause;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel, SkillId};
-use crate::domain::pause::{Held, Scope};
+use crate::domain::pause::{PausedScopes, Scope};
 use crate::jobs::release::release;
 
 const LONGEST_NOTE: usize = 500;
@@ -64,11 +64,11 @@ impl PauseView {
 }
 
 /// Everything that is paused in the accounts that the caller may see, and of the whole installation, newest first.
-pub async fn list(pool: &PgPool, accounts: &Accounts) -> Result<Vec<PauseView>, Error> {
+pub async fn list(pool: &PgPool, accounts: &Accounts) -> Result<Vec<PauseView>, ControlError> {
     let mut list = Vec::new();
     for pause in seen(pool, accounts).await? {
         let skill_name = match &pause.scope {
-            Scope::Rule(key) => db::rulebook::place(pool, key).await?.skill_name,
+            Scope::Rule(key) => db::rule_list::place(pool, key).await?.skill_name,
             _ => None,
         };
         list.push(PauseView::new(pause, skill_name));
@@ -83,15 +83,15 @@ pub(super) async fn seen(pool: &PgPool, accounts: &Accounts) -> sqlx::Result<Vec
 }
 
 /// What pauses hold at this moment in the accounts that the caller may see.
-pub async fn held(pool: &PgPool, accounts: &Accounts) -> Result<Held, Error> {
+pub async fn held(pool: &PgPool, accounts: &Accounts) -> Result<PausedScopes, ControlError> {
     let pauses = seen(pool, accounts).await?;
     let scopes: Vec<Scope> = pauses.into_iter().map(|pause| pause.scope).collect();
     let of_skills = if scopes.iter().any(|scope| matches!(scope, Scope::Rule(_))) {
-        db::rulebook::of_skills(pool, accounts.ids()).await?
+        db::rule_list::of_skills(pool, accounts.ids()).await?
     } else {
         Vec::new()
     };
-    Ok(Held {
+    Ok(PausedScopes {
         scopes,
         of_skills: of_skills.into_iter().collect(),
     })
@@ -102,11 +102,11 @@ pub async fn pause(
     pool: &PgPool,
     scope: &Allowed<Scope>,
     note: &str,
-    by: By<'_>,
-) -> Result<(), Error> {
+    by: ChangeAuthor<'_>,
+) -> Result<(), ControlError> {
     let note = note.trim();
     if note.chars().count() > LONGEST_NOTE {
-        return Err(Error::Invalid(vec![Fault {
+        return Err(ControlError::Invalid(vec![Fault {
             field: "/note".to_owned(),
             detail: format!("must be {LONGEST_NOTE} characters or less"),
         }]));
@@ -120,7 +120,7 @@ pub async fn pause(
         note: note.to_owned(),
     };
     if !db::pauses::add(&mut tx, &pause).await? {
-        return Err(Error::Conflict("That is paused already.".to_owned()));
+        return Err(ControlError::Conflict("That is paused already.".to_owned()));
     }
     record(&mut tx, scope, "pause", by).await?;
     tx.commit().await?;
@@ -132,11 +132,11 @@ pub async fn resume(
     pool: &PgPool,
     clock: &Clock,
     scope: &Allowed<Scope>,
-    by: By<'_>,
-) -> Result<usize, Error> {
+    by: ChangeAuthor<'_>,
+) -> Result<usize, ControlError> {
     let mut tx = pool.begin().await?;
     if !db::pauses::remove(&mut tx, scope).await? {
-        return Err(Error::NotFound(format!("pause of {scope}")));
+        return Err(ControlError::NotFound(format!("pause of {scope}")));
     }
     let of = (Reason::Paused, scope.account());
     let held = release(&mut tx, clock, of, by.now).await?;
@@ -145,7 +145,7 @@ pub async fn resume(
     Ok(held)
 }
 
-async fn exists(conn: &mut PgConnection, scope: &Scope) -> Result<(), Error> {
+async fn exists(conn: &mut PgConnection, scope: &Scope) -> Result<(), ControlError> {
     let Some(account) = scope.account() else {
         return Ok(());
     };
@@ -153,12 +153,12 @@ async fn exists(conn: &mut PgConnection, scope: &Scope) -> Result<(), Error> {
         let rule = db::rules::find(&mut *conn, key).await?;
         return rule
             .map(drop)
-            .ok_or_else(|| Error::NotFound(format!("rule {key}")));
+            .ok_or_else(|| ControlError::NotFound(format!("rule {key}")));
     }
     if db::accounts::known(conn, account).await? {
         Ok(())
     } else {
-        Err(Error::NotFound(format!("account {account}")))
+        Err(ControlError::NotFound(format!("account {account}")))
     }
 }
 
@@ -166,9 +166,9 @@ async fn record(
     conn: &mut PgConnection,
     scope: &Scope,
     action: &str,
-    by: By<'_>,
-) -> Result<(), Error> {
-    let entry = Entry {
+    by: ChangeAuthor<'_>,
+) -> Result<(), ControlError> {
+    let entry = NewAuditEntry {
         by: by.name,
         action,
         account: scope.account(),

@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
-use super::sso::{self, Came, Refusal};
-use super::{Error, logins};
+use super::sso::{self, SsoOutcome, SsoRefusal};
+use super::{ControlError, logins};
 use crate::db;
 use crate::db::pending_logins::Pending;
 use crate::hashing::{self, Hasher};
@@ -15,14 +15,14 @@ pub const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 
 /// What is asked for next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
+pub enum LoginStep {
     /// The own password, before somebody is known by single sign-on.
     Password,
     /// A code of the second factor.
     Code,
 }
 
-impl Needs {
+impl LoginStep {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
@@ -36,10 +36,10 @@ impl Needs {
 pub async fn begin(
     pool: &PgPool,
     user: i64,
-    needs: Needs,
+    needs: LoginStep,
     (subject, back_to): (Option<&str>, &str),
     now: DateTime<Utc>,
-) -> Result<Secret, Error> {
+) -> Result<Secret, ControlError> {
     let token = hashing::token();
     let pending = Pending {
         user_id: user,
@@ -60,14 +60,14 @@ pub async fn finish(
     token_hash: &[u8],
     with: &str,
     now: DateTime<Utc>,
-) -> Result<Came, Error> {
+) -> Result<SsoOutcome, ControlError> {
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     let Some(pending) = db::pending_logins::take(&mut tx, token_hash, now).await? else {
-        return Ok(Came::Refused(Refusal::LinkGone));
+        return Ok(SsoOutcome::Refused(SsoRefusal::LinkGone));
     };
     let came = sso::bind_pending(&mut tx, hasher, &pending, now).await?;
-    if let Came::In { user } = came {
+    if let SsoOutcome::In { user } = came {
         logins::note(&mut tx, user, with, now).await?;
         tx.commit().await?;
     }

@@ -8,19 +8,19 @@ use sqlx::{PgConnection, PgPool};
 
 use super::accounts::Accounts;
 use super::rules::Governing;
-use super::{Error, obstacles, story};
+use super::{ControlError, obstacles, story};
 use crate::clock::Clock;
 use crate::db;
 use crate::db::audit;
-use crate::db::decisions::Entry;
-use crate::db::pages::Reminder;
-use crate::db::reminders::{Filter, Place};
+use crate::db::decisions::NewDecision;
+use crate::db::reminders::{ReminderCursor, ReminderFilter};
+use crate::db::reports::Reminder;
 use crate::domain::contact::{self, Address};
 use crate::domain::decide::{Reason, Stage, Verdict};
 use crate::domain::ids::ReminderId;
 use crate::domain::reminder::ReminderState;
 use crate::jobs::context::Context;
-use crate::jobs::names::{self, Wake};
+use crate::jobs::names::{self, DueDelivery};
 use crate::jobs::queue::When;
 use crate::liveperson::Purpose;
 
@@ -30,11 +30,11 @@ pub use view::{AttemptView, DecisionView, Detail, ReminderList, ReminderView};
 pub async fn search(
     pool: &PgPool,
     accounts: &Accounts,
-    filter: Filter,
-    after: Option<Place>,
+    filter: ReminderFilter,
+    after: Option<ReminderCursor>,
     most: i64,
-) -> Result<ReminderList, Error> {
-    let filter = Filter {
+) -> Result<ReminderList, ControlError> {
+    let filter = ReminderFilter {
         accounts: accounts.ids().to_vec(),
         ..filter
     };
@@ -55,16 +55,16 @@ pub async fn detail(
     accounts: &Accounts,
     id: ReminderId,
     now: DateTime<Utc>,
-) -> Result<Detail, Error> {
+) -> Result<Detail, ControlError> {
     let mut reminder = find(pool, accounts, id).await?;
-    let decisions = db::pages::decisions_about(pool, &[id]).await?;
-    let attempts = db::pages::attempts_of(pool, &[id]).await?;
-    let filter = Filter {
+    let decisions = db::reports::decisions_about(pool, &[id]).await?;
+    let attempts = db::reports::attempts_of(pool, &[id]).await?;
+    let filter = ReminderFilter {
         accounts: accounts.ids().to_vec(),
-        whose: Some(db::reminders::Whose::Conversation(
+        whose: Some(db::reminders::ReminderOwner::Conversation(
             reminder.conversation.clone(),
         )),
-        ..Filter::default()
+        ..ReminderFilter::default()
     };
     let mut others = db::reminders::search(pool, &filter, None, MOST_OTHERS)
         .await?
@@ -79,7 +79,7 @@ pub async fn detail(
     let of = (&reminder.account, reminder.skill);
     let rule = Governing::at(pool, of, reminder.channel, at).await?;
     Ok(Detail {
-        lines: story::tell(&reminder, &decisions, &attempts),
+        lines: story::story_lines(&reminder, &decisions, &attempts),
         decisions: decisions.into_iter().map(DecisionView::from).collect(),
         attempts: attempts.into_iter().map(AttemptView::from).collect(),
         may_cancel: reminder.state == ReminderState::Scheduled,
@@ -100,8 +100,8 @@ pub async fn decisions(
     conversation: Option<&str>,
     before: Option<i64>,
     most: i64,
-) -> Result<Vec<DecisionView>, Error> {
-    let rows = db::pages::decisions(pool, accounts.ids(), conversation, before, most).await?;
+) -> Result<Vec<DecisionView>, ControlError> {
+    let rows = db::reports::decisions(pool, accounts.ids(), conversation, before, most).await?;
     Ok(rows.into_iter().map(DecisionView::from).collect())
 }
 
@@ -119,22 +119,22 @@ fn is_owed(reminder: &Reminder) -> bool {
 
 /// Where a reminder goes, told to a person who asked and is on record for it.
 #[derive(Clone, Debug)]
-pub struct Revealed {
+pub struct RevealedAddress {
     /// Masked wherever it is not exposed on purpose.
     pub address: Address,
-    pub from: Origin,
+    pub from: AddressOrigin,
 }
 
 /// Where an address came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum AddressOrigin {
     /// It is kept with an attempt whose fate is being looked up.
     Attempt,
     /// LivePerson told it now, as it will when the reminder is due.
     LivePerson,
 }
 
-impl Origin {
+impl AddressOrigin {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Attempt => "attempt",
@@ -150,33 +150,33 @@ pub async fn reveal(
     by: &str,
     accounts: &Accounts,
     id: ReminderId,
-) -> Result<Revealed, Error> {
+) -> Result<RevealedAddress, ControlError> {
     let reminder = find(&ctx.pool, accounts, id).await?;
     if is_erased(&reminder.conversation) {
-        return Err(Error::Conflict(
+        return Err(ControlError::Conflict(
             "the address is gone: the customer's data was erased".to_owned(),
         ));
     }
     let kept = db::reminders::kept_address(&ctx.pool, id).await?;
     let kept = kept.and_then(|raw| Address::of(reminder.channel, &raw, None));
     let revealed = match kept {
-        Some(address) => Revealed {
+        Some(address) => RevealedAddress {
             address,
-            from: Origin::Attempt,
+            from: AddressOrigin::Attempt,
         },
-        None if is_owed(&reminder) => Revealed {
+        None if is_owed(&reminder) => RevealedAddress {
             address: at_liveperson(ctx, &reminder).await?,
-            from: Origin::LivePerson,
+            from: AddressOrigin::LivePerson,
         },
         None => {
-            return Err(Error::Conflict(
+            return Err(ControlError::Conflict(
                 "the address is not kept any more: it was needed only until the message was on its way, and a code that names \
                  nobody is all that stays"
                     .to_owned(),
             ));
         }
     };
-    let entry = audit::Entry {
+    let entry = audit::NewAuditEntry {
         by,
         action: "reminder.reveal_address",
         account: Some(&reminder.account),
@@ -189,11 +189,11 @@ pub async fn reveal(
 }
 
 /// The address that a delivery would choose at this moment.
-async fn at_liveperson(ctx: &Context, reminder: &Reminder) -> Result<Address, Error> {
+async fn at_liveperson(ctx: &Context, reminder: &Reminder) -> Result<Address, ControlError> {
     let account = ctx
         .accounts
         .get(&reminder.account)
-        .ok_or_else(|| Error::NotFound(format!("account {}", reminder.account)))?;
+        .ok_or_else(|| ControlError::NotFound(format!("account {}", reminder.account)))?;
     let answer = account
         .by_ids_for(
             Purpose::Person,
@@ -207,15 +207,19 @@ async fn at_liveperson(ctx: &Context, reminder: &Reminder) -> Result<Address, Er
     let contact =
         record.and_then(|r| contact::choose(&r.contact, reminder.channel, &account.contact_policy));
     contact.map(|contact| contact.address).ok_or_else(|| {
-        Error::Conflict("LivePerson knows no usable address of this customer".to_owned())
+        ControlError::Conflict("LivePerson knows no usable address of this customer".to_owned())
     })
 }
 
-async fn find(pool: &PgPool, accounts: &Accounts, id: ReminderId) -> Result<Reminder, Error> {
+async fn find(
+    pool: &PgPool,
+    accounts: &Accounts,
+    id: ReminderId,
+) -> Result<Reminder, ControlError> {
     db::reminders::one(pool, id)
         .await?
         .filter(|reminder| accounts.named(reminder.account.as_str()).is_ok())
-        .ok_or_else(|| Error::NotFound(format!("reminder {id}")))
+        .ok_or_else(|| ControlError::NotFound(format!("reminder {id}")))
 }
 
 /// Cancels a reminder that waits. One that is being sent cannot be called back.
@@ -225,7 +229,7 @@ pub async fn cancel(
     by: &str,
     accounts: &Accounts,
     id: ReminderId,
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let reminder = find(pool, accounts, id).await?;
     let now = clock.now();
     let mut tx = pool.begin().await?;
@@ -253,11 +257,11 @@ pub async fn send_again(
     by: &str,
     accounts: &Accounts,
     id: ReminderId,
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     const WHICH: &str = "one that failed, expired, did not arrive, may not have arrived, or was cancelled by a person";
     let reminder = find(pool, accounts, id).await?;
     if is_erased(&reminder.conversation) {
-        return Err(Error::Conflict(format!(
+        return Err(ControlError::Conflict(format!(
             "reminder {id} belongs to somebody whose data was erased"
         )));
     }
@@ -273,20 +277,20 @@ pub async fn send_again(
         now,
     )
     .await?;
-    let wake = Wake {
+    let wake = DueDelivery {
         channel,
         account: &account,
         reminder: id,
         at: now,
     };
-    names::wake_deliveries(&mut tx, clock, When::At, [wake]).await?;
+    names::schedule_deliveries(&mut tx, clock, When::At, [wake]).await?;
     note(&mut tx, by, "reminder.send_again", &reminder, now).await?;
     tx.commit().await?;
     Ok(())
 }
 
-fn entry(reminder: ReminderId, verdict: Verdict, now: DateTime<Utc>) -> Entry {
-    Entry {
+fn entry(reminder: ReminderId, verdict: Verdict, now: DateTime<Utc>) -> NewDecision {
+    NewDecision {
         reminder,
         verdict,
         reason: Reason::ByOperator,
@@ -301,7 +305,7 @@ async fn note(
     reminder: &Reminder,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let entry = audit::Entry {
+    let entry = audit::NewAuditEntry {
         by,
         action,
         account: Some(&reminder.account),
@@ -317,11 +321,11 @@ async fn not_now(
     id: ReminderId,
     done: &str,
     which: &str,
-) -> Result<Error, Error> {
+) -> Result<ControlError, ControlError> {
     Ok(match db::ledger::state(conn, id).await? {
-        Some(state) => Error::Conflict(format!(
+        Some(state) => ControlError::Conflict(format!(
             "reminder {id} is {state}; only {which} can be {done}"
         )),
-        None => Error::NotFound(format!("reminder {id}")),
+        None => ControlError::NotFound(format!("reminder {id}")),
     })
 }

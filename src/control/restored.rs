@@ -9,19 +9,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
-use super::hold::{Decision, decide};
-use super::rules::By;
-use super::{Error, Fault};
+use super::hold::{HoldDecision, decide};
+use super::rules::ChangeAuthor;
+use super::{ControlError, Fault};
 use crate::db;
-use crate::db::restored::{LookUp, Lost, PerhapsSent};
-use crate::db::suppressions::{Key as Stored, Row, Source};
+use crate::db::restored::{LookUp, LostPeriod, PerhapsSent};
+use crate::db::suppressions::{HashKey as Stored, Source, SuppressionRow};
 use crate::domain::contact::{self, Suppression};
-use crate::domain::heartbeat::{Seen, judge};
-use crate::domain::hold::{Hold, Kind};
+use crate::domain::heartbeat::{RememberedHeartbeat, judge};
+use crate::domain::hold::{Hold, HoldKind};
 use crate::domain::ids::{AccountId, Channel};
 use crate::jobs::context::Context;
-use crate::jobs::heart;
-use crate::journal::{self, Entry};
+use crate::jobs::heartbeat;
+use crate::journal::{self, JournalEntry};
 use crate::liveperson::MAX_IDS;
 
 /// Who knew the database last was heard of at most so long before it sent last.
@@ -35,15 +35,15 @@ const PAGE: i64 = 5_000;
 
 /// What a person says about the restore.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct RestoredRequest {
     /// When the backup was made.
     pub lost_from: DateTime<Utc>,
     /// When the last message was sent before the restore; left out: when somebody last knew the database.
     pub lost_until: Option<DateTime<Utc>>,
     /// What was noted outside; `None`: go on without.
-    pub journal: Option<Vec<Entry>>,
+    pub journal: Option<Vec<JournalEntry>>,
     /// The heartbeat that is remembered beside the journal, if one is.
-    pub remembered: Option<Seen>,
+    pub remembered: Option<RememberedHeartbeat>,
     /// A backup was restored, although nobody has found it out.
     pub unnoticed: bool,
 }
@@ -59,7 +59,7 @@ const DECIDED: &str = "Somebody else has ended the hold meanwhile (`unread resto
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Done {
+pub struct RestoreResult {
     /// Reminders that may have been sent, by channel.
     pub unknown: Vec<(Channel, i64)>,
     /// Of these, text messages that are being looked up.
@@ -70,31 +70,39 @@ pub struct Done {
     /// Conversations erased again.
     pub erased: usize,
     /// The time that was lost.
-    pub lost: Option<Lost>,
+    pub lost: Option<LostPeriod>,
 }
 
 /// The time that is lost, by what the person says and what the hold and the journal know: the longest of all. Refuses where nothing says
 /// that any is.
-pub async fn lost_time(ctx: &Context, wish: &Wish, now: DateTime<Utc>) -> Result<Lost, Error> {
+pub async fn lost_time(
+    ctx: &Context,
+    wish: &RestoredRequest,
+    now: DateTime<Utc>,
+) -> Result<LostPeriod, ControlError> {
     let holds = db::holds::active(&ctx.pool).await?;
     if holds.is_empty() && !wish.unnoticed && !would_hold(ctx, wish).await? {
-        return Err(Error::Conflict(NOTHING_HELD.to_owned()));
+        return Err(ControlError::Conflict(NOTHING_HELD.to_owned()));
     }
     checked(&holds, wish, now)
 }
 
 /// Whether the first process that comes would hold sending: none has come yet that could have found it out.
-async fn would_hold(ctx: &Context, wish: &Wish) -> Result<bool, Error> {
+async fn would_hold(ctx: &Context, wish: &RestoredRequest) -> Result<bool, ControlError> {
     let mut tx = ctx.pool.begin().await?;
-    let beat = heart::look(&mut tx, &ctx.clock).await?;
-    let journal = heart::recall(&mut tx, wish.remembered.clone()).await?;
+    let beat = heartbeat::read_beat(&mut tx, &ctx.clock).await?;
+    let journal = heartbeat::recall(&mut tx, wish.remembered.clone()).await?;
     let verdict = judge(None, journal.as_ref(), &beat);
     Ok(Hold::of(&verdict, beat.after.beat_at).is_some())
 }
 
-fn checked(holds: &[Hold], wish: &Wish, now: DateTime<Utc>) -> Result<Lost, Error> {
+fn checked(
+    holds: &[Hold],
+    wish: &RestoredRequest,
+    now: DateTime<Utc>,
+) -> Result<LostPeriod, ControlError> {
     let fault = |field: &str, detail: String| {
-        Err(Error::Invalid(vec![Fault {
+        Err(ControlError::Invalid(vec![Fault {
             field: field.to_owned(),
             detail,
         }]))
@@ -121,7 +129,7 @@ fn checked(holds: &[Hold], wish: &Wish, now: DateTime<Utc>) -> Result<Lost, Erro
     Ok(lost)
 }
 
-fn lost(holds: &[Hold], wish: &Wish, now: DateTime<Utc>) -> Lost {
+fn lost(holds: &[Hold], wish: &RestoredRequest, now: DateTime<Utc>) -> LostPeriod {
     let from = holds.iter().filter_map(|hold| hold.lost_from).min();
     let found = holds.iter().map(|hold| hold.found_at).min();
     let from = from.map_or(wish.lost_from, |from| from.min(wish.lost_from));
@@ -132,16 +140,20 @@ fn lost(holds: &[Hold], wish: &Wish, now: DateTime<Utc>) -> Lost {
     let until = last.map_or(now, |last| {
         (last + LAST_BEAT).min(found.unwrap_or(now).max(last))
     });
-    Lost {
+    LostPeriod {
         from,
         until: wish.lost_until.map_or(until, |wished| wished.max(until)),
     }
 }
 
 /// Ends a hold after a restore. One at a time: a second one begins to work when nothing is held any more, and says so.
-pub async fn restored(ctx: &Context, wish: &Wish, by: By<'_>) -> Result<Done, Error> {
+pub async fn restored(
+    ctx: &Context,
+    wish: &RestoredRequest,
+    by: ChangeAuthor<'_>,
+) -> Result<RestoreResult, ControlError> {
     let Some(alone) = db::restored::alone(&ctx.pool).await? else {
-        return Err(Error::Conflict(AT_WORK.to_owned()));
+        return Err(ControlError::Conflict(AT_WORK.to_owned()));
     };
     let done = alone_restored(ctx, wish, by).await;
     // The end of the connection lets the next one begin, too.
@@ -149,7 +161,11 @@ pub async fn restored(ctx: &Context, wish: &Wish, by: By<'_>) -> Result<Done, Er
     done
 }
 
-async fn alone_restored(ctx: &Context, wish: &Wish, by: By<'_>) -> Result<Done, Error> {
+async fn alone_restored(
+    ctx: &Context,
+    wish: &RestoredRequest,
+    by: ChangeAuthor<'_>,
+) -> Result<RestoreResult, ControlError> {
     let lost = lost_time(ctx, wish, by.now).await?;
     hold(ctx, lost, by.now).await?;
     let lookups = lookups(ctx, lost).await?;
@@ -157,15 +173,15 @@ async fn alone_restored(ctx: &Context, wish: &Wish, by: By<'_>) -> Result<Done, 
     db::heartbeat::lock(&mut tx).await?;
     let holds = db::holds::active(&mut *tx).await?;
     if holds.is_empty() {
-        return Err(Error::Conflict(DECIDED.to_owned()));
+        return Err(ControlError::Conflict(DECIDED.to_owned()));
     }
     // Meanwhile another process may have remembered more.
     let lost = checked(&holds, wish, by.now)?;
-    let mut done = Done {
+    let mut done = RestoreResult {
         unknown: db::restored::make_unknown(&mut tx, lost, by.now).await?,
         looked_up: db::restored::look_up(&mut tx, &lookups, lost, by.now).await?,
         lost: Some(lost),
-        ..Done::default()
+        ..RestoreResult::default()
     };
     db::restored::note(&mut tx, lost).await?;
     if let Some(entries) = &wish.journal {
@@ -173,12 +189,12 @@ async fn alone_restored(ctx: &Context, wish: &Wish, by: By<'_>) -> Result<Done, 
     }
     // What they have is not what this database has by now.
     db::journal::begin_anew(&mut tx).await?;
-    let decision = Decision::Restored {
+    let decision = HoldDecision::Restored {
         lost_until: lost.until,
         journal: wish.remembered.as_ref(),
     };
     decide(&mut tx, &ctx.clock, decision, by).await?;
-    let entry = db::audit::Entry {
+    let entry = db::audit::NewAuditEntry {
         by: by.name,
         action: "hold.restored",
         account: None,
@@ -195,11 +211,11 @@ async fn alone_restored(ctx: &Context, wish: &Wish, by: By<'_>) -> Result<Done, 
 }
 
 /// Nothing is sent while this works, even if nobody has found out by himself that the database was restored.
-async fn hold(ctx: &Context, lost: Lost, now: DateTime<Utc>) -> Result<(), Error> {
+async fn hold(ctx: &Context, lost: LostPeriod, now: DateTime<Utc>) -> Result<(), ControlError> {
     let mut tx = ctx.pool.begin().await?;
     db::heartbeat::lock(&mut tx).await?;
     let hold = Hold {
-        kind: Kind::Restored,
+        kind: HoldKind::Restored,
         found_at: now,
         lost_from: Some(lost.from),
         lost_until: Some(lost.until),
@@ -213,7 +229,7 @@ async fn hold(ctx: &Context, lost: Lost, now: DateTime<Utc>) -> Result<(), Error
 
 /// The addresses to which messages of the lost time went that providers can be asked about, as LivePerson tells them by now. Whose address it
 /// does not tell stays unknown.
-async fn lookups(ctx: &Context, lost: Lost) -> Result<Vec<LookUp>, Error> {
+async fn lookups(ctx: &Context, lost: LostPeriod) -> Result<Vec<LookUp>, ControlError> {
     let mut found = Vec::new();
     for channel in Channel::ALL {
         let adapter = ctx.channels.get(channel);
@@ -224,7 +240,11 @@ async fn lookups(ctx: &Context, lost: Lost) -> Result<Vec<LookUp>, Error> {
     Ok(found)
 }
 
-async fn lookups_on(ctx: &Context, channel: Channel, lost: Lost) -> Result<Vec<LookUp>, Error> {
+async fn lookups_on(
+    ctx: &Context,
+    channel: Channel,
+    lost: LostPeriod,
+) -> Result<Vec<LookUp>, ControlError> {
     let all = db::restored::perhaps_sent(&ctx.pool, channel, lost).await?;
     let mut by_account: BTreeMap<AccountId, Vec<PerhapsSent>> = BTreeMap::new();
     for reminder in all {
@@ -262,20 +282,23 @@ async fn lookups_on(ctx: &Context, channel: Channel, lost: Lost) -> Result<Vec<L
 }
 
 /// One address in one account.
-type Key = ([u8; 16], Channel, AccountId);
+type AccountAddress = ([u8; 16], Channel, AccountId);
 
-type Erased = HashMap<AccountId, HashSet<[u8; 16]>>;
+type ErasedConsumers = HashMap<AccountId, HashSet<[u8; 16]>>;
 
 /// What the journal says of the time from `from` on: of each address the last word, and which conversations were erased. The time of an
 /// entry counts and not its place: it is dated under the lock of its address, and may be noted late or once more.
-fn last_words(entries: &[Entry], from: DateTime<Utc>) -> (HashMap<Key, &Entry>, Erased) {
-    let mut words: HashMap<Key, &Entry> = HashMap::new();
-    let mut erased = Erased::new();
+fn last_words(
+    entries: &[JournalEntry],
+    from: DateTime<Utc>,
+) -> (HashMap<AccountAddress, &JournalEntry>, ErasedConsumers) {
+    let mut words: HashMap<AccountAddress, &JournalEntry> = HashMap::new();
+    let mut erased = ErasedConsumers::new();
     for entry in entries.iter().filter(|entry| entry.noted_at() >= from) {
         let Ok(account) = entry.account.parse::<AccountId>() else {
             continue;
         };
-        if entry.kind == journal::Kind::Erasure {
+        if entry.kind == journal::EntryKind::Erasure {
             erased.entry(account).or_default().insert(entry.hash);
         } else if let Some(Ok(channel)) = entry.channel.as_deref().map(str::parse) {
             let last = words.entry((entry.hash, channel, account)).or_insert(entry);
@@ -290,13 +313,13 @@ fn last_words(entries: &[Entry], from: DateTime<Utc>) -> (HashMap<Key, &Entry>, 
 async fn replay(
     ctx: &Context,
     tx: &mut PgConnection,
-    entries: &[Entry],
-    (lost, now): (Lost, DateTime<Utc>),
-    done: &mut Done,
-) -> Result<(), Error> {
+    entries: &[JournalEntry],
+    (lost, now): (LostPeriod, DateTime<Utc>),
+    done: &mut RestoreResult,
+) -> Result<(), ControlError> {
     let (words, erased) = last_words(entries, lost.from - LATE_COMMIT);
     // Hashes are of the key that was in use then.
-    let mut rows: HashMap<Option<&str>, Vec<Row>> = HashMap::new();
+    let mut rows: HashMap<Option<&str>, Vec<SuppressionRow>> = HashMap::new();
     for ((hash, channel, account), entry) in words {
         let Some(reason) = suppression(entry.kind) else {
             // What was said later, after the restore, stays.
@@ -307,15 +330,17 @@ async fn replay(
             continue;
         };
         let source = entry.source.as_deref().and_then(Source::parse);
-        rows.entry(entry.key.as_deref()).or_default().push(Row {
-            account,
-            channel,
-            hash,
-            reason,
-            source: source.unwrap_or(Source::Operator),
-            created_at: entry.at.min(now),
-            expires_at: entry.until,
-        });
+        rows.entry(entry.key.as_deref())
+            .or_default()
+            .push(SuppressionRow {
+                account,
+                channel,
+                hash,
+                reason,
+                source: source.unwrap_or(Source::Operator),
+                created_at: entry.at.min(now),
+                expires_at: entry.until,
+            });
     }
     for (key, rows) in &rows {
         done.suppressed += rows.len();
@@ -331,12 +356,12 @@ async fn replay(
     Ok(())
 }
 
-fn suppression(kind: journal::Kind) -> Option<Suppression> {
+fn suppression(kind: journal::EntryKind) -> Option<Suppression> {
     match kind {
-        journal::Kind::OptOut => Some(Suppression::OptedOut),
-        journal::Kind::Complaint => Some(Suppression::Complaint),
-        journal::Kind::Block => Some(Suppression::Blocked),
-        journal::Kind::Lifted | journal::Kind::Erasure => None,
+        journal::EntryKind::OptOut => Some(Suppression::OptedOut),
+        journal::EntryKind::Complaint => Some(Suppression::Complaint),
+        journal::EntryKind::Block => Some(Suppression::Blocked),
+        journal::EntryKind::Lifted | journal::EntryKind::Erasure => None,
     }
 }
 
@@ -346,7 +371,7 @@ async fn erase_again(
     tx: &mut PgConnection,
     erased: &HashMap<AccountId, HashSet<[u8; 16]>>,
     now: DateTime<Utc>,
-) -> Result<usize, Error> {
+) -> Result<usize, ControlError> {
     let mut found: HashMap<AccountId, Vec<String>> = HashMap::new();
     let mut after = None;
     loop {
@@ -393,12 +418,12 @@ mod tests {
             counter: 7,
             installation: None,
         };
-        let restored = hold(Kind::Restored, "12:00", "13:00", "15:00");
-        let at_once = hold(Kind::Restored, "12:00", "13:00", "13:00");
+        let restored = hold(HoldKind::Restored, "12:00", "13:00", "15:00");
+        let at_once = hold(HoldKind::Restored, "12:00", "13:00", "13:00");
         // As `unread restore` leaves it.
         let filled = Hold {
             lost_until: None,
-            ..hold(Kind::Copied, "12:00", "12:00", "15:00")
+            ..hold(HoldKind::Copied, "12:00", "12:00", "15:00")
         };
         let (none, one) = (&[][..], std::slice::from_ref(&restored));
         let (at_once, filled) = (
@@ -421,11 +446,11 @@ mod tests {
             ("restored by our command, with a journal from before", filled, Some("11:00"), "12:00", None, ("12:00", "16:00")),
         ];
         for (what, holds, remembered, from, until, expected) in cases {
-            let wish = Wish {
+            let wish = RestoredRequest {
                 lost_from: at(from),
                 lost_until: until.map(at),
                 journal: None,
-                remembered: remembered.map(|time| Seen {
+                remembered: remembered.map(|time| RememberedHeartbeat {
                     installation: "ours".to_owned(),
                     counter: 7,
                     at: at(time),
@@ -451,7 +476,7 @@ mod tests {
             ("12:00", Some("16:01"), Some("until")),
             ("16:01", None, Some("lost_from")),
         ] {
-            let wish = Wish {
+            let wish = RestoredRequest {
                 lost_from: at(from),
                 lost_until: until.map(at),
                 journal: None,
@@ -459,7 +484,7 @@ mod tests {
                 unnoticed: true,
             };
             let refused = match checked(&[], &wish, at("16:00")) {
-                Err(Error::Invalid(faults)) => Some(faults[0].field.clone()),
+                Err(ControlError::Invalid(faults)) => Some(faults[0].field.clone()),
                 Ok(_) => None,
                 Err(error) => panic!("{error:?}"),
             };
@@ -469,20 +494,20 @@ mod tests {
 
     #[test]
     fn of_each_address_the_last_word_counts_and_nothing_from_before() {
-        use journal::Kind::{Complaint, Erasure, Lifted, OptOut};
-        let entry = |kind, n: u8, time: &str| Entry {
+        use journal::EntryKind::{Complaint, Erasure, Lifted, OptOut};
+        let entry = |kind, n: u8, time: &str| JournalEntry {
             number: 0,
             at: at(time),
             kind,
             account: "12345678".to_owned(),
-            channel: (kind != journal::Kind::Erasure).then(|| "sms".to_owned()),
+            channel: (kind != journal::EntryKind::Erasure).then(|| "sms".to_owned()),
             hash: [n; 16],
             key: None,
             source: None,
             until: None,
             snapshot: None,
         };
-        let in_force = |kind, n, time| Entry {
+        let in_force = |kind, n, time| JournalEntry {
             snapshot: Some(at("12:05")),
             ..entry(kind, n, time)
         };

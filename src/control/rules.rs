@@ -1,7 +1,7 @@
 //! Rules: list, read, draft, publish, discard, delete, history, restore; as a file out and in.
 //!
 //! A change is written as a draft, looked at, and published. Whoever saves or publishes names what they have read by its
-//! [`Stamp`]; if somebody else was quicker, nothing is overwritten and the answer says who and when. A draft can always be
+//! [`RuleStamp`]; if somebody else was quicker, nothing is overwritten and the answer says who and when. A draft can always be
 //! published: what is faulty is not stored, and the page keeps it.
 
 mod check;
@@ -14,35 +14,35 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
-use super::Error;
+use super::ControlError;
 use super::accounts::{Accounts, Allowed};
-use super::senders::Senders;
+use super::senders::AllowedSenders;
 use crate::channel::render::Texts;
 use crate::db;
-use crate::db::audit::Entry;
+use crate::db::audit::NewAuditEntry;
 use crate::db::drafts::Draft;
-use crate::domain::rule::{Key, Rule, Settings, differences};
+use crate::domain::rule::{Rule, RuleKey, RuleSettings, differences};
 
-pub use check::{Checked, check, checked};
-pub use contradictions::{Contradiction, RuleContradictions, around, of_key};
+pub use check::{RuleCheck, check, checked};
+pub use contradictions::{ContradictionView, RuleContradictions, around, of_key};
 pub use draft::{autosave_draft, save_draft};
-pub use file::{Imported, export, import};
-pub use view::{DraftView, Governing, ListView, Published, RuleView, Stamp, VersionView};
+pub use file::{ImportedRules, export, import};
+pub use view::{DraftView, Governing, ListView, PublishedRule, RuleStamp, RuleView, VersionView};
 
 /// Entries of a list or of a history at a time, at most.
 pub const MOST: i64 = 200;
 
 /// What is written over a rule.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct RuleChange {
     pub enabled: bool,
-    /// As [`Settings::parse`] reads them: what is left out comes from the channel's defaults.
+    /// As [`RuleSettings::parse`] reads them: what is left out comes from the channel's defaults.
     pub settings: Value,
 }
 
 /// Who asks, and when.
 #[derive(Clone, Copy, Debug)]
-pub struct By<'a> {
+pub struct ChangeAuthor<'a> {
     pub name: &'a str,
     pub now: DateTime<Utc>,
 }
@@ -51,26 +51,26 @@ pub struct By<'a> {
 pub async fn list(
     pool: &PgPool,
     accounts: &Accounts,
-    after: Option<&Key>,
+    after: Option<&RuleKey>,
     most: i64,
-) -> Result<Vec<ListView>, Error> {
+) -> Result<Vec<ListView>, ControlError> {
     let most = most.clamp(1, MOST);
-    let listed = db::rulebook::list(pool, accounts.limit(), after, most).await?;
+    let listed = db::rule_list::list(pool, accounts.limit(), after, most).await?;
     let pauses = db::pauses::all(pool).await?;
     let listed = listed.into_iter();
     Ok(listed.map(|one| ListView::new(one, &pauses)).collect())
 }
 
 /// What there is under a key: the rule, its draft, and what applies without them.
-pub async fn read(pool: &PgPool, key: &Allowed<Key>) -> Result<RuleView, Error> {
+pub async fn read(pool: &PgPool, key: &Allowed<RuleKey>) -> Result<RuleView, ControlError> {
     let mut conn = pool.acquire().await?;
     read_in(&mut conn, key).await
 }
 
-async fn read_in(conn: &mut PgConnection, key: &Key) -> Result<RuleView, Error> {
-    let place = db::rulebook::place(&mut *conn, key).await?;
+async fn read_in(conn: &mut PgConnection, key: &RuleKey) -> Result<RuleView, ControlError> {
+    let place = db::rule_list::place(&mut *conn, key).await?;
     if !place.account_known {
-        return Err(Error::NotFound(format!("account {}", key.account)));
+        return Err(ControlError::NotFound(format!("account {}", key.account)));
     }
     let rule = db::rules::find(&mut *conn, key).await?;
     let draft = db::drafts::find(&mut *conn, key).await?;
@@ -80,12 +80,12 @@ async fn read_in(conn: &mut PgConnection, key: &Key) -> Result<RuleView, Error> 
         && draft.is_none()
     {
         let what = format!("skill {skill} in account {}", key.account);
-        return Err(Error::NotFound(what));
+        return Err(ControlError::NotFound(what));
     }
     let latest = db::rules::versions(&mut *conn, key, None, 1).await?.pop();
     let fallback = match key.skill {
         Some(_) => {
-            let of_account = Key {
+            let of_account = RuleKey {
                 skill: None,
                 ..key.clone()
             };
@@ -107,11 +107,11 @@ async fn read_in(conn: &mut PgConnection, key: &Key) -> Result<RuleView, Error> 
 /// Makes the draft the rule. From then on every scan and every delivery goes by it.
 pub async fn publish(
     pool: &PgPool,
-    (texts, senders): (&Texts, &Senders),
-    key: &Allowed<Key>,
-    seen: Stamp,
-    by: By<'_>,
-) -> Result<RuleView, Error> {
+    (texts, senders): (&Texts, &AllowedSenders),
+    key: &Allowed<RuleKey>,
+    seen: RuleStamp,
+    by: ChangeAuthor<'_>,
+) -> Result<RuleView, ControlError> {
     // A draft of an earlier release of this program may hold a text that is refused today. Checked before anything is locked: what is
     // published is this revision of the draft or nothing.
     let draft = db::drafts::find(pool, key).await?;
@@ -125,12 +125,12 @@ pub async fn publish(
     let mut tx = pool.begin().await?;
     let there = unchanged(&mut tx, key, seen).await?;
     let (Some(draft), Some(checked)) = (&there.draft, checked) else {
-        return Err(Error::Conflict(
+        return Err(ControlError::Conflict(
             "There is no draft to publish: save one first.".to_owned(),
         ));
     };
     if draft.based_on != there.rule_version() {
-        return Err(Error::Changed(format!(
+        return Err(ControlError::Changed(format!(
             "The rule was published anew (version {}) after this draft was begun (from version {}). Look at what differs, then \
              save the draft again to publish it over that.",
             there.rule_version(),
@@ -155,14 +155,16 @@ pub async fn publish(
 /// Throws a draft away; the rule stays as it is.
 pub async fn discard(
     pool: &PgPool,
-    key: &Allowed<Key>,
-    seen: Stamp,
-    by: By<'_>,
-) -> Result<RuleView, Error> {
+    key: &Allowed<RuleKey>,
+    seen: RuleStamp,
+    by: ChangeAuthor<'_>,
+) -> Result<RuleView, ControlError> {
     let mut tx = pool.begin().await?;
     unchanged(&mut tx, key, seen).await?;
     if !db::drafts::remove(&mut tx, key).await? {
-        return Err(Error::Conflict("There is no draft to discard.".to_owned()));
+        return Err(ControlError::Conflict(
+            "There is no draft to discard.".to_owned(),
+        ));
     }
     record(&mut tx, by, "rule.discard", key, json!({})).await?;
     let view = read_in(&mut tx, key).await?;
@@ -173,19 +175,19 @@ pub async fn discard(
 /// Deletes a skill's own rule, and its draft: the account's default applies again. A default is switched off instead.
 pub async fn delete(
     pool: &PgPool,
-    key: &Allowed<Key>,
-    seen: Stamp,
-    by: By<'_>,
-) -> Result<RuleView, Error> {
+    key: &Allowed<RuleKey>,
+    seen: RuleStamp,
+    by: ChangeAuthor<'_>,
+) -> Result<RuleView, ControlError> {
     if key.skill.is_none() {
-        return Err(Error::Conflict(
+        return Err(ControlError::Conflict(
             "The account's default cannot be deleted: switch it off.".to_owned(),
         ));
     }
     let mut tx = pool.begin().await?;
     unchanged(&mut tx, key, seen).await?;
     let Some(version) = db::rules::remove(&mut tx, key, by.name, by.now).await? else {
-        return Err(Error::NotFound(format!("rule {key}")));
+        return Err(ControlError::NotFound(format!("rule {key}")));
     };
     db::drafts::remove(&mut tx, key).await?;
     record(
@@ -204,10 +206,10 @@ pub async fn delete(
 /// The history of a key, newest first.
 pub async fn versions(
     pool: &PgPool,
-    key: &Allowed<Key>,
+    key: &Allowed<RuleKey>,
     before: Option<i32>,
     most: i64,
-) -> Result<Vec<VersionView>, Error> {
+) -> Result<Vec<VersionView>, ControlError> {
     let most = most.clamp(1, MOST);
     // One more, to tell what the oldest of them changed.
     let versions = db::rules::versions(pool, key, before, most + 1).await?;
@@ -219,18 +221,18 @@ pub async fn versions(
 /// Makes an old version the draft, to be looked at and published like any other.
 pub async fn restore(
     pool: &PgPool,
-    key: &Allowed<Key>,
+    key: &Allowed<RuleKey>,
     version: i32,
-    seen: Stamp,
-    by: By<'_>,
-) -> Result<RuleView, Error> {
+    seen: RuleStamp,
+    by: ChangeAuthor<'_>,
+) -> Result<RuleView, ControlError> {
     let mut tx = pool.begin().await?;
     let there = unchanged(&mut tx, key, seen).await?;
     let old = db::rules::versions(&mut *tx, key, version.checked_add(1), 1)
         .await?
         .pop()
         .filter(|old| old.version == version)
-        .ok_or_else(|| Error::NotFound(format!("version {version} of rule {key}")))?;
+        .ok_or_else(|| ControlError::NotFound(format!("version {version} of rule {key}")))?;
     of_this_version(key, &old.settings)?;
     let written = (old.enabled, &old.settings);
     let based_on = there.rule_version();
@@ -249,18 +251,18 @@ pub async fn restore(
 }
 
 /// What is stored under a key, locked against everybody else.
-struct There {
+struct StoredUnderKey {
     rule: Option<Rule>,
     draft: Option<Draft>,
 }
 
-impl There {
+impl StoredUnderKey {
     fn rule_version(&self) -> i32 {
         self.rule.as_ref().map_or(0, |rule| rule.version)
     }
 
-    fn stamp(&self) -> Stamp {
-        Stamp {
+    fn stamp(&self) -> RuleStamp {
+        RuleStamp {
             version: self.rule_version(),
             revision: self.draft.as_ref().map_or(0, |draft| draft.revision),
         }
@@ -269,11 +271,11 @@ impl There {
 
 /// Settings of a newer version cannot be written by this one without losing what it does not know. To restore an earlier version of
 /// the rule is the way back: the history keeps what was there.
-fn of_this_version(key: &Key, settings: &Settings) -> Result<(), Error> {
+fn of_this_version(key: &RuleKey, settings: &RuleSettings) -> Result<(), ControlError> {
     if settings.newer.is_empty() {
         return Ok(());
     }
-    Err(Error::Conflict(format!(
+    Err(ControlError::Conflict(format!(
         "Rule {key} was saved by a newer version of unread, with settings that this version does not know: {}. Nothing was changed, so \
          that they are not lost. Try again when the update is complete; if you went back to this version for good, restore a version of \
          the rule from before.",
@@ -282,7 +284,7 @@ fn of_this_version(key: &Key, settings: &Settings) -> Result<(), Error> {
 }
 
 /// The settings that a change touches, by name. Never the texts or the sender themselves: the audit trail keeps no address.
-fn changed_fields(before: Option<&Rule>, after: (bool, &Settings)) -> Vec<String> {
+fn changed_fields(before: Option<&Rule>, after: (bool, &RuleSettings)) -> Vec<String> {
     let Some(rule) = before else {
         return vec!["all".to_owned()];
     };
@@ -293,9 +295,13 @@ fn changed_fields(before: Option<&Rule>, after: (bool, &Settings)) -> Vec<String
 }
 
 /// Locks a key and makes sure that it is still what the caller has read.
-async fn unchanged(conn: &mut PgConnection, key: &Key, seen: Stamp) -> Result<There, Error> {
+async fn unchanged(
+    conn: &mut PgConnection,
+    key: &RuleKey,
+    seen: RuleStamp,
+) -> Result<StoredUnderKey, ControlError> {
     db::rules::lock(conn, key).await?;
-    let there = There {
+    let there = StoredUnderKey {
         rule: db::rules::find(&mut *conn, key).await?,
         draft: db::drafts::find(&mut *conn, key).await?,
     };
@@ -309,7 +315,7 @@ async fn unchanged(conn: &mut PgConnection, key: &Key, seen: Stamp) -> Result<Th
         draft.map(|draft| {
             format!(
                 "{} saved a draft",
-                told(&draft.changed_by, draft.changed_at)
+                changed_message(&draft.changed_by, draft.changed_at)
             )
         })
     } else {
@@ -322,29 +328,29 @@ async fn unchanged(conn: &mut PgConnection, key: &Key, seen: Stamp) -> Result<Th
             };
             format!(
                 "{} {what} it",
-                told(&version.changed_by, version.changed_at)
+                changed_message(&version.changed_by, version.changed_at)
             )
         })
     };
     let what = what.unwrap_or_else(|| "its draft was discarded".to_owned());
-    Err(Error::Changed(format!(
+    Err(ControlError::Changed(format!(
         "This rule has changed since you read it: {what}. Nothing was overwritten: read it again, and make your change on what \
          is there now."
     )))
 }
 
-fn told(who: &str, when: DateTime<Utc>) -> String {
+fn changed_message(who: &str, when: DateTime<Utc>) -> String {
     format!("on {} UTC {who}", when.format("%-d %B at %H:%M"))
 }
 
 async fn record(
     conn: &mut PgConnection,
-    by: By<'_>,
+    by: ChangeAuthor<'_>,
     action: &str,
-    key: &Key,
+    key: &RuleKey,
     detail: Value,
-) -> Result<(), Error> {
-    let entry = Entry {
+) -> Result<(), ControlError> {
+    let entry = NewAuditEntry {
         by: by.name,
         action,
         account: Some(&key.account),
@@ -356,13 +362,13 @@ async fn record(
 }
 
 /// Settings to begin with: the rule's own, else the account's default, else the channel's.
-pub fn starting_point(view: &RuleView) -> (bool, Settings) {
+pub fn starting_point(view: &RuleView) -> (bool, RuleSettings) {
     let own = view.draft.as_ref().map(|d| (d.enabled, &d.settings));
     let own = own.or(view.published.as_ref().map(|p| (p.enabled, &p.settings)));
     let (enabled, settings) = match own.or(view.fallback.as_ref().map(|f| (f.enabled, &f.settings)))
     {
         Some((enabled, settings)) => (enabled, settings.clone()),
-        None => (true, Settings::default_for(view.channel)),
+        None => (true, RuleSettings::default_for(view.channel)),
     };
     (enabled, settings)
 }

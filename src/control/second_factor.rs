@@ -5,9 +5,9 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use super::users::{self, UserView};
-use super::{Error, Fault};
+use super::{ControlError, Fault};
 use crate::db;
-use crate::db::audit::Entry;
+use crate::db::audit::NewAuditEntry;
 use crate::db::users::User;
 use crate::domain::totp;
 use crate::hashing::{self, Hasher};
@@ -21,12 +21,12 @@ const CODES: usize = 10;
 const PURPOSE: &str = "second factor";
 
 /// Whether this person is asked for a code.
-pub async fn is_on(pool: &PgPool, id: i64) -> Result<bool, Error> {
+pub async fn is_on(pool: &PgPool, id: i64) -> Result<bool, ControlError> {
     let mut conn = pool.acquire().await?;
     is_on_in(&mut conn, id).await
 }
 
-pub(super) async fn is_on_in(conn: &mut PgConnection, id: i64) -> Result<bool, Error> {
+pub(super) async fn is_on_in(conn: &mut PgConnection, id: i64) -> Result<bool, ControlError> {
     let factor = db::second_factors::find(conn, id).await?;
     Ok(factor.is_some_and(|factor| factor.confirmed_at.is_some()))
 }
@@ -37,14 +37,14 @@ pub async fn begin(
     hasher: &Hasher,
     id: i64,
     now: DateTime<Utc>,
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let secret: [u8; totp::SECRET] = rand::random();
     let sealed = hasher.seal(PURPOSE, &id.to_string(), &secret)?;
     let mut conn = pool.acquire().await?;
     if db::second_factors::begin(&mut conn, id, &sealed, now).await? {
         return Ok(());
     }
-    Err(Error::Conflict(
+    Err(ControlError::Conflict(
         "you have a second factor already: turn it off first".to_owned(),
     ))
 }
@@ -55,7 +55,7 @@ pub async fn begun(
     hasher: &Hasher,
     id: i64,
     now: DateTime<Utc>,
-) -> Result<Option<Vec<u8>>, Error> {
+) -> Result<Option<Vec<u8>>, ControlError> {
     let factor = db::second_factors::find(pool, id).await?;
     let factor = factor.filter(|f| f.confirmed_at.is_none() && now - f.made_at < PATIENCE);
     Ok(factor.and_then(|factor| hasher.open(PURPOSE, &id.to_string(), &factor.secret)))
@@ -68,9 +68,10 @@ pub async fn confirm(
     id: i64,
     code: &str,
     now: DateTime<Utc>,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<String>, ControlError> {
     let secret = begun(pool, hasher, id, now).await?;
-    let secret = secret.ok_or_else(|| Error::NotFound("second factor to confirm".to_owned()))?;
+    let secret =
+        secret.ok_or_else(|| ControlError::NotFound("second factor to confirm".to_owned()))?;
     let mut tx = pool.begin().await?;
     let step = totp::step_of(&secret, &digits(code), now.timestamp());
     let taken = match step {
@@ -78,7 +79,7 @@ pub async fn confirm(
         None => false,
     };
     if !taken {
-        return Err(Error::Invalid(vec![Fault {
+        return Err(ControlError::Invalid(vec![Fault {
             field: "/code".to_owned(),
             detail: "That is not the code that the app shows now. Is the phone's clock right?"
                 .to_owned(),
@@ -93,12 +94,12 @@ pub async fn confirm(
 
 /// How somebody has shown to have the second factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
+pub enum FactorProof {
     Code,
     RecoveryCode,
 }
 
-impl Shown {
+impl FactorProof {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Code => "code",
@@ -114,7 +115,7 @@ pub async fn prove(
     id: i64,
     code: &str,
     now: DateTime<Utc>,
-) -> Result<Option<Shown>, Error> {
+) -> Result<Option<FactorProof>, ControlError> {
     let mut tx = pool.begin().await?;
     let factor = db::second_factors::find(&mut *tx, id).await?;
     let Some(factor) = factor.filter(|factor| factor.confirmed_at.is_some()) else {
@@ -129,11 +130,11 @@ pub async fn prove(
         if taken {
             seal_anew(&mut tx, hasher, id, (&factor.secret, &secret)).await?;
         }
-        taken.then_some(Shown::Code)
+        taken.then_some(FactorProof::Code)
     } else {
         let hash = hashing::digest(&plain(code));
         let taken = db::second_factors::take_code(&mut tx, id, &hash).await?;
-        taken.then_some(Shown::RecoveryCode)
+        taken.then_some(FactorProof::RecoveryCode)
     };
     tx.commit().await?;
     Ok(shown)
@@ -145,7 +146,7 @@ async fn seal_anew(
     hasher: &Hasher,
     id: i64,
     (sealed, secret): (&[u8], &[u8]),
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let whose = id.to_string();
     if hasher.is_sealed_anew(PURPOSE, &whose, sealed) {
         return Ok(());
@@ -164,7 +165,7 @@ pub struct OtherKeys {
     pub lost: usize,
 }
 
-pub async fn under_other_keys(pool: &PgPool, hasher: &Hasher) -> Result<OtherKeys, Error> {
+pub async fn under_other_keys(pool: &PgPool, hasher: &Hasher) -> Result<OtherKeys, ControlError> {
     let mut found = OtherKeys::default();
     for (id, sealed) in db::second_factors::in_use(pool).await? {
         let whose = id.to_string();
@@ -190,7 +191,11 @@ fn plain(code: &str) -> String {
 }
 
 /// Ten new codes for the loss of the phone; the old ones are good no more.
-pub async fn new_codes(pool: &PgPool, id: i64, now: DateTime<Utc>) -> Result<Vec<String>, Error> {
+pub async fn new_codes(
+    pool: &PgPool,
+    id: i64,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>, ControlError> {
     let mut tx = pool.begin().await?;
     let user = users::found(&mut tx, id).await?;
     let codes = make_codes(&mut tx, &user, "user.recovery_codes", now).await?;
@@ -204,7 +209,7 @@ async fn make_codes(
     user: &User,
     action: &str,
     now: DateTime<Utc>,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<String>, ControlError> {
     let codes: Vec<String> = (0..CODES)
         .map(|_| totp::base32(&rand::random::<[u8; 10]>()))
         .collect();
@@ -231,8 +236,8 @@ async fn note(
     action: &str,
     user: &User,
     now: DateTime<Utc>,
-) -> Result<(), Error> {
-    let entry = Entry {
+) -> Result<(), ControlError> {
+    let entry = NewAuditEntry {
         by,
         action,
         account: None,
@@ -248,11 +253,11 @@ pub async fn remove(
     id: i64,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<UserView, Error> {
+) -> Result<UserView, ControlError> {
     let mut tx = pool.begin().await?;
     let user = users::found(&mut tx, id).await?;
     if !db::second_factors::remove(&mut tx, id).await? {
-        return Err(Error::Conflict(format!(
+        return Err(ControlError::Conflict(format!(
             "{} has no second factor",
             user.name
         )));

@@ -8,28 +8,28 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::accounts::Accounts;
-use super::{Error, Fault};
+use super::{ControlError, Fault};
 use crate::channel::codes;
 use crate::clock::Clock;
 use crate::db;
 use crate::db::audit;
 use crate::db::circuits::Circuit;
 use crate::domain::ids::{AccountId, Channel, Provider};
-use crate::domain::rule::{Rule, Settings};
+use crate::domain::rule::{Rule, RuleSettings};
 use crate::jobs::context::Context;
-use crate::jobs::names::{self, Wake};
+use crate::jobs::names::{self, DueDelivery};
 use crate::jobs::queue::When;
 
 /// Whom a caller may let messages come from. Whoever is limited to some accounts must not write in another brand's name, nor get at the
 /// pause of its sender: they have the senders of the settings, and those that rules of their accounts come from already.
 #[derive(Clone, Debug)]
-pub struct Senders(Option<Vec<(Channel, String)>>);
+pub struct AllowedSenders(Option<Vec<(Channel, String)>>);
 
-impl Senders {
+impl AllowedSenders {
     /// For who is limited to nothing.
     pub const ANY: Self = Self(None);
 
-    pub async fn of(ctx: &Context, accounts: &Accounts) -> Result<Self, Error> {
+    pub async fn of(ctx: &Context, accounts: &Accounts) -> Result<Self, ControlError> {
         if !accounts.is_limited() {
             return Ok(Self::ANY);
         }
@@ -44,7 +44,7 @@ impl Senders {
     }
 
     /// What is wrong with the sender of settings, if anything is.
-    pub fn fault(&self, channel: Channel, settings: &Settings) -> Option<Fault> {
+    pub fn fault(&self, channel: Channel, settings: &RuleSettings) -> Option<Fault> {
         let (Some(may), Some(wanted)) = (&self.0, &settings.sender) else {
             return None;
         };
@@ -58,9 +58,9 @@ impl Senders {
     }
 
     /// That nothing is wrong with it.
-    pub fn allow(&self, channel: Channel, settings: &Settings) -> Result<(), Error> {
+    pub fn allow(&self, channel: Channel, settings: &RuleSettings) -> Result<(), ControlError> {
         match self.fault(channel, settings) {
-            Some(fault) => Err(Error::Invalid(vec![fault])),
+            Some(fault) => Err(ControlError::Invalid(vec![fault])),
             None => Ok(()),
         }
     }
@@ -80,7 +80,7 @@ pub struct CircuitView {
     pub probe_at: DateTime<Utc>,
     pub code: String,
     pub what: &'static str,
-    pub mend: &'static str,
+    pub fix: &'static str,
     /// Whether the caller may try it or open it again, if they may do so at all: nobody else's rules use it.
     #[serde(skip)]
     pub is_theirs: bool,
@@ -101,39 +101,43 @@ pub(super) async fn open(ctx: &Context, accounts: &Accounts) -> sqlx::Result<Vec
 }
 
 /// A circuit by its names: what it is about.
-pub type Key<'a> = (Provider, &'a str);
+pub type CircuitKey<'a> = (Provider, &'a str);
 
 /// The key that these words name.
-pub fn key<'a>(provider: &str, sender: &'a str) -> Result<Key<'a>, Error> {
+pub fn key<'a>(provider: &str, sender: &'a str) -> Result<CircuitKey<'a>, ControlError> {
     let provider = Provider::parse(provider).ok_or_else(|| not_paused(sender))?;
     Ok((provider, sender))
 }
 
-fn key_of(circuit: &Circuit) -> Key<'_> {
+fn key_of(circuit: &Circuit) -> CircuitKey<'_> {
     (circuit.provider, &circuit.sender)
 }
 
 /// Whether a rule's reminders come from this sender.
-fn comes_from(ctx: &Context, rule: &Rule, (provider, sender): Key<'_>) -> bool {
+fn comes_from(ctx: &Context, rule: &Rule, (provider, sender): CircuitKey<'_>) -> bool {
     rule.channel.provider() == provider && ctx.sender(rule) == sender
 }
 
 /// Whether rules of accounts that the caller may not see come from a sender as well. Then it is not the caller's to try, nor to open
 /// again: that would be done to the other accounts too.
-fn is_shared(ctx: &Context, accounts: &Accounts, rules: &[Rule], key: Key<'_>) -> bool {
+fn is_shared(ctx: &Context, accounts: &Accounts, rules: &[Rule], key: CircuitKey<'_>) -> bool {
     let mut others = rules.iter().filter(|rule| !accounts.sees(&rule.account));
     others.any(|rule| comes_from(ctx, rule, key))
 }
 
 /// The accounts whose rules come from a sender, if the caller may try it and open it again.
-async fn users(ctx: &Context, accounts: &Accounts, key: Key<'_>) -> Result<Vec<AccountId>, Error> {
+async fn users(
+    ctx: &Context,
+    accounts: &Accounts,
+    key: CircuitKey<'_>,
+) -> Result<Vec<AccountId>, ControlError> {
     let open = open(ctx, accounts).await?;
     if !open.iter().any(|circuit| key_of(circuit) == key) {
         return Err(not_paused(key.1));
     }
     let rules = db::rules::all(&ctx.pool).await?;
     if is_shared(ctx, accounts, &rules, key) {
-        return Err(Error::Forbidden(
+        return Err(ControlError::Forbidden(
             "messages of other accounts come from this sender too: only somebody who is not limited to some accounts can try it, or \
              send from it again"
                 .to_owned(),
@@ -146,7 +150,7 @@ async fn users(ctx: &Context, accounts: &Accounts, key: Key<'_>) -> Result<Vec<A
 }
 
 /// The senders that are paused, longest first.
-pub async fn paused(ctx: &Context, accounts: &Accounts) -> Result<Vec<CircuitView>, Error> {
+pub async fn paused(ctx: &Context, accounts: &Accounts) -> Result<Vec<CircuitView>, ControlError> {
     let open = open(ctx, accounts).await?;
     let rules = match &*open {
         [] => Vec::new(),
@@ -163,13 +167,13 @@ pub async fn paused(ctx: &Context, accounts: &Accounts) -> Result<Vec<CircuitVie
             probe_at: circuit.probe_at,
             code: circuit.code,
             what: explained.paused,
-            mend: explained.remedy,
+            fix: explained.remedy,
         }
     };
     Ok(open.into_iter().map(view).collect())
 }
 
-/// Reminders that are woken at once; the rest follows when its own moment comes.
+/// Reminders that are scheduled at once; the rest follows when its own moment comes.
 const MOST_WOKEN: i64 = 500;
 
 /// Lets one reminder of the sender through now: if it goes, others follow.
@@ -177,8 +181,8 @@ pub async fn probe(
     ctx: &Context,
     accounts: &Accounts,
     by: &str,
-    key: Key<'_>,
-) -> Result<(), Error> {
+    key: CircuitKey<'_>,
+) -> Result<(), ControlError> {
     let users = users(ctx, accounts, key).await?;
     let clock = &ctx.clock;
     let mut tx = ctx.pool.begin().await?;
@@ -186,7 +190,7 @@ pub async fn probe(
         return Err(not_paused(key.1));
     }
     // Any of them may be another sender's; it is then put off again, at no cost.
-    wake(&mut tx, clock, key.0.channel(), 1 + MOST_WOKEN / 10).await?;
+    schedule_held(&mut tx, clock, key.0.channel(), 1 + MOST_WOKEN / 10).await?;
     note(&mut tx, by, "circuit.probe", (key, &users), clock.now()).await?;
     tx.commit().await?;
     Ok(())
@@ -197,40 +201,40 @@ pub async fn close(
     ctx: &Context,
     accounts: &Accounts,
     by: &str,
-    key: Key<'_>,
-) -> Result<(), Error> {
+    key: CircuitKey<'_>,
+) -> Result<(), ControlError> {
     let users = users(ctx, accounts, key).await?;
     let clock = &ctx.clock;
     let mut tx = ctx.pool.begin().await?;
     if !db::circuits::close(&mut tx, key).await? {
         return Err(not_paused(key.1));
     }
-    wake(&mut tx, clock, key.0.channel(), MOST_WOKEN).await?;
+    schedule_held(&mut tx, clock, key.0.channel(), MOST_WOKEN).await?;
     note(&mut tx, by, "circuit.close", (key, &users), clock.now()).await?;
     tx.commit().await?;
     Ok(())
 }
 
-async fn wake(
+async fn schedule_held(
     tx: &mut PgConnection,
     clock: &Clock,
     channel: Channel,
     most: i64,
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let now = clock.now();
     let held = db::circuits::held(tx, channel, now, most).await?;
-    let deliveries = held.iter().map(|(reminder, account)| Wake {
+    let deliveries = held.iter().map(|(reminder, account)| DueDelivery {
         channel,
         account,
         reminder: *reminder,
         at: now,
     });
-    names::wake_deliveries(tx, clock, When::NoLaterThan, deliveries).await?;
+    names::schedule_deliveries(tx, clock, When::NoLaterThan, deliveries).await?;
     Ok(())
 }
 
-fn not_paused(sender: &str) -> Error {
-    Error::NotFound(format!("pause of {sender}: it may have ended by itself"))
+fn not_paused(sender: &str) -> ControlError {
+    ControlError::NotFound(format!("pause of {sender}: it may have ended by itself"))
 }
 
 /// `users`: the accounts whose messages it holds up; if it is one, the entry is in its trail.
@@ -238,10 +242,10 @@ async fn note(
     conn: &mut PgConnection,
     by: &str,
     action: &str,
-    ((provider, sender), users): (Key<'_>, &[AccountId]),
+    ((provider, sender), users): (CircuitKey<'_>, &[AccountId]),
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let entry = audit::Entry {
+    let entry = audit::NewAuditEntry {
         by,
         action,
         account: match users {

@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
-use super::{Error, users};
+use super::{ControlError, users};
 use crate::db;
-use crate::db::audit::Entry;
+use crate::db::audit::NewAuditEntry;
 
 /// A person ends one of the own sessions.
 pub async fn end_one(
@@ -14,11 +14,11 @@ pub async fn end_one(
     id: i64,
     session: i64,
     now: DateTime<Utc>,
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let mut tx = pool.begin().await?;
     let user = users::found(&mut tx, id).await?;
     if !db::sessions::close_one(&mut tx, id, session).await? {
-        return Err(Error::NotFound("such login any more".to_owned()));
+        return Err(ControlError::NotFound("such login any more".to_owned()));
     }
     note(&mut tx, &user.name, 1, now).await?;
     tx.commit().await?;
@@ -31,7 +31,7 @@ pub async fn end_others(
     id: i64,
     kept_session: &[u8],
     now: DateTime<Utc>,
-) -> Result<u64, Error> {
+) -> Result<u64, ControlError> {
     let mut tx = pool.begin().await?;
     let user = users::found(&mut tx, id).await?;
     let ended = db::sessions::close_all(&mut tx, id, Some(kept_session)).await?;
@@ -45,8 +45,8 @@ async fn note(
     name: &str,
     ended: u64,
     now: DateTime<Utc>,
-) -> Result<(), Error> {
-    let entry = Entry {
+) -> Result<(), ControlError> {
+    let entry = NewAuditEntry {
         by: name,
         action: "user.end_sessions",
         account: None,

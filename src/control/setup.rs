@@ -4,11 +4,11 @@ use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
-use super::Error;
+use super::ControlError;
 use super::accounts::Allowed;
 use crate::channel;
 use crate::db;
-use crate::db::setup::Progress;
+use crate::db::setup::SetupProgress;
 use crate::domain::ids::{AccountId, Channel, Provider};
 use crate::domain::pause::Scope;
 use crate::jobs::context::Context;
@@ -16,7 +16,7 @@ use crate::jobs::context::Context;
 /// One step of the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = SetupStep)]
-pub struct Step {
+pub struct SetupStep {
     /// `liveperson`, `channel`, `page`, `rule`, `test`, `live`.
     pub name: &'static str,
     pub title: &'static str,
@@ -27,10 +27,11 @@ pub struct Step {
 
 /// How far an account has come.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Setup {
+#[schema(as = Setup)]
+pub struct AccountSetup {
     pub account: AccountId,
     pub done: bool,
-    pub steps: Vec<Step>,
+    pub steps: Vec<SetupStep>,
 }
 
 /// The steps of an account. `has_page` says whether links in its reminders have somewhere to lead.
@@ -38,7 +39,7 @@ pub async fn of_account(
     ctx: &Context,
     account: &Allowed<AccountId>,
     has_page: bool,
-) -> Result<Setup, Error> {
+) -> Result<AccountSetup, ControlError> {
     let progress = db::setup::progress(&ctx.pool, account).await?;
     let paused = is_paused(&ctx.pool, account).await?;
     let channels: Vec<Channel> = Channel::ALL.into_iter().filter(|c| ctx.has(*c)).collect();
@@ -50,14 +51,14 @@ pub async fn of_account(
         test(&progress),
         live(&progress, paused),
     ];
-    Ok(Setup {
+    Ok(AccountSetup {
         account: AccountId::clone(account),
         done: steps.iter().all(|step| step.done),
         steps,
     })
 }
 
-async fn is_paused(pool: &PgPool, account: &AccountId) -> Result<bool, Error> {
+async fn is_paused(pool: &PgPool, account: &AccountId) -> Result<bool, ControlError> {
     let pauses = db::pauses::all(pool).await?;
     Ok(pauses.iter().any(|pause| match &pause.scope {
         Scope::Everything => true,
@@ -66,7 +67,7 @@ async fn is_paused(pool: &PgPool, account: &AccountId) -> Result<bool, Error> {
     }))
 }
 
-fn liveperson(progress: &Progress) -> Step {
+fn liveperson(progress: &SetupProgress) -> SetupStep {
     let done = progress.scanned_at.is_some() && progress.skills > 0;
     let said = match (&progress.scan_error, done) {
         (Some(error), false) => format!("LivePerson answers with an error: {error}"),
@@ -75,7 +76,7 @@ fn liveperson(progress: &Progress) -> Step {
             .to_owned(),
         (_, true) => format!("{} skills are known, and conversations are read.", progress.skills),
     };
-    Step {
+    SetupStep {
         name: "liveperson",
         title: "Connect LivePerson",
         done,
@@ -83,7 +84,7 @@ fn liveperson(progress: &Progress) -> Step {
     }
 }
 
-fn channel(channels: &[Channel]) -> Step {
+fn channel(channels: &[Channel]) -> SetupStep {
     let labels = |set_up: bool| {
         let of = Channel::ALL
             .into_iter()
@@ -108,7 +109,7 @@ fn channel(channels: &[Channel]) -> Step {
         ),
         _ => format!("{} are set up.", labels(true)),
     };
-    Step {
+    SetupStep {
         name: "channel",
         title: "Set up e-mail or SMS",
         done: !channels.is_empty(),
@@ -116,13 +117,13 @@ fn channel(channels: &[Channel]) -> Step {
     }
 }
 
-fn page(has_page: bool) -> Step {
+fn page(has_page: bool) -> SetupStep {
     let said = if has_page {
         "Links in reminders lead back to your page with the conversation."
     } else {
         "Links in reminders have nowhere to lead: whoever runs the server sets UNREAD_PAGE_URL to the page with your conversation."
     };
-    Step {
+    SetupStep {
         name: "page",
         title: "Tell where links lead",
         done: has_page,
@@ -130,7 +131,7 @@ fn page(has_page: bool) -> Step {
     }
 }
 
-fn rule(progress: &Progress) -> Step {
+fn rule(progress: &SetupProgress) -> SetupStep {
     let said = match (progress.rules_on, progress.drafts) {
         (0, 0) => {
             "Nobody is reminded yet. Write a rule: for one skill, or for all of them.".to_owned()
@@ -139,7 +140,7 @@ fn rule(progress: &Progress) -> Step {
         (1, _) => "One rule is on.".to_owned(),
         (rules, _) => format!("{rules} rules are on."),
     };
-    Step {
+    SetupStep {
         name: "rule",
         title: "Write a rule",
         done: progress.rules_on > 0,
@@ -147,7 +148,7 @@ fn rule(progress: &Progress) -> Step {
     }
 }
 
-fn test(progress: &Progress) -> Step {
+fn test(progress: &SetupProgress) -> SetupStep {
     let said = if progress.test_arrived {
         "A test message has arrived."
     } else if progress.live_channels > 0 {
@@ -157,7 +158,7 @@ fn test(progress: &Progress) -> Step {
     } else {
         "Send yourself a test message from a rule's page, and enter the code that it brings."
     };
-    Step {
+    SetupStep {
         name: "test",
         title: "Send yourself a test",
         done: progress.test_arrived || progress.live_channels > 0,
@@ -165,7 +166,7 @@ fn test(progress: &Progress) -> Step {
     }
 }
 
-fn live(progress: &Progress, paused: bool) -> Step {
+fn live(progress: &SetupProgress, paused: bool) -> SetupStep {
     let said = if progress.live_channels == 0 {
         "Nobody is written to before you go live: look at who would be, then let reminders out."
     } else if paused {
@@ -177,7 +178,7 @@ fn live(progress: &Progress, paused: bool) -> Step {
     } else {
         "Reminders go out once a rule is on."
     };
-    Step {
+    SetupStep {
         name: "live",
         title: "Go live",
         done: progress.live_channels > 0 && !paused,

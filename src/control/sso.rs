@@ -9,9 +9,9 @@ use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use super::users::{self, UserView};
-use super::{Error, logins};
+use super::{ControlError, logins};
 use crate::db;
-use crate::db::audit::Entry;
+use crate::db::audit::NewAuditEntry;
 use crate::db::pending_logins::Pending;
 use crate::db::users::{PasswordLink, User};
 use crate::domain::access::Role;
@@ -19,7 +19,7 @@ use crate::hashing::Hasher;
 
 /// Whom the single sign-on has let in.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct SsoIdentity {
     /// Issuer and subject.
     pub subject: String,
     /// An address of which is known that it is the person's.
@@ -30,7 +30,7 @@ pub struct Known {
 
 /// What becomes of somebody who comes by single sign-on.
 #[derive(Debug)]
-pub enum Came {
+pub enum SsoOutcome {
     In {
         user: i64,
     },
@@ -42,12 +42,12 @@ pub enum Came {
     AskedCode {
         user: i64,
     },
-    Refused(Refusal),
+    Refused(SsoRefusal),
 }
 
 /// Why somebody whom the issuer knows is not let in. Names are told to whoever has just proven to be that person at the issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum SsoRefusal {
     /// Nobody here has this address.
     Unknown(String),
     /// The issuer names no address that it has verified.
@@ -65,11 +65,11 @@ pub enum Refusal {
 pub async fn come(
     pool: &PgPool,
     hasher: &Hasher,
-    known: &Known,
+    known: &SsoIdentity,
     link: Option<&[u8]>,
     ask_own_password: bool,
     now: DateTime<Utc>,
-) -> Result<Came, Error> {
+) -> Result<SsoOutcome, ControlError> {
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     let bound = match db::sso::user(&mut tx, &known.subject).await? {
@@ -77,19 +77,19 @@ pub async fn come(
         None => None,
     };
     let came = match (bound, link) {
-        (Some(user), None) => Came::In { user: user.id },
+        (Some(user), None) => SsoOutcome::In { user: user.id },
         (Some(user), Some(link)) => known_already(&mut tx, &user, link, now).await?,
         (None, Some(link)) => by_link(&mut tx, hasher, known, link, now).await?,
         (None, None) => by_address(&mut tx, hasher, known, ask_own_password, now).await?,
     };
     match came {
-        Came::In { user } => {
+        SsoOutcome::In { user } => {
             logins::note(&mut tx, user, "single sign-on", now).await?;
             tx.commit().await?;
         }
         // The link is used up.
-        Came::AskedCode { .. } => tx.commit().await?,
-        Came::Asked { .. } | Came::Refused(_) => {}
+        SsoOutcome::AskedCode { .. } => tx.commit().await?,
+        SsoOutcome::Asked { .. } | SsoOutcome::Refused(_) => {}
     }
     Ok(came)
 }
@@ -100,69 +100,73 @@ async fn known_already(
     user: &User,
     link: &[u8],
     now: DateTime<Utc>,
-) -> Result<Came, Error> {
+) -> Result<SsoOutcome, ControlError> {
     match db::users::link(&mut *conn, link, now).await? {
         Some(PasswordLink { user: Some(id), .. }) if id == user.id => {
             db::users::drop_links(conn, id).await?;
-            Ok(Came::In { user: id })
+            Ok(SsoOutcome::In { user: id })
         }
-        Some(_) => Ok(Came::Refused(Refusal::AlreadyHere(user.name.clone()))),
-        None => Ok(Came::Refused(Refusal::LinkGone)),
+        Some(_) => Ok(SsoOutcome::Refused(SsoRefusal::AlreadyHere(
+            user.name.clone(),
+        ))),
+        None => Ok(SsoOutcome::Refused(SsoRefusal::LinkGone)),
     }
 }
 
 async fn by_link(
     conn: &mut PgConnection,
     hasher: &Hasher,
-    known: &Known,
+    known: &SsoIdentity,
     link: &[u8],
     now: DateTime<Utc>,
-) -> Result<Came, Error> {
+) -> Result<SsoOutcome, ControlError> {
     let Some(PasswordLink { user, .. }) = db::users::link(&mut *conn, link, now).await? else {
-        return Ok(Came::Refused(Refusal::LinkGone));
+        return Ok(SsoOutcome::Refused(SsoRefusal::LinkGone));
     };
     if let Some(id) = user {
         let user = users::found(conn, id).await?;
         if user.has_second_factor && !user.has_sso {
             db::users::drop_links(conn, id).await?;
-            return Ok(Came::AskedCode { user: id });
+            return Ok(SsoOutcome::AskedCode { user: id });
         }
         let came = bind(conn, hasher, &user, &known.subject, "set-up link", now).await?;
-        if matches!(came, Came::In { .. }) {
+        if matches!(came, SsoOutcome::In { .. }) {
             db::users::drop_links(conn, id).await?;
         }
         return Ok(came);
     }
     if db::users::count(&mut *conn).await? > 0 {
-        return Ok(Came::Refused(Refusal::LinkGone));
+        return Ok(SsoOutcome::Refused(SsoRefusal::LinkGone));
     }
     match &known.email {
         Some(email) => {
             let role = Role::Administrator;
             add(conn, hasher, known, email, role, "set-up link", now).await
         }
-        None => Ok(Came::Refused(Refusal::NoAddress)),
+        None => Ok(SsoOutcome::Refused(SsoRefusal::NoAddress)),
     }
 }
 
 async fn by_address(
     conn: &mut PgConnection,
     hasher: &Hasher,
-    known: &Known,
+    known: &SsoIdentity,
     ask_own_password: bool,
     now: DateTime<Utc>,
-) -> Result<Came, Error> {
+) -> Result<SsoOutcome, ControlError> {
     let Some(email) = &known.email else {
-        return Ok(Came::Refused(Refusal::NoAddress));
+        return Ok(SsoOutcome::Refused(SsoRefusal::NoAddress));
     };
-    let unknown = || Ok(Came::Refused(Refusal::Unknown(email.clone())));
+    let unknown = || Ok(SsoOutcome::Refused(SsoRefusal::Unknown(email.clone())));
     let Ok(name) = users::name(email) else {
         return unknown();
     };
     match (db::users::named(&mut *conn, &name).await?, known.role) {
-        (Some(user), _) if user.has_sso => Ok(Came::Refused(Refusal::BoundElsewhere(user.name))),
+        (Some(user), _) if user.has_sso => {
+            Ok(SsoOutcome::Refused(SsoRefusal::BoundElsewhere(user.name)))
+        }
         (Some(user), _) if user.has_password && ask_own_password => {
-            Ok(Came::Asked { user: user.id })
+            Ok(SsoOutcome::Asked { user: user.id })
         }
         (Some(user), _) => bind(conn, hasher, &user, &known.subject, "verified address", now).await,
         (None, Some(role)) => add(conn, hasher, known, &name, role, "single sign-on", now).await,
@@ -174,12 +178,12 @@ async fn by_address(
 async fn add(
     conn: &mut PgConnection,
     hasher: &Hasher,
-    known: &Known,
+    known: &SsoIdentity,
     email: &str,
     role: Role,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<Came, Error> {
+) -> Result<SsoOutcome, ControlError> {
     let name = users::name(email)?;
     let id = users::insert(conn, &name, role, None, by, now).await?;
     let user = users::found(conn, id).await?;
@@ -194,12 +198,12 @@ async fn bind(
     subject: &str,
     with: &str,
     now: DateTime<Utc>,
-) -> Result<Came, Error> {
+) -> Result<SsoOutcome, ControlError> {
     if !db::sso::bind(conn, user.id, subject).await? {
         let name = user.name.clone();
-        return Ok(Came::Refused(Refusal::BoundElsewhere(name)));
+        return Ok(SsoOutcome::Refused(SsoRefusal::BoundElsewhere(name)));
     }
-    let entry = Entry {
+    let entry = NewAuditEntry {
         by: &user.name,
         action: "user.bind_sso",
         account: None,
@@ -207,7 +211,7 @@ async fn bind(
         detail: json!({ "with": with, "subject": hasher.sso_subject(subject) }),
     };
     db::audit::record(conn, &entry, now).await?;
-    Ok(Came::In { user: user.id })
+    Ok(SsoOutcome::In { user: user.id })
 }
 
 /// Ties the subject of a login that is under way to the person, who has shown to be the one. In the transaction of that login.
@@ -216,11 +220,11 @@ pub(super) async fn bind_pending(
     hasher: &Hasher,
     pending: &Pending,
     now: DateTime<Utc>,
-) -> Result<Came, Error> {
+) -> Result<SsoOutcome, ControlError> {
     let user = users::found(conn, pending.user_id).await?;
     match &pending.sso_subject {
         Some(subject) => bind(conn, hasher, &user, subject, "own password", now).await,
-        None => Ok(Came::In { user: user.id }),
+        None => Ok(SsoOutcome::In { user: user.id }),
     }
 }
 
@@ -231,12 +235,12 @@ pub async fn unbind(
     id: i64,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<UserView, Error> {
+) -> Result<UserView, ControlError> {
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     let user = users::found(&mut tx, id).await?;
     let Some(subject) = db::sso::subject_of(&mut tx, id).await? else {
-        return Err(Error::Conflict(format!(
+        return Err(ControlError::Conflict(format!(
             "{} is not connected to the single sign-on",
             user.name
         )));
@@ -244,7 +248,7 @@ pub async fn unbind(
     db::sso::unbind(&mut tx, id).await?;
     db::pending_logins::drop_all(&mut tx, id).await?;
     db::sessions::close_all(&mut tx, id, None).await?;
-    let entry = Entry {
+    let entry = NewAuditEntry {
         by,
         action: "user.unbind_sso",
         account: None,

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::words;
-use crate::db::pages::{Attempt, Decision, Reminder};
+use super::labels;
+use crate::db::reports::{AttemptRow, LoggedDecision, Reminder};
 use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Reason, Stage, Verdict};
 use crate::domain::local_time::clock_time;
@@ -16,20 +16,21 @@ use crate::domain::zone::Zone;
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = StoryLine)]
-pub struct Line {
+pub struct StoryEntry {
     pub at: DateTime<Utc>,
     pub what: String,
     /// Why, or what it means.
     pub detail: Option<String>,
     /// A moment that the line speaks of: when it is tried again.
     pub until: Option<DateTime<Utc>>,
-    pub mood: Mood,
+    pub mood: StoryTone,
 }
 
 /// Whether a line is good news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Mood {
+#[schema(as = Mood)]
+pub enum StoryTone {
     Plain,
     Good,
     Bad,
@@ -40,17 +41,21 @@ const UNREAD: &str =
     "An agent wrote, and the customer had not read it when the reminder was scheduled";
 
 /// The story of a reminder, oldest line first. In the past tense: what it says stays true.
-pub fn tell(reminder: &Reminder, decisions: &[Decision], attempts: &[Attempt]) -> Vec<Line> {
+pub fn story_lines(
+    reminder: &Reminder,
+    decisions: &[LoggedDecision],
+    attempts: &[AttemptRow],
+) -> Vec<StoryEntry> {
     let mut lines = vec![
         line(reminder.episode_since, UNREAD.to_owned()),
-        Line {
+        StoryEntry {
             until: Some(first_due(reminder, decisions)),
             ..line(
                 reminder.created_at,
                 format!(
                     "{} {} was scheduled",
                     nth(reminder.step),
-                    words::channel(reminder.channel)
+                    labels::channel(reminder.channel)
                 ),
             )
         },
@@ -65,16 +70,16 @@ pub fn tell(reminder: &Reminder, decisions: &[Decision], attempts: &[Attempt]) -
     }
     if reminder.state == ReminderState::Delivered {
         let at = reminder.final_at.or(reminder.sent_at);
-        lines.extend(at.map(|at| Line {
-            mood: Mood::Good,
+        lines.extend(at.map(|at| StoryEntry {
+            mood: StoryTone::Good,
             ..line(at, "The message was reported as delivered".to_owned())
         }));
     }
     if reminder.state == ReminderState::Undelivered {
         let code = reminder.reason.as_ref().map_or("", Cause::as_str);
-        lines.extend(reminder.final_at.map(|at| Line {
-            detail: Some(words::trouble(reminder.channel, code)),
-            mood: Mood::Bad,
+        lines.extend(reminder.final_at.map(|at| StoryEntry {
+            detail: Some(labels::explain_code(reminder.channel, code)),
+            mood: StoryTone::Bad,
             ..line(at, "The message did not arrive".to_owned())
         }));
     }
@@ -82,8 +87,8 @@ pub fn tell(reminder: &Reminder, decisions: &[Decision], attempts: &[Attempt]) -
         (reminder.clicked_at, "The customer followed the link"),
         (reminder.returned_at, "The customer came back"),
     ] {
-        lines.extend(at.map(|at| Line {
-            mood: Mood::Good,
+        lines.extend(at.map(|at| StoryEntry {
+            mood: StoryTone::Good,
             ..line(at, what.to_owned())
         }));
     }
@@ -92,19 +97,20 @@ pub fn tell(reminder: &Reminder, decisions: &[Decision], attempts: &[Attempt]) -
     lines
 }
 
-fn line(at: DateTime<Utc>, what: String) -> Line {
-    Line {
+fn line(at: DateTime<Utc>, what: String) -> StoryEntry {
+    StoryEntry {
         at,
         what,
         detail: None,
         until: None,
-        mood: Mood::Plain,
+        mood: StoryTone::Plain,
     }
 }
 
 /// `due_at` moves when a person sends it again; the story begins with the moment that was meant at first.
-fn first_due(reminder: &Reminder, decisions: &[Decision]) -> DateTime<Utc> {
-    let restarted = |d: &&Decision| d.stage == Stage::Operator && d.verdict == Verdict::Schedule;
+fn first_due(reminder: &Reminder, decisions: &[LoggedDecision]) -> DateTime<Utc> {
+    let restarted =
+        |d: &&LoggedDecision| d.stage == Stage::Operator && d.verdict == Verdict::Schedule;
     match decisions.iter().find(restarted) {
         Some(again) => reminder.due_at.min(again.at),
         None => reminder.due_at,
@@ -125,12 +131,12 @@ fn by_its_clock(reminder: &Reminder, at: DateTime<Utc>) -> String {
 }
 
 /// A reminder that waits for the rule's hours: until when by whose clock, and why by that one.
-fn waits(reminder: &Reminder, decision: &Decision) -> Option<Line> {
+fn waits(reminder: &Reminder, decision: &LoggedDecision) -> Option<StoryEntry> {
     let waits =
         decision.verdict == Verdict::Postpone && decision.reason == Cause::Ours(Reason::QuietHours);
     let until = decision.until.filter(|_| waits)?;
-    Some(Line {
-        detail: Some(words::whose_clock(reminder)),
+    Some(StoryEntry {
+        detail: Some(labels::whose_clock(reminder)),
         until: Some(until),
         ..line(
             decision.at,
@@ -139,31 +145,31 @@ fn waits(reminder: &Reminder, decision: &Decision) -> Option<Line> {
     })
 }
 
-fn decided(reminder: &Reminder, decision: &Decision) -> Option<Line> {
+fn decided(reminder: &Reminder, decision: &LoggedDecision) -> Option<StoryEntry> {
     if let Some(line) = waits(reminder, decision) {
         return Some(line);
     }
     let (what, mood) = match (decision.stage, decision.verdict) {
         (Stage::Operator, Verdict::Schedule) => {
-            ("Somebody of your team had it sent again", Mood::Plain)
+            ("Somebody of your team had it sent again", StoryTone::Plain)
         }
-        (Stage::Operator, Verdict::Cancel) => ("It was cancelled", Mood::Plain),
+        (Stage::Operator, Verdict::Cancel) => ("It was cancelled", StoryTone::Plain),
         (_, Verdict::Send) => (
             "It was checked once more, and still unread: it may go",
-            Mood::Plain,
+            StoryTone::Plain,
         ),
-        (_, Verdict::Cancel) => ("No reminder was sent", Mood::Plain),
-        (_, Verdict::Expire) => ("It was given up", Mood::Bad),
+        (_, Verdict::Cancel) => ("No reminder was sent", StoryTone::Plain),
+        (_, Verdict::Expire) => ("It was given up", StoryTone::Bad),
         (_, Verdict::Postpone) => match decision.reason {
-            Cause::Ours(Reason::Paused) => ("It was held: paused", Mood::Plain),
-            Cause::Ours(Reason::Held) => ("It was held, like all sending", Mood::Plain),
-            _ => ("It was put off", Mood::Plain),
+            Cause::Ours(Reason::Paused) => ("It was held: paused", StoryTone::Plain),
+            Cause::Ours(Reason::Held) => ("It was held, like all sending", StoryTone::Plain),
+            _ => ("It was put off", StoryTone::Plain),
         },
         (_, Verdict::Schedule | Verdict::None) => return None,
     };
-    Some(Line {
+    Some(StoryEntry {
         // "Nothing stood in the way" says no more than the line itself.
-        detail: (decision.verdict != Verdict::Send).then(|| words::why(&decision.reason)),
+        detail: (decision.verdict != Verdict::Send).then(|| labels::why(&decision.reason)),
         until: decision
             .until
             .filter(|_| decision.verdict == Verdict::Postpone),
@@ -172,22 +178,23 @@ fn decided(reminder: &Reminder, decision: &Decision) -> Option<Line> {
     })
 }
 
-fn tried(reminder: &Reminder, attempt: &Attempt, lines: &mut Vec<Line>) {
-    let message = words::channel(reminder.channel);
+fn tried(reminder: &Reminder, attempt: &AttemptRow, lines: &mut Vec<StoryEntry>) {
+    let message = labels::channel(reminder.channel);
     lines.push(line(
         attempt.started_at,
         format!("The {message} was handed over, from {}", attempt.sender),
     ));
     let (what, mood) = match attempt.outcome {
-        Some(OutcomeKind::Accepted) => ("The provider took it", Mood::Good),
-        Some(OutcomeKind::Refused) => ("The provider refused it", Mood::Bad),
-        Some(OutcomeKind::NotAccepted) => ("The provider did not take it yet", Mood::Bad),
-        Some(OutcomeKind::Unknown) => ("Nobody can say whether it was sent", Mood::Bad),
+        Some(OutcomeKind::Accepted) => ("The provider took it", StoryTone::Good),
+        Some(OutcomeKind::Refused) => ("The provider refused it", StoryTone::Bad),
+        Some(OutcomeKind::NotAccepted) => ("The provider did not take it yet", StoryTone::Bad),
+        Some(OutcomeKind::Unknown) => ("Nobody can say whether it was sent", StoryTone::Bad),
         None => return,
     };
-    let detail = attempt.code.as_deref().filter(|_| mood == Mood::Bad);
-    lines.push(Line {
-        detail: detail.map(|code| format!("{} ({code})", words::trouble(reminder.channel, code))),
+    let detail = attempt.code.as_deref().filter(|_| mood == StoryTone::Bad);
+    lines.push(StoryEntry {
+        detail: detail
+            .map(|code| format!("{} ({code})", labels::explain_code(reminder.channel, code))),
         mood,
         ..line(
             attempt.ended_at.unwrap_or(attempt.started_at),

@@ -12,15 +12,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 
 use super::accounts::{Accounts, Allowed};
-use super::{Error, Fault};
+use super::{ControlError, Fault};
 use crate::clock::Clock;
 use crate::db;
 use crate::db::audit;
-use crate::db::suppressions::{AddressHash, Filter, Place, Row, Source};
+use crate::db::suppressions::{
+    AddressHash, Source, SuppressionCursor, SuppressionFilter, SuppressionRow,
+};
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
 use crate::hashing::Hasher;
-use crate::suppressions_file::{self, Defaults, List, Problem, Reading, Skip, Unreadable};
+use crate::suppressions_file::{
+    self, Defaults, ListReader, ParsedList, RecordProblem, Skip, UnreadableFile,
+};
 
 /// Rows per statement of an import or an export.
 const CHUNK: usize = 5_000;
@@ -49,8 +53,8 @@ pub struct SuppressionView {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-impl From<Row> for SuppressionView {
-    fn from(row: Row) -> Self {
+impl From<SuppressionRow> for SuppressionView {
+    fn from(row: SuppressionRow) -> Self {
         Self {
             account: row.account,
             channel: row.channel,
@@ -65,7 +69,7 @@ impl From<Row> for SuppressionView {
 
 impl SuppressionView {
     /// Where a page that ends with it leads on.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> SuppressionCursor {
         (
             self.created_at,
             self.hash,
@@ -84,11 +88,11 @@ pub(super) fn hex<S: Serializer>(hash: &AddressHash, serializer: S) -> Result<S:
 pub async fn list(
     pool: &PgPool,
     accounts: &Accounts,
-    filter: Filter,
-    after: Option<Place>,
+    filter: SuppressionFilter,
+    after: Option<SuppressionCursor>,
     most: i64,
-) -> Result<Vec<SuppressionView>, Error> {
-    let filter = Filter {
+) -> Result<Vec<SuppressionView>, ControlError> {
+    let filter = SuppressionFilter {
         accounts: accounts.ids().to_vec(),
         ..filter
     };
@@ -101,7 +105,7 @@ pub async fn of(
     pool: &PgPool,
     account: &Allowed<AccountId>,
     hash: &AddressHash,
-) -> Result<Vec<SuppressionView>, Error> {
+) -> Result<Vec<SuppressionView>, ControlError> {
     let rows = db::suppressions::of(pool, account, std::slice::from_ref(hash)).await?;
     Ok(rows.into_iter().map(SuppressionView::from).collect())
 }
@@ -113,7 +117,7 @@ pub async fn add(
     by: &str,
     (account, channel, hash): (&Allowed<AccountId>, Channel, &AddressHash),
     reason: Suppression,
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let now = clock.now();
     let mut tx = pool.begin().await?;
     let own = std::slice::from_ref(&**account);
@@ -138,10 +142,12 @@ pub async fn remove(
     clock: &Clock,
     by: &str,
     (account, channel, hash): (&Allowed<AccountId>, Channel, &AddressHash),
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let mut tx = pool.begin().await?;
     if !db::suppressions::remove(&mut tx, account, channel, hash).await? {
-        return Err(Error::NotFound("suppression of this address".to_owned()));
+        return Err(ControlError::NotFound(
+            "suppression of this address".to_owned(),
+        ));
     }
     let subject = (Some(&**account), channel.as_str());
     note(
@@ -177,7 +183,7 @@ impl BadLines {
 pub struct Imports(Arc<Semaphore>);
 
 /// The right to import; given back when dropped.
-pub struct Turn(#[expect(dead_code, reason = "held, not used")] OwnedSemaphorePermit);
+pub struct ImportTurn(#[expect(dead_code, reason = "held, not used")] OwnedSemaphorePermit);
 
 impl Default for Imports {
     fn default() -> Self {
@@ -193,11 +199,11 @@ impl Imports {
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`]: another import is under way.
-    pub fn begin(&self) -> Result<Turn, Error> {
+    /// [`ControlError::Busy`]: another import is under way.
+    pub fn begin(&self) -> Result<ImportTurn, ControlError> {
         let turn = self.0.clone().try_acquire_owned();
-        turn.map(Turn).map_err(|_| {
-            Error::Busy(
+        turn.map(ImportTurn).map_err(|_| {
+            ControlError::Busy(
                 "another list is being imported; nothing was changed, try again when that is done"
                     .to_owned(),
                 IMPORT_TAKES,
@@ -208,7 +214,7 @@ impl Imports {
 
 /// How an import went. `lines` is the sum of `taken`, what was skipped, and the problems.
 #[derive(Debug)]
-pub struct Imported {
+pub struct SuppressionImport {
     /// Whose export it was, as far as its columns tell.
     pub layout: &'static str,
     pub lines: usize,
@@ -219,7 +225,7 @@ pub struct Imported {
     /// Lines that were understood and suppress nobody, by why.
     pub skipped: BTreeMap<Skip, usize>,
     /// Lines that were left out because they are not understood, all of them.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<RecordProblem>,
 }
 
 /// Stores the suppressions of a list, in one transaction. It is read and hashed apart from the threads that serve others, in
@@ -228,11 +234,11 @@ pub async fn import(
     pool: &PgPool,
     hasher: &Hasher,
     by: &str,
-    (_turn, file): (Turn, impl AsRef<[u8]> + Send + 'static),
+    (_turn, file): (ImportTurn, impl AsRef<[u8]> + Send + 'static),
     accounts: &Accounts,
     defaults: Defaults,
     bad_lines: BadLines,
-) -> Result<Imported, Error> {
+) -> Result<SuppressionImport, ControlError> {
     let account = accounts.named(defaults.account.as_str())?;
     let now = defaults.now;
     // A line that names an account which the caller may not see names one that there is not.
@@ -242,7 +248,7 @@ pub async fn import(
     };
     let list = read(file, hasher.clone(), defaults).await?;
     if bad_lines == BadLines::Refuse && !list.problems.is_empty() {
-        return Err(Error::Invalid(refused(&list)));
+        return Err(ControlError::Invalid(refused(&list)));
     }
     let mut tx = pool.begin().await?;
     let mut changed = 0;
@@ -265,7 +271,7 @@ pub async fn import(
     let subject = (only.copied(), "file");
     note(&mut tx, by, "suppression.import", subject, detail, now).await?;
     tx.commit().await?;
-    Ok(Imported {
+    Ok(SuppressionImport {
         layout: list.layout,
         lines: list.lines,
         taken: list.taken,
@@ -280,8 +286,8 @@ async fn read(
     file: impl AsRef<[u8]> + Send + 'static,
     hasher: Hasher,
     defaults: Defaults,
-) -> Result<List, Error> {
-    let begin = move || Reading::begin(file.as_ref(), hasher, defaults);
+) -> Result<ParsedList, ControlError> {
+    let begin = move || ListReader::begin(file.as_ref(), hasher, defaults);
     let mut reading = apart(begin).await?.map_err(unreadable)?;
     loop {
         let piece = move || reading.read(PIECE).map(|more| (reading, more));
@@ -293,17 +299,19 @@ async fn read(
     }
 }
 
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ControlError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Error::Internal(anyhow::anyhow!("reading a list died: {error}")))
+    done.map_err(|error| ControlError::Internal(anyhow::anyhow!("reading a list died: {error}")))
 }
 
-fn unreadable(Unreadable(what): Unreadable) -> Error {
-    Error::Invalid(vec![in_file(what)])
+fn unreadable(UnreadableFile(what): UnreadableFile) -> ControlError {
+    ControlError::Invalid(vec![in_file(what)])
 }
 
 /// The first lines that are not understood, and what can be done.
-fn refused(list: &List) -> Vec<Fault> {
+fn refused(list: &ParsedList) -> Vec<Fault> {
     let mut told: Vec<String> = list
         .problems
         .iter()
@@ -334,8 +342,8 @@ fn in_file(detail: String) -> Fault {
 pub async fn export(
     pool: &PgPool,
     accounts: &Accounts,
-    after: Option<&Row>,
-) -> Result<Option<(String, Row)>, Error> {
+    after: Option<&SuppressionRow>,
+) -> Result<Option<(String, SuppressionRow)>, ControlError> {
     let most = i64::try_from(CHUNK).unwrap_or(i64::MAX);
     let mut rows = db::suppressions::page(pool, accounts.limit(), after, most).await?;
     let lines: String = rows.iter().map(suppressions_file::print).collect();
@@ -350,7 +358,7 @@ async fn note(
     detail: serde_json::Value,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let entry = audit::Entry {
+    let entry = audit::NewAuditEntry {
         by,
         action,
         account,

@@ -15,21 +15,21 @@ use utoipa::ToSchema;
 
 use super::accounts::Allowed;
 use super::consumers::met;
-use super::rules::By;
-use super::senders::Senders;
-use super::texts::Reader;
-use super::{Error, Fault};
-use crate::channel::adapter::{Gate, Message, NO_SENDER};
+use super::rules::ChangeAuthor;
+use super::senders::AllowedSenders;
+use super::texts::PreviewRecipient;
+use super::{ControlError, Fault};
+use crate::channel::adapter::{NO_SENDER, OutgoingMessage, SendGate};
 use crate::channel::render::{Reads, Rendered};
 use crate::channel::{self, clean, codes};
 use crate::db;
-use crate::db::audit::Entry;
-use crate::db::test_messages::{Between, Limit};
+use crate::db::audit::NewAuditEntry;
+use crate::db::test_messages::{Between, TestLimit};
 use crate::domain::channel::Parts;
 use crate::domain::contact::Address;
 use crate::domain::ids::{AccountId, Channel};
-use crate::domain::outcome::{Obstacle, Outcome, Refusal};
-use crate::domain::rule::Settings;
+use crate::domain::outcome::{Outcome, Refusal, Retryable};
+use crate::domain::rule::RuleSettings;
 use crate::domain::test_message::{self, A_DAY, CODE_LASTS, CODES_A_DAY, TRIES};
 use crate::hashing;
 use crate::jobs::context::{Account, Context};
@@ -39,13 +39,13 @@ const VALIDITY: Duration = Duration::from_mins(5);
 
 /// A test that is wished for.
 #[derive(Clone, Debug)]
-pub struct Wish<'a> {
+pub struct TestRequest<'a> {
     pub account: &'a Allowed<AccountId>,
     pub channel: Channel,
     /// The rule as it is written at the moment, published or not.
-    pub settings: &'a Settings,
+    pub settings: &'a RuleSettings,
     /// Whom it may come from.
-    pub senders: &'a Senders,
+    pub senders: &'a AllowedSenders,
     pub language: Option<&'a str>,
     /// An e-mail address or a phone number.
     pub to: &'a str,
@@ -69,7 +69,11 @@ pub struct Sent {
 }
 
 /// Sends a test message.
-pub async fn send(ctx: &Context, wish: &Wish<'_>, by: By<'_>) -> Result<Sent, Error> {
+pub async fn send(
+    ctx: &Context,
+    wish: &TestRequest<'_>,
+    by: ChangeAuthor<'_>,
+) -> Result<Sent, ControlError> {
     let account = account(ctx, wish.account)?;
     wish.senders.allow(wish.channel, wish.settings)?;
     let to = recipient(account, wish.channel, wish.to)?;
@@ -97,7 +101,7 @@ pub async fn send(ctx: &Context, wish: &Wish<'_>, by: By<'_>) -> Result<Sent, Er
         code_text(wish.channel, &account.brand, &code)
     };
     let outcome = hand_over(ctx, wish, &to, rendered, by).await?;
-    let mut sent = told(wish.channel, &outcome);
+    let mut sent = sent_message(wish.channel, &outcome);
     sent.needs_code = sent.accepted && !known;
     if sent.needs_code {
         let minutes = CODE_LASTS.num_minutes();
@@ -116,11 +120,11 @@ pub async fn send(ctx: &Context, wish: &Wish<'_>, by: By<'_>) -> Result<Sent, Er
 /// asks for address after address; why, learns only who may see suppressions of people by their address.
 async fn hold_back(
     ctx: &Context,
-    wish: &Wish<'_>,
+    wish: &TestRequest<'_>,
     between: Between<'_>,
     (to, known): (&Address, bool),
-    by: By<'_>,
-) -> Result<Error, Error> {
+    by: ChangeAuthor<'_>,
+) -> Result<ControlError, ControlError> {
     let mut tx = ctx.pool.begin().await?;
     let counted = db::test_messages::count(&mut tx, between, !known, by.now).await?;
     counted.map_err(|(limit, after)| too_many(limit, after))?;
@@ -133,12 +137,12 @@ async fn hold_back(
     } else {
         "No test message can go to that address. Use another of your own."
     };
-    Ok(Error::Conflict(told.to_owned()))
+    Ok(ControlError::Conflict(told.to_owned()))
 }
 
 /// An address whose code somebody enters.
 #[derive(Clone, Debug)]
-pub struct Entered<'a> {
+pub struct EnteredCode<'a> {
     pub account: &'a Allowed<AccountId>,
     pub channel: Channel,
     pub to: &'a str,
@@ -146,7 +150,11 @@ pub struct Entered<'a> {
 }
 
 /// Takes the code of a test message: from then on the caller's tests to this address bring the words of the rule.
-pub async fn verify(ctx: &Context, entered: &Entered<'_>, by: By<'_>) -> Result<(), Error> {
+pub async fn verify(
+    ctx: &Context,
+    entered: &EnteredCode<'_>,
+    by: ChangeAuthor<'_>,
+) -> Result<(), ControlError> {
     let account = account(ctx, entered.account)?;
     let to = recipient(account, entered.channel, entered.to)?;
     met(&ctx.pool, &ctx.clock, &ctx.hasher, &to).await?;
@@ -161,7 +169,7 @@ pub async fn verify(ctx: &Context, entered: &Entered<'_>, by: By<'_>) -> Result<
         .ok_or_else(|| fault("/code", "must be the six digits of the test message"))?;
     let tried = db::test_messages::try_code(&ctx.pool, between, TRIES, by.now).await?;
     let Some((right, used)) = tried else {
-        return Err(Error::Conflict(format!(
+        return Err(ControlError::Conflict(format!(
             "There is no code for this address that is still good: one lasts {} minutes and {TRIES} tries. Send yourself another \
              test message.",
             CODE_LASTS.num_minutes()
@@ -190,19 +198,19 @@ pub async fn verify(ctx: &Context, entered: &Entered<'_>, by: By<'_>) -> Result<
     Ok(())
 }
 
-fn account<'c>(ctx: &'c Context, id: &AccountId) -> Result<&'c Account, Error> {
+fn account<'c>(ctx: &'c Context, id: &AccountId) -> Result<&'c Account, ControlError> {
     let account = ctx.accounts.get(id);
-    account.ok_or_else(|| Error::NotFound(format!("account {id}")))
+    account.ok_or_else(|| ControlError::NotFound(format!("account {id}")))
 }
 
-fn fault(field: &str, detail: impl Into<String>) -> Error {
-    Error::Invalid(vec![Fault {
+fn fault(field: &str, detail: impl Into<String>) -> ControlError {
+    ControlError::Invalid(vec![Fault {
         field: field.to_owned(),
         detail: detail.into(),
     }])
 }
 
-fn recipient(account: &Account, channel: Channel, to: &str) -> Result<Address, Error> {
+fn recipient(account: &Account, channel: Channel, to: &str) -> Result<Address, ControlError> {
     let region = account.contact_policy.default_region.as_deref();
     let address = Address::of(channel, to, region);
     address.ok_or_else(|| fault("/to", channel.names().no_address))
@@ -213,8 +221,8 @@ async fn begin(
     ctx: &Context,
     between: Between<'_>,
     code: Option<&str>,
-    by: By<'_>,
-) -> Result<(), Error> {
+    by: ChangeAuthor<'_>,
+) -> Result<(), ControlError> {
     let mut tx = ctx.pool.begin().await?;
     let counted = db::test_messages::count(&mut tx, between, code.is_some(), by.now).await?;
     counted.map_err(|(limit, after)| too_many(limit, after))?;
@@ -227,11 +235,11 @@ async fn begin(
     Ok(())
 }
 
-fn too_many(limit: Limit, after: TimeDelta) -> Error {
+fn too_many(limit: TestLimit, after: TimeDelta) -> ControlError {
     let what = match limit {
-        Limit::Person => format!("You have sent {A_DAY} test messages within a day"),
-        Limit::PersonsCodes => format!("You have asked for {CODES_A_DAY} codes within a day"),
-        Limit::RecipientsCodes => {
+        TestLimit::Person => format!("You have sent {A_DAY} test messages within a day"),
+        TestLimit::PersonsCodes => format!("You have asked for {CODES_A_DAY} codes within a day"),
+        TestLimit::RecipientsCodes => {
             format!("{CODES_A_DAY} codes have been sent to that address within a day")
         }
     };
@@ -241,7 +249,7 @@ fn too_many(limit: Limit, after: TimeDelta) -> Error {
         _ => format!("{} hours", (minutes + 59) / 60),
     };
     let said = format!("{what}; the next one can go in {wait}");
-    Error::Busy(said, after.to_std().unwrap_or_default())
+    ControlError::Busy(said, after.to_std().unwrap_or_default())
 }
 
 /// The same for everybody: nothing in it is the sender's own.
@@ -265,9 +273,9 @@ async fn record(
     action: &str,
     between: Between<'_>,
     detail: serde_json::Value,
-    by: By<'_>,
-) -> Result<(), Error> {
-    let entry = Entry {
+    by: ChangeAuthor<'_>,
+) -> Result<(), ControlError> {
+    let entry = NewAuditEntry {
         by: by.name,
         action,
         account: Some(between.account),
@@ -278,12 +286,16 @@ async fn record(
     Ok(())
 }
 
-async fn render(ctx: &Context, wish: &Wish<'_>, brand: &str) -> Result<Rendered, Error> {
-    let reader = Reader {
+async fn render(
+    ctx: &Context,
+    wish: &TestRequest<'_>,
+    brand: &str,
+) -> Result<Rendered, ControlError> {
+    let reader = PreviewRecipient {
         brand: Some(brand.to_owned()),
         link: Some(wish.link.to_owned()),
         unsubscribe_link: Some(ctx.link("u", "test")),
-        ..Reader::default()
+        ..PreviewRecipient::default()
     };
     let (tag, template) = wish.settings.template_for(wish.language).unzip();
     let language = tag.or(wish.language).map(str::to_owned);
@@ -303,11 +315,11 @@ async fn render(ctx: &Context, wish: &Wish<'_>, brand: &str) -> Result<Rendered,
 /// further ones.
 async fn hand_over(
     ctx: &Context,
-    wish: &Wish<'_>,
+    wish: &TestRequest<'_>,
     to: &Address,
     rendered: Rendered,
-    by: By<'_>,
-) -> Result<Outcome, Error> {
+    by: ChangeAuthor<'_>,
+) -> Result<Outcome, ControlError> {
     let adapter = ctx.channels.get(wish.channel);
     let adapter = adapter.ok_or_else(|| not_configured(wish.channel))?;
     let words = Rendered {
@@ -315,7 +327,7 @@ async fn hand_over(
         ..rendered
     };
     let word = hashing::token();
-    let message = Message {
+    let message = OutgoingMessage {
         to,
         to_name: None,
         words: &words,
@@ -329,7 +341,7 @@ async fn hand_over(
         date: by.now,
     };
     let outcome = match adapter.open().await {
-        Ok(way) => way.send(&message, Gate::open()).await,
+        Ok(way) => way.send(&message, SendGate::open()).await,
         Err(outcome) => outcome,
     };
     if outcome.code().starts_with(NO_SENDER) {
@@ -338,19 +350,19 @@ async fn hand_over(
     Ok(outcome)
 }
 
-fn not_configured(channel: Channel) -> Error {
-    Error::Conflict(format!(
+fn not_configured(channel: Channel) -> ControlError {
+    ControlError::Conflict(format!(
         "{} is not set up on this server: whoever runs it sets {} and what belongs to it.",
         channel.names().label,
         channel::profile(channel.provider()).switched_on_by
     ))
 }
 
-fn wrong_sender() -> Error {
+fn wrong_sender() -> ControlError {
     fault("/settings/sender", "is no sender for this channel")
 }
 
-fn told(channel: Channel, outcome: &Outcome) -> Sent {
+fn sent_message(channel: Channel, outcome: &Outcome) -> Sent {
     let provider = channel.provider();
     let (accepted, said, code) = match outcome {
         Outcome::Accepted { .. } => (true, "It is on its way. Look whether it arrives.", None),
@@ -373,12 +385,12 @@ fn told(channel: Channel, outcome: &Outcome) -> Sent {
             (false, said, Some(code))
         }
         Outcome::NotAccepted {
-            class: Obstacle::Config | Obstacle::Quota,
+            class: Retryable::Config | Retryable::Quota,
             code,
             ..
         } => {
-            let trouble = codes::explain(provider, code);
-            let said = trouble.to_string();
+            let diagnosis = codes::explain(provider, code);
+            let said = diagnosis.to_string();
             return Sent {
                 accepted: false,
                 needs_code: false,
@@ -387,7 +399,7 @@ fn told(channel: Channel, outcome: &Outcome) -> Sent {
             };
         }
         Outcome::NotAccepted {
-            class: Obstacle::RecipientPolicy,
+            class: Retryable::RecipientPolicy,
             code,
             ..
         } => (

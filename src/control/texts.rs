@@ -4,8 +4,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::accounts::Allowed;
-use super::{Error, Fault};
-use crate::channel::render::{self, Problem, Reads, Rendered, Severity, Texts, VARIABLES, Vars};
+use super::{ControlError, Fault};
+use crate::channel::render::{
+    self, Reads, Rendered, Severity, TemplateProblem, Texts, VARIABLES, Vars,
+};
 use crate::channel::sms;
 use crate::domain::channel::Length;
 use crate::domain::contact;
@@ -37,7 +39,7 @@ pub fn variables() -> Vec<Variable> {
 
 /// Whom a preview is written to.
 #[derive(Clone, Debug, Default)]
-pub struct Reader {
+pub struct PreviewRecipient {
     /// The tag of the text's language; of the built-in text, that of the reader. `None`: English.
     pub language: Option<String>,
     pub brand: Option<String>,
@@ -59,22 +61,23 @@ pub async fn of_conversation(
     account: &Allowed<AccountId>,
     channel: Channel,
     conversation: &str,
-) -> Result<Reader, Error> {
+) -> Result<PreviewRecipient, ControlError> {
     let of = ctx.accounts.get(&**account);
-    let of = of.ok_or_else(|| Error::NotFound(format!("account {account}")))?;
+    let of = of.ok_or_else(|| ControlError::NotFound(format!("account {account}")))?;
     let answer = of
         .by_ids_for(Purpose::Person, &[conversation.to_owned()])
         .await?;
     let record = answer.records.into_iter().find(|r| r.id == conversation);
-    let record = record
-        .ok_or_else(|| Error::NotFound("conversation of this id at LivePerson".to_owned()))?;
+    let record = record.ok_or_else(|| {
+        ControlError::NotFound("conversation of this id at LivePerson".to_owned())
+    })?;
     let episode = match read_state(&record, of.count_bots) {
         ReadState::Unread(episode) => Some(episode),
         _ => None,
     };
     let contact = contact::choose(&record.contact, channel, &of.contact_policy);
     let minutes = |episode: &Episode| (ctx.clock.now() - episode.since).num_minutes();
-    Ok(Reader {
+    Ok(PreviewRecipient {
         language: record.language,
         brand: Some(of.brand.clone()),
         first_name: Some(contact.and_then(|c| c.first_name).unwrap_or_default()),
@@ -82,13 +85,14 @@ pub async fn of_conversation(
         count: Some(episode.as_ref().map_or(1, |e| e.count)),
         agent: Some(episode.and_then(|e| e.agent).unwrap_or_default()),
         skill: Some(record.skill_name.unwrap_or_default()),
-        ..Reader::default()
+        ..PreviewRecipient::default()
     })
 }
 
 /// A text, filled in.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
-pub struct Preview {
+#[schema(as = Preview)]
+pub struct TextPreview {
     pub subject: Option<String>,
     pub text: Option<String>,
     pub html: Option<String>,
@@ -121,21 +125,25 @@ pub async fn preview(
     texts: &Texts,
     channel: Channel,
     template: Option<&Template>,
-    reader: &Reader,
-) -> Result<Preview, Error> {
+    reader: &PreviewRecipient,
+) -> Result<TextPreview, ControlError> {
     let (template, language) = (template.cloned(), reader.language.clone());
     let vars = reader.vars(texts);
     let filled_in = texts.for_people(move |engine| {
         let (template, language) = (template.as_ref(), language.as_deref());
         let problems = template.map(|template| engine.check(channel, template));
         let rendered = engine.render(channel, template, language, &vars, Reads::ForPeople);
-        told(channel, problems.unwrap_or_default(), rendered.ok())
+        preview_problems(channel, problems.unwrap_or_default(), rendered.ok())
     });
     Ok(filled_in.await?)
 }
 
-fn told(channel: Channel, problems: Vec<Problem>, rendered: Option<Rendered>) -> Preview {
-    let mut told = Preview::default();
+fn preview_problems(
+    channel: Channel,
+    problems: Vec<TemplateProblem>,
+    rendered: Option<Rendered>,
+) -> TextPreview {
+    let mut told = TextPreview::default();
     for problem in problems {
         let fault = Fault {
             field: format!("/template/{}", problem.field.as_str()),
@@ -170,7 +178,7 @@ fn sms_size(text: &str) -> SmsSize {
     }
 }
 
-impl Reader {
+impl PreviewRecipient {
     pub(super) fn vars(&self, texts: &Texts) -> Vars {
         let mut vars = texts.sample();
         let given = |field: &mut String, value: &Option<String>| {

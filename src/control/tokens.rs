@@ -7,10 +7,10 @@ use sqlx::{PgConnection, PgPool};
 use utoipa::ToSchema;
 
 use super::accounts::Accounts;
-use super::{Error, Fault, accounts};
+use super::{ControlError, Fault, accounts};
 use crate::db;
-use crate::db::audit::Entry;
-use crate::db::tokens::{New, Token};
+use crate::db::audit::NewAuditEntry;
+use crate::db::tokens::{ApiToken, TokenInsert};
 use crate::db::users::User;
 use crate::domain::access::{AccountLimit, Permission, Role};
 use crate::domain::ids::AccountId;
@@ -34,7 +34,7 @@ pub struct Maker {
 
 /// What a new token is to be.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct TokenRequest {
     pub name: String,
     pub scopes: Vec<Permission>,
     /// The accounts that it is for; `None`: all that its maker may see.
@@ -69,8 +69,8 @@ pub struct TokenView {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
-impl From<Token> for TokenView {
-    fn from(row: Token) -> Self {
+impl From<ApiToken> for TokenView {
+    fn from(row: ApiToken) -> Self {
         Self {
             effective_scopes: row.permissions(),
             effective_accounts: row.limit(),
@@ -89,19 +89,19 @@ impl From<Token> for TokenView {
 
 /// A token that was just made.
 #[derive(Debug)]
-pub struct Made {
+pub struct CreatedToken {
     pub id: i64,
     pub token: Secret,
     pub expires_at: DateTime<Utc>,
 }
 
-pub async fn list(pool: &PgPool) -> Result<Vec<TokenView>, Error> {
+pub async fn list(pool: &PgPool) -> Result<Vec<TokenView>, ControlError> {
     let rows = db::tokens::all(pool).await?;
     Ok(rows.into_iter().map(TokenView::from).collect())
 }
 
 /// The tokens of a person, by name.
-pub async fn of(pool: &PgPool, owner: i64) -> Result<Vec<TokenView>, Error> {
+pub async fn of(pool: &PgPool, owner: i64) -> Result<Vec<TokenView>, ControlError> {
     let rows = db::tokens::of(pool, owner).await?;
     Ok(rows.into_iter().map(TokenView::from).collect())
 }
@@ -110,16 +110,16 @@ pub async fn of(pool: &PgPool, owner: i64) -> Result<Vec<TokenView>, Error> {
 pub async fn add(
     pool: &PgPool,
     accounts: &Accounts,
-    wish: &Wish,
+    wish: &TokenRequest,
     maker: &Maker,
     now: DateTime<Utc>,
-) -> Result<Made, Error> {
+) -> Result<CreatedToken, ControlError> {
     let limit = check(accounts, wish, maker.role)?;
     let token = Secret::new(format!("{PREFIX}{}{}", hashing::token(), hashing::token()));
     let days = wish.days.unwrap_or(USUAL_DAYS);
     let expires_at = now + TimeDelta::days(i64::from(days));
     let token_hash = hashing::digest(token.expose());
-    let new = New {
+    let new = TokenInsert {
         name: &wish.name,
         token_hash: &token_hash,
         scopes: &wish.scopes,
@@ -130,7 +130,7 @@ pub async fn add(
     };
     let mut tx = pool.begin().await?;
     let Some(id) = db::tokens::add(&mut tx, &new, now).await? else {
-        return Err(Error::Conflict(format!(
+        return Err(ControlError::Conflict(format!(
             "there is a token named \"{}\" already; choose another name, or remove that one first",
             wish.name
         )));
@@ -140,14 +140,18 @@ pub async fn add(
     });
     record(&mut tx, &maker.name, "token.add", &wish.name, detail, now).await?;
     tx.commit().await?;
-    Ok(Made {
+    Ok(CreatedToken {
         id,
         token,
         expires_at,
     })
 }
 
-fn check(accounts: &Accounts, wish: &Wish, role: Role) -> Result<AccountLimit, Error> {
+fn check(
+    accounts: &Accounts,
+    wish: &TokenRequest,
+    role: Role,
+) -> Result<AccountLimit, ControlError> {
     let mut faults = Vec::new();
     let mut fault = |field: &str, detail: &str| {
         faults.push(Fault {
@@ -192,18 +196,23 @@ fn check(accounts: &Accounts, wish: &Wish, role: Role) -> Result<AccountLimit, E
     }
     match accounts::limit(accounts, wish.accounts.as_deref()) {
         Ok(limit) if faults.is_empty() => Ok(limit),
-        Ok(_) => Err(Error::Invalid(faults)),
+        Ok(_) => Err(ControlError::Invalid(faults)),
         Err(wrong) => {
             faults.extend(wrong);
-            Err(Error::Invalid(faults))
+            Err(ControlError::Invalid(faults))
         }
     }
 }
 
-pub async fn remove(pool: &PgPool, id: i64, by: &str, now: DateTime<Utc>) -> Result<(), Error> {
+pub async fn remove(
+    pool: &PgPool,
+    id: i64,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<(), ControlError> {
     let mut tx = pool.begin().await?;
     let Some(name) = db::tokens::remove(&mut tx, id).await? else {
-        return Err(Error::NotFound(format!("token {id}")));
+        return Err(ControlError::NotFound(format!("token {id}")));
     };
     gone(&mut tx, &name, json!({}), by, now).await?;
     tx.commit().await?;
@@ -212,7 +221,7 @@ pub async fn remove(pool: &PgPool, id: i64, by: &str, now: DateTime<Utc>) -> Res
 
 /// What becomes of the tokens of a person who is removed, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Estate {
+pub struct TokensLeft {
     pub taken_over: Vec<String>,
     pub removed: Vec<String>,
 }
@@ -225,11 +234,11 @@ pub(super) async fn settle(
     heir: Option<(&Maker, &[String])>,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<Estate, Error> {
+) -> Result<TokensLeft, ControlError> {
     let theirs = db::tokens::of(&mut *conn, person.id).await?;
     let (maker, names) = heir.map_or((None, &[][..]), |(maker, names)| (Some(maker), names));
     check_heir(person, &theirs, maker, names)?;
-    let mut estate = Estate::default();
+    let mut estate = TokensLeft::default();
     for token in theirs {
         if let Some(maker) = maker.filter(|_| names.contains(&token.name)) {
             let (scopes, limit) = (token.permissions(), token.limit());
@@ -250,10 +259,10 @@ pub(super) async fn settle(
 
 fn check_heir(
     person: &User,
-    theirs: &[Token],
+    theirs: &[ApiToken],
     maker: Option<&Maker>,
     names: &[String],
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let fault = |detail: String| Fault {
         field: "take_over".to_owned(),
         detail,
@@ -278,7 +287,7 @@ fn check_heir(
     if faults.is_empty() {
         Ok(())
     } else {
-        Err(Error::Invalid(faults))
+        Err(ControlError::Invalid(faults))
     }
 }
 
@@ -289,8 +298,8 @@ async fn gone(
     detail: Value,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<(), Error> {
-    db::test_messages::forget(conn, &format!("token {name}")).await?;
+) -> Result<(), ControlError> {
+    db::test_messages::remove_tests_of(conn, &format!("token {name}")).await?;
     record(conn, by, "token.remove", name, detail, now).await
 }
 
@@ -301,8 +310,8 @@ async fn record(
     name: &str,
     detail: Value,
     now: DateTime<Utc>,
-) -> Result<(), Error> {
-    let entry = Entry {
+) -> Result<(), ControlError> {
+    let entry = NewAuditEntry {
         by,
         action,
         account: None,

@@ -9,10 +9,10 @@ use sqlx::{PgConnection, PgPool};
 use url::Url;
 
 use super::passwords::Chosen;
-use super::tokens::{Estate, Maker};
-use super::{Error, Fault, logins, passwords, tokens};
+use super::tokens::{Maker, TokensLeft};
+use super::{ControlError, Fault, logins, passwords, tokens};
 use crate::db;
-use crate::db::audit::Entry;
+use crate::db::audit::NewAuditEntry;
 use crate::db::users::{PasswordLink, User};
 use crate::domain::access::{AccountLimit, Rights, Role};
 use crate::hashing;
@@ -37,13 +37,13 @@ pub fn address_of(public_url: &Url, link: &Link) -> anyhow::Result<Url> {
     url.context("extending the public URL")
 }
 
-pub async fn list(pool: &PgPool) -> Result<Vec<UserView>, Error> {
+pub async fn list(pool: &PgPool) -> Result<Vec<UserView>, ControlError> {
     let rows = db::users::all(pool).await?;
     Ok(rows.into_iter().map(UserView::from).collect())
 }
 
 /// A login name as it is kept: lower case.
-pub(super) fn name(raw: &str) -> Result<String, Error> {
+pub(super) fn name(raw: &str) -> Result<String, ControlError> {
     let name = raw.trim().to_lowercase();
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let good = (1..=100).contains(&name.len())
@@ -52,15 +52,15 @@ pub(super) fn name(raw: &str) -> Result<String, Error> {
     if good {
         return Ok(name);
     }
-    Err(Error::Invalid(vec![Fault {
+    Err(ControlError::Invalid(vec![Fault {
         field: "/name".to_owned(),
         detail: "must be 1 to 100 letters, digits or . _ @ + -, and begin with a letter or digit: an e-mail address will do"
             .to_owned(),
     }]))
 }
 
-fn entry<'a>(by: &'a str, action: &'a str, subject: &'a str, detail: Value) -> Entry<'a> {
-    Entry {
+fn entry<'a>(by: &'a str, action: &'a str, subject: &'a str, detail: Value) -> NewAuditEntry<'a> {
+    NewAuditEntry {
         by,
         action,
         account: None,
@@ -76,7 +76,7 @@ pub async fn add(
     rights: impl Into<Rights>,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<(UserView, Link), Error> {
+) -> Result<(UserView, Link), ControlError> {
     let name = name(raw_name)?;
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
@@ -95,7 +95,7 @@ pub async fn add_with_password(
     password: impl Into<Chosen<'_>>,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<i64, Error> {
+) -> Result<i64, ControlError> {
     let name = name(raw_name)?;
     let hash = passwords::accept(password.into(), &name).await?;
     let mut tx = pool.begin().await?;
@@ -112,10 +112,10 @@ pub(super) async fn insert(
     hash: Option<&str>,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<i64, Error> {
+) -> Result<i64, ControlError> {
     let rights = rights.into();
     let Some(id) = db::users::add(conn, name, rights.role(), hash, now).await? else {
-        return Err(Error::Conflict(format!(
+        return Err(ControlError::Conflict(format!(
             "there is a person named {name} already"
         )));
     };
@@ -127,21 +127,21 @@ pub(super) async fn insert(
     Ok(id)
 }
 
-pub(super) async fn found(conn: &mut PgConnection, id: i64) -> Result<User, Error> {
+pub(super) async fn found(conn: &mut PgConnection, id: i64) -> Result<User, ControlError> {
     let user = db::users::find(conn, id).await?;
-    user.ok_or_else(|| Error::NotFound(format!("person {id}")))
+    user.ok_or_else(|| ControlError::NotFound(format!("person {id}")))
 }
 
-pub async fn find(pool: &PgPool, id: i64) -> Result<UserView, Error> {
+pub async fn find(pool: &PgPool, id: i64) -> Result<UserView, ControlError> {
     let user = db::users::find(pool, id).await?.map(UserView::from);
-    user.ok_or_else(|| Error::NotFound(format!("person {id}")))
+    user.ok_or_else(|| ControlError::NotFound(format!("person {id}")))
 }
 
 /// The person with this login name.
-pub async fn named(pool: &PgPool, raw_name: &str) -> Result<UserView, Error> {
+pub async fn named(pool: &PgPool, raw_name: &str) -> Result<UserView, ControlError> {
     let name = name(raw_name)?;
     let user = db::users::named(pool, &name).await?.map(UserView::from);
-    user.ok_or_else(|| Error::NotFound(format!("person named {name}")))
+    user.ok_or_else(|| ControlError::NotFound(format!("person named {name}")))
 }
 
 async fn make_link(
@@ -149,7 +149,7 @@ async fn make_link(
     user: Option<i64>,
     lasts: TimeDelta,
     now: DateTime<Utc>,
-) -> Result<Link, Error> {
+) -> Result<Link, ControlError> {
     let logs_in = false;
     put_link(conn, PasswordLink { user, logs_in }, lasts, now).await
 }
@@ -159,7 +159,7 @@ async fn put_link(
     link: PasswordLink,
     lasts: TimeDelta,
     now: DateTime<Utc>,
-) -> Result<Link, Error> {
+) -> Result<Link, ControlError> {
     let token = hashing::token();
     let expires_at = now + lasts;
     db::users::add_link(conn, &hashing::digest(&token), link, now, expires_at).await?;
@@ -175,7 +175,7 @@ pub async fn login_link(
     id: i64,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<Link, Error> {
+) -> Result<Link, ControlError> {
     let mut tx = pool.begin().await?;
     let user = found(&mut tx, id).await?;
     let link = PasswordLink {
@@ -190,8 +190,13 @@ pub async fn login_link(
 }
 
 /// Uses a link that logs a person in.
-pub async fn log_in_by_link(pool: &PgPool, token: &str, now: DateTime<Utc>) -> Result<i64, Error> {
-    let gone = || Error::NotFound("such link any more: it was used, or is too old".to_owned());
+pub async fn log_in_by_link(
+    pool: &PgPool,
+    token: &str,
+    now: DateTime<Utc>,
+) -> Result<i64, ControlError> {
+    let gone =
+        || ControlError::NotFound("such link any more: it was used, or is too old".to_owned());
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     let link = db::users::link(&mut *tx, &hashing::digest(token), now).await?;
@@ -204,7 +209,12 @@ pub async fn log_in_by_link(pool: &PgPool, token: &str, now: DateTime<Utc>) -> R
 }
 
 /// A new link with which a person chooses a password. The old password works until then; older links no longer do.
-pub async fn new_link(pool: &PgPool, id: i64, by: &str, now: DateTime<Utc>) -> Result<Link, Error> {
+pub async fn new_link(
+    pool: &PgPool,
+    id: i64,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<Link, ControlError> {
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     let user = found(&mut tx, id).await?;
@@ -221,7 +231,7 @@ pub async fn first_link(
     pool: &PgPool,
     anew: bool,
     now: DateTime<Utc>,
-) -> Result<Option<Link>, Error> {
+) -> Result<Option<Link>, ControlError> {
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     let somebody = db::users::count(&mut *tx).await? > 0;
@@ -248,7 +258,7 @@ pub async fn invitation(
     pool: &PgPool,
     token: &str,
     now: DateTime<Utc>,
-) -> Result<Option<Invitation>, Error> {
+) -> Result<Option<Invitation>, ControlError> {
     let link = db::users::link(pool, &hashing::digest(token), now).await?;
     let Some(PasswordLink { user, logs_in }) = link else {
         return Ok(None);
@@ -276,8 +286,9 @@ pub async fn accept(
     chosen_name: &str,
     password: impl Into<Chosen<'_>>,
     now: DateTime<Utc>,
-) -> Result<i64, Error> {
-    let gone = || Error::NotFound("such link any more: it was used, or is too old".to_owned());
+) -> Result<i64, ControlError> {
+    let gone =
+        || ControlError::NotFound("such link any more: it was used, or is too old".to_owned());
     let invitation = invitation(pool, token, now).await?.ok_or_else(gone)?;
     let own_name = match &invitation {
         Invitation::First => name(chosen_name)?,
@@ -312,11 +323,11 @@ async fn store_password(
     hash: &str,
     kept_session: Option<&[u8]>,
     now: DateTime<Utc>,
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     db::users::set_password(conn, id, hash).await?;
     db::users::drop_links(conn, id).await?;
     db::pending_logins::drop_all(conn, id).await?;
-    db::known::forget(conn, id).await?;
+    db::known::remove_devices(conn, id).await?;
     db::sessions::close_all(conn, id, kept_session).await?;
     let entry = entry(name, "user.password", name, json!({}));
     db::audit::record(conn, &entry, now).await?;
@@ -330,9 +341,9 @@ pub async fn change_password(
     new: Chosen<'_>,
     kept_session: &[u8],
     now: DateTime<Utc>,
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let user = db::users::find(pool, id).await?;
-    let user = user.ok_or_else(|| Error::NotFound(format!("person {id}")))?;
+    let user = user.ok_or_else(|| ControlError::NotFound(format!("person {id}")))?;
     let hash = passwords::accept(new, &user.name).await?;
     let mut tx = pool.begin().await?;
     store_password(&mut tx, id, &user.name, &hash, Some(kept_session), now).await?;
@@ -347,7 +358,7 @@ pub async fn set_rights(
     (role, limit): (Role, Option<AccountLimit>),
     by: &str,
     now: DateTime<Utc>,
-) -> Result<UserView, Error> {
+) -> Result<UserView, ControlError> {
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     let user = found(&mut tx, id).await?;
@@ -375,14 +386,14 @@ pub async fn remove(
     heir: Option<(&Maker, &[String])>,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<Estate, Error> {
+) -> Result<TokensLeft, ControlError> {
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     let user = found(&mut tx, id).await?;
     keep_an_administrator(&mut tx, &user).await?;
     let estate = tokens::settle(&mut tx, &user, heir, by, now).await?;
     db::users::remove(&mut tx, id).await?;
-    db::test_messages::forget(&mut tx, &user.name).await?;
+    db::test_messages::remove_tests_of(&mut tx, &user.name).await?;
     let detail = json!({
         "role": user.role.as_str(), "tokens_removed": estate.removed, "tokens_taken_over": estate.taken_over,
     });
@@ -392,18 +403,18 @@ pub async fn remove(
 }
 
 /// A role in some accounts, or in all.
-pub fn rights(role: Role, limit: AccountLimit) -> Result<Rights, Error> {
+pub fn rights(role: Role, limit: AccountLimit) -> Result<Rights, ControlError> {
     Rights::limited(role, limit).map_err(|wrong| {
-        Error::Invalid(vec![Fault {
+        ControlError::Invalid(vec![Fault {
             field: "/accounts".to_owned(),
             detail: wrong.to_string(),
         }])
     })
 }
 
-async fn keep_an_administrator(conn: &mut PgConnection, user: &User) -> Result<(), Error> {
+async fn keep_an_administrator(conn: &mut PgConnection, user: &User) -> Result<(), ControlError> {
     if user.role == Role::Administrator && db::users::is_last_administrator(conn, user.id).await? {
-        return Err(Error::Conflict(format!(
+        return Err(ControlError::Conflict(format!(
             "{} is the last administrator: make somebody else one first",
             user.name
         )));
@@ -417,7 +428,7 @@ pub async fn log_out_everywhere(
     id: i64,
     by: &str,
     now: DateTime<Utc>,
-) -> Result<u64, Error> {
+) -> Result<u64, ControlError> {
     let mut tx = pool.begin().await?;
     let user = found(&mut tx, id).await?;
     let ended = db::sessions::close_all(&mut tx, id, None).await?;

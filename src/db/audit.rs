@@ -10,7 +10,7 @@ use crate::domain::ids::AccountId;
 
 /// One change, as the audit trail keeps it. Never holds an address, a message or a secret.
 #[derive(Clone, Debug)]
-pub struct Entry<'a> {
+pub struct NewAuditEntry<'a> {
     /// A person's login name, an API token's name, or the command that was run.
     pub by: &'a str,
     /// A dotted verb: `rule.publish`, `reminder.cancel`.
@@ -25,7 +25,7 @@ pub struct Entry<'a> {
 /// Writes an entry. Called in the transaction that makes the change, so that neither is there without the other.
 pub async fn record(
     conn: &mut PgConnection,
-    entry: &Entry<'_>,
+    entry: &NewAuditEntry<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
@@ -44,7 +44,7 @@ pub async fn record(
 
 /// An entry as it was written.
 #[derive(Clone, Debug, FromRow)]
-pub struct Written {
+pub struct AuditEntry {
     pub id: i64,
     pub at: DateTime<Utc>,
     pub by: String,
@@ -56,7 +56,7 @@ pub struct Written {
 
 /// Which entries are wanted; left out: all.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted<'a> {
+pub struct AuditFilter<'a> {
     pub by: Option<&'a str>,
     /// A verb, `rule.publish`, or what stands before its dot: `rule`.
     pub action: Option<&'a str>,
@@ -68,9 +68,9 @@ pub struct Wanted<'a> {
 pub async fn page(
     db: impl PgExecutor<'_>,
     accounts: Option<&[AccountId]>,
-    wanted: &Wanted<'_>,
+    wanted: &AuditFilter<'_>,
     most: i64,
-) -> sqlx::Result<Vec<Written>> {
+) -> sqlx::Result<Vec<AuditEntry>> {
     // Only what is wanted is said, so that each list has its index.
     let mut query = QueryBuilder::new(
         "select id, at, by, action, account, subject, detail from audit where true",

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
-use crate::domain::heartbeat::Line;
+use crate::domain::heartbeat::ProcessBeat;
 
 /// Who has not beaten for so long has ended, and nobody remembers it any more.
 const KEPT: TimeDelta = TimeDelta::days(400);
@@ -12,18 +12,19 @@ const KEPT: TimeDelta = TimeDelta::days(400);
 const KEEPER_EXPECTED: TimeDelta = TimeDelta::days(7);
 
 #[derive(FromRow)]
-struct Row {
+struct BeatRow {
     counter: i64,
     beat_at: DateTime<Utc>,
 }
 
 /// The line of a process, if it has one.
-pub async fn line(db: impl PgExecutor<'_>, process: &str) -> sqlx::Result<Option<Line>> {
-    let row: Option<Row> = sqlx::query_as("select counter, beat_at from beats where process = $1")
-        .bind(process)
-        .fetch_optional(db)
-        .await?;
-    Ok(row.map(|row| Line {
+pub async fn line(db: impl PgExecutor<'_>, process: &str) -> sqlx::Result<Option<ProcessBeat>> {
+    let row: Option<BeatRow> =
+        sqlx::query_as("select counter, beat_at from beats where process = $1")
+            .bind(process)
+            .fetch_optional(db)
+            .await?;
+    Ok(row.map(|row| ProcessBeat {
         counter: row.counter,
         beat_at: row.beat_at,
     }))
@@ -42,7 +43,7 @@ pub async fn before_newcomers(
 
 /// What the lines of the others tell a process.
 #[derive(Clone, Copy, Debug, FromRow)]
-pub struct Others {
+pub struct OtherProcesses {
     /// Somebody who is trusted has beaten after this counter.
     pub vouched_for: bool,
     /// Somebody remembers the heartbeat outside, or lately did.
@@ -55,7 +56,7 @@ pub async fn others(
     process: &str,
     came_at: i64,
     last: DateTime<Utc>,
-) -> sqlx::Result<Others> {
+) -> sqlx::Result<OtherProcesses> {
     sqlx::query_as(
         "select coalesce(bool_or(trusted and counter > $2), false) as vouched_for,
                 coalesce(bool_or(keeper and beat_at > $3), false) as somebody_remembers
@@ -72,7 +73,7 @@ pub async fn others(
 #[derive(Clone, Copy, Debug)]
 pub struct Signature<'a> {
     pub process: &'a str,
-    pub line: Line,
+    pub line: ProcessBeat,
     /// The last beat before this one.
     pub after_at: DateTime<Utc>,
     pub trusted: bool,

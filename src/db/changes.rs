@@ -31,7 +31,7 @@ pub fn consumer_key(account: &AccountId, consumer: &str) -> ConsumerKey {
 }
 
 /// Tells listeners, when the transaction commits, that these conversations have changed.
-pub(super) async fn tell(
+pub(super) async fn notify(
     conn: &mut PgConnection,
     account: &AccountId,
     conversations: &[String],

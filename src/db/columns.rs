@@ -38,7 +38,7 @@ pub struct UnknownWord {
 }
 
 /// What a text column reads as.
-trait Word: Sized {
+trait TextColumn: Sized {
     const WHAT: &'static str;
 
     fn read(word: &str) -> Option<Self>;
@@ -57,7 +57,7 @@ fn parsed<T: FromStr>(word: &str) -> Option<T> {
 
 macro_rules! words {
     ($($type:ty, $what:literal, $read:path;)+) => {$(
-        impl Word for $type {
+        impl TextColumn for $type {
             const WHAT: &'static str = $what;
 
             fn read(word: &str) -> Option<Self> {
@@ -116,9 +116,9 @@ words! {
     Doubt, "doubt", Doubt::parse;
     Proof, "proof", Proof::parse;
     ZoneSource, "source of a time zone", ZoneSource::parse;
-    hold::Kind, "kind of hold", hold::Kind::parse;
-    hold::End, "end of a hold", hold::End::parse;
-    refusals::Kind, "kind of refusal", refusals::Kind::parse;
+    hold::HoldKind, "kind of hold", hold::HoldKind::parse;
+    hold::HoldEnd, "end of a hold", hold::HoldEnd::parse;
+    refusals::RefusalKind, "kind of refusal", refusals::RefusalKind::parse;
     Sink, "place of a journal", Sink::parse;
     Role, "role", parsed;
 }
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn an_unknown_word_is_told_with_what_it_should_be() {
-        fn told<T: Word>(word: &str) -> String {
+        fn told<T: TextColumn>(word: &str) -> String {
             T::checked(word)
                 .err()
                 .map_or_else(String::new, |unknown| unknown.to_string())
@@ -304,15 +304,15 @@ mod tests {
                 "\"sun\" is no source of a time zone that this version knows",
             ),
             (
-                told::<hold::Kind>("grudge"),
+                told::<hold::HoldKind>("grudge"),
                 "\"grudge\" is no kind of hold that this version knows",
             ),
             (
-                told::<hold::End>("never"),
+                told::<hold::HoldEnd>("never"),
                 "\"never\" is no end of a hold that this version knows",
             ),
             (
-                told::<refusals::Kind>("whim"),
+                told::<refusals::RefusalKind>("whim"),
                 "\"whim\" is no kind of refusal that this version knows",
             ),
             (

@@ -16,7 +16,7 @@ use crate::hashing::KnownAs;
 
 /// What one record said, and what was decided from it.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub struct ConversationSnapshot {
     pub id: String,
     pub skill: SkillId,
     pub started_at: DateTime<Utc>,
@@ -42,7 +42,7 @@ pub struct Decided {
     pub to: Option<KnownAs>,
 }
 
-impl Snapshot {
+impl ConversationSnapshot {
     /// As a column holds it: what there is, by the words of the channels.
     fn by_channel<T: Serialize>(&self, value: impl Fn(&Decided) -> Option<T>) -> Value {
         let values = self.decided.iter();
@@ -59,10 +59,13 @@ impl Snapshot {
 pub async fn store(
     conn: &mut PgConnection,
     account: &AccountId,
-    page: &[Snapshot],
+    page: &[ConversationSnapshot],
     seen_at: DateTime<Utc>,
 ) -> sqlx::Result<HashSet<String>> {
-    fn column<T>(page: &[Snapshot], value: impl Fn(&Snapshot) -> T) -> Vec<T> {
+    fn column<T>(
+        page: &[ConversationSnapshot],
+        value: impl Fn(&ConversationSnapshot) -> T,
+    ) -> Vec<T> {
         page.iter().map(value).collect()
     }
     let hex = |hash: [u8; 16]| format!("{:032x}", u128::from_be_bytes(hash));
@@ -119,7 +122,7 @@ pub async fn store(
     let mut changed = named;
     let news = stored.iter().filter(|(_, changed)| *changed);
     changed.extend(news.map(|(id, _)| id.clone()));
-    changes::tell(conn, account, &changed).await?;
+    changes::notify(conn, account, &changed).await?;
     Ok(stored.into_iter().map(|(id, _)| id).collect())
 }
 
@@ -234,7 +237,7 @@ pub async fn mark_gone(
     .bind(now)
     .fetch_all(&mut *conn)
     .await?;
-    changes::tell(conn, account, &changed).await
+    changes::notify(conn, account, &changed).await
 }
 
 /// Notes that these conversations were asked for and cannot be read: nobody knows any more what is unread in them, and others that
@@ -261,12 +264,12 @@ pub async fn mark_unreadable(
     .bind(now)
     .fetch_all(&mut *conn)
     .await?;
-    changes::tell(conn, account, &changed).await
+    changes::notify(conn, account, &changed).await
 }
 
 /// What the badge needs to know about one consumer.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct Unread {
+pub struct UnreadState {
     /// At least one conversation of the consumer is in the table.
     pub known: bool,
     pub unread: bool,
@@ -278,7 +281,7 @@ pub struct Unread {
 
 /// Of whom the badge asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct UnreadQuery {
     pub account: AccountId,
     pub consumer: String,
     /// The id may also be the brand's own, not only LivePerson's.
@@ -286,7 +289,7 @@ pub struct Asked {
 }
 
 /// What is unread for these consumers, in their order.
-pub async fn unread_of(pool: &PgPool, asked: &[Asked]) -> sqlx::Result<Vec<Unread>> {
+pub async fn unread_of(pool: &PgPool, asked: &[UnreadQuery]) -> sqlx::Result<Vec<UnreadState>> {
     let accounts: Vec<&AccountId> = asked.iter().map(|a| &a.account).collect();
     let consumers: Vec<&str> = asked.iter().map(|a| a.consumer.as_str()).collect();
     let by_customer_id: Vec<bool> = asked.iter().map(|a| a.by_customer_id).collect();

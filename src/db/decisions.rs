@@ -8,7 +8,7 @@ use crate::domain::ids::ReminderId;
 
 /// One answer about a reminder.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
+pub struct NewDecision {
     pub reminder: ReminderId,
     pub verdict: Verdict,
     pub reason: Reason,
@@ -20,7 +20,7 @@ pub struct Entry {
 pub async fn log(
     conn: &mut PgConnection,
     stage: Stage,
-    entries: &[Entry],
+    entries: &[NewDecision],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     if entries.is_empty() {

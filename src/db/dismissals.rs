@@ -29,7 +29,11 @@ pub async fn add(db: impl PgExecutor<'_>, user: i64, key: &str, mark: i64) -> sq
 }
 
 /// Forgets entries that are over: when they happen again, they happen anew.
-pub async fn forget(db: impl PgExecutor<'_>, user: i64, keys: &[&str]) -> sqlx::Result<()> {
+pub async fn remove_dismissals(
+    db: impl PgExecutor<'_>,
+    user: i64,
+    keys: &[&str],
+) -> sqlx::Result<()> {
     sqlx::query("delete from dismissals where user_id = $1 and key = any ($2)")
         .bind(user)
         .bind(keys)

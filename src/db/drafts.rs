@@ -5,7 +5,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::rules::{self, Stored};
-use crate::domain::rule::{Key, Settings};
+use crate::domain::rule::{RuleKey, RuleSettings};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
@@ -14,13 +14,13 @@ pub struct Draft {
     /// New on every save, and never used twice.
     pub revision: i64,
     pub enabled: bool,
-    pub settings: Settings,
+    pub settings: RuleSettings,
     pub changed_by: String,
     pub changed_at: DateTime<Utc>,
 }
 
 #[derive(FromRow)]
-struct Row {
+struct DraftRow {
     based_on: i32,
     revision: i64,
     enabled: bool,
@@ -29,8 +29,8 @@ struct Row {
     changed_at: DateTime<Utc>,
 }
 
-impl Row {
-    fn draft(self, key: &Key) -> Draft {
+impl DraftRow {
+    fn draft(self, key: &RuleKey) -> Draft {
         let row = self;
         Draft {
             based_on: row.based_on,
@@ -43,8 +43,8 @@ impl Row {
     }
 }
 
-pub async fn find(db: impl PgExecutor<'_>, key: &Key) -> sqlx::Result<Option<Draft>> {
-    let row: Option<Row> = sqlx::query_as(
+pub async fn find(db: impl PgExecutor<'_>, key: &RuleKey) -> sqlx::Result<Option<Draft>> {
+    let row: Option<DraftRow> = sqlx::query_as(
         "select based_on, revision, enabled, settings, changed_by, changed_at from rule_drafts
          where account = $1 and skill is not distinct from $2 and channel = $3",
     )
@@ -59,13 +59,13 @@ pub async fn find(db: impl PgExecutor<'_>, key: &Key) -> sqlx::Result<Option<Dra
 /// Writes the draft of a key, in place of the one that is there. Returns it with its new revision.
 pub async fn save(
     conn: &mut PgConnection,
-    key: &Key,
+    key: &RuleKey,
     based_on: i32,
-    (enabled, settings): (bool, &Settings),
+    (enabled, settings): (bool, &RuleSettings),
     by: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Draft> {
-    let row: Row = sqlx::query_as(
+    let row: DraftRow = sqlx::query_as(
         "insert into rule_drafts (account, skill, channel, based_on, enabled, settings, changed_by, changed_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8)
          on conflict (account, skill, channel) do update set based_on = $4, enabled = $5, settings = $6, changed_by = $7,
@@ -86,7 +86,7 @@ pub async fn save(
 }
 
 /// Removes the draft of a key. True if there was one.
-pub async fn remove(conn: &mut PgConnection, key: &Key) -> sqlx::Result<bool> {
+pub async fn remove(conn: &mut PgConnection, key: &RuleKey) -> sqlx::Result<bool> {
     sqlx::query(
         "delete from rule_drafts where account = $1 and skill is not distinct from $2 and channel = $3",
     )

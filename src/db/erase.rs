@@ -9,7 +9,7 @@ use crate::domain::ids::AccountId;
 
 /// What an erasure touched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Erased {
+pub struct ErasureCounts {
     pub conversations: u64,
     /// Reminders that no longer point to the person.
     pub reminders: u64,
@@ -63,9 +63,9 @@ pub async fn conversations(
     account: &AccountId,
     ids: &[String],
     now: DateTime<Utc>,
-) -> sqlx::Result<Erased> {
+) -> sqlx::Result<ErasureCounts> {
     // Before the consumers' ids are gone: the notice is made of them.
-    changes::tell(conn, account, ids).await?;
+    changes::notify(conn, account, ids).await?;
     let still_open = husks(conn, account, ids, now).await?;
     let cancelled = sqlx::query(
         "update reminders set state = 'cancelled', reason = 'erased', next_at = null, final_at = $3
@@ -140,7 +140,7 @@ pub async fn conversations(
     .execute(conn)
     .await?
     .rows_affected();
-    Ok(Erased {
+    Ok(ErasureCounts {
         conversations: gone + u64::try_from(still_open).unwrap_or_default(),
         reminders,
         cancelled,

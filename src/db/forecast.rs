@@ -9,7 +9,7 @@ use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 
 /// Whom a forecast is about.
 #[derive(Clone, Copy, Debug)]
-pub struct About<'a> {
+pub struct ForecastScope<'a> {
     pub account: &'a AccountId,
     pub channel: Channel,
     /// `None`: every skill.
@@ -18,7 +18,7 @@ pub struct About<'a> {
 
 /// A reminder that waits.
 #[derive(Clone, Debug, FromRow)]
-pub struct Waiting {
+pub struct WaitingReminder {
     pub id: ReminderId,
     pub conversation: String,
     pub skill: SkillId,
@@ -36,10 +36,10 @@ pub struct Waiting {
 /// Reminders that are looked at until `until`, soonest first.
 pub async fn waiting(
     db: impl PgExecutor<'_>,
-    about: About<'_>,
+    about: ForecastScope<'_>,
     until: DateTime<Utc>,
     most: i64,
-) -> sqlx::Result<Vec<Waiting>> {
+) -> sqlx::Result<Vec<WaitingReminder>> {
     sqlx::query_as(
         "select r.id, r.conversation, r.skill, s.name as skill_name, r.step, r.due_at, r.next_at, r.reason, r.time_zone
          from reminders r left join skills s on s.account = r.account and s.id = r.skill
@@ -58,7 +58,7 @@ pub async fn waiting(
 
 /// Unread conversations by the latest scan's reason, with one of them as an example.
 #[derive(Clone, Debug, FromRow)]
-pub struct Unread {
+pub struct UnreadCount {
     /// `None`: the channel has no rule at all.
     pub reason: Option<Cause>,
     pub conversations: i64,
@@ -68,9 +68,9 @@ pub struct Unread {
 /// Why unread conversations are, or are not, to be reminded of. Looks at the `most` newest.
 pub async fn unread(
     db: impl PgExecutor<'_>,
-    about: About<'_>,
+    about: ForecastScope<'_>,
     most: i64,
-) -> sqlx::Result<Vec<Unread>> {
+) -> sqlx::Result<Vec<UnreadCount>> {
     let rows = sqlx::query(
         "select reason, count(*) as conversations, min(id) as example from (
              select id, reasons ->> $2 as reason

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, FromRow, PgConnection, PgExecutor};
 
-use crate::domain::heartbeat::{Decided, Gap, Names, Pulse};
+use crate::domain::heartbeat::{Gap, OtherNames, RestoreDecision, StoredHeartbeat};
 
 /// Who holds this lock beats, or decides about a hold: any number, the same for all.
 const LOCK: i64 = 0x756e_7265_6164_6862;
@@ -21,7 +21,7 @@ pub async fn lock(conn: &mut PgConnection) -> sqlx::Result<()> {
 }
 
 #[derive(FromRow)]
-struct Row {
+struct HeartbeatRow {
     installation: String,
     counter: i64,
     beat_at: DateTime<Utc>,
@@ -36,8 +36,8 @@ struct Row {
     floor: i64,
 }
 
-impl From<Row> for Pulse {
-    fn from(row: Row) -> Self {
+impl From<HeartbeatRow> for StoredHeartbeat {
+    fn from(row: HeartbeatRow) -> Self {
         let decided = row.decided_at.zip(row.decided_until);
         let gap = row.gap_counter.zip(row.gap_from).zip(row.gap_until);
         Self {
@@ -50,30 +50,30 @@ impl From<Row> for Pulse {
                 from,
                 until,
             }),
-            names: Names {
+            names: OtherNames {
                 former: row.former,
                 strangers: row.strangers,
             },
-            decided: decided.map(|(at, until)| Decided { at, until }),
+            decided: decided.map(|(at, until)| RestoreDecision { at, until }),
             floor: row.floor,
         }
     }
 }
 
 /// What the database knows; `None`: nobody has ever worked on it.
-pub async fn read(db: impl PgExecutor<'_>) -> sqlx::Result<Option<Pulse>> {
-    let row: Option<Row> = sqlx::query_as(
+pub async fn read(db: impl PgExecutor<'_>) -> sqlx::Result<Option<StoredHeartbeat>> {
+    let row: Option<HeartbeatRow> = sqlx::query_as(
         "select installation, counter, beat_at, server, gap_counter, gap_from, gap_until, decided_at, decided_until,
                 former, strangers, floor
          from heartbeat",
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(Pulse::from))
+    Ok(row.map(StoredHeartbeat::from))
 }
 
 /// Writes it down. What is held stays so.
-pub async fn write(conn: &mut PgConnection, pulse: &Pulse) -> sqlx::Result<()> {
+pub async fn write(conn: &mut PgConnection, pulse: &StoredHeartbeat) -> sqlx::Result<()> {
     sqlx::query(
         "insert into heartbeat (installation, counter, beat_at, server, gap_counter, gap_from, gap_until, decided_at, decided_until,
              former, strangers, floor)

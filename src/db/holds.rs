@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::columns::readable;
-use crate::domain::hold::{End, Gate, Hold, Kind};
+use crate::domain::hold::{Hold, HoldEnd, HoldGate, HoldKind};
 
 #[derive(FromRow)]
-struct Row {
-    kind: Kind,
+struct HoldRow {
+    kind: HoldKind,
     found_at: DateTime<Utc>,
     lost_from: Option<DateTime<Utc>>,
     lost_until: Option<DateTime<Utc>>,
@@ -24,7 +24,7 @@ pub async fn active(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Hold>> {
     )
     .fetch_all(db)
     .await?;
-    let known = readable::<Row>(&rows)?.into_iter();
+    let known = readable::<HoldRow>(&rows)?.into_iter();
     let mut holds: Vec<Hold> = known
         .map(|row| Hold {
             kind: row.kind,
@@ -66,10 +66,10 @@ pub async fn begin(conn: &mut PgConnection, hold: &Hold) -> sqlx::Result<bool> {
 /// Ends holds of these kinds. Returns which there were.
 pub async fn end(
     conn: &mut PgConnection,
-    kinds: &[Kind],
-    (by, how): (&str, End),
+    kinds: &[HoldKind],
+    (by, how): (&str, HoldEnd),
     now: DateTime<Utc>,
-) -> sqlx::Result<Vec<Kind>> {
+) -> sqlx::Result<Vec<HoldKind>> {
     let ended = sqlx::query(
         "update holds set ended_at = $2, ended_by = $3, how = $4 where ended_at is null and kind = any ($1) returning kind",
     )
@@ -82,7 +82,7 @@ pub async fn end(
     if !ended.is_empty() {
         apply(conn).await?;
     }
-    let kinds = readable::<(Kind,)>(&ended)?;
+    let kinds = readable::<(HoldKind,)>(&ended)?;
     Ok(kinds.into_iter().map(|(kind,)| kind).collect())
 }
 
@@ -106,7 +106,7 @@ async fn apply(conn: &mut PgConnection) -> sqlx::Result<()> {
 }
 
 /// What the statement that begins an attempt of this process will look at.
-pub async fn gate(db: impl PgExecutor<'_>, process: &str) -> sqlx::Result<Gate> {
+pub async fn gate(db: impl PgExecutor<'_>, process: &str) -> sqlx::Result<HoldGate> {
     let row: Option<(i64, bool, Option<DateTime<Utc>>)> = sqlx::query_as(
         "select coalesce((select counter from beats where process = $1), 0), coalesce(held_before = 'infinity', false),
                 nullif(held_before, 'infinity')
@@ -116,10 +116,12 @@ pub async fn gate(db: impl PgExecutor<'_>, process: &str) -> sqlx::Result<Gate> 
     .fetch_optional(db)
     .await?;
     Ok(
-        row.map_or(Gate::default(), |(counter, closed, due_before)| Gate {
-            counter: Some(counter),
-            closed,
-            due_before,
+        row.map_or(HoldGate::default(), |(counter, closed, due_before)| {
+            HoldGate {
+                counter: Some(counter),
+                closed,
+                due_before,
+            }
         }),
     )
 }

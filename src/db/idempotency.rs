@@ -12,11 +12,11 @@ const GIVEN_UP: TimeDelta = TimeDelta::minutes(2);
 
 /// What a request with a key meets.
 #[derive(Debug)]
-pub enum Met {
+pub enum IdempotencyMatch {
     /// It is the first: do it, then [`finish`] or [`abandon`].
     Nothing,
     /// It was done.
-    Answer(Answer),
+    Answer(StoredResponse),
     /// The first is still being done.
     Underway,
     /// The key belongs to another request.
@@ -25,14 +25,14 @@ pub enum Met {
 
 /// An answer as it was given.
 #[derive(Debug)]
-pub struct Answer {
+pub struct StoredResponse {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 #[derive(FromRow)]
-struct Row {
+struct IdempotencyRow {
     request_hash: Vec<u8>,
     status: Option<i16>,
     headers: Option<Json<Vec<(String, String)>>>,
@@ -45,7 +45,7 @@ pub async fn begin(
     (caller, key): (&str, &str),
     request_hash: &[u8],
     now: DateTime<Utc>,
-) -> sqlx::Result<Met> {
+) -> sqlx::Result<IdempotencyMatch> {
     let claimed = sqlx::query(
         "insert into idempotency as i (caller, key, request_hash, created_at) values ($1, $2, $3, $4)
          on conflict (caller, key) do update
@@ -61,9 +61,9 @@ pub async fn begin(
     .execute(pool)
     .await?;
     if claimed.rows_affected() > 0 {
-        return Ok(Met::Nothing);
+        return Ok(IdempotencyMatch::Nothing);
     }
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<IdempotencyRow> = sqlx::query_as(
         "select request_hash, status, headers, body from idempotency where caller = $1 and key = $2",
     )
     .bind(caller)
@@ -72,11 +72,11 @@ pub async fn begin(
     .await?;
     Ok(match row {
         // It was given up between the two statements.
-        None => Met::Underway,
-        Some(row) if row.request_hash != request_hash => Met::Another,
+        None => IdempotencyMatch::Underway,
+        Some(row) if row.request_hash != request_hash => IdempotencyMatch::Another,
         Some(row) => match row.status.and_then(|status| u16::try_from(status).ok()) {
-            None => Met::Underway,
-            Some(status) => Met::Answer(Answer {
+            None => IdempotencyMatch::Underway,
+            Some(status) => IdempotencyMatch::Answer(StoredResponse {
                 status,
                 headers: row.headers.map(|Json(headers)| headers).unwrap_or_default(),
                 body: row.body.unwrap_or_default(),
@@ -88,7 +88,7 @@ pub async fn begin(
 pub async fn finish(
     db: impl PgExecutor<'_>,
     (caller, key): (&str, &str),
-    answer: &Answer,
+    answer: &StoredResponse,
 ) -> sqlx::Result<()> {
     sqlx::query("update idempotency set status = $3, headers = $4, body = $5 where caller = $1 and key = $2")
         .bind(caller)

@@ -95,7 +95,7 @@ pub async fn give_back(db: impl PgExecutor<'_>, sink: Sink, holder: &str) -> sql
 
 /// What the database knows of the journal in a sink.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Known {
+pub struct SinkState {
     /// Its name; `None`: it is to be begun anew.
     pub journal: Option<String>,
     /// The last number that was given to a line of it.
@@ -107,7 +107,7 @@ pub async fn lock(
     conn: &mut PgConnection,
     sink: Sink,
     holder: &str,
-) -> sqlx::Result<Option<Known>> {
+) -> sqlx::Result<Option<SinkState>> {
     sqlx::query_as(
         "select journal, numbered from journal_sinks where name = $1 and holder = $2 for update",
     )
@@ -164,7 +164,7 @@ pub async fn settle(pool: &PgPool) -> sqlx::Result<()> {
 
 /// What is to be noted. As text: what only another version knows is noted all the same, lest a no is lost.
 #[derive(Clone, Debug, FromRow)]
-pub struct Said {
+pub struct UnnotedEntry {
     pub at: DateTime<Utc>,
     pub kind: String,
     pub account: String,
@@ -177,12 +177,12 @@ pub struct Said {
 
 /// An entry that is to be noted.
 #[derive(Clone, Debug, FromRow)]
-pub struct Waiting {
+pub struct WaitingEntry {
     pub id: i64,
     /// The line that it was to be when it was tried before.
     pub number: Option<i64>,
     #[sqlx(flatten)]
-    pub said: Said,
+    pub said: UnnotedEntry,
 }
 
 /// Whether anything waits for this sink, and when that was looked up.
@@ -198,7 +198,11 @@ pub async fn any_waiting(
 }
 
 /// What waits for this sink, in order.
-pub async fn waiting(db: impl PgExecutor<'_>, sink: Sink, most: i64) -> sqlx::Result<Vec<Waiting>> {
+pub async fn waiting(
+    db: impl PgExecutor<'_>,
+    sink: Sink,
+    most: i64,
+) -> sqlx::Result<Vec<WaitingEntry>> {
     let sql = format!(
         "select id, {} as number, at, kind, account, channel, hash, key_id, source, until from journal_outbox
          where {} is null order by number nulls last, id limit $1",
@@ -258,9 +262,9 @@ pub async fn noted(conn: &mut PgConnection, sink: Sink, ids: &[i64]) -> sqlx::Re
 /// A page of the suppressions that are in force, after this one.
 pub async fn in_force(
     db: impl PgExecutor<'_>,
-    after: Option<&Said>,
+    after: Option<&UnnotedEntry>,
     most: i64,
-) -> sqlx::Result<Vec<Said>> {
+) -> sqlx::Result<Vec<UnnotedEntry>> {
     sqlx::query_as(
         "select created_at as at,
              case reason when 'opted_out' then 'opt_out' when 'blocked' then 'block' else reason end as kind,
@@ -282,9 +286,9 @@ pub async fn in_force(
 pub async fn erasures(
     db: impl PgExecutor<'_>,
     since: DateTime<Utc>,
-    after: Option<&Said>,
+    after: Option<&UnnotedEntry>,
     most: i64,
-) -> sqlx::Result<Vec<Said>> {
+) -> sqlx::Result<Vec<UnnotedEntry>> {
     sqlx::query_as(
         "select max(at) as at, 'erasure' as kind, account, null::text as channel, hash, max(key_id) as key_id,
              null::text as source, null::timestamptz as until

@@ -84,7 +84,7 @@ pub async fn put_network(
 }
 
 /// The person is known from nowhere any more.
-pub async fn forget(conn: &mut PgConnection, user: i64) -> sqlx::Result<()> {
+pub async fn remove_devices(conn: &mut PgConnection, user: i64) -> sqlx::Result<()> {
     sqlx::query(
         "with devices as (delete from known_devices where user_id = $1) delete from known_networks where user_id = $1",
     )

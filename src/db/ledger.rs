@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor};
 use super::columns::readable;
 use super::suppressions::AddressHash;
 use crate::domain::decide::{Cause, Reason};
-use crate::domain::heartbeat::trust::Mark;
+use crate::domain::heartbeat::trust::SendingMark;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::local_time::LocalTime;
 use crate::domain::outcome::OutcomeKind;
@@ -21,7 +21,7 @@ const ATTRIBUTION: TimeDelta = TimeDelta::hours(24);
 
 /// A reminder that exists for a conversation, as a scan needs to know it.
 #[derive(Clone, Debug, FromRow)]
-pub struct Existing {
+pub struct ExistingReminder {
     pub conversation: String,
     pub episode: String,
     pub channel: Channel,
@@ -38,7 +38,7 @@ pub async fn existing(
     db: impl PgExecutor<'_>,
     account: &AccountId,
     conversations: &[&str],
-) -> sqlx::Result<Vec<Existing>> {
+) -> sqlx::Result<Vec<ExistingReminder>> {
     let rows = sqlx::query(
         "select r.* from unnest($2::text[]) as i(conversation)
          cross join lateral (
@@ -118,7 +118,7 @@ pub async fn schedule(
 
 /// An episode that a scan saw come to its end.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub struct EndedEpisode {
     pub conversation: String,
     /// The conversation's present episode; reminders of any other are cancelled. `None`: of all.
     pub present: Option<String>,
@@ -131,7 +131,7 @@ pub struct Ended {
 pub async fn cancel_ended(
     conn: &mut PgConnection,
     account: &AccountId,
-    ended: &[Ended],
+    ended: &[EndedEpisode],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(Channel, Reason)>> {
     let rows = sqlx::query(
@@ -206,7 +206,7 @@ pub async fn mark_returns(
     reason = "each is a fact of its own about the row"
 )]
 #[derive(Clone, Debug, FromRow)]
-pub struct Owed {
+pub struct DueReminder {
     pub id: ReminderId,
     pub account: AccountId,
     pub conversation: String,
@@ -236,7 +236,7 @@ pub async fn owed(
     db: impl PgExecutor<'_>,
     ids: &[ReminderId],
     now: Option<DateTime<Utc>>,
-) -> sqlx::Result<Vec<Owed>> {
+) -> sqlx::Result<Vec<DueReminder>> {
     select_owed(db, ids, now, "").await
 }
 
@@ -245,7 +245,7 @@ pub async fn lock_owed(
     db: impl PgExecutor<'_>,
     ids: &[ReminderId],
     now: Option<DateTime<Utc>>,
-) -> sqlx::Result<Vec<Owed>> {
+) -> sqlx::Result<Vec<DueReminder>> {
     select_owed(db, ids, now, "order by id for update").await
 }
 
@@ -254,7 +254,7 @@ async fn select_owed(
     ids: &[ReminderId],
     now: Option<DateTime<Utc>>,
     locking: &'static str,
-) -> sqlx::Result<Vec<Owed>> {
+) -> sqlx::Result<Vec<DueReminder>> {
     let sql = format!(
         "select id, account, conversation, episode, skill, channel, step, due_at, deadline, tries, soft_failed,
                 counted_at is not null as maybe_sent, token, next_at, next_at > coalesce($2, clock_timestamp()) as early,
@@ -271,7 +271,7 @@ async fn select_owed(
 
 /// When a reminder's hours and deadline are, as they were found when it was looked at.
 #[derive(Clone, Debug)]
-pub struct Looked {
+pub struct RecheckedReminder {
     pub reminder: ReminderId,
     pub deadline: DateTime<Utc>,
     pub latest_at: DateTime<Utc>,
@@ -280,7 +280,7 @@ pub struct Looked {
 
 /// Writes down hours and deadlines that are not what they were: the consumer has another clock, or the rule was changed. Rows that
 /// stay the same are not touched, and those that change keep their place in every index.
-pub async fn note_hours(conn: &mut PgConnection, looked: &[Looked]) -> sqlx::Result<()> {
+pub async fn note_hours(conn: &mut PgConnection, looked: &[RecheckedReminder]) -> sqlx::Result<()> {
     sqlx::query(
         "update reminders r set deadline = i.deadline, latest_at = i.latest_at, time_zone = i.time_zone, zone_source = i.zone_source
          from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[])
@@ -313,7 +313,7 @@ pub async fn lock_keys(conn: &mut PgConnection, mut keys: Vec<i64>) -> sqlx::Res
 
 /// A reminder that was, or may have been, sent.
 #[derive(Clone, Debug)]
-pub struct Counted {
+pub struct SentRecord {
     pub reminder: ReminderId,
     pub account: AccountId,
     pub conversation: String,
@@ -340,7 +340,7 @@ pub async fn counted(
     conversations: &[(&AccountId, &str)],
     recipients: &[AddressHash],
     since: DateTime<Utc>,
-) -> sqlx::Result<Vec<Counted>> {
+) -> sqlx::Result<Vec<SentRecord>> {
     let rows = sqlx::query(
         "select r.* from (select distinct * from unnest($3::bytea[])) as i(recipient)
          cross join lateral (
@@ -380,7 +380,7 @@ pub async fn counted(
     let counted = readable::<CountedRow>(&rows)?.into_iter();
     Ok(counted
         .map(
-            |(reminder, account, conversation, channel, recipient, at)| Counted {
+            |(reminder, account, conversation, channel, recipient, at)| SentRecord {
                 reminder,
                 account,
                 conversation,
@@ -394,7 +394,7 @@ pub async fn counted(
 
 /// An answer other than "send": the reminder's next state, and when to ask again.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Transition {
     pub reminder: ReminderId,
     pub state: ReminderState,
     pub reason: Reason,
@@ -404,7 +404,7 @@ pub struct Answer {
 /// Applies answers to reminders that are still scheduled.
 pub async fn apply(
     conn: &mut PgConnection,
-    answers: &[Answer],
+    answers: &[Transition],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     if answers.is_empty() {
@@ -456,7 +456,7 @@ pub async fn call_up(
 
 /// An attempt about to be made.
 #[derive(Clone)]
-pub struct Begin {
+pub struct NewAttempt {
     pub reminder: ReminderId,
     /// The skill that the rule is for; nothing: the account's default.
     pub rule_skill: Option<SkillId>,
@@ -527,8 +527,8 @@ pub const BEGIN: &str = concat!(
 /// Changes no indexed column of the reminder: `next_at` stays in the past, the lease is the attempt's.
 pub async fn begin(
     conn: &mut PgConnection,
-    attempts: &[Begin],
-    seen: &Mark,
+    attempts: &[NewAttempt],
+    seen: &SendingMark,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(ReminderId, i64)>> {
     if attempts.is_empty() {
@@ -580,7 +580,7 @@ pub enum Forbidden {
 
 /// An attempt that was begun, for this recipient, under the rule for this skill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Begun {
+pub struct BegunAttempt {
     pub attempt: i64,
     pub recipient: AddressHash,
     pub rule_skill: Option<SkillId>,
@@ -589,8 +589,8 @@ pub struct Begun {
 /// What forbids these attempts by now, for a process that has seen this; nothing where nothing does. In their order.
 pub async fn forbidden(
     db: impl PgExecutor<'_>,
-    begun: &[Begun],
-    seen: &Mark,
+    begun: &[BegunAttempt],
+    seen: &SendingMark,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Option<Forbidden>>> {
     let found: Vec<(i64, bool, bool)> = sqlx::query_as(concat!(
@@ -614,7 +614,7 @@ pub async fn forbidden(
     .bind(&seen.process)
     .fetch_all(db)
     .await?;
-    let of = |begun: &Begun| {
+    let of = |begun: &BegunAttempt| {
         let found = found.iter().find(|(attempt, ..)| *attempt == begun.attempt);
         match found {
             None => Some(Forbidden::Over),

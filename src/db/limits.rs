@@ -83,12 +83,12 @@ pub async fn take_free_at(
 /// The line of those of one account who wait for a turn for the first time, and of those who came back and wait again. Each account has lines
 /// of its own: one whose reminders do not come when they are called, since its LivePerson hangs, would keep the others waiting behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum WaitingLine {
     New,
     Again,
 }
 
-impl Line {
+impl WaitingLine {
     /// The row beside that of the limit itself.
     fn of(self, (key, account): (&str, &AccountId)) -> String {
         match self {
@@ -100,7 +100,7 @@ impl Line {
 
 /// What stands between somebody who wants a turn and the turn, beside the turns that are reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ahead {
+pub struct QueueAhead {
     /// How long the other side has still asked to be left alone.
     pub held: Duration,
     /// How far ahead turns are reserved.
@@ -114,7 +114,7 @@ pub async fn ahead(
     db: impl PgExecutor<'_>,
     (provider, key): (&str, &str),
     account: &AccountId,
-) -> sqlx::Result<Ahead> {
+) -> sqlx::Result<QueueAhead> {
     let (held, reserved, line): (f64, f64, f64) = sqlx::query_as(
         "select coalesce(max(greatest(extract(epoch from held_until - clock_timestamp()), 0)), 0)::float8,
                 coalesce(max(greatest(extract(epoch from tat - clock_timestamp()), 0)) filter (where key = $2), 0)::float8,
@@ -124,11 +124,11 @@ pub async fn ahead(
     )
     .bind(provider)
     .bind(key)
-    .bind(Line::New.of((key, account)))
-    .bind(Line::Again.of((key, account)))
+    .bind(WaitingLine::New.of((key, account)))
+    .bind(WaitingLine::Again.of((key, account)))
     .fetch_one(db)
     .await?;
-    Ok(Ahead {
+    Ok(QueueAhead {
         held: seconds(held),
         reserved: seconds(reserved),
         line: seconds(line),
@@ -205,7 +205,7 @@ pub async fn give_back(
 
 /// Turns that are used right after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turns {
+pub struct ReservedTurns {
     pub first: Duration,
     /// From each to the next.
     pub interval: Duration,
@@ -219,7 +219,7 @@ pub async fn use_turns(
     (provider, key): (&str, &str),
     turns: usize,
     per_second: f64,
-) -> sqlx::Result<Turns> {
+) -> sqlx::Result<ReservedTurns> {
     let (first, held): (f64, f64) = sqlx::query_as(
         "insert into limits as l (key, tat) values ($1, clock_timestamp() + make_interval(secs => $2))
          on conflict (key) do update set tat = greatest(l.tat, clock_timestamp()) + make_interval(secs => $2)
@@ -232,7 +232,7 @@ pub async fn use_turns(
     .bind(provider)
     .fetch_one(db)
     .await?;
-    Ok(Turns {
+    Ok(ReservedTurns {
         first: seconds(first),
         interval: seconds(1.0 / per_second),
         held: seconds(held),
@@ -258,7 +258,7 @@ fn lasts(turns: usize, per_second: f64) -> f64 {
 /// until the first of them. An estimate, so that they come back about when there is a turn; none is reserved.
 pub async fn line_up(
     conn: &mut PgConnection,
-    (key, account, line): (&str, &AccountId, Line),
+    (key, account, line): (&str, &AccountId, WaitingLine),
     waiting: usize,
     per_second: f64,
     from: Duration,
@@ -281,8 +281,8 @@ pub async fn line_up(
 /// Nobody is in the lines of an account under `key` any more.
 pub async fn disperse(conn: &mut PgConnection, key: &str, account: &AccountId) -> sqlx::Result<()> {
     // In the order in which they are lined up: no deadlock.
-    for line in [Line::Again, Line::New] {
-        forget(&mut *conn, &line.of((key, account))).await?;
+    for line in [WaitingLine::Again, WaitingLine::New] {
+        remove_limit(&mut *conn, &line.of((key, account))).await?;
     }
     Ok(())
 }
@@ -338,7 +338,7 @@ pub async fn pass(pool: &PgPool, key: &str, per_second: f64, burst: f64) -> sqlx
 }
 
 /// The next caller under `key` has all turns again.
-pub async fn forget(db: impl PgExecutor<'_>, key: &str) -> sqlx::Result<()> {
+pub async fn remove_limit(db: impl PgExecutor<'_>, key: &str) -> sqlx::Result<()> {
     sqlx::query("delete from limits where key = $1")
         .bind(key)
         .execute(db)

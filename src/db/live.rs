@@ -8,7 +8,7 @@ use crate::domain::ids::{AccountId, Channel, SkillId};
 
 /// A channel of an account from which reminders may go out.
 #[derive(Clone, Debug, FromRow)]
-pub struct Live {
+pub struct LiveChannel {
     /// Agent messages from before count as read.
     pub since: DateTime<Utc>,
     pub by_whom: String,
@@ -19,7 +19,7 @@ pub async fn find(
     db: impl PgExecutor<'_>,
     account: &AccountId,
     channel: Channel,
-) -> sqlx::Result<Option<Live>> {
+) -> sqlx::Result<Option<LiveChannel>> {
     sqlx::query_as("select since, by_whom, at from live where account = $1 and channel = $2")
         .bind(account)
         .bind(channel)
@@ -71,7 +71,7 @@ pub async fn taken_back(
 pub async fn begin(
     conn: &mut PgConnection,
     (account, channel): (&AccountId, Channel),
-    live: &Live,
+    live: &LiveChannel,
 ) -> sqlx::Result<bool> {
     let begun = sqlx::query(
         "with again as (delete from live_taken_back where account = $1 and channel = $2)
@@ -111,7 +111,7 @@ pub async fn end(
 
 /// Takes the turn to look whether a channel can go live by the setting. `false`: somebody has looked, and it is not time again: after a
 /// minute, two, four, up to an hour. A process that has just started need not wait out the hour: its settings may be better.
-pub async fn look(
+pub async fn not_live_counts(
     db: impl PgExecutor<'_>,
     (account, channel): (&AccountId, Channel),
     first: bool,
@@ -150,7 +150,7 @@ pub async fn is_tested(
 
 /// What the last scans found of an account's channel that is not live, and how complete they were.
 #[derive(Clone, Debug, Default, FromRow)]
-pub struct Found {
+pub struct NotLiveCounts {
     /// Customers whom a reminder would be scheduled for.
     pub would_be_reminded: i64,
     pub without_address: i64,
@@ -163,7 +163,7 @@ pub async fn found(
     account: &AccountId,
     channel: Channel,
     only: Option<&[SkillId]>,
-) -> sqlx::Result<Found> {
+) -> sqlx::Result<NotLiveCounts> {
     sqlx::query_as(
         "with used as materialized (
              select id from skills_in_use where account = $1 and ($3::bigint[] is null or id = any ($3))

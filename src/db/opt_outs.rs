@@ -152,7 +152,7 @@ pub async fn to_review(
     most: i64,
 ) -> sqlx::Result<Vec<Doubtful>> {
     #[derive(FromRow)]
-    struct Raw {
+    struct DoubtfulOptOutColumns {
         channel: Channel,
         address_hash: Vec<u8>,
         accounts: Vec<String>,
@@ -174,7 +174,7 @@ pub async fn to_review(
     .fetch_all(db)
     .await?;
     let broken = || sqlx::Error::Decode("a hash of another length".into());
-    let rows = readable::<Raw>(&rows)?.into_iter();
+    let rows = readable::<DoubtfulOptOutColumns>(&rows)?.into_iter();
     rows.map(|raw| {
         Ok(Doubtful {
             channel: raw.channel,

@@ -7,7 +7,7 @@ use super::columns::readable;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::pause::Scope;
-use crate::domain::rule::Key;
+use crate::domain::rule::RuleKey;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
@@ -19,7 +19,7 @@ pub struct Pause {
 }
 
 #[derive(FromRow)]
-struct Row {
+struct PauseRow {
     account: Option<AccountId>,
     channel: Option<Channel>,
     of_rule: bool,
@@ -29,12 +29,12 @@ struct Row {
     note: String,
 }
 
-impl From<Row> for Pause {
-    fn from(row: Row) -> Self {
+impl From<PauseRow> for Pause {
+    fn from(row: PauseRow) -> Self {
         let scope = match (row.account, row.channel) {
             (None, _) => Scope::Everything,
             (Some(account), None) => Scope::Account(account),
-            (Some(account), Some(channel)) if row.of_rule => Scope::Rule(Key {
+            (Some(account), Some(channel)) if row.of_rule => Scope::Rule(RuleKey {
                 account,
                 skill: row.skill,
                 channel,
@@ -51,14 +51,14 @@ impl From<Row> for Pause {
 }
 
 /// A scope as the table keeps it: account, channel, of a rule, skill.
-type Columns<'a> = (
+type PauseColumns<'a> = (
     Option<&'a AccountId>,
     Option<Channel>,
     bool,
     Option<SkillId>,
 );
 
-fn columns(scope: &Scope) -> Columns<'_> {
+fn columns(scope: &Scope) -> PauseColumns<'_> {
     match scope {
         Scope::Everything => (None, None, false, None),
         Scope::Account(account) => (Some(account), None, false, None),
@@ -70,7 +70,7 @@ fn columns(scope: &Scope) -> Columns<'_> {
 /// Everything that is paused, newest first. There are few: people make them by hand. One that cannot be read is an error: nobody may
 /// think that it is not there.
 pub async fn all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Pause>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<PauseRow> = sqlx::query_as(
         "select account, channel, of_rule, skill, paused_by, paused_at, note from pauses order by id desc",
     )
     .fetch_all(db)
@@ -114,7 +114,7 @@ pub async fn remove(conn: &mut PgConnection, scope: &Scope) -> sqlx::Result<bool
 }
 
 /// Brings forward to `now` what is kept back for this reason in the account (`None`: in any), the nearest deadline first. Returns who
-/// must be woken. What something else still keeps back is put off again when it is looked at.
+/// must be scheduled. What something else still keeps back is put off again when it is looked at.
 pub async fn release(
     conn: &mut PgConnection,
     reason: Reason,

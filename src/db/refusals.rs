@@ -5,13 +5,13 @@ use sqlx::{FromRow, PgConnection};
 
 use super::columns::readable;
 use crate::domain::ids::{AccountId, Provider, ReminderId};
-use crate::domain::refusals::{Kind, Refused};
+use crate::domain::refusals::{RecordedRefusal, RefusalKind};
 
 /// A refusal to be written down.
 #[derive(Clone, Debug)]
-pub struct New<'a> {
+pub struct NewRefusal<'a> {
     pub reminder: ReminderId,
-    pub kind: Kind,
+    pub kind: RefusalKind,
     /// Keyed hash of the address's domain.
     pub domain: [u8; 16],
     pub code: &'a str,
@@ -19,9 +19,9 @@ pub struct New<'a> {
 
 /// One that was written down.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct StoredRefusal {
     pub reminder: ReminderId,
-    pub refused: Refused,
+    pub refused: RecordedRefusal,
 }
 
 /// Lets one worker at a time look at a sender's refusals, until its transaction ends: two that each add the third of four would both
@@ -42,7 +42,7 @@ pub async fn lock(
 pub async fn add(
     conn: &mut PgConnection,
     (provider, sender): (Provider, &str),
-    new: &[New<'_>],
+    new: &[NewRefusal<'_>],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
@@ -84,9 +84,9 @@ pub async fn accepted(
 }
 
 #[derive(FromRow)]
-struct Raw {
+struct RefusalRow {
     reminder: ReminderId,
-    kind: Kind,
+    kind: RefusalKind,
     recipient_hash: Vec<u8>,
     domain: Vec<u8>,
     code: String,
@@ -98,7 +98,7 @@ pub async fn unsettled(
     conn: &mut PgConnection,
     (provider, sender): (Provider, &str),
     since: DateTime<Utc>,
-) -> sqlx::Result<Vec<Row>> {
+) -> sqlx::Result<Vec<StoredRefusal>> {
     let rows = sqlx::query(
         "select f.reminder, f.kind, r.recipient_hash, f.domain, f.code, f.at
          from refusals f join reminders r on r.id = f.reminder
@@ -110,12 +110,12 @@ pub async fn unsettled(
     .bind(since)
     .fetch_all(conn)
     .await?;
-    let known = readable::<Raw>(&rows)?.into_iter();
+    let known = readable::<RefusalRow>(&rows)?.into_iter();
     Ok(known
         .filter_map(|row| {
-            Some(Row {
+            Some(StoredRefusal {
                 reminder: row.reminder,
-                refused: Refused {
+                refused: RecordedRefusal {
                     kind: row.kind,
                     recipient: row.recipient_hash.try_into().ok()?,
                     domain: row.domain.try_into().ok()?,

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 
 use super::columns::readable;
-use super::pages::{REMINDER, Reminder};
+use super::reports::{REMINDER, Reminder};
 use super::suppressions::AddressHash;
 use crate::domain::decide::Cause;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
@@ -19,7 +19,7 @@ const WINDOW: i64 = 20_000;
 
 /// What is looked for; what is not given does not matter.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct ReminderFilter {
     /// Those the caller may see.
     pub accounts: Vec<AccountId>,
     pub skill: Option<i64>,
@@ -31,12 +31,12 @@ pub struct Filter {
     /// When it came to be owed.
     pub from: Option<DateTime<Utc>>,
     pub until: Option<DateTime<Utc>>,
-    pub whose: Option<Whose>,
+    pub whose: Option<ReminderOwner>,
 }
 
-/// What points to one person's reminders.
+/// What points to one consumer's reminders.
 #[derive(Clone, Debug)]
-pub enum Whose {
+pub enum ReminderOwner {
     Conversation(String),
     /// LivePerson's consumer id or the brand's own.
     Consumer(String),
@@ -46,25 +46,25 @@ pub enum Whose {
 
 /// The place after which the next page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
-pub struct Place {
+pub struct ReminderCursor {
     pub created_at: DateTime<Utc>,
     pub id: i64,
 }
 
 /// A page of what was found.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct ReminderPage {
     pub reminders: Vec<Reminder>,
     /// Where to go on; `None`: there is no more.
-    pub next: Option<Place>,
+    pub next: Option<ReminderCursor>,
 }
 
 pub async fn search(
     pool: &PgPool,
-    filter: &Filter,
-    after: Option<Place>,
+    filter: &ReminderFilter,
+    after: Option<ReminderCursor>,
     most: i64,
-) -> sqlx::Result<Page> {
+) -> sqlx::Result<ReminderPage> {
     let mut query = QueryBuilder::new("select id, created_at from (");
     window(&mut query, filter, after);
     query.push(") seen where true");
@@ -74,20 +74,20 @@ pub async fn search(
         .push(" order by created_at desc, id desc limit ")
         .push(most);
     let mut tx = pool.begin_with(filter.begin()).await?;
-    let places: Vec<Place> = query.build_query_as().fetch_all(&mut *tx).await?;
+    let places: Vec<ReminderCursor> = query.build_query_as().fetch_all(&mut *tx).await?;
     let next = match places.last() {
         Some(last) if i64::try_from(places.len()) == Ok(most) => Some(*last),
         _ => end_of_window(&mut *tx, filter, after).await?,
     };
     tx.commit().await?;
     let ids: Vec<i64> = places.iter().map(|place| place.id).collect();
-    Ok(Page {
+    Ok(ReminderPage {
         reminders: by_ids(pool, &ids).await?,
         next,
     })
 }
 
-impl Filter {
+impl ReminderFilter {
     /// What points to few rows is sorted. All else comes in the order of an index, of which no more is read than it takes: those of a
     /// state by the index of states, although the planner would rather read all of them and sort, or walk through the newest of any
     /// state.
@@ -106,9 +106,9 @@ impl Filter {
 /// The last of the rows that a page looks at; `None`: it has looked at all there are.
 async fn end_of_window(
     db: impl PgExecutor<'_>,
-    filter: &Filter,
-    after: Option<Place>,
-) -> sqlx::Result<Option<Place>> {
+    filter: &ReminderFilter,
+    after: Option<ReminderCursor>,
+) -> sqlx::Result<Option<ReminderCursor>> {
     let mut query = QueryBuilder::new("select id, created_at from (");
     window(&mut query, filter, after);
     query.push(") seen order by created_at desc, id desc offset ");
@@ -117,7 +117,11 @@ async fn end_of_window(
 }
 
 /// The rows that a page looks at, of which only those are read that it takes to fill it.
-fn window(query: &mut QueryBuilder<Postgres>, filter: &Filter, after: Option<Place>) {
+fn window(
+    query: &mut QueryBuilder<Postgres>,
+    filter: &ReminderFilter,
+    after: Option<ReminderCursor>,
+) {
     query.push(
         "select id, created_at, account, skill, channel, reason, returned_at from reminders where true",
     );
@@ -128,19 +132,23 @@ fn window(query: &mut QueryBuilder<Postgres>, filter: &Filter, after: Option<Pla
 }
 
 /// What an index answers.
-fn seen(query: &mut QueryBuilder<Postgres>, filter: &Filter, after: Option<Place>) {
+fn seen(
+    query: &mut QueryBuilder<Postgres>,
+    filter: &ReminderFilter,
+    after: Option<ReminderCursor>,
+) {
     match &filter.whose {
-        Some(Whose::Conversation(id)) => {
+        Some(ReminderOwner::Conversation(id)) => {
             query.push(" and conversation = ").push_bind(id.clone());
         }
-        Some(Whose::Consumer(id)) => {
+        Some(ReminderOwner::Consumer(id)) => {
             query.push(" and (account, conversation) in (select account, conversation from consumers where account = any (");
             query
                 .push_bind(filter.accounts.clone())
                 .push(") and consumer = ");
             query.push_bind(id.clone()).push(")");
         }
-        Some(Whose::Conversations(ids)) => {
+        Some(ReminderOwner::Conversations(ids)) => {
             query.push(" and conversation = any (");
             query.push_bind(ids.clone()).push(")");
         }
@@ -183,7 +191,7 @@ fn seen(query: &mut QueryBuilder<Postgres>, filter: &Filter, after: Option<Place
 }
 
 /// What is asked of each row of the window.
-fn wanted(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
+fn wanted(query: &mut QueryBuilder<Postgres>, filter: &ReminderFilter) {
     query
         .push(" and account = any (")
         .push_bind(filter.accounts.clone())

@@ -1,208 +1,253 @@
-//! What providers report about messages they took: proof that an attempt arrived, and how it ended.
+//! What the dashboard and the metrics read: never more than the page shows.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgPool, QueryBuilder};
 
 use super::columns::readable;
-use crate::domain::decide::Cause;
-use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::domain::contact::Suppression;
+use crate::domain::decide::{Cause, Stage, Verdict};
+use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
+use crate::domain::local_time::ZoneSource;
+use crate::domain::outcome::{OutcomeKind, UNWRITTEN};
 use crate::domain::reminder::ReminderState;
 
-/// One report about one message.
-#[derive(Clone, Debug)]
-pub struct Report<'a> {
-    pub channel: Channel,
-    /// Our attempt and the beginning of its reminder's token, as the callback's address names them.
-    pub attempt: Option<(i64, &'a str)>,
-    pub provider_id: &'a str,
-    /// The reminder's state that follows: `sent`, `delivered`, `undelivered`, `failed` or `expired`.
-    pub state: ReminderState,
-    pub reason: Option<Cause>,
-}
-
-/// Whose message it was.
+/// The latest scan of a skill.
 #[derive(Clone, Debug, FromRow)]
-pub struct Reported {
-    pub reminder: ReminderId,
+pub struct LatestScan {
     pub account: AccountId,
-    pub sender: String,
-    pub recipient_hash: Option<Vec<u8>>,
-    /// No later attempt of the reminder exists.
-    latest: bool,
-    attempt: i64,
-    /// This report is the first that says how the message ended, or does not say it.
-    #[sqlx(default)]
-    pub news: bool,
+    pub skill: SkillId,
+    pub name: Option<String>,
+    pub started_at: DateTime<Utc>,
+    pub succeeded_at: Option<DateTime<Utc>>,
+    pub duration_ms: Option<i64>,
+    pub conversations: i32,
+    pub unreadable: i32,
+    pub unread: i32,
+    pub undecided: i32,
+    pub error: Option<String>,
 }
 
-/// Applies a report. It proves that the attempt was accepted, also one whose answer was lost. It never moves a state
-/// backwards and keeps the first word on how a message ended; that an *older* attempt failed says nothing about the reminder.
-/// `None` if the message is not ours: a name without the token of its reminder is not believed, since another installation, or
-/// this one before its database was made anew, may have used the same number.
-pub async fn apply(
-    conn: &mut PgConnection,
-    report: &Report<'_>,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Option<Reported>> {
-    let reported: Option<Reported> = sqlx::query_as(
-        "update attempts a set outcome = 'accepted', provider_id = $2, ended_at = coalesce(a.ended_at, $4), address = null,
-             settle_at = null
-         from reminders r
-         where r.id = a.reminder and r.channel = $5 and a.id = (
-             select b.id from attempts b join reminders s on s.id = b.reminder
-             where b.provider_id = $2 or (b.id = $1 and b.provider_id is null and starts_with(s.token, $3))
-             order by b.provider_id nulls last limit 1)
-         returning a.reminder, a.id as attempt, r.account, a.sender, r.recipient_hash,
-             not exists (select from attempts later where later.reminder = a.reminder and later.id > a.id) as latest",
-    )
-    .bind(report.attempt.map(|(id, _)| id))
-    .bind(report.provider_id)
-    .bind(report.attempt.map(|(_, token)| token))
-    .bind(now)
-    .bind(report.channel)
-    .fetch_optional(&mut *conn)
-    .await?;
-    let Some(mut reported) = reported else {
-        return Ok(None);
-    };
-    reported.news =
-        report.state == ReminderState::Sent || ends(conn, &reported, report.state).await?;
-    if !reported.news {
-        return Ok(Some(reported));
-    }
-    sqlx::query(
-        "update reminders set state = $2, reason = $3, provider_id = $4, next_at = null, counted_at = coalesce(counted_at, $5),
-             sent_at = coalesce(sent_at, $5), final_at = coalesce(final_at, $5)
-         where id = $1 and state not in ('delivered', 'undelivered')
-           and not (state in ('failed', 'expired') and sent_at is not null)
-           and not (state = 'sent' and $2 = 'sent')
-           and ($6 or $2 in ('sent', 'delivered'))",
-    )
-    .bind(reported.reminder)
-    .bind(report.state)
-    .bind(&report.reason)
-    .bind(report.provider_id)
-    .bind(now)
-    .bind(reported.latest)
-    .execute(conn)
-    .await?;
-    Ok(Some(reported))
-}
-
-/// Notes how a message ended. False if an earlier report has said so, of this message or, of the same reminder, that it arrived.
-/// Of two reports at once one is the first, because both change the attempt.
-async fn ends(
-    conn: &mut PgConnection,
-    reported: &Reported,
-    state: ReminderState,
-) -> sqlx::Result<bool> {
-    let over: bool = sqlx::query_scalar(
-        "select state = 'delivered'
-             or ($2 and (state = 'undelivered' or (state in ('failed', 'expired') and sent_at is not null)))
-         from reminders where id = $1 for update",
-    )
-    .bind(reported.reminder)
-    .bind(reported.latest)
-    .fetch_one(&mut *conn)
-    .await?;
-    let first =
-        sqlx::query("update attempts set final_report = $2 where id = $1 and final_report is null")
-            .bind(reported.attempt)
-            .bind(state)
-            .execute(conn)
-            .await?
-            .rows_affected()
-            == 1;
-    Ok(first && !over)
-}
-
-/// An e-mail's reminder, found by our own Message-ID.
-#[derive(Clone, Debug, FromRow)]
-pub struct Mailed {
-    pub id: ReminderId,
-    /// The beginning of its token, as it was named.
-    pub named: String,
-    pub account: AccountId,
-    pub recipient_hash: Option<Vec<u8>>,
-}
-
-/// The reminders that these Message-IDs name, each by its id and the beginning of its token.
-pub async fn mailed(conn: &mut PgConnection, names: &[(i64, String)]) -> sqlx::Result<Vec<Mailed>> {
+/// Of the skills of these accounts; `None`: of all.
+pub async fn scans(pool: &PgPool, accounts: Option<&[AccountId]>) -> sqlx::Result<Vec<LatestScan>> {
     let rows = sqlx::query(
-        "select r.id, n.token as named, r.account, r.recipient_hash from unnest($1::bigint[], $2::text[]) as n(id, token)
-         join reminders r on r.id = n.id and starts_with(r.token, n.token) and r.channel = 'email'",
+        "select c.account, c.skill, s.name, c.started_at, c.succeeded_at, c.duration_ms, c.conversations, c.unreadable,
+                c.unread, c.undecided, c.error
+         from scans c join skills_in_use s on s.account = c.account and s.id = c.skill
+         where $1::text[] is null or c.account = any ($1)
+         order by c.account, s.name nulls last, c.skill",
     )
-    .bind(names.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-    .bind(names.iter().map(|(_, token)| token.as_str()).collect::<Vec<_>>())
-    .fetch_all(conn)
+    .bind(accounts)
+    .fetch_all(pool)
     .await?;
     readable(&rows)
 }
 
-/// Notes that e-mails came back. It says that they had been sent, too, where that was unknown.
-pub async fn bounced(
-    conn: &mut PgConnection,
-    reminders: &[(ReminderId, &str)],
-    now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
-    sqlx::query(
-        "update reminders r set state = 'undelivered', reason = b.reason, sent_at = coalesce(r.sent_at, r.counted_at, $3),
-             final_at = coalesce(r.final_at, $3)
-         from unnest($1::bigint[], $2::text[]) as b(id, reason)
-         where r.id = b.id and r.state in ('sent', 'unknown')",
-    )
-    .bind(reminders.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-    .bind(reminders.iter().map(|(_, reason)| *reason).collect::<Vec<_>>())
-    .bind(now)
-    .execute(conn)
-    .await
-    .map(|done| done.rows_affected())
-}
-
-/// A message whose text the provider need not keep any longer.
+/// A reminder as a list shows it.
 #[derive(Clone, Debug, FromRow)]
-pub struct Redactable {
-    pub attempt: i64,
-    pub provider_id: String,
+pub struct Reminder {
+    pub id: ReminderId,
+    pub account: AccountId,
+    pub conversation: String,
+    pub skill: SkillId,
+    pub skill_name: Option<String>,
+    pub channel: Channel,
+    pub step: i16,
+    pub state: ReminderState,
+    pub reason: Option<Cause>,
+    pub episode_since: DateTime<Utc>,
+    pub due_at: DateTime<Utc>,
+    pub deadline: DateTime<Utc>,
+    /// The zones by whose clocks its hours are read, as [`Zone::split`](crate::domain::zone::Zone::split) reads them; `None`: not known.
+    pub time_zone: Option<String>,
+    pub zone_source: Option<ZoneSource>,
+    pub sent_at: Option<DateTime<Utc>>,
+    pub next_at: Option<DateTime<Utc>>,
+    pub final_at: Option<DateTime<Utc>>,
+    pub returned_at: Option<DateTime<Utc>>,
+    pub clicked_at: Option<DateTime<Utc>>,
+    /// Of one that waits: why its address must not be written to when its moment comes.
+    pub suppressed_as: Option<Suppression>,
+    pub created_at: DateTime<Utc>,
 }
 
-/// Accepted messages of a channel whose reminder has ended: by a report or, where the carrier sends none, four hours after it was sent.
-pub async fn to_redact(
-    conn: &mut PgConnection,
-    channel: Channel,
+pub(super) const REMINDER: &str = "select r.id, r.account, r.conversation, r.skill, s.name as skill_name, r.channel, r.step, r.state,
+        r.reason, r.episode_since, r.due_at, r.deadline, r.time_zone, r.zone_source, r.sent_at, r.next_at, r.final_at, r.returned_at, r.clicked_at, r.created_at,
+        (select p.reason from suppressions p
+         where r.state = 'scheduled' and p.address_hash = r.recipient_hash and p.channel = r.channel and p.account = r.account
+           and (p.expires_at is null or p.expires_at > r.next_at)) as suppressed_as
+    from reminders r left join skills s on s.account = r.account and s.id = r.skill";
+
+/// The reminders of these accounts that are due next.
+pub async fn due_next(
+    pool: &PgPool,
+    accounts: &[AccountId],
     most: i64,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Vec<Redactable>> {
-    sqlx::query_as(
-        "select a.id as attempt, a.provider_id from attempts a join reminders r on r.id = a.reminder
-         where r.channel = $3 and a.provider_id like 'SM%' and a.redacted_at is null and a.redact_tries < 10
-           and (a.redact_at is null or a.redact_at <= now())
-           and r.next_at is null and (r.state <> 'sent' or r.sent_at < $2 - interval '4 hours')
-         order by a.id limit $1",
+) -> sqlx::Result<Vec<Reminder>> {
+    let sql = format!(
+        "{REMINDER} where r.next_at is not null and r.account = any ($2) order by r.next_at limit $1"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(most)
+        .bind(accounts)
+        .fetch_all(pool)
+        .await?;
+    readable(&rows)
+}
+
+/// One line of a reminder's story.
+#[derive(Clone, Debug, FromRow)]
+pub struct LoggedDecision {
+    pub id: i64,
+    pub reminder: Option<ReminderId>,
+    pub at: DateTime<Utc>,
+    pub account: AccountId,
+    pub conversation: String,
+    pub channel: Channel,
+    pub stage: Stage,
+    pub verdict: Verdict,
+    pub reason: Cause,
+    pub until: Option<DateTime<Utc>>,
+}
+
+const DECISION: &str = "select id, reminder, at, account, conversation, channel, stage, verdict, reason, until from decisions";
+
+/// The decisions about these reminders, oldest first.
+pub async fn decisions_about(
+    pool: &PgPool,
+    reminders: &[ReminderId],
+) -> sqlx::Result<Vec<LoggedDecision>> {
+    let sql = format!("{DECISION} where reminder = any ($1) order by id");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(reminders)
+        .fetch_all(pool)
+        .await?;
+    readable(&rows)
+}
+
+/// The decisions about conversations of these accounts, or about one of them, newest first.
+pub async fn decisions(
+    pool: &PgPool,
+    accounts: &[AccountId],
+    conversation: Option<&str>,
+    before: Option<i64>,
+    most: i64,
+) -> sqlx::Result<Vec<LoggedDecision>> {
+    let mut query = QueryBuilder::new(DECISION);
+    query.push(" where account = any (").push_bind(accounts);
+    query.push(")");
+    if let Some(conversation) = conversation {
+        query.push(" and conversation = ").push_bind(conversation);
+    }
+    if let Some(before) = before {
+        query.push(" and id < ").push_bind(before);
+    }
+    // What only another version knows takes no place on the page, whose last row leads to the next.
+    query
+        .push(" and channel = any (")
+        .push_bind(Channel::ALL)
+        .push(") order by id desc limit ")
+        .push_bind(most);
+    readable(&query.build().fetch_all(pool).await?)
+}
+
+/// One attempt of a reminder, without the address.
+#[derive(Clone, Debug, FromRow)]
+pub struct AttemptRow {
+    pub reminder: ReminderId,
+    pub number: i32,
+    pub sender: String,
+    pub started_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub outcome: Option<OutcomeKind>,
+    pub code: Option<String>,
+}
+
+pub async fn attempts_of(pool: &PgPool, reminders: &[ReminderId]) -> sqlx::Result<Vec<AttemptRow>> {
+    let rows = sqlx::query(
+        "select reminder, number, sender, started_at, ended_at, outcome, code from attempts
+         where reminder = any ($1) order by reminder, number",
     )
-    .bind(most)
-    .bind(now)
-    .bind(channel)
-    .fetch_all(conn)
+    .bind(reminders)
+    .fetch_all(pool)
+    .await?;
+    readable(&rows)
+}
+
+/// Reminders that have ended since then because their rule's text could not be read or filled in. They were scheduled 90 days before
+/// at most (the longest wait of a step); asked only when something has failed.
+pub async fn unwritten(
+    pool: &PgPool,
+    accounts: &[AccountId],
+    since: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select count(*) from reminders
+         where listed_as = 'failed' and created_at >= $2 - interval '91 days'
+           and reason = $3 and account = any ($1) and final_at >= $2",
+    )
+    .bind(accounts)
+    .bind(since)
+    .bind(UNWRITTEN)
+    .fetch_one(pool)
     .await
 }
 
-/// Notes how a request to remove a text went; after a failure it is made again later, ten times at most.
-pub async fn redacted(
-    conn: &mut PgConnection,
-    attempt: i64,
-    done: bool,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "update attempts set redacted_at = case when $2 then $3::timestamptz end, redact_tries = redact_tries + 1,
-             redact_at = now() + make_interval(mins => 5 * (redact_tries + 1) * (redact_tries + 1))
-         where id = $1",
+/// Active suppressions by channel and reason, for metrics.
+pub async fn suppressions(pool: &PgPool) -> sqlx::Result<Vec<(Channel, Suppression, i64)>> {
+    let rows = sqlx::query("select channel, reason, count(*) from suppressions group by 1, 2")
+        .fetch_all(pool)
+        .await?;
+    readable(&rows)
+}
+
+/// Attempts whose outcome is being looked up at the provider.
+pub async fn to_settle(pool: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select count(*) from attempts where settle_at is not null")
+        .fetch_one(pool)
+        .await
+}
+
+/// Reminders that are not final yet.
+pub async fn not_final(pool: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select count(*) from reminders where next_at is not null")
+        .fetch_one(pool)
+        .await
+}
+
+/// Reminders that a provider has accepted.
+pub async fn sent_in_all(pool: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select count(*) from reminders where sent_at is not null")
+        .fetch_one(pool)
+        .await
+}
+
+/// State and reason of the newest reminder of a conversation for a channel and step.
+pub async fn reminder_of(
+    pool: &PgPool,
+    conversation: &str,
+    channel: Channel,
+    step: i16,
+) -> sqlx::Result<Option<(ReminderState, Option<Cause>)>> {
+    sqlx::query_as(
+        "select state, reason from reminders where conversation = $1 and channel = $2 and step = $3
+         order by id desc limit 1",
     )
-    .bind(attempt)
-    .bind(done)
-    .bind(now)
-    .execute(conn)
-    .await?;
-    Ok(())
+    .bind(conversation)
+    .bind(channel)
+    .bind(step)
+    .fetch_optional(pool)
+    .await
+}
+
+/// The reason of the last decision about a conversation on a channel.
+pub async fn last_reason(
+    pool: &PgPool,
+    conversation: &str,
+    channel: Channel,
+) -> sqlx::Result<Option<Cause>> {
+    sqlx::query_scalar("select reason from decisions where conversation = $1 and channel = $2 order by id desc limit 1")
+        .bind(conversation)
+        .bind(channel)
+        .fetch_optional(pool)
+        .await
 }

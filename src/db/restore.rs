@@ -8,7 +8,7 @@ pub const APPLICATION: &str = "unread";
 
 /// What the database shows before anything is brought back into it.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct State {
+pub struct DatabaseState {
     /// `150004`.
     pub version_number: i32,
     /// Sessions of the service, this one left out.
@@ -22,7 +22,7 @@ pub struct State {
 }
 
 /// The tables of extensions do not count: they are made with the extension, and stay with it.
-pub async fn state(conn: &mut PgConnection) -> sqlx::Result<State> {
+pub async fn state(conn: &mut PgConnection) -> sqlx::Result<DatabaseState> {
     sqlx::query_as(
         "with tables as (
              select n.nspname as schema, n.nspname in (current_schema(), 'apalis') as of_ours

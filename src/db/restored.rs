@@ -8,7 +8,7 @@ use crate::domain::ids::{AccountId, Channel, ReminderId};
 
 /// From the last moment that the database knows of to the last at which somebody may have sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lost {
+pub struct LostPeriod {
     pub from: DateTime<Utc>,
     pub until: DateTime<Utc>,
 }
@@ -53,7 +53,7 @@ pub struct PerhapsSent {
 pub async fn perhaps_sent(
     db: impl PgExecutor<'_>,
     channel: Channel,
-    lost: Lost,
+    lost: LostPeriod,
 ) -> sqlx::Result<Vec<PerhapsSent>> {
     let rows = sqlx::query(concat!(
         "select r.id, r.account, r.conversation from reminders r where r.channel = $3 and ",
@@ -71,7 +71,7 @@ pub async fn perhaps_sent(
 /// They become unknown: final, counted towards the caps, and not sent again. Returns how many by channel.
 pub async fn make_unknown(
     conn: &mut PgConnection,
-    lost: Lost,
+    lost: LostPeriod,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(Channel, i64)>> {
     sqlx::query_as(concat!(
@@ -103,7 +103,7 @@ pub struct LookUp {
 pub async fn look_up(
     conn: &mut PgConnection,
     wanted: &[LookUp],
-    lost: Lost,
+    lost: LostPeriod,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     sqlx::query(
@@ -129,7 +129,7 @@ pub async fn look_up(
 }
 
 /// Notes the lost time: scans owe nothing that fell due before its end and is not in the ledger.
-pub async fn note(conn: &mut PgConnection, lost: Lost) -> sqlx::Result<()> {
+pub async fn note(conn: &mut PgConnection, lost: LostPeriod) -> sqlx::Result<()> {
     sqlx::query("insert into lost_times (lost_from, lost_until) values ($1, $2)")
         .bind(lost.from)
         .bind(lost.until)
@@ -139,7 +139,7 @@ pub async fn note(conn: &mut PgConnection, lost: Lost) -> sqlx::Result<()> {
 }
 
 #[derive(FromRow)]
-struct ConversationRow {
+struct UncertainConversation {
     account: String,
     conversation: String,
 }
@@ -150,7 +150,7 @@ pub async fn conversations(
     after: Option<&(String, String)>,
     most: i64,
 ) -> sqlx::Result<Vec<(String, String)>> {
-    let rows: Vec<ConversationRow> = sqlx::query_as(
+    let rows: Vec<UncertainConversation> = sqlx::query_as(
         "select account, conversation from (
              (select account, id as conversation from conversations
               where $1::text is null or (account, id) > ($1, $2) order by 1, 2 limit $3)

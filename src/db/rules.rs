@@ -11,22 +11,22 @@ use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::columns::readable;
 use crate::domain::ids::{AccountId, Channel, SkillId};
-use crate::domain::rule::{Key, Rule, Settings};
+use crate::domain::rule::{Rule, RuleKey, RuleSettings};
 
 /// Settings as a table has them, read for a key when the row is.
 pub(super) type Stored = Json<Box<RawValue>>;
 
 /// Reads stored settings; says once in a process what it cannot use of which version of a rule.
-pub(super) fn settings(key: &Key, version: i32, stored: &RawValue) -> Settings {
-    let settings = Settings::stored(key.channel, stored.get());
+pub(super) fn settings(key: &RuleKey, version: i32, stored: &RawValue) -> RuleSettings {
+    let settings = RuleSettings::stored(key.channel, stored.get());
     if !settings.newer.is_empty() {
         warn_of_newer(key, version, &settings);
     }
     settings
 }
 
-fn warn_of_newer(key: &Key, version: i32, settings: &Settings) {
-    static SAID: Mutex<BTreeSet<(Key, i32)>> = Mutex::new(BTreeSet::new());
+fn warn_of_newer(key: &RuleKey, version: i32, settings: &RuleSettings) {
+    static SAID: Mutex<BTreeSet<(RuleKey, i32)>> = Mutex::new(BTreeSet::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if said.len() >= MOST_SAID {
         said.clear();
@@ -53,7 +53,7 @@ fn warn_of_newer(key: &Key, version: i32, settings: &Settings) {
 const MOST_SAID: usize = 1_000;
 
 #[derive(FromRow)]
-struct Row {
+struct StoredRuleRow {
     id: i64,
     account: AccountId,
     skill: Option<SkillId>,
@@ -65,9 +65,9 @@ struct Row {
     lost_until: Option<DateTime<Utc>>,
 }
 
-impl From<Row> for Rule {
-    fn from(row: Row) -> Self {
-        let key = Key {
+impl From<StoredRuleRow> for Rule {
+    fn from(row: StoredRuleRow) -> Self {
+        let key = RuleKey {
             account: row.account,
             skill: row.skill,
             channel: row.channel,
@@ -97,7 +97,7 @@ macro_rules! rules {
 
 /// The rules among the rows. One of a channel that only a newer version has is that version's business.
 fn known(rows: &[PgRow]) -> sqlx::Result<Vec<Rule>> {
-    let known = readable::<Row>(rows)?;
+    let known = readable::<StoredRuleRow>(rows)?;
     Ok(known.into_iter().map(Rule::from).collect())
 }
 
@@ -143,8 +143,8 @@ pub async fn of_skills(
 }
 
 /// The rule under a key.
-pub async fn find(db: impl PgExecutor<'_>, key: &Key) -> sqlx::Result<Option<Rule>> {
-    let row: Option<Row> = sqlx::query_as(concat!(
+pub async fn find(db: impl PgExecutor<'_>, key: &RuleKey) -> sqlx::Result<Option<Rule>> {
+    let row: Option<StoredRuleRow> = sqlx::query_as(concat!(
         rules!(),
         "
          where account = $1 and skill is not distinct from $2 and channel = $3"
@@ -158,7 +158,7 @@ pub async fn find(db: impl PgExecutor<'_>, key: &Key) -> sqlx::Result<Option<Rul
 }
 
 /// Lets one transaction at a time change what is under a key, whether there is a rule or not.
-pub async fn lock(conn: &mut PgConnection, key: &Key) -> sqlx::Result<()> {
+pub async fn lock(conn: &mut PgConnection, key: &RuleKey) -> sqlx::Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended('rule ' || $1, 0))")
         .bind(key.to_string())
         .execute(conn)
@@ -182,9 +182,9 @@ pub async fn all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Rule>> {
 /// it is a new one. A rule that was deleted and comes back goes on counting.
 pub async fn put(
     conn: &mut PgConnection,
-    key: &Key,
+    key: &RuleKey,
     enabled: bool,
-    settings: &Settings,
+    settings: &RuleSettings,
     by: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<i32>> {
@@ -218,7 +218,7 @@ pub async fn put(
 /// Deletes the rule under a key; the history says so. Returns the version that says it, `None` if there was no rule.
 pub async fn remove(
     conn: &mut PgConnection,
-    key: &Key,
+    key: &RuleKey,
     by: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<i32>> {
@@ -245,7 +245,7 @@ pub async fn remove(
 pub struct Version {
     pub version: i32,
     pub enabled: bool,
-    pub settings: Settings,
+    pub settings: RuleSettings,
     pub changed_by: String,
     pub changed_at: DateTime<Utc>,
     /// The rule was deleted; the settings are its last.
@@ -256,7 +256,7 @@ pub struct Version {
 /// table, with what a newer version may have put there.
 async fn remember(
     conn: &mut PgConnection,
-    key: &Key,
+    key: &RuleKey,
     (version, enabled, deleted): (i32, bool, bool),
     settings: &RawValue,
     by: &str,
@@ -287,7 +287,7 @@ type VersionRow = (i32, bool, Stored, String, DateTime<Utc>, bool);
 /// The history of what is under a key, newest first, from before a version on.
 pub async fn versions(
     db: impl PgExecutor<'_>,
-    key: &Key,
+    key: &RuleKey,
     before: Option<i32>,
     most: i64,
 ) -> sqlx::Result<Vec<Version>> {
@@ -351,7 +351,7 @@ pub async fn in_force(
 pub async fn make_defaults(
     conn: &mut PgConnection,
     account: &AccountId,
-    defaults: &[(Channel, Settings)],
+    defaults: &[(Channel, RuleSettings)],
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let first = sqlx::query(
@@ -366,7 +366,7 @@ pub async fn make_defaults(
         == 1;
     if first {
         for (channel, settings) in defaults {
-            let key = Key {
+            let key = RuleKey {
                 account: account.clone(),
                 skill: None,
                 channel: *channel,

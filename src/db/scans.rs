@@ -26,7 +26,7 @@ pub struct Summary {
 
 /// Who asks for skills to scan, and for which.
 #[derive(Clone, Debug)]
-pub struct Claim<'a> {
+pub struct ScanClaim<'a> {
     pub account: &'a AccountId,
     /// Which of the account's scans asks. No lane runs twice at once, so what it holds when it asks was left by a crash.
     pub lane: i16,
@@ -70,7 +70,7 @@ with used as materialized (
 
 /// Takes the skills of an account that were scanned longest ago, never scanned ones first, as many as go into one search. None: no
 /// skill is due, or others are at work on those that are.
-pub async fn claim(pool: &PgPool, claim: &Claim<'_>) -> sqlx::Result<Vec<SkillId>> {
+pub async fn claim(pool: &PgPool, claim: &ScanClaim<'_>) -> sqlx::Result<Vec<SkillId>> {
     let account = claim.account;
     let mut tx = pool.begin().await?;
     // One lane after the other: two that looked at the same moment would see the same skills due.

@@ -7,7 +7,7 @@ use crate::domain::contradiction::SenderFault;
 
 /// One record of a domain, as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
+pub struct RecordCheck {
     /// SPF, DKIM or DMARC.
     pub record: String,
     pub well: bool,
@@ -19,7 +19,7 @@ pub struct Check {
 pub async fn store(
     db: impl PgExecutor<'_>,
     domain: &str,
-    checks: &[Check],
+    checks: &[RecordCheck],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
@@ -41,7 +41,7 @@ pub async fn store(
 }
 
 #[derive(FromRow)]
-struct Row {
+struct SenderCheckRow {
     record: String,
     found: String,
     fix: Option<String>,
@@ -50,7 +50,7 @@ struct Row {
 
 /// What was not right about a domain; empty also if nobody has looked.
 pub async fn faults(db: impl PgExecutor<'_>, domain: &str) -> sqlx::Result<Vec<SenderFault>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<SenderCheckRow> = sqlx::query_as(
         "select record, found, fix, looked_at from sender_checks where domain = $1 and not well
          order by array_position(array['SPF', 'DKIM', 'DMARC'], record)",
     )

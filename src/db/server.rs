@@ -5,7 +5,7 @@ use sqlx::{FromRow, PgPool};
 
 /// What the server says about itself and about us.
 #[derive(Clone, Debug, FromRow)]
-pub struct Facts {
+pub struct ServerFacts {
     /// `15.4 (Debian …)`.
     pub version: String,
     /// `150004`.
@@ -18,7 +18,7 @@ pub struct Facts {
     pub now: DateTime<Utc>,
 }
 
-pub async fn facts(pool: &PgPool) -> sqlx::Result<Facts> {
+pub async fn facts(pool: &PgPool) -> sqlx::Result<ServerFacts> {
     sqlx::query_as(
         "select current_setting('server_version') as version,
                 current_setting('server_version_num')::int as version_number,

@@ -62,7 +62,7 @@ pub async fn open(
 
 /// A session as its owner sees it.
 #[derive(Clone, Debug, FromRow)]
-pub struct Own {
+pub struct OwnSession {
     pub id: i64,
     pub device: String,
     pub created_at: DateTime<Utc>,
@@ -77,7 +77,7 @@ pub async fn of_user(
     user: i64,
     asks: &[u8],
     (idle_since, now): (DateTime<Utc>, DateTime<Utc>),
-) -> sqlx::Result<Vec<Own>> {
+) -> sqlx::Result<Vec<OwnSession>> {
     sqlx::query_as(
         "select id, device, created_at, seen_at, token_hash = $2 as this_one from sessions
          where user_id = $1 and seen_at > $3 and expires_at > $4

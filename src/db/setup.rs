@@ -6,7 +6,7 @@ use sqlx::{FromRow, PgExecutor};
 use crate::domain::ids::AccountId;
 
 #[derive(Clone, Debug, FromRow)]
-pub struct Progress {
+pub struct SetupProgress {
     pub skills: i64,
     pub skills_synced_at: Option<DateTime<Utc>>,
     /// The latest complete scan of any skill.
@@ -22,7 +22,7 @@ pub struct Progress {
     pub live_channels: i64,
 }
 
-pub async fn progress(db: impl PgExecutor<'_>, account: &AccountId) -> sqlx::Result<Progress> {
+pub async fn progress(db: impl PgExecutor<'_>, account: &AccountId) -> sqlx::Result<SetupProgress> {
     sqlx::query_as(
         "select (select count(*) from skills where account = $1 and not deleted) as skills,
                 (select skills_synced_at from accounts where id = $1) as skills_synced_at,
@@ -33,8 +33,8 @@ pub async fn progress(db: impl PgExecutor<'_>, account: &AccountId) -> sqlx::Res
                 exists (select from audit where account = $1 and action = 'test.send' and detail -> 'accepted' = 'true')
                     as test_sent,
                 exists (select from test_recipients where account = $1 and verified_at is not null) as test_arrived,
-                exists (select from tallies_by_hour where account = $1 and measure = 'accepted' and n > 0)
-                    or exists (select from tally_changes where account = $1 and measure = 'accepted' and n > 0) as reminder_sent,
+                exists (select from reminder_counts_by_hour where account = $1 and measure = 'accepted' and n > 0)
+                    or exists (select from count_deltas where account = $1 and measure = 'accepted' and n > 0) as reminder_sent,
                 (select count(*) from live where account = $1) as live_channels",
     )
     .bind(account)

@@ -92,7 +92,7 @@ pub const SAID_BY_TEXT: [Source; 3] = [Source::SmsKeyword, Source::SmsText, Sour
 
 /// A row of the table.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Row {
+pub struct SuppressionRow {
     pub account: AccountId,
     pub channel: Channel,
     #[sqlx(rename = "address_hash")]
@@ -112,9 +112,9 @@ pub async fn add(
     (reason, source): (Suppression, Source),
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
-    let rows: Vec<Row> = accounts
+    let rows: Vec<SuppressionRow> = accounts
         .iter()
-        .map(|account| Row {
+        .map(|account| SuppressionRow {
             account: account.clone(),
             channel,
             hash: *hash,
@@ -129,7 +129,7 @@ pub async fn add(
 
 /// Under which key the hashes of rows are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key<'a> {
+pub enum HashKey<'a> {
     /// That of this process.
     Present,
     /// The one with this short name; `None`: from before keys had names.
@@ -139,20 +139,24 @@ pub enum Key<'a> {
 /// Stores rows. A person's wish (`opted_out`, `complaint`, `blocked`) is never weakened to a technical reason, nor a block or a
 /// complaint to an opt-out, nor an opt-out to one that START would lift when it would not have lifted the former. What is stored is
 /// not doubtful any more. Returns how many rows are new or changed.
-pub async fn store(conn: &mut PgConnection, rows: &[Row], now: DateTime<Utc>) -> sqlx::Result<u64> {
-    store_under(conn, Key::Present, rows, now).await
+pub async fn store(
+    conn: &mut PgConnection,
+    rows: &[SuppressionRow],
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    store_under(conn, HashKey::Present, rows, now).await
 }
 
 /// The same for hashes that may be of another key, as their source says.
 pub async fn store_under(
     conn: &mut PgConnection,
-    key: Key<'_>,
-    rows: &[Row],
+    key: HashKey<'_>,
+    rows: &[SuppressionRow],
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     let name = match key {
-        Key::Present => None,
-        Key::Named(name) => name,
+        HashKey::Present => None,
+        HashKey::Named(name) => name,
     };
     sqlx::query(
         "insert into suppressions as s (account, channel, address_hash, reason, source, created_at, expires_at, key_id)
@@ -180,7 +184,7 @@ pub async fn store_under(
     .bind(rows.iter().map(|r| r.expires_at).collect::<Vec<_>>())
     .bind(now)
     .bind(SAID_BY_TEXT)
-    .bind(key == Key::Present)
+    .bind(key == HashKey::Present)
     .bind(name)
     .execute(conn)
     .await
@@ -259,7 +263,7 @@ pub async fn lift_whatever(
 
 /// What is looked for in the list; what is not given does not matter.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct SuppressionFilter {
     /// Those the caller may see.
     pub accounts: Vec<AccountId>,
     pub channel: Option<Channel>,
@@ -268,15 +272,15 @@ pub struct Filter {
 }
 
 /// The place after which the next page begins.
-pub type Place = (DateTime<Utc>, AddressHash, Channel, AccountId);
+pub type SuppressionCursor = (DateTime<Utc>, AddressHash, Channel, AccountId);
 
 /// Those that fit, newest first.
 pub async fn list(
     db: impl PgExecutor<'_>,
-    filter: &Filter,
-    after: Option<Place>,
+    filter: &SuppressionFilter,
+    after: Option<SuppressionCursor>,
     most: i64,
-) -> sqlx::Result<Vec<Row>> {
+) -> sqlx::Result<Vec<SuppressionRow>> {
     let mut query = QueryBuilder::new(
         "select account, channel, address_hash, reason, source, created_at, expires_at from suppressions where account = any (",
     );
@@ -318,7 +322,7 @@ pub async fn of(
     db: impl PgExecutor<'_>,
     account: &AccountId,
     hashes: &[AddressHash],
-) -> sqlx::Result<Vec<Row>> {
+) -> sqlx::Result<Vec<SuppressionRow>> {
     let rows = sqlx::query(
         "select account, channel, address_hash, reason, source, created_at, expires_at from suppressions
          where account = $1 and address_hash = any ($2) order by created_at desc",
@@ -335,9 +339,9 @@ pub async fn of(
 pub async fn page(
     db: impl PgExecutor<'_>,
     accounts: Option<&[AccountId]>,
-    after: Option<&Row>,
+    after: Option<&SuppressionRow>,
     most: i64,
-) -> sqlx::Result<Vec<Row>> {
+) -> sqlx::Result<Vec<SuppressionRow>> {
     let rows = sqlx::query(
         "select account, channel, address_hash, reason, source, created_at, expires_at from suppressions
          where ($1::bytea is null or (address_hash, channel, account) > ($1, $2, $3))

@@ -17,11 +17,11 @@ pub struct Between<'a> {
 }
 
 /// Whether a message counts towards a limit: the same person's, to the same recipient, with a code.
-type Counts = fn(bool, bool, bool) -> bool;
+type CountsTowards = fn(bool, bool, bool) -> bool;
 
 /// Which limit is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
+pub enum TestLimit {
     /// All test messages of a person.
     Person,
     /// A person's codes.
@@ -38,7 +38,7 @@ pub async fn count(
     between: Between<'_>,
     code: bool,
     now: DateTime<Utc>,
-) -> sqlx::Result<Result<(), (Limit, TimeDelta)>> {
+) -> sqlx::Result<Result<(), (TestLimit, TimeDelta)>> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended('test_messages', 0))")
         .execute(&mut *conn)
         .await?;
@@ -54,10 +54,12 @@ pub async fn count(
     .bind(between.recipient.as_slice())
     .fetch_all(&mut *conn)
     .await?;
-    let limits: [(Limit, i64, Counts); 3] = [
-        (Limit::Person, A_DAY, |own, _, _| own),
-        (Limit::PersonsCodes, CODES_A_DAY, |own, _, code| own && code),
-        (Limit::RecipientsCodes, CODES_A_DAY, |_, to, code| {
+    let limits: [(TestLimit, i64, CountsTowards); 3] = [
+        (TestLimit::Person, A_DAY, |own, _, _| own),
+        (TestLimit::PersonsCodes, CODES_A_DAY, |own, _, code| {
+            own && code
+        }),
+        (TestLimit::RecipientsCodes, CODES_A_DAY, |_, to, code| {
             to && code
         }),
     ];
@@ -180,7 +182,7 @@ pub async fn erase(conn: &mut PgConnection, recipient: &AddressHash) -> sqlx::Re
 }
 
 /// Somebody does not send tests any more: who has the name next begins anew.
-pub async fn forget(conn: &mut PgConnection, person: &str) -> sqlx::Result<()> {
+pub async fn remove_tests_of(conn: &mut PgConnection, person: &str) -> sqlx::Result<()> {
     sqlx::query("delete from test_recipients where person = $1")
         .bind(person)
         .execute(conn)

@@ -7,12 +7,12 @@ use crate::domain::access::{AccountLimit, Permission, Role};
 
 /// A token, without itself.
 #[derive(Clone, Debug)]
-pub struct Token {
+pub struct ApiToken {
     pub id: i64,
     pub name: String,
-    /// Those it was made with; see [`Token::permissions`].
+    /// Those it was made with; see [`ApiToken::permissions`].
     pub scopes: Vec<Permission>,
-    /// The accounts it was made for; see [`Token::limit`].
+    /// The accounts it was made for; see [`ApiToken::limit`].
     pub accounts: AccountLimit,
     pub created_by: String,
     /// `None`: it was made before tokens belonged to people, and its maker is gone.
@@ -31,7 +31,7 @@ pub struct Owner {
     pub limit: AccountLimit,
 }
 
-impl Token {
+impl ApiToken {
     /// What it may do now: of its scopes, those that its owner's role still allows.
     pub fn permissions(&self) -> Vec<Permission> {
         let owner = self.owner.as_ref();
@@ -49,7 +49,7 @@ impl Token {
 }
 
 #[derive(FromRow)]
-struct Row {
+struct TokenRow {
     accounts: AccountLimit,
     owner_accounts: AccountLimit,
     id: i64,
@@ -64,8 +64,8 @@ struct Row {
     last_used_at: Option<DateTime<Utc>>,
 }
 
-impl From<Row> for Token {
-    fn from(row: Row) -> Self {
+impl From<TokenRow> for ApiToken {
+    fn from(row: TokenRow) -> Self {
         let granted = |permission: &Permission| row.scopes.iter().any(|s| s == permission.as_str());
         let scopes = Permission::ALL.into_iter().filter(granted).collect();
         let owner = match (row.owner_id, row.owner_name, row.owner_role) {
@@ -95,22 +95,22 @@ const TOKEN: &str = "select t.id, t.name, t.scopes, t.accounts, t.created_by, t.
         u.id as owner_id, u.name as owner_name, u.role as owner_role, u.accounts as owner_accounts
     from access_tokens t left join users u on u.id = t.owner";
 
-pub async fn all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Token>> {
+pub async fn all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<ApiToken>> {
     let sql = format!("{TOKEN} order by t.name");
-    let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let rows: Vec<TokenRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
         .fetch_all(db)
         .await?;
-    Ok(rows.into_iter().map(Token::from).collect())
+    Ok(rows.into_iter().map(ApiToken::from).collect())
 }
 
 /// The tokens of a person, by name.
-pub async fn of(db: impl PgExecutor<'_>, owner: i64) -> sqlx::Result<Vec<Token>> {
+pub async fn of(db: impl PgExecutor<'_>, owner: i64) -> sqlx::Result<Vec<ApiToken>> {
     let sql = format!("{TOKEN} where t.owner = $1 order by t.name");
-    let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let rows: Vec<TokenRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
         .bind(owner)
         .fetch_all(db)
         .await?;
-    Ok(rows.into_iter().map(Token::from).collect())
+    Ok(rows.into_iter().map(ApiToken::from).collect())
 }
 
 /// The token with this hash, if it has not expired.
@@ -118,19 +118,19 @@ pub async fn find(
     db: impl PgExecutor<'_>,
     token_hash: &[u8],
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<Token>> {
+) -> sqlx::Result<Option<ApiToken>> {
     let sql =
         format!("{TOKEN} where t.token_hash = $1 and (t.expires_at is null or t.expires_at > $2)");
-    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let row: Option<TokenRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
         .bind(token_hash)
         .bind(now)
         .fetch_optional(db)
         .await?;
-    Ok(row.map(Token::from))
+    Ok(row.map(ApiToken::from))
 }
 
 /// What is known of a token before it is made.
-pub struct New<'a> {
+pub struct TokenInsert<'a> {
     pub name: &'a str,
     pub token_hash: &'a [u8],
     pub scopes: &'a [Permission],
@@ -143,7 +143,7 @@ pub struct New<'a> {
 /// Stores a token; `None`: the name is taken.
 pub async fn add(
     conn: &mut PgConnection,
-    new: &New<'_>,
+    new: &TokenInsert<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<i64>> {
     let scopes: Vec<&str> = new.scopes.iter().map(|scope| scope.as_str()).collect();

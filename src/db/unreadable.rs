@@ -36,7 +36,7 @@ pub async fn met(
 
 /// Those that somebody should look at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
-pub struct Unreadable {
+pub struct UnreadableCount {
     pub count: i64,
     /// When the newest of them began to be unreadable.
     pub newest: Option<DateTime<Utc>>,
@@ -47,7 +47,7 @@ pub async fn open(
     db: impl PgExecutor<'_>,
     accounts: &[AccountId],
     now: DateTime<Utc>,
-) -> sqlx::Result<Unreadable> {
+) -> sqlx::Result<UnreadableCount> {
     sqlx::query_as(
         "select count(*) as count, max(u.first_at) as newest
          from unreadable u left join conversations c on c.account = u.account and c.id = u.conversation

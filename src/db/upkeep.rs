@@ -281,5 +281,5 @@ pub async fn prune(pool: &PgPool, keep: Retention, now: DateTime<Utc>) -> sqlx::
         }
     }
     gone += super::journal::prune(&mut *pool.acquire().await?).await?;
-    Ok(gone + super::tallies::prune(pool, now).await?)
+    Ok(gone + super::reminder_counts::prune(pool, now).await?)
 }

@@ -33,7 +33,7 @@ const ZONES: [&str; 4] = [
 ];
 
 /// What becomes of those that are due: of a thousand.
-struct Odds {
+struct OutcomeOdds {
     channel: Channel,
     skill: i64,
     sender: &'static str,
@@ -48,7 +48,7 @@ struct Odds {
     back: u32,
 }
 
-const EMAIL: Odds = Odds {
+const EMAIL: OutcomeOdds = OutcomeOdds {
     channel: Channel::Email,
     skill: CUSTOMER_CARE,
     sender: "hello@shop.example",
@@ -60,7 +60,7 @@ const EMAIL: Odds = Odds {
     back: 470,
 };
 
-const SMS: Odds = Odds {
+const SMS: OutcomeOdds = OutcomeOdds {
     channel: Channel::Sms,
     skill: ORDERS,
     sender: "+15005550006",
@@ -137,7 +137,7 @@ impl Dice {
     }
 
     /// What one unread message led to: a reminder, and a second e-mail where the first brought nobody back.
-    fn episode(&mut self, odds: &Odds, since: DateTime<Utc>, number: usize) -> Vec<Past> {
+    fn episode(&mut self, odds: &OutcomeOdds, since: DateTime<Utc>, number: usize) -> Vec<Past> {
         let first = self.reminder(odds, since, number);
         let alone = odds.channel == Channel::Sms
             || first.sent_at.is_none()
@@ -149,7 +149,7 @@ impl Dice {
         vec![first, second]
     }
 
-    fn reminder(&mut self, odds: &Odds, since: DateTime<Utc>, number: usize) -> Past {
+    fn reminder(&mut self, odds: &OutcomeOdds, since: DateTime<Utc>, number: usize) -> Past {
         let due_at = since + TimeDelta::minutes(10);
         let zone = ZONES[number % ZONES.len()];
         let mut past = Past {
@@ -191,7 +191,7 @@ impl Dice {
     }
 
     /// A provider takes it.
-    fn sent(&mut self, odds: &Odds, past: &mut Past, back: u32) {
+    fn sent(&mut self, odds: &OutcomeOdds, past: &mut Past, back: u32) {
         let at = past.due_at + TimeDelta::milliseconds(self.0.random_range(150..1900));
         past.sent_at = Some(at);
         past.ended_at = at;
@@ -213,7 +213,7 @@ impl Dice {
         }
     }
 
-    fn second(&mut self, odds: &Odds, first: &Past) -> Past {
+    fn second(&mut self, odds: &OutcomeOdds, first: &Past) -> Past {
         let due_at = first.since + SECOND;
         let mut past = Past {
             step: 2,

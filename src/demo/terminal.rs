@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Local, Utc};
 use tokio_util::sync::CancellationToken;
 
-use crate::sandbox::outbox::{Message, Outbox};
+use crate::sandbox::outbox::{Outbox, OutboxMessage};
 use crate::say;
 
 /// A burst is over when nothing has arrived for so long.
@@ -67,20 +67,20 @@ pub async fn narrate(outbox: Outbox, places: Places, shutdown: CancellationToken
 }
 
 fn newest(outbox: &Outbox) -> u64 {
-    outbox.messages().last().map_or(0, Message::id)
+    outbox.messages().last().map_or(0, OutboxMessage::id)
 }
 
 /// "12:03:10  e-mail to ann.lee@example.com: Maria replied to you". The people are invented, and so are their addresses.
-fn line(message: &Message) -> String {
+fn line(message: &OutboxMessage) -> String {
     let mut line = String::new();
     let (at, channel, to, words) = match message {
-        Message::Mail(mail) => (
+        OutboxMessage::Mail(mail) => (
             mail.at,
             "e-mail",
             mail.to.join(", "),
             mail.subject().to_owned(),
         ),
-        Message::Text(text) => (text.at, "SMS", text.to.clone(), text.body.clone()),
+        OutboxMessage::Text(text) => (text.at, "SMS", text.to.clone(), text.body.clone()),
     };
     let _ = write!(
         line,
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_reminder_is_one_line_however_long_its_words() {
-        let mail = Message::Mail(Arc::new(Mail {
+        let mail = OutboxMessage::Mail(Arc::new(Mail {
             to: vec!["ann.lee@example.com".to_owned()],
             headers: vec![("Subject".to_owned(), "Maria replied to you".to_owned())],
             ..Mail::default()
@@ -126,7 +126,7 @@ mod tests {
             "{}",
             line(&mail)
         );
-        let text = Message::Text(Arc::new(Text {
+        let text = OutboxMessage::Text(Arc::new(Text {
             to: "+12025550143".to_owned(),
             body: format!("The Example Shop:\nyou have {}", "many ".repeat(40)),
             ..Text::default()

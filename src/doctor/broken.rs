@@ -2,10 +2,10 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{State, keep, of_channel, of_liveperson};
+use super::{CheckState, keep, of_channel, of_liveperson};
 use crate::clock::Clock;
-use crate::config::{Account, Config};
-use crate::control::live::Refusal;
+use crate::config::{AccountSettings, Config};
+use crate::control::live::LiveRefusal;
 use crate::domain::ids::Channel;
 use crate::jobs::context::Context;
 
@@ -14,9 +14,9 @@ use crate::jobs::context::Context;
 pub fn find_broken<'a>(
     config: &'a Config,
     ctx: &'a Context,
-    account: &'a Account,
+    account: &'a AccountSettings,
     channel: Channel,
-) -> BoxFuture<'a, Vec<Refusal>> {
+) -> BoxFuture<'a, Vec<LiveRefusal>> {
     Box::pin(async move {
         // The machine's clock is compared with LivePerson's.
         let limit = ctx.accounts.get(&account.id).map(|a| a.client.limit());
@@ -28,11 +28,11 @@ pub fn find_broken<'a>(
         let lines = of_liveperson.into_iter().map(|line| ("liveperson", line));
         let lines = lines.chain(of_channel.into_iter().map(|line| ("channel", line)));
         lines
-            .filter(|(_, line)| line.state == State::Failed)
-            .map(|(what, line)| Refusal {
+            .filter(|(_, line)| line.state == CheckState::Failed)
+            .map(|(what, line)| LiveRefusal {
                 what,
                 said: format!("{}, {}: {}", line.part, line.check, line.found),
-                fix: line.mend.unwrap_or_default(),
+                fix: line.fix.unwrap_or_default(),
             })
             .collect()
     })

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 
 use super::{Doctor, MAX_SKEW_SECONDS, PATIENCE};
-use crate::app::{self, Database, Place};
+use crate::app::{self, Database, DatabaseSource};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::server::Extension;
@@ -31,7 +31,7 @@ impl Doctor<'_> {
     pub(super) async fn database(&mut self, config: &Config) -> Vec<Rule> {
         self.begin("database");
         let place = app::locate(config).ok();
-        if let Some(Place::Own(root)) = &place {
+        if let Some(DatabaseSource::Own(root)) = &place {
             self.folder(config, root, Clock::System.now());
         }
         // Where there is none yet a throw-away one shows whether it can be started.
@@ -42,13 +42,15 @@ impl Doctor<'_> {
         let database = match opened {
             Ok(database) => database,
             Err(error) => {
-                let mend = match &place {
-                    Some(Place::Own(_)) => "Do as it says, then run `unread doctor` again.",
+                let fix = match &place {
+                    Some(DatabaseSource::Own(_)) => {
+                        "Do as it says, then run `unread doctor` again."
+                    }
                     _ => {
                         "Set DATABASE_URL to a PostgreSQL that runs, or install the package postgresql."
                     }
                 };
-                self.failed("start", format!("{error:#}"), mend);
+                self.failed("start", format!("{error:#}"), fix);
                 return Vec::new();
             }
         };
@@ -69,24 +71,24 @@ impl Doctor<'_> {
     }
 
     /// `None`: a throw-away one.
-    async fn server(&mut self, pool: &PgPool, config: &Config, place: Option<&Place>) {
+    async fn server(&mut self, pool: &PgPool, config: &Config, place: Option<&DatabaseSource>) {
         let facts = match tokio::time::timeout(PATIENCE, db::server::facts(pool)).await {
             Ok(Ok(facts)) => facts,
             Ok(Err(error)) => {
-                let (found, mend) = unreachable(&error);
-                return self.failed("connection", found, mend);
+                let (found, fix) = unreachable(&error);
+                return self.failed("connection", found, fix);
             }
             Err(_) => {
                 return self.failed("connection", "no answer", NO_DATABASE);
             }
         };
-        let own = place != Some(&Place::Configured);
+        let own = place != Some(&DatabaseSource::Configured);
         self.ok(
             "connection",
             match place {
                 None => "DATABASE_URL is not set; a PostgreSQL of our own starts",
-                Some(Place::Own(_)) => "connected to the PostgreSQL of `unread run`",
-                Some(Place::Configured) => "connected",
+                Some(DatabaseSource::Own(_)) => "connected to the PostgreSQL of `unread run`",
+                Some(DatabaseSource::Configured) => "connected",
             },
         );
         if facts.version_number < OLDEST_POSTGRES {
@@ -133,8 +135,8 @@ impl Doctor<'_> {
             Err(error) => Err(error),
         };
         if let Err(error) = read {
-            let (found, mend) = unreachable(&error);
-            self.failed("reading", found, mend);
+            let (found, fix) = unreachable(&error);
+            self.failed("reading", found, fix);
         }
     }
 
@@ -187,8 +189,8 @@ impl Doctor<'_> {
                         "the file beside the journal is {} minutes behind the database: a restore might go unnoticed",
                         late.num_minutes()
                     );
-                    let mend = "See in the log of the process that keeps the journal why it cannot be written; is the disk full?";
-                    self.warning("heartbeat", found, mend);
+                    let fix = "See in the log of the process that keeps the journal why it cannot be written; is the disk full?";
+                    self.warning("heartbeat", found, fix);
                 } else {
                     self.ok("heartbeat", "it is remembered beside the journal");
                 }
@@ -350,12 +352,12 @@ impl Doctor<'_> {
     }
 }
 
-/// Why the database could not be asked, without the address (it holds a password), and the mend.
+/// Why the database could not be asked, without the address (it holds a password), and the fix.
 fn unreachable(error: &sqlx::Error) -> (String, &'static str) {
     let Some(told) = error.as_database_error() else {
         return (format!("not reached: {error}"), NO_DATABASE);
     };
-    let mend = match told.code().as_deref() {
+    let fix = match told.code().as_deref() {
         Some("28P01" | "28000") => {
             "Correct user and password in DATABASE_URL, or let the user in (pg_hba.conf)."
         }
@@ -369,5 +371,5 @@ fn unreachable(error: &sqlx::Error) -> (String, &'static str) {
         Some("08P01" | "42P05" | "26000") => POOLER,
         _ => NO_DATABASE,
     };
-    (told.message().to_owned(), mend)
+    (told.message().to_owned(), fix)
 }

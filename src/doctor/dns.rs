@@ -27,14 +27,14 @@ const HEADER: usize = 12;
 
 /// What the DNS says about a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum DnsAnswer {
     /// Its texts; none if it has none.
     Texts(Vec<String>),
     /// Neither the name nor anything below it exists.
     NoSuchName,
 }
 
-impl Answer {
+impl DnsAnswer {
     pub fn texts(&self) -> &[String] {
         match self {
             Self::Texts(texts) => texts,
@@ -73,7 +73,7 @@ impl Resolver {
     }
 
     /// The texts of a name. The first server that knows, in the machine's order.
-    pub async fn texts(&self, name: &str) -> Result<Answer, Silence> {
+    pub async fn texts(&self, name: &str) -> Result<DnsAnswer, Silence> {
         let question = question(name).ok_or(Silence::NoName)?;
         let mut silence = Silence::NoServer;
         for &server in &self.servers {
@@ -122,7 +122,7 @@ fn question(name: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-async fn ask(server: SocketAddr, question: &[u8]) -> Result<Answer, Silence> {
+async fn ask(server: SocketAddr, question: &[u8]) -> Result<DnsAnswer, Silence> {
     let number: u16 = rand::random();
     // Recursion desired, one question, nothing else.
     let mut message = Vec::with_capacity(HEADER + question.len());
@@ -176,7 +176,7 @@ fn is_cut_off(answer: &[u8]) -> bool {
 }
 
 /// What an answer to `asked` says.
-fn read(answer: &[u8], asked: &[u8]) -> Result<Answer, Silence> {
+fn read(answer: &[u8], asked: &[u8]) -> Result<DnsAnswer, Silence> {
     let is_answer = answer.get(2).is_some_and(|flags| flags & 0x80 != 0);
     let repeats = |at: std::ops::Range<usize>| {
         let (theirs, ours) = (answer.get(at.clone()), asked.get(at));
@@ -187,7 +187,7 @@ fn read(answer: &[u8], asked: &[u8]) -> Result<Answer, Silence> {
     }
     match answer.get(3).map(|flags| flags & 0x0f) {
         Some(0) => {}
-        Some(3) => return Ok(Answer::NoSuchName),
+        Some(3) => return Ok(DnsAnswer::NoSuchName),
         Some(code) => return Err(Silence::Refused(code)),
         None => return Err(Silence::Unreadable),
     }
@@ -198,7 +198,7 @@ fn read(answer: &[u8], asked: &[u8]) -> Result<Answer, Silence> {
     let records = u16::from_be_bytes([records[0], records[1]]);
     let rest = answer.get(asked.len()..).ok_or(Silence::Unreadable)?;
     texts(rest, records)
-        .map(Answer::Texts)
+        .map(DnsAnswer::Texts)
         .ok_or(Silence::Unreadable)
 }
 
@@ -279,16 +279,16 @@ mod tests {
             &[(5, alias), (TXT, b"\x06v=spf1\x05 -all"), (TXT, b"\x01x")],
         );
         let texts = vec!["v=spf1 -all".to_owned(), "x".to_owned()];
-        assert_eq!(read(&told, &asked), Ok(Answer::Texts(texts)));
+        assert_eq!(read(&told, &asked), Ok(DnsAnswer::Texts(texts)));
     }
 
     #[test]
     fn nothing_found_and_nothing_there_are_told_apart_from_no_answer() {
         let asked = asked("brand.test");
-        let none = Answer::Texts(Vec::new());
+        let none = DnsAnswer::Texts(Vec::new());
         assert_eq!(read(&answer(&asked, 0, &[]), &asked), Ok(none));
         let told = read(&answer(&asked, 3, &[]), &asked);
-        assert_eq!(told, Ok(Answer::NoSuchName));
+        assert_eq!(told, Ok(DnsAnswer::NoSuchName));
         let told = read(&answer(&asked, 2, &[]), &asked);
         assert_eq!(told, Err(Silence::Refused(2)));
         let other = answer(&super::tests::asked("other.test"), 0, &[]);
@@ -360,7 +360,7 @@ mod tests {
         let long = "long text, ".repeat(100);
         let server = server_of_long_texts(long.clone().leak()).await;
         let told = Resolver::new(Some(server)).texts("brand.test").await;
-        assert_eq!(told, Ok(Answer::Texts(vec![long])));
+        assert_eq!(told, Ok(DnsAnswer::Texts(vec![long])));
     }
 
     #[tokio::test]

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Doctor, State};
+use super::{CheckState, Doctor};
 use crate::app;
-use crate::backup::{self, Kept};
+use crate::backup::{self, BackupFile};
 use crate::config::Config;
 use crate::postgres::{self, disk};
 
@@ -39,7 +39,7 @@ impl Doctor<'_> {
             Ok(free) => {
                 let found = format!("{} are free", disk::shown(free));
                 match room(free) {
-                    State::Ok => self.ok("free space", found),
+                    CheckState::Ok => self.ok("free space", found),
                     state => self.line("free space", state, found, Some(MAKE_ROOM.to_owned())),
                 }
             }
@@ -56,7 +56,7 @@ impl Doctor<'_> {
         }
     }
 
-    fn backups(&mut self, config: &Config, newest: Option<&Kept>, now: DateTime<Utc>) {
+    fn backups(&mut self, config: &Config, newest: Option<&BackupFile>, now: DateTime<Utc>) {
         if config.backups_kept == 0 {
             return self.warning(
                 "backup",
@@ -92,11 +92,11 @@ fn whose(root: &Path) -> anyhow::Result<String> {
     Ok(format!("{}: {major} data of uid {owner}", root.display()))
 }
 
-fn room(free: u64) -> State {
+fn room(free: u64) -> CheckState {
     match free {
-        ..TOO_LITTLE => State::Failed,
-        TOO_LITTLE..LITTLE => State::Warning,
-        _ => State::Ok,
+        ..TOO_LITTLE => CheckState::Failed,
+        TOO_LITTLE..LITTLE => CheckState::Warning,
+        _ => CheckState::Ok,
     }
 }
 
@@ -115,11 +115,11 @@ mod tests {
     #[test]
     fn little_room_is_warned_of_before_it_is_too_little() {
         for (free, state) in [
-            (0, State::Failed),
-            (99_999_999, State::Failed),
-            (100_000_000, State::Warning),
-            (999_999_999, State::Warning),
-            (1_000_000_000, State::Ok),
+            (0, CheckState::Failed),
+            (99_999_999, CheckState::Failed),
+            (100_000_000, CheckState::Warning),
+            (999_999_999, CheckState::Warning),
+            (1_000_000_000, CheckState::Ok),
         ] {
             assert_eq!(room(free), state, "{free}");
         }

@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use super::Doctor;
-use crate::config::{Account, Config};
+use crate::config::{AccountSettings, Config};
 use crate::domain::ids::Channel;
 use crate::domain::local_time::have_hours_in_common;
-use crate::domain::rule::{Rule, Settings};
+use crate::domain::rule::{Rule, RuleSettings};
 use crate::domain::zone::{Zone, countries};
 
 impl Doctor<'_> {
@@ -15,11 +15,11 @@ impl Doctor<'_> {
         self.begin("hours");
         for account in &config.accounts {
             let stored: Vec<&Rule> = rules.iter().filter(|r| r.account == account.id).collect();
-            let defaults: Vec<(Channel, Settings)> = config
+            let defaults: Vec<(Channel, RuleSettings)> = config
                 .channels
                 .channels()
                 .into_iter()
-                .map(|channel| (channel, Settings::default_for(channel)))
+                .map(|channel| (channel, RuleSettings::default_for(channel)))
                 .filter(|(_, settings)| settings.quiet_hours.is_any())
                 .collect();
             if stored.is_empty() && !defaults.is_empty() {
@@ -42,8 +42,8 @@ impl Doctor<'_> {
 
     fn hours_of(
         &mut self,
-        account: &Account,
-        rules: &[(String, Channel, &Settings)],
+        account: &AccountSettings,
+        rules: &[(String, Channel, &RuleSettings)],
         now: DateTime<Utc>,
     ) {
         let check = format!("account {}", account.id);
@@ -84,7 +84,7 @@ impl Doctor<'_> {
 }
 
 /// Countries whose zones have too few of the rule's hours in common.
-fn too_wide(settings: &Settings, now: DateTime<Utc>) -> String {
+fn too_wide(settings: &RuleSettings, now: DateTime<Utc>) -> String {
     let quiet = &settings.quiet_hours;
     let wide = countries()
         .filter(|(country, zones)| !have_hours_in_common(quiet, Some(country), zones, now));

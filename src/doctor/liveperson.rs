@@ -6,14 +6,14 @@ use super::{Doctor, MAX_SKEW_SECONDS};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::liveperson::{self, Error, Purpose, Turnstile, Unlimited};
+use crate::liveperson::{self, LivePersonError, Purpose, RateLimiter, Unlimited};
 
 impl Doctor<'_> {
     pub(super) async fn liveperson(
         &mut self,
         config: &Config,
-        account: &config::Account,
-        limit: Option<Arc<dyn Turnstile>>,
+        account: &config::AccountSettings,
+        limit: Option<Arc<dyn RateLimiter>>,
         clock: &Clock,
     ) {
         self.begin(format!("LivePerson {}", account.id));
@@ -24,7 +24,7 @@ impl Doctor<'_> {
                 "Set LE_CLIENT_ID and LE_CLIENT_SECRET of an application that is installed in the account.",
             );
         }
-        if let Some(liveperson::Auth::OAuth1 { .. }) = account.auth {
+        if let Some(liveperson::LivePersonAuth::OAuth1 { .. }) = account.auth {
             self.warning("credentials", "OAuth 1.0a keys", config::LEGACY_KEYS);
         }
         let settings = match app::liveperson_settings(config, account) {
@@ -32,7 +32,7 @@ impl Doctor<'_> {
             Err(error) => return self.failed("credentials", format!("{error:#}"), "Correct them."),
         };
         let for_person = limit.is_some();
-        let mut client = liveperson::Client::new(
+        let mut client = liveperson::LivePersonClient::new(
             settings,
             liveperson::http_client(),
             limit.unwrap_or_else(|| Arc::new(Unlimited)),
@@ -49,7 +49,7 @@ impl Doctor<'_> {
                 Err(error) => self.failed(
                     check.what,
                     error.to_string(),
-                    mend_of_liveperson(check.what, &error),
+                    fix_of_liveperson(check.what, &error),
                 ),
             }
         }
@@ -69,34 +69,36 @@ impl Doctor<'_> {
     }
 }
 
-fn mend_of_liveperson(what: &str, error: &Error) -> &'static str {
+fn fix_of_liveperson(what: &str, error: &LivePersonError) -> &'static str {
     match error {
-        Error::NoService(_) | Error::Rejected { .. } if what.starts_with("domain") => {
+        LivePersonError::NoService(_) | LivePersonError::Rejected { .. }
+            if what.starts_with("domain") =>
+        {
             "Correct LE_ACCOUNT: LivePerson knows no such account."
         }
-        Error::NoService(_) => {
+        LivePersonError::NoService(_) => {
             "Correct LE_ACCOUNT, or ask LivePerson to enable the service for the account."
         }
-        Error::Unauthorized { .. } if what == "access token" => {
+        LivePersonError::Unauthorized { .. } if what == "access token" => {
             "Correct LE_CLIENT_ID and LE_CLIENT_SECRET (Conversational Cloud: Manage, Management Console, Application Install)."
         }
-        Error::Unauthorized { .. } if what == "skills" => {
+        LivePersonError::Unauthorized { .. } if what == "skills" => {
             "Give the application the scope of the skills API (read), then install it again in the account."
         }
-        Error::Unauthorized { .. } => {
+        LivePersonError::Unauthorized { .. } => {
             "Give the application the scope of the Messaging Interactions API (msghist), and ask LivePerson to enable that API for \
              the account."
         }
-        Error::Throttled { .. } | Error::Busy { .. } => {
+        LivePersonError::Throttled { .. } | LivePersonError::Busy { .. } => {
             "LivePerson throttles: lower UNREAD_LIVEPERSON_RATE_PER_SECOND and run doctor later."
         }
-        Error::Unavailable { .. } => {
+        LivePersonError::Unavailable { .. } => {
             "Check DNS, firewall and proxy from here to LivePerson, and UNREAD_LIVEPERSON_URL; then LivePerson's status page."
         }
-        Error::Rejected { .. } => {
+        LivePersonError::Rejected { .. } => {
             "Check UNREAD_SOURCES and UNREAD_SKILLS: LivePerson did not accept the question."
         }
-        Error::Malformed { .. } => {
+        LivePersonError::Malformed { .. } => {
             "Something else than LivePerson answers, most often a proxy: check UNREAD_LIVEPERSON_URL and the network."
         }
     }

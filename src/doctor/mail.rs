@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 
 use super::dns::{Resolver, Silence};
-use super::records::{self, Judged};
-use super::{Doctor, Line, State};
+use super::records::{self, RecordFinding};
+use super::{CheckState, Doctor, DoctorFinding};
 use crate::channel::smtp;
-use crate::db::sender_checks::Check;
+use crate::db::sender_checks::RecordCheck;
 
 impl Doctor<'_> {
     /// What receivers will find out about the sender's domain.
     pub(super) async fn sender_domain(
         &mut self,
-        settings: &smtp::Settings,
+        settings: &smtp::SmtpSettings,
         server: Option<SocketAddr>,
     ) {
         let domain = settings.from.domain();
@@ -48,7 +48,7 @@ impl Doctor<'_> {
         ];
         for (check, judged) in CHECKS.into_iter().zip(judged) {
             match judged {
-                Ok(judged) => self.line(check, judged.state, judged.found, judged.mend),
+                Ok(judged) => self.line(check, judged.state, judged.found, judged.fix),
                 Err(silence) => self.unchecked(
                     check,
                     format!("{domain} could not be looked up: {silence}"),
@@ -62,20 +62,20 @@ impl Doctor<'_> {
 const CHECKS: [&str; 3] = ["SPF", "DKIM", "DMARC"];
 
 /// What the lines say of the sender's domain, as it is kept. What could not be looked up leaves what was found before.
-pub(super) fn sender_checks(lines: &[Line]) -> Vec<Check> {
-    let about = lines
-        .iter()
-        .filter(|line| CHECKS.contains(&line.check.as_str()) && line.state != State::Unchecked);
-    let checks = about.map(|line| Check {
+pub(super) fn sender_checks(lines: &[DoctorFinding]) -> Vec<RecordCheck> {
+    let about = lines.iter().filter(|line| {
+        CHECKS.contains(&line.check.as_str()) && line.state != CheckState::Unchecked
+    });
+    let checks = about.map(|line| RecordCheck {
         record: line.check.clone(),
-        well: line.state == State::Ok,
+        well: line.state == CheckState::Ok,
         found: line.found.clone(),
-        fix: line.mend.clone(),
+        fix: line.fix.clone(),
     });
     checks.collect()
 }
 
-async fn dmarc(resolver: &Resolver, domain: &str) -> Result<Judged, Silence> {
+async fn dmarc(resolver: &Resolver, domain: &str) -> Result<RecordFinding, Silence> {
     for name in records::dmarc_names(domain) {
         let answer = resolver.texts(&name).await?;
         if let Some(judged) = records::dmarc(&name, &answer) {

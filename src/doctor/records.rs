@@ -1,29 +1,29 @@
 //! What the DNS records of a sender's domain mean for its mail: SPF (RFC 7208), DKIM (RFC 6376), DMARC (RFC 7489). Pure.
 
-use super::State;
-use super::dns::Answer;
+use super::CheckState;
+use super::dns::DnsAnswer;
 
 /// A judgement, before it becomes a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judged {
-    pub state: State,
+pub struct RecordFinding {
+    pub state: CheckState,
     pub found: String,
-    pub mend: Option<String>,
+    pub fix: Option<String>,
 }
 
-fn judged(state: State, found: impl Into<String>, mend: impl Into<String>) -> Judged {
-    Judged {
+fn judged(state: CheckState, found: impl Into<String>, fix: impl Into<String>) -> RecordFinding {
+    RecordFinding {
         state,
         found: found.into(),
-        mend: Some(mend.into()),
+        fix: Some(fix.into()),
     }
 }
 
-fn well(found: impl Into<String>) -> Judged {
-    Judged {
-        state: State::Ok,
+fn well(found: impl Into<String>) -> RecordFinding {
+    RecordFinding {
+        state: CheckState::Ok,
         found: found.into(),
-        mend: None,
+        fix: None,
     }
 }
 
@@ -36,10 +36,10 @@ fn is_version(text: &str, tag: &str, ends: &[char]) -> bool {
 }
 
 /// Who may send mail for `domain`, by what it says itself.
-pub fn spf(domain: &str, answer: &Answer) -> Judged {
-    if *answer == Answer::NoSuchName {
+pub fn spf(domain: &str, answer: &DnsAnswer) -> RecordFinding {
+    if *answer == DnsAnswer::NoSuchName {
         return judged(
-            State::Failed,
+            CheckState::Failed,
             format!("the domain {domain} does not exist"),
             "Correct SMTP_FROM: mail from a domain that does not exist is refused.",
         );
@@ -51,7 +51,7 @@ pub fn spf(domain: &str, answer: &Answer) -> Judged {
     let record = match records[..] {
         [] => {
             return judged(
-                State::Warning,
+                CheckState::Warning,
                 format!("{domain} has none"),
                 format!(
                     "Publish a TXT record of {domain} that names your mail server: \"v=spf1 include:… -all\", in the words of your \
@@ -62,7 +62,7 @@ pub fn spf(domain: &str, answer: &Answer) -> Judged {
         [record] => record,
         _ => {
             return judged(
-                State::Failed,
+                CheckState::Failed,
                 format!("{domain} has {}, which counts as an error", records.len()),
                 format!(
                     "Leave one TXT record of {domain} that begins with v=spf1: put the words of all into it."
@@ -77,7 +77,7 @@ pub fn spf(domain: &str, answer: &Answer) -> Judged {
         .collect();
     if words.iter().any(|word| word == "all" || word == "+all") {
         return judged(
-            State::Warning,
+            CheckState::Warning,
             format!("{domain} lets everybody send in its name"),
             "End the SPF record with -all (or ~all) instead of +all.",
         );
@@ -87,7 +87,7 @@ pub fn spf(domain: &str, answer: &Answer) -> Judged {
         .all(|word| word.trim_start_matches(['-', '~', '?']) == "all" || word.starts_with("exp="));
     if names_nobody && words.iter().any(|word| word == "-all") {
         return judged(
-            State::Failed,
+            CheckState::Failed,
             format!("{domain} says that it sends no mail at all"),
             "Name your mail server in the SPF record (include:…), or correct SMTP_FROM.",
         );
@@ -104,18 +104,18 @@ pub fn dkim_name(domain: &str, selector: Option<&str>) -> String {
 }
 
 /// Whether the key that mail is signed with can be found. `answer` is that of [`dkim_name`].
-pub fn dkim(domain: &str, selector: Option<&str>, answer: &Answer) -> Judged {
+pub fn dkim(domain: &str, selector: Option<&str>, answer: &DnsAnswer) -> RecordFinding {
     let Some(selector) = selector else {
         // A name that has nothing itself exists if there is something below it (RFC 8020).
         return match answer {
-            Answer::NoSuchName => judged(
-                State::Warning,
+            DnsAnswer::NoSuchName => judged(
+                CheckState::Warning,
                 format!("{domain} publishes no key"),
                 "Have your mail server or provider sign with DKIM, publish the key that it shows, and set SMTP_DKIM_SELECTOR to its \
                  selector.",
             ),
-            Answer::Texts(_) => judged(
-                State::Unchecked,
+            DnsAnswer::Texts(_) => judged(
+                CheckState::Unchecked,
                 format!(
                     "{domain} publishes keys, but whether mail is signed with one of them cannot be seen from here"
                 ),
@@ -127,18 +127,18 @@ pub fn dkim(domain: &str, selector: Option<&str>, answer: &Answer) -> Judged {
     let keys = answer.texts().iter().filter_map(|text| tag(text, "p"));
     match keys.collect::<Vec<_>>()[..] {
         [] => judged(
-            State::Failed,
+            CheckState::Failed,
             format!("there is no key at {name}"),
             "Publish the key that your mail server or provider shows for this selector, or correct SMTP_DKIM_SELECTOR.",
         ),
         [""] => judged(
-            State::Failed,
+            CheckState::Failed,
             format!("the key at {name} has been revoked"),
             "Sign with another key, publish that, and set SMTP_DKIM_SELECTOR to its selector.",
         ),
         [_] => well(format!("{name} has a key")),
         _ => judged(
-            State::Failed,
+            CheckState::Failed,
             format!("{name} has more than one key"),
             "Leave one TXT record at that name.",
         ),
@@ -156,7 +156,7 @@ pub fn dmarc_names(domain: &str) -> Vec<String> {
 }
 
 /// The policy among these texts; `None`: receivers look further up.
-pub fn dmarc(name: &str, answer: &Answer) -> Option<Judged> {
+pub fn dmarc(name: &str, answer: &DnsAnswer) -> Option<RecordFinding> {
     let texts = answer.texts().iter();
     let records: Vec<&String> = texts
         .filter(|text| is_version(text, "v=DMARC1", &[';', ' ']))
@@ -166,13 +166,13 @@ pub fn dmarc(name: &str, answer: &Answer) -> Option<Judged> {
         [record] => Some(match tag(record, "p").unwrap_or_default() {
             policy @ ("none" | "quarantine" | "reject") => well(format!("{name}: p={policy}")),
             _ => judged(
-                State::Warning,
+                CheckState::Warning,
                 format!("the policy at {name} cannot be read, so receivers ignore it"),
                 "Write p=none, p=quarantine or p=reject into it.",
             ),
         }),
         _ => Some(judged(
-            State::Warning,
+            CheckState::Warning,
             format!("{name} has {}, so receivers ignore them", records.len()),
             "Leave one TXT record at that name.",
         )),
@@ -180,9 +180,9 @@ pub fn dmarc(name: &str, answer: &Answer) -> Option<Judged> {
 }
 
 /// What to say when none of [`dmarc_names`] has a policy.
-pub fn no_dmarc(domain: &str) -> Judged {
+pub fn no_dmarc(domain: &str) -> RecordFinding {
     judged(
-        State::Warning,
+        CheckState::Warning,
         format!("{domain} has none"),
         format!(
             "Publish a TXT record of _dmarc.{domain}: \"v=DMARC1; p=none; rua=mailto:…\". Large receivers expect one of whoever sends \
@@ -202,53 +202,53 @@ fn tag<'t>(list: &'t str, name: &str) -> Option<&'t str> {
 mod tests {
     use super::*;
 
-    fn texts(texts: &[&str]) -> Answer {
-        Answer::Texts(texts.iter().map(|&text| text.to_owned()).collect())
+    fn texts(texts: &[&str]) -> DnsAnswer {
+        DnsAnswer::Texts(texts.iter().map(|&text| text.to_owned()).collect())
     }
 
     #[test]
     fn spf_names_the_senders_once_and_not_everybody() {
-        let cases: &[(&[&str], State)] = &[
-            (&["v=spf1 include:_spf.mail.test -all"], State::Ok),
-            (&["V=SPF1 mx ~all", "other=1"], State::Ok),
-            (&["v=spf1 redirect=_spf.mail.test"], State::Ok),
-            (&["v=spf1 ip4:192.0.2.1 -all"], State::Ok),
-            (&[], State::Warning),
-            (&["v=spf10 mx -all", "v=spf2.0/pra"], State::Warning),
-            (&["v=spf1 mx +all"], State::Warning),
-            (&["v=spf1 all"], State::Warning),
-            (&["v=spf1 -all"], State::Failed),
-            (&["v=spf1 include:mail.firewall -all"], State::Ok),
-            (&["v=spf1 mx -all", "v=spf1 a -all"], State::Failed),
+        let cases: &[(&[&str], CheckState)] = &[
+            (&["v=spf1 include:_spf.mail.test -all"], CheckState::Ok),
+            (&["V=SPF1 mx ~all", "other=1"], CheckState::Ok),
+            (&["v=spf1 redirect=_spf.mail.test"], CheckState::Ok),
+            (&["v=spf1 ip4:192.0.2.1 -all"], CheckState::Ok),
+            (&[], CheckState::Warning),
+            (&["v=spf10 mx -all", "v=spf2.0/pra"], CheckState::Warning),
+            (&["v=spf1 mx +all"], CheckState::Warning),
+            (&["v=spf1 all"], CheckState::Warning),
+            (&["v=spf1 -all"], CheckState::Failed),
+            (&["v=spf1 include:mail.firewall -all"], CheckState::Ok),
+            (&["v=spf1 mx -all", "v=spf1 a -all"], CheckState::Failed),
         ];
         for (records, state) in cases {
             let judged = spf("shop.test", &texts(records));
             assert_eq!(judged.state, *state, "{records:?}: {judged:?}");
-            assert_eq!(judged.mend.is_none(), *state == State::Ok, "{judged:?}");
+            assert_eq!(judged.fix.is_none(), *state == CheckState::Ok, "{judged:?}");
         }
-        let judged = spf("shop.test", &Answer::NoSuchName);
-        assert_eq!(judged.state, State::Failed);
-        assert!(judged.mend.unwrap().contains("SMTP_FROM"));
+        let judged = spf("shop.test", &DnsAnswer::NoSuchName);
+        assert_eq!(judged.state, CheckState::Failed);
+        assert!(judged.fix.unwrap().contains("SMTP_FROM"));
     }
 
     #[test]
     fn dkim_without_a_selector_is_never_green() {
-        let of = |selector, answer: &Answer| dkim("shop.test", selector, answer).state;
-        assert_eq!(of(None, &texts(&[])), State::Unchecked);
-        assert_eq!(of(None, &texts(&["p=AAAA"])), State::Unchecked);
-        assert_eq!(of(None, &Answer::NoSuchName), State::Warning);
-        let cases: &[(&[&str], State)] = &[
-            (&["v=DKIM1; k=rsa; p=MIGf"], State::Ok),
-            (&["k=ed25519;p=11qY ;t=s"], State::Ok),
-            (&["v=DKIM1; p="], State::Failed),
-            (&["v=spf1 -all"], State::Failed),
-            (&["p=A", "p=B"], State::Failed),
-            (&[], State::Failed),
+        let of = |selector, answer: &DnsAnswer| dkim("shop.test", selector, answer).state;
+        assert_eq!(of(None, &texts(&[])), CheckState::Unchecked);
+        assert_eq!(of(None, &texts(&["p=AAAA"])), CheckState::Unchecked);
+        assert_eq!(of(None, &DnsAnswer::NoSuchName), CheckState::Warning);
+        let cases: &[(&[&str], CheckState)] = &[
+            (&["v=DKIM1; k=rsa; p=MIGf"], CheckState::Ok),
+            (&["k=ed25519;p=11qY ;t=s"], CheckState::Ok),
+            (&["v=DKIM1; p="], CheckState::Failed),
+            (&["v=spf1 -all"], CheckState::Failed),
+            (&["p=A", "p=B"], CheckState::Failed),
+            (&[], CheckState::Failed),
         ];
         for (records, state) in cases {
             assert_eq!(of(Some("s1"), &texts(records)), *state, "{records:?}");
         }
-        assert_eq!(of(Some("s1"), &Answer::NoSuchName), State::Failed);
+        assert_eq!(of(Some("s1"), &DnsAnswer::NoSuchName), CheckState::Failed);
     }
 
     #[test]
@@ -261,13 +261,13 @@ mod tests {
         let of = |records: &[&str]| dmarc("_dmarc.shop.test", &texts(records)).map(|j| j.state);
         assert_eq!(
             of(&["v=DMARC1; p=none; rua=mailto:a@shop.test"]),
-            Some(State::Ok)
+            Some(CheckState::Ok)
         );
-        assert_eq!(of(&["v=DMARC1;p=reject"]), Some(State::Ok));
-        assert_eq!(of(&["v=DMARC1; sp=none"]), Some(State::Warning));
-        assert_eq!(of(&["v=DMARC1; p=maybe"]), Some(State::Warning));
+        assert_eq!(of(&["v=DMARC1;p=reject"]), Some(CheckState::Ok));
+        assert_eq!(of(&["v=DMARC1; sp=none"]), Some(CheckState::Warning));
+        assert_eq!(of(&["v=DMARC1; p=maybe"]), Some(CheckState::Warning));
         let two = ["v=DMARC1; p=none", "v=DMARC1; p=reject"];
-        assert_eq!(of(&two), Some(State::Warning));
+        assert_eq!(of(&two), Some(CheckState::Warning));
         assert_eq!(of(&["v=DMARC10; p=none"]), None);
         assert_eq!(of(&[]), None);
     }

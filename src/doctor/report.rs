@@ -6,21 +6,21 @@ use serde::Serialize;
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Line {
+pub struct DoctorFinding {
     /// What it belongs to: `database`, `LivePerson 12345678`.
     pub part: String,
     pub check: String,
-    pub state: State,
+    pub state: CheckState,
     /// What was found, or what is wrong. Never a secret.
     pub found: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    pub fix: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum CheckState {
     Ok,
     /// Works, but is probably not meant.
     Warning,
@@ -29,7 +29,7 @@ pub enum State {
     Unchecked,
 }
 
-impl State {
+impl CheckState {
     fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -41,13 +41,13 @@ impl State {
 }
 
 /// Whether the service can do its work.
-pub fn healthy(lines: &[Line]) -> bool {
-    lines.iter().all(|line| line.state != State::Failed)
+pub fn healthy(lines: &[DoctorFinding]) -> bool {
+    lines.iter().all(|line| line.state != CheckState::Failed)
 }
 
-/// The lines as a table, the mend below what needs one, and a sentence at the end.
-pub fn table(lines: &[Line]) -> String {
-    let width = |cell: &dyn Fn(&Line) -> &str| {
+/// The lines as a table, the fix below what needs one, and a sentence at the end.
+pub fn table(lines: &[DoctorFinding]) -> String {
+    let width = |cell: &dyn Fn(&DoctorFinding) -> &str| {
         let lengths = lines.iter().map(|line| cell(line).chars().count());
         lengths.max().unwrap_or_default()
     };
@@ -62,16 +62,16 @@ pub fn table(lines: &[Line]) -> String {
             line.state.word(),
             line.found
         );
-        if let Some(mend) = &line.mend {
-            let _ = writeln!(text, "{:part$}  {:check$}  {:7}  → {mend}", "", "", "");
+        if let Some(fix) = &line.fix {
+            let _ = writeln!(text, "{:part$}  {:check$}  {:7}  → {fix}", "", "", "");
         }
     }
     let count = |state| lines.iter().filter(|line| line.state == state).count();
-    let (failed, warnings) = (count(State::Failed), count(State::Warning));
+    let (failed, warnings) = (count(CheckState::Failed), count(CheckState::Warning));
     let _ = match (failed, warnings) {
         (0, 0) => writeln!(text, "\nEverything that was checked works."),
         (0, n) => writeln!(text, "\nEverything that was checked works; warnings: {n}."),
-        (n, _) => writeln!(text, "\nTo be mended: {n}. Then run `unread doctor` again."),
+        (n, _) => writeln!(text, "\nTo be fixed: {n}. Then run `unread doctor` again."),
     };
     text
 }
@@ -80,30 +80,30 @@ pub fn table(lines: &[Line]) -> String {
 mod tests {
     use super::*;
 
-    fn line(state: State, mend: Option<&str>) -> Line {
-        Line {
+    fn line(state: CheckState, fix: Option<&str>) -> DoctorFinding {
+        DoctorFinding {
             part: "e-mail".into(),
             check: "login".into(),
             state,
             found: "auth 535".into(),
-            mend: mend.map(str::to_owned),
+            fix: fix.map(str::to_owned),
         }
     }
 
     #[test]
-    fn the_mend_stands_below_the_failure_and_the_end_counts() {
+    fn the_fix_stands_below_the_failure_and_the_end_counts() {
         let lines = [
-            line(State::Failed, Some("Correct it.")),
-            line(State::Ok, None),
+            line(CheckState::Failed, Some("Correct it.")),
+            line(CheckState::Ok, None),
         ];
         let text = table(&lines);
         assert!(text.contains("FAILED   auth 535\n"), "{text}");
         assert!(text.contains("→ Correct it.\n"), "{text}");
-        assert!(text.ends_with("To be mended: 1. Then run `unread doctor` again.\n"));
+        assert!(text.ends_with("To be fixed: 1. Then run `unread doctor` again.\n"));
         assert!(!healthy(&lines));
         assert!(healthy(&[
-            line(State::Warning, None),
-            line(State::Unchecked, None)
+            line(CheckState::Warning, None),
+            line(CheckState::Unchecked, None)
         ]));
     }
 }

@@ -36,7 +36,7 @@ pub struct ChannelProfile {
     pub is_sender: fn(&str) -> bool,
     pub parts: Parts,
     pub way_out: WayOut,
-    pub unknown: Unknown,
+    pub unknown: UnknownPolicy,
     /// People must have agreed to it, and whoever goes live says how.
     pub needs_consent: bool,
     pub length: Length,
@@ -96,7 +96,7 @@ pub enum WayOut {
 
 /// What becomes of an attempt whose outcome nobody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unknown {
+pub enum UnknownPolicy {
     /// Nobody can be asked: it stays unknown, or is sent once more if the rule says so.
     Final,
     /// The provider is asked; the address is kept until it has said.
@@ -131,7 +131,7 @@ const EMAIL: ChannelProfile = ChannelProfile {
     is_sender: is_mail_sender,
     parts: Parts::SubjectAndHtml,
     way_out: WayOut::Link,
-    unknown: Unknown::Final,
+    unknown: UnknownPolicy::Final,
     needs_consent: false,
     length: Length::Free,
     has_sender_domain: true,
@@ -167,7 +167,7 @@ const SMS: ChannelProfile = ChannelProfile {
     is_sender: is_sms_sender,
     parts: Parts::TextAlone,
     way_out: WayOut::StopWord,
-    unknown: Unknown::Settled,
+    unknown: UnknownPolicy::Settled,
     needs_consent: true,
     length: Length::Segments,
     has_sender_domain: false,
@@ -202,7 +202,7 @@ const PROBE: ChannelProfile = ChannelProfile {
     is_sender: is_word,
     parts: Parts::TextAlone,
     way_out: WayOut::StopWord,
-    unknown: Unknown::Settled,
+    unknown: UnknownPolicy::Settled,
     needs_consent: false,
     length: Length::Free,
     has_sender_domain: false,

@@ -12,17 +12,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::channel::WayOut;
 use super::ids::Channel;
-use super::quiet::{Bounds, Hours, Share, longest_quiet, lost_share};
-use super::rule::{InQuietHours, Settings};
+use super::quiet::{Bounds, Hours, LostShare, longest_quiet, lost_share};
+use super::rule::{InQuietHours, RuleSettings};
 use super::zone::Zone;
 
-pub use sequence::Limit;
+pub use sequence::StepLimit;
 
 /// What is looked at.
 #[derive(Clone, Debug)]
 pub struct Subject<'a> {
     pub channel: Channel,
-    pub settings: &'a Settings,
+    pub settings: &'a RuleSettings,
     /// The account's time zone, where the rule has none.
     pub zone: Zone,
     /// What the rule's own texts say, language by language.
@@ -58,14 +58,14 @@ pub struct SenderFault {
 
 /// How much somebody should mind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub enum ContradictionLevel {
     /// The rule does not do what it says.
     Warning,
     /// It does what was chosen; good to know all the same.
     Note,
 }
 
-impl Level {
+impl ContradictionLevel {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Warning => "warning",
@@ -113,14 +113,14 @@ pub enum Contradiction {
         country: Option<String>,
         quiet: TimeDelta,
         latest: TimeDelta,
-        lost: Share,
+        lost: LostShare,
         /// So it is only in a week in which clocks are changed, or worst then.
         clock_change: bool,
     },
     /// What falls into quiet hours is dropped, as was chosen.
     Drops {
         country: Option<String>,
-        lost: Share,
+        lost: LostShare,
     },
     /// The agent must be quiet for longer than the step waits.
     Debounce {
@@ -133,13 +133,13 @@ pub enum Contradiction {
         step: usize,
         after: TimeDelta,
         by: TimeDelta,
-        limit: Limit,
+        limit: StepLimit,
     },
     /// A limit holds a step back until it is too late: always, or for a share of a week's messages.
     Lost {
         step: usize,
-        share: Share,
-        limit: Limit,
+        share: LostShare,
+        limit: StepLimit,
     },
     /// A text message that does not say how to stop them.
     NoStopWord { language: String },
@@ -176,10 +176,10 @@ impl Contradiction {
         }
     }
 
-    pub fn level(&self) -> Level {
+    pub fn level(&self) -> ContradictionLevel {
         match self {
-            Self::Drops { .. } | Self::NoUnsubscribeLink { .. } => Level::Note,
-            _ => Level::Warning,
+            Self::Drops { .. } | Self::NoUnsubscribeLink { .. } => ContradictionLevel::Note,
+            _ => ContradictionLevel::Warning,
         }
     }
 

@@ -60,7 +60,7 @@ pub struct Facts<'a> {
     /// The newest click on a link of this episode's reminders, on any channel.
     pub clicked_at: Option<DateTime<Utc>>,
     /// The conversation's lot, 0 to 99, which never changes: those below the rule's hold-out share get no reminder.
-    pub lot: u8,
+    pub holdout_bucket: u8,
     pub now: DateTime<Utc>,
 }
 
@@ -78,7 +78,7 @@ const AFTER_UNDECIDED: TimeDelta = TimeDelta::seconds(60);
 const AFTER_IN_QUEUE: TimeDelta = TimeDelta::minutes(5);
 /// How often to look whether a pause or a hold has ended unheard: ending one wakes what it keeps.
 const AFTER_PAUSED: TimeDelta = TimeDelta::minutes(10);
-/// The last look before the deadline; less is not worth holding.
+/// The last re-check before the deadline; less is not worth holding.
 const SHORTEST_HOLD: TimeDelta = TimeDelta::seconds(30);
 const DAY: TimeDelta = TimeDelta::hours(24);
 
@@ -145,7 +145,9 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     }
     match facts.local.hours(settings).allowed_at(now) {
         // Last, so that who is held out and who is written to differ in nothing else.
-        Some(at) if at <= now && facts.lot < settings.holdout_percent => Cancel(Reason::HeldOut),
+        Some(at) if at <= now && facts.holdout_bucket < settings.holdout_percent => {
+            Cancel(Reason::HeldOut)
+        }
         Some(at) if at <= now => Send(contact.clone()),
         _ if settings.in_quiet_hours == InQuietHours::Drop => Cancel(Reason::QuietHours),
         Some(at) => facts.postpone(at, Reason::QuietHours),

@@ -14,7 +14,7 @@ mod tests;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use trust::Knows;
+use trust::PriorKnowledge;
 
 /// A silence that is longer leaves a mark.
 pub const NOTABLE_GAP: TimeDelta = TimeDelta::seconds(60);
@@ -35,23 +35,23 @@ pub const SETTLED_IN: i64 = 200;
 
 /// The heartbeat as the database keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pulse {
+pub struct StoredHeartbeat {
     pub installation: String,
     pub counter: i64,
     pub beat_at: DateTime<Utc>,
     /// The server and the database on it; nothing where that cannot be read.
     pub server: Option<String>,
     pub gap: Option<Gap>,
-    pub names: Names,
+    pub names: OtherNames,
     /// The last time that a person decided about a lost time.
-    pub decided: Option<Decided>,
+    pub decided: Option<RestoreDecision>,
     /// Lines of which the counter was not higher may have been removed, since they are very old.
     pub floor: i64,
 }
 
 /// Other names than its own that a database knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
+pub struct OtherNames {
     /// Those that it had before it took another installation's place.
     pub former: Vec<String>,
     /// Installations of which a person has said that they have no business here.
@@ -69,7 +69,7 @@ pub struct Gap {
 
 /// A person has decided for a database that had forgotten something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decided {
+pub struct RestoreDecision {
     /// When. A later decision has a later moment.
     pub at: DateTime<Utc>,
     /// The end of the lost time: who remembers the database from before has nothing to add.
@@ -78,7 +78,7 @@ pub struct Decided {
 
 /// What somebody outside the database remembers of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct RememberedHeartbeat {
     pub installation: String,
     pub counter: i64,
     pub at: DateTime<Utc>,
@@ -91,7 +91,7 @@ pub struct Seen {
 
 /// The line of a process in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct ProcessBeat {
     pub counter: i64,
     pub beat_at: DateTime<Utc>,
 }
@@ -99,16 +99,16 @@ pub struct Line {
 /// What somebody remembers, beside what the database has of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
-    pub seen: Seen,
+    pub seen: RememberedHeartbeat,
     /// The line that is remembered.
-    pub line: Option<Line>,
+    pub line: Option<ProcessBeat>,
     /// The last beat before that of the first process which has come since then.
     pub before_newcomers: Option<DateTime<Utc>>,
 }
 
 impl Memory {
     /// Whether the database does not know what is remembered.
-    pub fn is_behind(&self, before: &Pulse) -> bool {
+    pub fn is_behind(&self, before: &StoredHeartbeat) -> bool {
         let counter = self.seen.counter;
         match (&self.seen.process, self.line) {
             (None, _) => counter > before.counter,
@@ -118,7 +118,7 @@ impl Memory {
     }
 
     /// A moment that the database still knows, given that it is behind.
-    fn last_known(&self, before: &Pulse) -> DateTime<Utc> {
+    fn last_known(&self, before: &StoredHeartbeat) -> DateTime<Utc> {
         let line = self.line.map(|line| line.beat_at);
         line.or(self.before_newcomers)
             .unwrap_or(before.beat_at)
@@ -130,9 +130,9 @@ impl Memory {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beat {
     /// What the database held before; `None`: it is the first beat of a fresh database.
-    pub before: Option<Pulse>,
+    pub before: Option<StoredHeartbeat>,
     /// What it holds from now on.
-    pub after: Pulse,
+    pub after: StoredHeartbeat,
     /// Where the database is now.
     pub server: Option<String>,
 }
@@ -140,19 +140,19 @@ pub struct Beat {
 impl Beat {
     /// The beat that follows on what the database holds. `fresh` is the name of a new installation.
     pub fn next(
-        before: Option<Pulse>,
+        before: Option<StoredHeartbeat>,
         fresh: &str,
         server: Option<String>,
         now: DateTime<Utc>,
     ) -> Self {
         let after = match &before {
-            None => Pulse {
+            None => StoredHeartbeat {
                 installation: fresh.to_owned(),
                 counter: 1,
                 beat_at: now,
                 server: server.clone(),
                 gap: None,
-                names: Names::default(),
+                names: OtherNames::default(),
                 decided: None,
                 floor: 0,
             },
@@ -163,7 +163,7 @@ impl Beat {
                     from: pulse.beat_at,
                     until: now,
                 });
-                Pulse {
+                StoredHeartbeat {
                     counter: pulse.counter + 1,
                     beat_at: now,
                     // Where it has moved is noted only once that has been judged.
@@ -181,8 +181,8 @@ impl Beat {
     }
 
     /// What the process that made this beat remembers of it.
-    pub fn seen(&self, process: &str) -> Seen {
-        Seen {
+    pub fn seen(&self, process: &str) -> RememberedHeartbeat {
+        RememberedHeartbeat {
             installation: self.after.installation.clone(),
             counter: self.after.counter,
             at: self.after.beat_at,
@@ -198,7 +198,7 @@ impl Beat {
     }
 
     /// Whether processes of the database's own installation have worked on it for some time and go on.
-    fn is_settled_in(&self, before: &Pulse) -> bool {
+    fn is_settled_in(&self, before: &StoredHeartbeat) -> bool {
         let since = before.counter - before.gap.map_or(0, |gap| gap.counter);
         since >= SETTLED_IN && (self.after.beat_at - before.beat_at).abs() < ALIVE
     }
@@ -206,7 +206,7 @@ impl Beat {
 
 /// What a beat says about the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum HeartbeatVerdict {
     /// Nothing speaks against it.
     Same,
     /// Somebody who remembers it from before the last silence, or from another server, finds nothing missing.
@@ -235,7 +235,7 @@ pub enum Verdict {
     },
 }
 
-impl Verdict {
+impl HeartbeatVerdict {
     /// Whether what somebody remembers speaks against the database. The beat does not count then: what the database holds is evidence.
     pub fn contradicts(&self) -> bool {
         matches!(
@@ -246,13 +246,13 @@ impl Verdict {
 }
 
 /// Judges a beat by what the process itself and the journal remember.
-pub fn judge(own: Option<&Memory>, journal: Option<&Memory>, beat: &Beat) -> Verdict {
+pub fn judge(own: Option<&Memory>, journal: Option<&Memory>, beat: &Beat) -> HeartbeatVerdict {
     let memories = || own.into_iter().chain(journal);
     if let Some(verdict) = memories().find_map(|memory| contradiction(memory, beat)) {
         return verdict;
     }
     let Some(before) = &beat.before else {
-        return Verdict::Same;
+        return HeartbeatVerdict::Same;
     };
     let moved = match (&before.server, &beat.server) {
         (Some(old), Some(new)) => old != new,
@@ -261,37 +261,37 @@ pub fn judge(own: Option<&Memory>, journal: Option<&Memory>, beat: &Beat) -> Ver
     let gap = beat.after.gap;
     let whole = memories().any(|memory| vouches(memory, before, gap, moved));
     match gap {
-        _ if whole => Verdict::Whole,
-        _ if moved => Verdict::Copied,
+        _ if whole => HeartbeatVerdict::Whole,
+        _ if moved => HeartbeatVerdict::Copied,
         Some(Gap {
             counter,
             from,
             until,
         }) if counter == before.counter && until - from > LONGEST_SILENCE => {
-            Verdict::Silence { from, until }
+            HeartbeatVerdict::Silence { from, until }
         }
-        _ => Verdict::Same,
+        _ => HeartbeatVerdict::Same,
     }
 }
 
 /// How much of the database the journal knows, given that it finds nothing missing.
-pub fn knows(journal: Option<&Memory>, beat: &Beat) -> Knows {
+pub fn knows(journal: Option<&Memory>, beat: &Beat) -> PriorKnowledge {
     match (journal, &beat.before) {
         (Some(memory), Some(before))
             if memory.seen.installation == before.installation
                 && memory.seen.counter == before.counter
                 && !memory.is_behind(before) =>
         {
-            Knows::Everything
+            PriorKnowledge::Everything
         }
-        (Some(_), _) => Knows::Something,
-        (None, _) => Knows::Nothing,
+        (Some(_), _) => PriorKnowledge::Something,
+        (None, _) => PriorKnowledge::Nothing,
     }
 }
 
 /// Whether somebody knew the database until the silence began, or where it was before, and finds it as it was. Which came first the counter
 /// says; a clock may have been set.
-fn vouches(memory: &Memory, before: &Pulse, gap: Option<Gap>, moved: bool) -> bool {
+fn vouches(memory: &Memory, before: &StoredHeartbeat, gap: Option<Gap>, moved: bool) -> bool {
     let seen = &memory.seen;
     let gap = gap.filter(|gap| seen.counter <= gap.counter);
     let then = gap.map_or(before.beat_at, |gap| gap.from);
@@ -307,9 +307,9 @@ fn vouches(memory: &Memory, before: &Pulse, gap: Option<Gap>, moved: bool) -> bo
 }
 
 /// What somebody remembers that the database does not know.
-fn contradiction(memory: &Memory, beat: &Beat) -> Option<Verdict> {
+fn contradiction(memory: &Memory, beat: &Beat) -> Option<HeartbeatVerdict> {
     let seen = &memory.seen;
-    let other = || Verdict::Other {
+    let other = || HeartbeatVerdict::Other {
         lost_until: seen.at,
         counter: seen.counter,
         installation: seen.installation.clone(),
@@ -326,7 +326,7 @@ fn contradiction(memory: &Memory, beat: &Beat) -> Option<Verdict> {
             _ if before.names.strangers.contains(&seen.installation)
                 || beat.is_settled_in(before) =>
             {
-                Some(Verdict::Stranger)
+                Some(HeartbeatVerdict::Stranger)
             }
             _ => Some(other()),
         };
@@ -340,7 +340,7 @@ fn contradiction(memory: &Memory, beat: &Beat) -> Option<Verdict> {
         Some(decided) => decided.until,
         None => memory.last_known(before),
     };
-    Some(Verdict::Restored {
+    Some(HeartbeatVerdict::Restored {
         lost_from: from,
         lost_until: seen.at.max(from),
         counter: seen.counter,

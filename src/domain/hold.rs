@@ -4,11 +4,11 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::heartbeat::Verdict;
+use super::heartbeat::HeartbeatVerdict;
 
 /// Why sending is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum HoldKind {
     /// A backup was restored: what was done since is not known.
     Restored,
     /// The database is new, or another installation's.
@@ -19,7 +19,7 @@ pub enum Kind {
     Silence,
 }
 
-impl Kind {
+impl HoldKind {
     pub const ALL: [Self; 4] = [Self::Restored, Self::Other, Self::Copied, Self::Silence];
 
     /// The word in SQL, metrics and the API.
@@ -37,7 +37,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for HoldKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -45,7 +45,7 @@ impl fmt::Display for Kind {
 
 /// How a hold came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum HoldEnd {
     /// `unread restored`: what was due in the lost time counts as perhaps sent.
     Restored,
     /// `unread moved`: this database takes over.
@@ -56,7 +56,7 @@ pub enum End {
     FoundWhole,
 }
 
-impl End {
+impl HoldEnd {
     pub const ALL: [Self; 4] = [
         Self::Restored,
         Self::Moved,
@@ -81,7 +81,7 @@ impl End {
 /// A hold that lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
-    pub kind: Kind,
+    pub kind: HoldKind,
     pub found_at: DateTime<Utc>,
     /// The last moment that the database knows of.
     pub lost_from: Option<DateTime<Utc>>,
@@ -97,7 +97,7 @@ pub struct Hold {
 
 impl Hold {
     /// What a verdict about the database holds.
-    pub fn of(verdict: &Verdict, found_at: DateTime<Utc>) -> Option<Self> {
+    pub fn of(verdict: &HeartbeatVerdict, found_at: DateTime<Utc>) -> Option<Self> {
         let hold = |kind| Self {
             kind,
             found_at,
@@ -108,8 +108,8 @@ impl Hold {
             installation: None,
         };
         match *verdict {
-            Verdict::Same | Verdict::Whole | Verdict::Stranger => None,
-            Verdict::Restored {
+            HeartbeatVerdict::Same | HeartbeatVerdict::Whole | HeartbeatVerdict::Stranger => None,
+            HeartbeatVerdict::Restored {
                 lost_from,
                 lost_until,
                 counter,
@@ -117,9 +117,9 @@ impl Hold {
                 lost_from: Some(lost_from),
                 lost_until: Some(lost_until),
                 counter,
-                ..hold(Kind::Restored)
+                ..hold(HoldKind::Restored)
             }),
-            Verdict::Other {
+            HeartbeatVerdict::Other {
                 lost_until,
                 counter,
                 ref installation,
@@ -127,17 +127,17 @@ impl Hold {
                 lost_until: Some(lost_until),
                 counter,
                 installation: Some(installation.clone()),
-                ..hold(Kind::Other)
+                ..hold(HoldKind::Other)
             }),
-            Verdict::Copied => Some(Self {
+            HeartbeatVerdict::Copied => Some(Self {
                 lost_until: Some(found_at),
-                ..hold(Kind::Copied)
+                ..hold(HoldKind::Copied)
             }),
-            Verdict::Silence { from, until } => Some(Self {
+            HeartbeatVerdict::Silence { from, until } => Some(Self {
                 lost_from: Some(from),
                 lost_until: Some(until),
                 due_before: Some(until),
-                ..hold(Kind::Silence)
+                ..hold(HoldKind::Silence)
             }),
         }
     }
@@ -145,20 +145,20 @@ impl Hold {
     /// What is held and why, in one or two sentences.
     pub fn said(&self) -> String {
         match self.kind {
-            Kind::Restored => format!(
+            HoldKind::Restored => format!(
                 "All sending is held: this database was restored from a backup and does not know what was done from {} to {}.",
                 shown(self.lost_from),
                 shown(self.lost_until)
             ),
-            Kind::Other => {
+            HoldKind::Other => {
                 "All sending is held: this database is not the one that has sent; it is new, or another installation's."
                     .to_owned()
             }
-            Kind::Copied => {
+            HoldKind::Copied => {
                 "All sending is held: this database was copied or restored to where it is, and the one that it comes from may go on sending."
                     .to_owned()
             }
-            Kind::Silence => format!(
+            HoldKind::Silence => format!(
                 "Reminders due before {} are held: nothing was written into this database since {}, and no journal tells whether a \
                  backup was restored meanwhile.",
                 shown(self.due_before),
@@ -171,14 +171,14 @@ impl Hold {
     pub fn fix(&self) -> String {
         let from = shown(self.lost_from);
         match self.kind {
-            Kind::Restored => format!("Run `unread restored --lost-from {from}`."),
-            Kind::Other => "If DATABASE_URL is wrong, correct it. If this database is to take over, stop the other one and run \
+            HoldKind::Restored => format!("Run `unread restored --lost-from {from}`."),
+            HoldKind::Other => "If DATABASE_URL is wrong, correct it. If this database is to take over, stop the other one and run \
                  `unread restored --lost-from` with the moment at which the other one began to send; that carries the opt-outs over. If it \
                  has always been the one that sends here, and another installation's process worked on it by mistake, stop that process and \
                  run `unread restored --nothing-lost`."
                 .to_owned(),
             // What loses nothing comes first: whoever is wrong about `unread moved` has everybody reminded again.
-            Kind::Copied => {
+            HoldKind::Copied => {
                 let (moment, told) = match self.lost_from {
                     Some(_) => (from.clone(), format!("`unread restored --lost-from {from}`")),
                     None => (
@@ -191,7 +191,7 @@ impl Hold {
                      anything after {moment}, run {told}. Only if it was stopped before, run `unread moved`."
                 )
             }
-            Kind::Silence => format!(
+            HoldKind::Silence => format!(
                 "If the database was only down, run `unread restored --nothing-lost`. If a backup was restored, run \
                  `unread restored --lost-from {from}`."
             ),
@@ -207,7 +207,7 @@ fn shown(at: Option<DateTime<Utc>>) -> String {
 
 /// What the statement that begins an attempt looks at, for those who decide before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gate {
+pub struct HoldGate {
     /// The counter in the line of the process; `None`: nobody has ever counted.
     pub counter: Option<i64>,
     /// Everything is held.
@@ -216,7 +216,7 @@ pub struct Gate {
     pub due_before: Option<DateTime<Utc>>,
 }
 
-impl Gate {
+impl HoldGate {
     /// Whether a reminder is held, for a process that has seen this counter. A database that is behind it may have been restored
     /// a moment ago, and nobody has found out yet.
     pub fn holds(&self, due_at: DateTime<Utc>, seen: i64) -> bool {
@@ -233,19 +233,19 @@ mod tests {
 
     #[test]
     fn the_gate_holds_what_a_hold_names_and_everything_behind_one_s_memory() {
-        let open = Gate {
+        let open = HoldGate {
             counter: Some(5),
-            ..Gate::default()
+            ..HoldGate::default()
         };
-        let closed = Gate {
+        let closed = HoldGate {
             closed: true,
             ..open
         };
-        let partial = Gate {
+        let partial = HoldGate {
             due_before: Some(minute(10)),
             ..open
         };
-        let uncounted = Gate::default();
+        let uncounted = HoldGate::default();
         for (gate, due, seen, holds) in [
             (open, 9, 5, false),
             (open, 9, 4, false),
@@ -267,14 +267,14 @@ mod tests {
 
     #[test]
     fn every_hold_names_the_command_that_ends_it() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+        for kind in HoldKind::ALL {
+            assert_eq!(HoldKind::parse(kind.as_str()), Some(kind));
             let hold = Hold {
                 kind,
                 found_at: minute(60),
                 lost_from: Some(minute(3)),
                 lost_until: Some(minute(59)),
-                due_before: (kind == Kind::Silence).then_some(minute(60)),
+                due_before: (kind == HoldKind::Silence).then_some(minute(60)),
                 counter: 7,
                 installation: None,
             };
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn a_copy_is_told_first_what_loses_nothing_and_from_when() {
         let copied = |lost_from| Hold {
-            kind: Kind::Copied,
+            kind: HoldKind::Copied,
             found_at: minute(60),
             lost_from,
             lost_until: None,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::contact::Address;
 use super::quiet::{Hours, QuietHours, Window};
-use super::rule::{Rule, Settings};
+use super::rule::{Rule, RuleSettings};
 use super::zone::{NumberZones, Zone, zones_of};
 
 /// A number whose zones have less than this in common on a day is not told from where it is.
@@ -59,7 +59,7 @@ impl LocalTime {
     pub fn new(
         told: Option<Zone>,
         address: Option<&Address>,
-        settings: &Settings,
+        settings: &RuleSettings,
         of_account: Zone,
         now: DateTime<Utc>,
     ) -> Self {
@@ -103,7 +103,7 @@ impl LocalTime {
     }
 
     /// The hours of `settings` by these clocks.
-    pub fn hours<'a>(&'a self, settings: &'a Settings) -> Hours<'a> {
+    pub fn hours<'a>(&'a self, settings: &'a RuleSettings) -> Hours<'a> {
         let windows = settings.quiet_hours.windows(self.country.as_deref());
         Hours::new(windows, &self.zones)
     }
@@ -196,9 +196,9 @@ mod tests {
                 email if email.contains('@') => Address::email(email),
                 number => Some(Address::Phone(number.to_owned())),
             };
-            let settings = Settings {
+            let settings = RuleSettings {
                 time_zone: *of_rule,
-                ..Settings::default_for(Channel::Sms)
+                ..RuleSettings::default_for(Channel::Sms)
             };
             let told = told.map(zone);
             let local = LocalTime::new(told, address.as_ref(), &settings, tokyo, now);

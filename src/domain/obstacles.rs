@@ -6,15 +6,15 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 
 use super::decide::Reason;
-use super::hold::Gate;
+use super::hold::HoldGate;
 use super::ids::{AccountId, Channel, SkillId};
-use super::pause::Held;
+use super::pause::PausedScopes;
 
 #[derive(Clone, Debug, Default)]
 pub struct Obstacles {
-    pub pauses: Held,
+    pub pauses: PausedScopes,
     /// What is held until somebody has decided about the database.
-    pub gate: Gate,
+    pub gate: HoldGate,
     /// The channels that are live; one that was taken back is none.
     pub live: HashSet<(AccountId, Channel)>,
 }
@@ -59,18 +59,18 @@ mod tests {
             ..Obstacles::default()
         };
         let paused = Obstacles {
-            pauses: Held {
+            pauses: PausedScopes {
                 scopes: vec![Scope::Everything],
-                ..Held::default()
+                ..PausedScopes::default()
             },
             ..free.clone()
         };
-        let closed = Gate {
+        let closed = HoldGate {
             counter: Some(7),
             closed: true,
             due_before: None,
         };
-        let partly = Gate {
+        let partly = HoldGate {
             closed: false,
             due_before: Some(minute(10)),
             ..closed
@@ -79,7 +79,7 @@ mod tests {
             gate,
             ..paused.clone()
         };
-        let open = Gate {
+        let open = HoldGate {
             closed: false,
             ..closed
         };

@@ -98,11 +98,11 @@ impl Reach {
     }
 
     /// In which accounts a no holds.
-    pub fn accounts(self, no: No) -> Accounts {
+    pub fn accounts(self, no: No) -> OptOutAccounts {
         match (self, no) {
-            (Self::Everything, _) | (Self::Installation, No::Stop) => Accounts::All,
-            (Self::Sender, No::Stop) => Accounts::SharingSender,
-            (_, No::Unsubscribe | No::Complaint) => Accounts::Own,
+            (Self::Everything, _) | (Self::Installation, No::Stop) => OptOutAccounts::All,
+            (Self::Sender, No::Stop) => OptOutAccounts::SharingSender,
+            (_, No::Unsubscribe | No::Complaint) => OptOutAccounts::Own,
         }
     }
 
@@ -114,7 +114,7 @@ impl Reach {
 
 /// The accounts in which a no holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accounts {
+pub enum OptOutAccounts {
     /// The one whose reminder was answered.
     Own,
     /// Those that send from the number or Messaging Service that was answered.
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_no_never_reaches_less_far_than_its_own_account() {
-        use Accounts::{All, Own, SharingSender};
+        use OptOutAccounts::{All, Own, SharingSender};
         let table = [
             (Reach::Installation, [All, Own, Own], false),
             (Reach::Sender, [SharingSender, Own, Own], false),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::channel::Unknown;
+use super::channel::UnknownPolicy;
 use super::contact::Suppression;
 use super::ids::Channel;
 
@@ -21,7 +21,7 @@ pub enum Outcome {
     Refused { class: Refusal, code: String },
     /// Certainly not sent; may be tried again.
     NotAccepted {
-        class: Obstacle,
+        class: Retryable,
         code: String,
         retry_after: Option<Duration>,
     },
@@ -84,7 +84,7 @@ pub enum Refusal {
 
 /// Why an attempt got nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Obstacle {
+pub enum Retryable {
     /// A passing fault: network, 4xx in SMTP, 429, busy.
     Transient,
     /// Greylisting and the like: the next try makes sense only after a minute.
@@ -108,7 +108,7 @@ impl Outcome {
     /// An attempt that was begun and not made, to be decided anew after `wait`.
     pub fn not_tried(code: &str, wait: Duration) -> Self {
         Self::NotAccepted {
-            class: Obstacle::NotTried,
+            class: Retryable::NotTried,
             code: code.to_owned(),
             retry_after: Some(wait),
         }
@@ -143,7 +143,7 @@ impl Outcome {
     pub fn throttled(&self) -> Option<Duration> {
         match self {
             Self::NotAccepted {
-                class: Obstacle::Throttled,
+                class: Retryable::Throttled,
                 retry_after,
                 ..
             } => Some(
@@ -179,7 +179,7 @@ pub struct Attempt<'a> {
     pub outcome: &'a Outcome,
     /// Earlier attempts of this reminder that count: all but those with the obstacle `Config`, `Quota` or `NotTried`.
     pub earlier: u32,
-    /// One of them met [`Obstacle::RecipientSoft`].
+    /// One of them met [`Retryable::RecipientSoft`].
     pub soft_before: bool,
     /// One of them may have been sent and was not settled since.
     pub maybe_sent_before: bool,
@@ -194,7 +194,7 @@ pub struct Attempt<'a> {
 
 /// What becomes of the reminder after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum AfterAttempt {
     Sent {
         provider_id: Option<String>,
     },
@@ -204,7 +204,7 @@ pub enum Next {
     },
     /// The fault is ours or the provider's quota: open the circuit of this sender until then. The attempt does not count, and the
     /// reminder waits as long as its deadline lets it.
-    Hold {
+    OpenCircuit {
         until: DateTime<Utc>,
     },
     /// It may have been sent: ask the provider then.
@@ -250,14 +250,14 @@ const QUOTA_PROBE: Duration = Duration::from_hours(1);
 const LONGEST_WAIT: Duration = Duration::from_hours(7 * 24);
 
 /// The retry policy.
-pub fn next_state(attempt: &Attempt<'_>) -> Next {
+pub fn next_state(attempt: &Attempt<'_>) -> AfterAttempt {
     match attempt.outcome {
-        Outcome::Accepted { provider_id } => Next::Sent {
+        Outcome::Accepted { provider_id } => AfterAttempt::Sent {
             provider_id: provider_id.clone(),
         },
         Outcome::Refused { class, code } => match class {
-            Refusal::OptedOut | Refusal::Blocked => Next::OptedOut,
-            Refusal::Expired => attempt.ends_as(Next::Expired),
+            Refusal::OptedOut | Refusal::Blocked => AfterAttempt::OptedOut,
+            Refusal::Expired => attempt.ends_as(AfterAttempt::Expired),
             _ => attempt.fails(code),
         },
         Outcome::NotAccepted {
@@ -267,34 +267,36 @@ pub fn next_state(attempt: &Attempt<'_>) -> Next {
         } => {
             let asked = retry_after.unwrap_or_default();
             match class {
-                Obstacle::Transient => attempt.retry(asked, code),
-                Obstacle::Slow | Obstacle::RecipientPolicy => attempt.retry(asked.max(SLOW), code),
-                Obstacle::Throttled => attempt.retry(asked.max(THROTTLED), code),
-                Obstacle::RecipientSoft if attempt.soft_before => attempt.fails(code),
-                Obstacle::RecipientSoft => attempt.retry(asked.max(SOFT), code),
-                Obstacle::Config => attempt.hold(asked.max(PROBE)),
-                Obstacle::Quota => attempt.hold(asked.max(QUOTA_PROBE)),
-                Obstacle::NotTried => attempt.decide_anew(asked),
+                Retryable::Transient => attempt.retry(asked, code),
+                Retryable::Slow | Retryable::RecipientPolicy => {
+                    attempt.retry(asked.max(SLOW), code)
+                }
+                Retryable::Throttled => attempt.retry(asked.max(THROTTLED), code),
+                Retryable::RecipientSoft if attempt.soft_before => attempt.fails(code),
+                Retryable::RecipientSoft => attempt.retry(asked.max(SOFT), code),
+                Retryable::Config => attempt.hold(asked.max(PROBE)),
+                Retryable::Quota => attempt.hold(asked.max(QUOTA_PROBE)),
+                Retryable::NotTried => attempt.decide_anew(asked),
             }
         }
         Outcome::Unknown { code } => match attempt.channel.profile().unknown {
-            Unknown::Settled => Next::Settle {
+            UnknownPolicy::Settled => AfterAttempt::Settle {
                 at: attempt.now + SETTLE,
             },
-            Unknown::Final if attempt.resend_unknown && !attempt.maybe_sent_before => {
+            UnknownPolicy::Final if attempt.resend_unknown && !attempt.maybe_sent_before => {
                 match attempt.retry(Duration::ZERO, code) {
-                    retry @ Next::Retry { .. } => retry,
-                    _ => Next::Unknown,
+                    retry @ AfterAttempt::Retry { .. } => retry,
+                    _ => AfterAttempt::Unknown,
                 }
             }
-            Unknown::Final => Next::Unknown,
+            UnknownPolicy::Final => AfterAttempt::Unknown,
         },
     }
 }
 
 impl Attempt<'_> {
     /// The next try after the usual wait, and not before `at_least`; or the end, if there are no tries or no time left.
-    fn retry(&self, at_least: Duration, code: &str) -> Next {
+    fn retry(&self, at_least: Duration, code: &str) -> AfterAttempt {
         let Some(wait) = usize::try_from(self.earlier)
             .ok()
             .and_then(|n| WAITS.get(n))
@@ -304,35 +306,35 @@ impl Attempt<'_> {
         let spread = wait.mul_f64(0.8 + 0.4 * self.jitter.clamp(0.0, 1.0));
         let at = self.now + bounded(spread.max(at_least));
         if at > self.deadline - LAST_CALL {
-            return self.ends_as(Next::Expired);
+            return self.ends_as(AfterAttempt::Expired);
         }
-        Next::Retry { at }
+        AfterAttempt::Retry { at }
     }
 
     /// The decision will say what becomes of it, also close to the deadline and past it.
-    fn decide_anew(&self, wait: Duration) -> Next {
+    fn decide_anew(&self, wait: Duration) -> AfterAttempt {
         let at = self.now + bounded(wait);
-        Next::Retry {
+        AfterAttempt::Retry {
             at: at.min(self.deadline.max(self.now)),
         }
     }
 
-    fn hold(&self, wait: Duration) -> Next {
-        Next::Hold {
+    fn hold(&self, wait: Duration) -> AfterAttempt {
+        AfterAttempt::OpenCircuit {
             until: self.now + bounded(wait),
         }
     }
 
-    fn fails(&self, code: &str) -> Next {
-        self.ends_as(Next::Failed {
+    fn fails(&self, code: &str) -> AfterAttempt {
+        self.ends_as(AfterAttempt::Failed {
             code: code.to_owned(),
         })
     }
 
     /// "Failed" and "expired" say that nothing was sent. Where an earlier attempt may have been, they would be a lie.
-    fn ends_as(&self, end: Next) -> Next {
+    fn ends_as(&self, end: AfterAttempt) -> AfterAttempt {
         if self.maybe_sent_before {
-            Next::Unknown
+            AfterAttempt::Unknown
         } else {
             end
         }

@@ -11,7 +11,7 @@ use super::decide::Reason;
 use super::local_time::LocalTime;
 use super::read_state::{Episode, ReadState};
 use super::rule::Rule;
-use super::schedule::{Due, Next, next_step};
+use super::schedule::{DueStep, NextStep, next_step};
 use super::zone::Zone;
 
 /// What the decision depends on. The caller has already derived `state` and `contact` from the record: it stores them too.
@@ -35,7 +35,7 @@ pub enum ScanDecision {
     /// With the clocks by which its hours are read, as they are known now.
     Schedule {
         episode: Box<Episode>,
-        due: Due,
+        due: DueStep,
         local: LocalTime,
     },
     None(Reason),
@@ -76,14 +76,14 @@ pub fn scan_decision(scanned: &Scanned<'_>) -> ScanDecision {
     );
     match next_step(rule, &local, &episode, scanned.done, scanned.now) {
         // Last: what is said of an account before it goes live is what would happen.
-        Next::Due(_) if rule.live.is_none() => None(Reason::NotLive),
-        Next::Due(due) => Schedule {
+        NextStep::Due(_) if rule.live.is_none() => None(Reason::NotLive),
+        NextStep::Due(due) => Schedule {
             episode: Box::new(episode),
             due,
             local,
         },
-        Next::AllDone => None(Reason::AllStepsDone),
-        Next::TooLate => None(Reason::TooLate),
+        NextStep::AllDone => None(Reason::AllStepsDone),
+        NextStep::TooLate => None(Reason::TooLate),
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::super::ids::Channel;
     use super::super::local_time::ZoneSource;
     use super::super::read_state::read_state;
-    use super::super::rule::Settings;
+    use super::super::rule::RuleSettings;
     use super::super::sample::minute;
     use super::*;
 
@@ -109,7 +109,7 @@ mod tests {
     fn usual() -> Case {
         Case {
             record: Record::sample().agent(1, 0),
-            rule: Some(Rule::sample(Settings::default_for(Channel::Sms))),
+            rule: Some(Rule::sample(RuleSettings::default_for(Channel::Sms))),
             contact: Some(Contact {
                 address: Address::phone("+12025550143", None).unwrap(),
                 first_name: None,

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::ids::{AccountId, Channel, SkillId};
-use super::rule::{Key, Rule};
+use super::rule::{Rule, RuleKey};
 
 /// What is paused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,7 +16,7 @@ pub enum Scope {
     Everything,
     Account(AccountId),
     Channel(AccountId, Channel),
-    Rule(Key),
+    Rule(RuleKey),
 }
 
 impl Scope {
@@ -26,7 +26,7 @@ impl Scope {
     }
 
     /// Whether reminders under the rule of this key are held.
-    pub fn holds_under(&self, rule: &Key) -> bool {
+    pub fn holds_under(&self, rule: &RuleKey) -> bool {
         match self {
             Self::Everything => true,
             Self::Account(account) => *account == rule.account,
@@ -47,19 +47,19 @@ impl Scope {
 
 /// What pauses hold, for lists of reminders that are known by their skill and not by their rule.
 #[derive(Clone, Debug, Default)]
-pub struct Held {
+pub struct PausedScopes {
     pub scopes: Vec<Scope>,
     /// The rules of single skills; all other skills go by their account's default.
-    pub of_skills: HashSet<Key>,
+    pub of_skills: HashSet<RuleKey>,
 }
 
-impl Held {
+impl PausedScopes {
     /// Whether reminders of this skill on this channel are held.
     pub fn holds(&self, account: &AccountId, skill: SkillId, channel: Channel) -> bool {
         if self.scopes.is_empty() {
             return false;
         }
-        let mut rule = Key {
+        let mut rule = RuleKey {
             account: account.clone(),
             skill: Some(skill),
             channel,
@@ -100,7 +100,7 @@ impl FromStr for Scope {
             ["everything"] => Ok(Self::Everything),
             [of] => Ok(Self::Account(account(of)?)),
             [of, by] => Ok(Self::Channel(account(of)?, channel(by)?)),
-            [of, skill, by] => Ok(Self::Rule(Key {
+            [of, skill, by] => Ok(Self::Rule(RuleKey {
                 account: account(of)?,
                 skill: match skill {
                     "default" => None,
@@ -115,14 +115,14 @@ impl FromStr for Scope {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rule::Settings;
+    use super::super::rule::RuleSettings;
     use super::*;
 
     #[test]
     fn a_pause_holds_what_it_names_and_nothing_else() {
-        let rule = Rule::sample(Settings::default_for(Channel::Sms));
+        let rule = Rule::sample(RuleSettings::default_for(Channel::Sms));
         let other: AccountId = "87654321".parse().unwrap();
-        let key = |skill, channel| Key {
+        let key = |skill, channel| RuleKey {
             account: rule.account.clone(),
             skill,
             channel,
@@ -147,7 +147,7 @@ mod tests {
     fn a_scope_is_read_as_it_is_written() {
         let account: AccountId = "12345678".parse().unwrap();
         let rule = |skill| {
-            Scope::Rule(Key {
+            Scope::Rule(RuleKey {
                 account: account.clone(),
                 skill,
                 channel: Channel::Email,
@@ -178,17 +178,17 @@ mod tests {
     #[test]
     fn a_pause_of_the_default_holds_only_skills_without_a_rule_of_their_own() {
         let account: AccountId = "12345678".parse().unwrap();
-        let key = |skill| Key {
+        let key = |skill| RuleKey {
             account: account.clone(),
             skill,
             channel: Channel::Sms,
         };
         let own = SkillId(7);
-        let held = |scopes: Vec<Scope>| Held {
+        let held = |scopes: Vec<Scope>| PausedScopes {
             scopes,
             of_skills: [key(Some(own))].into(),
         };
-        let holds = |held: &Held, skill| held.holds(&account, skill, Channel::Sms);
+        let holds = |held: &PausedScopes, skill| held.holds(&account, skill, Channel::Sms);
         let of_default = held(vec![Scope::Rule(key(None))]);
         assert!(!holds(&of_default, own) && holds(&of_default, SkillId(8)));
         let of_skill = held(vec![Scope::Rule(key(Some(own)))]);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use hours::{Hours, LONGEST_REPEAT};
-pub use lost::{Bounds, Share, Week, longest_wait, lost_share, weeks};
+pub use lost::{Bounds, LostShare, Week, longest_wait, lost_share, weeks};
 pub use week::longest_quiet;
 
 /// When sending is allowed, in the recipient's local time; everything else is quiet. Data, not code: what differs by country

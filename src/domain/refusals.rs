@@ -25,14 +25,14 @@ pub const LONGEST: TimeDelta = POLICY_WITHIN;
 pub const RUN: &str = "rcpt unknown addresses in a row";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum RefusalKind {
     /// The address is called bad.
     BadAddress,
-    /// Some policy: [`super::outcome::Obstacle::RecipientPolicy`].
+    /// Some policy: [`super::outcome::Retryable::RecipientPolicy`].
     Policy,
 }
 
-impl Kind {
+impl RefusalKind {
     pub const ALL: [Self; 2] = [Self::BadAddress, Self::Policy];
 
     /// The word in SQL.
@@ -50,8 +50,8 @@ impl Kind {
 
 /// A refusal through one sender, with none accepted since.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    pub kind: Kind,
+pub struct RecordedRefusal {
+    pub kind: RefusalKind,
     /// Keyed hashes of the address and of its domain.
     pub recipient: [u8; 16],
     pub domain: [u8; 16],
@@ -61,10 +61,10 @@ pub struct Refused {
 }
 
 /// Whether these are a run of bad addresses that is about us.
-pub fn is_run(refused: &[Refused], now: DateTime<Utc>) -> bool {
-    let run: Vec<&Refused> = refused
+pub fn is_run(refused: &[RecordedRefusal], now: DateTime<Utc>) -> bool {
+    let run: Vec<&RecordedRefusal> = refused
         .iter()
-        .filter(|r| r.kind == Kind::BadAddress && r.at >= now - BAD_WITHIN)
+        .filter(|r| r.kind == RefusalKind::BadAddress && r.at >= now - BAD_WITHIN)
         .collect();
     let addresses: BTreeSet<_> = run.iter().map(|r| r.recipient).collect();
     let domains: BTreeSet<_> = run.iter().map(|r| r.domain).collect();
@@ -72,13 +72,13 @@ pub fn is_run(refused: &[Refused], now: DateTime<Utc>) -> bool {
 }
 
 /// The code of a policy that two different recipients have met, and that is therefore about us. Of several the latest.
-pub fn shared_policy(refused: &[Refused], now: DateTime<Utc>) -> Option<&str> {
+pub fn shared_policy(refused: &[RecordedRefusal], now: DateTime<Utc>) -> Option<&str> {
     let policies = || {
         refused
             .iter()
-            .filter(|r| r.kind == Kind::Policy && r.at >= now - POLICY_WITHIN)
+            .filter(|r| r.kind == RefusalKind::Policy && r.at >= now - POLICY_WITHIN)
     };
-    let shared = |one: &&Refused| {
+    let shared = |one: &&RecordedRefusal| {
         policies().any(|other| other.code == one.code && other.recipient != one.recipient)
     };
     policies()
@@ -94,8 +94,8 @@ mod tests {
     use super::super::sample::START;
     use super::*;
 
-    fn refused(kind: Kind, recipient: u8, domain: u8, minutes_ago: i64) -> Refused {
-        Refused {
+    fn refused(kind: RefusalKind, recipient: u8, domain: u8, minutes_ago: i64) -> RecordedRefusal {
+        RecordedRefusal {
             kind,
             recipient: [recipient; 16],
             domain: [domain; 16],
@@ -138,7 +138,7 @@ mod tests {
         ] {
             let rows: Vec<_> = rows
                 .iter()
-                .map(|(r, d, ago)| refused(Kind::BadAddress, *r, *d, *ago))
+                .map(|(r, d, ago)| refused(RefusalKind::BadAddress, *r, *d, *ago))
                 .collect();
             assert_eq!(is_run(&rows, START), is_ours, "{why}");
             assert_eq!(shared_policy(&rows, START), None, "{why}");
@@ -148,11 +148,11 @@ mod tests {
     #[test]
     fn a_policy_is_about_us_when_a_different_recipient_meets_the_same() {
         let code = "rcpt 550 5.7.1";
-        let other = |mut one: Refused| {
+        let other = |mut one: RecordedRefusal| {
             one.code = "rcpt 550 5.7.124".to_owned();
             one
         };
-        let policy = |recipient, ago| refused(Kind::Policy, recipient, 1, ago);
+        let policy = |recipient, ago| refused(RefusalKind::Policy, recipient, 1, ago);
         for (rows, expected, why) in [
             (vec![policy(1, 5)], None, "one recipient"),
             (vec![policy(1, 5), policy(1, 0)], None, "the same one again"),
@@ -183,9 +183,9 @@ mod tests {
         fn order_and_repetition_change_nothing(
             rows in prop::collection::vec((any::<bool>(), 0..7_u8, 0..3_u8, 0..90_i64), 0..12), shift in 0..12_usize,
         ) {
-            let rows: Vec<Refused> = rows
+            let rows: Vec<RecordedRefusal> = rows
                 .into_iter()
-                .map(|(bad, r, d, ago)| refused(if bad { Kind::BadAddress } else { Kind::Policy }, r, d, ago))
+                .map(|(bad, r, d, ago)| refused(if bad { RefusalKind::BadAddress } else { RefusalKind::Policy }, r, d, ago))
                 .collect();
             let mut turned = rows.clone();
             turned.rotate_left(shift.min(rows.len()));

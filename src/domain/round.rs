@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 /// How scans are to go.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace {
+pub struct ScanPace {
     /// Calls per second that the account's limit allows.
     pub per_second: f64,
     /// Time from one scan of a skill to the next, as the settings want it.
@@ -33,12 +33,12 @@ impl Round {
     }
 
     /// Whether a round is over before the next is to begin.
-    pub fn fits(&self, pace: Pace) -> bool {
+    pub fn fits(&self, pace: ScanPace) -> bool {
         self.seconds(pace.per_second) <= pace.every.as_seconds_f64()
     }
 
     /// In words: "a round over 1,000 skills takes 4 min at 5 calls/s".
-    pub fn sentence(&self, pace: Pace) -> String {
+    pub fn sentence(&self, pace: ScanPace) -> String {
         let skills = thousands(self.skills);
         let takes = duration(self.seconds(pace.per_second));
         let rate = pace.per_second;
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_a_round_takes_is_told_and_whether_it_fits() {
-        let pace = |per_second| Pace {
+        let pace = |per_second| ScanPace {
             per_second,
             every: TimeDelta::seconds(60),
         };

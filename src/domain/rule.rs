@@ -24,14 +24,14 @@ use super::quiet::{LONGEST_REPEAT, QuietHours};
 use super::read_state::Episode;
 use super::zone::Zone;
 
-pub use check::Problem;
+pub use check::RuleProblem;
 pub use difference::{Difference, differences};
 pub use stored::Newer;
 pub use summary::{hours_said, span, summary};
 
 /// What a rule is for. There is at most one rule per key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
+pub struct RuleKey {
     pub account: AccountId,
     /// `None`: the account's default, for skills without a rule of their own on this channel.
     pub skill: Option<SkillId>,
@@ -39,7 +39,7 @@ pub struct Key {
 }
 
 /// As addresses and the audit trail name it: `12345678/default/sms`, `12345678/700/email`.
-impl fmt::Display for Key {
+impl fmt::Display for RuleKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.skill {
             Some(skill) => write!(f, "{}/{skill}/{}", self.account, self.channel),
@@ -58,7 +58,7 @@ pub struct Rule {
     pub channel: Channel,
     pub enabled: bool,
     pub version: i32,
-    pub settings: Settings,
+    pub settings: RuleSettings,
     /// From when on agent messages are reminded of: the cut of the account's channel. `None`: it has not gone live.
     pub live: Option<DateTime<Utc>>,
     /// The end of the last time that the database has lost: what fell due before may have been sent, though the ledger knows nothing of it.
@@ -80,8 +80,8 @@ impl Rule {
         due + self.settings.latest(self.channel) + LONGEST_REPEAT
     }
 
-    pub fn key(&self) -> Key {
-        Key {
+    pub fn key(&self) -> RuleKey {
+        RuleKey {
             account: self.account.clone(),
             skill: self.skill,
             channel: self.channel,
@@ -91,11 +91,11 @@ impl Rule {
 
 /// What a person may change about a rule. Durations are whole minutes in files, in the database and in the API.
 ///
-/// Stored complete; what a person leaves out is filled in from [`Settings::default_for`] the channel by [`Settings::parse`].
+/// Stored complete; what a person leaves out is filled in from [`RuleSettings::default_for`] the channel by [`RuleSettings::parse`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = RuleSettings)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub struct RuleSettings {
     /// Ascending, at least one, at most eight.
     #[schema(min_items = 1, max_items = 8)]
     pub steps: Vec<Step>,
@@ -143,7 +143,7 @@ pub struct Settings {
     pub sender: Option<String>,
     /// Texts by language tag (`en`, `pt-BR`); empty: the built-in texts.
     pub templates: BTreeMap<String, Template>,
-    /// What [`Settings::stored`] found beside them; of no file and no form.
+    /// What [`RuleSettings::stored`] found beside them; of no file and no form.
     #[serde(skip)]
     pub newer: Newer,
 }
@@ -202,7 +202,7 @@ impl Default for Caps {
     }
 }
 
-impl Settings {
+impl RuleSettings {
     /// The defaults of the design: e-mail at any hour and up to six hours late; SMS between 09:00 and 20:00 (US Sundays from
     /// 12:00) and up to one hour late, not counting the hours in between.
     pub fn default_for(channel: Channel) -> Self {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::contact::ContactSources;
 use super::conversation::{Agent, AgentKind, Dialog, Message, Party, Queue, Receipt, Record};
 use super::ids::{Channel, SkillId};
-use super::rule::{Rule, Settings};
+use super::rule::{Rule, RuleSettings};
 
 /// Tuesday, 10 March 2026, 08:00 UTC.
 pub const START: DateTime<Utc> = minute(0);
@@ -120,7 +120,7 @@ impl Record {
 
 impl Rule {
     /// The rule for text messages of the sample's skill.
-    pub fn sample(settings: Settings) -> Self {
+    pub fn sample(settings: RuleSettings) -> Self {
         Self {
             id: 1,
             account: "12345678".parse().unwrap(),

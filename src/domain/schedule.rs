@@ -12,7 +12,7 @@ use super::rule::Rule;
 
 /// The next reminder of an episode under a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Due {
+pub struct DueStep {
     /// Position in the rule's sequence, from 1.
     pub step: i16,
     pub at: DateTime<Utc>,
@@ -22,8 +22,8 @@ pub struct Due {
 
 /// The answer to "what is owed next?".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    Due(Due),
+pub enum NextStep {
+    Due(DueStep),
     /// Every step has had its reminder.
     AllDone,
     /// Steps are left, but the deadline of each has passed.
@@ -47,7 +47,7 @@ pub fn next_step(
     episode: &Episode,
     done: &[i16],
     now: DateTime<Utc>,
-) -> Next {
+) -> NextStep {
     let settings = &rule.settings;
     let last_done = done.iter().copied().max().unwrap_or(0);
     let quiet_agent = episode.last_at + settings.debounce;
@@ -57,16 +57,16 @@ pub fn next_step(
         .map(|(step, s)| {
             let at = (episode.since + s.after).max(quiet_agent);
             let deadline = local.deadline(rule, at);
-            Due { step, at, deadline }
+            DueStep { step, at, deadline }
         })
         .peekable();
     if left.peek().is_none() {
-        return Next::AllDone;
+        return NextStep::AllDone;
     }
     // What fell due in a time that the database has lost may have been sent.
-    let known = |due: &Due| rule.lost_until.is_none_or(|lost| lost < due.at);
+    let known = |due: &DueStep| rule.lost_until.is_none_or(|lost| lost < due.at);
     left.find(|due| now < due.deadline && known(due))
-        .map_or(Next::TooLate, Next::Due)
+        .map_or(NextStep::TooLate, NextStep::Due)
 }
 
 #[cfg(test)]
@@ -76,7 +76,7 @@ mod tests {
 
     use super::super::ids::Channel;
     use super::super::quiet::QuietHours;
-    use super::super::rule::{Settings, Step};
+    use super::super::rule::{RuleSettings, Step};
     use super::super::sample::minute;
     use super::super::zone::Zone;
     use super::*;
@@ -86,16 +86,16 @@ mod tests {
         let step = |m: &i64| Step {
             after: TimeDelta::minutes(*m),
         };
-        Rule::sample(Settings {
+        Rule::sample(RuleSettings {
             steps: after.iter().map(step).collect(),
             debounce: TimeDelta::minutes(debounce),
             max_age: TimeDelta::minutes(max_age),
             quiet_hours: QuietHours::default(),
-            ..Settings::default_for(Channel::Sms)
+            ..RuleSettings::default_for(Channel::Sms)
         })
     }
 
-    fn next(rule: &Rule, episode: &Episode, done: &[i16], now: i64) -> Next {
+    fn next(rule: &Rule, episode: &Episode, done: &[i16], now: i64) -> NextStep {
         let now = minute(now);
         let local = LocalTime::new(Some(Zone::UTC), None, &rule.settings, Zone::UTC, now);
         next_step(rule, &local, episode, done, now)
@@ -113,8 +113,8 @@ mod tests {
         }
     }
 
-    fn due(step: i16, at: i64, deadline: i64) -> Next {
-        Next::Due(Due {
+    fn due(step: i16, at: i64, deadline: i64) -> NextStep {
+        NextStep::Due(DueStep {
             step,
             at: minute(at),
             deadline: minute(deadline),
@@ -128,7 +128,7 @@ mod tests {
         // From minute 60 to 720, 09:00 to 20:00.
         let mut day = rule(&[10, 1440], 2, 60);
         day.settings.quiet_hours.allowed = QuietHours::sms_default().allowed;
-        let done = Next::AllDone;
+        let done = NextStep::AllDone;
         // What, settings, episode since and last, steps done, now, expected.
         #[rustfmt::skip]
         let cases = [
@@ -140,8 +140,8 @@ mod tests {
             ("the second done without the first", &usual, (0, 0), vec![2], 11, done),
             ("more done than the rule has steps", &usual, (0, 0), vec![1, 2, 3], 11, done),
             ("an old conversation", &usual, (0, 0), vec![], 70, due(2, 1440, 1500)),
-            ("a very old one", &usual, (0, 0), vec![], 1500, Next::TooLate),
-            ("the last step, too late", &usual, (0, 0), vec![1], 1500, Next::TooLate),
+            ("a very old one", &usual, (0, 0), vec![], 1500, NextStep::TooLate),
+            ("the last step, too late", &usual, (0, 0), vec![1], 1500, NextStep::TooLate),
             ("old, but the agent wrote again", &usual, (0, 2000), vec![], 2000, due(1, 2002, 2062)),
             ("a long debounce", &slow, (0, 0), vec![], 1, due(1, 30, 90)),
             ("raises both alike", &slow, (0, 0), vec![1], 31, due(2, 30, 90)),
@@ -163,7 +163,7 @@ mod tests {
             (Some(9), due(1, 10, 610)),
             (Some(10), due(2, 60, 660)),
             (Some(70), due(3, 1440, 2040)),
-            (Some(1440), Next::TooLate),
+            (Some(1440), NextStep::TooLate),
         ] {
             rule.lost_until = lost.map(minute);
             assert_eq!(next(&rule, &episode(0, 0), &[], 30), expected, "{lost:?}");
@@ -184,7 +184,7 @@ mod tests {
                 rule.settings.quiet_hours = QuietHours::sms_default();
             }
             let episode = episode(0, last);
-            if let Next::Due(due) = next(&rule, &episode, &done, now) {
+            if let NextStep::Due(due) = next(&rule, &episode, &done, now) {
                 prop_assert!(done.iter().all(|d| *d < due.step));
                 prop_assert!(minute(now) < due.deadline);
                 prop_assert!(due.deadline - due.at <= rule.settings.latest(Channel::Sms));
@@ -193,9 +193,9 @@ mod tests {
                 let mut with_it = done.clone();
                 with_it.push(due.step);
                 match next(&rule, &episode, &with_it, now) {
-                    Next::Due(after_it) => prop_assert!(after_it.step > due.step && after_it.at >= due.at),
-                    Next::AllDone => prop_assert_eq!(usize::from(due.step.unsigned_abs()), after.len()),
-                    Next::TooLate => prop_assert!(false, "later steps have later deadlines"),
+                    NextStep::Due(after_it) => prop_assert!(after_it.step > due.step && after_it.at >= due.at),
+                    NextStep::AllDone => prop_assert_eq!(usize::from(due.step.unsigned_abs()), after.len()),
+                    NextStep::TooLate => prop_assert!(false, "later steps have later deadlines"),
                 }
             }
         }

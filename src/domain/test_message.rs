@@ -34,7 +34,7 @@ pub fn entered(raw: &str) -> Option<String> {
 
 /// To whom own words go without a code: an entry of `UNREAD_TEST_RECIPIENTS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recipient {
+pub enum TestRecipient {
     Address(Address),
     /// Every address at this domain, not at those below it.
     Domain(String),
@@ -47,7 +47,7 @@ pub enum Recipient {
 )]
 pub struct InvalidRecipient;
 
-impl FromStr for Recipient {
+impl FromStr for TestRecipient {
     type Err = InvalidRecipient;
 
     fn from_str(raw: &str) -> Result<Self, Self::Err> {
@@ -68,7 +68,7 @@ impl FromStr for Recipient {
     }
 }
 
-impl Recipient {
+impl TestRecipient {
     pub fn covers(&self, address: &Address) -> bool {
         match self {
             Self::Address(own) => own.suppression_key() == address.suppression_key(),
@@ -108,7 +108,7 @@ mod tests {
             ("+1 (202) 555-0143", "+12025550144", false),
             ("+49 170 1234567", "+491701234567", true),
         ] {
-            let entry: Recipient = entry.parse().unwrap();
+            let entry: TestRecipient = entry.parse().unwrap();
             assert_eq!(entry.covers(&address(given)), covered, "{entry:?} {given}");
         }
     }
@@ -130,7 +130,11 @@ mod tests {
             "*",
             "all",
         ] {
-            assert_eq!(wrong.parse::<Recipient>(), Err(InvalidRecipient), "{wrong}");
+            assert_eq!(
+                wrong.parse::<TestRecipient>(),
+                Err(InvalidRecipient),
+                "{wrong}"
+            );
         }
     }
 

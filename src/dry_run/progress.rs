@@ -6,7 +6,7 @@ use crate::domain::ids::AccountId;
 
 /// News of a run.
 #[derive(Clone, Copy, Debug)]
-pub enum Progress<'a> {
+pub enum DryRunProgress<'a> {
     /// Something to know.
     Note(&'a str),
     /// So many of an account's conversations are read, of so many as far as LivePerson knows by now.
@@ -25,22 +25,22 @@ const CLEAR: &str = "\r\x1b[K";
 const WIDTH: usize = 30;
 
 /// Shows news on standard error.
-pub fn show(news: Progress<'_>) {
+pub fn show(news: DryRunProgress<'_>) {
     let mut out = std::io::stderr().lock();
     let is_terminal = out.is_terminal();
     // Nobody is there to be told that nobody can be told.
     let _ = write!(out, "{}", shown(news, is_terminal)).and_then(|()| out.flush());
 }
 
-fn shown(news: Progress<'_>, is_terminal: bool) -> String {
+fn shown(news: DryRunProgress<'_>, is_terminal: bool) -> String {
     match (news, is_terminal) {
-        (Progress::Note(text), true) => format!("{CLEAR}{text}\n"),
-        (Progress::Note(text), false) => format!("{text}\n"),
+        (DryRunProgress::Note(text), true) => format!("{CLEAR}{text}\n"),
+        (DryRunProgress::Note(text), false) => format!("{text}\n"),
         // The bar does not stay between the lines of the result.
-        (Progress::Result, true) => CLEAR.to_owned(),
-        (Progress::Result, false) => String::new(),
+        (DryRunProgress::Result, true) => CLEAR.to_owned(),
+        (DryRunProgress::Result, false) => String::new(),
         (
-            Progress::Read {
+            DryRunProgress::Read {
                 account,
                 read,
                 expected,
@@ -71,7 +71,7 @@ mod tests {
     fn read(read: usize, expected: usize, is_terminal: bool) -> String {
         let account: AccountId = "12345678".parse().unwrap();
         let account = &account;
-        let news = Progress::Read {
+        let news = DryRunProgress::Read {
             account,
             read,
             expected,
@@ -87,15 +87,15 @@ mod tests {
         assert!(half.contains("50 of 100"), "{half}");
         let whole = read(100, 100, true);
         assert!(whole.contains(&"#".repeat(30)) && whole.ends_with("read\n"));
-        assert_eq!(shown(Progress::Result, true), CLEAR);
+        assert_eq!(shown(DryRunProgress::Result, true), CLEAR);
     }
 
     #[test]
     fn a_log_has_plain_lines() {
         let line = read(50, 100, false);
         assert_eq!(line, "Account 12345678: 50 of 100 conversations read\n");
-        assert_eq!(shown(Progress::Result, false), "");
-        assert_eq!(shown(Progress::Note("a"), false), "a\n");
+        assert_eq!(shown(DryRunProgress::Result, false), "");
+        assert_eq!(shown(DryRunProgress::Note("a"), false), "a\n");
     }
 
     #[test]

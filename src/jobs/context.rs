@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use sqlx::{PgConnection, PgPool};
 use url::Url;
 
-use super::heart::Witness;
+use super::heartbeat::HeartbeatStatus;
 use super::round::Sets;
 use crate::channel::render::{self, Texts};
 use crate::channel::{self, Channels};
@@ -16,12 +16,12 @@ use crate::clock::Clock;
 use crate::db;
 use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel, SkillId};
-use crate::domain::round::Pace;
+use crate::domain::round::ScanPace;
 use crate::domain::rule::Rule;
 use crate::domain::test_message;
 use crate::domain::zone::Zone;
 use crate::hashing::Hasher;
-use crate::liveperson::{self, Purpose, Records, Unreadable};
+use crate::liveperson::{self, Purpose, Records, UnreadableRecord};
 use crate::metrics::Metrics;
 
 /// How long an account's LivePerson is left alone after it failed to answer a re-check.
@@ -39,16 +39,16 @@ pub struct Context {
     pub channels: Channels,
     pub texts: Texts,
     /// To whom test messages carry own words without a code.
-    pub test_recipients: Vec<test_message::Recipient>,
+    pub test_recipients: Vec<test_message::TestRecipient>,
     /// Where links in reminders and provider callbacks lead.
     pub public_url: Url,
     /// How far back scans look; deep scans look at what began before.
     pub window: TimeDelta,
     /// How accounts are to be scanned.
-    pub scan_pace: Pace,
+    pub scan_pace: ScanPace,
     pub metrics: Metrics,
     /// What this process remembers of the database.
-    pub witness: Arc<Witness>,
+    pub heartbeat_status: Arc<HeartbeatStatus>,
 }
 
 /// A configured LivePerson account, once in a process: jobs and web share its client, hence one token and one look-up of its hosts.
@@ -62,7 +62,7 @@ pub struct Account {
     pub contact_policy: ContactPolicy,
     /// By which hours are read where nothing tells the consumer's.
     pub time_zone: Zone,
-    pub client: liveperson::Client,
+    pub client: liveperson::LivePersonClient,
     pub failed_at: Mutex<Option<Instant>>,
     /// Only these skills are scanned; `None`: all.
     pub only_skills: Option<Vec<SkillId>>,
@@ -72,7 +72,7 @@ pub struct Account {
 
 impl Account {
     /// Asks LivePerson about conversations that reminders are due for.
-    pub async fn by_ids(&self, ids: &[String]) -> Result<Records, liveperson::Error> {
+    pub async fn by_ids(&self, ids: &[String]) -> Result<Records, liveperson::LivePersonError> {
         self.by_ids_for(Purpose::Recheck, ids).await
     }
 
@@ -82,19 +82,20 @@ impl Account {
         &self,
         purpose: Purpose,
         ids: &[String],
-    ) -> Result<Records, liveperson::Error> {
+    ) -> Result<Records, liveperson::LivePersonError> {
         let client = self.client.made_for(purpose);
         let mut all = Records::default();
         let mut parts = vec![ids];
         while let Some(part) = parts.pop() {
             match client.by_ids(part).await {
                 Ok(answer) => all.add(answer),
-                Err(liveperson::Error::Malformed { .. } | liveperson::Error::Rejected { .. })
-                    if ids.len() > 1 =>
-                {
+                Err(
+                    liveperson::LivePersonError::Malformed { .. }
+                    | liveperson::LivePersonError::Rejected { .. },
+                ) if ids.len() > 1 => {
                     if let [id] = part {
                         let why = "LivePerson's answer about it cannot be understood".to_owned();
-                        all.unreadable.push(Unreadable {
+                        all.unreadable.push(UnreadableRecord {
                             id: Some(id.clone()),
                             skill: None,
                             why,

@@ -7,12 +7,12 @@ use crate::channel::render::{Texts, Unanswered};
 use crate::db;
 use crate::domain::contradiction::{Contradiction, Subject, contradictions};
 use crate::domain::ids::Channel;
-use crate::domain::rule::Settings;
+use crate::domain::rule::RuleSettings;
 use crate::domain::zone::Zone;
 
 /// What a rule's account and installation add to its settings.
 #[derive(Clone, Debug)]
-pub struct Around {
+pub struct RuleSurroundings {
     /// The account's time zone.
     pub zone: Zone,
     /// The usual sender of mail, as settings have it.
@@ -24,8 +24,8 @@ pub struct Around {
 pub async fn of<E: From<Unanswered> + From<sqlx::Error>>(
     texts: &Texts,
     pool: Option<&PgPool>,
-    around: &Around,
-    (channel, settings): (Channel, &Settings),
+    around: &RuleSurroundings,
+    (channel, settings): (Channel, &RuleSettings),
     now: DateTime<Utc>,
 ) -> Result<Vec<Contradiction>, E> {
     let sender = settings.sender.as_ref().or(around.sender.as_ref());

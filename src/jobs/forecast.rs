@@ -11,24 +11,24 @@ use sqlx::PgPool;
 use super::context::Account;
 use super::scan;
 use crate::db;
-use crate::db::ledger::{Existing, NewReminder};
+use crate::db::ledger::{ExistingReminder, NewReminder};
 use crate::domain::contact;
 use crate::domain::conversation::Record;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::local_time::clock_time;
 use crate::domain::rule::{self, InQuietHours, Rule};
-use crate::liveperson::{self, Purpose, Search, Status};
+use crate::liveperson::{self, ConversationStatus, Purpose, Search};
 
 /// What would become of one conversation on one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct ChannelForecast {
     pub channel: Channel,
-    pub what: What,
+    pub what: ForecastOutcome,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum ForecastOutcome {
     Remind {
         step: i16,
         at: DateTime<Utc>,
@@ -46,9 +46,9 @@ pub fn verdicts(
     account: &Account,
     rules: &[Rule],
     record: &Record,
-    existing: &[Existing],
+    existing: &[ExistingReminder],
     now: DateTime<Utc>,
-) -> Vec<Verdict> {
+) -> Vec<ChannelForecast> {
     let reading = scan::read(account, rules, record, existing, now);
     let told = reading
         .snapshot
@@ -59,10 +59,10 @@ pub fn verdicts(
             let mut owed = reading.owed.iter().map(|owing| &owing.reminder);
             let owed = owed.find(|owed| owed.channel == channel);
             let what = match owed {
-                None => What::Not(reason?),
+                None => ForecastOutcome::Not(reason?),
                 Some(owed) => remind(account, rules, record, owed, now)?,
             };
-            Some(Verdict { channel, what })
+            Some(ChannelForecast { channel, what })
         });
     told.collect()
 }
@@ -74,19 +74,19 @@ fn remind(
     record: &Record,
     owed: &NewReminder,
     now: DateTime<Utc>,
-) -> Option<What> {
+) -> Option<ForecastOutcome> {
     let settings = &rule::pick(rules, record.skill, owed.channel)?.settings;
     let address = contact::choose(&record.contact, owed.channel, &account.contact_policy)?.address;
     let due = owed.due_at.max(now);
     let drops = settings.in_quiet_hours == InQuietHours::Drop;
     Some(match owed.local.hours(settings).allowed_at(due) {
-        Some(at) if at <= due || (!drops && at < owed.deadline) => What::Remind {
+        Some(at) if at <= due || (!drops && at < owed.deadline) => ForecastOutcome::Remind {
             step: owed.step,
             at,
             to: address.masked(),
             waits_until: (at > due).then(|| clock_time(at, &owed.local.zones)),
         },
-        _ => What::Not(Reason::QuietHours),
+        _ => ForecastOutcome::Not(Reason::QuietHours),
     })
 }
 
@@ -95,9 +95,9 @@ pub async fn existing(
     pool: &PgPool,
     account: &AccountId,
     records: &[Record],
-) -> sqlx::Result<HashMap<String, Vec<Existing>>> {
+) -> sqlx::Result<HashMap<String, Vec<ExistingReminder>>> {
     let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
-    let mut existing: HashMap<String, Vec<Existing>> = HashMap::new();
+    let mut existing: HashMap<String, Vec<ExistingReminder>> = HashMap::new();
     for reminder in db::ledger::existing(pool, account, &ids).await? {
         let of_one = existing.entry(reminder.conversation.clone());
         of_one.or_default().push(reminder);
@@ -107,7 +107,7 @@ pub async fn existing(
 
 /// Open conversations as LivePerson tells them at this moment.
 #[derive(Default)]
-pub struct Seen {
+pub struct OpenConversations {
     pub records: Vec<Record>,
     pub unreadable: usize,
     /// How many there are; `records` may be fewer.
@@ -115,21 +115,21 @@ pub struct Seen {
 }
 
 /// Asks LivePerson, for a person who waits, for the longest-open conversations of a skill (`None`: of any), `most` at most.
-pub async fn look(
+pub async fn open_conversations(
     account: &Account,
     skill: Option<SkillId>,
     window: TimeDelta,
     most: usize,
     now: DateTime<Utc>,
-) -> Result<Seen, liveperson::Error> {
+) -> Result<OpenConversations, liveperson::LivePersonError> {
     let search = Search {
         skills: skill.into_iter().collect(),
-        status: Status::Open,
+        status: ConversationStatus::Open,
         from: now - window,
         to: now,
     };
     let client = account.client.made_for(Purpose::Person);
-    let mut seen = Seen::default();
+    let mut seen = OpenConversations::default();
     let mut met = HashSet::new();
     let mut offset = 0;
     loop {

@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::db;
-use crate::db::journal::{Known, Said, Sink, Waiting};
+use crate::db::journal::{Sink, SinkState, UnnotedEntry, WaitingEntry};
 use crate::hashing;
-use crate::journal::{Entry, File, Kind, Line, Tail, Webhook, Writer};
+use crate::journal::{EntryKind, JournalEntry, JournalFile, JournalLine, Tail, Webhook, Writer};
 
 /// How often is looked whether something is to be noted.
 const EVERY: Duration = Duration::from_secs(1);
@@ -43,13 +43,13 @@ const MOST: i64 = 500;
 const TEND_EVERY: Duration = Duration::from_hours(1);
 
 /// A place where this process keeps a journal.
-pub enum Place {
+pub enum JournalSink {
     /// With the time after which erasures are removed from it.
-    File(File, TimeDelta),
+    File(JournalFile, TimeDelta),
     Webhook(Webhook),
 }
 
-impl Place {
+impl JournalSink {
     fn sink(&self) -> Sink {
         match self {
             Self::File(..) => Sink::File,
@@ -59,10 +59,10 @@ impl Place {
 }
 
 /// Keeps a journal in one place.
-pub struct Keeper {
+pub struct JournalKeeper {
     pool: PgPool,
     clock: Clock,
-    place: Place,
+    place: JournalSink,
     /// Short name of the key that hashes are made with.
     key: Option<String>,
     /// Tells this process from others that would write.
@@ -75,7 +75,7 @@ pub struct Keeper {
 }
 
 /// What became of a batch.
-enum Batch {
+enum BatchOutcome {
     /// So many entries were noted.
     Noted(usize),
     /// Another process has the lease by now.
@@ -84,12 +84,12 @@ enum Batch {
     Broken,
 }
 
-impl Keeper {
+impl JournalKeeper {
     /// From here on what is to be noted is noted.
     pub async fn start(
         pool: PgPool,
         clock: Clock,
-        place: Place,
+        place: JournalSink,
         key: Option<String>,
     ) -> anyhow::Result<Self> {
         db::journal::keep(&pool, place.sink())
@@ -170,26 +170,26 @@ impl Keeper {
                 return Ok(());
             }
             match self.batch().await? {
-                Batch::Noted(0) => {
+                BatchOutcome::Noted(0) => {
                     if !waits {
                         self.write(move |writer| writer.complete(at)).await?;
                     }
                     self.marked = Some(Instant::now());
                     return Ok(());
                 }
-                Batch::Noted(_) => {}
-                Batch::Lost => {
+                BatchOutcome::Noted(_) => {}
+                BatchOutcome::Lost => {
                     self.renewed = None;
                     return Ok(());
                 }
-                Batch::Broken => self.begin().await?,
+                BatchOutcome::Broken => self.begin().await?,
             }
         }
     }
 
     /// Whether the journal is this process's to write.
     async fn holds(&mut self) -> anyhow::Result<bool> {
-        if let (Place::File(file, _), None) = (&self.place, &self.writer) {
+        if let (JournalSink::File(file, _), None) = (&self.place, &self.writer) {
             let file = file.clone();
             let writer = tokio::task::spawn_blocking(move || file.writer()).await??;
             let Some(writer) = writer else {
@@ -226,20 +226,20 @@ impl Keeper {
         }
     }
 
-    async fn batch(&mut self) -> anyhow::Result<Batch> {
+    async fn batch(&mut self) -> anyhow::Result<BatchOutcome> {
         let sink = self.place.sink();
         let tail = self.write(Writer::tail).await?;
         let mut tx = self.pool.begin().await?;
         let Some(known) = db::journal::lock(&mut tx, sink, &self.token).await? else {
-            return Ok(Batch::Lost);
+            return Ok(BatchOutcome::Lost);
         };
         let waiting = db::journal::waiting(&mut *tx, sink, MOST).await?;
         let first = waiting.first().and_then(|waiting| waiting.number);
         if !goes_on(&known, tail.as_ref(), first) {
-            return Ok(Batch::Broken);
+            return Ok(BatchOutcome::Broken);
         }
         if waiting.is_empty() {
-            return Ok(Batch::Noted(0));
+            return Ok(BatchOutcome::Noted(0));
         }
         let ids: Vec<i64> = waiting.iter().map(|waiting| waiting.id).collect();
         let numbers = numbered(&waiting, known.numbered);
@@ -253,15 +253,15 @@ impl Keeper {
             .await?
             .is_none()
         {
-            return Ok(Batch::Lost);
+            return Ok(BatchOutcome::Lost);
         }
         db::journal::noted(&mut tx, sink, &ids).await?;
         tx.commit().await?;
-        Ok(Batch::Noted(ids.len()))
+        Ok(BatchOutcome::Noted(ids.len()))
     }
 
-    async fn note(&mut self, lines: Vec<Line>) -> anyhow::Result<()> {
-        if let Place::Webhook(webhook) = &self.place {
+    async fn note(&mut self, lines: Vec<JournalLine>) -> anyhow::Result<()> {
+        if let JournalSink::Webhook(webhook) = &self.place {
             return webhook.post(&lines, self.clock.now()).await;
         }
         self.write(move |writer| writer.append(&lines)).await?;
@@ -273,7 +273,7 @@ impl Keeper {
         &self,
         work: impl FnOnce(&mut Writer) -> anyhow::Result<T> + Send + 'static,
     ) -> anyhow::Result<Option<T>> {
-        if matches!(self.place, Place::Webhook(_)) {
+        if matches!(self.place, JournalSink::Webhook(_)) {
             return Ok(None);
         }
         let Some(writer) = self.writer.clone() else {
@@ -285,7 +285,7 @@ impl Keeper {
 
     async fn tend(&mut self) -> anyhow::Result<()> {
         db::journal::keep(&self.pool, self.place.sink()).await?;
-        let Place::File(_, keep) = self.place else {
+        let JournalSink::File(_, keep) = self.place else {
             return Ok(());
         };
         if self.renewed.is_none() || !self.holds().await? {
@@ -302,7 +302,7 @@ impl Keeper {
 /// Whether a journal goes on where the database left it. `first` is the number of an entry that was tried before: it and those after it may
 /// have arrived, those before it have. One that is longer was written from this database before it was restored; one that is shorter, or
 /// another one, has lost something. What was posted nobody can ask.
-fn goes_on(known: &Known, tail: Option<&Tail>, first: Option<i64>) -> bool {
+fn goes_on(known: &SinkState, tail: Option<&Tail>, first: Option<i64>) -> bool {
     let arrived = first.map_or(known.numbered, |first| first - 1);
     known.journal.is_some()
         && tail.is_none_or(|tail| {
@@ -311,7 +311,7 @@ fn goes_on(known: &Known, tail: Option<&Tail>, first: Option<i64>) -> bool {
 }
 
 /// The lines that entries will be: those that were tried before are the same, the others follow.
-fn numbered(waiting: &[Waiting], last: i64) -> Vec<i64> {
+fn numbered(waiting: &[WaitingEntry], last: i64) -> Vec<i64> {
     let mut last = last;
     let mut next = || {
         last += 1;
@@ -324,11 +324,14 @@ fn numbered(waiting: &[Waiting], last: i64) -> Vec<i64> {
 }
 
 /// The line of what was said; one of a kind that only a newer version knows is that version's, and leaves its number.
-fn line(said: &Said, number: i64, snapshot: Option<DateTime<Utc>>) -> Line {
-    let (Some(kind), Ok(hash)) = (Kind::parse(&said.kind), said.hash.as_slice().try_into()) else {
-        return Line::forgotten(number);
+fn line(said: &UnnotedEntry, number: i64, snapshot: Option<DateTime<Utc>>) -> JournalLine {
+    let (Some(kind), Ok(hash)) = (
+        EntryKind::parse(&said.kind),
+        said.hash.as_slice().try_into(),
+    ) else {
+        return JournalLine::forgotten(number);
     };
-    Line::Entry(Entry {
+    JournalLine::Entry(JournalEntry {
         number,
         at: said.at,
         kind,
@@ -348,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_journal_goes_on_only_where_the_database_left_it() {
-        let known = |journal: Option<&str>, numbered| Known {
+        let known = |journal: Option<&str>, numbered| SinkState {
             journal: journal.map(str::to_owned),
             numbered,
         };

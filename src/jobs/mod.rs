@@ -1,4 +1,4 @@
-//! The background jobs: what is done when the queue wakes us.
+//! The background jobs: what is done when a job is due.
 //!
 //! Each job asks the database what is true, acts, lets `domain` decide, and records; a job that is lost, doubled or late is
 //! harmless. Outside services are called with no transaction open.
@@ -7,9 +7,10 @@ pub mod context;
 pub mod contradictions;
 pub mod deliver;
 pub mod forecast;
-pub mod heart;
+pub mod heartbeat;
 pub mod journal;
 pub mod names;
+pub mod rate_limiter;
 pub mod redact;
 pub mod release;
 pub mod report;
@@ -18,7 +19,6 @@ pub mod scan;
 pub mod settle;
 pub mod skills;
 pub mod sweep;
-pub mod turnstile;
 pub mod way_out;
 
 pub use unread_queue as queue;

@@ -1,11 +1,11 @@
-//! The queues and the keys of their wake-ups: what schedulers, scans and sweeps put in and workers take out.
+//! The queues and the keys of their jobs: what schedulers, scans and sweeps put in and workers take out.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::queue::{self, Wakeup, When};
+use super::queue::{self, Job, When};
 use crate::clock::Clock;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 
@@ -22,21 +22,21 @@ pub const ACCOUNT: &str = "account";
 
 /// The arguments of a delivery: which reminder, and whose LivePerson account to ask about it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Deliver {
+pub struct DeliverJob {
     pub account: AccountId,
     pub reminder: ReminderId,
 }
 
-pub fn deliver(account: &AccountId, reminder: ReminderId, run_at: DateTime<Utc>) -> Wakeup {
-    Wakeup::new(reminder.to_string(), run_at).with_args(json!(Deliver {
+pub fn deliver(account: &AccountId, reminder: ReminderId, run_at: DateTime<Utc>) -> Job {
+    Job::new(reminder.to_string(), run_at).with_args(json!(DeliverJob {
         account: account.clone(),
         reminder
     }))
 }
 
-/// A delivery that is to be woken: the reminder, whose it is, its channel, and when.
+/// A delivery that is to be scheduled: the reminder, whose it is, its channel, and when.
 #[derive(Clone, Copy, Debug)]
-pub struct Wake<'a> {
+pub struct DueDelivery<'a> {
     pub channel: Channel,
     pub account: &'a AccountId,
     pub reminder: ReminderId,
@@ -44,21 +44,21 @@ pub struct Wake<'a> {
 }
 
 /// Wakes deliveries in the queues of their channels: a statement for each channel that has any.
-pub async fn wake_deliveries<'a>(
+pub async fn schedule_deliveries<'a>(
     conn: &mut PgConnection,
     clock: &Clock,
     when: When,
-    deliveries: impl IntoIterator<Item = Wake<'a>>,
+    deliveries: impl IntoIterator<Item = DueDelivery<'a>>,
 ) -> sqlx::Result<()> {
     let mut of_channels = Channel::ALL.map(|channel| (channel, Vec::new()));
     for wake in deliveries {
         let of_channel = of_channels.iter_mut().find(|(c, _)| *c == wake.channel);
-        if let Some((_, wakeups)) = of_channel {
-            wakeups.push(deliver(wake.account, wake.reminder, wake.at));
+        if let Some((_, jobs)) = of_channel {
+            jobs.push(deliver(wake.account, wake.reminder, wake.at));
         }
     }
-    for (channel, wakeups) in of_channels {
-        queue::wake(conn, clock, deliver_queue(channel), when, wakeups).await?;
+    for (channel, jobs) in of_channels {
+        queue::schedule(conn, clock, deliver_queue(channel), when, jobs).await?;
     }
     Ok(())
 }
@@ -68,7 +68,7 @@ pub const LANES: i16 = 4;
 
 /// The arguments of a scan: not which skills, since those that were scanned longest ago are chosen when it runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Scan {
+pub struct ScanJob {
     pub account: AccountId,
     /// Which of the account's [`LANES`].
     #[serde(default)]
@@ -81,7 +81,7 @@ pub struct Scan {
     pub deep: bool,
 }
 
-impl Scan {
+impl ScanJob {
     /// Everything that one slot of an account's schedule begins: the usual scans of what was not scanned in it yet, and the look at
     /// what is older, of what was not looked at since `deep_before`.
     pub fn of_slot(
@@ -101,8 +101,8 @@ impl Scan {
     }
 }
 
-pub fn scan(scan: &Scan, run_at: DateTime<Utc>) -> Wakeup {
-    let Scan { account, lane, .. } = scan;
+pub fn scan(scan: &ScanJob, run_at: DateTime<Utc>) -> Job {
+    let ScanJob { account, lane, .. } = scan;
     let key = if scan.deep {
         format!("deep:{account}")
     } else {
@@ -111,13 +111,13 @@ pub fn scan(scan: &Scan, run_at: DateTime<Utc>) -> Wakeup {
     let mut args = json!(scan);
     // A worker of the version before this one scans the skill that it finds here.
     args["skill"] = json!(SkillId::UNASSIGNED);
-    Wakeup::new(key, run_at).with_args(args)
+    Job::new(key, run_at).with_args(args)
 }
 
 /// What the upkeep queue does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Upkeep {
+pub enum UpkeepJob {
     Sweep,
     Settle,
     SyncSkills(AccountId),
@@ -125,13 +125,13 @@ pub enum Upkeep {
     Redact,
 }
 
-pub fn upkeep(what: &Upkeep, run_at: DateTime<Utc>) -> Wakeup {
+pub fn upkeep(what: &UpkeepJob, run_at: DateTime<Utc>) -> Job {
     let key = match what {
-        Upkeep::Sweep => "sweep".to_owned(),
-        Upkeep::Settle => "settle".to_owned(),
-        Upkeep::SyncSkills(account) => format!("sync_skills:{account}"),
-        Upkeep::Prune => "prune".to_owned(),
-        Upkeep::Redact => "redact".to_owned(),
+        UpkeepJob::Sweep => "sweep".to_owned(),
+        UpkeepJob::Settle => "settle".to_owned(),
+        UpkeepJob::SyncSkills(account) => format!("sync_skills:{account}"),
+        UpkeepJob::Prune => "prune".to_owned(),
+        UpkeepJob::Redact => "redact".to_owned(),
     };
-    Wakeup::new(key, run_at).with_args(json!(what))
+    Job::new(key, run_at).with_args(json!(what))
 }

@@ -24,14 +24,15 @@ pub async fn redact(ctx: &Context) -> anyhow::Result<()> {
 async fn redact_on(ctx: &Context, channel: Channel, redactor: &dyn Redactor) -> anyhow::Result<()> {
     let mut conn = ctx.pool.acquire().await?;
     let now = ctx.clock.now();
-    let due = db::reports::to_redact(&mut conn, channel, MOST, now)
+    let due = db::provider_reports::to_redact(&mut conn, channel, MOST, now)
         .await
         .context("reading which texts to redact")?;
     drop(conn);
     for message in due {
         let answer = redactor.redact(&message.provider_id).await;
         let mut conn = ctx.pool.acquire().await?;
-        db::reports::redacted(&mut conn, message.attempt, answer.is_ok(), ctx.clock.now()).await?;
+        db::provider_reports::redacted(&mut conn, message.attempt, answer.is_ok(), ctx.clock.now())
+            .await?;
         if let Err(error) = answer {
             tracing::warn!("A text cannot be redacted, trying again later: {error}");
             break;

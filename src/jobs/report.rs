@@ -7,11 +7,11 @@ use crate::channel::adapter::{Failed, Report};
 use crate::channel::codes;
 use crate::db;
 use crate::db::circuits::Proof;
-use crate::db::reports;
+use crate::db::provider_reports;
 use crate::db::suppressions::Source;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{Channel, ReminderId};
-use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+use crate::domain::outcome::{Outcome, Refusal, Retryable};
 use crate::domain::reminder::ReminderState;
 
 /// So many letters of a reminder's token go into names that come back to us: enough to tell ours from a stranger's.
@@ -62,7 +62,7 @@ pub async fn apply(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let (state, reason) = ended(report);
-    let row = reports::Report {
+    let row = provider_reports::ProviderReport {
         channel,
         attempt: attempt.and_then(parse_attempt),
         provider_id: &report.provider_id,
@@ -70,7 +70,7 @@ pub async fn apply(
         reason,
     };
     let mut tx = pool.begin().await?;
-    let Some(reported) = reports::apply(&mut tx, &row, now).await? else {
+    let Some(reported) = provider_reports::apply(&mut tx, &row, now).await? else {
         return Ok(false);
     };
     let provider = channel.provider();
@@ -96,8 +96,8 @@ pub async fn apply(
             let code = outcome.code();
             if db::circuits::open(&mut tx, key, code, Proof::Report, now + probe_after, now).await?
             {
-                let trouble = codes::explain(provider, code);
-                tracing::error!(%provider, code, "Sending is paused: {trouble}");
+                let diagnosis = codes::explain(provider, code);
+                tracing::error!(%provider, code, "Sending is paused: {diagnosis}");
             }
         }
     } else if report.gets_through {
@@ -128,11 +128,11 @@ fn ended(report: &Report) -> (ReminderState, Option<Cause>) {
 fn pause(outcome: &Outcome) -> Option<TimeDelta> {
     match outcome {
         Outcome::NotAccepted {
-            class: Obstacle::Config,
+            class: Retryable::Config,
             ..
         } => Some(TimeDelta::minutes(1)),
         Outcome::NotAccepted {
-            class: Obstacle::Quota,
+            class: Retryable::Quota,
             ..
         } => Some(TimeDelta::hours(1)),
         _ => None,

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use tracing::{info, warn};
 
-use self::parts::Parts;
+use self::parts::SkillBatches;
 use super::context::{Account, Context};
-use super::names::{self, LANES, Scan};
+use super::names::{self, LANES, ScanJob};
 use super::queue::{self, When};
 use super::scan::{self, Stopped};
 use crate::db;
-use crate::db::scans::Claim;
+use crate::db::scans::ScanClaim;
 use crate::domain::ids::SkillId;
 use crate::liveperson::MAX_SKILLS;
 
@@ -92,7 +92,7 @@ fn guard<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Handles a scan job: scans what is due until nothing is. A LivePerson that fails is recorded and left to the next slot; only the
 /// database makes it an error.
-pub async fn scan(ctx: &Context, job: &Scan, before: DateTime<Utc>) -> anyhow::Result<()> {
+pub async fn scan(ctx: &Context, job: &ScanJob, before: DateTime<Utc>) -> anyhow::Result<()> {
     let Some(account) = ctx.accounts.get(&job.account) else {
         info!(account = %job.account, "No such account is configured any more; its scan is dropped");
         return Ok(());
@@ -100,7 +100,7 @@ pub async fn scan(ctx: &Context, job: &Scan, before: DateTime<Utc>) -> anyhow::R
     let began = Instant::now();
     let mut sets = 0;
     loop {
-        let claim = Claim {
+        let claim = ScanClaim {
             account: &account.id,
             lane: job.lane,
             lanes: LANES,
@@ -119,14 +119,14 @@ pub async fn scan(ctx: &Context, job: &Scan, before: DateTime<Utc>) -> anyhow::R
             return Ok(());
         }
         if began.elapsed() > TURN {
-            let again = Scan {
+            let again = ScanJob {
                 before: Some(before),
                 ..job.clone()
             };
-            let wakeup = names::scan(&again, ctx.clock.now());
+            let job = names::scan(&again, ctx.clock.now());
             let mut conn = ctx.pool.acquire().await?;
             let when = When::NoLaterThan;
-            queue::wake(&mut conn, &ctx.clock, names::SCAN, when, [wakeup]).await?;
+            queue::schedule(&mut conn, &ctx.clock, names::SCAN, when, [job]).await?;
             return Ok(());
         }
     }
@@ -174,7 +174,7 @@ async fn scan_set(
 ) -> anyhow::Result<bool> {
     let started = Instant::now();
     let rules = ctx.rules(account).await?;
-    let mut parts = Parts::new(skills, account.sets.answers_lately());
+    let mut parts = SkillBatches::new(skills, account.sets.answers_lately());
     while let Some(skills) = parts.next() {
         let passed = Box::pin(scan::pass(ctx, account, &rules, &skills, deep)).await;
         match passed.ended {

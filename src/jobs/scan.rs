@@ -12,11 +12,11 @@ use sqlx::PgConnection;
 use tracing::{debug, warn};
 
 use super::context::{Account, Context};
-use super::names::{self, Wake};
+use super::names::{self, DueDelivery};
 use super::queue::When;
 use crate::db;
-use crate::db::conversations::{Decided, Snapshot};
-use crate::db::ledger::{Ended, Existing, NewReminder};
+use crate::db::conversations::{ConversationSnapshot, Decided};
+use crate::db::ledger::{EndedEpisode, ExistingReminder, NewReminder};
 use crate::db::scans::Summary;
 use crate::domain::channel::PerChannel;
 use crate::domain::contact::{self, Address, Contact};
@@ -29,7 +29,9 @@ use crate::domain::read_state::{
 };
 use crate::domain::rule::{self, Rule};
 use crate::hashing::{self, Hasher};
-use crate::liveperson::{self, MAX_IDS, MAX_WINDOW, Page, Purpose, Search, Status, Unreadable};
+use crate::liveperson::{
+    self, ConversationStatus, MAX_IDS, MAX_WINDOW, Purpose, Search, SearchPage, UnreadableRecord,
+};
 
 /// From this offset on, the search restarts at the last start time seen: well before the 10,000 results at which search indexes
 /// end, and seldom enough that the ten minutes which LivePerson rounds down, and we read twice, cost little.
@@ -46,12 +48,12 @@ const FORGOTTEN_AFTER: TimeDelta = TimeDelta::hours(1);
 
 /// Why a scan ended early.
 pub enum Stopped {
-    LivePerson(liveperson::Error),
+    LivePerson(liveperson::LivePersonError),
     Database(anyhow::Error),
 }
 
-impl From<liveperson::Error> for Stopped {
-    fn from(error: liveperson::Error) -> Self {
+impl From<liveperson::LivePersonError> for Stopped {
+    fn from(error: liveperson::LivePersonError) -> Self {
         Self::LivePerson(error)
     }
 }
@@ -69,7 +71,7 @@ impl From<anyhow::Error> for Stopped {
 }
 
 /// What a pass over a set of skills has found, or why it ended early.
-pub struct Passed {
+pub struct PassResult {
     pub found: HashMap<SkillId, Summary>,
     /// Questions to LivePerson that it took.
     pub calls: u32,
@@ -83,9 +85,9 @@ pub async fn pass(
     rules: &[Rule],
     skills: &[SkillId],
     deep: bool,
-) -> Passed {
+) -> PassResult {
     let now = ctx.clock.now();
-    let mut pass = Pass {
+    let mut pass = ScanPass {
         ctx,
         account,
         client: account.client.made_for(Purpose::Background),
@@ -112,7 +114,7 @@ pub async fn pass(
             summary.error = Some("LivePerson answered in part only".to_owned());
         }
     }
-    Passed {
+    PassResult {
         found: pass.found,
         calls: pass.calls,
         ended,
@@ -128,10 +130,10 @@ pub async fn look_for_forgotten(ctx: &Context, account: &Account) -> Result<(), 
     ask_by_id(ctx, account, &rules, &ids).await
 }
 
-struct Pass<'a> {
+struct ScanPass<'a> {
     ctx: &'a Context,
     account: &'a Account,
-    client: liveperson::Client,
+    client: liveperson::LivePersonClient,
     skills: &'a [SkillId],
     rules: &'a [Rule],
     found: HashMap<SkillId, Summary>,
@@ -140,7 +142,7 @@ struct Pass<'a> {
     partial: bool,
 }
 
-impl Pass<'_> {
+impl ScanPass<'_> {
     /// Conversations begun before the usual window: rare, since LivePerson closes idle ones, but invisible otherwise.
     async fn older_windows(&mut self, now: DateTime<Utc>) -> Result<(), Stopped> {
         let mut to = now - self.ctx.window;
@@ -154,7 +156,7 @@ impl Pass<'_> {
     async fn window(&mut self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<(), Stopped> {
         let mut search = Search {
             skills: self.skills.to_vec(),
-            status: Status::Open,
+            status: ConversationStatus::Open,
             from,
             to,
         };
@@ -186,7 +188,7 @@ impl Pass<'_> {
     }
 
     /// Stores one page and counts it.
-    async fn keep(&mut self, page: Page, asked_at: DateTime<Utc>) -> Result<(), Stopped> {
+    async fn keep(&mut self, page: SearchPage, asked_at: DateTime<Utc>) -> Result<(), Stopped> {
         for unreadable in &page.unreadable {
             self.of(unreadable.skill).unreadable += 1;
         }
@@ -240,14 +242,14 @@ impl Pass<'_> {
 async fn note_unreadable(
     ctx: &Context,
     account: &Account,
-    unreadable: &[Unreadable],
+    unreadable: &[UnreadableRecord],
     asked_at: DateTime<Utc>,
 ) -> Result<(), Stopped> {
     if unreadable.is_empty() {
         return Ok(());
     }
     // What cannot be read may say anything in place of its id.
-    let name = |of: &Unreadable| {
+    let name = |of: &UnreadableRecord| {
         let id = of
             .id
             .as_ref()
@@ -340,32 +342,32 @@ pub async fn complete(
 }
 
 /// Where to restart the search, if the offset has grown large and the last record began after the window's start.
-pub fn restart(search: &Search, offset: u32, page: &Page) -> Option<DateTime<Utc>> {
+pub fn restart(search: &Search, offset: u32, page: &SearchPage) -> Option<DateTime<Utc>> {
     let last = page.records.last()?.started_at;
     // LivePerson rounds the start down to ten minutes; without progress past that, paging goes on.
     (offset >= RESTART_AT && last - search.from > TimeDelta::minutes(20)).then_some(last)
 }
 
 /// A reminder that is owed, and to whom as things are.
-pub struct Owing {
+pub struct OwedReminder {
     pub reminder: NewReminder,
     to: Option<Address>,
 }
 
 /// What one record means for the database.
-pub struct Reading {
-    pub snapshot: Snapshot,
+pub struct ReadRecord {
+    pub snapshot: ConversationSnapshot,
     /// Where the consumer can be reached.
     reached_at: PerChannel<Option<Address>>,
-    ended: Ended,
+    ended: EndedEpisode,
     /// The reminders it owes, at most one per channel.
-    pub owed: Vec<Owing>,
+    pub owed: Vec<OwedReminder>,
     active_at: Option<DateTime<Utc>>,
 }
 
-impl Reading {
+impl ReadRecord {
     /// What is stored. Whoever could be reached on a channel without any rule is to be found by address too: the reason is kept.
-    fn snapshot(&self, hasher: &Hasher) -> Snapshot {
+    fn snapshot(&self, hasher: &Hasher) -> ConversationSnapshot {
         let decided = |channel, to: &Option<Address>| {
             let to = to.as_ref().map(|address| hasher.known_as(address));
             let reason = self.snapshot.decided[channel].reason;
@@ -374,7 +376,7 @@ impl Reading {
                 to,
             }
         };
-        Snapshot {
+        ConversationSnapshot {
             decided: self.reached_at.map(decided),
             ..self.snapshot.clone()
         }
@@ -401,7 +403,7 @@ pub async fn store(
         return tx.commit().await.context("committing a page");
     }
     let ids: Vec<&str> = records.iter().map(|r| r.id.as_str()).collect();
-    let mut existing: HashMap<String, Vec<Existing>> = HashMap::new();
+    let mut existing: HashMap<String, Vec<ExistingReminder>> = HashMap::new();
     for reminder in db::ledger::existing(&mut *tx, &account.id, &ids).await? {
         existing
             .entry(reminder.conversation.clone())
@@ -409,7 +411,7 @@ pub async fn store(
             .push(reminder);
     }
     let none = Vec::new();
-    let mut readings: Vec<Reading> = records
+    let mut readings: Vec<ReadRecord> = records
         .iter()
         .map(|record| {
             read(
@@ -422,7 +424,8 @@ pub async fn store(
         })
         .collect();
 
-    let snapshots: Vec<Snapshot> = readings.iter().map(|r| r.snapshot(&ctx.hasher)).collect();
+    let snapshots: Vec<ConversationSnapshot> =
+        readings.iter().map(|r| r.snapshot(&ctx.hasher)).collect();
     let stored = db::conversations::store(&mut tx, &account.id, &snapshots, asked_at).await?;
     // A record that is older than what we hold says nothing any more: neither what has ended nor what is owed.
     readings.retain(|r| stored.contains(&r.snapshot.id));
@@ -432,7 +435,7 @@ pub async fn store(
             .iter()
             .filter(|r| existing.contains_key(&r.snapshot.id))
     };
-    let ended: Vec<Ended> = with_reminders()
+    let ended: Vec<EndedEpisode> = with_reminders()
         .map(|r| r.ended.clone())
         .filter(|ended| ended.reason != Reason::Undecided)
         .collect();
@@ -456,13 +459,15 @@ pub async fn store(
         .collect();
     if !owed.is_empty() {
         let scheduled = db::ledger::schedule(&mut tx, &account.id, &owed, now).await?;
-        let deliveries = scheduled.iter().map(|(reminder, channel, due)| Wake {
-            channel: *channel,
-            account: &account.id,
-            reminder: *reminder,
-            at: *due,
-        });
-        names::wake_deliveries(&mut tx, &ctx.clock, When::At, deliveries).await?;
+        let deliveries = scheduled
+            .iter()
+            .map(|(reminder, channel, due)| DueDelivery {
+                channel: *channel,
+                account: &account.id,
+                reminder: *reminder,
+                at: *due,
+            });
+        names::schedule_deliveries(&mut tx, &ctx.clock, When::At, deliveries).await?;
     }
     tx.commit().await.context("committing a page")
 }
@@ -497,9 +502,9 @@ pub fn read(
     account: &Account,
     rules: &[Rule],
     record: &Record,
-    existing: &[Existing],
+    existing: &[ExistingReminder],
     now: DateTime<Utc>,
-) -> Reading {
+) -> ReadRecord {
     let state = read_state(record, account.count_bots);
     let contact = |channel| contact::choose(&record.contact, channel, &account.contact_policy);
     let mut owed = Vec::new();
@@ -552,7 +557,7 @@ pub fn read(
                     recipient: None,
                 };
                 let to = contact.map(|contact| contact.address.clone());
-                owed.push(Owing { reminder, to });
+                owed.push(OwedReminder { reminder, to });
                 Some(Reason::Scheduled)
             }
         }
@@ -567,7 +572,7 @@ pub fn read(
         ReadState::Unread(episode) => (ReadStatus::Unread, Some(episode)),
         ReadState::Undecided => (ReadStatus::Undecided, None),
     };
-    let snapshot = Snapshot {
+    let snapshot = ConversationSnapshot {
         id: record.id.clone(),
         skill: record.skill,
         started_at: record.started_at,
@@ -583,12 +588,12 @@ pub fn read(
         customer_id: record.customer_id.clone(),
         decided,
     };
-    let ended = Ended {
+    let ended = EndedEpisode {
         conversation: record.id.clone(),
         present: snapshot.episode.clone(),
         reason: end_of_episode(&state),
     };
-    Reading {
+    ReadRecord {
         snapshot,
         reached_at: contacts.map(|_, contact| contact.as_ref().map(|c| c.address.clone())),
         ended,

@@ -10,16 +10,16 @@ use tracing::{info, warn};
 
 use super::context::Context;
 use super::deliver::recorded;
-use super::names::{self, Wake};
+use super::names::{self, DueDelivery};
 use super::queue::When;
 use super::report;
-use crate::channel::adapter::{Finder, Lost};
+use crate::channel::adapter::{Finder, UnsettledAttempt};
 use crate::db;
 use crate::db::upkeep::InFlight;
 use crate::domain::channel::PerChannel;
 use crate::domain::contact::Address;
 use crate::domain::ids::Channel;
-use crate::domain::outcome::{Attempt, Next, Obstacle, Outcome, next_state};
+use crate::domain::outcome::{AfterAttempt, Attempt, Outcome, Retryable, next_state};
 use crate::domain::rule;
 
 /// Attempts per run; the rest waits for the next.
@@ -110,10 +110,10 @@ async fn settle_one(
     let address = address.and_then(|raw| Address::of(attempt.channel, raw, None));
     let Some(address) = address else {
         // Its consumer was erased meanwhile: nothing is left to look for.
-        settle_as(ctx, attempt, &unknown("no address"), &Next::Unknown).await?;
+        settle_as(ctx, attempt, &unknown("no address"), &AfterAttempt::Unknown).await?;
         return Ok(true);
     };
-    let lost = Lost {
+    let lost = UnsettledAttempt {
         to: &address,
         token: &attempt.token,
         since: attempt.started_at,
@@ -138,7 +138,13 @@ async fn settle_one(
             warn!(reminder, "The provider's list cannot be read: {error}");
             // A callback may still come; but a day after the deadline nobody waits for an answer any more.
             if now > attempt.deadline + TimeDelta::days(1) {
-                settle_as(ctx, attempt, &unknown("list unreadable"), &Next::Unknown).await?;
+                settle_as(
+                    ctx,
+                    attempt,
+                    &unknown("list unreadable"),
+                    &AfterAttempt::Unknown,
+                )
+                .await?;
             } else {
                 look_later(ctx, attempt, false).await?;
             }
@@ -160,14 +166,14 @@ fn unknown(code: &str) -> Outcome {
 
 fn not_at_provider() -> Outcome {
     Outcome::NotAccepted {
-        class: Obstacle::Transient,
+        class: Retryable::Transient,
         code: "not_at_provider".to_owned(),
         retry_after: None,
     }
 }
 
 /// It was not sent: the retry policy goes on where the lost answer had interrupted it.
-fn after_absence(attempt: &InFlight, now: DateTime<Utc>) -> Next {
+fn after_absence(attempt: &InFlight, now: DateTime<Utc>) -> AfterAttempt {
     next_state(&Attempt {
         channel: attempt.channel,
         outcome: &not_at_provider(),
@@ -182,12 +188,12 @@ fn after_absence(attempt: &InFlight, now: DateTime<Utc>) -> Next {
     })
 }
 
-/// Records the settlement and wakes the reminder if it is to be tried again.
+/// Records the settlement and schedules the reminder if it is to be tried again.
 async fn settle_as(
     ctx: &Context,
     attempt: &InFlight,
     outcome: &Outcome,
-    next: &Next,
+    next: &AfterAttempt,
 ) -> anyhow::Result<()> {
     let now = ctx.clock.now();
     let reminder = attempt.reminder;
@@ -204,14 +210,14 @@ async fn settle_as(
     row.counts = row.counts && !attempt.settling;
     let mut tx = ctx.pool.begin().await?;
     let changed = db::ledger::record(&mut tx, std::slice::from_ref(&row), now).await?;
-    if let (Next::Retry { at }, false) = (next, changed.is_empty()) {
-        let wake = Wake {
+    if let (AfterAttempt::Retry { at }, false) = (next, changed.is_empty()) {
+        let wake = DueDelivery {
             channel: attempt.channel,
             account: &attempt.account,
             reminder,
             at: *at,
         };
-        names::wake_deliveries(&mut tx, &ctx.clock, When::At, [wake]).await?;
+        names::schedule_deliveries(&mut tx, &ctx.clock, When::At, [wake]).await?;
     }
     tx.commit().await.context("settling an attempt")
 }

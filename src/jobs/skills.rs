@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use super::context::Context;
-use super::names::{self, Scan};
+use super::names::{self, ScanJob};
 use super::queue::{self, When};
 use crate::db;
 use crate::domain::ids::{AccountId, SkillId};
@@ -47,9 +47,9 @@ pub async fn sync(ctx: &Context, account: &AccountId) -> anyhow::Result<()> {
     .await?;
     if !known {
         // The first scan may have come before any skill was known: nobody waits for the next one because of that.
-        let scans = Scan::of_slot(&account.id, now, now).filter(|scan| !scan.deep);
-        let wakeups = scans.map(|scan| names::scan(&scan, now));
-        queue::wake(&mut tx, &ctx.clock, names::SCAN, When::At, wakeups).await?;
+        let scans = ScanJob::of_slot(&account.id, now, now).filter(|scan| !scan.deep);
+        let jobs = scans.map(|scan| names::scan(&scan, now));
+        queue::schedule(&mut tx, &ctx.clock, names::SCAN, When::At, jobs).await?;
     }
     tx.commit().await.context("storing skills")
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::context::Context;
-use super::names::{self, Wake};
+use super::names::{self, DueDelivery};
 use super::queue::{self, When};
 use crate::db;
 use crate::domain::decide::{Reason, Verdict};
@@ -15,7 +15,7 @@ use crate::domain::ids::{AccountId, Channel, ReminderId};
 /// Rows of each kind per sweep: short transactions; the rest waits for the next sweep.
 const MOST: i64 = 1_000;
 
-/// A reminder that should have been looked at this long ago and has no wake-up is stranded.
+/// A reminder that should have been looked at this long ago and has no job is stranded.
 const STRANDED_AFTER: TimeDelta = TimeDelta::seconds(10);
 
 pub async fn sweep(ctx: &Context) -> anyhow::Result<()> {
@@ -23,7 +23,7 @@ pub async fn sweep(ctx: &Context) -> anyhow::Result<()> {
     let expired = expire(ctx).await;
     let given_up = super::settle::give_up_leases(ctx).await;
     let rescued = rescue(ctx).await;
-    let folded = db::tallies::fold(&ctx.pool)
+    let folded = db::reminder_counts::roll_up(&ctx.pool)
         .await
         .context("adding up counts");
     expired.and(given_up).and(rescued).and(folded)
@@ -49,7 +49,7 @@ async fn expire(ctx: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Wakes reminders whose job was lost.
+/// Schedules reminders whose job was lost.
 async fn rescue(ctx: &Context) -> anyhow::Result<()> {
     let now = ctx.clock.now();
     let stranded = stranded(ctx, now - STRANDED_AFTER)
@@ -59,21 +59,23 @@ async fn rescue(ctx: &Context) -> anyhow::Result<()> {
         return Ok(());
     }
     tracing::warn!(
-        "{} reminders had lost their wake-up and are woken again",
+        "{} reminders had lost their job and have a new one",
         stranded.len()
     );
     let mut tx = ctx.pool.begin().await?;
-    let deliveries = stranded.iter().map(|(reminder, account, channel)| Wake {
-        channel: *channel,
-        account,
-        reminder: *reminder,
-        at: now,
-    });
-    names::wake_deliveries(&mut tx, &ctx.clock, When::NoLaterThan, deliveries).await?;
-    tx.commit().await.context("waking the stranded")
+    let deliveries = stranded
+        .iter()
+        .map(|(reminder, account, channel)| DueDelivery {
+            channel: *channel,
+            account,
+            reminder: *reminder,
+            at: now,
+        });
+    names::schedule_deliveries(&mut tx, &ctx.clock, When::NoLaterThan, deliveries).await?;
+    tx.commit().await.context("scheduling the stranded")
 }
 
-/// Overdue reminders without a wake-up. Ledger and queue are read as of one moment: a job that ends in between is not a lost one.
+/// Overdue reminders without a job. Ledger and queue are read as of one moment: a job that ends in between is not a lost one.
 async fn stranded(
     ctx: &Context,
     before: DateTime<Utc>,

@@ -22,7 +22,7 @@ const LONGEST: usize = 128;
 
 /// Whom a reminder went to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recipient {
+pub struct RemindedAddress {
     pub account: AccountId,
     pub channel: Channel,
     pub hash: [u8; 16],
@@ -31,19 +31,19 @@ pub struct Recipient {
 
 /// What a link says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Word<'a> {
+pub struct SealedLink<'a> {
     pub token: &'a str,
     /// Empty in links that are kept short, and in those of older versions.
     sealed: &'a str,
 }
 
 /// The word of a link to this recipient.
-pub fn word(hasher: &Hasher, token: &str, to: &Recipient) -> anyhow::Result<String> {
+pub fn word(hasher: &Hasher, token: &str, to: &RemindedAddress) -> anyhow::Result<String> {
     let sealed = hasher.seal(PURPOSE, token, &bytes(to))?;
     Ok(URL_SAFE_NO_PAD.encode(sealed) + token)
 }
 
-impl<'a> Word<'a> {
+impl<'a> SealedLink<'a> {
     /// Takes a word apart; `None`: it cannot be one of ours.
     pub fn read(word: &'a str) -> Option<Self> {
         let (sealed, token) = word.split_at_checked(word.len().checked_sub(TOKEN)?)?;
@@ -53,7 +53,7 @@ impl<'a> Word<'a> {
 
     /// Whom it is sealed to, and whether the hash is under the present key. `None`: nothing is sealed in it, or not by us, or not for this
     /// token.
-    pub fn recipient(&self, hasher: &Hasher) -> Option<(Recipient, bool)> {
+    pub fn recipient(&self, hasher: &Hasher) -> Option<(RemindedAddress, bool)> {
         if self.sealed.is_empty() {
             return None;
         }
@@ -63,7 +63,7 @@ impl<'a> Word<'a> {
     }
 }
 
-fn bytes(to: &Recipient) -> Vec<u8> {
+fn bytes(to: &RemindedAddress) -> Vec<u8> {
     let mut bytes = vec![to.channel.profile().number];
     bytes.extend(to.sent_at.timestamp().to_be_bytes());
     bytes.extend(to.hash);
@@ -71,11 +71,11 @@ fn bytes(to: &Recipient) -> Vec<u8> {
     bytes
 }
 
-fn parse(bytes: &[u8]) -> Option<Recipient> {
+fn parse(bytes: &[u8]) -> Option<RemindedAddress> {
     let (channel, rest) = bytes.split_first()?;
     let (sent_at, rest) = rest.split_first_chunk::<8>()?;
     let (hash, account) = rest.split_first_chunk::<16>()?;
-    Some(Recipient {
+    Some(RemindedAddress {
         account: std::str::from_utf8(account).ok()?.parse().ok()?,
         channel: Channel::ALL
             .into_iter()
@@ -93,8 +93,8 @@ mod tests {
 
     const TOKEN: &str = "aB3dE6gH9jK2mN5pQ8sT1v";
 
-    fn ann() -> Recipient {
-        Recipient {
+    fn ann() -> RemindedAddress {
+        RemindedAddress {
             account: "12345678".parse().unwrap(),
             channel: Channel::Email,
             hash: *b"0123456789abcdef",
@@ -106,7 +106,7 @@ mod tests {
     fn a_link_says_whom_it_is_about_to_this_installation_alone() {
         let (own, other) = (Hasher::new(b"one key"), Hasher::new(b"another key"));
         let word = word(&own, TOKEN, &ann()).unwrap();
-        let read = Word::read(&word).unwrap();
+        let read = SealedLink::read(&word).unwrap();
         assert_eq!(read.token, TOKEN);
         assert_eq!(read.recipient(&own), Some((ann(), true)));
         assert_eq!(read.recipient(&other), None);
@@ -122,14 +122,14 @@ mod tests {
     #[test]
     fn old_links_are_read_and_what_is_sealed_belongs_to_one_token() {
         let own = Hasher::new(b"one key");
-        let old = Word::read(TOKEN).unwrap();
+        let old = SealedLink::read(TOKEN).unwrap();
         assert_eq!((old.token, old.recipient(&own)), (TOKEN, None));
         let whole = word(&own, TOKEN, &ann()).unwrap();
         let sealed = whole.strip_suffix(TOKEN).unwrap();
         let other = format!("{sealed}{}", "x".repeat(super::TOKEN));
-        assert_eq!(Word::read(&other).unwrap().recipient(&own), None);
+        assert_eq!(SealedLink::read(&other).unwrap().recipient(&own), None);
         let cut = &whole[1..];
-        assert_eq!(Word::read(cut).unwrap().recipient(&own), None);
+        assert_eq!(SealedLink::read(cut).unwrap().recipient(&own), None);
         for none in [
             "",
             "X",
@@ -137,9 +137,9 @@ mod tests {
             "../../etc/passwd",
             "aB3dE6gH9jK2mN5pQ8sT1%",
         ] {
-            assert_eq!(Word::read(none), None, "{none}");
+            assert_eq!(SealedLink::read(none), None, "{none}");
         }
-        assert_eq!(Word::read(&"x".repeat(200)), None);
+        assert_eq!(SealedLink::read(&"x".repeat(200)), None);
     }
 
     proptest! {
@@ -148,7 +148,7 @@ mod tests {
             let own = Hasher::new(b"one key");
             let _ = parse(&plain);
             for word in [any.clone(), format!("{any}{TOKEN}"), format!("{sealed}{TOKEN}")] {
-                if let Some(read) = Word::read(&word) {
+                if let Some(read) = SealedLink::read(&word) {
                     prop_assert_eq!(read.recipient(&own), None);
                 }
             }

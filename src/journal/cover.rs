@@ -8,7 +8,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::line::{Begins, Line, Mark};
+use super::line::{Begins, JournalLine, JournalMark};
 
 /// A journal is marked as complete so often, and the last message of a lost time is known no better.
 const SLACK: TimeDelta = TimeDelta::minutes(2);
@@ -18,9 +18,9 @@ const LATE_COMMIT: TimeDelta = TimeDelta::minutes(10);
 
 /// What is known of a journal's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum JournalEnd {
     /// What its keeper has said last, if it ever has.
-    Told(Option<Mark>),
+    Told(Option<JournalMark>),
     /// It has no keeper who could tell: a receiver of posts.
     Untold,
 }
@@ -69,7 +69,7 @@ impl fmt::Display for Lack {
 /// Lines that go on from a beginning, without what comes again.
 struct Part<'a> {
     begins: &'a Begins,
-    holes: Vec<Hole>,
+    holes: Vec<NumbersMissing>,
     /// Its snapshot is all there.
     whole: bool,
     /// It has more than a snapshot. Whoever dies before begins once more.
@@ -80,7 +80,7 @@ struct Part<'a> {
     last_at: DateTime<Utc>,
 }
 
-struct Hole {
+struct NumbersMissing {
     numbers: (i64, i64),
     after: DateTime<Utc>,
     /// `None`: nothing with a time follows.
@@ -101,13 +101,13 @@ impl<'a> Part<'a> {
         }
     }
 
-    fn add(&mut self, line: &Line) {
+    fn add(&mut self, line: &JournalLine) {
         let number = line.number();
         if number <= self.last {
             return;
         }
         if number > self.last + 1 {
-            self.holes.push(Hole {
+            self.holes.push(NumbersMissing {
                 numbers: (self.last + 1, number - 1),
                 after: self.last_at,
                 before: None,
@@ -115,11 +115,11 @@ impl<'a> Part<'a> {
         }
         self.last = number;
         match line {
-            Line::SnapshotEnds { .. } => {
+            JournalLine::SnapshotEnds { .. } => {
                 self.whole = self.holes.is_empty();
                 self.goes_on = true;
             }
-            Line::Entry(entry) if entry.snapshot.is_none() => self.goes_on = true,
+            JournalLine::Entry(entry) if entry.snapshot.is_none() => self.goes_on = true,
             _ => {}
         }
         if let Some(at) = line.noted_at() {
@@ -130,13 +130,13 @@ impl<'a> Part<'a> {
     }
 }
 
-fn parts(lines: &[Line]) -> Vec<Part<'_>> {
+fn parts(lines: &[JournalLine]) -> Vec<Part<'_>> {
     let mut parts: Vec<Part<'_>> = Vec::new();
     for line in lines {
         match (line, parts.last_mut()) {
             // A post may come twice.
-            (Line::Begins(begins), Some(part)) if part.begins == begins => {}
-            (Line::Begins(begins), _) => {
+            (JournalLine::Begins(begins), Some(part)) if part.begins == begins => {}
+            (JournalLine::Begins(begins), _) => {
                 let part = Part::new(begins, parts.last());
                 parts.push(part);
             }
@@ -150,8 +150,8 @@ fn parts(lines: &[Line]) -> Vec<Part<'_>> {
 
 /// What is missing in a journal of the time between these moments; nothing: it covers it.
 pub fn missing(
-    lines: &[Line],
-    end: &End,
+    lines: &[JournalLine],
+    end: &JournalEnd,
     (from, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> Vec<Missing> {
     let parts = parts(lines);
@@ -176,11 +176,11 @@ pub fn missing(
         // Who began it anew has noted what was said of it until then.
         let mark = match (next, end) {
             (Some(next), _) => next.before.as_ref(),
-            (None, End::Told(mark)) => mark.as_ref(),
-            (None, End::Untold) => None,
+            (None, JournalEnd::Told(mark)) => mark.as_ref(),
+            (None, JournalEnd::Untold) => None,
         };
         let lack = match (mark, next) {
-            (None, _) if *end == End::Untold => None,
+            (None, _) if *end == JournalEnd::Untold => None,
             // Somebody has taken it away.
             (None, None) => Some((Lack::Mark, part.begins.begins)),
             (mark, _) => part.lacks_end(mark, until),
@@ -214,11 +214,12 @@ impl Part<'_> {
     /// before its keeper says so; it may be begun anew, or looked at, before that.
     fn lacks_end(
         &self,
-        mark: Option<&Mark>,
+        mark: Option<&JournalMark>,
         until: DateTime<Utc>,
     ) -> Option<(Lack, DateTime<Utc>)> {
         let begins = self.begins;
-        let own = |mark: &&Mark| mark.journal == begins.journal && mark.number >= begins.number;
+        let own =
+            |mark: &&JournalMark| mark.journal == begins.journal && mark.number >= begins.number;
         match mark.filter(own) {
             None if self.whole && begins.begins + SLACK >= until => None,
             None => Some((Lack::Mark, begins.begins)),
@@ -232,15 +233,15 @@ impl Part<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::entry;
-    use super::super::{Kind, VERSION};
+    use super::super::{EntryKind, VERSION};
     use super::*;
 
     fn at(time: &str) -> DateTime<Utc> {
         format!("2026-01-05T{time}:00Z").parse().unwrap()
     }
 
-    fn mark(number: i64, time: &str) -> Mark {
-        Mark {
+    fn mark(number: i64, time: &str) -> JournalMark {
+        JournalMark {
             journal: "ours".to_owned(),
             number,
             at: at(time),
@@ -248,7 +249,7 @@ mod tests {
     }
 
     /// A beginning with one entry in force.
-    fn begins(number: i64, time: &str, before: Option<Mark>) -> Vec<Line> {
+    fn begins(number: i64, time: &str, before: Option<JournalMark>) -> Vec<JournalLine> {
         let begins = Begins {
             number,
             version: VERSION,
@@ -258,45 +259,45 @@ mod tests {
             before,
             behind: false,
         };
-        let mut old = entry(Kind::OptOut, 1, "2025-11-30T12:00:00Z");
+        let mut old = entry(EntryKind::OptOut, 1, "2025-11-30T12:00:00Z");
         old.snapshot = Some(at(time));
         old.number = number + 1;
-        let ends = Line::SnapshotEnds {
+        let ends = JournalLine::SnapshotEnds {
             number: number + 2,
             snapshot_ends: at(time),
         };
-        vec![Line::Begins(begins), Line::Entry(old), ends]
+        vec![JournalLine::Begins(begins), JournalLine::Entry(old), ends]
     }
 
     /// The same, by a database that does not know what was noted before, or in another journal.
-    fn begins_behind(number: i64, time: &str, before: Mark) -> Vec<Line> {
+    fn begins_behind(number: i64, time: &str, before: JournalMark) -> Vec<JournalLine> {
         let mut lines = begins(number, time, Some(before));
-        if let Line::Begins(begins) = &mut lines[0] {
+        if let JournalLine::Begins(begins) = &mut lines[0] {
             begins.behind = true;
         }
         lines
     }
 
-    fn renamed(mut lines: Vec<Line>) -> Vec<Line> {
-        if let Line::Begins(begins) = &mut lines[0] {
+    fn renamed(mut lines: Vec<JournalLine>) -> Vec<JournalLine> {
+        if let JournalLine::Begins(begins) = &mut lines[0] {
             begins.journal = "a new one".to_owned();
         }
         lines
     }
 
-    fn noted(number: i64, time: &str) -> Line {
-        let mut entry = entry(Kind::OptOut, 2, "2026-01-05T12:00:00Z");
+    fn noted(number: i64, time: &str) -> JournalLine {
+        let mut entry = entry(EntryKind::OptOut, 2, "2026-01-05T12:00:00Z");
         (entry.number, entry.at) = (number, at(time));
-        Line::Entry(entry)
+        JournalLine::Entry(entry)
     }
 
-    fn all(parts: &[&[Line]]) -> Vec<Line> {
+    fn all(parts: &[&[JournalLine]]) -> Vec<JournalLine> {
         parts.concat()
     }
 
     #[test]
     fn a_journal_covers_a_lost_time_that_it_begins_in_and_goes_on_through_without_a_hole() {
-        let told = |number, time| End::Told(Some(mark(number, time)));
+        let told = |number, time| JournalEnd::Told(Some(mark(number, time)));
         let morning = begins(1, "03:00", None);
         let later = [noted(4, "10:00"), noted(5, "11:00"), noted(6, "13:00")];
         let usual = all(&[&morning, &later]);
@@ -309,10 +310,10 @@ mod tests {
         let anew = |number, before| all(&[&usual, &begins(7, "15:00", Some(mark(number, before)))]);
         let forgotten = {
             let mut lines = usual.clone();
-            lines[3] = Line::forgotten(4);
+            lines[3] = JournalLine::forgotten(4);
             lines
         };
-        let other_file = End::Told(Some(Mark {
+        let other_file = JournalEnd::Told(Some(JournalMark {
             journal: "another".to_owned(),
             ..mark(6, "14:00")
         }));
@@ -354,10 +355,10 @@ mod tests {
             ("the end is missing", without(5), told(6, "13:59"), Some((Lack::Cut(6), "11:00", until))),
             ("its keeper was away, and others went on", usual.clone(), told(6, "13:10"), Some((Lack::EndsEarly(at("13:10")), "13:10", until))),
             ("its keeper has been gone for long", usual.clone(), told(6, "04:00"), Some((Lack::EndsEarly(at("04:00")), from, until))),
-            ("nobody says until when it was kept", usual.clone(), End::Told(None), Some((Lack::Mark, from, until))),
+            ("nobody says until when it was kept", usual.clone(), JournalEnd::Told(None), Some((Lack::Mark, from, until))),
             ("what says so is another's", usual.clone(), other_file, Some((Lack::Mark, from, until))),
-            ("a receiver cannot say so", usual.clone(), End::Untold, None),
-            ("a receiver's hole is one", without(4), End::Untold, Some((Lack::Hole(5, 5), "10:00", "13:00"))),
+            ("a receiver cannot say so", usual.clone(), JournalEnd::Untold, None),
+            ("a receiver's hole is one", without(4), JournalEnd::Untold, Some((Lack::Hole(5, 5), "10:00", "13:00"))),
             ("begun anew after the lost time, complete before", anew(6, "13:59"), told(9, "16:00"), None),
             ("begun anew after it, and not complete before", anew(6, "11:30"), told(9, "16:00"), Some((Lack::EndsEarly(at("11:30")), "11:30", until))),
             ("begun anew within it", all(&[&usual[..4], &begins(7, "11:30", Some(mark(4, "05:00")))]), told(9, "14:00"), None),
@@ -370,9 +371,9 @@ mod tests {
             ("begun anew twice, and nobody says what happened between", twice("11:30", "13:00"), told(10, "14:00"), Some((Lack::Mark, "11:30", "13:00"))),
             ("looked at while it is begun anew", all(&[&usual[..4], &begins_behind(5, "13:59", mark(4, "13:58"))]), told(4, "13:58"), None),
             ("the same, and nobody has said anything since", all(&[&usual[..4], &begins_behind(5, "11:30", mark(4, "11:29"))]), told(4, "11:29"), Some((Lack::Mark, "11:30", until))),
-            ("a receiver is told anew, after a hole", all(&[&morning, &later[1..2], &renamed(begins(1, "11:30", None))]), End::Untold, Some((Lack::Hole(4, 4), from, "11:00"))),
-            ("a receiver is told anew", all(&[&usual[..5], &renamed(begins(1, "11:30", None))]), End::Untold, None),
-            ("a receiver is told anew, and something in force is missing", all(&[&usual[..5], &renamed([&begins(1, "11:30", None)[..1], &begins(1, "11:30", None)[2..]].concat())]), End::Untold, Some((Lack::Hole(2, 2), "11:30", "11:30"))),
+            ("a receiver is told anew, after a hole", all(&[&morning, &later[1..2], &renamed(begins(1, "11:30", None))]), JournalEnd::Untold, Some((Lack::Hole(4, 4), from, "11:00"))),
+            ("a receiver is told anew", all(&[&usual[..5], &renamed(begins(1, "11:30", None))]), JournalEnd::Untold, None),
+            ("a receiver is told anew, and something in force is missing", all(&[&usual[..5], &renamed([&begins(1, "11:30", None)[..1], &begins(1, "11:30", None)[2..]].concat())]), JournalEnd::Untold, Some((Lack::Hole(2, 2), "11:30", "11:30"))),
         ];
         for (what, lines, end, expected) in cases {
             let found = missing(&lines, &end, (at(from), at(until)));

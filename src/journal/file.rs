@@ -11,17 +11,17 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
-use super::Kind;
-use super::line::{Line, Mark, parse};
+use super::EntryKind;
+use super::line::{JournalLine, JournalMark, parse};
 use super::small::{MODE, replace, sync_folder};
 
 /// A journal on a disk.
 #[derive(Clone, Debug)]
-pub struct File {
+pub struct JournalFile {
     path: PathBuf,
 }
 
-impl File {
+impl JournalFile {
     pub fn at(path: PathBuf) -> Self {
         Self { path }
     }
@@ -31,7 +31,7 @@ impl File {
     }
 
     /// All lines, in order; none if there is no such file.
-    pub fn read(&self) -> anyhow::Result<Vec<Line>> {
+    pub fn read(&self) -> anyhow::Result<Vec<JournalLine>> {
         let text = self.text().with_context(|| self.reading())?;
         Ok(parse(&text)?)
     }
@@ -48,7 +48,7 @@ impl File {
     }
 
     /// Until when it was kept, as its keeper has said last; `None`: nobody has.
-    pub fn mark(&self) -> anyhow::Result<Option<Mark>> {
+    pub fn mark(&self) -> anyhow::Result<Option<JournalMark>> {
         let path = self.path.with_extension("complete");
         let reading = || {
             format!(
@@ -95,14 +95,14 @@ pub struct Tail {
 }
 
 /// Tells whether somebody else has touched the file: which one it is, and how long.
-type Stamp = Option<(u64, u64, u64)>;
+type FileStamp = Option<(u64, u64, u64)>;
 
 /// Writes to a journal, and nobody else does as long as this lives.
 #[derive(Debug)]
 pub struct Writer {
-    file: File,
+    file: JournalFile,
     _lock: fs::File,
-    seen: Option<(Stamp, Tail)>,
+    seen: Option<(FileStamp, Tail)>,
 }
 
 impl Writer {
@@ -122,7 +122,7 @@ impl Writer {
         Ok(tail)
     }
 
-    fn stamp(&self) -> io::Result<Stamp> {
+    fn stamp(&self) -> io::Result<FileStamp> {
         match fs::metadata(&self.file.path) {
             Ok(found) => Ok(Some((found.dev(), found.ino(), found.len()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -131,12 +131,12 @@ impl Writer {
     }
 
     /// Until when it was kept.
-    pub fn mark(&self) -> anyhow::Result<Option<Mark>> {
+    pub fn mark(&self) -> anyhow::Result<Option<JournalMark>> {
         self.file.mark()
     }
 
     /// Adds lines; when this returns they are on the disk.
-    pub fn append(&mut self, lines: &[Line]) -> anyhow::Result<()> {
+    pub fn append(&mut self, lines: &[JournalLine]) -> anyhow::Result<()> {
         let mut tail = self.tail()?;
         self.seen = None;
         self.add(lines)
@@ -148,7 +148,7 @@ impl Writer {
         Ok(())
     }
 
-    fn add(&self, lines: &[Line]) -> io::Result<()> {
+    fn add(&self, lines: &[JournalLine]) -> io::Result<()> {
         let path = &self.file.path;
         let new = !path.exists();
         let mut options = OpenOptions::new();
@@ -174,7 +174,7 @@ impl Writer {
         let Some(journal) = journal else {
             return Ok(());
         };
-        let mark = Mark {
+        let mark = JournalMark {
             journal,
             number: last,
             at,
@@ -189,9 +189,9 @@ impl Writer {
         let mut gone = 0;
         let mut lines = self.file.read()?;
         for line in &mut lines {
-            let is_old = matches!(line, Line::Entry(entry) if entry.kind == Kind::Erasure && entry.at < before);
+            let is_old = matches!(line, JournalLine::Entry(entry) if entry.kind == EntryKind::Erasure && entry.at < before);
             if is_old {
-                *line = Line::forgotten(line.number());
+                *line = JournalLine::forgotten(line.number());
                 gone += 1;
             }
         }
@@ -206,15 +206,15 @@ impl Writer {
 }
 
 impl Tail {
-    fn go_on(&mut self, line: &Line) {
-        if let Line::Begins(begins) = line {
+    fn go_on(&mut self, line: &JournalLine) {
+        if let JournalLine::Begins(begins) = line {
             self.journal = Some(begins.journal.clone());
         }
         self.last = self.last.max(line.number());
     }
 }
 
-fn written(lines: &[Line]) -> io::Result<Vec<u8>> {
+fn written(lines: &[JournalLine]) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     for line in lines {
         serde_json::to_writer(&mut text, line)?;
@@ -242,12 +242,12 @@ mod tests {
     use super::super::{Begins, VERSION};
     use super::*;
 
-    fn line(kind: Kind, number: u8, at: &str) -> Line {
-        Line::Entry(entry(kind, number, at))
+    fn line(kind: EntryKind, number: u8, at: &str) -> JournalLine {
+        JournalLine::Entry(entry(kind, number, at))
     }
 
-    fn begins(number: i64) -> Line {
-        Line::Begins(Begins {
+    fn begins(number: i64) -> JournalLine {
+        JournalLine::Begins(Begins {
             number,
             version: VERSION,
             journal: "ours".to_owned(),
@@ -258,8 +258,8 @@ mod tests {
         })
     }
 
-    fn journal(folder: &Folder) -> (File, Writer) {
-        let file = File::at(folder.path().join("journal.jsonl"));
+    fn journal(folder: &Folder) -> (JournalFile, Writer) {
+        let file = JournalFile::at(folder.path().join("journal.jsonl"));
         let writer = file.writer().unwrap().unwrap();
         (file, writer)
     }
@@ -269,9 +269,9 @@ mod tests {
         let folder = Folder::new();
         let (file, mut writer) = journal(&folder);
         assert_eq!(file.read().unwrap(), []);
-        let first = line(Kind::OptOut, 1, "2026-01-05T12:00:00Z");
-        let second = line(Kind::Lifted, 2, "2026-01-05T12:01:00Z");
-        let third = line(Kind::Erasure, 3, "2026-01-05T12:02:00Z");
+        let first = line(EntryKind::OptOut, 1, "2026-01-05T12:00:00Z");
+        let second = line(EntryKind::Lifted, 2, "2026-01-05T12:01:00Z");
+        let third = line(EntryKind::Erasure, 3, "2026-01-05T12:02:00Z");
         writer.append(&[first.clone(), second.clone()]).unwrap();
         // The machine died in the middle of a line.
         let whole = fs::read_to_string(file.path()).unwrap();
@@ -296,16 +296,16 @@ mod tests {
         let old = "2026-01-05T12:00:00Z";
         let new = "2026-02-05T12:00:00Z";
         let mut lines = [
-            line(Kind::OptOut, 1, old),
-            line(Kind::Erasure, 2, old),
-            line(Kind::Erasure, 3, new),
+            line(EntryKind::OptOut, 1, old),
+            line(EntryKind::Erasure, 2, old),
+            line(EntryKind::Erasure, 3, new),
         ];
         writer.append(&lines).unwrap();
         let tightened = fs::Permissions::from_mode(0o400);
         fs::set_permissions(file.path(), tightened).unwrap();
         let before = time("2026-02-01T00:00:00Z");
         assert_eq!(writer.forget_erasures(before).unwrap(), 1);
-        lines[1] = Line::forgotten(2);
+        lines[1] = JournalLine::forgotten(2);
         assert_eq!(file.read().unwrap(), lines);
         assert_eq!(mode(file.path()), 0o400, "as somebody has set it");
         assert_eq!(writer.forget_erasures(before).unwrap(), 0);
@@ -321,7 +321,7 @@ mod tests {
         writer.complete(time("2026-01-05T12:00:00Z")).unwrap();
         assert_eq!(file.mark().unwrap(), None, "nothing has begun");
         writer.append(&[begins(1)]).unwrap();
-        let noted = line(Kind::OptOut, 2, "2026-01-05T12:01:00Z");
+        let noted = line(EntryKind::OptOut, 2, "2026-01-05T12:01:00Z");
         writer.append(&[noted]).unwrap();
         let tail = Tail {
             journal: Some("ours".to_owned()),
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(writer.tail().unwrap(), tail);
         let at = time("2026-01-05T12:02:00Z");
         writer.complete(at).unwrap();
-        let mark = Mark {
+        let mark = JournalMark {
             journal: "ours".to_owned(),
             number: 2,
             at,

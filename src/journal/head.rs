@@ -9,16 +9,16 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::small::replace;
-use crate::domain::heartbeat::Seen;
+use crate::domain::heartbeat::RememberedHeartbeat;
 
 /// Where the heartbeat is remembered outside the database.
 #[derive(Clone, Debug)]
-pub struct Head {
+pub struct HeartbeatFile {
     path: PathBuf,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct HeartbeatRecord {
     installation: String,
     counter: i64,
     at: DateTime<Utc>,
@@ -29,7 +29,7 @@ struct Line {
     decided_at: Option<DateTime<Utc>>,
 }
 
-impl Head {
+impl HeartbeatFile {
     /// That of a journal: `journal.jsonl` has `journal.heartbeat` beside it.
     pub fn beside(journal: &Path) -> Self {
         Self {
@@ -39,14 +39,15 @@ impl Head {
 
     /// What was remembered last; `None`: nothing ever was. A file that cannot be read or understood is an error: to take it for none
     /// would let a restored database send.
-    pub fn read(&self) -> anyhow::Result<Option<Seen>> {
+    pub fn read(&self) -> anyhow::Result<Option<RememberedHeartbeat>> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| self.unreadable()),
         };
-        let line: Line = serde_json::from_str(&text).with_context(|| self.unreadable())?;
-        Ok(Some(Seen {
+        let line: HeartbeatRecord =
+            serde_json::from_str(&text).with_context(|| self.unreadable())?;
+        Ok(Some(RememberedHeartbeat {
             installation: line.installation,
             counter: line.counter,
             at: line.at,
@@ -64,8 +65,8 @@ impl Head {
     }
 
     /// Remembers; whole or not at all, whenever the process or the machine dies.
-    pub fn write(&self, seen: &Seen) -> anyhow::Result<()> {
-        let line = Line {
+    pub fn write(&self, seen: &RememberedHeartbeat) -> anyhow::Result<()> {
+        let line = HeartbeatRecord {
             installation: seen.installation.clone(),
             counter: seen.counter,
             at: seen.at,
@@ -85,10 +86,10 @@ mod tests {
     #[test]
     fn the_last_heartbeat_is_remembered_and_a_damaged_file_is_not_taken_for_none() {
         let folder = super::super::tests::Folder::new();
-        let head = Head::beside(&folder.path().join("journal.jsonl"));
+        let head = HeartbeatFile::beside(&folder.path().join("journal.jsonl"));
         assert_eq!(head.read().unwrap(), None);
         for counter in [1, 70_000] {
-            let seen = Seen {
+            let seen = RememberedHeartbeat {
                 installation: "ours".to_owned(),
                 counter,
                 at: "2026-01-05T12:00:00.123456Z".parse().unwrap(),

@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
-use super::Entry;
+use super::JournalEntry;
 
 /// Of the format.
 pub const VERSION: u8 = 1;
@@ -23,13 +23,13 @@ pub const VERSION: u8 = 1;
 /// A line of a journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Line {
+pub enum JournalLine {
     Begins(Begins),
     SnapshotEnds {
         number: i64,
         snapshot_ends: DateTime<Utc>,
     },
-    Entry(Entry),
+    Entry(JournalEntry),
     /// There was an entry, which is past its time. Its number stays, so that nothing seems to be missing.
     Forgotten {
         number: i64,
@@ -50,7 +50,7 @@ pub struct Begins {
     pub key: Option<String>,
     /// Until when it was complete before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Mark>,
+    pub before: Option<JournalMark>,
     /// The database did not know all that the journal had: it may have been restored.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub behind: bool,
@@ -58,13 +58,13 @@ pub struct Begins {
 
 /// All that was to be noted until this moment is in this journal, the last of it with this number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct JournalMark {
     pub journal: String,
     pub number: i64,
     pub at: DateTime<Utc>,
 }
 
-impl Line {
+impl JournalLine {
     pub fn number(&self) -> i64 {
         match self {
             Self::Begins(begins) => begins.number,
@@ -99,7 +99,7 @@ impl Line {
     }
 }
 
-impl<'d> Deserialize<'d> for Line {
+impl<'d> Deserialize<'d> for JournalLine {
     fn deserialize<D: Deserializer<'d>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         line(value).map_err(de::Error::custom)
@@ -107,7 +107,7 @@ impl<'d> Deserialize<'d> for Line {
 }
 
 /// By what it has, so that an error says what is wrong with it and not that it is none of them.
-fn line(value: Value) -> serde_json::Result<Line> {
+fn line(value: Value) -> serde_json::Result<JournalLine> {
     #[derive(Deserialize)]
     struct Ends {
         number: i64,
@@ -125,23 +125,23 @@ fn line(value: Value) -> serde_json::Result<Line> {
                 begins.version
             )));
         }
-        return Ok(Line::Begins(begins));
+        return Ok(JournalLine::Begins(begins));
     }
     if value.get("snapshot_ends").is_some() {
         let Ends {
             number,
             snapshot_ends,
         } = serde_json::from_value(value)?;
-        return Ok(Line::SnapshotEnds {
+        return Ok(JournalLine::SnapshotEnds {
             number,
             snapshot_ends,
         });
     }
     if value.get("forgotten").is_some() {
         let Numbered { number } = serde_json::from_value(value)?;
-        return Ok(Line::forgotten(number));
+        return Ok(JournalLine::forgotten(number));
     }
-    serde_json::from_value(value).map(Line::Entry)
+    serde_json::from_value(value).map(JournalLine::Entry)
 }
 
 /// A line in the middle of a journal that is none of ours.
@@ -149,25 +149,25 @@ fn line(value: Value) -> serde_json::Result<Line> {
 #[error(
     "line {line} of the journal cannot be understood: {why}; put it right, or remove it if nothing can be lost with it"
 )]
-pub struct Unreadable {
+pub struct UnreadableLine {
     pub line: usize,
     why: String,
 }
 
 /// The lines of a journal's text, in order; one of the text may hold one, or a list as it was posted. A line that was torn when a
 /// machine died, which begins like one and does not end, is passed over: what it was to say is still on its way, and comes again.
-pub fn parse(text: &str) -> Result<Vec<Line>, Unreadable> {
+pub fn parse(text: &str) -> Result<Vec<JournalLine>, UnreadableLine> {
     let mut lines = Vec::new();
     for (line, text) in (1..).zip(text.lines()) {
         let read = if text.starts_with('[') {
-            serde_json::from_str(text).map(|posted: Vec<Line>| lines.extend(posted))
+            serde_json::from_str(text).map(|posted: Vec<JournalLine>| lines.extend(posted))
         } else {
             serde_json::from_str(text).map(|line| lines.push(line))
         };
         match read {
             Err(error) if !error.is_eof() => {
                 let why = error.to_string();
-                return Err(Unreadable { line, why });
+                return Err(UnreadableLine { line, why });
             }
             _ => {}
         }
@@ -176,11 +176,11 @@ pub fn parse(text: &str) -> Result<Vec<Line>, Unreadable> {
 }
 
 /// What a journal notes, without what it says of itself.
-pub fn entries(lines: Vec<Line>) -> Vec<Entry> {
+pub fn entries(lines: Vec<JournalLine>) -> Vec<JournalEntry> {
     lines
         .into_iter()
         .filter_map(|line| match line {
-            Line::Entry(entry) => Some(entry),
+            JournalLine::Entry(entry) => Some(entry),
             _ => None,
         })
         .collect()
@@ -188,7 +188,7 @@ pub fn entries(lines: Vec<Line>) -> Vec<Entry> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Kind;
+    use super::super::EntryKind;
     use super::super::tests::{entry, time};
     use super::*;
 
@@ -200,7 +200,7 @@ mod tests {
             journal: "ours".to_owned(),
             begins: time("2026-01-05T12:00:00Z"),
             key: Some("5f0c11ab".to_owned()),
-            before: Some(Mark {
+            before: Some(JournalMark {
                 journal: "before".to_owned(),
                 number: 7,
                 at: time("2026-01-04T12:00:00Z"),
@@ -208,13 +208,13 @@ mod tests {
             behind: true,
         };
         let lines = [
-            Line::Begins(begins),
-            Line::SnapshotEnds {
+            JournalLine::Begins(begins),
+            JournalLine::SnapshotEnds {
                 number: 2,
                 snapshot_ends: time("2026-01-05T12:00:00Z"),
             },
-            Line::Entry(entry(Kind::OptOut, 3, "2026-01-05T12:00:01Z")),
-            Line::forgotten(4),
+            JournalLine::Entry(entry(EntryKind::OptOut, 3, "2026-01-05T12:00:01Z")),
+            JournalLine::forgotten(4),
         ];
         let text = lines.each_ref().map(|l| serde_json::to_string(l).unwrap());
         assert_eq!(parse(&text.join("\n")).unwrap(), lines);
@@ -222,7 +222,7 @@ mod tests {
             parse(&serde_json::to_string(&lines).unwrap()).unwrap(),
             lines
         );
-        assert_eq!(lines.each_ref().map(Line::number), [1, 2, 3, 4]);
+        assert_eq!(lines.each_ref().map(JournalLine::number), [1, 2, 3, 4]);
         assert_eq!(text[3], "{\"number\":4,\"forgotten\":true}");
         let newer = text[0].replace("\"version\":1", "\"version\":2");
         let error = parse(&newer).unwrap_err().to_string();

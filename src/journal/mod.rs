@@ -13,16 +13,16 @@ mod webhook;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-pub use cover::{End, Lack, Missing, missing};
-pub use file::{File, Tail, Writer};
-pub use head::Head;
-pub use line::{Begins, Line, Mark, Unreadable, VERSION, entries, parse};
+pub use cover::{JournalEnd, Lack, Missing, missing};
+pub use file::{JournalFile, Tail, Writer};
+pub use head::HeartbeatFile;
+pub use line::{Begins, JournalLine, JournalMark, UnreadableLine, VERSION, entries, parse};
 pub use webhook::Webhook;
 
 /// What is noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum EntryKind {
     OptOut,
     Complaint,
     /// Somebody of the team blocked the address.
@@ -33,7 +33,7 @@ pub enum Kind {
     Erasure,
 }
 
-impl Kind {
+impl EntryKind {
     pub const ALL: [Self; 5] = [
         Self::OptOut,
         Self::Complaint,
@@ -60,12 +60,12 @@ impl Kind {
 
 /// One entry, as it is written and posted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct JournalEntry {
     /// Its line's.
     pub number: i64,
     /// When somebody said it. Of one address, the later counts.
     pub at: DateTime<Utc>,
-    pub kind: Kind,
+    pub kind: EntryKind,
     pub account: String,
     /// Of an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,7 +87,7 @@ pub struct Entry {
     pub snapshot: Option<DateTime<Utc>>,
 }
 
-impl Entry {
+impl JournalEntry {
     /// The database may have learnt it as late as this.
     pub fn noted_at(&self) -> DateTime<Utc> {
         self.snapshot.map_or(self.at, |begun| begun.max(self.at))
@@ -147,16 +147,16 @@ mod tests {
         text.parse().unwrap()
     }
 
-    pub fn entry(kind: Kind, n: u8, at: &str) -> Entry {
-        Entry {
+    pub fn entry(kind: EntryKind, n: u8, at: &str) -> JournalEntry {
+        JournalEntry {
             number: i64::from(n),
             at: time(at),
             kind,
             account: "12345678".to_owned(),
-            channel: (kind != Kind::Erasure).then(|| "email".to_owned()),
+            channel: (kind != EntryKind::Erasure).then(|| "email".to_owned()),
             hash: [n; 16],
             key: Some("5f0c11ab".to_owned()),
-            source: (kind == Kind::OptOut).then(|| "unsubscribe link".to_owned()),
+            source: (kind == EntryKind::OptOut).then(|| "unsubscribe link".to_owned()),
             until: None,
             snapshot: None,
         }
@@ -164,22 +164,25 @@ mod tests {
 
     #[test]
     fn an_entry_is_a_line_of_hashes_and_words() {
-        let entry = entry(Kind::OptOut, 0xab, "2026-01-05T12:00:00Z");
+        let entry = entry(EntryKind::OptOut, 0xab, "2026-01-05T12:00:00Z");
         let line = serde_json::to_string(&entry).unwrap();
         assert_eq!(
             line,
             "{\"number\":171,\"at\":\"2026-01-05T12:00:00Z\",\"kind\":\"opt_out\",\"account\":\"12345678\",\"channel\":\"email\",\
              \"hash\":\"abababababababababababababababab\",\"key\":\"5f0c11ab\",\"source\":\"unsubscribe link\"}"
         );
-        assert_eq!(serde_json::from_str::<Entry>(&line).unwrap(), entry);
-        for kind in Kind::ALL {
-            assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+        assert_eq!(serde_json::from_str::<JournalEntry>(&line).unwrap(), entry);
+        for kind in EntryKind::ALL {
+            assert_eq!(EntryKind::parse(kind.as_str()), Some(kind));
             let written = serde_json::to_string(&kind).unwrap();
             assert_eq!(written, format!("\"{}\"", kind.as_str()));
         }
         for broken in ["", "ab", &"a".repeat(33), &"+".repeat(32)] {
             let line = line.replace(&"ab".repeat(16), broken);
-            assert!(serde_json::from_str::<Entry>(&line).is_err(), "{broken}");
+            assert!(
+                serde_json::from_str::<JournalEntry>(&line).is_err(),
+                "{broken}"
+            );
         }
     }
 }

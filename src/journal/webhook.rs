@@ -13,7 +13,7 @@ use reqwest::header::CONTENT_TYPE;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::Line;
+use super::JournalLine;
 use crate::secret::Secret;
 
 /// How long the receiver may take.
@@ -49,7 +49,7 @@ impl Webhook {
     }
 
     /// Posts lines; they have arrived when the receiver answers with 2xx.
-    pub async fn post(&self, lines: &[Line], now: DateTime<Utc>) -> anyhow::Result<()> {
+    pub async fn post(&self, lines: &[JournalLine], now: DateTime<Utc>) -> anyhow::Result<()> {
         let body = serde_json::to_vec(lines)?;
         let (id, timestamp) = (id(&body), now.timestamp());
         let signature = sign(&self.key, &id, timestamp, &body);

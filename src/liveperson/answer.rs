@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::tolerant::Object;
-use super::{Error, Page, Skill, Unreadable, record, wire};
+use super::{LivePersonError, LivePersonSkill, SearchPage, UnreadableRecord, record, wire};
 use crate::domain::conversation::Record;
 use crate::domain::ids::SkillId;
 
@@ -20,8 +20,13 @@ struct Envelope<'a> {
 
 /// One page. `offset` and `limit` are what was asked for; without a total from LivePerson, a full page means that more may
 /// follow.
-pub fn page(body: &[u8], offset: u32, limit: u32, endpoint: &'static str) -> Result<Page, Error> {
-    let malformed = |why| Error::Malformed { endpoint, why };
+pub fn page(
+    body: &[u8],
+    offset: u32,
+    limit: u32,
+    endpoint: &'static str,
+) -> Result<SearchPage, LivePersonError> {
+    let malformed = |why| LivePersonError::Malformed { endpoint, why };
     // A byte that is not UTF-8 spoils one record, not the page.
     let text = String::from_utf8_lossy(body);
     let envelope: Envelope =
@@ -36,7 +41,7 @@ pub fn page(body: &[u8], offset: u32, limit: u32, endpoint: &'static str) -> Res
     };
     let received = u32::try_from(records.len()).unwrap_or(u32::MAX);
     let so_far = offset.saturating_add(received);
-    let mut page = Page {
+    let mut page = SearchPage {
         received,
         total: count.unwrap_or(so_far.saturating_add(u32::from(received >= limit))),
         incomplete: metadata
@@ -44,7 +49,7 @@ pub fn page(body: &[u8], offset: u32, limit: u32, endpoint: &'static str) -> Res
             .0
             .and_then(|shards| shards.partial_result.0)
             .unwrap_or(false),
-        ..Page::default()
+        ..SearchPage::default()
     };
     for raw in records {
         match read(raw.get()) {
@@ -55,8 +60,8 @@ pub fn page(body: &[u8], offset: u32, limit: u32, endpoint: &'static str) -> Res
     Ok(page)
 }
 
-fn read(raw: &str) -> Result<Record, Unreadable> {
-    let why = match serde_json::from_str::<Object<wire::Record>>(raw) {
+fn read(raw: &str) -> Result<Record, UnreadableRecord> {
+    let why = match serde_json::from_str::<Object<wire::WireRecord>>(raw) {
         Ok(Object(Some(parsed))) => match record::convert(parsed) {
             Ok(record) => return Ok(record),
             Err(why) => why.to_owned(),
@@ -67,7 +72,7 @@ fn read(raw: &str) -> Result<Record, Unreadable> {
     };
     let name = serde_json::from_str::<wire::Name>(raw).unwrap_or_default();
     let info = name.info.0.unwrap_or_default();
-    Err(Unreadable {
+    Err(UnreadableRecord {
         id: info.conversation_id.0,
         skill: info.latest_skill_id.0.map(SkillId),
         why,
@@ -75,17 +80,20 @@ fn read(raw: &str) -> Result<Record, Unreadable> {
 }
 
 /// The skills; one without an id is of no use and left out.
-pub fn skills(body: &[u8], endpoint: &'static str) -> Result<Vec<Skill>, Error> {
+pub fn skills(
+    body: &[u8],
+    endpoint: &'static str,
+) -> Result<Vec<LivePersonSkill>, LivePersonError> {
     let text: Cow<str> = String::from_utf8_lossy(body);
-    let skills: Vec<Object<wire::Skill>> =
-        serde_json::from_str(&text).map_err(|_| Error::Malformed {
+    let skills: Vec<Object<wire::WireSkill>> =
+        serde_json::from_str(&text).map_err(|_| LivePersonError::Malformed {
             endpoint,
             why: "not a list of skills",
         })?;
     let skills = skills.into_iter().filter_map(|Object(skill)| {
         let skill = skill?;
         let id = skill.id.0?;
-        Some(Skill {
+        Some(LivePersonSkill {
             id: SkillId(id),
             name: skill.name.0.unwrap_or_else(|| id.to_string()),
             deleted: skill.deleted.0.unwrap_or(false),

@@ -3,21 +3,21 @@
 use chrono::TimeDelta;
 
 use super::csds::Service;
-use super::request::{Search, Status};
-use super::{Auth, Client, Error};
+use super::request::{ConversationStatus, Search};
+use super::{LivePersonAuth, LivePersonClient, LivePersonError};
 
 /// The result of one small call.
 #[derive(Debug)]
-pub struct Check {
+pub struct AccessCheck {
     pub what: &'static str,
     /// What was found, without personal data.
-    pub outcome: Result<String, Error>,
+    pub outcome: Result<String, LivePersonError>,
 }
 
-impl Client {
+impl LivePersonClient {
     /// Tries everything that the program will need, in the order in which one thing needs another: where the services live,
     /// the token, the permission for each question, the clocks.
-    pub async fn check(&self) -> Vec<Check> {
+    pub async fn check(&self) -> Vec<AccessCheck> {
         let mut checks = vec![
             check(
                 "domain lookup: msgHist",
@@ -28,7 +28,7 @@ impl Client {
                 self.session.host(Service::Skills).await,
             ),
         ];
-        if let Auth::OAuth2 {
+        if let LivePersonAuth::OAuth2 {
             client_id,
             client_secret,
         } = &self.settings().auth
@@ -65,11 +65,11 @@ impl Client {
     }
 
     /// The three questions to the history. The last two ask for what does not exist: only being refused would be a finding.
-    async fn check_history(&self) -> [Check; 3] {
+    async fn check_history(&self) -> [AccessCheck; 3] {
         let now = self.session.clock().now();
         let search = Search {
             skills: Vec::new(),
-            status: Status::Open,
+            status: ConversationStatus::Open,
             from: now - TimeDelta::days(1),
             to: now,
         };
@@ -88,13 +88,13 @@ impl Client {
     }
 }
 
-fn check(what: &'static str, outcome: Result<String, Error>) -> Check {
-    Check { what, outcome }
+fn check(what: &'static str, outcome: Result<String, LivePersonError>) -> AccessCheck {
+    AccessCheck { what, outcome }
 }
 
-fn allowed<T>(outcome: Result<T, Error>) -> Result<String, Error> {
+fn allowed<T>(outcome: Result<T, LivePersonError>) -> Result<String, LivePersonError> {
     match outcome {
-        Ok(_) | Err(Error::Rejected { status: 404, .. }) => Ok("allowed".to_owned()),
+        Ok(_) | Err(LivePersonError::Rejected { status: 404, .. }) => Ok("allowed".to_owned()),
         Err(error) => Err(error),
     }
 }

@@ -10,8 +10,11 @@ use reqwest::StatusCode;
 use reqwest::header::{ETAG, HeaderName};
 
 use super::request::{Call, MAX_IDS, Search};
-use super::session::Session;
-use super::{Error, Observer, Page, Purpose, Records, Settings, Skills, Turnstile, answer};
+use super::session::LivePersonSession;
+use super::{
+    LivePersonError, LivePersonSettings, Observer, Purpose, RateLimiter, Records, SearchPage,
+    Skills, answer,
+};
 use crate::clock::Clock;
 
 const REVISION: HeaderName = HeaderName::from_static("ac-revision");
@@ -20,22 +23,24 @@ const MAX_REVISION: usize = 128;
 
 /// One account's client. Clones share hosts, token and connections.
 #[derive(Clone)]
-pub struct Client {
-    pub(super) session: Arc<Session>,
+pub struct LivePersonClient {
+    pub(super) session: Arc<LivePersonSession>,
     purpose: Purpose,
 }
 
-impl Client {
-    /// A client whose calls are re-checks; see [`Client::made_for`].
+impl LivePersonClient {
+    /// A client whose calls are re-checks; see [`LivePersonClient::made_for`].
     pub fn new(
-        settings: Settings,
+        settings: LivePersonSettings,
         http: reqwest::Client,
-        limit: Arc<dyn Turnstile>,
+        limit: Arc<dyn RateLimiter>,
         clock: Clock,
         observer: Arc<dyn Observer>,
     ) -> Self {
         Self {
-            session: Arc::new(Session::new(settings, http, limit, clock, observer)),
+            session: Arc::new(LivePersonSession::new(
+                settings, http, limit, clock, observer,
+            )),
             purpose: Purpose::Recheck,
         }
     }
@@ -50,17 +55,21 @@ impl Client {
     }
 
     /// The account's limit, for another client of the same account.
-    pub fn limit(&self) -> Arc<dyn Turnstile> {
+    pub fn limit(&self) -> Arc<dyn RateLimiter> {
         self.session.limit()
     }
 
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &LivePersonSettings {
         self.session.settings()
     }
 
     /// One page of conversations, from `offset` on. What is for a moment not available or throttled is tried again, after
     /// the waits of the settings, unless a person waits; what was not answered in time is not.
-    pub async fn search(&self, search: &Search, offset: u32) -> Result<Page, Error> {
+    pub async fn search(
+        &self,
+        search: &Search,
+        offset: u32,
+    ) -> Result<SearchPage, LivePersonError> {
         let limit = self.settings().page_size;
         let mut delays = self.settings().retry_delays.iter();
         loop {
@@ -91,14 +100,14 @@ impl Client {
         search: &Search,
         offset: u32,
         limit: u32,
-    ) -> Result<Page, Error> {
+    ) -> Result<SearchPage, LivePersonError> {
         let call = Call::search(self.settings(), search, offset, limit);
         self.history(&call, offset, limit).await
     }
 
     /// The conversations with these ids, in any order; those that LivePerson does not know are left out. More than
     /// [`MAX_IDS`] ids are asked for in several calls, all of which must succeed. Not repeated on failure.
-    pub async fn by_ids(&self, ids: &[String]) -> Result<Records, Error> {
+    pub async fn by_ids(&self, ids: &[String]) -> Result<Records, LivePersonError> {
         let mut records = Records::default();
         for ids in ids.chunks(MAX_IDS) {
             let call = Call::by_ids(self.settings(), ids);
@@ -108,7 +117,7 @@ impl Client {
     }
 
     /// The open conversations of a consumer, by LivePerson's id of them (not the brand's). Not repeated on failure.
-    pub async fn by_consumer(&self, consumer: &str) -> Result<Records, Error> {
+    pub async fn by_consumer(&self, consumer: &str) -> Result<Records, LivePersonError> {
         let call = Call::by_consumer(self.settings(), consumer);
         let page = self.history(&call, 0, self.settings().page_size).await?;
         let incomplete = page.incomplete || page.total > page.received;
@@ -118,21 +127,26 @@ impl Client {
         })
     }
 
-    async fn history(&self, call: &Call, offset: u32, limit: u32) -> Result<Page, Error> {
+    async fn history(
+        &self,
+        call: &Call,
+        offset: u32,
+        limit: u32,
+    ) -> Result<SearchPage, LivePersonError> {
         let answer = self.session.call(call, self.purpose).await?;
         let page = if answer.status == StatusCode::NO_CONTENT {
-            Page::default()
+            SearchPage::default()
         } else {
             answer::page(&answer.body, offset, limit, call.endpoint)?
         };
-        Ok(Page {
+        Ok(SearchPage {
             asked: Some(answer.asked),
             ..page
         })
     }
 
     /// All skills, or `None` if nothing has changed since `revision`.
-    pub async fn skills(&self, revision: Option<&str>) -> Result<Option<Skills>, Error> {
+    pub async fn skills(&self, revision: Option<&str>) -> Result<Option<Skills>, LivePersonError> {
         let call = Call::skills(self.settings(), revision);
         let answer = self.session.call(&call, self.purpose).await?;
         if answer.status == StatusCode::NOT_MODIFIED {

@@ -10,17 +10,17 @@ use crate::domain::contact::{ContactSources, RawContact};
 /// More addresses of one consumer from one source are not kept.
 const MAX_CONTACTS: usize = 20;
 
-pub struct Known {
+pub struct ConsumerIdentity {
     /// Only from authenticated data: it decides whose badge is shown.
     pub customer_id: Option<String>,
     pub contact: ContactSources,
 }
 
 pub fn gather(
-    sdes: Vec<wire::Event>,
-    un_auth_sdes: Vec<wire::Event>,
+    sdes: Vec<wire::WireEvent>,
+    un_auth_sdes: Vec<wire::WireEvent>,
     mut participants: Vec<wire::Consumer>,
-) -> Known {
+) -> ConsumerIdentity {
     // An event that says of itself that nobody authenticated it is not believed, wherever it stands.
     let (mut authenticated, mut unauthenticated): (Vec<_>, Vec<_>) = sdes
         .into_iter()
@@ -30,18 +30,26 @@ pub fn gather(
     unauthenticated.sort_by_key(|event| Reverse(event.at()));
     participants.sort_by_key(|consumer| Reverse(consumer.joined_at()));
 
-    let customer_id = authenticated.iter().find_map(wire::Event::customer_id);
-    Known {
+    let customer_id = authenticated.iter().find_map(wire::WireEvent::customer_id);
+    ConsumerIdentity {
         contact: ContactSources {
             #[cfg(feature = "test-channel")]
             customer_id: customer_id.clone(),
-            authenticated: bounded(authenticated.into_iter().flat_map(wire::Event::contacts)),
+            authenticated: bounded(
+                authenticated
+                    .into_iter()
+                    .flat_map(wire::WireEvent::contacts),
+            ),
             participants: bounded(participants.into_iter().map(|consumer| RawContact {
                 first_name: word(consumer.first_name),
                 email: word(consumer.email),
                 phone: word(consumer.phone),
             })),
-            unauthenticated: bounded(unauthenticated.into_iter().flat_map(wire::Event::contacts)),
+            unauthenticated: bounded(
+                unauthenticated
+                    .into_iter()
+                    .flat_map(wire::WireEvent::contacts),
+            ),
         },
         customer_id,
     }
@@ -59,7 +67,7 @@ fn word(text: Text) -> Option<String> {
     text.0.filter(|text| text != "0" && text != "-1")
 }
 
-impl wire::Event {
+impl wire::WireEvent {
     /// In milliseconds; `None` sorts as oldest.
     fn at(&self) -> Option<i64> {
         let personal = || self.personal_info.0.as_ref()?.server_time_stamp.0;

@@ -7,9 +7,9 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::Error;
-use super::http::Answer;
-use super::tolerant::{List, Text};
+use super::LivePersonError;
+use super::http::LivePersonResponse;
+use super::tolerant::{Text, TolerantList};
 
 /// How long a host is believed.
 const FRESH: TimeDelta = TimeDelta::minutes(10);
@@ -40,19 +40,19 @@ impl Service {
 
 /// The hosts found so far. One lock per service, held during a lookup: callers wait for it instead of each asking.
 #[derive(Default)]
-pub struct Hosts {
-    history: Mutex<Option<Known>>,
-    skills: Mutex<Option<Known>>,
-    token: Mutex<Option<Known>>,
+pub struct HostCache {
+    history: Mutex<Option<CachedHost>>,
+    skills: Mutex<Option<CachedHost>>,
+    token: Mutex<Option<CachedHost>>,
 }
 
-struct Known {
+struct CachedHost {
     host: String,
     fresh_until: DateTime<Utc>,
 }
 
-impl Hosts {
-    fn slot(&self, service: Service) -> &Mutex<Option<Known>> {
+impl HostCache {
+    fn slot(&self, service: Service) -> &Mutex<Option<CachedHost>> {
         match service {
             Service::History => &self.history,
             Service::Skills => &self.skills,
@@ -66,15 +66,15 @@ impl Hosts {
         &self,
         service: Service,
         now: DateTime<Utc>,
-        lookup: impl Future<Output = Result<String, Error>>,
-    ) -> Result<String, Error> {
+        lookup: impl Future<Output = Result<String, LivePersonError>>,
+    ) -> Result<String, LivePersonError> {
         let mut slot = self.slot(service).lock().await;
         if let Some(known) = slot.as_ref().filter(|known| now < known.fresh_until) {
             return Ok(known.host.clone());
         }
         match (lookup.await, slot.as_mut()) {
             (Ok(host), _) => {
-                *slot = Some(Known {
+                *slot = Some(CachedHost {
                     host: host.clone(),
                     fresh_until: now + FRESH,
                 });
@@ -104,11 +104,11 @@ struct Lookup {
     #[serde(default, rename = "baseURI")]
     base_uri: Text,
     #[serde(default, rename = "baseURIs")]
-    base_uris: List<Entry>,
+    base_uris: TolerantList<ServiceEntry>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct ServiceEntry {
     #[serde(default)]
     service: Text,
     #[serde(default, rename = "baseURI")]
@@ -116,21 +116,25 @@ struct Entry {
 }
 
 /// The host out of the lookup's answer.
-pub fn host(service: Service, answer: Answer, now: DateTime<Utc>) -> Result<String, Error> {
+pub fn host(
+    service: Service,
+    answer: LivePersonResponse,
+    now: DateTime<Utc>,
+) -> Result<String, LivePersonError> {
     let refused = answer.status.is_client_error()
         && answer.status != StatusCode::TOO_MANY_REQUESTS
         && answer.status != StatusCode::REQUEST_TIMEOUT;
     if refused || answer.status == StatusCode::NO_CONTENT {
-        return Err(Error::NoService(service.name()));
+        return Err(LivePersonError::NoService(service.name()));
     }
     let answer = answer.accepted(ENDPOINT, now)?;
-    let malformed = |why| Error::Malformed {
+    let malformed = |why| LivePersonError::Malformed {
         endpoint: ENDPOINT,
         why,
     };
     let lookup: Lookup =
         serde_json::from_slice(&answer.body).map_err(|_| malformed("not the expected JSON"))?;
-    let single = Entry {
+    let single = ServiceEntry {
         service: lookup.service,
         base_uri: lookup.base_uri,
     };
@@ -143,7 +147,7 @@ pub fn host(service: Service, answer: Answer, now: DateTime<Utc>) -> Result<Stri
                 .is_none_or(|name| name == service.name())
         })
         .find_map(|entry| entry.base_uri.0)
-        .ok_or(Error::NoService(service.name()))?;
+        .ok_or(LivePersonError::NoService(service.name()))?;
     if is_host(&found) {
         Ok(found)
     } else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// [`Error::Unavailable`]'s word for an answer that did not come in time.
+/// [`LivePersonError::Unavailable`]'s word for an answer that did not come in time.
 pub(super) const TIMED_OUT: &str = "timed out";
 
 /// The same for a failure of LivePerson's own.
@@ -10,7 +10,7 @@ pub(super) const FAILED: &str = "HTTP 500";
 
 /// Prints no address, no credential and no value out of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum LivePersonError {
     /// LivePerson says 401 also for a missing permission. A 401 with a token comes here only after a fresh one was refused.
     #[error("LivePerson refuses our credentials for {endpoint} (HTTP {status})")]
     Unauthorized { endpoint: &'static str, status: u16 },
@@ -42,7 +42,7 @@ pub enum Error {
     Busy { retry_after: Duration },
 }
 
-impl Error {
+impl LivePersonError {
     /// Whether the same call may succeed later with nobody changing a setting.
     pub fn retryable(&self) -> bool {
         match self {

@@ -1,6 +1,6 @@
 //! One HTTP exchange: bounded in time and size, and without an address in its errors.
 //!
-//! Every status is an answer here; what it means is decided in [`Answer::accepted`], once for all endpoints.
+//! Every status is an answer here; what it means is decided in [`LivePersonResponse::accepted`], once for all endpoints.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Response, StatusCode, redirect};
 
-use super::Error;
+use super::LivePersonError;
 use super::error::{FAILED, TIMED_OUT};
 use crate::clock::Moment;
 
@@ -40,7 +40,7 @@ pub fn build(total: Duration) -> reqwest::Client {
 }
 
 /// What came back, whatever its status.
-pub struct Answer {
+pub struct LivePersonResponse {
     /// Not after the question was sent: the answer is at least as old as that.
     pub asked: Moment,
     pub status: StatusCode,
@@ -48,7 +48,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl LivePersonResponse {
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -71,24 +71,28 @@ impl Answer {
     }
 
     /// The answer itself if its status is a success (or 304), else the error that the status stands for.
-    pub fn accepted(self, endpoint: &'static str, now: DateTime<Utc>) -> Result<Self, Error> {
+    pub fn accepted(
+        self,
+        endpoint: &'static str,
+        now: DateTime<Utc>,
+    ) -> Result<Self, LivePersonError> {
         let status = self.status.as_u16();
         match status {
             200..300 | 304 => Ok(self),
-            401 | 403 => Err(Error::Unauthorized { endpoint, status }),
-            429 => Err(Error::Throttled {
+            401 | 403 => Err(LivePersonError::Unauthorized { endpoint, status }),
+            429 => Err(LivePersonError::Throttled {
                 endpoint,
                 retry_after: self
                     .retry_after(now)
                     .unwrap_or_default()
                     .max(SHORTEST_PAUSE),
             }),
-            408 | 500.. => Err(Error::Unavailable {
+            408 | 500.. => Err(LivePersonError::Unavailable {
                 endpoint,
                 why: describe(status),
                 retry_after: self.retry_after(now),
             }),
-            _ => Err(Error::Rejected { endpoint, status }),
+            _ => Err(LivePersonError::Rejected { endpoint, status }),
         }
     }
 
@@ -127,8 +131,8 @@ pub async fn exchange(
     request: reqwest::RequestBuilder,
     endpoint: &'static str,
     max_body: usize,
-) -> Result<Answer, Error> {
-    let unreachable = |error: reqwest::Error| Error::Unavailable {
+) -> Result<LivePersonResponse, LivePersonError> {
+    let unreachable = |error: reqwest::Error| LivePersonError::Unavailable {
         endpoint,
         why: blame(&error),
         retry_after: None,
@@ -141,7 +145,7 @@ pub async fn exchange(
         read(response, max_body)
             .await
             .map_err(unreachable)?
-            .ok_or(Error::Malformed {
+            .ok_or(LivePersonError::Malformed {
                 endpoint,
                 why: "the answer is too large",
             })?
@@ -152,7 +156,7 @@ pub async fn exchange(
             .unwrap_or_default()
             .unwrap_or_default()
     };
-    Ok(Answer {
+    Ok(LivePersonResponse {
         asked,
         status,
         headers,

@@ -35,19 +35,19 @@ use crate::clock::Moment;
 use crate::domain::conversation::Record;
 use crate::domain::ids::SkillId;
 
-pub use check::Check;
-pub use client::Client;
-pub use error::Error;
+pub use check::AccessCheck;
+pub use client::LivePersonClient;
+pub use error::LivePersonError;
 pub use http::http_client;
 pub use purpose::Purpose;
-pub use request::{MAX_IDS, MAX_SKILLS, MAX_WINDOW, Search, Status};
-pub use settings::{Auth, Scheme, Settings};
+pub use request::{ConversationStatus, MAX_IDS, MAX_SKILLS, MAX_WINDOW, Search};
+pub use settings::{LivePersonAuth, LivePersonSettings, Scheme};
 
 /// One page of a search.
 #[derive(Debug, Default)]
-pub struct Page {
+pub struct SearchPage {
     pub records: Vec<Record>,
-    pub unreadable: Vec<Unreadable>,
+    pub unreadable: Vec<UnreadableRecord>,
     /// How many records LivePerson sent, readable or not: what to add to the offset of the next page. Zero: the end.
     pub received: u32,
     /// How many conversations match in all, as LivePerson counts at this moment. The set moves while it is paged through.
@@ -62,8 +62,8 @@ pub struct Page {
 #[derive(Debug, Default)]
 pub struct Records {
     pub records: Vec<Record>,
-    pub unreadable: Vec<Unreadable>,
-    /// As [`Page::incomplete`].
+    pub unreadable: Vec<UnreadableRecord>,
+    /// As [`SearchPage::incomplete`].
     pub incomplete: bool,
     /// When the first of the questions was sent; nothing if none was.
     pub asked: Option<Moment>,
@@ -82,8 +82,8 @@ impl Records {
     }
 }
 
-impl From<Page> for Records {
-    fn from(page: Page) -> Self {
+impl From<SearchPage> for Records {
+    fn from(page: SearchPage) -> Self {
         Self {
             records: page.records,
             unreadable: page.unreadable,
@@ -95,7 +95,7 @@ impl From<Page> for Records {
 
 /// A conversation that LivePerson sent in a shape that cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct UnreadableRecord {
     pub id: Option<String>,
     /// The skill that has it now, if that can be read.
     pub skill: Option<SkillId>,
@@ -103,9 +103,9 @@ pub struct Unreadable {
     pub why: String,
 }
 
-/// Reads the body of an answer to a search, as [`Client::search`] does with what it fetched. `offset` and `limit` are those of the
+/// Reads the body of an answer to a search, as [`LivePersonClient::search`] does with what it fetched. `offset` and `limit` are those of the
 /// question.
-pub fn parse_page(body: &[u8], offset: u32, limit: u32) -> Result<Page, Error> {
+pub fn parse_page(body: &[u8], offset: u32, limit: u32) -> Result<SearchPage, LivePersonError> {
     answer::page(body, offset, limit, "search")
 }
 
@@ -114,11 +114,11 @@ pub fn parse_page(body: &[u8], offset: u32, limit: u32) -> Result<Page, Error> {
 pub struct Skills {
     /// To be handed to the next call, which then costs LivePerson nothing if no skill has changed.
     pub revision: Option<String>,
-    pub skills: Vec<Skill>,
+    pub skills: Vec<LivePersonSkill>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skill {
+pub struct LivePersonSkill {
     pub id: SkillId,
     pub name: String,
     pub deleted: bool,
@@ -126,7 +126,7 @@ pub struct Skill {
 
 /// The account's rate limit, shared by all processes. Every call to the history or the skills passes it first, so that no
 /// number of workers together calls more often than one would.
-pub trait Turnstile: Send + Sync {
+pub trait RateLimiter: Send + Sync {
     /// Waits for this caller's turn. Only a person is refused: [`TooBusy`].
     fn pass(&self, purpose: Purpose) -> BoxFuture<'_, Result<(), TooBusy>>;
 
@@ -142,7 +142,7 @@ pub struct TooBusy(pub Duration);
 #[derive(Clone, Copy, Debug)]
 pub struct Unlimited;
 
-impl Turnstile for Unlimited {
+impl RateLimiter for Unlimited {
     fn pass(&self, _purpose: Purpose) -> BoxFuture<'_, Result<(), TooBusy>> {
         Box::pin(std::future::ready(Ok(())))
     }
@@ -154,7 +154,7 @@ impl Turnstile for Unlimited {
 
 /// Told of every HTTP call, retries included. Both words come from small closed sets, fit for metric labels: the endpoint is
 /// one of `domain`, `token`, `search`, `by_ids`, `by_consumer`, `skills`; the outcome is `ok`, `not_modified` or
-/// [`Error::label`]. An answer that arrives but turns out not to be understandable counts as `ok`: the call itself went well.
+/// [`LivePersonError::label`]. An answer that arrives but turns out not to be understandable counts as `ok`: the call itself went well.
 pub trait Observer: Send + Sync {
     fn on_call(&self, endpoint: &'static str, outcome: &'static str, elapsed: Duration);
 }

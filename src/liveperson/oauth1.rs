@@ -24,14 +24,14 @@ pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// The four values of an API key.
 #[expect(clippy::struct_field_names, reason = "OAuth's names")]
-pub struct Key<'a> {
+pub struct OAuth1Key<'a> {
     pub consumer_key: &'a str,
     pub consumer_secret: &'a Secret,
     pub token: &'a str,
     pub token_secret: &'a Secret,
 }
 
-impl Key<'_> {
+impl OAuth1Key<'_> {
     /// The `Authorization` header for one request. `nonce` must be new each time.
     pub fn sign(&self, method: &Method, url: &Url, at: DateTime<Utc>, nonce: &str) -> String {
         let timestamp = at.timestamp().to_string();
@@ -152,7 +152,7 @@ mod tests {
         let vector: Vector =
             serde_json::from_str(include_str!("../../tests/fixtures/liveperson/oauth1.json"))
                 .unwrap();
-        let key = Key {
+        let key = OAuth1Key {
             consumer_key: &vector.consumer_key,
             consumer_secret: &Secret::new(vector.consumer_secret),
             token: &vector.token,

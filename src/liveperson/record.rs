@@ -20,7 +20,7 @@ const TIMES: std::ops::Range<i64> = 946_684_800_000..4_102_444_800_000;
 const MAX_LANGUAGE: usize = 35;
 
 /// Our record, or the name of the field that makes it unusable.
-pub fn convert(record: wire::Record) -> Result<Record, &'static str> {
+pub fn convert(record: wire::WireRecord) -> Result<Record, &'static str> {
     let info = record.info.0.ok_or("info is missing")?;
     let id = info.conversation_id.0.ok_or("conversationId is missing")?;
     let started_at = time(info.start_time_l, &info.start_time).ok_or("startTime is missing")?;
@@ -90,7 +90,7 @@ fn all<W, D>(items: Vec<W>, convert: impl Fn(W) -> Option<D>, partial: &mut bool
     converted
 }
 
-fn message(message: wire::Message) -> Option<Message> {
+fn message(message: wire::WireMessage) -> Option<Message> {
     Some(Message {
         id: message.message_id.0?,
         seq: message.seq.0?,
@@ -104,7 +104,7 @@ fn message(message: wire::Message) -> Option<Message> {
 }
 
 /// A receipt, unless it tells that the consumer has read something but not what.
-fn receipt(status: wire::Status, consumer_ids: &[String]) -> Option<Receipt> {
+fn receipt(status: wire::WireStatus, consumer_ids: &[String]) -> Option<Receipt> {
     let reporter = status.participant_id.0;
     let by = match party(&status.participant_type) {
         Party::Other if reporter.is_some_and(|id| consumer_ids.contains(&id)) => Party::Consumer,
@@ -125,7 +125,7 @@ fn receipt(status: wire::Status, consumer_ids: &[String]) -> Option<Receipt> {
     })
 }
 
-fn dialog(dialog: wire::Dialog) -> Option<Dialog> {
+fn dialog(dialog: wire::WireDialog) -> Option<Dialog> {
     Some(Dialog {
         id: dialog.dialog_id.0?,
         main: dialog.dialog_type.is("MAIN"),
@@ -154,7 +154,7 @@ fn queue(word: &Text) -> Queue {
 }
 
 /// One entry per agent: LivePerson lists an agent once for each time they joined.
-fn agents(participants: Vec<wire::Agent>) -> Vec<Agent> {
+fn agents(participants: Vec<wire::WireAgent>) -> Vec<Agent> {
     let mut agents: Vec<Agent> = Vec::new();
     for participant in participants {
         let kind = agent_kind(&participant);
@@ -178,7 +178,7 @@ fn agents(participants: Vec<wire::Agent>) -> Vec<Agent> {
     agents
 }
 
-fn agent_kind(agent: &wire::Agent) -> AgentKind {
+fn agent_kind(agent: &wire::WireAgent) -> AgentKind {
     let name = &agent.user_type_name;
     match agent.user_type.0 {
         Some(0) => AgentKind::System,

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::csds::Service;
 use super::oauth1::RESERVED;
-use super::{Error, Settings};
+use super::{LivePersonError, LivePersonSettings};
 use crate::domain::ids::SkillId;
 
 /// The widest window of start times that can be asked for without being narrowed. LivePerson takes three months, which is 89
@@ -40,20 +40,20 @@ const CONTENT: [&str; 6] = [
 pub struct Search {
     /// The skills one of which has the conversation now, [`MAX_SKILLS`] at most; empty: every skill.
     pub skills: Vec<SkillId>,
-    pub status: Status,
+    pub status: ConversationStatus,
     /// When the conversation started. A window wider than [`MAX_WINDOW`] loses its oldest part, so cover more time by several.
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum ConversationStatus {
     Open,
     Closed,
     Any,
 }
 
-impl Status {
+impl ConversationStatus {
     fn words(self) -> &'static [&'static str] {
         match self {
             Self::Open => &["OPEN"],
@@ -73,7 +73,7 @@ impl Search {
         (from.max(to - WIDEST), to)
     }
 
-    fn body(&self, settings: &Settings) -> Value {
+    fn body(&self, settings: &LivePersonSettings) -> Value {
         let (from, to) = self.window();
         let mut body = json!({
             "start": { "from": from * 1000, "to": to * 1000 },
@@ -92,7 +92,7 @@ impl Search {
     }
 }
 
-fn content(settings: &Settings) -> Vec<&'static str> {
+fn content(settings: &LivePersonSettings) -> Vec<&'static str> {
     let extra = settings.unauthenticated.then_some("unAuthSdes");
     CONTENT.into_iter().chain(extra).collect()
 }
@@ -110,7 +110,7 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn search(settings: &Settings, search: &Search, offset: u32, limit: u32) -> Self {
+    pub fn search(settings: &LivePersonSettings, search: &Search, offset: u32, limit: u32) -> Self {
         let paging = [
             ("offset", offset.to_string()),
             ("limit", limit.to_string()),
@@ -126,16 +126,16 @@ impl Call {
     }
 
     /// At most [`MAX_IDS`] ids.
-    pub fn by_ids(settings: &Settings, ids: &[String]) -> Self {
+    pub fn by_ids(settings: &LivePersonSettings, ids: &[String]) -> Self {
         let body = json!({ "conversationIds": ids, "contentToRetrieve": content(settings) });
         let path = "conversations/conversation/search";
         Self::history(settings, "by_ids", path, Vec::new(), &body)
     }
 
-    pub fn by_consumer(settings: &Settings, consumer: &str) -> Self {
+    pub fn by_consumer(settings: &LivePersonSettings, consumer: &str) -> Self {
         let body = json!({
             "consumer": consumer,
-            "status": Status::Open.words(),
+            "status": ConversationStatus::Open.words(),
             "contentToRetrieve": content(settings),
         });
         let paging = vec![
@@ -147,7 +147,7 @@ impl Call {
     }
 
     fn history(
-        settings: &Settings,
+        settings: &LivePersonSettings,
         endpoint: &'static str,
         path: &str,
         mut query: Vec<(&'static str, String)>,
@@ -168,7 +168,7 @@ impl Call {
     }
 
     /// `If-Match` is used the other way round than elsewhere: the same revision gives 304, and -1 always everything.
-    pub fn skills(settings: &Settings, revision: Option<&str>) -> Self {
+    pub fn skills(settings: &LivePersonSettings, revision: Option<&str>) -> Self {
         Self {
             endpoint: "skills",
             service: Service::Skills,
@@ -186,7 +186,7 @@ impl Call {
         }
     }
 
-    pub fn url(&self, settings: &Settings, host: &str) -> Result<Url, Error> {
+    pub fn url(&self, settings: &LivePersonSettings, host: &str) -> Result<Url, LivePersonError> {
         let query: Vec<String> = self
             .query
             .iter()
@@ -198,7 +198,7 @@ impl Call {
             self.path,
             query.join("&")
         );
-        Url::parse(&url).map_err(|_| Error::Malformed {
+        Url::parse(&url).map_err(|_| LivePersonError::Malformed {
             endpoint: super::csds::ENDPOINT,
             why: "the service's address is not a host",
         })
@@ -213,7 +213,7 @@ mod tests {
         let at = |millis| DateTime::from_timestamp_millis(millis).unwrap();
         Search {
             skills: Vec::new(),
-            status: Status::Open,
+            status: ConversationStatus::Open,
             from: at(from),
             to: at(to),
         }

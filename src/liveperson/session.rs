@@ -1,6 +1,6 @@
 //! What is shared by all calls to one account: hosts, credentials, the limit, the clocks.
 //!
-//! [`Session::call`] sends one call. It repeats it only after a 401 that new credentials may cure.
+//! [`LivePersonSession::call`] sends one call. It repeats it only after a 401 that new credentials may cure.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,33 +10,35 @@ use reqwest::{RequestBuilder, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::csds::{self, Hosts, Service};
-use super::http::{Answer, exchange};
-use super::oauth1::{Key, Skew};
+use super::csds::{self, HostCache, Service};
+use super::http::{LivePersonResponse, exchange};
+use super::oauth1::{OAuth1Key, Skew};
 use super::request::Call;
-use super::token::{self, Token, Tokens};
-use super::{Auth, Error, Observer, Purpose, Settings, TooBusy, Turnstile};
+use super::token::{self, AccessToken, TokenCache};
+use super::{
+    LivePersonAuth, LivePersonError, LivePersonSettings, Observer, Purpose, RateLimiter, TooBusy,
+};
 use crate::clock::Clock;
 use crate::secret::Secret;
 
-pub struct Session {
-    settings: Settings,
+pub struct LivePersonSession {
+    settings: LivePersonSettings,
     http: reqwest::Client,
-    limit: Arc<dyn Turnstile>,
+    limit: Arc<dyn RateLimiter>,
     clock: Clock,
     observer: Arc<dyn Observer>,
-    hosts: Hosts,
-    tokens: Tokens,
+    hosts: HostCache,
+    tokens: TokenCache,
     skew: Skew,
     /// The server's clock minus ours, at the last answer that showed it.
     server_ahead: Mutex<Option<TimeDelta>>,
 }
 
-impl Session {
+impl LivePersonSession {
     pub fn new(
-        settings: Settings,
+        settings: LivePersonSettings,
         http: reqwest::Client,
-        limit: Arc<dyn Turnstile>,
+        limit: Arc<dyn RateLimiter>,
         clock: Clock,
         observer: Arc<dyn Observer>,
     ) -> Self {
@@ -46,18 +48,18 @@ impl Session {
             limit,
             clock,
             observer,
-            hosts: Hosts::default(),
-            tokens: Tokens::default(),
+            hosts: HostCache::default(),
+            tokens: TokenCache::default(),
             skew: Skew::default(),
             server_ahead: Mutex::default(),
         }
     }
 
-    pub fn limit(&self) -> Arc<dyn Turnstile> {
+    pub fn limit(&self) -> Arc<dyn RateLimiter> {
         self.limit.clone()
     }
 
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &LivePersonSettings {
         &self.settings
     }
 
@@ -67,23 +69,31 @@ impl Session {
 
     /// One call with credentials. A 401 that new credentials may cure is tried once more: with a fresh token, or with the
     /// clock set right.
-    pub async fn call(&self, call: &Call, purpose: Purpose) -> Result<Answer, Error> {
+    pub async fn call(
+        &self,
+        call: &Call,
+        purpose: Purpose,
+    ) -> Result<LivePersonResponse, LivePersonError> {
         let (mut answer, used) = self.attempt(call, purpose).await?;
-        if answer.status == StatusCode::UNAUTHORIZED && self.mend(&answer, &used).await {
+        if answer.status == StatusCode::UNAUTHORIZED && self.recover(&answer, &used).await {
             (answer, _) = self.attempt(call, purpose).await?;
         }
         let accepted = answer.accepted(call.endpoint, self.clock.now());
-        if let Err(Error::Throttled { retry_after, .. }) = accepted {
+        if let Err(LivePersonError::Throttled { retry_after, .. }) = accepted {
             self.limit.hold(retry_after).await;
         }
         accepted
     }
 
-    async fn attempt(&self, call: &Call, purpose: Purpose) -> Result<(Answer, HeaderValue), Error> {
+    async fn attempt(
+        &self,
+        call: &Call,
+        purpose: Purpose,
+    ) -> Result<(LivePersonResponse, HeaderValue), LivePersonError> {
         let host = self.host(call.service).await?;
         let url = call.url(&self.settings, &host)?;
         // Before the turn: all who wait for one token would else use their turns when it comes, at the same moment.
-        if let Auth::OAuth2 {
+        if let LivePersonAuth::OAuth2 {
             client_id,
             client_secret,
         } = &self.settings.auth
@@ -92,7 +102,7 @@ impl Session {
         }
         // Before the credentials: a turn may be long in coming, and a signature has a time in it.
         let turn = self.limit.pass(purpose).await;
-        turn.map_err(|TooBusy(retry_after)| Error::Busy { retry_after })?;
+        turn.map_err(|TooBusy(retry_after)| LivePersonError::Busy { retry_after })?;
         let credentials = self.credentials(call, &url).await?;
         let mut request = self
             .http
@@ -110,25 +120,25 @@ impl Session {
         let answer = self
             .observed(request, call.endpoint, self.settings.max_body)
             .await;
-        if let Err(Error::Unavailable { .. }) = answer {
+        if let Err(LivePersonError::Unavailable { .. }) = answer {
             self.hosts.doubt(call.service).await;
         }
         Ok((answer?, credentials))
     }
 
-    async fn credentials(&self, call: &Call, url: &Url) -> Result<HeaderValue, Error> {
+    async fn credentials(&self, call: &Call, url: &Url) -> Result<HeaderValue, LivePersonError> {
         match &self.settings.auth {
-            Auth::OAuth2 {
+            LivePersonAuth::OAuth2 {
                 client_id,
                 client_secret,
             } => self.token(client_id, client_secret).await,
-            Auth::OAuth1 {
+            LivePersonAuth::OAuth1 {
                 consumer_key,
                 consumer_secret,
                 token,
                 token_secret,
             } => {
-                let key = Key {
+                let key = OAuth1Key {
                     consumer_key,
                     consumer_secret,
                     token: token.expose(),
@@ -145,25 +155,25 @@ impl Session {
     }
 
     /// Whether a second try after this 401 makes sense.
-    async fn mend(&self, answer: &Answer, used: &HeaderValue) -> bool {
+    async fn recover(&self, answer: &LivePersonResponse, used: &HeaderValue) -> bool {
         match self.settings.auth {
-            Auth::OAuth2 { .. } => {
+            LivePersonAuth::OAuth2 { .. } => {
                 self.tokens.discard(used).await;
                 true
             }
-            Auth::OAuth1 { .. } => answer
+            LivePersonAuth::OAuth1 { .. } => answer
                 .header(&WWW_AUTHENTICATE)
                 .is_some_and(|advice| self.skew.learn(advice, self.clock.now())),
         }
     }
 
-    pub async fn token(&self, id: &str, secret: &Secret) -> Result<HeaderValue, Error> {
+    pub async fn token(&self, id: &str, secret: &Secret) -> Result<HeaderValue, LivePersonError> {
         let (now, pause) = (self.clock.now(), self.settings.token_pause);
         let fetch = self.fetch_token(id, secret);
         self.tokens.get(now, pause, fetch).await
     }
 
-    async fn fetch_token(&self, id: &str, secret: &Secret) -> Result<Token, Error> {
+    async fn fetch_token(&self, id: &str, secret: &Secret) -> Result<AccessToken, LivePersonError> {
         let host = self.host(Service::Token).await?;
         let url = format!(
             "{}://{host}/sentinel/api/v2/account/{}/app/token",
@@ -178,26 +188,26 @@ impl Session {
         let answer = self
             .observed(request, token::ENDPOINT, token::MAX_BODY)
             .await;
-        if let Err(Error::Unavailable { .. }) = answer {
+        if let Err(LivePersonError::Unavailable { .. }) = answer {
             self.hosts.doubt(Service::Token).await;
         }
         let now = self.clock.now();
         match answer?.accepted(token::ENDPOINT, now) {
             Ok(answer) => token::parse(&answer.body, now),
             // A token server may say so with 400 (RFC 6749, section 5.2).
-            Err(Error::Rejected { endpoint, status }) => {
-                Err(Error::Unauthorized { endpoint, status })
+            Err(LivePersonError::Rejected { endpoint, status }) => {
+                Err(LivePersonError::Unauthorized { endpoint, status })
             }
             Err(error) => Err(error),
         }
     }
 
-    pub async fn host(&self, service: Service) -> Result<String, Error> {
+    pub async fn host(&self, service: Service) -> Result<String, LivePersonError> {
         let now = self.clock.now();
         self.hosts.get(service, now, self.lookup(service)).await
     }
 
-    async fn lookup(&self, service: Service) -> Result<String, Error> {
+    async fn lookup(&self, service: Service) -> Result<String, LivePersonError> {
         let mut url = self.settings.csds_url.clone();
         url.set_path(&format!(
             "/api/account/{}/service/{}/baseURI.json",
@@ -217,7 +227,7 @@ impl Session {
         request: RequestBuilder,
         endpoint: &'static str,
         max_body: usize,
-    ) -> Result<Answer, Error> {
+    ) -> Result<LivePersonResponse, LivePersonError> {
         let started = Instant::now();
         let answer = exchange(request, endpoint, max_body).await;
         let now = self.clock.now();
@@ -226,7 +236,7 @@ impl Session {
             Err(error) => error.label(),
         };
         self.observer.on_call(endpoint, outcome, started.elapsed());
-        if let Some(date) = answer.as_ref().ok().and_then(Answer::date) {
+        if let Some(date) = answer.as_ref().ok().and_then(LivePersonResponse::date) {
             *self.ahead() = Some(date - now);
         }
         answer

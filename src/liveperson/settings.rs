@@ -8,13 +8,13 @@ use crate::domain::ids::AccountId;
 use crate::secret::Secret;
 
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct LivePersonSettings {
     pub account: AccountId,
     /// Where LivePerson's domain lookup lives.
     pub csds_url: Url,
     /// How the services that the lookup names are spoken to.
     pub service_scheme: Scheme,
-    pub auth: Auth,
+    pub auth: LivePersonAuth,
     /// Our name in LivePerson's traffic reports, at most 20 characters; they throttle by it.
     pub source: String,
     /// Channels on which a conversation was opened; `SHARK` is the web. Empty means every channel.
@@ -31,9 +31,9 @@ pub struct Settings {
     pub max_body: usize,
 }
 
-impl Settings {
+impl LivePersonSettings {
     /// The settings LivePerson recommends, for the real LivePerson.
-    pub fn new(account: AccountId, auth: Auth) -> Self {
+    pub fn new(account: AccountId, auth: LivePersonAuth) -> Self {
         Self {
             account,
             csds_url: Url::parse("https://api.liveperson.net").expect("the literal is a URL"),
@@ -67,7 +67,7 @@ impl Scheme {
 }
 
 #[derive(Clone, Debug)]
-pub enum Auth {
+pub enum LivePersonAuth {
     /// Client credentials of an application installed in the account.
     OAuth2 {
         client_id: String,

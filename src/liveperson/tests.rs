@@ -10,7 +10,7 @@ mod samples;
 mod server;
 
 use super::answer::page;
-use super::{Error, Page};
+use super::{LivePersonError, SearchPage};
 
 const SEARCH_PAGE: &str = include_str!("../../tests/fixtures/liveperson/search_page.json");
 const SEARCH_EMPTY: &str = include_str!("../../tests/fixtures/liveperson/search_empty.json");
@@ -20,7 +20,7 @@ const BY_CONSUMER: &str = include_str!("../../tests/fixtures/liveperson/by_consu
 const DOMAIN_ALL: &str = include_str!("../../tests/fixtures/liveperson/domain_all.json");
 const SKILLS: &str = include_str!("../../tests/fixtures/liveperson/skills.json");
 
-fn parse(body: &str) -> Result<Page, Error> {
+fn parse(body: &str) -> Result<SearchPage, LivePersonError> {
     page(body.as_bytes(), 0, 100, "search")
 }
 

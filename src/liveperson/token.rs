@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::Error;
+use super::LivePersonError;
 use super::tolerant::Int;
 
 pub const ENDPOINT: &str = "token";
@@ -22,32 +22,32 @@ const LONGEST_LIFE: TimeDelta = TimeDelta::days(1);
 
 /// The value of the `Authorization` header, and when to replace it.
 #[derive(Clone)]
-pub struct Token {
+pub struct AccessToken {
     pub header: HeaderValue,
     renew_at: DateTime<Utc>,
 }
 
 /// The lock is held while a token is fetched: whoever else needs one waits for that one.
 #[derive(Default)]
-pub struct Tokens {
-    state: Mutex<State>,
+pub struct TokenCache {
+    state: Mutex<TokenState>,
 }
 
 #[derive(Default)]
-struct State {
-    token: Option<Token>,
+struct TokenState {
+    token: Option<AccessToken>,
     /// The last failure, and until when it answers for the token server.
-    failed: Option<(Error, Instant)>,
+    failed: Option<(LivePersonError, Instant)>,
 }
 
-impl Tokens {
+impl TokenCache {
     /// The current token, by `fetch` if there is none or it is nearly over.
     pub async fn get(
         &self,
         now: DateTime<Utc>,
         pause: std::time::Duration,
-        fetch: impl Future<Output = Result<Token, Error>>,
-    ) -> Result<HeaderValue, Error> {
+        fetch: impl Future<Output = Result<AccessToken, LivePersonError>>,
+    ) -> Result<HeaderValue, LivePersonError> {
         let mut state = self.state.lock().await;
         if let Some(token) = state.token.as_ref().filter(|token| now < token.renew_at) {
             return Ok(token.header.clone());
@@ -60,7 +60,7 @@ impl Tokens {
         match fetch.await {
             Ok(token) => {
                 let header = token.header.clone();
-                *state = State {
+                *state = TokenState {
                     token: Some(token),
                     failed: None,
                 };
@@ -91,15 +91,15 @@ struct Issued {
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct ExpiryClaim {
     #[serde(default)]
     exp: Int,
 }
 
 /// The token out of the token server's answer. Its life is `expires_in` (a number, or a string of one), else the token's own
 /// `exp`, else an hour.
-pub fn parse(body: &[u8], now: DateTime<Utc>) -> Result<Token, Error> {
-    let malformed = |why| Error::Malformed {
+pub fn parse(body: &[u8], now: DateTime<Utc>) -> Result<AccessToken, LivePersonError> {
+    let malformed = |why| LivePersonError::Malformed {
         endpoint: ENDPOINT,
         why,
     };
@@ -117,13 +117,13 @@ pub fn parse(body: &[u8], now: DateTime<Utc>) -> Result<Token, Error> {
         .clamp(TimeDelta::zero(), LONGEST_LIFE);
     // A token that lives for a minute would otherwise be renewed for every call.
     let renew_at = now + (life - EARLY).max(life / 2);
-    Ok(Token { header, renew_at })
+    Ok(AccessToken { header, renew_at })
 }
 
 /// The `exp` of a JWT. Not verified: it only tells us when to fetch the next one.
 fn expiry(token: &str) -> Option<DateTime<Utc>> {
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    let claims: Claims = serde_json::from_slice(&payload).ok()?;
+    let claims: ExpiryClaim = serde_json::from_slice(&payload).ok()?;
     DateTime::from_timestamp_secs(claims.exp.0?)
 }
 

@@ -28,7 +28,7 @@ pub struct Int(pub Option<i64>);
 /// True or false, also as a string or 1 and 0.
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(from = "Scalar")]
-pub struct Flag(pub Option<bool>);
+pub struct TolerantFlag(pub Option<bool>);
 
 impl Deref for Text {
     type Target = Option<String>;
@@ -91,7 +91,7 @@ impl From<Scalar> for Int {
     }
 }
 
-impl From<Scalar> for Flag {
+impl From<Scalar> for TolerantFlag {
     fn from(scalar: Scalar) -> Self {
         Self(match scalar {
             Scalar::Text(text) if text.eq_ignore_ascii_case("true") => Some(true),
@@ -166,7 +166,7 @@ impl<'de> Visitor<'de> for ScalarVisitor {
 pub struct Object<T>(pub Option<T>);
 
 /// A list of objects; one object alone counts as a list of one.
-pub struct List<T> {
+pub struct TolerantList<T> {
     /// `None`: null or not sent.
     pub items: Option<Vec<T>>,
     /// Something that is not an object was left out.
@@ -179,7 +179,7 @@ impl<T> Default for Object<T> {
     }
 }
 
-impl<T> Default for List<T> {
+impl<T> Default for TolerantList<T> {
     fn default() -> Self {
         Self {
             items: None,
@@ -194,7 +194,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for TolerantList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ListVisitor(PhantomData))
     }
@@ -252,7 +252,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 
 struct ListVisitor<T>(PhantomData<T>);
 
-impl<T> List<T> {
+impl<T> TolerantList<T> {
     fn unusable() -> Self {
         Self {
             items: None,
@@ -262,22 +262,22 @@ impl<T> List<T> {
 }
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
-    type Value = List<T>;
+    type Value = TolerantList<T>;
 
-    other_scalars!(List::unusable());
+    other_scalars!(TolerantList::unusable());
 
-    fn visit_str<E>(self, text: &str) -> Result<List<T>, E> {
+    fn visit_str<E>(self, text: &str) -> Result<TolerantList<T>, E> {
         Ok(match Scalar::text(text) {
-            Scalar::Nothing => List::default(),
-            _ => List::unusable(),
+            Scalar::Nothing => TolerantList::default(),
+            _ => TolerantList::unusable(),
         })
     }
 
-    fn visit_unit<E>(self) -> Result<List<T>, E> {
-        Ok(List::default())
+    fn visit_unit<E>(self) -> Result<TolerantList<T>, E> {
+        Ok(TolerantList::default())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<List<T>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<TolerantList<T>, A::Error> {
         let mut items = Vec::new();
         let mut damaged = false;
         while let Some(Object(item)) = seq.next_element()? {
@@ -286,15 +286,15 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
                 None => damaged = true,
             }
         }
-        Ok(List {
+        Ok(TolerantList {
             items: Some(items),
             damaged,
         })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<List<T>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TolerantList<T>, A::Error> {
         let item = T::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(List {
+        Ok(TolerantList {
             items: Some(vec![item]),
             damaged: false,
         })

@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::tolerant::{Flag, Int, List, Object, Text};
+use super::tolerant::{Int, Object, Text, TolerantFlag, TolerantList};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -18,23 +18,23 @@ pub struct Metadata {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Shards {
-    pub partial_result: Flag,
+    pub partial_result: TolerantFlag,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Record {
+pub struct WireRecord {
     pub info: Object<Info>,
     #[serde(alias = "messageRecord")]
-    pub message_records: List<Message>,
+    pub message_records: TolerantList<WireMessage>,
     #[serde(alias = "messageStatus")]
-    pub message_statuses: List<Status>,
+    pub message_statuses: TolerantList<WireStatus>,
     #[serde(alias = "agentParticipant")]
-    pub agent_participants: List<Agent>,
+    pub agent_participants: TolerantList<WireAgent>,
     #[serde(alias = "consumerParticipant")]
-    pub consumer_participants: List<Consumer>,
+    pub consumer_participants: TolerantList<Consumer>,
     #[serde(alias = "dialog")]
-    pub dialogs: List<Dialog>,
+    pub dialogs: TolerantList<WireDialog>,
     pub sdes: Object<Sdes>,
     pub un_auth_sdes: Object<Sdes>,
 }
@@ -69,15 +69,15 @@ pub struct Info {
     pub latest_skill_id: Int,
     pub latest_skill_name: Text,
     pub latest_queue_state: Text,
-    pub is_partial: Flag,
-    pub is_truncated: Flag,
+    pub is_partial: TolerantFlag,
+    pub is_truncated: TolerantFlag,
     pub time_zone: Text,
     pub language: Text,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Message {
+pub struct WireMessage {
     pub message_id: Text,
     pub seq: Int,
     pub dialog_id: Text,
@@ -90,7 +90,7 @@ pub struct Message {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Status {
+pub struct WireStatus {
     pub message_id: Text,
     pub seq: Int,
     pub dialog_id: Text,
@@ -103,7 +103,7 @@ pub struct Status {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Agent {
+pub struct WireAgent {
     pub agent_id: Text,
     pub agent_nickname: Text,
     /// 0, 1, 2: System, Human, Bot.
@@ -126,7 +126,7 @@ pub struct Consumer {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Dialog {
+pub struct WireDialog {
     pub dialog_id: Text,
     pub status: Text,
     pub dialog_type: Text,
@@ -135,15 +135,15 @@ pub struct Dialog {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct Sdes {
-    pub events: List<Event>,
+    pub events: TolerantList<WireEvent>,
 }
 
 /// An engagement attribute ("SDE"). The key that is present tells its type.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Event {
+pub struct WireEvent {
     pub server_time_stamp: Int,
-    pub is_authenticated: Flag,
+    pub is_authenticated: TolerantFlag,
     pub personal_info: Object<PersonalInfo>,
     pub customer_info: Object<CustomerInfo>,
 }
@@ -155,7 +155,7 @@ pub struct PersonalInfo {
     pub server_time_stamp: Int,
     pub personal_info: Object<Box<PersonalInfo>>,
     pub name: Text,
-    pub contacts: List<PersonalContact>,
+    pub contacts: TolerantList<PersonalContact>,
 }
 
 #[derive(Default, Deserialize)]
@@ -176,8 +176,8 @@ pub struct CustomerInfo {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub struct Skill {
+pub struct WireSkill {
     pub id: Int,
     pub name: Text,
-    pub deleted: Flag,
+    pub deleted: TolerantFlag,
 }

@@ -79,7 +79,7 @@ impl BadgeSource {
 
 /// Why a connection was not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum RefusedConnection {
     /// Its address has its share.
     Address,
     /// There are as many as there may be: it is answered to probes only.
@@ -88,7 +88,7 @@ pub enum Refused {
     Files,
 }
 
-impl Refused {
+impl RefusedConnection {
     pub const ALL: [Self; 3] = [Self::Address, Self::Total, Self::Files];
 
     pub fn as_str(self) -> &'static str {

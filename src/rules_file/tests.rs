@@ -5,7 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::channel::{Parts, Unknown};
+use crate::domain::channel::{Parts, UnknownPolicy};
 use crate::domain::quiet::{QuietHours, Window};
 use crate::domain::rule::settings::{Input, LeftOut, SETTINGS};
 use crate::domain::rule::{Caps, InQuietHours, Step, Template};
@@ -23,7 +23,7 @@ fn what_is_left_out_is_the_channels_default() {
          [[rule]]\naccount = 12345678\nskill = -1\nchannel = \"sms\"\nenabled = false\nmax_age_minutes = 30\ncaps.gap_minutes = 5\n",
     )
     .unwrap();
-    let defaults = Settings::default_for(Channel::Sms);
+    let defaults = RuleSettings::default_for(Channel::Sms);
     assert_eq!(rules[0].settings, defaults);
     assert_eq!((rules[0].skill, rules[0].enabled), (None, true));
     assert_eq!(
@@ -34,7 +34,7 @@ fn what_is_left_out_is_the_channels_default() {
         gap: TimeDelta::minutes(5),
         ..defaults.caps
     };
-    let expected = Settings {
+    let expected = RuleSettings {
         max_age: TimeDelta::minutes(30),
         caps,
         ..defaults
@@ -88,7 +88,7 @@ fn a_file_that_is_no_list_of_rules_is_told_so() {
 
 #[test]
 fn a_printed_file_reads_well() {
-    let mut settings = Settings::default_for(Channel::Sms);
+    let mut settings = RuleSettings::default_for(Channel::Sms);
     settings.templates.insert(
         "en".to_owned(),
         Template {
@@ -166,7 +166,7 @@ fn the_legend_explains_every_setting() {
 #[test]
 fn every_setting_is_printed_and_read_back_with_every_value_and_without_one() {
     for channel in Channel::ALL {
-        let defaults = Settings::default_for(channel);
+        let defaults = RuleSettings::default_for(channel);
         for setting in SETTINGS.iter().filter(|setting| setting.is_of(channel)) {
             let mut values: Vec<_> = setting.examples(channel).into_iter().map(Some).collect();
             if setting.left_out != LeftOut::Never {
@@ -220,13 +220,13 @@ prop_compose! {
         counts in (1_u32..10, 1_u32..10),
         zone in prop::option::of(prop::sample::select(vec![Tz::America__New_York, Tz::Asia__Kolkata])), latest in prop::option::of(1..10_080_i64),
         texts in btree_map("[a-z]{2}(-[A-Z]{2})?", text(), 0..3),
-    ) -> Settings {
+    ) -> RuleSettings {
         let mut after = steps;
         after.sort_unstable();
         after.dedup();
         let profile = channel.profile();
         let has_parts = profile.parts == Parts::SubjectAndHtml;
-        Settings {
+        RuleSettings {
             steps: after.into_iter().map(|after| Step { after: TimeDelta::minutes(after) }).collect(),
             debounce: TimeDelta::minutes(minutes.0),
             max_age: TimeDelta::minutes(minutes.1),
@@ -241,14 +241,14 @@ prop_compose! {
             },
             remind_in_queue: flags.1,
             holdout_percent: if flags.0 { 10 } else { 0 },
-            resend_unknown: profile.unknown == Unknown::Final && flags.2,
+            resend_unknown: profile.unknown == UnknownPolicy::Final && flags.2,
             sender: flags.2.then(|| "+15005550006".to_owned()).filter(|own| (profile.is_sender)(own)),
             templates: texts.into_iter().map(|(tag, text)| {
                 let subject = has_parts.then(|| "Hello".to_owned());
                 (tag, Template { subject, html: has_parts.then(|| text.clone()), text })
             }).collect(),
             // A setting that is new is printed and read in a test of its own.
-            ..Settings::default_for(channel)
+            ..RuleSettings::default_for(channel)
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::db::suppressions::Row;
+use crate::db::suppressions::SuppressionRow;
 
 pub const HEADER: &str = "account,channel,hash,reason,source,created_at,expires_at\r\n";
 
 /// One line of the export.
-pub fn print(row: &Row) -> String {
+pub fn print(row: &SuppressionRow) -> String {
     let date = |at: DateTime<Utc>| at.format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let cells = [
         row.account.as_str().to_owned(),

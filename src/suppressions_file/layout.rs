@@ -18,7 +18,7 @@ const MOST_COLUMNS: usize = 500;
 const EMAIL: &str = "@";
 
 /// The columns of a list by their plain names.
-pub struct Columns {
+pub struct ListColumns {
     at: HashMap<String, usize>,
     emails: Vec<usize>,
     phones: Vec<usize>,
@@ -28,13 +28,13 @@ pub struct Columns {
 /// A row's cells by the names of their columns.
 #[derive(Clone, Copy)]
 pub struct Cells<'r> {
-    pub columns: &'r Columns,
+    pub columns: &'r ListColumns,
     pub fields: &'r StringRecord,
 }
 
 /// What a row says, with its cells still unread.
 #[derive(Default)]
-pub struct Claim<'r> {
+pub struct RowContent<'r> {
     pub emails: Vec<&'r str>,
     pub phones: Vec<&'r str>,
     /// An address of either kind.
@@ -45,11 +45,11 @@ pub struct Claim<'r> {
     /// It takes back what the same list has of an earlier date.
     pub takes_back: bool,
     /// The columns that only our own lists have.
-    pub own: Option<Own<'r>>,
+    pub own: Option<OwnColumns<'r>>,
 }
 
 #[derive(Default)]
-pub struct Own<'r> {
+pub struct OwnColumns<'r> {
     pub hash: Option<&'r str>,
     pub channel: Option<&'r str>,
     pub account: Option<&'r str>,
@@ -58,87 +58,87 @@ pub struct Own<'r> {
     pub expires_at: Option<&'r str>,
 }
 
-type Read = for<'r> fn(Cells<'r>) -> Result<Claim<'r>, Skip>;
+type RowReader = for<'r> fn(Cells<'r>) -> Result<RowContent<'r>, Skip>;
 
 /// A known set of columns.
-pub struct Layout {
+pub struct ListLayout {
     /// Whose it is, for the report.
     pub name: &'static str,
     needs: &'static [&'static str],
     lacks: &'static [&'static str],
-    pub read: Read,
+    pub read: RowReader,
 }
 
 /// The most particular first.
-const LAYOUTS: &[Layout] = &[
-    Layout {
+const LAYOUTS: &[ListLayout] = &[
+    ListLayout {
         name: "Twilio message log",
         needs: &["from", "to", "body", "direction"],
         lacks: &[],
         read: vendors::twilio,
     },
-    Layout {
+    ListLayout {
         name: "HubSpot unsubscribes and bounces",
         needs: &[EMAIL, "portalunsubscribe"],
         lacks: &[],
         read: vendors::hubspot,
     },
-    Layout {
+    ListLayout {
         name: "Mailchimp unsubscribed",
         needs: &[EMAIL, "unsubtime"],
         lacks: &[],
         read: vendors::mailchimp,
     },
-    Layout {
+    ListLayout {
         name: "Mailchimp cleaned",
         needs: &[EMAIL, "cleantime"],
         lacks: &[],
         read: vendors::mailchimp,
     },
-    Layout {
+    ListLayout {
         name: "Postmark bounces",
         needs: &[EMAIL, "type", "bouncedat"],
         lacks: &[],
         read: vendors::postmark_bounces,
     },
-    Layout {
+    ListLayout {
         name: "SendGrid bounces or blocks",
         needs: &[EMAIL, "status", "reason"],
         lacks: &[],
         read: vendors::sendgrid_bounces,
     },
-    Layout {
+    ListLayout {
         name: "SendGrid spam reports",
         needs: &[EMAIL, "ip", "created"],
         lacks: &["status", "reason"],
         read: vendors::sendgrid_spam_reports,
     },
-    Layout {
+    ListLayout {
         name: "Mailgun bounces",
         needs: &["address", "code", "error"],
         lacks: &[EMAIL],
         read: vendors::mailgun_bounces,
     },
-    Layout {
+    ListLayout {
         name: "Mailgun unsubscribes",
         needs: &["address", "tags"],
         lacks: &[EMAIL],
         read: vendors::mailgun_unsubscribes,
     },
-    Layout {
+    ListLayout {
         name: "Mailgun unsubscribes",
         needs: &["address", "tag"],
         lacks: &[EMAIL],
         read: vendors::mailgun_unsubscribes,
     },
-    Layout {
+    ListLayout {
         name: "addresses",
         needs: &["address"],
         // Where there is a column for e-mail, this is where somebody lives.
         lacks: &[EMAIL],
         read: vendors::own,
     },
-    Layout {
+    ListLayout {
         name: "hashes",
         needs: &["hash"],
         lacks: &[EMAIL],
@@ -146,7 +146,7 @@ const LAYOUTS: &[Layout] = &[
     },
 ];
 
-const ANY: Layout = Layout {
+const ANY: ListLayout = ListLayout {
     name: "e-mail addresses or phone numbers",
     needs: &[],
     lacks: &[],
@@ -155,7 +155,7 @@ const ANY: Layout = Layout {
 
 /// Why a first line is not understood.
 #[derive(Debug)]
-pub enum Unknown {
+pub enum UnknownLayout {
     /// These are people who still want to hear from the brand.
     Subscribers,
     TooManyColumns,
@@ -166,7 +166,7 @@ pub enum Unknown {
     },
 }
 
-impl Columns {
+impl ListColumns {
     pub fn of(names: &StringRecord) -> Self {
         let mut columns = Self {
             at: HashMap::new(),
@@ -199,25 +199,25 @@ impl Columns {
     }
 
     /// The layout that these are the columns of.
-    pub fn layout(&self, names: &StringRecord) -> Result<&'static Layout, Unknown> {
+    pub fn layout(&self, names: &StringRecord) -> Result<&'static ListLayout, UnknownLayout> {
         if self.count > MOST_COLUMNS {
-            return Err(Unknown::TooManyColumns);
+            return Err(UnknownLayout::TooManyColumns);
         }
-        let fits = |layout: &&Layout| {
+        let fits = |layout: &&ListLayout| {
             layout.needs.iter().all(|name| self.has(name)) && !self.has_any(layout.lacks)
         };
         if let Some(layout) = LAYOUTS.iter().find(fits) {
             return Ok(layout);
         }
         if self.has(EMAIL) && self.has_any(&["memberrating", "optintime", "confirmtime"]) {
-            return Err(Unknown::Subscribers);
+            return Err(UnknownLayout::Subscribers);
         }
         if self.has(EMAIL) || !self.phones.is_empty() {
             return Ok(&ANY);
         }
         let shown = |name: &str| name.len() <= 40 && heading::is_one(&plain(name));
         let names = names.iter().map(str::trim).filter(|name| shown(name));
-        Err(Unknown::NoAddress {
+        Err(UnknownLayout::NoAddress {
             columns: self.count,
             names: names.take(20).map(str::to_owned).collect(),
         })
@@ -225,7 +225,7 @@ impl Columns {
 }
 
 impl<'r> Cells<'r> {
-    pub fn new(columns: &'r Columns, fields: &'r StringRecord) -> Self {
+    pub fn new(columns: &'r ListColumns, fields: &'r StringRecord) -> Self {
         Self { columns, fields }
     }
 

@@ -1,6 +1,6 @@
 //! Suppressions as CSV: lists of people who said no elsewhere come in, and the table goes out.
 //!
-//! Only text to values and back. Every record of a list ends as one of three: a suppression, a counted [`Skip`], or a [`Problem`]
+//! Only text to values and back. Every record of a list ends as one of three: a suppression, a counted [`Skip`], or a [`RecordProblem`]
 //! with its line. Addresses are hashed as soon as they are read and are quoted in none of them.
 
 mod address;
@@ -23,14 +23,14 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::db::suppressions::{Row, Source};
+use crate::db::suppressions::{Source, SuppressionRow};
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
 use crate::hashing::{Hasher, Move};
 
-use layout::{Columns, Layout, Unknown};
-use row::{Not, Said};
-use table::{NeverEnds, Record, Table};
+use layout::{ListColumns, ListLayout, UnknownLayout};
+use row::{NoSuppression, RowStatement};
+use table::{ListTable, NeverEnds, TableRecord};
 
 use address::bare;
 
@@ -58,7 +58,7 @@ pub struct Defaults {
 
 /// A record that is not understood. Whoever fixes the file gets its lines, never what stands there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct RecordProblem {
     /// From 1.
     pub line: usize,
     /// The same, but for a record of several lines.
@@ -66,7 +66,7 @@ pub struct Problem {
     pub what: &'static str,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for RecordProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.line == self.last_line {
             write!(f, "line {}: {}", self.line, self.what)
@@ -83,11 +83,11 @@ impl fmt::Display for Problem {
 /// The file as a whole cannot be read: why, and what to do.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unreadable(pub String);
+pub struct UnreadableFile(pub String);
 
 /// What was read of a list.
 #[derive(Debug)]
-pub struct List {
+pub struct ParsedList {
     /// Whose export it is, as far as its columns tell.
     pub layout: &'static str,
     /// Records: lines but for the first with the columns' names, blank ones, and those within quotation marks.
@@ -95,16 +95,16 @@ pub struct List {
     /// Those that suppress somebody.
     pub taken: usize,
     pub skipped: BTreeMap<Skip, usize>,
-    pub problems: Vec<Problem>,
+    pub problems: Vec<RecordProblem>,
     /// What addresses in it were called under older keys.
     pub moves: Vec<Move>,
     /// Sorted by key, one for each.
-    entries: Vec<Entry>,
+    entries: Vec<ListedSuppression>,
 }
 
 /// A suppression, without the account if it is the default: a list has very many.
 #[derive(Debug)]
-struct Entry {
+struct ListedSuppression {
     account: Option<AccountId>,
     channel: Channel,
     hash: [u8; 16],
@@ -114,7 +114,7 @@ struct Entry {
     expires_at: Option<DateTime<Utc>>,
 }
 
-impl List {
+impl ParsedList {
     /// How many addresses it suppresses.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -131,8 +131,12 @@ impl List {
     }
 
     /// Rows to store, in the order of the table's key and so many at a time.
-    pub fn rows(&self, account: &AccountId, at_a_time: usize) -> impl Iterator<Item = Vec<Row>> {
-        let row = |entry: &Entry| Row {
+    pub fn rows(
+        &self,
+        account: &AccountId,
+        at_a_time: usize,
+    ) -> impl Iterator<Item = Vec<SuppressionRow>> {
+        let row = |entry: &ListedSuppression| SuppressionRow {
             account: entry.account.as_ref().unwrap_or(account).clone(),
             channel: entry.channel,
             hash: entry.hash,
@@ -147,39 +151,39 @@ impl List {
 }
 
 /// A list that is being read, piece by piece: reading and hashing take much longer than a request may keep a thread.
-pub struct Reading {
-    table: Table,
+pub struct ListReader {
+    table: ListTable,
     hasher: Hasher,
     defaults: Defaults,
     /// `None`: no first line names columns.
-    columns: Option<(Columns, &'static Layout)>,
+    columns: Option<(ListColumns, &'static ListLayout)>,
     /// A first record that is data.
-    pending: Option<Record>,
+    pending: Option<TableRecord>,
     /// What addresses were called under older keys.
     moves: RefCell<Vec<Move>>,
     /// Who has taken back a no, and when last.
     taken_back: HashMap<([u8; 16], Channel), DateTime<Utc>>,
-    list: List,
+    list: ParsedList,
 }
 
-impl Reading {
+impl ListReader {
     /// Begins to read a file's bytes.
     ///
     /// # Errors
     ///
     /// It is no text, it is empty, or none of its columns has addresses.
-    pub fn begin(file: &[u8], hasher: Hasher, defaults: Defaults) -> Result<Self, Unreadable> {
-        let text = text::decode(file).map_err(|what| Unreadable(what.to_owned()))?;
-        let mut table = Table::new(text);
+    pub fn begin(file: &[u8], hasher: Hasher, defaults: Defaults) -> Result<Self, UnreadableFile> {
+        let text = text::decode(file).map_err(|what| UnreadableFile(what.to_owned()))?;
+        let mut table = ListTable::new(text);
         let first = loop {
             let record = table.next().map_err(never_ends)?;
-            let record = record.ok_or_else(|| Unreadable("the file is empty".to_owned()))?;
+            let record = record.ok_or_else(|| UnreadableFile("the file is empty".to_owned()))?;
             // A spreadsheet keeps an empty line as separators.
             if !record.fields.iter().all(|field| field.trim().is_empty()) {
                 break record;
             }
         };
-        let columns = Columns::of(&first.fields);
+        let columns = ListColumns::of(&first.fields);
         // Not a title with a date in it, which has the digits of a phone number.
         let is_address = |cell: &str| {
             let is_plain = cell.contains('@') || !bare(cell).contains(char::is_alphabetic);
@@ -194,12 +198,12 @@ impl Reading {
             _ if is_data => (None, Some(first)),
             Ok(layout) => (Some((columns, layout)), None),
             // A list of addresses whose first line is wrong is a list of addresses.
-            Err(Unknown::NoAddress { columns: 1, names }) if names.is_empty() => {
+            Err(UnknownLayout::NoAddress { columns: 1, names }) if names.is_empty() => {
                 (None, Some(first))
             }
             Err(unknown) => return Err(unknown_columns(&unknown)),
         };
-        let list = List {
+        let list = ParsedList {
             layout: columns
                 .as_ref()
                 .map_or("addresses, one a line", |(_, layout)| layout.name),
@@ -227,7 +231,7 @@ impl Reading {
     /// # Errors
     ///
     /// A quotation mark never ends, so that the rest cannot be told apart; or the list is too long.
-    pub fn read(&mut self, most: usize) -> Result<bool, Unreadable> {
+    pub fn read(&mut self, most: usize) -> Result<bool, UnreadableFile> {
         for _ in 0..most {
             let record = match self.pending.take() {
                 Some(record) => record,
@@ -240,35 +244,35 @@ impl Reading {
             if self.list.lines > MOST_RECORDS {
                 let what =
                     format!("the list has more than {MOST_RECORDS} lines; import it in parts");
-                return Err(Unreadable(what));
+                return Err(UnreadableFile(what));
             }
             self.record(&record);
         }
         Ok(true)
     }
 
-    fn record(&mut self, record: &Record) {
+    fn record(&mut self, record: &TableRecord) {
         let judged = self.judge(&record.fields);
         let judged = match judged {
             Ok(_) if record.further_lines.iter().any(|line| self.is_row(line)) => {
-                Err(Not::Understood(
+                Err(NoSuppression::Understood(
                     "a quotation mark on the first of these lines takes in lines that look like rows of their own; close it where its field ends",
                 ))
             }
             judged => judged,
         };
         match judged {
-            Ok(Said::Suppressed(entries)) => {
+            Ok(RowStatement::Suppressed(entries)) => {
                 self.list.taken += 1;
                 self.list.entries.extend(entries);
             }
-            Ok(Said::TakenBack(who, at)) => {
+            Ok(RowStatement::TakenBack(who, at)) => {
                 self.count(Skip::NotAnOptOut, 1);
                 let last = self.taken_back.entry(who).or_insert(at);
                 *last = at.max(*last);
             }
-            Err(Not::Taken(skip)) => self.count(skip, 1),
-            Err(Not::Understood(what)) => self.list.problems.push(Problem {
+            Err(NoSuppression::Taken(skip)) => self.count(skip, 1),
+            Err(NoSuppression::Understood(what)) => self.list.problems.push(RecordProblem {
                 line: record.line,
                 last_line: record.last_line,
                 what,
@@ -301,7 +305,7 @@ impl Reading {
     /// # Errors
     ///
     /// There is nothing under the first line, or nothing that was understood.
-    pub fn finish(mut self) -> Result<List, Unreadable> {
+    pub fn finish(mut self) -> Result<ParsedList, UnreadableFile> {
         self.leave_out_what_was_taken_back();
         let mut list = self.list;
         list.moves = self.moves.into_inner();
@@ -309,7 +313,7 @@ impl Reading {
         list.moves.dedup();
         if list.lines == 0 {
             let what = "the file has a first line that names columns, and no lines under it";
-            return Err(Unreadable(what.to_owned()));
+            return Err(UnreadableFile(what.to_owned()));
         }
         let nobody = list
             .skipped
@@ -319,13 +323,13 @@ impl Reading {
         if list.problems.len() + nobody == list.lines {
             let why = list.problems.first();
             let why = why.map_or_else(|| "no line has an address".to_owned(), ToString::to_string);
-            return Err(Unreadable(format!(
+            return Err(UnreadableFile(format!(
                 "nothing in the file was understood; {why}"
             )));
         }
         // Of several about one address the one that forbids most, and then the oldest.
         list.entries.sort_unstable_by(|a, b| {
-            let key = |e: &Entry| (e.hash, e.channel.as_str());
+            let key = |e: &ListedSuppression| (e.hash, e.channel.as_str());
             let by_strength = || {
                 strength(b.reason)
                     .cmp(&strength(a.reason))
@@ -352,23 +356,23 @@ fn strength(reason: Suppression) -> u8 {
     }
 }
 
-fn never_ends(NeverEnds { line }: NeverEnds) -> Unreadable {
-    Unreadable(format!(
+fn never_ends(NeverEnds { line }: NeverEnds) -> UnreadableFile {
+    UnreadableFile(format!(
         "line {line}: a quotation mark begins here and never ends, so the lines after it cannot be told apart; close it, or take it away"
     ))
 }
 
-fn unknown_columns(unknown: &Unknown) -> Unreadable {
+fn unknown_columns(unknown: &UnknownLayout) -> UnreadableFile {
     const WANTED: &str = "wanted is a column named email, phone or address (or hash and channel), or an export of Amazon SES, Brevo, \
         HubSpot, Klaviyo, Mailchimp, Mailgun, Postmark, SendGrid or Twilio as it is; or one address on each line and no names of columns";
-    Unreadable(match unknown {
-        Unknown::Subscribers => {
+    UnreadableFile(match unknown {
+        UnknownLayout::Subscribers => {
             "these are Mailchimp's subscribers, not people who said no; export the unsubscribed, \
             or the cleaned, addresses"
                 .to_owned()
         }
-        Unknown::TooManyColumns => format!("the first line has too many columns; {WANTED}"),
-        Unknown::NoAddress { columns, names } => {
+        UnknownLayout::TooManyColumns => format!("the first line has too many columns; {WANTED}"),
+        UnknownLayout::NoAddress { columns, names } => {
             let seen = if names.is_empty() {
                 String::new()
             } else {

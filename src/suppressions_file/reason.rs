@@ -1,8 +1,8 @@
 //! Why an address is on a provider's list, as mail servers' replies tell it.
 
-use crate::channel::smtp::{Fault, Phase, Reply, classify};
+use crate::channel::smtp::{Reply, SmtpPhase, StepFault, classify};
 use crate::domain::contact::Suppression;
-use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+use crate::domain::outcome::{Outcome, Refusal, Retryable};
 
 /// Why a row suppresses nobody, although it was understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,10 +54,10 @@ impl Skip {
 }
 
 /// What a list says of an address.
-pub type Verdict = Result<Suppression, Skip>;
+pub type ListedReason = Result<Suppression, Skip>;
 
 /// What a reason in somebody's own words says, if it is a mail server's reply or sounds like one.
-pub fn of_text(text: &str) -> Option<Verdict> {
+pub fn of_text(text: &str) -> Option<ListedReason> {
     let text_lower = text.to_lowercase();
     let names_a_fault = NO_MAILBOX.iter().any(|phrase| text_lower.contains(phrase));
     (basic_code(text).is_some() || names_a_fault).then(|| of_reply("", text))
@@ -107,14 +107,14 @@ const PASSING: &[&str] = &[
 /// A list of bounces has what mail servers answered: a status (`5.1.1`) or a code (`550`), and their text. It is judged like an answer
 /// to ourselves, so that no list silences an address that sending would not silence. A bare code says nothing: lists of what was
 /// blocked have the same columns as lists of what bounced.
-pub fn of_reply(status: &str, text: &str) -> Verdict {
+pub fn of_reply(status: &str, text: &str) -> ListedReason {
     let reply = reply(status, text);
     if reply.class() == 4 {
         return Err(Skip::Temporary);
     }
     // The domain has no way to it (RFC 3463, X.4.4): what sending learns from the name service, and providers report as a status.
     let has_no_route = reply.subject() == (4, 4);
-    match classify(Phase::Rcpt, &Fault::Reply(reply)) {
+    match classify(SmtpPhase::Rcpt, &StepFault::Reply(reply)) {
         Outcome::Refused {
             class: Refusal::BadRecipient,
             ..
@@ -128,7 +128,7 @@ pub fn of_reply(status: &str, text: &str) -> Verdict {
             ..
         } => of_provider(text),
         Outcome::NotAccepted {
-            class: Obstacle::Transient | Obstacle::Slow | Obstacle::RecipientSoft,
+            class: Retryable::Transient | Retryable::Slow | Retryable::RecipientSoft,
             ..
         } => Err(Skip::Temporary),
         _ => Err(Skip::AboutTheSender),
@@ -136,7 +136,7 @@ pub fn of_reply(status: &str, text: &str) -> Verdict {
 }
 
 /// What a provider says where no mail server said anything.
-fn of_provider(text: &str) -> Verdict {
+fn of_provider(text: &str) -> ListedReason {
     let text_lower = text.to_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| text_lower.contains(phrase));
     if basic_code(text).is_none() && says(BAD_TO_THE_PROVIDER) {

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use csv::StringRecord;
 
 use super::address::{address, bare, doubt, not_a_number};
-use super::layout::{Cells, Claim, Own, present};
-use super::{Entry, MOST_IN_A_LINE, Reading, Skip, date, unhex};
+use super::layout::{Cells, OwnColumns, RowContent, present};
+use super::{ListReader, ListedSuppression, MOST_IN_A_LINE, Skip, date, unhex};
 use crate::db::suppressions::Source;
 use crate::domain::contact::{Address, Suppression};
 use crate::domain::ids::{AccountId, Channel};
@@ -14,19 +14,19 @@ const UNNAMED: &str = "not an e-mail address and not a phone number; without a f
 
 /// Why a record is no suppression.
 #[derive(Debug)]
-pub enum Not {
+pub enum NoSuppression {
     Taken(Skip),
     Understood(&'static str),
 }
 
 /// What a record says.
-pub(super) enum Said {
-    Suppressed(Vec<Entry>),
+pub(super) enum RowStatement {
+    Suppressed(Vec<ListedSuppression>),
     /// This number wants to be written to, since then.
     TakenBack(([u8; 16], Channel), DateTime<Utc>),
 }
 
-impl Reading {
+impl ListReader {
     /// Whether a line within quotation marks would be a row: it has a row's number of fields, and an address where one belongs.
     pub(super) fn is_row(&self, line: &StringRecord) -> bool {
         let count = self
@@ -36,50 +36,54 @@ impl Reading {
         line.len() == count && self.judge(line).is_ok()
     }
 
-    pub(super) fn judge(&self, fields: &StringRecord) -> Result<Said, Not> {
+    pub(super) fn judge(&self, fields: &StringRecord) -> Result<RowStatement, NoSuppression> {
         let Some((columns, layout)) = &self.columns else {
-            return self.addresses(fields).map(Said::Suppressed);
+            return self.addresses(fields).map(RowStatement::Suppressed);
         };
         let surplus = fields.iter().skip(columns.count);
         if surplus.into_iter().any(|field| !field.trim().is_empty()) {
-            return Err(Not::Understood(
+            return Err(NoSuppression::Understood(
                 "more fields than the first line names columns; a field that holds the separator needs quotation marks",
             ));
         }
-        let claim = (layout.read)(Cells::new(columns, fields)).map_err(Not::Taken)?;
+        let claim = (layout.read)(Cells::new(columns, fields)).map_err(NoSuppression::Taken)?;
         let entries = self.entries(&claim);
         if claim.takes_back {
             return self.taken_back(&claim, entries);
         }
-        entries.map(Said::Suppressed)
+        entries.map(RowStatement::Suppressed)
     }
 
     /// Whom a row takes back a no of, and when: one without a date, or from somebody who has no number, does not say enough.
-    fn taken_back(&self, claim: &Claim<'_>, from: Result<Vec<Entry>, Not>) -> Result<Said, Not> {
+    fn taken_back(
+        &self,
+        claim: &RowContent<'_>,
+        from: Result<Vec<ListedSuppression>, NoSuppression>,
+    ) -> Result<RowStatement, NoSuppression> {
         let from = from.ok().and_then(|entries| entries.into_iter().next());
         let at = claim.date.and_then(date::moment);
         let (Some(from), Some(at)) = (from, at) else {
-            return Err(Not::Taken(Skip::NotAnOptOut));
+            return Err(NoSuppression::Taken(Skip::NotAnOptOut));
         };
         let at = at.min(self.defaults.now);
-        Ok(Said::TakenBack((from.hash, from.channel), at))
+        Ok(RowStatement::TakenBack((from.hash, from.channel), at))
     }
 
     /// A record of a list without columns: one address or several.
-    fn addresses(&self, fields: &StringRecord) -> Result<Vec<Entry>, Not> {
+    fn addresses(&self, fields: &StringRecord) -> Result<Vec<ListedSuppression>, NoSuppression> {
         let cells: Vec<&str> = fields.iter().filter_map(present).collect();
         if cells.is_empty() {
-            return Err(Not::Taken(Skip::NoAddress));
+            return Err(NoSuppression::Taken(Skip::NoAddress));
         }
         if cells.len() > MOST_IN_A_LINE {
-            return Err(Not::Understood(
+            return Err(NoSuppression::Understood(
                 "more than a thousand addresses; write each on a line of its own",
             ));
         }
         // Beside an address, digits may be anything: a date, an order.
         let is_plain =
             |cell: &str| cells.len() == 1 || cell.contains('@') || bare(cell).starts_with('+');
-        let wrong = |cell| Not::Understood(self.doubt(cell).unwrap_or(UNNAMED));
+        let wrong = |cell| NoSuppression::Understood(self.doubt(cell).unwrap_or(UNNAMED));
         let entries = cells.iter().map(|cell| {
             let address = address(cell, self.region()).filter(|_| is_plain(cell));
             let key = self.key(&address.ok_or_else(|| wrong(cell))?);
@@ -106,9 +110,9 @@ impl Reading {
         (channel, hash): (Channel, [u8; 16]),
         reason: Suppression,
         created_at: DateTime<Utc>,
-    ) -> Entry {
+    ) -> ListedSuppression {
         let now = self.defaults.now;
-        Entry {
+        ListedSuppression {
             account: None,
             channel,
             hash,
@@ -120,7 +124,7 @@ impl Reading {
         }
     }
 
-    fn entries(&self, claim: &Claim<'_>) -> Result<Vec<Entry>, Not> {
+    fn entries(&self, claim: &RowContent<'_>) -> Result<Vec<ListedSuppression>, NoSuppression> {
         let now = self.defaults.now;
         let created_at = claim
             .date
@@ -130,13 +134,15 @@ impl Reading {
         let mut keys = Vec::new();
         for raw in &claim.emails {
             let address = address(raw, None).filter(|address| address.channel() == Channel::Email);
-            keys.push(self.key(&address.ok_or(Not::Understood("not an e-mail address"))?));
+            keys.push(
+                self.key(&address.ok_or(NoSuppression::Understood("not an e-mail address"))?),
+            );
         }
         for raw in &claim.phones {
             let address =
                 address(raw, self.region()).filter(|address| address.channel() == Channel::Sms);
             let what = || self.doubt(raw).unwrap_or_else(|| not_a_number(raw));
-            keys.push(self.key(&address.ok_or_else(|| Not::Understood(what()))?));
+            keys.push(self.key(&address.ok_or_else(|| NoSuppression::Understood(what()))?));
         }
         if let Some(raw) = claim.address {
             let address = address(raw, self.region());
@@ -144,7 +150,7 @@ impl Reading {
                 let doubt = self.doubt(raw);
                 doubt.unwrap_or("not an e-mail address and not a phone number")
             };
-            keys.push(self.key(&address.ok_or_else(|| Not::Understood(what()))?));
+            keys.push(self.key(&address.ok_or_else(|| NoSuppression::Understood(what()))?));
         }
         if let Some(own) = &claim.own {
             return self
@@ -152,7 +158,7 @@ impl Reading {
                 .map(|entry| vec![entry]);
         }
         if keys.is_empty() {
-            return Err(Not::Taken(Skip::NoAddress));
+            return Err(NoSuppression::Taken(Skip::NoAddress));
         }
         Ok(keys
             .into_iter()
@@ -163,11 +169,11 @@ impl Reading {
     /// A row of a list in our own layout.
     fn own_entry(
         &self,
-        own: &Own<'_>,
+        own: &OwnColumns<'_>,
         key: Option<(Channel, [u8; 16])>,
         (reason, created_at): (Suppression, DateTime<Utc>),
-    ) -> Result<Entry, Not> {
-        let wrong = Not::Understood;
+    ) -> Result<ListedSuppression, NoSuppression> {
+        let wrong = NoSuppression::Understood;
         let channel = own.channel.map(|word| {
             let word = word.to_lowercase();
             word.parse::<Channel>()
@@ -183,7 +189,7 @@ impl Reading {
                 channel.ok_or(wrong("a hash needs its channel"))?,
                 unhex(hash).ok_or(wrong("the hash is not 32 hexadecimal digits"))?,
             ),
-            (None, None) => return Err(Not::Taken(Skip::NoAddress)),
+            (None, None) => return Err(NoSuppression::Taken(Skip::NoAddress)),
         };
         let reason = match own.reason {
             Some(word) => Suppression::parse(&word.to_lowercase()).ok_or(wrong(
@@ -205,7 +211,7 @@ impl Reading {
             let at =
                 date::moment(raw).ok_or(wrong("expires_at is not like 2026-01-31T12:00:00Z"))?;
             if at <= self.defaults.now {
-                return Err(Not::Taken(Skip::Expired));
+                return Err(NoSuppression::Taken(Skip::Expired));
             }
             entry.expires_at = Some(at);
         }

@@ -1,7 +1,7 @@
 //! The records of a CSV file with the lines they stand on.
 //!
 //! The library reads a quotation mark that never ends, or that ends much later, without a word; every line between would be gone.
-//! Here the first is an error, and the second shows in [`Record::further_lines`].
+//! Here the first is an error, and the second shows in [`TableRecord::further_lines`].
 
 use std::io::Cursor;
 
@@ -16,7 +16,7 @@ const MOST_FURTHER_LINES: usize = 100;
 /// Stands on a line of its own after the text, so that a quotation mark that is still open there shows.
 const END: &str = "\nend\n";
 
-pub struct Table {
+pub struct ListTable {
     reader: Reader<Cursor<Vec<u8>>>,
     separator: u8,
     /// Bytes of the text itself.
@@ -26,7 +26,7 @@ pub struct Table {
 }
 
 /// One record, which is mostly one line.
-pub struct Record {
+pub struct TableRecord {
     /// The line on which it begins, from 1.
     pub line: usize,
     pub last_line: usize,
@@ -42,7 +42,7 @@ pub struct NeverEnds {
     pub line: usize,
 }
 
-impl Table {
+impl ListTable {
     /// `text` has LF for line ends. A first line `sep=;` names the separator.
     pub fn new(mut text: String) -> Self {
         let first_end = text.find('\n').unwrap_or(text.len());
@@ -76,7 +76,7 @@ impl Table {
     /// # Errors
     ///
     /// A quotation mark opens and the file ends within it.
-    pub fn next(&mut self) -> Result<Option<Record>, NeverEnds> {
+    pub fn next(&mut self) -> Result<Option<TableRecord>, NeverEnds> {
         loop {
             let before = self.byte();
             // The library skips empty lines before a record.
@@ -112,7 +112,7 @@ impl Table {
             if fields.len() == 1 && fields.iter().all(|field| field.trim().is_empty()) {
                 continue;
             }
-            return Ok(Some(Record {
+            return Ok(Some(TableRecord {
                 line,
                 last_line: line + further,
                 fields,
@@ -200,7 +200,7 @@ mod tests {
 
     /// Line, last line and fields of each record.
     fn read(text: &str) -> Result<Vec<(usize, usize, Vec<String>)>, NeverEnds> {
-        let mut table = Table::new(text.to_owned());
+        let mut table = ListTable::new(text.to_owned());
         let mut all = Vec::new();
         while let Some(record) = table.next()? {
             let fields = record.fields.iter().map(str::to_owned).collect();
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn further_lines_of_a_record_are_kept_apart() {
-        let mut table = Table::new("a,\"never closed\nb,fine\nc,\"ok\"\nd,e\n".to_owned());
+        let mut table = ListTable::new("a,\"never closed\nb,fine\nc,\"ok\"\nd,e\n".to_owned());
         let record = table.next().unwrap().unwrap();
         assert_eq!((record.line, record.last_line), (1, 3));
         assert_eq!(record.further_lines, [vec!["b", "fine"], vec!["c", "ok"]]);

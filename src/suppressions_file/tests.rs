@@ -25,7 +25,7 @@ fn hasher() -> Hasher {
     Hasher::new(b"key")
 }
 
-fn begin(file: &[u8]) -> Result<Reading, Unreadable> {
+fn begin(file: &[u8]) -> Result<ListReader, UnreadableFile> {
     let account: AccountId = "12345678".parse().unwrap();
     let defaults = Defaults {
         accounts: vec![account.clone()],
@@ -34,22 +34,22 @@ fn begin(file: &[u8]) -> Result<Reading, Unreadable> {
         reason: OPTED_OUT,
         now: now(),
     };
-    Reading::begin(file, hasher(), defaults)
+    ListReader::begin(file, hasher(), defaults)
 }
 
-fn read(file: &[u8]) -> Result<List, Unreadable> {
+fn read(file: &[u8]) -> Result<ParsedList, UnreadableFile> {
     let mut reading = begin(file)?;
     while reading.read(2)? {}
     reading.finish()
 }
 
-fn rows(list: &List) -> Vec<Row> {
+fn rows(list: &ParsedList) -> Vec<SuppressionRow> {
     let account = "12345678".parse().unwrap();
     list.rows(&account, 3).flatten().collect()
 }
 
 /// Who is suppressed, by why: a known address for each row, in the order of the names.
-fn who(list: &List) -> Vec<(&'static str, Suppression)> {
+fn who(list: &ParsedList) -> Vec<(&'static str, Suppression)> {
     const KNOWN: [&str; 12] = [
         "ann@example.com",
         "ben@example.com",
@@ -79,7 +79,7 @@ fn who(list: &List) -> Vec<(&'static str, Suppression)> {
     found
 }
 
-fn skipped(list: &List) -> Vec<(Skip, usize)> {
+fn skipped(list: &ParsedList) -> Vec<(Skip, usize)> {
     list.skipped
         .iter()
         .map(|(skip, count)| (*skip, *count))
@@ -351,7 +351,7 @@ fn a_number_of_two_countries_is_a_problem_and_not_a_stranger_s_opt_out() {
             reason: OPTED_OUT,
             now: now(),
         };
-        let mut reading = Reading::begin(file.as_bytes(), hasher(), defaults).unwrap();
+        let mut reading = ListReader::begin(file.as_bytes(), hasher(), defaults).unwrap();
         while reading.read(2).unwrap() {}
         reading.finish().unwrap()
     };
@@ -543,7 +543,7 @@ fn of_several_rows_about_one_address_the_strongest_holds() {
 
 #[test]
 fn what_was_exported_is_imported_as_it_was() {
-    let row = Row {
+    let row = SuppressionRow {
         account: "12345678".parse().unwrap(),
         channel: Channel::Email,
         hash: *b"0123456789abcdef",

@@ -5,8 +5,8 @@
 )]
 
 use super::date;
-use super::layout::{Cells, Claim, Own};
-use super::reason::{Skip, Verdict, of_reply, of_text, says_nothing};
+use super::layout::{Cells, OwnColumns, RowContent};
+use super::reason::{ListedReason, Skip, of_reply, of_text, says_nothing};
 use super::words::{of_word, plain};
 use crate::channel::codes::Class;
 use crate::channel::optout::{self, Meaning};
@@ -55,7 +55,7 @@ const DATE_COLUMNS: [&str; 18] = [
 ];
 
 /// Columns of customer databases that say yes or no, or since when.
-struct Flag {
+struct FlagColumn {
     /// Of which channel; `None`: of both.
     channel: Option<Channel>,
     /// Does the person not want it?
@@ -64,8 +64,8 @@ struct Flag {
     yes: &'static [&'static str],
 }
 
-const FLAGS: [Flag; 3] = [
-    Flag {
+const FLAGS: [FlagColumn; 3] = [
+    FlagColumn {
         channel: None,
         no: &[
             "unsubscribed",
@@ -83,7 +83,7 @@ const FLAGS: [Flag; 3] = [
             "acceptsmarketing",
         ],
     },
-    Flag {
+    FlagColumn {
         channel: Some(Channel::Email),
         no: &[
             "emailblacklisted",
@@ -101,7 +101,7 @@ const FLAGS: [Flag; 3] = [
             "acceptsemailmarketing",
         ],
     },
-    Flag {
+    FlagColumn {
         channel: Some(Channel::Sms),
         no: &["smsblacklisted", "smsoptout", "donottext"],
         yes: &[
@@ -113,8 +113,8 @@ const FLAGS: [Flag; 3] = [
     },
 ];
 
-pub fn own(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
-    let own = Own {
+pub fn own(cells: Cells<'_>) -> Result<RowContent<'_>, Skip> {
+    let own = OwnColumns {
         hash: cells.get("hash"),
         channel: cells.get("channel"),
         account: cells.get("account"),
@@ -125,18 +125,18 @@ pub fn own(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     let date = cells.first(&DATE_COLUMNS);
     // Mailgun's complaints are only told by how they write the date.
     let of_mailgun = own.reason.is_none() && date.is_some_and(date::is_of_mail);
-    Ok(Claim {
+    Ok(RowContent {
         address: cells.get("address"),
         reason: of_mailgun.then_some(Suppression::Complaint),
         date,
         own: Some(own),
-        ..Claim::default()
+        ..RowContent::default()
     })
 }
 
 /// A no revokes whoever wrote it, a doubtful one too, as it does when it comes in, and a later START takes it back. Some error codes
 /// say that the number had stopped us before, or that nobody may text it.
-pub fn twilio(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
+pub fn twilio(cells: Cells<'_>) -> Result<RowContent<'_>, Skip> {
     let inbound = cells.get("direction").is_some_and(|way| {
         let way = plain(way);
         ["inbound", "incoming", "received"].contains(&way.as_str())
@@ -158,7 +158,7 @@ pub fn twilio(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
         _ => return Err(Skip::NotAnOptOut),
     };
     let phone = cells.get(if inbound { "from" } else { "to" });
-    Ok(Claim {
+    Ok(RowContent {
         phones: phone.into_iter().collect(),
         reason: Some(reason),
         takes_back,
@@ -170,7 +170,7 @@ pub fn twilio(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
             "createddate",
             "dateupdated",
         ]),
-        ..Claim::default()
+        ..RowContent::default()
     })
 }
 
@@ -191,7 +191,7 @@ fn is_yes(cell: Option<&str>) -> bool {
 }
 
 /// A bounce has its kind, or TRUE, in its column. Any other column with TRUE is a kind of message that the person does not want.
-pub fn hubspot(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
+pub fn hubspot(cells: Cells<'_>) -> Result<RowContent<'_>, Skip> {
     let has_bounced = |name| {
         let cell = cells.get(name);
         cell.is_some_and(|cell| plain(cell) != "false" && !matches!(of_word(cell), Some(Err(_))))
@@ -211,7 +211,7 @@ pub fn hubspot(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
 }
 
 /// A list of cleaned addresses has the time of cleaning, one of the unsubscribed that of unsubscribing.
-pub fn mailchimp(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
+pub fn mailchimp(cells: Cells<'_>) -> Result<RowContent<'_>, Skip> {
     let of_spam = cells
         .get("unsubreason")
         .is_some_and(|reason| matches!(of_word(reason), Some(Ok(Suppression::Complaint))));
@@ -225,7 +225,7 @@ pub fn mailchimp(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     Ok(email(cells, reason))
 }
 
-pub fn postmark_bounces(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
+pub fn postmark_bounces(cells: Cells<'_>) -> Result<RowContent<'_>, Skip> {
     match cells.get("type").map(|kind| (plain(kind), of_word(kind))) {
         // By the receiving server, not by anybody's wish.
         Some((kind, _)) if kind == "blocked" => Err(Skip::AboutTheSender),
@@ -237,7 +237,7 @@ pub fn postmark_bounces(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     }
 }
 
-pub fn sendgrid_bounces(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
+pub fn sendgrid_bounces(cells: Cells<'_>) -> Result<RowContent<'_>, Skip> {
     let (status, reason) = (cells.get("status"), cells.get("reason"));
     let is_reply =
         |cell: Option<&str>| cell.is_none_or(|cell| cell.starts_with(|c: char| c.is_ascii_digit()));
@@ -249,11 +249,11 @@ pub fn sendgrid_bounces(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     Ok(email(cells, verdict?))
 }
 
-pub fn sendgrid_spam_reports(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
+pub fn sendgrid_spam_reports(cells: Cells<'_>) -> Result<RowContent<'_>, Skip> {
     Ok(email(cells, Suppression::Complaint))
 }
 
-pub fn mailgun_bounces(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
+pub fn mailgun_bounces(cells: Cells<'_>) -> Result<RowContent<'_>, Skip> {
     let (code, error) = (
         cells.get("code").unwrap_or_default(),
         cells.get("error").unwrap_or_default(),
@@ -267,29 +267,29 @@ pub fn mailgun_bounces(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
         _ if !code.starts_with('4') && says_nothing(error) => Ok(Suppression::BadAddress),
         _ => of_reply(code, error),
     };
-    Ok(Claim {
+    Ok(RowContent {
         emails: cells.get("address").into_iter().collect(),
         reason: Some(verdict?),
         date: cells.first(&DATE_COLUMNS),
-        ..Claim::default()
+        ..RowContent::default()
     })
 }
 
-pub fn mailgun_unsubscribes(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
-    Ok(Claim {
+pub fn mailgun_unsubscribes(cells: Cells<'_>) -> Result<RowContent<'_>, Skip> {
+    Ok(RowContent {
         emails: cells.get("address").into_iter().collect(),
         reason: Some(Suppression::OptedOut),
         date: cells.first(&DATE_COLUMNS),
-        ..Claim::default()
+        ..RowContent::default()
     })
 }
 
-fn email(cells: Cells<'_>, reason: Suppression) -> Claim<'_> {
-    Claim {
+fn email(cells: Cells<'_>, reason: Suppression) -> RowContent<'_> {
+    RowContent {
         emails: cells.emails(),
         reason: Some(reason),
         date: cells.first(&DATE_COLUMNS),
-        ..Claim::default()
+        ..RowContent::default()
     }
 }
 
@@ -308,9 +308,9 @@ fn unwanted(cells: Cells<'_>, channel: Option<Channel>) -> Option<bool> {
 }
 
 /// Lists of suppressions of many providers, customer databases, and what people make themselves.
-pub fn any(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
+pub fn any(cells: Cells<'_>) -> Result<RowContent<'_>, Skip> {
     let mut words = REASON_COLUMNS.iter().filter_map(|name| cells.get(name));
-    let verdict: Option<Verdict> = words.find_map(of_word);
+    let verdict: Option<ListedReason> = words.find_map(of_word);
     let verdict = verdict.or_else(|| of_text(cells.get("reason")?));
     let [of_both, of_email, of_sms] =
         [None, Some(Channel::Email), Some(Channel::Sms)].map(|channel| unwanted(cells, channel));
@@ -336,11 +336,11 @@ pub fn any(cells: Cells<'_>) -> Result<Claim<'_>, Skip> {
     // A no on one channel holds for the other too, unless its own column says otherwise.
     let is_wanted = |own: Option<bool>| own == Some(false) && says(true) && of_both != Some(true);
     let unless = |left_out: bool, cells: Vec<_>| if left_out { Vec::new() } else { cells };
-    Ok(Claim {
+    Ok(RowContent {
         emails: unless(is_wanted(of_email), emails),
         phones: unless(is_wanted(of_sms) || about_the_mailbox, cells.phones()),
         reason,
         date: cells.first(&DATE_COLUMNS),
-        ..Claim::default()
+        ..RowContent::default()
     })
 }

@@ -2,7 +2,7 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::reason::{Skip, Verdict};
+use super::reason::{ListedReason, Skip};
 use crate::domain::contact::Suppression;
 
 /// A name or a word without what spelling changes: `Unsub Time`, `UNSUB_TIME` and `unsub-time` are `unsubtime`, `Téléphone` is
@@ -15,7 +15,7 @@ pub fn plain(word: &str) -> String {
 }
 
 /// The providers' words for states and reasons, as [`plain`] leaves them.
-const WORDS: &[(Verdict, &[&str])] = &[
+const WORDS: &[(ListedReason, &[&str])] = &[
     (
         Ok(Suppression::OptedOut),
         &[
@@ -165,7 +165,7 @@ const WORDS: &[(Verdict, &[&str])] = &[
 ];
 
 /// What a provider's word for a reason or a state says; `None`: it is none that is known.
-pub fn of_word(word: &str) -> Option<Verdict> {
+pub fn of_word(word: &str) -> Option<ListedReason> {
     let word = plain(word);
     let found = WORDS
         .iter()
@@ -177,7 +177,7 @@ pub fn of_word(word: &str) -> Option<Verdict> {
 mod tests {
     use super::*;
 
-    const BAD: Verdict = Ok(Suppression::BadAddress);
+    const BAD: ListedReason = Ok(Suppression::BadAddress);
 
     #[test]
     fn words_are_known_in_any_spelling_and_each_has_one_meaning() {

@@ -18,7 +18,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http_body::{Body as _, Frame, SizeHint};
 
-use super::access::{Needs, Route};
+use super::access::{Route, RouteAccess};
 use super::error::{accepts_pages, problem};
 use super::{MAX_STRANGERS_BODY, templates};
 use crate::domain::access::Permission;
@@ -39,27 +39,29 @@ const WITH_ALL: usize = 64 * MB;
 pub struct Bodies {
     in_hand: AtomicUsize,
     /// A body is read only when its caller is known to be allowed what the route needs.
-    needs: HashMap<(Method, String), Needs>,
+    needs: HashMap<(Method, String), RouteAccess>,
     metrics: Metrics,
 }
 
 /// What the body of one route may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Room {
+struct BodyLimit {
     /// By itself, where the route's own limit is too high for everybody who may call it.
     most: usize,
     /// Together with all others.
     of_all: usize,
 }
 
-impl Room {
-    fn of(needs: Option<Needs>) -> Self {
+impl BodyLimit {
+    fn of(needs: Option<RouteAccess>) -> Self {
         let (most, of_all) = match needs {
-            None | Some(Needs::Nothing) => (usize::MAX, WITH_STRANGERS),
+            None | Some(RouteAccess::Nothing) => (usize::MAX, WITH_STRANGERS),
             // Forms of a few fields. What programs may ask is limited where it is known who asks.
-            Some(Needs::Person(Permission::View)) => (MAX_STRANGERS_BODY, WITH_VIEWERS),
-            Some(Needs::Caller(Permission::View)) => (usize::MAX, WITH_VIEWERS),
-            Some(Needs::Person(_) | Needs::Caller(_) | Needs::Session(_)) => (usize::MAX, WITH_ALL),
+            Some(RouteAccess::Person(Permission::View)) => (MAX_STRANGERS_BODY, WITH_VIEWERS),
+            Some(RouteAccess::Caller(Permission::View)) => (usize::MAX, WITH_VIEWERS),
+            Some(RouteAccess::Person(_) | RouteAccess::Caller(_) | RouteAccess::Session(_)) => {
+                (usize::MAX, WITH_ALL)
+            }
         };
         Self { most, of_all }
     }
@@ -77,10 +79,10 @@ impl Bodies {
         })
     }
 
-    fn room(&self, request: &Request) -> Room {
+    fn room(&self, request: &Request) -> BodyLimit {
         let route = request.extensions().get::<MatchedPath>();
         let key = route.map(|route| (request.method().clone(), route.as_str().to_owned()));
-        Room::of(key.and_then(|key| self.needs.get(&key).copied()))
+        BodyLimit::of(key.and_then(|key| self.needs.get(&key).copied()))
     }
 }
 
@@ -89,7 +91,7 @@ pub async fn count(Shared(bodies): Shared<Arc<Bodies>>, request: Request, next: 
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    let share = Arc::new(Share {
+    let share = Arc::new(BodyShare {
         room: bodies.room(&request),
         bodies,
         arrived: AtomicUsize::new(0),
@@ -97,7 +99,7 @@ pub async fn count(Shared(bodies): Shared<Arc<Bodies>>, request: Request, next: 
     });
     let (parts, body) = request.into_parts();
     let pages = accepts_pages(&parts.headers);
-    let counted = Counted {
+    let counted = CountedBody {
         inner: body,
         share: share.clone(),
     };
@@ -119,14 +121,14 @@ const FULL: usize = 1;
 const TOO_LONG: usize = 2;
 
 /// What one body has taken, given back in the end.
-struct Share {
+struct BodyShare {
     bodies: Arc<Bodies>,
-    room: Room,
+    room: BodyLimit,
     arrived: AtomicUsize,
     refused: AtomicUsize,
 }
 
-impl Share {
+impl BodyShare {
     /// Whether `more` bytes find room.
     fn take(&self, more: usize) -> bool {
         let before = self.arrived.load(Ordering::Relaxed);
@@ -152,7 +154,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for BodyShare {
     fn drop(&mut self) {
         let counted = beyond_free(self.arrived.load(Ordering::Relaxed));
         self.bodies.in_hand.fetch_sub(counted, Ordering::Relaxed);
@@ -167,12 +169,12 @@ fn beyond_free(bytes: usize) -> usize {
 #[error("there is no room for the body")]
 struct NoRoom;
 
-struct Counted {
+struct CountedBody {
     inner: Body,
-    share: Arc<Share>,
+    share: Arc<BodyShare>,
 }
 
-impl http_body::Body for Counted {
+impl http_body::Body for CountedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -234,35 +236,35 @@ mod tests {
         Bodies::new(&[], Metrics::new())
     }
 
-    fn share(bodies: &Arc<Bodies>, needs: Needs) -> Arc<Share> {
-        Arc::new(Share {
+    fn share(bodies: &Arc<Bodies>, needs: RouteAccess) -> Arc<BodyShare> {
+        Arc::new(BodyShare {
             bodies: bodies.clone(),
-            room: Room::of(Some(needs)),
+            room: BodyLimit::of(Some(needs)),
             arrived: AtomicUsize::new(0),
             refused: AtomicUsize::new(ACCEPTED),
         })
     }
 
     /// Takes a megabyte at a time, beside what is free, until there is no room.
-    fn takes(share: &Share) -> usize {
+    fn takes(share: &BodyShare) -> usize {
         assert!(share.take(FREE));
         (0..1_000).take_while(|_| share.take(MB)).count()
     }
 
     #[test]
     fn whoever_is_let_in_finds_room_that_strangers_have_not_taken() {
-        let edits = Needs::Caller(Permission::Edit);
+        let edits = RouteAccess::Caller(Permission::Edit);
         let bodies = bodies();
-        let strangers = share(&bodies, Needs::Nothing);
+        let strangers = share(&bodies, RouteAccess::Nothing);
         assert_eq!(takes(&strangers), 32);
-        let viewers = share(&bodies, Needs::Caller(Permission::View));
+        let viewers = share(&bodies, RouteAccess::Caller(Permission::View));
         assert_eq!(takes(&viewers), 16);
         let editors = share(&bodies, edits);
         assert_eq!(takes(&editors), 16);
         assert_eq!(editors.refused.load(Ordering::Relaxed), FULL);
 
         // When nothing is left there is still room for what is short.
-        let short = share(&bodies, Needs::Nothing);
+        let short = share(&bodies, RouteAccess::Nothing);
         assert!(short.take(FREE));
         assert!(!short.take(1));
 
@@ -270,13 +272,13 @@ mod tests {
         assert_eq!(takes(&share(&bodies, edits)), 16);
         drop((strangers, editors, short));
         assert_eq!(bodies.in_hand.load(Ordering::Relaxed), 0);
-        assert_eq!(takes(&share(&bodies, Needs::Nothing)), 32);
+        assert_eq!(takes(&share(&bodies, RouteAccess::Nothing)), 32);
     }
 
     #[test]
     fn a_form_for_everybody_who_may_look_is_short() {
         let bodies = bodies();
-        let form = share(&bodies, Needs::Person(Permission::View));
+        let form = share(&bodies, RouteAccess::Person(Permission::View));
         assert!(form.take(MAX_STRANGERS_BODY));
         assert!(!form.take(1));
         assert_eq!(form.refused.load(Ordering::Relaxed), TOO_LONG);
@@ -287,13 +289,13 @@ mod tests {
         let bodies = bodies();
         let whole = |share| {
             let inner = Body::from(vec![b'x'; FREE + 1]);
-            to_bytes(Body::new(Counted { inner, share }), usize::MAX)
+            to_bytes(Body::new(CountedBody { inner, share }), usize::MAX)
         };
-        let read = whole(share(&bodies, Needs::Nothing)).await.unwrap();
+        let read = whole(share(&bodies, RouteAccess::Nothing)).await.unwrap();
         assert_eq!(read.len(), FREE + 1);
         bodies.in_hand.store(WITH_STRANGERS, Ordering::Relaxed);
-        assert!(whole(share(&bodies, Needs::Nothing)).await.is_err());
-        let known = share(&bodies, Needs::Session(Permission::Administer));
+        assert!(whole(share(&bodies, RouteAccess::Nothing)).await.is_err());
+        let known = share(&bodies, RouteAccess::Session(Permission::Administer));
         assert!(whole(known).await.is_ok());
         assert_eq!(bodies.in_hand.load(Ordering::Relaxed), WITH_STRANGERS);
     }

@@ -7,17 +7,17 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
 
-use super::State;
+use super::AppState;
 use crate::config::Network;
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Client(pub IpAddr);
+pub struct ClientAddress(pub IpAddr);
 
-impl FromRequestParts<State> for Client {
+impl FromRequestParts<AppState> for ClientAddress {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
         Ok(Self::of(&parts.headers, peer(&parts.extensions), state))
     }
 }
@@ -28,9 +28,9 @@ pub fn peer(extensions: &Extensions) -> IpAddr {
     peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.0.ip())
 }
 
-impl Client {
+impl ClientAddress {
     /// Who sent a request, for limits.
-    pub fn of(headers: &HeaderMap, peer: IpAddr, state: &State) -> Self {
+    pub fn of(headers: &HeaderMap, peer: IpAddr, state: &AppState) -> Self {
         let trusted = &state.config.web.trusted_proxies;
         Self(network_of(address(peer, headers, trusted)))
     }

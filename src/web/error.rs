@@ -9,7 +9,7 @@ use serde_json::json;
 use super::templates;
 
 #[derive(Debug, thiserror::Error)]
-pub enum ApiError {
+pub enum PublicError {
     #[error("not found")]
     NotFound(&'static str),
     /// And how long to stay away.
@@ -19,13 +19,13 @@ pub enum ApiError {
     Internal(#[from] anyhow::Error),
 }
 
-impl From<sqlx::Error> for ApiError {
+impl From<sqlx::Error> for PublicError {
     fn from(error: sqlx::Error) -> Self {
         Self::Internal(error.into())
     }
 }
 
-impl IntoResponse for ApiError {
+impl IntoResponse for PublicError {
     fn into_response(self) -> Response {
         match self {
             Self::NotFound(what) => problem(StatusCode::NOT_FOUND, what),

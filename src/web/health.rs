@@ -6,7 +6,7 @@ use axum::extract;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::State;
+use super::AppState;
 use crate::db;
 
 /// A probe must answer before the prober gives up.
@@ -17,7 +17,7 @@ pub async fn alive() -> &'static str {
 }
 
 /// A hold does not make a process unready: it works, and shows what is held. The text says so.
-async fn ready_text(state: &State) -> String {
+async fn ready_text(state: &AppState) -> String {
     let holds = tokio::time::timeout(PATIENCE, db::holds::active(&state.pool)).await;
     let holds = holds.ok().and_then(Result::ok).unwrap_or_default();
     let mut text = "ready\n".to_owned();
@@ -29,7 +29,7 @@ async fn ready_text(state: &State) -> String {
 }
 
 /// 200 if the database answers, with tables that this program can work with, and the queue can be worked on; else 503 and why.
-pub async fn ready(extract::State(state): extract::State<State>) -> Response {
+pub async fn ready(extract::State(state): extract::State<AppState>) -> Response {
     if state
         .queue_healthy
         .as_ref()

@@ -13,7 +13,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::response::Response;
 use futures_util::future::Either;
 
-use super::connections::{Answer, Door};
+use super::connections::{Door, ResponseFuture};
 use super::error::problem;
 use crate::config::{HostPattern, Web};
 
@@ -22,22 +22,22 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Lets those requests through that are meant for us.
 #[derive(Clone)]
-pub struct Named<D> {
+pub struct HostFilter<D> {
     door: D,
-    hosts: Arc<Hosts>,
+    hosts: Arc<AllowedHosts>,
 }
 
-impl<D> Named<D> {
+impl<D> HostFilter<D> {
     pub fn new(door: D, web: &Web) -> Self {
         Self {
             door,
-            hosts: Arc::new(Hosts::new(web)),
+            hosts: Arc::new(AllowedHosts::new(web)),
         }
     }
 }
 
-impl<D: Door> Door for Named<D> {
-    fn answer(&self, peer: SocketAddr, request: Request) -> Answer {
+impl<D: Door> Door for HostFilter<D> {
+    fn answer(&self, peer: SocketAddr, request: Request) -> ResponseFuture {
         let answer = match self.hosts.check(&request) {
             Ok(()) => self.door.answer(peer, request),
             Err(wrong) => Either::Left(ready(Ok(wrong.answer()))),
@@ -83,7 +83,7 @@ impl Wrong {
     }
 }
 
-struct Hosts {
+struct AllowedHosts {
     https: bool,
     public: String,
     /// The same with the port, if that is not the usual one.
@@ -91,7 +91,7 @@ struct Hosts {
     allowed: Vec<HostPattern>,
 }
 
-impl Hosts {
+impl AllowedHosts {
     fn new(web: &Web) -> Self {
         let public = web.public_url.host_str().unwrap_or_default().to_owned();
         let port = web.public_url.port();
@@ -175,8 +175,8 @@ mod tests {
 
     use super::*;
 
-    fn hosts() -> Hosts {
-        Hosts {
+    fn hosts() -> AllowedHosts {
+        AllowedHosts {
             https: true,
             public: "unread.example.com".to_owned(),
             public_with_port: "unread.example.com:8443".to_owned(),

@@ -22,21 +22,21 @@ use subtle::ConstantTimeEq as _;
 use crate::secret::Secret;
 
 pub use self::keys::Jwks;
-use self::keys::Key;
+use self::keys::RsaKey;
 
 /// Clocks differ by so many seconds.
 const SKEW: f64 = 60.0;
 
 /// Whose tokens are believed, and which of them.
 pub struct Trust {
-    pub keys: Keys,
+    pub keys: VerificationKeys,
     /// The spellings of `iss` that are the issuer's; empty: the key alone says whose token it is.
     pub issuers: Vec<String>,
     pub audience: Audience,
 }
 
 /// What a signature is checked with. The variant decides the algorithm.
-pub enum Keys {
+pub enum VerificationKeys {
     /// HS256, with a secret shared with who signs.
     Secret(Secret),
     /// RS256, with this key: an `RSAPublicKey` (PKCS#1) in DER.
@@ -61,7 +61,7 @@ pub struct VerifiedToken {
     pub subject: String,
     /// When it ends, with the allowance for clocks; at most a day from now, since nobody needs to know more of the far future.
     pub expires: DateTime<Utc>,
-    pub grounds: Grounds,
+    pub grounds: TokenBasis,
     claims: Vec<u8>,
 }
 
@@ -75,21 +75,21 @@ impl VerifiedToken {
 /// What a token's being believed depends on, the settings aside: when it is good, and which of the keys that its issuer publishes
 /// fitted. While that is as it was, the token need not be read again.
 #[derive(Clone, Debug)]
-pub struct Grounds {
+pub struct TokenBasis {
     moments: Moments,
     /// By which name it was asked for, and the key.
-    published: Option<Published>,
+    published: Option<PublishedKey>,
 }
 
-type Published = (Option<String>, Arc<Key>);
+type PublishedKey = (Option<String>, Arc<RsaKey>);
 
-impl Grounds {
+impl TokenBasis {
     /// Until when the token is good. `None`: it is not any more, or must be verified anew to know.
     pub fn hold(&self, trusted: &[Trust], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let is_published = |(kid, key): &Published| {
+        let is_published = |(kid, key): &PublishedKey| {
             trusted.iter().any(|trust| match &trust.keys {
-                Keys::Published(jwks) => jwks.has(kid.as_deref(), key, Instant::now()),
-                Keys::Secret(_) | Keys::Public(_) => false,
+                VerificationKeys::Published(jwks) => jwks.has(kid.as_deref(), key, Instant::now()),
+                VerificationKeys::Secret(_) | VerificationKeys::Public(_) => false,
             })
         };
         let fits = self.published.as_ref().is_none_or(is_published);
@@ -117,7 +117,7 @@ fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
 
 /// The claims that are checked. Moments are RFC 7519's `NumericDate`: seconds, with or without a fraction.
 #[derive(Deserialize)]
-struct Claims {
+struct JwtClaims {
     iss: Option<String>,
     sub: String,
     aud: Option<Aud>,
@@ -174,7 +174,7 @@ pub async fn verify(
         .keys
         .check(signed.as_bytes(), &signature, header.kid)
         .await?;
-    let claims: Claims =
+    let claims: JwtClaims =
         serde_json::from_slice(&payload).map_err(|_| TokenError("its claims cannot be read"))?;
     trust.check(&claims)?;
     if let Some(nonce) = nonce {
@@ -187,14 +187,14 @@ pub async fn verify(
     };
     Ok(VerifiedToken {
         expires: moments.in_time(now)?,
-        grounds: Grounds { moments, published },
+        grounds: TokenBasis { moments, published },
         issuer: claims.iss,
         subject: claims.sub,
         claims: payload,
     })
 }
 
-impl Keys {
+impl VerificationKeys {
     fn algorithm(&self) -> &'static str {
         match self {
             Self::Secret(_) => "HS256",
@@ -208,7 +208,7 @@ impl Keys {
         signed: &[u8],
         signature: &[u8],
         kid: Option<String>,
-    ) -> Result<Option<Published>, TokenError> {
+    ) -> Result<Option<PublishedKey>, TokenError> {
         let wrong = TokenError("its signature is wrong");
         match self {
             Self::Secret(secret) => {
@@ -225,7 +225,8 @@ impl Keys {
             }
             Self::Published(jwks) => {
                 let now = Instant::now();
-                let fits = |key: &Key| key.verify(&RSA_PKCS1_2048_8192_SHA256, signed, signature);
+                let fits =
+                    |key: &RsaKey| key.verify(&RSA_PKCS1_2048_8192_SHA256, signed, signature);
                 let name = kid.as_deref();
                 let key = jwks.key(name, now).await;
                 let mut key = key.ok_or(TokenError("its key is not among the issuer's"))?;
@@ -240,7 +241,7 @@ impl Keys {
 }
 
 impl Trust {
-    fn check(&self, claims: &Claims) -> Result<(), TokenError> {
+    fn check(&self, claims: &JwtClaims) -> Result<(), TokenError> {
         let own = |iss: &String| self.issuers.contains(iss);
         if !self.issuers.is_empty() && !claims.iss.as_ref().is_some_and(own) {
             return Err(TokenError("it is of another issuer"));
@@ -264,7 +265,7 @@ impl Trust {
     }
 }
 
-fn answers(claims: &Claims, nonce: &str) -> Result<(), TokenError> {
+fn answers(claims: &JwtClaims, nonce: &str) -> Result<(), TokenError> {
     let own = claims.nonce.as_ref().and_then(Value::as_str);
     if !own.is_some_and(|own| own.as_bytes().ct_eq(nonce.as_bytes()).into()) {
         return Err(TokenError("it is of another login"));

@@ -62,7 +62,7 @@ impl<K: Hash + Eq + Copy> Limiter<K> {
     }
 
     /// The key has all turns again.
-    pub fn forget(&self, key: K, now: Instant) {
+    pub fn clear(&self, key: K, now: Instant) {
         if let Some(at) = lock(&self.full_at).get_mut(key) {
             *at = now;
         }
@@ -75,30 +75,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// How many connections are open, by key.
 #[derive(Clone)]
-pub struct Connections<K: Hash + Eq + Copy>(Arc<Mutex<HashMap<K, usize>>>);
+pub struct ConnectionLimiter<K: Hash + Eq + Copy>(Arc<Mutex<HashMap<K, usize>>>);
 
-impl<K: Hash + Eq + Copy> Default for Connections<K> {
+impl<K: Hash + Eq + Copy> Default for ConnectionLimiter<K> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
 /// A connection that counts until this is dropped.
-pub struct Connection<K: Hash + Eq + Copy>(Connections<K>, K);
+pub struct ConnectionPermit<K: Hash + Eq + Copy>(ConnectionLimiter<K>, K);
 
-impl<K: Hash + Eq + Copy> Connections<K> {
-    pub fn open(&self, key: K, most: usize) -> Option<Connection<K>> {
+impl<K: Hash + Eq + Copy> ConnectionLimiter<K> {
+    pub fn open(&self, key: K, most: usize) -> Option<ConnectionPermit<K>> {
         let mut open = lock(&self.0);
         let count = open.entry(key).or_default();
         if *count >= most {
             return None;
         }
         *count += 1;
-        Some(Connection(self.clone(), key))
+        Some(ConnectionPermit(self.clone(), key))
     }
 }
 
-impl<K: Hash + Eq + Copy> Drop for Connection<K> {
+impl<K: Hash + Eq + Copy> Drop for ConnectionPermit<K> {
     fn drop(&mut self) {
         let mut open = lock(&self.0.0);
         if let Some(count) = open.get_mut(&self.1) {
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(limiter.pass(2, now), Ok(()), "another's turn");
         assert_eq!(limiter.pass(1, now + Duration::from_millis(500)), Ok(()));
         assert!(limiter.pass(1, now + Duration::from_millis(501)).is_err());
-        limiter.forget(1, now + Duration::from_millis(501));
+        limiter.clear(1, now + Duration::from_millis(501));
         for _ in 0..3 {
             assert_eq!(limiter.pass(1, now + Duration::from_millis(501)), Ok(()));
         }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn connections_are_counted_until_they_close() {
-        let connections = Connections::default();
+        let connections = ConnectionLimiter::default();
         let first = connections.open(1, 2);
         let second = connections.open(1, 2);
         assert!(first.is_some() && second.is_some());

@@ -13,11 +13,11 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::TimeDelta;
 
-use super::State;
-use super::client::Client;
-use super::error::ApiError;
-use super::insist::insist;
+use super::AppState;
+use super::client::ClientAddress;
+use super::error::PublicError;
 use super::limiter::Limiter;
+use super::retry::until_database_returns;
 use super::templates::ToVisitor;
 use crate::control::opt_outs;
 use crate::db;
@@ -28,7 +28,7 @@ use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::opt_out::No;
 use crate::domain::user_agent;
 use crate::hashing;
-use crate::jobs::way_out::Word;
+use crate::jobs::way_out::SealedLink;
 
 /// How long the way back works.
 const RETURN_FOR: TimeDelta = TimeDelta::days(30);
@@ -41,7 +41,7 @@ const REMEMBERED: usize = 10_000;
 
 /// How often links are looked up in one process. Of an address only those count that are no reminder's: behind one there may be a whole
 /// company, or a scanner that follows every link of its mail.
-pub struct Limits {
+pub struct LinkLimits {
     unknown: Limiter<IpAddr>,
     /// Generous, since a no must get through whatever others behind the same address do.
     unknown_out: Limiter<IpAddr>,
@@ -49,7 +49,7 @@ pub struct Limits {
     own: Limiter<[u8; 16]>,
 }
 
-impl Default for Limits {
+impl Default for LinkLimits {
     fn default() -> Self {
         Self {
             unknown: Limiter::new(10.0, 50.0, REMEMBERED),
@@ -61,14 +61,14 @@ impl Default for Limits {
 
 /// How a link is followed.
 #[derive(Clone, Copy)]
-struct Way {
+struct LinkUse {
     from: IpAddr,
     works_for: TimeDelta,
     /// It is asked for again and again, and so has a limit of its own. Else it is somebody's no.
     again: bool,
 }
 
-async fn find(state: &State, token: &str, way: Way) -> Result<Option<Linked>, ApiError> {
+async fn find(state: &AppState, token: &str, way: LinkUse) -> Result<Option<Linked>, PublicError> {
     if !hashing::is_token(token) {
         return Ok(None);
     }
@@ -77,18 +77,18 @@ async fn find(state: &State, token: &str, way: Way) -> Result<Option<Linked>, Ap
     word.copy_from_slice(&hashing::digest(token)[..16]);
     let unknown = if way.again {
         let passed = state.links.own.peek(word, now);
-        passed.map_err(ApiError::TooMany)?;
+        passed.map_err(PublicError::TooMany)?;
         &state.links.unknown
     } else {
         &state.links.unknown_out
     };
-    unknown.pass(way.from, now).map_err(ApiError::TooMany)?;
+    unknown.pass(way.from, now).map_err(PublicError::TooMany)?;
     let linked = db::links::find(&state.pool, token).await?;
     if linked.is_some() {
         unknown.give_back(way.from, now);
         if way.again {
             let passed = state.links.own.pass(word, Instant::now());
-            passed.map_err(ApiError::TooMany)?;
+            passed.map_err(PublicError::TooMany)?;
         }
     }
     Ok(linked.filter(|l| state.clock.now() - l.created_at < way.works_for))
@@ -96,13 +96,13 @@ async fn find(state: &State, token: &str, way: Way) -> Result<Option<Linked>, Ap
 
 /// `GET /r/{token}`: to the page with the conversation. A click of a person counts as having seen the message.
 pub async fn follow(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     Path(token): Path<String>,
-    Client(from): Client,
+    ClientAddress(from): ClientAddress,
     method: Method,
     headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    let way = Way {
+) -> Result<Response, PublicError> {
+    let way = LinkUse {
         from,
         works_for: RETURN_FOR,
         again: true,
@@ -143,7 +143,7 @@ fn is_scanner(headers: &HeaderMap) -> bool {
 }
 
 /// Whom a link out of it all is about.
-struct Recipient {
+struct LinkRecipient {
     /// `None`: it is not in this database, or nobody knows there any more whom it went to; the link itself says it.
     reminder: Option<ReminderId>,
     account: AccountId,
@@ -154,8 +154,12 @@ struct Recipient {
 }
 
 /// `None`: a word that never existed or has expired; or nobody was written to, or nobody knows any more who it was: "done" would be a lie.
-async fn recipient(state: &State, word: &str, way: Way) -> Result<Option<Recipient>, ApiError> {
-    let Some(word) = Word::read(word) else {
+async fn recipient(
+    state: &AppState,
+    word: &str,
+    way: LinkUse,
+) -> Result<Option<LinkRecipient>, PublicError> {
+    let Some(word) = SealedLink::read(word) else {
         return Ok(None);
     };
     let sealed = word.recipient(&state.hasher);
@@ -165,14 +169,14 @@ async fn recipient(state: &State, word: &str, way: Way) -> Result<Option<Recipie
     });
     let linked = match find(state, word.token, way).await {
         // What is sealed proves itself, whatever others behind the same address have asked for.
-        Err(ApiError::TooMany(_)) if sealed.is_some() => None,
+        Err(PublicError::TooMany(_)) if sealed.is_some() => None,
         found => found?,
     };
     if let Some(linked) = linked
         && let Some(hash) = linked.recipient_hash.as_deref()
         && let Ok(hash) = hash.try_into()
     {
-        return Ok(Some(Recipient {
+        return Ok(Some(LinkRecipient {
             reminder: Some(linked.id),
             account: linked.account,
             channel: linked.channel,
@@ -180,7 +184,7 @@ async fn recipient(state: &State, word: &str, way: Way) -> Result<Option<Recipie
             by_older_key: false,
         }));
     }
-    Ok(sealed.map(|(to, of_now)| Recipient {
+    Ok(sealed.map(|(to, of_now)| LinkRecipient {
         reminder: None,
         account: to.account,
         channel: to.channel,
@@ -191,11 +195,11 @@ async fn recipient(state: &State, word: &str, way: Way) -> Result<Option<Recipie
 
 /// `GET /u/{token}`: shows the button. Nothing is changed.
 pub async fn ask_unsubscribe(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     Path(token): Path<String>,
-    Client(from): Client,
-) -> Result<Response, ApiError> {
-    let way = Way {
+    ClientAddress(from): ClientAddress,
+) -> Result<Response, PublicError> {
+    let way = LinkUse {
         from,
         works_for: UNSUBSCRIBE_FOR,
         again: true,
@@ -221,16 +225,16 @@ pub async fn ask_unsubscribe(
 /// `POST /u/{token}`: stops the reminders to this recipient on this channel, at once and for every worker. The body
 /// (`List-Unsubscribe=One-Click` from mail programs, RFC 8058) does not matter: the word in the path says it all.
 pub async fn unsubscribe(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     Path(token): Path<String>,
-    Client(from): Client,
-) -> Result<Response, ApiError> {
+    ClientAddress(from): ClientAddress,
+) -> Result<Response, PublicError> {
     // Mail programs post once.
-    insist(move || stop(state.clone(), token.clone(), from)).await
+    until_database_returns(move || stop(state.clone(), token.clone(), from)).await
 }
 
-async fn stop(state: State, token: String, from: IpAddr) -> anyhow::Result<Response> {
-    let way = Way {
+async fn stop(state: AppState, token: String, from: IpAddr) -> anyhow::Result<Response> {
+    let way = LinkUse {
         from,
         works_for: UNSUBSCRIBE_FOR,
         again: false,
@@ -239,7 +243,7 @@ async fn stop(state: State, token: String, from: IpAddr) -> anyhow::Result<Respo
         Ok(Some(recipient)) => recipient,
         Ok(None) => return Ok(gone()),
         // The cause, by which it shows whether to try again here.
-        Err(ApiError::Internal(cause)) => return Err(cause),
+        Err(PublicError::Internal(cause)) => return Err(cause),
         Err(answer) => return Ok(answer.into_response()),
     };
     let mut tx = state.pool.begin().await?;
@@ -276,7 +280,7 @@ async fn stop(state: State, token: String, from: IpAddr) -> anyhow::Result<Respo
 /// What a brand is called that is not configured any more.
 const NOBODY: &str = "The team";
 
-fn brand<'a>(state: &'a State, account: &AccountId) -> Option<&'a str> {
+fn brand<'a>(state: &'a AppState, account: &AccountId) -> Option<&'a str> {
     Some(&state.account(account)?.brand)
 }
 

@@ -8,22 +8,25 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::State;
-use super::error::{ApiError, problem};
-use crate::channel::mail_events::{self, Kind, MailEvent, Rejected};
+use super::AppState;
+use super::error::{PublicError, problem};
+use crate::channel::mail_events::{self, MailEvent, MailEventKind, RejectedEvent};
 use crate::control::opt_outs;
 use crate::db;
-use crate::db::reports::Mailed;
-use crate::db::suppressions::{AddressHash, Row, Source};
+use crate::db::provider_reports::Mailed;
+use crate::db::suppressions::{AddressHash, Source, SuppressionRow};
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::opt_out::No;
 use crate::hashing::Move;
 use crate::jobs::report;
-use crate::jobs::way_out::Word;
+use crate::jobs::way_out::SealedLink;
 
 /// One short transaction of three statements, however many events.
-pub async fn events(Shared(state): Shared<State>, request: Request) -> Result<Response, ApiError> {
+pub async fn events(
+    Shared(state): Shared<AppState>,
+    request: Request,
+) -> Result<Response, PublicError> {
     if state.mail_webhook_secrets.is_empty() {
         let detail = "this webhook is off: UNREAD_MAIL_WEBHOOK_SECRET is not set";
         return Ok(problem(StatusCode::NOT_FOUND, detail));
@@ -48,7 +51,7 @@ pub async fn events(Shared(state): Shared<State>, request: Request) -> Result<Re
             tracing::warn!("Mail events are refused: {why}");
             state.metrics.webhook("mail_events", "refused");
             let status = match why {
-                Rejected::Unreadable => StatusCode::UNPROCESSABLE_ENTITY,
+                RejectedEvent::Unreadable => StatusCode::UNPROCESSABLE_ENTITY,
                 _ => StatusCode::FORBIDDEN,
             };
             return Ok(problem(status, &why.to_string()));
@@ -59,7 +62,7 @@ pub async fn events(Shared(state): Shared<State>, request: Request) -> Result<Re
     let moves: Vec<Move> = addresses.flat_map(|a| state.hasher.moves(a)).collect();
     db::rekey::ledger(&mut tx, &moves, now).await?;
     let names: Vec<(i64, String)> = events.iter().filter_map(named).collect();
-    let mailed: HashMap<(i64, String), Mailed> = db::reports::mailed(&mut tx, &names)
+    let mailed: HashMap<(i64, String), Mailed> = db::provider_reports::mailed(&mut tx, &names)
         .await?
         .into_iter()
         .map(|mailed| ((mailed.id.0, mailed.named.clone()), mailed))
@@ -87,16 +90,16 @@ pub async fn events(Shared(state): Shared<State>, request: Request) -> Result<Re
         }
         rows.extend(suppressed);
         let reason = match event.kind {
-            Kind::Hard => "hard bounce",
-            Kind::Soft => "soft bounce",
+            MailEventKind::Hard => "hard bounce",
+            MailEventKind::Soft => "soft bounce",
             // It did arrive.
-            Kind::Complaint => continue,
+            MailEventKind::Complaint => continue,
         };
         bounced.extend(mailed.map(|mailed| (mailed.id, reason)));
     }
     bounced.sort_unstable();
     bounced.dedup_by_key(|(id, _)| *id);
-    db::reports::bounced(&mut tx, &bounced, now).await?;
+    db::provider_reports::bounced(&mut tx, &bounced, now).await?;
     suppress(&state, &mut tx, rows, now).await?;
     if !rows_by_older_key.is_empty() {
         db::suppressions::by_an_older_key(&mut tx).await?;
@@ -109,9 +112,9 @@ pub async fn events(Shared(state): Shared<State>, request: Request) -> Result<Re
 }
 
 async fn suppress(
-    state: &State,
+    state: &AppState,
     tx: &mut sqlx::PgConnection,
-    mut rows: Vec<Row>,
+    mut rows: Vec<SuppressionRow>,
     now: chrono::DateTime<chrono::Utc>,
 ) -> sqlx::Result<()> {
     // Of several events for one address the strongest word counts: complaints before bounces.
@@ -122,15 +125,15 @@ async fn suppress(
 
 /// Where every no holds for all of a consumer's addresses, a complaint does.
 async fn spread(
-    state: &State,
+    state: &AppState,
     tx: &mut sqlx::PgConnection,
-    rows: &[Row],
+    rows: &[SuppressionRow],
     now: chrono::DateTime<chrono::Utc>,
 ) -> sqlx::Result<()> {
     if !state.opt_outs.reach.covers_other_addresses() {
         return Ok(());
     }
-    let complaints: BTreeMap<AddressHash, &Row> = rows
+    let complaints: BTreeMap<AddressHash, &SuppressionRow> = rows
         .iter()
         .filter(|row| row.reason == Suppression::Complaint)
         .map(|row| (row.hash, row))
@@ -151,11 +154,11 @@ fn named(event: &MailEvent) -> Option<(i64, String)> {
 /// What an event asks for by the link that its message carried, where the database has lost the reminder; and whether by the present key.
 /// `None`: the link names nobody. A soft bounce names somebody, and asks for nothing.
 fn sealed(
-    state: &State,
+    state: &AppState,
     event: &MailEvent,
     now: chrono::DateTime<chrono::Utc>,
-) -> Option<(Option<Row>, bool)> {
-    let word = Word::read(event.way_out.as_deref()?)?;
+) -> Option<(Option<SuppressionRow>, bool)> {
+    let word = SealedLink::read(event.way_out.as_deref()?)?;
     let (to, of_now) = word.recipient(&state.hasher)?;
     let ours = to.channel == Channel::Email && state.account(&to.account).is_some();
     ours.then(|| {
@@ -170,13 +173,13 @@ fn sealed(
 fn asked(
     event: &MailEvent,
     now: chrono::DateTime<chrono::Utc>,
-) -> Option<impl Fn(AccountId, AddressHash) -> Row + Copy> {
+) -> Option<impl Fn(AccountId, AddressHash) -> SuppressionRow + Copy> {
     let reason = match event.kind {
-        Kind::Hard => Suppression::BadAddress,
-        Kind::Complaint => Suppression::Complaint,
-        Kind::Soft => return None,
+        MailEventKind::Hard => Suppression::BadAddress,
+        MailEventKind::Complaint => Suppression::Complaint,
+        MailEventKind::Soft => return None,
     };
-    Some(move |account: AccountId, hash| Row {
+    Some(move |account: AccountId, hash| SuppressionRow {
         account,
         channel: Channel::Email,
         hash,
@@ -190,11 +193,11 @@ fn asked(
 /// The rows that an event asks for. By message it concerns the reminder's account; by address alone, every account: the mailbox is
 /// the same, whoever writes to it.
 fn suppressions(
-    state: &State,
+    state: &AppState,
     event: &MailEvent,
     mailed: Option<&Mailed>,
     now: chrono::DateTime<chrono::Utc>,
-) -> Vec<Row> {
+) -> Vec<SuppressionRow> {
     let Some(row) = asked(event, now) else {
         return Vec::new();
     };

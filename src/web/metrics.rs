@@ -16,17 +16,17 @@ use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, GaugeVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use super::{State, health};
+use super::{AppState, health};
 use crate::control::accounts::Accounts;
 use crate::control::overview;
 use crate::db;
 use crate::db::journal::Sink;
-use crate::domain::hold::Kind;
+use crate::domain::hold::HoldKind;
 use crate::domain::ids::Provider;
 use crate::jobs::queue;
 use crate::telemetry;
 
-pub fn router(state: State) -> Router {
+pub fn router(state: AppState) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get(health::alive))
@@ -50,7 +50,7 @@ async fn set_log_level(ConnectInfo(peer): ConnectInfo<SocketAddr>, level: String
     }
 }
 
-async fn scrape(Shared(state): Shared<State>) -> Response {
+async fn scrape(Shared(state): Shared<AppState>) -> Response {
     let mut families = state.metrics.registry().gather();
     let service = of_the_service(&state).await;
     families.extend(database_up(service.is_ok()));
@@ -82,7 +82,7 @@ fn database_up(up: bool) -> Vec<MetricFamily> {
 
 /// Gauges read from the database.
 #[expect(clippy::too_many_lines, reason = "a list: each gauge beside its query")]
-async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
+async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
     let (pool, now) = (&state.pool, state.clock.now());
     let registry = Registry::new();
     let gauges = |name: &str, help: &str, labels: &[&str]| -> anyhow::Result<IntGaugeVec> {
@@ -102,7 +102,7 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
         "Reminders that ended in the last 24 hours, and all that are not final, by state.",
         &["channel", "state"],
     )?;
-    for (channel, state, count) in db::tallies::by_state(pool, yesterday).await? {
+    for (channel, state, count) in db::reminder_counts::by_state(pool, yesterday).await? {
         reminders
             .with_label_values(&[channel.as_str(), state.as_str()])
             .set(count);
@@ -112,10 +112,10 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
         "Reminders sent in the last 24 hours whose consumer came back.",
         &["channel"],
     )?;
-    for (channel, count) in db::tallies::returns(pool, yesterday).await? {
+    for (channel, count) in db::reminder_counts::returns(pool, yesterday).await? {
         returns.with_label_values(&[channel.as_str()]).set(count);
     }
-    let scans = db::pages::scans(pool, None).await?;
+    let scans = db::reports::scans(pool, None).await?;
     let conversations = gauges(
         "unread_conversations",
         "Open conversations by read state, as the last scan of each skill saw them.",
@@ -133,7 +133,7 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
         "Suppressed addresses.",
         &["channel", "reason"],
     )?;
-    for (channel, reason, count) in db::pages::suppressions(pool).await? {
+    for (channel, reason, count) in db::reports::suppressions(pool).await? {
         suppressions
             .with_label_values(&[channel.as_str(), reason.as_str()])
             .set(count);
@@ -143,7 +143,7 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
         "Attempts of unknown outcome that are being looked up at the provider.",
     )?;
     registry.register(Box::new(settling.clone()))?;
-    settling.set(db::pages::to_settle(pool).await?);
+    settling.set(db::reports::to_settle(pool).await?);
     let circuits = gauges(
         "unread_circuits_open",
         "Open circuits by provider.",
@@ -163,7 +163,7 @@ async fn of_the_service(state: &State) -> anyhow::Result<Vec<MetricFamily>> {
         &["kind"],
     )?;
     let active = db::holds::active(pool).await?;
-    for kind in Kind::ALL {
+    for kind in HoldKind::ALL {
         let is_active = active.iter().any(|hold| hold.kind == kind);
         holds
             .with_label_values(&[kind.as_str()])

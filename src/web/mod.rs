@@ -9,23 +9,23 @@ mod bodies;
 mod client;
 pub mod connections;
 pub mod dashboard;
-mod entrance;
 mod error;
+mod fast_path;
 mod health;
 mod hosts;
-mod insist;
 mod jwt;
 mod limiter;
 mod links;
 mod mail;
 mod metrics;
-mod observe;
+mod page_error;
 mod problem;
 mod recent;
 mod reports;
+mod retry;
 mod templates;
+mod trace;
 mod twilio;
-mod unshown;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,20 +51,20 @@ use crate::jobs::context::{Account, Context};
 use crate::metrics::Metrics;
 use crate::secret::Secret;
 
-use self::access::{Route, Table};
+use self::access::{Route, RouteTable};
 use self::bodies::Bodies;
 
-pub use entrance::Entrance;
-pub use hosts::Named;
-pub use links::Limits as Links;
+pub use fast_path::FastPath;
+pub use hosts::HostFilter;
+pub use links::LinkLimits as Links;
 pub use metrics::router as metrics_router;
 
 /// Answers whether the queue can be worked on.
-pub type Health = Arc<dyn Fn() -> bool + Send + Sync>;
+pub type HealthProbe = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What every handler has at hand.
 #[derive(Clone)]
-pub struct State(Arc<Inner>);
+pub struct AppState(Arc<Inner>);
 
 pub struct Inner {
     pub pool: PgPool,
@@ -83,14 +83,14 @@ pub struct Inner {
     /// What deliveries work with: for test messages, looks at LivePerson, and whatever else is done as a delivery does it.
     pub context: Arc<Context>,
     /// Whether this process's queue workers are able to work, if it has any.
-    pub queue_healthy: Option<Health>,
+    pub queue_healthy: Option<HealthProbe>,
     /// Whether dashboard and config API are served here.
     pub serves_dashboard: bool,
     /// The settings, for what tries anew whether they work.
     pub config: Arc<Config>,
     pub examine: control::live::Examine,
     /// What was found when it was last tried.
-    pub looks: control::live::Looks,
+    pub looks: control::live::LiveCheckCache,
     /// Who may use them.
     pub access: access::Access,
     /// How often links of reminders are looked up.
@@ -113,7 +113,7 @@ pub struct Demo {
     pub login: (String, String),
 }
 
-impl std::ops::Deref for State {
+impl std::ops::Deref for AppState {
     type Target = Inner;
 
     fn deref(&self) -> &Inner {
@@ -121,7 +121,7 @@ impl std::ops::Deref for State {
     }
 }
 
-impl State {
+impl AppState {
     pub fn new(inner: Inner) -> Self {
         Self(Arc::new(inner))
     }
@@ -193,8 +193,8 @@ const LONG_BODY: usize = 256 * 1024;
 const MAX_LIST: usize = 16 * 1024 * 1024;
 
 /// Every route of the dashboard and the config API with what it needs, and their handlers.
-pub fn guarded(state: &State) -> (Router<State>, Vec<Route>) {
-    let mut table = Table::new(state.clone());
+pub fn guarded(state: &AppState) -> (Router<AppState>, Vec<Route>) {
+    let mut table = RouteTable::new(state.clone());
     dashboard::add(&mut table);
     api::add(&mut table);
     let document = api::document::whole(&mut table);
@@ -204,7 +204,7 @@ pub fn guarded(state: &State) -> (Router<State>, Vec<Route>) {
 }
 
 /// Everything but the metrics, which have a listener of their own.
-fn router(state: State) -> Router {
+fn router(state: AppState) -> Router {
     let mut router = Router::new();
     let mut rows = Vec::new();
     if state.serves_dashboard {
@@ -214,9 +214,10 @@ fn router(state: State) -> Router {
     }
     for provider in Provider::ALL {
         if channel::profile(provider).reports {
-            let status = move |Shared(state): Shared<State>, uri: OriginalUri, request: Request| {
-                reports::status(provider, state, uri, request)
-            };
+            let status =
+                move |Shared(state): Shared<AppState>, uri: OriginalUri, request: Request| {
+                    reports::status(provider, state, uri, request)
+                };
             router = router.route(&format!("/{provider}/status"), post(status));
         }
     }
@@ -238,7 +239,7 @@ fn router(state: State) -> Router {
         .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))
         .layer(from_fn_with_state(bodies, bodies::count))
         .layer(map_response(harden))
-        .layer(from_fn_with_state(state.clone(), observe::observe))
+        .layer(from_fn_with_state(state.clone(), trace::observe))
         // Not among the pages: it has headers of its own.
         .merge(badge::routes())
         .with_state(state)

@@ -1,4 +1,4 @@
-//! What a caller of the config API is told when something is not done: RFC 9457, with every fault of the input and its mend.
+//! What a caller of the config API is told when something is not done: RFC 9457, with every fault of the input and its fix.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::control::{Error, Fault};
+use crate::control::{ControlError, Fault};
 use crate::domain::access::Permission;
 
 /// A problem as RFC 9457 shapes it.
@@ -34,7 +34,7 @@ struct InputFault {
     /// A JSON pointer into the body, or the name of a parameter.
     #[schema(example = "/settings/steps/0/after_minutes")]
     field: String,
-    /// What is wrong and how to mend it.
+    /// What is wrong and how to fix it.
     detail: String,
 }
 
@@ -47,9 +47,9 @@ impl From<Fault> for InputFault {
     }
 }
 
-/// Why a request was not done. Handlers answer `Result<…, Refusal>`; `?` turns a [`control::Error`](Error) into it.
+/// Why a request was not done. Handlers answer `Result<…, ApiError>`; `?` turns a [`control::Error`](ControlError) into it.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct ApiError {
     status: StatusCode,
     detail: String,
     faults: Vec<Fault>,
@@ -57,7 +57,7 @@ pub struct Refusal {
     retry_after: Option<Duration>,
 }
 
-impl Refusal {
+impl ApiError {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
@@ -128,33 +128,33 @@ impl Refusal {
     }
 }
 
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
+impl From<ControlError> for ApiError {
+    fn from(error: ControlError) -> Self {
         let status = match &error {
-            Error::NotFound(_) => StatusCode::NOT_FOUND,
-            Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Error::Changed(_) => StatusCode::PRECONDITION_FAILED,
-            Error::Conflict(_) => StatusCode::CONFLICT,
-            Error::Forbidden(_) => StatusCode::FORBIDDEN,
-            Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Error::Busy(..) => StatusCode::TOO_MANY_REQUESTS,
-            Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            ControlError::NotFound(_) => StatusCode::NOT_FOUND,
+            ControlError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            ControlError::Changed(_) => StatusCode::PRECONDITION_FAILED,
+            ControlError::Conflict(_) => StatusCode::CONFLICT,
+            ControlError::Forbidden(_) => StatusCode::FORBIDDEN,
+            ControlError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ControlError::Busy(..) => StatusCode::TOO_MANY_REQUESTS,
+            ControlError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         match error {
-            Error::Invalid(faults) => Self {
+            ControlError::Invalid(faults) => Self {
                 status,
                 detail: "the input has faults".to_owned(),
                 faults,
                 retry_after: None,
             },
-            Error::Internal(error) => {
+            ControlError::Internal(error) => {
                 tracing::error!("A request failed: {error:#}");
                 Self::new(
                     status,
                     "something went wrong on our side; the log says what",
                 )
             }
-            Error::Busy(detail, retry_after) => Self {
+            ControlError::Busy(detail, retry_after) => Self {
                 retry_after: Some(retry_after),
                 ..Self::new(status, detail)
             },
@@ -163,13 +163,13 @@ impl From<Error> for Refusal {
     }
 }
 
-impl From<sqlx::Error> for Refusal {
+impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        Error::from(error).into()
+        ControlError::from(error).into()
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problem = Problem {
             kind: "about:blank",

@@ -5,15 +5,15 @@ use axum::extract::{FromRequest as _, OriginalUri, Request as Incoming};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::State;
-use super::error::ApiError;
+use super::AppState;
+use super::error::PublicError;
 use crate::channel::adapter::Request;
 use crate::domain::ids::Provider;
 use crate::jobs::report;
 
 /// A request's signature and its body. The body of one that nobody has signed is not waited for.
 pub async fn signed(
-    state: &State,
+    state: &AppState,
     header: &str,
     request: Incoming,
 ) -> Result<(Option<String>, Bytes), Response> {
@@ -30,10 +30,10 @@ pub async fn signed(
 /// `POST /{provider}/status`: something has become of a message.
 pub async fn status(
     provider: Provider,
-    state: State,
+    state: AppState,
     uri: OriginalUri,
     request: Incoming,
-) -> Result<Response, ApiError> {
+) -> Result<Response, PublicError> {
     let channel = provider.channel();
     let reporter = || state.context.channels.get(channel)?.reporter();
     let Some(reporter) = reporter() else {

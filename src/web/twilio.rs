@@ -7,17 +7,21 @@ use axum::extract::{OriginalUri, Request as Incoming, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::State;
-use super::error::ApiError;
-use super::insist::insist;
+use super::AppState;
+use super::error::PublicError;
 use super::reports::signed;
+use super::retry::until_database_returns;
 use crate::channel::adapter::Request;
 use crate::channel::optout::{self, Meaning};
-use crate::channel::twilio::webhook::{Fields, Inbound};
-use crate::control::opt_outs::{self, Answer, Heard};
+use crate::channel::twilio::webhook::{Inbound, WebhookFields};
+use crate::control::opt_outs::{self, InboundText, TextEffect};
 
 /// The fields of a request that Twilio has signed.
-async fn checked(state: &State, uri: &OriginalUri, request: Incoming) -> Result<Fields, Response> {
+async fn checked(
+    state: &AppState,
+    uri: &OriginalUri,
+    request: Incoming,
+) -> Result<WebhookFields, Response> {
     let forbidden = || StatusCode::FORBIDDEN.into_response();
     let verifier = state.verifier.as_ref().ok_or_else(forbidden)?;
     let (signature, body) = signed(state, "x-twilio-signature", request).await?;
@@ -37,10 +41,10 @@ async fn checked(state: &State, uri: &OriginalUri, request: Incoming) -> Result<
 /// `POST /twilio/inbound`: somebody answered an SMS. STOP, in whatever words, stops our SMS to that number; START lifts that. Each
 /// message counts once. Twilio itself replies to the keywords; we never do.
 pub async fn inbound(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     uri: OriginalUri,
     request: Incoming,
-) -> Result<Response, ApiError> {
+) -> Result<Response, PublicError> {
     let fields = match checked(&state, &uri, request).await {
         Ok(fields) => fields,
         Err(refused) => return Ok(refused),
@@ -50,7 +54,7 @@ pub async fn inbound(
         let meaning = message
             .opt_out
             .map_or_else(|| optout::meaning(&message.body), Meaning::from);
-        let answer = Answer {
+        let answer = InboundText {
             sid: message.message_sid,
             from: state.hasher.address(&message.from),
             moves: state.hasher.moves(&message.from),
@@ -59,13 +63,13 @@ pub async fn inbound(
             meaning,
             language: optout::language(&message.body),
         };
-        let heard = hear(&state, answer).await?;
+        let heard = receive_text(&state, answer).await?;
         let result = match (heard, meaning) {
-            (Heard::Repeated, _) => "repeated",
-            (Heard::Stopped, _) => "stop",
-            (Heard::Lifted, Meaning::Yes) => "yes",
-            (Heard::Lifted, _) => "start",
-            (Heard::Other, _) => "other",
+            (TextEffect::Repeated, _) => "repeated",
+            (TextEffect::Stopped, _) => "stop",
+            (TextEffect::Lifted, Meaning::Yes) => "yes",
+            (TextEffect::Lifted, _) => "start",
+            (TextEffect::Other, _) => "other",
         };
         state.metrics.webhook("inbound", result);
     }
@@ -74,13 +78,13 @@ pub async fn inbound(
 }
 
 /// Acts on an answer, if need be when the database is back: Twilio posts it once.
-async fn hear(state: &State, answer: Answer) -> Result<Heard, ApiError> {
+async fn receive_text(state: &AppState, answer: InboundText) -> Result<TextEffect, PublicError> {
     let (pool, policy) = (state.pool.clone(), Arc::new(state.opt_outs.clone()));
     let (answer, now) = (Arc::new(answer), state.clock.now());
-    insist(move || {
+    until_database_returns(move || {
         let (pool, policy, answer) = (pool.clone(), policy.clone(), answer.clone());
         async move {
-            let heard = opt_outs::hear(&pool, &policy, &answer, now).await;
+            let heard = opt_outs::receive_text(&pool, &policy, &answer, now).await;
             heard.context("acting on an answer")
         }
     })

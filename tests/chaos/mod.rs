@@ -97,7 +97,7 @@ pub async fn run(options: &Options) -> Result<Report> {
         trouble::with_processes(&processes, &plan),
         trouble::with_postgres(&mut server, &plan),
         trouble::with_connections(&pool, &plan),
-        trouble::with_wakeups(&pool, options),
+        trouble::with_doubled_jobs(&pool, options),
     );
     let people = lives?;
     struck?;
@@ -112,7 +112,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     processes.stop().await?;
     let mut report = verdict::judge(&pool, &sandbox, &people, options, quiet).await?;
     report.add_run(&processes, &stops, &plan, &sandbox);
-    report.figure("wake-ups doubled", twins);
+    report.figure("jobs doubled", twins);
     report.add_times(trouble_lasted, began.elapsed());
     pool.close().await;
     sandbox.stop().await;

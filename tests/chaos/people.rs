@@ -14,9 +14,9 @@ use unread::clock::Clock;
 use unread::db;
 use unread::domain::ids::{AccountId, Channel, SkillId};
 use unread::domain::quiet::{QuietHours, Window};
-use unread::domain::rule::{Caps, InQuietHours, Key, Settings, Step};
+use unread::domain::rule::{Caps, InQuietHours, RuleKey, RuleSettings, Step};
 use unread::liveperson;
-use unread::sandbox::outbox::Message;
+use unread::sandbox::outbox::OutboxMessage;
 use unread::sandbox::world::{CUSTOMER_CARE, ORDERS, UNASSIGNED};
 use unread::sandbox::{ACCOUNT, Sandbox};
 
@@ -95,7 +95,7 @@ pub async fn rules(pool: &PgPool, options: &Options, quiet: DateTime<Utc>) -> Re
     db::accounts::ensure(pool, std::slice::from_ref(&account), now).await?;
     let mut tx = pool.begin().await?;
     for channel in Channel::ALL {
-        let live = db::live::Live {
+        let live = db::live::LiveChannel {
             since: chrono::DateTime::UNIX_EPOCH,
             by_whom: "chaos".to_owned(),
             at: now,
@@ -111,7 +111,7 @@ pub async fn rules(pool: &PgPool, options: &Options, quiet: DateTime<Utc>) -> Re
         (HASTY, Channel::Email, 1, any_time()),
         (HASTY, Channel::Sms, usual, allowed_until(quiet)),
     ] {
-        let settings = Settings {
+        let settings = RuleSettings {
             steps: vec![Step {
                 after: TimeDelta::minutes(AFTER),
             }],
@@ -123,9 +123,9 @@ pub async fn rules(pool: &PgPool, options: &Options, quiet: DateTime<Utc>) -> Re
                 per_recipient_24h: 20,
                 ..Caps::default()
             },
-            ..Settings::default_for(channel)
+            ..RuleSettings::default_for(channel)
         };
-        let key = Key {
+        let key = RuleKey {
             account: account.clone(),
             skill: Some(SkillId(skill)),
             channel,
@@ -281,8 +281,8 @@ async fn opt_outs(
         while let Some(message) = outbox.message(next) {
             next += 1;
             let to = match &message {
-                Message::Mail(mail) => mail.to.first().cloned().unwrap_or_default(),
-                Message::Text(text) => text.to.clone(),
+                OutboxMessage::Mail(mail) => mail.to.first().cloned().unwrap_or_default(),
+                OutboxMessage::Text(text) => text.to.clone(),
             };
             let Some(number) = waiting.remove(&to) else {
                 continue;
@@ -292,12 +292,12 @@ async fn opt_outs(
                 // The service may be down at the moment: people try again, and so does Twilio.
                 for attempt in 0..60 {
                     let confirmed = match &message {
-                        Message::Mail(mail) => {
+                        OutboxMessage::Mail(mail) => {
                             let link = mail.list_unsubscribe().first().map(|l| (*l).to_owned());
                             unsubscribe(link, &webs[attempt % webs.len()]).await
                         }
                         // Twilio itself blocks after a bare STOP; other words only we understand.
-                        Message::Text(text) => {
+                        OutboxMessage::Text(text) => {
                             let words = ["STOP", "please stop texting me"][number % 2];
                             let from = account.number();
                             let told = account.inbound(&text.to, &from, words, None).await;

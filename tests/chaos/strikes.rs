@@ -14,7 +14,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::oneshot;
 use unread::domain::ids::Channel;
 use unread::sandbox::Sandbox;
-use unread::sandbox::outbox::Message;
+use unread::sandbox::outbox::OutboxMessage;
 use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
 use unread::sandbox::twilio::TwilioFault;
@@ -153,8 +153,10 @@ async fn watch(sandbox: &Sandbox, mut bells: HashMap<&str, oneshot::Sender<()>>,
         while let Some(message) = outbox.message(next) {
             next += 1;
             let bell = match &message {
-                Message::Mail(mail) => mail.to.first().and_then(|to| bells.remove(to.as_str())),
-                Message::Text(text) => bells.remove(text.to.as_str()),
+                OutboxMessage::Mail(mail) => {
+                    mail.to.first().and_then(|to| bells.remove(to.as_str()))
+                }
+                OutboxMessage::Text(text) => bells.remove(text.to.as_str()),
             };
             if let Some(bell) = bell {
                 let _ = bell.send(());

@@ -7,10 +7,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use sqlx::PgPool;
 use unread::sandbox::Sandbox;
-use unread::sandbox::faults::{Fault, Rule, When as Often};
+use unread::sandbox::faults::{Fault, FaultRule, FaultSpan as Often};
 use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
-use unread::sandbox::twilio::{Answer, Operation, TwilioFault};
+use unread::sandbox::twilio::{Operation, TwilioAnswer, TwilioFault};
 
 use super::Options;
 use super::processes::{Processes, ROLES};
@@ -131,9 +131,9 @@ pub async fn with_connections(pool: &PgPool, plan: &Plan) {
     join_all(cuts).await;
 }
 
-/// Doubles wake-ups: a fifth of the deliveries that wait in the queue get a twin under another key, for the same moment or for one
+/// Doubles jobs: a fifth of the deliveries that wait in the queue get a twin under another key, for the same moment or for one
 /// a little later. Two workers then have the same reminder in hand, or one gets it again when it is long done. Returns how many.
-pub async fn with_wakeups(pool: &PgPool, options: &Options) -> u64 {
+pub async fn with_doubled_jobs(pool: &PgPool, options: &Options) -> u64 {
     let end = tokio::time::Instant::now() + options.spread;
     let mut twins = 0;
     while tokio::time::Instant::now() < end {
@@ -184,7 +184,7 @@ fn liveperson(sandbox: &Sandbox, share: f64) {
     ];
     let each = split(share, faults.len());
     for fault in faults {
-        sandbox.faults().add(Rule {
+        sandbox.faults().add(FaultRule {
             endpoint: None,
             account: None,
             skill: None,
@@ -226,19 +226,19 @@ fn smtp(sandbox: &Sandbox, share: f64, silences: bool) {
 
 fn twilio(sandbox: &Sandbox, share: f64, silences: bool) {
     let mut answers = vec![
-        Answer::TooMany {
+        TwilioAnswer::TooMany {
             retry_after: Some(1),
         },
-        Answer::TooMany { retry_after: None },
-        Answer::Error { code: 20500 },
-        Answer::Error { code: 20503 },
-        Answer::CutBody,
-        Answer::Close { accepted: true },
-        Answer::Close { accepted: false },
+        TwilioAnswer::TooMany { retry_after: None },
+        TwilioAnswer::Error { code: 20500 },
+        TwilioAnswer::Error { code: 20503 },
+        TwilioAnswer::CutBody,
+        TwilioAnswer::Close { accepted: true },
+        TwilioAnswer::Close { accepted: false },
     ];
     if silences {
-        answers.push(Answer::Silence { accepted: true });
-        answers.push(Answer::Silence { accepted: false });
+        answers.push(TwilioAnswer::Silence { accepted: true });
+        answers.push(TwilioAnswer::Silence { accepted: false });
     }
     let faults = sandbox.twilio().faults();
     let each = split(share, answers.len());
@@ -248,7 +248,7 @@ fn twilio(sandbox: &Sandbox, share: f64, silences: bool) {
         faults.add(fault);
     }
     for on in [Operation::List, Operation::Fetch] {
-        let answer = Answer::Error { code: 20503 };
+        let answer = TwilioAnswer::Error { code: 20503 };
         faults.add(TwilioFault::answer(When::chance(share), answer).on(on));
     }
 }

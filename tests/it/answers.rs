@@ -9,12 +9,12 @@ use unread::domain::access::{Permission, Role};
 use unread::sandbox::rules::When;
 use unread::sandbox::twilio;
 
-use crate::harness::{Stage, run_test};
+use crate::harness::{TestApp, run_test};
 
 const PHONE: &str = "+12025550143";
 
 /// An inbound message as Twilio would post it, with an id of the test's choice.
-async fn posts(t: &Stage, sid: &str, body: &str) -> u16 {
+async fn posts(t: &TestApp, sid: &str, body: &str) -> u16 {
     let endpoints = t.sandbox.endpoints();
     let url = format!("{}/twilio/inbound", t.web);
     let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());

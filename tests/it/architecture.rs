@@ -57,7 +57,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     // It fills the settings that are the adapters' own.
     ("config", &["channel", "domain", "liveperson", "secret"]),
     ("telemetry", &["config"]),
-    ("beside", &["config"]),
+    ("local_probe", &["config"]),
     ("rules_file", &["domain"]),
     // What a STOP is, in a log of messages, the channel says.
     ("suppressions_file", &["channel", "db", "domain", "hashing"]),

@@ -1,7 +1,7 @@
 //! Words that this version does not know, as a newer version may have stored them: an error of their row, and of no other.
 
 use unread::db::columns::{readable, unknown_word};
-use unread::db::pages;
+use unread::db::reports;
 use unread::domain::access::AccountLimit;
 use unread::domain::contact::Suppression;
 use unread::domain::decide::{Cause, Reason, Stage, Verdict};
@@ -43,7 +43,7 @@ async fn a_word_is_read_as_what_it_is_and_an_unknown_one_is_told() {
         Stage, Stage::Operator, "stage";
         Verdict, Verdict::None, "verdict";
         Suppression, Suppression::Complaint, "reason of a suppression";
-        hold::Kind, hold::Kind::Copied, "kind of hold";
+        hold::HoldKind, hold::HoldKind::Copied, "kind of hold";
     }
     let cause: Cause = sqlx::query_scalar("select 'of the future'::text")
         .fetch_one(&db.pool)
@@ -140,7 +140,7 @@ async fn a_row_with_an_unknown_word_is_passed_over_and_takes_no_place() {
     .await
     .unwrap();
     let own = [account()];
-    let page = |before, most| pages::decisions(&db.pool, &own, None, before, most);
+    let page = |before, most| reports::decisions(&db.pool, &own, None, before, most);
     let newest = page(None, 1).await.unwrap();
     assert_eq!(newest[0].channel, Channel::Sms);
     assert_eq!(newest[0].reason.as_str(), "of the future");

@@ -51,8 +51,8 @@ async fn a_database_that_is_not_migrated_is_refused_in_one_line_and_migrate_mend
     assert_eq!(told.lines().count(), 1, "{told}");
     assert!(told.contains("run `unread migrate`"), "{told}");
 
-    let mended = run(&["migrate"], &settings).await;
-    assert!(mended.status.success(), "{}", text(&mended.stderr));
+    let fixed = run(&["migrate"], &settings).await;
+    assert!(fixed.status.success(), "{}", text(&fixed.stderr));
     assert!(run(&["migrate"], &settings).await.status.success(), "again");
     assert!(run(&["rules", "export"], &settings).await.status.success());
 }

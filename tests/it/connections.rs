@@ -11,10 +11,10 @@ use unread::domain::access::Permission;
 use unread::sandbox::ACCOUNT;
 use unread::web::connections::raise_file_limit;
 
-use crate::harness::{Setup, Stage, eventually, run_test, run_test_with};
+use crate::harness::{Setup, TestApp, eventually, run_test, run_test_with};
 
 /// Strangers come from 127.0.0.2 and on, the healthy from 127.0.0.1.
-async fn half_open(t: &Stage, stranger: u8) -> Option<TcpStream> {
+async fn half_open(t: &TestApp, stranger: u8) -> Option<TcpStream> {
     let address: SocketAddr = t.web.strip_prefix("http://").unwrap().parse().unwrap();
     let socket = TcpSocket::new_v4().unwrap();
     let own = SocketAddr::from(([127, 0, 0, 2 + stranger], 0));
@@ -26,7 +26,7 @@ async fn half_open(t: &Stage, stranger: u8) -> Option<TcpStream> {
 }
 
 /// The value of a metric of the web's connections.
-async fn metric(t: &Stage, name: &str, labels: &str) -> usize {
+async fn metric(t: &TestApp, name: &str, labels: &str) -> usize {
     let page = t.http.get(&t.metrics).send().await.unwrap();
     assert_eq!(page.status(), 200);
     let start = format!("{name}{{listener=\"web\"{labels}}} ");
@@ -36,7 +36,7 @@ async fn metric(t: &Stage, name: &str, labels: &str) -> usize {
 }
 
 /// The sum of a metric of the web's connections over its labels.
-async fn sum(t: &Stage, name: &str) -> usize {
+async fn sum(t: &TestApp, name: &str) -> usize {
     let page = t.http.get(&t.metrics).send().await.unwrap();
     let page = page.text().await.unwrap();
     let start = format!("{name}{{listener=\"web\"");
@@ -46,7 +46,7 @@ async fn sum(t: &Stage, name: &str) -> usize {
 }
 
 /// A visitor without a connection.
-async fn visit(t: &Stage, path: &str) {
+async fn visit(t: &TestApp, path: &str) {
     let address = t.web.strip_prefix("http://").unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -58,7 +58,7 @@ async fn visit(t: &Stage, path: &str) {
 
 /// Visitors without a connection, one after another, are all answered; who is refused is not. Returns how often three of them were while
 /// a crowd of so many was there and no stranger's time was over: they have waited for nobody's connection to end.
-async fn everybody_is_answered(t: &Stage, crowd: usize) -> usize {
+async fn everybody_is_answered(t: &TestApp, crowd: usize) -> usize {
     let paths = [
         "/healthz".to_owned(),
         format!("/helpers/msghist/{ACCOUNT}/nobody/unreadByConsumer"),
@@ -176,7 +176,7 @@ async fn the_metrics_have_connections_of_their_own_and_share_them_out_as_well() 
 }
 
 /// A body as long as strangers may send, but for its last byte.
-async fn long_body(t: &Stage, stranger: u8, path: &str, headers: &str) -> TcpStream {
+async fn long_body(t: &TestApp, stranger: u8, path: &str, headers: &str) -> TcpStream {
     let address: SocketAddr = t.web.strip_prefix("http://").unwrap().parse().unwrap();
     let socket = TcpSocket::new_v4().unwrap();
     let own = SocketAddr::from(([127, 0, 0, 2 + stranger], 0));

@@ -7,24 +7,24 @@ use sqlx::PgPool;
 use unread::control;
 use unread::control::overview::Numbers;
 use unread::db;
-use unread::db::reminders::{Filter, Whose};
+use unread::db::reminders::{ReminderFilter, ReminderOwner};
 use unread::domain::access::Role;
 use unread::domain::decide::Reason;
 use unread::domain::ids::Channel;
 use unread::domain::reminder::ReminderState;
 
-use crate::harness::{Stage, account, everything, migrated, noon, run_test};
+use crate::harness::{TestApp, account, everything, migrated, noon, run_test};
 
 const ANN: &str = "ann@example.net";
 
 /// What the counts say, and what they should.
 async fn both(pool: &PgPool) -> [Vec<(DateTime<Utc>, String, i64)>; 2] {
     let said = sqlx::query_as(
-        "select hour, measure, sum(n)::bigint from tallies_now group by 1, 2 having sum(n) <> 0 order by 1, 2",
+        "select hour, measure, sum(n)::bigint from reminder_counts_now group by 1, 2 having sum(n) <> 0 order by 1, 2",
     );
     let recount = sqlx::query_as(
         "select t.hour, t.measure, count(*) from reminders r,
-             reminder_tallies(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at) t
+             reminder_measures(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at) t
          group by 1, 2 order by 1, 2",
     );
     [
@@ -39,13 +39,13 @@ async fn assert_counted(pool: &PgPool) {
     // The sums that pages read are those of the rows that they sum up.
     for (sum, rows) in [
         (
-            "select hour as at, account, null::bigint as skill, channel, null::smallint as step, measure, n from tallies_by_hour",
-            "select hour as at, account, null::bigint as skill, channel, null::smallint as step, measure, sum(n) as n from tallies
+            "select hour as at, account, null::bigint as skill, channel, null::smallint as step, measure, n from reminder_counts_by_hour",
+            "select hour as at, account, null::bigint as skill, channel, null::smallint as step, measure, sum(n) as n from reminder_counts
              group by 1, 2, 3, 4, 5, 6",
         ),
         (
-            "select day as at, account, skill, channel, step, measure, n from tallies_by_day",
-            "select date_bin('1 day', hour, '2000-01-01Z') as at, account, skill, channel, step, measure, sum(n) as n from tallies
+            "select day as at, account, skill, channel, step, measure, n from reminder_counts_by_day",
+            "select date_bin('1 day', hour, '2000-01-01Z') as at, account, skill, channel, step, measure, sum(n) as n from reminder_counts
              group by 1, 2, 3, 4, 5, 6",
         ),
     ] {
@@ -63,7 +63,7 @@ async fn assert_counted(pool: &PgPool) {
     }
 }
 
-async fn sums(t: &Stage) -> Numbers {
+async fn sums(t: &TestApp) -> Numbers {
     let overview =
         control::overview::overview(t.context(), &everything(), None, (chrono_tz::UTC, t.now()))
             .await;
@@ -88,7 +88,7 @@ async fn counts_follow_whatever_happens_to_reminders() {
         t.world().consumer_says(&back, "Thank you!");
         t.tick().await;
         assert_counted(t.pool()).await;
-        db::tallies::fold(t.pool()).await.unwrap();
+        db::reminder_counts::roll_up(t.pool()).await.unwrap();
         assert_counted(t.pool()).await;
         let told = sums(t).await;
         // The second step of who has not come back is owed by now.
@@ -131,7 +131,7 @@ async fn counts_are_added_up_once_however_many_fold() {
         .execute(&db.pool)
         .await
         .unwrap();
-    let folds = (0..4).map(|_| db::tallies::fold(&db.pool));
+    let folds = (0..4).map(|_| db::reminder_counts::roll_up(&db.pool));
     for done in futures_util::future::join_all(folds).await {
         done.unwrap();
     }
@@ -143,15 +143,19 @@ async fn counts_are_added_up_once_however_many_fold() {
     .execute(&db.pool)
     .await
     .unwrap();
-    db::tallies::fold(&db.pool).await.unwrap();
+    db::reminder_counts::roll_up(&db.pool).await.unwrap();
     assert_counted(&db.pool).await;
     assert_eq!(
-        db::tallies::waiting(&db.pool, &["1".parse().unwrap()])
+        db::reminder_counts::waiting(&db.pool, &["1".parse().unwrap()])
             .await
             .unwrap(),
         0
     );
-    for table in ["tallies", "tallies_by_hour", "tallies_by_day"] {
+    for table in [
+        "reminder_counts",
+        "reminder_counts_by_hour",
+        "reminder_counts_by_day",
+    ] {
         let sql = format!("select count(*) from {table} where n = 0");
         let empty: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
             .fetch_one(&db.pool)
@@ -172,7 +176,7 @@ async fn the_effect_over_any_span_counts_its_hours_once_folded_or_not() {
     let begin = noon() - TimeDelta::hours(5);
     for (from, to) in [(0, 80), (81, 95)] {
         if from > 0 {
-            db::tallies::fold(&db.pool).await.unwrap();
+            db::reminder_counts::roll_up(&db.pool).await.unwrap();
         }
         let insert = sqlx::query(insert).bind(begin).bind(from).bind(to);
         insert.execute(&db.pool).await.unwrap();
@@ -192,7 +196,7 @@ async fn the_effect_over_any_span_counts_its_hours_once_folded_or_not() {
             begin + TimeDelta::hours(from),
             begin + TimeDelta::hours(until),
         );
-        let told = db::tallies::by_skill(&db.pool, &["1".parse().unwrap()], span)
+        let told = db::reminder_counts::by_skill(&db.pool, &["1".parse().unwrap()], span)
             .await
             .unwrap();
         let sent: i64 = told.iter().map(|of| of.sums.sent).sum();
@@ -253,7 +257,7 @@ async fn who_is_held_out_gets_nothing_and_is_watched_like_the_others() {
         let mut chats = BTreeMap::new();
         for n in 0..12 {
             let chat = t.answered(&format!("p{n}@example.net"));
-            chats.insert(chat.clone(), hasher.lot(&chat) < 50);
+            chats.insert(chat.clone(), hasher.holdout_bucket(&chat) < 50);
         }
         t.tick().await;
         t.advance(10).await;
@@ -291,7 +295,7 @@ async fn who_is_held_out_gets_nothing_and_is_watched_like_the_others() {
             .unwrap();
         assert!(rule.outcome.lift.unwrap().value < 0.0);
         let span = (effect.from, effect.until);
-        let counts = db::tallies::by_skill(t.pool(), &[account()], span).await;
+        let counts = db::reminder_counts::by_skill(t.pool(), &[account()], span).await;
         let counts = counts.unwrap();
         let first = counts
             .iter()
@@ -312,8 +316,8 @@ async fn reminders_are_found_by_whatever_is_known_of_them() {
         t.world().consumer_reads(&ben);
         t.advance(10).await;
         t.mails();
-        let find = async |change: &dyn Fn(&mut Filter)| {
-            let mut filter = Filter::default();
+        let find = async |change: &dyn Fn(&mut ReminderFilter)| {
+            let mut filter = ReminderFilter::default();
             change(&mut filter);
             let found = control::reminders::search(t.pool(), &everything(), filter, None, 10)
                 .await
@@ -334,20 +338,21 @@ async fn reminders_are_found_by_whatever_is_known_of_them() {
             std::slice::from_ref(&ben)
         );
         assert_eq!(
-            find(&|f| f.whose = Some(Whose::Conversation(ann.clone()))).await,
+            find(&|f| f.whose = Some(ReminderOwner::Conversation(ann.clone()))).await,
             std::slice::from_ref(&ann)
         );
         let consumer = t.world().consumer_ids(&ann).pop().unwrap();
         assert_eq!(
-            find(&|f| f.whose = Some(Whose::Consumer(consumer.clone()))).await,
+            find(&|f| f.whose = Some(ReminderOwner::Consumer(consumer.clone()))).await,
             std::slice::from_ref(&ann)
         );
         let both = vec![ann.clone(), ben.clone()];
-        let found = find(&|f| f.whose = Some(Whose::Conversations(both.clone()))).await;
+        let found = find(&|f| f.whose = Some(ReminderOwner::Conversations(both.clone()))).await;
         assert_eq!(found.len(), 2);
         let of_none = everything().narrowed(Some("other"));
         let found =
-            control::reminders::search(t.pool(), &of_none, Filter::default(), None, 10).await;
+            control::reminders::search(t.pool(), &of_none, ReminderFilter::default(), None, 10)
+                .await;
         assert!(found.unwrap().reminders.is_empty(), "of no account");
         assert!(find(&|f| f.until = Some(noon())).await.is_empty());
     })
@@ -366,10 +371,10 @@ async fn a_search_for_the_rare_goes_on_where_it_stopped_looking() {
         .execute(&db.pool)
         .await
         .unwrap();
-    let filter = Filter {
+    let filter = ReminderFilter {
         accounts: vec![account()],
         channel: Some(Channel::Sms),
-        ..Filter::default()
+        ..ReminderFilter::default()
     };
     let first = db::reminders::search(&db.pool, &filter, None, 50)
         .await
@@ -380,7 +385,7 @@ async fn a_search_for_the_rare_goes_on_where_it_stopped_looking() {
         .unwrap();
     assert_eq!(second.reminders.len(), 1);
     assert!(first.next.is_some() && second.next.is_none());
-    let all = Filter {
+    let all = ReminderFilter {
         channel: None,
         ..filter
     };

@@ -1,4 +1,4 @@
-//! `unread doctor` against the sandbox: quiet when all is well; with each thing broken in turn, the right line and its mend.
+//! `unread doctor` against the sandbox: quiet when all is well; with each thing broken in turn, the right line and its fix.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use chrono::TimeDelta;
 use sqlx::Executor as _;
 use tokio::net::{TcpListener, UdpSocket};
 use unread::clock::Clock;
-use unread::config::{Config, ConfigError, Role, Sources};
-use unread::doctor::{self, Line, State};
-use unread::sandbox::faults::{Endpoint, Fault, When};
+use unread::config::{Config, ConfigError, ProcessRole, Sources};
+use unread::doctor::{self, CheckState, DoctorFinding};
+use unread::sandbox::faults::{Endpoint, Fault, FaultSpan};
 use unread::sandbox::{Options, Sandbox};
 use unread::{app, demo};
 
@@ -58,14 +58,14 @@ impl World {
             file: None,
             read_secret: |path| std::fs::read_to_string(path),
         };
-        Config::read(&sources, Role::Doctor)
+        Config::read(&sources, ProcessRole::Doctor)
     }
 
-    async fn examined(&self) -> Vec<Line> {
+    async fn examined(&self) -> Vec<DoctorFinding> {
         self.examined_at(&Clock::System).await
     }
 
-    async fn examined_at(&self, clock: &Clock) -> Vec<Line> {
+    async fn examined_at(&self, clock: &Clock) -> Vec<DoctorFinding> {
         doctor::examine(&self.config().unwrap(), clock, &|_| ()).await
     }
 }
@@ -93,15 +93,15 @@ fn dead_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn failed(lines: &[Line]) -> Vec<&Line> {
+fn failed(lines: &[DoctorFinding]) -> Vec<&DoctorFinding> {
     lines
         .iter()
-        .filter(|line| line.state == State::Failed)
+        .filter(|line| line.state == CheckState::Failed)
         .collect()
 }
 
-/// Exactly this check of this part failed, and its mend has these words.
-fn assert_only_failure(lines: &[Line], part: &str, check: &str, mend: &str) {
+/// Exactly this check of this part failed, and its fix has these words.
+fn assert_only_failure(lines: &[DoctorFinding], part: &str, check: &str, fix: &str) {
     let failed = failed(lines);
     assert!(!failed.is_empty(), "nothing failed: {lines:#?}");
     for line in failed {
@@ -110,13 +110,13 @@ fn assert_only_failure(lines: &[Line], part: &str, check: &str, mend: &str) {
             (part, check),
             "{line:?}"
         );
-        let told = line.mend.as_deref().unwrap_or_default();
-        assert!(told.contains(mend), "the mend is: {told}");
+        let told = line.fix.as_deref().unwrap_or_default();
+        assert!(told.contains(fix), "the fix is: {told}");
     }
     assert!(!doctor::healthy(lines));
 }
 
-/// What was broken has been mended as told.
+/// What was broken has been fixed as told.
 async fn assert_well(world: &World) {
     let lines = world.examined().await;
     assert!(doctor::healthy(&lines), "{lines:#?}");
@@ -133,7 +133,11 @@ async fn everything_in_order_fails_nowhere() {
     assert!(doctor::healthy(&lines));
     let ok = |part: &str, check: &str| {
         let found = lines.iter().find(|l| l.part == part && l.check == check);
-        assert_eq!(found.map(|l| l.state), Some(State::Ok), "{part}, {check}");
+        assert_eq!(
+            found.map(|l| l.state),
+            Some(CheckState::Ok),
+            "{part}, {check}"
+        );
     };
     for check in [
         "connection",
@@ -164,14 +168,14 @@ async fn everything_in_order_fails_nowhere() {
     ok("SMS", "incoming messages");
     ok("public URL", "reachable");
     ok("public URL", "webhooks");
-    let other = lines.iter().filter(|line| line.state != State::Ok);
+    let other = lines.iter().filter(|line| line.state != CheckState::Ok);
     let other: Vec<_> = other.map(|l| (l.check.as_str(), l.state)).collect();
     // The sandbox's sender has no domain, and links lead to this machine only.
     let wanted = [
-        ("contradiction", State::Warning),
-        ("SPF", State::Unchecked),
-        ("DKIM", State::Unchecked),
-        ("DMARC", State::Unchecked),
+        ("contradiction", CheckState::Warning),
+        ("SPF", CheckState::Unchecked),
+        ("DKIM", CheckState::Unchecked),
+        ("DMARC", CheckState::Unchecked),
     ];
     assert_eq!(other, wanted);
 }
@@ -194,14 +198,14 @@ async fn a_key_beside_the_hashes_and_hashes_of_an_older_key_are_told() {
     .await
     .unwrap();
     let (state, found) = said(&world).await;
-    assert_eq!(state, State::Ok);
+    assert_eq!(state, CheckState::Ok);
     assert!(
         found.starts_with("1 suppressions are known under an older key"),
         "{found}"
     );
     world.settings.remove("UNREAD_SECRET");
     let (state, found) = said(&world).await;
-    assert_eq!(state, State::Warning);
+    assert_eq!(state, CheckState::Warning);
     assert!(found.contains("in the database beside them"), "{found}");
 }
 
@@ -222,7 +226,7 @@ async fn no_secret_is_ever_printed() {
 }
 
 #[tokio::test]
-async fn a_broken_database_is_told_with_its_mend() {
+async fn a_broken_database_is_told_with_its_fix() {
     let mut world = World::new().await;
     let url = world.database.url.clone();
 
@@ -269,14 +273,14 @@ async fn a_broken_database_is_told_with_its_mend() {
         .append_pair("options[role]", &role);
     world.set("DATABASE_URL", limited.as_str());
     let lines = world.examined().await;
-    let mend = format!(
+    let fix = format!(
         "grant select, insert, update, delete on all tables in schema public, apalis to {role};
          grant usage on all sequences in schema public, apalis to {role}"
     );
     world
         .database
         .pool
-        .execute(sqlx::AssertSqlSafe(mend))
+        .execute(sqlx::AssertSqlSafe(fix))
         .await
         .unwrap();
     assert_well(&world).await;
@@ -344,7 +348,7 @@ async fn a_database_of_another_baseline_is_told_with_the_way_to_carry_it_over() 
 #[tokio::test]
 async fn hours_that_would_be_read_in_utc_are_warned_of() {
     let mut world = World::new().await;
-    let about_hours = |lines: Vec<Line>| -> Vec<(String, State, String)> {
+    let about_hours = |lines: Vec<DoctorFinding>| -> Vec<(String, CheckState, String)> {
         let of_part = lines.into_iter().filter(|line| line.part == "hours");
         of_part
             .map(|line| (line.check, line.state, line.found))
@@ -352,7 +356,10 @@ async fn hours_that_would_be_read_in_utc_are_warned_of() {
     };
     let lines = about_hours(world.examined().await);
     let (check, state, found) = &lines[0];
-    assert_eq!((check.as_str(), *state), ("account 12345678", State::Ok));
+    assert_eq!(
+        (check.as_str(), *state),
+        ("account 12345678", CheckState::Ok)
+    );
     assert!(found.starts_with("Europe/Berlin"), "{found}");
     // Ten hours lie between Russia's ends, of eleven in which texts may be sent.
     let (_, _, numbers) = &lines[1];
@@ -364,22 +371,22 @@ async fn hours_that_would_be_read_in_utc_are_warned_of() {
 
     world.settings.remove("UNREAD_TIME_ZONE");
     let lines = about_hours(world.examined().await);
-    assert_eq!(lines[0].1, State::Warning);
+    assert_eq!(lines[0].1, CheckState::Warning);
     assert!(lines[0].2.contains("UTC"), "{lines:?}");
 
     // A rule that names a zone, and one without hours, need none of the account's.
     for (settings, state) in [
-        ("{\"time_zone\": \"Asia/Tokyo\"}", State::Ok),
+        ("{\"time_zone\": \"Asia/Tokyo\"}", CheckState::Ok),
         (
             "{\"quiet_hours\": {\"allowed\": [], \"by_country\": {}}}",
-            State::Ok,
+            CheckState::Ok,
         ),
-        ("{}", State::Warning),
+        ("{}", CheckState::Warning),
     ] {
         let given = serde_json::from_str(settings).unwrap();
         let channel = unread::domain::ids::Channel::Sms;
-        let settings = unread::domain::rule::Settings::parse(channel, given).unwrap();
-        let key = unread::domain::rule::Key {
+        let settings = unread::domain::rule::RuleSettings::parse(channel, given).unwrap();
+        let key = unread::domain::rule::RuleKey {
             account: "12345678".parse().unwrap(),
             skill: None,
             channel,
@@ -403,7 +410,7 @@ async fn hours_that_would_be_read_in_utc_are_warned_of() {
 }
 
 #[tokio::test]
-async fn a_broken_liveperson_account_is_told_with_its_mend() {
+async fn a_broken_liveperson_account_is_told_with_its_fix() {
     let mut world = World::new().await;
 
     let secret = world.settings["LE_CLIENT_SECRET"].clone();
@@ -414,7 +421,7 @@ async fn a_broken_liveperson_account_is_told_with_its_mend() {
         (first.part.as_str(), first.check.as_str()),
         (PART, "access token")
     );
-    assert!(first.mend.as_deref().unwrap().contains("LE_CLIENT_SECRET"));
+    assert!(first.fix.as_deref().unwrap().contains("LE_CLIENT_SECRET"));
     world.set("LE_CLIENT_SECRET", secret);
     assert_well(&world).await;
 
@@ -428,12 +435,13 @@ async fn a_broken_liveperson_account_is_told_with_its_mend() {
             "msghist",
         ),
     ];
-    for (endpoint, check, mend) in faults {
-        let number = world
-            .sandbox
-            .faults()
-            .set(endpoint, Fault::Forbidden, When::UntilCleared);
-        assert_only_failure(&world.examined().await, PART, check, mend);
+    for (endpoint, check, fix) in faults {
+        let number =
+            world
+                .sandbox
+                .faults()
+                .set(endpoint, Fault::Forbidden, FaultSpan::UntilCleared);
+        assert_only_failure(&world.examined().await, PART, check, fix);
         world.sandbox.faults().clear(number);
         assert_well(&world).await;
     }
@@ -452,13 +460,13 @@ async fn a_broken_liveperson_account_is_told_with_its_mend() {
     let first = failed(&lines)[0];
     assert_eq!(first.check, "domain lookup: msgHist");
     assert!(
-        first.mend.as_deref().unwrap().contains("LE_ACCOUNT"),
+        first.fix.as_deref().unwrap().contains("LE_ACCOUNT"),
         "{first:?}"
     );
 }
 
 #[tokio::test]
-async fn a_broken_channel_is_told_with_its_mend() {
+async fn a_broken_channel_is_told_with_its_fix() {
     let mut world = World::new().await;
     let well = world.settings.clone();
     let broken = [
@@ -505,9 +513,9 @@ async fn a_broken_channel_is_told_with_its_mend() {
             "TWILIO_BASE_URL",
         ),
     ];
-    for (key, value, part, check, mend) in broken {
+    for (key, value, part, check, fix) in broken {
         world.set(key, value);
-        assert_only_failure(&world.examined().await, part, check, mend);
+        assert_only_failure(&world.examined().await, part, check, fix);
         world.settings.clone_from(&well);
         assert_well(&world).await;
     }
@@ -529,8 +537,8 @@ async fn a_public_url_that_leads_elsewhere_is_told_and_one_that_leads_nowhere_is
     let lines = world.examined().await;
     assert!(failed(&lines).is_empty(), "{lines:#?}");
     let reachable = lines.iter().find(|line| line.check == "reachable").unwrap();
-    assert_eq!(reachable.state, State::Unchecked);
-    assert!(reachable.mend.as_deref().unwrap().contains("unread run"));
+    assert_eq!(reachable.state, CheckState::Unchecked);
+    assert!(reachable.fix.as_deref().unwrap().contains("unread run"));
 }
 
 /// A DNS server that knows these texts; a name exists if it or something below it has one.
@@ -570,17 +578,17 @@ async fn dns(texts: &'static [(&'static str, &'static str)]) -> String {
     address.to_string()
 }
 
-/// State and mend of the three checks of the sender's domain.
-async fn of_the_domain(world: &World) -> [(State, String); 3] {
+/// State and fix of the three checks of the sender's domain.
+async fn of_the_domain(world: &World) -> [(CheckState, String); 3] {
     let lines = world.examined().await;
     ["SPF", "DKIM", "DMARC"].map(|check| {
         let line = lines.iter().find(|line| line.check == check).unwrap();
-        (line.state, line.mend.clone().unwrap_or_default())
+        (line.state, line.fix.clone().unwrap_or_default())
     })
 }
 
 #[tokio::test]
-async fn a_sender_s_domain_that_receivers_distrust_is_told_with_its_mend() {
+async fn a_sender_s_domain_that_receivers_distrust_is_told_with_its_fix() {
     let mut world = World::new().await;
     world.set("SMTP_FROM", "hello@news.shop.com");
     let well: &[(&str, &str)] = &[
@@ -592,12 +600,12 @@ async fn a_sender_s_domain_that_receivers_distrust_is_told_with_its_mend() {
     world.set("UNREAD_DNS_SERVER", server.clone());
     world.set("SMTP_DKIM_SELECTOR", "s1");
     let told = of_the_domain(&world).await;
-    assert_eq!(told, [(); 3].map(|()| (State::Ok, String::new())));
+    assert_eq!(told, [(); 3].map(|()| (CheckState::Ok, String::new())));
 
     world.settings.remove("SMTP_DKIM_SELECTOR");
-    let [_, (state, mend), _] = of_the_domain(&world).await;
-    assert_eq!(state, State::Unchecked);
-    assert!(mend.contains("SMTP_DKIM_SELECTOR"), "{mend}");
+    let [_, (state, fix), _] = of_the_domain(&world).await;
+    assert_eq!(state, CheckState::Unchecked);
+    assert!(fix.contains("SMTP_DKIM_SELECTOR"), "{fix}");
 
     world.set("SMTP_DKIM_SELECTOR", "s2");
     let lines = world.examined().await;
@@ -608,9 +616,9 @@ async fn a_sender_s_domain_that_receivers_distrust_is_told_with_its_mend() {
     world.set("UNREAD_DNS_SERVER", dns(bare).await);
     let lines = world.examined().await;
     assert_only_failure(&lines, "e-mail", "SPF", "SMTP_FROM");
-    let [_, (dkim, _), (dmarc, mend)] = of_the_domain(&world).await;
-    assert_eq!([dkim, dmarc], [State::Warning; 2]);
-    assert!(mend.contains("_dmarc.news.shop.com"), "{mend}");
+    let [_, (dkim, _), (dmarc, fix)] = of_the_domain(&world).await;
+    assert_eq!([dkim, dmarc], [CheckState::Warning; 2]);
+    assert!(fix.contains("_dmarc.news.shop.com"), "{fix}");
 
     world.set("UNREAD_DNS_SERVER", dns(&[("shop.com", "")]).await);
     let lines = world.examined().await;
@@ -618,9 +626,9 @@ async fn a_sender_s_domain_that_receivers_distrust_is_told_with_its_mend() {
 
     // Nobody to ask: not known, and neither good nor bad.
     world.set("UNREAD_DNS_SERVER", format!("127.0.0.1:{}", dead_port()));
-    for (state, mend) in of_the_domain(&world).await {
-        assert_eq!(state, State::Unchecked);
-        assert!(mend.contains("UNREAD_DNS_SERVER"), "{mend}");
+    for (state, fix) in of_the_domain(&world).await {
+        assert_eq!(state, CheckState::Unchecked);
+        assert!(fix.contains("UNREAD_DNS_SERVER"), "{fix}");
     }
     world.set("UNREAD_DNS_SERVER", server);
     assert_well(&world).await;
@@ -642,11 +650,11 @@ async fn twilio_s_way_back_to_us_is_told_when_it_is_blocked() {
     let lines = world.examined().await;
     let line = lines.iter().find(|l| l.check == "incoming messages");
     let line = line.unwrap();
-    assert_eq!(line.state, State::Warning);
+    assert_eq!(line.state, CheckState::Warning);
     assert!(!format!("{line:?}").contains("hunter2"), "{line:?}");
-    let mend = line.mend.as_deref().unwrap();
+    let fix = line.fix.as_deref().unwrap();
     let inbound = format!("{public_url}/twilio/inbound");
-    assert!(mend.contains(&inbound), "{mend}");
+    assert!(fix.contains(&inbound), "{fix}");
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use unread::channel::render::Texts;
 use unread::clock::Clock;
-use unread::config::{Config, Role, Sources};
-use unread::dry_run::{self, Wanted};
+use unread::config::{Config, ProcessRole, Sources};
+use unread::dry_run::{self, DryRunOptions};
 use unread::sandbox::{Options, Sandbox, Script};
 use unread::{app, control, db, demo};
 
@@ -25,10 +25,10 @@ fn config(environment: BTreeMap<String, String>) -> Config {
         file: None,
         read_secret: |path| std::fs::read_to_string(path),
     };
-    Config::read(&sources, Role::Scan).unwrap()
+    Config::read(&sources, ProcessRole::Scan).unwrap()
 }
 
-async fn told(config: &Config, wanted: &Wanted) -> (usize, String) {
+async fn told(config: &Config, wanted: &DryRunOptions) -> (usize, String) {
     let mut out = Vec::new();
     let reminders = dry_run::run(config, wanted, &Clock::System, &mut out, &|_| ()).await;
     (reminders.unwrap(), String::from_utf8(out).unwrap())
@@ -41,7 +41,7 @@ async fn without_a_database_the_defaults_say_who_would_be_reminded_and_who_not()
     environment.insert("UNREAD_LIVEPERSON_RATE_PER_SECOND".into(), "1000".into());
     // Not the installation of the machine, if it has one.
     environment.insert("UNREAD_DATA_DIR".into(), "/nonexistent".into());
-    let (reminders, text) = told(&config(environment), &Wanted::default()).await;
+    let (reminders, text) = told(&config(environment), &DryRunOptions::default()).await;
     assert!(reminders > 0, "{text}");
     let lines = text.lines();
     assert_eq!(
@@ -71,9 +71,9 @@ async fn rules_of_a_file_and_rules_of_the_database_are_tried_and_nothing_is_stor
     let off = "[[rule]]\naccount = \"12345678\"\nchannel = \"email\"\nenabled = false\n";
     let file = std::env::temp_dir().join(format!("rules-{:08x}.toml", rand::random::<u32>()));
     std::fs::write(&file, off).unwrap();
-    let wanted = Wanted {
+    let wanted = DryRunOptions {
         rules: Some(file.clone()),
-        ..Wanted::default()
+        ..DryRunOptions::default()
     };
     let (reminders, text) = told(&config, &wanted).await;
     assert_eq!(reminders, 0, "{text}");
@@ -83,7 +83,7 @@ async fn rules_of_a_file_and_rules_of_the_database_are_tried_and_nothing_is_stor
         "a channel without any rule is not spoken of: {text}"
     );
 
-    let by = control::rules::By {
+    let by = control::rules::ChangeAuthor {
         name: "test",
         now: Clock::System.now(),
     };
@@ -91,15 +91,15 @@ async fn rules_of_a_file_and_rules_of_the_database_are_tried_and_nothing_is_stor
     control::rules::import((&database.pool, &Texts::new()), around, off, by)
         .await
         .unwrap();
-    let (_, from_database) = told(&config, &Wanted::default()).await;
+    let (_, from_database) = told(&config, &DryRunOptions::default()).await;
     assert!(
         from_database.contains("email  not     rule_off"),
         "{from_database}"
     );
     std::fs::remove_file(file).unwrap();
 
-    assert_eq!(db::pages::sent_in_all(&database.pool).await.unwrap(), 0);
-    assert_eq!(db::pages::not_final(&database.pool).await.unwrap(), 0);
+    assert_eq!(db::reports::sent_in_all(&database.pool).await.unwrap(), 0);
+    assert_eq!(db::reports::not_final(&database.pool).await.unwrap(), 0);
     let held: i64 = sqlx::query_scalar("select count(*) from conversations")
         .fetch_one(&database.pool)
         .await

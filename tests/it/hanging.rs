@@ -7,17 +7,17 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use unread::domain::ids::{AccountId, Channel, ReminderId};
 use unread::domain::quiet::QuietHours;
-use unread::domain::rule::{Key, Settings, Step};
+use unread::domain::rule::{RuleKey, RuleSettings, Step};
 use unread::jobs::names;
 use unread::jobs::queue;
 use unread::sandbox::ACCOUNT;
-use unread::sandbox::faults::{Endpoint, Fault, Rule, When as LivePersonWhen};
+use unread::sandbox::faults::{Endpoint, Fault, FaultRule, FaultSpan as LivePersonWhen};
 use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
-use unread::sandbox::twilio::{Answer, Operation, TwilioFault};
+use unread::sandbox::twilio::{Operation, TwilioAnswer, TwilioFault};
 use unread::sandbox::world::CUSTOMER_CARE;
 
-use crate::harness::{Setup, Stage, eventually, run_test_with};
+use crate::harness::{Setup, TestApp, eventually, run_test_with};
 
 /// The account that hangs is the sandbox's own; this is its neighbour.
 const NEIGHBOUR: &str = "87654321";
@@ -32,7 +32,7 @@ const HANGING: usize = 24;
 /// Those of the others, which go out one after the other: more than there are slots, too.
 const OTHERS: usize = 12;
 
-async fn run_hanging(test: impl AsyncFnOnce(&Stage)) {
+async fn run_hanging(test: impl AsyncFnOnce(&TestApp)) {
     let setup = Setup {
         settings: vec![
             ("UNREAD_WORKER_SLOTS", SLOTS),
@@ -48,8 +48,8 @@ async fn run_hanging(test: impl AsyncFnOnce(&Stage)) {
 }
 
 /// Reminds after three days at all hours, with a sender of the account's own if it is to have one: nothing is due before the test says so.
-async fn rule(t: &Stage, account: &str, channel: Channel, sender: Option<&str>) {
-    let mut settings = Settings::default_for(channel);
+async fn rule(t: &TestApp, account: &str, channel: Channel, sender: Option<&str>) {
+    let mut settings = RuleSettings::default_for(channel);
     settings.steps = vec![Step {
         after: TimeDelta::days(3),
     }];
@@ -59,7 +59,7 @@ async fn rule(t: &Stage, account: &str, channel: Channel, sender: Option<&str>) 
         by_country: std::collections::BTreeMap::default(),
     };
     let account: AccountId = account.parse().unwrap();
-    let key = Key {
+    let key = RuleKey {
         account,
         skill: None,
         channel,
@@ -71,7 +71,7 @@ async fn rule(t: &Stage, account: &str, channel: Channel, sender: Option<&str>) 
 }
 
 /// Somebody who was answered an hour ago.
-fn answered(t: &Stage, account: &str, address: &str) -> String {
+fn answered(t: &TestApp, account: &str, address: &str) -> String {
     let then = t.world().minutes_from_now(-60.0);
     let opening = then.conversation(account, CUSTOMER_CARE).time_zone("UTC");
     let opening = if address.starts_with('+') {
@@ -93,7 +93,7 @@ struct Chats {
 
 /// Everything is scheduled when this returns, and nothing is due.
 async fn scheduled(
-    t: &Stage,
+    t: &TestApp,
     hanging: impl Fn(usize) -> String,
     (account, other): (&str, impl Fn(usize) -> String),
 ) -> Chats {
@@ -110,8 +110,8 @@ async fn scheduled(
     chats
 }
 
-/// Makes these conversations' reminders due, with the wake-ups that a scan would have written.
-async fn make_due(t: &Stage, queue: &'static str, chats: &[String]) {
+/// Makes these conversations' reminders due, with the jobs that a scan would have written.
+async fn make_due(t: &TestApp, queue: &'static str, chats: &[String]) {
     let now = t.now();
     let mut tx = t.pool().begin().await.unwrap();
     let due: Vec<(i64, String)> = sqlx::query_as(
@@ -124,10 +124,10 @@ async fn make_due(t: &Stage, queue: &'static str, chats: &[String]) {
     .await
     .unwrap();
     assert_eq!(due.len(), chats.len());
-    let wakeups = due
+    let jobs = due
         .iter()
         .map(|(id, account)| names::deliver(&account.parse().unwrap(), ReminderId(*id), now));
-    queue::wake(&mut tx, &t.clock, queue, queue::When::At, wakeups)
+    queue::schedule(&mut tx, &t.clock, queue, queue::When::At, jobs)
         .await
         .unwrap();
     tx.commit().await.unwrap();
@@ -135,7 +135,7 @@ async fn make_due(t: &Stage, queue: &'static str, chats: &[String]) {
 
 /// The slots of the queue in which something hangs.
 struct Slots<'a> {
-    t: &'a Stage,
+    t: &'a TestApp,
     queue: &'static str,
 }
 
@@ -144,7 +144,7 @@ type InHand = Vec<(String, DateTime<Utc>)>;
 
 impl<'a> Slots<'a> {
     /// Everything of the one that hangs is due, and it has its share of the slots.
-    async fn filled(t: &'a Stage, queue: &'static str, chats: &Chats) -> Self {
+    async fn filled(t: &'a TestApp, queue: &'static str, chats: &Chats) -> Self {
         let slots = Self { t, queue };
         make_due(t, queue, &chats.hanging).await;
         slots.are_filled().await;
@@ -209,7 +209,7 @@ impl<'a> Slots<'a> {
 }
 
 /// Nothing of those that hung is sent any more, and nothing of them counts as lost.
-fn read(t: &Stage, chats: &Chats) {
+fn read(t: &TestApp, chats: &Chats) {
     for chat in &chats.hanging {
         t.world().consumer_reads(chat);
     }
@@ -224,7 +224,7 @@ async fn an_account_whose_liveperson_hangs_holds_up_no_other() {
         let hanging = |n| format!("hanging{n}@example.net");
         let other = |n| format!("other{n}@example.net");
         let chats = scheduled(t, hanging, (NEIGHBOUR, other)).await;
-        t.sandbox.faults().add(Rule {
+        t.sandbox.faults().add(FaultRule {
             endpoint: Some(Endpoint::ById),
             account: Some(ACCOUNT.to_owned()),
             skill: None,
@@ -250,7 +250,7 @@ async fn an_account_for_whose_texts_twilio_hangs_holds_up_no_other() {
         let hanging = |n| format!("+1202555{n:04}");
         let other = |n| format!("+1415555{n:04}");
         let chats = scheduled(t, hanging, (NEIGHBOUR, other)).await;
-        let silence = Answer::Silence { accepted: false };
+        let silence = TwilioAnswer::Silence { accepted: false };
         let fault = TwilioFault::answer(When::to("+1202555*"), silence).on(Operation::Create);
         t.sandbox.twilio().faults().add(fault);
         let slots = Slots::filled(t, names::deliver_queue(Channel::Sms), &chats).await;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgPool};
 use tokio_util::sync::CancellationToken;
-use unread::app::{self, Database, Parts, Start};
+use unread::app::{self, Database, RoleSet, Start};
 use unread::channel::render::Texts;
 use unread::clock::Clock;
 use unread::config::{self, Config, Sources};
@@ -22,12 +22,12 @@ use unread::control::accounts::Accounts;
 use unread::db;
 use unread::domain::access::{Permission, Rights};
 use unread::domain::ids::{AccountId, Channel};
-use unread::domain::rule::{Key, Settings};
+use unread::domain::rule::{RuleKey, RuleSettings};
 use unread::hashing::Hasher;
 use unread::jobs::context::Context;
 use unread::postgres::Durability;
 use unread::sandbox::clock::WorldClock;
-use unread::sandbox::outbox::{Mail, Message, Text};
+use unread::sandbox::outbox::{Mail, OutboxMessage, Text};
 use unread::sandbox::world::{CUSTOMER_CARE, World};
 use unread::sandbox::{ACCOUNT, Options, Sandbox};
 use unread::scheduler::Scheduler;
@@ -173,18 +173,18 @@ pub struct Setup {
 }
 
 /// Runs a test on a stage of its own.
-pub async fn run_test(test: impl AsyncFnOnce(&Stage)) {
+pub async fn run_test(test: impl AsyncFnOnce(&TestApp)) {
     run_test_with(Setup::default(), test).await;
 }
 
-pub async fn run_test_with(setup: Setup, test: impl AsyncFnOnce(&Stage)) {
-    let stage = Stage::raise(setup).await;
+pub async fn run_test_with(setup: Setup, test: impl AsyncFnOnce(&TestApp)) {
+    let stage = TestApp::start(setup).await;
     test(&stage).await;
     stage.strike().await;
 }
 
 /// The service, its surroundings and what a test can do with them.
-pub struct Stage {
+pub struct TestApp {
     pub database: TestDatabase,
     pub sandbox: Sandbox,
     pub clock: Clock,
@@ -224,8 +224,8 @@ impl Reminder {
     }
 }
 
-impl Stage {
-    async fn raise(mut setup: Setup) -> Self {
+impl TestApp {
+    async fn start(mut setup: Setup) -> Self {
         let database = match setup.database.take() {
             Some(database) => database,
             None => migrated().await,
@@ -260,9 +260,9 @@ impl Stage {
         sandbox.twilio().account().set_inbound_url(&inbound);
         let shutdown = CancellationToken::new();
         let start = Start {
-            parts: Parts {
+            parts: RoleSet {
                 scheduler: false,
-                ..Parts::ALL
+                ..RoleSet::ALL
             },
             clock: clock.clone(),
             migrate: false,
@@ -360,7 +360,7 @@ impl Stage {
         self.settle().await;
     }
 
-    /// As [`Stage::advance_by`], in minutes.
+    /// As [`TestApp::advance_by`], in minutes.
     pub async fn advance(&self, minutes: i64) {
         self.advance_by(TimeDelta::minutes(minutes)).await;
     }
@@ -372,7 +372,7 @@ impl Stage {
         self.settle().await;
     }
 
-    /// As [`Stage::tick`], without waiting for what happens then.
+    /// As [`TestApp::tick`], without waiting for what happens then.
     pub async fn tick_only(&self) {
         if let Clock::Manual(_) = self.clock {
             self.clock.advance(TimeDelta::seconds(1));
@@ -443,7 +443,7 @@ impl Stage {
         .await;
     }
 
-    fn new_messages(&self) -> Vec<Message> {
+    fn new_messages(&self) -> Vec<OutboxMessage> {
         let looked = self.looked.lock().unwrap();
         let mut messages = self.sandbox.outbox().messages();
         messages.retain(|message| !looked.contains(&message.id()));
@@ -456,8 +456,8 @@ impl Stage {
             .new_messages()
             .into_iter()
             .filter_map(|message| match message {
-                Message::Mail(mail) => Some(mail),
-                Message::Text(_) => None,
+                OutboxMessage::Mail(mail) => Some(mail),
+                OutboxMessage::Text(_) => None,
             })
             .collect();
         self.looked
@@ -473,8 +473,8 @@ impl Stage {
             .new_messages()
             .into_iter()
             .filter_map(|message| match message {
-                Message::Text(text) => Some(text),
-                Message::Mail(_) => None,
+                OutboxMessage::Text(text) => Some(text),
+                OutboxMessage::Mail(_) => None,
             })
             .collect();
         self.looked
@@ -524,10 +524,10 @@ impl Stage {
     }
 
     /// Changes the account's default rule for a channel.
-    pub async fn rule(&self, channel: Channel, change: impl FnOnce(&mut Settings)) {
-        let mut settings = Settings::default_for(channel);
+    pub async fn rule(&self, channel: Channel, change: impl FnOnce(&mut RuleSettings)) {
+        let mut settings = RuleSettings::default_for(channel);
         change(&mut settings);
-        let key = Key {
+        let key = RuleKey {
             account: account(),
             skill: None,
             channel,
@@ -628,7 +628,7 @@ fn config(setup: &Setup, sandbox: &Sandbox, url: &str, port: u16, metrics_port: 
         file,
         read_secret: |path: &Path| std::fs::read_to_string(path),
     };
-    Config::read(&sources, config::Role::Run).expect("settings")
+    Config::read(&sources, config::ProcessRole::Run).expect("settings")
 }
 
 /// Several accounts are named in a file, not in the environment.

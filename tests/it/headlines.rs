@@ -7,23 +7,23 @@ use unread::db;
 use unread::domain::access::{Permission, Role};
 use unread::domain::contact::{Address, Suppression};
 use unread::domain::ids::{Channel, SkillId};
-use unread::domain::rule::{Key, Settings, Step};
+use unread::domain::rule::{RuleKey, RuleSettings, Step};
 use unread::hashing::Hasher;
 use unread::sandbox::ACCOUNT;
 use unread::sandbox::people::{Play, RULES, cases};
 use unread::sandbox::world::{CUSTOMER_CARE, Person as Customer};
 
-use crate::harness::{Setup, Stage, account, run_test, run_test_with};
+use crate::harness::{Setup, TestApp, account, run_test, run_test_with};
 use crate::person::Program;
 
 const ANN: &str = "ann@example.net";
 const PHONE: &str = "+12025550143";
 
 /// The rules that the scripts presume, and no others.
-async fn presumed_rules(t: &Stage) {
+async fn presumed_rules(t: &TestApp) {
     let mut conn = t.pool().acquire().await.unwrap();
     for channel in Channel::ALL {
-        let key = Key {
+        let key = RuleKey {
             account: account(),
             skill: None,
             channel,
@@ -37,11 +37,11 @@ async fn presumed_rules(t: &Stage) {
         let step = |minutes: &u32| Step {
             after: TimeDelta::minutes((*minutes).into()),
         };
-        let settings = Settings {
+        let settings = RuleSettings {
             steps: rule.after_minutes.iter().map(step).collect(),
-            ..Settings::default_for(channel)
+            ..RuleSettings::default_for(channel)
         };
-        let key = Key {
+        let key = RuleKey {
             account: account(),
             skill: Some(SkillId(rule.skill)),
             channel,
@@ -199,7 +199,7 @@ async fn what_was_sent_or_waits_is_told_and_an_address_of_a_channel_without_rule
         );
 
         let mut conn = t.pool().acquire().await.unwrap();
-        let sms = Key {
+        let sms = RuleKey {
             account: account(),
             skill: None,
             channel: Channel::Sms,
@@ -225,7 +225,7 @@ async fn what_was_sent_or_waits_is_told_and_an_address_of_a_channel_without_rule
 }
 
 /// Decisions of a conversation that have an address.
-async fn addressed(t: &Stage, chat: &str) -> Vec<String> {
+async fn addressed(t: &TestApp, chat: &str) -> Vec<String> {
     sqlx::query_scalar(
         "select channel || ' ' || reason from decisions where conversation = $1 and address_hash is not null order by id",
     )

@@ -6,7 +6,7 @@ use proptest::test_runner::TestRunner;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{PATIENCE, Stage, run_test};
+use crate::harness::{PATIENCE, TestApp, run_test};
 
 /// A path of ours with anything in the places that strangers fill.
 fn path() -> impl Strategy<Value = String> {
@@ -71,7 +71,7 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// The status of the answer; `None` if the server hangs up without one.
-async fn ask(stage: &Stage, request: &[u8]) -> Option<u16> {
+async fn ask(stage: &TestApp, request: &[u8]) -> Option<u16> {
     let address = stage.web.trim_start_matches("http://");
     let mut socket = TcpStream::connect(address).await.unwrap();
     let _ = socket.write_all(request).await;

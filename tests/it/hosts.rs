@@ -6,10 +6,10 @@ use tokio::net::TcpStream;
 use unread::domain::access::Role;
 use unread::sandbox::ACCOUNT;
 
-use crate::harness::{Setup, Stage, run_test, run_test_with};
+use crate::harness::{Setup, TestApp, run_test, run_test_with};
 
 /// As a browser sends it that was told that `rebind.evil` is this machine.
-async fn rebound(t: &Stage, method: reqwest::Method, url: &str, body: &str) -> reqwest::Response {
+async fn rebound(t: &TestApp, method: reqwest::Method, url: &str, body: &str) -> reqwest::Response {
     let port = url.rsplit(':').next().unwrap().split('/').next().unwrap();
     let host = format!("rebind.evil:{port}");
     let request = t.http.request(method, url).header("host", &host);
@@ -113,7 +113,7 @@ async fn over_https_browsers_are_told_to_stay_there() {
 }
 
 /// The first line of the answer to these bytes.
-async fn raw(t: &Stage, request: &str) -> String {
+async fn raw(t: &TestApp, request: &str) -> String {
     let address = t.web.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -9,21 +9,21 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use unread::control::Error;
+use unread::control::ControlError;
 use unread::control::suppressions::{BadLines, Imports, import};
 use unread::domain::access::{Permission, Role};
 use unread::domain::contact::Suppression;
 use unread::hashing::Hasher;
 use unread::suppressions_file::Defaults;
 
-use crate::harness::{Stage, account, everything, migrated, noon, run_test};
+use crate::harness::{TestApp, account, everything, migrated, noon, run_test};
 use crate::person::Program;
 use crate::process::{Folder, run, settings, text};
 
 const SENDGRID: &str = include_str!("../fixtures/suppressions/sendgrid_bounces.csv");
 const UTF_16: &[u8] = include_bytes!("../fixtures/suppressions/utf16le_bom.csv");
 
-async fn count(t: &Stage) -> i64 {
+async fn count(t: &TestApp) -> i64 {
     let rows = sqlx::query_scalar("select count(*) from suppressions");
     rows.fetch_one(t.pool()).await.unwrap()
 }
@@ -208,7 +208,7 @@ async fn an_import_keeps_no_thread_that_serves_others() {
     .await;
     over.store(true, Ordering::SeqCst);
     others.await.unwrap();
-    let Err(Error::Invalid(faults)) = done else {
+    let Err(ControlError::Invalid(faults)) = done else {
         panic!("a list with bad lines was taken");
     };
     assert_eq!(faults.len(), 22, "twenty, how many more, and what to do");

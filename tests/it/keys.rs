@@ -10,7 +10,7 @@ use unread::domain::contact::{Address, Suppression};
 use unread::domain::ids::Channel;
 use unread::hashing::Hasher;
 
-use crate::harness::{Setup, Stage, account, migrated, noon, run_test_with};
+use crate::harness::{Setup, TestApp, account, migrated, noon, run_test_with};
 use crate::process::{run, settings, text};
 
 const ANN: &str = "ann@example.net";
@@ -36,7 +36,7 @@ fn under(key: &str, raw: &str) -> AddressHash {
 }
 
 /// Somebody has said no while the old key was in use.
-async fn said_no(t: &Stage, raw: &str, why: (Suppression, Source)) {
+async fn said_no(t: &TestApp, raw: &str, why: (Suppression, Source)) {
     let (channel, hash) = (address(raw).channel(), under(OLD, raw));
     let mut conn = t.pool().acquire().await.unwrap();
     db::suppressions::add(&mut conn, &[account()], channel, &hash, why, t.now())
@@ -49,9 +49,9 @@ async fn said_no(t: &Stage, raw: &str, why: (Suppression, Source)) {
         .unwrap();
 }
 
-type Kept = (Vec<u8>, String, Option<String>);
+type StoredHashes = (Vec<u8>, String, Option<String>);
 
-async fn kept(pool: &PgPool) -> Vec<Kept> {
+async fn kept(pool: &PgPool) -> Vec<StoredHashes> {
     sqlx::query_as("select address_hash, reason, key_id from suppressions order by address_hash")
         .fetch_all(pool)
         .await
@@ -59,7 +59,7 @@ async fn kept(pool: &PgPool) -> Vec<Kept> {
 }
 
 /// One suppression, under the new key.
-fn moved(raw: &str, reason: &str) -> Vec<Kept> {
+fn moved(raw: &str, reason: &str) -> Vec<StoredHashes> {
     let id = Hasher::new(NEW.as_bytes()).key_id();
     vec![(under(NEW, raw).to_vec(), reason.to_owned(), Some(id))]
 }

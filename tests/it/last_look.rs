@@ -10,19 +10,19 @@ use unread::domain::decide::Reason;
 use unread::domain::ids::Channel::{Email, Sms};
 use unread::domain::ids::SkillId;
 use unread::domain::pause::Scope;
-use unread::domain::rule::{Key, Settings};
+use unread::domain::rule::{RuleKey, RuleSettings};
 use unread::sandbox::ACCOUNT;
 use unread::sandbox::faults::{self, Endpoint, Fault};
 use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
 use unread::sandbox::world::{CUSTOMER_CARE, ORDERS};
 
-use crate::harness::{PATIENCE, Setup, Stage, account, eventually, run_test, run_test_with};
+use crate::harness::{PATIENCE, Setup, TestApp, account, eventually, run_test, run_test_with};
 
 const ANN: &str = "ann@example.net";
 const BEN: &str = "ben@example.net";
 
-async fn opts_out(t: &Stage, conversation: &str) {
+async fn opts_out(t: &TestApp, conversation: &str) {
     let reminders = t.reminders().await;
     let of = reminders.iter().find(|r| r.conversation == conversation);
     let link = format!("{}/u/{}", t.web, of.unwrap().token);
@@ -30,7 +30,7 @@ async fn opts_out(t: &Stage, conversation: &str) {
     assert_eq!(answer.status().as_u16(), 200, "the opt-out is confirmed");
 }
 
-async fn pauses_everything(t: &Stage) {
+async fn pauses_everything(t: &TestApp) {
     let pause = Pause {
         scope: Scope::Everything,
         paused_by: "test".to_owned(),
@@ -42,7 +42,7 @@ async fn pauses_everything(t: &Stage) {
 }
 
 /// How the attempts ended, oldest first.
-async fn attempts(t: &Stage) -> Vec<String> {
+async fn attempts(t: &TestApp) -> Vec<String> {
     sqlx::query_scalar(
         "select coalesce(outcome, 'open') || coalesce(' ' || code, '') from attempts order by id",
     )
@@ -51,7 +51,7 @@ async fn attempts(t: &Stage) -> Vec<String> {
     .unwrap()
 }
 
-async fn has_begun(t: &Stage, attempts: usize) {
+async fn has_begun(t: &TestApp, attempts: usize) {
     eventually("the attempts have begun", async || {
         self::attempts(t).await.len() == attempts
     })
@@ -59,7 +59,7 @@ async fn has_begun(t: &Stage, attempts: usize) {
 }
 
 /// The wire holds the statement that begins the attempts, when everything has been decided; meanwhile `act` is committed.
-async fn between_decision_and_beginning(t: &Stage, act: impl AsyncFnOnce()) {
+async fn between_decision_and_beginning(t: &TestApp, act: impl AsyncFnOnce()) {
     let held = t.wire().hold_before("insert into attempts");
     tokio::join!(t.advance(10), async {
         held.reached().await;
@@ -151,7 +151,7 @@ async fn every_scope_of_a_pause_holds_at_the_beginning() {
 }
 
 fn rule_scope(skill: Option<i64>, channel: unread::domain::ids::Channel) -> Scope {
-    Scope::Rule(Key {
+    Scope::Rule(RuleKey {
         account: account(),
         skill: skill.map(SkillId),
         channel,
@@ -259,7 +259,7 @@ async fn liveperson_that_cannot_be_asked_once_more_stops_the_mail_and_costs_no_t
             t.sandbox.faults().set(
                 Endpoint::ById,
                 Fault::ElasticSearch,
-                faults::When::UntilCleared,
+                faults::FaultSpan::UntilCleared,
             );
         });
         assert!(t.mails().is_empty());
@@ -278,16 +278,16 @@ async fn liveperson_that_cannot_be_asked_once_more_stops_the_mail_and_costs_no_t
 #[tokio::test]
 async fn a_conversation_that_has_moved_to_another_skill_goes_out_by_that_skill_s_sender() {
     run_test(async |t| {
-        let key = Key {
+        let key = RuleKey {
             account: account(),
             skill: Some(SkillId(ORDERS)),
             channel: Email,
         };
-        let settings = Settings {
+        let settings = RuleSettings {
             sender: Some("orders@shop.example".to_owned()),
             // A transfer puts it into that skill's queue.
             remind_in_queue: true,
-            ..Settings::default_for(Email)
+            ..RuleSettings::default_for(Email)
         };
         let mut conn = t.pool().acquire().await.unwrap();
         db::rules::put(&mut conn, &key, true, &settings, "test", t.now())
@@ -403,15 +403,15 @@ async fn a_worker_whose_clock_is_wrong_sends_neither_early_nor_late() {
 #[tokio::test]
 async fn what_is_due_is_claimed_by_the_database_s_clock() {
     use unread::clock::Clock;
-    use unread::jobs::queue::{self, Host, QueueConfig, Wakeup, When as At};
+    use unread::jobs::queue::{self, Job, QueueConfig, When as At, WorkerProcess};
 
     let database = crate::harness::migrated().await;
     for error in [86_400, 3_600, 1, 0, -3_600, -86_400] {
         let clock = Clock::of_database_on_a_wrong_machine(TimeDelta::seconds(error));
         let due = Clock::System.now() + TimeDelta::milliseconds(1_200);
         let mut conn = database.pool.acquire().await.unwrap();
-        let wakeup = [Wakeup::new(format!("off by {error}"), due)];
-        queue::wake(&mut conn, &clock, "deliver", At::At, wakeup)
+        let job = [Job::new(format!("off by {error}"), due)];
+        queue::schedule(&mut conn, &clock, "deliver", At::At, job)
             .await
             .unwrap();
         let (ran, mut runs) = tokio::sync::mpsc::unbounded_channel();
@@ -419,7 +419,7 @@ async fn what_is_due_is_claimed_by_the_database_s_clock() {
             ran.send(Clock::System.now()).unwrap();
             std::future::ready(Ok(()))
         };
-        let host = Host::start(
+        let host = WorkerProcess::start(
             database.pool.clone(),
             clock,
             "test",

@@ -12,8 +12,8 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use sqlx::PgPool;
 use unread::db::limits;
-use unread::jobs::turnstile::SharedTurnstile;
-use unread::liveperson::{Purpose, Turnstile as _};
+use unread::jobs::rate_limiter::SharedRateLimiter;
+use unread::liveperson::{Purpose, RateLimiter as _};
 use unread::metrics::Metrics;
 
 use crate::harness::{account, eventually, migrated, noon};
@@ -164,7 +164,7 @@ async fn callers_who_give_up_leave_no_turn_behind() {
 async fn a_person_who_goes_away_before_a_call_is_made_gives_the_turn_back() {
     let db = migrated().await;
     // One turn of people in hours, so that none comes back by itself.
-    let limit = SharedTurnstile::new(db.pool.clone(), &account(), 0.001, Metrics::new());
+    let limit = SharedRateLimiter::new(db.pool.clone(), &account(), 0.001, Metrics::new());
     let (own, of_people) = ("liveperson:12345678", "people:liveperson:12345678");
     limits::hold(&db.pool, own, Duration::from_hours(1))
         .await
@@ -185,7 +185,7 @@ async fn a_person_who_goes_away_before_a_call_is_made_gives_the_turn_back() {
     })
     .await;
 
-    limits::forget(&db.pool, own).await.unwrap();
+    limits::remove_limit(&db.pool, own).await.unwrap();
     limit.pass(Purpose::Person).await.unwrap();
     assert!(
         row("select tat > now() from limits where key = $1").await,
@@ -219,10 +219,10 @@ async fn after_a_pause_that_liveperson_asked_for_turns_come_one_by_one() {
 #[tokio::test]
 async fn those_who_waited_while_the_process_stood_still_go_one_by_one() {
     let db = migrated().await;
-    let turnstile = SharedTurnstile::new(db.pool.clone(), &account(), 10.0, Metrics::new());
+    let limiter = SharedRateLimiter::new(db.pool.clone(), &account(), 10.0, Metrics::new());
     // More than ten turns of the next second, so that a slow machine, too, has so many reserved at one moment.
     let calls = (0..30).map(|_| async {
-        turnstile.pass(Purpose::Recheck).await.unwrap();
+        limiter.pass(Purpose::Recheck).await.unwrap();
         Instant::now()
     });
     let stands_still = async {

@@ -6,23 +6,24 @@ use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use unread::config::Config;
-use unread::control::Error;
+use unread::control::ControlError;
 use unread::control::accounts::Allowed;
 use unread::control::live::{
-    Asker, Consent, Installation, Looks, OtherInstallation, Refusal, Wish,
+    CheckCaller, Consent, GoLiveRequest, Installation, LiveCheckCache, LiveRefusal,
+    OtherInstallation,
 };
-use unread::control::rules::By;
+use unread::control::rules::ChangeAuthor;
 use unread::domain::ids::{AccountId, Channel};
 use unread::domain::live::Agreed;
 use unread::jobs::context::Context;
 
-use crate::harness::{Setup, Stage, account, everything, not_live, run_test_with};
+use crate::harness::{Setup, TestApp, account, everything, not_live, run_test_with};
 
 const SMS: Channel = Channel::Sms;
 const EMAIL: Channel = Channel::Email;
 
 /// A stage whose accounts are not live, with a brand and an address that customers can use.
-async fn run_test(test: impl AsyncFnOnce(&Stage)) {
+async fn run_test(test: impl AsyncFnOnce(&TestApp)) {
     let settings = vec![
         ("UNREAD_PUBLIC_URL", "https://unread.shop.example"),
         ("UNREAD_TRUSTED_PROXIES", "127.0.0.1"),
@@ -39,7 +40,7 @@ async fn run_test(test: impl AsyncFnOnce(&Stage)) {
 }
 
 /// The stage's settings with these over them.
-fn config(t: &Stage, over: &[(&str, &str)]) -> Config {
+fn config(t: &TestApp, over: &[(&str, &str)]) -> Config {
     let mut config = t.config().clone();
     for (key, value) in over {
         match *key {
@@ -64,26 +65,26 @@ fn own() -> Allowed<AccountId> {
     everything().named(account().as_str()).unwrap()
 }
 
-async fn refusals(t: &Stage, config: &Config, channel: Channel) -> Vec<Refusal> {
+async fn refusals(t: &TestApp, config: &Config, channel: Channel) -> Vec<LiveRefusal> {
     let installation = Installation {
         config,
         ctx: t.context(),
         examine: unread::doctor::find_broken,
-        looks: &Looks::default(),
+        looks: &LiveCheckCache::default(),
     };
     let standing = installation
-        .standing(&own(), channel, Asker::Operator)
+        .standing(&own(), channel, CheckCaller::Operator)
         .await
         .unwrap();
     assert!(!standing.live);
     standing.refusals
 }
 
-fn what(refusals: &[Refusal]) -> Vec<&'static str> {
+fn what(refusals: &[LiveRefusal]) -> Vec<&'static str> {
     refusals.iter().map(|refusal| refusal.what).collect()
 }
 
-async fn test_arrived(t: &Stage, channel: Channel) {
+async fn test_arrived(t: &TestApp, channel: Channel) {
     sqlx::query(
         "insert into test_recipients (person, account, channel, recipient_hash, verified_at)
          values ('ann', $1, $2, '\\x00', now())",
@@ -95,8 +96,8 @@ async fn test_arrived(t: &Stage, channel: Channel) {
     .unwrap();
 }
 
-fn wish() -> Wish {
-    Wish {
+fn wish() -> GoLiveRequest {
+    GoLiveRequest {
         other_installation: OtherInstallation::None,
         consent: Some(Consent::Form),
         consent_note: String::new(),
@@ -104,14 +105,14 @@ fn wish() -> Wish {
     }
 }
 
-async fn go(t: &Stage, channel: Channel, wish: &Wish) -> Result<(), Error> {
+async fn go(t: &TestApp, channel: Channel, wish: &GoLiveRequest) -> Result<(), ControlError> {
     let installation = Installation {
         config: t.config(),
         ctx: t.context(),
         examine: unread::doctor::find_broken,
-        looks: &Looks::default(),
+        looks: &LiveCheckCache::default(),
     };
-    let by = By {
+    let by = ChangeAuthor {
         name: "ann",
         now: t.now(),
     };
@@ -154,7 +155,7 @@ async fn nothing_goes_out_before_a_person_goes_live_and_the_refusals_come_in_ord
         assert_eq!(what(&refusals(t, t.config(), EMAIL).await), ["test"]);
         assert!(matches!(
             go(t, EMAIL, &wish()).await,
-            Err(Error::Conflict(_))
+            Err(ControlError::Conflict(_))
         ));
         test_arrived(t, EMAIL).await;
         assert_eq!(
@@ -216,7 +217,7 @@ async fn those_unread_now_are_included_by_their_number_only() {
         }
         t.tick().await;
         test_arrived(t, EMAIL).await;
-        let including = |number| Wish {
+        let including = |number| GoLiveRequest {
             include_unread: Some(number),
             ..wish()
         };
@@ -224,7 +225,7 @@ async fn those_unread_now_are_included_by_their_number_only() {
         for other in [0, 2, 4, u64::MAX] {
             let refused = go(t, EMAIL, &including(other)).await;
             assert!(
-                matches!(refused, Err(Error::Changed(ref said)) if said.contains('3')),
+                matches!(refused, Err(ControlError::Changed(ref said)) if said.contains('3')),
                 "{other}: {refused:?}"
             );
         }
@@ -233,7 +234,7 @@ async fn those_unread_now_are_included_by_their_number_only() {
         t.advance(30).await;
         assert_eq!(t.mails().len(), 3);
         assert!(
-            matches!(go(t, EMAIL, &wish()).await, Err(Error::Conflict(_))),
+            matches!(go(t, EMAIL, &wish()).await, Err(ControlError::Conflict(_))),
             "it is live already"
         );
     })
@@ -250,13 +251,13 @@ async fn before_every_skill_has_been_scanned_nobody_knows_the_number() {
             .unwrap();
         t.answered("ann@example.com");
         test_arrived(t, EMAIL).await;
-        let including = |number| Wish {
+        let including = |number| GoLiveRequest {
             include_unread: Some(number),
             ..wish()
         };
         let unknown = go(t, EMAIL, &including(0)).await;
         assert!(
-            matches!(unknown, Err(Error::Conflict(ref said)) if said.contains("scanned")),
+            matches!(unknown, Err(ControlError::Conflict(ref said)) if said.contains("scanned")),
             "{unknown:?}"
         );
         t.tick().await;
@@ -268,7 +269,10 @@ async fn before_every_skill_has_been_scanned_nobody_knows_the_number() {
         .await
         .unwrap();
         let partly = go(t, EMAIL, &including(1)).await;
-        assert!(matches!(partly, Err(Error::Conflict(_))), "{partly:?}");
+        assert!(
+            matches!(partly, Err(ControlError::Conflict(_))),
+            "{partly:?}"
+        );
         go(t, EMAIL, &wish()).await.unwrap();
     })
     .await;
@@ -279,12 +283,12 @@ async fn back_from_live_nothing_goes_out_and_both_are_in_the_audit_trail() {
     run_test(async |t| {
         test_arrived(t, EMAIL).await;
         test_arrived(t, SMS).await;
-        let unasked = Wish {
+        let unasked = GoLiveRequest {
             consent: None,
             ..wish()
         };
         assert!(
-            matches!(go(t, SMS, &unasked).await, Err(Error::Invalid(_))),
+            matches!(go(t, SMS, &unasked).await, Err(ControlError::Invalid(_))),
             "consent"
         );
         go(t, EMAIL, &unasked).await.unwrap();
@@ -295,9 +299,9 @@ async fn back_from_live_nothing_goes_out_and_both_are_in_the_audit_trail() {
             config: t.config(),
             ctx: t.context(),
             examine: unread::doctor::find_broken,
-            looks: &Looks::default(),
+            looks: &LiveCheckCache::default(),
         };
-        let by = By {
+        let by = ChangeAuthor {
             name: "ann",
             now: t.now(),
         };
@@ -328,7 +332,7 @@ async fn the_setting_waives_the_test_message_and_nothing_else() {
                 config,
                 ctx: t.context(),
                 examine: unread::doctor::find_broken,
-                looks: &Looks::default(),
+                looks: &LiveCheckCache::default(),
             };
             installation.go_by_setting(&t.clock, true).await.unwrap()
         };
@@ -399,11 +403,11 @@ async fn the_setting_leaves_alone_what_a_person_took_back() {
             config: &answered,
             ctx: t.context(),
             examine: unread::doctor::find_broken,
-            looks: &Looks::default(),
+            looks: &LiveCheckCache::default(),
         };
         let by_setting = async || installation.go_by_setting(&t.clock, true).await.unwrap();
         assert!(by_setting().await.is_empty());
-        let by = By {
+        let by = ChangeAuthor {
             name: "ann",
             now: t.now(),
         };
@@ -432,14 +436,14 @@ static LOOKS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0
 fn refusing<'a>(
     _: &'a Config,
     _: &'a unread::jobs::context::Context,
-    _: &'a unread::config::Account,
+    _: &'a unread::config::AccountSettings,
     channel: Channel,
-) -> futures_util::future::BoxFuture<'a, Vec<Refusal>> {
+) -> futures_util::future::BoxFuture<'a, Vec<LiveRefusal>> {
     if channel == EMAIL {
         LOOKS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
     Box::pin(async {
-        vec![Refusal {
+        vec![LiveRefusal {
             what: "channel",
             said: "The mail server refuses the log-in.".to_owned(),
             fix: "Set SMTP_PASS.".to_owned(),
@@ -459,7 +463,7 @@ async fn what_stands_in_the_way_is_tried_less_and_less_often_and_by_one_process_
             config: &answered,
             ctx: t.context(),
             examine: refusing,
-            looks: &Looks::default(),
+            looks: &LiveCheckCache::default(),
         };
         let looks = async |first| {
             let before = LOOKS.load(std::sync::atomic::Ordering::Relaxed);
@@ -514,9 +518,9 @@ async fn what_would_happen_is_told_from_liveperson_as_it_is_now_and_changes_noth
                 config: t.config(),
                 ctx: t.context(),
                 examine: unread::doctor::find_broken,
-                looks: &Looks::default(),
+                looks: &LiveCheckCache::default(),
             };
-            let standing = installation.standing(&own(), EMAIL, Asker::Operator).await.unwrap();
+            let standing = installation.standing(&own(), EMAIL, CheckCaller::Operator).await.unwrap();
             let preview = standing.preview.expect("LivePerson answers");
             let effect = &preview.effect;
             let told = (effect.within_the_hour, effect.later, preview.without_address());
@@ -563,11 +567,11 @@ static EXAMINED: AtomicUsize = AtomicUsize::new(0);
 fn counted<'a>(
     _: &'a Config,
     _: &'a Context,
-    _: &'a unread::config::Account,
+    _: &'a unread::config::AccountSettings,
     _: Channel,
-) -> BoxFuture<'a, Vec<Refusal>> {
+) -> BoxFuture<'a, Vec<LiveRefusal>> {
     Box::pin(async {
-        let wrong = (EXAMINED.fetch_add(1, Ordering::Relaxed) == 0).then(|| Refusal {
+        let wrong = (EXAMINED.fetch_add(1, Ordering::Relaxed) == 0).then(|| LiveRefusal {
             what: "channel",
             said: "It does not answer.".to_owned(),
             fix: "Wait.".to_owned(),
@@ -584,7 +588,7 @@ async fn liveperson_and_the_provider_are_asked_once_a_minute_and_for_operators_o
             config: t.config(),
             ctx: t.context(),
             examine: counted,
-            looks: &Looks::default(),
+            looks: &LiveCheckCache::default(),
         };
         let standing = async |asker| {
             let own = own();
@@ -594,29 +598,29 @@ async fn liveperson_and_the_provider_are_asked_once_a_minute_and_for_operators_o
         let asked = || EXAMINED.load(Ordering::Relaxed);
         test_arrived(t, EMAIL).await;
 
-        let told = standing(Asker::Viewer).await;
+        let told = standing(CheckCaller::Viewer).await;
         assert_eq!((asked(), told.looked_at), (0, None));
         assert!(told.preview.is_none() && told.refusals.is_empty());
 
         let (one, other, _) = tokio::join!(
-            standing(Asker::Operator),
-            standing(Asker::Operator),
-            standing(Asker::Viewer)
+            standing(CheckCaller::Operator),
+            standing(CheckCaller::Operator),
+            standing(CheckCaller::Viewer)
         );
         assert_eq!(asked(), 1, "one at a time, and the other is told the same");
         assert_eq!(what(&one.refusals), ["channel"]);
         assert_eq!(one.refusals, other.refusals);
-        let told = standing(Asker::Viewer).await;
+        let told = standing(CheckCaller::Viewer).await;
         assert_eq!((asked(), told.looked_at), (1, Some(t.now())));
         assert!(told.preview.is_some());
         assert_eq!(told.refusals, one.refusals);
 
         // What did not work is tried anew when somebody wants to go live, and what works is believed for a minute.
-        let by = By {
+        let by = ChangeAuthor {
             name: "ann",
             now: t.now(),
         };
-        let too_few = Wish {
+        let too_few = GoLiveRequest {
             include_unread: Some(0),
             ..wish()
         };
@@ -624,15 +628,15 @@ async fn liveperson_and_the_provider_are_asked_once_a_minute_and_for_operators_o
         t.tick().await;
         for _ in 0..2 {
             let gone = Box::pin(installation.go(&own(), EMAIL, &too_few, by)).await;
-            assert!(matches!(gone, Err(Error::Changed(_))), "{gone:?}");
+            assert!(matches!(gone, Err(ControlError::Changed(_))), "{gone:?}");
             assert_eq!(asked(), 2);
         }
-        assert!(standing(Asker::Operator).await.refusals.is_empty());
+        assert!(standing(CheckCaller::Operator).await.refusals.is_empty());
         assert_eq!(asked(), 2);
         t.advance(1).await;
-        standing(Asker::Viewer).await;
+        standing(CheckCaller::Viewer).await;
         assert_eq!(asked(), 2);
-        standing(Asker::Operator).await;
+        standing(CheckCaller::Operator).await;
         assert_eq!(asked(), 3);
     })
     .await;

@@ -3,14 +3,14 @@
 use unread::domain::access::Role;
 use unread::domain::ids::Channel::Email;
 use unread::sandbox::ACCOUNT;
-use unread::sandbox::faults::{Endpoint, Fault, Rule, When};
+use unread::sandbox::faults::{Endpoint, Fault, FaultRule, FaultSpan};
 use unread::sandbox::world::{CUSTOMER_CARE, ORDERS, Partial};
 
-use crate::harness::{Setup, Stage, run_test, run_test_with};
+use crate::harness::{Setup, TestApp, run_test, run_test_with};
 
 const ANN: &str = "ann@example.net";
 
-async fn sent(t: &Stage, conversation: &str) -> bool {
+async fn sent(t: &TestApp, conversation: &str) -> bool {
     t.story(conversation).await.first().map(String::as_str) == Some("sent")
 }
 
@@ -20,7 +20,7 @@ async fn waits_out(fault: Fault) {
         let chat = t.answered(ANN);
         t.tick().await;
         let faults = t.sandbox.faults();
-        faults.set(Endpoint::ById, fault, When::UntilCleared);
+        faults.set(Endpoint::ById, fault, FaultSpan::UntilCleared);
         t.advance(10).await;
         assert!(
             faults.traffic(Endpoint::ById).faults > 0,
@@ -85,7 +85,11 @@ async fn a_conversation_missing_from_half_an_answer_is_not_taken_for_gone() {
         let chats = [ANN, "ben@example.net"].map(|who| t.answered(who));
         t.tick().await;
         let faults = t.sandbox.faults();
-        faults.set(Endpoint::ById, Fault::PartialResult, When::UntilCleared);
+        faults.set(
+            Endpoint::ById,
+            Fault::PartialResult,
+            FaultSpan::UntilCleared,
+        );
         t.advance(10).await;
         let early = t.mails().len();
         assert!(early < 2, "one of them was left out");
@@ -105,7 +109,7 @@ async fn a_reminder_that_could_not_be_checked_until_its_deadline_expires() {
         let chat = t.answered(ANN);
         t.tick().await;
         let faults = t.sandbox.faults();
-        faults.set(Endpoint::ById, Fault::Runtime, When::UntilCleared);
+        faults.set(Endpoint::ById, Fault::Runtime, FaultSpan::UntilCleared);
         t.advance(10).await;
         t.advance(6 * 60).await;
         assert_eq!(t.story(&chat).await, ["expired (unchecked)"]);
@@ -131,12 +135,12 @@ async fn one_call_that_is_refused_for_an_old_token_is_made_again_with_a_new_one(
 #[tokio::test]
 async fn a_skill_that_cannot_be_scanned_does_not_hold_up_the_others() {
     run_test(async |t| {
-        t.sandbox.faults().add(Rule {
+        t.sandbox.faults().add(FaultRule {
             endpoint: Some(Endpoint::Search),
             account: None,
             skill: Some(ORDERS),
             fault: Fault::Forbidden,
-            when: When::UntilCleared,
+            when: FaultSpan::UntilCleared,
         });
         t.answered_in(ACCOUNT, CUSTOMER_CARE, ANN);
         let broken = t.answered_in(ACCOUNT, ORDERS, "ben@example.net");
@@ -174,12 +178,12 @@ async fn an_account_that_fails_does_not_hold_up_another() {
         let fails = t.answered(ANN);
         t.answered_in(OTHER, CUSTOMER_CARE, "ben@example.net");
         t.tick().await;
-        t.sandbox.faults().add(Rule {
+        t.sandbox.faults().add(FaultRule {
             endpoint: None,
             account: Some(ACCOUNT.to_owned()),
             skill: None,
             fault: Fault::Unavailable,
-            when: When::UntilCleared,
+            when: FaultSpan::UntilCleared,
         });
         t.advance(10).await;
         let mails = t.mails();

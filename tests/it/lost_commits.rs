@@ -7,7 +7,7 @@ use sqlx::postgres::PgPoolOptions;
 use unread::db;
 use unread::domain::ids::Channel;
 
-use crate::harness::{Setup, Stage, eventually, run_test_with};
+use crate::harness::{Setup, TestApp, eventually, run_test_with};
 
 const ANN: &str = "ann@example.com";
 
@@ -41,7 +41,7 @@ async fn a_server_that_is_away_is_told_from_a_statement_that_is_wrong() {
     }
 }
 
-async fn attempts(t: &Stage) -> Vec<(Option<String>, Option<String>)> {
+async fn attempts(t: &TestApp) -> Vec<(Option<String>, Option<String>)> {
     sqlx::query_as("select outcome, code from attempts order by id")
         .fetch_all(t.pool())
         .await

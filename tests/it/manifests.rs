@@ -176,7 +176,7 @@ fn given(pod: &str) -> Vec<String> {
 
 #[test]
 fn each_pod_is_given_its_own_secrets_and_can_start_with_them() {
-    use unread::config::{Config, Role, Sources};
+    use unread::config::{Config, ProcessRole, Sources};
     let secrets = secrets();
     let reference = unread::config::reference();
     let secret: BTreeSet<String> = between(&reference, "| `", &['\n'])
@@ -201,10 +201,10 @@ fn each_pod_is_given_its_own_secrets_and_can_start_with_them() {
         let expected: BTreeSet<String> = expected.iter().flat_map(|keys| names(keys)).collect();
         assert_eq!(given, expected, "{pod}");
         let role = match pod {
-            "worker" => Role::Worker,
-            "scheduler" => Role::Scheduler,
-            "migrate" => Role::Migrate,
-            _ => Role::Web,
+            "worker" => ProcessRole::Worker,
+            "scheduler" => ProcessRole::Scheduler,
+            "migrate" => ProcessRole::Migrate,
+            _ => ProcessRole::Web,
         };
         for api_key in [false, true] {
             let mut environment = BTreeMap::from([
@@ -252,7 +252,7 @@ fn each_pod_is_given_its_own_secrets_and_can_start_with_them() {
             // The pod that migrates looks for its database when it starts, like every command.
             let needed = |name: &str| {
                 Config::read(&sources(name), role).map_or(true, |config| {
-                    role == Role::Migrate && unread::app::locate(&config).is_err()
+                    role == ProcessRole::Migrate && unread::app::locate(&config).is_err()
                 })
             };
             for name in ["LE_CLIENT_SECRET", "SMTP_PASS", "DATABASE_URL"] {

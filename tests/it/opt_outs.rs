@@ -6,19 +6,19 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use unread::channel::mail_events;
 use unread::control;
-use unread::control::consumers::Who;
+use unread::control::consumers::ConsumerSelector;
 use unread::control::suppressions::{BadLines, Imports};
-use unread::db::limits::{self, Line};
+use unread::db::limits::{self, WaitingLine};
 use unread::domain::contact::Suppression;
 use unread::domain::ids::{Channel, ReminderId};
 use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
-use unread::sandbox::twilio::{self, Answer as TwilioAnswer, TwilioFault};
+use unread::sandbox::twilio::{self, TwilioAnswer, TwilioFault};
 use unread::secret::Secret;
 use unread::suppressions_file::{Defaults, HEADER};
 
 use crate::harness::{
-    Reminder, Setup, Stage, account, eventually, everything, run_test, run_test_with,
+    Reminder, Setup, TestApp, account, eventually, everything, run_test, run_test_with,
 };
 use crate::tables::is_left;
 
@@ -29,42 +29,42 @@ pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// Whoever asks for what the tests ask for.
 const BY: &str = "test";
 
-async fn cancel(t: &Stage, id: ReminderId) -> Result<(), control::Error> {
+async fn cancel(t: &TestApp, id: ReminderId) -> Result<(), control::ControlError> {
     control::reminders::cancel(t.pool(), &t.clock, BY, &everything(), id).await
 }
 
-async fn send_again(t: &Stage, id: ReminderId) -> Result<(), control::Error> {
+async fn send_again(t: &TestApp, id: ReminderId) -> Result<(), control::ControlError> {
     control::reminders::send_again(t.pool(), &t.clock, BY, &everything(), id).await
 }
 
-fn sms_fault(t: &Stage, answer: TwilioAnswer) {
+fn sms_fault(t: &TestApp, answer: TwilioAnswer) {
     let fault = TwilioFault::answer(When::next(1), answer);
     t.sandbox.twilio().faults().add(fault);
 }
 
-fn greylisted(t: &Stage) {
+fn greylisted(t: &TestApp) {
     let later = "451 4.7.1 Please try again later";
     let fault = SmtpFault::reply(Phase::Rcpt, When::next(1), later);
     t.sandbox.smtp().faults().add(fault);
 }
 
 /// The wait that a provider asked for is real time, on the database's clock: so it is over.
-async fn let_holds_pass(t: &Stage) {
+async fn let_holds_pass(t: &TestApp) {
     sqlx::query("update limits set held_until = null")
         .execute(t.pool())
         .await
         .unwrap();
 }
 
-async fn count(t: &Stage, sql: &'static str) -> i64 {
+async fn count(t: &TestApp, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(t.pool()).await.unwrap()
 }
 
-async fn says(t: &Stage, text: &str) {
+async fn says(t: &TestApp, text: &str) {
     writes(t, PHONE, text).await;
 }
 
-async fn writes(t: &Stage, sender: &str, text: &str) {
+async fn writes(t: &TestApp, sender: &str, text: &str) {
     let twilio = t.sandbox.twilio().account();
     let (status, _) = twilio
         .inbound(sender, &twilio.number(), text, None)
@@ -74,7 +74,13 @@ async fn writes(t: &Stage, sender: &str, text: &str) {
 }
 
 /// A status callback as Twilio would post it.
-pub async fn reports(t: &Stage, attempt: &str, sid: &str, status: &str, code: Option<&str>) -> u16 {
+pub async fn reports(
+    t: &TestApp,
+    attempt: &str,
+    sid: &str,
+    status: &str,
+    code: Option<&str>,
+) -> u16 {
     let endpoints = t.sandbox.endpoints();
     let url = format!("{}/twilio/status?rid={attempt}", t.web);
     let mut fields = vec![
@@ -97,7 +103,7 @@ pub async fn reports(t: &Stage, attempt: &str, sid: &str, status: &str, code: Op
         .as_u16()
 }
 
-pub async fn events(t: &Stage, events: &Value) -> (u16, Value) {
+pub async fn events(t: &TestApp, events: &Value) -> (u16, Value) {
     let (time, body) = (t.now().timestamp(), events.to_string());
     let signature = mail_events::sign(&Secret::new(SECRET), time, body.as_bytes());
     let answer = t
@@ -143,7 +149,7 @@ async fn unsubscribing_while_a_retry_waits_cancels_it() {
 }
 
 /// The pause after a 429 is counted by the database's clock, which the stage does not move.
-async fn twilio_s_pause_is_over(t: &Stage) {
+async fn twilio_s_pause_is_over(t: &TestApp) {
     sqlx::query("update limits set held_until = null")
         .execute(t.pool())
         .await
@@ -411,9 +417,9 @@ async fn an_unknown_mail_is_sent_again_only_by_a_person_and_only_if_it_is_still_
         let all = t.reminders().await;
         let id = ReminderId(all.iter().find(|r| r.conversation == ann).unwrap().id);
         let again = send_again(t, id).await.unwrap_err();
-        assert!(matches!(again, control::Error::Conflict(why) if why.contains("is sent")));
+        assert!(matches!(again, control::ControlError::Conflict(why) if why.contains("is sent")));
         let nobody = cancel(t, ReminderId(0)).await.unwrap_err();
-        assert!(matches!(nobody, control::Error::NotFound(_)));
+        assert!(matches!(nobody, control::ControlError::NotFound(_)));
     })
     .await;
 }
@@ -491,11 +497,11 @@ async fn who_is_lined_up_comes_behind_the_others_and_who_came_back_before_the_ne
             wait.unwrap()
         };
         let asked = Instant::now();
-        let new = line_up(&mut tx, Line::New, 20, 1).await;
+        let new = line_up(&mut tx, WaitingLine::New, 20, 1).await;
         assert!(is_left(new, 1.0, asked), "{new:?}");
-        let new = line_up(&mut tx, Line::New, 4, 1).await;
+        let new = line_up(&mut tx, WaitingLine::New, 4, 1).await;
         assert!(is_left(new, 11.0, asked), "{new:?}");
-        let again = line_up(&mut tx, Line::Again, 2, 1).await;
+        let again = line_up(&mut tx, WaitingLine::Again, 2, 1).await;
         assert!(is_left(again, 1.0, asked), "a line of its own: {again:?}");
         let ahead = async |tx: &mut sqlx::PgConnection, of| {
             let ahead = limits::ahead(&mut *tx, ("p", "p:a"), of);
@@ -504,11 +510,18 @@ async fn who_is_lined_up_comes_behind_the_others_and_who_came_back_before_the_ne
         let own = ahead(&mut tx, &account).await;
         assert!(is_left(own.line, 13.0, asked), "{own:?}");
         let others = ahead(&mut tx, &neighbour).await;
-        assert_eq!(others, limits::Ahead::default(), "it is not in that line");
+        assert_eq!(
+            others,
+            limits::QueueAhead::default(),
+            "it is not in that line"
+        );
         limits::disperse(&mut tx, "p:a", &neighbour).await.unwrap();
         assert!(ahead(&mut tx, &account).await.line > Duration::ZERO);
         limits::disperse(&mut tx, "p:a", &account).await.unwrap();
-        assert_eq!(ahead(&mut tx, &account).await, limits::Ahead::default());
+        assert_eq!(
+            ahead(&mut tx, &account).await,
+            limits::QueueAhead::default()
+        );
     })
     .await;
 }
@@ -529,7 +542,7 @@ async fn an_erased_consumer_leaves_counts_and_opt_outs_only() {
         t.world().close(&sent);
         t.world().close(&waiting);
         t.tick().await;
-        let who = Who::address(t.pool(), &t.clock, &t.hasher().await, (ANN, None))
+        let who = ConsumerSelector::address(t.pool(), &t.clock, &t.hasher().await, (ANN, None))
             .await
             .unwrap();
         let own = everything().named(account().as_str()).unwrap();
@@ -564,7 +577,7 @@ async fn erasing_cancels_what_waits_even_while_the_conversation_is_open() {
         let chat = t.answered(ANN);
         t.tick().await;
         let consumer = t.world().consumer_ids(&chat).pop().unwrap();
-        let who = Who::Consumer(consumer);
+        let who = ConsumerSelector::Consumer(consumer);
         let own = everything().named(account().as_str()).unwrap();
         let erased =
             control::consumers::erase(t.pool(), (&t.clock, &t.hasher().await), BY, &own, &who)
@@ -678,7 +691,7 @@ async fn a_rule_s_own_sender_that_is_refused_does_not_hold_up_the_others() {
         t.tick().await;
         t.advance(10).await;
         assert_eq!(t.story(&other).await, ["sent"]);
-        assert_eq!(t.story(&broken).await, ["sent"], "its rule was mended, too");
+        assert_eq!(t.story(&broken).await, ["sent"], "its rule was fixed, too");
         assert_eq!(t.mails().len(), 2);
         assert_eq!(
             count(t, "select count(*) from circuits").await,

@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use unread::domain::access::{AccountLimit, Permission, Rights, Role};
 
-use crate::harness::{Setup, Stage, account, run_test, run_test_with};
+use crate::harness::{Setup, TestApp, account, run_test, run_test_with};
 use crate::person::Person;
 
 const ANN: &str = "ann@example.net";
@@ -230,7 +230,7 @@ async fn an_address_is_told_while_one_is_owed_to_it_and_that_is_on_record() {
 
 #[tokio::test]
 async fn no_address_is_guessed_when_liveperson_does_not_answer() {
-    use unread::sandbox::faults::{Endpoint, Fault, When};
+    use unread::sandbox::faults::{Endpoint, Fault, FaultSpan};
     run_test(async |t| {
         let ed = t.person(Role::Editor).await;
         t.answered(BEN);
@@ -238,7 +238,7 @@ async fn no_address_is_guessed_when_liveperson_does_not_answer() {
         let id = t.reminders().await[0].id;
         t.sandbox
             .faults()
-            .set(Endpoint::ById, Fault::Unavailable, When::UntilCleared);
+            .set(Endpoint::ById, Fault::Unavailable, FaultSpan::UntilCleared);
         let told = ed.form(&format!("/reminders/{id}/reveal"), &[]).await;
         assert_eq!(
             told.status,
@@ -349,7 +349,7 @@ async fn the_badge_is_tried_out_with_an_id_and_with_a_token() {
     .await;
 }
 
-async fn consumer_of(t: &Stage, conversation: &str) -> String {
+async fn consumer_of(t: &TestApp, conversation: &str) -> String {
     sqlx::query_scalar("select consumer from consumers where conversation = $1 limit 1")
         .bind(conversation)
         .fetch_one(t.pool())

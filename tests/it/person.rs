@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use unread::clock::Clock;
 use unread::control::{logins, tokens};
 use unread::db;
-use unread::db::tokens::New;
+use unread::db::tokens::TokenInsert;
 use unread::domain::access::{AccountLimit, Permission, Rights};
 use unread::hashing;
 
@@ -143,7 +143,7 @@ impl Program {
         let name = format!("program {}", rand::random::<u32>());
         let token = format!("{}{}", tokens::PREFIX, hashing::token());
         // Nobody's, as those made before tokens belonged to people: its scopes alone count.
-        let new = New {
+        let new = TokenInsert {
             name: &name,
             token_hash: &hashing::digest(&token),
             scopes,

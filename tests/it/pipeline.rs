@@ -6,7 +6,7 @@ use serde_json::json;
 use unread::domain::access::{Permission, Role};
 use unread::domain::ids::Channel::{Email, Sms};
 use unread::domain::quiet::Window;
-use unread::domain::rule::{Settings, Step, Template};
+use unread::domain::rule::{RuleSettings, Step, Template};
 use unread::sandbox::ACCOUNT;
 use unread::sandbox::world::{CUSTOMER_CARE, Person};
 
@@ -284,7 +284,7 @@ async fn the_provider_may_not_deliver_a_text_after_quiet_hours_have_begun() {
 }
 
 /// Only between 20:00 and 22:00.
-fn evenings(rule: &mut Settings) {
+fn evenings(rule: &mut RuleSettings) {
     let at = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
     rule.quiet_hours.allowed = vec![Window {
         days: Vec::new(),

@@ -8,10 +8,10 @@ use unread::domain::access::Permission;
 use unread::domain::ids::Channel::Probe;
 use unread::domain::ids::{Channel, Provider};
 use unread::sandbox::ACCOUNT;
-use unread::sandbox::probe::{Fault, Message, SECRET};
+use unread::sandbox::probe::{ProbeFault, ProbeMessage, SECRET};
 use unread::sandbox::world::CUSTOMER_CARE;
 
-use crate::harness::{Setup, Stage, run_test_with};
+use crate::harness::{Setup, TestApp, run_test_with};
 
 fn setup() -> Setup {
     Setup {
@@ -21,7 +21,7 @@ fn setup() -> Setup {
 }
 
 /// A customer who can be reached by their id alone has asked, and an agent has answered just now.
-fn answered(t: &Stage, customer: &str) -> String {
+fn answered(t: &TestApp, customer: &str) -> String {
     let world = t.world();
     let opening = world.conversation(ACCOUNT, CUSTOMER_CARE);
     let chat = opening.customer_id(customer).time_zone("UTC").start();
@@ -30,12 +30,12 @@ fn answered(t: &Stage, customer: &str) -> String {
     chat
 }
 
-fn messages_to(t: &Stage, customer: &str) -> Vec<Message> {
+fn messages_to(t: &TestApp, customer: &str) -> Vec<ProbeMessage> {
     let messages = t.sandbox.probe().messages().into_iter();
     messages.filter(|message| message.to == customer).collect()
 }
 
-async fn let_settlements_come(t: &Stage) {
+async fn let_settlements_come(t: &TestApp) {
     sqlx::query("update attempts set settle_at = now() where settle_at is not null")
         .execute(t.pool())
         .await
@@ -76,7 +76,7 @@ async fn a_reminder_goes_over_it_and_only_a_signed_report_is_believed() {
 #[tokio::test]
 async fn an_unknown_outcome_is_settled_by_asking() {
     run_test_with(setup(), async |t| {
-        t.sandbox.probe().add_fault(Fault::AnswerLost);
+        t.sandbox.probe().add_fault(ProbeFault::AnswerLost);
         let chat = answered(t, "customer-2");
         t.tick().await;
         t.advance(10).await;
@@ -93,7 +93,7 @@ async fn an_unknown_outcome_is_settled_by_asking() {
 #[tokio::test]
 async fn what_never_arrived_is_sent_again_after_two_looks() {
     run_test_with(setup(), async |t| {
-        t.sandbox.probe().add_fault(Fault::Nothing);
+        t.sandbox.probe().add_fault(ProbeFault::Nothing);
         let chat = answered(t, "customer-3");
         t.tick().await;
         t.advance(10).await;
@@ -116,7 +116,7 @@ async fn what_never_arrived_is_sent_again_after_two_looks() {
 async fn its_codes_suppress_an_address_or_pause_the_sender_with_their_remedy() {
     run_test_with(setup(), async |t| {
         let probe = t.sandbox.probe();
-        probe.add_fault(Fault::Refused("P10"));
+        probe.add_fault(ProbeFault::Refused("P10"));
         let unknown = answered(t, "customer-4");
         t.tick().await;
         t.advance(10).await;
@@ -128,14 +128,14 @@ async fn its_codes_suppress_an_address_or_pause_the_sender_with_their_remedy() {
                 .unwrap();
         assert_eq!(suppressed, [(Probe, "bad_address".to_owned())]);
 
-        probe.add_fault(Fault::Refused("P20"));
+        probe.add_fault(ProbeFault::Refused("P20"));
         answered(t, "customer-5");
         t.tick().await;
         t.advance(10).await;
         let program = t.program(&[Permission::View]).await;
         let paused = program.get("/circuits").await.json();
         assert_eq!(paused["items"][0]["provider"], json!(Provider::Probe));
-        assert_eq!(paused["items"][0]["mend"], "Check PROBE_SECRET.");
+        assert_eq!(paused["items"][0]["fix"], "Check PROBE_SECRET.");
     })
     .await;
 }

@@ -5,23 +5,23 @@ use unread::domain::access::Permission;
 use unread::domain::ids::Channel::Email;
 use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
-use unread::sandbox::twilio::{Answer, Callback, Delivery, TwilioFault};
+use unread::sandbox::twilio::{Callback, Delivery, TwilioAnswer, TwilioFault};
 
-use crate::harness::{Stage, eventually, run_test};
+use crate::harness::{TestApp, eventually, run_test};
 
 const ANN: &str = "ann@example.net";
 const PHONE: &str = "+12025550143";
 
-fn mail_fault(t: &Stage, fault: SmtpFault) {
+fn mail_fault(t: &TestApp, fault: SmtpFault) {
     t.sandbox.smtp().faults().add(fault);
 }
 
-fn sms_fault(t: &Stage, fault: TwilioFault) {
+fn sms_fault(t: &TestApp, fault: TwilioFault) {
     t.sandbox.twilio().faults().add(fault);
 }
 
 /// When each attempt began, and how it ended.
-async fn attempts(t: &Stage) -> Vec<(DateTime<Utc>, Option<String>, Option<String>)> {
+async fn attempts(t: &TestApp) -> Vec<(DateTime<Utc>, Option<String>, Option<String>)> {
     sqlx::query_as("select started_at, outcome, code from attempts order by id")
         .fetch_all(t.pool())
         .await
@@ -29,14 +29,14 @@ async fn attempts(t: &Stage) -> Vec<(DateTime<Utc>, Option<String>, Option<Strin
 }
 
 /// How many reminders of a state the config API lists.
-async fn listed(t: &Stage, state: &str) -> usize {
+async fn listed(t: &TestApp, state: &str) -> usize {
     let program = t.program(&[Permission::View]).await;
     let page = program.get(&format!("/reminders?state={state}")).await;
     page.json()["items"].as_array().unwrap().len()
 }
 
 /// The time to look at the provider is the database's clock's, which nobody can move: so it has come.
-async fn let_settlements_come(t: &Stage) {
+async fn let_settlements_come(t: &TestApp) {
     sqlx::query("update attempts set settle_at = now() where settle_at is not null")
         .execute(t.pool())
         .await
@@ -211,7 +211,7 @@ async fn an_sms_whose_answer_was_cut_off_is_found_in_the_list_and_not_sent_twice
             t,
             TwilioFault {
                 delivery: Some(mute),
-                ..TwilioFault::answer(When::next(1), Answer::CutBody)
+                ..TwilioFault::answer(When::next(1), TwilioAnswer::CutBody)
             },
         );
         let chat = t.answered(PHONE);
@@ -231,7 +231,7 @@ async fn an_sms_whose_answer_was_cut_off_is_found_in_the_list_and_not_sent_twice
 #[tokio::test]
 async fn an_sms_whose_answer_was_cut_off_is_settled_by_its_callback_too() {
     run_test(async |t| {
-        sms_fault(t, TwilioFault::answer(When::next(1), Answer::CutBody));
+        sms_fault(t, TwilioFault::answer(When::next(1), TwilioAnswer::CutBody));
         let chat = t.answered(PHONE);
         t.tick().await;
         t.advance(10).await;
@@ -249,7 +249,7 @@ async fn an_sms_whose_answer_was_cut_off_is_settled_by_its_callback_too() {
 async fn an_sms_whose_answer_never_comes_is_sent_once_and_settled() {
     run_test(async |t| {
         let mute = Delivery::delivered().calling_back(Callback::Missing);
-        let silence = Answer::Silence { accepted: true };
+        let silence = TwilioAnswer::Silence { accepted: true };
         sms_fault(
             t,
             TwilioFault {
@@ -277,7 +277,7 @@ async fn an_sms_whose_answer_never_comes_is_sent_once_and_settled() {
 #[tokio::test]
 async fn an_sms_that_never_arrived_is_sent_again_after_two_looks_at_the_list() {
     run_test(async |t| {
-        let lost = Answer::Close { accepted: false };
+        let lost = TwilioAnswer::Close { accepted: false };
         sms_fault(t, TwilioFault::answer(When::next(1), lost));
         let chat = t.answered(PHONE);
         t.tick().await;

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::PgPool;
 use unread::channel::optout::Meaning;
-use unread::control::opt_outs::{self, Answer, Heard, Policy};
+use unread::control::opt_outs::{self, InboundText, Policy, TextEffect};
 use unread::db;
 use unread::db::suppressions::{AddressHash, Source};
 use unread::domain::contact::Suppression;
@@ -33,8 +33,8 @@ fn policy(reach: Reach, usual: Option<&str>) -> Policy {
     }
 }
 
-fn answer(meaning: Meaning, sid: &str) -> Answer {
-    Answer {
+fn answer(meaning: Meaning, sid: &str) -> InboundText {
+    InboundText {
         sid: sid.to_owned(),
         from: NUMBER,
         moves: Vec::new(),
@@ -172,7 +172,7 @@ async fn a_no_reaches_as_far_as_the_setting_says() {
 }
 
 async fn say(pool: &PgPool, policy: &Policy, said: Said, message: &str) {
-    let text = |to: &str, service: Option<&str>| Answer {
+    let text = |to: &str, service: Option<&str>| InboundText {
         to: to.to_owned(),
         messaging_service: service.map(str::to_owned),
         ..answer(Meaning::Stop, message)
@@ -195,9 +195,11 @@ async fn say(pool: &PgPool, policy: &Policy, said: Said, message: &str) {
         .unwrap();
 }
 
-async fn hears(pool: &PgPool, policy: &Policy, answer: &Answer) {
-    let heard = opt_outs::hear(pool, policy, answer, noon()).await.unwrap();
-    assert_eq!(heard, Heard::Stopped);
+async fn hears(pool: &PgPool, policy: &Policy, answer: &InboundText) {
+    let heard = opt_outs::receive_text(pool, policy, answer, noon())
+        .await
+        .unwrap();
+    assert_eq!(heard, TextEffect::Stopped);
 }
 
 #[tokio::test]
@@ -224,7 +226,7 @@ async fn start_lifts_what_stop_set_wherever_it_reached_and_nothing_else() {
     let mut n = 0;
     let mut hear = async |meaning| {
         n += 1;
-        opt_outs::hear(pool, &policy, &answer(meaning, &sid(n)), noon())
+        opt_outs::receive_text(pool, &policy, &answer(meaning, &sid(n)), noon())
             .await
             .unwrap()
     };
@@ -264,7 +266,7 @@ async fn start_lifts_what_stop_set_wherever_it_reached_and_nothing_else() {
     furnish(pool).await;
     hears(pool, &everywhere, &answer(Meaning::Stop, &sid(101))).await;
     assert_eq!(count(pool, SUPPRESSED).await, 6);
-    opt_outs::hear(
+    opt_outs::receive_text(
         pool,
         &everywhere,
         &answer(Meaning::Start, &sid(102)),
@@ -286,8 +288,9 @@ async fn an_answer_that_arrives_many_times_at_once_counts_once() {
     let heard = async |meaning, n| {
         let answer = answer(meaning, &sid(n));
         let all =
-            join_all((0..8).map(|_| opt_outs::hear(&db.pool, &policy, &answer, noon()))).await;
-        let first = |one: &Heard| *one != Heard::Repeated;
+            join_all((0..8).map(|_| opt_outs::receive_text(&db.pool, &policy, &answer, noon())))
+                .await;
+        let first = |one: &TextEffect| *one != TextEffect::Repeated;
         all.into_iter().map(Result::unwrap).filter(first).count()
     };
     assert_eq!(heard(Meaning::Stop, 1).await, 1);

@@ -4,28 +4,28 @@ use chrono::TimeDelta;
 use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
 
-use crate::harness::{Stage, run_test};
+use crate::harness::{TestApp, run_test};
 
 const ANN: &str = "ann@example.net";
 
-fn refuse(t: &Stage, to: &str, reply: &str) {
+fn refuse(t: &TestApp, to: &str, reply: &str) {
     refuse_at(t, Phase::Rcpt, When::to(to), reply);
 }
 
-fn refuse_at(t: &Stage, phase: Phase, when: When, reply: &str) {
+fn refuse_at(t: &TestApp, phase: Phase, when: When, reply: &str) {
     let fault = SmtpFault::reply(phase, when, reply);
     t.sandbox.smtp().faults().add(fault);
 }
 
 /// Codes of open circuits.
-async fn circuits(t: &Stage) -> Vec<String> {
+async fn circuits(t: &TestApp) -> Vec<String> {
     sqlx::query_scalar("select code from circuits order by code")
         .fetch_all(t.pool())
         .await
         .unwrap()
 }
 
-async fn suppressed(t: &Stage) -> i64 {
+async fn suppressed(t: &TestApp) -> i64 {
     sqlx::query_scalar("select count(*) from suppressions")
         .fetch_one(t.pool())
         .await
@@ -33,7 +33,7 @@ async fn suppressed(t: &Stage) -> i64 {
 }
 
 /// The recipients of the mails that came since the last look.
-fn reached(t: &Stage) -> Vec<String> {
+fn reached(t: &TestApp) -> Vec<String> {
     let mut to: Vec<String> = t.mails().iter().flat_map(|mail| mail.to.clone()).collect();
     to.sort();
     to
@@ -214,7 +214,7 @@ async fn what_two_recipients_in_a_row_meet_is_ours_and_a_third_one_tries() {
 
 /// Four people of one domain are answered and, five minutes later, one of another: their reminders are due five minutes apart.
 /// Returns when the first four have been refused.
-async fn four_and_then_one(t: &Stage) -> Vec<String> {
+async fn four_and_then_one(t: &TestApp) -> Vec<String> {
     refuse(t, "*", "550 5.1.1 User unknown");
     let mut chats = Vec::new();
     for n in 0..4 {

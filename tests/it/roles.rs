@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use unread::clock::Clock;
 use unread::db;
 use unread::demo;
-use unread::sandbox::faults::{Fault, Rule, When};
+use unread::sandbox::faults::{Fault, FaultRule, FaultSpan};
 use unread::sandbox::rules;
 use unread::sandbox::smtp::{Phase, SmtpFault};
 use unread::sandbox::world::{CUSTOMER_CARE, Person};
@@ -308,12 +308,12 @@ async fn a_service_outlives_its_database_s_restart_and_the_absence_of_everybody_
     arrived("a mail arrives after the restart", "database@example.net").await;
 
     let anything = sandbox.faults();
-    anything.add(Rule {
+    anything.add(FaultRule {
         endpoint: None,
         account: None,
         skill: None,
         fault: Fault::Dropped,
-        when: When::UntilCleared,
+        when: FaultSpan::UntilCleared,
     });
     sandbox.smtp().latch().shut();
     // Connections that exist would outlive the shut door.

@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool};
-use unread::db::scans::{self, Claim, Summary};
+use unread::db::scans::{self, ScanClaim, Summary};
 use unread::domain::ids::SkillId;
 use unread::jobs::names::LANES;
-use unread::jobs::queue::{self, Wakeup};
+use unread::jobs::queue::{self, Job};
 use unread::sandbox::ACCOUNT;
-use unread::sandbox::faults::{Endpoint, Fault, Rule, When};
+use unread::sandbox::faults::{Endpoint, Fault, FaultRule, FaultSpan};
 use unread::sandbox::world::{CUSTOMER_CARE, ORDERS, Quirks};
 
-use crate::harness::{Setup, Stage, account, eventually, migrated, noon, run_test, run_test_with};
+use crate::harness::{
+    Setup, TestApp, account, eventually, migrated, noon, run_test, run_test_with,
+};
 
 /// An account with so many skills beside "Unassigned", all of which are scanned.
 async fn skills(pool: &PgPool, count: i64) {
@@ -42,7 +44,7 @@ async fn claim(
     now: DateTime<Utc>,
 ) -> Vec<SkillId> {
     let account = account();
-    let claim = Claim {
+    let claim = ScanClaim {
         account: &account,
         lane,
         lanes: LANES,
@@ -239,7 +241,7 @@ async fn a_round_counts_what_the_scans_cost_and_only_the_skills_of_the_settings(
 }
 
 /// What the last scan of each of the sandbox's skills says: the error and whether it is asked for alone.
-async fn errors(t: &Stage) -> Vec<(i64, bool, bool)> {
+async fn errors(t: &TestApp) -> Vec<(i64, bool, bool)> {
     sqlx::query_as(
         "select skill, error is not null, alone from scans where account = $1 order by skill",
     )
@@ -253,12 +255,12 @@ async fn errors(t: &Stage) -> Vec<(i64, bool, bool)> {
 async fn a_skill_that_liveperson_chokes_on_is_found_and_then_left_out_of_the_others_question() {
     for fault in [Fault::BadRequest, Fault::Forbidden] {
         run_test(async |t| {
-            t.sandbox.faults().add(Rule {
+            t.sandbox.faults().add(FaultRule {
                 endpoint: Some(Endpoint::Search),
                 account: None,
                 skill: Some(ORDERS),
                 fault,
-                when: When::UntilCleared,
+                when: FaultSpan::UntilCleared,
             });
             let requests = || t.sandbox.faults().requests(Endpoint::Search);
             t.tick().await;
@@ -355,12 +357,12 @@ async fn an_account_that_hangs_does_not_delay_the_scans_of_another() {
         ..Setup::default()
     };
     run_test_with(setup, async |t| {
-        t.sandbox.faults().add(Rule {
+        t.sandbox.faults().add(FaultRule {
             endpoint: Some(Endpoint::Search),
             account: Some(HANGS.to_owned()),
             skill: None,
             fault: Fault::Delay { ms: 8_000 },
-            when: When::UntilCleared,
+            when: FaultSpan::UntilCleared,
         });
         let under_way = async || {
             sqlx::query_scalar::<_, bool>("select exists (select from scans where account = $1 and lane is not null)")
@@ -401,12 +403,12 @@ async fn scan_jobs_of_the_version_before_do_their_work_and_leave_nothing_behind(
         t.advance_by(TimeDelta::seconds(1)).await;
         let old = |kind: &str, skill: i64| {
             let args = json!({ "account": ACCOUNT, "skill": skill, "deep": kind == "deep" });
-            Wakeup::new(format!("{kind}:{ACCOUNT}:{skill}"), t.now()).with_args(args)
+            Job::new(format!("{kind}:{ACCOUNT}:{skill}"), t.now()).with_args(args)
         };
         let jobs = [CUSTOMER_CARE, ORDERS].map(|skill| [old("scan", skill), old("deep", skill)]);
         let mut conn = t.pool().acquire().await.unwrap();
         let when = queue::When::At;
-        queue::wake(
+        queue::schedule(
             &mut conn,
             &t.clock,
             "scan",

@@ -13,12 +13,12 @@ use unread::sandbox::ACCOUNT;
 use unread::sandbox::faults::Endpoint;
 use unread::sandbox::world::{CUSTOMER_CARE, ORDERS, Shape};
 
-use crate::harness::{Stage, run_test};
+use crate::harness::{TestApp, run_test};
 
 const ANN: &str = "ann@example.net";
 
 /// So many conversations with an unread message, ten minutes apart, the last answered a day ago. Nobody has an address.
-fn populate(t: &Stage, count: u32) -> Vec<String> {
+fn populate(t: &TestApp, count: u32) -> Vec<String> {
     let every = TimeDelta::minutes(10);
     let last = t.now() - TimeDelta::days(2);
     let first = last - every * i32::try_from(count).unwrap();
@@ -35,7 +35,7 @@ fn populate(t: &Stage, count: u32) -> Vec<String> {
         .unwrap()
 }
 
-async fn count(t: &Stage, query: &'static str) -> i64 {
+async fn count(t: &TestApp, query: &'static str) -> i64 {
     sqlx::query_scalar(query).fetch_one(t.pool()).await.unwrap()
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use unread::db::circuits::{self, Proof};
-use unread::db::{limits, slots};
+use unread::db::{limits, schedule_ticks};
 use unread::domain::ids::Channel::Email;
 use unread::domain::ids::Provider::Smtp;
 use unread::domain::ids::ReminderId;
@@ -75,7 +75,7 @@ async fn turns_of_messages_follow_one_by_one_after_idling_too() {
             .unwrap();
         let held = limits::use_turns(&db.pool, ("p", key), 1, 0.1).await;
         assert!(is_left(held.unwrap().held, 60.0, asked), "{key}");
-        limits::forget(&db.pool, "p").await.unwrap();
+        limits::remove_limit(&db.pool, "p").await.unwrap();
     }
 }
 
@@ -122,7 +122,7 @@ async fn a_slot_has_one_winner_however_many_schedulers_ask() {
         let pool = db.pool.clone();
         async move {
             let minutes = TimeDelta::seconds(60);
-            slots::claim(&pool, &[("sweep", minutes), ("settle", minutes)], now)
+            schedule_ticks::claim(&pool, &[("sweep", minutes), ("settle", minutes)], now)
                 .await
                 .unwrap()
                 .len()
@@ -152,7 +152,7 @@ async fn an_account_s_scans_begin_once_in_each_slot() {
     let claim = |now| {
         let pool = db.pool.clone();
         async move {
-            let claimed = slots::claim_scan(&pool, &account(), every, now).await;
+            let claimed = schedule_ticks::claim_scan(&pool, &account(), every, now).await;
             claimed.unwrap()
         }
     };

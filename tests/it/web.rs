@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use unread::domain::access::Role;
 use unread::sandbox::ACCOUNT;
-use unread::sandbox::faults::{Endpoint, Fault, When};
+use unread::sandbox::faults::{Endpoint, Fault, FaultSpan};
 use unread::sandbox::world::CUSTOMER_CARE;
 
-use crate::harness::{Setup, Stage, eventually, run_test, run_test_with};
+use crate::harness::{Setup, TestApp, eventually, run_test, run_test_with};
 
 const ANN: &str = "ann@example.net";
 
-async fn badge(t: &Stage, consumer: &str) -> Value {
+async fn badge(t: &TestApp, consumer: &str) -> Value {
     let path = format!("/helpers/msghist/{ACCOUNT}/{consumer}/unreadByConsumer");
     let (status, body) = t.get(&path).await;
     assert_eq!(status, 200, "{body}");
@@ -85,7 +85,11 @@ async fn a_consumer_whom_no_scan_has_met_is_looked_up_once_and_never_guessed_to_
             assert_eq!(badge(t, &known).await, says(true));
         }
         assert_eq!(faults.requests(Endpoint::ByConsumer), 1);
-        faults.set(Endpoint::ByConsumer, Fault::Unavailable, When::UntilCleared);
+        faults.set(
+            Endpoint::ByConsumer,
+            Fault::Unavailable,
+            FaultSpan::UntilCleared,
+        );
         assert_eq!(badge(t, &dark).await, says(false));
         // What is not LivePerson's is not even asked for.
         let asked = faults.requests(Endpoint::ByConsumer);

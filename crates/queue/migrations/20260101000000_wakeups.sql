@@ -17,7 +17,7 @@ drop index if exists apalis.lidx;
 drop index if exists apalis.unique_job_id;
 
 -- apalis notifies once per row and judges "due" by the server's clock. PostgreSQL commits notifying transactions one at
--- a time, so this costs bulk inserts a third of their speed; `wake` notifies once per call instead, and only if needed.
+-- a time, so this costs bulk inserts a third of their speed; `schedule` notifies once per call instead, and only if needed.
 drop trigger if exists notify_workers on apalis.jobs;
 
 -- A queue is small and changes all the time: the defaults (a fifth of the table) would let dead rows pile up at the

@@ -8,17 +8,17 @@ use tracing::{Instrument, error, info_span, warn};
 use unread_clock::{Backoff, Clock};
 
 use super::rows::Outcome;
-use super::{Job, MAX_ATTEMPTS, Poison, QueueConfig};
+use super::{Discard, JobRun, MAX_ATTEMPTS, QueueConfig};
 
 /// Runs one job to its end, whatever that is.
 pub(super) async fn run<F, Fut>(
     handler: F,
-    job: Job,
+    job: JobRun,
     config: &QueueConfig,
     clock: &Clock,
 ) -> Outcome
 where
-    F: Fn(Job) -> Fut + Send + 'static,
+    F: Fn(JobRun) -> Fut + Send + 'static,
     Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
     let queue = config.name;
@@ -42,9 +42,9 @@ where
 }
 
 /// The handler in a task of its own: a panic is an error, the deadline is kept, and several jobs use several cores.
-async fn supervise<F, Fut>(handler: F, job: Job, deadline: Duration) -> anyhow::Result<()>
+async fn supervise<F, Fut>(handler: F, job: JobRun, deadline: Duration) -> anyhow::Result<()>
 where
-    F: Fn(Job) -> Fut + Send + 'static,
+    F: Fn(JobRun) -> Fut + Send + 'static,
     Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
     let handler = async move { handler(job).await };
@@ -74,8 +74,8 @@ fn failure(error: &anyhow::Error, attempt: i32, now: DateTime<Utc>) -> Outcome {
         .filter(|c| *c != '\0')
         .take(500)
         .collect();
-    if error.is::<Poison>() {
-        return Outcome::Poisoned { error: text };
+    if error.is::<Discard>() {
+        return Outcome::Discarded { error: text };
     }
     let jitter = rand::random_range(0.8..1.2);
     Outcome::Failed {
@@ -106,10 +106,10 @@ mod tests {
 
     #[test]
     fn poison_is_recognised_under_any_context_and_everything_else_is_tried_again() {
-        let poison = anyhow::Error::from(Poison("no such thing".into())).context("delivering");
+        let poison = anyhow::Error::from(Discard("no such thing".into())).context("delivering");
         let outcome = failure(&poison, 1, noon());
         assert!(
-            matches!(outcome, Outcome::Poisoned { error } if error == "delivering: no such thing")
+            matches!(outcome, Outcome::Discarded { error } if error == "delivering: no such thing")
         );
 
         let error = anyhow::anyhow!("x\0{}", "y".repeat(1000));

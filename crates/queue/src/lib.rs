@@ -1,6 +1,6 @@
-//! Durable wake-ups: "look at this thing at that time", once per queue and key.
+//! Durable jobs: "look at this thing at that time", once per queue and key.
 //!
-//! A wake-up is transport, never the record of what must happen: the ledger says what is due, and a handler that is woken
+//! A job is transport, never the record of what must happen: the ledger says what is due, and a handler that is run
 //! too often, or for something long settled, must find nothing to do. There is at most one row per (queue, key) in
 //! `apalis.jobs`, and a finished one is deleted: the table stays as small as the work ahead, and the key is free again.
 //!
@@ -17,18 +17,18 @@
 //! ```text
 //! Pending ──fetch──▶ Running ──Ok──▶ (deleted)
 //!    ▲                 │ │
-//!    │                 │ └─wake during the run──▶ Queued: runs again, at the new time, after this run has ended
+//!    │                 │ └─scheduled during the run──▶ Queued: runs again, at the new time, after this run has ended
 //!    ├─Err, panic, deadline, lost worker (attempts + 1, later) ──┤
 //!    └─shutdown (attempts unchanged) ────────────────────────────┤
-//!                                             Killed ◀── attempts used up, or poison
+//!                                             Killed ◀── attempts used up, or discarded
 //! ```
 
 mod attempt;
-mod desk;
-mod host;
+mod process;
 mod rows;
 mod shares;
 mod work;
+mod worker;
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use unread_clock::Clock;
 
-pub use host::Host;
+pub use process::WorkerProcess;
 pub use rows::Depth;
 #[doc(hidden)]
 pub use rows::{FETCH, fetch_without};
@@ -49,16 +49,16 @@ pub use shares::Sharing;
 pub const MAX_ATTEMPTS: i32 = 25;
 
 /// One thing to look at, and when.
-pub struct Wakeup {
+pub struct Job {
     /// What to look at, unique in its queue: a reminder's id, an account and lane.
     pub key: String,
-    /// Handed to the handler; ids only, never personal data. Those of the wake-up that has set the time count.
+    /// Handed to the handler; ids only, never personal data. Those of the job that has set the time count.
     pub args: Value,
     pub run_at: DateTime<Utc>,
 }
 
-impl Wakeup {
-    /// A wake-up whose key says everything.
+impl Job {
+    /// A job whose key says everything.
     pub fn new(key: impl Into<String>, run_at: DateTime<Utc>) -> Self {
         Self {
             key: key.into(),
@@ -73,7 +73,7 @@ impl Wakeup {
     }
 }
 
-/// What happens to the wake-up that may already be there for the key.
+/// What happens to the job that may already be there for the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// It moves to exactly this time, earlier or later, and starts afresh: attempts are forgotten, a dead one lives again.
@@ -85,7 +85,7 @@ pub enum When {
 }
 
 /// One run of a handler.
-pub struct Job {
+pub struct JobRun {
     pub key: String,
     pub args: Value,
     /// 1 for the first run, one more after every failed one.
@@ -94,11 +94,11 @@ pub struct Job {
     pub run_at: DateTime<Utc>,
 }
 
-impl Job {
-    /// The arguments as a type of ours. The error is [`Poison`]: bytes do not get better by trying again.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Poison> {
+impl JobRun {
+    /// The arguments as a type of ours. The error is [`Discard`]: bytes do not get better by trying again.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Discard> {
         T::deserialize(&self.args)
-            .map_err(|error| Poison(format!("the arguments cannot be read: {error}")))
+            .map_err(|error| Discard(format!("the arguments cannot be read: {error}")))
     }
 }
 
@@ -106,7 +106,7 @@ impl Job {
 /// other error, with or without context around it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Poison(pub String);
+pub struct Discard(pub String);
 
 /// How one queue is worked on in this process.
 #[derive(Clone, Debug)]
@@ -137,7 +137,7 @@ impl QueueConfig {
     }
 }
 
-/// The default of [`QueueConfig::poll`], and how near a wake-up must be for [`wake`] to notify the workers.
+/// The default of [`QueueConfig::poll`], and how near a job must be for [`schedule`] to notify the workers.
 const POLL: Duration = Duration::from_millis(500);
 
 /// Makes sure that the keys are looked at, as `when` says, if and when the caller's transaction commits. One statement
@@ -149,25 +149,25 @@ const POLL: Duration = Duration::from_millis(500);
 /// If a key occurs twice in one call, the later entry wins for [`When::At`] and the earlier time for
 /// [`When::NoLaterThan`]. Notifies the workers only if something is due within half a second: they look again that often
 /// anyway, and notifying transactions commit one at a time, server-wide.
-pub async fn wake(
+pub async fn schedule(
     conn: &mut PgConnection,
     clock: &Clock,
     queue: &str,
     when: When,
-    wakeups: impl IntoIterator<Item = Wakeup>,
+    jobs: impl IntoIterator<Item = Job>,
 ) -> sqlx::Result<u64> {
-    let wakeups = rows::one_per_key(when, wakeups);
-    let Some(first) = wakeups.values().map(|wakeup| wakeup.run_at).min() else {
+    let jobs = rows::one_per_key(when, jobs);
+    let Some(first) = jobs.values().map(|job| job.run_at).min() else {
         return Ok(0);
     };
     let notify = clock.wait_until(first) <= POLL;
-    rows::wake(conn, queue, when, wakeups, notify).await
+    rows::schedule(conn, queue, when, jobs, notify).await
 }
 
-/// Removes wake-ups that nobody works on at the moment, dead ones included. One that is being worked on is left to its
+/// Removes jobs that nobody works on at the moment, dead ones included. One that is being worked on is left to its
 /// handler, which will find in the ledger that there is nothing to do. Returns how many rows went away.
-pub async fn forget(conn: &mut PgConnection, queue: &str, keys: &[String]) -> sqlx::Result<u64> {
-    rows::forget(conn, queue, keys).await
+pub async fn cancel(conn: &mut PgConnection, queue: &str, keys: &[String]) -> sqlx::Result<u64> {
+    rows::cancel(conn, queue, keys).await
 }
 
 /// Which of these keys have no row: nobody will look at them. A dead letter is a row.
@@ -180,8 +180,8 @@ pub async fn missing(
 }
 
 /// Removes dead letters that died before `before` (business time). Returns how many.
-pub async fn bury(pool: &PgPool, before: DateTime<Utc>) -> sqlx::Result<u64> {
-    rows::bury(pool, before).await
+pub async fn purge_dead(pool: &PgPool, before: DateTime<Utc>) -> sqlx::Result<u64> {
+    rows::purge_dead(pool, before).await
 }
 
 /// How much lies in each queue that has any row at all; for `/metrics`.

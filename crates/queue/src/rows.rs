@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use super::shares::Plan;
-use super::{MAX_ATTEMPTS, Wakeup, When};
+use super::{Job, MAX_ATTEMPTS, When};
 
 /// The channel to LISTEN on; the payload is the queue's name.
 pub(super) const CHANNEL: &str = "unread_queue";
@@ -30,29 +30,29 @@ pub(super) async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
     ours.dangerous_set_table_name("apalis._unread_migrations");
     ours.run(pool)
         .await
-        .context("preparing apalis' tables for wake-ups")
+        .context("preparing apalis' tables for jobs")
 }
 
 /// One entry per key, in the order of the keys: the statement accepts no key twice.
 pub(super) fn one_per_key(
     when: When,
-    wakeups: impl IntoIterator<Item = Wakeup>,
-) -> BTreeMap<String, Wakeup> {
-    let mut by_key: BTreeMap<String, Wakeup> = BTreeMap::new();
-    for mut wakeup in wakeups {
+    jobs: impl IntoIterator<Item = Job>,
+) -> BTreeMap<String, Job> {
+    let mut by_key: BTreeMap<String, Job> = BTreeMap::new();
+    for mut job in jobs {
         if when == When::NoLaterThan
-            && let Some(earlier) = by_key.get(&wakeup.key)
+            && let Some(earlier) = by_key.get(&job.key)
         {
-            wakeup.run_at = wakeup.run_at.min(earlier.run_at);
+            job.run_at = job.run_at.min(earlier.run_at);
         }
-        by_key.insert(wakeup.key.clone(), wakeup);
+        by_key.insert(job.key.clone(), job);
     }
     by_key
 }
 
 /// The metadata column stays null: its type, hstore, need not be on the search path then.
-const WAKE: &str = "
-with woken as (
+const SCHEDULE: &str = "
+with scheduled as (
     insert into apalis.jobs as j
         (id, job_type, job, status, attempts, max_attempts, run_at, priority, idempotency_key)
     select n.id, $1, n.job, 'Pending', 0, $6, n.run_at, 0, n.key
@@ -69,26 +69,26 @@ with woken as (
        or j.status = 'Pending' and excluded.run_at < j.run_at and j.attempts = 0
     returning 1
 )
-select count(*), case when $8 then pg_notify($9, $1)::text end from woken";
+select count(*), case when $8 then pg_notify($9, $1)::text end from scheduled";
 
-pub(super) async fn wake(
+pub(super) async fn schedule(
     conn: &mut PgConnection,
     queue: &str,
     when: When,
-    wakeups: BTreeMap<String, Wakeup>,
+    jobs: BTreeMap<String, Job>,
     notify: bool,
 ) -> sqlx::Result<u64> {
-    let mut ids = Vec::with_capacity(wakeups.len());
-    let mut keys = Vec::with_capacity(wakeups.len());
-    let mut args = Vec::with_capacity(wakeups.len());
-    let mut run_ats = Vec::with_capacity(wakeups.len());
-    for (key, wakeup) in wakeups {
+    let mut ids = Vec::with_capacity(jobs.len());
+    let mut keys = Vec::with_capacity(jobs.len());
+    let mut args = Vec::with_capacity(jobs.len());
+    let mut run_ats = Vec::with_capacity(jobs.len());
+    for (key, job) in jobs {
         ids.push(ulid::Ulid::generate().to_string());
         keys.push(key);
-        args.push(wakeup.args.to_string().into_bytes());
-        run_ats.push(wakeup.run_at);
+        args.push(job.args.to_string().into_bytes());
+        run_ats.push(job.run_at);
     }
-    let changed: i64 = sqlx::query_scalar(WAKE)
+    let changed: i64 = sqlx::query_scalar(SCHEDULE)
         .bind(queue)
         .bind(ids)
         .bind(keys)
@@ -103,7 +103,7 @@ pub(super) async fn wake(
     Ok(changed.unsigned_abs())
 }
 
-pub(super) async fn forget(
+pub(super) async fn cancel(
     conn: &mut PgConnection,
     queue: &str,
     keys: &[String],
@@ -137,7 +137,7 @@ pub(super) async fn missing(
     .await
 }
 
-pub(super) async fn bury(pool: &PgPool, before: DateTime<Utc>) -> sqlx::Result<u64> {
+pub(super) async fn purge_dead(pool: &PgPool, before: DateTime<Utc>) -> sqlx::Result<u64> {
     let gone = sqlx::query("delete from apalis.jobs where status = 'Killed' and done_at < $1")
         .bind(before)
         .execute(pool)
@@ -191,14 +191,14 @@ pub(super) async fn dead(pool: &PgPool) -> sqlx::Result<i64> {
 /// A row taken by this worker. `lock_at` tells this taking from any other, also from a later one by the same worker
 /// after its lease had lapsed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Hold {
+pub(super) struct RowClaim {
     pub id: String,
     pub lock_at: DateTime<Utc>,
 }
 
 /// A row as fetched.
 pub(super) struct Row {
-    pub hold: Hold,
+    pub row_claim: RowClaim,
     pub key: String,
     pub args: Vec<u8>,
     pub attempts: i32,
@@ -285,7 +285,7 @@ pub(super) async fn fetch(
             Some(Row {
                 // A row that somebody else put there may have no key.
                 key: key.unwrap_or_else(|| id.clone()),
-                hold: Hold {
+                row_claim: RowClaim {
                     id,
                     lock_at: lock_at?,
                 },
@@ -313,7 +313,7 @@ pub(super) enum Outcome {
         retry_at: DateTime<Utc>,
     },
     /// Never try again.
-    Poisoned {
+    Discarded {
         error: String,
     },
     /// It never started; no attempt is burnt.
@@ -326,15 +326,15 @@ impl Outcome {
         match self {
             Self::Done => ("done", None, None),
             Self::Failed { error, retry_at } => ("failed", Some(error), Some(*retry_at)),
-            Self::Poisoned { error } => ("poisoned", Some(error), None),
+            Self::Discarded { error } => ("discarded", Some(error), None),
             Self::HandedBack => ("back", None, None),
         }
     }
 }
 
-/// Rows that were woken during the run (`Queued`) are neither deleted nor killed: they wait for their new time.
+/// Rows that were scheduled anew during the run (`Queued`) are neither deleted nor killed: they wait for their new time.
 ///
-/// Rows that are locked by an open transaction, which is about to wake them, are left alone and returned.
+/// Rows that are locked by an open transaction, which is about to schedule them, are left alone and returned.
 ///
 /// `coalesce` keeps the planner from the index on `lock_by`: by it, each of all the rows this worker holds would be compared with
 /// each verdict.
@@ -358,7 +358,7 @@ with verdict as (
         last_result = case when m.error is null then j.last_result else jsonb_build_object('Err', m.error) end,
         lock_by = null, lock_at = null
     from (
-        select *, not rearmed and (outcome = 'poisoned' or outcome = 'failed' and attempts + 1 >= max_attempts) as dies
+        select *, not rearmed and (outcome = 'discarded' or outcome = 'failed' and attempts + 1 >= max_attempts) as dies
         from mine where outcome <> 'done' or rearmed
     ) as m
     where j.id = m.id
@@ -372,14 +372,14 @@ pub(super) async fn settle(
     pool: &PgPool,
     worker: &str,
     now: DateTime<Utc>,
-    ended: impl Iterator<Item = (&Hold, &Outcome)>,
+    ended: impl Iterator<Item = (&RowClaim, &Outcome)>,
 ) -> sqlx::Result<Vec<String>> {
     let (mut ids, mut lock_ats) = (Vec::new(), Vec::new());
     let (mut outcomes, mut errors, mut retry_ats) = (Vec::new(), Vec::new(), Vec::new());
-    for (hold, outcome) in ended {
+    for (row_claim, outcome) in ended {
         let (outcome, error, retry_at) = outcome.columns();
-        ids.push(hold.id.as_str());
-        lock_ats.push(hold.lock_at);
+        ids.push(row_claim.id.as_str());
+        lock_ats.push(row_claim.lock_at);
         outcomes.push(outcome);
         errors.push(error);
         retry_ats.push(retry_at);
@@ -402,7 +402,7 @@ pub(super) async fn hand_back<'a>(
     pool: &PgPool,
     queue: &str,
     worker: &str,
-    known: impl Iterator<Item = &'a Hold>,
+    known: impl Iterator<Item = &'a RowClaim>,
 ) -> sqlx::Result<u64> {
     let (ids, lock_ats): (Vec<&str>, Vec<DateTime<Utc>>) =
         known.map(|h| (h.id.as_str(), h.lock_at)).unzip();

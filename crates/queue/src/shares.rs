@@ -79,7 +79,7 @@ impl Shares {
     /// For so many `free` slots. All jobs of a fetch may turn out to be one's, so it takes no more than the one with the least room may
     /// have; the next fetch goes on without that one.
     pub fn plan(&self, free: usize) -> Plan {
-        // Before it is looked who has what: who gives a slot back meanwhile shall ring.
+        // Before it is looked who has what: who gives a slot back meanwhile shall notify.
         self.left_out.store(true, Ordering::SeqCst);
         let rooms = self.rooms();
         let full = self

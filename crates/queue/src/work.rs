@@ -22,69 +22,76 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, warn};
 
-use super::desk::{Desk, Ended, LAST_WRITES, Run, fetch_rows, settle_rows};
-use super::host::Shared;
+use super::process::Shared;
 use super::rows::Outcome;
-use super::{Job, QueueConfig, attempt};
+use super::worker::{Ended, LAST_WRITES, QueueWorker, Run, fetch_rows, settle_rows};
+use super::{JobRun, QueueConfig, attempt};
 
 pub(super) async fn run<F, Fut>(
-    host: Arc<Shared>,
+    process: Arc<Shared>,
     config: QueueConfig,
     handler: F,
     shutdown: CancellationToken,
 ) where
-    F: Fn(Job) -> Fut + Clone + Send + Sync + 'static,
+    F: Fn(JobRun) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
     let (feed, rows) = mpsc::unbounded_channel();
     let (settle, ended) = mpsc::unbounded_channel();
-    let desk = Arc::new(Desk::new(host, config, settle, shutdown.clone()));
-    let fetching = AbortOnDropHandle::new(tokio::spawn(fetch_rows(desk.clone(), feed)));
-    let mut settling = AbortOnDropHandle::new(tokio::spawn(settle_rows(desk.clone(), ended)));
+    let queue_worker = Arc::new(QueueWorker::new(process, config, settle, shutdown.clone()));
+    let fetching = AbortOnDropHandle::new(tokio::spawn(fetch_rows(queue_worker.clone(), feed)));
+    let mut settling =
+        AbortOnDropHandle::new(tokio::spawn(settle_rows(queue_worker.clone(), ended)));
 
     let work = {
-        let desk = desk.clone();
-        move |run: Run| perform(desk.clone(), handler.clone(), run)
+        let queue_worker = queue_worker.clone();
+        move |run: Run| perform(queue_worker.clone(), handler.clone(), run)
     };
-    let name = format!("{}/{}", desk.host.name, desk.config.name);
+    let name = format!("{}/{}", queue_worker.process.name, queue_worker.config.name);
     let worker = WorkerBuilder::new(name).backend(Feed(rows)).build(work);
     let drained = async {
         shutdown.cancelled().await;
-        tokio::time::sleep(desk.config.drain).await;
+        tokio::time::sleep(queue_worker.config.drain).await;
     };
     {
         // Leaving this block drops the worker, and every handler that still runs is aborted.
         let working = pin!(worker.run());
         tokio::select! {
             ended = working => if let Err(error) = ended { error!("apalis' worker has ended: {error}") },
-            () = drained => warn!("Jobs of the queue {} did not end in time and are handed back", desk.config.name),
+            () = drained => warn!("Jobs of the queue {} did not end in time and are handed back", queue_worker.config.name),
         }
     }
     if !shutdown.is_cancelled() {
         error!(
             "The queue {} is not worked on any more: its worker has ended without being asked to",
-            desk.config.name
+            queue_worker.config.name
         );
     }
     fetching.abort();
-    let _ = tokio::time::timeout(LAST_WRITES, desk.all_settled()).await;
+    let _ = tokio::time::timeout(LAST_WRITES, queue_worker.all_settled()).await;
     settling.abort();
     let _ = (&mut settling).await;
-    desk.hand_everything_back().await;
+    queue_worker.hand_everything_back().await;
 }
 
 /// Runs one job, unless shutdown came first, and passes the outcome on.
-async fn perform<F, Fut>(desk: Arc<Desk>, handler: F, Run { job, taken }: Run)
+async fn perform<F, Fut>(queue_worker: Arc<QueueWorker>, handler: F, Run { job, claim }: Run)
 where
-    F: Fn(Job) -> Fut + Send + 'static,
+    F: Fn(JobRun) -> Fut + Send + 'static,
     Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
-    let outcome = if desk.shutdown.is_cancelled() {
+    let outcome = if queue_worker.shutdown.is_cancelled() {
         Outcome::HandedBack
     } else {
-        attempt::run(handler, job, &desk.config, &desk.host.clock).await
+        attempt::run(
+            handler,
+            job,
+            &queue_worker.config,
+            &queue_worker.process.clock,
+        )
+        .await
     };
-    desk.pass_on(Ended { taken, outcome });
+    queue_worker.pass_on(Ended { claim, outcome });
 }
 
 /// The stream of fetched rows, as apalis wants it. It has no state of its own to flush or to release.

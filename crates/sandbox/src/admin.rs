@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::faults::{Faults, Rule};
+use super::faults::{FaultRule, Faults};
 use super::people::Play;
 use super::world::{Action, Person, Quirks, Shape, Skill, Unknown, Visibility, WEB, World};
 
@@ -33,7 +33,7 @@ impl IntoResponse for Unknown {
     }
 }
 
-type Answer = Result<Json<Value>, Unknown>;
+type JsonResult = Result<Json<Value>, Unknown>;
 
 /// The API, to be nested under `/_sandbox`; `account` is whose things are meant when a request does not say.
 pub fn router(world: World, faults: Faults, play: Play, account: &str) -> Router {
@@ -77,7 +77,7 @@ async fn list(State(admin): State<Admin>, Query(query): Query<ListQuery>) -> Jso
 /// `at` everywhere: epoch milliseconds, now if absent.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Opening {
+struct OpeningRequest {
     account: Option<String>,
     skill: i64,
     source: Option<String>,
@@ -86,7 +86,7 @@ struct Opening {
     at: Option<i64>,
 }
 
-async fn open(State(admin): State<Admin>, Json(new): Json<Opening>) -> Answer {
+async fn open(State(admin): State<Admin>, Json(new): Json<OpeningRequest>) -> JsonResult {
     let world = new
         .at
         .map_or_else(|| admin.world.clone(), |at| admin.world.at(at));
@@ -117,7 +117,7 @@ async fn act(
     world.act(&id, &action).map(|()| StatusCode::NO_CONTENT)
 }
 
-async fn witness(State(admin): State<Admin>, Path(id): Path<String>) -> Answer {
+async fn witness(State(admin): State<Admin>, Path(id): Path<String>) -> JsonResult {
     let world = &admin.world;
     let consumer_ids = world.consumer_ids(&id);
     if consumer_ids.is_empty() {
@@ -139,7 +139,7 @@ struct Population {
     shape: Shape,
 }
 
-async fn populate(State(admin): State<Admin>, Json(wanted): Json<Population>) -> Answer {
+async fn populate(State(admin): State<Admin>, Json(wanted): Json<Population>) -> JsonResult {
     let account = wanted.account.unwrap_or(admin.account);
     let made = admin
         .world
@@ -202,7 +202,7 @@ async fn faults_list(State(admin): State<Admin>) -> Json<Value> {
     )
 }
 
-async fn faults_add(State(admin): State<Admin>, Json(rule): Json<Rule>) -> Json<Value> {
+async fn faults_add(State(admin): State<Admin>, Json(rule): Json<FaultRule>) -> Json<Value> {
     Json(json!({"number": admin.faults.add(rule)}))
 }
 

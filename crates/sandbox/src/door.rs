@@ -88,15 +88,15 @@ impl Door {
 }
 
 impl Listener for Door {
-    type Io = Line;
+    type Io = CuttableStream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Line, SocketAddr) {
+    async fn accept(&mut self) -> (CuttableStream, SocketAddr) {
         let (stream, peer) = self.next().await;
         // Small answers must not wait for the next acknowledgement; a socket that is already gone fails on first use.
         let _ = stream.set_nodelay(true);
         (
-            Line {
+            CuttableStream {
                 stream,
                 scissors: Scissors::default(),
             },
@@ -110,12 +110,12 @@ impl Listener for Door {
 }
 
 /// A connection whose answers can be cut off.
-pub struct Line {
+pub struct CuttableStream {
     stream: TcpStream,
     scissors: Scissors,
 }
 
-/// Cuts the [`Line`] a request came in on; handlers get it as `ConnectInfo<Scissors>`.
+/// Cuts the [`CuttableStream`] a request came in on; handlers get it as `ConnectInfo<Scissors>`.
 #[derive(Clone, Default)]
 pub struct Scissors(Arc<AtomicBool>);
 
@@ -132,7 +132,7 @@ impl Connected<IncomingStream<'_, Door>> for Scissors {
     }
 }
 
-impl Line {
+impl CuttableStream {
     fn write_with<T>(
         self: Pin<&mut Self>,
         write: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<T>>,
@@ -145,7 +145,7 @@ impl Line {
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for CuttableStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -155,7 +155,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for CuttableStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

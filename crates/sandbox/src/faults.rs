@@ -62,7 +62,7 @@ pub enum Fault {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum When {
+pub enum FaultSpan {
     /// The next so many matching requests.
     Next(u32),
     /// Each matching request with this probability.
@@ -73,7 +73,7 @@ pub enum When {
 /// One switch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rule {
+pub struct FaultRule {
     /// `None`: everywhere.
     #[serde(default)]
     pub endpoint: Option<Endpoint>,
@@ -84,7 +84,7 @@ pub struct Rule {
     #[serde(default)]
     pub skill: Option<i64>,
     pub fault: Fault,
-    pub when: When,
+    pub when: FaultSpan,
 }
 
 /// What was asked of one endpoint.
@@ -105,8 +105,8 @@ pub(crate) struct Verdict {
 }
 
 #[derive(Default)]
-struct State {
-    rules: Vec<(u64, Rule)>,
+struct FaultState {
+    rules: Vec<(u64, FaultRule)>,
     numbered: u64,
     drawn: u64,
     seed: u64,
@@ -116,25 +116,25 @@ struct State {
 /// The switches and the counters. Clones share them.
 #[derive(Clone, Default)]
 pub struct Faults {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<FaultState>>,
 }
 
 impl Faults {
     pub fn new(seed: u64) -> Self {
         Self {
-            state: Arc::new(Mutex::new(State {
+            state: Arc::new(Mutex::new(FaultState {
                 seed,
-                ..State::default()
+                ..FaultState::default()
             })),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FaultState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets a switch; the number clears it again.
-    pub fn add(&self, rule: Rule) -> u64 {
+    pub fn add(&self, rule: FaultRule) -> u64 {
         let mut state = self.lock();
         state.numbered += 1;
         let number = state.numbered;
@@ -143,8 +143,8 @@ impl Faults {
     }
 
     /// The usual case: a fault at one endpoint of every account.
-    pub fn set(&self, endpoint: Endpoint, fault: Fault, when: When) -> u64 {
-        self.add(Rule {
+    pub fn set(&self, endpoint: Endpoint, fault: Fault, when: FaultSpan) -> u64 {
+        self.add(FaultRule {
             endpoint: Some(endpoint),
             account: None,
             skill: None,
@@ -165,7 +165,7 @@ impl Faults {
     }
 
     /// The switches that are set, with their numbers.
-    pub fn list(&self) -> Vec<(u64, Rule)> {
+    pub fn list(&self) -> Vec<(u64, FaultRule)> {
         self.lock().rules.clone()
     }
 
@@ -225,16 +225,16 @@ impl Faults {
                 continue;
             }
             let fires = match &mut rule.when {
-                When::Next(left) => {
+                FaultSpan::Next(left) => {
                     let fires = *left > 0;
                     *left = left.saturating_sub(1);
                     fires
                 }
-                When::Probability(p) => {
+                FaultSpan::Probability(p) => {
                     state.drawn += 1;
                     fraction(spread(state.seed, state.drawn)) < *p
                 }
-                When::UntilCleared => true,
+                FaultSpan::UntilCleared => true,
             };
             match rule.fault {
                 _ if !fires => {}
@@ -242,7 +242,9 @@ impl Faults {
                 fault => verdict.fault = Some(fault),
             }
         }
-        state.rules.retain(|(_, rule)| rule.when != When::Next(0));
+        state
+            .rules
+            .retain(|(_, rule)| rule.when != FaultSpan::Next(0));
         if verdict.fault.is_some() {
             state.traffic.entry(endpoint).or_default().faults += 1;
         }
@@ -276,7 +278,7 @@ mod tests {
     #[test]
     fn a_fault_for_the_next_two_requests_is_gone_after_two() {
         let faults = Faults::new(1);
-        faults.set(Endpoint::Search, Fault::Runtime, When::Next(2));
+        faults.set(Endpoint::Search, Fault::Runtime, FaultSpan::Next(2));
         let judge = || faults.judge(Endpoint::Search, "1", &[]).fault;
         assert_eq!(
             [judge(), judge(), judge()],
@@ -289,12 +291,12 @@ mod tests {
     #[test]
     fn a_fault_of_one_skill_leaves_the_others_alone() {
         let faults = Faults::new(1);
-        faults.add(Rule {
+        faults.add(FaultRule {
             endpoint: Some(Endpoint::Search),
             account: None,
             skill: Some(7),
             fault: Fault::Forbidden,
-            when: When::UntilCleared,
+            when: FaultSpan::UntilCleared,
         });
         assert_eq!(faults.judge(Endpoint::Search, "1", &[8]).fault, None);
         assert_eq!(
@@ -306,8 +308,12 @@ mod tests {
     #[test]
     fn delays_add_to_whatever_else_goes_wrong() {
         let faults = Faults::new(1);
-        faults.set(Endpoint::Token, Fault::Unavailable, When::UntilCleared);
-        faults.set(Endpoint::Token, Fault::Delay { ms: 5 }, When::UntilCleared);
+        faults.set(Endpoint::Token, Fault::Unavailable, FaultSpan::UntilCleared);
+        faults.set(
+            Endpoint::Token,
+            Fault::Delay { ms: 5 },
+            FaultSpan::UntilCleared,
+        );
         let verdict = faults.judge(Endpoint::Token, "1", &[]);
         assert_eq!(verdict.fault, Some(Fault::Unavailable));
         assert_eq!(verdict.delay, Duration::from_millis(5));
@@ -317,7 +323,7 @@ mod tests {
     fn the_same_seed_gives_the_same_faults_about_as_often_as_said() {
         let run = |seed| {
             let faults = Faults::new(seed);
-            faults.set(Endpoint::ById, Fault::Dropped, When::Probability(0.2));
+            faults.set(Endpoint::ById, Fault::Dropped, FaultSpan::Probability(0.2));
             (0..1000)
                 .map(|_| faults.judge(Endpoint::ById, "1", &[]).fault.is_some())
                 .collect::<Vec<_>>()

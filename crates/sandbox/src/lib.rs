@@ -338,7 +338,7 @@ async fn start_channels(
 /// Hands what people text to Twilio, addressed to the number that last wrote to them.
 async fn carry_texts(
     mut texts: mpsc::UnboundedReceiver<PhoneText>,
-    account: twilio::Account,
+    account: twilio::TwilioAccount,
     outbox: Outbox,
 ) {
     while let Some(PhoneText { from, body }) = texts.recv().await {

@@ -53,12 +53,12 @@ pub struct Scene {
     pub person: Person,
     /// When the conversation opens, minutes; never after the play begins.
     pub opens: f64,
-    pub script: Vec<(f64, Deed)>,
+    pub script: Vec<(f64, PersonAction)>,
     pub outcomes: Vec<Outcome>,
 }
 
 #[derive(Clone, Debug)]
-pub enum Deed {
+pub enum PersonAction {
     /// Something in the conversation.
     Act(Box<Action>),
     /// A text message to the brand from the person's phone, such as STOP.
@@ -103,11 +103,11 @@ struct Pending {
     at: i64,
     conversation: String,
     phone: Option<String>,
-    deed: Deed,
+    deed: PersonAction,
 }
 
 #[derive(Default)]
-struct State {
+struct PeopleState {
     /// Ascending by date.
     pending: Vec<Pending>,
     expected: Vec<Expected>,
@@ -118,7 +118,7 @@ struct State {
 pub struct Play {
     world: World,
     account: String,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<PeopleState>>,
     texts: mpsc::UnboundedSender<PhoneText>,
 }
 
@@ -135,7 +135,7 @@ impl Play {
         (play, received)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PeopleState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -186,13 +186,13 @@ impl Play {
         } in state.pending.drain(..due)
         {
             match deed {
-                Deed::Act(action) => {
+                PersonAction::Act(action) => {
                     self.world
                         .at(at)
                         .act(&conversation, &action)
                         .expect("scenes act in their own");
                 }
-                Deed::Texts(body) => {
+                PersonAction::Texts(body) => {
                     // Nobody listening is like a phone that is off.
                     let _ = self.texts.send(PhoneText {
                         from: phone.unwrap_or_default(),

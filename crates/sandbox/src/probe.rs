@@ -23,7 +23,7 @@ const SIGNATURE: &str = "x-probe-signature";
 
 /// A message that was taken.
 #[derive(Clone, Debug, Serialize)]
-pub struct Message {
+pub struct ProbeMessage {
     pub id: String,
     pub to: String,
     pub text: String,
@@ -35,7 +35,7 @@ pub struct Message {
 
 /// What becomes of the next messages, one each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum ProbeFault {
     /// Taken, and the answer is an error.
     AnswerLost,
     /// Not taken, and the answer is an error.
@@ -45,15 +45,15 @@ pub enum Fault {
 }
 
 #[derive(Default)]
-struct Kept {
-    messages: Vec<Message>,
-    faults: VecDeque<Fault>,
+struct ProbeState {
+    messages: Vec<ProbeMessage>,
+    faults: VecDeque<ProbeFault>,
 }
 
 /// A running endpoint; clones are the same one.
 #[derive(Clone)]
 pub struct Probe {
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<ProbeState>>,
     address: SocketAddr,
     http: reqwest::Client,
 }
@@ -79,22 +79,22 @@ impl Probe {
         format!("http://{}", self.address)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, ProbeState> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn messages(&self) -> Vec<Message> {
+    pub fn messages(&self) -> Vec<ProbeMessage> {
         self.lock().messages.clone()
     }
 
-    pub fn add_fault(&self, fault: Fault) {
+    pub fn add_fault(&self, fault: ProbeFault) {
         self.lock().faults.push_back(fault);
     }
 
     /// Reports on a message, signed with this secret. Returns the answer's status.
     pub async fn report(
         &self,
-        message: &Message,
+        message: &ProbeMessage,
         status: &str,
         code: Option<&str>,
         secret: &str,
@@ -137,11 +137,11 @@ async fn take(State(probe): State<Probe>, headers: HeaderMap, body: Bytes) -> (S
     let mut kept = probe.lock();
     let fault = kept.faults.pop_front();
     match fault {
-        Some(Fault::Refused(code)) => return refused(code),
-        Some(Fault::Nothing) => return (StatusCode::BAD_GATEWAY, String::new()),
-        Some(Fault::AnswerLost) | None => {}
+        Some(ProbeFault::Refused(code)) => return refused(code),
+        Some(ProbeFault::Nothing) => return (StatusCode::BAD_GATEWAY, String::new()),
+        Some(ProbeFault::AnswerLost) | None => {}
     }
-    let message = Message {
+    let message = ProbeMessage {
         id: format!("probe-{}", kept.messages.len() + 1),
         to: word("to").unwrap_or_default(),
         text: word("text").unwrap_or_default(),
@@ -161,6 +161,6 @@ async fn take(State(probe): State<Probe>, headers: HeaderMap, body: Bytes) -> (S
 /// The messages whose text holds a word.
 async fn list(State(probe): State<Probe>, Path(word): Path<String>) -> String {
     let messages = probe.messages();
-    let found: Vec<&Message> = messages.iter().filter(|m| m.text.contains(&word)).collect();
+    let found: Vec<&ProbeMessage> = messages.iter().filter(|m| m.text.contains(&word)).collect();
     json!(found).to_string()
 }

@@ -68,10 +68,10 @@ pub trait Rule: Clone + Send + 'static {
 /// The rules in force. Clones share them.
 #[derive(Clone)]
 pub struct Rules<R> {
-    state: Arc<Mutex<State<R>>>,
+    state: Arc<Mutex<RulesState<R>>>,
 }
 
-struct State<R> {
+struct RulesState<R> {
     rules: Vec<R>,
     dice: StdRng,
     struck: u64,
@@ -79,7 +79,7 @@ struct State<R> {
 
 impl<R: Rule> Rules<R> {
     pub fn new(seed: u64) -> Self {
-        let state = State {
+        let state = RulesState {
             rules: Vec::new(),
             dice: StdRng::seed_from_u64(seed),
             struck: 0,
@@ -141,7 +141,7 @@ impl<R: Rule> Rules<R> {
         None
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<R>> {
+    fn lock(&self) -> MutexGuard<'_, RulesState<R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

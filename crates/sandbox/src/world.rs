@@ -89,7 +89,7 @@ fn yes() -> bool {
     true
 }
 
-pub(crate) struct State {
+pub(crate) struct WorldState {
     pub accounts: BTreeMap<String, Account>,
     pub staff: Staff,
     pub visibility: Visibility,
@@ -105,7 +105,7 @@ pub struct World {
     clock: WorldClock,
     /// The date of whatever is done through this handle, if not now.
     stamp: Option<i64>,
-    state: Arc<RwLock<State>>,
+    state: Arc<RwLock<WorldState>>,
     checks: witness::Checks,
 }
 
@@ -117,7 +117,7 @@ pub(crate) fn spread(seed: u64, n: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-impl State {
+impl WorldState {
     fn new_id(&mut self) -> u128 {
         self.made += 1;
         let (high, low) = (
@@ -144,7 +144,7 @@ impl State {
 impl World {
     /// A world with the accounts of these ids, and nothing in them yet.
     pub fn new(clock: WorldClock, seed: u64, accounts: &[&str]) -> Self {
-        let state = State {
+        let state = WorldState {
             accounts: accounts
                 .iter()
                 .map(|id| ((*id).to_owned(), Account::new(id)))
@@ -164,11 +164,11 @@ impl World {
         }
     }
 
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, WorldState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    fn write(&self) -> RwLockWriteGuard<'_, WorldState> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 

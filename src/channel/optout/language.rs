@@ -39,12 +39,12 @@ pub(super) struct Language {
     topics: Vec<Pattern>,
     /// Ordinary uses that reach over several clauses.
     across: Vec<Pattern>,
-    rules: Vec<(Verdict, Pattern)>,
+    rules: Vec<(TextVerdict, Pattern)>,
     index: Index,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum TextVerdict {
     Other,
     Revocation,
     Perhaps(Doubt),
@@ -54,7 +54,7 @@ enum Verdict {
 
 /// What the rules find in a clause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum ClauseFinding {
     Revocation,
     Perhaps(Doubt),
     Nothing,
@@ -89,15 +89,15 @@ impl Language {
         }
         let (begin, rest) = line.split_once(' ').ok_or("neither words nor a rule")?;
         let (verdict, pattern) = match begin {
-            "-" => (Verdict::Other, rest),
-            "+" => (Verdict::Revocation, rest),
+            "-" => (TextVerdict::Other, rest),
+            "+" => (TextVerdict::Revocation, rest),
             "?" | "??" => {
                 let (doubt, pattern) = rest.split_once(' ').ok_or("a doubt without a pattern")?;
                 let doubt = Doubt::parse(doubt).ok_or_else(|| format!("no doubt {doubt}"))?;
                 let verdict = if begin == "?" {
-                    Verdict::Perhaps(doubt)
+                    TextVerdict::Perhaps(doubt)
                 } else {
-                    Verdict::Faintly(doubt)
+                    TextVerdict::Faintly(doubt)
                 };
                 (verdict, pattern)
             }
@@ -189,9 +189,14 @@ impl Language {
 
     /// Tries the rules on a clause, the faint ones only if `faint`. Marks in `explained` which words an ordinary use explains; a doubt about words that are
     /// explained already, perhaps by another language, is none.
-    pub(super) fn judge(&self, clause: &[String], explained: &mut [bool], faint: bool) -> Found {
+    pub(super) fn judge(
+        &self,
+        clause: &[String],
+        explained: &mut [bool],
+        faint: bool,
+    ) -> ClauseFinding {
         let mut clause = clause.to_vec();
-        let mut found = Found::Nothing;
+        let mut found = ClauseFinding::Nothing;
         let present = self.index.present(&clause);
         for (verdict, pattern) in self
             .rules
@@ -201,16 +206,16 @@ impl Language {
             let mut from = 0;
             while let Some((begin, end)) = pattern.find(&clause, from) {
                 match verdict {
-                    Verdict::Revocation => return Found::Revocation,
-                    Verdict::Faintly(_) if !faint => break,
-                    Verdict::Perhaps(doubt) | Verdict::Faintly(doubt) => {
+                    TextVerdict::Revocation => return ClauseFinding::Revocation,
+                    TextVerdict::Faintly(_) if !faint => break,
+                    TextVerdict::Perhaps(doubt) | TextVerdict::Faintly(doubt) => {
                         let open = !explained[begin..end].contains(&true);
-                        if open && found == Found::Nothing {
-                            found = Found::Perhaps(*doubt);
+                        if open && found == ClauseFinding::Nothing {
+                            found = ClauseFinding::Perhaps(*doubt);
                         }
                         from = begin + 1;
                     }
-                    Verdict::Other => {
+                    TextVerdict::Other => {
                         for at in begin..end {
                             EXPLAINED.clone_into(&mut clause[at]);
                             explained[at] = true;

@@ -28,13 +28,13 @@ const LONGEST_BESIDE: usize = 5;
 
 /// How a phone words a reaction: `before` the quoted message and `after` it.
 struct Form {
-    before: Vec<Word>,
-    after: Vec<Word>,
+    before: Vec<ReactionWord>,
+    after: Vec<ReactionWord>,
     /// Only the emoji says that it is one: "👍 para …".
     needs_emoji: bool,
 }
 
-struct Word {
+struct ReactionWord {
     letters: String,
     /// Only the beginning of a word.
     open: bool,
@@ -52,15 +52,18 @@ static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
         .collect()
 });
 
-fn form_words(text: &str) -> Vec<Word> {
+fn form_words(text: &str) -> Vec<ReactionWord> {
     let read = |raw: &str| {
         let open = raw.ends_with('*');
         let words = words(raw);
         let last = words.len();
-        words.into_iter().enumerate().map(move |(n, letters)| Word {
-            letters,
-            open: open && n + 1 == last,
-        })
+        words
+            .into_iter()
+            .enumerate()
+            .map(move |(n, letters)| ReactionWord {
+                letters,
+                open: open && n + 1 == last,
+            })
     };
     text.split_whitespace().flat_map(read).collect()
 }
@@ -146,7 +149,7 @@ impl Form {
     }
 }
 
-fn are(said: &[String], words: &[Word]) -> bool {
+fn are(said: &[String], words: &[ReactionWord]) -> bool {
     said.len() == words.len()
         && said.iter().zip(words).all(|(said, word)| {
             *said == word.letters || (word.open && said.starts_with(word.letters.as_str()))

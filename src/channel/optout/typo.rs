@@ -1,6 +1,6 @@
 //! Typing errors: a word that is nearly another one.
 
-use super::language::Found;
+use super::language::ClauseFinding;
 use super::{Grammar, text};
 
 /// One letter away from a keyword, and words of their own.
@@ -76,7 +76,7 @@ impl Grammar {
                     let mut clause = clause.to_vec();
                     neighbour.clone_into(&mut clause[*at]);
                     let mut explained = vec![false; clause.len()];
-                    language.judge(&clause, &mut explained, true) != Found::Nothing
+                    language.judge(&clause, &mut explained, true) != ClauseFinding::Nothing
                 })
             })
         })

@@ -1,11 +1,11 @@
 //! The test channel's codes: what they mean for the attempt, what came of it, and what helps.
 
 use crate::channel::codes::{Class, Explained};
-use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+use crate::domain::outcome::{Outcome, Refusal, Retryable};
 
 use Class::{Not, Refused};
 
-struct Row {
+struct ProbeCodeRow {
     code: &'static str,
     class: Class,
     said: Explained,
@@ -16,8 +16,8 @@ const fn row(
     class: Class,
     sentence: &'static str,
     remedy: &'static str,
-) -> Row {
-    Row {
+) -> ProbeCodeRow {
+    ProbeCodeRow {
         code,
         class,
         said: Explained::new(sentence, remedy),
@@ -25,13 +25,13 @@ const fn row(
 }
 
 #[rustfmt::skip]
-const CODES: &[Row] = &[
+const CODES: &[ProbeCodeRow] = &[
     row("P10", Refused(Refusal::BadRecipient), "The endpoint does not know the customer.", "Nothing needs to be done."),
-    row("P20", Not(Obstacle::Config), "The endpoint refuses our signature.", "Check PROBE_SECRET."),
-    row("P30", Not(Obstacle::Throttled), "The endpoint asks us to slow down.", "Lower PROBE_RATE_PER_SECOND."),
-    row("not connected", Not(Obstacle::Transient), "The endpoint could not be reached.", "Check PROBE_URL."),
+    row("P20", Not(Retryable::Config), "The endpoint refuses our signature.", "Check PROBE_SECRET."),
+    row("P30", Not(Retryable::Throttled), "The endpoint asks us to slow down.", "Lower PROBE_RATE_PER_SECOND."),
+    row("not connected", Not(Retryable::Transient), "The endpoint could not be reached.", "Check PROBE_URL."),
     row("no answer", Class::Unknown, "The endpoint's answer was lost, so nobody knows whether it went.", "Check the endpoint's log."),
-    row("channel is not configured", Not(Obstacle::Config), "The test channel is not configured.", "Set PROBE_URL and PROBE_SECRET."),
+    row("channel is not configured", Not(Retryable::Config), "The test channel is not configured.", "Set PROBE_URL and PROBE_SECRET."),
     row("lost", Refused(Refusal::Other), "The message was lost.", "Check the endpoint's log."),
 ];
 
@@ -40,7 +40,7 @@ const OTHER: Explained = Explained::new(
     "Check the endpoint's log.",
 );
 
-fn find(code: &str) -> Option<&'static Row> {
+fn find(code: &str) -> Option<&'static ProbeCodeRow> {
     CODES.iter().find(|row| row.code == code)
 }
 

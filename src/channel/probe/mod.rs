@@ -20,8 +20,9 @@ use sha2::Sha256;
 use url::Url;
 
 use super::adapter::{
-    Adapter, Check, Configured, Failed, Finder, Gate, Health, Lost, Message, ProviderProfile,
-    Redactor, Rejected, Report, Reporter, Request, Signed, Way,
+    Adapter, Check, Configured, Failed, Finder, Health, OutgoingMessage, PreparedSend,
+    ProviderProfile, Redactor, RejectedWebhook, Report, Reporter, Request, SendGate, Signed,
+    UnsettledAttempt,
 };
 use crate::domain::outcome::Outcome;
 use crate::domain::reminder::ReminderState;
@@ -42,7 +43,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const SIGNATURE: &str = "x-probe-signature";
 
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ProbeSettings {
     pub url: Url,
     /// Signs in both directions.
     pub secret: Secret,
@@ -53,11 +54,11 @@ pub struct Settings {
 #[derive(Clone)]
 struct Client {
     http: reqwest::Client,
-    settings: Settings,
+    settings: ProbeSettings,
     reports_to: String,
 }
 
-impl Configured for Settings {
+impl Configured for ProbeSettings {
     fn adapter(&self, public_url: &Url) -> anyhow::Result<Arc<dyn Adapter>> {
         // reqwest is built without a provider of its own and panics if none is set. An error only says that there is one.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -97,7 +98,11 @@ impl Client {
             .chain_update(body)
     }
 
-    async fn hand_over(&self, message: &Message<'_>, gate: Gate<'_>) -> Result<Outcome, Outcome> {
+    async fn hand_over(
+        &self,
+        message: &OutgoingMessage<'_>,
+        gate: SendGate<'_>,
+    ) -> Result<Outcome, Outcome> {
         (gate.turn)().await?;
         if let Some(outcome) = (gate.last_look)().await {
             return Err(outcome);
@@ -146,8 +151,8 @@ impl Adapter for Client {
         usize::MAX
     }
 
-    fn open(&self) -> BoxFuture<'_, Result<Box<dyn Way>, Outcome>> {
-        let way: Box<dyn Way> = Box::new(self.clone());
+    fn open(&self) -> BoxFuture<'_, Result<Box<dyn PreparedSend>, Outcome>> {
+        let way: Box<dyn PreparedSend> = Box::new(self.clone());
         Box::pin(std::future::ready(Ok(way)))
     }
 
@@ -178,18 +183,21 @@ impl Adapter for Client {
     }
 }
 
-impl Way for Client {
+impl PreparedSend for Client {
     fn send<'a>(
         self: Box<Self>,
-        message: &'a Message<'a>,
-        gate: Gate<'a>,
+        message: &'a OutgoingMessage<'a>,
+        gate: SendGate<'a>,
     ) -> BoxFuture<'a, Outcome> {
         Box::pin(async move { self.hand_over(message, gate).await.unwrap_or_else(|no| no) })
     }
 }
 
 impl Finder for Client {
-    fn find<'a>(&'a self, lost: Lost<'a>) -> BoxFuture<'a, Result<Option<Report>, String>> {
+    fn find<'a>(
+        &'a self,
+        lost: UnsettledAttempt<'a>,
+    ) -> BoxFuture<'a, Result<Option<Report>, String>> {
         Box::pin(async move {
             let answer = self.http.get(self.url(&format!("messages/{}", lost.token)));
             let answer = answer.send().await.map_err(|error| error.to_string())?;
@@ -208,12 +216,12 @@ impl Reporter for Client {
         SIGNATURE
     }
 
-    fn read(&self, request: &Request<'_>) -> Result<Option<Signed>, Rejected> {
-        let signature = request.signature.ok_or(Rejected::Unsigned)?;
+    fn read(&self, request: &Request<'_>) -> Result<Option<Signed>, RejectedWebhook> {
+        let signature = request.signature.ok_or(RejectedWebhook::Unsigned)?;
         let signature = STANDARD.decode(signature);
-        let signature = signature.map_err(|_| Rejected::WrongSignature)?;
+        let signature = signature.map_err(|_| RejectedWebhook::WrongSignature)?;
         let right = self.mac(request.body).verify_slice(&signature);
-        right.map_err(|_| Rejected::WrongSignature)?;
+        right.map_err(|_| RejectedWebhook::WrongSignature)?;
         let said = serde_json::from_slice::<Said>(request.body).ok();
         Ok(said.map(|said| Signed {
             attempt: said.attempt.clone(),

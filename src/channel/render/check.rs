@@ -2,13 +2,13 @@
 
 use super::{Engine, Field, Reads, Rendered, TemplateError, Vars, layout};
 use crate::channel::sms;
-use crate::domain::channel::{Length, Unknown};
+use crate::domain::channel::{Length, UnknownPolicy};
 use crate::domain::ids::Channel;
 use crate::domain::rule::Template;
 
 /// Something to tell the person who wrote a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct TemplateProblem {
     pub severity: Severity,
     pub field: Field,
     pub what: String,
@@ -23,7 +23,7 @@ pub enum Severity {
     Warning,
 }
 
-impl From<TemplateError> for Problem {
+impl From<TemplateError> for TemplateProblem {
     fn from(error: TemplateError) -> Self {
         Self {
             severity: Severity::Error,
@@ -36,7 +36,7 @@ impl From<TemplateError> for Problem {
 
 impl Engine {
     /// What is wrong with a template or might surprise its author, errors first.
-    pub fn check(&self, channel: Channel, template: &Template) -> Vec<Problem> {
+    pub fn check(&self, channel: Channel, template: &Template) -> Vec<TemplateProblem> {
         let own = match self.read(channel, template, Reads::ForPeople) {
             Ok(own) => own,
             Err(error) => return vec![error.into()],
@@ -57,8 +57,8 @@ impl Engine {
     }
 }
 
-fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Problem> {
-    let warning = |field, what: String, fix: &str| Problem {
+fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<TemplateProblem> {
+    let warning = |field, what: String, fix: &str| TemplateProblem {
         severity: Severity::Warning,
         field,
         what,
@@ -76,10 +76,10 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Problem>
             let what = "has no {{link}}: nobody can get back into the conversation".to_owned();
             // The word in the link is also how a message is found again whose fate at the provider is unknown.
             let severity = match channel.profile().unknown {
-                Unknown::Settled => Severity::Error,
-                Unknown::Final => Severity::Warning,
+                UnknownPolicy::Settled => Severity::Error,
+                UnknownPolicy::Final => Severity::Warning,
             };
-            problems.push(Problem {
+            problems.push(TemplateProblem {
                 severity,
                 ..warning(field, what, "add {{link}}")
             });

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::kept::Kept;
+use super::kept::ProgramCache;
 use super::program::{Escape, Program};
 use super::vars::Value;
 use super::{
-    BUILT_IN, BuiltIn, Field, LAST_RESORT, Rendered, TemplateError, Vars, layout, nearest, way_out,
+    BUILT_IN, BuiltInTexts, Field, LAST_RESORT, Rendered, TemplateError, Vars, layout, nearest,
+    way_out,
 };
 use crate::channel::clean;
 use crate::domain::channel::Parts;
@@ -16,11 +17,11 @@ use crate::domain::rule::Template;
 
 /// The built-in texts, and everything that own ones need. Reads the built-in ones when it is made.
 pub struct Engine {
-    layout: layout::Layout,
+    layout: layout::EmailLayout,
     built_in: BTreeMap<&'static str, Built>,
     /// What previews and checks are filled with.
     pub(super) sample: Vars,
-    kept: Mutex<Kept>,
+    kept: Mutex<ProgramCache>,
 }
 
 struct Built {
@@ -30,7 +31,7 @@ struct Built {
 }
 
 impl Built {
-    fn from(source: &BuiltIn) -> Self {
+    fn from(source: &BuiltInTexts) -> Self {
         let read =
             |source| Program::read(Field::Text, source).expect("a test reads every built-in text");
         Self {
@@ -51,7 +52,7 @@ pub enum Reads {
 }
 
 /// An own template, read.
-pub(super) struct Own {
+pub(super) struct OwnTemplate {
     pub(super) subject: Option<Arc<Program>>,
     pub(super) text: Arc<Program>,
     pub(super) html: Option<Arc<Program>>,
@@ -66,7 +67,7 @@ impl Default for Engine {
 impl Engine {
     pub fn new() -> Self {
         Self {
-            layout: layout::Layout::new(),
+            layout: layout::EmailLayout::new(),
             built_in: BUILT_IN
                 .iter()
                 .map(|b| (b.language, Built::from(b)))
@@ -109,11 +110,11 @@ impl Engine {
         channel: Channel,
         template: &Template,
         reads: Reads,
-    ) -> Result<Own, TemplateError> {
+    ) -> Result<OwnTemplate, TemplateError> {
         let read = |field, source: &str| self.program(field, source, reads);
         let text = read(Field::Text, &template.text)?;
         if channel.profile().parts == Parts::TextAlone {
-            return Ok(Own {
+            return Ok(OwnTemplate {
                 subject: None,
                 text,
                 html: None,
@@ -121,7 +122,7 @@ impl Engine {
         }
         let subject = template.subject.as_deref().unwrap_or_default();
         let html = template.html.as_deref().filter(|h| !h.trim().is_empty());
-        Ok(Own {
+        Ok(OwnTemplate {
             text,
             subject: Some(read(Field::Subject, subject)?),
             html: html.map(|html| read(Field::Html, html)).transpose()?,
@@ -134,7 +135,7 @@ impl Engine {
         source: &str,
         reads: Reads,
     ) -> Result<Arc<Program>, TemplateError> {
-        let key = Kept::key(field, source);
+        let key = ProgramCache::key(field, source);
         let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = kept().find(&key) {
             return Ok(found);
@@ -149,7 +150,7 @@ impl Engine {
     pub(super) fn own(
         &self,
         channel: Channel,
-        own: &Own,
+        own: &OwnTemplate,
         language: Option<&str>,
         vars: &Vars,
     ) -> Result<Rendered, TemplateError> {

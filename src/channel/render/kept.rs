@@ -15,28 +15,28 @@ const MOST: usize = 1_000;
 const MOST_BYTES: usize = 8 << 20;
 
 /// A part of a template: which one it is, and the digest of its source.
-pub(super) type Key = (Field, [u8; 32]);
+pub(super) type ProgramKey = (Field, [u8; 32]);
 
 /// What was used longest ago makes room.
 #[derive(Default)]
-pub(super) struct Kept {
-    programs: HashMap<Key, Entry>,
+pub(super) struct ProgramCache {
+    programs: HashMap<ProgramKey, CachedProgram>,
     bytes: usize,
     uses: u64,
 }
 
-struct Entry {
+struct CachedProgram {
     program: Arc<Program>,
     bytes: usize,
     used: u64,
 }
 
-impl Kept {
-    pub fn key(field: Field, source: &str) -> Key {
+impl ProgramCache {
+    pub fn key(field: Field, source: &str) -> ProgramKey {
         (field, Sha256::digest(source).into())
     }
 
-    pub fn find(&mut self, key: &Key) -> Option<Arc<Program>> {
+    pub fn find(&mut self, key: &ProgramKey) -> Option<Arc<Program>> {
         self.uses += 1;
         let entry = self.programs.get_mut(key)?;
         entry.used = self.uses;
@@ -48,10 +48,10 @@ impl Kept {
         self.programs.len()
     }
 
-    pub fn keep(&mut self, key: Key, bytes: usize, program: Arc<Program>) {
+    pub fn keep(&mut self, key: ProgramKey, bytes: usize, program: Arc<Program>) {
         self.uses += 1;
         let used = self.uses;
-        let entry = Entry {
+        let entry = CachedProgram {
             program,
             bytes,
             used,
@@ -82,29 +82,32 @@ mod tests {
 
     #[test]
     fn what_is_used_stays_and_what_was_used_longest_ago_makes_room() {
-        let mut kept = Kept::default();
-        let in_use = Kept::key(Field::Html, "in use");
+        let mut kept = ProgramCache::default();
+        let in_use = ProgramCache::key(Field::Html, "in use");
         kept.keep(in_use, 6, read("in use"));
         for number in 0..MOST + 10 {
             let source = format!("text {number}");
-            let key = Kept::key(Field::Html, &source);
+            let key = ProgramCache::key(Field::Html, &source);
             kept.keep(key, source.len(), read(&source));
             assert!(kept.find(&in_use).is_some());
         }
         assert_eq!(kept.programs.len(), MOST);
-        assert!(kept.find(&Kept::key(Field::Html, "text 0")).is_none());
+        assert!(
+            kept.find(&ProgramCache::key(Field::Html, "text 0"))
+                .is_none()
+        );
         let last = format!("text {}", MOST + 9);
-        assert!(kept.find(&Kept::key(Field::Html, &last)).is_some());
+        assert!(kept.find(&ProgramCache::key(Field::Html, &last)).is_some());
         // The same words in another part are another text: they are escaped in HTML only.
-        assert!(kept.find(&Kept::key(Field::Text, &last)).is_none());
+        assert!(kept.find(&ProgramCache::key(Field::Text, &last)).is_none());
     }
 
     #[test]
     fn what_is_kept_is_bounded_in_bytes() {
-        let mut kept = Kept::default();
+        let mut kept = ProgramCache::default();
         for number in 0..200 {
             let source = format!("{number}{}", "x".repeat(90_000));
-            let key = Kept::key(Field::Html, &source);
+            let key = ProgramCache::key(Field::Html, &source);
             kept.keep(key, source.len(), read(&source));
             // Again: replaced, not counted twice.
             kept.keep(key, source.len(), read(&source));

@@ -14,25 +14,25 @@ use crate::domain::language::is_right_to_left;
 
 const NAME: &str = "email.html";
 
-pub(super) struct Layout {
+pub(super) struct EmailLayout {
     engine: Handlebars<'static>,
 }
 
 /// A paragraph, or the button if `button` has a label.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Block {
+struct Paragraph {
     button: Option<String>,
-    lines: Vec<Vec<Span>>,
+    lines: Vec<Vec<TextSpan>>,
 }
 
 /// Words, linked or not.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Span {
+struct TextSpan {
     text: String,
     href: Option<String>,
 }
 
-impl Layout {
+impl EmailLayout {
     pub fn new() -> Self {
         let mut engine = Handlebars::new();
         engine.set_strict_mode(true);
@@ -93,7 +93,7 @@ fn paragraphs(text: &str) -> impl Iterator<Item = Vec<&str>> {
         .into_iter()
 }
 
-fn split(text: &str, vars: &Vars) -> (Vec<Block>, Vec<Block>) {
+fn split(text: &str, vars: &Vars) -> (Vec<Paragraph>, Vec<Paragraph>) {
     let (mut body, mut footer) = (Vec::new(), Vec::new());
     for paragraph in paragraphs(text) {
         let is_small_print = paragraph.iter().any(|l| l.contains(&vars.unsubscribe_link));
@@ -106,7 +106,7 @@ fn split(text: &str, vars: &Vars) -> (Vec<Block>, Vec<Block>) {
     (body, footer)
 }
 
-fn blocks(paragraph: &[&str], vars: &Vars) -> Vec<Block> {
+fn blocks(paragraph: &[&str], vars: &Vars) -> Vec<Paragraph> {
     let Some(at) = paragraph.iter().position(|line| *line == vars.link) else {
         return vec![words(paragraph, vars)];
     };
@@ -121,7 +121,7 @@ fn blocks(paragraph: &[&str], vars: &Vars) -> Vec<Block> {
     if !before.is_empty() {
         blocks.push(words(before, vars));
     }
-    blocks.push(Block {
+    blocks.push(Paragraph {
         button: Some(label.trim_end().to_owned()),
         lines: Vec::new(),
     });
@@ -137,20 +137,20 @@ fn clean_host(link: &str) -> &str {
     host.split(['/', '?', '#']).next().unwrap_or(host)
 }
 
-fn words(paragraph: &[&str], vars: &Vars) -> Block {
-    Block {
+fn words(paragraph: &[&str], vars: &Vars) -> Paragraph {
+    Paragraph {
         button: None,
         lines: paragraph.iter().map(|line| spans(line, vars)).collect(),
     }
 }
 
 /// One after the other, not one inside of the other: a line may hold hundreds of links.
-fn spans(line: &str, vars: &Vars) -> Vec<Span> {
+fn spans(line: &str, vars: &Vars) -> Vec<TextSpan> {
     let own = [vars.link.as_str(), vars.unsubscribe_link.as_str()];
     let mut spans = Vec::new();
     let mut push = |text: &str, href: Option<&str>| {
         if !text.is_empty() {
-            spans.push(Span {
+            spans.push(TextSpan {
                 text: text.to_owned(),
                 href: href.map(str::to_owned),
             });

@@ -28,10 +28,10 @@ mod threads;
 mod vars;
 mod way_out;
 
-pub use check::{Problem, Severity};
+pub use check::{Severity, TemplateProblem};
 pub use engine::{Engine, Reads};
 pub use threads::Unanswered;
-pub use vars::{VARIABLES, Variable, Vars, link};
+pub use vars::{TemplateVariable, VARIABLES, Vars, link};
 
 /// A finished text, of the parts that its channel has.
 #[derive(Clone, PartialEq, Eq)]
@@ -71,21 +71,21 @@ pub struct TemplateError {
 }
 
 /// The built-in texts of one language.
-struct BuiltIn {
+struct BuiltInTexts {
     language: &'static str,
     subject: &'static str,
     email: &'static str,
     sms: &'static str,
 }
 
-const BUILT_IN: &[BuiltIn] = &[
-    BuiltIn {
+const BUILT_IN: &[BuiltInTexts] = &[
+    BuiltInTexts {
         language: LAST_RESORT,
         subject: include_str!("../../../templates/en/email.subject.hbs"),
         email: include_str!("../../../templates/en/email.txt.hbs"),
         sms: include_str!("../../../templates/en/sms.txt.hbs"),
     },
-    BuiltIn {
+    BuiltInTexts {
         language: "de",
         subject: include_str!("../../../templates/de/email.subject.hbs"),
         email: include_str!("../../../templates/de/email.txt.hbs"),
@@ -103,7 +103,8 @@ pub fn languages() -> impl Iterator<Item = &'static str> {
 
 /// The built-in text of a channel in the nearest language, as a template to begin an own one with.
 pub fn built_in(channel: Channel, language: &str) -> Template {
-    let all: BTreeMap<&'static str, &BuiltIn> = BUILT_IN.iter().map(|b| (b.language, b)).collect();
+    let all: BTreeMap<&'static str, &BuiltInTexts> =
+        BUILT_IN.iter().map(|b| (b.language, b)).collect();
     let source = nearest(&all, language).map_or(&BUILT_IN[0], |(_, source)| *source);
     match channel.profile().parts {
         Parts::SubjectAndHtml => Template {
@@ -182,7 +183,7 @@ impl Texts {
         &self,
         channel: Channel,
         template: &Template,
-    ) -> Result<Vec<Problem>, Unanswered> {
+    ) -> Result<Vec<TemplateProblem>, Unanswered> {
         let template = template.clone();
         self.for_people(move |engine| engine.check(channel, &template))
             .await
@@ -190,7 +191,7 @@ impl Texts {
 
     /// Renders one reminder: with the given template, or with the built-in texts in the nearest language.
     ///
-    /// `language` is the language of `template`, as [`Settings::template_for`](crate::domain::rule::Settings::template_for) gives it,
+    /// `language` is the language of `template`, as [`Settings::template_for`](crate::domain::rule::RuleSettings::template_for) gives it,
     /// and not its reader's; of the built-in texts, the reader's. The HTML says in which language it is.
     pub async fn render(
         &self,

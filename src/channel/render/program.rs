@@ -6,7 +6,10 @@
 
 use handlebars::html_escape;
 
-use super::scan::{Block, Fault, MAX_TAGS, Piece, Tag, Token, Variable, fault, note, scan};
+use super::scan::{
+    Block, MAX_TAGS, PlacedTag, TemplateFault, TemplatePiece, TemplateTag, VariableIndex, fault,
+    note, scan,
+};
 use super::vars::Value;
 use super::{Field, TemplateError};
 
@@ -31,16 +34,16 @@ pub(super) enum Escape {
 
 /// A template that is known to be harmless: it holds [`MAX_TAGS`] instructions of each kind at most, and they only lead forward.
 #[derive(Debug)]
-pub(super) struct Program(Vec<Step>);
+pub(super) struct Program(Vec<ProgramStep>);
 
 #[derive(Debug)]
-enum Step {
+enum ProgramStep {
     Text(String),
-    Value(Variable),
+    Value(VariableIndex),
     /// Goes on at `to` unless the block's condition holds.
     Unless {
         block: Block,
-        variable: Variable,
+        variable: VariableIndex,
         to: usize,
     },
     Jump {
@@ -59,8 +62,8 @@ impl Program {
                 fix: "shorten it".to_owned(),
             });
         }
-        let program = scan(source).and_then(|pieces| Reader::new(source).read(pieces));
-        program.map_err(|Fault { at, what, fix }| {
+        let program = scan(source).and_then(|pieces| TemplateParser::new(source).read(pieces));
+        program.map_err(|TemplateFault { at, what, fix }| {
             let (line, column) = place(source, at);
             let what = format!("{what}, at line {line}, column {column}");
             TemplateError { field, what, fix }
@@ -75,18 +78,18 @@ impl Program {
             at += 1;
             note(1);
             match step {
-                Step::Text(text) => {
+                ProgramStep::Text(text) => {
                     note(text.len());
                     out.push_str(text);
                 }
-                Step::Value(variable) => {
+                ProgramStep::Value(variable) => {
                     let value = values[*variable].to_string();
                     match escape {
                         Escape::Html => out.push_str(&html_escape(&value)),
                         Escape::Nothing => out.push_str(&value),
                     }
                 }
-                Step::Unless {
+                ProgramStep::Unless {
                     block,
                     variable,
                     to,
@@ -95,14 +98,14 @@ impl Program {
                         at = *to;
                     }
                 }
-                Step::Jump { to } => at = *to,
+                ProgramStep::Jump { to } => at = *to,
             }
         }
         out
     }
 
     /// Whether the value of this variable is written although it is unknown: whatever else is known.
-    pub fn shows_unknown(&self, unknown: Variable) -> bool {
+    pub fn shows_unknown(&self, unknown: VariableIndex) -> bool {
         let mut reached = vec![false; self.0.len() + 1];
         reached[0] = true;
         for (at, step) in self.0.iter().enumerate() {
@@ -110,9 +113,9 @@ impl Program {
                 continue;
             }
             match step {
-                Step::Value(variable) if *variable == unknown => return true,
-                Step::Text(_) | Step::Value(_) => reached[at + 1] = true,
-                Step::Unless {
+                ProgramStep::Value(variable) if *variable == unknown => return true,
+                ProgramStep::Text(_) | ProgramStep::Value(_) => reached[at + 1] = true,
+                ProgramStep::Unless {
                     block,
                     variable,
                     to,
@@ -122,7 +125,7 @@ impl Program {
                     reached[at + 1] |= !is_tested || *block == Block::Unless;
                     reached[*to] |= !is_tested || *block == Block::If;
                 }
-                Step::Jump { to } => reached[*to] = true,
+                ProgramStep::Jump { to } => reached[*to] = true,
             }
         }
         false
@@ -146,9 +149,9 @@ struct Open {
     ends: Vec<usize>,
 }
 
-struct Reader<'s> {
+struct TemplateParser<'s> {
     source: &'s str,
-    steps: Vec<Step>,
+    steps: Vec<ProgramStep>,
     open: Vec<Open>,
     /// The text that stands right before the next tag.
     text_before: Option<usize>,
@@ -158,7 +161,7 @@ struct Reader<'s> {
     takes_line: bool,
 }
 
-impl<'s> Reader<'s> {
+impl<'s> TemplateParser<'s> {
     fn new(source: &'s str) -> Self {
         Self {
             source,
@@ -170,11 +173,11 @@ impl<'s> Reader<'s> {
         }
     }
 
-    fn read(mut self, pieces: Vec<Piece>) -> Result<Program, Fault> {
+    fn read(mut self, pieces: Vec<TemplatePiece>) -> Result<Program, TemplateFault> {
         for piece in pieces {
             match piece {
-                Piece::Text { text, blank } => self.text(&text, blank),
-                Piece::Tag(token) => self.tag(token)?,
+                TemplatePiece::Text { text, blank } => self.text(&text, blank),
+                TemplatePiece::Tag(token) => self.tag(token)?,
             }
         }
         if let Some(open) = self.open.last() {
@@ -207,34 +210,38 @@ impl<'s> Reader<'s> {
         };
         self.takes_line = false;
         self.text_before = Some(self.steps.len());
-        self.steps.push(Step::Text(kept.to_owned()));
+        self.steps.push(ProgramStep::Text(kept.to_owned()));
     }
 
-    fn tag(&mut self, token: Token) -> Result<(), Fault> {
+    fn tag(&mut self, token: PlacedTag) -> Result<(), TemplateFault> {
         if token.trims_before {
             self.cut_before(str::trim_end);
         }
         // A comment leaves the text after it to the tag before.
-        if token.tag != Tag::Comment {
+        if token.tag != TemplateTag::Comment {
             self.trims_after = token.trims_after;
         }
-        if !matches!(token.tag, Tag::Value(_)) {
+        if !matches!(token.tag, TemplateTag::Value(_)) {
             self.takes_line = self.is_alone(token);
         }
         match token.tag {
-            Tag::Comment => {}
-            Tag::Value(variable) => self.steps.push(Step::Value(variable)),
-            Tag::Open(block, variable) => self.open(token.start, block, variable)?,
-            Tag::Else => self.branch(token.start, None)?,
-            Tag::ElseIf(block, variable) => self.branch(token.start, Some((block, variable)))?,
-            Tag::Close(block) => self.close(token.start, block)?,
+            TemplateTag::Comment => {}
+            TemplateTag::Value(variable) => self.steps.push(ProgramStep::Value(variable)),
+            TemplateTag::Open(block, variable) => self.open(token.start, block, variable)?,
+            TemplateTag::Else => self.branch(token.start, None)?,
+            TemplateTag::ElseIf(block, variable) => {
+                self.branch(token.start, Some((block, variable)))?
+            }
+            TemplateTag::Close(block) => self.close(token.start, block)?,
         }
         self.text_before = None;
         Ok(())
     }
 
     fn cut_before(&mut self, cut: impl Fn(&str) -> &str) {
-        if let Some(Step::Text(text)) = self.text_before.and_then(|at| self.steps.get_mut(at)) {
+        if let Some(ProgramStep::Text(text)) =
+            self.text_before.and_then(|at| self.steps.get_mut(at))
+        {
             let length = cut(text).len();
             note(text.len() - length);
             text.truncate(length);
@@ -242,7 +249,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Whether a tag has its line to itself; the blanks before it then go.
-    fn is_alone(&mut self, token: Token) -> bool {
+    fn is_alone(&mut self, token: PlacedTag) -> bool {
         let after = &self.source[token.end..];
         let behind = after.trim_start_matches(is_space);
         note(after.len() - behind.len());
@@ -259,9 +266,14 @@ impl<'s> Reader<'s> {
         begins_line
     }
 
-    fn open(&mut self, at: usize, block: Block, variable: Variable) -> Result<(), Fault> {
+    fn open(
+        &mut self,
+        at: usize,
+        block: Block,
+        variable: VariableIndex,
+    ) -> Result<(), TemplateFault> {
         let condition = Some(self.steps.len());
-        self.steps.push(Step::Unless {
+        self.steps.push(ProgramStep::Unless {
             block,
             variable,
             to: 0,
@@ -276,7 +288,11 @@ impl<'s> Reader<'s> {
     }
 
     /// `{{else}}`, or `{{else if …}}` with its condition.
-    fn branch(&mut self, at: usize, condition: Option<(Block, Variable)>) -> Result<(), Fault> {
+    fn branch(
+        &mut self,
+        at: usize,
+        condition: Option<(Block, VariableIndex)>,
+    ) -> Result<(), TemplateFault> {
         let next = self.steps.len() + 1;
         let Some(open) = self.open.last_mut() else {
             let what = "has an {{else}} outside of {{#if}}";
@@ -288,13 +304,13 @@ impl<'s> Reader<'s> {
             return Err(fault(at, what, "keep the last of them only"));
         };
         open.ends.push(self.steps.len());
-        self.steps.push(Step::Jump { to: 0 });
-        if let Some(Step::Unless { to, .. }) = self.steps.get_mut(before) {
+        self.steps.push(ProgramStep::Jump { to: 0 });
+        if let Some(ProgramStep::Unless { to, .. }) = self.steps.get_mut(before) {
             *to = next;
         }
         if let Some((block, variable)) = condition {
             open.condition = Some(next);
-            self.steps.push(Step::Unless {
+            self.steps.push(ProgramStep::Unless {
                 block,
                 variable,
                 to: 0,
@@ -303,7 +319,7 @@ impl<'s> Reader<'s> {
         self.bounded(at)
     }
 
-    fn close(&mut self, at: usize, block: Block) -> Result<(), Fault> {
+    fn close(&mut self, at: usize, block: Block) -> Result<(), TemplateFault> {
         let name = block.as_str();
         let Some(open) = self.open.pop() else {
             let what = format!("has a {{{{/{name}}}}} that closes nothing");
@@ -317,14 +333,16 @@ impl<'s> Reader<'s> {
         }
         let end = self.steps.len();
         for from in open.ends.into_iter().chain(open.condition) {
-            if let Some(Step::Unless { to, .. } | Step::Jump { to }) = self.steps.get_mut(from) {
+            if let Some(ProgramStep::Unless { to, .. } | ProgramStep::Jump { to }) =
+                self.steps.get_mut(from)
+            {
                 *to = end;
             }
         }
         Ok(())
     }
 
-    fn bounded(&self, at: usize) -> Result<(), Fault> {
+    fn bounded(&self, at: usize) -> Result<(), TemplateFault> {
         // A block and the `{{else if}}` in it: as many as have an end or a condition of their own.
         let depth = |open: &Open| open.ends.len() + usize::from(open.condition.is_some());
         let open: usize = self.open.iter().map(depth).sum();

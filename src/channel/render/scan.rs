@@ -13,19 +13,19 @@ pub(super) const MAX_TAG: usize = 100;
 
 /// What is wrong, where (as a byte of the source), and what to do about it.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct TemplateFault {
     pub at: usize,
     pub what: String,
     pub fix: String,
 }
 
-pub(super) fn fault(at: usize, what: impl Into<String>, fix: impl Into<String>) -> Fault {
+pub(super) fn fault(at: usize, what: impl Into<String>, fix: impl Into<String>) -> TemplateFault {
     let (what, fix) = (what.into(), fix.into());
-    Fault { at, what, fix }
+    TemplateFault { at, what, fix }
 }
 
 /// A place in [`VARIABLES`].
-pub(super) type Variable = usize;
+pub(super) type VariableIndex = usize;
 
 /// The two blocks that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,24 +44,24 @@ impl Block {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tag {
+pub(super) enum TemplateTag {
     Comment,
     /// `{{link}}`
-    Value(Variable),
+    Value(VariableIndex),
     /// `{{#if link}}`
-    Open(Block, Variable),
+    Open(Block, VariableIndex),
     /// `{{else}}`, `{{^}}`
     Else,
     /// `{{else if link}}`, `{{^if link}}`
-    ElseIf(Block, Variable),
+    ElseIf(Block, VariableIndex),
     /// `{{/if}}`
     Close(Block),
 }
 
 /// A tag and its place; `{{~ … ~}}` also takes the white space on that side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Token {
-    pub tag: Tag,
+pub(super) struct PlacedTag {
+    pub tag: TemplateTag,
     pub start: usize,
     pub end: usize,
     pub trims_before: bool,
@@ -70,14 +70,14 @@ pub(super) struct Token {
 
 /// A source's pieces in their order.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(super) enum TemplatePiece {
     /// Text that is not empty, with the backslashes that only escape taken out; `blank` if Handlebars passes over it as the white
     /// space between two tags.
     Text {
         text: String,
         blank: bool,
     },
-    Tag(Token),
+    Tag(PlacedTag),
 }
 
 /// Notes that so many bytes were looked at or written: what reading and filling in cost, counted where tests look at it.
@@ -95,7 +95,7 @@ thread_local! {
 }
 
 /// Splits a source. Takes time in proportion to its length.
-pub(super) fn scan(source: &str) -> Result<Vec<Piece>, Fault> {
+pub(super) fn scan(source: &str) -> Result<Vec<TemplatePiece>, TemplateFault> {
     let mut pieces = Vec::new();
     let mut text = String::new();
     // Where what is not yet in `text` begins.
@@ -127,7 +127,7 @@ pub(super) fn scan(source: &str) -> Result<Vec<Piece>, Fault> {
         flush(&mut pieces, &mut text);
         let token = token(source, start, last_dashed_end)?;
         from = token.end;
-        pieces.push(Piece::Tag(token));
+        pieces.push(TemplatePiece::Tag(token));
     }
     note(2 * (source.len() - from));
     text.push_str(&source[from..]);
@@ -135,12 +135,12 @@ pub(super) fn scan(source: &str) -> Result<Vec<Piece>, Fault> {
     Ok(pieces)
 }
 
-fn flush(pieces: &mut Vec<Piece>, text: &mut String) {
+fn flush(pieces: &mut Vec<TemplatePiece>, text: &mut String) {
     if !text.is_empty() {
         note(text.len());
         let text = std::mem::take(text);
         let blank = text.chars().all(is_blank);
-        pieces.push(Piece::Text { text, blank });
+        pieces.push(TemplatePiece::Text { text, blank });
     }
 }
 
@@ -150,7 +150,11 @@ fn is_blank(c: char) -> bool {
 }
 
 /// The tag that begins at `start`.
-fn token(source: &str, start: usize, last_dashed_end: Option<usize>) -> Result<Token, Fault> {
+fn token(
+    source: &str,
+    start: usize,
+    last_dashed_end: Option<usize>,
+) -> Result<PlacedTag, TemplateFault> {
     let inside = start + 2;
     let rest = &source[inside..];
     if rest.starts_with("{{") {
@@ -162,8 +166,8 @@ fn token(source: &str, start: usize, last_dashed_end: Option<usize>) -> Result<T
             .ok_or_else(|| fault(start, "has a {{! without }} after it", "close the comment"))?;
         // Looked at for its dashes, for the end with dashes, and for the end without.
         note(3 * length);
-        return Ok(Token {
-            tag: Tag::Comment,
+        return Ok(PlacedTag {
+            tag: TemplateTag::Comment,
             start,
             end: inside + length,
             trims_before: false,
@@ -186,7 +190,7 @@ fn token(source: &str, start: usize, last_dashed_end: Option<usize>) -> Result<T
         Some(words) => (true, words.trim_end_matches(is_blank)),
         None => (false, words),
     };
-    Ok(Token {
+    Ok(PlacedTag {
         tag: tag(start, words)?,
         start,
         end: inside + length + 2,
@@ -210,7 +214,7 @@ fn comment(rest: &str, last_dashed_end: Option<usize>) -> Option<usize> {
 }
 
 /// What a tag is, from what stands between its braces.
-fn tag(at: usize, words: &str) -> Result<Tag, Fault> {
+fn tag(at: usize, words: &str) -> Result<TemplateTag, TemplateFault> {
     let after = |sigil: char| words.strip_prefix(sigil).map(|w| w.trim_matches(is_blank));
     if words.starts_with(['>', '*']) || after('#').is_some_and(|w| w.starts_with(['>', '*'])) {
         let what = "uses partials or decorators ({{>…}}, {{*…}})";
@@ -222,7 +226,7 @@ fn tag(at: usize, words: &str) -> Result<Tag, Fault> {
     }
     if let Some(words) = after('#') {
         let (block, variable) = condition(at, words)?;
-        return Ok(Tag::Open(block, variable));
+        return Ok(TemplateTag::Open(block, variable));
     }
     if let Some(name) = after('/') {
         return close(at, name);
@@ -231,22 +235,22 @@ fn tag(at: usize, words: &str) -> Result<Tag, Fault> {
     if let Some(words) = after('^').or(words.strip_prefix("else")) {
         let words = words.trim_matches(is_blank);
         if words.is_empty() {
-            return Ok(Tag::Else);
+            return Ok(TemplateTag::Else);
         }
         let (block, variable) = condition(at, words)?;
-        return Ok(Tag::ElseIf(block, variable));
+        return Ok(TemplateTag::ElseIf(block, variable));
     }
     if words.contains(is_blank) {
         let what = "has a {{…}} with more than one word in it";
         return Err(fault(at, what, names()));
     }
-    Ok(Tag::Value(variable(at, words)?))
+    Ok(TemplateTag::Value(variable(at, words)?))
 }
 
-fn close(at: usize, name: &str) -> Result<Tag, Fault> {
+fn close(at: usize, name: &str) -> Result<TemplateTag, TemplateFault> {
     match name {
-        "if" => Ok(Tag::Close(Block::If)),
-        "unless" => Ok(Tag::Close(Block::Unless)),
+        "if" => Ok(TemplateTag::Close(Block::If)),
+        "unless" => Ok(TemplateTag::Close(Block::Unless)),
         _ => {
             let what = format!("has a {{{{/{}}}}}", shown(name));
             let fix = "only {{/if}} and {{/unless}} close something";
@@ -256,7 +260,7 @@ fn close(at: usize, name: &str) -> Result<Tag, Fault> {
 }
 
 /// `if link`.
-fn condition(at: usize, words: &str) -> Result<(Block, Variable), Fault> {
+fn condition(at: usize, words: &str) -> Result<(Block, VariableIndex), TemplateFault> {
     let mut words = words.split(is_blank).filter(|word| !word.is_empty());
     let name = words.next().unwrap_or_default();
     let block = match name {
@@ -277,7 +281,7 @@ fn condition(at: usize, words: &str) -> Result<(Block, Variable), Fault> {
     }
 }
 
-fn variable(at: usize, name: &str) -> Result<Variable, Fault> {
+fn variable(at: usize, name: &str) -> Result<VariableIndex, TemplateFault> {
     if let Some(found) = VARIABLES.iter().position(|v| v.name == name) {
         return Ok(found);
     }

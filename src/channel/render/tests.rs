@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::channel::sms;
-use crate::domain::rule::Settings;
+use crate::domain::rule::RuleSettings;
 
 fn vars() -> Vars {
     Vars::sample()
@@ -111,7 +111,7 @@ fn the_built_in_sms_fits_one_segment_in_every_language() {
 fn every_built_in_text_passes_the_check_for_custom_ones() {
     let texts = Engine::new();
     for built_in in BUILT_IN {
-        let BuiltIn {
+        let BuiltInTexts {
             subject,
             email,
             sms,
@@ -260,12 +260,12 @@ fn the_html_is_in_the_language_of_the_text_that_was_chosen() {
             "Read it: {{link}}\n\nStop: {{unsubscribe_link}}",
             None,
         );
-        let settings = Settings {
+        let settings = RuleSettings {
             templates: own
                 .iter()
                 .map(|tag| ((*tag).to_owned(), text.clone()))
                 .collect(),
-            ..Settings::default_for(Channel::Email)
+            ..RuleSettings::default_for(Channel::Email)
         };
         let (tag, template) = settings.template_for(Some(reader)).unzip();
         let html = render(Channel::Email, template, tag.unwrap_or(reader), &vars()).html;

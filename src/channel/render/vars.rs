@@ -9,19 +9,23 @@ use crate::domain::ids::Channel;
 
 /// A value that templates may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Variable {
+pub struct TemplateVariable {
     pub name: &'static str,
     /// What it stands for, for the person writing a template.
     pub what: &'static str,
     pub sample: &'static str,
 }
 
-const fn variable(name: &'static str, what: &'static str, sample: &'static str) -> Variable {
-    Variable { name, what, sample }
+const fn variable(
+    name: &'static str,
+    what: &'static str,
+    sample: &'static str,
+) -> TemplateVariable {
+    TemplateVariable { name, what, sample }
 }
 
 /// All variables, in the order in which an editor should offer them.
-pub const VARIABLES: &[Variable] = &[
+pub const VARIABLES: &[TemplateVariable] = &[
     variable(
         "link",
         "The way back into the conversation. Every reminder should have it",
@@ -115,7 +119,7 @@ impl Vars {
     pub(super) fn values(&self, channel: Channel) -> Vec<Value> {
         let text = |text: &str| Value::Text(text.to_owned());
         let name = |raw: &str| Value::Text(clean::line(raw, clean::MAX_NAME));
-        let value = |variable: &Variable| match variable.name {
+        let value = |variable: &TemplateVariable| match variable.name {
             "link" => text(&self.link),
             "first_name" => Value::Text(clean::first_name(&self.first_name).unwrap_or_default()),
             "brand" => name(&self.brand),

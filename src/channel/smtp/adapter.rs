@@ -8,10 +8,10 @@ use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use url::Url;
 
-use super::{Email, Failure, Fault, Phase, Pool, Reserved, Settings};
+use super::{Email, Failure, Pool, Reserved, SmtpPhase, SmtpSettings, StepFault};
 use crate::channel::adapter::{
-    self, Adapter, Check, Configured, Finder, Gate, Health, Message, ProviderProfile, Redactor,
-    Reporter, Way,
+    self, Adapter, Check, Configured, Finder, Health, OutgoingMessage, PreparedSend,
+    ProviderProfile, Redactor, Reporter, SendGate,
 };
 use crate::domain::outcome::Outcome;
 
@@ -27,7 +27,7 @@ pub const PROFILE: ProviderProfile = ProviderProfile {
     blames_recipients: true,
 };
 
-impl Configured for Settings {
+impl Configured for SmtpSettings {
     fn adapter(&self, public_url: &Url) -> anyhow::Result<Arc<dyn Adapter>> {
         let settings = Self {
             hello_name: public_url.host_str().unwrap_or("localhost").to_owned(),
@@ -51,13 +51,13 @@ impl Adapter for Pool {
         Pool::room(self, within)
     }
 
-    fn open(&self) -> BoxFuture<'_, Result<Box<dyn Way>, Outcome>> {
+    fn open(&self) -> BoxFuture<'_, Result<Box<dyn PreparedSend>, Outcome>> {
         Box::pin(async move {
             let reserved = self.reserve().await?;
             Ok(Box::new(ToServer {
                 pool: self.clone(),
                 reserved,
-            }) as Box<dyn Way>)
+            }) as Box<dyn PreparedSend>)
         })
     }
 
@@ -84,18 +84,22 @@ struct ToServer {
     reserved: Reserved,
 }
 
-impl Way for ToServer {
+impl PreparedSend for ToServer {
     fn send<'a>(
         self: Box<Self>,
-        message: &'a Message<'a>,
-        gate: Gate<'a>,
+        message: &'a OutgoingMessage<'a>,
+        gate: SendGate<'a>,
     ) -> BoxFuture<'a, Outcome> {
         Box::pin(async move { self.hand_over(message, gate).await.unwrap_or_else(|no| no) })
     }
 }
 
 impl ToServer {
-    async fn hand_over(self, message: &Message<'_>, gate: Gate<'_>) -> Result<Outcome, Outcome> {
+    async fn hand_over(
+        self,
+        message: &OutgoingMessage<'_>,
+        gate: SendGate<'_>,
+    ) -> Result<Outcome, Outcome> {
         let usual = &self.pool.settings().from;
         let from = usual.for_brand(message.sender, message.brand);
         let from = from.map_err(|_| adapter::config("sender is not an address"))?;
@@ -153,25 +157,25 @@ impl Pool {
 
 fn remedy(failure: &Failure) -> &'static str {
     match (failure.phase, &failure.fault) {
-        (_, Fault::Tls) => {
+        (_, StepFault::Tls) => {
             "The certificate or protocol was refused: check SMTP_HOST, SMTP_PORT and SMTP_TLS (465: implicit, 587: starttls)."
         }
-        (Phase::StartTls, Fault::NotOffered) => {
+        (SmtpPhase::StartTls, StepFault::NotOffered) => {
             "The server offers no STARTTLS here: set SMTP_PORT=465 with SMTP_TLS=implicit, or use the submission port 587."
         }
-        (Phase::Auth, Fault::NotOffered) => {
+        (SmtpPhase::Auth, StepFault::NotOffered) => {
             "The server takes no login here: check SMTP_PORT and SMTP_TLS, or leave SMTP_USER out."
         }
-        (Phase::Auth, _) => {
+        (SmtpPhase::Auth, _) => {
             "Correct SMTP_USER and SMTP_PASS; Gmail and Microsoft want an app password."
         }
-        (Phase::Connect | Phase::Greeting, Fault::Unreadable) => {
+        (SmtpPhase::Connect | SmtpPhase::Greeting, StepFault::Unreadable) => {
             "What answers there is no mail server: correct SMTP_HOST, SMTP_PORT and SMTP_TLS."
         }
-        (Phase::Connect | Phase::Greeting, Fault::Reply(_)) => {
+        (SmtpPhase::Connect | SmtpPhase::Greeting, StepFault::Reply(_)) => {
             "The server turns this machine away: read its words, and ask its operator to let our address in."
         }
-        (Phase::Connect | Phase::Greeting, _) => {
+        (SmtpPhase::Connect | SmtpPhase::Greeting, _) => {
             "Correct SMTP_HOST, SMTP_PORT and SMTP_TLS; and check that outgoing connections to that port are allowed."
         }
         _ => "Read the server's words, and correct the SMTP settings.",

@@ -4,18 +4,18 @@
 //! Then enhanced codes that leave no doubt, then the words, then what a code usually means. Only what names an unknown or disabled
 //! mailbox, or a domain that takes no mail, makes an address bad, and only where nothing beside it speaks of us or of now (`doubt`).
 //! A bare 550 does not, since servers say it to relaying, to used-up allowances and to senders on block lists, too. Nothing that
-//! depends on one recipient or one text may come out as [`Obstacle::Config`]: that opens a circuit and would hold up everyone else.
+//! depends on one recipient or one text may come out as [`Retryable::Config`]: that opens a circuit and would hold up everyone else.
 
 use super::doubt;
-use super::reply::{Names, Reply};
+use super::reply::{QuotedParty, Reply};
 use super::wait::retry_after;
-use super::words::{Finding, names_unknown_mailbox, says_any};
+use super::words::{RefusalTopic, names_unknown_mailbox, says_any};
 use crate::channel::codes::Class;
-use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+use crate::domain::outcome::{Outcome, Refusal, Retryable};
 
 /// The steps of handing over one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum SmtpPhase {
     /// Name look-up and TCP, up to the server's greeting.
     Connect,
     /// The greeting and EHLO.
@@ -31,7 +31,7 @@ pub enum Phase {
     Final,
 }
 
-impl Phase {
+impl SmtpPhase {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -49,7 +49,7 @@ impl Phase {
 
 /// How a step ended, if not well.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum StepFault {
     /// The server said so.
     Reply(Reply),
     /// No answer in the time allowed.
@@ -65,26 +65,28 @@ pub enum Fault {
 }
 
 /// What follows when `phase` ended with `fault`.
-pub fn classify(phase: Phase, fault: &Fault) -> Outcome {
+pub fn classify(phase: SmtpPhase, fault: &StepFault) -> Outcome {
     let code = code(phase, fault);
     match fault {
-        Fault::Reply(reply) => class(phase, reply).outcome(code, retry_after(&reply.text)),
-        Fault::Tls | Fault::NotOffered => Class::Not(Obstacle::Config).outcome(code, None),
-        Fault::TimedOut | Fault::Lost | Fault::Unreadable if phase == Phase::Final => {
+        StepFault::Reply(reply) => class(phase, reply).outcome(code, retry_after(&reply.text)),
+        StepFault::Tls | StepFault::NotOffered => Class::Not(Retryable::Config).outcome(code, None),
+        StepFault::TimedOut | StepFault::Lost | StepFault::Unreadable
+            if phase == SmtpPhase::Final =>
+        {
             Outcome::Unknown { code }
         }
-        Fault::TimedOut | Fault::Lost | Fault::Unreadable => {
-            Class::Not(Obstacle::Transient).outcome(code, None)
+        StepFault::TimedOut | StepFault::Lost | StepFault::Unreadable => {
+            Class::Not(Retryable::Transient).outcome(code, None)
         }
     }
 }
 
 /// The failure in a few words without anything personal in it, such as `rcpt 550 5.1.1`, or `rcpt 550 relay` where the words said more
 /// than the codes.
-pub fn code(phase: Phase, fault: &Fault) -> String {
+pub fn code(phase: SmtpPhase, fault: &StepFault) -> String {
     let step = phase.as_str();
     match fault {
-        Fault::Reply(reply) => {
+        StepFault::Reply(reply) => {
             let mut code = format!("{step} {}", reply.code);
             if let Some(enhanced) = reply.enhanced {
                 code = format!("{code} {enhanced}");
@@ -94,56 +96,56 @@ pub fn code(phase: Phase, fault: &Fault) -> String {
                 None => code,
             }
         }
-        Fault::TimedOut => format!("{step} timed out"),
-        Fault::Lost => format!("{step} connection lost"),
-        Fault::Unreadable => format!("{step} unreadable reply"),
-        Fault::Tls => format!("{step} tls failed"),
-        Fault::NotOffered => format!("{step} not offered"),
+        StepFault::TimedOut => format!("{step} timed out"),
+        StepFault::Lost => format!("{step} connection lost"),
+        StepFault::Unreadable => format!("{step} unreadable reply"),
+        StepFault::Tls => format!("{step} tls failed"),
+        StepFault::NotOffered => format!("{step} not offered"),
     }
 }
 
 /// Details of the subjects 1 to 7 that leave no doubt, whatever the words: from, to (included), and what they are about.
 /// IANA's registry of enhanced codes, and what Microsoft and Google publish of theirs.
 #[rustfmt::skip]
-const CERTAIN: &[(u16, u16, u16, Finding)] = &[
+const CERTAIN: &[(u16, u16, u16, RefusalTopic)] = &[
     // Exchange Online's daily allowance of recipients.
-    (1, 90, 90, Finding::Quota),
+    (1, 90, 90, RefusalTopic::Quota),
     // RFC 3463: the sender's address and its system.
-    (1, 7, 8, Finding::Sender),
+    (1, 7, 8, RefusalTopic::Sender),
     // Too big, for the server or for this recipient, whoever the sender is.
-    (2, 3, 3, Finding::Unclear), (3, 4, 4, Finding::Unclear),
+    (2, 3, 3, RefusalTopic::Unclear), (3, 4, 4, RefusalTopic::Unclear),
     // Exchange: the mailbox gets more an hour than it takes.
-    (2, 121, 122, Finding::MailboxBusy),
+    (2, 121, 122, RefusalTopic::MailboxBusy),
     // RFC 7372 (7.20 to 7.26), Google's 7.27, 7.29, 7.30, 7.32 and 7.40, Microsoft's 7.509 and 7.515.
-    (7, 20, 27, Finding::DomainChecks), (7, 29, 32, Finding::DomainChecks), (7, 40, 40, Finding::DomainChecks),
-    (7, 509, 509, Finding::DomainChecks), (7, 515, 515, Finding::DomainChecks),
+    (7, 20, 27, RefusalTopic::DomainChecks), (7, 29, 32, RefusalTopic::DomainChecks), (7, 40, 40, RefusalTopic::DomainChecks),
+    (7, 509, 509, RefusalTopic::DomainChecks), (7, 515, 515, RefusalTopic::DomainChecks),
     // Exchange: groups and mailboxes that do not take mail from everybody; organisations that have blocked us.
-    (7, 12, 12, Finding::Restricted), (7, 17, 19, Finding::Restricted), (7, 703, 703, Finding::Restricted), (7, 120, 136, Finding::Restricted), (7, 504, 505, Finding::Restricted),
-    (7, 507, 507, Finding::Restricted), (7, 513, 513, Finding::Restricted),
+    (7, 12, 12, RefusalTopic::Restricted), (7, 17, 19, RefusalTopic::Restricted), (7, 703, 703, RefusalTopic::Restricted), (7, 120, 136, RefusalTopic::Restricted), (7, 504, 505, RefusalTopic::Restricted),
+    (7, 507, 507, RefusalTopic::Restricted), (7, 513, 513, RefusalTopic::Restricted),
     // Exchange: relaying, logging in, sending as somebody else.
-    (7, 54, 54, Finding::Relay), (7, 64, 64, Finding::Relay), (7, 51, 51, Finding::Relay),
-    (7, 57, 57, Finding::Login), (7, 139, 139, Finding::Login), (7, 60, 60, Finding::Sender), (7, 750, 750, Finding::Sender),
+    (7, 54, 54, RefusalTopic::Relay), (7, 64, 64, RefusalTopic::Relay), (7, 51, 51, RefusalTopic::Relay),
+    (7, 57, 57, RefusalTopic::Login), (7, 139, 139, RefusalTopic::Login), (7, 60, 60, RefusalTopic::Sender), (7, 750, 750, RefusalTopic::Sender),
     // Exchange Online: banned senders and hosts, tenants past their threshold.
-    (7, 501, 503, Finding::BlockList), (7, 508, 508, Finding::BlockList), (7, 511, 511, Finding::BlockList), (7, 606, 649, Finding::BlockList),
-    (7, 230, 239, Finding::Quota), (7, 700, 707, Finding::Quota), (7, 708, 749, Finding::BlockList),
+    (7, 501, 503, RefusalTopic::BlockList), (7, 508, 508, RefusalTopic::BlockList), (7, 511, 511, RefusalTopic::BlockList), (7, 606, 649, RefusalTopic::BlockList),
+    (7, 230, 239, RefusalTopic::Quota), (7, 700, 707, RefusalTopic::Quota), (7, 708, 749, RefusalTopic::BlockList),
     // RFC 7372: mail flood detected; Google's for the host's rate.
-    (7, 28, 28, Finding::BlockList),
+    (7, 28, 28, RefusalTopic::BlockList),
     // RFC 3463: the message's content.
-    (6, 0, 999, Finding::Unclear),
+    (6, 0, 999, RefusalTopic::Unclear),
 ];
 
 /// What a code usually means, if the words do not say otherwise.
 #[rustfmt::skip]
-const USUAL: &[(u16, u16, u16, Finding)] = &[
-    (1, 1, 1, Finding::UnknownMailbox), (1, 6, 6, Finding::UnknownMailbox),
+const USUAL: &[(u16, u16, u16, RefusalTopic)] = &[
+    (1, 1, 1, RefusalTopic::UnknownMailbox), (1, 6, 6, RefusalTopic::UnknownMailbox),
     // A domain that does not exist, an address that cannot be one, a null MX (RFC 7505; Exchange: no such recipient).
-    (1, 2, 3, Finding::UnknownDomain), (1, 10, 10, Finding::UnknownDomain),
-    (2, 1, 1, Finding::UnknownMailbox), (2, 2, 2, Finding::MailboxFull),
+    (1, 2, 3, RefusalTopic::UnknownDomain), (1, 10, 10, RefusalTopic::UnknownDomain),
+    (2, 1, 1, RefusalTopic::UnknownMailbox), (2, 2, 2, RefusalTopic::MailboxFull),
     // 5.7.x: somebody's policy. At RCPT that is one recipient's until another one meets it, too.
-    (7, 0, 999, Finding::Restricted),
+    (7, 0, 999, RefusalTopic::Restricted),
 ];
 
-fn of_code(table: &[(u16, u16, u16, Finding)], reply: &Reply) -> Option<Finding> {
+fn of_code(table: &[(u16, u16, u16, RefusalTopic)], reply: &Reply) -> Option<RefusalTopic> {
     let (subject, detail) = reply.subject();
     let row = table.iter().find(|(s, from, to, _)| {
         reply.enhanced.is_some() && *s == subject && (*from..=*to).contains(&detail)
@@ -153,12 +155,12 @@ fn of_code(table: &[(u16, u16, u16, Finding)], reply: &Reply) -> Option<Finding>
 
 /// What the codes alone say. 556 is RFC 7504's for a domain that takes no mail, and 521 its code for a host that takes none, for
 /// reasons of its own. A number among the words proves no mailbox.
-fn usual(reply: &Reply) -> Option<Finding> {
+fn usual(reply: &Reply) -> Option<RefusalTopic> {
     match reply.code {
         521 => return None,
-        _ if is_login(reply) => return Some(Finding::Login),
-        556 => return Some(Finding::UnknownDomain),
-        552 if reply.enhanced.is_none() => return Some(Finding::MailboxFull),
+        _ if is_login(reply) => return Some(RefusalTopic::Login),
+        556 => return Some(RefusalTopic::UnknownDomain),
+        552 if reply.enhanced.is_none() => return Some(RefusalTopic::MailboxFull),
         _ => {}
     }
     of_code(USUAL, reply).filter(|found| !reply.in_passing || !is_bad(*found))
@@ -169,25 +171,28 @@ fn is_login(reply: &Reply) -> bool {
     matches!(reply.code, 525 | 530 | 534 | 535 | 538) || matches!(reply.subject(), (7, 8 | 13))
 }
 
-fn is_bad(found: Finding) -> bool {
-    matches!(found, Finding::UnknownMailbox | Finding::UnknownDomain)
+fn is_bad(found: RefusalTopic) -> bool {
+    matches!(
+        found,
+        RefusalTopic::UnknownMailbox | RefusalTopic::UnknownDomain
+    )
 }
 
 /// What a permanent refusal is about.
-fn about(reply: &Reply) -> Option<Finding> {
+fn about(reply: &Reply) -> Option<RefusalTopic> {
     let code = of_code(USUAL, reply);
     let words = reply.finding.filter(|found| !is_vague(*found, reply));
-    if is_login(reply) && !matches!(words, Some(Finding::Quota | Finding::Restricted)) {
+    if is_login(reply) && !matches!(words, Some(RefusalTopic::Quota | RefusalTopic::Restricted)) {
         let is_torn = code.is_some_and(is_bad);
         return Some(if is_torn {
-            Finding::Unclear
+            RefusalTopic::Unclear
         } else {
-            Finding::Login
+            RefusalTopic::Login
         });
     }
     let certain = of_code(CERTAIN, reply);
-    if certain == Some(Finding::Sender) && speaks_of_recipient(reply) {
-        return Some(Finding::Unclear);
+    if certain == Some(RefusalTopic::Sender) && speaks_of_recipient(reply) {
+        return Some(RefusalTopic::Unclear);
     }
     let found = certain.or(words).or_else(|| usual(reply))?;
     if !is_bad(found) {
@@ -201,19 +206,23 @@ fn about(reply: &Reply) -> Option<Finding> {
 fn speaks_of_recipient(reply: &Reply) -> bool {
     reply.finding.is_some_and(is_bad)
         && says_any(&reply.text, &["recipient", "recipient s", "rcpt"])
-        && !matches!(reply.names, Names::Sender | Names::SenderDomain)
+        && !matches!(reply.names, QuotedParty::Sender | QuotedParty::SenderDomain)
 }
 
 /// Whether the words say less than a code that names the mailbox: "policy", "spam"; or a hint at a block list or at us behind the very
 /// words that name it ("User unknown. Senders on block lists see …").
-fn is_vague(found: Finding, reply: &Reply) -> bool {
+fn is_vague(found: RefusalTopic, reply: &Reply) -> bool {
     let bad = usual(reply).is_some_and(is_bad);
     match found {
-        Finding::Policy | Finding::Content => matches!(reply.subject(), (1 | 2, _)),
-        Finding::BlockList | Finding::DomainChecks => bad && names_unknown_mailbox(&reply.text),
+        RefusalTopic::Policy | RefusalTopic::Content => matches!(reply.subject(), (1 | 2, _)),
+        RefusalTopic::BlockList | RefusalTopic::DomainChecks => {
+            bad && names_unknown_mailbox(&reply.text)
+        }
         // A domain's quota is an allowance, unless the code speaks of a full mailbox.
-        Finding::Quota => reply.subject() == (2, 2) && says_any(&reply.text, &["domain quota"]),
-        Finding::Sender | Finding::Account | Finding::Login => {
+        RefusalTopic::Quota => {
+            reply.subject() == (2, 2) && says_any(&reply.text, &["domain quota"])
+        }
+        RefusalTopic::Sender | RefusalTopic::Account | RefusalTopic::Login => {
             bad && doubt::is_an_aside(&reply.text)
         }
         _ => false,
@@ -221,43 +230,43 @@ fn is_vague(found: Finding, reply: &Reply) -> bool {
 }
 
 /// What only the words said, and led to the verdict.
-fn said(phase: Phase, reply: &Reply) -> Option<Finding> {
+fn said(phase: SmtpPhase, reply: &Reply) -> Option<RefusalTopic> {
     if !matches!(
         phase,
-        Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Final
+        SmtpPhase::Mail | SmtpPhase::Rcpt | SmtpPhase::Data | SmtpPhase::Final
     ) {
         return None;
     }
     if !reply.is_permanent() {
         let quota = of_code(CERTAIN, reply).is_none() && is_quota(reply);
-        return quota.then_some(Finding::Quota);
+        return quota.then_some(RefusalTopic::Quota);
     }
     let codes = of_code(CERTAIN, reply).or_else(|| usual(reply));
     about(reply)
         .filter(|found| Some(*found) != codes && !(is_bad(*found) && codes.is_some_and(is_bad)))
 }
 
-fn class(phase: Phase, reply: &Reply) -> Class {
+fn class(phase: SmtpPhase, reply: &Reply) -> Class {
     if !reply.is_permanent() {
         return Class::Not(temporary(phase, reply));
     }
     if is_rate(reply) {
-        return Class::Not(Obstacle::Throttled);
+        return Class::Not(Retryable::Throttled);
     }
     let about = about(reply);
     match phase {
-        Phase::Rcpt | Phase::Data | Phase::Final => refusal(phase, reply, about),
-        _ if about == Some(Finding::Quota) => Class::Not(Obstacle::Quota),
+        SmtpPhase::Rcpt | SmtpPhase::Data | SmtpPhase::Final => refusal(phase, reply, about),
+        _ if about == Some(RefusalTopic::Quota) => Class::Not(Retryable::Quota),
         // Too big for this server: a matter of one text.
-        Phase::Mail if is_too_big(reply) => Class::Refused(Refusal::Other),
-        _ => Class::Not(Obstacle::Config),
+        SmtpPhase::Mail if is_too_big(reply) => Class::Refused(Refusal::Other),
+        _ => Class::Not(Retryable::Config),
     }
 }
 
 /// A permanent reply to RCPT, to DATA (by servers that only say there that nobody is left to deliver to), or to the final dot.
-fn refusal(phase: Phase, reply: &Reply, about: Option<Finding>) -> Class {
+fn refusal(phase: SmtpPhase, reply: &Reply, about: Option<RefusalTopic>) -> Class {
     let Some(about) = about else {
-        let is_policy = phase == Phase::Final && reply.code == 554 && reply.enhanced.is_none();
+        let is_policy = phase == SmtpPhase::Final && reply.code == 554 && reply.enhanced.is_none();
         return Class::Refused(if is_policy {
             Refusal::Policy
         } else {
@@ -265,26 +274,30 @@ fn refusal(phase: Phase, reply: &Reply, about: Option<Finding>) -> Class {
         });
     };
     match about {
-        Finding::Quota => Class::Not(Obstacle::Quota),
-        Finding::Relay
-        | Finding::Login
-        | Finding::Sender
-        | Finding::Account
-        | Finding::DomainChecks
-        | Finding::BlockList => Class::Not(Obstacle::Config),
+        RefusalTopic::Quota => Class::Not(Retryable::Quota),
+        RefusalTopic::Relay
+        | RefusalTopic::Login
+        | RefusalTopic::Sender
+        | RefusalTopic::Account
+        | RefusalTopic::DomainChecks
+        | RefusalTopic::BlockList => Class::Not(Retryable::Config),
         // Of the whole message a server that says 552 means its size.
-        Finding::MailboxFull if phase == Phase::Final && is_too_big(reply) => {
+        RefusalTopic::MailboxFull if phase == SmtpPhase::Final && is_too_big(reply) => {
             Class::Refused(Refusal::Other)
         }
-        Finding::UnknownMailbox | Finding::UnknownDomain => Class::Refused(Refusal::BadRecipient),
-        Finding::MailboxFull | Finding::MailboxBusy | Finding::NotNow => {
-            Class::Not(Obstacle::RecipientSoft)
+        RefusalTopic::UnknownMailbox | RefusalTopic::UnknownDomain => {
+            Class::Refused(Refusal::BadRecipient)
         }
-        Finding::Restricted | Finding::Policy if phase != Phase::Final => {
-            Class::Not(Obstacle::RecipientPolicy)
+        RefusalTopic::MailboxFull | RefusalTopic::MailboxBusy | RefusalTopic::NotNow => {
+            Class::Not(Retryable::RecipientSoft)
         }
-        Finding::Restricted | Finding::Policy | Finding::Content => Class::Refused(Refusal::Policy),
-        Finding::Unclear => Class::Refused(Refusal::Other),
+        RefusalTopic::Restricted | RefusalTopic::Policy if phase != SmtpPhase::Final => {
+            Class::Not(Retryable::RecipientPolicy)
+        }
+        RefusalTopic::Restricted | RefusalTopic::Policy | RefusalTopic::Content => {
+            Class::Refused(Refusal::Policy)
+        }
+        RefusalTopic::Unclear => Class::Refused(Refusal::Other),
     }
 }
 
@@ -295,13 +308,13 @@ fn is_too_big(reply: &Reply) -> bool {
 /// Quotas come as 4xx and as 5xx, and clear by themselves.
 fn is_quota(reply: &Reply) -> bool {
     let words = reply.finding.filter(|found| !is_vague(*found, reply));
-    of_code(CERTAIN, reply).or(words) == Some(Finding::Quota)
+    of_code(CERTAIN, reply).or(words) == Some(RefusalTopic::Quota)
 }
 
 /// A rate that is said to be exceeded for good passes like any other, if nothing else is said.
 fn is_rate(reply: &Reply) -> bool {
     let found = of_code(CERTAIN, reply).or(reply.finding);
-    matches!(found, None | Some(Finding::Policy)) && says_any(&reply.text, SLOW_DOWN)
+    matches!(found, None | Some(RefusalTopic::Policy)) && says_any(&reply.text, SLOW_DOWN)
 }
 
 /// "Slow down", in the words of servers that mean all of us.
@@ -340,31 +353,33 @@ const SLOW_DOWN: &[&str] = &[
 ];
 
 /// A temporary reply: 4xx, or what a server that is out of practice means by it.
-fn temporary(phase: Phase, reply: &Reply) -> Obstacle {
-    let recipient = matches!(phase, Phase::Rcpt | Phase::Data | Phase::Final);
+fn temporary(phase: SmtpPhase, reply: &Reply) -> Retryable {
+    let recipient = matches!(phase, SmtpPhase::Rcpt | SmtpPhase::Data | SmtpPhase::Final);
     // Gmail delays mail that fails its checks before it refuses it. A 4.7.24 is a failed look-up (RFC 7372): that passes.
     let checks =
-        of_code(CERTAIN, reply) == Some(Finding::DomainChecks) && reply.subject() != (7, 24);
+        of_code(CERTAIN, reply) == Some(RefusalTopic::DomainChecks) && reply.subject() != (7, 24);
     if checks {
-        return Obstacle::Config;
+        return Retryable::Config;
     }
     if is_quota(reply) {
-        return Obstacle::Quota;
+        return Retryable::Quota;
     }
     // The rate at which one recipient is written to is no complaint about ours.
-    let busy = reply.finding == Some(Finding::MailboxBusy);
+    let busy = reply.finding == Some(RefusalTopic::MailboxBusy);
     let slow_down = !busy && says_any(&reply.text, SLOW_DOWN);
     match reply.subject() {
-        (2, 2) if recipient => Obstacle::RecipientSoft,
-        (7, 28) => Obstacle::Throttled,
+        (2, 2) if recipient => Retryable::RecipientSoft,
+        (7, 28) => Retryable::Throttled,
         // "Too many recipients" is no complaint about our speed.
-        (5, 3) if !slow_down => Obstacle::Transient,
-        _ if reply.code == 432 || slow_down => Obstacle::Throttled,
-        _ if recipient && reply.finding == Some(Finding::MailboxFull) => Obstacle::RecipientSoft,
+        (5, 3) if !slow_down => Retryable::Transient,
+        _ if reply.code == 432 || slow_down => Retryable::Throttled,
+        _ if recipient && reply.finding == Some(RefusalTopic::MailboxFull) => {
+            Retryable::RecipientSoft
+        }
         // Greylisting, and mailboxes that are receiving too quickly.
-        _ if phase == Phase::Rcpt && matches!(reply.code, 450 | 451) => Obstacle::Slow,
-        _ if recipient && busy => Obstacle::RecipientSoft,
-        _ => Obstacle::Transient,
+        _ if phase == SmtpPhase::Rcpt && matches!(reply.code, 450 | 451) => Retryable::Slow,
+        _ if recipient && busy => Retryable::RecipientSoft,
+        _ => Retryable::Transient,
     }
 }
 

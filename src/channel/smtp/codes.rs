@@ -4,7 +4,7 @@
 //! `rcpt 550 5.1.1`, `rcpt 550 relay`, `final timed out`. Which class it is of has been decided from the whole reply (`classify`), of which
 //! the code is all that is kept; the table is read from the top.
 
-use super::words::Finding;
+use super::words::RefusalTopic;
 use crate::channel::codes::Explained;
 use crate::domain::refusals::RUN;
 
@@ -50,7 +50,7 @@ impl<'a> Code<'a> {
         self.reply.starts_with('4')
     }
 
-    fn ends_with(&self, found: Finding) -> bool {
+    fn ends_with(&self, found: RefusalTopic) -> bool {
         let before = self.whole.strip_suffix(found.as_str());
         before.is_some_and(|before| before.ends_with(' '))
     }
@@ -64,21 +64,25 @@ fn detail(enhanced: &str) -> Option<(u16, u16)> {
     Some((subject.parse().ok()?, detail.parse().ok()?))
 }
 
-struct Row {
+struct SmtpCodeRow {
     is: fn(&Code<'_>) -> bool,
     said: Explained,
 }
 
-const fn row(is: fn(&Code<'_>) -> bool, sentence: &'static str, remedy: &'static str) -> Row {
-    Row {
+const fn row(
+    is: fn(&Code<'_>) -> bool,
+    sentence: &'static str,
+    remedy: &'static str,
+) -> SmtpCodeRow {
+    SmtpCodeRow {
         is,
         said: Explained::new(sentence, remedy),
     }
 }
 
 /// Of one recipient, unless several meet it.
-const fn of_one(is: fn(&Code<'_>) -> bool, sentence: &'static str) -> Row {
-    Row {
+const fn of_one(is: fn(&Code<'_>) -> bool, sentence: &'static str) -> SmtpCodeRow {
+    SmtpCodeRow {
         is,
         said: Explained {
             sentence,
@@ -101,7 +105,7 @@ const TRY: &str =
     "Check the mail settings (`unread doctor` tries them) or ask the mail provider about the code.";
 
 #[rustfmt::skip]
-const CODES: &[Row] = &[
+const CODES: &[SmtpCodeRow] = &[
     row(|c| c.whole == RUN,
         "The mail server calls one address after another unknown, in different places: more likely it does not want our mail.",
         "Ask the mail provider whether the account may send to others. The addresses of this run are free again; a reminder that gets through ends the pause."),
@@ -127,33 +131,33 @@ const CODES: &[Row] = &[
         "No trusted encrypted connection to the mail server can be made.",
         "Check SMTP_HOST against the name in the server's certificate, and SMTP_PORT with SMTP_TLS (465 implicit, 587 starttls)."),
     // About us, by a code that leaves no doubt or by the word at the code's end.
-    row(|c| c.ends_with(Finding::Quota) || matches!(c.detail, (4, 5) | (1, 90) | (7, 230..=239 | 700..=702 | 704..=707)),
+    row(|c| c.ends_with(RefusalTopic::Quota) || matches!(c.detail, (4, 5) | (1, 90) | (7, 230..=239 | 700..=702 | 704..=707)),
         "The mail server's sending quota is used up.",
         "It clears by itself, usually within a day; ask the provider for a higher limit if this comes back."),
-    row(|c| c.ends_with(Finding::DomainChecks)
+    row(|c| c.ends_with(RefusalTopic::DomainChecks)
             || matches!(c.detail, (7, 20..=27 | 29..=32 | 40 | 509 | 515)) && (c.step != "mail" || c.is_temporary()),
         "Mail from our domain fails the recipients' checks (SPF, DKIM, DMARC or reverse DNS).",
         "Have the domain's DNS records set up as your mail provider describes; `unread doctor` looks at them. No address was struck off."),
-    row(|c| c.ends_with(Finding::Relay),
+    row(|c| c.ends_with(RefusalTopic::Relay),
         "The mail server does not pass mail on for us.",
         "Set SMTP_USER and SMTP_PASS if it wants a login, or have this machine's address let in; and check that SMTP_HOST is your own provider's server."),
-    row(|c| c.ends_with(Finding::Login),
+    row(|c| c.ends_with(RefusalTopic::Login),
         "The mail server wants us to log in first.",
         "Set SMTP_USER and SMTP_PASS, with the port and encryption that your provider names."),
-    row(|c| c.ends_with(Finding::Sender),
+    row(|c| c.ends_with(RefusalTopic::Sender),
         "The mail server does not accept our sender address, or our account there.",
         "Check SMTP_FROM and the rule's own sender: the address must exist, its domain must be able to receive mail, and the account must be active and allowed to use it."),
-    row(|c| c.ends_with(Finding::BlockList),
+    row(|c| c.ends_with(RefusalTopic::BlockList),
         "Our mail server's address is on a block list, or its reputation is bad.",
         "Ask the mail provider for another address or for its removal from the list; the server's own log names the list."),
     // About one recipient.
     of_one(|c| c.is_of_one() && (c.is_permanent() || c.is_temporary())
-            && (c.ends_with(Finding::MailboxFull) || c.rest.contains(".2.2")),
+            && (c.ends_with(RefusalTopic::MailboxFull) || c.rest.contains(".2.2")),
         "The mailbox is full."),
     of_one(|c| c.is_of_one() && c.is_permanent() && names_the_address(c),
         "The mail server says that this address does not take mail."),
     of_one(|c| c.is_of_one() && c.step != "final" && c.is_permanent()
-            && (c.rest.contains(" 5.7.") || c.ends_with(Finding::Policy) || c.ends_with(Finding::Restricted)),
+            && (c.rest.contains(" 5.7.") || c.ends_with(RefusalTopic::Policy) || c.ends_with(RefusalTopic::Restricted)),
         "The recipient's side does not take this mail: a closed group, a restricted mailbox, or a policy."),
     of_one(|c| c.is_of_one() && c.step != "final" && c.is_permanent(),
         "The mail server refused this mail, and did not say that the address is wrong."),
@@ -176,8 +180,8 @@ const CODES: &[Row] = &[
 
 /// The refusals that make an address bad, by code or by the word at its end.
 fn names_the_address(code: &Code<'_>) -> bool {
-    code.ends_with(Finding::UnknownMailbox)
-        || code.ends_with(Finding::UnknownDomain)
+    code.ends_with(RefusalTopic::UnknownMailbox)
+        || code.ends_with(RefusalTopic::UnknownDomain)
         || code.reply == "556"
         || ["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"].contains(&code.enhanced)
 }

@@ -10,21 +10,21 @@ use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
-use super::classify::{Fault, Phase, classify, code};
-use super::email::Message;
+use super::classify::{SmtpPhase, StepFault, classify, code};
+use super::email::WireMail;
 use super::login;
-use super::reply::{Lines, Offers};
+use super::reply::{Offers, ReplyLines};
 use super::tls::TlsParameters;
-use super::wire::Wire;
-use super::{Settings, Tls};
-use crate::channel::LastLook;
+use super::wire::SmtpWire;
+use super::{SmtpSettings, SmtpTls};
+use crate::channel::LastCheck;
 use crate::domain::outcome::Outcome;
 
 /// A step that failed, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    pub phase: Phase,
-    pub fault: Fault,
+    pub phase: SmtpPhase,
+    pub fault: StepFault,
 }
 
 impl Failure {
@@ -40,8 +40,8 @@ impl Failure {
     /// The server's words, for the operator. Only of steps before any recipient was named: later replies quote addresses.
     pub fn hint(&self) -> Option<String> {
         match (&self.fault, self.phase) {
-            (_, Phase::Rcpt | Phase::Data | Phase::Final) => None,
-            (Fault::Reply(reply), _) => {
+            (_, SmtpPhase::Rcpt | SmtpPhase::Data | SmtpPhase::Final) => None,
+            (StepFault::Reply(reply), _) => {
                 Some(crate::channel::clean::line(&reply.text, 200)).filter(|t| !t.is_empty())
             }
             _ => None,
@@ -51,17 +51,17 @@ impl Failure {
     /// Whether a *reused* connection was simply gone: nothing of this message had been taken, a fresh one may do.
     pub(super) fn is_stale_connection(&self) -> bool {
         let closing = match &self.fault {
-            Fault::Reply(reply) => reply.code == 421,
-            Fault::TimedOut | Fault::Lost | Fault::Unreadable => true,
-            Fault::Tls | Fault::NotOffered => false,
+            StepFault::Reply(reply) => reply.code == 421,
+            StepFault::TimedOut | StepFault::Lost | StepFault::Unreadable => true,
+            StepFault::Tls | StepFault::NotOffered => false,
         };
-        self.phase == Phase::Reset || (self.phase == Phase::Mail && closing)
+        self.phase == SmtpPhase::Reset || (self.phase == SmtpPhase::Mail && closing)
     }
 
     /// After a plain refusal both sides agree where they are; after anything else they may not.
     fn leaves_connection_usable(&self) -> bool {
-        matches!(&self.fault, Fault::Reply(reply) if reply.code != 421)
-            && self.phase != Phase::Reset
+        matches!(&self.fault, StepFault::Reply(reply) if reply.code != 421)
+            && self.phase != SmtpPhase::Reset
     }
 }
 
@@ -74,16 +74,16 @@ pub(super) enum Handover {
     Withdrawn(Outcome),
 }
 
-pub(super) struct Connection {
-    wire: Wire,
+pub(super) struct SmtpConnection {
+    wire: SmtpWire,
     /// Messages handed over or refused so far.
     messages: u32,
-    state: State,
+    state: ConnectionState,
     pub idle_since: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ConnectionState {
     Ready,
     /// The last transaction was refused, or given up before its content: RSET first.
     Refused,
@@ -91,34 +91,37 @@ enum State {
     Unclear,
 }
 
-impl Connection {
+impl SmtpConnection {
     /// Connects, agrees on TLS and logs in.
-    pub async fn open(settings: &Settings, tls: Option<&TlsParameters>) -> Result<Self, Failure> {
+    pub async fn open(
+        settings: &SmtpSettings,
+        tls: Option<&TlsParameters>,
+    ) -> Result<Self, Failure> {
         let times = &settings.timeouts;
         let hello = format!("EHLO {}\r\n", hello_name(&settings.hello_name));
         // Each TCP connect has its own limit; the sum covers name look-up, TLS, greeting and EHLO.
         let opening = greeted(settings, tls, &hello);
-        let opened = within(Phase::Connect, times.connect + times.greeting, opening).await;
+        let opened = within(SmtpPhase::Connect, times.connect + times.greeting, opening).await;
         let (mut wire, mut offers) = opened.map_err(Failure::of_greeting)?;
 
-        if let Some(tls) = tls.filter(|_| settings.tls == Tls::StartTls) {
+        if let Some(tls) = tls.filter(|_| settings.tls == SmtpTls::StartTls) {
             if !offers.starttls {
                 return Err(Failure {
-                    phase: Phase::StartTls,
-                    fault: Fault::NotOffered,
+                    phase: SmtpPhase::StartTls,
+                    fault: StepFault::NotOffered,
                 });
             }
             let upgrade = upgraded(wire, tls, &hello);
-            (wire, offers) = within(Phase::StartTls, times.greeting, upgrade).await?;
+            (wire, offers) = within(SmtpPhase::StartTls, times.greeting, upgrade).await?;
         }
         if let Some((user, password)) = &settings.login {
             let login = login::log_in(&mut wire, offers, user, password);
-            within(Phase::Auth, times.command, login).await?;
+            within(SmtpPhase::Auth, times.command, login).await?;
         }
         Ok(Self {
             wire,
             messages: 0,
-            state: State::Ready,
+            state: ConnectionState::Ready,
             idle_since: Instant::now(),
         })
     }
@@ -126,19 +129,21 @@ impl Connection {
     /// Hands over one message, unless it is withdrawn before its content leaves.
     pub async fn send(
         &mut self,
-        message: &Message,
-        settings: &Settings,
-        withdrawn: LastLook<'_>,
+        message: &WireMail,
+        settings: &SmtpSettings,
+        withdrawn: LastCheck<'_>,
     ) -> Result<Handover, Failure> {
-        let was_refused = self.state == State::Refused;
-        self.state = State::Unclear;
+        let was_refused = self.state == ConnectionState::Refused;
+        self.state = ConnectionState::Unclear;
         self.messages += 1;
         let result = self
             .transaction(message, settings, was_refused, withdrawn)
             .await;
         match &result {
-            Ok(Handover::Acknowledged(_)) => self.state = State::Ready,
-            Err(failure) if failure.leaves_connection_usable() => self.state = State::Refused,
+            Ok(Handover::Acknowledged(_)) => self.state = ConnectionState::Ready,
+            Err(failure) if failure.leaves_connection_usable() => {
+                self.state = ConnectionState::Refused
+            }
             Ok(Handover::Withdrawn(_)) | Err(_) => {}
         }
         self.idle_since = Instant::now();
@@ -147,34 +152,34 @@ impl Connection {
 
     async fn transaction(
         &mut self,
-        message: &Message,
-        settings: &Settings,
+        message: &WireMail,
+        settings: &SmtpSettings,
         reset_first: bool,
-        withdrawn: LastLook<'_>,
+        withdrawn: LastCheck<'_>,
     ) -> Result<Handover, Failure> {
         let (limit, last) = (settings.timeouts.command, settings.timeouts.final_reply);
         if reset_first {
-            self.command(Phase::Reset, limit, "RSET\r\n", 2).await?;
+            self.command(SmtpPhase::Reset, limit, "RSET\r\n", 2).await?;
         }
         // Addresses are lettre's: ASCII, without line ends.
         let mail = format!("MAIL FROM:<{}>\r\n", message.from);
-        self.command(Phase::Mail, limit, &mail, 2).await?;
+        self.command(SmtpPhase::Mail, limit, &mail, 2).await?;
         let rcpt = format!("RCPT TO:<{}>\r\n", message.to);
         let of_message = |failure: Failure| failure.answering(message, &settings.hello_name);
-        let taken = self.command(Phase::Rcpt, limit, &rcpt, 2).await;
+        let taken = self.command(SmtpPhase::Rcpt, limit, &rcpt, 2).await;
         taken.map_err(of_message)?;
         if let Some(outcome) = withdrawn().await {
             // Kept open: what was slow about it may have been the way here, and the next try has that behind it.
-            self.state = State::Refused;
+            self.state = ConnectionState::Refused;
             return Ok(Handover::Withdrawn(outcome));
         }
-        let goes_on = self.command(Phase::Data, limit, "DATA\r\n", 3).await;
+        let goes_on = self.command(SmtpPhase::Data, limit, "DATA\r\n", 3).await;
         goes_on.map_err(of_message)?;
         if let Some(outcome) = withdrawn().await {
             return Ok(Handover::Withdrawn(outcome));
         }
         // Content and final dot in one write, as if they were a command.
-        let reply = self.command(Phase::Final, last, &message.wire, 2).await;
+        let reply = self.command(SmtpPhase::Final, last, &message.wire, 2).await;
         let reply = reply.map_err(of_message)?;
         Ok(Handover::Acknowledged(reply.lines.join(" ")))
     }
@@ -182,24 +187,24 @@ impl Connection {
     /// Sends one command and insists on a reply of the class `expected`.
     async fn command(
         &mut self,
-        phase: Phase,
+        phase: SmtpPhase,
         limit: Duration,
         command: &str,
         expected: u16,
-    ) -> Result<Lines, Failure> {
+    ) -> Result<ReplyLines, Failure> {
         let asking = async { of_class(expected, self.wire.ask(command).await?) };
         within(phase, limit, asking).await
     }
 
     pub fn is_usable(&self, max_messages: u32, max_idle: Duration) -> bool {
-        self.state != State::Unclear
+        self.state != ConnectionState::Unclear
             && self.messages < max_messages
             && self.idle_since.elapsed() < max_idle
     }
 
     /// Says goodbye if the two sides still understand each other. Whatever the server answers changes nothing.
     pub async fn close(mut self) {
-        if self.state != State::Unclear {
+        if self.state != ConnectionState::Unclear {
             let _ = timeout(Duration::from_secs(2), self.wire.ask("QUIT\r\n")).await;
         }
     }
@@ -207,11 +212,11 @@ impl Connection {
 
 impl Failure {
     /// Said to this message: whom of sender and recipient a refusal quotes says whom it is about.
-    fn answering(self, message: &Message, hello: &str) -> Self {
+    fn answering(self, message: &WireMail, hello: &str) -> Self {
         let (from, to): (&str, &str) = (message.from.as_ref(), message.to.as_ref());
         match self.fault {
-            Fault::Reply(reply) => Self {
-                fault: Fault::Reply(reply.answering(from, to, hello)),
+            StepFault::Reply(reply) => Self {
+                fault: StepFault::Reply(reply.answering(from, to, hello)),
                 ..self
             },
             _ => self,
@@ -221,8 +226,8 @@ impl Failure {
     /// A reply, readable or not, to the first steps is the greeting's; anything else happened on the way there.
     fn of_greeting(self) -> Self {
         match self.fault {
-            Fault::Reply(_) | Fault::Unreadable => Self {
-                phase: Phase::Greeting,
+            StepFault::Reply(_) | StepFault::Unreadable => Self {
+                phase: SmtpPhase::Greeting,
                 ..self
             },
             _ => self,
@@ -232,21 +237,21 @@ impl Failure {
 
 /// TCP, TLS if it is implicit, greeting and EHLO.
 async fn greeted(
-    settings: &Settings,
+    settings: &SmtpSettings,
     tls: Option<&TlsParameters>,
     hello: &str,
-) -> Result<(Wire, Offers), Fault> {
+) -> Result<(SmtpWire, Offers), StepFault> {
     let stream = connected(settings).await?;
     // Without it the second of two small writes would wait for the first one's acknowledgement.
-    stream.set_nodelay(true).map_err(|_| Fault::Lost)?;
-    let mut wire = Wire::new(stream);
-    if let Some(tls) = tls.filter(|_| settings.tls == Tls::Implicit) {
+    stream.set_nodelay(true).map_err(|_| StepFault::Lost)?;
+    let mut wire = SmtpWire::new(stream);
+    if let Some(tls) = tls.filter(|_| settings.tls == SmtpTls::Implicit) {
         wire = wire.encrypt(tls).await?;
     }
     of_class(2, wire.reply().await?)?;
     match of_class(2, wire.ask(hello).await?) {
         // A server from before EHLO (RFC 5321, 3.2): it offers nothing, which may be all that is needed.
-        Err(Fault::Reply(reply)) if matches!(reply.code, 500 | 502) => {
+        Err(StepFault::Reply(reply)) if matches!(reply.code, 500 | 502) => {
             let hello = hello.replacen("EHLO", "HELO", 1);
             of_class(2, wire.ask(&hello).await?)?;
             Ok((wire, Offers::default()))
@@ -256,15 +261,15 @@ async fn greeted(
 }
 
 /// The first of the host's addresses that takes a connection.
-async fn connected(settings: &Settings) -> Result<TcpStream, Fault> {
+async fn connected(settings: &SmtpSettings) -> Result<TcpStream, StepFault> {
     let server = (settings.host.as_str(), settings.port);
-    let addresses = lookup_host(server).await.map_err(|_| Fault::Lost)?;
-    let mut fault = Fault::Lost;
+    let addresses = lookup_host(server).await.map_err(|_| StepFault::Lost)?;
+    let mut fault = StepFault::Lost;
     for address in addresses.collect::<Vec<SocketAddr>>() {
         match timeout(settings.timeouts.connect, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(_)) => fault = Fault::Lost,
-            Err(_) => fault = Fault::TimedOut,
+            Ok(Err(_)) => fault = StepFault::Lost,
+            Err(_) => fault = StepFault::TimedOut,
         }
     }
     Err(fault)
@@ -272,10 +277,10 @@ async fn connected(settings: &Settings) -> Result<TcpStream, Fault> {
 
 /// STARTTLS, the handshake, and EHLO anew: what was offered before it was said in the clear.
 async fn upgraded(
-    mut wire: Wire,
+    mut wire: SmtpWire,
     tls: &TlsParameters,
     hello: &str,
-) -> Result<(Wire, Offers), Fault> {
+) -> Result<(SmtpWire, Offers), StepFault> {
     of_class(2, wire.ask("STARTTLS\r\n").await?)?;
     let mut wire = wire.encrypt(tls).await?;
     let offers = of_class(2, wire.ask(hello).await?)?;
@@ -283,20 +288,22 @@ async fn upgraded(
 }
 
 /// The reply if it is of this class; a refusal, or out of step.
-pub(super) fn of_class(expected: u16, lines: Lines) -> Result<Lines, Fault> {
+pub(super) fn of_class(expected: u16, lines: ReplyLines) -> Result<ReplyLines, StepFault> {
     match lines.code / 100 {
         class if class == expected => Ok(lines),
-        4 | 5 => Err(Fault::Reply(lines.reply())),
-        _ => Err(Fault::Unreadable),
+        4 | 5 => Err(StepFault::Reply(lines.reply())),
+        _ => Err(StepFault::Unreadable),
     }
 }
 
 async fn within<T>(
-    phase: Phase,
+    phase: SmtpPhase,
     limit: Duration,
-    doing: impl Future<Output = Result<T, Fault>>,
+    doing: impl Future<Output = Result<T, StepFault>>,
 ) -> Result<T, Failure> {
-    let done = timeout(limit, doing).await.unwrap_or(Err(Fault::TimedOut));
+    let done = timeout(limit, doing)
+        .await
+        .unwrap_or(Err(StepFault::TimedOut));
     done.map_err(|fault| Failure { phase, fault })
 }
 

@@ -5,32 +5,32 @@
 //! look-up of ours, no "not now", no strange domain. Silencing a good address is the worse mistake. The words here are asked after
 //! all others, and only then, so they may be common ones.
 
-use super::reply::{Names, Reply};
-use super::words::{Finding, names_nobody_there, plain, says_any};
+use super::reply::{QuotedParty, Reply};
+use super::words::{RefusalTopic, names_nobody_there, plain, says_any};
 
 /// What a refusal that seems to speak of an unknown mailbox or domain is about instead. `is_coded`: its code says so, too.
-pub(super) fn instead(bad: Finding, reply: &Reply, is_coded: bool) -> Option<Finding> {
+pub(super) fn instead(bad: RefusalTopic, reply: &Reply, is_coded: bool) -> Option<RefusalTopic> {
     let text = without(&reply.text, &reply.recipient);
     let text = text.as_str();
     if says_not_now(text) {
-        return Some(Finding::NotNow);
+        return Some(RefusalTopic::NotNow);
     }
-    let domain = bad == Finding::UnknownDomain;
+    let domain = bad == RefusalTopic::UnknownDomain;
     let named = match reply.names {
-        Names::Sender => Some(Finding::Sender),
-        Names::SenderDomain if domain => Some(Finding::Sender),
-        Names::Strangers if domain && !is_coded => Some(Finding::Unclear),
+        QuotedParty::Sender => Some(RefusalTopic::Sender),
+        QuotedParty::SenderDomain if domain => Some(RefusalTopic::Sender),
+        QuotedParty::Strangers if domain && !is_coded => Some(RefusalTopic::Unclear),
         _ => None,
     };
     if named.is_none() && is_an_aside(text) {
-        return (!is_coded).then_some(Finding::Unclear);
+        return (!is_coded).then_some(RefusalTopic::Unclear);
     }
     let ours = named.or_else(|| of_us(text));
-    let hinted = || (!is_coded && says_any(text, HINTS)).then_some(Finding::Unclear);
+    let hinted = || (!is_coded && says_any(text, HINTS)).then_some(RefusalTopic::Unclear);
     match ours {
         None => hinted(),
         // A code that speaks of a recipient, or the recipient's address, beside words about us: nobody knows.
-        Some(_) if is_coded || reply.names == Names::Recipient => Some(Finding::Unclear),
+        Some(_) if is_coded || reply.names == QuotedParty::Recipient => Some(RefusalTopic::Unclear),
         Some(ours) => Some(ours),
     }
 }
@@ -46,10 +46,10 @@ fn without(text: &str, name: &str) -> String {
 }
 
 /// Whom of us the text speaks of.
-fn of_us(text: &str) -> Option<Finding> {
+fn of_us(text: &str) -> Option<RefusalTopic> {
     let row = OURS.iter().find(|(_, words)| says_any(text, words));
     let found = row.map(|(finding, _)| *finding);
-    found.or_else(|| says_sender(text).then_some(Finding::Sender))
+    found.or_else(|| says_sender(text).then_some(RefusalTopic::Sender))
 }
 
 /// Sentences looked at: each is compared with every pattern.
@@ -69,8 +69,8 @@ pub(super) fn is_an_aside(text: &str) -> bool {
 
 /// Words for us and what is ours, other than the plain ones for a sender, by what is wrong then.
 #[rustfmt::skip]
-const OURS: &[(Finding, &[&str])] = &[
-    (Finding::Account, &[
+const OURS: &[(RefusalTopic, &[&str])] = &[
+    (RefusalTopic::Account, &[
         "your account", "your accounts", "your mailbox", "your inbox", "your email account", "your e mail account", "your mail account", "your user", "your username", "your login", "your plan", "your subscription", "your smtp", "your api", "your hosting", "your customer account",
         "smtp user", "smtp account", "smtp username", "smtp login", "smtp credentials", "smtp access", "smtp service", "api user", "api account", "api key", "api token", "api access", "sasl", "auth user", "authenticated user", "authenticated account", "authentication user", "login user", "login account", "login name", "relay user", "relay account",
         "submission user", "submission account", "sending user", "sending account", "sending mailbox", "sending suspended", "sending disabled", "sending is", "sending has", "sending blocked", "domain not verified", "domain * not verified", "outgoing account", "hosting account", "access key", "security token", "username", "usernames", "user name", "user names", "login", "logon", "logins", "password", "passwords", "passwort", "kennwort", "credentials",
@@ -81,7 +81,7 @@ const OURS: &[(Finding, &[&str])] = &[
         "ваш аккаунт", "ваша учетная запись", "ваш ящик", "ваш почтовый ящик", "пароль", "пароля", "логин", "логина", "имя пользователя", "для отправки", "неоплаты", "kullanici adi", "sifre",
         "您的账户", "您的帐户", "您的账号", "您的帐号", "您的邮箱", "您的郵箱", "你的账号", "用户名", "密码", "密碼", "欠费", "发信账号", "发信帐号", "登录", "登入", "ログイン", "パスワード", "送信用", "お客様のアカウント",
     ]),
-    (Finding::Sender, &[
+    (RefusalTopic::Sender, &[
         "callback", "callbacks", "callout", "callouts", "call back", "call out", "calling back", "mail from", "mailfrom", "return path", "returnpath", "reverse path", "return address", "bounce address", "bounces address", "bounce domain", "originating", "originator", "envelope from", "from address", "sending address", "sending email address", "sending e mail address", "address you used", "from domain", "from user", "originated",
     ]),
 ];

@@ -13,7 +13,7 @@ use lettre::message::{Mailbox as LettreMailbox, MessageBuilder, MultiPart, Singl
 
 use crate::channel::clean;
 use crate::domain::contact::Address;
-use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+use crate::domain::outcome::{Outcome, Refusal, Retryable};
 
 /// A sender: an address and the name shown for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl fmt::Debug for Email<'_> {
 }
 
 /// An e-mail ready for the wire.
-pub(super) struct Message {
+pub(super) struct WireMail {
     pub from: lettre::Address,
     pub to: lettre::Address,
     /// The content with leading dots doubled, closed by the final dot.
@@ -147,7 +147,7 @@ impl Unwritable {
                 code,
             },
             Self::Header => Outcome::NotAccepted {
-                class: Obstacle::Config,
+                class: Retryable::Config,
                 code,
                 retry_after: None,
             },
@@ -161,7 +161,7 @@ pub(super) fn write(
     email: &Email<'_>,
     default_from: &Mailbox,
     default_reply_to: Option<&Mailbox>,
-) -> Result<Message, Unwritable> {
+) -> Result<WireMail, Unwritable> {
     let Address::Email(to) = email.to else {
         return Err(Unwritable::Recipient);
     };
@@ -190,7 +190,7 @@ pub(super) fn write(
         None => builder.singlepart(SinglePart::plain(text)),
     };
     let message = message.map_err(|_| Unwritable::Content)?;
-    Ok(Message {
+    Ok(WireMail {
         from: from.address.clone(),
         to,
         wire: to_wire(message.formatted())?,

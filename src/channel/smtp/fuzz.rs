@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use super::tests::{PATIENCE, send, settings, timeouts};
-use super::{Outcome, Pool, Settings};
+use super::{Outcome, Pool, SmtpSettings};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
@@ -54,7 +54,7 @@ async fn outcome(replies: Vec<Vec<u8>>, at_once: bool) -> Option<Outcome> {
             while socket.read(&mut heard).await.is_ok_and(|n| n > 0) {}
         }
     });
-    let impatient = Settings {
+    let impatient = SmtpSettings {
         timeouts: timeouts(SHORT),
         ..settings(port)
     };

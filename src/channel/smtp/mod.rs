@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use crate::channel::{LastLook, nothing_in_the_way};
-use crate::domain::outcome::{Obstacle, Outcome};
+use crate::channel::{LastCheck, nothing_in_the_way};
+use crate::domain::outcome::{Outcome, Retryable};
 use crate::secret::Secret;
 
 mod adapter;
@@ -28,13 +28,13 @@ mod wire;
 mod words;
 
 pub use adapter::PROFILE;
-pub use classify::{Fault, Phase, classify};
+pub use classify::{SmtpPhase, StepFault, classify};
 pub use connection::Failure;
 pub use email::{Email, InvalidMailbox, Mailbox};
 pub use reply::{Enhanced, Reply};
 
-use connection::{Connection, Handover};
-use email::Message;
+use connection::{Handover, SmtpConnection};
+use email::WireMail;
 use tls::TlsParameters;
 
 /// Servers commonly close after 100 messages or 60 idle seconds; going first avoids finding out.
@@ -52,10 +52,10 @@ const UNTOUCHED: Duration = Duration::from_secs(1);
 
 /// How to reach the mail server, and as whom. `Debug` hides the password.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SmtpSettings {
     pub host: String,
     pub port: u16,
-    pub tls: Tls,
+    pub tls: SmtpTls,
     /// User name and password; `None`: no login.
     pub login: Option<(String, Secret)>,
     /// Without a name, messages come under that of the account's brand.
@@ -75,7 +75,7 @@ pub struct Settings {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
+pub enum SmtpTls {
     /// TLS from the first byte (port 465).
     Implicit,
     /// Upgraded by STARTTLS (port 587), which must be offered.
@@ -111,7 +111,7 @@ impl Default for Timeouts {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
+pub enum SmtpSettingsError {
     #[error("the extra root certificates are not PEM")]
     RootCertificates,
     #[error("TLS cannot be set up for this host: {0}")]
@@ -120,7 +120,7 @@ pub enum SettingsError {
 
 /// What a successful [`Pool::check`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checked {
+pub struct SmtpCheck {
     pub encrypted: bool,
     pub logged_in: bool,
 }
@@ -132,7 +132,7 @@ pub struct Pool {
 }
 
 struct Shared {
-    settings: Settings,
+    settings: SmtpSettings,
     tls: Option<TlsParameters>,
     slots: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
@@ -149,7 +149,7 @@ struct Shared {
 
 /// A connection that nobody uses.
 struct Idle {
-    connection: Connection,
+    connection: SmtpConnection,
     /// It was opened for an e-mail that has not come yet.
     new: bool,
 }
@@ -162,12 +162,12 @@ impl Idle {
 }
 
 /// A place in the queue for connections.
-struct Place(Arc<Shared>);
+struct PoolWaiter(Arc<Shared>);
 
-impl Place {
+impl PoolWaiter {
     /// Waits for one. First come, first served.
     async fn wait(shared: &Arc<Shared>) -> Self {
-        let _one_of_the_crowd = Crowd::join(shared);
+        let _one_of_the_crowd = WaitingCount::join(shared);
         loop {
             let moved_up = shared.moved_up.notified();
             if let Some(place) = Self::take(shared) {
@@ -190,7 +190,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for PoolWaiter {
     fn drop(&mut self) {
         self.0.reserved.fetch_sub(1, Ordering::Relaxed);
         self.0.moved_up.notify_one();
@@ -198,27 +198,27 @@ impl Drop for Place {
 }
 
 /// Counts an e-mail that waits for a place, for as long as it does.
-struct Crowd<'a>(&'a Shared);
+struct WaitingCount<'a>(&'a Shared);
 
-impl<'a> Crowd<'a> {
+impl<'a> WaitingCount<'a> {
     fn join(shared: &'a Shared) -> Self {
         shared.crowd.fetch_add(1, Ordering::Relaxed);
         Self(shared)
     }
 }
 
-impl Drop for Crowd<'_> {
+impl Drop for WaitingCount<'_> {
     fn drop(&mut self) {
         self.0.crowd.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// A place in the queue for connections: the connection is made, the e-mail not yet.
-pub struct Reserved(Place);
+pub struct Reserved(PoolWaiter);
 
 impl Reserved {
     /// Waits for a connection that is free, and keeps it for one e-mail.
-    pub async fn line(self) -> Result<Line, Outcome> {
+    pub async fn line(self) -> Result<PooledConnection, Outcome> {
         let Self(place) = self;
         let shared = place.0.clone();
         let turn = timeout(
@@ -229,7 +229,7 @@ impl Reserved {
             return Err(Outcome::not_tried("no free connection", CROWDED));
         };
         drop(place);
-        Ok(Line {
+        Ok(PooledConnection {
             _slot: slot.expect("the semaphore is never closed"),
             shared: shared.clone(),
         })
@@ -237,14 +237,14 @@ impl Reserved {
 }
 
 /// One of the pool's connections, for one e-mail.
-pub struct Line {
+pub struct PooledConnection {
     shared: Arc<Shared>,
     _slot: OwnedSemaphorePermit,
 }
 
-impl Line {
+impl PooledConnection {
     /// Hands over one e-mail, unless there is a reason not to at the moment at which the content would leave.
-    pub async fn send(self, email: &Email<'_>, withdrawn: LastLook<'_>) -> Outcome {
+    pub async fn send(self, email: &Email<'_>, withdrawn: LastCheck<'_>) -> Outcome {
         let settings = &self.shared.settings;
         let message = match email::write(email, &settings.from, settings.reply_to.as_ref()) {
             Ok(message) => message,
@@ -258,13 +258,13 @@ impl Line {
                 provider_id: queue_id(&words),
             },
             Ok(Handover::Withdrawn(outcome)) => outcome,
-            Err(failure) => told(&failure),
+            Err(failure) => outcome_of(&failure),
         }
     }
 }
 
 /// The outcome of a failure, which is logged.
-fn told(failure: &Failure) -> Outcome {
+fn outcome_of(failure: &Failure) -> Outcome {
     let outcome = failure.outcome();
     report(failure, &outcome);
     outcome
@@ -272,7 +272,7 @@ fn told(failure: &Failure) -> Outcome {
 
 impl Pool {
     /// A pool of at most `size` connections, none of them open yet. Needs a tokio runtime, for closing idle connections.
-    pub fn new(settings: Settings, size: usize) -> Result<Self, SettingsError> {
+    pub fn new(settings: SmtpSettings, size: usize) -> Result<Self, SmtpSettingsError> {
         let shared = Arc::new(Shared {
             tls: tls::parameters(&settings)?,
             settings,
@@ -288,7 +288,7 @@ impl Pool {
         Ok(Self { shared })
     }
 
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &SmtpSettings {
         &self.shared.settings
     }
 
@@ -310,15 +310,15 @@ impl Pool {
     /// are open as may be. What takes long about reaching the server has happened when this returns.
     pub async fn reserve(&self) -> Result<Reserved, Outcome> {
         let shared = &self.shared;
-        let place = Place::wait(shared).await;
+        let place = PoolWaiter::wait(shared).await;
         let usable = |idle: &&Idle| idle.connection.is_usable(MAX_MESSAGES, MAX_IDLE);
         let ready = shared.lock().iter().filter(usable).count();
         // Those in use come back; only what is missing beside them is opened.
         if ready < shared.reserved.load(Ordering::Relaxed)
             && let Ok(_slot) = shared.slots.try_acquire()
         {
-            let opened = Connection::open(&shared.settings, shared.tls.as_ref()).await;
-            let connection = opened.map_err(|failure| told(&failure))?;
+            let opened = SmtpConnection::open(&shared.settings, shared.tls.as_ref()).await;
+            let connection = opened.map_err(|failure| outcome_of(&failure))?;
             shared.lock().push(Idle {
                 connection,
                 new: true,
@@ -335,12 +335,12 @@ impl Pool {
     }
 
     /// Connects, agrees on TLS, logs in, and says goodbye. Sends nothing.
-    pub async fn check(&self) -> Result<Checked, Failure> {
+    pub async fn check(&self) -> Result<SmtpCheck, Failure> {
         let settings = &self.shared.settings;
-        let connection = Connection::open(settings, self.shared.tls.as_ref()).await?;
+        let connection = SmtpConnection::open(settings, self.shared.tls.as_ref()).await?;
         connection.close().await;
-        Ok(Checked {
-            encrypted: settings.tls != Tls::None,
+        Ok(SmtpCheck {
+            encrypted: settings.tls != SmtpTls::None,
             logged_in: settings.login.is_some(),
         })
     }
@@ -349,8 +349,8 @@ impl Pool {
 impl Shared {
     async fn deliver(
         &self,
-        message: &Message,
-        withdrawn: LastLook<'_>,
+        message: &WireMail,
+        withdrawn: LastCheck<'_>,
     ) -> Result<Handover, Failure> {
         if let Some(idle) = self.take_idle() {
             let may_be_gone = idle.may_be_gone();
@@ -364,7 +364,7 @@ impl Shared {
                 }
             }
         }
-        let mut connection = Connection::open(&self.settings, self.tls.as_ref()).await?;
+        let mut connection = SmtpConnection::open(&self.settings, self.tls.as_ref()).await?;
         let result = connection.send(message, &self.settings, withdrawn).await;
         self.put_back(connection);
         result
@@ -396,7 +396,7 @@ impl Shared {
         }
     }
 
-    fn put_back(&self, connection: Connection) {
+    fn put_back(&self, connection: SmtpConnection) {
         if connection.is_usable(MAX_MESSAGES, MAX_IDLE) {
             let new = false;
             self.lock().push(Idle { connection, new });
@@ -434,7 +434,7 @@ fn report(failure: &Failure, outcome: &Outcome) {
     let is_ours = matches!(
         outcome,
         Outcome::NotAccepted {
-            class: Obstacle::Config | Obstacle::Quota,
+            class: Retryable::Config | Retryable::Quota,
             ..
         }
     );

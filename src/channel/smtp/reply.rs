@@ -2,11 +2,11 @@
 //!
 //! As lenient as the protocol, and a little more, since servers are: any three digits are a code, text and blank may be missing,
 //! text need not be UTF-8 (it is Latin-1 then), lines may end with a bare line feed and be of any length. What is kept of them is bounded, and so is
-//! what is read. What is no reply after all is [`Unreadable`]: the two sides are out of step, and the connection is of no use.
+//! what is read. What is no reply after all is [`InvalidReply`]: the two sides are out of step, and the connection is of no use.
 
 use std::fmt;
 
-use super::words::{Finding, finding};
+use super::words::{RefusalTopic, finding};
 
 /// Octets kept of a line, and characters of a reply's text: RFC 5321 promises 512 octets a line, and nobody reads more.
 const LINE_KEPT: usize = 1_000;
@@ -18,7 +18,7 @@ const MOST_LINES: usize = 1_000;
 
 /// What came is no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable;
+pub struct InvalidReply;
 
 /// A whole reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,16 +31,16 @@ pub struct Reply {
     /// What follows the codes, lines joined by a blank.
     pub text: String,
     /// What the text is about: looked for once, since every word is compared with every pattern.
-    pub(super) finding: Option<Finding>,
+    pub(super) finding: Option<RefusalTopic>,
     /// Whom the text names, of those that we have named to the server.
-    pub names: Names,
+    pub names: QuotedParty,
     /// The recipient's name: what stands before the `@`.
     pub(super) recipient: String,
 }
 
 /// Whom a reply quotes: servers that call back to the sender's own server quote the sender in the words they have for recipients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Names {
+pub enum QuotedParty {
     #[default]
     Nobody,
     /// An address that is not ours: the recipient's own server may have rewritten the one that it speaks of.
@@ -53,7 +53,7 @@ pub enum Names {
     Strangers,
 }
 
-impl Names {
+impl QuotedParty {
     /// `from` and `to` are addresses as they were said in MAIL and RCPT, `hello` the name as it was said in EHLO.
     fn of(text: &str, from: &str, to: &str, hello: &str) -> Self {
         let text = text.to_ascii_lowercase();
@@ -152,7 +152,7 @@ impl Reply {
             in_passing: found.is_some_and(|(_, in_passing)| in_passing),
             finding: finding(&text),
             text,
-            names: Names::Nobody,
+            names: QuotedParty::Nobody,
             recipient: String::new(),
         }
     }
@@ -160,7 +160,7 @@ impl Reply {
     /// The same as the answer to a message from and to these addresses, from a host of this name.
     #[must_use]
     pub fn answering(mut self, from: &str, to: &str, hello: &str) -> Self {
-        self.names = Names::of(&self.text, from, to, hello);
+        self.names = QuotedParty::of(&self.text, from, to, hello);
         let parted = to.rsplit_once('@');
         self.recipient = parted.map_or(String::new(), |(name, _)| name.to_owned());
         self
@@ -280,7 +280,7 @@ fn number(raw: &str, most: usize) -> Option<(u16, &str)> {
 
 /// Puts a reply together, octets as they come.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct ReplyReader {
     /// The line that has begun; no more of it than is kept.
     line: Vec<u8>,
     code: Option<u16>,
@@ -289,13 +289,13 @@ pub struct Reader {
     count: usize,
 }
 
-impl Reader {
+impl ReplyReader {
     /// Takes octets up to the end of the reply. Returns how many it took, and the lines of the reply if it is whole.
-    pub fn take(&mut self, octets: &[u8]) -> Result<(usize, Option<Lines>), Unreadable> {
+    pub fn take(&mut self, octets: &[u8]) -> Result<(usize, Option<ReplyLines>), InvalidReply> {
         for (at, octet) in octets.iter().enumerate() {
             self.octets += 1;
             if self.octets > MOST_OCTETS {
-                return Err(Unreadable);
+                return Err(InvalidReply);
             }
             if *octet != b'\n' {
                 if self.line.len() < LINE_KEPT {
@@ -305,17 +305,17 @@ impl Reader {
             }
             if let Some(code) = self.end_of_line()? {
                 let lines = std::mem::take(self).lines;
-                return Ok((at + 1, Some(Lines { code, lines })));
+                return Ok((at + 1, Some(ReplyLines { code, lines })));
             }
         }
         Ok((octets.len(), None))
     }
 
     /// The code, if this was the last line.
-    fn end_of_line(&mut self) -> Result<Option<u16>, Unreadable> {
+    fn end_of_line(&mut self) -> Result<Option<u16>, InvalidReply> {
         self.count += 1;
         if self.count > MOST_LINES {
-            return Err(Unreadable);
+            return Err(InvalidReply);
         }
         let line = std::mem::take(&mut self.line);
         let line = line.trim_ascii_end();
@@ -325,13 +325,13 @@ impl Reader {
         }
         let Some((code, text)) = code_of(line) else {
             // Within a reply a line without its code is text, as long as the last line comes; before one it is no reply at all.
-            self.code.ok_or(Unreadable)?;
+            self.code.ok_or(InvalidReply)?;
             self.keep(line);
             return Ok(None);
         };
         // Lines that disagree about success say nothing (RFC 5321, 4.2.1: they are all the same).
         if self.code.is_some_and(|first| first / 100 != code / 100) {
-            return Err(Unreadable);
+            return Err(InvalidReply);
         }
         self.code = Some(code);
         match text {
@@ -373,12 +373,12 @@ fn code_of(line: &[u8]) -> Option<(u16, &[u8])> {
 
 /// The lines of a reply, without their codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lines {
+pub struct ReplyLines {
     pub code: u16,
     pub lines: Vec<String>,
 }
 
-impl Lines {
+impl ReplyLines {
     pub fn reply(&self) -> Reply {
         Reply::new(self.code, &self.lines.join("\n"))
     }
@@ -395,7 +395,7 @@ pub struct Offers {
 impl Offers {
     /// Keywords come in any case (RFC 5321, 4.1.1.1), and `AUTH` also as `AUTH=LOGIN PLAIN`, as before RFC 2554. The first line is
     /// the server's name.
-    pub fn of(answer: &Lines) -> Self {
+    pub fn of(answer: &ReplyLines) -> Self {
         let mut offers = Self::default();
         for line in answer.lines.iter().skip(1) {
             let line = line.to_ascii_uppercase();

@@ -209,11 +209,11 @@ fn at(at: &'static str, connection: usize, nth: usize, act: Act) -> Twist {
     }
 }
 
-pub(super) fn settings(port: u16) -> Settings {
-    Settings {
+pub(super) fn settings(port: u16) -> SmtpSettings {
+    SmtpSettings {
         host: "127.0.0.1".to_owned(),
         port,
-        tls: Tls::None,
+        tls: SmtpTls::None,
         login: None,
         from: "Acme <a@acme.example>".parse().unwrap(),
         reply_to: None,
@@ -240,7 +240,7 @@ pub(super) async fn send(pool: &Pool, subject: &str) -> Outcome {
     send_unless(pool, subject, &nothing_in_the_way).await
 }
 
-async fn send_unless(pool: &Pool, subject: &str, withdrawn: LastLook<'_>) -> Outcome {
+async fn send_unless(pool: &Pool, subject: &str, withdrawn: LastCheck<'_>) -> Outcome {
     let to = Address::Email("dana@customer.example".to_owned());
     let email = Email {
         from: None,
@@ -272,7 +272,7 @@ pub(super) fn accepted() -> Outcome {
     }
 }
 
-fn not(class: Obstacle, code: &str) -> Outcome {
+fn not(class: Retryable, code: &str) -> Outcome {
     Outcome::NotAccepted {
         class,
         code: code.to_owned(),
@@ -411,7 +411,7 @@ async fn what_is_withdrawn_before_its_content_leaves_is_not_sent_and_leaves_a_go
         let server = Server::start(PLAIN, vec![]).await;
         let pool = server.pool(1);
         let looked = std::sync::atomic::AtomicUsize::new(0);
-        let stalled = not(Obstacle::Transient, "stalled");
+        let stalled = not(Retryable::Transient, "stalled");
         let withdrawn = || {
             let look = looked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             Box::pin(std::future::ready((look == looks).then(|| stalled.clone())))
@@ -447,7 +447,7 @@ async fn a_fresh_connection_that_dies_is_not_replaced() {
     let pool = server.pool(1);
     assert_eq!(
         send(&pool, "one").await,
-        not(Obstacle::Transient, "mail connection lost")
+        not(Retryable::Transient, "mail connection lost")
     );
     assert_eq!(server.connections(), 1);
 }
@@ -471,23 +471,23 @@ async fn replies_are_taken_by_their_first_digit_and_however_they_are_written() {
         (
             "RCPT",
             "571-#5.7.1\r\n571",
-            not(Obstacle::RecipientPolicy, "rcpt 571 5.7.1"),
+            not(Retryable::RecipientPolicy, "rcpt 571 5.7.1"),
         ),
         (
             "RCPT",
             "550 relay not permitted",
-            not(Obstacle::Config, "rcpt 550 relay"),
+            not(Retryable::Config, "rcpt 550 relay"),
         ),
         // Our own address, as the server heard it in MAIL: it called back, and speaks of us.
         (
             "RCPT",
             "550 <a@acme.example> No such user here",
-            not(Obstacle::Config, "rcpt 550 sender"),
+            not(Retryable::Config, "rcpt 550 sender"),
         ),
         (
             "DOT",
             "550 <a@acme.example> No such user here",
-            not(Obstacle::Config, "final 550 sender"),
+            not(Retryable::Config, "final 550 sender"),
         ),
         (
             "DOT",
@@ -505,7 +505,7 @@ async fn replies_are_taken_by_their_first_digit_and_however_they_are_written() {
 
 #[tokio::test]
 async fn what_cannot_be_read_is_not_sent_before_the_final_dot_and_unknown_after_it() {
-    let unreadable = |step| not(Obstacle::Transient, &format!("{step} unreadable reply"));
+    let unreadable = |step| not(Retryable::Transient, &format!("{step} unreadable reply"));
     for (at, expected) in [
         ("GREETING", unreadable("greeting")),
         ("EHLO", unreadable("greeting")),
@@ -545,7 +545,7 @@ async fn a_reply_that_comes_before_its_command_is_nobodys() {
 async fn the_login_follows_what_is_offered_in_any_spelling() {
     const NAME: &str = "VXNlcm5hbWU6";
     const PASSWORD: &str = "UGFzc3dvcmQ6";
-    let login = |user, password| Settings {
+    let login = |user, password| SmtpSettings {
         login: Some((user, Secret::new(password))),
         ..settings(0)
     };
@@ -593,7 +593,7 @@ async fn the_login_follows_what_is_offered_in_any_spelling() {
             .map(|(step, reply)| at(step, 0, 1, Act::Say(String::leak(reply))))
             .collect();
         let server = Server::start(ehlo, twists).await;
-        let settings = Settings {
+        let settings = SmtpSettings {
             port: server.port,
             ..login("u".to_owned(), "p")
         };
@@ -613,7 +613,7 @@ async fn a_server_that_asks_for_ever_is_not_answered_for_ever() {
         at("cA==", 0, 0, ask()),
     ];
     let server = Server::start("250-mx\r\n250 AUTH LOGIN", twists).await;
-    let settings = Settings {
+    let settings = SmtpSettings {
         login: Some(("u".to_owned(), Secret::new("p"))),
         ..settings(server.port)
     };
@@ -624,7 +624,7 @@ async fn a_server_that_asks_for_ever_is_not_answered_for_ever() {
 #[tokio::test]
 async fn an_address_is_said_as_a_literal_in_ehlo() {
     let server = Server::start(PLAIN, vec![]).await;
-    let settings = Settings {
+    let settings = SmtpSettings {
         hello_name: "192.0.2.1".to_owned(),
         ..settings(server.port)
     };
@@ -641,7 +641,7 @@ async fn a_server_that_does_not_know_ehlo_is_greeted_as_it_understands() {
         (
             "550 5.7.1 Go away",
             1,
-            not(Obstacle::Config, "greeting 550 5.7.1"),
+            not(Retryable::Config, "greeting 550 5.7.1"),
         ),
     ] {
         let server = Server::start(PLAIN, vec![at("EHLO", 0, 0, Act::Say(reply))]).await;
@@ -651,12 +651,12 @@ async fn a_server_that_does_not_know_ehlo_is_greeted_as_it_understands() {
     }
     // What it does not offer is not done without.
     let server = Server::start(PLAIN, vec![at("EHLO", 0, 0, Act::Say("502"))]).await;
-    let settings = Settings {
-        tls: Tls::StartTls,
+    let settings = SmtpSettings {
+        tls: SmtpTls::StartTls,
         ..settings(server.port)
     };
     let pool = Pool::new(settings, 1).unwrap();
-    let refused = not(Obstacle::Config, "starttls not offered");
+    let refused = not(Retryable::Config, "starttls not offered");
     assert_eq!(send(&pool, "one").await, refused);
     assert!(server.subjects().is_empty());
 }
@@ -666,7 +666,7 @@ async fn a_greylisting_server_asks_for_patience() {
     let reply = "450 4.2.0 Greylisted, try again in 5 minutes";
     let server = Server::start(PLAIN, vec![at("RCPT", 1, 1, Act::Say(reply))]).await;
     let slow = Outcome::NotAccepted {
-        class: Obstacle::Slow,
+        class: Retryable::Slow,
         code: "rcpt 450 4.2.0".to_owned(),
         retry_after: Some(Duration::from_mins(5)),
     };
@@ -676,15 +676,15 @@ async fn a_greylisting_server_asks_for_patience() {
 #[tokio::test]
 async fn without_starttls_nothing_is_sent_in_the_clear() {
     let server = Server::start(PLAIN, vec![]).await;
-    let settings = Settings {
-        tls: Tls::StartTls,
+    let settings = SmtpSettings {
+        tls: SmtpTls::StartTls,
         login: Some(("u".to_owned(), Secret::new("p"))),
         ..settings(server.port)
     };
     let pool = Pool::new(settings, 1).unwrap();
     assert_eq!(
         send(&pool, "one").await,
-        not(Obstacle::Config, "starttls not offered")
+        not(Retryable::Config, "starttls not offered")
     );
     assert_eq!(server.commands(), ["EHLO"]);
 }
@@ -692,14 +692,14 @@ async fn without_starttls_nothing_is_sent_in_the_clear() {
 #[tokio::test]
 async fn a_server_that_speaks_no_tls_is_a_matter_of_settings() {
     let server = Server::start(PLAIN, vec![]).await;
-    let settings = Settings {
-        tls: Tls::Implicit,
+    let settings = SmtpSettings {
+        tls: SmtpTls::Implicit,
         ..settings(server.port)
     };
     let pool = Pool::new(settings, 1).unwrap();
     assert_eq!(
         send(&pool, "one").await,
-        not(Obstacle::Config, "connect tls failed")
+        not(Retryable::Config, "connect tls failed")
     );
 }
 
@@ -707,7 +707,7 @@ async fn a_server_that_speaks_no_tls_is_a_matter_of_settings() {
 async fn wrong_credentials_are_told_with_the_servers_words() {
     let reply = "535 5.7.8 Username and Password not accepted";
     let server = Server::start(PLAIN, vec![at("AUTH", 0, 0, Act::Say(reply))]).await;
-    let settings = Settings {
+    let settings = SmtpSettings {
         login: Some(("u".to_owned(), Secret::new("p"))),
         ..settings(server.port)
     };
@@ -720,21 +720,21 @@ async fn wrong_credentials_are_told_with_the_servers_words() {
     );
     assert_eq!(
         send(&pool, "one").await,
-        not(Obstacle::Config, "auth 535 5.7.8")
+        not(Retryable::Config, "auth 535 5.7.8")
     );
 }
 
 #[tokio::test]
 async fn a_check_logs_in_and_sends_nothing() {
     let server = Server::start(PLAIN, vec![at("QUIT", 0, 0, Act::Close)]).await;
-    let settings = Settings {
+    let settings = SmtpSettings {
         login: Some(("u".to_owned(), Secret::new("p"))),
         ..settings(server.port)
     };
     let checked = Pool::new(settings, 1).unwrap().check().await;
     assert_eq!(
         checked,
-        Ok(Checked {
+        Ok(SmtpCheck {
             encrypted: false,
             logged_in: true
         })
@@ -750,14 +750,14 @@ async fn a_server_that_cannot_be_reached_or_does_not_greet_was_sent_nothing() {
     let pool = Pool::new(settings(port), 1).unwrap();
     assert_eq!(
         send(&pool, "one").await,
-        not(Obstacle::Transient, "connect connection lost")
+        not(Retryable::Transient, "connect connection lost")
     );
 
     let server = Server::start(PLAIN, vec![at("GREETING", 0, 0, Act::Silence)]).await;
     let pool = server.impatient_pool(|timeouts| timeouts.greeting = SHORT);
     assert_eq!(
         send(&pool, "one").await,
-        not(Obstacle::Transient, "connect timed out")
+        not(Retryable::Transient, "connect timed out")
     );
 
     let blocked = at(
@@ -769,7 +769,7 @@ async fn a_server_that_cannot_be_reached_or_does_not_greet_was_sent_nothing() {
     let server = Server::start(PLAIN, vec![blocked]).await;
     assert_eq!(
         send(&server.pool(1), "one").await,
-        not(Obstacle::Config, "greeting 554 5.7.1")
+        not(Retryable::Config, "greeting 554 5.7.1")
     );
 }
 
@@ -798,7 +798,7 @@ async fn a_connection_is_retired_after_a_hundred_messages() {
 
 #[tokio::test]
 async fn debug_hides_the_password() {
-    let settings = Settings {
+    let settings = SmtpSettings {
         login: Some(("u".to_owned(), Secret::new("hunter2"))),
         ..settings(25)
     };

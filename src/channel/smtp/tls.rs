@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
-use super::{Settings, SettingsError, Tls};
+use super::{SmtpSettings, SmtpSettingsError, SmtpTls};
 
 /// What a handshake needs.
 pub(super) struct TlsParameters {
@@ -16,8 +16,10 @@ pub(super) struct TlsParameters {
 }
 
 /// `None` where TLS is switched off. Trusts the system's certificates and those of the settings.
-pub(super) fn parameters(settings: &Settings) -> Result<Option<TlsParameters>, SettingsError> {
-    if settings.tls == Tls::None {
+pub(super) fn parameters(
+    settings: &SmtpSettings,
+) -> Result<Option<TlsParameters>, SmtpSettingsError> {
+    if settings.tls == SmtpTls::None {
         return Ok(None);
     }
     let mut roots = RootCertStore::empty();
@@ -26,10 +28,10 @@ pub(super) fn parameters(settings: &Settings) -> Result<Option<TlsParameters>, S
         for root in extra(pem)? {
             roots
                 .add(root)
-                .map_err(|_| SettingsError::RootCertificates)?;
+                .map_err(|_| SmtpSettingsError::RootCertificates)?;
         }
     }
-    let unusable = |error: &dyn std::fmt::Display| SettingsError::Tls(error.to_string());
+    let unusable = |error: &dyn std::fmt::Display| SmtpSettingsError::Tls(error.to_string());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -44,10 +46,10 @@ pub(super) fn parameters(settings: &Settings) -> Result<Option<TlsParameters>, S
 }
 
 /// The certificates of a PEM text, of which there must be one at least.
-fn extra(pem: &str) -> Result<Vec<CertificateDer<'static>>, SettingsError> {
+fn extra(pem: &str) -> Result<Vec<CertificateDer<'static>>, SmtpSettingsError> {
     CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .ok()
         .filter(|certificates| !certificates.is_empty())
-        .ok_or(SettingsError::RootCertificates)
+        .ok_or(SmtpSettingsError::RootCertificates)
 }

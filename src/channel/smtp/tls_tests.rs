@@ -28,7 +28,7 @@ fn server_config() -> Arc<ServerConfig> {
 }
 
 /// A server in a thread that plays any number of connections; returns its port.
-fn serve(tls: Tls) -> u16 {
+fn serve(tls: SmtpTls) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -40,8 +40,8 @@ fn serve(tls: Tls) -> u16 {
     port
 }
 
-fn play(mut socket: TcpStream, tls: Tls) -> std::io::Result<()> {
-    if tls == Tls::StartTls {
+fn play(mut socket: TcpStream, tls: SmtpTls) -> std::io::Result<()> {
+    if tls == SmtpTls::StartTls {
         socket.write_all(b"220 mail.example\r\n")?;
         let mut plain = BufReader::new(socket.try_clone()?);
         expect(&mut plain, "EHLO")?;
@@ -52,7 +52,7 @@ fn play(mut socket: TcpStream, tls: Tls) -> std::io::Result<()> {
     }
     let connection = ServerConnection::new(server_config()).map_err(std::io::Error::other)?;
     let mut stream = BufReader::new(StreamOwned::new(connection, socket));
-    if tls == Tls::Implicit {
+    if tls == SmtpTls::Implicit {
         stream.get_mut().write_all(b"220 mail.example\r\n")?;
     }
     let mut in_message = false;
@@ -79,8 +79,8 @@ fn expect(plain: &mut BufReader<impl Read>, verb: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-fn pool(port: u16, tls: Tls, host: &str, trusted: bool) -> Pool {
-    let settings = Settings {
+fn pool(port: u16, tls: SmtpTls, host: &str, trusted: bool) -> Pool {
+    let settings = SmtpSettings {
         host: host.to_owned(),
         tls,
         extra_root_pem: trusted.then(|| CERTIFICATE.to_owned()),
@@ -92,7 +92,7 @@ fn pool(port: u16, tls: Tls, host: &str, trusted: bool) -> Pool {
 
 #[tokio::test]
 async fn a_message_goes_over_tls_in_both_ways() {
-    for tls in [Tls::Implicit, Tls::StartTls] {
+    for tls in [SmtpTls::Implicit, SmtpTls::StartTls] {
         let pool = pool(serve(tls), tls, "localhost", true);
         assert_eq!(send(&pool, "one").await, accepted(), "{tls:?}");
         assert_eq!(send(&pool, "two").await, accepted(), "{tls:?}");
@@ -101,7 +101,10 @@ async fn a_message_goes_over_tls_in_both_ways() {
 
 #[tokio::test]
 async fn a_certificate_that_is_not_trusted_or_for_another_host_is_a_matter_of_settings() {
-    for (tls, phase) in [(Tls::Implicit, "connect"), (Tls::StartTls, "starttls")] {
+    for (tls, phase) in [
+        (SmtpTls::Implicit, "connect"),
+        (SmtpTls::StartTls, "starttls"),
+    ] {
         for (host, trusted) in [("localhost", false), ("127.0.0.1", true)] {
             let pool = pool(serve(tls), tls, host, trusted);
             let failure = pool.check().await.unwrap_err();
@@ -109,7 +112,7 @@ async fn a_certificate_that_is_not_trusted_or_for_another_host_is_a_matter_of_se
             assert!(matches!(
                 failure.outcome(),
                 Outcome::NotAccepted {
-                    class: Obstacle::Config,
+                    class: Retryable::Config,
                     ..
                 }
             ));
@@ -119,8 +122,8 @@ async fn a_certificate_that_is_not_trusted_or_for_another_host_is_a_matter_of_se
 
 #[tokio::test]
 async fn root_certificates_that_are_none_are_refused_at_start() {
-    let settings = Settings {
-        tls: Tls::Implicit,
+    let settings = SmtpSettings {
+        tls: SmtpTls::Implicit,
         extra_root_pem: Some(
             "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----".to_owned(),
         ),
@@ -128,6 +131,6 @@ async fn root_certificates_that_are_none_are_refused_at_start() {
     };
     assert!(matches!(
         Pool::new(settings, 1),
-        Err(SettingsError::RootCertificates)
+        Err(SmtpSettingsError::RootCertificates)
     ));
 }

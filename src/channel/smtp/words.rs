@@ -11,7 +11,7 @@
 
 /// What a refusal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(super) enum RefusalTopic {
     /// Our sending allowance is used up.
     Quota,
     /// The server does not pass on mail for us.
@@ -46,7 +46,7 @@ pub(super) enum Finding {
     Unclear,
 }
 
-impl Finding {
+impl RefusalTopic {
     /// The word in codes.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -107,16 +107,16 @@ pub(super) const SETS: &[(&str, &[&str])] = &[
 ];
 
 #[rustfmt::skip]
-pub(super) const PATTERNS: &[(Finding, &[&str])] = &[
-    (Finding::Unclear, &["account or domain may not exist", "mailbox unavailable or access denied", "system storage", "too many invalid", "too many unknown", "too many bad", "may not exist"]),
+pub(super) const PATTERNS: &[(RefusalTopic, &[&str])] = &[
+    (RefusalTopic::Unclear, &["account or domain may not exist", "mailbox unavailable or access denied", "system storage", "too many invalid", "too many unknown", "too many bad", "may not exist"]),
     // Exim checks recipients, too, in the words it has for senders.
-    (Finding::UnknownMailbox, &["recipient verify failed", "recipient verification failed", "recipient verify failure"]),
+    (RefusalTopic::UnknownMailbox, &["recipient verify failed", "recipient verification failed", "recipient verify failure"]),
     // The rate at which one mailbox is written to, by everybody.
-    (Finding::MailboxBusy, &[
+    (RefusalTopic::MailboxBusy, &[
         "recipient has exceeded", "recipient exceeded", "{mailbox} is receiving", "receiving mail too quickly", "receiving mail at a rate",
         "receiving mail too fast", "can be received", "can receive * per", "may receive * per",
     ]),
-    (Finding::Restricted, &[
+    (RefusalTopic::Restricted, &[
         // Exchange: delivery restrictions of groups and mailboxes.
         "resolver rst", "delivery restriction", "allowed senders", "list of allowed senders", "senders to accept mail from",
         "not authorized to send to * recipient", "not authorised to send to * recipient", "not allowed to send to * recipient",
@@ -128,11 +128,11 @@ pub(super) const PATTERNS: &[(Finding, &[&str])] = &[
         "user has blocked", "blocked senders", "envelope blocked", "internal senders only", "only accepts mail from", "members only",
         "only members", "target address", "sender restrictions",
     ]),
-    (Finding::Content, &[
+    (RefusalTopic::Content, &[
         "contains * link", "contains * url", "contains * uri", "blacklisted url", "blocked url", "url * listed", "contains * virus",
         "contains malware", "contains * domain", "contains * blocked", "contains * listed", "reputation of * link", "reputation of * url", "message * detected as spam", "mail * detected as spam", "email * detected as spam",
     ]),
-    (Finding::Quota, &[
+    (RefusalTopic::Quota, &[
         "per hour", "per day", "for this hour", "for today", "daily * limit", "daily * quota", "hourly * limit", "hourly * quota",
         "daily limit", "hourly limit", "sending limit", "sending limits", "sending quota", "send quota", "outgoing quota", "message quota exceeded",
         "message limit exceeded", "messages from your account", "mails from your account", "emails from your account", "messaging limit",
@@ -148,7 +148,7 @@ pub(super) const PATTERNS: &[(Finding, &[&str])] = &[
         "por hora", "por dia", "limite giornaliero", "limite di invio", "quota giornaliera", "all ora", "al giorno", "daglimiet", "verzendlimiet", "per uur", "per dag", "dzienny limit", "limit dzienny", "limit wysylki", "na godzine", "na dobe", "дневной лимит", "суточный лимит", "лимит отправки", "лимит сообщений", "лимит писем", "в час", "в сутки",
         "发送超限", "发信超限", "发送频率", "发信频率", "发信数量", "每日发送", "每日限额", "送信制限", "送信数", "送信上限",
     ]),
-    (Finding::Login, &[
+    (RefusalTopic::Login, &[
         "authentication required", "authentication is required", "authentication needed", "authorization required", "must authenticate",
         "requires authentication", "require authentication", "requires that you authenticate", "requires smtp authentication",
         "was not authenticated", "is not authenticated", "not authenticated", "smtp authentication", "without authentication",
@@ -167,7 +167,7 @@ pub(super) const PATTERNS: &[(Finding, &[&str])] = &[
         "hitelesites szukseges", "vyzadovana autentizace", "vyzadovano overeni", "kimlik dogrulama gerekli", "требуется авторизация", "требуется аутентификация", "необходима авторизация", "необходима аутентификация", "авторизуйтесь", "не авторизован", "потрібна авторизація", "потрібна автентифікація", "인증이 필요합니다", "인증 필요",
         "需要身份验证", "需要身份驗證", "需要认证", "需要認證", "需要验证", "认证失败", "请先登录", "請先登入", "未登录", "認証が必要", "認証してください", "ログインが必要", "ログインしてください",
     ]),
-    (Finding::Relay, &[
+    (RefusalTopic::Relay, &[
         "{relay} {refused}", "{relay} is {refused}", "{relay} access {refused}", "{relay} not {allowed}", "{relay} is not {allowed}", "{relay} access not {allowed}",
         "{relay} * not {allowed}", "{relay} to {refused}", "{relay} to * {refused}", "as a relay", "no such domain at this location", "no such domain here", "not {allowed} to relay", "relay attempt", "unable to relay", "cannot relay", "can not relay",
         "not relay", "not relaying", "no relay", "no relaying", "open relay", "insecure mail relay", "relaying mail", "allowed rcpthosts", "allowed rcpthost", "not a local domain", "non accepted domain", "not gateway", "not a gateway", "we do not accept mail for", "domain not hosted here", "domain is not hosted here",
@@ -179,7 +179,7 @@ pub(super) const PATTERNS: &[(Finding, &[&str])] = &[
         "{relay} niedozwolone", "przekazywanie zabronione", "{relay} ej", "{relay} inte", "{relay} ikke", "{relay} zakazan", "{relay} запрещен", "релей запрещен", "пересылка запрещена", "пересылка не разрешена", "ретрансляция запрещена", "ретрансляция не разрешена", "пересилання заборонено", "拒绝中继", "中继被拒绝", "不允许中继", "禁止中继", "不允许转发", "中継を許可", "中継は許可",
         "中継拒否", "不正中継",
     ]),
-    (Finding::Sender, &[
+    (RefusalTopic::Sender, &[
         "sender verify", "sender verification", "sender address", "sender email", "sender domain", "sender s domain", "sender s address", "sender has", "sender must", "sender not", "sender * not {allowed}",
         "sender {refused}", "sender * {refused}", "sender {gone}", "sender * {gone}", "{gone} sender", "bad sender", "fake sender", "forged sender", "spoofed sender", "denies the sender", "null sender", "empty sender", "unroutable sender", "unrouteable sender", "sender is spammer", "domain of sender",
         "envelope sender", "envelope from", "bogus mail from", "mail from not", "mail from is", "mail from must", "from domain", "from is", "not allowed to send mail from", "allowed to send mail from", "registered gateway user", "badmailfrom", "return path", "callback setup failed", "sender callback",
@@ -193,11 +193,11 @@ pub(super) const PATTERNS: &[(Finding, &[&str])] = &[
         "your account is not", "unconfigured sending domain", "from email domain",
         "absender ungultig", "ungultiger absender", "expediteur invalide", "remitente invalido", "remitente no valido", "mittente non valido", "remetente invalido", "afzender ongeldig", "ongeldige afzender", "absender gesperrt", "absender nicht", "absender * nicht", "absender * abgelehnt", "absenderadresse abgelehnt", "absender unbekannt", "expediteur inconnu", "expediteur refuse", "remitente rechazado", "remitente desconocido", "mittente rifiutato", "remetente rejeitado",
     ]),
-    (Finding::Account, &[
+    (RefusalTopic::Account, &[
         "{your} {own} {off}", "{your} {own} {be} * {off}", "{your} e mail {own} {be} * {off}", "{your} email {own} {be} * {off}", "{your} {of} {own} {be} * {off}", "{of} {own} {off}", "{of} {own} {be} * {off}", "{off} {of} {own}",
         "{off} api key", "api key {off}", "api key {be} * {off}", "benutzername unbekannt", "unbekannter benutzername", "benutzername ungultig", "ungultiger benutzername", "identifiant inconnu", "identifiant invalide",
     ]),
-    (Finding::DomainChecks, &[
+    (RefusalTopic::DomainChecks, &[
         "spf", "dkim", "dmarc", "spf result", "openspf", "open spf", "unauthenticated", "authentication level", "authentication requirements", "authentication checks",
         "authentication results", "reverse dns", "reverse hostname", "reverse host name", "reverse lookup", "rdns", "ptr", "name lookup failed", "unresolvable", "authentication information", "cannot find your hostname", "find your hostname",
         "your domain {is}", "your host {is}", "your hostname {is}", "your host name {is}", "your server s hostname", "your server s host name",
@@ -206,7 +206,7 @@ pub(super) const PATTERNS: &[(Finding, &[&str])] = &[
         // An IP is nobody's mailbox, though it is an address.
         "ip address not {there}", "ip address * not {there}", "ip not {there}", "ip {gone}", "ip is {gone}", "ip address {gone}", "ip address is {gone}", "{gone} ip", "not an {there} ip", "client hostname", "invalid dns", "bad dns", "hostname lookup", "host name lookup",
     ]),
-    (Finding::BlockList, &[
+    (RefusalTopic::BlockList, &[
         "spamhaus", "spamcop", "sorbs", "surbl", "uribl", "barracudacentral", "barracuda reputation", "uceprotect", "senderscore", "invaluement", "proofpoint com",
         "rbl", "rbls", "dnsbl", "dnsbls", "dnsrbl", "block list", "blocklist", "block listed", "blocklisted", "blocked list", "black list", "blacklist", "black listed", "blacklisted", "blackholed",
         "blocked using", "reputation", "banned sending ip", "banned ip", "banned sender", "account has been banned", "your ip", "ip you re using", "ip * {listed}", "ips * {listed}", "{host} * {blocked}", "dynamic ip", "dynamic ips", "dynamic address", "dynamic addresses", "open proxy", "spammer list",
@@ -215,24 +215,24 @@ pub(super) const PATTERNS: &[(Finding, &[&str])] = &[
         "access to this mail system", "access to submit messages", "mail system has been rejected", "ask your postmaster",
     ]),
     // An address in a header of the message is not the one that was refused.
-    (Finding::Unclear, &["from header", "to header", "header from", "header to", "in header", "in * header", "header field", "headers"]),
-    (Finding::UnknownDomain, &[
+    (RefusalTopic::Unclear, &["from header", "to header", "header from", "header to", "in header", "in * header", "header field", "headers"]),
+    (RefusalTopic::UnknownDomain, &[
         "domain * does not exist", "domain not found", "domain name not found", "domain must exist", "domain mentioned in * is unknown", "no such domain", "unknown domain", "domain unknown", "domain * is unknown",
         "domain is invalid", "invalid domain", "bad domain", "host unknown", "unknown host", "host not found", "host * not found", "unrouteable mail domain", "unroutable mail domain",
         "unrouteable domain", "unroutable domain", "null mx", "nullmx", "domain * does not accept mail", "domain does not accept", "domain does not receive", "nonexistent hosts", "non existent hosts",
         "valid mx", "no mx", "no valid mx", "no mail exchanger", "domain has no", "domain has expired", "infodomainnonexistent", "bad destination system", "bad destination host",
     ]),
-    (Finding::MailboxBusy, &["{mailbox} temporarily", "{mailbox} * temporarily"]),
-    (Finding::MailboxFull, &[
+    (RefusalTopic::MailboxBusy, &["{mailbox} temporarily", "{mailbox} * temporarily"]),
+    (RefusalTopic::MailboxFull, &[
         "mailbox * is full", "mailbox for * is full", "mailbox has exceeded", "mailbox * exceeded", "maildir over", "mailbox size limit", "mailbox limit", "mailbox quota", "mail quota",
         "inbox is full", "inbox full", "mailfolder is full", "mail box full", "box full", "account is full", "user is full", "overquota", "over quota", "quota", "{mailbox} has reached", "{mailbox} has too many messages", "cota excedida", "cuota excedida", "cuota * excedida", "full {mailbox}", "{mailbox} full", "{mailbox} is full", "{mailbox} * exceed", "exceed maximum * storage", "maximum allowed storage", "space has been used", "too many messages on the server", "out of storage", "storage exceeded", "exceeded storage", "storage limit", "insufficient * storage", "not enough * space", "enough * space", "no space left",
         "postfach voll", "postfach ist voll", "postfach * voll", "boite * pleine", "buzon lleno", "buzon * lleno", "casella piena", "casella * piena", "caixa * cheia", "mailbox vol", "skrzynka * pelna", "ящик переполнен", "邮箱已满", "郵箱已滿", "信箱已滿",
     ]),
-    (Finding::UnknownMailbox, UNKNOWN_MAILBOX),
-    (Finding::Content, &[
+    (RefusalTopic::UnknownMailbox, UNKNOWN_MAILBOX),
+    (RefusalTopic::Content, &[
         "spam", "unsolicited", "content", "virus", "malware", "phishing", "security policies", "attachment", "profile the internet community",
     ]),
-    (Finding::Policy, &["policy", "policies", "prohibition", "prohibited"]),
+    (RefusalTopic::Policy, &["policy", "policies", "prohibition", "prohibited"]),
 ];
 
 #[rustfmt::skip]
@@ -282,25 +282,25 @@ pub(super) fn names_unknown_mailbox(text: &str) -> bool {
 pub(super) fn names_nobody_there(text: &str) -> bool {
     matches!(
         finding(text),
-        Some(Finding::UnknownMailbox | Finding::UnknownDomain)
+        Some(RefusalTopic::UnknownMailbox | RefusalTopic::UnknownDomain)
     )
 }
 
 /// What the text says, by the first group with a pattern in it. A link's words count where the others say nothing in particular: a server
 /// may send its readers to a page about block lists below everything that it refuses.
-pub(super) fn finding(text: &str) -> Option<Finding> {
+pub(super) fn finding(text: &str) -> Option<RefusalTopic> {
     let is_link = |word: &&str| word.contains("://");
     if !text.split_whitespace().any(|word| is_link(&word)) {
         return found_in(text);
     }
     let words: Vec<&str> = text.split_whitespace().filter(|w| !is_link(w)).collect();
     match found_in(&words.join(" ")) {
-        None | Some(Finding::Policy) => found_in(text),
+        None | Some(RefusalTopic::Policy) => found_in(text),
         said => said,
     }
 }
 
-fn found_in(text: &str) -> Option<Finding> {
+fn found_in(text: &str) -> Option<RefusalTopic> {
     let plain = plain(text);
     let words = first_words(&plain);
     PATTERNS

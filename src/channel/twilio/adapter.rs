@@ -10,13 +10,15 @@ use url::Url;
 
 use super::webhook::{ATTEMPT_PARAM, StatusCallback, Verifier};
 use super::{
-    Checked, Client, Found, LookupError, MessageStatus, Sender, Settings, Sms, explain, of_delivery,
+    MessageStatus, Sms, TwilioCheck, TwilioClient, TwilioLookupError, TwilioMessage, TwilioSender,
+    TwilioSettings, explain, of_delivery,
 };
 use crate::channel::adapter::{
-    self, Adapter, Check, Configured, Failed, Finder, Gate, Health, Lost, Message, ProviderProfile,
-    Redactor, Rejected, Report, Reporter, Request, Signed, Way,
+    self, Adapter, Check, Configured, Failed, Finder, Health, OutgoingMessage, PreparedSend,
+    ProviderProfile, Redactor, RejectedWebhook, Report, Reporter, Request, SendGate, Signed,
+    UnsettledAttempt,
 };
-use crate::domain::outcome::{Obstacle, Outcome};
+use crate::domain::outcome::{Outcome, Retryable};
 use crate::domain::reminder::ReminderState;
 
 pub const PROFILE: ProviderProfile = ProviderProfile {
@@ -32,23 +34,23 @@ pub const PROFILE: ProviderProfile = ProviderProfile {
 
 /// A client, and where Twilio reaches us.
 #[derive(Clone)]
-struct Account {
-    client: Client,
+struct TwilioAccount {
+    client: TwilioClient,
     verifier: Verifier,
     public_url: Url,
 }
 
-impl Configured for Settings {
+impl Configured for TwilioSettings {
     fn adapter(&self, public_url: &Url) -> anyhow::Result<Arc<dyn Adapter>> {
-        Ok(Arc::new(Account {
-            client: Client::new(self.clone()).context("Twilio's settings")?,
+        Ok(Arc::new(TwilioAccount {
+            client: TwilioClient::new(self.clone()).context("Twilio's settings")?,
             verifier: Verifier::new(self.webhook_tokens.clone(), public_url),
             public_url: public_url.clone(),
         }))
     }
 }
 
-impl Account {
+impl TwilioAccount {
     /// Where Twilio reports on an attempt. The fragment is Twilio's: three tries, also when our answer is an error.
     fn status_callback(&self, attempt: &str) -> String {
         let base = self.public_url.as_str().trim_end_matches('/');
@@ -56,7 +58,7 @@ impl Account {
     }
 }
 
-impl Adapter for Account {
+impl Adapter for TwilioAccount {
     fn usual_sender(&self) -> Option<String> {
         let sender = self.client.settings().sender.as_ref();
         sender.map(ToString::to_string)
@@ -70,8 +72,8 @@ impl Adapter for Account {
         usize::MAX
     }
 
-    fn open(&self) -> BoxFuture<'_, Result<Box<dyn Way>, Outcome>> {
-        let way: Box<dyn Way> = Box::new(self.clone());
+    fn open(&self) -> BoxFuture<'_, Result<Box<dyn PreparedSend>, Outcome>> {
+        let way: Box<dyn PreparedSend> = Box::new(self.clone());
         Box::pin(std::future::ready(Ok(way)))
     }
 
@@ -92,19 +94,23 @@ impl Adapter for Account {
     }
 }
 
-impl Way for Account {
+impl PreparedSend for TwilioAccount {
     fn send<'a>(
         self: Box<Self>,
-        message: &'a Message<'a>,
-        gate: Gate<'a>,
+        message: &'a OutgoingMessage<'a>,
+        gate: SendGate<'a>,
     ) -> BoxFuture<'a, Outcome> {
         Box::pin(async move { self.hand_over(message, gate).await.unwrap_or_else(|no| no) })
     }
 }
 
-impl Account {
-    async fn hand_over(&self, message: &Message<'_>, gate: Gate<'_>) -> Result<Outcome, Outcome> {
-        let own = message.sender.map(str::parse::<Sender>).transpose();
+impl TwilioAccount {
+    async fn hand_over(
+        &self,
+        message: &OutgoingMessage<'_>,
+        gate: SendGate<'_>,
+    ) -> Result<Outcome, Outcome> {
+        let own = message.sender.map(str::parse::<TwilioSender>).transpose();
         let own =
             own.map_err(|_| adapter::config("sender is not a number or a Messaging Service"))?;
         (gate.turn)().await?;
@@ -120,7 +126,7 @@ impl Account {
     }
 
     async fn try_it(&self) -> Vec<Check> {
-        use Checked::{Able, NoNumber, NoSms, NotOurs, Unlisted};
+        use TwilioCheck::{Able, NoNumber, NoSms, NotOurs, Unlisted};
         let checked = match self.client.check().await {
             Ok(checked) => checked,
             Err(error) => {
@@ -197,17 +203,20 @@ impl Account {
     }
 }
 
-fn remedy(error: &LookupError) -> &'static str {
+fn remedy(error: &TwilioLookupError) -> &'static str {
     match error.class {
-        Obstacle::Config => explain(&error.code).remedy,
+        Retryable::Config => explain(&error.code).remedy,
         _ => {
             "Check DNS, firewall and proxy from here to Twilio, and TWILIO_BASE_URL; then Twilio's status page."
         }
     }
 }
 
-impl Finder for Account {
-    fn find<'a>(&'a self, lost: Lost<'a>) -> BoxFuture<'a, Result<Option<Report>, String>> {
+impl Finder for TwilioAccount {
+    fn find<'a>(
+        &'a self,
+        lost: UnsettledAttempt<'a>,
+    ) -> BoxFuture<'a, Result<Option<Report>, String>> {
         Box::pin(async move {
             let asked = self
                 .client
@@ -218,7 +227,7 @@ impl Finder for Account {
     }
 }
 
-impl Redactor for Account {
+impl Redactor for TwilioAccount {
     fn redact<'a>(&'a self, provider_id: &'a str) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             match self.client.redact(provider_id).await {
@@ -229,17 +238,17 @@ impl Redactor for Account {
     }
 }
 
-impl Reporter for Account {
+impl Reporter for TwilioAccount {
     fn signature_header(&self) -> &'static str {
         "x-twilio-signature"
     }
 
-    fn read(&self, request: &Request<'_>) -> Result<Option<Signed>, Rejected> {
+    fn read(&self, request: &Request<'_>) -> Result<Option<Signed>, RejectedWebhook> {
         let fields = self.verifier.verify(request)?;
         let callback = StatusCallback::parse(request.query, &fields);
         Ok(callback.map(|callback| Signed {
             attempt: callback.attempt,
-            report: Report::from(Found {
+            report: Report::from(TwilioMessage {
                 sid: callback.message_sid,
                 status: callback.status,
                 error_code: callback.error_code,
@@ -248,9 +257,9 @@ impl Reporter for Account {
     }
 }
 
-impl From<Found> for Report {
-    fn from(found: Found) -> Self {
-        let Found {
+impl From<TwilioMessage> for Report {
+    fn from(found: TwilioMessage) -> Self {
+        let TwilioMessage {
             sid,
             status,
             error_code,

@@ -3,7 +3,7 @@
 //! Twilio says that codes may change and should not be programmed against; so a code only sharpens what the HTTP status (of a
 //! request) or the message status (of a delivery) already says, and an unknown code never suppresses a recipient.
 //!
-//! [`Obstacle::Config`] opens a circuit for the sender. Codes that depend on one recipient or one text (a country that is not
+//! [`Retryable::Config`] opens a circuit for the sender. Codes that depend on one recipient or one text (a country that is not
 //! enabled, a trial account's unverified number, a body that is too long) are therefore refusals here: a visitor must not be
 //! able to stop everybody's reminders by entering an odd number.
 
@@ -12,19 +12,23 @@ use std::time::Duration;
 
 use super::MessageStatus;
 use crate::channel::codes::{Class, Explained};
-use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+use crate::domain::outcome::{Outcome, Refusal, Retryable};
 
 use Class::{Not, Refused};
 
 /// Codes that mean the same.
-struct Row {
+struct TwilioCodeRow {
     codes: &'static [RangeInclusive<u32>],
     class: Class,
     said: Explained,
 }
 
-const fn row(codes: &'static [RangeInclusive<u32>], class: Class, said: Explained) -> Row {
-    Row { codes, class, said }
+const fn row(
+    codes: &'static [RangeInclusive<u32>],
+    class: Class,
+    said: Explained,
+) -> TwilioCodeRow {
+    TwilioCodeRow { codes, class, said }
 }
 
 /// To be read as: what came of it, and what helps.
@@ -51,7 +55,7 @@ const LOOK_UP: &str =
 
 /// Twilio's own numbers.
 #[rustfmt::skip]
-const CODES: &[Row] = &[
+const CODES: &[TwilioCodeRow] = &[
     row(&[21211..=21211, 21265..=21265, 21614..=21614, 21635..=21635, 30005..=30006], Refused(Refusal::BadRecipient),
         said("The number cannot receive text messages.", LOOK_UP)),
     row(&[21610..=21610], Refused(Refusal::OptedOut),
@@ -70,43 +74,43 @@ const CODES: &[Row] = &[
     // One text, one request: parameters, body, validity. And 30410, which Twilio itself does not repeat.
     row(&[20001..=20001, 21602..=21602, 21604..=21604, 21617..=21617, 21619..=21619, 30010..=30010, 30045..=30045, 30410..=30410,
           35115..=35115, 90007..=90007], Refused(Refusal::Other), OTHER),
-    row(&[20003..=20003], Not(Obstacle::Config), CREDENTIALS),
-    row(&[20404..=20404], Not(Obstacle::Config), NO_ACCOUNT),
-    row(&[10001..=10001, 30002..=30002], Not(Obstacle::Config),
+    row(&[20003..=20003], Not(Retryable::Config), CREDENTIALS),
+    row(&[20404..=20404], Not(Retryable::Config), NO_ACCOUNT),
+    row(&[10001..=10001, 30002..=30002], Not(Retryable::Config),
         said("The Twilio account is suspended or not active.", "Look into the Twilio console for the reason (usually billing).")),
-    row(&[21603..=21603, 21606..=21606, 21659..=21661, 30018..=30018, 30037..=30037], Not(Obstacle::Config),
+    row(&[21603..=21603, 21606..=21606, 21659..=21661, 30018..=30018, 30037..=30037], Not(Retryable::Config),
         said("Twilio does not let us send from this number or name.",
              "Check TWILIO_FROM, TWILIO_MESSAGING_SERVICE_SID and the rule's own sender: it must be yours and able to send SMS.")),
-    row(&[21703..=21705], Not(Obstacle::Config),
+    row(&[21703..=21705], Not(Retryable::Config),
         said("The Messaging Service has no sender that can be used.", "Add a number to its sender pool in the Twilio console.")),
-    row(&[21609..=21609], Not(Obstacle::Config),
+    row(&[21609..=21609], Not(Retryable::Config),
         said("Twilio cannot use our address for status reports.",
              "Set UNREAD_PUBLIC_URL to the https address under which Twilio reaches this service.")),
-    row(&[30032..=30032], Not(Obstacle::Config),
+    row(&[30032..=30032], Not(Retryable::Config),
         said("The toll-free number is not verified, so carriers block it.", "Finish the toll-free verification in the Twilio console.")),
-    row(&[30024..=30024, 30033..=30035], Not(Obstacle::Config),
+    row(&[30024..=30024, 30033..=30035], Not(Retryable::Config),
         said("The number is not registered for business messages (A2P 10DLC), so carriers block it.",
              "Finish brand and campaign registration in the Twilio console.")),
-    row(&[21601..=21601], Not(Obstacle::Config), OTHER),
-    row(&[30023..=30023, 30027..=30027, 63038..=63038], Not(Obstacle::Quota),
+    row(&[21601..=21601], Not(Retryable::Config), OTHER),
+    row(&[30023..=30023, 30027..=30027, 63038..=63038], Not(Retryable::Quota),
         said("The daily quota of SMS is used up.", "It starts anew tomorrow; ask Twilio for a higher limit if this comes back.")),
-    row(&[30003..=30004, 30008..=30008], Not(Obstacle::RecipientSoft), said("The phone was off or out of reach.", LOOK_UP)),
-    row(&[20429..=20429], Not(Obstacle::Throttled), TOO_MANY),
-    row(&[21611..=21611, 30001..=30001, 30022..=30022], Not(Obstacle::Slow), TOO_MANY),
-    row(&[21730..=21730, 30017..=30017, 30047..=30047, 63017..=63017], Not(Obstacle::Slow), OTHER),
+    row(&[30003..=30004, 30008..=30008], Not(Retryable::RecipientSoft), said("The phone was off or out of reach.", LOOK_UP)),
+    row(&[20429..=20429], Not(Retryable::Throttled), TOO_MANY),
+    row(&[21611..=21611, 30001..=30001, 30022..=30022], Not(Retryable::Slow), TOO_MANY),
+    row(&[21730..=21730, 30017..=30017, 30047..=30047, 63017..=63017], Not(Retryable::Slow), OTHER),
     row(&[20500..=20500, 20503..=20503], Class::Unknown, OWN_TROUBLE),
 ];
 
 /// HTTP statuses of an answer to a create request.
 #[rustfmt::skip]
-const STATUSES: &[Row] = &[
+const STATUSES: &[TwilioCodeRow] = &[
     // Documented as never processed.
-    row(&[429..=429], Not(Obstacle::Throttled), OTHER),
-    row(&[401..=401], Not(Obstacle::Config), CREDENTIALS),
-    row(&[403..=403], Not(Obstacle::Config),
+    row(&[429..=429], Not(Retryable::Throttled), OTHER),
+    row(&[401..=401], Not(Retryable::Config), CREDENTIALS),
+    row(&[403..=403], Not(Retryable::Config),
         said("Twilio does not permit this key to send.", "Give the API key access to Messages, or use another.")),
-    row(&[404..=404], Not(Obstacle::Config), NO_ACCOUNT),
-    row(&[300..=399], Not(Obstacle::Config), said("Twilio's address answers with a redirect.", "Check TWILIO_BASE_URL.")),
+    row(&[404..=404], Not(Retryable::Config), NO_ACCOUNT),
+    row(&[300..=399], Not(Retryable::Config), said("Twilio's address answers with a redirect.", "Check TWILIO_BASE_URL.")),
     row(&[200..=299, 408..=408, 600..=65_535], Class::Unknown, OTHER),
     row(&[500..=599], Class::Unknown, OWN_TROUBLE),
 ];
@@ -136,8 +140,8 @@ const WORDS: &[(&str, Explained)] = &[
     ),
 ];
 
-fn find(table: &'static [Row], code: u32) -> Option<&'static Row> {
-    let of = |row: &&Row| row.codes.iter().any(|codes| codes.contains(&code));
+fn find(table: &'static [TwilioCodeRow], code: u32) -> Option<&'static TwilioCodeRow> {
+    let of = |row: &&TwilioCodeRow| row.codes.iter().any(|codes| codes.contains(&code));
     table.iter().find(of)
 }
 
@@ -163,7 +167,7 @@ pub(super) fn of_answer(status: u16, error: Option<u32>, retry_after: Option<Dur
     let of_status = find(STATUSES, status.into()).map(|row| row.class);
     let class = match (of_status, error.and_then(known)) {
         // These hold whatever number stands beside them.
-        (Some(class @ (Class::Unknown | Not(Obstacle::Throttled))), _) => class,
+        (Some(class @ (Class::Unknown | Not(Retryable::Throttled))), _) => class,
         (Some(class), _) if status == 401 => class,
         (_, Some(class)) | (Some(class), None) => class,
         (None, None) => Refused(Refusal::Other),
@@ -179,7 +183,7 @@ pub(super) fn of_answer(status: u16, error: Option<u32>, retry_after: Option<Dur
 /// one was given. To be decided on like a failed attempt.
 pub fn of_delivery(status: MessageStatus, error: Option<u32>) -> Outcome {
     let class = error.and_then(known).unwrap_or(match status {
-        MessageStatus::Undelivered => Not(Obstacle::RecipientSoft),
+        MessageStatus::Undelivered => Not(Retryable::RecipientSoft),
         _ => Refused(Refusal::Other),
     });
     let code = match error {
@@ -202,12 +206,12 @@ mod tests {
             "policy" => Refused(Refusal::Policy),
             "expired" => Refused(Refusal::Expired),
             "content" => Refused(Refusal::Other),
-            "config" => Not(Obstacle::Config),
-            "quota" => Not(Obstacle::Quota),
-            "recipient_soft" => Not(Obstacle::RecipientSoft),
-            "transient" => Not(Obstacle::Transient),
-            "slow" => Not(Obstacle::Slow),
-            "throttled" => Not(Obstacle::Throttled),
+            "config" => Not(Retryable::Config),
+            "quota" => Not(Retryable::Quota),
+            "recipient_soft" => Not(Retryable::RecipientSoft),
+            "transient" => Not(Retryable::Transient),
+            "slow" => Not(Retryable::Slow),
+            "throttled" => Not(Retryable::Throttled),
             "unknown" => Class::Unknown,
             "not_listed" => return None,
             other => panic!("no class {other}"),
@@ -257,7 +261,7 @@ mod tests {
         assert!(matches!(
             soft,
             Outcome::NotAccepted {
-                class: Obstacle::RecipientSoft,
+                class: Retryable::RecipientSoft,
                 ..
             }
         ));

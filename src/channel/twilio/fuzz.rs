@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use super::lookup::{is_older, matching};
-use super::wire::{Message, Messages, Page, PhoneNumbers};
-use super::{Answer, created, retry_after, wire};
+use super::wire::{Messages, PhoneNumbers, TwilioPage, WireSms};
+use super::{TwilioResponse, created, retry_after, wire};
 use crate::domain::outcome::Outcome;
 
 const CREATED: &str = include_str!("../../../tests/fixtures/channels/twilio-create-201.json");
@@ -52,7 +52,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn fuzz_twilio_creates(status in 100..1000_u16, body in prop::option::of(body()), seconds in prop::option::of(any::<u64>())) {
-        let answer = Answer { status, retry_after: seconds.map(Duration::from_secs), body };
+        let answer = TwilioResponse { status, retry_after: seconds.map(Duration::from_secs), body };
         let outcome = created(&answer);
         // Only what Twilio names was taken.
         if let Outcome::Accepted { provider_id } = outcome {
@@ -68,7 +68,7 @@ proptest! {
                 let _ = (matching(&message, &token), is_older(&message, DateTime::UNIX_EPOCH));
             }
         }
-        if let Ok(message) = serde_json::from_slice::<Message>(&body) {
+        if let Ok(message) = serde_json::from_slice::<WireSms>(&body) {
             let _ = (message.sid(), message.status(), message.error_code());
         }
         if let Ok(page) = serde_json::from_slice::<PhoneNumbers>(&body) {

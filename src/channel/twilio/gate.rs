@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 
-use crate::channel::LastLook;
+use crate::channel::LastCheck;
 use crate::domain::outcome::Outcome;
 
 /// The body was not let go.
@@ -26,13 +26,13 @@ pub struct Gated {
 }
 
 /// Lets it go.
-pub struct Gate {
+pub struct BodyGate {
     content: Bytes,
     asked: oneshot::Receiver<()>,
     open: oneshot::Sender<Bytes>,
 }
 
-pub fn gated(content: Bytes) -> (Gate, Gated) {
+pub fn gated(content: Bytes) -> (BodyGate, Gated) {
     let (ask, asked) = oneshot::channel();
     let (open, opened) = oneshot::channel();
     let body = Gated {
@@ -40,7 +40,7 @@ pub fn gated(content: Bytes) -> (Gate, Gated) {
         asked: Some(ask),
         content: Some(opened),
     };
-    let gate = Gate {
+    let gate = BodyGate {
         content,
         asked,
         open,
@@ -48,9 +48,9 @@ pub fn gated(content: Bytes) -> (Gate, Gated) {
     (gate, body)
 }
 
-impl Gate {
+impl BodyGate {
     /// Waits until the client wants the body, and gives it if there is no reason against it then. The reason otherwise.
-    pub async fn open(self, withdrawn: LastLook<'_>) -> Option<Outcome> {
+    pub async fn open(self, withdrawn: LastCheck<'_>) -> Option<Outcome> {
         // An error means that the client has given up before: it will say why.
         self.asked.await.ok()?;
         let reason = withdrawn().await;

@@ -3,10 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use url::Url;
 
-use super::wire::{self, Message, Messages, Page, PhoneNumbers, is_message_sid};
-use super::{CallError, Client, MessageStatus, Sender, codes};
+use super::wire::{self, Messages, PhoneNumbers, TwilioPage, WireSms, is_message_sid};
+use super::{CallError, MessageStatus, TwilioClient, TwilioSender, codes};
 use crate::domain::contact::Address;
-use crate::domain::outcome::{Obstacle, Outcome};
+use crate::domain::outcome::{Outcome, Retryable};
 
 /// Fifty entries each: five hundred messages to one recipient since the attempt would be somebody else's problem.
 const MAX_PAGES: usize = 10;
@@ -15,15 +15,15 @@ const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(2);
 
 /// A message Twilio knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct TwilioMessage {
     pub sid: String,
     pub status: MessageStatus,
     pub error_code: Option<u32>,
 }
 
-/// What a [`Client::check`] found out about the sender; the credentials are good.
+/// What a [`TwilioClient::check`] found out about the sender; the credentials are good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Checked {
+pub enum TwilioCheck {
     /// A number of the account that can send SMS, and the address to which Twilio hands what people write to it.
     Able {
         number: String,
@@ -42,15 +42,15 @@ pub enum Checked {
 /// Why there is no answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Twilio could not be asked: {code}")]
-pub struct LookupError {
-    pub class: Obstacle,
+pub struct TwilioLookupError {
+    pub class: Retryable,
     pub code: String,
     /// Twilio says that there is no such thing.
     pub not_found: bool,
 }
 
-impl LookupError {
-    fn new(class: Obstacle, code: impl Into<String>) -> Self {
+impl TwilioLookupError {
+    fn new(class: Retryable, code: impl Into<String>) -> Self {
         Self {
             class,
             code: code.into(),
@@ -68,13 +68,13 @@ impl LookupError {
     }
 }
 
-impl From<CallError> for LookupError {
+impl From<CallError> for TwilioLookupError {
     fn from(error: CallError) -> Self {
-        Self::new(Obstacle::Transient, error.code())
+        Self::new(Retryable::Transient, error.code())
     }
 }
 
-impl Client {
+impl TwilioClient {
     /// Looks in Twilio's list for a message to `to` whose body contains `token`, created since about `since`.
     /// Those with an SID in `except` are known to be another attempt's.
     ///
@@ -85,7 +85,7 @@ impl Client {
         token: &str,
         since: DateTime<Utc>,
         except: &[String],
-    ) -> Result<Option<Found>, LookupError> {
+    ) -> Result<Option<TwilioMessage>, TwilioLookupError> {
         if token.is_empty() {
             return Ok(None);
         }
@@ -114,13 +114,14 @@ impl Client {
     }
 
     /// One message by its SID.
-    pub async fn fetch(&self, sid: &str) -> Result<Found, LookupError> {
-        let message: Message = self.get(self.message_url(sid)?).await?;
-        found(&message).ok_or_else(|| LookupError::new(Obstacle::Transient, "unreadable answer"))
+    pub async fn fetch(&self, sid: &str) -> Result<TwilioMessage, TwilioLookupError> {
+        let message: WireSms = self.get(self.message_url(sid)?).await?;
+        found(&message)
+            .ok_or_else(|| TwilioLookupError::new(Retryable::Transient, "unreadable answer"))
     }
 
     /// Removes a message's text from Twilio's records. For messages in a final status.
-    pub async fn redact(&self, sid: &str) -> Result<(), LookupError> {
+    pub async fn redact(&self, sid: &str) -> Result<(), TwilioLookupError> {
         let request = self.http.post(self.message_url(sid)?).form(&[("Body", "")]);
         let answer = self.call(request).await?;
         if (200..300).contains(&answer.status) {
@@ -132,7 +133,7 @@ impl Client {
 
     /// The configured sender or, without one, the account's first number that can send SMS. Asked once; also a good test of the
     /// credentials.
-    pub async fn default_sender(&self) -> Result<Sender, LookupError> {
+    pub async fn default_sender(&self) -> Result<TwilioSender, TwilioLookupError> {
         if let Some(sender) = &self.settings.sender {
             return Ok(sender.clone());
         }
@@ -141,7 +142,7 @@ impl Client {
     }
 
     /// Whether Twilio knows us, and the sender, by reading the account's numbers. Sends nothing.
-    pub async fn check(&self) -> Result<Checked, LookupError> {
+    pub async fn check(&self) -> Result<TwilioCheck, TwilioLookupError> {
         let mut able = None;
         let mut next = Some(self.url("IncomingPhoneNumbers.json"));
         for _ in 0..MAX_PAGES {
@@ -154,11 +155,11 @@ impl Client {
                     continue;
                 };
                 match &self.settings.sender {
-                    Some(Sender::From(sender)) if *sender == number => {
+                    Some(TwilioSender::From(sender)) if *sender == number => {
                         return Ok(if sends_sms {
-                            Checked::Able { number, inbound }
+                            TwilioCheck::Able { number, inbound }
                         } else {
-                            Checked::NoSms(number)
+                            TwilioCheck::NoSms(number)
                         });
                     }
                     None if sends_sms && able.is_none() => able = Some((number, inbound)),
@@ -168,17 +169,17 @@ impl Client {
             next = following;
         }
         Ok(match (&self.settings.sender, able) {
-            (None, Some((number, inbound))) => Checked::Able { number, inbound },
-            (None, None) => Checked::NoNumber,
-            (Some(Sender::From(sender)), _) if sender.starts_with('+') => {
-                Checked::NotOurs(sender.clone())
+            (None, Some((number, inbound))) => TwilioCheck::Able { number, inbound },
+            (None, None) => TwilioCheck::NoNumber,
+            (Some(TwilioSender::From(sender)), _) if sender.starts_with('+') => {
+                TwilioCheck::NotOurs(sender.clone())
             }
             // Names, short codes and messaging services are not on this list.
-            (Some(sender), _) => Checked::Unlisted(sender.to_string()),
+            (Some(sender), _) => TwilioCheck::Unlisted(sender.to_string()),
         })
     }
 
-    async fn first_number(&self) -> Result<Sender, LookupError> {
+    async fn first_number(&self) -> Result<TwilioSender, TwilioLookupError> {
         let mut next = Some(self.url("IncomingPhoneNumbers.json"));
         for _ in 0..MAX_PAGES {
             let Some(url) = next else { break };
@@ -189,14 +190,17 @@ impl Client {
             }
             next = following;
         }
-        Err(LookupError::new(
-            Obstacle::Config,
+        Err(TwilioLookupError::new(
+            Retryable::Config,
             "no SMS number in the account",
         ))
     }
 
     /// One page and the address of the next. Only addresses at Twilio's own host are followed: credentials go with them.
-    async fn page<P: Page>(&self, url: Url) -> Result<(Vec<P::Item>, Option<Url>), LookupError> {
+    async fn page<P: TwilioPage>(
+        &self,
+        url: Url,
+    ) -> Result<(Vec<P::Item>, Option<Url>), TwilioLookupError> {
         let page: P = self.get(url).await?;
         let (items, next) = page.into_parts();
         let base = &self.settings.base_url;
@@ -206,49 +210,52 @@ impl Client {
         Ok((items, next))
     }
 
-    async fn get<T: serde::de::DeserializeOwned>(&self, url: Url) -> Result<T, LookupError> {
+    async fn get<T: serde::de::DeserializeOwned>(&self, url: Url) -> Result<T, TwilioLookupError> {
         let answer = self.call(self.http.get(url)).await?;
         if answer.status != 200 {
             return Err(refused(answer.status, answer.body.as_deref()));
         }
         let body = answer.body.unwrap_or_default();
         serde_json::from_slice(&body)
-            .map_err(|_| LookupError::new(Obstacle::Transient, "unreadable answer"))
+            .map_err(|_| TwilioLookupError::new(Retryable::Transient, "unreadable answer"))
     }
 
-    fn message_url(&self, sid: &str) -> Result<Url, LookupError> {
+    fn message_url(&self, sid: &str) -> Result<Url, TwilioLookupError> {
         if is_message_sid(sid) {
             Ok(self.url(&format!("Messages/{sid}.json")))
         } else {
-            Err(LookupError::new(Obstacle::Config, "not a message SID"))
+            Err(TwilioLookupError::new(
+                Retryable::Config,
+                "not a message SID",
+            ))
         }
     }
 }
 
 /// Reading has no side effects, so whatever is not our own fault may be asked again.
-fn refused(status: u16, body: Option<&[u8]>) -> LookupError {
+fn refused(status: u16, body: Option<&[u8]>) -> TwilioLookupError {
     let error = wire::error_code(body.unwrap_or_default());
     let (class, code) = match codes::of_answer(status, error, None) {
         Outcome::NotAccepted { class, code, .. } => (class, code),
-        Outcome::Unknown { code } => (Obstacle::Transient, code),
-        Outcome::Refused { code, .. } => (Obstacle::Config, code),
-        Outcome::Accepted { .. } => (Obstacle::Transient, format!("http {status}")),
+        Outcome::Unknown { code } => (Retryable::Transient, code),
+        Outcome::Refused { code, .. } => (Retryable::Config, code),
+        Outcome::Accepted { .. } => (Retryable::Transient, format!("http {status}")),
     };
-    LookupError {
+    TwilioLookupError {
         class,
         code,
         not_found: status == 404,
     }
 }
 
-pub(super) fn matching(message: &Message, token: &str) -> Option<Found> {
+pub(super) fn matching(message: &WireSms, token: &str) -> Option<TwilioMessage> {
     let outbound = message.direction.as_deref()?.starts_with("outbound");
     let contains = message.body.as_deref()?.contains(token);
     (outbound && contains).then(|| found(message)).flatten()
 }
 
-fn found(message: &Message) -> Option<Found> {
-    Some(Found {
+fn found(message: &WireSms) -> Option<TwilioMessage> {
+    Some(TwilioMessage {
         sid: message.sid()?.to_owned(),
         status: message.status(),
         error_code: message.error_code(),
@@ -256,7 +263,7 @@ fn found(message: &Message) -> Option<Found> {
 }
 
 /// A message without a readable date is not known to be old.
-pub(super) fn is_older(message: &Message, than: DateTime<Utc>) -> bool {
+pub(super) fn is_older(message: &WireSms, than: DateTime<Utc>) -> bool {
     let created = message
         .date_created
         .as_deref()

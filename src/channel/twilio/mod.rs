@@ -2,7 +2,7 @@
 //!
 //! Creating a message has no idempotency key, so the client never repeats a request by itself and says `Unknown` whenever it
 //! cannot prove that nothing was sent. The attempt's id travels in the status callback's URL: a callback proves acceptance even
-//! if the answer to the request was lost, and [`Client::find`] asks Twilio's own list.
+//! if the answer to the request was lost, and [`TwilioClient::find`] asks Twilio's own list.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,9 +14,9 @@ use reqwest::{RequestBuilder, Response, redirect};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::channel::{LastLook, nothing_in_the_way};
+use crate::channel::{LastCheck, nothing_in_the_way};
 use crate::domain::contact::Address;
-use crate::domain::outcome::{Obstacle, Outcome, Refusal};
+use crate::domain::outcome::{Outcome, Refusal, Retryable};
 use crate::secret::Secret;
 
 mod adapter;
@@ -32,7 +32,7 @@ mod wire;
 pub use adapter::PROFILE;
 use codes::explain;
 pub use codes::{known, of_delivery};
-pub use lookup::{Checked, Found, LookupError};
+pub use lookup::{TwilioCheck, TwilioLookupError, TwilioMessage};
 pub use status::MessageStatus;
 use wire::is_message_sid;
 
@@ -50,15 +50,15 @@ const TOO_LATE: Duration = Duration::from_secs(5);
 
 /// How to reach Twilio, and as whom. `Debug` hides secrets.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct TwilioSettings {
     /// `https://api.twilio.com`, a regional host, or the sandbox.
     pub base_url: Url,
     pub account_sid: String,
-    pub auth: Auth,
+    pub auth: TwilioAuth,
     /// Whose webhooks are believed: the account's token, and further ones while that is being changed. An API key never signs anything.
     pub webhook_tokens: Vec<Secret>,
     /// `None`: the account's first number that can send SMS.
-    pub sender: Option<Sender>,
+    pub sender: Option<TwilioSender>,
     /// Asks Twilio to remove the texts of messages that have ended.
     pub redact_bodies: bool,
     /// SMS per second, all workers together; 0: as fast as we can.
@@ -66,7 +66,7 @@ pub struct Settings {
 }
 
 #[derive(Clone, Debug)]
-pub enum Auth {
+pub enum TwilioAuth {
     /// The account's auth token.
     Token(Secret),
     ApiKey {
@@ -77,7 +77,7 @@ pub enum Auth {
 
 /// Who an SMS comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sender {
+pub enum TwilioSender {
     /// A number in E.164, a short code, or an alphanumeric sender.
     From(String),
     /// A Messaging Service's SID.
@@ -90,7 +90,7 @@ pub enum Sender {
 )]
 pub struct InvalidSender;
 
-impl FromStr for Sender {
+impl FromStr for TwilioSender {
     type Err = InvalidSender;
 
     fn from_str(raw: &str) -> Result<Self, InvalidSender> {
@@ -114,7 +114,7 @@ impl FromStr for Sender {
     }
 }
 
-impl fmt::Display for Sender {
+impl fmt::Display for TwilioSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::From(sender) | Self::Service(sender) => f.write_str(sender),
@@ -125,14 +125,14 @@ impl fmt::Display for Sender {
 /// One reminder by SMS.
 pub struct Sms<'a> {
     pub to: &'a Address,
-    /// Holds a link with a token of plain letters and digits that [`Client::find`] can look for.
+    /// Holds a link with a token of plain letters and digits that [`TwilioClient::find`] can look for.
     pub body: &'a str,
     /// Where Twilio reports what becomes of it. Names the attempt in its query ([`ATTEMPT_PARAM`](webhook::ATTEMPT_PARAM)).
     pub status_callback: Option<&'a str>,
     /// How long it may still be delivered, asked when it leaves: Twilio gives up shortly before instead of delivering late.
     pub left: &'a (dyn Fn() -> Duration + Send + Sync),
     /// Instead of the channel's own sender.
-    pub sender: Option<&'a Sender>,
+    pub sender: Option<&'a TwilioSender>,
 }
 
 impl fmt::Debug for Sms<'_> {
@@ -144,7 +144,7 @@ impl fmt::Debug for Sms<'_> {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
+pub enum TwilioSettingsError {
     #[error("an Account SID is AC and letters and digits")]
     AccountSid,
     #[error("the base URL cannot carry a path: {0}")]
@@ -155,25 +155,28 @@ pub enum SettingsError {
 
 /// Speaks to one Twilio account; cheap to clone.
 #[derive(Clone)]
-pub struct Client {
+pub struct TwilioClient {
     http: reqwest::Client,
-    settings: std::sync::Arc<Settings>,
-    found_sender: std::sync::Arc<OnceCell<Sender>>,
+    settings: std::sync::Arc<TwilioSettings>,
+    found_sender: std::sync::Arc<OnceCell<TwilioSender>>,
 }
 
-impl Client {
-    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+impl TwilioClient {
+    pub fn new(settings: TwilioSettings) -> Result<Self, TwilioSettingsError> {
         Self::with_timeout(settings, TOTAL_TIMEOUT)
     }
 
-    fn with_timeout(settings: Settings, total: Duration) -> Result<Self, SettingsError> {
+    fn with_timeout(
+        settings: TwilioSettings,
+        total: Duration,
+    ) -> Result<Self, TwilioSettingsError> {
         // It becomes a part of URLs. Stand-ins for Twilio do not keep to its 32 hexadecimal digits.
         let sid = settings.account_sid.strip_prefix("AC").unwrap_or_default();
         if sid.is_empty() || !sid.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err(SettingsError::AccountSid);
+            return Err(TwilioSettingsError::AccountSid);
         }
         if settings.base_url.cannot_be_a_base() {
-            return Err(SettingsError::BaseUrl(settings.base_url));
+            return Err(TwilioSettingsError::BaseUrl(settings.base_url));
         }
         // reqwest is built without a provider of its own and panics if none is set. An error only says that there is one.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -187,7 +190,7 @@ impl Client {
             .retry(reqwest::retry::never())
             .https_only(settings.base_url.scheme() == "https")
             .build()
-            .map_err(|error| SettingsError::Http(error.to_string()))?;
+            .map_err(|error| TwilioSettingsError::Http(error.to_string()))?;
         Ok(Self {
             http,
             settings: std::sync::Arc::new(settings),
@@ -195,7 +198,7 @@ impl Client {
         })
     }
 
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &TwilioSettings {
         &self.settings
     }
 
@@ -205,7 +208,7 @@ impl Client {
     }
 
     /// Hands over one SMS, unless there is a reason not to at the moment at which the request would leave.
-    pub async fn send_unless(&self, withdrawn: LastLook<'_>, sms: &Sms<'_>) -> Outcome {
+    pub async fn send_unless(&self, withdrawn: LastCheck<'_>, sms: &Sms<'_>) -> Outcome {
         let Address::Phone(to) = sms.to else {
             return Outcome::Refused {
                 class: Refusal::Other,
@@ -219,7 +222,7 @@ impl Client {
         if let Some(outcome) = withdrawn().await {
             return outcome;
         }
-        // After the look, which may have taken seconds.
+        // After the re-check, which may have taken seconds.
         let Some(validity) = validity((sms.left)()) else {
             return too_late();
         };
@@ -229,8 +232,8 @@ impl Client {
             ("ValidityPeriod", validity.to_string()),
         ];
         form.push(match sender {
-            Sender::From(from) => ("From", from),
-            Sender::Service(sid) => ("MessagingServiceSid", sid),
+            TwilioSender::From(from) => ("From", from),
+            TwilioSender::Service(sid) => ("MessagingServiceSid", sid),
         });
         if let Some(callback) = sms.status_callback {
             form.push(("StatusCallback", callback.to_owned()));
@@ -261,7 +264,10 @@ impl Client {
         }
     }
 
-    async fn sender(&self, wanted: Option<&Sender>) -> Result<Sender, LookupError> {
+    async fn sender(
+        &self,
+        wanted: Option<&TwilioSender>,
+    ) -> Result<TwilioSender, TwilioLookupError> {
         match wanted.or(self.settings.sender.as_ref()) {
             Some(sender) => Ok(sender.clone()),
             None => self.default_sender().await,
@@ -279,17 +285,17 @@ impl Client {
     }
 
     /// Sends one request and reads the whole answer.
-    async fn call(&self, request: RequestBuilder) -> Result<Answer, CallError> {
+    async fn call(&self, request: RequestBuilder) -> Result<TwilioResponse, CallError> {
         let (user, password) = match &self.settings.auth {
-            Auth::Token(token) => (&self.settings.account_sid, token),
-            Auth::ApiKey { sid, secret } => (sid, secret),
+            TwilioAuth::Token(token) => (&self.settings.account_sid, token),
+            TwilioAuth::ApiKey { sid, secret } => (sid, secret),
         };
         let response = request
             .basic_auth(user, Some(password.expose()))
             .send()
             .await
             .map_err(|error| CallError::of(&error))?;
-        Ok(Answer {
+        Ok(TwilioResponse {
             status: response.status().as_u16(),
             retry_after: retry_after(response.headers()),
             body: read_body(response).await,
@@ -309,7 +315,7 @@ fn too_late() -> Outcome {
 }
 
 /// An answer to a request.
-struct Answer {
+struct TwilioResponse {
     status: u16,
     retry_after: Option<Duration>,
     /// `None` if it was cut off or too long.
@@ -348,7 +354,7 @@ impl CallError {
         let code = self.code().to_owned();
         match self {
             Self::NotConnected => Outcome::NotAccepted {
-                class: Obstacle::Transient,
+                class: Retryable::Transient,
                 code,
                 retry_after: None,
             },
@@ -357,18 +363,18 @@ impl CallError {
     }
 }
 
-fn created(answer: &Answer) -> Outcome {
+fn created(answer: &TwilioResponse) -> Outcome {
     let body = answer.body.as_deref().unwrap_or_default();
     if !(200..300).contains(&answer.status) {
         return codes::of_answer(answer.status, wire::error_code(body), answer.retry_after);
     }
-    let message: Option<wire::Message> = serde_json::from_slice(body).ok();
-    let Some(sid) = message.as_ref().and_then(wire::Message::sid) else {
+    let message: Option<wire::WireSms> = serde_json::from_slice(body).ok();
+    let Some(sid) = message.as_ref().and_then(wire::WireSms::sid) else {
         return Outcome::Unknown {
             code: format!("http {} unreadable", answer.status),
         };
     };
-    if message.as_ref().map(wire::Message::status) == Some(MessageStatus::Scheduled) {
+    if message.as_ref().map(wire::WireSms::status) == Some(MessageStatus::Scheduled) {
         tracing::warn!(
             sid,
             "Twilio's compliance settings put off an SMS to a later hour; it may arrive too late"

@@ -61,13 +61,13 @@ impl Server {
         Self { port, requests }
     }
 
-    fn client(&self) -> Client {
-        Client::with_timeout(settings(self.port), PATIENCE).unwrap()
+    fn client(&self) -> TwilioClient {
+        TwilioClient::with_timeout(settings(self.port), PATIENCE).unwrap()
     }
 
     /// For a server that says nothing.
-    fn impatient_client(&self) -> Client {
-        Client::with_timeout(settings(self.port), Duration::from_secs(1)).unwrap()
+    fn impatient_client(&self) -> TwilioClient {
+        TwilioClient::with_timeout(settings(self.port), Duration::from_secs(1)).unwrap()
     }
 
     fn requests(&self) -> Vec<String> {
@@ -103,13 +103,13 @@ async fn read_request(socket: &mut TcpStream) -> String {
     }
 }
 
-fn settings(port: u16) -> Settings {
-    Settings {
+fn settings(port: u16) -> TwilioSettings {
+    TwilioSettings {
         base_url: format!("http://127.0.0.1:{port}").parse().unwrap(),
         account_sid: ACCOUNT.to_owned(),
-        auth: Auth::Token(Secret::new("token")),
+        auth: TwilioAuth::Token(Secret::new("token")),
         webhook_tokens: vec![],
-        sender: Some(Sender::From("+14155550100".to_owned())),
+        sender: Some(TwilioSender::From("+14155550100".to_owned())),
         redact_bodies: false,
         rate_per_second: 0.0,
     }
@@ -119,23 +119,27 @@ fn to() -> Address {
     Address::Phone("+14155550123".to_owned())
 }
 
-async fn send(client: &Client) -> Outcome {
+async fn send(client: &TwilioClient) -> Outcome {
     send_from(client, None).await
 }
 
-async fn send_from(client: &Client, sender: Option<&Sender>) -> Outcome {
+async fn send_from(client: &TwilioClient, sender: Option<&TwilioSender>) -> Outcome {
     send_unless(client, sender, &nothing_in_the_way).await
 }
 
-async fn send_unless(client: &Client, sender: Option<&Sender>, withdrawn: LastLook<'_>) -> Outcome {
+async fn send_unless(
+    client: &TwilioClient,
+    sender: Option<&TwilioSender>,
+    withdrawn: LastCheck<'_>,
+) -> Outcome {
     let left = || Duration::from_secs(910);
     send_in_time(client, sender, withdrawn, &left).await
 }
 
 async fn send_in_time(
-    client: &Client,
-    sender: Option<&Sender>,
-    withdrawn: LastLook<'_>,
+    client: &TwilioClient,
+    sender: Option<&TwilioSender>,
+    withdrawn: LastCheck<'_>,
     left: &(dyn Fn() -> Duration + Send + Sync),
 ) -> Outcome {
     let sms = Sms {
@@ -161,7 +165,7 @@ fn unknown(code: &str) -> Outcome {
     }
 }
 
-fn not(class: Obstacle, code: &str) -> Outcome {
+fn not(class: Retryable, code: &str) -> Outcome {
     Outcome::NotAccepted {
         class,
         code: code.to_owned(),
@@ -207,7 +211,7 @@ async fn a_created_message_is_accepted() {
 #[tokio::test]
 async fn a_rule_may_send_through_a_messaging_service() {
     let server = Server::start(vec![created()]).await;
-    let service: Sender = "MG00000000000000000000000000000001".parse().unwrap();
+    let service: TwilioSender = "MG00000000000000000000000000000001".parse().unwrap();
     send_from(&server.client(), Some(&service)).await;
     let names: Vec<String> = server.form().into_iter().map(|(name, _)| name).collect();
     assert!(
@@ -245,17 +249,17 @@ async fn without_a_connection_nothing_was_sent() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = nobody.local_addr().unwrap().port();
     drop(nobody);
-    let client = Client::new(settings(port)).unwrap();
+    let client = TwilioClient::new(settings(port)).unwrap();
     assert_eq!(
         send(&client).await,
-        not(Obstacle::Transient, "no connection")
+        not(Retryable::Transient, "no connection")
     );
 }
 
 #[tokio::test]
 async fn what_is_withdrawn_at_the_last_moment_makes_no_request() {
     let server = Server::start(vec![created()]).await;
-    let stalled = not(Obstacle::Transient, "stalled");
+    let stalled = not(Retryable::Transient, "stalled");
     let withdrawn = || {
         Box::pin(std::future::ready(Some(stalled.clone())))
             as futures_util::future::BoxFuture<'_, _>
@@ -273,7 +277,7 @@ async fn what_is_withdrawn_once_there_is_a_connection_is_not_sent() {
     let client = server.client();
     // The first look is before the connection, the second when the content would leave.
     let looked = std::sync::atomic::AtomicUsize::new(0);
-    let stalled = not(Obstacle::NotTried, "stalled");
+    let stalled = not(Retryable::NotTried, "stalled");
     let withdrawn = || {
         let look = looked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         Box::pin(std::future::ready((look == 1).then(|| stalled.clone())))
@@ -362,7 +366,7 @@ async fn a_redirect_is_not_followed() {
     let server = Server::start(vec![Act::Raw(raw.to_owned())]).await;
     assert_eq!(
         send(&server.client()).await,
-        not(Obstacle::Config, "http 307")
+        not(Retryable::Config, "http 307")
     );
     assert_eq!(server.requests().len(), 1);
 }
@@ -389,7 +393,7 @@ async fn a_429_says_when_to_come_back() {
         );
         let server = Server::start(vec![Act::Raw(raw)]).await;
         let expected = Outcome::NotAccepted {
-            class: Obstacle::Throttled,
+            class: Retryable::Throttled,
             code: "http 429 20429".to_owned(),
             retry_after: wait.map(Duration::from_secs),
         };
@@ -444,11 +448,11 @@ async fn without_a_sender_the_first_number_with_sms_is_used_and_remembered() {
         created(),
     ])
     .await;
-    let settings = Settings {
+    let settings = TwilioSettings {
         sender: None,
         ..settings(server.port)
     };
-    let client = Client::new(settings).unwrap();
+    let client = TwilioClient::new(settings).unwrap();
     for _ in 0..2 {
         assert!(matches!(send(&client).await, Outcome::Accepted { .. }));
         assert!(
@@ -465,14 +469,14 @@ async fn without_a_sender_the_first_number_with_sms_is_used_and_remembered() {
 async fn an_account_without_numbers_is_a_matter_of_settings() {
     let none = r#"{"incoming_phone_numbers":[],"next_page_uri":null}"#.to_owned();
     let server = Server::start(vec![Act::Answer(200, none)]).await;
-    let client = Client::new(Settings {
+    let client = TwilioClient::new(TwilioSettings {
         sender: None,
         ..settings(server.port)
     })
     .unwrap();
     assert_eq!(
         send(&client).await,
-        not(Obstacle::Config, "no SMS number in the account")
+        not(Retryable::Config, "no SMS number in the account")
     );
 }
 
@@ -493,7 +497,7 @@ fn page(messages: &[String], next: &str) -> Act {
 const RECENT: &str = "Sun, 22 Nov 2026 14:05:31 +0000";
 const OLD: &str = "Sun, 22 Nov 2026 13:00:00 +0000";
 
-async fn find(server: &Server) -> Result<Option<Found>, LookupError> {
+async fn find(server: &Server) -> Result<Option<TwilioMessage>, TwilioLookupError> {
     let since = Utc.with_ymd_and_hms(2026, 11, 22, 14, 5, 30).unwrap();
     server.client().find(&to(), "7Kq2ZxT9", since, &[]).await
 }
@@ -522,7 +526,7 @@ async fn a_message_is_found_by_its_token_on_a_later_page() {
     let next =
         format!(r#""{ROOT}/Messages.json?To=%2B14155550123&PageSize=50&Page=1&PageToken=PA1""#);
     let server = Server::start(vec![page(&[reply, other], &next), page(&[ours], "null")]).await;
-    let found = Found {
+    let found = TwilioMessage {
         sid: ours_sid.to_owned(),
         status: MessageStatus::Sent,
         error_code: None,
@@ -571,12 +575,12 @@ async fn the_search_ends_at_old_messages_foreign_hosts_and_after_ten_pages() {
 #[tokio::test]
 async fn a_question_without_an_answer_says_whether_to_ask_again() {
     for (act, class) in [
-        (Act::Close, Obstacle::Transient),
-        (Act::Answer(500, String::new()), Obstacle::Transient),
-        (Act::Answer(200, "[".to_owned()), Obstacle::Transient),
+        (Act::Close, Retryable::Transient),
+        (Act::Answer(500, String::new()), Retryable::Transient),
+        (Act::Answer(200, "[".to_owned()), Retryable::Transient),
         (
             Act::Answer(401, r#"{"code":20003}"#.to_owned()),
-            Obstacle::Config,
+            Retryable::Config,
         ),
     ] {
         let server = Server::start(vec![act]).await;
@@ -595,7 +599,7 @@ async fn a_message_is_fetched_and_redacted_by_its_sid() {
     ])
     .await;
     let client = server.client();
-    let found = Found {
+    let found = TwilioMessage {
         sid: SID.to_owned(),
         status: MessageStatus::Undelivered,
         error_code: Some(30006),
@@ -610,10 +614,13 @@ async fn a_message_is_fetched_and_redacted_by_its_sid() {
 #[test]
 fn a_sender_is_a_number_a_short_code_a_name_or_a_service() {
     for sender in ["+14155550100", "12345", "Acme Shop", "ACME24"] {
-        assert_eq!(sender.parse(), Ok(Sender::From(sender.to_owned())));
+        assert_eq!(sender.parse(), Ok(TwilioSender::From(sender.to_owned())));
     }
     let service = "MG00000000000000000000000000000001";
-    assert_eq!(service.parse(), Ok(Sender::Service(service.to_owned())));
+    assert_eq!(
+        service.parse(),
+        Ok(TwilioSender::Service(service.to_owned()))
+    );
     for wrong in [
         "",
         "+1",
@@ -623,7 +630,7 @@ fn a_sender_is_a_number_a_short_code_a_name_or_a_service() {
         "+1415555O100",
         "MG123456789012",
     ] {
-        assert_eq!(wrong.parse::<Sender>(), Err(InvalidSender), "{wrong}");
+        assert_eq!(wrong.parse::<TwilioSender>(), Err(InvalidSender), "{wrong}");
     }
 }
 
@@ -631,8 +638,8 @@ fn a_sender_is_a_number_a_short_code_a_name_or_a_service() {
 fn debug_hides_secrets() {
     let shown = format!(
         "{:?}",
-        Settings {
-            auth: Auth::ApiKey {
+        TwilioSettings {
+            auth: TwilioAuth::ApiKey {
                 sid: "SK1".to_owned(),
                 secret: Secret::new("hunter2")
             },

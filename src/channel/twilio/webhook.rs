@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 use url::{Url, form_urlencoded};
 
 use super::{MessageStatus, is_message_sid};
-use crate::channel::adapter::{Rejected, Request};
+use crate::channel::adapter::{RejectedWebhook, Request};
 use crate::domain::contact::Address;
 use crate::secret::Secret;
 
@@ -28,9 +28,9 @@ const MAX_FIELDS: usize = 200;
 const MAX_TEXT: usize = 2000;
 
 /// Fields of a checked request.
-pub struct Fields(Vec<(String, String)>);
+pub struct WebhookFields(Vec<(String, String)>);
 
-impl Fields {
+impl WebhookFields {
     fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(n, _)| n == name);
         found.map(|(_, value)| value.as_str())
@@ -69,13 +69,13 @@ impl Verifier {
     }
 
     /// The form's fields, if the request is Twilio's.
-    pub fn verify(&self, request: &Request<'_>) -> Result<Fields, Rejected> {
-        let signature = request.signature.ok_or(Rejected::Unsigned)?;
+    pub fn verify(&self, request: &Request<'_>) -> Result<WebhookFields, RejectedWebhook> {
+        let signature = request.signature.ok_or(RejectedWebhook::Unsigned)?;
         let signature = STANDARD
             .decode(signature)
-            .map_err(|_| Rejected::WrongSignature)?;
+            .map_err(|_| RejectedWebhook::WrongSignature)?;
         if request.body.len() > MAX_BODY {
-            return Err(Rejected::TooLarge);
+            return Err(RejectedWebhook::TooLarge);
         }
         let body_hash = query_value(request.query, "bodySHA256");
         let fields: Vec<(String, String)> = if body_hash.is_some() {
@@ -87,7 +87,7 @@ impl Verifier {
                 .collect()
         };
         if fields.len() > MAX_FIELDS {
-            return Err(Rejected::TooLarge);
+            return Err(RejectedWebhook::TooLarge);
         }
         let tail = signed_tail(request, &fields);
         let matches = |base: &String, token: &Secret| {
@@ -102,11 +102,11 @@ impl Verifier {
             .iter()
             .any(|base| self.tokens.iter().any(|token| matches(base, token)))
         {
-            return Err(Rejected::WrongSignature);
+            return Err(RejectedWebhook::WrongSignature);
         }
         match body_hash {
-            Some(hash) if !is_hash_of(&hash, request.body) => Err(Rejected::WrongBody),
-            _ => Ok(Fields(fields)),
+            Some(hash) if !is_hash_of(&hash, request.body) => Err(RejectedWebhook::WrongBody),
+            _ => Ok(WebhookFields(fields)),
         }
     }
 }
@@ -188,7 +188,7 @@ pub struct StatusCallback {
 
 impl StatusCallback {
     /// `None` if it is not about a message.
-    pub fn parse(query: Option<&str>, fields: &Fields) -> Option<Self> {
+    pub fn parse(query: Option<&str>, fields: &WebhookFields) -> Option<Self> {
         let status = fields
             .get("MessageStatus")
             .or_else(|| fields.get("SmsStatus"))?;
@@ -234,7 +234,7 @@ impl fmt::Debug for Inbound {
 
 impl Inbound {
     /// `None` if it is not a message from a phone number.
-    pub fn parse(fields: &Fields) -> Option<Self> {
+    pub fn parse(fields: &WebhookFields) -> Option<Self> {
         let from = Address::sms_sender(fields.get("From")?)?;
         let body: String = fields
             .get("Body")
@@ -260,13 +260,13 @@ impl Inbound {
     }
 }
 
-fn message_sid(fields: &Fields) -> Option<String> {
+fn message_sid(fields: &WebhookFields) -> Option<String> {
     let sid = fields.get("MessageSid").or_else(|| fields.get("SmsSid"))?;
     is_message_sid(sid).then(|| sid.to_owned())
 }
 
 /// A field that is a number or an identifier; empty if it is missing or too long to be one.
-fn short(fields: &Fields, name: &str) -> String {
+fn short(fields: &WebhookFields, name: &str) -> String {
     let value = fields.get(name).filter(|v| v.len() <= 64);
     value.unwrap_or_default().to_owned()
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::MessageStatus;
 
 #[derive(Deserialize)]
-pub(super) struct Message {
+pub(super) struct WireSms {
     sid: Option<String>,
     status: Option<String>,
     error_code: Option<Value>,
@@ -16,7 +16,7 @@ pub(super) struct Message {
     pub date_created: Option<String>,
 }
 
-impl Message {
+impl WireSms {
     /// The SID, if it is one.
     pub fn sid(&self) -> Option<&str> {
         self.sid.as_deref().filter(|sid| is_message_sid(sid))
@@ -34,21 +34,21 @@ impl Message {
 }
 
 /// One page of a list.
-pub(super) trait Page: serde::de::DeserializeOwned {
+pub(super) trait TwilioPage: serde::de::DeserializeOwned {
     type Item;
     fn into_parts(self) -> (Vec<Self::Item>, Option<String>);
 }
 
 #[derive(Deserialize)]
 pub(super) struct Messages {
-    messages: Vec<Message>,
+    messages: Vec<WireSms>,
     next_page_uri: Option<String>,
 }
 
-impl Page for Messages {
-    type Item = Message;
+impl TwilioPage for Messages {
+    type Item = WireSms;
 
-    fn into_parts(self) -> (Vec<Message>, Option<String>) {
+    fn into_parts(self) -> (Vec<WireSms>, Option<String>) {
         (self.messages, self.next_page_uri)
     }
 }
@@ -81,7 +81,7 @@ impl PhoneNumber {
     }
 }
 
-impl Page for PhoneNumbers {
+impl TwilioPage for PhoneNumbers {
     type Item = PhoneNumber;
 
     fn into_parts(self) -> (Vec<PhoneNumber>, Option<String>) {
@@ -92,10 +92,10 @@ impl Page for PhoneNumbers {
 /// The error code of a refusal: at the same place in Twilio's classic shape and in the RFC 9457 shape of its newer services.
 pub(super) fn error_code(body: &[u8]) -> Option<u32> {
     #[derive(Deserialize)]
-    struct Error {
+    struct TwilioError {
         code: Option<Value>,
     }
-    number(&serde_json::from_slice::<Error>(body).ok()?.code?)
+    number(&serde_json::from_slice::<TwilioError>(body).ok()?.code?)
 }
 
 fn number(value: &Value) -> Option<u32> {

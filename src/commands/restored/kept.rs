@@ -9,32 +9,35 @@ use unread::app;
 use unread::config::Config;
 use unread::db;
 use unread::hashing::Hasher;
-use unread::journal::{self, End, Entry, File, Head, Line, Missing};
+use unread::journal::{
+    self, HeartbeatFile, JournalEnd, JournalEntry, JournalFile, JournalLine, Missing,
+};
 use unread::say;
 
 use crate::commands::read;
 
 /// A journal, and what is known of its end.
-pub(super) struct Kept {
+pub(super) struct FoundJournal {
     /// How it is called in what is said of it.
     name: String,
-    lines: Vec<Line>,
-    end: End,
+    lines: Vec<JournalLine>,
+    end: JournalEnd,
 }
 
-impl Kept {
+impl FoundJournal {
     /// The journal that is kept here, if one is, or was: a file that is gone while others beside it are not is one in which all is missing.
     pub(super) fn here(config: &Config) -> anyhow::Result<Option<Self>> {
         let Some(path) = app::journal::file(config).filter(|_| config.secret.is_some()) else {
             return Ok(None);
         };
-        let file = File::at(path.clone());
+        let file = JournalFile::at(path.clone());
         let (lines, mark) = (file.read()?, file.mark()?);
-        let is_kept = !lines.is_empty() || mark.is_some() || Head::beside(&path).read()?.is_some();
+        let is_kept =
+            !lines.is_empty() || mark.is_some() || HeartbeatFile::beside(&path).read()?.is_some();
         Ok(is_kept.then(|| Self {
             name: path.display().to_string(),
             lines,
-            end: End::Told(mark),
+            end: JournalEnd::Told(mark),
         }))
     }
 
@@ -48,17 +51,17 @@ impl Kept {
         let name = path.display().to_string();
         let text = read(path)?;
         let lines = journal::parse(&text).with_context(|| format!("reading {name}"))?;
-        let begun: Vec<&str> = lines.iter().filter_map(Line::begun).collect();
-        let beside = File::at(path.to_owned()).mark()?;
+        let begun: Vec<&str> = lines.iter().filter_map(JournalLine::begun).collect();
+        let beside = JournalFile::at(path.to_owned()).mark()?;
         let own = match app::journal::file(config) {
-            Some(own) if beside.is_none() => File::at(own).mark()?,
+            Some(own) if beside.is_none() => JournalFile::at(own).mark()?,
             _ => None,
         };
         let own = own.filter(|mark| begun.contains(&mark.journal.as_str()));
         let end = match beside.or(own) {
-            Some(mark) => End::Told(Some(mark)),
-            None if db::journal::is_a_file(pool, &begun).await? => End::Told(None),
-            None => End::Untold,
+            Some(mark) => JournalEnd::Told(Some(mark)),
+            None if db::journal::is_a_file(pool, &begun).await? => JournalEnd::Told(None),
+            None => JournalEnd::Untold,
         };
         Ok(Self { name, lines, end })
     }
@@ -96,8 +99,8 @@ impl Kept {
                 keys.join(", ")
             );
         }
-        if self.end == End::Untold
-            && let Some(last) = self.lines.iter().filter_map(Line::noted_at).max()
+        if self.end == JournalEnd::Untold
+            && let Some(last) = self.lines.iter().filter_map(JournalLine::noted_at).max()
         {
             say!(
                 "The last entry of {} is from {last}; what was noted after it and did not get there is not known.",
@@ -107,18 +110,18 @@ impl Kept {
         Ok(())
     }
 
-    pub(super) fn entries(self) -> Vec<Entry> {
+    pub(super) fn entries(self) -> Vec<JournalEntry> {
         journal::entries(self.lines)
     }
 }
 
 /// The names of keys that this installation does not have, of what was said since.
-fn unknown_keys(lines: &[Line], since: DateTime<Utc>, hasher: &Hasher) -> Vec<String> {
+fn unknown_keys(lines: &[JournalLine], since: DateTime<Utc>, hasher: &Hasher) -> Vec<String> {
     let known = hasher.key_ids();
     let mut unknown: Vec<String> = lines
         .iter()
         .filter_map(|line| match line {
-            Line::Entry(entry) if entry.at >= since => entry.key.clone(),
+            JournalLine::Entry(entry) if entry.at >= since => entry.key.clone(),
             _ => None,
         })
         .filter(|key| !known.contains(key))

@@ -63,8 +63,8 @@ fn conversation(email: Option<&str>, sms: Option<&str>) -> Conversation {
     }
 }
 
-fn decision(minute: i64, channel: Channel, cause: &str) -> Decision {
-    Decision {
+fn decision(minute: i64, channel: Channel, cause: &str) -> LoggedDecision {
+    LoggedDecision {
         id: minute,
         reminder: None,
         at: at(minute),
@@ -78,8 +78,8 @@ fn decision(minute: i64, channel: Channel, cause: &str) -> Decision {
     }
 }
 
-fn known(event: Event<'_>) -> Known<'_> {
-    Known {
+fn known(event: HeadlineEvent<'_>) -> HeadlineFacts<'_> {
+    HeadlineFacts {
         event,
         channel: Some(Channel::Email),
         skill: Some("Orders"),
@@ -103,7 +103,7 @@ fn every_reason_has_a_sentence_of_its_own_however_it_came_up() {
     let mut decided = BTreeSet::new();
     let mut ended = BTreeSet::new();
     for reason in Reason::ALL {
-        let told = headline(&known(Event::Decided(reason, at(5))));
+        let told = headline(&known(HeadlineEvent::Decided(reason, at(5))));
         is_a_sentence(&told.text);
         assert_eq!(
             (told.reason.as_str(), told.when),
@@ -112,14 +112,14 @@ fn every_reason_has_a_sentence_of_its_own_however_it_came_up() {
         assert!(decided.insert(told.text), "{reason}");
         for state in [ReminderState::Cancelled, ReminderState::Expired] {
             let it = reminder(state, reason.as_str());
-            let told = headline(&known(Event::Reminder(&it)));
+            let told = headline(&known(HeadlineEvent::Reminder(&it)));
             is_a_sentence(&told.text);
             assert!(told.text.starts_with("No reminder was sent by e-mail: "));
             assert_eq!(told.reason, reason.as_str());
             ended.insert(told.text);
         }
         let waiting = reminder(ReminderState::Scheduled, reason.as_str());
-        is_a_sentence(&headline(&known(Event::Reminder(&waiting))).text);
+        is_a_sentence(&headline(&known(HeadlineEvent::Reminder(&waiting))).text);
     }
     assert_eq!(ended.len(), Reason::ALL.len());
 }
@@ -129,7 +129,7 @@ fn every_state_has_a_sentence() {
     for state in ReminderState::ALL {
         for reason in ["", "read", "rcpt 550 5.1.1", "made up"] {
             let it = reminder(state, reason);
-            is_a_sentence(&headline(&known(Event::Reminder(&it))).text);
+            is_a_sentence(&headline(&known(HeadlineEvent::Reminder(&it))).text);
         }
     }
 }
@@ -147,35 +147,35 @@ fn a_headline_says_what_the_customer_on_the_phone_wants_to_know() {
         ..reminder(ReminderState::Scheduled, "quiet_hours")
     };
     let opted_out = Some((Suppression::OptedOut, at(3)));
-    let usual = known(Event::Nothing);
+    let usual = known(HeadlineEvent::Nothing);
     #[rustfmt::skip]
     let cases = [
-        (known(Event::Reminder(&sent)), "sent", "A reminder was sent by e-mail."),
-        (known(Event::Reminder(&back)), "delivered", "A reminder was sent by e-mail, and it was delivered. The customer came back."),
-        (known(Event::Reminder(&waiting)), "scheduled", "A reminder by e-mail is scheduled."),
-        (known(Event::Reminder(&quiet)), "quiet_hours",
+        (known(HeadlineEvent::Reminder(&sent)), "sent", "A reminder was sent by e-mail."),
+        (known(HeadlineEvent::Reminder(&back)), "delivered", "A reminder was sent by e-mail, and it was delivered. The customer came back."),
+        (known(HeadlineEvent::Reminder(&waiting)), "scheduled", "A reminder by e-mail is scheduled."),
+        (known(HeadlineEvent::Reminder(&quiet)), "quiet_hours",
             "A reminder by e-mail is put off. It waits for the rule's hours, until 19:20 on Wed, America/New_York time."),
-        (Known { obstacle: Some(Reason::Paused), ..known(Event::Reminder(&waiting)) }, "paused",
+        (HeadlineFacts { obstacle: Some(Reason::Paused), ..known(HeadlineEvent::Reminder(&waiting)) }, "paused",
             "The reminder by e-mail is held: your team has paused reminders."),
-        (Known { obstacle: Some(Reason::Held), ..known(Event::Reminder(&waiting)) }, "held",
+        (HeadlineFacts { obstacle: Some(Reason::Held), ..known(HeadlineEvent::Reminder(&waiting)) }, "held",
             "The reminder by e-mail is held, like all others: this database may not be the one that sent. Whoever runs the service decides."),
-        (Known { obstacle: Some(Reason::NotLive), ..known(Event::Reminder(&waiting)) }, "not_live",
+        (HeadlineFacts { obstacle: Some(Reason::NotLive), ..known(HeadlineEvent::Reminder(&waiting)) }, "not_live",
             "The reminder by e-mail that is scheduled will not be sent: the channel is not live any more."),
-        (Known { suppression: opted_out, obstacle: Some(Reason::Paused), ..known(Event::Reminder(&waiting)) }, "opted_out",
+        (HeadlineFacts { suppression: opted_out, obstacle: Some(Reason::Paused), ..known(HeadlineEvent::Reminder(&waiting)) }, "opted_out",
             "The reminder by e-mail that is scheduled will not be sent: the customer has opted out."),
-        (known(Event::Decided(Reason::InQueue, at(5))), "in_queue",
+        (known(HeadlineEvent::Decided(Reason::InQueue, at(5))), "in_queue",
             "No reminder was sent by e-mail: the conversation was waiting for an agent."),
-        (known(Event::Decided(Reason::NoRule, at(5))), "no_rule",
+        (known(HeadlineEvent::Decided(Reason::NoRule, at(5))), "no_rule",
             "No reminder was sent by e-mail: there was no rule for Orders on this channel."),
-        (Known { set_up: false, ..known(Event::Decided(Reason::NoRule, at(5))) }, "channel_off",
+        (HeadlineFacts { set_up: false, ..known(HeadlineEvent::Decided(Reason::NoRule, at(5))) }, "channel_off",
             "No reminder was sent by e-mail: that channel is not set up here."),
-        (Known { channel: None, ..known(Event::Decided(Reason::NoAddress, at(5))) }, "no_address",
+        (HeadlineFacts { channel: None, ..known(HeadlineEvent::Decided(Reason::NoAddress, at(5))) }, "no_address",
             "No reminder was sent: no usable address was known."),
-        (Known { suppression: opted_out, ..known(Event::Decided(Reason::Read, at(5))) }, "read",
+        (HeadlineFacts { suppression: opted_out, ..known(HeadlineEvent::Decided(Reason::Read, at(5))) }, "read",
             "No reminder was sent by e-mail: the customer had read the message. Besides, the customer has opted out."),
-        (Known { suppression: opted_out, ..known(Event::Decided(Reason::OptedOut, at(5))) }, "opted_out",
+        (HeadlineFacts { suppression: opted_out, ..known(HeadlineEvent::Decided(Reason::OptedOut, at(5))) }, "opted_out",
             "No reminder was sent by e-mail: the customer had opted out."),
-        (Known { suppression: opted_out, ..usual }, "opted_out",
+        (HeadlineFacts { suppression: opted_out, ..usual }, "opted_out",
             "No reminder goes to this address: the customer has opted out. It is known from no conversation."),
         (usual, "never_seen", "Never seen: no conversation of this customer is known."),
     ];
@@ -210,17 +210,17 @@ fn told(
     channel: Option<Channel>,
     conversation: Option<&Conversation>,
     reminders: &[Reminder],
-    decisions: &[Decision],
+    decisions: &[LoggedDecision],
 ) -> String {
     let (event, channel) = event(channel, conversation, reminders, decisions);
     let channel = channel.map_or("none", Channel::as_str);
     match event {
-        Event::Reminder(r) => format!("{channel} {}", r.state),
-        Event::Decided(reason, at) => {
+        HeadlineEvent::Reminder(r) => format!("{channel} {}", r.state),
+        HeadlineEvent::Decided(reason, at) => {
             let minute = (at - DateTime::UNIX_EPOCH).num_minutes();
             format!("{channel} {reason} at {minute}")
         }
-        Event::Nothing => "nothing".to_owned(),
+        HeadlineEvent::Nothing => "nothing".to_owned(),
     }
 }
 
@@ -249,7 +249,7 @@ fn the_answer_is_about_what_reached_the_customer_then_what_waits_then_what_was_d
     let c = Some(&unread);
     #[expect(clippy::type_complexity, reason = "the columns of a table")]
     #[rustfmt::skip]
-    let cases: [(&str, Option<Channel>, Option<&Conversation>, Vec<Reminder>, &[Decision], &str); 12] = [
+    let cases: [(&str, Option<Channel>, Option<&Conversation>, Vec<Reminder>, &[LoggedDecision], &str); 12] = [
         ("cancelled", email, c, vec![cancelled.clone()], &log, "email cancelled"),
         ("reached over another channel", email, c, vec![cancelled.clone(), by_text.clone()], &log, "sms sent"),
         ("the next step waits", email, c, vec![second.clone(), cancelled.clone()], &log, "email scheduled"),

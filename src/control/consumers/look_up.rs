@@ -6,19 +6,19 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Who, conversations_of, recipients};
-use crate::control::Error;
+use super::{ConsumerSelector, conversations_of, recipients};
+use crate::control::ControlError;
 use crate::control::accounts::{Accounts, Allowed};
-use crate::control::answer::{self, Event, Known};
+use crate::control::answer::{self, HeadlineEvent, HeadlineFacts};
 use crate::control::obstacles;
 use crate::control::reminders::ReminderView;
 use crate::control::rules::Governing;
 use crate::control::suppressions::SuppressionView;
 use crate::db;
 use crate::db::consumers::Conversation;
-use crate::db::pages::Reminder;
-use crate::db::reminders::{Filter, Whose};
-use crate::db::suppressions::{AddressHash, Row, Source};
+use crate::db::reminders::{ReminderFilter, ReminderOwner};
+use crate::db::reports::Reminder;
+use crate::db::suppressions::{AddressHash, Source, SuppressionRow};
 use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
@@ -27,12 +27,12 @@ use crate::domain::read_state::ReadStatus;
 use crate::domain::reminder::ReminderState;
 use crate::jobs::context::Context;
 
-/// What is known of a person.
+/// What is known of a consumer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Consumer)]
-pub struct Person {
+pub struct ConsumerView {
     /// Why they were reminded, or were not.
-    pub answer: Answer,
+    pub answer: Explanation,
     pub conversations: Vec<ConversationView>,
     /// The newest fifty.
     pub reminders: Vec<ReminderView>,
@@ -88,7 +88,7 @@ impl From<Conversation> for ConversationView {
     }
 }
 
-impl Person {
+impl ConsumerView {
     pub fn is_unknown(&self) -> bool {
         self.reminders.is_empty()
             && self.suppressions.is_empty()
@@ -105,7 +105,8 @@ impl Person {
 
 /// Why somebody was reminded, or was not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Answer {
+#[schema(as = Answer)]
+pub struct Explanation {
     /// One sentence.
     #[schema(
         example = "No reminder was sent by e-mail: the conversation was waiting for an agent."
@@ -133,8 +134,8 @@ const MOST_DECISIONS: i64 = 100;
 pub async fn look_up(
     ctx: &Context,
     account: &Allowed<AccountId>,
-    who: &Who,
-) -> Result<Person, Error> {
+    who: &ConsumerSelector,
+) -> Result<ConsumerView, ControlError> {
     let pool = &ctx.pool;
     let mut conn = pool.acquire().await?;
     let ids = conversations_of(&mut conn, account, who).await?;
@@ -145,10 +146,10 @@ pub async fn look_up(
     let now = ctx.clock.now();
     suppressions.retain(|row| row.expires_at.is_none_or(|end| end > now));
     drop(conn);
-    let filter = Filter {
+    let filter = ReminderFilter {
         accounts: vec![AccountId::clone(account)],
-        whose: Some(Whose::Conversations(ids.clone())),
-        ..Filter::default()
+        whose: Some(ReminderOwner::Conversations(ids.clone())),
+        ..ReminderFilter::default()
     };
     let mut reminders = db::reminders::search(pool, &filter, None, MOST_REMINDERS)
         .await?
@@ -159,10 +160,10 @@ pub async fn look_up(
         say_held(conversation, &reminders, &obstacles);
     }
     let channel = match who {
-        Who::Address(channel, _) => Some(*channel),
-        Who::Consumer(_) | Who::Conversation(_) => None,
+        ConsumerSelector::Address(channel, _) => Some(*channel),
+        ConsumerSelector::Consumer(_) | ConsumerSelector::Conversation(_) => None,
     };
-    let found = Found {
+    let found = ConsumerRecords {
         ids: &ids,
         conversations: &conversations,
         reminders: &reminders,
@@ -174,7 +175,7 @@ pub async fn look_up(
             .iter()
             .any(|row| (row.channel, row.hash) == (channel, hash))
     };
-    Ok(Person {
+    Ok(ConsumerView {
         answer,
         can_be_opted_out: recipients.into_iter().any(|to| !is_suppressed(to)),
         conversations: conversations
@@ -190,11 +191,11 @@ pub async fn look_up(
 }
 
 /// What a look-up has found.
-struct Found<'a> {
+struct ConsumerRecords<'a> {
     ids: &'a [String],
     conversations: &'a [Conversation],
     reminders: &'a [Reminder],
-    suppressions: &'a [Row],
+    suppressions: &'a [SuppressionRow],
 }
 
 /// `asked` is the channel of the address that was asked for.
@@ -202,8 +203,8 @@ async fn answer_of(
     ctx: &Context,
     account: &Allowed<AccountId>,
     asked: Option<Channel>,
-    found: &Found<'_>,
-) -> Result<Answer, Error> {
+    found: &ConsumerRecords<'_>,
+) -> Result<Explanation, ControlError> {
     let conversation = answer::conversation_of(found.conversations);
     let id = conversation.map(|c| &c.id);
     // Of what is pruned already, reminders or decisions may be left.
@@ -212,20 +213,22 @@ async fn answer_of(
     let decisions = match &id {
         Some(id) => {
             let own = std::slice::from_ref(&**account);
-            db::pages::decisions(&ctx.pool, own, Some(id), None, MOST_DECISIONS).await?
+            db::reports::decisions(&ctx.pool, own, Some(id), None, MOST_DECISIONS).await?
         }
         None => Vec::new(),
     };
     let its = |reminder: &&Reminder| Some(&reminder.conversation) == id.as_ref();
     let reminders: Vec<Reminder> = found.reminders.iter().filter(its).cloned().collect();
     let (event, channel) = answer::event(asked, conversation, &reminders, &decisions);
-    let of_channel = |row: &&Row| channel.is_none_or(|channel| row.channel == channel);
+    let of_channel = |row: &&SuppressionRow| channel.is_none_or(|channel| row.channel == channel);
     let suppression = found.suppressions.iter().find(of_channel);
     let (reminder, skill) = match event {
-        Event::Reminder(reminder) => (Some(reminder), Some(reminder.skill)),
-        Event::Decided(..) | Event::Nothing => (None, conversation.map(|c| c.skill)),
+        HeadlineEvent::Reminder(reminder) => (Some(reminder), Some(reminder.skill)),
+        HeadlineEvent::Decided(..) | HeadlineEvent::Nothing => {
+            (None, conversation.map(|c| c.skill))
+        }
     };
-    let headline = answer::headline(&Known {
+    let headline = answer::headline(&HeadlineFacts {
         event,
         channel,
         skill: conversation.and_then(|c| c.skill_name.as_deref()),
@@ -233,7 +236,7 @@ async fn answer_of(
         obstacle: reminder.and_then(obstacle),
         set_up: channel.is_none_or(|channel| ctx.has(channel)),
     });
-    let nothing = matches!(event, Event::Nothing);
+    let nothing = matches!(event, HeadlineEvent::Nothing);
     let rule = match (skill, channel, headline.when) {
         (Some(skill), Some(channel), Some(when)) => {
             let at = when.min(ctx.clock.now());
@@ -241,7 +244,7 @@ async fn answer_of(
         }
         _ => None,
     };
-    Ok(Answer {
+    Ok(Explanation {
         headline: headline.text,
         reason: headline.reason,
         when: headline.when,

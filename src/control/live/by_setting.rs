@@ -1,9 +1,12 @@
 //! Going live as `UNREAD_LIVE` asks: without a person, and so with the settings' answers to what a person is asked.
 
-use super::{Error, Installation, Needs, Refusal, Wish, begin, check, detail, subject};
+use super::{
+    ControlError, GoLiveRequest, Installation, LiveChecks, LiveRefusal, begin, check, detail,
+    subject,
+};
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::control::rules::By;
+use crate::control::rules::ChangeAuthor;
 use crate::db;
 use crate::db::live::TakenBack;
 use crate::domain::ids::Channel;
@@ -19,7 +22,7 @@ impl Installation<'_> {
         &self,
         clock: &Clock,
         first: bool,
-    ) -> Result<Vec<(String, Vec<Refusal>)>, Error> {
+    ) -> Result<Vec<(String, Vec<LiveRefusal>)>, ControlError> {
         let mut refused = Vec::new();
         for account in &self.config.accounts {
             let channels: Vec<Channel> = Channel::ALL
@@ -39,17 +42,17 @@ impl Installation<'_> {
     /// What stands in the way of one channel: nothing also if it is not its turn to be looked at.
     async fn try_by_setting(
         &self,
-        account: &config::Account,
+        account: &config::AccountSettings,
         channel: Channel,
         clock: &Clock,
         first: bool,
-    ) -> Result<Vec<Refusal>, Error> {
+    ) -> Result<Vec<LiveRefusal>, ControlError> {
         let pool = &self.ctx.pool;
         // What needs no look outside comes first: there is nothing to wait for.
         if let Some(back) = db::live::taken_back(pool, &account.id, channel).await? {
             return Ok(vec![respected(&back)]);
         }
-        let obstacles = self.obstacles(account, channel, Needs::NoTest).await?;
+        let obstacles = self.obstacles(account, channel, LiveChecks::NoTest).await?;
         let wish = match answers(self.config, channel) {
             Ok(wish) if obstacles.is_empty() => wish,
             Ok(_) => return Ok(obstacles),
@@ -57,14 +60,14 @@ impl Installation<'_> {
         };
         check(channel, &wish)?;
         // Each look outside is a log-in at the provider.
-        if !db::live::look(pool, (&account.id, channel), first, clock.now()).await? {
+        if !db::live::not_live_counts(pool, (&account.id, channel), first, clock.now()).await? {
             return Ok(Vec::new());
         }
         let refusals = (self.examine)(self.config, self.ctx, account, channel).await;
         if !refusals.is_empty() {
             return Ok(refusals);
         }
-        let by = By {
+        let by = ChangeAuthor {
             name: SETTING,
             now: clock.now(),
         };
@@ -84,8 +87,8 @@ impl Installation<'_> {
 }
 
 /// A person's word counts for more than the setting.
-fn respected(back: &TakenBack) -> Refusal {
-    Refusal {
+fn respected(back: &TakenBack) -> LiveRefusal {
+    LiveRefusal {
         what: "taken_back",
         said: format!(
             "{} took it back from live on {}, which the setting does not undo.",
@@ -97,10 +100,10 @@ fn respected(back: &TakenBack) -> Refusal {
 }
 
 /// What the settings answer to what a person is asked; or which answers are missing.
-fn answers(config: &Config, channel: Channel) -> Result<Wish, Vec<Refusal>> {
+fn answers(config: &Config, channel: Channel) -> Result<GoLiveRequest, Vec<LiveRefusal>> {
     let mut refusals = Vec::new();
     if config.live_other_installation.is_none() {
-        refusals.push(Refusal {
+        refusals.push(LiveRefusal {
             what: "other_installation",
             said: "Nobody has said whether another installation reminds this account's customers."
                 .to_owned(),
@@ -110,7 +113,7 @@ fn answers(config: &Config, channel: Channel) -> Result<Wish, Vec<Refusal>> {
     let agreed = config.sms_consent.as_ref();
     let agreed = agreed.filter(|_| channel.profile().needs_consent);
     if channel.profile().needs_consent && agreed.is_none() {
-        refusals.push(Refusal {
+        refusals.push(LiveRefusal {
             what: "consent",
             said: "Nobody has said how customers agreed to text messages.".to_owned(),
             fix: "Set UNREAD_SMS_CONSENT to form, conversation, or a sentence that says how."
@@ -121,7 +124,7 @@ fn answers(config: &Config, channel: Channel) -> Result<Wish, Vec<Refusal>> {
     let Some(other_installation) = answered.filter(|_| refusals.is_empty()) else {
         return Err(refusals);
     };
-    Ok(Wish {
+    Ok(GoLiveRequest {
         other_installation,
         consent: agreed.map(|agreed| agreed.consent),
         consent_note: agreed.map_or_else(String::new, |Agreed { note, .. }| note.clone()),

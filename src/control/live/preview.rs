@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::control::Error;
+use crate::control::ControlError;
 use crate::control::accounts::Allowed;
-use crate::control::forecast::{Effect, MOST_LIVE, Told, done_before};
+use crate::control::forecast::{ConversationForecast, MOST_LIVE, RuleEffect, done_before};
 use crate::db;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{AccountId, Channel};
@@ -18,7 +18,7 @@ use crate::jobs::forecast;
 /// Whom a channel would remind of what is unread now, if it were live and that counted.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = LivePreview)]
-pub struct Preview {
+pub struct LivePreview {
     pub looked_at: DateTime<Utc>,
     /// Conversations that were looked at: those that began first.
     #[schema(minimum = 0)]
@@ -28,10 +28,10 @@ pub struct Preview {
     /// Of those looked at, unread ones.
     #[schema(minimum = 0)]
     pub unread: usize,
-    pub effect: Effect,
+    pub effect: RuleEffect,
 }
 
-impl Preview {
+impl LivePreview {
     /// Unread conversations for which a reminder would be scheduled.
     pub fn reminded(&self) -> usize {
         self.effect.within_the_hour + self.effect.later
@@ -51,21 +51,21 @@ pub async fn preview(
     id: &Allowed<AccountId>,
     channel: Channel,
     now: DateTime<Utc>,
-) -> Result<Preview, Error> {
+) -> Result<LivePreview, ControlError> {
     let account = ctx.accounts.get(&**id);
-    let account = account.ok_or_else(|| Error::NotFound(format!("account {id}")))?;
-    let seen = forecast::look(account, None, ctx.window, MOST_LIVE, now).await?;
+    let account = account.ok_or_else(|| ControlError::NotFound(format!("account {id}")))?;
+    let seen = forecast::open_conversations(account, None, ctx.window, MOST_LIVE, now).await?;
     let done = done_before(ctx, id, &seen.records).await?;
     let mut rules = db::rules::of_accounts(&ctx.pool, std::slice::from_ref(&**id)).await?;
     for rule in rules.iter_mut().filter(|rule| rule.channel == channel) {
         rule.live = Rule::ALWAYS;
     }
-    let mut preview = Preview {
+    let mut preview = LivePreview {
         looked_at: now,
         conversations: seen.records.len(),
         open: seen.total,
         unread: 0,
-        effect: Effect::default(),
+        effect: RuleEffect::default(),
     };
     for record in &seen.records {
         let scanned = account.only_skills.as_ref();
@@ -76,7 +76,7 @@ pub async fn preview(
         preview.unread += 1;
         let done = done.get(&record.id).map_or(&[][..], Vec::as_slice);
         let verdicts = forecast::verdicts(account, &rules, record, done, now);
-        let told = Told::of(verdicts, channel);
+        let told = ConversationForecast::of(verdicts, channel);
         preview.effect.count(&record.id, &told, now);
     }
     Ok(preview)

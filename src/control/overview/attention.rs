@@ -10,15 +10,16 @@ use super::findings::Finding;
 
 /// How it is, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Health {
-    pub level: Level,
+pub(super) struct HealthSummary {
+    pub level: AttentionLevel,
     pub sentence: String,
 }
 
 /// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+#[schema(as = Level)]
+pub enum AttentionLevel {
     Bad,
     Warn,
     Waiting,
@@ -28,20 +29,20 @@ pub enum Level {
 /// Something that needs a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Attention {
-    pub level: Level,
+    pub level: AttentionLevel,
     pub what: String,
     /// What to do about it.
-    pub mend: String,
+    pub fix: String,
     #[serde(skip)]
-    pub about: About,
+    pub about: AttentionTopic,
     /// How it is dismissed; `None`: it stands for as long as it is so.
     #[serde(skip)]
-    pub mark: Option<Mark>,
+    pub mark: Option<AttentionMark>,
 }
 
 /// Where to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum About {
+pub enum AttentionTopic {
     /// All sending is held until a person decides.
     Hold,
     /// Senders that are paused.
@@ -59,12 +60,12 @@ pub enum About {
 
 /// What identifies an entry, and how far it has come: it happens anew when that is higher than when it was dismissed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct AttentionMark {
     pub key: String,
     pub at: i64,
 }
 
-impl Mark {
+impl AttentionMark {
     /// Of what goes on until it is over.
     pub fn lasting(key: impl Into<String>) -> Self {
         let key = key.into();
@@ -106,19 +107,19 @@ pub(super) const STALE_SCAN: TimeDelta = TimeDelta::minutes(10);
 
 /// What a reader is told.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
-    pub health: Health,
+pub(super) struct OverviewSummary {
+    pub health: HealthSummary,
     /// Worst first.
     pub attention: Vec<Attention>,
     /// Keys of what was dismissed and is over by now.
     pub over: Vec<String>,
 }
 
-impl Told {
+impl OverviewSummary {
     /// Of findings in the order of how much they say about the whole, without those that the reader has dismissed.
     pub fn of(findings: Vec<Finding>, dismissed: &BTreeMap<String, i64>) -> Self {
         let mark = |finding: &Finding| finding.entry.as_ref().and_then(|entry| entry.mark.clone());
-        let known: Vec<Mark> = findings.iter().filter_map(mark).collect();
+        let known: Vec<AttentionMark> = findings.iter().filter_map(mark).collect();
         let over = dismissed
             .keys()
             .filter(|key| !known.iter().any(|mark| mark.key == **key));
@@ -127,7 +128,9 @@ impl Told {
         findings.retain(|finding| !mark(finding).is_some_and(|mark| mark.is_dismissed(dismissed)));
         findings.sort_by_key(|finding| finding.level);
         let sentence = findings.iter().find_map(|finding| finding.sentence.clone());
-        let level = findings.first().map_or(Level::Good, |worst| worst.level);
+        let level = findings
+            .first()
+            .map_or(AttentionLevel::Good, |worst| worst.level);
         let attention: Vec<Attention> = findings
             .into_iter()
             .filter_map(|finding| finding.entry)
@@ -138,7 +141,7 @@ impl Told {
             n => format!("Reminders go out on time. There are {n} things to look at."),
         });
         Self {
-            health: Health { level, sentence },
+            health: HealthSummary { level, sentence },
             attention,
             over,
         }

@@ -2,21 +2,21 @@
 
 use chrono::{DateTime, Utc};
 
-use super::attention::{About, Attention, Level, Mark, STALE_SCAN};
+use super::attention::{Attention, AttentionLevel, AttentionMark, AttentionTopic, STALE_SCAN};
 use crate::channel::codes;
 use crate::db::circuits::Circuit;
-use crate::db::pages::Scan;
 use crate::db::pauses::Pause;
-use crate::db::unreadable::Unreadable;
+use crate::db::reports::LatestScan;
+use crate::db::unreadable::UnreadableCount;
 use crate::domain::hold::Hold;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::pause::Scope;
-use crate::domain::round::{Pace, Round};
+use crate::domain::round::{Round, ScanPace};
 
 /// One thing that was found.
 #[derive(Clone, Debug)]
 pub(super) struct Finding {
-    pub level: Level,
+    pub level: AttentionLevel,
     /// What it means for the whole, if it means something.
     pub sentence: Option<String>,
     /// What a person should do about it, if something.
@@ -24,14 +24,14 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    fn new(level: Level, about: About, what: String, mend: &str) -> Self {
+    fn new(level: AttentionLevel, about: AttentionTopic, what: String, fix: &str) -> Self {
         Self {
             level,
             sentence: None,
             entry: Some(Attention {
                 level,
                 what,
-                mend: mend.to_owned(),
+                fix: fix.to_owned(),
                 about,
                 mark: None,
             }),
@@ -39,7 +39,7 @@ impl Finding {
     }
 
     /// Something that nobody can do anything about but wait.
-    fn state(level: Level, sentence: &str) -> Self {
+    fn state(level: AttentionLevel, sentence: &str) -> Self {
         Self {
             level,
             sentence: Some(sentence.to_owned()),
@@ -52,7 +52,7 @@ impl Finding {
         self
     }
 
-    fn dismissed_by(mut self, mark: Mark) -> Self {
+    fn dismissed_by(mut self, mark: AttentionMark) -> Self {
         if let Some(entry) = &mut self.entry {
             entry.mark = Some(mark);
         }
@@ -62,13 +62,13 @@ impl Finding {
 
 /// What the overview has read.
 #[derive(Clone, Copy)]
-pub(super) struct Seen<'a> {
+pub(super) struct OverviewFacts<'a> {
     pub now: DateTime<Utc>,
     /// When the reader's day began.
     pub midnight: DateTime<Utc>,
-    pub scans: &'a [Scan],
+    pub scans: &'a [LatestScan],
     pub rounds: &'a [(AccountId, Round)],
-    pub pace: Pace,
+    pub pace: ScanPace,
     pub circuits: &'a [Circuit],
     pub pauses: &'a [Pause],
     pub holds: &'a [Hold],
@@ -86,12 +86,12 @@ pub(super) struct Seen<'a> {
     pub unknown: i64,
     pub expired: i64,
     /// Conversations that cannot be read.
-    pub unreadable: Unreadable,
+    pub unreadable: UnreadableCount,
     /// Background jobs that were given up.
     pub dead: i64,
 }
 
-impl Seen<'_> {
+impl OverviewFacts<'_> {
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut all = self.held();
         all.extend(self.paused());
@@ -106,7 +106,13 @@ impl Seen<'_> {
     /// The database may not be the one that sent.
     fn held(&self) -> Vec<Finding> {
         let found = self.holds.iter().map(|hold| {
-            Finding::new(Level::Bad, About::Hold, hold.said(), &hold.fix()).meaning(hold.said())
+            Finding::new(
+                AttentionLevel::Bad,
+                AttentionTopic::Hold,
+                hold.said(),
+                &hold.fix(),
+            )
+            .meaning(hold.said())
         });
         found.collect()
     }
@@ -118,8 +124,8 @@ impl Seen<'_> {
         let found = pauses.into_iter().map(|pause| {
             let what = format!("{} by {}.", paused(&pause.scope), pause.paused_by);
             let finding = Finding::new(
-                Level::Warn,
-                About::Pauses,
+                AttentionLevel::Warn,
+                AttentionTopic::Pauses,
                 what,
                 "Resume it when you are ready.",
             );
@@ -135,14 +141,20 @@ impl Seen<'_> {
     fn stopped(&self) -> Vec<Finding> {
         let mut all = Vec::new();
         for circuit in self.circuits {
-            let trouble = codes::explain(circuit.provider, &circuit.code);
+            let diagnosis = codes::explain(circuit.provider, &circuit.code);
             let what = format!(
                 "Sending from {} is paused. {}",
-                circuit.sender, trouble.paused
+                circuit.sender, diagnosis.paused
             );
-            let sentence = format!("Reminders are held up. {}", trouble.paused);
+            let sentence = format!("Reminders are held up. {}", diagnosis.paused);
             all.push(
-                Finding::new(Level::Bad, About::Channels, what, trouble.remedy).meaning(sentence),
+                Finding::new(
+                    AttentionLevel::Bad,
+                    AttentionTopic::Channels,
+                    what,
+                    diagnosis.remedy,
+                )
+                .meaning(sentence),
             );
         }
         if self.unwritten > 0 {
@@ -150,9 +162,9 @@ impl Seen<'_> {
                 "{} not sent today, because a rule's text cannot be used.",
                 counted_were(self.unwritten, "reminder")
             );
-            let mend = "Open the rules with words of their own: what is wrong is marked there. Publish them again.";
+            let fix = "Open the rules with words of their own: what is wrong is marked there. Publish them again.";
             all.push(
-                Finding::new(Level::Bad, About::Rules, what, mend)
+                Finding::new(AttentionLevel::Bad, AttentionTopic::Rules, what, fix)
                     .meaning("Some reminders are not sent: a rule's text cannot be used."),
             );
         }
@@ -161,11 +173,12 @@ impl Seen<'_> {
                 "{} of account {account} has not gone live.",
                 channel_name(*channel)
             );
-            let mend = "Nobody is written to by it. See who would be, then go live.";
-            let mut finding = Finding::new(Level::Waiting, About::Live, what, mend);
+            let fix = "Nobody is written to by it. See who would be, then go live.";
+            let mut finding =
+                Finding::new(AttentionLevel::Waiting, AttentionTopic::Live, what, fix);
             if self.live {
                 let key = format!("not_live/{account}/{channel}");
-                finding = finding.dismissed_by(Mark::lasting(key));
+                finding = finding.dismissed_by(AttentionMark::lasting(key));
             } else {
                 finding = finding.meaning("Nothing goes out yet: no channel has gone live.");
             }
@@ -173,9 +186,9 @@ impl Seen<'_> {
         }
         if !self.rules_on {
             let what = "No rule is switched on.".to_owned();
-            let mend = "Write one, or switch one on.";
+            let fix = "Write one, or switch one on.";
             all.push(
-                Finding::new(Level::Waiting, About::Rules, what, mend)
+                Finding::new(AttentionLevel::Waiting, AttentionTopic::Rules, what, fix)
                     .meaning("No rule is switched on, so nobody is reminded."),
             );
         }
@@ -191,28 +204,32 @@ impl Seen<'_> {
                 "LivePerson cannot be read for {}: {error}.",
                 counted(count, "skill")
             );
-            let mend = "Check the LivePerson credentials and its status page.";
-            let finding = Finding::new(Level::Bad, About::Scans, what, mend);
+            let fix = "Check the LivePerson credentials and its status page.";
+            let finding = Finding::new(AttentionLevel::Bad, AttentionTopic::Scans, what, fix);
             return Some(finding.meaning("LivePerson cannot be read, so no reminder can be sent."));
         }
         let Some(oldest) = oldest else {
             return Some(Finding::state(
-                Level::Waiting,
+                AttentionLevel::Waiting,
                 "Waiting for the first look at LivePerson.",
             ));
         };
         if self.now - oldest > STALE_SCAN {
             let what =
                 "Conversations have not been looked at for more than ten minutes.".to_owned();
-            let mend = "See whether a worker and a scheduler are running.";
-            let finding = Finding::new(Level::Bad, About::Scans, what, mend);
+            let fix = "See whether a worker and a scheduler are running.";
+            let finding = Finding::new(AttentionLevel::Bad, AttentionTopic::Scans, what, fix);
             return Some(
                 finding.meaning("Nobody has looked at LivePerson for more than ten minutes."),
             );
         }
         let under_way = self.scans.iter().any(|s| s.succeeded_at.is_none());
-        under_way
-            .then(|| Finding::state(Level::Waiting, "The first look at LivePerson is under way."))
+        under_way.then(|| {
+            Finding::state(
+                AttentionLevel::Waiting,
+                "The first look at LivePerson is under way.",
+            )
+        })
     }
 
     /// What takes longer than it should: people are reminded later than their rules say.
@@ -228,10 +245,10 @@ impl Seen<'_> {
                 pace.every.num_seconds(),
                 round.sentence(pace)
             );
-            let mend = "Switch off rules of skills that need none, or, if LivePerson allows it, raise UNREAD_LIVEPERSON_RATE_PER_SECOND.";
-            Finding::new(Level::Warn, About::Scans, what, mend)
+            let fix = "Switch off rules of skills that need none, or, if LivePerson allows it, raise UNREAD_LIVEPERSON_RATE_PER_SECOND.";
+            Finding::new(AttentionLevel::Warn, AttentionTopic::Scans, what, fix)
                 .meaning("Reminders may go out late: conversations are not looked at often enough.")
-                .dismissed_by(Mark::lasting(format!("slow/{account}")))
+                .dismissed_by(AttentionMark::lasting(format!("slow/{account}")))
         })
     }
 
@@ -271,9 +288,14 @@ impl Seen<'_> {
             ),
         ];
         let some = kinds.into_iter().filter(|(n, ..)| *n > 0);
-        some.map(|(n, state, what, mend)| {
-            Finding::new(Level::Warn, About::Reminders(state), what, mend)
-                .dismissed_by(Mark::of_day(state, n, self.midnight))
+        some.map(|(n, state, what, fix)| {
+            Finding::new(
+                AttentionLevel::Warn,
+                AttentionTopic::Reminders(state),
+                what,
+                fix,
+            )
+            .dismissed_by(AttentionMark::of_day(state, n, self.midnight))
         })
         .collect()
     }
@@ -289,7 +311,7 @@ impl Seen<'_> {
                     counted(unreadable, "conversation")
                 ),
                 "The log names them; tell whoever runs this service.",
-                Mark::since("unreadable", self.unreadable.newest),
+                AttentionMark::since("unreadable", self.unreadable.newest),
             ),
             (
                 self.dead,
@@ -298,12 +320,12 @@ impl Seen<'_> {
                     counted(self.dead, "background job")
                 ),
                 "The log says why; tell whoever runs this service.",
-                Mark::counted("dead", self.dead),
+                AttentionMark::counted("dead", self.dead),
             ),
         ];
         let some = kinds.into_iter().filter(|(n, ..)| *n > 0);
-        some.map(|(_, what, mend, mark)| {
-            Finding::new(Level::Warn, About::Scans, what, mend).dismissed_by(mark)
+        some.map(|(_, what, fix, mark)| {
+            Finding::new(AttentionLevel::Warn, AttentionTopic::Scans, what, fix).dismissed_by(mark)
         })
         .collect()
     }
@@ -326,7 +348,7 @@ fn paused(scope: &Scope) -> String {
 }
 
 /// How many skills cannot be scanned, and the commonest reason.
-fn scan_error(scans: &[Scan]) -> Option<(i64, &str)> {
+fn scan_error(scans: &[LatestScan]) -> Option<(i64, &str)> {
     let errors = || scans.iter().filter_map(|s| s.error.as_deref());
     let commonest = errors().max_by_key(|error| errors().filter(|e| e == error).count())?;
     Some((

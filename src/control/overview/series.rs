@@ -7,16 +7,17 @@ use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use super::view::Numbers;
-use crate::control::Error;
+use crate::control::ControlError;
 use crate::control::accounts::Accounts;
 use crate::db;
-use crate::db::tallies::{Every, Sums};
+use crate::db::reminder_counts::{Every, Sums};
 use crate::domain::channel::PerChannel;
 use crate::domain::ids::Channel;
 
 /// An hour or a day.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Piece {
+#[schema(as = Piece)]
+pub struct SeriesPoint {
     /// Its beginning.
     pub at: DateTime<Utc>,
     /// By channel.
@@ -26,7 +27,7 @@ pub struct Piece {
 
 /// A span of time, in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Span {
+pub enum TimeSpan {
     /// Since midnight, by the hour.
     Today,
     /// This hour and the hours before, by the hour.
@@ -39,17 +40,18 @@ pub enum Span {
 pub async fn series(
     pool: &PgPool,
     accounts: &Accounts,
-    span: Span,
+    span: TimeSpan,
     zone: Tz,
     now: DateTime<Utc>,
-) -> Result<Vec<Piece>, Error> {
+) -> Result<Vec<SeriesPoint>, ControlError> {
     let starts = starts(span, zone, now);
     let from = starts.first().copied().unwrap_or(now);
     let every = match span {
-        Span::Today | Span::Hours(_) => Every::Hour,
-        Span::Days(_) => Every::Day,
+        TimeSpan::Today | TimeSpan::Hours(_) => Every::Hour,
+        TimeSpan::Days(_) => Every::Day,
     };
-    let points = db::tallies::series(pool, accounts.ids(), (from, now), every, zone.name()).await?;
+    let points =
+        db::reminder_counts::series(pool, accounts.ids(), (from, now), every, zone.name()).await?;
     Ok(starts
         .into_iter()
         .map(|at| {
@@ -57,7 +59,7 @@ pub async fn series(
                 let own = points.iter().filter(|p| p.at == at && p.channel == channel);
                 Numbers::from(own.fold(Sums::default(), |all, p| all.plus(&p.sums)))
             };
-            Piece {
+            SeriesPoint {
                 at,
                 channels: PerChannel::of(of),
             }
@@ -65,16 +67,16 @@ pub async fn series(
         .collect())
 }
 
-fn starts(span: Span, zone: Tz, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+fn starts(span: TimeSpan, zone: Tz, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     match span {
-        Span::Today => {
+        TimeSpan::Today => {
             let first = midnight(now, zone);
             (0..25)
                 .map(|hour| first + TimeDelta::hours(hour))
                 .take_while(|at| *at <= now)
                 .collect()
         }
-        Span::Hours(hours) => {
+        TimeSpan::Hours(hours) => {
             let local = now.with_timezone(&zone);
             let past = TimeDelta::minutes(i64::from(local.minute()))
                 + TimeDelta::seconds(i64::from(local.second()))
@@ -85,7 +87,7 @@ fn starts(span: Span, zone: Tz, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
                 .map(|back| this - TimeDelta::hours(back))
                 .collect()
         }
-        Span::Days(days) => {
+        TimeSpan::Days(days) => {
             let today = now.with_timezone(&zone).date_naive();
             (0..u64::from(days))
                 .rev()
@@ -120,15 +122,15 @@ mod tests {
     #[test]
     fn days_begin_at_midnight_where_the_reader_is() {
         let now = "2026-03-29T12:00:00Z".parse().unwrap();
-        let days = starts(Span::Days(2), chrono_tz::Europe::Berlin, now);
+        let days = starts(TimeSpan::Days(2), chrono_tz::Europe::Berlin, now);
         let told: Vec<String> = days.iter().map(|d| d.format("%d %H").to_string()).collect();
         // The clocks change on the 29th, after midnight.
         assert_eq!(told, ["27 23", "28 23"]);
         assert_eq!(
-            starts(Span::Today, chrono_tz::Europe::Berlin, now).len(),
+            starts(TimeSpan::Today, chrono_tz::Europe::Berlin, now).len(),
             14
         );
-        let hours = starts(Span::Hours(24), chrono_tz::Asia::Kolkata, now);
+        let hours = starts(TimeSpan::Hours(24), chrono_tz::Asia::Kolkata, now);
         assert_eq!(hours.len(), 24);
         // There the hour begins at half past.
         assert_eq!(hours[23].to_rfc3339(), "2026-03-29T11:30:00+00:00");

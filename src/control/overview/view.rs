@@ -4,18 +4,18 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::attention::{Attention, Level};
+use super::attention::{Attention, AttentionLevel};
 use crate::control::reminders::ReminderView;
-use crate::db::pages::Scan;
-use crate::db::tallies::Sums;
+use crate::db::reminder_counts::Sums;
+use crate::db::reports::LatestScan;
 use crate::domain::ids::{AccountId, SkillId};
-use crate::domain::round::{Pace, Round};
+use crate::domain::round::{Round, ScanPace};
 
 /// How it is now.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Overview {
     pub at: DateTime<Utc>,
-    pub level: Level,
+    pub level: AttentionLevel,
     pub sentence: String,
     /// What needs a person, worst first; without what the person who asks has dismissed on the page.
     pub attention: Vec<Attention>,
@@ -94,8 +94,8 @@ pub struct ScanView {
     pub error: Option<String>,
 }
 
-impl From<Scan> for ScanView {
-    fn from(row: Scan) -> Self {
+impl From<LatestScan> for ScanView {
+    fn from(row: LatestScan) -> Self {
         Self {
             account: row.account,
             skill: row.skill,
@@ -129,7 +129,7 @@ pub struct ScanRound {
 }
 
 impl ScanRound {
-    pub(super) fn new(account: AccountId, round: &Round, pace: Pace) -> Self {
+    pub(super) fn new(account: AccountId, round: &Round, pace: ScanPace) -> Self {
         Self {
             account,
             skills: round.skills,

@@ -5,9 +5,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::control::rules::Governing;
-use crate::control::story::{self, Line};
-use crate::db::pages::{Attempt, Decision, Reminder};
-use crate::db::reminders::Place;
+use crate::control::story::{self, StoryEntry};
+use crate::db::reminders::ReminderCursor;
+use crate::db::reports::{AttemptRow, LoggedDecision, Reminder};
 use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Stage, Verdict};
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
@@ -94,7 +94,7 @@ impl From<Reminder> for ReminderView {
 pub struct ReminderList {
     pub reminders: Vec<ReminderView>,
     /// Where to go on; `None`: there is no more.
-    pub next: Option<Place>,
+    pub next: Option<ReminderCursor>,
 }
 
 /// Everything about one reminder.
@@ -107,7 +107,7 @@ pub struct ReminderList {
 pub struct Detail {
     pub reminder: ReminderView,
     /// What happened, in plain words, oldest first.
-    pub lines: Vec<Line>,
+    pub lines: Vec<StoryEntry>,
     pub decisions: Vec<DecisionView>,
     pub attempts: Vec<AttemptView>,
     pub may_cancel: bool,
@@ -146,8 +146,8 @@ pub struct DecisionView {
     pub until: Option<DateTime<Utc>>,
 }
 
-impl From<Decision> for DecisionView {
-    fn from(row: Decision) -> Self {
+impl From<LoggedDecision> for DecisionView {
+    fn from(row: LoggedDecision) -> Self {
         Self {
             id: row.id,
             at: row.at,
@@ -177,8 +177,8 @@ pub struct AttemptView {
     pub code: Option<String>,
 }
 
-impl From<Attempt> for AttemptView {
-    fn from(row: Attempt) -> Self {
+impl From<AttemptRow> for AttemptView {
+    fn from(row: AttemptRow) -> Self {
         Self {
             number: row.number,
             sender: row.sender,

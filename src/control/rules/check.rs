@@ -6,17 +6,18 @@ use serde_json::Value;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
-use super::contradictions::{Contradiction, of_settings};
+use super::contradictions::{ContradictionView, of_settings};
 use crate::channel::render::{Severity, Texts};
-use crate::control::senders::Senders;
-use crate::control::{Error, Fault};
+use crate::control::senders::AllowedSenders;
+use crate::control::{ControlError, Fault};
 use crate::domain::ids::Channel;
-use crate::domain::rule::{Settings, summary};
-use crate::jobs::contradictions::Around;
+use crate::domain::rule::{RuleSettings, summary};
+use crate::jobs::contradictions::RuleSurroundings;
 
 /// Settings, looked at.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Checked {
+#[schema(as = Checked)]
+pub struct RuleCheck {
     /// What the rule does, sentence by sentence; empty if it cannot be read.
     pub summary: Vec<String>,
     /// What must be fixed before it can be saved.
@@ -24,20 +25,20 @@ pub struct Checked {
     /// What can be saved, but is probably not meant.
     pub warnings: Vec<Fault>,
     /// What the rule would promise and cannot do. It can be saved and published all the same.
-    pub contradictions: Vec<Contradiction>,
+    pub contradictions: Vec<ContradictionView>,
     #[serde(skip)]
-    pub settings: Option<Settings>,
+    pub settings: Option<RuleSettings>,
 }
 
 /// Looks at settings. `place` is where they would apply, in plain words.
 pub async fn check(
-    (pool, texts, senders): (&PgPool, &Texts, &Senders),
-    around: &Around,
+    (pool, texts, senders): (&PgPool, &Texts, &AllowedSenders),
+    around: &RuleSurroundings,
     (channel, place): (Channel, &str),
     (enabled, given): (bool, Value),
     now: DateTime<Utc>,
-) -> Result<Checked, Error> {
-    let mut looked_at = look(texts, channel, place, enabled, given).await?;
+) -> Result<RuleCheck, ControlError> {
+    let mut looked_at = check_settings(texts, channel, place, enabled, given).await?;
     if let Some(settings) = &looked_at.settings {
         looked_at.faults.extend(senders.fault(channel, settings));
         let settings = (channel, settings);
@@ -47,21 +48,21 @@ pub async fn check(
 }
 
 /// The same without contradictions.
-async fn look(
+async fn check_settings(
     texts: &Texts,
     channel: Channel,
     place: &str,
     enabled: bool,
     given: Value,
-) -> Result<Checked, Error> {
-    let settings = match Settings::parse(channel, given) {
+) -> Result<RuleCheck, ControlError> {
+    let settings = match RuleSettings::parse(channel, given) {
         Ok(settings) => settings,
         Err(problems) => {
             let faults = problems.into_iter().map(|problem| Fault {
                 field: pointer(&problem.field),
                 detail: problem.message,
             });
-            return Ok(Checked {
+            return Ok(RuleCheck {
                 summary: Vec::new(),
                 faults: faults.collect(),
                 warnings: Vec::new(),
@@ -83,7 +84,7 @@ async fn look(
             }
         }
     }
-    Ok(Checked {
+    Ok(RuleCheck {
         summary: summary(channel, place, enabled, &settings),
         faults,
         warnings,
@@ -93,11 +94,15 @@ async fn look(
 }
 
 /// Settings that can be stored, or everything that is wrong with them.
-pub async fn checked(texts: &Texts, channel: Channel, given: Value) -> Result<Settings, Error> {
-    let looked_at = look(texts, channel, "", true, given).await?;
+pub async fn checked(
+    texts: &Texts,
+    channel: Channel,
+    given: Value,
+) -> Result<RuleSettings, ControlError> {
+    let looked_at = check_settings(texts, channel, "", true, given).await?;
     match looked_at.settings {
         Some(settings) if looked_at.faults.is_empty() => Ok(settings),
-        _ => Err(Error::Invalid(looked_at.faults)),
+        _ => Err(ControlError::Invalid(looked_at.faults)),
     }
 }
 

@@ -9,16 +9,17 @@ use super::check::pointer;
 use super::{read, starting_point};
 use crate::channel::render::Texts;
 use crate::config::Config;
-use crate::control::Error;
+use crate::control::ControlError;
 use crate::control::accounts::Allowed;
-use crate::domain::contradiction::{self, Level};
+use crate::domain::contradiction::{self, ContradictionLevel};
 use crate::domain::ids::{AccountId, Channel};
-use crate::domain::rule::{Key, Settings};
-use crate::jobs::contradictions::{self, Around};
+use crate::domain::rule::{RuleKey, RuleSettings};
+use crate::jobs::contradictions::{self, RuleSurroundings};
 
 /// One thing that a rule promises and cannot do. It can be published all the same.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Contradiction {
+#[schema(as = Contradiction)]
+pub struct ContradictionView {
     /// `hours`, `drops`, `max_age`, `debounce`, `late`, `lost`, `never`, `no_stop_word`, `no_unsubscribe_link`, `no_fallback` or `sender`.
     #[schema(example = "hours")]
     pub kind: &'static str,
@@ -38,7 +39,7 @@ pub struct Contradiction {
     pub unit: Option<&'static str>,
 }
 
-impl From<contradiction::Contradiction> for Contradiction {
+impl From<contradiction::Contradiction> for ContradictionView {
     fn from(found: contradiction::Contradiction) -> Self {
         let figure = found.figure();
         Self {
@@ -52,15 +53,15 @@ impl From<contradiction::Contradiction> for Contradiction {
     }
 }
 
-impl Contradiction {
+impl ContradictionView {
     pub fn is_note(&self) -> bool {
-        self.level == Level::Note.as_str()
+        self.level == ContradictionLevel::Note.as_str()
     }
 }
 
 /// What an account's rules stand in.
-pub fn around(config: &Config, account: Option<&AccountId>) -> Around {
-    Around {
+pub fn around(config: &Config, account: Option<&AccountId>) -> RuleSurroundings {
+    RuleSurroundings {
         zone: config.time_zone_of(account),
         sender: config.channels.sender_of_mail(),
     }
@@ -70,14 +71,14 @@ pub fn around(config: &Config, account: Option<&AccountId>) -> Around {
 pub async fn of_settings(
     pool: &PgPool,
     texts: &Texts,
-    around: &Around,
-    (channel, settings): (Channel, &Settings),
+    around: &RuleSurroundings,
+    (channel, settings): (Channel, &RuleSettings),
     now: DateTime<Utc>,
-) -> Result<Vec<Contradiction>, Error> {
+) -> Result<Vec<ContradictionView>, ControlError> {
     let settings = (channel, settings);
-    let found: Result<_, Error> =
+    let found: Result<_, ControlError> =
         contradictions::of(texts, Some(pool), around, settings, now).await;
-    Ok(found?.into_iter().map(Contradiction::from).collect())
+    Ok(found?.into_iter().map(ContradictionView::from).collect())
 }
 
 /// What the contradictions of a key are about.
@@ -87,16 +88,16 @@ pub struct RuleContradictions {
     #[schema(example = "draft")]
     pub of: &'static str,
     /// Empty: it does what it says.
-    pub contradictions: Vec<Contradiction>,
+    pub contradictions: Vec<ContradictionView>,
 }
 
 /// The contradictions of what is under a key: of its draft, else of the rule, else of what applies without one.
 pub async fn of_key(
     (pool, texts): (&PgPool, &Texts),
     config: &Config,
-    key: &Allowed<Key>,
+    key: &Allowed<RuleKey>,
     now: DateTime<Utc>,
-) -> Result<RuleContradictions, Error> {
+) -> Result<RuleContradictions, ControlError> {
     let view = read(pool, key).await?;
     let of = match (&view.draft, &view.published) {
         (Some(_), _) => "draft",

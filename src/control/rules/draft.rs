@@ -4,14 +4,17 @@ use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{By, Change, RuleView, Stamp, checked, of_this_version, read_in, record, unchanged};
+use super::{
+    ChangeAuthor, RuleChange, RuleStamp, RuleView, checked, of_this_version, read_in, record,
+    unchanged,
+};
 use crate::channel::render::Texts;
-use crate::control::Error;
+use crate::control::ControlError;
 use crate::control::accounts::Allowed;
-use crate::control::senders::Senders;
+use crate::control::senders::AllowedSenders;
 use crate::db;
 use crate::db::drafts::Draft;
-use crate::domain::rule::Key;
+use crate::domain::rule::RuleKey;
 
 /// Somebody who has not written for so long begins anew.
 const ONE_SITTING: TimeDelta = TimeDelta::hours(1);
@@ -19,24 +22,24 @@ const ONE_SITTING: TimeDelta = TimeDelta::hours(1);
 /// Writes the draft of a key. `seen` is what the writer has read.
 pub async fn save_draft(
     pool: &PgPool,
-    with: (&Texts, &Senders),
-    key: &Allowed<Key>,
-    seen: Stamp,
-    change: Change,
-    by: By<'_>,
-) -> Result<RuleView, Error> {
+    with: (&Texts, &AllowedSenders),
+    key: &Allowed<RuleKey>,
+    seen: RuleStamp,
+    change: RuleChange,
+    by: ChangeAuthor<'_>,
+) -> Result<RuleView, ControlError> {
     write_draft(pool, with, (key, seen), change, by, |_| true).await
 }
 
 /// Writes the draft as it is being written. The audit trail says once that somebody is at it, not every few seconds.
 pub async fn autosave_draft(
     pool: &PgPool,
-    with: (&Texts, &Senders),
-    key: &Allowed<Key>,
-    seen: Stamp,
-    change: Change,
-    by: By<'_>,
-) -> Result<RuleView, Error> {
+    with: (&Texts, &AllowedSenders),
+    key: &Allowed<RuleKey>,
+    seen: RuleStamp,
+    change: RuleChange,
+    by: ChangeAuthor<'_>,
+) -> Result<RuleView, ControlError> {
     let is_new = |draft: Option<&Draft>| {
         !draft.is_some_and(|draft| {
             draft.changed_by == by.name && by.now - draft.changed_at < ONE_SITTING
@@ -48,12 +51,12 @@ pub async fn autosave_draft(
 /// `noted`: whether the audit trail is to have an entry, by the draft that was there.
 async fn write_draft(
     pool: &PgPool,
-    (texts, senders): (&Texts, &Senders),
-    (key, seen): (&Allowed<Key>, Stamp),
-    change: Change,
-    by: By<'_>,
+    (texts, senders): (&Texts, &AllowedSenders),
+    (key, seen): (&Allowed<RuleKey>, RuleStamp),
+    change: RuleChange,
+    by: ChangeAuthor<'_>,
     noted: impl FnOnce(Option<&Draft>) -> bool,
-) -> Result<RuleView, Error> {
+) -> Result<RuleView, ControlError> {
     let settings = checked(texts, key.channel, change.settings).await?;
     senders.allow(key.channel, &settings)?;
     let mut tx = pool.begin().await?;

@@ -3,18 +3,18 @@
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{By, changed_fields, of_this_version, record};
+use super::{ChangeAuthor, changed_fields, of_this_version, record};
 use crate::channel::render::{Severity, Texts};
-use crate::control::{Error, Fault};
+use crate::control::{ControlError, Fault};
 use crate::db;
 use crate::domain::ids::AccountId;
-use crate::domain::rule::Key;
-use crate::jobs::contradictions::{self, Around};
+use crate::domain::rule::RuleKey;
+use crate::jobs::contradictions::{self, RuleSurroundings};
 use crate::rules_file::{self, RuleEntry};
 
 /// How an import went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Imported {
+pub struct ImportedRules {
     /// Rules that the file names.
     pub rules: usize,
     /// New, or other than before.
@@ -24,7 +24,7 @@ pub struct Imported {
 }
 
 /// All rules, as entries of a file. None if a newer version has stored one with what this version does not know.
-pub async fn export(pool: &PgPool) -> Result<Vec<RuleEntry>, Error> {
+pub async fn export(pool: &PgPool) -> Result<Vec<RuleEntry>, ControlError> {
     let rules = db::rules::all(pool).await?;
     for rule in &rules {
         of_this_version(&rule.key(), &rule.settings)?;
@@ -42,23 +42,23 @@ pub async fn export(pool: &PgPool) -> Result<Vec<RuleEntry>, Error> {
 /// Stores the rules of a file and publishes them at once; drafts stay. Each rule that changes is audited.
 pub async fn import(
     (pool, texts): (&PgPool, &Texts),
-    around: impl Fn(&AccountId) -> Around,
+    around: impl Fn(&AccountId) -> RuleSurroundings,
     text: &str,
-    by: By<'_>,
-) -> Result<Imported, Error> {
+    by: ChangeAuthor<'_>,
+) -> Result<ImportedRules, ControlError> {
     let mut entries = rules_file::parse(text).map_err(|wrong| {
         let faults = wrong.0.into_iter();
         let faults = faults.map(|problem| Fault {
             field: problem.place,
             detail: problem.what,
         });
-        Error::Invalid(faults.collect())
+        ControlError::Invalid(faults.collect())
     })?;
     let mut warnings = check_texts(texts, &entries).await?;
     for (number, entry) in (1..).zip(&entries) {
         let settings = (entry.channel, &entry.settings);
         let around = around(&entry.account);
-        let found: Result<_, Error> =
+        let found: Result<_, ControlError> =
             contradictions::of(texts, Some(pool), &around, settings, by.now).await;
         warnings.extend(found?.iter().map(|found| Fault {
             field: format!("rule {number}, {}", found.field()),
@@ -93,15 +93,15 @@ pub async fn import(
         record(&mut tx, by, "rule.import", &key, detail).await?;
     }
     tx.commit().await?;
-    Ok(Imported {
+    Ok(ImportedRules {
         rules: entries.len(),
         changed,
         warnings,
     })
 }
 
-fn key(entry: &RuleEntry) -> Key {
-    Key {
+fn key(entry: &RuleEntry) -> RuleKey {
+    RuleKey {
         account: entry.account.clone(),
         skill: entry.skill,
         channel: entry.channel,
@@ -109,7 +109,7 @@ fn key(entry: &RuleEntry) -> Key {
 }
 
 /// Renders every text with sample data before any of them is stored. What only looks wrong is returned.
-async fn check_texts(texts: &Texts, entries: &[RuleEntry]) -> Result<Vec<Fault>, Error> {
+async fn check_texts(texts: &Texts, entries: &[RuleEntry]) -> Result<Vec<Fault>, ControlError> {
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     for (number, entry) in (1..).zip(entries) {
         for (language, template) in &entry.settings.templates {
@@ -129,6 +129,6 @@ async fn check_texts(texts: &Texts, entries: &[RuleEntry]) -> Result<Vec<Fault>,
     if faults.is_empty() {
         Ok(warnings)
     } else {
-        Err(Error::Invalid(faults))
+        Err(ControlError::Invalid(faults))
     }
 }

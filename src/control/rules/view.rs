@@ -12,19 +12,19 @@ use utoipa::ToSchema;
 use crate::db;
 use crate::db::drafts::Draft;
 use crate::db::pauses::Pause;
-use crate::db::rulebook::Listed;
+use crate::db::rule_list::Listed;
 use crate::db::rules::Version;
 use crate::domain::ids::{AccountId, Channel, SkillId};
-use crate::domain::rule::{Key, Rule, Settings, differences, summary};
+use crate::domain::rule::{Rule, RuleKey, RuleSettings, differences, summary};
 
 /// What somebody has read of a key: the published version and the draft's revision, each 0 if there is none. The API's `ETag`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stamp {
+pub struct RuleStamp {
     pub version: i32,
     pub revision: i64,
 }
 
-impl fmt::Display for Stamp {
+impl fmt::Display for RuleStamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "v{}-d{}", self.version, self.revision)
     }
@@ -35,7 +35,7 @@ impl fmt::Display for Stamp {
 #[error("a rule's tag looks like v3-d0, as the answer to reading the rule gave it")]
 pub struct NoStamp;
 
-impl FromStr for Stamp {
+impl FromStr for RuleStamp {
     type Err = NoStamp;
 
     fn from_str(raw: &str) -> Result<Self, NoStamp> {
@@ -52,15 +52,16 @@ impl FromStr for Stamp {
 
 /// A rule that is in force.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Published {
+#[schema(as = Published)]
+pub struct PublishedRule {
     pub version: i32,
     pub enabled: bool,
-    pub settings: Settings,
+    pub settings: RuleSettings,
     pub changed_by: Option<String>,
     pub changed_at: Option<DateTime<Utc>>,
 }
 
-impl From<Rule> for Published {
+impl From<Rule> for PublishedRule {
     fn from(rule: Rule) -> Self {
         Self {
             version: rule.version,
@@ -80,7 +81,7 @@ pub struct DraftView {
     /// The rule was published anew since: save the draft again to publish it over that.
     pub outdated: bool,
     pub enabled: bool,
-    pub settings: Settings,
+    pub settings: RuleSettings,
     pub changed_by: String,
     pub changed_at: DateTime<Utc>,
 }
@@ -95,19 +96,19 @@ pub struct RuleView {
     pub skill_name: Option<String>,
     /// What the published rule does, in plain words.
     pub summary: Vec<String>,
-    pub published: Option<Published>,
+    pub published: Option<PublishedRule>,
     pub draft: Option<DraftView>,
     /// The account's default, which applies while the skill has no rule of its own.
-    pub fallback: Option<Published>,
+    pub fallback: Option<PublishedRule>,
     /// Sending is paused: the rule's, its channel's, its account's or all.
     pub paused: bool,
     #[serde(skip)]
-    pub stamp: Stamp,
+    pub stamp: RuleStamp,
 }
 
 impl RuleView {
     pub(super) fn new(
-        key: &Key,
+        key: &RuleKey,
         skill_name: Option<String>,
         (rule, latest): (Option<Rule>, Option<Version>),
         draft: Option<Draft>,
@@ -120,7 +121,7 @@ impl RuleView {
         let is_held = applies.is_some_and(held);
         let place = place_name(key.skill, skill_name.as_deref());
         let said = applies.map(|rule| summary(key.channel, &place, rule.enabled, &rule.settings));
-        let stamp = Stamp {
+        let stamp = RuleStamp {
             version,
             revision: draft.as_ref().map_or(0, |draft| draft.revision),
         };
@@ -131,7 +132,7 @@ impl RuleView {
             channel: key.channel,
             skill_name,
             summary: said.unwrap_or_default(),
-            published: rule.map(|rule| Published {
+            published: rule.map(|rule| PublishedRule {
                 changed_by: latest.as_ref().map(|latest| latest.changed_by.clone()),
                 changed_at: latest.as_ref().map(|latest| latest.changed_at),
                 ..rule.into()
@@ -144,7 +145,7 @@ impl RuleView {
                 changed_by: draft.changed_by,
                 changed_at: draft.changed_at,
             }),
-            fallback: fallback.map(Published::from),
+            fallback: fallback.map(PublishedRule::from),
             paused: is_held,
             stamp,
         }
@@ -217,7 +218,7 @@ pub struct ListView {
 
 impl ListView {
     pub(super) fn new(one: Listed, pauses: &[Pause]) -> Self {
-        let Key {
+        let RuleKey {
             account,
             skill,
             channel,
@@ -258,7 +259,7 @@ pub struct Changed {
 pub struct VersionView {
     pub version: i32,
     pub enabled: bool,
-    pub settings: Settings,
+    pub settings: RuleSettings,
     pub changed_by: String,
     pub changed_at: DateTime<Utc>,
     /// The rule was deleted: the account's default has applied since.

@@ -34,8 +34,8 @@ fn reminder(state: ReminderState) -> Reminder {
     }
 }
 
-fn decision(minute: i64, verdict: Verdict, reason: Reason) -> Decision {
-    Decision {
+fn decision(minute: i64, verdict: Verdict, reason: Reason) -> LoggedDecision {
+    LoggedDecision {
         id: 1,
         reminder: Some(ReminderId(7)),
         at: at(minute),
@@ -57,7 +57,7 @@ fn a_story_reads_from_the_agent_s_message_to_the_customer_s_return() {
         decision(10, Verdict::Postpone, Reason::Unchecked),
         decision(15, Verdict::Send, Reason::Due),
     ];
-    let attempt = |number, minute, outcome: OutcomeKind, code: Option<&str>| Attempt {
+    let attempt = |number, minute, outcome: OutcomeKind, code: Option<&str>| AttemptRow {
         reminder: ReminderId(7),
         number,
         sender: "hello@shop.example".to_owned(),
@@ -70,7 +70,7 @@ fn a_story_reads_from_the_agent_s_message_to_the_customer_s_return() {
         attempt(1, 15, OutcomeKind::NotAccepted, Some("rcpt 451")),
         attempt(2, 20, OutcomeKind::Accepted, None),
     ];
-    let story = tell(&sent, &decisions, &attempts);
+    let story = story_lines(&sent, &decisions, &attempts);
     let told: Vec<String> = story
         .iter()
         .map(|l| format!("{} {}", (l.at - at(0)).num_minutes(), l.what))
@@ -103,7 +103,7 @@ fn no_story_speaks_in_the_ledger_s_words() {
         it.final_at = Some(at(20));
         for reason in Reason::ALL {
             for verdict in Verdict::ALL {
-                for line in tell(&it, &[decision(12, verdict, reason)], &[]) {
+                for line in story_lines(&it, &[decision(12, verdict, reason)], &[]) {
                     let text = format!("{} {}", line.what, line.detail.unwrap_or_default());
                     assert!(!text.contains('_'), "{text}");
                 }
@@ -170,7 +170,7 @@ fn a_wait_for_the_rule_s_hours_is_told_by_the_clock_it_is_for() {
         waiting.time_zone = Some(time_zone.to_owned());
         waiting.zone_source = Some(source);
         assert_eq!(waits_until(&waiting).as_deref(), Some(until));
-        let story = tell(
+        let story = story_lines(
             &waiting,
             &[decision(10, Verdict::Postpone, Reason::QuietHours)],
             &[],

@@ -4,21 +4,21 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{ALWAYS, Contradiction, Subject};
 use crate::domain::decide::{History, Reason, capped_until};
-use crate::domain::quiet::{Bounds, Hours, Share, Week, longest_wait, weeks};
-use crate::domain::rule::{Settings, span};
+use crate::domain::quiet::{Bounds, Hours, LostShare, Week, longest_wait, weeks};
+use crate::domain::rule::{RuleSettings, span};
 
 /// How far apart the invented messages are.
 const EVERY: TimeDelta = TimeDelta::minutes(15);
 
 /// What holds a step back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
+pub enum StepLimit {
     Gap(TimeDelta),
     PerConversation(u32),
     PerRecipient(u32),
 }
 
-impl Limit {
+impl StepLimit {
     /// A half sentence.
     pub(super) fn sentence(self) -> String {
         match self {
@@ -41,7 +41,7 @@ impl Limit {
         }
     }
 
-    fn of(reason: Reason, settings: &Settings) -> Option<Self> {
+    fn of(reason: Reason, settings: &RuleSettings) -> Option<Self> {
         let caps = settings.caps;
         match reason {
             Reason::Gap => Some(Self::Gap(caps.gap)),
@@ -54,15 +54,15 @@ impl Limit {
 
 /// What becomes of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum StepFate {
     /// So long after it was due, and the last limit that held it back.
-    Sent(TimeDelta, Option<Limit>),
+    Sent(TimeDelta, Option<StepLimit>),
     /// Too late, because of a limit if there is one; else because of the hours.
-    Lost(Option<Limit>),
+    Lost(Option<StepLimit>),
 }
 
 /// Steps that the debounce makes later than they say.
-pub(super) fn debounced(settings: &Settings) -> impl Iterator<Item = Contradiction> {
+pub(super) fn debounced(settings: &RuleSettings) -> impl Iterator<Item = Contradiction> {
     let debounce = settings.debounce;
     let steps = (1..).zip(&settings.steps);
     steps
@@ -84,7 +84,7 @@ pub(super) fn limited(subject: &Subject<'_>) -> Vec<Contradiction> {
         if let Some((share, limit)) = lost {
             return Some(Contradiction::Lost { step, share, limit });
         }
-        let Fate::Sent(by, Some(limit)) = fate else {
+        let StepFate::Sent(by, Some(limit)) = fate else {
             return None;
         };
         let after = it.after;
@@ -99,20 +99,20 @@ pub(super) fn limited(subject: &Subject<'_>) -> Vec<Contradiction> {
 }
 
 /// For which share of a week's messages a limit makes a step too late.
-type Lost = Option<(Share, Limit)>;
+type LateShare = Option<(LostShare, StepLimit)>;
 
 /// Step by step; of several kinds of hours, the worst.
-fn lost(subject: &Subject<'_>, at_any_hour: &[Fate]) -> Vec<Lost> {
-    let always: Vec<Lost> = at_any_hour
+fn lost(subject: &Subject<'_>, at_any_hour: &[StepFate]) -> Vec<LateShare> {
+    let always: Vec<LateShare> = at_any_hour
         .iter()
         .map(|fate| match fate {
-            Fate::Lost(Some(limit)) => Some((Share { minutes: 1, of: 1 }, *limit)),
+            StepFate::Lost(Some(limit)) => Some((LostShare { minutes: 1, of: 1 }, *limit)),
             _ => None,
         })
         .collect();
     let (settings, bounds) = (subject.settings, subject.bounds());
     let zones = [subject.zone()];
-    let mut worst: Vec<Lost> = vec![None; always.len()];
+    let mut worst: Vec<LateShare> = vec![None; always.len()];
     for (_, windows) in subject.all_hours() {
         let of_hours = if windows.is_empty() {
             always.clone()
@@ -132,7 +132,7 @@ fn lost(subject: &Subject<'_>, at_any_hour: &[Fate]) -> Vec<Lost> {
     worst
 }
 
-fn worse(one: Lost, other: Lost) -> Lost {
+fn worse(one: LateShare, other: LateShare) -> LateShare {
     match (one, other) {
         (Some((a, _)), Some((b, _))) if b.minutes * a.of > a.minutes * b.of => other,
         (None, other) => other,
@@ -142,7 +142,7 @@ fn worse(one: Lost, other: Lost) -> Lost {
 
 /// Whether no step can come too close to the one before it, although that one may wait so long, and no day has more steps than are
 /// allowed.
-fn is_apart(settings: &Settings, wait: TimeDelta) -> bool {
+fn is_apart(settings: &RuleSettings, wait: TimeDelta) -> bool {
     let due = |after: TimeDelta| after.max(settings.debounce);
     let mut pairs = settings.steps.windows(2);
     let steps = u32::try_from(settings.steps.len()).unwrap_or(u32::MAX);
@@ -151,7 +151,12 @@ fn is_apart(settings: &Settings, wait: TimeDelta) -> bool {
         && pairs.all(|pair| due(pair[1].after) - due(pair[0].after) >= caps.gap + wait)
 }
 
-fn lost_in(settings: &Settings, bounds: Bounds, hours: &Hours<'_>, week: Week) -> Vec<Lost> {
+fn lost_in(
+    settings: &RuleSettings,
+    bounds: Bounds,
+    hours: &Hours<'_>,
+    week: Week,
+) -> Vec<LateShare> {
     let mut minutes = vec![0; settings.steps.len()];
     let mut limits = vec![None; settings.steps.len()];
     let mut of = 0;
@@ -160,21 +165,26 @@ fn lost_in(settings: &Settings, bounds: Bounds, hours: &Hours<'_>, week: Week) -
         of += EVERY.num_minutes();
         let fates = play(settings, bounds, hours, start);
         for ((fate, minutes), limit) in fates.iter().zip(&mut minutes).zip(&mut limits) {
-            if let Fate::Lost(Some(by)) = fate {
+            if let StepFate::Lost(Some(by)) = fate {
                 *minutes += EVERY.num_minutes();
                 limit.get_or_insert(*by);
             }
         }
         start += EVERY;
     }
-    let shares = minutes.into_iter().map(|minutes| Share { minutes, of });
+    let shares = minutes.into_iter().map(|minutes| LostShare { minutes, of });
     let lost = shares.zip(limits);
     lost.map(|(share, limit)| Some((share, limit?))).collect()
 }
 
 /// What becomes of each step for an agent's only message, written at `start`, that is never read: as
 /// [`decide`](crate::domain::decide::decide) would have it, and with a step scheduled when the one before it is done.
-fn play(settings: &Settings, bounds: Bounds, hours: &Hours<'_>, start: DateTime<Utc>) -> Vec<Fate> {
+fn play(
+    settings: &RuleSettings,
+    bounds: Bounds,
+    hours: &Hours<'_>,
+    start: DateTime<Utc>,
+) -> Vec<StepFate> {
     let mut history = History::default();
     let mut done_at = start;
     let mut fates = Vec::new();
@@ -185,23 +195,23 @@ fn play(settings: &Settings, bounds: Bounds, hours: &Hours<'_>, start: DateTime<
         let mut held_by = None;
         let fate = loop {
             if now >= deadline {
-                break Fate::Lost(held_by);
+                break StepFate::Lost(held_by);
             }
             if let Some((until, reason)) = capped_until(settings.caps, &history, now) {
-                held_by = Limit::of(reason, settings).or(held_by);
+                held_by = StepLimit::of(reason, settings).or(held_by);
                 if until >= deadline {
-                    break Fate::Lost(held_by);
+                    break StepFate::Lost(held_by);
                 }
                 now = until;
                 continue;
             }
             match hours.allowed_at(now) {
-                Some(at) if at <= now => break Fate::Sent(now - due, held_by),
+                Some(at) if at <= now => break StepFate::Sent(now - due, held_by),
                 Some(at) if !bounds.drops && at < deadline => now = at,
-                _ => break Fate::Lost(held_by),
+                _ => break StepFate::Lost(held_by),
             }
         };
-        if matches!(fate, Fate::Sent(..)) {
+        if matches!(fate, StepFate::Sent(..)) {
             history.conversation.push(now);
             history.recipient.push(now);
         }

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::Channel::{Email, Sms};
 use super::*;
-use crate::domain::rule::Settings;
+use crate::domain::rule::RuleSettings;
 
 fn now() -> DateTime<Utc> {
     "2026-01-14T10:00:00Z".parse().unwrap()
@@ -12,7 +12,7 @@ fn zone(name: &str) -> Zone {
     name.parse().unwrap()
 }
 
-fn subject(channel: Channel, settings: &Settings) -> Subject<'_> {
+fn subject(channel: Channel, settings: &RuleSettings) -> Subject<'_> {
     Subject {
         channel,
         settings,
@@ -44,7 +44,7 @@ fn the_defaults_contradict_nothing_wherever_the_account_is() {
         Channel::ALL.to_vec(),
     ] {
         for channel in channels {
-            let settings = Settings::default_for(channel);
+            let settings = RuleSettings::default_for(channel);
             for name in [
                 "America/New_York",
                 "Europe/Berlin",
@@ -100,7 +100,7 @@ fn what_a_rule_cannot_keep_is_told_with_the_setting_and_a_figure() {
             json!({"steps": steps(&[10, 30])}), &["lost steps[1].after_minutes 94.7"]),
     ];
     for (what, channel, given, expected) in cases {
-        let settings = Settings::parse(channel, given).unwrap();
+        let settings = RuleSettings::parse(channel, given).unwrap();
         let told = told(&subject(channel, &settings));
         assert_eq!(told, expected, "{what}");
     }
@@ -126,7 +126,7 @@ fn texts_and_senders_are_told_in_their_own_words() {
         fix: Some("Publish one.".to_owned()),
         looked_at: now(),
     }];
-    let all = |channel, settings: &Settings| {
+    let all = |channel, settings: &RuleSettings| {
         told(&Subject {
             texts: &texts,
             sender: &sender,
@@ -138,13 +138,13 @@ fn texts_and_senders_are_told_in_their_own_words() {
         "no_fallback templates.en.text",
         "no_fallback templates.en.text",
     ];
-    let email = all(Channel::Email, &Settings::default_for(Channel::Email));
+    let email = all(Channel::Email, &RuleSettings::default_for(Channel::Email));
     assert_eq!(email[..3], names);
     assert_eq!(
         email[3..],
         ["no_unsubscribe_link templates.en.text", "sender sender"]
     );
-    let sms = all(Channel::Sms, &Settings::default_for(Channel::Sms));
+    let sms = all(Channel::Sms, &RuleSettings::default_for(Channel::Sms));
     assert_eq!(
         sms[3..],
         ["no_stop_word templates.en.text"],
@@ -154,7 +154,7 @@ fn texts_and_senders_are_told_in_their_own_words() {
 
 #[test]
 fn every_kind_is_a_sentence_of_its_own() {
-    let share = |minutes| Share {
+    let share = |minutes| LostShare {
         minutes,
         of: 10_080,
     };
@@ -162,7 +162,7 @@ fn every_kind_is_a_sentence_of_its_own() {
     let lost = |share| Contradiction::Lost {
         step: 2,
         share,
-        limit: Limit::Gap(minutes(120)),
+        limit: StepLimit::Gap(minutes(120)),
     };
     let country = Some("US".to_owned());
     let language = || "en".to_owned();
@@ -173,10 +173,10 @@ fn every_kind_is_a_sentence_of_its_own() {
         Contradiction::Hours { country: country.clone(), quiet: minutes(780), latest: minutes(60), lost: share(5), clock_change: true },
         Contradiction::Drops { country, lost: share(5_000) },
         Contradiction::Debounce { step: 1, after: minutes(1), debounce: minutes(2) },
-        Contradiction::Late { step: 2, after: minutes(30), by: minutes(100), limit: Limit::PerConversation(2) },
+        Contradiction::Late { step: 2, after: minutes(30), by: minutes(100), limit: StepLimit::PerConversation(2) },
         lost(share(10_080)),
         lost(share(2_000)),
-        Contradiction::Lost { step: 3, share: share(10_080), limit: Limit::PerRecipient(2) },
+        Contradiction::Lost { step: 3, share: share(10_080), limit: StepLimit::PerRecipient(2) },
         Contradiction::NoStopWord { language: language() },
         Contradiction::NoUnsubscribeLink { language: language(), part: "html" },
         Contradiction::NoFallback { language: language(), part: "text", variable: "agent" },
@@ -205,6 +205,9 @@ fn every_kind_is_a_sentence_of_its_own() {
     said.sort_unstable();
     said.dedup();
     assert_eq!(said.len(), all.len());
-    let notes = all.iter().filter(|it| it.level() == Level::Note).count();
+    let notes = all
+        .iter()
+        .filter(|it| it.level() == ContradictionLevel::Note)
+        .count();
     assert_eq!(notes, 2);
 }

@@ -1,7 +1,7 @@
 //! Contradictions in plain words.
 
 use super::Contradiction;
-use crate::domain::quiet::Share;
+use crate::domain::quiet::LostShare;
 use crate::domain::rule::span;
 
 impl Contradiction {
@@ -104,7 +104,7 @@ fn to_numbers(country: Option<&str>) -> String {
 }
 
 /// "About 12%"
-fn share_of(share: Share) -> String {
+fn share_of(share: LostShare) -> String {
     match share.percent() {
         percent if percent < 1.0 => "Less than 1%".to_owned(),
         percent => format!("About {percent:.0}%"),

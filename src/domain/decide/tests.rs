@@ -9,7 +9,7 @@ use crate::domain::ids::Channel;
 use crate::domain::local_time::LocalTime;
 use crate::domain::quiet::{QuietHours, Window};
 use crate::domain::read_state::Episode;
-use crate::domain::rule::{Settings, Step};
+use crate::domain::rule::{RuleSettings, Step};
 use crate::domain::sample::{message_id, minute};
 use crate::domain::zone::Zone;
 
@@ -26,14 +26,14 @@ struct Case {
     held: bool,
     history: History,
     clicked_at: Option<DateTime<Utc>>,
-    lot: u8,
+    holdout_bucket: u8,
     now: DateTime<Utc>,
 }
 
 fn usual() -> Case {
-    let settings = Settings {
+    let settings = RuleSettings {
         quiet_hours: QuietHours::default(),
-        ..Settings::default_for(Channel::Sms)
+        ..RuleSettings::default_for(Channel::Sms)
     };
     Case {
         episode: message_id(1),
@@ -49,7 +49,7 @@ fn usual() -> Case {
         held: false,
         history: History::default(),
         clicked_at: None,
-        lot: 50,
+        holdout_bucket: 50,
         now: minute(12),
     }
 }
@@ -91,12 +91,12 @@ impl Case {
             held: self.held,
             history: &self.history,
             clicked_at: self.clicked_at,
-            lot: self.lot,
+            holdout_bucket: self.holdout_bucket,
             now: self.now,
         })
     }
 
-    fn settings(&mut self) -> &mut Settings {
+    fn settings(&mut self) -> &mut RuleSettings {
         &mut self.rule.as_mut().unwrap().settings
     }
 
@@ -438,7 +438,7 @@ fn may_be_sent(case: &Case) -> bool {
         && within(&case.history.conversation, DAY) < s.caps.per_conversation_24h
         && within(&case.history.recipient, DAY) < s.caps.per_recipient_24h
         && next_allowed == Some(case.now)
-        && case.lot >= s.holdout_percent
+        && case.holdout_bucket >= s.holdout_percent
 }
 
 proptest! {

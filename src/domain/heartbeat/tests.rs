@@ -1,26 +1,26 @@
 use super::super::sample::minute;
 use super::*;
 
-fn pulse(counter: i64, at: i64) -> Pulse {
-    Pulse {
+fn pulse(counter: i64, at: i64) -> StoredHeartbeat {
+    StoredHeartbeat {
         installation: "ours".to_owned(),
         counter,
         beat_at: minute(at),
         server: Some("a".to_owned()),
         gap: None,
-        names: Names::default(),
+        names: OtherNames::default(),
         decided: None,
         floor: 0,
     }
 }
 
-fn with_gap(counter: i64, at: i64, (before, from, until): (i64, i64, i64)) -> Pulse {
+fn with_gap(counter: i64, at: i64, (before, from, until): (i64, i64, i64)) -> StoredHeartbeat {
     let gap = Gap {
         counter: before,
         from: minute(from),
         until: minute(until),
     };
-    Pulse {
+    StoredHeartbeat {
         gap: Some(gap),
         ..pulse(counter, at)
     }
@@ -28,7 +28,7 @@ fn with_gap(counter: i64, at: i64, (before, from, until): (i64, i64, i64)) -> Pu
 
 /// Somebody remembers this counter from that minute, and the database has this one in that line, of that minute; none if it has none.
 fn memory(counter: i64, at: i64, line: Option<(i64, i64)>) -> Memory {
-    let seen = Seen {
+    let seen = RememberedHeartbeat {
         installation: "ours".to_owned(),
         counter,
         at: minute(at),
@@ -38,7 +38,7 @@ fn memory(counter: i64, at: i64, line: Option<(i64, i64)>) -> Memory {
     };
     Memory {
         seen,
-        line: line.map(|(counter, at)| Line {
+        line: line.map(|(counter, at)| ProcessBeat {
             counter,
             beat_at: minute(at),
         }),
@@ -48,7 +48,7 @@ fn memory(counter: i64, at: i64, line: Option<(i64, i64)>) -> Memory {
 
 fn of(installation: &str, memory: Memory) -> Memory {
     Memory {
-        seen: Seen {
+        seen: RememberedHeartbeat {
             installation: installation.to_owned(),
             ..memory.seen
         },
@@ -58,7 +58,7 @@ fn of(installation: &str, memory: Memory) -> Memory {
 
 fn on(server: &str, memory: Memory) -> Memory {
     Memory {
-        seen: Seen {
+        seen: RememberedHeartbeat {
             server: Some(server.to_owned()),
             ..memory.seen
         },
@@ -66,28 +66,28 @@ fn on(server: &str, memory: Memory) -> Memory {
     }
 }
 
-fn beat(before: Option<Pulse>, server: Option<&str>, at: i64) -> Beat {
+fn beat(before: Option<StoredHeartbeat>, server: Option<&str>, at: i64) -> Beat {
     Beat::next(before, "fresh", server.map(str::to_owned), minute(at))
 }
 
-fn restored(lost_from: i64, lost_until: i64, counter: i64) -> Verdict {
-    Verdict::Restored {
+fn restored(lost_from: i64, lost_until: i64, counter: i64) -> HeartbeatVerdict {
+    HeartbeatVerdict::Restored {
         lost_from: minute(lost_from),
         lost_until: minute(lost_until),
         counter,
     }
 }
 
-fn other(installation: &str) -> Verdict {
-    Verdict::Other {
+fn other(installation: &str) -> HeartbeatVerdict {
+    HeartbeatVerdict::Other {
         lost_until: minute(3),
         counter: 5,
         installation: installation.to_owned(),
     }
 }
 
-fn silence(from: i64, until: i64) -> Verdict {
-    Verdict::Silence {
+fn silence(from: i64, until: i64) -> HeartbeatVerdict {
+    HeartbeatVerdict::Silence {
         from: minute(from),
         until: minute(until),
     }
@@ -98,10 +98,10 @@ type Case = (
     &'static str,
     Option<Memory>,
     Option<Memory>,
-    Option<Pulse>,
+    Option<StoredHeartbeat>,
     Option<&'static str>,
     i64,
-    Verdict,
+    HeartbeatVerdict,
 );
 
 fn check(cases: impl IntoIterator<Item = Case>) {
@@ -138,31 +138,31 @@ fn ordinary_operation_holds_nothing() {
     let at = |counter, at| Some(pulse(counter, at));
     let after_outage = || Some(with_gap(10, 67, (3, 3, 60)));
     check([
-        ("a fresh database", None, None, None, a, 0, Verdict::Same),
-        ("in the usual course", known(7, 1), None, at(9, 1), a, 2, Verdict::Same),
-        ("another process has beaten since", known(7, 1), known(6, 1), at(9, 1), a, 2, Verdict::Same),
-        ("a beat of another hand of this process has come between", Some(memory(7, 1, Some((8, 1)))), None, at(9, 1), a, 2, Verdict::Same),
-        ("a process starts", None, None, at(9, 1), a, 2, Verdict::Same),
-        ("a process starts, with a journal", None, known(9, 1), at(9, 1), a, 2, Verdict::Same),
-        ("a beat that the journal has not", None, Some(memory(8, 1, Some((9, 1)))), at(9, 1), a, 2, Verdict::Same),
-        ("a failover to a replica with everything in it", known(9, 1), None, at(9, 1), a, 2, Verdict::Same),
-        ("an older version remembers", None, Some(Memory { seen: Seen { process: None, ..memory(9, 1, None).seen }, ..memory(9, 1, None) }), at(9, 1), a, 2, Verdict::Same),
-        ("down for a week-end under living processes", known(9, 3), None, at(9, 3), a, 4000, Verdict::Whole),
-        ("down for a week-end, with a journal", None, known(9, 3), at(9, 3), a, 4000, Verdict::Whole),
-        ("the journal's process was stopped first", None, known(9, 3), at(40, 5), a, 4000, Verdict::Whole),
-        ("others went on after it was down", None, known(3, 3), after_outage(), a, 68, Verdict::Whole),
-        ("one who came after the silence vouches for nothing", known(4, 60), None, after_outage(), a, 68, Verdict::Same),
-        ("the second who starts after it", None, None, after_outage(), a, 68, Verdict::Same),
-        ("down for an hour", None, None, at(9, 3), a, 63, Verdict::Same),
-        ("the server may not be asked any more", None, None, at(9, 3), None, 4, Verdict::Same),
-        ("nor could it ever be", None, None, Some(Pulse { server: None, ..pulse(9, 3) }), Some("b"), 4, Verdict::Same),
-        ("moved with the journal", None, known(9, 3), at(9, 3), Some("b"), 4, Verdict::Whole),
-        ("moved under a living process", known(9, 3), None, at(9, 3), Some("b"), 4, Verdict::Whole),
+        ("a fresh database", None, None, None, a, 0, HeartbeatVerdict::Same),
+        ("in the usual course", known(7, 1), None, at(9, 1), a, 2, HeartbeatVerdict::Same),
+        ("another process has beaten since", known(7, 1), known(6, 1), at(9, 1), a, 2, HeartbeatVerdict::Same),
+        ("a beat of another hand of this process has come between", Some(memory(7, 1, Some((8, 1)))), None, at(9, 1), a, 2, HeartbeatVerdict::Same),
+        ("a process starts", None, None, at(9, 1), a, 2, HeartbeatVerdict::Same),
+        ("a process starts, with a journal", None, known(9, 1), at(9, 1), a, 2, HeartbeatVerdict::Same),
+        ("a beat that the journal has not", None, Some(memory(8, 1, Some((9, 1)))), at(9, 1), a, 2, HeartbeatVerdict::Same),
+        ("a failover to a replica with everything in it", known(9, 1), None, at(9, 1), a, 2, HeartbeatVerdict::Same),
+        ("an older version remembers", None, Some(Memory { seen: RememberedHeartbeat { process: None, ..memory(9, 1, None).seen }, ..memory(9, 1, None) }), at(9, 1), a, 2, HeartbeatVerdict::Same),
+        ("down for a week-end under living processes", known(9, 3), None, at(9, 3), a, 4000, HeartbeatVerdict::Whole),
+        ("down for a week-end, with a journal", None, known(9, 3), at(9, 3), a, 4000, HeartbeatVerdict::Whole),
+        ("the journal's process was stopped first", None, known(9, 3), at(40, 5), a, 4000, HeartbeatVerdict::Whole),
+        ("others went on after it was down", None, known(3, 3), after_outage(), a, 68, HeartbeatVerdict::Whole),
+        ("one who came after the silence vouches for nothing", known(4, 60), None, after_outage(), a, 68, HeartbeatVerdict::Same),
+        ("the second who starts after it", None, None, after_outage(), a, 68, HeartbeatVerdict::Same),
+        ("down for an hour", None, None, at(9, 3), a, 63, HeartbeatVerdict::Same),
+        ("the server may not be asked any more", None, None, at(9, 3), None, 4, HeartbeatVerdict::Same),
+        ("nor could it ever be", None, None, Some(StoredHeartbeat { server: None, ..pulse(9, 3) }), Some("b"), 4, HeartbeatVerdict::Same),
+        ("moved with the journal", None, known(9, 3), at(9, 3), Some("b"), 4, HeartbeatVerdict::Whole),
+        ("moved under a living process", known(9, 3), None, at(9, 3), Some("b"), 4, HeartbeatVerdict::Whole),
         // The clock stood an hour ahead at the start of the server, which left a silence's mark, and was set right.
-        ("the clock is set back", known(103, 11), None, Some(with_gap(103, 11, (100, 10, 70))), a, 12, Verdict::Same),
-        ("and the journal's process starts anew", None, known(103, 11), Some(with_gap(110, 12, (100, 10, 70))), a, 13, Verdict::Same),
-        ("the clock is set ahead under a living process", known(9, 3), None, at(10, 3), a, 500, Verdict::Whole),
-        ("the line is so old that it was removed", None, Some(memory(9, 1, None)), Some(Pulse { floor: 9, ..pulse(90, 3) }), a, 4, Verdict::Same),
+        ("the clock is set back", known(103, 11), None, Some(with_gap(103, 11, (100, 10, 70))), a, 12, HeartbeatVerdict::Same),
+        ("and the journal's process starts anew", None, known(103, 11), Some(with_gap(110, 12, (100, 10, 70))), a, 13, HeartbeatVerdict::Same),
+        ("the clock is set ahead under a living process", known(9, 3), None, at(10, 3), a, 500, HeartbeatVerdict::Whole),
+        ("the line is so old that it was removed", None, Some(memory(9, 1, None)), Some(StoredHeartbeat { floor: 9, ..pulse(90, 3) }), a, 4, HeartbeatVerdict::Same),
     ]);
 }
 
@@ -187,8 +187,8 @@ fn a_database_in_which_something_is_missing_was_restored() {
         ("and others went on", None, newcomers(unknown(70, 59), 3), Some(with_gap(900, 90, (800, 70, 80))), a, 91, restored(3, 59, 70)),
         ("the clock was set back since", behind(70, 59), None, at(9, 3), a, 1, restored(3, 59, 70)),
         ("an old copy on another server, with the journal", None, behind(70, 59), at(9, 3), Some("b"), 60, restored(3, 59, 70)),
-        ("an older version remembers", None, Some(Memory { seen: Seen { process: None, ..memory(70, 59, None).seen }, ..memory(70, 59, None) }), at(9, 3), a, 60, restored(3, 59, 70)),
-        ("the floor is lower", None, unknown(70, 59), Some(Pulse { floor: 8, ..pulse(9, 3) }), a, 60, restored(3, 59, 70)),
+        ("an older version remembers", None, Some(Memory { seen: RememberedHeartbeat { process: None, ..memory(70, 59, None).seen }, ..memory(70, 59, None) }), at(9, 3), a, 60, restored(3, 59, 70)),
+        ("the floor is lower", None, unknown(70, 59), Some(StoredHeartbeat { floor: 8, ..pulse(9, 3) }), a, 60, restored(3, 59, 70)),
     ]);
 }
 
@@ -202,10 +202,10 @@ fn what_nobody_knows_is_asked() {
         ("down for a week-end, and nobody knows", None, None, at(9, 3), a, 4000, silence(3, 4000)),
         ("down for more than an hour", None, None, at(9, 3), a, 64, silence(3, 64)),
         ("the journal's process had ended before", None, known(9, 3), at(2000, 9), a, 4000, silence(9, 4000)),
-        ("and the database was moved then", None, known(9, 3), at(2000, 9), Some("b"), 10, Verdict::Copied),
-        ("copied to another server", None, None, at(9, 3), Some("b"), 4, Verdict::Copied),
-        ("copied, after a long silence", None, None, at(9, 3), Some("b"), 4000, Verdict::Copied),
-        ("copied and going on", Some(on("b", memory(10, 4, Some((10, 4))))), None, at(10, 4), Some("b"), 5, Verdict::Copied),
+        ("and the database was moved then", None, known(9, 3), at(2000, 9), Some("b"), 10, HeartbeatVerdict::Copied),
+        ("copied to another server", None, None, at(9, 3), Some("b"), 4, HeartbeatVerdict::Copied),
+        ("copied, after a long silence", None, None, at(9, 3), Some("b"), 4000, HeartbeatVerdict::Copied),
+        ("copied and going on", Some(on("b", memory(10, 4, Some((10, 4))))), None, at(10, 4), Some("b"), 5, HeartbeatVerdict::Copied),
     ]);
 }
 
@@ -215,14 +215,14 @@ fn of_two_installations_the_one_that_is_at_home_is_not_held() {
     let a = Some("a");
     let theirs = || Some(of("theirs", memory(5, 3, None)));
     let at = |counter, at| Some(pulse(counter, at));
-    let decided = |until| Some(Decided { at: minute(50), until: minute(until) });
-    let taken_up = |former: &str, until| Some(Pulse {
-        names: Names { former: vec![former.to_owned()], ..Names::default() },
+    let decided = |until| Some(RestoreDecision { at: minute(50), until: minute(until) });
+    let taken_up = |former: &str, until| Some(StoredHeartbeat {
+        names: OtherNames { former: vec![former.to_owned()], ..OtherNames::default() },
         decided: decided(until),
         ..pulse(9, 50)
     });
     let after = |minute_of: i64, memory: Memory| Some(Memory {
-        seen: Seen { decided_at: Some(minute(minute_of)), ..memory.seen },
+        seen: RememberedHeartbeat { decided_at: Some(minute(minute_of)), ..memory.seen },
         ..memory
     });
     check([
@@ -231,14 +231,14 @@ fn of_two_installations_the_one_that_is_at_home_is_not_held() {
         ("another installation's, where nobody works", None, theirs(), at(900, 3), a, 400, other("theirs")),
         ("others have just begun on a fresh one", None, theirs(), at(9, 3), a, 3, other("theirs")),
         ("others have just begun again", None, theirs(), Some(with_gap(909, 90, (900, 3, 60))), a, 90, other("theirs")),
-        ("others are at home there", None, theirs(), at(900, 3), a, 3, Verdict::Stranger),
+        ("others are at home there", None, theirs(), at(900, 3), a, 3, HeartbeatVerdict::Stranger),
         ("a person has said that they do not belong here", None, theirs(),
-         Some(Pulse { names: Names { strangers: vec!["theirs".to_owned()], ..Names::default() }, ..pulse(9, 3) }), a, 400, Verdict::Stranger),
+         Some(StoredHeartbeat { names: OtherNames { strangers: vec!["theirs".to_owned()], ..OtherNames::default() }, ..pulse(9, 3) }), a, 400, HeartbeatVerdict::Stranger),
         // The database took the place of the one that the journal knows, and its name: who had known it before does not object.
-        ("the fresh name", theirs(), None, taken_up("theirs", 3), a, 51, Verdict::Same),
+        ("the fresh name", theirs(), None, taken_up("theirs", 3), a, 51, HeartbeatVerdict::Same),
         ("a name that it had before another decision", after(60, of("theirs", memory(5, 3, None))), None, taken_up("theirs", 3), a, 51, other("theirs")),
-        ("the journal of the lost time", None, Some(memory(5, 3, None)), taken_up("fresh", 3), a, 51, Verdict::Same),
-        ("who went on beside a hold", Some(memory(8, 49, Some((8, 49)))), None, taken_up("fresh", 3), a, 51, Verdict::Same),
+        ("the journal of the lost time", None, Some(memory(5, 3, None)), taken_up("fresh", 3), a, 51, HeartbeatVerdict::Same),
+        ("who went on beside a hold", Some(memory(8, 49, Some((8, 49)))), None, taken_up("fresh", 3), a, 51, HeartbeatVerdict::Same),
         ("who knows more than was decided about", None, Some(memory(70, 40, None)), taken_up("fresh", 3), a, 51, restored(3, 40, 70)),
         ("a backup from before the decision", None, after(50, memory(70, 55, None)), at(9, 3), a, 60, restored(3, 55, 70)),
         ("a backup from after it", None, after(50, memory(70, 55, Some((9, 50)))), taken_up("fresh", 3), a, 60, restored(50, 55, 70)),

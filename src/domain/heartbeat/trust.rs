@@ -8,7 +8,7 @@ pub const LONGEST_WAIT: u32 = 30;
 
 /// What a process sends by: the counter in its line, as it remembers it. Where the line is behind, nothing begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct SendingMark {
     pub process: String,
     /// More than any as long as the process may not send.
     pub counter: i64,
@@ -16,7 +16,7 @@ pub struct Mark {
 
 /// What a process knew of the database when it came, from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Knows {
+pub enum PriorKnowledge {
     #[default]
     Nothing,
     /// Something, and the database knows it, too.
@@ -27,10 +27,10 @@ pub enum Knows {
 
 /// How a process stands to the database when it beats and nothing that it remembers speaks against it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct ProcessStanding {
     /// It has made the first beat of a fresh database: there was nothing to forget.
     pub founded: bool,
-    pub knows: Knows,
+    pub knows: PriorKnowledge,
     /// Its beats, with this one.
     pub beats: u32,
     /// Since it came somebody has beaten who may send, or who remembers the database from outside.
@@ -40,14 +40,14 @@ pub struct Standing {
 }
 
 /// Whether it may send from now on.
-pub fn may_send(standing: Standing) -> bool {
-    if standing.founded || standing.knows == Knows::Everything {
+pub fn may_send(standing: ProcessStanding) -> bool {
+    if standing.founded || standing.knows == PriorKnowledge::Everything {
         return true;
     }
     // Everybody who is alive has beaten since, and would have objected. Whoever is about to start is waited for.
     standing.beats >= OTHERS_HAVE_BEATEN
         && (standing.vouched_for
-            || standing.knows == Knows::Something
+            || standing.knows == PriorKnowledge::Something
             || !standing.somebody_remembers
             || standing.beats >= LONGEST_WAIT)
 }
@@ -58,30 +58,30 @@ mod tests {
 
     #[test]
     fn who_remembers_nothing_waits_for_those_who_do_but_not_for_ever() {
-        let newcomer = Standing {
+        let newcomer = ProcessStanding {
             founded: false,
-            knows: Knows::Nothing,
+            knows: PriorKnowledge::Nothing,
             beats: 1,
             vouched_for: false,
             somebody_remembers: false,
         };
-        let after = |beats| Standing { beats, ..newcomer };
-        let remembered = |beats| Standing {
+        let after = |beats| ProcessStanding { beats, ..newcomer };
+        let remembered = |beats| ProcessStanding {
             somebody_remembers: true,
             ..after(beats)
         };
-        let vouched = |beats| Standing {
+        let vouched = |beats| ProcessStanding {
             vouched_for: true,
             ..remembered(beats)
         };
-        let knows = |knows, beats| Standing {
+        let knows = |knows, beats| ProcessStanding {
             knows,
             ..remembered(beats)
         };
         for (what, standing, may) in [
             (
                 "a fresh database",
-                Standing {
+                ProcessStanding {
                     founded: true,
                     ..newcomer
                 },
@@ -89,17 +89,17 @@ mod tests {
             ),
             (
                 "a service of one process, started again",
-                knows(Knows::Everything, 1),
+                knows(PriorKnowledge::Everything, 1),
                 true,
             ),
             (
                 "others have beaten since",
-                knows(Knows::Something, 1),
+                knows(PriorKnowledge::Something, 1),
                 false,
             ),
             (
                 "and had the time to object",
-                knows(Knows::Something, 2),
+                knows(PriorKnowledge::Something, 2),
                 true,
             ),
             ("one more worker, its first beat", vouched(1), false),

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::super::sample::START;
 use super::*;
 
-fn not_accepted(class: Obstacle, retry_after: Option<u64>) -> Outcome {
+fn not_accepted(class: Retryable, retry_after: Option<u64>) -> Outcome {
     Outcome::NotAccepted {
         class,
         code: "451".to_owned(),
@@ -39,21 +39,21 @@ fn first(outcome: &Outcome) -> Attempt<'_> {
     }
 }
 
-fn retry(seconds: i64) -> Next {
-    Next::Retry {
+fn retry(seconds: i64) -> AfterAttempt {
+    AfterAttempt::Retry {
         at: START + TimeDelta::seconds(seconds),
     }
 }
 
-fn failed(code: &str) -> Next {
-    Next::Failed {
+fn failed(code: &str) -> AfterAttempt {
+    AfterAttempt::Failed {
         code: code.to_owned(),
     }
 }
 
 #[test]
 fn what_was_not_accepted_is_tried_eight_times_with_growing_waits() {
-    let outcome = not_accepted(Obstacle::Transient, None);
+    let outcome = not_accepted(Retryable::Transient, None);
     let waits = [10, 30, 60, 120, 300, 600, 600].map(retry);
     for (earlier, expected) in (0..).zip(waits.into_iter().chain([failed("451"), failed("451")])) {
         assert_eq!(
@@ -69,7 +69,7 @@ fn what_was_not_accepted_is_tried_eight_times_with_growing_waits() {
 
 #[test]
 fn waits_are_spread_by_a_fifth() {
-    let outcome = not_accepted(Obstacle::Transient, None);
+    let outcome = not_accepted(Retryable::Transient, None);
     for (jitter, seconds) in [(0.0, 8), (1.0, 12), (7.0, 12), (-1.0, 8)] {
         assert_eq!(
             next_state(&Attempt {
@@ -84,28 +84,32 @@ fn waits_are_spread_by_a_fifth() {
 
 #[test]
 fn each_obstacle_has_its_wait() {
-    let hold = |seconds| Next::Hold {
+    let hold = |seconds| AfterAttempt::OpenCircuit {
         until: START + TimeDelta::seconds(seconds),
     };
     let cases = [
-        (Obstacle::Transient, None, retry(10)),
-        (Obstacle::Transient, Some(5), retry(10)),
-        (Obstacle::Transient, Some(90), retry(90)),
-        (Obstacle::Transient, Some(2 * 86_400), Next::Expired),
-        (Obstacle::Transient, Some(u64::MAX), Next::Expired),
-        (Obstacle::Slow, None, retry(60)),
-        (Obstacle::Slow, Some(300), retry(300)),
-        (Obstacle::RecipientSoft, None, retry(300)),
-        (Obstacle::RecipientPolicy, None, retry(60)),
-        (Obstacle::RecipientPolicy, Some(300), retry(300)),
-        (Obstacle::Config, None, hold(60)),
-        (Obstacle::Config, Some(90), hold(90)),
-        (Obstacle::Quota, None, hold(3600)),
-        (Obstacle::Quota, Some(7200), hold(7200)),
+        (Retryable::Transient, None, retry(10)),
+        (Retryable::Transient, Some(5), retry(10)),
+        (Retryable::Transient, Some(90), retry(90)),
+        (
+            Retryable::Transient,
+            Some(2 * 86_400),
+            AfterAttempt::Expired,
+        ),
+        (Retryable::Transient, Some(u64::MAX), AfterAttempt::Expired),
+        (Retryable::Slow, None, retry(60)),
+        (Retryable::Slow, Some(300), retry(300)),
+        (Retryable::RecipientSoft, None, retry(300)),
+        (Retryable::RecipientPolicy, None, retry(60)),
+        (Retryable::RecipientPolicy, Some(300), retry(300)),
+        (Retryable::Config, None, hold(60)),
+        (Retryable::Config, Some(90), hold(90)),
+        (Retryable::Quota, None, hold(3600)),
+        (Retryable::Quota, Some(7200), hold(7200)),
         // Decided anew, at once if nothing else is said, and at the deadline at the latest: then it expires by a decision.
-        (Obstacle::NotTried, None, retry(0)),
-        (Obstacle::NotTried, Some(5), retry(5)),
-        (Obstacle::NotTried, Some(u64::MAX), retry(86_400)),
+        (Retryable::NotTried, None, retry(0)),
+        (Retryable::NotTried, Some(5), retry(5)),
+        (Retryable::NotTried, Some(u64::MAX), retry(86_400)),
     ];
     for (class, retry_after, expected) in cases {
         let outcome = not_accepted(class, retry_after);
@@ -119,7 +123,7 @@ fn each_obstacle_has_its_wait() {
 
 #[test]
 fn a_soft_failure_of_the_recipient_is_tried_once_more() {
-    let outcome = not_accepted(Obstacle::RecipientSoft, None);
+    let outcome = not_accepted(Retryable::RecipientSoft, None);
     let second = Attempt {
         earlier: 1,
         soft_before: true,
@@ -138,14 +142,18 @@ fn refusals_are_final_and_only_the_recipients_suppress() {
         ),
         (
             Refusal::OptedOut,
-            Next::OptedOut,
+            AfterAttempt::OptedOut,
             Some(Suppression::OptedOut),
         ),
         // For good: START does not lift a block.
-        (Refusal::Blocked, Next::OptedOut, Some(Suppression::Blocked)),
+        (
+            Refusal::Blocked,
+            AfterAttempt::OptedOut,
+            Some(Suppression::Blocked),
+        ),
         (Refusal::SenderRecipientPair, failed("550"), None),
         (Refusal::Policy, failed("550"), None),
-        (Refusal::Expired, Next::Expired, None),
+        (Refusal::Expired, AfterAttempt::Expired, None),
         (Refusal::Other, failed("550"), None),
     ];
     for (class, expected, suppression) in cases {
@@ -160,7 +168,7 @@ fn an_accepted_attempt_is_sent_and_keeps_the_providers_id() {
     let outcome = Outcome::Accepted {
         provider_id: Some("SM1".to_owned()),
     };
-    let sent = Next::Sent {
+    let sent = AfterAttempt::Sent {
         provider_id: Some("SM1".to_owned()),
     };
     assert_eq!(
@@ -181,7 +189,7 @@ fn an_unknown_sms_is_settled_and_never_resent_by_itself() {
         resend_unknown: true,
         ..first(&outcome)
     };
-    let settle = Next::Settle {
+    let settle = AfterAttempt::Settle {
         at: START + TimeDelta::seconds(90),
     };
     assert_eq!(next_state(&attempt), settle);
@@ -202,28 +210,28 @@ fn an_unknown_e_mail_is_resent_at_most_once_and_only_if_the_rule_says() {
         resend_unknown: true,
         ..first(&outcome)
     };
-    assert_eq!(next_state(&first(&outcome)), Next::Unknown);
+    assert_eq!(next_state(&first(&outcome)), AfterAttempt::Unknown);
     assert_eq!(next_state(&resend), retry(10));
     assert_eq!(
         next_state(&Attempt {
             maybe_sent_before: true,
             ..resend
         }),
-        Next::Unknown
+        AfterAttempt::Unknown
     );
     assert_eq!(
         next_state(&Attempt {
             deadline: START,
             ..resend
         }),
-        Next::Unknown
+        AfterAttempt::Unknown
     );
     assert_eq!(
         next_state(&Attempt {
             earlier: 7,
             ..resend
         }),
-        Next::Unknown
+        AfterAttempt::Unknown
     );
 }
 
@@ -231,37 +239,37 @@ fn an_unknown_e_mail_is_resent_at_most_once_and_only_if_the_rule_says() {
 fn a_resend_that_fails_leaves_the_reminder_unknown() {
     for outcome in [
         refused(Refusal::Policy),
-        not_accepted(Obstacle::RecipientSoft, None),
+        not_accepted(Retryable::RecipientSoft, None),
     ] {
         let attempt = Attempt {
             maybe_sent_before: true,
             soft_before: true,
             ..first(&outcome)
         };
-        assert_eq!(next_state(&attempt), Next::Unknown);
+        assert_eq!(next_state(&attempt), AfterAttempt::Unknown);
     }
 }
 
 #[test]
 fn no_try_comes_within_half_a_minute_of_the_deadline() {
-    let outcome = not_accepted(Obstacle::Transient, None);
+    let outcome = not_accepted(Retryable::Transient, None);
     let left = |seconds| Attempt {
         deadline: START + TimeDelta::seconds(seconds),
         ..first(&outcome)
     };
     assert_eq!(next_state(&left(40)), retry(10));
-    assert_eq!(next_state(&left(39)), Next::Expired);
+    assert_eq!(next_state(&left(39)), AfterAttempt::Expired);
 }
 
 fn outcomes() -> impl Strategy<Value = Outcome> {
     let obstacles = prop::sample::select(vec![
-        Obstacle::Transient,
-        Obstacle::Slow,
-        Obstacle::RecipientSoft,
-        Obstacle::RecipientPolicy,
-        Obstacle::Config,
-        Obstacle::Quota,
-        Obstacle::NotTried,
+        Retryable::Transient,
+        Retryable::Slow,
+        Retryable::RecipientSoft,
+        Retryable::RecipientPolicy,
+        Retryable::Config,
+        Retryable::Quota,
+        Retryable::NotTried,
     ]);
     let refusals = prop::sample::select(vec![
         Refusal::BadRecipient,
@@ -298,37 +306,37 @@ proptest! {
         for outcome in &outcomes {
             attempt.outcome = outcome;
             let next = next_state(&attempt);
-            let held = matches!(outcome, Outcome::NotAccepted { class: Obstacle::Config | Obstacle::Quota, .. });
-            prop_assert_eq!(held, matches!(next, Next::Hold { .. }));
-            let not_tried = matches!(outcome, Outcome::NotAccepted { class: Obstacle::NotTried, .. });
+            let held = matches!(outcome, Outcome::NotAccepted { class: Retryable::Config | Retryable::Quota, .. });
+            prop_assert_eq!(held, matches!(next, AfterAttempt::OpenCircuit { .. }));
+            let not_tried = matches!(outcome, Outcome::NotAccepted { class: Retryable::NotTried, .. });
             counted += u32::from(!held && !not_tried);
             maybe_sent += u32::from(matches!(outcome, Outcome::Unknown { .. } | Outcome::Accepted { .. }));
             match next {
-                Next::Retry { at } if not_tried => {
+                AfterAttempt::Retry { at } if not_tried => {
                     prop_assert!(attempt.now <= at && at <= deadline.max(attempt.now));
                     attempt.now = at;
                 }
-                Next::Retry { at } => {
+                AfterAttempt::Retry { at } => {
                     prop_assert!(attempt.now < at && at <= deadline - LAST_CALL);
                     let blind = sms && matches!(outcome, Outcome::Unknown { .. });
                     prop_assert!(!blind);
                     attempt.now = at;
                 }
-                Next::Hold { until } => {
+                AfterAttempt::OpenCircuit { until } => {
                     prop_assert!(attempt.now < until);
                     if until >= deadline {
                         break;
                     }
                     attempt.now = until;
                 }
-                Next::Expired | Next::Failed { .. } => {
+                AfterAttempt::Expired | AfterAttempt::Failed { .. } => {
                     prop_assert_eq!(maybe_sent, 0, "it may have been sent");
                     break;
                 }
                 _ => break,
             }
             attempt.earlier = counted;
-            attempt.soft_before |= matches!(outcome, Outcome::NotAccepted { class: Obstacle::RecipientSoft, .. });
+            attempt.soft_before |= matches!(outcome, Outcome::NotAccepted { class: Retryable::RecipientSoft, .. });
             attempt.maybe_sent_before |= matches!(outcome, Outcome::Unknown { .. });
         }
         prop_assert!(counted <= 8);

@@ -22,12 +22,12 @@ pub struct Bounds {
 
 /// A part of the due moments of a week, in minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Share {
+pub struct LostShare {
     pub minutes: i64,
     pub of: i64,
 }
 
-impl Share {
+impl LostShare {
     pub fn is_none(&self) -> bool {
         self.minutes == 0
     }
@@ -101,10 +101,10 @@ pub fn lost_share(
     bounds: Bounds,
     zone: Zone,
     now: DateTime<Utc>,
-) -> (Share, Week) {
+) -> (LostShare, Week) {
     let zones = [zone];
     let hours = Hours::new(windows, &zones);
-    let mut worst: Option<(Share, Week)> = None;
+    let mut worst: Option<(LostShare, Week)> = None;
     for week in weeks(zone, now) {
         let lost = share(&hours, bounds, week);
         if worst.is_none_or(|(worst, _)| lost.more(worst)) {
@@ -114,13 +114,13 @@ pub fn lost_share(
             break;
         }
     }
-    worst.unwrap_or_else(|| (Share::default(), week(zone, now)))
+    worst.unwrap_or_else(|| (LostShare::default(), week(zone, now)))
 }
 
 /// How many minutes of a week are such that what falls due in them is never sent.
 ///
 /// Within a stretch of quiet, whoever is due earlier waits longer and has no later deadline: what is lost is its beginning.
-pub fn share(hours: &Hours<'_>, bounds: Bounds, week: Week) -> Share {
+pub fn share(hours: &Hours<'_>, bounds: Bounds, week: Week) -> LostShare {
     let of = (week.to - week.from).num_minutes();
     let mut minutes = 0;
     let mut at = week.from;
@@ -140,7 +140,7 @@ pub fn share(hours: &Hours<'_>, bounds: Bounds, week: Week) -> Share {
         minutes += first_not(stretch, due);
         at = open;
     }
-    Share { minutes, of }
+    LostShare { minutes, of }
 }
 
 /// Whether a reminder that is due in quiet hours is never sent. No allowed time passes until they end, so that of its deadline only the
@@ -280,7 +280,7 @@ mod tests {
                     super::share(&Hours::new(&windows, &[zone(name)]), bounds, ordinary);
                 assert_eq!(
                     of_ordinary,
-                    Share {
+                    LostShare {
                         minutes,
                         of: 7 * 1440
                     },
@@ -290,7 +290,7 @@ mod tests {
             }
         }
         assert!(
-            (Share {
+            (LostShare {
                 minutes: 1_000,
                 of: 10_080
             }

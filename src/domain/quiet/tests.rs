@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::ids::Channel;
-use crate::domain::rule::Settings;
+use crate::domain::rule::RuleSettings;
 use crate::domain::zone::Zone;
 use Weekday::{Fri, Mon, Sat, Sun};
 
@@ -303,8 +303,8 @@ fn zones_and_weeks() -> impl Iterator<Item = (Zone, DateTime<Utc>)> {
 fn whatever_is_due_at_any_hour_of_a_week_can_be_sent_by_the_defaults() {
     let (hour, quarter) = (TimeDelta::hours(1), TimeDelta::minutes(15));
     let (email, sms) = (
-        Settings::default_for(Channel::Email),
-        Settings::default_for(Channel::Sms),
+        RuleSettings::default_for(Channel::Email),
+        RuleSettings::default_for(Channel::Sms),
     );
     let mut tried = 0;
     for (zone, start) in zones_and_weeks() {

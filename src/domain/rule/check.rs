@@ -12,20 +12,20 @@ use super::settings::{
     Applies, Input, LONGEST_HTML, LONGEST_SUBJECT, LONGEST_TEXT, MOST_COUNTRIES, MOST_LANGUAGES,
     MOST_STEPS, MOST_WINDOWS, MOST_WINDOWS_IN_ALL, SETTINGS, top_names,
 };
-use super::{Settings, Template};
+use super::{RuleSettings, Template};
 use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::quiet::Window;
 
 /// What is wrong with one setting, in words for the person who wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct RuleProblem {
     /// Path of the setting as in files and in the API, e.g. `steps[1].after_minutes`.
     pub field: String,
     pub message: String,
 }
 
-impl Problem {
+impl RuleProblem {
     /// Both may repeat what somebody wrote, but not pages of it.
     fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
@@ -43,7 +43,7 @@ fn clipped(mut text: String, longest: usize) -> String {
     text
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for RuleProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.message)
     }
@@ -60,17 +60,17 @@ const MOST_DAYS: usize = 7;
 /// Problems as they are found: the first are told, the rest are counted.
 #[derive(Default)]
 struct Problems {
-    told: Vec<Problem>,
+    told: Vec<RuleProblem>,
     more: usize,
 }
 
 impl Problems {
-    fn push(&mut self, problem: Problem) {
+    fn push(&mut self, problem: RuleProblem) {
         self.count(|| problem);
     }
 
     /// The same, where putting it into words is work.
-    fn count(&mut self, problem: impl FnOnce() -> Problem) {
+    fn count(&mut self, problem: impl FnOnce() -> RuleProblem) {
         if self.told.len() < MOST_PROBLEMS {
             self.told.push(problem());
         } else {
@@ -78,20 +78,20 @@ impl Problems {
         }
     }
 
-    fn told(mut self) -> Vec<Problem> {
+    fn into_vec(mut self) -> Vec<RuleProblem> {
         if self.more > 0 {
             let message = format!("there are {} more problems like these", self.more);
-            self.told.push(Problem::new("settings", message));
+            self.told.push(RuleProblem::new("settings", message));
         }
         self.told
     }
 }
 
-impl Settings {
+impl RuleSettings {
     /// Reads settings over the defaults of the channel and validates them. Durations are whole minutes.
-    pub fn parse(channel: Channel, given: Value) -> Result<Self, Vec<Problem>> {
+    pub fn parse(channel: Channel, given: Value) -> Result<Self, Vec<RuleProblem>> {
         let Value::Object(given) = given else {
-            return Err(vec![Problem::new("settings", "must be an object")]);
+            return Err(vec![RuleProblem::new("settings", "must be an object")]);
         };
         let Ok(Value::Object(defaults)) = serde_json::to_value(Self::default_for(channel)) else {
             unreachable!("settings are an object");
@@ -102,22 +102,22 @@ impl Settings {
             if !known.contains(&key.as_str()) {
                 problems.count(|| {
                     let known = known.join(", ");
-                    Problem::new(key, format!("there is no such setting; there are {known}"))
+                    RuleProblem::new(key, format!("there is no such setting; there are {known}"))
                 });
                 continue;
             }
             // One at a time first: serde's own message does not say which setting it is about.
             let alone = overlay(&defaults, [(key.clone(), value.clone())]);
             if let Err(error) = serde_json::from_value::<Self>(alone) {
-                problems.push(Problem::new(key, error.to_string()));
+                problems.push(RuleProblem::new(key, error.to_string()));
             }
         }
-        let problems = problems.told();
+        let problems = problems.into_vec();
         if !problems.is_empty() {
             return Err(problems);
         }
         let settings: Self = serde_json::from_value(overlay(&defaults, given))
-            .map_err(|error| vec![Problem::new("settings", error.to_string())])?;
+            .map_err(|error| vec![RuleProblem::new("settings", error.to_string())])?;
         match settings.validate(channel) {
             problems if problems.is_empty() => Ok(settings),
             problems => Err(problems),
@@ -125,7 +125,7 @@ impl Settings {
     }
 
     /// What is wrong with well-formed settings; empty if nothing is.
-    pub fn validate(&self, channel: Channel) -> Vec<Problem> {
+    pub fn validate(&self, channel: Channel) -> Vec<RuleProblem> {
         let mut problems = Problems::default();
         self.check_steps(&mut problems);
         self.check_table(channel, &mut problems);
@@ -133,18 +133,18 @@ impl Settings {
         self.check_sender(channel, &mut problems);
         if self.templates.len() > MOST_LANGUAGES {
             let message = format!("give at most {MOST_LANGUAGES} languages");
-            problems.push(Problem::new("templates", message));
-            return problems.told();
+            problems.push(RuleProblem::new("templates", message));
+            return problems.into_vec();
         }
         for (language, template) in &self.templates {
             check_template(language, template, channel, &mut problems);
         }
-        problems.told()
+        problems.into_vec()
     }
 
     fn check_steps(&self, problems: &mut Problems) {
         if self.steps.is_empty() || self.steps.len() > MOST_STEPS {
-            problems.push(Problem::new(
+            problems.push(RuleProblem::new(
                 "steps",
                 format!("give 1 to {MOST_STEPS} steps"),
             ));
@@ -154,9 +154,12 @@ impl Settings {
         for (i, step) in looked_at.enumerate() {
             let field = format!("steps[{i}].after_minutes");
             if step.after < TimeDelta::minutes(1) {
-                problems.push(Problem::new(field, "must be 1 or more"));
+                problems.push(RuleProblem::new(field, "must be 1 or more"));
             } else if step.after <= before {
-                problems.push(Problem::new(field, "must be more than in the step before"));
+                problems.push(RuleProblem::new(
+                    field,
+                    "must be more than in the step before",
+                ));
             }
             before = step.after;
         }
@@ -172,14 +175,14 @@ impl Settings {
                 (Applies::WhereUnknownIs(..), ..)
                     if !setting.is_of(channel) && value == setting.value(&defaults) => {}
                 (Applies::WhereUnknownIs(_, why), ..) if !setting.is_of(channel) => {
-                    problems.push(Problem::new(setting.name, *why));
+                    problems.push(RuleProblem::new(setting.name, *why));
                 }
                 (_, Input::Number(number), Some(given)) if !number.allows(given) => {
                     let message = match (number.bounds(), number.instead) {
                         (bounds, "") => format!("must be {bounds}"),
                         (bounds, instead) => format!("must be {bounds}; {instead}"),
                     };
-                    problems.push(Problem::new(setting.name, message));
+                    problems.push(RuleProblem::new(setting.name, message));
                 }
                 _ => {}
             }
@@ -191,18 +194,18 @@ impl Settings {
         let by_country = &self.quiet_hours.by_country;
         if by_country.len() > MOST_COUNTRIES {
             let message = format!("give at most {MOST_COUNTRIES} countries");
-            problems.push(Problem::new("quiet_hours.by_country", message));
+            problems.push(RuleProblem::new("quiet_hours.by_country", message));
             return;
         }
         let in_all: usize = by_country.values().map(Vec::len).sum();
         if in_all.saturating_add(self.quiet_hours.allowed.len()) > MOST_WINDOWS_IN_ALL {
             let message = format!("give at most {MOST_WINDOWS_IN_ALL} windows in all");
-            problems.push(Problem::new("quiet_hours", message));
+            problems.push(RuleProblem::new("quiet_hours", message));
         }
         for (country, windows) in by_country {
             let field = format!("quiet_hours.by_country.{country}");
             if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
-                problems.push(Problem::new(
+                problems.push(RuleProblem::new(
                     &field,
                     "a country is two capital letters, for example US",
                 ));
@@ -214,7 +217,7 @@ impl Settings {
     fn check_sender(&self, channel: Channel, problems: &mut Problems) {
         let is_sender = channel.profile().is_sender;
         if self.sender.as_deref().is_some_and(|own| !is_sender(own)) {
-            problems.push(Problem::new("sender", channel.names().no_sender));
+            problems.push(RuleProblem::new("sender", channel.names().no_sender));
         }
     }
 }
@@ -237,18 +240,18 @@ fn overlay(
 fn check_windows(field: &str, windows: &[Window], problems: &mut Problems) {
     if windows.len() > MOST_WINDOWS {
         let message = format!("give at most {MOST_WINDOWS} windows");
-        problems.push(Problem::new(field, message));
+        problems.push(RuleProblem::new(field, message));
         return;
     }
     for (i, window) in windows.iter().enumerate() {
         if window.days.len() > MOST_DAYS {
-            problems.push(Problem::new(
+            problems.push(RuleProblem::new(
                 format!("{field}[{i}].days"),
                 "name each day of the week once",
             ));
         }
         if window.to != NaiveTime::MIN && window.from >= window.to {
-            problems.push(Problem::new(
+            problems.push(RuleProblem::new(
                 format!("{field}[{i}]"),
                 "\"from\" must be before \"to\" (00:00 is the end of the day); for a window across midnight write two",
             ));
@@ -261,31 +264,34 @@ fn check_template(language: &str, t: &Template, channel: Channel, problems: &mut
     let subtags =
         |s: &str| (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric());
     if language.len() > 35 || !language.split('-').all(subtags) {
-        problems.push(Problem::new(&field, "a language is a tag like en or pt-BR"));
+        problems.push(RuleProblem::new(
+            &field,
+            "a language is a tag like en or pt-BR",
+        ));
     }
-    let mut check = |part: &str, text: Option<&str>, longest: usize, wanted: Wanted| {
+    let mut check = |part: &str, text: Option<&str>, longest: usize, wanted: Requirement| {
         let message = match (text, wanted) {
-            (None, Wanted::Needed) => "is missing".to_owned(),
-            (Some(text), Wanted::Needed) if text.trim().is_empty() => "is empty".to_owned(),
-            (Some(_), Wanted::Never) => "is for e-mail only".to_owned(),
+            (None, Requirement::Needed) => "is missing".to_owned(),
+            (Some(text), Requirement::Needed) if text.trim().is_empty() => "is empty".to_owned(),
+            (Some(_), Requirement::Never) => "is for e-mail only".to_owned(),
             (Some(text), _) if text.chars().count() > longest => {
                 format!("must be {longest} characters or less")
             }
             _ => return,
         };
-        problems.push(Problem::new(format!("{field}.{part}"), message));
+        problems.push(RuleProblem::new(format!("{field}.{part}"), message));
     };
     let (subject, html) = match channel.profile().parts {
-        Parts::SubjectAndHtml => (Wanted::Needed, Wanted::Optional),
-        Parts::TextAlone => (Wanted::Never, Wanted::Never),
+        Parts::SubjectAndHtml => (Requirement::Needed, Requirement::Optional),
+        Parts::TextAlone => (Requirement::Never, Requirement::Never),
     };
     check("subject", t.subject.as_deref(), LONGEST_SUBJECT, subject);
-    check("text", Some(&t.text), LONGEST_TEXT, Wanted::Needed);
+    check("text", Some(&t.text), LONGEST_TEXT, Requirement::Needed);
     check("html", t.html.as_deref(), LONGEST_HTML, html);
 }
 
 #[derive(Clone, Copy)]
-enum Wanted {
+enum Requirement {
     Needed,
     Optional,
     Never,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Settings;
+use super::RuleSettings;
 
 /// One setting that differs.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,7 @@ pub struct Difference {
 }
 
 /// The settings that differ, in the order of their names. A list (of steps, of hours) is one setting: half of it says nothing.
-pub fn differences(before: (bool, &Settings), after: (bool, &Settings)) -> Vec<Difference> {
+pub fn differences(before: (bool, &RuleSettings), after: (bool, &RuleSettings)) -> Vec<Difference> {
     let mut found = Vec::new();
     compare("enabled", &before.0.into(), &after.0.into(), &mut found);
     let as_value = |settings| serde_json::to_value(settings).unwrap_or_default();
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_told_and_a_list_is_one_setting() {
-        let old = Settings::default_for(Channel::Sms);
+        let old = RuleSettings::default_for(Channel::Sms);
         let mut new = old.clone();
         assert_eq!(differences((true, &old), (true, &new)), []);
         new.steps.pop();

@@ -1,6 +1,6 @@
 //! Every setting of a rule: its name, what it is called, what it does and what it may be.
 //!
-//! To add one: a field of [`super::Settings`] with its default, a row here, its words in `summary`; then `make docs`. What `check`
+//! To add one: a field of [`super::RuleSettings`] with its default, a row here, its words in `summary`; then `make docs`. What `check`
 //! accepts, the fields of the editor, the names in lists of changes, the comments in a file of rules and docs/rule-settings.md all come
 //! from this table, and tests hold it and the rest together.
 
@@ -13,7 +13,7 @@ mod tests;
 
 use serde_json::{Map, Value};
 
-use crate::domain::channel::Unknown;
+use crate::domain::channel::UnknownPolicy;
 use crate::domain::ids::Channel;
 
 /// A setting.
@@ -88,7 +88,7 @@ pub enum LeftOut {
 pub enum Applies {
     Everywhere,
     /// Where this becomes of an attempt whose outcome nobody knows. Elsewhere only its default is accepted, and this says why.
-    WhereUnknownIs(Unknown, &'static str),
+    WhereUnknownIs(UnknownPolicy, &'static str),
 }
 
 /// The longest time that can be set, 90 days: LivePerson closes long before.
@@ -172,7 +172,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "resend_unknown", group: Group::Sender, label: "If the mail server's answer is lost, send once more",
         help: "The same mail may then arrive twice.",
         input: Input::Switch, left_out: LeftOut::Never,
-        applies: Applies::WhereUnknownIs(Unknown::Final, "is for e-mail only: an SMS is settled with the provider instead"),
+        applies: Applies::WhereUnknownIs(UnknownPolicy::Final, "is for e-mail only: an SMS is settled with the provider instead"),
     },
     Setting {
         name: "holdout_percent", group: Group::Limits, label: "Share without reminders",

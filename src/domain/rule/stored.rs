@@ -1,13 +1,13 @@
 //! Reading settings that a program stored: perhaps a newer version of this one, which works beside it while an update is rolled out.
 //!
-//! People's settings are read strictly ([`Settings::parse`]); stored ones are not, since an older worker must go on. A setting that is
+//! People's settings are read strictly ([`RuleSettings::parse`]); stored ones are not, since an older worker must go on. A setting that is
 //! not known here is passed over. A known one whose value is not understood makes its rule alone stand still: what it would do
 //! instead of what was meant (another hour, a second message) is not for this version to guess.
 
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
-use super::Settings;
+use super::RuleSettings;
 use crate::domain::ids::Channel;
 
 /// What a newer version stored among the settings that this version cannot use: the settings' names, as in `steps[0].when`.
@@ -39,8 +39,8 @@ impl Newer {
 /// So many settings are looked at one by one; beyond, nothing of the rule is understood.
 const MOST_UNKNOWN: usize = 200;
 
-impl Settings {
-    /// Reads settings from a table, in JSON. Never fails: what cannot be used is in [`Settings::newer`].
+impl RuleSettings {
+    /// Reads settings from a table, in JSON. Never fails: what cannot be used is in [`RuleSettings::newer`].
     pub fn stored(channel: Channel, json: &str) -> Self {
         serde_json::from_str(json).unwrap_or_else(|_| Self::pieced_together(channel, json))
     }
@@ -116,13 +116,13 @@ mod tests {
 
     use super::*;
 
-    fn stored(change: impl FnOnce(&mut Value)) -> Settings {
-        let mut settings = Settings::default_for(Channel::Sms);
+    fn stored(change: impl FnOnce(&mut Value)) -> RuleSettings {
+        let mut settings = RuleSettings::default_for(Channel::Sms);
         settings.holdout_percent = 7;
         settings.remind_in_queue = true;
         let mut json = serde_json::to_value(settings).unwrap();
         change(&mut json);
-        Settings::stored(Channel::Sms, &json.to_string())
+        RuleSettings::stored(Channel::Sms, &json.to_string())
     }
 
     type Change = fn(&mut Value);
@@ -153,7 +153,7 @@ mod tests {
             let read = stored(change);
             assert_eq!(read.newer.names(), [name]);
             assert!(!read.newer.holds(), "{name}");
-            let known = Settings {
+            let known = RuleSettings {
                 newer: Newer::default(),
                 ..read
             };
@@ -193,17 +193,21 @@ mod tests {
             assert!(read.newer.holds() && read.remind_in_queue, "{name}");
         }
         for json in ["", "null", "[]", "7", "{", "\"settings\""] {
-            let read = Settings::stored(Channel::Email, json);
+            let read = RuleSettings::stored(Channel::Email, json);
             assert_eq!(read.newer.unreadable, ["settings"], "{json}");
-            assert_eq!(read.max_age, Settings::default_for(Channel::Email).max_age);
+            assert_eq!(
+                read.max_age,
+                RuleSettings::default_for(Channel::Email).max_age
+            );
         }
     }
 
     #[test]
     fn what_people_write_is_still_read_strictly() {
-        let wrong = Settings::parse(Channel::Sms, json!({ "of_the_future": true })).unwrap_err();
+        let wrong =
+            RuleSettings::parse(Channel::Sms, json!({ "of_the_future": true })).unwrap_err();
         assert_eq!(wrong[0].field, "of_the_future");
-        let wrong = Settings::parse(Channel::Sms, json!({ "newer": {} })).unwrap_err();
+        let wrong = RuleSettings::parse(Channel::Sms, json!({ "newer": {} })).unwrap_err();
         assert_eq!(wrong[0].field, "newer");
     }
 
@@ -223,8 +227,8 @@ mod tests {
             };
             let read = stored(|s| s[&key] = value.clone());
             // What is written back is of this version.
-            prop_assert!(serde_json::from_value::<Settings>(json!(read)).is_ok());
-            let _ = Settings::stored(Channel::Email, &value.to_string());
+            prop_assert!(serde_json::from_value::<RuleSettings>(json!(read)).is_ok());
+            let _ = RuleSettings::stored(Channel::Email, &value.to_string());
         }
     }
 }

@@ -6,13 +6,18 @@ use std::fmt::Write as _;
 
 use chrono::{NaiveTime, TimeDelta, Weekday};
 
-use super::Settings;
+use super::RuleSettings;
 use crate::domain::ids::Channel;
 use crate::domain::quiet::Window;
 use crate::domain::rule::InQuietHours;
 
 /// Sentences that say what a rule does. `place` is where it applies: "Customer care".
-pub fn summary(channel: Channel, place: &str, enabled: bool, settings: &Settings) -> Vec<String> {
+pub fn summary(
+    channel: Channel,
+    place: &str,
+    enabled: bool,
+    settings: &RuleSettings,
+) -> Vec<String> {
     let kind = channel.names().a_message;
     if !enabled {
         let off = format!("Switched off: nobody in {place} gets {kind} about an unread message.");
@@ -29,7 +34,7 @@ pub fn summary(channel: Channel, place: &str, enabled: bool, settings: &Settings
         ),
         lateness(channel, settings),
     ];
-    if settings.debounce != Settings::default_for(channel).debounce {
+    if settings.debounce != RuleSettings::default_for(channel).debounce {
         said.push(pause(settings.debounce));
     }
     if settings.remind_in_queue {
@@ -56,7 +61,7 @@ pub fn summary(channel: Channel, place: &str, enabled: bool, settings: &Settings
     said
 }
 
-fn sequence(kind: &str, place: &str, settings: &Settings) -> String {
+fn sequence(kind: &str, place: &str, settings: &RuleSettings) -> String {
     let mut said =
         format!("When an agent's message in {place} stays unread, the visitor gets {kind}");
     for (nth, step) in settings.steps.iter().enumerate() {
@@ -82,7 +87,7 @@ fn pause(debounce: TimeDelta) -> String {
     )
 }
 
-fn hours(channel: Channel, settings: &Settings) -> String {
+fn hours(channel: Channel, settings: &RuleSettings) -> String {
     let quiet = &settings.quiet_hours;
     if quiet.allowed.is_empty() && quiet.by_country.is_empty() {
         return "At any hour.".to_owned();
@@ -110,7 +115,7 @@ fn hours(channel: Channel, settings: &Settings) -> String {
     said
 }
 
-fn lateness(channel: Channel, settings: &Settings) -> String {
+fn lateness(channel: Channel, settings: &RuleSettings) -> String {
     let (max_age, latest) = (settings.max_age, settings.latest(channel));
     let max_age_said = span(max_age);
     if !settings.quiet_hours.is_any() || settings.in_quiet_hours == InQuietHours::Drop {
@@ -200,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_defaults_read_as_a_person_would_say_them() {
-        let sms = Settings::default_for(Channel::Sms);
+        let sms = RuleSettings::default_for(Channel::Sms);
         assert_eq!(
             summary(Channel::Sms, "Customer care", true, &sms),
             [
@@ -215,7 +220,7 @@ mod tests {
                 "In the built-in words.",
             ]
         );
-        let email = Settings::default_for(Channel::Email);
+        let email = RuleSettings::default_for(Channel::Email);
         let said = summary(Channel::Email, "Orders", true, &email);
         assert!(said.contains(&"At any hour.".to_owned()), "{said:?}");
         assert_eq!(
@@ -224,12 +229,12 @@ mod tests {
         );
     }
 
-    type Change = fn(&mut Settings);
+    type Change = fn(&mut RuleSettings);
 
     #[test]
     fn what_is_not_the_default_is_said() {
         let said = |change: Change| {
-            let mut settings = Settings::default_for(Channel::Email);
+            let mut settings = RuleSettings::default_for(Channel::Email);
             change(&mut settings);
             summary(Channel::Email, "Orders", true, &settings)
         };

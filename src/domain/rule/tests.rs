@@ -5,7 +5,7 @@ use super::*;
 
 /// The problems of settings given over the channel's defaults, as `field: message`.
 fn problems(channel: Channel, given: Value) -> Vec<String> {
-    match Settings::parse(channel, given) {
+    match RuleSettings::parse(channel, given) {
         Ok(_) => vec![],
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }
@@ -14,11 +14,11 @@ fn problems(channel: Channel, given: Value) -> Vec<String> {
 #[test]
 fn the_defaults_are_valid_and_survive_a_round_trip() {
     for channel in Channel::ALL {
-        let settings = Settings::default_for(channel);
+        let settings = RuleSettings::default_for(channel);
         assert_eq!(settings.validate(channel), []);
         let stored = serde_json::to_value(&settings).unwrap();
-        assert_eq!(Settings::parse(channel, stored), Ok(settings.clone()));
-        assert_eq!(Settings::parse(channel, json!({})), Ok(settings));
+        assert_eq!(RuleSettings::parse(channel, stored), Ok(settings.clone()));
+        assert_eq!(RuleSettings::parse(channel, json!({})), Ok(settings));
     }
 }
 
@@ -30,7 +30,7 @@ fn what_is_given_replaces_the_default_and_the_rest_stays() {
         "caps": {"gap_minutes": 30},
         "sender": "+12025550143",
     });
-    let settings = Settings::parse(Channel::Sms, given).unwrap();
+    let settings = RuleSettings::parse(Channel::Sms, given).unwrap();
     assert_eq!(
         settings.steps,
         [Step {
@@ -60,7 +60,7 @@ fn malformed_settings_are_all_told_by_field() {
         "quiet_hours": {"allowed": [{"from": "9", "to": "20:00"}]},
         "colour": "red",
     });
-    let found = Settings::parse(Channel::Sms, given).unwrap_err();
+    let found = RuleSettings::parse(Channel::Sms, given).unwrap_err();
     let fields: Vec<_> = found.iter().map(|p| p.field.as_str()).collect();
     let mut expected = [
         "colour",
@@ -88,7 +88,7 @@ fn malformed_settings_are_all_told_by_field() {
 #[test]
 fn every_setting_is_known_by_its_name() {
     // serde names all fields of a struct in the refusal of one that there is not.
-    let refused = serde_json::from_value::<Settings>(json!({ "?": 0 })).unwrap_err();
+    let refused = serde_json::from_value::<RuleSettings>(json!({ "?": 0 })).unwrap_err();
     let named = refused.to_string();
     let (_, named) = named.split_once("expected one of ").unwrap();
     let mut serde: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
@@ -191,7 +191,7 @@ fn impossible_settings_are_told_with_their_fix() {
 #[test]
 fn a_zone_is_understood_and_utc_is_none_chosen() {
     let zone = |given: &str| {
-        let settings = Settings::parse(Channel::Email, json!({ "time_zone": given })).unwrap();
+        let settings = RuleSettings::parse(Channel::Email, json!({ "time_zone": given })).unwrap();
         serde_json::to_value(&settings).unwrap()["time_zone"].clone()
     };
     assert_eq!(zone("Eastern Standard Time"), json!("America/New_York"));
@@ -203,7 +203,7 @@ fn a_zone_is_understood_and_utc_is_none_chosen() {
 #[test]
 fn the_latest_moment_is_the_channels_unless_something_longer_is_asked_for() {
     let latest = |channel, given| {
-        let settings = Settings::parse(channel, given).unwrap();
+        let settings = RuleSettings::parse(channel, given).unwrap();
         settings.latest(channel).num_minutes()
     };
     assert_eq!(latest(Channel::Email, json!({})), 24 * 60);
@@ -256,9 +256,9 @@ fn a_language_falls_back_to_its_primary_then_to_english() {
         html: None,
     };
     let tags = ["en", "pt", "pt-BR", "he", "zh-Hant"].map(|tag| (tag.to_owned(), text(tag)));
-    let settings = Settings {
+    let settings = RuleSettings {
         templates: tags.into(),
-        ..Settings::default_for(Channel::Sms)
+        ..RuleSettings::default_for(Channel::Sms)
     };
     #[rustfmt::skip]
     let cases = [
@@ -284,7 +284,7 @@ fn a_language_falls_back_to_its_primary_then_to_english() {
         );
     }
     assert_eq!(
-        Settings::default_for(Channel::Sms).template_for(Some("pt-BR")),
+        RuleSettings::default_for(Channel::Sms).template_for(Some("pt-BR")),
         None
     );
 }
@@ -300,7 +300,7 @@ fn a_skill_has_its_own_rule_or_the_default_but_never_another_channels() {
         channel,
         enabled,
         version: 1,
-        settings: Settings::default_for(channel),
+        settings: RuleSettings::default_for(channel),
     };
     let rules = [
         rule(1, None, Channel::Email, true),
@@ -329,11 +329,11 @@ proptest! {
         let given = json!({
             "steps": steps, "debounce_minutes": debounce, "max_age_minutes": max_age, "latest_minutes": latest, "caps": {"per_recipient_24h": cap},
         });
-        match Settings::parse(channel, given) {
+        match RuleSettings::parse(channel, given) {
             Ok(settings) => {
                 prop_assert_eq!(settings.validate(channel), []);
                 let stored = serde_json::to_value(&settings).unwrap();
-                prop_assert_eq!(Settings::parse(channel, stored), Ok(settings));
+                prop_assert_eq!(RuleSettings::parse(channel, stored), Ok(settings));
             }
             Err(problems) => prop_assert!(!problems.is_empty()),
         }

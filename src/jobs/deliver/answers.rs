@@ -5,25 +5,25 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::db;
-use crate::db::decisions::Entry;
-use crate::db::ledger::{Answer, Owed};
+use crate::db::decisions::NewDecision;
+use crate::db::ledger::{DueReminder, Transition};
 use crate::domain::decide::{Decision, Reason, Stage, Verdict};
 use crate::domain::ids::{Channel, ReminderId};
 use crate::domain::reminder::ReminderState;
 use crate::jobs::context::{Account, Context};
-use crate::jobs::names::{self, Wake};
+use crate::jobs::names::{self, DueDelivery};
 use crate::jobs::queue::When;
 
 /// What a batch writes.
 #[derive(Default)]
-pub struct Answers {
-    others: Vec<Answer>,
-    log: Vec<Entry>,
-    wake: Vec<(Channel, ReminderId, DateTime<Utc>)>,
+pub struct BatchWrites {
+    others: Vec<Transition>,
+    log: Vec<NewDecision>,
+    schedule: Vec<(Channel, ReminderId, DateTime<Utc>)>,
 }
 
-impl Answers {
-    pub fn other(&mut self, owed: &Owed, decision: &Decision) {
+impl BatchWrites {
+    pub fn other(&mut self, owed: &DueReminder, decision: &Decision) {
         let (state, verdict, reason, until) = match decision {
             Decision::Send(_) => return,
             Decision::Cancel(reason) => (ReminderState::Cancelled, Verdict::Cancel, *reason, None),
@@ -36,18 +36,18 @@ impl Answers {
             ),
         };
         if let Some(at) = until {
-            self.wake.push((owed.channel, owed.id, at));
+            self.schedule.push((owed.channel, owed.id, at));
             if reason == Reason::Scheduled {
                 return;
             }
         }
-        self.log.push(Entry {
+        self.log.push(NewDecision {
             reminder: owed.id,
             verdict,
             reason,
             until,
         });
-        self.others.push(Answer {
+        self.others.push(Transition {
             reminder: owed.id,
             state,
             reason,
@@ -69,13 +69,16 @@ impl Answers {
         db::decisions::log(tx, Stage::Deliver, &self.log, now)
             .await
             .context("logging decisions")?;
-        let deliveries = self.wake.iter().map(|(channel, reminder, at)| Wake {
-            channel: *channel,
-            account: &account.id,
-            reminder: *reminder,
-            at: *at,
-        });
-        names::wake_deliveries(tx, &ctx.clock, When::At, deliveries).await?;
+        let deliveries = self
+            .schedule
+            .iter()
+            .map(|(channel, reminder, at)| DueDelivery {
+                channel: *channel,
+                account: &account.id,
+                reminder: *reminder,
+                at: *at,
+            });
+        names::schedule_deliveries(tx, &ctx.clock, When::At, deliveries).await?;
         Ok(())
     }
 }

@@ -6,8 +6,8 @@
 //! transaction open. Right before the message leaves, what has grown old meanwhile is looked at again.
 
 mod answers;
-mod look;
 mod prepare;
+mod recheck;
 mod record;
 mod refusals;
 mod send;
@@ -20,17 +20,17 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::context::Context;
-use super::names::Deliver;
+use super::names::DeliverJob;
 use crate::batch::Batcher;
 use crate::clock::Moment;
 use crate::domain::ids::AccountId;
 use crate::standstill;
 
-use look::{Again, Clearance, Look};
 use prepare::Prepared;
-use send::Of;
-use sender::{Sender, Senders, Turns};
-use turns::{Admission, Admitted, Ask};
+use recheck::{Clearance, Recheck, RecheckBatcher};
+use send::TurnSource;
+use sender::{Sender, SenderRegistry, TurnBatcher};
+use turns::{Admitted, TurnAdmission, TurnRequest};
 
 pub use prepare::Dispatch;
 pub(in crate::jobs) use record::recorded;
@@ -51,30 +51,35 @@ impl From<anyhow::Error> for BatchFailed {
 
 /// The delivery line of one process.
 #[derive(Clone)]
-pub struct Line {
+pub struct Pipeline {
     ctx: Arc<Context>,
     /// One lane per account: an account whose LivePerson hangs holds up its own reminders only.
-    lanes: Arc<HashMap<AccountId, Lane>>,
-    turns: Turns,
+    lanes: Arc<HashMap<AccountId, AccountBatchers>>,
+    turns: TurnBatcher,
     clearance: Clearance,
     standstill: standstill::Watch,
-    record: Record,
+    record: RecordBatcher,
 }
 
 /// The batches of one account.
-struct Lane {
-    turns: Batcher<Ask, Admission>,
+struct AccountBatchers {
+    turns: Batcher<TurnRequest, TurnAdmission>,
     prepare: Batcher<Admitted, Result<Prepared, BatchFailed>>,
-    again: Again,
+    again: RecheckBatcher,
 }
 
-type Record = Batcher<record::Done, Result<(), BatchFailed>>;
+type RecordBatcher = Batcher<record::FinishedAttempt, Result<(), BatchFailed>>;
 
 /// How often a reminder may turn out to come from another sender than the one whose turn it has: the rules may change meanwhile.
 const SENDERS: usize = 3;
 
-impl Lane {
-    fn new(ctx: &Arc<Context>, senders: &Arc<Senders>, id: &AccountId, record: &Record) -> Self {
+impl AccountBatchers {
+    fn new(
+        ctx: &Arc<Context>,
+        senders: &Arc<SenderRegistry>,
+        id: &AccountId,
+        record: &RecordBatcher,
+    ) -> Self {
         let (context, senders, account) = (ctx.clone(), senders.clone(), id.clone());
         let admit =
             move |asks| turns::admit(context.clone(), senders.clone(), account.clone(), asks);
@@ -85,20 +90,20 @@ impl Lane {
             // One at a time: they would wait for each other's turns.
             turns: Batcher::new(BATCH, 1, admit, drop),
             prepare: Batcher::new(BATCH, 2, prepare, move |unsent| give_back(&record, unsent)),
-            again: look::again(ctx, id),
+            again: recheck::again(ctx, id),
         }
     }
 }
 
 /// An attempt that was committed for a job that has been aborted meanwhile was certainly not sent.
-fn give_back(record: &Record, unsent: Result<Prepared, BatchFailed>) {
+fn give_back(record: &RecordBatcher, unsent: Result<Prepared, BatchFailed>) {
     if let Ok(Prepared::Begun(dispatch)) = unsent {
         let record = record.clone();
-        tokio::spawn(async move { record.ask(record::Done::unmade(dispatch)).await });
+        tokio::spawn(async move { record.ask(record::FinishedAttempt::unmade(dispatch)).await });
     }
 }
 
-impl Line {
+impl Pipeline {
     pub fn new(ctx: &Arc<Context>) -> Self {
         let recorder = ctx.clone();
         // One batch at a time: those that end meanwhile share the next one's statements and its commit.
@@ -108,21 +113,22 @@ impl Line {
             move |done| record::record(recorder.clone(), done),
             drop,
         );
-        let senders = Arc::new(Senders::default());
+        let senders = Arc::new(SenderRegistry::default());
         let accounts = ctx.accounts.keys();
-        let lanes = accounts.map(|id| (id.clone(), Lane::new(ctx, &senders, id, &record)));
+        let lanes =
+            accounts.map(|id| (id.clone(), AccountBatchers::new(ctx, &senders, id, &record)));
         Self {
             ctx: ctx.clone(),
             lanes: Arc::new(lanes.collect()),
             turns: sender::turns(ctx),
-            clearance: look::clearance(ctx),
+            clearance: recheck::clearance(ctx),
             standstill: standstill::Watch::start(),
             record,
         }
     }
 
     /// Handles one delivery job: sends the reminder, unless it is no longer owed, or not yet.
-    pub async fn deliver(&self, job: Deliver) -> anyhow::Result<()> {
+    pub async fn deliver(&self, job: DeliverJob) -> anyhow::Result<()> {
         let Some(lane) = self.lanes.get(&job.account) else {
             // Left to its deadline: the account may come back with the next configuration.
             tracing::info!(reminder = %job.reminder, account = %job.account, "No such account is configured");
@@ -130,7 +136,7 @@ impl Line {
         };
         let mut sender = None;
         for _ in 0..SENDERS {
-            let ask = Ask::Turn {
+            let ask = TurnRequest::Turn {
                 reminder: job.reminder,
                 sender: sender.take(),
             };
@@ -148,19 +154,23 @@ impl Line {
             let begun = matches!(prepared, Ok(Prepared::Begun(_)));
             let done = match (prepared, way) {
                 (Ok(Prepared::Begun(dispatch)), Some((of, way))) => {
-                    let look = Look::new(
+                    let look = Recheck::new(
                         (&self.ctx, &dispatch),
                         (&lane.again, &self.clearance),
                         (&self.standstill, turn_at),
                     );
                     let (sender, turns) = (of, &self.turns);
-                    let of = Of { sender, turns };
+                    let of = TurnSource { sender, turns };
                     let outcome = send::send(&self.ctx, &dispatch, of, way, &look).await;
-                    Some(self.written(record::Done { dispatch, outcome }).await)
+                    Some(
+                        self.written(record::FinishedAttempt { dispatch, outcome })
+                            .await,
+                    )
                 }
-                (Ok(Prepared::Begun(dispatch)), None) => {
-                    Some(self.written(record::Done::unmade(dispatch)).await)
-                }
+                (Ok(Prepared::Begun(dispatch)), None) => Some(
+                    self.written(record::FinishedAttempt::unmade(dispatch))
+                        .await,
+                ),
                 (Ok(Prepared::WithoutTurn { sender: other }), _) => {
                     sender = Some(other);
                     None
@@ -179,7 +189,7 @@ impl Line {
     }
 
     /// In a task of its own: what became of an attempt is written down even if this job is aborted meanwhile.
-    async fn written(&self, done: record::Done) -> anyhow::Result<()> {
+    async fn written(&self, done: record::FinishedAttempt) -> anyhow::Result<()> {
         let record = self.record.clone();
         let recorded = tokio::spawn(async move { record.ask(done).await });
         recorded
@@ -199,7 +209,7 @@ impl Line {
             let Some(lane) = lanes.get(&account) else {
                 return;
             };
-            let call_up = Ask::CallUp {
+            let call_up = TurnRequest::CallUp {
                 channel,
                 sender,
                 given_back,

@@ -8,20 +8,20 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
-use super::answers::Answers;
+use super::answers::BatchWrites;
 use super::sender::{self, Sender};
 use super::turns::Admitted;
 use super::{BatchFailed, record};
 use crate::clock::Moment;
 use crate::db;
-use crate::db::ledger::{Begin, Counted, Looked, Owed};
+use crate::db::ledger::{DueReminder, NewAttempt, RecheckedReminder, SentRecord};
 use crate::db::pauses::Pause;
 use crate::db::suppressions::AddressHash;
-use crate::domain::channel::Unknown;
+use crate::domain::channel::UnknownPolicy;
 use crate::domain::contact::{self, Contact, Suppression};
 use crate::domain::conversation::Record;
 use crate::domain::decide::{Decision, Facts, History, Reason, decide};
-use crate::domain::hold::Gate;
+use crate::domain::hold::HoldGate;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::local_time::LocalTime;
 use crate::domain::read_state::{Episode, ReadState, read_state};
@@ -39,7 +39,7 @@ const ROUNDS: usize = 3;
 /// Everything a provider needs, committed as an attempt.
 #[derive(Debug)]
 pub struct Dispatch {
-    pub owed: Owed,
+    pub owed: DueReminder,
     pub attempt: i64,
     pub contact: Contact,
     pub recipient: AddressHash,
@@ -70,7 +70,7 @@ pub enum Prepared {
 }
 
 /// What LivePerson said about the conversations of a batch.
-enum Checked {
+enum LivePersonCheck {
     /// By conversation; one that is not there is not known to LivePerson.
     Fresh {
         asked: Moment,
@@ -91,7 +91,7 @@ pub async fn prepare(
 ) -> Vec<Result<Prepared, BatchFailed>> {
     let ids: Vec<ReminderId> = admitted.iter().map(|one| one.owed.id).collect();
     let result = match ctx.accounts.get(&account) {
-        Some(account) => Batch { ctx: &ctx, account }.run(admitted).await,
+        Some(account) => DeliveryBatch { ctx: &ctx, account }.run(admitted).await,
         None => Ok(HashMap::new()),
     };
     match result {
@@ -106,7 +106,7 @@ pub async fn prepare(
     }
 }
 
-impl Checked {
+impl LivePersonCheck {
     fn asked(&self) -> Option<Moment> {
         match self {
             Self::Fresh { asked, .. } => Some(*asked),
@@ -115,19 +115,19 @@ impl Checked {
     }
 }
 
-struct Batch<'a> {
+struct DeliveryBatch<'a> {
     ctx: &'a Arc<Context>,
     account: &'a Account,
 }
 
 /// A reminder with what was found out about it.
 struct Candidate<'a> {
-    owed: Owed,
+    owed: DueReminder,
     turn: Option<Arc<Sender>>,
     record: Option<&'a Record>,
     contact: Option<Contact>,
     hash: Option<AddressHash>,
-    lot: u8,
+    holdout_bucket: u8,
     /// By whose clock the rule's hours are read.
     local: LocalTime,
 }
@@ -153,10 +153,10 @@ impl Candidate<'_> {
         stored: DateTime<Utc>,
         rule: Option<&Rule>,
         decision: &Decision,
-    ) -> Option<Looked> {
+    ) -> Option<RecheckedReminder> {
         let waits = matches!(decision, Decision::Postpone(_, Reason::QuietHours));
         let rule = rule.filter(|_| waits || stored != self.owed.deadline)?;
-        Some(Looked {
+        Some(RecheckedReminder {
             reminder: self.owed.id,
             deadline: self.owed.deadline,
             latest_at: rule.latest_at(self.owed.due_at),
@@ -170,7 +170,7 @@ impl Candidate<'_> {
     }
 }
 
-impl Batch<'_> {
+impl DeliveryBatch<'_> {
     async fn run(&self, admitted: Vec<Admitted>) -> anyhow::Result<HashMap<ReminderId, Prepared>> {
         let mut conversations = Vec::with_capacity(admitted.len());
         let mut turns = HashMap::with_capacity(admitted.len());
@@ -183,15 +183,15 @@ impl Batch<'_> {
     }
 
     /// Asks LivePerson about the conversations; nothing is decided from an older state.
-    async fn check(&self, mut ids: Vec<String>) -> Checked {
+    async fn check(&self, mut ids: Vec<String>) -> LivePersonCheck {
         if let Some(pause) = self.account.paused() {
-            return Checked::Unchecked { pause };
+            return LivePersonCheck::Unchecked { pause };
         }
         let before = Moment::now();
         ids.sort_unstable();
         ids.dedup();
         match self.account.by_ids(&ids).await {
-            Ok(answer) => Checked::Fresh {
+            Ok(answer) => LivePersonCheck::Fresh {
                 asked: answer.asked.unwrap_or(before),
                 records: answer
                     .records
@@ -208,7 +208,7 @@ impl Batch<'_> {
                 let pause = asked.map_or(UNCHECKED_PAUSE, |asked| asked.max(UNCHECKED_PAUSE));
                 tracing::warn!(account = %self.account.id, conversations = ids.len(), "Cannot re-check: {error}");
                 self.account.pause();
-                Checked::Unchecked { pause }
+                LivePersonCheck::Unchecked { pause }
             }
         }
     }
@@ -217,7 +217,7 @@ impl Batch<'_> {
     async fn decide_all(
         &self,
         mut turns: HashMap<ReminderId, Option<Arc<Sender>>>,
-        checked: &Checked,
+        checked: &LivePersonCheck,
     ) -> anyhow::Result<HashMap<ReminderId, Prepared>> {
         let ctx = self.ctx;
         let began = Moment::now();
@@ -241,10 +241,10 @@ impl Batch<'_> {
         let skills: BTreeSet<SkillId> = candidates.iter().map(Candidate::skill).collect();
         let skills: Vec<SkillId> = skills.into_iter().collect();
         let rules = ctx.rules_for(&mut tx, self.account, &skills).await?;
-        let mut found = Found {
+        let mut found = BatchProgress {
             began,
             now: ctx.clock.now(),
-            answers: Answers::default(),
+            answers: BatchWrites::default(),
             prepared: HashMap::new(),
         };
         for _ in 0..ROUNDS {
@@ -266,7 +266,7 @@ impl Batch<'_> {
             );
             found.answers.other(&owed, &later);
         }
-        let Found {
+        let BatchProgress {
             answers,
             prepared,
             now,
@@ -291,10 +291,11 @@ impl Batch<'_> {
         tx: &mut PgConnection,
         candidates: Vec<Candidate<'c>>,
         rules: &'c [Rule],
-        checked: &Checked,
+        checked: &LivePersonCheck,
         now: DateTime<Utc>,
-    ) -> anyhow::Result<Vec<Decided<'c>>> {
-        let mut room = Room::open(tx, self.ctx, self.account, &candidates, rules).await?;
+    ) -> anyhow::Result<Vec<DecidedReminder<'c>>> {
+        let mut batch_state =
+            BatchState::open(tx, self.ctx, self.account, &candidates, rules).await?;
         let mut decided = Vec::with_capacity(candidates.len());
         let mut looked = Vec::new();
         for mut candidate in candidates {
@@ -304,10 +305,10 @@ impl Batch<'_> {
             let owed = &candidate.owed;
             let decision = match checked {
                 _ if owed.early => Decision::Postpone(owed.next_at, Reason::Scheduled),
-                Checked::Unchecked { pause } => {
+                LivePersonCheck::Unchecked { pause } => {
                     postpone(now + *pause, owed.deadline, Reason::Unchecked)
                 }
-                Checked::Fresh {
+                LivePersonCheck::Fresh {
                     unreadable,
                     incomplete,
                     ..
@@ -316,13 +317,18 @@ impl Batch<'_> {
                 {
                     postpone(now + UNCHECKED_PAUSE, owed.deadline, Reason::Undecided)
                 }
-                Checked::Fresh { .. } => room.decide(&candidate, rule, self.account, now),
+                LivePersonCheck::Fresh { .. } => {
+                    batch_state.decide(&candidate, rule, self.account, now)
+                }
             };
             let sender = rule.map(|rule| self.ctx.sender(rule)).unwrap_or_default();
             let has_turn = || candidate.has_turn_of(&sender);
             let decision = match decision {
                 Decision::Send(contact) => {
-                    match room.circuit(tx, owed, &sender, now, has_turn()).await? {
+                    match batch_state
+                        .circuit(tx, owed, &sender, now, has_turn())
+                        .await?
+                    {
                         None => Decision::Send(contact),
                         Some(probe_at) => postpone(probe_at, owed.deadline, Reason::CircuitOpen),
                     }
@@ -330,7 +336,7 @@ impl Batch<'_> {
                 other => other,
             };
             if matches!(decision, Decision::Send(_)) && has_turn() {
-                room.count(&candidate, now);
+                batch_state.count(&candidate, now);
             }
             looked.extend(candidate.changed_hours(stored, rule, &decision));
             let episode = match (&decision, candidate.record) {
@@ -342,7 +348,7 @@ impl Batch<'_> {
                 }
                 _ => None,
             };
-            decided.push(Decided {
+            decided.push(DecidedReminder {
                 candidate,
                 rule,
                 sender,
@@ -362,14 +368,15 @@ impl Batch<'_> {
     async fn begin<'c>(
         &self,
         tx: &mut PgConnection,
-        decided: Vec<Decided<'c>>,
+        decided: Vec<DecidedReminder<'c>>,
         asked: Moment,
-        found: &mut Found,
+        found: &mut BatchProgress,
     ) -> anyhow::Result<Vec<Candidate<'c>>> {
-        let asked_for: Vec<Begin> = decided.iter().filter_map(Decided::begin).collect();
+        let asked_for: Vec<NewAttempt> =
+            decided.iter().filter_map(DecidedReminder::begin).collect();
         let cleared = Moment::now();
         let attempts: HashMap<ReminderId, i64> =
-            db::ledger::begin(tx, &asked_for, &self.ctx.witness.mark(), found.now)
+            db::ledger::begin(tx, &asked_for, &self.ctx.heartbeat_status.mark(), found.now)
                 .await
                 .context("beginning attempts")?
                 .into_iter()
@@ -409,13 +416,13 @@ impl Batch<'_> {
 
     /// What the provider needs for a reminder whose attempt has begun.
     fn dispatch(
-        decided: Decided<'_>,
+        decided: DecidedReminder<'_>,
         attempt: i64,
         (asked, cleared): (Moment, Moment),
-        found: &Found,
+        found: &BatchProgress,
     ) -> Option<Dispatch> {
         let now = found.now;
-        let Parts {
+        let AttemptParts {
             contact,
             rule,
             record,
@@ -443,13 +450,13 @@ impl Batch<'_> {
 
     fn candidate<'c>(
         &self,
-        owed: Owed,
+        owed: DueReminder,
         turn: Option<Arc<Sender>>,
-        checked: &'c Checked,
+        checked: &'c LivePersonCheck,
     ) -> Candidate<'c> {
         let record = match checked {
-            Checked::Fresh { records, .. } => records.get(&owed.conversation),
-            Checked::Unchecked { .. } => None,
+            LivePersonCheck::Fresh { records, .. } => records.get(&owed.conversation),
+            LivePersonCheck::Unchecked { .. } => None,
         };
         let contact = record
             .and_then(|r| contact::choose(&r.contact, owed.channel, &self.account.contact_policy));
@@ -460,7 +467,7 @@ impl Batch<'_> {
             record,
             contact,
             hash,
-            lot: self.ctx.hasher.lot(&owed.conversation),
+            holdout_bucket: self.ctx.hasher.holdout_bucket(&owed.conversation),
             local: LocalTime::of_account(self.account.time_zone),
             turn,
             owed,
@@ -469,7 +476,7 @@ impl Batch<'_> {
 }
 
 /// A reminder with the answer.
-struct Decided<'a> {
+struct DecidedReminder<'a> {
     candidate: Candidate<'a>,
     rule: Option<&'a Rule>,
     sender: String,
@@ -479,7 +486,7 @@ struct Decided<'a> {
 }
 
 /// What an attempt is made of.
-struct Parts<'a> {
+struct AttemptParts<'a> {
     contact: &'a Contact,
     rule: &'a Rule,
     record: &'a Record,
@@ -487,12 +494,12 @@ struct Parts<'a> {
     episode: &'a Episode,
 }
 
-impl Decided<'_> {
-    fn parts(&self) -> Option<Parts<'_>> {
+impl DecidedReminder<'_> {
+    fn parts(&self) -> Option<AttemptParts<'_>> {
         let Decision::Send(contact) = &self.decision else {
             return None;
         };
-        Some(Parts {
+        Some(AttemptParts {
             contact,
             rule: self.rule?,
             record: self.candidate.record?,
@@ -502,8 +509,8 @@ impl Decided<'_> {
     }
 
     /// The attempt, if it is to be sent and has a turn.
-    fn begin(&self) -> Option<Begin> {
-        let Parts {
+    fn begin(&self) -> Option<NewAttempt> {
+        let AttemptParts {
             contact,
             rule,
             recipient,
@@ -513,12 +520,12 @@ impl Decided<'_> {
         if !self.candidate.has_turn_of(&self.sender) {
             return None;
         }
-        Some(Begin {
+        Some(NewAttempt {
             reminder: owed.id,
             rule_skill: rule.key().skill,
             sender: self.sender.clone(),
             // What is unknown is settled by asking the provider what went to this address, where it can be asked.
-            address: (owed.channel.profile().unknown == Unknown::Settled)
+            address: (owed.channel.profile().unknown == UnknownPolicy::Settled)
                 .then(|| contact.address.expose().to_owned()),
             recipient,
             lease: Context::lease(owed.channel),
@@ -527,11 +534,11 @@ impl Decided<'_> {
 }
 
 /// What a batch has come to so far.
-struct Found {
+struct BatchProgress {
     /// Not after the leases of its attempts begin.
     began: Moment,
     now: DateTime<Utc>,
-    answers: Answers,
+    answers: BatchWrites,
     prepared: HashMap<ReminderId, Prepared>,
 }
 
@@ -546,19 +553,19 @@ fn postpone(at: DateTime<Utc>, deadline: DateTime<Utc>, reason: Reason) -> Decis
 
 /// What a batch shares: suppressions, what was sent before, open circuits, pauses and holds. Kept current while the batch decides, so that two
 /// reminders of one batch see each other.
-struct Room {
+struct BatchState {
     suppressed: HashMap<(AddressHash, Channel, AccountId), Suppression>,
-    counted: Vec<Counted>,
+    counted: Vec<SentRecord>,
     circuits: Vec<db::circuits::Circuit>,
     pauses: Vec<Pause>,
-    gate: Gate,
+    gate: HoldGate,
     /// The counter in the line of this process, as it remembers it.
     seen: i64,
     /// By conversation and episode.
     clicks: HashMap<(String, String), DateTime<Utc>>,
 }
 
-impl Room {
+impl BatchState {
     async fn open(
         tx: &mut PgConnection,
         ctx: &Context,
@@ -590,7 +597,7 @@ impl Room {
         let circuits = db::circuits::open_ones(&mut *tx).await?;
         // Read with the attempts' own commit ahead: a pause holds from the moment it is written, in every worker.
         let pauses = db::pauses::all(&mut *tx).await?;
-        let seen = ctx.witness.mark();
+        let seen = ctx.heartbeat_status.mark();
         let gate = db::holds::gate(&mut *tx, &seen.process).await?;
         let episodes: Vec<(&str, &str)> = candidates
             .iter()
@@ -622,7 +629,7 @@ impl Room {
                 .iter()
                 .filter(|c| c.channel == owed.channel && c.reminder != owed.id)
         };
-        let times = |matches: &dyn Fn(&Counted) -> bool| {
+        let times = |matches: &dyn Fn(&SentRecord) -> bool| {
             let mut times: Vec<_> = on_channel().filter(|c| matches(c)).map(|c| c.at).collect();
             times.sort_unstable();
             times
@@ -655,7 +662,7 @@ impl Room {
                 .clicks
                 .get(&(owed.conversation.clone(), owed.episode.clone()))
                 .copied(),
-            lot: candidate.lot,
+            holdout_bucket: candidate.holdout_bucket,
             now,
         })
     }
@@ -664,7 +671,7 @@ impl Room {
     async fn circuit(
         &self,
         tx: &mut PgConnection,
-        owed: &Owed,
+        owed: &DueReminder,
         sender: &str,
         now: DateTime<Utc>,
         has_turn: bool,
@@ -691,7 +698,7 @@ impl Room {
     }
 
     fn count(&mut self, candidate: &Candidate, now: DateTime<Utc>) {
-        self.counted.push(Counted {
+        self.counted.push(SentRecord {
             reminder: candidate.owed.id,
             account: candidate.owed.account.clone(),
             conversation: candidate.owed.conversation.clone(),

@@ -12,28 +12,28 @@ use crate::channel::codes;
 use crate::clock::Backoff;
 use crate::db;
 use crate::db::circuits::Proof;
-use crate::db::decisions::Entry;
+use crate::db::decisions::NewDecision;
 use crate::db::ledger::Recorded;
 use crate::db::suppressions::Source;
 use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Reason, Stage, Verdict};
 use crate::domain::ids::{Channel, ReminderId};
-use crate::domain::outcome::{Attempt, Next, Obstacle, Outcome, next_state};
+use crate::domain::outcome::{AfterAttempt, Attempt, Outcome, Retryable, next_state};
 use crate::domain::reminder::ReminderState;
 use crate::jobs::context::Context;
-use crate::jobs::names::{self, Wake};
+use crate::jobs::names::{self, DueDelivery};
 use crate::jobs::queue::When;
 
 /// How soon a reminder is decided about anew whose attempt was begun and not made.
 pub const UNMADE_PAUSE: Duration = Duration::from_secs(5);
 
 /// An attempt that has ended.
-pub struct Done {
+pub struct FinishedAttempt {
     pub dispatch: Box<Dispatch>,
     pub outcome: Outcome,
 }
 
-impl Done {
+impl FinishedAttempt {
     /// An attempt that was begun and certainly not made.
     pub fn unmade(dispatch: Box<Dispatch>) -> Self {
         let outcome = Outcome::not_tried("stopped", UNMADE_PAUSE);
@@ -48,7 +48,7 @@ pub async fn take_back(ctx: Arc<Context>, unmade: Vec<Dispatch>, begun_at: DateT
         return;
     }
     let begun: Vec<(i64, ReminderId)> = unmade.iter().map(|d| (d.attempt, d.owed.id)).collect();
-    let found = insist(|| async {
+    let found = until_database_returns(|| async {
         let found = db::ledger::begun(&ctx.pool, &begun, begun_at).await;
         found.context("looking for attempts that were begun")
     })
@@ -56,7 +56,9 @@ pub async fn take_back(ctx: Arc<Context>, unmade: Vec<Dispatch>, begun_at: DateT
     match found {
         Ok(open) => {
             let unmade = unmade.into_iter().filter(|d| open.contains(&d.attempt));
-            let done: Vec<Done> = unmade.map(|d| Done::unmade(Box::new(d))).collect();
+            let done: Vec<FinishedAttempt> = unmade
+                .map(|d| FinishedAttempt::unmade(Box::new(d)))
+                .collect();
             record(ctx, done).await;
         }
         Err(error) => tracing::warn!("Attempts that nobody makes stay open: {error:#}"),
@@ -64,16 +66,16 @@ pub async fn take_back(ctx: Arc<Context>, unmade: Vec<Dispatch>, begun_at: DateT
 }
 
 /// Records a batch in one transaction.
-pub async fn record(ctx: Arc<Context>, done: Vec<Done>) -> Vec<Result<(), BatchFailed>> {
+pub async fn record(ctx: Arc<Context>, done: Vec<FinishedAttempt>) -> Vec<Result<(), BatchFailed>> {
     let results = done.len();
-    let written = insist(|| write(&ctx, &done));
+    let written = until_database_returns(|| write(&ctx, &done));
     let shared = written.await.map_err(BatchFailed::from);
     (0..results).map(|_| shared.clone()).collect()
 }
 
 /// Tries again and again: what became of an attempt is worth it, since an attempt whose record is lost becomes unknown. While the
 /// database is away nothing else can be done anyway; any other error is one of this batch, and others wait behind it.
-async fn insist<T, F>(write: impl Fn() -> F) -> anyhow::Result<T>
+async fn until_database_returns<T, F>(write: impl Fn() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,
 {
@@ -98,7 +100,7 @@ where
     }
 }
 
-async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
+async fn write(ctx: &Context, done: &[FinishedAttempt]) -> anyhow::Result<()> {
     let now = ctx.clock.now();
     let mut tx = ctx
         .pool
@@ -109,7 +111,7 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
         .await
         .context("reviewing refusals")?;
     let mut page = Consequences::default();
-    for (place, Done { dispatch, outcome }) in done.iter().enumerate() {
+    for (place, FinishedAttempt { dispatch, outcome }) in done.iter().enumerate() {
         page.add(dispatch, &reviewed.outcome(place, outcome), now);
     }
     page.pause(reviewed.paused);
@@ -117,7 +119,7 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
         .await
         .context("recording outcomes")?;
     page.log.retain(|entry| changed.contains(&entry.reminder));
-    page.wake.retain(|(_, id, _)| changed.contains(id));
+    page.schedule.retain(|(_, id, _)| changed.contains(id));
     db::decisions::log(&mut tx, Stage::Deliver, &page.log, now).await?;
     for (dispatch, suppression) in &page.suppress {
         let owed = &dispatch.owed;
@@ -141,11 +143,11 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
         let provider = channel.provider();
         let key = (provider, sender.as_str());
         if db::circuits::open(&mut tx, key, code, Proof::Answer, *probe_at, now).await? {
-            let trouble = codes::explain(provider, code);
-            tracing::error!(%provider, code, "Sending is paused: {trouble}");
+            let diagnosis = codes::explain(provider, code);
+            tracing::error!(%provider, code, "Sending is paused: {diagnosis}");
         }
     }
-    for Done { dispatch, outcome } in done {
+    for FinishedAttempt { dispatch, outcome } in done {
         if let Some(pause) = outcome.throttled() {
             let provider = dispatch.owed.channel.provider();
             tracing::warn!(
@@ -155,15 +157,18 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
             db::limits::hold(&mut *tx, provider.as_str(), pause).await?;
         }
     }
-    let deliveries = page.wake.iter().map(|(dispatch, reminder, at)| Wake {
-        channel: dispatch.owed.channel,
-        account: &dispatch.owed.account,
-        reminder: *reminder,
-        at: *at,
-    });
-    names::wake_deliveries(&mut tx, &ctx.clock, When::At, deliveries).await?;
+    let deliveries = page
+        .schedule
+        .iter()
+        .map(|(dispatch, reminder, at)| DueDelivery {
+            channel: dispatch.owed.channel,
+            account: &dispatch.owed.account,
+            reminder: *reminder,
+            at: *at,
+        });
+    names::schedule_deliveries(&mut tx, &ctx.clock, When::At, deliveries).await?;
     tx.commit().await.context("committing outcomes")?;
-    for Done { dispatch, outcome } in done {
+    for FinishedAttempt { dispatch, outcome } in done {
         if matches!(outcome, Outcome::Accepted { .. }) {
             ctx.metrics
                 .sent(dispatch.owed.channel, now - dispatch.owed.due_at);
@@ -176,8 +181,8 @@ async fn write(ctx: &Context, done: &[Done]) -> anyhow::Result<()> {
 #[derive(Default)]
 struct Consequences<'a> {
     recorded: Vec<Recorded>,
-    log: Vec<Entry>,
-    wake: Vec<(&'a Dispatch, ReminderId, DateTime<Utc>)>,
+    log: Vec<NewDecision>,
+    schedule: Vec<(&'a Dispatch, ReminderId, DateTime<Utc>)>,
     suppress: Vec<(&'a Dispatch, Suppression)>,
     succeeded: std::collections::BTreeSet<(Channel, String)>,
     trouble: std::collections::BTreeSet<(Channel, String, String, DateTime<Utc>)>,
@@ -204,7 +209,7 @@ impl<'a> Consequences<'a> {
         if let Some(suppression) = outcome.suppression() {
             self.suppress.push((dispatch, suppression));
         }
-        if let Next::Hold { until } = next {
+        if let AfterAttempt::OpenCircuit { until } = next {
             let (channel, sender) = channel_and_sender();
             self.trouble
                 .insert((channel, sender, outcome.code().to_owned(), until));
@@ -222,37 +227,40 @@ impl<'a> Consequences<'a> {
         &mut self,
         dispatch: &'a Dispatch,
         outcome: &Outcome,
-        next: &Next,
+        next: &AfterAttempt,
         now: DateTime<Utc>,
     ) {
         let owed = &dispatch.owed;
-        let entry = |verdict, reason, until| Entry {
+        let entry = |verdict, reason, until| NewDecision {
             reminder: owed.id,
             verdict,
             reason,
             until,
         };
         match *next {
-            Next::Retry { at } => {
+            AfterAttempt::Retry { at } => {
                 self.log
                     .push(entry(Verdict::Postpone, Reason::Retry, Some(at)));
-                self.wake.push((dispatch, owed.id, at));
+                self.schedule.push((dispatch, owed.id, at));
             }
-            Next::Hold { until } => {
+            AfterAttempt::OpenCircuit { until } => {
                 // Past its deadline nothing is left to wait for.
                 let at = (until + Context::spread(TimeDelta::seconds(5))).min(owed.deadline);
                 self.log
                     .push(entry(Verdict::Postpone, Reason::CircuitOpen, Some(at)));
-                self.wake.push((dispatch, owed.id, at));
+                self.schedule.push((dispatch, owed.id, at));
             }
-            Next::Expired => self.log.push(entry(Verdict::Expire, Reason::TooLate, None)),
-            Next::OptedOut => self
+            AfterAttempt::Expired => self.log.push(entry(Verdict::Expire, Reason::TooLate, None)),
+            AfterAttempt::OptedOut => self
                 .log
                 .push(entry(Verdict::Cancel, Reason::OptedOut, None)),
-            Next::Sent { .. } | Next::Settle { .. } | Next::Failed { .. } | Next::Unknown => {}
+            AfterAttempt::Sent { .. }
+            | AfterAttempt::Settle { .. }
+            | AfterAttempt::Failed { .. }
+            | AfterAttempt::Unknown => {}
         }
         let at = self
-            .wake
+            .schedule
             .last()
             .filter(|(_, id, _)| *id == owed.id)
             .map(|(_, _, at)| *at);
@@ -273,37 +281,37 @@ pub(in crate::jobs) fn recorded(
     reminder: ReminderId,
     attempt: i64,
     outcome: &Outcome,
-    next: &Next,
+    next: &AfterAttempt,
     again_at: Option<DateTime<Utc>>,
     maybe_sent_before: bool,
     now: DateTime<Utc>,
 ) -> Recorded {
     let code = (!outcome.code().is_empty()).then(|| outcome.code().to_owned());
     let (state, reason, next_at) = match next {
-        Next::Sent { .. } => (ReminderState::Sent, None, None),
-        Next::Retry { at } => (
+        AfterAttempt::Sent { .. } => (ReminderState::Sent, None, None),
+        AfterAttempt::Retry { at } => (
             ReminderState::Scheduled,
             Some(Reason::Retry.into()),
             Some(again_at.unwrap_or(*at)),
         ),
-        Next::Hold { until } => (
+        AfterAttempt::OpenCircuit { until } => (
             ReminderState::Scheduled,
             Some(Reason::CircuitOpen.into()),
             Some(again_at.unwrap_or(*until)),
         ),
-        Next::Settle { at } => (
+        AfterAttempt::Settle { at } => (
             ReminderState::Sending,
             Some(Cause::Code("settling".to_owned())),
             Some(*at),
         ),
-        Next::Expired => (ReminderState::Expired, Some(Reason::TooLate.into()), None),
-        Next::Failed { code } => (ReminderState::Failed, Some(Cause::parse(code)), None),
-        Next::Unknown => (
+        AfterAttempt::Expired => (ReminderState::Expired, Some(Reason::TooLate.into()), None),
+        AfterAttempt::Failed { code } => (ReminderState::Failed, Some(Cause::parse(code)), None),
+        AfterAttempt::Unknown => (
             ReminderState::Unknown,
             code.as_deref().map(Cause::parse),
             None,
         ),
-        Next::OptedOut => (
+        AfterAttempt::OptedOut => (
             ReminderState::Cancelled,
             Some(Reason::OptedOut.into()),
             None,
@@ -313,7 +321,7 @@ pub(in crate::jobs) fn recorded(
     let free = matches!(
         outcome,
         Outcome::NotAccepted {
-            class: Obstacle::Config | Obstacle::Quota | Obstacle::NotTried,
+            class: Retryable::Config | Retryable::Quota | Retryable::NotTried,
             ..
         }
     );
@@ -335,12 +343,12 @@ pub(in crate::jobs) fn recorded(
         soft: matches!(
             outcome,
             Outcome::NotAccepted {
-                class: Obstacle::RecipientSoft,
+                class: Retryable::RecipientSoft,
                 ..
             }
         ),
         settle_in: match next {
-            Next::Settle { at } => Some(*at - now),
+            AfterAttempt::Settle { at } => Some(*at - now),
             _ => None,
         },
     }

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
-use super::record::Done;
+use super::record::FinishedAttempt;
 use crate::channel;
 use crate::db;
-use crate::db::decisions::Entry;
-use crate::db::refusals::New;
+use crate::db::decisions::NewDecision;
+use crate::db::refusals::NewRefusal;
 use crate::domain::decide::{Reason, Stage, Verdict};
 use crate::domain::ids::{Channel, Provider, ReminderId};
-use crate::domain::outcome::{Obstacle, Outcome, Refusal};
-use crate::domain::refusals::{Kind, LONGEST, RUN, Refused, is_run, shared_policy};
+use crate::domain::outcome::{Outcome, Refusal, Retryable};
+use crate::domain::refusals::{LONGEST, RUN, RecordedRefusal, RefusalKind, is_run, shared_policy};
 use crate::jobs::context::Context;
-use crate::jobs::names::{self, Wake};
+use crate::jobs::names::{self, DueDelivery};
 use crate::jobs::queue::When;
 
 /// How long a sender pauses whose refusals are about us.
@@ -23,19 +23,19 @@ const PAUSE: TimeDelta = TimeDelta::minutes(1);
 
 /// What comes of looking at them together.
 #[derive(Default)]
-pub struct Reviewed {
+pub struct RefusalReview {
     /// Those of the batch (by their place) that are ours although they name the recipient.
     pub ours: BTreeSet<usize>,
     /// Senders to be paused, why, and until when.
     pub paused: Vec<(Channel, String, String, DateTime<Utc>)>,
 }
 
-impl Reviewed {
+impl RefusalReview {
     /// The outcome to be recorded for the batch's attempt at `place`.
     pub fn outcome(&self, place: usize, said: &Outcome) -> Outcome {
         if self.ours.contains(&place) {
             Outcome::NotAccepted {
-                class: Obstacle::Config,
+                class: Retryable::Config,
                 code: RUN.to_owned(),
                 retry_after: None,
             }
@@ -49,9 +49,9 @@ impl Reviewed {
 pub async fn review(
     tx: &mut PgConnection,
     ctx: &Context,
-    done: &[Done],
+    done: &[FinishedAttempt],
     now: DateTime<Utc>,
-) -> anyhow::Result<Reviewed> {
+) -> anyhow::Result<RefusalReview> {
     let mut senders: BTreeMap<(Channel, &str), Vec<usize>> = BTreeMap::new();
     for (place, one) in done.iter().enumerate() {
         let channel = one.dispatch.owed.channel;
@@ -60,11 +60,11 @@ pub async fn review(
             senders.entry(sender).or_default().push(place);
         }
     }
-    let mut reviewed = Reviewed::default();
+    let mut reviewed = RefusalReview::default();
     for ((channel, sender), places) in senders {
         let accepted = |place: &&usize| matches!(done[**place].outcome, Outcome::Accepted { .. });
         let last_accepted = places.iter().filter(accepted).max().copied();
-        let refused: Vec<(usize, Kind)> = places
+        let refused: Vec<(usize, RefusalKind)> = places
             .into_iter()
             .filter(|place| Some(*place) > last_accepted)
             .filter_map(|place| Some((place, kind(&done[place].outcome)?)))
@@ -86,16 +86,16 @@ pub async fn review(
     Ok(reviewed)
 }
 
-fn kind(outcome: &Outcome) -> Option<Kind> {
+fn kind(outcome: &Outcome) -> Option<RefusalKind> {
     match outcome {
         Outcome::Refused {
             class: Refusal::BadRecipient,
             ..
-        } => Some(Kind::BadAddress),
+        } => Some(RefusalKind::BadAddress),
         Outcome::NotAccepted {
-            class: Obstacle::RecipientPolicy,
+            class: Retryable::RecipientPolicy,
             ..
-        } => Some(Kind::Policy),
+        } => Some(RefusalKind::Policy),
         _ => None,
     }
 }
@@ -105,9 +105,9 @@ struct OfSender<'a> {
     ctx: &'a Context,
     channel: Channel,
     sender: &'a str,
-    done: &'a [Done],
+    done: &'a [FinishedAttempt],
     /// Those refused since the batch's last acceptance, by their place.
-    refused: Vec<(usize, Kind)>,
+    refused: Vec<(usize, RefusalKind)>,
     now: DateTime<Utc>,
 }
 
@@ -120,16 +120,16 @@ impl OfSender<'_> {
         &self,
         tx: &mut PgConnection,
         after_accepted: bool,
-        reviewed: &mut Reviewed,
+        reviewed: &mut RefusalReview,
     ) -> anyhow::Result<()> {
         db::refusals::lock(tx, self.key()).await?;
         if after_accepted {
             db::refusals::accepted(tx, self.key(), self.now).await?;
         }
-        let new: Vec<New<'_>> = self.refused.iter().map(|new| self.row(*new)).collect();
+        let new: Vec<NewRefusal<'_>> = self.refused.iter().map(|new| self.row(*new)).collect();
         db::refusals::add(tx, self.key(), &new, self.now).await?;
         let rows = db::refusals::unsettled(tx, self.key(), self.now - LONGEST).await?;
-        let met: Vec<Refused> = rows.iter().map(|row| row.refused.clone()).collect();
+        let met: Vec<RecordedRefusal> = rows.iter().map(|row| row.refused.clone()).collect();
         let of_kind = |kind| {
             let of_kind = rows.iter().filter(move |row| row.refused.kind == kind);
             of_kind.map(|row| row.reminder).collect::<Vec<_>>()
@@ -138,11 +138,11 @@ impl OfSender<'_> {
             // It goes on while nobody gets through.
             || db::circuits::code(&mut *tx, self.key()).await?.as_deref() == Some(RUN);
         if is_run {
-            self.take_over(tx, of_kind(Kind::BadAddress), reviewed)
+            self.take_over(tx, of_kind(RefusalKind::BadAddress), reviewed)
                 .await?;
         }
         if let Some(code) = shared_policy(&met, self.now) {
-            db::refusals::settle(tx, &of_kind(Kind::Policy)).await?;
+            db::refusals::settle(tx, &of_kind(RefusalKind::Policy)).await?;
             let (sender, code) = (self.sender.to_owned(), code.to_owned());
             let paused = (self.channel, sender, code, self.now + PAUSE);
             reviewed.paused.push(paused);
@@ -150,9 +150,9 @@ impl OfSender<'_> {
         Ok(())
     }
 
-    fn row(&self, (place, kind): (usize, Kind)) -> New<'_> {
-        let Done { dispatch, outcome } = &self.done[place];
-        New {
+    fn row(&self, (place, kind): (usize, RefusalKind)) -> NewRefusal<'_> {
+        let FinishedAttempt { dispatch, outcome } = &self.done[place];
+        NewRefusal {
             reminder: dispatch.owed.id,
             kind,
             domain: self.ctx.hasher.mail_domain(&dispatch.contact.address),
@@ -165,9 +165,9 @@ impl OfSender<'_> {
         &self,
         tx: &mut PgConnection,
         run: Vec<ReminderId>,
-        reviewed: &mut Reviewed,
+        reviewed: &mut RefusalReview,
     ) -> anyhow::Result<()> {
-        let bad = |(_, kind): &&(usize, Kind)| *kind == Kind::BadAddress;
+        let bad = |(_, kind): &&(usize, RefusalKind)| *kind == RefusalKind::BadAddress;
         let places = self.refused.iter().filter(bad).map(|(place, _)| *place);
         let places: BTreeSet<usize> = places.collect();
         let here = places
@@ -201,9 +201,9 @@ impl OfSender<'_> {
             rescheduled = again.len(),
             "Addresses were called bad one after the other: they are free again"
         );
-        let entries: Vec<Entry> = again
+        let entries: Vec<NewDecision> = again
             .iter()
-            .map(|(id, _)| Entry {
+            .map(|(id, _)| NewDecision {
                 reminder: *id,
                 verdict: Verdict::Postpone,
                 reason: Reason::CircuitOpen,
@@ -211,13 +211,13 @@ impl OfSender<'_> {
             })
             .collect();
         db::decisions::log(tx, Stage::Deliver, &entries, self.now).await?;
-        let deliveries = again.iter().map(|(reminder, account)| Wake {
+        let deliveries = again.iter().map(|(reminder, account)| DueDelivery {
             channel: self.channel,
             account,
             reminder: *reminder,
             at: until,
         });
-        names::wake_deliveries(tx, &self.ctx.clock, When::At, deliveries).await?;
+        names::schedule_deliveries(tx, &self.ctx.clock, When::At, deliveries).await?;
         Ok(())
     }
 }

@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::look::Look;
 use super::prepare::Dispatch;
+use super::recheck::Recheck;
 use super::record::UNMADE_PAUSE;
-use super::sender::{NoTurn, Sender, Turns, wait_for_turn};
-use crate::channel::adapter::{self, Gate, Message};
+use super::sender::{NoTurn, Sender, TurnBatcher, wait_for_turn};
+use crate::channel::adapter::{self, OutgoingMessage, SendGate};
 use crate::channel::render::{Rendered, TemplateError, Vars};
 use crate::domain::channel::WayOut;
 use crate::domain::ids::Channel;
-use crate::domain::outcome::{Obstacle, Outcome, Refusal, UNWRITTEN};
+use crate::domain::outcome::{Outcome, Refusal, Retryable, UNWRITTEN};
 use crate::jobs::context::Context;
 use crate::jobs::{report, way_out};
 
 /// The way to a provider, as far as it can be gone before it is known what is to be sent; or what becomes of an attempt, since there is
 /// none.
-pub type Way = Result<Box<dyn adapter::Way>, Outcome>;
+pub type ProviderRoute = Result<Box<dyn adapter::PreparedSend>, Outcome>;
 
 /// Connects and logs in, where that is a step of its own.
-pub async fn open(ctx: &Context, channel: Channel) -> Way {
+pub async fn open(ctx: &Context, channel: Channel) -> ProviderRoute {
     match ctx.channels.get(channel) {
         Some(adapter) => adapter.open().await,
         None => Err(adapter::not_configured()),
@@ -31,18 +31,18 @@ pub async fn open(ctx: &Context, channel: Channel) -> Way {
 
 /// Whose turn a message has, and where turns are taken.
 #[derive(Clone, Copy)]
-pub struct Of<'a> {
+pub struct TurnSource<'a> {
     pub sender: &'a Arc<Sender>,
-    pub turns: &'a Turns,
+    pub turns: &'a TurnBatcher,
 }
 
 /// Makes the attempt and says how it ended.
 pub async fn send(
     ctx: &Context,
     dispatch: &Dispatch,
-    of: Of<'_>,
-    way: Way,
-    look: &Look<'_>,
+    of: TurnSource<'_>,
+    way: ProviderRoute,
+    look: &Recheck<'_>,
 ) -> Outcome {
     let started = std::time::Instant::now();
     let channel = dispatch.owed.channel;
@@ -62,9 +62,9 @@ pub async fn send(
 async fn hand_over(
     ctx: &Context,
     dispatch: &Dispatch,
-    of: Of<'_>,
-    way: Way,
-    look: &Look<'_>,
+    of: TurnSource<'_>,
+    way: ProviderRoute,
+    look: &Recheck<'_>,
 ) -> Result<Outcome, Outcome> {
     let way = way?;
     let owed = &dispatch.owed;
@@ -76,7 +76,7 @@ async fn hand_over(
         let left = dispatch.not_after - ctx.clock.now();
         left.to_std().unwrap_or_default()
     };
-    let message = Message {
+    let message = OutgoingMessage {
         to: &dispatch.contact.address,
         to_name: dispatch.contact.first_name.as_deref(),
         words: &rendered,
@@ -91,7 +91,7 @@ async fn hand_over(
     };
     let turn = || -> BoxFuture<'_, Result<(), Outcome>> { Box::pin(wait_for(ctx, of)) };
     let last_look = || look.withdrawn();
-    let gate = Gate {
+    let gate = SendGate {
         turn: &turn,
         last_look: &last_look,
     };
@@ -99,7 +99,7 @@ async fn hand_over(
 }
 
 /// Waits for the moment of the turn.
-async fn wait_for(ctx: &Context, of: Of<'_>) -> Result<(), Outcome> {
+async fn wait_for(ctx: &Context, of: TurnSource<'_>) -> Result<(), Outcome> {
     let asked = std::time::Instant::now();
     let turn = wait_for_turn(of.turns, of.sender).await;
     ctx.metrics
@@ -117,7 +117,7 @@ fn way_out(ctx: &Context, dispatch: &Dispatch) -> Result<String, Outcome> {
     match owed.channel.profile().way_out {
         WayOut::StopWord => Ok(ctx.link("u", &owed.token)),
         WayOut::Link => {
-            let to = way_out::Recipient {
+            let to = way_out::RemindedAddress {
                 account: owed.account.clone(),
                 channel: owed.channel,
                 hash: ctx.hasher.address(&dispatch.contact.address),
@@ -125,7 +125,7 @@ fn way_out(ctx: &Context, dispatch: &Dispatch) -> Result<String, Outcome> {
             };
             let word = way_out::word(&ctx.hasher, &owed.token, &to);
             let word = word.map_err(|_| Outcome::NotAccepted {
-                class: Obstacle::Config,
+                class: Retryable::Config,
                 code: "the link to unsubscribe cannot be sealed".to_owned(),
                 retry_after: None,
             })?;

@@ -54,14 +54,14 @@ impl Sender {
 
 /// The senders that this process knows, by the keys of their limits.
 #[derive(Default)]
-pub struct Senders(Mutex<HashMap<String, Arc<Sender>>>);
+pub struct SenderRegistry(Mutex<HashMap<String, Arc<Sender>>>);
 
 /// The key of a sender's limit.
 pub fn key(channel: Channel, sender: &str) -> String {
     format!("{}:{sender}", channel.provider())
 }
 
-impl Senders {
+impl SenderRegistry {
     pub fn of(&self, ctx: &Context, channel: Channel, sender: &str) -> Arc<Sender> {
         let key = key(channel, sender);
         let mut senders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,9 +87,9 @@ pub enum NoTurn {
 }
 
 /// Turns that are used right after: those who ask at one moment share a statement.
-pub type Turns = Batcher<Arc<Sender>, Result<(Instant, Duration), BatchFailed>>;
+pub type TurnBatcher = Batcher<Arc<Sender>, Result<(Instant, Duration), BatchFailed>>;
 
-pub fn turns(ctx: &Arc<Context>) -> Turns {
+pub fn turns(ctx: &Arc<Context>) -> TurnBatcher {
     let ctx = ctx.clone();
     Batcher::new(
         crate::liveperson::MAX_IDS,
@@ -138,7 +138,7 @@ async fn reserve(
 }
 
 /// Waits for the moment at which a message may leave. No two messages of a sender have the same one, whichever process they are in.
-pub async fn wait_for_turn(turns: &Turns, sender: &Arc<Sender>) -> Result<(), NoTurn> {
+pub async fn wait_for_turn(turns: &TurnBatcher, sender: &Arc<Sender>) -> Result<(), NoTurn> {
     loop {
         let Ok(Ok((at, held))) = turns.ask(sender.clone()).await else {
             return Err(NoTurn::Late);

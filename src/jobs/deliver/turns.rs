@@ -13,17 +13,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::BatchFailed;
-use super::sender::{Sender, Senders};
+use super::sender::{Sender, SenderRegistry};
 use crate::db;
-use crate::db::decisions::Entry;
-use crate::db::ledger::{Answer, Owed};
-use crate::db::limits::{Ahead, Line};
+use crate::db::decisions::NewDecision;
+use crate::db::ledger::{DueReminder, Transition};
+use crate::db::limits::{QueueAhead, WaitingLine};
 use crate::domain::decide::{Decision, Reason, Stage, Verdict};
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::reminder::ReminderState;
 use crate::domain::rule;
 use crate::jobs::context::{Account, Context};
-use crate::jobs::names::{self, Wake};
+use crate::jobs::names::{self, DueDelivery};
 use crate::jobs::queue::When;
 
 /// Turns are given so far ahead. Within it fit the question to LivePerson and the commit; with what the mail server takes after it, an
@@ -44,7 +44,7 @@ const SOONEST: TimeDelta = TimeDelta::milliseconds(100);
 
 /// A question to the line.
 #[derive(Debug)]
-pub enum Ask {
+pub enum TurnRequest {
     /// A turn for this reminder. `sender` is who it comes from, if somebody has looked already.
     Turn {
         reminder: ReminderId,
@@ -61,25 +61,25 @@ pub enum Ask {
 /// A reminder that may be looked at now.
 #[derive(Debug)]
 pub struct Admitted {
-    pub owed: Owed,
+    pub owed: DueReminder,
     /// Who it would come from.
     pub sender: String,
-    /// It has a turn under that sender's limit. If not: as far as is known it is not to be sent, which the look will confirm.
+    /// It has a turn under that sender's limit. If not: as far as is known it is not to be sent, which the re-check will confirm.
     pub turn: Option<Arc<Sender>>,
 }
 
-pub type Admission = Result<Option<Box<Admitted>>, BatchFailed>;
+pub type TurnAdmission = Result<Option<Box<Admitted>>, BatchFailed>;
 
 /// Gives turns to a batch of one account. `None` for reminders that need nothing now: settled meanwhile, or lined up.
 pub async fn admit(
     ctx: Arc<Context>,
-    senders: Arc<Senders>,
+    senders: Arc<SenderRegistry>,
     account: AccountId,
-    asks: Vec<Ask>,
-) -> Vec<Admission> {
+    asks: Vec<TurnRequest>,
+) -> Vec<TurnAdmission> {
     let result = match ctx.accounts.get(&account) {
         Some(account) => {
-            Round {
+            TurnRound {
                 ctx: &ctx,
                 senders: &senders,
                 account,
@@ -94,8 +94,8 @@ pub async fn admit(
         Ok(mut admitted) => asks
             .iter()
             .map(|ask| match ask {
-                Ask::Turn { reminder, .. } => Ok(admitted.remove(reminder).map(Box::new)),
-                Ask::CallUp { .. } => Ok(None),
+                TurnRequest::Turn { reminder, .. } => Ok(admitted.remove(reminder).map(Box::new)),
+                TurnRequest::CallUp { .. } => Ok(None),
             })
             .collect(),
         Err(error) => {
@@ -105,32 +105,32 @@ pub async fn admit(
     }
 }
 
-struct Round<'a> {
+struct TurnRound<'a> {
     ctx: &'a Context,
-    senders: &'a Senders,
+    senders: &'a SenderRegistry,
     account: &'a Account,
     now: DateTime<Utc>,
 }
 
 /// What is wanted from one sender.
 #[derive(Default)]
-struct Wanted {
-    waiting: Vec<Owed>,
+struct SenderDemand {
+    waiting: Vec<DueReminder>,
     given_back: usize,
 }
 
-type BySender = BTreeMap<(Channel, String), Wanted>;
+type BySender = BTreeMap<(Channel, String), SenderDemand>;
 
-impl Round<'_> {
-    async fn run(&self, asks: &[Ask]) -> anyhow::Result<HashMap<ReminderId, Admitted>> {
+impl TurnRound<'_> {
+    async fn run(&self, asks: &[TurnRequest]) -> anyhow::Result<HashMap<ReminderId, Admitted>> {
         let mut known: HashMap<ReminderId, Option<&String>> = HashMap::new();
         let mut wanting = BySender::new();
         for ask in asks {
             match ask {
-                Ask::Turn { reminder, sender } => {
+                TurnRequest::Turn { reminder, sender } => {
                     known.insert(*reminder, sender.as_ref());
                 }
-                Ask::CallUp {
+                TurnRequest::CallUp {
                     channel,
                     sender,
                     given_back,
@@ -179,12 +179,13 @@ impl Round<'_> {
     async fn foresee(
         &self,
         tx: &mut PgConnection,
-        owed: Vec<Owed>,
+        owed: Vec<DueReminder>,
         known: &HashMap<ReminderId, Option<&String>>,
-    ) -> anyhow::Result<Vec<(Owed, String, bool)>> {
-        let (early, owed): (Vec<Owed>, Vec<Owed>) = owed.into_iter().partition(|o| o.early);
+    ) -> anyhow::Result<Vec<(DueReminder, String, bool)>> {
+        let (early, owed): (Vec<DueReminder>, Vec<DueReminder>) =
+            owed.into_iter().partition(|o| o.early);
         let back = early.iter().map(|o| (o.channel, o.id, o.next_at));
-        self.wake(tx, back.collect()).await?;
+        self.schedule(tx, back.collect()).await?;
         if owed.is_empty() {
             return Ok(Vec::new());
         }
@@ -193,7 +194,7 @@ impl Round<'_> {
         skills.dedup();
         let rules = self.ctx.rules_for(tx, self.account, &skills).await?;
         let pauses = db::pauses::all(&mut *tx).await?;
-        let seen = self.ctx.witness.mark();
+        let seen = self.ctx.heartbeat_status.mark();
         let gate = db::holds::gate(&mut *tx, &seen.process).await?;
         let circuits = db::circuits::open_ones(&mut *tx).await?;
         let silent = self.account.paused().is_some();
@@ -226,16 +227,16 @@ impl Round<'_> {
         tx: &mut PgConnection,
         channel: Channel,
         name: &str,
-        Wanted {
+        SenderDemand {
             mut waiting,
             given_back,
-        }: Wanted,
+        }: SenderDemand,
     ) -> anyhow::Result<Vec<Admitted>> {
         let sender = self.senders.of(self.ctx, channel, name);
         waiting.sort_by_key(|o| (!o.lined_up, o.due_at, o.id));
         let limit = (sender.provider().as_str(), &*sender.key);
         let ahead = db::limits::ahead(&mut *tx, limit, &self.account.id).await?;
-        let admit = |owed: Owed| Admitted {
+        let admit = |owed: DueReminder| Admitted {
             turn: Some(sender.clone()),
             sender: name.to_owned(),
             owed,
@@ -249,7 +250,7 @@ impl Round<'_> {
             }
             return Ok(waiting.into_iter().map(admit).collect());
         };
-        let mut giving = Giving {
+        let mut giving = TurnAllocation {
             round: self,
             sender: &sender,
             per_second,
@@ -287,7 +288,7 @@ impl Round<'_> {
         let owed = db::ledger::lock_owed(&mut *tx, &ids, None)
             .await
             .context("locking reminders")?;
-        let (mut answers, mut log, mut wake) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut answers, mut log, mut schedule) = (Vec::new(), Vec::new(), Vec::new());
         for owed in owed {
             let turn = self.moment(again[&owed.id]);
             let back = marked((turn - EARLY).max(self.now + SOONEST), self.now);
@@ -297,15 +298,15 @@ impl Round<'_> {
             if !owed.lined_up {
                 let decision = Decision::Postpone(until, reason);
                 self.ctx.metrics.decided_on(owed.channel, &decision);
-                log.push(Entry {
+                log.push(NewDecision {
                     reminder: owed.id,
                     verdict: Verdict::Postpone,
                     reason,
                     until: Some(turn.min(owed.deadline)),
                 });
             }
-            wake.push((owed.channel, owed.id, until));
-            answers.push(Answer {
+            schedule.push((owed.channel, owed.id, until));
+            answers.push(Transition {
                 reminder: owed.id,
                 state: ReminderState::Scheduled,
                 reason,
@@ -314,7 +315,7 @@ impl Round<'_> {
         }
         db::ledger::apply(tx, &answers, self.now).await?;
         db::decisions::log(tx, Stage::Deliver, &log, self.now).await?;
-        self.wake(tx, wake).await
+        self.schedule(tx, schedule).await
     }
 
     fn moment(&self, wait: Duration) -> DateTime<Utc> {
@@ -323,18 +324,20 @@ impl Round<'_> {
         self.now.checked_add_signed(wait).unwrap_or(far)
     }
 
-    async fn wake(
+    async fn schedule(
         &self,
         tx: &mut PgConnection,
         reminders: Vec<(Channel, ReminderId, DateTime<Utc>)>,
     ) -> anyhow::Result<()> {
-        let deliveries = reminders.into_iter().map(|(channel, reminder, at)| Wake {
-            channel,
-            account: &self.account.id,
-            reminder,
-            at,
-        });
-        names::wake_deliveries(tx, &self.ctx.clock, When::At, deliveries).await?;
+        let deliveries = reminders
+            .into_iter()
+            .map(|(channel, reminder, at)| DueDelivery {
+                channel,
+                account: &self.account.id,
+                reminder,
+                at,
+            });
+        names::schedule_deliveries(tx, &self.ctx.clock, When::At, deliveries).await?;
         Ok(())
     }
 }
@@ -355,16 +358,16 @@ fn whole(turns: f64) -> usize {
 }
 
 /// The turns of one sender, being given.
-struct Giving<'a> {
-    round: &'a Round<'a>,
+struct TurnAllocation<'a> {
+    round: &'a TurnRound<'a>,
     sender: &'a Sender,
     per_second: f64,
-    ahead: Ahead,
+    ahead: QueueAhead,
     /// When there is a turn for whoever comes next.
     next: Duration,
 }
 
-impl Giving<'_> {
+impl TurnAllocation<'_> {
     /// How many more may be on their way.
     fn room(&self) -> usize {
         let adapter = self.round.ctx.channels.get(self.sender.channel);
@@ -416,13 +419,13 @@ impl Giving<'_> {
         let whose = (account, channel);
         let called = db::ledger::call_up(tx, whose, (round.now, until), free).await?;
         let found = called.len();
-        let deliveries = called.iter().map(|reminder| Wake {
+        let deliveries = called.iter().map(|reminder| DueDelivery {
             channel,
             account,
             reminder: *reminder,
             at: round.now,
         });
-        names::wake_deliveries(tx, &round.ctx.clock, When::At, deliveries).await?;
+        names::schedule_deliveries(tx, &round.ctx.clock, When::At, deliveries).await?;
         if found < free {
             db::limits::disperse(tx, &self.sender.key, account).await?;
         }
@@ -430,11 +433,12 @@ impl Giving<'_> {
     }
 
     /// Lines up those for whom there was no turn.
-    async fn line_up(&self, tx: &mut PgConnection, rest: &[Owed]) -> anyhow::Result<()> {
-        let (again, new): (Vec<&Owed>, Vec<&Owed>) = rest.iter().partition(|o| o.lined_up);
+    async fn line_up(&self, tx: &mut PgConnection, rest: &[DueReminder]) -> anyhow::Result<()> {
+        let (again, new): (Vec<&DueReminder>, Vec<&DueReminder>) =
+            rest.iter().partition(|o| o.lined_up);
         let mut waits = HashMap::new();
         let mut from = self.next.max(HORIZON);
-        for (line, waiting) in [(Line::Again, again), (Line::New, new)] {
+        for (line, waiting) in [(WaitingLine::Again, again), (WaitingLine::New, new)] {
             if waiting.is_empty() {
                 continue;
             }

@@ -3,14 +3,14 @@
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 
-use super::{Keeper, MOST, Place, line};
+use super::{JournalKeeper, JournalSink, MOST, line};
 use crate::db;
-use crate::db::journal::{Known, Said};
+use crate::db::journal::{SinkState, UnnotedEntry};
 use crate::hashing;
-use crate::journal::{Begins, Line, Mark, Tail, VERSION, Writer};
+use crate::journal::{Begins, JournalLine, JournalMark, Tail, VERSION, Writer};
 
 /// What is written one page after another.
-struct Snapshot {
+struct JournalSnapshot {
     begins: DateTime<Utc>,
     /// The number of the last line so far.
     last: i64,
@@ -18,7 +18,7 @@ struct Snapshot {
 
 /// Where the journal is that is begun anew.
 #[derive(Debug, PartialEq, Eq)]
-struct Found {
+struct JournalPosition {
     /// Its name, if it has one.
     journal: Option<String>,
     last: i64,
@@ -26,8 +26,8 @@ struct Found {
     is_ahead: bool,
 }
 
-impl Found {
-    fn of(known: &Known, tail: &Tail, mark: Option<&Mark>) -> Self {
+impl JournalPosition {
+    fn of(known: &SinkState, tail: &Tail, mark: Option<&JournalMark>) -> Self {
         let marked = mark.map(|mark| mark.journal.clone());
         let journal = tail.journal.clone().or(marked);
         let last = mark.map_or(0, |mark| mark.number).max(tail.last);
@@ -42,13 +42,13 @@ impl Found {
 
 /// What of it is read next.
 #[derive(Clone, Copy)]
-enum Of {
+enum SnapshotPart {
     Suppressions,
     /// That were made since.
     Erasures(DateTime<Utc>),
 }
 
-impl Keeper {
+impl JournalKeeper {
     /// Begins the journal anew: what it may have missed does not matter any more. The database takes it for begun when all of it is where it is
     /// kept; whoever dies before begins once more.
     pub(super) async fn begin(&mut self) -> anyhow::Result<()> {
@@ -62,11 +62,11 @@ impl Keeper {
         };
         drop(tx);
         let tail = self.write(Writer::tail).await?.unwrap_or_default();
-        let before: Option<Mark> = self.write(|writer| writer.mark()).await?.flatten();
-        let found = Found::of(&known, &tail, before.as_ref());
+        let before: Option<JournalMark> = self.write(|writer| writer.mark()).await?.flatten();
+        let found = JournalPosition::of(&known, &tail, before.as_ref());
         let journal = found.journal.unwrap_or_else(hashing::token);
         let number = found.last.max(known.numbered) + 1;
-        let mut snapshot = Snapshot {
+        let mut snapshot = JournalSnapshot {
             begins,
             last: number,
         };
@@ -79,7 +79,7 @@ impl Keeper {
             before,
             behind: found.is_ahead,
         };
-        self.note(vec![Line::Begins(line)]).await?;
+        self.note(vec![JournalLine::Begins(line)]).await?;
         self.snapshot(&mut snapshot).await?;
 
         let mut tx = self.pool.begin().await?;
@@ -99,27 +99,33 @@ impl Keeper {
         Ok(())
     }
 
-    async fn snapshot(&mut self, snapshot: &mut Snapshot) -> anyhow::Result<()> {
-        self.pages(snapshot, Of::Suppressions).await?;
+    async fn snapshot(&mut self, snapshot: &mut JournalSnapshot) -> anyhow::Result<()> {
+        self.pages(snapshot, SnapshotPart::Suppressions).await?;
         let since = match self.place {
-            Place::File(_, keep) => snapshot.begins - keep,
-            Place::Webhook(_) => DateTime::UNIX_EPOCH,
+            JournalSink::File(_, keep) => snapshot.begins - keep,
+            JournalSink::Webhook(_) => DateTime::UNIX_EPOCH,
         };
-        self.pages(snapshot, Of::Erasures(since)).await?;
+        self.pages(snapshot, SnapshotPart::Erasures(since)).await?;
         snapshot.last += 1;
-        let ends = Line::SnapshotEnds {
+        let ends = JournalLine::SnapshotEnds {
             number: snapshot.last,
             snapshot_ends: snapshot.begins,
         };
         self.note(vec![ends]).await
     }
 
-    async fn pages(&mut self, snapshot: &mut Snapshot, of: Of) -> anyhow::Result<()> {
-        let mut after: Option<Said> = None;
+    async fn pages(
+        &mut self,
+        snapshot: &mut JournalSnapshot,
+        of: SnapshotPart,
+    ) -> anyhow::Result<()> {
+        let mut after: Option<UnnotedEntry> = None;
         loop {
             let page = match of {
-                Of::Suppressions => db::journal::in_force(&self.pool, after.as_ref(), MOST).await?,
-                Of::Erasures(since) => {
+                SnapshotPart::Suppressions => {
+                    db::journal::in_force(&self.pool, after.as_ref(), MOST).await?
+                }
+                SnapshotPart::Erasures(since) => {
                     db::journal::erasures(&self.pool, since, after.as_ref(), MOST).await?
                 }
             };
@@ -128,10 +134,10 @@ impl Keeper {
             }
             let begins = Some(snapshot.begins);
             let lines = (snapshot.last + 1..).zip(&page);
-            let lines: Vec<Line> = lines
+            let lines: Vec<JournalLine> = lines
                 .map(|(number, said)| line(said, number, begins))
                 .collect();
-            snapshot.last = lines.last().map_or(snapshot.last, Line::number);
+            snapshot.last = lines.last().map_or(snapshot.last, JournalLine::number);
             self.note(lines).await?;
             after = page.into_iter().next_back();
             if !self.holds().await? {
@@ -147,11 +153,11 @@ mod tests {
 
     #[test]
     fn a_journal_that_has_what_the_database_does_not_know_of_says_so_where_it_begins_anew() {
-        let known = |journal: &str, numbered| Known {
+        let known = |journal: &str, numbered| SinkState {
             journal: Some(journal.to_owned()),
             numbered,
         };
-        let unknown = Known {
+        let unknown = SinkState {
             journal: None,
             numbered: 0,
         };
@@ -159,7 +165,7 @@ mod tests {
             journal: Some("ours".to_owned()),
             last,
         };
-        let mark = |number| Mark {
+        let mark = |number| JournalMark {
             journal: "ours".to_owned(),
             number,
             at: DateTime::UNIX_EPOCH,
@@ -175,8 +181,8 @@ mod tests {
             ("another file was kept last", known("theirs", 99), tail(57), Some(mark(57)), (Some("ours"), 57, true)),
         ];
         for (what, known, tail, mark, (journal, last, is_ahead)) in cases {
-            let found = Found::of(&known, &tail, mark.as_ref());
-            let expected = Found {
+            let found = JournalPosition::of(&known, &tail, mark.as_ref());
+            let expected = JournalPosition {
                 journal: journal.map(str::to_owned),
                 last,
                 is_ahead,

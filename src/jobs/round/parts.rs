@@ -17,7 +17,7 @@ const HANGS: u32 = 3;
 /// A set that is refused is asked for in halves, down to single skills, until the ones that LivePerson chokes on are found. They are
 /// left out of sets from then on, so that they cost a call each and not the search for them. So is a set that was not answered in time,
 /// if the account answers at all.
-pub struct Parts {
+pub struct SkillBatches {
     waiting: Vec<Vec<SkillId>>,
     found: Vec<(SkillId, Summary)>,
     calls: u32,
@@ -42,7 +42,7 @@ enum Odd {
     Hangs,
 }
 
-impl Parts {
+impl SkillBatches {
     pub fn new(skills: Vec<SkillId>, answers_lately: bool) -> Self {
         Self {
             waiting: vec![skills],
@@ -83,7 +83,12 @@ impl Parts {
     }
 
     /// LivePerson did not answer for these skills.
-    pub fn refused(&mut self, mut skills: Vec<SkillId>, error: &liveperson::Error, calls: u32) {
+    pub fn refused(
+        &mut self,
+        mut skills: Vec<SkillId>,
+        error: &liveperson::LivePersonError,
+        calls: u32,
+    ) {
         self.calls += calls;
         self.refusals += 1;
         let hangs = error.timed_out();
@@ -107,7 +112,7 @@ impl Parts {
     }
 
     /// Whether to look for the skill, after what has been answered and refused so far.
-    fn may_be_about_one(&self, error: &liveperson::Error) -> bool {
+    fn may_be_about_one(&self, error: &liveperson::LivePersonError) -> bool {
         if error.timed_out() {
             self.answers > 0 || (self.answers_lately && self.refusals < HANGS)
         } else {
@@ -115,7 +120,7 @@ impl Parts {
         }
     }
 
-    fn fail(&mut self, skills: &[SkillId], error: &liveperson::Error) {
+    fn fail(&mut self, skills: &[SkillId], error: &liveperson::LivePersonError) {
         let summary = Summary {
             error: Some(error.to_string()),
             alone: !self.hopeless,

@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta};
 use futures_util::future::{BoxFuture, join_all};
 use url::Url;
 
-use super::super::oauth1::Key;
-use super::super::{Client, Error, Purpose, TooBusy, Turnstile, http_client};
+use super::super::oauth1::OAuth1Key;
+use super::super::{LivePersonClient, LivePersonError, Purpose, RateLimiter, TooBusy, http_client};
 use super::server::{NOW, Reply, Seen, Server, client, oauth1, oauth2};
 use crate::clock::Clock;
 use crate::secret::Secret;
@@ -46,7 +46,7 @@ struct Turns {
     tokens: Mutex<Vec<u32>>,
 }
 
-impl Turnstile for Turns {
+impl RateLimiter for Turns {
     fn pass(&self, _: Purpose) -> BoxFuture<'_, Result<(), TooBusy>> {
         let tokens = self.server.script(|script| script.tokens_issued);
         self.tokens.lock().unwrap().push(tokens);
@@ -67,7 +67,7 @@ async fn a_turn_is_taken_when_there_is_a_token() {
     });
     let settings = turns.server.settings(oauth2());
     let clock = Clock::manual(NOW);
-    let client = Client::new(settings, http_client(), turns.clone(), clock, Arc::new(()));
+    let client = LivePersonClient::new(settings, http_client(), turns.clone(), clock, Arc::new(()));
     let (client, ids) = (&client, &ids());
     for result in join_all((0..5).map(|_| client.by_ids(ids))).await {
         result.unwrap();
@@ -110,7 +110,7 @@ async fn a_refused_fresh_token_is_final() {
     let endpoint = "by_ids";
     assert_eq!(
         error,
-        Error::Unauthorized {
+        LivePersonError::Unauthorized {
             endpoint,
             status: 401
         }
@@ -124,7 +124,10 @@ async fn a_missing_permission_costs_no_new_token() {
     let server = Server::start().await;
     server.reply([Reply::status(403)]);
     let error = server.client().by_ids(&ids()).await.unwrap_err();
-    assert!(matches!(error, Error::Unauthorized { status: 403, .. }));
+    assert!(matches!(
+        error,
+        LivePersonError::Unauthorized { status: 403, .. }
+    ));
     assert_eq!(server.seen("/app/token").len(), 1);
 }
 
@@ -140,7 +143,7 @@ async fn a_failing_token_server_is_left_alone_for_a_while() {
         let endpoint = "token";
         assert_eq!(
             error,
-            Error::Unauthorized {
+            LivePersonError::Unauthorized {
                 endpoint,
                 status: 400
             }
@@ -173,7 +176,7 @@ async fn what_is_sent_is_what_is_signed() {
         .parse()
         .unwrap();
     let at = DateTime::from_timestamp_secs(field(&seen, "oauth_timestamp").parse().unwrap());
-    let key = Key {
+    let key = OAuth1Key {
         consumer_key: "exampleappkey",
         consumer_secret: &Secret::new("exampleappsecret"),
         token: "exampletoken",
@@ -208,7 +211,10 @@ async fn a_rejected_key_is_not_tried_again() {
     server.reply([Reply::with(401, &[], "oauth_problem=token_rejected")]);
     let client = client(server.settings(oauth1()), Clock::manual(NOW));
     let error = client.by_ids(&ids()).await.unwrap_err();
-    assert!(matches!(error, Error::Unauthorized { status: 401, .. }));
+    assert!(matches!(
+        error,
+        LivePersonError::Unauthorized { status: 401, .. }
+    ));
     assert_eq!(server.seen("/messaging_history/").len(), 1);
 }
 

@@ -6,7 +6,10 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::super::{Client, Error, Purpose, Search, Skill, Status, Unlimited, http, http_client};
+use super::super::{
+    ConversationStatus, LivePersonClient, LivePersonError, LivePersonSkill, Purpose, Search,
+    Unlimited, http, http_client,
+};
 use super::server::{Calls, Gate, NOW, Reply, Server, client, oauth1, oauth2};
 use super::{SEARCH_EMPTY, SEARCH_PAGE, SKILLS};
 use crate::clock::Clock;
@@ -15,7 +18,7 @@ use crate::domain::ids::SkillId;
 fn open() -> Search {
     Search {
         skills: vec![SkillId::UNASSIGNED],
-        status: Status::Open,
+        status: ConversationStatus::Open,
         from: NOW - TimeDelta::days(89),
         to: NOW,
     }
@@ -106,7 +109,7 @@ async fn skills_are_read_once_per_revision() {
     let client = server.client();
     let skills = client.skills(None).await.unwrap().unwrap();
     assert_eq!(skills.revision.as_deref(), Some("1842"));
-    assert!(skills.skills.contains(&Skill {
+    assert!(skills.skills.contains(&LivePersonSkill {
         id: SkillId(3_155_410_910),
         name: "Web Sales".to_owned(),
         deleted: false,
@@ -146,7 +149,7 @@ async fn a_search_gives_up_after_its_delays() {
     let error = server.client().search(&open(), 0).await.unwrap_err();
     assert_eq!(
         error,
-        Error::Unavailable {
+        LivePersonError::Unavailable {
             endpoint: "search",
             why: "HTTP 503",
             retry_after: None
@@ -160,7 +163,10 @@ async fn a_bad_question_is_asked_once() {
     let server = Server::start().await;
     server.reply([Reply::status(400)]);
     let error = server.client().search(&open(), 0).await.unwrap_err();
-    assert!(matches!(error, Error::Rejected { status: 400, .. }));
+    assert!(matches!(
+        error,
+        LivePersonError::Rejected { status: 400, .. }
+    ));
     assert!(!error.retryable());
     assert_eq!(server.seen("/messaging_history/").len(), 1);
 }
@@ -181,7 +187,7 @@ async fn throttling_holds_everybody() {
     let server = Server::start().await;
     let gate = Arc::new(Gate::default());
     let calls = Arc::new(Calls::default());
-    let client = Client::new(
+    let client = LivePersonClient::new(
         server.settings(oauth2()),
         http_client(),
         gate.clone(),
@@ -245,7 +251,10 @@ async fn a_redirect_is_not_followed() {
     let server = Server::start().await;
     server.reply([Reply::with(302, &[("location", "http://127.0.0.1:9/")], "")]);
     let error = server.client().by_ids(&ids(1)).await.unwrap_err();
-    assert!(matches!(error, Error::Rejected { status: 302, .. }));
+    assert!(matches!(
+        error,
+        LivePersonError::Rejected { status: 302, .. }
+    ));
 }
 
 #[tokio::test]
@@ -254,7 +263,7 @@ async fn silence_ends_in_a_time_out() {
     server.reply([Reply::Never]);
     // Longer than all that is answered before it takes.
     let impatient = http::build(Duration::from_secs(1));
-    let client = Client::new(
+    let client = LivePersonClient::new(
         server.settings(oauth1()),
         impatient,
         Arc::new(Unlimited),
@@ -305,9 +314,9 @@ async fn several_skills_are_asked_for_in_one_search_and_none_means_all() {
 #[test]
 fn what_may_be_about_one_skill_is_told_from_what_is_about_the_account() {
     let endpoint = "search";
-    let rejected = |status| Error::Rejected { endpoint, status };
-    let unauthorized = |status| Error::Unauthorized { endpoint, status };
-    let unavailable = |why| Error::Unavailable {
+    let rejected = |status| LivePersonError::Rejected { endpoint, status };
+    let unauthorized = |status| LivePersonError::Unauthorized { endpoint, status };
+    let unavailable = |why| LivePersonError::Unavailable {
         endpoint,
         why,
         retry_after: None,
@@ -324,16 +333,16 @@ fn what_may_be_about_one_skill_is_told_from_what_is_about_the_account() {
         (unavailable("HTTP 504"), false),
         (unavailable("timed out"), false),
         (unavailable("no connection"), false),
-        (Error::Malformed { endpoint, why: "" }, true),
-        (Error::NoService("msgHist"), false),
+        (LivePersonError::Malformed { endpoint, why: "" }, true),
+        (LivePersonError::NoService("msgHist"), false),
         (
-            Error::Throttled {
+            LivePersonError::Throttled {
                 endpoint,
                 retry_after: pause,
             },
             false,
         ),
-        (Error::Busy { retry_after: pause }, false),
+        (LivePersonError::Busy { retry_after: pause }, false),
     ] {
         assert_eq!(error.may_be_about_one(), one, "{error:?}");
     }

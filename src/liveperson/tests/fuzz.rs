@@ -4,7 +4,7 @@ use chrono::DateTime;
 use proptest::prelude::*;
 
 use super::super::csds::{self, Service};
-use super::super::http::Answer;
+use super::super::http::LivePersonResponse;
 use super::super::{answer, token};
 use super::{BY_ID_V1, BY_IDS, DOMAIN_ALL, SEARCH_PAGE, SKILLS};
 
@@ -40,7 +40,7 @@ proptest! {
     ) {
         for service in [Service::History, Service::Skills, Service::Token] {
             let headers = retry_after.parse().ok().map(|value| (reqwest::header::RETRY_AFTER, value));
-            let answer = Answer {
+            let answer = LivePersonResponse {
                 asked: crate::clock::Moment::now(),
                 status: reqwest::StatusCode::from_u16(status).unwrap(),
                 headers: headers.into_iter().collect(),

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::Page;
+use super::super::SearchPage;
 use super::{BY_ID_V1, SEARCH_PAGE, page, parse};
 
 /// What may stand where something else is expected.
@@ -49,7 +49,7 @@ fn replace(tree: &mut Value, nth: &mut usize, by: &Value) {
     }
 }
 
-fn is_whole(page: &Page) -> bool {
+fn is_whole(page: &SearchPage) -> bool {
     page.received as usize == page.records.len() + page.unreadable.len()
 }
 

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::super::Error;
+use super::super::LivePersonError;
 use super::DOMAIN_ALL;
 use super::server::{NOW, Reply, Server, client, oauth2};
 use crate::clock::Clock;
@@ -68,7 +68,7 @@ async fn an_unknown_service_is_told_apart_from_an_outage() {
     answers(&server, [Reply::status(400), Reply::ok(nothing)]);
     for _ in 0..2 {
         let error = client.by_ids(&ids()).await.unwrap_err();
-        assert_eq!(error, Error::NoService("msgHist"));
+        assert_eq!(error, LivePersonError::NoService("msgHist"));
         assert!(!error.retryable());
     }
     answers(&server, [Reply::status(500), Reply::ok("<html>")]);
@@ -83,7 +83,7 @@ async fn credentials_go_only_to_a_host() {
     let evil = json!({ "baseURI": "user@evil.example/" }).to_string();
     answers(&server, [Reply::ok(evil)]);
     let error = server.client().by_ids(&ids()).await.unwrap_err();
-    assert!(matches!(error, Error::Malformed { .. }));
+    assert!(matches!(error, LivePersonError::Malformed { .. }));
     assert!(!error.to_string().contains("evil"));
     assert!(server.seen("/app/token").is_empty());
 }
@@ -99,7 +99,7 @@ async fn a_host_that_does_not_answer_is_looked_up_again() {
     answers(&server, [Reply::ok(moved)]);
     let client = server.client();
     let error = client.by_ids(&ids()).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable { .. }));
+    assert!(matches!(error, LivePersonError::Unavailable { .. }));
     assert!(!error.to_string().contains("127.0.0.1"));
     client.by_ids(&ids()).await.unwrap();
 }

@@ -277,7 +277,7 @@ fn one_bad_record_is_named_and_the_others_are_read() {
         why_unreadable(&json!({ "info": { "startTimeL": 0 } })),
         (Some("c1".to_owned()), "startTime is missing".to_owned())
     );
-    assert!(convert(super::super::wire::Record::default()).is_err());
+    assert!(convert(super::super::wire::WireRecord::default()).is_err());
 }
 
 #[test]

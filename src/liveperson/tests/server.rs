@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 use super::super::{
-    Auth, Client, Observer, Purpose, Scheme, Settings, TooBusy, Turnstile, http_client,
+    LivePersonAuth, LivePersonClient, LivePersonSettings, Observer, Purpose, RateLimiter, Scheme,
+    TooBusy, http_client,
 };
 use super::SEARCH_EMPTY;
 use crate::clock::Clock;
@@ -153,34 +154,34 @@ impl Server {
             .collect()
     }
 
-    pub fn settings(&self, auth: Auth) -> Settings {
-        Settings {
+    pub fn settings(&self, auth: LivePersonAuth) -> LivePersonSettings {
+        LivePersonSettings {
             csds_url: format!("http://{}", self.address).parse().unwrap(),
             service_scheme: Scheme::Http,
             retry_delays: vec![Duration::from_millis(2); 3],
-            ..Settings::new("12345678".parse().unwrap(), auth)
+            ..LivePersonSettings::new("12345678".parse().unwrap(), auth)
         }
     }
 
-    pub fn client(&self) -> Client {
+    pub fn client(&self) -> LivePersonClient {
         client(self.settings(oauth2()), Clock::manual(NOW))
     }
 }
 
-pub fn client(settings: Settings, clock: Clock) -> Client {
+pub fn client(settings: LivePersonSettings, clock: Clock) -> LivePersonClient {
     let limit = Arc::new(super::super::Unlimited);
-    Client::new(settings, http_client(), limit, clock, Arc::new(()))
+    LivePersonClient::new(settings, http_client(), limit, clock, Arc::new(()))
 }
 
-pub fn oauth2() -> Auth {
-    Auth::OAuth2 {
+pub fn oauth2() -> LivePersonAuth {
+    LivePersonAuth::OAuth2 {
         client_id: "11111111-2222-4333-8444-555555555555".to_owned(),
         client_secret: Secret::new("example-client-secret"),
     }
 }
 
-pub fn oauth1() -> Auth {
-    Auth::OAuth1 {
+pub fn oauth1() -> LivePersonAuth {
+    LivePersonAuth::OAuth1 {
         consumer_key: "exampleappkey".to_owned(),
         consumer_secret: Secret::new("exampleappsecret"),
         token: Secret::new("exampletoken"),
@@ -238,7 +239,7 @@ pub struct Gate {
     pub held: Mutex<Vec<Duration>>,
 }
 
-impl Turnstile for Gate {
+impl RateLimiter for Gate {
     fn pass(&self, _purpose: Purpose) -> BoxFuture<'_, Result<(), TooBusy>> {
         *self.passed.lock().unwrap() += 1;
         Box::pin(std::future::ready(Ok(())))

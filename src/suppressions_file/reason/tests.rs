@@ -2,7 +2,7 @@
 
 use super::*;
 
-const BAD: Verdict = Ok(Suppression::BadAddress);
+const BAD: ListedReason = Ok(Suppression::BadAddress);
 
 /// Status and text as lists of bounces have them.
 #[test]

@@ -90,7 +90,7 @@ mod tests {
             file: None,
             read_secret: |path| std::fs::read_to_string(path),
         };
-        crate::config::Config::read(&sources, crate::config::Role::Sandbox).unwrap()
+        crate::config::Config::read(&sources, crate::config::ProcessRole::Sandbox).unwrap()
     }
 
     #[test]

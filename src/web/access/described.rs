@@ -9,14 +9,19 @@ use utoipa::openapi::{
     SecurityRequirement,
 };
 
-use super::Needs;
+use super::RouteAccess;
 use crate::domain::access::Permission;
 
 /// Adds to each operation of an item what the frame does for it: the scope it needs and the problems it can answer. Returns the
 /// methods.
 ///
 /// `repeats`: whether an `Idempotency-Key` does anything for its posts.
-pub fn complete(item: &mut PathItem, path: &str, needs: Needs, repeats: bool) -> Vec<HttpMethod> {
+pub fn complete(
+    item: &mut PathItem,
+    path: &str,
+    needs: RouteAccess,
+    repeats: bool,
+) -> Vec<HttpMethod> {
     let mut methods = Vec::new();
     for (method, operation) in operations(item) {
         let Some(operation) = operation else { continue };
@@ -44,14 +49,16 @@ pub fn complete(item: &mut PathItem, path: &str, needs: Needs, repeats: bool) ->
     methods
 }
 
-fn security(needs: Needs) -> Vec<SecurityRequirement> {
+fn security(needs: RouteAccess) -> Vec<SecurityRequirement> {
     let of = |scheme: &str, permission: Permission| {
         SecurityRequirement::new(scheme, [permission.as_str()])
     };
     match needs {
-        Needs::Nothing => Vec::new(),
-        Needs::Person(permission) | Needs::Session(permission) => vec![of("session", permission)],
-        Needs::Caller(permission) => vec![of("token", permission), of("session", permission)],
+        RouteAccess::Nothing => Vec::new(),
+        RouteAccess::Person(permission) | RouteAccess::Session(permission) => {
+            vec![of("session", permission)]
+        }
+        RouteAccess::Caller(permission) => vec![of("token", permission), of("session", permission)],
     }
 }
 

@@ -12,22 +12,22 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use chrono::TimeDelta;
 
 use super::lookups::LookupError;
-use super::session::{self, Session};
-use super::{Access, Caller, csrf, repeat};
-use crate::control::Error;
+use super::session::{self, BrowserSession};
+use super::{Access, Caller, csrf, idempotency};
+use crate::control::ControlError;
 use crate::db;
 use crate::domain::access::Permission;
 use crate::hashing;
 use crate::metrics::AccessOutcome;
-use crate::web::client::Client;
-use crate::web::problem::Refusal;
-use crate::web::unshown::Unshown;
-use crate::web::{LONG_BODY, State};
+use crate::web::client::ClientAddress;
+use crate::web::page_error::PageError;
+use crate::web::problem::ApiError;
+use crate::web::{AppState, LONG_BODY};
 
 /// A guard of routes that need this permission.
 #[derive(Clone)]
 pub struct Guard {
-    pub state: State,
+    pub state: AppState,
     pub needs: Permission,
     /// Whether the route changes anything: else a request that is sent again may be done again, and its answer is not kept.
     pub changes: bool,
@@ -48,20 +48,20 @@ pub async fn page(Shared(guard): Shared<Guard>, request: Request, next: Next) ->
     let (mut parts, body) = request.into_parts();
     let state = &guard.state;
     let asked = parts.uri.path_and_query().map(ToString::to_string);
-    let Ok(Client(from)) = Client::from_request_parts(&mut parts, state).await;
+    let Ok(ClientAddress(from)) = ClientAddress::from_request_parts(&mut parts, state).await;
     let (caller, session) = match person(state, &parts.headers, from).await {
         Ok(Some(found)) => found,
         Ok(None) => return to_login(&guard.state.access, &parts, asked.as_deref().unwrap_or("/")),
         Err(LookupError::Later(wait)) => {
-            return too_many(wait, Unshown::too_many().into_response());
+            return too_many(wait, PageError::too_many().into_response());
         }
-        Err(LookupError::Fault(error)) => return Unshown::from(error).into_response(),
+        Err(LookupError::Fault(error)) => return PageError::from(error).into_response(),
     };
-    if let Err(wait) = state.access.callers.pass(caller.key(), Instant::now()) {
-        return too_many(wait, Unshown::too_many().into_response());
+    if let Err(wait) = state.access.caller_limit.pass(caller.key(), Instant::now()) {
+        return too_many(wait, PageError::too_many().into_response());
     }
     if !caller.may(guard.needs) {
-        return noted(state, &caller, from, Unshown::forbidden().into_response());
+        return noted(state, &caller, from, PageError::forbidden().into_response());
     }
     let mut body = body;
     if !parts.method.is_safe() {
@@ -77,7 +77,7 @@ pub async fn page(Shared(guard): Shared<Guard>, request: Request, next: Next) ->
 }
 
 /// Leaves a trace of an answer that somebody may not do something: the route's, or the handler's that knows what exactly was asked.
-fn noted(state: &State, caller: &Caller, from: IpAddr, response: Response) -> Response {
+fn noted(state: &AppState, caller: &Caller, from: IpAddr, response: Response) -> Response {
     if response.status() == StatusCode::FORBIDDEN {
         state.refused(AccessOutcome::MissingPermission, from, Some(caller.by()));
     }
@@ -89,10 +89,10 @@ async fn own_form(
     guard: &Guard,
     parts: &Parts,
     body: Body,
-    session: &Session,
+    session: &BrowserSession,
 ) -> Result<Body, Response> {
     let read = to_bytes(body, guard.most).await;
-    let bytes = read.map_err(|_| Unshown::too_large().into_response())?;
+    let bytes = read.map_err(|_| PageError::too_large().into_response())?;
     let in_header = parts
         .headers
         .get(csrf_header())
@@ -106,7 +106,7 @@ async fn own_form(
     if csrf::is_from_here(access, &parts.headers) && csrf::fits(&session.csrf, &given) {
         Ok(Body::from(bytes))
     } else {
-        Err(Unshown::not_ours().into_response())
+        Err(PageError::not_ours().into_response())
     }
 }
 
@@ -122,7 +122,7 @@ async fn word_in(form: &Bytes) -> Result<Option<String>, Response> {
     }
     let form = form.clone();
     let found = tokio::task::spawn_blocking(move || find(&form)).await;
-    found.map_err(|error| Unshown::from(Error::Internal(error.into())).into_response())
+    found.map_err(|error| PageError::from(ControlError::Internal(error.into())).into_response())
 }
 
 /// Scripts of our pages send the form's word in a header.
@@ -155,14 +155,14 @@ fn to_login(access: &Access, parts: &Parts, asked: &str) -> Response {
 }
 
 /// Before a page or a form that nobody needs to be logged in for.
-pub async fn open(Shared(state): Shared<State>, request: Request, next: Next) -> Response {
+pub async fn open(Shared(state): Shared<AppState>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let Ok(Client(from)) = Client::from_request_parts(&mut parts, &state).await;
+    let Ok(ClientAddress(from)) = ClientAddress::from_request_parts(&mut parts, &state).await;
     if let Err(wait) = state.access.open.pass(from, Instant::now()) {
-        return too_many(wait, Unshown::too_many().into_response());
+        return too_many(wait, PageError::too_many().into_response());
     }
     if !parts.method.is_safe() && !csrf::is_from_here(&state.access, &parts.headers) {
-        return Unshown::not_ours().into_response();
+        return PageError::not_ours().into_response();
     }
     next.run(Request::from_parts(parts, body)).await
 }
@@ -171,46 +171,46 @@ pub async fn open(Shared(state): Shared<State>, request: Request, next: Next) ->
 pub async fn api(Shared(guard): Shared<Guard>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let state = &guard.state;
-    let Ok(Client(from)) = Client::from_request_parts(&mut parts, state).await;
+    let Ok(ClientAddress(from)) = ClientAddress::from_request_parts(&mut parts, state).await;
     let caller = match api_caller(state, &parts, from).await {
         Ok(caller) => caller,
         Err(response) => return response,
     };
-    if let Err(wait) = state.access.callers.pass(caller.key(), Instant::now()) {
-        return too_many(wait, Refusal::too_many().into_response());
+    if let Err(wait) = state.access.caller_limit.pass(caller.key(), Instant::now()) {
+        return too_many(wait, ApiError::too_many().into_response());
     }
     if let Err(refusal) = is_allowed(&guard, &caller) {
         return noted(state, &caller, from, refusal.into_response());
     }
-    let key = match repeat::key(&parts.headers) {
+    let key = match idempotency::key(&parts.headers) {
         Ok(key) => key.filter(|_| guard.changes && parts.method == Method::POST),
         Err(refusal) => return refusal.into_response(),
     };
     parts.extensions.insert(caller.clone());
     let request = Request::from_parts(parts, body);
     let response = match key {
-        Some(key) => repeat::once(&guard, (caller.key_word(), key), request, next).await,
+        Some(key) => idempotency::once(&guard, (caller.key_word(), key), request, next).await,
         None => next.run(request).await,
     };
     noted(state, &caller, from, response)
 }
 
-fn is_allowed(guard: &Guard, caller: &Caller) -> Result<(), Refusal> {
+fn is_allowed(guard: &Guard, caller: &Caller) -> Result<(), ApiError> {
     if guard.people_only && caller.user().is_none() {
-        return Err(Refusal::people_only());
+        return Err(ApiError::people_only());
     }
     if caller.may(guard.needs) {
         Ok(())
     } else {
-        Err(Refusal::forbidden(guard.needs))
+        Err(ApiError::forbidden(guard.needs))
     }
 }
 
 /// A program with its token, or a person on a page of ours.
-async fn api_caller(state: &State, parts: &Parts, from: IpAddr) -> Result<Caller, Response> {
+async fn api_caller(state: &AppState, parts: &Parts, from: IpAddr) -> Result<Caller, Response> {
     let refused = |why| match why {
-        LookupError::Later(wait) => too_many(wait, Refusal::too_many().into_response()),
-        LookupError::Fault(error) => Refusal::from(error).into_response(),
+        LookupError::Later(wait) => too_many(wait, ApiError::too_many().into_response()),
+        LookupError::Fault(error) => ApiError::from(error).into_response(),
     };
     if parts.headers.contains_key(header::AUTHORIZATION) {
         let found = program(state, &parts.headers, from).await;
@@ -232,17 +232,17 @@ async fn api_caller(state: &State, parts: &Parts, from: IpAddr) -> Result<Caller
         let ours = csrf::is_from_here(&state.access, &parts.headers)
             && csrf::fits(&session.csrf, given.unwrap_or_default());
         if !ours {
-            return Err(Refusal::not_ours().into_response());
+            return Err(ApiError::not_ours().into_response());
         }
     }
     Ok(caller)
 }
 
-/// Turns away who has no good token; how often one is looked up, is limited before: see [`Lookups`](super::lookups::Lookups).
-fn stranger(state: &State, from: IpAddr) -> Response {
-    match state.access.strangers.pass(from, Instant::now()) {
-        Ok(()) => Refusal::unauthorized().into_response(),
-        Err(wait) => too_many(wait, Refusal::too_many().into_response()),
+/// Turns away who has no good token; how often one is looked up, is limited before: see [`Lookups`](super::lookups::CredentialLookups).
+fn stranger(state: &AppState, from: IpAddr) -> Response {
+    match state.access.anonymous_limit.pass(from, Instant::now()) {
+        Ok(()) => ApiError::unauthorized().into_response(),
+        Err(wait) => too_many(wait, ApiError::too_many().into_response()),
     }
 }
 
@@ -255,22 +255,22 @@ pub fn too_many(wait: Duration, mut response: Response) -> Response {
 }
 
 /// Whether a session or a token may be looked up now.
-fn admit(state: &State, word: &[u8; 32], from: IpAddr) -> Result<(), LookupError> {
+fn admit(state: &AppState, word: &[u8; 32], from: IpAddr) -> Result<(), LookupError> {
     let admitted = state.access.lookups.admit(word, from, Instant::now());
     admitted.map_err(LookupError::Later)
 }
 
 /// It was looked up, and is somebody's.
-fn found_word(state: &State, word: &[u8; 32], from: IpAddr) {
+fn found_word(state: &AppState, word: &[u8; 32], from: IpAddr) {
     state.access.lookups.found(word, from, Instant::now());
 }
 
 /// Who the session's cookie belongs to.
 pub async fn person(
-    state: &State,
+    state: &AppState,
     headers: &HeaderMap,
     from: IpAddr,
-) -> Result<Option<(Caller, Session)>, LookupError> {
+) -> Result<Option<(Caller, BrowserSession)>, LookupError> {
     let Some(token) = session::token(&state.access, headers) else {
         return Ok(None);
     };
@@ -287,7 +287,7 @@ pub async fn person(
     if !is_by_itself(headers) && now - found.seen_at >= NOTED_EVERY {
         db::sessions::seen(&state.pool, &token_hash, now).await?;
     }
-    let session = Session::new(token, found.flash);
+    let session = BrowserSession::new(token, found.flash);
     Ok(Some((
         Caller::person(found.user, found.name, found.role, found.limit),
         session,
@@ -296,7 +296,7 @@ pub async fn person(
 
 /// Whose bearer token it is.
 async fn program(
-    state: &State,
+    state: &AppState,
     headers: &HeaderMap,
     from: IpAddr,
 ) -> Result<Option<Caller>, LookupError> {

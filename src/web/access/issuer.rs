@@ -14,23 +14,23 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::config;
-use crate::control::sso::Known;
+use crate::control::sso::SsoIdentity;
 use crate::db::sso::Started;
 use crate::hashing;
-use crate::web::jwt::{self, Audience, Jwks, Keys, Trust};
+use crate::web::jwt::{self, Audience, Jwks, Trust, VerificationKeys};
 
 const MAX_BODY: usize = 64 << 10;
 
 /// The issuer, as far as it is known.
-pub struct Issuer {
+pub struct OidcIssuer {
     settings: config::Sso,
     http: reqwest::Client,
     redirect: Url,
-    found: OnceCell<Found>,
+    found: OnceCell<IssuerMetadata>,
 }
 
 /// What the issuer says of itself.
-struct Found {
+struct IssuerMetadata {
     authorization: Url,
     token: Url,
     secret_in_body: bool,
@@ -48,13 +48,13 @@ struct Discovery {
 }
 
 #[derive(Deserialize)]
-struct Tokens {
+struct TokenResponse {
     id_token: String,
 }
 
 /// What the token says of the person. A name that people may choose for themselves (`preferred_username`) is not among it.
 #[derive(Deserialize)]
-struct Claims {
+struct PersonClaims {
     email: Option<String>,
     /// `None`: the issuer does not say, which is not the same as `null`.
     #[serde(default, deserialize_with = "said")]
@@ -65,7 +65,7 @@ fn said<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> 
     Value::deserialize(value).map(Some)
 }
 
-impl Claims {
+impl PersonClaims {
     /// The person's address, if it is known to be the person's. `trust`: of an issuer that does not say, it is.
     ///
     /// Some issuers write `true` as a word. In plain ASCII only: letters that become others in lower case would be somebody else's address.
@@ -84,7 +84,7 @@ impl Claims {
     }
 }
 
-impl Issuer {
+impl OidcIssuer {
     pub fn new(
         settings: config::Sso,
         http: reqwest::Client,
@@ -100,7 +100,7 @@ impl Issuer {
         })
     }
 
-    async fn found(&self) -> anyhow::Result<&Found> {
+    async fn found(&self) -> anyhow::Result<&IssuerMetadata> {
         let url = self
             .settings
             .issuer
@@ -117,14 +117,14 @@ impl Issuer {
                 Ok(url)
             };
             let methods = told.token_endpoint_auth_methods_supported;
-            Ok(Found {
+            Ok(IssuerMetadata {
                 authorization: address(&told.authorization_endpoint)?,
                 token: address(&told.token_endpoint)?,
                 secret_in_body: methods
                     .is_some_and(|m| !m.iter().any(|m| m == "client_secret_basic")),
                 trust: trust(
                     &self.settings,
-                    Keys::Published(Jwks::new(
+                    VerificationKeys::Published(Jwks::new(
                         address(&told.jwks_uri)?,
                         self.http.clone(),
                         "single sign-on (UNREAD_OIDC_ISSUER)",
@@ -157,7 +157,7 @@ impl Issuer {
         code: &str,
         started: &Started,
         now: DateTime<Utc>,
-    ) -> anyhow::Result<Known> {
+    ) -> anyhow::Result<SsoIdentity> {
         let found = self.found().await?;
         let client_id = self.settings.client_id.as_str();
         let mut form = vec![
@@ -178,7 +178,7 @@ impl Issuer {
                 request = request.basic_auth(word(client_id), Some(word(secret.expose())));
             }
         }
-        let tokens: Tokens = read(request.form(&form))
+        let tokens: TokenResponse = read(request.form(&form))
             .await
             .context("redeeming the code")?;
         identify(
@@ -204,7 +204,7 @@ async fn identify(
     nonce: &str,
     settings: &config::Sso,
     now: DateTime<Utc>,
-) -> anyhow::Result<Known> {
+) -> anyhow::Result<SsoIdentity> {
     let trusted = std::slice::from_ref(trust);
     let verified = jwt::verify(token, trusted, Some(nonce), now).await?;
     let (issuer, subject) = (verified.issuer.as_deref(), &verified.subject);
@@ -212,8 +212,8 @@ async fn identify(
         (1..=255).contains(&subject.len()) && !subject.contains(char::is_control),
         "the token names nobody"
     );
-    let claims: Claims = verified.claims()?;
-    Ok(Known {
+    let claims: PersonClaims = verified.claims()?;
+    Ok(SsoIdentity {
         subject: format!("{} {subject}", issuer.unwrap_or_default()),
         email: claims.email(settings.trust_email).map(str::to_owned),
         role: settings.role,
@@ -221,7 +221,7 @@ async fn identify(
 }
 
 /// What is believed of the issuer: its name with and without the slash at the end, since settings are typed by people.
-fn trust(settings: &config::Sso, keys: Keys) -> Trust {
+fn trust(settings: &config::Sso, keys: VerificationKeys) -> Trust {
     let name = settings.issuer_name.trim_end_matches('/');
     Trust {
         keys,

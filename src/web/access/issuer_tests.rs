@@ -22,14 +22,14 @@ fn settings_of(name: &str) -> config::Sso {
 }
 
 fn trust_in(settings: &config::Sso) -> Trust {
-    trust(settings, Keys::Public(attacks::issuer_public()))
+    trust(settings, VerificationKeys::Public(attacks::issuer_public()))
 }
 
 static TRUST: std::sync::LazyLock<Trust> =
     std::sync::LazyLock::new(|| trust_in(&settings_of(ISSUER)));
 
 /// No key has to be fetched, so nothing waits.
-fn identified(trust: &Trust, token: &str) -> anyhow::Result<Known> {
+fn identified(trust: &Trust, token: &str) -> anyhow::Result<SsoIdentity> {
     identify(trust, token, NONCE, &settings_of(ISSUER), now())
         .now_or_never()
         .unwrap()

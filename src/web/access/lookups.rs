@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::control::Error;
+use crate::control::ControlError;
 use crate::web::limiter::Limiter;
 use crate::web::recent::Recent;
 
@@ -12,13 +12,13 @@ use crate::web::recent::Recent;
 const UNKNOWN: (f64, f64) = (10.0, 60.0);
 
 /// Without it, whoever invents words would have the database asked for each of them.
-pub struct Lookups {
+pub struct CredentialLookups {
     unknown: Limiter<IpAddr>,
     /// Hashes of words that were good here lately, and whether they are as far as is known.
     good: Mutex<Recent<[u8; 16], bool>>,
 }
 
-impl Lookups {
+impl CredentialLookups {
     pub fn new(remembered: usize) -> Self {
         Self {
             unknown: Limiter::new(UNKNOWN.0, UNKNOWN.1, remembered),
@@ -76,11 +76,11 @@ fn shortened(hash: &[u8; 32]) -> [u8; 16] {
 pub enum LookupError {
     /// Too many were looked up.
     Later(Duration),
-    Fault(Error),
+    Fault(ControlError),
 }
 
-impl From<Error> for LookupError {
-    fn from(error: Error) -> Self {
+impl From<ControlError> for LookupError {
+    fn from(error: ControlError) -> Self {
         Self::Fault(error)
     }
 }
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn words_that_nobody_knows_are_looked_up_so_often_and_good_ones_always() {
-        let lookups = Lookups::new(1_000);
+        let lookups = CredentialLookups::new(1_000);
         let (here, there): (IpAddr, IpAddr) = ([10, 1, 1, 1].into(), [10, 2, 2, 2].into());
         let word = |n: u8| [n; 32];
         let now = Instant::now();

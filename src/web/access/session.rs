@@ -10,7 +10,7 @@ use crate::hashing;
 
 /// A session that is good.
 #[derive(Clone)]
-pub struct Session {
+pub struct BrowserSession {
     pub token_hash: [u8; 32],
     /// What this session's forms must carry.
     pub csrf: String,
@@ -19,13 +19,13 @@ pub struct Session {
 }
 
 /// Shows nothing with which somebody could act for the person.
-impl fmt::Debug for Session {
+impl fmt::Debug for BrowserSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Session")
     }
 }
 
-impl Session {
+impl BrowserSession {
     pub fn new(token: &str, flash: Option<Value>) -> Self {
         Self {
             token_hash: hashing::digest(token),
@@ -115,6 +115,6 @@ mod tests {
 
     #[test]
     fn a_session_does_not_show_itself() {
-        assert_eq!(format!("{:?}", Session::new("abc", None)), "Session");
+        assert_eq!(format!("{:?}", BrowserSession::new("abc", None)), "Session");
     }
 }

@@ -14,14 +14,14 @@ use utoipa_axum::router::UtoipaMethodRouter;
 use super::described::complete;
 use super::guard::{self, Guard};
 use crate::domain::access::Permission;
-use crate::web::{MAX_BODY, State};
+use crate::web::{AppState, MAX_BODY};
 
 /// Where the config API begins.
 pub const API_ROOT: &str = "/api/v1";
 
 /// What a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
+pub enum RouteAccess {
     /// Nobody has to be logged in: the login itself, scripts and styles.
     Nothing,
     /// A person who is logged in and may do this.
@@ -37,21 +37,21 @@ pub enum Needs {
 pub struct Route {
     pub method: Method,
     pub path: String,
-    pub needs: Needs,
+    pub needs: RouteAccess,
 }
 
 /// Routes in the making.
-pub struct Table {
-    state: State,
-    router: Router<State>,
+pub struct RouteTable {
+    state: AppState,
+    router: Router<AppState>,
     rows: Vec<Route>,
     /// The API's part of them, for its document.
     pub paths: Paths,
     pub schemas: Vec<(String, RefOr<Schema>)>,
 }
 
-impl Table {
-    pub fn new(state: State) -> Self {
+impl RouteTable {
+    pub fn new(state: AppState) -> Self {
         Self {
             state,
             router: Router::new(),
@@ -64,7 +64,7 @@ impl Table {
     /// A page that a person who may do this can look at.
     pub fn page<H, T>(&mut self, needs: Permission, path: &str, handler: H)
     where
-        H: Handler<T, State>,
+        H: Handler<T, AppState>,
         T: 'static,
     {
         self.person(needs, MAX_BODY, Method::GET, path, get(handler));
@@ -73,7 +73,7 @@ impl Table {
     /// A form of a page, which posts to `path`.
     pub fn form<H, T>(&mut self, needs: Permission, path: &str, handler: H)
     where
-        H: Handler<T, State>,
+        H: Handler<T, AppState>,
         T: 'static,
     {
         self.long_form(needs, MAX_BODY, path, handler);
@@ -82,7 +82,7 @@ impl Table {
     /// A form whose body may have `most` bytes.
     pub fn long_form<H, T>(&mut self, needs: Permission, most: usize, path: &str, handler: H)
     where
-        H: Handler<T, State>,
+        H: Handler<T, AppState>,
         T: 'static,
     {
         self.person(needs, most, Method::POST, path, post(handler));
@@ -94,29 +94,29 @@ impl Table {
         most: usize,
         method: Method,
         path: &str,
-        handler: MethodRouter<State>,
+        handler: MethodRouter<AppState>,
     ) {
         let guard = self.guard(needs, most);
         let guarded = handler
             .layer(DefaultBodyLimit::max(most))
             .route_layer(from_fn_with_state(guard, guard::page));
-        self.add(method, path.to_owned(), Needs::Person(needs), guarded);
+        self.add(method, path.to_owned(), RouteAccess::Person(needs), guarded);
     }
 
     /// A page or a form that needs nobody to be logged in. It says of nobody anything.
-    pub fn open(&mut self, method: Method, path: &str, handler: MethodRouter<State>) {
+    pub fn open(&mut self, method: Method, path: &str, handler: MethodRouter<AppState>) {
         let guarded = handler.route_layer(from_fn_with_state(self.state.clone(), guard::open));
-        self.add(method, path.to_owned(), Needs::Nothing, guarded);
+        self.add(method, path.to_owned(), RouteAccess::Nothing, guarded);
     }
 
     /// Handlers of the config API, below [`API_ROOT`], as `routes!(…)` collects them with their descriptions. The name of a
     /// handler is its operation's id, so it is unique among all.
-    pub fn api(&mut self, needs: Permission, routes: UtoipaMethodRouter<State>) {
+    pub fn api(&mut self, needs: Permission, routes: UtoipaMethodRouter<AppState>) {
         self.long_api(needs, MAX_BODY, routes);
     }
 
     /// A handler of the config API that changes nothing, though it is posted to because what is asked does not belong into an address.
-    pub fn api_question(&mut self, needs: Permission, routes: UtoipaMethodRouter<State>) {
+    pub fn api_question(&mut self, needs: Permission, routes: UtoipaMethodRouter<AppState>) {
         let guard = Guard {
             changes: false,
             ..self.guard(needs, MAX_BODY)
@@ -126,7 +126,7 @@ impl Table {
 
     /// A handler of the config API that gives somebody access: people, passwords, tokens. Programs are refused, whatever their
     /// scopes: else a token that is lost or expires has long made another way in.
-    pub fn api_of_people(&mut self, needs: Permission, routes: UtoipaMethodRouter<State>) {
+    pub fn api_of_people(&mut self, needs: Permission, routes: UtoipaMethodRouter<AppState>) {
         let guard = Guard {
             people_only: true,
             ..self.guard(needs, MAX_BODY)
@@ -134,17 +134,26 @@ impl Table {
         self.api_behind(guard, routes);
     }
 
-    /// A handler as of [`Table::api`], with bodies of up to `most` bytes.
-    pub fn long_api(&mut self, needs: Permission, most: usize, routes: UtoipaMethodRouter<State>) {
+    /// A handler as of [`RouteTable::api`], with bodies of up to `most` bytes.
+    pub fn long_api(
+        &mut self,
+        needs: Permission,
+        most: usize,
+        routes: UtoipaMethodRouter<AppState>,
+    ) {
         self.api_behind(self.guard(needs, most), routes);
     }
 
-    fn api_behind(&mut self, guard: Guard, (schemas, paths, handler): UtoipaMethodRouter<State>) {
+    fn api_behind(
+        &mut self,
+        guard: Guard,
+        (schemas, paths, handler): UtoipaMethodRouter<AppState>,
+    ) {
         let changes = guard.changes;
         let needs = if guard.people_only {
-            Needs::Session(guard.needs)
+            RouteAccess::Session(guard.needs)
         } else {
-            Needs::Caller(guard.needs)
+            RouteAccess::Caller(guard.needs)
         };
         self.schemas.extend(schemas);
         let mut handler = Some(
@@ -185,7 +194,13 @@ impl Table {
         }
     }
 
-    fn add(&mut self, method: Method, path: String, needs: Needs, handler: MethodRouter<State>) {
+    fn add(
+        &mut self,
+        method: Method,
+        path: String,
+        needs: RouteAccess,
+        handler: MethodRouter<AppState>,
+    ) {
         let router = std::mem::take(&mut self.router);
         self.router = router.route(&path, handler);
         self.rows.push(Route {
@@ -195,7 +210,7 @@ impl Table {
         });
     }
 
-    pub fn finish(self) -> (Router<State>, Vec<Route>) {
+    pub fn finish(self) -> (Router<AppState>, Vec<Route>) {
         (self.router, self.rows)
     }
 }

@@ -7,25 +7,25 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 
 use super::Visitor;
-use crate::control::Error;
-use crate::control::logins::{self, Attempt, Checked, Counted, Throttled};
-use crate::control::second_factor::Shown;
+use crate::control::ControlError;
+use crate::control::logins::{self, CredentialCheck, LoginAttempt, LoginLimit, Throttled};
+use crate::control::second_factor::FactorProof;
 use crate::hashing;
 use crate::metrics::AccessOutcome;
 use crate::secret::Secret;
-use crate::web::State;
+use crate::web::AppState;
 use crate::web::limiter::Limiter;
 
 /// What came of trying a password.
-pub enum Tried {
+pub enum PasswordTry {
     /// It is this person's.
     Good { user: i64 },
     /// It did not help, and what to say about it.
-    Not(Refused),
+    Not(LoginRefusal),
 }
 
 /// Why a password was not taken, for whoever typed it.
-pub enum Refused {
+pub enum LoginRefusal {
     Wrong,
     Later(Duration),
     /// Too many are at it.
@@ -35,35 +35,35 @@ pub enum Refused {
 /// Tries a password for a name: on the page of the login, and wherever else somebody is asked for it. Counted, limited and left on record
 /// in the same way everywhere.
 pub async fn password(
-    state: &State,
+    state: &AppState,
     visitor: &Visitor,
     given_name: &str,
     password: &Secret,
-) -> Result<Tried, Error> {
+) -> Result<PasswordTry, ControlError> {
     let name = logins::name(given_name);
     let device = visitor.device(&state.access, &name);
-    let attempt = Attempt::new(&state.hasher, &name, visitor.from, device);
+    let attempt = LoginAttempt::new(&state.hasher, &name, visitor.from, device);
     let now = state.clock.now();
     let checked = match admit(state, &attempt).await? {
         Ok(counted) => logins::check(&state.pool, &attempt, counted, password, now).await,
-        Err(held) => Ok(Checked::Later(held)),
+        Err(held) => Ok(CredentialCheck::Later(held)),
     };
     settle(state, &attempt, AccessOutcome::WrongPassword, checked).await
 }
 
 /// Tries a code of the second factor, likewise. What was shown, if it was good.
 pub async fn code(
-    state: &State,
+    state: &AppState,
     visitor: &Visitor,
     name: &str,
     code: &str,
-) -> Result<(Tried, Option<Shown>), Error> {
+) -> Result<(PasswordTry, Option<FactorProof>), ControlError> {
     let device = visitor.device(&state.access, name);
-    let attempt = Attempt::new(&state.hasher, name, visitor.from, device);
+    let attempt = LoginAttempt::new(&state.hasher, name, visitor.from, device);
     let (pool, hasher, now) = (&state.pool, &state.hasher, state.clock.now());
     let (checked, shown) = match admit(state, &attempt).await? {
         Ok(counted) => logins::check_code(pool, hasher, &attempt, counted, code, now).await?,
-        Err(held) => (Checked::Later(held), None),
+        Err(held) => (CredentialCheck::Later(held), None),
     };
     let tried = settle(state, &attempt, AccessOutcome::WrongCode, Ok(checked)).await?;
     Ok((tried, shown))
@@ -71,25 +71,25 @@ pub async fn code(
 
 /// What is left behind by a try, and what is said of it.
 async fn settle(
-    state: &State,
-    attempt: &Attempt<'_>,
+    state: &AppState,
+    attempt: &LoginAttempt<'_>,
     wrong: AccessOutcome,
-    checked: Result<Checked, Error>,
-) -> Result<Tried, Error> {
+    checked: Result<CredentialCheck, ControlError>,
+) -> Result<PasswordTry, ControlError> {
     match checked {
-        Ok(Checked::Good { user }) => {
-            state.access.tries.forget(attempt, Instant::now());
-            Ok(Tried::Good { user })
+        Ok(CredentialCheck::Good { user }) => {
+            state.access.tries.clear(attempt, Instant::now());
+            Ok(PasswordTry::Good { user })
         }
-        Ok(Checked::Wrong { name }) => {
+        Ok(CredentialCheck::Wrong { name }) => {
             state.refused(wrong, attempt.from, name.as_deref());
-            Ok(Tried::Not(Refused::Wrong))
+            Ok(PasswordTry::Not(LoginRefusal::Wrong))
         }
-        Ok(Checked::Later(held)) => {
+        Ok(CredentialCheck::Later(held)) => {
             note_too_many(state, attempt.name, attempt.from, held).await?;
-            Ok(Tried::Not(Refused::Later(held.wait())))
+            Ok(PasswordTry::Not(LoginRefusal::Later(held.wait())))
         }
-        Err(Error::Unavailable(why)) => Ok(Tried::Not(Refused::Busy(why))),
+        Err(ControlError::Unavailable(why)) => Ok(PasswordTry::Not(LoginRefusal::Busy(why))),
         Err(error) => Err(error),
     }
 }
@@ -97,13 +97,16 @@ async fn settle(
 /// Whether a try is looked at, and by which limit it is counted: who comes from a device or a network that is known as this person's is not
 /// held up by what strangers try. A known device comes before everything else, also before what others behind its address have used up;
 /// how often somebody may claim to be one is limited with all that is asked before a login.
-async fn admit(state: &State, attempt: &Attempt<'_>) -> Result<Result<Counted, Throttled>, Error> {
+async fn admit(
+    state: &AppState,
+    attempt: &LoginAttempt<'_>,
+) -> Result<Result<LoginLimit, Throttled>, ControlError> {
     let (tries, pool, now) = (&state.access.tries, &state.pool, state.clock.now());
     if let Some(device) = attempt.device
         && attempt.is_from_known_device(pool, now).await?
     {
         let held = tries.of_device.pass(shortened(device), Instant::now());
-        return Ok(held.map(|()| Counted::Device).map_err(Throttled::Name));
+        return Ok(held.map(|()| LoginLimit::Device).map_err(Throttled::Name));
     }
     let held = tries.of_address.pass(attempt.from, Instant::now());
     if let Err(wait) = held {
@@ -114,14 +117,14 @@ async fn admit(state: &State, attempt: &Attempt<'_>) -> Result<Result<Counted, T
         return Ok(Err(Throttled::Name(wait)));
     }
     match tries.of_name.pass(short(attempt.name), Instant::now()) {
-        Ok(()) => Ok(Ok(Counted::Name)),
+        Ok(()) => Ok(Ok(LoginLimit::Name)),
         // The limit of both has counted it.
-        Err(_) if attempt.is_from_known_network(pool, now).await? => Ok(Ok(Counted::Network)),
+        Err(_) if attempt.is_from_known_network(pool, now).await? => Ok(Ok(LoginLimit::Network)),
         Err(wait) => Ok(Err(Throttled::Name(wait))),
     }
 }
 
-impl Refused {
+impl LoginRefusal {
     /// The answer with a page, which is told its status.
     pub fn answer(&self, page: impl FnOnce(StatusCode) -> Response) -> Response {
         match self {
@@ -144,7 +147,7 @@ impl Refused {
     }
 
     /// For the page on which it was typed.
-    pub fn told(&self, wrong: &str) -> String {
+    pub fn message(&self, wrong: &str) -> String {
         match self {
             Self::Wrong => wrong.to_owned(),
             Self::Later(wait) => {
@@ -160,11 +163,11 @@ impl Refused {
 
 /// Leaves a trace of tries that are not looked at; that somebody's name is locked is on record, once in a while.
 async fn note_too_many(
-    state: &State,
+    state: &AppState,
     name: &str,
     from: IpAddr,
     held: Throttled,
-) -> Result<(), Error> {
+) -> Result<(), ControlError> {
     let now = state.clock.now();
     let anew = matches!(held, Throttled::Name(_)) && state.access.tries.is_locked_anew(name);
     let known = if anew {
@@ -200,10 +203,10 @@ impl Tries {
     }
 
     /// Who has logged in from here may err again.
-    fn forget(&self, attempt: &Attempt<'_>, now: Instant) {
-        self.of_both.forget(attempt.network, now);
+    fn clear(&self, attempt: &LoginAttempt<'_>, now: Instant) {
+        self.of_both.clear(attempt.network, now);
         if let Some(device) = attempt.device {
-            self.of_device.forget(shortened(device), now);
+            self.of_device.clear(shortened(device), now);
         }
     }
 

@@ -7,11 +7,11 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 
-use super::{Access, State, session};
+use super::{Access, AppState, session};
 use crate::control::known;
 use crate::domain::device;
 use crate::hashing;
-use crate::web::client::Client;
+use crate::web::client::ClientAddress;
 
 /// A request of somebody who wants to come in, or to show once more who they are.
 pub struct Visitor {
@@ -19,11 +19,11 @@ pub struct Visitor {
     pub headers: HeaderMap,
 }
 
-impl FromRequestParts<State> for Visitor {
+impl FromRequestParts<AppState> for Visitor {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Infallible> {
-        let Client(from) = Client::from_request_parts(parts, state).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+        let ClientAddress(from) = ClientAddress::from_request_parts(parts, state).await?;
         let headers = parts.headers.clone();
         Ok(Self { from, headers })
     }

@@ -12,18 +12,19 @@ use crate::control;
 use crate::control::accounts::{Accounts, SkillView};
 use crate::domain::access::Permission;
 use crate::domain::ids::AccountId;
-use crate::web::State;
-use crate::web::access::Table;
-use crate::web::problem::Refusal;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
+use crate::web::problem::ApiError;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.api(Permission::View, routes!(list_accounts));
     table.api(Permission::View, routes!(list_skills));
 }
 
 /// A LivePerson account.
 #[derive(Debug, Serialize, ToSchema)]
-struct Account {
+#[schema(as = Account)]
+struct AccountView {
     /// LivePerson's site id.
     #[schema(value_type = String, example = "12345678")]
     id: AccountId,
@@ -33,13 +34,13 @@ struct Account {
 }
 
 /// List the accounts
-#[utoipa::path(get, path = "/accounts", tag = "accounts", responses((status = 200, body = Page<Account>)))]
+#[utoipa::path(get, path = "/accounts", tag = "accounts", responses((status = 200, body = Page<AccountView>)))]
 async fn list_accounts(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-) -> Result<axum::Json<Page<Account>>, Refusal> {
+    Shared(state): Shared<AppState>,
+) -> Result<axum::Json<Page<AccountView>>, ApiError> {
     let accounts = control::accounts::list(&state.pool, &accounts).await?;
-    let accounts = accounts.into_iter().map(|account| Account {
+    let accounts = accounts.into_iter().map(|account| AccountView {
         brand: state.brand_of(&account.id),
         id: account.id,
         skills_synced_at: account.skills_synced_at,
@@ -49,7 +50,7 @@ async fn list_accounts(
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-struct Of {
+struct AccountQuery {
     /// The account's id.
     #[param(inline)]
     account: AccountId,
@@ -58,13 +59,13 @@ struct Of {
 /// List an account's skills
 ///
 /// Those that LivePerson lists, by name. `-1`, "Unassigned", is LivePerson's own and not among them.
-#[utoipa::path(get, path = "/accounts/{account}/skills", tag = "accounts", params(Of),
+#[utoipa::path(get, path = "/accounts/{account}/skills", tag = "accounts", params(AccountQuery),
     responses((status = 200, body = Page<SkillView>)))]
 async fn list_skills(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Path(of): Path<Of>,
-) -> Result<axum::Json<Page<SkillView>>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Path(of): Path<AccountQuery>,
+) -> Result<axum::Json<Page<SkillView>>, ApiError> {
     let account = accounts.named(of.account.as_str())?;
     let skills = control::accounts::skills(&state.pool, &account).await?;
     Ok(axum::Json(Page::whole(skills)))

@@ -10,20 +10,20 @@ use super::paging::{Page, Paging};
 use crate::control;
 use crate::control::accounts::Accounts;
 use crate::control::audit::EntryView;
-use crate::db::audit::Wanted;
+use crate::db::audit::AuditFilter;
 use crate::domain::access::Permission;
-use crate::web::State;
-use crate::web::access::Table;
-use crate::web::problem::Refusal;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
+use crate::web::problem::ApiError;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.api(Permission::View, routes!(list_audit));
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Filter {
+struct AuditQuery {
     /// Only changes by this person, token or command.
     by: Option<String>,
     /// Only this verb, or those that begin with it: `rule` finds `rule.publish`.
@@ -38,18 +38,18 @@ struct Filter {
 /// List changes, the newest first
 ///
 /// Who is limited to some accounts sees the changes in these.
-#[utoipa::path(get, path = "/audit", tag = "audit", params(Filter), responses((status = 200, body = Page<EntryView>)))]
+#[utoipa::path(get, path = "/audit", tag = "audit", params(AuditQuery), responses((status = 200, body = Page<EntryView>)))]
 async fn list_audit(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Query(filter): Query<Filter>,
-) -> Result<axum::Json<Page<EntryView>>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Query(filter): Query<AuditQuery>,
+) -> Result<axum::Json<Page<EntryView>>, ApiError> {
     let paging = Paging {
         limit: filter.limit,
         after: filter.after,
     };
     let limit = paging.limit()?;
-    let wanted = Wanted {
+    let wanted = AuditFilter {
         by: filter.by.as_deref(),
         action: filter.action.as_deref(),
         before: paging.after()?,

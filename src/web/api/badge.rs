@@ -10,19 +10,19 @@ use super::extract::{Json, Path};
 use crate::control::accounts::Accounts;
 use crate::domain::access::Permission;
 use crate::domain::ids::AccountId;
-use crate::web::State;
-use crate::web::access::Table;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 use crate::web::badge;
-use crate::web::problem::{Problem, Refusal};
+use crate::web::problem::{ApiError, Problem};
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.api(Permission::View, routes!(read_badge));
     table.api_question(Permission::Operate, routes!(look_at_badge));
 }
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-struct Of {
+struct BadgeQuery {
     /// The account's id.
     #[param(value_type = String, pattern = "^[A-Za-z0-9_-]{1,32}$", example = "12345678")]
     account: AccountId,
@@ -30,7 +30,8 @@ struct Of {
 
 /// How the badge is set up. No key and no secret is in it.
 #[derive(Debug, Serialize, ToSchema)]
-struct Badge {
+#[schema(as = Badge)]
+struct BadgeSetupView {
     /// Pages of these origins may show it.
     origins: Vec<String>,
     /// Without a token only LivePerson's own consumer ids are answered.
@@ -55,20 +56,20 @@ struct TokenKind {
 }
 
 /// Read how the badge is set up
-#[utoipa::path(get, path = "/accounts/{account}/badge", tag = "badge", params(Of), responses((status = 200, body = Badge)))]
+#[utoipa::path(get, path = "/accounts/{account}/badge", tag = "badge", params(BadgeQuery), responses((status = 200, body = BadgeSetupView)))]
 async fn read_badge(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Path(of): Path<Of>,
-) -> Result<axum::Json<Badge>, Refusal> {
-    let setup = badge::look::setup(&state, &accounts.named(of.account.as_str())?)?;
+    Shared(state): Shared<AppState>,
+    Path(of): Path<BadgeQuery>,
+) -> Result<axum::Json<BadgeSetupView>, ApiError> {
+    let setup = badge::setup_check::setup(&state, &accounts.named(of.account.as_str())?)?;
     let base = state.public_url.as_str().trim_end_matches('/');
     let tokens = setup.tokens.into_iter().map(|kind| TokenKind {
         kind: kind.name,
         issuer: kind.issuer,
         audiences: kind.audiences,
     });
-    Ok(axum::Json(Badge {
+    Ok(axum::Json(BadgeSetupView {
         origins: setup.origins,
         customer_ids_need_token: setup.customer_ids_need_token,
         tokens: tokens.collect(),
@@ -81,7 +82,8 @@ async fn read_badge(
 /// Whose badge.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Whose {
+#[schema(as = Whose)]
+struct BadgeConsumerQuery {
     /// LivePerson's consumer id, or the brand's own customer id.
     #[schema(min_length = 1, max_length = 256)]
     consumer: String,
@@ -89,7 +91,8 @@ struct Whose {
 
 /// What the badge says.
 #[derive(Debug, Serialize, ToSchema)]
-struct Look {
+#[schema(as = Look)]
+struct BadgeCheckView {
     unread: bool,
     count: u32,
     since: Option<DateTime<Utc>>,
@@ -102,19 +105,19 @@ struct Look {
 }
 
 /// Tell what the badge says of a consumer now
-#[utoipa::path(post, path = "/accounts/{account}/badge/look-up", tag = "badge", params(Of), request_body = Whose,
-    responses((status = 200, body = Look),
+#[utoipa::path(post, path = "/accounts/{account}/badge/look-up", tag = "badge", params(BadgeQuery), request_body = BadgeConsumerQuery,
+    responses((status = 200, body = BadgeCheckView),
     (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json")))]
 async fn look_at_badge(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Path(of): Path<Of>,
-    Json(whose): Json<Whose>,
-) -> Result<axum::Json<Look>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Path(of): Path<BadgeQuery>,
+    Json(whose): Json<BadgeConsumerQuery>,
+) -> Result<axum::Json<BadgeCheckView>, ApiError> {
     let account = accounts.named(of.account.as_str())?;
-    let look = badge::look::look(&state, &account, &whose.consumer).await?;
+    let look = badge::setup_check::check_setup(&state, &account, &whose.consumer).await?;
     let told = look.with_token;
-    Ok(axum::Json(Look {
+    Ok(axum::Json(BadgeCheckView {
         unread: told.answer.unread,
         count: told.answer.count,
         since: told.answer.since,

@@ -11,14 +11,14 @@ use utoipa_axum::routes;
 use super::extract::Json;
 use crate::control;
 use crate::control::accounts::{Accounts, Allowed};
-use crate::control::consumers::{Erased, Person, Who, reads_as_address};
+use crate::control::consumers::{ConsumerSelector, ConsumerView, ErasureView, reads_as_address};
 use crate::domain::access::Permission;
 use crate::domain::ids::AccountId;
-use crate::web::State;
-use crate::web::access::{Caller, Table};
-use crate::web::problem::Refusal;
+use crate::web::AppState;
+use crate::web::access::{Caller, RouteTable};
+use crate::web::problem::ApiError;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.api_question(Permission::View, routes!(look_up_consumer));
     table.api(Permission::Operate, routes!(opt_out_consumer));
     table.api(Permission::Operate, routes!(allow_consumer));
@@ -28,7 +28,8 @@ pub fn add(table: &mut Table) {
 /// Who is meant: exactly one of consumer, conversation and address.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Named {
+#[schema(as = Named)]
+struct ConsumerQuery {
     account: AccountId,
     /// LivePerson's consumer id, or the brand's own.
     consumer: Option<String>,
@@ -38,7 +39,7 @@ struct Named {
     address: Option<String>,
 }
 
-impl Named {
+impl ConsumerQuery {
     /// Whether an answer would confirm an address.
     fn by_address(&self, region: Option<&str>) -> bool {
         let id = self.consumer.as_deref();
@@ -47,20 +48,20 @@ impl Named {
 
     async fn who(
         &self,
-        state: &State,
+        state: &AppState,
         accounts: &Accounts,
-    ) -> Result<(Allowed<AccountId>, Who), Refusal> {
+    ) -> Result<(Allowed<AccountId>, ConsumerSelector), ApiError> {
         let account = accounts.named(self.account.as_str())?;
         let who = match (&self.consumer, &self.conversation, &self.address) {
-            (Some(id), None, None) => Who::Consumer(id.clone()),
-            (None, Some(id), None) => Who::Conversation(id.clone()),
+            (Some(id), None, None) => ConsumerSelector::Consumer(id.clone()),
+            (None, Some(id), None) => ConsumerSelector::Conversation(id.clone()),
             (None, None, Some(raw)) => {
                 let region = state.region_of(&account);
                 let (pool, clock, hasher) = (&state.pool, &state.clock, &state.hasher);
-                Who::address(pool, clock, hasher, (raw, region.as_deref())).await?
+                ConsumerSelector::address(pool, clock, hasher, (raw, region.as_deref())).await?
             }
             _ => {
-                return Err(Refusal::fault(
+                return Err(ApiError::fault(
                     StatusCode::UNPROCESSABLE_ENTITY,
                     "",
                     "give exactly one of consumer, conversation and address",
@@ -74,18 +75,18 @@ impl Named {
 /// Look somebody up
 ///
 /// By an address, or by a customer id that is one, only with the scope `operate`: the answer says whether the address is known.
-#[utoipa::path(post, path = "/consumers/look-up", tag = "consumers", request_body = Named,
-    responses((status = 200, body = Person),
+#[utoipa::path(post, path = "/consumers/look-up", tag = "consumers", request_body = ConsumerQuery,
+    responses((status = 200, body = ConsumerView),
     (status = 404, description = "There is no such account")))]
 async fn look_up_consumer(
     accounts: Accounts,
     caller: Caller,
-    Shared(state): Shared<State>,
-    Json(named): Json<Named>,
-) -> Result<axum::Json<Person>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Json(named): Json<ConsumerQuery>,
+) -> Result<axum::Json<ConsumerView>, ApiError> {
     let region = state.region_of(&*accounts.named(named.account.as_str())?);
     if named.by_address(region.as_deref()) && !caller.may(Permission::Operate) {
-        return Err(Refusal::forbidden(Permission::Operate));
+        return Err(ApiError::forbidden(Permission::Operate));
     }
     let (account, who) = named.who(&state, &accounts).await?;
     Ok(axum::Json(
@@ -100,16 +101,16 @@ struct OptedOut {
 }
 
 /// Stop all reminders to the addresses known of somebody
-#[utoipa::path(post, path = "/consumers/opt-out", tag = "consumers", request_body = Named,
+#[utoipa::path(post, path = "/consumers/opt-out", tag = "consumers", request_body = ConsumerQuery,
     responses((status = 200, body = OptedOut),
     (status = 404, description = "There is no such account"),
     (status = 409, description = "No address of theirs is known")))]
 async fn opt_out_consumer(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Json(named): Json<Named>,
-) -> Result<axum::Json<OptedOut>, Refusal> {
+    Json(named): Json<ConsumerQuery>,
+) -> Result<axum::Json<OptedOut>, ApiError> {
     let (account, who) = named.who(&state, &accounts).await?;
     let (pool, clock) = (&state.pool, &state.clock);
     let addresses = control::consumers::opt_out(pool, clock, caller.by(), &account, &who).await?;
@@ -125,16 +126,16 @@ struct AllowedAgain {
 /// Take an opt-out back
 ///
 /// Lifts the opt-outs that your team made for the addresses known of somebody. What customers say themselves, and imported lists, stay.
-#[utoipa::path(post, path = "/consumers/allow", tag = "consumers", request_body = Named,
+#[utoipa::path(post, path = "/consumers/allow", tag = "consumers", request_body = ConsumerQuery,
     responses((status = 200, body = AllowedAgain),
     (status = 404, description = "There is no such account"),
     (status = 409, description = "Your team has not opted them out")))]
 async fn allow_consumer(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Json(named): Json<Named>,
-) -> Result<axum::Json<AllowedAgain>, Refusal> {
+    Json(named): Json<ConsumerQuery>,
+) -> Result<axum::Json<AllowedAgain>, ApiError> {
     let (account, who) = named.who(&state, &accounts).await?;
     let (pool, clock) = (&state.pool, &state.clock);
     let addresses = control::consumers::allow(pool, clock, caller.by(), &account, &who).await?;
@@ -144,15 +145,15 @@ async fn allow_consumer(
 /// Erase somebody
 ///
 /// What stays: counts without a person, and suppressions, which are keyed hashes.
-#[utoipa::path(post, path = "/consumers/erase", tag = "consumers", request_body = Named,
-    responses((status = 200, body = Erased),
+#[utoipa::path(post, path = "/consumers/erase", tag = "consumers", request_body = ConsumerQuery,
+    responses((status = 200, body = ErasureView),
     (status = 404, description = "There is no such account")))]
 async fn erase_consumer(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Json(named): Json<Named>,
-) -> Result<axum::Json<Erased>, Refusal> {
+    Json(named): Json<ConsumerQuery>,
+) -> Result<axum::Json<ErasureView>, ApiError> {
     let (account, who) = named.who(&state, &accounts).await?;
     let (pool, clock) = (&state.pool, &state.clock);
     let erased =

@@ -12,18 +12,18 @@ use crate::control::accounts::Accounts;
 use crate::control::reminders::DecisionView;
 use crate::domain::access::Permission;
 use crate::domain::ids::AccountId;
-use crate::web::State;
-use crate::web::access::Table;
-use crate::web::problem::Refusal;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
+use crate::web::problem::ApiError;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.api(Permission::View, routes!(list_decisions));
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Filter {
+struct DecisionQuery {
     #[param(inline)]
     account: Option<AccountId>,
     /// LivePerson's conversation id.
@@ -38,12 +38,12 @@ struct Filter {
 /// List decisions, the newest first
 ///
 /// An answer equal to the one before it, about the same reminder or conversation, is logged once.
-#[utoipa::path(get, path = "/decisions", tag = "decisions", params(Filter), responses((status = 200, body = Page<DecisionView>)))]
+#[utoipa::path(get, path = "/decisions", tag = "decisions", params(DecisionQuery), responses((status = 200, body = Page<DecisionView>)))]
 async fn list_decisions(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Query(filter): Query<Filter>,
-) -> Result<axum::Json<Page<DecisionView>>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Query(filter): Query<DecisionQuery>,
+) -> Result<axum::Json<Page<DecisionView>>, ApiError> {
     let accounts = accounts.narrowed(filter.account.as_ref().map(AccountId::as_str));
     let paging = Paging {
         limit: filter.limit,

@@ -9,11 +9,11 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApiBuilder, ServerBuilder};
 
 use super::examples;
-use crate::web::access::Table;
+use crate::web::access::RouteTable;
 use crate::web::problem::Problem;
 
 /// The whole document.
-pub fn whole(table: &mut Table) -> Value {
+pub fn whole(table: &mut RouteTable) -> Value {
     let mut schemas = std::mem::take(&mut table.schemas);
     Problem::schemas(&mut schemas);
     schemas.push((Problem::name().into_owned(), Problem::schema()));

@@ -8,26 +8,26 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 
-use crate::web::State;
-use crate::web::problem::Refusal;
+use crate::web::AppState;
+use crate::web::problem::ApiError;
 
 /// The version named by `If-Match`, which must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IfMatch<V = i32>(pub V);
 
-impl<V: FromStr> FromRequestParts<State> for IfMatch<V> {
-    type Rejection = Refusal;
+impl<V: FromStr> FromRequestParts<AppState> for IfMatch<V> {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, ApiError> {
         let Some(given) = parts.headers.get(header::IF_MATCH) else {
-            return Err(Refusal::fault(
+            return Err(ApiError::fault(
                 StatusCode::PRECONDITION_REQUIRED,
                 "If-Match",
                 "is missing: send the ETag of the version that you have read, so that nobody's change is overwritten",
             ));
         };
         version(given).map(Self).ok_or_else(|| {
-            Refusal::fault(
+            ApiError::fault(
                 StatusCode::BAD_REQUEST,
                 "If-Match",
                 "is not the ETag of a version, for example \"3\"",

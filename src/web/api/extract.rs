@@ -1,4 +1,4 @@
-//! Reading a request of the config API: like axum's own extractors, but what does not fit is a `Refusal` that names the field.
+//! Reading a request of the config API: like axum's own extractors, but what does not fit is a `ApiError` that names the field.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -11,18 +11,18 @@ use serde_json::Value;
 use crate::control::NUL;
 use crate::domain::access::Permission;
 use crate::web::access::Caller;
-use crate::web::problem::Refusal;
-use crate::web::{MAX_BODY, MAX_STRANGERS_BODY, State};
+use crate::web::problem::ApiError;
+use crate::web::{AppState, MAX_BODY, MAX_STRANGERS_BODY};
 
 /// A body of JSON.
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequest<State> for Json<T> {
-    type Rejection = Refusal;
+impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &State) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         if kind(request.headers()) != "application/json" {
-            return Err(Refusal::new(
+            return Err(ApiError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "send JSON with `Content-Type: application/json`",
             ));
@@ -42,7 +42,7 @@ pub fn kind(headers: &HeaderMap) -> String {
 
 /// A body of at most `most` bytes, which is what the route is limited to.
 /// Who may change nothing has little to send.
-pub async fn bytes(mut request: Request, state: &State, most: usize) -> Result<Bytes, Refusal> {
+pub async fn bytes(mut request: Request, state: &AppState, most: usize) -> Result<Bytes, ApiError> {
     let caller = request.extensions().get::<Caller>();
     let may = |permission| caller.is_some_and(|caller| caller.may(permission));
     let only_looks = !may(Permission::Edit) && !may(Permission::Operate);
@@ -54,15 +54,19 @@ pub async fn bytes(mut request: Request, state: &State, most: usize) -> Result<B
     DefaultBodyLimit::max(most).apply(&mut request);
     let read = Bytes::from_request(request, state).await;
     read.map_err(|rejection: BytesRejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_long(most),
-        _ => Refusal::new(StatusCode::BAD_REQUEST, "the body did not arrive whole"),
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_long(most),
+        _ => ApiError::new(StatusCode::BAD_REQUEST, "the body did not arrive whole"),
     })
 }
 
 /// JSON in which no text has a NUL.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if let Some(place) = nul(bytes) {
-        return Err(Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, place, NUL));
+        return Err(ApiError::fault(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            place,
+            NUL,
+        ));
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -73,11 +77,11 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
         } else {
             StatusCode::BAD_REQUEST
         };
-        Refusal::fault(status, pointer, inner.to_string())
+        ApiError::fault(status, pointer, inner.to_string())
     })?;
     reader
         .end()
-        .map_err(|error| Refusal::fault(StatusCode::BAD_REQUEST, "", error.to_string()))?;
+        .map_err(|error| ApiError::fault(StatusCode::BAD_REQUEST, "", error.to_string()))?;
     Ok(value)
 }
 
@@ -131,10 +135,10 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 /// The parameters after the `?`. Structs for it deny unknown fields: a mistyped filter must not pass for no filter.
 pub struct Query<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequestParts<State> for Query<T> {
-    type Rejection = Refusal;
+impl<T: DeserializeOwned> FromRequestParts<AppState> for Query<T> {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, ApiError> {
         words(parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
@@ -142,13 +146,13 @@ impl<T: DeserializeOwned> FromRequestParts<State> for Query<T> {
 /// The parameters in the path, by name, into a struct.
 pub struct Path<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequestParts<State> for Path<T> {
-    type Rejection = Refusal;
+impl<T: DeserializeOwned> FromRequestParts<AppState> for Path<T> {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let raw = RawPathParams::from_request_parts(parts, state).await;
         let raw = raw.map_err(|_| {
-            Refusal::fault(
+            ApiError::fault(
                 StatusCode::BAD_REQUEST,
                 "",
                 "the path is not UTF-8 once decoded",
@@ -162,9 +166,9 @@ impl<T: DeserializeOwned> FromRequestParts<State> for Path<T> {
 }
 
 /// Named words, written as in a query, into a struct.
-fn words<T: DeserializeOwned>(query: &str) -> Result<T, Refusal> {
+fn words<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
     let pairs = || url::form_urlencoded::parse(query.as_bytes());
-    let bad = |field, detail: String| Refusal::fault(StatusCode::BAD_REQUEST, field, detail);
+    let bad = |field, detail: String| ApiError::fault(StatusCode::BAD_REQUEST, field, detail);
     if let Some((name, _)) = pairs().find(|(_, value)| value.contains('\0')) {
         return Err(bad(name.into_owned(), NUL.to_owned()));
     }

@@ -8,15 +8,15 @@ use utoipa_axum::routes;
 
 use super::extract::{Json, Path};
 use crate::control::accounts::Accounts;
-use crate::control::live::{Asker, Standing, Wish};
-use crate::control::rules::By;
+use crate::control::live::{CheckCaller, GoLiveRequest, LiveStatus};
+use crate::control::rules::ChangeAuthor;
 use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel};
-use crate::web::State;
-use crate::web::access::{Caller, Table};
-use crate::web::problem::{Problem, Refusal};
+use crate::web::AppState;
+use crate::web::access::{Caller, RouteTable};
+use crate::web::problem::{ApiError, Problem};
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.api(Permission::View, routes!(read_live));
     table.api(Permission::Operate, routes!(go_live));
     table.api(Permission::Operate, routes!(end_live));
@@ -37,15 +37,15 @@ struct OfChannel {
 /// While it is not, what stands in the way is told. For who may `operate` LivePerson and the provider are asked, unless they were within
 /// the last minute: it may take some seconds. Who may only `view` is told what was found when they were last asked.
 #[utoipa::path(get, path = "/accounts/{account}/live/{channel}", tag = "accounts", params(OfChannel),
-    responses((status = 200, body = Standing)))]
+    responses((status = 200, body = LiveStatus)))]
 async fn read_live(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
     Path(of): Path<OfChannel>,
-) -> Result<axum::Json<Standing>, Refusal> {
+) -> Result<axum::Json<LiveStatus>, ApiError> {
     let account = accounts.named(of.account.as_str())?;
-    let asker = Asker::of(caller.may(Permission::Operate));
+    let asker = CheckCaller::of(caller.may(Permission::Operate));
     let installation = state.installation();
     let standing = installation.standing(&account, of.channel, asker).await?;
     Ok(axum::Json(standing))
@@ -54,7 +54,7 @@ async fn read_live(
 /// Go live with a channel of an account
 ///
 /// From now on its reminders go out: for what agents write from this moment on, and with `include_unread` for what is unread now.
-#[utoipa::path(put, path = "/accounts/{account}/live/{channel}", tag = "accounts", params(OfChannel), request_body = Wish,
+#[utoipa::path(put, path = "/accounts/{account}/live/{channel}", tag = "accounts", params(OfChannel), request_body = GoLiveRequest,
     responses((status = 204, description = "It is live"),
     (status = 409, description = "Something stands in the way, which is named with its fix, or it is live already, or nobody knows yet how many \
     customers have unread messages", body = Problem,
@@ -63,12 +63,12 @@ async fn read_live(
     content_type = "application/problem+json")))]
 async fn go_live(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
     Path(of): Path<OfChannel>,
-    Json(wish): Json<Wish>,
-) -> Result<StatusCode, Refusal> {
-    let by = By {
+    Json(wish): Json<GoLiveRequest>,
+) -> Result<StatusCode, ApiError> {
+    let by = ChangeAuthor {
         name: caller.by(),
         now: state.clock.now(),
     };
@@ -86,11 +86,11 @@ async fn go_live(
     (status = 409, description = "It was not live", body = Problem, content_type = "application/problem+json")))]
 async fn end_live(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
     Path(of): Path<OfChannel>,
-) -> Result<StatusCode, Refusal> {
-    let by = By {
+) -> Result<StatusCode, ApiError> {
+    let by = ChangeAuthor {
         name: caller.by(),
         now: state.clock.now(),
     };

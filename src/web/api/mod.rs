@@ -29,12 +29,12 @@ use axum::http::{Method, header};
 use axum::routing::get;
 use serde_json::Value;
 
-use super::access::Table;
+use super::access::RouteTable;
 
 pub use super::access::API_ROOT as ROOT;
 
 /// Adds the API's routes to the table.
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     accounts::add(table);
     audit::add(table);
     badge::add(table);
@@ -52,7 +52,7 @@ pub fn add(table: &mut Table) {
 }
 
 /// Adds the document itself, which says nothing that the program's source does not.
-pub fn add_document(table: &mut Table, document: &Value) {
+pub fn add_document(table: &mut RouteTable, document: &Value) {
     let path = format!("{ROOT}/openapi.json");
     let text = Bytes::from(document.to_string());
     let kind = [(header::CONTENT_TYPE, "application/json")];

@@ -12,14 +12,14 @@ use super::paging::Page;
 use crate::control;
 use crate::control::accounts::Accounts;
 use crate::control::effect::OfRule;
-use crate::control::overview::{Overview, Piece, Span};
+use crate::control::overview::{Overview, SeriesPoint, TimeSpan};
 use crate::control::senders::CircuitView;
 use crate::domain::access::Permission;
-use crate::web::State;
-use crate::web::access::{Caller, Table};
-use crate::web::problem::Refusal;
+use crate::web::AppState;
+use crate::web::access::{Caller, RouteTable};
+use crate::web::problem::ApiError;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.api(Permission::View, routes!(get_overview));
     table.api(Permission::View, routes!(list_series));
     table.api(Permission::View, routes!(get_effect));
@@ -31,14 +31,14 @@ pub fn add(table: &mut Table) {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Where {
+struct OverviewQuery {
     /// Where days begin, for example `Europe/Berlin`; left out: `UTC`.
     time_zone: Option<String>,
 }
 
-fn zone(name: Option<&str>) -> Result<Tz, Refusal> {
+fn zone(name: Option<&str>) -> Result<Tz, ApiError> {
     name.unwrap_or("UTC").parse().map_err(|_| {
-        Refusal::fault(
+        ApiError::fault(
             StatusCode::BAD_REQUEST,
             "time_zone",
             "is no time zone; write one like Europe/Berlin",
@@ -47,13 +47,13 @@ fn zone(name: Option<&str>) -> Result<Tz, Refusal> {
 }
 
 /// Tell how it is
-#[utoipa::path(get, path = "/overview", tag = "overview", params(Where), responses((status = 200, body = Overview)))]
+#[utoipa::path(get, path = "/overview", tag = "overview", params(OverviewQuery), responses((status = 200, body = Overview)))]
 async fn get_overview(
     accounts: Accounts,
     caller: Caller,
-    Shared(state): Shared<State>,
-    Query(wanted): Query<Where>,
-) -> Result<axum::Json<Overview>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Query(wanted): Query<OverviewQuery>,
+) -> Result<axum::Json<Overview>, ApiError> {
     let now = state.clock.now();
     let zone = zone(wanted.time_zone.as_deref())?;
     let overview =
@@ -64,7 +64,7 @@ async fn get_overview(
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Over {
+struct SeriesQuery {
     /// So many days, today included, by the day; left out: today, by the hour.
     #[param(minimum = 1, maximum = 92)]
     days: Option<u8>,
@@ -76,17 +76,17 @@ struct Over {
 }
 
 /// List what happened, hour by hour or day by day
-#[utoipa::path(get, path = "/series", tag = "overview", params(Over), responses((status = 200, body = Page<Piece>)))]
+#[utoipa::path(get, path = "/series", tag = "overview", params(SeriesQuery), responses((status = 200, body = Page<SeriesPoint>)))]
 async fn list_series(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Query(over): Query<Over>,
-) -> Result<axum::Json<Page<Piece>>, Refusal> {
-    let bad = |field, detail| Err(Refusal::fault(StatusCode::BAD_REQUEST, field, detail));
+    Shared(state): Shared<AppState>,
+    Query(over): Query<SeriesQuery>,
+) -> Result<axum::Json<Page<SeriesPoint>>, ApiError> {
+    let bad = |field, detail| Err(ApiError::fault(StatusCode::BAD_REQUEST, field, detail));
     let span = match (over.days, over.hours) {
-        (None, None) => Span::Today,
-        (Some(days @ 1..=92), None) => Span::Days(days),
-        (None, Some(hours @ 1..=48)) => Span::Hours(hours),
+        (None, None) => TimeSpan::Today,
+        (Some(days @ 1..=92), None) => TimeSpan::Days(days),
+        (None, Some(hours @ 1..=48)) => TimeSpan::Hours(hours),
         (Some(_), None) => return bad("days", "must be from 1 to 92"),
         (None, Some(_)) => return bad("hours", "must be from 1 to 48"),
         (Some(_), Some(_)) => return bad("hours", "give either days or hours"),
@@ -100,7 +100,7 @@ async fn list_series(
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Back {
+struct EffectQuery {
     /// So many days back; left out: 30.
     #[param(minimum = 1, maximum = 365)]
     days: Option<u16>,
@@ -109,15 +109,15 @@ struct Back {
 /// Tell what reminders bring about, rule by rule
 ///
 /// The last 24 hours do not count: their recipients still have time.
-#[utoipa::path(get, path = "/effect", tag = "overview", params(Back), responses((status = 200, body = Page<OfRule>)))]
+#[utoipa::path(get, path = "/effect", tag = "overview", params(EffectQuery), responses((status = 200, body = Page<OfRule>)))]
 async fn get_effect(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Query(back): Query<Back>,
-) -> Result<axum::Json<Page<OfRule>>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Query(back): Query<EffectQuery>,
+) -> Result<axum::Json<Page<OfRule>>, ApiError> {
     let days = back.days.unwrap_or(30);
     if !(1..=365).contains(&days) {
-        return Err(Refusal::fault(
+        return Err(ApiError::fault(
             StatusCode::BAD_REQUEST,
             "days",
             "must be from 1 to 365",
@@ -134,8 +134,8 @@ async fn get_effect(
 #[utoipa::path(get, path = "/circuits", tag = "circuits", responses((status = 200, body = Page<CircuitView>)))]
 async fn list_circuits(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-) -> Result<axum::Json<Page<CircuitView>>, Refusal> {
+    Shared(state): Shared<AppState>,
+) -> Result<axum::Json<Page<CircuitView>>, ApiError> {
     let paused = control::senders::paused(&state.context, &accounts).await?;
     Ok(axum::Json(Page::whole(paused)))
 }
@@ -143,7 +143,8 @@ async fn list_circuits(
 /// Which sender.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Sender {
+#[schema(as = Sender)]
+struct SenderName {
     /// `smtp` or `twilio`.
     provider: String,
     #[schema(example = "hello@example.com")]
@@ -153,14 +154,14 @@ struct Sender {
 /// Try a paused sender now
 ///
 /// Whoever is limited to some accounts only if no rule of another one comes from it (403).
-#[utoipa::path(post, path = "/circuits/probe", tag = "circuits", request_body = Sender, responses((status = 204),
+#[utoipa::path(post, path = "/circuits/probe", tag = "circuits", request_body = SenderName, responses((status = 204),
     (status = 404, description = "It is not paused")))]
 async fn probe_circuit(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Json(which): Json<Sender>,
-) -> Result<StatusCode, Refusal> {
+    Json(which): Json<SenderName>,
+) -> Result<StatusCode, ApiError> {
     let key = control::senders::key(&which.provider, &which.sender)?;
     control::senders::probe(&state.context, &accounts, caller.by(), key).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -169,14 +170,14 @@ async fn probe_circuit(
 /// Send from a paused sender again
 ///
 /// Whoever is limited to some accounts only if no rule of another one comes from it (403).
-#[utoipa::path(post, path = "/circuits/close", tag = "circuits", request_body = Sender, responses((status = 204),
+#[utoipa::path(post, path = "/circuits/close", tag = "circuits", request_body = SenderName, responses((status = 204),
     (status = 404, description = "It is not paused")))]
 async fn close_circuit(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Json(which): Json<Sender>,
-) -> Result<StatusCode, Refusal> {
+    Json(which): Json<SenderName>,
+) -> Result<StatusCode, ApiError> {
     let key = control::senders::key(&which.provider, &which.sender)?;
     control::senders::close(&state.context, &accounts, caller.by(), key).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::web::problem::Refusal;
+use crate::web::problem::ApiError;
 
 const USUAL: u32 = 50;
 const MOST: u32 = 200;
@@ -27,12 +27,12 @@ pub struct Paging {
 }
 
 impl Paging {
-    pub fn limit(&self) -> Result<i64, Refusal> {
+    pub fn limit(&self) -> Result<i64, ApiError> {
         let limit = self.limit.unwrap_or(USUAL);
         if (1..=MOST).contains(&limit) {
             return Ok(i64::from(limit));
         }
-        Err(Refusal::fault(
+        Err(ApiError::fault(
             StatusCode::BAD_REQUEST,
             "limit",
             format!("must be from 1 to {MOST}"),
@@ -40,14 +40,14 @@ impl Paging {
     }
 
     /// The key after which the page begins.
-    pub fn after<K: DeserializeOwned>(&self) -> Result<Option<K>, Refusal> {
+    pub fn after<K: DeserializeOwned>(&self) -> Result<Option<K>, ApiError> {
         let Some(word) = &self.after else {
             return Ok(None);
         };
         let key = URL_SAFE_NO_PAD.decode(word).ok();
         match key.and_then(|key| serde_json::from_slice(&key).ok()) {
             Some(key) => Ok(Some(key)),
-            None => Err(Refusal::fault(
+            None => Err(ApiError::fault(
                 StatusCode::BAD_REQUEST,
                 "after",
                 "is not `next` of an earlier page of this list",

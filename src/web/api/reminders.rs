@@ -15,16 +15,16 @@ use crate::control;
 use crate::control::accounts::Accounts;
 use crate::control::consumers::reads_as_address;
 use crate::control::reminders::{Detail, ReminderView};
-use crate::db::reminders::{Filter, Place, Whose};
+use crate::db::reminders::{ReminderCursor, ReminderFilter, ReminderOwner};
 use crate::domain::access::Permission;
 use crate::domain::decide::Cause;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::reminder::ReminderState;
-use crate::web::State;
-use crate::web::access::{Caller, Table, Unrepeatable};
-use crate::web::problem::{Problem, Refusal};
+use crate::web::AppState;
+use crate::web::access::{Caller, RouteTable, Unrepeatable};
+use crate::web::problem::{ApiError, Problem};
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.api(Permission::View, routes!(list_reminders));
     table.api(Permission::View, routes!(get_reminder));
     table.api(Permission::Operate, routes!(cancel_reminder));
@@ -36,7 +36,7 @@ pub fn add(table: &mut Table) {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Wanted {
+struct ReminderQuery {
     #[param(inline)]
     account: Option<AccountId>,
     skill: Option<i64>,
@@ -63,9 +63,9 @@ struct Wanted {
     after: Option<String>,
 }
 
-impl Wanted {
-    fn filter(&self) -> Result<Filter, Refusal> {
-        Ok(Filter {
+impl ReminderQuery {
+    fn filter(&self) -> Result<ReminderFilter, ApiError> {
+        Ok(ReminderFilter {
             skill: self.skill,
             channel: self.channel,
             state: self.state,
@@ -74,30 +74,30 @@ impl Wanted {
             from: self.from,
             until: self.until,
             whose: match (&self.conversation, &self.consumer) {
-                (Some(id), None) => Some(Whose::Conversation(id.clone())),
-                (None, Some(id)) => Some(Whose::Consumer(id.clone())),
+                (Some(id), None) => Some(ReminderOwner::Conversation(id.clone())),
+                (None, Some(id)) => Some(ReminderOwner::Consumer(id.clone())),
                 (None, None) => None,
                 (Some(_), Some(_)) => {
-                    return Err(Refusal::fault(
+                    return Err(ApiError::fault(
                         StatusCode::BAD_REQUEST,
                         "consumer",
                         "give either a conversation or a consumer",
                     ));
                 }
             },
-            ..Filter::default()
+            ..ReminderFilter::default()
         })
     }
 }
 
 /// List reminders, the newest first
-#[utoipa::path(get, path = "/reminders", tag = "reminders", params(Wanted), responses((status = 200, body = Page<ReminderView>)))]
+#[utoipa::path(get, path = "/reminders", tag = "reminders", params(ReminderQuery), responses((status = 200, body = Page<ReminderView>)))]
 async fn list_reminders(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Query(wanted): Query<Wanted>,
+    Shared(state): Shared<AppState>,
+    Query(wanted): Query<ReminderQuery>,
     caller: Caller,
-) -> Result<axum::Json<Page<ReminderView>>, Refusal> {
+) -> Result<axum::Json<Page<ReminderView>>, ApiError> {
     let accounts = accounts.narrowed(wanted.account.as_ref().map(AccountId::as_str));
     let regions = accounts.ids().iter().map(|id| state.region_of(id));
     let mut regions = regions.chain([None]);
@@ -105,7 +105,7 @@ async fn list_reminders(
         regions.any(|region| reads_as_address(consumer, region.as_deref()))
     });
     if by_address && !caller.may(Permission::Operate) {
-        return Err(Refusal::forbidden(Permission::Operate));
+        return Err(ApiError::forbidden(Permission::Operate));
     }
     let filter = wanted.filter()?;
     let paging = Paging {
@@ -113,7 +113,7 @@ async fn list_reminders(
         after: wanted.after,
     };
     let after: Option<(DateTime<Utc>, i64)> = paging.after()?;
-    let after = after.map(|(created_at, id)| Place { created_at, id });
+    let after = after.map(|(created_at, id)| ReminderCursor { created_at, id });
     let (pool, limit) = (&state.pool, paging.limit()?);
     let page = control::reminders::search(pool, &accounts, filter, after, limit).await?;
     Ok(axum::Json(Page {
@@ -124,18 +124,18 @@ async fn list_reminders(
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-struct Which {
+struct ReminderPath {
     /// The reminder's number.
     id: i64,
 }
 
 /// Tell one reminder's story
-#[utoipa::path(get, path = "/reminders/{id}", tag = "reminders", params(Which), responses((status = 200, body = Detail)))]
+#[utoipa::path(get, path = "/reminders/{id}", tag = "reminders", params(ReminderPath), responses((status = 200, body = Detail)))]
 async fn get_reminder(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Path(which): Path<Which>,
-) -> Result<axum::Json<Detail>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Path(which): Path<ReminderPath>,
+) -> Result<axum::Json<Detail>, ApiError> {
     let (id, now) = (ReminderId(which.id), state.clock.now());
     Ok(axum::Json(
         control::reminders::detail(&state.pool, &accounts, id, now).await?,
@@ -145,14 +145,14 @@ async fn get_reminder(
 /// Cancel a reminder that waits
 ///
 /// One that is being sent cannot be called back.
-#[utoipa::path(post, path = "/reminders/{id}/cancel", tag = "reminders", params(Which), responses((status = 204),
+#[utoipa::path(post, path = "/reminders/{id}/cancel", tag = "reminders", params(ReminderPath), responses((status = 204),
     (status = 409, description = "Its state does not allow it")))]
 async fn cancel_reminder(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Path(which): Path<Which>,
-) -> Result<StatusCode, Refusal> {
+    Path(which): Path<ReminderPath>,
+) -> Result<StatusCode, ApiError> {
     let id = ReminderId(which.id);
     control::reminders::cancel(&state.pool, &state.clock, caller.by(), &accounts, id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -162,28 +162,28 @@ async fn cancel_reminder(
 ///
 /// One that failed, expired, did not arrive, may not have arrived, or was cancelled by a person. Everything is checked again
 /// before it goes.
-#[utoipa::path(post, path = "/reminders/{id}/send-again", tag = "reminders", params(Which), responses((status = 204),
+#[utoipa::path(post, path = "/reminders/{id}/send-again", tag = "reminders", params(ReminderPath), responses((status = 204),
     (status = 409, description = "Its state does not allow it")))]
 async fn send_reminder_again(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Path(which): Path<Which>,
-) -> Result<StatusCode, Refusal> {
+    Path(which): Path<ReminderPath>,
+) -> Result<StatusCode, ApiError> {
     let id = ReminderId(which.id);
     control::reminders::send_again(&state.pool, &state.clock, caller.by(), &accounts, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Stop all reminders to the address that a reminder went to
-#[utoipa::path(post, path = "/reminders/{id}/opt-out", tag = "reminders", params(Which), responses((status = 204),
+#[utoipa::path(post, path = "/reminders/{id}/opt-out", tag = "reminders", params(ReminderPath), responses((status = 204),
     (status = 409, description = "Its recipient is not known")))]
 async fn opt_out_recipient(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Path(which): Path<Which>,
-) -> Result<StatusCode, Refusal> {
+    Path(which): Path<ReminderPath>,
+) -> Result<StatusCode, ApiError> {
     let id = ReminderId(which.id);
     let (pool, clock) = (&state.pool, &state.clock);
     control::consumers::opt_out_recipient_of(pool, clock, caller.by(), &accounts, id).await?;
@@ -192,7 +192,8 @@ async fn opt_out_recipient(
 
 /// Where a reminder goes.
 #[derive(Debug, Serialize, ToSchema)]
-struct Revealed {
+#[schema(as = Revealed)]
+struct RevealedAddressView {
     #[schema(value_type = String, example = "email")]
     channel: Channel,
     #[schema(example = "somebody@example.com")]
@@ -205,17 +206,17 @@ struct Revealed {
 ///
 /// While there is one: a reminder that is owed has its address at LivePerson, which is asked. Afterwards none is kept. That it was
 /// told is in the audit trail. The answer is not kept for an `Idempotency-Key`.
-#[utoipa::path(post, path = "/reminders/{id}/reveal", tag = "reminders", params(Which), responses((status = 200, body = Revealed),
+#[utoipa::path(post, path = "/reminders/{id}/reveal", tag = "reminders", params(ReminderPath), responses((status = 200, body = RevealedAddressView),
     (status = 409, description = "No address is kept", body = Problem, content_type = "application/problem+json")))]
 async fn reveal_address(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Path(which): Path<Which>,
-) -> Result<impl IntoResponse, Refusal> {
+    Path(which): Path<ReminderPath>,
+) -> Result<impl IntoResponse, ApiError> {
     let id = ReminderId(which.id);
     let told = control::reminders::reveal(&state.context, caller.by(), &accounts, id).await?;
-    let revealed = Revealed {
+    let revealed = RevealedAddressView {
         channel: told.address.channel(),
         address: told.address.expose().to_owned(),
         from: told.from.as_str(),

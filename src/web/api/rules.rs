@@ -17,17 +17,18 @@ use super::extract::{Json, Path, Query};
 use super::paging::{Page, Paging};
 use crate::control::accounts::Accounts;
 use crate::control::rules::{
-    self, By, Change, Checked, ListView, RuleContradictions, RuleView, Stamp, VersionView,
+    self, ChangeAuthor, ListView, RuleChange, RuleCheck, RuleContradictions, RuleStamp, RuleView,
+    VersionView,
 };
-use crate::control::senders::Senders;
+use crate::control::senders::AllowedSenders;
 use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel, SkillId};
-use crate::domain::rule::{Key, Settings};
-use crate::web::State;
-use crate::web::access::{Caller, Table};
-use crate::web::problem::Refusal;
+use crate::domain::rule::{RuleKey, RuleSettings};
+use crate::web::AppState;
+use crate::web::access::{Caller, RouteTable};
+use crate::web::problem::ApiError;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.api(Permission::View, routes!(list_rules));
     table.api(Permission::View, routes!(read_rule));
     table.api(Permission::Edit, routes!(delete_rule));
@@ -70,7 +71,7 @@ impl TryFrom<String> for SkillWord {
 /// Which rule.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub struct Of {
+pub struct RulePath {
     /// The account's id.
     #[param(inline)]
     account: AccountId,
@@ -81,8 +82,8 @@ pub struct Of {
     channel: Channel,
 }
 
-impl From<Of> for Key {
-    fn from(of: Of) -> Self {
+impl From<RulePath> for RuleKey {
+    fn from(of: RulePath) -> Self {
         Self {
             account: of.account,
             skill: of.skill.0,
@@ -95,7 +96,7 @@ impl From<Of> for Key {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only described; IfMatch reads it")]
-struct Read {
+struct ReadVersion {
     /// The `ETag` of the rule as it was read.
     #[param(
         rename = "If-Match",
@@ -106,14 +107,14 @@ struct Read {
     if_match: String,
 }
 
-type Answer = Result<([(HeaderName, String); 1], axum::Json<RuleView>), Refusal>;
+type RuleResponse = Result<([(HeaderName, String); 1], axum::Json<RuleView>), ApiError>;
 
-fn told(view: RuleView) -> ([(HeaderName, String); 1], axum::Json<RuleView>) {
+fn with_etag(view: RuleView) -> ([(HeaderName, String); 1], axum::Json<RuleView>) {
     (etag(view.stamp), axum::Json(view))
 }
 
-fn by<'a>(caller: &'a Caller, state: &State) -> By<'a> {
-    By {
+fn by<'a>(caller: &'a Caller, state: &AppState) -> ChangeAuthor<'a> {
+    ChangeAuthor {
         name: caller.by(),
         now: state.clock.now(),
     }
@@ -122,7 +123,7 @@ fn by<'a>(caller: &'a Caller, state: &State) -> By<'a> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Filter {
+struct RuleListQuery {
     /// Only rules of this account.
     #[param(inline)]
     account: Option<AccountId>,
@@ -136,19 +137,19 @@ struct Filter {
 /// List the rules
 ///
 /// Rules and drafts, each account's defaults first.
-#[utoipa::path(get, path = "/rules", tag = "rules", params(Filter), responses((status = 200, body = Page<ListView>)))]
+#[utoipa::path(get, path = "/rules", tag = "rules", params(RuleListQuery), responses((status = 200, body = Page<ListView>)))]
 async fn list_rules(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Query(filter): Query<Filter>,
-) -> Result<axum::Json<Page<ListView>>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Query(filter): Query<RuleListQuery>,
+) -> Result<axum::Json<Page<ListView>>, ApiError> {
     let paging = Paging {
         limit: filter.limit,
         after: filter.after,
     };
     let limit = paging.limit()?;
     let after: Option<(AccountId, Option<SkillId>, Channel)> = paging.after()?;
-    let after = after.map(|(account, skill, channel)| Key {
+    let after = after.map(|(account, skill, channel)| RuleKey {
         account,
         skill,
         channel,
@@ -162,45 +163,50 @@ async fn list_rules(
 /// Read a rule
 ///
 /// The rule in force, its draft, and the account's default that applies without it.
-#[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}", tag = "rules", params(Of),
+#[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}", tag = "rules", params(RulePath),
     responses((status = 200, body = RuleView, headers(("ETag" = String)))))]
-async fn read_rule(accounts: Accounts, Shared(state): Shared<State>, Path(of): Path<Of>) -> Answer {
+async fn read_rule(
+    accounts: Accounts,
+    Shared(state): Shared<AppState>,
+    Path(of): Path<RulePath>,
+) -> RuleResponse {
     let key = accounts.rule(of.into())?;
-    Ok(told(rules::read(&state.pool, &key).await?))
+    Ok(with_etag(rules::read(&state.pool, &key).await?))
 }
 
 /// Delete a skill's own rule
 ///
 /// The account's default applies again. A default cannot be deleted; switch it off.
-#[utoipa::path(delete, path = "/rules/{account}/{skill}/{channel}", tag = "rules", params(Of, Read),
+#[utoipa::path(delete, path = "/rules/{account}/{skill}/{channel}", tag = "rules", params(RulePath, ReadVersion),
     responses((status = 200, body = RuleView), (status = 409, description = "It is the account's default")))]
 async fn delete_rule(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Path(of): Path<Of>,
-    IfMatch(seen): IfMatch<Stamp>,
-) -> Answer {
+    Path(of): Path<RulePath>,
+    IfMatch(seen): IfMatch<RuleStamp>,
+) -> RuleResponse {
     let key = accounts.rule(of.into())?;
     let by = by(&caller, &state);
-    Ok(told(rules::delete(&state.pool, &key, seen, by).await?))
+    Ok(with_etag(rules::delete(&state.pool, &key, seen, by).await?))
 }
 
 /// What is written over a rule.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+#[schema(as = Written)]
+struct RuleBody {
     enabled: bool,
     #[schema(value_type = GivenSettings)]
     settings: Value,
 }
 
-/// Settings as they are sent: what is left out comes from the channel's defaults. Only described; [`Settings::parse`] reads them.
+/// Settings as they are sent: what is left out comes from the channel's defaults. Only described; [`RuleSettings::parse`] reads them.
 pub enum GivenSettings {}
 
 impl PartialSchema for GivenSettings {
     fn schema() -> RefOr<Schema> {
-        let mut schema = Settings::schema();
+        let mut schema = RuleSettings::schema();
         if let RefOr::T(Schema::Object(settings)) = &mut schema {
             settings.required.clear();
         }
@@ -214,105 +220,108 @@ impl ToSchema for GivenSettings {
     }
 
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        Settings::schemas(schemas);
+        RuleSettings::schemas(schemas);
     }
 }
 
 /// Save a draft
 ///
 /// Nothing changes for anybody until it is published. Faults are told all at once; a draft with faults is not saved.
-#[utoipa::path(put, path = "/rules/{account}/{skill}/{channel}/draft", tag = "rules", params(Of, Read),
-    request_body = Written, responses((status = 200, body = RuleView)))]
+#[utoipa::path(put, path = "/rules/{account}/{skill}/{channel}/draft", tag = "rules", params(RulePath, ReadVersion),
+    request_body = RuleBody, responses((status = 200, body = RuleView)))]
 async fn save_draft(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Path(of): Path<Of>,
-    IfMatch(seen): IfMatch<Stamp>,
-    Json(written): Json<Written>,
-) -> Answer {
+    Path(of): Path<RulePath>,
+    IfMatch(seen): IfMatch<RuleStamp>,
+    Json(written): Json<RuleBody>,
+) -> RuleResponse {
     let key = accounts.rule(of.into())?;
-    let change = Change {
+    let change = RuleChange {
         enabled: written.enabled,
         settings: written.settings,
     };
-    let senders = Senders::of(&state.context, &accounts).await?;
+    let senders = AllowedSenders::of(&state.context, &accounts).await?;
     let (with, by) = ((&state.context.texts, &senders), by(&caller, &state));
     let view = rules::save_draft(&state.pool, with, &key, seen, change, by).await?;
-    Ok(told(view))
+    Ok(with_etag(view))
 }
 
 /// Discard a draft
-#[utoipa::path(delete, path = "/rules/{account}/{skill}/{channel}/draft", tag = "rules", params(Of, Read),
+#[utoipa::path(delete, path = "/rules/{account}/{skill}/{channel}/draft", tag = "rules", params(RulePath, ReadVersion),
     responses((status = 200, body = RuleView), (status = 409, description = "There is no draft")))]
 async fn discard_draft(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Path(of): Path<Of>,
-    IfMatch(seen): IfMatch<Stamp>,
-) -> Answer {
+    Path(of): Path<RulePath>,
+    IfMatch(seen): IfMatch<RuleStamp>,
+) -> RuleResponse {
     let key = accounts.rule(of.into())?;
     let by = by(&caller, &state);
-    Ok(told(rules::discard(&state.pool, &key, seen, by).await?))
+    Ok(with_etag(
+        rules::discard(&state.pool, &key, seen, by).await?,
+    ))
 }
 
 /// Publish a draft
 ///
 /// From then on every scan and every delivery goes by it.
-#[utoipa::path(post, path = "/rules/{account}/{skill}/{channel}/publish", tag = "rules", params(Of, Read),
+#[utoipa::path(post, path = "/rules/{account}/{skill}/{channel}/publish", tag = "rules", params(RulePath, ReadVersion),
     responses((status = 200, body = RuleView), (status = 409, description = "There is no draft")))]
 async fn publish_rule(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Path(of): Path<Of>,
-    IfMatch(seen): IfMatch<Stamp>,
-) -> Answer {
+    Path(of): Path<RulePath>,
+    IfMatch(seen): IfMatch<RuleStamp>,
+) -> RuleResponse {
     let key = accounts.rule(of.into())?;
-    let senders = Senders::of(&state.context, &accounts).await?;
+    let senders = AllowedSenders::of(&state.context, &accounts).await?;
     let (with, by) = ((&state.context.texts, &senders), by(&caller, &state));
-    Ok(told(
+    Ok(with_etag(
         rules::publish(&state.pool, with, &key, seen, by).await?,
     ))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Restore {
+#[schema(as = Restore)]
+struct RestoreBody {
     /// A version of this rule's history.
     #[schema(minimum = 1)]
     version: i32,
 }
 
 /// Make an old version the draft
-#[utoipa::path(post, path = "/rules/{account}/{skill}/{channel}/restore", tag = "rules", params(Of, Read),
-    request_body = Restore, responses((status = 200, body = RuleView)))]
+#[utoipa::path(post, path = "/rules/{account}/{skill}/{channel}/restore", tag = "rules", params(RulePath, ReadVersion),
+    request_body = RestoreBody, responses((status = 200, body = RuleView)))]
 async fn restore_rule(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Path(of): Path<Of>,
-    IfMatch(seen): IfMatch<Stamp>,
-    Json(restore): Json<Restore>,
-) -> Answer {
+    Path(of): Path<RulePath>,
+    IfMatch(seen): IfMatch<RuleStamp>,
+    Json(restore): Json<RestoreBody>,
+) -> RuleResponse {
     let key = accounts.rule(of.into())?;
     let by = by(&caller, &state);
     let view = rules::restore(&state.pool, &key, restore.version, seen, by).await?;
-    Ok(told(view))
+    Ok(with_etag(view))
 }
 
 /// List a rule's history
 ///
 /// The newest version first, each with what it changed.
-#[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}/versions", tag = "rules", params(Of, Paging),
+#[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}/versions", tag = "rules", params(RulePath, Paging),
     responses((status = 200, body = Page<VersionView>)))]
 async fn list_versions(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Path(of): Path<Of>,
+    Shared(state): Shared<AppState>,
+    Path(of): Path<RulePath>,
     Query(paging): Query<Paging>,
-) -> Result<axum::Json<Page<VersionView>>, Refusal> {
+) -> Result<axum::Json<Page<VersionView>>, ApiError> {
     let key = accounts.rule(of.into())?;
     let limit = paging.limit()?;
     let rows = rules::versions(&state.pool, &key, paging.after()?, limit + 1).await?;
@@ -322,13 +331,13 @@ async fn list_versions(
 /// Tell what a rule promises and cannot do
 ///
 /// Of the draft if there is one, else of the rule, else of what applies without one. None of it keeps a draft from being published.
-#[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}/contradictions", tag = "rules", params(Of),
+#[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}/contradictions", tag = "rules", params(RulePath),
     responses((status = 200, body = RuleContradictions)))]
 async fn list_contradictions(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Path(of): Path<Of>,
-) -> Result<axum::Json<RuleContradictions>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Path(of): Path<RulePath>,
+) -> Result<axum::Json<RuleContradictions>, ApiError> {
     let key = accounts.rule(of.into())?;
     let (pool, texts) = (&state.pool, &state.context.texts);
     let found = rules::of_key((pool, texts), &state.config, &key, state.clock.now()).await?;
@@ -352,12 +361,12 @@ struct ToCheck {
 /// Look at settings without saving them
 ///
 /// What they say in plain words, what must be fixed, what is probably not meant, and what they promise and cannot do.
-#[utoipa::path(post, path = "/rules/check", tag = "rules", request_body = ToCheck, responses((status = 200, body = Checked)))]
+#[utoipa::path(post, path = "/rules/check", tag = "rules", request_body = ToCheck, responses((status = 200, body = RuleCheck)))]
 async fn check_rule(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     Json(given): Json<ToCheck>,
-) -> Result<axum::Json<Checked>, Refusal> {
+) -> Result<axum::Json<RuleCheck>, ApiError> {
     let place: String = given.place.unwrap_or_else(|| "this skill".to_owned());
     let place: String = place.chars().take(200).collect();
     let account = given
@@ -365,7 +374,7 @@ async fn check_rule(
         .map(|id| accounts.named(id.as_str()))
         .transpose()?;
     let around = rules::around(&state.config, account.as_deref());
-    let senders = Senders::of(&state.context, &accounts).await?;
+    let senders = AllowedSenders::of(&state.context, &accounts).await?;
     let with = (&state.pool, &state.context.texts, &senders);
     let of = (given.channel, place.as_str());
     let written = (given.enabled, given.settings);

@@ -11,22 +11,22 @@ use super::extract::{Json, Path, Query};
 use super::paging::Page;
 use super::rules::{GivenSettings, SkillWord};
 use crate::control::accounts::Accounts;
-use crate::control::forecast::{self, Forecast, Live};
+use crate::control::forecast::{self, Forecast, LiveForecast};
 use crate::control::pause::{self, PauseView};
-use crate::control::rules::{self, By};
-use crate::control::senders::Senders;
-use crate::control::setup::{self, Setup};
-use crate::control::test_send::{self, Entered, Sent, Wish};
-use crate::control::texts::{self, Preview, Reader, Variable};
+use crate::control::rules::{self, ChangeAuthor};
+use crate::control::senders::AllowedSenders;
+use crate::control::setup::{self, AccountSetup};
+use crate::control::test_send::{self, EnteredCode, Sent, TestRequest};
+use crate::control::texts::{self, PreviewRecipient, TextPreview, Variable};
 use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::pause::Scope;
-use crate::domain::rule::{Key, Template};
-use crate::web::State;
-use crate::web::access::{Caller, Table};
-use crate::web::problem::{Problem, Refusal};
+use crate::domain::rule::{RuleKey, Template};
+use crate::web::AppState;
+use crate::web::access::{Caller, RouteTable};
+use crate::web::problem::{ApiError, Problem};
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.api(Permission::View, routes!(list_variables));
     table.api(Permission::View, routes!(read_built_in));
     table.api_question(Permission::View, routes!(preview_text));
@@ -49,7 +49,7 @@ async fn list_variables() -> axum::Json<Page<Variable>> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct BuiltIn {
+struct BuiltInQuery {
     #[param(inline)]
     channel: Channel,
     /// A language tag; the nearest language with built-in texts is given.
@@ -58,8 +58,8 @@ struct BuiltIn {
 }
 
 /// Read a built-in text
-#[utoipa::path(get, path = "/texts/built-in", tag = "texts", params(BuiltIn), responses((status = 200, body = Template)))]
-async fn read_built_in(Query(of): Query<BuiltIn>) -> axum::Json<Template> {
+#[utoipa::path(get, path = "/texts/built-in", tag = "texts", params(BuiltInQuery), responses((status = 200, body = Template)))]
+async fn read_built_in(Query(of): Query<BuiltInQuery>) -> axum::Json<Template> {
     let language = of.language.as_deref().unwrap_or("en");
     axum::Json(texts::built_in(of.channel, language))
 }
@@ -93,21 +93,21 @@ struct ToPreview {
 /// Filled in with sample data, a conversation's or your own, with its size as SMS and what is wrong with it. A conversation's data
 /// are asked for at LivePerson, which needs the scope `edit`.
 #[utoipa::path(post, path = "/texts/preview", tag = "texts", request_body = ToPreview,
-    responses((status = 200, body = Preview),
+    responses((status = 200, body = TextPreview),
     (status = 404, description = "There is no such conversation", body = Problem, content_type = "application/problem+json"),
     (status = 429, description = "LivePerson is being asked so much that this would have to wait; Retry-After says for how long",
     body = Problem, content_type = "application/problem+json")))]
 async fn preview_text(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
     Json(wish): Json<ToPreview>,
-) -> Result<axum::Json<Preview>, Refusal> {
+) -> Result<axum::Json<TextPreview>, ApiError> {
     let of = match (&wish.conversation, &wish.account) {
-        (None, _) => Reader::default(),
+        (None, _) => PreviewRecipient::default(),
         // It spends LivePerson's calls, and shows what stands in somebody's conversation.
         (Some(_), _) if !caller.may(Permission::Edit) => {
-            return Err(Refusal::forbidden(Permission::Edit));
+            return Err(ApiError::forbidden(Permission::Edit));
         }
         (Some(id), Some(account)) => {
             let account = accounts.named(account.as_str())?;
@@ -116,10 +116,10 @@ async fn preview_text(
         (Some(_), None) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             let detail = "is missing: name the conversation's account as well";
-            return Err(Refusal::fault(status, "/account", detail));
+            return Err(ApiError::fault(status, "/account", detail));
         }
     };
-    let reader = Reader {
+    let reader = PreviewRecipient {
         // In which language a given text is, only its author knows.
         language: wish
             .language
@@ -131,7 +131,7 @@ async fn preview_text(
         skill: wish.skill.or(of.skill),
         count: wish.count.map(u32::from).or(of.count),
         since_minutes: of.since_minutes,
-        ..Reader::default()
+        ..PreviewRecipient::default()
     };
     let (all, template) = (&state.context.texts, wish.template.as_ref());
     Ok(axum::Json(
@@ -164,24 +164,24 @@ struct ToSend {
     (status = 429, description = "Enough for today: `Retry-After` says when the next can go", body = Problem, content_type = "application/problem+json")))]
 async fn send_test(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
     Json(wish): Json<ToSend>,
-) -> Result<axum::Json<Sent>, Refusal> {
+) -> Result<axum::Json<Sent>, ApiError> {
     let account = accounts.named(wish.account.as_str())?;
     let settings = wish.settings.unwrap_or_else(|| serde_json::json!({}));
     let settings = rules::checked(&state.context.texts, wish.channel, settings).await?;
-    let wish = Wish {
+    let wish = TestRequest {
         account: &account,
         channel: wish.channel,
         settings: &settings,
-        senders: &Senders::of(&state.context, &accounts).await?,
+        senders: &AllowedSenders::of(&state.context, &accounts).await?,
         language: wish.language.as_deref(),
         to: &wish.to,
         link: &state.link_home(&account),
         may_know_why: caller.may(Permission::Operate),
     };
-    let by = By {
+    let by = ChangeAuthor {
         name: caller.by(),
         now: state.clock.now(),
     };
@@ -211,18 +211,18 @@ struct ToVerify {
     (status = 422, description = "It is not the code", body = Problem, content_type = "application/problem+json")))]
 async fn enter_code(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
     Json(wish): Json<ToVerify>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     let account = accounts.named(wish.account.as_str())?;
-    let entered = Entered {
+    let entered = EnteredCode {
         account: &account,
         channel: wish.channel,
         to: &wish.to,
         code: &wish.code,
     };
-    let by = By {
+    let by = ChangeAuthor {
         name: caller.by(),
         now: state.clock.now(),
     };
@@ -233,7 +233,7 @@ async fn enter_code(
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Whom {
+struct TextTarget {
     #[param(inline)]
     account: AccountId,
     #[param(inline)]
@@ -246,12 +246,12 @@ struct Whom {
 /// Who is reminded in the next hour, who not, and why
 ///
 /// From what is stored: the ledger, and what the latest scans found.
-#[utoipa::path(get, path = "/forecast", tag = "forecast", params(Whom), responses((status = 200, body = Forecast), (status = 404, description = "There is no such account")))]
+#[utoipa::path(get, path = "/forecast", tag = "forecast", params(TextTarget), responses((status = 200, body = Forecast), (status = 404, description = "There is no such account")))]
 async fn forecast_stored(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Query(whom): Query<Whom>,
-) -> Result<axum::Json<Forecast>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Query(whom): Query<TextTarget>,
+) -> Result<axum::Json<Forecast>, ApiError> {
     let account = accounts.named(whom.account.as_str())?;
     let (of, now) = ((whom.channel, whom.skill.map(SkillId)), state.clock.now());
     Ok(axum::Json(
@@ -261,18 +261,20 @@ async fn forecast_stored(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ToLookAt {
+#[schema(as = ToLookAt)]
+struct ForecastBody {
     account: AccountId,
     channel: Channel,
     /// Left out: the account's default rule.
     skill: Option<i64>,
     /// A change to compare with the rule in force.
-    change: Option<Tried>,
+    change: Option<TriedRule>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Tried {
+#[schema(as = Tried)]
+struct TriedRule {
     enabled: bool,
     #[schema(value_type = GivenSettings)]
     settings: Value,
@@ -281,14 +283,14 @@ struct Tried {
 /// The same, asked at LivePerson at this moment, and under a change that is not published yet
 ///
 /// Looks at the 300 open conversations that began first. Stores nothing and sends nothing.
-#[utoipa::path(post, path = "/forecast/live", tag = "forecast", request_body = ToLookAt,
-    responses((status = 200, body = Live), (status = 404, description = "There is no such account")))]
+#[utoipa::path(post, path = "/forecast/live", tag = "forecast", request_body = ForecastBody,
+    responses((status = 200, body = LiveForecast), (status = 404, description = "There is no such account")))]
 async fn forecast_live(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Json(wish): Json<ToLookAt>,
-) -> Result<axum::Json<Live>, Refusal> {
-    let key = accounts.rule(Key {
+    Shared(state): Shared<AppState>,
+    Json(wish): Json<ForecastBody>,
+) -> Result<axum::Json<LiveForecast>, ApiError> {
+    let key = accounts.rule(RuleKey {
         account: wish.account,
         skill: wish.skill.map(SkillId),
         channel: wish.channel,
@@ -310,8 +312,8 @@ async fn forecast_live(
 #[utoipa::path(get, path = "/pauses", tag = "pauses", responses((status = 200, body = Page<PauseView>)))]
 async fn list_pauses(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-) -> Result<axum::Json<Page<PauseView>>, Refusal> {
+    Shared(state): Shared<AppState>,
+) -> Result<axum::Json<Page<PauseView>>, ApiError> {
     let paused = pause::list(&state.pool, &accounts).await?;
     Ok(axum::Json(Page::whole(paused)))
 }
@@ -339,17 +341,17 @@ struct ToPause {
     (status = 409, description = "It is paused already")))]
 async fn pause_sending(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
     Json(wish): Json<ToPause>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     let scope = scope(wish.account, wish.channel, wish.rule.as_deref());
     let scope = scope.map_err(|(field, detail)| {
         let pointer = format!("/{field}");
-        Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, pointer, detail)
+        ApiError::fault(StatusCode::UNPROCESSABLE_ENTITY, pointer, detail)
     })?;
     let scope = accounts.scope(scope)?;
-    let by = By {
+    let by = ChangeAuthor {
         name: caller.by(),
         now: state.clock.now(),
     };
@@ -378,16 +380,16 @@ struct ToResume {
     (status = 422, description = "The parameters do not go together", body = Problem, content_type = "application/problem+json")))]
 async fn resume_sending(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
     Query(wish): Query<ToResume>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     let scope = scope(wish.account, wish.channel, wish.rule.as_deref());
     let scope = scope.map_err(|(field, detail)| {
-        Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, field, detail)
+        ApiError::fault(StatusCode::UNPROCESSABLE_ENTITY, field, detail)
     })?;
     let scope = accounts.scope(scope)?;
-    let by = By {
+    let by = ChangeAuthor {
         name: caller.by(),
         now: state.clock.now(),
     };
@@ -407,7 +409,7 @@ pub fn scope(
         (Some(account), Some(channel), None) => Ok(Scope::Channel(account, channel)),
         (Some(account), Some(channel), Some(rule)) => {
             let skill: SkillWord = rule.parse().map_err(|detail| ("rule", detail))?;
-            Ok(Scope::Rule(Key {
+            Ok(Scope::Rule(RuleKey {
                 account,
                 skill: skill.0,
                 channel,
@@ -428,12 +430,12 @@ struct OfAccount {
 
 /// How far an account has come on the way to its first reminder
 #[utoipa::path(get, path = "/accounts/{account}/setup", tag = "accounts", params(OfAccount),
-    responses((status = 200, body = Setup)))]
+    responses((status = 200, body = AccountSetup)))]
 async fn read_setup(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     Path(of): Path<OfAccount>,
-) -> Result<axum::Json<Setup>, Refusal> {
+) -> Result<axum::Json<AccountSetup>, ApiError> {
     let account = accounts.named(of.account.as_str())?;
     let has_page = state.has_page(&account);
     Ok(axum::Json(

@@ -15,17 +15,17 @@ use super::extract::{Json, Query, bytes, kind, parse};
 use super::paging::{Page, Paging};
 use crate::control;
 use crate::control::accounts::{Accounts, Allowed};
-use crate::control::consumers::Who;
-use crate::control::opt_outs::{DoubtfulOptOut, Verdict};
+use crate::control::consumers::ConsumerSelector;
+use crate::control::opt_outs::{DoubtfulOptOut, OptOutReview};
 use crate::control::suppressions::{BadLines, SuppressionView, import};
-use crate::db::suppressions::{AddressHash, Filter, Row};
+use crate::db::suppressions::{AddressHash, SuppressionFilter, SuppressionRow};
 use crate::domain::access::Permission;
 use crate::domain::contact::Suppression as Reason;
 use crate::domain::ids::{AccountId, Channel};
 use crate::suppressions_file::{self, Defaults};
-use crate::web::access::{Caller, Table};
-use crate::web::problem::Refusal;
-use crate::web::{MAX_LIST, State};
+use crate::web::access::{Caller, RouteTable};
+use crate::web::problem::ApiError;
+use crate::web::{AppState, MAX_LIST};
 
 /// A list is in memory while it arrives.
 const LONGEST_UPLOAD: Duration = Duration::from_mins(2);
@@ -33,7 +33,7 @@ const LONGEST_UPLOAD: Duration = Duration::from_mins(2);
 /// Lines that are not understood in one answer.
 const MOST_PROBLEMS: usize = 1_000;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.api(Permission::View, routes!(list_suppressions));
     table.api(Permission::Operate, routes!(add_suppression));
     table.api(Permission::Operate, routes!(remove_suppression));
@@ -46,7 +46,7 @@ pub fn add(table: &mut Table) {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Wanted {
+struct SuppressionQuery {
     #[param(inline)]
     account: Option<AccountId>,
     #[param(inline)]
@@ -61,18 +61,18 @@ struct Wanted {
 }
 
 /// List suppressions, the newest first
-#[utoipa::path(get, path = "/suppressions", tag = "suppressions", params(Wanted),
+#[utoipa::path(get, path = "/suppressions", tag = "suppressions", params(SuppressionQuery),
     responses((status = 200, body = Page<SuppressionView>)))]
 async fn list_suppressions(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Query(wanted): Query<Wanted>,
-) -> Result<axum::Json<Page<SuppressionView>>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Query(wanted): Query<SuppressionQuery>,
+) -> Result<axum::Json<Page<SuppressionView>>, ApiError> {
     let accounts = accounts.narrowed(wanted.account.as_ref().map(AccountId::as_str));
-    let filter = Filter {
+    let filter = SuppressionFilter {
         channel: wanted.channel,
         reason: wanted.reason,
-        ..Filter::default()
+        ..SuppressionFilter::default()
     };
     let paging = Paging {
         limit: wanted.limit,
@@ -87,7 +87,8 @@ async fn list_suppressions(
 /// An address, given itself or by its hash.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Which {
+#[schema(as = Which)]
+struct SuppressionTarget {
     account: AccountId,
     /// An e-mail address or a phone number. It is hashed at once and neither stored nor logged.
     address: Option<String>,
@@ -98,23 +99,27 @@ struct Which {
     channel: Option<Channel>,
 }
 
-impl Which {
+impl SuppressionTarget {
     async fn key(
         &self,
-        state: &State,
+        state: &AppState,
         accounts: &Accounts,
-    ) -> Result<(Allowed<AccountId>, Channel, AddressHash), Refusal> {
+    ) -> Result<(Allowed<AccountId>, Channel, AddressHash), ApiError> {
         let fault = |field: &str, detail: &str| {
-            Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, field, detail)
+            ApiError::fault(StatusCode::UNPROCESSABLE_ENTITY, field, detail)
         };
         let account = accounts.named(self.account.as_str())?;
         let (channel, hash) = match (&self.address, &self.hash, &self.channel) {
             (Some(raw), None, None) => {
                 let region = state.region_of(&account);
                 let (pool, clock, hasher) = (&state.pool, &state.clock, &state.hasher);
-                match Who::address(pool, clock, hasher, (raw, region.as_deref())).await? {
-                    Who::Address(channel, hash) => (channel, hash),
-                    Who::Consumer(_) | Who::Conversation(_) => unreachable!("an address was read"),
+                match ConsumerSelector::address(pool, clock, hasher, (raw, region.as_deref()))
+                    .await?
+                {
+                    ConsumerSelector::Address(channel, hash) => (channel, hash),
+                    ConsumerSelector::Consumer(_) | ConsumerSelector::Conversation(_) => {
+                        unreachable!("an address was read")
+                    }
                 }
             }
             (None, Some(hash), Some(channel)) => (
@@ -136,7 +141,8 @@ impl Which {
 /// An address to be suppressed, given itself or by its hash and channel.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct New {
+#[schema(as = New)]
+struct NewSuppression {
     account: AccountId,
     /// An e-mail address or a phone number. It is hashed at once and neither stored nor logged.
     address: Option<String>,
@@ -150,16 +156,16 @@ struct New {
 /// Suppress an address
 ///
 /// What forbids more stays: an opt-out does not replace a block or a complaint.
-#[utoipa::path(post, path = "/suppressions", tag = "suppressions", request_body = New, responses((status = 204),
+#[utoipa::path(post, path = "/suppressions", tag = "suppressions", request_body = NewSuppression, responses((status = 204),
     (status = 404, description = "There is no such account")))]
 async fn add_suppression(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Json(new): Json<New>,
-) -> Result<StatusCode, Refusal> {
+    Json(new): Json<NewSuppression>,
+) -> Result<StatusCode, ApiError> {
     let reason = new.reason.unwrap_or(Reason::Blocked);
-    let which = Which {
+    let which = SuppressionTarget {
         account: new.account,
         address: new.address,
         hash: new.hash,
@@ -172,14 +178,14 @@ async fn add_suppression(
 }
 
 /// Lift a suppression, whatever its reason
-#[utoipa::path(post, path = "/suppressions/remove", tag = "suppressions", request_body = Which, responses((status = 204),
+#[utoipa::path(post, path = "/suppressions/remove", tag = "suppressions", request_body = SuppressionTarget, responses((status = 204),
     (status = 404, description = "It is not suppressed")))]
 async fn remove_suppression(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
-    Json(which): Json<Which>,
-) -> Result<StatusCode, Refusal> {
+    Json(which): Json<SuppressionTarget>,
+) -> Result<StatusCode, ApiError> {
     let (account, channel, hash) = which.key(&state, &accounts).await?;
     let key = (&account, channel, &hash);
     control::suppressions::remove(&state.pool, &state.clock, caller.by(), key).await?;
@@ -189,7 +195,8 @@ async fn remove_suppression(
 /// A list of people who said no elsewhere, as JSON.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct File {
+#[schema(as = File)]
+struct ImportBody {
     /// For lines that name no account.
     account: AccountId,
     /// One address per line, or CSV whose first line names the columns, as many providers export it.
@@ -221,7 +228,8 @@ struct OfFile {
 
 /// What an import did. `lines` is the sum of `taken`, the counts of `skipped`, and `left_out`.
 #[derive(Debug, Serialize, ToSchema)]
-struct Imported {
+#[schema(as = Imported)]
+struct ImportResult {
     /// Whose export it was, as far as its columns tell.
     #[schema(example = "SendGrid bounces or blocks")]
     layout: &'static str,
@@ -257,8 +265,8 @@ struct BadLine {
     what: &'static str,
 }
 
-impl From<control::suppressions::Imported> for Imported {
-    fn from(done: control::suppressions::Imported) -> Self {
+impl From<control::suppressions::SuppressionImport> for ImportResult {
+    fn from(done: control::suppressions::SuppressionImport) -> Self {
         let skipped = done.skipped.iter().map(|(skip, lines)| Skipped {
             why: skip.as_str(),
             lines: *lines,
@@ -289,20 +297,20 @@ impl From<control::suppressions::Imported> for Imported {
 /// and suppress nobody (a failure that passes, an ordinary message) are counted. One import runs at a time; a second is answered
 /// 429. `docs/data-protection.md` says which exports are understood.
 #[utoipa::path(post, path = "/suppressions/import", tag = "suppressions", params(OfFile),
-    request_body(content((File = "application/json"), (String = "text/csv"))),
-    responses((status = 200, body = Imported),
+    request_body(content((ImportBody = "application/json"), (String = "text/csv"))),
+    responses((status = 200, body = ImportResult),
     (status = 404, description = "There is no such account")))]
 async fn import_suppressions(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
     Query(options): Query<OfFile>,
     request: Request,
-) -> Result<axum::Json<Imported>, Refusal> {
+) -> Result<axum::Json<ImportResult>, ApiError> {
     let is_json = kind(request.headers()) == "application/json";
     let arriving = tokio::time::timeout(LONGEST_UPLOAD, bytes(request, &state, MAX_LIST)).await;
     let body = arriving.map_err(|_| {
-        Refusal::new(
+        ApiError::new(
             StatusCode::REQUEST_TIMEOUT,
             "the list did not arrive within two minutes; send it in parts",
         )
@@ -311,8 +319,8 @@ async fn import_suppressions(
     let turn = state.imports.begin()?;
     let (file, options) = if is_json {
         // A few megabytes take longer than others should wait.
-        let parsed = tokio::task::spawn_blocking(move || parse::<File>(&body)).await;
-        let file = parsed.map_err(|error| control::Error::Internal(error.into()))??;
+        let parsed = tokio::task::spawn_blocking(move || parse::<ImportBody>(&body)).await;
+        let file = parsed.map_err(|error| control::ControlError::Internal(error.into()))??;
         let of_file = OfFile {
             account: Some(file.account),
             reason: file.reason,
@@ -324,7 +332,7 @@ async fn import_suppressions(
     };
     let account = options.account.ok_or_else(|| {
         let what = "a file that is not JSON needs ?account=, for lines that name none";
-        Refusal::fault(StatusCode::BAD_REQUEST, "account", what)
+        ApiError::fault(StatusCode::BAD_REQUEST, "account", what)
     })?;
     let defaults = Defaults {
         region: state.region_of(&account),
@@ -353,8 +361,8 @@ struct ToReview {
 #[utoipa::path(get, path = "/suppressions/review", tag = "suppressions", responses((status = 200, body = ToReview)))]
 async fn list_doubtful_opt_outs(
     accounts: Accounts,
-    Shared(state): Shared<State>,
-) -> Result<axum::Json<ToReview>, Refusal> {
+    Shared(state): Shared<AppState>,
+) -> Result<axum::Json<ToReview>, ApiError> {
     const MOST: i64 = 200;
     let found = control::opt_outs::to_review(&state.pool, &accounts, MOST).await?;
     Ok(axum::Json(ToReview { items: found }))
@@ -369,7 +377,7 @@ struct Review {
     hash: String,
     /// … with its channel.
     channel: Channel,
-    verdict: Verdict,
+    verdict: OptOutReview,
 }
 
 /// Keep or undo a doubtful opt-out
@@ -379,13 +387,13 @@ struct Review {
     (status = 404, description = "It is not among the doubtful ones")))]
 async fn review_opt_out(
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     caller: Caller,
     Json(review): Json<Review>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     let hash = suppressions_file::unhex(&review.hash).ok_or_else(|| {
         let detail = "is not 32 hexadecimal digits";
-        Refusal::fault(StatusCode::UNPROCESSABLE_ENTITY, "/hash", detail)
+        ApiError::fault(StatusCode::UNPROCESSABLE_ENTITY, "/hash", detail)
     })?;
     let (pool, clock, by) = (&state.pool, &state.clock, caller.by());
     let address = (review.channel, &hash);
@@ -396,7 +404,7 @@ async fn review_opt_out(
 /// Export the suppressions of all accounts that you may see as CSV, with hashes in place of addresses
 #[utoipa::path(get, path = "/suppressions/export", tag = "suppressions",
     responses((status = 200, body = String, content_type = "text/csv")))]
-pub async fn export_suppressions(accounts: Accounts, Shared(state): Shared<State>) -> Response {
+pub async fn export_suppressions(accounts: Accounts, Shared(state): Shared<AppState>) -> Response {
     (
         [
             (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
@@ -411,14 +419,20 @@ pub async fn export_suppressions(accounts: Accounts, Shared(state): Shared<State
 }
 
 /// The file piece by piece: memory does not grow with the table. A piece that cannot be read breaks the answer off.
-fn lines(state: State, accounts: Accounts) -> impl Stream<Item = Result<String, control::Error>> {
+fn lines(
+    state: AppState,
+    accounts: Accounts,
+) -> impl Stream<Item = Result<String, control::ControlError>> {
     let header = stream::once(async { Ok(suppressions_file::HEADER.to_owned()) });
-    header.chain(stream::try_unfold(None, move |last: Option<Row>| {
-        let (state, accounts) = (state.clone(), accounts.clone());
-        async move {
-            let pool = &state.pool;
-            let piece = control::suppressions::export(pool, &accounts, last.as_ref()).await?;
-            Ok(piece.map(|(lines, last)| (lines, Some(last))))
-        }
-    }))
+    header.chain(stream::try_unfold(
+        None,
+        move |last: Option<SuppressionRow>| {
+            let (state, accounts) = (state.clone(), accounts.clone());
+            async move {
+                let pool = &state.pool;
+                let piece = control::suppressions::export(pool, &accounts, last.as_ref()).await?;
+                Ok(piece.map(|(lines, last)| (lines, Some(last))))
+            }
+        },
+    ))
 }

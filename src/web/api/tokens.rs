@@ -13,14 +13,14 @@ use super::extract::{Json, Path};
 use super::paging::Page;
 use crate::control;
 use crate::control::accounts::Accounts;
-use crate::control::tokens::{Maker, TokenView, Wish};
+use crate::control::tokens::{Maker, TokenRequest, TokenView};
 use crate::domain::access::{AccountLimit, Permission};
 use crate::domain::ids::AccountId;
-use crate::web::State;
-use crate::web::access::{Caller, Table, Unrepeatable};
-use crate::web::problem::Refusal;
+use crate::web::AppState;
+use crate::web::access::{Caller, RouteTable, Unrepeatable};
+use crate::web::problem::ApiError;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.api(Permission::View, routes!(show_me));
     table.api(Permission::Administer, routes!(list_tokens));
     table.api_of_people(Permission::Administer, routes!(add_token));
@@ -50,7 +50,9 @@ async fn show_me(caller: Caller) -> axum::Json<Me> {
 
 /// List the tokens
 #[utoipa::path(get, path = "/tokens", tag = "tokens", responses((status = 200, body = Page<TokenView>)))]
-async fn list_tokens(Shared(state): Shared<State>) -> Result<axum::Json<Page<TokenView>>, Refusal> {
+async fn list_tokens(
+    Shared(state): Shared<AppState>,
+) -> Result<axum::Json<Page<TokenView>>, ApiError> {
     let tokens = control::tokens::list(&state.pool).await?;
     Ok(axum::Json(Page::whole(tokens)))
 }
@@ -93,10 +95,10 @@ struct MadeToken {
 async fn add_token(
     maker: Maker,
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     Json(new): Json<NewToken>,
-) -> Result<Response, Refusal> {
-    let wish = Wish {
+) -> Result<Response, ApiError> {
+    let wish = TokenRequest {
         name: new.name,
         scopes: new.scopes,
         accounts: new.accounts,
@@ -119,7 +121,7 @@ async fn add_token(
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-struct Which {
+struct TokenPath {
     /// The token's id.
     id: i64,
 }
@@ -127,12 +129,12 @@ struct Which {
 /// Remove a token
 ///
 /// It stops working at once.
-#[utoipa::path(delete, path = "/tokens/{id}", tag = "tokens", params(Which), responses((status = 204, description = "It is removed")))]
+#[utoipa::path(delete, path = "/tokens/{id}", tag = "tokens", params(TokenPath), responses((status = 204, description = "It is removed")))]
 async fn remove_token(
     caller: Caller,
-    Shared(state): Shared<State>,
-    Path(which): Path<Which>,
-) -> Result<StatusCode, Refusal> {
+    Shared(state): Shared<AppState>,
+    Path(which): Path<TokenPath>,
+) -> Result<StatusCode, ApiError> {
     let now = state.clock.now();
     control::tokens::remove(&state.pool, which.id, caller.by(), now).await?;
     Ok(StatusCode::NO_CONTENT)

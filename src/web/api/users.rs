@@ -13,13 +13,13 @@ use super::extract::{Json, Path, Query};
 use super::paging::Page;
 use crate::control::accounts::Accounts;
 use crate::control::users::{Link, UserView};
-use crate::control::{self, Error};
+use crate::control::{self, ControlError};
 use crate::domain::access::{Permission, Role};
-use crate::web::State;
-use crate::web::access::{Caller, Table, Unrepeatable};
-use crate::web::problem::Refusal;
+use crate::web::AppState;
+use crate::web::access::{Caller, RouteTable, Unrepeatable};
+use crate::web::problem::ApiError;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.api(Permission::Administer, routes!(list_users));
     table.api_of_people(Permission::Administer, routes!(add_user));
     table.api_of_people(Permission::Administer, routes!(change_user));
@@ -31,23 +31,26 @@ pub fn add(table: &mut Table) {
 
 /// A link with which a person chooses a password, once.
 #[derive(Debug, Serialize, ToSchema)]
-struct PasswordLink {
+#[schema(as = PasswordLink)]
+struct PasswordLinkView {
     /// Told this once and kept nowhere: hand it to the person.
     url: String,
     expires_at: DateTime<Utc>,
 }
 
-fn told(state: &State, link: &Link) -> Result<PasswordLink, Refusal> {
+fn link_view(state: &AppState, link: &Link) -> Result<PasswordLinkView, ApiError> {
     let url = control::users::address_of(&state.public_url, link);
-    Ok(PasswordLink {
-        url: url.map_err(Error::from)?.into(),
+    Ok(PasswordLinkView {
+        url: url.map_err(ControlError::from)?.into(),
         expires_at: link.expires_at,
     })
 }
 
 /// List the people who log in
 #[utoipa::path(get, path = "/users", tag = "users", responses((status = 200, body = Page<UserView>)))]
-async fn list_users(Shared(state): Shared<State>) -> Result<axum::Json<Page<UserView>>, Refusal> {
+async fn list_users(
+    Shared(state): Shared<AppState>,
+) -> Result<axum::Json<Page<UserView>>, ApiError> {
     let users = control::users::list(&state.pool).await?;
     Ok(axum::Json(Page::whole(users)))
 }
@@ -73,7 +76,7 @@ struct NewUser {
 #[derive(Debug, Serialize, ToSchema)]
 struct AddedUser {
     user: UserView,
-    password_link: PasswordLink,
+    password_link: PasswordLinkView,
 }
 
 /// Add a person
@@ -81,17 +84,17 @@ struct AddedUser {
 async fn add_user(
     caller: Caller,
     accounts: Accounts,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     Json(new): Json<NewUser>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let now = state.clock.now();
     let limit = control::accounts::limit(&accounts, new.accounts.as_deref());
-    let rights = control::users::rights(new.role, limit.map_err(Error::Invalid)?)?;
+    let rights = control::users::rights(new.role, limit.map_err(ControlError::Invalid)?)?;
     let by = caller.by();
     let (user, link) = control::users::add(&state.pool, &new.name, rights, by, now).await?;
     let added = AddedUser {
         user,
-        password_link: told(&state, &link)?,
+        password_link: link_view(&state, &link)?,
     };
     Ok((
         StatusCode::CREATED,
@@ -103,7 +106,7 @@ async fn add_user(
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-struct Which {
+struct UserPath {
     /// The person's id.
     id: i64,
 }
@@ -128,18 +131,21 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(given: D) -> Result<Opt
 /// Change a person's role and accounts
 ///
 /// The person's tokens may do no more from then on. The last administrator stays one.
-#[utoipa::path(patch, path = "/users/{id}", tag = "users", params(Which), request_body = UserChange,
+#[utoipa::path(patch, path = "/users/{id}", tag = "users", params(UserPath), request_body = UserChange,
     responses((status = 200, body = UserView), (status = 409, description = "The person is the last administrator")))]
 async fn change_user(
     caller: Caller,
     accounts: Accounts,
-    Shared(state): Shared<State>,
-    Path(which): Path<Which>,
+    Shared(state): Shared<AppState>,
+    Path(which): Path<UserPath>,
     Json(change): Json<UserChange>,
-) -> Result<axum::Json<UserView>, Refusal> {
+) -> Result<axum::Json<UserView>, ApiError> {
     let limit = change.accounts.as_ref();
     let limit = limit.map(|wanted| control::accounts::limit(&accounts, wanted.as_deref()));
-    let rights = (change.role, limit.transpose().map_err(Error::Invalid)?);
+    let rights = (
+        change.role,
+        limit.transpose().map_err(ControlError::Invalid)?,
+    );
     let now = state.clock.now();
     let user = control::users::set_rights(&state.pool, which.id, rights, caller.by(), now).await?;
     Ok(axum::Json(user))
@@ -148,14 +154,14 @@ async fn change_user(
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Heritage {
+struct RemovalQuery {
     /// Names of tokens of the person, with commas between them, that become yours; the others stop working. Takes a session: a token
     /// cannot take over tokens.
     #[param(example = "nightly export,billing")]
     take_over: Option<String>,
 }
 
-impl Heritage {
+impl RemovalQuery {
     fn names(&self) -> Vec<String> {
         let names = self.take_over.as_deref().unwrap_or_default().split(',');
         let names = names.map(str::trim).filter(|name| !name.is_empty());
@@ -167,18 +173,18 @@ impl Heritage {
 ///
 /// The person's sessions end at once, and so do the person's tokens but for those that you take over by name. What is taken over may
 /// do what it may do at that moment. The last administrator cannot be removed.
-#[utoipa::path(delete, path = "/users/{id}", tag = "users", params(Which, Heritage),
+#[utoipa::path(delete, path = "/users/{id}", tag = "users", params(UserPath, RemovalQuery),
     responses((status = 204, description = "The person is removed"), (status = 409, description = "The person is the last administrator"),
     (status = 422, description = "A token that is named is not the person's")))]
 async fn remove_user(
     caller: Caller,
-    Shared(state): Shared<State>,
-    Path(which): Path<Which>,
-    Query(heritage): Query<Heritage>,
-) -> Result<StatusCode, Refusal> {
+    Shared(state): Shared<AppState>,
+    Path(which): Path<UserPath>,
+    Query(heritage): Query<RemovalQuery>,
+) -> Result<StatusCode, ApiError> {
     let (names, maker) = (heritage.names(), caller.maker());
     if !names.is_empty() && maker.is_none() {
-        return Err(Refusal::people_only());
+        return Err(ApiError::people_only());
     }
     let heir = maker.as_ref().map(|maker| (maker, names.as_slice()));
     let now = state.clock.now();
@@ -189,15 +195,15 @@ async fn remove_user(
 /// Make a link with which a person chooses a new password
 ///
 /// Earlier links stop working; the password in use works until the link is used.
-#[utoipa::path(post, path = "/users/{id}/password-link", tag = "users", params(Which), responses((status = 201, body = PasswordLink)))]
+#[utoipa::path(post, path = "/users/{id}/password-link", tag = "users", params(UserPath), responses((status = 201, body = PasswordLinkView)))]
 async fn new_password_link(
     caller: Caller,
-    Shared(state): Shared<State>,
-    Path(which): Path<Which>,
-) -> Result<Response, Refusal> {
+    Shared(state): Shared<AppState>,
+    Path(which): Path<UserPath>,
+) -> Result<Response, ApiError> {
     let now = state.clock.now();
     let link = control::users::new_link(&state.pool, which.id, caller.by(), now).await?;
-    let link = told(&state, &link)?;
+    let link = link_view(&state, &link)?;
     Ok((
         StatusCode::CREATED,
         Extension(Unrepeatable),
@@ -208,33 +214,34 @@ async fn new_password_link(
 
 /// How many sessions were ended.
 #[derive(Debug, Serialize, ToSchema)]
-struct Ended {
+#[schema(as = Ended)]
+struct EndedSessions {
     sessions: u64,
 }
 
 /// Log a person out everywhere
-#[utoipa::path(post, path = "/users/{id}/log-out", tag = "users", params(Which), responses((status = 200, body = Ended)))]
+#[utoipa::path(post, path = "/users/{id}/log-out", tag = "users", params(UserPath), responses((status = 200, body = EndedSessions)))]
 async fn log_out_user(
     caller: Caller,
-    Shared(state): Shared<State>,
-    Path(which): Path<Which>,
-) -> Result<axum::Json<Ended>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Path(which): Path<UserPath>,
+) -> Result<axum::Json<EndedSessions>, ApiError> {
     let now = state.clock.now();
     let sessions =
         control::users::log_out_everywhere(&state.pool, which.id, caller.by(), now).await?;
-    Ok(axum::Json(Ended { sessions }))
+    Ok(axum::Json(EndedSessions { sessions }))
 }
 
 /// Disconnect a person from the single sign-on
 ///
 /// The person's sessions end at once. A set-up link, or the person's own password, connects the two anew.
-#[utoipa::path(delete, path = "/users/{id}/single-sign-on", tag = "users", params(Which),
+#[utoipa::path(delete, path = "/users/{id}/single-sign-on", tag = "users", params(UserPath),
     responses((status = 200, body = UserView), (status = 409, description = "The person is not connected to it")))]
 async fn disconnect_user(
     caller: Caller,
-    Shared(state): Shared<State>,
-    Path(which): Path<Which>,
-) -> Result<axum::Json<UserView>, Refusal> {
+    Shared(state): Shared<AppState>,
+    Path(which): Path<UserPath>,
+) -> Result<axum::Json<UserView>, ApiError> {
     let (by, now) = (caller.by(), state.clock.now());
     let user = control::sso::unbind(&state.pool, &state.hasher, which.id, by, now).await?;
     Ok(axum::Json(user))

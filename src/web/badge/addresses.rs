@@ -16,18 +16,18 @@ use axum::routing::get;
 use percent_encoding::percent_decode_str;
 
 use super::answer::{answer, plausible, remembered};
-use super::cache::{Answer, Ids};
-use super::reply::{self, Problem, no_such_account, shared};
+use super::cache::{BadgeState, Ids};
+use super::reply::{self, BadgeProblem, no_such_account, shared};
 use super::token::Verified;
 use super::{Site, events};
 use crate::db::changes::ConsumerKey;
 use crate::domain::ids::AccountId;
 use crate::metrics::BadgeSource;
-use crate::web::State;
-use crate::web::client::{Client, peer};
+use crate::web::AppState;
+use crate::web::client::{ClientAddress, peer};
 
-pub fn routes() -> Router<State> {
-    let page_view = async |Shared(state): Shared<State>, request: Request| {
+pub fn routes() -> Router<AppState> {
+    let page_view = async |Shared(state): Shared<AppState>, request: Request| {
         let (request, _) = request.into_parts();
         express(&state, peer(&request.extensions), request).await
     };
@@ -71,7 +71,7 @@ impl<'a> PageView<'a> {
 }
 
 /// Answers a page view without looking up its route.
-pub async fn express(state: &State, peer: IpAddr, request: Parts) -> Response {
+pub async fn express(state: &AppState, peer: IpAddr, request: Parts) -> Response {
     let mut headers = request.headers;
     match PageView::at(request.uri.path()) {
         Some(PageView::UnreadByConsumer { account, consumer }) => {
@@ -84,7 +84,7 @@ pub async fn express(state: &State, peer: IpAddr, request: Parts) -> Response {
 
 /// Answers a page view that needs nothing but memory, as most do; `None`: [`express`] must, and nothing has been counted yet.
 pub fn from_memory(
-    state: &State,
+    state: &AppState,
     view: PageView<'_>,
     peer: IpAddr,
     headers: &mut HeaderMap,
@@ -99,7 +99,7 @@ pub fn from_memory(
             let (id, site) = site(state, account)?;
             let key = badge.keys.of(id, &decoded(consumer));
             let known = remembered(state, (key, site.without_token()), now)?;
-            let client = Client::of(headers, peer, state);
+            let client = ClientAddress::of(headers, peer, state);
             Some(match admit_client(state, client, now) {
                 Ok(()) => reply::old(counted(state, known, now).unread, site, headers),
                 Err(problem) => shared(site, headers, problem.into_response()),
@@ -112,7 +112,7 @@ pub fn from_memory(
                 .remembered(bearer(headers)?, state.clock.now())?;
             let key = badge.keys.of(id, &token.subject);
             let known = remembered(state, (key, Ids::Both), now)?;
-            let client = Client::of(headers, peer, state);
+            let client = ClientAddress::of(headers, peer, state);
             let admitted =
                 admit_client(state, client, now).and_then(|()| admit_token(state, key, now));
             Some(match admitted {
@@ -124,13 +124,17 @@ pub fn from_memory(
 }
 
 /// Counts an answer that is given.
-fn counted(state: &State, (answer, source): (Answer, BadgeSource), since: Instant) -> Answer {
+fn counted(
+    state: &AppState,
+    (answer, source): (BadgeState, BadgeSource),
+    since: Instant,
+) -> BadgeState {
     state.metrics.badge(source, since.elapsed());
     answer
 }
 
 /// The account that a path names, and its badge.
-fn site<'a>(state: &'a State, account: &str) -> Option<(&'a AccountId, &'a Site)> {
+fn site<'a>(state: &'a AppState, account: &str) -> Option<(&'a AccountId, &'a Site)> {
     state.sites.get_key_value(account)
 }
 
@@ -145,7 +149,7 @@ fn decoded(consumer: &str) -> Cow<'_, str> {
 
 /// `GET /helpers/msghist/{account}/{consumer}/unreadByConsumer` → `{"unreadByConsumer": bool}`.
 async fn unread_by_consumer(
-    state: &State,
+    state: &AppState,
     peer: IpAddr,
     (account, consumer): (&str, &str),
     headers: &mut HeaderMap,
@@ -153,7 +157,7 @@ async fn unread_by_consumer(
     let Some((id, site)) = site(state, account) else {
         return no_such_account();
     };
-    let client = Client::of(headers, peer, state);
+    let client = ClientAddress::of(headers, peer, state);
     let consumer = decoded(consumer);
     match of_consumer(state, (id, site), &consumer, client, headers).await {
         Ok(unread) => reply::old(unread, site, headers),
@@ -163,12 +167,12 @@ async fn unread_by_consumer(
 
 /// Whether something is unread for a consumer whose id was written into an address.
 async fn of_consumer(
-    state: &State,
+    state: &AppState,
     (id, site): (&AccountId, &Site),
     consumer: &str,
-    client: Client,
+    client: ClientAddress,
     headers: &HeaderMap,
-) -> Result<bool, Problem> {
+) -> Result<bool, BadgeProblem> {
     let now = Instant::now();
     admit_client(state, client, now)?;
     if !plausible(consumer) {
@@ -178,7 +182,7 @@ async fn of_consumer(
     let ids = if headers.contains_key(header::AUTHORIZATION) {
         let token = verify(state, site, headers).await?;
         if token.subject != consumer {
-            return Err(Problem::Unauthorized);
+            return Err(BadgeProblem::Unauthorized);
         }
         Ids::Both
     } else {
@@ -189,11 +193,11 @@ async fn of_consumer(
 }
 
 /// `GET /v1/badge/{account}`: the state of the token's consumer.
-async fn badge(state: &State, peer: IpAddr, account: &str, headers: &mut HeaderMap) -> Response {
+async fn badge(state: &AppState, peer: IpAddr, account: &str, headers: &mut HeaderMap) -> Response {
     let Some((id, site)) = site(state, account) else {
         return no_such_account();
     };
-    let client = Client::of(headers, peer, state);
+    let client = ClientAddress::of(headers, peer, state);
     match of_token(state, (id, site), client, headers).await {
         Ok(answer) => reply::own(&answer, site, headers),
         Err(problem) => shared(site, headers, problem.into_response()),
@@ -201,11 +205,11 @@ async fn badge(state: &State, peer: IpAddr, account: &str, headers: &mut HeaderM
 }
 
 async fn of_token(
-    state: &State,
+    state: &AppState,
     (id, site): (&AccountId, &Site),
-    client: Client,
+    client: ClientAddress,
     headers: &HeaderMap,
-) -> Result<Answer, Problem> {
+) -> Result<BadgeState, BadgeProblem> {
     let now = Instant::now();
     let token = admit(state, (id, site), client, headers, now).await?;
     let found = answer(state, id, &token.subject, Ids::Both, now).await?;
@@ -214,8 +218,8 @@ async fn of_token(
 
 /// `GET /v1/badge/{account}/events`: the same, pushed.
 async fn badge_events(
-    Shared(state): Shared<State>,
-    client: Client,
+    Shared(state): Shared<AppState>,
+    client: ClientAddress,
     Path(account): Path<String>,
     headers: HeaderMap,
 ) -> Response {
@@ -226,38 +230,42 @@ async fn badge_events(
         Ok(token) => events::open(&state, id, token, client.0, &headers),
         Err(problem) => Err(problem),
     };
-    let response = opened.unwrap_or_else(Problem::into_response);
+    let response = opened.unwrap_or_else(BadgeProblem::into_response);
     shared(site, &headers, response)
 }
 
 /// Lets a request in: not too many of them, and with a good token.
 async fn admit(
-    state: &State,
+    state: &AppState,
     (id, site): (&AccountId, &Site),
-    client: Client,
+    client: ClientAddress,
     headers: &HeaderMap,
     now: Instant,
-) -> Result<Verified, Problem> {
+) -> Result<Verified, BadgeProblem> {
     admit_client(state, client, now)?;
     let token = verify(state, site, headers).await?;
     admit_token(state, state.badge.keys.of(id, &token.subject), now)?;
     Ok(token)
 }
 
-fn admit_client(state: &State, client: Client, now: Instant) -> Result<(), Problem> {
+fn admit_client(state: &AppState, client: ClientAddress, now: Instant) -> Result<(), BadgeProblem> {
     let limited = state.badge.requests.pass(client.0, now);
-    limited.map_err(Problem::TooMany)
+    limited.map_err(BadgeProblem::TooMany)
 }
 
-fn admit_token(state: &State, consumer: ConsumerKey, now: Instant) -> Result<(), Problem> {
+fn admit_token(state: &AppState, consumer: ConsumerKey, now: Instant) -> Result<(), BadgeProblem> {
     let limited = state.badge.of_tokens.pass(consumer, now);
-    limited.map_err(Problem::TooMany)
+    limited.map_err(BadgeProblem::TooMany)
 }
 
-async fn verify(state: &State, site: &Site, headers: &HeaderMap) -> Result<Verified, Problem> {
-    let token = bearer(headers).ok_or(Problem::Unauthorized)?;
+async fn verify(
+    state: &AppState,
+    site: &Site,
+    headers: &HeaderMap,
+) -> Result<Verified, BadgeProblem> {
+    let token = bearer(headers).ok_or(BadgeProblem::Unauthorized)?;
     let verified = site.tokens.verify(token, state.clock.now()).await;
-    verified.map_err(|_| Problem::Unauthorized)
+    verified.map_err(|_| BadgeProblem::Unauthorized)
 }
 
 /// The token that a request has, if it has one and nothing else.
@@ -274,7 +282,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 async fn preflight(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     Path(account): Path<String>,
     headers: HeaderMap,
 ) -> Response {
@@ -285,7 +293,7 @@ async fn preflight(
 }
 
 async fn preflight_of_consumer(
-    state: Shared<State>,
+    state: Shared<AppState>,
     Path((account, _)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {

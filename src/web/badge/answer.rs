@@ -12,11 +12,11 @@ use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::cache::{Answer, Found, Ids, Kept, Key, Slot};
-use super::{Site, State};
+use super::cache::{BadgeState, CacheKey, CacheLookup, CachedAnswer, Ids, Slot};
+use super::{AppState, Site};
 use crate::batch::Batcher;
 use crate::db;
-use crate::db::conversations::{Asked, Unread, unread_of};
+use crate::db::conversations::{UnreadQuery, UnreadState, unread_of};
 use crate::domain::ids::AccountId;
 use crate::domain::read_state::{ReadState, read_state};
 use crate::liveperson::Purpose;
@@ -58,12 +58,12 @@ const QUERIES: usize = 3;
 pub struct Unavailable;
 
 /// Answers from the conversations table; `None`: it could not be asked.
-pub type Table = Batcher<Asked, Option<Unread>>;
+pub type ConversationBatcher = Batcher<UnreadQuery, Option<UnreadState>>;
 
 /// Whoever is asked for while a query is under way is part of the next.
-pub fn table(pool: &PgPool) -> Table {
+pub fn table(pool: &PgPool) -> ConversationBatcher {
     let pool = pool.clone();
-    let read = move |asked: Vec<Asked>| {
+    let read = move |asked: Vec<UnreadQuery>| {
         let pool = pool.clone();
         async move {
             match unread_of(&pool, &asked).await {
@@ -94,7 +94,7 @@ fn looks_like_liveperson(consumer: &str) -> bool {
 }
 
 /// The look-ups of one account at LivePerson.
-pub struct Lookups {
+pub struct BadgeLookups {
     pub per_second: f64,
     /// A snapshot that is older says nothing certain.
     pub stale_after: TimeDelta,
@@ -102,7 +102,7 @@ pub struct Lookups {
     failed_at: Mutex<Option<Instant>>,
 }
 
-impl Lookups {
+impl BadgeLookups {
     pub fn new(per_second: f64, stale_after: TimeDelta) -> Self {
         Self {
             per_second,
@@ -120,29 +120,33 @@ impl Lookups {
 }
 
 /// What memory knows to be so now.
-pub fn remembered(state: &State, key: Key, now: Instant) -> Option<(Answer, BadgeSource)> {
+pub fn remembered(
+    state: &AppState,
+    key: CacheKey,
+    now: Instant,
+) -> Option<(BadgeState, BadgeSource)> {
     state.badge.cache.known(key, now).map(of_memory)
 }
 
 /// What is unread for a consumer of a configured account.
 pub async fn answer(
-    state: &State,
+    state: &AppState,
     account: &AccountId,
     consumer: &str,
     ids: Ids,
     now: Instant,
-) -> Result<(Answer, BadgeSource), Unavailable> {
+) -> Result<(BadgeState, BadgeSource), Unavailable> {
     let key = (state.badge.keys.of(account, consumer), ids);
     let (slot, source) = match state.badge.cache.find(key, now) {
-        Found::Answer(kept) => {
+        CacheLookup::Answer(kept) => {
             return kept
                 .answer
                 .map(of_memory)
                 .or_else(|| last(state, key))
                 .ok_or(Unavailable);
         }
-        Found::Wait(slot) => (slot, BadgeSource::Memory),
-        Found::Lead(slot) => {
+        CacheLookup::Wait(slot) => (slot, BadgeSource::Memory),
+        CacheLookup::Lead(slot) => {
             let (state, account) = (state.clone(), account.clone());
             let (consumer, led) = (consumer.to_owned(), slot.clone());
             tokio::spawn(async move {
@@ -167,14 +171,14 @@ pub async fn answer(
     }
 }
 
-fn keep(answer: Option<Answer>, time: Duration) -> Kept {
-    Kept {
+fn keep(answer: Option<BadgeState>, time: Duration) -> CachedAnswer {
+    CachedAnswer {
         answer,
         until: Instant::now() + time,
     }
 }
 
-fn of_memory(answer: Answer) -> (Answer, BadgeSource) {
+fn of_memory(answer: BadgeState) -> (BadgeState, BadgeSource) {
     let source = if answer.stale {
         BadgeSource::Stale
     } else {
@@ -183,19 +187,19 @@ fn of_memory(answer: Answer) -> (Answer, BadgeSource) {
     (answer, source)
 }
 
-fn last(state: &State, key: Key) -> Option<(Answer, BadgeSource)> {
+fn last(state: &AppState, key: CacheKey) -> Option<(BadgeState, BadgeSource)> {
     let last = state.badge.cache.last(key)?;
     Some((last.stale(), BadgeSource::Stale))
 }
 
 async fn find_out(
-    state: &State,
+    state: &AppState,
     id: &AccountId,
     consumer: &str,
     ids: Ids,
     slot: &Arc<Slot>,
-) -> Kept {
-    let asked = Asked {
+) -> CachedAnswer {
+    let asked = UnreadQuery {
         account: id.clone(),
         consumer: consumer.to_owned(),
         by_customer_id: ids == Ids::Both,
@@ -203,7 +207,7 @@ async fn find_out(
     let Some(own) = state.badge.table.ask(asked).await.ok().flatten() else {
         return keep(None, KEEP_FAILURE);
     };
-    let known = Answer {
+    let known = BadgeState {
         unread: own.unread,
         count: u32::try_from(own.count).unwrap_or(u32::MAX),
         since: own.since,
@@ -230,7 +234,12 @@ async fn find_out(
 }
 
 /// `None` when LivePerson could not be asked, or did not tell.
-async fn look_up(state: &State, id: &AccountId, site: &Site, consumer: &str) -> Option<Answer> {
+async fn look_up(
+    state: &AppState,
+    id: &AccountId,
+    site: &Site,
+    consumer: &str,
+) -> Option<BadgeState> {
     let lookups = &site.lookups;
     if lookups.failed_at().is_some_and(|at| at.elapsed() < PAUSE) {
         return None;
@@ -257,7 +266,7 @@ async fn look_up(state: &State, id: &AccountId, site: &Site, consumer: &str) -> 
         }
     };
     let found = timeout(LOOK_UP, asked).await.ok().flatten()?;
-    let mut answer = Answer::default();
+    let mut answer = BadgeState::default();
     for record in &found.records {
         if let ReadState::Unread(episode) = read_state(record, account.count_bots) {
             answer.unread = true;

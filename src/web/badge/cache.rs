@@ -16,7 +16,7 @@ const SHARDS: usize = 16;
 
 /// What the badge says of a consumer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct BadgeState {
     pub unread: bool,
     pub count: u32,
     pub since: Option<DateTime<Utc>>,
@@ -24,7 +24,7 @@ pub struct Answer {
     pub stale: bool,
 }
 
-impl Answer {
+impl BadgeState {
     pub fn stale(self) -> Self {
         Self {
             stale: true,
@@ -41,26 +41,26 @@ pub enum Ids {
     Both,
 }
 
-pub type Key = (ConsumerKey, Ids);
+pub type CacheKey = (ConsumerKey, Ids);
 
 /// An answer and how long it holds; `None`: it could not be found out.
 #[derive(Clone, Copy, Debug)]
-pub struct Kept {
-    pub answer: Option<Answer>,
+pub struct CachedAnswer {
+    pub answer: Option<BadgeState>,
     pub until: Instant,
 }
 
 /// Where an answer will be.
 #[derive(Default)]
 pub struct Slot {
-    pub done: SetOnce<Kept>,
+    pub done: SetOnce<CachedAnswer>,
     /// What to say while the search takes longer than a visitor waits.
-    pub meanwhile: OnceLock<Answer>,
+    pub meanwhile: OnceLock<BadgeState>,
 }
 
-struct Entry {
+struct CacheEntry {
     now: Now,
-    last: Option<Answer>,
+    last: Option<BadgeState>,
 }
 
 enum Now {
@@ -68,11 +68,11 @@ enum Now {
     Changed,
     /// Somebody is finding it out.
     Sought(Arc<Slot>),
-    Known(Kept),
+    Known(CachedAnswer),
 }
 
-pub enum Found {
-    Answer(Kept),
+pub enum CacheLookup {
+    Answer(CachedAnswer),
     /// Somebody is finding it out.
     Wait(Arc<Slot>),
     /// The caller must find it out, as a [`Leader`].
@@ -83,12 +83,12 @@ pub enum Found {
 pub struct Leader<'a> {
     pub slot: Arc<Slot>,
     cache: &'a Cache,
-    key: Key,
-    found: Kept,
+    key: CacheKey,
+    found: CachedAnswer,
 }
 
 impl Leader<'_> {
-    pub fn fill(mut self, found: Kept) {
+    pub fn fill(mut self, found: CachedAnswer) {
         self.found = found;
     }
 }
@@ -100,7 +100,7 @@ impl Drop for Leader<'_> {
 }
 
 pub struct Cache {
-    shards: [Mutex<Recent<Key, Entry>>; SHARDS],
+    shards: [Mutex<Recent<CacheKey, CacheEntry>>; SHARDS],
 }
 
 impl Cache {
@@ -110,18 +110,18 @@ impl Cache {
         }
     }
 
-    fn shard(&self, key: ConsumerKey) -> MutexGuard<'_, Recent<Key, Entry>> {
+    fn shard(&self, key: ConsumerKey) -> MutexGuard<'_, Recent<CacheKey, CacheEntry>> {
         // The key is a hash already.
         let shard = &self.shards[(key % SHARDS as u128) as usize];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn find(&self, key: Key, now: Instant) -> Found {
+    pub fn find(&self, key: CacheKey, now: Instant) -> CacheLookup {
         let mut shard = self.shard(key.0);
         let entry = shard.get_mut(key);
         match entry.as_ref().map(|entry| &entry.now) {
-            Some(Now::Known(kept)) if kept.until > now => return Found::Answer(*kept),
-            Some(Now::Sought(slot)) => return Found::Wait(slot.clone()),
+            Some(Now::Known(kept)) if kept.until > now => return CacheLookup::Answer(*kept),
+            Some(Now::Sought(slot)) => return CacheLookup::Wait(slot.clone()),
             Some(Now::Known(_) | Now::Changed) | None => {}
         }
         let slot = Arc::<Slot>::default();
@@ -129,24 +129,24 @@ impl Cache {
         if let Some(entry) = entry {
             entry.now = sought;
         } else {
-            let entry = Entry {
+            let entry = CacheEntry {
                 now: sought,
                 last: None,
             };
             shard.insert(key, entry);
         }
-        Found::Lead(slot)
+        CacheLookup::Lead(slot)
     }
 
     /// An answer that holds.
-    pub fn known(&self, key: Key, now: Instant) -> Option<Answer> {
+    pub fn known(&self, key: CacheKey, now: Instant) -> Option<BadgeState> {
         match &self.shard(key.0).get_mut(key)?.now {
             Now::Known(kept) if kept.until > now => kept.answer,
             Now::Known(_) | Now::Sought(_) | Now::Changed => None,
         }
     }
 
-    pub fn leader(&self, key: Key, slot: Arc<Slot>, unless_found: Kept) -> Leader<'_> {
+    pub fn leader(&self, key: CacheKey, slot: Arc<Slot>, unless_found: CachedAnswer) -> Leader<'_> {
         Leader {
             slot,
             cache: self,
@@ -156,7 +156,7 @@ impl Cache {
     }
 
     /// Hands an answer to all who wait for it. If it was overtaken by a change, nobody else gets it.
-    fn fill(&self, key: Key, slot: &Arc<Slot>, kept: Kept) {
+    fn fill(&self, key: CacheKey, slot: &Arc<Slot>, kept: CachedAnswer) {
         let mut shard = self.shard(key.0);
         if let Some(entry) = shard.get_mut(key)
             && let Now::Sought(own) = &entry.now
@@ -170,7 +170,7 @@ impl Cache {
     }
 
     /// The last answer that was found, however old.
-    pub fn last(&self, key: Key) -> Option<Answer> {
+    pub fn last(&self, key: CacheKey) -> Option<BadgeState> {
         self.shard(key.0).get_mut(key)?.last
     }
 
@@ -199,13 +199,13 @@ mod tests {
 
     use super::*;
 
-    const KEY: Key = (7, Ids::LivePerson);
+    const KEY: CacheKey = (7, Ids::LivePerson);
 
-    fn kept(unread: bool, until: Instant) -> Kept {
-        Kept {
-            answer: Some(Answer {
+    fn kept(unread: bool, until: Instant) -> CachedAnswer {
+        CachedAnswer {
+            answer: Some(BadgeState {
                 unread,
-                ..Answer::default()
+                ..BadgeState::default()
             }),
             until,
         }
@@ -214,38 +214,43 @@ mod tests {
     #[test]
     fn one_leads_and_the_others_wait() {
         let (cache, now) = (Cache::new(100), Instant::now());
-        let Found::Lead(slot) = cache.find(KEY, now) else {
+        let CacheLookup::Lead(slot) = cache.find(KEY, now) else {
             panic!("the first leads")
         };
-        assert!(matches!(cache.find(KEY, now), Found::Wait(_)));
-        assert!(matches!(cache.find((7, Ids::Both), now), Found::Lead(_)));
+        assert!(matches!(cache.find(KEY, now), CacheLookup::Wait(_)));
+        assert!(matches!(
+            cache.find((7, Ids::Both), now),
+            CacheLookup::Lead(_)
+        ));
         let later = now + Duration::from_secs(1);
         cache.fill(KEY, &slot, kept(true, later));
-        assert!(matches!(cache.find(KEY, now), Found::Answer(kept) if kept.answer.unwrap().unread));
-        assert!(matches!(cache.find(KEY, later), Found::Lead(_)));
+        assert!(
+            matches!(cache.find(KEY, now), CacheLookup::Answer(kept) if kept.answer.unwrap().unread)
+        );
+        assert!(matches!(cache.find(KEY, later), CacheLookup::Lead(_)));
         assert!(cache.last(KEY).unwrap().unread, "kept for bad times");
     }
 
     #[test]
     fn a_leader_that_dies_makes_way() {
         let (cache, now) = (Cache::new(100), Instant::now());
-        let Found::Lead(slot) = cache.find(KEY, now) else {
+        let CacheLookup::Lead(slot) = cache.find(KEY, now) else {
             panic!("the first leads")
         };
-        let nothing = Kept {
+        let nothing = CachedAnswer {
             answer: None,
             until: now,
         };
         drop(cache.leader(KEY, slot.clone(), nothing));
         assert!(slot.done.get().is_some(), "those who wait are told");
-        assert!(matches!(cache.find(KEY, now), Found::Lead(_)));
+        assert!(matches!(cache.find(KEY, now), CacheLookup::Lead(_)));
     }
 
     #[test]
     fn only_what_holds_is_known() {
         let (cache, now) = (Cache::new(100), Instant::now());
         assert_eq!(cache.known(KEY, now), None);
-        let Found::Lead(slot) = cache.find(KEY, now) else {
+        let CacheLookup::Lead(slot) = cache.find(KEY, now) else {
             panic!("the first leads")
         };
         assert_eq!(cache.known(KEY, now), None, "it is being found out");
@@ -262,21 +267,21 @@ mod tests {
     #[test]
     fn an_answer_that_a_change_overtook_is_given_to_nobody_who_asks_after_it() {
         let (cache, now) = (Cache::new(100), Instant::now());
-        let Found::Lead(slot) = cache.find(KEY, now) else {
+        let CacheLookup::Lead(slot) = cache.find(KEY, now) else {
             panic!("the first leads")
         };
         cache.changed(7);
-        let Found::Lead(fresh) = cache.find(KEY, now) else {
+        let CacheLookup::Lead(fresh) = cache.find(KEY, now) else {
             panic!("who asks after the change leads anew")
         };
         cache.fill(KEY, &slot, kept(true, now + Duration::from_secs(9)));
-        assert!(matches!(cache.find(KEY, now), Found::Wait(_)));
+        assert!(matches!(cache.find(KEY, now), CacheLookup::Wait(_)));
         assert_eq!(cache.last(KEY), None);
         cache.fill(KEY, &fresh, kept(false, now + Duration::from_secs(9)));
         assert!(
-            matches!(cache.find(KEY, now), Found::Answer(kept) if !kept.answer.unwrap().unread)
+            matches!(cache.find(KEY, now), CacheLookup::Answer(kept) if !kept.answer.unwrap().unread)
         );
         cache.all_changed();
-        assert!(matches!(cache.find(KEY, now), Found::Lead(_)));
+        assert!(matches!(cache.find(KEY, now), CacheLookup::Lead(_)));
     }
 }

@@ -18,12 +18,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::answer::answer;
 use super::cache::Ids;
-use super::reply::{Problem, body, tag};
+use super::reply::{BadgeProblem, body, tag};
 use super::token::Verified;
 use crate::db::changes::ConsumerKey;
 use crate::domain::ids::AccountId;
-use crate::web::State;
-use crate::web::limiter::Connection;
+use crate::web::AppState;
+use crate::web::limiter::ConnectionPermit;
 
 /// Proxies and phones cut connections that are silent for longer.
 const HEARTBEAT: Duration = Duration::from_secs(20);
@@ -82,8 +82,8 @@ impl Watchers {
 }
 
 /// One open connection.
-struct Channel {
-    state: State,
+struct EventChannel {
+    state: AppState,
     account: AccountId,
     consumer: String,
     key: ConsumerKey,
@@ -93,10 +93,14 @@ struct Channel {
     begun: bool,
     silent: u32,
     end: Instant,
-    _connections: (Connection<ConsumerKey>, Connection<IpAddr>, Connection<()>),
+    _connections: (
+        ConnectionPermit<ConsumerKey>,
+        ConnectionPermit<IpAddr>,
+        ConnectionPermit<()>,
+    ),
 }
 
-impl Drop for Channel {
+impl Drop for EventChannel {
     fn drop(&mut self) {
         self.notices = None;
         self.state.badge.watchers.leave(self.key);
@@ -104,12 +108,12 @@ impl Drop for Channel {
 }
 
 pub fn open(
-    state: &State,
+    state: &AppState,
     account: &AccountId,
     token: Verified,
     address: IpAddr,
     headers: &HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, BadgeProblem> {
     let badge = &state.badge;
     let key = badge.keys.of(account, &token.subject);
     let connections = || {
@@ -118,13 +122,13 @@ pub fn open(
         let of_consumer = badge.of_consumer.open(key, PER_CONSUMER)?;
         Some((of_consumer, of_address, all))
     };
-    let connections = connections().ok_or(Problem::TooMany(HEARTBEAT))?;
+    let connections = connections().ok_or(BadgeProblem::TooMany(HEARTBEAT))?;
     let good_for = state.clock.wait_until(token.expires).min(LONGEST);
     let shown = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok())
         .map(str::to_owned);
-    let channel = Channel {
+    let channel = EventChannel {
         state: state.clone(),
         account: account.clone(),
         consumer: token.subject,
@@ -145,14 +149,14 @@ pub fn open(
     Ok(response)
 }
 
-fn events(channel: Channel) -> impl Stream<Item = Result<Event, Infallible>> {
+fn events(channel: EventChannel) -> impl Stream<Item = Result<Event, Infallible>> {
     stream::unfold(channel, |mut channel| async move {
         let event = channel.next().await?;
         Some((Ok(event), channel))
     })
 }
 
-impl Channel {
+impl EventChannel {
     /// The next thing to send; `None` is the end.
     async fn next(&mut self) -> Option<Event> {
         if !self.begun {

@@ -15,15 +15,15 @@ use crate::domain::ids::AccountId;
 /// A megabyte. Who comes to a place that is taken takes it.
 const PLACES: usize = 1 << 14;
 
-pub struct Keys {
+pub struct ConsumerKeyCache {
     secret: [u8; 16],
-    places: Box<[Mutex<Place>]>,
+    places: Box<[Mutex<CachedKey>]>,
 }
 
 /// The hash that it is found by, and the key.
-type Place = Option<(u128, ConsumerKey)>;
+type CachedKey = Option<(u128, ConsumerKey)>;
 
-impl Keys {
+impl ConsumerKeyCache {
     pub fn new() -> Self {
         Self::with(PLACES)
     }
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_key_is_the_consumer_s_own_whoever_was_at_its_place_before() {
-        let keys = Keys::with(16);
+        let keys = ConsumerKeyCache::with(16);
         let accounts: [AccountId; 2] = ["1", "12"].map(|id| id.parse().unwrap());
         // More than there are places, so that each is taken by others in between.
         for _ in 0..2 {

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use super::token::Verified;
-use crate::web::jwt::{Grounds, Trust};
+use crate::web::jwt::{TokenBasis, Trust};
 use crate::web::recent::Recent;
 
 /// Tokens of one account; only good ones come in.
@@ -24,7 +24,7 @@ pub struct Lately {
 
 struct Good {
     subject: String,
-    grounds: Grounds,
+    grounds: TokenBasis,
 }
 
 impl Lately {
@@ -45,7 +45,7 @@ impl Lately {
         })
     }
 
-    pub fn keep(&self, token: &str, subject: &str, grounds: Grounds) {
+    pub fn keep(&self, token: &str, subject: &str, grounds: TokenBasis) {
         let good = Good {
             subject: subject.to_owned(),
             grounds,

@@ -11,10 +11,10 @@ mod cache;
 mod events;
 mod keys;
 mod lately;
-pub mod look;
 mod origins;
 mod reply;
 mod script;
+pub mod setup_check;
 mod token;
 
 use std::convert::Infallible;
@@ -25,17 +25,17 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use self::answer::{Lookups, Table};
+use self::answer::{BadgeLookups, ConversationBatcher};
 use self::cache::{Cache, Ids};
 use self::events::Watchers;
-use self::keys::Keys;
+use self::keys::ConsumerKeyCache;
 use self::origins::Origin;
-use self::token::Tokens;
+use self::token::TokenVerifier;
 use crate::clock::Backoff;
 use crate::config;
 use crate::db::changes::{ConsumerKey, Listener};
-use crate::web::State;
-use crate::web::limiter::{Connections, Limiter};
+use crate::web::AppState;
+use crate::web::limiter::{ConnectionLimiter, Limiter};
 
 pub use self::addresses::{PageView, express, from_memory, routes};
 pub use self::script::{integrity, pinned_path, script};
@@ -45,15 +45,15 @@ const REMEMBERED: usize = 50_000;
 
 /// What the badge of one process remembers.
 pub struct Badge {
-    keys: Keys,
+    keys: ConsumerKeyCache,
     cache: Cache,
     watchers: Watchers,
-    table: Table,
+    table: ConversationBatcher,
     requests: Limiter<IpAddr>,
     of_tokens: Limiter<ConsumerKey>,
-    connections: Connections<()>,
-    of_address: Connections<IpAddr>,
-    of_consumer: Connections<ConsumerKey>,
+    connections: ConnectionLimiter<()>,
+    of_address: ConnectionLimiter<IpAddr>,
+    of_consumer: ConnectionLimiter<ConsumerKey>,
     /// Event streams at once.
     streams: usize,
     shutdown: CancellationToken,
@@ -63,16 +63,16 @@ impl Badge {
     pub fn new(web: &config::Web, pool: &PgPool, shutdown: CancellationToken) -> Self {
         let rate = web.badge_requests_per_second;
         Self {
-            keys: Keys::new(),
+            keys: ConsumerKeyCache::new(),
             cache: Cache::new(REMEMBERED),
             watchers: Watchers::default(),
             table: answer::table(pool),
             requests: Limiter::new(rate, rate * 10.0, REMEMBERED),
             // A page asks twice a minute; a person opens a few at once.
             of_tokens: Limiter::new(2.0, 60.0, REMEMBERED),
-            connections: Connections::default(),
-            of_address: Connections::default(),
-            of_consumer: Connections::default(),
+            connections: ConnectionLimiter::default(),
+            of_address: ConnectionLimiter::default(),
+            of_consumer: ConnectionLimiter::default(),
             // The rest is for page views, which are over at once.
             streams: web.connections / 4 * 3,
             shutdown,
@@ -97,13 +97,13 @@ impl Badge {
 pub struct Site {
     origins: Vec<Origin>,
     customer_ids_need_token: bool,
-    tokens: Tokens,
-    lookups: Lookups,
+    tokens: TokenVerifier,
+    lookups: BadgeLookups,
 }
 
 impl Site {
     pub fn new(
-        account: &config::Account,
+        account: &config::AccountSettings,
         liveperson: &config::LivePerson,
         http: &reqwest::Client,
     ) -> Self {
@@ -112,8 +112,8 @@ impl Site {
         Self {
             origins: origins.map(Origin::new).collect(),
             customer_ids_need_token: account.badge_require_token_for_customer_ids,
-            tokens: Tokens::new(&account.id, &account.badge_tokens, http),
-            lookups: Lookups::new(
+            tokens: TokenVerifier::new(&account.id, &account.badge_tokens, http),
+            lookups: BadgeLookups::new(
                 liveperson.badge_lookups_per_second,
                 scans.max(TimeDelta::minutes(5)),
             ),
@@ -134,7 +134,7 @@ impl Site {
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Hears of changes until the process stops. While the database is away nothing can be heard; answers hold only for seconds.
-pub async fn follow_changes(state: State, shutdown: CancellationToken) {
+pub async fn follow_changes(state: AppState, shutdown: CancellationToken) {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
     let following = async {
         loop {
@@ -146,7 +146,7 @@ pub async fn follow_changes(state: State, shutdown: CancellationToken) {
     shutdown.run_until_cancelled(following).await;
 }
 
-async fn follow(state: &State, backoff: &mut Backoff) -> sqlx::Result<Infallible> {
+async fn follow(state: &AppState, backoff: &mut Backoff) -> sqlx::Result<Infallible> {
     let mut listener = Listener::connect(&state.pool, SILENCE).await?;
     backoff.reset();
     state.badge.all_changed();

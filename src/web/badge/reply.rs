@@ -13,8 +13,8 @@ use chrono::SecondsFormat;
 
 use super::Site;
 use super::answer::Unavailable;
-use super::cache::Answer;
-use crate::web::error::{ApiError, problem};
+use super::cache::BadgeState;
+use crate::web::error::{PublicError, problem};
 
 /// A page asks again after so many seconds.
 const NEXT_POLL: u64 = 30;
@@ -23,19 +23,19 @@ const NEXT_POLL: u64 = 30;
 const PREFLIGHT: &str = "7200";
 
 /// Why a badge is not told.
-pub enum Problem {
+pub enum BadgeProblem {
     Unauthorized,
     TooMany(Duration),
     Unavailable,
 }
 
-impl From<Unavailable> for Problem {
+impl From<Unavailable> for BadgeProblem {
     fn from(_: Unavailable) -> Self {
         Self::Unavailable
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for BadgeProblem {
     fn into_response(self) -> Response {
         let seconds = |wait: Duration| wait.as_secs().saturating_add(1).to_string();
         match self {
@@ -59,7 +59,7 @@ impl IntoResponse for Problem {
 }
 
 pub fn no_such_account() -> Response {
-    let problem = ApiError::NotFound("there is no such account here");
+    let problem = PublicError::NotFound("there is no such account here");
     hardened(problem.into_response())
 }
 
@@ -79,9 +79,9 @@ const LATELY: HeaderValue = HeaderValue::from_static("private, max-age=15");
 const NOW: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// The state of a token's consumer.
-pub fn own(answer: &Answer, site: &Site, request: &mut HeaderMap) -> Response {
+pub fn own(answer: &BadgeState, site: &Site, request: &mut HeaderMap) -> Response {
     // A tag is made of digits, letters and a dash.
-    let tag = HeaderValue::try_from(format!("\"{}\"", Tag(answer))).unwrap_or(FALSE);
+    let tag = HeaderValue::try_from(format!("\"{}\"", EntityTag(answer))).unwrap_or(FALSE);
     tagged(tag, NOW, site, request, || body(answer).into())
 }
 
@@ -139,8 +139,8 @@ pub fn matches(headers: &HeaderMap, tag: &[u8]) -> bool {
 }
 
 /// The answer in words, the same for every way of asking.
-pub fn body(answer: &Answer) -> String {
-    let Answer { unread, count, .. } = answer;
+pub fn body(answer: &BadgeState) -> String {
+    let BadgeState { unread, count, .. } = answer;
     let (next_poll, stale) = if answer.stale {
         (NEXT_POLL * 2, ",\"stale\":true")
     } else {
@@ -162,13 +162,13 @@ pub fn body(answer: &Answer) -> String {
 }
 
 /// Names the state: the same for the same answer, in every process.
-pub fn tag(answer: &Answer) -> String {
-    Tag(answer).to_string()
+pub fn tag(answer: &BadgeState) -> String {
+    EntityTag(answer).to_string()
 }
 
-struct Tag<'a>(&'a Answer);
+struct EntityTag<'a>(&'a BadgeState);
 
-impl fmt::Display for Tag<'_> {
+impl fmt::Display for EntityTag<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let since = self.0.since.map_or(0, |at| at.timestamp_millis());
         let stale = if self.0.stale { "s" } else { "" };
@@ -265,10 +265,10 @@ mod tests {
     #[test]
     fn the_answer_says_stale_only_when_it_is() {
         assert_eq!(
-            body(&Answer::default()),
+            body(&BadgeState::default()),
             r#"{"unread":false,"count":0,"since":null,"next_poll_s":30}"#
         );
-        let stale = Answer {
+        let stale = BadgeState {
             unread: true,
             count: 2,
             since: chrono::DateTime::from_timestamp(1, 0),
@@ -278,6 +278,6 @@ mod tests {
             body(&stale),
             r#"{"unread":true,"count":2,"since":"1970-01-01T00:00:01.000Z","next_poll_s":60,"stale":true}"#
         );
-        assert_ne!(tag(&stale), tag(&Answer::default()));
+        assert_ne!(tag(&stale), tag(&BadgeState::default()));
     }
 }

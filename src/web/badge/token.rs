@@ -13,13 +13,13 @@ use super::answer::plausible;
 use super::lately::Lately;
 use crate::config::{BadgeTokens, IdTokenKeys};
 use crate::domain::ids::AccountId;
-use crate::web::jwt::{self, Audience, Jwks, Keys, Trust};
+use crate::web::jwt::{self, Audience, Jwks, Trust, VerificationKeys};
 
 /// Longer tokens are not looked at.
 const MAX_TOKEN: usize = 8 << 10;
 
 /// Whom an account believes.
-pub struct Tokens {
+pub struct TokenVerifier {
     trusted: Vec<Trust>,
     account: AccountId,
     lately: Lately,
@@ -27,7 +27,7 @@ pub struct Tokens {
 
 /// A kind of token that an account believes: what can be told of it, which is no key and no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct TrustedTokenKind {
     pub name: &'static str,
     /// Whose tokens, and for whom.
     pub issuer: Option<String>,
@@ -45,19 +45,19 @@ pub struct Verified {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused;
+pub struct InvalidToken;
 
-impl Tokens {
+impl TokenVerifier {
     pub fn new(account: &AccountId, settings: &BadgeTokens, http: &reqwest::Client) -> Self {
         let backend = settings.secret.iter().map(|secret| Trust {
-            keys: Keys::Secret(secret.clone()),
+            keys: VerificationKeys::Secret(secret.clone()),
             issuers: Vec::new(),
             audience: Audience::OneOf(vec![account.to_string()]),
         });
         let issuer = settings.id_tokens.iter().map(|id_tokens| Trust {
             keys: match &id_tokens.keys {
-                IdTokenKeys::Public(key) => Keys::Public(key.clone()),
-                IdTokenKeys::Jwks(url) => Keys::Published(Jwks::new(
+                IdTokenKeys::Public(key) => VerificationKeys::Public(key.clone()),
+                IdTokenKeys::Jwks(url) => VerificationKeys::Published(Jwks::new(
                     url.clone(),
                     http.clone(),
                     "badge tokens (UNREAD_BADGE_JWKS_URL)",
@@ -74,12 +74,12 @@ impl Tokens {
     }
 
     /// What is believed; nothing: no token is.
-    pub fn kinds(&self) -> Vec<Kind> {
-        let kind = |trust: &Trust| Kind {
+    pub fn kinds(&self) -> Vec<TrustedTokenKind> {
+        let kind = |trust: &Trust| TrustedTokenKind {
             name: match trust.keys {
-                Keys::Secret(_) => "secret",
-                Keys::Public(_) => "public_key",
-                Keys::Published(_) => "jwks",
+                VerificationKeys::Secret(_) => "secret",
+                VerificationKeys::Public(_) => "public_key",
+                VerificationKeys::Published(_) => "jwks",
             },
             issuer: trust.issuers.first().cloned(),
             audiences: match &trust.audience {
@@ -93,7 +93,7 @@ impl Tokens {
     /// A short-lived token as the brand's backend would sign it, to try the badge out; `None` if no secret is shared with one.
     pub fn sign(&self, subject: &str, now: DateTime<Utc>) -> Option<String> {
         let secret = self.trusted.iter().find_map(|trust| match &trust.keys {
-            Keys::Secret(secret) => Some(secret),
+            VerificationKeys::Secret(secret) => Some(secret),
             _ => None,
         })?;
         let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -111,18 +111,18 @@ impl Tokens {
     }
 
     /// Whose token it is, if it is a good one for this account now.
-    pub async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Verified, Refused> {
+    pub async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Verified, InvalidToken> {
         if token.len() > MAX_TOKEN {
-            return Err(Refused);
+            return Err(InvalidToken);
         }
         if let Some(verified) = self.remembered(token, now) {
             return Ok(verified);
         }
         let verified = jwt::verify(token, &self.trusted, None, now)
             .await
-            .map_err(|_| Refused)?;
+            .map_err(|_| InvalidToken)?;
         if !plausible(&verified.subject) {
-            return Err(Refused);
+            return Err(InvalidToken);
         }
         let subject = verified.subject;
         self.lately.keep(token, &subject, verified.grounds);

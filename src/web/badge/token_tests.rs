@@ -22,7 +22,7 @@ fn own(by: &Value) -> String {
     hs256(SECRET.as_bytes(), HS256, &own_token(by))
 }
 
-fn tokens_for(audiences: &[&str]) -> Tokens {
+fn tokens_for(audiences: &[&str]) -> TokenVerifier {
     let settings = BadgeTokens {
         id_tokens: Some(IdTokens {
             keys: IdTokenKeys::Public(attacks::issuer_public()),
@@ -31,14 +31,14 @@ fn tokens_for(audiences: &[&str]) -> Tokens {
         }),
         secret: Some(Secret::new(SECRET)),
     };
-    Tokens::new(
+    TokenVerifier::new(
         &"12345678".parse().unwrap(),
         &settings,
         &crate::liveperson::http_client(),
     )
 }
 
-fn tokens() -> Tokens {
+fn tokens() -> TokenVerifier {
     tokens_for(&[AUDIENCE])
 }
 
@@ -84,7 +84,11 @@ async fn a_verified_token_is_remembered_while_it_is_good() {
         for moment in [TimeDelta::seconds(360), TimeDelta::seconds(-61)] {
             let then = now() + moment;
             assert_eq!(tokens.remembered(&token, then), None, "{moment}");
-            assert_eq!(tokens.verify(&token, then).await, Err(Refused), "{moment}");
+            assert_eq!(
+                tokens.verify(&token, then).await,
+                Err(InvalidToken),
+                "{moment}"
+            );
         }
         assert!(tokens.remembered(&token, now()).is_some());
         let longer = format!("{token}x");
@@ -95,7 +99,7 @@ async fn a_verified_token_is_remembered_while_it_is_good() {
         assert_eq!(stranger.remembered(&token, now()), None, "each its own");
     }
     let forged = own(&json!({ "aud": "another" }));
-    assert_eq!(tokens.verify(&forged, now()).await, Err(Refused));
+    assert_eq!(tokens.verify(&forged, now()).await, Err(InvalidToken));
     assert_eq!(tokens.remembered(&forged, now()), None);
 }
 
@@ -162,7 +166,7 @@ async fn an_oversized_token_is_not_looked_at() {
 
 #[tokio::test]
 async fn an_account_without_keys_believes_nobody() {
-    let none = Tokens::new(
+    let none = TokenVerifier::new(
         &"12345678".parse().unwrap(),
         &BadgeTokens::default(),
         &crate::liveperson::http_client(),
@@ -171,7 +175,7 @@ async fn an_account_without_keys_believes_nobody() {
         signed(&json!({})),
         hs256(&[], HS256, &own_token(&json!({}))),
     ] {
-        assert_eq!(none.verify(&token, now()).await, Err(Refused));
+        assert_eq!(none.verify(&token, now()).await, Err(InvalidToken));
     }
 }
 
@@ -189,10 +193,10 @@ fn odd() -> impl Strategy<Value = Value> {
     ]
 }
 
-static TOKENS: std::sync::LazyLock<Tokens> = std::sync::LazyLock::new(tokens);
+static TOKENS: std::sync::LazyLock<TokenVerifier> = std::sync::LazyLock::new(tokens);
 
 /// No key has to be fetched, so nothing waits.
-fn verify(token: &str) -> Result<Verified, Refused> {
+fn verify(token: &str) -> Result<Verified, InvalidToken> {
     TOKENS.verify(token, now()).now_or_never().unwrap()
 }
 

@@ -11,8 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::limits::Limits;
-use super::line::{Line, Phase};
+use super::limits::ConnectionLimits;
+use super::line::{ConnectionPhase, OpenConnection};
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ impl Late {
 
 pub struct Arriving {
     inner: Incoming,
-    line: Arc<Line>,
+    line: Arc<OpenConnection>,
     late: Late,
     pause: Duration,
     end: Instant,
@@ -43,7 +43,11 @@ pub struct Arriving {
 }
 
 impl Arriving {
-    pub fn new(inner: Incoming, line: Arc<Line>, limits: &Limits) -> (Self, Late) {
+    pub fn new(
+        inner: Incoming,
+        line: Arc<OpenConnection>,
+        limits: &ConnectionLimits,
+    ) -> (Self, Late) {
         let (now, late) = (Instant::now(), Late::default());
         let arriving = Self {
             inner,
@@ -68,15 +72,15 @@ impl Body for Arriving {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
             let next = (Instant::now() + self.pause).min(self.end);
             self.timer.as_mut().reset(next);
-            self.line.enter(Phase::Ours);
+            self.line.enter(ConnectionPhase::Ours);
             return Poll::Ready(frame.map(|frame| frame.map_err(Broken::from)));
         }
         if self.timer.as_mut().poll(cx).is_ready() {
             self.late.0.store(true, Ordering::Relaxed);
             return Poll::Ready(Some(Err(Broken::Late)));
         }
-        if self.line.is_in(Phase::Ours) {
-            self.line.enter(Phase::Body);
+        if self.line.is_in(ConnectionPhase::Ours) {
+            self.line.enter(ConnectionPhase::Body);
         }
         Poll::Pending
     }
@@ -93,8 +97,8 @@ impl Body for Arriving {
 impl Drop for Arriving {
     /// What happens now is ours, unless the next request has begun.
     fn drop(&mut self) {
-        if self.line.is_in(Phase::Body) {
-            self.line.enter(Phase::Ours);
+        if self.line.is_in(ConnectionPhase::Body) {
+            self.line.enter(ConnectionPhase::Ours);
         }
     }
 }

@@ -7,41 +7,41 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::limits::{Limits, RESERVE};
-use super::line::{Beats, Lane, Line, Phase, Told};
-use crate::metrics::{Closed, Refused};
+use super::limits::{ConnectionLimits, RESERVE};
+use super::line::{Beats, ConnectionLane, ConnectionOrder, ConnectionPhase, OpenConnection};
+use crate::metrics::{Closed, RefusedConnection};
 use crate::web::client::network_of;
 
 /// So many addresses are asked to make room, from the one with the most connections down.
 const ASKED: usize = 16;
 
-type Lines = BTreeMap<u64, Arc<Line>>;
+type OpenConnections = BTreeMap<u64, Arc<OpenConnection>>;
 
 pub struct Book {
-    limits: Limits,
+    limits: ConnectionLimits,
     beats: Arc<Beats>,
     next_id: u64,
     /// Those that count towards the limit.
     count: usize,
-    of_addresses: HashMap<IpAddr, Lines>,
+    of_addresses: HashMap<IpAddr, OpenConnections>,
     /// The addresses by how many connections they have.
     ranks: BTreeSet<(usize, IpAddr)>,
-    of_proxies: Lines,
-    reserve: Lines,
+    of_proxies: OpenConnections,
+    reserve: OpenConnections,
 }
 
 /// What became of a connection that wants to come in.
 #[derive(Default)]
-pub struct Admission {
+pub struct ConnectionAdmission {
     /// `None`: it is to be closed.
-    pub line: Option<Arc<Line>>,
-    pub refused: Option<Refused>,
+    pub line: Option<Arc<OpenConnection>>,
+    pub refused: Option<RefusedConnection>,
     /// Closed for it.
     pub closed: Option<Closed>,
 }
 
 impl Book {
-    pub fn new(limits: Limits, beats: Arc<Beats>) -> Self {
+    pub fn new(limits: ConnectionLimits, beats: Arc<Beats>) -> Self {
         Self {
             limits,
             beats,
@@ -49,8 +49,8 @@ impl Book {
             count: 0,
             of_addresses: HashMap::new(),
             ranks: BTreeSet::new(),
-            of_proxies: Lines::new(),
-            reserve: Lines::new(),
+            of_proxies: OpenConnections::new(),
+            reserve: OpenConnections::new(),
         }
     }
 
@@ -58,28 +58,31 @@ impl Book {
         self.count + self.reserve.len()
     }
 
-    pub fn admit(&mut self, peer: SocketAddr) -> Admission {
-        let mut admission = Admission::default();
+    pub fn admit(&mut self, peer: SocketAddr) -> ConnectionAdmission {
+        let mut admission = ConnectionAdmission::default();
         let ip = peer.ip().to_canonical();
         let lane = if self.limits.trusted.iter().any(|own| own.contains(ip)) {
-            Lane::Proxy
+            ConnectionLane::Proxy
         } else {
-            Lane::Usual
+            ConnectionLane::Usual
         };
         let address = network_of(ip);
         let own = match lane {
-            Lane::Usual => self.of_addresses.get(&address).map_or(0, Lines::len),
-            Lane::Proxy | Lane::Reserve => 0,
+            ConnectionLane::Usual => self
+                .of_addresses
+                .get(&address)
+                .map_or(0, OpenConnections::len),
+            ConnectionLane::Proxy | ConnectionLane::Reserve => 0,
         };
         if own >= self.limits.per_address {
             if !self.end_an_idle_one_of(address) {
-                admission.refused = Some(Refused::Address);
+                admission.refused = Some(RefusedConnection::Address);
                 return admission;
             }
             admission.closed = Some(Closed::Room);
         } else if self.count >= self.limits.total {
             if !self.make_room(own) {
-                admission.refused = Some(Refused::Total);
+                admission.refused = Some(RefusedConnection::Total);
                 admission.line = Some(self.enter_reserve(peer));
                 return admission;
             }
@@ -89,15 +92,15 @@ impl Book {
         admission
     }
 
-    fn open(&mut self, peer: SocketAddr, lane: Lane) -> Arc<Line> {
+    fn open(&mut self, peer: SocketAddr, lane: ConnectionLane) -> Arc<OpenConnection> {
         self.next_id += 1;
-        Arc::new(Line::new(self.next_id, peer, lane, &self.beats))
+        Arc::new(OpenConnection::new(self.next_id, peer, lane, &self.beats))
     }
 
-    fn enter(&mut self, peer: SocketAddr, lane: Lane) -> Arc<Line> {
+    fn enter(&mut self, peer: SocketAddr, lane: ConnectionLane) -> Arc<OpenConnection> {
         let entered = self.open(peer, lane);
         self.count += 1;
-        if lane == Lane::Proxy {
+        if lane == ConnectionLane::Proxy {
             self.of_proxies.insert(entered.id, entered.clone());
         } else {
             let address = network_of(peer.ip().to_canonical());
@@ -110,29 +113,31 @@ impl Book {
     }
 
     /// The oldest of the reserve goes: a prober asks at once.
-    fn enter_reserve(&mut self, peer: SocketAddr) -> Arc<Line> {
+    fn enter_reserve(&mut self, peer: SocketAddr) -> Arc<OpenConnection> {
         if self.reserve.len() >= RESERVE
             && let Some((_, oldest)) = self.reserve.pop_first()
         {
-            oldest.tell(Told::Close);
+            oldest.order(ConnectionOrder::Close);
         }
-        let line = self.open(peer, Lane::Reserve);
+        let line = self.open(peer, ConnectionLane::Reserve);
         self.reserve.insert(line.id, line.clone());
         line
     }
 
     /// It is closed, or will be at once.
-    pub fn leave(&mut self, line: &Line) {
+    pub fn leave(&mut self, line: &OpenConnection) {
         match line.lane {
-            Lane::Reserve => {
+            ConnectionLane::Reserve => {
                 self.reserve.remove(&line.id);
             }
-            Lane::Proxy => self.count -= usize::from(self.of_proxies.remove(&line.id).is_some()),
-            Lane::Usual => self.leave_address(line),
+            ConnectionLane::Proxy => {
+                self.count -= usize::from(self.of_proxies.remove(&line.id).is_some())
+            }
+            ConnectionLane::Usual => self.leave_address(line),
         }
     }
 
-    fn leave_address(&mut self, line: &Line) {
+    fn leave_address(&mut self, line: &OpenConnection) {
         let address = network_of(line.peer.ip().to_canonical());
         let Some(lines) = self.of_addresses.get_mut(&address) else {
             return;
@@ -154,11 +159,13 @@ impl Book {
         let lines = self.of_addresses.get(&address);
         let idle = lines.and_then(|lines| {
             let mut lines = lines.values();
-            lines.find(|line| line.is_in(Phase::Idle)).cloned()
+            lines
+                .find(|line| line.is_in(ConnectionPhase::Idle))
+                .cloned()
         });
         if let Some(line) = &idle {
             // If it asks at this very moment, it is answered.
-            line.tell(Told::Finish);
+            line.order(ConnectionOrder::Finish);
             self.leave(line);
         }
         idle.is_some()
@@ -174,7 +181,7 @@ impl Book {
                 newest.find(|line| line.is_waiting_for_them()).cloned()
             });
         if let Some(line) = &found {
-            line.tell(Told::Close);
+            line.order(ConnectionOrder::Close);
             self.leave(line);
         }
         found.is_some()
@@ -187,25 +194,25 @@ impl Book {
 
     /// Tells those that have taken too long to close, and says why.
     pub fn sweep(&mut self) -> Vec<Closed> {
-        let overdue: Vec<(Arc<Line>, Closed)> = self
+        let overdue: Vec<(Arc<OpenConnection>, Closed)> = self
             .all()
             .filter_map(|line| Some((line.clone(), line.overdue(&self.limits)?)))
             .collect();
         for (line, _) in &overdue {
-            line.tell(Told::Close);
+            line.order(ConnectionOrder::Close);
             self.leave(line);
         }
         overdue.into_iter().map(|(_, why)| why).collect()
     }
 
-    pub fn tell_all(&self, told: Told) {
+    pub fn tell_all(&self, told: ConnectionOrder) {
         for line in self.all() {
-            line.tell(told);
+            line.order(told);
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &Arc<Line>> {
-        let lines = self.of_addresses.values().flat_map(Lines::values);
+    fn all(&self) -> impl Iterator<Item = &Arc<OpenConnection>> {
+        let lines = self.of_addresses.values().flat_map(OpenConnections::values);
         lines
             .chain(self.of_proxies.values())
             .chain(self.reserve.values())

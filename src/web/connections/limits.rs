@@ -18,7 +18,7 @@ pub const METRICS: usize = 128;
 
 /// The limits of one listener.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Connections in all; beyond it only `RESERVE`.
     pub total: usize,
     /// Connections of one address. Not of a trusted proxy, behind which everybody has the same.
@@ -43,7 +43,7 @@ pub struct Limits {
     pub beat: Duration,
 }
 
-impl Limits {
+impl ConnectionLimits {
     pub fn new(total: usize, per_address: usize, trusted: Vec<Network>) -> Self {
         Self {
             total,

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 
-use super::limits::Limits;
+use super::limits::ConnectionLimits;
 use crate::metrics::Closed;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Phase {
+pub enum ConnectionPhase {
     /// It was opened, and nothing has been asked yet.
     First,
     /// It has been answered and may ask again.
@@ -31,13 +31,13 @@ pub enum Phase {
     Ours,
 }
 
-impl Phase {
+impl ConnectionPhase {
     const ALL: [Self; 5] = [Self::First, Self::Idle, Self::Head, Self::Body, Self::Ours];
 }
 
 /// Which connections it counts among.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub enum ConnectionLane {
     Usual,
     /// Of a trusted proxy: not counted by address.
     Proxy,
@@ -65,7 +65,7 @@ const CLOSE: u8 = 2;
 
 /// What a connection was told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum ConnectionOrder {
     Serve,
     /// Answer what has been asked and close.
     Finish,
@@ -73,10 +73,10 @@ pub enum Told {
 }
 
 #[derive(Debug)]
-pub struct Line {
+pub struct OpenConnection {
     pub id: u64,
     pub peer: SocketAddr,
-    pub lane: Lane,
+    pub lane: ConnectionLane,
     beats: Arc<Beats>,
     /// The phase, and in the lower half since when.
     doing: AtomicU64,
@@ -86,13 +86,13 @@ pub struct Line {
     waker: AtomicWaker,
 }
 
-impl Line {
-    pub fn new(id: u64, peer: SocketAddr, lane: Lane, beats: &Arc<Beats>) -> Self {
+impl OpenConnection {
+    pub fn new(id: u64, peer: SocketAddr, lane: ConnectionLane, beats: &Arc<Beats>) -> Self {
         Self {
             id,
             peer,
             lane,
-            doing: AtomicU64::new(packed(Phase::First, beats.now())),
+            doing: AtomicU64::new(packed(ConnectionPhase::First, beats.now())),
             beats: beats.clone(),
             stuck: AtomicU32::new(0),
             told: AtomicU8::new(SERVE),
@@ -100,24 +100,24 @@ impl Line {
         }
     }
 
-    pub fn enter(&self, phase: Phase) {
+    pub fn enter(&self, phase: ConnectionPhase) {
         let doing = packed(phase, self.beats.now());
         self.doing.store(doing, Ordering::Relaxed);
     }
 
-    pub fn doing(&self) -> (Phase, u32) {
+    pub fn doing(&self) -> (ConnectionPhase, u32) {
         let doing = self.doing.load(Ordering::Relaxed);
-        let phase = Phase::ALL
+        let phase = ConnectionPhase::ALL
             .into_iter()
             .find(|phase| *phase as u64 == doing >> 32)
-            .unwrap_or(Phase::Ours);
+            .unwrap_or(ConnectionPhase::Ours);
         (
             phase,
             u32::try_from(doing & u64::from(u32::MAX)).unwrap_or(0),
         )
     }
 
-    pub fn is_in(&self, phase: Phase) -> bool {
+    pub fn is_in(&self, phase: ConnectionPhase) -> bool {
         self.doing.load(Ordering::Relaxed) >> 32 == phase as u64
     }
 
@@ -127,8 +127,8 @@ impl Line {
 
     /// Bytes have come.
     pub fn heard(&self) {
-        if self.is_in(Phase::Idle) {
-            self.enter(Phase::Head);
+        if self.is_in(ConnectionPhase::Idle) {
+            self.enter(ConnectionPhase::Head);
         }
     }
 
@@ -143,11 +143,11 @@ impl Line {
 
     /// Whether it may be closed for the sake of another: it is not we who are at work.
     pub fn is_waiting_for_them(&self) -> bool {
-        !self.is_in(Phase::Ours) || self.is_stuck()
+        !self.is_in(ConnectionPhase::Ours) || self.is_stuck()
     }
 
     /// Why it must be closed now.
-    pub fn overdue(&self, limits: &Limits) -> Option<Closed> {
+    pub fn overdue(&self, limits: &ConnectionLimits) -> Option<Closed> {
         let now = self.beats.now();
         let longer = |since: u32, than: Duration| limits.beat * now.saturating_sub(since) > than;
         let stuck = self.stuck.load(Ordering::Relaxed);
@@ -156,24 +156,27 @@ impl Line {
         }
         let (phase, since) = self.doing();
         let (allowed, why) = match (phase, self.lane) {
-            (Phase::Ours, _) => return None,
-            (Phase::First | Phase::Head | Phase::Idle, Lane::Reserve) => {
-                (limits.probe, Closed::Headers)
+            (ConnectionPhase::Ours, _) => return None,
+            (
+                ConnectionPhase::First | ConnectionPhase::Head | ConnectionPhase::Idle,
+                ConnectionLane::Reserve,
+            ) => (limits.probe, Closed::Headers),
+            (ConnectionPhase::First | ConnectionPhase::Head, _) => (limits.head, Closed::Headers),
+            (ConnectionPhase::Idle, ConnectionLane::Proxy) => {
+                (limits.idle_of_proxies, Closed::Idle)
             }
-            (Phase::First | Phase::Head, _) => (limits.head, Closed::Headers),
-            (Phase::Idle, Lane::Proxy) => (limits.idle_of_proxies, Closed::Idle),
-            (Phase::Idle, Lane::Usual) => (limits.idle, Closed::Idle),
+            (ConnectionPhase::Idle, ConnectionLane::Usual) => (limits.idle, Closed::Idle),
             // The body's own timer answers before it closes; this is for a handler that has stopped reading.
-            (Phase::Body, _) => (limits.body, Closed::Body),
+            (ConnectionPhase::Body, _) => (limits.body, Closed::Body),
         };
         longer(since, allowed).then_some(why)
     }
 
-    pub fn tell(&self, told: Told) {
+    pub fn order(&self, told: ConnectionOrder) {
         let told = match told {
-            Told::Serve => SERVE,
-            Told::Finish => FINISH,
-            Told::Close => CLOSE,
+            ConnectionOrder::Serve => SERVE,
+            ConnectionOrder::Finish => FINISH,
+            ConnectionOrder::Close => CLOSE,
         };
         self.told.fetch_max(told, Ordering::Release);
         self.waker.wake();
@@ -185,17 +188,17 @@ impl Line {
     }
 
     /// What it was told; who asks is woken when that changes.
-    pub fn told(&self, cx: &Context<'_>) -> Told {
+    pub fn ordered(&self, cx: &Context<'_>) -> ConnectionOrder {
         self.waker.register(cx.waker());
         match self.told.load(Ordering::Acquire) {
-            SERVE => Told::Serve,
-            FINISH => Told::Finish,
-            _ => Told::Close,
+            SERVE => ConnectionOrder::Serve,
+            FINISH => ConnectionOrder::Finish,
+            _ => ConnectionOrder::Close,
         }
     }
 }
 
-fn packed(phase: Phase, since: u32) -> u64 {
+fn packed(phase: ConnectionPhase, since: u32) -> u64 {
     (phase as u64) << 32 | u64::from(since)
 }
 
@@ -203,13 +206,13 @@ fn packed(phase: Phase, since: u32) -> u64 {
 /// wanted of it: when a request begins and ends. Time is kept by the sweep.
 #[derive(Clone)]
 pub struct Heads {
-    line: Arc<Line>,
+    line: Arc<OpenConnection>,
     /// What hyper is told the time is: nothing comes of the moments that it reckons from it.
     since: Instant,
 }
 
 impl Heads {
-    pub fn new(line: Arc<Line>) -> Self {
+    pub fn new(line: Arc<OpenConnection>) -> Self {
         let since = Instant::now();
         Self { line, since }
     }
@@ -218,10 +221,10 @@ impl Heads {
 impl hyper::rt::Timer for Heads {
     fn sleep(&self, _: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
         // The first request is late from the connection's beginning on.
-        if !self.line.is_in(Phase::First) {
-            self.line.enter(Phase::Idle);
+        if !self.line.is_in(ConnectionPhase::First) {
+            self.line.enter(ConnectionPhase::Idle);
         }
-        Box::pin(Head(self.line.clone()))
+        Box::pin(PendingHead(self.line.clone()))
     }
 
     fn sleep_until(&self, _: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
@@ -234,9 +237,9 @@ impl hyper::rt::Timer for Heads {
 }
 
 /// Headers that hyper is waiting for.
-struct Head(Arc<Line>);
+struct PendingHead(Arc<OpenConnection>);
 
-impl Future for Head {
+impl Future for PendingHead {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
@@ -244,21 +247,21 @@ impl Future for Head {
     }
 }
 
-impl Drop for Head {
+impl Drop for PendingHead {
     fn drop(&mut self) {
-        self.0.enter(Phase::Ours);
+        self.0.enter(ConnectionPhase::Ours);
     }
 }
 
-impl hyper::rt::Sleep for Head {}
+impl hyper::rt::Sleep for PendingHead {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn limits() -> Limits {
-        let limits = Limits::new(10, 10, Vec::new());
-        Limits {
+    fn limits() -> ConnectionLimits {
+        let limits = ConnectionLimits::new(10, 10, Vec::new());
+        ConnectionLimits {
             beat: Duration::from_secs(1),
             ..limits
         }
@@ -268,25 +271,65 @@ mod tests {
     fn each_phase_has_its_time() {
         let peer = "192.0.2.1:4000".parse().unwrap();
         for (lane, phase, seconds, why) in [
-            (Lane::Usual, Phase::First, 10, Closed::Headers),
-            (Lane::Usual, Phase::Head, 10, Closed::Headers),
-            (Lane::Usual, Phase::Idle, 75, Closed::Idle),
-            (Lane::Usual, Phase::Body, 300, Closed::Body),
-            (Lane::Proxy, Phase::Head, 10, Closed::Headers),
-            (Lane::Proxy, Phase::Idle, 620, Closed::Idle),
-            (Lane::Reserve, Phase::First, 3, Closed::Headers),
-            (Lane::Reserve, Phase::Idle, 3, Closed::Headers),
+            (
+                ConnectionLane::Usual,
+                ConnectionPhase::First,
+                10,
+                Closed::Headers,
+            ),
+            (
+                ConnectionLane::Usual,
+                ConnectionPhase::Head,
+                10,
+                Closed::Headers,
+            ),
+            (
+                ConnectionLane::Usual,
+                ConnectionPhase::Idle,
+                75,
+                Closed::Idle,
+            ),
+            (
+                ConnectionLane::Usual,
+                ConnectionPhase::Body,
+                300,
+                Closed::Body,
+            ),
+            (
+                ConnectionLane::Proxy,
+                ConnectionPhase::Head,
+                10,
+                Closed::Headers,
+            ),
+            (
+                ConnectionLane::Proxy,
+                ConnectionPhase::Idle,
+                620,
+                Closed::Idle,
+            ),
+            (
+                ConnectionLane::Reserve,
+                ConnectionPhase::First,
+                3,
+                Closed::Headers,
+            ),
+            (
+                ConnectionLane::Reserve,
+                ConnectionPhase::Idle,
+                3,
+                Closed::Headers,
+            ),
         ] {
             let beats = Arc::new(Beats::default());
             beats.set(7);
-            let line = Line::new(1, peer, lane, &beats);
+            let line = OpenConnection::new(1, peer, lane, &beats);
             line.enter(phase);
             beats.set(7 + seconds);
             assert_eq!(line.overdue(&limits()), None, "{lane:?} {phase:?}");
             beats.set(8 + seconds);
             assert_eq!(line.overdue(&limits()), Some(why), "{lane:?} {phase:?}");
             assert!(line.is_waiting_for_them());
-            line.enter(Phase::Ours);
+            line.enter(ConnectionPhase::Ours);
             assert_eq!(line.overdue(&limits()), None, "{lane:?} {phase:?}");
             assert!(!line.is_waiting_for_them());
         }
@@ -296,8 +339,8 @@ mod tests {
     fn who_takes_nothing_of_an_answer_is_closed_and_who_takes_some_is_not() {
         let beats = Arc::new(Beats::default());
         let peer = "192.0.2.1:4000".parse().unwrap();
-        let line = Line::new(1, peer, Lane::Usual, &beats);
-        line.enter(Phase::Ours);
+        let line = OpenConnection::new(1, peer, ConnectionLane::Usual, &beats);
+        line.enter(ConnectionPhase::Ours);
         line.told_them(false);
         beats.set(31);
         line.told_them(false);
@@ -314,13 +357,13 @@ mod tests {
     fn bytes_begin_a_request_only_between_requests() {
         let beats = Arc::new(Beats::default());
         let peer = "192.0.2.1:4000".parse().unwrap();
-        let line = Line::new(1, peer, Lane::Usual, &beats);
+        let line = OpenConnection::new(1, peer, ConnectionLane::Usual, &beats);
         for (before, after) in [
-            (Phase::First, Phase::First),
-            (Phase::Idle, Phase::Head),
-            (Phase::Head, Phase::Head),
-            (Phase::Body, Phase::Body),
-            (Phase::Ours, Phase::Ours),
+            (ConnectionPhase::First, ConnectionPhase::First),
+            (ConnectionPhase::Idle, ConnectionPhase::Head),
+            (ConnectionPhase::Head, ConnectionPhase::Head),
+            (ConnectionPhase::Body, ConnectionPhase::Body),
+            (ConnectionPhase::Ours, ConnectionPhase::Ours),
         ] {
             beats.set(1);
             line.enter(before);
@@ -328,7 +371,7 @@ mod tests {
             line.heard();
             let (phase, since) = line.doing();
             assert_eq!(phase, after);
-            assert_eq!(since == 2, before == Phase::Idle, "{before:?}");
+            assert_eq!(since == 2, before == ConnectionPhase::Idle, "{before:?}");
         }
     }
 }

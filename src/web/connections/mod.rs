@@ -39,14 +39,14 @@ use tower_service::Service as _;
 use tracing::{info, warn};
 
 use self::body::Arriving;
-use self::book::{Admission, Book};
-use self::line::{Beats, Heads, Lane, Line, Told};
+use self::book::{Book, ConnectionAdmission};
+use self::line::{Beats, ConnectionLane, ConnectionOrder, Heads, OpenConnection};
 use self::wire::Bytes;
 use super::error::problem;
 use crate::clock::Backoff;
-use crate::metrics::{Connections, Refused};
+use crate::metrics::{ConnectionMetrics, RefusedConnection};
 
-pub use self::limits::{Limits, raise_file_limit, that_fit};
+pub use self::limits::{ConnectionLimits, raise_file_limit, that_fit};
 
 /// Memory that one connection may take for what it sends; a request's headers must fit into it.
 const BUFFER: usize = 32 * 1024;
@@ -58,14 +58,14 @@ const GRACE: Duration = Duration::from_secs(5);
 const SAID: Duration = Duration::from_mins(1);
 
 /// An answer, at once or later.
-pub type Answer = Either<
+pub type ResponseFuture = Either<
     Ready<Result<Response, Infallible>>,
     Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>,
 >;
 
 /// Answers the requests of all connections of a listener.
 pub trait Door: Clone + Send + Sync + Unpin + 'static {
-    fn answer(&self, peer: SocketAddr, request: Request) -> Answer;
+    fn answer(&self, peer: SocketAddr, request: Request) -> ResponseFuture;
 }
 
 /// Routes whose handlers may ask who is there.
@@ -73,7 +73,7 @@ pub trait Door: Clone + Send + Sync + Unpin + 'static {
 pub struct Plain(pub Router);
 
 impl Door for Plain {
-    fn answer(&self, peer: SocketAddr, mut request: Request) -> Answer {
+    fn answer(&self, peer: SocketAddr, mut request: Request) -> ResponseFuture {
         request.extensions_mut().insert(ConnectInfo(peer));
         Either::Right(Box::pin(self.0.clone().call(request)))
     }
@@ -83,8 +83,8 @@ impl Door for Plain {
 pub async fn serve<D: Door>(
     listener: TcpListener,
     door: D,
-    limits: Limits,
-    metrics: Connections,
+    limits: ConnectionLimits,
+    metrics: ConnectionMetrics,
     shutdown: CancellationToken,
 ) {
     let began = Instant::now();
@@ -119,8 +119,8 @@ async fn accept(
 /// One listener's connections.
 struct House<D> {
     door: D,
-    limits: Arc<Limits>,
-    metrics: Connections,
+    limits: Arc<ConnectionLimits>,
+    metrics: ConnectionMetrics,
     book: Arc<Mutex<Book>>,
     beats: Arc<Beats>,
     tasks: TaskTracker,
@@ -133,7 +133,7 @@ struct House<D> {
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
 impl<D: Door> House<D> {
-    fn new(door: D, limits: Limits, metrics: Connections) -> Self {
+    fn new(door: D, limits: ConnectionLimits, metrics: ConnectionMetrics) -> Self {
         let beats = Arc::new(Beats::default());
         Self {
             door,
@@ -152,7 +152,7 @@ impl<D: Door> House<D> {
         self.closed_until = None;
         self.backoff.reset();
         let admission = lock(&self.book).admit(peer);
-        let Admission {
+        let ConnectionAdmission {
             line,
             refused,
             closed,
@@ -166,14 +166,14 @@ impl<D: Door> House<D> {
         let Some(line) = line else { return };
         // Small answers go out at once.
         let _ = tcp.set_nodelay(true);
-        let entry = Entry {
+        let entry = BookEntry {
             book: self.book.clone(),
             metrics: self.metrics.clone(),
             line: line.clone(),
         };
         let mut http = http1::Builder::new();
         http.timer(Heads::new(line.clone())).max_buf_size(BUFFER);
-        let visit = Visit {
+        let visit = ConnectionService {
             door: self.door.clone(),
             line: line.clone(),
             limits: self.limits.clone(),
@@ -188,7 +188,7 @@ impl<D: Door> House<D> {
         self.tasks.spawn(served);
     }
 
-    fn refuse(&mut self, why: Refused) {
+    fn refuse(&mut self, why: RefusedConnection) {
         self.metrics.refused(why);
         let now = Instant::now();
         if self.said.is_some_and(|said| now < said + SAID) {
@@ -196,17 +196,17 @@ impl<D: Door> House<D> {
         }
         self.said = Some(now);
         match why {
-            Refused::Address => warn!(
+            RefusedConnection::Address => warn!(
                 "More than {} connections from one address: further ones are refused. If it is a proxy's, name its network in \
                  UNREAD_TRUSTED_PROXIES; else UNREAD_CONNECTIONS_PER_ADDRESS is the limit",
                 self.limits.per_address
             ),
-            Refused::Total => warn!(
+            RefusedConnection::Total => warn!(
                 "{} connections are open: further ones are answered only to probes. UNREAD_CONNECTIONS and the limit of open files \
                  say how many there may be",
                 self.limits.total
             ),
-            Refused::Files => warn!(
+            RefusedConnection::Files => warn!(
                 "No connection can be accepted: the limit of open files is reached. Raise it, or lower UNREAD_CONNECTIONS"
             ),
         }
@@ -230,7 +230,7 @@ impl<D: Door> House<D> {
         ) {
             return;
         }
-        self.refuse(Refused::Files);
+        self.refuse(RefusedConnection::Files);
         info!("Accepting a connection failed: {error}");
         lock(&self.book).give_back_a_file();
         self.closed_until = Some(Instant::now() + self.backoff.pause());
@@ -238,12 +238,12 @@ impl<D: Door> House<D> {
 
     async fn leave(self, grace: Duration) {
         self.tasks.close();
-        lock(&self.book).tell_all(Told::Finish);
+        lock(&self.book).tell_all(ConnectionOrder::Finish);
         if tokio::time::timeout(grace, self.tasks.wait())
             .await
             .is_err()
         {
-            lock(&self.book).tell_all(Told::Close);
+            lock(&self.book).tell_all(ConnectionOrder::Close);
         }
     }
 }
@@ -253,13 +253,13 @@ fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
 }
 
 /// A connection's place in the book.
-struct Entry {
+struct BookEntry {
     book: Arc<Mutex<Book>>,
-    metrics: Connections,
-    line: Arc<Line>,
+    metrics: ConnectionMetrics,
+    line: Arc<OpenConnection>,
 }
 
-impl Drop for Entry {
+impl Drop for BookEntry {
     fn drop(&mut self) {
         let mut book = lock(&self.book);
         book.leave(&self.line);
@@ -269,8 +269,8 @@ impl Drop for Entry {
 
 /// A connection at work, until it ends or is told to.
 struct Serving<D: Door> {
-    connection: http1::Connection<TokioIo<Bytes>, Visit<D>>,
-    entry: Entry,
+    connection: http1::Connection<TokioIo<Bytes>, ConnectionService<D>>,
+    entry: BookEntry,
     finishing: bool,
 }
 
@@ -278,13 +278,13 @@ impl<D: Door> Future for Serving<D> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.entry.line.told(cx) {
-            Told::Close => return Poll::Ready(()),
-            Told::Finish if !self.finishing => {
+        match self.entry.line.ordered(cx) {
+            ConnectionOrder::Close => return Poll::Ready(()),
+            ConnectionOrder::Finish if !self.finishing => {
                 self.finishing = true;
                 Pin::new(&mut self.connection).graceful_shutdown();
             }
-            Told::Finish | Told::Serve => {}
+            ConnectionOrder::Finish | ConnectionOrder::Serve => {}
         }
         // What goes wrong with one connection is between us and them.
         Pin::new(&mut self.connection).poll(cx).map(drop)
@@ -292,19 +292,19 @@ impl<D: Door> Future for Serving<D> {
 }
 
 /// Answers a connection's requests.
-struct Visit<D> {
+struct ConnectionService<D> {
     door: D,
-    line: Arc<Line>,
-    limits: Arc<Limits>,
+    line: Arc<OpenConnection>,
+    limits: Arc<ConnectionLimits>,
 }
 
-impl<D: Door> hyper::service::Service<Request<Incoming>> for Visit<D> {
+impl<D: Door> hyper::service::Service<Request<Incoming>> for ConnectionService<D> {
     type Response = Response;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = ResponseFuture;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
-        if self.line.lane == Lane::Reserve && !is_probe(&request) {
+    fn call(&self, request: Request<Incoming>) -> ResponseFuture {
+        if self.line.lane == ConnectionLane::Reserve && !is_probe(&request) {
             return Either::Left(ready(Ok(last(full()))));
         }
         let (parts, body) = request.into_parts();
@@ -312,7 +312,7 @@ impl<D: Door> hyper::service::Service<Request<Incoming>> for Visit<D> {
             let answer = self
                 .door
                 .answer(self.line.peer, Request::from_parts(parts, Body::empty()));
-            if self.line.lane == Lane::Reserve {
+            if self.line.lane == ConnectionLane::Reserve {
                 return Either::Right(Box::pin(async { Ok(last(answer.await?)) }));
             }
             return answer;

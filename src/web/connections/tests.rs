@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 
-use super::line::Phase;
+use super::line::ConnectionPhase;
 use super::*;
 use crate::metrics::{Closed, Metrics};
 
@@ -22,8 +22,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const SHORT: Duration = Duration::from_secs(2);
 
 /// What callers are given; a test shortens what it looks at.
-fn limits() -> Limits {
-    let mut limits = Limits::new(100, 100, Vec::new());
+fn limits() -> ConnectionLimits {
+    let mut limits = ConnectionLimits::new(100, 100, Vec::new());
     limits.beat = Duration::from_millis(10);
     limits
 }
@@ -38,7 +38,7 @@ struct Stage {
     served: tokio::task::JoinHandle<()>,
 }
 
-async fn stage(limits: Limits) -> Stage {
+async fn stage(limits: ConnectionLimits) -> Stage {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let (gate, waiting) = (
         Arc::new(Semaphore::new(0)),
@@ -443,16 +443,16 @@ async fn headers_have_a_size() {
 enum Event {
     Comes(u8),
     Leaves(usize),
-    Enters(usize, Phase),
+    Enters(usize, ConnectionPhase),
     Time(u32),
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let phase = prop_oneof![
-        Just(Phase::Idle),
-        Just(Phase::Head),
-        Just(Phase::Body),
-        Just(Phase::Ours)
+        Just(ConnectionPhase::Idle),
+        Just(ConnectionPhase::Head),
+        Just(ConnectionPhase::Body),
+        Just(ConnectionPhase::Ours)
     ];
     prop_oneof![
         4 => (0u8..6).prop_map(Event::Comes),
@@ -467,22 +467,22 @@ proptest! {
     fn the_book_never_holds_more_than_it_may_and_forgets_nobody(
         events in prop::collection::vec(event(), 0..200)
     ) {
-        let mut limits = Limits::new(12, 5, vec!["192.0.2.5".parse().unwrap()]);
+        let mut limits = ConnectionLimits::new(12, 5, vec!["192.0.2.5".parse().unwrap()]);
         limits.beat = Duration::from_secs(1);
         let beats = Arc::new(Beats::default());
         let mut book = Book::new(limits, beats.clone());
-        let mut inside: Vec<Arc<Line>> = Vec::new();
+        let mut inside: Vec<Arc<OpenConnection>> = Vec::new();
         for event in events {
             match event {
                 Event::Comes(who) => {
                     let peer = SocketAddr::from(([192, 0, 2, who], 4000));
                     let working = inside.iter().filter(|line| !line.is_waiting_for_them()).count();
                     let admission = book.admit(peer);
-                    prop_assert_eq!(admission.line.is_none(), admission.refused == Some(Refused::Address));
+                    prop_assert_eq!(admission.line.is_none(), admission.refused == Some(RefusedConnection::Address));
                     inside.extend(admission.line);
                     inside.retain(|line| line.is_kept());
                     let left = inside.iter().filter(|line| !line.is_waiting_for_them()).count();
-                    let of_reserve = admission.refused == Some(Refused::Total);
+                    let of_reserve = admission.refused == Some(RefusedConnection::Total);
                     prop_assert!(left == working || of_reserve, "work was cut off");
                 }
                 Event::Leaves(which) if !inside.is_empty() => {
@@ -503,10 +503,10 @@ proptest! {
                 Event::Leaves(_) | Event::Enters(..) => {}
             }
             prop_assert_eq!(book.len(), inside.len());
-            let usual = inside.iter().filter(|line| line.lane != Lane::Reserve);
+            let usual = inside.iter().filter(|line| line.lane != ConnectionLane::Reserve);
             prop_assert!(usual.count() <= 12);
             for who in 0..5 {
-                let of_them = |line: &&Arc<Line>| line.lane == Lane::Usual && line.peer.ip().to_string().ends_with(&who.to_string());
+                let of_them = |line: &&Arc<OpenConnection>| line.lane == ConnectionLane::Usual && line.peer.ip().to_string().ends_with(&who.to_string());
                 prop_assert!(inside.iter().filter(of_them).count() <= 5);
             }
         }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::line::Line;
+use super::line::OpenConnection;
 
 /// So much is put together before it is written: the kernel has more trouble with two pieces than with one, and a page view's answer,
 /// headers and body, is smaller than this.
@@ -17,7 +17,7 @@ const SMALL: usize = 1024;
 /// The bytes of a connection.
 pub struct Bytes {
     pub tcp: TcpStream,
-    pub line: Arc<Line>,
+    pub line: Arc<OpenConnection>,
 }
 
 impl AsyncRead for Bytes {
@@ -87,7 +87,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::web::connections::line::{Beats, Lane};
+    use crate::web::connections::line::{Beats, ConnectionLane};
 
     #[tokio::test]
     async fn what_is_written_in_pieces_arrives_whole_however_much_it_is() {
@@ -95,7 +95,12 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (ours, theirs) = tokio::join!(listener.accept(), TcpStream::connect(address));
         let ((tcp, peer), mut theirs) = (ours.unwrap(), theirs.unwrap());
-        let line = Arc::new(Line::new(1, peer, Lane::Usual, &Arc::new(Beats::default())));
+        let line = Arc::new(OpenConnection::new(
+            1,
+            peer,
+            ConnectionLane::Usual,
+            &Arc::new(Beats::default()),
+        ));
         let mut bytes = Bytes { tcp, line };
         for lengths in [
             &[0, 1][..],

@@ -6,20 +6,20 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::Page;
+use super::PageFrame;
 use crate::domain::access::Permission;
-use crate::web::access::Table;
+use crate::web::access::RouteTable;
 use crate::web::api::{ROOT, reference};
 
-pub fn add(table: &mut Table, document: &Value, home: &Url) {
+pub fn add(table: &mut RouteTable, document: &Value, home: &Url) {
     let groups = Arc::new(reference::overview(document, home));
     let first = format!("{}{ROOT}/accounts", home.as_str().trim_end_matches('/'));
-    table.page(Permission::View, "/api", async move |page: Page| {
+    table.page(Permission::View, "/api", async move |page: PageFrame| {
         show(&page, &groups, &first)
     });
 }
 
-fn show(page: &Page, groups: &Value, first: &str) -> Response {
+fn show(page: &PageFrame, groups: &Value, first: &str) -> Response {
     page.render(
         "api.hbs",
         "API",

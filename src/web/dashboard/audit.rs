@@ -6,24 +6,24 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::words::{self, Moment};
-use super::{Page, Unshown, rules};
+use super::labels::{self, Moment};
+use super::{PageError, PageFrame, rules};
 use crate::control;
 use crate::control::audit::EntryView;
-use crate::db::audit::Wanted;
+use crate::db::audit::AuditFilter;
 use crate::domain::access::Permission;
-use crate::web::State;
-use crate::web::access::Table;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 
 /// Entries on a page.
 const SHOWN: i64 = 50;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/audit", show);
 }
 
 #[derive(Deserialize)]
-struct Filter {
+struct AuditPageQuery {
     #[serde(default)]
     by: String,
     #[serde(default)]
@@ -32,13 +32,13 @@ struct Filter {
 }
 
 async fn show(
-    page: Page,
-    Shared(state): Shared<State>,
-    Query(filter): Query<Filter>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Query(filter): Query<AuditPageQuery>,
+) -> Result<Response, PageError> {
     let given = |word: &'_ str| Some(word.trim().to_owned()).filter(|word| !word.is_empty());
     let (by, action) = (given(&filter.by), given(&filter.action));
-    let wanted = Wanted {
+    let wanted = AuditFilter {
         by: by.as_deref(),
         action: action.as_deref(),
         before: filter.before,
@@ -59,7 +59,7 @@ async fn show(
         filtered: by.is_some() || action.is_some() || filter.before.is_some(),
         by: by.unwrap_or_default(),
         action: action.unwrap_or_default(),
-        entries: rows.iter().map(|row| Row::new(row, now)).collect(),
+        entries: rows.iter().map(|row| AuditRow::new(row, now)).collect(),
         older,
     };
     Ok(page.render("audit.hbs", "Audit trail", values))
@@ -70,12 +70,12 @@ struct AuditPage<'a> {
     by: String,
     action: String,
     filtered: bool,
-    entries: Vec<Row<'a>>,
+    entries: Vec<AuditRow<'a>>,
     older: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct AuditRow<'a> {
     #[serde(flatten)]
     entry: &'a EntryView,
     when: Moment,
@@ -83,7 +83,7 @@ struct Row<'a> {
     details: String,
 }
 
-impl<'a> Row<'a> {
+impl<'a> AuditRow<'a> {
     fn new(entry: &'a EntryView, now: DateTime<Utc>) -> Self {
         let details = entry.detail.as_object().into_iter().flatten();
         let details: Vec<String> = details
@@ -93,13 +93,13 @@ impl<'a> Row<'a> {
                     Value::Array(settings) if name == "changes" => changed(settings),
                     other => other.to_string(),
                 };
-                format!("{}: {value}", words::words(name))
+                format!("{}: {value}", labels::words(name))
             })
             .collect();
         Self {
             entry,
-            when: words::time(entry.at, now),
-            done: words::action(&entry.action),
+            when: labels::time(entry.at, now),
+            done: labels::action(&entry.action),
             details: details.join(", "),
         }
     }

@@ -8,22 +8,22 @@ use axum::extract::{Query, State as Shared};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::words::{self, Moment};
-use super::{Page, Unshown};
+use super::labels::{self, Moment};
+use super::{PageError, PageFrame};
 use crate::channel;
 use crate::control;
-use crate::control::Error;
-use crate::control::effect::{OfRule, Outcome};
+use crate::control::ControlError;
+use crate::control::effect::{OfRule, ReturnOutcome};
 use crate::control::overview::ScanView;
 use crate::control::senders::CircuitView;
 use crate::domain::access::Permission;
 use crate::domain::effect::Estimate;
 use crate::domain::ids::Channel;
 use crate::jobs::context::ACCOUNT_DEFAULT;
-use crate::web::State;
-use crate::web::access::Table;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/channels", channels);
     table.form(Permission::Operate, "/channels/probe", probe);
     table.form(Permission::Operate, "/channels/close", close);
@@ -46,7 +46,7 @@ struct ChannelCard {
     sender: Option<String>,
     through: &'static str,
     paused: bool,
-    mend: String,
+    fix: String,
 }
 
 #[derive(Serialize)]
@@ -70,7 +70,7 @@ struct ScanRow<'a> {
     took: Option<String>,
 }
 
-async fn channels(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+async fn channels(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Response, PageError> {
     let now = state.clock.now();
     let paused = control::senders::paused(&state.context, &page.accounts).await?;
     let accounts = page.accounts.ids();
@@ -80,19 +80,19 @@ async fn channels(page: Page, Shared(state): Shared<State>) -> Result<Response, 
         let profile = channel::profile(channel.provider());
         let usual = state.context.usual_sender(channel);
         ChannelCard {
-            name: words::channel(channel),
+            name: labels::channel(channel),
             on: state.context.has(channel),
             sender: usual.filter(|sender| sender != ACCOUNT_DEFAULT),
             through: profile.name,
             paused: paused.iter().any(|p| p.channel == channel),
-            mend: format!("Whoever runs the server sets {}.", profile.set_up_by),
+            fix: format!("Whoever runs the server sets {}.", profile.set_up_by),
         }
     });
     let cards = paused.iter().map(|circuit| PausedCard {
         circuit,
-        channel_name: words::channel(circuit.channel),
-        paused_since: words::time(circuit.since, now),
-        again: words::time(circuit.probe_at, now),
+        channel_name: labels::channel(circuit.channel),
+        paused_since: labels::time(circuit.since, now),
+        again: labels::time(circuit.probe_at, now),
         may: may && circuit.is_theirs,
         shared: !circuit.is_theirs,
     });
@@ -106,8 +106,8 @@ async fn channels(page: Page, Shared(state): Shared<State>) -> Result<Response, 
             .map(|scan| ScanRow {
                 scan,
                 brand: state.brand_of(&scan.account),
-                skill_label: words::skill(scan.skill_name.as_deref(), scan.skill),
-                last: scan.succeeded_at.map(|at| words::time(at, now)),
+                skill_label: labels::skill(scan.skill_name.as_deref(), scan.skill),
+                last: scan.succeeded_at.map(|at| labels::time(at, now)),
                 took: scan.duration_ms.map(seconds),
             })
             .collect(),
@@ -121,16 +121,16 @@ fn seconds(ms: i64) -> String {
 }
 
 #[derive(Deserialize)]
-struct Sender {
+struct SenderForm {
     provider: String,
     sender: String,
 }
 
 async fn probe(
-    page: Page,
-    Shared(state): Shared<State>,
-    Form(which): Form<Sender>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Form(which): Form<SenderForm>,
+) -> Result<Response, PageError> {
     let by = page.caller.by();
     let done = match control::senders::key(&which.provider, &which.sender) {
         Ok(key) => control::senders::probe(&state.context, &page.accounts, by, key).await,
@@ -145,10 +145,10 @@ async fn probe(
 }
 
 async fn close(
-    page: Page,
-    Shared(state): Shared<State>,
-    Form(which): Form<Sender>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Form(which): Form<SenderForm>,
+) -> Result<Response, PageError> {
     let by = page.caller.by();
     let done = match control::senders::key(&which.provider, &which.sender) {
         Ok(key) => control::senders::close(&state.context, &page.accounts, by, key).await,
@@ -157,33 +157,39 @@ async fn close(
     told(&page, done, "Sending goes on.").await
 }
 
-async fn told(page: &Page, done: Result<(), Error>, said: &str) -> Result<Response, Unshown> {
+async fn told(
+    page: &PageFrame,
+    done: Result<(), ControlError>,
+    said: &str,
+) -> Result<Response, PageError> {
     match done {
         Ok(()) => page.done("/channels", said).await,
-        Err(Error::NotFound(_)) => page.done("/channels", "It was not paused any more.").await,
+        Err(ControlError::NotFound(_)) => {
+            page.done("/channels", "It was not paused any more.").await
+        }
         Err(error) => Err(error.into()),
     }
 }
 
 #[derive(Deserialize)]
-struct Back {
+struct ChannelsPageQuery {
     days: Option<u16>,
 }
 
 async fn effect(
-    page: Page,
-    Shared(state): Shared<State>,
-    Query(back): Query<Back>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Query(back): Query<ChannelsPageQuery>,
+) -> Result<Response, PageError> {
     let days = back.days.unwrap_or(30).clamp(1, 365);
     let now = state.clock.now();
     let effect = control::effect::effect(&state.pool, &page.accounts, days, now).await?;
     let values = EffectPage {
-        spans: [7, 30, 90].map(|span| Days {
+        spans: [7, 30, 90].map(|span| DaysChoice {
             days: span,
             chosen: span == days,
         }),
-        total: Shown::new(&effect.total),
+        total: OutcomePercents::new(&effect.total),
         rules: effect
             .rules
             .iter()
@@ -195,13 +201,13 @@ async fn effect(
 
 #[derive(Serialize)]
 struct EffectPage<'a> {
-    spans: [Days; 3],
-    total: Shown,
+    spans: [DaysChoice; 3],
+    total: OutcomePercents,
     rules: Vec<RuleRow<'a>>,
 }
 
 #[derive(Serialize)]
-struct Days {
+struct DaysChoice {
     days: u16,
     chosen: bool,
 }
@@ -213,27 +219,27 @@ struct RuleRow<'a> {
     brand: String,
     skill_label: String,
     channel_name: &'static str,
-    counts: Shown,
+    counts: OutcomePercents,
 }
 
 impl<'a> RuleRow<'a> {
-    fn new(rule: &'a OfRule, state: &State) -> Self {
+    fn new(rule: &'a OfRule, state: &AppState) -> Self {
         Self {
             rule,
             brand: state.brand_of(&rule.account),
             skill_label: match rule.skill {
-                Some(skill) => words::skill(rule.skill_name.as_deref(), skill),
+                Some(skill) => labels::skill(rule.skill_name.as_deref(), skill),
                 None => "All other skills".to_owned(),
             },
-            channel_name: words::channel(rule.channel),
-            counts: Shown::new(&rule.outcome),
+            channel_name: labels::channel(rule.channel),
+            counts: OutcomePercents::new(&rule.outcome),
         }
     }
 }
 
 /// An outcome in percent.
 #[derive(Serialize)]
-struct Shown {
+struct OutcomePercents {
     sent: i64,
     held_out: i64,
     within_1h: Option<Percent>,
@@ -241,8 +247,8 @@ struct Shown {
     lift: Option<Percent>,
 }
 
-impl Shown {
-    fn new(outcome: &Outcome) -> Self {
+impl OutcomePercents {
+    fn new(outcome: &ReturnOutcome) -> Self {
         Self {
             sent: outcome.sent,
             held_out: outcome.held_out,

@@ -3,8 +3,8 @@
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use super::words;
-use crate::control::overview::{Numbers, Piece};
+use super::labels;
+use crate::control::overview::{Numbers, SeriesPoint};
 use crate::domain::ids::Channel;
 
 /// Units of height; the page stretches them.
@@ -15,13 +15,13 @@ const BAR: i64 = 7;
 
 /// How the pieces of a chart are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+pub enum ChartUnit {
     Hour,
     Day,
 }
 
-impl By {
-    fn label(self, piece: &Piece, zone: Tz) -> String {
+impl ChartUnit {
+    fn label(self, piece: &SeriesPoint, zone: Tz) -> String {
         let local = piece.at.with_timezone(&zone);
         match self {
             Self::Hour => local.format("%H:%M").to_string(),
@@ -29,7 +29,7 @@ impl By {
         }
     }
 
-    fn long(self, piece: &Piece, zone: Tz) -> String {
+    fn long(self, piece: &SeriesPoint, zone: Tz) -> String {
         let local = piece.at.with_timezone(&zone);
         match self {
             Self::Hour => local.format("%a %H:%M").to_string(),
@@ -49,7 +49,7 @@ pub struct Chart {
     bars: Vec<Bars>,
     labels: Vec<String>,
     rows: Vec<TableRow>,
-    channels: words::Channels,
+    channels: labels::ChannelChoices,
     said: String,
     nothing: bool,
     by_hour: bool,
@@ -82,7 +82,7 @@ struct TableRow {
 }
 
 /// Messages sent per piece, the first channel below and the others above it.
-pub fn sent(pieces: &[Piece], by: By, zone: Tz) -> Chart {
+pub fn sent(pieces: &[SeriesPoint], by: ChartUnit, zone: Tz) -> Chart {
     let most = pieces.iter().map(all).max().unwrap_or_default();
     let top = nice(most);
     let height = |n: i64| n * HEIGHT / top;
@@ -131,20 +131,20 @@ pub fn sent(pieces: &[Piece], by: By, zone: Tz) -> Chart {
         bars: bars.collect(),
         labels: labels(pieces, by, zone),
         rows: rows.collect(),
-        channels: words::channels(None),
+        channels: labels::channels(None),
         said: said(pieces, by, zone),
         nothing: most == 0,
-        by_hour: by == By::Hour,
+        by_hour: by == ChartUnit::Hour,
     }
 }
 
-fn all(piece: &Piece) -> i64 {
+fn all(piece: &SeriesPoint) -> i64 {
     let numbers = piece.channels.iter();
     numbers.map(|(_, numbers)| numbers.sent).sum()
 }
 
 /// What was sent in these pieces: `1 e-mail, 2 text messages`.
-fn numbers<'p>(pieces: impl IntoIterator<Item = &'p Piece> + Clone) -> String {
+fn numbers<'p>(pieces: impl IntoIterator<Item = &'p SeriesPoint> + Clone) -> String {
     let of = |channel: Channel| {
         let sent: i64 = pieces
             .clone()
@@ -163,7 +163,7 @@ fn numbers<'p>(pieces: impl IntoIterator<Item = &'p Piece> + Clone) -> String {
 }
 
 /// The chart in a sentence, for who does not see it.
-fn said(pieces: &[Piece], by: By, zone: Tz) -> String {
+fn said(pieces: &[SeriesPoint], by: ChartUnit, zone: Tz) -> String {
     let most = pieces.iter().max_by_key(|piece| all(piece));
     match most.filter(|piece| all(piece) > 0) {
         None => "Nothing was sent.".to_owned(),
@@ -177,7 +177,7 @@ fn said(pieces: &[Piece], by: By, zone: Tz) -> String {
 }
 
 /// Five words below the bars, first and last among them.
-fn labels(pieces: &[Piece], by: By, zone: Tz) -> Vec<String> {
+fn labels(pieces: &[SeriesPoint], by: ChartUnit, zone: Tz) -> Vec<String> {
     let Some(last) = pieces.len().checked_sub(1) else {
         return Vec::new();
     };
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
     use crate::domain::channel::PerChannel;
 
-    fn pieces(numbers: &[(i64, i64)]) -> Vec<Piece> {
+    fn pieces(numbers: &[(i64, i64)]) -> Vec<SeriesPoint> {
         let sent = |sent| Numbers {
             sent,
             ..Numbers::default()
@@ -225,7 +225,7 @@ mod tests {
                 channels[Channel::Email] = sent(*email);
                 channels[Channel::Sms] = sent(*sms);
                 let at = begin + TimeDelta::hours(hour);
-                Piece { at, channels }
+                SeriesPoint { at, channels }
             })
             .collect()
     }
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn bars_stand_on_each_other_and_fill_the_height() {
-        let chart = sent(&pieces(&[(1, 1), (0, 0), (3, 1)]), By::Hour, Tz::UTC);
+        let chart = sent(&pieces(&[(1, 1), (0, 0), (3, 1)]), ChartUnit::Hour, Tz::UTC);
         let bar = |channel, y, height| Bar { channel, y, height };
         assert_eq!(chart.top, 4);
         assert_eq!(chart.bars[2].stacked[0], bar(Channel::Email, 25, 75));
@@ -265,10 +265,10 @@ mod tests {
 
     #[test]
     fn nothing_is_a_chart_too() {
-        let chart = sent(&pieces(&[(0, 0)]), By::Day, Tz::UTC);
+        let chart = sent(&pieces(&[(0, 0)]), ChartUnit::Day, Tz::UTC);
         assert!(chart.nothing);
         assert_eq!(chart.said, "Nothing was sent.");
         assert_eq!(chart.labels, ["1 Mar"]);
-        assert!(sent(&[], By::Day, Tz::UTC).labels.is_empty());
+        assert!(sent(&[], ChartUnit::Day, Tz::UTC).labels.is_empty());
     }
 }

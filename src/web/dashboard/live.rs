@@ -7,50 +7,52 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Page, Unshown, words};
-use crate::control::live::{Asker, Consent, OtherInstallation, Preview, Refusal, Standing, Wish};
-use crate::control::rules::By;
-use crate::control::words::why;
-use crate::control::{Error, Fault};
+use super::{PageError, PageFrame, labels};
+use crate::control::labels::why;
+use crate::control::live::{
+    CheckCaller, Consent, GoLiveRequest, LivePreview, LiveRefusal, LiveStatus, OtherInstallation,
+};
+use crate::control::rules::ChangeAuthor;
+use crate::control::{ControlError, Fault};
 use crate::db;
 use crate::domain::access::Permission;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{AccountId, Channel};
-use crate::web::State;
-use crate::web::access::Table;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/live", page);
     table.form(Permission::Operate, "/live", go);
     table.form(Permission::Operate, "/live/end", end);
 }
 
 #[derive(Deserialize)]
-struct Which {
+struct LivePageQuery {
     account: Option<AccountId>,
     channel: Option<Channel>,
 }
 
 async fn page(
-    page: Page,
-    Shared(state): Shared<State>,
-    Query(which): Query<Which>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Query(which): Query<LivePageQuery>,
+) -> Result<Response, PageError> {
     let chosen = which.account.zip(which.channel);
     show(&page, &state, chosen, None).await
 }
 
 /// The page, with a channel that was chosen; `refused` is what was written about it, and why it was not done.
 async fn show(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     chosen: Option<(AccountId, Channel)>,
     refused: Option<(&Going, String)>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let chosen = match chosen {
         Some((account, channel)) => {
             let account = page.accounts.named(account.as_str())?;
-            let asker = Asker::of(page.caller.may(Permission::Operate));
+            let asker = CheckCaller::of(page.caller.may(Permission::Operate));
             let installation = state.installation();
             let standing = installation.standing(&account, channel, asker).await?;
             Some(shown(state, &standing, refused.as_ref()))
@@ -70,7 +72,7 @@ async fn show(
     Ok(page.render_as(status, "live.hbs", "Go live", values))
 }
 
-async fn channels(page: &Page, state: &State) -> Result<Vec<Value>, Error> {
+async fn channels(page: &PageFrame, state: &AppState) -> Result<Vec<Value>, ControlError> {
     let now = state.clock.now();
     let mut channels = Vec::new();
     for id in page.accounts.each() {
@@ -81,10 +83,10 @@ async fn channels(page: &Page, state: &State) -> Result<Vec<Value>, Error> {
                 "account": id.as_str(),
                 "brand": state.brand_of(&id),
                 "channel": channel,
-                "name": words::channel(channel),
-                "live": live.as_ref().map(|live| words::time(live.at, now)),
+                "name": labels::channel(channel),
+                "live": live.as_ref().map(|live| labels::time(live.at, now)),
                 "by": live.as_ref().map(|live| live.by_whom.clone()),
-                "taken_back": back.as_ref().map(|back| words::time(back.at, now)),
+                "taken_back": back.as_ref().map(|back| labels::time(back.at, now)),
                 "taken_by": back.as_ref().map(|back| back.by_whom.clone()),
             }));
         }
@@ -92,20 +94,20 @@ async fn channels(page: &Page, state: &State) -> Result<Vec<Value>, Error> {
     Ok(channels)
 }
 
-fn shown(state: &State, standing: &Standing, refused: Option<&(&Going, String)>) -> Value {
+fn shown(state: &AppState, standing: &LiveStatus, refused: Option<&(&Going, String)>) -> Value {
     let written = refused.map(|(going, _)| *going);
     json!({
         "account": standing.account,
         "brand": state.brand_of(&standing.account),
         "channel": standing.channel,
-        "name": words::channel(standing.channel),
+        "name": labels::channel(standing.channel),
         "needs_consent": standing.channel.profile().needs_consent,
         "live": standing.live,
         "reminded": standing.would_be_reminded,
         "customers": customers(standing.would_be_reminded),
         "outlook": standing.preview.as_ref().map(outlook),
         "by_the_scans": by_the_scans(standing),
-        "looked_at": standing.looked_at.map(|at| words::time(at, state.clock.now())),
+        "looked_at": standing.looked_at.map(|at| labels::time(at, state.clock.now())),
         "refusals": standing.refusals.iter().map(refusal).collect::<Vec<_>>(),
         "warnings": standing.warnings,
         "fault": refused.map(|(_, why)| why),
@@ -126,7 +128,7 @@ fn customers(count: u64) -> String {
 }
 
 /// What would happen, as it was last looked up.
-fn outlook(preview: &Preview) -> Value {
+fn outlook(preview: &LivePreview) -> Value {
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let later = match preview.effect.later {
         0 => String::new(),
@@ -156,7 +158,7 @@ fn outlook(preview: &Preview) -> Value {
 }
 
 /// The same as the last scans know it, of all conversations.
-fn by_the_scans(standing: &Standing) -> String {
+fn by_the_scans(standing: &LiveStatus) -> String {
     let without = match standing.without_address {
         0 => String::new(),
         n => format!("; {n} more have no address for it"),
@@ -168,7 +170,7 @@ fn by_the_scans(standing: &Standing) -> String {
 }
 
 /// What stands in the way, with the page where it can be fixed, if there is one.
-fn refusal(refusal: &Refusal) -> Value {
+fn refusal(refusal: &LiveRefusal) -> Value {
     let way = match refusal.what {
         "test" => Some(("/rules", "To the rules")),
         "liveperson" => Some(("/channels#scans", "See the connection")),
@@ -228,21 +230,21 @@ struct Going {
 }
 
 async fn go(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Form(going): Form<Going>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let account = page.accounts.named(going.account.as_str())?;
     let refused = match going.other_installation {
         None => "Say whether another installation sends for this account.".to_owned(),
         Some(other_installation) => {
-            let wish = Wish {
+            let wish = GoLiveRequest {
                 other_installation,
                 consent: going.consent,
                 consent_note: going.consent_note.clone(),
                 include_unread: (going.from == "unread").then_some(going.unread),
             };
-            let by = By {
+            let by = ChangeAuthor {
                 name: page.caller.by(),
                 now: state.clock.now(),
             };
@@ -252,8 +254,8 @@ async fn go(
                     let said = "Live. Reminders go out from now on.";
                     return page.done("/live", said).await;
                 }
-                Err(Error::Conflict(said) | Error::Changed(said)) => said,
-                Err(Error::Invalid(faults)) => told(&faults),
+                Err(ControlError::Conflict(said) | ControlError::Changed(said)) => said,
+                Err(ControlError::Invalid(faults)) => faults_message(&faults),
                 Err(other) => return Err(other.into()),
             }
         }
@@ -263,7 +265,7 @@ async fn go(
 }
 
 /// The faults of the form, in its words.
-fn told(faults: &[Fault]) -> String {
+fn faults_message(faults: &[Fault]) -> String {
     let each = faults.iter().map(|fault| match fault.field.as_str() {
         "/consent" => "Say how customers agreed to text messages.".to_owned(),
         "/consent_note" => format!("Your own words: this {}.", fault.detail),
@@ -279,11 +281,11 @@ struct Ending {
 }
 
 async fn end(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Form(ending): Form<Ending>,
-) -> Result<Response, Unshown> {
-    let by = By {
+) -> Result<Response, PageError> {
+    let by = ChangeAuthor {
         name: page.caller.by(),
         now: state.clock.now(),
     };
@@ -297,7 +299,7 @@ async fn end(
             page.done("/live", "Not live any more: no reminder goes out.")
                 .await
         }
-        Err(Error::Conflict(said)) => page.not_done("/live", &said).await,
+        Err(ControlError::Conflict(said)) => page.not_done("/live", &said).await,
         Err(error) => Err(error.into()),
     }
 }

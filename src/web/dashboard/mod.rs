@@ -1,12 +1,13 @@
 //! The dashboard: pages for the person in charge of the brand's messaging, who is no engineer.
 //!
 //! Pages are rendered here and can be read without scripts. A handler asks [`crate::control`] and shows the answer; it does nothing
-//! that the config API cannot. The frame around a page (navigation, who is logged in, what was just done) is [`Page`].
+//! that the config API cannot. The frame around a page (navigation, who is logged in, what was just done) is [`PageFrame`].
 
 mod api;
 mod audit;
 mod channels;
 mod chart;
+pub mod labels;
 mod live;
 pub mod login;
 mod opt_outs;
@@ -23,7 +24,6 @@ mod suppressions;
 mod tokens;
 mod users;
 mod website;
-pub mod words;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -35,12 +35,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::access::{Asked, Caller, Session, Table, is_by_itself};
+use super::access::{BrowserSession, Caller, RequestedPath, RouteTable, is_by_itself};
+use super::page_error::PageError;
 use super::templates::careful;
-use super::unshown::Unshown;
-use super::{State, templates};
+use super::{AppState, templates};
 use crate::control::accounts::{Accounts, Allowed};
-use crate::control::{Error, Fault};
+use crate::control::{ControlError, Fault};
 use crate::db;
 use crate::domain::access::{Permission, Role};
 use crate::domain::ids::AccountId;
@@ -48,10 +48,10 @@ use crate::domain::ids::AccountId;
 use self::pauses::Notice;
 
 /// Where a page is, what it is called, and what it needs.
-type Entry = (&'static str, &'static str, Permission);
+type NavEntry = (&'static str, &'static str, Permission);
 
 /// The navigation: groups of pages.
-const NAVIGATION: &[(&str, &[Entry])] = &[
+const NAVIGATION: &[(&str, &[NavEntry])] = &[
     (
         "Messaging",
         &[
@@ -84,7 +84,7 @@ const NAVIGATION: &[(&str, &[Entry])] = &[
 const MOST_OPEN: usize = 3;
 
 /// Adds the pages to the table.
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     login::add(table);
     overview::add(table);
     rules::add(table);
@@ -106,39 +106,39 @@ pub fn add(table: &mut Table) {
 }
 
 /// Adds the page that shows the API's document.
-pub fn add_reference(table: &mut Table, document: &Value, home: &Url) {
+pub fn add_reference(table: &mut RouteTable, document: &Value, home: &Url) {
     api::add(table, document, home);
 }
 
 /// The frame of the page that was asked for.
-pub struct Page {
+pub struct PageFrame {
     pub caller: Caller,
     /// Those that the reader may see.
     pub accounts: Accounts,
     /// Where the reader's days begin: a script of ours leaves the browser's zone in a cookie. Without it, in UTC.
     pub zone: Tz,
-    session: Session,
+    session: BrowserSession,
     asked: String,
     /// Whether `asked` can be opened again.
     is_read: bool,
     /// What every page must tell: entries of the bar above it.
     notices: Vec<Notice>,
-    state: State,
+    state: AppState,
 }
 
-impl FromRequestParts<State> for Page {
+impl FromRequestParts<AppState> for PageFrame {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Response> {
-        let Ok(Asked(asked)) = Asked::from_request_parts(parts, state).await;
-        let session = Session::from_request_parts(parts, state).await;
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
+        let Ok(RequestedPath(asked)) = RequestedPath::from_request_parts(parts, state).await;
+        let session = BrowserSession::from_request_parts(parts, state).await;
         let session = session.map_err(StatusCode::into_response)?;
         let caller = Caller::from_request_parts(parts, state).await;
         let caller = caller.map_err(StatusCode::into_response)?;
         let accounts = Accounts::from_request_parts(parts, state).await;
         let accounts = accounts.map_err(StatusCode::into_response)?;
         let notices = pauses::notices(state, &accounts, &caller).await;
-        let notices = notices.map_err(|error| Unshown::from(error).into_response())?;
+        let notices = notices.map_err(|error| PageError::from(error).into_response())?;
         let shows = parts.method == axum::http::Method::GET && !is_by_itself(&parts.headers);
         if session.flash.is_some() && shows {
             // Told once, to who opens a page. If that cannot be noted it is told twice, which harms nobody.
@@ -167,7 +167,7 @@ fn zone(headers: &HeaderMap) -> Option<Tz> {
     name.parse().ok()
 }
 
-impl Page {
+impl PageFrame {
     /// The page. `values` is an object, a struct of the page's own; its template is within `layout.hbs`.
     pub fn render(&self, template: &str, title: &str, values: impl Serialize) -> Response {
         self.render_as(StatusCode::OK, template, title, values)
@@ -183,7 +183,7 @@ impl Page {
     ) -> Response {
         match serde_json::to_value(values) {
             Ok(values) => self.framed(status, template, title, values),
-            Err(error) => Unshown::from(Error::Internal(error.into())).into_response(),
+            Err(error) => PageError::from(ControlError::Internal(error.into())).into_response(),
         }
     }
 
@@ -236,7 +236,7 @@ impl Page {
             "navigation": groups,
             "flash": self.session.flash,
             "example": self.state.demo.as_ref().and_then(|demo| demo.example_until)
-                .map(|until| words::time(until, self.state.clock.now())),
+                .map(|until| labels::time(until, self.state.clock.now())),
             "mailbox": self.state.demo.as_ref().map(|demo| demo.mailbox_url.clone()),
         })
     }
@@ -253,28 +253,28 @@ impl Page {
     }
 
     /// After a form was done: on to another page, which tells what was done.
-    pub async fn done(&self, to: &str, said: &str) -> Result<Response, Unshown> {
+    pub async fn done(&self, to: &str, said: &str) -> Result<Response, PageError> {
         self.leave_word(to, "good", said).await
     }
 
-    /// After a form that could not be done and has no fields to mend: back, with the reason.
-    pub async fn not_done(&self, to: &str, why: &str) -> Result<Response, Unshown> {
+    /// After a form that could not be done and has no fields to fix: back, with the reason.
+    pub async fn not_done(&self, to: &str, why: &str) -> Result<Response, PageError> {
         self.leave_word(to, "bad", why).await
     }
 
-    async fn leave_word(&self, to: &str, level: &str, said: &str) -> Result<Response, Unshown> {
+    async fn leave_word(&self, to: &str, level: &str, said: &str) -> Result<Response, PageError> {
         let flash = json!({ "level": level, "said": said });
         db::sessions::set_flash(&self.state.pool, &self.session.token_hash, Some(&flash)).await?;
         Ok(Redirect::to(to).into_response())
     }
 
-    pub fn session(&self) -> &Session {
+    pub fn session(&self) -> &BrowserSession {
         &self.session
     }
 }
 
 /// The account that a form names; with only one it need not be named.
-fn account_of(accounts: &Accounts, named: &str) -> Result<Allowed<AccountId>, Error> {
+fn account_of(accounts: &Accounts, named: &str) -> Result<Allowed<AccountId>, ControlError> {
     match accounts.ids() {
         [only] if named.is_empty() => accounts.named(only.as_str()),
         _ => accounts.named(named),
@@ -290,7 +290,7 @@ struct BrandChoice<'a> {
 }
 
 /// The accounts to choose from; none if there is no choice.
-fn brands<'a>(state: &State, accounts: &'a Accounts, chosen: &str) -> Vec<BrandChoice<'a>> {
+fn brands<'a>(state: &AppState, accounts: &'a Accounts, chosen: &str) -> Vec<BrandChoice<'a>> {
     let ids = accounts.ids();
     let ids = ids.iter().filter(|_| ids.len() > 1);
     ids.map(|id| BrandChoice {
@@ -302,7 +302,7 @@ fn brands<'a>(state: &State, accounts: &'a Accounts, chosen: &str) -> Vec<BrandC
 }
 
 /// The brands of these accounts in a row.
-fn brands_of(state: &State, accounts: &[AccountId]) -> String {
+fn brands_of(state: &AppState, accounts: &[AccountId]) -> String {
     let brands: Vec<String> = accounts.iter().map(|id| state.brand_of(id)).collect();
     brands.join(", ")
 }

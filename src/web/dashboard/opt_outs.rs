@@ -6,38 +6,40 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::labels::{self, Moment};
 use super::suppressions::{PATH, code};
-use super::words::{self, Moment};
-use super::{Page, Unshown, brands_of};
+use super::{PageError, PageFrame, brands_of};
 use crate::control::accounts::Accounts;
-use crate::control::opt_outs::{DoubtfulOptOut, Verdict};
-use crate::control::{self, Error};
+use crate::control::opt_outs::{DoubtfulOptOut, OptOutReview};
+use crate::control::{self, ControlError};
 use crate::domain::access::Permission;
 use crate::domain::ids::Channel;
 use crate::suppressions_file;
-use crate::web::State;
-use crate::web::access::Table;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 
 /// Doubtful opt-outs shown at once; the others follow when these are settled.
 const MOST: i64 = 50;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.form(Permission::Operate, "/suppressions/review", review);
 }
 
 /// Those that nobody has looked at, for the page.
 pub async fn to_review(
-    state: &State,
+    state: &AppState,
     accounts: &Accounts,
     now: DateTime<Utc>,
-) -> Result<Vec<Row>, Error> {
+) -> Result<Vec<DoubtfulOptOutRow>, ControlError> {
     let found = control::opt_outs::to_review(&state.pool, accounts, MOST).await?;
-    let rows = found.into_iter().map(|one| Row::new(state, one, now));
+    let rows = found
+        .into_iter()
+        .map(|one| DoubtfulOptOutRow::new(state, one, now));
     Ok(rows.collect())
 }
 
 #[derive(Serialize)]
-pub struct Row {
+pub struct DoubtfulOptOutRow {
     #[serde(flatten)]
     found: DoubtfulOptOut,
     brands: String,
@@ -47,14 +49,14 @@ pub struct Row {
     code: String,
 }
 
-impl Row {
-    fn new(state: &State, found: DoubtfulOptOut, now: DateTime<Utc>) -> Self {
+impl DoubtfulOptOutRow {
+    fn new(state: &AppState, found: DoubtfulOptOut, now: DateTime<Utc>) -> Self {
         let language = found.language.as_deref();
         Self {
             brands: brands_of(state, &found.accounts),
-            channel_name: words::channel(found.channel),
-            language_name: language.and_then(control::words::doubt_language),
-            when: words::time(found.since, now),
+            channel_name: labels::channel(found.channel),
+            language_name: language.and_then(control::labels::doubt_language),
+            when: labels::time(found.since, now),
             code: code(&found.hash),
             found,
         }
@@ -63,26 +65,26 @@ impl Row {
 
 /// A doubtful opt-out and what is made of it.
 #[derive(Deserialize)]
-struct Reviewed {
+struct OptOutReviewForm {
     hash: String,
     channel: Channel,
-    verdict: Verdict,
+    verdict: OptOutReview,
 }
 
 async fn review(
-    page: Page,
-    Shared(state): Shared<State>,
-    Form(given): Form<Reviewed>,
-) -> Result<Response, Unshown> {
-    let none = || Error::NotFound("doubtful opt-out of this address".to_owned());
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Form(given): Form<OptOutReviewForm>,
+) -> Result<Response, PageError> {
+    let none = || ControlError::NotFound("doubtful opt-out of this address".to_owned());
     let hash = suppressions_file::unhex(&given.hash).ok_or_else(none)?;
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     let (accounts, address) = (&page.accounts, (given.channel, &hash));
     let done = control::opt_outs::review(pool, clock, by, accounts, address, given.verdict).await;
     let said = match (done, given.verdict) {
-        (Ok(_), Verdict::Keep) => "Kept. No reminders go to this address.",
-        (Ok(_), Verdict::Undo) => "Undone. Reminders may go to this address again.",
-        (Err(Error::NotFound(_)), _) => "Somebody has looked at it already.",
+        (Ok(_), OptOutReview::Keep) => "Kept. No reminders go to this address.",
+        (Ok(_), OptOutReview::Undo) => "Undone. Reminders may go to this address again.",
+        (Err(ControlError::NotFound(_)), _) => "Somebody has looked at it already.",
         (Err(other), _) => return Err(other.into()),
     };
     page.done(PATH, said).await

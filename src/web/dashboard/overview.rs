@@ -1,22 +1,22 @@
 //! The first page: is it well, what did it do, what needs a person, what comes next.
 //!
-//! It shows no address and no consumer. Everything on it leads to the page that tells more or mends it.
+//! It shows no address and no consumer. Everything on it leads to the page that tells more or fixes it.
 
 use axum::Form;
 use axum::extract::{Query, State as Shared};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::chart::{self, By, Chart};
-use super::reminders::{Row, rows};
-use super::words::{self, Moment};
-use super::{Page, Unshown, pauses};
+use super::chart::{self, Chart, ChartUnit};
+use super::labels::{self, Moment};
+use super::reminders::{ReminderRow, rows};
+use super::{PageError, PageFrame, pauses};
 use crate::control;
-use crate::control::overview::{About, Attention, Level, Overview, Span};
-use crate::db::reminders::Filter;
+use crate::control::overview::{Attention, AttentionLevel, AttentionTopic, Overview, TimeSpan};
+use crate::db::reminders::ReminderFilter;
 use crate::domain::access::Permission;
-use crate::web::State;
-use crate::web::access::Table;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 
 /// Rows of what is due next, and of what was last.
 const NEXT: usize = 5;
@@ -25,19 +25,19 @@ const LATEST: i64 = 8;
 /// Days that can be looked back upon.
 const SPANS: [u8; 2] = [14, 30];
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/", show);
     table.form(Permission::View, "/attention/dismiss", dismiss);
 }
 
 #[derive(Deserialize)]
-struct Back {
+struct OverviewPageQuery {
     days: Option<u8>,
 }
 
 #[derive(Serialize)]
 struct OverviewPage<'a> {
-    level: Level,
+    level: AttentionLevel,
     sentence: &'a str,
     attention: Vec<AttentionRow<'a>>,
     pauses: Vec<pauses::Choice>,
@@ -45,25 +45,25 @@ struct OverviewPage<'a> {
     now: Moment,
     zone: &'static str,
     tiles: [Tile; 6],
-    next: Vec<Row<'a>>,
+    next: Vec<ReminderRow<'a>>,
     hours: Chart,
     past: Chart,
     past_name: String,
-    spans: [Days; SPANS.len()],
-    reminders: Vec<Row<'a>>,
+    spans: [DaysTab; SPANS.len()],
+    reminders: Vec<ReminderRow<'a>>,
 }
 
 #[derive(Serialize)]
-struct Days {
+struct DaysTab {
     days: u8,
     chosen: bool,
 }
 
 async fn show(
-    page: Page,
-    Shared(state): Shared<State>,
-    Query(back): Query<Back>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Query(back): Query<OverviewPageQuery>,
+) -> Result<Response, PageError> {
     let (pool, now, zone) = (&state.pool, state.clock.now(), page.zone);
     let accounts = &page.accounts;
     let days = back.days.filter(|days| SPANS.contains(days));
@@ -71,15 +71,15 @@ async fn show(
     let overview =
         control::overview::overview(&state.context, accounts, page.caller.user(), (zone, now))
             .await?;
-    let hours = control::overview::series(pool, accounts, Span::Hours(24), zone, now).await?;
-    let past = control::overview::series(pool, accounts, Span::Days(days), zone, now).await?;
+    let hours = control::overview::series(pool, accounts, TimeSpan::Hours(24), zone, now).await?;
+    let past = control::overview::series(pool, accounts, TimeSpan::Days(days), zone, now).await?;
     let latest =
-        control::reminders::search(pool, accounts, Filter::default(), None, LATEST).await?;
+        control::reminders::search(pool, accounts, ReminderFilter::default(), None, LATEST).await?;
     // The bar above tells what is paused, and ends it.
     let listed = overview
         .attention
         .iter()
-        .filter(|item| item.about != About::Pauses);
+        .filter(|item| item.about != AttentionTopic::Pauses);
     let next = overview.next.get(..NEXT).unwrap_or(&overview.next);
     let values = OverviewPage {
         level: overview.level,
@@ -87,14 +87,14 @@ async fn show(
         attention: listed.map(AttentionRow::new).collect(),
         pauses: pauses::choices(&state, &page),
         resumes: pauses::may_resume_all(&page),
-        now: words::time(now, now),
+        now: labels::time(now, now),
         zone: zone.name(),
         tiles: tiles(&overview),
         next: rows(next, now),
-        hours: chart::sent(&hours, By::Hour, zone),
-        past: chart::sent(&past, By::Day, zone),
+        hours: chart::sent(&hours, ChartUnit::Hour, zone),
+        past: chart::sent(&past, ChartUnit::Day, zone),
         past_name: format!("Last {days} days"),
-        spans: SPANS.map(|span| Days {
+        spans: SPANS.map(|span| DaysTab {
             days: span,
             chosen: span == days,
         }),
@@ -103,7 +103,7 @@ async fn show(
     Ok(page.render("overview.hbs", "Overview", values))
 }
 
-/// What needs a person, with the way to the page that mends it.
+/// What needs a person, with the way to the page that fixes it.
 #[derive(Serialize)]
 struct AttentionRow<'a> {
     #[serde(flatten)]
@@ -116,14 +116,14 @@ struct AttentionRow<'a> {
 impl<'a> AttentionRow<'a> {
     fn new(item: &'a Attention) -> Self {
         let (href, to) = match item.about {
-            About::Channels => (Some("/channels".to_owned()), "See the sender"),
-            About::Scans => (Some("/channels#scans".to_owned()), "See the connection"),
-            About::Pauses => (Some("#notices".to_owned()), "See what is paused"),
-            About::Rules => (Some("/rules".to_owned()), "To the rules"),
-            About::Live => (Some("/live".to_owned()), "Go live"),
+            AttentionTopic::Channels => (Some("/channels".to_owned()), "See the sender"),
+            AttentionTopic::Scans => (Some("/channels#scans".to_owned()), "See the connection"),
+            AttentionTopic::Pauses => (Some("#notices".to_owned()), "See what is paused"),
+            AttentionTopic::Rules => (Some("/rules".to_owned()), "To the rules"),
+            AttentionTopic::Live => (Some("/live".to_owned()), "Go live"),
             // It is ended by a command of whoever runs the service.
-            About::Hold => (None, ""),
-            About::Reminders(state) => (
+            AttentionTopic::Hold => (None, ""),
+            AttentionTopic::Reminders(state) => (
                 Some(format!("/reminders?state={state}")),
                 "See these reminders",
             ),
@@ -143,12 +143,12 @@ struct Dismissed {
 }
 
 async fn dismiss(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Form(dismissed): Form<Dismissed>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let Some(reader) = page.caller.user() else {
-        return Err(Unshown::forbidden());
+        return Err(PageError::forbidden());
     };
     let (accounts, when) = (&page.accounts, (page.zone, state.clock.now()));
     control::overview::dismiss(&state.context, accounts, reader, &dismissed.key, when).await?;

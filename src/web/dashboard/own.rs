@@ -5,17 +5,17 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::words::{self, Moment};
-use super::{Page, Unshown, login, settings};
+use super::labels::{self, Moment};
+use super::{PageError, PageFrame, login, settings};
 use crate::control::passwords::Chosen;
-use crate::control::{Error, Fault, sessions, users};
+use crate::control::{ControlError, Fault, sessions, users};
 use crate::db;
 use crate::domain::access::Permission;
 use crate::secret::Secret;
-use crate::web::State;
-use crate::web::access::{Refused, Table, Tried, Visitor, try_password};
+use crate::web::AppState;
+use crate::web::access::{LoginRefusal, PasswordTry, RouteTable, Visitor, try_password};
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.form(Permission::View, "/settings/password", change_password);
     table.form(Permission::View, "/settings/log-out", log_out_everywhere);
     table.form(
@@ -27,8 +27,8 @@ pub fn add(table: &mut Table) {
 }
 
 /// Only people have a login.
-pub fn person(page: &Page) -> Result<i64, Unshown> {
-    page.caller.user().ok_or_else(Unshown::forbidden)
+pub fn person(page: &PageFrame) -> Result<i64, PageError> {
+    page.caller.user().ok_or_else(PageError::forbidden)
 }
 
 /// Where the person is logged in.
@@ -41,7 +41,7 @@ pub struct Login {
     seen: Moment,
 }
 
-pub async fn logins(page: &Page, state: &State) -> Result<Vec<Login>, Unshown> {
+pub async fn logins(page: &PageFrame, state: &AppState) -> Result<Vec<Login>, PageError> {
     let (user, now) = (person(page)?, state.clock.now());
     let good = (now - state.access.idle, now);
     let own = &page.session().token_hash;
@@ -53,28 +53,32 @@ pub async fn logins(page: &Page, state: &State) -> Result<Vec<Login>, Unshown> {
             _ => session.device,
         },
         this_one: session.this_one,
-        started: words::time(session.created_at, now),
-        seen: words::time(session.seen_at, now),
+        started: labels::time(session.created_at, now),
+        seen: labels::time(session.seen_at, now),
     });
     Ok(told.collect())
 }
 
 /// The answer to a form with faults.
-async fn faulty(page: &Page, state: &State, faults: &[Fault]) -> Result<Response, Unshown> {
+async fn faulty(
+    page: &PageFrame,
+    state: &AppState,
+    faults: &[Fault],
+) -> Result<Response, PageError> {
     settings::render(page, state, StatusCode::UNPROCESSABLE_ENTITY, faults).await
 }
 
 /// Whether this is the own password, counted and limited like a login; else the page that says so.
 pub async fn knows_password(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     visitor: &Visitor,
     (field, password): (&str, &Secret),
-) -> Result<Option<Response>, Unshown> {
+) -> Result<Option<Response>, PageError> {
     match try_password(state, visitor, page.caller.by(), password).await? {
-        Tried::Good { .. } => Ok(None),
-        Tried::Not(refused) => {
-            let told = refused.told("That is not your password.");
+        PasswordTry::Good { .. } => Ok(None),
+        PasswordTry::Not(refused) => {
+            let told = refused.message("That is not your password.");
             Ok(Some(
                 not_taken(page, state, &refused, (field, &told)).await?,
             ))
@@ -84,11 +88,11 @@ pub async fn knows_password(
 
 /// The answer to what was not taken: 422, or when to come again.
 pub async fn not_taken(
-    page: &Page,
-    state: &State,
-    refused: &Refused,
+    page: &PageFrame,
+    state: &AppState,
+    refused: &LoginRefusal,
     (field, told): (&str, &str),
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let fault = Fault {
         field: format!("/{field}"),
         detail: told.to_owned(),
@@ -104,7 +108,7 @@ pub async fn not_taken(
 }
 
 #[derive(Deserialize)]
-struct Change {
+struct PasswordForm {
     #[serde(default)]
     old_password: String,
     #[serde(default)]
@@ -112,14 +116,14 @@ struct Change {
 }
 
 async fn change_password(
-    page: Page,
+    page: PageFrame,
     visitor: Visitor,
-    Shared(state): Shared<State>,
-    Form(change): Form<Change>,
-) -> Result<Response, Unshown> {
+    Shared(state): Shared<AppState>,
+    Form(change): Form<PasswordForm>,
+) -> Result<Response, PageError> {
     let user = person(&page)?;
     if !state.access.passwords {
-        return Err(Unshown::forbidden());
+        return Err(PageError::forbidden());
     }
     let (old, new) = (
         Secret::new(change.old_password),
@@ -138,26 +142,29 @@ async fn change_password(
             let said = "Your password is changed. You are logged out everywhere else.";
             page.done("/settings", said).await
         }
-        Err(Error::Invalid(faults)) => faulty(&page, &state, &faults).await,
+        Err(ControlError::Invalid(faults)) => faulty(&page, &state, &faults).await,
         Err(error) => Err(error.into()),
     }
 }
 
-async fn log_out_everywhere(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+async fn log_out_everywhere(
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+) -> Result<Response, PageError> {
     let (user, by) = (person(&page)?, page.caller.by());
     users::log_out_everywhere(&state.pool, user, by, state.clock.now()).await?;
     Ok(login::leave(&state))
 }
 
 async fn end_one(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let user = person(&page)?;
     match sessions::end_one(&state.pool, user, id, state.clock.now()).await {
         Ok(()) => page.done("/settings", "That login is ended.").await,
-        Err(Error::NotFound(_)) => {
+        Err(ControlError::NotFound(_)) => {
             page.not_done("/settings", "That login is over already.")
                 .await
         }
@@ -165,7 +172,10 @@ async fn end_one(
     }
 }
 
-async fn end_others(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+async fn end_others(
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+) -> Result<Response, PageError> {
     let (user, kept) = (person(&page)?, page.session().token_hash);
     let ended = sessions::end_others(&state.pool, user, &kept, state.clock.now()).await?;
     let said = match ended {

@@ -5,22 +5,22 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::labels::{self, Moment};
 use super::login::inside;
-use super::rules::Fields;
-use super::words::{self, Moment};
-use super::{Page, Unshown};
-use crate::control::Error;
+use super::rules::FormFields;
+use super::{PageError, PageFrame};
+use crate::control::ControlError;
 use crate::control::accounts::Accounts;
 use crate::control::hold::{self, HoldView};
 use crate::control::pause::{self, PauseView};
-use crate::control::rules::By;
+use crate::control::rules::ChangeAuthor;
 use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::pause::Scope;
-use crate::web::State;
-use crate::web::access::{Caller, Table};
+use crate::web::AppState;
+use crate::web::access::{Caller, RouteTable};
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.form(Permission::Operate, "/pauses", pause_or_resume);
 }
 
@@ -41,10 +41,10 @@ pub struct Notice {
 
 /// The entries of the bar.
 pub async fn notices(
-    state: &State,
+    state: &AppState,
     accounts: &Accounts,
     caller: &Caller,
-) -> Result<Vec<Notice>, Error> {
+) -> Result<Vec<Notice>, ControlError> {
     let now = state.clock.now();
     let held = hold::list(&state.pool).await?;
     let paused = pause::list(&state.pool, accounts).await?;
@@ -54,7 +54,7 @@ pub async fn notices(
         Notice {
             level: "waiting",
             what: what(state, &pause),
-            at: words::time(pause.paused_at, now),
+            at: labels::time(pause.paused_at, now),
             means: (n == 0).then(|| HELD.to_owned()),
             resume: may.then(|| scope.to_string()),
             is_of_everything: *scope == Scope::Everything,
@@ -72,7 +72,7 @@ fn hold_notice(hold: HoldView, now: DateTime<Utc>) -> Notice {
         level: "bad",
         what: hold.said,
         by: None,
-        at: words::time(hold.found_at, now),
+        at: labels::time(hold.found_at, now),
         why: None,
         means: Some(hold.fix),
         resume: None,
@@ -84,14 +84,14 @@ const HELD: &str =
     "What falls due is held. It goes out when somebody resumes, if it is not too late then.";
 
 /// Whether everything is paused, and the reader may end that.
-pub fn may_resume_all(page: &Page) -> bool {
+pub fn may_resume_all(page: &PageFrame) -> bool {
     let mut notices = page.notices.iter();
     notices.any(|notice| notice.is_of_everything && notice.resume.is_some())
 }
 
-fn what(state: &State, pause: &PauseView) -> String {
+fn what(state: &AppState, pause: &PauseView) -> String {
     let brand = |account: &AccountId| state.brand_of(account);
-    let channel = |channel: &Channel| words::channel(*channel);
+    let channel = |channel: &Channel| labels::channel(*channel);
     match &pause.of {
         Scope::Everything => "All sending is paused".to_owned(),
         Scope::Account(account) => format!("All sending for {} is paused", brand(account)),
@@ -99,7 +99,7 @@ fn what(state: &State, pause: &PauseView) -> String {
         Scope::Rule(key) => {
             let place = match key.skill {
                 None => "all other skills".to_owned(),
-                Some(skill) => words::skill(pause.skill_name.as_deref(), skill),
+                Some(skill) => labels::skill(pause.skill_name.as_deref(), skill),
             };
             format!(
                 "The {} rule for {place} of {} is paused",
@@ -119,7 +119,7 @@ pub struct Choice {
 
 /// What the caller could pause now, for the form in the overview's heading: everything, an account, a channel of one. Nothing more while
 /// everything is paused.
-pub fn choices(state: &State, page: &Page) -> Vec<Choice> {
+pub fn choices(state: &AppState, page: &PageFrame) -> Vec<Choice> {
     let is_paused = page.notices.iter().any(|notice| notice.is_of_everything);
     if is_paused || !page.caller.may(Permission::Operate) {
         return Vec::new();
@@ -140,7 +140,7 @@ pub fn choices(state: &State, page: &Page) -> Vec<Choice> {
             choice(Scope::Account(account.clone()), format!("All for {brand}"));
         }
         for channel in Channel::ALL.into_iter().filter(|c| state.context.has(*c)) {
-            let name = format!("{} for {brand}", words::channel(channel));
+            let name = format!("{} for {brand}", labels::channel(channel));
             choice(Scope::Channel(account.clone(), channel), name);
         }
     }
@@ -148,12 +148,12 @@ pub fn choices(state: &State, page: &Page) -> Vec<Choice> {
 }
 
 async fn pause_or_resume(
-    page: Page,
-    Shared(state): Shared<State>,
-    fields: Fields,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    fields: FormFields,
+) -> Result<Response, PageError> {
     let scope = page.accounts.scope(scope(&fields)?)?;
-    let by = By {
+    let by = ChangeAuthor {
         name: page.caller.by(),
         now: state.clock.now(),
     };
@@ -173,13 +173,13 @@ async fn pause_or_resume(
     };
     match done {
         Ok(()) => page.done(back, said).await,
-        Err(Error::Conflict(why)) => page.not_done(back, &why).await,
-        Err(Error::NotFound(_)) => page.not_done(back, "That is not paused any more.").await,
+        Err(ControlError::Conflict(why)) => page.not_done(back, &why).await,
+        Err(ControlError::NotFound(_)) => page.not_done(back, "That is not paused any more.").await,
         Err(other) => Err(other.into()),
     }
 }
 
-fn scope(fields: &Fields) -> Result<Scope, Unshown> {
+fn scope(fields: &FormFields) -> Result<Scope, PageError> {
     let what = fields.one("what").parse();
-    what.map_err(|_| Error::NotFound("such thing to pause".to_owned()).into())
+    what.map_err(|_| ControlError::NotFound("such thing to pause".to_owned()).into())
 }

@@ -8,20 +8,22 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::reminders::{Row, RuleLink, governing, rows};
-use super::words::{self, Moment};
-use super::{BrandChoice, Page, Unshown, account_of, brands};
+use super::labels::{self, Moment};
+use super::reminders::{ReminderRow, RuleLink, governing, rows};
+use super::{BrandChoice, PageError, PageFrame, account_of, brands};
 use crate::control::accounts::{Accounts, Allowed};
-use crate::control::consumers::{ConversationView, Person, Who, reads_as_address};
-use crate::control::words::{because, why};
-use crate::control::{self, Error};
+use crate::control::consumers::{
+    ConsumerSelector, ConsumerView, ConversationView, reads_as_address,
+};
+use crate::control::labels::{because, why};
+use crate::control::{self, ControlError};
 use crate::domain::access::Permission;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::read_state::ReadStatus;
-use crate::web::State;
-use crate::web::access::Table;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/people", ask);
     table.form(Permission::View, "/people", look_up);
     table.form(Permission::Operate, "/people/opt-out", opt_out);
@@ -30,23 +32,24 @@ pub fn add(table: &mut Table) {
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct ConsumerForm {
     #[serde(default)]
     account: String,
     #[serde(default)]
     who: String,
 }
 
-impl Named {
+impl ConsumerForm {
     async fn read(
         &self,
-        state: &State,
+        state: &AppState,
         accounts: &Accounts,
-    ) -> Result<(Allowed<AccountId>, Who), Unshown> {
+    ) -> Result<(Allowed<AccountId>, ConsumerSelector), PageError> {
         let account = account_of(accounts, &self.account)?;
         let region = state.region_of(&account);
         let (pool, clock, hasher) = (&state.pool, &state.clock, &state.hasher);
-        let who = Who::guess(pool, clock, hasher, (&self.who, region.as_deref())).await?;
+        let who =
+            ConsumerSelector::guess(pool, clock, hasher, (&self.who, region.as_deref())).await?;
         Ok((account, who))
     }
 }
@@ -60,7 +63,7 @@ struct PeoplePage<'a> {
     accounts: Vec<BrandChoice<'a>>,
     account: &'a str,
     who: &'a str,
-    done: Option<Done>,
+    done: Option<ActionNotice>,
     may_by_address: bool,
     person: Option<PersonShown<'a>>,
     may_opt_out: bool,
@@ -68,7 +71,7 @@ struct PeoplePage<'a> {
     may_erase: bool,
 }
 
-async fn ask(page: Page, Shared(state): Shared<State>) -> Response {
+async fn ask(page: PageFrame, Shared(state): Shared<AppState>) -> Response {
     let values = PeoplePage {
         accounts: brands(&state, &page.accounts, ""),
         may_by_address: page.caller.may(Permission::Operate),
@@ -78,16 +81,16 @@ async fn ask(page: Page, Shared(state): Shared<State>) -> Response {
 }
 
 async fn look_up(
-    page: Page,
-    Shared(state): Shared<State>,
-    Form(named): Form<Named>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Form(named): Form<ConsumerForm>,
+) -> Result<Response, PageError> {
     if named.who.trim().is_empty() {
         return Ok(ask(page, Shared(state)).await);
     }
     let region = state.region_of(&*account_of(&page.accounts, &named.account)?);
     if reads_as_address(&named.who, region.as_deref()) && !page.caller.may(Permission::Operate) {
-        return Err(Unshown::forbidden());
+        return Err(PageError::forbidden());
     }
     let (account, who) = named.read(&state, &page.accounts).await?;
     let who = known(&state, &account, who).await?;
@@ -96,12 +99,12 @@ async fn look_up(
 
 /// What was just done to somebody, or why not.
 #[derive(Serialize)]
-struct Done {
+struct ActionNotice {
     level: &'static str,
     said: String,
 }
 
-impl Done {
+impl ActionNotice {
     fn well(said: impl Into<String>) -> Self {
         Self {
             level: "good",
@@ -112,12 +115,12 @@ impl Done {
 
 /// The person's page. `asked` is what the search box holds; `done` says what was just done to them: the page stays with the person.
 async fn show(
-    page: &Page,
-    state: &State,
-    (account, who): (&Allowed<AccountId>, &Who),
+    page: &PageFrame,
+    state: &AppState,
+    (account, who): (&Allowed<AccountId>, &ConsumerSelector),
     asked: &str,
-    done: Option<Done>,
-) -> Result<Response, Unshown> {
+    done: Option<ActionNotice>,
+) -> Result<Response, PageError> {
     let person = control::consumers::look_up(&state.context, account, who).await?;
     let operates = page.caller.may(Permission::Operate);
     let values = PeoplePage {
@@ -138,24 +141,24 @@ async fn show(
 struct PersonShown<'a> {
     unknown: bool,
     answer: AnswerShown<'a>,
-    channels: words::Channels,
+    channels: labels::ChannelChoices,
     conversations: Vec<ConversationRow<'a>>,
-    reminders: Vec<Row<'a>>,
+    reminders: Vec<ReminderRow<'a>>,
     suppressed: Vec<Suppressed>,
 }
 
 impl<'a> PersonShown<'a> {
-    fn new(person: &'a Person, account: &AccountId, now: DateTime<Utc>) -> Self {
+    fn new(person: &'a ConsumerView, account: &AccountId, now: DateTime<Utc>) -> Self {
         let (answer, conversations) = (&person.answer, person.conversations.iter());
         Self {
             unknown: person.is_unknown(),
             answer: AnswerShown {
                 headline: &answer.headline,
-                when: answer.when.map(|at| words::time(at, now)),
+                when: answer.when.map(|at| labels::time(at, now)),
                 reminder: answer.reminder,
                 rule: answer.rule.as_ref().map(|rule| governing(rule, account)),
             },
-            channels: words::channels(None),
+            channels: labels::channels(None),
             conversations: conversations
                 .map(|c| ConversationRow::new(c, now))
                 .collect(),
@@ -164,9 +167,9 @@ impl<'a> PersonShown<'a> {
                 .suppressions
                 .iter()
                 .map(|one| Suppressed {
-                    channel: words::channel(one.channel),
+                    channel: labels::channel(one.channel),
                     why: because(one.reason.into()),
-                    since: words::time(one.created_at, now),
+                    since: labels::time(one.created_at, now),
                 })
                 .collect(),
         }
@@ -202,7 +205,7 @@ impl<'a> ConversationRow<'a> {
     fn new(conversation: &'a ConversationView, now: DateTime<Utc>) -> Self {
         Self {
             conversation,
-            started: words::time(conversation.started_at, now),
+            started: labels::time(conversation.started_at, now),
             unread: conversation.read_state == ReadStatus::Unread,
             said: Channel::ALL.map(|channel| {
                 let reason = conversation.reasons.get(&channel);
@@ -213,29 +216,29 @@ impl<'a> ConversationRow<'a> {
 }
 
 async fn opt_out(
-    page: Page,
-    Shared(state): Shared<State>,
-    Form(named): Form<Named>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Form(named): Form<ConsumerForm>,
+) -> Result<Response, PageError> {
     let (account, who) = named.read(&state, &page.accounts).await?;
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     let who = known(&state, &account, who).await?;
     control::consumers::opt_out(pool, clock, by, &account, &who).await?;
-    let done = Done::well("This customer gets no more reminders.");
+    let done = ActionNotice::well("This customer gets no more reminders.");
     show(&page, &state, (&account, &who), &named.who, Some(done)).await
 }
 
 async fn allow(
-    page: Page,
-    Shared(state): Shared<State>,
-    Form(named): Form<Named>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Form(named): Form<ConsumerForm>,
+) -> Result<Response, PageError> {
     let (account, who) = named.read(&state, &page.accounts).await?;
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     let who = known(&state, &account, who).await?;
     let done = match control::consumers::allow(pool, clock, by, &account, &who).await {
-        Ok(_) => Done::well("Reminders may go to this customer again."),
-        Err(Error::Conflict(why)) => Done {
+        Ok(_) => ActionNotice::well("Reminders may go to this customer again."),
+        Err(ControlError::Conflict(why)) => ActionNotice {
             level: "bad",
             said: format!("Nothing was changed: {why}."),
         },
@@ -245,16 +248,16 @@ async fn allow(
 }
 
 async fn erase(
-    page: Page,
-    Shared(state): Shared<State>,
-    Form(named): Form<Named>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Form(named): Form<ConsumerForm>,
+) -> Result<Response, PageError> {
     let (account, who) = named.read(&state, &page.accounts).await?;
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     let who = known(&state, &account, who).await?;
     let erased =
         control::consumers::erase(pool, (clock, &state.hasher), by, &account, &who).await?;
-    let done = Done::well(format!(
+    let done = ActionNotice::well(format!(
         "Erased. Conversations: {}; reminders that name nobody any more: {}. This cannot be undone.",
         erased.conversations, erased.reminders
     ));
@@ -262,13 +265,17 @@ async fn erase(
 }
 
 /// A customer on the phone has no id; what the agent has is the conversation's: an id that is no consumer's.
-async fn known(state: &State, account: &Allowed<AccountId>, who: Who) -> Result<Who, Unshown> {
-    let Who::Consumer(id) = &who else {
+async fn known(
+    state: &AppState,
+    account: &Allowed<AccountId>,
+    who: ConsumerSelector,
+) -> Result<ConsumerSelector, PageError> {
+    let ConsumerSelector::Consumer(id) = &who else {
         return Ok(who);
     };
     let person = control::consumers::look_up(&state.context, account, &who).await?;
     Ok(if person.is_unknown() {
-        Who::Conversation(id.clone())
+        ConsumerSelector::Conversation(id.clone())
     } else {
         who
     })

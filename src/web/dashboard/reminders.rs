@@ -6,26 +6,26 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::words::{self, Moment};
-use super::{Page, Unshown};
+use super::labels::{self, Moment};
+use super::{PageError, PageFrame};
 use crate::control;
-use crate::control::Error;
-use crate::control::reminders::{Origin, ReminderView};
+use crate::control::ControlError;
+use crate::control::labels::{because, why};
+use crate::control::reminders::{AddressOrigin, ReminderView};
 use crate::control::rules::Governing;
-use crate::control::story::{Line, state_words, will_not_be_sent};
-use crate::control::words::{because, why};
-use crate::db::reminders::{Filter, Place, Whose};
+use crate::control::story::{StoryEntry, state_words, will_not_be_sent};
+use crate::db::reminders::{ReminderCursor, ReminderFilter, ReminderOwner};
 use crate::domain::access::Permission;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{AccountId, ReminderId};
 use crate::domain::reminder::ReminderState;
-use crate::web::State;
-use crate::web::access::Table;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 
 /// Reminders on a page.
 const SHOWN: i64 = 50;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/reminders", list);
     table.page(Permission::View, "/reminders/{id}", one);
     table.form(Permission::Operate, "/reminders/{id}/cancel", cancel);
@@ -39,7 +39,7 @@ pub fn add(table: &mut Table) {
 }
 
 #[derive(Deserialize)]
-struct Wanted {
+struct RemindersPageQuery {
     #[serde(default)]
     state: String,
     #[serde(default)]
@@ -51,25 +51,26 @@ struct Wanted {
     id: Option<i64>,
 }
 
-impl Wanted {
-    fn filter(&self) -> Filter {
+impl RemindersPageQuery {
+    fn filter(&self) -> ReminderFilter {
         let conversation = self.conversation.trim();
-        Filter {
+        ReminderFilter {
             channel: self.channel.parse().ok(),
             state: ReminderState::parse(&self.state),
-            whose: (!conversation.is_empty()).then(|| Whose::Conversation(conversation.to_owned())),
-            ..Filter::default()
+            whose: (!conversation.is_empty())
+                .then(|| ReminderOwner::Conversation(conversation.to_owned())),
+            ..ReminderFilter::default()
         }
     }
 
-    fn after(&self) -> Option<Place> {
-        Some(Place {
+    fn after(&self) -> Option<ReminderCursor> {
+        Some(ReminderCursor {
             created_at: DateTime::from_timestamp_micros(self.before?)?,
             id: self.id?,
         })
     }
 
-    fn older(&self, next: Place) -> String {
+    fn older(&self, next: ReminderCursor) -> String {
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("state", &self.state)
             .append_pair("channel", &self.channel)
@@ -84,10 +85,10 @@ impl Wanted {
 #[derive(Serialize)]
 struct ListPage<'a> {
     states: [StateChoice; ReminderState::ALL.len()],
-    channels: words::Channels,
+    channels: labels::ChannelChoices,
     conversation: &'a str,
     filtered: bool,
-    reminders: Vec<Row<'a>>,
+    reminders: Vec<ReminderRow<'a>>,
     older: Option<String>,
 }
 
@@ -99,10 +100,10 @@ struct StateChoice {
 }
 
 async fn list(
-    page: Page,
-    Shared(state): Shared<State>,
-    Query(wanted): Query<Wanted>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Query(wanted): Query<RemindersPageQuery>,
+) -> Result<Response, PageError> {
     let filter = wanted.filter();
     let (pool, after) = (&state.pool, wanted.after());
     let found =
@@ -114,7 +115,7 @@ async fn list(
             label: state_words(word, None),
             chosen: filter.state == Some(word),
         }),
-        channels: words::channels(filter.channel),
+        channels: labels::channels(filter.channel),
         conversation: wanted.conversation.trim(),
         filtered: filtered || wanted.before.is_some(),
         reminders: rows(&found.reminders, state.clock.now()),
@@ -125,7 +126,7 @@ async fn list(
 
 /// A reminder as every list shows it.
 #[derive(Serialize)]
-pub struct Row<'a> {
+pub struct ReminderRow<'a> {
     #[serde(flatten)]
     reminder: &'a ReminderView,
     when: Moment,
@@ -135,18 +136,18 @@ pub struct Row<'a> {
     why: Option<String>,
 }
 
-pub fn rows(reminders: &[ReminderView], now: DateTime<Utc>) -> Vec<Row<'_>> {
-    reminders.iter().map(|r| Row::new(r, now)).collect()
+pub fn rows(reminders: &[ReminderView], now: DateTime<Utc>) -> Vec<ReminderRow<'_>> {
+    reminders.iter().map(|r| ReminderRow::new(r, now)).collect()
 }
 
-impl<'a> Row<'a> {
+impl<'a> ReminderRow<'a> {
     fn new(r: &'a ReminderView, now: DateTime<Utc>) -> Self {
         let when = r.sent_at.or(r.ended_at).or(r.next_at).unwrap_or(r.due_at);
         let forbidden = r.suppressed_as.map(will_not_be_sent);
         Self {
-            when: words::time(when, now),
-            channel_name: words::channel(r.channel),
-            skill_label: words::skill(r.skill_name.as_deref(), r.skill),
+            when: labels::time(when, now),
+            channel_name: labels::channel(r.channel),
+            skill_label: labels::skill(r.skill_name.as_deref(), r.skill),
             words: forbidden.unwrap_or_else(|| state_words(r.state, r.reason.as_ref())),
             why: why_so(r),
             reminder: r,
@@ -168,17 +169,17 @@ fn why_so(r: &ReminderView) -> Option<String> {
     Some(match (r.state, &r.waits_until) {
         (_, Some(until)) => format!("It waits until {until}."),
         (ReminderState::Failed | ReminderState::Undelivered | ReminderState::Unknown, _) => {
-            control::words::trouble(r.channel, reason.as_str())
+            control::labels::explain_code(r.channel, reason.as_str())
         }
         _ => why(reason),
     })
 }
 
 async fn one(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     render_one(&page, &state, ReminderId(id), StatusCode::OK, None).await
 }
 
@@ -188,18 +189,18 @@ async fn one(
     reason = "each is a question of its own"
 )]
 struct OnePage<'a> {
-    reminder: Row<'a>,
+    reminder: ReminderRow<'a>,
     erased: bool,
     is_over: bool,
     rule: Option<RuleLink>,
     brand: String,
     due: Moment,
     deadline: Moment,
-    told: Option<Told>,
+    told: Option<AddressShown>,
     revealable: bool,
     may_reveal: bool,
     story: Vec<StoryLine<'a>>,
-    others: Vec<Row<'a>>,
+    others: Vec<ReminderRow<'a>>,
     may_cancel: bool,
     may_send_again: bool,
     may_opt_out: bool,
@@ -208,7 +209,7 @@ struct OnePage<'a> {
 
 /// A reminder's address, or why there is none to tell.
 #[derive(Serialize)]
-struct Told {
+struct AddressShown {
     address: Option<String>,
     from: Option<&'static str>,
     why_not: Option<String>,
@@ -216,19 +217,19 @@ struct Told {
 
 /// One reminder's page. What is told of its address is part of this answer only.
 async fn render_one(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     id: ReminderId,
     status: StatusCode,
-    told: Option<Told>,
-) -> Result<Response, Unshown> {
+    told: Option<AddressShown>,
+) -> Result<Response, PageError> {
     let now = state.clock.now();
     let detail = control::reminders::detail(&state.pool, &page.accounts, id, now).await?;
     let reminder = &detail.reminder;
     let operates = page.caller.may(Permission::Operate);
     let may = |possible: bool| operates && possible;
     let values = OnePage {
-        reminder: Row::new(reminder, now),
+        reminder: ReminderRow::new(reminder, now),
         erased: control::reminders::is_erased(&reminder.conversation),
         is_over: reminder.ended_at.is_some() || reminder.sent_at.is_some(),
         rule: detail
@@ -236,8 +237,8 @@ async fn render_one(
             .as_ref()
             .map(|rule| governing(rule, &reminder.account)),
         brand: state.brand_of(&reminder.account),
-        due: words::time(reminder.due_at, now),
-        deadline: words::time(reminder.deadline, now),
+        due: labels::time(reminder.due_at, now),
+        deadline: labels::time(reminder.deadline, now),
         told,
         revealable: detail.may_reveal,
         may_reveal: may(detail.may_reveal),
@@ -272,56 +273,56 @@ pub fn governing(rule: &Governing, account: &AccountId) -> RuleLink {
 #[derive(Serialize)]
 struct StoryLine<'a> {
     #[serde(flatten)]
-    line: &'a Line,
+    line: &'a StoryEntry,
     when: Moment,
     again: Option<Moment>,
 }
 
 impl<'a> StoryLine<'a> {
-    fn new(line: &'a Line, now: DateTime<Utc>) -> Self {
+    fn new(line: &'a StoryEntry, now: DateTime<Utc>) -> Self {
         Self {
             line,
-            when: words::time(line.at, now),
-            again: line.until.map(|at| words::time(at, now)),
+            when: labels::time(line.at, now),
+            again: line.until.map(|at| labels::time(at, now)),
         }
     }
 }
 
 /// The page with the address on it: told to this person, once, and on record.
 async fn reveal(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let (accounts, id) = (&page.accounts, ReminderId(id));
     let by = page.caller.by();
     let (status, told) = match control::reminders::reveal(&state.context, by, accounts, id).await {
         Ok(revealed) => {
             let from = match revealed.from {
-                Origin::Attempt => "kept until it is known whether the message arrived",
-                Origin::LivePerson => "as LivePerson told it just now",
+                AddressOrigin::Attempt => "kept until it is known whether the message arrived",
+                AddressOrigin::LivePerson => "as LivePerson told it just now",
             };
-            let told = Told {
+            let told = AddressShown {
                 address: Some(revealed.address.expose().to_owned()),
                 from: Some(from),
                 why_not: None,
             };
             (StatusCode::OK, told)
         }
-        Err(Error::Conflict(why)) => (StatusCode::CONFLICT, not_told(&why)),
-        Err(Error::Unavailable(why)) => (StatusCode::SERVICE_UNAVAILABLE, not_told(&why)),
-        Err(Error::Busy(why, _)) => (StatusCode::TOO_MANY_REQUESTS, not_told(&why)),
+        Err(ControlError::Conflict(why)) => (StatusCode::CONFLICT, not_told(&why)),
+        Err(ControlError::Unavailable(why)) => (StatusCode::SERVICE_UNAVAILABLE, not_told(&why)),
+        Err(ControlError::Busy(why, _)) => (StatusCode::TOO_MANY_REQUESTS, not_told(&why)),
         Err(other) => return Err(other.into()),
     };
     render_one(&page, &state, id, status, Some(told)).await
 }
 
-fn not_told(why: &str) -> Told {
+fn not_told(why: &str) -> AddressShown {
     let mut why = why.to_owned();
     if let Some(first) = why.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    Told {
+    AddressShown {
         address: None,
         from: None,
         why_not: Some(format!("{why}.")),
@@ -329,25 +330,25 @@ fn not_told(why: &str) -> Told {
 }
 
 async fn cancel(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let (accounts, by) = (&page.accounts, page.caller.by());
     let id = ReminderId(id);
     let done = control::reminders::cancel(&state.pool, &state.clock, by, accounts, id).await;
-    told(&page, id, done, "The reminder is cancelled.").await
+    address_shown(&page, id, done, "The reminder is cancelled.").await
 }
 
 async fn send_again(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let (accounts, by) = (&page.accounts, page.caller.by());
     let id = ReminderId(id);
     let done = control::reminders::send_again(&state.pool, &state.clock, by, accounts, id).await;
-    told(
+    address_shown(
         &page,
         id,
         done,
@@ -357,14 +358,14 @@ async fn send_again(
 }
 
 async fn opt_out(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let (accounts, by) = (&page.accounts, page.caller.by());
     let (pool, clock, id) = (&state.pool, &state.clock, ReminderId(id));
     let done = control::consumers::opt_out_recipient_of(pool, clock, by, accounts, id).await;
-    told(
+    address_shown(
         &page,
         id,
         done,
@@ -374,16 +375,16 @@ async fn opt_out(
 }
 
 /// Back to the reminder, with what was done or why not.
-async fn told(
-    page: &Page,
+async fn address_shown(
+    page: &PageFrame,
     id: ReminderId,
-    done: Result<(), Error>,
+    done: Result<(), ControlError>,
     said: &str,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let to = format!("/reminders/{id}");
     match done {
         Ok(()) => page.done(&to, said).await,
-        Err(Error::Conflict(why)) => {
+        Err(ControlError::Conflict(why)) => {
             page.not_done(&to, &format!("Nothing was changed: {why}."))
                 .await
         }

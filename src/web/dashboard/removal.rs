@@ -6,15 +6,15 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 
-use super::words::{self, Moment};
-use super::{Page, Unshown};
-use crate::control::tokens::{Estate, Maker, TokenView};
-use crate::control::{Error, tokens, users};
+use super::labels::{self, Moment};
+use super::{PageError, PageFrame};
+use crate::control::tokens::{Maker, TokenView, TokensLeft};
+use crate::control::{ControlError, tokens, users};
 use crate::domain::access::Permission;
-use crate::web::State;
-use crate::web::access::Table;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::Administer, "/users/{id}/remove", ask);
     table.form(Permission::Administer, "/users/{id}/remove", remove);
 }
@@ -24,12 +24,12 @@ struct RemovalPage<'a> {
     id: i64,
     name: String,
     own: bool,
-    tokens: Vec<Row<'a>>,
+    tokens: Vec<ProgramTokenRow<'a>>,
     fault: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct ProgramTokenRow<'a> {
     #[serde(flatten)]
     token: &'a TokenView,
     used: Option<Moment>,
@@ -37,25 +37,25 @@ struct Row<'a> {
 }
 
 async fn ask(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     render(&page, &state, id, StatusCode::OK, None).await
 }
 
 async fn render(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     id: i64,
     status: StatusCode,
     fault: Option<String>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let (user, now) = (users::find(&state.pool, id).await?, state.clock.now());
     let theirs = tokens::of(&state.pool, id).await?;
     let own = page.caller.user() == Some(id);
-    let tokens = theirs.iter().map(|token| Row {
-        used: token.last_used_at.map(|at| words::time(at, now)),
+    let tokens = theirs.iter().map(|token| ProgramTokenRow {
+        used: token.last_used_at.map(|at| labels::time(at, now)),
         can_stay: !own && !token.effective_scopes.is_empty(),
         token,
     });
@@ -77,18 +77,18 @@ fn kept(body: &[u8]) -> Vec<String> {
 }
 
 async fn remove(
-    page: Page,
+    page: PageFrame,
     maker: Maker,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
     body: Bytes,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let (names, now) = (kept(&body), state.clock.now());
     let heir = Some((&maker, names.as_slice()));
     match users::remove(&state.pool, id, heir, &maker.name, now).await {
-        Ok(estate) => page.done("/users", &told(&estate)).await,
-        Err(Error::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
-        Err(Error::Invalid(faults)) => {
+        Ok(estate) => page.done("/users", &removal_message(&estate)).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(ControlError::Invalid(faults)) => {
             let why: Vec<String> = faults.into_iter().map(|fault| fault.detail).collect();
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             render(&page, &state, id, status, Some(why.join("; "))).await
@@ -97,7 +97,7 @@ async fn remove(
     }
 }
 
-fn told(estate: &Estate) -> String {
+fn removal_message(estate: &TokensLeft) -> String {
     let of = |what: &str, names: &[String]| match names {
         [] => String::new(),
         names => format!(" {what}: {}.", names.join(", ")),

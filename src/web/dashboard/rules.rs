@@ -1,51 +1,51 @@
 //! Rules as pages: the list, the editor, the history, the next hour, the way to the first reminder.
 
 mod editor;
+mod forecast_view;
 mod form;
-mod look;
-mod outlook;
+mod preview;
 mod writing;
 
 use axum::extract::{Path, State as Shared};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde_json::{Value, json};
 
-use super::{Page, Unshown, words};
-use crate::control::Error;
+use super::{PageError, PageFrame, labels};
+use crate::control::ControlError;
 use crate::control::accounts::{Accounts, Allowed};
-use crate::control::rules::{self, By, Stamp};
+use crate::control::rules::{self, ChangeAuthor, RuleStamp};
 use crate::domain::access::Permission;
 use crate::domain::ids::SkillId;
-use crate::domain::rule::Key;
-use crate::web::State;
-use crate::web::access::Table;
+use crate::domain::rule::RuleKey;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 
-pub use self::form::{Fields, label};
+pub use self::form::{FormFields, label};
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/rules", list);
     table.form(Permission::Edit, "/rules", choose);
     table.form(Permission::Edit, &format!("{EDITOR}/drop"), drop_it);
     table.page(Permission::View, &format!("{EDITOR}/history"), history);
     editor::add(table);
-    outlook::add(table);
+    forecast_view::add(table);
     writing::add(table);
 }
 
 const EDITOR: &str = "/rules/{account}/{skill}/{channel}";
 
-type Of = Path<(String, String, String)>;
+type RulePagePath = Path<(String, String, String)>;
 
 fn key(
     accounts: &Accounts,
     (account, skill, channel): (String, String, String),
-) -> Result<Allowed<Key>, Unshown> {
+) -> Result<Allowed<RuleKey>, PageError> {
     Ok(accounts.rule(parsed((account, skill, channel))?)?)
 }
 
-fn parsed((account, skill, channel): (String, String, String)) -> Result<Key, Unshown> {
-    let none = || Unshown::from(Error::NotFound("rule at this address".to_owned()));
-    Ok(Key {
+fn parsed((account, skill, channel): (String, String, String)) -> Result<RuleKey, PageError> {
+    let none = || PageError::from(ControlError::NotFound("rule at this address".to_owned()));
+    Ok(RuleKey {
         account: account.parse().map_err(|_| none())?,
         skill: match skill.as_str() {
             "default" => None,
@@ -55,14 +55,14 @@ fn parsed((account, skill, channel): (String, String, String)) -> Result<Key, Un
     })
 }
 
-fn by<'a>(page: &'a Page, state: &State) -> By<'a> {
-    By {
+fn by<'a>(page: &'a PageFrame, state: &AppState) -> ChangeAuthor<'a> {
+    ChangeAuthor {
         name: page.caller.by(),
         now: state.clock.now(),
     }
 }
 
-async fn list(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+async fn list(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Response, PageError> {
     let now = state.clock.now();
     let rows = rules::list(&state.pool, &page.accounts, None, rules::MOST).await?;
     let mut accounts = Vec::new();
@@ -71,7 +71,7 @@ async fn list(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsh
             .iter()
             .filter(|row| row.account == *id)
             .map(|row| {
-                let key = Key {
+                let key = RuleKey {
                     account: row.account.clone(),
                     skill: row.skill,
                     channel: row.channel,
@@ -84,12 +84,12 @@ async fn list(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsh
                 json!({
                     "href": format!("/rules/{key}"),
                     "name": name,
-                    "channel": words::channel(row.channel),
+                    "channel": labels::channel(row.channel),
                     "state": if row.paused { "paused" } else if row.enabled { "on" } else { "off" },
                     "said": row.summary.first(),
                     "published": row.version.is_some(),
                     "draft_by": row.draft_by,
-                    "updated": row.updated_at.map(|at| words::time(at, now)),
+                    "updated": row.updated_at.map(|at| labels::time(at, now)),
                 })
             })
             .collect();
@@ -100,7 +100,7 @@ async fn list(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsh
     }
     let values = json!({
         "accounts": accounts,
-        "channels": words::channels(None),
+        "channels": labels::channels(None),
         "several": accounts.len() > 1,
         "may_edit": page.caller.may(Permission::Edit),
         "csrf": page.session().csrf,
@@ -109,7 +109,7 @@ async fn list(page: Page, Shared(state): Shared<State>) -> Result<Response, Unsh
 }
 
 /// On to the editor of the rule that was chosen.
-async fn choose(page: Page, fields: Fields) -> Result<Response, Unshown> {
+async fn choose(page: PageFrame, fields: FormFields) -> Result<Response, PageError> {
     let word = |name| fields.one(name).to_owned();
     let of = (word("account"), word("skill"), word("channel"));
     let key = key(&page.accounts, of)?;
@@ -118,13 +118,13 @@ async fn choose(page: Page, fields: Fields) -> Result<Response, Unshown> {
 
 /// Discard the draft, delete the rule, make an old version the draft.
 async fn drop_it(
-    page: Page,
-    Shared(state): Shared<State>,
-    Path(of): Of,
-    fields: Fields,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Path(of): RulePagePath,
+    fields: FormFields,
+) -> Result<Response, PageError> {
     let key = key(&page.accounts, of)?;
-    let seen: Stamp = fields.one("seen").parse().unwrap_or_default();
+    let seen: RuleStamp = fields.one("seen").parse().unwrap_or_default();
     let by = by(&page, &state);
     let (done, said) = match fields.one("do") {
         "delete" => (
@@ -146,16 +146,18 @@ async fn drop_it(
     let to = format!("/rules/{key}");
     match done {
         Ok(_) => page.done(&to, said).await,
-        Err(Error::Changed(why) | Error::Conflict(why)) => page.not_done(&to, &why).await,
+        Err(ControlError::Changed(why) | ControlError::Conflict(why)) => {
+            page.not_done(&to, &why).await
+        }
         Err(other) => Err(other.into()),
     }
 }
 
 async fn history(
-    page: Page,
-    Shared(state): Shared<State>,
-    Path(of): Of,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Path(of): RulePagePath,
+) -> Result<Response, PageError> {
     let key = key(&page.accounts, of)?;
     let view = rules::read(&state.pool, &key).await?;
     let now = state.clock.now();
@@ -171,7 +173,7 @@ async fn history(
             json!({
                 "version": v.version,
                 "by": v.changed_by,
-                "at": words::time(v.changed_at, now),
+                "at": labels::time(v.changed_at, now),
                 "deleted": v.deleted,
                 "in_force": in_force == Some(v.version),
                 "changes": changes,
@@ -185,7 +187,7 @@ async fn history(
     let values = json!({
         "path": format!("/rules/{key}"),
         "name": name,
-        "channel": words::channel(view.channel),
+        "channel": labels::channel(view.channel),
         "seen": view.stamp.to_string(),
         "versions": rows,
         "may_edit": page.caller.may(Permission::Edit),

@@ -8,16 +8,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::own::{knows_password, not_taken, person};
-use super::{Page, Unshown, faults_of};
-use crate::control::{Error, Fault, second_factor};
+use super::{PageError, PageFrame, faults_of};
+use crate::control::{ControlError, Fault, second_factor};
 use crate::db;
 use crate::domain::access::Permission;
 use crate::domain::totp;
 use crate::secret::Secret;
-use crate::web::State;
-use crate::web::access::{Table, Tried, Visitor, try_code};
+use crate::web::AppState;
+use crate::web::access::{PasswordTry, RouteTable, Visitor, try_code};
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/settings/second-factor", show);
     table.form(Permission::View, "/settings/second-factor", begin);
     table.form(Permission::View, "/settings/second-factor/confirm", confirm);
@@ -26,7 +26,7 @@ pub fn add(table: &mut Table) {
 }
 
 /// How it stands, for the page of settings.
-pub async fn state_of(page: &Page, state: &State) -> Result<Value, Unshown> {
+pub async fn state_of(page: &PageFrame, state: &AppState) -> Result<Value, PageError> {
     let user = person(page)?;
     let on = second_factor::is_on(&state.pool, user).await?;
     let left = db::second_factors::codes_left(&state.pool, user).await?;
@@ -34,7 +34,7 @@ pub async fn state_of(page: &Page, state: &State) -> Result<Value, Unshown> {
 }
 
 #[derive(Deserialize)]
-struct Given {
+struct SecondFactorForm {
     #[serde(default)]
     factor_password: String,
     #[serde(default)]
@@ -43,14 +43,14 @@ struct Given {
 
 /// A stolen session must not be able to lock its owner out: the password comes first.
 async fn begin(
-    page: Page,
+    page: PageFrame,
     visitor: Visitor,
-    Shared(state): Shared<State>,
-    Form(given): Form<Given>,
-) -> Result<Response, Unshown> {
+    Shared(state): Shared<AppState>,
+    Form(given): Form<SecondFactorForm>,
+) -> Result<Response, PageError> {
     let user = person(&page)?;
     if !state.access.passwords {
-        return Err(Unshown::forbidden());
+        return Err(PageError::forbidden());
     }
     let password = Secret::new(given.factor_password);
     let asked = ("factor_password", &password);
@@ -61,16 +61,16 @@ async fn begin(
     Ok(Redirect::to("/settings/second-factor").into_response())
 }
 
-async fn show(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+async fn show(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Response, PageError> {
     scan_page(&page, &state, StatusCode::OK, &[]).await
 }
 
 async fn scan_page(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     status: StatusCode,
     faults: &[Fault],
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let (user, now) = (person(page)?, state.clock.now());
     let Some(secret) = second_factor::begun(&state.pool, &state.hasher, user, now).await? else {
         return Ok(Redirect::to("/settings").into_response());
@@ -97,7 +97,7 @@ fn address(name: &str, secret: &str) -> String {
 }
 
 /// The dark squares as one path, with the margin that scanners need.
-fn picture(text: &str) -> Result<Value, Error> {
+fn picture(text: &str) -> Result<Value, ControlError> {
     use std::fmt::Write as _;
     const MARGIN: usize = 4;
     let code =
@@ -114,17 +114,17 @@ fn picture(text: &str) -> Result<Value, Error> {
 }
 
 async fn confirm(
-    page: Page,
-    Shared(state): Shared<State>,
-    Form(given): Form<Given>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Form(given): Form<SecondFactorForm>,
+) -> Result<Response, PageError> {
     let (user, now) = (person(&page)?, state.clock.now());
     match second_factor::confirm(&state.pool, &state.hasher, user, &given.code, now).await {
         Ok(codes) => Ok(codes_page(&page, &codes)),
-        Err(Error::Invalid(faults)) => {
+        Err(ControlError::Invalid(faults)) => {
             scan_page(&page, &state, StatusCode::UNPROCESSABLE_ENTITY, &faults).await
         }
-        Err(Error::NotFound(_)) => {
+        Err(ControlError::NotFound(_)) => {
             let why = "That took too long. Begin again.";
             page.not_done("/settings", why).await
         }
@@ -132,7 +132,7 @@ async fn confirm(
     }
 }
 
-fn codes_page(page: &Page, codes: &[String]) -> Response {
+fn codes_page(page: &PageFrame, codes: &[String]) -> Response {
     page.render(
         "second_factor.hbs",
         "Second factor",
@@ -142,20 +142,20 @@ fn codes_page(page: &Page, codes: &[String]) -> Response {
 
 /// Whether password and code are right; else the page that says which is not.
 async fn knows_both(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     visitor: &Visitor,
-    given: Given,
-) -> Result<Option<Response>, Unshown> {
+    given: SecondFactorForm,
+) -> Result<Option<Response>, PageError> {
     let password = Secret::new(given.factor_password);
     let asked = ("factor_password", &password);
     if let Some(refused) = knows_password(page, state, visitor, asked).await? {
         return Ok(Some(refused));
     }
     match try_code(state, visitor, page.caller.by(), &given.code).await? {
-        (Tried::Good { .. }, _) => Ok(None),
-        (Tried::Not(refused), _) => {
-            let told = refused.told("That is not a code that is good now.");
+        (PasswordTry::Good { .. }, _) => Ok(None),
+        (PasswordTry::Not(refused), _) => {
+            let told = refused.message("That is not a code that is good now.");
             Ok(Some(
                 not_taken(page, state, &refused, ("code", &told)).await?,
             ))
@@ -164,11 +164,11 @@ async fn knows_both(
 }
 
 async fn new_codes(
-    page: Page,
+    page: PageFrame,
     visitor: Visitor,
-    Shared(state): Shared<State>,
-    Form(given): Form<Given>,
-) -> Result<Response, Unshown> {
+    Shared(state): Shared<AppState>,
+    Form(given): Form<SecondFactorForm>,
+) -> Result<Response, PageError> {
     let user = person(&page)?;
     if let Some(refused) = knows_both(&page, &state, &visitor, given).await? {
         return Ok(refused);
@@ -178,11 +178,11 @@ async fn new_codes(
 }
 
 async fn turn_off(
-    page: Page,
+    page: PageFrame,
     visitor: Visitor,
-    Shared(state): Shared<State>,
-    Form(given): Form<Given>,
-) -> Result<Response, Unshown> {
+    Shared(state): Shared<AppState>,
+    Form(given): Form<SecondFactorForm>,
+) -> Result<Response, PageError> {
     let user = person(&page)?;
     if let Some(refused) = knows_both(&page, &state, &visitor, given).await? {
         return Ok(refused);

@@ -5,23 +5,23 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::{Page, Unshown, faults_of, own, second_factor};
+use super::{PageError, PageFrame, faults_of, own, second_factor};
 use crate::control::{Fault, passwords};
 use crate::domain::access::Permission;
-use crate::web::State;
-use crate::web::access::Table;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/settings", show);
 }
 
 /// The page; with the faults of a form of one's own login ([`super::own`]).
 pub async fn render(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     status: StatusCode,
     faults: &[Fault],
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let facts: Vec<Value> = facts(page, state)
         .into_iter()
         .map(|(name, value)| json!({ "name": name, "value": value }))
@@ -38,7 +38,7 @@ pub async fn render(
 }
 
 /// What can be told of the configuration.
-fn facts(page: &Page, state: &State) -> Vec<(&'static str, String)> {
+fn facts(page: &PageFrame, state: &AppState) -> Vec<(&'static str, String)> {
     let accounts: Vec<String> = page
         .accounts
         .ids()
@@ -70,6 +70,6 @@ fn facts(page: &Page, state: &State) -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn show(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+async fn show(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Response, PageError> {
     render(&page, &state, StatusCode::OK, &[]).await
 }

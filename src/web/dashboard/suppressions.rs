@@ -14,21 +14,21 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::import::{Report, import};
-use self::row::{Row, label};
-use super::{BrandChoice, Page, Unshown, brands, faults_of, opt_outs, words};
+use self::import::{ImportReport, import};
+use self::row::{SuppressionListRow, label};
+use super::{BrandChoice, PageError, PageFrame, brands, faults_of, labels, opt_outs};
 use crate::control::accounts::{Accounts, Allowed};
-use crate::control::consumers::Who;
+use crate::control::consumers::ConsumerSelector;
 use crate::control::suppressions::SuppressionView;
-use crate::control::{self, Error, Fault};
-use crate::db::suppressions::{AddressHash, Filter, Place};
+use crate::control::{self, ControlError, Fault};
+use crate::db::suppressions::{AddressHash, SuppressionCursor, SuppressionFilter};
 use crate::domain::access::Permission;
 use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel};
 use crate::suppressions_file;
-use crate::web::access::Table;
+use crate::web::access::RouteTable;
 use crate::web::api::paging::cursor;
-use crate::web::{MAX_LIST, State};
+use crate::web::{AppState, MAX_LIST};
 
 pub(super) use self::row::code;
 
@@ -37,7 +37,7 @@ const SHOWN: usize = 50;
 
 pub(super) const PATH: &str = "/suppressions";
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, PATH, list);
     table.form(Permission::Operate, PATH, look_up);
     table.form(Permission::Operate, "/suppressions/add", block);
@@ -52,7 +52,7 @@ pub fn add(table: &mut Table) {
 
 /// What the list is narrowed to: the address of the page says it.
 #[derive(Default, Deserialize)]
-struct Wanted {
+struct SuppressionsPageQuery {
     #[serde(default)]
     account: String,
     #[serde(default)]
@@ -63,12 +63,12 @@ struct Wanted {
     after: String,
 }
 
-impl Wanted {
-    fn filter(&self) -> Filter {
-        Filter {
+impl SuppressionsPageQuery {
+    fn filter(&self) -> SuppressionFilter {
+        SuppressionFilter {
             channel: self.channel.parse().ok(),
             reason: Suppression::parse(&self.reason),
-            ..Filter::default()
+            ..SuppressionFilter::default()
         }
     }
 
@@ -81,7 +81,7 @@ impl Wanted {
         filter.channel.is_some() || filter.reason.is_some() || !self.account.is_empty()
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<SuppressionCursor> {
         let key = URL_SAFE_NO_PAD.decode(&self.after).ok()?;
         serde_json::from_slice(&key).ok()
     }
@@ -100,16 +100,16 @@ impl Wanted {
 
 /// What the page shows beside the list.
 #[derive(Default)]
-struct Shown {
+struct SuppressionsView {
     status: StatusCode,
     /// What is known of an address that was looked up.
-    found: Option<Found>,
+    found: Option<AddressFound>,
     account: String,
     address: String,
     csv: String,
     faults: Vec<Fault>,
     /// How an import went that did not take every line.
-    imported: Option<Report>,
+    imported: Option<ImportReport>,
     /// A list was not imported.
     refused_file: bool,
 }
@@ -123,18 +123,18 @@ struct SuppressionsPage<'a> {
     accounts: Vec<BrandChoice<'a>>,
     brands: Vec<BrandChoice<'a>>,
     several: bool,
-    channels: words::Channels,
+    channels: labels::ChannelChoices,
     reasons: Reasons,
     blockable: Reasons,
     importable: Reasons,
     filtered: bool,
-    doubtful: Vec<opt_outs::Row>,
-    rows: Vec<Row>,
+    doubtful: Vec<opt_outs::DoubtfulOptOutRow>,
+    rows: Vec<SuppressionListRow>,
     older: Option<String>,
-    found: Option<Found>,
+    found: Option<AddressFound>,
     address: String,
     csv: String,
-    imported: Option<Report>,
+    imported: Option<ImportReport>,
     refused_file: bool,
     faults: Value,
     file_faults: Vec<&'a str>,
@@ -160,30 +160,30 @@ fn reasons(chosen: Option<Suppression>) -> Reasons {
 
 /// An address that was looked up.
 #[derive(Serialize)]
-struct Found {
+struct AddressFound {
     account: AccountId,
     brand: String,
     channel: Channel,
     channel_name: &'static str,
     hash: String,
     /// What forbids to write to it.
-    rows: Vec<Row>,
+    rows: Vec<SuppressionListRow>,
 }
 
 async fn list(
-    page: Page,
-    Shared(state): Shared<State>,
-    Query(wanted): Query<Wanted>,
-) -> Result<Response, Unshown> {
-    render(&page, &state, &wanted, Shown::default()).await
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Query(wanted): Query<SuppressionsPageQuery>,
+) -> Result<Response, PageError> {
+    render(&page, &state, &wanted, SuppressionsView::default()).await
 }
 
 async fn render(
-    page: &Page,
-    state: &State,
-    wanted: &Wanted,
-    shown: Shown,
-) -> Result<Response, Unshown> {
+    page: &PageFrame,
+    state: &AppState,
+    wanted: &SuppressionsPageQuery,
+    shown: SuppressionsView,
+) -> Result<Response, PageError> {
     let (filter, accounts) = (wanted.filter(), wanted.accounts(&page.accounts));
     let most = i64::try_from(SHOWN).unwrap_or_default() + 1;
     let (pool, after) = (&state.pool, wanted.place());
@@ -197,14 +197,17 @@ async fn render(
         accounts: brands(state, &page.accounts, &wanted.account),
         brands: brands(state, &page.accounts, &shown.account),
         several: page.accounts.ids().len() > 1,
-        channels: words::channels(filter.channel),
+        channels: labels::channels(filter.channel),
         reasons: reasons(filter.reason),
         blockable: reasons(Some(Suppression::Blocked)),
         importable: reasons(Some(Suppression::OptedOut)),
         filtered: wanted.is_narrowed() || !wanted.after.is_empty(),
         doubtful: opt_outs::to_review(state, &page.accounts, now).await?,
         older: rows.last().filter(|_| more).map(|last| wanted.older(last)),
-        rows: rows.into_iter().map(|r| Row::new(state, r, now)).collect(),
+        rows: rows
+            .into_iter()
+            .map(|r| SuppressionListRow::new(state, r, now))
+            .collect(),
         found: shown.found,
         address: shown.address,
         csv: shown.csv,
@@ -218,7 +221,7 @@ async fn render(
 }
 
 #[derive(Default, Deserialize)]
-struct Given {
+struct AddressForm {
     #[serde(default)]
     account: String,
     /// An address as somebody writes it …
@@ -233,12 +236,12 @@ struct Given {
     reason: String,
 }
 
-impl Given {
+impl AddressForm {
     async fn key(
         &self,
-        state: &State,
+        state: &AppState,
         accounts: &Accounts,
-    ) -> Result<(Allowed<AccountId>, Channel, AddressHash), Error> {
+    ) -> Result<(Allowed<AccountId>, Channel, AddressHash), ControlError> {
         let account = super::account_of(accounts, &self.account)?;
         let from_list = self
             .channel
@@ -250,46 +253,50 @@ impl Given {
         }
         let region = state.region_of(&account);
         let (pool, clock, hasher) = (&state.pool, &state.clock, &state.hasher);
-        match Who::address(pool, clock, hasher, (&self.address, region.as_deref())).await? {
-            Who::Address(channel, hash) => Ok((account, channel, hash)),
-            Who::Consumer(_) | Who::Conversation(_) => unreachable!("an address was read"),
+        match ConsumerSelector::address(pool, clock, hasher, (&self.address, region.as_deref()))
+            .await?
+        {
+            ConsumerSelector::Address(channel, hash) => Ok((account, channel, hash)),
+            ConsumerSelector::Consumer(_) | ConsumerSelector::Conversation(_) => {
+                unreachable!("an address was read")
+            }
         }
     }
 
-    fn shown(&self) -> Shown {
-        Shown {
+    fn shown(&self) -> SuppressionsView {
+        SuppressionsView {
             account: self.account.clone(),
             address: self.address.trim().to_owned(),
-            ..Shown::default()
+            ..SuppressionsView::default()
         }
     }
 }
 
 /// The page again, with what was wrong.
 async fn refused(
-    page: &Page,
-    state: &State,
-    shown: Shown,
-    error: Error,
-) -> Result<Response, Unshown> {
+    page: &PageFrame,
+    state: &AppState,
+    shown: SuppressionsView,
+    error: ControlError,
+) -> Result<Response, PageError> {
     match error {
-        Error::Invalid(faults) => {
-            let shown = Shown {
+        ControlError::Invalid(faults) => {
+            let shown = SuppressionsView {
                 status: StatusCode::UNPROCESSABLE_ENTITY,
                 faults,
                 ..shown
             };
-            render(page, state, &Wanted::default(), shown).await
+            render(page, state, &SuppressionsPageQuery::default(), shown).await
         }
         other => Err(other.into()),
     }
 }
 
 async fn look_up(
-    page: Page,
-    Shared(state): Shared<State>,
-    Form(given): Form<Given>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Form(given): Form<AddressForm>,
+) -> Result<Response, PageError> {
     let mut shown = given.shown();
     let (account, channel, hash) = match given.key(&state, &page.accounts).await {
         Ok(key) => key,
@@ -299,22 +306,24 @@ async fn look_up(
     let now = state.clock.now();
     let own = rows.into_iter().filter(|r| r.channel == channel);
     let in_force = own.filter(|r| r.expires_at.is_none_or(|at| at > now));
-    shown.found = Some(Found {
+    shown.found = Some(AddressFound {
         account: AccountId::clone(&account),
         brand: state.brand_of(&account),
         channel,
-        channel_name: words::channel(channel),
+        channel_name: labels::channel(channel),
         hash: suppressions_file::hex(&hash),
-        rows: in_force.map(|r| Row::new(&state, r, now)).collect(),
+        rows: in_force
+            .map(|r| SuppressionListRow::new(&state, r, now))
+            .collect(),
     });
-    render(&page, &state, &Wanted::default(), shown).await
+    render(&page, &state, &SuppressionsPageQuery::default(), shown).await
 }
 
 async fn block(
-    page: Page,
-    Shared(state): Shared<State>,
-    Form(given): Form<Given>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Form(given): Form<AddressForm>,
+) -> Result<Response, PageError> {
     let (account, channel, hash) = match given.key(&state, &page.accounts).await {
         Ok(key) => key,
         Err(error) => return refused(&page, &state, given.shown(), error).await,
@@ -327,10 +336,10 @@ async fn block(
 }
 
 async fn lift(
-    page: Page,
-    Shared(state): Shared<State>,
-    Form(given): Form<Given>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Form(given): Form<AddressForm>,
+) -> Result<Response, PageError> {
     let (account, channel, hash) = given.key(&state, &page.accounts).await?;
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     let done = control::suppressions::remove(pool, clock, by, (&account, channel, &hash)).await;
@@ -339,7 +348,7 @@ async fn lift(
             page.done(PATH, "Lifted. Reminders may go to this address again.")
                 .await
         }
-        Err(Error::NotFound(_)) => page.done(PATH, "It was lifted already.").await,
+        Err(ControlError::NotFound(_)) => page.done(PATH, "It was lifted already.").await,
         Err(other) => Err(other.into()),
     }
 }

@@ -8,15 +8,15 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::words::{self, Moment};
-use super::{BrandChoice, Page, Unshown, brands, brands_of, faults_of};
-use crate::control::tokens::{self, Made, Maker, TokenView, Wish};
-use crate::control::{Error, Fault};
+use super::labels::{self, Moment};
+use super::{BrandChoice, PageError, PageFrame, brands, brands_of, faults_of};
+use crate::control::tokens::{self, CreatedToken, Maker, TokenRequest, TokenView};
+use crate::control::{ControlError, Fault};
 use crate::domain::access::Permission;
-use crate::web::State;
-use crate::web::access::Table;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::Administer, "/tokens", show);
     table.form(Permission::Administer, "/tokens", add_token);
     table.form(Permission::Administer, "/tokens/{id}/remove", remove);
@@ -49,7 +49,7 @@ const LIVES: [(&str, &str); 4] = [
 
 #[derive(Serialize)]
 struct TokensPage<'a> {
-    tokens: Vec<Row<'a>>,
+    tokens: Vec<ApiTokenRow<'a>>,
     old: bool,
     scopes: [ScopeChoice; SCOPES.len()],
     accounts: Vec<BrandChoice<'a>>,
@@ -73,19 +73,19 @@ struct Life {
 }
 
 async fn render(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     status: StatusCode,
     faults: &[Fault],
-    wish: Option<&Wish>,
-    made: Option<&Made>,
-) -> Result<Response, Unshown> {
+    wish: Option<&TokenRequest>,
+    made: Option<&CreatedToken>,
+) -> Result<Response, PageError> {
     let now = state.clock.now();
     let tokens = tokens::list(&state.pool).await?;
     let values = TokensPage {
         tokens: tokens
             .iter()
-            .map(|token| Row::new(token, state, now))
+            .map(|token| ApiTokenRow::new(token, state, now))
             .collect(),
         old: tokens
             .iter()
@@ -105,7 +105,7 @@ async fn render(
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct ApiTokenRow<'a> {
     #[serde(flatten)]
     token: &'a TokenView,
     may: Vec<ScopeOf>,
@@ -122,8 +122,8 @@ struct ScopeOf {
     lost: bool,
 }
 
-impl<'a> Row<'a> {
-    fn new(token: &'a TokenView, state: &State, now: DateTime<Utc>) -> Self {
+impl<'a> ApiTokenRow<'a> {
+    fn new(token: &'a TokenView, state: &AppState, now: DateTime<Utc>) -> Self {
         let scopes = token.scopes.iter().map(|scope| ScopeOf {
             name: *scope,
             lost: !token.effective_scopes.contains(scope),
@@ -133,19 +133,19 @@ impl<'a> Row<'a> {
             token,
             may: scopes.collect(),
             limited_to: limit.map(|ids| brands_of(state, ids)),
-            used: token.last_used_at.map(|at| words::time(at, now)),
-            expires: token.expires_at.map(|at| words::time(at, now)),
+            used: token.last_used_at.map(|at| labels::time(at, now)),
+            expires: token.expires_at.map(|at| labels::time(at, now)),
             expired: token.expires_at.is_some_and(|at| at <= now),
         }
     }
 }
 
-async fn show(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+async fn show(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Response, PageError> {
     render(&page, &state, StatusCode::OK, &[], None, None).await
 }
 
 /// Boxes that are ticked come as one field each of the same name, which serde's forms do not read.
-fn wish_of(body: &[u8]) -> Wish {
+fn wish_of(body: &[u8]) -> TokenRequest {
     let fields: Vec<_> = url::form_urlencoded::parse(body).into_owned().collect();
     let given = |name: &str| {
         let found = fields.iter().find(|(own, _)| own == name);
@@ -159,7 +159,7 @@ fn wish_of(body: &[u8]) -> Wish {
     };
     let scopes = all("scope");
     let ticked = |scope: &Permission| scopes.iter().any(|word| word == scope.as_str());
-    Wish {
+    TokenRequest {
         name: given("name"),
         scopes: Permission::ALL.into_iter().filter(ticked).collect(),
         accounts: Some(all("account")).filter(|ids| !ids.is_empty()),
@@ -172,18 +172,18 @@ fn wish_of(body: &[u8]) -> Wish {
 }
 
 async fn add_token(
-    page: Page,
+    page: PageFrame,
     maker: Maker,
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     body: Bytes,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let (wish, now) = (wish_of(&body), state.clock.now());
     let faults = match tokens::add(&state.pool, &page.accounts, &wish, &maker, now).await {
         Ok(made) => {
             return render(&page, &state, StatusCode::OK, &[], None, Some(&made)).await;
         }
-        Err(Error::Invalid(faults)) => faults,
-        Err(Error::Conflict(why)) => vec![Fault {
+        Err(ControlError::Invalid(faults)) => faults,
+        Err(ControlError::Conflict(why)) => vec![Fault {
             field: "/name".to_owned(),
             detail: why,
         }],
@@ -194,10 +194,10 @@ async fn add_token(
 }
 
 async fn remove(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     tokens::remove(&state.pool, id, page.caller.by(), state.clock.now()).await?;
     page.done("/tokens", "Removed. It does not work any more.")
         .await

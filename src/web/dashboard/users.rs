@@ -8,16 +8,16 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::words::{self, Moment};
-use super::{BrandChoice, Page, Unshown, brands, brands_of, faults_of};
+use super::labels::{self, Moment};
+use super::{BrandChoice, PageError, PageFrame, brands, brands_of, faults_of};
 use crate::control::users::{self, Link, UserView};
-use crate::control::{Error, Fault, accounts, second_factor, sso};
+use crate::control::{ControlError, Fault, accounts, second_factor, sso};
 use crate::domain::access::{AccountLimit, Permission, Role};
 use crate::domain::ids::AccountId;
-use crate::web::State;
-use crate::web::access::Table;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::Administer, "/users", show);
     table.form(Permission::Administer, "/users", add_user);
     table.form(Permission::Administer, "/users/{id}/role", set_role);
@@ -37,7 +37,7 @@ pub fn add(table: &mut Table) {
 
 /// What the page tells beside the list.
 #[derive(Default)]
-struct Beside<'a> {
+struct UsersPageNotice<'a> {
     faults: &'a [Fault],
     name: &'a str,
     /// Whose link was just made.
@@ -46,7 +46,7 @@ struct Beside<'a> {
 
 #[derive(Serialize)]
 struct UsersPage<'a> {
-    users: Vec<Row<'a>>,
+    users: Vec<UserRow<'a>>,
     accounts: Vec<BrandChoice<'a>>,
     faults: Value,
     name: &'a str,
@@ -64,16 +64,16 @@ struct LinkShown<'a> {
 }
 
 async fn render(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     status: StatusCode,
-    beside: Beside<'_>,
-) -> Result<Response, Unshown> {
+    beside: UsersPageNotice<'_>,
+) -> Result<Response, PageError> {
     let now = state.clock.now();
     let users = users::list(&state.pool).await?;
     let link = beside.link.map(|(name, link)| {
-        let url = users::address_of(&state.public_url, link).map_err(Error::from);
-        let expires = words::time(link.expires_at, now);
+        let url = users::address_of(&state.public_url, link).map_err(ControlError::from);
+        let expires = labels::time(link.expires_at, now);
         url.map(|url| LinkShown {
             name,
             url: url.into(),
@@ -83,7 +83,7 @@ async fn render(
     let values = UsersPage {
         users: users
             .iter()
-            .map(|user| Row::new(user, page, state, now))
+            .map(|user| UserRow::new(user, page, state, now))
             .collect(),
         accounts: brands(state, &page.accounts, ""),
         faults: faults_of(beside.faults),
@@ -96,7 +96,7 @@ async fn render(
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct UserRow<'a> {
     #[serde(flatten)]
     user: &'a UserView,
     #[serde(rename = "self")]
@@ -115,8 +115,8 @@ struct RoleChoice {
     own: bool,
 }
 
-impl<'a> Row<'a> {
-    fn new(user: &'a UserView, page: &'a Page, state: &State, now: DateTime<Utc>) -> Self {
+impl<'a> UserRow<'a> {
+    fn new(user: &'a UserView, page: &'a PageFrame, state: &AppState, now: DateTime<Utc>) -> Self {
         // Also an account that is not configured any more: else the next change would take it away unseen.
         let limit = user.accounts.ids();
         let all = page.accounts.ids().iter().chain(limit.unwrap_or_default());
@@ -150,24 +150,24 @@ impl<'a> Row<'a> {
             how: format!("{how}{factor}"),
             choices: choices.collect(),
             limited_to: limit.map(|ids| brands_of(state, ids)),
-            seen: user.seen_at.map(|at| words::time(at, now)),
+            seen: user.seen_at.map(|at| labels::time(at, now)),
         }
     }
 }
 
-async fn show(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
-    render(&page, &state, StatusCode::OK, Beside::default()).await
+async fn show(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Response, PageError> {
+    render(&page, &state, StatusCode::OK, UsersPageNotice::default()).await
 }
 
 /// Boxes that are ticked come as one field each of the same name, which serde's forms do not read.
-struct Given {
+struct UserForm {
     name: String,
     role: String,
     /// None of them: all.
     accounts: Option<Vec<String>>,
 }
 
-impl Given {
+impl UserForm {
     fn read(body: &[u8]) -> Self {
         let fields: Vec<_> = url::form_urlencoded::parse(body).into_owned().collect();
         let all = |name: &str| -> Vec<String> {
@@ -182,33 +182,33 @@ impl Given {
         }
     }
 
-    fn limit(&self, page: &Page) -> Result<AccountLimit, Error> {
-        accounts::limit(&page.accounts, self.accounts.as_deref()).map_err(Error::Invalid)
+    fn limit(&self, page: &PageFrame) -> Result<AccountLimit, ControlError> {
+        accounts::limit(&page.accounts, self.accounts.as_deref()).map_err(ControlError::Invalid)
     }
 }
 
 async fn add_user(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     body: Bytes,
-) -> Result<Response, Unshown> {
-    let (new, now) = (Given::read(&body), state.clock.now());
+) -> Result<Response, PageError> {
+    let (new, now) = (UserForm::read(&body), state.clock.now());
     let faults = match add_given(&page, &state, &new, now).await {
         Ok((user, link)) => {
-            let beside = Beside {
+            let beside = UsersPageNotice {
                 link: Some((&user.name, &link)),
-                ..Beside::default()
+                ..UsersPageNotice::default()
             };
             return render(&page, &state, StatusCode::OK, beside).await;
         }
-        Err(Error::Invalid(faults)) => faults,
-        Err(Error::Conflict(why)) => vec![Fault {
+        Err(ControlError::Invalid(faults)) => faults,
+        Err(ControlError::Conflict(why)) => vec![Fault {
             field: "/name".to_owned(),
             detail: why,
         }],
         Err(error) => return Err(error.into()),
     };
-    let beside = Beside {
+    let beside = UsersPageNotice {
         faults: &faults,
         name: &new.name,
         link: None,
@@ -217,23 +217,23 @@ async fn add_user(
 }
 
 async fn add_given(
-    page: &Page,
-    state: &State,
-    new: &Given,
+    page: &PageFrame,
+    state: &AppState,
+    new: &UserForm,
     now: DateTime<Utc>,
-) -> Result<(UserView, Link), Error> {
+) -> Result<(UserView, Link), ControlError> {
     let role = new.role.parse::<Role>().unwrap_or(Role::Viewer);
     let rights = users::rights(role, new.limit(page)?)?;
     users::add(&state.pool, &new.name, rights, page.caller.by(), now).await
 }
 
 async fn set_role(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
     body: Bytes,
-) -> Result<Response, Unshown> {
-    let change = Given::read(&body);
+) -> Result<Response, PageError> {
+    let change = UserForm::read(&body);
     let Ok(role) = change.role.parse::<Role>() else {
         return page.not_done("/users", "Choose a role.").await;
     };
@@ -250,8 +250,8 @@ async fn set_role(
             };
             page.done("/users", &said).await
         }
-        Err(Error::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
-        Err(Error::Invalid(faults)) => {
+        Err(ControlError::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(ControlError::Invalid(faults)) => {
             let why: Vec<String> = faults.into_iter().map(|fault| fault.detail).collect();
             let why = format!("Nothing was changed: {}.", why.join("; "));
             page.not_done("/users", &why).await
@@ -261,28 +261,28 @@ async fn set_role(
 }
 
 async fn new_link(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let link = users::new_link(&state.pool, id, page.caller.by(), state.clock.now()).await?;
     let all = users::list(&state.pool).await?;
     let name = all
         .iter()
         .find(|user| user.id == id)
         .map_or("", |user| &user.name);
-    let beside = Beside {
+    let beside = UsersPageNotice {
         link: Some((name, &link)),
-        ..Beside::default()
+        ..UsersPageNotice::default()
     };
     render(&page, &state, StatusCode::OK, beside).await
 }
 
 async fn log_out(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let now = state.clock.now();
     let ended = users::log_out_everywhere(&state.pool, id, page.caller.by(), now).await?;
     let said = match ended {
@@ -294,10 +294,10 @@ async fn log_out(
 }
 
 async fn disconnect(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let (by, now) = (page.caller.by(), state.clock.now());
     match sso::unbind(&state.pool, &state.hasher, id, by, now).await {
         Ok(user) => {
@@ -307,16 +307,16 @@ async fn disconnect(
             );
             page.done("/users", &said).await
         }
-        Err(Error::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
         Err(error) => Err(error.into()),
     }
 }
 
 async fn reset_second_factor(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     Path(id): Path<i64>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     match second_factor::remove(&state.pool, id, page.caller.by(), state.clock.now()).await {
         Ok(user) => {
             let said = format!(
@@ -325,7 +325,7 @@ async fn reset_second_factor(
             );
             page.done("/users", &said).await
         }
-        Err(Error::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
         Err(error) => Err(error.into()),
     }
 }

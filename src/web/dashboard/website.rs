@@ -8,33 +8,33 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Page, Unshown, account_of, brands, faults_of, words};
+use super::{PageError, PageFrame, account_of, brands, faults_of, labels};
 use crate::control::accounts::Allowed;
-use crate::control::{Error, Fault};
+use crate::control::{ControlError, Fault};
 use crate::domain::access::Permission;
 use crate::domain::ids::AccountId;
 use crate::metrics::BadgeSource;
-use crate::web::State;
-use crate::web::access::Table;
-use crate::web::badge::look::{self, Kind, Look, Setup};
+use crate::web::AppState;
+use crate::web::access::RouteTable;
+use crate::web::badge::setup_check::{self, BadgeSetup, SetupCheck, TrustedTokenKind};
 use crate::web::badge::{integrity, pinned_path};
 
 const PATH: &str = "/website";
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, PATH, show);
     table.form(Permission::Operate, PATH, try_out);
 }
 
 #[derive(Deserialize)]
-struct Of {
+struct WebsiteQuery {
     #[serde(default)]
     account: String,
 }
 
 /// What a person tries.
 #[derive(Default, Deserialize)]
-struct Tried {
+struct SetupTrial {
     #[serde(default)]
     account: String,
     /// Whose badge, or …
@@ -47,33 +47,33 @@ struct Tried {
 
 /// What the page shows beside the set-up.
 #[derive(Default)]
-struct Shown {
+struct WebsiteView {
     status: StatusCode,
-    tried: Tried,
+    tried: SetupTrial,
     found: Option<Value>,
     faults: Vec<Fault>,
 }
 
 async fn show(
-    page: Page,
-    Shared(state): Shared<State>,
-    Query(of): Query<Of>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Query(of): Query<WebsiteQuery>,
+) -> Result<Response, PageError> {
     let Some(first) = page.accounts.ids().first() else {
         return Ok(page.render("website.hbs", "Badge", json!({ "badge": null })));
     };
     let account = page.accounts.named(&of.account);
     let account = account.or_else(|_| page.accounts.named(first.as_str()))?;
-    render(&page, &state, &account, &Shown::default())
+    render(&page, &state, &account, &WebsiteView::default())
 }
 
 fn render(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     account: &Allowed<AccountId>,
-    shown: &Shown,
-) -> Result<Response, Unshown> {
-    let setup = look::setup(state, account)?;
+    shown: &WebsiteView,
+) -> Result<Response, PageError> {
+    let setup = setup_check::setup(state, account)?;
     let base = state.public_url.as_str().trim_end_matches('/');
     // Of the whole installation: not for who is limited to a part of it.
     let counts = (!page.accounts.is_limited()).then(|| state.metrics.badges());
@@ -104,7 +104,7 @@ fn render(
     Ok(page.render_as(shown.status, "website.hbs", "Badge", values))
 }
 
-fn has(setup: &Setup, name: &str) -> bool {
+fn has(setup: &BadgeSetup, name: &str) -> bool {
     setup.tokens.iter().any(|kind| kind.name == name)
 }
 
@@ -116,7 +116,7 @@ fn origin(base: &str) -> String {
     )
 }
 
-fn kind(kind: &Kind) -> Value {
+fn kind(kind: &TrustedTokenKind) -> Value {
     let (title, about) = match kind.name {
         "secret" => (
             "Your backend (HS256)",
@@ -150,15 +150,15 @@ fn said(source: BadgeSource) -> &'static str {
 }
 
 async fn try_out(
-    page: Page,
-    Shared(state): Shared<State>,
-    Form(tried): Form<Tried>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Form(tried): Form<SetupTrial>,
+) -> Result<Response, PageError> {
     let account = account_of(&page.accounts, &tried.account)?;
-    let mut shown = Shown::default();
+    let mut shown = WebsiteView::default();
     match found(&state, &account, &tried).await {
         Ok(found) => shown.found = Some(found),
-        Err(Error::Invalid(faults)) => {
+        Err(ControlError::Invalid(faults)) => {
             shown.status = StatusCode::UNPROCESSABLE_ENTITY;
             shown.faults = faults;
         }
@@ -168,17 +168,21 @@ async fn try_out(
     render(&page, &state, &account, &shown)
 }
 
-async fn found(state: &State, account: &Allowed<AccountId>, tried: &Tried) -> Result<Value, Error> {
+async fn found(
+    state: &AppState,
+    account: &Allowed<AccountId>,
+    tried: &SetupTrial,
+) -> Result<Value, ControlError> {
     let now = state.clock.now();
     let (consumer, token, expires) = if tried.token.trim().is_empty() {
         let consumer = tried.consumer.trim().to_owned();
-        let token = look::sign(state, account, &consumer)?;
+        let token = setup_check::sign(state, account, &consumer)?;
         (consumer, token, None)
     } else {
         let token = tried.token.trim();
-        let whose = look::whose(state, account, token).await?;
+        let whose = setup_check::whose(state, account, token).await?;
         let whose = whose.ok_or_else(|| {
-            Error::Invalid(vec![Fault {
+            ControlError::Invalid(vec![Fault {
                 field: "/token".to_owned(),
                 detail: "is not believed: it is damaged, signed with another key, expired, or meant for another account, issuer \
                          or audience"
@@ -187,7 +191,7 @@ async fn found(state: &State, account: &Allowed<AccountId>, tried: &Tried) -> Re
         })?;
         (whose.subject, Some(token.to_owned()), Some(whose.expires))
     };
-    let look = look::look(state, account, &consumer).await?;
+    let look = setup_check::check_setup(state, account, &consumer).await?;
     Ok(told(&consumer, token.as_deref(), expires, &look, now))
 }
 
@@ -195,18 +199,18 @@ fn told(
     consumer: &str,
     token: Option<&str>,
     expires: Option<DateTime<Utc>>,
-    look: &Look,
+    look: &SetupCheck,
     now: DateTime<Utc>,
 ) -> Value {
     let answer = look.with_token.answer;
     json!({
         "consumer": consumer,
         "token": token,
-        "expires": expires.map(|at| words::time(at, now)),
+        "expires": expires.map(|at| labels::time(at, now)),
         "unread": answer.unread,
         "count": answer.count,
         "one": answer.count == 1,
-        "since": answer.since.map(|at| words::time(at, now)),
+        "since": answer.since.map(|at| labels::time(at, now)),
         "stale": answer.stale,
         "source": said(look.with_token.source),
         "without": look.without,

@@ -26,18 +26,18 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_BODY: usize = 64 << 10;
 const MAX_KEYS: usize = 32;
 
-pub type Key = RsaPublicKeyComponents<Vec<u8>>;
+pub type RsaKey = RsaPublicKeyComponents<Vec<u8>>;
 
 pub struct Jwks {
-    issuer: Issuer,
-    held: Arc<Mutex<Held>>,
+    issuer: KeySource,
+    held: Arc<Mutex<CachedKeys>>,
     /// One fetches, the others wait for it.
     fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Where the keys come from.
 #[derive(Clone)]
-struct Issuer {
+struct KeySource {
     /// What the keys are for, with the setting to correct.
     purpose: &'static str,
     url: Url,
@@ -45,16 +45,16 @@ struct Issuer {
 }
 
 #[derive(Default)]
-struct Held {
-    keys: Vec<(Option<String>, Arc<Key>)>,
+struct CachedKeys {
+    keys: Vec<(Option<String>, Arc<RsaKey>)>,
     fetched_at: Option<Instant>,
     tried_at: Option<Instant>,
 }
 
-impl Held {
+impl CachedKeys {
     /// The only key there is need not be named, neither by the token nor by the set (RFC 7517, 4.5: `kid` is optional). Names that
     /// are there must be the same: another one is that of a key which is not here yet.
-    fn key(&self, kid: Option<&str>) -> Option<Arc<Key>> {
+    fn key(&self, kid: Option<&str>) -> Option<Arc<RsaKey>> {
         match (kid, &self.keys[..]) {
             (None, [(_, only)]) | (Some(_), [(None, only)]) => Some(only.clone()),
             (None, _) => None,
@@ -74,23 +74,28 @@ impl Held {
 impl Jwks {
     pub fn new(url: Url, http: reqwest::Client, purpose: &'static str) -> Self {
         Self {
-            issuer: Issuer { purpose, url, http },
+            issuer: KeySource { purpose, url, http },
             held: Arc::default(),
             fetching: Arc::default(),
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, CachedKeys> {
         lock(&self.held)
     }
 
-    fn key_younger_than(&self, age: Duration, kid: Option<&str>, now: Instant) -> Option<Arc<Key>> {
+    fn key_younger_than(
+        &self,
+        age: Duration,
+        kid: Option<&str>,
+        now: Instant,
+    ) -> Option<Arc<RsaKey>> {
         let held = self.held();
         held.key(kid).filter(|_| held.younger_than(age, now))
     }
 
     /// The key that a token names, if the issuer has published it.
-    pub async fn key(&self, kid: Option<&str>, now: Instant) -> Option<Arc<Key>> {
+    pub async fn key(&self, kid: Option<&str>, now: Instant) -> Option<Arc<RsaKey>> {
         if let Some(key) = self.key_younger_than(FRESH, kid, now) {
             return Some(key);
         }
@@ -112,7 +117,7 @@ impl Jwks {
     }
 
     /// Whether a key is still the one of that name, by keys that need not be fetched anew. A key that was fetched again is another.
-    pub fn has(&self, kid: Option<&str>, key: &Arc<Key>, now: Instant) -> bool {
+    pub fn has(&self, kid: Option<&str>, key: &Arc<RsaKey>, now: Instant) -> bool {
         let own = self.key_younger_than(FRESH, kid, now);
         own.is_some_and(|own| Arc::ptr_eq(&own, key))
     }
@@ -121,10 +126,10 @@ impl Jwks {
     /// same one, change it without a token's saying so.
     pub async fn instead_of(
         &self,
-        unfit: &Arc<Key>,
+        unfit: &Arc<RsaKey>,
         kid: Option<&str>,
         now: Instant,
-    ) -> Option<Arc<Key>> {
+    ) -> Option<Arc<RsaKey>> {
         let another = || {
             let key = self.key_younger_than(FRESH, kid, now);
             key.filter(|key| !Arc::ptr_eq(key, unfit))
@@ -169,12 +174,12 @@ impl Jwks {
     }
 }
 
-fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+fn lock(held: &Mutex<CachedKeys>) -> MutexGuard<'_, CachedKeys> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Issuer {
-    async fn fetch(&self) -> anyhow::Result<Vec<(Option<String>, Arc<Key>)>> {
+impl KeySource {
+    async fn fetch(&self) -> anyhow::Result<Vec<(Option<String>, Arc<RsaKey>)>> {
         let asked = self.http.get(self.url.clone()).timeout(TIMEOUT).send();
         let mut answer = asked
             .await
@@ -203,7 +208,7 @@ struct Set {
 }
 
 #[derive(Deserialize)]
-struct Published {
+struct JsonWebKey {
     kty: String,
     kid: Option<String>,
     #[serde(rename = "use")]
@@ -214,10 +219,10 @@ struct Published {
 }
 
 /// The keys that can check RS256; others may stand beside them.
-fn parse(body: &[u8]) -> serde_json::Result<Vec<(Option<String>, Arc<Key>)>> {
+fn parse(body: &[u8]) -> serde_json::Result<Vec<(Option<String>, Arc<RsaKey>)>> {
     let set: Set = serde_json::from_slice(body)?;
     let keys = set.keys.into_iter().filter_map(|key| {
-        let key: Published = serde_json::from_value(key).ok()?;
+        let key: JsonWebKey = serde_json::from_value(key).ok()?;
         let fits = key.kty == "RSA"
             && key
                 .purpose

@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::web::jwt::{Audience, Keys, Trust, attacks, verify};
+use crate::web::jwt::{Audience, Trust, VerificationKeys, attacks, verify};
 
 struct Login {
     /// What it answers; `None`: it is out of order.
@@ -149,7 +149,7 @@ async fn nobody_with_a_known_key_waits_for_an_issuer_that_does_not_answer() {
     let http = crate::liveperson::http_client();
     let jwks = Jwks::new(url.parse().unwrap(), http, "this test");
     let now = Instant::now();
-    *jwks.held() = Held {
+    *jwks.held() = CachedKeys {
         keys: parse(published(&["good"]).as_bytes()).unwrap(),
         fetched_at: Some(now),
         tried_at: Some(now),
@@ -232,9 +232,9 @@ fn the_only_key_need_not_be_named_and_names_that_are_there_must_agree() {
     ];
     for (names, asked, found) in cases {
         let name = |name: Option<&str>| (name.map(str::to_owned), key());
-        let held = Held {
+        let held = CachedKeys {
             keys: names.iter().copied().map(name).collect(),
-            ..Held::default()
+            ..CachedKeys::default()
         };
         assert_eq!(held.key(asked).is_some(), found, "{names:?}, {asked:?}");
     }
@@ -292,7 +292,7 @@ async fn an_only_key_that_is_changed_without_a_new_name_is_fetched_when_a_signat
 
 fn trusted(jwks: Jwks) -> [Trust; 1] {
     [Trust {
-        keys: Keys::Published(jwks),
+        keys: VerificationKeys::Published(jwks),
         issuers: vec![attacks::ISSUER.to_owned()],
         audience: Audience::OneOf(vec![attacks::AUDIENCE.to_owned()]),
     }]
@@ -352,7 +352,7 @@ async fn the_rfcs_signatures_are_right_and_none_that_differs_in_a_bit() {
     for vector in vectors {
         let issuer = Login::with_keys(&[]).await;
         issuer.tells(Some(json!({ "keys": vector["keys"] }).to_string()));
-        let keys = Keys::Published(issuer.jwks);
+        let keys = VerificationKeys::Published(issuer.jwks);
         let kid = || vector["kid"].as_str().map(str::to_owned);
         let (signed, signature) = vector["token"].as_str().unwrap().rsplit_once('.').unwrap();
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();

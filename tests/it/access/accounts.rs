@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use axum::http::Method;
 use serde_json::{Value, json};
 use unread::db;
-use unread::db::tokens::New;
+use unread::db::tokens::TokenInsert;
 use unread::domain::access::{AccountLimit, Permission, Rights, Role};
 use unread::domain::contact::Suppression;
 use unread::domain::ids::{AccountId, Channel, SkillId};
-use unread::domain::rule::{Key, Settings, Template};
+use unread::domain::rule::{RuleKey, RuleSettings, Template};
 use unread::hashing;
 use unread::sandbox::world::CUSTOMER_CARE;
 use unread::suppressions_file::{HEADER, hex};
-use unread::web::access::{Needs, Route};
+use unread::web::access::{Route, RouteAccess};
 
-use crate::harness::{Setup, Stage, account, run_test_with};
+use crate::harness::{Setup, TestApp, account, run_test_with};
 use crate::person::{Answer, Person};
 
 const OTHER: &str = "b0000001";
@@ -41,7 +41,7 @@ struct Planted {
 }
 
 impl Planted {
-    async fn new(t: &Stage) -> Self {
+    async fn new(t: &TestApp) -> Self {
         let sender = format!("{MARK}@example.org");
         rule_of_other(t, &sender).await;
         let address = format!("{MARK}@example.net");
@@ -87,8 +87,8 @@ impl Planted {
 }
 
 /// A rule of the other account, with words and a sender of its own, and a draft.
-async fn rule_of_other(t: &Stage, sender: &str) {
-    let mut settings = Settings::default_for(Channel::Email);
+async fn rule_of_other(t: &TestApp, sender: &str) {
+    let mut settings = RuleSettings::default_for(Channel::Email);
     settings.sender = Some(sender.to_owned());
     let template = Template {
         subject: Some(format!("{MARK} {{{{brand}}}}")),
@@ -96,7 +96,7 @@ async fn rule_of_other(t: &Stage, sender: &str) {
         html: None,
     };
     settings.templates.insert("en".parse().unwrap(), template);
-    let key = Key {
+    let key = RuleKey {
         account: other(),
         skill: None,
         channel: Channel::Email,
@@ -111,10 +111,10 @@ async fn rule_of_other(t: &Stage, sender: &str) {
         .unwrap();
 }
 
-async fn token(t: &Stage) -> String {
+async fn token(t: &TestApp) -> String {
     let token = format!("{}{}", unread::control::tokens::PREFIX, hashing::token());
     let scopes = [Permission::View, Permission::Edit, Permission::Operate];
-    let new = New {
+    let new = TokenInsert {
         name: "of one brand",
         token_hash: &hashing::digest(&token),
         scopes: &scopes,
@@ -146,7 +146,13 @@ impl Caller {
         }
     }
 
-    async fn ask(&self, t: &Stage, method: &Method, path: &str, body: Option<Body<'_>>) -> Answer {
+    async fn ask(
+        &self,
+        t: &TestApp,
+        method: &Method,
+        path: &str,
+        body: Option<Body<'_>>,
+    ) -> Answer {
         let ask = t.http.request(method.clone(), format!("{}{path}", t.web));
         let ask = self.dress(ask).header("if-match", "\"v1-d1\"");
         let ask = match body {
@@ -164,7 +170,7 @@ enum Body<'a> {
     Form(&'a [(&'a str, &'a str)]),
 }
 
-async fn person(t: &Stage) -> Caller {
+async fn person(t: &TestApp) -> Caller {
     let rights = Rights::limited(Role::Editor, limit()).unwrap();
     let person = t.person(rights).await;
     let csrf = person.csrf().await;
@@ -231,7 +237,7 @@ fn queries(path: &str, planted: &Planted) -> Vec<String> {
 
 fn is_for(caller: &Caller, route: &Route) -> bool {
     match (caller, route.needs) {
-        (_, Needs::Caller(needs)) | (Caller::Person(..), Needs::Person(needs)) => {
+        (_, RouteAccess::Caller(needs)) | (Caller::Person(..), RouteAccess::Person(needs)) => {
             needs != Permission::Administer
         }
         _ => false,
@@ -239,7 +245,7 @@ fn is_for(caller: &Caller, route: &Route) -> bool {
 }
 
 /// Asks for every page and every operation that reads, and searches the answers.
-async fn reads_nothing(t: &Stage, caller: &Caller, planted: &Planted) {
+async fn reads_nothing(t: &TestApp, caller: &Caller, planted: &Planted) {
     let mut asked = 0;
     for route in t.routes() {
         if route.method != Method::GET || !is_for(caller, &route) {
@@ -387,7 +393,7 @@ fn names(route: &Route, path: &str) -> bool {
 }
 
 /// Everything of the other account that could have been changed.
-async fn state(t: &Stage) -> Value {
+async fn state(t: &TestApp) -> Value {
     sqlx::query_scalar(
         "select jsonb_build_object(
              'rules', (select jsonb_agg(r) from rules r where account = $1),
@@ -575,7 +581,7 @@ async fn no_form_of_a_page_reaches_another_account() {
         let left: BTreeSet<String> = t
             .routes()
             .into_iter()
-            .filter(|route| matches!(route.needs, Needs::Person(needs) if needs != Permission::Administer))
+            .filter(|route| matches!(route.needs, RouteAccess::Person(needs) if needs != Permission::Administer))
             .filter(|route| route.method == Method::POST && !route.path.starts_with("/settings/"))
             .filter(|route| !forms.iter().any(|(path, _)| names(route, path)))
             .map(|route| route.path)
@@ -667,12 +673,12 @@ async fn who_is_limited_can_do_everything_in_their_own_account() {
 }
 
 /// A rule of a skill of the own account, with a draft that comes from another sender.
-async fn own_rule(t: &Stage, published: &str, drafted: &str) {
-    let from = |sender: &str| Settings {
+async fn own_rule(t: &TestApp, published: &str, drafted: &str) {
+    let from = |sender: &str| RuleSettings {
         sender: Some(sender.to_owned()),
-        ..Settings::default_for(Channel::Email)
+        ..RuleSettings::default_for(Channel::Email)
     };
-    let key = Key {
+    let key = RuleKey {
         account: account(),
         skill: Some(SkillId(CUSTOMER_CARE)),
         channel: Channel::Email,

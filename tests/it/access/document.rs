@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::sync::OnceLock;
 use unread::domain::access::Permission;
 
-use crate::harness::{Stage, run_test};
+use crate::harness::{TestApp, run_test};
 use crate::person::{Answer, Program};
 
 static DOCUMENT: OnceLock<Value> = OnceLock::new();
@@ -213,7 +213,7 @@ async fn nonsense(
 }
 
 /// A method that the document does not name is not allowed, and the answer says which are.
-async fn another_method(t: &Stage, pattern: &str, item: &Value) {
+async fn another_method(t: &TestApp, pattern: &str, item: &Value) {
     let program = t.program(&Permission::ALL).await;
     for method in [
         Method::GET,

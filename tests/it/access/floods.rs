@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use unread::domain::access::Role;
 
-use crate::harness::{Setup, Stage, run_test_with};
+use crate::harness::{Setup, TestApp, run_test_with};
 
 const HERE: &str = "10.1.1.1";
 const THERE: &str = "10.2.2.2";
@@ -18,7 +18,7 @@ fn behind_a_proxy() -> Setup {
     }
 }
 
-async fn get(t: &Stage, path: &str, from: &str, cookie: &str) -> reqwest::Response {
+async fn get(t: &TestApp, path: &str, from: &str, cookie: &str) -> reqwest::Response {
     let ask = t.http.get(format!("{}{path}", t.web));
     let ask = ask.header("x-forwarded-for", from).header("cookie", cookie);
     ask.send().await.unwrap()

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::harness::{Setup, Stage, run_test_with};
+use crate::harness::{Setup, TestApp, run_test_with};
 use crate::person::Answer;
 
 const KEY: &str = include_str!("../../fixtures/badge/issuer.key.pem");
@@ -110,12 +110,12 @@ pub struct Sent {
     pub challenge: String,
 }
 
-pub async fn begin(t: &Stage, issuer: &Issuer) -> Sent {
+pub async fn begin(t: &TestApp, issuer: &Issuer) -> Sent {
     begin_at(t, issuer, "/login/sso?to=/audit").await
 }
 
 /// Begins on another page than that of the login.
-pub async fn begin_at(t: &Stage, issuer: &Issuer, path: &str) -> Sent {
+pub async fn begin_at(t: &TestApp, issuer: &Issuer, path: &str) -> Sent {
     let asked = t.http.get(format!("{}{path}", t.web));
     let answer = asked.header("sec-fetch-site", "same-origin").send().await;
     let answer = Answer::of(answer.unwrap()).await;
@@ -147,7 +147,7 @@ pub async fn begin_at(t: &Stage, issuer: &Issuer, path: &str) -> Sent {
     }
 }
 
-pub async fn come_back(t: &Stage, sent: &Sent, code: &str) -> Answer {
+pub async fn come_back(t: &TestApp, sent: &Sent, code: &str) -> Answer {
     let url = format!(
         "{}/login/sso/callback?code={code}&state={}",
         t.web, sent.state
@@ -156,7 +156,7 @@ pub async fn come_back(t: &Stage, sent: &Sent, code: &str) -> Answer {
     Answer::of(asked.unwrap()).await
 }
 
-pub fn claims(t: &Stage, issuer: &Issuer, sent: &Sent) -> Value {
+pub fn claims(t: &TestApp, issuer: &Issuer, sent: &Sent) -> Value {
     json!({
         "iss": issuer.url, "aud": "unread", "sub": "42", "nonce": sent.nonce,
         "exp": t.now().timestamp() + 300, "iat": t.now().timestamp(),
@@ -165,13 +165,13 @@ pub fn claims(t: &Stage, issuer: &Issuer, sent: &Sent) -> Value {
 }
 
 /// Goes the whole way with claims that were changed.
-pub async fn log_in(t: &Stage, issuer: &Issuer, change: impl FnOnce(&mut Value)) -> Answer {
+pub async fn log_in(t: &TestApp, issuer: &Issuer, change: impl FnOnce(&mut Value)) -> Answer {
     log_in_at(t, issuer, "/login/sso?to=/audit", change).await
 }
 
 /// As [`log_in`], from another page.
 pub async fn log_in_at(
-    t: &Stage,
+    t: &TestApp,
     issuer: &Issuer,
     path: &str,
     change: impl FnOnce(&mut Value),
@@ -184,13 +184,13 @@ pub async fn log_in_at(
 }
 
 /// A stage with an issuer, and a role for whom nobody has added.
-pub async fn with_issuer(role: &'static str, test: impl AsyncFnOnce(&Stage, &Issuer)) {
+pub async fn with_issuer(role: &'static str, test: impl AsyncFnOnce(&TestApp, &Issuer)) {
     with_settings(&[("UNREAD_OIDC_ROLE", role)], test).await;
 }
 
 pub async fn with_settings(
     more: &[(&'static str, &'static str)],
-    test: impl AsyncFnOnce(&Stage, &Issuer),
+    test: impl AsyncFnOnce(&TestApp, &Issuer),
 ) {
     let issuer = Issuer::start().await;
     let url: &'static str = issuer.url.clone().leak();

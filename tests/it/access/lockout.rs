@@ -5,14 +5,14 @@ use unread::control::users;
 use unread::domain::access::Role;
 use unread::secret::Secret;
 
-use crate::harness::{Setup, Stage, run_test_with};
+use crate::harness::{Setup, TestApp, run_test_with};
 use crate::person::Answer;
 
 const PASSWORD: &str = "correct horse battery";
 const HOME: &str = "10.1.1.1";
 const ELSEWHERE: &str = "10.2.2.2";
 
-async fn with_ann(test: impl AsyncFnOnce(&Stage)) {
+async fn with_ann(test: impl AsyncFnOnce(&TestApp)) {
     let setup = Setup {
         settings: vec![("UNREAD_TRUSTED_PROXIES", "127.0.0.1")],
         ..Setup::default()
@@ -24,13 +24,13 @@ async fn with_ann(test: impl AsyncFnOnce(&Stage)) {
     .await;
 }
 
-async fn add(t: &Stage, name: &str) -> i64 {
+async fn add(t: &TestApp, name: &str) -> i64 {
     let password = Secret::new(PASSWORD);
     let added = users::add_with_password(t.pool(), name, Role::Viewer, &password, "test", t.now());
     added.await.unwrap()
 }
 
-async fn log_in(t: &Stage, name: &str, password: &str, from: &str, cookie: &str) -> Answer {
+async fn log_in(t: &TestApp, name: &str, password: &str, from: &str, cookie: &str) -> Answer {
     let sent = t
         .http
         .post(format!("{}/login", t.web))
@@ -40,7 +40,7 @@ async fn log_in(t: &Stage, name: &str, password: &str, from: &str, cookie: &str)
     Answer::of(sent.send().await.unwrap()).await
 }
 
-async fn tried(t: &Stage, password: &str, from: &str, cookie: &str) -> u16 {
+async fn tried(t: &TestApp, password: &str, from: &str, cookie: &str) -> u16 {
     let answer = log_in(t, "ann", password, from, cookie).await;
     answer.status.as_u16()
 }
@@ -59,14 +59,14 @@ fn device(answer: &Answer) -> String {
 }
 
 /// Logs in well; returns the device's cookie.
-async fn known(t: &Stage, from: &str, cookie: &str) -> String {
+async fn known(t: &TestApp, from: &str, cookie: &str) -> String {
     let answer = log_in(t, "ann", PASSWORD, from, cookie).await;
     assert_eq!(answer.status, 303, "{answer:?}");
     device(&answer)
 }
 
 /// Strangers with five tries each use up the limit of the name. None is granted again: on a slow machine some would be while a test goes on.
-async fn strangers(t: &Stage, name: &str) {
+async fn strangers(t: &TestApp, name: &str) {
     let mut tries = 0;
     loop {
         let from = format!("10.9.{}.{}", tries / 1000, tries / 5 % 200);

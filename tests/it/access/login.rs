@@ -9,13 +9,13 @@ use unread::domain::access::Role;
 use unread::secret::Secret;
 
 use super::granted;
-use crate::harness::{Setup, Stage, run_test, run_test_with};
+use crate::harness::{Setup, TestApp, run_test, run_test_with};
 use crate::person::Answer;
 
 const PASSWORD: &str = "correct horse battery";
 
 /// Posts to a page without a session, as a browser does on that page.
-async fn post(t: &Stage, path: &str, fields: &[(&str, &str)], from: &str) -> Answer {
+async fn post(t: &TestApp, path: &str, fields: &[(&str, &str)], from: &str) -> Answer {
     let sent = t
         .http
         .post(format!("{}{path}", t.web))
@@ -26,7 +26,7 @@ async fn post(t: &Stage, path: &str, fields: &[(&str, &str)], from: &str) -> Ans
     Answer::of(sent.await.unwrap()).await
 }
 
-async fn log_in(t: &Stage, name: &str, password: &str) -> Answer {
+async fn log_in(t: &TestApp, name: &str, password: &str) -> Answer {
     let fields = [("name", name), ("password", password), ("to", "/audit")];
     post(t, "/login", &fields, "10.1.1.1").await
 }
@@ -37,7 +37,7 @@ fn cookie(answer: &Answer) -> String {
     set.split(';').next().unwrap().to_owned()
 }
 
-async fn with_cookie(t: &Stage, cookie: &str, path: &str) -> Answer {
+async fn with_cookie(t: &TestApp, cookie: &str, path: &str) -> Answer {
     let asked = t
         .http
         .get(format!("{}{path}", t.web))
@@ -45,7 +45,7 @@ async fn with_cookie(t: &Stage, cookie: &str, path: &str) -> Answer {
     Answer::of(asked.send().await.unwrap()).await
 }
 
-async fn add(t: &Stage, name: &str, role: Role) -> i64 {
+async fn add(t: &TestApp, name: &str, role: Role) -> i64 {
     let password = Secret::new(PASSWORD);
     users::add_with_password(t.pool(), name, role, &password, "test", t.now())
         .await

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::Method;
 use unread::domain::access::{Permission, Role};
-use unread::web::access::{Needs, Route};
+use unread::web::access::{Route, RouteAccess};
 
-use crate::harness::{Setup, Stage, run_test, run_test_with};
+use crate::harness::{Setup, TestApp, run_test, run_test_with};
 use crate::person::Answer;
 
 /// A path that fits the pattern.
@@ -22,19 +22,21 @@ fn example(pattern: &str) -> String {
 /// Whether a guard has let the request through. What the handler then says of nonsense is its own business.
 fn was_let_in(route: &Route, answer: &Answer) -> bool {
     let turned_away = match route.needs {
-        Needs::Nothing => false,
-        Needs::Person(_) => {
+        RouteAccess::Nothing => false,
+        RouteAccess::Person(_) => {
             let to_login = answer.status == 303 && answer.location().starts_with("/login");
             // Who has just logged out is led there too.
             answer.status == 403 || (to_login && !answer.headers.contains_key("set-cookie"))
         }
-        Needs::Caller(_) | Needs::Session(_) => matches!(answer.status.as_u16(), 401 | 403),
+        RouteAccess::Caller(_) | RouteAccess::Session(_) => {
+            matches!(answer.status.as_u16(), 401 | 403)
+        }
     };
     !turned_away
 }
 
 async fn ask(
-    t: &Stage,
+    t: &TestApp,
     route: &Route,
     dress: impl Fn(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
 ) -> Answer {
@@ -58,7 +60,7 @@ async fn every_route_lets_in_whom_it_names_and_nobody_else() {
         for route in &routes {
             let (method, path) = (&route.method, &route.path);
             let needs = match route.needs {
-                Needs::Nothing => {
+                RouteAccess::Nothing => {
                     let answer = ask(t, route, |r| r).await;
                     assert!(
                         !matches!(answer.status.as_u16(), 401 | 403),
@@ -66,7 +68,9 @@ async fn every_route_lets_in_whom_it_names_and_nobody_else() {
                     );
                     continue;
                 }
-                Needs::Person(needs) | Needs::Caller(needs) | Needs::Session(needs) => needs,
+                RouteAccess::Person(needs)
+                | RouteAccess::Caller(needs)
+                | RouteAccess::Session(needs) => needs,
             };
             let stranger = ask(t, route, |r| r).await;
             assert!(
@@ -93,7 +97,7 @@ async fn every_route_lets_in_whom_it_names_and_nobody_else() {
             for scope in Permission::ALL {
                 let program = t.program(&[scope]).await;
                 let answer = ask(t, route, |r| r.bearer_auth(&program.token)).await;
-                let allowed = matches!(route.needs, Needs::Caller(_)) && scope == needs;
+                let allowed = matches!(route.needs, RouteAccess::Caller(_)) && scope == needs;
                 assert_eq!(
                     was_let_in(route, &answer),
                     allowed,
@@ -106,7 +110,7 @@ async fn every_route_lets_in_whom_it_names_and_nobody_else() {
 }
 
 /// With an administrator's session, but not from a page of ours.
-async fn refuses_foreign_forms(t: &Stage, route: &Route, needs: Permission) {
+async fn refuses_foreign_forms(t: &TestApp, route: &Route, needs: Permission) {
     if route.method.is_safe() {
         return;
     }
@@ -158,7 +162,12 @@ async fn the_api_s_document_and_the_table_name_the_same_operations() {
         let table: BTreeSet<_> = t
             .routes()
             .into_iter()
-            .filter(|route| matches!(route.needs, Needs::Caller(_) | Needs::Session(_)))
+            .filter(|route| {
+                matches!(
+                    route.needs,
+                    RouteAccess::Caller(_) | RouteAccess::Session(_)
+                )
+            })
             .map(|route| (route.path, route.method.to_string()))
             .collect();
         assert_eq!(described, table);

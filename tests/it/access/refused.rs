@@ -9,7 +9,7 @@ use unread::domain::access::{Permission, Role};
 use unread::secret::Secret;
 
 use super::granted;
-use crate::harness::{Setup, Stage, run_test, run_test_with};
+use crate::harness::{Setup, TestApp, run_test, run_test_with};
 use crate::person::Answer;
 
 const PASSWORD: &str = "correct horse battery";
@@ -21,14 +21,14 @@ fn behind_a_proxy() -> Setup {
     }
 }
 
-async fn add(t: &Stage, name: &str) {
+async fn add(t: &TestApp, name: &str) {
     let password = Secret::new(PASSWORD);
     users::add_with_password(t.pool(), name, Role::Viewer, &password, "test", t.now())
         .await
         .unwrap();
 }
 
-async fn log_in(t: &Stage, name: &str, password: &str, from: &str) -> u16 {
+async fn log_in(t: &TestApp, name: &str, password: &str, from: &str) -> u16 {
     let sent = t
         .http
         .post(format!("{}/login", t.web))
@@ -38,7 +38,7 @@ async fn log_in(t: &Stage, name: &str, password: &str, from: &str) -> u16 {
     sent.await.unwrap().status().as_u16()
 }
 
-async fn counted(t: &Stage, outcome: &str) -> u64 {
+async fn counted(t: &TestApp, outcome: &str) -> u64 {
     let told = t.http.get(&t.metrics).send().await.unwrap();
     let told = told.text().await.unwrap();
     let name = format!("unread_access_total{{outcome=\"{outcome}\"}} ");

@@ -8,20 +8,20 @@ use unread::hashing::Hasher;
 use unread::secret::Secret;
 
 use super::issuer::{log_in as log_in_by_sso, log_in_at, with_settings};
-use crate::harness::{Setup, Stage, run_test_with};
+use crate::harness::{Setup, TestApp, run_test_with};
 use crate::person::Answer;
 
 const PASSWORD: &str = "correct horse battery";
 
 /// A browser with its cookies.
-struct Browser<'t> {
-    t: &'t Stage,
+struct CookieBrowser<'t> {
+    t: &'t TestApp,
     from: String,
     cookies: Vec<(String, String)>,
 }
 
-impl<'t> Browser<'t> {
-    fn new(t: &'t Stage, from: &str) -> Self {
+impl<'t> CookieBrowser<'t> {
+    fn new(t: &'t TestApp, from: &str) -> Self {
         Self {
             t,
             from: from.to_owned(),
@@ -84,7 +84,7 @@ impl<'t> Browser<'t> {
 }
 
 /// The code of a phone at the stage's time: an implementation that is not ours.
-fn code_at(t: &Stage, secret: &[u8]) -> String {
+fn code_at(t: &TestApp, secret: &[u8]) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret);
     let step = t.now().timestamp() / 30;
     let hash = ring::hmac::sign(&key, &step.to_be_bytes());
@@ -120,7 +120,7 @@ fn between<'p>(page: &'p str, begin: &str, end: &str) -> &'p str {
     rest.split(end).next().unwrap()
 }
 
-async fn add(t: &Stage, name: &str) {
+async fn add(t: &TestApp, name: &str) {
     let password = Secret::new(PASSWORD);
     users::add_with_password(t.pool(), name, Role::Viewer, &password, "test", t.now())
         .await
@@ -128,7 +128,7 @@ async fn add(t: &Stage, name: &str) {
 }
 
 /// Turns it on; returns the secret and the recovery codes.
-async fn enrol(t: &Stage, browser: &mut Browser<'_>) -> (Vec<u8>, Vec<String>) {
+async fn enrol(t: &TestApp, browser: &mut CookieBrowser<'_>) -> (Vec<u8>, Vec<String>) {
     let wrong = [("factor_password", "wrong")];
     assert_eq!(
         browser.form("/settings/second-factor", &wrong).await.status,
@@ -165,7 +165,7 @@ async fn enrol(t: &Stage, browser: &mut Browser<'_>) -> (Vec<u8>, Vec<String>) {
     (secret, codes)
 }
 
-async fn with_ann(test: impl AsyncFnOnce(&Stage)) {
+async fn with_ann(test: impl AsyncFnOnce(&TestApp)) {
     let setup = Setup {
         settings: vec![("UNREAD_TRUSTED_PROXIES", "127.0.0.1")],
         ..Setup::default()
@@ -180,10 +180,10 @@ async fn with_ann(test: impl AsyncFnOnce(&Stage)) {
 #[tokio::test]
 async fn a_password_alone_lets_nobody_in_who_has_a_second_factor() {
     with_ann(async |t| {
-        let mut desk = Browser::new(t, "10.1.1.1");
+        let mut desk = CookieBrowser::new(t, "10.1.1.1");
         desk.log_in(PASSWORD).await;
         let (secret, codes) = enrol(t, &mut desk).await;
-        let mut other = Browser::new(t, "10.2.2.2");
+        let mut other = CookieBrowser::new(t, "10.2.2.2");
         let asked = other.log_in(PASSWORD).await;
         assert_eq!(asked.location(), "/login/code");
         assert!(!other.is_in().await);
@@ -202,7 +202,7 @@ async fn a_password_alone_lets_nobody_in_who_has_a_second_factor() {
         let done = other.post("/login/code", &[("code", &code)]).await;
         assert_eq!((done.status.as_u16(), done.location()), (303, "/audit"));
         assert!(other.is_in().await);
-        let mut third = Browser::new(t, "10.3.3.3");
+        let mut third = CookieBrowser::new(t, "10.3.3.3");
         third.log_in(PASSWORD).await;
         assert_eq!(
             third.post("/login/code", &[("code", &code)]).await.status,
@@ -219,7 +219,7 @@ async fn a_password_alone_lets_nobody_in_who_has_a_second_factor() {
             303
         );
         assert!(third.is_in().await);
-        let mut fourth = Browser::new(t, "10.4.4.4");
+        let mut fourth = CookieBrowser::new(t, "10.4.4.4");
         fourth.log_in(PASSWORD).await;
         assert_eq!(
             fourth
@@ -267,7 +267,7 @@ async fn a_secret_of_an_older_key_is_sealed_anew_when_its_owner_logs_in() {
     };
     run_test_with(setup, async |t| {
         add(t, "ann").await;
-        let mut desk = Browser::new(t, "10.1.1.1");
+        let mut desk = CookieBrowser::new(t, "10.1.1.1");
         desk.log_in(PASSWORD).await;
         let (secret, _) = enrol(t, &mut desk).await;
         let id = users::named(t.pool(), "ann").await.unwrap().id;
@@ -302,11 +302,11 @@ async fn a_secret_of_an_older_key_is_sealed_anew_when_its_owner_logs_in() {
 #[tokio::test]
 async fn codes_are_limited_like_a_login() {
     with_ann(async |t| {
-        let mut desk = Browser::new(t, "10.1.1.1");
+        let mut desk = CookieBrowser::new(t, "10.1.1.1");
         desk.log_in(PASSWORD).await;
         let (secret, _) = enrol(t, &mut desk).await;
         t.advance_by(TimeDelta::minutes(2)).await;
-        let mut other = Browser::new(t, "10.2.2.2");
+        let mut other = CookieBrowser::new(t, "10.2.2.2");
         other.log_in(PASSWORD).await;
         let mut statuses = Vec::new();
         for _ in 0..5 {
@@ -325,7 +325,7 @@ async fn codes_are_limited_like_a_login() {
         // From many places: ten for the person, whatever the addresses.
         let mut held = 0;
         for n in 0..8 {
-            let mut one = Browser::new(t, &format!("10.3.0.{n}"));
+            let mut one = CookieBrowser::new(t, &format!("10.3.0.{n}"));
             one.log_in(PASSWORD).await;
             let status = one.post("/login/code", &[("code", "000000")]).await.status;
             held += usize::from(status == 429);
@@ -338,18 +338,18 @@ async fn codes_are_limited_like_a_login() {
 #[tokio::test]
 async fn who_has_got_the_password_uses_up_no_codes_of_a_known_device() {
     with_ann(async |t| {
-        let mut desk = Browser::new(t, "10.1.1.1");
+        let mut desk = CookieBrowser::new(t, "10.1.1.1");
         desk.log_in(PASSWORD).await;
         let (secret, _) = enrol(t, &mut desk).await;
         for n in 0..11 {
-            let mut thief = Browser::new(t, &format!("10.3.0.{n}"));
+            let mut thief = CookieBrowser::new(t, &format!("10.3.0.{n}"));
             thief.log_in(PASSWORD).await;
             let answer = thief.post("/login/code", &[("code", "000000")]).await;
             let expected = if n < 10 { 401 } else { 429 };
             assert_eq!(answer.status, expected, "{n}: {answer:?}");
         }
         t.advance_by(TimeDelta::minutes(2)).await;
-        let mut elsewhere = Browser::new(t, "10.2.2.2");
+        let mut elsewhere = CookieBrowser::new(t, "10.2.2.2");
         elsewhere.log_in(PASSWORD).await;
         let code = code_at(t, &secret);
         let held = elsewhere.post("/login/code", &[("code", &code)]).await;
@@ -374,14 +374,14 @@ async fn who_has_got_the_password_uses_up_no_codes_of_a_known_device() {
 async fn a_link_for_a_password_does_not_stand_in_for_the_second_factor_and_an_administrator_resets_it()
  {
     with_ann(async |t| {
-        let mut desk = Browser::new(t, "10.1.1.1");
+        let mut desk = CookieBrowser::new(t, "10.1.1.1");
         desk.log_in(PASSWORD).await;
         enrol(t, &mut desk).await;
         let id = users::named(t.pool(), "ann").await.unwrap().id;
         let link = users::new_link(t.pool(), id, "test", t.now())
             .await
             .unwrap();
-        let mut other = Browser::new(t, "10.2.2.2");
+        let mut other = CookieBrowser::new(t, "10.2.2.2");
         let path = format!("/setup/{}", link.token.expose());
         let fields = [("password", "another good password")];
         let asked = other.post(&path, &fields).await;
@@ -408,7 +408,7 @@ async fn a_link_for_a_password_does_not_stand_in_for_the_second_factor_and_an_ad
 #[tokio::test]
 async fn turning_it_off_takes_password_and_code() {
     with_ann(async |t| {
-        let mut desk = Browser::new(t, "10.1.1.1");
+        let mut desk = CookieBrowser::new(t, "10.1.1.1");
         desk.log_in(PASSWORD).await;
         let (secret, codes) = enrol(t, &mut desk).await;
         t.advance_by(TimeDelta::minutes(1)).await;
@@ -428,7 +428,7 @@ async fn turning_it_off_takes_password_and_code() {
         assert!(!fresh.text.contains(&codes[1]), "new ones");
         let fields = [("factor_password", PASSWORD), ("code", code.as_str())];
         assert_eq!(desk.form(off, &fields).await.location(), "/settings");
-        let mut other = Browser::new(t, "10.2.2.2");
+        let mut other = CookieBrowser::new(t, "10.2.2.2");
         assert_eq!(other.log_in(PASSWORD).await.location(), "/audit");
     })
     .await;
@@ -440,7 +440,7 @@ async fn by_single_sign_on_alone_no_password_helps_and_the_command_line_lets_in_
     with_settings(&off, async |t, issuer| {
         add(t, "ann").await;
         add(t, "ann@example.net").await;
-        let mut browser = Browser::new(t, "10.1.1.1");
+        let mut browser = CookieBrowser::new(t, "10.1.1.1");
         let page = browser.get("/login").await.text;
         assert!(
             page.contains("single sign-on") && !page.contains("type=\"password\""),

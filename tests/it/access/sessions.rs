@@ -6,19 +6,19 @@ use unread::control::users;
 use unread::domain::access::Role;
 use unread::secret::Secret;
 
-use crate::harness::{Stage, run_test};
+use crate::harness::{TestApp, run_test};
 use crate::person::Answer;
 
 const PASSWORD: &str = "correct horse battery";
 
 /// A browser that is logged in.
-struct Browser<'t> {
-    t: &'t Stage,
+struct LoggedInBrowser<'t> {
+    t: &'t TestApp,
     cookie: String,
 }
 
-impl<'t> Browser<'t> {
-    async fn log_in(t: &'t Stage, agent: &str) -> Self {
+impl<'t> LoggedInBrowser<'t> {
+    async fn log_in(t: &'t TestApp, agent: &str) -> Self {
         let sent = t
             .http
             .post(format!("{}/login", t.web))
@@ -47,7 +47,7 @@ impl<'t> Browser<'t> {
     }
 }
 
-async fn add(t: &Stage) {
+async fn add(t: &TestApp) {
     let password = Secret::new(PASSWORD);
     users::add_with_password(t.pool(), "ann", Role::Viewer, &password, "test", t.now())
         .await
@@ -62,10 +62,10 @@ const PHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Appl
 async fn people_see_where_they_are_logged_in_and_end_what_they_do_not_know() {
     run_test(async |t| {
         add(t).await;
-        let phone = Browser::log_in(t, PHONE).await;
+        let phone = LoggedInBrowser::log_in(t, PHONE).await;
         t.advance(30).await;
-        let strange = Browser::log_in(t, "<script>alert(1)</script>").await;
-        let desk = Browser::log_in(t, WINDOWS).await;
+        let strange = LoggedInBrowser::log_in(t, "<script>alert(1)</script>").await;
+        let desk = LoggedInBrowser::log_in(t, WINDOWS).await;
         let others = t.person(Role::Viewer).await;
         let page = desk.get("/settings").await.text;
         let told = |what: &str| {
@@ -132,7 +132,7 @@ async fn a_page_that_keeps_itself_up_to_date_keeps_no_login_alive() {
 async fn the_old_password_cannot_be_guessed_within_a_session() {
     run_test(async |t| {
         add(t).await;
-        let browser = Browser::log_in(t, WINDOWS).await;
+        let browser = LoggedInBrowser::log_in(t, WINDOWS).await;
         let change = async |old: &str| {
             let fields = [("old_password", old), ("password", "another good password")];
             browser.form("/settings/password", &fields).await

@@ -6,14 +6,14 @@ use unread::domain::access::Role;
 use unread::secret::Secret;
 
 use super::issuer::{Issuer, log_in, log_in_at, with_issuer, with_settings};
-use crate::harness::Stage;
+use crate::harness::TestApp;
 use crate::person::Answer;
 
 const ANN: &str = "ann@example.net";
 const PASSWORD: &str = "correct horse battery";
 const LOGIN: &str = "/login/sso?to=/audit";
 
-async fn with_password(t: &Stage, name: &str, role: Role) -> i64 {
+async fn with_password(t: &TestApp, name: &str, role: Role) -> i64 {
     let password = Secret::new(PASSWORD);
     let added = users::add_with_password(t.pool(), name, role, &password, "test", t.now()).await;
     added.unwrap()
@@ -26,7 +26,7 @@ fn is_in(answer: &Answer) -> bool {
 }
 
 /// Who a session belongs to.
-async fn me(t: &Stage, answer: &Answer) -> String {
+async fn me(t: &TestApp, answer: &Answer) -> String {
     let set = answer.headers.get_all("set-cookie").iter();
     let own = set.filter_map(|line| line.to_str().ok());
     let own = own.filter_map(|line| line.split(';').next());
@@ -39,7 +39,7 @@ async fn me(t: &Stage, answer: &Answer) -> String {
         .to_owned()
 }
 
-async fn subjects(t: &Stage) -> Vec<(String, Option<String>)> {
+async fn subjects(t: &TestApp) -> Vec<(String, Option<String>)> {
     sqlx::query_as("select name, sso_subject from users order by name")
         .fetch_all(t.pool())
         .await
@@ -56,7 +56,7 @@ fn step(answer: &Answer) -> String {
     set.split(';').next().unwrap().to_owned()
 }
 
-async fn enter_password(t: &Stage, cookie: &str, password: &str, from: &str) -> Answer {
+async fn enter_password(t: &TestApp, cookie: &str, password: &str, from: &str) -> Answer {
     let sent = t
         .http
         .post(format!("{}/login/connect", t.web))
@@ -194,7 +194,7 @@ async fn the_password_on_the_way_back_is_limited_like_a_login_and_ends_in_time()
 }
 
 /// Whose link is followed by whom.
-async fn invited(t: &Stage, issuer: &Issuer, link: &users::Link, sub: &str) -> Answer {
+async fn invited(t: &TestApp, issuer: &Issuer, link: &users::Link, sub: &str) -> Answer {
     let path = format!("/setup/{}/sso", link.token.expose());
     log_in_at(t, issuer, &path, |claims| {
         claims["sub"] = json!(sub);
@@ -283,7 +283,7 @@ async fn of_two_who_come_at_once_one_is_bound() {
             .await
             .unwrap();
         let come = async |sub: &str| {
-            let known = unread::control::sso::Known {
+            let known = unread::control::sso::SsoIdentity {
                 subject: format!("{} {sub}", issuer.url),
                 email: Some(ANN.to_owned()),
                 role: None,
@@ -294,8 +294,8 @@ async fn of_two_who_come_at_once_one_is_bound() {
                 .unwrap()
         };
         let (one, other) = tokio::join!(come("1"), come("2"));
-        let is_in = |came: &unread::control::sso::Came| {
-            matches!(came, unread::control::sso::Came::In { .. })
+        let is_in = |came: &unread::control::sso::SsoOutcome| {
+            matches!(came, unread::control::sso::SsoOutcome::In { .. })
         };
         assert!(is_in(&one) != is_in(&other), "{one:?} {other:?}");
     })

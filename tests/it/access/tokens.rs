@@ -3,9 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use unread::domain::access::{Permission, Role};
-use unread::web::access::Needs;
+use unread::web::access::RouteAccess;
 
-use crate::harness::{Stage, run_test};
+use crate::harness::{TestApp, run_test};
 use crate::person::{Answer, Person};
 
 /// A token that the person has made, and its id.
@@ -17,7 +17,7 @@ async fn made(person: &Person, name: &str, scopes: &[&str]) -> (String, Value) {
     (made["token"].as_str().unwrap().to_owned(), made)
 }
 
-async fn ask(t: &Stage, token: &str, method: Method, path: &str, body: Option<&Value>) -> Answer {
+async fn ask(t: &TestApp, token: &str, method: Method, path: &str, body: Option<&Value>) -> Answer {
     let url = format!("{}/api/v1{path}", t.web);
     let mut ask = t.http.request(method, url).bearer_auth(token);
     if let Some(body) = body {
@@ -26,7 +26,7 @@ async fn ask(t: &Stage, token: &str, method: Method, path: &str, body: Option<&V
     Answer::of(ask.send().await.unwrap()).await
 }
 
-async fn me(t: &Stage, token: &str) -> Answer {
+async fn me(t: &TestApp, token: &str) -> Answer {
     ask(t, token, Method::GET, "/me", None).await
 }
 
@@ -190,7 +190,10 @@ async fn no_token_gives_anybody_access() {
                 let pattern = route.path.replace("{id}", &ben.id.to_string());
                 route.method == method && pattern == format!("/api/v1{path}")
             });
-            assert_eq!(row.unwrap().needs, Needs::Session(Permission::Administer));
+            assert_eq!(
+                row.unwrap().needs,
+                RouteAccess::Session(Permission::Administer)
+            );
         }
         // It may still end access.
         let out = ask(t, &token, Method::POST, &format!("{user}/log-out"), None).await;

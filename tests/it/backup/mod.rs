@@ -18,7 +18,7 @@ use unread::metrics::Metrics;
 use unread::postgres::{Address, Children, Clients};
 
 use crate::database::database;
-use crate::harness::{Stage, eventually, migrated, run_test};
+use crate::harness::{TestApp, eventually, migrated, run_test};
 use crate::process::{Folder, Settings, run, settings, text};
 
 /// Every row of every table, in one word each, and where each sequence is. A service that runs signs in and beats all the time.
@@ -87,7 +87,7 @@ fn on(url: &str) -> Settings {
 }
 
 /// A reminder that was sent, a suppression, and the default rules.
-async fn with_something_in_it(t: &Stage) {
+async fn with_something_in_it(t: &TestApp) {
     let settings = settings(&[
         ("DATABASE_URL", &t.database.url),
         ("LE_ACCOUNT", "12345678"),
@@ -264,7 +264,7 @@ async fn a_missed_night_is_made_up_for_at_once_and_the_oldest_backups_go() {
     }
     let metrics = Metrics::new();
     let nightly = Nightly {
-        database: backup::Database {
+        database: backup::BackupDatabase {
             options: db.url.parse().unwrap(),
             address: Address::of_url(&db.url).unwrap(),
             bin_dir: None,

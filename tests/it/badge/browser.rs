@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use unread::sandbox::{Options, Sandbox};
 
-use super::stage::{ACCOUNT, Conversations, SECRET, Stage, eventually, token};
+use super::stage::{ACCOUNT, BadgeStage, Conversations, SECRET, eventually, token};
 use crate::chromium::Browser;
 use crate::harness::{free_port, migrated};
 use crate::process::Process;
@@ -108,7 +108,7 @@ async fn the_badge_is_pushed_and_announced_once_and_goes_when_the_message_is_rea
         return;
     };
     let website = Website::new().await;
-    let stage = Stage::start(&[("UNREAD_BADGE_ORIGINS", &website.origin)]).await;
+    let stage = BadgeStage::start(&[("UNREAD_BADGE_ORIGINS", &website.origin)]).await;
     let page = website.serve(&stage.base());
     let conversations = &stage.conversations;
     conversations
@@ -167,7 +167,7 @@ async fn of_two_pages_one_asks_and_both_show() {
         return;
     };
     let website = Website::new().await;
-    let stage = Stage::start(&[("UNREAD_BADGE_ORIGINS", &website.origin)]).await;
+    let stage = BadgeStage::start(&[("UNREAD_BADGE_ORIGINS", &website.origin)]).await;
     let page = website.serve(&stage.base());
     let conversations = &stage.conversations;
     conversations

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use unread::clock::Clock;
 
-use super::stage::{ACCOUNT, Stage, part, signed_by_backend};
+use super::stage::{ACCOUNT, BadgeStage, part, signed_by_backend};
 
 const ISSUER: &str = "https://login.example.com";
 
@@ -73,7 +73,7 @@ async fn only_tokens_of_the_brand_s_login_are_believed_and_refusals_give_no_reas
     let address = format!("http://{}/keys", listener.local_addr().unwrap());
     let login = Router::new().route("/keys", keys);
     tokio::spawn(async move { axum::serve(listener, login).await });
-    let stage = Stage::start(&[
+    let stage = BadgeStage::start(&[
         ("UNREAD_BADGE_JWKS_URL", &address),
         ("UNREAD_BADGE_ISSUER", ISSUER),
         ("UNREAD_BADGE_AUDIENCE", "shop"),

@@ -10,9 +10,9 @@ mod strangers;
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use unread::sandbox::faults::{Endpoint, Fault, When};
+use unread::sandbox::faults::{Endpoint, Fault, FaultSpan};
 
-use stage::{ACCOUNT, Stage, eventually, token, token_until};
+use stage::{ACCOUNT, BadgeStage, eventually, token, token_until};
 
 const CONSUMER: &str = "44eefca3-3b86-5eb2-b379-3bda9ddcfb50";
 
@@ -22,7 +22,7 @@ fn unknown(number: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_old_address_answers_byte_for_byte() {
-    let stage = Stage::start(&[]).await;
+    let stage = BadgeStage::start(&[]).await;
     stage
         .conversations
         .store("c1", &[CONSUMER], Some("auth0|5f7c+8/e c"), 2)
@@ -66,7 +66,8 @@ async fn the_old_address_answers_byte_for_byte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn customer_ids_are_answered_without_a_token_where_the_account_says_so() {
-    let stage = Stage::start(&[("UNREAD_BADGE_REQUIRE_TOKEN_FOR_CUSTOMER_IDS", "false")]).await;
+    let stage =
+        BadgeStage::start(&[("UNREAD_BADGE_REQUIRE_TOKEN_FOR_CUSTOMER_IDS", "false")]).await;
     stage
         .conversations
         .store("c1", &[CONSUMER], Some("CUST-1"), 1)
@@ -80,7 +81,7 @@ async fn customer_ids_are_answered_without_a_token_where_the_account_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_token_says_whose_badge_it_is_and_nothing_else_does() {
-    let stage = Stage::start(&[]).await;
+    let stage = BadgeStage::start(&[]).await;
     stage
         .conversations
         .store("c1", &[CONSUMER], Some("CUST-1"), 3)
@@ -123,7 +124,7 @@ async fn the_token_says_whose_badge_it_is_and_nothing_else_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_pages_of_the_account_s_origins_may_read() {
-    let stage = Stage::start(&[("UNREAD_BADGE_ORIGINS", "https://shop.example")]).await;
+    let stage = BadgeStage::start(&[("UNREAD_BADGE_ORIGINS", "https://shop.example")]).await;
     let path = format!("v1/badge/{ACCOUNT}");
     let preflight = |origin: &'static str| {
         let request = stage.request(Method::OPTIONS, &path);
@@ -178,7 +179,7 @@ async fn only_pages_of_the_account_s_origins_may_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_gone_wild_is_told_when_to_come_back() {
-    let stage = Stage::start(&[
+    let stage = BadgeStage::start(&[
         ("UNREAD_BADGE_REQUESTS_PER_SECOND", "0.1"),
         ("UNREAD_BADGE_ORIGINS", "https://shop.example"),
     ])
@@ -204,7 +205,7 @@ async fn a_client_gone_wild_is_told_when_to_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_who_miss_at_once_cost_one_call() {
-    let stage = Stage::start(&[]).await;
+    let stage = BadgeStage::start(&[]).await;
     let asked = (0..1_000).map(|_| stage.old(CONSUMER, None));
     for (status, body) in join_all(asked).await {
         assert_eq!(status, StatusCode::OK);
@@ -216,7 +217,7 @@ async fn a_thousand_who_miss_at_once_cost_one_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_in_an_answer_tells_the_unknown_from_who_has_read_everything() {
-    let stage = Stage::start(&[("UNREAD_BADGE_ORIGINS", "https://shop.example")]).await;
+    let stage = BadgeStage::start(&[("UNREAD_BADGE_ORIGINS", "https://shop.example")]).await;
     stage
         .conversations
         .store("c1", &[CONSUMER], Some("CUST-1"), 0)
@@ -248,15 +249,16 @@ async fn nothing_in_an_answer_tells_the_unknown_from_who_has_read_everything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_liveperson_is_down_what_was_known_is_told_and_marked() {
-    let stage = Stage::start(&[]).await;
+    let stage = BadgeStage::start(&[]).await;
     stage
         .conversations
         .store_at("c1", &[CONSUMER], None, 1, -3600)
         .await;
-    stage
-        .sandbox
-        .faults()
-        .set(Endpoint::ByConsumer, Fault::Unavailable, When::UntilCleared);
+    stage.sandbox.faults().set(
+        Endpoint::ByConsumer,
+        Fault::Unavailable,
+        FaultSpan::UntilCleared,
+    );
     let token = token(CONSUMER);
     let ask = stage
         .get(&format!("v1/badge/{ACCOUNT}"))
@@ -276,7 +278,7 @@ async fn when_liveperson_is_down_what_was_known_is_told_and_marked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_any_process_stores_is_pushed_and_forgets_what_was_remembered() {
-    let stage = Stage::start(&[]).await;
+    let stage = BadgeStage::start(&[]).await;
     stage
         .conversations
         .store("c1", &[CONSUMER], Some("CUST-1"), 0)
@@ -316,7 +318,7 @@ async fn a_change_that_any_process_stores_is_pushed_and_forgets_what_was_remembe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_s_connections_are_few_and_end_with_the_token() {
-    let stage = Stage::start(&[]).await;
+    let stage = BadgeStage::start(&[]).await;
     // The skew of a minute included, this token is good for a few seconds.
     let ending = token_until("CUST-9", -54);
     let mut events = stage.events(&ending, None).await;

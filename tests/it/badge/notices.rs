@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use tokio::time::timeout;
 use unread::db::changes::{Listener, consumer_key};
 
-use super::stage::{ACCOUNT, Conversations, Stage, eventually};
+use super::stage::{ACCOUNT, BadgeStage, Conversations, eventually};
 use super::unknown;
 use crate::harness::{PATIENCE, migrated};
 
@@ -78,7 +78,7 @@ const KEEP: Duration = Duration::from_secs(15);
 /// believes what was remembered is never found out before that time.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_lost_connection_nothing_that_was_remembered_is_believed() {
-    let stage = Stage::start(&[]).await;
+    let stage = BadgeStage::start(&[]).await;
     let mut lost = None;
     for n in 0..6 {
         let (pid, before_its_time) = loses_a_notice(&stage, &unknown(n), lost).await;
@@ -92,7 +92,7 @@ async fn after_a_lost_connection_nothing_that_was_remembered_is_believed() {
 
 /// The notice of a change is lost with the connection, which is not the one that was lost before. Returns it, and whether the change is
 /// known although what was remembered would still hold.
-async fn loses_a_notice(stage: &Stage, consumer: &str, before: Option<i32>) -> (i32, bool) {
+async fn loses_a_notice(stage: &BadgeStage, consumer: &str, before: Option<i32>) -> (i32, bool) {
     let (read, unread) = (
         r#"{"unreadByConsumer":false}"#,
         r#"{"unreadByConsumer":true}"#,

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
-use unread::app::{self, Database, Parts, Running, Start};
+use unread::app::{self, Database, RoleSet, Running, Start};
 use unread::clock::Clock;
-use unread::config::{Config, Role, Sources};
-use unread::db::conversations::{self, Snapshot};
+use unread::config::{Config, ProcessRole, Sources};
+use unread::db::conversations::{self, ConversationSnapshot};
 use unread::demo;
 use unread::domain::channel::PerChannel;
 use unread::domain::ids::SkillId;
@@ -30,7 +30,7 @@ use crate::harness::{PATIENCE, migrated};
 pub const ACCOUNT: &str = unread::sandbox::ACCOUNT;
 pub const SECRET: &str = "a secret of thirty-two characters";
 
-pub struct Stage {
+pub struct BadgeStage {
     pub sandbox: Sandbox,
     pub port: u16,
     pub conversations: Conversations,
@@ -40,7 +40,7 @@ pub struct Stage {
     _database: TestDatabase,
 }
 
-impl Stage {
+impl BadgeStage {
     pub async fn start(settings: &[(&str, &str)]) -> Self {
         let database = migrated().await;
         let sandbox = Sandbox::start(Options::default()).await.unwrap();
@@ -65,13 +65,13 @@ impl Stage {
             file: None,
             read_secret: |path: &Path| std::fs::read_to_string(path),
         };
-        let config = Config::read(&sources, Role::Run).unwrap();
+        let config = Config::read(&sources, ProcessRole::Run).unwrap();
         let opened = Database::open(&config, Durability::Throwaway)
             .await
             .unwrap();
         let shutdown = CancellationToken::new();
         let start = Start {
-            parts: Parts::WEB,
+            parts: RoleSet::WEB,
             clock: Clock::System,
             migrate: false,
             demo: None,
@@ -178,7 +178,7 @@ impl Conversations {
         seconds: i64,
     ) {
         let is_unread = unread > 0;
-        let snapshot = Snapshot {
+        let snapshot = ConversationSnapshot {
             id: id.to_owned(),
             skill: SkillId(-1),
             started_at: self.now,

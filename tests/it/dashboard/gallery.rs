@@ -45,11 +45,11 @@ impl<'a> Gallery<'a> {
     /// Opens a page and looks at it.
     pub async fn visit(&mut self, name: &str, url: &str) {
         self.browser.open(url).await;
-        self.look(name).await;
+        self.capture(name).await;
     }
 
     /// Looks at the page that is open, with all that can be unfolded.
-    pub async fn look(&mut self, name: &str) {
+    pub async fn capture(&mut self, name: &str) {
         let browser = self.browser;
         self.looked += 1;
         if let Some(folder) = &self.folder {

@@ -6,7 +6,7 @@ use unread::domain::access::Role;
 use unread::secret::Secret;
 
 use crate::chromium::{Browser, DOWN, ENTER, SPACE};
-use crate::harness::{Stage, run_test};
+use crate::harness::{TestApp, run_test};
 
 const NAME: &str = "ann@shop.example";
 const PASSWORD: &str = "correct horse battery";
@@ -62,7 +62,7 @@ async fn goes_through(b: &Browser) {
     assert_eq!(b.unreachable().await, json!([]), "{page}");
 }
 
-async fn logs_in(t: &Stage, b: &Browser) {
+async fn logs_in(t: &TestApp, b: &Browser) {
     b.open(&format!("{}/login", t.web)).await;
     b.finds_the_focus_on("Name").await;
     b.keys(NAME.chars()).await;
@@ -87,7 +87,7 @@ async fn skips_what_is_on_every_page(b: &Browser) {
     assert_eq!(before.name, "Log out");
 }
 
-async fn publishes_a_rule(t: &Stage, b: &Browser) {
+async fn publishes_a_rule(t: &TestApp, b: &Browser) {
     b.reach("Rules").await;
     b.keys([ENTER]).await;
     b.arrives_at("/rules").await;

@@ -10,11 +10,11 @@ use unread::domain::access::Role;
 use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
 use unread::sandbox::world::CUSTOMER_CARE;
-use unread::web::access::Needs;
+use unread::web::access::RouteAccess;
 
 use super::gallery::Gallery;
 use crate::chromium::Browser;
-use crate::harness::{Stage, run_test};
+use crate::harness::{TestApp, run_test};
 use crate::person::Person;
 
 const ANN: &str = "ann@example.net";
@@ -27,9 +27,10 @@ fn rule(channel: &str) -> String {
 }
 
 /// The pages of the table that need somebody to be logged in, each with a name for its pictures.
-fn pages(t: &Stage) -> Vec<(String, String)> {
+fn pages(t: &TestApp) -> Vec<(String, String)> {
     let routes = t.routes().into_iter();
-    let own = routes.filter(|r| r.method == Method::GET && matches!(r.needs, Needs::Person(_)));
+    let own =
+        routes.filter(|r| r.method == Method::GET && matches!(r.needs, RouteAccess::Person(_)));
     own.map(|route| {
         let path = route
             .path
@@ -45,7 +46,7 @@ fn pages(t: &Stage) -> Vec<(String, String)> {
     .collect()
 }
 
-async fn log_in(t: &Stage, b: &Browser, role: Role) -> Person {
+async fn log_in(t: &TestApp, b: &Browser, role: Role) -> Person {
     let person = t.person(role).await;
     b.open(&format!("{}/healthz", t.web)).await;
     b.take_cookie(&person.cookie).await;
@@ -72,7 +73,7 @@ async fn pages_of_an_empty_installation_are_for_everybody() {
             .await;
         b.press("Make and log in").await;
         b.sees("too short").await;
-        gallery.look("first-administrator-refused").await;
+        gallery.capture("first-administrator-refused").await;
 
         log_in(t, b, Role::Administrator).await;
         for (name, path) in pages(t) {
@@ -88,7 +89,7 @@ async fn pages_of_an_empty_installation_are_for_everybody() {
 }
 
 /// Days with a bit of everything.
-async fn busy_days(t: &Stage) {
+async fn busy_days(t: &TestApp) {
     let faults = t.sandbox.smtp().faults();
     let unknown = "550 5.1.1 No such user here";
     faults.add(SmtpFault::reply(Phase::Rcpt, When::to(WRONG), unknown));
@@ -148,7 +149,7 @@ async fn pages_of_a_busy_installation_are_for_everybody() {
 }
 
 /// What people see who have no login: visitors with a link in a mail, and whoever looks into the sandbox's mailbox.
-async fn pages_of_strangers(t: &Stage, gallery: &mut Gallery<'_>) {
+async fn pages_of_strangers(t: &TestApp, gallery: &mut Gallery<'_>) {
     let b = gallery.browser;
     let reminders = t.reminders().await;
     let sent = reminders.iter().find(|r| r.told() == "sent").unwrap();
@@ -156,7 +157,7 @@ async fn pages_of_strangers(t: &Stage, gallery: &mut Gallery<'_>) {
     gallery.visit("unsubscribe", &out).await;
     b.press("Stop reminders").await;
     b.sees("Done: no more reminders").await;
-    gallery.look("unsubscribed").await;
+    gallery.capture("unsubscribed").await;
     let back = format!("{}/r/{}", t.web, sent.token);
     gallery.visit("link-without-a-page", &back).await;
     gallery
@@ -171,19 +172,19 @@ async fn pages_of_strangers(t: &Stage, gallery: &mut Gallery<'_>) {
     b.write("Password", "wrong horse battery").await;
     b.press("Log in").await;
     b.sees("Name or password is wrong").await;
-    gallery.look("login-refused").await;
+    gallery.capture("login-refused").await;
     let mailbox = &t.sandbox.endpoints().mailbox_url;
     gallery.visit("mailbox", mailbox).await;
     b.follow(&format!("E-mail {ANN}")).await;
     b.sees("Plain text").await;
-    gallery.look("mailbox-mail").await;
+    gallery.capture("mailbox-mail").await;
     b.open(mailbox).await;
     b.follow(&format!("SMS {PHONE}")).await;
     b.sees("Text to").await;
-    gallery.look("mailbox-text").await;
+    gallery.capture("mailbox-text").await;
 }
 
-async fn rules(t: &Stage, gallery: &mut Gallery<'_>) {
+async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
     let b = gallery.browser;
     let editor = format!("{}{}", t.web, rule("email"));
     b.open(&editor).await;
@@ -198,12 +199,12 @@ async fn rules(t: &Stage, gallery: &mut Gallery<'_>) {
     .await;
     b.press("Publish").await;
     b.sees("Published.").await;
-    gallery.look("rule-published").await;
+    gallery.capture("rule-published").await;
     b.open(&editor).await;
     b.write("Reminder 1 after", "soon").await;
     b.press("Save draft").await;
     b.sees("Not saved").await;
-    gallery.look("rule-refused").await;
+    gallery.capture("rule-refused").await;
     b.write("Reminder 1 after", "7").await;
     b.press("Save draft").await;
     b.sees("Draft saved.").await;
@@ -213,15 +214,15 @@ async fn rules(t: &Stage, gallery: &mut Gallery<'_>) {
     b.press("Send me a test").await;
     b.sees("Test message:").await;
     b.sees("The six digits").await;
-    gallery.look("rule-tested").await;
+    gallery.capture("rule-tested").await;
     b.write("The six digits in the message that you got", "12345")
         .await;
     b.press("Confirm").await;
     b.sees("That must be the six digits").await;
-    gallery.look("rule-tested-wrong").await;
+    gallery.capture("rule-tested-wrong").await;
     b.press("What would it do now?").await;
     b.sees("What it would do now").await;
-    gallery.look("rule-effect").await;
+    gallery.capture("rule-effect").await;
     // The same rule in two windows.
     let first = b.window().await;
     b.open(&editor).await;
@@ -234,7 +235,7 @@ async fn rules(t: &Stage, gallery: &mut Gallery<'_>) {
     b.write("Reminder 1 after", "9").await;
     b.press("Save draft").await;
     b.sees("Somebody else was quicker").await;
-    gallery.look("rule-changed-meanwhile").await;
+    gallery.capture("rule-changed-meanwhile").await;
     assert_ne!(first, second);
 
     b.open(&format!("{}{}", t.web, rule("sms"))).await;
@@ -247,7 +248,7 @@ async fn rules(t: &Stage, gallery: &mut Gallery<'_>) {
     .await;
     b.press("Save draft").await;
     b.sees("Draft saved.").await;
-    gallery.look("rule-sms").await;
+    gallery.capture("rule-sms").await;
 
     b.open(&format!("{}/", t.web)).await;
     b.press("Pause sending").await;
@@ -256,7 +257,7 @@ async fn rules(t: &Stage, gallery: &mut Gallery<'_>) {
     b.agrees_to("Pause until somebody resumes? What falls due is held.")
         .await;
     b.sees("The shop moves house").await;
-    gallery.look("overview-paused").await;
+    gallery.capture("overview-paused").await;
     gallery.visit("rule-paused", &editor).await;
     for page in ["rules", "reminders", "forecast"] {
         let url = format!("{}/{page}", t.web);
@@ -266,7 +267,7 @@ async fn rules(t: &Stage, gallery: &mut Gallery<'_>) {
     b.sees("Resumed.").await;
 }
 
-async fn people_and_programs(t: &Stage, gallery: &mut Gallery<'_>) {
+async fn people_and_programs(t: &TestApp, gallery: &mut Gallery<'_>) {
     let b = gallery.browser;
     let at = |path: &str| format!("{}{path}", t.web);
     for (name, who) in [("found", ANN), ("no-match", "nobody@example.net")] {
@@ -279,32 +280,32 @@ async fn people_and_programs(t: &Stage, gallery: &mut Gallery<'_>) {
             "No match"
         })
         .await;
-        gallery.look(&format!("people-{name}")).await;
+        gallery.capture(&format!("people-{name}")).await;
     }
     b.open(&at("/users")).await;
     b.write("Name", "ben@shop.example").await;
     b.press("Add and make a link").await;
     b.sees("A link for ben@shop.example").await;
-    gallery.look("users-link").await;
+    gallery.capture("users-link").await;
     b.open(&at("/tokens")).await;
     b.write("Name", "reports").await;
     b.press("Make the token").await;
     b.sees("must name at least one: view, edit, operate or administer")
         .await;
-    gallery.look("tokens-refused").await;
+    gallery.capture("tokens-refused").await;
     b.tick("view").await;
     b.press("Make the token").await;
     b.sees("Your new token").await;
-    gallery.look("tokens-made").await;
+    gallery.capture("tokens-made").await;
     b.open(&at("/settings")).await;
     b.write("Current password", "not my password").await;
     b.write("New password", "another good password").await;
     b.press("Change password").await;
     b.sees("is not your password").await;
-    gallery.look("settings-refused").await;
+    gallery.capture("settings-refused").await;
 }
 
-async fn errors(t: &Stage, gallery: &mut Gallery<'_>) {
+async fn errors(t: &TestApp, gallery: &mut Gallery<'_>) {
     let at = |path: &str| format!("{}{path}", t.web);
     gallery.visit("error-nowhere", &at("/nowhere")).await;
     gallery

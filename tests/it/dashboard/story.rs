@@ -6,7 +6,7 @@ use unread::sandbox::rules::When;
 use unread::sandbox::smtp::{Phase, SmtpFault};
 
 use crate::chromium::Browser;
-use crate::harness::{Setup, Stage, not_live, run_test_with};
+use crate::harness::{Setup, TestApp, not_live, run_test_with};
 use crate::rules::test_messages::code_in;
 
 const NAME: &str = "ann@shop.example";
@@ -53,7 +53,7 @@ async fn from_an_empty_database_to_reminders_that_are_sent_cancelled_sent_again_
     .await;
 }
 
-async fn becomes_the_first_administrator(t: &Stage, b: &Browser) {
+async fn becomes_the_first_administrator(t: &TestApp, b: &Browser) {
     b.open(&t.web).await;
     b.sees("Nobody can log in yet").await;
     let link = users::first_link(t.pool(), true, t.now()).await;
@@ -68,7 +68,7 @@ async fn becomes_the_first_administrator(t: &Stage, b: &Browser) {
     b.arrives_at("/login").await;
 }
 
-async fn logs_in(t: &Stage, b: &Browser) {
+async fn logs_in(t: &TestApp, b: &Browser) {
     // Led to the login, and then to where one wanted to go.
     b.open(&format!("{}/setup", t.web)).await;
     b.arrives_at("/login").await;
@@ -94,7 +94,7 @@ async fn follows_the_checklist_to_a_rule(b: &Browser) {
     b.sees("This skill has no rule of its own").await;
 }
 
-async fn writes_and_tries_the_rule(t: &Stage, b: &Browser) {
+async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
     b.write("Reminder 1 after", "5").await;
     // What it means follows by itself.
     b.sees("the visitor gets an e-mail after 5 minutes and, while it is still unread, another after 24 hours")
@@ -167,7 +167,7 @@ async fn publishes_it(b: &Browser) {
     b.sees("5 of 6 steps are done").await;
 }
 
-async fn goes_live(t: &Stage, b: &Browser) {
+async fn goes_live(t: &TestApp, b: &Browser) {
     t.tick().await;
     assert!(t.reminders().await.is_empty(), "nothing was asked for");
     // The last step leads there. A channel that was not tried says so, and how.
@@ -223,7 +223,7 @@ async fn cancels(b: &Browser, conversation: &str) {
     b.sees("Cancelled by your team").await;
 }
 
-async fn reads_the_mail(t: &Stage, b: &Browser) {
+async fn reads_the_mail(t: &TestApp, b: &Browser) {
     let mails = t.mails();
     assert_eq!(mails.len(), 1, "Dana's, and not Finn's");
     assert_eq!(mails[0].to, [DANA]);
@@ -253,7 +253,7 @@ const CHECKED: &str = "It was checked once more, and still unread: it may go";
 const HANDED_OVER: &str = "The e-mail was handed over, from hello@shop.example";
 const TAKEN: &str = "The provider took it";
 
-async fn reads_the_story(t: &Stage, b: &Browser) {
+async fn reads_the_story(t: &TestApp, b: &Browser) {
     b.open(&format!("{}/reminders?state=sent", t.web)).await;
     b.follow("E-mail, step 1").await;
     b.sees("What happened").await;
@@ -264,7 +264,7 @@ async fn reads_the_story(t: &Stage, b: &Browser) {
     b.sees("Everything is done.").await;
 }
 
-async fn sends_one_again_whose_fate_is_unknown(t: &Stage, b: &Browser) {
+async fn sends_one_again_whose_fate_is_unknown(t: &TestApp, b: &Browser) {
     let lost = SmtpFault::close(Phase::Final, When::next(1), true);
     t.sandbox.smtp().faults().add(lost);
     let ginas = t.answered(GINA);
@@ -301,7 +301,7 @@ async fn sends_one_again_whose_fate_is_unknown(t: &Stage, b: &Browser) {
     );
 }
 
-async fn opts_somebody_out(t: &Stage, b: &Browser) {
+async fn opts_somebody_out(t: &TestApp, b: &Browser) {
     b.press("No more reminders for this customer").await;
     b.agrees_to("Send no more reminders to this customer's address?")
         .await;

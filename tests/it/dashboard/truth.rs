@@ -6,21 +6,21 @@ use unread::control::users;
 use unread::domain::access::Role;
 use unread::sandbox::world::CUSTOMER_CARE;
 use unread::secret::Secret;
-use unread::web::dashboard::words;
+use unread::web::dashboard::labels;
 
 use super::gallery::Gallery;
 use crate::chromium::Browser;
-use crate::harness::{Stage, run_test};
+use crate::harness::{TestApp, run_test};
 
 const ANN: &str = "ann@shop.example";
 const BEN: &str = "ben@shop.example";
 const PASSWORD: &str = "correct horse battery";
 
-fn rule(t: &Stage) -> String {
+fn rule(t: &TestApp) -> String {
     format!("{}/rules/12345678/{CUSTOMER_CARE}/email", t.web)
 }
 
-async fn known(t: &Stage, name: &str) {
+async fn known(t: &TestApp, name: &str) {
     let password = Secret::new(PASSWORD);
     users::add_with_password(
         t.pool(),
@@ -41,7 +41,7 @@ async fn logs_in(b: &Browser, name: &str) {
     b.press("Log in").await;
 }
 
-async fn sessions_end(t: &Stage) {
+async fn sessions_end(t: &TestApp) {
     sqlx::query("delete from sessions")
         .execute(t.pool())
         .await
@@ -88,7 +88,7 @@ async fn times_are_told_in_the_browser_as_the_service_tells_them() {
             let script = "return relative(Date.parse(arguments[0]), Date.parse(arguments[1]))";
             let times = json!([at.to_rfc3339(), now.to_rfc3339()]);
             let told = b.run_with(script, times).await;
-            assert_eq!(told, words::relative(at, now), "{seconds} s");
+            assert_eq!(told, labels::relative(at, now), "{seconds} s");
         }
         // By the service's clock, which here stands years apart from the browser's, and goes on.
         b.sees("As of just now").await;
@@ -123,7 +123,7 @@ async fn a_page_that_is_not_fed_does_not_look_well() {
         let page = b.page().await;
         assert!(page.contains("Not updated since"), "{page}");
         assert!(!page.contains("All is well"), "{page}");
-        gallery.look("overview-offline").await;
+        gallery.capture("overview-offline").await;
         offline(b, false).await;
         b.sees("All is well").await;
         assert!(!b.page().await.contains("Not updated since"));
@@ -137,12 +137,12 @@ async fn a_page_that_is_not_fed_does_not_look_well() {
         sessions_end(t).await;
         b.sees("You have been logged out.").await;
         assert!(!b.page().await.contains("All is well"));
-        gallery.look("overview-logged-out").await;
+        gallery.capture("overview-logged-out").await;
         b.follow("Log in").await;
         b.arrives_at("/login").await;
         b.sees("You have been logged out. Log in to go on where you were.")
             .await;
-        gallery.look("login-after-the-end").await;
+        gallery.capture("login-after-the-end").await;
         logs_in(b, ANN).await;
         b.arrives_at("/").await;
         b.sees("All is well").await;

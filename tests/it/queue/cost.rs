@@ -7,9 +7,9 @@ use chrono::TimeDelta;
 use sqlx::Executor;
 use tokio_util::sync::CancellationToken;
 use unread::clock::Clock;
-use unread::jobs::queue::{self, Job, QueueConfig, Wakeup, When};
+use unread::jobs::queue::{self, Job, JobRun, QueueConfig, When};
 
-use super::{TestWorker, config, noon, queue_database, wake};
+use super::{TestWorker, config, noon, queue_database, schedule};
 
 /// The plan is one that was made while the queue was empty: a worker keeps such a plan until the table is analysed.
 #[tokio::test]
@@ -33,11 +33,10 @@ async fn the_fetch_touches_no_row_that_is_due_later() {
         .await
         .unwrap();
 
-    let later =
-        (0..100_000).map(|n| Wakeup::new(n.to_string(), noon() + TimeDelta::seconds(60 + n)));
-    wake(&db.pool, &clock, When::At, later).await;
-    let due = (0..50).map(|n| Wakeup::new(format!("due {n}"), noon() - TimeDelta::seconds(n)));
-    wake(&db.pool, &clock, When::At, due).await;
+    let later = (0..100_000).map(|n| Job::new(n.to_string(), noon() + TimeDelta::seconds(60 + n)));
+    schedule(&db.pool, &clock, When::At, later).await;
+    let due = (0..50).map(|n| Job::new(format!("due {n}"), noon() - TimeDelta::seconds(n)));
+    schedule(&db.pool, &clock, When::At, due).await;
 
     let explain = "explain (analyze, buffers, format text) execute take('deliver', '2026-01-05T12:00:00Z', 200, 'w')";
     let plan: Vec<String> = sqlx::raw_sql(explain)
@@ -65,19 +64,19 @@ async fn throughput_of_jobs_that_do_nothing() {
     for slots in [10, 100, 200] {
         let now = clock.now();
         let started = std::time::Instant::now();
-        wake(
+        schedule(
             &db.pool,
             &clock,
             When::At,
-            (0..JOBS).map(|n| Wakeup::new(n.to_string(), now)),
+            (0..JOBS).map(|n| Job::new(n.to_string(), now)),
         )
         .await;
-        let woken = started.elapsed();
+        let scheduled = started.elapsed();
         let left = Arc::new(AtomicU32::new(JOBS));
         let done = CancellationToken::new();
         let handler = {
             let (left, done) = (left.clone(), done.clone());
-            move |_: Job| {
+            move |_: JobRun| {
                 if left.fetch_sub(1, Ordering::SeqCst) == 1 {
                     done.cancel();
                 }
@@ -91,9 +90,9 @@ async fn throughput_of_jobs_that_do_nothing() {
         let took = started.elapsed().as_secs_f64();
         worker.stop().await;
         println!(
-            "{slots} slots: {:.0} jobs/s; woken at {:.0} rows/s",
+            "{slots} slots: {:.0} jobs/s; scheduled at {:.0} rows/s",
             f64::from(JOBS) / took,
-            f64::from(JOBS) / woken.as_secs_f64()
+            f64::from(JOBS) / scheduled.as_secs_f64()
         );
     }
 }

@@ -7,12 +7,12 @@ use chrono::TimeDelta;
 use sqlx::{Executor, PgPool};
 use tokio::sync::mpsc;
 use unread::clock::Clock;
-use unread::jobs::queue::{self, Depth, Job, MAX_ATTEMPTS, Poison, QueueConfig, Wakeup, When};
+use unread::jobs::queue::{self, Depth, Discard, Job, JobRun, MAX_ATTEMPTS, QueueConfig, When};
 
-use super::{TestWorker, config, eventually, noon, queue_database, row, wake, within};
+use super::{TestWorker, config, eventually, noon, queue_database, row, schedule, within};
 
 /// Fails in the way the key says; reports the keys that do not.
-async fn misbehave(job: Job, ran: mpsc::UnboundedSender<String>) -> anyhow::Result<()> {
+async fn misbehave(job: JobRun, ran: mpsc::UnboundedSender<String>) -> anyhow::Result<()> {
     match job.key.as_str() {
         "panics" => panic!("as the test wants"),
         "hangs" => std::future::pending().await,
@@ -37,13 +37,10 @@ async fn panics_errors_hangs_and_poison_leave_the_next_job_alone() {
     let worker = TestWorker::start(&db.pool, &clock, one_slot, handler);
     let keys = ["panics", "hangs", "fails", "poison", "not json", "last"];
     let due = (-10..).map(|n| noon() + TimeDelta::seconds(n));
-    let wakeups = keys
-        .iter()
-        .zip(due)
-        .map(|(key, due)| Wakeup::new(*key, due));
+    let jobs = keys.iter().zip(due).map(|(key, due)| Job::new(*key, due));
     let mut tx = db.pool.begin().await.unwrap();
-    let woken = queue::wake(&mut tx, &clock, "deliver", When::At, wakeups);
-    assert_eq!(woken.await.unwrap(), 6);
+    let scheduled = queue::schedule(&mut tx, &clock, "deliver", When::At, jobs);
+    assert_eq!(scheduled.await.unwrap(), 6);
     let not_json = "update apalis.jobs set job = '{' where idempotency_key = 'not json'";
     tx.execute(not_json).await.unwrap();
     // A row that somebody else put there: an id of another kind, and no key.
@@ -69,7 +66,7 @@ async fn panics_errors_hangs_and_poison_leave_the_next_job_alone() {
         let found_error = error_of(&db.pool, key).await;
         assert!(found_error.starts_with(error), "{key}: {found_error}");
     }
-    assert!(worker.host.healthy());
+    assert!(worker.process.healthy());
     worker.stop().await;
 }
 
@@ -84,12 +81,12 @@ async fn a_job_that_always_fails_dies_after_its_last_attempt_and_can_be_raised()
     let db = queue_database().await;
     let clock = Clock::manual(noon());
     let (ran, mut runs) = mpsc::unbounded_channel();
-    let handler = move |job: Job| {
+    let handler = move |job: JobRun| {
         ran.send(job.attempt).unwrap();
         std::future::ready(Err(anyhow::anyhow!("never works")))
     };
     let worker = TestWorker::start(&db.pool, &clock, config(), handler);
-    wake(&db.pool, &clock, When::At, [Wakeup::new("r1", noon())]).await;
+    schedule(&db.pool, &clock, When::At, [Job::new("r1", noon())]).await;
     for attempt in 1..=MAX_ATTEMPTS {
         assert_eq!(within(runs.recv()).await.unwrap(), attempt);
         if attempt < MAX_ATTEMPTS {
@@ -100,11 +97,11 @@ async fn a_job_that_always_fails_dies_after_its_last_attempt_and_can_be_raised()
             )
             .await;
             if attempt == 3 {
-                let hasty = wake(
+                let hasty = schedule(
                     &db.pool,
                     &clock,
                     When::NoLaterThan,
-                    [Wakeup::new("r1", noon())],
+                    [Job::new("r1", noon())],
                 )
                 .await;
                 assert_eq!(hasty, 0, "a sweep does not shorten the back-off");
@@ -120,21 +117,21 @@ async fn a_job_that_always_fails_dies_after_its_last_attempt_and_can_be_raised()
     .await;
     let died = clock.now();
     clock.advance(TimeDelta::days(1));
-    let swept = wake(
+    let swept = schedule(
         &db.pool,
         &clock,
         When::NoLaterThan,
-        [Wakeup::new("r1", clock.now())],
+        [Job::new("r1", clock.now())],
     )
     .await;
     assert_eq!(swept, 0, "a sweep does not raise the dead");
     assert_eq!(
-        queue::bury(&db.pool, died).await.unwrap(),
+        queue::purge_dead(&db.pool, died).await.unwrap(),
         0,
         "kept for the operator"
     );
 
-    wake(&db.pool, &clock, When::At, [Wakeup::new("r1", clock.now())]).await;
+    schedule(&db.pool, &clock, When::At, [Job::new("r1", clock.now())]).await;
     assert_eq!(within(runs.recv()).await.unwrap(), 1, "a decision does");
     worker.stop().await;
 }
@@ -143,9 +140,9 @@ async fn a_job_that_always_fails_dies_after_its_last_attempt_and_can_be_raised()
 async fn dead_letters_are_buried_when_their_time_has_come() {
     let db = queue_database().await;
     let clock = Clock::manual(noon());
-    let handler = |_: Job| std::future::ready(Err(Poison("hopeless".into()).into()));
+    let handler = |_: JobRun| std::future::ready(Err(Discard("hopeless".into()).into()));
     let worker = TestWorker::start(&db.pool, &clock, config(), handler);
-    wake(&db.pool, &clock, When::At, [Wakeup::new("r1", noon())]).await;
+    schedule(&db.pool, &clock, When::At, [Job::new("r1", noon())]).await;
     eventually(
         &db.pool,
         "dead",
@@ -153,7 +150,7 @@ async fn dead_letters_are_buried_when_their_time_has_come() {
     )
     .await;
     assert_eq!(
-        queue::bury(&db.pool, noon() + TimeDelta::seconds(1))
+        queue::purge_dead(&db.pool, noon() + TimeDelta::seconds(1))
             .await
             .unwrap(),
         1
@@ -166,11 +163,11 @@ async fn the_depth_says_what_lies_where() {
     let db = queue_database().await;
     let clock = Clock::manual(noon());
     let (started, mut starts) = mpsc::unbounded_channel();
-    let handler = move |job: Job| {
+    let handler = move |job: JobRun| {
         let started = started.clone();
         async move {
             if job.key == "poison" {
-                return Err(Poison("hopeless".into()).into());
+                return Err(Discard("hopeless".into()).into());
             }
             started.send(()).unwrap();
             std::future::pending().await
@@ -189,8 +186,8 @@ async fn the_depth_says_what_lies_where() {
         ("also ready", -6),
         ("scheduled", 5),
     ];
-    let wakeups = minutes.map(|(key, min)| Wakeup::new(key, noon() + TimeDelta::minutes(min)));
-    wake(&db.pool, &clock, When::At, wakeups).await;
+    let jobs = minutes.map(|(key, min)| Job::new(key, noon() + TimeDelta::minutes(min)));
+    schedule(&db.pool, &clock, When::At, jobs).await;
     within(starts.recv()).await.unwrap();
     let expected = Depth {
         queue: "deliver".into(),

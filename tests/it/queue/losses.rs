@@ -11,10 +11,10 @@ use sqlx::{Connection, Executor, PgConnection, PgPool};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use unread::clock::Clock;
-use unread::jobs::queue::{self, Job, QueueConfig, Wakeup, When};
+use unread::jobs::queue::{self, Job, JobRun, QueueConfig, When};
 
 use super::{
-    TestWorker, config, empty, eventually, noon, queue_database, reporting, row, wake, within,
+    TestWorker, config, empty, eventually, noon, queue_database, reporting, row, schedule, within,
 };
 use crate::database::own_server;
 
@@ -48,7 +48,7 @@ async fn jobs_longer_than_the_lease_run_once_while_their_workers_live() {
     let counted = Counted::default();
     let handler = {
         let counted = counted.clone();
-        move |job: Job| {
+        move |job: JobRun| {
             let counted = counted.clone();
             async move {
                 counted.enter(&job.key);
@@ -61,11 +61,11 @@ async fn jobs_longer_than_the_lease_run_once_while_their_workers_live() {
     };
     let workers = [(), ()]
         .map(|()| TestWorker::start_for(LEASE, (&db.pool, &clock), config(), handler.clone()));
-    wake(
+    schedule(
         &db.pool,
         &clock,
         When::At,
-        (0..20).map(|n| Wakeup::new(n.to_string(), noon())),
+        (0..20).map(|n| Job::new(n.to_string(), noon())),
     )
     .await;
     empty(&db.pool).await;
@@ -80,16 +80,16 @@ async fn the_rows_of_a_lost_worker_are_rescued_an_attempt_the_poorer() {
     let db = queue_database().await;
     let clock = Clock::manual(noon());
     let (started, mut starts) = mpsc::unbounded_channel();
-    let hanging = move |_: Job| {
+    let hanging = move |_: JobRun| {
         started.send(()).unwrap();
         std::future::pending()
     };
     let lost = TestWorker::start(&db.pool, &clock, config(), hanging);
-    wake(
+    schedule(
         &db.pool,
         &clock,
         When::At,
-        ["r1", "last try"].map(|key| Wakeup::new(key, noon())),
+        ["r1", "last try"].map(|key| Job::new(key, noon())),
     )
     .await;
     for _ in 0..2 {
@@ -116,22 +116,22 @@ async fn a_fetch_whose_answer_was_lost_is_noticed() {
     let clock = Clock::manual(noon());
     let (handler, mut seen) = reporting();
     let worker = TestWorker::start(&db.pool, &clock, config(), handler);
-    wake(&db.pool, &clock, When::At, [Wakeup::new("first", noon())]).await;
+    schedule(&db.pool, &clock, When::At, [Job::new("first", noon())]).await;
     within(seen.recv()).await.unwrap();
     empty(&db.pool).await;
 
     let mut tx = db.pool.begin().await.unwrap();
-    queue::wake(
+    queue::schedule(
         &mut tx,
         &clock,
         "deliver",
         When::At,
-        [Wakeup::new("r1", noon())],
+        [Job::new("r1", noon())],
     )
     .await
     .unwrap();
     sqlx::query("update apalis.jobs set status = 'Running', lock_at = now(), lock_by = $1")
-        .bind(worker.host.name())
+        .bind(worker.process.name())
         .execute(&mut *tx)
         .await
         .unwrap();
@@ -150,14 +150,14 @@ async fn an_open_transaction_that_wakes_one_key_does_not_hold_up_the_others() {
     let first = Arc::new(AtomicBool::new(true));
     let handler = {
         let (pool, clock) = (db.pool.clone(), clock.clone());
-        move |job: Job| {
+        move |job: JobRun| {
             let (pool, clock, ran) = (pool.clone(), clock.clone(), ran.clone());
             let (opened, first) = (opened.clone(), first.clone());
             async move {
                 if job.key == "r1" && first.swap(false, Ordering::SeqCst) {
                     let mut tx = pool.begin().await?;
-                    let again = Wakeup::new("r1", clock.now());
-                    queue::wake(&mut tx, &clock, "deliver", When::At, [again]).await?;
+                    let again = Job::new("r1", clock.now());
+                    queue::schedule(&mut tx, &clock, "deliver", When::At, [again]).await?;
                     opened.send(tx).unwrap();
                 }
                 ran.send(job.key)?;
@@ -167,7 +167,7 @@ async fn an_open_transaction_that_wakes_one_key_does_not_hold_up_the_others() {
     };
     let worker = TestWorker::start(&db.pool, &clock, config(), handler);
     for key in ["r1", "r2"] {
-        wake(&db.pool, &clock, When::At, [Wakeup::new(key, noon())]).await;
+        schedule(&db.pool, &clock, When::At, [Job::new(key, noon())]).await;
         assert_eq!(within(seen.recv()).await.unwrap(), key);
     }
     eventually(
@@ -180,7 +180,7 @@ async fn an_open_transaction_that_wakes_one_key_does_not_hold_up_the_others() {
     assert_eq!(
         within(seen.recv()).await.unwrap(),
         "r1",
-        "what was woken during the run runs"
+        "what was scheduled during the run runs"
     );
     worker.stop().await;
 }
@@ -192,7 +192,7 @@ async fn work_goes_on_when_every_connection_is_terminated_again_and_again() {
     let counted = Counted::default();
     let handler = {
         let counted = counted.clone();
-        move |job: Job| {
+        move |job: JobRun| {
             let counted = counted.clone();
             async move {
                 counted.enter(&job.key);
@@ -218,8 +218,8 @@ async fn work_goes_on_when_every_connection_is_terminated_again_and_again() {
     );
     let mut admin = PgConnection::connect(&db.url).await.unwrap();
     for round in 0..10 {
-        let wakeups = (0..200).map(|n| Wakeup::new(format!("{round}/{n}"), noon()));
-        queue::wake(&mut admin, &clock, "deliver", When::At, wakeups)
+        let jobs = (0..200).map(|n| Job::new(format!("{round}/{n}"), noon()));
+        queue::schedule(&mut admin, &clock, "deliver", When::At, jobs)
             .await
             .unwrap();
         admin
@@ -253,7 +253,7 @@ async fn nothing_is_lost_when_the_server_crashes_and_comes_back() {
     let go_on = Arc::new(tokio::sync::Semaphore::new(0));
     let handler = {
         let go_on = go_on.clone();
-        move |job: Job| {
+        move |job: JobRun| {
             let (ran, go_on) = (ran.clone(), go_on.clone());
             async move {
                 ran.send(job.key).unwrap();
@@ -271,11 +271,11 @@ async fn nothing_is_lost_when_the_server_crashes_and_comes_back() {
         },
         handler,
     );
-    wake(
+    schedule(
         &pool,
         &clock,
         When::At,
-        (0..30).map(|n| Wakeup::new(n.to_string(), noon())),
+        (0..30).map(|n| Job::new(n.to_string(), noon())),
     )
     .await;
     for _ in 0..10 {
@@ -285,7 +285,7 @@ async fn nothing_is_lost_when_the_server_crashes_and_comes_back() {
     // They end while there is nobody to write it down.
     go_on.add_permits(1000);
     within(async {
-        while worker.host.healthy() {
+        while worker.process.healthy() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
@@ -293,7 +293,7 @@ async fn nothing_is_lost_when_the_server_crashes_and_comes_back() {
     own.start().await;
     empty(&pool).await;
     within(async {
-        while !worker.host.healthy() {
+        while !worker.process.healthy() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
@@ -311,7 +311,7 @@ async fn shutdown_lets_short_jobs_end_and_hands_back_the_rest_unharmed() {
     let shutdown_asked = CancellationToken::new();
     let handler = {
         let shutdown_asked = shutdown_asked.clone();
-        move |job: Job| {
+        move |job: JobRun| {
             let (started, shutdown_asked) = (started.clone(), shutdown_asked.clone());
             async move {
                 started.send(()).unwrap();
@@ -332,8 +332,8 @@ async fn shutdown_lets_short_jobs_end_and_hands_back_the_rest_unharmed() {
     };
     let worker = TestWorker::start(&db.pool, &clock, two_slots, handler);
     let keys = [("short", 3), ("endless", 2), ("not started", 1)];
-    let wakeups = keys.map(|(key, ago)| Wakeup::new(key, noon() - TimeDelta::seconds(ago)));
-    wake(&db.pool, &clock, When::At, wakeups).await;
+    let jobs = keys.map(|(key, ago)| Job::new(key, noon() - TimeDelta::seconds(ago)));
+    schedule(&db.pool, &clock, When::At, jobs).await;
     for _ in 0..2 {
         within(starts.recv()).await.unwrap();
     }

@@ -3,8 +3,8 @@
 mod cost;
 mod failures;
 mod losses;
+mod scheduling;
 mod shares;
-mod wakeups;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use unread::clock::Clock;
-use unread::jobs::queue::{self, Host, Job, QueueConfig, Wakeup, When};
+use unread::jobs::queue::{self, Job, JobRun, QueueConfig, When, WorkerProcess};
 
 use crate::database::{TestDatabase, database};
 use crate::harness::PATIENCE;
@@ -41,7 +41,7 @@ fn config() -> QueueConfig {
 
 /// A worker in this process. Dropping it is a crash.
 struct TestWorker {
-    host: Arc<Host>,
+    process: Arc<WorkerProcess>,
     shutdown: CancellationToken,
     running: AbortOnDropHandle<()>,
 }
@@ -49,7 +49,7 @@ struct TestWorker {
 impl TestWorker {
     fn start<F, Fut>(pool: &PgPool, clock: &Clock, config: QueueConfig, handler: F) -> Self
     where
-        F: Fn(Job) -> Fut + Clone + Send + Sync + 'static,
+        F: Fn(JobRun) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         Self::start_for(LEASE, (pool, clock), config, handler)
@@ -63,17 +63,22 @@ impl TestWorker {
         handler: F,
     ) -> Self
     where
-        F: Fn(Job) -> Fut + Clone + Send + Sync + 'static,
+        F: Fn(JobRun) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        let host = Arc::new(Host::start(pool.clone(), clock.clone(), "test", lease));
+        let process = Arc::new(WorkerProcess::start(
+            pool.clone(),
+            clock.clone(),
+            "test",
+            lease,
+        ));
         let shutdown = CancellationToken::new();
         let running = {
-            let (host, shutdown) = (host.clone(), shutdown.clone());
-            async move { host.run(config, handler, shutdown).await }
+            let (process, shutdown) = (process.clone(), shutdown.clone());
+            async move { process.run(config, handler, shutdown).await }
         };
         Self {
-            host,
+            process,
             shutdown,
             running: AbortOnDropHandle::new(tokio::spawn(running)),
         }
@@ -82,8 +87,8 @@ impl TestWorker {
     async fn stop(self) {
         self.shutdown.cancel();
         within(self.running).await.unwrap();
-        let host = Arc::into_inner(self.host).expect("nobody else has the host");
-        host.leave().await;
+        let process = Arc::into_inner(self.process).expect("nobody else has the host");
+        process.leave().await;
     }
 }
 
@@ -119,14 +124,14 @@ async fn empty(pool: &PgPool) {
     .await;
 }
 
-async fn wake(
+async fn schedule(
     pool: &PgPool,
     clock: &Clock,
     when: When,
-    wakeups: impl IntoIterator<Item = Wakeup>,
+    jobs: impl IntoIterator<Item = Job>,
 ) -> u64 {
     let mut conn = pool.acquire().await.unwrap();
-    queue::wake(&mut conn, clock, "deliver", when, wakeups)
+    queue::schedule(&mut conn, clock, "deliver", when, jobs)
         .await
         .unwrap()
 }
@@ -142,8 +147,8 @@ async fn row(pool: &PgPool, key: &str) -> (String, i32, DateTime<Utc>) {
 
 /// A handler that reports each job and succeeds.
 fn reporting() -> (
-    impl Fn(Job) -> std::future::Ready<anyhow::Result<()>> + Clone,
-    mpsc::UnboundedReceiver<Job>,
+    impl Fn(JobRun) -> std::future::Ready<anyhow::Result<()>> + Clone,
+    mpsc::UnboundedReceiver<JobRun>,
 ) {
     let (ran, seen) = mpsc::unbounded_channel();
     let handler = move |job| {

@@ -9,9 +9,9 @@ use serde_json::json;
 use sqlx::Executor as _;
 use tokio::sync::{Semaphore, mpsc};
 use unread::clock::Clock;
-use unread::jobs::queue::{Job, QueueConfig, Sharing, Wakeup, When};
+use unread::jobs::queue::{Job, JobRun, QueueConfig, Sharing, When};
 
-use super::{TestWorker, config, empty, eventually, noon, queue_database, wake, within};
+use super::{TestWorker, config, empty, eventually, noon, queue_database, schedule, within};
 
 #[tokio::test]
 async fn who_hangs_has_half_of_the_slots_and_what_cannot_be_read_is_nobody_s() {
@@ -22,7 +22,7 @@ async fn who_hangs_has_half_of_the_slots_and_what_cannot_be_read_is_nobody_s() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let handler = {
         let (gate, most) = (gate.clone(), most.clone());
-        move |job: Job| {
+        move |job: JobRun| {
             let (gate, ran) = (gate.clone(), ran.clone());
             let (now, most) = (now.clone(), most.clone());
             async move {
@@ -47,11 +47,10 @@ async fn who_hangs_has_half_of_the_slots_and_what_cannot_be_read_is_nobody_s() {
         ..config()
     };
     let of = |account: &str, key: String, before: i64| {
-        Wakeup::new(key, noon() - TimeDelta::seconds(before))
-            .with_args(json!({ "account": account }))
+        Job::new(key, noon() - TimeDelta::seconds(before)).with_args(json!({ "account": account }))
     };
     let hanging = (0..20).map(|n| of("hangs", format!("hangs {n}"), 60));
-    wake(&db.pool, &clock, When::At, hanging).await;
+    schedule(&db.pool, &clock, When::At, hanging).await;
     let mut conn = db.pool.acquire().await.unwrap();
     for (id, job) in [("zero", r"'\x00ff22'"), ("text", "'{'"), ("none", "''")] {
         let foreign = format!(
@@ -67,7 +66,7 @@ async fn who_hangs_has_half_of_the_slots_and_what_cannot_be_read_is_nobody_s() {
     )
     .await;
     // Ten are more than there are slots.
-    wake(
+    schedule(
         &db.pool,
         &clock,
         When::At,

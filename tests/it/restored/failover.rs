@@ -4,8 +4,8 @@ use chrono::SecondsFormat;
 use sqlx::PgPool;
 use unread::clock::Clock;
 use unread::db;
-use unread::domain::hold::Kind;
-use unread::journal::{self, File};
+use unread::domain::hold::HoldKind;
+use unread::journal::{self, JournalFile};
 use unread::sandbox::Sandbox;
 
 use crate::database::{OwnServer, Replica, own_server};
@@ -47,8 +47,8 @@ impl Pair {
         })
     }
 
-    fn journal(&self) -> File {
-        File::at(self.folder.path().join("journal.jsonl"))
+    fn journal(&self) -> JournalFile {
+        JournalFile::at(self.folder.path().join("journal.jsonl"))
     }
 
     /// Of a process; one of them keeps the journal.
@@ -109,7 +109,7 @@ impl Pair {
         self.primary = promoted;
     }
 
-    async fn held(&self) -> Vec<Kind> {
+    async fn held(&self) -> Vec<HoldKind> {
         let mut holds = None;
         eventually("the server says what is held", async || {
             // A connection to the old server is found broken at its next use.
@@ -252,7 +252,7 @@ async fn a_replica_that_lagged_behind_is_held_and_nobody_is_written_to_twice_or_
     pair.fail_over().await;
 
     eventually("everything is held", async || {
-        pair.held().await == [Kind::Restored]
+        pair.held().await == [HoldKind::Restored]
     })
     .await;
     // What somebody has got is due once more, and waits.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use sqlx::PgPool;
 use unread::clock::Clock;
-use unread::control::hold::{self, Decision};
-use unread::control::rules::By;
+use unread::control::hold::{self, HoldDecision};
+use unread::control::rules::ChangeAuthor;
 use unread::db::holds;
-use unread::domain::heartbeat::{SETTLED_IN, Verdict};
-use unread::domain::hold::Kind;
-use unread::jobs::heart::{Heart, Witness};
-use unread::journal::Head;
+use unread::domain::heartbeat::{HeartbeatVerdict, SETTLED_IN};
+use unread::domain::hold::HoldKind;
+use unread::jobs::heartbeat::{HeartbeatStatus, HeartbeatTask};
+use unread::journal::HeartbeatFile;
 use unread::metrics::Metrics;
 
 use super::backup;
@@ -19,25 +19,29 @@ use crate::harness::{migrated, noon};
 use crate::process::Folder;
 
 /// A process with a memory of its own; `head`: on the machine with the journal.
-fn process(pool: &PgPool, clock: &Clock, head: Option<&Head>) -> (Heart, Arc<Witness>) {
-    let witness = Arc::new(Witness::default());
-    let heart = Heart::new(
+fn process(
+    pool: &PgPool,
+    clock: &Clock,
+    head: Option<&HeartbeatFile>,
+) -> (HeartbeatTask, Arc<HeartbeatStatus>) {
+    let heartbeat_status = Arc::new(HeartbeatStatus::default());
+    let heart = HeartbeatTask::new(
         pool.clone(),
         clock.clone(),
-        Arc::clone(&witness),
+        Arc::clone(&heartbeat_status),
         head.cloned(),
         &Metrics::new(),
     );
-    (heart.unwrap(), witness)
+    (heart.unwrap(), heartbeat_status)
 }
 
-async fn held(pool: &PgPool) -> Vec<Kind> {
+async fn held(pool: &PgPool) -> Vec<HoldKind> {
     let holds = holds::active(pool).await.unwrap();
     holds.into_iter().map(|hold| hold.kind).collect()
 }
 
-fn by(clock: &Clock) -> By<'static> {
-    By {
+fn by(clock: &Clock) -> ChangeAuthor<'static> {
+    ChangeAuthor {
         name: "ann",
         now: clock.now(),
     }
@@ -55,10 +59,10 @@ async fn was_elsewhere(pool: &PgPool) {
 async fn a_restart_of_everything_after_a_restore_is_found_out_by_the_journal_whoever_starts_first()
 {
     let (db, folder) = (migrated().await, Folder::new());
-    let head = Head::beside(&folder.path().join("journal.jsonl"));
+    let head = HeartbeatFile::beside(&folder.path().join("journal.jsonl"));
     let clock = Clock::manual(noon());
     let (first, _) = process(&db.pool, &clock, Some(&head));
-    assert_eq!(first.beat().await.unwrap(), Verdict::Same);
+    assert_eq!(first.beat().await.unwrap(), HeartbeatVerdict::Same);
     backup::make(&db.pool).await;
     for _ in 0..18 {
         clock.advance(TimeDelta::seconds(10));
@@ -68,16 +72,20 @@ async fn a_restart_of_everything_after_a_restore_is_found_out_by_the_journal_who
     clock.advance(TimeDelta::minutes(5));
     // Without the journal one cannot know. It waits for who can; when nobody comes for long it goes on, and counts past what the journal
     // remembers.
-    let (other, witness) = process(&db.pool, &clock, None);
+    let (other, heartbeat_status) = process(&db.pool, &clock, None);
     for beat in 1..=30 {
-        assert_eq!(other.beat().await.unwrap(), Verdict::Same);
-        assert_eq!(witness.counter() == i64::MAX, beat < 30, "beat {beat}");
+        assert_eq!(other.beat().await.unwrap(), HeartbeatVerdict::Same);
+        assert_eq!(
+            heartbeat_status.counter() == i64::MAX,
+            beat < 30,
+            "beat {beat}"
+        );
         clock.advance(TimeDelta::seconds(10));
     }
-    assert!(witness.counter() > 19);
-    let (again, witness) = process(&db.pool, &clock, Some(&head));
+    assert!(heartbeat_status.counter() > 19);
+    let (again, heartbeat_status) = process(&db.pool, &clock, Some(&head));
     let verdict = again.beat().await.unwrap();
-    let Verdict::Restored {
+    let HeartbeatVerdict::Restored {
         lost_from,
         lost_until,
         counter,
@@ -89,8 +97,8 @@ async fn a_restart_of_everything_after_a_restore_is_found_out_by_the_journal_who
         (lost_from, lost_until, counter),
         (noon(), noon() + TimeDelta::minutes(3), 19)
     );
-    assert_eq!(held(&db.pool).await, [Kind::Restored]);
-    assert_eq!(witness.counter(), i64::MAX, "it sends nothing");
+    assert_eq!(held(&db.pool).await, [HoldKind::Restored]);
+    assert_eq!(heartbeat_status.counter(), i64::MAX, "it sends nothing");
     // The evidence stays until a person has decided, however often everything is started anew.
     clock.advance(TimeDelta::seconds(10));
     again.beat().await.unwrap();
@@ -104,41 +112,47 @@ async fn a_restart_of_everything_after_a_restore_is_found_out_by_the_journal_who
 #[tokio::test]
 async fn an_outage_holds_nothing_where_somebody_remembers_whoever_starts_first() {
     let (db, folder) = (migrated().await, Folder::new());
-    let head = Head::beside(&folder.path().join("journal.jsonl"));
+    let head = HeartbeatFile::beside(&folder.path().join("journal.jsonl"));
     let clock = Clock::manual(noon());
     let (before, _) = process(&db.pool, &clock, Some(&head));
     before.beat().await.unwrap();
     clock.advance(TimeDelta::hours(60));
     let (without, _) = process(&db.pool, &clock, None);
     let verdict = without.beat().await.unwrap();
-    assert!(matches!(verdict, Verdict::Silence { .. }), "{verdict:?}");
-    assert_eq!(held(&db.pool).await, [Kind::Silence]);
-    let (with, witness) = process(&db.pool, &clock, Some(&head));
-    assert_eq!(with.beat().await.unwrap(), Verdict::Whole);
+    assert!(
+        matches!(verdict, HeartbeatVerdict::Silence { .. }),
+        "{verdict:?}"
+    );
+    assert_eq!(held(&db.pool).await, [HoldKind::Silence]);
+    let (with, heartbeat_status) = process(&db.pool, &clock, Some(&head));
+    assert_eq!(with.beat().await.unwrap(), HeartbeatVerdict::Whole);
     assert_eq!(held(&db.pool).await, []);
-    assert_eq!(with.beat().await.unwrap(), Verdict::Same);
-    assert_eq!(head.read().unwrap().unwrap().counter, witness.counter());
+    assert_eq!(with.beat().await.unwrap(), HeartbeatVerdict::Same);
+    assert_eq!(
+        head.read().unwrap().unwrap().counter,
+        heartbeat_status.counter()
+    );
 }
 
 #[tokio::test]
 async fn a_copy_is_held_until_it_takes_over_and_a_journal_vouches_for_a_move() {
     let (db, folder) = (migrated().await, Folder::new());
-    let head = Head::beside(&folder.path().join("journal.jsonl"));
+    let head = HeartbeatFile::beside(&folder.path().join("journal.jsonl"));
     let clock = Clock::manual(noon());
     let (before, _) = process(&db.pool, &clock, None);
     before.beat().await.unwrap();
     was_elsewhere(&db.pool).await;
     let (copy, _) = process(&db.pool, &clock, None);
     for _ in 0..3 {
-        assert_eq!(copy.beat().await.unwrap(), Verdict::Copied);
+        assert_eq!(copy.beat().await.unwrap(), HeartbeatVerdict::Copied);
         clock.advance(TimeDelta::seconds(10));
     }
-    assert_eq!(held(&db.pool).await, [Kind::Copied]);
+    assert_eq!(held(&db.pool).await, [HoldKind::Copied]);
     hold::moved(&db.pool, &clock, None, by(&clock))
         .await
         .unwrap();
     assert_eq!(held(&db.pool).await, []);
-    assert_eq!(copy.beat().await.unwrap(), Verdict::Same);
+    assert_eq!(copy.beat().await.unwrap(), HeartbeatVerdict::Same);
     let refused = hold::moved(&db.pool, &clock, None, by(&clock)).await;
     assert!(refused.is_err(), "nothing asks, and somebody works on it");
 
@@ -149,7 +163,7 @@ async fn a_copy_is_held_until_it_takes_over_and_a_journal_vouches_for_a_move() {
         .await
         .unwrap();
     let (started, _) = process(&db.pool, &clock, Some(&head));
-    assert_eq!(started.beat().await.unwrap(), Verdict::Same);
+    assert_eq!(started.beat().await.unwrap(), HeartbeatVerdict::Same);
 
     // The same without the command, on the machine with the journal. What it remembers is from the old server.
     let mut seen = head.read().unwrap().unwrap();
@@ -158,41 +172,44 @@ async fn a_copy_is_held_until_it_takes_over_and_a_journal_vouches_for_a_move() {
     was_elsewhere(&db.pool).await;
     clock.advance(TimeDelta::hours(3));
     let (started, _) = process(&db.pool, &clock, Some(&head));
-    assert_eq!(started.beat().await.unwrap(), Verdict::Whole);
+    assert_eq!(started.beat().await.unwrap(), HeartbeatVerdict::Whole);
     assert_eq!(held(&db.pool).await, []);
-    assert_eq!(started.beat().await.unwrap(), Verdict::Same);
+    assert_eq!(started.beat().await.unwrap(), HeartbeatVerdict::Same);
 }
 
 #[tokio::test]
 async fn a_fresh_database_where_another_one_sent_is_held_and_can_take_over() {
     let (old, fresh, folder) = (migrated().await, migrated().await, Folder::new());
-    let head = Head::beside(&folder.path().join("journal.jsonl"));
+    let head = HeartbeatFile::beside(&folder.path().join("journal.jsonl"));
     let clock = Clock::manual(noon());
     let (before, _) = process(&old.pool, &clock, Some(&head));
     for _ in 0..5 {
         before.beat().await.unwrap();
         clock.advance(TimeDelta::seconds(10));
     }
-    let (after, witness) = process(&fresh.pool, &clock, Some(&head));
+    let (after, heartbeat_status) = process(&fresh.pool, &clock, Some(&head));
     for _ in 0..3 {
         let verdict = after.beat().await.unwrap();
-        assert!(matches!(verdict, Verdict::Other { .. }), "{verdict:?}");
+        assert!(
+            matches!(verdict, HeartbeatVerdict::Other { .. }),
+            "{verdict:?}"
+        );
     }
-    assert_eq!(held(&fresh.pool).await, [Kind::Other]);
-    assert_eq!(witness.counter(), i64::MAX);
+    assert_eq!(held(&fresh.pool).await, [HoldKind::Other]);
+    assert_eq!(heartbeat_status.counter(), i64::MAX);
     // One that remembers nothing but the fresh database.
     let (beside, beside_witness) = process(&fresh.pool, &clock, None);
-    assert_eq!(beside.beat().await.unwrap(), Verdict::Same);
+    assert_eq!(beside.beat().await.unwrap(), HeartbeatVerdict::Same);
     clock.advance(TimeDelta::minutes(5));
     // That nothing is missing since then says nothing about what the other one has sent.
-    assert_eq!(beside.beat().await.unwrap(), Verdict::Whole);
-    assert_eq!(held(&fresh.pool).await, [Kind::Other]);
+    assert_eq!(beside.beat().await.unwrap(), HeartbeatVerdict::Whole);
+    assert_eq!(held(&fresh.pool).await, [HoldKind::Other]);
     let known = head.read().unwrap();
     hold::moved(&fresh.pool, &clock, known.as_ref(), by(&clock))
         .await
         .unwrap_err();
     let mut tx = fresh.pool.begin().await.unwrap();
-    let decision = Decision::Restored {
+    let decision = HoldDecision::Restored {
         lost_until: noon() + TimeDelta::seconds(50),
         journal: known.as_ref(),
     };
@@ -202,25 +219,28 @@ async fn a_fresh_database_where_another_one_sent_is_held_and_can_take_over() {
     tx.commit().await.unwrap();
     // Whichever name it has known: nobody needs to be started anew.
     for _ in 0..2 {
-        assert_eq!(beside.beat().await.unwrap(), Verdict::Same);
-        assert_eq!(after.beat().await.unwrap(), Verdict::Same);
+        assert_eq!(beside.beat().await.unwrap(), HeartbeatVerdict::Same);
+        assert_eq!(after.beat().await.unwrap(), HeartbeatVerdict::Same);
     }
     assert_eq!(held(&fresh.pool).await, []);
-    assert!(beside_witness.counter() < i64::MAX && witness.counter() < i64::MAX);
+    assert!(beside_witness.counter() < i64::MAX && heartbeat_status.counter() < i64::MAX);
     let (again, _) = process(&fresh.pool, &clock, Some(&head));
-    assert_eq!(again.beat().await.unwrap(), Verdict::Same);
+    assert_eq!(again.beat().await.unwrap(), HeartbeatVerdict::Same);
     // From now on it is the other one that is not the one that sends.
     let (back, _) = process(&old.pool, &clock, Some(&head));
     let verdict = back.beat().await.unwrap();
-    assert!(matches!(verdict, Verdict::Restored { .. }), "{verdict:?}");
+    assert!(
+        matches!(verdict, HeartbeatVerdict::Restored { .. }),
+        "{verdict:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_backup_of_a_few_seconds_is_found_out_however_long_others_have_counted_on() {
     let (db, folder) = (migrated().await, Folder::new());
-    let head = Head::beside(&folder.path().join("journal.jsonl"));
+    let head = HeartbeatFile::beside(&folder.path().join("journal.jsonl"));
     let clock = Clock::manual(noon());
-    let (first, witness) = process(&db.pool, &clock, Some(&head));
+    let (first, heartbeat_status) = process(&db.pool, &clock, Some(&head));
     let (second, other) = process(&db.pool, &clock, None);
     first.beat().await.unwrap();
     second.beat().await.unwrap();
@@ -230,22 +250,21 @@ async fn a_backup_of_a_few_seconds_is_found_out_however_long_others_have_counted
     backup::restore(&db.pool).await;
     // It has beaten last before the backup, so it finds nothing missing, and there is no silence.
     for _ in 0..5 {
-        assert_eq!(second.beat().await.unwrap(), Verdict::Same);
+        assert_eq!(second.beat().await.unwrap(), HeartbeatVerdict::Same);
         clock.advance(TimeDelta::seconds(1));
     }
-    assert!(other.counter() > witness.counter());
-    let restored =
-        |verdict| matches!(verdict, Verdict::Restored { lost_from, .. } if lost_from == noon());
+    assert!(other.counter() > heartbeat_status.counter());
+    let restored = |verdict| matches!(verdict, HeartbeatVerdict::Restored { lost_from, .. } if lost_from == noon());
     assert!(restored(first.beat().await.unwrap()));
     let (again, _) = process(&db.pool, &clock, Some(&head));
     assert!(restored(again.beat().await.unwrap()));
-    assert_eq!(held(&db.pool).await, [Kind::Restored]);
+    assert_eq!(held(&db.pool).await, [HoldKind::Restored]);
 }
 
 #[tokio::test]
 async fn one_more_process_waits_until_the_others_have_beaten_and_a_single_one_for_nobody() {
     let (db, folder) = (migrated().await, Folder::new());
-    let head = Head::beside(&folder.path().join("journal.jsonl"));
+    let head = HeartbeatFile::beside(&folder.path().join("journal.jsonl"));
     let clock = Clock::manual(noon());
     let (first, founder) = process(&db.pool, &clock, Some(&head));
     first.beat().await.unwrap();
@@ -280,38 +299,42 @@ async fn one_more_process_waits_until_the_others_have_beaten_and_a_single_one_fo
 #[tokio::test]
 async fn a_stranger_holds_nobody_where_an_installation_is_at_home() {
     let (ours, theirs, folder) = (migrated().await, migrated().await, Folder::new());
-    let head = Head::beside(&folder.path().join("journal.jsonl"));
+    let head = HeartbeatFile::beside(&folder.path().join("journal.jsonl"));
     let clock = Clock::manual(noon());
     let (own, _) = process(&theirs.pool, &clock, Some(&head));
     own.beat().await.unwrap();
-    let (first, witness) = process(&ours.pool, &clock, None);
+    let (first, heartbeat_status) = process(&ours.pool, &clock, None);
     for _ in 0..SETTLED_IN {
         first.beat().await.unwrap();
     }
     let (stranger, unsent) = process(&ours.pool, &clock, Some(&head));
-    assert_eq!(stranger.beat().await.unwrap(), Verdict::Stranger);
+    assert_eq!(stranger.beat().await.unwrap(), HeartbeatVerdict::Stranger);
     assert_eq!(unsent.counter(), i64::MAX);
     assert_eq!(held(&ours.pool).await, []);
-    assert_eq!(first.beat().await.unwrap(), Verdict::Same);
-    assert_eq!(witness.counter(), SETTLED_IN + 1, "it has left no trace");
+    assert_eq!(first.beat().await.unwrap(), HeartbeatVerdict::Same);
+    assert_eq!(
+        heartbeat_status.counter(),
+        SETTLED_IN + 1,
+        "it has left no trace"
+    );
 
     // Where nobody is at work it cannot be told; then a person tells it.
     clock.advance(TimeDelta::minutes(5));
     assert!(stranger.beat().await.unwrap().contradicts());
-    assert_eq!(held(&ours.pool).await, [Kind::Other]);
+    assert_eq!(held(&ours.pool).await, [HoldKind::Other]);
     hold::nothing_lost(&ours.pool, &clock, by(&clock))
         .await
         .unwrap();
     assert_eq!(held(&ours.pool).await, []);
-    assert_eq!(first.beat().await.unwrap(), Verdict::Same);
+    assert_eq!(first.beat().await.unwrap(), HeartbeatVerdict::Same);
     clock.advance(TimeDelta::minutes(5));
-    assert_eq!(stranger.beat().await.unwrap(), Verdict::Stranger);
+    assert_eq!(stranger.beat().await.unwrap(), HeartbeatVerdict::Stranger);
 }
 
 #[tokio::test]
 async fn data_that_are_carried_over_to_another_server_are_judged_as_before() {
     let (db, folder) = (migrated().await, Folder::new());
-    let head = Head::beside(&folder.path().join("journal.jsonl"));
+    let head = HeartbeatFile::beside(&folder.path().join("journal.jsonl"));
     let clock = Clock::manual(noon());
     let (first, _) = process(&db.pool, &clock, Some(&head));
     first.beat().await.unwrap();
@@ -324,10 +347,14 @@ async fn data_that_are_carried_over_to_another_server_are_judged_as_before() {
     };
     carry_over().await;
     clock.advance(TimeDelta::hours(3));
-    let (second, witness) = process(&db.pool, &clock, Some(&head));
-    assert_eq!(second.beat().await.unwrap(), Verdict::Whole, "only down");
+    let (second, heartbeat_status) = process(&db.pool, &clock, Some(&head));
+    assert_eq!(
+        second.beat().await.unwrap(),
+        HeartbeatVerdict::Whole,
+        "only down"
+    );
     assert_eq!(held(&db.pool).await, []);
-    assert_eq!(witness.counter(), 2);
+    assert_eq!(heartbeat_status.counter(), 2);
 
     // An older copy of the data, and one that `unread restore` has filled.
     for filled in [false, true] {
@@ -341,8 +368,11 @@ async fn data_that_are_carried_over_to_another_server_are_judged_as_before() {
         carry_over().await;
         let (again, _) = process(&db.pool, &clock, Some(&head));
         let verdict = again.beat().await.unwrap();
-        assert!(matches!(verdict, Verdict::Restored { .. }), "{verdict:?}");
-        let kinds = [Kind::Restored, Kind::Copied];
+        assert!(
+            matches!(verdict, HeartbeatVerdict::Restored { .. }),
+            "{verdict:?}"
+        );
+        let kinds = [HoldKind::Restored, HoldKind::Copied];
         assert_eq!(held(&db.pool).await, kinds[..=usize::from(filled)]);
     }
 }
@@ -350,7 +380,7 @@ async fn data_that_are_carried_over_to_another_server_are_judged_as_before() {
 #[tokio::test]
 async fn a_decision_before_the_first_start_is_not_asked_for_again() {
     let (db, folder) = (migrated().await, Folder::new());
-    let head = Head::beside(&folder.path().join("journal.jsonl"));
+    let head = HeartbeatFile::beside(&folder.path().join("journal.jsonl"));
     let clock = Clock::manual(noon());
     let (first, _) = process(&db.pool, &clock, Some(&head));
     first.beat().await.unwrap();
@@ -368,7 +398,7 @@ async fn a_decision_before_the_first_start_is_not_asked_for_again() {
         .unwrap();
     let mut tx = db.pool.begin().await.unwrap();
     // On a machine that remembers nothing.
-    let decision = Decision::Restored {
+    let decision = HoldDecision::Restored {
         lost_until: clock.now(),
         journal: None,
     };
@@ -376,14 +406,17 @@ async fn a_decision_before_the_first_start_is_not_asked_for_again() {
         .await
         .unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(first.beat().await.unwrap(), Verdict::Same);
+    assert_eq!(first.beat().await.unwrap(), HeartbeatVerdict::Same);
     let (started, _) = process(&db.pool, &clock, Some(&head));
-    assert_eq!(started.beat().await.unwrap(), Verdict::Same);
+    assert_eq!(started.beat().await.unwrap(), HeartbeatVerdict::Same);
     assert_eq!(held(&db.pool).await, []);
     // What is restored after that is found out as ever.
     backup::restore(&db.pool).await;
     let verdict = started.beat().await.unwrap();
-    assert!(matches!(verdict, Verdict::Restored { .. }), "{verdict:?}");
+    assert!(
+        matches!(verdict, HeartbeatVerdict::Restored { .. }),
+        "{verdict:?}"
+    );
 }
 
 #[tokio::test]
@@ -391,12 +424,12 @@ async fn a_heartbeat_that_cannot_be_written_beside_the_journal_is_told_and_stops
     let (db, folder) = (migrated().await, Folder::new());
     let (clock, metrics) = (Clock::manual(noon()), Metrics::new());
     let away = folder.path().join("away");
-    let head = Head::beside(&away.join("journal.jsonl"));
-    let witness = Arc::new(Witness::default());
-    let heart = Heart::new(
+    let head = HeartbeatFile::beside(&away.join("journal.jsonl"));
+    let heartbeat_status = Arc::new(HeartbeatStatus::default());
+    let heart = HeartbeatTask::new(
         db.pool.clone(),
         clock.clone(),
-        Arc::clone(&witness),
+        Arc::clone(&heartbeat_status),
         Some(head.clone()),
         &metrics,
     )
@@ -409,9 +442,9 @@ async fn a_heartbeat_that_cannot_be_written_beside_the_journal_is_told_and_stops
             .unwrap();
         family.get_metric()[0].get_gauge().get_value()
     };
-    assert_eq!(heart.beat().await.unwrap(), Verdict::Same);
+    assert_eq!(heart.beat().await.unwrap(), HeartbeatVerdict::Same);
     assert!(lag() >= 1.0);
-    assert_eq!(witness.counter(), 1);
+    assert_eq!(heartbeat_status.counter(), 1);
     std::fs::create_dir(&away).unwrap();
     heart.beat().await.unwrap();
     assert!(lag() <= 0.0);

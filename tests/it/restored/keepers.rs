@@ -8,21 +8,21 @@ use unread::db::journal::Sink;
 use unread::db::suppressions::Source;
 use unread::domain::contact::Suppression;
 use unread::domain::ids::Channel;
-use unread::jobs::journal::{Keeper, Place};
-use unread::journal::{Begins, End, File, Kind, Line, entries, missing};
+use unread::jobs::journal::{JournalKeeper, JournalSink};
+use unread::journal::{Begins, EntryKind, JournalEnd, JournalFile, JournalLine, entries, missing};
 
 use super::backup;
 use crate::harness::{account, migrated};
 use crate::process::Folder;
 
-fn journal(folder: &Folder) -> File {
-    File::at(folder.path().join("journal.jsonl"))
+fn journal(folder: &Folder) -> JournalFile {
+    JournalFile::at(folder.path().join("journal.jsonl"))
 }
 
-async fn keeper(pool: &PgPool, file: &File) -> Keeper {
-    let place = Place::File(file.clone(), TimeDelta::days(35));
+async fn keeper(pool: &PgPool, file: &JournalFile) -> JournalKeeper {
+    let place = JournalSink::File(file.clone(), TimeDelta::days(35));
     let key = Some("5f0c11ab".to_owned());
-    Keeper::start(pool.clone(), Clock::System, place, key)
+    JournalKeeper::start(pool.clone(), Clock::System, place, key)
         .await
         .unwrap()
 }
@@ -38,18 +38,18 @@ async fn opt_out(pool: &PgPool, n: u8) {
 
 /// What the file says: `b3` begins the journal with number 3, `s` is in force at its beginning, `e` ends that, `+` and `x` are opt-outs and
 /// erasures.
-fn said(file: &File) -> Vec<String> {
+fn said(file: &JournalFile) -> Vec<String> {
     let lines = file.read().unwrap();
     let said = lines.iter().map(|line| match line {
-        Line::Begins(begins) => format!("b{}", begins.number),
-        Line::SnapshotEnds { .. } => "e".to_owned(),
-        Line::Forgotten { .. } => "forgotten".to_owned(),
-        Line::Entry(entry) => {
+        JournalLine::Begins(begins) => format!("b{}", begins.number),
+        JournalLine::SnapshotEnds { .. } => "e".to_owned(),
+        JournalLine::Forgotten { .. } => "forgotten".to_owned(),
+        JournalLine::Entry(entry) => {
             let sign = match (entry.kind, entry.snapshot) {
-                (Kind::OptOut, None) => "+",
-                (Kind::Erasure, None) => "x",
-                (Kind::OptOut, Some(_)) => "s+",
-                (Kind::Erasure, Some(_)) => "sx",
+                (EntryKind::OptOut, None) => "+",
+                (EntryKind::Erasure, None) => "x",
+                (EntryKind::OptOut, Some(_)) => "s+",
+                (EntryKind::Erasure, Some(_)) => "sx",
                 _ => "?",
             };
             format!("{sign}{}", entry.hash[0])
@@ -58,10 +58,10 @@ fn said(file: &File) -> Vec<String> {
     said.collect()
 }
 
-fn begins(file: &File) -> Vec<Begins> {
+fn begins(file: &JournalFile) -> Vec<Begins> {
     let lines = file.read().unwrap();
     let begins = lines.into_iter().filter_map(|line| match line {
-        Line::Begins(begins) => Some(begins),
+        JournalLine::Begins(begins) => Some(begins),
         _ => None,
     });
     begins.collect()
@@ -97,10 +97,10 @@ async fn a_journal_begins_with_all_that_is_in_force_and_goes_on_with_the_next_nu
     second.turn().await.unwrap();
     assert_eq!(said(&file), ["b1", "s+1", "sx2", "e", "+3", "+4"]);
     let lines = file.read().unwrap();
-    let numbers: Vec<i64> = lines.iter().map(Line::number).collect();
+    let numbers: Vec<i64> = lines.iter().map(JournalLine::number).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
     assert_eq!(begins(&file)[0].key.as_deref(), Some("5f0c11ab"));
-    let end = End::Told(file.mark().unwrap());
+    let end = JournalEnd::Told(file.mark().unwrap());
     assert_eq!(missing(&lines, &end, (before, now(pool).await)), []);
 }
 
@@ -124,7 +124,7 @@ async fn what_a_restored_database_notes_does_not_hide_what_was_noted_in_the_lost
     let before = begins(&file)[1].before.clone().unwrap();
     assert_eq!(&before.journal, name);
     let lines = file.read().unwrap();
-    let end = End::Told(file.mark().unwrap());
+    let end = JournalEnd::Told(file.mark().unwrap());
     assert_eq!(missing(&lines, &end, (lost_from, lost_until)), []);
 }
 
@@ -174,14 +174,14 @@ async fn a_file_that_is_gone_or_was_not_kept_for_long_is_begun_anew() {
     let mut first = keeper(pool, &file).await;
     first.turn().await.unwrap();
     let before = now(pool).await;
-    let away = File::at(folder.path().join("away"));
+    let away = JournalFile::at(folder.path().join("away"));
     std::fs::rename(file.path(), away.path()).unwrap();
     opt_out(pool, 1).await;
     first.turn().await.unwrap();
     assert_eq!(said(&file), ["b3", "s+1", "e", "+1"]);
     assert_eq!(begins(&file)[0].journal, begins(&away)[0].journal);
     let both = [away.read().unwrap(), file.read().unwrap()].concat();
-    let end = End::Told(file.mark().unwrap());
+    let end = JournalEnd::Told(file.mark().unwrap());
     assert_eq!(missing(&both, &end, (before, before)), []);
     assert_ne!(missing(&file.read().unwrap(), &end, (before, before)), []);
 

@@ -3,13 +3,13 @@
 use serde_json::json;
 use unread::hashing::Hasher;
 
-use super::{ANN, BEN, Kept, account, backup, run_test_with};
-use crate::harness::Stage;
+use super::{ANN, BEN, JournalStage, account, backup, run_test_with};
+use crate::harness::TestApp;
 
 const OLD: &str = "the-key-of-the-year-before-0123456789";
 
 /// Who is suppressed by now, with why, and the name of the key.
-async fn suppressed(t: &Stage) -> Vec<(Vec<u8>, String, Option<String>)> {
+async fn suppressed(t: &TestApp) -> Vec<(Vec<u8>, String, Option<String>)> {
     sqlx::query_as("select address_hash, reason, key_id from suppressions order by created_at")
         .fetch_all(t.pool())
         .await
@@ -23,7 +23,7 @@ fn hash(hasher: &Hasher, address: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn whoever_unsubscribes_from_a_mail_of_the_lost_time_is_heard() {
-    run_test_with(Kept::new().setup(), async |t| {
+    run_test_with(JournalStage::new().setup(), async |t| {
         backup::make(t.pool()).await;
         t.answered(ANN);
         t.tick().await;
@@ -67,12 +67,12 @@ async fn whoever_unsubscribes_from_a_mail_of_the_lost_time_is_heard() {
 
 #[tokio::test]
 async fn a_no_by_a_lost_link_of_an_older_key_is_not_labelled_with_the_present_one() {
-    let kept = Kept::new();
+    let kept = JournalStage::new();
     let mut setup = kept.setup();
     setup.settings.push(("UNREAD_SECRET_OLD", OLD));
     run_test_with(setup, async |t| {
         let old = Hasher::new(OLD.as_bytes());
-        let to = unread::jobs::way_out::Recipient {
+        let to = unread::jobs::way_out::RemindedAddress {
             account: account(),
             channel: unread::domain::ids::Channel::Email,
             hash: hash(&old, ANN).try_into().unwrap(),
@@ -96,7 +96,7 @@ async fn a_no_by_a_lost_link_of_an_older_key_is_not_labelled_with_the_present_on
 
 #[tokio::test]
 async fn complaints_and_bounces_of_lost_mails_count_by_the_link_that_they_carried() {
-    let mut setup = Kept::new().setup();
+    let mut setup = JournalStage::new().setup();
     setup
         .settings
         .push(("UNREAD_MAIL_WEBHOOK_SECRET", crate::opt_outs::SECRET));

@@ -17,18 +17,18 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
-use unread::control::consumers::Who;
-use unread::control::restored::{Done, Wish, restored};
-use unread::control::rules::By;
-use unread::control::{Error, consumers, hold};
+use unread::control::consumers::ConsumerSelector;
+use unread::control::restored::{RestoreResult, RestoredRequest, restored};
+use unread::control::rules::ChangeAuthor;
+use unread::control::{ControlError, consumers, hold};
 use unread::db;
 use unread::domain::access::{Permission, Role};
-use unread::domain::heartbeat::Verdict;
+use unread::domain::heartbeat::HeartbeatVerdict;
 use unread::domain::hold::Hold;
-use unread::jobs::heart::{Heart, Witness};
-use unread::journal::{self, File, Head, Kind};
+use unread::jobs::heartbeat::{HeartbeatStatus, HeartbeatTask};
+use unread::journal::{self, EntryKind, HeartbeatFile, JournalFile};
 
-use crate::harness::{Setup, Stage, account, eventually, everything, run_test_with};
+use crate::harness::{Setup, TestApp, account, eventually, everything, run_test_with};
 use crate::opt_outs;
 use crate::process::Folder;
 
@@ -42,11 +42,11 @@ const GINA: &str = "gina@example.com";
 const PHONE: &str = "+12025550143";
 
 /// A stage with a journal.
-struct Kept {
+struct JournalStage {
     folder: Folder,
 }
 
-impl Kept {
+impl JournalStage {
     fn new() -> Self {
         Self {
             folder: Folder::new(),
@@ -71,22 +71,27 @@ impl Kept {
     }
 
     /// Waits until so many entries of a kind are there.
-    async fn has(&self, kind: Kind, count: usize) {
+    async fn has(&self, kind: EntryKind, count: usize) {
         eventually("the journal has it", async || {
-            let entries = journal::entries(File::at(self.path()).read().unwrap());
+            let entries = journal::entries(JournalFile::at(self.path()).read().unwrap());
             entries.iter().filter(|entry| entry.kind == kind).count() >= count
         })
         .await;
     }
 }
 
-/// The stage's process beats now; with a witness of its own: another process, which starts now.
-async fn beat(t: &Stage, witness: Option<Arc<Witness>>, head: Option<Head>) -> Verdict {
-    let witness = witness.unwrap_or_else(|| Arc::clone(&t.context().witness));
-    let heart = Heart::new(
+/// The stage's process beats now; with a status of its own: another process, which starts now.
+async fn beat(
+    t: &TestApp,
+    heartbeat_status: Option<Arc<HeartbeatStatus>>,
+    head: Option<HeartbeatFile>,
+) -> HeartbeatVerdict {
+    let heartbeat_status =
+        heartbeat_status.unwrap_or_else(|| Arc::clone(&t.context().heartbeat_status));
+    let heart = HeartbeatTask::new(
         t.pool().clone(),
         t.clock.clone(),
-        witness,
+        heartbeat_status,
         head,
         &t.context().metrics,
     );
@@ -94,34 +99,38 @@ async fn beat(t: &Stage, witness: Option<Arc<Witness>>, head: Option<Head>) -> V
     heart.beat().await.unwrap()
 }
 
-fn by(t: &Stage) -> By<'static> {
-    By {
+fn by(t: &TestApp) -> ChangeAuthor<'static> {
+    ChangeAuthor {
         name: "ann",
         now: t.now(),
     }
 }
 
-async fn take_up(t: &Stage, kept: Option<&Kept>, lost_from: DateTime<Utc>) -> Done {
-    let wish = Wish {
+async fn take_up(
+    t: &TestApp,
+    kept: Option<&JournalStage>,
+    lost_from: DateTime<Utc>,
+) -> RestoreResult {
+    let wish = RestoredRequest {
         lost_from,
         lost_until: None,
-        journal: kept.map(|kept| journal::entries(File::at(kept.path()).read().unwrap())),
-        remembered: kept.and_then(|kept| Head::beside(&kept.path()).read().unwrap()),
+        journal: kept.map(|kept| journal::entries(JournalFile::at(kept.path()).read().unwrap())),
+        remembered: kept.and_then(|kept| HeartbeatFile::beside(&kept.path()).read().unwrap()),
         unnoticed: false,
     };
     restored(t.context(), &wish, by(t)).await.unwrap()
 }
 
-async fn erase(t: &Stage, conversation: &str) {
+async fn erase(t: &TestApp, conversation: &str) {
     let own = everything().named(account().as_str()).unwrap();
-    let who = Who::Conversation(conversation.to_owned());
+    let who = ConsumerSelector::Conversation(conversation.to_owned());
     let with = (&t.clock, &t.context().hasher);
     consumers::erase(t.pool(), with, "ann", &own, &who)
         .await
         .unwrap();
 }
 
-async fn unsubscribe(t: &Stage, conversation: &str) {
+async fn unsubscribe(t: &TestApp, conversation: &str) {
     let token = t.reminders().await;
     let token = token.into_iter().find(|r| r.conversation == conversation);
     let link = format!("{}/u/{}", t.web, token.unwrap().token);
@@ -130,7 +139,7 @@ async fn unsubscribe(t: &Stage, conversation: &str) {
 }
 
 /// To whom e-mails went since the test last looked, in order of address.
-fn reminded(t: &Stage) -> Vec<String> {
+fn reminded(t: &TestApp) -> Vec<String> {
     let mails = t.mails();
     let mut to: Vec<String> = mails.iter().map(|mail| mail.to[0].clone()).collect();
     to.sort_unstable();
@@ -138,7 +147,7 @@ fn reminded(t: &Stage) -> Vec<String> {
 }
 
 /// Where a person or a program sees that sending is held.
-async fn seen_everywhere(t: &Stage) {
+async fn seen_everywhere(t: &TestApp) {
     let ready = t.http.get(t.metrics.replace("/metrics", "/readyz"));
     let ready = ready.send().await.unwrap();
     assert!(ready.status().is_success(), "a hold is no unreadiness");
@@ -177,7 +186,7 @@ async fn seen_everywhere(t: &Stage) {
 
 #[tokio::test]
 async fn text_messages_of_the_lost_time_are_looked_up_and_those_that_were_not_sent_are() {
-    let kept = Kept::new();
+    let kept = JournalStage::new();
     run_test_with(kept.setup(), async |t| {
         let sent = t.answered(PHONE);
         let unsent = t.answered("+12025550178");
@@ -198,7 +207,7 @@ async fn text_messages_of_the_lost_time_are_looked_up_and_those_that_were_not_se
 
         backup::restore(t.pool()).await;
         let verdict = beat(t, None, None).await;
-        assert!(matches!(verdict, Verdict::Restored { .. }), "{verdict:?}");
+        assert!(matches!(verdict, HeartbeatVerdict::Restored { .. }), "{verdict:?}");
         let done = take_up(t, Some(&kept), backed_up_at).await;
         assert_eq!(done.looked_up, 2, "{done:?}");
         for _ in 0..4 {
@@ -211,7 +220,7 @@ async fn text_messages_of_the_lost_time_are_looked_up_and_those_that_were_not_se
         }
         // The process has not beaten since the decision, so what was not there was put off. Its next beat brings it back at once.
         let verdict = beat(t, None, None).await;
-        assert_eq!(verdict, Verdict::Same);
+        assert_eq!(verdict, HeartbeatVerdict::Same);
         t.advance(5).await;
         let texts = t.texts();
         assert_eq!(texts.len(), 1, "{texts:?}");
@@ -237,11 +246,14 @@ async fn without_a_journal_opt_outs_of_the_lost_time_are_gone_and_nobody_is_remi
         beat(t, None, None).await;
         backup::restore(t.pool()).await;
         let verdict = beat(t, None, None).await;
-        assert!(matches!(verdict, Verdict::Restored { .. }), "{verdict:?}");
+        assert!(
+            matches!(verdict, HeartbeatVerdict::Restored { .. }),
+            "{verdict:?}"
+        );
         take_up(t, None, backed_up_at).await;
         // Nothing leaves before the process has found nothing more to object.
         let verdict = beat(t, None, None).await;
-        assert_eq!(verdict, Verdict::Same);
+        assert_eq!(verdict, HeartbeatVerdict::Same);
         t.advance(20).await;
         assert_eq!(reminded(t), [""; 0]);
         // The price, which the command names before.
@@ -265,7 +277,7 @@ async fn of_a_long_silence_only_what_was_due_before_waits_for_a_person() {
         // As a process that remembers nothing finds it; this one would vouch for the database.
         let between = t.now() + TimeDelta::minutes(2);
         let silence = Hold {
-            kind: unread::domain::hold::Kind::Silence,
+            kind: unread::domain::hold::HoldKind::Silence,
             found_at: t.now(),
             lost_from: Some(t.now() - TimeDelta::hours(2)),
             lost_until: Some(t.now()),
@@ -295,13 +307,19 @@ async fn of_a_long_silence_only_what_was_due_before_waits_for_a_person() {
 async fn who_looked_before_the_end_of_a_hold_and_wrote_after_it_waits_for_the_next_beat_only() {
     run_test_with(Setup::default(), async |t| {
         let ctx = t.context();
-        let (witness, metrics) = (Arc::clone(&ctx.witness), &ctx.metrics);
-        let heart = Heart::new(t.pool().clone(), t.clock.clone(), witness, None, metrics);
+        let (heartbeat_status, metrics) = (Arc::clone(&ctx.heartbeat_status), &ctx.metrics);
+        let heart = HeartbeatTask::new(
+            t.pool().clone(),
+            t.clock.clone(),
+            heartbeat_status,
+            None,
+            metrics,
+        );
         let heart = heart.unwrap();
         t.answered(ANN);
         t.tick().await;
         let hold = Hold {
-            kind: unread::domain::hold::Kind::Restored,
+            kind: unread::domain::hold::HoldKind::Restored,
             found_at: t.now(),
             lost_from: Some(t.now()),
             lost_until: Some(t.now()),
@@ -315,8 +333,8 @@ async fn who_looked_before_the_end_of_a_hold_and_wrote_after_it_waits_for_the_ne
         t.advance(10).await;
         assert_eq!(reminded(t), [""; 0]);
         // Whoever ends it releases what is held, and sees nothing of what is written a moment later: as if that were this reminder.
-        let how = ("ann", unread::domain::hold::End::NothingLost);
-        let kinds = unread::domain::hold::Kind::ALL;
+        let how = ("ann", unread::domain::hold::HoldEnd::NothingLost);
+        let kinds = unread::domain::hold::HoldKind::ALL;
         let put_off = async |why: &str| {
             let row = "update reminders set next_at = $1, reason = $2 where state = 'scheduled'";
             let row = sqlx::query(row)
@@ -342,7 +360,7 @@ async fn who_looked_before_the_end_of_a_hold_and_wrote_after_it_waits_for_the_ne
 async fn of_two_who_take_it_up_at_once_one_does() {
     run_test_with(Setup::default(), async |t| {
         let hold = Hold {
-            kind: unread::domain::hold::Kind::Restored,
+            kind: unread::domain::hold::HoldKind::Restored,
             found_at: t.now(),
             lost_from: Some(t.now() - TimeDelta::hours(1)),
             lost_until: Some(t.now()),
@@ -353,7 +371,7 @@ async fn of_two_who_take_it_up_at_once_one_does() {
         let mut conn = t.pool().acquire().await.unwrap();
         assert!(db::holds::begin(&mut conn, &hold).await.unwrap());
         drop(conn);
-        let wish = Wish {
+        let wish = RestoredRequest {
             lost_from: t.now() - TimeDelta::hours(1),
             lost_until: None,
             journal: None,
@@ -366,21 +384,21 @@ async fn of_two_who_take_it_up_at_once_one_does() {
             (Ok(_), Err(refused)) | (Err(refused), Ok(_)) => refused,
             both => panic!("{both:?}"),
         };
-        assert!(matches!(refused, Error::Conflict(_)), "{refused:?}");
+        assert!(matches!(refused, ControlError::Conflict(_)), "{refused:?}");
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_week_end_s_outage_under_a_living_process_holds_nothing() {
-    let kept = Kept::new();
+    let kept = JournalStage::new();
     run_test_with(kept.setup(), async |t| {
         beat(t, None, None).await;
         t.advance_by(TimeDelta::hours(60)).await;
         // The process's own heart may have been the first.
-        let fine = |verdict| matches!(verdict, Verdict::Whole | Verdict::Same);
+        let fine = |verdict| matches!(verdict, HeartbeatVerdict::Whole | HeartbeatVerdict::Same);
         assert!(fine(beat(t, None, None).await));
-        let head = Head::beside(&kept.path());
+        let head = HeartbeatFile::beside(&kept.path());
         assert!(fine(beat(t, Some(Arc::default()), Some(head)).await));
         assert_eq!(db::holds::active(t.pool()).await.unwrap(), []);
         t.answered(ANN);

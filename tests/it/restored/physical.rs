@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tokio::sync::Mutex;
 
-use super::Kept;
+use super::JournalStage;
 use super::story::restored_after;
 use crate::database::{OwnServer, own_server};
 use crate::harness::{Setup, migrated_on, skipped};
@@ -22,7 +22,7 @@ async fn physically_after<R, B>(
         return skipped("PostgreSQL's programs here have no pg_basebackup");
     }
     let ready = ready(&mut server).await;
-    let kept = Kept::new();
+    let kept = JournalStage::new();
     let setup = Setup {
         database: Some(migrated_on(&server).await),
         ..kept.setup()

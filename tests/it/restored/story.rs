@@ -4,23 +4,23 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use serde_json::json;
-use unread::domain::heartbeat::Verdict;
-use unread::journal::{Head, Kind};
+use unread::domain::heartbeat::HeartbeatVerdict;
+use unread::journal::{EntryKind, HeartbeatFile};
 
 use super::{
-    ANN, BEN, CARL, DORA, EVE, FAY, GINA, Kept, backup, beat, erase, reminded, seen_everywhere,
-    take_up, unsubscribe,
+    ANN, BEN, CARL, DORA, EVE, FAY, GINA, JournalStage, backup, beat, erase, reminded,
+    seen_everywhere, take_up, unsubscribe,
 };
-use crate::harness::{Setup, Stage, run_test_with};
+use crate::harness::{Setup, TestApp, run_test_with};
 use crate::opt_outs::events;
 
 /// A backup is made, this much time passes with reminders, opt-outs, a complaint and erasures, and it is put back under a process that lives
 /// on.
 pub async fn restored_after<B>(
     minutes: i64,
-    (kept, setup): (&Kept, Setup),
-    make: impl AsyncFnOnce(&Stage) -> B,
-    put_back: impl AsyncFnOnce(&Stage, B),
+    (kept, setup): (&JournalStage, Setup),
+    make: impl AsyncFnOnce(&TestApp) -> B,
+    put_back: impl AsyncFnOnce(&TestApp, B),
 ) {
     run_test_with(setup, async |t| {
         // Reminded before the backup; the second step is due the day after.
@@ -46,11 +46,11 @@ pub async fn restored_after<B>(
         erase(t, &dora).await;
         erase(t, &fay).await;
         t.advance(minutes).await;
-        let head = || Some(Head::beside(&kept.path()));
+        let head = || Some(HeartbeatFile::beside(&kept.path()));
         beat(t, None, head()).await;
-        kept.has(Kind::OptOut, 1).await;
-        kept.has(Kind::Complaint, 1).await;
-        kept.has(Kind::Erasure, 2).await;
+        kept.has(EntryKind::OptOut, 1).await;
+        kept.has(EntryKind::Complaint, 1).await;
+        kept.has(EntryKind::Erasure, 2).await;
         let sent = reminded(t);
         assert_eq!(sent.first().map(String::as_str), Some(ANN), "{sent:?}");
         let ben_was_reminded = sent == [ANN, BEN];
@@ -66,10 +66,13 @@ pub async fn restored_after<B>(
         t.advance(1).await;
         assert_eq!(reminded(t), [""; 0]);
         let verdict = beat(t, None, None).await;
-        assert!(matches!(verdict, Verdict::Restored { .. }), "{verdict:?}");
+        assert!(
+            matches!(verdict, HeartbeatVerdict::Restored { .. }),
+            "{verdict:?}"
+        );
         let started_now = beat(t, Some(Arc::default()), head()).await;
         assert!(
-            matches!(started_now, Verdict::Restored { .. }),
+            matches!(started_now, HeartbeatVerdict::Restored { .. }),
             "{started_now:?}"
         );
         assert_eq!(t.story(&ann).await, ["scheduled (held)"]);
@@ -84,7 +87,7 @@ pub async fn restored_after<B>(
         assert_eq!((done.suppressed, done.erased), (2, 1), "{done:?}");
         assert_eq!(t.story(&ann).await, ["unknown (restored)"]);
         let verdict = beat(t, None, None).await;
-        assert_eq!(verdict, Verdict::Same);
+        assert_eq!(verdict, HeartbeatVerdict::Same);
 
         // What is owed goes out: to who was answered after it, and who was not yet reminded.
         t.answered(EVE);
@@ -127,7 +130,7 @@ pub async fn restored_after<B>(
 
 /// A dump: what is in the tables.
 async fn logical_after(minutes: i64) {
-    let kept = Kept::new();
+    let kept = JournalStage::new();
     restored_after(
         minutes,
         (&kept, kept.setup()),

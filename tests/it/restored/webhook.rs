@@ -18,7 +18,7 @@ use unread::db::suppressions::Source;
 use unread::domain::contact::Suppression;
 use unread::domain::ids::Channel;
 use unread::hashing::Hasher;
-use unread::journal::{self, Entry, Kind, Line};
+use unread::journal::{self, EntryKind, JournalEntry, JournalLine};
 
 use super::{ANN, reminded, unsubscribe};
 use crate::harness::{Setup, account, eventually, migrated, noon, run_test_with};
@@ -65,12 +65,12 @@ impl Receiver {
         self.0.lock().unwrap().1.clone()
     }
 
-    fn lines(&self) -> Vec<Line> {
+    fn lines(&self) -> Vec<JournalLine> {
         journal::parse(&self.posts().join("\n")).unwrap()
     }
 
     /// What was noted since it began.
-    fn entries(&self) -> Vec<Entry> {
+    fn entries(&self) -> Vec<JournalEntry> {
         let mut entries = journal::entries(self.lines());
         entries.retain(|entry| entry.snapshot.is_none());
         entries
@@ -140,10 +140,10 @@ async fn an_opt_out_is_confirmed_while_the_receiver_is_away_and_arrives_when_it_
         eventually("it has arrived", async || lag().await <= 0.0).await;
         let lines = receiver.lines();
         assert!(
-            matches!(&lines[0], Line::Begins(begins) if begins.number == 1),
+            matches!(&lines[0], JournalLine::Begins(begins) if begins.number == 1),
             "{lines:?}"
         );
-        let numbers: Vec<i64> = lines.iter().map(Line::number).collect();
+        let numbers: Vec<i64> = lines.iter().map(JournalLine::number).collect();
         // It was in force already when the receiver let the journal begin.
         assert_eq!(numbers, [1, 2, 3, 4], "{lines:?}");
         let kept = receiver.entries();
@@ -151,7 +151,7 @@ async fn an_opt_out_is_confirmed_while_the_receiver_is_away_and_arrives_when_it_
         let entry = &kept[0];
         assert_eq!(
             (entry.kind, entry.channel.as_deref()),
-            (Kind::OptOut, Some("email"))
+            (EntryKind::OptOut, Some("email"))
         );
         assert!(entry.at <= Clock::System.now() && entry.until.is_none());
         // Whom it is about only the key tells.
@@ -179,10 +179,10 @@ async fn opt_out(pool: &PgPool, n: u8) {
         .unwrap();
 }
 
-fn has_begun(lines: &[Line]) -> bool {
+fn has_begun(lines: &[JournalLine]) -> bool {
     lines
         .iter()
-        .any(|line| matches!(line, Line::SnapshotEnds { .. }))
+        .any(|line| matches!(line, JournalLine::SnapshotEnds { .. }))
 }
 
 /// No trigger sees it, as none sees a restore.
@@ -226,7 +226,10 @@ async fn what_was_said_in_a_lost_time_comes_back_from_the_file_and_from_what_a_r
         eventually("what was said before is kept", async || {
             has_begun(&receiver.lines())
                 && receiver.entries().len() == usize::from(n) - 2
-                && journal::File::at(file.clone()).mark().unwrap().is_some()
+                && journal::JournalFile::at(file.clone())
+                    .mark()
+                    .unwrap()
+                    .is_some()
         })
         .await;
         opt_out(&before_the_change, n).await;

@@ -1,26 +1,26 @@
 //! What lists, forecast and people say of reminders that wait while all sending is held, and after a channel was taken back from live.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use unread::control::consumers::{Who, look_up};
-use unread::control::live::{Installation, Looks};
+use unread::control::consumers::{ConsumerSelector, look_up};
+use unread::control::live::{Installation, LiveCheckCache};
 use unread::control::{forecast, reminders};
 use unread::db;
-use unread::db::reminders::Filter;
+use unread::db::reminders::ReminderFilter;
 use unread::domain::decide::Cause;
-use unread::domain::hold::{End, Hold, Kind};
+use unread::domain::hold::{Hold, HoldEnd, HoldKind};
 use unread::domain::ids::Channel;
 
 use super::{ANN, account, beat, by, everything};
-use crate::harness::{Stage, run_test};
+use crate::harness::{TestApp, run_test};
 
 /// What the list, the forecast, the person's conversation and the headline say of the one reminder that waits.
-async fn said(t: &Stage, chat: &str) -> [Option<String>; 4] {
-    let filter = Filter::default();
+async fn said(t: &TestApp, chat: &str) -> [Option<String>; 4] {
+    let filter = ReminderFilter::default();
     let list = reminders::search(t.pool(), &everything(), filter, None, 10).await;
     let own = everything().named(account().as_str()).unwrap();
     let of = (Channel::Email, None);
     let next = forecast::stored(t.context(), &own, of, t.now()).await;
-    let who = Who::Conversation(chat.to_owned());
+    let who = ConsumerSelector::Conversation(chat.to_owned());
     let person = look_up(t.context(), &own, &who).await.unwrap();
     let word = |cause: Option<&Cause>| cause.map(ToString::to_string);
     [
@@ -31,7 +31,7 @@ async fn said(t: &Stage, chat: &str) -> [Option<String>; 4] {
     ]
 }
 
-async fn hold(t: &Stage, kind: Kind, due_before: Option<DateTime<Utc>>) {
+async fn hold(t: &TestApp, kind: HoldKind, due_before: Option<DateTime<Utc>>) {
     let hold = Hold {
         kind,
         found_at: t.now(),
@@ -45,10 +45,10 @@ async fn hold(t: &Stage, kind: Kind, due_before: Option<DateTime<Utc>>) {
     db::holds::begin(&mut conn, &hold).await.unwrap();
 }
 
-async fn end(t: &Stage) {
+async fn end(t: &TestApp) {
     let mut conn = t.pool().acquire().await.unwrap();
-    let how = ("test", End::NothingLost);
-    db::holds::end(&mut conn, &Kind::ALL, how, t.now())
+    let how = ("test", HoldEnd::NothingLost);
+    db::holds::end(&mut conn, &HoldKind::ALL, how, t.now())
         .await
         .unwrap();
 }
@@ -63,16 +63,16 @@ async fn who_looks_a_waiting_reminder_up_is_told_that_it_is_held_or_will_not_go(
         let waits = said(t, &chat).await;
         assert_eq!(waits[2..], all("scheduled")[2..]);
 
-        hold(t, Kind::Restored, None).await;
+        hold(t, HoldKind::Restored, None).await;
         assert_eq!(said(t, &chat).await, all("held"));
         end(t).await;
         assert_eq!(said(t, &chat).await, waits);
 
         // What is due afterwards is not held.
-        hold(t, Kind::Silence, Some(t.now())).await;
+        hold(t, HoldKind::Silence, Some(t.now())).await;
         assert_eq!(said(t, &chat).await, waits);
         end(t).await;
-        hold(t, Kind::Silence, Some(t.now() + TimeDelta::hours(1))).await;
+        hold(t, HoldKind::Silence, Some(t.now() + TimeDelta::hours(1))).await;
         assert_eq!(said(t, &chat).await, all("held"));
         end(t).await;
 
@@ -80,7 +80,7 @@ async fn who_looks_a_waiting_reminder_up_is_told_that_it_is_held_or_will_not_go(
             config: t.config(),
             ctx: t.context(),
             examine: unread::doctor::find_broken,
-            looks: &Looks::default(),
+            looks: &LiveCheckCache::default(),
         };
         let own = everything().named(account().as_str()).unwrap();
         installation

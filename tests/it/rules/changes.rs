@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use unread::channel::render::Texts;
-use unread::control::Error;
+use unread::control::ControlError;
 use unread::control::accounts::Allowed;
-use unread::control::rules::{self, By, Change, RuleView, Stamp};
-use unread::control::senders::Senders;
+use unread::control::rules::{self, ChangeAuthor, RuleChange, RuleStamp, RuleView};
+use unread::control::senders::AllowedSenders;
 use unread::db;
 use unread::domain::ids::{Channel, SkillId};
-use unread::domain::rule::Key;
+use unread::domain::rule::RuleKey;
 
 use crate::database::TestDatabase;
 use crate::harness::{account, everything, migrated, noon};
@@ -30,8 +30,8 @@ async fn empty() -> TestDatabase {
     db
 }
 
-fn key(skill: Option<SkillId>) -> Allowed<Key> {
-    let key = Key {
+fn key(skill: Option<SkillId>) -> Allowed<RuleKey> {
+    let key = RuleKey {
         account: account(),
         skill,
         channel: Channel::Sms,
@@ -39,21 +39,26 @@ fn key(skill: Option<SkillId>) -> Allowed<Key> {
     everything().rule(key).unwrap()
 }
 
-fn by(name: &str) -> By<'_> {
-    By { name, now: noon() }
+fn by(name: &str) -> ChangeAuthor<'_> {
+    ChangeAuthor { name, now: noon() }
 }
 
-fn after(minutes: u32) -> Change {
-    Change {
+fn after(minutes: u32) -> RuleChange {
+    RuleChange {
         enabled: true,
         settings: json!({ "steps": [{ "after_minutes": minutes }] }),
     }
 }
 
-async fn draft(pool: &PgPool, seen: Stamp, change: Change, who: &str) -> Result<RuleView, Error> {
+async fn draft(
+    pool: &PgPool,
+    seen: RuleStamp,
+    change: RuleChange,
+    who: &str,
+) -> Result<RuleView, ControlError> {
     rules::save_draft(
         pool,
-        (&Texts::new(), &Senders::ANY),
+        (&Texts::new(), &AllowedSenders::ANY),
         &key(Some(CARE)),
         seen,
         change,
@@ -62,10 +67,10 @@ async fn draft(pool: &PgPool, seen: Stamp, change: Change, who: &str) -> Result<
     .await
 }
 
-async fn publish(pool: &PgPool, seen: Stamp, who: &str) -> Result<RuleView, Error> {
+async fn publish(pool: &PgPool, seen: RuleStamp, who: &str) -> Result<RuleView, ControlError> {
     rules::publish(
         pool,
-        (&Texts::new(), &Senders::ANY),
+        (&Texts::new(), &AllowedSenders::ANY),
         &key(Some(CARE)),
         seen,
         by(who),
@@ -106,7 +111,7 @@ async fn of_two_people_at_one_rule_the_second_is_told_and_nothing_is_lost() {
     let seen = read(&db.pool).await.stamp;
     let first = draft(&db.pool, seen, after(15), "ann").await.unwrap();
     let second = draft(&db.pool, seen, after(30), "ben").await.unwrap_err();
-    let Error::Changed(said) = second else {
+    let ControlError::Changed(said) = second else {
         panic!("{second:?}");
     };
     assert!(said.contains("ann saved a draft"), "{said}");
@@ -122,7 +127,7 @@ async fn of_two_people_at_one_rule_the_second_is_told_and_nothing_is_lost() {
         .unwrap();
     let late = publish(&db.pool, first.stamp, "ann").await.unwrap_err();
     assert!(
-        matches!(&late, Error::Changed(said) if said.contains("ben saved a draft")),
+        matches!(&late, ControlError::Changed(said) if said.contains("ben saved a draft")),
         "{late}"
     );
     let seen = read(&db.pool).await.stamp;
@@ -131,7 +136,7 @@ async fn of_two_people_at_one_rule_the_second_is_told_and_nothing_is_lost() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&late, Error::Changed(said) if said.contains("ben published it")),
+        matches!(&late, ControlError::Changed(said) if said.contains("ben published it")),
         "{late}"
     );
     assert_eq!(published.published.unwrap().settings.steps.len(), 1);
@@ -156,7 +161,7 @@ async fn many_at_once_make_one_draft() {
 #[tokio::test]
 async fn a_draft_begun_before_somebody_elses_publishing_is_not_published_over_it() {
     let db = empty().await;
-    let first = draft(&db.pool, Stamp::default(), after(15), "ann")
+    let first = draft(&db.pool, RuleStamp::default(), after(15), "ann")
         .await
         .unwrap();
     let published = publish(&db.pool, first.stamp, "ann").await.unwrap();
@@ -165,7 +170,7 @@ async fn a_draft_begun_before_somebody_elses_publishing_is_not_published_over_it
         .unwrap();
     // A rules file brings another version meanwhile; the draft stays.
     let mut conn = db.pool.acquire().await.unwrap();
-    let settings = unread::domain::rule::Settings::default_for(Channel::Sms);
+    let settings = unread::domain::rule::RuleSettings::default_for(Channel::Sms);
     db::rules::put(
         &mut conn,
         &key(Some(CARE)),
@@ -178,14 +183,14 @@ async fn a_draft_begun_before_somebody_elses_publishing_is_not_published_over_it
     .unwrap();
     let told = publish(&db.pool, begun.stamp, "ann").await.unwrap_err();
     assert!(
-        matches!(&told, Error::Changed(said) if said.contains("rules file published it")),
+        matches!(&told, ControlError::Changed(said) if said.contains("rules file published it")),
         "{told}"
     );
     let there = read(&db.pool).await;
     assert!(there.draft.as_ref().unwrap().outdated);
     let told = publish(&db.pool, there.stamp, "ann").await.unwrap_err();
     assert!(
-        matches!(&told, Error::Changed(said) if said.contains("version 2")),
+        matches!(&told, ControlError::Changed(said) if said.contains("version 2")),
         "{told}"
     );
     let again = draft(&db.pool, there.stamp, after(20), "ann")
@@ -199,7 +204,7 @@ async fn a_draft_begun_before_somebody_elses_publishing_is_not_published_over_it
 async fn a_deleted_rule_gives_way_to_the_default_and_its_history_goes_on() {
     let db = empty().await;
     let mut conn = db.pool.acquire().await.unwrap();
-    let settings = unread::domain::rule::Settings::default_for(Channel::Sms);
+    let settings = unread::domain::rule::RuleSettings::default_for(Channel::Sms);
     db::rules::put(
         &mut conn,
         &key(None),
@@ -210,7 +215,7 @@ async fn a_deleted_rule_gives_way_to_the_default_and_its_history_goes_on() {
     )
     .await
     .unwrap();
-    let drafted = draft(&db.pool, Stamp::default(), after(15), "ann")
+    let drafted = draft(&db.pool, RuleStamp::default(), after(15), "ann")
         .await
         .unwrap();
     let published = publish(&db.pool, drafted.stamp, "ann").await.unwrap();
@@ -223,7 +228,7 @@ async fn a_deleted_rule_gives_way_to_the_default_and_its_history_goes_on() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&told, Error::Changed(said) if said.contains("ben deleted it")),
+        matches!(&told, ControlError::Changed(said) if said.contains("ben deleted it")),
         "{told}"
     );
     let restored = rules::restore(&db.pool, &own, 1, deleted.stamp, by("ann"))
@@ -247,7 +252,7 @@ async fn a_deleted_rule_gives_way_to_the_default_and_its_history_goes_on() {
     let default = rules::read(&db.pool, &key(None)).await.unwrap();
     let told = rules::delete(&db.pool, &key(None), default.stamp, by("ann")).await;
     assert!(
-        matches!(told, Err(Error::Conflict(_))),
+        matches!(told, Err(ControlError::Conflict(_))),
         "the default is switched off, not deleted"
     );
 }
@@ -280,7 +285,7 @@ async fn the_history_says_what_each_version_changed() {
 #[tokio::test]
 async fn faults_are_told_all_at_once_with_their_places_and_nothing_is_stored() {
     let db = empty().await;
-    let change = Change {
+    let change = RuleChange {
         enabled: true,
         settings: json!({
             "steps": [{ "after_minutes": 5 }, { "after_minutes": 5 }],
@@ -288,10 +293,10 @@ async fn faults_are_told_all_at_once_with_their_places_and_nothing_is_stored() {
             "templates": { "en": { "text": "Hello {{first_nam}}" } },
         }),
     };
-    let told = draft(&db.pool, Stamp::default(), change, "ann")
+    let told = draft(&db.pool, RuleStamp::default(), change, "ann")
         .await
         .unwrap_err();
-    let Error::Invalid(faults) = told else {
+    let ControlError::Invalid(faults) = told else {
         panic!("{told:?}");
     };
     let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
@@ -302,11 +307,11 @@ async fn faults_are_told_all_at_once_with_their_places_and_nothing_is_stored() {
             "/settings/caps/per_recipient_24h"
         ]
     );
-    let change = Change {
+    let change = RuleChange {
         enabled: true,
         settings: json!({ "templates": { "en": { "text": "Hello {{first_nam}}" } } }),
     };
-    let told = draft(&db.pool, Stamp::default(), change, "ann")
+    let told = draft(&db.pool, RuleStamp::default(), change, "ann")
         .await
         .unwrap_err();
     assert!(
@@ -319,11 +324,11 @@ async fn faults_are_told_all_at_once_with_their_places_and_nothing_is_stored() {
 #[tokio::test]
 async fn every_change_is_in_the_audit_trail_without_texts_or_addresses() {
     let db = empty().await;
-    let change = Change {
+    let change = RuleChange {
         enabled: true,
         settings: json!({ "sender": "+12025550143", "templates": { "en": { "text": "Secret words {{link}}" } } }),
     };
-    let drafted = draft(&db.pool, Stamp::default(), change, "ann")
+    let drafted = draft(&db.pool, RuleStamp::default(), change, "ann")
         .await
         .unwrap();
     let published = publish(&db.pool, drafted.stamp, "ann").await.unwrap();
@@ -365,9 +370,9 @@ async fn there_is_no_rule_for_a_skill_or_account_that_is_not_there() {
         .await
         .unwrap_err();
     assert_eq!(told.to_string(), "there is no skill 9 in account 12345678");
-    let elsewhere = Key {
+    let elsewhere = RuleKey {
         account: "nowhere".parse().unwrap(),
-        ..Key::clone(&key(None))
+        ..RuleKey::clone(&key(None))
     };
     let elsewhere = everything().rule(elsewhere).unwrap();
     let told = rules::read(&db.pool, &elsewhere).await.unwrap_err();
@@ -378,7 +383,7 @@ async fn there_is_no_rule_for_a_skill_or_account_that_is_not_there() {
 async fn a_long_list_comes_page_by_page() {
     let db = empty().await;
     let mut conn = db.pool.acquire().await.unwrap();
-    let settings = unread::domain::rule::Settings::default_for(Channel::Sms);
+    let settings = unread::domain::rule::RuleSettings::default_for(Channel::Sms);
     for skill in [
         None,
         Some(SkillId(3)),

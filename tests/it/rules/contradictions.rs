@@ -3,16 +3,16 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use unread::clock::Clock;
-use unread::control::rules::{self, By};
+use unread::control::rules::{self, ChangeAuthor};
 use unread::db;
-use unread::db::sender_checks::Check;
+use unread::db::sender_checks::RecordCheck;
 use unread::domain::access::{Permission, Role};
 use unread::domain::ids::Channel;
-use unread::domain::rule::Settings;
-use unread::dry_run::{self, Wanted};
+use unread::domain::rule::RuleSettings;
+use unread::dry_run::{self, DryRunOptions};
 use unread::rules_file::{self, RuleEntry};
 
-use crate::harness::{Stage, account, run_test};
+use crate::harness::{TestApp, account, run_test};
 use crate::person::{Answer, Program};
 
 const RULE: &str = "/rules/12345678/default/email";
@@ -105,7 +105,7 @@ fn file(settings: Value) -> String {
         skill: None,
         channel: Channel::Email,
         enabled: true,
-        settings: Settings::parse(Channel::Email, settings).unwrap(),
+        settings: RuleSettings::parse(Channel::Email, settings).unwrap(),
     };
     rules_file::print(&[entry])
 }
@@ -113,7 +113,7 @@ fn file(settings: Value) -> String {
 #[tokio::test]
 async fn an_import_and_a_dry_run_tell_them() {
     run_test(async |t| {
-        let by = By {
+        let by = ChangeAuthor {
             name: "test",
             now: t.now(),
         };
@@ -135,9 +135,15 @@ async fn an_import_and_a_dry_run_tell_them() {
         );
         let mut out = Vec::new();
         let clock = Clock::manual(t.now());
-        dry_run::run(t.config(), &Wanted::default(), &clock, &mut out, &|_| ())
-            .await
-            .unwrap();
+        dry_run::run(
+            t.config(),
+            &DryRunOptions::default(),
+            &clock,
+            &mut out,
+            &|_| (),
+        )
+        .await
+        .unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(
             text.contains("rule 12345678/default/email: warning: About 12%"),
@@ -151,8 +157,8 @@ async fn an_import_and_a_dry_run_tell_them() {
     .await;
 }
 
-async fn found(t: &Stage, domain: &str, spf: bool) {
-    let check = Check {
+async fn found(t: &TestApp, domain: &str, spf: bool) {
+    let check = RecordCheck {
         record: "SPF".to_owned(),
         well: spf,
         found: format!("{domain} has none"),

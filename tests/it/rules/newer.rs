@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use unread::channel::render::Texts;
-use unread::control::Error;
+use unread::control::ControlError;
 use unread::control::accounts::Allowed;
-use unread::control::rules::{self, By, Change};
-use unread::control::senders::Senders;
+use unread::control::rules::{self, ChangeAuthor, RuleChange};
+use unread::control::senders::AllowedSenders;
 use unread::db;
 use unread::domain::ids::Channel;
-use unread::domain::rule::Key;
+use unread::domain::rule::RuleKey;
 use unread::domain::zone::Zone;
-use unread::jobs::contradictions::Around;
+use unread::jobs::contradictions::RuleSurroundings;
 
 use crate::harness::{account, everything, migrated, noon, run_test};
 
@@ -35,8 +35,8 @@ async fn add(pool: &PgPool, more: &str) {
     }
 }
 
-fn key() -> Allowed<Key> {
-    let key = Key {
+fn key() -> Allowed<RuleKey> {
+    let key = RuleKey {
         account: account(),
         skill: None,
         channel: Channel::Email,
@@ -44,15 +44,15 @@ fn key() -> Allowed<Key> {
     everything().rule(key).unwrap()
 }
 
-fn by() -> By<'static> {
-    By {
+fn by() -> ChangeAuthor<'static> {
+    ChangeAuthor {
         name: "ann",
         now: noon(),
     }
 }
 
-fn change() -> Change {
-    Change {
+fn change() -> RuleChange {
+    RuleChange {
         enabled: true,
         settings: json!({ "steps": [{ "after_minutes": 5 }] }),
     }
@@ -114,13 +114,20 @@ async fn what_a_newer_version_stored_is_not_lost_by_saving() {
         .await
         .unwrap();
     let seen = rules::read(pool, &key()).await.unwrap().stamp;
-    let saved =
-        rules::save_draft(pool, (&texts, &Senders::ANY), &key(), seen, change(), by()).await;
+    let saved = rules::save_draft(
+        pool,
+        (&texts, &AllowedSenders::ANY),
+        &key(),
+        seen,
+        change(),
+        by(),
+    )
+    .await;
     let seen = saved.unwrap().stamp;
-    let published = rules::publish(pool, (&texts, &Senders::ANY), &key(), seen, by()).await;
+    let published = rules::publish(pool, (&texts, &AllowedSenders::ANY), &key(), seen, by()).await;
     let own_draft = rules::save_draft(
         pool,
-        (&texts, &Senders::ANY),
+        (&texts, &AllowedSenders::ANY),
         &key(),
         published.unwrap().stamp,
         change(),
@@ -132,8 +139,8 @@ async fn what_a_newer_version_stored_is_not_lost_by_saving() {
     let file = unread::rules_file::print(&export);
     add(pool, KEY).await;
 
-    let refused = |what: &str, result: Result<(), Error>| {
-        let Err(Error::Conflict(said)) = result else {
+    let refused = |what: &str, result: Result<(), ControlError>| {
+        let Err(ControlError::Conflict(said)) = result else {
             panic!("{what}: {result:?}");
         };
         assert!(
@@ -143,10 +150,17 @@ async fn what_a_newer_version_stored_is_not_lost_by_saving() {
     };
     let seen = rules::read(pool, &key()).await.unwrap().stamp;
     assert_eq!(seen, own_draft.stamp);
-    let saved =
-        rules::save_draft(pool, (&texts, &Senders::ANY), &key(), seen, change(), by()).await;
+    let saved = rules::save_draft(
+        pool,
+        (&texts, &AllowedSenders::ANY),
+        &key(),
+        seen,
+        change(),
+        by(),
+    )
+    .await;
     refused("saving over it", saved.map(|_| ()));
-    let published = rules::publish(pool, (&texts, &Senders::ANY), &key(), seen, by()).await;
+    let published = rules::publish(pool, (&texts, &AllowedSenders::ANY), &key(), seen, by()).await;
     refused("publishing its draft", published.map(|_| ()));
     let restored = rules::restore(pool, &key(), 1, seen, by()).await;
     refused("restoring one of its versions", restored.map(|_| ()));
@@ -156,7 +170,7 @@ async fn what_a_newer_version_stored_is_not_lost_by_saving() {
     );
     let other = file.replace("after_minutes = 5", "after_minutes = 6");
     assert_ne!(other, file);
-    let around = |_: &_| Around {
+    let around = |_: &_| RuleSurroundings {
         zone: Zone::UTC,
         sender: None,
     };
@@ -195,14 +209,21 @@ async fn an_earlier_version_of_a_rule_can_be_restored_over_a_newer_program_s() {
         .unwrap();
     for minutes in [5, 7] {
         let seen = rules::read(pool, &key()).await.unwrap().stamp;
-        let change = Change {
+        let change = RuleChange {
             enabled: true,
             settings: json!({ "steps": [{ "after_minutes": minutes }] }),
         };
-        let saved =
-            rules::save_draft(pool, (&texts, &Senders::ANY), &key(), seen, change, by()).await;
+        let saved = rules::save_draft(
+            pool,
+            (&texts, &AllowedSenders::ANY),
+            &key(),
+            seen,
+            change,
+            by(),
+        )
+        .await;
         let seen = saved.unwrap().stamp;
-        rules::publish(pool, (&texts, &Senders::ANY), &key(), seen, by())
+        rules::publish(pool, (&texts, &AllowedSenders::ANY), &key(), seen, by())
             .await
             .unwrap();
     }
@@ -218,9 +239,15 @@ async fn an_earlier_version_of_a_rule_can_be_restored_over_a_newer_program_s() {
     }
     let seen = rules::read(pool, &key()).await.unwrap().stamp;
     let restored = rules::restore(pool, &key(), 1, seen, by()).await.unwrap();
-    let published = rules::publish(pool, (&texts, &Senders::ANY), &key(), restored.stamp, by())
-        .await
-        .unwrap();
+    let published = rules::publish(
+        pool,
+        (&texts, &AllowedSenders::ANY),
+        &key(),
+        restored.stamp,
+        by(),
+    )
+    .await
+    .unwrap();
     let rule = published.published.unwrap();
     assert_eq!(rule.version, 3);
     assert!(rule.settings.newer.is_empty());

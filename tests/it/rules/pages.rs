@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use unread::domain::access::{Permission, Role};
 use unread::sandbox::world::CUSTOMER_CARE;
 
-use crate::harness::{Stage, run_test};
+use crate::harness::{TestApp, run_test};
 use crate::person::{Answer, Person};
 use crate::rules::test_messages::code_in;
 
@@ -41,7 +41,7 @@ pub fn fields<'a>(seen: &'a str, minutes: &'a str, wish: &'a str) -> Vec<(&'a st
     ]
 }
 
-async fn people(t: &Stage) -> (Person, Person) {
+async fn people(t: &TestApp) -> (Person, Person) {
     (t.person(Role::Editor).await, t.person(Role::Editor).await)
 }
 

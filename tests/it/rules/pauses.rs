@@ -1,21 +1,21 @@
 //! Pauses, through the real parts: what is paused is held, not lost, in every worker.
 
-use unread::control::Error;
+use unread::control::ControlError;
 use unread::control::accounts::Allowed;
 use unread::control::pause::{self, pause, resume};
-use unread::control::rules::By;
+use unread::control::rules::ChangeAuthor;
 use unread::domain::ids::Channel;
 use unread::domain::ids::SkillId;
 use unread::domain::pause::Scope;
-use unread::domain::rule::Key;
+use unread::domain::rule::RuleKey;
 use unread::sandbox::world::CUSTOMER_CARE;
 
-use crate::harness::{Stage, account, everything, run_test};
+use crate::harness::{TestApp, account, everything, run_test};
 
 const ANN: &str = "ann@example.net";
 
-fn by(t: &Stage) -> By<'static> {
-    By {
+fn by(t: &TestApp) -> ChangeAuthor<'static> {
+    ChangeAuthor {
         name: "ann",
         now: t.now(),
     }
@@ -32,7 +32,7 @@ async fn what_is_paused_is_held_and_goes_out_when_the_pause_ends() {
             Scope::Everything,
             Scope::Account(account()),
             Scope::Channel(account(), Channel::Email),
-            Scope::Rule(Key {
+            Scope::Rule(RuleKey {
                 account: account(),
                 skill: None,
                 channel: Channel::Email,
@@ -79,7 +79,7 @@ async fn a_pause_of_something_else_holds_nothing() {
         )
         .await
         .unwrap();
-        let key = Key {
+        let key = RuleKey {
             account: account(),
             skill,
             channel: Channel::Email,
@@ -93,7 +93,7 @@ async fn a_pause_of_something_else_holds_nothing() {
         .await
         .unwrap_err();
         assert!(
-            matches!(told, Error::NotFound(_)),
+            matches!(told, ControlError::NotFound(_)),
             "there is no such rule to pause"
         );
         t.answered(ANN);
@@ -152,10 +152,10 @@ async fn a_pause_is_made_once_and_ended_once() {
         let scope = everything().scope(Scope::Account(account())).unwrap();
         pause(t.pool(), &scope, "", by(t)).await.unwrap();
         let told = pause(t.pool(), &scope, "", by(t)).await.unwrap_err();
-        assert!(matches!(told, Error::Conflict(_)));
+        assert!(matches!(told, ControlError::Conflict(_)));
         resume(t.pool(), &t.clock, &scope, by(t)).await.unwrap();
         let told = resume(t.pool(), &t.clock, &scope, by(t)).await.unwrap_err();
-        assert!(matches!(told, Error::NotFound(_)));
+        assert!(matches!(told, ControlError::NotFound(_)));
         let trail: Vec<String> = sqlx::query_scalar("select action from audit order by id")
             .fetch_all(t.pool())
             .await

@@ -2,12 +2,12 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use unread::control::consumers::{self, Who};
+use unread::control::consumers::{self, ConsumerSelector};
 use unread::control::tokens;
 use unread::domain::access::Permission;
 use unread::sandbox::outbox::Mail;
 
-use crate::harness::{Setup, Stage, account, everything, run_test, run_test_with};
+use crate::harness::{Setup, TestApp, account, everything, run_test, run_test_with};
 use crate::person::{Answer, Program};
 
 const ALL: [Permission; 3] = [Permission::View, Permission::Edit, Permission::Operate];
@@ -49,7 +49,7 @@ fn another(code: &str) -> String {
     format!("{:06}", (number + 1) % 1_000_000)
 }
 
-async fn trail(t: &Stage) -> Vec<(String, Value)> {
+async fn trail(t: &TestApp) -> Vec<(String, Value)> {
     sqlx::query_as("select action, detail from audit where action like 'test.%' order by id")
         .fetch_all(t.pool())
         .await
@@ -57,7 +57,7 @@ async fn trail(t: &Stage) -> Vec<(String, Value)> {
 }
 
 /// All that is kept of test messages and the audit, in one text.
-async fn kept(t: &Stage) -> String {
+async fn kept(t: &TestApp) -> String {
     sqlx::query_scalar(
         "select concat((select string_agg(a::text, ' ') from audit a), (select string_agg(m::text, ' ') from test_messages m),
                        (select string_agg(r::text, ' ') from test_recipients r))",
@@ -293,7 +293,7 @@ async fn a_verified_address_is_forgotten_with_its_person_and_when_it_is_erased()
             .unwrap();
         assert_eq!(rows().await, 0);
         verified().await;
-        let who = Who::address(
+        let who = ConsumerSelector::address(
             t.pool(),
             &t.clock,
             &t.hasher().await,
@@ -336,7 +336,7 @@ async fn somebody_who_opted_out_gets_no_test_message_either() {
 }
 
 /// Somebody gets a reminder and follows its link out.
-async fn opt_out(t: &Stage, address: &str) {
+async fn opt_out(t: &TestApp, address: &str) {
     t.answered(address);
     t.tick().await;
     t.advance(10).await;

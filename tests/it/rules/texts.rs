@@ -3,14 +3,14 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use unread::channel::render::Engine;
-use unread::control::Error;
-use unread::control::rules::{self, By};
+use unread::control::ControlError;
+use unread::control::rules::{self, ChangeAuthor};
 use unread::domain::access::{Permission, Role};
 use unread::domain::ids::Channel;
 use unread::domain::rule::Template;
 use unread::rules_file;
 
-use crate::harness::{Stage, eventually, run_test};
+use crate::harness::{TestApp, eventually, run_test};
 use crate::person::Answer;
 
 const ALL: [Permission; 3] = [Permission::View, Permission::Edit, Permission::Operate];
@@ -61,7 +61,7 @@ fn at_the_bounds() -> Vec<(String, String)> {
     both
 }
 
-async fn preview(t: &Stage, template: &Template) -> Answer {
+async fn preview(t: &TestApp, template: &Template) -> Answer {
     let program = t.program(&[Permission::View]).await;
     let wish = json!({ "channel": "email", "nameless": true, "template": template });
     program.send(Method::POST, "/texts/preview", &wish).await
@@ -72,7 +72,7 @@ fn etag(answer: &Answer) -> String {
 }
 
 /// Saves a draft and publishes it, as a program does.
-async fn publish(t: &Stage, template: &Template) -> Answer {
+async fn publish(t: &TestApp, template: &Template) -> Answer {
     let program = t.program(&ALL).await;
     let seen = etag(&program.get(RULE).await);
     let draft = json!({ "enabled": true, "settings": settings(template) });
@@ -92,9 +92,9 @@ async fn publish(t: &Stage, template: &Template) -> Answer {
     Answer::of(ask.header("if-match", etag(&saved)).send().await.unwrap()).await
 }
 
-async fn import(t: &Stage, template: &Template) -> Result<rules::Imported, Error> {
+async fn import(t: &TestApp, template: &Template) -> Result<rules::ImportedRules, ControlError> {
     let settings =
-        unread::domain::rule::Settings::parse(Channel::Email, settings(template)).unwrap();
+        unread::domain::rule::RuleSettings::parse(Channel::Email, settings(template)).unwrap();
     let entry = rules_file::RuleEntry {
         account: crate::harness::account(),
         skill: None,
@@ -102,7 +102,7 @@ async fn import(t: &Stage, template: &Template) -> Result<rules::Imported, Error
         enabled: true,
         settings,
     };
-    let by = By {
+    let by = ChangeAuthor {
         name: "file",
         now: t.now(),
     };
@@ -171,7 +171,7 @@ async fn what_is_one_past_the_bounds_is_told_in_every_place_and_stored_in_none()
             assert_eq!(error["field"], "/settings/templates/en/html");
             is_told(error["detail"].as_str().unwrap());
 
-            let Err(Error::Invalid(faults)) = import(t, &template).await else {
+            let Err(ControlError::Invalid(faults)) = import(t, &template).await else {
                 panic!("{shown} was imported");
             };
             assert_eq!(faults[0].field, "rule 1, templates.en.html");

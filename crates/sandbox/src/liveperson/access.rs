@@ -7,13 +7,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::Server;
+use super::LivePersonServer;
 use super::gate::account;
-use super::oauth1::{self, Refusal, SKEW_S, Signed};
+use super::oauth1::{self, OAuth1Refusal, SKEW_S, Signed};
 use crate::faults::Endpoint;
 
 pub async fn guard(
-    State((server, endpoint)): State<(Server, Endpoint)>,
+    State((server, endpoint)): State<(LivePersonServer, Endpoint)>,
     path: RawPathParams,
     request: Request,
     next: Next,
@@ -31,7 +31,7 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> &str {
         .unwrap_or_default()
 }
 
-impl Server {
+impl LivePersonServer {
     #[expect(clippy::result_large_err, reason = "the error is the answer")]
     fn admit(&self, endpoint: Endpoint, account: &str, request: &Request) -> Result<(), Response> {
         let authorization = text(request.headers(), header::AUTHORIZATION);
@@ -84,17 +84,17 @@ fn problem(name: &str, advice: &str) -> Response {
         .into_response()
 }
 
-fn refuse(why: &Refusal) -> Response {
+fn refuse(why: &OAuth1Refusal) -> Response {
     match why {
-        Refusal::Malformed => problem("parameter_absent", "the OAuth header is incomplete"),
-        Refusal::TokenRejected => problem(
+        OAuth1Refusal::Malformed => problem("parameter_absent", "the OAuth header is incomplete"),
+        OAuth1Refusal::TokenRejected => problem(
             "token_rejected",
             "the oauth_token is unacceptable to the Service Provider",
         ),
-        Refusal::SignatureInvalid => {
+        OAuth1Refusal::SignatureInvalid => {
             problem("signature_invalid", "the oauth_signature does not match")
         }
-        Refusal::Timestamp(min, max) => {
+        OAuth1Refusal::Timestamp(min, max) => {
             let challenge = format!(
                 "OAuth oauth_problem=timestamp_refused, oauth_problem_advice=the oauth_timestamp value is unacceptable to the \
                  Service Provider, oauth_acceptable_timestamps={min}-{max}"

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::record::Content;
+use super::record::RecordParts;
 use crate::world::Quirks;
 
 pub const LARGEST_PAGE: usize = 100;
@@ -45,7 +45,7 @@ pub struct Criteria {
     pub sources: Option<Vec<String>>,
     pub in_queue: Option<bool>,
     pub updated_since: Option<i64>,
-    pub content: Content,
+    pub content: RecordParts,
 }
 
 /// A list of skill ids, numbers or strings; `None` if it is anything else.
@@ -182,11 +182,11 @@ pub fn search(body: &Value, now: i64, quirks: &Quirks) -> Result<Criteria, Bad> 
     Ok(criteria)
 }
 
-pub fn content(value: &Value) -> Result<Content, Bad> {
+pub fn content(value: &Value) -> Result<RecordParts, Bad> {
     if value.is_null() {
-        return Ok(Content::default());
+        return Ok(RecordParts::default());
     }
-    Content::of(&strings(value).ok_or("contentToRetrieve must be a list")?)
+    RecordParts::of(&strings(value).ok_or("contentToRetrieve must be a list")?)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::criteria::skill_ids;
-use super::{Server, json_body};
+use super::{LivePersonServer, json_body};
 use crate::faults::{Endpoint, Fault};
 
 const LARGEST_REQUEST: usize = 1 << 20;
@@ -26,7 +26,7 @@ pub fn account(path: &RawPathParams) -> &str {
 }
 
 pub async fn gate(
-    State((server, endpoint)): State<(Server, Endpoint)>,
+    State((server, endpoint)): State<(LivePersonServer, Endpoint)>,
     path: RawPathParams,
     request: Request,
     next: Next,
@@ -51,7 +51,7 @@ pub async fn gate(
     }
 }
 
-impl Server {
+impl LivePersonServer {
     fn failure(&self, endpoint: Endpoint, fault: Fault) -> Response {
         let error = |status, message, code| self.error(status, message, code);
         match fault {

@@ -10,12 +10,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::criteria::{self, Bad, Criteria, Order, Page};
-use super::record::{Content, Method, View, record};
-use super::{Server, json_body};
+use super::record::{Method, RecordParts, View, record};
+use super::{LivePersonServer, json_body};
 use crate::world::conversation::{Entry, Key};
-use crate::world::{Account, State as WorldState};
+use crate::world::{Account, WorldState};
 
-type Parameters = Query<HashMap<String, String>>;
+type HistoryParameters = Query<HashMap<String, String>>;
 
 /// A request of any of the three methods, read but not yet understood.
 pub struct Asked {
@@ -35,7 +35,7 @@ impl<S: Send + Sync> FromRequest<S> for Asked {
             .await
             .map_err(IntoResponse::into_response)?;
         let query = request
-            .extract_parts::<Parameters>()
+            .extract_parts::<HistoryParameters>()
             .await
             .map_err(IntoResponse::into_response)?;
         let uri = request.uri().clone();
@@ -57,7 +57,7 @@ struct Found<'a> {
     entries: Vec<&'a Entry>,
 }
 
-impl Server {
+impl LivePersonServer {
     fn answer(
         &self,
         asked: &Asked,
@@ -67,7 +67,7 @@ impl Server {
             &'a Account,
             &Page,
             i64,
-        ) -> Result<(Found<'a>, Content), Bad>,
+        ) -> Result<(Found<'a>, RecordParts), Bad>,
     ) -> Response {
         let now = self.world.clock().now_ms();
         let state = self.world.read();
@@ -153,7 +153,7 @@ fn paged<'a>(mut all: Vec<&'a Entry>, state: &WorldState, page: &Page, as_of: i6
     }
 }
 
-pub async fn search(State(server): State<Server>, asked: Asked) -> Response {
+pub async fn search(State(server): State<LivePersonServer>, asked: Asked) -> Response {
     server.answer(&asked, Method::Search, |state, account, page, now| {
         let criteria = criteria::search(&asked.body, now, &state.quirks)?;
         let as_of = as_of(state, now);
@@ -172,7 +172,7 @@ pub async fn search(State(server): State<Server>, asked: Asked) -> Response {
     })
 }
 
-pub async fn by_id(State(server): State<Server>, asked: Asked) -> Response {
+pub async fn by_id(State(server): State<LivePersonServer>, asked: Asked) -> Response {
     server.answer(&asked, Method::ById, |state, account, _, now| {
         let body = &asked.body;
         let ids: Vec<&str> = match (&body["conversationId"], &body["conversationIds"]) {
@@ -197,7 +197,7 @@ pub async fn by_id(State(server): State<Server>, asked: Asked) -> Response {
     })
 }
 
-pub async fn by_consumer(State(server): State<Server>, asked: Asked) -> Response {
+pub async fn by_consumer(State(server): State<LivePersonServer>, asked: Asked) -> Response {
     server.answer(&asked, Method::ByConsumer, |state, account, page, now| {
         let body = &asked.body;
         let consumer = body["consumer"].as_str().ok_or("consumer is required")?;

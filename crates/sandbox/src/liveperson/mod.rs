@@ -28,7 +28,7 @@ mod setup;
 mod tests;
 
 #[derive(Clone)]
-pub(crate) struct Server {
+pub(crate) struct LivePersonServer {
     pub world: World,
     pub faults: Faults,
     /// OAuth 1.0a nonces of the last minutes, with their timestamps: each is good once.
@@ -37,15 +37,15 @@ pub(crate) struct Server {
 
 /// Every service of LivePerson's that the product calls.
 pub fn router(world: World, faults: Faults) -> Router {
-    let server = Server {
+    let server = LivePersonServer {
         world,
         faults,
         nonces: Arc::default(),
     };
-    let open = |endpoint, route: MethodRouter<Server>| {
+    let open = |endpoint, route: MethodRouter<LivePersonServer>| {
         route.layer(from_fn_with_state((server.clone(), endpoint), gate::gate))
     };
-    let guarded = |endpoint, route: MethodRouter<Server>| {
+    let guarded = |endpoint, route: MethodRouter<LivePersonServer>| {
         let route = route.layer(from_fn_with_state(
             (server.clone(), endpoint),
             access::guard,
@@ -87,7 +87,7 @@ pub fn router(world: World, faults: Faults) -> Router {
         .with_state(server)
 }
 
-impl Server {
+impl LivePersonServer {
     /// The error envelope of LivePerson's REST services.
     fn error(&self, status: StatusCode, message: &str, internal_code: &Value) -> Response {
         let time = self

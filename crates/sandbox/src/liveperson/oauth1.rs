@@ -23,7 +23,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 pub const SKEW_S: i64 = 300;
 
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum OAuth1Refusal {
     /// Not a usable `OAuth` header.
     Malformed,
     /// Another key or token.
@@ -99,47 +99,47 @@ pub fn verify(
     request: &Signed<'_>,
     keys: &Credentials,
     now_s: i64,
-) -> Result<(i64, String), Refusal> {
-    let oauth = parameters(request.authorization).ok_or(Refusal::Malformed)?;
+) -> Result<(i64, String), OAuth1Refusal> {
+    let oauth = parameters(request.authorization).ok_or(OAuth1Refusal::Malformed)?;
     let get = |name: &str| {
         oauth
             .get(name)
             .map(String::as_str)
-            .ok_or(Refusal::Malformed)
+            .ok_or(OAuth1Refusal::Malformed)
     };
     if get("oauth_signature_method")? != "HMAC-SHA1"
         || oauth
             .get("oauth_version")
             .is_some_and(|version| version != "1.0")
     {
-        return Err(Refusal::Malformed);
+        return Err(OAuth1Refusal::Malformed);
     }
     if get("oauth_consumer_key")? != keys.consumer_key || get("oauth_token")? != keys.token {
-        return Err(Refusal::TokenRejected);
+        return Err(OAuth1Refusal::TokenRejected);
     }
     let timestamp: i64 = get("oauth_timestamp")?
         .parse()
-        .map_err(|_| Refusal::Malformed)?;
+        .map_err(|_| OAuth1Refusal::Malformed)?;
     if (timestamp - now_s).abs() > SKEW_S {
-        return Err(Refusal::Timestamp(now_s - SKEW_S, now_s + SKEW_S));
+        return Err(OAuth1Refusal::Timestamp(now_s - SKEW_S, now_s + SKEW_S));
     }
     let key = format!(
         "{}&{}",
         encode(&keys.consumer_secret),
         encode(&keys.token_secret)
     );
-    let base = base_string(request, &oauth).ok_or(Refusal::Malformed)?;
+    let base = base_string(request, &oauth).ok_or(OAuth1Refusal::Malformed)?;
     let mut mac =
         Hmac::<Sha1>::new_from_slice(key.as_bytes()).expect("HMAC takes keys of any length");
     mac.update(base.as_bytes());
     let given = STANDARD
         .decode(get("oauth_signature")?)
-        .map_err(|_| Refusal::SignatureInvalid)?;
+        .map_err(|_| OAuth1Refusal::SignatureInvalid)?;
     mac.verify_slice(&given)
-        .map_err(|_| Refusal::SignatureInvalid)?;
+        .map_err(|_| OAuth1Refusal::SignatureInvalid)?;
     let nonce = get("oauth_nonce")?;
     if nonce.is_empty() {
-        return Err(Refusal::Malformed);
+        return Err(OAuth1Refusal::Malformed);
     }
     Ok((timestamp, nonce.to_owned()))
 }
@@ -209,7 +209,7 @@ mod tests {
         for request in other {
             assert_eq!(
                 verify(&request, &keys, 1_773_144_000),
-                Err(Refusal::SignatureInvalid)
+                Err(OAuth1Refusal::SignatureInvalid)
             );
         }
         let wrong = Credentials {
@@ -218,7 +218,7 @@ mod tests {
         };
         assert_eq!(
             verify(&signed(&vector), &wrong, 1_773_144_000),
-            Err(Refusal::SignatureInvalid)
+            Err(OAuth1Refusal::SignatureInvalid)
         );
     }
 
@@ -228,7 +228,7 @@ mod tests {
         let refusal = verify(&signed(&vector), &keys, 1_773_144_301);
         assert_eq!(
             refusal,
-            Err(Refusal::Timestamp(1_773_144_001, 1_773_144_601))
+            Err(OAuth1Refusal::Timestamp(1_773_144_001, 1_773_144_601))
         );
     }
 }

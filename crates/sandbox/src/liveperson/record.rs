@@ -14,7 +14,7 @@ use self::parts::{
 };
 use super::criteria::Bad;
 use crate::world::conversation::{Detail, Dialog, Entry, Key, Message, Party, uuid};
-use crate::world::{Account, Closer, Partial, State};
+use crate::world::{Account, Closer, Partial, WorldState};
 
 /// Every content type, in the documentation's order. Those before the marks are what a search returns unasked.
 const TYPES: [&str; 24] = [
@@ -48,15 +48,15 @@ const BY_DEFAULT: usize = 14;
 
 /// Which parts of a record are wanted.
 #[derive(Debug)]
-pub struct Content(HashSet<&'static str>);
+pub struct RecordParts(HashSet<&'static str>);
 
-impl Default for Content {
+impl Default for RecordParts {
     fn default() -> Self {
         Self(TYPES[..BY_DEFAULT].iter().copied().collect())
     }
 }
 
-impl Content {
+impl RecordParts {
     pub fn of(names: &[String]) -> Result<Self, Bad> {
         let known = |name: &String| TYPES.iter().copied().find(|known| known == name);
         let all = names
@@ -75,7 +75,7 @@ pub enum Method {
 
 /// Through what the records of one answer are seen.
 pub struct View<'a> {
-    state: &'a State,
+    state: &'a WorldState,
     account: &'a Account,
     now: i64,
     /// Events are visible up to here …
@@ -84,17 +84,17 @@ pub struct View<'a> {
     receipts_as_of: i64,
     method: Method,
     v2: bool,
-    content: Content,
+    content: RecordParts,
 }
 
 impl<'a> View<'a> {
     pub fn new(
-        state: &'a State,
+        state: &'a WorldState,
         account: &'a Account,
         now: i64,
         method: Method,
         v2: bool,
-        content: Content,
+        content: RecordParts,
     ) -> Self {
         let as_of = now - state.visibility.events_ms;
         let receipts_as_of = as_of.min(now - state.visibility.receipts_ms);

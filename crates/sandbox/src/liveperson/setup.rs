@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::random;
 use serde_json::{Map, Value, json};
 
-use super::{Server, json_body};
+use super::{LivePersonServer, json_body};
 use crate::faults::Endpoint;
 use crate::world::Skill;
 
@@ -28,9 +28,9 @@ const SERVICES: [&str; 11] = [
     "visitorFeed",
 ];
 
-type Parameters = Query<HashMap<String, String>>;
+type SetupParameters = Query<HashMap<String, String>>;
 
-impl Server {
+impl LivePersonServer {
     /// Every service is at the host by which the caller reached this one, unless the world says otherwise.
     fn base_uri(&self, account: &str, service: &str, headers: &HeaderMap) -> Option<Value> {
         let here = headers
@@ -45,9 +45,9 @@ impl Server {
 }
 
 pub async fn domain(
-    State(server): State<Server>,
+    State(server): State<LivePersonServer>,
     Path((account, service)): Path<(String, String)>,
-    Query(query): Parameters,
+    Query(query): SetupParameters,
     headers: HeaderMap,
 ) -> Response {
     match server.base_uri(&account, &service, &headers) {
@@ -59,9 +59,9 @@ pub async fn domain(
 }
 
 pub async fn domains(
-    State(server): State<Server>,
+    State(server): State<LivePersonServer>,
     Path(account): Path<String>,
-    Query(query): Parameters,
+    Query(query): SetupParameters,
     headers: HeaderMap,
 ) -> Response {
     if query.get("version").is_none_or(|v| v != "1.0") {
@@ -74,7 +74,7 @@ pub async fn domains(
 }
 
 pub async fn token(
-    State(server): State<Server>,
+    State(server): State<LivePersonServer>,
     Path(account): Path<String>,
     headers: HeaderMap,
     body: String,
@@ -153,9 +153,9 @@ fn selected(skill: &Skill, query: &HashMap<String, String>) -> Value {
 }
 
 pub async fn skills(
-    State(server): State<Server>,
+    State(server): State<LivePersonServer>,
     Path(account): Path<String>,
-    Query(query): Parameters,
+    Query(query): SetupParameters,
     headers: HeaderMap,
 ) -> Response {
     let state = server.world.read();
@@ -181,9 +181,9 @@ pub async fn skills(
 }
 
 pub async fn skill(
-    State(server): State<Server>,
+    State(server): State<LivePersonServer>,
     Path((account, skill)): Path<(String, String)>,
-    Query(query): Parameters,
+    Query(query): SetupParameters,
 ) -> Response {
     let state = server.world.read();
     let skills = state

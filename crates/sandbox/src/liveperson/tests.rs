@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::WorldClock;
-use crate::faults::{Fault, Rule, When};
+use crate::faults::{Fault, FaultRule, FaultSpan};
 use crate::world::{
     Action, CUSTOMER_CARE, ORDERS, Partial, Person, Quirks, Shape, Skill, Visibility,
 };
@@ -860,7 +860,11 @@ async fn every_fault_looks_as_it_should() {
             .post("search", "source=t", &scan_body(CUSTOMER_CARE))
             .send()
     };
-    let next = |fault| stage.faults.set(Endpoint::Search, fault, When::Next(1));
+    let next = |fault| {
+        stage
+            .faults
+            .set(Endpoint::Search, fault, FaultSpan::Next(1))
+    };
     for (fault, status) in [
         (Fault::BadRequest, 400),
         (Fault::Unauthorized, 401),
@@ -910,12 +914,12 @@ async fn every_fault_looks_as_it_should() {
 #[tokio::test]
 async fn a_broken_skill_leaves_the_others_searchable() {
     let stage = Stage::set().await;
-    stage.faults.add(Rule {
+    stage.faults.add(FaultRule {
         endpoint: None,
         account: Some(ACCOUNT.into()),
         skill: Some(ORDERS),
         fault: Fault::Unavailable,
-        when: When::UntilCleared,
+        when: FaultSpan::UntilCleared,
     });
     let status = async |skill| {
         stage

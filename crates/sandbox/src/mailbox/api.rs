@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Desk;
-use crate::outbox::{Mail, Message, Text};
+use crate::outbox::{Mail, OutboxMessage, Text};
 use crate::rules::Rules;
 use crate::smtp::SmtpFault;
 use crate::twilio::{InboundError, OptOutType, TwilioFault};
@@ -44,10 +44,10 @@ pub async fn messages(State(desk): State<Desk>, Query(wanted): Query<Wanted>) ->
     }))
 }
 
-fn is_to(message: &Message, to: &str) -> bool {
+fn is_to(message: &OutboxMessage, to: &str) -> bool {
     match message {
-        Message::Mail(mail) => mail.to.iter().any(|other| other.eq_ignore_ascii_case(to)),
-        Message::Text(text) => text.to == to,
+        OutboxMessage::Mail(mail) => mail.to.iter().any(|other| other.eq_ignore_ascii_case(to)),
+        OutboxMessage::Text(text) => text.to == to,
     }
 }
 
@@ -67,10 +67,10 @@ pub async fn clear(State(desk): State<Desk>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-fn to_json(message: &Message) -> Value {
+fn to_json(message: &OutboxMessage) -> Value {
     match message {
-        Message::Mail(mail) => mail_json(mail),
-        Message::Text(text) => text_json(text),
+        OutboxMessage::Mail(mail) => mail_json(mail),
+        OutboxMessage::Text(text) => text_json(text),
     }
 }
 
@@ -117,13 +117,13 @@ fn text_json(text: &Text) -> Value {
 /// The rules of both servers. In a PUT, a list that is left out stays as it is.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Faults {
+pub struct FaultRules {
     smtp: Option<Vec<SmtpFault>>,
     twilio: Option<Vec<TwilioFault>>,
 }
 
-pub async fn faults(State(desk): State<Desk>) -> Json<Faults> {
-    Json(Faults {
+pub async fn faults(State(desk): State<Desk>) -> Json<FaultRules> {
+    Json(FaultRules {
         smtp: desk.mailbox.smtp.as_ref().map(Rules::rules),
         twilio: desk
             .mailbox
@@ -133,7 +133,7 @@ pub async fn faults(State(desk): State<Desk>) -> Json<Faults> {
     })
 }
 
-pub async fn set_faults(State(desk): State<Desk>, Json(wanted): Json<Faults>) -> StatusCode {
+pub async fn set_faults(State(desk): State<Desk>, Json(wanted): Json<FaultRules>) -> StatusCode {
     let Desk { mailbox, .. } = &desk;
     if wanted.smtp.is_some() && mailbox.smtp.is_none()
         || wanted.twilio.is_some() && mailbox.twilio.is_none()

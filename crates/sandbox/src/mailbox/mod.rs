@@ -21,7 +21,7 @@ use handlebars::Handlebars;
 
 use super::outbox::Outbox;
 use super::smtp::SmtpFaults;
-use super::twilio::Account;
+use super::twilio::TwilioAccount;
 
 /// `'unsafe-inline'` for styles only: mails bring their own, and frames with `srcdoc` inherit this policy.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; \
@@ -32,7 +32,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 pub struct Mailbox {
     pub outbox: Outbox,
     pub smtp: Option<SmtpFaults>,
-    pub twilio: Option<Account>,
+    pub twilio: Option<TwilioAccount>,
 }
 
 #[derive(Clone)]

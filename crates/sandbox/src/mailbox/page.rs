@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Desk;
-use crate::outbox::{Mail, Message, Text};
-use crate::twilio::Account;
+use crate::outbox::{Mail, OutboxMessage, Text};
+use crate::twilio::TwilioAccount;
 
 /// Messages in the list.
 const SHOWN: usize = 200;
@@ -65,7 +65,7 @@ pub async fn list(State(desk): State<Desk>, Query(search): Query<Search>) -> Res
 /// The mail as it was received; as text, whatever it contains.
 pub async fn raw(State(desk): State<Desk>, Path(id): Path<u64>) -> Response {
     match desk.mailbox.outbox.message(id) {
-        Some(Message::Mail(mail)) => (
+        Some(OutboxMessage::Mail(mail)) => (
             [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
             mail.raw.clone(),
         )
@@ -75,7 +75,7 @@ pub async fn raw(State(desk): State<Desk>, Path(id): Path<u64>) -> Response {
 }
 
 #[derive(Deserialize)]
-pub struct Answer {
+pub struct ReplyForm {
     body: String,
 }
 
@@ -83,9 +83,9 @@ pub struct Answer {
 pub async fn reply(
     State(desk): State<Desk>,
     Path(id): Path<u64>,
-    Form(answer): Form<Answer>,
+    Form(answer): Form<ReplyForm>,
 ) -> Response {
-    let (Some(Message::Text(text)), Some(account)) =
+    let (Some(OutboxMessage::Text(text)), Some(account)) =
         (desk.mailbox.outbox.message(id), &desk.mailbox.twilio)
     else {
         return StatusCode::NOT_FOUND.into_response();
@@ -118,27 +118,27 @@ pub async fn script() -> impl IntoResponse {
 }
 
 impl Desk {
-    fn page(&self, search: &Search, open: Option<&Message>) -> Response {
+    fn page(&self, search: &Search, open: Option<&OutboxMessage>) -> Response {
         let opened = match open {
-            Some(Message::Mail(mail)) => self.template("mail", &mail_view(mail)),
-            Some(Message::Text(text)) => {
+            Some(OutboxMessage::Mail(mail)) => self.template("mail", &mail_view(mail)),
+            Some(OutboxMessage::Text(text)) => {
                 self.template("text", &text_view(text, self.mailbox.twilio.as_ref()))
             }
             None => Ok(String::new()),
         };
-        let listed = self.template("list", &self.list(&search.q, open.map(Message::id)));
+        let listed = self.template("list", &self.list(&search.q, open.map(OutboxMessage::id)));
         let (Ok(opened), Ok(listed)) = (opened, listed) else {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         };
         let title = match open {
-            Some(Message::Mail(mail)) => mail.subject().to_owned(),
-            Some(Message::Text(text)) => format!("SMS to {}", text.to),
+            Some(OutboxMessage::Mail(mail)) => mail.subject().to_owned(),
+            Some(OutboxMessage::Text(text)) => format!("SMS to {}", text.to),
             None => String::new(),
         };
         let page = json!({
             "title": title,
             "q": search.q,
-            "open": open.map(Message::id),
+            "open": open.map(OutboxMessage::id),
             "list": listed,
             "opened": opened,
         });
@@ -179,12 +179,12 @@ impl Desk {
     }
 }
 
-fn matches(message: &Message, words: &[String]) -> bool {
+fn matches(message: &OutboxMessage, words: &[String]) -> bool {
     if words.is_empty() {
         return true;
     }
     let hay = match message {
-        Message::Mail(mail) => {
+        OutboxMessage::Mail(mail) => {
             format!(
                 "{} {} {} {}",
                 mail.from,
@@ -193,7 +193,7 @@ fn matches(message: &Message, words: &[String]) -> bool {
                 mail.text.as_deref().unwrap_or_default()
             )
         }
-        Message::Text(text) => format!(
+        OutboxMessage::Text(text) => format!(
             "{} {} {}",
             text.from.as_deref().unwrap_or_default(),
             text.to,
@@ -205,9 +205,9 @@ fn matches(message: &Message, words: &[String]) -> bool {
 }
 
 /// A line of the list.
-fn item(message: &Message, q: &str, open: Option<u64>) -> Value {
+fn item(message: &OutboxMessage, q: &str, open: Option<u64>) -> Value {
     let (is_mail, at, to, title, preview, status) = match message {
-        Message::Mail(mail) => {
+        OutboxMessage::Mail(mail) => {
             let preview = mail.text.as_deref().unwrap_or_default();
             (
                 true,
@@ -218,7 +218,7 @@ fn item(message: &Message, q: &str, open: Option<u64>) -> Value {
                 None,
             )
         }
-        Message::Text(text) => (
+        OutboxMessage::Text(text) => (
             false,
             text.at,
             text.to.clone(),
@@ -265,7 +265,7 @@ fn mail_view(mail: &Mail) -> Value {
     })
 }
 
-fn text_view(text: &Text, account: Option<&Account>) -> Value {
+fn text_view(text: &Text, account: Option<&TwilioAccount>) -> Value {
     let history: Vec<Value> = text
         .history
         .iter()

@@ -117,12 +117,12 @@ impl Text {
 }
 
 #[derive(Clone, Debug)]
-pub enum Message {
+pub enum OutboxMessage {
     Mail(Arc<Mail>),
     Text(Arc<Text>),
 }
 
-impl Message {
+impl OutboxMessage {
     pub fn id(&self) -> u64 {
         match self {
             Self::Mail(mail) => mail.id,
@@ -151,7 +151,7 @@ pub struct Outbox {
 #[derive(Default)]
 struct Kept {
     /// Ids are consecutive, so a message's place follows from the front's id.
-    messages: VecDeque<Message>,
+    messages: VecDeque<OutboxMessage>,
     next_id: u64,
     texts: HashMap<String, u64>,
     counts: Counts,
@@ -205,7 +205,7 @@ impl Outbox {
         }
         self.push(|id, counts| {
             counts.mails += 1;
-            Message::Mail(Arc::new(Mail { id, ..mail }))
+            OutboxMessage::Mail(Arc::new(Mail { id, ..mail }))
         })
     }
 
@@ -216,7 +216,7 @@ impl Outbox {
         }
         self.push(|id, counts| {
             counts.texts += 1;
-            Message::Text(Arc::new(Text { id, ..text }))
+            OutboxMessage::Text(Arc::new(Text { id, ..text }))
         })
     }
 
@@ -226,7 +226,7 @@ impl Outbox {
         let Some(place) = kept.texts.get(sid).and_then(|id| kept.place(*id)) else {
             return;
         };
-        if let Message::Text(text) = &mut kept.messages[place] {
+        if let OutboxMessage::Text(text) = &mut kept.messages[place] {
             let text = Arc::make_mut(text);
             text.history.push(change);
             text.from = from.map(str::to_owned).or(text.from.take());
@@ -236,11 +236,11 @@ impl Outbox {
     }
 
     /// Everything kept, oldest first.
-    pub fn messages(&self) -> Vec<Message> {
+    pub fn messages(&self) -> Vec<OutboxMessage> {
         self.lock().messages.iter().cloned().collect()
     }
 
-    pub fn message(&self, id: u64) -> Option<Message> {
+    pub fn message(&self, id: u64) -> Option<OutboxMessage> {
         let kept = self.lock();
         kept.place(id).map(|place| kept.messages[place].clone())
     }
@@ -251,7 +251,7 @@ impl Outbox {
         kept.messages
             .iter()
             .filter_map(|message| {
-                if let Message::Mail(mail) = message {
+                if let OutboxMessage::Mail(mail) = message {
                     Some(mail.clone())
                 } else {
                     None
@@ -266,7 +266,7 @@ impl Outbox {
         kept.messages
             .iter()
             .filter_map(|message| {
-                if let Message::Text(text) = message {
+                if let OutboxMessage::Text(text) = message {
                     Some(text.clone())
                 } else {
                     None
@@ -292,8 +292,8 @@ impl Outbox {
     pub fn text(&self, sid: &str) -> Option<Arc<Text>> {
         let kept = self.lock();
         match &kept.messages[kept.place(*kept.texts.get(sid)?)?] {
-            Message::Text(text) => Some(text.clone()),
-            Message::Mail(_) => None,
+            OutboxMessage::Text(text) => Some(text.clone()),
+            OutboxMessage::Mail(_) => None,
         }
     }
 
@@ -333,17 +333,17 @@ impl Outbox {
         tokio::time::timeout(within, came_true).await.is_ok()
     }
 
-    fn push(&self, build: impl FnOnce(u64, &mut Counts) -> Message) -> u64 {
+    fn push(&self, build: impl FnOnce(u64, &mut Counts) -> OutboxMessage) -> u64 {
         let mut kept = self.lock();
         let id = kept.next_id;
         kept.next_id += 1;
         let message = build(id, &mut kept.counts);
-        if let Message::Text(text) = &message {
+        if let OutboxMessage::Text(text) = &message {
             kept.texts.insert(text.sid.clone(), id);
         }
         kept.messages.push_back(message);
         while kept.messages.len() > self.options.capacity {
-            if let Some(Message::Text(text)) = kept.messages.pop_front() {
+            if let Some(OutboxMessage::Text(text)) = kept.messages.pop_front() {
                 kept.texts.remove(&text.sid);
             }
             kept.counts.dropped += 1;

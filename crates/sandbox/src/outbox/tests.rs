@@ -32,7 +32,7 @@ fn mail(outbox: &Outbox, to: &str, raw: &str) -> Arc<Mail> {
         raw.replace('\n', "\r\n").into_bytes(),
     );
     match outbox.message(id) {
-        Some(Message::Mail(mail)) => mail,
+        Some(OutboxMessage::Mail(mail)) => mail,
         other => panic!("{other:?}"),
     }
 }

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Timelike as _, Utc};
 
-use super::{Deed, Outcome, Scene};
+use super::{Outcome, PersonAction, Scene};
 use crate::world::{Action, CUSTOMER_CARE, Closer, ORDERS, Partial, Person, WEB};
 
 /// Zones without daylight saving, by their offset from UTC in hours.
@@ -62,7 +62,8 @@ impl Scene {
     }
 
     fn does(mut self, minute: f64, action: Action) -> Self {
-        self.script.push((minute, Deed::Act(Box::new(action))));
+        self.script
+            .push((minute, PersonAction::Act(Box::new(action))));
         self
     }
 
@@ -385,7 +386,7 @@ fn unreachable(cast: &Cast) -> Vec<Scene> {
         "Frost",
         "+1 202-555-0153",
     );
-    stops.script.push((0.5, Deed::Texts("STOP".into())));
+    stops.script.push((0.5, PersonAction::Texts("STOP".into())));
     let mut mail_only = cast.mail("no_phone_for_a_text", -20.0, "Abel", "Strand");
     mail_only.skill = ORDERS;
     vec![

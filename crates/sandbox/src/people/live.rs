@@ -1,6 +1,6 @@
 //! Newcomers, now and then, so that a demo stays alive: most ask, get an answer and leave; some come back.
 
-use super::{Deed, Play, Scene};
+use super::{PersonAction, Play, Scene};
 use crate::people::cases::zone_where_it_is;
 use crate::world::{Action, CUSTOMER_CARE, Closer, ORDERS, Person, WEB, spread};
 
@@ -139,7 +139,7 @@ impl Visitors {
             opens: -15.0,
             script: script
                 .into_iter()
-                .map(|(at, action)| (at, Deed::Act(Box::new(action))))
+                .map(|(at, action)| (at, PersonAction::Act(Box::new(action))))
                 .collect(),
             outcomes: Vec::new(),
         }

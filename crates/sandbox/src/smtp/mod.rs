@@ -103,7 +103,7 @@ pub struct SmtpServer {
     address: SocketAddr,
     faults: SmtpFaults,
     latch: Latch,
-    server: Arc<Server>,
+    server: Arc<SmtpShared>,
     stop: CancellationToken,
 }
 
@@ -143,7 +143,7 @@ impl Drop for SmtpServer {
 }
 
 /// What all connections share.
-struct Server {
+struct SmtpShared {
     options: SmtpOptions,
     acceptor: Option<TlsAcceptor>,
     faults: SmtpFaults,
@@ -168,7 +168,7 @@ pub fn serve(
     let address = axum::serve::Listener::local_addr(&door)?;
     let faults = SmtpFaults::new(options.seed);
     let stop = CancellationToken::new();
-    let server = Arc::new(Server {
+    let server = Arc::new(SmtpShared {
         acceptor: options.tls.as_ref().map(acceptor).transpose()?,
         options,
         faults: faults.clone(),
@@ -203,7 +203,7 @@ pub fn serve(
     })
 }
 
-impl Server {
+impl SmtpShared {
     async fn receive(self: Arc<Self>, stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         self.connections.fetch_add(1, Ordering::SeqCst);
@@ -235,10 +235,10 @@ impl Server {
 }
 
 /// One open connection, counted until it is dropped.
-struct Counted<'a>(&'a Server);
+struct Counted<'a>(&'a SmtpShared);
 
 impl<'a> Counted<'a> {
-    fn new(server: &'a Server) -> Self {
+    fn new(server: &'a SmtpShared) -> Self {
         let open = server.open.fetch_add(1, Ordering::SeqCst) + 1;
         server.most_open.fetch_max(open, Ordering::SeqCst);
         Self(server)

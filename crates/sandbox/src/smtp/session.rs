@@ -11,8 +11,8 @@ use chrono::TimeDelta;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::faults::{Phase, SmtpEffect};
-use super::stream::{Line, Lines};
-use super::{Server, SmtpOptions};
+use super::stream::{Lines, SmtpLine};
+use super::{SmtpOptions, SmtpShared};
 
 /// Octets of a command line; RFC 5321 asks for 512, and AUTH needs more.
 const COMMAND_LINE: usize = 12_288;
@@ -29,7 +29,7 @@ enum Turn {
 type Answered = Option<char>;
 
 struct Session<'a, S> {
-    server: &'a Server,
+    server: &'a SmtpShared,
     lines: Lines<S>,
     secure: bool,
     greeted: bool,
@@ -41,7 +41,7 @@ struct Session<'a, S> {
 }
 
 /// Greets the client and talks with it; gives the stream back when the client asked for TLS.
-pub async fn run<S>(server: &Server, stream: S, secure: bool) -> io::Result<Option<S>>
+pub async fn run<S>(server: &SmtpShared, stream: S, secure: bool) -> io::Result<Option<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -53,7 +53,7 @@ where
 }
 
 /// Goes on after STARTTLS: no second greeting, and the client has to say EHLO again.
-pub async fn run_upgraded<S>(server: &Server, stream: S) -> io::Result<()>
+pub async fn run_upgraded<S>(server: &SmtpShared, stream: S) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -61,7 +61,7 @@ where
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
-    fn new(server: &'a Server, stream: S, secure: bool) -> Self {
+    fn new(server: &'a SmtpShared, stream: S, secure: bool) -> Self {
         Self {
             server,
             lines: Lines::new(stream),
@@ -117,10 +117,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 return Ok(None);
             };
             match line? {
-                Some(Line::Whole(line) | Line::BareLf(line)) => {
+                Some(SmtpLine::Whole(line) | SmtpLine::BareLf(line)) => {
                     return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
                 }
-                Some(Line::TooLong) => self.say("500 5.5.2 Line too long").await?,
+                Some(SmtpLine::TooLong) => self.say("500 5.5.2 Line too long").await?,
                 None => return Ok(None),
             };
         }

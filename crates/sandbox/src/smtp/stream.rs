@@ -16,7 +16,7 @@ pub struct Lines<S> {
 
 /// A line without its line break.
 #[derive(Debug, PartialEq)]
-pub enum Line {
+pub enum SmtpLine {
     /// Ended by CRLF.
     Whole(Vec<u8>),
     /// Ended by LF alone, which SMTP forbids.
@@ -35,7 +35,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lines<S> {
     }
 
     /// The next line of at most `limit` octets; `None` when the client has closed.
-    pub async fn next(&mut self, limit: usize) -> io::Result<Option<Line>> {
+    pub async fn next(&mut self, limit: usize) -> io::Result<Option<SmtpLine>> {
         let mut searched = self.taken;
         let mut too_long = false;
         loop {
@@ -49,9 +49,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lines<S> {
                     .strip_suffix(b"\r")
                     .map_or((line, false), |line| (line, true));
                 let line = match (too_long || line.len() > limit, whole) {
-                    (true, _) => Line::TooLong,
-                    (false, true) => Line::Whole(line.to_vec()),
-                    (false, false) => Line::BareLf(line.to_vec()),
+                    (true, _) => SmtpLine::TooLong,
+                    (false, true) => SmtpLine::Whole(line.to_vec()),
+                    (false, false) => SmtpLine::BareLf(line.to_vec()),
                 };
                 self.taken = end + 1;
                 return Ok(Some(line));

@@ -12,9 +12,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use self::request::Request;
-use super::faults::{Operation, Refusal};
+use super::faults::{Operation, TwilioRefusal};
 use super::store::Filter;
-use super::{Account, create};
+use super::{TwilioAccount, create};
 use crate::door::Scissors;
 
 const PAGE_SIZE: usize = 50;
@@ -43,7 +43,7 @@ fn form(headers: &HeaderMap, body: &[u8]) -> Fields {
     }
 }
 
-pub fn router(account: Account) -> Router {
+pub fn router(account: TwilioAccount) -> Router {
     Router::new()
         .route(
             "/2010-04-01/Accounts/{account}/Messages.json",
@@ -61,7 +61,7 @@ pub fn router(account: Account) -> Router {
         .with_state(account)
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for TwilioRefusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (
@@ -79,12 +79,12 @@ impl IntoResponse for Refusal {
     }
 }
 
-async fn not_found(uri: axum::http::Uri) -> Refusal {
-    Refusal::of(20404, "", uri.path())
+async fn not_found(uri: axum::http::Uri) -> TwilioRefusal {
+    TwilioRefusal::of(20404, "", uri.path())
 }
 
 async fn create(
-    State(account): State<Account>,
+    State(account): State<TwilioAccount>,
     Path(sid): Path<String>,
     ConnectInfo(line): ConnectInfo<Scissors>,
     headers: HeaderMap,
@@ -109,7 +109,7 @@ async fn create(
 }
 
 async fn list(
-    State(account): State<Account>,
+    State(account): State<TwilioAccount>,
     Path(sid): Path<String>,
     ConnectInfo(line): ConnectInfo<Scissors>,
     headers: HeaderMap,
@@ -136,7 +136,7 @@ async fn list(
 
 /// The account's own numbers, of which a client may pick its sender.
 async fn numbers(
-    State(account): State<Account>,
+    State(account): State<TwilioAccount>,
     Path(sid): Path<String>,
     ConnectInfo(line): ConnectInfo<Scissors>,
     headers: HeaderMap,
@@ -174,7 +174,7 @@ async fn numbers(
 }
 
 async fn fetch(
-    State(account): State<Account>,
+    State(account): State<TwilioAccount>,
     Path((sid, message)): Path<(String, String)>,
     ConnectInfo(line): ConnectInfo<Scissors>,
     headers: HeaderMap,
@@ -193,7 +193,7 @@ async fn fetch(
             let record = message
                 .strip_suffix(".json")
                 .and_then(|message| store.get(message));
-            let record = record.ok_or_else(|| Refusal::of(20404, "", &path))?;
+            let record = record.ok_or_else(|| TwilioRefusal::of(20404, "", &path))?;
             Ok((StatusCode::OK, Some(record.to_json(&sid))))
         })
         .await
@@ -201,7 +201,7 @@ async fn fetch(
 
 /// An empty `Body` takes the text away; nothing else can be changed.
 async fn redact(
-    State(account): State<Account>,
+    State(account): State<TwilioAccount>,
     Path((sid, message)): Path<(String, String)>,
     ConnectInfo(line): ConnectInfo<Scissors>,
     headers: HeaderMap,
@@ -222,9 +222,9 @@ async fn redact(
             let record = message
                 .strip_suffix(".json")
                 .and_then(|message| store.get_mut(message));
-            let record = record.ok_or_else(|| Refusal::of(20404, "", &path))?;
+            let record = record.ok_or_else(|| TwilioRefusal::of(20404, "", &path))?;
             if field(&fields, "Body") != Some("") {
-                return Err(Refusal::new(
+                return Err(TwilioRefusal::new(
                     400,
                     20001,
                     "A message can only be changed by an empty Body.",
@@ -238,7 +238,7 @@ async fn redact(
 }
 
 async fn delete(
-    State(account): State<Account>,
+    State(account): State<TwilioAccount>,
     Path((sid, message)): Path<(String, String)>,
     ConnectInfo(line): ConnectInfo<Scissors>,
     headers: HeaderMap,
@@ -254,13 +254,13 @@ async fn delete(
     request
         .handle(&headers, &sid, |_| match message.strip_suffix(".json") {
             Some(message) if account.store().remove(message) => Ok((StatusCode::NO_CONTENT, None)),
-            _ => Err(Refusal::of(20404, "", &path)),
+            _ => Err(TwilioRefusal::of(20404, "", &path)),
         })
         .await
 }
 
 /// A page of the list.
-fn page(account: &Account, path: &str, query: &Fields) -> Value {
+fn page(account: &TwilioAccount, path: &str, query: &Fields) -> Value {
     let number = |name| field(query, name).and_then(|value| value.parse::<usize>().ok());
     let size = number("PageSize")
         .unwrap_or(PAGE_SIZE)

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::api::{Fields, field};
-use super::faults::{Answer, Refusal, TwilioFault};
+use super::faults::{TwilioAnswer, TwilioFault, TwilioRefusal};
 use super::store::Record;
-use super::webhooks::{self, Itinerary};
-use super::{ANY_NUMBER, Account, segments};
+use super::webhooks::{self, PlannedReports};
+use super::{ANY_NUMBER, TwilioAccount, segments};
 use crate::outbox::{StatusChange, Text};
 
 const MAX_BODY: usize = 1_600;
@@ -24,10 +24,14 @@ struct Draft {
 }
 
 /// Accepts the message and answers its resource, or says why not.
-pub fn create(account: &Account, fields: &Fields, fault: &TwilioFault) -> Result<Value, Refusal> {
+pub fn create(
+    account: &TwilioAccount,
+    fields: &Fields,
+    fault: &TwilioFault,
+) -> Result<Value, TwilioRefusal> {
     let inner = &account.inner;
     let draft = check(account, fields)?;
-    let scheduled = fault.answer == Answer::Scheduled;
+    let scheduled = fault.answer == TwilioAnswer::Scheduled;
     let record = enter(account, &draft, scheduled, fault.unlisted_ms);
     inner.outbox.accept_text(Text {
         id: 0,
@@ -48,7 +52,7 @@ pub fn create(account: &Account, fields: &Fields, fault: &TwilioFault) -> Result
     });
     if !scheduled {
         let delivery = fault.delivery.as_ref().unwrap_or(&inner.options.delivery);
-        let itinerary = Itinerary {
+        let itinerary = PlannedReports {
             sender: draft.from.unwrap_or_else(|| ANY_NUMBER.to_owned()),
             status_callback: draft.status_callback,
             validity_period: draft.validity_period,
@@ -60,7 +64,7 @@ pub fn create(account: &Account, fields: &Fields, fault: &TwilioFault) -> Result
 }
 
 /// Puts the message into Twilio's own books.
-fn enter(account: &Account, draft: &Draft, scheduled: bool, unlisted_ms: u64) -> Record {
+fn enter(account: &TwilioAccount, draft: &Draft, scheduled: bool, unlisted_ms: u64) -> Record {
     let now = account.inner.clock.now();
     let status = match &draft.messaging_service {
         _ if scheduled => "scheduled",
@@ -89,15 +93,15 @@ fn enter(account: &Account, draft: &Draft, scheduled: bool, unlisted_ms: u64) ->
     record
 }
 
-fn check(account: &Account, fields: &Fields) -> Result<Draft, Refusal> {
+fn check(account: &TwilioAccount, fields: &Fields) -> Result<Draft, TwilioRefusal> {
     let options = &account.inner.options;
     let given = |name| {
         field(fields, name)
             .filter(|value| !value.is_empty())
             .map(str::to_owned)
     };
-    let to = given("To").ok_or_else(|| Refusal::of(21604, "", ""))?;
-    let refuse = |code| Refusal::of(code, &to, "");
+    let to = given("To").ok_or_else(|| TwilioRefusal::of(21604, "", ""))?;
+    let refuse = |code| TwilioRefusal::of(code, &to, "");
     if !is_e164(&to) {
         return Err(refuse(21211));
     }

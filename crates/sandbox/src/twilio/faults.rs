@@ -20,11 +20,11 @@ pub enum Operation {
 /// How a request is answered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Answer {
+pub enum TwilioAnswer {
     /// As usual.
     #[default]
     Proceed,
-    /// A Twilio error by its number; see [`Refusal::of`]. Nothing is accepted.
+    /// A Twilio error by its number; see [`TwilioRefusal::of`]. Nothing is accepted.
     Error { code: u32 },
     /// 429 with or without `Retry-After` (seconds). Nothing is accepted.
     TooMany { retry_after: Option<u32> },
@@ -44,7 +44,7 @@ pub enum Answer {
     Scheduled,
 }
 
-impl Answer {
+impl TwilioAnswer {
     /// Whether the request is carried out.
     pub fn accepts(&self) -> bool {
         match self {
@@ -171,7 +171,7 @@ pub struct TwilioFault {
     #[serde(default)]
     pub delay_ms: u64,
     #[serde(default)]
-    pub answer: Answer,
+    pub answer: TwilioAnswer,
     /// Sandbox time for which the list does not show the new message.
     #[serde(default)]
     pub unlisted_ms: u64,
@@ -195,7 +195,7 @@ impl Rule for TwilioFault {
 
 impl TwilioFault {
     /// A rule for creates.
-    pub fn answer(when: When, answer: Answer) -> Self {
+    pub fn answer(when: When, answer: TwilioAnswer) -> Self {
         Self {
             on: Operation::Create,
             when,
@@ -207,21 +207,21 @@ impl TwilioFault {
     }
 
     pub fn error(when: When, code: u32) -> Self {
-        Self::answer(when, Answer::Error { code })
+        Self::answer(when, TwilioAnswer::Error { code })
     }
 
     /// Answers as usual, but only after `delay_ms` of real time.
     pub fn slow(when: When, delay_ms: u64) -> Self {
         Self {
             delay_ms,
-            ..Self::answer(when, Answer::Proceed)
+            ..Self::answer(when, TwilioAnswer::Proceed)
         }
     }
 
     pub fn delivery(when: When, delivery: Delivery) -> Self {
         Self {
             delivery: Some(delivery),
-            ..Self::answer(when, Answer::Proceed)
+            ..Self::answer(when, TwilioAnswer::Proceed)
         }
     }
 
@@ -242,7 +242,7 @@ impl TwilioFault {
 
 /// An error answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Refusal {
+pub struct TwilioRefusal {
     pub status: u16,
     pub content_type: &'static str,
     /// Seconds.
@@ -250,7 +250,7 @@ pub struct Refusal {
     pub body: String,
 }
 
-impl Refusal {
+impl TwilioRefusal {
     pub fn new(status: u16, code: u32, message: &str) -> Self {
         let more_info = format!("https://www.twilio.com/docs/errors/{code}");
         let body =

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::store::Record;
 use super::webhooks::post;
-use super::{ANY_NUMBER, Account, segments};
+use super::{ANY_NUMBER, TwilioAccount, segments};
 
 const STOP: [&str; 8] = [
     "STOP",
@@ -60,7 +60,7 @@ pub enum InboundError {
     Unreachable(#[source] reqwest::Error),
 }
 
-impl Account {
+impl TwilioAccount {
     /// Where inbound messages are posted. Without it they are only recorded.
     pub fn set_inbound_url(&self, url: &str) {
         *self

@@ -24,7 +24,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use faults::{Answer, Callback, Delivery, Operation, Refusal, Step, TwilioFault, TwilioFaults};
+pub use faults::{
+    Callback, Delivery, Operation, Step, TwilioAnswer, TwilioFault, TwilioFaults, TwilioRefusal,
+};
 pub use inbound::{InboundError, OptOutType};
 pub use segments::count as count_segments;
 pub use signature::sign;
@@ -98,7 +100,7 @@ pub struct TwilioCounts {
 pub struct TwilioServer {
     address: SocketAddr,
     latch: Latch,
-    account: Account,
+    account: TwilioAccount,
 }
 
 impl TwilioServer {
@@ -116,7 +118,7 @@ impl TwilioServer {
     }
 
     /// The account, for what does not come over HTTP.
-    pub fn account(&self) -> &Account {
+    pub fn account(&self) -> &TwilioAccount {
         &self.account
     }
 
@@ -134,7 +136,7 @@ impl Drop for TwilioServer {
 
 /// The account behind the API; clones share it.
 #[derive(Clone)]
-pub struct Account {
+pub struct TwilioAccount {
     inner: Arc<Inner>,
 }
 
@@ -154,7 +156,7 @@ struct Inner {
     lost_callbacks: AtomicU64,
 }
 
-impl Account {
+impl TwilioAccount {
     pub fn faults(&self) -> &TwilioFaults {
         &self.inner.faults
     }
@@ -201,7 +203,7 @@ pub fn serve(
         callbacks: AtomicU64::new(0),
         lost_callbacks: AtomicU64::new(0),
     };
-    let account = Account {
+    let account = TwilioAccount {
         inner: Arc::new(inner),
     };
     let service = api::router(account.clone()).into_make_service_with_connect_info::<Scissors>();

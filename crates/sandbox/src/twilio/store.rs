@@ -144,7 +144,7 @@ impl Store {
         if self.records.len() > CAPACITY
             && let Some((place, old)) = self.records.pop_first()
         {
-            self.forget(place, &old);
+            self.unlist(place, &old);
         }
     }
 
@@ -161,12 +161,12 @@ impl Store {
             return false;
         };
         if let Some(old) = self.records.remove(&place) {
-            self.forget(place, &old);
+            self.unlist(place, &old);
         }
         true
     }
 
-    fn forget(&mut self, place: u64, old: &Record) {
+    fn unlist(&mut self, place: u64, old: &Record) {
         self.places.remove(&old.sid);
         if let Some(places) = self.by_to.get_mut(&old.to) {
             places.retain(|other| *other != place);

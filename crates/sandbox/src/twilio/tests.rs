@@ -263,7 +263,7 @@ async fn rescheduling_for_compliance_answers_scheduled_and_stays_so() {
     world
         .server
         .faults()
-        .add(TwilioFault::answer(When::always(), Answer::Scheduled));
+        .add(TwilioFault::answer(When::always(), TwilioAnswer::Scheduled));
     let (_, created) =
         outcome(world.post(&[("To", TO), ("MessagingServiceSid", SERVICE), ("Body", BODY)])).await;
     let expected = sample(include_str!(
@@ -419,10 +419,10 @@ async fn every_sample_error_can_be_played() {
             .as_u64()
             .map_or(20503, |code| u32::try_from(code).unwrap());
         let answer = match &expected["headers"]["Retry-After"] {
-            Value::String(seconds) => Answer::TooMany {
+            Value::String(seconds) => TwilioAnswer::TooMany {
                 retry_after: Some(seconds.parse().unwrap()),
             },
-            _ => Answer::Error { code },
+            _ => TwilioAnswer::Error { code },
         };
         world
             .server
@@ -446,7 +446,7 @@ async fn every_sample_error_can_be_played() {
     }
     world.server.faults().add(TwilioFault::answer(
         When::next(1),
-        Answer::TooMany { retry_after: None },
+        TwilioAnswer::TooMany { retry_after: None },
     ));
     assert!(
         !world
@@ -463,16 +463,16 @@ async fn every_sample_error_can_be_played() {
 async fn lost_answers_leave_the_truth_in_the_outbox_and_in_the_list() {
     let world = start(TwilioOptions::default()).await;
     for (answer, accepted) in [
-        (Answer::Silence { accepted: true }, true),
-        (Answer::Silence { accepted: false }, false),
-        (Answer::Close { accepted: true }, true),
-        (Answer::Close { accepted: false }, false),
+        (TwilioAnswer::Silence { accepted: true }, true),
+        (TwilioAnswer::Silence { accepted: false }, false),
+        (TwilioAnswer::Close { accepted: true }, true),
+        (TwilioAnswer::Close { accepted: false }, false),
     ] {
         let before = world.outbox.texts().len();
         let faults = world.server.faults();
         let struck = faults.struck();
         faults.add(TwilioFault::answer(When::next(1), answer.clone()));
-        if matches!(answer, Answer::Silence { .. }) {
+        if matches!(answer, TwilioAnswer::Silence { .. }) {
             let falls_silent = async {
                 while faults.struck() == struck {
                     tokio::task::yield_now().await;
@@ -498,7 +498,7 @@ async fn lost_answers_leave_the_truth_in_the_outbox_and_in_the_list() {
     world
         .server
         .faults()
-        .add(TwilioFault::answer(When::next(1), Answer::CutBody));
+        .add(TwilioFault::answer(When::next(1), TwilioAnswer::CutBody));
     let response = world.send(&[]).await.unwrap();
     assert_eq!(response.status(), StatusCode::CREATED);
     assert!(response.json::<Value>().await.unwrap_err().is_decode());
@@ -532,7 +532,7 @@ async fn the_list_can_lag_behind() {
     world
         .server
         .faults()
-        .add(TwilioFault::answer(When::next(1), Answer::Proceed).unlisted_for(30_000));
+        .add(TwilioFault::answer(When::next(1), TwilioAnswer::Proceed).unlisted_for(30_000));
     world.send(&[]).await.unwrap();
     assert_eq!(world.list().await.len(), 0);
     world.advance(30_000);
@@ -960,7 +960,7 @@ async fn too_many_requests_at_a_time_are_refused() {
     .await;
     world.server.faults().add(TwilioFault::answer(
         When::next(1),
-        Answer::Silence { accepted: false },
+        TwilioAnswer::Silence { accepted: false },
     ));
     let hanging = tokio::spawn(world.send(&[]));
     let struck = async {

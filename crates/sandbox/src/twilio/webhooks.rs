@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::faults::{Callback, Delivery, Step};
 use super::store::Record;
-use super::{Account, signature};
+use super::{TwilioAccount, signature};
 use crate::clock::WorldClock;
 use crate::outbox::StatusChange;
 
@@ -38,8 +38,8 @@ enum Event {
 }
 
 /// A message on its way.
-struct Journey {
-    account: Account,
+struct MessageInFlight {
+    account: TwilioAccount,
     sid: String,
     to: String,
     /// The number it is sent from; for a Messaging Service known only later.
@@ -49,7 +49,7 @@ struct Journey {
 }
 
 /// What is known of the way ahead when a message is created.
-pub struct Itinerary {
+pub struct PlannedReports {
     /// The number it will be sent from.
     pub sender: String,
     pub status_callback: Option<String>,
@@ -59,8 +59,8 @@ pub struct Itinerary {
 }
 
 /// Lets the message live its life in the background.
-pub fn deliver(account: &Account, record: &Record, itinerary: Itinerary) {
-    let Itinerary {
+pub fn deliver(account: &TwilioAccount, record: &Record, itinerary: PlannedReports) {
+    let PlannedReports {
         sender,
         status_callback,
         validity_period,
@@ -81,7 +81,7 @@ pub fn deliver(account: &Account, record: &Record, itinerary: Itinerary) {
     }
     // Stable: at the same time a change comes before its callback.
     events.sort_by_key(|(at, _)| *at);
-    let journey = Journey {
+    let journey = MessageInFlight {
         account: account.clone(),
         sid: record.sid.clone(),
         to: record.to.clone(),
@@ -115,7 +115,7 @@ pub fn milliseconds(count: u64) -> TimeDelta {
     TimeDelta::milliseconds(i64::try_from(count).unwrap_or(i64::MAX / 1_000_000))
 }
 
-impl Journey {
+impl MessageInFlight {
     async fn live(self, events: Vec<(DateTime<Utc>, Event)>) {
         for (at, event) in events {
             until(&self.account.inner.clock, at).await;

@@ -1,7 +1,7 @@
 //! The tables of replies, and what codes are made of.
 
 use super::*;
-use crate::channel::smtp::reply::Reader;
+use crate::channel::smtp::reply::ReplyReader;
 
 /// Rows of the tables.
 const ROWS: [usize; 7] = [68, 150, 147, 414, 118, 209, 250];
@@ -18,13 +18,13 @@ fn outcome_of(class: &str, code: String) -> Outcome {
         code: code.clone(),
     };
     match class {
-        "transient" => not(Obstacle::Transient),
-        "slow" => not(Obstacle::Slow),
-        "throttled" => not(Obstacle::Throttled),
-        "recipient_soft" => not(Obstacle::RecipientSoft),
-        "recipient_policy" => not(Obstacle::RecipientPolicy),
-        "config" => not(Obstacle::Config),
-        "quota" => not(Obstacle::Quota),
+        "transient" => not(Retryable::Transient),
+        "slow" => not(Retryable::Slow),
+        "throttled" => not(Retryable::Throttled),
+        "recipient_soft" => not(Retryable::RecipientSoft),
+        "recipient_policy" => not(Retryable::RecipientPolicy),
+        "config" => not(Retryable::Config),
+        "quota" => not(Retryable::Quota),
         "bad_recipient" => refused(Refusal::BadRecipient),
         "policy" => refused(Refusal::Policy),
         "other" => refused(Refusal::Other),
@@ -33,28 +33,28 @@ fn outcome_of(class: &str, code: String) -> Outcome {
     }
 }
 
-fn phase_of(name: &str) -> Phase {
+fn phase_of(name: &str) -> SmtpPhase {
     match name {
-        "connect" => Phase::Connect,
-        "greeting" => Phase::Greeting,
-        "starttls" => Phase::StartTls,
-        "auth" => Phase::Auth,
-        "mail" => Phase::Mail,
-        "rcpt" => Phase::Rcpt,
-        "data" => Phase::Data,
-        "final" => Phase::Final,
+        "connect" => SmtpPhase::Connect,
+        "greeting" => SmtpPhase::Greeting,
+        "starttls" => SmtpPhase::StartTls,
+        "auth" => SmtpPhase::Auth,
+        "mail" => SmtpPhase::Mail,
+        "rcpt" => SmtpPhase::Rcpt,
+        "data" => SmtpPhase::Data,
+        "final" => SmtpPhase::Final,
         other => panic!("no phase {other}"),
     }
 }
 
 /// What a row says happened to a message from `a@acme.example` to `dana@customer.example`, or that with a typing error. `\n` stands between lines, `\xNN` for an octet; the reader reads it as it would from a socket.
-fn fault_of(written: &str) -> Fault {
+fn fault_of(written: &str) -> StepFault {
     match written {
-        "(timed out)" => return Fault::TimedOut,
-        "(lost)" => return Fault::Lost,
-        "(unreadable)" => return Fault::Unreadable,
-        "(tls)" => return Fault::Tls,
-        "(not offered)" => return Fault::NotOffered,
+        "(timed out)" => return StepFault::TimedOut,
+        "(lost)" => return StepFault::Lost,
+        "(unreadable)" => return StepFault::Unreadable,
+        "(tls)" => return StepFault::Tls,
+        "(not offered)" => return StepFault::NotOffered,
         _ => {}
     }
     let mut octets = Vec::new();
@@ -71,7 +71,7 @@ fn fault_of(written: &str) -> Fault {
     }
     octets.extend_from_slice(rest.as_bytes());
     octets.extend_from_slice(b"\r\n");
-    match Reader::default().take(&octets) {
+    match ReplyReader::default().take(&octets) {
         Ok((_, Some(lines))) => {
             // Some rows have the domain misspelt.
             let typo = written.contains("customer.exmaple");
@@ -80,7 +80,7 @@ fn fault_of(written: &str) -> Fault {
             } else {
                 "dana@customer.example"
             };
-            Fault::Reply(
+            StepFault::Reply(
                 lines
                     .reply()
                     .answering("a@acme.example", to, "mail.acme.example"),
@@ -164,34 +164,54 @@ fn every_reply_of_the_tables_is_understood_by_its_phase() {
 fn a_code_never_carries_the_text_but_a_word_for_what_only_the_text_said() {
     for (phase, code_and_text, expected) in [
         (
-            Phase::Rcpt,
+            SmtpPhase::Rcpt,
             (550, "5.1.1 <dana@customer.example>: unknown"),
             "rcpt 550 5.1.1",
         ),
-        (Phase::Rcpt, (550, "5.1.1 No such user"), "rcpt 550 5.1.1"),
         (
-            Phase::Rcpt,
+            SmtpPhase::Rcpt,
+            (550, "5.1.1 No such user"),
+            "rcpt 550 5.1.1",
+        ),
+        (
+            SmtpPhase::Rcpt,
             (550, "<dana@customer.example> No such user"),
             "rcpt 550 unknown mailbox",
         ),
-        (Phase::Rcpt, (550, "relay not permitted"), "rcpt 550 relay"),
         (
-            Phase::Rcpt,
+            SmtpPhase::Rcpt,
+            (550, "relay not permitted"),
+            "rcpt 550 relay",
+        ),
+        (
+            SmtpPhase::Rcpt,
             (550, "5.7.1 Relaying denied"),
             "rcpt 550 5.7.1 relay",
         ),
-        (Phase::Rcpt, (550, "5.7.1 Access denied"), "rcpt 550 5.7.1"),
-        (Phase::Rcpt, (550, "100 emails per hour"), "rcpt 550 quota"),
-        (Phase::Rcpt, (550, ""), "rcpt 550"),
         (
-            Phase::Auth,
+            SmtpPhase::Rcpt,
+            (550, "5.7.1 Access denied"),
+            "rcpt 550 5.7.1",
+        ),
+        (
+            SmtpPhase::Rcpt,
+            (550, "100 emails per hour"),
+            "rcpt 550 quota",
+        ),
+        (SmtpPhase::Rcpt, (550, ""), "rcpt 550"),
+        (
+            SmtpPhase::Auth,
             (535, "5.7.8 authentication failed"),
             "auth 535 5.7.8",
         ),
-        (Phase::Final, (550, "5.7.515 dmarc"), "final 550 5.7.515"),
+        (
+            SmtpPhase::Final,
+            (550, "5.7.515 dmarc"),
+            "final 550 5.7.515",
+        ),
     ] {
         let (code_number, text) = code_and_text;
-        let fault = Fault::Reply(Reply::new(code_number, text));
+        let fault = StepFault::Reply(Reply::new(code_number, text));
         assert_eq!(code(phase, &fault), expected, "{text}");
     }
 }
@@ -199,7 +219,7 @@ fn a_code_never_carries_the_text_but_a_word_for_what_only_the_text_said() {
 #[test]
 fn who_is_quoted_says_whose_mailbox_is_unknown() {
     let ours = |code: &str| Outcome::NotAccepted {
-        class: Obstacle::Config,
+        class: Retryable::Config,
         code: code.to_owned(),
         retry_after: None,
     };
@@ -288,7 +308,7 @@ fn who_is_quoted_says_whose_mailbox_is_unknown() {
             "mail.acme.example",
         );
         assert_eq!(
-            classify(Phase::Rcpt, &Fault::Reply(reply)),
+            classify(SmtpPhase::Rcpt, &StepFault::Reply(reply)),
             expected,
             "{text}"
         );

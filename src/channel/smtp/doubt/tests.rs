@@ -1,12 +1,12 @@
 //! Every word for an unknown mailbox, beside every word that speaks against one.
 
 use super::*;
-use crate::channel::smtp::classify::{Fault, Phase, classify};
+use crate::channel::smtp::classify::{SmtpPhase, StepFault, classify};
 use crate::channel::smtp::words::{PATTERNS, SETS};
 use crate::domain::outcome::{Outcome, Refusal};
 
 fn is_bad(code: u16, text: &str) -> bool {
-    let outcome = classify(Phase::Rcpt, &Fault::Reply(Reply::new(code, text)));
+    let outcome = classify(SmtpPhase::Rcpt, &StepFault::Reply(Reply::new(code, text)));
     matches!(outcome, Outcome::Refused { class, .. } if class == Refusal::BadRecipient)
 }
 
@@ -16,8 +16,12 @@ fn nobody_there() -> Vec<String> {
         let set = SETS.iter().find(|(name, _)| *name == word);
         set.map_or(word, |(_, words)| words[0])
     };
-    let bad =
-        |finding: &Finding| matches!(finding, Finding::UnknownMailbox | Finding::UnknownDomain);
+    let bad = |finding: &RefusalTopic| {
+        matches!(
+            finding,
+            RefusalTopic::UnknownMailbox | RefusalTopic::UnknownDomain
+        )
+    };
     let groups = PATTERNS.iter().filter(|(finding, _)| bad(finding));
     let patterns = groups.flat_map(|(_, patterns)| patterns.iter());
     let text = |pattern: &&'static str| {
@@ -118,7 +122,7 @@ fn the_name_of_the_recipient_is_no_word_about_us() {
         ),
     ] {
         let reply = Reply::new(550, text).answering("robot@acme.example", to, "mail.acme.example");
-        let outcome = classify(Phase::Rcpt, &Fault::Reply(reply));
+        let outcome = classify(SmtpPhase::Rcpt, &StepFault::Reply(reply));
         let bad =
             matches!(outcome, Outcome::Refused { class, .. } if class == Refusal::BadRecipient);
         assert_eq!(bad, expected, "{to}: {text}");

@@ -8,8 +8,8 @@ use super::*;
 type Parts = (u16, Option<Enhanced>, String);
 
 /// Reads the first reply of these octets, given in pieces of this size; and how many octets are left.
-fn read(octets: &[u8], piece: usize) -> Result<Option<(Lines, usize)>, Unreadable> {
-    let mut reader = Reader::default();
+fn read(octets: &[u8], piece: usize) -> Result<Option<(ReplyLines, usize)>, InvalidReply> {
+    let mut reader = ReplyReader::default();
     let mut taken = 0;
     for piece in octets.chunks(piece) {
         let (n, lines) = reader.take(piece)?;
@@ -119,23 +119,23 @@ fn a_code_among_words_stands_in_passing() {
 #[test]
 fn a_reply_names_either_side_or_strangers() {
     for (text, expected) in [
-        ("no", Names::Nobody),
-        ("customer.example", Names::Nobody),
-        ("mx.customer.example acme.example", Names::Nobody),
-        ("<dana@customer.example>", Names::Recipient),
+        ("no", QuotedParty::Nobody),
+        ("customer.example", QuotedParty::Nobody),
+        ("mx.customer.example acme.example", QuotedParty::Nobody),
+        ("<dana@customer.example>", QuotedParty::Recipient),
         (
             "<dana@elsewhere.example> robot@mail.acme.example",
-            Names::Recipient,
+            QuotedParty::Recipient,
         ),
-        ("<robot@mail.acme.example>", Names::Sender),
-        ("mail.acme.example", Names::SenderDomain),
-        ("bounce.mail.acme.example", Names::SenderDomain),
-        ("acme.example", Names::SenderDomain),
-        ("out7.host.example said no", Names::SenderDomain),
-        ("notacme.example", Names::Strangers),
-        ("Acme", Names::Nobody),
-        ("see https://acme.example/help", Names::Nobody),
-        ("version 1.2.3 of 192.0.2.1", Names::Nobody),
+        ("<robot@mail.acme.example>", QuotedParty::Sender),
+        ("mail.acme.example", QuotedParty::SenderDomain),
+        ("bounce.mail.acme.example", QuotedParty::SenderDomain),
+        ("acme.example", QuotedParty::SenderDomain),
+        ("out7.host.example said no", QuotedParty::SenderDomain),
+        ("notacme.example", QuotedParty::Strangers),
+        ("Acme", QuotedParty::Nobody),
+        ("see https://acme.example/help", QuotedParty::Nobody),
+        ("version 1.2.3 of 192.0.2.1", QuotedParty::Nobody),
     ] {
         let reply = Reply::new(550, text).answering(
             "robot@mail.acme.example",
@@ -177,7 +177,7 @@ fn what_is_no_reply_is_unreadable() {
     ];
     for octets in cases {
         let shown = String::from_utf8_lossy(&octets[..octets.len().min(30)]).into_owned();
-        assert_eq!(read(octets, octets.len()), Err(Unreadable), "{shown}");
+        assert_eq!(read(octets, octets.len()), Err(InvalidReply), "{shown}");
     }
 }
 

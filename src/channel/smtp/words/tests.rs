@@ -9,28 +9,31 @@ fn a_gap_is_short_and_a_set_is_any_of_its_words() {
     for (text, expected) in [
         (
             "User dana of this shop unknown",
-            Some(Finding::UnknownMailbox),
+            Some(RefusalTopic::UnknownMailbox),
         ),
         (
             "The user of this very long sentence about nothing is unknown",
             None,
         ),
-        ("No such maildrop", Some(Finding::UnknownMailbox)),
+        ("No such maildrop", Some(RefusalTopic::UnknownMailbox)),
         (
             "IP [192.0.2.9] is, I am afraid, BLOCKED",
-            Some(Finding::BlockList),
+            Some(RefusalTopic::BlockList),
         ),
         (
             "L\u{2019}utilisateur n\u{2019}existe pas",
-            Some(Finding::UnknownMailbox),
+            Some(RefusalTopic::UnknownMailbox),
         ),
-        ("Empfa\u{308}nger unbekannt", Some(Finding::UnknownMailbox)),
-        ("该用户不存在", Some(Finding::UnknownMailbox)),
+        (
+            "Empfa\u{308}nger unbekannt",
+            Some(RefusalTopic::UnknownMailbox),
+        ),
+        ("该用户不存在", Some(RefusalTopic::UnknownMailbox)),
         // Addresses and links to them are nobody's reason.
         ("<relay-denied.spamhaus@quota.example> rejected", None),
         (
             "relay-denied@quota.example: user unknown",
-            Some(Finding::UnknownMailbox),
+            Some(RefusalTopic::UnknownMailbox),
         ),
     ] {
         assert_eq!(finding(text), expected, "{text}");

@@ -71,7 +71,7 @@ fn sign(token: &str, url: &str, body: &str) -> String {
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
-fn verified(query: Option<&str>, body: &str) -> Fields {
+fn verified(query: Option<&str>, body: &str) -> WebhookFields {
     let base: Url = "https://reminders.example.com/hooks/".parse().unwrap();
     let url = format!(
         "https://reminders.example.com/hooks/twilio{}",
@@ -100,18 +100,21 @@ fn an_unsigned_or_garbled_request_is_turned_away() {
         };
         verifier.verify(&request).err().unwrap()
     };
-    assert_eq!(verdict(None, b"a=b"), Rejected::Unsigned);
+    assert_eq!(verdict(None, b"a=b"), RejectedWebhook::Unsigned);
     let long = "A".repeat(100_000);
     for wrong in ["", "%%%", "AAAA", &long] {
-        assert_eq!(verdict(Some(wrong), b"a=b"), Rejected::WrongSignature);
+        assert_eq!(
+            verdict(Some(wrong), b"a=b"),
+            RejectedWebhook::WrongSignature
+        );
     }
     assert_eq!(
         verdict(Some("AAAA"), &vec![b'a'; MAX_BODY + 1]),
-        Rejected::TooLarge
+        RejectedWebhook::TooLarge
     );
     assert_eq!(
         verdict(Some("AAAA"), "a=b&".repeat(300).as_bytes()),
-        Rejected::TooLarge
+        RejectedWebhook::TooLarge
     );
 }
 
@@ -126,7 +129,7 @@ fn without_tokens_nobody_is_believed() {
     };
     for tokens in [vec![], vec![Secret::new("")]] {
         let verdict = Verifier::new(tokens, &base).verify(&request);
-        assert_eq!(verdict.err(), Some(Rejected::WrongSignature));
+        assert_eq!(verdict.err(), Some(RejectedWebhook::WrongSignature));
     }
 }
 

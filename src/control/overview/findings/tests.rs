@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use super::super::attention::Told;
+use super::super::attention::OverviewSummary;
 use super::*;
 use crate::domain::ids::{Provider, SkillId};
 
@@ -12,8 +12,8 @@ fn at(minute: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
 }
 
-fn scan(succeeded: Option<i64>, error: Option<&str>) -> Scan {
-    Scan {
+fn scan(succeeded: Option<i64>, error: Option<&str>) -> LatestScan {
+    LatestScan {
         account: "12345678".parse().unwrap(),
         skill: SkillId::UNASSIGNED,
         name: None,
@@ -28,13 +28,17 @@ fn scan(succeeded: Option<i64>, error: Option<&str>) -> Scan {
     }
 }
 
-fn seen<'a>(scans: &'a [Scan], circuits: &'a [Circuit], pauses: &'a [Pause]) -> Seen<'a> {
-    Seen {
+fn seen<'a>(
+    scans: &'a [LatestScan],
+    circuits: &'a [Circuit],
+    pauses: &'a [Pause],
+) -> OverviewFacts<'a> {
+    OverviewFacts {
         now: at(1),
         midnight: at(0),
         scans,
         rounds: &[],
-        pace: Pace {
+        pace: ScanPace {
             per_second: 5.0,
             every: TimeDelta::seconds(60),
         },
@@ -49,7 +53,7 @@ fn seen<'a>(scans: &'a [Scan], circuits: &'a [Circuit], pauses: &'a [Pause]) -> 
         undelivered: 0,
         unknown: 0,
         expired: 0,
-        unreadable: Unreadable::default(),
+        unreadable: UnreadableCount::default(),
         dead: 0,
     }
 }
@@ -73,24 +77,27 @@ fn circuit() -> Circuit {
     }
 }
 
-fn told(seen: &Seen<'_>) -> Told {
-    Told::of(seen.findings(), &BTreeMap::new())
+fn told(seen: &OverviewFacts<'_>) -> OverviewSummary {
+    OverviewSummary::of(seen.findings(), &BTreeMap::new())
 }
 
 #[test]
 fn the_health_sentence_names_the_worst_first() {
     let fresh = scan(Some(0), None);
-    let level = |scans: &[Scan], now| {
-        let seen = Seen {
+    let level = |scans: &[LatestScan], now| {
+        let seen = OverviewFacts {
             now: at(now),
             ..seen(scans, &[], &[])
         };
         told(&seen).health.level
     };
-    assert_eq!(level(&[], 0), Level::Waiting);
-    assert_eq!(level(std::slice::from_ref(&fresh), 1), Level::Good);
-    assert_eq!(level(&[fresh.clone(), scan(None, None)], 1), Level::Waiting);
-    assert_eq!(level(std::slice::from_ref(&fresh), 20), Level::Bad);
+    assert_eq!(level(&[], 0), AttentionLevel::Waiting);
+    assert_eq!(level(std::slice::from_ref(&fresh), 1), AttentionLevel::Good);
+    assert_eq!(
+        level(&[fresh.clone(), scan(None, None)], 1),
+        AttentionLevel::Waiting
+    );
+    assert_eq!(level(std::slice::from_ref(&fresh), 20), AttentionLevel::Bad);
     let (scans, circuits) = ([scan(Some(0), Some("throttled"))], [circuit()]);
     let both = told(&seen(&scans, &circuits, &[])).health;
     assert!(
@@ -105,7 +112,7 @@ fn what_needs_a_person_is_told_worst_first() {
     let scans = [scan(Some(0), Some("LivePerson throttles search"))];
     let circuits = [circuit()];
     let pauses = [pause(Scope::Everything)];
-    let seen = Seen {
+    let seen = OverviewFacts {
         failed: 2,
         undelivered: 1,
         unknown: 1,
@@ -113,12 +120,12 @@ fn what_needs_a_person_is_told_worst_first() {
     };
     let told: Vec<_> = told(&seen).attention.into_iter().map(|a| a.about).collect();
     let expected = [
-        About::Channels,
-        About::Scans,
-        About::Pauses,
-        About::Reminders("failed"),
-        About::Reminders("undelivered"),
-        About::Reminders("unknown"),
+        AttentionTopic::Channels,
+        AttentionTopic::Scans,
+        AttentionTopic::Pauses,
+        AttentionTopic::Reminders("failed"),
+        AttentionTopic::Reminders("undelivered"),
+        AttentionTopic::Reminders("unknown"),
     ];
     assert_eq!(told, expected);
 }
@@ -130,48 +137,48 @@ fn the_sentence_is_as_bad_as_the_worst_entry_and_good_only_without_any() {
     let (circuits, pauses) = ([circuit()], [pause(Scope::Everything)]);
     let account = "12345678".parse().unwrap();
     let not_live = [(&account, Channel::Sms)];
-    let unreadable = Unreadable {
+    let unreadable = UnreadableCount {
         count: 1,
         newest: Some(at(0)),
     };
     let many = [
-        Seen { failed: 1, ..quiet },
-        Seen {
+        OverviewFacts { failed: 1, ..quiet },
+        OverviewFacts {
             unwritten: 1,
             failed: 1,
             ..quiet
         },
-        Seen {
+        OverviewFacts {
             undelivered: 1,
             unknown: 2,
             expired: 1,
             ..quiet
         },
-        Seen {
+        OverviewFacts {
             unreadable,
             ..quiet
         },
-        Seen { dead: 1, ..quiet },
-        Seen {
+        OverviewFacts { dead: 1, ..quiet },
+        OverviewFacts {
             rules_on: false,
             ..quiet
         },
-        Seen {
+        OverviewFacts {
             not_live: &not_live,
             ..quiet
         },
-        Seen {
+        OverviewFacts {
             live: false,
             not_live: &not_live,
             failed: 1,
             ..quiet
         },
-        Seen {
+        OverviewFacts {
             circuits: &circuits,
             pauses: &pauses,
             ..quiet
         },
-        Seen {
+        OverviewFacts {
             now: at(30),
             expired: 1,
             ..quiet
@@ -184,9 +191,9 @@ fn the_sentence_is_as_bad_as_the_worst_entry_and_good_only_without_any() {
         assert!(!told.health.sentence.contains("All is well"), "{told:?}");
     }
     let well = told(&quiet);
-    assert!(well.attention.is_empty() && well.health.level == Level::Good);
+    assert!(well.attention.is_empty() && well.health.level == AttentionLevel::Good);
     assert!(well.health.sentence.starts_with("All is well"));
-    let two = told(&Seen {
+    let two = told(&OverviewFacts {
         failed: 1,
         dead: 1,
         ..quiet
@@ -202,9 +209,9 @@ fn the_sentence_is_as_bad_as_the_worst_entry_and_good_only_without_any() {
 #[test]
 fn what_was_dismissed_comes_back_when_it_happens_anew() {
     let scans = [scan(Some(0), None)];
-    let seen = Seen {
+    let seen = OverviewFacts {
         failed: 2,
-        unreadable: Unreadable {
+        unreadable: UnreadableCount {
             count: 1,
             newest: Some(at(5)),
         },
@@ -216,34 +223,41 @@ fn what_was_dismissed_comes_back_when_it_happens_anew() {
         .filter_map(|entry| entry.mark);
     let dismissed: BTreeMap<String, i64> = marks.map(|mark| (mark.key, mark.at)).collect();
     assert_eq!(dismissed.len(), 2);
-    let left = |seen: &Seen<'_>| {
-        let told = Told::of(seen.findings(), &dismissed);
+    let left = |seen: &OverviewFacts<'_>| {
+        let told = OverviewSummary::of(seen.findings(), &dismissed);
         (told.attention.len(), told.health.level)
     };
-    assert_eq!(left(&seen), (0, Level::Good));
-    let fewer = Seen { failed: 1, ..seen };
-    assert_eq!(left(&fewer), (0, Level::Good), "no new one");
-    let more = Seen { failed: 3, ..seen };
-    assert_eq!(left(&more), (1, Level::Warn));
-    let next_day = Seen {
+    assert_eq!(left(&seen), (0, AttentionLevel::Good));
+    let fewer = OverviewFacts { failed: 1, ..seen };
+    assert_eq!(left(&fewer), (0, AttentionLevel::Good), "no new one");
+    let more = OverviewFacts { failed: 3, ..seen };
+    assert_eq!(left(&more), (1, AttentionLevel::Warn));
+    let next_day = OverviewFacts {
         midnight: at(24 * 60),
         failed: 1,
         ..seen
     };
-    assert_eq!(left(&next_day), (1, Level::Warn));
-    let another = Unreadable {
+    assert_eq!(left(&next_day), (1, AttentionLevel::Warn));
+    let another = UnreadableCount {
         count: 1,
         newest: Some(at(6)),
     };
-    let another = Seen {
+    let another = OverviewFacts {
         unreadable: another,
         ..seen
     };
-    assert_eq!(left(&another), (1, Level::Warn));
+    assert_eq!(left(&another), (1, AttentionLevel::Warn));
     // What is over is forgotten, so that it is new when it comes back.
-    let over = Seen { failed: 0, ..seen };
-    assert_eq!(Told::of(over.findings(), &dismissed).over, ["failed"]);
-    assert!(Told::of(seen.findings(), &dismissed).over.is_empty());
+    let over = OverviewFacts { failed: 0, ..seen };
+    assert_eq!(
+        OverviewSummary::of(over.findings(), &dismissed).over,
+        ["failed"]
+    );
+    assert!(
+        OverviewSummary::of(seen.findings(), &dismissed)
+            .over
+            .is_empty()
+    );
 }
 
 #[test]
@@ -251,7 +265,7 @@ fn what_stops_reminders_cannot_be_dismissed() {
     let scans = [scan(Some(0), Some("throttled"))];
     let (circuits, pauses) = ([circuit()], [pause(Scope::Everything)]);
     let account = "12345678".parse().unwrap();
-    let seen = Seen {
+    let seen = OverviewFacts {
         rules_on: false,
         live: false,
         not_live: &[(&account, Channel::Email)],
@@ -260,7 +274,7 @@ fn what_stops_reminders_cannot_be_dismissed() {
         ..seen(&scans, &circuits, &pauses)
     };
     for entry in told(&seen).attention {
-        let standing = entry.about != About::Reminders("failed");
+        let standing = entry.about != AttentionTopic::Reminders("failed");
         assert_eq!(entry.mark.is_none(), standing, "{entry:?}");
     }
 }
@@ -269,7 +283,7 @@ fn what_stops_reminders_cannot_be_dismissed() {
 fn a_text_that_cannot_be_used_is_told_before_what_failed_because_of_it() {
     let scans = [scan(Some(0), None)];
     let told = |unwritten| {
-        let seen = Seen {
+        let seen = OverviewFacts {
             failed: 3,
             unwritten,
             ..seen(&scans, &[], &[])
@@ -278,7 +292,10 @@ fn a_text_that_cannot_be_used_is_told_before_what_failed_because_of_it() {
     };
     assert_eq!(told(0).len(), 1);
     let one = &told(1)[0];
-    assert_eq!((one.level, one.about), (Level::Bad, About::Rules));
+    assert_eq!(
+        (one.level, one.about),
+        (AttentionLevel::Bad, AttentionTopic::Rules)
+    );
     let said = "1 reminder was not sent today";
     assert!(one.what.starts_with(said), "{}", one.what);
     let some = &told(3)[0];
@@ -298,13 +315,16 @@ fn a_round_that_takes_longer_than_its_interval_needs_a_person() {
     };
     let scans = [scan(Some(0), None)];
     let rounds = [of("12345678", 1200.0), of("87654321", 10.0)];
-    let seen = Seen {
+    let seen = OverviewFacts {
         rounds: &rounds,
         ..seen(&scans, &[], &[])
     };
     let told = told(&seen).attention;
     assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!((told[0].level, told[0].about), (Level::Warn, About::Scans));
+    assert_eq!(
+        (told[0].level, told[0].about),
+        (AttentionLevel::Warn, AttentionTopic::Scans)
+    );
     assert_eq!(
         told[0].what,
         "Conversations of account 12345678 are not looked at every 60 s: a round over 1,000 skills takes 4 min at 5 calls/s."
@@ -314,22 +334,22 @@ fn a_round_that_takes_longer_than_its_interval_needs_a_person() {
 #[test]
 fn what_is_paused_is_not_called_well() {
     let scans = [scan(Some(0), None)];
-    let health = |seen: &Seen<'_>| told(seen).health;
+    let health = |seen: &OverviewFacts<'_>| told(seen).health;
     let everything = health(&seen(&scans, &[], &[pause(Scope::Everything)]));
-    assert_eq!(everything.level, Level::Warn);
+    assert_eq!(everything.level, AttentionLevel::Warn);
     let part = Scope::Account("12345678".parse().unwrap());
     let both = [pause(part.clone()), pause(Scope::Everything)];
     let part = health(&seen(&scans, &[], &[pause(part)]));
     assert!(part.sentence.contains("A part"), "{}", part.sentence);
     let both = health(&seen(&scans, &[], &both));
     assert_eq!(both, everything, "the whole says more than a part");
-    let off = Seen {
+    let off = OverviewFacts {
         rules_on: false,
         ..seen(&scans, &[], &[])
     };
-    assert_eq!(health(&off).level, Level::Waiting);
+    assert_eq!(health(&off).level, AttentionLevel::Waiting);
     let account = "12345678".parse().unwrap();
-    let before = Seen {
+    let before = OverviewFacts {
         live: false,
         not_live: &[(&account, Channel::Email)],
         ..seen(&scans, &[], &[])
@@ -339,5 +359,5 @@ fn what_is_paused_is_not_called_well() {
         told.health.sentence.starts_with("Nothing goes out"),
         "{told:?}"
     );
-    assert_eq!(told.attention[0].about, About::Live);
+    assert_eq!(told.attention[0].about, AttentionTopic::Live);
 }

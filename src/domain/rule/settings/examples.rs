@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Input, Setting};
 use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
-use crate::domain::rule::Settings;
+use crate::domain::rule::RuleSettings;
 
 impl Setting {
     /// Valid values, each of which says something else.
@@ -51,13 +51,18 @@ impl Setting {
     }
 
     /// The base with this setting changed; `None` leaves it out.
-    pub fn changed(&self, channel: Channel, base: &Settings, value: Option<Value>) -> Settings {
+    pub fn changed(
+        &self,
+        channel: Channel,
+        base: &RuleSettings,
+        value: Option<Value>,
+    ) -> RuleSettings {
         let Ok(Value::Object(mut settings)) = serde_json::to_value(base) else {
             unreachable!("settings are an object");
         };
         let said = format!("{}: {value:?}", self.name);
         self.put(&mut settings, value);
-        Settings::parse(channel, Value::Object(settings))
+        RuleSettings::parse(channel, Value::Object(settings))
             .unwrap_or_else(|problems| panic!("{said} is refused: {problems:?}"))
     }
 }

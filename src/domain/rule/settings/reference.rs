@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Group, Input, LeftOut, SETTINGS, Setting};
 use crate::domain::ids::Channel;
-use crate::domain::rule::{Settings, hours_said, span};
+use crate::domain::rule::{RuleSettings, hours_said, span};
 
 const INTRODUCTION: &str = "\
 # Rule settings
@@ -54,7 +54,7 @@ fn default(setting: &Setting, channel: Channel) -> String {
     if !setting.is_of(channel) {
         return "not there".to_owned();
     }
-    let settings = Settings::default_for(channel);
+    let settings = RuleSettings::default_for(channel);
     let json = serde_json::to_value(&settings).unwrap();
     let value = setting.value(&json);
     match (&setting.input, setting.left_out) {

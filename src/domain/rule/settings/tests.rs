@@ -3,24 +3,24 @@ use utoipa::PartialSchema as _;
 
 use super::*;
 use crate::domain::quiet::{QuietHours, Window};
-use crate::domain::rule::{Caps, Settings, summary};
+use crate::domain::rule::{Caps, RuleSettings, summary};
 
 /// Sent in some hours only, so that what happens outside them has a meaning.
-fn base(channel: Channel) -> Settings {
+fn base(channel: Channel) -> RuleSettings {
     let window: Window = serde_json::from_value(json!({ "from": "09:00", "to": "17:00" })).unwrap();
-    Settings {
+    RuleSettings {
         quiet_hours: QuietHours {
             allowed: vec![window],
             ..QuietHours::default()
         },
-        ..Settings::default_for(channel)
+        ..RuleSettings::default_for(channel)
     }
 }
 
 #[test]
 fn every_setting_has_a_row_and_every_row_a_setting() {
     for channel in Channel::ALL {
-        let mut settings = Settings::default_for(channel);
+        let mut settings = RuleSettings::default_for(channel);
         for setting in SETTINGS.iter().filter(|s| s.is_of(channel)) {
             let example = setting.examples(channel).pop();
             assert!(example.is_some(), "{}", setting.name);
@@ -86,12 +86,12 @@ fn a_number_is_taken_within_its_bounds_and_refused_beyond() {
                 continue;
             };
             let problems = |value: i64| {
-                let defaults = serde_json::to_value(Settings::default_for(channel)).unwrap();
+                let defaults = serde_json::to_value(RuleSettings::default_for(channel)).unwrap();
                 let Value::Object(mut given) = defaults else {
                     unreachable!("settings are an object");
                 };
                 setting.put(&mut given, Some(value.into()));
-                Settings::parse(channel, given.into())
+                RuleSettings::parse(channel, given.into())
                     .err()
                     .unwrap_or_default()
             };
@@ -124,11 +124,12 @@ fn what_is_of_some_channels_is_refused_on_others_with_the_reason() {
         let (of, not_of): (Vec<_>, Vec<_>) =
             Channel::ALL.into_iter().partition(|c| setting.is_of(*c));
         for channel in not_of {
-            let usual = serde_json::to_value(Settings::default_for(channel)).unwrap();
+            let usual = serde_json::to_value(RuleSettings::default_for(channel)).unwrap();
             let usual = setting.value(&usual);
             let mut others = setting.examples(of[0]).into_iter();
             let other = others.find(|value| value != usual).unwrap();
-            let problems = Settings::parse(channel, json!({ (setting.name): other })).unwrap_err();
+            let problems =
+                RuleSettings::parse(channel, json!({ (setting.name): other })).unwrap_err();
             assert_eq!(
                 (problems[0].field.as_str(), problems[0].message.as_str()),
                 (setting.name, why)
@@ -140,7 +141,10 @@ fn what_is_of_some_channels_is_refused_on_others_with_the_reason() {
 #[test]
 fn the_bounds_in_the_api_s_document_are_those_of_the_table() {
     let properties = |schema| serde_json::to_value(schema).unwrap()["properties"].clone();
-    let (top, caps) = (properties(Settings::schema()), properties(Caps::schema()));
+    let (top, caps) = (
+        properties(RuleSettings::schema()),
+        properties(Caps::schema()),
+    );
     for setting in SETTINGS {
         let Input::Number(number) = &setting.input else {
             continue;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::liveperson::Error;
+use crate::liveperson::LivePersonError;
 
 /// A LivePerson that chokes on some skills, and on too many at once.
 #[derive(Clone, Debug, Default)]
@@ -9,22 +9,22 @@ struct Peer {
     odd: Vec<i64>,
     most: Option<usize>,
     /// What it says to everything.
-    down: Option<Error>,
+    down: Option<LivePersonError>,
     /// What it says to those: it is not there in time, rather than refused.
     hangs: bool,
     /// It has answered a moment ago.
     answers_lately: bool,
 }
 
-fn refusal(status: u16) -> Error {
-    Error::Rejected {
+fn refusal(status: u16) -> LivePersonError {
+    LivePersonError::Rejected {
         endpoint: "search",
         status,
     }
 }
 
-fn unavailable(why: &'static str) -> Error {
-    Error::Unavailable {
+fn unavailable(why: &'static str) -> LivePersonError {
+    LivePersonError::Unavailable {
         endpoint: "search",
         why,
         retry_after: None,
@@ -32,7 +32,7 @@ fn unavailable(why: &'static str) -> Error {
 }
 
 impl Peer {
-    fn answer(&self, skills: &[SkillId]) -> Result<(), Error> {
+    fn answer(&self, skills: &[SkillId]) -> Result<(), LivePersonError> {
         if let Some(error) = &self.down {
             return Err(error.clone());
         }
@@ -62,7 +62,7 @@ struct Ended {
 
 fn scan(skills: i64, peer: &Peer) -> Ended {
     let all = (0..skills).map(SkillId).collect();
-    let mut parts = Parts::new(all, peer.answers_lately);
+    let mut parts = SkillBatches::new(all, peer.answers_lately);
     let mut searches = 0;
     while let Some(skills) = parts.next() {
         searches += 1;
@@ -118,7 +118,7 @@ fn a_set_is_asked_for_in_parts_only_where_that_may_help() {
     };
     let hangs = |skills: &[i64]| lately(odd(skills));
     let slow_from = |too_many: usize| lately(most(too_many - 1));
-    let unauthorized = |status| Error::Unauthorized {
+    let unauthorized = |status| LivePersonError::Unauthorized {
         endpoint: "search",
         status,
     };
@@ -143,7 +143,7 @@ fn a_set_is_asked_for_in_parts_only_where_that_may_help() {
         (100, down(unauthorized(401)), 1, &all, &[], None, true),
         (
             100,
-            down(Error::NoService("msgHist")),
+            down(LivePersonError::NoService("msgHist")),
             1,
             &all,
             &[],

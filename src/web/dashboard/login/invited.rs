@@ -11,16 +11,16 @@ use serde_json::json;
 use super::{sso, steps};
 use crate::control::passwords::{self, Chosen};
 use crate::control::users::{self, Invitation};
-use crate::control::{Error, second_factor};
+use crate::control::{ControlError, second_factor};
 use crate::hashing;
 use crate::secret::Secret;
-use crate::web::access::{Table, Visitor, csrf};
+use crate::web::access::{RouteTable, Visitor, csrf};
 use crate::web::dashboard::login;
+use crate::web::page_error::PageError;
 use crate::web::templates::careful;
-use crate::web::unshown::Unshown;
-use crate::web::{State, templates};
+use crate::web::{AppState, templates};
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.open(Method::GET, "/setup/{token}", get(invited));
     table.open(Method::POST, "/setup/{token}", post(choose));
     table.open(Method::GET, "/setup/{token}/sso", get(by_sso));
@@ -36,9 +36,9 @@ fn gone() -> Response {
 }
 
 async fn invited(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     Path(token): Path<String>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let found = users::invitation(&state.pool, &token, state.clock.now()).await?;
     Ok(found.map_or_else(gone, |invitation| {
         password_page(&state, StatusCode::OK, &token, &invitation, "", None)
@@ -46,7 +46,7 @@ async fn invited(
 }
 
 fn password_page(
-    state: &State,
+    state: &AppState,
     status: StatusCode,
     token: &str,
     invitation: &Invitation,
@@ -74,7 +74,7 @@ fn password_page(
 }
 
 #[derive(Deserialize)]
-struct Given {
+struct InvitationForm {
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -82,11 +82,11 @@ struct Given {
 }
 
 async fn choose(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     Path(token): Path<String>,
     visitor: Visitor,
-    chosen: Result<Form<Given>, FormRejection>,
-) -> Result<Response, Unshown> {
+    chosen: Result<Form<InvitationForm>, FormRejection>,
+) -> Result<Response, PageError> {
     let now = state.clock.now();
     let Some(invitation) = users::invitation(&state.pool, &token, now).await? else {
         return Ok(gone());
@@ -129,8 +129,8 @@ async fn choose(
             steps::ask_code(&state, user, (None, "/")).await
         }
         Ok(user) => login::enter(&state, &visitor, user, "/").await,
-        Err(Error::NotFound(_)) => Ok(gone()),
-        Err(Error::Invalid(faults)) => {
+        Err(ControlError::NotFound(_)) => Ok(gone()),
+        Err(ControlError::Invalid(faults)) => {
             let told: Vec<String> = faults
                 .iter()
                 .map(|fault| {
@@ -158,10 +158,10 @@ async fn choose(
 /// On to the single sign-on: whoever comes back is the person whose link it is. Only from the link's own page, on which that person stands:
 /// somebody who was sent here unawares would become another person.
 async fn by_sso(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     Path(token): Path<String>,
     visitor: Visitor,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let found = users::invitation(&state.pool, &token, state.clock.now()).await?;
     if found.is_none() {
         return Ok(gone());

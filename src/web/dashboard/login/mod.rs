@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::control::{Error, known, logins, second_factor, users};
+use crate::control::{ControlError, known, logins, second_factor, users};
 use crate::db;
 use crate::db::users::User;
 use crate::domain::access::Permission;
@@ -20,15 +20,15 @@ use crate::hashing;
 use crate::metrics::AccessOutcome;
 use crate::secret::Secret;
 use crate::web::access::lookups::LookupError;
-use crate::web::access::tries::{self, Tried};
+use crate::web::access::tries::{self, PasswordTry};
 use crate::web::access::visitor::{self, Visitor};
-use crate::web::access::{Access, Table, guard, session};
-use crate::web::dashboard::Page;
+use crate::web::access::{Access, RouteTable, guard, session};
+use crate::web::dashboard::PageFrame;
+use crate::web::page_error::PageError;
 use crate::web::templates::careful;
-use crate::web::unshown::Unshown;
-use crate::web::{State, templates};
+use crate::web::{AppState, templates};
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.open(Method::GET, "/login", get(show));
     table.open(Method::POST, "/login", post(log_in));
 
@@ -39,7 +39,7 @@ pub fn add(table: &mut Table) {
 }
 
 #[derive(Deserialize)]
-struct Back {
+struct ReturnTo {
     #[serde(default)]
     to: String,
 }
@@ -54,15 +54,15 @@ pub fn inside(to: &str) -> &str {
 }
 
 async fn show(
-    Shared(state): Shared<State>,
-    Query(back): Query<Back>,
+    Shared(state): Shared<AppState>,
+    Query(back): Query<ReturnTo>,
     visitor: Visitor,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let (to, headers) = (inside(&back.to), visitor.headers);
     let there = match guard::person(&state, &headers, visitor.from).await {
         Ok(found) => found.is_some(),
         Err(LookupError::Later(wait)) => {
-            return Ok(guard::too_many(wait, Unshown::too_many().into_response()));
+            return Ok(guard::too_many(wait, PageError::too_many().into_response()));
         }
         Err(LookupError::Fault(error)) => return Err(error.into()),
     };
@@ -75,17 +75,17 @@ async fn show(
     }
     // Whoever comes with a session that is over learns why they are here.
     let ended = session::token(&state.access, &headers).is_some();
-    let page = Shown {
+    let page = LoginView {
         to,
         empty,
         ended,
-        ..Shown::default()
+        ..LoginView::default()
     };
     Ok(login_page(&state, StatusCode::OK, &page))
 }
 
 /// Writes the link that makes the first administrator to the log, if there is nobody yet: whoever reads the log runs the service.
-pub async fn tell_first_link(state: &State, anew: bool) -> Result<(), Error> {
+pub async fn tell_first_link(state: &AppState, anew: bool) -> Result<(), ControlError> {
     if !state.serves_dashboard {
         return Ok(());
     }
@@ -101,7 +101,7 @@ pub async fn tell_first_link(state: &State, anew: bool) -> Result<(), Error> {
 
 /// What the login shows beside its fields.
 #[derive(Default)]
-struct Shown<'a> {
+struct LoginView<'a> {
     to: &'a str,
     name: &'a str,
     fault: Option<&'a str>,
@@ -111,7 +111,7 @@ struct Shown<'a> {
     ended: bool,
 }
 
-fn login_page(state: &State, status: StatusCode, shown: &Shown<'_>) -> Response {
+fn login_page(state: &AppState, status: StatusCode, shown: &LoginView<'_>) -> Response {
     let demo = state.demo.as_ref();
     let page = templates::render(
         "login.hbs",
@@ -131,7 +131,7 @@ fn login_page(state: &State, status: StatusCode, shown: &Shown<'_>) -> Response 
 }
 
 #[derive(Deserialize)]
-struct Given {
+struct LoginForm {
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -141,10 +141,10 @@ struct Given {
 }
 
 async fn log_in(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     visitor: Visitor,
-    given: Result<Form<Given>, FormRejection>,
-) -> Result<Response, Unshown> {
+    given: Result<Form<LoginForm>, FormRejection>,
+) -> Result<Response, PageError> {
     let Ok(Form(given)) = given else {
         return Ok(Redirect::to("/login").into_response());
     };
@@ -152,29 +152,29 @@ async fn log_in(
     if !state.access.passwords {
         let why = "Nobody logs in with a password here. Use single sign-on.";
         let status = StatusCode::FORBIDDEN;
-        let page = Shown {
+        let page = LoginView {
             to,
             fault: Some(why),
-            ..Shown::default()
+            ..LoginView::default()
         };
         return Ok(login_page(&state, status, &page));
     }
     let password = Secret::new(given.password);
     match tries::password(&state, &visitor, &given.name, &password).await? {
-        Tried::Good { user } if second_factor::is_on(&state.pool, user).await? => {
+        PasswordTry::Good { user } if second_factor::is_on(&state.pool, user).await? => {
             steps::ask_code(&state, user, (None, to)).await
         }
-        Tried::Good { user } => {
+        PasswordTry::Good { user } => {
             logins::noted(&state.pool, user, "password", state.clock.now()).await?;
             enter(&state, &visitor, user, to).await
         }
-        Tried::Not(refused) => {
-            let why = refused.told("Name or password is wrong.");
-            let page = Shown {
+        PasswordTry::Not(refused) => {
+            let why = refused.message("Name or password is wrong.");
+            let page = LoginView {
                 to,
                 name: &given.name,
                 fault: Some(&why),
-                ..Shown::default()
+                ..LoginView::default()
             };
             Ok(refused.answer(|status| login_page(&state, status, &page)))
         }
@@ -183,11 +183,11 @@ async fn log_in(
 
 /// Opens a session under a new token, whatever the browser had before, and remembers where it was.
 pub async fn enter(
-    state: &State,
+    state: &AppState,
     visitor: &Visitor,
     user: i64,
     to: &str,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let access: &Access = &state.access;
     let (old, browser) = (session::token(access, &visitor.headers), visitor.browser());
     let now = state.clock.now();
@@ -211,13 +211,13 @@ pub async fn enter(
     Ok((cookies, Redirect::to(to)).into_response())
 }
 
-async fn log_out(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+async fn log_out(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Response, PageError> {
     db::sessions::close(&state.pool, &page.session().token_hash).await?;
     Ok(leave(&state))
 }
 
 /// Takes the cookie away, back to the login.
-pub fn leave(state: &State) -> Response {
+pub fn leave(state: &AppState) -> Response {
     let cookie = [(header::SET_COOKIE, session::unset(&state.access))];
     (cookie, Redirect::to("/login")).into_response()
 }

@@ -12,28 +12,28 @@ use serde::Deserialize;
 
 use super::steps;
 use crate::control;
-use crate::control::sso::{Came, Refusal};
+use crate::control::sso::{SsoOutcome, SsoRefusal};
 use crate::db;
 use crate::db::sso::Started;
 use crate::hashing;
 use crate::metrics::AccessOutcome;
-use crate::web::access::{Table, Visitor, csrf, session};
-use crate::web::client::Client;
+use crate::web::access::{RouteTable, Visitor, csrf, session};
+use crate::web::client::ClientAddress;
 use crate::web::dashboard::login;
+use crate::web::page_error::PageError;
 use crate::web::templates::careful;
-use crate::web::unshown::Unshown;
-use crate::web::{State, templates};
+use crate::web::{AppState, templates};
 
 /// How long a person may take at the issuer.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.open(Method::GET, "/login/sso", get(start));
     table.open(Method::GET, "/login/sso/callback", get(come_back));
 }
 
 /// Ties the login to the browser that began it.
-fn cookie_name(state: &State) -> &'static str {
+fn cookie_name(state: &AppState) -> &'static str {
     if state.access.secure {
         "__Host-unread-sso"
     } else {
@@ -42,31 +42,36 @@ fn cookie_name(state: &State) -> &'static str {
 }
 
 #[derive(Deserialize)]
-struct Back {
+struct SsoReturnTo {
     #[serde(default)]
     to: String,
 }
 
 async fn start(
-    Shared(state): Shared<State>,
-    Query(back): Query<Back>,
-    Client(from): Client,
-) -> Result<Response, Unshown> {
+    Shared(state): Shared<AppState>,
+    Query(back): Query<SsoReturnTo>,
+    ClientAddress(from): ClientAddress,
+) -> Result<Response, PageError> {
     begin(&state, from, login::inside(&back.to), None).await
 }
 
 /// On to the issuer, and afterwards back to `to`. `link`: the hash of the set-up link with which it was begun.
 pub async fn begin(
-    state: &State,
+    state: &AppState,
     from: IpAddr,
     to: &str,
     link: Option<Vec<u8>>,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let Some(issuer) = &state.access.sso else {
         return Ok(Redirect::to("/login").into_response());
     };
-    if state.access.strangers.pass(from, Instant::now()).is_err() {
-        return Err(Unshown::too_many());
+    if state
+        .access
+        .anonymous_limit
+        .pass(from, Instant::now())
+        .is_err()
+    {
+        return Err(PageError::too_many());
     }
     let word = hashing::token();
     let started = Started {
@@ -96,10 +101,10 @@ struct Returned {
 }
 
 async fn come_back(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     Query(came): Query<Returned>,
     visitor: Visitor,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let Some(issuer) = &state.access.sso else {
         return Ok(Redirect::to("/login").into_response());
     };
@@ -132,35 +137,37 @@ async fn come_back(
     let (link, asks) = (started.link_hash.as_deref(), state.access.passwords);
     let (subject, back_to) = (known.subject.as_str(), started.back_to.as_str());
     match control::sso::come(&state.pool, &state.hasher, &known, link, asks, now).await? {
-        Came::In { user } => login::enter(&state, &visitor, user, back_to).await,
-        Came::Asked { user } => steps::ask_password(&state, user, subject, back_to).await,
-        Came::AskedCode { user } => steps::ask_code(&state, user, (Some(subject), back_to)).await,
-        Came::Refused(why) => {
+        SsoOutcome::In { user } => login::enter(&state, &visitor, user, back_to).await,
+        SsoOutcome::Asked { user } => steps::ask_password(&state, user, subject, back_to).await,
+        SsoOutcome::AskedCode { user } => {
+            steps::ask_code(&state, user, (Some(subject), back_to)).await
+        }
+        SsoOutcome::Refused(why) => {
             refused(AccessOutcome::SsoRefused);
-            Ok(not_let_in(&told(&why)))
+            Ok(not_let_in(&refusal_message(&why)))
         }
     }
 }
 
 /// Why somebody whom the issuer knows is not let in.
-pub fn told(why: &Refusal) -> String {
+pub fn refusal_message(why: &SsoRefusal) -> String {
     match why {
-        Refusal::Unknown(address) => format!(
+        SsoRefusal::Unknown(address) => format!(
             "The single sign-on knows you, but nobody has let you in here yet. Ask an administrator to add {address}, or for a link."
         ),
-        Refusal::NoAddress => {
+        SsoRefusal::NoAddress => {
             "The single sign-on knows you, but does not say that your e-mail address has been verified, so nobody can tell who you \
              are here. Ask an administrator for a link, and open it in this browser."
                 .to_owned()
         }
-        Refusal::BoundElsewhere(name) => format!(
+        SsoRefusal::BoundElsewhere(name) => format!(
             "{name} is connected to another login of the single sign-on. An administrator can disconnect that one on the page of \
              people who log in."
         ),
-        Refusal::AlreadyHere(name) => {
+        SsoRefusal::AlreadyHere(name) => {
             format!("The link is not for you: you are {name} here. Log in with single sign-on.")
         }
-        Refusal::LinkGone => {
+        SsoRefusal::LinkGone => {
             "This link no longer works: it was used already, or is too old. Ask an administrator for a new one.".to_owned()
         }
     }

@@ -9,22 +9,22 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::sso;
-use crate::control::pending::{self, Needs};
-use crate::control::sso::Came;
+use crate::control::pending::{self, LoginStep};
+use crate::control::sso::SsoOutcome;
 use crate::db;
 use crate::db::pending_logins::Pending;
 use crate::db::users::User;
 use crate::hashing;
 use crate::metrics::AccessOutcome;
 use crate::secret::Secret;
-use crate::web::access::tries::{self, Tried};
-use crate::web::access::{Table, Visitor, session};
+use crate::web::access::tries::{self, PasswordTry};
+use crate::web::access::{RouteTable, Visitor, session};
 use crate::web::dashboard::login;
+use crate::web::page_error::PageError;
 use crate::web::templates::careful;
-use crate::web::unshown::Unshown;
-use crate::web::{State, templates};
+use crate::web::{AppState, templates};
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.open(Method::GET, "/login/connect", get(show_connect));
     table.open(Method::POST, "/login/connect", post(connect));
     table.open(Method::GET, "/login/code", get(show_code));
@@ -32,7 +32,7 @@ pub fn add(table: &mut Table) {
 }
 
 /// Ties what is under way to the browser in which it was begun.
-fn cookie_name(state: &State) -> &'static str {
+fn cookie_name(state: &AppState) -> &'static str {
     if state.access.secure {
         "__Host-unread-step"
     } else {
@@ -41,24 +41,24 @@ fn cookie_name(state: &State) -> &'static str {
 }
 
 /// On to a page of this file, in the browser that has the word.
-fn on(state: &State, to: &str, word: &Secret) -> Response {
+fn on(state: &AppState, to: &str, word: &Secret) -> Response {
     let age = u32::try_from(pending::PATIENCE.num_seconds()).ok();
     let cookie = session::header_of(&state.access, cookie_name(state), word.expose(), age);
     ([(header::SET_COOKIE, cookie)], Redirect::to(to)).into_response()
 }
 
 /// What this browser has under way, and who that is.
-struct Way {
+struct LoginInProgress {
     token_hash: [u8; 32],
     pending: Pending,
     user: User,
 }
 
 async fn under_way(
-    state: &State,
+    state: &AppState,
     headers: &HeaderMap,
-    needs: Needs,
-) -> Result<Option<Way>, Unshown> {
+    needs: LoginStep,
+) -> Result<Option<LoginInProgress>, PageError> {
     let Some(word) = session::cookie(headers, cookie_name(state)) else {
         return Ok(None);
     };
@@ -68,7 +68,7 @@ async fn under_way(
         return Ok(None);
     };
     let user = db::users::find(&state.pool, pending.user_id).await?;
-    Ok(user.map(|user| Way {
+    Ok(user.map(|user| LoginInProgress {
         token_hash,
         pending,
         user,
@@ -84,23 +84,29 @@ fn took_too_long() -> Response {
 
 /// Asks for the own password before somebody is known by single sign-on.
 pub async fn ask_password(
-    state: &State,
+    state: &AppState,
     user: i64,
     subject: &str,
     back_to: &str,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let then = (Some(subject), back_to);
-    let word = pending::begin(&state.pool, user, Needs::Password, then, state.clock.now());
+    let word = pending::begin(
+        &state.pool,
+        user,
+        LoginStep::Password,
+        then,
+        state.clock.now(),
+    );
     Ok(on(state, "/login/connect", &word.await?))
 }
 
 /// Asks for a code of the second factor. `then`: the subject that is to be tied to the person, and where it goes on.
 pub async fn ask_code(
-    state: &State,
+    state: &AppState,
     user: i64,
     then: (Option<&str>, &str),
-) -> Result<Response, Unshown> {
-    let word = pending::begin(&state.pool, user, Needs::Code, then, state.clock.now());
+) -> Result<Response, PageError> {
+    let word = pending::begin(&state.pool, user, LoginStep::Code, then, state.clock.now());
     Ok(on(state, "/login/code", &word.await?))
 }
 
@@ -113,35 +119,35 @@ fn connect_page(status: StatusCode, user: &User, fault: Option<&str>) -> Respons
 }
 
 async fn show_connect(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     headers: HeaderMap,
-) -> Result<Response, Unshown> {
-    let way = under_way(&state, &headers, Needs::Password).await?;
+) -> Result<Response, PageError> {
+    let way = under_way(&state, &headers, LoginStep::Password).await?;
     Ok(way.map_or_else(took_too_long, |way| {
         connect_page(StatusCode::OK, &way.user, None)
     }))
 }
 
 #[derive(Deserialize)]
-struct Given {
+struct NewPasswordForm {
     #[serde(default)]
     password: String,
 }
 
 async fn connect(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     visitor: Visitor,
-    given: Result<Form<Given>, FormRejection>,
-) -> Result<Response, Unshown> {
-    let way = under_way(&state, &visitor.headers, Needs::Password).await?;
+    given: Result<Form<NewPasswordForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let way = under_way(&state, &visitor.headers, LoginStep::Password).await?;
     let Some(way) = way.filter(|_| state.access.passwords) else {
         return Ok(took_too_long());
     };
     let password = Secret::new(given.map(|Form(given)| given.password).unwrap_or_default());
     match tries::password(&state, &visitor, &way.user.name, &password).await? {
-        Tried::Good { .. } => {}
-        Tried::Not(refused) => {
-            let why = refused.told("That is not your password.");
+        PasswordTry::Good { .. } => {}
+        PasswordTry::Not(refused) => {
+            let why = refused.message("That is not your password.");
             return Ok(refused.answer(|status| connect_page(status, &way.user, Some(&why))));
         }
     }
@@ -157,23 +163,23 @@ async fn connect(
 
 /// The last step is done.
 async fn finish(
-    state: &State,
+    state: &AppState,
     visitor: &Visitor,
-    way: &Way,
+    way: &LoginInProgress,
     with: &str,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let (token, now) = (&way.token_hash, state.clock.now());
     match pending::finish(&state.pool, &state.hasher, token, with, now).await? {
-        Came::In { user } => login::enter(state, visitor, user, &way.pending.back_to).await,
-        Came::Refused(why) => {
+        SsoOutcome::In { user } => login::enter(state, visitor, user, &way.pending.back_to).await,
+        SsoOutcome::Refused(why) => {
             state.refused(
                 AccessOutcome::SsoRefused,
                 visitor.from,
                 Some(&way.user.name),
             );
-            Ok(sso::not_let_in(&sso::told(&why)))
+            Ok(sso::not_let_in(&sso::refusal_message(&why)))
         }
-        Came::Asked { .. } | Came::AskedCode { .. } => Ok(took_too_long()),
+        SsoOutcome::Asked { .. } | SsoOutcome::AskedCode { .. } => Ok(took_too_long()),
     }
 }
 
@@ -183,31 +189,34 @@ fn code_page(status: StatusCode, fault: Option<&str>) -> Response {
     (status, careful(page)).into_response()
 }
 
-async fn show_code(Shared(state): Shared<State>, headers: HeaderMap) -> Result<Response, Unshown> {
-    let way = under_way(&state, &headers, Needs::Code).await?;
+async fn show_code(
+    Shared(state): Shared<AppState>,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    let way = under_way(&state, &headers, LoginStep::Code).await?;
     Ok(way.map_or_else(took_too_long, |_| code_page(StatusCode::OK, None)))
 }
 
 #[derive(Deserialize)]
-struct Entered {
+struct CodeForm {
     #[serde(default)]
     code: String,
 }
 
 async fn enter_code(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     visitor: Visitor,
-    entered: Result<Form<Entered>, FormRejection>,
-) -> Result<Response, Unshown> {
-    let Some(way) = under_way(&state, &visitor.headers, Needs::Code).await? else {
+    entered: Result<Form<CodeForm>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Some(way) = under_way(&state, &visitor.headers, LoginStep::Code).await? else {
         return Ok(took_too_long());
     };
     let code = entered
         .map(|Form(entered)| entered.code)
         .unwrap_or_default();
     let (tried, shown) = tries::code(&state, &visitor, &way.user.name, &code).await?;
-    if let Tried::Not(refused) = tried {
-        let why = refused.told("That is not a code that is good now.");
+    if let PasswordTry::Not(refused) = tried {
+        let why = refused.message("That is not a code that is good now.");
         return Ok(refused.answer(|status| code_page(status, Some(&why))));
     }
     let with = shown.map_or_else(String::new, |shown| {

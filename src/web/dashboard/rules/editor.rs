@@ -5,30 +5,30 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::form::{self, Fields};
-use super::look::{self, For};
-use super::{EDITOR, Of, by, key, outlook};
+use super::form::{self, FormFields};
+use super::preview::{self, For};
+use super::{EDITOR, RulePagePath, by, forecast_view, key};
 use crate::control::accounts::Allowed;
-use crate::control::rules::{self, Change, RuleView, Stamp};
-use crate::control::senders::Senders;
-use crate::control::test_send::{self, Entered, Wish};
-use crate::control::{Error, Fault, forecast, texts};
+use crate::control::rules::{self, RuleChange, RuleStamp, RuleView};
+use crate::control::senders::AllowedSenders;
+use crate::control::test_send::{self, EnteredCode, TestRequest};
+use crate::control::{ControlError, Fault, forecast, texts};
 use crate::domain::access::Permission;
 use crate::domain::channel::Parts;
 use crate::domain::pause::Scope;
-use crate::domain::rule::Key;
-use crate::web::State;
-use crate::web::access::Table;
-use crate::web::dashboard::{Page, Unshown, words};
+use crate::domain::rule::RuleKey;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
+use crate::web::dashboard::{PageError, PageFrame, labels};
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, EDITOR, show);
     table.form(Permission::Edit, EDITOR, change);
 }
 
 /// What the editor shows beside the stored rule.
 #[derive(Default)]
-struct Shown {
+struct EditorView {
     status: StatusCode,
     /// What the person has written, if it is not what is stored.
     written: Option<(bool, Value)>,
@@ -49,19 +49,23 @@ struct Shown {
     unfilled: Option<String>,
 }
 
-async fn show(page: Page, Shared(state): Shared<State>, Path(of): Of) -> Result<Response, Unshown> {
+async fn show(
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Path(of): RulePagePath,
+) -> Result<Response, PageError> {
     let view = rules::read(&state.pool, &key(&page.accounts, of)?).await?;
-    editor(&page, &state, &view, Shown::default()).await
+    editor(&page, &state, &view, EditorView::default()).await
 }
 
 async fn editor(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     view: &RuleView,
-    shown: Shown,
-) -> Result<Response, Unshown> {
+    shown: EditorView,
+) -> Result<Response, PageError> {
     let unsaved = shown.written.as_ref();
-    let unsaved = unsaved.is_some_and(|written| look::differs(view, written));
+    let unsaved = unsaved.is_some_and(|written| preview::differs(view, written));
     let (enabled, settings) = shown.written.unwrap_or_else(|| {
         let (enabled, settings) = rules::starting_point(view);
         (enabled, serde_json::to_value(settings).unwrap_or_default())
@@ -70,7 +74,7 @@ async fn editor(
         .whom
         .unwrap_or_else(|| For::sample(state, &view.account));
     let now = state.clock.now();
-    let key = Key {
+    let key = RuleKey {
         account: view.account.clone(),
         skill: view.skill,
         channel: view.channel,
@@ -79,7 +83,7 @@ async fn editor(
         None => "All other skills".to_owned(),
         Some(_) => view.place(),
     };
-    let title = format!("{name}: {}", words::channel(view.channel));
+    let title = format!("{name}: {}", labels::channel(view.channel));
     let mut form = form::model(view.channel, &settings);
     form::mark(&mut form, &shown.faults);
     let names = view.channel.names();
@@ -89,7 +93,7 @@ async fn editor(
         "account": view.account,
         "brand": state.brand_of(&view.account),
         "scope": Scope::Rule(key.clone()).to_string(),
-        "channel": words::channel(view.channel),
+        "channel": labels::channel(view.channel),
         "channel_inside": names.inside,
         "your_address": names.your_address,
         "autocomplete": names.autocomplete,
@@ -101,18 +105,18 @@ async fn editor(
         "published": view.published.as_ref().map(|p| json!({
             "version": p.version,
             "by": p.changed_by,
-            "at": p.changed_at.map(|at| words::time(at, now)),
+            "at": p.changed_at.map(|at| labels::time(at, now)),
         })),
         "draft": view.draft.as_ref().map(|d| json!({
             "by": d.changed_by,
-            "at": words::time(d.changed_at, now),
+            "at": labels::time(d.changed_at, now),
             "outdated": d.outdated,
         })),
         "can_delete": view.skill.is_some() && view.published.is_some(),
         "falls_back": view.published.is_none() && view.fallback.is_some(),
         "paused": view.paused,
         "form": form,
-        "look": look::look(state, (view, &page.accounts), (enabled, settings), &whom).await?,
+        "look": preview::preview_change(state, (view, &page.accounts), (enabled, settings), &whom).await?,
         "whom": whom.model(),
         "conversation": shown.conversation,
         "unfilled": shown.unfilled,
@@ -132,11 +136,11 @@ async fn editor(
 }
 
 async fn change(
-    page: Page,
-    Shared(state): Shared<State>,
-    Path(of): Of,
-    fields: Fields,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Path(of): RulePagePath,
+    fields: FormFields,
+) -> Result<Response, PageError> {
     let key = key(&page.accounts, of)?;
     let view = rules::read(&state.pool, &key).await?;
     let written = written(&view, &fields);
@@ -164,7 +168,7 @@ async fn change(
 }
 
 /// What a form says, over what is stored: a setting that the form does not show stays as it is.
-pub fn written(view: &RuleView, fields: &Fields) -> (bool, Value) {
+pub fn written(view: &RuleView, fields: &FormFields) -> (bool, Value) {
     let (_, settings) = rules::starting_point(view);
     let stored = serde_json::to_value(settings).unwrap_or_default();
     (
@@ -174,17 +178,17 @@ pub fn written(view: &RuleView, fields: &Fields) -> (bool, Value) {
 }
 
 async fn save(
-    page: &Page,
-    state: &State,
-    key: &Allowed<Key>,
-    fields: &Fields,
+    page: &PageFrame,
+    state: &AppState,
+    key: &Allowed<RuleKey>,
+    fields: &FormFields,
     (enabled, settings): (bool, Value),
     publish: bool,
-) -> Result<(), Error> {
-    let seen: Stamp = fields.one("seen").parse().unwrap_or_default();
-    let senders = Senders::of(&state.context, &page.accounts).await?;
+) -> Result<(), ControlError> {
+    let seen: RuleStamp = fields.one("seen").parse().unwrap_or_default();
+    let senders = AllowedSenders::of(&state.context, &page.accounts).await?;
     let (with, by) = ((&state.context.texts, &senders), by(page, state));
-    let change = Change { enabled, settings };
+    let change = RuleChange { enabled, settings };
     let saved = rules::save_draft(&state.pool, with, key, seen, change, by).await?;
     if publish {
         rules::publish(&state.pool, with, key, saved.stamp, by).await?;
@@ -194,26 +198,26 @@ async fn save(
 
 /// The editor again, with what the person wrote, and why it was not saved.
 async fn refused(
-    page: &Page,
-    state: &State,
-    key: &Allowed<Key>,
-    (written, fields): ((bool, Value), &Fields),
-    error: Error,
-) -> Result<Response, Unshown> {
+    page: &PageFrame,
+    state: &AppState,
+    key: &Allowed<RuleKey>,
+    (written, fields): ((bool, Value), &FormFields),
+    error: ControlError,
+) -> Result<Response, PageError> {
     let view = rules::read(&state.pool, key).await?;
-    let mut shown = Shown {
+    let mut shown = EditorView {
         written: Some(written),
         whom: Some(For::written(state, &view.account, fields)),
-        ..Shown::default()
+        ..EditorView::default()
     };
     match error {
-        Error::Invalid(faults) => {
+        ControlError::Invalid(faults) => {
             shown.status = StatusCode::UNPROCESSABLE_ENTITY;
             shown.faults = faults;
         }
-        Error::Changed(said) => {
+        ControlError::Changed(said) => {
             shown.status = StatusCode::CONFLICT;
-            shown.conflict = look::conflict(&view, shown.written.as_ref());
+            shown.conflict = preview::conflict(&view, shown.written.as_ref());
             shown.changed = Some(said);
         }
         other => return Err(other.into()),
@@ -222,23 +226,23 @@ async fn refused(
 }
 
 async fn test(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     view: &RuleView,
     written: (bool, Value),
-    fields: &Fields,
-) -> Result<Response, Unshown> {
+    fields: &FormFields,
+) -> Result<Response, PageError> {
     let to = fields.one("test_to").to_owned();
     let account = page.accounts.named(view.account.as_str())?;
     let sent = match rules::checked(&state.context.texts, view.channel, written.1.clone()).await {
         Err(error) => Err(error),
         Ok(settings) => {
             let language = fields.one("test_language");
-            let wish = Wish {
+            let wish = TestRequest {
                 account: &account,
                 channel: view.channel,
                 settings: &settings,
-                senders: &Senders::of(&state.context, &page.accounts).await?,
+                senders: &AllowedSenders::of(&state.context, &page.accounts).await?,
                 language: Some(language).filter(|word| !word.is_empty()),
                 to: &to,
                 link: &state.link_home(&view.account),
@@ -247,11 +251,11 @@ async fn test(
             test_send::send(&state.context, &wish, by(page, state)).await
         }
     };
-    let mut shown = Shown {
+    let mut shown = EditorView {
         written: Some(written),
         test_to: to,
         whom: Some(For::written(state, &view.account, fields)),
-        ..Shown::default()
+        ..EditorView::default()
     };
     match sent {
         Ok(sent) => {
@@ -259,7 +263,7 @@ async fn test(
             shown.asks_code = sent.needs_code;
             shown.tested = Some(json!({ "level": level, "said": sent.said, "code": sent.code }));
         }
-        Err(Error::Invalid(faults)) => {
+        Err(ControlError::Invalid(faults)) => {
             shown.status = StatusCode::UNPROCESSABLE_ENTITY;
             shown.faults = faults;
         }
@@ -269,10 +273,12 @@ async fn test(
 }
 
 /// Why no test was made, or no code taken, as the page tells it.
-fn not_tested(shown: &mut Shown, error: Error) -> Result<(), Unshown> {
+fn not_tested(shown: &mut EditorView, error: ControlError) -> Result<(), PageError> {
     let (status, said) = match error {
-        Error::Conflict(said) | Error::Unavailable(said) => (StatusCode::CONFLICT, said),
-        Error::Busy(said, _) => (StatusCode::TOO_MANY_REQUESTS, said + "."),
+        ControlError::Conflict(said) | ControlError::Unavailable(said) => {
+            (StatusCode::CONFLICT, said)
+        }
+        ControlError::Busy(said, _) => (StatusCode::TOO_MANY_REQUESTS, said + "."),
         other => return Err(other.into()),
     };
     shown.status = status;
@@ -282,36 +288,36 @@ fn not_tested(shown: &mut Shown, error: Error) -> Result<(), Unshown> {
 
 /// Takes the code of a test message.
 async fn verify(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     view: &RuleView,
     written: (bool, Value),
-    fields: &Fields,
-) -> Result<Response, Unshown> {
+    fields: &FormFields,
+) -> Result<Response, PageError> {
     let to = fields.one("test_to");
     let account = page.accounts.named(view.account.as_str())?;
-    let entered = Entered {
+    let entered = EnteredCode {
         account: &account,
         channel: view.channel,
         to,
         code: fields.one("test_code"),
     };
     let verified = test_send::verify(&state.context, &entered, by(page, state)).await;
-    let mut shown = Shown {
+    let mut shown = EditorView {
         written: Some(written),
         test_to: to.to_owned(),
         whom: Some(For::written(state, &view.account, fields)),
-        ..Shown::default()
+        ..EditorView::default()
     };
     match verified {
         Ok(()) => {
             let said = "That was the code. Test messages to this address now bring your words.";
             shown.tested = Some(json!({ "level": "good", "said": said, "code": null }));
         }
-        Err(Error::Invalid(faults)) => {
+        Err(ControlError::Invalid(faults)) => {
             shown.status = StatusCode::UNPROCESSABLE_ENTITY;
             shown.asks_code = true;
-            let said = Error::Invalid(faults).to_string();
+            let said = ControlError::Invalid(faults).to_string();
             let said = said
                 .replace("/code: ", "That ")
                 .replace("/to: ", "The address ");
@@ -323,23 +329,23 @@ async fn verify(
 }
 
 async fn effect(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     view: &RuleView,
     written: (bool, Value),
-    fields: &Fields,
-) -> Result<Response, Unshown> {
-    let key = page.accounts.rule(Key {
+    fields: &FormFields,
+) -> Result<Response, PageError> {
+    let key = page.accounts.rule(RuleKey {
         account: view.account.clone(),
         skill: view.skill,
         channel: view.channel,
     })?;
-    let mut shown = Shown {
+    let mut shown = EditorView {
         whom: Some(For::written(state, &view.account, fields)),
-        ..Shown::default()
+        ..EditorView::default()
     };
     match rules::checked(&state.context.texts, view.channel, written.1.clone()).await {
-        Err(Error::Invalid(faults)) => {
+        Err(ControlError::Invalid(faults)) => {
             shown.status = StatusCode::UNPROCESSABLE_ENTITY;
             shown.faults = faults;
         }
@@ -348,7 +354,7 @@ async fn effect(
             let change = Some((written.0, settings));
             let now = state.clock.now();
             let live = forecast::live(&state.context, &key, change, now).await?;
-            shown.effect = Some(outlook::live(&live, now));
+            shown.effect = Some(forecast_view::live(&live, now));
         }
     }
     shown.written = Some(written);
@@ -357,22 +363,26 @@ async fn effect(
 
 /// The editor with the names and numbers of a real conversation in the preview.
 async fn fill(
-    page: &Page,
-    state: &State,
+    page: &PageFrame,
+    state: &AppState,
     view: &RuleView,
     written: (bool, Value),
-    fields: &Fields,
-) -> Result<Response, Unshown> {
+    fields: &FormFields,
+) -> Result<Response, PageError> {
     let id = fields.one("conversation");
-    let mut shown = Shown {
+    let mut shown = EditorView {
         written: Some(written),
         conversation: id.to_owned(),
-        ..Shown::default()
+        ..EditorView::default()
     };
     let account = page.accounts.named(view.account.as_str())?;
     match texts::of_conversation(&state.context, &account, view.channel, id).await {
         Ok(reader) => shown.whom = Some(For::conversation(state, &view.account, reader)),
-        Err(error @ (Error::NotFound(_) | Error::Unavailable(_) | Error::Busy(..))) => {
+        Err(
+            error @ (ControlError::NotFound(_)
+            | ControlError::Unavailable(_)
+            | ControlError::Busy(..)),
+        ) => {
             shown.unfilled = Some(format!("Sorry, {error}."));
             shown.whom = Some(For::written(state, &view.account, fields));
         }

@@ -13,7 +13,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use serde_json::Value;
 
-use crate::web::State;
+use crate::web::AppState;
 
 pub use read::settings;
 pub use show::{mark, model};
@@ -22,12 +22,12 @@ pub use words::{differences, fault, label};
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// The fields of a form, in their order.
-pub struct Fields(Vec<(String, String)>);
+pub struct FormFields(Vec<(String, String)>);
 
-impl FromRequest<State> for Fields {
+impl FromRequest<AppState> for FormFields {
     type Rejection = StatusCode;
 
-    async fn from_request(request: Request, state: &State) -> Result<Self, StatusCode> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, StatusCode> {
         let bytes = axum::body::Bytes::from_request(request, state).await;
         let bytes = bytes.map_err(|_| StatusCode::BAD_REQUEST)?;
         let pairs = url::form_urlencoded::parse(&bytes);
@@ -35,7 +35,7 @@ impl FromRequest<State> for Fields {
     }
 }
 
-impl Fields {
+impl FormFields {
     /// The value of a field, without space around it; empty if it is not there.
     pub fn one(&self, name: &str) -> &str {
         let found = self.0.iter().find(|(own, _)| own == name);

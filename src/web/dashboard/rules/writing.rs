@@ -7,18 +7,18 @@ use axum::response::{Html, IntoResponse as _, Response};
 use serde_json::json;
 
 use super::editor::written;
-use super::form::{self, Fields};
-use super::look::{self, For};
-use super::{EDITOR, Of, by, key};
-use crate::control::Error;
-use crate::control::rules::{self, Change, Stamp};
-use crate::control::senders::Senders;
+use super::form::{self, FormFields};
+use super::preview::{self, For};
+use super::{EDITOR, RulePagePath, by, key};
+use crate::control::ControlError;
+use crate::control::rules::{self, RuleChange, RuleStamp};
+use crate::control::senders::AllowedSenders;
 use crate::domain::access::Permission;
-use crate::web::State;
-use crate::web::access::Table;
-use crate::web::dashboard::{Page, Unshown};
+use crate::web::AppState;
+use crate::web::access::RouteTable;
+use crate::web::dashboard::{PageError, PageFrame};
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.form(Permission::Edit, &format!("{EDITOR}/save"), save);
     table.form(Permission::Edit, &format!("{EDITOR}/look"), look_again);
     table.form(Permission::Edit, &format!("{EDITOR}/preview"), preview);
@@ -26,18 +26,18 @@ pub fn add(table: &mut Table) {
 
 /// The draft, as it is being written: for the script, which tells when it was saved, or why not.
 async fn save(
-    page: Page,
-    Shared(state): Shared<State>,
-    Path(of): Of,
-    fields: Fields,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Path(of): RulePagePath,
+    fields: FormFields,
+) -> Result<Response, PageError> {
     let key = key(&page.accounts, of)?;
     let view = rules::read(&state.pool, &key).await?;
     let (enabled, settings) = written(&view, &fields);
-    let seen: Stamp = fields.one("seen").parse().unwrap_or_default();
-    let senders = Senders::of(&state.context, &page.accounts).await?;
+    let seen: RuleStamp = fields.one("seen").parse().unwrap_or_default();
+    let senders = AllowedSenders::of(&state.context, &page.accounts).await?;
     let (with, by) = ((&state.context.texts, &senders), by(&page, &state));
-    let change = Change { enabled, settings };
+    let change = RuleChange { enabled, settings };
     let refused = |status: StatusCode, fault: String| {
         Ok((status, Json(json!({ "fault": fault }))).into_response())
     };
@@ -46,32 +46,32 @@ async fn save(
             let told = json!({ "seen": saved.stamp.to_string(), "at": by.now });
             Ok(Json(told).into_response())
         }
-        Err(Error::Invalid(faults)) => {
+        Err(ControlError::Invalid(faults)) => {
             let first = faults.first().map(form::fault).unwrap_or_default();
             let word = |name: &str| first[name].as_str().unwrap_or_default().to_owned();
             let fault = format!("{}: {}", word("name"), word("detail"));
             refused(StatusCode::UNPROCESSABLE_ENTITY, fault)
         }
-        Err(Error::Changed(_)) => refused(
+        Err(ControlError::Changed(_)) => refused(
             StatusCode::CONFLICT,
             "it has changed since you opened it. Save the draft by hand to see what differs."
                 .to_owned(),
         ),
-        Err(Error::Conflict(why)) => refused(StatusCode::CONFLICT, why),
+        Err(ControlError::Conflict(why)) => refused(StatusCode::CONFLICT, why),
         Err(other) => Err(other.into()),
     }
 }
 
 /// What the form means, as it is being written: the part of the page beside it.
 async fn look_again(
-    page: Page,
-    Shared(state): Shared<State>,
-    Path(of): Of,
-    fields: Fields,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Path(of): RulePagePath,
+    fields: FormFields,
+) -> Result<Response, PageError> {
     let view = rules::read(&state.pool, &key(&page.accounts, of)?).await?;
     let whom = For::written(&state, &view.account, &fields);
-    let values = look::look(
+    let values = preview::preview_change(
         &state,
         (&view, &page.accounts),
         written(&view, &fields),
@@ -83,14 +83,14 @@ async fn look_again(
 
 /// A mail as its reader would see it, for the frame in the editor. It may show styles of its own and nothing else.
 async fn preview(
-    page: Page,
-    Shared(state): Shared<State>,
-    Path(of): Of,
-    fields: Fields,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Path(of): RulePagePath,
+    fields: FormFields,
+) -> Result<Response, PageError> {
     let view = rules::read(&state.pool, &key(&page.accounts, of)?).await?;
     let (_, settings) = written(&view, &fields);
-    let html = look::mail(&state, &view, &settings, &fields).await?;
+    let html = preview::mail(&state, &view, &settings, &fields).await?;
     let mut response = Html(html).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, PREVIEW_POLICY);

@@ -5,14 +5,14 @@ use axum::extract::State as Shared;
 use axum::response::Response;
 use serde::Serialize;
 
-use super::{PATH, Shown, Wanted, refused, render};
-use crate::control::suppressions::{BadLines, Imported};
-use crate::control::{self, Error};
+use super::{PATH, SuppressionsPageQuery, SuppressionsView, refused, render};
+use crate::control::suppressions::{BadLines, SuppressionImport};
+use crate::control::{self, ControlError};
 use crate::domain::contact::Suppression;
 use crate::domain::ids::AccountId;
 use crate::suppressions_file::Defaults;
-use crate::web::State;
-use crate::web::dashboard::{Page, Unshown, account_of};
+use crate::web::AppState;
+use crate::web::dashboard::{PageError, PageFrame, account_of};
 
 /// Lines that an import left out, on the page.
 const MOST_PROBLEMS: usize = 200;
@@ -22,14 +22,14 @@ const LONGEST_SHOWN: usize = 64 * 1024;
 
 /// The fields of the form, which is read apart from the threads that serve others: a list has megabytes.
 #[derive(Default)]
-struct File {
+struct ImportForm {
     account: String,
     reason: String,
     leave_out: bool,
     csv: String,
 }
 
-impl File {
+impl ImportForm {
     fn read(body: &[u8]) -> Self {
         let mut file = Self::default();
         for (name, value) in url::form_urlencoded::parse(body) {
@@ -45,28 +45,28 @@ impl File {
     }
 
     /// What is shown again. A long list is not: whoever has it has it as a file.
-    fn shown(&self) -> Shown {
+    fn shown(&self) -> SuppressionsView {
         let csv = if self.csv.len() <= LONGEST_SHOWN {
             self.csv.clone()
         } else {
             String::new()
         };
-        Shown {
+        SuppressionsView {
             account: self.account.clone(),
             csv,
-            ..Shown::default()
+            ..SuppressionsView::default()
         }
     }
 }
 
 pub async fn import(
-    page: Page,
-    Shared(state): Shared<State>,
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
     body: Bytes,
-) -> Result<Response, Unshown> {
+) -> Result<Response, PageError> {
     let turn = state.imports.begin()?;
-    let file = tokio::task::spawn_blocking(move || File::read(&body)).await;
-    let file = file.map_err(|error| Error::Internal(error.into()))?;
+    let file = tokio::task::spawn_blocking(move || ImportForm::read(&body)).await;
+    let file = file.map_err(|error| ControlError::Internal(error.into()))?;
     let account = account_of(&page.accounts, &file.account)?;
     let defaults = Defaults {
         region: state.region_of(&account),
@@ -84,17 +84,17 @@ pub async fn import(
             page.done(PATH, &summary(&done)).await
         }
         Ok(done) => {
-            let shown = Shown {
-                imported: Some(Report::new(&done)),
-                ..Shown::default()
+            let shown = SuppressionsView {
+                imported: Some(ImportReport::new(&done)),
+                ..SuppressionsView::default()
             };
-            render(&page, &state, &Wanted::default(), shown).await
+            render(&page, &state, &SuppressionsPageQuery::default(), shown).await
         }
         Err(error) => {
             refused(
                 &page,
                 &state,
-                Shown {
+                SuppressionsView {
                     refused_file: true,
                     ..shown
                 },
@@ -105,7 +105,7 @@ pub async fn import(
     }
 }
 
-fn summary(done: &Imported) -> String {
+fn summary(done: &SuppressionImport) -> String {
     let lines = if done.lines == 1 { "line" } else { "lines" };
     format!(
         "{} {lines} read; {} new or changed.",
@@ -115,7 +115,7 @@ fn summary(done: &Imported) -> String {
 
 /// What is told of a list with lines that suppress nobody.
 #[derive(Serialize)]
-pub struct Report {
+pub struct ImportReport {
     summary: String,
     layout: &'static str,
     skipped: Vec<String>,
@@ -124,8 +124,8 @@ pub struct Report {
     more: Option<usize>,
 }
 
-impl Report {
-    fn new(done: &Imported) -> Self {
+impl ImportReport {
+    fn new(done: &SuppressionImport) -> Self {
         let skipped = done.skipped.iter();
         let problems = done.problems.iter().take(MOST_PROBLEMS);
         let more = done.problems.len().checked_sub(MOST_PROBLEMS);

@@ -3,16 +3,16 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::control::labels::because;
 use crate::control::suppressions::SuppressionView;
-use crate::control::words::because;
 use crate::db::suppressions::{AddressHash, Source};
 use crate::domain::contact::Suppression;
 use crate::suppressions_file;
-use crate::web::State;
-use crate::web::dashboard::words::{self, Moment};
+use crate::web::AppState;
+use crate::web::dashboard::labels::{self, Moment};
 
 #[derive(Serialize)]
-pub struct Row {
+pub struct SuppressionListRow {
     #[serde(flatten)]
     suppression: SuppressionView,
     brand: String,
@@ -27,21 +27,21 @@ pub struct Row {
     question: &'static str,
 }
 
-impl Row {
-    pub fn new(state: &State, suppression: SuppressionView, now: DateTime<Utc>) -> Self {
+impl SuppressionListRow {
+    pub fn new(state: &AppState, suppression: SuppressionView, now: DateTime<Utc>) -> Self {
         let (reason, source) = (suppression.reason, suppression.source);
         let expires_at = suppression.expires_at;
         Self {
             brand: state.brand_of(&suppression.account),
-            channel_name: words::channel(suppression.channel),
+            channel_name: labels::channel(suppression.channel),
             label: match (reason, source) {
                 (Suppression::Blocked, Source::Provider) => "Blocked by the provider",
                 _ => label(reason),
             },
             why: because(reason.into()),
             from: from(source),
-            since: words::time(suppression.created_at, now),
-            until: expires_at.map(|at| words::time(at, now)),
+            since: labels::time(suppression.created_at, now),
+            until: expires_at.map(|at| labels::time(at, now)),
             over: expires_at.is_some_and(|at| at <= now),
             code: code(&suppression.hash),
             question: question(reason),

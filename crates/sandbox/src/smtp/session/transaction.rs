@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Answered, Session};
 use crate::smtp::faults::{Phase, SmtpEffect};
-use crate::smtp::stream::Line;
+use crate::smtp::stream::SmtpLine;
 
 /// Octets of a line of the message, without CRLF (RFC 5321, 4.5.3.1.6).
 const TEXT_LINE: usize = 998;
@@ -135,15 +135,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             };
             let line = match line? {
                 None => return Ok(None),
-                Some(Line::Whole(line)) if line == b"." => {
+                Some(SmtpLine::Whole(line)) if line == b"." => {
                     return Ok(Some(refusal.map_or(Ok(raw), Err)));
                 }
-                Some(Line::Whole(line)) => line,
-                Some(Line::BareLf(line)) => {
+                Some(SmtpLine::Whole(line)) => line,
+                Some(SmtpLine::BareLf(line)) => {
                     refusal = Some("550 5.6.11 Bare line feeds are illegal");
                     line
                 }
-                Some(Line::TooLong) => {
+                Some(SmtpLine::TooLong) => {
                     refusal = Some("550 5.6.0 Lines longer than 998 octets are illegal");
                     continue;
                 }

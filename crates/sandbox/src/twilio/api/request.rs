@@ -12,12 +12,12 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::door::Scissors;
-use crate::twilio::Account;
-use crate::twilio::faults::{Answer, Operation, Refusal, TwilioFault};
+use crate::twilio::TwilioAccount;
+use crate::twilio::faults::{Operation, TwilioAnswer, TwilioFault, TwilioRefusal};
 
 /// A request about to be answered.
 pub(super) struct Request<'a> {
-    pub account: &'a Account,
+    pub account: &'a TwilioAccount,
     pub line: Scissors,
     pub operation: Operation,
     /// The number concerned; may be empty.
@@ -31,7 +31,7 @@ impl Request<'_> {
         self,
         headers: &HeaderMap,
         account_sid: &str,
-        work: impl FnOnce(&TwilioFault) -> Result<(StatusCode, Option<Value>), Refusal>,
+        work: impl FnOnce(&TwilioFault) -> Result<(StatusCode, Option<Value>), TwilioRefusal>,
     ) -> Response {
         let inner = &self.account.inner;
         inner.requests.fetch_add(1, Ordering::SeqCst);
@@ -41,7 +41,7 @@ impl Request<'_> {
             .max_concurrent
             .is_some_and(|most| counted.now > most)
         {
-            return Refusal::too_many(None).into_response();
+            return TwilioRefusal::too_many(None).into_response();
         }
         if let Err(refusal) = self.sign_in(headers, account_sid) {
             return refusal.into_response();
@@ -49,7 +49,9 @@ impl Request<'_> {
         let fault = inner
             .faults
             .strike(&[self.to], |fault| fault.on == self.operation)
-            .unwrap_or_else(|| TwilioFault::answer(crate::rules::When::always(), Answer::Proceed));
+            .unwrap_or_else(|| {
+                TwilioFault::answer(crate::rules::When::always(), TwilioAnswer::Proceed)
+            });
         let done = fault.answer.accepts().then(|| work(&fault));
         let delay = tokio::time::sleep(Duration::from_millis(fault.delay_ms));
         inner.stop.run_until_cancelled(delay).await;
@@ -59,14 +61,18 @@ impl Request<'_> {
     /// The answer. `done` is what the work came to, if it was carried out.
     async fn answer(
         &self,
-        answer: Answer,
-        done: Option<Result<(StatusCode, Option<Value>), Refusal>>,
+        answer: TwilioAnswer,
+        done: Option<Result<(StatusCode, Option<Value>), TwilioRefusal>>,
     ) -> Response {
         match (answer, done) {
-            (Answer::Error { code }, _) => Refusal::of(code, self.to, self.path).into_response(),
-            (Answer::TooMany { retry_after }, _) => Refusal::too_many(retry_after).into_response(),
+            (TwilioAnswer::Error { code }, _) => {
+                TwilioRefusal::of(code, self.to, self.path).into_response()
+            }
+            (TwilioAnswer::TooMany { retry_after }, _) => {
+                TwilioRefusal::too_many(retry_after).into_response()
+            }
             (
-                Answer::Raw {
+                TwilioAnswer::Raw {
                     status,
                     content_type,
                     body,
@@ -77,13 +83,13 @@ impl Request<'_> {
                     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 (status, [(header::CONTENT_TYPE, content_type)], body).into_response()
             }
-            (Answer::Silence { .. }, _) => {
+            (TwilioAnswer::Silence { .. }, _) => {
                 self.account.inner.stop.cancelled().await;
                 self.line.cut();
                 StatusCode::SERVICE_UNAVAILABLE.into_response()
             }
-            (Answer::CutBody, Some(Ok((status, Some(body))))) => cut_body(status, &body),
-            (Answer::Close { .. } | Answer::CutBody, _) | (_, None) => {
+            (TwilioAnswer::CutBody, Some(Ok((status, Some(body))))) => cut_body(status, &body),
+            (TwilioAnswer::Close { .. } | TwilioAnswer::CutBody, _) | (_, None) => {
                 self.line.cut();
                 StatusCode::SERVICE_UNAVAILABLE.into_response()
             }
@@ -95,7 +101,7 @@ impl Request<'_> {
         }
     }
 
-    fn sign_in(&self, headers: &HeaderMap, account_sid: &str) -> Result<(), Refusal> {
+    fn sign_in(&self, headers: &HeaderMap, account_sid: &str) -> Result<(), TwilioRefusal> {
         let options = &self.account.inner.options;
         let given = headers
             .get(header::AUTHORIZATION)
@@ -110,10 +116,10 @@ impl Request<'_> {
             .map(|(key, secret)| format!("{key}:{secret}"));
         if given != format!("{}:{}", options.account_sid, options.auth_token) && Some(given) != key
         {
-            return Err(Refusal::of(20003, self.to, self.path));
+            return Err(TwilioRefusal::of(20003, self.to, self.path));
         }
         if account_sid != options.account_sid {
-            return Err(Refusal::of(20404, self.to, self.path));
+            return Err(TwilioRefusal::of(20404, self.to, self.path));
         }
         Ok(())
     }
@@ -121,12 +127,12 @@ impl Request<'_> {
 
 /// A request in progress, counted until it is answered or the client has gone.
 struct Concurrent<'a> {
-    account: &'a Account,
+    account: &'a TwilioAccount,
     now: usize,
 }
 
 impl<'a> Concurrent<'a> {
-    fn new(account: &'a Account) -> Self {
+    fn new(account: &'a TwilioAccount) -> Self {
         let now = account.inner.concurrent.fetch_add(1, Ordering::SeqCst) + 1;
         account
             .inner

@@ -1,9 +1,9 @@
 //! From fields to settings. What does not fit is passed on as it was written, so that
-//! [`Settings::parse`](crate::domain::rule::Settings::parse) says what is wrong with it.
+//! [`Settings::parse`](crate::domain::rule::RuleSettings::parse) says what is wrong with it.
 
 use serde_json::{Map, Value, json};
 
-use super::{DAYS, Fields};
+use super::{DAYS, FormFields};
 use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::rule::settings::{Input, LeftOut, SETTINGS};
@@ -17,7 +17,7 @@ fn number(raw: &str) -> Value {
 }
 
 /// The settings that a form says. `stored` keeps what the form does not show.
-pub fn settings(channel: Channel, stored: Value, fields: &Fields) -> Value {
+pub fn settings(channel: Channel, stored: Value, fields: &FormFields) -> Value {
     let Value::Object(mut settings) = stored else {
         return stored;
     };
@@ -44,7 +44,7 @@ pub fn settings(channel: Channel, stored: Value, fields: &Fields) -> Value {
     Value::Object(settings)
 }
 
-fn steps(fields: &Fields) -> Value {
+fn steps(fields: &FormFields) -> Value {
     let rows = fields.all("step").zip(fields.all("step_unit"));
     rows.filter(|(count, _)| !count.is_empty())
         .map(|(count, unit)| {
@@ -62,7 +62,7 @@ fn steps(fields: &Fields) -> Value {
         .collect()
 }
 
-fn quiet_hours(channel: Channel, fields: &Fields) -> Value {
+fn quiet_hours(channel: Channel, fields: &FormFields) -> Value {
     let mut allowed = Vec::new();
     let mut by_country = Map::new();
     for row in 0..MOST_ROWS {
@@ -96,7 +96,7 @@ fn quiet_hours(channel: Channel, fields: &Fields) -> Value {
     json!({ "allowed": allowed, "by_country": by_country })
 }
 
-fn templates(channel: Channel, fields: &Fields) -> Value {
+fn templates(channel: Channel, fields: &FormFields) -> Value {
     let mut templates = Map::new();
     for row in 0..MOST_ROWS {
         let field = |name: &str| format!("t{row}_{name}");

@@ -5,10 +5,10 @@ use super::words::said;
 use super::*;
 use crate::domain::ids::Channel;
 use crate::domain::rule::settings::{Input, LeftOut, SETTINGS};
-use crate::domain::rule::{Settings, Template};
+use crate::domain::rule::{RuleSettings, Template};
 
 /// What a browser sends for the form of these settings.
-fn sent(channel: Channel, settings: &Settings) -> Fields {
+fn sent(channel: Channel, settings: &RuleSettings) -> FormFields {
     let model = model(channel, &json!(settings));
     let mut pairs = Vec::new();
     let mut send = |name: &str, value: &Value| pairs.push((name.to_owned(), text(value)));
@@ -54,13 +54,13 @@ fn sent(channel: Channel, settings: &Settings) -> Fields {
             send(&word(&switch["name"]), &json!("on"));
         }
     }
-    Fields(pairs)
+    FormFields(pairs)
 }
 
 #[test]
 fn a_form_that_nobody_has_changed_says_what_was_stored_of_every_setting() {
     for channel in Channel::ALL {
-        let defaults = Settings::default_for(channel);
+        let defaults = RuleSettings::default_for(channel);
         for setting in SETTINGS.iter().filter(|setting| setting.is_of(channel)) {
             let mut values: Vec<_> = setting.examples(channel).into_iter().map(Some).collect();
             if setting.left_out != LeftOut::Never {
@@ -70,10 +70,10 @@ fn a_form_that_nobody_has_changed_says_what_was_stored_of_every_setting() {
                 let stored = setting.changed(channel, &defaults, value);
                 let fields = sent(channel, &stored);
                 let read = settings(channel, json!(stored), &fields);
-                assert_eq!(Settings::parse(channel, read).as_ref(), Ok(&stored));
+                assert_eq!(RuleSettings::parse(channel, read).as_ref(), Ok(&stored));
                 // It is the form that says so, not what is stored.
                 let read = settings(channel, json!(defaults), &fields);
-                assert_eq!(Settings::parse(channel, read), Ok(stored));
+                assert_eq!(RuleSettings::parse(channel, read), Ok(stored));
             }
         }
     }
@@ -83,16 +83,16 @@ fn a_form_that_nobody_has_changed_says_what_was_stored_of_every_setting() {
 #[test]
 fn an_emptied_number_is_a_fault_unless_empty_means_something() {
     for channel in Channel::ALL {
-        let stored = Settings::default_for(channel);
+        let stored = RuleSettings::default_for(channel);
         for setting in SETTINGS.iter().filter(|setting| setting.is_of(channel)) {
             if !matches!(setting.input, Input::Number(_)) {
                 continue;
             }
-            let Fields(mut pairs) = sent(channel, &stored);
+            let FormFields(mut pairs) = sent(channel, &stored);
             pairs.retain(|(name, _)| name != setting.name);
             pairs.push((setting.name.to_owned(), String::new()));
-            let read = settings(channel, json!(stored), &Fields(pairs));
-            let is_fault = Settings::parse(channel, read).is_err();
+            let read = settings(channel, json!(stored), &FormFields(pairs));
+            let is_fault = RuleSettings::parse(channel, read).is_err();
             let means = matches!(setting.left_out, LeftOut::Means(_));
             assert_eq!(is_fault, !means, "{}", setting.name);
         }
@@ -102,18 +102,18 @@ fn an_emptied_number_is_a_fault_unless_empty_means_something() {
 /// A file of another time may hold one; it would be refused, and the page has no field for it.
 #[test]
 fn a_setting_that_the_channel_does_not_have_is_dropped() {
-    let mut stored = json!(Settings::default_for(Channel::Sms));
+    let mut stored = json!(RuleSettings::default_for(Channel::Sms));
     stored["resend_unknown"] = true.into();
-    let fields = sent(Channel::Sms, &Settings::default_for(Channel::Sms));
+    let fields = sent(Channel::Sms, &RuleSettings::default_for(Channel::Sms));
     let read = settings(Channel::Sms, stored, &fields);
-    assert!(Settings::parse(Channel::Sms, read).is_ok());
+    assert!(RuleSettings::parse(Channel::Sms, read).is_ok());
 }
 
 #[test]
 fn every_setting_has_a_field_or_rows_of_its_own() {
     for channel in Channel::ALL {
-        let fields = sent(channel, &Settings::default_for(channel));
-        let model = model(channel, &json!(Settings::default_for(channel)));
+        let fields = sent(channel, &RuleSettings::default_for(channel));
+        let model = model(channel, &json!(RuleSettings::default_for(channel)));
         for setting in SETTINGS.iter().filter(|setting| setting.is_of(channel)) {
             let name = match setting.input {
                 Input::Steps => "step",
@@ -136,7 +136,7 @@ fn every_setting_has_a_field_or_rows_of_its_own() {
 #[test]
 fn every_field_is_rendered_with_its_name_its_label_and_its_value() {
     for channel in Channel::ALL {
-        let mut stored = Settings::default_for(channel);
+        let mut stored = RuleSettings::default_for(channel);
         stored.caps.gap = TimeDelta::minutes(77);
         stored.latest = Some(TimeDelta::minutes(88));
         stored.remind_in_queue = true;
@@ -170,7 +170,7 @@ fn every_field_is_rendered_with_its_name_its_label_and_its_value() {
 
 #[test]
 fn what_a_form_does_not_have_stays_as_it_is_stored() {
-    let mut stored = Settings::default_for(Channel::Sms);
+    let mut stored = RuleSettings::default_for(Channel::Sms);
     stored.holdout_percent = 7;
     stored.sender = Some("+12025550143".to_owned());
     let mut fields = sent(Channel::Sms, &stored);
@@ -179,7 +179,10 @@ fn what_a_form_does_not_have_stays_as_it_is_stored() {
         .0
         .retain(|(name, _)| !left_out.contains(&name.as_str()));
     let read = settings(Channel::Sms, json!(stored), &fields);
-    assert_eq!(Settings::parse(Channel::Sms, read).as_ref(), Ok(&stored));
+    assert_eq!(
+        RuleSettings::parse(Channel::Sms, read).as_ref(),
+        Ok(&stored)
+    );
     fields.0.push(("sender".to_owned(), " ".to_owned()));
     assert_eq!(
         settings(Channel::Sms, json!(stored), &fields)["sender"],
@@ -251,7 +254,7 @@ proptest::proptest! {
         more in proptest::collection::vec(("(step|step_unit|[wt][0-9]{1,2}_(from|to|Mon|country|language|text|html)|sender|holdout_percent)", "\\PC{0,20}"), 0..6),
     ) {
         for channel in Channel::ALL {
-            let stored = Settings::default_for(channel);
+            let stored = RuleSettings::default_for(channel);
             let mut fields = sent(channel, &stored);
             for (at, value) in &changes {
                 let at = at.index(fields.0.len());
@@ -260,8 +263,8 @@ proptest::proptest! {
             fields.0.extend(more.iter().cloned());
             let read = settings(channel, json!(stored), &fields);
             let _ = model(channel, &read);
-            if let Ok(parsed) = Settings::parse(channel, read) {
-                let again = Settings::parse(channel, json!(parsed));
+            if let Ok(parsed) = RuleSettings::parse(channel, read) {
+                let again = RuleSettings::parse(channel, json!(parsed));
                 proptest::prop_assert_eq!(again.ok(), Some(parsed));
             }
         }
@@ -270,7 +273,7 @@ proptest::proptest! {
 
 #[test]
 fn a_fault_of_a_text_stands_beside_it() {
-    let mut stored = Settings::default_for(Channel::Email);
+    let mut stored = RuleSettings::default_for(Channel::Email);
     let template = Template {
         subject: Some("Neues".to_owned()),
         text: "Hallo\n  Welt".to_owned(),
@@ -301,7 +304,7 @@ fn a_fault_of_a_text_stands_beside_it() {
 
 #[test]
 fn what_does_not_fit_is_told_and_kept() {
-    let stored = Settings::default_for(Channel::Sms);
+    let stored = RuleSettings::default_for(Channel::Sms);
     let mut fields = sent(Channel::Sms, &stored);
     for (name, value) in &mut fields.0 {
         if name == "debounce_minutes" {
@@ -313,6 +316,6 @@ fn what_does_not_fit_is_told_and_kept() {
     let shown = model["when"]["fields"].as_array().unwrap().iter();
     let mut shown = shown.filter(|field| field["name"] == "debounce_minutes");
     assert_eq!(shown.next().unwrap()["value"], "soon");
-    let problems = Settings::parse(Channel::Sms, read).unwrap_err();
+    let problems = RuleSettings::parse(Channel::Sms, read).unwrap_err();
     assert_eq!(problems[0].field, "debounce_minutes");
 }

@@ -4,31 +4,31 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::domain::heartbeat::Seen;
-use crate::domain::heartbeat::trust::{Knows, Mark};
+use crate::domain::heartbeat::RememberedHeartbeat;
+use crate::domain::heartbeat::trust::{PriorKnowledge, SendingMark};
 use crate::hashing;
 
 /// What this process remembers of the database.
 #[derive(Debug)]
-pub struct Witness {
+pub struct HeartbeatStatus {
     /// Whose line it signs.
     process: String,
-    state: Mutex<State>,
+    state: Mutex<WitnessState>,
     settled: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    seen: Option<Seen>,
+struct WitnessState {
+    seen: Option<RememberedHeartbeat>,
     beats: u32,
     /// The database's counter when the process came.
     came_at: Option<i64>,
     /// What it knew from outside when it came, after that is not judged by any more.
-    knew: Knows,
+    knew: PriorKnowledge,
     may_send: bool,
 }
 
-impl Default for Witness {
+impl Default for HeartbeatStatus {
     fn default() -> Self {
         Self {
             process: hashing::token(),
@@ -38,14 +38,14 @@ impl Default for Witness {
     }
 }
 
-impl Witness {
+impl HeartbeatStatus {
     pub fn process(&self) -> &str {
         &self.process
     }
 
     /// What it sends by.
-    pub fn mark(&self) -> Mark {
-        Mark {
+    pub fn mark(&self) -> SendingMark {
+        SendingMark {
             process: self.process.clone(),
             counter: self.counter(),
         }
@@ -65,7 +65,7 @@ impl Witness {
         let _ = settled.wait_for(|settled| *settled).await;
     }
 
-    pub(super) fn seen(&self) -> Option<Seen> {
+    pub(super) fn seen(&self) -> Option<RememberedHeartbeat> {
         self.state().seen.clone()
     }
 
@@ -73,7 +73,7 @@ impl Witness {
         self.state().may_send
     }
 
-    pub(super) fn knew(&self) -> Knows {
+    pub(super) fn knew(&self) -> PriorKnowledge {
         self.state().knew
     }
 
@@ -96,14 +96,14 @@ impl Witness {
     }
 
     /// Nothing spoke against the database.
-    pub(super) fn remember(&self, seen: Seen, knew: Knows, may_send: bool) {
+    pub(super) fn remember(&self, seen: RememberedHeartbeat, knew: PriorKnowledge, may_send: bool) {
         let mut state = self.state();
         state.seen = Some(seen);
         state.knew = knew;
         state.may_send |= may_send;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, WitnessState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Installation, Preview, Refusal};
+use super::{Installation, LivePreview, LiveRefusal};
 use crate::config;
-use crate::control::Error;
+use crate::control::ControlError;
 use crate::control::accounts::Allowed;
 use crate::domain::ids::{AccountId, Channel};
 
@@ -19,14 +19,14 @@ const KEPT: TimeDelta = TimeDelta::minutes(1);
 
 /// Who wants to know how a channel stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
+pub enum CheckCaller {
     /// Whoever may go live: LivePerson and the provider are asked, unless they were a moment ago.
     Operator,
     /// Whoever may only look is told what was found when they were last asked.
     Viewer,
 }
 
-impl Asker {
+impl CheckCaller {
     pub fn of(may_operate: bool) -> Self {
         if may_operate {
             Self::Operator
@@ -38,15 +38,15 @@ impl Asker {
 
 /// What was found.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct LiveCheck {
     pub at: DateTime<Utc>,
     /// What going live would do. `None`: LivePerson could not be asked.
-    pub preview: Option<Preview>,
+    pub preview: Option<LivePreview>,
     /// What of LivePerson and the provider does not work.
-    pub refusals: Vec<Refusal>,
+    pub refusals: Vec<LiveRefusal>,
 }
 
-impl Look {
+impl LiveCheck {
     /// Whether it tells how things are now.
     pub fn is_fresh(&self, now: DateTime<Utc>) -> bool {
         let age = now - self.at;
@@ -56,18 +56,18 @@ impl Look {
 
 /// The last looks of one process. Accounts and channels are those of the settings: they are few.
 #[derive(Debug, Default)]
-pub struct Looks(Mutex<HashMap<(AccountId, Channel), Arc<Place>>>);
+pub struct LiveCheckCache(Mutex<HashMap<(AccountId, Channel), Arc<CheckSlot>>>);
 
 /// Of one account's channel.
 #[derive(Debug, Default)]
-pub(super) struct Place {
+pub(super) struct CheckSlot {
     /// Held by whoever asks.
     pub asks: tokio::sync::Mutex<()>,
-    last: Mutex<Option<Arc<Look>>>,
+    last: Mutex<Option<Arc<LiveCheck>>>,
 }
 
-impl Looks {
-    pub(super) fn of(&self, account: &AccountId, channel: Channel) -> Arc<Place> {
+impl LiveCheckCache {
+    pub(super) fn of(&self, account: &AccountId, channel: Channel) -> Arc<CheckSlot> {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         places
             .entry((account.clone(), channel))
@@ -76,14 +76,14 @@ impl Looks {
     }
 }
 
-impl Place {
+impl CheckSlot {
     /// Waits for nobody.
-    pub fn last(&self) -> Option<Arc<Look>> {
+    pub fn last(&self) -> Option<Arc<LiveCheck>> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.clone()
     }
 
-    pub fn keep(&self, look: Look) -> Arc<Look> {
+    pub fn keep(&self, look: LiveCheck) -> Arc<LiveCheck> {
         let look = Arc::new(look);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Some(look.clone());
@@ -93,13 +93,13 @@ impl Place {
 
 impl Installation<'_> {
     /// Asks LivePerson and the provider, or tells what was found a moment ago if that `will_do`.
-    pub(super) async fn look(
+    pub(super) async fn check(
         &self,
-        account: &config::Account,
+        account: &config::AccountSettings,
         id: &Allowed<AccountId>,
         channel: Channel,
-        will_do: impl Fn(&Look) -> bool,
-    ) -> Result<Arc<Look>, Error> {
+        will_do: impl Fn(&LiveCheck) -> bool,
+    ) -> Result<Arc<LiveCheck>, ControlError> {
         let place = self.looks.of(id, channel);
         let _asks = place.asks.lock().await;
         let now = self.ctx.clock.now();
@@ -107,7 +107,7 @@ impl Installation<'_> {
         if let Some(look) = last.filter(|look| look.is_fresh(now) && will_do(look)) {
             return Ok(look);
         }
-        Ok(place.keep(Look {
+        Ok(place.keep(LiveCheck {
             at: now,
             preview: self.preview(id, channel).await?,
             refusals: (self.examine)(self.config, self.ctx, account, channel).await,
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_look_is_told_again_for_a_minute() {
         let at: DateTime<Utc> = "2026-01-14T10:00:00Z".parse().unwrap();
-        let look = Look {
+        let look = LiveCheck {
             at,
             preview: None,
             refusals: Vec::new(),

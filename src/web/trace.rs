@@ -7,9 +7,9 @@ use axum::response::Response;
 use tracing::field::Empty;
 use tracing::{Instrument as _, info_span};
 
-use super::State;
+use super::AppState;
 
-pub async fn observe(Shared(state): Shared<State>, request: Request, next: Next) -> Response {
+pub async fn observe(Shared(state): Shared<AppState>, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("none", MatchedPath::as_str);
     let span = info_span!("request", route, status = Empty);

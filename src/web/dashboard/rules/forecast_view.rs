@@ -6,29 +6,29 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::words::{self, Moment};
-use super::super::{Page, Unshown};
+use super::super::labels::{self, Moment};
+use super::super::{PageError, PageFrame};
 use crate::control;
-use crate::control::forecast::{self, Due, Effect, Live, Not};
+use crate::control::forecast::{self, DueReminderView, LiveForecast, NotReminded, RuleEffect};
+use crate::control::labels::{because, why};
 use crate::control::reminders::DecisionView;
 use crate::control::setup;
-use crate::control::words::{because, why};
 use crate::domain::access::Permission;
 use crate::domain::decide::{Cause, Reason, Verdict};
 use crate::domain::ids::{AccountId, Channel};
-use crate::web::State;
-use crate::web::access::Table;
+use crate::web::AppState;
+use crate::web::access::RouteTable;
 
 /// Decisions that are shown.
 const DECIDED: i64 = 25;
 
-pub fn add(table: &mut Table) {
+pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/forecast", hour);
     table.page(Permission::View, "/setup", way);
 }
 
 #[derive(Deserialize)]
-struct Whom {
+struct ForecastQuery {
     #[serde(default)]
     account: String,
     #[serde(default)]
@@ -37,13 +37,13 @@ struct Whom {
 
 #[derive(Serialize)]
 struct HourPage<'a> {
-    log: Vec<Decided<'a>>,
+    log: Vec<DecisionRow<'a>>,
     due: Vec<DueRow<'a>>,
     more: bool,
     not: Vec<NotRow<'a>>,
     accounts: Vec<AccountChoice<'a>>,
     several: bool,
-    channels: words::Channels,
+    channels: labels::ChannelChoices,
     channel: &'static str,
     now: Moment,
 }
@@ -56,10 +56,10 @@ struct AccountChoice<'a> {
 }
 
 async fn hour(
-    page: Page,
-    Shared(state): Shared<State>,
-    Query(whom): Query<Whom>,
-) -> Result<Response, Unshown> {
+    page: PageFrame,
+    Shared(state): Shared<AppState>,
+    Query(whom): Query<ForecastQuery>,
+) -> Result<Response, PageError> {
     let now = state.clock.now();
     let accounts = page.accounts.ids();
     let account = page.accounts.named(&whom.account).ok();
@@ -80,7 +80,7 @@ async fn hour(
     let (pool, seen) = (&state.pool, &page.accounts);
     let log = control::reminders::decisions(pool, seen, None, None, DECIDED).await?;
     let values = HourPage {
-        log: log.iter().map(|d| Decided::new(d, now)).collect(),
+        log: log.iter().map(|d| DecisionRow::new(d, now)).collect(),
         due: due.map(|due| DueRow::new(due, now)).collect(),
         more: told.as_ref().is_some_and(|told| told.more),
         not: told
@@ -90,9 +90,9 @@ async fn hour(
             .collect(),
         accounts: choices.collect(),
         several: accounts.len() > 1,
-        channels: words::channels(Some(channel)),
-        channel: words::channel(channel),
-        now: words::time(now, now),
+        channels: labels::channels(Some(channel)),
+        channel: labels::channel(channel),
+        now: labels::time(now, now),
     };
     Ok(page.render("forecast.hbs", "The next hour", values))
 }
@@ -100,19 +100,19 @@ async fn hour(
 #[derive(Serialize)]
 struct DueRow<'a> {
     #[serde(flatten)]
-    due: &'a Due,
+    due: &'a DueReminderView,
     when: Moment,
     skill_label: String,
     held: Option<String>,
 }
 
 impl<'a> DueRow<'a> {
-    fn new(due: &'a Due, now: DateTime<Utc>) -> Self {
+    fn new(due: &'a DueReminderView, now: DateTime<Utc>) -> Self {
         let held = due.held_by.as_ref();
         let held = held.filter(|held| **held != Cause::Ours(Reason::Scheduled));
         Self {
-            when: words::time(due.at, now),
-            skill_label: words::skill(due.skill_name.as_deref(), due.skill),
+            when: labels::time(due.at, now),
+            skill_label: labels::skill(due.skill_name.as_deref(), due.skill),
             held: match &due.waits_until {
                 Some(until) => Some(format!("It waits until {until}.")),
                 None => held.map(held_by),
@@ -136,7 +136,7 @@ fn held_by(cause: &Cause) -> String {
 
 /// A line of the decision log.
 #[derive(Serialize)]
-struct Decided<'a> {
+struct DecisionRow<'a> {
     #[serde(flatten)]
     decision: &'a DecisionView,
     when: Moment,
@@ -145,12 +145,12 @@ struct Decided<'a> {
     why: String,
 }
 
-impl<'a> Decided<'a> {
+impl<'a> DecisionRow<'a> {
     fn new(decision: &'a DecisionView, now: DateTime<Utc>) -> Self {
         Self {
             decision,
-            when: words::time(decision.at, now),
-            channel_name: words::channel(decision.channel),
+            when: labels::time(decision.at, now),
+            channel_name: labels::channel(decision.channel),
             said: match decision.verdict {
                 Verdict::Schedule => "Reminder scheduled",
                 Verdict::Send => "May go",
@@ -167,33 +167,33 @@ impl<'a> Decided<'a> {
 #[derive(Serialize)]
 struct NotRow<'a> {
     #[serde(flatten)]
-    not: &'a Not,
+    not: &'a NotReminded,
     why: String,
 }
 
 impl<'a> NotRow<'a> {
-    fn new(not: &'a Not) -> Self {
+    fn new(not: &'a NotReminded) -> Self {
         let why = why(&not.reason);
         Self { not, why }
     }
 }
 
 /// A look at LivePerson for the editor.
-pub fn live(live: &Live, now: DateTime<Utc>) -> Value {
-    let effect = |effect: &Effect| {
+pub fn live(live: &LiveForecast, now: DateTime<Utc>) -> Value {
+    let effect = |effect: &RuleEffect| {
         json!({
             "hour": effect.within_the_hour,
             "later": effect.later,
             "not": effect.not.iter().map(NotRow::new).collect::<Vec<_>>(),
         })
     };
-    let told = |told: &forecast::Told| match told.at {
+    let told = |told: &forecast::ConversationForecast| match told.at {
         Some(at) => {
             let waits = told.waits_until.as_ref();
             let waits = waits.map(|until| format!(", waits until {until}"));
             format!(
                 "{}, to {}{}",
-                words::relative(at, now),
+                labels::relative(at, now),
                 told.to.as_deref().unwrap_or(""),
                 waits.unwrap_or_default()
             )
@@ -217,7 +217,7 @@ pub fn live(live: &Live, now: DateTime<Utc>) -> Value {
     })
 }
 
-async fn way(page: Page, Shared(state): Shared<State>) -> Result<Response, Unshown> {
+async fn way(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Response, PageError> {
     let mut accounts = Vec::new();
     for id in page.accounts.each() {
         let setup = setup::of_account(&state.context, &id, state.has_page(&id)).await?;

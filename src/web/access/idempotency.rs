@@ -10,11 +10,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::guard::Guard;
-use crate::control::Error;
-use crate::db::idempotency::{self, Answer, Met};
+use crate::control::ControlError;
+use crate::db::idempotency::{self, IdempotencyMatch, StoredResponse};
 use crate::hashing::Hasher;
-use crate::web::problem::Refusal;
-use crate::web::{LONG_BODY, MAX_BODY, State};
+use crate::web::problem::ApiError;
+use crate::web::{AppState, LONG_BODY, MAX_BODY};
 
 pub const HEADER: &str = "idempotency-key";
 
@@ -29,7 +29,7 @@ pub struct Unrepeatable;
 const KEPT_HEADERS: [HeaderName; 3] = [header::CONTENT_TYPE, header::ETAG, header::LOCATION];
 
 /// The key of a request, if it carries one.
-pub fn key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+pub fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(given) = headers.get(HEADER) else {
         return Ok(None);
     };
@@ -37,7 +37,7 @@ pub fn key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
         |key: &&str| (1..=200).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
     let key = given.to_str().ok().filter(fits).map(str::to_owned);
     key.map(Some).ok_or_else(|| {
-        Refusal::fault(
+        ApiError::fault(
             StatusCode::BAD_REQUEST,
             "Idempotency-Key",
             "must be 1 to 200 printable characters without spaces, for example a UUID",
@@ -55,32 +55,32 @@ pub async fn once(
     let (parts, body) = request.into_parts();
     let state = &guard.state;
     let Ok(body) = to_bytes(body, guard.most).await else {
-        return Refusal::too_long(guard.most).into_response();
+        return ApiError::too_long(guard.most).into_response();
     };
     let hash = match hash(&state.hasher, &parts.uri.to_string(), &body).await {
         Ok(hash) => hash,
-        Err(error) => return Refusal::from(error).into_response(),
+        Err(error) => return ApiError::from(error).into_response(),
     };
     let met = idempotency::begin(&state.pool, (&caller, &key), &hash, state.clock.now()).await;
     match met {
-        Ok(Met::Nothing) => {}
-        Ok(Met::Answer(answer)) => return repeated(answer),
-        Ok(Met::Underway) => {
-            return Refusal::new(
+        Ok(IdempotencyMatch::Nothing) => {}
+        Ok(IdempotencyMatch::Answer(answer)) => return repeated(answer),
+        Ok(IdempotencyMatch::Underway) => {
+            return ApiError::new(
                 StatusCode::CONFLICT,
                 "a request with this Idempotency-Key is being done at this moment; ask again in a moment",
             )
             .into_response();
         }
-        Ok(Met::Another) => {
-            return Refusal::fault(
+        Ok(IdempotencyMatch::Another) => {
+            return ApiError::fault(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "Idempotency-Key",
                 "belongs to another request; use a new key for every new request",
             )
             .into_response();
         }
-        Err(error) => return Refusal::from(Error::from(error)).into_response(),
+        Err(error) => return ApiError::from(ControlError::from(error)).into_response(),
     }
     let request = Request::from_parts(parts, Body::from(body));
     let state = state.clone();
@@ -89,21 +89,24 @@ pub async fn once(
         keep(&state, (&caller, &key), response).await
     });
     done.await.unwrap_or_else(|error| {
-        Refusal::from(Error::Internal(anyhow::anyhow!("a handler died: {error}"))).into_response()
+        ApiError::from(ControlError::Internal(anyhow::anyhow!(
+            "a handler died: {error}"
+        )))
+        .into_response()
     })
 }
 
 /// The hash of a request. Keyed: a body may name an address.
-async fn hash(hasher: &Hasher, asked: &str, body: &Bytes) -> Result<[u8; 16], Error> {
+async fn hash(hasher: &Hasher, asked: &str, body: &Bytes) -> Result<[u8; 16], ControlError> {
     if body.len() < LONG_BODY {
         return Ok(hasher.request(asked, body));
     }
     let (hasher, asked, body) = (hasher.clone(), asked.to_owned(), body.clone());
     let done = tokio::task::spawn_blocking(move || hasher.request(&asked, &body)).await;
-    done.map_err(|error| Error::Internal(anyhow::anyhow!("hashing a request died: {error}")))
+    done.map_err(|error| ControlError::Internal(anyhow::anyhow!("hashing a request died: {error}")))
 }
 
-fn repeated(answer: Answer) -> Response {
+fn repeated(answer: StoredResponse) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, answer.body).into_response();
     response.headers_mut().remove(header::CONTENT_TYPE);
@@ -120,7 +123,7 @@ fn repeated(answer: Answer) -> Response {
 }
 
 /// Remembers an answer, unless the fault was ours and the request is to be tried again.
-async fn keep(state: &State, id: (&str, &str), response: Response) -> Response {
+async fn keep(state: &AppState, id: (&str, &str), response: Response) -> Response {
     let status = response.status();
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         if let Err(error) = idempotency::abandon(&state.pool, id).await {
@@ -148,7 +151,7 @@ async fn keep(state: &State, id: (&str, &str), response: Response) -> Response {
             let value = parts.headers.get(name)?.to_str().ok()?;
             Some((name.to_string(), value.to_owned()))
         });
-        Answer {
+        StoredResponse {
             status: status.as_u16(),
             headers: headers.collect(),
             body: bytes.to_vec(),
@@ -161,11 +164,11 @@ async fn keep(state: &State, id: (&str, &str), response: Response) -> Response {
 }
 
 /// What is said to who asks again for an answer that is not kept.
-async fn done_already(why: &str) -> Answer {
-    let refusal = Refusal::new(StatusCode::CONFLICT, why).into_response();
+async fn done_already(why: &str) -> StoredResponse {
+    let refusal = ApiError::new(StatusCode::CONFLICT, why).into_response();
     let (parts, body) = refusal.into_parts();
     let body = to_bytes(body, MAX_BODY).await.unwrap_or_default();
-    Answer {
+    StoredResponse {
         status: parts.status.as_u16(),
         headers: vec![(
             "content-type".to_owned(),

@@ -1,4 +1,4 @@
-//! This process, as the other workers see it: a name that is a lease, a heartbeat, and an ear for wake-up calls.
+//! This process, as the other workers see it: a name that is a lease, a heartbeat, and a listener for notifications.
 //!
 //! One per process, shared by all its queues: one row in `apalis.workers`, one connection that listens, one rescue of the
 //! rows of dead workers. The name is new at every start. A process that came back under its old name would keep the lease
@@ -16,28 +16,28 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 use unread_clock::{Backoff, Clock};
 
-use super::{Job, QueueConfig, rows, work};
+use super::{JobRun, QueueConfig, rows, work};
 
-/// Dropping it (or the process) without [`Host::leave`] is a crash to the others: they take its rows when the lease ends.
-pub struct Host {
+/// Dropping it (or the process) without [`WorkerProcess::leave`] is a crash to the others: they take its rows when the lease ends.
+pub struct WorkerProcess {
     pub(super) shared: Arc<Shared>,
-    keeper: AbortOnDropHandle<()>,
-    ear: AbortOnDropHandle<()>,
+    heartbeat: AbortOnDropHandle<()>,
+    listening: AbortOnDropHandle<()>,
 }
 
-/// What the tasks of a host have in common.
+/// What the tasks of a process have in common.
 pub(super) struct Shared {
     pub pool: PgPool,
     pub clock: Clock,
     pub name: String,
     pub lease: Duration,
     pub links: Links,
-    bells: Mutex<HashMap<String, Arc<Notify>>>,
+    notifiers: Mutex<HashMap<String, Arc<Notify>>>,
     /// Whether `apalis.workers` knows the name: rows cannot be taken in an unknown name.
     registered: watch::Sender<bool>,
 }
 
-impl Host {
+impl WorkerProcess {
     /// Starts the heartbeat; works, and keeps trying, while the database is away.
     ///
     /// `role` is for people who look at the tables. A worker that has not been heard of for `lease` has lost its rows to
@@ -49,26 +49,26 @@ impl Host {
             name: format!("{role}-{}", ulid::Ulid::generate()),
             lease,
             links: Links::default(),
-            bells: Mutex::default(),
+            notifiers: Mutex::default(),
             registered: watch::Sender::new(false),
         });
-        let keeper = AbortOnDropHandle::new(tokio::spawn(keep(shared.clone())));
-        let ear = AbortOnDropHandle::new(tokio::spawn(listen(shared.clone())));
+        let heartbeat = AbortOnDropHandle::new(tokio::spawn(keep_alive(shared.clone())));
+        let listening = AbortOnDropHandle::new(tokio::spawn(listen(shared.clone())));
         Self {
             shared,
-            keeper,
-            ear,
+            heartbeat,
+            listening,
         }
     }
 
     /// Works on one queue until `shutdown`; then takes nothing new, lets running jobs finish within
     /// [`QueueConfig::drain`] and hands the rest back. Runs through every failure of the database.
     ///
-    /// `Ok` from the handler means: this wake-up is done with. An error, a panic or an overrun deadline burns an attempt
-    /// and is tried again later, with back-off; see [`super::Poison`] and [`super::MAX_ATTEMPTS`].
+    /// `Ok` from the handler means: this job is done with. An error, a panic or an overrun deadline burns an attempt
+    /// and is tried again later, with back-off; see [`super::Discard`] and [`super::MAX_ATTEMPTS`].
     pub async fn run<F, Fut>(&self, config: QueueConfig, handler: F, shutdown: CancellationToken)
     where
-        F: Fn(Job) -> Fut + Clone + Send + Sync + 'static,
+        F: Fn(JobRun) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let mut registered = self.shared.registered.subscribe();
@@ -89,12 +89,12 @@ impl Host {
         *self.shared.registered.borrow() && self.shared.links.all_up()
     }
 
-    /// Signs off, after every [`Host::run`] has returned.
+    /// Signs off, after every [`WorkerProcess::run`] has returned.
     pub async fn leave(self) {
-        self.ear.abort();
-        self.keeper.abort();
+        self.listening.abort();
+        self.heartbeat.abort();
         // A last heartbeat must not come after the sign-off.
-        let _ = self.keeper.await;
+        let _ = self.heartbeat.await;
         let Shared {
             pool, name, lease, ..
         } = &*self.shared;
@@ -105,27 +105,38 @@ impl Host {
 }
 
 impl Shared {
-    /// What rings when a queue may have got something to do.
-    pub fn bell(&self, queue: &str) -> Arc<Notify> {
-        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        bells.entry(queue.to_owned()).or_default().clone()
+    /// What is notified when a queue may have got something to do.
+    pub fn notifier(&self, queue: &str) -> Arc<Notify> {
+        let mut notifiers = self
+            .notifiers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        notifiers.entry(queue.to_owned()).or_default().clone()
     }
 
-    fn ring(&self, queue: &str) {
-        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bell) = bells.get(queue) {
-            bell.notify_one();
+    fn notify(&self, queue: &str) {
+        let notifiers = self
+            .notifiers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(notifier) = notifiers.get(queue) {
+            notifier.notify_one();
         }
     }
 
-    fn ring_all(&self) {
-        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        bells.values().for_each(|bell| bell.notify_one());
+    fn notify_all(&self) {
+        let notifiers = self
+            .notifiers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        notifiers
+            .values()
+            .for_each(|notifier| notifier.notify_one());
     }
 }
 
 /// Heartbeat, rescue of lost rows and removal of dead workers, for as long as the process lives.
-async fn keep(host: Arc<Shared>) {
+async fn keep_alive(process: Arc<Shared>) {
     let Shared {
         pool,
         clock,
@@ -133,16 +144,16 @@ async fn keep(host: Arc<Shared>) {
         lease,
         links,
         ..
-    } = &*host;
+    } = &*process;
     let mut delay = AWAY;
     loop {
         let beat = async {
             rows::heartbeat(pool, name).await?;
-            host.registered.send_replace(true);
+            process.registered.send_replace(true);
             let rescued = rows::rescue(pool, *lease, clock.now()).await?;
             if rescued > 0 {
                 warn!("{rescued} jobs of lost workers will run again");
-                host.ring_all();
+                process.notify_all();
             }
             rows::remove_workers(pool, None, *lease).await
         };
@@ -161,21 +172,21 @@ async fn keep(host: Arc<Shared>) {
     }
 }
 
-/// Rings the bells when somebody wakes something, for as long as the process lives. Only a short cut: whoever waits for
-/// a bell also looks by himself, every [`QueueConfig::poll`].
-async fn listen(host: Arc<Shared>) {
+/// Notifies when something is scheduled, for as long as the process lives. Only a short cut: whoever waits for
+/// it also looks by itself, every [`QueueConfig::poll`].
+async fn listen(process: Arc<Shared>) {
     let mut delay = AWAY;
     loop {
-        if let Err(error) = listen_once(&host, &mut delay).await {
-            host.links.down(Link::Listen, &error);
+        if let Err(error) = listen_once(&process, &mut delay).await {
+            process.links.down(Link::Listen, &error);
         }
         tokio::time::sleep(delay.pause()).await;
     }
 }
 
-async fn listen_once(host: &Shared, delay: &mut Backoff) -> sqlx::Result<()> {
+async fn listen_once(process: &Shared, delay: &mut Backoff) -> sqlx::Result<()> {
     // A pool of its own: the connection is taken for good, and the program's pool shall not be one short per process.
-    let options = (*host.pool.connect_options()).clone();
+    let options = (*process.pool.connect_options()).clone();
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .connect_lazy_with(options);
@@ -183,11 +194,11 @@ async fn listen_once(host: &Shared, delay: &mut Backoff) -> sqlx::Result<()> {
     listener.listen(rows::CHANNEL).await?;
     loop {
         // Whatever was said while nobody listened is lost: look everywhere.
-        host.ring_all();
-        host.links.up(Link::Listen);
+        process.notify_all();
+        process.links.up(Link::Listen);
         delay.reset();
         while let Some(notification) = listener.try_recv().await? {
-            host.ring(notification.payload());
+            process.notify(notification.payload());
         }
     }
 }

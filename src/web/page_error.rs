@@ -6,11 +6,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::templates::{self, careful};
-use crate::control::Error;
+use crate::control::ControlError;
 
 /// Why a page cannot be shown, as a page.
 #[derive(Debug)]
-pub struct Unshown {
+pub struct PageError {
     status: StatusCode,
     heading: &'static str,
     text: String,
@@ -18,7 +18,7 @@ pub struct Unshown {
     retry_after: Option<Duration>,
 }
 
-impl Unshown {
+impl PageError {
     fn new(status: StatusCode, heading: &'static str, text: impl Into<String>) -> Self {
         Self {
             status,
@@ -61,35 +61,35 @@ impl Unshown {
     }
 }
 
-impl From<Error> for Unshown {
-    fn from(error: Error) -> Self {
+impl From<ControlError> for PageError {
+    fn from(error: ControlError) -> Self {
         match error {
-            Error::NotFound(_) => Self::new(
+            ControlError::NotFound(_) => Self::new(
                 StatusCode::NOT_FOUND,
                 "Not found",
                 format!("Sorry, {error}."),
             ),
-            Error::Invalid(_) => Self::new(
+            ControlError::Invalid(_) => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "That does not fit",
                 format!("{error}."),
             ),
-            Error::Changed(_) | Error::Conflict(_) => Self::new(
+            ControlError::Changed(_) | ControlError::Conflict(_) => Self::new(
                 StatusCode::CONFLICT,
                 "Nothing was changed",
                 format!("{error}."),
             ),
-            Error::Forbidden(_) => Self::new(
+            ControlError::Forbidden(_) => Self::new(
                 StatusCode::FORBIDDEN,
                 "This is not for you",
                 format!("Sorry, {error}."),
             ),
-            Error::Unavailable(_) => Self::new(
+            ControlError::Unavailable(_) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Not at the moment",
                 format!("{error}."),
             ),
-            Error::Busy(ref said, wait) => Self {
+            ControlError::Busy(ref said, wait) => Self {
                 retry_after: Some(wait),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
@@ -97,7 +97,7 @@ impl From<Error> for Unshown {
                     format!("Sorry, {said}."),
                 )
             },
-            Error::Internal(error) => {
+            ControlError::Internal(error) => {
                 tracing::error!("A page cannot be shown: {error:#}");
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
@@ -109,13 +109,13 @@ impl From<Error> for Unshown {
     }
 }
 
-impl From<sqlx::Error> for Unshown {
+impl From<sqlx::Error> for PageError {
     fn from(error: sqlx::Error) -> Self {
-        Error::from(error).into()
+        ControlError::from(error).into()
     }
 }
 
-impl IntoResponse for Unshown {
+impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         let page = templates::message(self.heading, &self.text, Some(("/", "To the overview")));
         let mut response = (self.status, careful(page)).into_response();

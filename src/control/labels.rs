@@ -1,7 +1,7 @@
 //! Words of the ledger, said to somebody who has never seen it: whoever answers a customer on the phone.
 
 use crate::channel::codes;
-use crate::db::pages::Reminder;
+use crate::db::reports::Reminder;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::Channel;
 use crate::domain::local_time::ZoneSource;
@@ -149,7 +149,7 @@ pub fn whose_clock(reminder: &Reminder) -> String {
 }
 
 /// What came of one try, from the provider's code: a sentence that names whose side the trouble is on.
-pub fn trouble(channel: Channel, code: &str) -> String {
+pub fn explain_code(channel: Channel, code: &str) -> String {
     if code == "restored" {
         return "It fell due in a time that the database lost when a backup was restored: it may have been sent."
             .to_owned();

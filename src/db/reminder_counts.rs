@@ -1,8 +1,8 @@
 //! Counts of reminders by hour, skill, channel and step, as the overview, the effect page and the metrics show them.
 //!
 //! The database keeps them by itself (migrations/…_counts.sql says how): every statement that changes reminders appends what it
-//! changed, [`fold`] adds that up, and sums by the hour and by the day are kept beside it. Reading takes a sum and what is not
-//! folded yet, so a count is exact at any moment, and costs the same whether the ledger has a thousand rows or a million.
+//! changed, [`roll_up`] adds that up, and sums by the hour and by the day are kept beside it. Reading takes a sum and what is not
+//! rolled up yet, so a count is exact at any moment, and costs the same whether the ledger has a thousand rows or a million.
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use sqlx::{FromRow, PgExecutor, PgPool};
@@ -64,9 +64,9 @@ impl Sums {
 /// What happened in each hour on each channel, exact at this moment. A place for the condition, which both parts know.
 fn by_hour(condition: &str) -> String {
     format!(
-        "(select hour, account, channel, measure, n from tallies_by_hour where {condition}
+        "(select hour, account, channel, measure, n from reminder_counts_by_hour where {condition}
           union all
-          select hour, account, channel, measure, n from tally_changes where {condition}) as t"
+          select hour, account, channel, measure, n from count_deltas where {condition}) as t"
     )
 }
 
@@ -154,16 +154,16 @@ pub async fn by_skill(
     let (first, last) = whole_days(from, until);
     let sql = format!(
         "select account, skill, channel, step, {SUMS} from (
-             select account, skill, channel, step, measure, n from tallies_by_day
+             select account, skill, channel, step, measure, n from reminder_counts_by_day
              where day >= $3 and day < $4 and account = any ($5)
              union all
-             select account, skill, channel, step, measure, n from tallies
+             select account, skill, channel, step, measure, n from reminder_counts
              where hour >= $1 and hour < $3 and account = any ($5)
              union all
-             select account, skill, channel, step, measure, n from tallies
+             select account, skill, channel, step, measure, n from reminder_counts
              where hour >= $4 and hour < $2 and account = any ($5)
              union all
-             select account, skill, channel, step, measure, n from tally_changes
+             select account, skill, channel, step, measure, n from count_deltas
              where hour >= $1 and hour < $2 and account = any ($5)) t
          group by 1, 2, 3, 4 order by 1, 2, 3, 4"
     );
@@ -244,18 +244,22 @@ pub async fn waiting(db: impl PgExecutor<'_>, accounts: &[AccountId]) -> sqlx::R
 }
 
 /// Adds the changes up, in one transaction; they are counted once, however many fold.
-pub async fn fold(pool: &PgPool) -> sqlx::Result<()> {
+pub async fn roll_up(pool: &PgPool) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
     sqlx::query(
-        "with taken as (delete from tally_changes returning hour, account, skill, channel, step, measure, n)
-         insert into tallies as t (hour, account, skill, channel, step, measure, n)
+        "with taken as (delete from count_deltas returning hour, account, skill, channel, step, measure, n)
+         insert into reminder_counts as t (hour, account, skill, channel, step, measure, n)
          select hour, account, skill, channel, step, measure, sum(n) from taken group by 1, 2, 3, 4, 5, 6
          order by 1, 2, 3, 4, 5, 6
          on conflict (hour, account, skill, channel, step, measure) do update set n = t.n + excluded.n",
     )
     .execute(&mut *tx)
     .await?;
-    for table in ["tallies", "tallies_by_hour", "tallies_by_day"] {
+    for table in [
+        "reminder_counts",
+        "reminder_counts_by_hour",
+        "reminder_counts_by_day",
+    ] {
         let sql = format!("delete from {table} where n = 0");
         sqlx::query(sqlx::AssertSqlSafe(sql))
             .execute(&mut *tx)
@@ -267,8 +271,8 @@ pub async fn fold(pool: &PgPool) -> sqlx::Result<()> {
 /// Deletes counts that are past their time.
 pub async fn prune(db: impl PgExecutor<'_>, now: DateTime<Utc>) -> sqlx::Result<u64> {
     sqlx::query(
-        "with hours as (delete from tallies_by_hour where hour < $1), days as (delete from tallies_by_day where day < $1)
-         delete from tallies where hour < $1",
+        "with hours as (delete from reminder_counts_by_hour where hour < $1), days as (delete from reminder_counts_by_day where day < $1)
+         delete from reminder_counts where hour < $1",
     )
     .bind(now - KEPT)
     .execute(db)

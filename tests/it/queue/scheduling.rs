@@ -7,10 +7,10 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tokio::sync::mpsc;
 use unread::clock::Clock;
-use unread::jobs::queue::{self, Job, QueueConfig, Wakeup, When};
+use unread::jobs::queue::{self, Job, JobRun, QueueConfig, When};
 
 use super::{
-    TestWorker, config, empty, eventually, noon, queue_database, reporting, row, wake, within,
+    TestWorker, config, empty, eventually, noon, queue_database, reporting, row, schedule, within,
 };
 
 #[tokio::test]
@@ -20,8 +20,8 @@ async fn a_wakeup_runs_once_with_its_arguments_and_is_gone() {
     let (handler, mut seen) = reporting();
     let worker = TestWorker::start(&db.pool, &clock, config(), handler);
 
-    let wakeup = Wakeup::new("r1", noon()).with_args(json!({"reminder": 7}));
-    assert_eq!(wake(&db.pool, &clock, When::At, [wakeup]).await, 1);
+    let job = Job::new("r1", noon()).with_args(json!({"reminder": 7}));
+    assert_eq!(schedule(&db.pool, &clock, When::At, [job]).await, 1);
     let job = within(seen.recv()).await.unwrap();
     assert_eq!(
         (job.key.as_str(), job.attempt, job.run_at),
@@ -38,12 +38,12 @@ async fn a_wakeup_of_a_transaction_that_rolls_back_never_was() {
     let db = queue_database().await;
     let clock = Clock::manual(noon());
     let mut tx = db.pool.begin().await.unwrap();
-    queue::wake(
+    queue::schedule(
         &mut tx,
         &clock,
         "deliver",
         When::At,
-        [Wakeup::new("r1", noon())],
+        [Job::new("r1", noon())],
     )
     .await
     .unwrap();
@@ -59,34 +59,37 @@ async fn one_key_has_one_row_however_often_it_is_woken() {
     let much_later = noon() + TimeDelta::hours(2);
     let twice = || {
         [
-            Wakeup::new("r1", later),
-            Wakeup::new("r2", noon()),
-            Wakeup::new("r1", much_later),
+            Job::new("r1", later),
+            Job::new("r2", noon()),
+            Job::new("r1", much_later),
         ]
     };
 
-    assert_eq!(wake(&db.pool, &clock, When::NoLaterThan, twice()).await, 2);
+    assert_eq!(
+        schedule(&db.pool, &clock, When::NoLaterThan, twice()).await,
+        2
+    );
     assert_eq!(
         row(&db.pool, "r1").await.2,
         later,
         "no later than the earlier of the two"
     );
     assert_eq!(
-        wake(&db.pool, &clock, When::NoLaterThan, twice()).await,
+        schedule(&db.pool, &clock, When::NoLaterThan, twice()).await,
         0,
         "nothing to change"
     );
-    assert_eq!(wake(&db.pool, &clock, When::At, twice()).await, 2);
+    assert_eq!(schedule(&db.pool, &clock, When::At, twice()).await, 2);
     assert_eq!(
         row(&db.pool, "r1").await.2,
         much_later,
         "exactly what was said last"
     );
-    wake(
+    schedule(
         &db.pool,
         &clock,
         When::NoLaterThan,
-        [Wakeup::new("r1", noon())],
+        [Job::new("r1", noon())],
     )
     .await;
     assert_eq!(row(&db.pool, "r1").await.2, noon(), "brought forward");
@@ -96,11 +99,11 @@ async fn one_key_has_one_row_however_often_it_is_woken() {
 async fn a_forgotten_wakeup_never_runs() {
     let db = queue_database().await;
     let clock = Clock::manual(noon());
-    let wakeups = ["r1", "r2"].map(|key| Wakeup::new(key, noon()));
-    wake(&db.pool, &clock, When::At, wakeups).await;
+    let jobs = ["r1", "r2"].map(|key| Job::new(key, noon()));
+    schedule(&db.pool, &clock, When::At, jobs).await;
     let mut conn = db.pool.acquire().await.unwrap();
     assert_eq!(
-        queue::forget(&mut conn, "deliver", &["r1".into(), "r3".into()])
+        queue::cancel(&mut conn, "deliver", &["r1".into(), "r3".into()])
             .await
             .unwrap(),
         1
@@ -122,7 +125,7 @@ async fn a_key_woken_during_its_run_runs_again_but_never_beside_itself() {
     let go_on = Arc::new(tokio::sync::Semaphore::new(0));
     let handler = {
         let go_on = go_on.clone();
-        move |job: Job| {
+        move |job: JobRun| {
             let (started, go_on) = (started.clone(), go_on.clone());
             async move {
                 started.send(job.args).unwrap();
@@ -132,20 +135,20 @@ async fn a_key_woken_during_its_run_runs_again_but_never_beside_itself() {
         }
     };
     let worker = TestWorker::start(&db.pool, &clock, config(), handler);
-    wake(&db.pool, &clock, When::At, [Wakeup::new("r1", noon())]).await;
+    schedule(&db.pool, &clock, When::At, [Job::new("r1", noon())]).await;
     within(starts.recv()).await.unwrap();
 
     for args in [json!(1), json!(2)] {
-        wake(
+        schedule(
             &db.pool,
             &clock,
             When::NoLaterThan,
-            [Wakeup::new("r1", noon()).with_args(args)],
+            [Job::new("r1", noon()).with_args(args)],
         )
         .await;
     }
-    // Another key that was woken later has run: so this one would have, too.
-    wake(&db.pool, &clock, When::At, [Wakeup::new("r2", noon())]).await;
+    // Another key that was scheduled later has run: so this one would have, too.
+    schedule(&db.pool, &clock, When::At, [Job::new("r2", noon())]).await;
     assert_eq!(within(starts.recv()).await.unwrap(), json!(null));
     assert_eq!(row(&db.pool, "r1").await.0, "Queued");
 
@@ -168,13 +171,13 @@ async fn a_handler_retries_by_waking_its_own_key_later() {
     let (ran, mut runs) = mpsc::unbounded_channel();
     let handler = {
         let (pool, clock) = (db.pool.clone(), clock.clone());
-        move |job: Job| {
+        move |job: JobRun| {
             let (pool, clock, ran) = (pool.clone(), clock.clone(), ran.clone());
             async move {
                 let now = clock.now();
                 if now < noon() + TimeDelta::minutes(20) {
-                    let retry = Wakeup::new(&*job.key, now + TimeDelta::minutes(10));
-                    wake(&pool, &clock, When::At, [retry]).await;
+                    let retry = Job::new(&*job.key, now + TimeDelta::minutes(10));
+                    schedule(&pool, &clock, When::At, [retry]).await;
                 }
                 ran.send((now, job.attempt)).unwrap();
                 Ok(())
@@ -182,7 +185,7 @@ async fn a_handler_retries_by_waking_its_own_key_later() {
         }
     };
     let worker = TestWorker::start(&db.pool, &clock, config(), handler);
-    wake(&db.pool, &clock, When::At, [Wakeup::new("r1", noon())]).await;
+    schedule(&db.pool, &clock, When::At, [Job::new("r1", noon())]).await;
     for minutes in [0, 10, 20] {
         let run = within(runs.recv()).await.unwrap();
         assert_eq!(run, (noon() + TimeDelta::minutes(minutes), 1));
@@ -207,16 +210,10 @@ async fn a_wakeup_waits_for_its_time_by_a_manual_clock() {
     let (handler, mut seen) = reporting();
     let worker = TestWorker::start(&db.pool, &clock, config(), handler);
     let due = noon() + TimeDelta::seconds(60);
-    wake(&db.pool, &clock, When::At, [Wakeup::new("later", due)]).await;
+    schedule(&db.pool, &clock, When::At, [Job::new("later", due)]).await;
 
     clock.advance(TimeDelta::milliseconds(59_999));
-    wake(
-        &db.pool,
-        &clock,
-        When::At,
-        [Wakeup::new("now", clock.now())],
-    )
-    .await;
+    schedule(&db.pool, &clock, When::At, [Job::new("now", clock.now())]).await;
     assert_eq!(within(seen.recv()).await.unwrap().key, "now");
     assert_eq!(row(&db.pool, "later").await.0, "Pending");
     clock.advance(TimeDelta::milliseconds(1));
@@ -231,7 +228,7 @@ async fn wakeups_start_on_time_by_the_system_clock_although_polls_are_rare() {
     let (ran, mut lateness) = mpsc::unbounded_channel();
     let handler = {
         let clock = clock.clone();
-        move |job: Job| {
+        move |job: JobRun| {
             ran.send(clock.now() - job.run_at).unwrap();
             std::future::ready(Ok(()))
         }
@@ -243,21 +240,15 @@ async fn wakeups_start_on_time_by_the_system_clock_although_polls_are_rare() {
     };
     let worker = TestWorker::start(&db.pool, &clock, rare, handler);
     // Each of them is due after a pause in which nothing happens, and only the first insert is heard of.
-    wake(
-        &db.pool,
-        &clock,
-        When::At,
-        [Wakeup::new("now", clock.now())],
-    )
-    .await;
+    schedule(&db.pool, &clock, When::At, [Job::new("now", clock.now())]).await;
     within(lateness.recv()).await.unwrap();
     let due = (1..=5).map(|n| {
-        Wakeup::new(
+        Job::new(
             n.to_string(),
             clock.now() + TimeDelta::milliseconds(300 * n),
         )
     });
-    wake(&db.pool, &clock, When::At, due).await;
+    schedule(&db.pool, &clock, When::At, due).await;
     // How late they are on a machine that does nothing else is measured by `cargo bench --bench load -- deliver`.
     for _ in 0..5 {
         let late = within(lateness.recv()).await.unwrap();

@@ -1,4 +1,4 @@
-//! The last look before a message leaves: whether what the attempt was decided by still holds.
+//! The re-check before a message leaves: whether what the attempt was decided by still holds.
 //!
 //! Between the decision and the first byte lie the rest of the turn and the provider's own slowness, and a process may stand still at any
 //! moment. So right before the bytes leave, the ages of what is known are looked at, and what has grown old is asked about again.
@@ -16,7 +16,7 @@ use crate::batch::Batcher;
 use crate::channel;
 use crate::clock::Moment;
 use crate::db;
-use crate::db::ledger::{Begun, Forbidden};
+use crate::db::ledger::{BegunAttempt, Forbidden};
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::outcome::{Outcome, Refusal};
 use crate::domain::read_state::{ReadState, read_state};
@@ -46,7 +46,7 @@ fn stale(channel: Channel) -> Duration {
 
 /// What LivePerson says about one conversation by now, and when it was asked.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct RecheckedConversation {
     asked: Moment,
     /// The conversation's unread episode by its first message, if it is unread; nothing if that cannot be said.
     #[expect(
@@ -57,9 +57,9 @@ pub struct Seen {
 }
 
 /// Asks about single conversations, many at a time.
-pub type Again = Batcher<String, Result<Seen, BatchFailed>>;
+pub type RecheckBatcher = Batcher<String, Result<RecheckedConversation, BatchFailed>>;
 
-pub fn again(ctx: &Arc<Context>, account: &AccountId) -> Again {
+pub fn again(ctx: &Arc<Context>, account: &AccountId) -> RecheckBatcher {
     let (ctx, account) = (ctx.clone(), account.clone());
     let answer = move |conversations| see_again(ctx.clone(), account.clone(), conversations);
     Batcher::new(MAX_IDS, 2, answer, drop)
@@ -69,7 +69,7 @@ async fn see_again(
     ctx: Arc<Context>,
     account: AccountId,
     conversations: Vec<String>,
-) -> Vec<Result<Seen, BatchFailed>> {
+) -> Vec<Result<RecheckedConversation, BatchFailed>> {
     let before = Moment::now();
     let asked = async {
         let account = ctx.accounts.get(&account);
@@ -97,13 +97,13 @@ async fn see_again(
             None if unknown => None,
             Some(ReadState::Read(_)) | None => Some(None),
         };
-        Ok(Seen { asked, episode })
+        Ok(RecheckedConversation { asked, episode })
     };
     conversations.iter().map(of).collect()
 }
 
 /// Looks whether attempts are forbidden by now, many at a time. The moment is not after the look.
-pub type Clearance = Batcher<Begun, Result<(Moment, Option<Forbidden>), BatchFailed>>;
+pub type Clearance = Batcher<BegunAttempt, Result<(Moment, Option<Forbidden>), BatchFailed>>;
 
 pub fn clearance(ctx: &Arc<Context>) -> Clearance {
     let ctx = ctx.clone();
@@ -112,10 +112,17 @@ pub fn clearance(ctx: &Arc<Context>) -> Clearance {
 
 async fn clear(
     ctx: Arc<Context>,
-    begun: Vec<Begun>,
+    begun: Vec<BegunAttempt>,
 ) -> Vec<Result<(Moment, Option<Forbidden>), BatchFailed>> {
     let looked = Moment::now();
-    match db::ledger::forbidden(&ctx.pool, &begun, &ctx.witness.mark(), ctx.clock.now()).await {
+    match db::ledger::forbidden(
+        &ctx.pool,
+        &begun,
+        &ctx.heartbeat_status.mark(),
+        ctx.clock.now(),
+    )
+    .await
+    {
         Ok(found) => found.into_iter().map(|found| Ok((looked, found))).collect(),
         Err(error) => {
             let error = BatchFailed::from(anyhow::Error::from(error));
@@ -125,48 +132,48 @@ async fn clear(
 }
 
 /// What is known about an attempt that was begun, and since when.
-pub struct Look<'a> {
+pub struct Recheck<'a> {
     ctx: &'a Context,
     dispatch: &'a Dispatch,
-    again: &'a Again,
+    again: &'a RecheckBatcher,
     clearance: &'a Clearance,
     standstill: &'a standstill::Watch,
     /// When its turn under the sender's limit was given.
     turn_at: Moment,
-    known: Mutex<Known>,
+    known: Mutex<CheckedAt>,
 }
 
 #[derive(Clone, Copy)]
-struct Known {
+struct CheckedAt {
     asked: Moment,
     cleared: Moment,
 }
 
 /// What must be looked at before the message may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum RecheckStep {
     AskLivePerson,
     LookForNo,
     Go,
 }
 
-fn step(asked: Duration, cleared: Duration) -> Step {
+fn step(asked: Duration, cleared: Duration) -> RecheckStep {
     if asked > ASK_AGAIN {
-        Step::AskLivePerson
+        RecheckStep::AskLivePerson
     } else if cleared > CLEAR {
-        Step::LookForNo
+        RecheckStep::LookForNo
     } else {
-        Step::Go
+        RecheckStep::Go
     }
 }
 
-impl<'a> Look<'a> {
+impl<'a> Recheck<'a> {
     pub fn new(
         (ctx, dispatch): (&'a Context, &'a Dispatch),
-        (again, clearance): (&'a Again, &'a Clearance),
+        (again, clearance): (&'a RecheckBatcher, &'a Clearance),
         (standstill, turn_at): (&'a standstill::Watch, Moment),
     ) -> Self {
-        let known = Known {
+        let known = CheckedAt {
             asked: dispatch.asked,
             cleared: dispatch.cleared,
         };
@@ -183,21 +190,21 @@ impl<'a> Look<'a> {
 
     /// Why the attempt is not made after all.
     pub fn withdrawn(&self) -> BoxFuture<'_, Option<Outcome>> {
-        Box::pin(async move { self.look().await.err() })
+        Box::pin(async move { self.recheck().await.err() })
     }
 
-    async fn look(&self) -> Result<(), Outcome> {
+    async fn recheck(&self) -> Result<(), Outcome> {
         for _ in 0..ROUNDS {
             self.in_time()?;
-            let Known { asked, cleared } = self.known();
+            let CheckedAt { asked, cleared } = self.known();
             match step(asked.age(), cleared.age()) {
-                Step::Go => return Ok(()),
-                Step::LookForNo => self.look_for_no().await?,
-                Step::AskLivePerson => self.ask_liveperson().await?,
+                RecheckStep::Go => return Ok(()),
+                RecheckStep::LookForNo => self.look_for_no().await?,
+                RecheckStep::AskLivePerson => self.ask_liveperson().await?,
             }
         }
         self.in_time()?;
-        let Known { asked, cleared } = self.known();
+        let CheckedAt { asked, cleared } = self.known();
         if asked.age() < FRESH && cleared.age() < CLEAR {
             Ok(())
         } else {
@@ -230,7 +237,7 @@ impl<'a> Look<'a> {
         let owed = &self.dispatch.owed;
         let question = self.again.ask(owed.conversation.clone());
         let answer = tokio::time::timeout(PATIENCE, question).await;
-        let Ok(Ok(Ok(Seen { asked, episode }))) = answer else {
+        let Ok(Ok(Ok(RecheckedConversation { asked, episode }))) = answer else {
             return Err(stalled());
         };
         match episode {
@@ -245,7 +252,7 @@ impl<'a> Look<'a> {
 
     async fn look_for_no(&self) -> Result<(), Outcome> {
         let dispatch = self.dispatch;
-        let question = self.clearance.ask(Begun {
+        let question = self.clearance.ask(BegunAttempt {
             attempt: dispatch.attempt,
             recipient: dispatch.recipient,
             rule_skill: dispatch.rule.key().skill,
@@ -266,11 +273,11 @@ impl<'a> Look<'a> {
         Err(Outcome::not_tried(code, Duration::ZERO))
     }
 
-    fn known(&self) -> Known {
+    fn known(&self) -> CheckedAt {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn know(&self, change: impl FnOnce(&mut Known)) {
+    fn know(&self, change: impl FnOnce(&mut CheckedAt)) {
         change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
@@ -309,13 +316,13 @@ mod tests {
     #[test]
     fn what_has_grown_old_is_looked_at_again_and_only_that() {
         for (asked, cleared, wanted) in [
-            (0, 0, Step::Go),
-            (1_500, 400, Step::Go),
-            (900, 401, Step::LookForNo),
+            (0, 0, RecheckStep::Go),
+            (1_500, 400, RecheckStep::Go),
+            (900, 401, RecheckStep::LookForNo),
             // LivePerson first: the other look would grow old meanwhile.
-            (1_501, 401, Step::AskLivePerson),
-            (1_501, 0, Step::AskLivePerson),
-            (u32::MAX, u32::MAX, Step::AskLivePerson),
+            (1_501, 401, RecheckStep::AskLivePerson),
+            (1_501, 0, RecheckStep::AskLivePerson),
+            (u32::MAX, u32::MAX, RecheckStep::AskLivePerson),
         ] {
             assert_eq!(step(MS * asked, MS * cleared), wanted, "{asked} {cleared}");
         }

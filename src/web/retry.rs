@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::error::ApiError;
+use super::error::PublicError;
 use crate::clock::Backoff;
 use crate::db;
 
@@ -18,7 +18,7 @@ static WAITING: Semaphore = Semaphore::const_new(1_000);
 const PATIENCE: Duration = Duration::from_hours(1);
 
 /// Does it. If the database is away, says so, and does it when the database is back. It may then have been done twice.
-pub async fn insist<T, F, Fut>(act: F) -> Result<T, ApiError>
+pub async fn until_database_returns<T, F, Fut>(act: F) -> Result<T, PublicError>
 where
     F: Fn() -> Fut + Send + 'static,
     Fut: Future<Output = anyhow::Result<T>> + Send,

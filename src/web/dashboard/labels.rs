@@ -58,10 +58,10 @@ pub struct ChannelChoice {
     chosen: bool,
 }
 
-pub type Channels = [ChannelChoice; Channel::ALL.len()];
+pub type ChannelChoices = [ChannelChoice; Channel::ALL.len()];
 
 /// The channels to choose from.
-pub fn channels(chosen: Option<Channel>) -> Channels {
+pub fn channels(chosen: Option<Channel>) -> ChannelChoices {
     Channel::ALL.map(|word| ChannelChoice {
         word,
         label: channel(word),

@@ -3,7 +3,7 @@
 //! Whoever finds the database behind what is remembered holds all sending, for every process, in the transaction in which it is found
 //! out. A process begins no attempt itself until it may (`domain::heartbeat::trust`), and while its line is behind its memory.
 
-mod witness;
+mod status;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,18 +15,20 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use witness::Witness;
+pub use status::HeartbeatStatus;
 
 use super::release::release;
 use crate::clock::Clock;
 use crate::db;
 use crate::db::beats::Signature;
 use crate::domain::decide::Reason;
-use crate::domain::heartbeat::trust::{Knows, Standing, may_send};
-use crate::domain::heartbeat::{Beat, Line, Memory, Pulse, Seen, Verdict, judge, knows};
-use crate::domain::hold::{End, Hold, Kind};
+use crate::domain::heartbeat::trust::{PriorKnowledge, ProcessStanding, may_send};
+use crate::domain::heartbeat::{
+    Beat, HeartbeatVerdict, Memory, ProcessBeat, RememberedHeartbeat, StoredHeartbeat, judge, knows,
+};
+use crate::domain::hold::{Hold, HoldEnd, HoldKind};
 use crate::hashing;
-use crate::journal::Head;
+use crate::journal::HeartbeatFile;
 use crate::metrics::Metrics;
 
 /// How often a process beats: so soon a restore is found out, and so long who starts waits for the others.
@@ -50,36 +52,40 @@ pub const STRANGER: &str = "this database is another installation's, whose proce
     machine belongs to that installation from now on, remove the file";
 
 /// What makes the beats of a process.
-pub struct Heart {
+pub struct HeartbeatTask {
     pool: PgPool,
     clock: Clock,
-    witness: Arc<Witness>,
-    head: Option<Head>,
+    heartbeat_status: Arc<HeartbeatStatus>,
+    head: Option<HeartbeatFile>,
     /// What the journal remembered when the process began, until it has been judged by it.
-    journal: Mutex<Option<Seen>>,
+    journal: Mutex<Option<RememberedHeartbeat>>,
     /// Since when the heartbeat cannot be written beside the journal.
     forgetful: Mutex<Option<Instant>>,
     /// The holds that the log has.
-    said: Mutex<Vec<Kind>>,
+    said: Mutex<Vec<HoldKind>>,
     /// So many beats still release what was put off.
     to_release: AtomicU8,
     metrics: Metrics,
 }
 
-impl Heart {
+impl HeartbeatTask {
     /// With a journal that remembers, if there is one on this machine.
     pub fn new(
         pool: PgPool,
         clock: Clock,
-        witness: Arc<Witness>,
-        head: Option<Head>,
+        heartbeat_status: Arc<HeartbeatStatus>,
+        head: Option<HeartbeatFile>,
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
-        let journal = head.as_ref().map(Head::read).transpose()?.flatten();
+        let journal = head
+            .as_ref()
+            .map(HeartbeatFile::read)
+            .transpose()?
+            .flatten();
         Ok(Self {
             pool,
             clock,
-            witness,
+            heartbeat_status,
             head,
             journal: Mutex::new(journal),
             forgetful: Mutex::default(),
@@ -102,7 +108,7 @@ impl Heart {
             let beaten = self.beat().await;
             pause = if beaten.is_ok() { EVERY } else { AGAIN };
             match beaten {
-                Ok(Verdict::Stranger) => {
+                Ok(HeartbeatVerdict::Stranger) => {
                     tracing::error!("Stopping: {STRANGER}");
                     return "heartbeat";
                 }
@@ -120,17 +126,19 @@ impl Heart {
     }
 
     /// Beats once, and judges the database by it. The beat of a stranger leaves no trace.
-    pub async fn beat(&self) -> anyhow::Result<Verdict> {
+    pub async fn beat(&self) -> anyhow::Result<HeartbeatVerdict> {
         let mut tx = self.pool.begin().await.context("opening a heartbeat")?;
-        let beat = look(&mut tx, &self.clock).await.context("a heartbeat")?;
-        let own = recall(&mut tx, self.witness.seen()).await?;
+        let beat = read_beat(&mut tx, &self.clock)
+            .await
+            .context("a heartbeat")?;
+        let own = recall(&mut tx, self.heartbeat_status.seen()).await?;
         let journal = recall(&mut tx, self.remembered()).await?;
         let verdict = judge(own.as_ref(), journal.as_ref(), &beat);
-        if verdict == Verdict::Stranger {
+        if verdict == HeartbeatVerdict::Stranger {
             return Ok(verdict);
         }
         // A journal is forgotten once it is judged by. That it had nothing to object is not.
-        let knows = knows(journal.as_ref(), &beat).max(self.witness.knew());
+        let knows = knows(journal.as_ref(), &beat).max(self.heartbeat_status.knew());
         let may_send = self
             .act(&mut tx, &verdict, &beat, (own.as_ref(), knows))
             .await
@@ -148,19 +156,21 @@ impl Heart {
         }
         self.say(&holds);
         if !verdict.contradicts() {
-            let seen = beat.seen(self.witness.process());
-            self.witness.remember(seen.clone(), knows, may_send);
+            let seen = beat.seen(self.heartbeat_status.process());
+            self.heartbeat_status
+                .remember(seen.clone(), knows, may_send);
             // While anything is held, what is remembered outside is evidence.
             if holds.is_empty() {
                 self.remember_outside(seen).await?;
             }
         }
-        self.witness.beaten(beat.found(), !holds.is_empty());
+        self.heartbeat_status
+            .beaten(beat.found(), !holds.is_empty());
         Ok(verdict)
     }
 
     /// A full disk must not keep the database from being watched, so it is told and not an error.
-    async fn remember_outside(&self, seen: Seen) -> anyhow::Result<()> {
+    async fn remember_outside(&self, seen: RememberedHeartbeat) -> anyhow::Result<()> {
         let Some(head) = self.head.clone() else {
             return Ok(());
         };
@@ -176,7 +186,7 @@ impl Heart {
                 }
                 drop(forgetful);
                 self.metrics.heartbeat_lag(Duration::ZERO);
-                self.forget();
+                self.reset();
             }
             Err(error) => {
                 let since = forgetful.get_or_insert_with(|| {
@@ -194,14 +204,14 @@ impl Heart {
         Ok(())
     }
 
-    fn remembered(&self) -> Option<Seen> {
+    fn remembered(&self) -> Option<RememberedHeartbeat> {
         self.journal
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    fn forget(&self) {
+    fn reset(&self) {
         *self.journal.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -209,13 +219,13 @@ impl Heart {
     async fn act(
         &self,
         tx: &mut PgConnection,
-        verdict: &Verdict,
+        verdict: &HeartbeatVerdict,
         beat: &Beat,
-        known: (Option<&Memory>, Knows),
+        known: (Option<&Memory>, PriorKnowledge),
     ) -> anyhow::Result<bool> {
         let counts = !verdict.contradicts();
         let mut pulse = beat.after.clone();
-        if *verdict == Verdict::Whole {
+        if *verdict == HeartbeatVerdict::Whole {
             pulse.server = beat.server.clone().or(pulse.server);
         }
         // What speaks against the database is not counted over. A fresh one needs the row to be held.
@@ -228,7 +238,7 @@ impl Heart {
         if !counts {
             return Ok(false);
         }
-        if *verdict == Verdict::Whole {
+        if *verdict == HeartbeatVerdict::Whole {
             self.found_whole(tx, beat).await?;
         }
         self.sign(tx, &pulse, beat, known).await
@@ -238,17 +248,17 @@ impl Heart {
     async fn found_whole(&self, tx: &mut PgConnection, beat: &Beat) -> anyhow::Result<()> {
         let holds = db::holds::active(&mut *tx).await?;
         let unvouched = |hold: &&Hold| match hold.kind {
-            Kind::Silence => true,
-            Kind::Copied => hold.lost_from.is_none(),
-            Kind::Restored | Kind::Other => false,
+            HoldKind::Silence => true,
+            HoldKind::Copied => hold.lost_from.is_none(),
+            HoldKind::Restored | HoldKind::Other => false,
         };
-        let kinds: Vec<Kind> = holds
+        let kinds: Vec<HoldKind> = holds
             .iter()
             .filter(unvouched)
             .map(|hold| hold.kind)
             .collect();
         let now = beat.after.beat_at;
-        let ended = db::holds::end(tx, &kinds, (BY, End::FoundWhole), now).await?;
+        let ended = db::holds::end(tx, &kinds, (BY, HoldEnd::FoundWhole), now).await?;
         if !ended.is_empty() {
             release(tx, &self.clock, (Reason::Held, None), now).await?;
         }
@@ -272,21 +282,21 @@ impl Heart {
     async fn sign(
         &self,
         tx: &mut PgConnection,
-        pulse: &Pulse,
+        pulse: &StoredHeartbeat,
         beat: &Beat,
-        (own, knows): (Option<&Memory>, Knows),
+        (own, knows): (Option<&Memory>, PriorKnowledge),
     ) -> anyhow::Result<bool> {
-        let process = self.witness.process();
-        let (beats, came_at) = self.witness.course();
+        let process = self.heartbeat_status.process();
+        let (beats, came_at) = self.heartbeat_status.course();
         let last = beat
             .before
             .as_ref()
             .map_or(pulse.beat_at, |before| before.beat_at);
-        let might = self.witness.may_send();
+        let might = self.heartbeat_status.may_send();
         let may = might || {
             let came_at = came_at.unwrap_or_else(|| beat.found());
             let others = db::beats::others(&mut *tx, process, came_at, last).await?;
-            may_send(Standing {
+            may_send(ProcessStanding {
                 founded: beat.before.is_none(),
                 knows,
                 beats: beats.saturating_add(1),
@@ -300,12 +310,12 @@ impl Heart {
             .is_some_and(|(own, before)| own.is_behind(before));
         let signature = Signature {
             process,
-            line: Line {
+            line: ProcessBeat {
                 counter: pulse.counter,
                 beat_at: pulse.beat_at,
             },
             after_at: last,
-            trusted: may || knows > Knows::Nothing,
+            trusted: may || knows > PriorKnowledge::Nothing,
             keeper: self.head.is_some(),
         };
         db::beats::sign(tx, signature).await?;
@@ -336,13 +346,13 @@ impl Heart {
         *said = holds.iter().map(|hold| hold.kind).collect();
     }
 
-    fn said(&self) -> MutexGuard<'_, Vec<Kind>> {
+    fn said(&self) -> MutexGuard<'_, Vec<HoldKind>> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The beat that would follow on what the database holds. Nobody else beats until the transaction ends.
-pub async fn look(tx: &mut PgConnection, clock: &Clock) -> sqlx::Result<Beat> {
+pub async fn read_beat(tx: &mut PgConnection, clock: &Clock) -> sqlx::Result<Beat> {
     db::heartbeat::lock(tx).await?;
     let server = db::heartbeat::server(tx).await?;
     let now = db::heartbeat::now(&mut *tx, clock.instead_of_database()).await?;
@@ -351,7 +361,10 @@ pub async fn look(tx: &mut PgConnection, clock: &Clock) -> sqlx::Result<Beat> {
 }
 
 /// What somebody remembers, beside what the database has of it.
-pub async fn recall(tx: &mut PgConnection, seen: Option<Seen>) -> sqlx::Result<Option<Memory>> {
+pub async fn recall(
+    tx: &mut PgConnection,
+    seen: Option<RememberedHeartbeat>,
+) -> sqlx::Result<Option<Memory>> {
     let Some(seen) = seen else { return Ok(None) };
     let line = match &seen.process {
         Some(process) => db::beats::line(&mut *tx, process).await?,

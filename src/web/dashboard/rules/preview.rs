@@ -4,16 +4,16 @@
 use chrono::{NaiveTime, Timelike as _, Weekday};
 use serde_json::{Value, json};
 
-use super::form::{self, Fields};
-use crate::control::Error;
+use super::form::{self, FormFields};
+use crate::control::ControlError;
 use crate::control::accounts::Accounts;
 use crate::control::rules::{self, RuleView};
-use crate::control::senders::Senders;
-use crate::control::texts::{self, Preview, Reader};
+use crate::control::senders::AllowedSenders;
+use crate::control::texts::{self, PreviewRecipient, TextPreview};
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::quiet::Window;
-use crate::domain::rule::{Settings, differences, span};
-use crate::web::State;
+use crate::domain::rule::{RuleSettings, differences, span};
+use crate::web::AppState;
 
 /// Whom the words are shown for: what the page's fields say, which begin as samples.
 pub struct For {
@@ -25,7 +25,7 @@ pub struct For {
 }
 
 impl For {
-    pub fn sample(state: &State, account: &AccountId) -> Self {
+    pub fn sample(state: &AppState, account: &AccountId) -> Self {
         let variables = texts::variables();
         let sample = |name| {
             let found = variables.iter().find(|v| v.name == name);
@@ -40,7 +40,7 @@ impl For {
         }
     }
 
-    pub fn written(state: &State, account: &AccountId, fields: &Fields) -> Self {
+    pub fn written(state: &AppState, account: &AccountId, fields: &FormFields) -> Self {
         if !fields.has("as_first_name") {
             return Self::sample(state, account);
         }
@@ -55,7 +55,7 @@ impl For {
     }
 
     /// What a real conversation would have said.
-    pub fn conversation(state: &State, account: &AccountId, reader: Reader) -> Self {
+    pub fn conversation(state: &AppState, account: &AccountId, reader: PreviewRecipient) -> Self {
         Self {
             brand: state.brand_of(account),
             first_name: reader.first_name.unwrap_or_default(),
@@ -75,28 +75,28 @@ impl For {
         })
     }
 
-    fn reader(&self, language: &str) -> Reader {
-        Reader {
+    fn reader(&self, language: &str) -> PreviewRecipient {
+        PreviewRecipient {
             language: Some(language.to_owned()),
             brand: Some(self.brand.clone()),
             first_name: Some(self.first_name.clone()),
             agent: Some(self.agent.clone()),
             skill: Some(self.skill.clone()),
             count: self.count.parse().ok(),
-            ..Reader::default()
+            ..PreviewRecipient::default()
         }
     }
 }
 
 /// The values of `rule_look.hbs`.
-pub async fn look(
-    state: &State,
+pub async fn preview_change(
+    state: &AppState,
     (view, accounts): (&RuleView, &Accounts),
     (enabled, given): (bool, Value),
     whom: &For,
-) -> Result<Value, Error> {
+) -> Result<Value, ControlError> {
     let (channel, place) = (view.channel, view.place());
-    let senders = Senders::of(&state.context, accounts).await?;
+    let senders = AllowedSenders::of(&state.context, accounts).await?;
     let with = (&state.pool, &state.context.texts, &senders);
     let around = rules::around(&state.config, Some(&view.account));
     let (of, written) = ((channel, place.as_str()), (enabled, given));
@@ -121,7 +121,7 @@ pub async fn look(
     }))
 }
 
-fn line(settings: &Settings) -> Vec<Value> {
+fn line(settings: &RuleSettings) -> Vec<Value> {
     let steps = settings.steps.iter().zip(1..);
     steps
         .map(|(step, number)| json!({ "after": span(step.after), "number": number }))
@@ -129,7 +129,7 @@ fn line(settings: &Settings) -> Vec<Value> {
 }
 
 /// The hours of a week: for everybody, and for the countries that have their own.
-fn weeks(settings: &Settings) -> Vec<Value> {
+fn weeks(settings: &RuleSettings) -> Vec<Value> {
     let quiet = &settings.quiet_hours;
     let mut weeks = vec![week("By the visitor's own clock", &quiet.allowed)];
     let own = quiet.by_country.iter();
@@ -175,11 +175,11 @@ fn week(name: &str, windows: &[Window]) -> Value {
 
 /// The words in each language, filled in.
 async fn read(
-    state: &State,
+    state: &AppState,
     channel: Channel,
-    settings: &Settings,
+    settings: &RuleSettings,
     whom: &For,
-) -> Result<Vec<Value>, Error> {
+) -> Result<Vec<Value>, ControlError> {
     let own = settings
         .templates
         .iter()
@@ -207,7 +207,7 @@ async fn read(
     Ok(told)
 }
 
-fn size(preview: &Preview) -> Value {
+fn size(preview: &TextPreview) -> Value {
     let Some(sms) = &preview.sms else {
         return Value::Null;
     };
@@ -229,7 +229,7 @@ fn size(preview: &Preview) -> Value {
 /// Whether what was written is not what is stored.
 pub fn differs(view: &RuleView, (enabled, written): &(bool, Value)) -> bool {
     let (stored_enabled, stored) = rules::starting_point(view);
-    let written = Settings::parse(view.channel, written.clone());
+    let written = RuleSettings::parse(view.channel, written.clone());
     *enabled != stored_enabled || !written.is_ok_and(|written| written == stored)
 }
 
@@ -239,7 +239,7 @@ pub fn conflict(view: &RuleView, written: Option<&(bool, Value)>) -> Value {
     let Some((own_enabled, own)) = written else {
         return Value::Null;
     };
-    let Ok(own) = Settings::parse(view.channel, own.clone()) else {
+    let Ok(own) = RuleSettings::parse(view.channel, own.clone()) else {
         return Value::Null;
     };
     let found = differences((enabled, &theirs), (*own_enabled, &own));
@@ -251,14 +251,14 @@ pub fn conflict(view: &RuleView, written: Option<&(bool, Value)>) -> Value {
 
 /// The HTML of a mail in a language, with what the form says.
 pub async fn mail(
-    state: &State,
+    state: &AppState,
     view: &RuleView,
     settings: &Value,
-    fields: &Fields,
-) -> Result<String, Error> {
+    fields: &FormFields,
+) -> Result<String, ControlError> {
     const FAULTY: &str = "<p>Fix what is marked first.</p>";
     let language = fields.one("show");
-    let settings = Settings::parse(view.channel, settings.clone());
+    let settings = RuleSettings::parse(view.channel, settings.clone());
     let Ok(settings) = settings else {
         return Ok(FAULTY.to_owned());
     };

@@ -4,53 +4,53 @@
 use std::time::Instant;
 
 use super::answer::{answer, plausible};
-use super::cache::{Answer, Ids};
+use super::cache::{BadgeState, Ids};
 use super::token::Verified;
-use super::{Site, State};
+use super::{AppState, Site};
 use crate::control::accounts::Allowed;
-use crate::control::{Error, Fault};
+use crate::control::{ControlError, Fault};
 use crate::domain::ids::AccountId;
 use crate::metrics::BadgeSource;
 
-pub use super::token::Kind;
+pub use super::token::TrustedTokenKind;
 
 /// How an account's badge is set up.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub struct BadgeSetup {
     /// Pages of these may show it.
     pub origins: Vec<String>,
     /// Without a token only LivePerson's own ids are answered.
     pub customer_ids_need_token: bool,
-    pub tokens: Vec<Kind>,
+    pub tokens: Vec<TrustedTokenKind>,
 }
 
 /// What a page is told.
 #[derive(Clone, Copy, Debug)]
-pub struct Told {
-    pub answer: Answer,
+pub struct BadgeReport {
+    pub answer: BadgeState,
     pub source: BadgeSource,
 }
 
 /// What is told of one consumer.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct SetupCheck {
     /// To a page with the consumer's token.
-    pub with_token: Told,
+    pub with_token: BadgeReport,
     /// To a page that only knows the id: what the old address answers.
     pub without: bool,
 }
 
-fn site<'a>(state: &'a State, account: &Allowed<AccountId>) -> Result<&'a Site, Error> {
+fn site<'a>(state: &'a AppState, account: &Allowed<AccountId>) -> Result<&'a Site, ControlError> {
     state
         .sites
         .get(&**account)
-        .ok_or_else(|| Error::NotFound(format!("account {account}")))
+        .ok_or_else(|| ControlError::NotFound(format!("account {account}")))
 }
 
-pub fn setup(state: &State, account: &Allowed<AccountId>) -> Result<Setup, Error> {
+pub fn setup(state: &AppState, account: &Allowed<AccountId>) -> Result<BadgeSetup, ControlError> {
     let site = site(state, account)?;
     let origins = site.origins.iter();
-    Ok(Setup {
+    Ok(BadgeSetup {
         origins: origins.map(|own| own.as_str().to_owned()).collect(),
         customer_ids_need_token: site.customer_ids_need_token,
         tokens: site.tokens.kinds(),
@@ -58,14 +58,14 @@ pub fn setup(state: &State, account: &Allowed<AccountId>) -> Result<Setup, Error
 }
 
 /// What the badge of a consumer says now. The id is LivePerson's or the brand's own.
-pub async fn look(
-    state: &State,
+pub async fn check_setup(
+    state: &AppState,
     account: &Allowed<AccountId>,
     consumer: &str,
-) -> Result<Look, Error> {
+) -> Result<SetupCheck, ControlError> {
     let site = site(state, account)?;
     if !plausible(consumer) {
-        return Err(Error::Invalid(vec![Fault {
+        return Err(ControlError::Invalid(vec![Fault {
             field: "/consumer".to_owned(),
             detail: "must be an id of 1 to 256 characters".to_owned(),
         }]));
@@ -73,7 +73,7 @@ pub async fn look(
     let ask = async |ids| {
         let told = answer(state, account, consumer, ids, Instant::now()).await;
         told.map_err(|_| {
-            Error::Unavailable("the badge cannot be answered at the moment".to_owned())
+            ControlError::Unavailable("the badge cannot be answered at the moment".to_owned())
         })
     };
     let (told, source) = ask(Ids::Both).await?;
@@ -82,8 +82,8 @@ pub async fn look(
     } else {
         told.unread
     };
-    Ok(Look {
-        with_token: Told {
+    Ok(SetupCheck {
+        with_token: BadgeReport {
             answer: told,
             source,
         },
@@ -93,20 +93,20 @@ pub async fn look(
 
 /// Whose token it is, if the account believes it.
 pub async fn whose(
-    state: &State,
+    state: &AppState,
     account: &Allowed<AccountId>,
     token: &str,
-) -> Result<Option<Verified>, Error> {
+) -> Result<Option<Verified>, ControlError> {
     let tokens = &site(state, account)?.tokens;
     Ok(tokens.verify(token.trim(), state.clock.now()).await.ok())
 }
 
 /// A token to try the badge out with, if this installation can sign one.
 pub fn sign(
-    state: &State,
+    state: &AppState,
     account: &Allowed<AccountId>,
     consumer: &str,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<String>, ControlError> {
     Ok(site(state, account)?
         .tokens
         .sign(consumer, state.clock.now()))

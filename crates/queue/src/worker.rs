@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use unread_clock::Clock;
 
-use super::host::{AWAY, Link, Shared};
-use super::rows::{self, BATCH, Hold, Outcome, Row};
+use super::process::{AWAY, Link, Shared};
+use super::rows::{self, BATCH, Outcome, Row, RowClaim};
 use super::shares::{Share, Shares};
-use super::{Job, QueueConfig};
+use super::{JobRun, QueueConfig};
 
 /// How long the last outcomes may take to be written at shutdown, and the rest to be handed back. What is missing then is
 /// rescued by others when the lease ends.
@@ -28,62 +28,62 @@ const LOCKED_ROW_PAUSE: Duration = Duration::from_millis(20);
 
 /// A fetched row on its way through the worker.
 pub(super) struct Run {
-    pub job: Job,
-    pub taken: Taken,
+    pub job: JobRun,
+    pub claim: Claim,
 }
 
 /// The claim to a row and the slot it occupies, from the fetch until the outcome is written.
-pub(super) struct Taken {
-    hold: Hold,
+pub(super) struct Claim {
+    row_claim: RowClaim,
     _slot: OwnedSemaphorePermit,
     _share: Share,
 }
 
 /// How a run ended, on its way to the database.
 pub(super) struct Ended {
-    pub taken: Taken,
+    pub claim: Claim,
     pub outcome: Outcome,
 }
 
 /// What the tasks of one queue have in common.
-pub(super) struct Desk {
-    pub host: Arc<Shared>,
+pub(super) struct QueueWorker {
+    pub process: Arc<Shared>,
     pub config: QueueConfig,
     slots: Arc<Semaphore>,
     shares: Arc<Shares>,
     /// Everything fetched and not yet settled.
-    held: Mutex<HashSet<Hold>>,
+    held: Mutex<HashSet<RowClaim>>,
     settle: mpsc::UnboundedSender<Ended>,
     pub shutdown: CancellationToken,
 }
 
 /// Takes due rows whenever slots are free, until shutdown. Ending it closes the feed.
-pub(super) async fn fetch_rows(desk: Arc<Desk>, feed: mpsc::UnboundedSender<Run>) {
-    let bell = desk.host.bell(desk.config.name);
+pub(super) async fn fetch_rows(worker: Arc<QueueWorker>, feed: mpsc::UnboundedSender<Run>) {
+    let notifier = worker.process.notifier(worker.config.name);
     let mut delay = AWAY;
-    let mut audit_at = Instant::now() + desk.host.lease / 3;
+    let mut audit_at = Instant::now() + worker.process.lease / 3;
     loop {
         let slots = tokio::select! {
             biased;
-            () = desk.shutdown.cancelled() => return,
+            () = worker.shutdown.cancelled() => return,
             () = tokio::time::sleep_until(audit_at) => None,
-            slots = desk.free_slots() => slots,
+            slots = worker.free_slots() => slots,
         };
         let step = match slots {
-            None => desk.audit().await.map(|()| {
-                audit_at = Instant::now() + desk.host.lease / 3;
+            None => worker.audit().await.map(|()| {
+                audit_at = Instant::now() + worker.process.lease / 3;
                 Duration::ZERO
             }),
-            Some(slots) => desk.fetch(slots, &feed).await,
+            Some(slots) => worker.fetch(slots, &feed).await,
         };
         let pause = match step {
             Ok(pause) => {
-                desk.host.links.up(Link::Fetch);
+                worker.process.links.up(Link::Fetch);
                 delay.reset();
                 pause
             }
             Err(error) => {
-                desk.host.links.down(Link::Fetch, &error);
+                worker.process.links.down(Link::Fetch, &error);
                 // The fetch may have been committed although its answer never came: find out before the next one.
                 audit_at = Instant::now();
                 delay.pause()
@@ -91,18 +91,18 @@ pub(super) async fn fetch_rows(desk: Arc<Desk>, feed: mpsc::UnboundedSender<Run>
         };
         if !pause.is_zero() {
             tokio::select! {
-                () = desk.shutdown.cancelled() => return,
-                () = bell.notified() => {}
-                () = desk.shares.freed() => {}
+                () = worker.shutdown.cancelled() => return,
+                () = notifier.notified() => {}
+                () = worker.shares.freed() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
     }
 }
 
-impl Desk {
+impl QueueWorker {
     pub fn new(
-        host: Arc<Shared>,
+        process: Arc<Shared>,
         config: QueueConfig,
         settle: mpsc::UnboundedSender<Ended>,
         shutdown: CancellationToken,
@@ -111,7 +111,7 @@ impl Desk {
             slots: Arc::new(Semaphore::new(config.slots)),
             shares: Shares::new(config.slots, config.sharing.clone()),
             held: Mutex::default(),
-            host,
+            process,
             config,
             settle,
             shutdown,
@@ -146,13 +146,13 @@ impl Desk {
     ) -> sqlx::Result<Duration> {
         let Shared {
             pool, clock, name, ..
-        } = &*self.host;
+        } = &*self.process;
         let plan = self.shares.plan(slots.num_permits());
         let now = clock.instead_of_database();
         let fetched = rows::fetch(pool, self.config.name, name, now, &plan).await?;
         let found_all = fetched.rows.len() < plan.limit;
         self.held()
-            .extend(fetched.rows.iter().map(|row| row.hold.clone()));
+            .extend(fetched.rows.iter().map(|row| row.row_claim.clone()));
         for row in fetched.rows {
             let Some(slot) = slots.split(1) else { break };
             let share = self.shares.take(&row.args);
@@ -172,8 +172,8 @@ impl Desk {
     /// Compares what the table says this worker holds with what it knows. A fetch can be lost half-way, and nobody would
     /// rescue the rows of a worker that lives.
     async fn audit(&self) -> sqlx::Result<()> {
-        let known: Vec<Hold> = self.held().iter().cloned().collect();
-        let Shared { pool, name, .. } = &*self.host;
+        let known: Vec<RowClaim> = self.held().iter().cloned().collect();
+        let Shared { pool, name, .. } = &*self.process;
         let found = rows::hand_back(pool, self.config.name, name, known.iter()).await?;
         if found > 0 {
             warn!(
@@ -186,7 +186,7 @@ impl Desk {
 
     /// The end: what is still held goes back, no attempt the poorer.
     pub async fn hand_everything_back(&self) {
-        let Shared { pool, name, .. } = &*self.host;
+        let Shared { pool, name, .. } = &*self.process;
         let back = tokio::time::timeout(
             LAST_WRITES,
             rows::hand_back(pool, self.config.name, name, std::iter::empty()),
@@ -209,37 +209,37 @@ impl Desk {
         drop(self.settle.send(ended));
     }
 
-    fn held(&self) -> MutexGuard<'_, HashSet<Hold>> {
+    fn held(&self) -> MutexGuard<'_, HashSet<RowClaim>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A row as a run, or its end if it cannot be read.
 fn open(row: Row, slot: OwnedSemaphorePermit, share: Share) -> Result<Run, Ended> {
-    let taken = Taken {
-        hold: row.hold,
+    let claim = Claim {
+        row_claim: row.row_claim,
         _slot: slot,
         _share: share,
     };
     match serde_json::from_slice(&row.args) {
         Ok(args) => {
-            let job = Job {
+            let job = JobRun {
                 key: row.key,
                 args,
                 attempt: row.attempts.saturating_add(1),
                 run_at: row.run_at,
             };
-            Ok(Run { job, taken })
+            Ok(Run { job, claim })
         }
         Err(error) => {
             error!(
                 key = row.key,
                 "A job is given up, its arguments are not JSON: {error}"
             );
-            let outcome = Outcome::Poisoned {
+            let outcome = Outcome::Discarded {
                 error: format!("the arguments are not JSON: {error}"),
             };
-            Err(Ended { taken, outcome })
+            Err(Ended { claim, outcome })
         }
     }
 }
@@ -257,14 +257,17 @@ fn pause(clock: &Clock, next_in: Option<TimeDelta>, poll: Duration) -> Duration 
 }
 
 /// Writes outcomes, many at once when many have come, and insists until each is written.
-pub(super) async fn settle_rows(desk: Arc<Desk>, mut ended: mpsc::UnboundedReceiver<Ended>) {
+pub(super) async fn settle_rows(
+    worker: Arc<QueueWorker>,
+    mut ended: mpsc::UnboundedReceiver<Ended>,
+) {
     let Shared {
         pool,
         clock,
         name,
         links,
         ..
-    } = &*desk.host;
+    } = &*worker.process;
     let mut delay = AWAY;
     let mut batch: Vec<Ended> = Vec::new();
     loop {
@@ -281,17 +284,17 @@ pub(super) async fn settle_rows(desk: Arc<Desk>, mut ended: mpsc::UnboundedRecei
         }
         let outcomes = batch
             .iter()
-            .map(|ended| (&ended.taken.hold, &ended.outcome));
+            .map(|ended| (&ended.claim.row_claim, &ended.outcome));
         match rows::settle(pool, name, clock.now(), outcomes).await {
             Ok(locked) => {
                 links.up(Link::Settle);
                 delay.reset();
                 {
-                    let mut held = desk.held();
+                    let mut held = worker.held();
                     batch.retain(|ended| {
-                        let again = locked.contains(&ended.taken.hold.id);
+                        let again = locked.contains(&ended.claim.row_claim.id);
                         if !again {
-                            held.remove(&ended.taken.hold);
+                            held.remove(&ended.claim.row_claim);
                         }
                         again
                     });

@@ -13,26 +13,26 @@ use axum::extract::{ConnectInfo, Request};
 use futures_util::future::Either;
 use tower_service::Service as _;
 
-use super::State;
+use super::AppState;
 use super::badge::{PageView, express, from_memory};
-use super::connections::{Answer, Door};
+use super::connections::{Door, ResponseFuture};
 
 /// Answers what is asked on the web listener.
 #[derive(Clone)]
-pub struct Entrance {
-    state: State,
+pub struct FastPath {
+    state: AppState,
     routes: Router,
 }
 
-impl Entrance {
-    pub fn new(state: State) -> Self {
+impl FastPath {
+    pub fn new(state: AppState) -> Self {
         let routes = super::router(state.clone());
         Self { state, routes }
     }
 }
 
-impl Door for Entrance {
-    fn answer(&self, peer: SocketAddr, request: Request) -> Answer {
+impl Door for FastPath {
+    fn answer(&self, peer: SocketAddr, request: Request) -> ResponseFuture {
         let (mut parts, body) = request.into_parts();
         let Some(view) = PageView::of(&parts.method, &parts.uri) else {
             parts.extensions.insert(ConnectInfo(peer));

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 
 use crate::db::limits;
 use crate::domain::ids::AccountId;
-use crate::liveperson::{Purpose, TooBusy, Turnstile};
+use crate::liveperson::{Purpose, RateLimiter, TooBusy};
 use crate::metrics::Metrics;
 
 /// A person is told to come back rather than wait for longer.
@@ -30,14 +30,14 @@ const OFTEN_ENOUGH: u32 = 3;
 /// What a caller waits when the database does not say for how long.
 const UNKNOWN: Duration = Duration::from_secs(1);
 
-pub struct SharedTurnstile {
+pub struct SharedRateLimiter {
     pool: PgPool,
     key: String,
     per_second: f64,
     metrics: Metrics,
 }
 
-impl SharedTurnstile {
+impl SharedRateLimiter {
     pub fn new(pool: PgPool, account: &AccountId, per_second: f64, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             pool,
@@ -144,7 +144,7 @@ fn unknown(error: &sqlx::Error) -> Duration {
     UNKNOWN
 }
 
-impl Turnstile for SharedTurnstile {
+impl RateLimiter for SharedRateLimiter {
     fn pass(&self, purpose: Purpose) -> BoxFuture<'_, Result<(), TooBusy>> {
         Box::pin(async move {
             let started = Instant::now();

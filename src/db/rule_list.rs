@@ -6,12 +6,12 @@ use sqlx::{FromRow, PgExecutor};
 use super::columns::readable;
 use super::rules::{self, Stored};
 use crate::domain::ids::{AccountId, Channel, SkillId};
-use crate::domain::rule::{Key, Rule};
+use crate::domain::rule::{Rule, RuleKey};
 
 /// One key under which there is a rule, a draft, or both.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    pub key: Key,
+    pub key: RuleKey,
     pub skill_name: Option<String>,
     pub rule: Option<Rule>,
     pub updated_at: Option<DateTime<Utc>>,
@@ -20,7 +20,7 @@ pub struct Listed {
 }
 
 #[derive(FromRow)]
-struct Row {
+struct RuleListRow {
     account: AccountId,
     skill: Option<SkillId>,
     channel: Channel,
@@ -36,9 +36,9 @@ struct Row {
     drafted_at: Option<DateTime<Utc>>,
 }
 
-impl From<Row> for Listed {
-    fn from(row: Row) -> Self {
-        let key = Key {
+impl From<RuleListRow> for Listed {
+    fn from(row: RuleListRow) -> Self {
+        let key = RuleKey {
             account: row.account,
             skill: row.skill,
             channel: row.channel,
@@ -71,7 +71,7 @@ impl From<Row> for Listed {
 pub async fn list(
     db: impl PgExecutor<'_>,
     accounts: Option<&[AccountId]>,
-    after: Option<&Key>,
+    after: Option<&RuleKey>,
     most: i64,
 ) -> sqlx::Result<Vec<Listed>> {
     let rows = sqlx::query(
@@ -102,12 +102,15 @@ pub async fn list(
     .bind(most)
     .fetch_all(db)
     .await?;
-    let known = readable::<Row>(&rows)?;
+    let known = readable::<RuleListRow>(&rows)?;
     Ok(known.into_iter().map(Listed::from).collect())
 }
 
 /// The keys of rules for single skills of these accounts.
-pub async fn of_skills(db: impl PgExecutor<'_>, accounts: &[AccountId]) -> sqlx::Result<Vec<Key>> {
+pub async fn of_skills(
+    db: impl PgExecutor<'_>,
+    accounts: &[AccountId],
+) -> sqlx::Result<Vec<RuleKey>> {
     let rows = sqlx::query(
         "select account, skill, channel from rules where skill is not null and account = any ($1)",
     )
@@ -115,7 +118,7 @@ pub async fn of_skills(db: impl PgExecutor<'_>, accounts: &[AccountId]) -> sqlx:
     .fetch_all(db)
     .await?;
     let known = readable::<(AccountId, SkillId, Channel)>(&rows)?.into_iter();
-    let keys = known.map(|(account, skill, channel)| Key {
+    let keys = known.map(|(account, skill, channel)| RuleKey {
         account,
         skill: Some(skill),
         channel,
@@ -125,14 +128,14 @@ pub async fn of_skills(db: impl PgExecutor<'_>, accounts: &[AccountId]) -> sqlx:
 
 /// A key's account and skill, as far as they are known.
 #[derive(Clone, Debug, FromRow)]
-pub struct Place {
+pub struct KnownRuleKey {
     pub account_known: bool,
     /// Of the skill; `None` also where LivePerson lists no such skill.
     pub skill_name: Option<String>,
 }
 
 /// Where a rule under this key would apply.
-pub async fn place(db: impl PgExecutor<'_>, key: &Key) -> sqlx::Result<Place> {
+pub async fn place(db: impl PgExecutor<'_>, key: &RuleKey) -> sqlx::Result<KnownRuleKey> {
     sqlx::query_as(
         "select exists (select from accounts where id = $1) as account_known,
                 coalesce((select name from skills where account = $1 and id = $2), case $2::bigint when -1 then 'Unassigned' end)

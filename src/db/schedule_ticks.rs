@@ -19,8 +19,8 @@ pub async fn claim(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
-        "insert into slots (name, slot) select * from unnest($1::text[], $2::bigint[]) as t(name, slot) order by name
-         on conflict (name) do update set slot = excluded.slot where slots.slot < excluded.slot
+        "insert into schedule_ticks (name, slot) select * from unnest($1::text[], $2::bigint[]) as t(name, slot) order by name
+         on conflict (name) do update set slot = excluded.slot where schedule_ticks.slot < excluded.slot
          returning name",
     )
     .bind(schedules.iter().map(|(name, _)| *name).collect::<Vec<_>>())
