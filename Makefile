@@ -15,7 +15,7 @@ fmt: ## is the code formatted?
 	cargo fmt --all --check
 
 lint: ## clippy, warnings denied
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --features test-channel -- -D warnings
 	cargo clippy --locked --package unread --no-default-features -- -D warnings # as the image is built
 
 doc: ## the crate's documentation, warnings denied

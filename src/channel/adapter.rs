@@ -135,9 +135,6 @@ pub trait PreparedSend: Send {
     ) -> BoxFuture<'a, Outcome>;
 }
 
-/// What the codes of outcomes begin with where a rule's own sender is none.
-pub const NO_SENDER: &str = "sender is not";
-
 /// We are misconfigured.
 pub(super) fn config(code: &str) -> Outcome {
     Outcome::NotAccepted {

@@ -126,6 +126,8 @@ mod tests {
             (Provider::Smtp, "rcpt 550 5.7.26", "our domain"),
             (Provider::Smtp, "rcpt 550 5.7.1 relay", "pass mail on"),
             (Provider::Smtp, "rcpt 552 5.2.2", "full"),
+            (Provider::Smtp, "rcpt 452 4.4.5", "later"),
+            (Provider::Smtp, "rcpt 451 4.7.24", "later"),
             (Provider::Smtp, "rcpt 550 quota", "quota"),
             (Provider::Smtp, "mail unreadable reply", "no answer"),
             (Provider::Smtp, "final unreadable reply", "nobody knows"),

@@ -131,7 +131,7 @@ fn print(done: &RestoreResult, with_journal: bool) {
     }
     if done.looked_up > 0 {
         say!(
-            "{} of them are text messages that are looked up at Twilio; those that it does not have are sent if they are still in time.",
+            "{} of them are looked up at their provider; those that it does not have are sent if they are still in time.",
             done.looked_up
         );
     }

@@ -6,6 +6,7 @@ use super::{ProcessRole, parse};
 use crate::channel::ChannelSettings;
 use crate::channel::smtp::{self, Mailbox, SmtpTls};
 use crate::channel::twilio::{self, TwilioAuth, TwilioSender};
+use crate::domain::ids::Channel;
 use crate::secret::Secret;
 
 /// What this process has to do with channels. The settings of what it has nothing to do with need not be complete.
@@ -39,21 +40,25 @@ pub fn read(
     if !has_twilio {
         warn_of_leftovers(r, "twilio", "SMS is off: TWILIO_ACCOUNT_SID is not");
     }
-    if !has_smtp && !has_twilio && role.needs_channel() {
+    let smtp = (has_smtp && uses.sends).then(|| read_smtp(r)).transpose();
+    let twilio = has_twilio.then(|| read_twilio(r, uses)).transpose();
+    let settings = ChannelSettings {
+        smtp: smtp?,
+        twilio: twilio?,
+        #[cfg(feature = "test-channel")]
+        probe: read_probe(r)?,
+    };
+    let nothing = !Channel::ALL
+        .into_iter()
+        .any(|channel| settings.has(channel));
+    if nothing && role.needs_channel() {
         return Err(r.problem(
             "SMTP_USER or TWILIO_ACCOUNT_SID",
             "is not set, so nothing could be sent",
             "For e-mail set SMTP_USER and SMTP_PASS (and SMTP_HOST, unless it is Gmail); for SMS set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.",
         ));
     }
-    let smtp = (has_smtp && uses.sends).then(|| read_smtp(r)).transpose();
-    let twilio = has_twilio.then(|| read_twilio(r, uses)).transpose();
-    Ok(ChannelSettings {
-        smtp: smtp?,
-        twilio: twilio?,
-        #[cfg(feature = "test-channel")]
-        probe: read_probe(r)?,
-    })
+    Ok(settings)
 }
 
 #[cfg(feature = "test-channel")]

@@ -662,3 +662,17 @@ proptest! {
         }
     }
 }
+
+#[cfg(feature = "test-channel")]
+#[test]
+fn a_channel_that_is_neither_e_mail_nor_sms_is_enough() {
+    let own = with(&[
+        ("PROBE_URL", "http://127.0.0.1:9/"),
+        ("PROBE_SECRET", "an agreed secret of some length"),
+    ]);
+    let alone = own
+        .iter()
+        .filter(|(name, _)| !name.starts_with("SMTP_") && !name.starts_with("TWILIO_"));
+    let alone: Vec<(&str, &str)> = alone.copied().collect();
+    assert!(Config::read(&sources(&alone, ""), ProcessRole::Run).is_ok());
+}

@@ -19,7 +19,7 @@ use super::rules::ChangeAuthor;
 use super::senders::AllowedSenders;
 use super::texts::PreviewRecipient;
 use super::{ControlError, Fault};
-use crate::channel::adapter::{NO_SENDER, OutgoingMessage, SendGate};
+use crate::channel::adapter::{OutgoingMessage, SendGate};
 use crate::channel::render::{Reads, Rendered};
 use crate::channel::{self, clean, codes};
 use crate::db;
@@ -340,14 +340,14 @@ async fn hand_over(
         left: &|| VALIDITY,
         date: by.now,
     };
-    let outcome = match adapter.open().await {
+    let is_sender = wish.channel.profile().is_sender;
+    if message.sender.is_some_and(|own| !is_sender(own)) {
+        return Err(fault("/settings/sender", "is no sender for this channel"));
+    }
+    Ok(match adapter.open().await {
         Ok(way) => way.send(&message, SendGate::open()).await,
         Err(outcome) => outcome,
-    };
-    if outcome.code().starts_with(NO_SENDER) {
-        return Err(wrong_sender());
-    }
-    Ok(outcome)
+    })
 }
 
 fn not_configured(channel: Channel) -> ControlError {
@@ -356,10 +356,6 @@ fn not_configured(channel: Channel) -> ControlError {
         channel.names().label,
         channel::profile(channel.provider()).switched_on_by
     ))
-}
-
-fn wrong_sender() -> ControlError {
-    fault("/settings/sender", "is no sender for this channel")
 }
 
 fn sent_message(channel: Channel, outcome: &Outcome) -> Sent {

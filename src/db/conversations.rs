@@ -91,6 +91,7 @@ pub async fn store(
         .bind(column(page, |s| s.closed_at))
         .bind(column(page, |s| s.by_channel(now)))
         .bind(column(page, |s| s.by_channel(before)))
+        .bind(Channel::ALL.map(Channel::as_str))
         .fetch_all(&mut *conn)
         .await?;
 
@@ -148,10 +149,11 @@ with input as (
         skill = excluded.skill, open = excluded.open, read_state = excluded.read_state, episode = excluded.episode,
         unread_since = excluded.unread_since, unread_count = excluded.unread_count,
         time_zone = coalesce(excluded.time_zone, c.time_zone), language = coalesce(excluded.language, c.language),
-        reasons = excluded.reasons,
+        -- Of a channel that only another version knows its own scans speak.
+        reasons = (c.reasons - $17::text[]) || excluded.reasons,
         -- A record that is incomplete says nothing about addresses either.
         address_hashes = case when excluded.read_state = 'undecided' then c.address_hashes || excluded.address_hashes
-            else excluded.address_hashes end,
+            else (c.address_hashes - $17::text[]) || excluded.address_hashes end,
         closed_at = case when not excluded.open then coalesce(c.closed_at, excluded.closed_at) end,
         changed_at = case when (c.open, c.read_state, c.episode, c.unread_count)
                 is distinct from (excluded.open, excluded.read_state, excluded.episode, excluded.unread_count)

@@ -50,7 +50,8 @@ pub async fn apply(
          from reminders r
          where r.id = a.reminder and r.channel = $5 and a.id = (
              select b.id from attempts b join reminders s on s.id = b.reminder
-             where b.provider_id = $2 or (b.id = $1 and b.provider_id is null and starts_with(s.token, $3))
+             where s.channel = $5
+               and (b.provider_id = $2 or (b.id = $1 and b.provider_id is null and starts_with(s.token, $3)))
              order by b.provider_id nulls last limit 1)
          returning a.reminder, a.id as attempt, r.account, a.sender, r.recipient_hash,
              not exists (select from attempts later where later.reminder = a.reminder and later.id > a.id) as latest",

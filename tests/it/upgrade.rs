@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use unread::sandbox::Sandbox;
 
 use crate::database::database;
-use crate::harness::{eventually, free_port, live_at_once, migrated};
+use crate::harness::{eventually, free_port, live_at_once, migrated, run_test};
 use crate::process::{Process, run_program, settings, text, this_program};
 use crate::roles::{answered, sandbox, settings_for};
 
@@ -257,6 +257,26 @@ fn a_migration_that_takes_something_away_says_which_programs_can_still_work_with
             path.display()
         );
     }
+}
+
+#[tokio::test]
+async fn what_a_newer_version_says_of_a_channel_survives_the_scans_of_this_one() {
+    run_test(async |t| {
+        let chat = t.answered("ann@example.com");
+        t.tick().await;
+        let newer = "update conversations set reasons = reasons || '{\"newer\": \"no_address\"}',
+                         address_hashes = address_hashes || '{\"newer\": \"00\"}'
+                     where id = $1";
+        let newer = sqlx::query(newer).bind(&chat).execute(t.pool()).await;
+        assert_eq!(newer.unwrap().rows_affected(), 1);
+        t.advance(2).await;
+        t.tick().await;
+        let kept = "select reasons ->> 'newer' = 'no_address' and reasons ? 'email' and address_hashes ? 'newer'
+                    from conversations where id = $1";
+        let kept = sqlx::query_scalar(kept).bind(&chat).fetch_one(t.pool());
+        assert_eq!(kept.await.ok(), Some(true));
+    })
+    .await;
 }
 
 /// The number is compared with the newest migration that a program knows.

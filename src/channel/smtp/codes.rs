@@ -131,11 +131,14 @@ const CODES: &[SmtpCodeRow] = &[
         "No trusted encrypted connection to the mail server can be made.",
         "Check SMTP_HOST against the name in the server's certificate, and SMTP_PORT with SMTP_TLS (465 implicit, 587 starttls)."),
     // About us, by a code that leaves no doubt or by the word at the code's end.
-    row(|c| c.ends_with(RefusalTopic::Quota) || matches!(c.detail, (4, 5) | (1, 90) | (7, 230..=239 | 700..=702 | 704..=707)),
+    row(|c| c.ends_with(RefusalTopic::Quota) || matches!(c.detail, (1, 90) | (7, 230..=239 | 700..=702 | 704..=707))
+            || c.detail == (4, 5) && !c.is_temporary(),
         "The mail server's sending quota is used up.",
         "It clears by itself, usually within a day; ask the provider for a higher limit if this comes back."),
     row(|c| c.ends_with(RefusalTopic::DomainChecks)
-            || matches!(c.detail, (7, 20..=27 | 29..=32 | 40 | 509 | 515)) && (c.step != "mail" || c.is_temporary()),
+            || matches!(c.detail, (7, 20..=27 | 29..=32 | 40 | 509 | 515)) && (c.step != "mail" || c.is_temporary())
+                // A look-up that failed: that passes.
+                && !(c.detail == (7, 24) && c.is_temporary()),
         "Mail from our domain fails the recipients' checks (SPF, DKIM, DMARC or reverse DNS).",
         "Have the domain's DNS records set up as your mail provider describes; `unread doctor` looks at them. No address was struck off."),
     row(|c| c.ends_with(RefusalTopic::Relay),
@@ -161,7 +164,11 @@ const CODES: &[SmtpCodeRow] = &[
         "The recipient's side does not take this mail: a closed group, a restricted mailbox, or a policy."),
     of_one(|c| c.is_of_one() && c.step != "final" && c.is_permanent(),
         "The mail server refused this mail, and did not say that the address is wrong."),
-    row(|c| c.step == "final" && c.is_permanent(), "The recipient's mail server refuses the message.", TRY),
+    SmtpCodeRow {
+        is: |c| c.step == "final" && c.is_permanent(),
+        // What pauses a sender is about us.
+        said: Explained { sentence: "The recipient's mail server refuses the message.", paused: OTHER.sentence, remedy: TRY },
+    },
     row(|c| c.step == "mail" && matches!(c.reply, "530" | "535" | "550" | "553" | "554"),
         "The mail server does not let us send from this address.",
         "Check SMTP_FROM and the rule's own sender: the address must belong to the account that logs in, or be verified there."),

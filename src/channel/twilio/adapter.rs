@@ -36,16 +36,16 @@ pub const PROFILE: ProviderProfile = ProviderProfile {
 #[derive(Clone)]
 struct TwilioAccount {
     client: TwilioClient,
-    verifier: Verifier,
-    public_url: Url,
+    verifier: Arc<Verifier>,
+    public_url: Arc<Url>,
 }
 
 impl Configured for TwilioSettings {
     fn adapter(&self, public_url: &Url) -> anyhow::Result<Arc<dyn Adapter>> {
         Ok(Arc::new(TwilioAccount {
             client: TwilioClient::new(self.clone()).context("Twilio's settings")?,
-            verifier: Verifier::new(self.webhook_tokens.clone(), public_url),
-            public_url: public_url.clone(),
+            verifier: Arc::new(Verifier::new(self.webhook_tokens.clone(), public_url)),
+            public_url: Arc::new(public_url.clone()),
         }))
     }
 }

@@ -110,8 +110,11 @@ fn answers(config: &Config, channel: Channel) -> Result<GoLiveRequest, Vec<LiveR
             fix: "Set UNREAD_LIVE_OTHER_INSTALLATION to none, stopped or sends.".to_owned(),
         });
     }
-    let agreed = config.sms_consent.as_ref();
-    let agreed = agreed.filter(|_| channel.profile().needs_consent);
+    // It speaks of text messages: to another channel that needs consent a person answers.
+    let agreed = config
+        .sms_consent
+        .as_ref()
+        .filter(|_| channel == Channel::Sms);
     if channel.profile().needs_consent && agreed.is_none() {
         refusals.push(LiveRefusal {
             what: "consent",

@@ -1,6 +1,7 @@
 //! The tables of replies, and what codes are made of.
 
 use super::*;
+use crate::channel::smtp::codes;
 use crate::channel::smtp::reply::ReplyReader;
 
 /// Rows of the tables.
@@ -111,6 +112,20 @@ fn wrong(table: &str) -> (Vec<String>, usize) {
         };
         if got != expected {
             wrong.push(format!("{row}: {got:?}"));
+        }
+        if let Outcome::NotAccepted {
+            class: Retryable::Config | Retryable::Quota,
+            code,
+            ..
+        } = &expected
+        {
+            // It pauses the sender: whoever reads why must not look for it at the recipient.
+            let paused = codes::explain(code).paused;
+            if paused.contains("ecipient's mail server") {
+                wrong.push(format!(
+                    "{row}: {code} is said to be the recipient's: {paused}"
+                ));
+            }
         }
         rows += 1;
     }
