@@ -175,6 +175,8 @@ with input as (
            -- Another address; the same one under another key is none.
            or (d.hash <> d.hash_was and d.hash_before is distinct from d.hash_was)
            or (d.hash is not null and d.hash_was is null))
+    -- As they are listed; jsonb has an order of its own.
+    order by i.id, array_position($17::text[], d.channel)
 )
 select id, changed_at = $2 from stored";
 
