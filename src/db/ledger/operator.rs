@@ -1,0 +1,67 @@
+//! What an operator does to single reminders of the ledger: starts them anew, cancels them.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgExecutor};
+
+use crate::domain::decide::{Cause, Reason};
+use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::domain::reminder::ReminderState;
+
+/// What [`restart`] starts anew.
+pub fn may_restart(state: ReminderState, reason: Option<&Cause>) -> bool {
+    use ReminderState::{Cancelled, Expired, Failed, Undelivered, Unknown};
+    match state {
+        Unknown | Undelivered | Failed | Expired => true,
+        Cancelled => reason == Some(&Cause::Ours(Reason::ByOperator)),
+        _ => false,
+    }
+}
+
+/// Makes a reminder wait for its moment anew, which is now; its deadline is as far away as it was at first. Returns its account
+/// and channel if its state allowed it.
+pub async fn restart(
+    conn: &mut PgConnection,
+    id: ReminderId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<(AccountId, Channel)>> {
+    sqlx::query_as(
+        "update reminders set state = 'scheduled', reason = 'by_operator', due_at = $2, next_at = $2,
+             deadline = $2 + greatest(deadline - due_at, interval '10 minutes'),
+             latest_at = $2 + greatest(coalesce(latest_at, deadline) - due_at, interval '10 minutes'), tries = 0, soft_failed = false, final_at = null
+         where id = $1 and (state in ('unknown', 'undelivered', 'failed', 'expired')
+             or (state = 'cancelled' and reason = 'by_operator'))
+         returning account, channel",
+    )
+    .bind(id)
+    .bind(now)
+    .fetch_optional(conn)
+    .await
+}
+
+/// Cancels a reminder that waits.
+pub async fn cancel(
+    conn: &mut PgConnection,
+    id: ReminderId,
+    reason: Reason,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    sqlx::query(
+        "update reminders set state = 'cancelled', reason = $2, next_at = null, final_at = $3,
+             recipient_hash = case when counted_at is not null then recipient_hash end
+         where id = $1 and state = 'scheduled'",
+    )
+    .bind(id)
+    .bind(reason)
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected() == 1)
+}
+
+/// The state of a reminder.
+pub async fn state(db: impl PgExecutor<'_>, id: ReminderId) -> sqlx::Result<Option<ReminderState>> {
+    sqlx::query_scalar("select state from reminders where id = $1")
+        .bind(id)
+        .fetch_optional(db)
+        .await
+}
