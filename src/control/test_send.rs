@@ -4,38 +4,35 @@
 //! gets a fixed text with a code instead, so that nobody writes what they like to strangers in the brand's name. It is no reminder:
 //! nothing is owed. What is kept: that a test was made, the address's domain (or country), and its keyed hash.
 
-use std::time::Duration;
+mod code;
+mod message;
+mod told;
 
 use chrono::TimeDelta;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgConnection;
-use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
 use super::accounts::Allowed;
 use super::consumers::met;
 use super::rules::ChangeAuthor;
 use super::senders::AllowedSenders;
-use super::texts::PreviewRecipient;
 use super::{ControlError, Fault};
-use crate::channel::adapter::{OutgoingMessage, SendGate};
-use crate::channel::render::{Reads, Rendered};
-use crate::channel::{self, clean, codes};
 use crate::db;
 use crate::db::audit::NewAuditEntry;
 use crate::db::test_messages::{Between, TestLimit};
-use crate::domain::channel::Parts;
 use crate::domain::contact::Address;
 use crate::domain::ids::{AccountId, Channel};
-use crate::domain::outcome::{Outcome, Refusal, Retryable};
 use crate::domain::rule::RuleSettings;
-use crate::domain::test_message::{self, A_DAY, CODE_LASTS, CODES_A_DAY, TRIES};
-use crate::hashing;
+use crate::domain::test_message::{self, A_DAY, CODE_LASTS, CODES_A_DAY};
 use crate::jobs::context::{Account, Context};
 
-/// How long a provider may try.
-const VALIDITY: Duration = Duration::from_mins(5);
+use self::code::code_text;
+use self::message::{hand_over, render};
+use self::told::sent_message;
+
+pub use code::{EnteredCode, verify};
 
 /// A test that is wished for.
 #[derive(Clone, Debug)]
@@ -140,64 +137,6 @@ async fn hold_back(
     Ok(ControlError::Conflict(told.to_owned()))
 }
 
-/// An address whose code somebody enters.
-#[derive(Clone, Debug)]
-pub struct EnteredCode<'a> {
-    pub account: &'a Allowed<AccountId>,
-    pub channel: Channel,
-    pub to: &'a str,
-    pub code: &'a str,
-}
-
-/// Takes the code of a test message: from then on the caller's tests to this address bring the words of the rule.
-pub async fn verify(
-    ctx: &Context,
-    entered: &EnteredCode<'_>,
-    by: ChangeAuthor<'_>,
-) -> Result<(), ControlError> {
-    let account = account(ctx, entered.account)?;
-    let to = recipient(account, entered.channel, entered.to)?;
-    met(&ctx.pool, &ctx.clock, &ctx.hasher, &to).await?;
-    let hash = ctx.hasher.address(&to);
-    let between = Between {
-        person: by.name,
-        account: entered.account,
-        channel: entered.channel,
-        recipient: &hash,
-    };
-    let code = test_message::entered(entered.code)
-        .ok_or_else(|| fault("/code", "must be the six digits of the test message"))?;
-    let tried = db::test_messages::try_code(&ctx.pool, between, TRIES, by.now).await?;
-    let Some((right, used)) = tried else {
-        return Err(ControlError::Conflict(format!(
-            "There is no code for this address that is still good: one lasts {} minutes and {TRIES} tries. Send yourself another \
-             test message.",
-            CODE_LASTS.num_minutes()
-        )));
-    };
-    let given = ctx.hasher.code(by.name, &hash, &code);
-    if !bool::from(right.as_slice().ct_eq(&given)) {
-        let detail = match TRIES - used {
-            0 => "is not the code that was sent last; send yourself another".to_owned(),
-            1 => "is not the code that was sent last; one more try is left".to_owned(),
-            left => format!("is not the code that was sent last; {left} tries are left"),
-        };
-        return Err(fault("/code", detail));
-    }
-    let mut tx = ctx.pool.begin().await?;
-    db::test_messages::verify(&mut tx, between, by.now).await?;
-    record(
-        &mut tx,
-        "test.verify",
-        between,
-        json!({ "to": to.traits() }),
-        by,
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(())
-}
-
 fn account<'c>(ctx: &'c Context, id: &AccountId) -> Result<&'c Account, ControlError> {
     let account = ctx.accounts.get(id);
     account.ok_or_else(|| ControlError::NotFound(format!("account {id}")))
@@ -252,22 +191,6 @@ fn too_many(limit: TestLimit, after: TimeDelta) -> ControlError {
     ControlError::Busy(said, after.to_std().unwrap_or_default())
 }
 
-/// The same for everybody: nothing in it is the sender's own.
-fn code_text(channel: Channel, brand: &str, code: &str) -> Rendered {
-    let brand = clean::line(brand, clean::MAX_NAME);
-    let minutes = CODE_LASTS.num_minutes();
-    let text = format!(
-        "{code} is your code for test messages of {brand}. It is good for {minutes} minutes. If you did not ask for it, please \
-         ignore this message."
-    );
-    Rendered {
-        subject: (channel.profile().parts == Parts::SubjectAndHtml)
-            .then(|| "Your code for test messages".to_owned()),
-        text,
-        html: None,
-    }
-}
-
 async fn record(
     conn: &mut PgConnection,
     action: &str,
@@ -284,140 +207,4 @@ async fn record(
     };
     db::audit::record(conn, &entry, by.now).await?;
     Ok(())
-}
-
-async fn render(
-    ctx: &Context,
-    wish: &TestRequest<'_>,
-    brand: &str,
-) -> Result<Rendered, ControlError> {
-    let reader = PreviewRecipient {
-        brand: Some(brand.to_owned()),
-        link: Some(wish.link.to_owned()),
-        unsubscribe_link: Some(ctx.link("u", "test")),
-        ..PreviewRecipient::default()
-    };
-    let (tag, template) = wish.settings.template_for(wish.language).unzip();
-    let language = tag.or(wish.language).map(str::to_owned);
-    let (channel, template) = (wish.channel, template.cloned());
-    let vars = reader.vars(&ctx.texts);
-    let rendered = ctx.texts.for_people(move |engine| {
-        let (template, language) = (template.as_ref(), language.as_deref());
-        engine.render(channel, template, language, &vars, Reads::ForPeople)
-    });
-    rendered.await?.map_err(|error| {
-        let field = format!("/settings/templates/{}", error.field.as_str());
-        fault(&field, format!("{}; {}", error.what, error.fix))
-    })
-}
-
-/// Hands the message over as a reminder would be, but for what only reminders have: a turn under the limit, reports, and an end to
-/// further ones.
-async fn hand_over(
-    ctx: &Context,
-    wish: &TestRequest<'_>,
-    to: &Address,
-    rendered: Rendered,
-    by: ChangeAuthor<'_>,
-) -> Result<Outcome, ControlError> {
-    let adapter = ctx.channels.get(wish.channel);
-    let adapter = adapter.ok_or_else(|| not_configured(wish.channel))?;
-    let words = Rendered {
-        subject: rendered.subject.map(|subject| format!("[Test] {subject}")),
-        ..rendered
-    };
-    let word = hashing::token();
-    let message = OutgoingMessage {
-        to,
-        to_name: None,
-        words: &words,
-        sender: wish.settings.sender.as_deref(),
-        brand: ctx.brand(wish.account),
-        name: &format!("test.{word}"),
-        thread: &format!("test.{word}.thread"),
-        attempt: None,
-        way_out: None,
-        left: &|| VALIDITY,
-        date: by.now,
-    };
-    let is_sender = wish.channel.profile().is_sender;
-    if message.sender.is_some_and(|own| !is_sender(own)) {
-        return Err(fault("/settings/sender", "is no sender for this channel"));
-    }
-    Ok(match adapter.open().await {
-        Ok(way) => way.send(&message, SendGate::open()).await,
-        Err(outcome) => outcome,
-    })
-}
-
-fn not_configured(channel: Channel) -> ControlError {
-    ControlError::Conflict(format!(
-        "{} is not set up on this server: whoever runs it sets {} and what belongs to it.",
-        channel.names().label,
-        channel::profile(channel.provider()).switched_on_by
-    ))
-}
-
-fn sent_message(channel: Channel, outcome: &Outcome) -> Sent {
-    let provider = channel.provider();
-    let (accepted, said, code) = match outcome {
-        Outcome::Accepted { .. } => (true, "It is on its way. Look whether it arrives.", None),
-        Outcome::Refused { class, code } => {
-            let said = match class {
-                Refusal::BadRecipient => {
-                    "The provider says that this address cannot receive messages."
-                }
-                Refusal::OptedOut => {
-                    "This address has told the provider that it wants no messages from you."
-                }
-                Refusal::Blocked => {
-                    "The provider knows this number as one that must not be texted."
-                }
-                Refusal::Policy => {
-                    "The provider refused the message because of what it says or where it goes."
-                }
-                _ => "The provider refused the message.",
-            };
-            (false, said, Some(code))
-        }
-        Outcome::NotAccepted {
-            class: Retryable::Config | Retryable::Quota,
-            code,
-            ..
-        } => {
-            let diagnosis = codes::explain(provider, code);
-            let said = diagnosis.to_string();
-            return Sent {
-                accepted: false,
-                needs_code: false,
-                said,
-                code: Some(code.clone()),
-            };
-        }
-        Outcome::NotAccepted {
-            class: Retryable::RecipientPolicy,
-            code,
-            ..
-        } => (
-            false,
-            "The recipient's side does not take it: a closed group, a restricted mailbox, or a policy against your sender.",
-            Some(code),
-        ),
-        Outcome::NotAccepted { code, .. } => (
-            false,
-            "The provider did not take it at the moment. Try again in a minute.",
-            Some(code),
-        ),
-        Outcome::Unknown { code } => (
-            false,
-            "The connection broke while the message was handed over: it may or may not arrive.",
-            Some(code),
-        ),
-    };
-    Sent {
-        accepted,
-        needs_code: false,
-        said: said.to_owned(),
-        code: code.cloned(),
-    }
 }
