@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use super::tests::{PATIENCE, send, settings, timeouts};
-use super::{Outcome, Pool, SmtpSettings};
+use super::{Pool, SmtpSettings};
+use crate::domain::outcome::Outcome;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 

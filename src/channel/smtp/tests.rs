@@ -1,14 +1,19 @@
 //! The pool against a scripted mail server on a real socket.
 
-use std::sync::Mutex as StdMutex;
+use std::sync::{Arc, Mutex as StdMutex};
+use std::time::Duration;
 
 use chrono::{TimeZone, Utc};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
+use super::pool::{MAX_MESSAGES, queue_id};
 use super::*;
+use crate::channel::{LastCheck, nothing_in_the_way};
 use crate::domain::contact::Address;
-use crate::domain::outcome::Refusal;
+use crate::domain::outcome::{Outcome, Refusal, Retryable};
+use crate::secret::Secret;
 
 /// Far above what an answer takes on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);

@@ -10,6 +10,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::tests::{accepted, send, settings};
 use super::*;
+use crate::domain::outcome::{Outcome, Retryable};
 
 const CERTIFICATE: &str = include_str!("../../../tests/fixtures/channels/tls/mail.cert.pem");
 const KEY: &str = include_str!("../../../tests/fixtures/channels/tls/mail.key.pem");

@@ -7,6 +7,8 @@
 //!
 //! What seems to be an unknown mailbox after all that is doubted once more, by commoner words: see the module `doubt`.
 //!
+//! The file is long because it is one table, whose groups mean something by their order.
+//!
 //! To teach it another server's wording, add a pattern here and the reply to the table in `tests/fixtures/channels`.
 
 /// What a refusal is about.

@@ -5,19 +5,17 @@
 //! if the answer to the request was lost, and [`TwilioClient::find`] asks Twilio's own list.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
-use reqwest::{RequestBuilder, Response, redirect};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{RequestBuilder, redirect};
 use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::channel::{LastCheck, nothing_in_the_way};
 use crate::domain::contact::Address;
-use crate::domain::outcome::{Outcome, Refusal, Retryable};
-use crate::secret::Secret;
+use crate::domain::outcome::{Outcome, Refusal};
 
 mod adapter;
 mod codes;
@@ -25,6 +23,8 @@ mod codes;
 mod fuzz;
 mod gate;
 mod lookup;
+mod response;
+mod settings;
 mod status;
 pub mod webhook;
 mod wire;
@@ -33,94 +33,20 @@ pub use adapter::PROFILE;
 use codes::explain;
 pub use codes::{known, of_delivery};
 pub use lookup::{TwilioCheck, TwilioLookupError, TwilioMessage};
+use response::{CallError, TwilioResponse, created, read_body, retry_after};
+pub use settings::{InvalidSender, TwilioAuth, TwilioSender, TwilioSettings, TwilioSettingsError};
 pub use status::MessageStatus;
 use wire::is_message_sid;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the connect limit, or a slow connect could not be told from a lost answer.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
-/// Enough for a page of fifty messages.
-const MAX_ANSWER: usize = 1 << 20;
 /// Twilio's limits of `ValidityPeriod`; below ten seconds hardly anything is ever delivered.
 const VALIDITY_SECONDS: (u64, u64) = (10, 36_000);
 /// So much earlier than it must Twilio gives up: the request and the way to the phone take time.
 const SLACK_SECONDS: u64 = 10;
 /// When somebody comes back for whom too little time was left.
 const TOO_LATE: Duration = Duration::from_secs(5);
-
-/// How to reach Twilio, and as whom. `Debug` hides secrets.
-#[derive(Clone, Debug)]
-pub struct TwilioSettings {
-    /// `https://api.twilio.com`, a regional host, or the sandbox.
-    pub base_url: Url,
-    pub account_sid: String,
-    pub auth: TwilioAuth,
-    /// Whose webhooks are believed: the account's token, and further ones while that is being changed. An API key never signs anything.
-    pub webhook_tokens: Vec<Secret>,
-    /// `None`: the account's first number that can send SMS.
-    pub sender: Option<TwilioSender>,
-    /// Asks Twilio to remove the texts of messages that have ended.
-    pub redact_bodies: bool,
-    /// SMS per second, all workers together; 0: as fast as we can.
-    pub rate_per_second: f64,
-}
-
-#[derive(Clone, Debug)]
-pub enum TwilioAuth {
-    /// The account's auth token.
-    Token(Secret),
-    ApiKey {
-        sid: String,
-        secret: Secret,
-    },
-}
-
-/// Who an SMS comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TwilioSender {
-    /// A number in E.164, a short code, or an alphanumeric sender.
-    From(String),
-    /// A Messaging Service's SID.
-    Service(String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "an SMS sender is a number such as +14155550100, a short code, a name of at most 11 letters, digits, spaces and + - _ &, or a Messaging Service SID (MG…)"
-)]
-pub struct InvalidSender;
-
-impl FromStr for TwilioSender {
-    type Err = InvalidSender;
-
-    fn from_str(raw: &str) -> Result<Self, InvalidSender> {
-        let raw = raw.trim();
-        let all = |s: &str, is: fn(&u8) -> bool| s.as_bytes().iter().all(is);
-        if raw.len() == 34 && raw.starts_with("MG") && all(&raw[2..], u8::is_ascii_hexdigit) {
-            return Ok(Self::Service(raw.to_owned()));
-        }
-        let is_number = raw
-            .strip_prefix('+')
-            .is_some_and(|n| (7..=15).contains(&n.len()) && all(n, u8::is_ascii_digit));
-        let is_short_code = (3..=8).contains(&raw.len()) && all(raw, u8::is_ascii_digit);
-        let is_name = (1..=11).contains(&raw.len())
-            && all(raw, |b| b.is_ascii_alphanumeric() || b" +-_&".contains(b))
-            && raw.bytes().any(|b| b.is_ascii_alphabetic());
-        if is_number || is_short_code || is_name {
-            Ok(Self::From(raw.to_owned()))
-        } else {
-            Err(InvalidSender)
-        }
-    }
-}
-
-impl fmt::Display for TwilioSender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::From(sender) | Self::Service(sender) => f.write_str(sender),
-        }
-    }
-}
 
 /// One reminder by SMS.
 pub struct Sms<'a> {
@@ -141,16 +67,6 @@ impl fmt::Debug for Sms<'_> {
             .field("status_callback", &self.status_callback)
             .finish_non_exhaustive()
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum TwilioSettingsError {
-    #[error("an Account SID is AC and letters and digits")]
-    AccountSid,
-    #[error("the base URL cannot carry a path: {0}")]
-    BaseUrl(Url),
-    #[error("no HTTP client: {0}")]
-    Http(String),
 }
 
 /// Speaks to one Twilio account; cheap to clone.
@@ -312,99 +228,6 @@ fn validity(left: Duration) -> Option<u64> {
 
 fn too_late() -> Outcome {
     Outcome::not_tried("too little time left", TOO_LATE)
-}
-
-/// An answer to a request.
-struct TwilioResponse {
-    status: u16,
-    retry_after: Option<Duration>,
-    /// `None` if it was cut off or too long.
-    body: Option<Vec<u8>>,
-}
-
-/// No answer at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CallError {
-    /// There was no connection, so nothing was sent. The only case reqwest proves.
-    NotConnected,
-    TimedOut,
-    Lost,
-}
-
-impl CallError {
-    fn of(error: &reqwest::Error) -> Self {
-        if error.is_connect() || error.is_builder() {
-            Self::NotConnected
-        } else if error.is_timeout() {
-            Self::TimedOut
-        } else {
-            Self::Lost
-        }
-    }
-
-    fn code(self) -> &'static str {
-        match self {
-            Self::NotConnected => "no connection",
-            Self::TimedOut => "no answer in time",
-            Self::Lost => "connection lost",
-        }
-    }
-
-    fn outcome(self) -> Outcome {
-        let code = self.code().to_owned();
-        match self {
-            Self::NotConnected => Outcome::NotAccepted {
-                class: Retryable::Transient,
-                code,
-                retry_after: None,
-            },
-            Self::TimedOut | Self::Lost => Outcome::Unknown { code },
-        }
-    }
-}
-
-fn created(answer: &TwilioResponse) -> Outcome {
-    let body = answer.body.as_deref().unwrap_or_default();
-    if !(200..300).contains(&answer.status) {
-        return codes::of_answer(answer.status, wire::error_code(body), answer.retry_after);
-    }
-    let message: Option<wire::WireSms> = serde_json::from_slice(body).ok();
-    let Some(sid) = message.as_ref().and_then(wire::WireSms::sid) else {
-        return Outcome::Unknown {
-            code: format!("http {} unreadable", answer.status),
-        };
-    };
-    if message.as_ref().map(wire::WireSms::status) == Some(MessageStatus::Scheduled) {
-        tracing::warn!(
-            sid,
-            "Twilio's compliance settings put off an SMS to a later hour; it may arrive too late"
-        );
-    }
-    Outcome::Accepted {
-        provider_id: Some(sid.to_owned()),
-    }
-}
-
-async fn read_body(mut response: Response) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.ok()? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return None;
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Some(body)
-}
-
-/// `Retry-After` in seconds, or as a date relative to the answer's own `Date`.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name)?.to_str().ok();
-    let raw = text(RETRY_AFTER)?.trim();
-    if let Ok(seconds) = raw.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = |raw| chrono::DateTime::parse_from_rfc2822(raw).ok();
-    (date(raw)? - date(text(DATE)?)?).to_std().ok()
 }
 
 #[cfg(test)]

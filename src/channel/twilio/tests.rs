@@ -7,6 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::domain::outcome::Retryable;
+use crate::secret::Secret;
 
 const ACCOUNT: &str = "AC00000000000000000000000000000001";
 const SID: &str = "SM00000000000000000000000000000001";

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::reader::InvalidReply;
 use super::*;
 
 /// Code, enhanced code and text.
