@@ -16,8 +16,10 @@ use super::world::{Action, CUSTOMER_CARE, ORDERS, Person, Unknown, World};
 
 mod cases;
 mod live;
+mod script;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 pub use cases::cases;
 

@@ -1,7 +1,7 @@
 //! Newcomers, now and then, so that a demo stays alive: most ask, get an answer and leave; some come back.
 
 use super::{PersonAction, Play, Scene};
-use crate::people::cases::zone_where_it_is;
+use crate::people::zones::zone_where_it_is;
 use crate::world::{Action, CUSTOMER_CARE, Closer, ORDERS, Person, WEB, spread};
 
 const NAMES: [&str; 16] = [

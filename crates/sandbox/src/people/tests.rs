@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta};
 
 use super::*;
 use crate::clock::WorldClock;
-use crate::people::cases::zone_where_it_is;
+use crate::people::zones::zone_where_it_is;
 
 const ACCOUNT: &str = "12345678";
 const NOW: i64 = 1_773_144_000_000;
