@@ -80,7 +80,7 @@ pub struct SendGate<'a> {
     pub last_look: LastCheck<'a>,
 }
 
-impl<'a> SendGate<'a> {
+impl SendGate<'_> {
     /// For messages that wait for nobody.
     pub fn open() -> Self {
         Self {

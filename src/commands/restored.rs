@@ -21,6 +21,10 @@ use self::kept::FoundJournal;
 use super::{Tools, by};
 
 #[derive(Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub struct RestoredCommand {
     /// When the backup was made, 2026-01-05T14:00:00Z; an earlier moment is safe, a later one is not
     #[arg(long, value_name = "TIME", required_unless_present = "nothing_lost")]

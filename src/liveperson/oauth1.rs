@@ -23,7 +23,6 @@ pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// The four values of an API key.
-#[expect(clippy::struct_field_names, reason = "OAuth's names")]
 pub struct OAuth1Key<'a> {
     pub consumer_key: &'a str,
     pub consumer_secret: &'a Secret,

@@ -34,7 +34,7 @@ pub(super) struct Run {
 
 /// The claim to a row and the slot it occupies, from the fetch until the outcome is written.
 pub(super) struct Claim {
-    row_claim: RowClaim,
+    row: RowClaim,
     _slot: OwnedSemaphorePermit,
     _share: Share,
 }
@@ -152,7 +152,7 @@ impl QueueWorker {
         let fetched = rows::fetch(pool, self.config.name, name, now, &plan).await?;
         let found_all = fetched.rows.len() < plan.limit;
         self.held()
-            .extend(fetched.rows.iter().map(|row| row.row_claim.clone()));
+            .extend(fetched.rows.iter().map(|row| row.claim.clone()));
         for row in fetched.rows {
             let Some(slot) = slots.split(1) else { break };
             let share = self.shares.take(&row.args);
@@ -217,7 +217,7 @@ impl QueueWorker {
 /// A row as a run, or its end if it cannot be read.
 fn open(row: Row, slot: OwnedSemaphorePermit, share: Share) -> Result<Run, Ended> {
     let claim = Claim {
-        row_claim: row.row_claim,
+        row: row.claim,
         _slot: slot,
         _share: share,
     };
@@ -282,9 +282,7 @@ pub(super) async fn settle_rows(
                 batch.push(one);
             }
         }
-        let outcomes = batch
-            .iter()
-            .map(|ended| (&ended.claim.row_claim, &ended.outcome));
+        let outcomes = batch.iter().map(|ended| (&ended.claim.row, &ended.outcome));
         match rows::settle(pool, name, clock.now(), outcomes).await {
             Ok(locked) => {
                 links.up(Link::Settle);
@@ -292,9 +290,9 @@ pub(super) async fn settle_rows(
                 {
                     let mut held = worker.held();
                     batch.retain(|ended| {
-                        let again = locked.contains(&ended.claim.row_claim.id);
+                        let again = locked.contains(&ended.claim.row.id);
                         if !again {
-                            held.remove(&ended.claim.row_claim);
+                            held.remove(&ended.claim.row);
                         }
                         again
                     });

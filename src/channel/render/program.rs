@@ -230,7 +230,7 @@ impl<'s> TemplateParser<'s> {
             TemplateTag::Open(block, variable) => self.open(token.start, block, variable)?,
             TemplateTag::Else => self.branch(token.start, None)?,
             TemplateTag::ElseIf(block, variable) => {
-                self.branch(token.start, Some((block, variable)))?
+                self.branch(token.start, Some((block, variable)))?;
             }
             TemplateTag::Close(block) => self.close(token.start, block)?,
         }

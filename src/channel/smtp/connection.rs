@@ -142,7 +142,7 @@ impl SmtpConnection {
         match &result {
             Ok(Handover::Acknowledged(_)) => self.state = ConnectionState::Ready,
             Err(failure) if failure.leaves_connection_usable() => {
-                self.state = ConnectionState::Refused
+                self.state = ConnectionState::Refused;
             }
             Ok(Handover::Withdrawn(_)) | Err(_) => {}
         }

@@ -89,4 +89,3 @@ fn not_configured(channel: Channel) -> ControlError {
         channel::profile(channel.provider()).switched_on_by
     ))
 }
-

@@ -131,7 +131,7 @@ impl Book {
                 self.reserve.remove(&line.id);
             }
             ConnectionLane::Proxy => {
-                self.count -= usize::from(self.of_proxies.remove(&line.id).is_some())
+                self.count -= usize::from(self.of_proxies.remove(&line.id).is_some());
             }
             ConnectionLane::Usual => self.leave_address(line),
         }

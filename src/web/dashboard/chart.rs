@@ -103,7 +103,11 @@ pub fn sent(pieces: &[SeriesPoint], by: ChartUnit, zone: Tz) -> Chart {
             width: BAR,
             full: HEIGHT,
             stacked: stacked.collect(),
-            said: format!("{}: {}", by.long(piece, zone), numbers([piece])),
+            said: format!(
+                "{}: {}",
+                by.long(piece, zone),
+                numbers(std::slice::from_ref(piece))
+            ),
         }
     });
     let rows = pieces.iter().rev().map(|piece| {
@@ -144,11 +148,10 @@ fn all(piece: &SeriesPoint) -> i64 {
 }
 
 /// What was sent in these pieces: `1 e-mail, 2 text messages`.
-fn numbers<'p>(pieces: impl IntoIterator<Item = &'p SeriesPoint> + Clone) -> String {
+fn numbers(pieces: &[SeriesPoint]) -> String {
     let of = |channel: Channel| {
         let sent: i64 = pieces
-            .clone()
-            .into_iter()
+            .iter()
             .map(|piece| piece.channels[channel].sent)
             .sum();
         let names = channel.names();
@@ -171,7 +174,7 @@ fn said(pieces: &[SeriesPoint], by: ChartUnit, zone: Tz) -> String {
             "{} in all; most on {}: {}.",
             numbers(pieces),
             by.long(most, zone),
-            numbers([most]),
+            numbers(std::slice::from_ref(most)),
         ),
     }
 }

@@ -379,7 +379,8 @@ async fn of_two_who_take_it_up_at_once_one_does() {
             unnoticed: false,
         };
         let ctx = t.context();
-        let (one, other) = tokio::join!(restored(ctx, &wish, by(t)), restored(ctx, &wish, by(t)));
+        let take_up = || Box::pin(restored(ctx, &wish, by(t)));
+        let (one, other) = tokio::join!(take_up(), take_up());
         let refused = match (one, other) {
             (Ok(_), Err(refused)) | (Err(refused), Ok(_)) => refused,
             both => panic!("{both:?}"),

@@ -17,7 +17,7 @@ pub(crate) struct RowClaim {
 
 /// A row as fetched.
 pub(crate) struct Row {
-    pub row_claim: RowClaim,
+    pub claim: RowClaim,
     pub key: String,
     pub args: Vec<u8>,
     pub attempts: i32,
@@ -104,7 +104,7 @@ pub(crate) async fn fetch(
             Some(Row {
                 // A row that somebody else put there may have no key.
                 key: key.unwrap_or_else(|| id.clone()),
-                row_claim: RowClaim {
+                claim: RowClaim {
                     id,
                     lock_at: lock_at?,
                 },

@@ -82,7 +82,7 @@ fn quiet_hours(channel: Channel, fields: &FormFields) -> Value {
         let country = field("country");
         match fields.one(&country).to_ascii_uppercase() {
             country if country.is_empty() || !channel.profile().tells_country => {
-                allowed.push(window)
+                allowed.push(window);
             }
             country => {
                 let windows = by_country.entry(country).or_insert_with(|| json!([]));
