@@ -1,6 +1,6 @@
 //! The channels: e-mail over SMTP, SMS over Twilio, and the texts that travel on them.
 //!
-//! Each is a folder that implements the interface of [`adapter`], and is lined up in [`registry`]. Nothing outside this part knows what a
+//! Each is a folder that implements the interface of [`adapter`], and is lined up in `registry.rs`. Nothing outside this part knows what a
 //! provider's codes, headers and steps are.
 
 pub mod adapter;
