@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
 use sqlx::PgPool;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
@@ -202,7 +203,7 @@ impl Processes {
             for slot in WORKERS {
                 if let Some(child) = slots[slot].child.take() {
                     if let Some(pid) = child.id() {
-                        signal(pid, "STOP");
+                        signal(pid, Signal::STOP);
                     }
                     slots[slot].freezes += 1;
                     frozen.push((slot, child));
@@ -215,11 +216,17 @@ impl Processes {
         }
         tokio::time::sleep(trance).await;
         for (_, child) in &frozen {
-            child.id().into_iter().for_each(|pid| signal(pid, "CONT"));
+            child
+                .id()
+                .into_iter()
+                .for_each(|pid| signal(pid, Signal::CONT));
         }
         tokio::time::sleep(Duration::from_secs(3)).await;
         for (slot, mut child) in frozen {
-            child.id().into_iter().for_each(|pid| signal(pid, "TERM"));
+            child
+                .id()
+                .into_iter()
+                .for_each(|pid| signal(pid, Signal::TERM));
             self.ended_well(slot, &mut child).await?;
         }
         Ok(())
@@ -252,14 +259,14 @@ impl Processes {
             let Some(pid) = slots[slot].child.as_ref().and_then(Child::id) else {
                 return;
             };
-            signal(pid, "STOP");
+            signal(pid, Signal::STOP);
             slots[slot].freezes += 1;
             pid
         };
         tokio::time::sleep(length).await;
         let slots = self.slots.lock().await;
         if slots[slot].child.as_ref().and_then(Child::id) == Some(pid) {
-            signal(pid, "CONT");
+            signal(pid, Signal::CONT);
         }
     }
 
@@ -285,7 +292,7 @@ impl Processes {
         let mut slots = self.slots.lock().await;
         for child in slots.iter().filter_map(|slot| slot.child.as_ref()) {
             if let Some(pid) = child.id() {
-                signal(pid, "TERM");
+                signal(pid, Signal::TERM);
             }
         }
         for (number, slot) in slots.iter_mut().enumerate() {

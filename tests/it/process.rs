@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::process::Signal;
 use unread::clock::Clock;
 
+use crate::database::signal;
 use crate::harness::eventually;
 
 /// Settings of a process; it gets no others.
@@ -170,9 +172,7 @@ impl Process {
 
     /// Asks it to stop, as an operator's system does, and waits for its end.
     pub async fn terminate(&mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let asked = Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(asked.unwrap().success());
+        signal(self.child.id(), Signal::TERM);
         self.ended().await
     }
 }

@@ -1,14 +1,15 @@
 //! What is heard of changes when the connection that hears of them dies, with and without a word.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use sqlx::PgPool;
 use tokio::time::timeout;
 use unread::db::changes::{Listener, consumer_key};
 
 use super::stage::{ACCOUNT, BadgeStage, Conversations, eventually};
 use super::unknown;
+use crate::database::signal;
 use crate::harness::{PATIENCE, migrated};
 
 const CONSUMER: &str = "44eefca3-3b86-5eb2-b379-3bda9ddcfb50";
@@ -31,22 +32,15 @@ impl Frozen {
         })
         .await;
         let pid = listens.unwrap();
-        signal(pid, "-STOP");
+        signal(pid.try_into().unwrap(), Signal::STOP);
         Self(pid)
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        signal(self.0, "-CONT");
+        signal(self.0.try_into().unwrap(), Signal::CONT);
     }
-}
-
-fn signal(pid: i32, signal: &str) {
-    let sent = Command::new("kill")
-        .args([signal, &pid.to_string()])
-        .status();
-    assert!(sent.unwrap().success(), "kill {signal} {pid}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::{Mutex, Once, PoisonError};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use unread::postgres::{Durability, Options, Server, throwaway_root};
 
 /// The address of the server that all tests of this process share; the first to ask starts it.
@@ -76,7 +77,7 @@ impl OwnServer {
     pub async fn crash(&mut self) {
         let server = self.server.take().expect("the server is not killed yet");
         let ended = server.exited();
-        signal(server.pid(), "QUIT");
+        signal(server.pid(), Signal::QUIT);
         ended.await;
     }
 
@@ -108,14 +109,14 @@ impl Drop for OwnServer {
 
 /// `kill -9` of a process that this test started.
 pub fn kill_9(pid: u32) {
-    signal(pid, "KILL");
+    signal(pid, Signal::KILL);
 }
 
 /// Any signal to a process that this test started.
-pub fn signal(pid: u32, name: &str) {
-    let args = ["-s", name, &pid.to_string()];
-    let sent = Command::new("kill").args(args).status();
-    assert!(sent.expect("kill runs").success(), "kill -s {name} {pid}");
+pub fn signal(pid: u32, signal: Signal) {
+    let id = Pid::from_raw(pid.try_into().expect("a process id")).expect("no process is 0");
+    let sent = kill_process(id, signal);
+    assert!(sent.is_ok(), "{signal:?} to {pid}: {sent:?}");
 }
 
 pub(super) fn durable(root: PathBuf) -> Options {
