@@ -274,7 +274,7 @@ async fn a_replica_that_lagged_behind_is_held_and_nobody_is_written_to_twice_or_
     let again = answered(&pair.sandbox, "no@example.net", 0);
     pair.arrives("after@example.net").await;
     eventually("who said no is not written to", async || {
-        pair.state(&again).await.as_deref() == Some("cancelled opted_out")
+        pair.state(&again).await.as_deref() == Some("cancelled blocked")
     })
     .await;
     // Due meanwhile, or by now.
@@ -282,7 +282,7 @@ async fn a_replica_that_lagged_behind_is_held_and_nobody_is_written_to_twice_or_
         "nor is that reminded of which was known before",
         async || {
             let state = pair.state(&chats[1]).await.unwrap_or_default();
-            ["cancelled opted_out", "unknown restored"].contains(&state.as_str())
+            ["cancelled blocked", "unknown restored"].contains(&state.as_str())
         },
     )
     .await;
