@@ -72,13 +72,13 @@ pub async fn restored(
     let Some(alone) = db::restored::alone(&ctx.pool).await? else {
         return Err(ControlError::Conflict(AT_WORK.to_owned()));
     };
-    let done = alone_restored(ctx, wish, by).await;
+    let done = restore_lost_time(ctx, wish, by).await;
     // The end of the connection lets the next one begin, too.
     let _ = alone.close().await;
     done
 }
 
-async fn alone_restored(
+async fn restore_lost_time(
     ctx: &Context,
     wish: &RestoredRequest,
     by: ChangeAuthor<'_>,

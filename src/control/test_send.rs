@@ -6,7 +6,7 @@
 
 mod code;
 mod message;
-mod told;
+mod result;
 
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -30,7 +30,7 @@ use crate::jobs::context::{Account, Context};
 
 use self::code::code_text;
 use self::message::{hand_over, render};
-use self::told::sent_message;
+use self::result::sent_message;
 
 pub use code::{EnteredCode, verify};
 
