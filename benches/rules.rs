@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::Value;
 use unread::channel::render::{Engine, Reads, Vars};
+use unread::domain::channel::PerChannel;
 use unread::domain::contact::{self, ContactPolicy};
 use unread::domain::conversation::Record;
 use unread::domain::decide::{Facts, History, decide};
@@ -68,30 +69,34 @@ fn delivery(c: &mut Criterion) {
         id: 1,
         account: "12345678".parse().expect("an account"),
         skill: Some(SkillId(record.skill.0)),
-        channel: Channel::Email,
         enabled: true,
         version: 1,
-        settings: RuleSettings::default_for(Channel::Email),
-        live: Rule::ALWAYS,
+        settings: RuleSettings::default_for(&Channel::ALL),
+        live: PerChannel::of(|_| Rule::ALWAYS),
         lost_until: None,
     };
+    let step = rule.settings.steps[0];
     let history = History::default();
     let policy = ContactPolicy::default();
     c.bench_function("choose a contact and decide", |b| {
         b.iter(|| {
             let contact = contact::choose(&record.contact, Channel::Email, &policy);
             let address = contact.as_ref().map(|contact| &contact.address);
-            let (told, settings) = (record.time_zone, &rule.settings);
-            let local = LocalTime::new(told, address, settings, Zone::UTC, now);
+            let of = (&rule.settings, Channel::Email);
+            let local = LocalTime::new(record.time_zone, address, of, Zone::UTC, now);
             decide(&Facts {
                 episode: &episode.first_message,
-                deadline: local.deadline(&rule, now),
+                step: step.id,
+                channel: step.channel,
+                others: &[],
+                deadline: local.deadline(&rule.settings, step.channel, now),
                 local: &local,
                 rule: Some(&rule),
                 record: Some(black_box(record)),
                 count_bots: false,
                 contact,
                 suppression: None,
+                said_no: None,
                 paused: false,
                 held: false,
                 history: &history,

@@ -4,26 +4,25 @@ create table rules (
     id         bigint generated always as identity primary key,
     account    text not null references accounts on delete cascade,
     skill      bigint,
-    channel    channel not null,
     enabled    boolean not null,
     version    integer not null default 1,
     settings   jsonb not null,
     updated_at timestamptz not null,
-    unique nulls not distinct (account, skill, channel)
+    unique nulls not distinct (account, skill)
 );
-comment on column rules.skill is 'null: the account''s default, for skills without a rule of their own on this channel';
+comment on table rules is 'One for each skill that has its own, over all channels';
+comment on column rules.skill is 'null: the account''s default, for skills without a rule of their own';
 
 create table rule_versions (
     account    text not null,
     skill      bigint,
-    channel    text not null,
     version    integer not null,
     enabled    boolean not null,
     deleted    boolean not null default false,
     settings   jsonb not null,
     changed_by text not null,
     changed_at timestamptz not null,
-    unique nulls not distinct (account, skill, channel, version)
+    unique nulls not distinct (account, skill, version)
 );
 comment on column rule_versions.deleted is 'the rule was deleted: the account''s default has applied since';
 
@@ -31,14 +30,13 @@ create sequence rule_draft_revisions;
 create table rule_drafts (
     account    text not null references accounts on delete cascade,
     skill      bigint,
-    channel    channel not null,
     based_on   integer not null,
     revision   bigint not null default nextval('rule_draft_revisions'),
     enabled    boolean not null,
     settings   jsonb not null,
     changed_by text not null,
     changed_at timestamptz not null,
-    unique nulls not distinct (account, skill, channel)
+    unique nulls not distinct (account, skill)
 );
 comment on column rule_drafts.based_on is 'the version of the rule that the draft started from; 0: there was none';
 comment on column rule_drafts.revision is 'new on every save and never used twice: who saves names the one they have read';
@@ -57,7 +55,7 @@ where exists (
 or exists (
     select from rules d where d.account = s.account and d.skill is null and d.enabled
     -- A rule of the skill's own counts even when it is off.
-    and not exists (select from rules own where own.account = s.account and own.skill = s.id and own.channel = d.channel));
+    and not exists (select from rules own where own.account = s.account and own.skill = s.id));
 
 create table pauses (
     id        bigint generated always as identity primary key,
@@ -70,7 +68,7 @@ create table pauses (
     note      text not null default '',
     unique nulls not distinct (account, channel, of_rule, skill),
     constraint pauses_channel_of_account check (channel is null or account is not null),
-    constraint pauses_rule_of_channel check (not of_rule or channel is not null),
+    constraint pauses_rule_of_account check (not of_rule or (account is not null and channel is null)),
     constraint pauses_skill_of_rule check (skill is null or of_rule)
 );
-comment on table pauses is 'What a person has paused: without account everything, without channel the account, with of_rule one rule (skill null: the default)';
+comment on table pauses is 'What a person has paused: without account everything; else the account, one of its channels, or with of_rule one rule (skill null: the default)';

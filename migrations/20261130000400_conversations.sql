@@ -15,7 +15,10 @@ create table conversations (
     time_zone      text,
     language       text,
     address_hashes jsonb not null default '{}',
-    reasons        jsonb not null default '{}',
+    reason         text,
+    step           smallint,
+    channel        text,
+    passed_over    jsonb not null default '{}',
     seen_at        timestamptz not null,
     changed_at     timestamptz not null,
     closed_at      timestamptz,
@@ -27,7 +30,9 @@ comment on column conversations.seen_at is 'when the record this row tells of wa
 -- An address that turns up later is logged although nothing else has changed.
 comment on column conversations.address_hashes is
     'by channel: keyed hash, in hexadecimal digits, of the address by which its consumer can be reached; not indexed, so that updates stay cheap';
-comment on column conversations.reasons is 'by channel: why there is, or is not, a reminder now';
+comment on column conversations.reason is 'why there is, or is not, a reminder now; null: it was never decided about';
+comment on column conversations.step is 'of the rule: what is scheduled, or would be if the account were live; with its channel';
+comment on column conversations.passed_over is 'by channel: why its steps are passed over for now';
 create index conversations_open on conversations (account, skill) where open;
 -- For pruning; a conversation that stays open never touches it.
 create index conversations_closed on conversations (closed_at) where not open;

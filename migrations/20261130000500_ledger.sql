@@ -1,4 +1,5 @@
--- The ledger: one row per reminder owed. The unique key is promise 2 (never twice).
+-- The ledger: one row per reminder owed. The unique key is promise 2 (never twice). Of each conversation only the next step is owed, over all
+-- channels: one row at most has a next_at.
 --
 -- Sending a reminder changes its row twice: when the attempt begins and when it has ended. The first of these touches no index (HOT), the
 -- second touches few. fillfactor leaves room in each page for the second version of its rows.
@@ -7,8 +8,8 @@ create table reminders (
     account        text not null,
     conversation   text not null,
     episode        text not null,
+    step           smallint not null check (step > 0),
     channel        channel not null,
-    step           smallint not null check (step between 1 and 8),
     skill          bigint not null,
     state          text not null default 'scheduled' check (state in
                      ('scheduled', 'sending', 'sent', 'delivered', 'undelivered', 'cancelled', 'expired', 'failed', 'unknown')),
@@ -33,8 +34,10 @@ create table reminders (
     returned_at    timestamptz,
     clicked_at     timestamptz,
     last_click_at  timestamptz,
+    first_of_episode boolean not null default false,
+    credited       boolean not null default false,
     created_at     timestamptz not null,
-    unique (account, conversation, episode, channel, step),
+    unique (account, conversation, episode, step),
     constraint reminders_open_has_next check ((state in ('scheduled', 'sending')) = (next_at is not null)),
     constraint reminders_due_by_deadline check (due_at <= deadline)
 ) with (
@@ -42,6 +45,7 @@ create table reminders (
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_analyze_scale_factor = 0.02
 );
+comment on column reminders.step is 'its id within the rule, which stays when the rule is edited. Until it is tried, a reminder may become that of another step';
 comment on column reminders.listed_as is 'the state under which it is found in lists: what is being sent is among the scheduled';
 comment on column reminders.deadline is 'past it nothing is sent, as the consumer''s clocks were known when it was last looked at';
 comment on column reminders.latest_at is 'no deadline by any clock is later than this; empty: deadline';
@@ -51,10 +55,14 @@ comment on column reminders.tries is 'attempts that count against the retry poli
 comment on column reminders.soft_failed is 'a try met a full mailbox or a phone that is off: at most one more';
 comment on column reminders.recipient_hash is 'whom it goes to, as far as is known; gone when it ends unsent';
 comment on column reminders.counted_at is 'when it was, or may have been, sent: what caps count';
+comment on column reminders.first_of_episode is 'no other reminder of its episode was, or may have been, sent before it';
+comment on column reminders.credited is 'the consumer came back after this one: it was the last that was sent before';
 -- The next step waits a little after the newest click. `clicked_at` stays the first, which is what is shown.
 comment on column reminders.last_click_at is 'the newest click; null: none, or the first was noted by a version that does not know this column';
 create unique index reminders_token on reminders (token);
 create index reminders_next on reminders (next_at) where next_at is not null;
+-- Never two at once, whoever races.
+create unique index reminders_pending on reminders (account, conversation) where next_at is not null;
 -- The recipient is known from the scan on; whether it was sent is looked up in the row.
 create index reminders_by_recipient on reminders (recipient_hash) where recipient_hash is not null;
 create index reminders_newest on reminders (created_at desc);

@@ -1,25 +1,29 @@
 -- What was decided and why, and what people have changed: two logs that explain the rest.
 
--- Everybody is found by address, also who was never written to: what a scan decides is kept with the keyed hash of the address it was
--- about, for as long as the decision. Decisions about a reminder have none: their conversation has one of a scan beside them.
+-- Everybody is found by address, also who was never written to: what a scan decides is kept with the keyed hashes of the addresses that the
+-- conversation had, for as long as the decision. Decisions about a reminder have none: their conversation has one of a scan beside them.
 create table decisions (
     id           bigint generated always as identity primary key,
     at           timestamptz not null,
     account      text not null,
     conversation text not null,
-    channel      text not null,
-    address_hash bytea,
+    channel      text,
+    step         smallint,
+    passed_over  jsonb,
+    address_hashes bytea[],
     reminder     bigint,
     stage        text not null check (stage in ('scan', 'deliver', 'sweep', 'operator')),
     verdict      text not null check (verdict in ('schedule', 'none', 'send', 'cancel', 'postpone', 'expire')),
     reason       text not null,
     until        timestamptz
 );
-comment on column decisions.address_hash is
-    'keyed hash of the address that a scan decided about; null: none was known, or the decision is about a reminder';
+comment on column decisions.channel is 'of the step that it is about; null: of none';
+comment on column decisions.passed_over is 'by channel: why a scan passed its steps over; null: it did not';
+comment on column decisions.address_hashes is
+    'keyed hashes of the addresses that a scan found; null: none was known, or the decision is about a reminder';
 create index decisions_by_conversation on decisions (account, conversation, id);
 create index decisions_by_reminder on decisions (reminder, id) where reminder is not null;
-create index decisions_by_address on decisions (address_hash) where address_hash is not null;
+create index decisions_by_address on decisions using gin (address_hashes) where address_hashes is not null;
 create index decisions_by_time on decisions (at);
 
 -- Who changed what, when: written in the transaction that makes the change.

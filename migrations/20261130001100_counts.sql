@@ -34,16 +34,20 @@ union all
 select hour, account, skill, channel, step, measure, n from count_deltas;
 
 -- What one reminder counts as, and in which hour: that it is owed, when it was made; that a provider took it and that the consumer
--- came back, when it was sent; what became of it, when it ended.
+-- came back after it, when it was sent; what became of it, when it ended. The first of an episode counts for the whole of it, too: that
+-- somebody was reminded, and came back after that, whatever else was sent meanwhile.
 create function reminder_measures(state text, reason text, created_at timestamptz, sent_at timestamptz, final_at timestamptz,
-    returned_at timestamptz)
+    returned_at timestamptz, first_of_episode boolean, credited boolean)
 returns table (hour timestamptz, measure text) language sql immutable as $$
     select date_bin('1 hour', e.at, '2000-01-01Z'), e.measure
     from (values
         (created_at, 'owed', true),
         (sent_at, 'accepted', true),
-        (sent_at, 'back_1h', returned_at <= sent_at + interval '1 hour'),
-        (sent_at, 'back_24h', returned_at is not null),
+        (sent_at, 'back_1h', credited and returned_at <= sent_at + interval '1 hour'),
+        (sent_at, 'back_24h', credited and returned_at is not null),
+        (sent_at, 'reminded', first_of_episode),
+        (sent_at, 'reminded_back_1h', first_of_episode and returned_at <= sent_at + interval '1 hour'),
+        (sent_at, 'reminded_back_24h', first_of_episode and returned_at is not null),
         (final_at, 'held_back_1h', reason = 'held_out' and returned_at <= final_at + interval '1 hour'),
         (final_at, 'held_back_24h', reason = 'held_out' and returned_at is not null),
         (coalesce(final_at, created_at), case when state <> 'cancelled' then state
@@ -61,24 +65,30 @@ begin
         insert into count_deltas (hour, account, skill, channel, step, measure, n)
         select t.hour, r.account, r.skill, r.channel, r.step, t.measure, sum(r.n)
         from (
-            select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at, count(*) as n
-            from now_rows group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-        ) r, reminder_measures(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at) t
+            select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at,
+                first_of_episode, credited, count(*) as n
+            from now_rows group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+        ) r, reminder_measures(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at,
+            r.first_of_episode, r.credited) t
         group by 1, 2, 3, 4, 5, 6;
     else
         insert into count_deltas (hour, account, skill, channel, step, measure, n)
         select t.hour, r.account, r.skill, r.channel, r.step, t.measure, sum(r.n)
         from (
-            select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at, sum(n) as n
+            select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at,
+                first_of_episode, credited, sum(n) as n
             from (
-                select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at, 1 as n
+                select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at,
+                    first_of_episode, credited, 1 as n
                 from now_rows
                 union all
-                select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at, -1
+                select account, skill, channel, step, state, reason, created_at, sent_at, final_at, returned_at,
+                    first_of_episode, credited, -1
                 from was_rows
             ) c
-            group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 having sum(n) <> 0
-        ) r, reminder_measures(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at) t
+            group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 having sum(n) <> 0
+        ) r, reminder_measures(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at,
+            r.first_of_episode, r.credited) t
         group by 1, 2, 3, 4, 5, 6 having sum(r.n) <> 0;
     end if;
     return null;

@@ -22,10 +22,11 @@ use crate::control;
 use crate::db;
 use crate::domain::access;
 use crate::domain::ids::{AccountId, Channel, SkillId};
-use crate::domain::rule::{RuleKey, RuleSettings, Step};
+use crate::domain::rule::{RuleKey, RuleSettings, Step, When};
 use crate::postgres::Durability;
 use crate::sandbox::clock::WorldClock;
-use crate::sandbox::people;
+use crate::sandbox::people::{self, PresumedStep};
+use crate::sandbox::world::CUSTOMER_CARE;
 use crate::sandbox::{Options, Sandbox, Script};
 use crate::say;
 use crate::scheduler::Scheduler;
@@ -87,12 +88,18 @@ async fn start_demo(
     })
     .await?;
     let config = settings(base, &sandbox, pace)?;
-    let inbound = config
-        .web
-        .public_url
-        .join("twilio/inbound")
-        .context("extending the public URL")?;
-    sandbox.twilio().account().set_inbound_url(inbound.as_str());
+    let webhook = |path| {
+        config
+            .web
+            .public_url
+            .join(path)
+            .context("extending the public URL")
+    };
+    let account = sandbox.twilio().account();
+    account.set_inbound_url(webhook("twilio/inbound")?.as_str());
+    sandbox
+        .smtp()
+        .post_events_to(webhook("mail/events")?.as_str());
     presumed_rules(&pool, &config, pace, clock.now()).await?;
     let password = Secret::new(LOGIN.1);
     let role = access::Role::Administrator;
@@ -136,6 +143,19 @@ async fn start_demo(
     })
 }
 
+fn presumed_step(step: &PresumedStep) -> anyhow::Result<Step> {
+    Ok(Step {
+        id: step.id.try_into()?,
+        channel: step.channel.parse()?,
+        after: TimeDelta::minutes(step.after_minutes.into()),
+        when: if step.if_not_reached {
+            When::IfNotReached
+        } else {
+            When::Always
+        },
+    })
+}
+
 /// The rules that the script presumes, with the built-in texts.
 async fn presumed_rules(
     pool: &PgPool,
@@ -148,26 +168,20 @@ async fn presumed_rules(
     db::accounts::ensure(pool, &ids, now).await?;
     let mut tx = pool.begin().await?;
     for rule in people::RULES {
-        let channel: Channel = rule.channel.parse()?;
-        let steps = rule.after_minutes.iter();
+        let steps = rule.steps.iter().map(presumed_step);
         let settings = RuleSettings {
-            steps: steps
-                .map(|m| Step {
-                    after: TimeDelta::minutes(i64::from(*m)),
-                })
-                .collect(),
+            steps: steps.collect::<anyhow::Result<_>>()?,
             // Every scripted case is expected to be reminded.
-            holdout_percent: if pace == DemoPace::Real && channel == Channel::Email {
+            holdout_percent: if pace == DemoPace::Real && rule.skill == CUSTOMER_CARE {
                 past::HELD_OUT_PERCENT
             } else {
                 0
             },
-            ..RuleSettings::default_for(channel)
+            ..RuleSettings::default_for(&Channel::ALL)
         };
         let key = RuleKey {
             account: account.clone(),
             skill: Some(SkillId(rule.skill)),
-            channel,
         };
         db::rules::put(&mut tx, &key, true, &settings, "demonstration", now).await?;
     }

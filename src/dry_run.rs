@@ -5,14 +5,15 @@
 //! addresses masked. What only the moment of sending can know (opt-outs, caps, the newest read state) is not foretold.
 
 mod progress;
+mod rules;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use chrono::SecondsFormat;
 use futures_util::future::BoxFuture;
 use sqlx::PgPool;
@@ -20,21 +21,21 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::app::{self, Database};
-use crate::channel::render::Texts;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::db;
 use crate::domain::conversation::Record;
-use crate::domain::ids::{AccountId, Channel, SkillId};
-use crate::domain::rule::{Rule, RuleSettings};
+use crate::domain::ids::{AccountId, SkillId};
+use crate::domain::owed::Installation;
+use crate::domain::rule::Rule;
 use crate::jobs::context::Account;
-use crate::jobs::contradictions::{self, RuleSurroundings};
-use crate::jobs::forecast::{self, ChannelForecast, ForecastOutcome, verdicts};
+use crate::jobs::forecast::{self, ForecastOutcome, Verdict, verdict};
 use crate::jobs::scan;
 use crate::liveperson::{
     self, ConversationStatus, MAX_SKILLS, MAX_WINDOW, Purpose, RateLimiter, Search, TooBusy,
 };
-use crate::rules_file::{self, RuleEntry};
+
+use self::rules::{contradictions, installation, read_rules, rules};
 
 pub use progress::{DryRunProgress, show};
 
@@ -50,7 +51,7 @@ pub struct DryRunOptions {
     pub rules: Option<PathBuf>,
 }
 
-/// Reads the accounts and writes what would happen to `out`, one line per conversation and channel. `progress` is told how far it
+/// Reads the accounts and writes what would happen to `out`, one line per conversation. `progress` is told how far it
 /// is. Returns how many reminders would be sent.
 pub async fn run(
     config: &Config,
@@ -60,7 +61,8 @@ pub async fn run(
     progress: &dyn Fn(DryRunProgress<'_>),
 ) -> anyhow::Result<usize> {
     let (database, pool) = database(config, progress).await.unzip();
-    let file = wanted.rules.as_ref().map(read_rules).transpose()?;
+    let file = wanted.rules.as_ref();
+    let file = file.map(|path| read_rules(path, config)).transpose()?;
     let accounts = config.accounts.iter();
     let accounts: Vec<_> = accounts
         .filter(|account| wanted.account.as_ref().is_none_or(|id| *id == account.id))
@@ -72,6 +74,7 @@ pub async fn run(
         contradictions(&rules, config, pool.as_ref(), clock, &mut out).await?;
         let mut pass = DryRunPass {
             account: reader(config, account, clock)?,
+            installation: installation(config),
             rules,
             database: pool.as_ref(),
             clock,
@@ -100,12 +103,6 @@ pub async fn run(
     Ok(reminders)
 }
 
-fn read_rules(path: &PathBuf) -> anyhow::Result<Vec<RuleEntry>> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(rules_file::parse(&text)?)
-}
-
 /// The installation's database, if there is one and it can be read.
 async fn database(
     config: &Config,
@@ -131,92 +128,6 @@ async fn database(
         Err(_) => without("it does not answer"),
     }
     None
-}
-
-/// The rules of the file, else of the database, else the defaults of the configured channels.
-async fn rules(
-    config: &Config,
-    account: &config::AccountSettings,
-    database: Option<&PgPool>,
-    file: Option<&[RuleEntry]>,
-    progress: &dyn Fn(DryRunProgress<'_>),
-) -> anyhow::Result<Vec<Rule>> {
-    if let Some(entries) = file {
-        let entries = entries.iter().filter(|entry| entry.account == account.id);
-        return Ok(entries.map(rule_of).collect());
-    }
-    if let Some(pool) = database {
-        let rules = db::rules::of_accounts(pool, std::slice::from_ref(&account.id))
-            .await
-            .context("reading the rules")?;
-        if !rules.is_empty() {
-            return Ok(rules);
-        }
-    }
-    progress(DryRunProgress::Note(&format!(
-        "Account {} has no rules yet: using the defaults",
-        account.id
-    )));
-    let mut channels = config.channels.channels();
-    if channels.is_empty() {
-        channels = Channel::ALL.to_vec();
-    }
-    Ok(channels
-        .into_iter()
-        .map(|channel| {
-            rule_of(&RuleEntry {
-                account: account.id.clone(),
-                skill: None,
-                channel,
-                enabled: true,
-                settings: RuleSettings::default_for(channel),
-            })
-        })
-        .collect())
-}
-
-/// What the rules promise and cannot do, one line each.
-async fn contradictions(
-    rules: &[Rule],
-    config: &Config,
-    database: Option<&PgPool>,
-    clock: &Clock,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let texts = Texts::new();
-    for rule in rules {
-        let around = RuleSurroundings {
-            zone: config.time_zone_of(Some(&rule.account)),
-            sender: config.channels.sender_of_mail(),
-        };
-        let settings = (rule.channel, &rule.settings);
-        let found: anyhow::Result<_> =
-            contradictions::of(&texts, database, &around, settings, clock.now()).await;
-        for found in found? {
-            writeln!(
-                out,
-                "rule {}: {}: {}",
-                rule.key(),
-                found.level().as_str(),
-                found.sentence()
-            )?;
-        }
-    }
-    Ok(())
-}
-
-fn rule_of(entry: &RuleEntry) -> Rule {
-    Rule {
-        id: 0,
-        account: entry.account.clone(),
-        skill: entry.skill,
-        channel: entry.channel,
-        enabled: entry.enabled,
-        version: 0,
-        settings: entry.settings.clone(),
-        live: Rule::ALWAYS,
-        lost_until: None,
-    }
 }
 
 fn reader(
@@ -270,6 +181,7 @@ impl RateLimiter for DryRunLimit {
 /// One account being read.
 struct DryRunPass<'a> {
     account: Account,
+    installation: Installation,
     rules: Vec<Rule>,
     database: Option<&'a PgPool>,
     clock: &'a Clock,
@@ -347,13 +259,17 @@ impl DryRunPass<'_> {
 
     async fn report(&mut self, records: &[Record], out: &mut impl Write) -> anyhow::Result<()> {
         let existing = match self.database {
-            Some(pool) => forecast::existing(pool, &self.account.id, records).await?,
+            Some(pool) => {
+                forecast::existing(pool, &self.account.id, records, self.clock.now()).await?
+            }
             None => HashMap::new(),
         };
         let now = self.clock.now();
         for record in records {
             let of_one = existing.get(&record.id).map_or(&[][..], Vec::as_slice);
-            for verdict in verdicts(&self.account, &self.rules, record, of_one, now) {
+            let (account, installation) = (&self.account, &self.installation);
+            let verdict = verdict(account, installation, &self.rules, record, of_one, now);
+            if let Some(verdict) = verdict {
                 self.reminders +=
                     usize::from(matches!(verdict.what, ForecastOutcome::Remind { .. }));
                 writeln!(out, "{} {}", record.id, verdict_message(&verdict))?;
@@ -363,11 +279,15 @@ impl DryRunPass<'_> {
     }
 }
 
-fn verdict_message(verdict: &ChannelForecast) -> String {
-    let channel = verdict.channel.as_str();
-    match &verdict.what {
+fn verdict_message(verdict: &Verdict) -> String {
+    let mut passed_over = String::new();
+    for (channel, reason) in &verdict.passed_over {
+        let _ = write!(passed_over, ", {channel}: {reason}");
+    }
+    let what = match &verdict.what {
         ForecastOutcome::Remind {
             step,
+            channel,
             at,
             to,
             waits_until,
@@ -377,8 +297,10 @@ fn verdict_message(verdict: &ChannelForecast) -> String {
                 .as_ref()
                 .map(|until| format!(", waits until {until}"));
             let waits = waits.unwrap_or_default();
-            format!("{channel:5}  remind  {at}  step {step} to {to}{waits}")
+            let channel = channel.as_str();
+            format!("remind  {at}  {channel:5}  step {step} to {to}{waits}")
         }
-        ForecastOutcome::Not(reason) => format!("{channel:5}  not     {reason}"),
-    }
+        ForecastOutcome::Not(reason) => format!("not     {reason}"),
+    };
+    what + &passed_over
 }

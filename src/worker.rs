@@ -12,9 +12,10 @@ use tracing::{Instrument as _, info_span};
 use crate::db;
 use crate::db::upkeep::Retention;
 use crate::domain::ids::Channel;
+use crate::jobs::advance::Advance;
 use crate::jobs::context::Context;
 use crate::jobs::deliver::Pipeline;
-use crate::jobs::names::{self, DeliverJob, ScanJob, UpkeepJob};
+use crate::jobs::names::{self, AdvanceJob, DeliverJob, ScanJob, UpkeepJob};
 use crate::jobs::queue::{self, JobRun, QueueConfig, WorkerProcess};
 use crate::jobs::{redact, round, settle, skills, sweep};
 
@@ -53,6 +54,14 @@ pub async fn run(
             line.deliver(job).instrument(span).await
         }
     };
+    let looks = Advance::new(&ctx);
+    let advance = move |job: JobRun| {
+        let looks = looks.clone();
+        async move {
+            let job: AdvanceJob = job.parse()?;
+            looks.run(job).await
+        }
+    };
     let scanning = ctx.clone();
     let scan = move |job: JobRun| {
         let ctx = scanning.clone();
@@ -79,7 +88,7 @@ pub async fn run(
     // Longer than any provider may take: what overruns it is a fault of ours.
     let delivery = Duration::from_mins(7);
     // One account has at most half of these, and each some of its own: two for each are the least that this can be done with.
-    let deliveries = |name| QueueConfig {
+    let shared = |name| QueueConfig {
         slots: capacity.deliveries.max(2 * accounts),
         sharing: Some(queue::Sharing {
             by: names::ACCOUNT,
@@ -93,11 +102,12 @@ pub async fn run(
             () = shutdown.cancelled() => {}
             () = settled.settled() => {}
         }
-        host.run(deliveries(name), deliver.clone(), shutdown.clone())
+        host.run(shared(name), deliver.clone(), shutdown.clone())
             .await;
     };
     tokio::join!(
         join_all(Channel::ALL.map(|channel| delivering(names::deliver_queue(channel)))),
+        host.run(shared(names::ADVANCE), advance, shutdown.clone()),
         host.run(
             queue(names::SCAN, scans, SCAN_DEADLINE),
             scan,

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use unread::app::{self, Database, RoleSet, Running, Start};
 use unread::clock::Clock;
 use unread::config::{Config, ProcessRole, Sources};
-use unread::db::conversations::{self, ConversationSnapshot};
+use unread::db::conversations::{self, ConversationSnapshot, Decided};
 use unread::demo;
 use unread::domain::channel::PerChannel;
 use unread::domain::ids::SkillId;
@@ -143,7 +143,8 @@ impl Stage {
             language: None,
             consumer_ids: vec![consumer.to_owned()],
             customer_id: None,
-            decided: PerChannel::default(),
+            decided: Decided::default(),
+            addresses: PerChannel::default(),
         };
         let mut tx = self.running.pool.begin().await?;
         conversations::store(&mut tx, &ACCOUNT.parse()?, &[snapshot], now).await?;

@@ -196,14 +196,18 @@ fn accounts(sandbox: &Sandbox) -> Result<String> {
     SENDERS.into_iter().map(account).collect()
 }
 
-/// Three days after the unread message, at all hours: what a scan finds is owed, and not due before the driver says so.
+/// Three days after the unread message, at all hours, over the one channel on which somebody can be reached: what a scan finds is owed, and
+/// not due before the driver says so.
 fn rules() -> String {
-    let when = "steps = [{ after_minutes = 4320 }]\nquiet_hours = { allowed = [] }\n";
     let of = |(account, sender)| {
-        let head = format!("[[rule]]\naccount = '{account}'\n{when}");
-        format!("{head}channel = 'email'\n{head}channel = 'sms'\nsender = '{sender}'\n")
+        format!(
+            "[[rule]]\naccount = '{account}'\nsteps = [\n\
+             {{ channel = 'email', after_minutes = 4320 }},\n\
+             {{ channel = 'sms', after_minutes = 4320, when = 'if_not_reached' }},\n]\n\
+             channels.sms = {{ quiet_hours = {{ allowed = [] }}, sender = '{sender}' }}\n"
+        )
     };
-    SENDERS.map(of).concat()
+    format!("version = 2\n{}", SENDERS.map(of).concat())
 }
 
 /// Somebody who can be reached on one channel, under a number of that area.

@@ -56,7 +56,7 @@ pub async fn make_due(
     sqlx::query(
         "update reminders r set state = 'scheduled', reason = null, due_at = i.at, next_at = i.at,
              deadline = i.at + interval '6 hours', tries = 0, soft_failed = false,
-             counted_at = null, provider_id = null, sent_at = null, final_at = null
+             counted_at = null, provider_id = null, sent_at = null, final_at = null, first_of_episode = false
          from unnest($1::bigint[], $2::timestamptz[]) as i(id, at) where r.id = i.id",
     )
     .bind(&ids)
@@ -135,15 +135,15 @@ pub async fn age(pool: &PgPool, rows: i64) -> Result<()> {
          select '12345678', 'old-' || n, 3155411010, now() - interval '90 days', false, 'read', now(), now(), now()
          from generate_series(1, $1) n",
         "insert into reminders (account, conversation, episode, channel, step, skill, state, episode_since, due_at, deadline,
-             token, recipient_hash, counted_at, provider_id, sent_at, final_at, created_at, tries)
+             token, recipient_hash, counted_at, provider_id, sent_at, final_at, first_of_episode, created_at, tries)
          select '12345678', 'old-' || n, 'e' || n, 'email', 1, 3155411010, 'sent', at, at, at, md5(n::text),
-             decode(md5((n % 300000)::text), 'hex'), at, 'p' || n, at, at, at, 1
+             decode(md5((n % 300000)::text), 'hex'), at, 'p' || n, at, at, true, at, 1
          from (select n, now() - make_interval(secs => n * 7776000.0 / $1) as at from generate_series(1, $1) n) as old",
         "insert into attempts (reminder, number, sender, started_at, lease_until, ended_at, outcome, provider_id)
          select id, 1, 'hello@shop.example', sent_at, sent_at, sent_at, 'accepted', provider_id
          from reminders where conversation like 'old-%' limit $1",
-        "insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
-         select sent_at, account, conversation, channel, id, 'deliver', 'send', 'due'
+        "insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason)
+         select sent_at, account, conversation, channel, step, id, 'deliver', 'send', 'due'
          from reminders where conversation like 'old-%' limit $1",
         "insert into apalis.jobs (id, job_type, job, status, attempts, max_attempts, run_at, priority, idempotency_key)
          select 'old-' || n, 'deliver_email', '{}', 'Pending', 0, 25, now() + interval '1 day' + make_interval(secs => n * 7.0),

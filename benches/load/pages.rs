@@ -191,7 +191,7 @@ async fn asks(stage: &Stage, routes: &[Route]) -> Result<Vec<Ask>> {
             // For who is not logged in, or a stream without an end.
             p if p.starts_with("/login") || p.starts_with("/setup/") => continue,
             "/api/v1/suppressions/export" => continue,
-            "/api/v1/forecast" => "?account=12345678&channel=email",
+            "/api/v1/forecast" => "?account=12345678",
             "/api/v1/texts/built-in" => "?channel=email",
             _ => "",
         };
@@ -266,9 +266,7 @@ async fn asks(stage: &Stage, routes: &[Route]) -> Result<Vec<Ask>> {
         ("of 365 days", api("effect?days=365")),
         (
             "of a skill",
-            api(&format!(
-                "forecast?account=12345678&channel=sms&skill={skill}"
-            )),
+            api(&format!("forecast?account=12345678&skill={skill}")),
         ),
         ("of a state", "/reminders?state=unknown".to_owned()),
         (
@@ -285,7 +283,7 @@ async fn asks(stage: &Stage, routes: &[Route]) -> Result<Vec<Ask>> {
         ),
         ("by nobody", "/audit?by=nobody".to_owned()),
         ("of a rare verb", "/audit?action=user".to_owned()),
-        ("of SMS", "/forecast?channel=sms".to_owned()),
+        ("of an account", "/forecast?account=12345678".to_owned()),
     ] {
         let route = path.split('?').next().unwrap_or_default();
         get(&format!("{route} {what}"), path.clone());

@@ -5,11 +5,11 @@ use sqlx::{Executor as _, PgPool};
 
 use unread::db;
 
-/// The first of twenty skills, each with rules of its own on both channels.
+/// The first of twenty skills, each with a rule of its own over both channels.
 pub const FIRST_SKILL: i64 = 7001;
 
 /// For `$1` reminders. The n-th is `n * 90 days / $1` old at first, so that numbers and times run the same way. Two of three are the
-/// first step of a conversation, the third is the second step of the one before.
+/// first step of a conversation, the third is the one of the second rung of the conversation before. Of a conversation one at most waits.
 ///
 /// Every statement is one table, so that each can be timed and none is forgotten; what follows from another is selected from it.
 const TABLES: &[(&str, &str)] = &[
@@ -20,16 +20,20 @@ const TABLES: &[(&str, &str)] = &[
     ),
     (
         "rules",
-        r"with keys as (
-             select 7000 + n as skill, c as channel from generate_series(1, 20) n, unnest(array['email', 'sms']) c
+        r#"with keys as (
+             select 7000 + n as skill, jsonb_set(r.settings, '{steps}', '[
+                 {"id": 1, "channel": "email", "after_minutes": 10, "when": "always"},
+                 {"id": 2, "channel": "sms", "after_minutes": 10, "when": "if_not_reached"},
+                 {"id": 3, "channel": "email", "after_minutes": 1440, "when": "always"},
+                 {"id": 4, "channel": "sms", "after_minutes": 1440, "when": "if_not_reached"}]') as settings
+             from generate_series(1, 20) n, lateral (select settings from rules limit 1) r
          ), versions as (
-             insert into rule_versions (account, skill, channel, version, enabled, settings, changed_by, changed_at)
-             select '12345678', k.skill, k.channel, v, true, s.settings, 'ann', now() - interval '1 day' * (60 - v)
-             from keys k, generate_series(1, 50) v, lateral (select settings from rules where channel = 'email' limit 1) s
+             insert into rule_versions (account, skill, version, enabled, settings, changed_by, changed_at)
+             select '12345678', k.skill, v, true, k.settings, 'ann', now() - interval '1 day' * (60 - v)
+             from keys k, generate_series(1, 50) v
          )
-         insert into rules (account, skill, channel, enabled, version, settings, updated_at)
-         select '12345678', k.skill, k.channel, true, 50, s.settings, now() from keys k,
-             lateral (select settings from rules where channel = 'email' limit 1) s",
+         insert into rules (account, skill, enabled, version, settings, updated_at)
+         select '12345678', k.skill, true, 50, k.settings, now() from keys k"#,
     ),
     (
         "scans",
@@ -39,16 +43,17 @@ const TABLES: &[(&str, &str)] = &[
     // The last 50,000 are open; every fifth of them has something unread.
     (
         "conversations",
-        "insert into conversations (account, id, skill, started_at, open, read_state, episode, unread_since, unread_count, closed_at,
-             reasons, seen_at, changed_at)
+        r#"insert into conversations (account, id, skill, started_at, open, read_state, episode, unread_since, unread_count, closed_at,
+             reason, step, channel, passed_over, seen_at, changed_at)
          select '12345678', 'c' || n, 7001 + n % 20, now() - age, open, case when unread then 'unread' else 'read' end,
              case when unread then 'e' || n end, case when unread then now() - age end, unread::int,
              case when not open then now() - age end,
-             jsonb_build_object('email', (array['scheduled', 'no_address', 'too_soon', 'step_done', 'paused'])[1 + n % 5],
-                                'sms', (array['no_address', 'rule_off', 'quiet_hours'])[1 + n % 3]), now(), now()
+             (array['scheduled', 'no_address', 'all_steps_done', 'awaiting_report', 'in_queue'])[1 + n % 5],
+             case when n % 5 = 0 then 1 end, case when n % 5 = 0 then 'email' end,
+             case when n % 3 = 0 then '{"sms": "no_address"}' else '{}' end::jsonb, now(), now()
          from (select n, interval '90 days' * (1 - n::float8 / $1) as age, n > $1 - 50000 as open,
                    n > $1 - 50000 and n % 5 = 0 as unread
-               from generate_series(1, $1) n where n % 3 <> 2) as c",
+               from generate_series(1, $1) n where n % 3 <> 2) as c"#,
     ),
     (
         "consumers",
@@ -61,22 +66,24 @@ const TABLES: &[(&str, &str)] = &[
     (
         "reminders",
         "insert into reminders (account, conversation, episode, channel, step, skill, state, reason, episode_since, due_at, deadline,
-             next_at, token, recipient_hash, counted_at, provider_id, sent_at, final_at, returned_at, created_at, tries)
-         select '12345678', 'c' || c, 'e' || c, channel, 1 + (n % 3 = 2)::int, 7001 + c % 20,
+             next_at, token, recipient_hash, counted_at, provider_id, sent_at, final_at, returned_at, first_of_episode,
+             credited, created_at, tries)
+         select '12345678', 'c' || c, 'e' || c, channel, 1 + 2 * (n % 3 = 2)::int + (channel = 'sms')::int, 7001 + c % 20,
              state, case state when 'cancelled' then (array['read', 'answered', 'held_out', 'operator'])[1 + n % 4]
                  when 'failed' then '550 5.1.1' when 'undelivered' then '30005' when 'expired' then 'too_late' end,
              at - interval '10 min', at, at + interval '6 hours', case when state = 'scheduled' then at end, md5(n::text),
              case when sent then decode(md5((n % 300000)::text), 'hex') end, case when sent then at end,
              case when sent then 'p' || n end, case when sent and state not in ('failed', 'unknown') then at end,
              case when state <> 'scheduled' then at end,
-             case when sent and n % 4 = 0 then at + interval '20 min' end, at - interval '10 min', sent::int
+             case when sent and n % 4 = 0 then at + interval '20 min' end, sent and n % 3 <> 2, sent and n % 4 = 0,
+             at - interval '10 min', sent::int
          from (select *, state in ('sent', 'delivered', 'undelivered', 'failed', 'unknown') as sent from (
              select n, n - (n % 3 = 2)::int as c, case when n % 10 < 3 then 'sms' else 'email' end as channel,
-                 now() - interval '90 days' * (1 - n::float8 / $1) + case when n > $1 - 3000 then interval '1 hour' else '0' end as at,
-                 case when n > $1 - 3000 then 'scheduled' when n % 100 < 2 then 'expired' when n % 100 < 4 then 'failed'
+                 now() - interval '90 days' * (1 - n::float8 / $1) + case when waits then interval '1 hour' else '0' end as at,
+                 case when waits then 'scheduled' when n % 100 < 2 then 'expired' when n % 100 < 4 then 'failed'
                      when n % 100 = 4 then 'undelivered' when n % 100 = 5 then 'unknown' when n % 100 < 26 then 'cancelled'
                      when n % 10 < 3 then 'delivered' else 'sent' end as state
-             from generate_series(1, $1) n) as drawn) as r",
+             from (select n, n > $1 - 4500 and n % 3 <> 1 as waits from generate_series(1, $1) n) as numbered) as drawn) as r",
     ),
     (
         "attempts",
@@ -87,10 +94,10 @@ const TABLES: &[(&str, &str)] = &[
     ),
     (
         "decisions",
-        "insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
-         select created_at, account, conversation, channel, id, 'scan', 'schedule', 'scheduled' from reminders where $1 > 0
+        "insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason)
+         select created_at, account, conversation, channel, step, id, 'scan', 'schedule', 'scheduled' from reminders where $1 > 0
          union all
-         select final_at, account, conversation, channel, id, 'deliver', case when sent_at is null then 'cancel' else 'send' end,
+         select final_at, account, conversation, channel, step, id, 'deliver', case when sent_at is null then 'cancel' else 'send' end,
              coalesce(reason, 'due') from reminders where final_at is not null",
     ),
     (

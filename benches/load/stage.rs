@@ -18,10 +18,11 @@ pub const SKILL: i64 = unread::sandbox::world::CUSTOMER_CARE;
 
 /// One e-mail three days after the unread message: what a scan finds is owed, and not due before the driver says so.
 pub const RULES: &str = r#"
+version = 2
+
 [[rule]]
 account = "12345678"
-channel = "email"
-steps = [{ after_minutes = 4320 }]
+steps = [{ channel = "email", after_minutes = 4320 }]
 "#;
 
 pub struct Stage {

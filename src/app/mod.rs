@@ -32,7 +32,7 @@ use crate::web::{self, connections};
 pub use adapters::liveperson_settings;
 pub use database::{Database, DatabaseSource, backups, locate};
 pub use key::{KEY_BESIDE_HASHES, SET_A_KEY, hasher, key_id};
-pub use parts::{account_of, context, web_state};
+pub use parts::{account_of, context, installation, web_state};
 pub use roles::{RoleSet, scan_pace, scheduler};
 pub use schema::{migrate, migrate_when_up};
 

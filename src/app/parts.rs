@@ -18,6 +18,7 @@ use crate::control;
 use crate::control::live::Examine;
 use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel};
+use crate::domain::owed::Installation;
 use crate::domain::zone::Zone;
 use crate::hashing::Hasher;
 use crate::jobs::context::{ACCOUNT_DEFAULT, Account, Context};
@@ -48,6 +49,7 @@ pub fn context(
         hasher: hasher.clone(),
         accounts,
         channels: Channels::new(&config.channels, &config.web.public_url)?,
+        installation: installation(config),
         texts: Texts::linking_to(&config.web.public_url),
         test_recipients: config.web.test_recipients.clone(),
         window: TimeDelta::days(i64::from(config.liveperson.window_days))
@@ -57,6 +59,12 @@ pub fn context(
         metrics: metrics.clone(),
         heartbeat_status: Arc::default(),
     })
+}
+
+/// What the settings have.
+pub fn installation(config: &Config) -> Installation {
+    let hears_of_bounces = !config.web.mail_webhook_secrets.is_empty();
+    Installation::new(config.channels.channels(), hears_of_bounces)
 }
 
 /// An account of the settings, with its client.

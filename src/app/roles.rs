@@ -17,7 +17,6 @@ use crate::config::Config;
 use crate::control::live::Examine;
 use crate::db;
 use crate::db::upkeep::Retention;
-use crate::domain::ids::Channel;
 use crate::domain::round::ScanPace;
 use crate::domain::rule::RuleSettings;
 use crate::jobs::context::Context;
@@ -123,18 +122,17 @@ impl Roles<'_> {
     }
 }
 
-/// An account that has never had rules gets one per configured channel, so that the first start already reminds.
+/// An account that has never had rules gets one over the configured channels, so that the first start already reminds.
 async fn default_rules(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow::Result<()> {
-    let channels: Vec<(Channel, RuleSettings)> = config
-        .channels
-        .channels()
-        .into_iter()
-        .map(|channel| (channel, RuleSettings::default_for(channel)))
-        .collect();
+    let channels = config.channels.channels();
+    if channels.is_empty() {
+        return Ok(());
+    }
+    let settings = RuleSettings::default_for(&channels);
     for account in &config.accounts {
         let mut tx = pool.begin().await?;
-        if db::rules::make_defaults(&mut tx, &account.id, &channels, clock.now()).await? {
-            info!(account = %account.id, "First start: the account gets default rules (see `unread rules export`)");
+        if db::rules::make_default(&mut tx, &account.id, &settings, clock.now()).await? {
+            info!(account = %account.id, "First start: the account gets a default rule (see `unread rules export`)");
         }
         tx.commit().await?;
     }

@@ -202,7 +202,6 @@ pub async fn skills(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::Channel;
 
     fn id(word: &str) -> AccountId {
         word.parse().unwrap()
@@ -230,7 +229,6 @@ mod tests {
         let key = |account| RuleKey {
             account: id(account),
             skill: None,
-            channel: Channel::Email,
         };
         assert!(limited.rule(key("b")).is_err() && limited.rule(key("a")).is_ok());
         assert!(

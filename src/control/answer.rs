@@ -209,7 +209,7 @@ fn clause(reason: Reason, known: &HeadlineFacts<'_>) -> String {
         Reason::NewEpisode => "the customer had come back, and the agent wrote again after that",
         Reason::NoRule => {
             return format!(
-                "there was no rule for {} on this channel",
+                "there was no rule for {}",
                 known.skill.unwrap_or("the skill")
             );
         }
@@ -218,6 +218,13 @@ fn clause(reason: Reason, known: &HeadlineFacts<'_>) -> String {
         Reason::BeforeLive => "the message was from before the channel went live",
         Reason::NewerRule => "the rule was saved by a newer version of the program",
         Reason::AllStepsDone => "every step of the rule was done",
+        Reason::StepRemoved => "the rule was changed and had this step no more",
+        Reason::Superseded => "another message was to go first",
+        Reason::Reached => "an earlier message had reached the customer",
+        Reason::AwaitingReport => {
+            "it was not known in time whether an earlier message had reached the customer"
+        }
+        Reason::NotConfigured => "the channel was not set up on this installation",
         Reason::InQueue => "the conversation was waiting for an agent",
         Reason::Debounce => "the agent went on writing until it was too late",
         Reason::Clicked => "the customer had just followed the link of an earlier reminder",
@@ -228,9 +235,10 @@ fn clause(reason: Reason, known: &HeadlineFacts<'_>) -> String {
         Reason::BadAddress => "the address had turned out not to work",
         Reason::Complaint => "the customer had reported a message as spam",
         Reason::Blocked => "your team had blocked the address",
-        Reason::Gap => "the last reminder in the conversation was too recent",
+        Reason::Gap => "the last reminder to the customer was too recent",
         Reason::CapConversation => "the conversation had had its most reminders for a day",
-        Reason::CapRecipient => "the customer had had the most reminders for a day",
+        Reason::CapConsumer => "the customer had had the most reminders for a day",
+        Reason::CapAddress => "the address had had the most reminders for a day",
         Reason::QuietHours => {
             "no hour that the rule allows came before it was too late, where the customer is"
         }
@@ -276,24 +284,23 @@ pub fn event<'a>(
     if let Some(reminder) = reminder_of(channel, conversation, reminders) {
         return (HeadlineEvent::Reminder(reminder), Some(reminder.channel));
     }
-    let order = match channel {
-        Some(channel) => vec![channel],
-        None => channels_by_interest(conversation),
-    };
-    for channel in order {
-        let about = |d: &&LoggedDecision| d.channel == channel;
-        let newest = decisions.iter().find(about);
-        let held = conversation.and_then(|c| reason_on(c, channel));
-        let reason = held.or_else(|| newest.and_then(|d| d.reason.reason()));
-        let seen_at = conversation.map(|c| c.seen_at);
-        let same = |d: &&LoggedDecision| about(d) && d.reason.reason() == reason;
-        let at = decisions.iter().find(same).map(|d| d.at).or(seen_at);
-        if let (Some(reason), Some(at)) = (reason, at) {
-            return (HeadlineEvent::Decided(reason, at), Some(channel));
-        }
+    let now = conversation.and_then(|c| reason_of(c, channel));
+    let said = |d: &&LoggedDecision| d.reminder.is_none();
+    let newest = decisions.iter().find(said);
+    let reason = now.or_else(|| newest.and_then(|d| reason_in(d, channel)));
+    let seen_at = conversation.map(|c| c.seen_at);
+    let same = |d: &&LoggedDecision| said(d) && reason_in(d, channel) == reason;
+    let at = decisions.iter().find(same).map(|d| d.at).or(seen_at);
+    if let (Some(reason), Some(at)) = (reason, at) {
+        let of_step = conversation.and_then(|c| c.channel);
+        // The rule's steps go over other channels: that there is no address is said of those.
+        let passed = channel
+            .is_some_and(|channel| conversation.is_some_and(|c| c.passed_over[channel].is_some()));
+        let asked = channel.filter(|_| reason != Reason::NoAddress || passed);
+        return (HeadlineEvent::Decided(reason, at), asked.or(of_step));
     }
     match conversation {
-        // Neither rule nor address on that channel.
+        // Neither rule nor address.
         Some(c) => (HeadlineEvent::Decided(unexplained(c), c.seen_at), channel),
         None => (HeadlineEvent::Nothing, channel),
     }
@@ -307,22 +314,16 @@ fn unexplained(conversation: &Conversation) -> Reason {
     }
 }
 
-fn reason_on(conversation: &Conversation, channel: Channel) -> Option<Reason> {
-    conversation.reasons[channel].as_ref()?.reason()
+/// Why there is, or is not, a reminder now: of the channel that was asked for, if its steps are passed over.
+fn reason_of(conversation: &Conversation, channel: Option<Channel>) -> Option<Reason> {
+    let passed = channel.and_then(|channel| conversation.passed_over[channel].as_ref());
+    passed.or(conversation.reason.as_ref())?.reason()
 }
 
-/// First a channel that could have reached the customer.
-fn channels_by_interest(conversation: Option<&Conversation>) -> Vec<Channel> {
-    let mut channels = Channel::ALL.to_vec();
-    channels.sort_by_key(
-        |channel| match conversation.and_then(|c| reason_on(c, *channel)) {
-            None => 3,
-            Some(Reason::NoRule | Reason::RuleOff) => 2,
-            Some(Reason::NoAddress | Reason::NotLive) => 1,
-            Some(_) => 0,
-        },
-    );
-    channels
+/// The same as a scan once decided it.
+fn reason_in(decision: &LoggedDecision, channel: Option<Channel>) -> Option<Reason> {
+    let passed = channel.and_then(|channel| decision.passed_over[channel].as_ref());
+    passed.unwrap_or(&decision.reason).reason()
 }
 
 fn reminder_of<'a>(

@@ -1,7 +1,7 @@
 //! Who would be reminded in the next hour, who not, and why: from what is stored, at once; or, asked for, from LivePerson as it is
 //! at this moment, under the rule in force and under a change that is not published yet.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -12,15 +12,16 @@ use super::{ControlError, obstacles};
 use crate::db;
 use crate::db::forecast::ForecastScope;
 use crate::db::ledger::ExistingReminder;
+use crate::domain::channel::PerChannel;
 use crate::domain::conversation::Record;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::local_time::clock_time;
 use crate::domain::read_state::{ReadState, read_state};
-use crate::domain::rule::{Rule, RuleKey, RuleSettings, pick};
+use crate::domain::rule::{Rule, RuleKey, RuleSettings, StepId, pick};
 use crate::domain::zone::Zone;
 use crate::jobs::context::Context;
-use crate::jobs::forecast::{self, ChannelForecast, ForecastOutcome};
+use crate::jobs::forecast::{self, ForecastOutcome, Verdict};
 
 /// How far a forecast looks.
 const AHEAD: TimeDelta = TimeDelta::hours(1);
@@ -38,7 +39,6 @@ const MOST_TOLD: usize = 100;
 pub struct Forecast {
     pub account: AccountId,
     pub skill: Option<SkillId>,
-    pub channel: Channel,
     pub from: DateTime<Utc>,
     pub until: DateTime<Utc>,
     /// Reminders that are due until then, soonest first; the first hundred.
@@ -57,7 +57,9 @@ pub struct DueReminderView {
     pub conversation: String,
     pub skill: SkillId,
     pub skill_name: Option<String>,
-    pub step: i16,
+    #[schema(value_type = i16)]
+    pub step: StepId,
+    pub channel: Channel,
     pub at: DateTime<Utc>,
     /// What holds it up, if anything does: `paused`, `held`, `quiet_hours`; `not_live`: it will not be sent.
     #[schema(value_type = Option<String>)]
@@ -82,14 +84,10 @@ pub struct NotReminded {
 pub async fn stored(
     ctx: &Context,
     account: &Allowed<AccountId>,
-    (channel, skill): (Channel, Option<SkillId>),
+    skill: Option<SkillId>,
     now: DateTime<Utc>,
 ) -> Result<Forecast, ControlError> {
-    let about = ForecastScope {
-        account,
-        channel,
-        skill,
-    };
+    let about = ForecastScope { account, skill };
     let until = now + AHEAD;
     let mut waiting = db::forecast::waiting(&ctx.pool, about, until, MOST_WAITING + 1).await?;
     let most = usize::try_from(MOST_WAITING).unwrap_or_default();
@@ -97,7 +95,7 @@ pub async fn stored(
     waiting.truncate(most);
     let obstacles = obstacles::of(&ctx.pool, &Accounts::only(account)).await?;
     for waiting in &mut waiting {
-        let of = (waiting.skill, channel);
+        let of = (waiting.skill, waiting.channel);
         if let Some(reason) = obstacles.reason(account, of, waiting.due_at) {
             waiting.reason = Some(reason.into());
         }
@@ -108,6 +106,7 @@ pub async fn stored(
         skill: waiting.skill,
         skill_name: waiting.skill_name,
         step: waiting.step,
+        channel: waiting.channel,
         at: waiting.next_at,
         waits_until: (waiting.reason == Some(Cause::Ours(Reason::QuietHours))).then(|| {
             let zones = Zone::split(waiting.time_zone.as_deref().unwrap_or_default());
@@ -127,7 +126,6 @@ pub async fn stored(
     Ok(Forecast {
         account: about.account.clone(),
         skill: about.skill,
-        channel: about.channel,
         from: now,
         until,
         due: due.collect(),
@@ -181,7 +179,9 @@ pub struct UnreadConversation {
 pub struct ConversationForecast {
     /// When it would be reminded of.
     pub at: Option<DateTime<Utc>>,
-    pub step: Option<i16>,
+    #[schema(value_type = Option<i16>)]
+    pub step: Option<StepId>,
+    pub channel: Option<Channel>,
     /// The address, masked.
     pub to: Option<String>,
     /// It is due outside the rule's hours and waits for them until this, by the customer's clock.
@@ -190,6 +190,9 @@ pub struct ConversationForecast {
     /// Why not, or `scheduled`.
     #[schema(value_type = String)]
     pub reason: Reason,
+    /// Why the steps of channels are passed over, by channel: `no_address`, `not_live`, `not_configured`.
+    #[schema(value_type = std::collections::BTreeMap<Channel, String>)]
+    pub passed_over: BTreeMap<Channel, Reason>,
 }
 
 /// Asks LivePerson and decides as a scan would. `change` is a rule's switch and settings that are not published yet. Stores
@@ -206,7 +209,14 @@ pub async fn live(
     let seen = forecast::open_conversations(account, key.skill, ctx.window, MOST_LIVE, now).await?;
     let existing = done_before(ctx, &key.account, &seen.records).await?;
     let in_force = db::rules::of_accounts(&ctx.pool, std::slice::from_ref(&key.account)).await?;
-    let changed = change.map(|(enabled, settings)| with_change(&in_force, key, enabled, settings));
+    let changed = match change {
+        Some((enabled, mut settings)) => {
+            let mut conn = ctx.pool.acquire().await?;
+            settings.number_steps(&db::rules::known_steps(&mut conn, key).await?);
+            Some(with_change(&in_force, key, enabled, settings))
+        }
+        None => None,
+    };
     let mut told = LiveForecast {
         looked_at: now,
         conversations: seen.records.len(),
@@ -221,9 +231,7 @@ pub async fn live(
         let concerned = match key.skill {
             Some(skill) => record.skill == skill,
             // The default's people are those whose skill has no rule of its own.
-            None => {
-                pick(&in_force, record.skill, key.channel).is_none_or(|rule| rule.skill.is_none())
-            }
+            None => pick(&in_force, record.skill).is_none_or(|rule| rule.skill.is_none()),
         };
         if !concerned || !matches!(read_state(record, account.count_bots), ReadState::Unread(_)) {
             continue;
@@ -231,8 +239,8 @@ pub async fn live(
         told.unread += 1;
         let done = existing.get(&record.id).map_or(&[][..], Vec::as_slice);
         let tell = |rules: &[Rule]| {
-            let verdicts = forecast::verdicts(account, rules, record, done, now);
-            ConversationForecast::of(verdicts, key.channel)
+            let verdict = forecast::verdict(account, &ctx.installation, rules, record, done, now);
+            ConversationForecast::of(verdict)
         };
         let one = UnreadConversation {
             conversation: record.id.clone(),
@@ -257,9 +265,9 @@ pub(super) async fn done_before(
     account: &AccountId,
     records: &[Record],
 ) -> sqlx::Result<HashMap<String, Vec<ExistingReminder>>> {
-    let mut existing = forecast::existing(&ctx.pool, account, records).await?;
+    let mut existing = forecast::existing(&ctx.pool, account, records, ctx.clock.now()).await?;
     for reminders in existing.values_mut() {
-        reminders.retain(|reminder| !reminder.pending);
+        reminders.retain(|reminder| !reminder.is_pending());
     }
     Ok(existing)
 }
@@ -271,41 +279,46 @@ fn with_change(rules: &[Rule], key: &RuleKey, enabled: bool, settings: RuleSetti
         id: 0,
         account: key.account.clone(),
         skill: key.skill,
-        channel: key.channel,
         enabled,
         version: 0,
         settings,
-        live: Rule::ALWAYS,
+        live: PerChannel::of(|_| Rule::ALWAYS),
         lost_until: None,
     };
     others.chain([changed]).collect()
 }
 
 impl ConversationForecast {
-    pub(super) fn of(verdicts: Vec<ChannelForecast>, channel: Channel) -> Self {
-        let verdict = verdicts.into_iter().find(|v| v.channel == channel);
+    pub(super) fn of(verdict: Option<Verdict>) -> Self {
+        let passed_over = verdict.as_ref().map(|verdict| verdict.passed_over.clone());
+        let passed_over = passed_over.unwrap_or_default().into_iter().collect();
         match verdict.map(|verdict| verdict.what) {
             Some(ForecastOutcome::Remind {
                 step,
+                channel,
                 at,
                 to,
                 waits_until,
             }) => Self {
                 at: Some(at),
                 step: Some(step),
+                channel: Some(channel),
                 to: Some(to),
                 waits_until,
                 reason: Reason::Scheduled,
+                passed_over,
             },
             not => Self {
                 at: None,
                 step: None,
+                channel: None,
                 to: None,
                 waits_until: None,
                 reason: match not {
                     Some(ForecastOutcome::Not(reason)) => reason,
                     _ => Reason::NoRule,
                 },
+                passed_over,
             },
         }
     }

@@ -62,7 +62,7 @@ pub fn because(reason: Reason) -> &'static str {
         Reason::NewEpisode => {
             "The customer was back in the meantime, and the agent has written anew."
         }
-        Reason::NoRule => "There is no rule for this skill on this channel.",
+        Reason::NoRule => "There is no rule for this skill.",
         Reason::RuleOff => "The rule is switched off.",
         Reason::NotLive => "The channel has not gone live: nothing goes out yet.",
         Reason::BeforeLive => {
@@ -71,7 +71,16 @@ pub fn because(reason: Reason) -> &'static str {
         Reason::NewerRule => {
             "The rule was saved by a newer version of the program: processes of that version send by it."
         }
-        Reason::AllStepsDone => "Every step of the rule has had its reminder.",
+        Reason::AllStepsDone => "Every step of the rule has had its reminder, or did not need one.",
+        Reason::StepRemoved => "The rule was changed: it does not have this step any more.",
+        Reason::Superseded => "Another message goes first.",
+        Reason::Reached => {
+            "An earlier message has reached the customer, and this step is only for those who were not reached."
+        }
+        Reason::AwaitingReport => {
+            "It is not known yet whether the last message has reached the customer."
+        }
+        Reason::NotConfigured => "The channel is not set up on this installation.",
         Reason::InQueue => {
             "The conversation waits for an agent: the customer is not the one to answer."
         }
@@ -86,9 +95,10 @@ pub fn because(reason: Reason) -> &'static str {
         Reason::Blocked => {
             "The address is blocked, by your team or for a reason that the provider gave."
         }
-        Reason::Gap => "The last reminder in this conversation was too short a time ago.",
+        Reason::Gap => "The last reminder to this customer was too short a time ago.",
         Reason::CapConversation => "This conversation has had its most reminders for a day.",
-        Reason::CapRecipient => "This customer has had the most reminders for a day.",
+        Reason::CapConsumer => "This customer has had the most reminders for a day.",
+        Reason::CapAddress => "This address has had the most reminders for a day.",
         Reason::QuietHours => "It is outside the hours that the rule allows where the customer is.",
         Reason::TooLate => "It was too late to be of use.",
         Reason::Undecided => {

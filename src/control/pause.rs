@@ -29,6 +29,7 @@ pub struct PauseView {
     /// `everything`, `account`, `channel` or `rule`.
     pub scope: &'static str,
     pub account: Option<AccountId>,
+    /// Of a channel; a rule is paused on all of its channels.
     pub channel: Option<Channel>,
     /// Of a rule; left out for the account's default.
     pub skill: Option<SkillId>,
@@ -47,7 +48,7 @@ impl PauseView {
             Scope::Everything => ("everything", None, None),
             Scope::Account(_) => ("account", None, None),
             Scope::Channel(_, channel) => ("channel", Some(*channel), None),
-            Scope::Rule(key) => ("rule", Some(key.channel), key.skill),
+            Scope::Rule(key) => ("rule", None, key.skill),
         };
         Self {
             scope,

@@ -72,14 +72,16 @@ pub async fn detail(
     others.retain(|other| other.id != reminder.id);
     let known = obstacles::of(pool, accounts).await?;
     obstacles::mark(&known, others.iter_mut().chain([&mut reminder]));
+    let same_episode = |other: &&Reminder| other.episode_since == reminder.episode_since;
+    let earlier: Vec<&Reminder> = others.iter().filter(same_episode).collect();
     let kept = db::reminders::kept_address(pool, id).await?;
     let has_recipient = db::reminders::recipient(pool, id).await?.is_some();
     let is_erased = is_erased(&reminder.conversation);
     let at = reminder.sent_at.or(reminder.final_at).unwrap_or(now);
     let of = (&reminder.account, reminder.skill);
-    let rule = Governing::at(pool, of, reminder.channel, at).await?;
+    let rule = Governing::at(pool, of, at).await?;
     Ok(Detail {
-        lines: story::story_lines(&reminder, &decisions, &attempts),
+        lines: story::story_lines(&reminder, &earlier, &decisions, &attempts),
         decisions: decisions.into_iter().map(DecisionView::from).collect(),
         attempts: attempts.into_iter().map(AttemptView::from).collect(),
         may_cancel: reminder.state == ReminderState::Scheduled,
@@ -267,7 +269,17 @@ pub async fn send_again(
     }
     let now = clock.now();
     let mut tx = pool.begin().await?;
+    if db::ledger::may_restart(reminder.state, reminder.reason.as_ref()) {
+        // The next step comes after it: a customer gets one message at a time.
+        let beside = db::ledger::pending_beside(&mut *tx, &[id]).await?;
+        db::ledger::supersede(&mut tx, &beside, now).await?;
+    }
     let Some((account, channel)) = db::ledger::restart(&mut tx, id, now).await? else {
+        if let Some(other) = db::ledger::pending_beside(&mut *tx, &[id]).await?.first() {
+            return Err(ControlError::Conflict(format!(
+                "reminder {other} of the same conversation is being sent: wait until that is over. A customer gets one message at a time."
+            )));
+        }
         return Err(not_now(&mut tx, id, "sent again", WHICH).await?);
     };
     db::decisions::log(

@@ -21,12 +21,13 @@ use crate::channel::render::Texts;
 use crate::db;
 use crate::db::audit::NewAuditEntry;
 use crate::db::drafts::Draft;
+use crate::domain::ids::Channel;
 use crate::domain::rule::{Rule, RuleKey, RuleSettings, differences};
 
 pub use check::{RuleCheck, check, checked};
 pub use contradictions::{ContradictionView, RuleContradictions, around, of_key};
 pub use draft::{autosave_draft, save_draft};
-pub use file::{ImportedRules, export, import};
+pub use file::{ImportedRule, ImportedRules, RuleImport, export, import};
 pub use view::{DraftView, Governing, ListView, PublishedRule, RuleStamp, RuleView, VersionView};
 
 /// Entries of a list or of a history at a time, at most.
@@ -36,7 +37,7 @@ pub const MOST: i64 = 200;
 #[derive(Clone, Debug)]
 pub struct RuleChange {
     pub enabled: bool,
-    /// As [`RuleSettings::parse`] reads them: what is left out comes from the channel's defaults.
+    /// As [`RuleSettings::parse`] reads them: what is left out comes from the defaults.
     pub settings: Value,
 }
 
@@ -118,7 +119,8 @@ pub async fn publish(
     let checked = match draft.filter(|draft| draft.revision == seen.revision) {
         Some(draft) => {
             let given = serde_json::to_value(draft.settings).unwrap_or_default();
-            Some(checked(texts, key.channel, given).await)
+            // It is complete: whatever the channels, nothing is filled in.
+            Some(checked(texts, &[], given).await)
         }
         None => None,
     };
@@ -138,13 +140,14 @@ pub async fn publish(
         )));
     }
     of_this_version(key, &draft.settings)?;
-    let settings = checked?;
-    senders.allow(key.channel, &settings)?;
+    let mut settings = checked?;
+    senders.allow(&settings)?;
+    settings.number_steps(&db::rules::known_steps(&mut tx, key).await?);
     let version = db::rules::put(&mut tx, key, draft.enabled, &settings, by.name, by.now).await?;
     db::drafts::remove(&mut tx, key).await?;
     let detail = json!({
         "version": version.unwrap_or(there.rule_version()),
-        "changes": changed_fields(there.rule.as_ref(), (draft.enabled, &draft.settings)),
+        "changes": changed_fields(there.rule.as_ref(), (draft.enabled, &settings)),
     });
     record(&mut tx, by, "rule.publish", key, detail).await?;
     let view = read_in(&mut tx, key).await?;
@@ -361,14 +364,16 @@ async fn record(
     Ok(())
 }
 
-/// Settings to begin with: the rule's own, else the account's default, else the channel's.
-pub fn starting_point(view: &RuleView) -> (bool, RuleSettings) {
+/// Settings to begin with: the rule's own, else the account's default, else those of a rule over these channels, which are configured
+/// (over all there are, where none is).
+pub fn starting_point(view: &RuleView, channels: &[Channel]) -> (bool, RuleSettings) {
     let own = view.draft.as_ref().map(|d| (d.enabled, &d.settings));
     let own = own.or(view.published.as_ref().map(|p| (p.enabled, &p.settings)));
     let (enabled, settings) = match own.or(view.fallback.as_ref().map(|f| (f.enabled, &f.settings)))
     {
         Some((enabled, settings)) => (enabled, settings.clone()),
-        None => (true, RuleSettings::default_for(view.channel)),
+        None if channels.is_empty() => (true, RuleSettings::default_for(&Channel::ALL)),
+        None => (true, RuleSettings::default_for(channels)),
     };
     (enabled, settings)
 }

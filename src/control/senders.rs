@@ -15,6 +15,7 @@ use crate::db;
 use crate::db::audit;
 use crate::db::circuits::Circuit;
 use crate::domain::ids::{AccountId, Channel, Provider};
+use crate::domain::rule::settings::CHANNELS;
 use crate::domain::rule::{Rule, RuleSettings};
 use crate::jobs::context::Context;
 use crate::jobs::names::{self, DueDelivery};
@@ -34,36 +35,46 @@ impl AllowedSenders {
             return Ok(Self::ANY);
         }
         let rules = db::rules::of_accounts(&ctx.pool, accounts.ids()).await?;
-        let own = rules
-            .into_iter()
-            .filter_map(|rule| Some((rule.channel, rule.settings.sender?)));
+        let own = rules.iter().flat_map(|rule| own_senders(&rule.settings));
+        let own = own.map(|(channel, sender)| (channel, sender.to_owned()));
         let usual = Channel::ALL
             .into_iter()
             .filter_map(|channel| Some((channel, ctx.usual_sender(channel)?)));
         Ok(Self(Some(own.chain(usual).collect())))
     }
 
-    /// What is wrong with the sender of settings, if anything is.
-    pub fn fault(&self, channel: Channel, settings: &RuleSettings) -> Option<Fault> {
-        let (Some(may), Some(wanted)) = (&self.0, &settings.sender) else {
-            return None;
+    /// What is wrong with the senders of settings, if anything is. That of a channel which no step uses counts: it would be the rule's
+    /// own from then on.
+    pub fn faults(&self, settings: &RuleSettings) -> Vec<Fault> {
+        let Some(may) = &self.0 else {
+            return Vec::new();
         };
-        let is_it = |(of, own): &(Channel, String)| *of == channel && own == wanted;
-        (!may.iter().any(is_it)).then(|| Fault {
-            field: "/settings/sender".to_owned(),
+        let is_theirs = |(channel, wanted): &(Channel, &str)| {
+            may.iter().any(|(of, own)| of == channel && own == wanted)
+        };
+        let others = own_senders(settings).filter(|wanted| !is_theirs(wanted));
+        let faults = others.map(|(channel, _)| Fault {
+            field: format!("/settings/{CHANNELS}/{channel}/sender"),
             detail: "is no sender of your accounts: take one that a rule of theirs has already, or leave it out for the usual one; \
                      somebody who is not limited to some accounts can set another"
                 .to_owned(),
-        })
+        });
+        faults.collect()
     }
 
-    /// That nothing is wrong with it.
-    pub fn allow(&self, channel: Channel, settings: &RuleSettings) -> Result<(), ControlError> {
-        match self.fault(channel, settings) {
-            Some(fault) => Err(ControlError::Invalid(vec![fault])),
-            None => Ok(()),
+    /// That nothing is wrong with them.
+    pub fn allow(&self, settings: &RuleSettings) -> Result<(), ControlError> {
+        match self.faults(settings) {
+            faults if faults.is_empty() => Ok(()),
+            faults => Err(ControlError::Invalid(faults)),
         }
     }
+}
+
+/// The senders that settings name, by channel.
+fn own_senders(settings: &RuleSettings) -> impl Iterator<Item = (Channel, &str)> {
+    let all = settings.channels.iter();
+    all.filter_map(|(channel, own)| Some((channel, own.sender.as_deref()?)))
 }
 
 /// A sender that is paused because something is wrong with it.
@@ -113,9 +124,10 @@ fn key_of(circuit: &Circuit) -> CircuitKey<'_> {
     (circuit.provider, &circuit.sender)
 }
 
-/// Whether a rule's reminders come from this sender.
+/// Whether reminders of a rule come from this sender, on any of its channels.
 fn comes_from(ctx: &Context, rule: &Rule, (provider, sender): CircuitKey<'_>) -> bool {
-    rule.channel.provider() == provider && ctx.sender(rule) == sender
+    let mut channels = rule.settings.used();
+    channels.any(|channel| channel.provider() == provider && ctx.sender(rule, channel) == sender)
 }
 
 /// Whether rules of accounts that the caller may not see come from a sender as well. Then it is not the caller's to try, nor to open
@@ -256,4 +268,41 @@ async fn note(
         detail: json!({ "provider": provider, "accounts": users }),
     };
     audit::record(conn, &entry, now).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_limited_writes_in_nobody_else_s_name_on_any_channel() {
+        let own = |channel, sender: &str| (channel, sender.to_owned());
+        let limited = AllowedSenders(Some(vec![
+            own(Channel::Email, "help@example.com"),
+            own(Channel::Sms, "+12025550143"),
+        ]));
+        let (email, sms) = (
+            "/settings/channels/email/sender",
+            "/settings/channels/sms/sender",
+        );
+        #[rustfmt::skip]
+        let cases: [(Option<&str>, Option<&str>, &[&str]); 5] = [
+            (None, None, &[]),
+            (Some("help@example.com"), Some("+12025550143"), &[]),
+            (Some("else@example.com"), Some("+12025550143"), &[email]),
+            (Some("else@example.com"), Some("+12025550199"), &[email, sms]),
+            // No step uses SMS, but the next draft may.
+            (None, Some("+12025550199"), &[sms]),
+        ];
+        for (of_email, of_sms, faults) in cases {
+            let mut settings = RuleSettings::default_for(&[Channel::Email]);
+            settings.channels[Channel::Email].sender = of_email.map(str::to_owned);
+            settings.channels[Channel::Sms].sender = of_sms.map(str::to_owned);
+            let found = limited.faults(&settings);
+            let fields: Vec<&str> = found.iter().map(|fault| fault.field.as_str()).collect();
+            assert_eq!(fields, faults);
+            assert_eq!(limited.allow(&settings).is_ok(), faults.is_empty());
+            assert!(AllowedSenders::ANY.faults(&settings).is_empty());
+        }
+    }
 }

@@ -41,8 +41,11 @@ const UNREAD: &str =
     "An agent wrote, and the customer had not read it when the reminder was scheduled";
 
 /// The story of a reminder, oldest line first. In the past tense: what it says stays true.
+///
+/// `others` are the reminders of the same episode's other steps: what became of those before it belongs to its story.
 pub fn story_lines(
     reminder: &Reminder,
+    others: &[&Reminder],
     decisions: &[LoggedDecision],
     attempts: &[AttemptRow],
 ) -> Vec<StoryEntry> {
@@ -53,13 +56,17 @@ pub fn story_lines(
             ..line(
                 reminder.created_at,
                 format!(
-                    "{} {} was scheduled",
-                    nth(reminder.step),
-                    labels::channel(reminder.channel)
+                    "{} was scheduled",
+                    capitalised(reminder.channel.names().a_message)
                 ),
             )
         },
     ];
+    lines.extend(
+        others
+            .iter()
+            .filter_map(|other| came_before(reminder, other)),
+    );
     lines.extend(
         decisions
             .iter()
@@ -95,6 +102,43 @@ pub fn story_lines(
     // Stable: what happened at one moment stays in the order of cause and effect.
     lines.sort_by_key(|line| line.at);
     lines
+}
+
+/// What became of an earlier message about the same unread message.
+fn came_before(reminder: &Reminder, other: &Reminder) -> Option<StoryEntry> {
+    let at = other.sent_at.or(other.final_at)?;
+    let is_before = match reminder.sent_at.or(reminder.final_at) {
+        Some(own) => at <= own,
+        None => true,
+    };
+    let message = capitalised(other.channel.names().a_message);
+    let why = || {
+        other.reason.as_ref().map(|reason| match reason {
+            Cause::Ours(_) => labels::why(reason),
+            Cause::Code(code) => labels::explain_code(other.channel, code),
+        })
+    };
+    let (what, detail, mood) = match other.state {
+        ReminderState::Sent | ReminderState::Delivered | ReminderState::Unknown => {
+            (format!("{message} was sent before"), None, StoryTone::Plain)
+        }
+        ReminderState::Undelivered => (
+            format!("{message} was sent before and did not arrive"),
+            why(),
+            StoryTone::Bad,
+        ),
+        ReminderState::Failed | ReminderState::Expired | ReminderState::Cancelled => (
+            format!("{message} was to go before and was not sent"),
+            why(),
+            StoryTone::Plain,
+        ),
+        ReminderState::Scheduled | ReminderState::Sending => return None,
+    };
+    is_before.then(|| StoryEntry {
+        detail,
+        mood,
+        ..line(at, what)
+    })
 }
 
 fn line(at: DateTime<Utc>, what: String) -> StoryEntry {
@@ -203,13 +247,11 @@ fn tried(reminder: &Reminder, attempt: &AttemptRow, lines: &mut Vec<StoryEntry>)
     });
 }
 
-fn nth(step: i16) -> String {
-    match step {
-        1 => "The first".to_owned(),
-        2 => "The second".to_owned(),
-        3 => "The third".to_owned(),
-        n => format!("The {n}th"),
-    }
+/// At the beginning of a line.
+fn capitalised(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(letters).collect()
 }
 
 /// What is said of one that waits for somebody who must not be written to.

@@ -38,6 +38,7 @@ pub use code::{EnteredCode, verify};
 #[derive(Clone, Debug)]
 pub struct TestRequest<'a> {
     pub account: &'a Allowed<AccountId>,
+    /// Which of the rule's channels.
     pub channel: Channel,
     /// The rule as it is written at the moment, published or not.
     pub settings: &'a RuleSettings,
@@ -72,7 +73,7 @@ pub async fn send(
     by: ChangeAuthor<'_>,
 ) -> Result<Sent, ControlError> {
     let account = account(ctx, wish.account)?;
-    wish.senders.allow(wish.channel, wish.settings)?;
+    wish.senders.allow(wish.settings)?;
     let to = recipient(account, wish.channel, wish.to)?;
     met(&ctx.pool, &ctx.clock, &ctx.hasher, &to).await?;
     let hash = ctx.hasher.address(&to);

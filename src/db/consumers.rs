@@ -12,6 +12,7 @@ use crate::domain::channel::PerChannel;
 use crate::domain::decide::Cause;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::read_state::ReadStatus;
+use crate::domain::rule::StepId;
 
 /// A conversation as the last scan left it.
 #[derive(Clone, Debug, FromRow)]
@@ -27,9 +28,14 @@ pub struct Conversation {
     pub unread_count: i32,
     pub time_zone: Option<String>,
     pub language: Option<String>,
-    /// Why there is, or is not, a reminder now.
+    /// Why there is, or is not, a reminder now; `None`: it was never decided about.
+    pub reason: Option<Cause>,
+    /// The step that is scheduled, or would be if the account were live, and its channel.
+    pub step: Option<StepId>,
+    pub channel: Option<Channel>,
+    /// Why the steps of channels are passed over for now.
     #[sqlx(try_from = "Json<BTreeMap<String, String>>")]
-    pub reasons: PerChannel<Option<Cause>>,
+    pub passed_over: PerChannel<Option<Cause>>,
     pub seen_at: DateTime<Utc>,
     pub closed_at: Option<DateTime<Utc>>,
 }
@@ -45,7 +51,7 @@ pub async fn conversations(
 ) -> sqlx::Result<Vec<Conversation>> {
     sqlx::query_as(
         "select c.account, c.id, c.skill, s.name as skill_name, c.started_at, c.open, c.read_state, c.unread_since,
-                c.unread_count, c.time_zone, c.language, c.reasons, c.seen_at, c.closed_at
+                c.unread_count, c.time_zone, c.language, c.reason, c.step, c.channel, c.passed_over, c.seen_at, c.closed_at
          from conversations c left join skills s on s.account = c.account and s.id = c.skill
          where c.account = $1 and c.id = any ($2) and c.seen_at < '9999-01-01' order by c.started_at desc limit $3",
     )

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
@@ -12,6 +11,7 @@ use crate::domain::channel::PerChannel;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::read_state::ReadStatus;
+use crate::domain::rule::StepId;
 use crate::hashing::KnownAs;
 
 /// What one record said, and what was decided from it.
@@ -30,24 +30,39 @@ pub struct ConversationSnapshot {
     pub language: Option<String>,
     pub consumer_ids: Vec<String>,
     pub customer_id: Option<String>,
-    pub decided: PerChannel<Decided>,
+    pub decided: Decided,
+    /// Where its consumer can be reached.
+    pub addresses: PerChannel<Option<KnownAs>>,
 }
 
-/// What was decided on one channel.
-#[derive(Clone, Copy, Debug, Default)]
+/// What was decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decided {
-    /// `None` where the channel has no rule to decide by.
+    /// `None` where the account has no rule to decide by.
     pub reason: Option<Reason>,
-    /// The address that it is about.
-    pub to: Option<KnownAs>,
+    /// What is scheduled, or would be if the account were live.
+    pub step: Option<(StepId, Channel)>,
+    /// Whose steps are passed over for now.
+    pub passed_over: Vec<(Channel, Reason)>,
 }
 
 impl ConversationSnapshot {
     /// As a column holds it: what there is, by the words of the channels.
-    fn by_channel<T: Serialize>(&self, value: impl Fn(&Decided) -> Option<T>) -> Value {
-        let values = self.decided.iter();
-        let values = values.filter_map(|(channel, decided)| Some((channel, value(decided)?)));
-        json!(values.collect::<BTreeMap<Channel, T>>())
+    fn hashes(&self, hash: impl Fn(&KnownAs) -> Option<[u8; 16]>) -> Value {
+        let hex = |hash: [u8; 16]| format!("{:032x}", u128::from_be_bytes(hash));
+        let known = self.addresses.iter();
+        let known =
+            known.filter_map(|(channel, known)| Some((channel, hex(hash(known.as_ref()?)?))));
+        json!(known.collect::<BTreeMap<Channel, String>>())
+    }
+
+    fn passed_over(&self) -> Value {
+        let passed_over = self.decided.passed_over.iter();
+        json!(
+            passed_over
+                .map(|(channel, reason)| (*channel, reason.as_str()))
+                .collect::<BTreeMap<Channel, &str>>()
+        )
     }
 }
 
@@ -68,10 +83,6 @@ pub async fn store(
     ) -> Vec<T> {
         page.iter().map(value).collect()
     }
-    let hex = |hash: [u8; 16]| format!("{:032x}", u128::from_be_bytes(hash));
-    let now = |decided: &Decided| decided.to.map(|to| hex(to.now));
-    let before = |decided: &Decided| decided.to.and_then(|to| to.before).map(hex);
-    let reason = |decided: &Decided| decided.reason.map(Reason::as_str);
     let stored: Vec<(String, bool)> = sqlx::query_as(STORE)
         .bind(account)
         .bind(seen_at)
@@ -87,11 +98,14 @@ pub async fn store(
         }))
         .bind(column(page, |s| s.time_zone.clone()))
         .bind(column(page, |s| s.language.clone()))
-        .bind(column(page, |s| s.by_channel(reason)))
         .bind(column(page, |s| s.closed_at))
-        .bind(column(page, |s| s.by_channel(now)))
-        .bind(column(page, |s| s.by_channel(before)))
+        .bind(column(page, |s| s.hashes(|known| Some(known.now))))
+        .bind(column(page, |s| s.hashes(|known| known.before)))
         .bind(Channel::ALL.map(Channel::as_str))
+        .bind(column(page, |s| s.decided.reason))
+        .bind(column(page, |s| s.decided.step.map(|(step, _)| step)))
+        .bind(column(page, |s| s.decided.step.map(|(_, channel)| channel)))
+        .bind(column(page, ConversationSnapshot::passed_over))
         .fetch_all(&mut *conn)
         .await?;
 
@@ -132,28 +146,29 @@ pub async fn store(
 const STORE: &str = "
 with input as (
     select * from unnest($3::text[], $4::bigint[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::timestamptz[],
-                         $10::integer[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[], $15::jsonb[], $16::jsonb[])
+                         $10::integer[], $11::text[], $12::text[], $13::timestamptz[], $14::jsonb[], $15::jsonb[], $17::text[],
+                         $18::smallint[], $19::text[], $20::jsonb[])
         as t(id, skill, started_at, open, read_state, episode, unread_since, unread_count, time_zone, language,
-             reasons, closed_at, address_hashes, hashes_before)
+             closed_at, address_hashes, hashes_before, reason, step, channel, passed_over)
 ), held as (
-    select c.id, c.reasons, c.address_hashes from conversations c
+    select c.id, c.reason, c.step, c.channel, c.passed_over, c.address_hashes from conversations c
     where c.account = $1 and c.id = any ($3::text[])
 ), stored as (
     insert into conversations as c (account, id, skill, started_at, open, read_state, episode, unread_since, unread_count,
-            time_zone, language, reasons, address_hashes, closed_at, seen_at, changed_at)
+            time_zone, language, reason, step, channel, passed_over, address_hashes, closed_at, seen_at, changed_at)
     select $1, id, skill, started_at, open, read_state, episode, unread_since, unread_count,
-            time_zone, language, reasons, address_hashes,
+            time_zone, language, reason, step, channel, passed_over, address_hashes,
             case when not open then coalesce(closed_at, $2) end, $2, $2
     from input order by id
     on conflict (account, id) do update set
         skill = excluded.skill, open = excluded.open, read_state = excluded.read_state, episode = excluded.episode,
         unread_since = excluded.unread_since, unread_count = excluded.unread_count,
         time_zone = coalesce(excluded.time_zone, c.time_zone), language = coalesce(excluded.language, c.language),
-        -- Of a channel that only another version knows its own scans speak.
-        reasons = (c.reasons - $17::text[]) || excluded.reasons,
-        -- A record that is incomplete says nothing about addresses either.
+        reason = excluded.reason, step = excluded.step, channel = excluded.channel, passed_over = excluded.passed_over,
+        -- A record that is incomplete says nothing about addresses either; of a channel that only another version knows its own scans
+        -- speak.
         address_hashes = case when excluded.read_state = 'undecided' then c.address_hashes || excluded.address_hashes
-            else (c.address_hashes - $17::text[]) || excluded.address_hashes end,
+            else (c.address_hashes - $16::text[]) || excluded.address_hashes end,
         closed_at = case when not excluded.open then coalesce(c.closed_at, excluded.closed_at) end,
         changed_at = case when (c.open, c.read_state, c.episode, c.unread_count)
                 is distinct from (excluded.open, excluded.read_state, excluded.episode, excluded.unread_count)
@@ -162,21 +177,20 @@ with input as (
     where c.seen_at <= excluded.seen_at
     returning c.id, c.changed_at
 ), logged as (
-    insert into decisions (at, account, conversation, channel, stage, verdict, reason, address_hash)
-    select $2, $1, i.id, d.channel, 'scan', case d.now when 'scheduled' then 'schedule' else 'none' end, d.now, decode(d.hash, 'hex')
+    insert into decisions (at, account, conversation, channel, step, stage, verdict, reason, passed_over, address_hashes)
+    select $2, $1, i.id, i.channel, i.step, 'scan', case i.reason when 'scheduled' then 'schedule' else 'none' end, i.reason,
+        nullif(i.passed_over, '{}'),
+        nullif(array(select decode(n.hash, 'hex') from jsonb_each_text(i.address_hashes) as n(channel, hash)), '{}')
     from input i left join held h on h.id = i.id
-    cross join lateral (
-        select r.channel, r.now, h.reasons ->> r.channel, i.address_hashes ->> r.channel, h.address_hashes ->> r.channel,
-               i.hashes_before ->> r.channel
-        from jsonb_each_text(i.reasons) as r(channel, now)
-    ) as d(channel, now, was, hash, hash_was, hash_before)
-    where i.id in (select id from stored)
-      and (d.now is distinct from d.was
+    where i.id in (select id from stored) and i.reason is not null
+      and ((i.reason, i.step, i.channel, i.passed_over) is distinct from (h.reason, h.step, h.channel, h.passed_over)
            -- Another address; the same one under another key is none.
-           or (d.hash <> d.hash_was and d.hash_before is distinct from d.hash_was)
-           or (d.hash is not null and d.hash_was is null))
-    -- As they are listed; jsonb has an order of its own.
-    order by i.id, array_position($17::text[], d.channel)
+           or exists (
+               select from jsonb_each_text(i.address_hashes) as n(channel, hash)
+               where h.address_hashes ->> n.channel is distinct from n.hash
+                 and (h.address_hashes ->> n.channel is null
+                      or i.hashes_before ->> n.channel is distinct from h.address_hashes ->> n.channel)))
+    order by i.id
 )
 select id, changed_at = $2 from stored";
 
@@ -231,7 +245,7 @@ pub async fn mark_gone(
 ) -> sqlx::Result<()> {
     let changed: Vec<String> = sqlx::query_scalar(
         "update conversations set open = false, read_state = 'read', episode = null, unread_since = null,
-             unread_count = 0, reasons = '{}',
+             unread_count = 0, reason = null, step = null, channel = null, passed_over = '{}',
              closed_at = coalesce(closed_at, $3), seen_at = $3, changed_at = $3
          where account = $1 and id = any ($2) and seen_at <= $3
          returning id",

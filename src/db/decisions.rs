@@ -27,8 +27,8 @@ pub async fn log(
         return Ok(());
     }
     sqlx::query(
-        "insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason, until)
-         select $1, r.account, r.conversation, r.channel, r.id, $2, e.verdict, e.reason, e.until
+        "insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason, until)
+         select $1, r.account, r.conversation, r.channel, r.step, r.id, $2, e.verdict, e.reason, e.until
          from unnest($3::bigint[], $4::text[], $5::text[], $6::timestamptz[]) as e(reminder, verdict, reason, until)
          join reminders r on r.id = e.reminder
          left join lateral (

@@ -46,11 +46,10 @@ impl DraftRow {
 pub async fn find(db: impl PgExecutor<'_>, key: &RuleKey) -> sqlx::Result<Option<Draft>> {
     let row: Option<DraftRow> = sqlx::query_as(
         "select based_on, revision, enabled, settings, changed_by, changed_at from rule_drafts
-         where account = $1 and skill is not distinct from $2 and channel = $3",
+         where account = $1 and skill is not distinct from $2",
     )
     .bind(&key.account)
     .bind(key.skill)
-    .bind(key.channel)
     .fetch_optional(db)
     .await?;
     Ok(row.map(|row| row.draft(key)))
@@ -66,15 +65,14 @@ pub async fn save(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Draft> {
     let row: DraftRow = sqlx::query_as(
-        "insert into rule_drafts (account, skill, channel, based_on, enabled, settings, changed_by, changed_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
-         on conflict (account, skill, channel) do update set based_on = $4, enabled = $5, settings = $6, changed_by = $7,
-             changed_at = $8, revision = nextval('rule_draft_revisions')
+        "insert into rule_drafts (account, skill, based_on, enabled, settings, changed_by, changed_at)
+         values ($1, $2, $3, $4, $5, $6, $7)
+         on conflict (account, skill) do update set based_on = $3, enabled = $4, settings = $5, changed_by = $6,
+             changed_at = $7, revision = nextval('rule_draft_revisions')
          returning based_on, revision, enabled, settings, changed_by, changed_at",
     )
     .bind(&key.account)
     .bind(key.skill)
-    .bind(key.channel)
     .bind(based_on)
     .bind(enabled)
     .bind(Json(settings))
@@ -87,13 +85,10 @@ pub async fn save(
 
 /// Removes the draft of a key. True if there was one.
 pub async fn remove(conn: &mut PgConnection, key: &RuleKey) -> sqlx::Result<bool> {
-    sqlx::query(
-        "delete from rule_drafts where account = $1 and skill is not distinct from $2 and channel = $3",
-    )
-    .bind(&key.account)
-    .bind(key.skill)
-    .bind(key.channel)
-    .execute(conn)
-    .await
-    .map(|done| done.rows_affected() == 1)
+    sqlx::query("delete from rule_drafts where account = $1 and skill is not distinct from $2")
+        .bind(&key.account)
+        .bind(key.skill)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected() == 1)
 }

@@ -45,7 +45,7 @@ pub async fn conversations_of_address(
 ) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "select conversation from reminders where account = $1 and recipient_hash = $2
-         union select conversation from decisions where account = $1 and address_hash = $2",
+         union select conversation from decisions where account = $1 and address_hashes @> array[$2::bytea]",
     )
     .bind(account)
     .bind(hash.as_slice())
@@ -118,10 +118,10 @@ pub async fn conversations(
                  token = replace(gen_random_uuid()::text, '-', ''),
                  conversation = 'erased:' || r.id, episode = 'erased:' || r.id
              where r.account = $1 and r.conversation = any ($2)
-             returning r.id, r.conversation, r.channel, r.reason
+             returning r.id, r.conversation, r.channel, r.step, r.reason
          ), logged as (
-             insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
-             select $3, $1, conversation, channel, id, 'operator', 'cancel', 'erased' from forgotten where reason = 'erased'
+             insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason)
+             select $3, $1, conversation, channel, step, id, 'operator', 'cancel', 'erased' from forgotten where reason = 'erased'
          )
          select id from forgotten",
     )
@@ -188,7 +188,8 @@ async fn husks(
         .await?;
     let husks = sqlx::query(
         "update conversations set skill = -1, started_at = $3, open = false, read_state = 'read', episode = null,
-             unread_since = null, unread_count = 0, time_zone = null, language = null, reasons = '{}',
+             unread_since = null, unread_count = 0, time_zone = null, language = null, reason = null,
+             step = null, channel = null, passed_over = '{}',
              address_hashes = '{}', seen_at = $4::timestamptz, changed_at = $3, closed_at = $3
          where account = $1 and id = any ($2) and open",
     )

@@ -12,10 +12,11 @@ pub use attempts::{
     BEGIN, BegunAttempt, Forbidden, NewAttempt, Recorded, begin, begun, forbidden, record,
 };
 pub use due::{
-    DueReminder, RecheckedReminder, SentRecord, Transition, apply, call_up, counted, lock_keys,
-    lock_owed, note_hours, owed,
+    DueReminder, OtherReminder, RecheckedReminder, Transition, apply, call_up, lock_keys,
+    lock_owed, note_hours, others, owed,
 };
-pub use operator::{cancel, may_restart, restart, state};
+pub use operator::{cancel, may_restart, pending_beside, restart, state};
 pub use scan::{
-    EndedEpisode, ExistingReminder, NewReminder, cancel_ended, existing, mark_returns, schedule,
+    EndedEpisode, ExistingReminder, NewReminder, Replaced, cancel_ended, existing, mark_returns,
+    schedule, supersede,
 };

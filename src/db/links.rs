@@ -30,9 +30,12 @@ pub async fn find(pool: &PgPool, token: &str) -> sqlx::Result<Option<Linked>> {
 /// holds the next step back. Clicks within a second are one.
 pub async fn clicked(pool: &PgPool, reminder: ReminderId, now: DateTime<Utc>) -> sqlx::Result<()> {
     sqlx::query(
-        "update reminders set clicked_at = coalesce(clicked_at, $2), last_click_at = $2,
+        "update reminders r set clicked_at = coalesce(clicked_at, $2), last_click_at = $2,
              returned_at = coalesce(returned_at,
                  case when coalesce(sent_at, counted_at) + interval '24 hours' >= $2 then $2 end),
+             credited = credited or (returned_at is null and coalesce(sent_at, counted_at) + interval '24 hours' >= $2
+                 and not exists (select from reminders o where o.account = r.account and o.conversation = r.conversation
+                     and o.episode = r.episode and o.credited)),
              sent_at = case when state = 'unknown' then coalesce(sent_at, counted_at) else sent_at end,
              state = case when state = 'unknown' then 'delivered' else state end
          where id = $1 and (last_click_at is null or last_click_at <= $2 - interval '1 second')",

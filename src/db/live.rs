@@ -168,12 +168,11 @@ pub async fn found(
         "with used as materialized (
              select id from skills_in_use where account = $1 and ($3::bigint[] is null or id = any ($3))
          )
-         select count(*) filter (where reason = 'not_live') as would_be_reminded,
-                count(*) filter (where reason = 'no_address') as without_address,
+         select count(*) filter (where passed_over ->> $2 = 'not_live' or (reason = 'not_live' and channel = $2)) as would_be_reminded,
+                count(*) filter (where passed_over ->> $2 = 'no_address') as without_address,
                 (select coalesce(bool_and(s.succeeded_at is not null), false) from used u
                  left join lateral (select succeeded_at from scans where account = $1 and skill = u.id limit 1) s on true) as scanned
-         from (select reasons ->> $2 as reason
-               from conversations where account = $1 and open and read_state = 'unread') c",
+         from conversations where account = $1 and open and read_state = 'unread'",
     )
     .bind(account)
     .bind(channel)

@@ -109,12 +109,12 @@ pub async fn sharing_sender(
     hash: &AddressHash,
 ) -> sqlx::Result<Vec<AccountId>> {
     let found: BTreeSet<String> = sqlx::query_scalar(
-        "select account from rules
-         where channel = 'sms' and account = any ($1)
-           and (settings ->> 'sender' = any ($2) or ($3 and settings ->> 'sender' is null))
+        r#"select account from rules
+         where account = any ($1) and settings -> 'steps' @> '[{"channel": "sms"}]'
+           and (settings #>> '{channels,sms,sender}' = any ($2) or ($3 and settings #>> '{channels,sms,sender}' is null))
          union
          select r.account from reminders r join attempts a on a.reminder = r.id
-         where r.channel = 'sms' and r.recipient_hash = $4 and r.account = any ($1) and a.sender = any ($2)",
+         where r.channel = 'sms' and r.recipient_hash = $4 and r.account = any ($1) and a.sender = any ($2)"#,
     )
     .bind(accounts)
     .bind(senders)

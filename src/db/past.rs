@@ -6,6 +6,7 @@ use sqlx::{PgConnection, PgExecutor};
 use crate::domain::decide::Cause;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::reminder::ReminderState;
+use crate::domain::rule::StepId;
 
 /// A reminder that has ended.
 #[derive(Clone, Debug)]
@@ -14,7 +15,7 @@ pub struct Past {
     pub conversation: String,
     pub skill: SkillId,
     pub channel: Channel,
-    pub step: i16,
+    pub step: StepId,
     /// A final state, and its reason where it has one.
     pub state: ReminderState,
     pub reason: Option<Cause>,
@@ -55,23 +56,28 @@ pub async fn write(
                       clicked_at, returned_at)
          ), kept as (
              insert into reminders (account, conversation, episode, channel, step, skill, state, reason, episode_since, due_at,
-                 deadline, tries, token, time_zone, zone_source, counted_at, sent_at, final_at, clicked_at, returned_at, created_at)
+                 deadline, tries, token, time_zone, zone_source, counted_at, sent_at, final_at, clicked_at, returned_at,
+                 first_of_episode, credited, created_at)
              select $1, conversation, conversation, channel, step, skill, state, reason, since, due_at, due_at + $16,
                  (sent_at is not null or state = 'failed')::int, 'example-' || conversation || '-' || channel || '-' || step,
-                 time_zone, 'liveperson', sent_at, sent_at, ended_at, clicked_at, returned_at, since + interval '1 minute'
+                 time_zone, 'liveperson', sent_at, sent_at, ended_at, clicked_at, returned_at,
+                 sent_at is not null and sent_at = min(sent_at) over (partition by conversation),
+                 returned_at is not null and sent_at is not null
+                     and sent_at = max(sent_at) filter (where sent_at <= returned_at) over (partition by conversation),
+                 since + interval '1 minute'
              from invented order by since
-             on conflict (account, conversation, episode, channel, step) do nothing
+             on conflict (account, conversation, episode, step) do nothing
              returning id, conversation, channel, step, state, reason, due_at, sent_at, final_at, created_at
          ), tried as (
              insert into attempts (reminder, number, sender, started_at, lease_until, ended_at, outcome, code)
              select k.id, 1, i.sender, coalesce(k.sent_at, k.final_at), coalesce(k.sent_at, k.final_at),
                  coalesce(k.sent_at, k.final_at), case when k.state = 'failed' then 'refused' else 'accepted' end,
                  case when k.state = 'failed' then k.reason end
-             from kept k join invented i on i.conversation = k.conversation and i.channel = k.channel and i.step = k.step
+             from kept k join invented i on i.conversation = k.conversation and i.step = k.step
              where k.sent_at is not null or k.state = 'failed'
          ), decided as (
-             insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason, until)
-             select d.at, $1, k.conversation, k.channel, k.id, d.stage, d.verdict, d.reason, d.until
+             insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason, until)
+             select d.at, $1, k.conversation, k.channel, k.step, k.id, d.stage, d.verdict, d.reason, d.until
              from kept k, lateral (values
                  (k.created_at, 'scan', 'schedule', 'scheduled', k.due_at),
                  (coalesce(k.sent_at, k.final_at), 'deliver',

@@ -33,12 +33,11 @@ impl From<PauseRow> for Pause {
     fn from(row: PauseRow) -> Self {
         let scope = match (row.account, row.channel) {
             (None, _) => Scope::Everything,
-            (Some(account), None) => Scope::Account(account),
-            (Some(account), Some(channel)) if row.of_rule => Scope::Rule(RuleKey {
+            (Some(account), None) if row.of_rule => Scope::Rule(RuleKey {
                 account,
                 skill: row.skill,
-                channel,
             }),
+            (Some(account), None) => Scope::Account(account),
             (Some(account), Some(channel)) => Scope::Channel(account, channel),
         };
         Self {
@@ -63,7 +62,7 @@ fn columns(scope: &Scope) -> PauseColumns<'_> {
         Scope::Everything => (None, None, false, None),
         Scope::Account(account) => (Some(account), None, false, None),
         Scope::Channel(account, channel) => (Some(account), Some(*channel), false, None),
-        Scope::Rule(key) => (Some(&key.account), Some(key.channel), true, key.skill),
+        Scope::Rule(key) => (Some(&key.account), None, true, key.skill),
     }
 }
 

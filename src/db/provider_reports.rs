@@ -25,6 +25,7 @@ pub struct ProviderReport<'a> {
 pub struct Reported {
     pub reminder: ReminderId,
     pub account: AccountId,
+    pub conversation: String,
     pub sender: String,
     pub recipient_hash: Option<Vec<u8>>,
     /// No later attempt of the reminder exists.
@@ -53,7 +54,7 @@ pub async fn apply(
              where s.channel = $5
                and (b.provider_id = $2 or (b.id = $1 and b.provider_id is null and starts_with(s.token, $3)))
              order by b.provider_id nulls last limit 1)
-         returning a.reminder, a.id as attempt, r.account, a.sender, r.recipient_hash,
+         returning a.reminder, a.id as attempt, r.account, r.conversation, a.sender, r.recipient_hash,
              not exists (select from attempts later where later.reminder = a.reminder and later.id > a.id) as latest",
     )
     .bind(report.attempt.map(|(id, _)| id))
@@ -124,13 +125,14 @@ pub struct Mailed {
     /// The beginning of its token, as it was named.
     pub named: String,
     pub account: AccountId,
+    pub conversation: String,
     pub recipient_hash: Option<Vec<u8>>,
 }
 
 /// The reminders that these Message-IDs name, each by its id and the beginning of its token.
 pub async fn mailed(conn: &mut PgConnection, names: &[(i64, String)]) -> sqlx::Result<Vec<Mailed>> {
     let rows = sqlx::query(
-        "select r.id, n.token as named, r.account, r.recipient_hash from unnest($1::bigint[], $2::text[]) as n(id, token)
+        "select r.id, n.token as named, r.account, r.conversation, r.recipient_hash from unnest($1::bigint[], $2::text[]) as n(id, token)
          join reminders r on r.id = n.id and starts_with(r.token, n.token) and r.channel = 'email'",
     )
     .bind(names.iter().map(|(id, _)| *id).collect::<Vec<_>>())
@@ -140,7 +142,7 @@ pub async fn mailed(conn: &mut PgConnection, names: &[(i64, String)]) -> sqlx::R
     readable(&rows)
 }
 
-/// Notes that e-mails came back. It says that they had been sent, too, where that was unknown.
+/// Notes that e-mails came back. It says that they had been sent, too, where that was unknown, or not written down yet.
 pub async fn bounced(
     conn: &mut PgConnection,
     reminders: &[(ReminderId, &str)],
@@ -148,9 +150,9 @@ pub async fn bounced(
 ) -> sqlx::Result<u64> {
     sqlx::query(
         "update reminders r set state = 'undelivered', reason = b.reason, sent_at = coalesce(r.sent_at, r.counted_at, $3),
-             final_at = coalesce(r.final_at, $3)
+             final_at = coalesce(r.final_at, $3), next_at = null
          from unnest($1::bigint[], $2::text[]) as b(id, reason)
-         where r.id = b.id and r.state in ('sent', 'unknown')",
+         where r.id = b.id and r.state in ('sent', 'unknown', 'sending')",
     )
     .bind(reminders.iter().map(|(id, _)| *id).collect::<Vec<_>>())
     .bind(reminders.iter().map(|(_, reason)| *reason).collect::<Vec<_>>())

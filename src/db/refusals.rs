@@ -156,9 +156,12 @@ pub async fn reschedule(
     at: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(ReminderId, AccountId)>> {
     let rows = sqlx::query(
-        "update reminders set state = 'scheduled', reason = 'circuit_open', next_at = $2, final_at = null,
+        "update reminders r set state = 'scheduled', reason = 'circuit_open', next_at = $2, final_at = null,
              tries = greatest(tries - 1, 0)
          where id = any ($1) and state = 'failed' and deadline > $2
+           -- Another step may have taken its place.
+           and not exists (
+               select from reminders p where p.account = r.account and p.conversation = r.conversation and p.next_at is not null)
          returning id, account",
     )
     .bind(reminders)

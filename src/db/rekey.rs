@@ -26,10 +26,12 @@ pub async fn ledger(
          ), moved as (
              update reminders r set recipient_hash = met.new from met where r.id = met.id
          ), decided as (
-             select d.id, d.account, d.conversation, m.new from moves m join decisions d on d.address_hash = m.old
+             select d.id, d.account, d.conversation from decisions d where d.address_hashes && $1::bytea[]
              for update of d skip locked
          ), logged as (
-             update decisions d set address_hash = decided.new from decided where d.id = decided.id
+             update decisions d set address_hashes = array(
+                 select coalesce(m.new, h.hash) from unnest(d.address_hashes) as h(hash) left join moves m on m.old = h.hash)
+             from decided where d.id = decided.id
          ), talks as (
              -- One that a scan has in hand gets the new hash from it.
              select c.account, c.id from conversations c

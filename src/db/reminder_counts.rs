@@ -10,6 +10,7 @@ use sqlx::{FromRow, PgExecutor, PgPool};
 use super::columns::readable;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::reminder::ReminderState;
+use crate::domain::rule::StepId;
 
 /// How long counts are kept: a year and the month to compare it with.
 const KEPT: TimeDelta = TimeDelta::days(400);
@@ -21,9 +22,13 @@ pub struct Sums {
     pub owed: i64,
     /// Taken by a provider, whatever became of them then.
     pub sent: i64,
-    /// Of these, whose consumer came back within an hour, and within 24.
+    /// Of these, those that a consumer's coming back within an hour, and within 24, is put down to.
     pub back_1h: i64,
     pub back_24h: i64,
+    /// Episodes of which something was sent: counted with the first message, as is who came back after that.
+    pub reminded: i64,
+    pub reminded_back_1h: i64,
+    pub reminded_back_24h: i64,
     /// Not sent, because the consumer had read or answered.
     pub read: i64,
     /// Not sent for another reason.
@@ -48,6 +53,9 @@ impl Sums {
             sent: self.sent + other.sent,
             back_1h: self.back_1h + other.back_1h,
             back_24h: self.back_24h + other.back_24h,
+            reminded: self.reminded + other.reminded,
+            reminded_back_1h: self.reminded_back_1h + other.reminded_back_1h,
+            reminded_back_24h: self.reminded_back_24h + other.reminded_back_24h,
             read: self.read + other.read,
             cancelled: self.cancelled + other.cancelled,
             expired: self.expired + other.expired,
@@ -75,6 +83,9 @@ const SUMS: &str = "
     coalesce(sum(n) filter (where measure = 'accepted'), 0)::bigint as sent,
     coalesce(sum(n) filter (where measure = 'back_1h'), 0)::bigint as back_1h,
     coalesce(sum(n) filter (where measure = 'back_24h'), 0)::bigint as back_24h,
+    coalesce(sum(n) filter (where measure = 'reminded'), 0)::bigint as reminded,
+    coalesce(sum(n) filter (where measure = 'reminded_back_1h'), 0)::bigint as reminded_back_1h,
+    coalesce(sum(n) filter (where measure = 'reminded_back_24h'), 0)::bigint as reminded_back_24h,
     coalesce(sum(n) filter (where measure = 'read'), 0)::bigint as read,
     coalesce(sum(n) filter (where measure = 'cancelled'), 0)::bigint as cancelled,
     coalesce(sum(n) filter (where measure = 'expired'), 0)::bigint as expired,
@@ -140,7 +151,7 @@ pub struct OfSkill {
     pub account: AccountId,
     pub skill: SkillId,
     pub channel: Channel,
-    pub step: i16,
+    pub step: StepId,
     #[sqlx(flatten)]
     pub sums: Sums,
 }

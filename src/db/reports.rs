@@ -1,15 +1,20 @@
 //! What the dashboard and the metrics read: never more than the page shows.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
+use sqlx::types::Json;
 use sqlx::{FromRow, PgPool, QueryBuilder};
 
 use super::columns::readable;
+use crate::domain::channel::PerChannel;
 use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Stage, Verdict};
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::local_time::ZoneSource;
 use crate::domain::outcome::{OutcomeKind, UNWRITTEN};
 use crate::domain::reminder::ReminderState;
+use crate::domain::rule::StepId;
 
 /// The latest scan of a skill.
 #[derive(Clone, Debug, FromRow)]
@@ -51,7 +56,7 @@ pub struct Reminder {
     pub skill: SkillId,
     pub skill_name: Option<String>,
     pub channel: Channel,
-    pub step: i16,
+    pub step: StepId,
     pub state: ReminderState,
     pub reason: Option<Cause>,
     pub episode_since: DateTime<Utc>,
@@ -102,14 +107,19 @@ pub struct LoggedDecision {
     pub at: DateTime<Utc>,
     pub account: AccountId,
     pub conversation: String,
-    pub channel: Channel,
+    /// Of the step that it is about; `None`: of none.
+    pub channel: Option<Channel>,
+    pub step: Option<StepId>,
+    /// By channel: why a scan passed its steps over.
+    #[sqlx(try_from = "Json<BTreeMap<String, String>>")]
+    pub passed_over: PerChannel<Option<Cause>>,
     pub stage: Stage,
     pub verdict: Verdict,
     pub reason: Cause,
     pub until: Option<DateTime<Utc>>,
 }
 
-const DECISION: &str = "select id, reminder, at, account, conversation, channel, stage, verdict, reason, until from decisions";
+const DECISION: &str = "select id, reminder, at, account, conversation, channel, step, coalesce(passed_over, '{}') as passed_over, stage, verdict, reason, until from decisions";
 
 /// The decisions about these reminders, oldest first.
 pub async fn decisions_about(
@@ -143,9 +153,9 @@ pub async fn decisions(
     }
     // What only another version knows takes no place on the page, whose last row leads to the next.
     query
-        .push(" and channel = any (")
+        .push(" and (channel is null or channel = any (")
         .push_bind(Channel::ALL)
-        .push(") order by id desc limit ")
+        .push(")) order by id desc limit ")
         .push_bind(most);
     readable(&query.build().fetch_all(pool).await?)
 }
@@ -226,7 +236,7 @@ pub async fn reminder_of(
     pool: &PgPool,
     conversation: &str,
     channel: Channel,
-    step: i16,
+    step: StepId,
 ) -> sqlx::Result<Option<(ReminderState, Option<Cause>)>> {
     sqlx::query_as(
         "select state, reason from reminders where conversation = $1 and channel = $2 and step = $3
@@ -239,15 +249,12 @@ pub async fn reminder_of(
     .await
 }
 
-/// The reason of the last decision about a conversation on a channel.
-pub async fn last_reason(
-    pool: &PgPool,
-    conversation: &str,
-    channel: Channel,
-) -> sqlx::Result<Option<Cause>> {
-    sqlx::query_scalar("select reason from decisions where conversation = $1 and channel = $2 order by id desc limit 1")
-        .bind(conversation)
-        .bind(channel)
-        .fetch_optional(pool)
-        .await
+/// The reason of the last decision about a conversation.
+pub async fn last_reason(pool: &PgPool, conversation: &str) -> sqlx::Result<Option<Cause>> {
+    sqlx::query_scalar(
+        "select reason from decisions where conversation = $1 order by id desc limit 1",
+    )
+    .bind(conversation)
+    .fetch_optional(pool)
+    .await
 }

@@ -37,7 +37,8 @@ macro_rules! perhaps_sent {
         "r.due_at <= $2 and (
              (r.due_at > $1 and r.state in ('scheduled', 'expired'))
              or (r.state = 'scheduled' and (r.next_at <= $2 or r.reason is null
-                 or r.reason not in ('quiet_hours', 'gap', 'cap_conversation', 'cap_recipient'))))"
+                 or r.reason not in ('quiet_hours', 'gap', 'cap_conversation', 'cap_consumer', 'cap_address',
+                     'awaiting_report'))))"
     };
 }
 
@@ -112,6 +113,9 @@ pub async fn look_up(
          ), settling as (
              update reminders r set state = 'sending', reason = 'settling', next_at = $4, final_at = null, tries = r.tries + 1
              from input i where r.id = i.id and r.state = 'unknown' and r.reason = 'restored'
+               -- Another step may wait by now.
+               and not exists (
+                   select from reminders p where p.account = r.account and p.conversation = r.conversation and p.next_at is not null)
              returning r.id
          )
          insert into attempts (reminder, number, sender, address, started_at, lease_until, ended_at, outcome, code, settle_at)

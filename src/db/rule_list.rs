@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor};
 
 use super::columns::readable;
-use super::rules::{self, Stored};
-use crate::domain::ids::{AccountId, Channel, SkillId};
+use super::rules::{self, LiveSince, Stored, live_since};
+use crate::domain::ids::{AccountId, SkillId};
 use crate::domain::rule::{Rule, RuleKey};
 
 /// One key under which there is a rule, a draft, or both.
@@ -23,14 +23,14 @@ pub struct Listed {
 struct RuleListRow {
     account: AccountId,
     skill: Option<SkillId>,
-    channel: Channel,
     skill_name: Option<String>,
     id: Option<i64>,
     enabled: Option<bool>,
     version: Option<i32>,
     settings: Option<Stored>,
     updated_at: Option<DateTime<Utc>>,
-    live: Option<DateTime<Utc>>,
+    #[sqlx(flatten)]
+    live: LiveSince,
     lost_until: Option<DateTime<Utc>>,
     drafted_by: Option<String>,
     drafted_at: Option<DateTime<Utc>>,
@@ -41,18 +41,16 @@ impl From<RuleListRow> for Listed {
         let key = RuleKey {
             account: row.account,
             skill: row.skill,
-            channel: row.channel,
         };
         let rule = match (row.id, row.enabled, row.version, row.settings) {
             (Some(id), Some(enabled), Some(version), Some(stored)) => Some(Rule {
                 id,
                 account: key.account.clone(),
                 skill: key.skill,
-                channel: key.channel,
                 enabled,
                 version,
                 settings: rules::settings(&key, version, &stored),
-                live: row.live,
+                live: row.live.by_channel(),
                 lost_until: row.lost_until,
             }),
             _ => None,
@@ -67,7 +65,7 @@ impl From<RuleListRow> for Listed {
     }
 }
 
-/// Rules and drafts of these accounts, or of all, in the order of account, skill (the default first) and channel, from after a key on.
+/// Rules and drafts of these accounts, or of all, in the order of account and skill (the default first), from after a key on.
 pub async fn list(
     db: impl PgExecutor<'_>,
     accounts: Option<&[AccountId]>,
@@ -75,30 +73,28 @@ pub async fn list(
     most: i64,
 ) -> sqlx::Result<Vec<Listed>> {
     let rows = sqlx::query(
-        "with keys as (
-             select account, skill, channel from rules union select account, skill, channel from rule_drafts
+        concat!("with keys as (
+             select account, skill from rules union select account, skill from rule_drafts
          ), page as (
              -- No skill has the lowest number there is: it stands for the default.
              select *, coalesce(skill, -9223372036854775808) as place from keys
              where ($1::text[] is null or account = any ($1))
-                 and ($2::text is null or (account, coalesce(skill, -9223372036854775808), channel)
-                     > ($2, coalesce($3::bigint, -9223372036854775808), $4))
-             order by account, place, channel limit $5
+                 and ($2::text is null or (account, coalesce(skill, -9223372036854775808))
+                     > ($2, coalesce($3::bigint, -9223372036854775808)))
+             order by account, place limit $4
          )
-         select p.account, p.skill, p.channel, coalesce(s.name, case p.skill when -1 then 'Unassigned' end) as skill_name,
-                r.id, r.enabled, r.version, r.settings, r.updated_at,
-                (select l.since from live l where l.account = p.account and l.channel = p.channel) as live,
+         select p.account, p.skill, coalesce(s.name, case p.skill when -1 then 'Unassigned' end) as skill_name,
+                r.id, r.enabled, r.version, r.settings, r.updated_at, ", live_since!("p"), ",
                 (select max(lost_until) from lost_times) as lost_until, d.changed_by as drafted_by, d.changed_at as drafted_at
          from page p
          left join skills s on s.account = p.account and s.id = p.skill
-         left join rules r on r.account = p.account and r.skill is not distinct from p.skill and r.channel = p.channel
-         left join rule_drafts d on d.account = p.account and d.skill is not distinct from p.skill and d.channel = p.channel
-         order by p.account, p.place, p.channel",
+         left join rules r on r.account = p.account and r.skill is not distinct from p.skill
+         left join rule_drafts d on d.account = p.account and d.skill is not distinct from p.skill
+         order by p.account, p.place"),
     )
     .bind(accounts)
     .bind(after.map(|key| &key.account))
     .bind(after.and_then(|key| key.skill))
-    .bind(after.map(|key| key.channel))
     .bind(most)
     .fetch_all(db)
     .await?;
@@ -112,16 +108,15 @@ pub async fn of_skills(
     accounts: &[AccountId],
 ) -> sqlx::Result<Vec<RuleKey>> {
     let rows = sqlx::query(
-        "select account, skill, channel from rules where skill is not null and account = any ($1)",
+        "select account, skill from rules where skill is not null and account = any ($1)",
     )
     .bind(accounts)
     .fetch_all(db)
     .await?;
-    let known = readable::<(AccountId, SkillId, Channel)>(&rows)?.into_iter();
-    let keys = known.map(|(account, skill, channel)| RuleKey {
+    let known = readable::<(AccountId, SkillId)>(&rows)?.into_iter();
+    let keys = known.map(|(account, skill)| RuleKey {
         account,
         skill: Some(skill),
-        channel,
     });
     Ok(keys.collect())
 }

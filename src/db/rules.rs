@@ -1,5 +1,7 @@
 //! Rules and their versions.
 
+mod history;
+
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
@@ -10,15 +12,19 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::columns::readable;
+use crate::domain::channel::PerChannel;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::rule::{Rule, RuleKey, RuleSettings};
+
+use history::remember;
+pub use history::{InForce, Version, in_force, known_steps, versions};
 
 /// Settings as a table has them, read for a key when the row is.
 pub(super) type Stored = Json<Box<RawValue>>;
 
 /// Reads stored settings; says once in a process what it cannot use of which version of a rule.
 pub(super) fn settings(key: &RuleKey, version: i32, stored: &RawValue) -> RuleSettings {
-    let settings = RuleSettings::stored(key.channel, stored.get());
+    let settings = RuleSettings::stored(stored.get());
     if !settings.newer.is_empty() {
         warn_of_newer(key, version, &settings);
     }
@@ -57,30 +63,62 @@ struct StoredRuleRow {
     id: i64,
     account: AccountId,
     skill: Option<SkillId>,
-    channel: Channel,
     enabled: bool,
     version: i32,
     settings: Stored,
-    live: Option<DateTime<Utc>>,
+    #[sqlx(flatten)]
+    live: LiveSince,
     lost_until: Option<DateTime<Utc>>,
 }
+
+/// Since when the channels of an account have been live, as two columns of arrays.
+#[derive(FromRow)]
+pub(super) struct LiveSince {
+    live_channels: Vec<String>,
+    live_since: Vec<DateTime<Utc>>,
+}
+
+impl LiveSince {
+    /// A channel that only another version has is that version's business.
+    pub fn by_channel(&self) -> PerChannel<Option<DateTime<Utc>>> {
+        let since = |channel: Channel| {
+            let mut words = self.live_channels.iter().zip(&self.live_since);
+            let found = words.find(|(word, _)| word.as_str() == channel.as_str());
+            found.map(|(_, since)| *since)
+        };
+        PerChannel::of(since)
+    }
+}
+
+/// The columns of [`LiveSince`] for the account of `$of`.
+macro_rules! live_since {
+    ($of:literal) => {
+        concat!(
+            "array(select l.channel::text from live l where l.account = ",
+            $of,
+            ".account order by l.channel) as live_channels,
+             array(select l.since from live l where l.account = ",
+            $of,
+            ".account order by l.channel) as live_since"
+        )
+    };
+}
+pub(super) use live_since;
 
 impl From<StoredRuleRow> for Rule {
     fn from(row: StoredRuleRow) -> Self {
         let key = RuleKey {
             account: row.account,
             skill: row.skill,
-            channel: row.channel,
         };
         Self {
             id: row.id,
             settings: settings(&key, row.version, &row.settings),
             account: key.account,
             skill: key.skill,
-            channel: key.channel,
             enabled: row.enabled,
             version: row.version,
-            live: row.live,
+            live: row.live.by_channel(),
             lost_until: row.lost_until,
         }
     }
@@ -88,14 +126,15 @@ impl From<StoredRuleRow> for Rule {
 
 macro_rules! rules {
     () => {
-        "select id, account, skill, channel, enabled, version, settings,
-             (select l.since from live l where l.account = rules.account and l.channel = rules.channel) as live,
-             (select max(lost_until) from lost_times) as lost_until
+        concat!(
+            "select id, account, skill, enabled, version, settings, ",
+            live_since!("rules"),
+            ", (select max(lost_until) from lost_times) as lost_until
          from rules"
+        )
     };
 }
 
-/// The rules among the rows. One of a channel that only a newer version has is that version's business.
 fn known(rows: &[PgRow]) -> sqlx::Result<Vec<Rule>> {
     let known = readable::<StoredRuleRow>(rows)?;
     Ok(known.into_iter().map(Rule::from).collect())
@@ -109,7 +148,7 @@ pub async fn of_accounts(
     let rows = sqlx::query(concat!(
         rules!(),
         "
-         where account = any ($1) order by account, skill nulls first, channel"
+         where account = any ($1) order by account, skill nulls first"
     ))
     .bind(accounts)
     .fetch_all(db)
@@ -131,10 +170,11 @@ pub async fn of_skills(
     account: &AccountId,
     skills: &[SkillId],
 ) -> sqlx::Result<Vec<Rule>> {
-    let rows = sqlx::query(
-        concat!(rules!(), "
-         where account = $1 and (skill is null or skill = any ($2)) order by skill nulls first, channel"),
-    )
+    let rows = sqlx::query(concat!(
+        rules!(),
+        "
+         where account = $1 and (skill is null or skill = any ($2)) order by skill nulls first"
+    ))
     .bind(account)
     .bind(skills)
     .fetch_all(db)
@@ -147,11 +187,10 @@ pub async fn find(db: impl PgExecutor<'_>, key: &RuleKey) -> sqlx::Result<Option
     let row: Option<StoredRuleRow> = sqlx::query_as(concat!(
         rules!(),
         "
-         where account = $1 and skill is not distinct from $2 and channel = $3"
+         where account = $1 and skill is not distinct from $2"
     ))
     .bind(&key.account)
     .bind(key.skill)
-    .bind(key.channel)
     .fetch_optional(db)
     .await?;
     Ok(row.map(Rule::from))
@@ -171,7 +210,7 @@ pub async fn all(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Rule>> {
     let rows = sqlx::query(concat!(
         rules!(),
         "
-         order by account, skill nulls first, channel"
+         order by account, skill nulls first"
     ))
     .fetch_all(db)
     .await?;
@@ -190,17 +229,16 @@ pub async fn put(
 ) -> sqlx::Result<Option<i32>> {
     lock(conn, key).await?;
     let version: Option<i32> = sqlx::query_scalar(
-        "insert into rules as r (account, skill, channel, version, enabled, settings, updated_at)
-         select $1, $2, $3, coalesce(max(v.version), 0) + 1, $4, $5, $6 from rule_versions v
-         where v.account = $1 and v.skill is not distinct from $2 and v.channel = $3
-         on conflict (account, skill, channel) do update
-             set enabled = $4, settings = $5, version = r.version + 1, updated_at = $6
-             where (r.enabled, r.settings) is distinct from ($4, $5)
+        "insert into rules as r (account, skill, version, enabled, settings, updated_at)
+         select $1, $2, coalesce(max(v.version), 0) + 1, $3, $4, $5 from rule_versions v
+         where v.account = $1 and v.skill is not distinct from $2
+         on conflict (account, skill) do update
+             set enabled = $3, settings = $4, version = r.version + 1, updated_at = $5
+             where (r.enabled, r.settings) is distinct from ($3, $4)
          returning version",
     )
     .bind(&key.account)
     .bind(key.skill)
-    .bind(key.channel)
     .bind(enabled)
     .bind(Json(settings))
     .bind(now)
@@ -224,12 +262,11 @@ pub async fn remove(
 ) -> sqlx::Result<Option<i32>> {
     lock(conn, key).await?;
     let removed: Option<(i32, bool, Stored)> = sqlx::query_as(
-        "delete from rules where account = $1 and skill is not distinct from $2 and channel = $3
+        "delete from rules where account = $1 and skill is not distinct from $2
          returning version + 1, enabled, settings",
     )
     .bind(&key.account)
     .bind(key.skill)
-    .bind(key.channel)
     .fetch_optional(&mut *conn)
     .await?;
     let Some((version, enabled, Json(settings))) = removed else {
@@ -240,118 +277,11 @@ pub async fn remove(
     Ok(Some(version))
 }
 
-/// One entry of a rule's history.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Version {
-    pub version: i32,
-    pub enabled: bool,
-    pub settings: RuleSettings,
-    pub changed_by: String,
-    pub changed_at: DateTime<Utc>,
-    /// The rule was deleted; the settings are its last.
-    pub deleted: bool,
-}
-
-/// Adds an entry to a rule's history: its version, whether it is switched on, whether it is deleted. The settings are those of the
-/// table, with what a newer version may have put there.
-async fn remember(
-    conn: &mut PgConnection,
-    key: &RuleKey,
-    (version, enabled, deleted): (i32, bool, bool),
-    settings: &RawValue,
-    by: &str,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "insert into rule_versions (account, skill, channel, version, enabled, settings, changed_by, changed_at, deleted)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-         on conflict (account, skill, channel, version) do update
-             set enabled = $5, settings = $6, changed_by = $7, changed_at = $8, deleted = $9",
-    )
-    .bind(&key.account)
-    .bind(key.skill)
-    .bind(key.channel)
-    .bind(version)
-    .bind(enabled)
-    .bind(Json(settings))
-    .bind(by)
-    .bind(now)
-    .bind(deleted)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-type VersionRow = (i32, bool, Stored, String, DateTime<Utc>, bool);
-
-/// The history of what is under a key, newest first, from before a version on.
-pub async fn versions(
-    db: impl PgExecutor<'_>,
-    key: &RuleKey,
-    before: Option<i32>,
-    most: i64,
-) -> sqlx::Result<Vec<Version>> {
-    let rows: Vec<VersionRow> = sqlx::query_as(
-        "select version, enabled, settings, changed_by, changed_at, deleted from rule_versions
-         where account = $1 and skill is not distinct from $2 and channel = $3 and ($4::int is null or version < $4)
-         order by version desc limit $5",
-    )
-    .bind(&key.account)
-    .bind(key.skill)
-    .bind(key.channel)
-    .bind(before)
-    .bind(most)
-    .fetch_all(db)
-    .await?;
-    let version =
-        |(version, enabled, Json(stored), changed_by, changed_at, deleted): VersionRow| Version {
-            version,
-            enabled,
-            settings: settings(key, version, &stored),
-            changed_by,
-            changed_at,
-            deleted,
-        };
-    Ok(rows.into_iter().map(version).collect())
-}
-
-/// Which rule was in force at some moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
-pub struct InForce {
-    /// `None`: the account's default.
-    pub skill: Option<SkillId>,
-    pub version: i32,
-}
-
-/// The rule that applied to a skill on a channel at some moment: its own, else the account's default. `None`: there was none, or the
-/// history does not go back so far.
-pub async fn in_force(
-    db: impl PgExecutor<'_>,
-    (account, skill): (&AccountId, SkillId),
-    channel: Channel,
-    at: DateTime<Utc>,
-) -> sqlx::Result<Option<InForce>> {
-    sqlx::query_as(
-        "select skill, version from (
-             select distinct on (skill) skill, version, deleted from rule_versions
-             where account = $1 and (skill = $2 or skill is null) and channel = $3 and changed_at <= $4
-             order by skill, version desc
-         ) v where not deleted order by skill is null limit 1",
-    )
-    .bind(account)
-    .bind(skill)
-    .bind(channel)
-    .bind(at)
-    .fetch_optional(db)
-    .await
-}
-
-/// Gives an account its default rules, once in its life: whoever deletes or switches them off keeps it so. True if this call
-/// made them.
-pub async fn make_defaults(
+/// Gives an account its default rule, once in its life: whoever deletes or switches it off keeps it so. True if this call made it.
+pub async fn make_default(
     conn: &mut PgConnection,
     account: &AccountId,
-    defaults: &[(Channel, RuleSettings)],
+    settings: &RuleSettings,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let first = sqlx::query(
@@ -365,14 +295,11 @@ pub async fn make_defaults(
     .rows_affected()
         == 1;
     if first {
-        for (channel, settings) in defaults {
-            let key = RuleKey {
-                account: account.clone(),
-                skill: None,
-                channel: *channel,
-            };
-            put(conn, &key, true, settings, "first start", now).await?;
-        }
+        let key = RuleKey {
+            account: account.clone(),
+            skill: None,
+        };
+        put(conn, &key, true, settings, "first start", now).await?;
     }
     Ok(first)
 }

@@ -13,25 +13,34 @@ use crate::domain::ids::{AccountId, Channel};
 /// The keyed hash of an address (see `crate::hashing`).
 pub type AddressHash = [u8; 16];
 
+/// Why an address must not be written to, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveSuppression {
+    pub reason: Suppression,
+    pub since: DateTime<Utc>,
+}
+
 /// Which of these addresses are suppressed on their channel and account right now.
 pub async fn active(
     db: impl PgExecutor<'_>,
     hashes: &[AddressHash],
     now: DateTime<Utc>,
-) -> sqlx::Result<HashMap<(AddressHash, Channel, AccountId), Suppression>> {
+) -> sqlx::Result<HashMap<(AddressHash, Channel, AccountId), ActiveSuppression>> {
     let hashes: Vec<&[u8]> = hashes.iter().map(<[u8; 16]>::as_slice).collect();
     let rows = sqlx::query(
-        "select address_hash, channel, account, reason from suppressions
+        "select address_hash, channel, account, reason, created_at from suppressions
          where address_hash = any ($1) and (expires_at is null or expires_at > $2)",
     )
     .bind(hashes)
     .bind(now)
     .fetch_all(db)
     .await?;
-    let known = readable::<(Vec<u8>, Channel, AccountId, Suppression)>(&rows)?.into_iter();
+    let known =
+        readable::<(Vec<u8>, Channel, AccountId, Suppression, DateTime<Utc>)>(&rows)?.into_iter();
     Ok(known
-        .filter_map(|(hash, channel, account, reason)| {
-            Some(((hash.try_into().ok()?, channel, account), reason))
+        .filter_map(|(hash, channel, account, reason, since)| {
+            let active = ActiveSuppression { reason, since };
+            Some(((hash.try_into().ok()?, channel, account), active))
         })
         .collect())
 }

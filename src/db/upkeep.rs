@@ -22,10 +22,10 @@ pub async fn expire_overdue(
              update reminders r set state = 'expired', reason = coalesce(r.reason, 'too_late'), next_at = null, final_at = $1,
                  recipient_hash = case when r.counted_at is not null then r.recipient_hash end
              from late where r.id = late.id
-             returning r.id, r.account, r.conversation, r.channel, r.reason
+             returning r.id, r.account, r.conversation, r.channel, r.step, r.reason
          ), logged as (
-             insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
-             select $1, account, conversation, channel, id, 'sweep', 'expire', reason from expired
+             insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason)
+             select $1, account, conversation, channel, step, id, 'sweep', 'expire', reason from expired
          )
          select channel from expired",
     )
@@ -60,6 +60,7 @@ pub struct InFlight {
     pub reminder: ReminderId,
     pub attempt: i64,
     pub account: AccountId,
+    pub conversation: String,
     pub skill: SkillId,
     pub channel: Channel,
     pub tries: i32,
@@ -76,7 +77,7 @@ pub struct InFlight {
     pub maybe_sent_before: bool,
 }
 
-const IN_FLIGHT: &str = "select r.id as reminder, a.id as attempt, r.account, r.skill, r.channel, r.tries, r.deadline, r.token,
+const IN_FLIGHT: &str = "select r.id as reminder, a.id as attempt, r.account, r.conversation, r.skill, r.channel, r.tries, r.deadline, r.token,
         a.address, a.started_at, a.looks, a.outcome is not null as settling,
         array(select b.provider_id from attempts b
             where b.reminder = r.id and b.id <> a.id and b.provider_id is not null) as other_ids,
@@ -197,7 +198,7 @@ fn past_retention(keep: Retention, now: DateTime<Utc>) -> Vec<(&'static str, Dat
         (
             "delete from rule_versions where ctid in (
                  select v.ctid from rule_versions v where v.changed_at < $1 and exists (
-                     select from rule_versions n where n.account = v.account and n.channel = v.channel
+                     select from rule_versions n where n.account = v.account
                          and n.skill is not distinct from v.skill and n.version > v.version)
                  limit $2)",
             now - keep.audit,

@@ -1,6 +1,9 @@
 //! The month before the demonstration, invented: so that charts, the effect and lists have something to show. Pages mark it as example
 //! data. The same moment gives the same month.
 
+#[cfg(test)]
+mod tests;
+
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -9,12 +12,13 @@ use crate::db::past::Past;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{Channel, SkillId};
 use crate::domain::reminder::ReminderState;
+use crate::domain::rule::StepId;
 use crate::sandbox::world::{CUSTOMER_CARE, ORDERS};
 
 /// Decisions older than that are pruned, and a story without them is a torso.
 const DAYS: i64 = 29;
 
-/// Share of the conversations with an e-mail rule that get no reminder, in the past as now.
+/// Share of the conversations in customer care that get no reminder, in the past as now.
 pub const HELD_OUT_PERCENT: u8 = 10;
 
 /// Agent messages that stay unread, on a working day.
@@ -36,6 +40,9 @@ const ZONES: [&str; 4] = [
 struct OutcomeOdds {
     channel: Channel,
     skill: i64,
+    /// The step that is sent first, and that of the second rung, as the demonstration's rules number them.
+    step: StepId,
+    second: Option<StepId>,
     sender: &'static str,
     held_out: u32,
     /// The consumer reads or answers in time.
@@ -51,18 +58,22 @@ struct OutcomeOdds {
 const EMAIL: OutcomeOdds = OutcomeOdds {
     channel: Channel::Email,
     skill: CUSTOMER_CARE,
+    step: 1,
+    second: Some(3),
     sender: "hello@shop.example",
     held_out: 100,
     in_time: 240,
     expired: 6,
     failed: (14, "550 5.1.1"),
-    undelivered: (0, ""),
+    undelivered: (17, "hard bounce"),
     back: 470,
 };
 
 const SMS: OutcomeOdds = OutcomeOdds {
     channel: Channel::Sms,
     skill: ORDERS,
+    step: 1,
+    second: None,
     sender: "+15005550006",
     held_out: 0,
     in_time: 190,
@@ -71,6 +82,18 @@ const SMS: OutcomeOdds = OutcomeOdds {
     undelivered: (38, "30005"),
     back: 560,
 };
+
+/// Who has a number and no e-mail address, in customer care.
+const NUMBER_ONLY: OutcomeOdds = OutcomeOdds {
+    skill: CUSTOMER_CARE,
+    step: 2,
+    second: Some(4),
+    held_out: 100,
+    ..SMS
+};
+
+/// Who has both, of those with an e-mail address.
+const HAS_NUMBER: u32 = 600;
 
 /// Who comes back without a reminder, and after a second one.
 const BACK_HELD_OUT: u32 = 290;
@@ -89,7 +112,11 @@ pub fn invent(now: DateTime<Utc>) -> Vec<Past> {
         let grown = 100 - u32::try_from(ago).unwrap_or_default();
         for _ in 0..dice.about(A_DAY * share * grown / 10_000) {
             let since = date + dice.time_of_day();
-            let odds = if dice.holds(640) { &EMAIL } else { &SMS };
+            let odds = match dice.0.random_range(0..1000) {
+                0..590 => &EMAIL,
+                590..640 => &NUMBER_ONLY,
+                _ => &SMS,
+            };
             past.extend(dice.episode(odds, since, past.len()));
         }
     }
@@ -136,17 +163,47 @@ impl Dice {
         }
     }
 
-    /// What one unread message led to: a reminder, and a second e-mail where the first brought nobody back.
+    /// What one unread message led to: a reminder, a text where it did not reach them, and the same once more where nobody came back.
     fn episode(&mut self, odds: &OutcomeOdds, since: DateTime<Utc>, number: usize) -> Vec<Past> {
+        let has_number = odds.channel == Channel::Email && self.holds(HAS_NUMBER);
         let first = self.reminder(odds, since, number);
-        let alone = odds.channel == Channel::Sms
-            || first.sent_at.is_none()
-            || first.returned_at.is_some_and(|at| at < since + SECOND);
-        if alone {
-            return vec![first];
+        let mut all = vec![first];
+        all.extend(self.text_instead(&all[0], has_number));
+        let was_written_to = all.iter().any(|p| p.sent_at.is_some() || is_bad_address(p));
+        let is_back = all
+            .iter()
+            .any(|p| p.returned_at.is_some_and(|at| at < since + SECOND));
+        if let Some(step) = odds.second.filter(|_| was_written_to && !is_back) {
+            let second = self.second(odds, step, &all[0]);
+            let text = self.text_instead(&second, has_number);
+            all.push(second);
+            all.extend(text);
         }
-        let second = self.second(odds, &first);
-        vec![first, second]
+        if all.len() > 1 {
+            come_back_once(&mut all);
+        }
+        all
+    }
+
+    /// The text to who has a number, when an e-mail did not arrive.
+    fn text_instead(&mut self, email: &Past, has_number: bool) -> Option<Past> {
+        if !has_number || !is_bad_address(email) {
+            return None;
+        }
+        let mut text = Past {
+            channel: Channel::Sms,
+            step: email.step + 1,
+            state: ReminderState::Sent,
+            reason: None,
+            sender: NUMBER_ONLY.sender,
+            due_at: email.ended_at,
+            sent_at: None,
+            clicked_at: None,
+            returned_at: None,
+            ..email.clone()
+        };
+        self.sent(&NUMBER_ONLY, &mut text, NUMBER_ONLY.back);
+        Some(text)
     }
 
     fn reminder(&mut self, odds: &OutcomeOdds, since: DateTime<Utc>, number: usize) -> Past {
@@ -156,7 +213,7 @@ impl Dice {
             conversation: format!("example-{number:05}-{}", since.timestamp()),
             skill: SkillId(odds.skill),
             channel: odds.channel,
-            step: 1,
+            step: odds.step,
             state: ReminderState::Sent,
             reason: None,
             sender: odds.sender,
@@ -204,6 +261,9 @@ impl Dice {
                 ReminderState::Undelivered,
                 Some(Cause::parse(odds.undelivered.1)),
             );
+            if odds.channel == Channel::Email {
+                past.ended_at = at + TimeDelta::seconds(self.0.random_range(20..90));
+            }
         } else if self.holds(back) {
             let returned = self.comes_back(at);
             past.returned_at = Some(returned);
@@ -213,10 +273,12 @@ impl Dice {
         }
     }
 
-    fn second(&mut self, odds: &OutcomeOdds, first: &Past) -> Past {
+    fn second(&mut self, odds: &OutcomeOdds, step: StepId, first: &Past) -> Past {
         let due_at = first.since + SECOND;
         let mut past = Past {
-            step: 2,
+            step,
+            state: ReminderState::Sent,
+            reason: None,
             due_at,
             sent_at: None,
             ended_at: due_at,
@@ -224,7 +286,9 @@ impl Dice {
             returned_at: None,
             ..first.clone()
         };
-        if self.holds(300) {
+        if is_bad_address(first) {
+            (past.state, past.reason) = (ReminderState::Cancelled, Some(Reason::BadAddress.into()));
+        } else if self.holds(300) {
             (past.state, past.reason) = (ReminderState::Cancelled, Some(Reason::Read.into()));
         } else {
             self.sent(odds, &mut past, BACK_SECOND);
@@ -233,98 +297,26 @@ impl Dice {
     }
 }
 
-/// When the second e-mail is due, after the message: as the demonstration's rule has it.
-const SECOND: TimeDelta = TimeDelta::minutes(130);
+/// The e-mail address turned out not to work.
+fn is_bad_address(past: &Past) -> bool {
+    let did_not_arrive = matches!(
+        past.state,
+        ReminderState::Failed | ReminderState::Undelivered
+    );
+    past.channel == Channel::Email
+        && (did_not_arrive || past.reason == Some(Reason::BadAddress.into()))
+}
 
-#[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, HashSet};
-
-    use super::*;
-
-    fn now() -> DateTime<Utc> {
-        "2026-03-18T10:20:00Z".parse().unwrap()
-    }
-
-    #[test]
-    fn the_month_is_over_when_the_demonstration_begins_and_every_day_has_its_share() {
-        let past = invent(now());
-        let mut days: BTreeMap<_, u32> = BTreeMap::new();
-        let mut keys = HashSet::new();
-        for p in &past {
-            assert!(
-                p.since <= p.due_at && p.due_at <= p.ended_at && p.ended_at < now(),
-                "{p:?}"
-            );
-            assert!(
-                p.sent_at
-                    .is_none_or(|at| at >= p.due_at && at <= p.ended_at),
-                "{p:?}"
-            );
-            assert!(
-                p.returned_at.is_none_or(|at| at < now() && at > p.due_at),
-                "{p:?}"
-            );
-            assert!(
-                p.clicked_at.is_none_or(|at| Some(at) < p.returned_at),
-                "{p:?}"
-            );
-            assert!(p.since > now() - TimeDelta::days(30), "{p:?}");
-            assert!(
-                keys.insert((p.conversation.clone(), p.channel, p.step)),
-                "{p:?}"
-            );
-            *days.entry(p.since.date_naive()).or_default() += 1;
-        }
-        assert_eq!(i64::try_from(days.len()).unwrap(), DAYS);
-        assert!(
-            days.values().all(|count| (15..150).contains(count)),
-            "{days:?}"
-        );
-        assert_eq!(
-            format!("{past:?}"),
-            format!("{:?}", invent(now())),
-            "the same moment, the same month"
-        );
-    }
-
-    #[test]
-    fn the_numbers_are_of_a_shop_that_reminding_helps() {
-        let past = invent(now());
-        let share = |of: &dyn Fn(&Past) -> bool, hits: &dyn Fn(&Past) -> bool| {
-            let all: Vec<&Past> = past.iter().filter(|p| of(p)).collect();
-            let hit = all.iter().filter(|p| hits(p)).count();
-            (
-                f64::from(u32::try_from(hit).unwrap())
-                    / f64::from(u32::try_from(all.len()).unwrap()),
-                all.len(),
-            )
-        };
-        let back = |p: &Past| p.returned_at.is_some();
-        let email = |p: &Past| p.channel == Channel::Email && p.step == 1;
-        let (reminded, _) = share(&|p| email(p) && p.sent_at.is_some(), &back);
-        let (held_out, count) = share(&|p| p.reason == Some(Cause::Ours(Reason::HeldOut)), &back);
-        assert!(
-            count >= 30 && reminded > held_out + 0.05,
-            "{reminded} of the reminded, {held_out} of {count} others"
-        );
-        let (undelivered, texts) = share(
-            &|p| p.channel == Channel::Sms && p.sent_at.is_some(),
-            &|p| p.state == ReminderState::Undelivered,
-        );
-        assert!(
-            texts > 200 && (0.01..0.1).contains(&undelivered),
-            "{undelivered} of {texts}"
-        );
-        for state in [
-            ReminderState::Sent,
-            ReminderState::Delivered,
-            ReminderState::Undelivered,
-            ReminderState::Cancelled,
-            ReminderState::Expired,
-            ReminderState::Failed,
-        ] {
-            assert!(past.iter().any(|p| p.state == state), "none is {state}");
-        }
+/// Who comes back comes back after everything that was sent until then, and by one link.
+fn come_back_once(all: &mut [Past]) {
+    let back = all.iter().filter_map(|p| p.returned_at).min();
+    for past in all {
+        past.returned_at = back.filter(|back| past.sent_at.is_some_and(|at| at < *back));
+        past.clicked_at = past
+            .clicked_at
+            .filter(|at| past.returned_at.is_some_and(|back| *at < back));
     }
 }
+
+/// When the second rung is due, after the message: as the demonstration's rule has it.
+const SECOND: TimeDelta = TimeDelta::minutes(130);

@@ -66,6 +66,10 @@ pub(super) fn settings(base: &Config, sandbox: &Sandbox, pace: DemoPace) -> anyh
             "UNREAD_PAGE_URL",
             format!("{}/shop", sandbox.endpoints().mailbox_url),
         ),
+        (
+            "UNREAD_MAIL_WEBHOOK_SECRET",
+            sandbox.endpoints().smtp.events_secret.clone(),
+        ),
         ("UNREAD_BADGE_SECRET", shop::SECRET.to_owned()),
         (
             "UNREAD_BADGE_ORIGINS",

@@ -37,6 +37,7 @@ pub struct ChannelProfile {
     pub parts: Parts,
     pub way_out: WayOut,
     pub unknown: UnknownPolicy,
+    pub reports: Reports,
     /// People must have agreed to it, and whoever goes live says how.
     pub needs_consent: bool,
     pub length: Length,
@@ -103,6 +104,15 @@ pub enum UnknownPolicy {
     Settled,
 }
 
+/// How it becomes known whether a message that was sent has arrived. Where nothing is heard in time, it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reports {
+    /// The provider reports how each ended; so long the report may take.
+    Always(TimeDelta),
+    /// What comes back is heard of, where the installation has a source of such reports; so long it may take.
+    WhereConfigured(TimeDelta),
+}
+
 const EMAIL: ChannelProfile = ChannelProfile {
     word: "email",
     provider: Provider::Smtp,
@@ -132,6 +142,7 @@ const EMAIL: ChannelProfile = ChannelProfile {
     parts: Parts::SubjectAndHtml,
     way_out: WayOut::Link,
     unknown: UnknownPolicy::Final,
+    reports: Reports::WhereConfigured(TimeDelta::minutes(15)),
     needs_consent: false,
     length: Length::Free,
     has_sender_domain: true,
@@ -168,6 +179,7 @@ const SMS: ChannelProfile = ChannelProfile {
     parts: Parts::TextAlone,
     way_out: WayOut::StopWord,
     unknown: UnknownPolicy::Settled,
+    reports: Reports::Always(TimeDelta::hours(2)),
     needs_consent: true,
     length: Length::Segments,
     has_sender_domain: false,
@@ -203,6 +215,7 @@ const PROBE: ChannelProfile = ChannelProfile {
     parts: Parts::TextAlone,
     way_out: WayOut::StopWord,
     unknown: UnknownPolicy::Settled,
+    reports: Reports::Always(TimeDelta::hours(2)),
     needs_consent: false,
     length: Length::Free,
     has_sender_domain: false,

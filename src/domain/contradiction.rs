@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::channel::WayOut;
 use super::ids::Channel;
 use super::quiet::{Bounds, Hours, LostShare, longest_quiet, lost_share};
+use super::rule::settings::CHANNELS;
 use super::rule::{InQuietHours, RuleSettings};
 use super::zone::Zone;
 
@@ -21,20 +22,20 @@ pub use sequence::StepLimit;
 /// What is looked at.
 #[derive(Clone, Debug)]
 pub struct Subject<'a> {
-    pub channel: Channel,
     pub settings: &'a RuleSettings,
     /// The account's time zone, where the rule has none.
     pub zone: Zone,
-    /// What the rule's own texts say, language by language.
+    /// What the rule's own texts say, channel by channel and language by language.
     pub texts: &'a [TextFacts],
-    /// What is not right about the sender's domain, as it was last looked up.
-    pub sender: &'a [SenderFault],
+    /// What is not right about the senders' domains, as they were last looked up.
+    pub senders: &'a [(Channel, SenderFault)],
     pub now: DateTime<Utc>,
 }
 
 /// What one part of a text says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextFacts {
+    pub channel: Channel,
     /// The tag under which the rule has it.
     pub language: String,
     /// `subject`, `text` or `html`.
@@ -105,11 +106,13 @@ impl Figure {
 pub enum Contradiction {
     /// `max_age` is longer than what bounds it.
     MaxAge {
+        channel: Channel,
         max_age: TimeDelta,
         latest: TimeDelta,
     },
     /// For some due moments no allowed hour comes in time.
     Hours {
+        channel: Channel,
         country: Option<String>,
         quiet: TimeDelta,
         latest: TimeDelta,
@@ -119,6 +122,7 @@ pub enum Contradiction {
     },
     /// What falls into quiet hours is dropped, as was chosen.
     Drops {
+        channel: Channel,
         country: Option<String>,
         lost: LostShare,
     },
@@ -142,20 +146,22 @@ pub enum Contradiction {
         limit: StepLimit,
     },
     /// A text message that does not say how to stop them.
-    NoStopWord { language: String },
+    NoStopWord { channel: Channel, language: String },
     /// An e-mail text without the link that stops them. It is added.
     NoUnsubscribeLink {
+        channel: Channel,
         language: String,
         part: &'static str,
     },
     /// A name that may be unknown, and nothing in its place.
     NoFallback {
+        channel: Channel,
         language: String,
         part: &'static str,
         variable: &'static str,
     },
     /// The sender's domain.
-    Sender(SenderFault),
+    Sender(Channel, SenderFault),
 }
 
 impl Contradiction {
@@ -172,7 +178,7 @@ impl Contradiction {
             Self::NoStopWord { .. } => "no_stop_word",
             Self::NoUnsubscribeLink { .. } => "no_unsubscribe_link",
             Self::NoFallback { .. } => "no_fallback",
-            Self::Sender(_) => "sender",
+            Self::Sender(..) => "sender",
         }
     }
 
@@ -186,19 +192,36 @@ impl Contradiction {
     /// Path of the setting to change, as in files: `steps[1].after_minutes`. Empty: none of the rule's.
     pub fn field(&self) -> String {
         let step = |step: &usize| format!("steps[{}].after_minutes", step.saturating_sub(1));
+        let of = |channel: &Channel, name: &str| format!("{CHANNELS}.{channel}.{name}");
         match self {
-            Self::MaxAge { .. } => "latest_minutes".to_owned(),
-            Self::Hours { country, .. } | Self::Drops { country, .. } => match country {
-                Some(country) => format!("quiet_hours.by_country.{country}"),
-                None => "quiet_hours.allowed".to_owned(),
+            Self::MaxAge { channel, .. } => of(channel, "latest_minutes"),
+            Self::Hours {
+                channel, country, ..
+            }
+            | Self::Drops {
+                channel, country, ..
+            } => match country {
+                Some(country) => of(channel, &format!("quiet_hours.by_country.{country}")),
+                None => of(channel, "quiet_hours.allowed"),
             },
             Self::Debounce { step: nth, .. }
             | Self::Late { step: nth, .. }
             | Self::Lost { step: nth, .. } => step(nth),
-            Self::NoStopWord { language } => format!("templates.{language}.text"),
-            Self::NoUnsubscribeLink { language, part }
-            | Self::NoFallback { language, part, .. } => format!("templates.{language}.{part}"),
-            Self::Sender(_) => "sender".to_owned(),
+            Self::NoStopWord { channel, language } => {
+                of(channel, &format!("templates.{language}.text"))
+            }
+            Self::NoUnsubscribeLink {
+                channel,
+                language,
+                part,
+            }
+            | Self::NoFallback {
+                channel,
+                language,
+                part,
+                ..
+            } => of(channel, &format!("templates.{language}.{part}")),
+            Self::Sender(channel, _) => of(channel, "sender"),
         }
     }
 
@@ -214,26 +237,33 @@ impl Contradiction {
             Self::NoStopWord { .. }
             | Self::NoUnsubscribeLink { .. }
             | Self::NoFallback { .. }
-            | Self::Sender(_) => None,
+            | Self::Sender(..) => None,
         }
     }
 }
 
-/// Everything that a rule promises and cannot do, in the order of its settings.
+/// Everything that a rule promises and cannot do: its sequence first, then channel by channel, in the order of the settings.
 pub fn contradictions(subject: &Subject<'_>) -> Vec<Contradiction> {
     let settings = subject.settings;
     let mut found = Vec::new();
     found.extend(sequence::debounced(settings));
     found.extend(sequence::limited(subject));
-    let latest = settings.latest(subject.channel);
-    if settings.max_age > latest {
-        let max_age = settings.max_age;
-        found.push(Contradiction::MaxAge { max_age, latest });
-    }
-    found.extend(hours(subject));
-    found.extend(texts(subject));
-    if subject.channel.profile().has_sender_domain {
-        found.extend(subject.sender.iter().cloned().map(Contradiction::Sender));
+    for channel in settings.used() {
+        let (max_age, latest) = (settings.channels[channel].max_age, settings.latest(channel));
+        if max_age > latest {
+            found.push(Contradiction::MaxAge {
+                channel,
+                max_age,
+                latest,
+            });
+        }
+        found.extend(hours(subject, channel));
+        found.extend(texts(subject, channel));
+        let faults = subject
+            .senders
+            .iter()
+            .filter(|(of, _)| *of == channel && channel.profile().has_sender_domain);
+        found.extend(faults.map(|(channel, fault)| Contradiction::Sender(*channel, fault.clone())));
     }
     found
 }
@@ -243,37 +273,45 @@ impl Subject<'_> {
         self.settings.time_zone.unwrap_or(self.zone)
     }
 
-    fn bounds(&self) -> Bounds {
+    fn bounds(&self, channel: Channel) -> Bounds {
         Bounds {
-            max_age: self.settings.max_age,
-            latest: self.settings.latest(self.channel),
+            max_age: self.settings.channels[channel].max_age,
+            latest: self.settings.latest(channel),
             drops: self.settings.in_quiet_hours == InQuietHours::Drop,
         }
     }
 
-    /// The hours for everybody, and those of countries that have their own; only a phone number tells a country.
-    fn all_hours(&self) -> impl Iterator<Item = (Option<&String>, &[super::quiet::Window])> {
-        let quiet = &self.settings.quiet_hours;
+    /// A channel's hours for everybody, and those of countries that have their own; only a phone number tells a country.
+    fn all_hours(
+        &self,
+        channel: Channel,
+    ) -> impl Iterator<Item = (Option<&String>, &[super::quiet::Window])> {
+        let quiet = &self.settings.channels[channel].quiet_hours;
         let countries = quiet
             .by_country
             .iter()
-            .filter(|_| self.channel.profile().tells_country);
+            .filter(move |_| channel.profile().tells_country);
         let countries = countries.map(|(country, windows)| (Some(country), windows.as_slice()));
         std::iter::once((None, quiet.allowed.as_slice())).chain(countries)
     }
 }
 
-fn hours(subject: &Subject<'_>) -> Vec<Contradiction> {
-    let bounds = subject.bounds();
-    let all = subject.all_hours();
+fn hours(subject: &Subject<'_>, channel: Channel) -> Vec<Contradiction> {
+    let bounds = subject.bounds(channel);
+    let all = subject.all_hours(channel);
     let found = all.filter_map(|(country, windows)| {
         let (lost, week) = lost_share(windows, bounds, subject.zone(), subject.now);
         let country = country.cloned();
         (!lost.is_none()).then(|| {
             if bounds.drops {
-                return Contradiction::Drops { country, lost };
+                return Contradiction::Drops {
+                    channel,
+                    country,
+                    lost,
+                };
             }
             Contradiction::Hours {
+                channel,
                 country,
                 quiet: longest_quiet(windows),
                 latest: bounds.latest,
@@ -285,13 +323,14 @@ fn hours(subject: &Subject<'_>) -> Vec<Contradiction> {
     found.collect()
 }
 
-fn texts(subject: &Subject<'_>) -> Vec<Contradiction> {
+fn texts(subject: &Subject<'_>, channel: Channel) -> Vec<Contradiction> {
     let mut found = Vec::new();
-    for text in subject.texts {
+    for text in subject.texts.iter().filter(|text| text.channel == channel) {
         let (language, part) = (text.language.clone(), text.part);
         for &variable in &text.without_fallback {
             let language = language.clone();
             found.push(Contradiction::NoFallback {
+                channel,
                 language,
                 part,
                 variable,
@@ -300,9 +339,13 @@ fn texts(subject: &Subject<'_>) -> Vec<Contradiction> {
         if text.says_how_to_stop || part == "subject" {
             continue;
         }
-        found.push(match subject.channel.profile().way_out {
-            WayOut::StopWord => Contradiction::NoStopWord { language },
-            WayOut::Link => Contradiction::NoUnsubscribeLink { language, part },
+        found.push(match channel.profile().way_out {
+            WayOut::StopWord => Contradiction::NoStopWord { channel, language },
+            WayOut::Link => Contradiction::NoUnsubscribeLink {
+                channel,
+                language,
+                part,
+            },
         });
     }
     found

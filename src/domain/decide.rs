@@ -13,9 +13,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::contact::{Contact, Suppression};
 use super::conversation::{Queue, Record};
+use super::ids::Channel;
 use super::local_time::LocalTime;
+use super::reached::{DoneStep, Rung, rung_of};
 use super::read_state::{ReadState, read_state};
-use super::rule::{Caps, InQuietHours, Rule};
+use super::rule::{Caps, InQuietHours, Rule, StepId, When};
 
 pub use answer::{Cause, Stage, Verdict};
 pub use reason::Reason;
@@ -37,12 +39,15 @@ pub enum Decision {
 pub struct Facts<'a> {
     /// The episode the reminder is for: the id of its first message.
     pub episode: &'a str,
+    pub step: StepId,
+    pub channel: Channel,
+    /// The other steps of the episode that have, or had, a reminder.
+    pub others: &'a [DoneStep],
     /// Past which moment it is not sent any more: [`LocalTime::deadline`] by what is known now.
     pub deadline: DateTime<Utc>,
     /// By whose clock the rule's hours are read.
     pub local: &'a LocalTime,
-    /// The reminder's rule, as it stands now; `None` if it is gone, or is not the one that [`pick`](super::rule::pick) gives for
-    /// the skill the conversation has now.
+    /// The rule that [`pick`](super::rule::pick) gives for the skill the conversation has now, as it stands now.
     pub rule: Option<&'a Rule>,
     /// The conversation, fetched by id just now; `None`: LivePerson does not know it.
     pub record: Option<&'a Record>,
@@ -52,6 +57,8 @@ pub struct Facts<'a> {
     pub contact: Option<Contact>,
     /// Whether, and why, that address must not be written to on this channel.
     pub suppression: Option<Suppression>,
+    /// Whether the consumer has said no on any channel since the episode began.
+    pub said_no: Option<Suppression>,
     /// A person has paused the rule, its channel, its account or everything.
     pub paused: bool,
     /// Sending is held, because the database may not be the one that sent.
@@ -64,12 +71,23 @@ pub struct Facts<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// When *other* reminders were, or may have been, sent on this channel: in the last 24 hours, or in the rule's gap if that is
-/// longer. Oldest first.
+/// When *other* reminders were, or may have been, sent: in the last 24 hours, or in the rule's gap if that is longer. Oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    pub conversation: Vec<DateTime<Utc>>,
-    pub recipient: Vec<DateTime<Utc>>,
+    /// To the consumer, on any channel and about any conversation of the account.
+    pub consumer: Vec<Earlier>,
+    /// To the same address on the same channel, by any account.
+    pub address: Vec<DateTime<Utc>>,
+}
+
+/// A message to the consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Earlier {
+    pub at: DateTime<Utc>,
+    /// About the same conversation.
+    pub same_conversation: bool,
+    /// It did not arrive.
+    pub came_back: bool,
 }
 
 /// A partial record is whole again soon, and an update complete.
@@ -95,6 +113,10 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     if !rule.enabled {
         return Cancel(Reason::RuleOff);
     }
+    let Some(place) = rule.settings.place_of(facts.step, facts.channel) else {
+        return Cancel(Reason::StepRemoved);
+    };
+    let step = &rule.settings.steps[place];
     let Some(record) = facts.record else {
         return Cancel(Reason::Gone);
     };
@@ -106,7 +128,7 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         }
         ReadState::Unread(episode) => episode,
     };
-    let Some(episode) = rule.concerns(&episode) else {
+    let Some(episode) = rule.concerns(facts.channel, &episode) else {
         return Cancel(Reason::BeforeLive);
     };
     let settings = &rule.settings;
@@ -116,15 +138,24 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     let Some(contact) = &facts.contact else {
         return Cancel(Reason::NoAddress);
     };
-    if let Some(suppression) = facts.suppression {
+    if let Some(suppression) = facts.suppression.or(facts.said_no) {
         return Cancel(suppression.into());
     }
     if settings.newer.holds() {
         // A process of the version that stored the rule may be the next to ask.
         return facts.postpone(now + AFTER_UNDECIDED, Reason::NewerRule);
     }
-    if rule.live.is_none() {
+    if rule.live[facts.channel].is_none() {
         return Cancel(Reason::NotLive);
+    }
+    match rung_of(settings, place, facts.others, now) {
+        Rung::Free { .. } => {}
+        Rung::Reached => return Cancel(Reason::Reached),
+        Rung::Open { until } => {
+            let until = until.filter(|until| *until > now);
+            let until = until.unwrap_or(now + AFTER_UNDECIDED);
+            return facts.postpone(until, Reason::AwaitingReport);
+        }
     }
     if let Some(reason) = facts.kept_back() {
         // Held to the end: it may be over at any moment.
@@ -140,10 +171,16 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     if let Some(until) = clicked_until.filter(|until| *until > now) {
         return facts.postpone(until, Reason::Clicked);
     }
-    if let Some((free, reason)) = capped_until(settings.caps, facts.history, now) {
+    let own = &settings.channels[facts.channel];
+    let limits = Limits {
+        caps: settings.caps,
+        per_address_24h: own.per_address_24h,
+        when: step.when,
+    };
+    if let Some((free, reason)) = limits.full_until(facts.history, now) {
         return facts.postpone(free, reason);
     }
-    match facts.local.hours(settings).allowed_at(now) {
+    match facts.local.hours(own).allowed_at(now) {
         // Last, so that who is held out and who is written to differ in nothing else.
         Some(at) if at <= now && facts.holdout_bucket < settings.holdout_percent => {
             Cancel(Reason::HeldOut)
@@ -175,22 +212,58 @@ impl Facts<'_> {
     }
 }
 
-/// Until when, and why, the caps forbid another reminder; `None` if they allow it now.
-pub(super) fn capped_until(
-    caps: Caps,
-    history: &History,
-    now: DateTime<Utc>,
-) -> Option<(DateTime<Utc>, Reason)> {
-    let gap = history.conversation.last().map(|sent| *sent + caps.gap);
-    let conversation = full_until(&history.conversation, caps.per_conversation_24h, now);
-    let recipient = full_until(&history.recipient, caps.per_recipient_24h, now);
-    [
-        (gap, Reason::Gap),
-        (conversation, Reason::CapConversation),
-        (recipient, Reason::CapRecipient),
-    ]
-    .into_iter()
-    .find_map(|(until, reason)| Some((until.filter(|u| *u > now)?, reason)))
+/// What limits a step's reminders.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub caps: Caps,
+    pub per_address_24h: u32,
+    pub when: When,
+}
+
+impl Limits {
+    /// Until when, and why, they forbid another reminder; `None` if they allow it now.
+    pub fn full_until(
+        &self,
+        history: &History,
+        now: DateTime<Utc>,
+    ) -> Option<(DateTime<Utc>, Reason)> {
+        let Caps {
+            gap,
+            per_conversation_24h,
+            per_consumer_24h,
+        } = self.caps;
+        // Who was not reached may be written to at once, by the step that is there for that.
+        let is_apart = |sent: &&Earlier| !(sent.came_back && self.when == When::IfNotReached);
+        let last = history
+            .consumer
+            .iter()
+            .filter(is_apart)
+            .map(|sent| sent.at)
+            .max();
+        let arrived = history.consumer.iter().filter(|sent| !sent.came_back);
+        let to_consumer: Vec<_> = arrived.clone().map(|sent| sent.at).collect();
+        let in_conversation: Vec<_> = arrived
+            .filter(|sent| sent.same_conversation)
+            .map(|sent| sent.at)
+            .collect();
+        [
+            (last.map(|sent| sent + gap), Reason::Gap),
+            (
+                full_until(&in_conversation, per_conversation_24h, now),
+                Reason::CapConversation,
+            ),
+            (
+                full_until(&to_consumer, per_consumer_24h, now),
+                Reason::CapConsumer,
+            ),
+            (
+                full_until(&history.address, self.per_address_24h, now),
+                Reason::CapAddress,
+            ),
+        ]
+        .into_iter()
+        .find_map(|(until, reason)| Some((until.filter(|u| *u > now)?, reason)))
+    }
 }
 
 /// When the oldest of the last `most` messages is a day old; a cap of nothing is full for ever.

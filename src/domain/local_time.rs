@@ -4,8 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::contact::Address;
+use super::ids::Channel;
 use super::quiet::{Hours, QuietHours, Window};
-use super::rule::{Rule, RuleSettings};
+use super::rule::{ChannelSettings, RuleSettings};
 use super::zone::{NumberZones, Zone, zones_of};
 
 /// A number whose zones have less than this in common on a day is not told from where it is.
@@ -59,11 +60,11 @@ impl LocalTime {
     pub fn new(
         told: Option<Zone>,
         address: Option<&Address>,
-        settings: &RuleSettings,
+        (settings, channel): (&RuleSettings, Channel),
         of_account: Zone,
         now: DateTime<Utc>,
     ) -> Self {
-        let quiet = &settings.quiet_hours;
+        let quiet = &settings.channels[channel].quiet_hours;
         let country = address
             .filter(|_| quiet.is_any())
             .and_then(Address::country);
@@ -102,17 +103,22 @@ impl LocalTime {
         }
     }
 
-    /// The hours of `settings` by these clocks.
-    pub fn hours<'a>(&'a self, settings: &'a RuleSettings) -> Hours<'a> {
+    /// The hours of a channel by these clocks.
+    pub fn hours<'a>(&'a self, settings: &'a ChannelSettings) -> Hours<'a> {
         let windows = settings.quiet_hours.windows(self.country.as_deref());
         Hours::new(windows, &self.zones)
     }
 
-    /// Past which moment a reminder of `rule` due at `due` is not sent any more.
-    pub fn deadline(&self, rule: &Rule, due: DateTime<Utc>) -> DateTime<Utc> {
-        let settings = &rule.settings;
-        let latest = settings.latest(rule.channel);
-        self.hours(settings).deadline(due, settings.max_age, latest)
+    /// Past which moment a reminder due at `due` is not sent any more on this channel.
+    pub fn deadline(
+        &self,
+        settings: &RuleSettings,
+        channel: Channel,
+        due: DateTime<Utc>,
+    ) -> DateTime<Utc> {
+        let own = &settings.channels[channel];
+        self.hours(own)
+            .deadline(due, own.max_age, settings.latest(channel))
     }
 }
 
@@ -161,7 +167,6 @@ fn days_of(windows: &[Window]) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::Channel;
 
     fn zone(name: &str) -> Zone {
         name.parse().unwrap()
@@ -198,10 +203,16 @@ mod tests {
             };
             let settings = RuleSettings {
                 time_zone: *of_rule,
-                ..RuleSettings::default_for(Channel::Sms)
+                ..RuleSettings::default_for(&[Channel::Sms])
             };
             let told = told.map(zone);
-            let local = LocalTime::new(told, address.as_ref(), &settings, tokyo, now);
+            let local = LocalTime::new(
+                told,
+                address.as_ref(),
+                (&settings, Channel::Sms),
+                tokyo,
+                now,
+            );
             let found = (Zone::join(&local.zones), local.source);
             assert_eq!(found, ((*zones).to_owned(), *source), "{what}");
         }

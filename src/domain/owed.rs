@@ -1,115 +1,178 @@
-//! What a scan decides about one conversation and one channel: is a reminder owed, and from when?
+//! What a scan decides about one conversation: which reminder is owed next, and from when?
 //!
 //! A scan only schedules. Whether the reminder is sent is asked again, of a fresh record, by [`decide`](super::decide::decide):
 //! suppressions, caps and quiet hours may change until then and are not asked here.
 
 use chrono::{DateTime, Utc};
 
+use super::channel::{PerChannel, Reports};
 use super::contact::Contact;
 use super::conversation::{Queue, Record};
 use super::decide::Reason;
+use super::ids::Channel;
 use super::local_time::LocalTime;
+use super::reached::{DoneStep, ReportWaits};
 use super::read_state::{Episode, ReadState};
-use super::rule::Rule;
-use super::schedule::{DueStep, NextStep, next_step};
+use super::rule::{Rule, StepId};
+use super::schedule::{DueStep, Next, Reach, Sequence, next_step};
 use super::zone::Zone;
 
-/// What the decision depends on. The caller has already derived `state` and `contact` from the record: it stores them too.
+/// What the installation has.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    /// The channels that are configured.
+    pub channels: Vec<Channel>,
+    pub waits: ReportWaits,
+}
+
+impl Installation {
+    /// With these channels; `hears_of_bounces` where a source of reports of what came back is configured.
+    pub fn new(channels: Vec<Channel>, hears_of_bounces: bool) -> Self {
+        let waits = ReportWaits::of(|channel| match channel.profile().reports {
+            Reports::Always(wait) => Some(wait),
+            Reports::WhereConfigured(wait) => hears_of_bounces.then_some(wait),
+        });
+        Self { channels, waits }
+    }
+}
+
+/// What the decision depends on. The caller has already derived `state` and `contacts` from the record: it stores them too.
 #[derive(Clone, Copy, Debug)]
 pub struct Scanned<'a> {
     pub record: &'a Record,
     /// [`read_state`](super::read_state::read_state) of the record.
     pub state: &'a ReadState,
-    /// The rule that [`pick`](super::rule::pick) gives for the conversation's skill on this channel.
+    /// The rule that [`pick`](super::rule::pick) gives for the conversation's skill.
     pub rule: Option<&'a Rule>,
-    pub contact: Option<&'a Contact>,
-    /// The steps of this episode and rule whose reminder has reached a final state.
-    pub done: &'a [i16],
+    pub contacts: &'a PerChannel<Option<Contact>>,
+    /// The channels that the installation has.
+    pub configured: &'a [Channel],
+    /// The steps of this episode that have, or had, a reminder.
+    pub done: &'a [DoneStep],
     /// The account's time zone.
     pub time_zone: Zone,
     pub now: DateTime<Utc>,
 }
 
+/// What is decided, and which channels' steps are passed over for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ScanDecision {
+pub struct ScanDecision {
+    pub answer: ScanAnswer,
+    pub passed_over: Vec<(Channel, Reason)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScanAnswer {
     /// With the clocks by which its hours are read, as they are known now.
     Schedule {
         episode: Box<Episode>,
         due: DueStep,
         local: LocalTime,
     },
-    None(Reason),
+    /// A step that has been tried is to be tried again.
+    Trying(StepId, Channel),
+    /// With the step that would be next, where only going live is missing.
+    Nothing(Reason, Option<(StepId, Channel)>),
 }
 
 /// Asks in the order of [`decide`](super::decide::decide), so that both give the same reason for the same facts.
 pub fn scan_decision(scanned: &Scanned<'_>) -> ScanDecision {
-    use ScanDecision::{None, Schedule};
+    let nothing = |reason| ScanDecision {
+        answer: ScanAnswer::Nothing(reason, None),
+        passed_over: Vec::new(),
+    };
     let Some(rule) = scanned.rule else {
-        return None(Reason::NoRule);
+        return nothing(Reason::NoRule);
     };
     if !rule.enabled {
-        return None(Reason::RuleOff);
+        return nothing(Reason::RuleOff);
     }
     let episode = match scanned.state {
-        ReadState::Read(reason) => return None((*reason).into()),
-        ReadState::Undecided => return None(Reason::Undecided),
+        ReadState::Read(reason) => return nothing((*reason).into()),
+        ReadState::Undecided => return nothing(Reason::Undecided),
         ReadState::Unread(episode) => episode,
     };
-    let Some(episode) = rule.concerns(episode) else {
-        return None(Reason::BeforeLive);
-    };
+    let is_before = |channel| rule.concerns(channel, episode).is_none();
+    if rule.settings.used().all(is_before) {
+        return nothing(Reason::BeforeLive);
+    }
     if rule.settings.newer.holds() {
-        return None(Reason::NewerRule);
+        return nothing(Reason::NewerRule);
     }
     if scanned.record.queue == Queue::Waiting && !rule.settings.remind_in_queue {
-        return None(Reason::InQueue);
+        return nothing(Reason::InQueue);
     }
-    let Some(contact) = scanned.contact else {
-        return None(Reason::NoAddress);
-    };
-    let local = LocalTime::new(
-        scanned.record.time_zone,
-        Some(&contact.address),
-        &rule.settings,
-        scanned.time_zone,
-        scanned.now,
-    );
-    match next_step(rule, &local, &episode, scanned.done, scanned.now) {
+    let reach = PerChannel::of(|channel| scanned.reach(rule, channel));
+    let next = next_step(&Sequence {
+        rule,
+        episode,
+        reach: &reach,
+        done: scanned.done,
+        now: scanned.now,
+    });
+    let answer = match next.next {
+        Next::Nothing(reason) => ScanAnswer::Nothing(reason, None),
+        Next::Trying(step, channel) => ScanAnswer::Trying(step, channel),
         // Last: what is said of an account before it goes live is what would happen.
-        NextStep::Due(_) if rule.live.is_none() => None(Reason::NotLive),
-        NextStep::Due(due) => Schedule {
-            episode: Box::new(episode),
-            due,
-            local,
+        Next::Due(due) if !rule.is_live() => {
+            ScanAnswer::Nothing(Reason::NotLive, Some((due.step, due.channel)))
+        }
+        Next::Due(due) => match (&reach[due.channel], rule.concerns(due.channel, episode)) {
+            (Reach::By(local), Some(episode)) => ScanAnswer::Schedule {
+                episode: Box::new(episode),
+                due,
+                local: local.clone(),
+            },
+            _ => ScanAnswer::Nothing(Reason::NoAddress, None),
         },
-        NextStep::AllDone => None(Reason::AllStepsDone),
-        NextStep::TooLate => None(Reason::TooLate),
+    };
+    ScanDecision {
+        answer,
+        passed_over: next.passed_over,
+    }
+}
+
+impl Scanned<'_> {
+    fn reach(&self, rule: &Rule, channel: Channel) -> Reach {
+        if !self.configured.contains(&channel) {
+            return Reach::NotConfigured;
+        }
+        let Some(contact) = &self.contacts[channel] else {
+            return Reach::NoAddress;
+        };
+        Reach::By(LocalTime::new(
+            self.record.time_zone,
+            Some(&contact.address),
+            (&rule.settings, channel),
+            self.time_zone,
+            self.now,
+        ))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::contact::Address;
-    use super::super::ids::Channel;
     use super::super::local_time::ZoneSource;
+    use super::super::reached::Standing;
     use super::super::read_state::read_state;
     use super::super::rule::RuleSettings;
     use super::super::sample::minute;
     use super::*;
 
-    /// A human's message at minute 0, an address, and a rule of steps after 10 minutes and 24 hours.
+    /// A human's message at minute 0, a number, and a rule of text messages after 10 minutes and 24 hours.
     struct Case {
         record: Record,
         rule: Option<Rule>,
         contact: Option<Contact>,
-        done: Vec<i16>,
+        done: Vec<StepId>,
         now: i64,
     }
 
     fn usual() -> Case {
         Case {
             record: Record::sample().agent(1, 0),
-            rule: Some(Rule::sample(RuleSettings::default_for(Channel::Sms))),
+            rule: Some(Rule::sample(RuleSettings::default_for(&[Channel::Sms]))),
             contact: Some(Contact {
                 address: Address::phone("+12025550143", None).unwrap(),
                 first_name: None,
@@ -119,23 +182,36 @@ mod tests {
         }
     }
 
-    fn answer(change: impl Fn(&mut Case)) -> ScanDecision {
+    fn decided(change: impl Fn(&mut Case)) -> ScanDecision {
         let mut case = usual();
         change(&mut case);
+        let contacts =
+            PerChannel::of(|channel| case.contact.clone().filter(|_| channel == Channel::Sms));
+        let done = case.done.iter().map(|step| DoneStep {
+            step: *step,
+            channel: Channel::Sms,
+            standing: Standing::Reached,
+            sent: true,
+        });
         scan_decision(&Scanned {
             record: &case.record,
             state: &read_state(&case.record, false),
             rule: case.rule.as_ref(),
-            contact: case.contact.as_ref(),
-            done: &case.done,
+            contacts: &contacts,
+            configured: &Channel::ALL,
+            done: &done.collect::<Vec<_>>(),
             time_zone: Zone::UTC,
             now: minute(case.now),
         })
     }
 
+    fn answer(change: impl Fn(&mut Case)) -> ScanAnswer {
+        decided(change).answer
+    }
+
     #[test]
     fn an_unread_message_is_scheduled_for_its_due_moment() {
-        let ScanDecision::Schedule {
+        let ScanAnswer::Schedule {
             episode,
             due,
             local,
@@ -167,15 +243,15 @@ mod tests {
             (Reason::Read, |c| c.record = c.record.clone().read(1)),
             (Reason::NewerRule, |c| c.rule.as_mut().unwrap().settings.newer.unreadable.push("steps".to_owned())),
             (Reason::InQueue, |c| c.record.queue = Queue::Waiting),
-            (Reason::NoAddress, |c| c.contact = None),
             (Reason::AllStepsDone, |c| c.done = vec![1, 2]),
+            (Reason::NoAddress, |c| c.contact = None),
             (Reason::TooLate, |c| c.now = 5000),
         ];
         for (i, (reason, alone)) in obstacles.iter().enumerate() {
-            assert_eq!(answer(alone), ScanDecision::None(*reason));
+            assert_eq!(answer(alone), ScanAnswer::Nothing(*reason, None));
             let with_later_ones =
                 |c: &mut Case| obstacles[i..].iter().rev().for_each(|(_, o)| o(c));
-            assert_eq!(answer(with_later_ones), ScanDecision::None(*reason));
+            assert_eq!(answer(with_later_ones), ScanAnswer::Nothing(*reason, None));
         }
     }
 
@@ -185,6 +261,28 @@ mod tests {
             c.record.queue = Queue::Waiting;
             c.rule.as_mut().unwrap().settings.remind_in_queue = true;
         });
-        assert!(matches!(decision, ScanDecision::Schedule { .. }));
+        assert!(matches!(decision, ScanAnswer::Schedule { .. }));
+    }
+
+    #[test]
+    fn before_it_goes_live_it_is_told_what_would_be_next_and_a_channel_that_is_not_live_is_passed_over()
+     {
+        let not_live = |c: &mut Case| c.rule.as_mut().unwrap().live = PerChannel::default();
+        let would = Some((1, Channel::Sms));
+        assert_eq!(
+            answer(not_live),
+            ScanAnswer::Nothing(Reason::NotLive, would)
+        );
+        let both = decided(|c| {
+            let mut rule = Rule::sample(RuleSettings::default_for(&[Channel::Email, Channel::Sms]));
+            rule.live[Channel::Sms] = None;
+            c.rule = Some(rule);
+        });
+        let passed = vec![
+            (Channel::Email, Reason::NoAddress),
+            (Channel::Sms, Reason::NotLive),
+        ];
+        assert_eq!(both.passed_over, passed);
+        assert_eq!(both.answer, ScanAnswer::Nothing(Reason::NoAddress, None));
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::ids::{AccountId, Channel, SkillId};
-use super::rule::{Rule, RuleKey};
+use super::rule::RuleKey;
 
 /// What is paused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,17 +20,20 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether reminders under this rule are held.
-    pub fn holds(&self, rule: &Rule) -> bool {
-        self.holds_under(&rule.key())
+    /// Whether reminders of the rule of this key on this channel are held.
+    pub fn holds(&self, rule: &RuleKey, channel: Channel) -> bool {
+        match self {
+            Self::Channel(account, own) => *account == rule.account && *own == channel,
+            _ => self.holds_all(rule),
+        }
     }
 
-    /// Whether reminders under the rule of this key are held.
-    pub fn holds_under(&self, rule: &RuleKey) -> bool {
+    /// Whether all reminders of the rule of this key are held.
+    pub fn holds_all(&self, rule: &RuleKey) -> bool {
         match self {
             Self::Everything => true,
             Self::Account(account) => *account == rule.account,
-            Self::Channel(account, channel) => *account == rule.account && *channel == rule.channel,
+            Self::Channel(..) => false,
             Self::Rule(key) => key == rule,
         }
     }
@@ -62,12 +65,11 @@ impl PausedScopes {
         let mut rule = RuleKey {
             account: account.clone(),
             skill: Some(skill),
-            channel,
         };
         if !self.of_skills.contains(&rule) {
             rule.skill = None;
         }
-        self.scopes.iter().any(|scope| scope.holds_under(&rule))
+        self.scopes.iter().any(|scope| scope.holds(&rule, channel))
     }
 }
 
@@ -94,20 +96,21 @@ impl FromStr for Scope {
     /// What [`Display`](fmt::Display) writes.
     fn from_str(word: &str) -> Result<Self, NoScope> {
         let account = |word: &str| word.parse().map_err(|_| NoScope);
-        let channel = |word: &str| word.parse().map_err(|_| NoScope);
         let words: Vec<&str> = word.split('/').collect();
         match words[..] {
             ["everything"] => Ok(Self::Everything),
             [of] => Ok(Self::Account(account(of)?)),
-            [of, by] => Ok(Self::Channel(account(of)?, channel(by)?)),
-            [of, skill, by] => Ok(Self::Rule(RuleKey {
-                account: account(of)?,
-                skill: match skill {
+            [of, by] => {
+                let account = account(of)?;
+                if let Ok(channel) = by.parse() {
+                    return Ok(Self::Channel(account, channel));
+                }
+                let skill = match by {
                     "default" => None,
                     id => Some(SkillId(id.parse().map_err(|_| NoScope)?)),
-                },
-                channel: channel(by)?,
-            })),
+                };
+                Ok(Self::Rule(RuleKey { account, skill }))
+            }
             _ => Err(NoScope),
         }
     }
@@ -115,51 +118,47 @@ impl FromStr for Scope {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rule::RuleSettings;
     use super::*;
+
+    fn account() -> AccountId {
+        "12345678".parse().unwrap()
+    }
+
+    fn key(skill: Option<i64>) -> RuleKey {
+        RuleKey {
+            account: account(),
+            skill: skill.map(SkillId),
+        }
+    }
 
     #[test]
     fn a_pause_holds_what_it_names_and_nothing_else() {
-        let rule = Rule::sample(RuleSettings::default_for(Channel::Sms));
         let other: AccountId = "87654321".parse().unwrap();
-        let key = |skill, channel| RuleKey {
-            account: rule.account.clone(),
-            skill,
-            channel,
-        };
-        let account = rule.account.clone();
-        for (scope, holds) in [
-            (Scope::Everything, true),
-            (Scope::Account(account.clone()), true),
-            (Scope::Account(other.clone()), false),
-            (Scope::Channel(account.clone(), Channel::Sms), true),
-            (Scope::Channel(account, Channel::Email), false),
-            (Scope::Channel(other, Channel::Sms), false),
-            (Scope::Rule(key(Some(SkillId(7)), Channel::Sms)), true),
-            (Scope::Rule(key(None, Channel::Sms)), false),
-            (Scope::Rule(key(Some(SkillId(7)), Channel::Email)), false),
+        for (scope, holds, all) in [
+            (Scope::Everything, true, true),
+            (Scope::Account(account()), true, true),
+            (Scope::Account(other.clone()), false, false),
+            (Scope::Channel(account(), Channel::Sms), true, false),
+            (Scope::Channel(account(), Channel::Email), false, false),
+            (Scope::Channel(other, Channel::Sms), false, false),
+            (Scope::Rule(key(Some(7))), true, true),
+            (Scope::Rule(key(None)), false, false),
         ] {
-            assert_eq!(scope.holds(&rule), holds, "{scope}");
+            let rule = key(Some(7));
+            assert_eq!(scope.holds(&rule, Channel::Sms), holds, "{scope}");
+            assert_eq!(scope.holds_all(&rule), all, "{scope}");
         }
     }
 
     #[test]
     fn a_scope_is_read_as_it_is_written() {
-        let account: AccountId = "12345678".parse().unwrap();
-        let rule = |skill| {
-            Scope::Rule(RuleKey {
-                account: account.clone(),
-                skill,
-                channel: Channel::Email,
-            })
-        };
         for scope in [
             Scope::Everything,
-            Scope::Account(account.clone()),
-            Scope::Channel(account.clone(), Channel::Sms),
-            rule(None),
-            rule(Some(SkillId(7))),
-            rule(Some(SkillId::UNASSIGNED)),
+            Scope::Account(account()),
+            Scope::Channel(account(), Channel::Sms),
+            Scope::Rule(key(None)),
+            Scope::Rule(key(Some(7))),
+            Scope::Rule(key(Some(-1))),
         ] {
             assert_eq!(scope.to_string().parse(), Ok(scope));
         }
@@ -168,8 +167,8 @@ mod tests {
             "/",
             "12345678/",
             "12345678/post",
-            "12345678/x/sms",
-            "a/1/sms/b",
+            "12345678/1/sms",
+            "a/1/b",
         ] {
             assert_eq!(wrong.parse::<Scope>(), Err(NoScope), "{wrong}");
         }
@@ -177,24 +176,20 @@ mod tests {
 
     #[test]
     fn a_pause_of_the_default_holds_only_skills_without_a_rule_of_their_own() {
-        let account: AccountId = "12345678".parse().unwrap();
-        let key = |skill| RuleKey {
-            account: account.clone(),
-            skill,
-            channel: Channel::Sms,
-        };
         let own = SkillId(7);
         let held = |scopes: Vec<Scope>| PausedScopes {
             scopes,
-            of_skills: [key(Some(own))].into(),
+            of_skills: [key(Some(7))].into(),
         };
-        let holds = |held: &PausedScopes, skill| held.holds(&account, skill, Channel::Sms);
+        let holds = |held: &PausedScopes, skill| held.holds(&account(), skill, Channel::Sms);
         let of_default = held(vec![Scope::Rule(key(None))]);
         assert!(!holds(&of_default, own) && holds(&of_default, SkillId(8)));
-        let of_skill = held(vec![Scope::Rule(key(Some(own)))]);
+        let of_skill = held(vec![Scope::Rule(key(Some(7)))]);
         assert!(holds(&of_skill, own) && !holds(&of_skill, SkillId(8)));
-        assert!(!of_skill.holds(&account, own, Channel::Email));
-        assert!(holds(&held(vec![Scope::Account(account.clone())]), own));
+        assert!(of_skill.holds(&account(), own, Channel::Email));
+        let of_channel = held(vec![Scope::Channel(account(), Channel::Sms)]);
+        assert!(holds(&of_channel, own) && !of_channel.holds(&account(), own, Channel::Email));
+        assert!(holds(&held(vec![Scope::Account(account())]), own));
         assert!(!holds(&held(Vec::new()), own));
     }
 }

@@ -5,9 +5,10 @@
 
 use chrono::{DateTime, Utc};
 
+use super::channel::PerChannel;
 use super::contact::ContactSources;
 use super::conversation::{Agent, AgentKind, Dialog, Message, Party, Queue, Receipt, Record};
-use super::ids::{Channel, SkillId};
+use super::ids::SkillId;
 use super::rule::{Rule, RuleSettings};
 
 /// Tuesday, 10 March 2026, 08:00 UTC.
@@ -119,17 +120,16 @@ impl Record {
 }
 
 impl Rule {
-    /// The rule for text messages of the sample's skill.
+    /// The rule of the sample's skill.
     pub fn sample(settings: RuleSettings) -> Self {
         Self {
             id: 1,
             account: "12345678".parse().unwrap(),
             skill: Some(SkillId(7)),
-            channel: Channel::Sms,
             enabled: true,
             version: 1,
             settings,
-            live: Rule::ALWAYS,
+            live: PerChannel::of(|_| Rule::ALWAYS),
             lost_until: None,
         }
     }

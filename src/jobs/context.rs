@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::db;
 use crate::domain::contact::ContactPolicy;
 use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::owed::Installation;
 use crate::domain::round::ScanPace;
 use crate::domain::rule::Rule;
 use crate::domain::test_message;
@@ -37,6 +38,7 @@ pub struct Context {
     pub accounts: HashMap<AccountId, Account>,
     /// Those that are configured.
     pub channels: Channels,
+    pub installation: Installation,
     pub texts: Texts,
     /// To whom test messages carry own words without a code.
     pub test_recipients: Vec<test_message::TestRecipient>,
@@ -131,12 +133,9 @@ impl Account {
 }
 
 impl Context {
-    /// The rules of an account, on channels that are configured.
+    /// The rules of an account.
     pub async fn rules(&self, account: &Account) -> sqlx::Result<Vec<Rule>> {
-        let mut rules =
-            db::rules::of_accounts(&self.pool, std::slice::from_ref(&account.id)).await?;
-        rules.retain(|rule| self.has(rule.channel));
-        Ok(rules)
+        db::rules::of_accounts(&self.pool, std::slice::from_ref(&account.id)).await
     }
 
     /// The same, of those that may apply to conversations of these skills.
@@ -146,9 +145,7 @@ impl Context {
         account: &Account,
         skills: &[SkillId],
     ) -> sqlx::Result<Vec<Rule>> {
-        let mut rules = db::rules::of_skills(conn, &account.id, skills).await?;
-        rules.retain(|rule| self.has(rule.channel));
-        Ok(rules)
+        db::rules::of_skills(conn, &account.id, skills).await
     }
 
     /// What the brand of an account is called; nothing if the account is not configured any more.
@@ -163,10 +160,10 @@ impl Context {
         self.channels.get(channel).is_some()
     }
 
-    /// Who a rule's reminders come from.
-    pub fn sender(&self, rule: &Rule) -> String {
-        let own = rule.settings.sender.clone();
-        own.or_else(|| self.usual_sender(rule.channel))
+    /// Who a rule's reminders on a channel come from.
+    pub fn sender(&self, rule: &Rule, channel: Channel) -> String {
+        let own = rule.settings.channels[channel].sender.clone();
+        own.or_else(|| self.usual_sender(channel))
             .unwrap_or_default()
     }
 

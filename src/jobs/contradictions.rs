@@ -5,7 +5,7 @@ use sqlx::PgPool;
 
 use crate::channel::render::{Texts, Unanswered};
 use crate::db;
-use crate::domain::contradiction::{Contradiction, Subject, contradictions};
+use crate::domain::contradiction::{Contradiction, SenderFault, Subject, contradictions};
 use crate::domain::ids::Channel;
 use crate::domain::rule::RuleSettings;
 use crate::domain::zone::Zone;
@@ -25,34 +25,52 @@ pub async fn of<E: From<Unanswered> + From<sqlx::Error>>(
     texts: &Texts,
     pool: Option<&PgPool>,
     around: &RuleSurroundings,
-    (channel, settings): (Channel, &RuleSettings),
+    settings: &RuleSettings,
     now: DateTime<Utc>,
 ) -> Result<Vec<Contradiction>, E> {
-    let sender = settings.sender.as_ref().or(around.sender.as_ref());
-    let domain = sender
-        .filter(|_| channel.profile().has_sender_domain)
-        .and_then(|sender| domain_of(sender));
-    let sender = match (pool, domain) {
-        (Some(pool), Some(domain)) => db::sender_checks::faults(pool, &domain).await?,
-        _ => Vec::new(),
+    let senders = match pool {
+        Some(pool) => sender_faults(pool, around, settings).await?,
+        None => Vec::new(),
     };
     let (settings, zone) = (settings.clone(), around.zone);
     let found = texts.for_people(move |engine| {
-        let texts = settings.templates.iter();
-        // A text that cannot be read is a fault of its own, told elsewhere.
-        let texts: Vec<_> = texts
-            .flat_map(|(language, t)| engine.facts(channel, language, t).unwrap_or_default())
-            .collect();
+        let texts = settings.used().flat_map(|channel| {
+            let own = settings.channels[channel].templates.iter();
+            // A text that cannot be read is a fault of its own, told elsewhere.
+            own.flat_map(move |(language, t)| {
+                engine.facts(channel, language, t).unwrap_or_default()
+            })
+        });
         contradictions(&Subject {
-            channel,
             settings: &settings,
             zone,
-            texts: &texts,
-            sender: &sender,
+            texts: &texts.collect::<Vec<_>>(),
+            senders: &senders,
             now,
         })
     });
     Ok(found.await?)
+}
+
+/// What is known to be wrong with the domains from which a rule's messages come.
+async fn sender_faults(
+    pool: &PgPool,
+    around: &RuleSurroundings,
+    settings: &RuleSettings,
+) -> sqlx::Result<Vec<(Channel, SenderFault)>> {
+    let mut faults = Vec::new();
+    let with_domain = settings
+        .used()
+        .filter(|channel| channel.profile().has_sender_domain);
+    for channel in with_domain {
+        let own = settings.channels[channel].sender.as_ref();
+        let sender = own.or(around.sender.as_ref());
+        if let Some(domain) = sender.and_then(|sender| domain_of(sender)) {
+            let found = db::sender_checks::faults(pool, &domain).await?;
+            faults.extend(found.into_iter().map(|fault| (channel, fault)));
+        }
+    }
+    Ok(faults)
 }
 
 /// The domain of a sender, also of one with a name: `Acme <help@acme.example>`. As the DNS has it.

@@ -17,20 +17,23 @@ use crate::domain::conversation::Record;
 use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::local_time::clock_time;
-use crate::domain::rule::{self, InQuietHours, Rule};
+use crate::domain::owed::Installation;
+use crate::domain::rule::{self, InQuietHours, Rule, StepId};
 use crate::liveperson::{self, ConversationStatus, Purpose, Search};
 
-/// What would become of one conversation on one channel.
+/// What would become of one conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChannelForecast {
-    pub channel: Channel,
+pub struct Verdict {
     pub what: ForecastOutcome,
+    /// The channels whose steps are passed over for now.
+    pub passed_over: Vec<(Channel, Reason)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForecastOutcome {
     Remind {
-        step: i16,
+        step: StepId,
+        channel: Channel,
         at: DateTime<Utc>,
         /// Masked.
         to: String,
@@ -41,30 +44,25 @@ pub enum ForecastOutcome {
     Not(Reason),
 }
 
-/// Decides about one record under these rules.
-pub fn verdicts(
+/// Decides about one record under these rules. `None`: there are none.
+pub fn verdict(
     account: &Account,
+    installation: &Installation,
     rules: &[Rule],
     record: &Record,
     existing: &[ExistingReminder],
     now: DateTime<Utc>,
-) -> Vec<ChannelForecast> {
-    let reading = scan::read(account, rules, record, existing, now);
-    let told = reading
-        .snapshot
-        .decided
-        .iter()
-        .filter_map(|(channel, decided)| {
-            let reason = decided.reason;
-            let mut owed = reading.owed.iter().map(|owing| &owing.reminder);
-            let owed = owed.find(|owed| owed.channel == channel);
-            let what = match owed {
-                None => ForecastOutcome::Not(reason?),
-                Some(owed) => remind(account, rules, record, owed, now)?,
-            };
-            Some(ChannelForecast { channel, what })
-        });
-    told.collect()
+) -> Option<Verdict> {
+    let reading = scan::read(account, installation, rules, record, existing, now);
+    let decided = reading.snapshot.decided;
+    let what = match reading.owed.map(|owing| owing.reminder) {
+        None => ForecastOutcome::Not(decided.reason?),
+        Some(owed) => remind(account, rules, record, &owed, now)?,
+    };
+    Some(Verdict {
+        what,
+        passed_over: decided.passed_over,
+    })
 }
 
 /// A reminder that is owed, put off to the rule's hours as sending it would be.
@@ -75,19 +73,27 @@ fn remind(
     owed: &NewReminder,
     now: DateTime<Utc>,
 ) -> Option<ForecastOutcome> {
-    let settings = &rule::pick(rules, record.skill, owed.channel)?.settings;
-    let address = contact::choose(&record.contact, owed.channel, &account.contact_policy)?.address;
+    let settings = &rule::pick(rules, record.skill)?.settings;
+    let channel = owed.channel;
+    let address = contact::choose(&record.contact, channel, &account.contact_policy)?.address;
     let due = owed.due_at.max(now);
     let drops = settings.in_quiet_hours == InQuietHours::Drop;
-    Some(match owed.local.hours(settings).allowed_at(due) {
-        Some(at) if at <= due || (!drops && at < owed.deadline) => ForecastOutcome::Remind {
-            step: owed.step,
-            at,
-            to: address.masked(),
-            waits_until: (at > due).then(|| clock_time(at, &owed.local.zones)),
+    Some(
+        match owed
+            .local
+            .hours(&settings.channels[channel])
+            .allowed_at(due)
+        {
+            Some(at) if at <= due || (!drops && at < owed.deadline) => ForecastOutcome::Remind {
+                step: owed.step,
+                channel,
+                at,
+                to: address.masked(),
+                waits_until: (at > due).then(|| clock_time(at, &owed.local.zones)),
+            },
+            _ => ForecastOutcome::Not(Reason::QuietHours),
         },
-        _ => ForecastOutcome::Not(Reason::QuietHours),
-    })
+    )
 }
 
 /// The reminders that exist for these records, by conversation.
@@ -95,10 +101,11 @@ pub async fn existing(
     pool: &PgPool,
     account: &AccountId,
     records: &[Record],
+    now: DateTime<Utc>,
 ) -> sqlx::Result<HashMap<String, Vec<ExistingReminder>>> {
     let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
     let mut existing: HashMap<String, Vec<ExistingReminder>> = HashMap::new();
-    for reminder in db::ledger::existing(pool, account, &ids).await? {
+    for reminder in db::ledger::existing(pool, account, &ids, now).await? {
         let of_one = existing.entry(reminder.conversation.clone());
         of_one.or_default().push(reminder);
     }

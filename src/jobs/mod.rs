@@ -3,6 +3,7 @@
 //! Each job asks the database what is true, acts, lets `domain` decide, and records; a job that is lost, doubled or late is
 //! harmless. Outside services are called with no transaction open.
 
+pub mod advance;
 pub mod context;
 pub mod contradictions;
 pub mod deliver;

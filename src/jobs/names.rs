@@ -11,13 +11,15 @@ use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 
 pub const SCAN: &str = "scan";
 pub const UPKEEP: &str = "upkeep";
+/// Conversations that are looked at anew because a reminder did not reach its consumer.
+pub const ADVANCE: &str = "advance";
 
 /// Channels have queues of their own, so that a mail server that hangs does not hold up SMS.
 pub fn deliver_queue(channel: Channel) -> &'static str {
     channel.profile().queue
 }
 
-/// The argument of a delivery that names its account: no account may have all slots.
+/// The argument of a job that names its account: no account may have all slots.
 pub const ACCOUNT: &str = "account";
 
 /// The arguments of a delivery: which reminder, and whose LivePerson account to ask about it.
@@ -32,6 +34,13 @@ pub fn deliver(account: &AccountId, reminder: ReminderId, run_at: DateTime<Utc>)
         account: account.clone(),
         reminder
     }))
+}
+
+/// The arguments of a look at a conversation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AdvanceJob {
+    pub account: AccountId,
+    pub conversation: String,
 }
 
 /// A delivery that is to be scheduled: the reminder, whose it is, its channel, and when.

@@ -1,10 +1,12 @@
 //! What a provider reports about a message it took: by callback, or found in its list. One way for both, so that they agree.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use sqlx::PgPool;
 
+use super::advance;
 use crate::channel::adapter::{Failed, Report};
 use crate::channel::codes;
+use crate::clock::Clock;
 use crate::db;
 use crate::db::circuits::Proof;
 use crate::db::provider_reports;
@@ -55,12 +57,12 @@ fn is_proof(token: &str) -> bool {
 /// Applies a report in one short transaction: the states, the suppression it asks for, and the circuit. `attempt` is how its address names
 /// the attempt. False if the message is not ours.
 pub async fn apply(
-    pool: &PgPool,
+    (pool, clock): (&PgPool, &Clock),
     channel: Channel,
     attempt: Option<&str>,
     report: &Report,
-    now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
+    let now = clock.now();
     let (state, reason) = ended(report);
     let row = provider_reports::ProviderReport {
         channel,
@@ -103,6 +105,10 @@ pub async fn apply(
     } else if report.gets_through {
         // Whatever held this sender's messages back is fixed.
         db::circuits::succeeded(&mut tx, key, Proof::Report, now).await?;
+    }
+    if reported.news && report.failure.is_some() {
+        let of = (&reported.account, reported.conversation.as_str());
+        advance::schedule(&mut tx, clock, [of]).await?;
     }
     tx.commit().await?;
     Ok(true)

@@ -22,9 +22,9 @@ use crate::liveperson::{
     self, ConversationStatus, MAX_IDS, MAX_WINDOW, Purpose, Search, SearchPage,
 };
 
-use self::by_id::{MISSING_PER_SCAN, ask_by_id, note_unreadable};
+use self::by_id::{MISSING_PER_SCAN, note_unreadable};
 
-pub use by_id::{complete, look_for_forgotten};
+pub use by_id::{ask_by_id, complete, look_for_forgotten};
 pub use page::store;
 pub use record::{OwedReminder, ReadRecord, read};
 
@@ -214,7 +214,7 @@ impl ScanPass<'_> {
         )
         .await?;
         self.calls += u32::try_from(ids.len().div_ceil(MAX_IDS)).unwrap_or(u32::MAX);
-        ask_by_id(ctx, account, self.rules, &ids).await
+        ask_by_id(ctx, account, Purpose::Background, self.rules, &ids).await
     }
 }
 

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 
+use super::advance;
 use super::context::Context;
 use super::deliver::recorded;
 use super::names::{self, DueDelivery};
@@ -20,6 +21,7 @@ use crate::domain::channel::PerChannel;
 use crate::domain::contact::Address;
 use crate::domain::ids::Channel;
 use crate::domain::outcome::{AfterAttempt, Attempt, Outcome, Retryable, next_state};
+use crate::domain::reminder::ReminderState;
 use crate::domain::rule;
 
 /// Attempts per run; the rest waits for the next.
@@ -66,8 +68,8 @@ pub async fn give_up_leases(ctx: &Context) -> anyhow::Result<()> {
 
 async fn resend_unknown(ctx: &Context, attempt: &InFlight) -> anyhow::Result<bool> {
     let rules = db::rules::of_accounts(&ctx.pool, std::slice::from_ref(&attempt.account)).await?;
-    Ok(rule::pick(&rules, attempt.skill, attempt.channel)
-        .is_some_and(|rule| rule.settings.resend_unknown))
+    Ok(rule::pick(&rules, attempt.skill)
+        .is_some_and(|rule| rule.settings.channels[attempt.channel].resend_unknown))
 }
 
 /// Asks providers for the messages whose outcome is unknown.
@@ -123,7 +125,13 @@ async fn settle_one(
         Ok(Some(found)) => {
             info!(reminder, "An unknown message was found at the provider");
             let name = report::attempt_name(attempt.attempt, &attempt.token);
-            report::apply(&ctx.pool, attempt.channel, Some(&name), &found, now).await?;
+            report::apply(
+                (&ctx.pool, &ctx.clock),
+                attempt.channel,
+                Some(&name),
+                &found,
+            )
+            .await?;
         }
         Ok(None) if attempt.looks + 1 < LOOKS => look_later(ctx, attempt, true).await?,
         Ok(None) => {
@@ -218,6 +226,10 @@ async fn settle_as(
             at: *at,
         };
         names::schedule_deliveries(&mut tx, &ctx.clock, When::At, [wake]).await?;
+    }
+    if row.next_at.is_none() && row.state != ReminderState::Unknown && !changed.is_empty() {
+        let of = (&attempt.account, attempt.conversation.as_str());
+        advance::schedule(&mut tx, &ctx.clock, [of]).await?;
     }
     tx.commit().await.context("settling an attempt")
 }

@@ -1,64 +1,114 @@
-use chrono::{NaiveTime, TimeDelta, Weekday};
-use chrono_tz::Tz;
-use proptest::collection::{btree_map, vec};
-use proptest::option;
-use proptest::prelude::*;
+mod generated;
+
+use chrono::TimeDelta;
 
 use super::*;
-use crate::domain::channel::{Parts, UnknownPolicy};
-use crate::domain::quiet::{QuietHours, Window};
-use crate::domain::rule::settings::{Input, LeftOut, SETTINGS};
-use crate::domain::rule::{Caps, InQuietHours, Step, Template};
-use crate::domain::zone::Zone;
+use crate::domain::rule::settings::{Input, LeftOut, Of, SETTINGS};
+use crate::domain::rule::{KnownSteps, Template, When};
+
+const BOTH: [Channel; 2] = [Channel::Email, Channel::Sms];
+
+fn rules_of(text: &str) -> Vec<RuleEntry> {
+    parse(text, &BOTH).unwrap().rules
+}
 
 fn problems(text: &str) -> Vec<String> {
-    let error = parse(text).expect_err("there are problems");
+    let error = parse(text, &BOTH).expect_err("there are problems");
     error.0.into_iter().map(|problem| problem.place).collect()
 }
 
+fn entry(skill: Option<i64>, settings: RuleSettings) -> RuleEntry {
+    RuleEntry {
+        account: "12345678".parse().unwrap(),
+        skill: skill.map(SkillId),
+        enabled: true,
+        settings,
+    }
+}
+
 #[test]
-fn what_is_left_out_is_the_channels_default() {
-    let rules = parse(
-        "[[rule]]\naccount = \"12345678\"\nchannel = \"sms\"\n\
-         [[rule]]\naccount = 12345678\nskill = -1\nchannel = \"sms\"\nenabled = false\nmax_age_minutes = 30\ncaps.gap_minutes = 5\n",
-    )
-    .unwrap();
-    let defaults = RuleSettings::default_for(Channel::Sms);
-    assert_eq!(rules[0].settings, defaults);
-    assert_eq!((rules[0].skill, rules[0].enabled), (None, true));
-    assert_eq!(
-        (rules[1].skill, rules[1].enabled),
-        (Some(SkillId::UNASSIGNED), false)
-    );
-    let caps = Caps {
-        gap: TimeDelta::minutes(5),
-        ..defaults.caps
-    };
-    let expected = RuleSettings {
-        max_age: TimeDelta::minutes(30),
-        caps,
-        ..defaults
-    };
-    assert_eq!(rules[1].settings, expected);
-    assert_eq!(parse("").unwrap(), []);
+fn what_is_left_out_is_the_default() {
+    let text = "version = 2\n[[rule]]\naccount = \"12345678\"\n\
+         [[rule]]\naccount = 12345678\nskill = -1\nenabled = false\ncaps.gap_minutes = 5\nchannels.sms.max_age_minutes = 30\n";
+    for channels in [&BOTH[..], &BOTH[1..], &[]] {
+        let file = parse(text, channels).unwrap();
+        let defaults = RuleSettings::default_for(if channels.is_empty() {
+            &Channel::ALL
+        } else {
+            channels
+        });
+        let mut changed = defaults.clone();
+        changed.caps.gap = TimeDelta::minutes(5);
+        changed.channels[Channel::Sms].max_age = TimeDelta::minutes(30);
+        let off = RuleEntry {
+            enabled: false,
+            ..entry(Some(-1), changed)
+        };
+        assert_eq!(file.rules, [entry(None, defaults), off], "{channels:?}");
+        assert_eq!(file.merged, [""; 0]);
+    }
+    assert_eq!(rules_of("version = 2"), []);
+    assert_eq!(rules_of(""), []);
 }
 
 #[test]
 fn quiet_hours_that_are_given_are_given_whole() {
-    let rules = parse(
-        "[[rule]]\naccount = \"1\"\nchannel = \"sms\"\n[rule.quiet_hours]\nallowed = [{ from = \"08:00\", to = \"21:00\" }]",
-    )
-    .unwrap();
-    let quiet_hours = &rules[0].settings.quiet_hours;
+    let rules = rules_of(
+        "version = 2\n[[rule]]\naccount = \"1\"\n[rule.channels.sms.quiet_hours]\nallowed = [{ from = \"08:00\", to = \"21:00\" }]",
+    );
+    let quiet_hours = &rules[0].settings.channels[Channel::Sms].quiet_hours;
     assert_eq!(quiet_hours.allowed.len(), 1);
     assert!(quiet_hours.by_country.is_empty());
 }
 
 #[test]
+fn a_step_that_names_no_id_has_none_yet() {
+    let rules = rules_of(
+        "version = 2\n[[rule]]\naccount = \"1\"\nsteps = [\n{ id = 7, channel = \"sms\", after_minutes = 5 },\n\
+         { channel = \"email\", after_minutes = 5, when = \"if_not_reached\" }]",
+    );
+    let steps: Vec<_> = rules[0]
+        .settings
+        .steps
+        .iter()
+        .map(|s| (s.id, s.channel, s.when))
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            (7, Channel::Sms, When::Always),
+            (0, Channel::Email, When::IfNotReached)
+        ]
+    );
+}
+
+#[test]
+fn steps_without_an_id_are_those_that_the_rule_has() {
+    let present = RuleSettings::default_for(&BOTH).steps;
+    let known = KnownSteps {
+        ever: present.iter().map(|step| (step.id, step.channel)).collect(),
+        present,
+    };
+    let mut written = RuleSettings::default_for(&BOTH);
+    for step in &mut written.steps {
+        step.id = 0;
+        step.after += TimeDelta::minutes(5);
+    }
+    let page = print(&[entry(None, written.clone())]);
+    let per_channel = "[[rule]]\naccount = \"1\"\nchannel = \"sms\"\n[[rule]]\naccount = \"1\"\nchannel = \"email\"";
+    for text in [page.as_str(), per_channel] {
+        let mut settings = rules_of(text).remove(0).settings;
+        settings.number_steps(&known);
+        let ids: Vec<_> = settings.steps.iter().map(|step| step.id).collect();
+        assert_eq!(ids, [1, 2, 3, 4], "{text}");
+    }
+}
+
+#[test]
 fn every_problem_is_reported_at_once_with_its_place() {
-    let text = "[[rule]]\naccount = \"no spaces\"\nchannel = \"fax\"\nskill = \"x\"\nenabled = 1\ntime_zone = \"Mars\"\nsender = \"+15005550006\"\ncolour = \"blue\"\n\
-        [[rule]]\naccount = \"1\"\nchannel = \"sms\"\nmax_age_minutes = -1\nsteps = [{ after_hours = 1 }]\n\
-        [[rule]]\naccount = \"1\"\nchannel = \"email\"\n[[rule]]\naccount = \"1\"\nchannel = \"email\"\n[[rule]]\n";
+    let text = "version = 2\n[[rule]]\naccount = \"no spaces\"\nchannel = \"sms\"\nskill = \"x\"\nenabled = 1\ntime_zone = \"Mars\"\ncolour = \"blue\"\n\
+        [[rule]]\naccount = \"1\"\nmax_age_minutes = 5\nchannels.sms.max_age_minutes = -1\nsteps = [{ after_hours = 1 }]\n\
+        [[rule]]\naccount = \"2\"\n[[rule]]\naccount = \"2\"\n[[rule]]\n";
     let mut found = problems(text);
     found.sort();
     assert_eq!(
@@ -70,26 +120,44 @@ fn every_problem_is_reported_at_once_with_its_place() {
             "rule 1, enabled",
             "rule 1, skill",
             "rule 1, time_zone",
+            "rule 2, channels.sms.max_age_minutes",
             "rule 2, max_age_minutes",
             "rule 2, steps",
             "rule 4",
             "rule 5, account",
-            "rule 5, channel",
         ]
     );
 }
 
 #[test]
-fn a_file_that_is_no_list_of_rules_is_told_so() {
+fn a_file_that_is_no_list_of_rules_or_of_no_known_version_is_told_so() {
+    let rule = "[[rule]]\naccount = \"1\"\n";
     assert_eq!(problems("[[rule]]\naccount = x\n"), ["line 2"]);
-    assert_eq!(problems("[[rules]]\naccount = \"1\"\n"), ["rules"]);
+    assert_eq!(
+        problems("version = 2\n[[rules]]\naccount = \"1\"\n"),
+        ["rules"]
+    );
     assert_eq!(problems("rule = 1"), ["rule"]);
+    #[rustfmt::skip]
+    let versions = [
+        (rule.to_owned(), "version: is missing: write version = 2 in the first line"),
+        (format!("version = 3\n{rule}"), "version: 3 is not known here: this program reads version 2,"),
+        (format!("version = 1\n{rule}"), "version: 1 is not known here"),
+        (format!("version = \"2\"\n{rule}"), "version: \"2\" is not known here"),
+        (format!("version = 2\n{rule}channel = \"sms\""), "rule 1, channel: is not of version 2, where a rule is over all channels"),
+    ];
+    for (text, told) in versions {
+        let error = parse(&text, &BOTH).unwrap_err();
+        assert_eq!(error.0.len(), 1, "{error}");
+        assert!(error.to_string().contains(told), "{error}");
+    }
 }
 
 #[test]
 fn a_printed_file_reads_well() {
-    let mut settings = RuleSettings::default_for(Channel::Sms);
-    settings.templates.insert(
+    let mut settings = RuleSettings::default_for(&BOTH);
+    settings.steps.truncate(2);
+    settings.channels[Channel::Sms].templates.insert(
         "en".to_owned(),
         Template {
             subject: None,
@@ -97,50 +165,54 @@ fn a_printed_file_reads_well() {
             html: None,
         },
     );
-    let rule = RuleEntry {
-        account: "12345678".parse().unwrap(),
-        skill: Some(SkillId(77)),
-        channel: Channel::Sms,
-        enabled: true,
-        settings,
-    };
-    let page = print(&[rule]);
-    let (legend, rules) = page.split_once("\n\n").unwrap();
-    assert!(legend.lines().all(|line| line.starts_with('#')));
+    let page = print(&[entry(Some(77), settings)]);
+    let (head, rules) = page.split_once("\n\n[[rule]]\n").unwrap();
+    let said = head
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
+    assert_eq!(said.collect::<Vec<_>>(), ["version = 2"]);
     assert_eq!(
         rules,
-        r#"[[rule]]
-account = "12345678"
+        r#"account = "12345678"
 skill = 77
-channel = "sms"
 enabled = true
 steps = [
-    { after_minutes = 10 },
-    { after_minutes = 1440 },
+    { id = 1, channel = "email", after_minutes = 10, when = "always" },
+    { id = 2, channel = "sms", after_minutes = 10, when = "if_not_reached" },
 ]
 debounce_minutes = 2
-max_age_minutes = 60
-in_quiet_hours = "move"
 remind_in_queue = false
-resend_unknown = false
+in_quiet_hours = "move"
 
 [rule.caps]
 gap_minutes = 120
 per_conversation_24h = 2
-per_recipient_24h = 2
+per_consumer_24h = 3
 
-[rule.quiet_hours]
+[rule.channels.email]
+max_age_minutes = 360
+per_address_24h = 4
+resend_unknown = false
+
+[rule.channels.email.quiet_hours]
+allowed = []
+
+[rule.channels.sms]
+max_age_minutes = 60
+per_address_24h = 2
+
+[rule.channels.sms.quiet_hours]
 allowed = [
     { days = [], from = "09:00", to = "20:00" },
 ]
 
-[rule.quiet_hours.by_country]
+[rule.channels.sms.quiet_hours.by_country]
 US = [
     { days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat"], from = "09:00", to = "20:00" },
     { days = ["Sun"], from = "12:00", to = "20:00" },
 ]
 
-[rule.templates.en]
+[rule.channels.sms.templates.en]
 text = """
 {{brand}} wrote:
 {{link}}"""
@@ -149,163 +221,69 @@ text = """
 }
 
 #[test]
+fn a_channel_is_printed_if_a_step_uses_it_or_somebody_has_changed_it() {
+    let printed = |settings: &RuleSettings| {
+        let page = print(&[entry(None, settings.clone())]);
+        BOTH.map(|channel| page.contains(&format!("[rule.channels.{channel}]")))
+    };
+    let mut settings = RuleSettings::default_for(&[Channel::Email]);
+    assert_eq!(printed(&settings), [true, false]);
+    settings.channels[Channel::Sms].sender = Some("+15005550006".to_owned());
+    assert_eq!(printed(&settings), [true, true]);
+    assert_eq!(printed(&RuleSettings::default_for(&BOTH)), [true, true]);
+    let mut unnumbered = RuleSettings::default_for(&BOTH);
+    unnumbered.steps[0].id = 0;
+    let page = print(&[entry(None, unnumbered.clone())]);
+    assert!(
+        page.contains("    { channel = \"email\", after_minutes = 10"),
+        "{page}"
+    );
+    assert_eq!(rules_of(&page), [entry(None, unnumbered)]);
+}
+
+#[test]
 fn the_legend_explains_every_setting() {
     let legend = print(&[]);
-    assert!(
-        legend
-            .lines()
-            .all(|line| line.starts_with('#') && line.len() <= 120),
-        "{legend}"
-    );
+    assert!(legend.lines().all(|line| line.len() <= 120), "{legend}");
     for setting in SETTINGS {
-        let heading = format!("# {}: {}", setting.name, setting.label);
+        let name = match setting.of {
+            Of::Rule => setting.name.to_owned(),
+            _ => format!("channels.….{}", setting.name),
+        };
+        let heading = format!("# {name}: {}", setting.label);
         assert!(legend.lines().any(|line| line == heading), "{heading}");
     }
 }
 
 #[test]
 fn every_setting_is_printed_and_read_back_with_every_value_and_without_one() {
-    for channel in Channel::ALL {
-        let defaults = RuleSettings::default_for(channel);
-        for setting in SETTINGS.iter().filter(|setting| setting.is_of(channel)) {
-            let mut values: Vec<_> = setting.examples(channel).into_iter().map(Some).collect();
+    let defaults = RuleSettings::default_for(&Channel::ALL);
+    for setting in SETTINGS {
+        for of in setting.places() {
+            let mut values: Vec<_> = setting.examples(of).into_iter().map(Some).collect();
             if setting.left_out != LeftOut::Never {
                 values.push(None);
             }
             for value in values {
-                let rule = RuleEntry {
-                    account: "12345678".parse().unwrap(),
-                    skill: None,
-                    channel,
-                    enabled: true,
-                    settings: setting.changed(channel, &defaults, value.clone()),
-                };
+                let rule = entry(None, setting.changed(of, &defaults, value.clone()));
                 let page = print(std::slice::from_ref(&rule));
-                assert_eq!(parse(&page), Ok(vec![rule.clone()]), "{}", setting.name);
+                let read = parse(&page, &Channel::ALL).map(|file| file.rules);
+                assert_eq!(read, Ok(vec![rule.clone()]), "{}", setting.name);
                 let file: Table = page.parse().unwrap();
                 let file = serde_json::to_value(file).unwrap();
                 let stored = serde_json::to_value(&rule.settings).unwrap();
-                let (printed, stored) = (setting.value(&file["rule"][0]), setting.value(&stored));
-                assert_eq!(printed, stored, "{page}");
+                let (printed, stored) = (
+                    setting.value(of, &file["rule"][0]),
+                    setting.value(of, &stored),
+                );
                 // 0 of a hundred is left out.
                 let is_there = value.is_some()
                     && !(setting.left_out == LeftOut::Zero && value == Some(0.into()));
+                assert_eq!(printed, stored, "{page}");
                 assert_eq!(!printed.is_null(), is_there, "{}: {page}", setting.name);
                 let is_table = matches!(setting.input, Input::Hours | Input::Texts);
                 assert_eq!(printed.is_object(), is_table && is_there, "{page}");
             }
         }
-    }
-}
-
-fn windows() -> impl Strategy<Value = Vec<Window>> {
-    let day = (0_u8..7).prop_map(|day| Weekday::try_from(day).unwrap());
-    let time = |minute: u32| NaiveTime::from_hms_opt(minute / 60, minute % 60, 0).unwrap();
-    let window =
-        (vec(day, 0..3), 0..1439_u32, 1..1440_u32).prop_map(move |(days, from, length)| Window {
-            days,
-            from: time(from),
-            to: time((from + length).min(1439)),
-        });
-    vec(window, 0..3)
-}
-
-prop_compose! {
-    fn settings_of(channel: Channel)(
-        steps in vec(1_i64..2000, 1..4),
-        minutes in (0_i64..60, 1_i64..600, 0_i64..600),
-        allowed in windows(),
-        by_country in btree_map("[A-Z]{2}", windows(), 0..2),
-        flags in (any::<bool>(), any::<bool>(), any::<bool>()),
-        counts in (1_u32..10, 1_u32..10),
-        zone in prop::option::of(prop::sample::select(vec![Tz::America__New_York, Tz::Asia__Kolkata])), latest in prop::option::of(1..10_080_i64),
-        texts in btree_map("[a-z]{2}(-[A-Z]{2})?", text(), 0..3),
-    ) -> RuleSettings {
-        let mut after = steps;
-        after.sort_unstable();
-        after.dedup();
-        let profile = channel.profile();
-        let has_parts = profile.parts == Parts::SubjectAndHtml;
-        RuleSettings {
-            steps: after.into_iter().map(|after| Step { after: TimeDelta::minutes(after) }).collect(),
-            debounce: TimeDelta::minutes(minutes.0),
-            max_age: TimeDelta::minutes(minutes.1),
-            quiet_hours: QuietHours { allowed, by_country },
-            in_quiet_hours: if flags.0 { InQuietHours::Move } else { InQuietHours::Drop },
-            time_zone: zone.map(Zone::Named),
-            latest: latest.map(TimeDelta::minutes),
-            caps: Caps {
-                gap: TimeDelta::minutes(minutes.2),
-                per_conversation_24h: counts.0,
-                per_recipient_24h: counts.1,
-            },
-            remind_in_queue: flags.1,
-            holdout_percent: if flags.0 { 10 } else { 0 },
-            resend_unknown: profile.unknown == UnknownPolicy::Final && flags.2,
-            sender: flags.2.then(|| "+15005550006".to_owned()).filter(|own| (profile.is_sender)(own)),
-            templates: texts.into_iter().map(|(tag, text)| {
-                let subject = has_parts.then(|| "Hello".to_owned());
-                (tag, Template { subject, html: has_parts.then(|| text.clone()), text })
-            }).collect(),
-            // A setting that is new is printed and read in a test of its own.
-            ..RuleSettings::default_for(channel)
-        }
-    }
-}
-
-/// Texts that are hard to quote.
-fn text() -> impl Strategy<Value = String> {
-    let piece = prop::sample::select(vec![
-        "a", "\"", "\"\"\"", "'", "'''", "\\", "\n", "\r\n", "\t", "#", "{{link}}", "é", "\u{1}",
-    ]);
-    vec(piece, 1..8).prop_map(|pieces| format!("x{}", pieces.concat()))
-}
-
-fn rules() -> impl Strategy<Value = Vec<RuleEntry>> {
-    let key = (
-        "[0-9]{4,8}",
-        option::of(-1_i64..100),
-        prop::sample::select(Channel::ALL.to_vec()),
-    );
-    let rule = (key, any::<bool>()).prop_flat_map(|((account, skill, channel), enabled)| {
-        settings_of(channel).prop_map(move |settings| RuleEntry {
-            account: account.parse().unwrap(),
-            skill: skill.map(SkillId),
-            channel,
-            enabled,
-            settings,
-        })
-    });
-    vec(rule, 0..4).prop_map(|mut rules| {
-        rules.sort_by_key(|rule| (rule.account.clone(), rule.skill, rule.channel));
-        rules.dedup_by_key(|rule| (rule.account.clone(), rule.skill, rule.channel));
-        rules
-    })
-}
-
-proptest! {
-    #[test]
-    fn what_is_printed_is_read_back_and_printed_the_same(rules in rules()) {
-        let page = print(&rules);
-        let back = parse(&page).map_err(|error| TestCaseError::fail(format!("{error}\n{page}")))?;
-        prop_assert_eq!(&back, &rules);
-        prop_assert_eq!(print(&back), page);
-    }
-
-    #[test]
-    fn fuzz_rules_file(
-        text in "(?s).{0,200}", rules in rules(),
-        changes in vec((any::<prop::sample::Index>(), any::<char>()), 0..8),
-    ) {
-        let _ = parse(&text);
-        let _ = parse(&format!("[[rule]]\n{text}"));
-        let mut page: Vec<char> = print(&rules).chars().collect();
-        for (at, letter) in changes {
-            if !page.is_empty() {
-                let at = at.index(page.len());
-                page[at] = letter;
-            }
-        }
-        let _ = parse(&page.into_iter().collect::<String>());
     }
 }

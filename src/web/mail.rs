@@ -19,6 +19,7 @@ use crate::domain::contact::Suppression;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::opt_out::No;
 use crate::hashing::Move;
+use crate::jobs::advance;
 use crate::jobs::report;
 use crate::jobs::way_out::SealedLink;
 
@@ -100,6 +101,16 @@ pub async fn events(
     bounced.sort_unstable();
     bounced.dedup_by_key(|(id, _)| *id);
     db::provider_reports::bounced(&mut tx, &bounced, now).await?;
+    // What is there for who was not reached need not wait for a scan.
+    let came_back = mailed
+        .values()
+        .filter(|mailed| bounced.iter().any(|(id, _)| *id == mailed.id));
+    advance::schedule(
+        &mut tx,
+        &state.clock,
+        came_back.map(|mailed| (&mailed.account, mailed.conversation.as_str())),
+    )
+    .await?;
     suppress(&state, &mut tx, rows, now).await?;
     if !rows_by_older_key.is_empty() {
         db::suppressions::by_an_older_key(&mut tx).await?;

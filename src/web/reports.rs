@@ -61,8 +61,14 @@ pub async fn status(
             return Ok(StatusCode::FORBIDDEN.into_response());
         }
     };
-    let (attempt, now) = (signed.attempt.as_deref(), state.clock.now());
-    let ours = report::apply(&state.pool, channel, attempt, &signed.report, now).await?;
+    let attempt = signed.attempt.as_deref();
+    let ours = report::apply(
+        (&state.pool, &state.clock),
+        channel,
+        attempt,
+        &signed.report,
+    )
+    .await?;
     let result = if ours { "applied" } else { "unknown_message" };
     state.metrics.webhook("status", result);
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -1,25 +1,36 @@
-// The rule editor as one writes: what it means is asked of the server, which knows; names are put where the cursor is; the mail is
-// shown in its frame; the draft saves itself. Without this, saving shows and does the same.
+// The rule editor as one writes: what it means and what customers would get is asked of the server, which knows; so are the rows of the
+// steps, when they are moved; names are put where the cursor is; the mail is shown in its frame; the draft saves itself. Without this, the
+// buttons and saving show and do the same.
 "use strict";
 
 const form = document.getElementById("rule");
 const look = document.getElementById("look");
+const steps = document.getElementById("steps");
 const sides = document.querySelector("[data-sides]");
 let last = null;
 let waiting = 0;
 let asked = 0;
-// The button of the language whose mail is shown.
+// The button of the channel and language whose mail is shown.
 let shown = sides?.querySelector("[data-preview]");
 
-async function lookAgain() {
+// What the server makes of the form; with the wish of a button, after it.
+async function ask(wish) {
+  const body = new URLSearchParams(new FormData(form));
+  if (wish) body.set("do", wish);
+  const answer = await fetch(form.dataset.look, { method: "POST", credentials: "same-origin", redirect: "manual", body });
+  return answer.ok ? answer.text() : null;
+}
+
+async function lookAgain(wish) {
   const mine = ++asked;
+  const before = stepsWritten();
   try {
-    const answer = await fetch(form.dataset.look, {
-      method: "POST", credentials: "same-origin", redirect: "manual", body: new URLSearchParams(new FormData(form)),
-    });
-    if (!answer.ok || mine !== asked) return;
-    look.innerHTML = await answer.text();
-    showContradictions();
+    const answer = await ask(wish);
+    if (answer === null || (mine !== asked && !wish)) return;
+    look.innerHTML = answer;
+    showPart("contradictions");
+    showPart("customers");
+    if ((wish || inOrder) && before === stepsWritten()) showSteps();
     showTexts();
     showMail();
   } catch {
@@ -27,20 +38,76 @@ async function lookAgain() {
   }
 }
 
-// What the form promises and cannot do stands above the button that publishes it.
-function showContradictions() {
-  const found = look.querySelector("template[data-contradictions]");
-  if (found) document.getElementById("contradictions").replaceChildren(found.content.cloneNode(true));
+// Parts of the answer that stand elsewhere: what the form promises and cannot do above the button that publishes it, and what customers
+// would get under the steps.
+function showPart(name) {
+  const found = look.querySelector(`template[data-part="${name}"]`);
+  if (found) document.getElementById(name).replaceChildren(found.content.cloneNode(true));
 }
+
+// A step may have got a new place: its rows are shown anew once its field is left, or a button was pressed.
+let inOrder = false;
+
+function stepsWritten() {
+  return JSON.stringify([...steps.querySelectorAll("[name]:not(button)")].map((field) => [field.name, field.value]));
+}
+
+function showSteps() {
+  const focused = steps.contains(document.activeElement) ? document.activeElement.id : "";
+  showPart("steps");
+  inOrder = false;
+  if (focused) document.getElementById(focused)?.focus();
+  showChannels();
+}
+
+// A channel that no step uses is folded away.
+function showChannels() {
+  const used = new Set([...steps.querySelectorAll("[name=step_channel]")].map((field) => field.value));
+  for (const part of form.querySelectorAll("details[data-channel]")) {
+    const isUsed = String(used.has(part.dataset.channel));
+    if (part.dataset.used !== isUsed) part.open = isUsed === "true";
+    part.dataset.used = isUsed;
+  }
+}
+
+async function changeSteps(wish) {
+  await lookAgain(wish);
+  const [, what, at] = wish.split("_");
+  const rows = steps.querySelectorAll("[name=step_channel]");
+  const next = { up: at - 1, down: Number(at) + 1, add: rows.length - 1, remove: Math.min(at, rows.length - 1) };
+  rows[next[what]]?.focus();
+  unsaved.add(form);
+  saveSoon(SAVED_AFTER);
+}
+
+steps.addEventListener("change", () => {
+  inOrder = true;
+  showChannels();
+  lookAgain();
+});
+
+steps.addEventListener("click", (event) => {
+  const button = event.target.closest("button[value^=step_]");
+  if (!button) return;
+  event.preventDefault();
+  changeSteps(button.value);
+});
+
+// A link into a part that is folded opens it.
+form.addEventListener("click", (event) => {
+  const hash = event.target.closest("a[href^='#']")?.hash.slice(1);
+  let part = hash && document.getElementById(hash);
+  for (; part; part = part.parentElement.closest("details")) part.open = true;
+});
 
 // The texts beside the mail: those of the part of the page that says what the form means.
 function showTexts() {
   if (!sides) return;
-  for (const pane of sides.querySelectorAll("[data-language]")) {
-    const sample = look.querySelector(`.sample[data-language="${CSS.escape(pane.dataset.language)}"]`);
+  for (const pane of sides.querySelectorAll("[data-text]")) {
+    const sample = look.querySelector(`.sample[data-text="${CSS.escape(pane.dataset.text)}"]`);
     const words = sample?.querySelectorAll(":scope > p > strong, :scope > pre") ?? [];
     if (words.length) pane.replaceChildren(...[...words].map((word) => word.cloneNode(true)));
-    pane.hidden = pane.dataset.language !== shown?.value;
+    pane.hidden = pane.dataset.text !== shown?.value;
   }
 }
 
@@ -70,9 +137,9 @@ const beside = new Set([...form.querySelectorAll("[data-beside] [name]")].map((f
 
 form.addEventListener("input", (event) => {
   // Names and numbers of the preview change how the words read; where a test goes does not.
-  if (event.target.matches("[name=test_to], [name=test_code], [name=test_language], [name=conversation]")) return;
+  if (event.target.matches("[name=test_to], [name=test_code], [name=test_language], [name=test_channel], [name=conversation]")) return;
   clearTimeout(waiting);
-  waiting = setTimeout(lookAgain, 400);
+  waiting = setTimeout(() => lookAgain(), 400);
   if (!beside.has(event.target.name)) saveSoon(SAVED_AFTER);
 });
 

@@ -82,7 +82,11 @@ fn main() -> ExitCode {
         wait_out_leases: !cli.hurry,
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    match runtime.block_on(harness::run(&options)) {
+    let run = async {
+        harness::judge_is_tried().await?;
+        harness::run(&options).await
+    };
+    match runtime.block_on(run) {
         Ok(report) => {
             println!("{report}");
             if report.violations.is_empty() {

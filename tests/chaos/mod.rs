@@ -11,6 +11,8 @@
 
 mod people;
 mod processes;
+mod report;
+mod skills;
 mod strikes;
 mod trouble;
 mod verdict;
@@ -28,7 +30,8 @@ use unread::{app, db, demo};
 use super::servers;
 use people::People;
 use processes::Processes;
-pub use verdict::Report;
+pub use report::Report;
+pub use verdict::planted::judge_is_tried;
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -56,6 +59,9 @@ pub struct Options {
 /// Messages may be late while everything breaks: so long after the last due moment strikes still fall.
 const LAST_STRIKE: Duration = Duration::from_secs(20);
 
+/// Nothing more comes when nothing has moved for so long: the last report, and two scans.
+const SETTLED: Duration = Duration::from_secs(12);
+
 /// How long the rest may take after the trouble is over.
 const PATIENCE: Duration = Duration::from_mins(30);
 
@@ -81,8 +87,9 @@ pub async fn run(options: &Options) -> Result<Report> {
     })
     .await?;
     sandbox.world().keep_checks();
+    skills::announce(sandbox.world())?;
     let quiet = people::quiet_from(options);
-    people::rules(&pool, options, quiet).await?;
+    skills::rules(&pool, options, quiet).await?;
     let processes = Processes::start(&sandbox, &url, options)?;
     processes.wait_until_at_work(&pool).await?;
 
@@ -108,7 +115,7 @@ pub async fn run(options: &Options) -> Result<Report> {
         leases_run_out(&pool).await?;
         processes.start_all().await?;
     }
-    wait_until_final(&pool, &people, options).await?;
+    wait_until_final(&pool, &sandbox, &people, options).await?;
     processes.stop().await?;
     let mut report = verdict::judge(&pool, &sandbox, &people, options, quiet).await?;
     report.add_run(&processes, &stops, &plan, &sandbox);
@@ -150,13 +157,13 @@ async fn hurry(pool: &PgPool) -> Result<()> {
     Ok(())
 }
 
-/// What is still open: reminders not final, attempts without an end, deliveries in the queue.
+/// What is still open: reminders not final, attempts without an end, deliveries and looks in the queue.
 async fn open(pool: &PgPool) -> sqlx::Result<(i64, i64, i64, i64)> {
     sqlx::query_as(
         "select (select count(*) from reminders),
                 (select count(*) from reminders where next_at is not null),
                 (select count(*) from attempts where outcome is null or settle_at is not null),
-                (select count(*) from apalis.jobs where job_type like 'deliver\\_%')",
+                (select count(*) from apalis.jobs where job_type like 'deliver\\_%' or job_type = 'advance')",
     )
     .fetch_one(pool)
     .await
@@ -178,7 +185,12 @@ async fn stragglers(pool: &PgPool) -> sqlx::Result<Vec<String>> {
     .await
 }
 
-async fn wait_until_final(pool: &PgPool, people: &People, options: &Options) -> Result<()> {
+async fn wait_until_final(
+    pool: &PgPool,
+    sandbox: &Sandbox,
+    people: &People,
+    options: &Options,
+) -> Result<()> {
     let began = Instant::now();
     let mut told = Instant::now();
     let (mut before, mut moved) = (None, Instant::now());
@@ -190,7 +202,10 @@ async fn wait_until_final(pool: &PgPool, people: &People, options: &Options) -> 
             }
             let (reminders, scheduled, attempts, jobs) = counts;
             let all = reminders >= people.owed_for_certain();
-            if all && scheduled + attempts + jobs == 0 {
+            let over =
+                all && scheduled + attempts + jobs == 0 && sandbox.smtp().pending_events() == 0;
+            // A report may still come, and a scan find what is next.
+            if over && moved.elapsed() > SETTLED {
                 return Ok(());
             }
             if told.elapsed() > Duration::from_secs(30) {

@@ -1,32 +1,24 @@
-//! The people of a chaos run: one conversation each, with a due moment, and what they do around it.
+//! The people of a chaos run: a conversation or two each, with a due moment, and what they do around it.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use chrono::{DateTime, DurationRound as _, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use sqlx::PgPool;
 use tokio::task::JoinSet;
 use unread::clock::Clock;
-use unread::db;
-use unread::domain::ids::{AccountId, Channel, SkillId};
-use unread::domain::quiet::{QuietHours, Window};
-use unread::domain::rule::{Caps, InQuietHours, RuleKey, RuleSettings, Step};
+use unread::domain::ids::Channel;
+use unread::domain::rule::When;
 use unread::liveperson;
 use unread::sandbox::outbox::OutboxMessage;
-use unread::sandbox::world::{CUSTOMER_CARE, ORDERS, UNASSIGNED};
+use unread::sandbox::world::Person as Consumer;
 use unread::sandbox::{ACCOUNT, Sandbox};
 
 use super::Options;
-
-/// Minutes from the agent's message to the reminder.
-const AFTER: i64 = 1;
-
-/// The skill whose e-mails are worth nothing after a minute, and whose texts fall into quiet hours in the middle of the run.
-const HASTY: i64 = UNASSIGNED;
+use super::skills::{BOTH, HASTY, LADDER, MAIL, SkillRule, TEXT};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
@@ -36,23 +28,28 @@ pub enum Deed {
     Answers,
     /// An agent closes the conversation.
     Closes,
-    /// Opts out as soon as the reminder is there.
+    /// Opts out as soon as a reminder is there.
     OptsOut,
     /// The second conversation of the one before, due a little later: must get nothing after the opt-out.
     SecondOfTheSame,
 }
 
+/// One conversation of somebody.
 #[derive(Clone, Debug)]
 pub struct Person {
-    pub channel: Channel,
-    pub skill: i64,
-    pub address: String,
-    /// From the start of the run.
+    pub rule: &'static SkillRule,
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    /// LivePerson's id, of who has several conversations under one.
+    pub consumer: Option<String>,
+    /// When the first step is due, from the start of the run.
     pub due: Duration,
     /// How long before that the conversation shows up.
     lead: Duration,
     pub deed: Deed,
     deed_at: Duration,
+    /// One of two conversations that are due at about the same moment: the gap lets one through.
+    paired: bool,
     /// Known once the person has arrived.
     pub conversation: String,
     /// When the service had confirmed the opt-out, epoch milliseconds.
@@ -69,124 +66,20 @@ pub fn quiet_from(options: &Options) -> DateTime<Utc> {
         .unwrap_or(middle)
 }
 
-/// Allowed until then, from twelve hours before on.
-fn allowed_until(quiet: DateTime<Utc>) -> QuietHours {
-    let (from, to) = ((quiet - TimeDelta::hours(12)).time(), quiet.time());
-    let window = |from, to| Window {
-        days: Vec::new(),
-        from,
-        to,
-    };
-    let allowed = if from < to || to == NaiveTime::MIN {
-        vec![window(from, to)]
-    } else {
-        vec![window(from, NaiveTime::MIN), window(NaiveTime::MIN, to)]
-    };
-    QuietHours {
-        allowed,
-        ..QuietHours::default()
-    }
-}
-
-/// The rules they live under.
-pub async fn rules(pool: &PgPool, options: &Options, quiet: DateTime<Utc>) -> Result<()> {
-    let account: AccountId = ACCOUNT.parse()?;
-    let now = Clock::System.now();
-    db::accounts::ensure(pool, std::slice::from_ref(&account), now).await?;
-    let mut tx = pool.begin().await?;
-    for channel in Channel::ALL {
-        let live = db::live::LiveChannel {
-            since: chrono::DateTime::UNIX_EPOCH,
-            by_whom: "chaos".to_owned(),
-            at: now,
-        };
-        db::live::begin(&mut tx, (&account, channel), &live).await?;
-    }
-    // Long enough that retries have their chance, short enough that the run ends.
-    let usual = if options.wait_out_leases { 20 } else { 10 };
-    let any_time = QuietHours::default;
-    for (skill, channel, max_age, quiet_hours) in [
-        (CUSTOMER_CARE, Channel::Email, usual, any_time()),
-        (ORDERS, Channel::Sms, usual, any_time()),
-        (HASTY, Channel::Email, 1, any_time()),
-        (HASTY, Channel::Sms, usual, allowed_until(quiet)),
-    ] {
-        let settings = RuleSettings {
-            steps: vec![Step {
-                after: TimeDelta::minutes(AFTER),
-            }],
-            debounce: TimeDelta::zero(),
-            max_age: TimeDelta::minutes(max_age),
-            quiet_hours,
-            in_quiet_hours: InQuietHours::Drop,
-            caps: Caps {
-                per_recipient_24h: 20,
-                ..Caps::default()
-            },
-            ..RuleSettings::default_for(channel)
-        };
-        let key = RuleKey {
-            account: account.clone(),
-            skill: Some(SkillId(skill)),
-            channel,
-        };
-        db::rules::put(&mut tx, &key, true, &settings, "chaos", now).await?;
-    }
-    tx.commit().await?;
-    Ok(())
-}
-
 impl People {
     /// Who they are, what they do and when.
     pub fn invent(options: &Options) -> Self {
         let mut dice = StdRng::seed_from_u64(options.seed);
         let mut people: Vec<Person> = Vec::with_capacity(options.people as usize);
-        let spread = options.spread.as_secs_f64();
         while people.len() < options.people as usize {
-            let n = people.len();
-            let (channel, skill) = match dice.random_range(0..10) {
-                0..5 => (Channel::Email, CUSTOMER_CARE),
-                5..8 => (Channel::Sms, ORDERS),
-                8 => (Channel::Sms, HASTY),
-                _ => (Channel::Email, HASTY),
-            };
-            let address = match channel {
-                Channel::Email => format!("person{n}@example.com"),
-                Channel::Sms => format!("+1415{}", 2_000_000 + n),
-                #[cfg(feature = "test-channel")]
-                Channel::Probe => format!("customer-{n}"),
-            };
-            let deed = match dice.random_range(0..100) {
-                0..22 => Deed::Reads,
-                22..30 => Deed::Answers,
-                30..36 => Deed::Closes,
-                36..41 => Deed::OptsOut,
-                _ => Deed::Nothing,
-            };
-            let due = dice.random_range(4.0..spread.max(5.0));
-            // Half of those who act do so at the worst moment, just around the reminder.
-            let near = if dice.random_bool(0.5) { 1.5 } else { 15.0 };
-            let act = (due + dice.random_range(-near..near)).max(0.5);
-            let person = Person {
-                channel,
-                skill,
-                address,
-                due: Duration::from_secs_f64(due),
-                lead: Duration::from_secs_f64(dice.random_range(2.0..50.0)),
-                deed,
-                deed_at: Duration::from_secs_f64(act),
-                conversation: String::new(),
-                opted_out_at: None,
-            };
-            people.push(person.clone());
-            if deed == Deed::OptsOut {
-                let later = dice.random_range(8.0..20.0);
-                people.push(Person {
-                    due: person.due + Duration::from_secs_f64(later),
-                    deed: Deed::SecondOfTheSame,
-                    ..person
-                });
+            let mut person = Person::invent(&mut dice, people.len(), options.spread.as_secs_f64());
+            let second = person.second(&mut dice, people.len());
+            if let Some(second) = &second {
+                person.consumer.clone_from(&second.consumer);
+                person.paired = second.paired;
             }
+            people.push(person);
+            people.extend(second);
         }
         people.truncate(options.people as usize);
         Self(people)
@@ -200,21 +93,15 @@ impl People {
         let began = tokio::time::Instant::now();
         let last = self.0.iter().map(|p| p.due).max().unwrap_or_default();
         let quitters = (0..).zip(&self.0).filter(|(_, p)| p.deed == Deed::OptsOut);
-        let quitters = quitters.map(|(n, p)| (p.address.clone(), n)).collect();
+        let quitters =
+            quitters.flat_map(|(n, p)| p.addresses().map(move |address| (address.to_owned(), n)));
+        let quitters = quitters.collect();
         let lives = self.0.iter_mut().map(async |person| {
             tokio::time::sleep_until(began + person.due.saturating_sub(person.lead)).await;
-            let wrote_at = start + ms(person.due) - AFTER * 60_000;
+            let wrote_at = start + ms(person.due) - person.rule.after().num_milliseconds();
             let then = world.at(wrote_at - 1_000);
-            let opening = then.conversation(ACCOUNT, person.skill);
-            let opening = opening.consumer("Alex", "Example");
-            let opening = match person.channel {
-                Channel::Email => opening.email(&person.address),
-                // By whose clock the hasty skill's hours are set.
-                Channel::Sms => opening.phone(&person.address).time_zone("UTC"),
-                #[cfg(feature = "test-channel")]
-                Channel::Probe => opening.customer_id(&person.address),
-            };
-            person.conversation = opening.start();
+            let opening = then.conversation(ACCOUNT, person.rule.skill);
+            person.conversation = opening.person(person.consumer()).start();
             let id = &person.conversation;
             then.consumer_says(id, "Hello?");
             world.at(wrote_at).agent_says(id, "Here is your answer.");
@@ -231,37 +118,220 @@ impl People {
             opt_outs(sandbox, webs, quitters, start + ms(last) + 15_000),
         );
         for (number, at) in opted_out {
-            self.0[number].opted_out_at = Some(at);
+            // Who said so on both channels has said so by the first.
+            let first = |known: Option<i64>| Some(known.map_or(at, |known| known.min(at)));
+            self.0[number].opted_out_at = first(self.0[number].opted_out_at);
             let second = self.0.get_mut(number + 1);
             if let Some(second) = second.filter(|p| p.deed == Deed::SecondOfTheSame) {
-                second.opted_out_at = Some(at);
+                second.opted_out_at = first(second.opted_out_at);
             }
         }
         Ok(self)
     }
 
-    /// How many reminders there must be in the ledger at least: of those who leave everything unread until it is too late to
-    /// matter. A hasty reminder that nobody could schedule in time is rightly never owed.
+    /// How many reminders there must be in the ledger at least.
     pub fn owed_for_certain(&self) -> i64 {
-        let certain = self.0.iter().filter(|p| p.is_owed_for_certain()).count();
+        let certain = self
+            .0
+            .iter()
+            .map(Person::rungs_owed_for_certain)
+            .sum::<usize>();
         i64::try_from(certain).unwrap_or(i64::MAX)
     }
 }
 
 impl Person {
-    /// Leaves everything unread, and the reminder has time.
+    fn invent(dice: &mut StdRng, n: usize, spread: f64) -> Self {
+        let (email, phone) = (
+            format!("person{n}@example.com"),
+            format!("+1415{}", 2_000_000 + n),
+        );
+        let some = |email_too: bool, phone_too: bool| {
+            (
+                email_too.then(|| email.clone()),
+                phone_too.then(|| phone.clone()),
+            )
+        };
+        let (rule, (email, phone)) = match dice.random_range(0..20) {
+            0..6 => (&MAIL, some(true, dice.random_bool(0.2))),
+            6..10 => (&TEXT, some(dice.random_bool(0.2), true)),
+            10..12 => (&HASTY, some(false, true)),
+            12..14 => (&HASTY, some(true, false)),
+            14..17 => match dice.random_range(0..10) {
+                0 => (&BOTH, some(true, false)),
+                1 => (&BOTH, some(false, true)),
+                _ => (&BOTH, some(true, true)),
+            },
+            _ => match dice.random_range(0..10) {
+                0 => (&LADDER, some(true, false)),
+                1 => (&LADDER, some(false, true)),
+                _ => (&LADDER, some(true, true)),
+            },
+        };
+        let deed = match dice.random_range(0..100) {
+            0..22 => Deed::Reads,
+            22..30 => Deed::Answers,
+            30..36 => Deed::Closes,
+            36..41 => Deed::OptsOut,
+            _ => Deed::Nothing,
+        };
+        // The second rung comes a minute later, and is to have its share of the trouble.
+        let two_rungs = rule.is(&LADDER);
+        let latest = if two_rungs { spread / 3.0 } else { spread };
+        let due = dice.random_range(4.0..latest.max(5.0));
+        // Half of those who act do so at the worst moment, just around the reminder; or between the rungs.
+        let near = if dice.random_bool(0.5) { 1.5 } else { 15.0 };
+        let off = if two_rungs && dice.random_bool(0.5) {
+            dice.random_range(5.0..65.0)
+        } else {
+            dice.random_range(-near..near)
+        };
+        Self {
+            rule,
+            email,
+            phone,
+            consumer: None,
+            due: Duration::from_secs_f64(due),
+            lead: Duration::from_secs_f64(dice.random_range(2.0..50.0)),
+            deed,
+            deed_at: Duration::from_secs_f64((due + off).max(0.5)),
+            paired: false,
+            conversation: String::new(),
+            opted_out_at: None,
+        }
+    }
+
+    /// Their second conversation, of some.
+    fn second(&self, dice: &mut StdRng, n: usize) -> Option<Self> {
+        if self.deed == Deed::OptsOut {
+            let later = dice.random_range(8.0..20.0);
+            return Some(Self {
+                due: self.due + Duration::from_secs_f64(later),
+                deed: Deed::SecondOfTheSame,
+                ..self.clone()
+            });
+        }
+        if !self.rule.is(&BOTH) || !dice.random_bool(0.4) {
+            return None;
+        }
+        let due = (self.due.as_secs_f64() + dice.random_range(-2.0..2.0)).max(4.0);
+        let mut second = Self {
+            due: Duration::from_secs_f64(due),
+            deed: Deed::Nothing,
+            paired: true,
+            ..self.clone()
+        };
+        match dice.random_range(0..3) {
+            // The same addresses, by which LivePerson does not know them.
+            0 => {}
+            // The same consumer, known by another address here than there.
+            1 => {
+                second.consumer = Some(format!("consumer-{n}"));
+                second.email = self.email.as_ref().map(|_| format!("other{n}@example.com"));
+            }
+            // The same consumer, reached over another channel here than there.
+            _ => {
+                second.consumer = Some(format!("consumer-{n}"));
+                second.email = None;
+                second.phone = Some(format!("+1415{}", 3_000_000 + n));
+            }
+        }
+        Some(second)
+    }
+
+    /// One of two conversations of a customer with both addresses, who does nothing.
+    pub fn planted(rule: &'static SkillRule, n: usize) -> Self {
+        Self {
+            rule,
+            email: Some(format!("planted{n}@example.com")),
+            phone: Some(format!("+1415{}", 2_000_000 + n)),
+            consumer: Some("planted".to_owned()),
+            due: Duration::ZERO,
+            lead: Duration::ZERO,
+            deed: Deed::Nothing,
+            deed_at: Duration::ZERO,
+            paired: false,
+            conversation: String::new(),
+            opted_out_at: None,
+        }
+    }
+
+    pub fn consumer(&self) -> Consumer {
+        Consumer {
+            first_name: Some("Alex".to_owned()),
+            last_name: Some("Example".to_owned()),
+            email: self.email.clone(),
+            phone: self.phone.clone(),
+            consumer_id: self.consumer.clone(),
+            // By whose clock the hasty skill's hours are set.
+            time_zone: self.phone.as_ref().map(|_| "UTC".to_owned()),
+            ..Consumer::default()
+        }
+    }
+
+    pub fn address(&self, channel: Channel) -> Option<&str> {
+        match channel {
+            Channel::Email => self.email.as_deref(),
+            Channel::Sms => self.phone.as_deref(),
+            // Nobody in the run is reached over it.
+            #[cfg(feature = "test-channel")]
+            Channel::Probe => None,
+        }
+    }
+
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.email.iter().chain(&self.phone).map(String::as_str)
+    }
+
+    /// Where the first message goes if nothing goes wrong.
+    pub fn first_address(&self) -> Option<(Channel, &str)> {
+        let mut steps = self.rule.steps.iter();
+        steps.find_map(|step| Some((step.channel, self.address(step.channel)?)))
+    }
+
+    /// Leaves everything unread, the reminder has time, and nothing else is in its way.
     pub fn is_patient(&self) -> bool {
-        self.deed == Deed::Nothing && self.skill != HASTY
+        self.deed == Deed::Nothing && !self.rule.is(&HASTY) && !self.paired
     }
 
     /// Must get nothing in quiet hours.
     pub fn sleeps(&self) -> bool {
-        self.channel == Channel::Sms && self.skill == HASTY
+        self.phone.is_some() && self.rule.is(&HASTY)
     }
 
+    /// Leaves everything unread until it is too late to matter. A hasty reminder that nobody could schedule in time is rightly never owed.
     pub fn is_owed_for_certain(&self) -> bool {
         let acts = matches!(self.deed, Deed::Reads | Deed::Answers | Deed::Closes);
-        !acts && self.skill != HASTY
+        !acts && !self.rule.is(&HASTY)
+    }
+
+    /// The rungs of which one step at least must have a reminder. After an opt-out there is no next one.
+    pub fn rungs_owed_for_certain(&self) -> usize {
+        if !self.is_owed_for_certain() {
+            return 0;
+        }
+        let rungs = self
+            .rule
+            .steps
+            .chunk_by(|_, next| next.when == When::IfNotReached);
+        let rungs: Vec<_> = rungs.collect();
+        // Before another rung there may be no time for more than the step that is always sent.
+        let certain = rungs.iter().enumerate().filter(|(place, rung)| {
+            let most = if place + 1 < rungs.len() {
+                1
+            } else {
+                rung.len()
+            };
+            rung[..most]
+                .iter()
+                .any(|step| self.address(step.channel).is_some())
+        });
+        let rungs = certain.count();
+        if self.deed == Deed::Nothing {
+            rungs
+        } else {
+            rungs.min(1)
+        }
     }
 }
 

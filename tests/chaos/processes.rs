@@ -66,6 +66,10 @@ impl Processes {
         for (key, value) in [
             ("DATABASE_URL", database),
             ("UNREAD_PUBLIC_URL", &public),
+            (
+                "UNREAD_MAIL_WEBHOOK_SECRET",
+                &sandbox.endpoints().smtp.events_secret,
+            ),
             ("UNREAD_BIND", "127.0.0.1"),
             ("UNREAD_METRICS_BIND", "127.0.0.1"),
             ("UNREAD_METRICS_PORT", "0"),
@@ -83,6 +87,9 @@ impl Processes {
             .twilio()
             .account()
             .set_inbound_url(&format!("{public}/twilio/inbound"));
+        sandbox
+            .smtp()
+            .post_events_to(&format!("{public}/mail/events"));
         let this = Self {
             program: options.program.clone(),
             settings,

@@ -72,9 +72,10 @@ pub fn plan(options: &Options, people: &People) -> Vec<Strike> {
     }
     let of = |(n, blow): (usize, Blow)| {
         let victim = victims.get(n * share + dice.random_range(0..share.max(1)))?;
+        let (channel, address) = victim.first_address()?;
         Some(Strike {
-            channel: victim.channel,
-            address: victim.address.clone(),
+            channel,
+            address: address.to_owned(),
             blow,
             pause: Duration::from_millis(dice.random_range(0..1_000)),
         })

@@ -9,8 +9,8 @@ use sqlx::PgPool;
 use unread::sandbox::Sandbox;
 use unread::sandbox::faults::{Fault, FaultRule, FaultSpan as Often};
 use unread::sandbox::rules::When;
-use unread::sandbox::smtp::{Phase, SmtpFault};
-use unread::sandbox::twilio::{Operation, TwilioAnswer, TwilioFault};
+use unread::sandbox::smtp::{Bounce, Phase, SmtpFault};
+use unread::sandbox::twilio::{Callback, Delivery, Operation, TwilioAnswer, TwilioFault};
 
 use super::Options;
 use super::processes::{Processes, ROLES};
@@ -162,6 +162,7 @@ pub fn provider_faults(sandbox: &Sandbox, options: &Options) {
     liveperson(sandbox, share);
     smtp(sandbox, share, options.wait_out_leases);
     twilio(sandbox, share, options.wait_out_leases);
+    undelivered(sandbox, share);
 }
 
 /// The share of each of `kinds` that together have `share`.
@@ -253,8 +254,38 @@ fn twilio(sandbox: &Sandbox, share: f64, silences: bool) {
     }
 }
 
+/// What is accepted and does not arrive, soon or late: twice as much as fails at once.
+fn undelivered(sandbox: &Sandbox, share: f64) {
+    let bounces = [
+        Bounce::hard as fn(When, u32) -> Bounce,
+        Bounce::soft,
+        Bounce::hard,
+    ];
+    let each = split(2.0 * share, bounces.len());
+    for (bounce, after_ms) in bounces.into_iter().zip([300, 1_500, 5_000]) {
+        sandbox
+            .smtp()
+            .bounces()
+            .add(bounce(When::chance(each), after_ms));
+    }
+    let deliveries = [
+        Delivery::undelivered(30003),
+        Delivery::undelivered(30005).calling_back(Callback::Twice),
+        Delivery::failed(30003).calling_back_late(3_000),
+        Delivery::undelivered(30003).calling_back_out_of_order(),
+    ];
+    let each = split(2.0 * share, deliveries.len());
+    for delivery in deliveries {
+        sandbox
+            .twilio()
+            .faults()
+            .add(TwilioFault::delivery(When::chance(each), delivery));
+    }
+}
+
 pub fn end_of_faults(sandbox: &Sandbox) {
     sandbox.faults().clear_all();
     sandbox.smtp().faults().clear();
+    sandbox.smtp().bounces().clear();
     sandbox.twilio().faults().clear();
 }

@@ -6,19 +6,20 @@
 //! been frozen between looking and beginning.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
 use std::time::Duration;
 
 use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgPool};
 use unread::sandbox::Sandbox;
-use unread::sandbox::faults::Traffic;
 
 use super::Options;
-use super::people::{Deed, People};
-use super::processes::Processes;
-use super::trouble::{Plan, Stop};
+use super::people::{Deed, People, Person};
+use super::report::{Promise, Report};
+
+mod gap;
+mod lost;
+pub mod planted;
 
 /// Between two clocks of one machine, and between an act and its becoming visible.
 const SKEW: i64 = 20;
@@ -51,91 +52,16 @@ const UNMADE: [&str; 10] = [
 /// content through a busy machine.
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
-/// What a run found.
-#[derive(Default)]
-pub struct Report {
-    pub violations: Vec<String>,
-    figures: Vec<(String, String)>,
-}
-
-impl Report {
-    pub fn figure(&mut self, name: impl Into<String>, value: impl fmt::Display) {
-        self.figures.push((name.into(), value.to_string()));
-    }
-
-    fn broken(&mut self, what: String) {
-        self.violations.push(what);
-    }
-
-    pub fn add_run(
-        &mut self,
-        processes: &Processes,
-        stops: &[Stop],
-        plan: &Plan,
-        sandbox: &Sandbox,
-    ) {
-        let all: u32 = processes.figures().iter().map(|(_, kills, _)| kills).sum();
-        let struck = processes.strikes();
-        self.figure(
-            "kill -9 made",
-            format!("{all}; {struck} strikes upon all workers at an acceptance"),
-        );
-        for (role, kills, freezes) in processes.figures() {
-            self.figure(
-                format!("{role}s"),
-                format!("{kills} killed -9, {freezes} frozen"),
-            );
-        }
-        let of = |how| stops.iter().filter(|stop| **stop == how).count();
-        let (clean, immediate, kill) = (of(Stop::Clean), of(Stop::Immediate), of(Stop::Kill));
-        self.figure(
-            "PostgreSQL",
-            format!("{kill} killed -9, {immediate} immediate, {clean} clean restarts"),
-        );
-        let cut: i64 = plan.cuts.iter().map(|(_, most)| most).sum();
-        self.figure("connections cut", format!("up to {cut}"));
-        let traffic = sandbox.faults().all_traffic();
-        let sum = |of: fn(&Traffic) -> u64| traffic.values().map(of).sum::<u64>();
-        self.figure(
-            "LivePerson",
-            format!(
-                "{} calls, {} faults",
-                sum(|t| t.requests),
-                sum(|t| t.faults)
-            ),
-        );
-        let (smtp, twilio) = (sandbox.smtp(), sandbox.twilio());
-        self.figure("mail server", format!("{} faults", smtp.faults().struck()));
-        self.figure("Twilio", format!("{} faults", twilio.faults().struck()));
-        self.figure("logs", processes.logs());
-    }
-
-    pub fn add_times(&mut self, trouble: Duration, all: Duration) {
-        self.figure("trouble lasted", format!("{:.0} s", trouble.as_secs_f64()));
-        self.figure("the whole run", format!("{:.0} s", all.as_secs_f64()));
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, value) in &self.figures {
-            writeln!(f, "{name:>24}  {value}")?;
-        }
-        writeln!(f, "{:>24}  {}", "violations", self.violations.len())?;
-        for violation in self.violations.iter().take(50) {
-            writeln!(f, "  {violation}")?;
-        }
-        Ok(())
-    }
-}
-
 #[derive(FromRow)]
 struct Reminder {
     id: i64,
     conversation: String,
+    episode: String,
+    step: i16,
     channel: String,
     state: String,
     reason: Option<String>,
+    created_at: DateTime<Utc>,
     due_at: DateTime<Utc>,
     deadline: DateTime<Utc>,
     token: String,
@@ -158,6 +84,10 @@ struct Accepted {
     at: DateTime<Utc>,
     to: String,
     reminder: Option<i64>,
+    /// When it came back, or was found not to be deliverable.
+    came_back: Option<DateTime<Utc>>,
+    /// The service was told so, and has said that it understood.
+    told: bool,
 }
 
 struct Evidence<'a> {
@@ -180,7 +110,8 @@ pub async fn judge(
     quiet: DateTime<Utc>,
 ) -> Result<Report> {
     let reminders: Vec<Reminder> = sqlx::query_as(
-        "select id, conversation, channel, state, reason, due_at, deadline, token, next_at is not null as open, final_at
+        "select id, conversation, episode, step, channel, state, reason, created_at, due_at, deadline, token,
+                next_at is not null as open, final_at
          from reminders order by id",
     )
     .fetch_all(pool)
@@ -207,6 +138,8 @@ pub async fn judge(
     evidence.figures(&mut report);
     evidence.nothing_twice(&mut report);
     evidence.nothing_lost(&mut report);
+    evidence.nothing_within_the_gap(&mut report);
+    evidence.nothing_to_who_was_reached(&mut report);
     evidence.nothing_unchecked(&mut report);
     evidence.nothing_after_no(&mut report);
     evidence.nothing_late(&mut report);
@@ -215,7 +148,7 @@ pub async fn judge(
     Ok(report)
 }
 
-/// Every message, with the reminder that its Message-ID or link names.
+/// Every message, with the reminder that its Message-ID or link names, oldest first.
 fn accepted(sandbox: &Sandbox, reminders: &[Reminder]) -> Vec<Accepted> {
     let by_token: HashMap<&str, i64> = reminders.iter().map(|r| (r.token.as_str(), r.id)).collect();
     let mails = sandbox.outbox().mails().into_iter().map(|mail| Accepted {
@@ -224,6 +157,10 @@ fn accepted(sandbox: &Sandbox, reminders: &[Reminder]) -> Vec<Accepted> {
         reminder: mail
             .message_id()
             .and_then(|id| id.strip_prefix("<rem.")?.split('.').next()?.parse().ok()),
+        came_back: mail.returned.map(|returned| returned.at),
+        told: mail
+            .returned
+            .is_some_and(|returned| returned.told_at.is_some()),
     });
     let texts = sandbox.outbox().texts().into_iter().map(|text| Accepted {
         at: text.at,
@@ -232,11 +169,36 @@ fn accepted(sandbox: &Sandbox, reminders: &[Reminder]) -> Vec<Accepted> {
             let token = rest.split(|c: char| !c.is_ascii_alphanumeric()).next()?;
             by_token.get(token).copied()
         }),
+        came_back: text
+            .history
+            .iter()
+            .find(|change| matches!(change.status.as_str(), "undelivered" | "failed"))
+            .map(|change| change.at),
+        // Twilio gives up when nobody is there.
+        told: false,
     });
-    mails.chain(texts).collect()
+    let mut messages: Vec<Accepted> = mails.chain(texts).collect();
+    messages.sort_by_key(|message| message.at);
+    messages
 }
 
 impl Evidence<'_> {
+    fn by_id(&self) -> HashMap<i64, &Reminder> {
+        self.reminders.iter().map(|r| (r.id, r)).collect()
+    }
+
+    fn by_conversation(&self) -> HashMap<&str, &Person> {
+        let people = self.people.0.iter();
+        people.map(|p| (p.conversation.as_str(), p)).collect()
+    }
+
+    /// The attempt by which a message was sent: the last that had begun.
+    fn attempt_of(&self, message: &Accepted) -> Option<&Attempt> {
+        let attempts = self.attempts.get(&message.reminder?)?;
+        let mut attempts = attempts.iter();
+        attempts.rfind(|a| a.started_at <= message.at + TimeDelta::milliseconds(SKEW))
+    }
+
     /// How long a process may have stood still.
     fn longest_stand(&self) -> Duration {
         let options = self.options;
@@ -268,11 +230,13 @@ impl Evidence<'_> {
         let confirmed = self.people.0.iter();
         let confirmed = confirmed.filter(|p| p.deed == Deed::OptsOut && p.opted_out_at.is_some());
         report.figure("opt-outs", confirmed.count());
-        let due: HashMap<i64, DateTime<Utc>> =
-            self.reminders.iter().map(|r| (r.id, r.due_at)).collect();
+        let came_back = self.messages.iter().filter(|m| m.came_back.is_some());
+        report.figure("accepted and came back", came_back.count());
+        // A step that is there for who was not reached becomes due when that is known.
+        let by_id = self.by_id();
         let late = self.messages.iter().filter_map(|m| {
-            let due = due.get(&m.reminder?)?;
-            Some((m.at - *due).as_seconds_f64())
+            let reminder = by_id.get(&m.reminder?)?;
+            Some((m.at - reminder.due_at.max(reminder.created_at)).as_seconds_f64())
         });
         let mut late: Vec<f64> = late.collect();
         late.sort_by(f64::total_cmp);
@@ -287,77 +251,45 @@ impl Evidence<'_> {
         }
     }
 
+    /// Of each step one message; and no more to anybody than their rules have steps.
     fn nothing_twice(&self, report: &mut Report) {
-        let mut of_reminder: HashMap<i64, u32> = HashMap::new();
-        let mut of_address: HashMap<&str, u32> = HashMap::new();
+        let by_id = self.by_id();
+        let mut of_step: HashMap<(&str, &str, i16), u32> = HashMap::new();
+        let mut of_address: HashMap<&str, usize> = HashMap::new();
         for message in &self.messages {
             *of_address.entry(&message.to).or_default() += 1;
-            match message.reminder {
-                Some(id) => *of_reminder.entry(id).or_default() += 1,
-                None => report.broken("a message names no reminder".to_owned()),
+            match message.reminder.and_then(|id| by_id.get(&id)) {
+                Some(r) => {
+                    *of_step
+                        .entry((&r.conversation, &r.episode, r.step))
+                        .or_default() += 1;
+                }
+                None => report.broken(Promise::Untrue, "a message names no reminder".to_owned()),
             }
         }
-        for (id, count) in of_reminder.into_iter().filter(|(_, count)| *count > 1) {
-            report.broken(format!("twice: reminder {id} was accepted {count} times"));
+        for ((conversation, episode, step), count) in
+            of_step.into_iter().filter(|(_, count)| *count > 1)
+        {
+            let what =
+                format!("step {step} of {conversation} ({episode}) was accepted {count} times");
+            report.broken(Promise::Doubled, what);
         }
-        // Without the ledger: nobody gets more messages than they have conversations.
-        let mut conversations: HashMap<&str, u32> = HashMap::new();
+        // Without the ledger.
+        let mut most: HashMap<&str, usize> = HashMap::new();
         for person in &self.people.0 {
-            *conversations.entry(&person.address).or_default() += 1;
+            for step in person.rule.steps {
+                if let Some(address) = person.address(step.channel) {
+                    *most.entry(address).or_default() += 1;
+                }
+            }
         }
         for (to, count) in of_address {
-            let most = conversations.get(to).copied().unwrap_or_default();
+            let most = most.get(to).copied().unwrap_or_default();
             if count > most {
-                report.broken(format!("twice: {to} got {count} messages, not {most}"));
-            }
-        }
-    }
-
-    fn nothing_lost(&self, report: &mut Report) {
-        let mut by_conversation: HashMap<&str, Vec<&Reminder>> = HashMap::new();
-        for reminder in &self.reminders {
-            let of = by_conversation.entry(&reminder.conversation).or_default();
-            of.push(reminder);
-        }
-        for person in &self.people.0 {
-            let id = person.conversation.as_str();
-            let found = by_conversation.get(id).map_or(0, Vec::len);
-            if found > 1 || (found == 0 && person.is_owed_for_certain()) {
-                report.broken(format!(
-                    "lost: {id} ({:?}) has {found} reminders",
-                    person.deed
-                ));
-            }
-        }
-        let got: HashSet<i64> = self.messages.iter().filter_map(|m| m.reminder).collect();
-        for r in &self.reminders {
-            let received = got.contains(&r.id);
-            let reason = r.reason.as_deref().unwrap_or("no reason");
-            let told = format!("reminder {}, {} ({reason})", r.id, r.state);
-            if r.open || r.final_at.is_none() {
-                report.broken(format!("lost: {told} is not final"));
-            }
-            match r.state.as_str() {
-                "sent" | "delivered" | "undelivered" if !received => {
-                    report.broken(format!("lost: {told} never reached its provider"));
-                }
-                "cancelled" | "expired" | "failed" if received => {
-                    report.broken(format!("untrue: {told} was accepted all the same"));
-                }
-                "cancelled" | "expired" | "failed" if r.reason.is_none() => {
-                    report.broken(format!("lost: {told} has no reason"));
-                }
-                _ => {}
-            }
-            let world = self.sandbox.world();
-            let acted = world
-                .was_read_at(&r.conversation)
-                .or(world.closed_at(&r.conversation));
-            if r.state == "cancelled"
-                && matches!(reason, "read" | "answered" | "closed" | "gone")
-                && acted.is_none()
-            {
-                report.broken(format!("lost: {told}, but nobody ever read it"));
+                report.broken(
+                    Promise::Doubled,
+                    format!("{to} got {count} messages, not {most}"),
+                );
             }
         }
     }
@@ -377,15 +309,16 @@ impl Evidence<'_> {
                 };
                 let mut asked = checks.iter().filter(|at| fits(at)).peekable();
                 if asked.peek().is_none() {
-                    report.broken(format!(
-                        "unchecked: attempt {} of reminder {} did not ask LivePerson",
-                        attempt.id, reminder.id
-                    ));
+                    let (attempt, reminder) = (attempt.id, reminder.id);
+                    let what =
+                        format!("attempt {attempt} of reminder {reminder} did not ask LivePerson");
+                    report.broken(Promise::AfterRead, what);
                 } else if !asked.any(unread) {
-                    report.broken(format!(
-                        "after read: attempt {} of reminder {} had been told that it was read",
-                        attempt.id, reminder.id
-                    ));
+                    let (attempt, reminder) = (attempt.id, reminder.id);
+                    let what = format!(
+                        "attempt {attempt} of reminder {reminder} had been told that it was read"
+                    );
+                    report.broken(Promise::AfterRead, what);
                 }
                 after = began;
             }
@@ -409,15 +342,16 @@ impl Evidence<'_> {
                 let after = attempt.started_at.timestamp_millis() - no;
                 let made = !attempt.code.as_deref().is_some_and(|c| UNMADE.contains(&c));
                 if made && after > race + SKEW {
-                    report.broken(format!(
-                        "after no: reminder {} was tried {after} ms after the opt-out",
+                    let what = format!(
+                        "reminder {} was tried {after} ms after the opt-out",
                         reminder.id
-                    ));
+                    );
+                    report.broken(Promise::AfterNo, what);
                 }
             }
         }
         // Also what had begun before: it may not have been on its way for long.
-        let by_id: HashMap<i64, &Reminder> = self.reminders.iter().map(|r| (r.id, r)).collect();
+        let by_id = self.by_id();
         let longest = self.longest_stand().min(STALE_CONTENT) + ON_ITS_WAY;
         let longest = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
         for message in &self.messages {
@@ -427,10 +361,8 @@ impl Evidence<'_> {
             };
             let after = message.at.timestamp_millis() - no;
             if after > longest {
-                report.broken(format!(
-                    "after no: {} got a message {after} ms after the opt-out",
-                    message.to
-                ));
+                let what = format!("{} got a message {after} ms after the opt-out", message.to);
+                report.broken(Promise::AfterNo, what);
             }
         }
     }
@@ -454,16 +386,18 @@ impl Evidence<'_> {
         for message in &self.messages {
             let of_sleeper = message.reminder.is_some_and(|id| sleeping.contains(&id));
             if of_sleeper && after(message.at) > 5_000 {
-                report.broken(format!(
-                    "quiet hours: {} was accepted {} ms after they began",
+                let what = format!(
+                    "{} was accepted {} ms after they began",
                     message.to,
                     after(message.at)
-                ));
+                );
+                report.broken(Promise::QuietHours, what);
             }
         }
         for attempt in self.attempts.values().flatten() {
             if sleeping.contains(&attempt.reminder) && after(attempt.started_at) > SKEW {
-                report.broken(format!("quiet hours: attempt {} began in them", attempt.id));
+                let what = format!("attempt {} began in them", attempt.id);
+                report.broken(Promise::QuietHours, what);
             }
         }
         let dropped = self
@@ -476,36 +410,30 @@ impl Evidence<'_> {
     fn nothing_late(&self, report: &mut Report) {
         // However long a process stood still: it looks at the deadline again when it goes on.
         let slack = TimeDelta::from_std(HANDOVER).unwrap_or_default();
-        let by_id: HashMap<i64, &Reminder> = self.reminders.iter().map(|r| (r.id, r)).collect();
+        let by_id = self.by_id();
         for message in &self.messages {
             let Some(reminder) = message.reminder.and_then(|id| by_id.get(&id)) else {
                 continue;
             };
             if message.at > reminder.deadline + slack {
                 let late = message.at - reminder.deadline;
-                report.broken(format!(
-                    "late: reminder {} was accepted {late} past its deadline",
+                let what = format!(
+                    "reminder {} was accepted {late} past its deadline",
                     reminder.id
-                ));
+                );
+                report.broken(Promise::Late, what);
             }
-            let attempts = self.attempts.get(&reminder.id);
-            let began = attempts
-                .into_iter()
-                .flatten()
-                .rfind(|a| a.started_at <= message.at + TimeDelta::milliseconds(SKEW));
-            match began {
-                None => report.broken(format!(
-                    "reminder {} was accepted without an attempt",
-                    reminder.id
-                )),
+            match self.attempt_of(message) {
+                None => {
+                    let what = format!("reminder {} was accepted without an attempt", reminder.id);
+                    report.broken(Promise::Untrue, what);
+                }
                 // In the small run leases are moved; what is sent then has an attempt of its own.
                 Some(attempt)
                     if self.options.wait_out_leases && message.at > attempt.lease_until =>
                 {
-                    report.broken(format!(
-                        "reminder {} was accepted after its lease",
-                        reminder.id
-                    ));
+                    let what = format!("reminder {} was accepted after its lease", reminder.id);
+                    report.broken(Promise::Late, what);
                 }
                 Some(_) => {}
             }
@@ -515,10 +443,8 @@ impl Evidence<'_> {
                 continue;
             };
             if attempt.started_at > reminder.deadline {
-                report.broken(format!(
-                    "late: attempt {} began past the deadline",
-                    attempt.id
-                ));
+                let what = format!("attempt {} began past the deadline", attempt.id);
+                report.broken(Promise::Late, what);
             }
         }
     }
@@ -566,7 +492,7 @@ async fn nothing_left_over(pool: &PgPool, report: &mut Report) -> Result<()> {
     ] {
         let count: i64 = sqlx::query_scalar(sql).fetch_one(pool).await?;
         if count > 0 {
-            report.broken(format!("left over: {count} {what}"));
+            report.broken(Promise::LeftOver, format!("{count} {what}"));
         }
     }
     Ok(())

@@ -103,7 +103,7 @@ async fn a_doubtful_opt_out_holds_at_once_and_is_kept_or_undone_by_a_person() {
         let chat = t.answered(PHONE);
         t.tick().await;
         t.advance(10).await;
-        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"]);
+        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)", "scheduled"]);
 
         let page = boss.get("/suppressions").await.text;
         assert!(

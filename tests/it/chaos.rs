@@ -9,6 +9,11 @@ mod harness;
 
 use harness::Options;
 
+#[tokio::test]
+async fn the_judge_finds_what_was_planted_and_nothing_else() {
+    harness::judge_is_tried().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_killed_nobody_is_reminded_twice_or_in_vain_and_nobody_is_forgotten() {
     let report = harness::run(&Options {

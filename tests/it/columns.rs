@@ -142,7 +142,7 @@ async fn a_row_with_an_unknown_word_is_passed_over_and_takes_no_place() {
     let own = [account()];
     let page = |before, most| reports::decisions(&db.pool, &own, None, before, most);
     let newest = page(None, 1).await.unwrap();
-    assert_eq!(newest[0].channel, Channel::Sms);
+    assert_eq!(newest[0].channel, Some(Channel::Sms));
     assert_eq!(newest[0].reason.as_str(), "of the future");
     let rest = page(Some(newest[0].id), 10).await.unwrap();
     assert_eq!(rest.len(), 1);

@@ -58,16 +58,17 @@ async fn a_database_that_is_not_migrated_is_refused_in_one_line_and_migrate_mend
 }
 
 const RULES: &str = r#"
+version = 2
+
 [[rule]]
 account = "12345678"
-channel = "email"
-steps = [{ after_minutes = 5 }, { after_minutes = 60 }]
+steps = [{ channel = "email", after_minutes = 5 }, { channel = "email", after_minutes = 60 }]
 
 [[rule]]
 account = "12345678"
 skill = 42
-channel = "sms"
 enabled = false
+steps = [{ channel = "sms", after_minutes = 10 }]
 "#;
 
 #[tokio::test]
@@ -90,19 +91,28 @@ async fn rules_go_in_and_come_out_the_same() {
     let (code, told, _) = import(RULES).await;
     assert_eq!(
         (code, told.as_str()),
-        (Some(0), "2 rules read, 2 changed.\n")
+        (
+            Some(0),
+            "12345678/default: new\n12345678/42: new\n2 rules read, 2 changed.\n"
+        )
     );
     let exported = export().await;
     let (code, told, _) = import(&exported).await;
     assert_eq!(
         (code, told.as_str()),
-        (Some(0), "2 rules read, 0 changed.\n")
+        (
+            Some(0),
+            "12345678/default: unchanged\n12345678/42: unchanged\n2 rules read, 0 changed.\n"
+        )
     );
     assert_eq!(export().await, exported);
 
     // What changed is in the audit trail, rule by rule, and only that.
     let off = exported.replacen("enabled = true", "enabled = false", 1);
-    assert_eq!(import(&off).await.1, "2 rules read, 1 changed.\n");
+    assert_eq!(
+        import(&off).await.1,
+        "12345678/default: changed: enabled (true, now false)\n12345678/42: unchanged\n2 rules read, 1 changed.\n"
+    );
     let told: Vec<(String, String, Value)> = sqlx::query_as(
         "select by, subject, detail from audit where action = 'rule.import' order by id",
     )
@@ -114,11 +124,11 @@ async fn rules_go_in_and_come_out_the_same() {
     assert_eq!(
         told,
         [
-            (by(), "12345678/default/email".to_owned(), all(1)),
-            (by(), "12345678/42/sms".to_owned(), all(1)),
+            (by(), "12345678/default".to_owned(), all(1)),
+            (by(), "12345678/42".to_owned(), all(1)),
             (
                 by(),
-                "12345678/default/email".to_owned(),
+                "12345678/default".to_owned(),
                 json!({ "version": 2, "changes": ["enabled"] })
             ),
         ]

@@ -225,19 +225,36 @@ async fn bodies_of_strangers_take_no_more_memory_than_their_part_and_leave_the_r
         let short = short.send().await.unwrap().status();
         assert!(short.as_u16() < 500, "{short}");
         let editor = t.program(&[Permission::View, Permission::Edit]).await;
-        let check = |padding: usize| json!({ "channel": "email", "enabled": true, "settings": { "x": "x".repeat(padding) } });
-        let long = editor.send(Method::POST, "/rules/check", &check(3 << 20)).await;
+        let check =
+            |padding: usize| json!({ "enabled": true, "settings": { "x": "x".repeat(padding) } });
+        let long = editor
+            .send(Method::POST, "/rules/check", &check(3 << 20))
+            .await;
         assert_eq!(long.status, 200, "{long:?}");
         drop(others);
 
         // Who may only look has little to send.
         let viewer = t.program(&[Permission::View]).await;
-        let long = viewer.send(Method::POST, "/rules/check", &check(LONG)).await;
+        let long = viewer
+            .send(Method::POST, "/rules/check", &check(LONG))
+            .await;
         assert_eq!(long.status, 413, "{long:?}");
-        let short = viewer.send(Method::POST, "/rules/check", &check(1000)).await;
+        let short = viewer
+            .send(Method::POST, "/rules/check", &check(1000))
+            .await;
         assert_eq!(short.status, 200, "{short:?}");
-        let page = t.http.get(&t.metrics).send().await.unwrap().text().await.unwrap();
-        let refused = page.lines().find_map(|line| line.strip_prefix("unread_bodies_refused_total "));
+        let page = t
+            .http
+            .get(&t.metrics)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        let refused = page
+            .lines()
+            .find_map(|line| line.strip_prefix("unread_bodies_refused_total "));
         assert!(refused.unwrap().parse::<u64>().unwrap() >= 1);
     })
     .await;

@@ -24,7 +24,8 @@ async fn both(pool: &PgPool) -> [Vec<(DateTime<Utc>, String, i64)>; 2] {
     );
     let recount = sqlx::query_as(
         "select t.hour, t.measure, count(*) from reminders r,
-             reminder_measures(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at) t
+             reminder_measures(r.state, r.reason, r.created_at, r.sent_at, r.final_at, r.returned_at,
+                 r.first_of_episode, r.credited) t
          group by 1, 2 order by 1, 2",
     );
     [
@@ -288,11 +289,7 @@ async fn who_is_held_out_gets_nothing_and_is_watched_like_the_others() {
             control::effect::effect(t.pool(), &everything(), 7, t.now() + TimeDelta::hours(2))
                 .await
                 .unwrap();
-        let rule = effect
-            .rules
-            .iter()
-            .find(|r| r.channel == Channel::Email)
-            .unwrap();
+        let rule = &effect.rules[0];
         assert!(rule.outcome.lift.unwrap().value < 0.0);
         let span = (effect.from, effect.until);
         let counts = db::reminder_counts::by_skill(t.pool(), &[account()], span).await;

@@ -378,18 +378,17 @@ async fn hours_that_would_be_read_in_utc_are_warned_of() {
     for (settings, state) in [
         ("{\"time_zone\": \"Asia/Tokyo\"}", CheckState::Ok),
         (
-            "{\"quiet_hours\": {\"allowed\": [], \"by_country\": {}}}",
+            "{\"channels\": {\"sms\": {\"quiet_hours\": {\"allowed\": [], \"by_country\": {}}}}}",
             CheckState::Ok,
         ),
         ("{}", CheckState::Warning),
     ] {
         let given = serde_json::from_str(settings).unwrap();
-        let channel = unread::domain::ids::Channel::Sms;
-        let settings = unread::domain::rule::RuleSettings::parse(channel, given).unwrap();
+        let over = [unread::domain::ids::Channel::Sms];
+        let settings = unread::domain::rule::RuleSettings::parse(&over, given).unwrap();
         let key = unread::domain::rule::RuleKey {
             account: "12345678".parse().unwrap(),
             skill: None,
-            channel,
         };
         let now = Clock::System.now();
         let mut conn = world.database.pool.acquire().await.unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use unread::channel::render::Texts;
 use unread::clock::Clock;
 use unread::config::{Config, ProcessRole, Sources};
+use unread::domain::ids::Channel;
 use unread::dry_run::{self, DryRunOptions};
 use unread::sandbox::{Options, Sandbox, Script};
 use unread::{app, control, db, demo};
@@ -45,14 +46,14 @@ async fn without_a_database_the_defaults_say_who_would_be_reminded_and_who_not()
     assert!(reminders > 0, "{text}");
     let lines = text.lines();
     assert_eq!(
-        lines.filter(|line| line.contains("  remind  ")).count(),
+        lines.filter(|line| line.contains(" remind  ")).count(),
         reminders
     );
-    assert!(text.contains("  not     "), "{text}");
+    assert!(text.contains(" not     "), "{text}");
     let (summary, _) = text.trim_end().rsplit_once(" open conversations").unwrap();
     assert!(summary.contains("account 12345678: "), "{text}");
     // Masked: `a…@example.com`, `+12…43`.
-    for line in text.lines().filter(|line| line.contains("  remind  ")) {
+    for line in text.lines().filter(|line| line.contains(" remind  ")) {
         let (_, to) = line.rsplit_once(" to ").unwrap();
         assert!(to.contains('…'), "{line}");
     }
@@ -68,7 +69,7 @@ async fn rules_of_a_file_and_rules_of_the_database_are_tried_and_nothing_is_stor
     environment.insert("DATABASE_URL".into(), database.url.clone());
     let config = config(environment);
 
-    let off = "[[rule]]\naccount = \"12345678\"\nchannel = \"email\"\nenabled = false\n";
+    let off = "version = 2\n[[rule]]\naccount = \"12345678\"\nenabled = false\nsteps = [{ channel = \"email\", after_minutes = 10 }]\n";
     let file = std::env::temp_dir().join(format!("rules-{:08x}.toml", rand::random::<u32>()));
     std::fs::write(&file, off).unwrap();
     let wanted = DryRunOptions {
@@ -77,10 +78,10 @@ async fn rules_of_a_file_and_rules_of_the_database_are_tried_and_nothing_is_stor
     };
     let (reminders, text) = told(&config, &wanted).await;
     assert_eq!(reminders, 0, "{text}");
-    assert!(text.contains("email  not     rule_off"), "{text}");
+    assert!(text.contains(" not     rule_off"), "{text}");
     assert!(
-        !text.contains("sms  "),
-        "a channel without any rule is not spoken of: {text}"
+        !text.contains("sms: "),
+        "a channel that no step uses is not spoken of: {text}"
     );
 
     let by = control::rules::ChangeAuthor {
@@ -88,12 +89,17 @@ async fn rules_of_a_file_and_rules_of_the_database_are_tried_and_nothing_is_stor
         now: Clock::System.now(),
     };
     let around = |account: &_| control::rules::around(&config, Some(account));
-    control::rules::import((&database.pool, &Texts::new()), around, off, by)
-        .await
-        .unwrap();
+    control::rules::import(
+        (&database.pool, &Texts::new(), &Channel::ALL),
+        around,
+        off,
+        by,
+    )
+    .await
+    .unwrap();
     let (_, from_database) = told(&config, &DryRunOptions::default()).await;
     assert!(
-        from_database.contains("email  not     rule_off"),
+        from_database.contains(" not     rule_off"),
         "{from_database}"
     );
     std::fs::remove_file(file).unwrap();

@@ -5,9 +5,9 @@
 //! half. How late they are is measured by `cargo bench --bench load -- hanging`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use unread::domain::ids::{AccountId, Channel, ReminderId};
+use unread::domain::ids::{Channel, ReminderId};
 use unread::domain::quiet::QuietHours;
-use unread::domain::rule::{RuleKey, RuleSettings, Step};
+use unread::domain::rule::RuleKey;
 use unread::jobs::names;
 use unread::jobs::queue;
 use unread::sandbox::ACCOUNT;
@@ -48,26 +48,26 @@ async fn run_hanging(test: impl AsyncFnOnce(&TestApp)) {
 }
 
 /// Reminds after three days at all hours, with a sender of the account's own if it is to have one: nothing is due before the test says so.
-async fn rule(t: &TestApp, account: &str, channel: Channel, sender: Option<&str>) {
-    let mut settings = RuleSettings::default_for(channel);
-    settings.steps = vec![Step {
-        after: TimeDelta::days(3),
-    }];
-    settings.sender = sender.map(str::to_owned);
-    settings.quiet_hours = QuietHours {
-        allowed: Vec::new(),
-        by_country: std::collections::BTreeMap::default(),
-    };
-    let account: AccountId = account.parse().unwrap();
+async fn rule(t: &TestApp, account: &str, channels: &[Channel], sender: Option<&str>) {
     let key = RuleKey {
-        account,
+        account: account.parse().unwrap(),
         skill: None,
-        channel,
     };
-    let mut conn = t.pool().acquire().await.unwrap();
-    unread::db::rules::put(&mut conn, &key, true, &settings, "test", t.now())
-        .await
-        .unwrap();
+    t.rule_for(&key, channels, |rule| {
+        rule.steps.truncate(channels.len());
+        for step in &mut rule.steps {
+            step.after = TimeDelta::days(3);
+        }
+        for channel in channels {
+            let own = &mut rule.channels[*channel];
+            own.sender = sender.map(str::to_owned);
+            own.quiet_hours = QuietHours {
+                allowed: Vec::new(),
+                by_country: std::collections::BTreeMap::default(),
+            };
+        }
+    })
+    .await;
 }
 
 /// Somebody who was answered an hour ago.
@@ -219,7 +219,7 @@ fn read(t: &TestApp, chats: &Chats) {
 async fn an_account_whose_liveperson_hangs_holds_up_no_other() {
     run_hanging(async |t| {
         for account in [ACCOUNT, NEIGHBOUR] {
-            rule(t, account, Channel::Email, None).await;
+            rule(t, account, &[Channel::Email], None).await;
         }
         let hanging = |n| format!("hanging{n}@example.net");
         let other = |n| format!("other{n}@example.net");
@@ -245,8 +245,8 @@ async fn an_account_whose_liveperson_hangs_holds_up_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_for_whose_texts_twilio_hangs_holds_up_no_other() {
     run_hanging(async |t| {
-        rule(t, ACCOUNT, Channel::Sms, None).await;
-        rule(t, NEIGHBOUR, Channel::Sms, Some("+15005550009")).await;
+        rule(t, ACCOUNT, &[Channel::Sms], None).await;
+        rule(t, NEIGHBOUR, &[Channel::Sms], Some("+15005550009")).await;
         let hanging = |n| format!("+1202555{n:04}");
         let other = |n| format!("+1415555{n:04}");
         let chats = scheduled(t, hanging, (NEIGHBOUR, other)).await;
@@ -268,8 +268,7 @@ async fn an_account_for_whose_texts_twilio_hangs_holds_up_no_other() {
 async fn a_mail_server_that_hangs_holds_up_neither_texts_nor_scans() {
     run_hanging(async |t| {
         for account in [ACCOUNT, NEIGHBOUR] {
-            rule(t, account, Channel::Email, None).await;
-            rule(t, account, Channel::Sms, None).await;
+            rule(t, account, &[Channel::Email, Channel::Sms], None).await;
         }
         let hanging = |n| format!("hanging{n}@example.net");
         let other = |n| format!("+1415555{n:04}");

@@ -22,7 +22,7 @@ use unread::control::accounts::Accounts;
 use unread::db;
 use unread::domain::access::{Permission, Rights};
 use unread::domain::ids::{AccountId, Channel};
-use unread::domain::rule::{RuleKey, RuleSettings};
+use unread::domain::rule::{RuleKey, RuleSettings, Step, When};
 use unread::hashing::Hasher;
 use unread::jobs::context::Context;
 use unread::postgres::Durability;
@@ -49,6 +49,32 @@ pub fn noon() -> DateTime<Utc> {
 
 pub fn account() -> AccountId {
     ACCOUNT.parse().unwrap()
+}
+
+/// The account's default rule.
+pub fn default_rule() -> RuleKey {
+    RuleKey {
+        account: account(),
+        skill: None,
+    }
+}
+
+/// A step that is always sent; its rule gives it an id.
+pub fn step(channel: Channel, minutes: i64) -> Step {
+    Step {
+        id: 0,
+        channel,
+        after: TimeDelta::minutes(minutes),
+        when: When::Always,
+    }
+}
+
+/// The same for who was not reached by the steps before it.
+pub fn fallback(channel: Channel, minutes: i64) -> Step {
+    Step {
+        when: When::IfNotReached,
+        ..step(channel, minutes)
+    }
 }
 
 /// The tables, with every account live on every channel from the moment it is known: most tests are about what is sent. Those about
@@ -203,6 +229,7 @@ pub struct TestApp {
 pub struct Reminder {
     pub id: i64,
     pub conversation: String,
+    pub step: i16,
     pub state: String,
     pub reason: Option<String>,
     pub tries: i32,
@@ -422,7 +449,7 @@ impl TestApp {
         // The workers cannot know that the clock was moved by hand.
         sqlx::query("select pg_notify('unread_queue', queue) from unnest($1::text[]) as queue")
             .bind(
-                [jobs::names::SCAN, jobs::names::UPKEEP]
+                [jobs::names::SCAN, jobs::names::ADVANCE, jobs::names::UPKEEP]
                     .into_iter()
                     .chain(Channel::ALL.map(jobs::names::deliver_queue))
                     .collect::<Vec<_>>(),
@@ -512,9 +539,19 @@ impl TestApp {
         .unwrap()
     }
 
-    /// The conversation's reasons not to remind on a channel, as its row has them now.
-    pub async fn reason(&self, conversation: &str, channel: Channel) -> Option<String> {
-        sqlx::query_scalar("select reasons ->> $2 from conversations where id = $1")
+    /// Why there is, or is not, a reminder for a conversation, as its row has it now.
+    pub async fn reason(&self, conversation: &str) -> Option<String> {
+        sqlx::query_scalar("select reason from conversations where id = $1")
+            .bind(conversation)
+            .fetch_optional(self.pool())
+            .await
+            .unwrap()
+            .flatten()
+    }
+
+    /// Why the steps of a channel are passed over for a conversation, as its row has it now.
+    pub async fn passed_over(&self, conversation: &str, channel: Channel) -> Option<String> {
+        sqlx::query_scalar("select passed_over ->> $2 from conversations where id = $1")
             .bind(conversation)
             .bind(channel.as_str())
             .fetch_optional(self.pool())
@@ -523,16 +560,43 @@ impl TestApp {
             .flatten()
     }
 
-    /// Changes the account's default rule for a channel.
+    /// Makes the account's default rule one over this channel alone, the usual one but for what is changed.
     pub async fn rule(&self, channel: Channel, change: impl FnOnce(&mut RuleSettings)) {
-        let mut settings = RuleSettings::default_for(channel);
+        self.rule_over(&[channel], change).await;
+    }
+
+    /// The same over several channels.
+    pub async fn rule_over(&self, channels: &[Channel], change: impl FnOnce(&mut RuleSettings)) {
+        self.rule_for(&default_rule(), channels, change).await;
+    }
+
+    /// The same for any key. As in a file that names no ids: a step that the rule has already keeps its id.
+    pub async fn rule_for(
+        &self,
+        key: &RuleKey,
+        channels: &[Channel],
+        change: impl FnOnce(&mut RuleSettings),
+    ) {
+        let mut settings = RuleSettings::default_for(channels);
+        for step in &mut settings.steps {
+            step.id = 0;
+        }
         change(&mut settings);
-        let key = RuleKey {
-            account: account(),
-            skill: None,
-            channel,
-        };
         let mut conn = self.pool().acquire().await.unwrap();
+        settings.number_steps(&db::rules::known_steps(&mut conn, key).await.unwrap());
+        db::rules::put(&mut conn, key, true, &settings, "test", self.now())
+            .await
+            .unwrap();
+    }
+
+    /// Changes the account's default rule as it stands; steps keep their ids.
+    pub async fn edit_rule(&self, change: impl FnOnce(&mut RuleSettings)) {
+        let key = default_rule();
+        let mut conn = self.pool().acquire().await.unwrap();
+        let rule = db::rules::find(&mut *conn, &key).await.unwrap();
+        let mut settings = rule.expect("a rule").settings;
+        change(&mut settings);
+        settings.number_steps(&db::rules::known_steps(&mut conn, &key).await.unwrap());
         db::rules::put(&mut conn, &key, true, &settings, "test", self.now())
             .await
             .unwrap();

@@ -71,7 +71,7 @@ async fn who_said_no_under_the_old_key_is_not_written_to_and_kept_under_the_new_
         let chat = t.answered(ANN);
         t.tick().await;
         t.advance(10).await;
-        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"]);
+        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)", "scheduled"]);
         assert!(t.mails().is_empty());
         assert_eq!(kept(t.pool()).await, moved(ANN, "opted_out"));
     })
@@ -118,7 +118,7 @@ async fn a_link_in_a_reminder_of_the_old_key_stops_the_next_one() {
         let next = t.answered(ANN);
         t.tick().await;
         t.advance(10).await;
-        assert_eq!(t.story(&next).await, ["cancelled (opted_out)"]);
+        assert_eq!(t.story(&next).await, ["cancelled (opted_out)", "scheduled"]);
         assert!(t.mails().is_empty());
         let old: i64 =
             sqlx::query_scalar("select count(*) from reminders where recipient_hash = $1")

@@ -10,7 +10,7 @@ use unread::domain::decide::Reason;
 use unread::domain::ids::Channel::{Email, Sms};
 use unread::domain::ids::SkillId;
 use unread::domain::pause::Scope;
-use unread::domain::rule::{RuleKey, RuleSettings};
+use unread::domain::rule::RuleKey;
 use unread::sandbox::ACCOUNT;
 use unread::sandbox::faults::{self, Endpoint, Fault};
 use unread::sandbox::rules::When;
@@ -81,7 +81,7 @@ async fn an_opt_out_between_the_decision_and_the_beginning_is_seen_by_the_statem
         let (ann, ben) = (t.answered(ANN), t.answered(BEN));
         t.tick().await;
         between_decision_and_beginning(t, async || opts_out(t, &ann).await).await;
-        assert_eq!(t.story(&ann).await, ["cancelled (opted_out)"]);
+        assert_eq!(t.story(&ann).await, ["cancelled (opted_out)", "scheduled"]);
         let log = t.decisions(&ann).await;
         assert!(
             log.contains(&"deliver cancel opted_out".to_owned()),
@@ -119,9 +119,8 @@ async fn every_scope_of_a_pause_holds_at_the_beginning() {
         (Scope::Account("87654321".parse().unwrap()), false),
         (Scope::Channel(account(), Email), true),
         (Scope::Channel(account(), Sms), false),
-        (rule_scope(None, Email), true),
-        (rule_scope(Some(CUSTOMER_CARE), Email), false),
-        (rule_scope(None, Sms), false),
+        (rule_scope(None), true),
+        (rule_scope(Some(CUSTOMER_CARE)), false),
     ] {
         run_test_with(on_a_wire(), async |t| {
             let ann = t.answered(ANN);
@@ -150,11 +149,10 @@ async fn every_scope_of_a_pause_holds_at_the_beginning() {
     }
 }
 
-fn rule_scope(skill: Option<i64>, channel: unread::domain::ids::Channel) -> Scope {
+fn rule_scope(skill: Option<i64>) -> Scope {
     Scope::Rule(RuleKey {
         account: account(),
         skill: skill.map(SkillId),
-        channel,
     })
 }
 
@@ -219,7 +217,10 @@ async fn what_happens_while_the_mail_server_is_slow_is_seen_before_the_content_l
                 }
             });
             assert!(t.mails().is_empty(), "{phase:?} {deed:?}");
-            assert_eq!(t.story(&ann).await, [story], "{phase:?} {deed:?}");
+            // The next step is asked for again, where it was the address that was in the way.
+            let next = matches!(deed, Deed::OptsOut).then_some("scheduled");
+            let story: Vec<&str> = [story].into_iter().chain(next).collect();
+            assert_eq!(t.story(&ann).await, story, "{phase:?} {deed:?}");
             let ended = format!("not_accepted {attempt}");
             assert_eq!(attempts(t).await, [ended], "{phase:?} {deed:?}");
             assert_eq!(t.reminders().await[0].tries, 0, "it cost no try");
@@ -281,18 +282,13 @@ async fn a_conversation_that_has_moved_to_another_skill_goes_out_by_that_skill_s
         let key = RuleKey {
             account: account(),
             skill: Some(SkillId(ORDERS)),
-            channel: Email,
         };
-        let settings = RuleSettings {
-            sender: Some("orders@shop.example".to_owned()),
+        t.rule_for(&key, &[Email], |rule| {
+            rule.channels[Email].sender = Some("orders@shop.example".to_owned());
             // A transfer puts it into that skill's queue.
-            remind_in_queue: true,
-            ..RuleSettings::default_for(Email)
-        };
-        let mut conn = t.pool().acquire().await.unwrap();
-        db::rules::put(&mut conn, &key, true, &settings, "test", t.now())
-            .await
-            .unwrap();
+            rule.remind_in_queue = true;
+        })
+        .await;
         let ann = t.answered(ANN);
         t.tick().await;
         t.world().transfer(&ann, ORDERS);

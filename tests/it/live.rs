@@ -523,7 +523,7 @@ async fn what_would_happen_is_told_from_liveperson_as_it_is_now_and_changes_noth
             let standing = installation.standing(&own(), EMAIL, CheckCaller::Operator).await.unwrap();
             let preview = standing.preview.expect("LivePerson answers");
             let effect = &preview.effect;
-            let told = (effect.within_the_hour, effect.later, preview.without_address());
+            let told = (effect.within_the_hour, effect.later, preview.without_address);
             assert_eq!(preview.reminded(), effect.within_the_hour + effect.later);
             (preview.unread, told)
         };

@@ -1,7 +1,6 @@
 //! When LivePerson does not answer, answers nonsense or only half: nothing is sent blind, nothing is lost, the others go on.
 
 use unread::domain::access::Role;
-use unread::domain::ids::Channel::Email;
 use unread::sandbox::ACCOUNT;
 use unread::sandbox::faults::{Endpoint, Fault, FaultRule, FaultSpan};
 use unread::sandbox::world::{CUSTOMER_CARE, ORDERS, Partial};
@@ -211,7 +210,7 @@ async fn a_record_cut_short_in_the_search_is_asked_for_by_id() {
         assert_eq!(t.mails().len(), 1);
         assert!(sent(t, &whole_by_id).await);
         assert_eq!(t.story(&never_whole).await, [""; 0]);
-        assert_eq!(t.reason(&never_whole, Email).await.unwrap(), "undecided");
+        assert_eq!(t.reason(&never_whole).await.unwrap(), "undecided");
     })
     .await;
 }
@@ -235,9 +234,9 @@ async fn a_truncated_record_is_asked_for_by_id_and_decides_nothing_until_it_is_w
         assert_eq!(t.mails().len(), 1);
         assert!(sent(t, &unread).await);
         assert_eq!(t.story(&read).await, [""; 0]);
-        assert_eq!(t.reason(&read, Email).await.unwrap(), "read");
+        assert_eq!(t.reason(&read).await.unwrap(), "read");
         assert_eq!(t.story(&never_whole).await, [""; 0]);
-        assert_eq!(t.reason(&never_whole, Email).await.unwrap(), "undecided");
+        assert_eq!(t.reason(&never_whole).await.unwrap(), "undecided");
     })
     .await;
 }

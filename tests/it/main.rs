@@ -58,6 +58,7 @@ mod roles;
 mod rules;
 mod scan_order;
 mod scans;
+mod sequence;
 mod tables;
 mod telemetry;
 mod upgrade;

@@ -118,7 +118,7 @@ pub async fn events(t: &TestApp, events: &Value) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-fn with_mail_events() -> Setup {
+pub fn with_mail_events() -> Setup {
     Setup {
         settings: vec![("UNREAD_MAIL_WEBHOOK_SECRET", SECRET)],
         ..Setup::default()
@@ -143,7 +143,7 @@ async fn unsubscribing_while_a_retry_waits_cancels_it() {
             .unwrap();
         assert_eq!(one_click.status(), 200);
         t.advance(3).await;
-        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"]);
+        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)", "scheduled"]);
     })
     .await;
 }
@@ -168,7 +168,7 @@ async fn stop_in_whatever_words_while_a_retry_waits_cancels_it() {
             says(t, words).await;
             twilio_s_pause_is_over(t).await;
             t.advance(3).await;
-            assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"]);
+            assert_eq!(t.story(&chat).await, ["cancelled (opted_out)", "scheduled"]);
             assert!(t.texts().is_empty());
         })
         .await;
@@ -193,7 +193,11 @@ async fn a_stop_holds_for_the_number_that_is_texted() {
             writes(t, sender, "STOP").await;
             twilio_s_pause_is_over(t).await;
             t.advance(3).await;
-            assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"], "{sender}");
+            assert_eq!(
+                t.story(&chat).await,
+                ["cancelled (opted_out)", "scheduled"],
+                "{sender}"
+            );
         })
         .await;
     }
@@ -271,7 +275,8 @@ async fn reports_out_of_order_twice_and_of_strangers_do_no_harm() {
         for status in ["sent", "undelivered", "delivered", "queued", "undelivered"] {
             reports(t, &ours, &sid, status, Some("30005")).await;
         }
-        assert_eq!(t.story(&chat).await, ["undelivered (30005)"]);
+        t.settle().await;
+        assert_eq!(t.story(&chat).await, ["undelivered (30005)", "scheduled"]);
         let kept = "select count(*) from suppressions where reason = 'bad_address' and expires_at is not null";
         assert_eq!(count(t, kept).await, 1);
     })
@@ -330,12 +335,19 @@ async fn a_bounce_is_noted_by_message_id_and_a_complaint_by_address() {
                 (200, json!({ "applied": 2, "unknown": 1 }))
             );
         }
-        assert_eq!(t.story(&chat).await, ["undelivered (hard bounce)"]);
+        t.settle().await;
+        assert_eq!(
+            t.story(&chat).await,
+            ["undelivered (hard bounce)", "scheduled"]
+        );
         let (again, ben) = (t.answered(ANN), t.answered("ben@example.net"));
         t.tick().await;
         t.advance(10).await;
-        assert_eq!(t.story(&again).await, ["cancelled (bad_address)"]);
-        assert_eq!(t.story(&ben).await, ["cancelled (complaint)"]);
+        assert_eq!(
+            t.story(&again).await,
+            ["cancelled (bad_address)", "scheduled"]
+        );
+        assert_eq!(t.story(&ben).await, ["cancelled (complaint)", "scheduled"]);
     })
     .await;
 }
@@ -444,7 +456,7 @@ async fn after_downtime_what_is_late_expires_and_the_rest_goes_out() {
         t.tick().await;
         // Nobody works for two hours: an e-mail may be that late, a text message may not.
         t.advance_by(TimeDelta::minutes(130)).await;
-        assert_eq!(t.story(&text).await, ["expired (too_late)"]);
+        assert_eq!(t.story(&text).await, ["expired (too_late)", "scheduled"]);
         assert_eq!(t.story(&late).await, ["sent"]);
         assert_eq!(t.mails().len(), 1);
     })
@@ -529,10 +541,13 @@ async fn who_is_lined_up_comes_behind_the_others_and_who_came_back_before_the_ne
 #[tokio::test]
 async fn an_erased_consumer_leaves_counts_and_opt_outs_only() {
     run_test(async |t| {
-        let (sent, waiting) = (t.answered(ANN), t.answered(ANN));
+        t.rule(Channel::Email, |rule| rule.caps.gap = TimeDelta::zero())
+            .await;
+        let (sent, other) = (t.answered(ANN), t.answered(ANN));
         t.tick().await;
         t.advance(10).await;
         let mails = t.mails().len();
+        assert_eq!(mails, 2);
         let token = t.reminders().await[0].token.clone();
         t.http
             .post(format!("{}/u/{token}", t.web))
@@ -540,7 +555,7 @@ async fn an_erased_consumer_leaves_counts_and_opt_outs_only() {
             .await
             .unwrap();
         t.world().close(&sent);
-        t.world().close(&waiting);
+        t.world().close(&other);
         t.tick().await;
         let who = ConsumerSelector::address(t.pool(), &t.clock, &t.hasher().await, (ANN, None))
             .await
@@ -635,7 +650,7 @@ async fn lists_of_opt_outs_come_in_and_go_out_as_hashes() {
         let chat = t.answered(ANN);
         t.tick().await;
         t.advance(10).await;
-        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"]);
+        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)", "scheduled"]);
     })
     .await;
 }
@@ -679,7 +694,7 @@ async fn a_rule_s_own_sender_that_is_refused_does_not_hold_up_the_others() {
         let fault = SmtpFault::reply(Phase::Mail, When::to("wrong@shop.example"), refused);
         t.sandbox.smtp().faults().add(fault);
         t.rule(Channel::Email, |rule| {
-            rule.sender = Some("wrong@shop.example".to_owned());
+            rule.channels[Channel::Email].sender = Some("wrong@shop.example".to_owned());
         })
         .await;
         let broken = t.answered(ANN);

@@ -420,29 +420,21 @@ async fn words_are_previewed_with_a_real_conversation_s_names() {
     run_test(async |t| {
         let ed = t.person(Role::Editor).await;
         let chat = t.answered(ANN);
-        let path = "/rules/12345678/default/email";
+        let path = "/rules/12345678/default";
         let page = ed.get(path).await.text;
         let seen = value_of(&page, "name=\"seen\" value=\"");
-        let fields = [
-            ("seen", seen.as_str()),
-            ("enabled", "on"),
-            ("step", "10"),
-            ("step_unit", "minutes"),
-            ("debounce_minutes", "2"),
-            ("max_age_minutes", "360"),
-            ("in_quiet_hours", "move"),
-            ("time_zone", "UTC"),
-            ("caps.gap_minutes", "120"),
-            ("caps.per_conversation_24h", "2"),
-            ("caps.per_recipient_24h", "4"),
-            ("t0_language", "en"),
-            ("t0_subject", "A message from {{agent}}"),
-            ("t0_text", "{{link}} {{first_name}} {{count}}"),
+        let words = [
+            ("email_t0_language", "en"),
+            ("email_t0_subject", "A message from {{agent}}"),
+            ("email_t0_text", "{{link}} {{first_name}} {{count}}"),
             ("as_first_name", "Zoe"),
             ("as_agent", "Kim"),
             ("as_skill", ""),
             ("as_count", "3"),
         ];
+        let mut fields = crate::rules::pages::fields(&seen, "10", "");
+        fields.retain(|(name, _)| *name != "do");
+        fields.extend(words);
         let look = ed.form(&format!("{path}/look"), &fields).await.text;
         assert!(
             look.contains("A message from Kim") && look.contains("Zoe 3"),

@@ -93,11 +93,18 @@ async fn an_unknown_mailbox_fails_for_good_and_is_not_written_to_again() {
         let first = t.answered(ANN);
         t.tick().await;
         t.advance(10).await;
-        assert_eq!(t.story(&first).await, ["failed (rcpt 550 5.1.1)"]);
+        // What comes next of the rule is asked for at once.
+        assert_eq!(
+            t.story(&first).await,
+            ["failed (rcpt 550 5.1.1)", "scheduled"]
+        );
         let second = t.answered(ANN);
         t.tick().await;
         t.advance(10).await;
-        assert_eq!(t.story(&second).await, ["cancelled (bad_address)"]);
+        assert_eq!(
+            t.story(&second).await,
+            ["cancelled (bad_address)", "scheduled"]
+        );
         assert_eq!(attempts(t).await.len(), 1);
     })
     .await;
@@ -157,7 +164,8 @@ async fn a_mail_whose_final_answer_is_lost_is_unknown_and_not_sent_twice() {
 #[tokio::test]
 async fn a_rule_may_have_an_unknown_mail_sent_once_more_under_the_same_message_id() {
     run_test(async |t| {
-        t.rule(Email, |rule| rule.resend_unknown = true).await;
+        t.rule(Email, |rule| rule.channels[Email].resend_unknown = true)
+            .await;
         mail_fault(t, SmtpFault::close(Phase::Final, When::next(1), true));
         let chat = t.answered(ANN);
         t.tick().await;
@@ -367,13 +375,25 @@ async fn a_reminder_whose_job_was_lost_is_found_by_the_sweep() {
 #[tokio::test]
 async fn twilio_s_errors_end_wait_or_pause_as_they_mean() {
     run_test(async |t| {
-        // Who is written to, Twilio's error, what becomes of the reminder.
+        // Who is written to, Twilio's error, what becomes of the reminder, and the next one where it has ended.
         let cases = [
-            ("+12025550101", 21610, "cancelled (opted_out)"),
-            ("+12025550102", 21211, "failed (http 400 21211)"),
-            ("+12025550103", 20500, "sending"),
-            ("+12025550104", 20429, "scheduled (retry)"),
-            ("+12025550105", 30640, "cancelled (opted_out)"),
+            (
+                "+12025550101",
+                21610,
+                &["cancelled (opted_out)", "scheduled"][..],
+            ),
+            (
+                "+12025550102",
+                21211,
+                &["failed (http 400 21211)", "scheduled"],
+            ),
+            ("+12025550103", 20500, &["sending"]),
+            ("+12025550104", 20429, &["scheduled (retry)"]),
+            (
+                "+12025550105",
+                30640,
+                &["cancelled (opted_out)", "scheduled"],
+            ),
         ];
         for (number, code, _) in cases {
             sms_fault(t, TwilioFault::error(When::to(number), code));
@@ -382,7 +402,7 @@ async fn twilio_s_errors_end_wait_or_pause_as_they_mean() {
         t.tick().await;
         t.advance(10).await;
         for ((number, code, story), chat) in cases.iter().zip(&chats) {
-            assert_eq!(t.story(chat).await, [*story], "{number} {code}");
+            assert_eq!(t.story(chat).await, *story, "{number} {code}");
         }
         t.sandbox.twilio().faults().clear();
         // The pause that the 429 asked for is real time.
@@ -433,13 +453,16 @@ async fn a_carrier_that_cannot_deliver_makes_the_reminder_undelivered_and_a_dead
         assert_eq!(t.texts().len(), 1);
         t.advance(1).await;
         eventually("the SMS is undelivered", async || {
-            t.story(&chat).await == ["undelivered (30005)"]
+            t.story(&chat).await == ["undelivered (30005)", "scheduled"]
         })
         .await;
         let again = t.answered(PHONE);
         t.tick().await;
         t.advance(10).await;
-        assert_eq!(t.story(&again).await, ["cancelled (bad_address)"]);
+        assert_eq!(
+            t.story(&again).await,
+            ["cancelled (bad_address)", "scheduled"]
+        );
     })
     .await;
 }

@@ -47,17 +47,18 @@ fn answer(meaning: Meaning, sid: &str) -> InboundText {
 
 /// Account 1 uses the usual sender, 2 another number, 3 a Messaging Service. In account 1 the consumer was reminded at both addresses.
 async fn furnish(pool: &PgPool) {
-    for (account, settings) in ACCOUNTS.iter().zip([
+    for (account, sms) in ACCOUNTS.iter().zip([
         json!({}),
         json!({ "sender": THEIRS }),
         json!({ "sender": SERVICE }),
     ]) {
+        let settings = json!({ "steps": [{ "channel": "sms" }], "channels": { "sms": sms } });
         sqlx::query("insert into accounts (id, created_at) values ($1, now())")
             .bind(account)
             .execute(pool)
             .await
             .unwrap();
-        sqlx::query("insert into rules (account, channel, enabled, settings, updated_at) values ($1, 'sms', true, $2, now())")
+        sqlx::query("insert into rules (account, enabled, settings, updated_at) values ($1, true, $2, now())")
             .bind(account)
             .bind(settings)
             .execute(pool)

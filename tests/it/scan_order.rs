@@ -24,8 +24,7 @@ async fn skills(pool: &PgPool, count: i64) {
         format!(
             "insert into skills (account, id, name) select '12345678', n, n::text from generate_series(1, {count}) as n"
         ),
-        "insert into rules (account, skill, channel, enabled, settings, updated_at)
-            values ('12345678', null, 'email', true, '{}', now())"
+        "insert into rules (account, skill, enabled, settings, updated_at) values ('12345678', null, true, '{}', now())"
             .to_owned(),
     ] {
         sqlx::query(AssertSqlSafe(setup))

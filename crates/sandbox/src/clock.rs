@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// How often a clock that is moved by hand is looked at, and one that may be.
+const LOOK: Duration = Duration::from_millis(10);
+const LOOK_RUNNING: Duration = Duration::from_millis(500);
+
 /// The time in the sandbox. Clones share one time.
 #[derive(Clone, Debug)]
 pub struct WorldClock {
@@ -64,6 +68,19 @@ impl WorldClock {
     /// How long to sleep in real time for `by` to pass here; `None` when the clock stands still.
     pub fn real_duration(&self, by: Duration) -> Option<Duration> {
         (self.speed > 0.0).then(|| by.div_f64(self.speed))
+    }
+
+    /// Sleeps until it shows `at`, also when it is moved by hand.
+    pub async fn until(&self, at: DateTime<Utc>) {
+        while let Ok(left) = (at - self.now()).to_std() {
+            if left.is_zero() {
+                return;
+            }
+            let sleep = self.real_duration(left).map_or(LOOK, |left| {
+                left.clamp(Duration::from_millis(1), LOOK_RUNNING)
+            });
+            tokio::time::sleep(sleep).await;
+        }
     }
 }
 

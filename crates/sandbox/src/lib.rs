@@ -20,6 +20,7 @@ pub mod admin;
 pub mod clock;
 pub mod door;
 pub mod faults;
+mod http;
 pub mod liveperson;
 pub mod mailbox;
 pub mod outbox;
@@ -125,6 +126,8 @@ pub struct SmtpEndpoint {
     /// None when mail is taken from anybody.
     pub user: Option<String>,
     pub password: Option<String>,
+    /// Signs what is posted to the service's `/mail/events`.
+    pub events_secret: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -143,6 +146,7 @@ impl SmtpEndpoint {
             port: address.port(),
             user,
             password,
+            events_secret: options.events_secret.clone(),
         }
     }
 }
@@ -212,6 +216,9 @@ impl Sandbox {
 
         if options.script != Script::Empty {
             let now = options.clock.now();
+            for bounce in people::bounces() {
+                smtp.bounces().add(bounce);
+            }
             for scene in people::cases(now) {
                 play.enter(scene, now.timestamp_millis())?;
             }

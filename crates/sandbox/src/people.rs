@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::ms;
+use super::rules::When;
+use super::smtp::Bounce;
 use super::world::{Action, CUSTOMER_CARE, ORDERS, Person, Unknown, World};
 
 mod cases;
@@ -23,28 +25,69 @@ mod zones;
 
 pub use cases::cases;
 
-/// A rule that the expected outcomes presume.
+/// A rule that the expected outcomes presume: one sequence over both channels.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct PresumedRule {
     pub skill: i64,
-    pub channel: &'static str,
-    /// The steps, in minutes after the episode began.
-    pub after_minutes: &'static [u32],
+    pub steps: &'static [PresumedStep],
 }
 
-/// The rules that whoever stages the people has to set up.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct PresumedStep {
+    pub id: u32,
+    pub channel: &'static str,
+    /// After the episode began.
+    pub after_minutes: u32,
+    /// Only if none of the steps since the last one without a condition has reached them, that included.
+    pub if_not_reached: bool,
+}
+
+const fn always(id: u32, channel: &'static str, after_minutes: u32) -> PresumedStep {
+    PresumedStep {
+        id,
+        channel,
+        after_minutes,
+        if_not_reached: false,
+    }
+}
+
+const fn if_not_reached(step: PresumedStep) -> PresumedStep {
+    PresumedStep {
+        if_not_reached: true,
+        ..step
+    }
+}
+
+/// The rules that whoever stages the people has to set up. That of customer care is the default of an account with both channels, but for
+/// its second rung, which need not wait for a day.
 pub const RULES: [PresumedRule; 2] = [
     PresumedRule {
         skill: CUSTOMER_CARE,
-        channel: "email",
-        after_minutes: &[10, 130],
+        steps: &[
+            always(1, "email", 10),
+            if_not_reached(always(2, "sms", 10)),
+            always(3, "email", 130),
+            if_not_reached(always(4, "sms", 130)),
+        ],
     },
     PresumedRule {
         skill: ORDERS,
-        channel: "sms",
-        after_minutes: &[10],
+        steps: &[always(1, "sms", 10)],
     },
 ];
+
+/// E-mail to these domains is accepted and comes back a minute later: nobody lives there any more; the mailbox is full.
+pub const MOVED: &str = "moved.example.com";
+pub const FULL: &str = "full.example.com";
+
+/// What comes back in the script.
+pub fn bounces() -> [Bounce; 2] {
+    let to = |domain: &str| When::to(format!("*@{domain}"));
+    [
+        Bounce::hard(to(MOVED), 60_000),
+        Bounce::soft(to(FULL), 60_000),
+    ]
+}
 
 /// One person with one conversation.
 #[derive(Clone, Debug)]
@@ -84,9 +127,9 @@ pub struct Expected {
     pub conversation: String,
     pub skill: i64,
     pub channel: &'static str,
-    /// The step of the rule, from 1.
+    /// The step's id in the rule.
     pub step: u32,
-    /// `sent`, `cancelled`, `expired`, or `none`: there never was a reminder.
+    /// `sent`, `undelivered`, `cancelled`, `expired`, or `none`: there never was a reminder.
     pub verdict: &'static str,
     /// Why, in the words of the decision log; `None` where nothing is decided, because the service is never shown the conversation.
     pub reason: Option<&'static str>,

@@ -27,6 +27,7 @@ impl Engine {
         let facts = parts.into_iter().filter_map(|(field, program, escape)| {
             let program = program?;
             Some(TextFacts {
+                channel,
                 language: language.to_owned(),
                 part: field.as_str(),
                 without_fallback: without_fallback(program),

@@ -191,8 +191,9 @@ impl Texts {
 
     /// Renders one reminder: with the given template, or with the built-in texts in the nearest language.
     ///
-    /// `language` is the language of `template`, as [`Settings::template_for`](crate::domain::rule::RuleSettings::template_for) gives it,
-    /// and not its reader's; of the built-in texts, the reader's. The HTML says in which language it is.
+    /// `language` is the language of `template`, as
+    /// [`ChannelSettings::template_for`](crate::domain::rule::ChannelSettings::template_for) gives it, and not its reader's; of the
+    /// built-in texts, the reader's. The HTML says in which language it is.
     pub async fn render(
         &self,
         channel: Channel,

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::channel::sms;
-use crate::domain::rule::RuleSettings;
+use crate::domain::rule::ChannelSettings;
 
 fn vars() -> Vars {
     Vars::sample()
@@ -260,12 +260,12 @@ fn the_html_is_in_the_language_of_the_text_that_was_chosen() {
             "Read it: {{link}}\n\nStop: {{unsubscribe_link}}",
             None,
         );
-        let settings = RuleSettings {
+        let settings = ChannelSettings {
             templates: own
                 .iter()
                 .map(|tag| ((*tag).to_owned(), text.clone()))
                 .collect(),
-            ..RuleSettings::default_for(Channel::Email)
+            ..ChannelSettings::default_for(Channel::Email)
         };
         let (tag, template) = settings.template_for(Some(reader)).unzip();
         let html = render(Channel::Email, template, tag.unwrap_or(reader), &vars()).html;

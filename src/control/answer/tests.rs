@@ -41,10 +41,14 @@ fn reminder(state: ReminderState, cause: &str) -> Reminder {
     }
 }
 
-fn conversation(email: Option<&str>, sms: Option<&str>) -> Conversation {
-    let mut reasons = PerChannel::default();
-    reasons[Channel::Email] = email.map(Cause::parse);
-    reasons[Channel::Sms] = sms.map(Cause::parse);
+/// By text message nothing goes, for the second reason.
+fn passed_over(sms: Option<&str>) -> PerChannel<Option<Cause>> {
+    let mut passed_over = PerChannel::default();
+    passed_over[Channel::Sms] = sms.map(Cause::parse);
+    passed_over
+}
+
+fn conversation(reason: Option<&str>, sms: Option<&str>) -> Conversation {
     Conversation {
         account: "12345678".parse().unwrap(),
         id: "c".to_owned(),
@@ -57,20 +61,25 @@ fn conversation(email: Option<&str>, sms: Option<&str>) -> Conversation {
         unread_count: 1,
         time_zone: None,
         language: None,
-        reasons,
+        reason: reason.map(Cause::parse),
+        step: None,
+        channel: None,
+        passed_over: passed_over(sms),
         seen_at: at(30),
         closed_at: None,
     }
 }
 
-fn decision(minute: i64, channel: Channel, cause: &str) -> LoggedDecision {
+fn decision(minute: i64, cause: &str, sms: Option<&str>) -> LoggedDecision {
     LoggedDecision {
         id: minute,
         reminder: None,
         at: at(minute),
         account: "12345678".parse().unwrap(),
         conversation: "c".to_owned(),
-        channel,
+        channel: None,
+        step: None,
+        passed_over: passed_over(sms),
         stage: Stage::Scan,
         verdict: Verdict::None,
         reason: Cause::parse(cause),
@@ -166,7 +175,7 @@ fn a_headline_says_what_the_customer_on_the_phone_wants_to_know() {
         (known(HeadlineEvent::Decided(Reason::InQueue, at(5))), "in_queue",
             "No reminder was sent by e-mail: the conversation was waiting for an agent."),
         (known(HeadlineEvent::Decided(Reason::NoRule, at(5))), "no_rule",
-            "No reminder was sent by e-mail: there was no rule for Orders on this channel."),
+            "No reminder was sent by e-mail: there was no rule for Orders."),
         (HeadlineFacts { set_up: false, ..known(HeadlineEvent::Decided(Reason::NoRule, at(5))) }, "channel_off",
             "No reminder was sent by e-mail: that channel is not set up here."),
         (HeadlineFacts { channel: None, ..known(HeadlineEvent::Decided(Reason::NoAddress, at(5))) }, "no_address",
@@ -242,8 +251,8 @@ fn the_answer_is_about_what_reached_the_customer_then_what_waits_then_what_was_d
         ..reminder(ReminderState::Sent, "")
     };
     let log = [
-        decision(9, Channel::Sms, "no_address"),
-        decision(4, Channel::Email, "all_steps_done"),
+        decision(9, "all_steps_done", Some("no_address")),
+        decision(4, "all_steps_done", None),
     ];
     let (email, sms) = (Some(Channel::Email), Some(Channel::Sms));
     let c = Some(&unread);
@@ -254,12 +263,12 @@ fn the_answer_is_about_what_reached_the_customer_then_what_waits_then_what_was_d
         ("reached over another channel", email, c, vec![cancelled.clone(), by_text.clone()], &log, "sms sent"),
         ("the next step waits", email, c, vec![second.clone(), cancelled.clone()], &log, "email scheduled"),
         ("the first was sent, the next waits", None, c, vec![second.clone(), reminder(ReminderState::Sent, "")], &log, "email sent"),
-        ("of an earlier episode", email, c, vec![earlier.clone()], &log, "email all_steps_done at 4"),
+        ("of an earlier episode", email, c, vec![earlier.clone()], &log, "email all_steps_done at 9"),
         ("the other channel's is cancelled", sms, c, vec![cancelled.clone()], &log, "sms no_address at 9"),
         ("the other channel's waits", sms, c, vec![second], &log, "email scheduled"),
-        ("no channel asked for: who could be reached", None, c, vec![], &log, "email all_steps_done at 4"),
+        ("no channel asked for", None, c, vec![], &log, "none all_steps_done at 9"),
         ("nothing logged any more", sms, c, vec![], &[], "sms no_address at 30"),
-        ("only the log is left", email, None, vec![], &log, "email all_steps_done at 4"),
+        ("only the log is left", email, None, vec![], &log, "email all_steps_done at 9"),
         ("only a reminder is left", email, None, vec![earlier], &[], "email sent"),
         ("nothing", email, None, vec![], &[], "nothing"),
     ];

@@ -25,6 +25,7 @@ use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::obstacles::{Obstacles, is_obstacle};
 use crate::domain::read_state::ReadStatus;
 use crate::domain::reminder::ReminderState;
+use crate::domain::rule::StepId;
 use crate::jobs::context::Context;
 
 /// What is known of a consumer.
@@ -59,9 +60,16 @@ pub struct ConversationView {
     pub read_state: ReadStatus,
     pub unread_since: Option<DateTime<Utc>>,
     pub unread_count: i32,
-    /// Why there is, or is not, a reminder now, by channel.
+    /// Why there is, or is not, a reminder now; null: it was never decided about.
+    #[schema(value_type = Option<String>)]
+    pub reason: Option<Cause>,
+    /// The step that is scheduled, or would be if the account were live, by its id, and its channel.
+    #[schema(value_type = Option<i16>)]
+    pub step: Option<StepId>,
+    pub channel: Option<Channel>,
+    /// Why the steps of channels are passed over for now, by channel.
     #[schema(value_type = BTreeMap<String, String>)]
-    pub reasons: BTreeMap<Channel, Cause>,
+    pub passed_over: BTreeMap<Channel, Cause>,
     /// When LivePerson was asked.
     pub seen_at: DateTime<Utc>,
 }
@@ -78,8 +86,11 @@ impl From<Conversation> for ConversationView {
             read_state: row.read_state,
             unread_since: row.unread_since,
             unread_count: row.unread_count,
-            reasons: row
-                .reasons
+            reason: row.reason,
+            step: row.step,
+            channel: row.channel,
+            passed_over: row
+                .passed_over
                 .iter()
                 .filter_map(|(channel, reason)| Some((channel, reason.clone()?)))
                 .collect(),
@@ -237,10 +248,10 @@ async fn answer_of(
         set_up: channel.is_none_or(|channel| ctx.has(channel)),
     });
     let nothing = matches!(event, HeadlineEvent::Nothing);
-    let rule = match (skill, channel, headline.when) {
-        (Some(skill), Some(channel), Some(when)) => {
+    let rule = match (skill, headline.when) {
+        (Some(skill), Some(when)) => {
             let at = when.min(ctx.clock.now());
-            Governing::at(&ctx.pool, (account, skill), channel, at).await?
+            Governing::at(&ctx.pool, (account, skill), at).await?
         }
         _ => None,
     };
@@ -257,21 +268,20 @@ async fn answer_of(
 
 /// Where a reminder waits that will not go at its moment, what stands in its way is the reason.
 fn say_held(conversation: &mut Conversation, reminders: &[Reminder], obstacles: &Obstacles) {
-    let skill = conversation.skill;
-    for (channel, reason) in conversation.reasons.iter_mut() {
-        if *reason != Some(Cause::Ours(Reason::Scheduled)) {
-            continue;
-        }
-        let mut its = reminders.iter().filter(|reminder| {
-            reminder.conversation == conversation.id
-                && reminder.channel == channel
-                && reminder.state == ReminderState::Scheduled
-        });
-        // Without it nobody knows when it falls due: what holds everything holds it, too.
-        let due_at = its.next().map_or(DateTime::<Utc>::MAX_UTC, |it| it.due_at);
-        if let Some(obstacle) = obstacles.reason(&conversation.account, (skill, channel), due_at) {
-            *reason = Some(obstacle.into());
-        }
+    let Some(channel) = conversation.channel else {
+        return;
+    };
+    if conversation.reason != Some(Cause::Ours(Reason::Scheduled)) {
+        return;
+    }
+    let mut its = reminders.iter().filter(|reminder| {
+        reminder.conversation == conversation.id && reminder.state == ReminderState::Scheduled
+    });
+    // Without it nobody knows when it falls due: what holds everything holds it, too.
+    let due_at = its.next().map_or(DateTime::<Utc>::MAX_UTC, |it| it.due_at);
+    let of = (conversation.skill, channel);
+    if let Some(obstacle) = obstacles.reason(&conversation.account, of, due_at) {
+        conversation.reason = Some(obstacle.into());
     }
 }
 

@@ -8,7 +8,7 @@ use crate::control::ControlError;
 use crate::control::accounts::Allowed;
 use crate::control::forecast::{ConversationForecast, MOST_LIVE, RuleEffect, done_before};
 use crate::db;
-use crate::domain::decide::{Cause, Reason};
+use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel};
 use crate::domain::read_state::{ReadState, read_state};
 use crate::domain::rule::Rule;
@@ -28,6 +28,10 @@ pub struct LivePreview {
     /// Of those looked at, unread ones.
     #[schema(minimum = 0)]
     pub unread: usize,
+    /// Of these, those whose customer has no address for the channel.
+    #[schema(minimum = 0)]
+    pub without_address: usize,
+    /// What the channel's steps would do. Who is reached over a channel that comes first is not reminded by this one.
     pub effect: RuleEffect,
 }
 
@@ -35,13 +39,6 @@ impl LivePreview {
     /// Unread conversations for which a reminder would be scheduled.
     pub fn reminded(&self) -> usize {
         self.effect.within_the_hour + self.effect.later
-    }
-
-    /// Unread conversations whose customer has no address for the channel.
-    pub fn without_address(&self) -> u64 {
-        let mut not = self.effect.not.iter();
-        let found = not.find(|not| not.reason == Cause::Ours(Reason::NoAddress));
-        found.map_or(0, |not| not.conversations)
     }
 }
 
@@ -57,14 +54,15 @@ pub async fn preview(
     let seen = forecast::open_conversations(account, None, ctx.window, MOST_LIVE, now).await?;
     let done = done_before(ctx, id, &seen.records).await?;
     let mut rules = db::rules::of_accounts(&ctx.pool, std::slice::from_ref(&**id)).await?;
-    for rule in rules.iter_mut().filter(|rule| rule.channel == channel) {
-        rule.live = Rule::ALWAYS;
+    for rule in &mut rules {
+        rule.live[channel] = Rule::ALWAYS;
     }
     let mut preview = LivePreview {
         looked_at: now,
         conversations: seen.records.len(),
         open: seen.total,
         unread: 0,
+        without_address: 0,
         effect: RuleEffect::default(),
     };
     for record in &seen.records {
@@ -75,8 +73,18 @@ pub async fn preview(
         }
         preview.unread += 1;
         let done = done.get(&record.id).map_or(&[][..], Vec::as_slice);
-        let verdicts = forecast::verdicts(account, &rules, record, done, now);
-        let told = ConversationForecast::of(verdicts, channel);
+        let verdict = forecast::verdict(account, &ctx.installation, &rules, record, done, now);
+        let mut told = ConversationForecast::of(verdict);
+        let lacks_address = told.passed_over.get(&channel) == Some(&Reason::NoAddress);
+        preview.without_address += usize::from(lacks_address);
+        if told.channel.is_some_and(|first| first != channel) {
+            told.at = None;
+            told.reason = if lacks_address {
+                Reason::NoAddress
+            } else {
+                Reason::Reached
+            };
+        }
         preview.effect.count(&record.id, &told, now);
     }
     Ok(preview)

@@ -343,7 +343,7 @@ fn paused(scope: &Scope) -> String {
         Scope::Channel(account, of) => {
             format!("All {} of account {account} is paused", channel(of))
         }
-        Scope::Rule(key) => format!("One {} rule is paused", channel(&key.channel)),
+        Scope::Rule(_) => "One rule is paused".to_owned(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! A reminder, its decisions and its attempts, as people and programs see them.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,6 +16,7 @@ use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::local_time::ZoneSource;
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::reminder::ReminderState;
+use crate::domain::rule::StepId;
 use crate::domain::zone::Zone;
 
 /// A reminder: one message owed to one consumer.
@@ -130,7 +133,14 @@ pub struct DecisionView {
     pub at: DateTime<Utc>,
     pub account: AccountId,
     pub conversation: String,
-    pub channel: Channel,
+    /// Of the step that it is about; null: of none.
+    pub channel: Option<Channel>,
+    /// That step's id within the rule.
+    #[schema(value_type = Option<i16>)]
+    pub step: Option<StepId>,
+    /// Why a scan passed the steps of channels over, by channel.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub passed_over: BTreeMap<Channel, Cause>,
     /// Null: there is, or was then, none.
     #[schema(value_type = Option<i64>)]
     pub reminder: Option<ReminderId>,
@@ -154,6 +164,12 @@ impl From<LoggedDecision> for DecisionView {
             account: row.account,
             conversation: row.conversation,
             channel: row.channel,
+            step: row.step,
+            passed_over: row
+                .passed_over
+                .iter()
+                .filter_map(|(channel, reason)| Some((channel, reason.clone()?)))
+                .collect(),
             reminder: row.reminder,
             stage: row.stage,
             verdict: row.verdict,

@@ -7,10 +7,11 @@ use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use super::contradictions::{ContradictionView, of_settings};
-use crate::channel::render::{Severity, Texts};
+use crate::channel::render::{Severity, TemplateProblem, Texts};
 use crate::control::senders::AllowedSenders;
 use crate::control::{ControlError, Fault};
 use crate::domain::ids::Channel;
+use crate::domain::rule::settings::CHANNELS;
 use crate::domain::rule::{RuleSettings, summary};
 use crate::jobs::contradictions::RuleSurroundings;
 
@@ -30,18 +31,18 @@ pub struct RuleCheck {
     pub settings: Option<RuleSettings>,
 }
 
-/// Looks at settings. `place` is where they would apply, in plain words.
+/// Looks at settings. What is left out is the default of a rule over these channels, those that are configured. `place` is where they
+/// would apply, in plain words.
 pub async fn check(
     (pool, texts, senders): (&PgPool, &Texts, &AllowedSenders),
     around: &RuleSurroundings,
-    (channel, place): (Channel, &str),
+    (channels, place): (&[Channel], &str),
     (enabled, given): (bool, Value),
     now: DateTime<Utc>,
 ) -> Result<RuleCheck, ControlError> {
-    let mut looked_at = check_settings(texts, channel, place, enabled, given).await?;
+    let mut looked_at = check_settings(texts, channels, place, enabled, given).await?;
     if let Some(settings) = &looked_at.settings {
-        looked_at.faults.extend(senders.fault(channel, settings));
-        let settings = (channel, settings);
+        looked_at.faults.extend(senders.faults(settings));
         looked_at.contradictions = of_settings(pool, texts, around, settings, now).await?;
     }
     Ok(looked_at)
@@ -50,12 +51,12 @@ pub async fn check(
 /// The same without contradictions.
 async fn check_settings(
     texts: &Texts,
-    channel: Channel,
+    channels: &[Channel],
     place: &str,
     enabled: bool,
     given: Value,
 ) -> Result<RuleCheck, ControlError> {
-    let settings = match RuleSettings::parse(channel, given) {
+    let settings = match RuleSettings::parse(channels, given) {
         Ok(settings) => settings,
         Err(problems) => {
             let faults = problems.into_iter().map(|problem| Fault {
@@ -71,21 +72,20 @@ async fn check_settings(
             });
         }
     };
+    let problems = text_problems(texts, &settings).await?;
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
-    for (language, template) in &settings.templates {
-        for problem in texts.check(channel, template).await? {
-            let fault = Fault {
-                field: pointer(&format!("templates.{language}.{}", problem.field.as_str())),
-                detail: format!("{}; {}", problem.what, problem.fix),
-            };
-            match problem.severity {
-                Severity::Error => faults.push(fault),
-                Severity::Warning => warnings.push(fault),
-            }
+    for (field, problem) in problems {
+        let fault = Fault {
+            field: pointer(&field),
+            detail: format!("{}; {}", problem.what, problem.fix),
+        };
+        match problem.severity {
+            Severity::Error => faults.push(fault),
+            Severity::Warning => warnings.push(fault),
         }
     }
     Ok(RuleCheck {
-        summary: summary(channel, place, enabled, &settings),
+        summary: summary(place, enabled, &settings),
         faults,
         warnings,
         contradictions: Vec::new(),
@@ -93,13 +93,31 @@ async fn check_settings(
     })
 }
 
-/// Settings that can be stored, or everything that is wrong with them.
+/// What is wrong with the texts of settings, each with its path. Those of channels that no step uses count: a step may be added that does.
+pub(super) async fn text_problems(
+    texts: &Texts,
+    settings: &RuleSettings,
+) -> Result<Vec<(String, TemplateProblem)>, ControlError> {
+    let mut problems = Vec::new();
+    for (channel, own) in settings.channels.iter() {
+        for (language, template) in &own.templates {
+            for problem in texts.check(channel, template).await? {
+                let part = problem.field.as_str();
+                let field = format!("{CHANNELS}.{channel}.templates.{language}.{part}");
+                problems.push((field, problem));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// Settings that can be stored, or everything that is wrong with them. What is left out is the default of a rule over these channels.
 pub async fn checked(
     texts: &Texts,
-    channel: Channel,
+    channels: &[Channel],
     given: Value,
 ) -> Result<RuleSettings, ControlError> {
-    let looked_at = check_settings(texts, channel, "", true, given).await?;
+    let looked_at = check_settings(texts, channels, "", true, given).await?;
     match looked_at.settings {
         Some(settings) if looked_at.faults.is_empty() => Ok(settings),
         _ => Err(ControlError::Invalid(looked_at.faults)),

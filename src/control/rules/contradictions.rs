@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::control::ControlError;
 use crate::control::accounts::Allowed;
 use crate::domain::contradiction::{self, ContradictionLevel};
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::ids::AccountId;
 use crate::domain::rule::{RuleKey, RuleSettings};
 use crate::jobs::contradictions::{self, RuleSurroundings};
 
@@ -27,7 +27,7 @@ pub struct ContradictionView {
     #[schema(example = "warning")]
     pub level: &'static str,
     /// The setting to change, as a JSON pointer into a draft's body.
-    #[schema(example = "/settings/quiet_hours/allowed")]
+    #[schema(example = "/settings/channels/sms/quiet_hours/allowed")]
     pub field: String,
     /// What is promised, what stands against it, and what to do.
     pub sentence: String,
@@ -72,10 +72,9 @@ pub async fn of_settings(
     pool: &PgPool,
     texts: &Texts,
     around: &RuleSurroundings,
-    (channel, settings): (Channel, &RuleSettings),
+    settings: &RuleSettings,
     now: DateTime<Utc>,
 ) -> Result<Vec<ContradictionView>, ControlError> {
-    let settings = (channel, settings);
     let found: Result<_, ControlError> =
         contradictions::of(texts, Some(pool), around, settings, now).await;
     Ok(found?.into_iter().map(ContradictionView::from).collect())
@@ -84,7 +83,7 @@ pub async fn of_settings(
 /// What the contradictions of a key are about.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RuleContradictions {
-    /// `draft`, `published`, or `fallback`: the account's default, or the channel's defaults where there is none.
+    /// `draft`, `published`, or `fallback`: the account's default, or a rule's defaults where there is none.
     #[schema(example = "draft")]
     pub of: &'static str,
     /// Empty: it does what it says.
@@ -104,9 +103,8 @@ pub async fn of_key(
         (None, Some(_)) => "published",
         (None, None) => "fallback",
     };
-    let (_, settings) = starting_point(&view);
+    let (_, settings) = starting_point(&view, &config.channels.channels());
     let around = around(config, Some(&key.account));
-    let settings = (key.channel, &settings);
-    let contradictions = of_settings(pool, texts, &around, settings, now).await?;
+    let contradictions = of_settings(pool, texts, &around, &settings, now).await?;
     Ok(RuleContradictions { of, contradictions })
 }

@@ -14,15 +14,17 @@ use crate::control::accounts::Allowed;
 use crate::control::senders::AllowedSenders;
 use crate::db;
 use crate::db::drafts::Draft;
+use crate::domain::ids::Channel;
 use crate::domain::rule::RuleKey;
 
 /// Somebody who has not written for so long begins anew.
 const ONE_SITTING: TimeDelta = TimeDelta::hours(1);
 
-/// Writes the draft of a key. `seen` is what the writer has read.
+/// Writes the draft of a key. `seen` is what the writer has read; what the change leaves out is the default of a rule over these channels,
+/// those that are configured.
 pub async fn save_draft(
     pool: &PgPool,
-    with: (&Texts, &AllowedSenders),
+    with: (&Texts, &AllowedSenders, &[Channel]),
     key: &Allowed<RuleKey>,
     seen: RuleStamp,
     change: RuleChange,
@@ -34,7 +36,7 @@ pub async fn save_draft(
 /// Writes the draft as it is being written. The audit trail says once that somebody is at it, not every few seconds.
 pub async fn autosave_draft(
     pool: &PgPool,
-    with: (&Texts, &AllowedSenders),
+    with: (&Texts, &AllowedSenders, &[Channel]),
     key: &Allowed<RuleKey>,
     seen: RuleStamp,
     change: RuleChange,
@@ -51,14 +53,14 @@ pub async fn autosave_draft(
 /// `noted`: whether the audit trail is to have an entry, by the draft that was there.
 async fn write_draft(
     pool: &PgPool,
-    (texts, senders): (&Texts, &AllowedSenders),
+    (texts, senders, channels): (&Texts, &AllowedSenders, &[Channel]),
     (key, seen): (&Allowed<RuleKey>, RuleStamp),
     change: RuleChange,
     by: ChangeAuthor<'_>,
     noted: impl FnOnce(Option<&Draft>) -> bool,
 ) -> Result<RuleView, ControlError> {
-    let settings = checked(texts, key.channel, change.settings).await?;
-    senders.allow(key.channel, &settings)?;
+    let mut settings = checked(texts, channels, change.settings).await?;
+    senders.allow(&settings)?;
     let mut tx = pool.begin().await?;
     let now_there = unchanged(&mut tx, key, seen).await?;
     // What the page or the caller has read lacks what it would overwrite.
@@ -67,6 +69,7 @@ async fn write_draft(
     there
         .into_iter()
         .try_for_each(|there| of_this_version(key, there))?;
+    settings.number_steps(&db::rules::known_steps(&mut tx, key).await?);
     let based_on = now_there.rule_version();
     let written = (change.enabled, &settings);
     db::drafts::save(&mut tx, key, based_on, written, by.name, by.now).await?;

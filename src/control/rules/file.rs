@@ -3,24 +3,50 @@
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{ChangeAuthor, changed_fields, of_this_version, record};
+use super::check::text_problems;
+use super::{ChangeAuthor, of_this_version, record};
 use crate::channel::render::{Severity, Texts};
 use crate::control::{ControlError, Fault};
 use crate::db;
-use crate::domain::ids::AccountId;
-use crate::domain::rule::RuleKey;
+use crate::domain::ids::{AccountId, Channel};
+use crate::domain::rule::{Difference, Rule, RuleKey, differences};
 use crate::jobs::contradictions::{self, RuleSurroundings};
 use crate::rules_file::{self, RuleEntry};
 
 /// How an import went.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ImportedRules {
-    /// Rules that the file names.
-    pub rules: usize,
-    /// New, or other than before.
-    pub changed: usize,
+    /// Those that the file names, in the order of account and skill.
+    pub rules: Vec<ImportedRule>,
+    /// How they were put together, in sentences, where the file has one for each channel.
+    pub merged: Vec<String>,
     /// What is stored, but is probably not meant.
     pub warnings: Vec<Fault>,
+}
+
+impl ImportedRules {
+    /// How many are new, or other than before.
+    pub fn changed(&self) -> usize {
+        let rules = self.rules.iter();
+        rules
+            .filter(|rule| rule.what != RuleImport::Unchanged)
+            .count()
+    }
+}
+
+/// What an import did to a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImportedRule {
+    pub key: RuleKey,
+    pub what: RuleImport,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum RuleImport {
+    New,
+    /// The settings that differ from before.
+    Changed(Vec<Difference>),
+    Unchanged,
 }
 
 /// All rules, as entries of a file. None if a newer version has stored one with what this version does not know.
@@ -32,21 +58,21 @@ pub async fn export(pool: &PgPool) -> Result<Vec<RuleEntry>, ControlError> {
     let entries = rules.into_iter().map(|rule| RuleEntry {
         account: rule.account,
         skill: rule.skill,
-        channel: rule.channel,
         enabled: rule.enabled,
         settings: rule.settings,
     });
     Ok(entries.collect())
 }
 
-/// Stores the rules of a file and publishes them at once; drafts stay. Each rule that changes is audited.
+/// Stores the rules of a file and publishes them at once; drafts stay. Each rule that changes is audited. What a rule leaves out is the
+/// default of one over these channels, those that are configured.
 pub async fn import(
-    (pool, texts): (&PgPool, &Texts),
+    (pool, texts, channels): (&PgPool, &Texts, &[Channel]),
     around: impl Fn(&AccountId) -> RuleSurroundings,
     text: &str,
     by: ChangeAuthor<'_>,
 ) -> Result<ImportedRules, ControlError> {
-    let mut entries = rules_file::parse(text).map_err(|wrong| {
+    let file = rules_file::parse(text, channels).map_err(|wrong| {
         let faults = wrong.0.into_iter();
         let faults = faults.map(|problem| Fault {
             field: problem.place,
@@ -54,75 +80,96 @@ pub async fn import(
         });
         ControlError::Invalid(faults.collect())
     })?;
+    let mut entries = file.rules;
     let mut warnings = check_texts(texts, &entries).await?;
-    for (number, entry) in (1..).zip(&entries) {
-        let settings = (entry.channel, &entry.settings);
+    for entry in &entries {
         let around = around(&entry.account);
         let found: Result<_, ControlError> =
-            contradictions::of(texts, Some(pool), &around, settings, by.now).await;
+            contradictions::of(texts, Some(pool), &around, &entry.settings, by.now).await;
         warnings.extend(found?.iter().map(|found| Fault {
-            field: format!("rule {number}, {}", found.field()),
+            field: place(entry, &found.field()),
             detail: found.sentence(),
         }));
     }
     // Two imports at once lock in the same order.
-    entries.sort_by_key(key);
+    entries.sort_by_key(RuleEntry::key);
     let accounts: Vec<AccountId> = entries.iter().map(|entry| entry.account.clone()).collect();
     let mut tx = pool.begin().await?;
     db::accounts::ensure(&mut *tx, &accounts, by.now).await?;
     for entry in &entries {
-        db::rules::lock(&mut tx, &key(entry)).await?;
+        db::rules::lock(&mut tx, &entry.key()).await?;
     }
     let there = db::rules::of_accounts(&mut *tx, &accounts).await?;
-    let mut changed = 0;
-    for rule in there
-        .iter()
-        .filter(|rule| entries.iter().any(|entry| key(entry) == rule.key()))
-    {
-        of_this_version(&rule.key(), &rule.settings)?;
+    let before = |key: &RuleKey| there.iter().find(|rule| rule.key() == *key);
+    for entry in &mut entries {
+        let key = entry.key();
+        if let Some(rule) = before(&key) {
+            of_this_version(&key, &rule.settings)?;
+        }
+        entry
+            .settings
+            .number_steps(&db::rules::known_steps(&mut tx, &key).await?);
     }
+    let mut rules = Vec::new();
     for entry in &entries {
-        let key = key(entry);
+        let key = entry.key();
         let (enabled, settings) = (entry.enabled, &entry.settings);
         let put = db::rules::put(&mut tx, &key, enabled, settings, by.name, by.now).await?;
-        let Some(version) = put else { continue };
-        changed += 1;
-        let before = there.iter().find(|rule| rule.key() == key);
-        let fields = changed_fields(before, (enabled, settings));
-        let detail = json!({ "version": version, "changes": fields });
-        record(&mut tx, by, "rule.import", &key, detail).await?;
+        let what = match put {
+            None => RuleImport::Unchanged,
+            Some(version) => {
+                let what = compared(before(&key), entry);
+                let detail = json!({ "version": version, "changes": fields(&what) });
+                record(&mut tx, by, "rule.import", &key, detail).await?;
+                what
+            }
+        };
+        rules.push(ImportedRule { key, what });
     }
     tx.commit().await?;
     Ok(ImportedRules {
-        rules: entries.len(),
-        changed,
+        rules,
+        merged: file.merged,
         warnings,
     })
 }
 
-fn key(entry: &RuleEntry) -> RuleKey {
-    RuleKey {
-        account: entry.account.clone(),
-        skill: entry.skill,
-        channel: entry.channel,
+fn compared(before: Option<&Rule>, entry: &RuleEntry) -> RuleImport {
+    before.map_or(RuleImport::New, |rule| {
+        let before = (rule.enabled, &rule.settings);
+        RuleImport::Changed(differences(before, (entry.enabled, &entry.settings)))
+    })
+}
+
+/// The settings that an import touches, by name, for the audit trail: it keeps no address.
+fn fields(what: &RuleImport) -> Vec<&str> {
+    match what {
+        RuleImport::New => vec!["all"],
+        RuleImport::Changed(differences) => differences
+            .iter()
+            .map(|difference| difference.field.as_str())
+            .collect(),
+        RuleImport::Unchanged => Vec::new(),
     }
+}
+
+/// Where something stands, also in a file whose rules were put together.
+fn place(entry: &RuleEntry, field: &str) -> String {
+    format!("rule {}, {field}", entry.key())
 }
 
 /// Renders every text with sample data before any of them is stored. What only looks wrong is returned.
 async fn check_texts(texts: &Texts, entries: &[RuleEntry]) -> Result<Vec<Fault>, ControlError> {
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
-    for (number, entry) in (1..).zip(entries) {
-        for (language, template) in &entry.settings.templates {
-            for problem in texts.check(entry.channel, template).await? {
-                let part = problem.field.as_str();
-                let fault = Fault {
-                    field: format!("rule {number}, templates.{language}.{part}"),
-                    detail: format!("{}; {}", problem.what, problem.fix),
-                };
-                match problem.severity {
-                    Severity::Error => faults.push(fault),
-                    Severity::Warning => warnings.push(fault),
-                }
+    for entry in entries {
+        for (field, problem) in text_problems(texts, &entry.settings).await? {
+            let fault = Fault {
+                field: place(entry, &field),
+                detail: format!("{}; {}", problem.what, problem.fix),
+            };
+            match problem.severity {
+                Severity::Error => faults.push(fault),
+                Severity::Warning => warnings.push(fault),
             }
         }
     }

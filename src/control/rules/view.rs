@@ -92,7 +92,6 @@ pub struct RuleView {
     pub account: AccountId,
     /// Left out: the account's default.
     pub skill: Option<SkillId>,
-    pub channel: Channel,
     pub skill_name: Option<String>,
     /// What the published rule does, in plain words.
     pub summary: Vec<String>,
@@ -100,8 +99,10 @@ pub struct RuleView {
     pub draft: Option<DraftView>,
     /// The account's default, which applies while the skill has no rule of its own.
     pub fallback: Option<PublishedRule>,
-    /// Sending is paused: the rule's, its channel's, its account's or all.
+    /// Sending is paused on every channel of its steps: the rule, its channels, its account or everything.
     pub paused: bool,
+    /// The channels of its steps on which sending is paused.
+    pub paused_channels: Vec<Channel>,
     #[serde(skip)]
     pub stamp: RuleStamp,
 }
@@ -117,10 +118,10 @@ impl RuleView {
     ) -> Self {
         let version = rule.as_ref().map_or(0, |rule| rule.version);
         let applies = rule.as_ref().or(fallback.as_ref());
-        let held = |rule: &Rule| pauses.iter().any(|pause| pause.scope.holds(rule));
-        let is_held = applies.is_some_and(held);
+        let (is_paused, paused_channels) =
+            applies.map(|rule| held(rule, pauses)).unwrap_or_default();
         let place = place_name(key.skill, skill_name.as_deref());
-        let said = applies.map(|rule| summary(key.channel, &place, rule.enabled, &rule.settings));
+        let said = applies.map(|rule| summary(&place, rule.enabled, &rule.settings));
         let stamp = RuleStamp {
             version,
             revision: draft.as_ref().map_or(0, |draft| draft.revision),
@@ -129,7 +130,6 @@ impl RuleView {
         Self {
             account: key.account.clone(),
             skill: key.skill,
-            channel: key.channel,
             skill_name,
             summary: said.unwrap_or_default(),
             published: rule.map(|rule| PublishedRule {
@@ -146,7 +146,8 @@ impl RuleView {
                 changed_at: draft.changed_at,
             }),
             fallback: fallback.map(PublishedRule::from),
-            paused: is_held,
+            paused: is_paused,
+            paused_channels,
             stamp,
         }
     }
@@ -155,6 +156,15 @@ impl RuleView {
     pub fn place(&self) -> String {
         place_name(self.skill, self.skill_name.as_deref())
     }
+}
+
+/// Whether pauses hold all of a rule's reminders, and on which of its channels they hold any.
+fn held(rule: &Rule, pauses: &[Pause]) -> (bool, Vec<Channel>) {
+    let key = rule.key();
+    let is_held = |channel: &Channel| pauses.iter().any(|pause| pause.scope.holds(&key, *channel));
+    let channels: Vec<Channel> = rule.settings.used().filter(is_held).collect();
+    let all = !channels.is_empty() && channels.len() == rule.settings.used().count();
+    (all, channels)
 }
 
 fn place_name(skill: Option<SkillId>, name: Option<&str>) -> String {
@@ -170,7 +180,6 @@ fn place_name(skill: Option<SkillId>, name: Option<&str>) -> String {
 pub struct Governing {
     /// Left out: the account's default.
     pub skill: Option<SkillId>,
-    pub channel: Channel,
     pub version: i32,
 }
 
@@ -179,23 +188,22 @@ impl Governing {
     pub async fn at(
         db: impl PgExecutor<'_>,
         of: (&AccountId, SkillId),
-        channel: Channel,
         at: DateTime<Utc>,
     ) -> sqlx::Result<Option<Self>> {
-        let found = db::rules::in_force(db, of, channel, at).await?;
+        let found = db::rules::in_force(db, of, at).await?;
         Ok(found.map(|found| Self {
             skill: found.skill,
-            channel,
             version: found.version,
         }))
     }
 
-    /// As addresses of pages name it, with its account: `12345678/default/sms`.
+    /// As addresses of pages name it, with its account: `12345678/default`.
     pub fn path(&self, account: &AccountId) -> String {
-        let skill = self
-            .skill
-            .map_or("default".to_owned(), |skill| skill.to_string());
-        format!("{account}/{skill}/{}", self.channel)
+        let key = RuleKey {
+            account: account.clone(),
+            skill: self.skill,
+        };
+        key.to_string()
     }
 }
 
@@ -204,44 +212,49 @@ impl Governing {
 pub struct ListView {
     pub account: AccountId,
     pub skill: Option<SkillId>,
-    pub channel: Channel,
     pub skill_name: Option<String>,
     /// Left out: there is only a draft.
     pub version: Option<i32>,
     pub enabled: bool,
+    /// Those of its steps.
+    pub channels: Vec<Channel>,
     pub summary: Vec<String>,
     pub updated_at: Option<DateTime<Utc>>,
     pub draft_by: Option<String>,
     pub draft_at: Option<DateTime<Utc>>,
+    /// Sending is paused on every channel of its steps.
     pub paused: bool,
+    /// The channels of its steps on which sending is paused.
+    pub paused_channels: Vec<Channel>,
 }
 
 impl ListView {
     pub(super) fn new(one: Listed, pauses: &[Pause]) -> Self {
-        let RuleKey {
-            account,
-            skill,
-            channel,
-        } = one.key;
+        let RuleKey { account, skill } = one.key;
         let (rule, updated_at) = (one.rule, one.updated_at);
         let place = place_name(skill, one.skill_name.as_deref());
         let said = rule
             .as_ref()
-            .map(|rule| summary(channel, &place, rule.enabled, &rule.settings));
-        let held = |rule: &Rule| pauses.iter().any(|pause| pause.scope.holds(rule));
+            .map(|rule| summary(&place, rule.enabled, &rule.settings));
+        let (is_paused, paused_channels) = rule
+            .as_ref()
+            .map(|rule| held(rule, pauses))
+            .unwrap_or_default();
+        let channels = rule.as_ref().map(|rule| rule.settings.used().collect());
         let (draft_by, draft_at) = one.draft.unzip();
         Self {
             account,
             skill,
-            channel,
             skill_name: one.skill_name,
             version: rule.as_ref().map(|rule| rule.version),
             enabled: rule.as_ref().is_some_and(|rule| rule.enabled),
+            channels: channels.unwrap_or_default(),
             summary: said.unwrap_or_default(),
             updated_at,
             draft_by,
             draft_at,
-            paused: rule.as_ref().is_some_and(held),
+            paused: is_paused,
+            paused_channels,
         }
     }
 }
@@ -291,5 +304,51 @@ impl VersionView {
                 .collect(),
         });
         told.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::channel::PerChannel;
+    use crate::domain::pause::Scope;
+
+    #[test]
+    fn a_rule_is_paused_if_every_channel_of_its_steps_is() {
+        let rule = |channels: &[Channel]| Rule {
+            id: 1,
+            account: "12345678".parse().unwrap(),
+            skill: None,
+            enabled: true,
+            version: 1,
+            settings: RuleSettings::default_for(channels),
+            live: PerChannel::of(|_| Rule::ALWAYS),
+            lost_until: None,
+        };
+        let (both, email) = ([Channel::Email, Channel::Sms], [Channel::Email]);
+        let key = rule(&both).key();
+        let of = |channel| Scope::Channel(key.account.clone(), channel);
+        let elsewhere = Scope::Account("87654321".parse().unwrap());
+        #[rustfmt::skip]
+        #[expect(clippy::type_complexity, reason = "the columns of a table")]
+        let cases: [(&[Channel], Vec<Scope>, bool, &[Channel]); 6] = [
+            (&both, vec![], false, &[]),
+            (&both, vec![elsewhere, of(Channel::Email)], false, &email),
+            (&both, vec![of(Channel::Sms), of(Channel::Email)], true, &both),
+            (&both, vec![Scope::Rule(key.clone())], true, &both),
+            (&email, vec![of(Channel::Email)], true, &email),
+            (&email, vec![of(Channel::Sms)], false, &[]),
+        ];
+        for (channels, scopes, all, on) in cases {
+            let said = format!("{channels:?} {scopes:?}");
+            let pauses = scopes.into_iter().map(|scope| Pause {
+                scope,
+                paused_by: "Ann".to_owned(),
+                paused_at: DateTime::UNIX_EPOCH,
+                note: String::new(),
+            });
+            let pauses: Vec<Pause> = pauses.collect();
+            assert_eq!(held(&rule(channels), &pauses), (all, on.to_vec()), "{said}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 use chrono::TimeDelta;
 
 use super::*;
+use crate::domain::channel::PerChannel;
 use crate::domain::ids::{Channel, ReminderId, SkillId};
 use crate::domain::local_time::ZoneSource;
 
@@ -41,7 +42,9 @@ fn decision(minute: i64, verdict: Verdict, reason: Reason) -> LoggedDecision {
         at: at(minute),
         account: "12345678".parse().unwrap(),
         conversation: "c".to_owned(),
-        channel: Channel::Email,
+        channel: Some(Channel::Email),
+        step: Some(1),
+        passed_over: PerChannel::default(),
         stage: Stage::Deliver,
         verdict,
         reason: reason.into(),
@@ -70,7 +73,7 @@ fn a_story_reads_from_the_agent_s_message_to_the_customer_s_return() {
         attempt(1, 15, OutcomeKind::NotAccepted, Some("rcpt 451")),
         attempt(2, 20, OutcomeKind::Accepted, None),
     ];
-    let story = story_lines(&sent, &decisions, &attempts);
+    let story = story_lines(&sent, &[], &decisions, &attempts);
     let told: Vec<String> = story
         .iter()
         .map(|l| format!("{} {}", (l.at - at(0)).num_minutes(), l.what))
@@ -79,7 +82,7 @@ fn a_story_reads_from_the_agent_s_message_to_the_customer_s_return() {
         told,
         [
             "0 An agent wrote, and the customer had not read it when the reminder was scheduled",
-            "1 The first e-mail was scheduled",
+            "1 An e-mail was scheduled",
             "10 It was put off",
             "15 It was checked once more, and still unread: it may go",
             "15 The e-mail was handed over, from hello@shop.example",
@@ -97,13 +100,68 @@ fn a_story_reads_from_the_agent_s_message_to_the_customer_s_return() {
 }
 
 #[test]
+fn what_became_of_the_steps_before_belongs_to_the_story() {
+    let text = Reminder {
+        id: ReminderId(8),
+        step: 2,
+        channel: Channel::Sms,
+        sent_at: Some(at(20)),
+        ..reminder(ReminderState::Sent)
+    };
+    let email = |state, reason: Option<Cause>, sent: bool| Reminder {
+        state,
+        reason,
+        sent_at: sent.then(|| at(5)),
+        final_at: Some(at(5)),
+        ..reminder(state)
+    };
+    let before = |other: &Reminder| {
+        let lines = story_lines(&text, &[other], &[], &[]);
+        let line = lines.into_iter().find(|line| line.at == at(5));
+        line.map(|line| (line.what, line.detail.is_some()))
+    };
+    let said = |what: &str, why| Some((what.to_owned(), why));
+    for (other, expected) in [
+        (
+            email(ReminderState::Sent, None, true),
+            said("An e-mail was sent before", false),
+        ),
+        (
+            email(
+                ReminderState::Undelivered,
+                Some(Cause::parse("hard bounce")),
+                true,
+            ),
+            said("An e-mail was sent before and did not arrive", true),
+        ),
+        (
+            email(
+                ReminderState::Cancelled,
+                Some(Reason::NoAddress.into()),
+                false,
+            ),
+            said("An e-mail was to go before and was not sent", true),
+        ),
+        (email(ReminderState::Scheduled, None, false), None),
+    ] {
+        assert_eq!(before(&other), expected, "{other:?}");
+    }
+    let later = Reminder {
+        sent_at: Some(at(500)),
+        ..email(ReminderState::Sent, None, true)
+    };
+    let lines = story_lines(&text, &[&later], &[], &[]);
+    assert!(lines.iter().all(|line| line.at != at(500)), "it came after");
+}
+
+#[test]
 fn no_story_speaks_in_the_ledger_s_words() {
     for state in ReminderState::ALL {
         let mut it = reminder(state);
         it.final_at = Some(at(20));
         for reason in Reason::ALL {
             for verdict in Verdict::ALL {
-                for line in story_lines(&it, &[decision(12, verdict, reason)], &[]) {
+                for line in story_lines(&it, &[], &[decision(12, verdict, reason)], &[]) {
                     let text = format!("{} {}", line.what, line.detail.unwrap_or_default());
                     assert!(!text.contains('_'), "{text}");
                 }
@@ -172,6 +230,7 @@ fn a_wait_for_the_rule_s_hours_is_told_by_the_clock_it_is_for() {
         assert_eq!(waits_until(&waiting).as_deref(), Some(until));
         let story = story_lines(
             &waiting,
+            &[],
             &[decision(10, Verdict::Postpone, Reason::QuietHours)],
             &[],
         );

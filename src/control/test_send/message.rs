@@ -12,6 +12,7 @@ use crate::control::texts::PreviewRecipient;
 use crate::domain::contact::Address;
 use crate::domain::ids::Channel;
 use crate::domain::outcome::Outcome;
+use crate::domain::rule::settings::CHANNELS;
 use crate::hashing;
 use crate::jobs::context::Context;
 
@@ -29,7 +30,8 @@ pub(super) async fn render(
         unsubscribe_link: Some(ctx.link("u", "test")),
         ..PreviewRecipient::default()
     };
-    let (tag, template) = wish.settings.template_for(wish.language).unzip();
+    let own = &wish.settings.channels[wish.channel];
+    let (tag, template) = own.template_for(wish.language).unzip();
     let language = tag.or(wish.language).map(str::to_owned);
     let (channel, template) = (wish.channel, template.cloned());
     let vars = reader.vars(&ctx.texts);
@@ -38,7 +40,8 @@ pub(super) async fn render(
         engine.render(channel, template, language, &vars, Reads::ForPeople)
     });
     rendered.await?.map_err(|error| {
-        let field = format!("/settings/templates/{}", error.field.as_str());
+        let part = error.field.as_str();
+        let field = format!("/settings/{CHANNELS}/{channel}/templates/{part}");
         fault(&field, format!("{}; {}", error.what, error.fix))
     })
 }
@@ -63,7 +66,7 @@ pub(super) async fn hand_over(
         to,
         to_name: None,
         words: &words,
-        sender: wish.settings.sender.as_deref(),
+        sender: wish.settings.channels[wish.channel].sender.as_deref(),
         brand: ctx.brand(wish.account),
         name: &format!("test.{word}"),
         thread: &format!("test.{word}.thread"),
@@ -74,7 +77,8 @@ pub(super) async fn hand_over(
     };
     let is_sender = wish.channel.profile().is_sender;
     if message.sender.is_some_and(|own| !is_sender(own)) {
-        return Err(fault("/settings/sender", "is no sender for this channel"));
+        let field = format!("/settings/{CHANNELS}/{}/sender", wish.channel);
+        return Err(fault(&field, "is no sender for this channel"));
     }
     Ok(match adapter.open().await {
         Ok(way) => way.send(&message, SendGate::open()).await,

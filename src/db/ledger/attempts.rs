@@ -20,6 +20,10 @@ pub struct NewAttempt {
     /// Kept only where an unknown outcome is settled by searching for the address (SMS), and only until it is.
     pub address: Option<String>,
     pub recipient: AddressHash,
+    /// Keyed hashes of the consumer's addresses on other channels: a no to any of them ends the episode.
+    pub others: Vec<AddressHash>,
+    /// Nothing was, or may have been, sent in its episode before.
+    pub first: bool,
     /// How long, in real seconds, nobody else touches the attempt; longer than the provider can take.
     pub lease: TimeDelta,
 }
@@ -38,10 +42,10 @@ macro_rules! pause_of {
             "), 0) < ",
             $seen,
             ")
-             union all select from pauses p where (p.account is null or (p.account = r.account and (p.channel is null or
-                 (p.channel = r.channel and (not p.of_rule or p.skill is not distinct from ",
+             union all select from pauses p where p.account is null or (p.account = r.account and (p.channel is null or
+                 p.channel = r.channel) and (not p.of_rule or p.skill is not distinct from ",
             $skill,
-            ")))))"
+            "))"
         )
     };
 }
@@ -49,22 +53,29 @@ macro_rules! pause_of {
 /// What [`begin`] asks of the database.
 pub const BEGIN: &str = concat!(
     "with input as (
-         select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::float8[], $7::bigint[])
-             as t(id, sender, address, recipient, lease, rule_skill)
+         select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::float8[], $7::bigint[], $10::boolean[])
+             as t(id, sender, address, recipient, lease, rule_skill, first)
+     ), noes as (
+         select o.id, s.account, s.created_at from unnest($11::bigint[], $12::bytea[]) as o(id, hash)
+         join suppressions s on s.address_hash = o.hash
+         where s.reason in ('opted_out', 'complaint') and (s.expires_at is null or s.expires_at > $6)
      ), claimed as (
-         update reminders r set state = 'sending', reason = 'due', recipient_hash = i.recipient, counted_at = $6
+         update reminders r set state = 'sending', reason = 'due', recipient_hash = i.recipient, counted_at = $6,
+             first_of_episode = i.first
          from input i where r.id = i.id and r.state = 'scheduled'
            and not exists (
                select from suppressions s
                where s.address_hash = i.recipient and s.channel = r.channel and s.account = r.account
                  and (s.expires_at is null or s.expires_at > $6))
+           and not exists (
+               select from noes where noes.id = r.id and noes.account = r.account and noes.created_at >= r.episode_since)
            and not exists (",
     pause_of!("i.rule_skill", "$9", "$8"),
     ")
-         returning r.id, r.account, r.conversation, r.channel
+         returning r.id, r.account, r.conversation, r.channel, r.step
      ), logged as (
-         insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
-         select $6, account, conversation, channel, id, 'deliver', 'send', 'due' from claimed
+         insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason)
+         select $6, account, conversation, channel, step, id, 'deliver', 'send', 'due' from claimed
      )
      insert into attempts (reminder, number, sender, address, started_at, lease_until)
      select i.id, 1 + (select count(*) from attempts a where a.reminder = i.id), i.sender, i.address, $6,
@@ -90,6 +101,12 @@ pub async fn begin(
     if attempts.is_empty() {
         return Ok(Vec::new());
     }
+    let others = attempts.iter().flat_map(|a| {
+        a.others
+            .iter()
+            .map(move |hash| (a.reminder, hash.as_slice()))
+    });
+    let (of, others): (Vec<ReminderId>, Vec<&[u8]>) = others.unzip();
     sqlx::query_as(BEGIN)
         .bind(attempts.iter().map(|a| a.reminder).collect::<Vec<_>>())
         .bind(
@@ -120,6 +137,9 @@ pub async fn begin(
         .bind(attempts.iter().map(|a| a.rule_skill).collect::<Vec<_>>())
         .bind(seen.counter)
         .bind(&seen.process)
+        .bind(attempts.iter().map(|a| a.first).collect::<Vec<_>>())
+        .bind(of)
+        .bind(others)
         .fetch_all(conn)
         .await
 }
@@ -135,10 +155,12 @@ pub enum Forbidden {
 }
 
 /// An attempt that was begun, for this recipient, under the rule for this skill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BegunAttempt {
     pub attempt: i64,
     pub recipient: AddressHash,
+    /// The consumer's addresses on other channels.
+    pub others: Vec<AddressHash>,
     pub rule_skill: Option<SkillId>,
 }
 
@@ -149,11 +171,22 @@ pub async fn forbidden(
     seen: &SendingMark,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Option<Forbidden>>> {
+    let others = begun.iter().flat_map(|b| {
+        b.others
+            .iter()
+            .map(move |hash| (b.attempt, hash.as_slice()))
+    });
+    let (of, others): (Vec<i64>, Vec<&[u8]>) = others.unzip();
     let found: Vec<(i64, bool, bool)> = sqlx::query_as(concat!(
         "select i.attempt, exists (
                     select from suppressions s
                     -- A process with another key may have moved it meanwhile, and the reminder with it.
                     where s.address_hash in (i.recipient, r.recipient_hash) and s.channel = r.channel and s.account = r.account
+                      and (s.expires_at is null or s.expires_at > $4))
+                or exists (
+                    select from unnest($7::bigint[], $8::bytea[]) as o(attempt, hash)
+                    join suppressions s on s.address_hash = o.hash and s.account = r.account
+                    where o.attempt = i.attempt and s.reason in ('opted_out', 'complaint') and s.created_at >= r.episode_since
                       and (s.expires_at is null or s.expires_at > $4)),
                 exists (",
         pause_of!("i.rule_skill", "$6", "$5"),
@@ -168,6 +201,8 @@ pub async fn forbidden(
     .bind(now)
     .bind(seen.counter)
     .bind(&seen.process)
+    .bind(of)
+    .bind(others)
     .fetch_all(db)
     .await?;
     let of = |begun: &BegunAttempt| {

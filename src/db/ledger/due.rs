@@ -5,10 +5,12 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor};
 
 use crate::db::columns::readable;
 use crate::db::suppressions::AddressHash;
-use crate::domain::decide::Reason;
+use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::local_time::LocalTime;
+use crate::domain::reached::StepReminder;
 use crate::domain::reminder::ReminderState;
+use crate::domain::rule::StepId;
 use crate::domain::zone::Zone;
 
 /// A reminder that waits for its moment, as delivery needs to know it.
@@ -22,9 +24,10 @@ pub struct DueReminder {
     pub account: AccountId,
     pub conversation: String,
     pub episode: String,
+    pub episode_since: DateTime<Utc>,
     pub skill: SkillId,
     pub channel: Channel,
-    pub step: i16,
+    pub step: StepId,
     pub due_at: DateTime<Utc>,
     pub deadline: DateTime<Utc>,
     /// Attempts so far that count against the retry policy.
@@ -67,7 +70,7 @@ async fn select_owed(
     locking: &'static str,
 ) -> sqlx::Result<Vec<DueReminder>> {
     let sql = format!(
-        "select id, account, conversation, episode, skill, channel, step, due_at, deadline, tries, soft_failed,
+        "select id, account, conversation, episode, episode_since, skill, channel, step, due_at, deadline, tries, soft_failed,
                 counted_at is not null as maybe_sent, token, next_at, next_at > coalesce($2, clock_timestamp()) as early,
                 coalesce(reason = 'rate_limit', false) as lined_up
          from reminders where id = any ($1) and state = 'scheduled' {locking}"
@@ -122,85 +125,111 @@ pub async fn lock_keys(conn: &mut PgConnection, mut keys: Vec<i64>) -> sqlx::Res
     Ok(())
 }
 
-/// A reminder that was, or may have been, sent.
-#[derive(Clone, Debug)]
-pub struct SentRecord {
-    pub reminder: ReminderId,
+/// Another reminder of the consumer, or to the same address.
+#[derive(Clone, Debug, FromRow)]
+pub struct OtherReminder {
+    pub id: ReminderId,
     pub account: AccountId,
     pub conversation: String,
+    pub episode: String,
+    pub step: StepId,
     pub channel: Channel,
-    pub recipient: Option<AddressHash>,
-    pub at: DateTime<Utc>,
+    pub state: ReminderState,
+    pub reason: Option<Cause>,
+    pub recipient_hash: Option<Vec<u8>>,
+    /// When it was, or may have been, sent.
+    pub counted_at: Option<DateTime<Utc>>,
+    pub sent_at: Option<DateTime<Utc>>,
+    pub final_at: Option<DateTime<Utc>>,
+    pub clicked: bool,
+    /// An attempt has begun.
+    pub tried: bool,
+    /// By which of the consumer ids that were asked for it was found, if by one.
+    pub consumer: Option<String>,
 }
 
-type CountedRow = (
-    ReminderId,
-    AccountId,
-    String,
-    Channel,
-    Option<Vec<u8>>,
-    DateTime<Utc>,
-);
+impl OtherReminder {
+    pub fn of_step(&self) -> StepReminder {
+        StepReminder {
+            step: self.step,
+            channel: self.channel,
+            state: self.state,
+            reason: self.reason.clone(),
+            tried: self.tried,
+            sent_at: self.sent_at,
+            final_at: self.final_at,
+            clicked: self.clicked,
+            said_no: None,
+        }
+    }
 
-/// What caps are counted over: what was sent since `since` in these conversations or to these recipients.
+    /// It was sent, and did not arrive.
+    pub fn came_back(&self) -> bool {
+        match self.state {
+            ReminderState::Undelivered => !self.clicked,
+            ReminderState::Failed | ReminderState::Expired => {
+                self.sent_at.is_some() && !self.clicked
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What is decided by beside the record: every reminder of these conversations; and what was, or may have been, sent since `since` to these
+/// recipients by any account, and about any conversation of these consumers.
 ///
 /// Finds them as [`existing`](super::existing) does. The time is compared in the rows: as a condition of the look-up it made a plan that read all of
 /// the day's reminders at every batch.
-pub async fn counted(
+pub async fn others(
     db: impl PgExecutor<'_>,
-    conversations: &[(&AccountId, &str)],
+    account: &AccountId,
+    conversations: &[&str],
     recipients: &[AddressHash],
+    consumers: &[&str],
     since: DateTime<Utc>,
-) -> sqlx::Result<Vec<SentRecord>> {
+) -> sqlx::Result<Vec<OtherReminder>> {
     let rows = sqlx::query(
-        "select r.* from (select distinct * from unnest($3::bytea[])) as i(recipient)
-         cross join lateral (
-             select id, account, conversation, channel, recipient_hash, counted_at from reminders
-             where recipient_hash = i.recipient offset 0
-         ) as r
-         where r.counted_at > $4
-         union
-         select r.* from unnest($1::text[], $2::text[]) as i(account, conversation)
-         cross join lateral (
-             select id, account, conversation, channel, recipient_hash, counted_at from reminders
-             where account = i.account and conversation = i.conversation offset 0
-         ) as r
-         where r.counted_at > $4",
+        "with found as (
+             select r.id, null as consumer from (select distinct * from unnest($3::bytea[])) as i(recipient)
+             cross join lateral (
+                 select id, counted_at from reminders where recipient_hash = i.recipient offset 0
+             ) as r
+             where r.counted_at > $5
+             union all
+             select r.id, null from (select distinct * from unnest($2::text[])) as i(conversation)
+             cross join lateral (
+                 select id from reminders where account = $1 and conversation = i.conversation offset 0
+             ) as r
+             union all
+             select r.id, c.consumer from unnest($4::text[]) as i(consumer)
+             cross join lateral (
+                 select consumer, conversation from consumers
+                 where account = $1 and consumer = i.consumer and kind = 'liveperson' offset 0
+             ) as c
+             cross join lateral (
+                 select id, counted_at from reminders where account = $1 and conversation = c.conversation offset 0
+             ) as r
+             where r.counted_at > $5
+         )
+         select r.id, r.account, r.conversation, r.episode, r.step, r.channel, r.state, r.reason, r.recipient_hash, r.counted_at,
+                r.sent_at, r.final_at, r.clicked_at is not null as clicked, f.consumer,
+                case when r.state in ('scheduled', 'cancelled') then exists (select from attempts a where a.reminder = r.id)
+                     else true end as tried
+         from found f cross join lateral (select * from reminders where id = f.id offset 0) as r",
     )
-    .bind(
-        conversations
-            .iter()
-            .map(|(account, _)| *account)
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        conversations
-            .iter()
-            .map(|(_, conversation)| *conversation)
-            .collect::<Vec<_>>(),
-    )
+    .bind(account)
+    .bind(conversations)
     .bind(
         recipients
             .iter()
             .map(<[u8; 16]>::as_slice)
             .collect::<Vec<_>>(),
     )
+    .bind(consumers)
     .bind(since)
     .fetch_all(db)
     .await?;
-    let counted = readable::<CountedRow>(&rows)?.into_iter();
-    Ok(counted
-        .map(
-            |(reminder, account, conversation, channel, recipient, at)| SentRecord {
-                reminder,
-                account,
-                conversation,
-                channel,
-                recipient: recipient.and_then(|hash| hash.try_into().ok()),
-                at,
-            },
-        )
-        .collect())
+    readable(&rows)
 }
 
 /// An answer other than "send": the reminder's next state, and when to ask again.

@@ -18,18 +18,20 @@ pub fn may_restart(state: ReminderState, reason: Option<&Cause>) -> bool {
 }
 
 /// Makes a reminder wait for its moment anew, which is now; its deadline is as far away as it was at first. Returns its account
-/// and channel if its state allowed it.
+/// and channel if its state allowed it, and no other reminder of its conversation waits.
 pub async fn restart(
     conn: &mut PgConnection,
     id: ReminderId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<(AccountId, Channel)>> {
     sqlx::query_as(
-        "update reminders set state = 'scheduled', reason = 'by_operator', due_at = $2, next_at = $2,
+        "update reminders r set state = 'scheduled', reason = 'by_operator', due_at = $2, next_at = $2,
              deadline = $2 + greatest(deadline - due_at, interval '10 minutes'),
              latest_at = $2 + greatest(coalesce(latest_at, deadline) - due_at, interval '10 minutes'), tries = 0, soft_failed = false, final_at = null
          where id = $1 and (state in ('unknown', 'undelivered', 'failed', 'expired')
              or (state = 'cancelled' and reason = 'by_operator'))
+           and not exists (
+               select from reminders p where p.account = r.account and p.conversation = r.conversation and p.next_at is not null)
          returning account, channel",
     )
     .bind(id)
@@ -56,6 +58,21 @@ pub async fn cancel(
     .execute(conn)
     .await
     .map(|done| done.rows_affected() == 1)
+}
+
+/// Of these that have ended: other reminders of their conversations that wait.
+pub async fn pending_beside(
+    db: impl PgExecutor<'_>,
+    ids: &[ReminderId],
+) -> sqlx::Result<Vec<ReminderId>> {
+    let found: Vec<(ReminderId,)> = sqlx::query_as(
+        "select p.id from reminders r join reminders p on p.account = r.account and p.conversation = r.conversation
+         where r.id = any ($1) and r.next_at is null and p.id <> r.id and p.next_at is not null",
+    )
+    .bind(ids)
+    .fetch_all(db)
+    .await?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
 /// The state of a reminder.

@@ -5,9 +5,13 @@ use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use crate::db::columns::readable;
 use crate::db::suppressions::AddressHash;
-use crate::domain::decide::Reason;
+use crate::domain::contact::Suppression;
+use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::local_time::LocalTime;
+use crate::domain::reached::StepReminder;
+use crate::domain::reminder::ReminderState;
+use crate::domain::rule::StepId;
 use crate::domain::zone::Zone;
 
 /// How long after a reminder a consumer's coming back is put down to it.
@@ -16,12 +20,45 @@ const ATTRIBUTION: TimeDelta = TimeDelta::hours(24);
 /// A reminder that exists for a conversation, as a scan needs to know it.
 #[derive(Clone, Debug, FromRow)]
 pub struct ExistingReminder {
+    pub id: ReminderId,
     pub conversation: String,
     pub episode: String,
+    pub step: StepId,
     pub channel: Channel,
-    pub step: i16,
+    pub state: ReminderState,
+    pub reason: Option<Cause>,
+    pub due_at: DateTime<Utc>,
+    /// An attempt has begun.
+    pub tried: bool,
+    pub sent_at: Option<DateTime<Utc>>,
+    pub final_at: Option<DateTime<Utc>>,
+    pub clicked: bool,
+    /// Its recipient has said no since the episode began.
+    pub said_no: Option<Suppression>,
+}
+
+impl ExistingReminder {
     /// Not final yet.
-    pub pending: bool,
+    pub fn is_pending(&self) -> bool {
+        matches!(
+            self.state,
+            ReminderState::Scheduled | ReminderState::Sending
+        )
+    }
+
+    pub fn of_step(&self) -> StepReminder {
+        StepReminder {
+            step: self.step,
+            channel: self.channel,
+            state: self.state,
+            reason: self.reason.clone(),
+            tried: self.tried,
+            sent_at: self.sent_at,
+            final_at: self.final_at,
+            clicked: self.clicked,
+            said_no: self.said_no,
+        }
+    }
 }
 
 /// The reminders of these conversations.
@@ -32,16 +69,26 @@ pub async fn existing(
     db: impl PgExecutor<'_>,
     account: &AccountId,
     conversations: &[&str],
+    now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<ExistingReminder>> {
     let rows = sqlx::query(
-        "select r.* from unnest($2::text[]) as i(conversation)
+        "select r.id, r.conversation, r.episode, r.step, r.channel, r.state, r.reason, r.due_at, r.sent_at, r.final_at,
+                r.clicked_at is not null as clicked,
+                case when r.state in ('scheduled', 'cancelled') then exists (select from attempts a where a.reminder = r.id)
+                     else true end as tried,
+                case when r.recipient_hash is not null then (
+                    select s.reason from suppressions s
+                    where s.address_hash = r.recipient_hash and s.channel = r.channel and s.account = r.account
+                      and s.reason in ('opted_out', 'complaint') and s.created_at >= r.episode_since
+                      and (s.expires_at is null or s.expires_at > $3)) end as said_no
+         from unnest($2::text[]) as i(conversation)
          cross join lateral (
-             select conversation, episode, channel, step, next_at is not null as pending from reminders
-             where account = $1 and conversation = i.conversation offset 0
+             select * from reminders where account = $1 and conversation = i.conversation offset 0
          ) as r",
     )
     .bind(account)
     .bind(conversations)
+    .bind(now)
     .fetch_all(db)
     .await?;
     readable(&rows)
@@ -55,7 +102,7 @@ pub struct NewReminder {
     pub episode_since: DateTime<Utc>,
     pub skill: SkillId,
     pub channel: Channel,
-    pub step: i16,
+    pub step: StepId,
     pub due_at: DateTime<Utc>,
     /// As the consumer's clocks are known now.
     pub deadline: DateTime<Utc>,
@@ -68,18 +115,52 @@ pub struct NewReminder {
     /// Whom it goes to as things are. Written now so that beginning an attempt changes no indexed column, unless the address has
     /// changed since.
     pub recipient: Option<AddressHash>,
+    /// The reminder that it takes the place of: scheduled, and not tried yet.
+    pub instead_of: Option<Replaced>,
 }
 
-/// Writes reminders into the ledger. Those whose key is there already are left alone and not returned: one row per (account,
-/// conversation, episode, channel, step), whoever races.
+/// A reminder that gives way to another step.
+#[derive(Clone, Copy, Debug)]
+pub struct Replaced {
+    pub id: ReminderId,
+    pub step: StepId,
+    /// The other step has a reminder already, which was passed over and comes back.
+    pub comes_back: bool,
+}
+
+/// Writes reminders into the ledger. Those whose key is there already are left alone and not returned, but for one that was passed over
+/// untried; and so are those of a conversation that has another one pending: one row per (account, conversation, episode, step), and one
+/// pending per conversation, whoever races.
 pub async fn schedule(
     conn: &mut PgConnection,
     account: &AccountId,
     new: &[NewReminder],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(ReminderId, Channel, DateTime<Utc>)>> {
+    let gives_way = new
+        .iter()
+        .filter_map(|n| n.instead_of)
+        .filter(|replaced| replaced.comes_back);
+    let gives_way: Vec<ReminderId> = gives_way.map(|replaced| replaced.id).collect();
+    supersede(&mut *conn, &gives_way, now).await?;
+    let becomes = |n: &&NewReminder| n.instead_of.is_some_and(|replaced| !replaced.comes_back);
+    let (instead, new): (Vec<&NewReminder>, Vec<&NewReminder>) = new.iter().partition(becomes);
+    let mut scheduled = replace(&mut *conn, &instead).await?;
+    scheduled.extend(insert(conn, account, &new, now).await?);
+    Ok(scheduled)
+}
+
+async fn insert(
+    conn: &mut PgConnection,
+    account: &AccountId,
+    new: &[&NewReminder],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<(ReminderId, Channel, DateTime<Utc>)>> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
     sqlx::query_as(
-        "insert into reminders (account, conversation, episode, episode_since, skill, channel, step, due_at, next_at,
+        "insert into reminders as r (account, conversation, episode, episode_since, skill, channel, step, due_at, next_at,
              deadline, token, recipient_hash, latest_at, time_zone, zone_source, created_at)
          select $1, conversation, episode, episode_since, skill, channel, step, due_at, due_at, deadline, token, recipient,
              latest_at, time_zone, zone_source, $2
@@ -87,8 +168,15 @@ pub async fn schedule(
                      $9::timestamptz[], $10::timestamptz[], $11::text[], $12::bytea[], $13::timestamptz[], $14::text[], $15::text[])
              as t(conversation, episode, episode_since, skill, channel, step, due_at, deadline, token, recipient,
                   latest_at, time_zone, zone_source)
+         where not exists (
+             select from reminders p where p.account = $1 and p.conversation = t.conversation and p.next_at is not null)
          order by conversation
-         on conflict (account, conversation, episode, channel, step) do nothing
+         on conflict (account, conversation, episode, step) do update
+             set state = 'scheduled', reason = null, final_at = null, due_at = excluded.due_at, next_at = excluded.next_at,
+                 deadline = excluded.deadline, latest_at = excluded.latest_at, time_zone = excluded.time_zone,
+                 zone_source = excluded.zone_source, recipient_hash = excluded.recipient_hash, skill = excluded.skill
+             where r.state = 'cancelled' and r.reason in ('no_address', 'superseded') and r.channel = excluded.channel
+               and not exists (select from attempts a where a.reminder = r.id)
          returning id, channel, due_at",
     )
     .bind(account)
@@ -106,6 +194,79 @@ pub async fn schedule(
     .bind(new.iter().map(|n| n.latest_at).collect::<Vec<_>>())
     .bind(new.iter().map(|n| Zone::join(&n.local.zones)).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.local.source).collect::<Vec<_>>())
+    .fetch_all(conn)
+    .await
+}
+
+/// Ends these for now, if they wait and nobody has tried them: another step of their conversations goes first, and they may come back.
+pub async fn supersede(
+    conn: &mut PgConnection,
+    reminders: &[ReminderId],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    if reminders.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "with free as (
+             select r.id from reminders r where r.id = any ($1) and r.state = 'scheduled'
+               and not exists (select from attempts a where a.reminder = r.id)
+             order by r.id for update
+         ), ended as (
+             update reminders r set state = 'cancelled', reason = 'superseded', next_at = null, final_at = $2, recipient_hash = null
+             from free where r.id = free.id and r.state = 'scheduled'
+             returning r.id, r.account, r.conversation, r.channel, r.step
+         )
+         insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason)
+         select $2, account, conversation, channel, step, id, 'scan', 'cancel', 'superseded' from ended",
+    )
+    .bind(reminders)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Turns reminders that wait, and that nobody has tried, into those of other steps: of what is next there is one. Those that somebody has
+/// begun meanwhile stay as they are.
+async fn replace(
+    conn: &mut PgConnection,
+    new: &[&NewReminder],
+) -> sqlx::Result<Vec<(ReminderId, Channel, DateTime<Utc>)>> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query_as(
+        "with input as (
+             select * from unnest($1::bigint[], $2::smallint[], $3::smallint[], $4::text[], $5::timestamptz[], $6::timestamptz[],
+                 $7::timestamptz[], $8::text[], $9::text[], $10::bytea[], $11::bigint[])
+                 as t(id, was, step, channel, due_at, deadline, latest_at, time_zone, zone_source, recipient, skill)
+         ), free as (
+             select r.id from input i join reminders r on r.id = i.id
+             where r.state = 'scheduled' and r.step = i.was and not exists (select from attempts a where a.reminder = r.id)
+             order by r.id for update of r
+         )
+         update reminders r set step = i.step, channel = i.channel, skill = i.skill, reason = null, due_at = i.due_at,
+             next_at = i.due_at, deadline = i.deadline, latest_at = i.latest_at, time_zone = i.time_zone,
+             zone_source = i.zone_source, recipient_hash = i.recipient
+         from input i join free f on f.id = i.id
+         where r.id = f.id and r.state = 'scheduled'
+           and not exists (
+               select from reminders o where o.account = r.account and o.conversation = r.conversation and o.episode = r.episode
+                 and o.step = i.step and o.id <> r.id)
+         returning r.id, r.channel, r.due_at",
+    )
+    .bind(new.iter().filter_map(|n| n.instead_of).map(|replaced| replaced.id).collect::<Vec<_>>())
+    .bind(new.iter().filter_map(|n| n.instead_of).map(|replaced| replaced.step).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.step).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.channel).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.due_at).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.deadline).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.latest_at).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| Zone::join(&n.local.zones)).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.local.source).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.recipient.as_ref().map(<[u8; 16]>::as_slice)).collect::<Vec<_>>())
+    .bind(new.iter().map(|n| n.skill).collect::<Vec<_>>())
     .fetch_all(conn)
     .await
 }
@@ -145,10 +306,10 @@ pub async fn cancel_ended(
                  recipient_hash = case when r.counted_at is not null then r.recipient_hash end
              from input i, over o
              where r.id = o.id and r.conversation = i.conversation and r.state = 'scheduled'
-             returning r.id, r.conversation, r.channel, r.reason
+             returning r.id, r.conversation, r.channel, r.step, r.reason
          ), logged as (
-             insert into decisions (at, account, conversation, channel, reminder, stage, verdict, reason)
-             select $5, $1, conversation, channel, id, 'scan', 'cancel', reason from cancelled
+             insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason)
+             select $5, $1, conversation, channel, step, id, 'scan', 'cancel', reason from cancelled
          )
          select channel, reason from cancelled",
     )
@@ -163,7 +324,7 @@ pub async fn cancel_ended(
 }
 
 /// Notes for sent reminders that the consumer came back: read or wrote at the given time, within the attribution window. For those
-/// held out, too: the window begins when they would have been sent.
+/// held out, too: the window begins when they would have been sent. It is put down to the last one that was sent before, once per episode.
 ///
 /// Finds them as [`existing`] does.
 pub async fn mark_returns(
@@ -172,18 +333,25 @@ pub async fn mark_returns(
     active: &[(&str, DateTime<Utc>)],
 ) -> sqlx::Result<u64> {
     sqlx::query(
-        "update reminders r set returned_at = f.at
-         from (
-             select s.id, i.at from unnest($2::text[], $3::timestamptz[]) as i(conversation, at)
+        "with known as (
+             select s.*, i.at from unnest($2::text[], $3::timestamptz[]) as i(conversation, at)
              cross join lateral (
-                 select id, case when sent_at is not null then sent_at when reason = 'held_out' then final_at end as begun_at
+                 select id, conversation, episode, returned_at, credited,
+                        case when sent_at is not null then sent_at when reason = 'held_out' then final_at end as begun_at
                  from reminders
-                 where account = $1 and conversation = i.conversation and returned_at is null
+                 where account = $1 and conversation = i.conversation
                  offset 0
              ) as s
-             where s.begun_at between i.at - make_interval(secs => $4) and i.at
-         ) as f
-         where r.id = f.id and r.returned_at is null",
+         ), found as (
+             select k.id, k.at, k.begun_at, k.conversation, k.episode,
+                    not exists (select from known c where c.conversation = k.conversation and c.episode = k.episode and c.credited)
+                        and not exists (select from known l where l.conversation = k.conversation and l.episode = k.episode
+                            and l.begun_at <= l.at and (l.begun_at, l.id) > (k.begun_at, k.id)) as credited
+             from known k
+             where k.returned_at is null and k.begun_at between k.at - make_interval(secs => $4) and k.at
+         )
+         update reminders r set returned_at = f.at, credited = f.credited
+         from found f where r.id = f.id and r.returned_at is null",
     )
     .bind(account)
     .bind(active.iter().map(|(id, _)| *id).collect::<Vec<_>>())

@@ -222,6 +222,11 @@ impl Suppression {
         }
     }
 
+    /// Whether its owner has said so: no address of theirs is written to in the episode at hand.
+    pub fn is_a_no(self) -> bool {
+        matches!(self, Self::OptedOut | Self::Complaint)
+    }
+
     /// How long it holds; `None`: for good. Numbers and mailboxes change hands, a person's wish does not expire.
     pub fn lasts(self) -> Option<TimeDelta> {
         (self == Self::BadAddress).then(|| TimeDelta::days(90))

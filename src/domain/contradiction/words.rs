@@ -1,6 +1,6 @@
 //! Contradictions in plain words.
 
-use super::Contradiction;
+use super::{Contradiction, SenderFault};
 use crate::domain::quiet::LostShare;
 use crate::domain::rule::span;
 
@@ -8,22 +8,29 @@ impl Contradiction {
     /// What is promised, what stands against it, and what to do.
     pub fn sentence(&self) -> String {
         match self {
-            Self::MaxAge { max_age, latest } => format!(
-                "Nothing is sent more than {} after it was due, so the {} that a reminder may be late are never used up. Raise the one or \
-                 lower the other.",
+            Self::MaxAge {
+                channel,
+                max_age,
+                latest,
+            } => format!(
+                "No {} is sent more than {} after it was due, so the {} that it may be late are never used up. Raise the one or lower the \
+                 other.",
+                channel.names().message,
                 span(*latest),
                 span(*max_age)
             ),
             Self::Hours {
+                channel,
                 quiet,
                 latest,
                 lost,
                 clock_change,
                 country,
             } => format!(
-                "{} of what falls due in a week{} is never sent{}: nothing may be sent for up to {} on end, and a reminder is given up \
-                 {} after it was due. Allow more hours, or let reminders go later than that.",
+                "{} of the {} that fall due in a week{} are never sent{}: none may be sent for up to {} on end, and one is given up {} \
+                 after it was due. Allow more hours, or let them go later than that.",
                 share_of(*lost),
+                channel.names().messages,
                 if *clock_change {
                     " in which the clocks change"
                 } else {
@@ -33,9 +40,14 @@ impl Contradiction {
                 span(*quiet),
                 span(*latest),
             ),
-            Self::Drops { country, lost } => format!(
-                "{} of what falls due in a week{} is outside the hours and not sent, as chosen.",
+            Self::Drops {
+                channel,
+                country,
+                lost,
+            } => format!(
+                "{} of the {} that fall due in a week{} are outside the hours and not sent, as chosen.",
                 share_of(*lost),
+                channel.names().messages,
                 to_numbers(country.as_deref())
             ),
             Self::Debounce {
@@ -72,31 +84,36 @@ impl Contradiction {
                 limit.sentence(),
                 limit.fix()
             ),
-            Self::NoStopWord { language } => format!(
+            Self::NoStopWord { language, .. } => format!(
                 "The text in {language} does not say how to stop these messages. Add a few words, such as \"Reply STOP to opt out\", in \
                  its language: carriers and the law in many countries ask for it."
             ),
-            Self::NoUnsubscribeLink { language, part } => format!(
+            Self::NoUnsubscribeLink { language, part, .. } => format!(
                 "The {part} in {language} has no {{{{unsubscribe_link}}}}, so a line with it is added at the end. Put it where you want it."
             ),
             Self::NoFallback {
                 language,
                 part,
                 variable,
+                ..
             } => format!(
                 "The {part} in {language} uses {{{{{variable}}}}}, which is often unknown and then leaves a gap. Write \
                  {{{{#if {variable}}}}}…{{{{else}}}}…{{{{/if}}}} around it."
             ),
-            Self::Sender(fault) => format!(
-                "{} of {}, as last looked up on {}: {}. {}",
-                fault.check,
-                fault.domain,
-                fault.looked_at.format("%-d %B %Y"),
-                fault.found.trim_end_matches('.'),
-                fault.fix.as_deref().unwrap_or("Mail may end as spam.")
-            ),
+            Self::Sender(_, fault) => of_sender(fault),
         }
     }
+}
+
+fn of_sender(fault: &SenderFault) -> String {
+    format!(
+        "{} of {}, as last looked up on {}: {}. {}",
+        fault.check,
+        fault.domain,
+        fault.looked_at.format("%-d %B %Y"),
+        fault.found.trim_end_matches('.'),
+        fault.fix.as_deref().unwrap_or("Mail may end as spam.")
+    )
 }
 
 fn to_numbers(country: Option<&str>) -> String {

@@ -26,7 +26,7 @@ pub enum Reason {
     Gone,
     /// The consumer has read or answered, and the agent wrote anew: another episode.
     NewEpisode,
-    /// No rule for the skill on this channel.
+    /// No rule for the skill.
     NoRule,
     /// The rule, or the skill's scan, is switched off.
     RuleOff,
@@ -36,8 +36,18 @@ pub enum Reason {
     BeforeLive,
     /// The rule was stored by a newer version of the program, with a setting that this one does not understand.
     NewerRule,
-    /// Every step of the rule has had its reminder.
+    /// Every step of the rule has had its reminder, or did not need one.
     AllStepsDone,
+    /// The rule's sequence has this step no more.
+    StepRemoved,
+    /// Another step goes first; this one may come back after it.
+    Superseded,
+    /// An earlier step has reached the consumer, and this one is only for those who were not reached.
+    Reached,
+    /// Whether an earlier step has reached the consumer is not known yet.
+    AwaitingReport,
+    /// The step's channel is not configured.
+    NotConfigured,
     /// The conversation waits for an agent: the brand owes the answer.
     InQueue,
     /// The agent may still be typing.
@@ -54,12 +64,14 @@ pub enum Reason {
     Complaint,
     /// Blocked by an operator.
     Blocked,
-    /// The minimum gap since the last reminder in the conversation.
+    /// The minimum gap since the last reminder to the consumer.
     Gap,
     /// The most reminders per conversation and day.
     CapConversation,
-    /// The most reminders per recipient and day.
-    CapRecipient,
+    /// The most reminders per consumer and day.
+    CapConsumer,
+    /// The most reminders per address and day.
+    CapAddress,
     /// Quiet hours at the recipient's.
     QuietHours,
     /// Past its deadline.
@@ -87,7 +99,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 43] = [
         Self::Scheduled,
         Self::Due,
         Self::NoAgentMessage,
@@ -102,6 +114,11 @@ impl Reason {
         Self::BeforeLive,
         Self::NewerRule,
         Self::AllStepsDone,
+        Self::StepRemoved,
+        Self::Superseded,
+        Self::Reached,
+        Self::AwaitingReport,
+        Self::NotConfigured,
         Self::InQueue,
         Self::Debounce,
         Self::Clicked,
@@ -112,7 +129,8 @@ impl Reason {
         Self::Blocked,
         Self::Gap,
         Self::CapConversation,
-        Self::CapRecipient,
+        Self::CapConsumer,
+        Self::CapAddress,
         Self::QuietHours,
         Self::TooLate,
         Self::Undecided,
@@ -144,6 +162,11 @@ impl Reason {
             Self::BeforeLive => "before_live",
             Self::NewerRule => "newer_rule",
             Self::AllStepsDone => "all_steps_done",
+            Self::StepRemoved => "step_removed",
+            Self::Superseded => "superseded",
+            Self::Reached => "reached",
+            Self::AwaitingReport => "awaiting_report",
+            Self::NotConfigured => "not_configured",
             Self::InQueue => "in_queue",
             Self::Debounce => "debounce",
             Self::Clicked => "clicked",
@@ -154,7 +177,8 @@ impl Reason {
             Self::Blocked => "blocked",
             Self::Gap => "gap",
             Self::CapConversation => "cap_conversation",
-            Self::CapRecipient => "cap_recipient",
+            Self::CapConsumer => "cap_consumer",
+            Self::CapAddress => "cap_address",
             Self::QuietHours => "quiet_hours",
             Self::TooLate => "too_late",
             Self::Undecided => "undecided",

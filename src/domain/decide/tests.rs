@@ -8,35 +8,48 @@ use crate::domain::contact::Address;
 use crate::domain::ids::Channel;
 use crate::domain::local_time::LocalTime;
 use crate::domain::quiet::{QuietHours, Window};
+use crate::domain::reached::Standing;
 use crate::domain::read_state::Episode;
-use crate::domain::rule::{RuleSettings, Step};
+use crate::domain::rule::{ChannelSettings, RuleSettings};
 use crate::domain::sample::{message_id, minute};
 use crate::domain::zone::Zone;
 
-/// Tuesday 08:12 UTC: an agent's message of 08:00 is owed a text message since 08:10, until 09:10. Nothing stands in the way.
+/// Tuesday 08:12 UTC: an agent's message of 08:00 is owed a text message since 08:10, until 09:10, because there is no e-mail address. Nothing
+/// stands in the way.
 #[derive(Clone, Debug)]
 struct Case {
     episode: String,
+    step: StepId,
+    others: Vec<DoneStep>,
     deadline: DateTime<Utc>,
     rule: Option<Rule>,
     record: Option<Record>,
     contact: Option<Contact>,
     suppression: Option<Suppression>,
+    said_no: Option<Suppression>,
     paused: bool,
     held: bool,
-    history: History,
+    /// Messages about the conversation, about others of the consumer, and to the address.
+    sent: Sent,
     clicked_at: Option<DateTime<Utc>>,
     holdout_bucket: u8,
     now: DateTime<Utc>,
 }
 
+#[derive(Clone, Debug, Default)]
+struct Sent {
+    same: Vec<DateTime<Utc>>,
+    other: Vec<DateTime<Utc>>,
+    address: Vec<DateTime<Utc>>,
+}
+
 fn usual() -> Case {
-    let settings = RuleSettings {
-        quiet_hours: QuietHours::default(),
-        ..RuleSettings::default_for(Channel::Sms)
-    };
+    let mut settings = RuleSettings::default_for(&[Channel::Email, Channel::Sms]);
+    settings.channels[Channel::Sms].quiet_hours = QuietHours::default();
     Case {
         episode: message_id(1),
+        step: 2,
+        others: vec![],
         deadline: minute(70),
         rule: Some(Rule::sample(settings)),
         record: Some(Record {
@@ -45,9 +58,10 @@ fn usual() -> Case {
         }),
         contact: Some(contact()),
         suppression: None,
+        said_no: None,
         paused: false,
         held: false,
-        history: History::default(),
+        sent: Sent::default(),
         clicked_at: None,
         holdout_bucket: 50,
         now: minute(12),
@@ -72,15 +86,48 @@ impl Case {
         let told = self.record.as_ref().and_then(|record| record.time_zone);
         let address = self.contact.as_ref().map(|contact| &contact.address);
         match &self.rule {
-            Some(rule) => LocalTime::new(told, address, &rule.settings, Zone::UTC, self.now),
+            Some(rule) => LocalTime::new(
+                told,
+                address,
+                (&rule.settings, Channel::Sms),
+                Zone::UTC,
+                self.now,
+            ),
             None => LocalTime::of_account(Zone::UTC),
         }
     }
 
+    fn history(&self) -> History {
+        let earlier = |same_conversation| {
+            move |at: &DateTime<Utc>| Earlier {
+                at: *at,
+                same_conversation,
+                came_back: false,
+            }
+        };
+        let same = self.sent.same.iter().map(earlier(true));
+        let mut consumer: Vec<Earlier> = same
+            .chain(self.sent.other.iter().map(earlier(false)))
+            .collect();
+        consumer.sort_unstable();
+        History {
+            consumer,
+            address: self.sent.address.clone(),
+        }
+    }
+
     fn decide(&self) -> Decision {
+        self.decide_with(&self.history())
+    }
+
+    fn decide_with(&self, history: &History) -> Decision {
         decide(&Facts {
             local: &self.local(),
             episode: &self.episode,
+            step: self.step,
+            channel: Channel::Sms,
+            others: &self.others,
+            said_no: self.said_no,
             deadline: self.deadline,
             rule: self.rule.as_ref(),
             record: self.record.as_ref(),
@@ -89,7 +136,7 @@ impl Case {
             suppression: self.suppression,
             paused: self.paused,
             held: self.held,
-            history: &self.history,
+            history,
             clicked_at: self.clicked_at,
             holdout_bucket: self.holdout_bucket,
             now: self.now,
@@ -100,23 +147,36 @@ impl Case {
         &mut self.rule.as_mut().unwrap().settings
     }
 
+    fn sms(&mut self) -> &mut ChannelSettings {
+        &mut self.settings().channels[Channel::Sms]
+    }
+
+    /// The e-mail of the rung.
+    fn email(&mut self, standing: Standing) {
+        self.others.clear();
+        self.others.push(DoneStep {
+            step: 1,
+            channel: Channel::Email,
+            standing,
+            sent: true,
+        });
+    }
+
     fn rewrite(&mut self, change: impl FnOnce(Record) -> Record) {
         self.record = self.record.take().map(change);
     }
 
     /// Reminders at these minutes of the day before, earlier than all others.
-    fn wrote_yesterday(&mut self, conversation: &[i64], recipient: &[i64]) {
+    fn wrote_yesterday(&mut self, same: &[i64], other: &[i64], address: &[i64]) {
         let yesterday = |m: &i64| minute(m - 24 * 60);
-        let History {
-            conversation: c,
-            recipient: r,
-        } = &mut self.history;
-        c.splice(..0, conversation.iter().map(yesterday));
-        r.splice(..0, recipient.iter().map(yesterday));
+        let sent = &mut self.sent;
+        sent.same.splice(..0, same.iter().map(yesterday));
+        sent.other.splice(..0, other.iter().map(yesterday));
+        sent.address.splice(..0, address.iter().map(yesterday));
     }
 
     fn allow(&mut self, from: &str, to: &str) {
-        self.settings().quiet_hours.allowed = vec![Window {
+        self.sms().quiet_hours.allowed = vec![Window {
             days: vec![],
             from: from.parse().unwrap(),
             to: to.parse().unwrap(),
@@ -128,10 +188,11 @@ type Change = fn(&mut Case);
 
 /// Everything that can stand in the way, in the order in which it is asked.
 #[rustfmt::skip]
-const OBSTACLES: [(Decision, Change); 26] = [
+const OBSTACLES: [(Decision, Change); 31] = [
     (Expire(Reason::TooLate), |c| c.deadline = c.now),
     (Cancel(Reason::NoRule), |c| c.rule = None),
     (Cancel(Reason::RuleOff), |c| c.rule.as_mut().unwrap().enabled = false),
+    (Cancel(Reason::StepRemoved), |c| c.step = 9),
     (Cancel(Reason::Gone), |c| c.record = None),
     (Cancel(Reason::Closed), |c| c.rewrite(|r| Record { open: false, ..r })),
     (Postpone(minute(13), Reason::Undecided), |c| c.rewrite(|r| Record { partial: true, ..r })),
@@ -145,14 +206,18 @@ const OBSTACLES: [(Decision, Change); 26] = [
     (Cancel(Reason::BadAddress), |c| c.suppression = Some(Suppression::BadAddress)),
     (Cancel(Reason::Complaint), |c| c.suppression = Some(Suppression::Complaint)),
     (Cancel(Reason::Blocked), |c| c.suppression = Some(Suppression::Blocked)),
+    (Cancel(Reason::Complaint), |c| c.said_no = Some(Suppression::Complaint)),
     (Postpone(minute(13), Reason::NewerRule), |c| c.settings().newer.unreadable.push("steps".to_owned())),
+    (Cancel(Reason::Reached), |c| c.email(Standing::Reached)),
+    (Postpone(minute(14), Reason::AwaitingReport), |c| c.email(Standing::Open { until: minute(14) })),
     (Postpone(minute(22), Reason::Held), |c| c.held = true),
     (Postpone(minute(22), Reason::Paused), |c| c.paused = true),
     (Postpone(minute(13), Reason::Debounce), |c| c.rewrite(|r| r.agent(2, 11))),
     (Postpone(minute(13), Reason::Clicked), |c| c.clicked_at = Some(minute(11))),
-    (Postpone(minute(20), Reason::Gap), |c| c.history.conversation.push(minute(-100))),
-    (Postpone(minute(30), Reason::CapConversation), |c| c.wrote_yesterday(&[30, 40], &[])),
-    (Postpone(minute(50), Reason::CapRecipient), |c| c.wrote_yesterday(&[], &[5, 50, 60])),
+    (Postpone(minute(20), Reason::Gap), |c| c.sent.other.push(minute(-100))),
+    (Postpone(minute(30), Reason::CapConversation), |c| c.wrote_yesterday(&[30, 40], &[], &[])),
+    (Postpone(minute(35), Reason::CapConsumer), |c| c.wrote_yesterday(&[], &[35, 40, 45], &[])),
+    (Postpone(minute(50), Reason::CapAddress), |c| c.wrote_yesterday(&[], &[], &[5, 50, 60])),
     (Postpone(minute(60), Reason::QuietHours), |c| c.allow("09:00:00", "20:00:00")),
     (Cancel(Reason::HeldOut), |c| c.settings().holdout_percent = 51),
 ];
@@ -316,9 +381,9 @@ fn quiet_hours_are_those_of_the_numbers_country() {
         c.allow("08:00:00", "20:00:00");
         let later = Window {
             from: "09:00:00".parse().unwrap(),
-            ..c.settings().quiet_hours.allowed[0].clone()
+            ..c.sms().quiet_hours.allowed[0].clone()
         };
-        c.settings()
+        c.sms()
             .quiet_hours
             .by_country
             .insert("US".to_owned(), vec![later]);
@@ -328,19 +393,60 @@ fn quiet_hours_are_those_of_the_numbers_country() {
 
 #[test]
 fn a_cap_of_nothing_is_never_free() {
-    let case = Case::with(|c| c.settings().caps.per_recipient_24h = 0);
-    assert_eq!(case.decide(), Expire(Reason::CapRecipient));
+    let case = Case::with(|c| c.sms().per_address_24h = 0);
+    assert_eq!(case.decide(), Expire(Reason::CapAddress));
 }
 
 #[test]
 fn reminders_older_than_a_day_do_not_count() {
     let case = Case::with(|c| {
-        c.history.conversation = vec![minute(-5000), minute(-4000), minute(12 - 24 * 60)];
-        c.history.recipient = c.history.conversation.clone();
+        c.sent.same = vec![minute(-5000), minute(-4000), minute(12 - 24 * 60)];
+        c.sent.other = c.sent.same.clone();
+        c.sent.address = c.sent.same.clone();
         c.settings().caps.per_conversation_24h = 1;
-        c.settings().caps.per_recipient_24h = 1;
+        c.settings().caps.per_consumer_24h = 1;
+        c.sms().per_address_24h = 1;
     });
     assert_eq!(case.decide(), Send(contact()));
+}
+
+/// Who did not get the e-mail may get the text at once; a step that is always sent keeps the gap all the same. What came back fills no
+/// cap but that of its address.
+#[test]
+fn what_came_back_neither_fills_caps_nor_holds_back_the_step_that_is_there_for_it() {
+    let came_back = |at| Earlier {
+        at: minute(at),
+        same_conversation: true,
+        came_back: true,
+    };
+    let history = |at: &[i64]| History {
+        consumer: at.iter().map(|at| came_back(*at)).collect(),
+        address: vec![],
+    };
+    let case = Case::with(|c| {
+        c.email(Standing::NotReached {
+            since: Some(minute(11)),
+        });
+    });
+    assert_eq!(case.decide_with(&history(&[11])), Send(contact()));
+    assert_eq!(
+        case.decide_with(&history(&[-900, -800, -700, -600, 11])),
+        Send(contact())
+    );
+    let mut arrived = history(&[-105, 11]);
+    arrived.consumer[0].came_back = false;
+    assert_eq!(
+        case.decide_with(&arrived),
+        Postpone(minute(15), Reason::Gap)
+    );
+    let always = Case::with(|c| {
+        c.settings().steps[1].when = When::Always;
+        c.deadline = minute(200);
+    });
+    assert_eq!(
+        always.decide_with(&history(&[11])),
+        Postpone(minute(131), Reason::Gap)
+    );
 }
 
 #[test]
@@ -371,9 +477,8 @@ prop_compose! {
         left in -5..2000_i64,
         debounce in 0..30_i64,
         gap in 0..300_i64,
-        per_day in (1..4_u32, 1..4_u32),
-        conversation in sent_before(),
-        recipient in sent_before(),
+        per_day in (1..4_u32, 1..4_u32, 1..4_u32),
+        (same, other, address) in (sent_before(), sent_before(), sent_before()),
         window in prop::option::of((0..23_u32, 1..24_u32)),
         drop: bool,
     ) -> Case {
@@ -381,15 +486,15 @@ prop_compose! {
         case.now = minute(now);
         case.deadline = minute(now + left);
         let ago = |m: &i64| minute(now - m);
-        case.history.conversation = conversation.iter().map(ago).collect();
-        case.history.recipient = recipient.iter().map(ago).collect();
+        let ago = |sent: Vec<i64>| sent.iter().map(ago).collect();
+        case.sent = Sent { same: ago(same), other: ago(other), address: ago(address) };
+        case.sms().per_address_24h = per_day.2;
         let settings = case.settings();
-        settings.steps = vec![Step { after: TimeDelta::minutes(1) }];
         settings.debounce = TimeDelta::minutes(debounce);
         settings.caps = Caps {
             gap: TimeDelta::minutes(gap),
             per_conversation_24h: per_day.0,
-            per_recipient_24h: per_day.1,
+            per_consumer_24h: per_day.1,
         };
         if drop {
             settings.in_quiet_hours = InQuietHours::Drop;
@@ -400,8 +505,7 @@ prop_compose! {
         for i in obstacles.into_iter().rev() {
             OBSTACLES[i].1(&mut case);
         }
-        case.history.conversation.sort_unstable();
-        case.history.recipient.sort_unstable();
+        case.sent.address.sort_unstable();
         case
     }
 }
@@ -423,20 +527,27 @@ fn may_be_sent(case: &Case) -> bool {
     let within = |sent: &[DateTime<Utc>], span: TimeDelta| {
         u32::try_from(sent.iter().filter(|t| case.now - **t < span).count()).unwrap()
     };
-    let next_allowed = case.local().hours(s).allowed_at(case.now);
+    let sms = &s.channels[Channel::Sms];
+    let next_allowed = case.local().hours(sms).allowed_at(case.now);
+    let sent = &case.sent;
+    let consumer: Vec<_> = sent.same.iter().chain(&sent.other).copied().collect();
     rule.enabled
         && case.now < case.deadline
         && first_message == case.episode
         && record.queue != Queue::Waiting
+        && case.step == 2
+        && case.others.is_empty()
         && case.suppression.is_none()
+        && case.said_no.is_none()
         && !case.paused
         && !case.held
         && !s.newer.holds()
         && case.now - last_at >= s.debounce
         && case.clicked_at.is_none_or(|at| case.now - at >= s.debounce)
-        && within(&case.history.conversation, s.caps.gap) == 0
-        && within(&case.history.conversation, DAY) < s.caps.per_conversation_24h
-        && within(&case.history.recipient, DAY) < s.caps.per_recipient_24h
+        && within(&consumer, s.caps.gap) == 0
+        && within(&sent.same, DAY) < s.caps.per_conversation_24h
+        && within(&consumer, DAY) < s.caps.per_consumer_24h
+        && within(&sent.address, DAY) < sms.per_address_24h
         && next_allowed == Some(case.now)
         && case.holdout_bucket >= s.holdout_percent
 }
@@ -463,7 +574,7 @@ proptest! {
             // A partial record, a queue, a pause, a hold and an update end by themselves, not by waiting.
             let by_waiting = !matches!(
                 reason,
-                Reason::Undecided | Reason::InQueue | Reason::Paused | Reason::Held | Reason::NewerRule
+                Reason::Undecided | Reason::InQueue | Reason::AwaitingReport | Reason::Paused | Reason::Held | Reason::NewerRule
             );
             if by_waiting {
                 prop_assert!(!matches!(again, Postpone(_, r) | Expire(r) if r == reason), "{:?}", again);

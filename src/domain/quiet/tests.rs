@@ -303,8 +303,8 @@ fn zones_and_weeks() -> impl Iterator<Item = (Zone, DateTime<Utc>)> {
 fn whatever_is_due_at_any_hour_of_a_week_can_be_sent_by_the_defaults() {
     let (hour, quarter) = (TimeDelta::hours(1), TimeDelta::minutes(15));
     let (email, sms) = (
-        RuleSettings::default_for(Channel::Email),
-        RuleSettings::default_for(Channel::Sms),
+        RuleSettings::default_for(&[Channel::Email]),
+        RuleSettings::default_for(&[Channel::Sms]),
     );
     let mut tried = 0;
     for (zone, start) in zones_and_weeks() {
@@ -313,8 +313,9 @@ fn whatever_is_due_at_any_hour_of_a_week_can_be_sent_by_the_defaults() {
             (Channel::Sms, &sms, None),
             (Channel::Sms, &sms, Some("US")),
         ] {
-            let windows = settings.quiet_hours.windows(country);
-            let (max_age, latest) = (settings.max_age, settings.latest(channel));
+            let own = &settings.channels[channel];
+            let windows = own.quiet_hours.windows(country);
+            let (max_age, latest) = (own.max_age, settings.latest(channel));
             let zones = [zone];
             let hours = Hours::new(windows, &zones);
             for nth in 0..7 * 24 * 4 {

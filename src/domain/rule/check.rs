@@ -1,21 +1,20 @@
 //! Reading settings that a person wrote: every problem at once, each naming its field and the fix.
 //!
-//! What is left out comes from the channel's defaults. `caps` is filled in field by field; every other setting is taken whole,
-//! because half of somebody's steps or quiet hours mixed with half of ours is what nobody meant.
+//! What is left out comes from the defaults. `caps` and the settings of a channel are filled in one by one; every other setting is taken
+//! whole, because half of somebody's steps or quiet hours mixed with half of ours is what nobody meant.
+
+mod channels;
 
 use std::fmt;
 
-use chrono::{NaiveTime, TimeDelta};
+use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
-use super::settings::{
-    Applies, Input, LONGEST_HTML, LONGEST_SUBJECT, LONGEST_TEXT, MOST_COUNTRIES, MOST_LANGUAGES,
-    MOST_STEPS, MOST_WINDOWS, MOST_WINDOWS_IN_ALL, SETTINGS, top_names,
-};
-use super::{RuleSettings, Template};
-use crate::domain::channel::Parts;
+use super::settings::{CHANNELS, HIGHEST_STEP_ID, Input, MOST_STEPS, Of, SETTINGS, top_names};
+use super::{ChannelSettings, RuleSettings, Step, When};
 use crate::domain::ids::Channel;
-use crate::domain::quiet::Window;
+
+use self::channels::{check_channels, check_names};
 
 /// What is wrong with one setting, in words for the person who wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,9 +53,6 @@ const MOST_PROBLEMS: usize = 20;
 const LONGEST_FIELD: usize = 100;
 const LONGEST_MESSAGE: usize = 500;
 
-/// Of a window.
-const MOST_DAYS: usize = 7;
-
 /// Problems as they are found: the first are told, the rest are counted.
 #[derive(Default)]
 struct Problems {
@@ -88,56 +84,45 @@ impl Problems {
 }
 
 impl RuleSettings {
-    /// Reads settings over the defaults of the channel and validates them. Durations are whole minutes.
-    pub fn parse(channel: Channel, given: Value) -> Result<Self, Vec<RuleProblem>> {
+    /// Reads settings and validates them. Durations are whole minutes. What is left out is the default of a rule over these channels, those
+    /// that are configured.
+    pub fn parse(channels: &[Channel], given: Value) -> Result<Self, Vec<RuleProblem>> {
         let Value::Object(given) = given else {
             return Err(vec![RuleProblem::new("settings", "must be an object")]);
         };
-        let Ok(Value::Object(defaults)) = serde_json::to_value(Self::default_for(channel)) else {
+        let Ok(Value::Object(defaults)) = serde_json::to_value(Self::default_for(channels)) else {
             unreachable!("settings are an object");
         };
         let mut problems = Problems::default();
-        let known = top_names();
-        for (key, value) in &given {
-            if !known.contains(&key.as_str()) {
-                problems.count(|| {
-                    let known = known.join(", ");
-                    RuleProblem::new(key, format!("there is no such setting; there are {known}"))
-                });
-                continue;
-            }
-            // One at a time first: serde's own message does not say which setting it is about.
+        check_names(None, &top_names(), given.keys(), &mut problems);
+        // One at a time first: serde's own message does not say which setting it is about.
+        let top = given.iter().filter(|(key, _)| key.as_str() != CHANNELS);
+        for (key, value) in top.filter(|(key, _)| top_names().contains(&key.as_str())) {
             let alone = overlay(&defaults, [(key.clone(), value.clone())]);
             if let Err(error) = serde_json::from_value::<Self>(alone) {
                 problems.push(RuleProblem::new(key, error.to_string()));
             }
         }
+        check_channels(given.get(CHANNELS), &mut problems);
         let problems = problems.into_vec();
         if !problems.is_empty() {
             return Err(problems);
         }
         let settings: Self = serde_json::from_value(overlay(&defaults, given))
             .map_err(|error| vec![RuleProblem::new("settings", error.to_string())])?;
-        match settings.validate(channel) {
+        match settings.validate() {
             problems if problems.is_empty() => Ok(settings),
             problems => Err(problems),
         }
     }
 
     /// What is wrong with well-formed settings; empty if nothing is.
-    pub fn validate(&self, channel: Channel) -> Vec<RuleProblem> {
+    pub fn validate(&self) -> Vec<RuleProblem> {
         let mut problems = Problems::default();
         self.check_steps(&mut problems);
-        self.check_table(channel, &mut problems);
-        self.check_quiet_hours(&mut problems);
-        self.check_sender(channel, &mut problems);
-        if self.templates.len() > MOST_LANGUAGES {
-            let message = format!("give at most {MOST_LANGUAGES} languages");
-            problems.push(RuleProblem::new("templates", message));
-            return problems.into_vec();
-        }
-        for (language, template) in &self.templates {
-            check_template(language, template, channel, &mut problems);
+        self.check_table(&mut problems);
+        for (channel, settings) in self.channels.iter() {
+            settings.check(channel, &mut problems);
         }
         problems.into_vec()
     }
@@ -149,80 +134,74 @@ impl RuleSettings {
                 format!("give 1 to {MOST_STEPS} steps"),
             ));
         }
-        let looked_at = self.steps.iter().take(MOST_STEPS);
-        let mut before = TimeDelta::zero();
-        for (i, step) in looked_at.enumerate() {
-            let field = format!("steps[{i}].after_minutes");
+        let looked_at = &self.steps[..self.steps.len().min(MOST_STEPS)];
+        let mut before: Option<&Step> = None;
+        for (i, step) in looked_at.iter().enumerate() {
+            let at = |name: &str| format!("steps[{i}].{name}");
             if step.after < TimeDelta::minutes(1) {
-                problems.push(RuleProblem::new(field, "must be 1 or more"));
-            } else if step.after <= before {
-                problems.push(RuleProblem::new(
-                    field,
-                    "must be more than in the step before",
-                ));
+                problems.push(RuleProblem::new(at("after_minutes"), "must be 1 or more"));
+            } else if before.is_some_and(|before| step.after < before.after) {
+                let message = "must not be less than in the step before";
+                problems.push(RuleProblem::new(at("after_minutes"), message));
+            } else if step.when == When::Always
+                && before.is_some_and(|before| step.after == before.after)
+            {
+                let message = "must be more than in the step before, or the step must be sent only if the customer was not reached \
+                               (when = \"if_not_reached\")";
+                problems.push(RuleProblem::new(at("after_minutes"), message));
             }
-            before = step.after;
+            if before.is_none() && step.when == When::IfNotReached {
+                let message = "the first step has none before it that could have reached the customer: it must be \"always\"";
+                problems.push(RuleProblem::new(at("when"), message));
+            }
+            if !(0..=HIGHEST_STEP_ID).contains(&step.id) {
+                let message =
+                    format!("must be 1 to {HIGHEST_STEP_ID}; leave it out for a new step");
+                problems.push(RuleProblem::new(at("id"), message));
+            } else if step.id > 0 && looked_at[..i].iter().any(|earlier| earlier.id == step.id) {
+                let message = "another step has this id; leave it out for a new step";
+                problems.push(RuleProblem::new(at("id"), message));
+            }
+            before = Some(step);
         }
     }
 
     /// What the table of settings says: the bounds of numbers, and on which channels a setting can be used.
-    fn check_table(&self, channel: Channel, problems: &mut Problems) {
-        let json = |settings: &Self| serde_json::to_value(settings).unwrap_or_default();
-        let (all, defaults) = (json(self), json(&Self::default_for(channel)));
+    fn check_table(&self, problems: &mut Problems) {
+        let all = serde_json::to_value(self).unwrap_or_default();
         for setting in SETTINGS {
-            let value = setting.value(&all);
-            match (&setting.applies, &setting.input, value.as_i64()) {
-                (Applies::WhereUnknownIs(..), ..)
-                    if !setting.is_of(channel) && value == setting.value(&defaults) => {}
-                (Applies::WhereUnknownIs(_, why), ..) if !setting.is_of(channel) => {
-                    problems.push(RuleProblem::new(setting.name, *why));
-                }
-                (_, Input::Number(number), Some(given)) if !number.allows(given) => {
+            for of in setting.places() {
+                let (Input::Number(number), Some(given)) =
+                    (&setting.input, setting.value(of, &all).as_i64())
+                else {
+                    continue;
+                };
+                if !number.allows(given) {
                     let message = match (number.bounds(), number.instead) {
                         (bounds, "") => format!("must be {bounds}"),
                         (bounds, instead) => format!("must be {bounds}; {instead}"),
                     };
-                    problems.push(RuleProblem::new(setting.name, message));
+                    problems.push(RuleProblem::new(setting.path(of), message));
                 }
-                _ => {}
             }
-        }
-    }
-
-    fn check_quiet_hours(&self, problems: &mut Problems) {
-        check_windows("quiet_hours.allowed", &self.quiet_hours.allowed, problems);
-        let by_country = &self.quiet_hours.by_country;
-        if by_country.len() > MOST_COUNTRIES {
-            let message = format!("give at most {MOST_COUNTRIES} countries");
-            problems.push(RuleProblem::new("quiet_hours.by_country", message));
-            return;
-        }
-        let in_all: usize = by_country.values().map(Vec::len).sum();
-        if in_all.saturating_add(self.quiet_hours.allowed.len()) > MOST_WINDOWS_IN_ALL {
-            let message = format!("give at most {MOST_WINDOWS_IN_ALL} windows in all");
-            problems.push(RuleProblem::new("quiet_hours", message));
-        }
-        for (country, windows) in by_country {
-            let field = format!("quiet_hours.by_country.{country}");
-            if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
-                problems.push(RuleProblem::new(
-                    &field,
-                    "a country is two capital letters, for example US",
-                ));
+            let Of::ChannelsWhereUnknownIs(_, why) = setting.of else {
+                continue;
+            };
+            for channel in Channel::ALL
+                .into_iter()
+                .filter(|channel| !setting.is_of(*channel))
+            {
+                let usual =
+                    serde_json::to_value(ChannelSettings::default_for(channel)).unwrap_or_default();
+                if *setting.value(Some(channel), &all) != usual[setting.name] {
+                    problems.push(RuleProblem::new(setting.path(Some(channel)), why));
+                }
             }
-            check_windows(&field, windows, problems);
-        }
-    }
-
-    fn check_sender(&self, channel: Channel, problems: &mut Problems) {
-        let is_sender = channel.profile().is_sender;
-        if self.sender.as_deref().is_some_and(|own| !is_sender(own)) {
-            problems.push(RuleProblem::new("sender", channel.names().no_sender));
         }
     }
 }
 
-/// `defaults` with the given settings in their place.
+/// `defaults` with the given settings in their place: caps and the settings of channels one by one, everything else whole.
 fn overlay(
     defaults: &Map<String, Value>,
     given: impl IntoIterator<Item = (String, Value)>,
@@ -231,68 +210,16 @@ fn overlay(
     for (key, value) in given {
         match (key.as_str(), settings.get_mut(&key), value) {
             ("caps", Some(Value::Object(caps)), Value::Object(given)) => caps.extend(given),
+            (CHANNELS, Some(Value::Object(channels)), Value::Object(given)) => {
+                for (channel, given) in given {
+                    match (channels.get_mut(&channel), given) {
+                        (Some(Value::Object(own)), Value::Object(given)) => own.extend(given),
+                        (_, given) => drop(channels.insert(channel, given)),
+                    }
+                }
+            }
             (_, _, value) => drop(settings.insert(key, value)),
         }
     }
     Value::Object(settings)
-}
-
-fn check_windows(field: &str, windows: &[Window], problems: &mut Problems) {
-    if windows.len() > MOST_WINDOWS {
-        let message = format!("give at most {MOST_WINDOWS} windows");
-        problems.push(RuleProblem::new(field, message));
-        return;
-    }
-    for (i, window) in windows.iter().enumerate() {
-        if window.days.len() > MOST_DAYS {
-            problems.push(RuleProblem::new(
-                format!("{field}[{i}].days"),
-                "name each day of the week once",
-            ));
-        }
-        if window.to != NaiveTime::MIN && window.from >= window.to {
-            problems.push(RuleProblem::new(
-                format!("{field}[{i}]"),
-                "\"from\" must be before \"to\" (00:00 is the end of the day); for a window across midnight write two",
-            ));
-        }
-    }
-}
-
-fn check_template(language: &str, t: &Template, channel: Channel, problems: &mut Problems) {
-    let field = format!("templates.{language}");
-    let subtags =
-        |s: &str| (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric());
-    if language.len() > 35 || !language.split('-').all(subtags) {
-        problems.push(RuleProblem::new(
-            &field,
-            "a language is a tag like en or pt-BR",
-        ));
-    }
-    let mut check = |part: &str, text: Option<&str>, longest: usize, wanted: Requirement| {
-        let message = match (text, wanted) {
-            (None, Requirement::Needed) => "is missing".to_owned(),
-            (Some(text), Requirement::Needed) if text.trim().is_empty() => "is empty".to_owned(),
-            (Some(_), Requirement::Never) => "is for e-mail only".to_owned(),
-            (Some(text), _) if text.chars().count() > longest => {
-                format!("must be {longest} characters or less")
-            }
-            _ => return,
-        };
-        problems.push(RuleProblem::new(format!("{field}.{part}"), message));
-    };
-    let (subject, html) = match channel.profile().parts {
-        Parts::SubjectAndHtml => (Requirement::Needed, Requirement::Optional),
-        Parts::TextAlone => (Requirement::Never, Requirement::Never),
-    };
-    check("subject", t.subject.as_deref(), LONGEST_SUBJECT, subject);
-    check("text", Some(&t.text), LONGEST_TEXT, Requirement::Needed);
-    check("html", t.html.as_deref(), LONGEST_HTML, html);
-}
-
-#[derive(Clone, Copy)]
-enum Requirement {
-    Needed,
-    Optional,
-    Never,
 }

@@ -58,38 +58,40 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_told_and_a_list_is_one_setting() {
-        let old = RuleSettings::default_for(Channel::Sms);
+        let old = RuleSettings::default_for(&[Channel::Sms]);
         let mut new = old.clone();
         assert_eq!(differences((true, &old), (true, &new)), []);
         new.steps.pop();
-        new.caps.per_recipient_24h = 1;
+        new.caps.per_consumer_24h = 1;
         let text = Template {
             subject: None,
             text: "{{link}}".to_owned(),
             html: None,
         };
-        new.templates.insert("pt-BR".to_owned(), text);
+        new.channels[Channel::Sms]
+            .templates
+            .insert("pt-BR".to_owned(), text);
         let told = differences((true, &old), (false, &new));
         let told: Vec<(&str, &Value, &Value)> = told
             .iter()
             .map(|d| (d.field.as_str(), &d.before, &d.after))
             .collect();
         let both = [
-            json!({ "after_minutes": 10 }),
-            json!({ "after_minutes": 1440 }),
+            json!({ "id": 1, "channel": "sms", "after_minutes": 10, "when": "always" }),
+            json!({ "id": 2, "channel": "sms", "after_minutes": 1440, "when": "always" }),
         ];
         let steps = |n: usize| json!(both[..n]);
         assert_eq!(
             told,
             [
                 ("enabled", &json!(true), &json!(false)),
-                ("caps.per_recipient_24h", &json!(2), &json!(1)),
-                ("steps", &steps(2), &steps(1)),
+                ("caps.per_consumer_24h", &json!(3), &json!(1)),
                 (
-                    "templates.pt-BR",
+                    "channels.sms.templates.pt-BR",
                     &Value::Null,
                     &json!({ "text": "{{link}}" })
                 ),
+                ("steps", &steps(2), &steps(1)),
             ]
         );
     }

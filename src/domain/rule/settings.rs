@@ -8,6 +8,7 @@
 mod examples;
 #[cfg(test)]
 mod reference;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -16,10 +17,14 @@ use serde_json::{Map, Value};
 use crate::domain::channel::UnknownPolicy;
 use crate::domain::ids::Channel;
 
+pub use table::SETTINGS;
+
 /// A setting.
 pub struct Setting {
-    /// Its path in files, in the API and in the editor's form: `caps.gap_minutes`.
+    /// Its path in files, in the API and in the editor's form: `caps.gap_minutes`. Of a setting that each channel has, the path among those
+    /// of a channel: `max_age_minutes`, for `channels.sms.max_age_minutes`.
     pub name: &'static str,
+    pub of: Of,
     pub group: Group,
     /// What it is called wherever a person reads of it.
     pub label: &'static str,
@@ -27,7 +32,6 @@ pub struct Setting {
     pub help: &'static str,
     pub input: Input,
     pub left_out: LeftOut,
-    pub applies: Applies,
 }
 
 /// What belongs together in the editor and on the page of settings.
@@ -84,19 +88,22 @@ pub enum LeftOut {
     Means(&'static str),
 }
 
-/// On which channels a setting can be used.
-pub enum Applies {
-    Everywhere,
-    /// Where this becomes of an attempt whose outcome nobody knows. Elsewhere only its default is accepted, and this says why.
-    WhereUnknownIs(UnknownPolicy, &'static str),
+/// Whose a setting is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    Rule,
+    EachChannel,
+    /// Of the channels where this becomes of an attempt whose outcome nobody knows. Elsewhere only its default is accepted, and this says
+    /// why.
+    ChannelsWhereUnknownIs(UnknownPolicy, &'static str),
 }
 
 /// The longest time that can be set, 90 days: LivePerson closes long before.
 pub const LONGEST_MINUTES: i64 = 90 * 24 * 60;
-/// What waits longer is about something else by then.
-const WEEK: i64 = 7 * 24 * 60;
 
 pub const MOST_STEPS: usize = 8;
+/// Of a step's id, as somebody may write it; those that a rule gives go on from there.
+pub const HIGHEST_STEP_ID: i16 = 9_999;
 pub const MOST_WINDOWS: usize = 50;
 /// In all: a year of each list of hours is walked when it is said what a rule cannot do.
 pub const MOST_WINDOWS_IN_ALL: usize = 200;
@@ -106,138 +113,60 @@ pub const LONGEST_SUBJECT: usize = 500;
 pub const LONGEST_TEXT: usize = 10_000;
 pub const LONGEST_HTML: usize = 100_000;
 
-/// All of them, in the order of a file (where tables come after what is not one) and of the editor.
-#[rustfmt::skip]
-pub const SETTINGS: &[Setting] = &[
-    Setting {
-        name: "steps", group: Group::When, label: "Steps",
-        help: "When to remind. Each time counts from the first message that is unread.",
-        input: Input::Steps, left_out: LeftOut::Never, applies: Applies::Everywhere,
-    },
-    Setting {
-        name: "debounce_minutes", group: Group::When, label: "Wait after the agent's last message",
-        help: "No reminder goes before that: the agent may still be typing.",
-        input: minutes(0, LONGEST_MINUTES), left_out: LeftOut::Never, applies: Applies::Everywhere,
-    },
-    Setting {
-        name: "max_age_minutes", group: Group::When, label: "Late by at most",
-        help: "What is later than that is not sent any more, after an outage for instance. Time outside the hours does not count.",
-        input: minutes(1, LONGEST_MINUTES), left_out: LeftOut::Never, applies: Applies::Everywhere,
-    },
-    Setting {
-        name: "latest_minutes", group: Group::When, label: "Never sent later than",
-        help: "Counted from when it is due, whatever the hours.",
-        input: minutes(1, WEEK),
-        left_out: LeftOut::Means("24 hours for e-mail, 17 hours for SMS; longer if it may be late by more"),
-        applies: Applies::Everywhere,
-    },
-    Setting {
-        name: "caps.gap_minutes", group: Group::Limits, label: "Apart by at least",
-        help: "Between two reminders in one conversation.",
-        input: minutes(0, WEEK), left_out: LeftOut::Never, applies: Applies::Everywhere,
-    },
-    Setting {
-        name: "caps.per_conversation_24h", group: Group::Limits, label: "At most a day in one conversation",
-        help: "Counted over the last 24 hours.",
-        input: PER_DAY, left_out: LeftOut::Never, applies: Applies::Everywhere,
-    },
-    Setting {
-        name: "caps.per_recipient_24h", group: Group::Limits, label: "At most a day to one person",
-        help: "Counted over the last 24 hours, by address.",
-        input: PER_DAY, left_out: LeftOut::Never, applies: Applies::Everywhere,
-    },
-    Setting {
-        name: "quiet_hours", group: Group::Hours, label: "Hours",
-        help: "Reminders are sent only in these hours, by the visitor's own clock. Without any: at any hour. No day chosen means every \
-               day; 00:00 as the end means midnight.",
-        input: Input::Hours, left_out: LeftOut::Never, applies: Applies::Everywhere,
-    },
-    Setting {
-        name: "in_quiet_hours", group: Group::Hours, label: "What falls outside the hours",
-        help: "What becomes of a reminder that is due then.",
-        input: Input::Choice(&[("move", "waits until then"), ("drop", "is not sent")]),
-        left_out: LeftOut::Never, applies: Applies::Everywhere,
-    },
-    Setting {
-        name: "time_zone", group: Group::Hours, label: "Zone of visitors whose own is not known",
-        help: "LivePerson mostly knows it, else the phone number shows it.",
-        input: Input::TimeZone, left_out: LeftOut::Means("the account's"), applies: Applies::Everywhere,
-    },
-    Setting {
-        name: "remind_in_queue", group: Group::When, label: "Also while the conversation waits for an agent",
-        help: "Without it, a reminder waits until an agent has the conversation again.",
-        input: Input::Switch, left_out: LeftOut::Never, applies: Applies::Everywhere,
-    },
-    Setting {
-        name: "resend_unknown", group: Group::Sender, label: "If the mail server's answer is lost, send once more",
-        help: "The same mail may then arrive twice.",
-        input: Input::Switch, left_out: LeftOut::Never,
-        applies: Applies::WhereUnknownIs(UnknownPolicy::Final, "is for e-mail only: an SMS is settled with the provider instead"),
-    },
-    Setting {
-        name: "holdout_percent", group: Group::Limits, label: "Share without reminders",
-        help: "With 10, one conversation in ten gets none, and the page Effect shows how many come back by themselves.",
-        // More than half would be no reminder any more.
-        input: Input::Number(Number { unit: Unit::Percent, min: 0, max: 50, instead: "" }),
-        left_out: LeftOut::Zero, applies: Applies::Everywhere,
-    },
-    Setting {
-        name: "sender", group: Group::Sender, label: "Sender",
-        help: "Whom reminders of this rule come from, if not the usual one.",
-        input: Input::Text("an e-mail address; for SMS a phone number, a short code or a Messaging Service"),
-        left_out: LeftOut::Means("the channel's"), applies: Applies::Everywhere,
-    },
-    Setting {
-        name: "templates", group: Group::Words, label: "Words",
-        help: "Without words of your own, the built-in ones are used. A language is a tag such as en or pt-BR; readers of a language \
-               that is not here get en.",
-        input: Input::Texts, left_out: LeftOut::Never, applies: Applies::Everywhere,
-    },
-];
-
-/// None is what the switch is for.
-const PER_DAY: Input = Input::Number(Number {
-    unit: Unit::Reminders,
-    min: 1,
-    max: 24,
-    instead: "to send nothing, switch the rule off",
-});
-
-const fn minutes(min: i64, max: i64) -> Input {
-    Input::Number(Number {
-        unit: Unit::Minutes,
-        min,
-        max,
-        instead: "",
-    })
-}
+/// The table in which the channels have their settings.
+pub const CHANNELS: &str = "channels";
 
 impl Setting {
+    /// Where there is one: of the rule (`None`), or of each of these channels.
+    pub fn places(&self) -> impl Iterator<Item = Option<Channel>> {
+        let of_rule = (self.of == Of::Rule).then_some(None);
+        let channels = Channel::ALL
+            .into_iter()
+            .filter(|channel| self.is_of(*channel));
+        of_rule.into_iter().chain(channels.map(Some))
+    }
+
+    /// Whether this channel has one of its own.
     pub fn is_of(&self, channel: Channel) -> bool {
-        match self.applies {
-            Applies::Everywhere => true,
-            Applies::WhereUnknownIs(unknown, _) => channel.profile().unknown == unknown,
+        match self.of {
+            Of::Rule => false,
+            Of::EachChannel => true,
+            Of::ChannelsWhereUnknownIs(unknown, _) => channel.profile().unknown == unknown,
+        }
+    }
+
+    /// Its whole path, of the rule or of a channel.
+    pub fn path(&self, of: Option<Channel>) -> String {
+        match of {
+            None => self.name.to_owned(),
+            Some(channel) => format!("{CHANNELS}.{channel}.{}", self.name),
         }
     }
 
     /// Its value among settings in JSON; `Null` if it is left out.
-    pub fn value<'a>(&self, settings: &'a Value) -> &'a Value {
-        let path = self.name.split('.');
-        path.fold(settings, |at, part| &at[part])
+    pub fn value<'a>(&self, of: Option<Channel>, settings: &'a Value) -> &'a Value {
+        self.path(of)
+            .split('.')
+            .fold(settings, |at, part| &at[part])
     }
 
     /// Puts a value in its place; `None` leaves it out.
-    pub fn put(&self, settings: &mut Map<String, Value>, value: Option<Value>) {
-        let (place, name) = match self.name.split_once('.') {
-            None => (settings, self.name),
-            Some((table, name)) => {
-                let table = settings.entry(table).or_insert_with(|| Map::new().into());
-                let Value::Object(table) = table else {
-                    return;
-                };
-                (table, name)
-            }
-        };
+    pub fn put(
+        &self,
+        of: Option<Channel>,
+        settings: &mut Map<String, Value>,
+        value: Option<Value>,
+    ) {
+        let path = self.path(of);
+        let (tables, name) = path.rsplit_once('.').unwrap_or(("", &path));
+        let mut place = settings;
+        for table in tables.split('.').filter(|table| !table.is_empty()) {
+            let inner = place.entry(table).or_insert_with(|| Map::new().into());
+            let Value::Object(inner) = inner else {
+                return;
+            };
+            place = inner;
+        }
         match value {
             Some(value) => drop(place.insert(name.to_owned(), value)),
             None => drop(place.remove(name)),
@@ -306,7 +235,8 @@ impl Input {
             Self::TimeZone => "a zone like Europe/Berlin, or a distance like UTC+05:30".to_owned(),
             Self::Text(what) => (*what).to_owned(),
             Self::Steps => format!(
-                "1 to {MOST_STEPS} steps, each with after_minutes of 1 to {LONGEST_MINUTES} (90 days), each later than the one before"
+                "1 to {MOST_STEPS} steps, each with channel, after_minutes of 1 to {LONGEST_MINUTES} (90 days), not less than in the one \
+                 before, and when: always (left out) or if_not_reached; id names a step that is there already"
             ),
             Self::Hours => format!(
                 "allowed: windows of days, from and to; by_country: other windows for phone numbers of a country. At most {MOST_WINDOWS} \
@@ -320,38 +250,68 @@ impl Input {
     }
 }
 
-/// The setting that a path is of or leads into: `caps.gap_minutes`, `steps[1].after_minutes`, `templates.en.text`.
-pub fn find(path: &str) -> Option<&'static Setting> {
+/// The setting that a path is of or leads into, and whose: `caps.gap_minutes`, `steps[1].after_minutes`, `channels.sms.templates.en.text`.
+pub fn find(path: &str) -> Option<(&'static Setting, Option<Channel>)> {
+    let (of, path) = split(path);
     let leads_there = |setting: &&Setting| {
         let rest = path.strip_prefix(setting.name);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        let here = of.map_or(setting.of == Of::Rule, |channel| setting.is_of(channel));
+        here && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     };
-    SETTINGS.iter().find(leads_there)
+    SETTINGS
+        .iter()
+        .find(leads_there)
+        .map(|setting| (setting, of))
 }
 
-/// What a setting is called, or several that are one table in files.
-pub fn label(path: &str) -> Option<&'static str> {
+/// A path without the channel that it begins with, and that channel.
+pub fn split(path: &str) -> (Option<Channel>, &str) {
+    let of_channel = || {
+        let rest = path.strip_prefix(CHANNELS)?.strip_prefix('.')?;
+        let (channel, rest) = rest.split_once('.').unwrap_or((rest, ""));
+        Some((Some(channel.parse().ok()?), rest))
+    };
+    of_channel().unwrap_or((None, path))
+}
+
+/// What a setting is called, or several that are one table in files; with its channel, where each has one.
+pub fn label(path: &str) -> Option<String> {
+    let (of, rest) = split(path);
     let of_table = || {
         let in_it = |setting: &&Setting| {
-            let rest = setting.name.strip_prefix(path);
-            rest.is_some_and(|rest| rest.starts_with('.'))
+            let inner = setting.name.strip_prefix(rest);
+            inner.is_some_and(|inner| inner.starts_with('.'))
         };
-        SETTINGS
-            .iter()
-            .find(in_it)
-            .map(|inner| inner.group.heading())
+        let inner = SETTINGS.iter().find(in_it).filter(|_| of.is_none());
+        inner.map(|inner| inner.group.heading())
     };
-    find(path).map(|setting| setting.label).or_else(of_table)
+    let name = find(path)
+        .map(|(setting, _)| setting.label)
+        .or_else(of_table)?;
+    Some(match of {
+        Some(channel) => format!("{}: {}", channel.names().label, name),
+        None => name.to_owned(),
+    })
 }
 
 /// The names at the top of a rule's settings, where several may share a table: `caps`.
 pub fn top_names() -> Vec<&'static str> {
+    names(|setting| setting.of == Of::Rule, &[CHANNELS])
+}
+
+/// The names of a channel's settings.
+pub fn channel_names() -> Vec<&'static str> {
+    names(|setting| setting.of != Of::Rule, &[])
+}
+
+fn names(belongs: impl Fn(&Setting) -> bool, more: &[&'static str]) -> Vec<&'static str> {
     let mut names = Vec::new();
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter().filter(|setting| belongs(setting)) {
         let top = setting.name.split('.').next().unwrap_or_default();
         if !names.contains(&top) {
             names.push(top);
         }
     }
+    names.extend(more);
     names
 }

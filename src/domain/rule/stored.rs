@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
 use super::RuleSettings;
+use super::settings::CHANNELS;
 use crate::domain::ids::Channel;
 
 /// What a newer version stored among the settings that this version cannot use: the settings' names, as in `steps[0].when`.
@@ -15,7 +16,7 @@ use crate::domain::ids::Channel;
 pub struct Newer {
     /// Not known here, and passed over.
     pub unknown: Vec<String>,
-    /// Known, with a value that is not understood. The channel's default stands in its place, to be shown and not to be sent by.
+    /// Known, with a value that is not understood. The default stands in its place, to be shown and not to be sent by.
     pub unreadable: Vec<String>,
 }
 
@@ -41,14 +42,17 @@ const MOST_UNKNOWN: usize = 200;
 
 impl RuleSettings {
     /// Reads settings from a table, in JSON. Never fails: what cannot be used is in [`RuleSettings::newer`].
-    pub fn stored(channel: Channel, json: &str) -> Self {
-        serde_json::from_str(json).unwrap_or_else(|_| Self::pieced_together(channel, json))
+    pub fn stored(json: &str) -> Self {
+        serde_json::from_str(json).unwrap_or_else(|_| Self::pieced_together(json))
     }
 
-    fn pieced_together(channel: Channel, json: &str) -> Self {
+    fn pieced_together(json: &str) -> Self {
         let mut value: Value = serde_json::from_str(json).unwrap_or_default();
-        let defaults = serde_json::to_value(Self::default_for(channel)).unwrap_or_default();
-        let mut newer = Newer::default();
+        let defaults = serde_json::to_value(Self::default_for(&Channel::ALL)).unwrap_or_default();
+        let mut newer = Newer {
+            unknown: take_unknown_channels(&mut value),
+            unreadable: Vec::new(),
+        };
         for _ in 0..MOST_UNKNOWN {
             let error = match serde_path_to_error::deserialize(&value) {
                 Ok(settings) => return Self { newer, ..settings },
@@ -63,32 +67,85 @@ impl RuleSettings {
             let Some(name) = setting(path, &what) else {
                 break;
             };
-            let known = defaults.get(&name).cloned();
-            let Some(all) = value.as_object_mut() else {
+            if !put_default(&mut value, &defaults, &name) {
                 break;
-            };
-            match known {
-                Some(default) => all.insert(name.clone(), default),
-                // One that may be left out.
-                None => all.remove(&name),
-            };
-            newer.unreadable.push(name);
+            }
+            newer.unreadable.push(name.join("."));
         }
         newer.unreadable = vec!["settings".to_owned()];
         Self {
             newer,
-            ..Self::default_for(channel)
+            ..Self::default_for(&Channel::ALL)
         }
     }
 }
 
-/// The setting that an error is about: the one it was found in, or the one that is missing.
-fn setting(path: &Path, what: &str) -> Option<String> {
-    if let Some(Segment::Map { key }) = path.iter().next() {
-        return Some(key.clone());
+/// The settings of channels that this version does not have: they are that version's business. (Its steps are not: without them the
+/// sequence would be another one.)
+fn take_unknown_channels(value: &mut Value) -> Vec<String> {
+    let Some(channels) = value.get_mut(CHANNELS).and_then(Value::as_object_mut) else {
+        return Vec::new();
+    };
+    let unknown = channels
+        .keys()
+        .filter(|word| word.parse::<Channel>().is_err());
+    let unknown: Vec<String> = unknown.cloned().collect();
+    for word in &unknown {
+        channels.remove(word);
     }
-    let name = what.strip_prefix("missing field `")?.split('`').next()?;
-    Some(name.to_owned())
+    unknown
+        .iter()
+        .map(|word| format!("{CHANNELS}.{word}"))
+        .collect()
+}
+
+/// The setting that an error is about: the one it was found in, or the one that is missing. Those of a channel are three words.
+fn setting(path: &Path, what: &str) -> Option<Vec<String>> {
+    let mut name = Vec::new();
+    for segment in path {
+        match segment {
+            Segment::Map { key } => name.push(key.clone()),
+            _ => break,
+        }
+    }
+    let missing = || {
+        Some(
+            what.strip_prefix("missing field `")?
+                .split('`')
+                .next()?
+                .to_owned(),
+        )
+    };
+    let whole = if name.first().is_some_and(|top| top == CHANNELS) {
+        3
+    } else {
+        1
+    };
+    if name.len() < whole {
+        name.push(missing()?);
+    }
+    name.truncate(whole);
+    (name.len() == whole).then_some(name)
+}
+
+/// Puts a setting's default in its place; nothing where it may be left out.
+fn put_default(value: &mut Value, defaults: &Value, name: &[String]) -> bool {
+    let Some((last, tables)) = name.split_last() else {
+        return false;
+    };
+    let mut place = Some(value);
+    for table in tables {
+        place = place.and_then(|place| place.get_mut(table));
+    }
+    let Some(place) = place.and_then(Value::as_object_mut) else {
+        return false;
+    };
+    let default = name.iter().try_fold(defaults, |at, part| at.get(part));
+    match default {
+        Some(default) => drop(place.insert(last.clone(), default.clone())),
+        None => drop(place.remove(last)),
+    }
+    true
 }
 
 /// Takes away what stands at a path. False if nothing does.
@@ -117,34 +174,42 @@ mod tests {
     use super::*;
 
     fn stored(change: impl FnOnce(&mut Value)) -> RuleSettings {
-        let mut settings = RuleSettings::default_for(Channel::Sms);
+        let mut settings = RuleSettings::default_for(&[Channel::Email, Channel::Sms]);
         settings.holdout_percent = 7;
         settings.remind_in_queue = true;
         let mut json = serde_json::to_value(settings).unwrap();
         change(&mut json);
-        RuleSettings::stored(Channel::Sms, &json.to_string())
+        RuleSettings::stored(&json.to_string())
     }
 
     type Change = fn(&mut Value);
 
     #[test]
     fn what_a_newer_version_added_is_passed_over_wherever_it_stands() {
-        let cases: [(&str, Change); 6] = [
+        let cases: [(&str, Change); 8] = [
             ("of_the_future", |s| {
                 s["of_the_future"] = json!({ "a": [1] });
             }),
-            ("steps[0].when", |s| {
-                s["steps"][0]["when"] = json!("if_not_reached");
+            ("steps[0].unless", |s| {
+                s["steps"][0]["unless"] = json!("clicked");
             }),
-            ("steps[1].id", |s| s["steps"][1]["id"] = json!("second")),
-            ("caps.per_consumer_24h", |s| {
-                s["caps"]["per_consumer_24h"] = json!(3);
+            ("caps.per_household_24h", |s| {
+                s["caps"]["per_household_24h"] = json!(3);
             }),
-            ("quiet_hours.by_channel", |s| {
-                s["quiet_hours"]["by_channel"] = json!({});
+            ("channels.post", |s| {
+                s["channels"]["post"] = json!({ "stamp": 1 });
             }),
-            ("quiet_hours.allowed[0].holidays", |s| {
-                s["quiet_hours"]["allowed"][0]["holidays"] = json!(true);
+            ("channels.email.colour", |s| {
+                s["channels"]["email"]["colour"] = json!("red");
+            }),
+            ("channels.sms.quiet_hours.by_channel", |s| {
+                s["channels"]["sms"]["quiet_hours"]["by_channel"] = json!({});
+            }),
+            ("channels.sms.quiet_hours.allowed[0].holidays", |s| {
+                s["channels"]["sms"]["quiet_hours"]["allowed"][0]["holidays"] = json!(true);
+            }),
+            ("steps[1].label", |s| {
+                s["steps"][1]["label"] = json!("second");
             }),
         ];
         let mine = stored(|_| ());
@@ -165,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_holds_the_rule_and_nothing_else_is_lost() {
-        let cases: [(&str, Change); 10] = [
+        let cases: [(&str, Change); 12] = [
             ("in_quiet_hours", |s| s["in_quiet_hours"] = json!("ask")),
             ("time_zone", |s| s["time_zone"] = json!("Mars/Olympus_Mons")),
             ("steps", |s| s["steps"][0]["after_minutes"] = json!("PT10M")),
@@ -173,15 +238,20 @@ mod tests {
             ("steps", |s| {
                 drop(s.as_object_mut().unwrap().remove("steps"));
             }),
-            ("max_age_minutes", |s| {
-                drop(s.as_object_mut().unwrap().remove("max_age_minutes"));
+            ("steps", |s| s["steps"][1]["channel"] = json!("post")),
+            ("steps", |s| s["steps"][1]["when"] = json!("if_asked")),
+            ("channels.sms.max_age_minutes", |s| {
+                let sms = s["channels"]["sms"].as_object_mut().unwrap();
+                drop(sms.remove("max_age_minutes"));
             }),
             ("caps", |s| s["caps"]["gap_minutes"] = json!(-1)),
-            ("quiet_hours", |s| {
-                s["quiet_hours"]["allowed"][0]["days"] = json!(["Holiday"]);
+            ("channels.sms.quiet_hours", |s| {
+                s["channels"]["sms"]["quiet_hours"]["allowed"][0]["days"] = json!(["Holiday"]);
             }),
             ("holdout_percent", |s| s["holdout_percent"] = json!(0.5)),
-            ("sender", |s| s["sender"] = json!({ "of": "account" })),
+            ("channels.email.sender", |s| {
+                s["channels"]["email"]["sender"] = json!({ "of": "account" });
+            }),
         ];
         for (name, change) in cases {
             let read = stored(|s| {
@@ -193,21 +263,19 @@ mod tests {
             assert!(read.newer.holds() && read.remind_in_queue, "{name}");
         }
         for json in ["", "null", "[]", "7", "{", "\"settings\""] {
-            let read = RuleSettings::stored(Channel::Email, json);
+            let read = RuleSettings::stored(json);
             assert_eq!(read.newer.unreadable, ["settings"], "{json}");
-            assert_eq!(
-                read.max_age,
-                RuleSettings::default_for(Channel::Email).max_age
-            );
+            let usual = RuleSettings::default_for(&Channel::ALL);
+            assert_eq!(read.channels, usual.channels);
         }
     }
 
     #[test]
     fn what_people_write_is_still_read_strictly() {
         let wrong =
-            RuleSettings::parse(Channel::Sms, json!({ "of_the_future": true })).unwrap_err();
+            RuleSettings::parse(&Channel::ALL, json!({ "of_the_future": true })).unwrap_err();
         assert_eq!(wrong[0].field, "of_the_future");
-        let wrong = RuleSettings::parse(Channel::Sms, json!({ "newer": {} })).unwrap_err();
+        let wrong = RuleSettings::parse(&Channel::ALL, json!({ "newer": {} })).unwrap_err();
         assert_eq!(wrong[0].field, "newer");
     }
 
@@ -219,7 +287,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fuzz_stored_settings(key in "[a-z_]{1,12}|steps|caps|quiet_hours|templates", value in "\\PC{0,40}", wrap in 0..3_u8) {
+        fn fuzz_stored_settings(key in "[a-z_]{1,12}|steps|caps|channels|in_quiet_hours", value in "\\PC{0,40}", wrap in 0..3_u8) {
             let value = match wrap {
                 0 => json!(value),
                 1 => json!([{ value.clone(): value }]),
@@ -228,7 +296,7 @@ mod tests {
             let read = stored(|s| s[&key] = value.clone());
             // What is written back is of this version.
             prop_assert!(serde_json::from_value::<RuleSettings>(json!(read)).is_ok());
-            let _ = RuleSettings::stored(Channel::Email, &value.to_string());
+            let _ = RuleSettings::stored(&value.to_string());
         }
     }
 }

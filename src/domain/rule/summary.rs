@@ -6,42 +6,32 @@ use std::fmt::Write as _;
 
 use chrono::{NaiveTime, TimeDelta, Weekday};
 
-use super::RuleSettings;
+use super::{RuleSettings, Step, When};
 use crate::domain::ids::Channel;
 use crate::domain::quiet::Window;
 use crate::domain::rule::InQuietHours;
 
 /// Sentences that say what a rule does. `place` is where it applies: "Customer care".
-pub fn summary(
-    channel: Channel,
-    place: &str,
-    enabled: bool,
-    settings: &RuleSettings,
-) -> Vec<String> {
-    let kind = channel.names().a_message;
+pub fn summary(place: &str, enabled: bool, settings: &RuleSettings) -> Vec<String> {
     if !enabled {
-        let off = format!("Switched off: nobody in {place} gets {kind} about an unread message.");
+        let off = format!("Switched off: nobody in {place} is reminded of an unread message.");
         return vec![off];
     }
-    let mut said = vec![
-        sequence(kind, place, settings),
-        hours(channel, settings),
-        format!(
-            "At most {} a day in one conversation and {} a day to one person, at least {} apart.",
-            settings.caps.per_conversation_24h,
-            settings.caps.per_recipient_24h,
-            span(settings.caps.gap)
-        ),
-        lateness(channel, settings),
-    ];
-    if settings.debounce != RuleSettings::default_for(channel).debounce {
+    let mut said = vec![sequence(place, settings)];
+    if settings.used().count() > 1 {
+        said.push("Never two messages at once: before each it is looked again whether it is still unread.".to_owned());
+    }
+    said.push(format!(
+        "At most {} a day in one conversation and {} a day to one customer, at least {} apart.",
+        settings.caps.per_conversation_24h,
+        settings.caps.per_consumer_24h,
+        span(settings.caps.gap)
+    ));
+    if settings.debounce != RuleSettings::default_for(&[]).debounce {
         said.push(pause(settings.debounce));
     }
     if settings.remind_in_queue {
         said.push("Also while the conversation waits for an agent.".to_owned());
-    }
-    if settings.resend_unknown {
-        said.push("If the mail server's answer is lost, it is sent once more.".to_owned());
     }
     if settings.holdout_percent > 0 {
         said.push(format!(
@@ -49,29 +39,78 @@ pub fn summary(
             settings.holdout_percent
         ));
     }
-    if let Some(sender) = &settings.sender {
+    let several = settings.used().count() > 1;
+    for channel in settings.used() {
+        let of_channel = of_channel(channel, settings);
+        said.extend(of_channel.into_iter().map(|sentence| {
+            if several {
+                format!("{}: {}", channel.names().label, lower_first(&sentence))
+            } else {
+                sentence
+            }
+        }));
+    }
+    said
+}
+
+/// A sentence that goes on behind a colon.
+fn lower_first(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    let first = letters.next().map(char::to_lowercase);
+    first.into_iter().flatten().chain(letters).collect()
+}
+
+/// What is of one channel.
+fn of_channel(channel: Channel, settings: &RuleSettings) -> Vec<String> {
+    let own = &settings.channels[channel];
+    let mut said = vec![
+        hours(channel, settings),
+        lateness(channel, settings),
+        format!("At most {} a day to one address.", own.per_address_24h),
+    ];
+    if own.resend_unknown {
+        said.push("If the mail server's answer is lost, it is sent once more.".to_owned());
+    }
+    if let Some(sender) = &own.sender {
         said.push(format!("It comes from {sender}."));
     }
-    said.push(if settings.templates.is_empty() {
+    said.push(if own.templates.is_empty() {
         "In the built-in words.".to_owned()
     } else {
-        let languages: Vec<&str> = settings.templates.keys().map(String::as_str).collect();
+        let languages: Vec<&str> = own.templates.keys().map(String::as_str).collect();
         format!("In your own words, in {}.", listed(&languages))
     });
     said
 }
 
-fn sequence(kind: &str, place: &str, settings: &RuleSettings) -> String {
-    let mut said =
-        format!("When an agent's message in {place} stays unread, the visitor gets {kind}");
-    for (nth, step) in settings.steps.iter().enumerate() {
-        let after = span(step.after);
-        let between = match nth {
-            0 => " after",
-            1 => " and, while it is still unread, another after",
-            _ => ", another after",
+fn sequence(place: &str, settings: &RuleSettings) -> String {
+    let mut said = format!("When an agent's message in {place} stays unread, the customer gets");
+    let mut before: Option<&Step> = None;
+    for step in &settings.steps {
+        let (message, after) = (step.channel.names().a_message, span(step.after));
+        let _ = match (before, step.when) {
+            (None, _) => write!(said, " {message} after {after}"),
+            (Some(before), When::IfNotReached) if before.after == step.after => {
+                write!(said, ", or {message} if that does not reach them")
+            }
+            (Some(_), When::IfNotReached) => {
+                write!(
+                    said,
+                    ", or {message} after {after} if that does not reach them"
+                )
+            }
+            (Some(before), When::Always) if before.channel == step.channel => {
+                write!(
+                    said,
+                    "; if it is still unread, another {} after {after}",
+                    step.channel.names().message
+                )
+            }
+            (Some(_), When::Always) => {
+                write!(said, "; if it is still unread, {message} after {after}")
+            }
         };
-        let _ = write!(said, "{between} {after}");
+        before = Some(step);
     }
     said + "."
 }
@@ -88,7 +127,7 @@ fn pause(debounce: TimeDelta) -> String {
 }
 
 fn hours(channel: Channel, settings: &RuleSettings) -> String {
-    let quiet = &settings.quiet_hours;
+    let quiet = &settings.channels[channel].quiet_hours;
     if quiet.allowed.is_empty() && quiet.by_country.is_empty() {
         return "At any hour.".to_owned();
     }
@@ -98,7 +137,7 @@ fn hours(channel: Channel, settings: &RuleSettings) -> String {
             let _ = write!(said, "; to {country} numbers only {}", hours_said(allowed));
         }
     }
-    said += ", by the visitor's own clock";
+    said += ", by the customer's own clock";
     said += if channel.profile().tells_country {
         " (if LivePerson does not know it, where the number is from; else by that of "
     } else {
@@ -116,9 +155,10 @@ fn hours(channel: Channel, settings: &RuleSettings) -> String {
 }
 
 fn lateness(channel: Channel, settings: &RuleSettings) -> String {
-    let (max_age, latest) = (settings.max_age, settings.latest(channel));
+    let own = &settings.channels[channel];
+    let (max_age, latest) = (own.max_age, settings.latest(channel));
     let max_age_said = span(max_age);
-    if !settings.quiet_hours.is_any() || settings.in_quiet_hours == InQuietHours::Drop {
+    if !own.quiet_hours.is_any() || settings.in_quiet_hours == InQuietHours::Drop {
         let late = span(max_age.min(latest));
         return format!("What is more than {late} late is not sent any more.");
     }
@@ -205,27 +245,39 @@ mod tests {
 
     #[test]
     fn the_defaults_read_as_a_person_would_say_them() {
-        let sms = RuleSettings::default_for(Channel::Sms);
+        let sms = RuleSettings::default_for(&[Channel::Sms]);
         assert_eq!(
-            summary(Channel::Sms, "Customer care", true, &sms),
+            summary("Customer care", true, &sms),
             [
-                "When an agent's message in Customer care stays unread, the visitor gets a text message after 10 minutes and, while it \
-                 is still unread, another after 24 hours.",
+                "When an agent's message in Customer care stays unread, the customer gets a text message after 10 minutes; if it is still \
+                 unread, another text message after 24 hours.",
+                "At most 2 a day in one conversation and 3 a day to one customer, at least 2 hours apart.",
                 "Only between 09:00 and 20:00; to US numbers only on Mon to Sat between 09:00 and 20:00 and on Sun between 12:00 and \
-                 20:00, by the visitor's own clock (if LivePerson does not know it, where the number is from; else by that of the \
+                 20:00, by the customer's own clock (if LivePerson does not know it, where the number is from; else by that of the \
                  account). What falls outside waits for the next such hour.",
-                "At most 2 a day in one conversation and 2 a day to one person, at least 2 hours apart.",
                 "What is more than 1 hour late is not sent any more. Time outside these hours does not count, but nothing is sent more \
                  than 17 hours after it was due.",
+                "At most 2 a day to one address.",
                 "In the built-in words.",
             ]
         );
-        let email = RuleSettings::default_for(Channel::Email);
-        let said = summary(Channel::Email, "Orders", true, &email);
-        assert!(said.contains(&"At any hour.".to_owned()), "{said:?}");
+        let both = RuleSettings::default_for(&[Channel::Email, Channel::Sms]);
+        let said = summary("Orders", true, &both);
         assert_eq!(
-            summary(Channel::Email, "Orders", false, &email),
-            ["Switched off: nobody in Orders gets an e-mail about an unread message."]
+            said[..2],
+            [
+                "When an agent's message in Orders stays unread, the customer gets an e-mail after 10 minutes, or a text message if that \
+                 does not reach them; if it is still unread, an e-mail after 24 hours, or a text message if that does not reach them.",
+                "Never two messages at once: before each it is looked again whether it is still unread.",
+            ]
+        );
+        assert!(
+            said.contains(&"E-mail: at any hour.".to_owned()),
+            "{said:?}"
+        );
+        assert_eq!(
+            summary("Orders", false, &both),
+            ["Switched off: nobody in Orders is reminded of an unread message."]
         );
     }
 
@@ -234,9 +286,9 @@ mod tests {
     #[test]
     fn what_is_not_the_default_is_said() {
         let said = |change: Change| {
-            let mut settings = RuleSettings::default_for(Channel::Email);
+            let mut settings = RuleSettings::default_for(&[Channel::Email]);
             change(&mut settings);
-            summary(Channel::Email, "Orders", true, &settings)
+            summary("Orders", true, &settings)
         };
         let cases: [(Change, &str); 5] = [
             (
@@ -256,7 +308,7 @@ mod tests {
                 "Also while the conversation waits for an agent.",
             ),
             (
-                |s| s.resend_unknown = true,
+                |s| s.channels[Channel::Email].resend_unknown = true,
                 "If the mail server's answer is lost, it is sent once more.",
             ),
         ];

@@ -3,38 +3,75 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// The problems of settings given over the channel's defaults, as `field: message`.
+/// The problems of settings given over the defaults of a rule on one channel, as `field: message`.
 fn problems(channel: Channel, given: Value) -> Vec<String> {
-    match RuleSettings::parse(channel, given) {
+    match RuleSettings::parse(&[channel], given) {
         Ok(_) => vec![],
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as json! makes it")]
+fn of(channel: Channel, given: Value) -> Value {
+    json!({ "channels": { (channel.as_str()): given } })
+}
+
 #[test]
 fn the_defaults_are_valid_and_survive_a_round_trip() {
-    for channel in Channel::ALL {
-        let settings = RuleSettings::default_for(channel);
-        assert_eq!(settings.validate(channel), []);
+    for channels in [&[Channel::Email][..], &[Channel::Sms], &Channel::ALL] {
+        let settings = RuleSettings::default_for(channels);
+        assert_eq!(settings.validate(), []);
         let stored = serde_json::to_value(&settings).unwrap();
-        assert_eq!(RuleSettings::parse(channel, stored), Ok(settings.clone()));
-        assert_eq!(RuleSettings::parse(channel, json!({})), Ok(settings));
+        assert_eq!(RuleSettings::parse(&[], stored), Ok(settings.clone()));
+        assert_eq!(RuleSettings::parse(channels, json!({})), Ok(settings));
     }
+}
+
+/// Nobody with an address and a number gets both at once: of each rung only the first step is always sent.
+#[test]
+fn the_default_over_two_channels_is_two_rungs() {
+    let settings = RuleSettings::default_for(&[Channel::Sms, Channel::Email]);
+    let steps = settings.steps.iter();
+    let steps: Vec<_> = steps
+        .map(|step| (step.id, step.channel, step.after.num_minutes(), step.when))
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            (1, Channel::Email, 10, When::Always),
+            (2, Channel::Sms, 10, When::IfNotReached),
+            (3, Channel::Email, 1440, When::Always),
+            (4, Channel::Sms, 1440, When::IfNotReached),
+        ]
+    );
+    assert_eq!(
+        settings.used().collect::<Vec<_>>(),
+        [Channel::Email, Channel::Sms]
+    );
+    assert_eq!(settings.place_of(3, Channel::Email), Some(2));
+    assert_eq!(
+        settings.place_of(3, Channel::Sms),
+        None,
+        "an id has one channel"
+    );
 }
 
 #[test]
 fn what_is_given_replaces_the_default_and_the_rest_stays() {
     let given = json!({
-        "steps": [{"after_minutes": 5}],
+        "steps": [{"channel": "sms", "after_minutes": 5}],
         "time_zone": "America/New_York",
         "caps": {"gap_minutes": 30},
-        "sender": "+12025550143",
+        "channels": {"sms": {"sender": "+12025550143"}},
     });
-    let settings = RuleSettings::parse(Channel::Sms, given).unwrap();
+    let settings = RuleSettings::parse(&Channel::ALL, given).unwrap();
     assert_eq!(
         settings.steps,
         [Step {
-            after: TimeDelta::minutes(5)
+            id: 0,
+            channel: Channel::Sms,
+            after: TimeDelta::minutes(5),
+            when: When::Always,
         }]
     );
     assert_eq!(
@@ -42,12 +79,17 @@ fn what_is_given_replaces_the_default_and_the_rest_stays() {
         Some("America/New_York".parse().unwrap())
     );
     assert_eq!(settings.caps.gap, TimeDelta::minutes(30));
+    assert_eq!(settings.caps.per_consumer_24h, 3);
+    let sms = &settings.channels[Channel::Sms];
+    assert_eq!(sms.sender.as_deref(), Some("+12025550143"));
     assert_eq!(
-        settings.caps.per_recipient_24h, 2,
+        sms.per_address_24h, 2,
         "the SMS default, not that of e-mail"
     );
-    assert_eq!(settings.max_age, TimeDelta::hours(1));
-    assert_eq!(settings.quiet_hours, QuietHours::sms_default());
+    assert_eq!(sms.max_age, TimeDelta::hours(1));
+    assert_eq!(sms.quiet_hours, QuietHours::sms_default());
+    let email = ChannelSettings::default_for(Channel::Email);
+    assert_eq!(settings.channels[Channel::Email], email);
 }
 
 #[test]
@@ -56,28 +98,48 @@ fn malformed_settings_are_all_told_by_field() {
         "steps": [{"after": 5}],
         "time_zone": "Mars/Base",
         "debounce_minutes": 1.5,
-        "max_age_minutes": 999_999,
-        "quiet_hours": {"allowed": [{"from": "9", "to": "20:00"}]},
         "colour": "red",
+        "sender": "help@example.com",
+        "channels": {
+            "sms": {
+                "max_age_minutes": 999_999,
+                "quiet_hours": {"allowed": [{"from": "9", "to": "20:00"}]},
+                "colour": "red",
+            },
+            "email": 7,
+            "post": {},
+        },
     });
-    let found = RuleSettings::parse(Channel::Sms, given).unwrap_err();
-    let fields: Vec<_> = found.iter().map(|p| p.field.as_str()).collect();
+    let found = RuleSettings::parse(&[Channel::Sms], given).unwrap_err();
+    let mut fields: Vec<_> = found.iter().map(|p| p.field.as_str()).collect();
+    fields.sort_unstable();
     let mut expected = [
+        "channels.email",
+        "channels.post",
+        "channels.sms.colour",
+        "channels.sms.max_age_minutes",
+        "channels.sms.quiet_hours",
         "colour",
         "debounce_minutes",
-        "max_age_minutes",
-        "quiet_hours",
+        "sender",
         "steps",
         "time_zone",
     ];
     expected.sort_unstable();
     assert_eq!(fields, expected);
+    let message = |field: &str| {
+        let problem = found.iter().find(|problem| problem.field == field);
+        problem.unwrap().message.as_str()
+    };
+    let hours = message("channels.sms.quiet_hours");
     assert!(
-        found[3]
-            .message
-            .contains("\"9\" is not a time of day like \"09:00\""),
-        "{}",
-        found[3]
+        hours.contains("\"9\" is not a time of day like \"09:00\""),
+        "{hours}"
+    );
+    let moved = message("sender");
+    assert_eq!(
+        moved,
+        "belongs to a channel: write channels.email.sender or channels.sms.sender"
     );
     assert_eq!(
         problems(Channel::Sms, json!([])),
@@ -88,16 +150,29 @@ fn malformed_settings_are_all_told_by_field() {
 #[test]
 fn every_setting_is_known_by_its_name() {
     // serde names all fields of a struct in the refusal of one that there is not.
-    let refused = serde_json::from_value::<RuleSettings>(json!({ "?": 0 })).unwrap_err();
-    let named = refused.to_string();
-    let (_, named) = named.split_once("expected one of ").unwrap();
-    let mut serde: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
-    let told = problems(Channel::Sms, json!({ "?": 0 })).remove(0);
-    let (_, told) = told.split_once("there are ").unwrap();
-    let mut ours: Vec<&str> = told.split(", ").collect();
-    serde.sort_unstable();
-    ours.sort_unstable();
-    assert_eq!(ours, serde);
+    fn known<T: serde::de::DeserializeOwned>() -> Vec<String> {
+        let refused = serde_json::from_value::<T>(json!({ "?": 0 }))
+            .err()
+            .unwrap();
+        let named = refused.to_string();
+        let (_, named) = named.split_once("expected one of ").unwrap();
+        let named = named.split('`').skip(1).step_by(2);
+        let mut named: Vec<String> = named.map(str::to_owned).collect();
+        named.sort_unstable();
+        named
+    }
+    let told = |given: Value| {
+        let told = problems(Channel::Sms, given).remove(0);
+        let (_, told) = told.split_once("there are ").unwrap();
+        let mut told: Vec<String> = told.split(", ").map(str::to_owned).collect();
+        told.sort_unstable();
+        told
+    };
+    assert_eq!(told(json!({ "?": 0 })), known::<RuleSettings>());
+    assert_eq!(
+        told(of(Channel::Sms, json!({ "?": 0 }))),
+        known::<ChannelSettings>()
+    );
 }
 
 /// Somebody who may only look can have anything looked at.
@@ -123,17 +198,21 @@ fn what_is_sent_by_the_hundred_thousand_is_told_in_a_few_lines() {
     let text = json!({"subject": "s", "text": "t"});
     let long = "x".repeat(1_000_000);
     let days = vec!["Mon"; 100_000];
+    let email = |given: Value| of(Channel::Email, given);
     #[rustfmt::skip]
     let cases = [
         (many(100_000, json!(0)), 21, "settings: there are 99980 more problems like these"),
-        (json!({"templates": many(100_000, text)}), 1, "templates: give at most 50 languages"),
-        (json!({"steps": vec![json!({"after_minutes": 5}); 100_000]}), 8, "steps[7].after_minutes: must be more than in the step before"),
-        (json!({"quiet_hours": {"by_country": pairs(676, &json!([window]))}}), 1, "quiet_hours.by_country: give at most 50 countries"),
-        (json!({"quiet_hours": {"by_country": pairs(50, &json!([window, window, window, window]))}}), 21, "settings: there are 180 more problems like these"),
-        (json!({"quiet_hours": {"by_country": pairs(50, &json!([open, open, open, open, open]))}}), 1, "quiet_hours: give at most 200 windows in all"),
-        (json!({"quiet_hours": {"allowed": vec![window; 100_000]}}), 2, "quiet_hours: give at most 200 windows in all"),
-        (json!({"quiet_hours": {"allowed": [{"days": days, "from": "09:00", "to": "20:00"}]}}), 1, "quiet_hours.allowed[0].days: name each day of the week once"),
-        (json!({"sender": long}), 1, "sender: must be an e-mail address, for example help@example.com"),
+        (email(many(100_000, json!(0))), 21, "settings: there are 99980 more problems like these"),
+        (json!({"channels": many(100_000, json!(0))}), 21, "settings: there are 99980 more problems like these"),
+        (email(json!({"templates": many(100_000, text)})), 1, "channels.email.templates: give at most 50 languages"),
+        (json!({"steps": vec![json!({"channel": "email", "after_minutes": 5}); 100_000]}), 8,
+            "steps[7].after_minutes: must be more than in the step before, or the step must be sent only if the customer was not reached (when = \"if_not_reached\")"),
+        (email(json!({"quiet_hours": {"by_country": pairs(676, &json!([window]))}})), 1, "channels.email.quiet_hours.by_country: give at most 50 countries"),
+        (email(json!({"quiet_hours": {"by_country": pairs(50, &json!([window, window, window, window]))}})), 21, "settings: there are 180 more problems like these"),
+        (email(json!({"quiet_hours": {"by_country": pairs(50, &json!([open, open, open, open, open]))}})), 1, "channels.email.quiet_hours: give at most 200 windows in all"),
+        (email(json!({"quiet_hours": {"allowed": vec![window; 100_000]}})), 2, "channels.email.quiet_hours: give at most 200 windows in all"),
+        (email(json!({"quiet_hours": {"allowed": [{"days": days, "from": "09:00", "to": "20:00"}]}})), 1, "channels.email.quiet_hours.allowed[0].days: name each day of the week once"),
+        (email(json!({"sender": long})), 1, "channels.email.sender: must be an e-mail address, for example help@example.com"),
     ];
     for (given, lines, last) in cases {
         let mut told = problems(Channel::Email, given);
@@ -144,8 +223,9 @@ fn what_is_sent_by_the_hundred_thousand_is_told_in_a_few_lines() {
         json!({ long.clone(): 0 }),
         json!({ "time_zone": long.clone() }),
         json!({ "caps": { long.clone(): 0 } }),
-        json!({ "templates": { long.clone(): { "subject": "s", "text": "t" } } }),
-        json!({ "quiet_hours": { "by_country": { long.clone(): [] } } }),
+        json!({ "channels": { long.clone(): 0 } }),
+        email(json!({ "templates": { long.clone(): { "subject": "s", "text": "t" } } })),
+        email(json!({ "quiet_hours": { "by_country": { long.clone(): [] } } })),
     ] {
         for told in problems(Channel::Email, given) {
             assert!(told.len() < 1_000, "{} bytes", told.len());
@@ -155,29 +235,39 @@ fn what_is_sent_by_the_hundred_thousand_is_told_in_a_few_lines() {
 
 #[test]
 fn impossible_settings_are_told_with_their_fix() {
-    let step = |m: i64| json!({"after_minutes": m});
+    let step = |m: i64| json!({"channel": "email", "after_minutes": m});
+    let named = |id: i64, m: i64| json!({"id": id, "channel": "email", "after_minutes": m});
     let caps_message = "must be 1 to 24; to send nothing, switch the rule off";
     let window_message = "\"from\" must be before \"to\" (00:00 is the end of the day); for a window across midnight write two";
+    let email = |given: Value| of(Channel::Email, given);
     #[rustfmt::skip]
     let cases = [
         (json!({"steps": []}), "steps: give 1 to 8 steps".to_owned()),
         (json!({"steps": (1..=9).map(step).collect::<Vec<_>>()}), "steps: give 1 to 8 steps".to_owned()),
         (json!({"steps": [step(0)]}), "steps[0].after_minutes: must be 1 or more".to_owned()),
-        (json!({"steps": [step(9), step(9)]}), "steps[1].after_minutes: must be more than in the step before".to_owned()),
-        (json!({"latest_minutes": 0}), "latest_minutes: must be 1 to 10080 (7 days)".to_owned()),
-        (json!({"latest_minutes": 10_081}), "latest_minutes: must be 1 to 10080 (7 days)".to_owned()),
+        (json!({"steps": [step(9), step(9)]}),
+            "steps[1].after_minutes: must be more than in the step before, or the step must be sent only if the customer was not reached (when = \"if_not_reached\")".to_owned()),
+        (json!({"steps": [step(9), step(8)]}), "steps[1].after_minutes: must not be less than in the step before".to_owned()),
+        (json!({"steps": [{"channel": "email", "after_minutes": 5, "when": "if_not_reached"}]}),
+            "steps[0].when: the first step has none before it that could have reached the customer: it must be \"always\"".to_owned()),
+        (json!({"steps": [named(3, 5), named(3, 9)]}), "steps[1].id: another step has this id; leave it out for a new step".to_owned()),
+        (json!({"steps": [named(-1, 5)]}), "steps[0].id: must be 1 to 9999; leave it out for a new step".to_owned()),
+        (json!({"steps": [named(10_000, 5)]}), "steps[0].id: must be 1 to 9999; leave it out for a new step".to_owned()),
         (json!({"time_zone": "CST"}), "time_zone: \"CST\" is no time zone; write one like Europe/Berlin, or a distance like UTC+05:30".to_owned()),
-        (json!({"max_age_minutes": 0}), "max_age_minutes: must be 1 to 129600 (90 days)".to_owned()),
-        (json!({"caps": {"per_recipient_24h": 0}}), format!("caps.per_recipient_24h: {caps_message}")),
+        (json!({"caps": {"per_consumer_24h": 0}}), format!("caps.per_consumer_24h: {caps_message}")),
         (json!({"caps": {"per_conversation_24h": 25}}), format!("caps.per_conversation_24h: {caps_message}")),
         (json!({"caps": {"gap_minutes": 10_081}}), "caps.gap_minutes: must be 0 to 10080 (7 days)".to_owned()),
-        (json!({"quiet_hours": {"allowed": [{"from": "20:00", "to": "09:00"}]}}), format!("quiet_hours.allowed[0]: {window_message}")),
-        (json!({"quiet_hours": {"by_country": {"US": [{"from": "09:00", "to": "09:00"}]}}}), format!("quiet_hours.by_country.US[0]: {window_message}")),
-        (json!({"quiet_hours": {"by_country": {"usa": []}}}), "quiet_hours.by_country.usa: a country is two capital letters, for example US".to_owned()),
-        (json!({"sender": "help"}), "sender: must be an e-mail address, for example help@example.com".to_owned()),
-        (json!({"templates": {"en": {"text": "Hi"}}}), "templates.en.subject: is missing".to_owned()),
-        (json!({"templates": {"en": {"subject": "s", "text": " "}}}), "templates.en.text: is empty".to_owned()),
-        (json!({"templates": {"en us": {"subject": "s", "text": "t"}}}), "templates.en us: a language is a tag like en or pt-BR".to_owned()),
+        (email(json!({"latest_minutes": 0})), "channels.email.latest_minutes: must be 1 to 10080 (7 days)".to_owned()),
+        (email(json!({"latest_minutes": 10_081})), "channels.email.latest_minutes: must be 1 to 10080 (7 days)".to_owned()),
+        (email(json!({"max_age_minutes": 0})), "channels.email.max_age_minutes: must be 1 to 129600 (90 days)".to_owned()),
+        (email(json!({"per_address_24h": 0})), format!("channels.email.per_address_24h: {caps_message}")),
+        (email(json!({"quiet_hours": {"allowed": [{"from": "20:00", "to": "09:00"}]}})), format!("channels.email.quiet_hours.allowed[0]: {window_message}")),
+        (email(json!({"quiet_hours": {"by_country": {"US": [{"from": "09:00", "to": "09:00"}]}}})), format!("channels.email.quiet_hours.by_country.US[0]: {window_message}")),
+        (email(json!({"quiet_hours": {"by_country": {"usa": []}}})), "channels.email.quiet_hours.by_country.usa: a country is two capital letters, for example US".to_owned()),
+        (email(json!({"sender": "help"})), "channels.email.sender: must be an e-mail address, for example help@example.com".to_owned()),
+        (email(json!({"templates": {"en": {"text": "Hi"}}})), "channels.email.templates.en.subject: is missing".to_owned()),
+        (email(json!({"templates": {"en": {"subject": "s", "text": " "}}})), "channels.email.templates.en.text: is empty".to_owned()),
+        (email(json!({"templates": {"en us": {"subject": "s", "text": "t"}}})), "channels.email.templates.en us: a language is a tag like en or pt-BR".to_owned()),
     ];
     for (given, expected) in cases {
         assert_eq!(
@@ -191,7 +281,8 @@ fn impossible_settings_are_told_with_their_fix() {
 #[test]
 fn a_zone_is_understood_and_utc_is_none_chosen() {
     let zone = |given: &str| {
-        let settings = RuleSettings::parse(Channel::Email, json!({ "time_zone": given })).unwrap();
+        let settings =
+            RuleSettings::parse(&[Channel::Email], json!({ "time_zone": given })).unwrap();
         serde_json::to_value(&settings).unwrap()["time_zone"].clone()
     };
     assert_eq!(zone("Eastern Standard Time"), json!("America/New_York"));
@@ -203,7 +294,7 @@ fn a_zone_is_understood_and_utc_is_none_chosen() {
 #[test]
 fn the_latest_moment_is_the_channels_unless_something_longer_is_asked_for() {
     let latest = |channel, given| {
-        let settings = RuleSettings::parse(channel, given).unwrap();
+        let settings = RuleSettings::parse(&[channel], of(channel, given)).unwrap();
         settings.latest(channel).num_minutes()
     };
     assert_eq!(latest(Channel::Email, json!({})), 24 * 60);
@@ -220,7 +311,7 @@ fn sms_has_senders_and_limits_of_its_own() {
         "MG0123456789abcdef0123456789abcdef",
     ] {
         assert_eq!(
-            problems(Channel::Sms, json!({"sender": sender})),
+            problems(Channel::Sms, of(Channel::Sms, json!({"sender": sender}))),
             [""; 0],
             "{sender}"
         );
@@ -234,18 +325,18 @@ fn sms_has_senders_and_limits_of_its_own() {
         "Brand",
     ] {
         assert_eq!(
-            problems(Channel::Sms, json!({"sender": sender})).len(),
+            problems(Channel::Sms, of(Channel::Sms, json!({"sender": sender}))).len(),
             1,
             "{sender}"
         );
     }
     let given = json!({"resend_unknown": true, "templates": {"en": {"subject": "s", "text": "t", "html": "h"}}});
     let expected = [
-        "resend_unknown: is for e-mail only: an SMS is settled with the provider instead",
-        "templates.en.subject: is for e-mail only",
-        "templates.en.html: is for e-mail only",
+        "channels.sms.resend_unknown: is for e-mail only: an SMS is settled with the provider instead",
+        "channels.sms.templates.en.subject: is for e-mail only",
+        "channels.sms.templates.en.html: is for e-mail only",
     ];
-    assert_eq!(problems(Channel::Sms, given), expected);
+    assert_eq!(problems(Channel::Sms, of(Channel::Sms, given)), expected);
 }
 
 #[test]
@@ -256,9 +347,9 @@ fn a_language_falls_back_to_its_primary_then_to_english() {
         html: None,
     };
     let tags = ["en", "pt", "pt-BR", "he", "zh-Hant"].map(|tag| (tag.to_owned(), text(tag)));
-    let settings = RuleSettings {
+    let settings = ChannelSettings {
         templates: tags.into(),
-        ..RuleSettings::default_for(Channel::Sms)
+        ..ChannelSettings::default_for(Channel::Sms)
     };
     #[rustfmt::skip]
     let cases = [
@@ -284,56 +375,52 @@ fn a_language_falls_back_to_its_primary_then_to_english() {
         );
     }
     assert_eq!(
-        RuleSettings::default_for(Channel::Sms).template_for(Some("pt-BR")),
+        ChannelSettings::default_for(Channel::Sms).template_for(Some("pt-BR")),
         None
     );
 }
 
 #[test]
-fn a_skill_has_its_own_rule_or_the_default_but_never_another_channels() {
-    let rule = |id, skill: Option<i64>, channel, enabled| Rule {
-        live: Rule::ALWAYS,
-        lost_until: None,
+fn a_skill_has_its_own_rule_or_the_default() {
+    let rule = |id, skill: Option<i64>, enabled| Rule {
         id,
-        account: "12345678".parse().unwrap(),
         skill: skill.map(SkillId),
-        channel,
         enabled,
-        version: 1,
-        settings: RuleSettings::default_for(channel),
+        ..Rule::sample(RuleSettings::default_for(&Channel::ALL))
     };
-    let rules = [
-        rule(1, None, Channel::Email, true),
-        rule(2, Some(7), Channel::Email, false),
-        rule(3, Some(7), Channel::Sms, true),
-    ];
-    let picked = |skill, channel| pick(&rules, SkillId(skill), channel).map(|r| r.id);
+    let rules = [rule(1, None, true), rule(2, Some(7), false)];
+    let picked = |rules: &[Rule], skill| pick(rules, SkillId(skill)).map(|r| r.id);
     assert_eq!(
-        picked(7, Channel::Email),
+        picked(&rules, 7),
         Some(2),
         "disabled, and still the skill's own"
     );
-    assert_eq!(picked(8, Channel::Email), Some(1));
-    assert_eq!(picked(7, Channel::Sms), Some(3));
-    assert_eq!(picked(8, Channel::Sms), None);
+    assert_eq!(picked(&rules, 8), Some(1));
+    assert_eq!(picked(&rules[1..], 8), None);
 }
 
 proptest! {
     #[test]
     fn whatever_is_accepted_is_valid_and_stored_unchanged(
-        steps in prop::collection::vec(0..3000_i64, 0..10), debounce in -1..200_i64, max_age in -1..2000_i64,
-        cap in 0..30_u32, sms: bool, latest in prop::option::of(-1..12_000_i64),
+        steps in prop::collection::vec((-1..20_i64, any::<bool>(), 0..3000_i64, any::<bool>()), 0..10), debounce in -1..200_i64,
+        max_age in -1..2000_i64, cap in 0..30_u32, latest in prop::option::of(-1..12_000_i64),
     ) {
-        let channel = if sms { Channel::Sms } else { Channel::Email };
-        let steps: Vec<_> = steps.iter().map(|m| json!({"after_minutes": m})).collect();
+        let steps: Vec<_> = steps
+            .iter()
+            .map(|(id, sms, minutes, always)| json!({
+                "id": id, "channel": if *sms { "sms" } else { "email" }, "after_minutes": minutes,
+                "when": if *always { "always" } else { "if_not_reached" },
+            }))
+            .collect();
         let given = json!({
-            "steps": steps, "debounce_minutes": debounce, "max_age_minutes": max_age, "latest_minutes": latest, "caps": {"per_recipient_24h": cap},
+            "steps": steps, "debounce_minutes": debounce, "caps": {"per_consumer_24h": cap},
+            "channels": {"sms": {"max_age_minutes": max_age, "latest_minutes": latest, "per_address_24h": cap}},
         });
-        match RuleSettings::parse(channel, given) {
+        match RuleSettings::parse(&Channel::ALL, given) {
             Ok(settings) => {
-                prop_assert_eq!(settings.validate(channel), []);
+                prop_assert_eq!(settings.validate(), []);
                 let stored = serde_json::to_value(&settings).unwrap();
-                prop_assert_eq!(RuleSettings::parse(channel, stored), Ok(settings));
+                prop_assert_eq!(RuleSettings::parse(&Channel::ALL, stored), Ok(settings));
             }
             Err(problems) => prop_assert!(!problems.is_empty()),
         }

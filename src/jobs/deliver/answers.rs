@@ -9,7 +9,9 @@ use crate::db::decisions::NewDecision;
 use crate::db::ledger::{DueReminder, Transition};
 use crate::domain::decide::{Decision, Reason, Stage, Verdict};
 use crate::domain::ids::{Channel, ReminderId};
+use crate::domain::reached::{Standing, StepReminder};
 use crate::domain::reminder::ReminderState;
+use crate::jobs::advance;
 use crate::jobs::context::{Account, Context};
 use crate::jobs::names::{self, DueDelivery};
 use crate::jobs::queue::When;
@@ -20,6 +22,8 @@ pub struct BatchWrites {
     others: Vec<Transition>,
     log: Vec<NewDecision>,
     schedule: Vec<(Channel, ReminderId, DateTime<Utc>)>,
+    /// Conversations whose reminder ended without having reached anybody: what follows need not wait for a scan.
+    advance: Vec<String>,
 }
 
 impl BatchWrites {
@@ -40,6 +44,9 @@ impl BatchWrites {
             if reason == Reason::Scheduled {
                 return;
             }
+        }
+        if until.is_none() && not_reached(state, reason) {
+            self.advance.push(owed.conversation.clone());
         }
         self.log.push(NewDecision {
             reminder: owed.id,
@@ -79,6 +86,17 @@ impl BatchWrites {
                 at: *at,
             });
         names::schedule_deliveries(tx, &ctx.clock, When::At, deliveries).await?;
+        let advance = self
+            .advance
+            .iter()
+            .map(|conversation| (&account.id, conversation.as_str()));
+        advance::schedule(tx, &ctx.clock, advance).await?;
         Ok(())
     }
+}
+
+/// Whether a later step may be there for who was not reached by this one.
+fn not_reached(state: ReminderState, reason: Reason) -> bool {
+    let reminder = StepReminder::untried(state, reason);
+    matches!(reminder, Standing::NotReached { .. } | Standing::PassedOver)
 }

@@ -44,6 +44,8 @@ pub struct Dispatch {
     pub attempt: i64,
     pub contact: Contact,
     pub recipient: AddressHash,
+    /// Of the consumer's addresses on other channels.
+    pub others: Vec<AddressHash>,
     pub episode: Episode,
     pub rule: Rule,
     pub sender: String,

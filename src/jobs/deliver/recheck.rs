@@ -255,6 +255,7 @@ impl<'a> Recheck<'a> {
         let question = self.clearance.ask(BegunAttempt {
             attempt: dispatch.attempt,
             recipient: dispatch.recipient,
+            others: dispatch.others.clone(),
             rule_skill: dispatch.rule.key().skill,
         });
         let answer = tokio::time::timeout(PATIENCE, question).await;

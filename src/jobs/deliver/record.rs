@@ -20,6 +20,7 @@ use crate::domain::decide::{Cause, Reason, Stage, Verdict};
 use crate::domain::ids::{Channel, ReminderId};
 use crate::domain::outcome::{AfterAttempt, Attempt, Outcome, Retryable, next_state};
 use crate::domain::reminder::ReminderState;
+use crate::jobs::advance;
 use crate::jobs::context::Context;
 use crate::jobs::names::{self, DueDelivery};
 use crate::jobs::queue::When;
@@ -167,6 +168,28 @@ async fn write(ctx: &Context, done: &[FinishedAttempt]) -> anyhow::Result<()> {
             at: *at,
         });
     names::schedule_deliveries(&mut tx, &ctx.clock, When::At, deliveries).await?;
+    // What is there for who was not reached need not wait for a scan.
+    let ended = |row: &&Recorded| {
+        matches!(
+            row.state,
+            ReminderState::Failed | ReminderState::Expired | ReminderState::Cancelled
+        )
+    };
+    let not_reached: Vec<ReminderId> = page
+        .recorded
+        .iter()
+        .filter(ended)
+        .map(|row| row.reminder)
+        .filter(|id| changed.contains(id))
+        .collect();
+    let owed = done.iter().map(|finished| &finished.dispatch.owed);
+    let owed = owed.filter(|owed| not_reached.contains(&owed.id));
+    advance::schedule(
+        &mut tx,
+        &ctx.clock,
+        owed.map(|owed| (&owed.account, owed.conversation.as_str())),
+    )
+    .await?;
     tx.commit().await.context("committing outcomes")?;
     for FinishedAttempt { dispatch, outcome } in done {
         if matches!(outcome, Outcome::Accepted { .. }) {
@@ -197,7 +220,7 @@ impl<'a> Consequences<'a> {
             earlier: owed.tries,
             soft_before: owed.soft_failed,
             maybe_sent_before: owed.maybe_sent,
-            resend_unknown: dispatch.rule.settings.resend_unknown,
+            resend_unknown: dispatch.rule.settings.channels[owed.channel].resend_unknown,
             deadline: owed.deadline,
             now,
             jitter: rand::random(),

@@ -195,6 +195,9 @@ impl OfSender<'_> {
             return Ok(());
         }
         let freed = db::refusals::free(tx, reminders).await?;
+        // What would have come in their place comes after them.
+        let beside = db::ledger::pending_beside(&mut *tx, reminders).await?;
+        db::ledger::supersede(tx, &beside, self.now).await?;
         let again = db::refusals::reschedule(tx, reminders, until).await?;
         tracing::warn!(
             freed,

@@ -80,7 +80,9 @@ async fn hand_over(
         to: &dispatch.contact.address,
         to_name: dispatch.contact.first_name.as_deref(),
         words: &rendered,
-        sender: dispatch.rule.settings.sender.as_deref(),
+        sender: dispatch.rule.settings.channels[owed.channel]
+            .sender
+            .as_deref(),
         brand: ctx.brand(&owed.account),
         name: &report::message_name(owed.id, &owed.token),
         thread: &format!("conv.{}", ctx.hasher.conversation(&owed.conversation)),
@@ -153,7 +155,7 @@ async fn render(
         link: ctx.link("r", &owed.token),
         unsubscribe_link,
     };
-    let chosen = dispatch.rule.settings.template_for(language);
+    let chosen = dispatch.rule.settings.channels[owed.channel].template_for(language);
     let (tag, template) = chosen.unzip();
     ctx.texts
         .render(owed.channel, template, tag.or(language), vars)

@@ -179,17 +179,19 @@ impl TurnRound<'_> {
                 if let Some(Some(sender)) = known.get(&owed.id) {
                     return (owed, (*sender).clone(), true);
                 }
-                let rule = rule::pick(&rules, owed.skill, owed.channel).filter(|r| r.enabled);
+                let rule = rule::pick(&rules, owed.skill).filter(|r| r.enabled);
                 let Some(rule) = rule else {
                     return (owed, String::new(), false);
                 };
-                let sender = self.ctx.sender(rule);
+                let sender = self.ctx.sender(rule, owed.channel);
                 let provider = owed.channel.provider();
                 let open = |c: &db::circuits::Circuit| c.provider == provider && c.sender == sender;
                 let wants = !silent
                     && self.now < owed.deadline
                     && !gate.holds(owed.due_at, seen.counter)
-                    && !pauses.iter().any(|pause| pause.scope.holds(rule))
+                    && !pauses
+                        .iter()
+                        .any(|pause| pause.scope.holds(&rule.key(), owed.channel))
                     && !circuits.iter().any(open);
                 (owed, sender, wants)
             })

@@ -25,7 +25,7 @@ pub async fn look_for_forgotten(ctx: &Context, account: &Account) -> Result<(), 
     let ids =
         db::conversations::forgotten(&ctx.pool, &account.id, before, MISSING_PER_SCAN).await?;
     let rules = ctx.rules(account).await?;
-    ask_by_id(ctx, account, &rules, &ids).await
+    ask_by_id(ctx, account, Purpose::Background, &rules, &ids).await
 }
 
 /// Notes which conversations cannot be read, for the overview. Says it once of each, however often it is met.
@@ -63,15 +63,16 @@ pub(super) async fn note_unreadable(
 }
 
 /// Stores what LivePerson says of these conversations. Those that it does not know any more are closed.
-pub(super) async fn ask_by_id(
+pub async fn ask_by_id(
     ctx: &Context,
     account: &Account,
+    purpose: Purpose,
     rules: &[Rule],
     ids: &[String],
 ) -> Result<(), Stopped> {
     for ids in ids.chunks(MAX_IDS) {
         let asked_at = ctx.clock.now();
-        let answer = account.by_ids_for(Purpose::Background, ids).await?;
+        let answer = account.by_ids_for(purpose, ids).await?;
         store(ctx, account, rules, &answer.records, asked_at).await?;
         let unreadable: Vec<String> = answer
             .unreadable

@@ -38,7 +38,7 @@ pub async fn store(
     }
     let ids: Vec<&str> = records.iter().map(|r| r.id.as_str()).collect();
     let mut existing: HashMap<String, Vec<ExistingReminder>> = HashMap::new();
-    for reminder in db::ledger::existing(&mut *tx, &account.id, &ids).await? {
+    for reminder in db::ledger::existing(&mut *tx, &account.id, &ids, now).await? {
         existing
             .entry(reminder.conversation.clone())
             .or_default()
@@ -50,6 +50,7 @@ pub async fn store(
         .map(|record| {
             read(
                 account,
+                &ctx.installation,
                 rules,
                 record,
                 existing.get(&record.id).unwrap_or(&none),
@@ -84,7 +85,7 @@ pub async fn store(
         db::ledger::mark_returns(&mut tx, &account.id, &active).await?;
     }
 
-    let owing = readings.into_iter().flat_map(|r| r.owed);
+    let owing = readings.into_iter().filter_map(|r| r.owed);
     let owed: Vec<NewReminder> = owing
         .map(|owing| NewReminder {
             recipient: owing.to.map(|address| ctx.hasher.address(&address)),

@@ -12,7 +12,7 @@ use crate::control::accounts::Accounts;
 use crate::control::forecast::{self, Forecast, LiveForecast};
 use crate::control::rules;
 use crate::domain::access::Permission;
-use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::ids::{AccountId, SkillId};
 use crate::domain::rule::RuleKey;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
@@ -29,8 +29,6 @@ pub fn add(table: &mut RouteTable) {
 struct TextTarget {
     #[param(inline)]
     account: AccountId,
-    #[param(inline)]
-    channel: Channel,
     /// Left out: all skills.
     #[param(value_type = Option<i64>)]
     skill: Option<i64>,
@@ -46,9 +44,9 @@ async fn forecast_stored(
     Query(whom): Query<TextTarget>,
 ) -> Result<axum::Json<Forecast>, ApiError> {
     let account = accounts.named(whom.account.as_str())?;
-    let (of, now) = ((whom.channel, whom.skill.map(SkillId)), state.clock.now());
+    let (skill, now) = (whom.skill.map(SkillId), state.clock.now());
     Ok(axum::Json(
-        forecast::stored(&state.context, &account, of, now).await?,
+        forecast::stored(&state.context, &account, skill, now).await?,
     ))
 }
 
@@ -57,7 +55,6 @@ async fn forecast_stored(
 #[schema(as = ToLookAt)]
 struct ForecastBody {
     account: AccountId,
-    channel: Channel,
     /// Left out: the account's default rule.
     skill: Option<i64>,
     /// A change to compare with the rule in force.
@@ -86,12 +83,11 @@ async fn forecast_live(
     let key = accounts.rule(RuleKey {
         account: wish.account,
         skill: wish.skill.map(SkillId),
-        channel: wish.channel,
     })?;
     let change = match wish.change {
         Some(change) => {
-            let texts = &state.context.texts;
-            let settings = rules::checked(texts, key.channel, change.settings).await?;
+            let (texts, channels) = (&state.context.texts, &state.context.installation.channels);
+            let settings = rules::checked(texts, channels, change.settings).await?;
             Some((change.enabled, settings))
         }
         None => None,

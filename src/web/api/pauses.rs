@@ -41,9 +41,9 @@ async fn list_pauses(
 #[serde(deny_unknown_fields)]
 struct ToPause {
     account: Option<AccountId>,
-    /// Of the account.
+    /// One channel of the account, whatever the rule.
     channel: Option<Channel>,
-    /// `default` or a skill's id: only that rule of the account and channel.
+    /// `default` or a skill's id: that rule of the account, on all channels.
     #[schema(example = "default")]
     rule: Option<String>,
     /// Why, for the others.
@@ -86,7 +86,7 @@ struct ToResume {
     account: Option<AccountId>,
     #[param(inline)]
     channel: Option<Channel>,
-    /// `default` or a skill's id.
+    /// `default` or a skill's id. It does not go with a channel.
     rule: Option<String>,
 }
 
@@ -125,15 +125,51 @@ pub fn scope(
         (None, None, None) => Ok(Scope::Everything),
         (Some(account), None, None) => Ok(Scope::Account(account)),
         (Some(account), Some(channel), None) => Ok(Scope::Channel(account, channel)),
-        (Some(account), Some(channel), Some(rule)) => {
+        (Some(account), None, Some(rule)) => {
             let skill: SkillWord = rule.parse().map_err(|detail| ("rule", detail))?;
-            Ok(Scope::Rule(RuleKey {
-                account,
-                skill: skill.0,
-                channel,
-            }))
+            let skill = skill.0;
+            Ok(Scope::Rule(RuleKey { account, skill }))
         }
+        (Some(_), Some(_), Some(_)) => Err((
+            "channel",
+            "does not go with a rule, which is paused on all its channels: leave one of them out",
+        )),
         (None, ..) => Err(("account", "is missing: name the account as well")),
-        (_, None, _) => Err(("channel", "is missing: name the channel as well")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::SkillId;
+
+    #[test]
+    fn a_pause_is_of_everything_an_account_one_of_its_channels_or_one_of_its_rules() {
+        let account: AccountId = "12345678".parse().unwrap();
+        let (of, sms) = (Some(account.clone()), Some(Channel::Sms));
+        let rule = |skill: Option<i64>| {
+            let (account, skill) = (account.clone(), skill.map(SkillId));
+            Ok(Scope::Rule(RuleKey { account, skill }))
+        };
+        #[rustfmt::skip]
+        let cases = [
+            (None, None, None, Ok(Scope::Everything)),
+            (of.clone(), None, None, Ok(Scope::Account(account.clone()))),
+            (of.clone(), sms, None, Ok(Scope::Channel(account.clone(), Channel::Sms))),
+            (of.clone(), None, Some("default"), rule(None)),
+            (of.clone(), None, Some("-1"), rule(Some(-1))),
+            (of.clone(), None, Some("sms"), Err("rule")),
+            (of, sms, Some("default"), Err("channel")),
+            (None, sms, None, Err("account")),
+            (None, None, Some("default"), Err("account")),
+        ];
+        for (account, channel, rule, expected) in cases {
+            let told = format!("{account:?} {channel:?} {rule:?}");
+            assert_eq!(
+                scope(account, channel, rule).map_err(|(field, _)| field),
+                expected,
+                "{told}"
+            );
+        }
     }
 }

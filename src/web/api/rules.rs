@@ -8,7 +8,7 @@ use axum::http::header::HeaderName;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::Schema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::routes;
 
@@ -22,8 +22,8 @@ use crate::control::rules::{
 };
 use crate::control::senders::AllowedSenders;
 use crate::domain::access::Permission;
-use crate::domain::ids::{AccountId, Channel, SkillId};
-use crate::domain::rule::{RuleKey, RuleSettings};
+use crate::domain::ids::{AccountId, SkillId};
+use crate::domain::rule::{ChannelSettings, RuleKey, RuleSettings};
 use crate::web::AppState;
 use crate::web::access::{Caller, RouteTable};
 use crate::web::problem::ApiError;
@@ -78,8 +78,6 @@ pub struct RulePath {
     /// A skill's id, or `default`: for all skills without a rule of their own.
     #[param(value_type = String, pattern = "^(default|-?[0-9]{1,18})$", example = "default")]
     skill: SkillWord,
-    #[param(inline)]
-    channel: Channel,
 }
 
 impl From<RulePath> for RuleKey {
@@ -87,7 +85,6 @@ impl From<RulePath> for RuleKey {
         Self {
             account: of.account,
             skill: of.skill.0,
-            channel: of.channel,
         }
     }
 }
@@ -136,7 +133,7 @@ struct RuleListQuery {
 
 /// List the rules
 ///
-/// Rules and drafts, each account's defaults first.
+/// Rules and drafts, each account's default first.
 #[utoipa::path(get, path = "/rules", tag = "rules", params(RuleListQuery), responses((status = 200, body = Page<ListView>)))]
 async fn list_rules(
     accounts: Accounts,
@@ -148,22 +145,18 @@ async fn list_rules(
         after: filter.after,
     };
     let limit = paging.limit()?;
-    let after: Option<(AccountId, Option<SkillId>, Channel)> = paging.after()?;
-    let after = after.map(|(account, skill, channel)| RuleKey {
-        account,
-        skill,
-        channel,
-    });
+    let after: Option<(AccountId, Option<SkillId>)> = paging.after()?;
+    let after = after.map(|(account, skill)| RuleKey { account, skill });
     let accounts = accounts.narrowed(filter.account.as_ref().map(AccountId::as_str));
     let rows = rules::list(&state.pool, &accounts, after.as_ref(), limit + 1).await?;
-    let key = |row: &ListView| (row.account.clone(), row.skill, row.channel);
+    let key = |row: &ListView| (row.account.clone(), row.skill);
     Ok(axum::Json(Page::of(rows, limit, key)))
 }
 
 /// Read a rule
 ///
 /// The rule in force, its draft, and the account's default that applies without it.
-#[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}", tag = "rules", params(RulePath),
+#[utoipa::path(get, path = "/rules/{account}/{skill}", tag = "rules", params(RulePath),
     responses((status = 200, body = RuleView, headers(("ETag" = String)))))]
 async fn read_rule(
     accounts: Accounts,
@@ -177,7 +170,7 @@ async fn read_rule(
 /// Delete a skill's own rule
 ///
 /// The account's default applies again. A default cannot be deleted; switch it off.
-#[utoipa::path(delete, path = "/rules/{account}/{skill}/{channel}", tag = "rules", params(RulePath, ReadVersion),
+#[utoipa::path(delete, path = "/rules/{account}/{skill}", tag = "rules", params(RulePath, ReadVersion),
     responses((status = 200, body = RuleView), (status = 409, description = "It is the account's default")))]
 async fn delete_rule(
     accounts: Accounts,
@@ -201,7 +194,7 @@ struct RuleBody {
     settings: Value,
 }
 
-/// Settings as they are sent: what is left out comes from the channel's defaults. Only described; [`RuleSettings::parse`] reads them.
+/// Settings as they are sent: what is left out is the default, steps those of the channels that are configured. Only described; [`RuleSettings::parse`] reads them.
 pub enum GivenSettings {}
 
 impl PartialSchema for GivenSettings {
@@ -209,9 +202,24 @@ impl PartialSchema for GivenSettings {
         let mut schema = RuleSettings::schema();
         if let RefOr::T(Schema::Object(settings)) = &mut schema {
             settings.required.clear();
+            settings
+                .properties
+                .insert("channels".to_owned(), given_channels());
         }
         schema
     }
+}
+
+/// The settings of channels as they are sent: of each channel what is not its default.
+fn given_channels() -> RefOr<Schema> {
+    let mut schema = ChannelSettings::schema();
+    if let RefOr::T(Schema::Object(settings)) = &mut schema {
+        settings.required.clear();
+    }
+    let channels = ObjectBuilder::new()
+        .description(Some("By channel: `email`, `sms`."))
+        .additional_properties(Some(schema));
+    RefOr::T(Schema::Object(channels.build()))
 }
 
 impl ToSchema for GivenSettings {
@@ -227,7 +235,7 @@ impl ToSchema for GivenSettings {
 /// Save a draft
 ///
 /// Nothing changes for anybody until it is published. Faults are told all at once; a draft with faults is not saved.
-#[utoipa::path(put, path = "/rules/{account}/{skill}/{channel}/draft", tag = "rules", params(RulePath, ReadVersion),
+#[utoipa::path(put, path = "/rules/{account}/{skill}/draft", tag = "rules", params(RulePath, ReadVersion),
     request_body = RuleBody, responses((status = 200, body = RuleView)))]
 async fn save_draft(
     accounts: Accounts,
@@ -243,13 +251,15 @@ async fn save_draft(
         settings: written.settings,
     };
     let senders = AllowedSenders::of(&state.context, &accounts).await?;
-    let (with, by) = ((&state.context.texts, &senders), by(&caller, &state));
+    let channels = state.config.channels.channels();
+    let with = (&state.context.texts, &senders, channels.as_slice());
+    let by = by(&caller, &state);
     let view = rules::save_draft(&state.pool, with, &key, seen, change, by).await?;
     Ok(with_etag(view))
 }
 
 /// Discard a draft
-#[utoipa::path(delete, path = "/rules/{account}/{skill}/{channel}/draft", tag = "rules", params(RulePath, ReadVersion),
+#[utoipa::path(delete, path = "/rules/{account}/{skill}/draft", tag = "rules", params(RulePath, ReadVersion),
     responses((status = 200, body = RuleView), (status = 409, description = "There is no draft")))]
 async fn discard_draft(
     accounts: Accounts,
@@ -268,7 +278,7 @@ async fn discard_draft(
 /// Publish a draft
 ///
 /// From then on every scan and every delivery goes by it.
-#[utoipa::path(post, path = "/rules/{account}/{skill}/{channel}/publish", tag = "rules", params(RulePath, ReadVersion),
+#[utoipa::path(post, path = "/rules/{account}/{skill}/publish", tag = "rules", params(RulePath, ReadVersion),
     responses((status = 200, body = RuleView), (status = 409, description = "There is no draft")))]
 async fn publish_rule(
     accounts: Accounts,
@@ -295,7 +305,7 @@ struct RestoreBody {
 }
 
 /// Make an old version the draft
-#[utoipa::path(post, path = "/rules/{account}/{skill}/{channel}/restore", tag = "rules", params(RulePath, ReadVersion),
+#[utoipa::path(post, path = "/rules/{account}/{skill}/restore", tag = "rules", params(RulePath, ReadVersion),
     request_body = RestoreBody, responses((status = 200, body = RuleView)))]
 async fn restore_rule(
     accounts: Accounts,
@@ -314,7 +324,7 @@ async fn restore_rule(
 /// List a rule's history
 ///
 /// The newest version first, each with what it changed.
-#[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}/versions", tag = "rules", params(RulePath, Paging),
+#[utoipa::path(get, path = "/rules/{account}/{skill}/versions", tag = "rules", params(RulePath, Paging),
     responses((status = 200, body = Page<VersionView>)))]
 async fn list_versions(
     accounts: Accounts,
@@ -331,7 +341,7 @@ async fn list_versions(
 /// Tell what a rule promises and cannot do
 ///
 /// Of the draft if there is one, else of the rule, else of what applies without one. None of it keeps a draft from being published.
-#[utoipa::path(get, path = "/rules/{account}/{skill}/{channel}/contradictions", tag = "rules", params(RulePath),
+#[utoipa::path(get, path = "/rules/{account}/{skill}/contradictions", tag = "rules", params(RulePath),
     responses((status = 200, body = RuleContradictions)))]
 async fn list_contradictions(
     accounts: Accounts,
@@ -347,9 +357,8 @@ async fn list_contradictions(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ToCheck {
-    /// Whose time zone and sender count. Left out: hours are read in UTC.
+    /// Whose time zone counts. Left out: hours are read in UTC.
     account: Option<AccountId>,
-    channel: Channel,
     enabled: bool,
     /// As a draft has them. What does not fit is told in the answer.
     settings: Value,
@@ -376,7 +385,8 @@ async fn check_rule(
     let around = rules::around(&state.config, account.as_deref());
     let senders = AllowedSenders::of(&state.context, &accounts).await?;
     let with = (&state.pool, &state.context.texts, &senders);
-    let of = (given.channel, place.as_str());
+    let channels = state.config.channels.channels();
+    let of = (channels.as_slice(), place.as_str());
     let written = (given.enabled, given.settings);
     let checked = rules::check(with, &around, of, written, state.clock.now()).await?;
     Ok(axum::Json(checked))

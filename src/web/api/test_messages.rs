@@ -28,8 +28,9 @@ pub fn add(table: &mut RouteTable) {
 #[serde(deny_unknown_fields)]
 struct ToSend {
     account: AccountId,
+    /// Which of the rule's channels.
     channel: Channel,
-    /// The rule whose words and sender are used. Left out: the channel's defaults.
+    /// The rule whose words and sender are used. Left out: the defaults.
     #[schema(value_type = Option<GivenSettings>)]
     settings: Option<Value>,
     #[schema(example = "en")]
@@ -55,7 +56,7 @@ async fn send_test(
 ) -> Result<axum::Json<Sent>, ApiError> {
     let account = accounts.named(wish.account.as_str())?;
     let settings = wish.settings.unwrap_or_else(|| serde_json::json!({}));
-    let settings = rules::checked(&state.context.texts, wish.channel, settings).await?;
+    let settings = rules::checked(&state.context.texts, &[wish.channel], settings).await?;
     let wish = TestRequest {
         account: &account,
         channel: wish.channel,

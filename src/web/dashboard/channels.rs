@@ -13,7 +13,7 @@ use super::{PageError, PageFrame};
 use crate::channel;
 use crate::control;
 use crate::control::ControlError;
-use crate::control::effect::{OfRule, ReturnOutcome};
+use crate::control::effect::{OfRule, OfStep, ReturnOutcome};
 use crate::control::overview::ScanView;
 use crate::control::senders::CircuitView;
 use crate::domain::access::Permission;
@@ -218,8 +218,8 @@ struct RuleRow<'a> {
     rule: &'a OfRule,
     brand: String,
     skill_label: String,
-    channel_name: &'static str,
     counts: OutcomePercents,
+    of_steps: Vec<StepRow>,
 }
 
 impl<'a> RuleRow<'a> {
@@ -231,8 +231,32 @@ impl<'a> RuleRow<'a> {
                 Some(skill) => labels::skill(rule.skill_name.as_deref(), skill),
                 None => "All other skills".to_owned(),
             },
-            channel_name: labels::channel(rule.channel),
             counts: OutcomePercents::new(&rule.outcome),
+            of_steps: rule.steps.iter().map(StepRow::new).collect(),
+        }
+    }
+}
+
+/// The messages of one step.
+#[derive(Serialize)]
+struct StepRow {
+    name: String,
+    sent: i64,
+    within_1h: Option<Percent>,
+    within_24h: Option<Percent>,
+}
+
+impl StepRow {
+    fn new(step: &OfStep) -> Self {
+        let channel = labels::channel(step.channel);
+        Self {
+            name: match step.place {
+                Some(place) => format!("Step {place}: {channel}"),
+                None => format!("{channel}, a step that was removed"),
+            },
+            sent: step.sent,
+            within_1h: step.back_1h.map(Percent::from),
+            within_24h: step.back_24h.map(Percent::from),
         }
     }
 }
@@ -241,6 +265,7 @@ impl<'a> RuleRow<'a> {
 #[derive(Serialize)]
 struct OutcomePercents {
     sent: i64,
+    reminded: i64,
     held_out: i64,
     within_1h: Option<Percent>,
     within_24h: Option<Percent>,
@@ -251,6 +276,7 @@ impl OutcomePercents {
     fn new(outcome: &ReturnOutcome) -> Self {
         Self {
             sent: outcome.sent,
+            reminded: outcome.reminded,
             held_out: outcome.held_out,
             within_1h: outcome.back_1h.map(Percent::from),
             within_24h: outcome.back_24h.map(Percent::from),

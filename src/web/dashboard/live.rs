@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{PageError, PageFrame, labels};
+use crate::control::forecast::NotReminded;
 use crate::control::labels::why;
 use crate::control::live::{
     CheckCaller, Consent, GoLiveRequest, LivePreview, LiveRefusal, LiveStatus, OtherInstallation,
@@ -134,7 +135,7 @@ fn outlook(preview: &LivePreview) -> Value {
         0 => String::new(),
         n => format!(", {} later", customers(count(n))),
     };
-    let without = match preview.without_address() {
+    let without = match preview.without_address {
         0 => String::new(),
         1 => "; 1 has no address for it".to_owned(),
         n => format!("; {n} have no address for it"),
@@ -152,9 +153,17 @@ fn outlook(preview: &LivePreview) -> Value {
         "reminded": preview.reminded() > 0,
         "hour": customers(count(preview.effect.within_the_hour)),
         "rest": format!("{later}{without}"),
-        "not": other.map(|not| json!({ "why": why(&not.reason), "count": not.conversations })).collect::<Vec<_>>(),
+        "not": other.map(|not| json!({ "why": why_not(not), "count": not.conversations })).collect::<Vec<_>>(),
         "partly": partly,
     })
+}
+
+/// Why somebody would not be reminded over a channel.
+fn why_not(not: &NotReminded) -> String {
+    match not.reason.reason() {
+        Some(Reason::Reached) => "They are reached over another channel first.".to_owned(),
+        _ => why(&not.reason),
+    }
 }
 
 /// The same as the last scans know it, of all conversations.

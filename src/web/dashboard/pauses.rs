@@ -101,11 +101,7 @@ fn what(state: &AppState, pause: &PauseView) -> String {
                 None => "all other skills".to_owned(),
                 Some(skill) => labels::skill(pause.skill_name.as_deref(), skill),
             };
-            format!(
-                "The {} rule for {place} of {} is paused",
-                channel(&key.channel),
-                brand(&key.account)
-            )
+            format!("The rule for {place} of {} is paused", brand(&key.account))
         }
     }
 }

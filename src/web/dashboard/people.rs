@@ -18,7 +18,7 @@ use crate::control::consumers::{
 use crate::control::labels::{because, why};
 use crate::control::{self, ControlError};
 use crate::domain::access::Permission;
-use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::domain::ids::{AccountId, ReminderId};
 use crate::domain::read_state::ReadStatus;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
@@ -141,7 +141,6 @@ async fn show(
 struct PersonShown<'a> {
     unknown: bool,
     answer: AnswerShown<'a>,
-    channels: labels::ChannelChoices,
     conversations: Vec<ConversationRow<'a>>,
     reminders: Vec<ReminderRow<'a>>,
     suppressed: Vec<Suppressed>,
@@ -158,7 +157,6 @@ impl<'a> PersonShown<'a> {
                 reminder: answer.reminder,
                 rule: answer.rule.as_ref().map(|rule| governing(rule, account)),
             },
-            channels: labels::channels(None),
             conversations: conversations
                 .map(|c| ConversationRow::new(c, now))
                 .collect(),
@@ -197,22 +195,35 @@ struct ConversationRow<'a> {
     conversation: &'a ConversationView,
     started: Moment,
     unread: bool,
-    /// Why they were not reminded, or when they will be, in the order of the channels.
-    said: [String; Channel::ALL.len()],
+    /// Why they were not reminded, or that they will be.
+    said: String,
+    /// Why they are not reminded over some channels.
+    passed_over: Vec<PassedOver>,
 }
 
 impl<'a> ConversationRow<'a> {
     fn new(conversation: &'a ConversationView, now: DateTime<Utc>) -> Self {
+        let passed_over = conversation
+            .passed_over
+            .iter()
+            .map(|(channel, reason)| PassedOver {
+                channel: labels::channel(*channel),
+                why: why(reason),
+            });
         Self {
             conversation,
             started: labels::time(conversation.started_at, now),
             unread: conversation.read_state == ReadStatus::Unread,
-            said: Channel::ALL.map(|channel| {
-                let reason = conversation.reasons.get(&channel);
-                reason.map(why).unwrap_or_default()
-            }),
+            said: conversation.reason.as_ref().map(why).unwrap_or_default(),
+            passed_over: passed_over.collect(),
         }
     }
+}
+
+#[derive(Serialize)]
+struct PassedOver {
+    channel: &'static str,
+    why: String,
 }
 
 async fn opt_out(

@@ -1,10 +1,14 @@
 //! Rules as pages: the list, the editor, the history, the next hour, the way to the first reminder.
 
+mod customers;
 mod editor;
 mod forecast_view;
 mod form;
 mod preview;
+mod tries;
 mod writing;
+
+use std::collections::HashMap;
 
 use axum::extract::{Path, State as Shared};
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -13,10 +17,11 @@ use serde_json::{Value, json};
 use super::{PageError, PageFrame, labels};
 use crate::control::ControlError;
 use crate::control::accounts::{Accounts, Allowed};
-use crate::control::rules::{self, ChangeAuthor, RuleStamp};
+use crate::control::rules::{self, ChangeAuthor, ListView, RuleStamp};
+use crate::db;
 use crate::domain::access::Permission;
-use crate::domain::ids::SkillId;
-use crate::domain::rule::RuleKey;
+use crate::domain::ids::{Channel, SkillId};
+use crate::domain::rule::{RuleKey, Step};
 use crate::web::AppState;
 use crate::web::access::RouteTable;
 
@@ -32,18 +37,15 @@ pub fn add(table: &mut RouteTable) {
     writing::add(table);
 }
 
-const EDITOR: &str = "/rules/{account}/{skill}/{channel}";
+const EDITOR: &str = "/rules/{account}/{skill}";
 
-type RulePagePath = Path<(String, String, String)>;
+type RulePagePath = Path<(String, String)>;
 
-fn key(
-    accounts: &Accounts,
-    (account, skill, channel): (String, String, String),
-) -> Result<Allowed<RuleKey>, PageError> {
-    Ok(accounts.rule(parsed((account, skill, channel))?)?)
+fn key(accounts: &Accounts, of: (String, String)) -> Result<Allowed<RuleKey>, PageError> {
+    Ok(accounts.rule(parsed(of)?)?)
 }
 
-fn parsed((account, skill, channel): (String, String, String)) -> Result<RuleKey, PageError> {
+fn parsed((account, skill): (String, String)) -> Result<RuleKey, PageError> {
     let none = || PageError::from(ControlError::NotFound("rule at this address".to_owned()));
     Ok(RuleKey {
         account: account.parse().map_err(|_| none())?,
@@ -51,8 +53,15 @@ fn parsed((account, skill, channel): (String, String, String)) -> Result<RuleKey
             "default" => None,
             id => Some(SkillId(id.parse().map_err(|_| none())?)),
         },
-        channel: channel.parse().map_err(|_| none())?,
     })
+}
+
+/// What a rule is called: by the skill that it is for.
+fn name(skill: Option<SkillId>, skill_name: Option<&str>) -> String {
+    match skill {
+        None => "All other skills".to_owned(),
+        Some(skill) => labels::skill(skill_name, skill),
+    }
 }
 
 fn by<'a>(page: &'a PageFrame, state: &AppState) -> ChangeAuthor<'a> {
@@ -65,6 +74,11 @@ fn by<'a>(page: &'a PageFrame, state: &AppState) -> ChangeAuthor<'a> {
 async fn list(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Response, PageError> {
     let now = state.clock.now();
     let rows = rules::list(&state.pool, &page.accounts, None, rules::MOST).await?;
+    let in_force = db::rules::of_accounts(&state.pool, page.accounts.ids()).await?;
+    let steps: HashMap<RuleKey, Vec<Step>> = in_force
+        .into_iter()
+        .map(|rule| (rule.key(), rule.settings.steps))
+        .collect();
     let mut accounts = Vec::new();
     for id in page.accounts.each() {
         let own: Vec<Value> = rows
@@ -74,19 +88,13 @@ async fn list(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Respon
                 let key = RuleKey {
                     account: row.account.clone(),
                     skill: row.skill,
-                    channel: row.channel,
                 };
-                let name = match (row.skill, &row.skill_name) {
-                    (None, _) => "All other skills".to_owned(),
-                    (Some(_), Some(name)) => name.clone(),
-                    (Some(skill), None) => format!("Skill {skill}"),
-                };
+                let steps = steps.get(&key).map_or(&[][..], Vec::as_slice);
                 json!({
                     "href": format!("/rules/{key}"),
-                    "name": name,
-                    "channel": labels::channel(row.channel),
-                    "state": if row.paused { "paused" } else if row.enabled { "on" } else { "off" },
-                    "said": row.summary.first(),
+                    "name": name(row.skill, row.skill_name.as_deref()),
+                    "state": state_of(row),
+                    "steps": sequence(steps),
                     "published": row.version.is_some(),
                     "draft_by": row.draft_by,
                     "updated": row.updated_at.map(|at| labels::time(at, now)),
@@ -100,7 +108,6 @@ async fn list(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Respon
     }
     let values = json!({
         "accounts": accounts,
-        "channels": labels::channels(None),
         "several": accounts.len() > 1,
         "may_edit": page.caller.may(Permission::Edit),
         "csrf": page.session().csrf,
@@ -108,10 +115,38 @@ async fn list(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Respon
     Ok(page.render("rules.hbs", "Rules", values))
 }
 
+/// How a rule stands: the words of its state, and its look.
+fn state_of(row: &ListView) -> Value {
+    let paused = row
+        .paused_channels
+        .iter()
+        .map(|channel| channel.names().label);
+    let (look, said) = if !row.enabled {
+        ("off", "off".to_owned())
+    } else if row.paused {
+        ("paused", "paused".to_owned())
+    } else if row.paused_channels.is_empty() {
+        ("on", "on".to_owned())
+    } else {
+        (
+            "paused",
+            format!("{} paused", paused.collect::<Vec<_>>().join(" and ")),
+        )
+    };
+    json!({ "look": look, "said": said })
+}
+
+/// Steps in a line, for `rule_sequence.hbs`.
+fn sequence(steps: &[Step]) -> Vec<Value> {
+    let parts = form::sequence_parts(steps).into_iter();
+    let part = |(channel, when): (Channel, String)| json!({ "channel": channel, "label": labels::channel(channel), "when": when });
+    parts.map(part).collect()
+}
+
 /// On to the editor of the rule that was chosen.
 async fn choose(page: PageFrame, fields: FormFields) -> Result<Response, PageError> {
     let word = |name| fields.one(name).to_owned();
-    let of = (word("account"), word("skill"), word("channel"));
+    let of = (word("account"), word("skill"));
     let key = key(&page.accounts, of)?;
     Ok(Redirect::to(&format!("/rules/{key}")).into_response())
 }
@@ -180,14 +215,10 @@ async fn history(
             })
         })
         .collect();
-    let name = match view.skill {
-        None => "All other skills".to_owned(),
-        Some(_) => view.place(),
-    };
+    let name = name(view.skill, view.skill_name.as_deref());
     let values = json!({
         "path": format!("/rules/{key}"),
         "name": name,
-        "channel": labels::channel(view.channel),
         "seen": view.stamp.to_string(),
         "versions": rows,
         "may_edit": page.caller.may(Permission::Edit),

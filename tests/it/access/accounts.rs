@@ -88,18 +88,18 @@ impl Planted {
 
 /// A rule of the other account, with words and a sender of its own, and a draft.
 async fn rule_of_other(t: &TestApp, sender: &str) {
-    let mut settings = RuleSettings::default_for(Channel::Email);
-    settings.sender = Some(sender.to_owned());
+    let mut settings = RuleSettings::default_for(&[Channel::Email]);
+    let email = &mut settings.channels[Channel::Email];
+    email.sender = Some(sender.to_owned());
     let template = Template {
         subject: Some(format!("{MARK} {{{{brand}}}}")),
         text: format!("{MARK} {{{{link}}}}"),
         html: None,
     };
-    settings.templates.insert("en".parse().unwrap(), template);
+    email.templates.insert("en".parse().unwrap(), template);
     let key = RuleKey {
         account: other(),
         skill: None,
-        channel: Channel::Email,
     };
     let mut conn = t.pool().acquire().await.unwrap();
     db::rules::put(&mut conn, &key, true, &settings, MARK, t.now())
@@ -203,10 +203,11 @@ fn paths(pattern: &str, planted: &Planted) -> Vec<String> {
 
 /// Queries that name the other account or what is in it.
 fn queries(path: &str, planted: &Planted) -> Vec<String> {
-    let of_account = format!("account={OTHER}&channel=email");
+    let of_account = format!("account={OTHER}");
+    let of_channel = format!("{of_account}&channel=email");
     let queries = match path {
         "/api/v1/forecast" | "/forecast" => vec![of_account],
-        "/live" => vec![String::new(), of_account],
+        "/live" => vec![String::new(), of_channel],
         "/api/v1/reminders" | "/reminders" => vec![
             String::new(),
             format!("account={OTHER}"),
@@ -323,7 +324,7 @@ fn operations(planted: &Planted) -> Vec<(Method, String, Option<Value>)> {
     let test = json!({ "account": OTHER, "channel": "email", "to": "me@example.net" });
     let code =
         json!({ "account": OTHER, "channel": "email", "to": "me@example.net", "code": "123456" });
-    let rule = format!("/rules/{OTHER}/default/email");
+    let rule = format!("/rules/{OTHER}/default");
     let written = json!({ "enabled": false, "settings": {} });
     vec![
         post(
@@ -366,7 +367,7 @@ fn operations(planted: &Planted) -> Vec<(Method, String, Option<Value>)> {
         post(&format!("{rule}/restore"), json!({ "version": 1 })),
         post(
             "/rules/check",
-            json!({ "account": OTHER, "channel": "email", "enabled": true, "settings": {} }),
+            json!({ "account": OTHER, "enabled": true, "settings": {} }),
         ),
         post(
             "/texts/preview",
@@ -374,10 +375,7 @@ fn operations(planted: &Planted) -> Vec<(Method, String, Option<Value>)> {
         ),
         post("/test-messages", test),
         post("/test-messages/verify", code),
-        post(
-            "/forecast/live",
-            json!({ "account": OTHER, "channel": "email" }),
-        ),
+        post("/forecast/live", json!({ "account": OTHER })),
         post("/pauses", json!({ "account": OTHER, "channel": "email" })),
         (Method::DELETE, format!("/pauses?account={OTHER}"), None),
     ]
@@ -465,17 +463,14 @@ async fn who_is_limited_to_an_account_changes_nothing_in_another_one() {
 
 /// What is posted by forms of pages about the other account.
 fn forms(planted: &Planted) -> Vec<(String, Vec<(&'static str, String)>)> {
-    let rule = format!("/rules/{OTHER}/default/email");
+    let rule = format!("/rules/{OTHER}/default");
     let own = |name: &'static str, value: &str| (name, value.to_owned());
     let of = || own("account", OTHER);
     let reminder = |what: &str| (format!("/reminders/{}/{what}", planted.reminder), vec![]);
     let address = || own("address", "somebody@example.net");
     let sender = || vec![own("provider", "smtp"), own("sender", &planted.sender)];
     let mut forms = vec![
-        (
-            "/rules".to_owned(),
-            vec![of(), own("skill", "default"), own("channel", "email")],
-        ),
+        ("/rules".to_owned(), vec![of(), own("skill", "default")]),
         (
             format!("{rule}/drop"),
             vec![own("do", "discard"), own("seen", "v1-d1")],
@@ -674,14 +669,14 @@ async fn who_is_limited_can_do_everything_in_their_own_account() {
 
 /// A rule of a skill of the own account, with a draft that comes from another sender.
 async fn own_rule(t: &TestApp, published: &str, drafted: &str) {
-    let from = |sender: &str| RuleSettings {
-        sender: Some(sender.to_owned()),
-        ..RuleSettings::default_for(Channel::Email)
+    let from = |sender: &str| {
+        let mut settings = RuleSettings::default_for(&[Channel::Email]);
+        settings.channels[Channel::Email].sender = Some(sender.to_owned());
+        settings
     };
     let key = RuleKey {
         account: account(),
         skill: Some(SkillId(CUSTOMER_CARE)),
-        channel: Channel::Email,
     };
     let mut conn = t.pool().acquire().await.unwrap();
     db::rules::put(&mut conn, &key, true, &from(published), "test", t.now())
@@ -701,14 +696,15 @@ async fn who_is_limited_writes_in_no_other_account_s_name_and_opens_no_sender_fo
         own_rule(t, OWN, &format!("{MARK}@example.org")).await;
         let planted = Planted::new(t).await;
         let person = person(t).await;
-        let rule = format!("/api/v1/rules/{}/{}/email", account(), CUSTOMER_CARE);
-        let from = |sender: &str| json!({ "enabled": true, "settings": { "sender": sender } });
+        let rule = format!("/api/v1/rules/{}/{}", account(), CUSTOMER_CARE);
+        let own_sender = |sender: &str| json!({ "channels": { "email": { "sender": sender } } });
+        let from = |sender: &str| json!({ "enabled": true, "settings": own_sender(sender) });
         let ask = async |method: Method, path: &str, body: Option<&Value>| {
             person.ask(t, &method, path, body.map(Body::Json)).await
         };
         let draft = format!("{rule}/draft");
         let message = json!({
-            "account": account(), "channel": "email", "to": "me@example.net", "settings": { "sender": planted.sender },
+            "account": account(), "channel": "email", "to": "me@example.net", "settings": own_sender(&planted.sender),
         });
         let publish = format!("{rule}/publish");
         for (method, path, body) in [
@@ -719,13 +715,12 @@ async fn who_is_limited_writes_in_no_other_account_s_name_and_opens_no_sender_fo
         ] {
             let refused = ask(method, path, body).await;
             assert_eq!(refused.status, 422, "{path}: {refused:?}");
-            assert!(refused.text.contains("/settings/sender"), "{refused:?}");
+            assert!(refused.text.contains("/settings/channels/email/sender"), "{refused:?}");
         }
         let mut to_check = from(&planted.sender);
         to_check["account"] = json!(account());
-        to_check["channel"] = json!("email");
         let checked = ask(Method::POST, "/api/v1/rules/check", Some(&to_check)).await;
-        assert_eq!(checked.json()["faults"][0]["field"], "/settings/sender");
+        assert_eq!(checked.json()["faults"][0]["field"], "/settings/channels/email/sender");
         let saved = ask(Method::PUT, &draft, Some(&from(OWN))).await;
         assert_eq!(saved.status, 200, "{saved:?}");
 

@@ -195,7 +195,7 @@ async fn an_idempotency_key_keeps_nothing_of_questions_and_no_long_answer() {
             ("/texts/preview", json!({ "channel": "email" })),
             (
                 "/rules/check",
-                json!({ "channel": "email", "enabled": true, "settings": {} }),
+                json!({ "account": account, "enabled": true, "settings": {} }),
             ),
             (
                 "/consumers/look-up",
@@ -224,11 +224,11 @@ async fn an_idempotency_key_keeps_nothing_of_questions_and_no_long_answer() {
         assert!(kept().await.is_empty());
 
         // A rule whose text is long is published; the answer has it all.
-        let rule = "/rules/12345678/default/email";
+        let rule = "/rules/12345678/default";
         let html = format!("<p>{}</p>{{{{link}}}}", "long ".repeat(14_000));
         let text =
             json!({ "subject": "s", "text": "t {{link}} {{unsubscribe_link}}", "html": html });
-        let draft = json!({ "enabled": true, "settings": { "templates": { "en": text } } });
+        let draft = json!({ "enabled": true, "settings": { "channels": { "email": { "templates": { "en": text } } } } });
         let saved = keyed(Method::PUT, &format!("{rule}/draft"), "d", &draft).await;
         assert_eq!(saved.status, 200, "{}", saved.text);
         let etag = saved.headers["etag"].to_str().unwrap().to_owned();

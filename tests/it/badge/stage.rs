@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use unread::app::{self, Database, RoleSet, Running, Start};
 use unread::clock::Clock;
 use unread::config::{Config, ProcessRole, Sources};
-use unread::db::conversations::{self, ConversationSnapshot};
+use unread::db::conversations::{self, ConversationSnapshot, Decided};
 use unread::demo;
 use unread::domain::channel::PerChannel;
 use unread::domain::ids::SkillId;
@@ -196,7 +196,8 @@ impl Conversations {
             language: None,
             consumer_ids: consumers.iter().map(|id| (*id).to_owned()).collect(),
             customer_id: customer.map(str::to_owned),
-            decided: PerChannel::default(),
+            decided: Decided::default(),
+            addresses: PerChannel::default(),
         };
         let mut tx = self.pool.begin().await.unwrap();
         let (account, seen) = (

@@ -22,8 +22,8 @@ const WRONG: &str = "wrong@example.net";
 const LOST: &str = "lost@example.net";
 const PHONE: &str = "+12025550143";
 
-fn rule(channel: &str) -> String {
-    format!("/rules/12345678/{CUSTOMER_CARE}/{channel}")
+fn rule() -> String {
+    format!("/rules/12345678/{CUSTOMER_CARE}")
 }
 
 /// The pages of the table that need somebody to be logged in, each with a name for its pictures.
@@ -34,10 +34,7 @@ fn pages(t: &TestApp) -> Vec<(String, String)> {
     own.map(|route| {
         let path = route
             .path
-            .replace(
-                "{account}/{skill}/{channel}",
-                &rule("email")["/rules/".len()..],
-            )
+            .replace("{account}/{skill}", &rule()["/rules/".len()..])
             .replace("{id}", "1");
         assert!(!path.contains('{'), "how is {path} opened?");
         let name = route.path.replace(['/', '{', '}'], "-");
@@ -186,9 +183,10 @@ async fn pages_of_strangers(t: &TestApp, gallery: &mut Gallery<'_>) {
 
 async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
     let b = gallery.browser;
-    let editor = format!("{}{}", t.web, rule("email"));
+    let editor = format!("{}{}", t.web, rule());
     b.open(&editor).await;
-    b.write("Reminder 1 after", "5").await;
+    b.write("Wait of step 1", "5").await;
+    b.press("Words").await;
     b.press("Add a language").await;
     b.write("Language", "en").await;
     b.write("Subject", "{{brand}} has an answer for you").await;
@@ -201,11 +199,11 @@ async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
     b.sees("Published.").await;
     gallery.capture("rule-published").await;
     b.open(&editor).await;
-    b.write("Reminder 1 after", "soon").await;
+    b.write("Wait of step 1", "soon").await;
     b.press("Save draft").await;
     b.sees("Not saved").await;
     gallery.capture("rule-refused").await;
-    b.write("Reminder 1 after", "7").await;
+    b.write("Wait of step 1", "7").await;
     b.press("Save draft").await;
     b.sees("Draft saved.").await;
     // The mail server lets us in again.
@@ -228,17 +226,19 @@ async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
     b.open(&editor).await;
     let second = b.new_window().await;
     b.open(&editor).await;
-    b.write("Reminder 1 after", "8").await;
+    b.write("Wait of step 1", "8").await;
     b.press("Save draft").await;
     b.sees("Draft saved.").await;
     b.switch_to(&first).await;
-    b.write("Reminder 1 after", "9").await;
+    b.write("Wait of step 1", "9").await;
     b.press("Save draft").await;
-    b.sees("Somebody else was quicker").await;
+    b.sees("Someone else has changed this rule").await;
     gallery.capture("rule-changed-meanwhile").await;
     assert_ne!(first, second);
 
-    b.open(&format!("{}{}", t.web, rule("sms"))).await;
+    b.open(&editor).await;
+    b.run("document.querySelector('#sms-words').open = true")
+        .await;
     b.press("Add a language").await;
     b.write("Language", "pl").await;
     b.write(
@@ -313,5 +313,5 @@ async fn errors(t: &TestApp, gallery: &mut Gallery<'_>) {
         .await;
     log_in(t, gallery.browser, Role::Viewer).await;
     gallery.visit("error-not-allowed", &at("/users")).await;
-    gallery.visit("viewer-rule", &at(&rule("email"))).await;
+    gallery.visit("viewer-rule", &at(&rule())).await;
 }

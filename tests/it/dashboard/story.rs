@@ -88,17 +88,17 @@ async fn follows_the_checklist_to_a_rule(b: &Browser) {
         .await;
     b.follow("Send yourself a test").await;
     b.arrives_at("/rules").await;
-    b.choose("A rule for", "Customer Care").await;
-    b.choose("By", "E-mail").await;
-    b.press("Write or open").await;
+    b.choose("For", "Customer Care").await;
+    b.press("Write or edit").await;
     b.sees("This skill has no rule of its own").await;
 }
 
 async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
-    b.write("Reminder 1 after", "5").await;
+    b.write("Wait of step 1", "5").await;
     // What it means follows by itself.
-    b.sees("the visitor gets an e-mail after 5 minutes and, while it is still unread, another after 24 hours")
+    b.sees("the customer gets an e-mail after 5 minutes, or a text message if that does not reach them; if it is still unread, an e-mail after 24 hours")
         .await;
+    b.press("Words").await;
     b.press("Add a language").await;
     b.write("Language", "en").await;
     b.write("Subject", "{{brand}} has an answer for you").await;
@@ -112,7 +112,7 @@ async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
         "Hello {{nobody}}, look: {{link}} {{unsubscribe_link}}",
     )
     .await;
-    b.sees("To be fixed before it can be saved").await;
+    b.sees("Fix before saving").await;
     b.write(
         "Text",
         "Hello {{first_name}}, your answer is here: {{link}} No more of this: {{unsubscribe_link}}",
@@ -150,7 +150,7 @@ async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
     b.press("Conversation by conversation").await;
     b.sees("The channel has not gone live: nothing goes out yet.")
         .await;
-    b.sees("in 5 min, to d…@example.net").await;
+    b.sees("in 5 min, an e-mail to d…@example.net").await;
     assert!(!b.page().await.contains(DANA), "whom it is to is masked");
 }
 
@@ -161,7 +161,7 @@ async fn publishes_it(b: &Browser) {
     b.press("Publish").await;
     b.sees("Published. From now on reminders go by this rule.")
         .await;
-    b.sees("Version 1 is in force, published by ann@shop.example")
+    b.sees("Version 1 is live, published by ann@shop.example")
         .await;
     b.follow("Set up").await;
     b.sees("5 of 6 steps are done").await;
@@ -211,7 +211,7 @@ async fn opens_the_reminder_of(b: &Browser, conversation: &str) {
     b.write("Conversation", conversation).await;
     b.press("Show").await;
     b.sees("Show all").await;
-    b.follow("E-mail, step 1").await;
+    b.follow("E-mail").await;
     b.sees("What happened").await;
 }
 
@@ -248,14 +248,14 @@ async fn story(b: &Browser) -> Vec<String> {
 
 const WRITTEN: &str =
     "An agent wrote, and the customer had not read it when the reminder was scheduled";
-const PLANNED: &str = "The first e-mail was scheduled";
+const PLANNED: &str = "An e-mail was scheduled";
 const CHECKED: &str = "It was checked once more, and still unread: it may go";
 const HANDED_OVER: &str = "The e-mail was handed over, from hello@shop.example";
 const TAKEN: &str = "The provider took it";
 
 async fn reads_the_story(t: &TestApp, b: &Browser) {
     b.open(&format!("{}/reminders?state=sent", t.web)).await;
-    b.follow("E-mail, step 1").await;
+    b.follow("E-mail").await;
     b.sees("What happened").await;
     let told = story(b).await;
     assert_eq!(told, [WRITTEN, PLANNED, CHECKED, HANDED_OVER, TAKEN]);

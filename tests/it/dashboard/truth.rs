@@ -17,7 +17,7 @@ const BEN: &str = "ben@shop.example";
 const PASSWORD: &str = "correct horse battery";
 
 fn rule(t: &TestApp) -> String {
-    format!("{}/rules/12345678/{CUSTOMER_CARE}/email", t.web)
+    format!("{}/rules/12345678/{CUSTOMER_CARE}", t.web)
 }
 
 async fn known(t: &TestApp, name: &str) {
@@ -171,7 +171,7 @@ async fn a_draft_saves_itself_and_comes_back_after_the_session_has_ended() {
         b.sees("This skill has no rule of its own").await;
         assert!(!asks_before_leaving(b).await && drafts().await.is_empty());
 
-        b.write("Reminder 1 after", "7").await;
+        b.write("Wait of step 1", "7").await;
         assert!(asks_before_leaving(b).await);
         b.sees("Saved ").await;
         assert!(!asks_before_leaving(b).await);
@@ -183,10 +183,10 @@ async fn a_draft_saves_itself_and_comes_back_after_the_session_has_ended() {
         b.write("Your e-mail address", "me@example.net").await;
         assert!(!asks_before_leaving(b).await);
 
-        b.write("Reminder 1 after", "soon").await;
+        b.write("Wait of step 1", "soon").await;
         b.sees("Not saved: ").await;
         assert!(asks_before_leaving(b).await);
-        b.write("Reminder 1 after", "8").await;
+        b.write("Wait of step 1", "8").await;
         b.sees("Saved ").await;
         assert!(
             b.run("return !document.querySelector('[data-draft]').hidden")
@@ -201,22 +201,22 @@ async fn a_draft_saves_itself_and_comes_back_after_the_session_has_ended() {
         assert_eq!(noted, 1, "once a sitting");
 
         // What is published is what was written last, whatever was under way.
-        b.write("Reminder 1 after", "9").await;
+        b.write("Wait of step 1", "9").await;
         b.press("Publish").await;
         b.sees("Published. From now on reminders go by this rule.")
             .await;
 
-        b.write("Reminder 1 after", "11").await;
+        b.write("Wait of step 1", "11").await;
         b.sees("Saved ").await;
         sessions_end(t).await;
-        b.write("Reminder 1 after", "12").await;
+        b.write("Wait of step 1", "12").await;
         b.sees("Not saved: you have been logged out.").await;
         b.follow("Log in").await;
         b.arrives_at("/login").await;
         b.sees("What you wrote is kept in this tab.").await;
         logs_in(b, ANN).await;
         b.sees("What you had written is back.").await;
-        assert_eq!(value(b, "step-0").await, "12");
+        assert_eq!(value(b, "step-0-wait").await, "12");
         b.sees("Saved ").await;
         assert_eq!(kept(b).await, Value::Null);
     })

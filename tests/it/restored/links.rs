@@ -89,7 +89,7 @@ async fn a_no_by_a_lost_link_of_an_older_key_is_not_labelled_with_the_present_on
         let chat = t.answered(ANN);
         t.tick().await;
         t.advance(10).await;
-        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)"]);
+        assert_eq!(t.story(&chat).await, ["cancelled (opted_out)", "scheduled"]);
     })
     .await;
 }

@@ -18,15 +18,14 @@ async fn said(t: &TestApp, chat: &str) -> [Option<String>; 4] {
     let filter = ReminderFilter::default();
     let list = reminders::search(t.pool(), &everything(), filter, None, 10).await;
     let own = everything().named(account().as_str()).unwrap();
-    let of = (Channel::Email, None);
-    let next = forecast::stored(t.context(), &own, of, t.now()).await;
+    let next = forecast::stored(t.context(), &own, None, t.now()).await;
     let who = ConsumerSelector::Conversation(chat.to_owned());
     let person = look_up(t.context(), &own, &who).await.unwrap();
     let word = |cause: Option<&Cause>| cause.map(ToString::to_string);
     [
         word(list.unwrap().reminders[0].reason.as_ref()),
         word(next.unwrap().due[0].held_by.as_ref()),
-        word(person.conversations[0].reasons.get(&Channel::Email)),
+        word(person.conversations[0].reason.as_ref()),
         Some(person.answer.reason),
     ]
 }

@@ -34,11 +34,11 @@ fn etag(answer: &Answer) -> String {
 }
 
 fn rule() -> String {
-    format!("/rules/12345678/{CUSTOMER_CARE}/email")
+    format!("/rules/12345678/{CUSTOMER_CARE}")
 }
 
 fn draft(minutes: u32) -> Value {
-    json!({ "enabled": true, "settings": { "steps": [{ "after_minutes": minutes }] } })
+    json!({ "enabled": true, "settings": { "steps": [{ "channel": "email", "after_minutes": minutes }] } })
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn a_rule_is_written_published_and_reminded_by() {
         );
         let next = listed["next"].as_str().unwrap();
         let rest = program.get(&format!("/rules?after={next}")).await.json();
-        assert_eq!(rest["items"].as_array().unwrap().len(), 2);
+        assert_eq!(rest["items"].as_array().unwrap().len(), 1);
     })
     .await;
 }
@@ -107,8 +107,8 @@ async fn faults_come_with_their_pointers() {
         let seen = etag(&program.get(&rule()).await);
         let path = format!("{}/draft", rule());
         let wrong = json!({ "enabled": true, "settings": {
-            "steps": [{ "after_minutes": 5 }, { "after_minutes": 1 }],
-            "templates": { "en": { "text": "x" } },
+            "steps": [{ "channel": "email", "after_minutes": 5 }, { "channel": "email", "after_minutes": 1 }],
+            "channels": { "email": { "templates": { "en": { "text": "x" } } } },
         } });
         let answer = change(&program, Method::PUT, &path, &seen, Some(&wrong)).await;
         assert_eq!(answer.status, 422);
@@ -118,13 +118,13 @@ async fn faults_come_with_their_pointers() {
             "{errors}"
         );
         assert!(
-            errors.contains("/settings/templates/en/subject"),
+            errors.contains("/settings/channels/email/templates/en/subject"),
             "{errors}"
         );
-        let odd = program.get("/rules/12345678/sales/email").await;
+        let odd = program.get("/rules/12345678/sales").await;
         assert_eq!(odd.status, 400, "{}", odd.text);
         let checked =
-            json!({ "channel": "sms", "enabled": true, "settings": {}, "place": "Orders" });
+            json!({ "enabled": true, "settings": {}, "place": "Orders" });
         let checked = program
             .send(Method::POST, "/rules/check", &checked)
             .await
@@ -273,21 +273,26 @@ async fn the_next_hour_is_told_and_a_change_is_compared_with_what_is_in_force() 
     run_test(async |t| {
         let program = t.program(&ALL).await;
         let chat = t.answered("ann@example.net");
-        t.answered("+12025550143");
+        let by_text = t.answered("+12025550143");
+        t.answered("not an address");
         t.tick().await;
-        let path = "/forecast?account=12345678&channel=email";
+        let path = "/forecast?account=12345678";
         let told = program.get(path).await.json();
-        assert_eq!(told["due"].as_array().unwrap().len(), 1);
-        assert_eq!(told["due"][0]["conversation"], chat);
+        let due = told["due"].as_array().unwrap().iter();
+        let due: Vec<(&Value, &Value)> = due.map(|one| (&one["conversation"], &one["channel"])).collect();
+        assert_eq!(due.len(), 2, "{told}");
+        for expected in [(&json!(chat), &json!("email")), (&json!(by_text), &json!("sms"))] {
+            assert!(due.contains(&expected), "{told}");
+        }
         assert_eq!(told["not"][0]["reason"], "no_address");
 
-        let wish = json!({ "account": "12345678", "channel": "email",
-            "change": { "enabled": true, "settings": { "steps": [{ "after_minutes": 90 }] } } });
+        let wish = json!({ "account": "12345678",
+            "change": { "enabled": true, "settings": { "steps": [{ "channel": "email", "after_minutes": 90 }] } } });
         let live = program.send(Method::POST, "/forecast/live", &wish).await;
         assert_eq!(live.status, 200, "{}", live.text);
         let live = live.json();
-        assert_eq!(live["unread"], 2);
-        assert_eq!(live["in_force"]["within_the_hour"], 1);
+        assert_eq!(live["unread"], 3);
+        assert_eq!(live["in_force"]["within_the_hour"], 2);
         assert_eq!(live["changed"]["within_the_hour"], 0);
         assert_eq!(live["changed"]["later"], 1);
         let to = live["people"].to_string();

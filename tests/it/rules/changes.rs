@@ -34,7 +34,6 @@ fn key(skill: Option<SkillId>) -> Allowed<RuleKey> {
     let key = RuleKey {
         account: account(),
         skill,
-        channel: Channel::Sms,
     };
     everything().rule(key).unwrap()
 }
@@ -46,7 +45,7 @@ fn by(name: &str) -> ChangeAuthor<'_> {
 fn after(minutes: u32) -> RuleChange {
     RuleChange {
         enabled: true,
-        settings: json!({ "steps": [{ "after_minutes": minutes }] }),
+        settings: json!({ "steps": [{ "channel": "sms", "after_minutes": minutes }] }),
     }
 }
 
@@ -58,7 +57,7 @@ async fn draft(
 ) -> Result<RuleView, ControlError> {
     rules::save_draft(
         pool,
-        (&Texts::new(), &AllowedSenders::ANY),
+        (&Texts::new(), &AllowedSenders::ANY, &Channel::ALL),
         &key(Some(CARE)),
         seen,
         change,
@@ -170,7 +169,7 @@ async fn a_draft_begun_before_somebody_elses_publishing_is_not_published_over_it
         .unwrap();
     // A rules file brings another version meanwhile; the draft stays.
     let mut conn = db.pool.acquire().await.unwrap();
-    let settings = unread::domain::rule::RuleSettings::default_for(Channel::Sms);
+    let settings = unread::domain::rule::RuleSettings::default_for(&[Channel::Sms]);
     db::rules::put(
         &mut conn,
         &key(Some(CARE)),
@@ -204,7 +203,7 @@ async fn a_draft_begun_before_somebody_elses_publishing_is_not_published_over_it
 async fn a_deleted_rule_gives_way_to_the_default_and_its_history_goes_on() {
     let db = empty().await;
     let mut conn = db.pool.acquire().await.unwrap();
-    let settings = unread::domain::rule::RuleSettings::default_for(Channel::Sms);
+    let settings = unread::domain::rule::RuleSettings::default_for(&[Channel::Sms]);
     db::rules::put(
         &mut conn,
         &key(None),
@@ -273,7 +272,7 @@ async fn the_history_says_what_each_version_changed() {
     assert_eq!(history[0].changes[0].field, "steps");
     assert_eq!(
         history[0].changes[0].before,
-        json!([{ "after_minutes": 15 }])
+        json!([{ "id": 1, "channel": "sms", "after_minutes": 15, "when": "always" }])
     );
     let older = rules::versions(&db.pool, &key(Some(CARE)), Some(2), 10)
         .await
@@ -288,9 +287,9 @@ async fn faults_are_told_all_at_once_with_their_places_and_nothing_is_stored() {
     let change = RuleChange {
         enabled: true,
         settings: json!({
-            "steps": [{ "after_minutes": 5 }, { "after_minutes": 5 }],
-            "caps": { "per_recipient_24h": 0 },
-            "templates": { "en": { "text": "Hello {{first_nam}}" } },
+            "steps": [{ "channel": "sms", "after_minutes": 5 }, { "channel": "sms", "after_minutes": 5 }],
+            "caps": { "per_consumer_24h": 0 },
+            "channels": { "sms": { "templates": { "en": { "text": "Hello {{first_nam}}" } } } },
         }),
     };
     let told = draft(&db.pool, RuleStamp::default(), change, "ann")
@@ -304,18 +303,19 @@ async fn faults_are_told_all_at_once_with_their_places_and_nothing_is_stored() {
         fields,
         [
             "/settings/steps/1/after_minutes",
-            "/settings/caps/per_recipient_24h"
+            "/settings/caps/per_consumer_24h"
         ]
     );
     let change = RuleChange {
         enabled: true,
-        settings: json!({ "templates": { "en": { "text": "Hello {{first_nam}}" } } }),
+        settings: json!({ "channels": { "sms": { "templates": { "en": { "text": "Hello {{first_nam}}" } } } } }),
     };
     let told = draft(&db.pool, RuleStamp::default(), change, "ann")
         .await
         .unwrap_err();
     assert!(
-        told.to_string().contains("/settings/templates/en/text"),
+        told.to_string()
+            .contains("/settings/channels/sms/templates/en/text"),
         "{told}"
     );
     assert!(read(&db.pool).await.draft.is_none());
@@ -326,7 +326,9 @@ async fn every_change_is_in_the_audit_trail_without_texts_or_addresses() {
     let db = empty().await;
     let change = RuleChange {
         enabled: true,
-        settings: json!({ "sender": "+12025550143", "templates": { "en": { "text": "Secret words {{link}}" } } }),
+        settings: json!({ "channels": { "sms": {
+            "sender": "+12025550143", "templates": { "en": { "text": "Secret words {{link}}" } },
+        } } }),
     };
     let drafted = draft(&db.pool, RuleStamp::default(), change, "ann")
         .await
@@ -383,7 +385,7 @@ async fn there_is_no_rule_for_a_skill_or_account_that_is_not_there() {
 async fn a_long_list_comes_page_by_page() {
     let db = empty().await;
     let mut conn = db.pool.acquire().await.unwrap();
-    let settings = unread::domain::rule::RuleSettings::default_for(Channel::Sms);
+    let settings = unread::domain::rule::RuleSettings::default_for(&[Channel::Sms]);
     for skill in [
         None,
         Some(SkillId(3)),

@@ -15,15 +15,17 @@ use unread::rules_file::{self, RuleEntry};
 use crate::harness::{TestApp, account, run_test};
 use crate::person::{Answer, Program};
 
-const RULE: &str = "/rules/12345678/default/email";
+const RULE: &str = "/rules/12345678/default";
 
 /// Closer than the gap, a night without an hour in time, a name without a stand-in, and no link that stops it.
 fn doubtful() -> Value {
     json!({
-        "steps": [{ "after_minutes": 10 }, { "after_minutes": 30 }],
-        "latest_minutes": 600,
-        "quiet_hours": { "allowed": [{ "from": "09:00", "to": "20:00" }] },
-        "templates": { "en": { "subject": "{{agent}} replied", "text": "Read it: {{link}}" } },
+        "steps": [{ "channel": "email", "after_minutes": 10 }, { "channel": "email", "after_minutes": 30 }],
+        "channels": { "email": {
+            "latest_minutes": 600,
+            "quiet_hours": { "allowed": [{ "from": "09:00", "to": "20:00" }] },
+            "templates": { "en": { "subject": "{{agent}} replied", "text": "Read it: {{link}}" } },
+        } },
     })
 }
 
@@ -36,9 +38,15 @@ fn kinds(told: &Value) -> Vec<(String, String)> {
 
 const EXPECTED: [(&str, &str); 4] = [
     ("lost", "/settings/steps/1/after_minutes"),
-    ("hours", "/settings/quiet_hours/allowed"),
-    ("no_fallback", "/settings/templates/en/subject"),
-    ("no_unsubscribe_link", "/settings/templates/en/text"),
+    ("hours", "/settings/channels/email/quiet_hours/allowed"),
+    (
+        "no_fallback",
+        "/settings/channels/email/templates/en/subject",
+    ),
+    (
+        "no_unsubscribe_link",
+        "/settings/channels/email/templates/en/text",
+    ),
 ];
 
 fn expected() -> Vec<(String, String)> {
@@ -63,10 +71,17 @@ async fn they_are_told_before_and_after_publishing_and_forbid_nothing() {
         let program = t.program(&[Permission::View, Permission::Edit]).await;
         let path = format!("{RULE}/contradictions");
         let told = program.get(&path).await.json();
-        assert_eq!(told, json!({ "of": "published", "contradictions": [] }), "the defaults");
+        assert_eq!(
+            told,
+            json!({ "of": "published", "contradictions": [] }),
+            "the defaults"
+        );
 
-        let checked = json!({ "account": account(), "channel": "email", "enabled": true, "settings": doubtful() });
-        let checked = program.send(Method::POST, "/rules/check", &checked).await.json();
+        let checked = json!({ "account": account(), "enabled": true, "settings": doubtful() });
+        let checked = program
+            .send(Method::POST, "/rules/check", &checked)
+            .await
+            .json();
         assert_eq!(kinds(&checked), expected());
         let hours = &checked["contradictions"][1];
         // Thirteen hours of night, ten of patience.
@@ -85,16 +100,30 @@ async fn they_are_told_before_and_after_publishing_and_forbid_nothing() {
         let list = page.find("Check this before publishing").expect("a list");
         let button = page.find("value=\"publish\"").expect("a button");
         assert!(list < button, "{page}");
-        assert!(page.contains("About 12% of what falls due in a week is never sent"), "{page}");
-        let look = editor.form(&format!("{RULE}/look"), &[("enabled", "on")]).await.text;
-        assert!(look.contains("data-contradictions"), "{look}");
+        assert!(
+            page.contains("About 12% of the e-mails that fall due in a week are never sent"),
+            "{page}"
+        );
+        let look = editor
+            .form(&format!("{RULE}/look"), &[("enabled", "on")])
+            .await
+            .text;
+        assert!(
+            look.contains("<template data-part=\"contradictions\">"),
+            "{look}"
+        );
 
         let seen = saved.headers["etag"].to_str().unwrap().to_owned();
-        let ask = program.ask(Method::POST, &format!("{RULE}/publish")).header("if-match", seen);
+        let ask = program
+            .ask(Method::POST, &format!("{RULE}/publish"))
+            .header("if-match", seen);
         let published = Answer::of(ask.send().await.unwrap()).await;
         assert_eq!(published.status, 200, "{}", published.text);
         let told = program.get(&path).await.json();
-        assert_eq!((told["of"].as_str(), kinds(&told)), (Some("published"), expected()));
+        assert_eq!(
+            (told["of"].as_str(), kinds(&told)),
+            (Some("published"), expected())
+        );
     })
     .await;
 }
@@ -103,9 +132,8 @@ fn file(settings: Value) -> String {
     let entry = RuleEntry {
         account: account(),
         skill: None,
-        channel: Channel::Email,
         enabled: true,
-        settings: RuleSettings::parse(Channel::Email, settings).unwrap(),
+        settings: RuleSettings::parse(&[Channel::Email], settings).unwrap(),
     };
     rules_file::print(&[entry])
 }
@@ -118,19 +146,19 @@ async fn an_import_and_a_dry_run_tell_them() {
             now: t.now(),
         };
         let around = |account: &_| rules::around(t.config(), Some(account));
-        let with = (t.pool(), t.wording());
+        let with = (t.pool(), t.wording(), &Channel::ALL[..]);
         let done = rules::import(with, around, &file(doubtful()), by)
             .await
             .unwrap();
-        assert_eq!(done.changed, 1, "it is stored all the same");
+        assert_eq!(done.changed(), 1, "it is stored all the same");
         let fields: Vec<&str> = done.warnings.iter().map(|w| w.field.as_str()).collect();
         assert_eq!(
             fields,
             [
-                "rule 1, steps[1].after_minutes",
-                "rule 1, quiet_hours.allowed",
-                "rule 1, templates.en.subject",
-                "rule 1, templates.en.text"
+                "rule 12345678/default, steps[1].after_minutes",
+                "rule 12345678/default, channels.email.quiet_hours.allowed",
+                "rule 12345678/default, channels.email.templates.en.subject",
+                "rule 12345678/default, channels.email.templates.en.text"
             ]
         );
         let mut out = Vec::new();
@@ -146,12 +174,8 @@ async fn an_import_and_a_dry_run_tell_them() {
         .unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(
-            text.contains("rule 12345678/default/email: warning: About 12%"),
+            text.contains("rule 12345678/default: warning: About 12%"),
             "{text}"
-        );
-        assert!(
-            !text.contains("rule 12345678/default/sms"),
-            "the default has none: {text}"
         );
     })
     .await;
@@ -188,7 +212,10 @@ async fn a_sender_s_domain_is_told_of_as_it_was_last_looked_up() {
         let told = program.get(&path).await.json();
         assert_eq!(
             kinds(&told),
-            [("sender".to_owned(), "/settings/sender".to_owned())]
+            [(
+                "sender".to_owned(),
+                "/settings/channels/email/sender".to_owned()
+            )]
         );
         let said = told["contradictions"][0]["sentence"].as_str().unwrap();
         assert!(
@@ -196,14 +223,20 @@ async fn a_sender_s_domain_is_told_of_as_it_was_last_looked_up() {
             "{said}"
         );
         assert!(said.ends_with("Publish one."), "{said}");
-        let sms = program
-            .get("/rules/12345678/default/sms/contradictions")
-            .await
-            .json();
-        assert_eq!(kinds(&sms), []);
+        // Of a channel that no step uses nothing is told.
+        save(
+            &program,
+            json!({ "steps": [{ "channel": "sms", "after_minutes": 10 }] }),
+        )
+        .await;
+        assert_eq!(kinds(&program.get(&path).await.json()), []);
 
         // A rule's own sender has a domain of its own, of which nothing is known yet.
-        save(&program, json!({ "sender": "help@other.example" })).await;
+        save(
+            &program,
+            json!({ "channels": { "email": { "sender": "help@other.example" } } }),
+        )
+        .await;
         assert_eq!(kinds(&program.get(&path).await.json()), []);
         found(t, "other.example", false).await;
         assert_eq!(kinds(&program.get(&path).await.json()).len(), 1);
@@ -223,7 +256,7 @@ async fn an_email_without_a_way_out_gets_one() {
         t.rule(Channel::Email, |settings| {
             let template = json!({ "subject": "Hello", "text": "Lies es: {{link}}", "html": "<html><body>{{link}}</body></html>" });
             let template = serde_json::from_value(template).unwrap();
-            settings.templates.insert("de".to_owned(), template);
+            settings.channels[Channel::Email].templates.insert("de".to_owned(), template);
         })
         .await;
         let world = t.world();

@@ -4,7 +4,7 @@ mod api;
 mod changes;
 mod contradictions;
 mod newer;
-mod pages;
+pub mod pages;
 mod pauses;
 mod settings;
 pub mod test_messages;

@@ -8,12 +8,14 @@ use unread::control::accounts::Allowed;
 use unread::control::rules::{self, ChangeAuthor, RuleChange};
 use unread::control::senders::AllowedSenders;
 use unread::db;
-use unread::domain::ids::Channel;
+use unread::domain::ids::{Channel, SkillId};
 use unread::domain::rule::RuleKey;
 use unread::domain::zone::Zone;
 use unread::jobs::contradictions::RuleSurroundings;
+use unread::sandbox::ACCOUNT;
+use unread::sandbox::world::ORDERS;
 
-use crate::harness::{account, everything, migrated, noon, run_test};
+use crate::harness::{default_rule, everything, migrated, noon, run_test};
 
 const ANN: &str = "ann@example.net";
 
@@ -25,7 +27,7 @@ const WORD: &str = r#"{"in_quiet_hours": "ask"}"#;
 async fn add(pool: &PgPool, more: &str) {
     for table in ["rules", "rule_drafts", "rule_versions"] {
         let sql = format!(
-            "update {table} set settings = jsonb_set(settings, '{{steps,0,when}}', '\"if_not_reached\"') || $1::jsonb"
+            "update {table} set settings = jsonb_set(settings, '{{steps,0,unless}}', '\"clicked\"') || $1::jsonb"
         );
         sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(serde_json::from_str::<Value>(more).unwrap())
@@ -36,12 +38,7 @@ async fn add(pool: &PgPool, more: &str) {
 }
 
 fn key() -> Allowed<RuleKey> {
-    let key = RuleKey {
-        account: account(),
-        skill: None,
-        channel: Channel::Email,
-    };
-    everything().rule(key).unwrap()
+    everything().rule(default_rule()).unwrap()
 }
 
 fn by() -> ChangeAuthor<'static> {
@@ -54,7 +51,7 @@ fn by() -> ChangeAuthor<'static> {
 fn change() -> RuleChange {
     RuleChange {
         enabled: true,
-        settings: json!({ "steps": [{ "after_minutes": 5 }] }),
+        settings: json!({ "steps": [{ "channel": "email", "after_minutes": 5 }] }),
     }
 }
 
@@ -74,15 +71,20 @@ async fn a_setting_that_is_not_known_here_stops_nobody() {
 #[tokio::test]
 async fn a_rule_that_is_not_understood_waits_for_the_newer_version_and_alone() {
     run_test(async |t| {
+        let orders = RuleKey {
+            skill: Some(SkillId(ORDERS)),
+            ..default_rule()
+        };
+        t.rule_for(&orders, &[Channel::Sms], |_| ()).await;
         let scheduled = t.answered(ANN);
         t.tick().await;
-        sqlx::query("update rules set settings = settings || $1::jsonb where channel = 'email'")
+        sqlx::query("update rules set settings = settings || $1::jsonb where skill is null")
             .bind(serde_json::from_str::<Value>(WORD).unwrap())
             .execute(t.pool())
             .await
             .unwrap();
         let scanned = t.answered("ben@example.net");
-        let by_text = t.answered("+12025550143");
+        let by_text = t.answered_in(ACCOUNT, ORDERS, "+12025550143");
         t.tick().await;
         t.advance(10).await;
         assert!(t.mails().is_empty(), "nobody guesses what was meant");
@@ -90,10 +92,7 @@ async fn a_rule_that_is_not_understood_waits_for_the_newer_version_and_alone() {
         assert_eq!(t.story(&by_text).await, ["sent"]);
         let decisions = t.decisions(&scheduled).await;
         assert_eq!(decisions.last().unwrap(), "deliver postpone newer_rule");
-        assert_eq!(
-            t.reason(&scanned, Channel::Email).await.as_deref(),
-            Some("newer_rule")
-        );
+        assert_eq!(t.reason(&scanned).await.as_deref(), Some("newer_rule"));
 
         // As the newer version would go on, or this one after an update.
         t.rule(Channel::Email, |_| ()).await;
@@ -110,13 +109,13 @@ async fn what_a_newer_version_stored_is_not_lost_by_saving() {
     let pool = &db.pool;
     let texts = Texts::new();
     let mut conn = pool.acquire().await.unwrap();
-    db::accounts::ensure(&mut *conn, &[account()], noon())
+    db::accounts::ensure(&mut *conn, &[default_rule().account], noon())
         .await
         .unwrap();
     let seen = rules::read(pool, &key()).await.unwrap().stamp;
     let saved = rules::save_draft(
         pool,
-        (&texts, &AllowedSenders::ANY),
+        (&texts, &AllowedSenders::ANY, &Channel::ALL),
         &key(),
         seen,
         change(),
@@ -127,7 +126,7 @@ async fn what_a_newer_version_stored_is_not_lost_by_saving() {
     let published = rules::publish(pool, (&texts, &AllowedSenders::ANY), &key(), seen, by()).await;
     let own_draft = rules::save_draft(
         pool,
-        (&texts, &AllowedSenders::ANY),
+        (&texts, &AllowedSenders::ANY, &Channel::ALL),
         &key(),
         published.unwrap().stamp,
         change(),
@@ -144,7 +143,7 @@ async fn what_a_newer_version_stored_is_not_lost_by_saving() {
             panic!("{what}: {result:?}");
         };
         assert!(
-            said.contains("of_the_future, steps[0].when"),
+            said.contains("of_the_future, steps[0].unless"),
             "{what}: {said}"
         );
     };
@@ -152,7 +151,7 @@ async fn what_a_newer_version_stored_is_not_lost_by_saving() {
     assert_eq!(seen, own_draft.stamp);
     let saved = rules::save_draft(
         pool,
-        (&texts, &AllowedSenders::ANY),
+        (&texts, &AllowedSenders::ANY, &Channel::ALL),
         &key(),
         seen,
         change(),
@@ -174,7 +173,7 @@ async fn what_a_newer_version_stored_is_not_lost_by_saving() {
         zone: Zone::UTC,
         sender: None,
     };
-    let imported = rules::import((pool, &texts), around, &other, by()).await;
+    let imported = rules::import((pool, &texts, &Channel::ALL), around, &other, by()).await;
     refused("importing over it", imported.map(|_| ()));
 
     let kept: Vec<bool> = sqlx::query_scalar(
@@ -204,18 +203,18 @@ async fn an_earlier_version_of_a_rule_can_be_restored_over_a_newer_program_s() {
     let pool = &db.pool;
     let texts = Texts::new();
     let mut conn = pool.acquire().await.unwrap();
-    db::accounts::ensure(&mut *conn, &[account()], noon())
+    db::accounts::ensure(&mut *conn, &[default_rule().account], noon())
         .await
         .unwrap();
     for minutes in [5, 7] {
         let seen = rules::read(pool, &key()).await.unwrap().stamp;
         let change = RuleChange {
             enabled: true,
-            settings: json!({ "steps": [{ "after_minutes": minutes }] }),
+            settings: json!({ "steps": [{ "channel": "email", "after_minutes": minutes }] }),
         };
         let saved = rules::save_draft(
             pool,
-            (&texts, &AllowedSenders::ANY),
+            (&texts, &AllowedSenders::ANY, &Channel::ALL),
             &key(),
             seen,
             change,

@@ -10,7 +10,7 @@ use crate::person::{Answer, Person};
 use crate::rules::test_messages::code_in;
 
 pub fn path() -> String {
-    format!("/rules/12345678/{CUSTOMER_CARE}/email")
+    format!("/rules/12345678/{CUSTOMER_CARE}")
 }
 
 /// The value of a hidden field of a page.
@@ -22,20 +22,26 @@ pub fn hidden(page: &str, name: &str) -> String {
     rest.split('"').next().unwrap().to_owned()
 }
 
-/// Fields as the page has them, with one step after so many minutes.
+/// Fields as the page has them, with one step by e-mail after so many minutes, without those of SMS.
 pub fn fields<'a>(seen: &'a str, minutes: &'a str, wish: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
         ("seen", seen),
         ("enabled", "on"),
+        ("step_id", "0"),
+        ("step_channel", "email"),
         ("step", minutes),
         ("step_unit", "minutes"),
+        ("step_when", "always"),
         ("debounce_minutes", "2"),
-        ("max_age_minutes", "360"),
         ("in_quiet_hours", "move"),
         ("time_zone", "UTC"),
         ("caps.gap_minutes", "120"),
         ("caps.per_conversation_24h", "2"),
-        ("caps.per_recipient_24h", "4"),
+        ("caps.per_consumer_24h", "3"),
+        ("channel", "email"),
+        ("channels.email.max_age_minutes", "360"),
+        ("channels.email.per_address_24h", "4"),
+        ("test_channel", "email"),
         ("test_to", "me@example.net"),
         ("do", wish),
     ]
@@ -54,7 +60,7 @@ async fn every_page_of_the_rules_is_shown_to_a_viewer_who_may_change_nothing() {
             "/rules",
             "/setup",
             "/forecast",
-            "/forecast?channel=sms",
+            "/forecast?account=12345678",
             &path(),
             &history,
         ] {
@@ -65,7 +71,7 @@ async fn every_page_of_the_rules_is_shown_to_a_viewer_who_may_change_nothing() {
         assert!(editor.contains("<fieldset disabled>") && !editor.contains("value=\"publish\""));
         let refused = viewer.form(&path(), &fields("v0-d0", "5", "publish")).await;
         assert_eq!(refused.status, 403);
-        let nothing = viewer.get("/rules/12345678/sales/email").await;
+        let nothing = viewer.get("/rules/12345678/sales").await;
         assert_eq!(nothing.status, 404);
     })
     .await;
@@ -85,7 +91,7 @@ async fn a_rule_is_published_from_its_page_and_reminders_go_by_it() {
         );
         let shown = ann.get(&path()).await.text;
         assert!(
-            shown.contains("Version 1 is in force") && shown.contains("after 3 minutes"),
+            shown.contains("Version 1 is live") && shown.contains("after 3 minutes"),
             "{shown}"
         );
         t.answered("dana@example.net");
@@ -111,11 +117,11 @@ async fn of_two_people_on_one_page_the_second_sees_both_versions_and_loses_nothi
         assert_eq!(told.status, 409);
         let page = &told.text;
         assert!(
-            page.contains("Somebody else was quicker") && page.contains(&ann.name),
+            page.contains("Someone else has changed this rule") && page.contains(&ann.name),
             "{page}"
         );
         assert!(
-            page.contains("after 15 minutes") && page.contains("after 30 minutes"),
+            page.contains("E-mail 15 min") && page.contains("E-mail 30 min"),
             "{page}"
         );
         // His form still says what he wrote, and now knows what it would be put over; what she wrote is what is stored.
@@ -140,7 +146,7 @@ async fn of_a_person_and_a_program_that_publish_one_rule_at_once_one_does_and_th
     run_test(async |t| {
         let (ann, _) = people(t).await;
         let program = t.program(&[Permission::View, Permission::Edit]).await;
-        let rule = format!("/rules/12345678/{CUSTOMER_CARE}/email");
+        let rule = format!("/rules/12345678/{CUSTOMER_CARE}");
         let send = async |method: Method, path: String, seen: &str, body: Option<&Value>| {
             let ask = program.ask(method, &path).header("if-match", seen);
             let ask = match body {
@@ -154,7 +160,7 @@ async fn of_a_person_and_a_program_that_publish_one_rule_at_once_one_does_and_th
             // Not the same every time, or there would be nothing to publish.
             let (by_page, by_program) = ((10 + round).to_string(), 100 + round);
             let draft =
-                json!({ "enabled": true, "settings": { "steps": [{ "after_minutes": by_program }] } });
+                json!({ "enabled": true, "settings": { "steps": [{ "channel": "email", "after_minutes": by_program }] } });
             let etag = program.get(&rule).await.headers["etag"].clone();
             let path_of_draft = format!("{rule}/draft");
             let saved = send(
@@ -208,9 +214,9 @@ async fn what_is_wrong_is_told_and_what_was_written_stays() {
         );
         let mut written = fields("v0-d0", "5", "save");
         written.extend([
-            ("t0_language", "en"),
-            ("t0_subject", "Hi"),
-            ("t0_text", "<b>{{nobody}}"),
+            ("email_t0_language", "en"),
+            ("email_t0_subject", "Hi"),
+            ("email_t0_text", "<b>{{nobody}}"),
         ]);
         let told = ann.form(&path(), &written).await;
         assert_eq!(told.status, 422);
@@ -238,7 +244,7 @@ async fn the_page_says_what_the_form_means_sends_a_test_and_asks_what_it_would_d
             look.text
         );
         let mut shown = fields("v0-d0", "45", "");
-        shown.push(("show", "de"));
+        shown.push(("show", "email/de"));
         let mail = ann.form(&format!("{}/preview", path()), &shown).await;
         assert_eq!(mail.headers["x-frame-options"], "SAMEORIGIN");
         assert!(
@@ -349,7 +355,7 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
             );
         }
         let rule = [
-            ("what", "12345678/default/email"),
+            ("what", "12345678/default"),
             ("do", "pause"),
             ("note", "new <words>"),
         ];
@@ -361,7 +367,7 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
                 "{page}"
             );
             assert!(
-                page.contains("The E-mail rule for all other skills of The Example Shop is paused"),
+                page.contains("The rule for all other skills of The Example Shop is paused"),
                 "{page}"
             );
             assert!(page.contains("new &lt;words&gt;"), "{page}");
@@ -388,7 +394,7 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
 
         // Back to where the button was.
         let end = [
-            ("what", "12345678/default/email"),
+            ("what", "12345678/default"),
             ("do", "resume"),
             ("back", "/reminders?state=scheduled"),
         ];

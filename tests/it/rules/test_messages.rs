@@ -32,7 +32,7 @@ async fn ask(program: &Program, channel: &str, to: &str) -> Answer {
         json!({ "text": "Own words: {{link}}" })
     };
     let wish = json!({ "account": "12345678", "channel": channel, "to": to,
-        "settings": { "templates": { "en": template } } });
+        "settings": { "channels": { channel: { "templates": { "en": template } } } } });
     program.send(Method::POST, "/test-messages", &wish).await
 }
 

@@ -10,11 +10,14 @@ use unread::domain::ids::Channel;
 use unread::domain::rule::Template;
 use unread::rules_file;
 
+use super::pages::fields;
 use crate::harness::{TestApp, eventually, run_test};
 use crate::person::Answer;
 
 const ALL: [Permission; 3] = [Permission::View, Permission::Edit, Permission::Operate];
-const RULE: &str = "/rules/12345678/default/email";
+const RULE: &str = "/rules/12345678/default";
+/// Those of the stage.
+const BOTH: [Channel; 2] = [Channel::Email, Channel::Sms];
 const LINKS: &str = "{{link}} {{unsubscribe_link}}";
 
 /// A text that has everything it needs, and in front of it what is tried.
@@ -27,7 +30,7 @@ fn template(tried: &str) -> Template {
 }
 
 fn settings(template: &Template) -> Value {
-    json!({ "templates": { "en": template } })
+    json!({ "channels": { "email": { "templates": { "en": template } } } })
 }
 
 /// Blocks, written in so many ways, of which `depth` are open at once. The middle is for who has no name.
@@ -93,12 +96,10 @@ async fn publish(t: &TestApp, template: &Template) -> Answer {
 }
 
 async fn import(t: &TestApp, template: &Template) -> Result<rules::ImportedRules, ControlError> {
-    let settings =
-        unread::domain::rule::RuleSettings::parse(Channel::Email, settings(template)).unwrap();
+    let settings = unread::domain::rule::RuleSettings::parse(&BOTH, settings(template)).unwrap();
     let entry = rules_file::RuleEntry {
         account: crate::harness::account(),
         skill: None,
-        channel: Channel::Email,
         enabled: true,
         settings,
     };
@@ -108,7 +109,7 @@ async fn import(t: &TestApp, template: &Template) -> Result<rules::ImportedRules
     };
     let around = |account: &_| rules::around(t.config(), Some(account));
     let file = rules_file::print(&[entry]);
-    rules::import((t.pool(), t.wording()), around, &file, by).await
+    rules::import((t.pool(), t.wording(), &Channel::ALL), around, &file, by).await
 }
 
 #[tokio::test]
@@ -124,7 +125,7 @@ async fn what_is_at_the_bounds_passes_everywhere_and_is_delivered() {
             let published = publish(t, &template).await;
             assert_eq!(published.status, 200, "{shown}: {}", published.text);
             let imported = import(t, &template).await.unwrap();
-            assert_eq!(imported.changed, 0, "it is what was published");
+            assert_eq!(imported.changed(), 0, "it is what was published");
             t.answered(&format!("visitor{number}@example.net"));
             t.tick().await;
             t.advance(10).await;
@@ -161,33 +162,31 @@ async fn what_is_one_past_the_bounds_is_told_in_every_place_and_stored_in_none()
             is_told(fault["detail"].as_str().unwrap());
 
             let program = t.program(&[Permission::View]).await;
-            let wish = json!({ "channel": "email", "enabled": true, "settings": settings(&template) });
+            let wish = json!({ "enabled": true, "settings": settings(&template) });
             let checked = program.send(Method::POST, "/rules/check", &wish).await.json();
-            assert_eq!(checked["faults"][0]["field"], "/settings/templates/en/html");
+            assert_eq!(checked["faults"][0]["field"], "/settings/channels/email/templates/en/html");
 
             let refused = publish(t, &template).await;
             assert_eq!(refused.status, 422, "{shown}: {}", refused.text);
             let error = &refused.json()["errors"][0];
-            assert_eq!(error["field"], "/settings/templates/en/html");
+            assert_eq!(error["field"], "/settings/channels/email/templates/en/html");
             is_told(error["detail"].as_str().unwrap());
 
             let Err(ControlError::Invalid(faults)) = import(t, &template).await else {
                 panic!("{shown} was imported");
             };
-            assert_eq!(faults[0].field, "rule 1, templates.en.html");
+            assert_eq!(faults[0].field, "rule 12345678/default, channels.email.templates.en.html");
             is_told(&faults[0].detail);
 
             let html = template.html.clone().unwrap();
             let form = [
-                ("seen", "v0-d0"), ("enabled", "on"), ("step", "5"), ("step_unit", "minutes"), ("debounce_minutes", "2"),
-                ("max_age_minutes", "360"), ("in_quiet_hours", "move"), ("time_zone", "UTC"), ("caps.gap_minutes", "120"),
-                ("caps.per_conversation_24h", "2"), ("caps.per_recipient_24h", "4"), ("t0_language", "en"), ("t0_subject", "Hello"),
-                ("t0_text", LINKS), ("t0_html", &html), ("do", "publish"),
+                ("email_t0_language", "en"), ("email_t0_subject", "Hello"), ("email_t0_text", LINKS), ("email_t0_html", &html),
             ];
+            let form = [fields("v0-d0", "5", "publish"), form.to_vec()].concat();
             let page = editor.form(RULE, &form).await;
             assert_eq!(page.status, 422, "{shown}");
-            assert!(page.text.contains("aria-describedby=\"t0_html_fault\""), "{shown}");
-            let (_, at_field) = page.text.split_once("id=\"t0_html_fault\">").unwrap();
+            assert!(page.text.contains("aria-describedby=\"email_t0_html_fault\""), "{shown}");
+            let (_, at_field) = page.text.split_once("id=\"email_t0_html_fault\">").unwrap();
             is_told(at_field.split("</p>").next().unwrap());
         }
         assert_eq!(stored().await, before);
@@ -201,8 +200,10 @@ async fn a_text_that_an_older_version_stored_fails_its_own_reminders_and_nothing
         let deep =
             "{{#if first_name}}a".to_owned() + &"{{else if first_name}}".repeat(1_155) + "{{/if}}";
         for bad in [deep, "{{brand}}".repeat(9_000), "{{> x}}".to_owned()] {
-            t.rule(Channel::Email, |settings| {
-                settings.templates.insert("en".to_owned(), template(&bad));
+            t.rule_over(&BOTH, |settings| {
+                settings.channels[Channel::Email]
+                    .templates
+                    .insert("en".to_owned(), template(&bad));
             })
             .await;
             let chat = t.answered("ann@example.net");
@@ -210,7 +211,7 @@ async fn a_text_that_an_older_version_stored_fails_its_own_reminders_and_nothing
             t.tick().await;
             t.advance(10).await;
             assert!(t.mails().is_empty());
-            assert_eq!(t.texts().len(), 1, "the rule for SMS goes on");
+            assert_eq!(t.texts().len(), 1, "text messages go on");
             let reminders = t.reminders().await;
             let first = |chat: &str| {
                 let of = reminders.iter().find(|r| r.conversation == *chat);
@@ -258,8 +259,10 @@ async fn while_people_fill_the_threads_for_texts_probes_and_deliveries_go_on() {
         let (release, held) = std::sync::mpsc::channel::<()>();
         let held = std::sync::Arc::new(std::sync::Mutex::new(held));
         let own = template("<b>Ours</b>");
-        t.rule(Channel::Email, |settings| {
-            settings.templates.insert("en".to_owned(), own.clone());
+        t.rule_over(&BOTH, |settings| {
+            settings.channels[Channel::Email]
+                .templates
+                .insert("en".to_owned(), own.clone());
         })
         .await;
         let block = || {

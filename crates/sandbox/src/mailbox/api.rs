@@ -88,6 +88,7 @@ fn mail_json(mail: &Mail) -> Value {
         "text": mail.text,
         "html": mail.html,
         "size": mail.size,
+        "returned": mail.returned,
     })
 }
 

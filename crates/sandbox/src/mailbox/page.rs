@@ -215,7 +215,7 @@ fn item(message: &OutboxMessage, q: &str, open: Option<u64>) -> Value {
                 mail.to.join(", "),
                 mail.subject(),
                 preview,
-                None,
+                mail.returned.map(|_| "returned"),
             )
         }
         OutboxMessage::Text(text) => (
@@ -255,6 +255,7 @@ fn mail_view(mail: &Mail) -> Value {
         "to": mail.to.join(", "),
         "at": mail.at.to_rfc3339(),
         "time": long_time(mail.at),
+        "returned": mail.returned.map(|returned| long_time(returned.at)),
         "size": mail.size,
         // Links open in a new tab: the frame itself may not go anywhere.
         "html": mail.html.as_ref().map(|html| format!("<base target=\"_blank\">{html}")),
@@ -316,7 +317,7 @@ fn pieces(body: &str) -> Vec<Value> {
 fn tone(status: &str) -> &'static str {
     match status {
         "delivered" | "read" => "good",
-        "failed" | "undelivered" | "canceled" => "bad",
+        "failed" | "undelivered" | "canceled" | "returned" => "bad",
         _ => "calm",
     }
 }

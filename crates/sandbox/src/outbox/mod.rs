@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use mime::Parsed;
@@ -51,6 +52,26 @@ pub struct Mail {
     pub headers: Vec<(String, String)>,
     pub text: Option<String>,
     pub html: Option<String>,
+    /// It came back.
+    pub returned: Option<Returned>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BounceKind {
+    /// The address does not work.
+    Hard,
+    /// This message did not arrive; another may.
+    Soft,
+}
+
+/// That an e-mail which was accepted did not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Returned {
+    pub at: DateTime<Utc>,
+    pub kind: BounceKind,
+    /// When the brand had been told, and had understood.
+    pub told_at: Option<DateTime<Utc>>,
 }
 
 impl Mail {
@@ -199,6 +220,7 @@ impl Outbox {
             headers,
             text,
             html,
+            returned: None,
         };
         if !self.options.keep_bodies {
             mail.raw = Vec::new();
@@ -230,6 +252,19 @@ impl Outbox {
             let text = Arc::make_mut(text);
             text.history.push(change);
             text.from = from.map(str::to_owned).or(text.from.take());
+        }
+        drop(kept);
+        self.announce();
+    }
+
+    /// Notes that an e-mail came back, or that the brand was told; an id that is not kept is ignored.
+    pub fn return_mail(&self, id: u64, returned: Returned) {
+        let mut kept = self.lock();
+        let Some(place) = kept.place(id) else {
+            return;
+        };
+        if let OutboxMessage::Mail(mail) = &mut kept.messages[place] {
+            Arc::make_mut(mail).returned = Some(returned);
         }
         drop(kept);
         self.announce();

@@ -1,6 +1,6 @@
 //! Newcomers, now and then, so that a demo stays alive: most ask, get an answer and leave; some come back.
 
-use super::{PersonAction, Play, Scene};
+use super::{MOVED, PersonAction, Play, Scene};
 use crate::people::zones::zone_where_it_is;
 use crate::world::{Action, CUSTOMER_CARE, Closer, ORDERS, Person, WEB, spread};
 
@@ -72,14 +72,19 @@ impl Visitors {
 
     fn person(&mut self, by_text: bool) -> Person {
         let number = self.draw(10_000);
+        // In customer care every second has a phone, too; the e-mail of every eighth comes back, and is followed by a text.
+        let (has_phone, domain) = match self.draw(8) {
+            0 if !by_text => (true, MOVED),
+            drawn => (by_text || drawn < 4, "example.com"),
+        };
         let name = NAMES[self.draw(16) as usize];
         let noon = zone_where_it_is(12, self.play.world.clock().now());
         Person {
             first_name: Some(name.into()),
             last_name: Some("Visitor".into()),
             customer_id: Some(format!("CUST-{number}")),
-            email: Some(format!("{}{number}@example.com", name.to_lowercase())),
-            phone: by_text.then(|| format!("+1202555{number:04}")),
+            email: Some(format!("{}{number}@{domain}", name.to_lowercase())),
+            phone: has_phone.then(|| format!("+1202555{number:04}")),
             time_zone: Some(noon.into()),
             language: Some("en-US".into()),
             ..Person::default()

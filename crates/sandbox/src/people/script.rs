@@ -1,6 +1,6 @@
 //! The words in which the cases are written.
 
-use super::{Outcome, PersonAction, Scene};
+use super::{Outcome, PersonAction, RULES, Scene};
 use crate::world::{Action, CUSTOMER_CARE, ORDERS, Person, WEB};
 
 impl Scene {
@@ -43,7 +43,9 @@ impl Scene {
         step: u32,
         by_minute: f64,
     ) -> Self {
-        let channel = if self.skill == ORDERS { "sms" } else { "email" };
+        let rule = RULES.iter().find(|rule| rule.skill == self.skill);
+        let known = rule.and_then(|rule| rule.steps.iter().find(|known| known.id == step));
+        let channel = known.expect("a step of the rule that is presumed").channel;
         self.outcomes.push(Outcome {
             channel,
             step,
@@ -93,6 +95,23 @@ impl Cast {
             ..self.person(first, last)
         };
         Scene::new(case, CUSTOMER_CARE, opens, person)
+    }
+
+    /// Somebody with an e-mail address of this domain and a phone, in customer care.
+    pub(super) fn both(
+        &self,
+        case: &'static str,
+        (first, last): (&str, &str),
+        domain: &str,
+        number: &str,
+    ) -> Scene {
+        let email = format!("{first}.{last}@{domain}").to_lowercase();
+        let person = Person {
+            email: Some(email),
+            phone: Some(number.into()),
+            ..self.person(first, last)
+        };
+        Scene::new(case, CUSTOMER_CARE, -20.0, person)
     }
 
     /// Somebody with a phone, asking about an order.

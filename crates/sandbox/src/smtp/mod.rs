@@ -4,6 +4,7 @@
 //! hears of it. Written by hand, on the RFCs: it must not share an opinion with the library the service sends with.
 //! With a certificate it offers AUTH and takes mail under TLS only, like the large providers.
 
+mod bounces;
 mod faults;
 mod session;
 mod stream;
@@ -26,7 +27,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+pub use bounces::{Bounce, Bounces};
 pub use faults::{Phase, SmtpEffect, SmtpFault, SmtpFaults};
+
+use bounces::Postmaster;
 
 use super::clock::WorldClock;
 use super::door::{Door, Latch};
@@ -48,6 +52,8 @@ pub struct SmtpOptions {
     pub max_messages_per_connection: Option<u32>,
     /// Silence of the client that ends a connection with a 421.
     pub idle: Duration,
+    /// Signs what is said of mail that came back.
+    pub events_secret: String,
     /// Seed of the faults that strike by chance.
     pub seed: u64,
 }
@@ -73,6 +79,7 @@ impl Default for SmtpOptions {
             max_connections: 1_000,
             max_messages_per_connection: None,
             idle: Duration::from_mins(5),
+            events_secret: "the sandbox's secret for mail events".to_owned(),
             seed: 1,
         }
     }
@@ -121,6 +128,26 @@ impl SmtpServer {
         &self.latch
     }
 
+    /// Which mail comes back after it was accepted.
+    pub fn bounces(&self) -> &Bounces {
+        &self.server.postmaster.bounces
+    }
+
+    /// Where it is told that mail came back: the service's `/mail/events`.
+    pub fn post_events_to(&self, url: &str) {
+        self.server.postmaster.post_to(url);
+    }
+
+    /// Mail that is still to come back, and events that nobody has understood yet.
+    pub fn pending_events(&self) -> usize {
+        self.server.postmaster.pending()
+    }
+
+    /// Those whose time has come.
+    pub fn due_events(&self) -> usize {
+        self.server.postmaster.due()
+    }
+
     pub fn counts(&self) -> SmtpCounts {
         SmtpCounts {
             connections: self.server.connections.load(Ordering::SeqCst),
@@ -147,6 +174,7 @@ struct SmtpShared {
     options: SmtpOptions,
     acceptor: Option<TlsAcceptor>,
     faults: SmtpFaults,
+    postmaster: Postmaster,
     outbox: Outbox,
     clock: WorldClock,
     /// When a greylisted pair of sender and recipient was first seen.
@@ -168,10 +196,14 @@ pub fn serve(
     let address = axum::serve::Listener::local_addr(&door)?;
     let faults = SmtpFaults::new(options.seed);
     let stop = CancellationToken::new();
+    let signed = (options.events_secret.as_str(), options.seed);
+    let postmaster = Postmaster::new(signed, outbox.clone(), clock.clone(), stop.clone())
+        .map_err(io::Error::other)?;
     let server = Arc::new(SmtpShared {
         acceptor: options.tls.as_ref().map(acceptor).transpose()?,
         options,
         faults: faults.clone(),
+        postmaster,
         outbox,
         clock,
         greylist: Mutex::default(),

@@ -33,6 +33,7 @@ pub use signature::sign;
 
 use super::clock::WorldClock;
 use super::door::{Door, Latch, Scissors};
+use super::http;
 use super::outbox::Outbox;
 use store::Store;
 
@@ -195,7 +196,7 @@ pub fn serve(
         clock,
         store: Mutex::default(),
         inbound_url: Mutex::default(),
-        client: webhooks::client().map_err(io::Error::other)?,
+        client: http::client("TwilioProxy/1.1").map_err(io::Error::other)?,
         stop: stop.clone(),
         requests: AtomicU64::new(0),
         concurrent: AtomicUsize::new(0),

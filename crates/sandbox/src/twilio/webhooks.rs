@@ -1,35 +1,13 @@
 //! The life of a message after its creation, and the status callbacks that tell of it.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::faults::{Callback, Delivery, Step};
 use super::store::Record;
 use super::{TwilioAccount, signature};
-use crate::clock::WorldClock;
 use crate::outbox::StatusChange;
-
-const CONNECT: Duration = Duration::from_secs(5);
-const TOTAL: Duration = Duration::from_secs(15);
-const PARALLEL_IDLE: usize = 32;
-/// How often a clock that is moved by hand is looked at, and one that may be.
-const LOOK: Duration = Duration::from_millis(10);
-const LOOK_RUNNING: Duration = Duration::from_millis(500);
-
-pub fn client() -> reqwest::Result<reqwest::Client> {
-    // Two servers in one process: the second finds a provider installed, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .connect_timeout(CONNECT)
-        .timeout(TOTAL)
-        .redirect(reqwest::redirect::Policy::none())
-        .pool_max_idle_per_host(PARALLEL_IDLE)
-        .user_agent("TwilioProxy/1.1")
-        .no_proxy()
-        .build()
-}
 
 /// Something that happens to a message at a time.
 enum Event {
@@ -118,7 +96,7 @@ pub fn milliseconds(count: u64) -> TimeDelta {
 impl MessageInFlight {
     async fn live(self, events: Vec<(DateTime<Utc>, Event)>) {
         for (at, event) in events {
-            until(&self.account.inner.clock, at).await;
+            self.account.inner.clock.until(at).await;
             match event {
                 Event::Change(step) => self.change(&step),
                 Event::Post(step) => self.call_back(&step).await,
@@ -202,19 +180,6 @@ impl MessageInFlight {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect()
-    }
-}
-
-/// Sleeps until the sandbox clock shows `at`, also when it is moved by hand.
-async fn until(clock: &WorldClock, at: DateTime<Utc>) {
-    while let Ok(left) = (at - clock.now()).to_std() {
-        if left.is_zero() {
-            return;
-        }
-        let sleep = clock.real_duration(left).map_or(LOOK, |left| {
-            left.clamp(Duration::from_millis(1), LOOK_RUNNING)
-        });
-        tokio::time::sleep(sleep).await;
     }
 }
 

@@ -8,8 +8,9 @@ use crate::domain::ids::Channel;
 use crate::domain::rule::RuleSettings;
 
 impl Setting {
-    /// Valid values, each of which says something else.
-    pub fn examples(&self, channel: Channel) -> Vec<Value> {
+    /// Valid values, each of which says something else. For a setting of the rule: of one on any channel.
+    pub fn examples(&self, of: Option<Channel>) -> Vec<Value> {
+        let channel = of.unwrap_or(Channel::Email);
         match &self.input {
             Input::Number(number) => [0, 1, 2, 3, 7, 24, 50, 90, 1500, 10_080, 129_600]
                 .into_iter()
@@ -25,8 +26,12 @@ impl Setting {
                 .map(Value::from)
                 .collect(),
             Input::Steps => vec![
-                json!([{ "after_minutes": 5 }]),
-                json!([{ "after_minutes": 5 }, { "after_minutes": 180 }, { "after_minutes": 5760 }]),
+                json!([{ "id": 1, "channel": "email", "after_minutes": 5, "when": "always" }]),
+                json!([
+                    { "id": 1, "channel": "email", "after_minutes": 5, "when": "always" },
+                    { "id": 7, "channel": "sms", "after_minutes": 180, "when": "if_not_reached" },
+                    { "id": 2, "channel": "email", "after_minutes": 5760, "when": "always" },
+                ]),
             ],
             Input::Hours => {
                 let window = json!({ "days": ["Mon", "Sat"], "from": "10:30", "to": "00:00" });
@@ -53,16 +58,16 @@ impl Setting {
     /// The base with this setting changed; `None` leaves it out.
     pub fn changed(
         &self,
-        channel: Channel,
+        of: Option<Channel>,
         base: &RuleSettings,
         value: Option<Value>,
     ) -> RuleSettings {
         let Ok(Value::Object(mut settings)) = serde_json::to_value(base) else {
             unreachable!("settings are an object");
         };
-        let said = format!("{}: {value:?}", self.name);
-        self.put(&mut settings, value);
-        RuleSettings::parse(channel, Value::Object(settings))
+        let said = format!("{}: {value:?}", self.path(of));
+        self.put(of, &mut settings, value);
+        RuleSettings::parse(&Channel::ALL, Value::Object(settings))
             .unwrap_or_else(|problems| panic!("{said} is refused: {problems:?}"))
     }
 }

@@ -3,18 +3,18 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{Group, Input, LeftOut, SETTINGS, Setting};
+use super::{Group, Input, LeftOut, Of, SETTINGS, Setting};
 use crate::domain::ids::Channel;
-use crate::domain::rule::{RuleSettings, hours_said, span};
+use crate::domain::rule::{RuleSettings, When, hours_said, span};
 
 const INTRODUCTION: &str = "\
 # Rule settings
 
 <!-- Written by `make docs` from src/domain/rule/settings.rs. -->
 
-A rule says when and how reminders go out, for one skill (or as the account's default) and one channel. Its settings have these names in
-files of rules and in the API (`settings.caps.gap_minutes`); the dashboard's editor shows them by their labels. What is left out is the
-channel's default, in the last columns. Bounds are included.
+A rule says when, over which channels and how reminders go out, for one skill or as the account's default. Its settings have these names
+in files of rules and in the API (`settings.caps.gap_minutes`); the dashboard's editor shows them by their labels. What is left out is the
+default. Bounds are included. A setting that each channel has is written with its channel, as in `channels.sms.max_age_minutes`.
 
 Beside them, a rule has `enabled`: whether it is switched on. A skill's own rule that is switched off takes the skill out of the default.
 ";
@@ -22,57 +22,92 @@ Beside them, a rule has `enabled`: whether it is switched on. A skill's own rule
 fn reference() -> String {
     let mut page = INTRODUCTION.to_owned();
     for group in Group::ALL {
-        let channels = Channel::ALL.map(|channel| format!(" `{channel}` |"));
-        let _ = write!(
-            page,
-            "\n## {}\n\n| setting | what it does | what it may be |{}\n|---|---|---|{}\n",
-            group.heading(),
-            channels.concat(),
-            "---|".repeat(channels.len())
-        );
-        for setting in SETTINGS.iter().filter(|setting| setting.group == group) {
-            let left_out = match setting.left_out {
-                LeftOut::Never | LeftOut::Zero => String::new(),
-                LeftOut::Means(what) => format!(" Left out: {what}."),
+        let _ = write!(page, "\n## {}\n", group.heading());
+        for of_rule in [true, false] {
+            let in_table =
+                |setting: &&Setting| setting.group == group && (setting.of == Of::Rule) == of_rule;
+            let settings: Vec<&Setting> = SETTINGS.iter().filter(in_table).collect();
+            if settings.is_empty() {
+                continue;
+            }
+            let columns = if of_rule {
+                "default |".to_owned()
+            } else {
+                Channel::ALL
+                    .map(|channel| format!("default of `{channel}` |"))
+                    .join(" ")
             };
-            let defaults = Channel::ALL.map(|channel| format!(" {} |", default(setting, channel)));
-            let _ = writeln!(
+            let count = columns.matches('|').count();
+            let _ = write!(
                 page,
-                "| **{}**<br>`{}` | {}{left_out} | {} |{}",
-                setting.label,
-                setting.name,
-                setting.help,
-                setting.input.takes(),
-                defaults.concat()
+                "\n| setting | what it does | what it may be | {columns}\n|---|---|---|{}\n",
+                "---|".repeat(count)
             );
+            for setting in settings {
+                let left_out = match setting.left_out {
+                    LeftOut::Never | LeftOut::Zero => String::new(),
+                    LeftOut::Means(what) => format!(" Left out: {what}."),
+                };
+                let defaults = if of_rule {
+                    format!(" {} |", default(setting, None))
+                } else {
+                    Channel::ALL
+                        .map(|channel| format!(" {} |", default(setting, Some(channel))))
+                        .concat()
+                };
+                let name = if of_rule {
+                    setting.name.to_owned()
+                } else {
+                    format!("channels.….{}", setting.name)
+                };
+                let _ = writeln!(
+                    page,
+                    "| **{}**<br>`{name}` | {}{left_out} | {} |{defaults}",
+                    setting.label,
+                    setting.help,
+                    setting.input.takes(),
+                );
+            }
         }
     }
     page
 }
 
-fn default(setting: &Setting, channel: Channel) -> String {
-    if !setting.is_of(channel) {
+fn default(setting: &Setting, of: Option<Channel>) -> String {
+    if of.is_some_and(|channel| !setting.is_of(channel)) {
         return "not there".to_owned();
     }
-    let settings = RuleSettings::default_for(channel);
+    let settings = RuleSettings::default_for(&Channel::ALL);
     let json = serde_json::to_value(&settings).unwrap();
-    let value = setting.value(&json);
-    match (&setting.input, setting.left_out) {
-        (_, LeftOut::Zero) if value.is_null() => "0".to_owned(),
-        (_, LeftOut::Means(_)) if value.is_null() => "left out".to_owned(),
-        (Input::Steps, _) => {
-            let after = settings.steps.iter();
-            let after = after.map(|step| format!("after {}", span(step.after)));
-            after.collect::<Vec<_>>().join(", ")
+    let value = setting.value(of, &json);
+    match (&setting.input, setting.left_out, of) {
+        (_, LeftOut::Zero, _) if value.is_null() => "0".to_owned(),
+        (_, LeftOut::Means(_), _) if value.is_null() => "left out".to_owned(),
+        (Input::Steps, ..) => {
+            let steps = settings.steps.iter().map(|step| {
+                let when = match step.when {
+                    When::Always => "",
+                    When::IfNotReached => " if not reached",
+                };
+                format!(
+                    "{} after {}{when}",
+                    step.channel.names().label,
+                    span(step.after)
+                )
+            });
+            format!(
+                "of the channels that are configured: {}",
+                steps.collect::<Vec<_>>().join(", ")
+            )
         }
-        (Input::Hours, _) => {
-            let quiet = &settings.quiet_hours;
+        (Input::Hours, _, Some(channel)) => {
+            let quiet = &settings.channels[channel].quiet_hours;
             let own = quiet.by_country.iter();
             let own =
                 own.map(|(country, hours)| format!("; {country} numbers: {}", hours_said(hours)));
             hours_said(&quiet.allowed) + &own.collect::<String>()
         }
-        (Input::Texts, _) => "the built-in words".to_owned(),
+        (Input::Texts, ..) => "the built-in words".to_owned(),
         _ => format!("`{value}`").replace('"', ""),
     }
 }

@@ -8,13 +8,14 @@ use sqlx::PgConnection;
 
 use super::candidate::Candidate;
 use crate::db;
-use crate::db::ledger::{DueReminder, SentRecord};
+use crate::db::ledger::{DueReminder, OtherReminder};
 use crate::db::pauses::Pause;
-use crate::db::suppressions::AddressHash;
-use crate::domain::contact::Suppression;
-use crate::domain::decide::{Decision, Facts, History, decide};
+use crate::db::suppressions::{ActiveSuppression, AddressHash};
+use crate::domain::decide::{Decision, Earlier, Facts, History, decide};
 use crate::domain::hold::HoldGate;
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::ids::{AccountId, Channel, ReminderId};
+use crate::domain::reached::DoneStep;
+use crate::domain::reminder::ReminderState;
 use crate::domain::rule::Rule;
 use crate::hashing::Move;
 use crate::jobs::context::{Account, Context};
@@ -22,8 +23,8 @@ use crate::jobs::context::{Account, Context};
 /// What a batch shares: suppressions, what was sent before, open circuits, pauses and holds. Kept current while the batch decides, so that two
 /// reminders of one batch see each other.
 pub(super) struct BatchState {
-    suppressed: HashMap<(AddressHash, Channel, AccountId), Suppression>,
-    counted: Vec<SentRecord>,
+    suppressed: HashMap<(AddressHash, Channel, AccountId), ActiveSuppression>,
+    others: Vec<Known>,
     circuits: Vec<db::circuits::Circuit>,
     pauses: Vec<Pause>,
     gate: HoldGate,
@@ -31,6 +32,28 @@ pub(super) struct BatchState {
     seen: i64,
     /// By conversation and episode.
     clicks: HashMap<(String, String), DateTime<Utc>>,
+}
+
+/// Another reminder, and by what else it is known to be of somebody.
+struct Known {
+    reminder: OtherReminder,
+    recipient: Option<AddressHash>,
+    consumers: Vec<String>,
+}
+
+impl Known {
+    /// Whether it was to the consumer of a candidate.
+    fn is_to(&self, candidate: &Candidate) -> bool {
+        let owed = &candidate.owed;
+        self.reminder.account == owed.account
+            && (self.reminder.conversation == owed.conversation
+                || candidate
+                    .consumers()
+                    .any(|id| self.consumers.iter().any(|known| known == id))
+                || self
+                    .recipient
+                    .is_some_and(|hash| candidate.hashes.contains(&hash)))
+    }
 }
 
 impl BatchState {
@@ -41,11 +64,19 @@ impl BatchState {
         candidates: &[Candidate<'_>],
         rules: &[Rule],
     ) -> anyhow::Result<Self> {
-        let hashes: Vec<AddressHash> = candidates.iter().filter_map(|c| c.hash).collect();
-        let conversations: Vec<(&AccountId, &str)> = candidates
+        let mut hashes: Vec<AddressHash> = candidates
             .iter()
-            .map(|c| (&c.owed.account, c.owed.conversation.as_str()))
+            .flat_map(|c| c.hashes.iter().copied())
             .collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        let conversations: Vec<&str> = candidates
+            .iter()
+            .map(|c| c.owed.conversation.as_str())
+            .collect();
+        let mut consumers: Vec<&str> = candidates.iter().flat_map(Candidate::consumers).collect();
+        consumers.sort_unstable();
+        consumers.dedup();
         let now = ctx.clock.now();
         let addresses = candidates.iter().filter_map(|c| c.contact.as_ref());
         let moves: Vec<Move> = addresses
@@ -53,14 +84,26 @@ impl BatchState {
             .collect();
         // Before the locks: it waits for nobody who waits for those.
         db::rekey::ledger(tx, &moves, now).await?;
-        db::ledger::lock_keys(tx, lock_keys(&hashes, &conversations)).await?;
+        db::ledger::lock_keys(
+            tx,
+            lock_keys(&account.id, &hashes, &conversations, &consumers),
+        )
+        .await?;
         let gap = rules
             .iter()
             .map(|r| r.settings.caps.gap)
             .max()
             .unwrap_or_default();
         let since = now - gap.max(TimeDelta::hours(24));
-        let counted = db::ledger::counted(&mut *tx, &conversations, &hashes, since).await?;
+        let others = db::ledger::others(
+            &mut *tx,
+            &account.id,
+            &conversations,
+            &hashes,
+            &consumers,
+            since,
+        )
+        .await?;
         let suppressed = db::suppressions::active(&mut *tx, &hashes, now).await?;
         let circuits = db::circuits::open_ones(&mut *tx).await?;
         // Read with the attempts' own commit ahead: a pause holds from the moment it is written, in every worker.
@@ -75,7 +118,7 @@ impl BatchState {
         tracing::trace!(account = %account.id, reminders = candidates.len(), "Deciding");
         Ok(Self {
             suppressed,
-            counted,
+            others: known(others),
             circuits,
             pauses,
             gate,
@@ -88,50 +131,87 @@ impl BatchState {
         &self,
         candidate: &Candidate,
         rule: Option<&Rule>,
-        account: &Account,
+        (ctx, account): (&Context, &Account),
         now: DateTime<Utc>,
     ) -> Decision {
         let owed = &candidate.owed;
-        let on_channel = || {
-            self.counted
+        let others = || {
+            self.others
                 .iter()
-                .filter(|c| c.channel == owed.channel && c.reminder != owed.id)
+                .filter(|other| other.reminder.id != owed.id)
         };
-        let times = |matches: &dyn Fn(&SentRecord) -> bool| {
-            let mut times: Vec<_> = on_channel().filter(|c| matches(c)).map(|c| c.at).collect();
-            times.sort_unstable();
-            times
+        let steps = others().filter(|other| is_of_episode(&other.reminder, owed));
+        let steps: Vec<DoneStep> = steps
+            .map(|other| other.reminder.of_step().done(&ctx.installation.waits, now))
+            .collect();
+        let mut consumer: Vec<Earlier> = others()
+            .filter(|other| other.is_to(candidate))
+            .filter_map(|other| {
+                Some(Earlier {
+                    at: other.reminder.counted_at?,
+                    same_conversation: other.reminder.conversation == owed.conversation,
+                    came_back: other.reminder.came_back(),
+                })
+            })
+            .collect();
+        consumer.sort_unstable();
+        let is_to_address = |other: &&Known| {
+            other.reminder.channel == owed.channel
+                && other.recipient.is_some()
+                && other.recipient == candidate.hash
         };
-        let history = History {
-            conversation: times(&|c| {
-                c.account == owed.account && c.conversation == owed.conversation
-            }),
-            recipient: times(&|c| c.recipient.is_some() && c.recipient == candidate.hash),
+        let mut address: Vec<DateTime<Utc>> = others()
+            .filter(is_to_address)
+            .filter_map(|other| other.reminder.counted_at)
+            .collect();
+        address.sort_unstable();
+        let active = |hash: AddressHash, channel| {
+            self.suppressed.get(&(hash, channel, owed.account.clone()))
         };
-        let suppression = candidate.hash.and_then(|hash| {
-            self.suppressed
-                .get(&(hash, owed.channel, owed.account.clone()))
-                .copied()
-        });
+        let suppression = candidate.hash.and_then(|hash| active(hash, owed.channel));
+        let pairs = candidate
+            .hashes
+            .iter()
+            .flat_map(|hash| Channel::ALL.map(|channel| (*hash, channel)));
+        let mut noes = pairs.filter_map(|(hash, channel)| active(hash, channel));
+        let said_no = noes.find(|no| no.reason.is_a_no() && no.since >= owed.episode_since);
         decide(&Facts {
             episode: &owed.episode,
+            step: owed.step,
+            channel: owed.channel,
+            others: &steps,
             deadline: owed.deadline,
             local: &candidate.local,
             rule,
             record: candidate.record,
             count_bots: account.count_bots,
             contact: candidate.contact.clone(),
-            suppression,
-            paused: rule
-                .is_some_and(|rule| self.pauses.iter().any(|pause| pause.scope.holds(rule))),
+            suppression: suppression.map(|active| active.reason),
+            said_no: said_no.map(|no| no.reason),
+            paused: rule.is_some_and(|rule| {
+                let key = rule.key();
+                self.pauses
+                    .iter()
+                    .any(|pause| pause.scope.holds(&key, owed.channel))
+            }),
             held: self.gate.holds(owed.due_at, self.seen),
-            history: &history,
+            history: &History { consumer, address },
             clicked_at: self
                 .clicks
                 .get(&(owed.conversation.clone(), owed.episode.clone()))
                 .copied(),
             holdout_bucket: candidate.holdout_bucket,
             now,
+        })
+    }
+
+    /// Whether nothing of the candidate's episode was, or may have been, sent before.
+    pub(super) fn is_first(&self, candidate: &Candidate) -> bool {
+        let owed = &candidate.owed;
+        !self.others.iter().any(|other| {
+            other.reminder.id != owed.id
+                && other.reminder.counted_at.is_some()
+                && is_of_episode(&other.reminder, owed)
         })
     }
 
@@ -166,28 +246,80 @@ impl BatchState {
     }
 
     pub(super) fn count(&mut self, candidate: &Candidate, now: DateTime<Utc>) {
-        self.counted.push(SentRecord {
-            reminder: candidate.owed.id,
-            account: candidate.owed.account.clone(),
-            conversation: candidate.owed.conversation.clone(),
-            channel: candidate.owed.channel,
+        let owed = &candidate.owed;
+        self.others.retain(|other| other.reminder.id != owed.id);
+        self.others.push(Known {
             recipient: candidate.hash,
-            at: now,
+            consumers: candidate.consumers().map(str::to_owned).collect(),
+            reminder: OtherReminder {
+                id: owed.id,
+                account: owed.account.clone(),
+                conversation: owed.conversation.clone(),
+                episode: owed.episode.clone(),
+                step: owed.step,
+                channel: owed.channel,
+                state: ReminderState::Sending,
+                reason: None,
+                recipient_hash: None,
+                counted_at: Some(now),
+                sent_at: None,
+                final_at: None,
+                clicked: false,
+                tried: true,
+                consumer: None,
+            },
         });
     }
 }
 
-/// Advisory lock keys of recipients and conversations: the same in every version that may run beside this one.
-fn lock_keys(hashes: &[AddressHash], conversations: &[(&AccountId, &str)]) -> Vec<i64> {
-    let of_conversation = conversations.iter().map(|(account, conversation)| {
-        let mut digest = Sha256::new();
-        digest.update(account.as_str());
-        digest.update([0]);
-        digest.update(conversation);
-        key(&digest.finalize())
-    });
+fn is_of_episode(other: &OtherReminder, owed: &DueReminder) -> bool {
+    other.account == owed.account
+        && other.conversation == owed.conversation
+        && other.episode == owed.episode
+}
+
+/// Each once, with all the ids under which it was found.
+fn known(found: Vec<OtherReminder>) -> Vec<Known> {
+    let mut by_id: HashMap<ReminderId, Known> = HashMap::with_capacity(found.len());
+    for mut reminder in found {
+        let consumer = reminder.consumer.take();
+        let known = by_id.entry(reminder.id).or_insert_with(|| Known {
+            recipient: reminder
+                .recipient_hash
+                .take()
+                .and_then(|hash| hash.try_into().ok()),
+            reminder,
+            consumers: Vec::new(),
+        });
+        known.consumers.extend(consumer);
+    }
+    by_id.into_values().collect()
+}
+
+/// Advisory lock keys of recipients and consumers, so that two that go to one person are decided about one after the other. A conversation
+/// has one of its own: its record may name nobody.
+fn lock_keys(
+    account: &AccountId,
+    hashes: &[AddressHash],
+    conversations: &[&str],
+    consumers: &[&str],
+) -> Vec<i64> {
+    let named = |kind: u8| {
+        move |name: &&str| {
+            let mut digest = Sha256::new();
+            digest.update(account.as_str());
+            digest.update([kind]);
+            digest.update(name);
+            key(&digest.finalize())
+        }
+    };
+    let of_conversation = conversations.iter().map(named(0));
+    let of_consumer = consumers.iter().map(named(1));
     let of_recipient = hashes.iter().map(|hash| key(hash));
-    of_conversation.chain(of_recipient).collect()
+    of_conversation
+        .chain(of_consumer)
+        .chain(of_recipient)
+        .collect()
 }
 
 /// The first eight bytes of a hash.

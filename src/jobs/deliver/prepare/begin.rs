@@ -87,12 +87,17 @@ impl DeliveryBatch<'_> {
             recipient,
             episode,
         } = decided.parts()?;
-        let hours = decided.candidate.local.hours(&rule.settings);
+        let channel = decided.candidate.owed.channel;
+        let hours = decided
+            .candidate
+            .local
+            .hours(&rule.settings.channels[channel]);
         let not_after = hours.allowed_until(now, decided.candidate.owed.deadline);
         Some(Dispatch {
             attempt,
             contact: contact.clone(),
             recipient,
+            others: decided.others(),
             episode: episode.clone(),
             rule: rule.clone(),
             language: record.language.clone(),
@@ -115,6 +120,8 @@ pub(super) struct DecidedReminder<'a> {
     pub(super) decision: Decision,
     /// What it is about, if it is to be sent.
     pub(super) episode: Option<Episode>,
+    /// Nothing of its episode was, or may have been, sent before.
+    pub(super) first: bool,
 }
 
 /// What an attempt is made of.
@@ -140,6 +147,13 @@ impl DecidedReminder<'_> {
         })
     }
 
+    /// Of the consumer's addresses on other channels.
+    fn others(&self) -> Vec<AddressHash> {
+        let own = self.candidate.hash;
+        let others = self.candidate.hashes.iter().copied();
+        others.filter(|hash| Some(*hash) != own).collect()
+    }
+
     /// The attempt, if it is to be sent and has a turn.
     fn begin(&self) -> Option<NewAttempt> {
         let AttemptParts {
@@ -160,6 +174,8 @@ impl DecidedReminder<'_> {
             address: (owed.channel.profile().unknown == UnknownPolicy::Settled)
                 .then(|| contact.address.expose().to_owned()),
             recipient,
+            others: self.others(),
+            first: self.first,
             lease: Context::lease(owed.channel),
         })
     }

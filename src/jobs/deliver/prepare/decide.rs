@@ -29,7 +29,7 @@ impl DeliveryBatch<'_> {
         let mut decided = Vec::with_capacity(candidates.len());
         let mut looked = Vec::new();
         for mut candidate in candidates {
-            let rule = rule::pick(rules, candidate.skill(), candidate.owed.channel);
+            let rule = rule::pick(rules, candidate.skill());
             let stored = candidate.owed.deadline;
             candidate.read_hours(rule, self.account.time_zone, now);
             let owed = &candidate.owed;
@@ -48,10 +48,12 @@ impl DeliveryBatch<'_> {
                     postpone(now + UNCHECKED_PAUSE, owed.deadline, Reason::Undecided)
                 }
                 LivePersonCheck::Fresh { .. } => {
-                    batch_state.decide(&candidate, rule, self.account, now)
+                    batch_state.decide(&candidate, rule, (self.ctx, self.account), now)
                 }
             };
-            let sender = rule.map(|rule| self.ctx.sender(rule)).unwrap_or_default();
+            let sender = rule
+                .map(|rule| self.ctx.sender(rule, owed.channel))
+                .unwrap_or_default();
             let has_turn = || candidate.has_turn_of(&sender);
             let decision = match decision {
                 Decision::Send(contact) => {
@@ -65,6 +67,7 @@ impl DeliveryBatch<'_> {
                 }
                 other => other,
             };
+            let first = batch_state.is_first(&candidate);
             if matches!(decision, Decision::Send(_)) && has_turn() {
                 batch_state.count(&candidate, now);
             }
@@ -84,6 +87,7 @@ impl DeliveryBatch<'_> {
                 sender,
                 decision,
                 episode,
+                first,
             });
         }
         if !looked.is_empty() {

@@ -15,7 +15,7 @@ use crate::control::reminders::DecisionView;
 use crate::control::setup;
 use crate::domain::access::Permission;
 use crate::domain::decide::{Cause, Reason, Verdict};
-use crate::domain::ids::{AccountId, Channel};
+use crate::domain::ids::AccountId;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
 
@@ -31,8 +31,6 @@ pub fn add(table: &mut RouteTable) {
 struct ForecastQuery {
     #[serde(default)]
     account: String,
-    #[serde(default)]
-    channel: String,
 }
 
 #[derive(Serialize)]
@@ -43,8 +41,6 @@ struct HourPage<'a> {
     not: Vec<NotRow<'a>>,
     accounts: Vec<AccountChoice<'a>>,
     several: bool,
-    channels: labels::ChannelChoices,
-    channel: &'static str,
     now: Moment,
 }
 
@@ -64,11 +60,8 @@ async fn hour(
     let accounts = page.accounts.ids();
     let account = page.accounts.named(&whom.account).ok();
     let account = account.or_else(|| page.accounts.each().next());
-    let channel: Channel = whom.channel.parse().unwrap_or(Channel::ALL[0]);
     let told = match &account {
-        Some(account) => {
-            Some(forecast::stored(&state.context, account, (channel, None), now).await?)
-        }
+        Some(account) => Some(forecast::stored(&state.context, account, None, now).await?),
         None => None,
     };
     let due = told.iter().flat_map(|told| &told.due);
@@ -90,8 +83,6 @@ async fn hour(
             .collect(),
         accounts: choices.collect(),
         several: accounts.len() > 1,
-        channels: labels::channels(Some(channel)),
-        channel: labels::channel(channel),
         now: labels::time(now, now),
     };
     Ok(page.render("forecast.hbs", "The next hour", values))
@@ -103,6 +94,7 @@ struct DueRow<'a> {
     due: &'a DueReminderView,
     when: Moment,
     skill_label: String,
+    channel_name: &'static str,
     held: Option<String>,
 }
 
@@ -113,6 +105,7 @@ impl<'a> DueRow<'a> {
         Self {
             when: labels::time(due.at, now),
             skill_label: labels::skill(due.skill_name.as_deref(), due.skill),
+            channel_name: labels::channel(due.channel),
             held: match &due.waits_until {
                 Some(until) => Some(format!("It waits until {until}.")),
                 None => held.map(held_by),
@@ -140,7 +133,8 @@ struct DecisionRow<'a> {
     #[serde(flatten)]
     decision: &'a DecisionView,
     when: Moment,
-    channel_name: &'static str,
+    /// Of the step that it is about, if it is about one.
+    channel_name: Option<&'static str>,
     said: &'static str,
     why: String,
 }
@@ -150,7 +144,7 @@ impl<'a> DecisionRow<'a> {
         Self {
             decision,
             when: labels::time(decision.at, now),
-            channel_name: labels::channel(decision.channel),
+            channel_name: decision.channel.map(labels::channel),
             said: match decision.verdict {
                 Verdict::Schedule => "Reminder scheduled",
                 Verdict::Send => "May go",
@@ -191,8 +185,11 @@ pub fn live(live: &LiveForecast, now: DateTime<Utc>) -> Value {
         Some(at) => {
             let waits = told.waits_until.as_ref();
             let waits = waits.map(|until| format!(", waits until {until}"));
+            let by = told
+                .channel
+                .map_or("a reminder", |channel| channel.names().a_message);
             format!(
-                "{}, to {}{}",
+                "{}, {by} to {}{}",
                 labels::relative(at, now),
                 told.to.as_deref().unwrap_or(""),
                 waits.unwrap_or_default()

@@ -1,10 +1,12 @@
 //! The editor's form: from settings to fields, and from fields to settings.
 //!
-//! The fields are those of the table of settings, under their names; only steps, hours and texts are rows of their own. In `read`: what a
-//! form says. In `show`: what a form shows. In `words`: settings, values and faults as the page calls them.
+//! The fields are those of the table of settings, under their paths; only steps, hours and texts are rows of their own. In `read`: what a
+//! form says. In `steps`: the rows of the timeline. In `show`: what a form shows. In `words`: settings, values and faults as the page calls
+//! them.
 
 mod read;
 mod show;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -17,7 +19,8 @@ use crate::web::AppState;
 
 pub use read::settings;
 pub use show::{mark, model};
-pub use words::{differences, fault, label};
+pub use steps::{StepChange, placed};
+pub use words::{differences, fault, label, sequence_parts};
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 

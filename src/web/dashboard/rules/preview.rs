@@ -1,9 +1,10 @@
-//! What a rule's settings mean, for the part of the editor that changes as one writes: sentences, the steps on a line, the hours of
-//! a week, and the words as they would be read.
+//! What a rule's settings mean, for the parts of the editor that change as one writes: sentences, what customers would get, the hours of a
+//! week, and the words as they would be read.
 
 use chrono::{NaiveTime, Timelike as _, Weekday};
 use serde_json::{Value, json};
 
+use super::customers::customers;
 use super::form::{self, FormFields};
 use crate::control::ControlError;
 use crate::control::accounts::Accounts;
@@ -11,8 +12,9 @@ use crate::control::rules::{self, RuleView};
 use crate::control::senders::AllowedSenders;
 use crate::control::texts::{self, PreviewRecipient, TextPreview};
 use crate::domain::ids::{AccountId, Channel};
+use crate::domain::owed::Installation;
 use crate::domain::quiet::Window;
-use crate::domain::rule::{RuleSettings, differences, span};
+use crate::domain::rule::{RuleSettings, differences};
 use crate::web::AppState;
 
 /// Whom the words are shown for: what the page's fields say, which begin as samples.
@@ -95,46 +97,60 @@ pub async fn preview_change(
     (enabled, given): (bool, Value),
     whom: &For,
 ) -> Result<Value, ControlError> {
-    let (channel, place) = (view.channel, view.place());
+    let (installation, place, now) = (&state.context.installation, view.place(), state.clock.now());
     let senders = AllowedSenders::of(&state.context, accounts).await?;
     let with = (&state.pool, &state.context.texts, &senders);
     let around = rules::around(&state.config, Some(&view.account));
-    let (of, written) = ((channel, place.as_str()), (enabled, given));
-    let checked = rules::check(with, &around, of, written, state.clock.now()).await?;
+    let of = (&installation.channels[..], place.as_str());
+    let checked = rules::check(with, &around, of, (enabled, given.clone()), now).await?;
+    let faults = form::placed(checked.faults, &given);
     let settings = checked.settings.as_ref();
+    let zone = |settings: &RuleSettings| settings.time_zone.unwrap_or(around.zone);
+    let customers = settings.map(|settings| customers(settings, installation, zone(settings), now));
     let texts = match settings {
-        Some(settings) => read(state, channel, settings, whom).await?,
+        Some(settings) => read(state, settings, whom).await?,
         None => Vec::new(),
     };
     Ok(json!({
         "summary": checked.summary,
-        "faults": checked.faults.iter().map(form::fault).collect::<Vec<_>>(),
+        "enabled": enabled,
+        "faults": faults.iter().map(form::fault).collect::<Vec<_>>(),
         "warnings": checked.warnings.iter().map(form::fault).collect::<Vec<_>>(),
         "contradictions": checked.contradictions.iter().map(|it| json!({
             "name": form::label(&it.field),
             "sentence": it.sentence,
             "note": it.is_note(),
         })).collect::<Vec<_>>(),
-        "steps": settings.map(line).unwrap_or_default(),
+        "customers": customers,
+        "has_html": texts.iter().any(|text| text["has_html"] == true),
         "weeks": settings.map(weeks).unwrap_or_default(),
         "texts": texts,
+        "form": null,
     }))
 }
 
-fn line(settings: &RuleSettings) -> Vec<Value> {
-    let steps = settings.steps.iter().zip(1..);
-    steps
-        .map(|(step, number)| json!({ "after": span(step.after), "number": number }))
-        .collect()
-}
-
-/// The hours of a week: for everybody, and for the countries that have their own.
+/// The hours of a week, channel by channel that has any: for everybody, and for the countries that have their own.
 fn weeks(settings: &RuleSettings) -> Vec<Value> {
-    let quiet = &settings.quiet_hours;
-    let mut weeks = vec![week("By the visitor's own clock", &quiet.allowed)];
-    let own = quiet.by_country.iter();
-    weeks.extend(own.map(|(country, windows)| week(&format!("{country} numbers"), windows)));
-    weeks
+    let mut all = Vec::new();
+    for channel in settings.used() {
+        let quiet = &settings.channels[channel].quiet_hours;
+        if !quiet.is_any() {
+            continue;
+        }
+        let label = channel.names().label;
+        all.push(week(
+            &format!("{label}, by the customer's own clock"),
+            &quiet.allowed,
+        ));
+        let own = quiet
+            .by_country
+            .iter()
+            .filter(|_| channel.profile().tells_country);
+        all.extend(
+            own.map(|(country, windows)| week(&format!("{label}, {country} numbers"), windows)),
+        );
+    }
+    all
 }
 
 const WEEK: [Weekday; 7] = [
@@ -173,36 +189,37 @@ fn week(name: &str, windows: &[Window]) -> Value {
     json!({ "name": name, "days": days.collect::<Vec<_>>() })
 }
 
-/// The words in each language, filled in.
+/// The words of each channel that the steps use, in each language, filled in.
 async fn read(
     state: &AppState,
-    channel: Channel,
     settings: &RuleSettings,
     whom: &For,
 ) -> Result<Vec<Value>, ControlError> {
-    let own = settings
-        .templates
-        .iter()
-        .map(|(language, t)| (language.as_str(), Some(t)));
-    let mut all: Vec<_> = own.collect();
-    if all.is_empty() {
-        all.extend(
-            texts::built_in_languages()
-                .into_iter()
-                .map(|language| (language, None)),
-        );
-    }
     let mut told = Vec::new();
-    for (language, template) in all {
-        let (texts, reader) = (&state.context.texts, whom.reader(language));
-        let preview = texts::preview(texts, channel, template, &reader).await?;
-        told.push(json!({
-            "language": language,
-            "built_in": template.is_none(),
-            "subject": preview.subject,
-            "text": preview.text,
-            "sms": size(&preview),
-        }));
+    for channel in settings.used() {
+        let own = &settings.channels[channel].templates;
+        let mut all: Vec<_> = own
+            .iter()
+            .map(|(language, t)| (language.as_str(), Some(t)))
+            .collect();
+        if all.is_empty() {
+            let built_in = texts::built_in_languages().into_iter();
+            all.extend(built_in.map(|language| (language, None)));
+        }
+        for (language, template) in all {
+            let (texts, reader) = (&state.context.texts, whom.reader(language));
+            let preview = texts::preview(texts, channel, template, &reader).await?;
+            told.push(json!({
+                "key": format!("{channel}/{language}"),
+                "channel": channel.names().label,
+                "has_html": preview.html.is_some(),
+                "language": language,
+                "built_in": template.is_none(),
+                "subject": preview.subject,
+                "text": preview.text,
+                "sms": size(&preview),
+            }));
+        }
     }
     Ok(told)
 }
@@ -227,19 +244,27 @@ fn size(preview: &TextPreview) -> Value {
 }
 
 /// Whether what was written is not what is stored.
-pub fn differs(view: &RuleView, (enabled, written): &(bool, Value)) -> bool {
-    let (stored_enabled, stored) = rules::starting_point(view);
-    let written = RuleSettings::parse(view.channel, written.clone());
+pub fn differs(
+    installation: &Installation,
+    view: &RuleView,
+    (enabled, written): &(bool, Value),
+) -> bool {
+    let (stored_enabled, stored) = rules::starting_point(view, &installation.channels);
+    let written = RuleSettings::parse(&installation.channels, written.clone());
     *enabled != stored_enabled || !written.is_ok_and(|written| written == stored)
 }
 
 /// Setting by setting, what is stored now and what the person wrote.
-pub fn conflict(view: &RuleView, written: Option<&(bool, Value)>) -> Value {
-    let (enabled, theirs) = rules::starting_point(view);
+pub fn conflict(
+    installation: &Installation,
+    view: &RuleView,
+    written: Option<&(bool, Value)>,
+) -> Value {
+    let (enabled, theirs) = rules::starting_point(view, &installation.channels);
     let Some((own_enabled, own)) = written else {
         return Value::Null;
     };
-    let Ok(own) = RuleSettings::parse(view.channel, own.clone()) else {
+    let Ok(own) = RuleSettings::parse(&installation.channels, own.clone()) else {
         return Value::Null;
     };
     let found = differences((enabled, &theirs), (*own_enabled, &own));
@@ -249,7 +274,7 @@ pub fn conflict(view: &RuleView, written: Option<&(bool, Value)>) -> Value {
     form::differences("What differs", ("There now", "Yours"), found)
 }
 
-/// The HTML of a mail in a language, with what the form says.
+/// The HTML of a message in a language, with what the form says. Which, its field `show` says: `email/de`.
 pub async fn mail(
     state: &AppState,
     view: &RuleView,
@@ -257,13 +282,15 @@ pub async fn mail(
     fields: &FormFields,
 ) -> Result<String, ControlError> {
     const FAULTY: &str = "<p>Fix what is marked first.</p>";
-    let language = fields.one("show");
-    let settings = RuleSettings::parse(view.channel, settings.clone());
-    let Ok(settings) = settings else {
+    let (word, language) = fields.one("show").split_once('/').unwrap_or_default();
+    let settings = RuleSettings::parse(&state.context.installation.channels, settings.clone());
+    let (Ok(settings), Ok(channel)) = (settings, word.parse::<Channel>()) else {
         return Ok(FAULTY.to_owned());
     };
-    let (tag, template) = settings.template_for(Some(language)).unzip();
+    let (tag, template) = settings.channels[channel]
+        .template_for(Some(language))
+        .unzip();
     let reader = For::written(state, &view.account, fields).reader(tag.unwrap_or(language));
-    let preview = texts::preview(&state.context.texts, view.channel, template, &reader).await?;
+    let preview = texts::preview(&state.context.texts, channel, template, &reader).await?;
     Ok(preview.html.unwrap_or_else(|| FAULTY.to_owned()))
 }

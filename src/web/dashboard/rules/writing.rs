@@ -17,6 +17,7 @@ use crate::domain::access::Permission;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
 use crate::web::dashboard::{PageError, PageFrame};
+use crate::web::templates;
 
 pub fn add(table: &mut RouteTable) {
     table.form(Permission::Edit, &format!("{EDITOR}/save"), save);
@@ -33,11 +34,19 @@ async fn save(
 ) -> Result<Response, PageError> {
     let key = key(&page.accounts, of)?;
     let view = rules::read(&state.pool, &key).await?;
-    let (enabled, settings) = written(&view, &fields);
+    let (enabled, settings) = written(&state, &view, &fields);
     let seen: RuleStamp = fields.one("seen").parse().unwrap_or_default();
     let senders = AllowedSenders::of(&state.context, &page.accounts).await?;
-    let (with, by) = ((&state.context.texts, &senders), by(&page, &state));
-    let change = RuleChange { enabled, settings };
+    let by = by(&page, &state);
+    let with = (
+        &state.context.texts,
+        &senders,
+        &state.context.installation.channels[..],
+    );
+    let change = RuleChange {
+        enabled,
+        settings: settings.clone(),
+    };
     let refused = |status: StatusCode, fault: String| {
         Ok((status, Json(json!({ "fault": fault }))).into_response())
     };
@@ -47,6 +56,7 @@ async fn save(
             Ok(Json(told).into_response())
         }
         Err(ControlError::Invalid(faults)) => {
+            let faults = form::placed(faults, &settings);
             let first = faults.first().map(form::fault).unwrap_or_default();
             let word = |name: &str| first[name].as_str().unwrap_or_default().to_owned();
             let fault = format!("{}: {}", word("name"), word("detail"));
@@ -71,14 +81,14 @@ async fn look_again(
 ) -> Result<Response, PageError> {
     let view = rules::read(&state.pool, &key(&page.accounts, of)?).await?;
     let whom = For::written(&state, &view.account, &fields);
-    let values = preview::preview_change(
-        &state,
-        (&view, &page.accounts),
-        written(&view, &fields),
-        &whom,
-    )
-    .await?;
-    Ok(crate::web::templates::render("rule_look.hbs", &values))
+    let written = written(&state, &view, &fields);
+    let form = form::model(&state.context.installation.channels, &written.1);
+    let mut values =
+        preview::preview_change(&state, (&view, &page.accounts), written, &whom).await?;
+    // The rows of the steps, for the script: put in order, or as one of their buttons has changed them.
+    values["form"] = form;
+    values["may_edit"] = true.into();
+    Ok(templates::render("rule_look.hbs", &values))
 }
 
 /// A mail as its reader would see it, for the frame in the editor. It may show styles of its own and nothing else.
@@ -89,7 +99,7 @@ async fn preview(
     fields: FormFields,
 ) -> Result<Response, PageError> {
     let view = rules::read(&state.pool, &key(&page.accounts, of)?).await?;
-    let (_, settings) = written(&view, &fields);
+    let (_, settings) = written(&state, &view, &fields);
     let html = preview::mail(&state, &view, &settings, &fields).await?;
     let mut response = Html(html).into_response();
     let headers = response.headers_mut();

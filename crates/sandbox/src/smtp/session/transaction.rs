@@ -5,6 +5,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Answered, Session};
+use crate::smtp::SmtpShared;
 use crate::smtp::faults::{Phase, SmtpEffect};
 use crate::smtp::stream::SmtpLine;
 
@@ -115,10 +116,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         self.accepted += 1;
         let from = self.from.take().unwrap_or_default();
         let to = std::mem::take(&mut self.to);
-        let id = self
-            .server
-            .outbox
-            .accept_mail(self.server.clock.now(), from, to, raw);
+        let SmtpShared {
+            outbox,
+            clock,
+            postmaster,
+            ..
+        } = self.server;
+        let id = outbox.accept_mail(clock.now(), from, to.clone(), raw);
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        postmaster.accepted(id, &to);
         format!("250 2.0.0 OK: queued as {id:X}")
     }
 

@@ -1,72 +1,86 @@
 //! From fields to settings. What does not fit is passed on as it was written, so that
-//! [`Settings::parse`](crate::domain::rule::RuleSettings::parse) says what is wrong with it.
+//! [`RuleSettings::parse`](crate::domain::rule::RuleSettings::parse) says what is wrong with it.
 
 use serde_json::{Map, Value, json};
 
-use super::{DAYS, FormFields};
+use super::{DAYS, FormFields, steps};
 use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
-use crate::domain::rule::settings::{Input, LeftOut, SETTINGS};
+use crate::domain::rule::settings::{Input, LeftOut, SETTINGS, Setting};
 
 /// Rows of a kind that are looked for.
 const MOST_ROWS: usize = 60;
 
 /// A whole number, or what was written instead.
-fn number(raw: &str) -> Value {
+pub fn number(raw: &str) -> Value {
     raw.parse::<i64>().map_or_else(|_| raw.into(), Value::from)
 }
 
 /// The settings that a form says. `stored` keeps what the form does not show.
-pub fn settings(channel: Channel, stored: Value, fields: &FormFields) -> Value {
+pub fn settings(stored: Value, fields: &FormFields) -> Value {
     let Value::Object(mut settings) = stored else {
         return stored;
     };
     for setting in SETTINGS {
-        if !setting.is_of(channel) {
-            // What the channel does not have would be refused, and there is no field to correct it with.
-            setting.put(&mut settings, None);
-            continue;
+        for of in setting.places() {
+            if of.is_some_and(|channel| !shows(fields, channel)) {
+                continue;
+            }
+            match written(setting, of, fields) {
+                Written::Value(value) => setting.put(of, &mut settings, Some(value)),
+                Written::LeftOut => setting.put(of, &mut settings, None),
+                Written::Nowhere => {}
+            }
         }
-        let raw = fields.one(setting.name);
-        let value = match setting.input {
-            Input::Steps => Some(steps(fields)),
-            Input::Hours => Some(quiet_hours(channel, fields)),
-            Input::Texts => Some(templates(channel, fields)),
-            // Of a box that is not ticked a browser says nothing.
-            Input::Switch => Some(fields.has(setting.name).into()),
-            _ if !fields.has(setting.name) => continue,
-            _ if raw.is_empty() && matches!(setting.left_out, LeftOut::Means(_)) => None,
-            Input::Number(_) => Some(number(raw)),
-            Input::Choice(_) | Input::TimeZone | Input::Text(_) => Some(raw.into()),
-        };
-        setting.put(&mut settings, value);
+        // What a channel does not have would be refused, and there is no field to correct it with.
+        let lacks = Channel::ALL.into_iter().filter(|channel| {
+            !setting
+                .places()
+                .any(|of| of.is_none_or(|of| of == *channel))
+        });
+        for channel in lacks {
+            setting.put(Some(channel), &mut settings, None);
+        }
     }
     Value::Object(settings)
 }
 
-fn steps(fields: &FormFields) -> Value {
-    let rows = fields.all("step").zip(fields.all("step_unit"));
-    rows.filter(|(count, _)| !count.is_empty())
-        .map(|(count, unit)| {
-            let factor = match unit {
-                "hours" => 60,
-                "days" => 1440,
-                _ => 1,
-            };
-            let minutes = match number(count) {
-                Value::Number(n) => n.as_i64().and_then(|n| n.checked_mul(factor)).into(),
-                other => other,
-            };
-            json!({ "after_minutes": minutes })
-        })
-        .collect()
+/// Whether the form has the settings of a channel: of a box that is not ticked, and of rows that are gone, it says nothing else.
+fn shows(fields: &FormFields, channel: Channel) -> bool {
+    fields.all("channel").any(|word| word == channel.as_str())
+}
+
+/// What a form says of a setting.
+enum Written {
+    Value(Value),
+    LeftOut,
+    /// The form does not show it.
+    Nowhere,
+}
+
+fn written(setting: &Setting, of: Option<Channel>, fields: &FormFields) -> Written {
+    let path = setting.path(of);
+    let raw = fields.one(&path);
+    Written::Value(match (&setting.input, of) {
+        (Input::Steps, _) => steps::written(fields),
+        (Input::Hours, Some(channel)) => quiet_hours(channel, fields),
+        (Input::Texts, Some(channel)) => templates(channel, fields),
+        // Of a box that is not ticked a browser says nothing.
+        (Input::Switch, _) => fields.has(&path).into(),
+        _ if !fields.has(&path) => return Written::Nowhere,
+        _ if raw.is_empty() && matches!(setting.left_out, LeftOut::Means(_)) => {
+            return Written::LeftOut;
+        }
+        (Input::Number(_), _) => number(raw),
+        _ => raw.into(),
+    })
 }
 
 fn quiet_hours(channel: Channel, fields: &FormFields) -> Value {
     let mut allowed = Vec::new();
     let mut by_country = Map::new();
     for row in 0..MOST_ROWS {
-        let field = |name: &str| format!("w{row}_{name}");
+        let field = |name: &str| format!("{channel}_w{row}_{name}");
         let (from, to) = (field("from"), field("to"));
         let (from, to) = (fields.one(&from), fields.one(&to));
         if from.is_empty() && to.is_empty() {
@@ -99,8 +113,7 @@ fn quiet_hours(channel: Channel, fields: &FormFields) -> Value {
 fn templates(channel: Channel, fields: &FormFields) -> Value {
     let mut templates = Map::new();
     for row in 0..MOST_ROWS {
-        let field = |name: &str| format!("t{row}_{name}");
-        let value = |name: &str| fields.one(&field(name)).to_owned();
+        let value = |name: &str| fields.one(&format!("{channel}_t{row}_{name}")).to_owned();
         let (language, text) = (value("language"), value("text"));
         if language.is_empty() && text.is_empty() {
             continue;

@@ -2,24 +2,97 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{DAYS, text};
+use super::{DAYS, steps, text};
 use crate::control::Fault;
 use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
-use crate::domain::rule::settings::{Group, Input, LeftOut, MOST_STEPS, SETTINGS, Setting};
+use crate::domain::rule::settings::{Group, Input, LeftOut, SETTINGS, Setting};
+use crate::domain::rule::{RuleSettings, hours_said, span};
 
-/// The values of the form in `rule.hbs`.
-pub fn model(channel: Channel, settings: &Value) -> Value {
-    let group = |group| fields(channel, settings, group);
+/// The values of the form in `rule.hbs`. Channels that are neither configured nor used by a step are not shown.
+pub fn model(configured: &[Channel], settings: &Value) -> Value {
+    let group = |group| fields(None, settings, |setting| setting.group == group);
+    let parsed = RuleSettings::parse(configured, settings.clone()).ok();
+    let steps = settings["steps"].as_array();
+    let used = |channel: Channel| {
+        steps.is_some_and(|steps| steps.iter().any(|step| step["channel"] == channel.as_str()))
+    };
+    let channels = Channel::ALL
+        .into_iter()
+        .filter(|channel| configured.contains(channel) || used(*channel));
+    let channels =
+        channels.map(|channel| of_channel(channel, used(channel), settings, parsed.as_ref()));
     json!({
+        "steps": steps::shown(configured, settings),
         "when": group(Group::When),
         "hours": group(Group::Hours),
         "limits": group(Group::Limits),
-        "sender": group(Group::Sender),
-        "steps": { "help": help("steps"), "rows": step_rows(settings) },
-        "windows": { "help": help("quiet_hours"), "rows": window_rows(channel, settings) },
-        "texts": { "help": help("templates"), "rows": template_rows(channel, settings) },
+        "limits_said": parsed.as_ref().map(limits_said),
+        "channels": channels.collect::<Vec<_>>(),
     })
+}
+
+/// A channel's part of the form.
+fn of_channel(
+    channel: Channel,
+    used: bool,
+    settings: &Value,
+    parsed: Option<&RuleSettings>,
+) -> Value {
+    let own = &settings["channels"][channel.as_str()];
+    json!({
+        "word": channel,
+        "label": channel.names().label,
+        "used": used,
+        "open": used,
+        "windows": { "help": help("quiet_hours"), "rows": window_rows(channel, own), "wrong": null },
+        "texts": { "help": help("templates"), "rows": template_rows(channel, own), "wrong": null },
+        "more": fields(Some(channel), settings, |_| true),
+        "hours_said": parsed.map(|settings| channel_hours_said(channel, settings)),
+        "words_said": words_said(own),
+        "more_said": parsed.map(|settings| more_said(channel, settings)),
+    })
+}
+
+fn limits_said(settings: &RuleSettings) -> String {
+    let caps = settings.caps;
+    let (conversation, consumer) = (caps.per_conversation_24h, caps.per_consumer_24h);
+    format!(
+        "{} apart, at most {conversation} a day per conversation and {consumer} per customer",
+        span(caps.gap)
+    )
+}
+
+fn channel_hours_said(channel: Channel, settings: &RuleSettings) -> String {
+    let quiet = &settings.channels[channel].quiet_hours;
+    let countries: Vec<&str> = quiet.by_country.keys().map(String::as_str).collect();
+    match hours_said(&quiet.allowed) {
+        said if countries.is_empty() || !channel.profile().tells_country => said,
+        said => format!("{said}; others for {} numbers", countries.join(", ")),
+    }
+}
+
+fn words_said(own: &Value) -> String {
+    let languages: Vec<&String> = own["templates"]
+        .as_object()
+        .into_iter()
+        .flat_map(Map::keys)
+        .collect();
+    match languages[..] {
+        [] => "the standard texts".to_owned(),
+        [only] => format!("your own, in {only}"),
+        _ => format!("your own, in {} languages", languages.len()),
+    }
+}
+
+fn more_said(channel: Channel, settings: &RuleSettings) -> String {
+    let own = &settings.channels[channel];
+    let sender = own.sender.as_deref().unwrap_or("the usual sender");
+    format!(
+        "late by at most {}, at most {} a day to one address, from {sender}",
+        span(own.max_age),
+        own.per_address_24h
+    )
 }
 
 fn help(name: &str) -> &'static str {
@@ -27,23 +100,23 @@ fn help(name: &str) -> &'static str {
     setting.map_or("", |setting| setting.help)
 }
 
-/// The settings of a group that are one field each: what is written, and what is ticked.
-fn fields(channel: Channel, settings: &Value, group: Group) -> Value {
-    let own = |setting: &&Setting| setting.group == group && setting.is_of(channel);
+/// The settings of the rule, or of a channel, that are one field each: what is written, and what is ticked.
+fn fields(of: Option<Channel>, settings: &Value, wanted: impl Fn(&Setting) -> bool) -> Value {
+    let own = |setting: &&Setting| setting.places().any(|place| place == of) && wanted(setting);
     let (mut fields, mut switches) = (Vec::new(), Vec::new());
     for setting in SETTINGS.iter().filter(own) {
         match setting.input {
             Input::Steps | Input::Hours | Input::Texts => {}
-            Input::Switch => switches.push(field(setting, settings)),
-            _ => fields.push(field(setting, settings)),
+            Input::Switch => switches.push(field(setting, of, settings)),
+            _ => fields.push(field(setting, of, settings)),
         }
     }
-    json!({ "fields": fields, "switches": switches })
+    json!({ "fields": fields, "switches": switches, "wrong": null })
 }
 
 /// A field for one of the templates `rule_setting_….hbs`.
-fn field(setting: &Setting, settings: &Value) -> Value {
-    let value = match (setting.value(settings), setting.left_out) {
+fn field(setting: &Setting, of: Option<Channel>, settings: &Value) -> Value {
+    let value = match (setting.value(of, settings), setting.left_out) {
         (Value::Null, LeftOut::Zero) => "0".to_owned(),
         (value, _) => text(value),
     };
@@ -51,11 +124,13 @@ fn field(setting: &Setting, settings: &Value) -> Value {
         LeftOut::Means(what) => format!("{} Empty: {what}.", setting.help),
         LeftOut::Never | LeftOut::Zero => setting.help.to_owned(),
     };
+    let path = setting.path(of);
     let mut model = json!({
-        "id": setting.name.replace('.', "_"),
-        "name": setting.name,
+        "id": path.replace('.', "_"),
+        "name": path,
         "label": setting.label,
         "hint": hint,
+        "wrong": null,
     });
     let (template, key, of_its_kind) = match &setting.input {
         Input::Number(number) => ("number", "unit", json!(number.unit.as_str())),
@@ -78,31 +153,8 @@ fn field(setting: &Setting, settings: &Value) -> Value {
     model
 }
 
-/// The steps there are, and one more to fill in.
-fn step_rows(settings: &Value) -> Vec<Value> {
-    let steps = settings["steps"].as_array().cloned().unwrap_or_default();
-    let known = steps
-        .iter()
-        .map(|step| match step["after_minutes"].as_i64() {
-            Some(n) if n >= 2880 && n % 1440 == 0 => ((n / 1440).to_string(), "days"),
-            Some(n) if n >= 60 && n % 60 == 0 => ((n / 60).to_string(), "hours"),
-            Some(n) => (n.to_string(), "minutes"),
-            None => (text(&step["after_minutes"]), "minutes"),
-        });
-    let empty = (steps.len() < MOST_STEPS).then(|| (String::new(), "hours"));
-    known
-        .chain(empty)
-        .enumerate()
-        .map(|(at, (count, unit))| {
-            let units = ["minutes", "hours", "days"];
-            let units = units.map(|name| json!({ "name": name, "chosen": name == unit }));
-            json!({ "id": format!("step-{at}"), "number": at + 1, "count": count, "units": units, "new": count.is_empty() })
-        })
-        .collect()
-}
-
-fn window_rows(channel: Channel, settings: &Value) -> Vec<Value> {
-    let quiet = &settings["quiet_hours"];
+fn window_rows(channel: Channel, own: &Value) -> Vec<Value> {
+    let quiet = &own["quiet_hours"];
     let mut windows: Vec<(String, Value)> = Vec::new();
     let of = |value: &Value| value.as_array().cloned().unwrap_or_default();
     windows.extend(
@@ -115,10 +167,11 @@ fn window_rows(channel: Channel, settings: &Value) -> Vec<Value> {
     }
     windows.push((String::new(), json!({ "days": [] })));
     let rows = windows.into_iter().enumerate().map(|(at, (country, window))| {
+        let row = format!("{channel}_w{at}");
         let chosen = window["days"].as_array().cloned().unwrap_or_default();
-        let days = DAYS.map(|day| json!({ "name": day, "field": format!("w{at}_{day}"), "on": chosen.contains(&day.into()) }));
+        let days = DAYS.map(|day| json!({ "name": day, "field": format!("{row}_{day}"), "on": chosen.contains(&day.into()) }));
         json!({
-            "row": format!("w{at}"),
+            "row": row,
             "number": at + 1,
             "country": country,
             "by_country": channel.profile().tells_country,
@@ -131,9 +184,9 @@ fn window_rows(channel: Channel, settings: &Value) -> Vec<Value> {
     rows.collect()
 }
 
-fn template_rows(channel: Channel, settings: &Value) -> Vec<Value> {
+fn template_rows(channel: Channel, own: &Value) -> Vec<Value> {
     let empty = Map::new();
-    let templates = settings["templates"].as_object().unwrap_or(&empty);
+    let templates = own["templates"].as_object().unwrap_or(&empty);
     let known = templates
         .iter()
         .map(|(language, t)| (language.clone(), t.clone()));
@@ -143,7 +196,7 @@ fn template_rows(channel: Channel, settings: &Value) -> Vec<Value> {
         .chain([(String::new(), begun)])
         .enumerate()
         .map(|(at, (language, t))| {
-            let row = format!("t{at}");
+            let row = format!("{channel}_t{at}");
             let part = |name: &str, label: &str| {
                 json!({
                     "id": format!("{row}_{name}"),
@@ -160,7 +213,7 @@ fn template_rows(channel: Channel, settings: &Value) -> Vec<Value> {
                 "row": row,
                 "language": language,
                 "new": language.is_empty() && text(&t["text"]).is_empty(),
-                "email": channel.profile().parts == Parts::SubjectAndHtml,
+                "has_html": channel.profile().parts == Parts::SubjectAndHtml,
                 "begin_subject": start.subject,
                 "begin_text": start.text,
             })
@@ -168,14 +221,51 @@ fn template_rows(channel: Channel, settings: &Value) -> Vec<Value> {
         .collect()
 }
 
-/// Puts the faults of texts beside the fields that they are about.
+/// Puts faults beside the fields that they are about, and opens what is folded around them.
 pub fn mark(model: &mut Value, faults: &[Fault]) {
-    for row in model["texts"]["rows"].as_array_mut().into_iter().flatten() {
-        let language = text(&row["language"]);
-        for part in ["subject", "text", "html"] {
-            let field = format!("/settings/templates/{language}/{part}");
-            let fault = faults.iter().find(|fault| fault.field == field);
-            row[part]["wrong"] = json!(fault.map(|fault| &fault.detail));
+    let fault_of = |path: &str| {
+        let found = faults
+            .iter()
+            .find(|fault| fault.field.strip_prefix("/settings/") == Some(path));
+        found.map(|fault| super::words::in_words(&fault.detail).to_owned())
+    };
+    steps::mark(&mut model["steps"]["rows"], fault_of);
+    for group in ["when", "hours", "limits"] {
+        mark_fields(&mut model[group], fault_of);
+    }
+    for channel in model["channels"].as_array_mut().into_iter().flatten() {
+        let own = format!("channels/{}", text(&channel["word"]));
+        mark_fields(&mut channel["more"], fault_of);
+        for row in channel["texts"]["rows"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
+            let language = text(&row["language"]);
+            for part in ["subject", "text", "html"] {
+                row[part]["wrong"] = json!(fault_of(&format!("{own}/templates/{language}/{part}")));
+            }
+        }
+        for (rows, name) in [("texts", "templates"), ("windows", "quiet_hours")] {
+            let inside = format!("/settings/{own}/{name}");
+            channel[rows]["wrong"] =
+                json!(faults.iter().any(|fault| fault.field.starts_with(&inside)));
+        }
+        let inside = format!("/settings/{own}/");
+        if faults.iter().any(|fault| fault.field.starts_with(&inside)) {
+            channel["open"] = true.into();
         }
     }
+}
+
+fn mark_fields(group: &mut Value, fault_of: impl Fn(&str) -> Option<String>) {
+    let mut any = false;
+    for kind in ["fields", "switches"] {
+        for field in group[kind].as_array_mut().into_iter().flatten() {
+            let wrong = fault_of(&text(&field["name"]).replace('.', "/"));
+            any |= wrong.is_some();
+            field["wrong"] = json!(wrong);
+        }
+    }
+    group["wrong"] = json!(any);
 }

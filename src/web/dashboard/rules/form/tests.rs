@@ -1,55 +1,76 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::words::said;
 use super::*;
 use crate::domain::ids::Channel;
-use crate::domain::rule::settings::{Input, LeftOut, SETTINGS};
+use crate::domain::rule::settings::{Input, LeftOut, SETTINGS, Setting};
 use crate::domain::rule::{RuleSettings, Template};
 
+const BOTH: [Channel; 2] = [Channel::Email, Channel::Sms];
+
+fn parsed(settings: Value) -> Result<RuleSettings, Vec<crate::domain::rule::RuleProblem>> {
+    RuleSettings::parse(&Channel::ALL, settings)
+}
+
 /// What a browser sends for the form of these settings.
-fn sent(channel: Channel, settings: &RuleSettings) -> FormFields {
-    let model = model(channel, &json!(settings));
+fn sent(settings: &RuleSettings) -> FormFields {
+    let model = model(&Channel::ALL, &json!(settings));
     let mut pairs = Vec::new();
     let mut send = |name: &str, value: &Value| pairs.push((name.to_owned(), text(value)));
+    let rows = |of: &Value| of["rows"].as_array().unwrap().clone();
+    let chosen = |of: &Value, word: &str| {
+        let mut chosen = of
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|choice| choice["chosen"] == true);
+        chosen.next().expect("something is always chosen")[word].clone()
+    };
     let word = |value: &Value| value.as_str().unwrap().to_owned();
-    for step in model["steps"]["rows"].as_array().unwrap() {
+    for step in rows(&model["steps"]) {
+        send("step_id", &step["step_id"]);
+        send("step_channel", &chosen(&step["channels"], "word"));
         send("step", &step["count"]);
-        let chosen = step["units"].as_array().unwrap().iter();
-        for unit in chosen.filter(|unit| unit["chosen"] == true) {
-            send("step_unit", &unit["name"]);
-        }
+        send("step_unit", &chosen(&step["units"], "name"));
+        send("step_when", &chosen(&step["conditions"], "word"));
     }
-    for window in model["windows"]["rows"].as_array().unwrap() {
-        let row = window["row"].as_str().unwrap();
-        for name in ["from", "to", "country"] {
-            send(&format!("{row}_{name}"), &window[name]);
+    let mut groups = vec![
+        model["when"].clone(),
+        model["hours"].clone(),
+        model["limits"].clone(),
+    ];
+    for channel in model["channels"].as_array().unwrap() {
+        send("channel", &channel["word"]);
+        groups.push(channel["more"].clone());
+        for window in rows(&channel["windows"]) {
+            let row = word(&window["row"]);
+            for name in ["from", "to", "country"] {
+                send(&format!("{row}_{name}"), &window[name]);
+            }
+            let days = window["days"].as_array().unwrap().iter();
+            for day in days.filter(|day| day["on"] == true) {
+                send(&word(&day["field"]), &json!("on"));
+            }
         }
-        let days = window["days"].as_array().unwrap().iter();
-        for day in days.filter(|day| day["on"] == true) {
-            send(&word(&day["field"]), &json!("on"));
-        }
-    }
-    for template in model["texts"]["rows"].as_array().unwrap() {
-        let row = template["row"].as_str().unwrap();
-        send(&format!("{row}_language"), &template["language"]);
-        for name in ["subject", "text", "html"] {
-            send(&word(&template[name]["id"]), &template[name]["value"]);
-        }
-    }
-    for group in ["when", "hours", "limits", "sender"] {
-        for field in model[group]["fields"].as_array().unwrap() {
-            let choices = field["choices"].as_array();
-            let chosen = choices.map(|all| {
-                let mut chosen = all.iter().filter(|choice| choice["chosen"] == true);
-                chosen.next().expect("something is always chosen")["word"].clone()
-            });
+        for template in rows(&channel["texts"]) {
             send(
-                &word(&field["name"]),
-                &chosen.unwrap_or_else(|| field["value"].clone()),
+                &format!("{}_language", word(&template["row"])),
+                &template["language"],
             );
+            for name in ["subject", "text", "html"] {
+                send(&word(&template[name]["id"]), &template[name]["value"]);
+            }
         }
-        let switches = model[group]["switches"].as_array().unwrap().iter();
+    }
+    for group in groups {
+        for field in group["fields"].as_array().unwrap() {
+            let value = match field.get("choices") {
+                Some(choices) => chosen(choices, "word"),
+                None => field["value"].clone(),
+            };
+            send(&word(&field["name"]), &value);
+        }
+        let switches = group["switches"].as_array().unwrap().iter();
         for switch in switches.filter(|switch| switch["on"] == true) {
             send(&word(&switch["name"]), &json!("on"));
         }
@@ -57,24 +78,29 @@ fn sent(channel: Channel, settings: &RuleSettings) -> FormFields {
     FormFields(pairs)
 }
 
+fn every_setting() -> impl Iterator<Item = (&'static Setting, Option<Channel>)> {
+    SETTINGS
+        .iter()
+        .flat_map(|setting| setting.places().map(move |of| (setting, of)))
+}
+
 #[test]
 fn a_form_that_nobody_has_changed_says_what_was_stored_of_every_setting() {
-    for channel in Channel::ALL {
-        let defaults = RuleSettings::default_for(channel);
-        for setting in SETTINGS.iter().filter(|setting| setting.is_of(channel)) {
-            let mut values: Vec<_> = setting.examples(channel).into_iter().map(Some).collect();
-            if setting.left_out != LeftOut::Never {
-                values.push(None);
-            }
-            for value in values {
-                let stored = setting.changed(channel, &defaults, value);
-                let fields = sent(channel, &stored);
-                let read = settings(channel, json!(stored), &fields);
-                assert_eq!(RuleSettings::parse(channel, read).as_ref(), Ok(&stored));
-                // It is the form that says so, not what is stored.
-                let read = settings(channel, json!(defaults), &fields);
-                assert_eq!(RuleSettings::parse(channel, read), Ok(stored));
-            }
+    let defaults = RuleSettings::default_for(&BOTH);
+    for (setting, of) in every_setting() {
+        let mut values: Vec<_> = setting.examples(of).into_iter().map(Some).collect();
+        if setting.left_out != LeftOut::Never {
+            values.push(None);
+        }
+        for value in values {
+            let stored = setting.changed(of, &defaults, value);
+            let fields = sent(&stored);
+            assert_eq!(
+                parsed(settings(json!(stored), &fields)).as_ref(),
+                Ok(&stored)
+            );
+            // It is the form that says so, not what is stored.
+            assert_eq!(parsed(settings(json!(defaults), &fields)), Ok(stored));
         }
     }
 }
@@ -82,168 +108,153 @@ fn a_form_that_nobody_has_changed_says_what_was_stored_of_every_setting() {
 /// A number that is gone by accident must not become another one without a word.
 #[test]
 fn an_emptied_number_is_a_fault_unless_empty_means_something() {
-    for channel in Channel::ALL {
-        let stored = RuleSettings::default_for(channel);
-        for setting in SETTINGS.iter().filter(|setting| setting.is_of(channel)) {
-            if !matches!(setting.input, Input::Number(_)) {
-                continue;
-            }
-            let FormFields(mut pairs) = sent(channel, &stored);
-            pairs.retain(|(name, _)| name != setting.name);
-            pairs.push((setting.name.to_owned(), String::new()));
-            let read = settings(channel, json!(stored), &FormFields(pairs));
-            let is_fault = RuleSettings::parse(channel, read).is_err();
-            let means = matches!(setting.left_out, LeftOut::Means(_));
-            assert_eq!(is_fault, !means, "{}", setting.name);
+    let stored = RuleSettings::default_for(&BOTH);
+    for (setting, of) in every_setting() {
+        if !matches!(setting.input, Input::Number(_)) {
+            continue;
         }
+        let (FormFields(mut pairs), path) = (sent(&stored), setting.path(of));
+        pairs.retain(|(name, _)| *name != path);
+        pairs.push((path.clone(), String::new()));
+        let is_fault = parsed(settings(json!(stored), &FormFields(pairs))).is_err();
+        let means = matches!(setting.left_out, LeftOut::Means(_));
+        assert_eq!(is_fault, !means, "{path}");
     }
 }
 
 /// A file of another time may hold one; it would be refused, and the page has no field for it.
 #[test]
 fn a_setting_that_the_channel_does_not_have_is_dropped() {
-    let mut stored = json!(RuleSettings::default_for(Channel::Sms));
-    stored["resend_unknown"] = true.into();
-    let fields = sent(Channel::Sms, &RuleSettings::default_for(Channel::Sms));
-    let read = settings(Channel::Sms, stored, &fields);
-    assert!(RuleSettings::parse(Channel::Sms, read).is_ok());
+    let usual = RuleSettings::default_for(&BOTH);
+    let mut stored = json!(usual);
+    stored["channels"]["sms"]["resend_unknown"] = true.into();
+    assert!(parsed(settings(stored, &sent(&usual))).is_ok());
 }
 
 #[test]
 fn every_setting_has_a_field_or_rows_of_its_own() {
-    for channel in Channel::ALL {
-        let fields = sent(channel, &RuleSettings::default_for(channel));
-        let model = model(channel, &json!(RuleSettings::default_for(channel)));
-        for setting in SETTINGS.iter().filter(|setting| setting.is_of(channel)) {
-            let name = match setting.input {
-                Input::Steps => "step",
-                Input::Hours => "w0_from",
-                Input::Texts => "t0_text",
-                // One that is off is not sent.
-                Input::Switch => {
-                    let shown = model.to_string();
-                    let name = json!(setting.name).to_string();
-                    assert!(shown.contains(&name), "{name}");
-                    continue;
-                }
-                _ => setting.name,
-            };
-            assert!(fields.has(name), "{name}");
-        }
+    let usual = RuleSettings::default_for(&BOTH);
+    let (fields, shown) = (
+        sent(&usual),
+        model(&Channel::ALL, &json!(usual)).to_string(),
+    );
+    for (setting, of) in every_setting() {
+        let row = |name: &str| format!("{}_{name}", of.unwrap());
+        let name = match setting.input {
+            Input::Steps => "step".to_owned(),
+            Input::Hours => row("w0_from"),
+            Input::Texts => row("t0_text"),
+            // One that is off is not sent.
+            Input::Switch => {
+                let name = json!(setting.path(of)).to_string();
+                assert!(shown.contains(&name), "{name}");
+                continue;
+            }
+            _ => setting.path(of),
+        };
+        assert!(fields.has(&name), "{name}");
     }
 }
 
 #[test]
 fn every_field_is_rendered_with_its_name_its_label_and_its_value() {
-    for channel in Channel::ALL {
-        let mut stored = RuleSettings::default_for(channel);
-        stored.caps.gap = TimeDelta::minutes(77);
-        stored.latest = Some(TimeDelta::minutes(88));
-        stored.remind_in_queue = true;
-        stored.sender = Some("a \"quoted\" one".to_owned());
-        let model = model(channel, &json!(stored));
-        let mut pages = String::new();
-        for group in ["when", "hours", "limits", "sender"] {
-            let rendered = crate::web::templates::rendered("rule_settings.hbs", &model[group]);
-            pages += &rendered.unwrap();
-        }
-        for setting in SETTINGS.iter().filter(|setting| setting.is_of(channel)) {
-            if matches!(setting.input, Input::Steps | Input::Hours | Input::Texts) {
-                continue;
-            }
-            let escaped = setting.label.replace('\'', "&#x27;");
-            assert!(pages.contains(&escaped), "{}: {pages}", setting.label);
-            let name = format!("name=\"{}\"", setting.name);
-            assert_eq!(pages.matches(&name).count(), 1, "{name}: {pages}");
-        }
-        for shown in [
-            "value=\"77\"",
-            "value=\"88\"",
-            "value=\"a &quot;quoted&quot; one\"",
-            "name=\"remind_in_queue\" checked",
-            "<option value=\"move\" selected>waits until then</option>",
-        ] {
-            assert!(pages.contains(shown), "{shown} is not in {pages}");
-        }
+    let mut stored = RuleSettings::default_for(&BOTH);
+    stored.caps.gap = TimeDelta::minutes(77);
+    stored.remind_in_queue = true;
+    let sms = &mut stored.channels[Channel::Sms];
+    sms.latest = Some(TimeDelta::minutes(88));
+    sms.sender = Some("a \"quoted\" one".to_owned());
+    let model = model(&Channel::ALL, &json!(stored));
+    let mut pages = String::new();
+    for group in ["when", "hours", "limits"] {
+        pages += &crate::web::templates::rendered("rule_settings.hbs", &model[group]).unwrap();
     }
+    for channel in model["channels"].as_array().unwrap() {
+        pages += &channel_page(channel);
+    }
+    for (setting, of) in every_setting() {
+        if matches!(setting.input, Input::Steps | Input::Hours | Input::Texts) {
+            continue;
+        }
+        let escaped = setting.label.replace('\'', "&#x27;");
+        assert!(pages.contains(&escaped), "{}: {pages}", setting.label);
+        let name = format!("name=\"{}\"", setting.path(of));
+        assert_eq!(pages.matches(&name).count(), 1, "{name}: {pages}");
+    }
+    for shown in [
+        "value=\"77\"",
+        "value=\"88\"",
+        "value=\"a &quot;quoted&quot; one\"",
+        "name=\"remind_in_queue\" checked",
+        "<option value=\"move\" selected>waits until then</option>",
+    ] {
+        assert!(pages.contains(shown), "{shown} is not in {pages}");
+    }
+}
+
+/// A channel's part of the page.
+fn channel_page(channel: &Value) -> String {
+    let mut values = channel.clone();
+    values["variables"] = json!([]);
+    crate::web::templates::rendered("rule_channel.hbs", &values).unwrap()
 }
 
 #[test]
 fn what_a_form_does_not_have_stays_as_it_is_stored() {
-    let mut stored = RuleSettings::default_for(Channel::Sms);
+    let mut stored = RuleSettings::default_for(&BOTH);
     stored.holdout_percent = 7;
-    stored.sender = Some("+12025550143".to_owned());
-    let mut fields = sent(Channel::Sms, &stored);
-    let left_out = ["holdout_percent", "sender"];
+    stored.channels[Channel::Sms].sender = Some("+12025550143".to_owned());
+    stored.channels[Channel::Email].resend_unknown = true;
+    let mut fields = sent(&stored);
+    let left_out = ["holdout_percent", "channels.sms.sender"];
     fields
         .0
         .retain(|(name, _)| !left_out.contains(&name.as_str()));
-    let read = settings(Channel::Sms, json!(stored), &fields);
     assert_eq!(
-        RuleSettings::parse(Channel::Sms, read).as_ref(),
+        parsed(settings(json!(stored), &fields)).as_ref(),
         Ok(&stored)
     );
-    fields.0.push(("sender".to_owned(), " ".to_owned()));
+    fields
+        .0
+        .push(("channels.sms.sender".to_owned(), " ".to_owned()));
     assert_eq!(
-        settings(Channel::Sms, json!(stored), &fields)["sender"],
+        settings(json!(stored), &fields)["channels"]["sms"]["sender"],
         Value::Null
+    );
+    // A whole channel.
+    let FormFields(mut pairs) = sent(&stored);
+    pairs.retain(|(name, value)| {
+        !(name.starts_with("channels.email.")
+            || name.starts_with("email_")
+            || (name == "channel" && value == "email"))
+    });
+    assert_eq!(
+        parsed(settings(json!(stored), &FormFields(pairs))).as_ref(),
+        Ok(&stored)
     );
 }
 
 #[test]
-fn settings_and_their_values_are_called_what_a_person_calls_them() {
-    for (field, name) in [
-        (
-            "/settings/debounce_minutes",
-            "Wait after the agent's last message",
-        ),
-        ("/settings/steps/1/after_minutes", "Steps"),
-        ("/settings/caps/gap_minutes", "Apart by at least"),
-        ("caps", "Limits"),
-        ("quiet_hours.allowed", "Hours"),
-        (
-            "/settings/quiet_hours/by_country/US/0",
-            "Hours for US numbers",
-        ),
-        ("templates.pt-BR.text", "Words pt-BR, text"),
-        ("enabled", "On or off"),
-        ("/to", "Test message to"),
-        ("/code", "Code of the test message"),
-        ("/settings", "settings"),
-        ("of_the_future", "of the future"),
-    ] {
-        assert_eq!(label(field), name, "{field}");
-    }
-    let window = json!([{ "days": ["Mon"], "from": "09:00", "to": "12:00" }]);
-    for (path, value, words) in [
-        ("enabled", json!(true), "yes"),
-        (
-            "steps",
-            json!([{ "after_minutes": 10 }, { "after_minutes": 2880 }]),
-            "after 10 minutes, after 2 days",
-        ),
-        ("debounce_minutes", json!(90), "1 hour 30 minutes"),
-        (
-            "latest_minutes",
-            Value::Null,
-            "24 hours for e-mail, 17 hours for SMS; longer if it may be late by more",
-        ),
-        ("holdout_percent", json!(10), "10 percent"),
-        ("holdout_percent", Value::Null, "0 percent"),
-        ("in_quiet_hours", json!("drop"), "is not sent"),
-        ("time_zone", json!("Asia/Kolkata"), "Asia/Kolkata"),
-        (
-            "quiet_hours.allowed",
-            window,
-            "on Mon between 09:00 and 12:00",
-        ),
-        ("quiet_hours.allowed", json!([]), "at any hour"),
-        ("templates.de", json!({ "text": "Hallo" }), "Hallo"),
-        ("templates.de", Value::Null, "nothing"),
-        ("of_the_future", json!(["a"]), "[\"a\"]"),
-    ] {
-        assert_eq!(said(path, &value), words, "{path}");
-    }
+fn a_channel_that_is_not_set_up_is_offered_only_where_it_is_used() {
+    let only_email = RuleSettings::default_for(&[Channel::Email]);
+    let words = |model: &Value| -> Vec<String> {
+        let channels = model["channels"].as_array().unwrap().iter();
+        channels.map(|channel| text(&channel["word"])).collect()
+    };
+    let shown = model(&[Channel::Email], &json!(only_email));
+    assert_eq!(words(&shown), ["email"]);
+    assert_eq!(
+        shown["steps"]["rows"][0]["channels"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let both = RuleSettings::default_for(&BOTH);
+    let shown = model(&[Channel::Email], &json!(both));
+    assert_eq!(words(&shown), ["email", "sms"]);
+    let offered = &shown["steps"]["rows"][1]["channels"];
+    assert_eq!(offered[1]["label"], "SMS (not set up)", "{offered}");
 }
 
 proptest::proptest! {
@@ -251,50 +262,50 @@ proptest::proptest! {
     #[test]
     fn fuzz_rule_forms(
         changes in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), "(\\PC{0,12}|-?[0-9]{1,20}|[0-9]{2}:[0-9]{2})"), 0..6),
-        more in proptest::collection::vec(("(step|step_unit|[wt][0-9]{1,2}_(from|to|Mon|country|language|text|html)|sender|holdout_percent)", "\\PC{0,20}"), 0..6),
+        more in proptest::collection::vec(("(do|step|step_id|step_channel|step_unit|step_when|(email|sms)_[wt][0-9]{1,2}_(from|to|Mon|country|language|text|html)|channels.sms.sender|holdout_percent)", "\\PC{0,20}"), 0..6),
     ) {
-        for channel in Channel::ALL {
-            let stored = RuleSettings::default_for(channel);
-            let mut fields = sent(channel, &stored);
-            for (at, value) in &changes {
-                let at = at.index(fields.0.len());
-                fields.0[at].1.clone_from(value);
-            }
-            fields.0.extend(more.iter().cloned());
-            let read = settings(channel, json!(stored), &fields);
-            let _ = model(channel, &read);
-            if let Ok(parsed) = RuleSettings::parse(channel, read) {
-                let again = RuleSettings::parse(channel, json!(parsed));
-                proptest::prop_assert_eq!(again.ok(), Some(parsed));
-            }
+        let stored = RuleSettings::default_for(&BOTH);
+        let mut fields = sent(&stored);
+        for (at, value) in &changes {
+            let at = at.index(fields.0.len());
+            fields.0[at].1.clone_from(value);
+        }
+        fields.0.extend(more.iter().cloned());
+        let read = settings(json!(stored), &fields);
+        let _ = model(&BOTH, &read);
+        if let Ok(settings) = parsed(read) {
+            let again = parsed(json!(settings));
+            proptest::prop_assert_eq!(again.ok(), Some(settings));
         }
     }
 }
 
 #[test]
 fn a_fault_of_a_text_stands_beside_it() {
-    let mut stored = RuleSettings::default_for(Channel::Email);
+    let mut stored = RuleSettings::default_for(&BOTH);
     let template = Template {
         subject: Some("Neues".to_owned()),
         text: "Hallo\n  Welt".to_owned(),
         html: None,
     };
-    stored.templates.insert("de".to_owned(), template);
-    let mut model = model(Channel::Email, &json!(stored));
+    stored.channels[Channel::Email]
+        .templates
+        .insert("de".to_owned(), template);
+    let mut model = model(&BOTH, &json!(stored));
     let fault = crate::control::Fault {
-        field: "/settings/templates/de/subject".to_owned(),
+        field: "/settings/channels/email/templates/de/subject".to_owned(),
         detail: "is too <long>".to_owned(),
     };
     mark(&mut model, &[fault]);
-    let rows = json!({ "form": model, "variables": [] });
-    let page = crate::web::templates::rendered("rule_texts.hbs", &rows).unwrap();
+    let page = channel_page(&model["channels"][0]);
     assert_eq!(page.matches("aria-invalid").count(), 1, "{page}");
-    let marked = "id=\"t0_subject\" name=\"t0_subject\" aria-invalid=\"true\" aria-describedby=\"t0_subject_fault\"";
+    let marked = "id=\"email_t0_subject\" name=\"email_t0_subject\" aria-invalid=\"true\" aria-describedby=\"email_t0_subject_fault\"";
     assert!(page.contains(marked), "{page}");
     assert!(
-        page.contains("id=\"t0_subject_fault\">is too &lt;long&gt;<"),
+        page.contains("id=\"email_t0_subject_fault\">is too &lt;long&gt;<"),
         "{page}"
     );
+    assert!(page.contains("<details id=\"email-words\" open>"), "{page}");
     // The lines of a text are not set in with those of the page.
     assert!(
         page.contains("data-words>Hallo\n  Welt</textarea>"),
@@ -304,18 +315,33 @@ fn a_fault_of_a_text_stands_beside_it() {
 
 #[test]
 fn what_does_not_fit_is_told_and_kept() {
-    let stored = RuleSettings::default_for(Channel::Sms);
-    let mut fields = sent(Channel::Sms, &stored);
+    let stored = RuleSettings::default_for(&BOTH);
+    let mut fields = sent(&stored);
+    let path = "channels.sms.max_age_minutes";
     for (name, value) in &mut fields.0 {
-        if name == "debounce_minutes" {
+        if name == path {
             "soon".clone_into(value);
         }
     }
-    let read = settings(Channel::Sms, json!(stored), &fields);
-    let model = model(Channel::Sms, &read);
-    let shown = model["when"]["fields"].as_array().unwrap().iter();
-    let mut shown = shown.filter(|field| field["name"] == "debounce_minutes");
-    assert_eq!(shown.next().unwrap()["value"], "soon");
-    let problems = RuleSettings::parse(Channel::Sms, read).unwrap_err();
-    assert_eq!(problems[0].field, "debounce_minutes");
+    let read = settings(json!(stored), &fields);
+    let mut model = model(&BOTH, &read);
+    let problems = parsed(read).unwrap_err();
+    assert_eq!(problems[0].field, path);
+    let fault = crate::control::Fault {
+        field: "/settings/channels/sms/max_age_minutes".to_owned(),
+        detail: problems[0].message.clone(),
+    };
+    mark(&mut model, &[fault]);
+    let sms = &model["channels"][1];
+    let mut shown = sms["more"]["fields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|field| field["name"] == path);
+    let shown = shown.next().unwrap();
+    assert_eq!(
+        (&shown["value"], &shown["wrong"]),
+        (&json!("soon"), &json!("write a whole number, such as 15"))
+    );
+    assert!(channel_page(sms).contains("<details id=\"sms-more\" open>"));
 }

@@ -1,17 +1,24 @@
 //! Settings, their values and what is wrong with them, as pages call them.
 
+#[cfg(test)]
+mod tests;
+
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::text;
 use crate::control::Fault;
+use crate::domain::ids::Channel;
 use crate::domain::quiet::Window;
 use crate::domain::rule::settings::{self, Input, LeftOut, Unit};
-use crate::domain::rule::{hours_said, span};
+use crate::domain::rule::{Step, When, hours_said, span};
 
 /// What a setting is called, or what else a form is wrong about: by its path in files, or as a pointer into a body of the API.
 pub fn label(field: &str) -> String {
-    let path = field.trim_start_matches('/').replace('/', ".");
+    let path = field
+        .trim_start_matches('/')
+        .replace(['/', '['], ".")
+        .replace(']', "");
     let path = path.strip_prefix("settings.").unwrap_or(&path);
     let Some(name) = settings::label(path) else {
         return match path {
@@ -21,24 +28,30 @@ pub fn label(field: &str) -> String {
             other => other.replace('_', " "),
         };
     };
-    let (_, inner) = path.split_once('.').unwrap_or_default();
-    match settings::find(path).map(|setting| &setting.input) {
+    let (_, rest) = settings::split(path);
+    let (_, inner) = rest.split_once('.').unwrap_or_default();
+    match settings::find(path).map(|(setting, _)| &setting.input) {
         Some(Input::Texts) if !inner.is_empty() => format!("{name} {}", inner.replace('.', ", ")),
+        Some(Input::Steps) => match inner.split('.').next().map(str::parse::<usize>) {
+            Some(Ok(at)) => format!("Step {}", at + 1),
+            _ => name,
+        },
         Some(Input::Hours) => match inner.strip_prefix("by_country.") {
             Some(inner) => {
-                let country = inner.split(['.', '[']).next().unwrap_or_default();
+                let country = inner.split('.').next().unwrap_or_default();
                 format!("{name} for {country} numbers")
             }
-            None => name.to_owned(),
+            None => name,
         },
-        _ => name.to_owned(),
+        _ => name,
     }
 }
 
 /// The value of a setting in words.
 pub fn said(path: &str, value: &Value) -> String {
-    let setting = settings::find(path);
-    let whole = setting.filter(|setting| setting.name == path);
+    let (_, rest) = settings::split(path);
+    let setting = settings::find(path).map(|(setting, _)| setting);
+    let whole = setting.filter(|setting| setting.name == rest);
     match (
         whole.map(|setting| (&setting.input, setting.left_out)),
         value,
@@ -59,8 +72,8 @@ pub fn said(path: &str, value: &Value) -> String {
         (_, Value::Null) => "nothing".to_owned(),
         (_, Value::Bool(true)) => "yes".to_owned(),
         (_, Value::Bool(false)) => "no".to_owned(),
-        (_, Value::Array(items)) => match setting.map(|setting| &setting.input) {
-            Some(Input::Steps) => steps(items),
+        (_, Value::Array(_)) => match setting.map(|setting| &setting.input) {
+            Some(Input::Steps) => steps(value),
             Some(Input::Hours) => hours(value),
             _ => text(value),
         },
@@ -69,12 +82,42 @@ pub fn said(path: &str, value: &Value) -> String {
     }
 }
 
-fn steps(steps: &[Value]) -> String {
-    let after = steps
+fn steps(steps: &Value) -> String {
+    let parsed: Result<Vec<Step>, _> = serde_json::from_value(steps.clone());
+    parsed.map_or_else(|_| text(steps), |steps| sequence(&steps))
+}
+
+/// A sequence in a line: "E-mail 10 min → SMS if not reached → E-mail 24 h".
+fn sequence(steps: &[Step]) -> String {
+    let said: Vec<String> = sequence_parts(steps)
         .iter()
-        .filter_map(|step| step["after_minutes"].as_i64());
-    let after = after.map(|minutes| format!("after {}", span(TimeDelta::minutes(minutes))));
-    after.collect::<Vec<_>>().join(", ")
+        .map(|(channel, when)| format!("{} {when}", channel.names().label))
+        .collect();
+    said.join(" → ")
+}
+
+/// A span that leaves room for others in its line: "10 min", "1 h 30 min", "24 h", "2 days".
+fn short(wait: TimeDelta) -> String {
+    let said = span(wait)
+        .replace(" minutes", " min")
+        .replace(" minute", " min");
+    said.replace(" hours", " h").replace(" hour", " h")
+}
+
+/// The same, each step as its channel and when.
+pub fn sequence_parts(steps: &[Step]) -> Vec<(Channel, String)> {
+    let before = std::iter::once(None).chain(steps.iter().map(Some));
+    let parts = steps.iter().zip(before).map(|(step, before)| {
+        let after = short(step.after);
+        let at_once = before.is_some_and(|before| before.after == step.after);
+        let when = match step.when {
+            When::Always => after,
+            When::IfNotReached if at_once => "if not reached".to_owned(),
+            When::IfNotReached => format!("{after} if not reached"),
+        };
+        (step.channel, when)
+    });
+    parts.collect()
 }
 
 fn hours(windows: &Value) -> String {
@@ -107,8 +150,8 @@ pub fn fault(fault: &Fault) -> Value {
 }
 
 /// Where words stand in place of a number, the reader of the settings speaks of types.
-fn in_words(detail: &str) -> &str {
-    let is_number = ["i64", "u32", "u8"]
+pub fn in_words(detail: &str) -> &str {
+    let is_number = ["i64", "i16", "u32", "u8"]
         .iter()
         .any(|kind| detail.contains(&format!("expected {kind}")));
     if is_number {
