@@ -1,4 +1,4 @@
-//! `unread` reminds web-messaging visitors, by e-mail or SMS, of agent messages they have not read.
+//! `unread` reminds web-messaging customers, by e-mail or SMS, of agent messages they have not read.
 //!
 //! # Glossary
 //!
@@ -7,12 +7,14 @@
 //! - *account*: a LivePerson site; *skill*: a routing group in it; *conversation*: our snapshot of an open one.
 //! - *consumer*: who is reminded. Pages for managers and for the public say "customer". A *person* is somebody who uses the dashboard.
 //! - *episode*: the agent's messages that the consumer has neither read nor answered, known by the first of them.
-//! - *rule*: what holds for a skill, or for the account where the skill has none; *step*: one entry of its sequence.
+//! - *rule*: what holds for a skill, or for the account where the skill has none; *step*: one entry of its sequence over all channels; *rung*: a
+//!   step that is always sent, with those after it that are sent only if it did not *reach* the consumer.
 //! - *reminder*: one message owed to one consumer for one step of one episode: a row of the *ledger*.
 //! - *attempt*: one try to hand a reminder to a provider; *outcome*: what came of it; an *unknown* one is *settled* later.
 //! - *decision*: a recorded answer to "should this be sent now?", with one *reason* out of a closed set.
 //! - *channel*: e-mail or SMS; *provider*: what carries it; *sender*: whom a message comes from.
-//! - *scan*: one pass over the open conversations of skills; *re-check*: the look at one conversation, by its id, before an attempt.
+//! - *scan*: one pass over the open conversations of skills; *re-check*: the look at one conversation, by its id, before an attempt;
+//!   *advance*: the look at one whose step has turned out not to have reached its consumer.
 //! - *suppression*: an address that is not written to on a channel; *opt-out*: the consumer's own no.
 //! - *circuit*: a sender that is paused because we are misconfigured or throttled; *pause*: what a person has paused.
 //! - *hold*: all sending waits for a person, since the database may not be the one that sent. *Live*: a channel that may send at all.
