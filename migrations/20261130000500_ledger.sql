@@ -36,6 +36,7 @@ create table reminders (
     last_click_at  timestamptz,
     first_of_episode boolean not null default false,
     credited       boolean not null default false,
+    restarted_at   timestamptz,
     created_at     timestamptz not null,
     unique (account, conversation, episode, step),
     constraint reminders_open_has_next check ((state in ('scheduled', 'sending')) = (next_at is not null)),
@@ -57,6 +58,7 @@ comment on column reminders.recipient_hash is 'whom it goes to, as far as is kno
 comment on column reminders.counted_at is 'when it was, or may have been, sent: what caps count';
 comment on column reminders.first_of_episode is 'no other reminder of its episode was, or may have been, sent before it';
 comment on column reminders.credited is 'the consumer came back after this one: it was the last that was sent before';
+comment on column reminders.restarted_at is 'when a person last had it sent again';
 -- The next step waits a little after the newest click. `clicked_at` stays the first, which is what is shown.
 comment on column reminders.last_click_at is 'the newest click; null: none, or the first was noted by a version that does not know this column';
 create unique index reminders_token on reminders (token);

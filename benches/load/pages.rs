@@ -218,7 +218,7 @@ async fn asks(stage: &Stage, routes: &[Route]) -> Result<Vec<Ask>> {
             )),
         ),
         (
-            "of a skill and channel, who came back",
+            "of a skill, who came back",
             api(&format!(
                 "reminders?skill={skill}&channel=sms&returned=true"
             )),

@@ -41,6 +41,14 @@ pub async fn run(config: &Config, what: Rules) -> anyhow::Result<()> {
             for warning in &done.warnings {
                 complain!("unread: {}: {}", warning.field, warning.detail);
             }
+            let is_here = |account: &AccountId| config.accounts.iter().any(|a| a.id == *account);
+            for rule in done.rules.iter().filter(|rule| !is_here(&rule.key.account)) {
+                complain!(
+                    "unread: rule {}: this installation has no account {}, so nothing goes out by it",
+                    rule.key,
+                    rule.key.account
+                );
+            }
             for sentence in &done.merged {
                 say!("{sentence}");
             }

@@ -271,6 +271,7 @@ pub async fn send_again(
     let mut tx = pool.begin().await?;
     if db::ledger::may_restart(reminder.state, reminder.reason.as_ref()) {
         // The next step comes after it: a customer gets one message at a time.
+        db::ledger::lock_conversations(&mut tx, &[id]).await?;
         let beside = db::ledger::pending_beside(&mut *tx, &[id]).await?;
         db::ledger::supersede(&mut tx, &beside, now).await?;
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
-use sqlx::{FromRow, PgExecutor};
+use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::columns::readable;
 use super::suppressions::AddressHash;
@@ -38,6 +38,29 @@ pub struct Conversation {
     pub passed_over: PerChannel<Option<Cause>>,
     pub seen_at: DateTime<Utc>,
     pub closed_at: Option<DateTime<Utc>>,
+}
+
+/// Notes under which of LivePerson's ids the consumers of these conversations are known.
+pub async fn note(
+    conn: &mut PgConnection,
+    account: &AccountId,
+    known: &[(&str, &str)],
+) -> sqlx::Result<()> {
+    if known.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into consumers (account, kind, consumer, conversation)
+         select distinct $1, 'liveperson', k.consumer, c.id from unnest($2::text[], $3::text[]) as k(conversation, consumer)
+         join conversations c on c.account = $1 and c.id = k.conversation
+         order by 4, 3 on conflict do nothing",
+    )
+    .bind(account)
+    .bind(known.iter().map(|(conversation, _)| *conversation).collect::<Vec<_>>())
+    .bind(known.iter().map(|(_, consumer)| *consumer).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Conversations told of at once.

@@ -194,6 +194,18 @@ with input as (
 )
 select id, changed_at = $2 from stored";
 
+/// Lets one transaction at a time look at these conversations, as far as they are known.
+pub async fn lock(conn: &mut PgConnection, account: &AccountId, ids: &[&str]) -> sqlx::Result<()> {
+    sqlx::query(
+        "select from conversations where account = $1 and id = any ($2) order by id for update",
+    )
+    .bind(account)
+    .bind(ids)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Open conversations of these skills that a complete scan begun at `scanned_at` did not meet: closed, moved to another skill, or
 /// skipped while LivePerson's pages shifted. At most `most`, longest unseen first.
 pub async fn missing(

@@ -42,7 +42,10 @@ pub async fn waiting(
     most: i64,
 ) -> sqlx::Result<Vec<WaitingReminder>> {
     let rows = sqlx::query(
-        "select r.id, r.conversation, r.skill, s.name as skill_name, r.step, r.channel, r.due_at, r.next_at, r.reason, r.time_zone
+        "select r.id, r.conversation, r.skill, s.name as skill_name, r.step, r.channel, r.due_at, r.next_at, r.time_zone,
+                coalesce((select p.reason from suppressions p
+                          where p.address_hash = r.recipient_hash and p.channel = r.channel and p.account = r.account
+                            and (p.expires_at is null or p.expires_at > r.next_at)), r.reason) as reason
          from reminders r left join skills s on s.account = r.account and s.id = r.skill
          where r.next_at <= $3 and r.state = 'scheduled' and r.account = $1
              and ($2::bigint is null or r.skill = $2)

@@ -15,7 +15,7 @@ pub use due::{
     DueReminder, OtherReminder, RecheckedReminder, Transition, apply, call_up, lock_keys,
     lock_owed, note_hours, others, owed,
 };
-pub use operator::{cancel, may_restart, pending_beside, restart, state};
+pub use operator::{cancel, lock_conversations, may_restart, pending_beside, restart, state};
 pub use scan::{
     EndedEpisode, ExistingReminder, NewReminder, Replaced, cancel_ended, existing, mark_returns,
     schedule, supersede,

@@ -158,7 +158,11 @@ pub async fn reschedule(
     let rows = sqlx::query(
         "update reminders r set state = 'scheduled', reason = 'circuit_open', next_at = $2, final_at = null,
              tries = greatest(tries - 1, 0)
-         where id = any ($1) and state = 'failed' and deadline > $2
+         where id in (
+               -- One of each conversation waits at a time.
+               select distinct on (account, conversation) id from reminders
+               where id = any ($1) and state = 'failed' and deadline > $2
+               order by account, conversation, due_at desc, id)
            -- Another step may have taken its place.
            and not exists (
                select from reminders p where p.account = r.account and p.conversation = r.conversation and p.next_at is not null)

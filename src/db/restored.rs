@@ -109,7 +109,10 @@ pub async fn look_up(
 ) -> sqlx::Result<u64> {
     sqlx::query(
         "with input as (
-             select * from unnest($1::bigint[], $2::text[]) as t(id, address)
+             -- One of each conversation waits at a time; the others stay unknown.
+             select distinct on (r.account, r.conversation) t.id, t.address
+             from unnest($1::bigint[], $2::text[]) as t(id, address) join reminders r on r.id = t.id
+             order by r.account, r.conversation, r.due_at desc, r.id
          ), settling as (
              update reminders r set state = 'sending', reason = 'settling', next_at = $4, final_at = null, tries = r.tries + 1
              from input i where r.id = i.id and r.state = 'unknown' and r.reason = 'restored'

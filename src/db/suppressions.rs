@@ -17,8 +17,25 @@ pub type AddressHash = [u8; 16];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActiveSuppression {
     pub reason: Suppression,
+    pub source: Source,
     pub since: DateTime<Utc>,
 }
+
+impl ActiveSuppression {
+    /// Whether its owner has said no since then: what a provider refuses was said before.
+    pub fn is_a_no_since(&self, then: DateTime<Utc>) -> bool {
+        self.reason.is_a_no() && self.source != Source::Provider && self.since >= then
+    }
+}
+
+type ActiveRow = (
+    Vec<u8>,
+    Channel,
+    AccountId,
+    Suppression,
+    Source,
+    DateTime<Utc>,
+);
 
 /// Which of these addresses are suppressed on their channel and account right now.
 pub async fn active(
@@ -28,18 +45,22 @@ pub async fn active(
 ) -> sqlx::Result<HashMap<(AddressHash, Channel, AccountId), ActiveSuppression>> {
     let hashes: Vec<&[u8]> = hashes.iter().map(<[u8; 16]>::as_slice).collect();
     let rows = sqlx::query(
-        "select address_hash, channel, account, reason, created_at from suppressions
+        "select address_hash, channel, account, reason, source, created_at from suppressions
          where address_hash = any ($1) and (expires_at is null or expires_at > $2)",
     )
     .bind(hashes)
     .bind(now)
     .fetch_all(db)
     .await?;
-    let known =
-        readable::<(Vec<u8>, Channel, AccountId, Suppression, DateTime<Utc>)>(&rows)?.into_iter();
+    let known: Vec<ActiveRow> = readable(&rows)?;
     Ok(known
-        .filter_map(|(hash, channel, account, reason, since)| {
-            let active = ActiveSuppression { reason, since };
+        .into_iter()
+        .filter_map(|(hash, channel, account, reason, source, since)| {
+            let active = ActiveSuppression {
+                reason,
+                source,
+                since,
+            };
             Some(((hash.try_into().ok()?, channel, account), active))
         })
         .collect())

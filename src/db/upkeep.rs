@@ -7,12 +7,12 @@ use super::columns::readable;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 
 /// Scheduled reminders whose deadline has passed, by whatever clock, become `expired`, with the reason that held them up last; each is logged.
-/// Returns their channels.
+/// Returns whose they were, and their channels.
 pub async fn expire_overdue(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     most: i64,
-) -> sqlx::Result<Vec<Channel>> {
+) -> sqlx::Result<Vec<(AccountId, String, Channel)>> {
     let rows = sqlx::query(
         "with late as (
              select id from reminders
@@ -27,14 +27,13 @@ pub async fn expire_overdue(
              insert into decisions (at, account, conversation, channel, step, reminder, stage, verdict, reason)
              select $1, account, conversation, channel, step, id, 'sweep', 'expire', reason from expired
          )
-         select channel from expired",
+         select account, conversation, channel from expired",
     )
     .bind(now)
     .bind(most)
     .fetch_all(conn)
     .await?;
-    let channels = readable::<(Channel,)>(&rows)?;
-    Ok(channels.into_iter().map(|(channel,)| channel).collect())
+    readable(&rows)
 }
 
 /// Scheduled reminders that were to be looked at before `before`. Whether somebody will the queue knows.

@@ -15,7 +15,7 @@ use super::contact::{Contact, Suppression};
 use super::conversation::{Queue, Record};
 use super::ids::Channel;
 use super::local_time::LocalTime;
-use super::reached::{DoneStep, Rung, rung_of};
+use super::reached::{DoneStep, Rung, is_past, rung_of};
 use super::read_state::{ReadState, read_state};
 use super::rule::{Caps, InQuietHours, Rule, StepId, When};
 
@@ -42,7 +42,9 @@ pub struct Facts<'a> {
     pub step: StepId,
     pub channel: Channel,
     /// The other steps of the episode that have, or had, a reminder.
-    pub others: &'a [DoneStep],
+    pub other_steps: &'a [DoneStep],
+    /// A person has asked for it once more: it is sent whatever other steps have done.
+    pub by_person: bool,
     /// Past which moment it is not sent any more: [`LocalTime::deadline`] by what is known now.
     pub deadline: DateTime<Utc>,
     /// By whose clock the rule's hours are read.
@@ -128,6 +130,8 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         }
         ReadState::Unread(episode) => episode,
     };
+    // As the schedule asks it: an answer that differs would have the step scheduled and cancelled in turns.
+    let is_past = is_past(&rule.settings, place, &episode, facts.other_steps);
     let Some(episode) = rule.concerns(facts.channel, &episode) else {
         return Cancel(Reason::BeforeLive);
     };
@@ -148,7 +152,12 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     if rule.live[facts.channel].is_none() {
         return Cancel(Reason::NotLive);
     }
-    match rung_of(settings, place, facts.others, now) {
+    let was_sent = |done: &DoneStep| done.sent.is_some();
+    if !facts.by_person && is_past {
+        return Cancel(Reason::Superseded);
+    }
+    match rung_of(settings, place, facts.other_steps, now) {
+        _ if facts.by_person => {}
         Rung::Free { .. } => {}
         Rung::Reached => return Cancel(Reason::Reached),
         Rung::Open { until } => {
@@ -182,7 +191,12 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     }
     match facts.local.hours(own).allowed_at(now) {
         // Last, so that who is held out and who is written to differ in nothing else.
-        Some(at) if at <= now && facts.holdout_bucket < settings.holdout_percent => {
+        // Who was reminded of it before is none of them.
+        Some(at)
+            if at <= now
+                && facts.holdout_bucket < settings.holdout_percent
+                && !facts.other_steps.iter().any(was_sent) =>
+        {
             Cancel(Reason::HeldOut)
         }
         Some(at) if at <= now => Send(contact.clone()),

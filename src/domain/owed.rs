@@ -191,7 +191,7 @@ mod tests {
             step: *step,
             channel: Channel::Sms,
             standing: Standing::Reached,
-            sent: true,
+            sent: Some(minute(1)),
         });
         scan_decision(&Scanned {
             record: &case.record,

@@ -9,6 +9,7 @@ use super::channel::PerChannel;
 use super::contact::Suppression;
 use super::decide::{Cause, Reason};
 use super::ids::Channel;
+use super::read_state::Episode;
 use super::reminder::ReminderState;
 use super::rule::{RuleSettings, StepId, When};
 
@@ -47,7 +48,8 @@ pub enum Standing {
     NotReached {
         since: Option<DateTime<Utc>>,
     },
-    /// It was to go and was not tried, because there was no address or another step went first: it may come back.
+    /// It was to go and was not tried, because something was not there that may come back: an address, the step in its rule, its channel's
+    /// being live; or because another step went first.
     PassedOver,
     /// Over for another reason. What follows it does not wait.
     Over,
@@ -61,8 +63,8 @@ pub struct DoneStep {
     pub step: StepId,
     pub channel: Channel,
     pub standing: Standing,
-    /// It was, or may have been, sent.
-    pub sent: bool,
+    /// When it was, or may have been, sent.
+    pub sent: Option<DateTime<Utc>>,
 }
 
 impl StepReminder {
@@ -87,7 +89,9 @@ impl StepReminder {
             step: self.step,
             channel: self.channel,
             standing: self.standing(waits, now),
-            sent: self.sent_at.is_some() || self.state == ReminderState::Unknown,
+            sent: self.sent_at.or(self
+                .final_at
+                .filter(|_| self.state == ReminderState::Unknown)),
         }
     }
 
@@ -113,12 +117,8 @@ impl StepReminder {
                 since: since.filter(|_| self.sent_at.is_none()),
             },
             ReminderState::Cancelled => match self.reason.as_ref().and_then(Cause::reason) {
-                Some(Reason::NoAddress | Reason::Superseded) if !self.tried => Standing::PassedOver,
+                Some(reason) if !self.tried && comes_back(reason) => Standing::PassedOver,
                 Some(Reason::HeldOut) => Standing::Ends(Reason::HeldOut),
-                // Somebody said no while it was being tried.
-                Some(reason @ (Reason::OptedOut | Reason::Complaint)) if self.tried => {
-                    Standing::Ends(reason)
-                }
                 Some(
                     Reason::NoAddress
                     | Reason::OptedOut
@@ -132,6 +132,20 @@ impl StepReminder {
         }
     }
 }
+
+/// Whether a reminder that was cancelled for this reason, and was not tried, is scheduled anew when the reason is gone.
+pub fn comes_back(reason: Reason) -> bool {
+    COMES_BACK.contains(&reason)
+}
+
+/// Those reasons.
+pub const COMES_BACK: [Reason; 5] = [
+    Reason::NoAddress,
+    Reason::Superseded,
+    Reason::StepRemoved,
+    Reason::NotLive,
+    Reason::BeforeLive,
+];
 
 /// The steps of a step's rung that come before it: from the last `always` step on.
 pub fn earlier_of_rung(settings: &RuleSettings, place: usize) -> std::ops::Range<usize> {
@@ -180,6 +194,23 @@ pub fn rung_of(
         Some(until) => Rung::Open { until },
         None => Rung::Free { since: free },
     }
+}
+
+/// Whether a later step was sent when the step at `place` had been due: it is not gone back to. One that was moved before a step that had
+/// been sent was not due then, and still comes.
+pub fn is_past(
+    settings: &RuleSettings,
+    place: usize,
+    episode: &Episode,
+    done: &[DoneStep],
+) -> bool {
+    let due = episode.since + settings.steps[place].after;
+    done.iter().any(|done| {
+        let later = settings
+            .place_of(done.step, done.channel)
+            .is_some_and(|other| other > place);
+        later && done.sent.is_some_and(|sent| due <= sent)
+    })
 }
 
 #[cfg(test)]
@@ -234,7 +265,7 @@ mod tests {
             (Cancelled, Some(Reason::NoAddress), |r| r.tried = true, 1, [known; 3]),
             (Cancelled, Some(Reason::Superseded), as_it_is, 1, [PassedOver; 3]),
             (Cancelled, Some(Reason::OptedOut), as_it_is, 1, [known; 3]),
-            (Cancelled, Some(Reason::OptedOut), |r| r.tried = true, 1, [Ends(Reason::OptedOut); 3]),
+            (Cancelled, Some(Reason::OptedOut), |r| r.tried = true, 1, [known; 3]),
             (Cancelled, Some(Reason::Blocked), as_it_is, 1, [known; 3]),
             (Cancelled, Some(Reason::QuietHours), as_it_is, 1, [known; 3]),
             (Cancelled, Some(Reason::ByOperator), as_it_is, 1, [Over; 3]),

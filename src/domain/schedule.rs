@@ -15,7 +15,7 @@ use super::channel::PerChannel;
 use super::decide::Reason;
 use super::ids::Channel;
 use super::local_time::LocalTime;
-use super::reached::{DoneStep, Rung, Standing, earlier_of_rung, rung_of};
+use super::reached::{DoneStep, Rung, Standing, earlier_of_rung, is_past, rung_of};
 use super::read_state::Episode;
 use super::rule::{Rule, RuleSettings, Step, StepId, When};
 
@@ -71,7 +71,8 @@ pub struct NextStep {
 /// The first step that is left, in time, and for which there is a way to the consumer.
 ///
 /// A step that is scheduled and was not tried yet is not done and is answered again, if nothing that comes before it has become possible. What
-/// stands before a step that was sent is not gone back to.
+/// was due before a later step was sent is not gone back to. A step that waits for its hours gives way to the next rung when that is due and
+/// may go.
 ///
 /// Steps that fell due in a time that the database has lost, and are not in the ledger, are passed over: they may have been sent. Steps whose
 /// deadline has passed make room for later ones: a service installed today finds conversations of last week.
@@ -97,32 +98,56 @@ pub fn next_step(sequence: &Sequence<'_>) -> NextStep {
             _ => {}
         }
     }
-    let is_sent = |step: &Step| done(step).is_some_and(|done| done.sent);
-    let first = steps.iter().rposition(is_sent).map_or(0, |last| last + 1);
     let mut found = Passed::default();
-    for (place, step) in steps.iter().enumerate().skip(first) {
-        if done(step).is_some_and(|done| {
-            !matches!(done.standing, Standing::Scheduled | Standing::PassedOver)
-        }) {
+    let mut first: Option<DueStep> = None;
+    for (place, step) in steps.iter().enumerate() {
+        let standing = done(step).map(|done| done.standing);
+        if !matches!(
+            standing,
+            None | Some(Standing::Scheduled | Standing::PassedOver)
+        ) || is_past(
+            &sequence.rule.settings,
+            place,
+            sequence.episode,
+            sequence.done,
+        ) {
             continue;
         }
-        match sequence.ask(place, step) {
-            Ok(due) => {
-                return NextStep {
-                    next: Next::Due(due),
-                    passed_over: found.channels,
-                };
+        match (sequence.ask(place, step), first) {
+            (Ok(due), None) if !sequence.waits_for_hours(&due) => return found.next(due),
+            (Ok(due), None) => first = Some(due),
+            // What waits for its hours gives way to the next rung, if that is due and may go now.
+            (Ok(due), Some(_))
+                if step.when == When::Always
+                    && due.at <= sequence.now
+                    && !sequence.waits_for_hours(&due) =>
+            {
+                return found.next(due);
             }
-            Err(reason) => found.pass(step.channel, reason),
+            (Ok(_), Some(_)) => {}
+            (Err(reason), None) => found.pass(step.channel, reason),
+            (Err(_), Some(_)) => {}
         }
     }
-    NextStep {
-        next: Next::Nothing(found.reason()),
-        passed_over: found.channels,
+    match first {
+        Some(due) => found.next(due),
+        None => NextStep {
+            next: Next::Nothing(found.reason()),
+            passed_over: found.channels,
+        },
     }
 }
 
 impl Sequence<'_> {
+    /// Whether a step is due, and nothing may be sent on its channel at this hour.
+    fn waits_for_hours(&self, due: &DueStep) -> bool {
+        let Reach::By(local) = &self.reach[due.channel] else {
+            return false;
+        };
+        let hours = local.hours(&self.rule.settings.channels[due.channel]);
+        due.at <= self.now && hours.allowed_at(self.now).is_none_or(|at| at > self.now)
+    }
+
     fn is_known(&self, step: &Step) -> bool {
         let mut done = self.done.iter();
         done.any(|d| d.step == step.id && d.channel == step.channel)
@@ -213,6 +238,13 @@ struct Passed {
 }
 
 impl Passed {
+    fn next(self, due: DueStep) -> NextStep {
+        NextStep {
+            next: Next::Due(due),
+            passed_over: self.channels,
+        }
+    }
+
     fn pass(&mut self, channel: Channel, reason: Reason) {
         self.reasons.push(reason);
         let is_lack = matches!(

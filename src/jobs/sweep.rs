@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::advance;
 use super::context::Context;
 use super::names::{self, DueDelivery};
 use super::queue::{self, When};
@@ -35,8 +36,12 @@ async fn expire(ctx: &Context) -> anyhow::Result<()> {
     let expired = db::upkeep::expire_overdue(&mut tx, ctx.clock.now(), MOST)
         .await
         .context("expiring")?;
+    let not_reached = expired
+        .iter()
+        .map(|(account, conversation, _)| (account, conversation.as_str()));
+    advance::schedule(&mut tx, &ctx.clock, not_reached).await?;
     tx.commit().await?;
-    for channel in &expired {
+    for (.., channel) in &expired {
         ctx.metrics
             .decided(*channel, Verdict::Expire, Reason::TooLate);
     }

@@ -88,6 +88,7 @@ fn steps_without_an_id_are_those_that_the_rule_has() {
     let known = KnownSteps {
         ever: present.iter().map(|step| (step.id, step.channel)).collect(),
         present,
+        elsewhere: Vec::new(),
     };
     let mut written = RuleSettings::default_for(&BOTH);
     for step in &mut written.steps {

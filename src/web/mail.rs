@@ -23,7 +23,7 @@ use crate::jobs::advance;
 use crate::jobs::report;
 use crate::jobs::way_out::SealedLink;
 
-/// One short transaction of three statements, however many events.
+/// One short transaction of a few statements, however many events.
 pub async fn events(
     Shared(state): Shared<AppState>,
     request: Request,

@@ -109,6 +109,13 @@ const CODES: &[SmtpCodeRow] = &[
     row(|c| c.whole == RUN,
         "The mail server calls one address after another unknown, in different places: more likely it does not want our mail.",
         "Ask the mail provider whether the account may send to others. The addresses of this run are free again; a reminder that gets through ends the pause."),
+    // Reported after the mail was taken.
+    row(|c| c.whole == "hard bounce",
+        "The mail came back: the address does not exist or takes no mail.",
+        "Nothing more goes to it. Ask the customer for another address."),
+    row(|c| c.whole == "soft bounce",
+        "The mail came back: the mailbox could not take it, because it is full, for instance.",
+        "The next reminder is tried all the same."),
     // No answer, at whatever step.
     row(|c| c.step == "final" && (c.rest.starts_with("connection") || c.rest.starts_with("timed")),
         "The connection broke while the mail was handed over, so nobody knows whether it went.", TRY),

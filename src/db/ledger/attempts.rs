@@ -58,10 +58,10 @@ pub const BEGIN: &str = concat!(
      ), noes as (
          select o.id, s.account, s.created_at from unnest($11::bigint[], $12::bytea[]) as o(id, hash)
          join suppressions s on s.address_hash = o.hash
-         where s.reason in ('opted_out', 'complaint') and (s.expires_at is null or s.expires_at > $6)
+         where s.reason in ('opted_out', 'complaint') and s.source <> 'provider' and (s.expires_at is null or s.expires_at > $6)
      ), claimed as (
          update reminders r set state = 'sending', reason = 'due', recipient_hash = i.recipient, counted_at = $6,
-             first_of_episode = i.first
+             first_of_episode = r.first_of_episode or i.first
          from input i where r.id = i.id and r.state = 'scheduled'
            and not exists (
                select from suppressions s
@@ -186,7 +186,7 @@ pub async fn forbidden(
                 or exists (
                     select from unnest($7::bigint[], $8::bytea[]) as o(attempt, hash)
                     join suppressions s on s.address_hash = o.hash and s.account = r.account
-                    where o.attempt = i.attempt and s.reason in ('opted_out', 'complaint') and s.created_at >= r.episode_since
+                    where o.attempt = i.attempt and s.reason in ('opted_out', 'complaint') and s.source <> 'provider' and s.created_at >= r.episode_since
                       and (s.expires_at is null or s.expires_at > $4)),
                 exists (",
         pause_of!("i.rule_skill", "$6", "$5"),

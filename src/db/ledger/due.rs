@@ -43,6 +43,8 @@ pub struct DueReminder {
     pub early: bool,
     /// It has waited for a turn under the provider's limit before.
     pub lined_up: bool,
+    /// A person has had it sent again.
+    pub restarted: bool,
 }
 
 /// Those of these reminders that still wait to be sent. Without `now` the database's clock says which are early.
@@ -72,7 +74,7 @@ async fn select_owed(
     let sql = format!(
         "select id, account, conversation, episode, episode_since, skill, channel, step, due_at, deadline, tries, soft_failed,
                 counted_at is not null as maybe_sent, token, next_at, next_at > coalesce($2, clock_timestamp()) as early,
-                coalesce(reason = 'rate_limit', false) as lined_up
+                coalesce(reason = 'rate_limit', false) as lined_up, restarted_at is not null as restarted
          from reminders where id = any ($1) and state = 'scheduled' {locking}"
     );
     let rows = sqlx::query(AssertSqlSafe(sql))
@@ -113,7 +115,7 @@ pub async fn note_hours(conn: &mut PgConnection, looked: &[RecheckedReminder]) -
     Ok(())
 }
 
-/// Serialises whoever decides about the same conversation or recipient until the transaction ends, so that two workers cannot
+/// Serialises whoever decides about the same consumer or recipient until the transaction ends, so that two workers cannot
 /// both find a cap not yet reached. Keys are taken in order: no deadlock.
 pub async fn lock_keys(conn: &mut PgConnection, mut keys: Vec<i64>) -> sqlx::Result<()> {
     keys.sort_unstable();

@@ -27,7 +27,8 @@ pub async fn restart(
     sqlx::query_as(
         "update reminders r set state = 'scheduled', reason = 'by_operator', due_at = $2, next_at = $2,
              deadline = $2 + greatest(deadline - due_at, interval '10 minutes'),
-             latest_at = $2 + greatest(coalesce(latest_at, deadline) - due_at, interval '10 minutes'), tries = 0, soft_failed = false, final_at = null
+             latest_at = $2 + greatest(coalesce(latest_at, deadline) - due_at, interval '10 minutes'), tries = 0, soft_failed = false, final_at = null,
+             restarted_at = $2
          where id = $1 and (state in ('unknown', 'undelivered', 'failed', 'expired')
              or (state = 'cancelled' and reason = 'by_operator'))
            and not exists (
@@ -58,6 +59,20 @@ pub async fn cancel(
     .execute(conn)
     .await
     .map(|done| done.rows_affected() == 1)
+}
+
+/// Keeps scans and whoever else sets something back from scheduling anything for the conversations of these reminders until the transaction
+/// ends. Before anything of the ledger is locked.
+pub async fn lock_conversations(conn: &mut PgConnection, ids: &[ReminderId]) -> sqlx::Result<()> {
+    sqlx::query(
+        "select from conversations c
+         where (c.account, c.id) in (select account, conversation from reminders where id = any ($1))
+         order by c.account, c.id for update",
+    )
+    .bind(ids)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Of these that have ended: other reminders of their conversations that wait.

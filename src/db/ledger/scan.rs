@@ -9,7 +9,7 @@ use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::local_time::LocalTime;
-use crate::domain::reached::StepReminder;
+use crate::domain::reached::{COMES_BACK, StepReminder, comes_back};
 use crate::domain::reminder::ReminderState;
 use crate::domain::rule::StepId;
 use crate::domain::zone::Zone;
@@ -46,6 +46,12 @@ impl ExistingReminder {
         )
     }
 
+    /// It was passed over untried, and is scheduled anew when its step is due after all.
+    pub fn may_come_back(&self) -> bool {
+        let reason = self.reason.as_ref().and_then(Cause::reason);
+        self.state == ReminderState::Cancelled && !self.tried && reason.is_some_and(comes_back)
+    }
+
     pub fn of_step(&self) -> StepReminder {
         StepReminder {
             step: self.step,
@@ -76,10 +82,14 @@ pub async fn existing(
                 r.clicked_at is not null as clicked,
                 case when r.state in ('scheduled', 'cancelled') then exists (select from attempts a where a.reminder = r.id)
                      else true end as tried,
-                case when r.recipient_hash is not null then (
+                -- While it was being tried; what a provider refuses was said before.
+                case when r.state = 'cancelled' and r.reason in ('opted_out', 'complaint')
+                         and exists (select from attempts a where a.reminder = r.id)
+                         and not exists (select from attempts a where a.reminder = r.id and a.outcome = 'refused') then r.reason
+                     when r.recipient_hash is not null then (
                     select s.reason from suppressions s
                     where s.address_hash = r.recipient_hash and s.channel = r.channel and s.account = r.account
-                      and s.reason in ('opted_out', 'complaint') and s.created_at >= r.episode_since
+                      and s.reason in ('opted_out', 'complaint') and s.source <> 'provider' and s.created_at >= r.episode_since
                       and (s.expires_at is null or s.expires_at > $3)) end as said_no
          from unnest($2::text[]) as i(conversation)
          cross join lateral (
@@ -175,7 +185,7 @@ async fn insert(
              set state = 'scheduled', reason = null, final_at = null, due_at = excluded.due_at, next_at = excluded.next_at,
                  deadline = excluded.deadline, latest_at = excluded.latest_at, time_zone = excluded.time_zone,
                  zone_source = excluded.zone_source, recipient_hash = excluded.recipient_hash, skill = excluded.skill
-             where r.state = 'cancelled' and r.reason in ('no_address', 'superseded') and r.channel = excluded.channel
+             where r.state = 'cancelled' and r.reason = any ($16) and r.channel = excluded.channel
                and not exists (select from attempts a where a.reminder = r.id)
          returning id, channel, due_at",
     )
@@ -194,6 +204,7 @@ async fn insert(
     .bind(new.iter().map(|n| n.latest_at).collect::<Vec<_>>())
     .bind(new.iter().map(|n| Zone::join(&n.local.zones)).collect::<Vec<_>>())
     .bind(new.iter().map(|n| n.local.source).collect::<Vec<_>>())
+    .bind(COMES_BACK)
     .fetch_all(conn)
     .await
 }

@@ -7,8 +7,8 @@ use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::{Stored, find, settings};
 use crate::db::columns::readable;
-use crate::domain::ids::{AccountId, SkillId};
-use crate::domain::rule::{KnownSteps, RuleKey, RuleSettings};
+use crate::domain::ids::{AccountId, Channel, SkillId};
+use crate::domain::rule::{KnownSteps, RuleKey, RuleSettings, StepId};
 
 /// One entry of a rule's history.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,21 +112,26 @@ pub async fn in_force(
     .await
 }
 
-/// The steps that the rule under a key has, and those that it has ever had.
+/// The steps that the rule under a key and the other rules of its account have, or have had.
 pub async fn known_steps(conn: &mut PgConnection, key: &RuleKey) -> sqlx::Result<KnownSteps> {
     let present = find(&mut *conn, key).await?;
-    let ever = sqlx::query(
-        "select distinct (s ->> 'id')::smallint as id, s ->> 'channel' as channel
+    let rows = sqlx::query(
+        "select distinct (s ->> 'id')::smallint as id, s ->> 'channel' as channel, v.skill is not distinct from $2 as own
          from rule_versions v, jsonb_array_elements(v.settings -> 'steps') s
-         where v.account = $1 and v.skill is not distinct from $2 and jsonb_typeof(v.settings -> 'steps') = 'array'
-             and s ->> 'id' ~ '^[0-9]{1,4}$'",
+         where v.account = $1 and jsonb_typeof(v.settings -> 'steps') = 'array' and s ->> 'id' ~ '^[0-9]{1,4}$'",
     )
     .bind(&key.account)
     .bind(key.skill)
     .fetch_all(conn)
     .await?;
+    let known: Vec<(StepId, Channel, bool)> = readable(&rows)?;
+    let steps = |of_own: bool| {
+        let steps = known.iter().filter(|(.., own)| *own == of_own);
+        steps.map(|(id, channel, _)| (*id, *channel)).collect()
+    };
     Ok(KnownSteps {
         present: present.map(|rule| rule.settings.steps).unwrap_or_default(),
-        ever: readable(&ever)?,
+        ever: steps(true),
+        elsewhere: steps(false),
     })
 }

@@ -126,7 +126,8 @@ impl Case {
             episode: &self.episode,
             step: self.step,
             channel: Channel::Sms,
-            others: &self.others,
+            other_steps: &self.others,
+            by_person: false,
             said_no: self.said_no,
             deadline: self.deadline,
             rule: self.rule.as_ref(),
@@ -158,7 +159,7 @@ impl Case {
             step: 1,
             channel: Channel::Email,
             standing,
-            sent: true,
+            sent: Some(minute(1)),
         });
     }
 
@@ -593,5 +594,32 @@ proptest! {
         let wait = (end - case.now).to_std().unwrap().mul_f64(part * 0.999_999);
         let meanwhile = Case { now: case.now + TimeDelta::from_std(wait).unwrap(), ..case };
         prop_assert!(!matches!(meanwhile.decide(), Send(_)), "{:?}", meanwhile.decide());
+    }
+}
+
+/// The schedule and the look before sending ask the same: what had been due when a later step was sent is over, what had not still goes.
+#[test]
+fn a_step_gives_way_to_a_later_one_only_if_it_had_been_due_when_that_was_sent() {
+    let mut case = usual();
+    let later = DoneStep {
+        step: 99,
+        channel: Channel::Email,
+        standing: Standing::Reached,
+        sent: None,
+    };
+    let place = case.settings().steps.len();
+    let mut after = case.settings().steps[place - 1].clone();
+    (after.id, after.channel, after.when) = (99, Channel::Email, When::Always);
+    case.settings().steps.push(after);
+    for (sent, expected) in [(9, None), (11, Some(Reason::Superseded))] {
+        case.others = vec![DoneStep {
+            sent: Some(minute(sent)),
+            ..later
+        }];
+        let answer = case.decide();
+        match expected {
+            None => assert!(!matches!(answer, Cancel(_)), "{sent}: {answer:?}"),
+            Some(reason) => assert_eq!(answer, Cancel(reason), "{sent}"),
+        }
     }
 }

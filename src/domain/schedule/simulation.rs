@@ -12,7 +12,7 @@ use super::super::conversation::Record;
 use super::super::decide::{Cause, Decision, Earlier, Facts, History, Reason, decide};
 use super::super::ids::Channel;
 use super::super::local_time::LocalTime;
-use super::super::reached::{DoneStep, ReportWaits, StepReminder};
+use super::super::reached::{DoneStep, ReportWaits, StepReminder, comes_back};
 use super::super::read_state::{ReadState, read_state};
 use super::super::reminder::ReminderState;
 use super::super::rule::{Rule, Step, StepId, When};
@@ -228,14 +228,9 @@ impl World {
 
     fn revive(&mut self, at: usize, fresh: Row) {
         let was = &self.rows[at].reminder;
-        let may = [
-            Some(Cause::Ours(Reason::NoAddress)),
-            Some(Cause::Ours(Reason::Superseded)),
-        ];
-        assert!(
-            !was.tried && may.contains(&was.reason),
-            "a step twice: {was:?}"
-        );
+        let reason = was.reason.as_ref().and_then(Cause::reason);
+        let may = reason.is_some_and(comes_back);
+        assert!(!was.tried && may, "a step twice: {was:?}");
         self.rows[at] = fresh;
     }
 
@@ -272,7 +267,8 @@ impl World {
             episode: &message_id(1),
             step,
             channel,
-            others: &others,
+            other_steps: &others,
+            by_person: false,
             deadline: until,
             local: &local,
             rule: Some(&self.rule),

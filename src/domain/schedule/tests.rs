@@ -75,15 +75,17 @@ fn reach(rule: &Rule, email: bool, sms: bool) -> PerChannel<Reach> {
     })
 }
 
+/// Sent at its minute: step 1 and 2 after ten minutes, the others after a day.
 fn done(step: StepId, channel: Channel, standing: Standing) -> DoneStep {
+    let sent = matches!(
+        standing,
+        Standing::Reached | Standing::Open { .. } | Standing::NotReached { since: None }
+    );
     DoneStep {
         step,
         channel,
         standing,
-        sent: matches!(
-            standing,
-            Standing::Reached | Standing::Open { .. } | Standing::NotReached { since: None }
-        ),
+        sent: sent.then(|| minute(if step < 3 { 10 } else { 1440 })),
     }
 }
 
@@ -224,6 +226,27 @@ fn a_step_gives_way_to_the_next_rung() {
     assert_eq!(found(45), due(3, Email, 45, 105));
 }
 
+/// In the night, from minute 720 to 1500, no text may go: an e-mail of the next rung does not wait for the morning with it.
+#[test]
+fn what_waits_for_its_hours_gives_way_to_the_next_rung() {
+    let mut rule = rule(&[(1, Sms, 10, Always), (2, Email, 60, Always)], 2);
+    rule.settings.channels[Sms].quiet_hours.allowed = QuietHours::sms_default().allowed;
+    let found = |now| next(&rule, (true, true), &episode(715, 715), &[], now);
+    assert!(
+        matches!(found(726), Next::Due(due) if due.step == 1),
+        "waits"
+    );
+    assert!(
+        matches!(found(774), Next::Due(due) if due.step == 1),
+        "still"
+    );
+    assert_eq!(found(775), due(2, Email, 775, 835));
+    assert!(
+        matches!(next(&rule, (false, true), &episode(715, 715), &[], 775), Next::Due(due) if due.step == 1),
+        "no e-mail address"
+    );
+}
+
 #[test]
 fn what_is_edited_is_neither_repeated_nor_skipped() {
     let reached = |step, channel| done(step, channel, Standing::Reached);
@@ -234,7 +257,8 @@ fn what_is_edited_is_neither_repeated_nor_skipped() {
         ("one put in before it", vec![(7, Sms, 5, Always), (1, Email, 10, Always), (3, Email, 1440, Always)], due(3, Email, 1440, 1500)),
         ("the sent one removed", vec![(3, Email, 1440, Always)], due(3, Email, 1440, 1500)),
         ("the next one removed", vec![(1, Email, 10, Always), (8, Sms, 2880, Always)], due(8, Sms, 2880, 2940)),
-        ("the sent one moved to the end", vec![(3, Email, 20, Always), (1, Email, 1440, Always)], Next::Nothing(Reason::AllStepsDone)),
+        ("the sent one moved to the end", vec![(3, Email, 20, Always), (1, Email, 1440, Always)], due(3, Email, 20, 80)),
+        ("moved behind what had been due before", vec![(3, Email, 9, Always), (1, Email, 1440, Always)], Next::Nothing(Reason::AllStepsDone)),
         ("its id on another channel is another step", vec![(1, Sms, 20, Always)], due(1, Sms, 20, 80)),
         ("made conditional: it was reached", vec![(1, Email, 10, Always), (3, Email, 1440, IfNotReached)], Next::Nothing(Reason::AllStepsDone)),
     ];
@@ -345,8 +369,15 @@ proptest! {
                 own.quiet_hours = QuietHours::sms_default();
             }
         }
-        let channel_of = |id: StepId| steps.iter().find(|step| step.0 == id).map_or(Sms, |step| step.1);
-        let before: Vec<_> = already.iter().map(|id| done(*id, channel_of(*id), Standing::Reached)).collect();
+        // Each was sent when it was due.
+        let reached = |id: StepId| {
+            let step = steps.iter().find(|step| step.0 == id);
+            DoneStep {
+                sent: step.map(|step| minute(step.2)),
+                ..done(id, step.map_or(Sms, |step| step.1), Standing::Reached)
+            }
+        };
+        let before: Vec<_> = already.iter().map(|id| reached(*id)).collect();
         let episode = episode(0, last);
         let reach = (email, sms);
         if let Next::Due(due) = next(&rule, reach, &episode, &before, now) {
@@ -357,7 +388,7 @@ proptest! {
             let has_address = if due.channel == Email { email } else { sms };
             prop_assert!(has_address);
             let mut with_it = before.clone();
-            with_it.push(done(due.step, due.channel, Standing::Reached));
+            with_it.push(reached(due.step));
             if let Next::Due(after_it) = next(&rule, reach, &episode, &with_it, now) {
                 prop_assert!(after_it.step > due.step && after_it.at >= due.at);
                 let place = |step: StepId| usize::try_from(step - 1).unwrap();

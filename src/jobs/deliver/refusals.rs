@@ -196,6 +196,7 @@ impl OfSender<'_> {
         }
         let freed = db::refusals::free(tx, reminders).await?;
         // What would have come in their place comes after them.
+        db::ledger::lock_conversations(tx, reminders).await?;
         let beside = db::ledger::pending_beside(&mut *tx, reminders).await?;
         db::ledger::supersede(tx, &beside, self.now).await?;
         let again = db::refusals::reschedule(tx, reminders, until).await?;

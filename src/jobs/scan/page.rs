@@ -37,6 +37,8 @@ pub async fn store(
         return tx.commit().await.context("committing a page");
     }
     let ids: Vec<&str> = records.iter().map(|r| r.id.as_str()).collect();
+    // What is read from here on stays as it is: of two looks at a conversation the second decides by what the first has written.
+    db::conversations::lock(&mut tx, &account.id, &ids).await?;
     let mut existing: HashMap<String, Vec<ExistingReminder>> = HashMap::new();
     for reminder in db::ledger::existing(&mut *tx, &account.id, &ids, now).await? {
         existing

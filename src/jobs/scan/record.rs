@@ -152,6 +152,13 @@ fn owe(
     if pending.is_some_and(|pending| !gives_way(pending, &due)) {
         return None;
     }
+    // The step's own reminder, if it has one that is over.
+    let before = existing
+        .iter()
+        .find(|e| e.step == due.step && !e.is_pending());
+    if before.is_some_and(|before| before.channel != due.channel || !before.may_come_back()) {
+        return None;
+    }
     Some(NewReminder {
         conversation: record.id.clone(),
         episode: episode.first_message.clone(),
@@ -168,9 +175,7 @@ fn owe(
         instead_of: pending.map(|pending| Replaced {
             id: pending.id,
             step: pending.step,
-            comes_back: existing
-                .iter()
-                .any(|e| e.id != pending.id && e.step == due.step),
+            comes_back: before.is_some(),
         }),
     })
 }

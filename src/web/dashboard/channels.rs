@@ -280,7 +280,7 @@ impl OutcomePercents {
             held_out: outcome.held_out,
             within_1h: outcome.back_1h.map(Percent::from),
             within_24h: outcome.back_24h.map(Percent::from),
-            lift: outcome.lift.map(Percent::from),
+            lift: outcome.lift.map(Percent::points),
         }
     }
 }
@@ -290,6 +290,21 @@ impl OutcomePercents {
 struct Percent {
     value: String,
     range: String,
+}
+
+impl Percent {
+    /// Of a difference between two shares.
+    fn points(estimate: Estimate) -> Self {
+        let points = |share: f64| format!("{:.0}", share * 100.0);
+        Self {
+            value: format!("{} points", points(estimate.value)),
+            range: format!(
+                "{} to {} points",
+                points(estimate.low),
+                points(estimate.high)
+            ),
+        }
+    }
 }
 
 impl From<Estimate> for Percent {

@@ -84,11 +84,16 @@ impl BatchState {
             .collect();
         // Before the locks: it waits for nobody who waits for those.
         db::rekey::ledger(tx, &moves, now).await?;
-        db::ledger::lock_keys(
-            tx,
-            lock_keys(&account.id, &hashes, &conversations, &consumers),
-        )
-        .await?;
+        let nameless = candidates.iter().filter(|c| c.consumers().next().is_none());
+        let nameless: Vec<&str> = nameless.map(|c| c.owed.conversation.as_str()).collect();
+        let keys = lock_keys(&account.id, &hashes, &nameless, &consumers);
+        db::ledger::lock_keys(tx, keys).await?;
+        // Under ids that no scan has met yet, after a step-up, the next delivery must find what this one sends.
+        let several = candidates.iter().filter(|c| c.consumers().nth(1).is_some());
+        let named: Vec<(&str, &str)> = several
+            .flat_map(|c| c.consumers().map(|id| (c.owed.conversation.as_str(), id)))
+            .collect();
+        db::consumers::note(tx, &account.id, &named).await?;
         let gap = rules
             .iter()
             .map(|r| r.settings.caps.gap)
@@ -174,12 +179,13 @@ impl BatchState {
             .iter()
             .flat_map(|hash| Channel::ALL.map(|channel| (*hash, channel)));
         let mut noes = pairs.filter_map(|(hash, channel)| active(hash, channel));
-        let said_no = noes.find(|no| no.reason.is_a_no() && no.since >= owed.episode_since);
+        let said_no = noes.find(|no| no.is_a_no_since(owed.episode_since));
         decide(&Facts {
             episode: &owed.episode,
             step: owed.step,
             channel: owed.channel,
-            others: &steps,
+            other_steps: &steps,
+            by_person: owed.restarted,
             deadline: owed.deadline,
             local: &candidate.local,
             rule,
@@ -296,8 +302,8 @@ fn known(found: Vec<OtherReminder>) -> Vec<Known> {
     by_id.into_values().collect()
 }
 
-/// Advisory lock keys of recipients and consumers, so that two that go to one person are decided about one after the other. A conversation
-/// has one of its own: its record may name nobody.
+/// Advisory lock keys of recipients and consumers, so that two that go to one consumer are decided about one after the other. A conversation
+/// whose record names nobody has one of its own.
 fn lock_keys(
     account: &AccountId,
     hashes: &[AddressHash],

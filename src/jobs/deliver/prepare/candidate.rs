@@ -59,7 +59,11 @@ impl Candidate<'_> {
             now,
         );
         if let Some(episode) = self.episode(rule) {
-            let deadline = schedule::deadline(settings, place, &self.local, &episode, due);
+            let deadline = if self.owed.restarted {
+                self.local.deadline(settings, channel, due)
+            } else {
+                schedule::deadline(settings, place, &self.local, &episode, due)
+            };
             self.owed.deadline = deadline.max(due);
         }
     }

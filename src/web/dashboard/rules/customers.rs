@@ -189,6 +189,15 @@ impl StepView {
                     format!("{}{}{back}", names.label, waits.unwrap_or_default()),
                 )
             }
+            // Only a report could tell that it did not arrive.
+            Became::NotNeeded(by) if customer.comes_back.contains(&by) => (
+                None,
+                format!(
+                    "{}: not sent. Nothing reports here that an {} did not arrive, so it counts as arrived: set up bounce reports",
+                    names.label,
+                    by.names().inside
+                ),
+            ),
             Became::NotNeeded(by) => (
                 None,
                 format!(
@@ -326,6 +335,19 @@ mod tests {
             ["With an e-mail address", "When the agent writes at 22:30"]
         );
         assert_eq!(told[1].1, ["22:40: E-mail", "22:30 the next day: E-mail"]);
+    }
+
+    #[test]
+    fn without_bounce_reports_it_is_said_why_no_text_follows() {
+        let told = told(&RuleSettings::default_for(&[Email, Sms]), false);
+        let lost = told
+            .iter()
+            .find(|(who, _)| who == "If the e-mail does not arrive");
+        let said = &lost.unwrap().1[1];
+        assert!(
+            said.starts_with("SMS: not sent. Nothing reports here that an e-mail did not arrive"),
+            "{said}"
+        );
     }
 
     #[test]
