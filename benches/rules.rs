@@ -11,7 +11,7 @@ use unread::channel::render::{Engine, Reads, Vars};
 use unread::domain::channel::PerChannel;
 use unread::domain::contact::{self, ContactPolicy};
 use unread::domain::conversation::Record;
-use unread::domain::decide::{Facts, History, decide};
+use unread::domain::decide::{AskedBy, Facts, History, decide};
 use unread::domain::ids::{Channel, SkillId};
 use unread::domain::local_time::LocalTime;
 use unread::domain::read_state::{ReadState, read_state};
@@ -89,7 +89,7 @@ fn delivery(c: &mut Criterion) {
                 step: step.id,
                 channel: step.channel,
                 other_steps: &[],
-                by_person: false,
+                asked_by: AskedBy::Rule,
                 deadline: local.deadline(&rule.settings, step.channel, now),
                 local: &local,
                 rule: Some(&rule),

@@ -34,6 +34,14 @@ pub enum Decision {
     Expire(Reason),
 }
 
+/// Who wants a reminder to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedBy {
+    Rule,
+    /// Somebody has asked for it once more: it is sent whatever other steps have done.
+    Person,
+}
+
 /// Everything that the answer depends on.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
@@ -43,8 +51,7 @@ pub struct Facts<'a> {
     pub channel: Channel,
     /// The other steps of the episode that have, or had, a reminder.
     pub other_steps: &'a [DoneStep],
-    /// A person has asked for it once more: it is sent whatever other steps have done.
-    pub by_person: bool,
+    pub asked_by: AskedBy,
     /// Past which moment it is not sent any more: [`LocalTime::deadline`] by what is known now.
     pub deadline: DateTime<Utc>,
     /// By whose clock the rule's hours are read.
@@ -153,11 +160,12 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         return Cancel(Reason::NotLive);
     }
     let was_sent = |done: &DoneStep| done.sent.is_some();
-    if !facts.by_person && is_past {
+    let by_person = facts.asked_by == AskedBy::Person;
+    if is_past && !by_person {
         return Cancel(Reason::Superseded);
     }
     match rung_of(settings, place, facts.other_steps, now) {
-        _ if facts.by_person => {}
+        _ if by_person => {}
         Rung::Free { .. } => {}
         Rung::Reached => return Cancel(Reason::Reached),
         Rung::Open { until } => {

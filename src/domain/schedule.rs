@@ -124,9 +124,8 @@ pub fn next_step(sequence: &Sequence<'_>) -> NextStep {
             {
                 return found.next(due);
             }
-            (Ok(_), Some(_)) => {}
             (Err(reason), None) => found.pass(step.channel, reason),
-            (Err(_), Some(_)) => {}
+            (_, Some(_)) => {}
         }
     }
     match first {

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::channel::{PerChannel, Reports};
 use super::contact::{Address, Contact, ContactSources};
 use super::conversation::{Message, Party, Queue, Record};
-use super::decide::{Decision, Earlier, Facts, History, Reason, decide};
+use super::decide::{AskedBy, Decision, Earlier, Facts, History, Reason, decide};
 use super::ids::{Channel, SkillId};
 use super::local_time::LocalTime;
 use super::owed::Installation;
@@ -178,7 +178,7 @@ impl Play<'_> {
             step: due.step,
             channel: due.channel,
             other_steps: &done,
-            by_person: false,
+            asked_by: AskedBy::Rule,
             deadline: due.deadline,
             local,
             rule: Some(self.rule),

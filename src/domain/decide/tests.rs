@@ -127,7 +127,7 @@ impl Case {
             step: self.step,
             channel: Channel::Sms,
             other_steps: &self.others,
-            by_person: false,
+            asked_by: AskedBy::Rule,
             said_no: self.said_no,
             deadline: self.deadline,
             rule: self.rule.as_ref(),
@@ -608,7 +608,7 @@ fn a_step_gives_way_to_a_later_one_only_if_it_had_been_due_when_that_was_sent() 
         sent: None,
     };
     let place = case.settings().steps.len();
-    let mut after = case.settings().steps[place - 1].clone();
+    let mut after = case.settings().steps[place - 1];
     (after.id, after.channel, after.when) = (99, Channel::Email, When::Always);
     case.settings().steps.push(after);
     for (sent, expected) in [(9, None), (11, Some(Reason::Superseded))] {

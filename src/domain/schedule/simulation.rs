@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::channel::PerChannel;
 use super::super::contact::{Address, Contact, Suppression};
 use super::super::conversation::Record;
-use super::super::decide::{Cause, Decision, Earlier, Facts, History, Reason, decide};
+use super::super::decide::{AskedBy, Cause, Decision, Earlier, Facts, History, Reason, decide};
 use super::super::ids::Channel;
 use super::super::local_time::LocalTime;
 use super::super::reached::{DoneStep, ReportWaits, StepReminder, comes_back};
@@ -268,7 +268,7 @@ impl World {
             step,
             channel,
             other_steps: &others,
-            by_person: false,
+            asked_by: AskedBy::Rule,
             deadline: until,
             local: &local,
             rule: Some(&self.rule),

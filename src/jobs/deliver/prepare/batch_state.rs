@@ -11,7 +11,7 @@ use crate::db;
 use crate::db::ledger::{DueReminder, OtherReminder};
 use crate::db::pauses::Pause;
 use crate::db::suppressions::{ActiveSuppression, AddressHash};
-use crate::domain::decide::{Decision, Earlier, Facts, History, decide};
+use crate::domain::decide::{AskedBy, Decision, Earlier, Facts, History, decide};
 use crate::domain::hold::HoldGate;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
 use crate::domain::reached::DoneStep;
@@ -185,7 +185,11 @@ impl BatchState {
             step: owed.step,
             channel: owed.channel,
             other_steps: &steps,
-            by_person: owed.restarted,
+            asked_by: if owed.restarted {
+                AskedBy::Person
+            } else {
+                AskedBy::Rule
+            },
             deadline: owed.deadline,
             local: &candidate.local,
             rule,
