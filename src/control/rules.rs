@@ -297,13 +297,13 @@ fn changed_fields(before: Option<&Rule>, after: (bool, &RuleSettings)) -> Vec<St
         .collect()
 }
 
-/// Locks a key and makes sure that it is still what the caller has read.
+/// Locks the account's rules and makes sure that this one is still what the caller has read.
 async fn unchanged(
     conn: &mut PgConnection,
     key: &RuleKey,
     seen: RuleStamp,
 ) -> Result<StoredUnderKey, ControlError> {
-    db::rules::lock(conn, key).await?;
+    db::rules::lock(conn, &key.account).await?;
     let there = StoredUnderKey {
         rule: db::rules::find(&mut *conn, key).await?,
         draft: db::drafts::find(&mut *conn, key).await?,

@@ -196,10 +196,10 @@ pub async fn find(db: impl PgExecutor<'_>, key: &RuleKey) -> sqlx::Result<Option
     Ok(row.map(Rule::from))
 }
 
-/// Lets one transaction at a time change what is under a key, whether there is a rule or not.
-pub async fn lock(conn: &mut PgConnection, key: &RuleKey) -> sqlx::Result<()> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended('rule ' || $1, 0))")
-        .bind(key.to_string())
+/// Lets one transaction at a time change the rules of an account: the ids of their steps are the account's.
+pub async fn lock(conn: &mut PgConnection, account: &AccountId) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('rules ' || $1, 0))")
+        .bind(account)
         .execute(conn)
         .await?;
     Ok(())
@@ -227,7 +227,7 @@ pub async fn put(
     by: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<i32>> {
-    lock(conn, key).await?;
+    lock(conn, &key.account).await?;
     let version: Option<i32> = sqlx::query_scalar(
         "insert into rules as r (account, skill, version, enabled, settings, updated_at)
          select $1, $2, coalesce(max(v.version), 0) + 1, $3, $4, $5 from rule_versions v
@@ -260,7 +260,7 @@ pub async fn remove(
     by: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<i32>> {
-    lock(conn, key).await?;
+    lock(conn, &key.account).await?;
     let removed: Option<(i32, bool, Stored)> = sqlx::query_as(
         "delete from rules where account = $1 and skill is not distinct from $2
          returning version + 1, enabled, settings",

@@ -205,7 +205,7 @@ impl Sequence<'_> {
 }
 
 /// When a step is due by what it says itself. The debounce raises all steps alike.
-fn own_moment(settings: &RuleSettings, step: &Step, episode: &Episode) -> DateTime<Utc> {
+pub(super) fn own_moment(settings: &RuleSettings, step: &Step, episode: &Episode) -> DateTime<Utc> {
     (episode.since + step.after).max(episode.last_at + settings.debounce)
 }
 

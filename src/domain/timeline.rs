@@ -19,7 +19,7 @@ use super::reached::{DoneStep, Rung, StepReminder, earlier_of_rung, rung_of};
 use super::read_state::{Episode, ReadState, read_state};
 use super::reminder::ReminderState;
 use super::rule::{KnownSteps, Rule, RuleSettings, Step};
-use super::schedule::{Next, Reach, Sequence, next_step};
+use super::schedule::{Next, Reach, Sequence, next_step, own_moment};
 use super::zone::Zone;
 
 /// A customer who leaves a message unread, as somebody imagines them.
@@ -346,11 +346,9 @@ impl Play<'_> {
                     }),
                 },
             };
-            let due =
-                (self.episode.since + step.after).max(self.episode.last_at + settings.debounce);
             StepOutcome {
                 channel: step.channel,
-                due,
+                due: own_moment(settings, step, self.episode),
                 became,
             }
         });

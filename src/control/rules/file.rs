@@ -91,28 +91,29 @@ pub async fn import(
             detail: found.sentence(),
         }));
     }
-    // Two imports at once lock in the same order.
     entries.sort_by_key(RuleEntry::key);
-    let accounts: Vec<AccountId> = entries.iter().map(|entry| entry.account.clone()).collect();
+    let mut accounts: Vec<AccountId> = entries.iter().map(|entry| entry.account.clone()).collect();
+    accounts.dedup();
     let mut tx = pool.begin().await?;
     db::accounts::ensure(&mut *tx, &accounts, by.now).await?;
-    for entry in &entries {
-        db::rules::lock(&mut tx, &entry.key()).await?;
+    // Two imports at once lock in the same order.
+    for account in &accounts {
+        db::rules::lock(&mut tx, account).await?;
     }
     let there = db::rules::of_accounts(&mut *tx, &accounts).await?;
     let before = |key: &RuleKey| there.iter().find(|rule| rule.key() == *key);
-    for entry in &mut entries {
+    for entry in &entries {
         let key = entry.key();
         if let Some(rule) = before(&key) {
             of_this_version(&key, &rule.settings)?;
         }
-        entry
-            .settings
-            .number_steps(&db::rules::known_steps(&mut tx, &key).await?);
     }
     let mut rules = Vec::new();
-    for entry in &entries {
+    for entry in &mut entries {
         let key = entry.key();
+        // One after the other: the ids of a rule that was just stored count for the next.
+        let known = db::rules::known_steps(&mut tx, &key).await?;
+        entry.settings.number_steps(&known);
         let (enabled, settings) = (entry.enabled, &entry.settings);
         let put = db::rules::put(&mut tx, &key, enabled, settings, by.name, by.now).await?;
         let what = match put {

@@ -56,8 +56,19 @@ struct Life {
     read_at: Option<i64>,
     no_at: Option<i64>,
     clicked_at: Option<i64>,
-    /// When the rule is edited, and how: which steps go, and whether one is added behind.
-    edit: Option<(i64, Vec<usize>, bool)>,
+    edit: Option<Edit>,
+}
+
+/// How the rule is edited, once.
+#[derive(Clone, Debug)]
+struct Edit {
+    at: i64,
+    /// The places of the steps that are removed.
+    removed: Vec<usize>,
+    /// A step of those that stay, and the place it moves to.
+    moved: Option<(usize, usize)>,
+    /// Whether a step is added behind.
+    adds: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -148,13 +159,23 @@ impl World {
 
     /// As a scan does it.
     fn scan(&mut self, now: i64) {
-        let ReadState::Unread(episode) = read_state(&self.record(now), false) else {
-            for row in &mut self.rows {
-                if row.reminder.state == ReminderState::Scheduled {
-                    end(row, ReminderState::Cancelled, Reason::Read, now);
+        match self.next(now) {
+            None => {
+                for row in &mut self.rows {
+                    if row.reminder.state == ReminderState::Scheduled {
+                        end(row, ReminderState::Cancelled, Reason::Read, now);
+                    }
                 }
             }
-            return;
+            Some(Next::Due(due)) => self.write_down(&due, now),
+            Some(_) => {}
+        }
+    }
+
+    /// `None`: it is read.
+    fn next(&self, now: i64) -> Option<Next> {
+        let ReadState::Unread(episode) = read_state(&self.record(now), false) else {
+            return None;
         };
         let reach = PerChannel::of(|channel| {
             if self.has(channel, now) {
@@ -170,9 +191,7 @@ impl World {
             done: &self.done(now),
             now: minute(now),
         });
-        if let Next::Due(due) = next.next {
-            self.write_down(&due, now);
-        }
+        Some(next.next)
     }
 
     fn write_down(&mut self, due: &DueStep, now: i64) {
@@ -287,7 +306,16 @@ impl World {
         let row = &mut self.rows[at];
         match decision {
             Decision::Send(_) => self.send(at, now),
-            Decision::Cancel(reason) => end(row, ReminderState::Cancelled, reason, now),
+            Decision::Cancel(reason) => {
+                end(row, ReminderState::Cancelled, reason, now);
+                // Else it would be scheduled and cancelled in turns, for ever.
+                let next = self.next(now);
+                let again = matches!(next, Some(Next::Due(due)) if due.step == step && due.at <= minute(now));
+                assert!(
+                    !again,
+                    "step {step} was cancelled ({reason:?}) and is due at once: {next:?}"
+                );
+            }
             Decision::Expire(reason) => end(row, ReminderState::Expired, reason, now),
             Decision::Postpone(until, _) => {
                 row.next_at = (until - minute(0)).num_minutes().max(now + 1);
@@ -365,17 +393,25 @@ impl World {
     }
 
     fn edit(&mut self, now: i64) {
-        let Some((_, gone, adds)) = self.life.edit.clone().filter(|(at, ..)| *at == now) else {
+        let Some(edit) = self.life.edit.clone().filter(|edit| edit.at == now) else {
             return;
         };
         let steps = &mut self.rule.settings.steps;
         let mut kept: Vec<Step> = steps
             .iter()
             .enumerate()
-            .filter(|(place, _)| !gone.contains(place))
+            .filter(|(place, _)| !edit.removed.contains(place))
             .map(|(_, step)| *step)
             .collect();
-        if adds && let Some(last) = kept.last() {
+        if let Some((from, to)) = edit.moved
+            && from < kept.len()
+        {
+            let step = kept.remove(from);
+            kept.insert(to.min(kept.len()), step);
+        }
+        if edit.adds
+            && let Some(last) = kept.last()
+        {
             let after = last.after + TimeDelta::minutes(60);
             kept.push(Step {
                 id: 99,
@@ -386,6 +422,13 @@ impl World {
         }
         if let Some(first) = kept.first_mut() {
             first.when = When::Always;
+            // Waits never become shorter from one step to the next.
+            let mut before = TimeDelta::zero();
+            for step in &mut kept {
+                let apart = TimeDelta::minutes(i64::from(step.when == When::Always));
+                step.after = step.after.max(before + apart);
+                before = step.after;
+            }
             *steps = kept;
         }
     }
@@ -439,6 +482,17 @@ fn spans() -> impl Strategy<Value = (i64, i64)> {
 }
 
 prop_compose! {
+    fn edits()(
+        at in 1..900_i64,
+        removed in prop::collection::vec(0..6_usize, 0..3),
+        moved in prop::option::of((0..6_usize, 0..6_usize)),
+        adds: bool,
+    ) -> Edit {
+        Edit { at, removed, moved, adds }
+    }
+}
+
+prop_compose! {
     fn lives()(
         mut after in prop::collection::vec((5..900_i64, any::<bool>(), any::<bool>()), 1..7),
         (gap, caps) in (0..200_i64, (1..9_u32, 1..9_u32)),
@@ -446,7 +500,7 @@ prop_compose! {
         fates in prop::collection::vec(fates(), 8),
         (email, sms) in (spans(), spans()),
         (read_at, no_at, clicked_at) in (prop::option::weighted(0.3, 1..LIFE), prop::option::weighted(0.2, 1..LIFE), prop::option::weighted(0.3, 1..400_i64)),
-        edit in prop::option::weighted(0.3, (1..900_i64, prop::collection::vec(0..6_usize, 0..3), any::<bool>())),
+        edit in prop::option::weighted(0.4, edits()),
     ) -> Life {
         after.sort_unstable();
         let mut before = 0;

@@ -3,6 +3,7 @@
 mod api;
 mod changes;
 mod contradictions;
+mod files;
 mod newer;
 pub mod pages;
 mod pauses;
