@@ -218,7 +218,7 @@ fn clause(reason: Reason, known: &HeadlineFacts<'_>) -> String {
         Reason::BeforeLive => "the message was from before the channel went live",
         Reason::NewerRule => "the rule was saved by a newer version of the program",
         Reason::AllStepsDone => "every step of the rule was done",
-        Reason::StepRemoved => "the rule was changed and had this step no more",
+        Reason::StepRemoved => "the rule was changed and no longer had this step",
         Reason::Superseded => "another message was to go first",
         Reason::Reached => "an earlier message had reached the customer",
         Reason::AwaitingReport => {
@@ -236,9 +236,11 @@ fn clause(reason: Reason, known: &HeadlineFacts<'_>) -> String {
         Reason::Complaint => "the customer had reported a message as spam",
         Reason::Blocked => "your team had blocked the address",
         Reason::Gap => "the last reminder to the customer was too recent",
-        Reason::CapConversation => "the conversation had had its most reminders for a day",
-        Reason::CapConsumer => "the customer had had the most reminders for a day",
-        Reason::CapAddress => "the address had had the most reminders for a day",
+        Reason::CapConversation => {
+            "the conversation had had as many reminders as the rule allows in a day"
+        }
+        Reason::CapConsumer => "the customer had had as many reminders as the rule allows in a day",
+        Reason::CapAddress => "the address had had as many reminders as the rule allows in a day",
         Reason::QuietHours => {
             "no hour that the rule allows came before it was too late, where the customer is"
         }

@@ -72,7 +72,7 @@ pub fn because(reason: Reason) -> &'static str {
             "The rule was saved by a newer version of the program: processes of that version send by it."
         }
         Reason::AllStepsDone => "Every step of the rule has had its reminder, or did not need one.",
-        Reason::StepRemoved => "The rule was changed: it does not have this step any more.",
+        Reason::StepRemoved => "The rule was changed and no longer has this step.",
         Reason::Superseded => "Another message goes first.",
         Reason::Reached => {
             "An earlier message has reached the customer, and this step is only for those who were not reached."
@@ -95,10 +95,14 @@ pub fn because(reason: Reason) -> &'static str {
         Reason::Blocked => {
             "The address is blocked, by your team or for a reason that the provider gave."
         }
-        Reason::Gap => "The last reminder to this customer was too short a time ago.",
-        Reason::CapConversation => "This conversation has had its most reminders for a day.",
-        Reason::CapConsumer => "This customer has had the most reminders for a day.",
-        Reason::CapAddress => "This address has had the most reminders for a day.",
+        Reason::Gap => "The last reminder to this customer was too recent.",
+        Reason::CapConversation => {
+            "This conversation has had as many reminders as the rule allows in a day."
+        }
+        Reason::CapConsumer => {
+            "This customer has had as many reminders as the rule allows in a day."
+        }
+        Reason::CapAddress => "This address has had as many reminders as the rule allows in a day.",
         Reason::QuietHours => "It is outside the hours that the rule allows where the customer is.",
         Reason::TooLate => "It was too late to be of use.",
         Reason::Undecided => {

@@ -133,7 +133,7 @@ pub async fn publish(
     };
     if draft.based_on != there.rule_version() {
         return Err(ControlError::Changed(format!(
-            "The rule was published anew (version {}) after this draft was begun (from version {}). Look at what differs, then \
+            "The rule was published anew (version {}) after this draft was begun (from version {}). Check what differs, then \
              save the draft again to publish it over that.",
             there.rule_version(),
             draft.based_on

@@ -8,6 +8,11 @@ mod due;
 mod operator;
 mod scan;
 
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row as _};
+
+use crate::domain::reached::StepReminder;
+
 pub use attempts::{
     BEGIN, BegunAttempt, Forbidden, NewAttempt, Recorded, begin, begun, forbidden, record,
 };
@@ -20,3 +25,20 @@ pub use scan::{
     EndedEpisode, ExistingReminder, NewReminder, Replaced, cancel_ended, existing, mark_returns,
     schedule, supersede,
 };
+
+/// The columns of a reminder by which it is known what became of its step.
+impl FromRow<'_, PgRow> for StepReminder {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            step: row.try_get("step")?,
+            channel: row.try_get("channel")?,
+            state: row.try_get("state")?,
+            reason: row.try_get("reason")?,
+            tried: row.try_get("tried")?,
+            sent_at: row.try_get("sent_at")?,
+            final_at: row.try_get("final_at")?,
+            clicked: row.try_get("clicked")?,
+            said_no: row.try_get("said_no")?,
+        })
+    }
+}

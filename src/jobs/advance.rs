@@ -1,4 +1,4 @@
-//! Looks at a conversation anew because a step of its rule has turned out not to have reached the consumer: the next one need not wait for the
+//! Decides about a conversation again because a step of its rule has turned out not to have reached the consumer: the next one need not wait for the
 //! next scan.
 //!
 //! What is owed next is found by the scan's own code, from a record fetched now. A job that is lost delays that until the next scan.
@@ -24,20 +24,20 @@ use crate::liveperson::{MAX_IDS, Purpose};
 #[error("{0}")]
 struct BatchFailed(Arc<str>);
 
-/// Looks at conversations, many of one account at a time.
+/// Fetches conversations and decides about them, many of one account at a time.
 #[derive(Clone)]
 pub struct Advance {
-    lanes: Arc<HashMap<AccountId, LookBatcher>>,
+    lanes: Arc<HashMap<AccountId, AdvanceBatcher>>,
 }
 
-type LookBatcher = Batcher<String, Result<(), BatchFailed>>;
+type AdvanceBatcher = Batcher<String, Result<(), BatchFailed>>;
 
 impl Advance {
     pub fn new(ctx: &Arc<Context>) -> Self {
         let lane = |id: &AccountId| {
             let (ctx, account) = (ctx.clone(), id.clone());
-            let look = move |conversations| look(ctx.clone(), account.clone(), conversations);
-            (id.clone(), Batcher::new(MAX_IDS, 1, look, drop))
+            let advance = move |conversations| advance(ctx.clone(), account.clone(), conversations);
+            (id.clone(), Batcher::new(MAX_IDS, 1, advance, drop))
         };
         Self {
             lanes: Arc::new(ctx.accounts.keys().map(lane).collect()),
@@ -52,16 +52,16 @@ impl Advance {
         };
         lane.ask(job.conversation)
             .await?
-            .context("looking at a conversation anew")
+            .context("deciding about a conversation again")
     }
 }
 
-async fn look(
+async fn advance(
     ctx: Arc<Context>,
     account: AccountId,
     conversations: Vec<String>,
 ) -> Vec<Result<(), BatchFailed>> {
-    let looked = async {
+    let done = async {
         let account = ctx
             .accounts
             .get(&account)
@@ -70,20 +70,20 @@ async fn look(
         match scan::ask_by_id(&ctx, account, Purpose::Recheck, &rules, &conversations).await {
             // The next scan finds what is owed.
             Err(Stopped::LivePerson(error)) => {
-                tracing::warn!(account = %account.id, conversations = conversations.len(), "Cannot look anew: {error}");
+                tracing::warn!(account = %account.id, conversations = conversations.len(), "Cannot fetch conversations of which a reminder did not arrive: {error}");
                 Ok(())
             }
             Err(Stopped::Database(error)) => Err(error),
             Ok(()) => Ok(()),
         }
     };
-    let looked = looked
+    let done = done
         .await
         .map_err(|error: anyhow::Error| BatchFailed(format!("{error:#}").into()));
-    conversations.iter().map(|_| looked.clone()).collect()
+    conversations.iter().map(|_| done.clone()).collect()
 }
 
-/// Has conversations looked at anew as soon as possible: those of reminders that did not reach their consumers.
+/// Has conversations decided about again as soon as possible: those of reminders that did not reach their consumers.
 pub async fn schedule<'a>(
     conn: &mut PgConnection,
     clock: &Clock,

@@ -11,7 +11,7 @@ use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 
 pub const SCAN: &str = "scan";
 pub const UPKEEP: &str = "upkeep";
-/// Conversations that are looked at anew because a reminder did not reach its consumer.
+/// Conversations that are decided about again because a reminder did not reach its consumer.
 pub const ADVANCE: &str = "advance";
 
 /// Channels have queues of their own, so that a mail server that hangs does not hold up SMS.
@@ -36,7 +36,7 @@ pub fn deliver(account: &AccountId, reminder: ReminderId, run_at: DateTime<Utc>)
     }))
 }
 
-/// The arguments of a look at a conversation.
+/// The arguments of deciding about a conversation again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AdvanceJob {
     pub account: AccountId,

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor};
 
 use crate::db::columns::readable;
 use crate::db::suppressions::AddressHash;
-use crate::domain::decide::{Cause, Reason};
+use crate::domain::decide::Reason;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::local_time::LocalTime;
 use crate::domain::reached::StepReminder;
@@ -134,44 +134,27 @@ pub struct OtherReminder {
     pub account: AccountId,
     pub conversation: String,
     pub episode: String,
-    pub step: StepId,
-    pub channel: Channel,
-    pub state: ReminderState,
-    pub reason: Option<Cause>,
+    #[sqlx(flatten)]
+    pub of_step: StepReminder,
     pub recipient_hash: Option<Vec<u8>>,
     /// When it was, or may have been, sent.
     pub counted_at: Option<DateTime<Utc>>,
-    pub sent_at: Option<DateTime<Utc>>,
-    pub final_at: Option<DateTime<Utc>>,
-    pub clicked: bool,
-    /// An attempt has begun.
-    pub tried: bool,
     /// By which of the consumer ids that were asked for it was found, if by one.
     pub consumer: Option<String>,
 }
 
 impl OtherReminder {
-    pub fn of_step(&self) -> StepReminder {
-        StepReminder {
-            step: self.step,
-            channel: self.channel,
-            state: self.state,
-            reason: self.reason.clone(),
-            tried: self.tried,
-            sent_at: self.sent_at,
-            final_at: self.final_at,
-            clicked: self.clicked,
-            said_no: None,
-        }
-    }
-
     /// It was sent, and did not arrive.
     pub fn came_back(&self) -> bool {
-        match self.state {
-            ReminderState::Undelivered => !self.clicked,
-            ReminderState::Failed | ReminderState::Expired => {
-                self.sent_at.is_some() && !self.clicked
-            }
+        let StepReminder {
+            state,
+            sent_at,
+            clicked,
+            ..
+        } = self.of_step;
+        match state {
+            ReminderState::Undelivered => !clicked,
+            ReminderState::Failed | ReminderState::Expired => sent_at.is_some() && !clicked,
             _ => false,
         }
     }
@@ -214,7 +197,7 @@ pub async fn others(
              where r.counted_at > $5
          )
          select r.id, r.account, r.conversation, r.episode, r.step, r.channel, r.state, r.reason, r.recipient_hash, r.counted_at,
-                r.sent_at, r.final_at, r.clicked_at is not null as clicked, f.consumer,
+                r.sent_at, r.final_at, r.clicked_at is not null as clicked, null as said_no, f.consumer,
                 case when r.state in ('scheduled', 'cancelled') then exists (select from attempts a where a.reminder = r.id)
                      else true end as tried
          from found f cross join lateral (select * from reminders where id = f.id offset 0) as r",

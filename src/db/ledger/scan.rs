@@ -5,7 +5,6 @@ use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use crate::db::columns::readable;
 use crate::db::suppressions::AddressHash;
-use crate::domain::contact::Suppression;
 use crate::domain::decide::{Cause, Reason};
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
 use crate::domain::local_time::LocalTime;
@@ -23,47 +22,30 @@ pub struct ExistingReminder {
     pub id: ReminderId,
     pub conversation: String,
     pub episode: String,
-    pub step: StepId,
-    pub channel: Channel,
-    pub state: ReminderState,
-    pub reason: Option<Cause>,
     pub due_at: DateTime<Utc>,
-    /// An attempt has begun.
-    pub tried: bool,
-    pub sent_at: Option<DateTime<Utc>>,
-    pub final_at: Option<DateTime<Utc>>,
-    pub clicked: bool,
-    /// Its recipient has said no since the episode began.
-    pub said_no: Option<Suppression>,
+    #[sqlx(flatten)]
+    pub of_step: StepReminder,
 }
 
 impl ExistingReminder {
     /// Not final yet.
     pub fn is_pending(&self) -> bool {
         matches!(
-            self.state,
+            self.of_step.state,
             ReminderState::Scheduled | ReminderState::Sending
         )
     }
 
     /// It was passed over untried, and is scheduled anew when its step is due after all.
     pub fn may_come_back(&self) -> bool {
-        let reason = self.reason.as_ref().and_then(Cause::reason);
-        self.state == ReminderState::Cancelled && !self.tried && reason.is_some_and(comes_back)
-    }
-
-    pub fn of_step(&self) -> StepReminder {
-        StepReminder {
-            step: self.step,
-            channel: self.channel,
-            state: self.state,
-            reason: self.reason.clone(),
-            tried: self.tried,
-            sent_at: self.sent_at,
-            final_at: self.final_at,
-            clicked: self.clicked,
-            said_no: self.said_no,
-        }
+        let StepReminder {
+            state,
+            tried,
+            reason,
+            ..
+        } = &self.of_step;
+        let reason = reason.as_ref().and_then(Cause::reason);
+        *state == ReminderState::Cancelled && !tried && reason.is_some_and(comes_back)
     }
 }
 

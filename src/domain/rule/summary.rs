@@ -19,7 +19,7 @@ pub fn summary(place: &str, enabled: bool, settings: &RuleSettings) -> Vec<Strin
     }
     let mut said = vec![sequence(place, settings)];
     if settings.used().count() > 1 {
-        said.push("Never two messages at once: before each it is looked again whether it is still unread.".to_owned());
+        said.push("Never two messages at once. Before each one it is checked that the agent's message is still unread.".to_owned());
     }
     said.push(format!(
         "At most {} a day in one conversation and {} a day to one customer, at least {} apart.",
@@ -268,7 +268,7 @@ mod tests {
             [
                 "When an agent's message in Orders stays unread, the customer gets an e-mail after 10 minutes, or a text message if that \
                  does not reach them; if it is still unread, an e-mail after 24 hours, or a text message if that does not reach them.",
-                "Never two messages at once: before each it is looked again whether it is still unread.",
+                "Never two messages at once. Before each one it is checked that the agent's message is still unread.",
             ]
         );
         assert!(

@@ -75,7 +75,7 @@ pub fn read(
     let of_episode: Vec<&ExistingReminder> = existing.iter().filter(is_present).collect();
     let done = of_episode
         .iter()
-        .map(|e| e.of_step().done(&installation.waits, now));
+        .map(|e| e.of_step.done(&installation.waits, now));
     let rule = rule::pick(rules, record.skill);
     let decision = scan_decision(&Scanned {
         record,
@@ -155,8 +155,9 @@ fn owe(
     // The step's own reminder, if it has one that is over.
     let before = existing
         .iter()
-        .find(|e| e.step == due.step && !e.is_pending());
-    if before.is_some_and(|before| before.channel != due.channel || !before.may_come_back()) {
+        .find(|e| e.of_step.step == due.step && !e.is_pending());
+    if before.is_some_and(|before| before.of_step.channel != due.channel || !before.may_come_back())
+    {
         return None;
     }
     Some(NewReminder {
@@ -174,7 +175,7 @@ fn owe(
         recipient: None,
         instead_of: pending.map(|pending| Replaced {
             id: pending.id,
-            step: pending.step,
+            step: pending.of_step.step,
             comes_back: before.is_some(),
         }),
     })
@@ -183,7 +184,7 @@ fn owe(
 /// Whether a scheduled reminder that nobody has tried is to become the one that is due: of another step, or at another moment because the
 /// rule was edited. That the agent goes on writing does not move it: who delivers it sees that.
 fn gives_way(pending: &ExistingReminder, due: &DueStep) -> bool {
-    let is_other = pending.step != due.step || pending.channel != due.channel;
+    let is_other = pending.of_step.step != due.step || pending.of_step.channel != due.channel;
     is_other || due.at < pending.due_at || pending.due_at < due.not_before
 }
 

@@ -14,7 +14,7 @@ use crate::db::suppressions::{ActiveSuppression, AddressHash};
 use crate::domain::decide::{AskedBy, Decision, Earlier, Facts, History, decide};
 use crate::domain::hold::HoldGate;
 use crate::domain::ids::{AccountId, Channel, ReminderId};
-use crate::domain::reached::DoneStep;
+use crate::domain::reached::{DoneStep, StepReminder};
 use crate::domain::reminder::ReminderState;
 use crate::domain::rule::Rule;
 use crate::hashing::Move;
@@ -147,7 +147,7 @@ impl BatchState {
         };
         let steps = others().filter(|other| is_of_episode(&other.reminder, owed));
         let steps: Vec<DoneStep> = steps
-            .map(|other| other.reminder.of_step().done(&ctx.installation.waits, now))
+            .map(|other| other.reminder.of_step.done(&ctx.installation.waits, now))
             .collect();
         let mut consumer: Vec<Earlier> = others()
             .filter(|other| other.is_to(candidate))
@@ -161,7 +161,7 @@ impl BatchState {
             .collect();
         consumer.sort_unstable();
         let is_to_address = |other: &&Known| {
-            other.reminder.channel == owed.channel
+            other.reminder.of_step.channel == owed.channel
                 && other.recipient.is_some()
                 && other.recipient == candidate.hash
         };
@@ -266,16 +266,19 @@ impl BatchState {
                 account: owed.account.clone(),
                 conversation: owed.conversation.clone(),
                 episode: owed.episode.clone(),
-                step: owed.step,
-                channel: owed.channel,
-                state: ReminderState::Sending,
-                reason: None,
+                of_step: StepReminder {
+                    step: owed.step,
+                    channel: owed.channel,
+                    state: ReminderState::Sending,
+                    reason: None,
+                    tried: true,
+                    sent_at: None,
+                    final_at: None,
+                    clicked: false,
+                    said_no: None,
+                },
                 recipient_hash: None,
                 counted_at: Some(now),
-                sent_at: None,
-                final_at: None,
-                clicked: false,
-                tried: true,
                 consumer: None,
             },
         });

@@ -235,7 +235,7 @@ fn waits(held_by: Reason) -> Option<&'static str> {
         Reason::QuietHours => "for the allowed hours",
         Reason::Gap => "because of the one before",
         Reason::CapConversation | Reason::CapConsumer | Reason::CapAddress => {
-            "because of the most a day"
+            "because of the daily limit"
         }
         _ => return None,
     })
@@ -255,7 +255,7 @@ fn not_sent(channel: Channel, reason: Reason) -> String {
         Reason::QuietHours => "not sent, outside the allowed hours".to_owned(),
         Reason::Gap => "not sent, too soon after the one before".to_owned(),
         Reason::CapConversation | Reason::CapConsumer | Reason::CapAddress => {
-            "not sent, the most a day is reached".to_owned()
+            "not sent, the daily limit is reached".to_owned()
         }
         Reason::TooLate => "not sent, too late by then".to_owned(),
         Reason::Reached => "not sent, an earlier one reached them".to_owned(),
