@@ -20,10 +20,12 @@ create table rule_versions (
     enabled    boolean not null,
     deleted    boolean not null default false,
     settings   jsonb not null,
+    steps      jsonb generated always as (settings -> 'steps') stored,
     changed_by text not null,
     changed_at timestamptz not null,
     unique nulls not distinct (account, skill, version)
 );
+comment on column rule_versions.steps is 'of the settings: asked for whenever steps are numbered, without the texts beside them';
 comment on column rule_versions.deleted is 'the rule was deleted: the account''s default has applied since';
 
 create sequence rule_draft_revisions;

@@ -117,8 +117,8 @@ pub async fn known_steps(conn: &mut PgConnection, key: &RuleKey) -> sqlx::Result
     let present = find(&mut *conn, key).await?;
     let rows = sqlx::query(
         "select distinct (s ->> 'id')::smallint as id, s ->> 'channel' as channel, v.skill is not distinct from $2 as own
-         from rule_versions v, jsonb_array_elements(v.settings -> 'steps') s
-         where v.account = $1 and jsonb_typeof(v.settings -> 'steps') = 'array' and s ->> 'id' ~ '^[0-9]{1,4}$'",
+         from rule_versions v, jsonb_array_elements(v.steps) s
+         where v.account = $1 and jsonb_typeof(v.steps) = 'array' and s ->> 'id' ~ '^[0-9]{1,4}$'",
     )
     .bind(&key.account)
     .bind(key.skill)

@@ -253,13 +253,8 @@ struct Player<'a> {
 
 impl Player<'_> {
     fn hours(&self, channel: Channel) -> Hours<'_> {
-        let country = self
-            .country
-            .map(String::as_str)
-            .filter(|_| channel.profile().tells_country);
-        let quiet = &self.subject.settings.channels[channel].quiet_hours;
         match self.zones {
-            Some(zones) => Hours::new(quiet.windows(country), zones),
+            Some(zones) => Hours::new(self.windows(channel), zones),
             None => ALWAYS,
         }
     }
