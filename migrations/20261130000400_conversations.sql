@@ -14,6 +14,7 @@ create table conversations (
     unread_count   integer not null default 0,
     time_zone      text,
     language       text,
+    agent_wrote_at timestamptz,
     address_hashes jsonb not null default '{}',
     reason         text,
     step           smallint,
@@ -26,14 +27,17 @@ create table conversations (
     constraint conversations_unread_has_episode
         check ((read_state = 'unread') = (episode is not null and unread_since is not null))
 ) with (fillfactor = 70);
-comment on column conversations.seen_at is 'when the record this row tells of was asked for at LivePerson';
+comment on column conversations.seen_at is
+    'when the record this row was last written from was asked for; a later record that says the same is not written';
+comment on column conversations.agent_wrote_at is 'the newest agent message that the consumer can see, unread or not';
 -- An address that turns up later is logged although nothing else has changed.
 comment on column conversations.address_hashes is
     'by channel: keyed hash, in hexadecimal digits, of the address by which its consumer can be reached; not indexed, so that updates stay cheap';
 comment on column conversations.reason is 'why there is, or is not, a reminder now; null: it was never decided about';
 comment on column conversations.step is 'of the rule: what is scheduled, or would be if the account were live; with its channel';
 comment on column conversations.passed_over is 'by channel: why its steps are passed over for now';
-create index conversations_open on conversations (account, skill) where open;
+-- By start time, as LivePerson pages: a full pass compares page by page.
+create index conversations_open on conversations (account, skill, started_at) where open;
 -- For pruning; a conversation that stays open never touches it.
 create index conversations_closed on conversations (closed_at) where not open;
 -- The people whose message is unread, for whom a forecast tells why they are not reminded.
@@ -61,7 +65,7 @@ create table unreadable (
 comment on column unreadable.conversation is 'LivePerson''s id; ? for those whose record does not even tell that';
 comment on column unreadable.first_at is 'since when it has been met again and again, without a day in between';
 
--- The latest scan per skill. Scans go over an account's skills in sets, the one that was begun longest ago first. What each saw is kept, so
+-- The latest scans per skill. Full passes go over an account's skills in sets, the one that was begun longest ago first. What each saw is kept, so
 -- that nobody counts the conversations themselves.
 create table scans (
     account       text not null,
@@ -69,12 +73,15 @@ create table scans (
     lane          smallint,
     alone         boolean not null default false,
     started_at    timestamptz not null,
+    full_at       timestamptz,
+    recent_at     timestamptz,
     deep_at       timestamptz,
     finished_at   timestamptz,
     succeeded_at  timestamptz,
     duration_ms   bigint,
     calls         double precision not null default 0,
     conversations integer not null default 0,
+    changed       integer not null default 0,
     unread        integer not null default 0,
     undecided     integer not null default 0,
     unreadable    integer not null default 0,
@@ -83,5 +90,23 @@ create table scans (
 );
 comment on column scans.lane is 'which of the account''s scans is at work on it; null: none';
 comment on column scans.alone is 'LivePerson refused a question because of this skill: it is asked for by itself';
+comment on column scans.started_at is 'when the last full pass began';
+comment on column scans.full_at is 'when the last full pass that succeeded began';
+comment on column scans.recent_at is 'when the last recent pass that succeeded began';
 comment on column scans.deep_at is 'when the last look at the windows of time before the usual one began';
-comment on column scans.calls is 'calls to LivePerson that the last scan cost; those of a set are shared equally among its skills';
+comment on column scans.calls is 'calls to LivePerson that the last full pass cost; those of a set are shared equally among its skills';
+
+-- The latest recent pass per account, and whether its filter shows what it should.
+create table recent_passes (
+    account       text primary key references accounts on delete cascade,
+    started_at    timestamptz,
+    calls         integer not null default 0,
+    met           integer not null default 0,
+    changed       integer not null default 0,
+    missed        bigint not null default 0,
+    distrusted_at timestamptz
+);
+comment on column recent_passes.met is 'conversations that LivePerson listed as updated';
+comment on column recent_passes.changed is 'of these: conversations of which something was new';
+comment on column recent_passes.missed is 'agent messages, ever, that a full pass found and a recent pass should have';
+comment on column recent_passes.distrusted_at is 'when a full pass last found one; for a day from then on there are full passes only';

@@ -221,6 +221,7 @@ impl DryRunPass<'_> {
             status: ConversationStatus::Open,
             from: now - MAX_WINDOW,
             to: now,
+            updated_since: None,
         };
         let mut offset = 0;
         loop {

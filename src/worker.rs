@@ -74,7 +74,7 @@ pub async fn run(
     // Room for everything that accounts may have under way at once: one that hangs keeps no other's slot.
     let ids: Vec<String> = ctx.accounts.keys().map(ToString::to_string).collect();
     let accounts = ids.len().max(1);
-    let scans = accounts * (usize::from(names::LANES.unsigned_abs()) + 1);
+    let scans = accounts * names::SCANS_AT_ONCE;
     let upkeep = move |job: JobRun| {
         let ctx = ctx.clone();
         async move { keep_up(&ctx, job.parse()?, capacity).await }

@@ -143,6 +143,7 @@ impl Stage {
             language: None,
             consumer_ids: vec![consumer.to_owned()],
             customer_id: None,
+            agent_wrote_at: None,
             decided: Decided::default(),
             addresses: PerChannel::default(),
         };

@@ -23,11 +23,11 @@ const PAGES_BESIDE: i64 = 600;
 /// Statements that read more than they return, and why that is right.
 const KNOWN: [(&str, &str); 2] = [
     (
-        "select id from conversations where account = $1 and skill = $2 and open and seen_at < $3",
-        "once per scan, which has read the same conversations from LivePerson",
+        "select id from conversations where account = $1 and skill = any ($2) and open and started_at >= $3",
+        "once per page of a full pass, which has read the same conversations from LivePerson",
     ),
     (
-        "select id from conversations where account = $1 and open and seen_at < $2",
+        "select c.id from conversations c where c.account = $1 and c.open and c.seen_at < $2",
         "once per deep scan, the same",
     ),
 ];

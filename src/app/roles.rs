@@ -141,10 +141,11 @@ async fn default_rules(config: &Config, pool: &PgPool, clock: &Clock) -> anyhow:
 
 /// How the settings want accounts to be scanned.
 pub fn scan_pace(config: &Config) -> anyhow::Result<ScanPace> {
-    let every = TimeDelta::from_std(config.liveperson.scan_interval);
+    let delta = |interval| TimeDelta::from_std(interval).context("the scan interval is too long");
     Ok(ScanPace {
         per_second: config.liveperson.rate_per_second,
-        every: every.context("the scan interval is too long")?,
+        every: delta(config.liveperson.scan_interval)?,
+        full_every: delta(config.liveperson.full_scan_interval)?,
     })
 }
 

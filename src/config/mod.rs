@@ -97,6 +97,8 @@ pub struct LivePerson {
     /// Of these, as many as the badge may use for look-ups of its own.
     pub badge_lookups_per_second: f64,
     pub scan_interval: Duration,
+    /// Not shorter than `scan_interval`.
+    pub full_scan_interval: Duration,
     pub window_days: u32,
     /// The query parameter `source` of every call.
     pub source_name: String,
@@ -270,16 +272,20 @@ fn read_liveperson(r: &mut SettingsReader) -> Result<LivePerson, Noted> {
     let rate_per_second = r.setting("UNREAD_LIVEPERSON_RATE_PER_SECOND", parse::rate);
     let badge_lookups_per_second = r.setting("UNREAD_BADGE_LOOKUPS_PER_SECOND", parse::rate);
     let scan_interval = r.setting("UNREAD_SCAN_INTERVAL_SECONDS", parse::number(1..=3600));
+    let full_scan_interval =
+        r.setting("UNREAD_FULL_SCAN_INTERVAL_SECONDS", parse::number(0..=3600));
     let window_days = r.setting("UNREAD_WINDOW_DAYS", parse::number(1..=89));
     let source_name = r.setting(
         "UNREAD_SOURCE_NAME",
         parse::token(20, "1 to 20 letters, digits, - or _"),
     );
+    let scan_interval = Duration::from_secs(scan_interval?);
     Ok(LivePerson {
         csds_url: csds_url?,
         rate_per_second: rate_per_second?,
         badge_lookups_per_second: badge_lookups_per_second?,
-        scan_interval: Duration::from_secs(scan_interval?),
+        scan_interval,
+        full_scan_interval: scan_interval.max(Duration::from_secs(full_scan_interval?)),
         window_days: window_days?,
         source_name: source_name?,
     })

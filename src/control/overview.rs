@@ -112,10 +112,7 @@ pub async fn overview(
         waiting: db::reminder_counts::waiting(pool, ids).await?,
         next: next.into_iter().map(ReminderView::from).collect(),
         scans: scans.into_iter().map(ScanView::from).collect(),
-        scan_rounds: rounds
-            .into_iter()
-            .map(|(account, round)| ScanRound::new(account, &round, ctx.scan_pace))
-            .collect(),
+        scan_rounds: with_latest(ctx, rounds, now).await?,
     })
 }
 
@@ -147,7 +144,28 @@ pub async fn scans(pool: &PgPool, accounts: &Accounts) -> Result<Vec<ScanView>, 
     Ok(rows.into_iter().map(ScanView::from).collect())
 }
 
-/// What it takes to scan all skills of each account once.
+/// The passes over the skills of each account.
+pub async fn passes(
+    ctx: &Context,
+    accounts: &Accounts,
+    now: DateTime<Utc>,
+) -> Result<Vec<ScanRound>, ControlError> {
+    let rounds = rounds(ctx, accounts).await?;
+    Ok(with_latest(ctx, rounds, now).await?)
+}
+
+async fn with_latest(
+    ctx: &Context,
+    rounds: Vec<(AccountId, Round)>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<ScanRound>> {
+    let (accounts, rounds): (Vec<AccountId>, Vec<Round>) = rounds.into_iter().unzip();
+    let latest = db::recent_passes::latest(&ctx.pool, &accounts, now).await?;
+    let of = |(round, latest)| ScanRound::new(round, ctx.scan_pace, latest);
+    Ok(rounds.iter().zip(latest).map(of).collect())
+}
+
+/// What a full pass over the skills of each account takes.
 pub async fn rounds(ctx: &Context, accounts: &Accounts) -> sqlx::Result<Vec<(AccountId, Round)>> {
     let mut rounds = Vec::with_capacity(accounts.ids().len());
     for account in accounts.ids() {

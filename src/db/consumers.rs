@@ -74,8 +74,11 @@ pub async fn conversations(
 ) -> sqlx::Result<Vec<Conversation>> {
     sqlx::query_as(
         "select c.account, c.id, c.skill, s.name as skill_name, c.started_at, c.open, c.read_state, c.unread_since,
-                c.unread_count, c.time_zone, c.language, c.reason, c.step, c.channel, c.passed_over, c.seen_at, c.closed_at
+                c.unread_count, c.time_zone, c.language, c.reason, c.step, c.channel, c.passed_over,
+                -- What a full pass has met and found unchanged, it did not write.
+                case when c.open then greatest(c.seen_at, f.full_at) else c.seen_at end as seen_at, c.closed_at
          from conversations c left join skills s on s.account = c.account and s.id = c.skill
+         left join scans f on f.account = c.account and f.skill = c.skill
          where c.account = $1 and c.id = any ($2) and c.seen_at < '9999-01-01' order by c.started_at desc limit $3",
     )
     .bind(account)

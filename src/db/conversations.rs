@@ -1,6 +1,8 @@
 //! Snapshots of conversations, as scans and re-checks leave them.
 
-use std::collections::{BTreeMap, HashSet};
+mod page;
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -13,6 +15,8 @@ use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::read_state::ReadStatus;
 use crate::domain::rule::StepId;
 use crate::hashing::KnownAs;
+
+pub use page::{News, news, store};
 
 /// What one record said, and what was decided from it.
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ pub struct ConversationSnapshot {
     pub language: Option<String>,
     pub consumer_ids: Vec<String>,
     pub customer_id: Option<String>,
+    /// The newest agent message that the consumer can see.
+    pub agent_wrote_at: Option<DateTime<Utc>>,
     pub decided: Decided,
     /// Where its consumer can be reached.
     pub addresses: PerChannel<Option<KnownAs>>,
@@ -66,134 +72,6 @@ impl ConversationSnapshot {
     }
 }
 
-/// Stores a page of snapshots taken at `seen_at`, and logs each decision that differs from the conversation's last, or is about another
-/// address. A snapshot older than the one we hold changes nothing; only the ids of those that were stored are returned, and only they may be acted
-/// on.
-///
-/// Two statements, however many snapshots; one more tells listeners when something has changed.
-pub async fn store(
-    conn: &mut PgConnection,
-    account: &AccountId,
-    page: &[ConversationSnapshot],
-    seen_at: DateTime<Utc>,
-) -> sqlx::Result<HashSet<String>> {
-    fn column<T>(
-        page: &[ConversationSnapshot],
-        value: impl Fn(&ConversationSnapshot) -> T,
-    ) -> Vec<T> {
-        page.iter().map(value).collect()
-    }
-    let stored: Vec<(String, bool)> = sqlx::query_as(STORE)
-        .bind(account)
-        .bind(seen_at)
-        .bind(column(page, |s| s.id.clone()))
-        .bind(column(page, |s| s.skill))
-        .bind(column(page, |s| s.started_at))
-        .bind(column(page, |s| s.open))
-        .bind(column(page, |s| s.read_state))
-        .bind(column(page, |s| s.episode.clone()))
-        .bind(column(page, |s| s.unread_since))
-        .bind(column(page, |s| {
-            i32::try_from(s.unread_count).unwrap_or(i32::MAX)
-        }))
-        .bind(column(page, |s| s.time_zone.clone()))
-        .bind(column(page, |s| s.language.clone()))
-        .bind(column(page, |s| s.closed_at))
-        .bind(column(page, |s| s.hashes(|known| Some(known.now))))
-        .bind(column(page, |s| s.hashes(|known| known.before)))
-        .bind(Channel::ALL.map(Channel::as_str))
-        .bind(column(page, |s| s.decided.reason))
-        .bind(column(page, |s| s.decided.step.map(|(step, _)| step)))
-        .bind(column(page, |s| s.decided.step.map(|(_, channel)| channel)))
-        .bind(column(page, ConversationSnapshot::passed_over))
-        .fetch_all(&mut *conn)
-        .await?;
-
-    let mut kinds = Vec::new();
-    let mut consumers = Vec::new();
-    let mut conversations = Vec::new();
-    let known: HashSet<&str> = stored.iter().map(|(id, _)| id.as_str()).collect();
-    // Of a snapshot that was not stored not even the consumer is: the conversation may have been erased.
-    for snapshot in page.iter().filter(|s| known.contains(s.id.as_str())) {
-        let own = snapshot.consumer_ids.iter().map(|id| ("liveperson", id));
-        for (kind, id) in own.chain(snapshot.customer_id.iter().map(|id| ("customer", id))) {
-            kinds.push(kind);
-            consumers.push(id.as_str());
-            conversations.push(snapshot.id.as_str());
-        }
-    }
-    // A new id of a known consumer changes what the badge says of that id.
-    let named: Vec<String> = sqlx::query_scalar(
-        "insert into consumers (account, kind, consumer, conversation)
-         select distinct $1, * from unnest($2::text[], $3::text[], $4::text[]) on conflict do nothing
-         returning conversation",
-    )
-    .bind(account)
-    .bind(kinds)
-    .bind(consumers)
-    .bind(conversations)
-    .fetch_all(&mut *conn)
-    .await?;
-    let mut changed = named;
-    let news = stored.iter().filter(|(_, changed)| *changed);
-    changed.extend(news.map(|(id, _)| id.clone()));
-    changes::notify(conn, account, &changed).await?;
-    Ok(stored.into_iter().map(|(id, _)| id).collect())
-}
-
-/// Rows are written in id order so that two scans that meet cannot deadlock. Returns the stored ones, and whether
-/// each is new or changed.
-const STORE: &str = "
-with input as (
-    select * from unnest($3::text[], $4::bigint[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::timestamptz[],
-                         $10::integer[], $11::text[], $12::text[], $13::timestamptz[], $14::jsonb[], $15::jsonb[], $17::text[],
-                         $18::smallint[], $19::text[], $20::jsonb[])
-        as t(id, skill, started_at, open, read_state, episode, unread_since, unread_count, time_zone, language,
-             closed_at, address_hashes, hashes_before, reason, step, channel, passed_over)
-), held as (
-    select c.id, c.reason, c.step, c.channel, c.passed_over, c.address_hashes from conversations c
-    where c.account = $1 and c.id = any ($3::text[])
-), stored as (
-    insert into conversations as c (account, id, skill, started_at, open, read_state, episode, unread_since, unread_count,
-            time_zone, language, reason, step, channel, passed_over, address_hashes, closed_at, seen_at, changed_at)
-    select $1, id, skill, started_at, open, read_state, episode, unread_since, unread_count,
-            time_zone, language, reason, step, channel, passed_over, address_hashes,
-            case when not open then coalesce(closed_at, $2) end, $2, $2
-    from input order by id
-    on conflict (account, id) do update set
-        skill = excluded.skill, open = excluded.open, read_state = excluded.read_state, episode = excluded.episode,
-        unread_since = excluded.unread_since, unread_count = excluded.unread_count,
-        time_zone = coalesce(excluded.time_zone, c.time_zone), language = coalesce(excluded.language, c.language),
-        reason = excluded.reason, step = excluded.step, channel = excluded.channel, passed_over = excluded.passed_over,
-        -- A record that is incomplete says nothing about addresses either; of a channel that only another version knows its own scans
-        -- speak.
-        address_hashes = case when excluded.read_state = 'undecided' then c.address_hashes || excluded.address_hashes
-            else (c.address_hashes - $16::text[]) || excluded.address_hashes end,
-        closed_at = case when not excluded.open then coalesce(c.closed_at, excluded.closed_at) end,
-        changed_at = case when (c.open, c.read_state, c.episode, c.unread_count)
-                is distinct from (excluded.open, excluded.read_state, excluded.episode, excluded.unread_count)
-            then excluded.changed_at else c.changed_at end,
-        seen_at = excluded.seen_at
-    where c.seen_at <= excluded.seen_at
-    returning c.id, c.changed_at
-), logged as (
-    insert into decisions (at, account, conversation, channel, step, stage, verdict, reason, passed_over, address_hashes)
-    select $2, $1, i.id, i.channel, i.step, 'scan', case i.reason when 'scheduled' then 'schedule' else 'none' end, i.reason,
-        nullif(i.passed_over, '{}'),
-        nullif(array(select decode(n.hash, 'hex') from jsonb_each_text(i.address_hashes) as n(channel, hash)), '{}')
-    from input i left join held h on h.id = i.id
-    where i.id in (select id from stored) and i.reason is not null
-      and ((i.reason, i.step, i.channel, i.passed_over) is distinct from (h.reason, h.step, h.channel, h.passed_over)
-           -- Another address; the same one under another key is none.
-           or exists (
-               select from jsonb_each_text(i.address_hashes) as n(channel, hash)
-               where h.address_hashes ->> n.channel is distinct from n.hash
-                 and (h.address_hashes ->> n.channel is null
-                      or i.hashes_before ->> n.channel is distinct from h.address_hashes ->> n.channel)))
-    order by i.id
-)
-select id, changed_at = $2 from stored";
-
 /// Lets one transaction at a time look at these conversations, as far as they are known.
 pub async fn lock(conn: &mut PgConnection, account: &AccountId, ids: &[&str]) -> sqlx::Result<()> {
     sqlx::query(
@@ -206,43 +84,51 @@ pub async fn lock(conn: &mut PgConnection, account: &AccountId, ids: &[&str]) ->
     Ok(())
 }
 
-/// Open conversations of these skills that a complete scan begun at `scanned_at` did not meet: closed, moved to another skill, or
-/// skipped while LivePerson's pages shifted. At most `most`, longest unseen first.
+/// Open conversations of these skills that began in `[from, to)`, that a pass begun at `scanned_at` did not meet among `met`, and of which
+/// nothing has been written since: closed, moved to another skill, or skipped while LivePerson's pages shifted.
 pub async fn missing(
     pool: &PgPool,
     account: &AccountId,
     skills: &[SkillId],
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    met: &[String],
     scanned_at: DateTime<Utc>,
-    started_after: DateTime<Utc>,
     most: u16,
 ) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "select id from conversations
-         where account = $1 and skill = any ($2) and open and seen_at < $3 and started_at >= $4
-         order by seen_at limit $5",
+         where account = $1 and skill = any ($2) and open and started_at >= $3 and started_at < $4 and id <> all ($5) and seen_at < $6
+         order by seen_at limit $7",
     )
     .bind(account)
     .bind(skills)
+    .bind(from)
+    .bind(to)
+    .bind(met)
     .bind(scanned_at)
-    .bind(started_after)
     .bind(i64::from(most))
     .fetch_all(pool)
     .await
 }
 
-/// Open conversations that no scan has met since `before`, whatever their skill: older than the scanned windows, or in a skill
-/// that is not scanned any more. At most `most`, longest unseen first.
+/// Open conversations that no scan has met since `before`, whatever their skill: in a skill of which no full pass has begun since then and
+/// succeeded, or begun before `window`, which ordinary passes do not look at. At most `most`, longest unseen first.
 pub async fn forgotten(
     pool: &PgPool,
     account: &AccountId,
-    before: DateTime<Utc>,
+    (before, window): (DateTime<Utc>, DateTime<Utc>),
     most: u16,
 ) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
-        "select id from conversations where account = $1 and open and seen_at < $2 order by seen_at limit $3",
+        "select c.id from conversations c
+         where c.account = $1 and c.open and c.seen_at < $2
+           and (c.started_at < $3
+                or not exists (select from scans s where s.account = $1 and s.skill = c.skill and s.full_at >= $2))
+         order by c.seen_at limit $4",
     )
     .bind(account)
     .bind(before)
+    .bind(window)
     .bind(i64::from(most))
     .fetch_all(pool)
     .await
@@ -331,10 +217,12 @@ pub async fn unread_of(pool: &PgPool, asked: &[UnreadQuery]) -> sqlx::Result<Vec
                     coalesce(bool_or(v.open and v.read_state = 'unread'), false) as unread,
                     coalesce(sum(v.unread_count) filter (where v.open and v.read_state = 'unread'), 0)::bigint as count,
                     min(v.unread_since) filter (where v.open and v.read_state = 'unread') as since,
-                    min(v.seen_at) filter (where v.open) as seen_at
+                    -- What a full pass has met and found unchanged, it did not write.
+                    min(greatest(v.seen_at, s.full_at)) filter (where v.open) as seen_at
              from (select distinct conversation from consumers
                    where account = a.account and consumer = a.consumer and (kind = 'liveperson' or a.by_customer_id)) c
-             join conversations v on v.account = a.account and v.id = c.conversation) u
+             join conversations v on v.account = a.account and v.id = c.conversation
+             left join scans s on s.account = v.account and s.skill = v.skill) u
          order by a.place",
     )
     .bind(accounts)

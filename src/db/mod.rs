@@ -32,6 +32,7 @@ pub mod past;
 pub mod pauses;
 pub mod pending_logins;
 pub mod provider_reports;
+pub mod recent_passes;
 pub mod refusals;
 pub mod rekey;
 pub mod reminder_counts;

@@ -1,4 +1,4 @@
-//! The scans of each skill: which come next, who is at work on them, and what the latest found.
+//! The full passes over each skill: which come next, who is at work on them, and what the latest found.
 
 use std::time::Duration;
 
@@ -16,6 +16,10 @@ pub struct Summary {
     /// Conversations with something unread, and those of which nobody can tell.
     pub unread: u32,
     pub undecided: u32,
+    /// Conversations of which something was new.
+    pub changed: u32,
+    /// Agent messages that were new and that a recent pass should have shown before.
+    pub missed: u32,
     /// Calls to LivePerson; those for several skills at once are shared among them.
     pub calls: f64,
     /// LivePerson refused it while it answered for others: it is asked for by itself until it is answered.
@@ -128,14 +132,16 @@ pub async fn finished(
     sqlx::query(
         "update scans c set lane = null, finished_at = $2, duration_ms = $3,
              succeeded_at = case when r.error is null then $2 else c.succeeded_at end,
+             full_at = case when r.error is null then c.started_at else c.full_at end,
              conversations = case when r.error is null then r.conversations else c.conversations end,
              unreadable = case when r.error is null then r.unreadable else c.unreadable end,
              unread = case when r.error is null then r.unread else c.unread end,
              undecided = case when r.error is null then r.undecided else c.undecided end,
+             changed = case when r.error is null then r.changed else c.changed end,
              calls = case when r.error is null then r.calls else greatest(r.calls, c.calls) end, error = r.error,
              alone = r.alone or (c.alone and r.error is not null)
-         from unnest($4::bigint[], $5::integer[], $6::integer[], $7::integer[], $8::integer[], $9::float8[], $10::bool[], $11::text[])
-             as r (skill, conversations, unreadable, unread, undecided, calls, alone, error)
+         from unnest($4::bigint[], $5::integer[], $6::integer[], $7::integer[], $8::integer[], $9::integer[], $10::float8[], $11::bool[],
+                     $12::text[]) as r (skill, conversations, unreadable, unread, undecided, changed, calls, alone, error)
          where c.account = $1 and c.skill = r.skill",
     )
     .bind(account)
@@ -146,6 +152,7 @@ pub async fn finished(
     .bind(numbers(|of| of.unreadable))
     .bind(numbers(|of| of.unread))
     .bind(numbers(|of| of.undecided))
+    .bind(numbers(|of| of.changed))
     .bind(found.iter().map(|(_, of)| of.calls).collect::<Vec<_>>())
     .bind(found.iter().map(|(_, of)| of.alone).collect::<Vec<_>>())
     .bind(found.iter().map(|(_, of)| of.error.as_deref()).collect::<Vec<_>>())

@@ -248,14 +248,13 @@ impl Doctor<'_> {
         for account in &config.accounts {
             let round = db::scans::round(pool, &account.id, account.skills.as_deref()).await?;
             let (check, found) = (format!("scans of {}", account.id), round.sentence(pace));
-            if round.fits(pace) {
+            if round.keeps_up(pace) {
                 self.ok(&check, found);
             } else {
                 self.warning(
                     &check,
                     found,
-                    "Raise UNREAD_SCAN_INTERVAL_SECONDS to that, switch off rules of skills that need none, or, if LivePerson allows \
-                     it, raise UNREAD_LIVEPERSON_RATE_PER_SECOND.",
+                    "Switch off rules of skills that need none, or, if LivePerson allows it, raise UNREAD_LIVEPERSON_RATE_PER_SECOND.",
                 );
             }
         }

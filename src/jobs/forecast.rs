@@ -134,6 +134,7 @@ pub async fn open_conversations(
         status: ConversationStatus::Open,
         from: now - window,
         to: now,
+        updated_since: None,
     };
     let client = account.client.made_for(Purpose::Person);
     let mut seen = OpenConversations::default();

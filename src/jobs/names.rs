@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use super::queue::{self, Job, When};
 use crate::clock::Clock;
 use crate::domain::ids::{AccountId, Channel, ReminderId, SkillId};
+use crate::domain::round::PassKind;
 
 pub const SCAN: &str = "scan";
 pub const UPKEEP: &str = "upkeep";
@@ -72,10 +73,14 @@ pub async fn schedule_deliveries<'a>(
     Ok(())
 }
 
-/// So many scans of one account at the same time, in all processes together: one account that hangs holds up nobody else's.
+/// So many full passes over skills of one account at the same time, in all processes together: one account that hangs holds up nobody
+/// else's.
 pub const LANES: i16 = 4;
 
-/// The arguments of a scan: not which skills, since those that were scanned longest ago are chosen when it runs.
+/// Scan jobs of one account that may run at the same time: its lanes, its recent pass, its look at what is older.
+pub const SCANS_AT_ONCE: usize = LANES.unsigned_abs() as usize + 2;
+
+/// The arguments of a scan: not which skills, since those that are due are chosen when it runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ScanJob {
     pub account: AccountId,
@@ -86,36 +91,41 @@ pub struct ScanJob {
     /// own time counts.
     #[serde(default)]
     pub before: Option<DateTime<Utc>>,
-    /// Looks at the windows of time before the usual one.
-    pub deep: bool,
+    /// A job of an earlier version has none: it means full passes.
+    #[serde(default)]
+    pub pass: PassKind,
 }
 
 impl ScanJob {
-    /// Everything that one slot of an account's schedule begins: the usual scans of what was not scanned in it yet, and the look at
+    /// Everything that one slot of an account's schedule begins: a full pass over what had none in it yet, the recent pass, and the look at
     /// what is older, of what was not looked at since `deep_before`.
     pub fn of_slot(
         account: &AccountId,
         began: DateTime<Utc>,
         deep_before: DateTime<Utc>,
     ) -> impl Iterator<Item = Self> {
-        let scan = move |lane, before, deep| Self {
+        let scan = move |lane, before, pass| Self {
             account: account.clone(),
             lane,
             before: Some(before),
-            deep,
+            pass,
         };
-        let usual = (0..LANES).map(move |lane| (lane, began, false));
-        let all = usual.chain([(0, deep_before, true)]);
-        all.map(move |(lane, before, deep)| scan(lane, before, deep))
+        let full = (0..LANES).map(move |lane| (lane, began, PassKind::Full));
+        let others = [
+            (0, began, PassKind::Recent),
+            (0, deep_before, PassKind::Deep),
+        ];
+        let all = full.chain(others);
+        all.map(move |(lane, before, pass)| scan(lane, before, pass))
     }
 }
 
 pub fn scan(scan: &ScanJob, run_at: DateTime<Utc>) -> Job {
     let ScanJob { account, lane, .. } = scan;
-    let key = if scan.deep {
-        format!("deep:{account}")
-    } else {
-        format!("scan:{account}:lane {lane}")
+    let key = match scan.pass {
+        PassKind::Full => format!("scan:{account}:lane {lane}"),
+        PassKind::Recent => format!("recent:{account}"),
+        PassKind::Deep => format!("deep:{account}"),
     };
     let mut args = json!(scan);
     // A worker of the version before this one scans the skill that it finds here.

@@ -2,7 +2,7 @@
 //!
 //! A re-check reserves the next turn and waits for it. Everything else takes a turn only at the moment at which one is free and
 //! reserves none: so a re-check stands behind other re-checks and at most one turn of something else, and whoever gives up waiting
-//! leaves nothing behind that others would have to wait out. Calls for people have a limit of their own as well, a fifth of the
+//! leaves nothing behind that others would have to wait out. Full passes have half of the turns, however many lanes they have. Calls for people have a limit of their own as well, a fifth of the
 //! account's, and are refused where they would have to wait for longer than a person should.
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 
 use crate::db::limits;
 use crate::domain::ids::AccountId;
+use crate::domain::round::FULL_SHARE;
 use crate::liveperson::{Purpose, RateLimiter, TooBusy};
 use crate::metrics::Metrics;
 
@@ -72,8 +73,19 @@ impl SharedRateLimiter {
 
     /// A turn that is free, when there is one.
     async fn free_turn(&self) {
+        self.free_turn_of(&self.key, self.per_second).await;
+    }
+
+    /// One of those that full passes may have, and then one of the account's.
+    async fn turn_of_full_passes(&self) {
+        let key = format!("full:{}", self.key);
+        self.free_turn_of(&key, self.per_second * FULL_SHARE).await;
+        self.free_turn().await;
+    }
+
+    async fn free_turn_of(&self, key: &str, per_second: f64) {
         loop {
-            let taken = limits::take_free(&self.pool, &self.key, self.per_second).await;
+            let taken = limits::take_free(&self.pool, key, per_second).await;
             match taken {
                 Ok(None) => return,
                 Ok(Some(wait)) => tokio::time::sleep(wait).await,
@@ -151,6 +163,7 @@ impl RateLimiter for SharedRateLimiter {
             match purpose {
                 Purpose::Recheck => self.next_turn().await,
                 Purpose::Background => self.free_turn().await,
+                Purpose::FullPass => self.turn_of_full_passes().await,
                 Purpose::Person => {
                     let turn = async {
                         let of_people = self.turn_of_people().await;

@@ -1,10 +1,13 @@
 //! Scanning all skills of an account, over and over: the ones that were scanned longest ago come next, as many at once as go into one
 //! search, by a few lanes side by side.
 //!
+//! So go full passes and the look at what is older; recent passes are in [`recent`].
+//!
 //! Which skills are next is decided when a lane has time for them, not when the job is put into the queue. So a round that takes
 //! longer than its interval goes on where it is, every skill in its turn, and the next one begins when it is over.
 
 mod parts;
+mod recent;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,10 +19,11 @@ use self::parts::SkillBatches;
 use super::context::{Account, Context};
 use super::names::{self, LANES, ScanJob};
 use super::queue::{self, When};
-use super::scan::{self, Stopped};
+use super::scan::{self, Scope, Stopped};
 use crate::db;
-use crate::db::scans::ScanClaim;
+use crate::db::scans::{ScanClaim, Summary};
 use crate::domain::ids::SkillId;
+use crate::domain::round::PassKind;
 use crate::liveperson::MAX_SKILLS;
 
 /// After so long a lane lets others run before it goes on.
@@ -97,6 +101,15 @@ pub async fn scan(ctx: &Context, job: &ScanJob, before: DateTime<Utc>) -> anyhow
         info!(account = %job.account, "No such account is configured any more; its scan is dropped");
         return Ok(());
     };
+    if job.pass == PassKind::Recent {
+        return Box::pin(recent::scan(ctx, account, before)).await;
+    }
+    let deep = job.pass == PassKind::Deep;
+    let before = if deep {
+        before
+    } else {
+        full_before(ctx, account, before).await?
+    };
     let began = Instant::now();
     let mut sets = 0;
     loop {
@@ -106,7 +119,7 @@ pub async fn scan(ctx: &Context, job: &ScanJob, before: DateTime<Utc>) -> anyhow
             lanes: LANES,
             before,
             only: account.only_skills.as_deref(),
-            deep: job.deep,
+            deep,
             most: account.sets.most(),
             now: ctx.clock.now(),
         };
@@ -115,12 +128,12 @@ pub async fn scan(ctx: &Context, job: &ScanJob, before: DateTime<Utc>) -> anyhow
             break;
         }
         sets += 1;
-        if !Box::pin(scan_set(ctx, account, skills, job.deep)).await? {
+        if !Box::pin(scan_set(ctx, account, skills, deep)).await? {
             return Ok(());
         }
         if began.elapsed() > TURN {
             let again = ScanJob {
-                before: Some(before),
+                before: job.before.or(Some(before)),
                 ..job.clone()
             };
             let job = names::scan(&again, ctx.clock.now());
@@ -130,11 +143,30 @@ pub async fn scan(ctx: &Context, job: &ScanJob, before: DateTime<Utc>) -> anyhow
             return Ok(());
         }
     }
-    match (job.deep, sets) {
+    match (deep, sets) {
         (true, 0) => Ok(()),
         (true, _) => look_for_forgotten(ctx, account).await,
         (false, _) => log_if_slow(ctx, account).await,
     }
+}
+
+/// Full passes are due over skills whose last one began before this moment: before this slot, or, as long as recent passes show what is
+/// new, so long ago as the settings want.
+async fn full_before(
+    ctx: &Context,
+    account: &Account,
+    slot: DateTime<Utc>,
+) -> anyhow::Result<DateTime<Utc>> {
+    let pace = ctx.scan_pace;
+    if pace.full_every <= pace.every {
+        return Ok(slot);
+    }
+    let distrusted =
+        db::recent_passes::distrusted_at(&ctx.pool, &account.id, ctx.clock.now()).await?;
+    Ok(match distrusted {
+        Some(_) => slot,
+        None => slot - (pace.full_every - pace.every),
+    })
 }
 
 async fn look_for_forgotten(ctx: &Context, account: &Account) -> anyhow::Result<()> {
@@ -153,13 +185,12 @@ async fn log_if_slow(ctx: &Context, account: &Account) -> anyhow::Result<()> {
     let only = account.only_skills.as_deref();
     let round = db::scans::round(&ctx.pool, &account.id, only).await?;
     let pace = ctx.scan_pace;
-    if round.fits(pace) {
+    if round.keeps_up(pace) {
         if account.sets.no_longer_slow() {
-            info!(account = %account.id, "Scans keep up again: {}", round.sentence(pace));
+            info!(account = %account.id, "Full passes keep up again: {}", round.sentence(pace));
         }
-    } else if account.sets.worth_logging(round.seconds(pace.per_second)) {
-        warn!(account = %account.id, every_s = pace.every.num_seconds(),
-            "Skills are scanned less often than they are to be: {}", round.sentence(pace));
+    } else if account.sets.worth_logging(round.seconds(pace)) {
+        warn!(account = %account.id, "Full passes come too seldom: {}", round.sentence(pace));
     }
     Ok(())
 }
@@ -173,10 +204,32 @@ async fn scan_set(
     deep: bool,
 ) -> anyhow::Result<bool> {
     let started = Instant::now();
+    let scope = if deep { Scope::Older } else { Scope::All };
+    let (goes_on, found) = ask_for(ctx, account, skills, scope).await?;
+    let elapsed = started.elapsed();
+    if !deep {
+        let now = ctx.clock.now();
+        db::scans::finished(&ctx.pool, &account.id, &found, elapsed, now).await?;
+        recent::judge(ctx, account, &found).await?;
+    }
+    for (skill, summary) in &found {
+        ctx.metrics
+            .scanned(&account.id, *skill, summary.error.is_none(), elapsed);
+    }
+    Ok(goes_on)
+}
+
+/// What became of each skill of a set. False: LivePerson does not answer for this account.
+async fn ask_for(
+    ctx: &Context,
+    account: &Account,
+    skills: Vec<SkillId>,
+    scope: Scope,
+) -> anyhow::Result<(bool, Vec<(SkillId, Summary)>)> {
     let rules = ctx.rules(account).await?;
     let mut parts = SkillBatches::new(skills, account.sets.answers_lately());
     while let Some(skills) = parts.next() {
-        let passed = Box::pin(scan::pass(ctx, account, &rules, &skills, deep)).await;
+        let passed = Box::pin(scan::pass(ctx, account, &rules, &skills, scope)).await;
         match passed.ended {
             Ok(()) => {
                 account.sets.answers();
@@ -200,16 +253,7 @@ async fn scan_set(
         let skills = failed().count();
         warn!(account = %account.id, skill = %skill, skills, "Scan stopped: {error}");
     }
-    let elapsed = started.elapsed();
-    if !deep {
-        let now = ctx.clock.now();
-        db::scans::finished(&ctx.pool, &account.id, &found, elapsed, now).await?;
-    }
-    for (skill, summary) in &found {
-        ctx.metrics
-            .scanned(&account.id, *skill, summary.error.is_none(), elapsed);
-    }
-    Ok(goes_on)
+    Ok((goes_on, found))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
-//! One pass over the open conversations of a set of skills: read them page by page, store what they say, owe what is owed.
+//! One pass over the open conversations of a set of skills: read them page by page, store what is new, owe what is owed.
 //!
 //! Memory holds two pages at a time (one being stored while the next is fetched), however large the account. The result set
 //! moves while it is paged through: it is sorted by start time and restarted from the last start seen every few pages, which
-//! also keeps offsets small; what still slips through is met by the next scan, and what has vanished is asked for by id.
+//! also keeps offsets small; what still slips through is met by the next pass, and what has vanished is asked for by id: between the
+//! start times of two pages there must be every conversation that we hold as open, so that nothing needs to be written to know who was met.
 
 mod by_id;
+mod met;
 mod page;
 mod record;
 
@@ -23,9 +25,10 @@ use crate::liveperson::{
 };
 
 use self::by_id::{MISSING_PER_SCAN, note_unreadable};
+use self::met::MetRange;
 
 pub use by_id::{ask_by_id, complete, look_for_forgotten};
-pub use page::store;
+pub use page::{StoredPage, Unchanged, store};
 pub use record::{OwedReminder, ReadRecord, read};
 
 /// From this offset on, the search restarts at the last start time seen: well before the 10,000 results at which search indexes
@@ -34,6 +37,34 @@ const RESTART_AT: u32 = 4_000;
 
 /// How far back a deep scan goes: LivePerson keeps conversations for 13 months.
 const RETENTION: TimeDelta = TimeDelta::days(396);
+
+/// Which open conversations a pass asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of the usual window of time.
+    All,
+    /// Those of the usual window that were updated since then.
+    UpdatedSince(DateTime<Utc>),
+    /// All that began before the usual window.
+    Older,
+}
+
+impl Scope {
+    fn purpose(self) -> Purpose {
+        match self {
+            Self::UpdatedSince(_) => Purpose::Background,
+            Self::All | Self::Older => Purpose::FullPass,
+        }
+    }
+
+    /// What is older than the window is asked for by id as well when nobody has met it for long.
+    fn unchanged(self) -> Unchanged {
+        match self {
+            Self::Older => Unchanged::Store,
+            Self::All | Self::UpdatedSince(_) => Unchanged::Skip,
+        }
+    }
+}
 
 /// Why a scan ended early.
 pub enum Stopped {
@@ -73,13 +104,15 @@ pub async fn pass(
     account: &Account,
     rules: &[Rule],
     skills: &[SkillId],
-    deep: bool,
+    scope: Scope,
 ) -> PassResult {
     let now = ctx.clock.now();
     let mut pass = ScanPass {
         ctx,
         account,
-        client: account.client.made_for(Purpose::Background),
+        client: account.client.made_for(scope.purpose()),
+        scope,
+        began_at: now,
         skills,
         rules,
         found: skills
@@ -89,15 +122,10 @@ pub async fn pass(
         calls: 0,
         partial: false,
     };
-    let mut ended = if deep {
-        Box::pin(pass.older_windows(now)).await
-    } else {
-        pass.window(now - ctx.window, now).await
+    let ended = match scope {
+        Scope::All | Scope::UpdatedSince(_) => pass.window(now - ctx.window, now).await,
+        Scope::Older => Box::pin(pass.older_windows(now)).await,
     };
-    // What a partial answer left out is not therefore missing.
-    if ended.is_ok() && !deep && !pass.partial {
-        ended = pass.look_for_missing(now).await;
-    }
     if ended.is_ok() && pass.partial {
         for summary in pass.found.values_mut() {
             summary.error = Some("LivePerson answered in part only".to_owned());
@@ -114,6 +142,8 @@ struct ScanPass<'a> {
     ctx: &'a Context,
     account: &'a Account,
     client: liveperson::LivePersonClient,
+    scope: Scope,
+    began_at: DateTime<Utc>,
     skills: &'a [SkillId],
     rules: &'a [Rule],
     found: HashMap<SkillId, Summary>,
@@ -134,12 +164,19 @@ impl ScanPass<'_> {
     }
 
     async fn window(&mut self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<(), Stopped> {
+        let updated_since = match self.scope {
+            Scope::UpdatedSince(since) => Some(since),
+            Scope::All | Scope::Older => None,
+        };
         let mut search = Search {
             skills: self.skills.to_vec(),
             status: ConversationStatus::Open,
             from,
             to,
+            updated_since,
         };
+        // A search for updates leaves out what is still open.
+        let mut met = updated_since.is_none().then(|| MetRange::new(from));
         let mut asked_at = self.ctx.clock.now();
         let mut offset = 0;
         self.calls += 1;
@@ -152,29 +189,40 @@ impl ScanPass<'_> {
                 offset = 0;
             }
             if offset >= page.total && offset > 0 && !page.incomplete {
-                return self.keep(page, asked_at).await;
+                self.keep(page, asked_at, met.as_mut()).await?;
+                break;
             }
             let next_asked_at = self.ctx.clock.now();
             self.calls += 1;
             let client = self.client.clone();
-            let (next, kept) =
-                tokio::join!(client.search(&search, offset), self.keep(page, asked_at));
+            let (next, kept) = tokio::join!(
+                client.search(&search, offset),
+                self.keep(page, asked_at, met.as_mut())
+            );
             kept?;
             page = next?;
             self.partial |= page.incomplete;
             asked_at = next_asked_at;
         }
-        Ok(())
+        match met {
+            Some(mut met) => self.look_for_missing(&mut met, to).await,
+            None => Ok(()),
+        }
     }
 
     /// Stores one page and counts it.
-    async fn keep(&mut self, page: SearchPage, asked_at: DateTime<Utc>) -> Result<(), Stopped> {
+    async fn keep(
+        &mut self,
+        page: SearchPage,
+        asked_at: DateTime<Utc>,
+        met: Option<&mut MetRange>,
+    ) -> Result<(), Stopped> {
         for unreadable in &page.unreadable {
             self.of(unreadable.skill).unreadable += 1;
         }
         note_unreadable(self.ctx, self.account, &page.unreadable, asked_at).await?;
         self.calls += u32::from(page.records.iter().any(|record| record.partial));
-        let records = complete(self.account, Purpose::Background, page.records).await;
+        let records = complete(self.account, self.scope.purpose(), page.records).await;
         for record in &records {
             let state = read_state(record, self.account.count_bots);
             let of_skill = self.of(Some(record.skill));
@@ -185,7 +233,26 @@ impl ScanPass<'_> {
                 ReadState::Read(_) => {}
             }
         }
-        store(self.ctx, self.account, self.rules, &records, asked_at).await?;
+        let unchanged = self.scope.unchanged();
+        let stored = store(
+            self.ctx,
+            self.account,
+            self.rules,
+            &records,
+            asked_at,
+            unchanged,
+        )
+        .await?;
+        // Of which of the skills of the set, nobody asks.
+        let of_first = self.of(None);
+        of_first.changed += stored.changed;
+        of_first.missed += stored.missed;
+        if let Some(met) = met {
+            met.add(&records);
+            if let Some(last) = records.last() {
+                self.look_for_missing(met, last.started_at).await?;
+            }
+        }
         Ok(())
     }
 
@@ -200,21 +267,33 @@ impl ScanPass<'_> {
         self.found.entry(skill).or_default()
     }
 
-    /// Asks by id for conversations that we hold as open and that this scan did not meet.
-    async fn look_for_missing(&mut self, scanned_at: DateTime<Utc>) -> Result<(), Stopped> {
+    /// Asks by id for conversations that we hold as open, that began before `to`, and that the pages up to there did not have. What a
+    /// partial answer left out is not therefore missing.
+    async fn look_for_missing(
+        &mut self,
+        met: &mut MetRange,
+        to: DateTime<Utc>,
+    ) -> Result<(), Stopped> {
+        if self.partial {
+            return Ok(());
+        }
+        let Some(range) = met.pass_to(to) else {
+            return Ok(());
+        };
         let (ctx, account) = (self.ctx, self.account);
-        let oldest = scanned_at - ctx.window;
         let ids = db::conversations::missing(
             &ctx.pool,
             &account.id,
             self.skills,
-            scanned_at,
-            oldest,
+            range,
+            met.ids(),
+            self.began_at,
             MISSING_PER_SCAN,
         )
         .await?;
+        met.forget();
         self.calls += u32::try_from(ids.len().div_ceil(MAX_IDS)).unwrap_or(u32::MAX);
-        ask_by_id(ctx, account, Purpose::Background, self.rules, &ids).await
+        ask_by_id(ctx, account, self.scope.purpose(), self.rules, &ids).await
     }
 }
 

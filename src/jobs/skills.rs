@@ -7,6 +7,7 @@ use super::names::{self, ScanJob};
 use super::queue::{self, When};
 use crate::db;
 use crate::domain::ids::{AccountId, SkillId};
+use crate::domain::round::PassKind;
 use crate::liveperson::Purpose;
 
 /// Fetches the skills if they have changed. A LivePerson that fails is logged and asked again at the next slot.
@@ -47,7 +48,8 @@ pub async fn sync(ctx: &Context, account: &AccountId) -> anyhow::Result<()> {
     .await?;
     if !known {
         // The first scan may have come before any skill was known: nobody waits for the next one because of that.
-        let scans = ScanJob::of_slot(&account.id, now, now).filter(|scan| !scan.deep);
+        let scans =
+            ScanJob::of_slot(&account.id, now, now).filter(|scan| scan.pass == PassKind::Full);
         let jobs = scans.map(|scan| names::scan(&scan, now));
         queue::schedule(&mut tx, &ctx.clock, names::SCAN, When::At, jobs).await?;
     }

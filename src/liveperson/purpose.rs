@@ -6,8 +6,10 @@ use std::time::Duration;
 pub enum Purpose {
     /// A reminder that is due waits for it.
     Recheck,
-    /// Nobody waits for it in particular: scans, the list of skills, the badge's look-ups.
+    /// Nobody waits for it in particular: recent passes, the list of skills, the badge's look-ups.
     Background,
+    /// A pass over all open conversations, which may not take everybody's turns.
+    FullPass,
     /// Somebody sits before a page and waits for it.
     Person,
 }
@@ -18,7 +20,7 @@ impl Purpose {
     pub fn patience(self) -> Duration {
         match self {
             Self::Recheck => Duration::from_secs(5),
-            Self::Background => Duration::from_secs(15),
+            Self::Background | Self::FullPass => Duration::from_secs(15),
             Self::Person => Duration::from_secs(10),
         }
     }

@@ -44,6 +44,8 @@ pub struct Search {
     /// When the conversation started. A window wider than [`MAX_WINDOW`] loses its oldest part, so cover more time by several.
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
+    /// Only those with an update since then. LivePerson rounds it down to a mark of ten minutes, and shows an update a minute late.
+    pub updated_since: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,9 @@ impl Search {
             "status": self.status.words(),
             "contentToRetrieve": content(settings),
         });
+        if let Some(since) = self.updated_since {
+            body["latestUpdateTime"] = json!({ "from": since.timestamp_millis() });
+        }
         if !settings.channels.is_empty() {
             body["source"] = json!(settings.channels);
         }
@@ -216,6 +221,7 @@ mod tests {
             status: ConversationStatus::Open,
             from: at(from),
             to: at(to),
+            updated_since: None,
         }
         .window()
     }

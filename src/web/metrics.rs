@@ -182,7 +182,7 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
     }
     let last_success = seconds(
         "unread_scan_last_success_timestamp_seconds",
-        "When a skill was last scanned completely.",
+        "When a skill was last scanned completely: all open conversations, or all that were updated.",
         &["account", "skill"],
     )?;
     for scan in scans {
@@ -195,13 +195,55 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
     }
     let rounds = seconds(
         "unread_scan_round_seconds",
-        "How long it takes to scan all skills of an account once at the rate of the settings, by what the last scans cost.",
+        "How long a full pass over all skills of an account takes at half the rate of the settings, by what the last ones cost.",
         &["account"],
     )?;
     let all = Accounts::of_installation(state.account_ids());
     for (account, round) in overview::rounds(&state.context, &all).await? {
-        let takes = round.seconds(state.context.scan_pace.per_second);
+        let takes = round.seconds(state.context.scan_pace);
         rounds.with_label_values(&[account.as_str()]).set(takes);
+    }
+    let calls = seconds(
+        "unread_scan_pass_calls",
+        "Calls to LivePerson that the last pass over an account's skills took, by kind of pass.",
+        &["account", "pass"],
+    )?;
+    let changed = gauges(
+        "unread_scan_pass_changed",
+        "Conversations of which the last pass found something new, by kind of pass.",
+        &["account", "pass"],
+    )?;
+    let age = seconds(
+        "unread_scan_full_pass_age_seconds",
+        "How long ago the last full pass began, over the skill that has waited longest for one.",
+        &["account"],
+    )?;
+    let distrusted = gauges(
+        "unread_scan_filter_distrusted",
+        "1 while an account has full passes only, because LivePerson's filter by update missed an agent message.",
+        &["account"],
+    )?;
+    for latest in db::recent_passes::latest(pool, all.ids(), now).await? {
+        let account = latest.account.as_str();
+        for (pass, cost, new) in [
+            ("full", latest.full_calls, latest.full_changed),
+            (
+                "recent",
+                f64::from(latest.recent_calls),
+                i64::from(latest.recent_changed),
+            ),
+        ] {
+            calls.with_label_values(&[account, pass]).set(cost);
+            changed.with_label_values(&[account, pass]).set(new);
+        }
+        if let Some(at) = latest.full_at {
+            let passed = (now - at).as_seconds_f64().max(0.0);
+            age.with_label_values(&[account]).set(passed);
+        }
+        let is_distrusted = latest.distrusted_at.is_some();
+        distrusted
+            .with_label_values(&[account])
+            .set(i64::from(is_distrusted));
     }
     let jobs = gauges(
         "unread_queue_jobs",

@@ -215,6 +215,24 @@ async fn after_a_pause_that_liveperson_asked_for_turns_come_one_by_one() {
     }
 }
 
+#[tokio::test]
+async fn a_full_pass_takes_a_turn_of_half_the_rate_and_one_of_the_account() {
+    let db = migrated().await;
+    let limiter = SharedRateLimiter::new(db.pool.clone(), &account(), 0.01, Metrics::new());
+    let asked = Instant::now();
+    limiter.pass(Purpose::FullPass).await.unwrap();
+    for (key, per_second, left) in [
+        ("full:liveperson:12345678", 0.005, 200.0),
+        ("liveperson:12345678", 0.01, 100.0),
+    ] {
+        let wait = limits::take_free(&db.pool, key, per_second).await.unwrap();
+        assert!(
+            wait.is_some_and(|wait| is_left(wait, left, asked)),
+            "{key}: {wait:?}"
+        );
+    }
+}
+
 /// This thread, on which all of them wait, does not run for as long as ten turns take: then they do not all go at once.
 #[tokio::test]
 async fn those_who_waited_while_the_process_stood_still_go_one_by_one() {

@@ -52,6 +52,7 @@ mod process;
 mod providers;
 mod queue;
 mod reach;
+mod recent_passes;
 mod refusals;
 mod restored;
 mod roles;

@@ -55,6 +55,10 @@ pub struct Quirks {
     pub widest_interval_ms: i64,
     /// How many skills one search may ask for.
     pub most_skills: usize,
+    /// Whether a READ receipt counts as an update for the filter `latestUpdateTime`.
+    pub reads_are_updates: bool,
+    /// With what probability an agent message does not count as one.
+    pub missed_updates: f64,
 }
 
 impl Default for Quirks {
@@ -64,6 +68,8 @@ impl Default for Quirks {
             omit_empty_statuses: false,
             widest_interval_ms: TimeDelta::days(90).num_milliseconds(),
             most_skills: usize::MAX,
+            reads_are_updates: false,
+            missed_updates: 0.0,
         }
     }
 }
@@ -127,6 +133,16 @@ impl WorldState {
         let random = (u128::from(high) << 64) | u128::from(low);
         // Version 4, variant 10.
         (random & !(0xF << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62)
+    }
+
+    /// Whether this message of a conversation is one that the filter by update does not see: for one seed always the same ones.
+    pub fn is_missed(&self, conversation: u128, message: usize) -> bool {
+        // Ids are spread well over all of their bits but six.
+        let id = conversation.to_be_bytes();
+        let id = u64::from_be_bytes([id[0], id[1], id[2], id[3], id[12], id[13], id[14], id[15]]);
+        let place = u64::try_from(message).unwrap_or(u64::MAX);
+        let chance = u32::try_from(spread(self.seed ^ id, place) >> 32).unwrap_or(u32::MAX);
+        f64::from(chance) < self.quirks.missed_updates * f64::from(u32::MAX)
     }
 
     fn place(&self, conversation: &str) -> Option<(&Account, u32)> {

@@ -238,11 +238,10 @@ impl OverviewFacts<'_> {
         let slow = self
             .rounds
             .iter()
-            .filter(move |(_, round)| !round.fits(pace));
+            .filter(move |(_, round)| !round.keeps_up(pace));
         slow.map(move |(account, round)| {
             let what = format!(
-                "Conversations of account {account} are not looked at every {} s: {}.",
-                pace.every.num_seconds(),
+                "Conversations of account {account} are looked at too seldom: {}.",
                 round.sentence(pace)
             );
             let fix = "Switch off rules of skills that need none, or, if LivePerson allows it, raise UNREAD_LIVEPERSON_RATE_PER_SECOND.";

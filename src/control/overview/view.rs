@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::attention::{Attention, AttentionLevel};
 use crate::control::reminders::ReminderView;
+use crate::db::recent_passes::LatestPasses;
 use crate::db::reminder_counts::Sums;
 use crate::db::reports::LatestScan;
 use crate::domain::ids::{AccountId, SkillId};
@@ -111,33 +112,61 @@ impl From<LatestScan> for ScanView {
     }
 }
 
-/// A round over the skills of an account.
+/// A full pass over the skills of an account.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ScanRound {
     pub account: AccountId,
     /// Skills that are scanned; of these, those that no scan has come to yet.
     pub skills: u32,
     pub never_scanned: u32,
-    /// Seconds that a round takes at the rate at which LivePerson may be called, by what the last scans cost.
+    /// Seconds that a full pass takes at half of the rate at which LivePerson may be called, by what the last ones cost.
     pub seconds: f64,
     /// Calls per second that the settings allow.
     pub calls_per_second: f64,
     /// Seconds from one scan of a skill to the next, as the settings want it.
     pub every_seconds: i64,
-    /// Whether a round takes no longer than that.
+    /// Whether a full pass takes no longer than 15 minutes, or than the settings want it.
     pub keeps_up: bool,
+    /// Whether conversations that were updated lately are asked for between two full passes.
+    pub recent_passes: bool,
+    /// When the last full pass began, over the skill that has waited longest for one.
+    pub full_pass_at: Option<DateTime<Utc>>,
+    /// Conversations of which the last full passes found something new.
+    pub full_pass_changed: i64,
+    /// Calls to LivePerson that they took.
+    pub full_pass_calls: f64,
+    /// The last recent pass: when it began, its calls, the conversations that LivePerson listed as updated, and those of which something was
+    /// new.
+    pub recent_pass_at: Option<DateTime<Utc>>,
+    pub recent_pass_calls: i32,
+    pub recent_pass_met: i32,
+    pub recent_pass_changed: i32,
+    /// Agent messages that recent passes should have shown and a full pass found.
+    pub missed_by_recent_passes: i64,
+    /// When the last of these was found, within the last day: until the day is over there are full passes only.
+    pub filter_distrusted_at: Option<DateTime<Utc>>,
 }
 
 impl ScanRound {
-    pub(super) fn new(account: AccountId, round: &Round, pace: ScanPace) -> Self {
+    pub(super) fn new(round: &Round, pace: ScanPace, latest: LatestPasses) -> Self {
         Self {
-            account,
+            account: latest.account,
             skills: round.skills,
             never_scanned: round.never_scanned,
-            seconds: round.seconds(pace.per_second),
+            seconds: round.seconds(pace),
             calls_per_second: pace.per_second,
             every_seconds: pace.every.num_seconds(),
-            keeps_up: round.fits(pace),
+            keeps_up: round.keeps_up(pace),
+            recent_passes: round.needs_recent_passes(pace) && latest.distrusted_at.is_none(),
+            full_pass_at: latest.full_at,
+            full_pass_changed: latest.full_changed,
+            full_pass_calls: latest.full_calls,
+            recent_pass_at: latest.recent_at,
+            recent_pass_calls: latest.recent_calls,
+            recent_pass_met: latest.recent_met,
+            recent_pass_changed: latest.recent_changed,
+            missed_by_recent_passes: latest.missed,
+            filter_distrusted_at: latest.distrusted_at,
         }
     }
 }

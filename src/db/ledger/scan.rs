@@ -23,11 +23,19 @@ pub struct ExistingReminder {
     pub conversation: String,
     pub episode: String,
     pub due_at: DateTime<Utc>,
+    /// Its consumer's return is put down to it already.
+    pub returned: bool,
     #[sqlx(flatten)]
     pub of_step: StepReminder,
 }
 
 impl ExistingReminder {
+    /// Whether a consumer who wrote or read at `active_at` has come back after it, which is not written down yet.
+    pub fn is_unnoted_return(&self, active_at: DateTime<Utc>) -> bool {
+        let in_time = |sent: DateTime<Utc>| sent < active_at && active_at - sent <= ATTRIBUTION;
+        !self.returned && self.of_step.sent_at.is_some_and(in_time)
+    }
+
     /// Not final yet.
     pub fn is_pending(&self) -> bool {
         matches!(
@@ -60,7 +68,7 @@ pub async fn existing(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<ExistingReminder>> {
     let rows = sqlx::query(
-        "select r.id, r.conversation, r.episode, r.step, r.channel, r.state, r.reason, r.due_at, r.sent_at, r.final_at,
+        "select r.id, r.conversation, r.episode, r.step, r.channel, r.state, r.reason, r.due_at, r.sent_at, r.final_at, r.returned_at is not null as returned,
                 r.clicked_at is not null as clicked,
                 case when r.state in ('scheduled', 'cancelled') then exists (select from attempts a where a.reminder = r.id)
                      else true end as tried,

@@ -6,14 +6,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{debug, warn};
 
 use super::Stopped;
-use super::page::store;
+use super::page::{Unchanged, store};
 use crate::db;
 use crate::domain::conversation::Record;
 use crate::domain::rule::Rule;
 use crate::jobs::context::{Account, Context};
 use crate::liveperson::{MAX_IDS, Purpose, UnreadableRecord};
 
-/// Vanished conversations asked for by id after one scan; the rest waits for the next.
+/// Vanished conversations asked for by id after each page of a pass; the rest waits for the next pass.
 pub(super) const MISSING_PER_SCAN: u16 = 300;
 
 /// An open conversation that no scan has met for this long is asked for by the deep scan.
@@ -21,11 +21,12 @@ const FORGOTTEN_AFTER: TimeDelta = TimeDelta::hours(1);
 
 /// Asks by id for conversations that we hold as open and that no scan has met for an hour, whatever their skill: after a deep scan.
 pub async fn look_for_forgotten(ctx: &Context, account: &Account) -> Result<(), Stopped> {
-    let before = ctx.clock.now() - FORGOTTEN_AFTER;
+    let now = ctx.clock.now();
+    let before = (now - FORGOTTEN_AFTER, now - ctx.window);
     let ids =
         db::conversations::forgotten(&ctx.pool, &account.id, before, MISSING_PER_SCAN).await?;
     let rules = ctx.rules(account).await?;
-    ask_by_id(ctx, account, Purpose::Background, &rules, &ids).await
+    ask_by_id(ctx, account, Purpose::FullPass, &rules, &ids).await
 }
 
 /// Notes which conversations cannot be read, for the overview. Says it once of each, however often it is met.
@@ -73,7 +74,8 @@ pub async fn ask_by_id(
     for ids in ids.chunks(MAX_IDS) {
         let asked_at = ctx.clock.now();
         let answer = account.by_ids_for(purpose, ids).await?;
-        store(ctx, account, rules, &answer.records, asked_at).await?;
+        let records = &answer.records;
+        store(ctx, account, rules, records, asked_at, Unchanged::Store).await?;
         let unreadable: Vec<String> = answer
             .unreadable
             .iter()

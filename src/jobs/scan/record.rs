@@ -6,7 +6,7 @@ use crate::db::conversations::{ConversationSnapshot, Decided};
 use crate::db::ledger::{EndedEpisode, ExistingReminder, NewReminder, Replaced};
 use crate::domain::channel::PerChannel;
 use crate::domain::contact::{self, Address};
-use crate::domain::conversation::Record;
+use crate::domain::conversation::{Party, Record};
 use crate::domain::decide::Reason;
 use crate::domain::local_time::LocalTime;
 use crate::domain::owed::{Installation, ScanAnswer, Scanned, scan_decision};
@@ -119,6 +119,12 @@ pub fn read(
         language: record.language.clone(),
         consumer_ids: record.consumer_ids.clone(),
         customer_id: record.customer_id.clone(),
+        agent_wrote_at: record
+            .messages
+            .iter()
+            .filter(|message| message.public && message.sent_by == Party::Agent)
+            .map(|message| message.at)
+            .max(),
         decided: Decided {
             reason,
             step,

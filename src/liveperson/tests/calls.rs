@@ -21,6 +21,7 @@ fn open() -> Search {
         status: ConversationStatus::Open,
         from: NOW - TimeDelta::days(89),
         to: NOW,
+        updated_since: None,
     }
 }
 
@@ -308,6 +309,25 @@ async fn several_skills_are_asked_for_in_one_search_and_none_means_all() {
         server.client().search(&search, 0).await.unwrap();
         let seen = server.seen("/messaging_history/");
         assert_eq!(seen.last().unwrap().json()["latestSkillIds"], asked);
+    }
+}
+
+#[tokio::test]
+async fn a_search_for_updates_says_since_when_and_another_does_not() {
+    let server = Server::start().await;
+    let since = chrono::DateTime::from_timestamp_millis(1_773_143_000_123);
+    for (updated_since, asked) in [
+        (None, Value::Null),
+        (since, json!({ "from": 1_773_143_000_123_i64 })),
+    ] {
+        server.reply([Reply::ok(SEARCH_EMPTY)]);
+        let search = Search {
+            updated_since,
+            ..open()
+        };
+        server.client().search(&search, 0).await.unwrap();
+        let seen = server.seen("/messaging_history/");
+        assert_eq!(seen.last().unwrap().json()["latestUpdateTime"], asked);
     }
 }
 

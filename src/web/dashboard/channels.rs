@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Form;
 use axum::extract::{Query, State as Shared};
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::labels::{self, Moment};
@@ -14,11 +15,12 @@ use crate::channel;
 use crate::control;
 use crate::control::ControlError;
 use crate::control::effect::{OfRule, OfStep, ReturnOutcome};
-use crate::control::overview::ScanView;
+use crate::control::overview::{ScanRound, ScanView};
 use crate::control::senders::CircuitView;
 use crate::domain::access::Permission;
 use crate::domain::effect::Estimate;
 use crate::domain::ids::Channel;
+use crate::domain::round;
 use crate::jobs::context::ACCOUNT_DEFAULT;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
@@ -37,6 +39,35 @@ struct ChannelsPage<'a> {
     several: bool,
     set_up: bool,
     scans: Vec<ScanRow<'a>>,
+    passes: Vec<PassesRow>,
+}
+
+/// How conversations of an account are looked at.
+#[derive(Serialize)]
+struct PassesRow {
+    #[serde(flatten)]
+    passes: ScanRound,
+    brand: String,
+    full_pass_time: Option<Moment>,
+    recent_pass_time: Option<Moment>,
+    distrusted_time: Option<Moment>,
+    whole_calls: String,
+    takes: String,
+}
+
+impl PassesRow {
+    fn new(passes: ScanRound, state: &AppState, now: DateTime<Utc>) -> Self {
+        let time = |at: Option<DateTime<Utc>>| at.map(|at| labels::time(at, now));
+        Self {
+            brand: state.brand_of(&passes.account),
+            full_pass_time: time(passes.full_pass_at),
+            recent_pass_time: time(passes.recent_pass_at),
+            distrusted_time: time(passes.filter_distrusted_at),
+            whole_calls: format!("{:.0}", passes.full_pass_calls),
+            takes: round::duration(passes.seconds),
+            passes,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -75,6 +106,7 @@ async fn channels(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Re
     let paused = control::senders::paused(&state.context, &page.accounts).await?;
     let accounts = page.accounts.ids();
     let scans = control::overview::scans(&state.pool, &page.accounts).await?;
+    let passes = control::overview::passes(&state.context, &page.accounts, now).await?;
     let may = page.caller.may(Permission::Operate);
     let senders = Channel::ALL.map(|channel| {
         let profile = channel::profile(channel.provider());
@@ -101,6 +133,10 @@ async fn channels(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Re
         paused: cards.collect(),
         several: accounts.len() > 1,
         set_up: !accounts.is_empty(),
+        passes: passes
+            .into_iter()
+            .map(|passes| PassesRow::new(passes, &state, now))
+            .collect(),
         scans: scans
             .iter()
             .map(|scan| ScanRow {

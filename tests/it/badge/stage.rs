@@ -196,6 +196,7 @@ impl Conversations {
             language: None,
             consumer_ids: consumers.iter().map(|id| (*id).to_owned()).collect(),
             customer_id: customer.map(str::to_owned),
+            agent_wrote_at: None,
             decided: Decided::default(),
             addresses: PerChannel::default(),
         };

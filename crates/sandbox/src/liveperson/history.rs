@@ -128,11 +128,23 @@ fn matches(state: &WorldState, criteria: &Criteria, entry: &Entry, as_of: i64) -
             .is_none_or(|in_queue| in_queue == key.in_queue)
         && criteria
             .updated_since
-            .is_none_or(|since| key.updated >= since)
+            .is_none_or(|since| updated(state, entry, &key, as_of) >= since)
         && criteria
             .sources
             .as_ref()
             .is_none_or(|all| all.iter().any(|source| **source == *entry.source))
+}
+
+/// When the filter takes a conversation for updated.
+fn updated(state: &WorldState, entry: &Entry, key: &Key, as_of: i64) -> i64 {
+    let quirks = &state.quirks;
+    if quirks.reads_are_updates || quirks.missed_updates > 0.0 {
+        let is_missed = |message| state.is_missed(entry.id, message);
+        let detail = entry.detail(&state.staff);
+        detail.updated_at(as_of, quirks.reads_are_updates, is_missed)
+    } else {
+        key.updated
+    }
 }
 
 fn paged<'a>(mut all: Vec<&'a Entry>, state: &WorldState, page: &Page, as_of: i64) -> Found<'a> {

@@ -439,6 +439,35 @@ async fn a_search_filters_by_skill_source_queue_and_update() {
 }
 
 #[tokio::test]
+async fn what_counts_as_an_update_is_a_switch() {
+    let stage = Stage::set().await;
+    let chats: Vec<String> = (0..200).map(|_| unread(&stage.world)).collect();
+    stage.pass(30);
+    stage.world.consumer_reads(&chats[0]);
+    for chat in &chats[1..] {
+        stage.world.agent_says(chat, "Are you there?");
+    }
+    stage.pass(1);
+    let listed = async |reads_are_updates, missed_updates| {
+        stage.world.set_quirks(Quirks {
+            reads_are_updates,
+            missed_updates,
+            ..Quirks::default()
+        });
+        let mut body = scan_body(CUSTOMER_CARE);
+        body["latestUpdateTime"] = json!({"from": NOW + 30 * MINUTE});
+        let answer = stage.asked("search", "source=t&limit=100", &body).await;
+        answer["_metadata"]["count"].as_u64().unwrap()
+    };
+    assert_eq!(listed(false, 0.0).await, 199);
+    assert_eq!(listed(true, 0.0).await, 200);
+    assert_eq!(listed(false, 1.0).await, 0);
+    let half = listed(false, 0.5).await;
+    assert!((60..140).contains(&half), "{half}");
+    assert_eq!(listed(false, 0.5).await, half, "always the same ones");
+}
+
+#[tokio::test]
 async fn what_liveperson_refuses_is_refused() {
     let stage = Stage::set().await;
     let status = async |method: &str, query: &str, body: Value| {

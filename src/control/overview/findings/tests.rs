@@ -41,6 +41,7 @@ fn seen<'a>(
         pace: ScanPace {
             per_second: 5.0,
             every: TimeDelta::seconds(60),
+            full_every: TimeDelta::seconds(60),
         },
         circuits,
         pauses,
@@ -304,7 +305,7 @@ fn a_text_that_cannot_be_used_is_told_before_what_failed_because_of_it() {
 }
 
 #[test]
-fn a_round_that_takes_longer_than_its_interval_needs_a_person() {
+fn a_full_pass_that_takes_longer_than_a_quarter_of_an_hour_needs_a_person() {
     let of = |account: &str, calls| {
         let round = Round {
             skills: 1000,
@@ -314,7 +315,7 @@ fn a_round_that_takes_longer_than_its_interval_needs_a_person() {
         (account.parse().unwrap(), round)
     };
     let scans = [scan(Some(0), None)];
-    let rounds = [of("12345678", 1200.0), of("87654321", 10.0)];
+    let rounds = [of("12345678", 2400.0), of("87654321", 1200.0)];
     let seen = OverviewFacts {
         rounds: &rounds,
         ..seen(&scans, &[], &[])
@@ -327,7 +328,8 @@ fn a_round_that_takes_longer_than_its_interval_needs_a_person() {
     );
     assert_eq!(
         told[0].what,
-        "Conversations of account 12345678 are not looked at every 60 s: a round over 1,000 skills takes 4 min at 5 calls/s."
+        "Conversations of account 12345678 are looked at too seldom: a full pass over 1,000 skills takes 16 min at 2.5 calls/s, half of \
+         what the settings allow."
     );
 }
 

@@ -8,16 +8,6 @@ impl Detail {
         let open = |dialog: &Dialog| {
             dialog.opened <= as_of && dialog.closed.is_none_or(|(at, _)| at > as_of)
         };
-        let messages = self.messages.iter().map(|message| message.at);
-        let ends = self
-            .dialogs
-            .iter()
-            .filter_map(|dialog| dialog.closed.map(|(at, _)| at));
-        let moves = self
-            .skills
-            .iter()
-            .map(|(at, _)| *at)
-            .chain(self.queue.iter().map(|(at, _)| *at));
         Key {
             skill: value_at(&self.skills, as_of).unwrap_or(UNASSIGNED),
             open: self
@@ -26,13 +16,23 @@ impl Detail {
                 .any(|dialog| !dialog.survey && open(dialog)),
             any_open: self.dialogs.iter().any(open),
             in_queue: value_at(&self.queue, as_of).unwrap_or(false),
-            updated: messages
-                .chain(ends)
-                .chain(moves)
-                .filter(|at| *at <= as_of)
-                .max()
-                .unwrap_or(0),
+            updated: self.updated_at(as_of, false, |_| false),
         }
+    }
+
+    /// The newest update of that time. Whether receipts are updates, and which agent messages are not, is the caller's.
+    pub fn updated_at(&self, as_of: i64, receipts: bool, is_missed: impl Fn(usize) -> bool) -> i64 {
+        let messages = self.messages.iter().enumerate();
+        let messages = messages
+            .filter(|(place, message)| message.by_consumer() || !is_missed(*place))
+            .map(|(_, message)| message.at);
+        let ends = self.dialogs.iter();
+        let ends = ends.filter_map(|dialog| dialog.closed.map(|(at, _)| at));
+        let moves = self.skills.iter().map(|(at, _)| *at);
+        let moves = moves.chain(self.queue.iter().map(|(at, _)| *at));
+        let reads = self.receipts.iter().filter(|_| receipts).map(|r| r.at);
+        let updates = messages.chain(ends).chain(moves).chain(reads);
+        updates.filter(|at| *at <= as_of).max().unwrap_or(0)
     }
 
     /// The newest message of a human agent that the consumer can see.
