@@ -185,9 +185,6 @@ async fn a_filter_that_misses_an_agent_message_is_not_used_for_a_day() {
             missed_updates: 1.0,
             ..Quirks::default()
         });
-        // What was updated shortly before is listed for that reason.
-        t.advance(13).await;
-        t.tick().await;
         t.world().agent_says(&chat, "One more thing.");
         t.advance(3).await;
         t.tick().await;
