@@ -118,11 +118,11 @@ fn malformed_settings_are_all_told_by_field() {
         "channels.post",
         "channels.sms.colour",
         "channels.sms.max_age_minutes",
-        "channels.sms.quiet_hours",
+        "channels.sms.quiet_hours.allowed[0].from",
         "colour",
         "debounce_minutes",
         "sender",
-        "steps",
+        "steps[0].after",
         "time_zone",
     ];
     expected.sort_unstable();
@@ -131,7 +131,7 @@ fn malformed_settings_are_all_told_by_field() {
         let problem = found.iter().find(|problem| problem.field == field);
         problem.unwrap().message.as_str()
     };
-    let hours = message("channels.sms.quiet_hours");
+    let hours = message("channels.sms.quiet_hours.allowed[0].from");
     assert!(
         hours.contains("\"9\" is not a time of day like \"09:00\""),
         "{hours}"
@@ -172,6 +172,65 @@ fn every_setting_is_known_by_its_name() {
     assert_eq!(
         told(of(Channel::Sms, json!({ "?": 0 }))),
         known::<ChannelSettings>()
+    );
+}
+
+#[test]
+fn every_value_of_a_wrong_kind_is_told_with_its_place_and_in_plain_words() {
+    let given = json!({
+        "steps": [
+            {"channel": "mail", "after_minutes": 5},
+            {"channel": "sms", "after_minutes": "10"},
+            {"id": 2.5, "channel": "sms", "after_minutes": 10},
+            {"channel": "sms", "after": 10},
+            {"channel": "sms"},
+            {"channel": "sms", "after_minutes": 10, "when": "never"},
+            5,
+        ],
+        "in_quiet_hours": "wait",
+        "remind_in_queue": "yes",
+        "holdout_percent": 300,
+        "caps": {"gap_minutes": "two hours", "per_consumer_24h": -1, "gapp": 3},
+        "channels": {
+            "email": {
+                "max_age_minutes": true,
+                "sender": 5,
+                "templates": {"en": {"subject": "s"}, "de": "Hallo"},
+            },
+            "sms": {"quiet_hours": {"windows": []}},
+        },
+    });
+    let mut found = problems(Channel::Sms, given);
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            "caps.gap_minutes: must be a whole number",
+            "caps.gapp: is not known here; there are gap_minutes, per_conversation_24h, per_consumer_24h",
+            "caps.per_consumer_24h: must not be negative",
+            "channels.email.max_age_minutes: must be a whole number",
+            "channels.email.sender: must be text",
+            "channels.email.templates.de: must be a table of names and values",
+            "channels.sms.quiet_hours.windows: is not known here; there are allowed, by_country",
+            "holdout_percent: is too large or too small a number",
+            "in_quiet_hours: must be move or drop",
+            "remind_in_queue: must be true or false",
+            "steps[0].channel: must be email or sms",
+            "steps[1].after_minutes: must be a whole number",
+            "steps[2].id: must be a whole number",
+            "steps[3].after: is not known here; there are id, channel, after_minutes, when",
+            "steps[4].after_minutes: is missing",
+            "steps[5].when: must be always or if_not_reached",
+            "steps[6]: must be a table of names and values",
+        ]
+    );
+    let steps = problems(Channel::Sms, json!({"steps": "email", "caps": 5}));
+    assert_eq!(
+        steps,
+        [
+            "caps: must be a table of names and values",
+            "steps: must be a list",
+        ]
     );
 }
 

@@ -103,8 +103,8 @@ async fn publishes_a_rule(b: &Browser) {
     // Enter in a field saves, and does nothing that others notice.
     b.keys([ENTER]).await;
     b.sees("Not saved").await;
-    // It is said once, and of the step: the one after it that follows at once has no wait of its own to mend.
-    b.finds_the_focus_on("Not saved. Please fix these: Step 1: write a whole number, such as 15")
+    // It is said once, and of the step: the one after it that follows at once has no wait of its own to fix.
+    b.finds_the_focus_on("Not saved. Please fix these: Step 1: must be a whole number")
         .await;
     b.reach("Wait of step 1").await;
     b.overwrite("5").await;

@@ -227,7 +227,7 @@ pub fn mark(model: &mut Value, faults: &[Fault]) {
         let found = faults
             .iter()
             .find(|fault| fault.field.strip_prefix("/settings/") == Some(path));
-        found.map(|fault| super::words::in_words(&fault.detail).to_owned())
+        found.map(|fault| fault.detail.clone())
     };
     steps::mark(&mut model["steps"]["rows"], fault_of);
     for group in ["when", "hours", "limits"] {

@@ -341,7 +341,7 @@ fn what_does_not_fit_is_told_and_kept() {
     let shown = shown.next().unwrap();
     assert_eq!(
         (&shown["value"], &shown["wrong"]),
-        (&json!("soon"), &json!("write a whole number, such as 15"))
+        (&json!("soon"), &json!("must be a whole number"))
     );
     assert!(channel_page(sms).contains("<details id=\"sms-more\" open>"));
 }
