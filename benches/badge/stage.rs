@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -245,11 +247,41 @@ async fn bare(pool: PgPool) -> Result<SocketAddr> {
     });
     let app = Router::new()
         .route("/old", get(|| async { OLD_BODY }))
-        .route("/new", get(|| async { NEW_BODY }))
+        .route("/verified", get(verified))
         .route("/row/{id}", get(row))
         .with_state(pool);
     tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(address)
+}
+
+/// The same answer for whoever brings a token, which is verified each time: signature, audience, end.
+async fn verified(headers: HeaderMap) -> Result<&'static str, StatusCode> {
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    match token.and_then(subject) {
+        Some(_) => Ok(NEW_BODY),
+        None => Err(StatusCode::UNAUTHORIZED),
+    }
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    aud: String,
+    sub: String,
+    exp: i64,
+}
+
+fn subject(token: &str) -> Option<String> {
+    let (signed, signature) = token.rsplit_once('.')?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).ok()?;
+    mac.update(signed.as_bytes());
+    mac.verify_slice(&URL_SAFE_NO_PAD.decode(signature).ok()?)
+        .ok()?;
+    let (_, claims) = signed.split_once('.')?;
+    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    let holds = claims.aud == ACCOUNT && claims.exp > Clock::System.now().timestamp();
+    holds.then_some(claims.sub)
 }
 
 /// One row by its primary key.
