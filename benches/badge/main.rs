@@ -15,6 +15,7 @@
 
 mod client;
 mod stage;
+mod token;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ use rand::seq::SliceRandom as _;
 use tokio::runtime::{Builder, Runtime};
 
 use client::{Client, Round, request, request_with};
-use stage::{Stage, consumer, customer, new_path, old_path, token};
+use stage::{Stage, consumer, customer, new_path, old_path};
+use token::token;
 
 const SEED: u64 = 1;
 const CONNECTIONS: u8 = 32;

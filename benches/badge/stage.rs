@@ -28,7 +28,7 @@ use unread::domain::read_state::ReadStatus;
 use unread::postgres::Durability;
 use unread::sandbox::{ACCOUNT, Options, Sandbox};
 
-const SECRET: &str = "a secret of thirty-two characters";
+use crate::token::{SECRET, token};
 
 /// What the badge says of everybody here, by the old address and by the new one.
 pub const OLD_BODY: &str = r#"{"unreadByConsumer":true}"#;
@@ -187,19 +187,6 @@ pub fn old_path(consumer: &str) -> String {
 
 pub fn new_path() -> String {
     format!("/v1/badge/{ACCOUNT}")
-}
-
-/// A token as a brand's backend makes it.
-pub fn token(consumer: &str) -> String {
-    let expires = Clock::System.now().timestamp() + 600;
-    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-    let claims = format!(r#"{{"aud":"{ACCOUNT}","sub":"{consumer}","exp":{expires}}}"#);
-    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())
-        .unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
-    mac.update(signed.as_bytes());
-    let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
-    format!("{signed}.{signature}")
 }
 
 async fn populate(pool: &PgPool, consumers: i32, customers: i32) -> Result<()> {
