@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use unread::app::RoleSet;
 use unread::clock::Clock;
 use unread::config::{Config, ConfigError, ProcessRole};
+use unread::dry_run::{DatabaseUnusable, DryRunOptions, ReportForm};
 use unread::{complain, doctor, dry_run, local_probe, printed, say, telemetry};
 
 use commands::backup::{self, Backup, RestoreCommand};
@@ -83,6 +84,9 @@ enum Command {
         /// Rules to try, as a TOML file; left out: those in the database, else the defaults
         #[arg(long, value_name = "FILE")]
         rules: Option<PathBuf>,
+        /// Print JSON Lines: an object for each conversation, one for each account at its end
+        #[arg(long)]
+        json: bool,
     },
     /// Import or export reminder rules as a TOML file
     Rules {
@@ -244,12 +248,33 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             local_probe::set_log_level(&config, &level).await?;
             say!("The service on this machine logs {level} until it ends.");
         }
-        Command::Scan { account, rules, .. } => {
-            let wanted = dry_run::DryRunOptions { account, rules };
-            tokio::select! {
-                done = dry_run::run(&config, &wanted, &Clock::System, printed::Output, &dry_run::show) => done?,
+        Command::Scan {
+            account,
+            rules,
+            json,
+            ..
+        } => {
+            let form = if json {
+                ReportForm::Json
+            } else {
+                ReportForm::Text
+            };
+            let options = DryRunOptions {
+                account,
+                rules,
+                form,
+            };
+            let done = tokio::select! {
+                done = dry_run::run(&config, &options, &Clock::System, printed::Output, &dry_run::show) => done,
                 () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
             };
+            if let Err(error) = done {
+                let Some(unusable) = error.downcast_ref::<DatabaseUnusable>() else {
+                    return Err(error);
+                };
+                complain!("unread: {unusable}");
+                return Ok(ExitCode::from(3));
+            }
         }
         Command::Rules { what } => rules::run(&config, what).await?,
         Command::Live { what } => return live::run(&config, what).await,

@@ -43,6 +43,14 @@ pub enum SchemaProblem {
     Unreachable(#[from] sqlx::Error),
 }
 
+impl SchemaProblem {
+    /// Nothing was ever migrated: the database is new.
+    pub fn is_without_tables(&self) -> bool {
+        let first = MIGRATOR.iter().map(|m| m.version).min();
+        matches!(self, Self::Behind { missing } if Some(*missing) == first)
+    }
+}
+
 /// What to do about tables of another baseline. docs/operate.md has it at length.
 pub const CARRY_OVER: &str = "With the version that made them: `unread rules export > rules.toml` and `unread suppressions export \
     suppressions.csv`. Then, with this version, an empty database and the same UNREAD_SECRET: `unread migrate`, `unread rules import \

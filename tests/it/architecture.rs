@@ -39,6 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "channel",
             "clock",
             "config",
+            "control",
             "db",
             "domain",
             "jobs",
