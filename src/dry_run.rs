@@ -120,7 +120,12 @@ async fn database(
         .await
         .map_err(|error| unusable(format!("{error:#}")))?;
     let pool = db::pool(database.options.clone(), 2);
-    let problem = match tokio::time::timeout(PATIENCE, db::check_schema(&pool)).await {
+    let usable = async {
+        // On a connection of its own, whose error says what is wrong.
+        db::ping(&pool).await?;
+        db::check_schema(&pool).await
+    };
+    let problem = match tokio::time::timeout(PATIENCE, usable).await {
         Ok(Ok(_)) => return Ok(Some((database, pool))),
         Ok(Err(problem)) if problem.is_without_tables() => None,
         Ok(Err(problem)) => Some(problem.to_string()),
