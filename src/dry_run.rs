@@ -134,16 +134,14 @@ async fn database(
     pool.close().await;
     // It may be the server of `unread run`, started for this. That it cannot be stopped is no more than was already wrong.
     let closed = database.close().await;
-    match problem {
-        Some(problem) => Err(unusable(problem)),
-        None => {
-            closed.map_err(|error| unusable(format!("{error:#}")))?;
-            progress(DryRunProgress::Note(
-                "The database has no tables yet: `unread migrate` makes them",
-            ));
-            Ok(None)
-        }
+    if let Some(problem) = problem {
+        return Err(unusable(problem));
     }
+    closed.map_err(|error| unusable(format!("{error:#}")))?;
+    progress(DryRunProgress::Note(
+        "The database has no tables yet: `unread migrate` makes them",
+    ));
+    Ok(None)
 }
 
 fn reader(
