@@ -31,9 +31,9 @@ pub async fn run(config: &Config, whom: &Erase) -> anyhow::Result<()> {
         (None, Some(raw)) => {
             ConsumerSelector::address(&tools.pool, &Clock::System, &tools.hasher, (raw, region))
                 .await
-                .map_err(|_| anyhow::anyhow!("that is no e-mail address and no phone number"))?
+                .map_err(|_| anyhow::anyhow!("that is not an e-mail address or a phone number"))?
         }
-        (None, None) => anyhow::bail!("name the consumer: --consumer, --email or --phone"),
+        (None, None) => anyhow::bail!("give the consumer: --consumer, --email or --phone"),
     };
     let own = accounts(config).named(account.id.as_str())?;
     let erased =
@@ -54,7 +54,7 @@ pub async fn run(config: &Config, whom: &Erase) -> anyhow::Result<()> {
     }
     if erased.in_flight > 0 {
         say!(
-            "{} reminders are being sent at this moment and cannot be called back.",
+            "{} reminders are being sent right now and cannot be recalled.",
             erased.in_flight
         );
     }

@@ -25,7 +25,7 @@ pub async fn run(config: &Config, what: Reminders) -> anyhow::Result<ExitCode> {
     let (id, done, answer) = match what {
         Reminders::SendAgain { id } => (
             id,
-            "is sent again, if it is still owed",
+            "is sent again, if the message is still unread",
             control::reminders::send_again(pool, clock, BY, &accounts, ReminderId(id)).await,
         ),
         Reminders::Cancel { id } => (

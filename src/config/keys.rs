@@ -102,9 +102,11 @@ pub const KEYS: &[SettingKey] = &[
     key("UNREAD_DNS_SERVER", "dns_server",
         "DNS server that `doctor` asks about the sender's domain, `192.0.2.53`, also with a port. Left out: those of the machine."),
     secret("UNREAD_SECRET", "secret",
-        "Key for address hashes, 32 characters or more. Left out, one is made once and kept in the database, beside the hashes: then whoever has a copy of the database can find out addresses by trying. How it is changed: docs/data-protection.md."),
+        "Key for address hashes, 32 characters or more. Left out, one is made once and kept in the database, beside the hashes: then \
+         anyone with a copy of the database can find out addresses by guessing. How it is changed: docs/data-protection.md."),
     secret("UNREAD_SECRET_OLD", "secret_old",
-        "Keys that `UNREAD_SECRET` replaced, a list, the newest first: what was hashed with them is still recognised, so that nobody who said no is written to."),
+        "Keys that `UNREAD_SECRET` replaced, a list, the newest first: what was hashed with them is still recognised, so that no one who \
+         opted out gets a message."),
     key("UNREAD_JOURNAL_FILE", "journal_file",
         "File outside the database in which opt-outs, complaints and erasures are noted as keyed hashes, and beside it (`.heartbeat`) the last heartbeat, so that a restored backup is recognised and nobody who said no is written to (docs/operate.md). Needs `UNREAD_SECRET`. Left out: `run` keeps `journal.jsonl` in the folder of its own PostgreSQL; other roles have none."),
     key("UNREAD_JOURNAL_URL", "journal_url",
@@ -262,15 +264,20 @@ pub const KEYS: &[SettingKey] = &[
     secret("UNREAD_OIDC_CLIENT_SECRET", "web.oidc_client_secret",
         "Its secret. Left out: a public client."),
     key("UNREAD_OIDC_ROLE", "web.oidc_role",
-        "Role of people who come by single sign-on and whom nobody has added: `viewer`, `editor` or `administrator`. Left out: they are not let in."),
+        "Role of people who log in by single sign-on and were not added before: `viewer`, `editor` or `administrator`. Left out: they are \
+         not let in."),
     preset("UNREAD_OIDC_TRUST_EMAIL", "web.oidc_trust_email", "false",
         "Whether an address in a token counts as the person's although the issuer does not say whether it has verified it (no `email_verified`). Only for an issuer with nobody in it but your own people, whose addresses they cannot change themselves: who can write an address there becomes that person here."),
     secret("UNREAD_MAIL_WEBHOOK_SECRET", "web.mail_webhook_secret",
         "Key that signs bounces and complaints posted to `/mail/events` (docs/webhooks.md); a list while it is being changed. Left out: they are refused."),
     key("UNREAD_TEST_RECIPIENTS", "web.test_recipients",
-        "List of those to whom test messages carry a rule's own words at once: addresses, phone numbers (`+12025550143`), or all of a domain (`@example.com`). Anybody else first gets a code, and whoever asked for the message enters it. Left out: everybody."),
+        "List of those to whom test messages carry a rule's own words at once: addresses, phone numbers (`+12025550143`), or all of a \
+         domain (`@example.com`). Anyone else first gets a code to enter. Left out: everyone."),
     preset("UNREAD_OPT_OUT_REACH", "web.opt_out_reach", "installation",
-        "How far a customer's no reaches (docs/what-we-treat-as.md). `installation`: STOP by text message holds for the number in every account; an unsubscribe link for its address in its account. `sender`: STOP holds in the accounts that share the number or Messaging Service it was sent to. `everything`: every no holds in all accounts and on all channels, as far as the customer's other addresses are known."),
+        "How far a customer's opt-out reaches (docs/what-we-treat-as.md). `installation`: STOP by text message holds for the number in \
+         every account; an unsubscribe link for its address in its account. `sender`: STOP holds in the accounts that share the number or \
+         Messaging Service it was sent to. `everything`: every no holds in all accounts and on all channels, as far as the customer's \
+         other addresses are known."),
     key("UNREAD_TRUSTED_PROXIES", "web.trusted_proxies",
         "List of the networks (`10.0.0.0/8`) whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Left out: none."),
 

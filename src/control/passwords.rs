@@ -89,8 +89,7 @@ fn check(password: &str, name: &str, own_words: &[String]) -> Result<(), Fault> 
     }
     if guessable::is_guessable(password, name, own_words) {
         return fault(
-            "is among those that are guessed first: use one that is nowhere else in use, for example four words that do not belong \
-             together"
+            "is too easy to guess: use one that you use nowhere else, for example four unrelated words"
                 .to_owned(),
         );
     }

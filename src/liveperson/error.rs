@@ -28,7 +28,7 @@ pub enum LivePersonError {
     /// The question itself was refused; asking again gives the same answer.
     #[error("LivePerson rejects the request for {endpoint} (HTTP {status})")]
     Rejected { endpoint: &'static str, status: u16 },
-    #[error("LivePerson's answer for {endpoint} cannot be understood: {why}")]
+    #[error("LivePerson's answer for {endpoint} could not be read: {why}")]
     Malformed {
         endpoint: &'static str,
         why: &'static str,

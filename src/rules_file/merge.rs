@@ -122,12 +122,9 @@ fn one(
         ));
     }
     if !enabled {
-        sentences.push("It is switched off, as before.".to_owned());
+        sentences.push("It is off, as before.".to_owned());
     } else if !unused.is_empty() {
-        sentences.push(format!(
-            "No step by {}, which was switched off.",
-            listed(&unused)
-        ));
+        sentences.push(format!("No step by {}, which was off.", listed(&unused)));
     }
     sentences.extend(said);
     let entry = RuleEntry {

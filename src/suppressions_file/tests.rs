@@ -632,13 +632,10 @@ fn a_file_that_says_nothing_is_an_error_that_says_why() {
         (b"email,created\n\n", "no lines under it"),
         (
             b"email\nnobody\n",
-            "nothing in the file was understood; line 2: not an e-mail address",
+            "nothing in the file could be read; line 2: not an e-mail address",
         ),
         (b"email\n-\nN/A\n", "no line has an address"),
-        (
-            b"nonsense\n",
-            "nothing in the file was understood; line 1: ",
-        ),
+        (b"nonsense\n", "nothing in the file could be read; line 1: "),
         (
             b"email\n\"ann@example.com\nben@example.com\n",
             "line 2: a quotation mark begins here and never ends",

@@ -260,7 +260,7 @@ impl Trust {
         if for_us {
             Ok(())
         } else {
-            Err(TokenError("it is for somebody else"))
+            Err(TokenError("it is for another audience"))
         }
     }
 }

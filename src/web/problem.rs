@@ -87,7 +87,7 @@ impl ApiError {
     pub fn people_only() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
-            "this gives somebody access, so no token may do it, whatever its scopes: log in and do it on a page of the dashboard",
+            "this gives access, so no token may do it, whatever its scopes: log in and do it in the dashboard",
         )
     }
 
@@ -121,7 +121,7 @@ impl ApiError {
         };
         Self {
             status,
-            detail: "the request cannot be understood".to_owned(),
+            detail: "the request is not valid".to_owned(),
             faults: vec![fault],
             retry_after: None,
         }

@@ -264,7 +264,7 @@ async fn the_command_ends_with_0_1_or_3() {
     assert_eq!(code, Some(0));
     assert_eq!(
         told,
-        "2 lines read (e-mail addresses or phone numbers): 2 suppress somebody, 2 suppressions new or changed.\n"
+        "2 lines read (e-mail addresses or phone numbers): 2 with a suppression, 2 suppressions new or changed.\n"
     );
     let bad = b"email;created\ncid@example.com;1443651125\nsecret;1443651125\n";
     let (code, told, error) = import("bad.csv", bad, &[]).await;

@@ -482,7 +482,7 @@ async fn what_was_seen_is_dismissed_by_one_person_until_it_happens_anew() {
         t.world().garble(&first);
         t.tick().await;
         let told = async |person: &Person| person.get("/").await.text;
-        let one = "1 conversation at LivePerson cannot be understood.";
+        let one = "1 conversation at LivePerson could not be read.";
         for person in [&ann, &ben] {
             let page = told(person).await;
             assert!(
@@ -509,7 +509,7 @@ async fn what_was_seen_is_dismissed_by_one_person_until_it_happens_anew() {
         let second = t.answered(BEN);
         t.world().garble(&second);
         t.tick().await;
-        let two = "2 conversations at LivePerson cannot be understood.";
+        let two = "2 conversations at LivePerson could not be read.";
         assert!(told(&ann).await.contains(two), "another one");
 
         // It ends with the conversation, or a day after it was last met.

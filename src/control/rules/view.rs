@@ -32,7 +32,7 @@ impl fmt::Display for RuleStamp {
 
 /// The words are no stamp.
 #[derive(Debug, thiserror::Error)]
-#[error("a rule's tag looks like v3-d0, as the answer to reading the rule gave it")]
+#[error("a rule's tag is like v3-d0, as returned when the rule was read")]
 pub struct NoStamp;
 
 impl FromStr for RuleStamp {

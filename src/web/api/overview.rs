@@ -41,7 +41,7 @@ fn zone(name: Option<&str>) -> Result<Tz, ApiError> {
         ApiError::fault(
             StatusCode::BAD_REQUEST,
             "time_zone",
-            "is no time zone; write one like Europe/Berlin",
+            "is not a time zone; write one such as Europe/Berlin",
         )
     })
 }

@@ -62,7 +62,7 @@ async fn show(
         entries: rows.iter().map(|row| AuditRow::new(row, now)).collect(),
         older,
     };
-    Ok(page.render("audit.hbs", "Audit trail", values))
+    Ok(page.render("audit.hbs", "Activity", values))
 }
 
 #[derive(Serialize)]

@@ -77,7 +77,7 @@ async fn ask(page: PageFrame, Shared(state): Shared<AppState>) -> Response {
         may_by_address: page.caller.may(Permission::Operate),
         ..PeoplePage::default()
     };
-    page.render("people.hbs", "People", values)
+    page.render("people.hbs", "Customers", values)
 }
 
 async fn look_up(
@@ -134,7 +134,7 @@ async fn show(
         may_erase: page.caller.may(Permission::Administer) && !person.is_unknown(),
         person: Some(PersonShown::new(&person, account, state.clock.now())),
     };
-    Ok(page.render("people.hbs", "People", values))
+    Ok(page.render("people.hbs", "Customers", values))
 }
 
 #[derive(Serialize)]
@@ -235,7 +235,7 @@ async fn opt_out(
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     let who = known(&state, &account, who).await?;
     control::consumers::opt_out(pool, clock, by, &account, &who).await?;
-    let done = ActionNotice::well("This customer gets no more reminders.");
+    let done = ActionNotice::well("Opted out. This customer gets no more reminders.");
     show(&page, &state, (&account, &who), &named.who, Some(done)).await
 }
 
@@ -248,7 +248,7 @@ async fn allow(
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     let who = known(&state, &account, who).await?;
     let done = match control::consumers::allow(pool, clock, by, &account, &who).await {
-        Ok(_) => ActionNotice::well("Reminders may go to this customer again."),
+        Ok(_) => ActionNotice::well("This customer can get reminders again."),
         Err(ControlError::Conflict(why)) => ActionNotice {
             level: "bad",
             said: format!("Nothing was changed: {why}."),
@@ -269,7 +269,7 @@ async fn erase(
     let erased =
         control::consumers::erase(pool, (clock, &state.hasher), by, &account, &who).await?;
     let done = ActionNotice::well(format!(
-        "Erased. Conversations: {}; reminders that name nobody any more: {}. This cannot be undone.",
+        "Erased: {}, {} anonymised. This cannot be undone.",
         erased.conversations, erased.reminders
     ));
     show(&page, &state, (&account, &who), &named.who, Some(done)).await

@@ -299,8 +299,8 @@ async fn reveal(
     let (status, told) = match control::reminders::reveal(&state.context, by, accounts, id).await {
         Ok(revealed) => {
             let from = match revealed.from {
-                AddressOrigin::Attempt => "kept until it is known whether the message arrived",
-                AddressOrigin::LivePerson => "as LivePerson told it just now",
+                AddressOrigin::Attempt => "stored until we know whether the message arrived",
+                AddressOrigin::LivePerson => "from LivePerson just now",
             };
             let told = AddressShown {
                 address: Some(revealed.address.expose().to_owned()),
@@ -337,7 +337,7 @@ async fn cancel(
     let (accounts, by) = (&page.accounts, page.caller.by());
     let id = ReminderId(id);
     let done = control::reminders::cancel(&state.pool, &state.clock, by, accounts, id).await;
-    address_shown(&page, id, done, "The reminder is cancelled.").await
+    address_shown(&page, id, done, "Reminder cancelled.").await
 }
 
 async fn send_again(
@@ -352,7 +352,7 @@ async fn send_again(
         &page,
         id,
         done,
-        "It is sent again, if the message is still unread.",
+        "It will be sent again if the message is still unread.",
     )
     .await
 }
@@ -369,7 +369,7 @@ async fn opt_out(
         &page,
         id,
         done,
-        "This customer gets no more reminders at this address.",
+        "Opted out. This customer gets no more reminders at this address.",
     )
     .await
 }

@@ -66,7 +66,7 @@ async fn render(
         tokens: tokens.collect(),
         fault,
     };
-    Ok(page.render_as(status, "remove_user.hbs", "Remove a person", values))
+    Ok(page.render_as(status, "remove_user.hbs", "Remove a user", values))
 }
 
 /// The names of the tokens that are ticked.
@@ -104,7 +104,7 @@ fn removal_message(estate: &TokensLeft) -> String {
     };
     format!(
         "Removed, and logged out everywhere.{}{}",
-        of("Tokens that stopped working", &estate.removed),
-        of("Tokens that are yours now", &estate.taken_over)
+        of("Tokens that no longer work", &estate.removed),
+        of("Tokens that are now yours", &estate.taken_over)
     )
 }

@@ -110,7 +110,7 @@ async fn publishes_a_rule(b: &Browser) {
     b.overwrite("5").await;
     b.reach("More about when").await;
     b.keys([ENTER]).await;
-    b.reach("Also while the conversation waits for an agent")
+    b.reach("Remind while the conversation is waiting for an agent")
         .await;
     b.keys([SPACE]).await;
     b.reach("Words the standard texts").await;
@@ -140,7 +140,7 @@ async fn cancels_a_reminder(b: &Browser) {
     b.reach("Cancel this reminder").await;
     b.keys([ENTER]).await;
     b.sees("Cancelled by your team").await;
-    b.finds_the_focus_on("The reminder is cancelled.").await;
+    b.finds_the_focus_on("Reminder cancelled.").await;
 }
 
 async fn logs_out(b: &Browser) {

@@ -290,7 +290,7 @@ async fn people_and_programs(t: &TestApp, gallery: &mut Gallery<'_>) {
     b.open(&at("/tokens")).await;
     b.write("Name", "reports").await;
     b.press("Make the token").await;
-    b.sees("must name at least one: view, edit, operate or administer")
+    b.sees("must list at least one: view, edit, operate or administer")
         .await;
     gallery.capture("tokens-refused").await;
     b.tick("view").await;

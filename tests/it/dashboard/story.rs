@@ -148,7 +148,7 @@ async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
     b.sees("Open conversations: 1, looked at: 1, with an unread message: 1.")
         .await;
     b.press("Conversation by conversation").await;
-    b.sees("The channel has not gone live: nothing goes out yet.")
+    b.sees("This channel is not live yet, so nothing is sent.")
         .await;
     b.sees("in 5 min, an e-mail to d…@example.net").await;
     assert!(!b.page().await.contains(DANA), "whom it is to is masked");
@@ -159,8 +159,7 @@ async fn publishes_it(b: &Browser) {
     b.sees("Draft saved.").await;
     b.sees("There is a draft by ann@shop.example").await;
     b.press("Publish").await;
-    b.sees("Published. From now on reminders go by this rule.")
-        .await;
+    b.sees("Published. This rule is live now.").await;
     b.sees("Version 1 is published, by ann@shop.example").await;
     b.follow("Set up").await;
     b.sees("5 of 6 steps are done").await;
@@ -174,7 +173,7 @@ async fn goes_live(t: &TestApp, b: &Browser) {
     b.arrives_at("/live").await;
     b.open(&format!("{}/live?account=12345678&channel=sms", t.web))
         .await;
-    b.sees("No test message by SMS is known to have arrived.")
+    b.sees("No test message by SMS has been confirmed yet.")
         .await;
     b.sees("Send yourself a test message from a rule's page")
         .await;
@@ -188,7 +187,7 @@ async fn goes_live(t: &TestApp, b: &Browser) {
     b.press("Go live").await;
     b.agrees_to("Go live? Customers of The Example Shop are reminded by E-mail from now on.")
         .await;
-    b.sees("Live. Reminders go out from now on.").await;
+    b.sees("Live. Reminders are sent from now on.").await;
     b.sees("by ann@shop.example").await;
     b.follow("Set up").await;
     b.sees("Everything is done").await;
@@ -216,9 +215,9 @@ async fn opens_the_reminder_of(b: &Browser, conversation: &str) {
 
 async fn cancels(b: &Browser, conversation: &str) {
     opens_the_reminder_of(b, conversation).await;
-    b.sees("Waiting for its moment").await;
+    b.sees("Scheduled").await;
     b.press("Cancel this reminder").await;
-    b.sees("The reminder is cancelled.").await;
+    b.sees("Reminder cancelled.").await;
     b.sees("Cancelled by your team").await;
 }
 
@@ -246,10 +245,10 @@ async fn story(b: &Browser) -> Vec<String> {
 }
 
 const WRITTEN: &str =
-    "An agent wrote, and the customer had not read it when the reminder was scheduled";
+    "An agent wrote, and the customer had not read the message when the reminder was scheduled";
 const PLANNED: &str = "An e-mail was scheduled";
-const CHECKED: &str = "It was checked once more, and still unread: it may go";
-const HANDED_OVER: &str = "The e-mail was handed over, from hello@shop.example";
+const CHECKED: &str = "Checked again: still unread, cleared to send";
+const HANDED_OVER: &str = "The e-mail was handed to the provider, from hello@shop.example";
 const TAKEN: &str = "The provider took it";
 
 async fn reads_the_story(t: &TestApp, b: &Browser) {
@@ -276,14 +275,14 @@ async fn sends_one_again_whose_fate_is_unknown(t: &TestApp, b: &Browser) {
     b.press("Send again").await;
     b.agrees_to("Send this reminder again? Everything is checked once more before it goes.")
         .await;
-    b.sees("It is sent again, if the message is still unread.")
+    b.sees("It will be sent again if the message is still unread.")
         .await;
     t.settle().await;
     assert_eq!(t.mails().len(), 1);
     opens_the_reminder_of(b, &ginas).await;
     let told = story(b).await;
-    let again = "Somebody of your team had it sent again";
-    let unknown = "Nobody can say whether it was sent";
+    let again = "Sent again by your team";
+    let unknown = "It is not known whether it was sent";
     assert_eq!(
         told,
         [
@@ -304,7 +303,7 @@ async fn opts_somebody_out(t: &TestApp, b: &Browser) {
     b.press("No more reminders for this customer").await;
     b.agrees_to("Send no more reminders to this customer's address?")
         .await;
-    b.sees("This customer gets no more reminders at this address.")
+    b.sees("Opted out. This customer gets no more reminders at this address.")
         .await;
     t.answered(GINA);
     t.tick().await;
@@ -312,7 +311,7 @@ async fn opts_somebody_out(t: &TestApp, b: &Browser) {
     assert!(t.mails().is_empty(), "no means no");
     looks_up(b, GINA).await;
     b.sees("Gets no reminders").await;
-    b.sees("The customer does not want reminders.").await;
+    b.sees("The customer has opted out.").await;
 }
 
 async fn looks_up(b: &Browser, address: &str) {

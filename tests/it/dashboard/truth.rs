@@ -203,8 +203,7 @@ async fn a_draft_saves_itself_and_comes_back_after_the_session_has_ended() {
         // What is published is what was written last, whatever was under way.
         b.write("Wait of step 1", "9").await;
         b.press("Publish").await;
-        b.sees("Published. From now on reminders go by this rule.")
-            .await;
+        b.sees("Published. This rule is live now.").await;
 
         b.write("Wait of step 1", "11").await;
         b.sees("Saved ").await;

@@ -349,10 +349,7 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
         let told = async |page: &str| boss.get(page).await.text;
         let story = format!("/reminders/{}", t.reminders().await[0].id);
         for page in ["/reminders", "/", &story] {
-            assert!(
-                told(page).await.contains(">Waiting for its moment</span>"),
-                "{page}"
-            );
+            assert!(told(page).await.contains(">Scheduled</span>"), "{page}");
         }
         let rule = [
             ("what", "12345678/default"),
@@ -363,7 +360,7 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
         for page in ["/reminders", "/", &story] {
             let page = told(page).await;
             assert!(
-                page.contains("Held: paused") && !page.contains(">Waiting for its moment</span>"),
+                page.contains("On hold: paused") && !page.contains(">Scheduled</span>"),
                 "{page}"
             );
             assert!(
@@ -373,16 +370,13 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
             assert!(page.contains("new &lt;words&gt;"), "{page}");
         }
         let forecast = told("/forecast").await;
-        assert!(forecast.contains("Held: paused"), "{forecast}");
+        assert!(forecast.contains("On hold: paused"), "{forecast}");
         let person = boss.form("/people", &[("who", &chat)]).await.text;
         assert!(
-            person.contains("Reminders are paused by your team."),
+            person.contains("Your team has paused reminders."),
             "{person}"
         );
-        assert!(
-            !person.contains("A reminder waits for its moment."),
-            "{person}"
-        );
+        assert!(!person.contains("A reminder is scheduled."), "{person}");
 
         // Who may not resume sees what is paused, and no button.
         let viewer = t.person(Role::Viewer).await;
@@ -402,11 +396,7 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
             boss.form("/pauses", &end).await.location(),
             "/reminders?state=scheduled"
         );
-        assert!(
-            told(&story)
-                .await
-                .contains(">Waiting for its moment</span>")
-        );
+        assert!(told(&story).await.contains(">Scheduled</span>"));
         let away = [
             ("what", "everything"),
             ("do", "pause"),

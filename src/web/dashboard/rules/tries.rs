@@ -116,7 +116,7 @@ pub async fn verify(
     let mut shown = shown(state, view, written, fields);
     match verified {
         Ok(()) => {
-            let said = "That was the code. Test messages to this address now bring your words.";
+            let said = "Code confirmed. Test messages to this address now contain your text.";
             shown.tested = Some(json!({ "level": "good", "said": said, "code": null }));
         }
         Err(ControlError::Invalid(faults)) => {
