@@ -12,7 +12,7 @@ use super::{BY, Tools, accounts};
 
 #[derive(Subcommand)]
 pub enum Reminders {
-    /// Start a reminder anew that is unknown, undelivered, failed, expired or was cancelled by a person; everything is checked again
+    /// Send a reminder again that is unknown, undelivered, failed, expired or was cancelled by a person; everything is checked again
     SendAgain { id: i64 },
     /// Cancel a reminder that waits
     Cancel { id: i64 },

@@ -41,10 +41,10 @@ pub struct RestoredCommand {
     /// Read the journal from this file, one line or one post on a line, as the receiver of `UNREAD_JOURNAL_URL` has it; `-` is standard input
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// A backup was restored and nobody can have found it out: no process lives on that knew the database, no journal's file was kept
+    /// A backup was restored and this cannot have been detected: no process that knew the database is still running, no journal file was kept
     #[arg(long)]
     unnoticed: bool,
-    /// No backup was restored, the database was only down, or somebody else's process took it for its own: send what is held and still in
+    /// No backup was restored, the database was only down, or another installation's process used it by mistake: send what is held and still in
     /// time
     #[arg(long, conflicts_with_all = ["lost_from", "until", "no_journal", "incomplete_journal", "journal", "unnoticed"])]
     nothing_lost: bool,

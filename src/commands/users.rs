@@ -32,7 +32,7 @@ pub enum Users {
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Print everybody
+    /// List all users
     List,
     /// Remove a person; the person's sessions and API tokens end
     Remove { name: String },
@@ -40,7 +40,7 @@ pub enum Users {
     Password { name: String },
     /// Print a link that logs the person in, once, within an hour, whatever else works: without password, code or single sign-on
     Login { name: String },
-    /// Let a person who has lost phone and recovery codes in with the password alone, until a second factor is set up anew
+    /// Let a person who has lost phone and recovery codes in with the password alone, until a second factor is set up again
     ResetSecondFactor { name: String },
 }
 

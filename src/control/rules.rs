@@ -315,24 +315,16 @@ async fn unchanged(
     }
     let what = if there.rule_version() == seen.version {
         let draft = there.draft.as_ref();
-        draft.map(|draft| {
-            format!(
-                "{} saved a draft",
-                changed_message(&draft.changed_by, draft.changed_at)
-            )
-        })
+        draft.map(|draft| changed_message(&draft.changed_by, "saved a draft", draft.changed_at))
     } else {
         let latest = db::rules::versions(&mut *conn, key, None, 1).await?.pop();
         latest.map(|version| {
             let what = if version.deleted {
-                "deleted"
+                "deleted it"
             } else {
-                "published"
+                "published a newer version"
             };
-            format!(
-                "{} {what} it",
-                changed_message(&version.changed_by, version.changed_at)
-            )
+            changed_message(&version.changed_by, what, version.changed_at)
         })
     };
     let what = what.unwrap_or_else(|| "its draft was discarded".to_owned());
@@ -341,8 +333,8 @@ async fn unchanged(
     )))
 }
 
-fn changed_message(who: &str, when: DateTime<Utc>) -> String {
-    format!("on {} UTC {who}", when.format("%-d %B at %H:%M"))
+fn changed_message(who: &str, what: &str, when: DateTime<Utc>) -> String {
+    format!("{who} {what} on {} UTC", when.format("%-d %B at %H:%M"))
 }
 
 async fn record(

@@ -28,8 +28,8 @@ pub(super) fn merge(rules: &[ChannelRule]) -> Result<RulesFile, Vec<FileProblem>
     let mut file = RulesFile::default();
     if !rules.is_empty() {
         file.merged.push(format!(
-            "The file has a rule for each channel: they were merged to one for each skill. The gap and the limits of a day count over all \
-             channels now, and caps.per_consumer_24h is new: at most {} a day to one customer.",
+            "The file has a rule for each channel: they were merged to one for each skill. The gap and the daily limits now count across \
+             all channels, and caps.per_consumer_24h is new: max {} per customer per day.",
             Caps::default().per_consumer_24h
         ));
     }

@@ -169,7 +169,7 @@ pub async fn verify(
     let trust = trusted
         .iter()
         .find(|trust| trust.keys.algorithm() == header.alg)
-        .ok_or(TokenError("its algorithm is not one that is believed here"))?;
+        .ok_or(TokenError("its algorithm is not one that is accepted here"))?;
     let published = trust
         .keys
         .check(signed.as_bytes(), &signature, header.kid)

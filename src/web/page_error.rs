@@ -110,7 +110,7 @@ impl From<ControlError> for PageError {
 }
 
 /// With one full stop at its end, and begun with a capital letter.
-fn sentence(text: &str) -> String {
+pub fn sentence(text: &str) -> String {
     let mut letters = text.trim_end_matches('.').chars();
     let first = letters.next().map(char::to_uppercase);
     let letters = first.into_iter().flatten().chain(letters);
@@ -134,5 +134,19 @@ impl IntoResponse for PageError {
                 .insert(header::RETRY_AFTER, seconds.into());
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_ends_once() {
+        assert_eq!(
+            sentence("there is no such login any more"),
+            "There is no such login any more."
+        );
+        assert_eq!(sentence("Save one first."), "Save one first.");
     }
 }

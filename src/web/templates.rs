@@ -262,6 +262,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_typed_is_code_and_everything_is_escaped() {
+        let values =
+            json!({ "title": "t", "heading": "h", "text": "Run `unread <x>` & wait", "way": null });
+        let page = PAGES.render("message.hbs", &values).unwrap();
+        assert!(
+            page.contains("Run <code>unread &lt;x&gt;</code> &amp; wait"),
+            "{page}"
+        );
+    }
+
+    #[test]
     fn no_template_has_script_or_style_in_it() {
         for (name, source) in TEMPLATES {
             for forbidden in [

@@ -279,7 +279,7 @@ async fn the_page_stays_with_the_person_and_offers_to_undo_what_can_be_undone() 
         let page = boss.form("/people/allow", &[("who", ANN)]).await.text;
         assert!(page.contains("This customer can get reminders again."), "{page}");
         assert!(page.contains("A reminder by e-mail is scheduled."), "{page}");
-        assert!(!page.contains("Gets no reminders") && !page.contains("Undo: allow"), "{page}");
+        assert!(!page.contains("Opted out or blocked") && !page.contains("Undo: allow"), "{page}");
         let again = boss.form("/people/allow", &[("who", ANN)]).await.text;
         assert!(again.contains("Nothing was changed"), "{again}");
         t.advance(10).await;
@@ -290,7 +290,7 @@ async fn the_page_stays_with_the_person_and_offers_to_undo_what_can_be_undone() 
         let stopped = t.http.post(format!("{}/u/{token}", t.web)).send().await;
         assert!(stopped.unwrap().status().is_success());
         let page = boss.form("/people", &[("who", ANN)]).await.text;
-        assert!(page.contains("Gets no reminders") && !page.contains("Undo: allow"), "{page}");
+        assert!(page.contains("Opted out or blocked") && !page.contains("Undo: allow"), "{page}");
         let body = json!({ "account": account(), "address": ANN });
         let refused = boss.api(Method::POST, "/consumers/allow", Some(&body)).await;
         assert_eq!(refused.status, 409);

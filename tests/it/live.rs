@@ -653,13 +653,16 @@ async fn a_page_for_who_may_only_look_says_who_can_ask() {
         let page = "/live?account=12345678&channel=email";
         let viewer = t.person(unread::domain::access::Role::Viewer).await;
         let seen = viewer.get(page).await.text;
-        assert!(seen.contains("have not been asked yet"), "{seen}");
+        assert!(seen.contains("have not been checked yet"), "{seen}");
         assert!(!seen.contains("Check again"), "{seen}");
         let boss = t.person(unread::domain::access::Role::Editor).await;
         let seen = boss.get(page).await.text;
         assert!(seen.contains("Check again"), "{seen}");
         let seen = viewer.get(page).await.text;
-        assert!(seen.contains("Whoever may operate can ask again"), "{seen}");
+        assert!(
+            seen.contains("Users who may pause and resume can check again"),
+            "{seen}"
+        );
         assert!(
             seen.contains("would be reminded in the next hour"),
             "{seen}"

@@ -389,7 +389,7 @@ async fn a_number_without_a_zone_of_liveperson_s_is_texted_by_the_clock_of_its_a
         ] {
             assert!(page.contains(said), "{page}");
         }
-        assert!(!page.contains("Too late"), "{page}");
+        assert!(!page.contains("Expired"), "{page}");
         t.advance_by(nine - t.now()).await;
         assert_eq!(t.texts().len(), 1);
     })

@@ -88,7 +88,7 @@ fn a_story_reads_from_the_agent_s_message_to_the_customer_s_return() {
             "15 The e-mail was handed to the provider, from hello@shop.example",
             "15 The provider did not accept it yet",
             "20 The e-mail was handed to the provider, from hello@shop.example",
-            "20 The provider took it",
+            "20 The provider accepted it",
             "40 The customer came back",
         ]
     );

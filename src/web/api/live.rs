@@ -34,8 +34,8 @@ struct OfChannel {
 
 /// Whether a channel of an account is live
 ///
-/// While it is not, what stands in the way is told. For who may `operate` LivePerson and the provider are asked, unless they were within
-/// the last minute: it may take some seconds. Who may only `view` is told what was found when they were last asked.
+/// While it is not, what stands in the way is listed. For callers who may `operate`, LivePerson and the provider are asked, unless they were within
+/// the last minute: it may take some seconds. Callers who may only `view` get what was found when they were last asked.
 #[utoipa::path(get, path = "/accounts/{account}/live/{channel}", tag = "accounts", params(OfChannel),
     responses((status = 200, body = LiveStatus)))]
 async fn read_live(

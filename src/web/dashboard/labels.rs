@@ -129,6 +129,14 @@ pub fn skill(name: Option<&str>, id: SkillId) -> String {
     }
 }
 
+/// "1 conversation", "2 conversations".
+pub fn counted(count: u64, one: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {one}s"),
+    }
+}
+
 /// `cap_conversation` → `cap conversation`.
 pub fn words(word: &str) -> String {
     word.replace('_', " ")

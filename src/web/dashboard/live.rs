@@ -121,11 +121,7 @@ fn shown(state: &AppState, standing: &LiveStatus, refused: Option<&(&Going, Stri
 }
 
 fn customers(count: u64) -> String {
-    if count == 1 {
-        "1 customer".to_owned()
-    } else {
-        format!("{count} customers")
-    }
+    labels::counted(count, "customer")
 }
 
 /// What would happen, as it was last looked up.

@@ -200,7 +200,8 @@ fn tiles(overview: &Overview) -> [Tile; 6] {
         "Reminders still to be sent",
         "/reminders?state=scheduled",
     );
-    let open = format!("Of {} open conversations", overview.open_now);
+    let open_now = overview.open_now.unsigned_abs();
+    let open = format!("Of {}", labels::counted(open_now, "open conversation"));
     let unread = tile("Unread now", overview.unread_now, &open, "/forecast");
     [sent, back, read, lost, waiting, unread]
 }

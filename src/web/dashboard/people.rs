@@ -22,6 +22,7 @@ use crate::domain::ids::{AccountId, ReminderId};
 use crate::domain::read_state::ReadStatus;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
+use crate::web::page_error::sentence;
 
 pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/people", ask);
@@ -251,7 +252,7 @@ async fn allow(
         Ok(_) => ActionNotice::well("This customer can get reminders again."),
         Err(ControlError::Conflict(why)) => ActionNotice {
             level: "bad",
-            said: format!("Nothing was changed: {why}."),
+            said: sentence(&format!("Nothing was changed: {why}")),
         },
         Err(other) => return Err(other.into()),
     };
@@ -270,7 +271,8 @@ async fn erase(
         control::consumers::erase(pool, (clock, &state.hasher), by, &account, &who).await?;
     let done = ActionNotice::well(format!(
         "Erased: {}, {} anonymised. This cannot be undone.",
-        erased.conversations, erased.reminders
+        labels::counted(erased.conversations, "conversation"),
+        labels::counted(erased.reminders, "reminder")
     ));
     show(&page, &state, (&account, &who), &named.who, Some(done)).await
 }

@@ -21,6 +21,7 @@ use crate::domain::ids::{AccountId, ReminderId};
 use crate::domain::reminder::ReminderState;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
+use crate::web::page_error::sentence;
 
 /// Reminders on a page.
 const SHOWN: i64 = 50;
@@ -325,7 +326,7 @@ fn not_told(why: &str) -> AddressShown {
     AddressShown {
         address: None,
         from: None,
-        why_not: Some(format!("{why}.")),
+        why_not: Some(sentence(&why)),
     }
 }
 
@@ -385,7 +386,7 @@ async fn address_shown(
     match done {
         Ok(()) => page.done(&to, said).await,
         Err(ControlError::Conflict(why)) => {
-            page.not_done(&to, &format!("Nothing was changed: {why}."))
+            page.not_done(&to, &sentence(&format!("Nothing was changed: {why}")))
                 .await
         }
         Err(error) => Err(error.into()),

@@ -13,6 +13,7 @@ use crate::control::{ControlError, tokens, users};
 use crate::domain::access::Permission;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
+use crate::web::page_error::sentence;
 
 pub fn add(table: &mut RouteTable) {
     table.page(Permission::Administer, "/users/{id}/remove", ask);
@@ -87,7 +88,7 @@ async fn remove(
     let heir = Some((&maker, names.as_slice()));
     match users::remove(&state.pool, id, heir, &maker.name, now).await {
         Ok(estate) => page.done("/users", &removal_message(&estate)).await,
-        Err(ControlError::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/users", &sentence(&why)).await,
         Err(ControlError::Invalid(faults)) => {
             let why: Vec<String> = faults.into_iter().map(|fault| fault.detail).collect();
             let status = StatusCode::UNPROCESSABLE_ENTITY;

@@ -16,6 +16,7 @@ use crate::domain::access::{AccountLimit, Permission, Role};
 use crate::domain::ids::AccountId;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
+use crate::web::page_error::sentence;
 
 pub fn add(table: &mut RouteTable) {
     table.page(Permission::Administer, "/users", show);
@@ -250,7 +251,7 @@ async fn set_role(
             };
             page.done("/users", &said).await
         }
-        Err(ControlError::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/users", &sentence(&why)).await,
         Err(ControlError::Invalid(faults)) => {
             let why: Vec<String> = faults.into_iter().map(|fault| fault.detail).collect();
             let why = format!("Nothing was changed: {}.", why.join("; "));
@@ -307,7 +308,7 @@ async fn disconnect(
             );
             page.done("/users", &said).await
         }
-        Err(ControlError::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/users", &sentence(&why)).await,
         Err(error) => Err(error.into()),
     }
 }
@@ -325,7 +326,7 @@ async fn reset_second_factor(
             );
             page.done("/users", &said).await
         }
-        Err(ControlError::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/users", &sentence(&why)).await,
         Err(error) => Err(error.into()),
     }
 }

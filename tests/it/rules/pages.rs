@@ -117,7 +117,7 @@ async fn of_two_people_on_one_page_the_second_sees_both_versions_and_loses_nothi
         assert_eq!(told.status, 409);
         let page = &told.text;
         assert!(
-            page.contains("Someone else has changed this rule") && page.contains(&ann.name),
+            page.contains("Someone else published a newer version") && page.contains(&ann.name),
             "{page}"
         );
         assert!(
@@ -256,7 +256,7 @@ async fn the_page_says_what_the_form_means_sends_a_test_and_asks_what_it_would_d
         assert!(mail.text.contains("<html"), "{}", mail.text);
         let tested = ann.form(&path(), &fields("v0-d0", "45", "test")).await;
         assert!(
-            tested.text.contains("on its way, with a code"),
+            tested.text.contains("Sent, with a six-digit code"),
             "{}",
             tested.text
         );
@@ -266,13 +266,9 @@ async fn the_page_says_what_the_form_means_sends_a_test_and_asks_what_it_would_d
         let wrong = if code == "000000" { "000001" } else { "000000" };
         for (entered, status, said) in [
             ("12345", 422, "That must be the six digits"),
-            (
-                wrong,
-                422,
-                "That is not the code that was sent last; 4 tries are left",
-            ),
-            (code.as_str(), 200, "That was the code"),
-            (code.as_str(), 409, "no code for this address"),
+            (wrong, 422, "That is not the latest code; 4 attempts left"),
+            (code.as_str(), 200, "Code confirmed"),
+            (code.as_str(), 409, "no valid code for this address"),
         ] {
             let mut form = fields("v0-d0", "45", "verify");
             form.push(("test_code", entered));
