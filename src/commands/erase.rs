@@ -40,7 +40,7 @@ pub async fn run(config: &Config, whom: &Erase) -> anyhow::Result<()> {
         control::consumers::erase(&tools.pool, (&Clock::System, &tools.hasher), BY, &own, &who)
             .await?;
     say!(
-        "Erased: {} conversations, {} decisions; {} reminders made anonymous, {} of them cancelled. Opt-outs stay, as keyed hashes.",
+        "Erased. Conversations: {}; decisions: {}; reminders made anonymous: {}, of which cancelled: {}. Opt-outs stay, as keyed hashes.",
         erased.conversations,
         erased.decisions,
         erased.reminders,
@@ -48,13 +48,13 @@ pub async fn run(config: &Config, whom: &Erase) -> anyhow::Result<()> {
     );
     if erased.still_open > 0 {
         say!(
-            "{} conversations are open at LivePerson and are not read again. Delete them there, too.",
+            "Conversations open at LivePerson: {}. They are not read again. Delete them there, too.",
             erased.still_open
         );
     }
     if erased.in_flight > 0 {
         say!(
-            "{} reminders are being sent right now and cannot be recalled.",
+            "Reminders being sent right now, which cannot be recalled: {}.",
             erased.in_flight
         );
     }

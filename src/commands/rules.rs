@@ -56,7 +56,7 @@ pub async fn run(config: &Config, what: Rules) -> anyhow::Result<()> {
                 say!("{}: {}", rule.key, outcome(&rule.what));
             }
             say!(
-                "{} rules read, {} changed.",
+                "Rules read: {}; changed: {}.",
                 done.rules.len(),
                 done.changed()
             );

@@ -98,7 +98,7 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
             let mut out = std::io::BufWriter::new(out);
             let count = export(&tools.pool, &accounts(config), &mut out).await?;
             std::io::Write::flush(&mut out)?;
-            say!("{count} suppressions written.");
+            say!("Suppressions written: {count}.");
         }
         Suppressions::Import {
             file,
@@ -160,7 +160,7 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
 /// What was read and stored; lines that were left out go to standard error.
 fn report(done: &SuppressionImport) -> ExitCode {
     say!(
-        "{} lines read ({}): {} with a suppression, {} suppressions new or changed.",
+        "Lines read: {} ({}). With a suppression: {}; new or changed: {}.",
         done.lines,
         done.layout,
         done.taken,
@@ -172,7 +172,7 @@ fn report(done: &SuppressionImport) -> ExitCode {
     if done.problems.is_empty() {
         return ExitCode::SUCCESS;
     }
-    say!("{} lines left out:", done.problems.len());
+    say!("Lines left out: {}", done.problems.len());
     for problem in &done.problems {
         complain!("{problem}");
     }

@@ -278,7 +278,7 @@ mod tests {
                 counter: 7,
                 installation: None,
             };
-            assert!(hold.said().contains("held"), "{}", hold.said());
+            assert!(hold.said().contains("on hold"), "{}", hold.said());
             assert!(hold.fix().contains("`unread "), "{}", hold.fix());
         }
     }

@@ -363,8 +363,9 @@ fn never_ends(NeverEnds { line }: NeverEnds) -> UnreadableFile {
 }
 
 fn unknown_columns(unknown: &UnknownLayout) -> UnreadableFile {
-    const WANTED: &str = "wanted is a column named email, phone or address (or hash and channel), or an export of Amazon SES, Brevo, \
-        HubSpot, Klaviyo, Mailchimp, Mailgun, Postmark, SendGrid or Twilio as it is; or one address on each line and no names of columns";
+    const WANTED: &str = "it needs a column named email, phone or address (or hash and channel), or an export of Amazon SES, Brevo, \
+                          HubSpot, Klaviyo, Mailchimp, Mailgun, Postmark, SendGrid or Twilio as it is; or one address on each line and no \
+                          names of columns";
     UnreadableFile(match unknown {
         UnknownLayout::Subscribers => {
             "these are Mailchimp's subscribers, not people who opted out; export the unsubscribed or cleaned addresses"

@@ -26,7 +26,7 @@ async fn addresses_are_blocked_looked_up_and_lifted_and_stand_in_no_list() {
         assert!(empty.contains("Nothing yet"), "{empty}");
         let none = boss.form("/suppressions", &[("address", ANN)]).await;
         assert_eq!(none.status, StatusCode::OK);
-        assert!(none.text.contains("not suppressed"), "{}", none.text);
+        assert!(none.text.contains("not opted out"), "{}", none.text);
 
         let fields = [("address", ANN), ("reason", "blocked")];
         let done = boss.form("/suppressions/add", &fields).await;

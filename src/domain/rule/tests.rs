@@ -312,7 +312,7 @@ fn impossible_settings_are_told_with_their_fix() {
         (json!({"steps": [named(3, 5), named(3, 9)]}), "steps[1].id: another step has this id; leave it out for a new step".to_owned()),
         (json!({"steps": [named(-1, 5)]}), "steps[0].id: must be 1 to 9999; leave it out for a new step".to_owned()),
         (json!({"steps": [named(10_000, 5)]}), "steps[0].id: must be 1 to 9999; leave it out for a new step".to_owned()),
-        (json!({"time_zone": "CST"}), "time_zone: \"CST\" is not a time zone; write one such as Europe/Berlin, or a distance like \
+        (json!({"time_zone": "CST"}), "time_zone: \"CST\" is not a time zone; write one such as Europe/Berlin, or an offset such as \
                                        UTC+05:30".to_owned()),
         (json!({"caps": {"per_consumer_24h": 0}}), format!("caps.per_consumer_24h: {caps_message}")),
         (json!({"caps": {"per_conversation_24h": 25}}), format!("caps.per_conversation_24h: {caps_message}")),

@@ -153,7 +153,7 @@ async fn pages_of_strangers(t: &TestApp, gallery: &mut Gallery<'_>) {
     let out = format!("{}/u/{}", t.web, sent.token);
     gallery.visit("unsubscribe", &out).await;
     b.press("Stop reminders").await;
-    b.sees("Done: no more reminders").await;
+    b.sees("Reminders stopped").await;
     gallery.capture("unsubscribed").await;
     let back = format!("{}/r/{}", t.web, sent.token);
     gallery.visit("link-without-a-page", &back).await;

@@ -143,7 +143,7 @@ async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
     assert!(words.contains("your answer is here"), "{words}");
 
     b.press("What would it do now?").await;
-    b.sees("Open conversations: 1, looked at: 1, with an unread message: 1.")
+    b.sees("Open conversations: 1, checked: 1, with an unread message: 1.")
         .await;
     b.press("Conversation by conversation").await;
     b.sees("This channel is not live yet, so nothing is sent.")

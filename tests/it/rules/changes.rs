@@ -182,7 +182,7 @@ async fn a_draft_begun_before_somebody_elses_publishing_is_not_published_over_it
     .unwrap();
     let told = publish(&db.pool, begun.stamp, "ann").await.unwrap_err();
     assert!(
-        matches!(&told, ControlError::Changed(said) if said.contains("rules file published it")),
+        matches!(&told, ControlError::Changed(said) if said.contains("rules file published a newer version")),
         "{told}"
     );
     let there = read(&db.pool).await;

@@ -327,7 +327,7 @@ fn a_round_that_takes_longer_than_its_interval_needs_a_person() {
     );
     assert_eq!(
         told[0].what,
-        "Conversations of account 12345678 are not checked every 60 s: a round over 1,000 skills takes 4 min at 5 calls/s."
+        "Conversations of account 12345678 are not checked every 60 s: scanning 1,000 skills takes 4 min at 5 calls/s."
     );
 }
 
