@@ -106,10 +106,10 @@ pub async fn import(
 }
 
 fn summary(done: &SuppressionImport) -> String {
+    let lines = if done.lines == 1 { "line" } else { "lines" };
     format!(
-        "{} read; {} new or changed.",
-        labels::counted(done.lines, "line"),
-        done.changed
+        "{} {lines} read; {} new or changed.",
+        done.lines, done.changed
     )
 }
 
