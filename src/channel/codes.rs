@@ -96,7 +96,7 @@ mod tests {
             (Provider::Smtp, "rcpt 550 5.7.703", "allowed networks"),
             (Provider::Smtp, "rcpt 550 5.7.705", "higher limit"),
             (Provider::Smtp, "mail 451", "unread doctor"),
-            (Provider::Smtp, RUN, "free again"),
+            (Provider::Smtp, RUN, "written to again"),
             (Provider::Twilio, "http 401 20003", "TWILIO_AUTH_TOKEN"),
             (Provider::Twilio, "http 401", "TWILIO_AUTH_TOKEN"),
             (Provider::Twilio, "undelivered 30034", "registration"),

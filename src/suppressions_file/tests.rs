@@ -638,23 +638,23 @@ fn a_file_that_says_nothing_is_an_error_that_says_why() {
         (b"nonsense\n", "nothing in the file could be read; line 1: "),
         (
             b"email\n\"ann@example.com\nben@example.com\n",
-            "line 2: a quotation mark begins here and never ends",
+            "line 2: a quotation mark opens here and is never closed",
         ),
         (
             b"email\nann@example.com\n\"",
-            "line 3: a quotation mark begins here and never ends",
+            "line 3: a quotation mark opens here and is never closed",
         ),
         (
             b"Name,Created,Telegram\nx,y,z\n",
-            "no column has addresses: the first line has 3 columns, among them Name, Created; wanted is a column named email",
+            "no column has addresses: the first line has 3 columns, among them Name, Created; it needs a column named email",
         ),
         (
             b"Dana Smith,Berlin,1990\n",
-            "the first line has 3 columns; wanted",
+            "the first line has 3 columns; it needs",
         ),
         (
             fixture!("mailchimp_subscribed.csv"),
-            "Mailchimp's subscribers, not people who said no",
+            "Mailchimp's subscribers, not people who opted out",
         ),
     ] {
         let told = read(file).map(|list| list.lines).unwrap_err().0;

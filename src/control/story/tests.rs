@@ -83,7 +83,7 @@ fn a_story_reads_from_the_agent_s_message_to_the_customer_s_return() {
         [
             "0 An agent wrote, and the customer had not read the message when the reminder was scheduled",
             "1 An e-mail was scheduled",
-            "10 It was put off",
+            "10 Postponed",
             "15 Checked again: still unread, cleared to send",
             "15 The e-mail was handed to the provider, from hello@shop.example",
             "15 The provider did not accept it yet",
@@ -191,13 +191,13 @@ fn a_wait_for_the_rule_s_hours_is_told_by_the_clock_it_is_for() {
             "America/New_York",
             ZoneSource::LivePerson,
             "19:15 on Wed, America/New_York time",
-            "as LivePerson tells it",
+            "as reported by LivePerson",
         ),
         (
             "UTC+05:30",
             ZoneSource::LivePerson,
             "05:45 on Thu, UTC+05:30 time",
-            "as LivePerson tells it",
+            "as reported by LivePerson",
         ),
         (
             "Pacific/Honolulu",

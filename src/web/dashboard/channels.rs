@@ -307,7 +307,7 @@ impl Percent {
 
 impl From<Estimate> for Percent {
     fn from(estimate: Estimate) -> Self {
-        let percent = |share: f64| format!("{:.0} %", share * 100.0);
+        let percent = |share: f64| format!("{:.0}%", share * 100.0);
         Self {
             value: percent(estimate.value),
             range: format!("{} to {}", percent(estimate.low), percent(estimate.high)),

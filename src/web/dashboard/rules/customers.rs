@@ -289,7 +289,7 @@ mod tests {
             .iter()
             .map(|(who, steps)| (who.as_str(), steps.iter().map(String::as_str).collect()))
             .collect();
-        let reached = "SMS: not sent, the e-mail reached them";
+        let reached = "SMS: not sent, the e-mail reached the customer";
         let no_email = "E-mail: not sent, no e-mail address";
         let expected = [
             (
@@ -345,7 +345,7 @@ mod tests {
             .find(|(who, _)| who == "If the e-mail does not arrive");
         let said = &lost.unwrap().1[1];
         assert!(
-            said.starts_with("SMS: not sent. Nothing reports here that an e-mail did not arrive"),
+            said.starts_with("SMS: not sent. Nothing reports here when an e-mail does not arrive"),
             "{said}"
         );
     }
