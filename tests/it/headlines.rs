@@ -297,7 +297,7 @@ async fn the_page_stays_with_the_person_and_offers_to_undo_what_can_be_undone() 
 
         let page = boss.form("/people/erase", &[("who", ANN)]).await;
         assert_eq!(page.status, 200);
-        assert!(page.text.contains("Erased. Conversations: 1;"), "{}", page.text);
+        assert!(page.text.contains("Erased: 1 conversation,"), "{}", page.text);
         assert!(page.text.contains("This cannot be undone."), "{}", page.text);
         assert!(page.text.contains("It appears in no conversation."), "{}", page.text);
         let trail = boss.get("/audit").await.text;
@@ -331,7 +331,7 @@ async fn who_never_got_a_reminder_is_opted_out_and_erased_by_address() {
         );
 
         let erased = boss.form("/people/erase", &[("who", ANN)]).await.text;
-        assert!(erased.contains("Erased. Conversations: 1;"), "{erased}");
+        assert!(erased.contains("Erased: 1 conversation,"), "{erased}");
         let left: i64 = sqlx::query_scalar(
             "select (select count(*) from decisions where conversation = $1)
                   + (select count(*) from conversations where address_hashes <> '{}')",

@@ -169,7 +169,7 @@ fn held(rule: &Rule, pauses: &[Pause]) -> (bool, Vec<Channel>) {
 
 fn place_name(skill: Option<SkillId>, name: Option<&str>) -> String {
     match (skill, name) {
-        (None, _) => "every skill without a rule of its own".to_owned(),
+        (None, _) => "skills without their own rule".to_owned(),
         (Some(_), Some(name)) => name.to_owned(),
         (Some(skill), None) => format!("skill {skill}"),
     }

@@ -122,11 +122,11 @@ fn state_of(row: &ListView) -> Value {
         .iter()
         .map(|channel| channel.names().label);
     let (look, said) = if !row.enabled {
-        ("off", "off".to_owned())
+        ("off", "Off".to_owned())
     } else if row.paused {
-        ("paused", "paused".to_owned())
+        ("paused", "Paused".to_owned())
     } else if row.paused_channels.is_empty() {
-        ("on", "on".to_owned())
+        ("on", "Active".to_owned())
     } else {
         (
             "paused",

@@ -120,7 +120,7 @@ async fn publishes_a_rule(b: &Browser) {
     b.reach("first_name").await;
     b.reach("Publish").await;
     b.keys([ENTER]).await;
-    b.sees("Version 1 is published").await;
+    b.sees("Version 1 is live").await;
     b.finds_the_focus_on("Published.").await;
 }
 

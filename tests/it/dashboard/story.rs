@@ -82,7 +82,7 @@ async fn logs_in(t: &TestApp, b: &Browser) {
 }
 
 async fn follows_the_checklist_to_a_rule(b: &Browser) {
-    b.sees("4 of 6 steps are done").await;
+    b.sees("4 of 6 steps done").await;
     b.sees("No customer gets a message before you go live")
         .await;
     b.sees("Send yourself a test message from a rule's page")
@@ -158,9 +158,9 @@ async fn publishes_it(b: &Browser) {
     b.sees("There is a draft by ann@shop.example").await;
     b.press("Publish").await;
     b.sees("Published. This rule is live now.").await;
-    b.sees("Version 1 is published, by ann@shop.example").await;
+    b.sees("Version 1 is live, published by ann@shop.example").await;
     b.follow("Set-up").await;
-    b.sees("5 of 6 steps are done").await;
+    b.sees("5 of 6 steps done").await;
 }
 
 async fn goes_live(t: &TestApp, b: &Browser) {
@@ -177,13 +177,13 @@ async fn goes_live(t: &TestApp, b: &Browser) {
         .await;
     b.follow("Review and go live").await;
     b.sees("What would happen").await;
-    b.sees("1 customer would be reminded in the next hour, if what is unread now counted.")
+    b.sees("1 customer would be reminded in the next hour, if messages that are unread now were included.")
         .await;
     b.tick("No").await;
     b.tick("Include the 1 customer with unread messages now")
         .await;
     b.press("Go live").await;
-    b.agrees_to("Go live? Customers of The Example Shop are reminded by E-mail from now on.")
+    b.agrees_to("Go live? Customers of The Example Shop will get reminders by E-mail from now on.")
         .await;
     b.sees("Live. Reminders are sent from now on.").await;
     b.sees("by ann@shop.example").await;
@@ -324,7 +324,7 @@ async fn erases_somebody(b: &Browser) {
     b.press("Erase this customer").await;
     b.agrees_to("Erase this customer's data? This cannot be undone.")
         .await;
-    b.sees("Erased. Conversations: 1;").await;
+    b.sees("Erased: 1 conversation,").await;
     looks_up(b, DANA).await;
     b.sees("No match").await;
     b.follow("Reminders").await;

@@ -91,7 +91,7 @@ async fn a_rule_is_published_from_its_page_and_reminders_go_by_it() {
         );
         let shown = ann.get(&path()).await.text;
         assert!(
-            shown.contains("Version 1 is published") && shown.contains("after 3 minutes"),
+            shown.contains("Version 1 is live") && shown.contains("after 3 minutes"),
             "{shown}"
         );
         t.answered("dana@example.net");
