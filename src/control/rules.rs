@@ -133,7 +133,7 @@ pub async fn publish(
     };
     if draft.based_on != there.rule_version() {
         return Err(ControlError::Changed(format!(
-            "Someone else published a newer version ({}) after this draft was started (from version {}). Check the differences, then save \
+            "Someone else published a newer version (version {}) after this draft was started (from version {}). Check the differences, then save \
              the draft again to publish it over that version.",
             there.rule_version(),
             draft.based_on

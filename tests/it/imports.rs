@@ -239,7 +239,7 @@ async fn the_page_lists_what_was_left_out_and_offers_to_leave_it_out() {
         }
         assert!(!done.text.contains("secret"));
         let wrong = boss.form("/suppressions/import", &[("csv", "Name,Telegram\nx,y\n")]).await;
-        assert!(wrong.text.contains("wanted is a column named email"), "{}", wrong.text);
+        assert!(wrong.text.contains("it needs a column named email"), "{}", wrong.text);
     })
     .await;
 }

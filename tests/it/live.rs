@@ -417,7 +417,7 @@ async fn the_setting_leaves_alone_what_a_person_took_back() {
             let refused = by_setting().await;
             assert_eq!(refused.len(), 1, "{refused:?}");
             assert_eq!(what(&refused[0].1), ["taken_back"]);
-            assert!(refused[0].1[0].said.starts_with("ann took it back"));
+            assert!(refused[0].1[0].said.starts_with("ann took it offline"));
         }
         let live = unread::db::live::find(t.pool(), &account(), EMAIL).await;
         assert!(live.unwrap().is_none());

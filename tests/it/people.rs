@@ -81,7 +81,9 @@ async fn somebody_is_looked_up_opted_out_and_erased() {
         let page = boss.form("/people", &[("who", &chat)]).await;
         assert!(page.text.contains("No match"), "{}", page.text);
         let trail = boss.get("/audit").await.text;
-        assert!(trail.contains("consumer.erase") && !trail.contains(ANN) && !trail.contains(&chat));
+        assert!(
+            trail.contains("Erased a customer") && !trail.contains(ANN) && !trail.contains(&chat)
+        );
     })
     .await;
 }

@@ -158,7 +158,8 @@ async fn publishes_it(b: &Browser) {
     b.sees("There is a draft by ann@shop.example").await;
     b.press("Publish").await;
     b.sees("Published. This rule is live now.").await;
-    b.sees("Version 1 is live, published by ann@shop.example").await;
+    b.sees("Version 1 is live, published by ann@shop.example")
+        .await;
     b.follow("Set-up").await;
     b.sees("5 of 6 steps done").await;
 }
@@ -338,11 +339,11 @@ async fn reads_what_was_done(b: &Browser) {
     b.arrives_at("/audit").await;
     let page = b.page().await;
     for done in [
-        "test.send",
-        "rule.publish",
-        "reminder.cancel",
-        "reminder.send_again",
-        "consumer.erase",
+        "Sent a test message",
+        "Published a rule",
+        "Cancelled a reminder",
+        "Sent a reminder again",
+        "Erased a customer",
     ] {
         assert!(page.contains(done), "{done} is not in {page}");
     }

@@ -135,7 +135,7 @@ async fn of_two_people_at_one_rule_the_second_is_told_and_nothing_is_lost() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&late, ControlError::Changed(said) if said.contains("ben published it")),
+        matches!(&late, ControlError::Changed(said) if said.contains("ben published a newer version")),
         "{late}"
     );
     assert_eq!(published.published.unwrap().settings.steps.len(), 1);

@@ -340,7 +340,11 @@ fn what_is_paused_is_not_called_well() {
     let part = Scope::Account("12345678".parse().unwrap());
     let both = [pause(part.clone()), pause(Scope::Everything)];
     let part = health(&seen(&scans, &[], &[pause(part)]));
-    assert!(part.sentence.contains("Some reminders"), "{}", part.sentence);
+    assert!(
+        part.sentence.contains("Some reminders"),
+        "{}",
+        part.sentence
+    );
     let both = health(&seen(&scans, &[], &both));
     assert_eq!(both, everything, "the whole says more than a part");
     let off = OverviewFacts {

@@ -10,14 +10,20 @@ fn settings_and_their_values_are_called_what_a_person_calls_them() {
         ("/settings/steps/1/after_minutes", "Step 2"),
         ("steps[0].when", "Step 1"),
         ("/settings/steps", "Steps"),
-        ("/settings/caps/gap_minutes", "Minimum time between reminders"),
+        (
+            "/settings/caps/gap_minutes",
+            "Minimum time between reminders",
+        ),
         ("caps", "Limits"),
         ("channels.email.quiet_hours.allowed", "E-mail: Hours"),
         (
             "/settings/channels/sms/quiet_hours/by_country/US/0",
             "SMS: Hours for US numbers",
         ),
-        ("channels.sms.max_age_minutes", "SMS: Don't send if late by more than"),
+        (
+            "channels.sms.max_age_minutes",
+            "SMS: Don't send if late by more than",
+        ),
         (
             "channels.sms.templates.pt-BR.text",
             "SMS: Message pt-BR, text",
