@@ -297,7 +297,7 @@ async fn changing_the_password_ends_the_other_sessions_and_logging_out_this_one(
             with_cookie(t, &own, "/settings")
                 .await
                 .text
-                .contains("is changed"),
+                .contains("Password changed"),
             "the flash"
         );
         assert!(
