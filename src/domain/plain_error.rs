@@ -102,7 +102,7 @@ fn message(error: &str) -> String {
     }
 }
 
-/// Without serde_json's ` at line 3 column 7`, which is of a text that nobody sees.
+/// Without `serde_json`'s ` at line 3 column 7`, which is of a text that nobody sees.
 fn without_place(error: &str) -> &str {
     let Some((what, place)) = error.rsplit_once(" at line ") else {
         return error;

@@ -360,7 +360,7 @@ fn what_is_paused_is_not_called_well() {
     };
     let told = told(&before);
     assert!(
-        told.health.sentence.starts_with("Nothing goes out"),
+        told.health.sentence.starts_with("Nothing is sent yet"),
         "{told:?}"
     );
     assert_eq!(told.attention[0].about, AttentionTopic::Live);
