@@ -73,7 +73,7 @@ enum Command {
         /// error, warn, info, debug or trace; also by part: `info,unread::jobs=debug`
         level: String,
     },
-    /// Read the accounts as they are now and print who would be reminded when, and who not and why
+    /// Read the accounts as they are now and print who would be reminded and when, and who would not and why
     Scan {
         /// Send and store nothing (the only way there is: the service scans by itself)
         #[arg(long, required = true)]
@@ -93,12 +93,12 @@ enum Command {
         #[command(subcommand)]
         what: Rules,
     },
-    /// Let reminders out, per account and channel; until then nobody is written to
+    /// Go live, per account and channel; until then no messages are sent
     Live {
         #[command(subcommand)]
         what: LiveCommand,
     },
-    /// End the hold of a database that was restored from a backup: nobody is reminded twice, opt-outs come back from the journal
+    /// End the hold of a database that was restored from a backup: no one is reminded twice, opt-outs are restored from the journal
     Restored(RestoredCommand),
     /// Take over a database that was moved to another server, with everything in it, while nothing ran
     Moved,

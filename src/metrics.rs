@@ -75,7 +75,8 @@ fn seconds() -> Vec<f64> {
 
 fn bodies_refused(registry: &Registry) -> IntCounter {
     let name = "unread_bodies_refused_total";
-    let help = "Requests that were told to come again because too much was being sent at once.";
+    let help =
+        "Requests that were asked to try again later because too much was being sent at once.";
     register(registry, IntCounter::new(name, help))
 }
 

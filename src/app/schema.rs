@@ -62,7 +62,7 @@ pub async fn migrate_when_up(pool: &PgPool) -> anyhow::Result<()> {
     tokio::select! {
         () = reach(pool) => migrate(pool).await,
         () = give_up => {
-            db::ping(pool).await.context("the database cannot be reached; look at DATABASE_URL")?;
+            db::ping(pool).await.context("the database cannot be reached; check DATABASE_URL")?;
             migrate(pool).await
         }
     }
@@ -74,7 +74,7 @@ async fn reach(pool: &PgPool) {
     while let Err(error) = db::ping(pool).await {
         let pause = backoff.pause();
         warn!(
-            "The database cannot be reached, trying again in {pause:?} (look at DATABASE_URL): {error}"
+            "The database cannot be reached, trying again in {pause:?} (check DATABASE_URL): {error}"
         );
         tokio::time::sleep(pause).await;
     }

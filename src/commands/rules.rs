@@ -44,7 +44,7 @@ pub async fn run(config: &Config, what: Rules) -> anyhow::Result<()> {
             let is_here = |account: &AccountId| config.accounts.iter().any(|a| a.id == *account);
             for rule in done.rules.iter().filter(|rule| !is_here(&rule.key.account)) {
                 complain!(
-                    "unread: rule {}: this installation has no account {}, so nothing goes out by it",
+                    "unread: rule {}: this installation has no account {}, so it sends nothing",
                     rule.key,
                     rule.key.account
                 );
@@ -56,7 +56,7 @@ pub async fn run(config: &Config, what: Rules) -> anyhow::Result<()> {
                 say!("{}: {}", rule.key, outcome(&rule.what));
             }
             say!(
-                "{} rules read, {} changed.",
+                "Rules read: {}; changed: {}.",
                 done.rules.len(),
                 done.changed()
             );

@@ -102,11 +102,15 @@ pub const KEYS: &[SettingKey] = &[
     key("UNREAD_DNS_SERVER", "dns_server",
         "DNS server that `doctor` asks about the sender's domain, `192.0.2.53`, also with a port. Left out: those of the machine."),
     secret("UNREAD_SECRET", "secret",
-        "Key for address hashes, 32 characters or more. Left out, one is made once and kept in the database, beside the hashes: then whoever has a copy of the database can find out addresses by trying. How it is changed: docs/data-protection.md."),
+        "Key for address hashes, 32 characters or more. Left out, one is made once and kept in the database, beside the hashes: then \
+         anyone with a copy of the database can find out addresses by guessing. How it is changed: docs/data-protection.md."),
     secret("UNREAD_SECRET_OLD", "secret_old",
-        "Keys that `UNREAD_SECRET` replaced, a list, the newest first: what was hashed with them is still recognised, so that nobody who said no is written to."),
+        "Keys that `UNREAD_SECRET` replaced, a list, the newest first: what was hashed with them is still recognised, so that no one who \
+         opted out gets a message."),
     key("UNREAD_JOURNAL_FILE", "journal_file",
-        "File outside the database in which opt-outs, complaints and erasures are noted as keyed hashes, and beside it (`.heartbeat`) the last heartbeat, so that a restored backup is recognised and nobody who said no is written to (docs/operate.md). Needs `UNREAD_SECRET`. Left out: `run` keeps `journal.jsonl` in the folder of its own PostgreSQL; other roles have none."),
+        "File outside the database in which opt-outs, complaints and erasures are noted as keyed hashes, and beside it (`.heartbeat`) the \
+         last heartbeat, so that a restored backup is recognised and no one who opted out gets a message (docs/operate.md). Needs \
+         `UNREAD_SECRET`. Left out: `run` keeps `journal.jsonl` in the folder of its own PostgreSQL; other roles have none."),
     key("UNREAD_JOURNAL_URL", "journal_url",
         "Address to which the same entries are posted (docs/webhooks.md). Needs `UNREAD_SECRET` and `UNREAD_JOURNAL_SECRET`. Left out: nowhere."),
     secret("UNREAD_JOURNAL_SECRET", "journal_secret",
@@ -164,7 +168,7 @@ pub const KEYS: &[SettingKey] = &[
     preset("UNREAD_LIVEPERSON_RATE_PER_SECOND", "liveperson.rate_per_second", "5",
         "Calls per second to LivePerson, for each account, by all processes together, evenly spaced. Re-checks of reminders go first; people who look at LivePerson from a page or the API have a fifth of them."),
     preset("UNREAD_BADGE_LOOKUPS_PER_SECOND", "liveperson.badge_lookups_per_second", "1",
-        "How many of these calls the badge may spend on consumers whom no scan has met, for each account, by all processes together."),
+        "How many of these calls the badge may spend on consumers that no scan has met, for each account, by all processes together."),
     preset("UNREAD_LIVE", "live", "false",
         "Go live by itself, with every channel for which nothing stands in the way, a test message aside: reminders go out for what agents write from then on. What a person has taken back it leaves alone. It needs the answers that a person is asked for, in the two settings below. `false`: a person goes live, on the dashboard or with `unread live`."),
     key("UNREAD_LIVE_OTHER_INSTALLATION", "live_other_installation",
@@ -262,17 +266,24 @@ pub const KEYS: &[SettingKey] = &[
     secret("UNREAD_OIDC_CLIENT_SECRET", "web.oidc_client_secret",
         "Its secret. Left out: a public client."),
     key("UNREAD_OIDC_ROLE", "web.oidc_role",
-        "Role of people who come by single sign-on and whom nobody has added: `viewer`, `editor` or `administrator`. Left out: they are not let in."),
+        "Role of users who come by single sign-on and were not added before: `viewer`, `editor` or `administrator`. Left out: they are \
+         not let in."),
     preset("UNREAD_OIDC_TRUST_EMAIL", "web.oidc_trust_email", "false",
-        "Whether an address in a token counts as the person's although the issuer does not say whether it has verified it (no `email_verified`). Only for an issuer with nobody in it but your own people, whose addresses they cannot change themselves: who can write an address there becomes that person here."),
+        "Whether an address in a token counts as the person's although the issuer does not say whether it has verified it (no \
+         `email_verified`). Only for an issuer with your own people only, who cannot change their addresses themselves: anyone who can \
+         write an address there becomes that person here."),
     secret("UNREAD_MAIL_WEBHOOK_SECRET", "web.mail_webhook_secret",
         "Key that signs bounces and complaints posted to `/mail/events` (docs/webhooks.md); a list while it is being changed. Left out: they are refused."),
     key("UNREAD_TEST_RECIPIENTS", "web.test_recipients",
-        "List of those to whom test messages carry a rule's own words at once: addresses, phone numbers (`+12025550143`), or all of a domain (`@example.com`). Anybody else first gets a code, and whoever asked for the message enters it. Left out: everybody."),
+        "List of those who get a rule's own words in test messages at once: addresses, phone numbers (`+12025550143`), or all of a domain \
+         (`@example.com`). Anyone else first gets a code to enter. Left out: everyone."),
     preset("UNREAD_OPT_OUT_REACH", "web.opt_out_reach", "installation",
-        "How far a customer's no reaches (docs/what-we-treat-as.md). `installation`: STOP by text message holds for the number in every account; an unsubscribe link for its address in its account. `sender`: STOP holds in the accounts that share the number or Messaging Service it was sent to. `everything`: every no holds in all accounts and on all channels, as far as the customer's other addresses are known."),
+        "How far a customer's opt-out reaches (docs/what-we-treat-as.md). `installation`: STOP by text message holds for the number in \
+         every account; an unsubscribe link for its address in its account. `sender`: STOP holds in the accounts that share the number or \
+         Messaging Service it was sent to. `everything`: every no holds in all accounts and on all channels, as far as the customer's \
+         other addresses are known."),
     key("UNREAD_TRUSTED_PROXIES", "web.trusted_proxies",
-        "List of the networks (`10.0.0.0/8`) whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Left out: none."),
+        "List of the networks (`10.0.0.0/8`) whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted. Left out: none."),
 
     preset("UNREAD_WORKER_SLOTS", "worker.slots", "32",
         "Reminders of one channel that one worker may have in hand at once. With several accounts no one has more than half of them, and each has some of its own, for which there are at least two for each account."),

@@ -222,7 +222,7 @@ fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> 
         let name = r.name_of("UNREAD_PASSWORDS");
         return Err(r.problem(
             &name,
-            "is false, but there is no single sign-on, so nobody could log in",
+            "is false, but there is no single sign-on, so no one could log in",
             "Set UNREAD_OIDC_ISSUER and UNREAD_OIDC_CLIENT_ID, or remove this one.",
         ));
     }

@@ -44,7 +44,7 @@ impl Doctor<'_> {
             Err(error) => {
                 let fix = match &place {
                     Some(DatabaseSource::Own(_)) => {
-                        "Do as it says, then run `unread doctor` again."
+                        "Do what it says, then run `unread doctor` again."
                     }
                     _ => {
                         "Set DATABASE_URL to a PostgreSQL that runs, or install the package postgresql."
@@ -64,7 +64,7 @@ impl Doctor<'_> {
             self.warning(
                 "stop",
                 format!("{error:#}"),
-                "Look for a postgres process that is left.",
+                "Look for a leftover postgres process.",
             );
         }
         rules
@@ -120,7 +120,7 @@ impl Doctor<'_> {
             self.failed(
                 "connections",
                 format!(
-                    "the server allows {} in all, one process may want {wanted}",
+                    "the server allows {} in all, one process may need {wanted}",
                     facts.connections
                 ),
                 "Raise max_connections, or lower UNREAD_DATABASE_CONNECTIONS.",
@@ -217,7 +217,7 @@ impl Doctor<'_> {
             Ok(_) => {}
             Err(error) => self.warning(
                 "second factors",
-                format!("whether their codes are good cannot be found out: {error:#}"),
+                format!("it cannot be checked whether their codes are valid: {error:#}"),
                 MIGRATE,
             ),
         }
@@ -254,7 +254,7 @@ impl Doctor<'_> {
                 self.warning(
                     &check,
                     found,
-                    "Raise UNREAD_SCAN_INTERVAL_SECONDS to that, switch off rules of skills that need none, or, if LivePerson allows \
+                    "Raise UNREAD_SCAN_INTERVAL_SECONDS to that, turn off rules for skills that do not need one, or, if LivePerson allows \
                      it, raise UNREAD_LIVEPERSON_RATE_PER_SECOND.",
                 );
             }

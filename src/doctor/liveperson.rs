@@ -99,7 +99,7 @@ fn fix_of_liveperson(what: &str, error: &LivePersonError) -> &'static str {
             "Check UNREAD_SOURCES and UNREAD_SKILLS: LivePerson did not accept the question."
         }
         LivePersonError::Malformed { .. } => {
-            "Something else than LivePerson answers, most often a proxy: check UNREAD_LIVEPERSON_URL and the network."
+            "Something other than LivePerson answers, most often a proxy: check UNREAD_LIVEPERSON_URL and the network."
         }
     }
 }

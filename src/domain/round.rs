@@ -44,9 +44,9 @@ impl Round {
         let rate = pace.per_second;
         let first = match self.never_scanned {
             0 => String::new(),
-            n => format!("; {} of them have not been scanned yet", thousands(n)),
+            n => format!("; not yet scanned: {}", thousands(n)),
         };
-        format!("a round over {skills} skills takes {takes} at {rate} calls/s{first}")
+        format!("scanning {skills} skills takes {takes} at {rate} calls/s{first}")
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
         }
         assert_eq!(
             round(1000, 418, 582.0).sentence(pace(5.0)),
-            "a round over 1,000 skills takes 3 min at 5 calls/s; 418 of them have not been scanned yet"
+            "scanning 1,000 skills takes 3 min at 5 calls/s; not yet scanned: 418"
         );
     }
 }

@@ -77,7 +77,8 @@ impl Wrong {
             // Not the name itself, which anybody may have written.
             Self::Foreign => problem(
                 StatusCode::MISDIRECTED_REQUEST,
-                "this service does not go by the name that it was called by; if it should, name it in UNREAD_ALLOWED_HOSTS, or set UNREAD_PUBLIC_URL",
+                "this service does not use the host name in the request; if it should, add it to UNREAD_ALLOWED_HOSTS, or set \
+                 UNREAD_PUBLIC_URL",
             ),
         }
     }

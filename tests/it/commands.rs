@@ -93,7 +93,7 @@ async fn rules_go_in_and_come_out_the_same() {
         (code, told.as_str()),
         (
             Some(0),
-            "12345678/default: new\n12345678/42: new\n2 rules read, 2 changed.\n"
+            "12345678/default: new\n12345678/42: new\nRules read: 2; changed: 2.\n"
         )
     );
     let exported = export().await;
@@ -102,7 +102,7 @@ async fn rules_go_in_and_come_out_the_same() {
         (code, told.as_str()),
         (
             Some(0),
-            "12345678/default: unchanged\n12345678/42: unchanged\n2 rules read, 0 changed.\n"
+            "12345678/default: unchanged\n12345678/42: unchanged\nRules read: 2; changed: 0.\n"
         )
     );
     assert_eq!(export().await, exported);
@@ -111,7 +111,7 @@ async fn rules_go_in_and_come_out_the_same() {
     let off = exported.replacen("enabled = true", "enabled = false", 1);
     assert_eq!(
         import(&off).await.1,
-        "12345678/default: changed: enabled (true, now false)\n12345678/42: unchanged\n2 rules read, 1 changed.\n"
+        "12345678/default: changed: enabled (true, now false)\n12345678/42: unchanged\nRules read: 2; changed: 1.\n"
     );
     let told: Vec<(String, String, Value)> = sqlx::query_as(
         "select by, subject, detail from audit where action = 'rule.import' order by id",

@@ -417,7 +417,7 @@ async fn the_setting_leaves_alone_what_a_person_took_back() {
             let refused = by_setting().await;
             assert_eq!(refused.len(), 1, "{refused:?}");
             assert_eq!(what(&refused[0].1), ["taken_back"]);
-            assert!(refused[0].1[0].said.starts_with("ann took it back"));
+            assert!(refused[0].1[0].said.starts_with("ann took it offline"));
         }
         let live = unread::db::live::find(t.pool(), &account(), EMAIL).await;
         assert!(live.unwrap().is_none());
@@ -653,13 +653,16 @@ async fn a_page_for_who_may_only_look_says_who_can_ask() {
         let page = "/live?account=12345678&channel=email";
         let viewer = t.person(unread::domain::access::Role::Viewer).await;
         let seen = viewer.get(page).await.text;
-        assert!(seen.contains("have not been asked yet"), "{seen}");
+        assert!(seen.contains("have not been checked yet"), "{seen}");
         assert!(!seen.contains("Check again"), "{seen}");
         let boss = t.person(unread::domain::access::Role::Editor).await;
         let seen = boss.get(page).await.text;
         assert!(seen.contains("Check again"), "{seen}");
         let seen = viewer.get(page).await.text;
-        assert!(seen.contains("Whoever may operate can ask again"), "{seen}");
+        assert!(
+            seen.contains("Users who may pause and resume can check again"),
+            "{seen}"
+        );
         assert!(
             seen.contains("would be reminded in the next hour"),
             "{seen}"

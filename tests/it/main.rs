@@ -64,3 +64,4 @@ mod telemetry;
 mod upgrade;
 mod web;
 mod wire;
+mod words;

@@ -449,7 +449,7 @@ async fn a_round_that_takes_too_long_is_told_by_the_api_the_page_and_the_metrics
             (round["seconds"].as_f64().unwrap() - 120.0).abs() < 1e-6,
             "{round}"
         );
-        let told = "a round over 4 skills takes 2 min at 10000 calls/s";
+        let told = "scanning 4 skills takes 2 min at 10000 calls/s";
         assert!(
             overview["attention"].to_string().contains(told),
             "{overview}"

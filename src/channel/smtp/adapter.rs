@@ -164,16 +164,16 @@ fn remedy(failure: &Failure) -> &'static str {
             "The server offers no STARTTLS here: set SMTP_PORT=465 with SMTP_TLS=implicit, or use the submission port 587."
         }
         (SmtpPhase::Auth, StepFault::NotOffered) => {
-            "The server takes no login here: check SMTP_PORT and SMTP_TLS, or leave SMTP_USER out."
+            "The server accepts no login here: check SMTP_PORT and SMTP_TLS, or leave SMTP_USER out."
         }
         (SmtpPhase::Auth, _) => {
-            "Correct SMTP_USER and SMTP_PASS; Gmail and Microsoft want an app password."
+            "Correct SMTP_USER and SMTP_PASS; Gmail and Microsoft require an app password."
         }
         (SmtpPhase::Connect | SmtpPhase::Greeting, StepFault::Unreadable) => {
-            "What answers there is no mail server: correct SMTP_HOST, SMTP_PORT and SMTP_TLS."
+            "What answers there is not a mail server: correct SMTP_HOST, SMTP_PORT and SMTP_TLS."
         }
         (SmtpPhase::Connect | SmtpPhase::Greeting, StepFault::Reply(_)) => {
-            "The server turns this machine away: read its words, and ask its operator to let our address in."
+            "The server rejects this machine: read its message, and ask its operator to allow our address."
         }
         (SmtpPhase::Connect | SmtpPhase::Greeting, _) => {
             "Correct SMTP_HOST, SMTP_PORT and SMTP_TLS; and check that outgoing connections to that port are allowed."

@@ -165,7 +165,7 @@ impl RuleSettings {
                 problems.push(RuleProblem::new(at("after_minutes"), message));
             }
             if before.is_none() && step.when == When::IfNotReached {
-                let message = "the first step has none before it that could have reached the customer: it must be \"always\"";
+                let message = "the first step has no step before it that could have reached the customer: it must be \"always\"";
                 problems.push(RuleProblem::new(at("when"), message));
             }
             if !(0..=HIGHEST_STEP_ID).contains(&step.id) {

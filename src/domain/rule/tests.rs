@@ -296,7 +296,7 @@ fn what_is_sent_by_the_hundred_thousand_is_told_in_a_few_lines() {
 fn impossible_settings_are_told_with_their_fix() {
     let step = |m: i64| json!({"channel": "email", "after_minutes": m});
     let named = |id: i64, m: i64| json!({"id": id, "channel": "email", "after_minutes": m});
-    let caps_message = "must be 1 to 24; to send nothing, switch the rule off";
+    let caps_message = "must be 1 to 24; to send nothing, turn the rule off";
     let window_message = "\"from\" must be before \"to\" (00:00 is the end of the day); for a window across midnight write two";
     let email = |given: Value| of(Channel::Email, given);
     #[rustfmt::skip]
@@ -308,11 +308,12 @@ fn impossible_settings_are_told_with_their_fix() {
             "steps[1].after_minutes: must be more than in the step before, or the step must be sent only if the customer was not reached (when = \"if_not_reached\")".to_owned()),
         (json!({"steps": [step(9), step(8)]}), "steps[1].after_minutes: must not be less than in the step before".to_owned()),
         (json!({"steps": [{"channel": "email", "after_minutes": 5, "when": "if_not_reached"}]}),
-            "steps[0].when: the first step has none before it that could have reached the customer: it must be \"always\"".to_owned()),
+            "steps[0].when: the first step has no step before it that could have reached the customer: it must be \"always\"".to_owned()),
         (json!({"steps": [named(3, 5), named(3, 9)]}), "steps[1].id: another step has this id; leave it out for a new step".to_owned()),
         (json!({"steps": [named(-1, 5)]}), "steps[0].id: must be 1 to 9999; leave it out for a new step".to_owned()),
         (json!({"steps": [named(10_000, 5)]}), "steps[0].id: must be 1 to 9999; leave it out for a new step".to_owned()),
-        (json!({"time_zone": "CST"}), "time_zone: \"CST\" is no time zone; write one like Europe/Berlin, or a distance like UTC+05:30".to_owned()),
+        (json!({"time_zone": "CST"}), "time_zone: \"CST\" is not a time zone; write one such as Europe/Berlin, or an offset such as \
+                                       UTC+05:30".to_owned()),
         (json!({"caps": {"per_consumer_24h": 0}}), format!("caps.per_consumer_24h: {caps_message}")),
         (json!({"caps": {"per_conversation_24h": 25}}), format!("caps.per_conversation_24h: {caps_message}")),
         (json!({"caps": {"gap_minutes": 10_081}}), "caps.gap_minutes: must be 0 to 10080 (7 days)".to_owned()),

@@ -210,7 +210,7 @@ async fn identify(
     let (issuer, subject) = (verified.issuer.as_deref(), &verified.subject);
     ensure!(
         (1..=255).contains(&subject.len()) && !subject.contains(char::is_control),
-        "the token names nobody"
+        "the token has no subject"
     );
     let claims: PersonClaims = verified.claims()?;
     Ok(SsoIdentity {

@@ -327,7 +327,7 @@ fn a_round_that_takes_longer_than_its_interval_needs_a_person() {
     );
     assert_eq!(
         told[0].what,
-        "Conversations of account 12345678 are not looked at every 60 s: a round over 1,000 skills takes 4 min at 5 calls/s."
+        "Conversations of account 12345678 are not checked every 60 s: scanning 1,000 skills takes 4 min at 5 calls/s."
     );
 }
 
@@ -340,7 +340,11 @@ fn what_is_paused_is_not_called_well() {
     let part = Scope::Account("12345678".parse().unwrap());
     let both = [pause(part.clone()), pause(Scope::Everything)];
     let part = health(&seen(&scans, &[], &[pause(part)]));
-    assert!(part.sentence.contains("A part"), "{}", part.sentence);
+    assert!(
+        part.sentence.contains("Some reminders"),
+        "{}",
+        part.sentence
+    );
     let both = health(&seen(&scans, &[], &both));
     assert_eq!(both, everything, "the whole says more than a part");
     let off = OverviewFacts {
@@ -356,7 +360,7 @@ fn what_is_paused_is_not_called_well() {
     };
     let told = told(&before);
     assert!(
-        told.health.sentence.starts_with("Nothing goes out"),
+        told.health.sentence.starts_with("Nothing is sent yet"),
         "{told:?}"
     );
     assert_eq!(told.attention[0].about, AttentionTopic::Live);

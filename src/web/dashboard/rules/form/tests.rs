@@ -186,7 +186,7 @@ fn every_field_is_rendered_with_its_name_its_label_and_its_value() {
         "value=\"88\"",
         "value=\"a &quot;quoted&quot; one\"",
         "name=\"remind_in_queue\" checked",
-        "<option value=\"move\" selected>waits until then</option>",
+        "<option value=\"move\" selected>send when they open</option>",
     ] {
         assert!(pages.contains(shown), "{shown} is not in {pages}");
     }

@@ -22,7 +22,7 @@ pub fn label(field: &str) -> String {
     let path = path.strip_prefix("settings.").unwrap_or(&path);
     let Some(name) = settings::label(path) else {
         return match path {
-            "enabled" => "On or off".to_owned(),
+            "enabled" => "Active".to_owned(),
             "to" => "Test message to".to_owned(),
             "code" => "Code of the test message".to_owned(),
             other => other.replace('_', " "),
