@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use unread::channel::smtp::SmtpLogin;
 use unread::config::Config;
 use unread::control::ControlError;
 use unread::control::accounts::Allowed;
@@ -52,8 +53,9 @@ fn config(t: &TestApp, over: &[(&str, &str)]) -> Config {
             "sms_consent" => config.sms_consent = Agreed::parse(value),
             "smtp_password" => {
                 let smtp = config.channels.smtp.as_mut().unwrap();
-                let (user, _) = smtp.login.clone().unwrap();
-                smtp.login = Some((user, unread::secret::Secret::new(*value)));
+                let user = smtp.login.clone().unwrap().user;
+                let password = unread::secret::Secret::new(*value);
+                smtp.login = Some(SmtpLogin::with_password(user, password));
             }
             other => panic!("{other}"),
         }

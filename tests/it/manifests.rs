@@ -135,7 +135,7 @@ const GIVEN: [(&str, &[&str]); 5] = [
 const DATABASE: &str = "DATABASE_URL";
 const KEY: &str = "UNREAD_SECRET, UNREAD_SECRET_OLD";
 const LIVEPERSON: &str = "LE_CLIENT_SECRET, LE_CONSUMER_SECRET, LE_TOKEN, LE_TOKEN_SECRET";
-const CHANNELS: &str = "SMTP_PASS, TWILIO_API_SECRET, TWILIO_AUTH_TOKEN";
+const CHANNELS: &str = "SMTP_PASS, SMTP_OAUTH_CLIENT_SECRET, SMTP_OAUTH_CERTIFICATE, SMTP_OAUTH_GOOGLE_KEY, TWILIO_API_SECRET, TWILIO_AUTH_TOKEN";
 
 fn names(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));

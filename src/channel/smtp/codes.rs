@@ -50,6 +50,13 @@ impl<'a> Code<'a> {
         self.reply.starts_with('4')
     }
 
+    /// Microsoft's number.
+    fn ends_in_number(&self, numbers: &[u32]) -> bool {
+        self.enhanced
+            .parse()
+            .is_ok_and(|number| numbers.contains(&number))
+    }
+
     fn ends_with(&self, found: RefusalTopic) -> bool {
         let before = self.whole.strip_suffix(found.as_str());
         before.is_some_and(|before| before.ends_with(' '))
@@ -116,6 +123,44 @@ const CODES: &[SmtpCodeRow] = &[
     row(|c| c.whole == "soft bounce",
         "The mail came back: the mailbox could not take it, because it is full, for instance.",
         "The next reminder is tried all the same."),
+    // A token to log in with.
+    row(|c| c.step == "token" && c.ends_in_number(&[7_000_215, 7_000_216, 7_000_222]),
+        "Microsoft does not take the app's secret: it is wrong, or has ended.",
+        "Make a new client secret at the app registration in Entra, and set SMTP_OAUTH_CLIENT_SECRET to its value (not to its id)."),
+    row(|c| c.step == "token" && c.ends_in_number(&[700_027, 700_023, 700_024, 700_021, 50_027]),
+        "Microsoft does not take the app's certificate: it is not the one at the app registration, or has ended.",
+        "Upload the certificate to the app registration in Entra, set SMTP_OAUTH_CERTIFICATE to it and its key, and check this machine's clock."),
+    row(|c| c.step == "token" && c.ends_in_number(&[700_016, 90_002, 900_023, 90_023, 7_000_112]),
+        "Microsoft does not know the app in this tenant.",
+        "Register an app in Entra; set SMTP_OAUTH_CLIENT_ID to its application (client) id and SMTP_OAUTH_TENANT to the directory (tenant) id."),
+    row(|c| c.step == "token" && c.ends_in_number(&[65_001, 7_000_229]),
+        "The app has no permission to send mail in this tenant.",
+        "In Entra, give it the application permission SMTP.SendAsApp of Office 365 Exchange Online, with an administrator's consent."),
+    row(|c| c.step == "token" && matches!(c.reply, "unauthorized_client" | "access_denied"),
+        "The service account, or the app, may not act for this mailbox.",
+        "In Google's Admin console, delegate the scope https://mail.google.com/ to the service account's client id (domain-wide delegation); at Microsoft, check the app \
+         registration."),
+    row(|c| c.step == "token" && c.reply == "invalid_grant",
+        "Google gives no token for this mailbox: it does not exist in the domain, the key has been deleted, or this machine's clock is wrong.",
+        "Check SMTP_USER, SMTP_OAUTH_GOOGLE_KEY and the clock."),
+    row(|c| c.step == "token" && matches!(c.rest, "timed out" | "connection lost") || c.step == "token" && c.reply == "http",
+        "No token to log in with could be had: its provider did not answer, or was out of order.",
+        "It is tried again; check that outgoing HTTPS connections to the token endpoint are allowed."),
+    row(|c| c.step == "token" && matches!(c.rest, "redirect" | "no token" | "ended token" | "too much" | "no answer of a token endpoint"),
+        "What answers in the token endpoint's place gives no usable token.",
+        "Check SMTP_OAUTH_TOKEN_URL and SMTP_OAUTH_TENANT, and that no proxy answers in the provider's place."),
+    row(|c| c.step == "token",
+        "The provider refuses us a token to log in with.",
+        "Check the settings SMTP_OAUTH_…; `unread doctor` tries them."),
+    row(|c| c.step == "xoauth2" && c.reply == "not",
+        "The mail server takes no tokens (XOAUTH2) here.",
+        "Check SMTP_HOST and SMTP_PORT: Microsoft's is smtp.office365.com with 587, Google's smtp.gmail.com with 465."),
+    row(|c| c.step == "xoauth2" && c.detail == (7, 139),
+        "SMTP AUTH is switched off for the mailbox or the tenant.",
+        "Switch it on: Set-CASMailbox -SmtpClientAuthenticationDisabled $false for the mailbox; `unread doctor` says which."),
+    row(|c| c.step == "xoauth2" && c.is_permanent(),
+        "The mail server does not let the token's owner into the mailbox.",
+        "Check SMTP_USER, and what the app or service account may do; `unread doctor` walks through the steps."),
     // No answer, at whatever step.
     row(|c| c.step == "final" && (c.rest.starts_with("connection") || c.rest.starts_with("timed")),
         "The connection broke while the mail was handed over, so nobody knows whether it went.", TRY),

@@ -118,6 +118,7 @@ pub struct Offers {
     pub starttls: bool,
     pub plain: bool,
     pub login: bool,
+    pub xoauth2: bool,
 }
 
 impl Offers {
@@ -134,6 +135,7 @@ impl Offers {
                     for mechanism in words {
                         offers.plain |= mechanism == "PLAIN";
                         offers.login |= mechanism == "LOGIN";
+                        offers.xoauth2 |= mechanism == "XOAUTH2";
                     }
                 }
                 _ => {}
