@@ -143,7 +143,7 @@ const CODES: &[SmtpCodeRow] = &[
     row(|c| c.step == "token" && c.reply == "invalid_grant",
         "Google gives no token for this mailbox: it does not exist in the domain, the key has been deleted, or this machine's clock is wrong.",
         "Check SMTP_USER, SMTP_OAUTH_GOOGLE_KEY and the clock."),
-    row(|c| c.step == "token" && matches!(c.rest, "timed out" | "connection lost") || c.step == "token" && c.reply == "http",
+    row(|c| c.step == "token" && (matches!(c.rest, "timed out" | "connection lost") || c.reply == "http"),
         "No token to log in with could be had: its provider did not answer, or was out of order.",
         "It is tried again; check that outgoing HTTPS connections to the token endpoint are allowed."),
     row(|c| c.step == "token" && matches!(c.rest, "redirect" | "no token" | "ended token" | "too much" | "no answer of a token endpoint"),

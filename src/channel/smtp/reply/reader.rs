@@ -114,6 +114,10 @@ impl ReplyLines {
 
 /// What a server's answer to EHLO offers, as far as we care.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a server offers each by itself"
+)]
 pub struct Offers {
     pub starttls: bool,
     pub plain: bool,
