@@ -560,6 +560,41 @@ fn a_log_in_by_token_is_one_provider_with_one_proof_and_no_password() {
 }
 
 #[test]
+fn who_proves_itself_by_a_word_alone_has_a_long_one() {
+    let long = "a token of some length";
+    let login = format!("us:{long}");
+    let web = run(
+        &[
+            ("UNREAD_MAIL_POSTMARK_LOGIN", &login),
+            ("UNREAD_MAIL_BREVO_TOKEN", long),
+        ],
+        "",
+    )
+    .web;
+    assert_eq!(
+        (
+            web.mail_reports.postmark.len(),
+            web.mail_reports.brevo.len()
+        ),
+        (1, 1)
+    );
+    assert!(web.mail_reports.sendgrid.is_empty() && web.mail_reports.mailgun.is_empty());
+    for (key, wrong) in [
+        ("UNREAD_MAIL_POSTMARK_LOGIN", long),
+        ("UNREAD_MAIL_POSTMARK_LOGIN", ":a token of some length"),
+        ("UNREAD_MAIL_POSTMARK_LOGIN", "us:short"),
+        ("UNREAD_MAIL_BREVO_TOKEN", "short"),
+        ("UNREAD_MAIL_SENDGRID_KEY", "MFkw"),
+    ] {
+        assert_eq!(
+            problems(&with(&[(key, wrong)]), "", ProcessRole::Run),
+            [key],
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
 fn only_our_own_prefix_is_refused() {
     let config = run(
         &[

@@ -123,7 +123,7 @@ async fn go(t: &TestApp, channel: Channel, wish: &GoLiveRequest) -> Result<(), C
 
 #[tokio::test]
 async fn nothing_goes_out_before_a_person_goes_live_and_the_refusals_come_in_order() {
-    run_test(async |t| {
+    Box::pin(run_test(async |t| {
         for n in 0..30 {
             t.answered(&format!("ann{n}@example.com"));
         }
@@ -175,7 +175,7 @@ async fn nothing_goes_out_before_a_person_goes_live_and_the_refusals_come_in_ord
             t.tick().await;
         }
         assert_eq!(t.mails().len(), 0, "what was unread counts as read");
-    })
+    }))
     .await;
 }
 

@@ -166,7 +166,7 @@ async fn each_identity_gets_a_token_once_for_all_connections() {
     for given in [by_secret, by_certificate, by_service_account] {
         let scene = Scene::new(given).await;
         let pool = scene.pool();
-        let logins = [login(&pool), login(&pool), login(&pool), login(&pool)];
+        let logins = (0..4).map(|_| login(&pool));
         let ended = futures_util::future::join_all(logins).await;
         assert_eq!(ended, ["ok"; 4]);
         assert_eq!(login(&pool).await, "ok");

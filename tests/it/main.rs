@@ -37,6 +37,7 @@ mod limits;
 mod live;
 mod liveperson_faults;
 mod lost_commits;
+mod mail_reports;
 mod mail_tokens;
 mod manifests;
 mod monitoring;

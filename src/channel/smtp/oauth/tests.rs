@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::answer::{Answer, TokenFault};
 use super::walk::{Reached, walk};
 use super::*;
-use crate::channel::adapter::Health;
+use crate::channel::adapter::Health::{Failed, Unchecked, Well};
 use crate::channel::smtp::codes;
 use crate::channel::smtp::{Failure, Reply, SmtpPhase, StepFault};
 
@@ -134,7 +134,6 @@ fn every_fault_has_words_of_its_own() {
 #[test]
 fn a_step_is_called_missing_only_where_a_reply_says_so() {
     let states = |reached: &Reached<'_>| walk(reached).iter().map(|c| c.health).collect::<Vec<_>>();
-    use Health::{Failed, Unchecked, Well};
     let no_consent = TokenFault::Refused {
         error: "invalid_client".to_owned(),
         number: Some(7_000_229),

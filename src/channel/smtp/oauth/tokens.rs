@@ -14,6 +14,9 @@ use crate::secret::Secret;
 /// How long before its end a token is renewed. One of a short life is renewed half-way.
 const EARLY: Duration = Duration::from_mins(5);
 
+/// How long a token that still holds is used as it is after it could not be renewed.
+const PAUSE: Duration = Duration::from_secs(30);
+
 /// A token as it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessToken {
@@ -130,7 +133,11 @@ impl Tokens {
                 Ok(token)
             }
             Err(fault) => {
-                state.failed = Some((Instant::now(), fault.clone()));
+                let failed_at = Instant::now();
+                state.failed = Some((failed_at, fault.clone()));
+                if let Some(held) = &mut state.held {
+                    held.renew_at = held.ends_at.min(failed_at + PAUSE);
+                }
                 Err(fault)
             }
         }
