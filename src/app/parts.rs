@@ -63,7 +63,8 @@ pub fn context(
 
 /// What the settings have.
 pub fn installation(config: &Config) -> Installation {
-    let hears_of_bounces = !config.web.mail_webhook_secrets.is_empty();
+    let web = &config.web;
+    let hears_of_bounces = !web.mail_webhook_secrets.is_empty() || !web.mail_reports.is_empty();
     Installation::new(config.channels.channels(), hears_of_bounces)
 }
 
@@ -111,6 +112,7 @@ pub fn web_state(
             .as_ref()
             .map(|t| Verifier::new(t.webhook_tokens.clone(), &config.web.public_url)),
         mail_webhook_secrets: config.web.mail_webhook_secrets.clone(),
+        mail_reports: config.web.mail_reports.clone(),
         opt_outs: opt_outs(config, context),
         metrics: context.metrics.clone(),
         queue_healthy,

@@ -20,6 +20,7 @@ mod problem;
 mod reader;
 mod role;
 mod shown;
+mod smtp_login;
 mod source;
 mod sso;
 mod web;

@@ -41,6 +41,7 @@ use sqlx::PgPool;
 use url::Url;
 
 use crate::channel;
+use crate::channel::mail_reports::MailReports;
 use crate::channel::twilio::webhook::Verifier;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -78,6 +79,8 @@ pub struct Inner {
     pub verifier: Option<Verifier>,
     /// Any of which may sign reports of mail providers; empty: they are refused.
     pub mail_webhook_secrets: Vec<Secret>,
+    /// What reports in mail providers' own shapes are verified with.
+    pub mail_reports: MailReports,
     /// What is done with a consumer's no.
     pub opt_outs: control::opt_outs::Policy,
     /// What deliveries work with: for test messages, looks at LivePerson, and whatever else is done as a delivery does it.
@@ -234,6 +237,7 @@ fn router(state: AppState) -> Router {
         )
         .route("/twilio/inbound", post(twilio::inbound))
         .route("/mail/events", post(mail::events))
+        .route("/mail/events/{provider}", post(mail::reports))
         .fallback(error::nowhere)
         .method_not_allowed_fallback(error::another_method)
         .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))

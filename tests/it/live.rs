@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use unread::channel::smtp::SmtpLogin;
 use unread::config::Config;
 use unread::control::ControlError;
 use unread::control::accounts::Allowed;
@@ -52,8 +53,9 @@ fn config(t: &TestApp, over: &[(&str, &str)]) -> Config {
             "sms_consent" => config.sms_consent = Agreed::parse(value),
             "smtp_password" => {
                 let smtp = config.channels.smtp.as_mut().unwrap();
-                let (user, _) = smtp.login.clone().unwrap();
-                smtp.login = Some((user, unread::secret::Secret::new(*value)));
+                let user = smtp.login.clone().unwrap().user;
+                let password = unread::secret::Secret::new(*value);
+                smtp.login = Some(SmtpLogin::with_password(user, password));
             }
             other => panic!("{other}"),
         }
@@ -121,7 +123,7 @@ async fn go(t: &TestApp, channel: Channel, wish: &GoLiveRequest) -> Result<(), C
 
 #[tokio::test]
 async fn nothing_goes_out_before_a_person_goes_live_and_the_refusals_come_in_order() {
-    run_test(async |t| {
+    Box::pin(run_test(async |t| {
         for n in 0..30 {
             t.answered(&format!("ann{n}@example.com"));
         }
@@ -173,7 +175,7 @@ async fn nothing_goes_out_before_a_person_goes_live_and_the_refusals_come_in_ord
             t.tick().await;
         }
         assert_eq!(t.mails().len(), 0, "what was unread counts as read");
-    })
+    }))
     .await;
 }
 

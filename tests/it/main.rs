@@ -37,6 +37,8 @@ mod limits;
 mod live;
 mod liveperson_faults;
 mod lost_commits;
+mod mail_reports;
+mod mail_tokens;
 mod manifests;
 mod monitoring;
 mod opt_outs;

@@ -110,7 +110,8 @@ const GIVEN: [(&str, &[&str]); 5] = [
             DATABASE,
             KEY,
             LIVEPERSON,
-            "TWILIO_AUTH_TOKEN, TWILIO_WEBHOOK_TOKENS, UNREAD_MAIL_WEBHOOK_SECRET",
+            "TWILIO_AUTH_TOKEN, TWILIO_WEBHOOK_TOKENS",
+            MAIL_EVENTS,
             "UNREAD_BADGE_SECRET",
         ],
     ),
@@ -121,7 +122,8 @@ const GIVEN: [(&str, &[&str]); 5] = [
             KEY,
             LIVEPERSON,
             CHANNELS,
-            "TWILIO_WEBHOOK_TOKENS, UNREAD_MAIL_WEBHOOK_SECRET",
+            "TWILIO_WEBHOOK_TOKENS",
+            MAIL_EVENTS,
             "UNREAD_BADGE_SECRET, UNREAD_OIDC_CLIENT_SECRET",
         ],
     ),
@@ -135,7 +137,8 @@ const GIVEN: [(&str, &[&str]); 5] = [
 const DATABASE: &str = "DATABASE_URL";
 const KEY: &str = "UNREAD_SECRET, UNREAD_SECRET_OLD";
 const LIVEPERSON: &str = "LE_CLIENT_SECRET, LE_CONSUMER_SECRET, LE_TOKEN, LE_TOKEN_SECRET";
-const CHANNELS: &str = "SMTP_PASS, TWILIO_API_SECRET, TWILIO_AUTH_TOKEN";
+const MAIL_EVENTS: &str = "UNREAD_MAIL_WEBHOOK_SECRET, UNREAD_MAIL_POSTMARK_LOGIN, UNREAD_MAIL_MAILGUN_KEY, UNREAD_MAIL_BREVO_TOKEN";
+const CHANNELS: &str = "SMTP_PASS, SMTP_OAUTH_CLIENT_SECRET, SMTP_OAUTH_CERTIFICATE, SMTP_OAUTH_GOOGLE_KEY, TWILIO_API_SECRET, TWILIO_AUTH_TOKEN";
 
 fn names(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
@@ -231,6 +234,11 @@ fn each_pod_is_given_its_own_secrets_and_can_start_with_them() {
                     "DATABASE_URL" => environment.insert(name, "postgres://localhost/unread"),
                     // Of the two logins of each, the newer one.
                     "LE_CONSUMER_SECRET" | "LE_TOKEN" | "LE_TOKEN_SECRET" => None,
+                    // Of the four ways to log in at the mail server, the password.
+                    "SMTP_OAUTH_CLIENT_SECRET"
+                    | "SMTP_OAUTH_CERTIFICATE"
+                    | "SMTP_OAUTH_GOOGLE_KEY" => None,
+                    "UNREAD_MAIL_POSTMARK_LOGIN" => environment.insert(name, "us:0123456789abcdef"),
                     "TWILIO_API_SECRET" if !api_key => None,
                     "TWILIO_AUTH_TOKEN" if api_key && pod == "worker" => None,
                     "UNREAD_JOURNAL_SECRET" => environment

@@ -50,6 +50,13 @@ impl<'a> Code<'a> {
         self.reply.starts_with('4')
     }
 
+    /// Microsoft's number.
+    fn ends_in_number(&self, numbers: &[u32]) -> bool {
+        self.enhanced
+            .parse()
+            .is_ok_and(|number| numbers.contains(&number))
+    }
+
     fn ends_with(&self, found: RefusalTopic) -> bool {
         let before = self.whole.strip_suffix(found.as_str());
         before.is_some_and(|before| before.ends_with(' '))
@@ -117,6 +124,44 @@ const CODES: &[SmtpCodeRow] = &[
     row(|c| c.whole == "soft bounce",
         "The e-mail bounced: the mailbox could not accept it, for example because it is full.",
         "The next reminder is tried anyway."),
+    // A token to log in with.
+    row(|c| c.step == "token" && c.ends_in_number(&[7_000_215, 7_000_216, 7_000_222]),
+        "Microsoft does not accept the app's secret: it is wrong or has expired.",
+        "Create a new client secret in the app registration in Entra, and set SMTP_OAUTH_CLIENT_SECRET to its value (not to its id)."),
+    row(|c| c.step == "token" && c.ends_in_number(&[700_027, 700_023, 700_024, 700_021, 50_027]),
+        "Microsoft does not accept the app's certificate: it is not the one in the app registration, or it has expired.",
+        "Upload the certificate to the app registration in Entra, set SMTP_OAUTH_CERTIFICATE to it and its key, and check this machine's clock."),
+    row(|c| c.step == "token" && c.ends_in_number(&[700_016, 90_002, 900_023, 90_023, 7_000_112]),
+        "Microsoft does not know the app in this tenant.",
+        "Register an app in Entra; set SMTP_OAUTH_CLIENT_ID to its application (client) id and SMTP_OAUTH_TENANT to the directory (tenant) id."),
+    row(|c| c.step == "token" && c.ends_in_number(&[65_001, 7_000_229]),
+        "The app has no permission to send mail in this tenant.",
+        "In Entra, give it the application permission SMTP.SendAsApp of Office 365 Exchange Online, with an administrator's consent."),
+    row(|c| c.step == "token" && matches!(c.reply, "unauthorized_client" | "access_denied"),
+        "The service account, or the app, may not act for this mailbox.",
+        "In Google's Admin console, delegate the scope https://mail.google.com/ to the service account's client id (domain-wide delegation); at Microsoft, check the app \
+         registration."),
+    row(|c| c.step == "token" && c.reply == "invalid_grant",
+        "Google issues no token for this mailbox: it does not exist in the domain, the key was deleted, or this machine's clock is wrong.",
+        "Check SMTP_USER, SMTP_OAUTH_GOOGLE_KEY and the clock."),
+    row(|c| c.step == "token" && (matches!(c.rest, "timed out" | "connection lost") || c.reply == "http"),
+        "We could not get a login token: the provider did not answer or has a problem.",
+        "We will try again. Check that outgoing HTTPS connections to the token endpoint are allowed."),
+    row(|c| c.step == "token" && matches!(c.rest, "redirect" | "no token" | "ended token" | "too much" | "no answer of a token endpoint"),
+        "The answer from the token endpoint contains no usable token.",
+        "Check SMTP_OAUTH_TOKEN_URL and SMTP_OAUTH_TENANT, and that no proxy answers instead of the provider."),
+    row(|c| c.step == "token",
+        "The provider refuses to issue us a login token.",
+        "Check the SMTP_OAUTH_… settings; `unread doctor` tries them."),
+    row(|c| c.step == "xoauth2" && c.reply == "not",
+        "The mail server does not accept login tokens (XOAUTH2).",
+        "Check SMTP_HOST and SMTP_PORT: Microsoft's is smtp.office365.com with 587, Google's smtp.gmail.com with 465."),
+    row(|c| c.step == "xoauth2" && c.detail == (7, 139),
+        "SMTP AUTH is turned off for the mailbox or the tenant.",
+        "Turn it on: Set-CASMailbox -SmtpClientAuthenticationDisabled $false for the mailbox; `unread doctor` says which."),
+    row(|c| c.step == "xoauth2" && c.is_permanent(),
+        "The mail server does not let the token's owner into the mailbox.",
+        "Check SMTP_USER, and what the app or service account may do; `unread doctor` walks through the steps."),
     // No answer, at whatever step.
     row(|c| c.step == "final" && (c.rest.starts_with("connection") || c.rest.starts_with("timed")),
         "The connection broke while the e-mail was being sent, so we do not know whether it went out.", TRY),
