@@ -110,7 +110,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     if parts.web && config.web.dashboard {
         codes::warn_of_lost(&pool, &hasher).await?;
     }
-    let metrics = Metrics::new();
+    let metrics = Metrics::of_process(parts.name(config), config.web.metrics_by_account);
     let shared = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
     let journal = journal::of_process(config, parts, demo.is_some());
     let heart = journal::sign_on(config, &shared, journal.as_ref(), &shutdown).await?;

@@ -237,6 +237,8 @@ pub const KEYS: &[SettingKey] = &[
         "Address on which metrics listen, in every role."),
     preset("UNREAD_METRICS_PORT", "web.metrics_port", "9464",
         "Their port; 0 takes a free one."),
+    preset("UNREAD_METRICS_BY_ACCOUNT", "web.metrics_by_account", "false",
+        "Whether what metrics count of reminders, attempts, conversations, suppressions and calls to LivePerson is counted by account, too. Series grow with the number of accounts."),
     key("UNREAD_PUBLIC_URL", "web.public_url",
         "This service as the outside world calls it, a host name of its own without a path: for links in reminders and for webhooks. Left out: `http://localhost:PORT`, which works on this machine only."),
     key("UNREAD_ALLOWED_HOSTS", "web.allowed_hosts",

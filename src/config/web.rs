@@ -19,6 +19,8 @@ pub struct Web {
     pub port: u16,
     pub metrics_bind: IpAddr,
     pub metrics_port: u16,
+    /// Metrics name the account.
+    pub metrics_by_account: bool,
     /// This service as the outside world calls it; the path ends in `/`.
     pub public_url: Url,
     /// Other names that it goes by.
@@ -56,6 +58,7 @@ pub(super) fn read(r: &mut SettingsReader) -> Result<Web, Noted> {
     let port = r.setting("PORT", parse::port);
     let metrics_bind = r.setting("UNREAD_METRICS_BIND", address);
     let metrics_port = r.setting("UNREAD_METRICS_PORT", parse::port);
+    let metrics_by_account = r.setting("UNREAD_METRICS_BY_ACCOUNT", parse::flag);
     let public_url = r.optional("UNREAD_PUBLIC_URL", parse::public_url);
     let allowed_hosts = r.list("UNREAD_ALLOWED_HOSTS", str::parse);
     let mail_webhook_secrets = r.list("UNREAD_MAIL_WEBHOOK_SECRET", parse::secret);
@@ -80,6 +83,7 @@ pub(super) fn read(r: &mut SettingsReader) -> Result<Web, Noted> {
         port,
         metrics_bind: metrics_bind?,
         metrics_port: metrics_port?,
+        metrics_by_account: metrics_by_account?,
         public_url,
         allowed_hosts: allowed_hosts?.unwrap_or_default(),
         mail_webhook_secrets: mail_webhook_secrets?.unwrap_or_default(),

@@ -102,10 +102,11 @@ pub fn pool_with_key(
 ///
 /// Statements find their rows by an index, whatever the planner believes of the tables' sizes: a connection keeps a plan until the
 /// table is analysed anew, and one that was made while a table was nearly empty would read all of it each time, while thousands of
-/// reminders fill it. Which index is the planner's choice all the same. What has no index to go by is read from end to end all the same, at a price that would have the server compile
-/// the statement (`jit`): that takes longer than any of ours.
-const SESSION: &str =
-    "set idle_in_transaction_session_timeout = '30s'; set enable_seqscan = off; set jit = off";
+/// reminders fill it. Which index is the planner's choice all the same. What has no index to go by is read from end to end all the same, at
+/// a price that would have the server compile the statement (`jit`) and divide it among processes that it starts for that
+/// (`max_parallel_workers_per_gather`): both take longer than any of ours.
+const SESSION: &str = "set idle_in_transaction_session_timeout = '30s'; set enable_seqscan = off; set jit = off; \
+     set max_parallel_workers_per_gather = 0";
 
 /// This transaction's commit does not wait for the disk. For what a crash of the server may forget.
 pub async fn without_waiting_for_the_disk(conn: &mut PgConnection) -> sqlx::Result<()> {

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod alarms;
 mod answers;
 mod architecture;
 mod backup;

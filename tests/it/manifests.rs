@@ -320,7 +320,8 @@ fn prometheus_rule() -> String {
     let rules = read("docker/prometheus/rules.yaml");
     let (_, groups) = rules.split_once("groups:\n").unwrap();
     let mut text = "# Written by `make docs` from docker/prometheus/rules.yaml.\napiVersion: monitoring.coreos.com/v1\n\
-         kind: PrometheusRule\nmetadata:\n  name: unread\nspec:\n  groups:\n"
+         kind: PrometheusRule\nmetadata:\n  name: unread\n  # The operator takes rules with the label that it is set to look for, and no others; kube-prometheus-stack asks for its release's name.\n\
+         \x20 labels: {release: kube-prometheus-stack} # change\nspec:\n  # Runbooks are linked to https://docs.example.com/unread. # change\n  groups:\n"
         .to_owned();
     for line in groups.lines() {
         text.extend(["  ", line, "\n"]);
