@@ -5,7 +5,7 @@
 
 mod commands;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -28,7 +28,7 @@ use commands::users::{self, Users};
 
 /// Reminds web-messaging visitors, by e-mail or SMS, of agent messages they have not read.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version = unread::version::LONG.as_str(), arg_required_else_help = true)]
 struct Cli {
     /// Settings file (TOML); default: unread.toml in the working folder, if there is one
     #[arg(long, global = true, value_name = "FILE")]
@@ -58,7 +58,11 @@ enum Command {
     /// Run the scheduler role: enqueues scans and upkeep
     Scheduler,
     /// Bring the database up to date
-    Migrate,
+    Migrate {
+        /// Change nothing; wait until another process has brought it up to date
+        #[arg(long)]
+        wait: bool,
+    },
     /// Try every connection that the settings describe, and say what to fix
     Doctor {
         /// Print JSON instead of a table
@@ -135,22 +139,27 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let (role, file) = (cli.command.role(), cli.config.clone());
     let ended = runtime.block_on(run(cli)).and_then(|code| {
         printed::finish().context("printing")?;
         Ok(code)
     });
-    match ended {
-        Ok(code) => code,
-        Err(error) => {
-            if let Some(problems) = error.downcast_ref::<ConfigError>() {
-                complain!("{problems}");
-                ExitCode::from(2)
-            } else {
-                complain!("unread: {error:#}");
-                ExitCode::FAILURE
-            }
+    ended.unwrap_or_else(|error| failed(&error, role, file.as_deref()))
+}
+
+/// Says why: a process that keeps a log in a line of it, a command in plain words.
+fn failed(error: &anyhow::Error, role: ProcessRole, file: Option<&Path>) -> ExitCode {
+    let problems = error.downcast_ref::<ConfigError>();
+    let code = problems.map_or(ExitCode::FAILURE, |_| ExitCode::from(2));
+    match problems {
+        _ if role.keeps_log() => {
+            let format = Config::log_format(file);
+            telemetry::last_words(format, &format!("{error:#}"), Clock::System.now());
         }
+        Some(problems) => complain!("{problems}"),
+        None => complain!("unread: {error:#}"),
     }
+    code
 }
 
 impl Command {
@@ -165,7 +174,7 @@ impl Command {
             Self::Web => ProcessRole::Web,
             Self::Worker => ProcessRole::Worker,
             Self::Scheduler => ProcessRole::Scheduler,
-            Self::Migrate
+            Self::Migrate { .. }
             | Self::Moved
             | Self::Rules { .. }
             | Self::Reminders { .. }
@@ -197,16 +206,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if role == ProcessRole::Demo && log.level_is_preset {
         "warn".clone_into(&mut log.level);
     }
-    let _log = telemetry::start_log(&log)?;
+    let _log = telemetry::start_log(&log, role.as_str())?;
     // Whoever runs a command beside the service has read them when that started; doctor has them in its table.
-    if matches!(
-        role,
-        ProcessRole::Run
-            | ProcessRole::Web
-            | ProcessRole::Worker
-            | ProcessRole::Scheduler
-            | ProcessRole::Demo
-    ) {
+    if role.keeps_log() || role == ProcessRole::Demo {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -229,7 +231,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Web => play(&config, RoleSet::WEB, false, shutdown).await?,
         Command::Worker => play(&config, RoleSet::WORKER, false, shutdown).await?,
         Command::Scheduler => play(&config, RoleSet::SCHEDULER, false, shutdown).await?,
-        Command::Migrate => migrate(&config).await?,
+        Command::Migrate { wait } => {
+            tokio::select! {
+                done = migrate(&config, wait) => done?,
+                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            }
+        }
         Command::Doctor { json } => {
             let progress = |part: &str| complain!("Trying: {part} …");
             let lines = tokio::select! {

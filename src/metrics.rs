@@ -18,6 +18,7 @@ use crate::domain::decide::{Decision, Reason, Verdict};
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::outcome::Outcome;
 use crate::liveperson::Observer;
+use crate::version::{REVISION, VERSION};
 
 pub use labels::{AccessOutcome, BadgeSource, Closed, RefusedConnection};
 
@@ -136,9 +137,9 @@ impl Metrics {
             IntGaugeVec::new(
                 Opts::new(
                     "unread_build_info",
-                    "Constant 1, labelled with the version and the role of the process.",
+                    "Constant 1, labelled with version, revision and role of the process.",
                 ),
-                &["version", "role"],
+                &["version", "revision", "role"],
             ),
         );
         let badge = counter(
@@ -240,7 +241,7 @@ impl Metrics {
         };
         metrics
             .build
-            .with_label_values(&[env!("CARGO_PKG_VERSION"), role])
+            .with_label_values(&[VERSION, REVISION, role])
             .set(1);
         metrics
     }
@@ -291,21 +292,10 @@ impl Metrics {
         self.decided(account, channel, verdict, reason);
     }
 
-    pub fn decided(
-        &self,
-        account: &AccountId,
-        channel: Channel,
-        verdict: Verdict,
-        reason: Reason,
-    ) {
+    pub fn decided(&self, account: &AccountId, channel: Channel, verdict: Verdict, reason: Reason) {
         let account = self.label(account);
         self.decisions
-            .with_label_values(&[
-                account,
-                channel.as_str(),
-                verdict.as_str(),
-                reason.as_str(),
-            ])
+            .with_label_values(&[account, channel.as_str(), verdict.as_str(), reason.as_str()])
             .inc();
     }
 

@@ -241,8 +241,10 @@ pub const KEYS: &[SettingKey] = &[
         "Whether what metrics count of reminders, attempts, conversations, suppressions and calls to LivePerson is counted by account, too. Series grow with the number of accounts."),
     key("UNREAD_PUBLIC_URL", "web.public_url",
         "This service as the outside world calls it, a host name of its own without a path: for links in reminders and for webhooks. Left out: `http://localhost:PORT`, which works on this machine only."),
+    key("UNREAD_DASHBOARD_URL", "web.dashboard_url",
+        "The dashboard as your people call it, where that is another host name than `UNREAD_PUBLIC_URL`: for set-up links, single sign-on (redirect address `UNREAD_DASHBOARD_URL/login/sso/callback`) and the document of the API. Left out: `UNREAD_PUBLIC_URL`."),
     key("UNREAD_ALLOWED_HOSTS", "web.allowed_hosts",
-        "List of other host names by which this service is called, inside a cluster for example; `*.example.com` stands for all names below that domain. Ports do not count. Always allowed are the host of `UNREAD_PUBLIC_URL`, `localhost` and addresses; requests by any other name are answered with 421, except probes and metrics."),
+        "List of other host names by which this service is called, inside a cluster for example; `*.example.com` stands for all names below that domain. Ports do not count. Always allowed are the hosts of `UNREAD_PUBLIC_URL` and `UNREAD_DASHBOARD_URL`, `localhost` and addresses; requests by any other name are answered with 421, except probes and metrics."),
     preset("UNREAD_BADGE_REQUESTS_PER_SECOND", "web.badge_requests_per_second", "20",
         "Badge requests per second from one client address, after a burst of ten times as many; more are answered with 429. Many people can share an address."),
     preset("UNREAD_CONNECTIONS", "web.connections", "8192",
@@ -258,7 +260,7 @@ pub const KEYS: &[SettingKey] = &[
     preset("UNREAD_SESSION_HOURS", "web.session_hours", "12",
         "A login to the dashboard ends after so many hours however busy, 1 to 720."),
     key("UNREAD_OIDC_ISSUER", "web.oidc_issuer",
-        "Single sign-on with OpenID Connect: the issuer's address, `https://login.example.com`. Register the redirect address `UNREAD_PUBLIC_URL/login/sso/callback` there."),
+        "Single sign-on with OpenID Connect: the issuer's address, `https://login.example.com`. Register the redirect address `/login/sso/callback` below `UNREAD_DASHBOARD_URL`, else `UNREAD_PUBLIC_URL`, there."),
     key("UNREAD_OIDC_CLIENT_ID", "web.oidc_client_id",
         "The client that was registered for unread at the issuer."),
     secret("UNREAD_OIDC_CLIENT_SECRET", "web.oidc_client_secret",
@@ -298,6 +300,8 @@ pub const KEYS: &[SettingKey] = &[
         "`error`, `warn`, `info`, `debug` or `trace`; also by part, `info,unread::jobs=debug`. `unread log-level` changes it while the process runs. `unread demo` logs `warn` where nothing is set."),
     key("OTEL_EXPORTER_OTLP_ENDPOINT", "log.otlp_url",
         "OpenTelemetry collector to send spans of jobs and requests to, by HTTP: `http://collector:4318`. Only builds with the feature `otlp` do. Left out: none are sent."),
+    key("OTEL_SERVICE_NAME", "log.service_name",
+        "What the collector calls this process. Left out: `unread-` and its role, such as `unread-worker`."),
 ];
 
 /// The setting whose name in the environment is `env`.

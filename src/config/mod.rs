@@ -130,6 +130,8 @@ pub struct Log {
     pub level_is_preset: bool,
     /// Where spans go.
     pub otlp: Option<Url>,
+    /// Whose they are; `None`: by the role.
+    pub service_name: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +145,16 @@ impl Config {
     pub fn load(file: Option<&Path>, role: ProcessRole) -> Result<Self, ConfigError> {
         let sources = Sources::of_process(file).map_err(ConfigError)?;
         Self::read(&sources, role)
+    }
+
+    /// The log's format alone, for whoever has to say that the settings are wrong.
+    pub fn log_format(file: Option<&Path>) -> Option<LogFormat> {
+        let sources = Sources::of_process(file).ok()?;
+        let mut reader = SettingsReader::new(&sources);
+        reader
+            .optional("UNREAD_LOG_FORMAT", log_format)
+            .ok()
+            .flatten()
     }
 
     /// Reads the settings from `sources`: the same without a process.
@@ -312,22 +324,31 @@ fn read_retention(r: &mut SettingsReader) -> Result<RetentionSettings, Noted> {
 }
 
 fn read_log(r: &mut SettingsReader) -> Result<Log, Noted> {
-    let format = r.optional("UNREAD_LOG_FORMAT", |raw| match raw {
-        "json" => Ok(LogFormat::Json),
-        "text" => Ok(LogFormat::Text),
-        _ => Err("text or json"),
-    });
+    let format = r.optional("UNREAD_LOG_FORMAT", log_format);
     let level = r.setting("UNREAD_LOG_LEVEL", |raw| {
         parse::log_level(raw).map(|()| raw.to_owned())
     });
     let level_is_preset = !r.is_given("UNREAD_LOG_LEVEL");
     let otlp = r.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::base_url);
+    let service_name = r.optional(
+        "OTEL_SERVICE_NAME",
+        parse::token(63, "1 to 63 letters, digits, - or _"),
+    );
     Ok(Log {
         format: format?,
         level: level?,
         level_is_preset,
         otlp: otlp?,
+        service_name: service_name?,
     })
+}
+
+fn log_format(raw: &str) -> Result<LogFormat, &'static str> {
+    match raw {
+        "json" => Ok(LogFormat::Json),
+        "text" => Ok(LogFormat::Text),
+        _ => Err("text or json"),
+    }
 }
 
 #[cfg(test)]

@@ -57,13 +57,16 @@ pub mod unreadable;
 pub mod upkeep;
 pub mod users;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::Connection as _;
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _};
 
-pub use schema::{CARRY_OVER, Schema, SchemaProblem, check_schema, migrate};
+pub use schema::{
+    CARRY_OVER, Schema, SchemaProblem, check_schema, migrate, missing_migrations, newest_migration,
+};
 
 /// Opens a pool; it connects when first used.
 pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
@@ -93,6 +96,37 @@ pub fn pool_with_key(
             })
         })
         .connect_lazy_with(options.application_name(restore::APPLICATION))
+}
+
+/// Opens a pool for migrations. A statement that waits for a lock keeps everybody waiting behind it, who asks for the same table: it gives up
+/// soon, and is tried again. That it is long is no news.
+pub fn pool_for_migrations(options: PgConnectOptions) -> PgPool {
+    let options = options.disable_statement_logging();
+    PgPoolOptions::new()
+        .max_connections(2)
+        .acquire_timeout(Duration::from_secs(10))
+        .after_connect(|conn, _| {
+            Box::pin(async move {
+                let session = format!("{SESSION}; set lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'");
+                sqlx::raw_sql(sqlx::AssertSqlSafe(session))
+                    .execute(conn)
+                    .await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options.application_name(restore::APPLICATION))
+}
+
+/// So long a migration may keep others waiting while it waits itself.
+const LOCK_TIMEOUT_SECONDS: u32 = 2;
+
+/// Whether a statement has waited too long for a lock.
+pub fn is_locked_out(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain();
+    causes.any(|cause| match cause.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Database(error)) => error.code().as_deref() == Some("55P03"),
+        _ => false,
+    })
 }
 
 /// What each session begins with.
@@ -132,6 +166,39 @@ pub async fn ping(pool: &PgPool) -> sqlx::Result<()> {
     asked
         .await
         .unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut))
+}
+
+/// Why no connection could be made when it was last tried; empty while they can.
+static NO_CONNECTION: Mutex<String> = Mutex::new(String::new());
+
+/// Remembers why no connection can be made, or that they can (`None`). Returns whether that is news.
+pub fn note_reachable(why_not: Option<&sqlx::Error>) -> bool {
+    let now = why_not.map(ToString::to_string).unwrap_or_default();
+    let mut known = NO_CONNECTION.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_news = *known != now;
+    *known = now;
+    is_news
+}
+
+/// What an error says. A pool that has no connection to give knows no reason: then the one that connections were last refused for.
+pub fn explain(error: &sqlx::Error) -> String {
+    let why = NO_CONNECTION.lock().unwrap_or_else(PoisonError::into_inner);
+    match error {
+        sqlx::Error::PoolTimedOut if !why.is_empty() => format!("no connection: {why}"),
+        sqlx::Error::PoolTimedOut => "all connections of this process are in use".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+/// The same for an error that has others behind it.
+pub fn explain_all(error: &anyhow::Error) -> String {
+    let mut causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<sqlx::Error>());
+    match causes.find(|cause| matches!(cause, sqlx::Error::PoolTimedOut)) {
+        Some(timed_out) => format!("{error:#} ({})", explain(timed_out)),
+        None => format!("{error:#}"),
+    }
 }
 
 /// Whether an error means that there is no server to talk to, or not for us: whatever was asked is not at fault.

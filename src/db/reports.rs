@@ -207,9 +207,7 @@ pub async fn suppressions(
     pool: &PgPool,
 ) -> sqlx::Result<Vec<(AccountId, Channel, Suppression, i64)>> {
     let sql = "select account, channel, reason, count(*) from suppressions group by 1, 2, 3";
-    let rows = sqlx::query(sql)
-        .fetch_all(pool)
-        .await?;
+    let rows = sqlx::query(sql).fetch_all(pool).await?;
     readable(&rows)
 }
 

@@ -96,3 +96,25 @@ pub async fn pooled_by_transaction(pool: &PgPool) -> sqlx::Result<bool> {
     busy.rollback().await?;
     Ok(first == second || first != third)
 }
+
+/// A transaction of another session that may hold locks.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct OpenTransaction {
+    pub pid: i32,
+    /// What the program calls itself.
+    pub application: String,
+    pub seconds: i64,
+}
+
+/// The oldest transactions on this database beside ours, for who wants to know what a lock waits for. Of other users only with the right to
+/// see them.
+pub async fn oldest_transactions(pool: &PgPool) -> sqlx::Result<Vec<OpenTransaction>> {
+    sqlx::query_as(
+        "select pid, coalesce(application_name, '') as application, extract(epoch from now() - xact_start)::bigint as seconds
+         from pg_stat_activity
+         where datname = current_database() and pid <> pg_backend_pid() and xact_start < now() - interval '1 second'
+         order by xact_start limit 3",
+    )
+    .fetch_all(pool)
+    .await
+}

@@ -8,8 +8,10 @@
 //! scraped says nothing at all, not even that the database is away.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State as Shared};
 use axum::http::{StatusCode, header};
@@ -25,22 +27,54 @@ use crate::control::accounts::Accounts;
 use crate::control::overview;
 use crate::db;
 use crate::db::journal::Sink;
-use crate::domain::hold::HoldKind;
 use crate::domain::contact::Suppression;
+use crate::domain::hold::HoldKind;
 use crate::domain::ids::{AccountId, Channel, Provider};
 use crate::domain::pause::Scope;
 use crate::domain::reminder::ReminderState;
 use crate::jobs::{names, queue};
+use crate::metrics::Metrics;
 use crate::telemetry;
 
-pub fn router(state: AppState) -> Router {
+/// A process that may still be starting: it waits for its database for as long as that takes, and answers probes and Prometheus meanwhile.
+#[derive(Clone)]
+pub struct Starting {
+    metrics: Metrics,
+    started: Arc<OnceLock<AppState>>,
+}
+
+impl Starting {
+    pub fn new(metrics: Metrics) -> Self {
+        let started = Arc::default();
+        Self { metrics, started }
+    }
+
+    /// It has started.
+    pub fn started(&self, state: AppState) {
+        // Only once.
+        let _ = self.started.set(state);
+    }
+
+    fn state(&self) -> Option<&AppState> {
+        self.started.get()
+    }
+}
+
+pub fn router(state: Starting) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+        .route("/readyz", get(ready))
         .route("/log-level", put(set_log_level))
         .layer(DefaultBodyLimit::max(MAX_LEVEL))
         .with_state(state)
+}
+
+async fn ready(Shared(starting): Shared<Starting>) -> Response {
+    match starting.state() {
+        Some(state) => health::ready(Shared(state.clone())).await,
+        None => health::not_yet(),
+    }
 }
 
 /// A level names parts of the program, at most some dozens.
@@ -60,17 +94,28 @@ async fn set_log_level(ConnectInfo(peer): ConnectInfo<SocketAddr>, level: String
 /// What is asked of the database at a scrape may take so long in all.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
-async fn scrape(Shared(state): Shared<AppState>) -> Response {
-    let mut families = state.metrics.registry().gather();
-    let asked = tokio::time::timeout(PATIENCE, of_the_service(&state)).await;
+async fn scrape(Shared(starting): Shared<Starting>) -> Response {
+    let metrics = &starting.metrics;
+    let mut families = metrics.registry().gather();
+    let asked = async {
+        let state = starting.state().context("the process has not started")?;
+        of_the_service(state).await
+    };
+    let asked = tokio::time::timeout(PATIENCE, asked).await;
     let service = asked.unwrap_or_else(|_| {
-        Err(anyhow::anyhow!("the database has not answered within {PATIENCE:?}"))
+        let why = db::explain(&sqlx::Error::PoolTimedOut);
+        Err(anyhow::anyhow!(
+            "the database has not answered within {PATIENCE:?}: {why}"
+        ))
     });
-    families.extend(database_up(state.metrics.role(), service.is_ok()));
+    families.extend(database_up(metrics.role(), service.is_ok()));
     match service {
         Ok(service) => families.extend(service),
         // The process's own numbers are worth having when the database is away.
-        Err(error) => tracing::warn!("The service's metrics cannot be read: {error:#}"),
+        Err(error) => tracing::warn!(
+            "The service's metrics cannot be read: {}",
+            db::explain_all(&error)
+        ),
     }
     let mut text = Vec::new();
     match TextEncoder::new().encode(&families, &mut text) {
@@ -298,7 +343,10 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
         &["queue"],
     )?;
     let delivering = channels().map(names::deliver_queue);
-    for queue in [names::SCAN, names::UPKEEP, names::ADVANCE].into_iter().chain(delivering) {
+    for queue in [names::SCAN, names::UPKEEP, names::ADVANCE]
+        .into_iter()
+        .chain(delivering)
+    {
         for word in ["ready", "scheduled", "held", "dead"] {
             jobs.with_label_values(&[queue, word]).set(0);
         }

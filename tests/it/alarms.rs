@@ -131,9 +131,7 @@ async fn a_stopped_server_rings_for_each_role_and_no_process_is_lost_from_sight(
     let rules = faster(&read("docker/prometheus/rules.yaml"), 5);
     let prometheus = Prometheus::start(&rules, &ports, 4);
     let firing = |role: &str| {
-        format!(
-            "ALERTS{{alertname=\"UnreadDatabaseDown\",alertstate=\"firing\",role=\"{role}\"}}"
-        )
+        format!("ALERTS{{alertname=\"UnreadDatabaseDown\",alertstate=\"firing\",role=\"{role}\"}}")
     };
     eventually("both are scraped", async || {
         prometheus.ask("unread_database_up == 1").await == Ok(2)
@@ -221,11 +219,13 @@ async fn a_series_is_there_before_anything_has_happened() {
             assert_eq!(value(&page, series), Some("0"), "{series}");
         }
         // Nothing was scanned yet: from when the account is known.
-        let known: i64 = sqlx::query_scalar("select extract(epoch from created_at)::bigint from accounts")
-            .fetch_one(t.pool())
-            .await
-            .unwrap();
-        let series = "unread_scan_last_success_timestamp_seconds{account=\"12345678\",skill=\"-1\"}";
+        let known: i64 =
+            sqlx::query_scalar("select extract(epoch from created_at)::bigint from accounts")
+                .fetch_one(t.pool())
+                .await
+                .unwrap();
+        let series =
+            "unread_scan_last_success_timestamp_seconds{account=\"12345678\",skill=\"-1\"}";
         assert_eq!(value(&page, series), Some(known.to_string().as_str()));
     })
     .await;

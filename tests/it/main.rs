@@ -41,6 +41,7 @@ mod lost_commits;
 mod manifests;
 mod monitoring;
 mod opt_outs;
+mod outages;
 mod pages;
 mod people;
 mod person;

@@ -142,7 +142,10 @@ fn every_alert_has_its_section_in_the_runbooks() {
             runbooks.contains(&format!("\n## {alert}\n")),
             "docs/runbooks.md has no section {alert}"
         );
-        let link = format!("runbook_url: https://docs.example.com/unread/runbooks.md#{}\n", alert.to_ascii_lowercase());
+        let link = format!(
+            "runbook_url: https://docs.example.com/unread/runbooks.md#{}\n",
+            alert.to_ascii_lowercase()
+        );
         assert!(rules.contains(&link), "no rule has {link}");
     }
 }
@@ -242,11 +245,8 @@ fn expressions() -> Vec<(String, String)> {
             let targets = panel["targets"].as_array().unwrap();
             let queries = targets.iter().map(|t| t["expr"].as_str().unwrap());
             // Everything is chosen.
-            let queries = queries.map(|query| {
-                query
-                    .replace("$namespace", ".*")
-                    .replace("$account", ".*")
-            });
+            let queries =
+                queries.map(|query| query.replace("$namespace", ".*").replace("$account", ".*"));
             found.extend(queries.map(|query| (place.clone(), query)));
         }
     }

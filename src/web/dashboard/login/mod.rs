@@ -91,7 +91,7 @@ pub async fn tell_first_link(state: &AppState, anew: bool) -> Result<(), Control
     }
     let link = users::first_link(&state.pool, anew, state.clock.now()).await?;
     if let Some(link) = link {
-        let url = users::address_of(&state.public_url, &link)?;
+        let url = users::address_of(&state.dashboard_url, &link)?;
         tracing::warn!(
             "Nobody can log in to the dashboard yet. Within an hour, make the first administrator at {url} (works once)"
         );
