@@ -125,7 +125,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         shutdown.clone(),
     ));
 
-    let pool = schema::connect(config, database, &clock, migrate, &shutdown).await?;
+    let pool = schema::connect(config, database, &clock, (parts.web, migrate), &shutdown).await?;
     log_start(config, parts, database);
     // From here on somebody says why the database is away when it is.
     tasks.spawn(schema::watch_schema(pool.clone(), shutdown.clone()));

@@ -15,16 +15,21 @@ use crate::config::Config;
 use crate::db::{self, Schema, SchemaProblem};
 use crate::jobs::queue;
 
+/// Connections that a process with the web role does not give back.
+const KEPT_BY_THE_WEB: u32 = 3;
+
 /// A pool on tables that are up to date, with the clock set right by them.
 pub(super) async fn connect(
     config: &Config,
     database: &Database,
     clock: &Clock,
-    migrate: bool,
+    (web, migrate): (bool, bool),
     shutdown: &CancellationToken,
 ) -> anyhow::Result<PgPool> {
     let options = database.options.clone();
-    let pool = db::pool_with_key(options, config.database_connections, key_id(config));
+    // Workers open connections when there is much to do, and then there may be none left for those who answer visitors.
+    let kept = if web { KEPT_BY_THE_WEB } else { 0 };
+    let pool = db::pool_with_key(options, config.database_connections, kept, key_id(config));
     if migrate {
         tokio::select! {
             done = migrate_when_up(&pool) => done?,

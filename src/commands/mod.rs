@@ -48,7 +48,7 @@ struct Tools {
 impl Tools {
     async fn open(config: &Config) -> anyhow::Result<Self> {
         let database = Database::find(config).await?;
-        let pool = db::pool_with_key(database.options.clone(), 2, app::key_id(config));
+        let pool = db::pool_with_key(database.options.clone(), 2, 0, app::key_id(config));
         db::check_schema(&pool).await?;
         let hasher = app::hasher(config, &pool).await?;
         Ok(Self {

@@ -54,6 +54,8 @@ pub struct Config {
     pub database_url: Option<Secret>,
     /// Connections one process may hold.
     pub database_connections: u32,
+    /// What all processes together may hold, as whoever planned them says.
+    pub connections_in_all: Option<u32>,
     /// Folder of our own PostgreSQL.
     pub data_dir: Option<PathBuf>,
     /// Folder with `postgres` and `initdb`.
@@ -181,6 +183,10 @@ pub fn setting_names() -> impl Iterator<Item = &'static str> {
 fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> {
     let database_url = read_database_url(r, role);
     let database_connections = r.setting("UNREAD_DATABASE_CONNECTIONS", parse::number(2..=1000));
+    let connections_in_all = r.optional(
+        "UNREAD_DATABASE_CONNECTIONS_IN_ALL",
+        parse::number(2..=100_000),
+    );
     let data_dir = r.optional("UNREAD_DATA_DIR", str::parse);
     let postgres_bin = r.optional("UNREAD_POSTGRES_BIN", str::parse);
     let backups_kept = r.setting("UNREAD_BACKUPS_KEPT", parse::number(0..=366));
@@ -209,6 +215,7 @@ fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> 
     let config = Config {
         database_url: database_url?,
         database_connections: database_connections?,
+        connections_in_all: connections_in_all?,
         data_dir: data_dir?,
         postgres_bin: postgres_bin?,
         backups_kept: backups_kept?,

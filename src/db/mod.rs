@@ -70,17 +70,20 @@ pub use schema::{
 
 /// Opens a pool; it connects when first used.
 pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
-    pool_with_key(options, connections, None)
+    pool_with_key(options, connections, 0, None)
 }
 
-/// The same, and what is suppressed over it is marked with the name of the key that addresses are hashed with.
+/// The same, and what is suppressed over it is marked with the name of the key that addresses are hashed with. So many connections are `kept`
+/// open once they are made, however little there is to do: where the server has no more to give, others cannot take them.
 pub fn pool_with_key(
     options: PgConnectOptions,
     connections: u32,
+    kept: u32,
     key_id: Option<String>,
 ) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
+        .min_connections(kept.min(connections))
         .acquire_timeout(Duration::from_secs(10))
         .after_connect(move |conn, _| {
             let key_id = key_id.clone();

@@ -12,8 +12,10 @@ pub struct ServerFacts {
     pub version_number: i32,
     pub is_replica: bool,
     pub may_create: bool,
-    /// Connections that ordinary roles may hold in all.
+    /// Connections that this role may hold in all: the least of what server, database and role allow.
     pub connections: i32,
+    /// Connections to the server at the moment.
+    pub in_use: i64,
     /// By its clock.
     pub now: DateTime<Utc>,
 }
@@ -24,8 +26,10 @@ pub async fn facts(pool: &PgPool) -> sqlx::Result<ServerFacts> {
                 current_setting('server_version_num')::int as version_number,
                 pg_is_in_recovery() as is_replica,
                 has_database_privilege(current_database(), 'create') as may_create,
-                current_setting('max_connections')::int
-                    - current_setting('superuser_reserved_connections')::int as connections,
+                least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+                    (select nullif(datconnlimit, -1) from pg_database where datname = current_database()),
+                    (select nullif(rolconnlimit, -1) from pg_roles where rolname = current_user)) as connections,
+                (select count(*) from pg_stat_activity where backend_type = 'client backend') as in_use,
                 clock_timestamp() as now",
     )
     .fetch_one(pool)

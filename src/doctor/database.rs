@@ -7,7 +7,7 @@ use super::{Doctor, MAX_SKEW_SECONDS, PATIENCE};
 use crate::app::{self, Database, DatabaseSource};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::server::Extension;
+use crate::db::server::{Extension, ServerFacts};
 use crate::db::{self, Schema, SchemaProblem};
 use crate::domain::rule::Rule;
 use crate::jobs::queue;
@@ -92,9 +92,9 @@ impl Doctor<'_> {
             },
         );
         if facts.version_number < OLDEST_POSTGRES {
-            self.failed("version", facts.version, "Use PostgreSQL 14 or newer.");
+            self.failed("version", facts.version.clone(), "Use PostgreSQL 14 or newer.");
         } else {
-            self.ok("version", facts.version);
+            self.ok("version", facts.version.clone());
         }
         // The service goes by the database's clock; logs, certificates and LivePerson's signatures still know this machine's.
         let ahead = (facts.now - Clock::System.now()).num_seconds();
@@ -115,16 +115,8 @@ impl Doctor<'_> {
                 "Point DATABASE_URL to the primary.",
             );
         }
-        let wanted = i64::from(config.database_connections);
-        if !own && i64::from(facts.connections) < wanted {
-            self.failed(
-                "connections",
-                format!(
-                    "the server allows {} in all, one process may want {wanted}",
-                    facts.connections
-                ),
-                "Raise max_connections, or lower UNREAD_DATABASE_CONNECTIONS.",
-            );
+        if !own {
+            self.connections(config, &facts);
         }
         let read = match self.tables(pool, facts.may_create, place.is_some()).await {
             Ok(true) => match self.rounds(pool, config).await {
@@ -137,6 +129,26 @@ impl Doctor<'_> {
         if let Err(error) = read {
             let (found, fix) = unreachable(&error);
             self.failed("reading", found, fix);
+        }
+    }
+
+    /// Whether the server has as many connections as all processes may come to want.
+    fn connections(&mut self, config: &Config, facts: &ServerFacts) {
+        let (allowed, in_use) = (facts.connections, facts.in_use);
+        let (who, wanted) = match config.connections_in_all {
+            Some(all) => ("all processes may want", all),
+            None => ("one process may want", config.database_connections),
+        };
+        let found =
+            format!("the server allows {allowed} in all, {in_use} are in use, {who} {wanted}");
+        if i64::from(allowed) < i64::from(wanted) {
+            self.failed(
+                "connections",
+                found,
+                "Raise max_connections (and the limits of the role and the database), or lower UNREAD_DATABASE_CONNECTIONS or the number of processes.",
+            );
+        } else {
+            self.ok("connections", found);
         }
     }
 

@@ -358,3 +358,53 @@ fn every_dashboard_goes_to_the_cluster() {
         assert!(listed.contains(&format!("dashboards/{name}")), "{name}");
     }
 }
+
+/// Whoever adds a pod, or gives one more connections, sees what the database must allow.
+#[test]
+fn the_connections_of_all_pods_are_added_up() {
+    let number = |text: &str, start: &str| -> u32 {
+        let found = between(text, start, &['"', '\n', '}']);
+        found.first().expect(start).parse().unwrap()
+    };
+    let deployments = read("docker/kubernetes/base/deployments.yaml");
+    let scaling = read("docker/kubernetes/overlays/production/scaling.yaml");
+    let keda = read("docker/kubernetes/overlays/production/keda.yaml");
+    let pods: Vec<(&str, u32, u32)> = deployments
+        .split("kind: Deployment\n")
+        .skip(1)
+        .map(|deployment| {
+            (
+                between(deployment, "  name: unread-", &['\n'])[0],
+                number(deployment, "replicas: "),
+                number(deployment, "UNREAD_DATABASE_CONNECTIONS, value: \""),
+            )
+        })
+        .collect();
+    let sum = |most: &dyn Fn(&str, u32) -> u32| -> u32 {
+        // One more of each in a roll-out; the migration, and a pod that waits for it, have two each.
+        let of_pods = pods
+            .iter()
+            .map(|(pod, replicas, connections)| (most(pod, *replicas) + 1) * connections);
+        of_pods.sum::<u32>() + 4
+    };
+    let planned = |path: &str| {
+        let settings = read(&format!("docker/kubernetes/{path}/settings.env"));
+        number(&settings, "UNREAD_DATABASE_CONNECTIONS_IN_ALL=")
+    };
+    assert_eq!(planned("base"), sum(&|_, replicas| replicas));
+    let most = |pod: &str, replicas: u32| match pod {
+        "badge" => number(&scaling, "maxReplicas: "),
+        "worker" => number(&keda, "maxReplicaCount: "),
+        _ => replicas,
+    };
+    assert_eq!(planned("overlays/production"), sum(&most));
+}
+
+/// The query is a rule, which promtool tests.
+#[test]
+fn workers_are_scaled_by_a_tested_rule() {
+    let keda = read("docker/kubernetes/overlays/production/keda.yaml");
+    let query = between(&keda, "query: max(", &['{'])[0];
+    assert!(read("docker/prometheus/rules.yaml").contains(&format!("- record: {query}\n")));
+    assert!(read("docker/prometheus/rules.test.yaml").contains(&format!("- expr: {query}\n")));
+}
