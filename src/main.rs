@@ -17,6 +17,7 @@ use unread::config::{Config, ConfigError, ProcessRole};
 use unread::{complain, doctor, dry_run, local_probe, printed, say, telemetry};
 
 use commands::backup::{self, Backup, RestoreCommand};
+use commands::diagnostics;
 use commands::erase::{self, Erase};
 use commands::live::{self, LiveCommand};
 use commands::reminders::{self, Reminders};
@@ -69,6 +70,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print what a request for support needs, without secrets: build, machine, which settings are set, what doctor finds
+    Diagnostics,
     /// Exit with 0 if the service on this machine is ready, else 1: the health check of a container without a shell
     Health,
     /// Change what the service on this machine logs, until it ends
@@ -183,7 +186,7 @@ impl Command {
             | Self::Backup(_)
             | Self::Restore(_)
             | Self::Erase(_) => ProcessRole::Migrate,
-            Self::Doctor { .. } => ProcessRole::Doctor,
+            Self::Doctor { .. } | Self::Diagnostics => ProcessRole::Doctor,
             Self::Health | Self::LogLevel { .. } => ProcessRole::Beside,
             Self::Scan { .. } => ProcessRole::Scan,
             #[cfg(feature = "demo")]
@@ -245,6 +248,14 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             };
             doctor::keep_if_possible(&config, &lines, Clock::System.now()).await;
             return print_report(&lines, json);
+        }
+        Command::Diagnostics => {
+            let progress = |part: &str| complain!("Trying: {part} …");
+            let findings = tokio::select! {
+                findings = doctor::examine(&config, &Clock::System, &progress) => findings,
+                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            };
+            diagnostics::print(&config, cli.config.as_deref(), &findings);
         }
         Command::Health => local_probe::is_ready(&config).await?,
         Command::LogLevel { level } => {

@@ -81,10 +81,33 @@ fn seconds() -> Vec<f64> {
 }
 
 /// The same up to a day: so late a reminder may be that is still in time by the usual rules, and more.
-fn lateness() -> Vec<f64> {
+fn lateness(registry: &Registry) -> HistogramVec {
     let mut bounds = seconds();
     bounds.extend([900.0, 3_600.0, 21_600.0, 86_400.0]);
-    bounds
+    register(
+        registry,
+        HistogramVec::new(
+            HistogramOpts::new(
+                "unread_lateness_seconds",
+                "Time from a reminder's due moment to the provider's acceptance.",
+            )
+            .buckets(bounds),
+            &["account", "channel"],
+        ),
+    )
+}
+
+fn build(registry: &Registry) -> IntGaugeVec {
+    register(
+        registry,
+        IntGaugeVec::new(
+            Opts::new(
+                "unread_build_info",
+                "Constant 1, labelled with version, revision and role of the process.",
+            ),
+            &["version", "revision", "role"],
+        ),
+    )
 }
 
 fn bodies_refused(registry: &Registry) -> IntCounter {
@@ -132,16 +155,6 @@ impl Metrics {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             register(&registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
-        let build = register(
-            &registry,
-            IntGaugeVec::new(
-                Opts::new(
-                    "unread_build_info",
-                    "Constant 1, labelled with version, revision and role of the process.",
-                ),
-                &["version", "revision", "role"],
-            ),
-        );
         let badge = counter(
             "unread_badge_requests_total",
             "Badge answers by where they came from.",
@@ -154,18 +167,8 @@ impl Metrics {
         Self {
             role: "",
             by_account: false,
-            build,
-            lateness: register(
-                &registry,
-                HistogramVec::new(
-                    HistogramOpts::new(
-                        "unread_lateness_seconds",
-                        "Time from a reminder's due moment to the provider's acceptance.",
-                    )
-                    .buckets(lateness()),
-                    &["account", "channel"],
-                ),
-            ),
+            build: build(&registry),
+            lateness: lateness(&registry),
             attempts: histogram(
                 "unread_attempt_duration_seconds",
                 "Time a provider took for an attempt, by outcome.",

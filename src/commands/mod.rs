@@ -3,6 +3,7 @@
 pub mod backup;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod diagnostics;
 pub mod erase;
 pub mod live;
 pub mod reminders;

@@ -173,6 +173,16 @@ impl Config {
     }
 }
 
+/// The names of the settings that somebody has set, in the environment, `.env` or the file outside of its accounts.
+pub fn names_given(file: Option<&Path>) -> Vec<&'static str> {
+    let Ok(sources) = Sources::of_process(file) else {
+        return Vec::new();
+    };
+    let mut reader = SettingsReader::new(&sources);
+    let keys = keys::KEYS.iter().map(|key| key.env);
+    keys.filter(|name| reader.is_given(name)).collect()
+}
+
 /// The names of all settings in the environment.
 #[cfg(test)]
 pub fn setting_names() -> impl Iterator<Item = &'static str> {

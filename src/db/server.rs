@@ -5,6 +5,10 @@ use sqlx::{FromRow, PgPool};
 
 /// What the server says about itself and about us.
 #[derive(Clone, Debug, FromRow)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each answers a question of its own"
+)]
 pub struct ServerFacts {
     /// `15.4 (Debian …)`.
     pub version: String,
@@ -16,6 +20,12 @@ pub struct ServerFacts {
     pub connections: i32,
     /// Connections to the server at the moment.
     pub in_use: i64,
+    /// Transactions may not write, as managed servers have it when their disk is full.
+    pub is_read_only: bool,
+    /// Nobody on the way can read what is said.
+    pub is_encrypted: bool,
+    /// It is this machine, so there is no way.
+    pub is_local: bool,
     /// By its clock.
     pub now: DateTime<Utc>,
 }
@@ -30,6 +40,9 @@ pub async fn facts(pool: &PgPool) -> sqlx::Result<ServerFacts> {
                     (select nullif(datconnlimit, -1) from pg_database where datname = current_database()),
                     (select nullif(rolconnlimit, -1) from pg_roles where rolname = current_user)) as connections,
                 (select count(*) from pg_stat_activity where backend_type = 'client backend') as in_use,
+                current_setting('transaction_read_only')::boolean as is_read_only,
+                coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) as is_encrypted,
+                inet_client_addr() is null or inet_client_addr() <<= inet '127.0.0.0/8' or inet_client_addr() = inet '::1' as is_local,
                 clock_timestamp() as now",
     )
     .fetch_one(pool)

@@ -84,7 +84,9 @@ fn faster(rules: &str, seconds: u32) -> String {
         let is_minutes = after.starts_with("m]") || after.starts_with("m\n");
         text += before;
         match digits.parse::<u32>() {
-            Ok(minutes) if is_minutes => text += &format!("{}s", minutes * seconds),
+            Ok(minutes) if is_minutes => {
+                text.extend([(minutes * seconds).to_string().as_str(), "s"]);
+            }
             _ => text += digits,
         }
         rest = if is_minutes { &after[1..] } else { after };
