@@ -5,7 +5,7 @@
 
 mod commands;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -18,6 +18,7 @@ use unread::dry_run::{DatabaseUnusable, DryRunOptions, ReportForm};
 use unread::{complain, doctor, dry_run, local_probe, printed, say, telemetry};
 
 use commands::backup::{self, Backup, RestoreCommand};
+use commands::diagnostics;
 use commands::erase::{self, Erase};
 use commands::live::{self, LiveCommand};
 use commands::reminders::{self, Reminders};
@@ -29,7 +30,7 @@ use commands::users::{self, Users};
 
 /// Reminds web-messaging visitors, by e-mail or SMS, of agent messages they have not read.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version = unread::version::LONG.as_str(), arg_required_else_help = true)]
 struct Cli {
     /// Settings file (TOML); default: unread.toml in the working folder, if there is one
     #[arg(long, global = true, value_name = "FILE")]
@@ -59,13 +60,19 @@ enum Command {
     /// Run the scheduler role: enqueues scans and upkeep
     Scheduler,
     /// Bring the database up to date
-    Migrate,
+    Migrate {
+        /// Change nothing; wait until another process has brought it up to date
+        #[arg(long)]
+        wait: bool,
+    },
     /// Try every connection that the settings describe, and say what to fix
     Doctor {
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
     },
+    /// Print what a request for support needs, without secrets: build, machine, which settings are set, what doctor finds
+    Diagnostics,
     /// Exit with 0 if the service on this machine is ready, else 1: the health check of a container without a shell
     Health,
     /// Change what the service on this machine logs, until it ends
@@ -139,22 +146,27 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let (role, file) = (cli.command.role(), cli.config.clone());
     let ended = runtime.block_on(run(cli)).and_then(|code| {
         printed::finish().context("printing")?;
         Ok(code)
     });
-    match ended {
-        Ok(code) => code,
-        Err(error) => {
-            if let Some(problems) = error.downcast_ref::<ConfigError>() {
-                complain!("{problems}");
-                ExitCode::from(2)
-            } else {
-                complain!("unread: {error:#}");
-                ExitCode::FAILURE
-            }
+    ended.unwrap_or_else(|error| failed(&error, role, file.as_deref()))
+}
+
+/// Says why: a process that keeps a log in a line of it, a command in plain words.
+fn failed(error: &anyhow::Error, role: ProcessRole, file: Option<&Path>) -> ExitCode {
+    let problems = error.downcast_ref::<ConfigError>();
+    let code = problems.map_or(ExitCode::FAILURE, |_| ExitCode::from(2));
+    match problems {
+        _ if role.keeps_log() => {
+            let format = Config::log_format(file);
+            telemetry::last_words(format, &format!("{error:#}"), Clock::System.now());
         }
+        Some(problems) => complain!("{problems}"),
+        None => complain!("unread: {error:#}"),
     }
+    code
 }
 
 impl Command {
@@ -169,7 +181,7 @@ impl Command {
             Self::Web => ProcessRole::Web,
             Self::Worker => ProcessRole::Worker,
             Self::Scheduler => ProcessRole::Scheduler,
-            Self::Migrate
+            Self::Migrate { .. }
             | Self::Moved
             | Self::Rules { .. }
             | Self::Reminders { .. }
@@ -178,7 +190,7 @@ impl Command {
             | Self::Backup(_)
             | Self::Restore(_)
             | Self::Erase(_) => ProcessRole::Migrate,
-            Self::Doctor { .. } => ProcessRole::Doctor,
+            Self::Doctor { .. } | Self::Diagnostics => ProcessRole::Doctor,
             Self::Health | Self::LogLevel { .. } => ProcessRole::Beside,
             Self::Scan { .. } => ProcessRole::Scan,
             #[cfg(feature = "demo")]
@@ -201,16 +213,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if role == ProcessRole::Demo && log.level_is_preset {
         "warn".clone_into(&mut log.level);
     }
-    let _log = telemetry::start_log(&log)?;
+    let _log = telemetry::start_log(&log, role.as_str())?;
     // Whoever runs a command beside the service has read them when that started; doctor has them in its table.
-    if matches!(
-        role,
-        ProcessRole::Run
-            | ProcessRole::Web
-            | ProcessRole::Worker
-            | ProcessRole::Scheduler
-            | ProcessRole::Demo
-    ) {
+    if role.keeps_log() || role == ProcessRole::Demo {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -233,7 +238,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Web => play(&config, RoleSet::WEB, false, shutdown).await?,
         Command::Worker => play(&config, RoleSet::WORKER, false, shutdown).await?,
         Command::Scheduler => play(&config, RoleSet::SCHEDULER, false, shutdown).await?,
-        Command::Migrate => migrate(&config).await?,
+        Command::Migrate { wait } => {
+            tokio::select! {
+                done = migrate(&config, wait) => done?,
+                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            }
+        }
         Command::Doctor { json } => {
             let progress = |part: &str| complain!("Trying: {part} …");
             let lines = tokio::select! {
@@ -242,6 +252,14 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             };
             doctor::keep_if_possible(&config, &lines, Clock::System.now()).await;
             return print_report(&lines, json);
+        }
+        Command::Diagnostics => {
+            let progress = |part: &str| complain!("Trying: {part} …");
+            let findings = tokio::select! {
+                findings = doctor::examine(&config, &Clock::System, &progress) => findings,
+                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            };
+            diagnostics::print(&config, cli.config.as_deref(), &findings);
         }
         Command::Health => local_probe::is_ready(&config).await?,
         Command::LogLevel { level } => {

@@ -124,6 +124,7 @@ pub fn web_state(
         imports: crate::control::suppressions::Imports::default(),
         links: web::Links::default(),
         public_url: config.web.public_url.clone(),
+        dashboard_url: config.web.dashboard_url.clone(),
         demo,
     }))
 }
@@ -153,7 +154,7 @@ fn sso(config: &Config) -> anyhow::Result<Option<web::access::issuer::OidcIssuer
     let settings = config.sso.clone();
     let issuer = settings.map(|settings| {
         let http = liveperson::http_client();
-        web::access::issuer::OidcIssuer::new(settings, http, &config.web.public_url)
+        web::access::issuer::OidcIssuer::new(settings, http, &config.web.dashboard_url)
     });
     issuer.transpose()
 }

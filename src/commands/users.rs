@@ -56,7 +56,7 @@ pub async fn run(config: &Config, what: Users) -> anyhow::Result<()> {
     let tools = Tools::open(config).await?;
     let (pool, now) = (&tools.pool, Clock::System.now());
     let say = |does: &str, name: &str, link: &control::users::Link| -> anyhow::Result<()> {
-        let url = control::users::address_of(&config.web.public_url, link)?;
+        let url = control::users::address_of(&config.web.dashboard_url, link)?;
         say!(
             "{name} {does} at {url} (works once, until {})",
             link.expires_at.format("%Y-%m-%d %H:%M UTC")

@@ -20,8 +20,12 @@ pub struct Web {
     pub port: u16,
     pub metrics_bind: IpAddr,
     pub metrics_port: u16,
+    /// Metrics name the account.
+    pub metrics_by_account: bool,
     /// This service as the outside world calls it; the path ends in `/`.
     pub public_url: Url,
+    /// The dashboard as its people call it.
+    pub dashboard_url: Url,
     /// Other names that it goes by.
     pub allowed_hosts: Vec<HostPattern>,
     /// Keys of which each may sign mail events.
@@ -59,7 +63,9 @@ pub(super) fn read(r: &mut SettingsReader) -> Result<Web, Noted> {
     let port = r.setting("PORT", parse::port);
     let metrics_bind = r.setting("UNREAD_METRICS_BIND", address);
     let metrics_port = r.setting("UNREAD_METRICS_PORT", parse::port);
+    let metrics_by_account = r.setting("UNREAD_METRICS_BY_ACCOUNT", parse::flag);
     let public_url = r.optional("UNREAD_PUBLIC_URL", parse::public_url);
+    let dashboard_url = r.optional("UNREAD_DASHBOARD_URL", parse::public_url);
     let allowed_hosts = r.list("UNREAD_ALLOWED_HOSTS", str::parse);
     let mail_webhook_secrets = r.list("UNREAD_MAIL_WEBHOOK_SECRET", parse::secret);
     let mail_reports = mail_reports(r);
@@ -84,6 +90,8 @@ pub(super) fn read(r: &mut SettingsReader) -> Result<Web, Noted> {
         port,
         metrics_bind: metrics_bind?,
         metrics_port: metrics_port?,
+        metrics_by_account: metrics_by_account?,
+        dashboard_url: dashboard_url?.unwrap_or_else(|| public_url.clone()),
         public_url,
         allowed_hosts: allowed_hosts?.unwrap_or_default(),
         mail_webhook_secrets: mail_webhook_secrets?.unwrap_or_default(),

@@ -61,6 +61,17 @@ pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
     MIGRATOR.run(pool).await
 }
 
+/// How many migrations the tables lack.
+pub async fn missing_migrations(pool: &PgPool) -> sqlx::Result<usize> {
+    let applied = applied(pool).await?;
+    Ok(known().keys().filter(|v| !applied.contains_key(v)).count())
+}
+
+/// The newest migration that this program knows.
+pub fn newest_migration() -> i64 {
+    MIGRATOR.iter().map(|m| m.version).max().unwrap_or_default()
+}
+
 /// Whether this program can work with the tables as they are.
 pub async fn check_schema(pool: &PgPool) -> Result<Schema, SchemaProblem> {
     let known = known();

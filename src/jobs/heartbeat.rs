@@ -117,7 +117,10 @@ impl HeartbeatTask {
                     failing = false;
                 }
                 Err(error) if !failing => {
-                    tracing::warn!("The heartbeat cannot be written, trying again: {error:#}");
+                    tracing::warn!(
+                        "The heartbeat cannot be written, trying again: {}",
+                        db::explain_all(&error)
+                    );
                     failing = true;
                 }
                 Ok(_) | Err(_) => {}

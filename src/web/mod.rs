@@ -58,7 +58,7 @@ use self::bodies::Bodies;
 pub use fast_path::FastPath;
 pub use hosts::HostFilter;
 pub use links::LinkLimits as Links;
-pub use metrics::router as metrics_router;
+pub use metrics::{Starting, router as metrics_router};
 
 /// Answers whether the queue can be worked on.
 pub type HealthProbe = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -102,6 +102,8 @@ pub struct Inner {
     pub imports: control::suppressions::Imports,
     /// This service as the outside world calls it; the path ends in `/`.
     pub public_url: Url,
+    /// The dashboard as its people call it; the path ends in `/`.
+    pub dashboard_url: Url,
     /// Links of the demonstration, shown on the dashboard.
     pub demo: Option<Demo>,
 }
@@ -201,7 +203,7 @@ pub fn guarded(state: &AppState) -> (Router<AppState>, Vec<Route>) {
     dashboard::add(&mut table);
     api::add(&mut table);
     let document = api::document::whole(&mut table);
-    dashboard::add_reference(&mut table, &document, &state.public_url);
+    dashboard::add_reference(&mut table, &document, &state.dashboard_url);
     api::add_document(&mut table, &document);
     table.finish()
 }

@@ -207,7 +207,7 @@ pub async fn run_test(test: impl AsyncFnOnce(&TestApp)) {
 }
 
 pub async fn run_test_with(setup: Setup, test: impl AsyncFnOnce(&TestApp)) {
-    let stage = TestApp::start(setup).await;
+    let stage = Box::pin(TestApp::start(setup)).await;
     test(&stage).await;
     stage.strike().await;
 }

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod alarms;
 mod answers;
 mod architecture;
 mod backup;
@@ -42,6 +43,7 @@ mod mail_tokens;
 mod manifests;
 mod monitoring;
 mod opt_outs;
+mod outages;
 mod pages;
 mod people;
 mod person;

@@ -193,8 +193,9 @@ async fn write(ctx: &Context, done: &[FinishedAttempt]) -> anyhow::Result<()> {
     tx.commit().await.context("committing outcomes")?;
     for FinishedAttempt { dispatch, outcome } in done {
         if matches!(outcome, Outcome::Accepted { .. }) {
+            let owed = &dispatch.owed;
             ctx.metrics
-                .sent(dispatch.owed.channel, now - dispatch.owed.due_at);
+                .sent(&owed.account, owed.channel, now - owed.due_at);
         }
     }
     Ok(())

@@ -88,14 +88,14 @@ impl OidcIssuer {
     pub fn new(
         settings: config::Sso,
         http: reqwest::Client,
-        public_url: &Url,
+        dashboard_url: &Url,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             settings,
             http,
-            redirect: public_url
+            redirect: dashboard_url
                 .join("login/sso/callback")
-                .context("extending the public URL")?,
+                .context("extending the dashboard's URL")?,
             found: OnceCell::new(),
         })
     }

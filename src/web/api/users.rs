@@ -39,7 +39,7 @@ struct PasswordLinkView {
 }
 
 fn link_view(state: &AppState, link: &Link) -> Result<PasswordLinkView, ApiError> {
-    let url = control::users::address_of(&state.public_url, link);
+    let url = control::users::address_of(&state.dashboard_url, link);
     Ok(PasswordLinkView {
         url: url.map_err(ControlError::from)?.into(),
         expires_at: link.expires_at,

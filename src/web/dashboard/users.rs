@@ -73,7 +73,7 @@ async fn render(
     let now = state.clock.now();
     let users = users::list(&state.pool).await?;
     let link = beside.link.map(|(name, link)| {
-        let url = users::address_of(&state.public_url, link).map_err(ControlError::from);
+        let url = users::address_of(&state.dashboard_url, link).map_err(ControlError::from);
         let expires = labels::time(link.expires_at, now);
         url.map(|url| LinkShown {
             name,

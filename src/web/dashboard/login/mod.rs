@@ -91,7 +91,7 @@ pub async fn tell_first_link(state: &AppState, anew: bool) -> Result<(), Control
     }
     let link = users::first_link(&state.pool, anew, state.clock.now()).await?;
     if let Some(link) = link {
-        let url = users::address_of(&state.public_url, &link)?;
+        let url = users::address_of(&state.dashboard_url, &link)?;
         tracing::warn!(
             "The dashboard has no users yet. Create the first administrator within an hour at {url} (works once)"
         );
