@@ -12,6 +12,7 @@ mod liveperson;
 mod mail;
 mod records;
 mod report;
+mod server;
 mod web;
 
 use std::sync::Arc;

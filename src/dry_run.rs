@@ -1,20 +1,20 @@
 //! `unread scan --dry-run`: reads accounts as they are at this moment and tells who would be reminded when, and who not and why.
 //!
-//! First what the rules promise and cannot do. The reading and the deciding are a scan's own (`jobs::scan::read`), so that the answer is what the service would do. It sends
-//! nothing, stores nothing and shares no limit: it keeps to the configured rate by itself. Conversations are named by id,
-//! addresses masked. What only the moment of sending can know (opt-outs, caps, the newest read state) is not foretold.
+//! First what the rules promise and cannot do. The reading and the deciding are a scan's own (`jobs::scan::read`), so that the answer is
+//! what the service would do. It sends nothing, stores nothing and shares no limit: it keeps to the configured rate by itself.
+//! Conversations are named by id, addresses masked. What only the moment of sending can know (opt-outs, caps, the newest read state) is
+//! not foretold.
 
 mod progress;
+mod report;
 mod rules;
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::SecondsFormat;
 use futures_util::future::BoxFuture;
 use sqlx::PgPool;
 use tokio::sync::Mutex;
@@ -29,15 +29,17 @@ use crate::domain::ids::{AccountId, SkillId};
 use crate::domain::owed::Installation;
 use crate::domain::rule::Rule;
 use crate::jobs::context::Account;
-use crate::jobs::forecast::{self, ForecastOutcome, Verdict, verdict};
+use crate::jobs::forecast::{self, verdict};
 use crate::jobs::scan;
 use crate::liveperson::{
     self, ConversationStatus, MAX_SKILLS, MAX_WINDOW, Purpose, RateLimiter, Search, TooBusy,
 };
 
+use self::report::{AccountSummary, Report};
 use self::rules::{contradictions, installation, read_rules, rules};
 
 pub use progress::{DryRunProgress, show};
+pub use report::ReportForm;
 
 /// How long the database may take to answer before the run goes on without it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,29 +51,38 @@ pub struct DryRunOptions {
     pub account: Option<AccountId>,
     /// A file of rules to try instead of the stored ones.
     pub rules: Option<PathBuf>,
+    pub form: ReportForm,
 }
+
+/// There is a database to go by, and it cannot be used: what the defaults would do says nothing of this installation.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the database of this installation cannot be used: {0}. Without it the dry run would go by the default rules, and not by yours"
+)]
+pub struct DatabaseUnusable(String);
 
 /// Reads the accounts and writes what would happen to `out`, one line per conversation. `progress` is told how far it
 /// is. Returns how many reminders would be sent.
 pub async fn run(
     config: &Config,
-    wanted: &DryRunOptions,
+    options: &DryRunOptions,
     clock: &Clock,
-    mut out: impl Write,
+    out: impl Write,
     progress: &dyn Fn(DryRunProgress<'_>),
 ) -> anyhow::Result<usize> {
-    let (database, pool) = database(config, progress).await.unzip();
-    let file = wanted.rules.as_ref();
+    let mut report = Report::new(out, options.form);
+    let (database, pool) = database(config, progress).await?.unzip();
+    let file = options.rules.as_ref();
     let file = file.map(|path| read_rules(path, config)).transpose()?;
     let accounts = config.accounts.iter();
     let accounts: Vec<_> = accounts
-        .filter(|account| wanted.account.as_ref().is_none_or(|id| *id == account.id))
+        .filter(|account| options.account.as_ref().is_none_or(|id| *id == account.id))
         .collect();
     anyhow::ensure!(!accounts.is_empty(), "no such account is configured");
     let mut reminders = 0;
     for account in accounts {
         let rules = rules(config, account, pool.as_ref(), file.as_deref(), progress).await?;
-        contradictions(&rules, config, pool.as_ref(), clock, &mut out).await?;
+        contradictions(&rules, config, pool.as_ref(), clock, &mut report).await?;
         let mut pass = DryRunPass {
             account: reader(config, account, clock)?,
             installation: installation(config),
@@ -79,20 +90,13 @@ pub async fn run(
             database: pool.as_ref(),
             clock,
             seen: HashSet::new(),
-            reminders: 0,
-            unreadable: 0,
+            summary: AccountSummary::default(),
         };
-        pass.all(account.skills.as_deref(), &mut out, progress)
+        pass.all(account.skills.as_deref(), &mut report, progress)
             .await?;
-        writeln!(
-            out,
-            "account {}: {} open conversations, {} reminders, {} conversations that cannot be read",
-            account.id,
-            pass.seen.len(),
-            pass.reminders,
-            pass.unreadable
-        )?;
-        reminders += pass.reminders;
+        pass.summary.open = pass.seen.len();
+        report.account(&account.id, &pass.summary)?;
+        reminders += pass.summary.reminders();
     }
     if let Some(pool) = pool {
         pool.close().await;
@@ -103,31 +107,41 @@ pub async fn run(
     Ok(reminders)
 }
 
-/// The installation's database, if there is one and it can be read.
+/// The installation's database, if there is one. One that has no tables yet knows no rules either.
 async fn database(
     config: &Config,
     progress: &dyn Fn(DryRunProgress<'_>),
-) -> Option<(Database, PgPool)> {
-    app::locate(config).ok()?;
-    let without = |why: &str| {
-        progress(DryRunProgress::Note(&format!(
-            "Going on without the database: {why}"
-        )));
-    };
-    let database = match Database::find(config).await {
-        Ok(database) => database,
-        Err(error) => {
-            without(&format!("{error:#}"));
-            return None;
-        }
-    };
-    let pool = db::pool(database.options.clone(), 2);
-    match tokio::time::timeout(PATIENCE, db::check_schema(&pool)).await {
-        Ok(Ok(_)) => return Some((database, pool)),
-        Ok(Err(problem)) => without(&problem.to_string()),
-        Err(_) => without("it does not answer"),
+) -> Result<Option<(Database, PgPool)>, DatabaseUnusable> {
+    if app::locate(config).is_err() {
+        return Ok(None);
     }
-    None
+    let unusable = |why: String| DatabaseUnusable(why.trim_end_matches('.').to_owned());
+    let database = Database::find(config)
+        .await
+        .map_err(|error| unusable(format!("{error:#}")))?;
+    let pool = db::pool(database.options.clone(), 2);
+    let usable = async {
+        // On a connection of its own, whose error says what is wrong.
+        db::ping(&pool).await?;
+        db::check_schema(&pool).await
+    };
+    let problem = match tokio::time::timeout(PATIENCE, usable).await {
+        Ok(Ok(_)) => return Ok(Some((database, pool))),
+        Ok(Err(problem)) if problem.is_without_tables() => None,
+        Ok(Err(problem)) => Some(problem.to_string()),
+        Err(_) => Some("it does not answer".to_owned()),
+    };
+    pool.close().await;
+    // It may be the server of `unread run`, started for this. That it cannot be stopped is no more than was already wrong.
+    let closed = database.close().await;
+    if let Some(problem) = problem {
+        return Err(unusable(problem));
+    }
+    closed.map_err(|error| unusable(format!("{error:#}")))?;
+    progress(DryRunProgress::Note(
+        "The database has no tables yet: `unread migrate` makes them",
+    ));
+    Ok(None)
 }
 
 fn reader(
@@ -187,22 +201,21 @@ struct DryRunPass<'a> {
     clock: &'a Clock,
     /// Conversations met so far: pages overlap when the result moves.
     seen: HashSet<String>,
-    reminders: usize,
-    unreadable: usize,
+    summary: AccountSummary,
 }
 
 impl DryRunPass<'_> {
     async fn all(
         &mut self,
         skills: Option<&[SkillId]>,
-        out: &mut impl Write,
+        report: &mut Report<impl Write>,
         progress: &dyn Fn(DryRunProgress<'_>),
     ) -> anyhow::Result<()> {
         match skills {
-            None => self.window(&[], out, progress).await,
+            None => self.window(&[], report, progress).await,
             Some(skills) => {
                 for skills in skills.chunks(MAX_SKILLS) {
-                    self.window(skills, out, progress).await?;
+                    self.window(skills, report, progress).await?;
                 }
                 Ok(())
             }
@@ -212,7 +225,7 @@ impl DryRunPass<'_> {
     async fn window(
         &mut self,
         skills: &[SkillId],
-        out: &mut impl Write,
+        report: &mut Report<impl Write>,
         progress: &dyn Fn(DryRunProgress<'_>),
     ) -> anyhow::Result<()> {
         let now = self.clock.now();
@@ -236,11 +249,11 @@ impl DryRunPass<'_> {
                 search.from = from;
                 offset = 0;
             }
-            self.unreadable += page.unreadable.len();
+            self.summary.unreadable += page.unreadable.len();
             let records = self.unseen(page.records).await;
             progress(DryRunProgress::Result);
-            self.report(&records, out).await?;
-            let read = self.seen.len() + self.unreadable;
+            self.decide(&records, report).await?;
+            let read = self.seen.len() + self.summary.unreadable;
             progress(DryRunProgress::Read {
                 account: &self.account.id,
                 read,
@@ -258,7 +271,11 @@ impl DryRunPass<'_> {
         scan::complete(&self.account, Purpose::Background, records).await
     }
 
-    async fn report(&mut self, records: &[Record], out: &mut impl Write) -> anyhow::Result<()> {
+    async fn decide(
+        &mut self,
+        records: &[Record],
+        report: &mut Report<impl Write>,
+    ) -> anyhow::Result<()> {
         let existing = match self.database {
             Some(pool) => {
                 forecast::existing(pool, &self.account.id, records, self.clock.now()).await?
@@ -271,37 +288,10 @@ impl DryRunPass<'_> {
             let (account, installation) = (&self.account, &self.installation);
             let verdict = verdict(account, installation, &self.rules, record, of_one, now);
             if let Some(verdict) = verdict {
-                self.reminders +=
-                    usize::from(matches!(verdict.what, ForecastOutcome::Remind { .. }));
-                writeln!(out, "{} {}", record.id, verdict_message(&verdict))?;
+                self.summary.count(&verdict);
+                report.conversation(&self.account.id, &record.id, &verdict)?;
             }
         }
         Ok(())
     }
-}
-
-fn verdict_message(verdict: &Verdict) -> String {
-    let mut passed_over = String::new();
-    for (channel, reason) in &verdict.passed_over {
-        let _ = write!(passed_over, ", {channel}: {reason}");
-    }
-    let what = match &verdict.what {
-        ForecastOutcome::Remind {
-            step,
-            channel,
-            at,
-            to,
-            waits_until,
-        } => {
-            let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
-            let waits = waits_until
-                .as_ref()
-                .map(|until| format!(", waits until {until}"));
-            let waits = waits.unwrap_or_default();
-            let channel = channel.as_str();
-            format!("remind  {at}  {channel:5}  step {step} to {to}{waits}")
-        }
-        ForecastOutcome::Not(reason) => format!("not     {reason}"),
-    };
-    what + &passed_over
 }

@@ -50,6 +50,7 @@ pub mod secret;
 pub mod standstill;
 pub mod suppressions_file;
 pub mod telemetry;
+pub mod version;
 pub mod web;
 pub mod worker;
 

@@ -33,7 +33,7 @@ pub async fn set_log_level(config: &Config, level: &str) -> anyhow::Result<()> {
 }
 
 const NOBODY: &str =
-    "no service answers on this machine; look at UNREAD_METRICS_PORT and UNREAD_METRICS_BIND";
+    "no service answers on this machine; check UNREAD_METRICS_PORT and UNREAD_METRICS_BIND";
 
 fn client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().timeout(PATIENCE).build()

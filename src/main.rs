@@ -5,7 +5,7 @@
 
 mod commands;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 use unread::app::RoleSet;
 use unread::clock::Clock;
 use unread::config::{Config, ConfigError, ProcessRole};
+use unread::dry_run::{DatabaseUnusable, DryRunOptions, ReportForm};
 use unread::{complain, doctor, dry_run, local_probe, printed, say, telemetry};
 
 use commands::backup::{self, Backup, RestoreCommand};
+use commands::diagnostics;
 use commands::erase::{self, Erase};
 use commands::live::{self, LiveCommand};
 use commands::reminders::{self, Reminders};
@@ -28,7 +30,7 @@ use commands::users::{self, Users};
 
 /// Reminds web-messaging visitors, by e-mail or SMS, of agent messages they have not read.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version = unread::version::LONG.as_str(), arg_required_else_help = true)]
 struct Cli {
     /// Settings file (TOML); default: unread.toml in the working folder, if there is one
     #[arg(long, global = true, value_name = "FILE")]
@@ -58,13 +60,19 @@ enum Command {
     /// Run the scheduler role: enqueues scans and upkeep
     Scheduler,
     /// Bring the database up to date
-    Migrate,
+    Migrate {
+        /// Change nothing; wait until another process has brought it up to date
+        #[arg(long)]
+        wait: bool,
+    },
     /// Try every connection that the settings describe, and say what to fix
     Doctor {
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
     },
+    /// Print what a request for support needs, without secrets: build, machine, which settings are set, what doctor finds
+    Diagnostics,
     /// Exit with 0 if the service on this machine is ready, else 1: the health check of a container without a shell
     Health,
     /// Change what the service on this machine logs, until it ends
@@ -72,7 +80,7 @@ enum Command {
         /// error, warn, info, debug or trace; also by part: `info,unread::jobs=debug`
         level: String,
     },
-    /// Read the accounts as they are now and print who would be reminded when, and who not and why
+    /// Read the accounts as they are now and print who would be reminded and when, and who would not and why
     Scan {
         /// Send and store nothing (the only way there is: the service scans by itself)
         #[arg(long, required = true)]
@@ -83,18 +91,21 @@ enum Command {
         /// Rules to try, as a TOML file; left out: those in the database, else the defaults
         #[arg(long, value_name = "FILE")]
         rules: Option<PathBuf>,
+        /// Print JSON Lines: an object for each conversation, one for each account at its end
+        #[arg(long)]
+        json: bool,
     },
     /// Import or export reminder rules as a TOML file
     Rules {
         #[command(subcommand)]
         what: Rules,
     },
-    /// Let reminders out, per account and channel; until then nobody is written to
+    /// Go live, per account and channel; until then no messages are sent
     Live {
         #[command(subcommand)]
         what: LiveCommand,
     },
-    /// End the hold of a database that was restored from a backup: nobody is reminded twice, opt-outs come back from the journal
+    /// End the hold of a database that was restored from a backup: no one is reminded twice, opt-outs are restored from the journal
     Restored(RestoredCommand),
     /// Take over a database that was moved to another server, with everything in it, while nothing ran
     Moved,
@@ -135,22 +146,27 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let (role, file) = (cli.command.role(), cli.config.clone());
     let ended = runtime.block_on(run(cli)).and_then(|code| {
         printed::finish().context("printing")?;
         Ok(code)
     });
-    match ended {
-        Ok(code) => code,
-        Err(error) => {
-            if let Some(problems) = error.downcast_ref::<ConfigError>() {
-                complain!("{problems}");
-                ExitCode::from(2)
-            } else {
-                complain!("unread: {error:#}");
-                ExitCode::FAILURE
-            }
+    ended.unwrap_or_else(|error| failed(&error, role, file.as_deref()))
+}
+
+/// Says why: a process that keeps a log in a line of it, a command in plain words.
+fn failed(error: &anyhow::Error, role: ProcessRole, file: Option<&Path>) -> ExitCode {
+    let problems = error.downcast_ref::<ConfigError>();
+    let code = problems.map_or(ExitCode::FAILURE, |_| ExitCode::from(2));
+    match problems {
+        _ if role.keeps_log() => {
+            let format = Config::log_format(file);
+            telemetry::last_words(format, &format!("{error:#}"), Clock::System.now());
         }
+        Some(problems) => complain!("{problems}"),
+        None => complain!("unread: {error:#}"),
     }
+    code
 }
 
 impl Command {
@@ -165,7 +181,7 @@ impl Command {
             Self::Web => ProcessRole::Web,
             Self::Worker => ProcessRole::Worker,
             Self::Scheduler => ProcessRole::Scheduler,
-            Self::Migrate
+            Self::Migrate { .. }
             | Self::Moved
             | Self::Rules { .. }
             | Self::Reminders { .. }
@@ -174,7 +190,7 @@ impl Command {
             | Self::Backup(_)
             | Self::Restore(_)
             | Self::Erase(_) => ProcessRole::Migrate,
-            Self::Doctor { .. } => ProcessRole::Doctor,
+            Self::Doctor { .. } | Self::Diagnostics => ProcessRole::Doctor,
             Self::Health | Self::LogLevel { .. } => ProcessRole::Beside,
             Self::Scan { .. } => ProcessRole::Scan,
             #[cfg(feature = "demo")]
@@ -197,16 +213,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if role == ProcessRole::Demo && log.level_is_preset {
         "warn".clone_into(&mut log.level);
     }
-    let _log = telemetry::start_log(&log)?;
+    let _log = telemetry::start_log(&log, role.as_str())?;
     // Whoever runs a command beside the service has read them when that started; doctor has them in its table.
-    if matches!(
-        role,
-        ProcessRole::Run
-            | ProcessRole::Web
-            | ProcessRole::Worker
-            | ProcessRole::Scheduler
-            | ProcessRole::Demo
-    ) {
+    if role.keeps_log() || role == ProcessRole::Demo {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -229,7 +238,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Web => play(&config, RoleSet::WEB, false, shutdown).await?,
         Command::Worker => play(&config, RoleSet::WORKER, false, shutdown).await?,
         Command::Scheduler => play(&config, RoleSet::SCHEDULER, false, shutdown).await?,
-        Command::Migrate => migrate(&config).await?,
+        Command::Migrate { wait } => {
+            tokio::select! {
+                done = migrate(&config, wait) => done?,
+                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            }
+        }
         Command::Doctor { json } => {
             let progress = |part: &str| complain!("Trying: {part} …");
             let lines = tokio::select! {
@@ -239,17 +253,46 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             doctor::keep_if_possible(&config, &lines, Clock::System.now()).await;
             return print_report(&lines, json);
         }
+        Command::Diagnostics => {
+            let progress = |part: &str| complain!("Trying: {part} …");
+            let findings = tokio::select! {
+                findings = doctor::examine(&config, &Clock::System, &progress) => findings,
+                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            };
+            diagnostics::print(&config, cli.config.as_deref(), &findings);
+        }
         Command::Health => local_probe::is_ready(&config).await?,
         Command::LogLevel { level } => {
             local_probe::set_log_level(&config, &level).await?;
             say!("The service on this machine logs {level} until it ends.");
         }
-        Command::Scan { account, rules, .. } => {
-            let wanted = dry_run::DryRunOptions { account, rules };
-            tokio::select! {
-                done = dry_run::run(&config, &wanted, &Clock::System, printed::Output, &dry_run::show) => done?,
+        Command::Scan {
+            account,
+            rules,
+            json,
+            ..
+        } => {
+            let form = if json {
+                ReportForm::Json
+            } else {
+                ReportForm::Text
+            };
+            let options = DryRunOptions {
+                account,
+                rules,
+                form,
+            };
+            let done = tokio::select! {
+                done = dry_run::run(&config, &options, &Clock::System, printed::Output, &dry_run::show) => done,
                 () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
             };
+            if let Err(error) = done {
+                let Some(unusable) = error.downcast_ref::<DatabaseUnusable>() else {
+                    return Err(error);
+                };
+                complain!("unread: {unusable}");
+                return Ok(ExitCode::from(3));
+            }
         }
         Command::Rules { what } => rules::run(&config, what).await?,
         Command::Live { what } => return live::run(&config, what).await,

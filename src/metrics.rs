@@ -1,7 +1,8 @@
 //! What this process counts about itself. What is true of the service as a whole (queue depth, reminders by state, circuits) is
 //! read from PostgreSQL when scraped (`web::metrics`), so that replicas agree.
 //!
-//! Labels come from closed sets; never a conversation, an address or a consumer.
+//! Labels come from closed sets; never a conversation, an address or a consumer. The account is one of them everywhere, and empty, which
+//! is no label to Prometheus, unless the settings ask for it: an installation with many accounts would multiply its series.
 
 mod labels;
 
@@ -17,6 +18,7 @@ use crate::domain::decide::{Decision, Reason, Verdict};
 use crate::domain::ids::{AccountId, Channel, SkillId};
 use crate::domain::outcome::Outcome;
 use crate::liveperson::Observer;
+use crate::version::{REVISION, VERSION};
 
 pub use labels::{AccessOutcome, BadgeSource, Closed, RefusedConnection};
 
@@ -24,6 +26,11 @@ pub use labels::{AccessOutcome, BadgeSource, Closed, RefusedConnection};
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
+    /// What this process plays, as a label.
+    role: &'static str,
+    /// Whether what is counted for one account carries its name.
+    by_account: bool,
+    build: IntGaugeVec,
     lateness: HistogramVec,
     attempts: HistogramVec,
     decisions: IntCounterVec,
@@ -73,9 +80,40 @@ fn seconds() -> Vec<f64> {
     ]
 }
 
+/// The same up to a day: so late a reminder may be that is still in time by the usual rules, and more.
+fn lateness(registry: &Registry) -> HistogramVec {
+    let mut bounds = seconds();
+    bounds.extend([900.0, 3_600.0, 21_600.0, 86_400.0]);
+    register(
+        registry,
+        HistogramVec::new(
+            HistogramOpts::new(
+                "unread_lateness_seconds",
+                "Time from a reminder's due moment to the provider's acceptance.",
+            )
+            .buckets(bounds),
+            &["account", "channel"],
+        ),
+    )
+}
+
+fn build(registry: &Registry) -> IntGaugeVec {
+    register(
+        registry,
+        IntGaugeVec::new(
+            Opts::new(
+                "unread_build_info",
+                "Constant 1, labelled with version, revision and role of the process.",
+            ),
+            &["version", "revision", "role"],
+        ),
+    )
+}
+
 fn bodies_refused(registry: &Registry) -> IntCounter {
     let name = "unread_bodies_refused_total";
-    let help = "Requests that were told to come again because too much was being sent at once.";
+    let help =
+        "Requests that were asked to try again later because too much was being sent at once.";
     register(registry, IntCounter::new(name, help))
 }
 
@@ -118,17 +156,6 @@ impl Metrics {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             register(&registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
-        let build = register(
-            &registry,
-            IntGauge::with_opts(
-                Opts::new(
-                    "unread_build_info",
-                    "Constant 1, labelled with the version.",
-                )
-                .const_label("version", env!("CARGO_PKG_VERSION")),
-            ),
-        );
-        build.set(1);
         let badge = counter(
             "unread_badge_requests_total",
             "Badge answers by where they came from.",
@@ -139,25 +166,24 @@ impl Metrics {
             prometheus::process_collector::ProcessCollector::for_self(),
         ));
         Self {
-            lateness: histogram(
-                "unread_lateness_seconds",
-                "Time from a reminder's due moment to the provider's acceptance.",
-                &["channel"],
-            ),
+            role: "",
+            by_account: false,
+            build: build(&registry),
+            lateness: lateness(&registry),
             attempts: histogram(
                 "unread_attempt_duration_seconds",
                 "Time a provider took for an attempt, by outcome.",
-                &["channel", "outcome"],
+                &["account", "channel", "outcome"],
             ),
             decisions: counter(
                 "unread_decisions_total",
                 "Answers to \"should this be sent now?\" by verdict and reason.",
-                &["channel", "verdict", "reason"],
+                &["account", "channel", "verdict", "reason"],
             ),
             liveperson: histogram(
                 "unread_liveperson_request_duration_seconds",
                 "Calls to LivePerson, retries included.",
-                &["endpoint", "outcome"],
+                &["account", "endpoint", "outcome"],
             ),
             scans: counter(
                 "unread_scans_total",
@@ -209,36 +235,71 @@ impl Metrics {
         }
     }
 
+    /// Those of a process that plays this role, with accounts as labels or without.
+    #[must_use]
+    pub fn of_process(role: &'static str, by_account: bool) -> Self {
+        let metrics = Self {
+            role,
+            by_account,
+            ..Self::new()
+        };
+        metrics
+            .build
+            .with_label_values(&[VERSION, REVISION, role])
+            .set(1);
+        metrics
+    }
+
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
+    pub fn role(&self) -> &'static str {
+        self.role
+    }
+
+    /// An account as a label: its id, or nothing.
+    pub fn label<'a>(&self, account: &'a AccountId) -> &'a str {
+        if self.by_account {
+            account.as_str()
+        } else {
+            ""
+        }
+    }
+
     /// A reminder was accepted, this long after it was due.
-    pub fn sent(&self, channel: Channel, lateness: TimeDelta) {
+    pub fn sent(&self, account: &AccountId, channel: Channel, lateness: TimeDelta) {
         self.lateness
-            .with_label_values(&[channel.as_str()])
+            .with_label_values(&[self.label(account), channel.as_str()])
             .observe(lateness.as_seconds_f64().max(0.0));
     }
 
-    pub fn attempted(&self, channel: Channel, outcome: &Outcome, took: Duration) {
+    pub fn attempted(
+        &self,
+        account: &AccountId,
+        channel: Channel,
+        outcome: &Outcome,
+        took: Duration,
+    ) {
         self.attempts
-            .with_label_values(&[channel.as_str(), outcome.as_str()])
+            .with_label_values(&[self.label(account), channel.as_str(), outcome.as_str()])
             .observe(took.as_secs_f64());
     }
 
-    pub fn decided_on(&self, channel: Channel, decision: &Decision) {
+    pub fn decided_on(&self, account: &AccountId, channel: Channel, decision: &Decision) {
         let (verdict, reason) = match decision {
             Decision::Send(_) => (Verdict::Send, Reason::Due),
             Decision::Cancel(reason) => (Verdict::Cancel, *reason),
             Decision::Postpone(_, reason) => (Verdict::Postpone, *reason),
             Decision::Expire(reason) => (Verdict::Expire, *reason),
         };
-        self.decided(channel, verdict, reason);
+        self.decided(account, channel, verdict, reason);
     }
 
-    pub fn decided(&self, channel: Channel, verdict: Verdict, reason: Reason) {
+    pub fn decided(&self, account: &AccountId, channel: Channel, verdict: Verdict, reason: Reason) {
+        let account = self.label(account);
         self.decisions
-            .with_label_values(&[channel.as_str(), verdict.as_str(), reason.as_str()])
+            .with_label_values(&[account, channel.as_str(), verdict.as_str(), reason.as_str()])
             .inc();
     }
 
@@ -328,10 +389,24 @@ impl Default for Metrics {
     }
 }
 
-impl Observer for Metrics {
+/// Counts the calls to one account's LivePerson.
+pub struct LivePersonCalls {
+    metrics: Metrics,
+    account: AccountId,
+}
+
+impl LivePersonCalls {
+    pub fn new(metrics: Metrics, account: AccountId) -> Self {
+        Self { metrics, account }
+    }
+}
+
+impl Observer for LivePersonCalls {
     fn on_call(&self, endpoint: &'static str, outcome: &'static str, elapsed: Duration) {
-        self.liveperson
-            .with_label_values(&[endpoint, outcome])
+        let account = self.metrics.label(&self.account);
+        self.metrics
+            .liveperson
+            .with_label_values(&[account, endpoint, outcome])
             .observe(elapsed.as_secs_f64());
     }
 }

@@ -5,11 +5,13 @@
 
 #[cfg(feature = "otlp")]
 mod otlp;
+mod trace;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write as _};
 use std::sync::OnceLock;
 
 use anyhow::Context;
+use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -18,7 +20,34 @@ use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 use crate::config::{self, Log, LogFormat};
 
+pub use trace::TraceParent;
+
 static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// In which form lines are written: text on a terminal, else JSON, unless the settings say so.
+fn format_of(setting: Option<LogFormat>) -> LogFormat {
+    setting.unwrap_or(if io::stderr().is_terminal() {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    })
+}
+
+/// Why a process that keeps a log ends, as a line of its log whatever the level: collectors read nothing else.
+pub fn last_words(format: Option<LogFormat>, why: &str, now: DateTime<Utc>) {
+    let line = match format_of(format) {
+        LogFormat::Text => format!("unread: {why}"),
+        LogFormat::Json => serde_json::json!({
+            "timestamp": now.to_rfc3339_opts(SecondsFormat::Micros, true),
+            "level": "ERROR",
+            "message": why,
+            "target": "unread",
+        })
+        .to_string(),
+    };
+    // Where nobody hears it there is nobody to complain to.
+    let _ = writeln!(io::stderr(), "{line}");
+}
 
 /// Holds the log open; what is still on its way to a collector of spans leaves when it is dropped.
 #[must_use]
@@ -27,15 +56,11 @@ pub struct LogGuard {
     _spans: Option<otlp::Spans>,
 }
 
-/// Starts the log. To be called once, before anything is logged.
-pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
+/// Starts the log of a process of this role. To be called once, before anything is logged.
+pub fn start_log(log: &Log, role: &str) -> anyhow::Result<LogGuard> {
     let (filter, level) = reload::Layer::new(filter(&log.level)?);
     let is_terminal = io::stderr().is_terminal();
-    let format = log.format.unwrap_or(if is_terminal {
-        LogFormat::Text
-    } else {
-        LogFormat::Json
-    });
+    let format = format_of(log.format);
     // It would complain where the line could not be written, and panic.
     let lines = fmt::layer()
         .with_writer(io::stderr)
@@ -48,15 +73,30 @@ pub fn start_log(log: &Log) -> anyhow::Result<LogGuard> {
     let log_lines = tracing_subscriber::registry().with(filter).with(lines);
     #[cfg(feature = "otlp")]
     let (started, guard) = {
-        let (layer, spans) = log.otlp.as_ref().map(otlp::export).transpose()?.unzip();
+        let (layer, spans) = log
+            .otlp
+            .as_ref()
+            .map(|collector| otlp::export(collector, service_name(log, role)))
+            .transpose()?
+            .unzip();
         let guard = LogGuard { _spans: spans };
         (log_lines.with(layer).try_init(), guard)
     };
     #[cfg(not(feature = "otlp"))]
-    let (started, guard) = (log_lines.try_init(), LogGuard {});
+    let (started, guard) = {
+        let _ = role;
+        (log_lines.try_init(), LogGuard {})
+    };
     started.context("starting the log")?;
     let _ = LEVEL.set(level);
     Ok(guard)
+}
+
+/// What a collector calls this process.
+#[cfg(feature = "otlp")]
+fn service_name(log: &Log, role: &str) -> String {
+    let named = log.service_name.clone();
+    named.unwrap_or_else(|| format!("unread-{role}"))
 }
 
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
@@ -76,7 +116,7 @@ pub fn set_level(level: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Listens for SIGINT and SIGTERM from now on; the future ends at the first. A second one ends the process at once with exit code
+/// Listens for SIGINT, SIGTERM and SIGHUP (a terminal that was closed, a supervisor's "reload") from now on; the future ends at the first. A second one ends the process at once with exit code
 /// 130: whoever asks twice does not want to wait for what is still in hand.
 ///
 /// Must be called inside a tokio runtime.
@@ -96,6 +136,7 @@ pub fn shutdown_signal() -> anyhow::Result<impl Future<Output = ()>> {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -104,6 +145,7 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
         })
     }
 
@@ -111,6 +153,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hang_up.recv() => "SIGHUP",
         }
     }
 }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -26,7 +28,7 @@ use unread::domain::read_state::ReadStatus;
 use unread::postgres::Durability;
 use unread::sandbox::{ACCOUNT, Options, Sandbox};
 
-const SECRET: &str = "a secret of thirty-two characters";
+use crate::token::{SECRET, token};
 
 /// What the badge says of everybody here, by the old address and by the new one.
 pub const OLD_BODY: &str = r#"{"unreadByConsumer":true}"#;
@@ -188,19 +190,6 @@ pub fn new_path() -> String {
     format!("/v1/badge/{ACCOUNT}")
 }
 
-/// A token as a brand's backend makes it.
-pub fn token(consumer: &str) -> String {
-    let expires = Clock::System.now().timestamp() + 600;
-    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-    let claims = format!(r#"{{"aud":"{ACCOUNT}","sub":"{consumer}","exp":{expires}}}"#);
-    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())
-        .unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
-    mac.update(signed.as_bytes());
-    let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
-    format!("{signed}.{signature}")
-}
-
 async fn populate(pool: &PgPool, consumers: i32, customers: i32) -> Result<()> {
     let mut tx = pool.begin().await?;
     sqlx::query(
@@ -246,11 +235,41 @@ async fn bare(pool: PgPool) -> Result<SocketAddr> {
     });
     let app = Router::new()
         .route("/old", get(|| async { OLD_BODY }))
-        .route("/new", get(|| async { NEW_BODY }))
+        .route("/verified", get(verified))
         .route("/row/{id}", get(row))
         .with_state(pool);
     tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(address)
+}
+
+/// The same answer for whoever brings a token, which is verified each time: signature, audience, end.
+async fn verified(headers: HeaderMap) -> Result<&'static str, StatusCode> {
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    match token.and_then(subject) {
+        Some(_) => Ok(NEW_BODY),
+        None => Err(StatusCode::UNAUTHORIZED),
+    }
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    aud: String,
+    sub: String,
+    exp: i64,
+}
+
+fn subject(token: &str) -> Option<String> {
+    let (signed, signature) = token.rsplit_once('.')?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).ok()?;
+    mac.update(signed.as_bytes());
+    mac.verify_slice(&URL_SAFE_NO_PAD.decode(signature).ok()?)
+        .ok()?;
+    let (_, claims) = signed.split_once('.')?;
+    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    let holds = claims.aud == ACCOUNT && claims.exp > Clock::System.now().timestamp();
+    holds.then_some(claims.sub)
 }
 
 /// One row by its primary key.

@@ -51,6 +51,7 @@ pub async fn run(wanted: &DeliverOptions) -> Result<()> {
     .await?;
     // Scans would be measured with it.
     drop(scheduler);
+    ledger::scans_ended(&stage.pool).await?;
     println!("{n} reminders, {durability:?}");
     let round = Play {
         stage: &stage,

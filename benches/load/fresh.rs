@@ -249,6 +249,7 @@ impl Service {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        ledger::scans_ended(pool).await?;
         let account: AccountId = ACCOUNT.parse()?;
         let due = ledger::soon();
         ledger::make_due(pool, (&account, Channel::Email), &reminders, |_| due).await?;

@@ -33,6 +33,11 @@ const HANGING: usize = 200;
 const OTHERS: usize = 100;
 const EVERY: TimeDelta = TimeDelta::milliseconds(250);
 
+/// From the unread message to the reminder, by the rule.
+const WAIT: TimeDelta = TimeDelta::minutes(1);
+/// From the beginning until the first are due: as long as a scan may take to find them all, with all messages in the past by then.
+const LEAD: TimeDelta = TimeDelta::seconds(30);
+
 /// Longer than all of it takes.
 const SILENCE_MS: u64 = 120_000;
 
@@ -131,25 +136,27 @@ impl Silent {
         Process::finish(&["rules", "import", "rules.toml"], folder, environment)?;
         go_live(pool).await?;
         let [hangs, goes_on] = self.sides()?;
-        let then = sandbox.world().minutes_from_now(-60.0);
-        for (side, area, count) in [(&hangs, 202, HANGING), (&goes_on, 415, OTHERS)] {
-            for n in 0..count {
-                answered(&then, side, area, n);
-            }
+        let began = Clock::System.now();
+        for n in 0..HANGING {
+            answered(&due_in(sandbox.world(), LEAD), &hangs, 202, n);
+        }
+        for n in 0..OTHERS {
+            let after = LEAD + TimeDelta::seconds(1) + EVERY * i32::try_from(n)?;
+            answered(&due_in(sandbox.world(), after), &goes_on, 415, n);
         }
         let _scheduler = Process::spawn(&["scheduler"], folder, environment)?;
         let _worker = Process::spawn(&["worker"], folder, environment)?;
-        let (hanging, others) = until("a scan", Duration::from_mins(5), async || {
+        let others = until("a scan", Duration::from_mins(5), async || {
             let (hanging, others) = (of(pool, &hangs).await?, of(pool, &goes_on).await?);
             let all = hanging.len() == HANGING && others.len() == OTHERS;
-            Ok(all.then_some((hanging, others)))
+            Ok(all.then_some(others))
         })
         .await?;
         self.begin(sandbox);
-        let due = ledger::soon();
-        let nth = |n: usize| due + TimeDelta::seconds(1) + EVERY * i32::try_from(n).unwrap_or(0);
-        ledger::make_due(pool, (&hangs.0, hangs.1), &hanging, |_| due).await?;
-        ledger::make_due(pool, (&goes_on.0, goes_on.1), &others, nth).await?;
+        ensure!(
+            Clock::System.now() < began + LEAD,
+            "the scan came when the first reminders were due"
+        );
         let new = scanned(sandbox.world(), pool, &goes_on);
         let (round, new) = tokio::try_join!(ledger::all_sent(pool, &others), new)?;
         println!(
@@ -196,18 +203,24 @@ fn accounts(sandbox: &Sandbox) -> Result<String> {
     SENDERS.into_iter().map(account).collect()
 }
 
-/// Three days after the unread message, at all hours, over the one channel on which somebody can be reached: what a scan finds is owed, and
-/// not due before the driver says so.
+/// At all hours, over the one channel on which somebody can be reached.
 fn rules() -> String {
+    let minutes = WAIT.num_minutes();
     let of = |(account, sender)| {
         format!(
             "[[rule]]\naccount = '{account}'\nsteps = [\n\
-             {{ channel = 'email', after_minutes = 4320 }},\n\
-             {{ channel = 'sms', after_minutes = 4320, when = 'if_not_reached' }},\n]\n\
+             {{ channel = 'email', after_minutes = {minutes} }},\n\
+             {{ channel = 'sms', after_minutes = {minutes}, when = 'if_not_reached' }},\n]\n\
+             debounce_minutes = 0\n\
              channels.sms = {{ quiet_hours = {{ allowed = [] }}, sender = '{sender}' }}\n"
         )
     };
     format!("version = 2\n{}", SENDERS.map(of).concat())
+}
+
+/// The world at the time of a message whose reminder is due so long from now.
+fn due_in(world: &World, after: TimeDelta) -> World {
+    world.minutes_from_now((after - WAIT).as_seconds_f64() / 60.0)
 }
 
 /// Somebody who can be reached on one channel, under a number of that area.

@@ -39,6 +39,21 @@ pub async fn scheduled(pool: &PgPool) -> Result<Vec<ReminderId>> {
     Ok(ids.into_iter().map(ReminderId).collect())
 }
 
+/// Waits until no scan is under way or about to be, once nobody asks for further ones: it would put the reminders that are made due back to
+/// when their rule has them due.
+pub async fn scans_ended(pool: &PgPool) -> Result<()> {
+    until("the end of the scans", Duration::from_mins(1), async || {
+        let ended: bool = sqlx::query_scalar(
+            "select not exists (select from apalis.jobs where job_type = $1 and status in ('Pending', 'Running'))",
+        )
+        .bind(names::SCAN)
+        .fetch_one(pool)
+        .await?;
+        Ok(ended.then_some(()))
+    })
+    .await
+}
+
 /// Makes reminders due as if they had never been sent: the n-th at `due(n)`, with the job that a scan would have written.
 pub async fn make_due(
     pool: &PgPool,

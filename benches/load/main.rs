@@ -14,6 +14,8 @@
 //! cargo bench --bench load -- start                                from each role's start until it is ready; the program's size
 //! cargo bench --bench load -- pages   [--rows 1000000] [--n 100]   every page and list on a ledger with a past: p50, p95, rows read
 //! cargo bench --bench load -- strangers [--n 5000]                 healthy requests beside so many half-open connections: p99
+//! cargo bench --bench load -- streams [--n 12000] [--rows 100000]  so many open event streams while so many conversations change:
+//!                                                                  memory per stream, the slowest badge answer meanwhile
 //! ```
 //!
 //! `--plot FOLDER` writes what `scan` and `deliver` have measured as pictures, too.
@@ -43,6 +45,9 @@ mod plot;
 mod reference;
 mod stage;
 mod strangers;
+mod streams;
+#[path = "../badge/token.rs"]
+mod token;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -128,10 +133,17 @@ fn main() -> Result<()> {
             number("--n", 100)?,
         )),
         Some("strangers") => runtime.block_on(strangers::run(durability, number("--n", 5_000)?)),
+        Some("streams") => runtime.block_on(streams::run(
+            durability,
+            number("--n", 12_000)?,
+            number("--rows", 100_000)?,
+        )),
         // `cargo bench` without arguments runs every benchmark: this one is asked for by name.
         None => Ok(()),
         Some(other) => {
-            bail!("`{other}`: say scan, deliver, fresh, hanging, idle, start, pages or strangers")
+            bail!(
+                "`{other}`: say scan, deliver, fresh, hanging, idle, start, pages, strangers or streams"
+            )
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::jobs::rate_limiter::SharedRateLimiter;
 use crate::liveperson;
-use crate::metrics::Metrics;
+use crate::metrics::{LivePersonCalls, Metrics};
 
 /// What the client of LivePerson must be told about an account.
 pub fn liveperson_settings(
@@ -52,6 +52,6 @@ pub(super) fn client(
         liveperson::http_client(),
         limit,
         clock.clone(),
-        Arc::new(metrics.clone()),
+        Arc::new(LivePersonCalls::new(metrics.clone(), account.id.clone())),
     ))
 }

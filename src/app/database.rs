@@ -123,6 +123,16 @@ impl Database {
         !matches!(self.server, Behind::Configured)
     }
 
+    /// Where it is, without user and password.
+    pub fn place(&self) -> String {
+        let options = &self.options;
+        let name = options.get_database().unwrap_or(options.get_username());
+        match options.get_socket() {
+            Some(socket) => format!("{}/{name}", socket.display()),
+            None => format!("{}:{}/{name}", options.get_host(), options.get_port()),
+        }
+    }
+
     /// The same database for a backup.
     pub fn for_backup(&self, config: &Config) -> anyhow::Result<backup::BackupDatabase> {
         let address = match &config.database_url {

@@ -70,7 +70,10 @@ pub(super) async fn sign_on(
         }
         // It was there a moment ago.
         if !std::mem::replace(&mut is_said, true) {
-            tracing::warn!("The database is away, trying again every second: {error:#}");
+            tracing::warn!(
+                "The database is away, trying again every second: {}",
+                db::explain_all(&error)
+            );
         }
         tokio::select! {
             () = shutdown.cancelled() => {}

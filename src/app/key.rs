@@ -42,7 +42,7 @@ pub fn key_id(config: &Config) -> Option<String> {
 }
 
 /// Without `UNREAD_SECRET`.
-pub const KEY_BESIDE_HASHES: &str = "the key of the address hashes is in the database beside them: whoever gets a copy of it, a backup too, \
-    can find out by trying which addresses and numbers are in it";
+pub const KEY_BESIDE_HASHES: &str = "the key of the address hashes is in the database beside them: anyone who gets a copy of it, or of a \
+                                     backup, can find out by guessing which addresses and numbers are in it";
 pub const SET_A_KEY: &str = "Set UNREAD_SECRET (`openssl rand -hex 32`) and keep it elsewhere. What was hashed with the database's key is \
     still recognised.";

@@ -27,6 +27,7 @@ use crate::domain::ids::AccountId;
 use crate::hashing::Hasher;
 use crate::jobs::queue::WorkerProcess;
 use crate::metrics::Metrics;
+use crate::version::{REVISION, VERSION};
 use crate::web::{self, connections};
 
 pub use adapters::liveperson_settings;
@@ -34,7 +35,7 @@ pub use database::{Database, DatabaseSource, backups, locate};
 pub use key::{KEY_BESIDE_HASHES, SET_A_KEY, hasher, key_id};
 pub use parts::{account_of, context, installation, web_state};
 pub use roles::{RoleSet, scan_pace, scheduler};
-pub use schema::{migrate, migrate_when_up};
+pub use schema::{migrate, migrate_when_up, wait_until_migrated};
 
 /// A service that runs until its shutdown token is cancelled.
 pub struct Running {
@@ -50,7 +51,21 @@ pub struct Running {
 
 impl Running {
     /// Waits for the shutdown, and for every part to finish what it has in hand.
+    ///
+    /// Without a database nothing can be finished: what is in hand is left to others, as if this process had been killed.
     pub async fn finish(mut self) -> anyhow::Result<()> {
+        let (pool, shutdown) = (self.pool.clone(), self.shutdown.clone());
+        let abandoned = schema::away_at_the_end(pool, shutdown);
+        tokio::select! {
+            ended = self.finish_in_order() => ended,
+            () = abandoned => {
+                tracing::warn!("Stopping without the database: what is in hand is taken over by others, or looked up when it is back");
+                Ok(())
+            }
+        }
+    }
+
+    async fn finish_in_order(&mut self) -> anyhow::Result<()> {
         let mut failed = None;
         while let Some(ended) = self.tasks.join_next().await {
             match ended {
@@ -62,7 +77,7 @@ impl Running {
             }
             self.shutdown.cancel();
         }
-        if let Some(host) = self.host.and_then(Arc::into_inner) {
+        if let Some(host) = self.host.take().and_then(Arc::into_inner) {
             host.leave().await;
         }
         self.pool.close().await;
@@ -99,8 +114,21 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         None
     };
     let metrics_listener = serve::bind_metrics(&config.web).await?;
+    let metrics = Metrics::of_process(parts.name(config), config.web.metrics_by_account);
+    let starting = web::Starting::new(metrics.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve::serve_metrics(
+        metrics_listener,
+        starting.clone(),
+        &metrics,
+        config,
+        shutdown.clone(),
+    ));
 
-    let pool = schema::connect(config, database, &clock, migrate, &shutdown).await?;
+    let pool = schema::connect(config, database, &clock, (parts.web, migrate), &shutdown).await?;
+    log_start(config, parts, database);
+    // From here on somebody says why the database is away when it is.
+    tasks.spawn(schema::watch_schema(pool.clone(), shutdown.clone()));
     let hasher = if parts.web || parts.worker {
         hasher(config, &pool).await?
     } else {
@@ -110,18 +138,15 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     if parts.web && config.web.dashboard {
         codes::warn_of_lost(&pool, &hasher).await?;
     }
-    let metrics = Metrics::new();
     let shared = Arc::new(context(config, &pool, &clock, &hasher, &metrics)?);
     let journal = journal::of_process(config, parts, demo.is_some());
     let heart = journal::sign_on(config, &shared, journal.as_ref(), &shutdown).await?;
 
-    let mut tasks = JoinSet::new();
     tasks.spawn(heart.run(shutdown.clone()));
     if parts.worker {
         journal::keep(config, &shared, journal, &mut tasks, &shutdown).await?;
     }
     tasks.spawn(watch(database.lost(), shutdown.clone()));
-    tasks.spawn(schema::watch_schema(pool.clone(), shutdown.clone()));
     if matches!(clock, Clock::OfDatabase(_)) {
         tasks.spawn(time::keep_time(
             pool.clone(),
@@ -153,8 +178,7 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
     if let Some(listener) = web_listener {
         address = Some(roles.web(listener, &state, files).await?);
     }
-    let stop = shutdown.clone();
-    tasks.spawn(serve::serve_metrics(metrics_listener, &state, config, stop));
+    starting.started(state.clone());
     Ok(Running {
         web: address,
         pool,
@@ -163,6 +187,20 @@ pub async fn start(config: &Config, database: &Database, start: Start) -> anyhow
         shutdown,
         host,
     })
+}
+
+/// What every question about a process begins with.
+fn log_start(config: &Config, parts: RoleSet, database: &Database) {
+    let accounts: Vec<&str> = config.accounts.iter().map(|a| a.id.as_str()).collect();
+    tracing::info!(
+        version = VERSION,
+        revision = REVISION,
+        role = parts.name(config),
+        accounts = accounts.join(","),
+        database = database.place(),
+        schema = crate::db::newest_migration(),
+        "Starting to work"
+    );
 }
 
 /// A PostgreSQL of our own that dies takes the service with it: whoever started us starts both again.

@@ -63,7 +63,8 @@ pub fn context(
 
 /// What the settings have.
 pub fn installation(config: &Config) -> Installation {
-    let hears_of_bounces = !config.web.mail_webhook_secrets.is_empty();
+    let web = &config.web;
+    let hears_of_bounces = !web.mail_webhook_secrets.is_empty() || !web.mail_reports.is_empty();
     Installation::new(config.channels.channels(), hears_of_bounces)
 }
 
@@ -111,6 +112,7 @@ pub fn web_state(
             .as_ref()
             .map(|t| Verifier::new(t.webhook_tokens.clone(), &config.web.public_url)),
         mail_webhook_secrets: config.web.mail_webhook_secrets.clone(),
+        mail_reports: config.web.mail_reports.clone(),
         opt_outs: opt_outs(config, context),
         metrics: context.metrics.clone(),
         queue_healthy,
@@ -122,6 +124,7 @@ pub fn web_state(
         imports: crate::control::suppressions::Imports::default(),
         links: web::Links::default(),
         public_url: config.web.public_url.clone(),
+        dashboard_url: config.web.dashboard_url.clone(),
         demo,
     }))
 }
@@ -151,7 +154,7 @@ fn sso(config: &Config) -> anyhow::Result<Option<web::access::issuer::OidcIssuer
     let settings = config.sso.clone();
     let issuer = settings.map(|settings| {
         let http = liveperson::http_client();
-        web::access::issuer::OidcIssuer::new(settings, http, &config.web.public_url)
+        web::access::issuer::OidcIssuer::new(settings, http, &config.web.dashboard_url)
     });
     issuer.transpose()
 }

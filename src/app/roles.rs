@@ -54,6 +54,18 @@ impl RoleSet {
         worker: false,
         scheduler: true,
     };
+
+    /// As metrics and logs call it. The web without its dashboard is another role: it is what visitors reach, and is replaced and
+    /// missed by itself.
+    pub fn name(self, config: &Config) -> &'static str {
+        match self {
+            Self::WEB if config.web.dashboard => "web",
+            Self::WEB => "badge",
+            Self::WORKER => "worker",
+            Self::SCHEDULER => "scheduler",
+            _ => "run",
+        }
+    }
 }
 
 /// Starts the parts as tasks of one process.

@@ -10,6 +10,7 @@ use tracing::warn;
 
 use crate::config::{self, Config};
 use crate::jobs::queue::WorkerProcess;
+use crate::metrics::Metrics;
 use crate::web::connections::{self, ConnectionLimits, Plain};
 use crate::web::{self, HostFilter};
 
@@ -44,14 +45,15 @@ pub(super) fn serve_web(
 
 pub(super) fn serve_metrics(
     listener: TcpListener,
-    state: &web::AppState,
+    starting: web::Starting,
+    metrics: &Metrics,
     config: &Config,
     shutdown: CancellationToken,
 ) -> impl Future<Output = &'static str> + Send + use<> {
-    let door = HostFilter::new(Plain(web::metrics_router(state.clone())), &config.web);
+    let door = HostFilter::new(Plain(web::metrics_router(starting)), &config.web);
     let (limits, metrics) = (
         ConnectionLimits::of_metrics(),
-        state.metrics.connections("metrics"),
+        metrics.connections("metrics"),
     );
     async move {
         connections::serve(listener, door, limits, metrics, shutdown).await;

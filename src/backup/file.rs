@@ -26,7 +26,7 @@ impl Partial {
     pub fn create(target: &Path, force: bool) -> Result<Self> {
         let target = std::path::absolute(target)?;
         let Some(name) = target.file_name() else {
-            bail!("{} is no name for a file", target.display());
+            bail!("{} is not a valid file name", target.display());
         };
         ensure!(
             name != "-",

@@ -96,7 +96,7 @@ impl Nightly {
         );
         ensure!(
             free >= wanted,
-            "{} are free in {}, and a backup wants {}: make room, or keep fewer with UNREAD_BACKUPS_KEPT",
+            "{} are free in {}, and a backup needs {}: make room, or keep fewer with UNREAD_BACKUPS_KEPT",
             disk::shown(free),
             folder.display(),
             disk::shown(wanted)

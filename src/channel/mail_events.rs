@@ -16,7 +16,7 @@ const WINDOW: i64 = 300;
 /// Events of one request.
 pub const MOST: usize = 1_000;
 
-/// Why a request is turned away. The first three are one answer to the caller: 403.
+/// Why a request is turned away. All but the last are one answer to the caller: 403.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RejectedEvent {
     #[error("no signature, or no time")]
@@ -25,6 +25,8 @@ pub enum RejectedEvent {
     WrongSignature,
     #[error("the time of the signature is not within five minutes of ours")]
     Stale,
+    #[error("these have been posted before")]
+    Repeated,
     #[error("not a list of events as docs/webhooks.md describes it, or more than 1000")]
     Unreadable,
 }
@@ -57,6 +59,8 @@ pub enum MailEventKind {
     Soft,
     /// The recipient called it spam.
     Complaint,
+    /// The recipient's server has taken it.
+    Delivered,
 }
 
 #[derive(Deserialize)]
@@ -137,7 +141,8 @@ pub fn read(
         .collect())
 }
 
-fn unhex(hex: &str) -> Option<Vec<u8>> {
+/// 32 bytes in hexadecimal.
+pub(super) fn unhex(hex: &str) -> Option<Vec<u8>> {
     let digits = hex.as_bytes();
     if digits.len() != 64 {
         return None;

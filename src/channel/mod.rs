@@ -9,6 +9,7 @@ pub mod codes;
 #[cfg(test)]
 mod fuzz;
 pub mod mail_events;
+pub mod mail_reports;
 pub mod optout;
 #[cfg(feature = "test-channel")]
 pub mod probe;

@@ -41,11 +41,11 @@ pub async fn write(config: &Config, what: &Backup) -> anyhow::Result<()> {
     );
     if config.secret.is_some() {
         say!(
-            "Keep UNREAD_SECRET as well, at another place: without it nobody who said no is recognised."
+            "Keep UNREAD_SECRET as well, at another place: without it, opt-outs are not recognised."
         );
     } else {
         say!(
-            "The key of the address hashes is in it: whoever reads the file can find out addresses by trying."
+            "The key of the address hashes is in it: anyone who reads the file can find out addresses by guessing."
         );
     }
     Ok(())

@@ -31,16 +31,16 @@ pub async fn run(config: &Config, whom: &Erase) -> anyhow::Result<()> {
         (None, Some(raw)) => {
             ConsumerSelector::address(&tools.pool, &Clock::System, &tools.hasher, (raw, region))
                 .await
-                .map_err(|_| anyhow::anyhow!("that is no e-mail address and no phone number"))?
+                .map_err(|_| anyhow::anyhow!("that is not an e-mail address or a phone number"))?
         }
-        (None, None) => anyhow::bail!("name the consumer: --consumer, --email or --phone"),
+        (None, None) => anyhow::bail!("give the consumer: --consumer, --email or --phone"),
     };
     let own = accounts(config).named(account.id.as_str())?;
     let erased =
         control::consumers::erase(&tools.pool, (&Clock::System, &tools.hasher), BY, &own, &who)
             .await?;
     say!(
-        "Erased: {} conversations, {} decisions; {} reminders made anonymous, {} of them cancelled. Opt-outs stay, as keyed hashes.",
+        "Erased. Conversations: {}; decisions: {}; reminders made anonymous: {}, of which cancelled: {}. Opt-outs stay, as keyed hashes.",
         erased.conversations,
         erased.decisions,
         erased.reminders,
@@ -48,13 +48,13 @@ pub async fn run(config: &Config, whom: &Erase) -> anyhow::Result<()> {
     );
     if erased.still_open > 0 {
         say!(
-            "{} conversations are open at LivePerson and are not read again. Delete them there, too.",
+            "Conversations open at LivePerson: {}. They are not read again. Delete them there, too.",
             erased.still_open
         );
     }
     if erased.in_flight > 0 {
         say!(
-            "{} reminders are being sent at this moment and cannot be called back.",
+            "Reminders being sent right now, which cannot be recalled: {}.",
             erased.in_flight
         );
     }

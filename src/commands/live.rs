@@ -91,7 +91,7 @@ pub async fn run(config: &Config, what: LiveCommand) -> anyhow::Result<ExitCode>
                 Ok(account) => installation
                     .go(&account, go.which.channel, &wish, by())
                     .await
-                    .map(|()| Some("Live. Reminders go out from now on.")),
+                    .map(|()| Some("Live. Reminders are sent from now on.")),
                 Err(error) => Err(error),
             }
         }
@@ -99,7 +99,7 @@ pub async fn run(config: &Config, what: LiveCommand) -> anyhow::Result<ExitCode>
             Ok(account) => installation
                 .back(&account, which.channel, by())
                 .await
-                .map(|()| Some("Not live any more: no reminder goes out.")),
+                .map(|()| Some("No longer live: no reminders are sent.")),
             Err(error) => Err(error),
         },
     };
@@ -126,7 +126,7 @@ fn account(config: &Config, which: &LiveTarget) -> Result<Allowed<AccountId>, Co
         (Some(id), _) => accounts.named(id.as_str()),
         (None, [only]) => accounts.named(only.as_str()),
         (None, _) => Err(ControlError::Conflict(
-            "There are several accounts: name one with --account.".to_owned(),
+            "There are several accounts: choose one with --account.".to_owned(),
         )),
     }
 }
@@ -149,19 +149,19 @@ async fn status(installation: Installation<'_>) -> Result<(), ControlError> {
                 continue;
             }
             say!(
-                "{} {channel}: not live; {} customers would be reminded of what is unread now, {} more have no address",
+                "{} {channel}: not live; {} customers would be reminded of messages that are unread now, {} more have no address",
                 account.id,
                 standing.would_be_reminded,
                 standing.without_address
             );
             if !standing.scanned {
                 say!(
-                    "  Not every skill has been scanned to its end: these numbers are not known yet"
+                    "  Not every skill has been scanned completely: these numbers are not known yet"
                 );
             }
             if let Some(preview) = &standing.preview {
                 say!(
-                    "  {} of them in the next hour; {} of {} open conversations were looked at just now",
+                    "  {} of them in the next hour; {} of {} open conversations were checked just now",
                     preview.effect.within_the_hour,
                     preview.conversations,
                     preview.open

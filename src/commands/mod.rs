@@ -3,6 +3,7 @@
 pub mod backup;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod diagnostics;
 pub mod erase;
 pub mod live;
 pub mod reminders;
@@ -48,7 +49,7 @@ struct Tools {
 impl Tools {
     async fn open(config: &Config) -> anyhow::Result<Self> {
         let database = Database::find(config).await?;
-        let pool = db::pool_with_key(database.options.clone(), 2, app::key_id(config));
+        let pool = db::pool_with_key(database.options.clone(), 2, 0, app::key_id(config));
         db::check_schema(&pool).await?;
         let hasher = app::hasher(config, &pool).await?;
         Ok(Self {

@@ -12,7 +12,7 @@ use super::{BY, Tools, accounts};
 
 #[derive(Subcommand)]
 pub enum Reminders {
-    /// Start a reminder anew that is unknown, undelivered, failed, expired or was cancelled by a person; everything is checked again
+    /// Send a reminder again that is unknown, undelivered, failed, expired or was cancelled by a person; everything is checked again
     SendAgain { id: i64 },
     /// Cancel a reminder that waits
     Cancel { id: i64 },
@@ -25,7 +25,7 @@ pub async fn run(config: &Config, what: Reminders) -> anyhow::Result<ExitCode> {
     let (id, done, answer) = match what {
         Reminders::SendAgain { id } => (
             id,
-            "is sent again, if it is still owed",
+            "is sent again, if the message is still unread",
             control::reminders::send_again(pool, clock, BY, &accounts, ReminderId(id)).await,
         ),
         Reminders::Cancel { id } => (

@@ -41,10 +41,10 @@ pub struct RestoredCommand {
     /// Read the journal from this file, one line or one post on a line, as the receiver of `UNREAD_JOURNAL_URL` has it; `-` is standard input
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// A backup was restored and nobody can have found it out: no process lives on that knew the database, no journal's file was kept
+    /// A backup was restored and this cannot have been detected: no process that knew the database is still running, no journal file was kept
     #[arg(long)]
     unnoticed: bool,
-    /// No backup was restored, the database was only down, or somebody else's process took it for its own: send what is held and still in
+    /// No backup was restored, the database was only down, or another installation's process used it by mistake: send what is held and still in
     /// time
     #[arg(long, conflicts_with_all = ["lost_from", "until", "no_journal", "incomplete_journal", "journal", "unnoticed"])]
     nothing_lost: bool,
@@ -59,7 +59,7 @@ pub async fn run(config: &Config, wish: RestoredCommand) -> anyhow::Result<ExitC
         Some(lost_from) => take_up(config, &tools, lost_from, wish).await,
         None => hold::nothing_lost(&tools.pool, &Clock::System, by())
             .await
-            .map(|()| say!("Nothing is held any more."))
+            .map(|()| say!("Nothing is on hold any more."))
             .map_err(spoken),
     };
     let refused = decided
@@ -120,8 +120,8 @@ async fn without_journal(ctx: &Context, wish: &RestoredRequest) -> anyhow::Resul
     let lost = lost_time(ctx, wish, by().now).await.map_err(spoken)?;
     let hours = kept::hours(lost.from, lost.until);
     Ok(format!(
-        "there is no journal here, so opt-outs, complaints and erasures of {hours} hours ({} to {}) are lost: those people would be \
-         written to. Name a journal (UNREAD_JOURNAL_FILE with UNREAD_SECRET, or --journal), or add --no-journal to go on without",
+        "there is no journal here, so opt-outs, complaints and erasures of {hours} hours ({} to {}) are lost: those people would get \
+         messages. Name a journal (UNREAD_JOURNAL_FILE with UNREAD_SECRET, or --journal), or add --no-journal to go on without",
         lost.from, lost.until
     ))
 }
@@ -135,19 +135,19 @@ fn print(done: &RestoreResult, with_journal: bool) {
     }
     if done.looked_up > 0 {
         say!(
-            "{} of them are looked up at their provider; those that it does not have are sent if they are still in time.",
+            "{} of them are looked up at their provider; those it does not have are sent if they have not expired.",
             done.looked_up
         );
     }
     if with_journal {
         say!(
-            "From the journal: {} addresses not to be written to, {} allowed again, {} conversations erased again.",
+            "From the journal: {} addresses opted out, {} allowed again, {} conversations erased again.",
             done.suppressed,
             done.lifted,
             done.erased
         );
     }
-    say!("Nothing is held any more.");
+    say!("Nothing is on hold any more.");
 }
 
 /// Takes over a database that was moved.
@@ -161,7 +161,7 @@ pub async fn moved(config: &Config) -> anyhow::Result<()> {
     };
     tools.close().await?;
     decided?;
-    say!("This database takes over: nothing is held.");
+    say!("This database takes over: nothing is on hold.");
     Ok(())
 }
 

@@ -48,10 +48,15 @@ pub async fn play(
     ended
 }
 
-pub async fn migrate(config: &Config) -> anyhow::Result<()> {
+/// `wait`: another process brings it up to date.
+pub async fn migrate(config: &Config, wait: bool) -> anyhow::Result<()> {
     let database = Database::find(config).await?;
     let pool = db::pool(database.options.clone(), 2);
-    app::migrate_when_up(&pool).await?;
+    if wait {
+        app::wait_until_migrated(&pool).await?;
+    } else {
+        app::migrate_when_up(&pool).await?;
+    }
     say!("The database is up to date.");
     pool.close().await;
     database.close().await

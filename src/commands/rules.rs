@@ -8,7 +8,7 @@ use unread::channel::render::Texts;
 use unread::config::Config;
 use unread::control::rules::RuleImport;
 use unread::domain::ids::AccountId;
-use unread::domain::rule::Difference;
+use unread::domain::rule::{Difference, Step, When, span};
 use unread::{complain, control, printed, rules_file, say};
 
 use super::{Tools, by, read, spoken};
@@ -44,7 +44,7 @@ pub async fn run(config: &Config, what: Rules) -> anyhow::Result<()> {
             let is_here = |account: &AccountId| config.accounts.iter().any(|a| a.id == *account);
             for rule in done.rules.iter().filter(|rule| !is_here(&rule.key.account)) {
                 complain!(
-                    "unread: rule {}: this installation has no account {}, so nothing goes out by it",
+                    "unread: rule {}: this installation has no account {}, so it sends nothing",
                     rule.key,
                     rule.key.account
                 );
@@ -56,7 +56,7 @@ pub async fn run(config: &Config, what: Rules) -> anyhow::Result<()> {
                 say!("{}: {}", rule.key, outcome(&rule.what));
             }
             say!(
-                "{} rules read, {} changed.",
+                "Rules read: {}; changed: {}.",
                 done.rules.len(),
                 done.changed()
             );
@@ -65,7 +65,7 @@ pub async fn run(config: &Config, what: Rules) -> anyhow::Result<()> {
     tools.close().await
 }
 
-/// What an import did to a rule: `changed: caps.gap_minutes (120, now 240), steps`.
+/// What an import did to a rule: `changed: caps.gap_minutes (120, now 240), steps (2 removed)`.
 fn outcome(what: &RuleImport) -> String {
     match what {
         RuleImport::New => "new".to_owned(),
@@ -77,7 +77,8 @@ fn outcome(what: &RuleImport) -> String {
     }
 }
 
-/// A setting by its path; numbers and switches with their values. Lists and texts would fill the screen.
+/// A setting by its path; numbers and switches with their values, steps with what became of each. Other lists and texts would fill the
+/// screen.
 fn change(
     Difference {
         field,
@@ -88,9 +89,49 @@ fn change(
     let short = |value: &Value| matches!(value, Value::Number(_) | Value::Bool(_));
     if short(before) && short(after) {
         format!("{field} ({before}, now {after})")
+    } else if let ("steps", Some(before), Some(after)) =
+        (field.as_str(), steps(before), steps(after))
+    {
+        format!("{field} ({})", step_changes(&before, &after).join("; "))
     } else {
         field.clone()
     }
+}
+
+fn steps(value: &Value) -> Option<Vec<Step>> {
+    serde_json::from_value(value.clone()).ok()
+}
+
+/// What became of each step, by its id.
+fn step_changes(before: &[Step], after: &[Step]) -> Vec<String> {
+    let find = |steps: &[Step], id| steps.iter().find(|step| step.id == id).copied();
+    let mut changes = Vec::new();
+    for step in after {
+        match find(before, step.id) {
+            None => changes.push(format!("{} new: {}", step.id, described(step))),
+            Some(was) if was != *step => changes.push(format!(
+                "{}: {}, now {}",
+                step.id,
+                described(&was),
+                described(step)
+            )),
+            Some(_) => {}
+        }
+    }
+    let removed = before.iter().filter(|step| find(after, step.id).is_none());
+    changes.extend(removed.map(|step| format!("{} removed: {}", step.id, described(step))));
+    if changes.is_empty() {
+        changes.push("in another order".to_owned());
+    }
+    changes
+}
+
+fn described(step: &Step) -> String {
+    let when = match step.when {
+        When::Always => "",
+        When::IfNotReached => " if not reached",
+    };
+    format!("{} after {}{when}", step.channel, span(step.after))
 }
 
 #[cfg(test)]
@@ -101,6 +142,7 @@ mod tests {
 
     #[test]
     fn what_an_import_changed_is_said_by_its_path() {
+        let email = |id: i64, minutes: i64| json!({ "id": id, "channel": "email", "after_minutes": minutes });
         let difference = |field: &str, before, after| Difference {
             field: field.to_owned(),
             before,
@@ -115,12 +157,24 @@ mod tests {
                 json!("Read {{link}}"),
             ),
             difference("channels.sms.latest_minutes", Value::Null, json!(60)),
+            difference(
+                "steps",
+                json!([email(1, 10), email(2, 20), email(3, 1440)]),
+                json!([email(1, 10), email(3, 60), { "id": 4, "channel": "sms", "after_minutes": 60, "when": "if_not_reached" }]),
+            ),
         ]);
         assert_eq!(
             outcome(&changed),
             "changed: enabled (true, now false), caps.gap_minutes (120, now 240), channels.sms.templates.en.text, \
-             channels.sms.latest_minutes"
+             channels.sms.latest_minutes, steps (3: email after 24 hours, now email after 1 hour; 4 new: sms after 1 hour if not \
+             reached; 2 removed: email after 20 minutes)"
         );
+        let moved = difference(
+            "steps",
+            json!([email(1, 10), email(2, 10)]),
+            json!([email(2, 10), email(1, 10)]),
+        );
+        assert_eq!(change(&moved), "steps (in another order)");
         assert_eq!(
             [outcome(&RuleImport::New), outcome(&RuleImport::Unchanged)],
             ["new", "unchanged"]

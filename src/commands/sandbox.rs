@@ -15,7 +15,7 @@ pub struct Ports {
     twilio_port: u16,
     #[arg(long, default_value_t = 0)]
     mailbox_port: u16,
-    /// Nobody in it, for tests that bring their own people
+    /// Empty, for tests that bring their own people
     #[arg(long)]
     empty: bool,
     /// Where inbound SMS are posted: the service's /twilio/inbound

@@ -79,7 +79,7 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
     let now = Clock::System.now();
     let address = |raw: &str, region: Option<&str>| -> anyhow::Result<Address> {
         suppressions_file::address(raw, region)
-            .context("that is no e-mail address and no phone number")
+            .context("that is not an e-mail address or a phone number")
     };
     match what {
         Suppressions::Review => print_doubtful(&tools.pool, &accounts(config)).await?,
@@ -98,7 +98,7 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
             let mut out = std::io::BufWriter::new(out);
             let count = export(&tools.pool, &accounts(config), &mut out).await?;
             std::io::Write::flush(&mut out)?;
-            say!("{count} suppressions written.");
+            say!("Suppressions written: {count}.");
         }
         Suppressions::Import {
             file,
@@ -160,7 +160,7 @@ pub async fn run(config: &Config, what: Suppressions) -> anyhow::Result<ExitCode
 /// What was read and stored; lines that were left out go to standard error.
 fn report(done: &SuppressionImport) -> ExitCode {
     say!(
-        "{} lines read ({}): {} suppress somebody, {} suppressions new or changed.",
+        "Lines read: {} ({}). With a suppression: {}; new or changed: {}.",
         done.lines,
         done.layout,
         done.taken,
@@ -172,7 +172,7 @@ fn report(done: &SuppressionImport) -> ExitCode {
     if done.problems.is_empty() {
         return ExitCode::SUCCESS;
     }
-    say!("{} lines left out:", done.problems.len());
+    say!("Lines left out: {}", done.problems.len());
     for problem in &done.problems {
         complain!("{problem}");
     }
@@ -224,7 +224,7 @@ async fn review(
     }
     anyhow::ensure!(
         settled > 0,
-        "there is no doubtful opt-out with this hash: somebody may have looked at it already"
+        "there is no doubtful opt-out with this hash: someone may have reviewed it already"
     );
     say!(
         "{}",

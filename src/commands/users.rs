@@ -13,8 +13,8 @@ use unread::{control, say};
 
 use super::{BY, Tools, accounts, read};
 
-const NO_PASSWORDS: &str = "there are no passwords here (UNREAD_PASSWORDS is false): people log in by single sign-on. \
-     `unread users login NAME` prints a link that logs somebody in all the same";
+const NO_PASSWORDS: &str = "there are no passwords here (UNREAD_PASSWORDS is false): people log in by single sign-on. `unread users login \
+                            NAME` prints a link that logs someone in anyway";
 
 #[derive(Subcommand)]
 pub enum Users {
@@ -32,7 +32,7 @@ pub enum Users {
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Print everybody
+    /// List all users
     List,
     /// Remove a person; the person's sessions and API tokens end
     Remove { name: String },
@@ -40,7 +40,7 @@ pub enum Users {
     Password { name: String },
     /// Print a link that logs the person in, once, within an hour, whatever else works: without password, code or single sign-on
     Login { name: String },
-    /// Let a person who has lost phone and recovery codes in with the password alone, until a second factor is set up anew
+    /// Let a person who has lost phone and recovery codes in with the password alone, until a second factor is set up again
     ResetSecondFactor { name: String },
 }
 
@@ -56,7 +56,7 @@ pub async fn run(config: &Config, what: Users) -> anyhow::Result<()> {
     let tools = Tools::open(config).await?;
     let (pool, now) = (&tools.pool, Clock::System.now());
     let say = |does: &str, name: &str, link: &control::users::Link| -> anyhow::Result<()> {
-        let url = control::users::address_of(&config.web.public_url, link)?;
+        let url = control::users::address_of(&config.web.dashboard_url, link)?;
         say!(
             "{name} {does} at {url} (works once, until {})",
             link.expires_at.format("%Y-%m-%d %H:%M UTC")
@@ -133,7 +133,7 @@ pub async fn run(config: &Config, what: Users) -> anyhow::Result<()> {
         Users::ResetSecondFactor { name } => {
             let user = control::users::named(pool, &name).await?;
             control::second_factor::remove(pool, user.id, BY, now).await?;
-            say!("{} is asked for no code any more.", user.name);
+            say!("{} is no longer asked for a code.", user.name);
         }
     }
     tools.close().await

@@ -2,9 +2,9 @@
 
 use super::keys::KEYS;
 use super::reader::{Noted, SettingsReader};
-use super::{ProcessRole, parse};
+use super::{ProcessRole, parse, smtp_login};
 use crate::channel::ChannelSettings;
-use crate::channel::smtp::{self, Mailbox, SmtpTls};
+use crate::channel::smtp::{self, Credential, Mailbox, SmtpLogin, SmtpTls};
 use crate::channel::twilio::{self, TwilioAuth, TwilioSender};
 use crate::domain::ids::Channel;
 use crate::secret::Secret;
@@ -110,7 +110,7 @@ const A_MAIL_HOST: &str = "a host name, for example smtp.example.com";
 fn read_smtp(r: &mut SettingsReader) -> Result<smtp::SmtpSettings, Noted> {
     let host = r.setting("SMTP_HOST", mail_host);
     let port = r.setting("SMTP_PORT", parse::port);
-    let login = read_login(r);
+    let login = smtp_login::read(r);
     let from = read_from(r);
     let from_name = r.optional("SMTP_FROM_NAME", parse::text);
     let reply_to = r.optional("SMTP_REPLY_TO", mailbox);
@@ -156,25 +156,6 @@ fn selector(raw: &str) -> Result<String, &'static str> {
         Ok(raw.to_owned())
     } else {
         Err("the s= of a DKIM-Signature, for example google or s1")
-    }
-}
-
-fn read_login(r: &mut SettingsReader) -> Result<Option<(String, Secret)>, Noted> {
-    let user = r.optional("SMTP_USER", parse::text);
-    let password = r.secret("SMTP_PASS");
-    match (user?, password?) {
-        (Some(user), Some(password)) => Ok(Some((user, password))),
-        (None, None) => Ok(None),
-        (Some(_), None) => {
-            let name = r.name_of("SMTP_PASS");
-            let fix = "Set the password that belongs to SMTP_USER; for Gmail an app password. A server without login needs neither.";
-            Err(r.problem(&name, "is not set, but SMTP_USER is", fix))
-        }
-        (None, Some(_)) => {
-            let name = r.name_of("SMTP_USER");
-            let fix = "Set the user name that belongs to SMTP_PASS. A server without login needs neither.";
-            Err(r.problem(&name, "is not set, but SMTP_PASS is", fix))
-        }
     }
 }
 
@@ -226,8 +207,9 @@ fn checked_tls(
 }
 
 /// Google refuses account passwords since May 2025; its app passwords are 16 letters, shown in groups of four.
-fn warn_of_gmail_password(r: &mut SettingsReader, host: &str, login: Option<&(String, Secret)>) {
-    let Some((_, password)) = login.filter(|_| host.eq_ignore_ascii_case("smtp.gmail.com")) else {
+fn warn_of_gmail_password(r: &mut SettingsReader, host: &str, login: Option<&SmtpLogin>) {
+    let login = login.filter(|_| host.eq_ignore_ascii_case("smtp.gmail.com"));
+    let Some(Credential::Password(password)) = login.map(|login| &login.credential) else {
         return;
     };
     let letters = password.expose().chars().filter(|c| !c.is_whitespace());

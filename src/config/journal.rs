@@ -41,7 +41,7 @@ pub(super) fn read(
         let name = r.name_of(name);
         return Err(r.problem(
             &name,
-            "is set, but UNREAD_SECRET is not: with a key that is lost with the database nobody could read the journal",
+            "is set, but UNREAD_SECRET is not: with a key that is lost with the database, the journal could not be read",
             "Set UNREAD_SECRET (`openssl rand -hex 32`) and keep it elsewhere.",
         ));
     }

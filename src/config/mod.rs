@@ -20,6 +20,7 @@ mod problem;
 mod reader;
 mod role;
 mod shown;
+mod smtp_login;
 mod source;
 mod sso;
 mod web;
@@ -54,6 +55,8 @@ pub struct Config {
     pub database_url: Option<Secret>,
     /// Connections one process may hold.
     pub database_connections: u32,
+    /// What all processes together may hold, as whoever planned them says.
+    pub connections_in_all: Option<u32>,
     /// Folder of our own PostgreSQL.
     pub data_dir: Option<PathBuf>,
     /// Folder with `postgres` and `initdb`.
@@ -132,6 +135,8 @@ pub struct Log {
     pub level_is_preset: bool,
     /// Where spans go.
     pub otlp: Option<Url>,
+    /// Whose they are; `None`: by the role.
+    pub service_name: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +150,16 @@ impl Config {
     pub fn load(file: Option<&Path>, role: ProcessRole) -> Result<Self, ConfigError> {
         let sources = Sources::of_process(file).map_err(ConfigError)?;
         Self::read(&sources, role)
+    }
+
+    /// The log's format alone, for whoever has to say that the settings are wrong.
+    pub fn log_format(file: Option<&Path>) -> Option<LogFormat> {
+        let sources = Sources::of_process(file).ok()?;
+        let mut reader = SettingsReader::new(&sources);
+        reader
+            .optional("UNREAD_LOG_FORMAT", log_format)
+            .ok()
+            .flatten()
     }
 
     /// Reads the settings from `sources`: the same without a process.
@@ -161,6 +176,16 @@ impl Config {
     }
 }
 
+/// The names of the settings that somebody has set, in the environment, `.env` or the file outside of its accounts.
+pub fn names_given(file: Option<&Path>) -> Vec<&'static str> {
+    let Ok(sources) = Sources::of_process(file) else {
+        return Vec::new();
+    };
+    let mut reader = SettingsReader::new(&sources);
+    let keys = keys::KEYS.iter().map(|key| key.env);
+    keys.filter(|name| reader.is_given(name)).collect()
+}
+
 /// The names of all settings in the environment.
 #[cfg(test)]
 pub fn setting_names() -> impl Iterator<Item = &'static str> {
@@ -171,6 +196,10 @@ pub fn setting_names() -> impl Iterator<Item = &'static str> {
 fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> {
     let database_url = read_database_url(r, role);
     let database_connections = r.setting("UNREAD_DATABASE_CONNECTIONS", parse::number(2..=1000));
+    let connections_in_all = r.optional(
+        "UNREAD_DATABASE_CONNECTIONS_IN_ALL",
+        parse::number(2..=100_000),
+    );
     let data_dir = r.optional("UNREAD_DATA_DIR", str::parse);
     let postgres_bin = r.optional("UNREAD_POSTGRES_BIN", str::parse);
     let backups_kept = r.setting("UNREAD_BACKUPS_KEPT", parse::number(0..=366));
@@ -199,6 +228,7 @@ fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> 
     let config = Config {
         database_url: database_url?,
         database_connections: database_connections?,
+        connections_in_all: connections_in_all?,
         data_dir: data_dir?,
         postgres_bin: postgres_bin?,
         backups_kept: backups_kept?,
@@ -224,7 +254,7 @@ fn read_all(r: &mut SettingsReader, role: ProcessRole) -> Result<Config, Noted> 
         let name = r.name_of("UNREAD_PASSWORDS");
         return Err(r.problem(
             &name,
-            "is false, but there is no single sign-on, so nobody could log in",
+            "is false, but there is no single sign-on, so no one could log in",
             "Set UNREAD_OIDC_ISSUER and UNREAD_OIDC_CLIENT_ID, or remove this one.",
         ));
     }
@@ -318,22 +348,31 @@ fn read_retention(r: &mut SettingsReader) -> Result<RetentionSettings, Noted> {
 }
 
 fn read_log(r: &mut SettingsReader) -> Result<Log, Noted> {
-    let format = r.optional("UNREAD_LOG_FORMAT", |raw| match raw {
-        "json" => Ok(LogFormat::Json),
-        "text" => Ok(LogFormat::Text),
-        _ => Err("text or json"),
-    });
+    let format = r.optional("UNREAD_LOG_FORMAT", log_format);
     let level = r.setting("UNREAD_LOG_LEVEL", |raw| {
         parse::log_level(raw).map(|()| raw.to_owned())
     });
     let level_is_preset = !r.is_given("UNREAD_LOG_LEVEL");
     let otlp = r.optional("OTEL_EXPORTER_OTLP_ENDPOINT", parse::base_url);
+    let service_name = r.optional(
+        "OTEL_SERVICE_NAME",
+        parse::token(63, "1 to 63 letters, digits, - or _"),
+    );
     Ok(Log {
         format: format?,
         level: level?,
         level_is_preset,
         otlp: otlp?,
+        service_name: service_name?,
     })
+}
+
+fn log_format(raw: &str) -> Result<LogFormat, &'static str> {
+    match raw {
+        "json" => Ok(LogFormat::Json),
+        "text" => Ok(LogFormat::Text),
+        _ => Err("text or json"),
+    }
 }
 
 #[cfg(test)]

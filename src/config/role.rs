@@ -22,6 +22,22 @@ pub enum ProcessRole {
 }
 
 impl ProcessRole {
+    /// As traces name it; a command is `command`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Run | Self::Demo => "run",
+            Self::Web => "web",
+            Self::Worker => "worker",
+            Self::Scheduler => "scheduler",
+            _ => "command",
+        }
+    }
+
+    /// It runs for long, and who reads what it writes is a collector of logs.
+    pub fn keeps_log(self) -> bool {
+        matches!(self, Self::Run | Self::Web | Self::Worker | Self::Scheduler)
+    }
+
     /// Several processes meet in one database, so it cannot be one that a process starts for itself. Commands find their database
     /// when they need it.
     pub(super) fn needs_database_url(self) -> bool {

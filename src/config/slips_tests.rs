@@ -6,6 +6,7 @@ use std::io;
 use proptest::prelude::*;
 
 use super::source::parse_dotenv;
+use super::tests::mail_password;
 use super::*;
 use crate::liveperson::LivePersonAuth;
 
@@ -221,12 +222,8 @@ fn marks_around_a_value_and_empty_values_are_understood() {
     };
     assert_eq!(client_secret.expose(), "abc", "the CR of a CRLF");
     // A password may have marks: it is taken as it is, and warned of once.
-    let (_, password) = config
-        .channels
-        .smtp
-        .and_then(|smtp| smtp.login)
-        .expect("a login");
-    assert_eq!(password.expose(), "\"hunter2\"");
+    let password = mail_password(&config);
+    assert_eq!(password, "\"hunter2\"");
     let warned = config
         .warnings
         .iter()
@@ -243,14 +240,9 @@ fn marks_around_a_value_and_empty_values_are_understood() {
         ..sources
     };
     let config = Config::read(&sources, ProcessRole::Run).unwrap_or_else(|error| panic!("{error}"));
-    let (_, password) = config
-        .channels
-        .smtp
-        .and_then(|smtp| smtp.login)
-        .expect("a login");
+    let password = mail_password(&config);
     assert_eq!(
-        password.expose(),
-        "hunter2",
+        password, "hunter2",
         "the mark before it is not a part of it"
     );
 }

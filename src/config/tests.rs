@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::source::parse_dotenv;
 use super::*;
-use crate::channel::smtp::SmtpTls;
+use crate::channel::smtp::{Credential, OAuthIdentity, SmtpTls};
 use crate::domain::ids::SkillId;
 use crate::liveperson::LivePersonAuth;
 
@@ -46,6 +46,19 @@ fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 fn run(more: &[(&str, &str)], file: &str) -> Config {
     Config::read(&sources(&with(more), file), ProcessRole::Run)
         .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The password of the mail server.
+pub(super) fn mail_password(config: &Config) -> &str {
+    let login = config
+        .channels
+        .smtp
+        .as_ref()
+        .and_then(|smtp| smtp.login.as_ref());
+    match &login.expect("a login").credential {
+        Credential::Password(password) => password.expose(),
+        Credential::Token(_) => panic!("a log-in by token"),
+    }
 }
 
 /// Keys of the problems.
@@ -436,18 +449,12 @@ fn no_secret_is_ever_shown() {
 fn secrets_may_be_mounted_files() {
     let mounted = ("SMTP_PASS_FILE", "/run/secrets/mounted");
     let config = run(&[("SMTP_PASS", ""), mounted], "");
-    assert_eq!(
-        config.channels.smtp.unwrap().login.unwrap().1.expose(),
-        "from a file"
-    );
+    assert_eq!(mail_password(&config), "from a file");
     let config = run(
         &[("SMTP_PASS", "")],
         "[smtp]\npassword_file = \"/run/secrets/mounted\"",
     );
-    assert_eq!(
-        config.channels.smtp.unwrap().login.unwrap().1.expose(),
-        "from a file"
-    );
+    assert_eq!(mail_password(&config), "from a file");
 
     assert_eq!(
         problems(&with(&[mounted]), "", ProcessRole::Run),
@@ -460,6 +467,129 @@ fn secrets_may_be_mounted_files() {
             problems(&environment, "", ProcessRole::Run),
             ["SMTP_PASS"],
             "{path}"
+        );
+    }
+}
+
+const APP: &str = include_str!("../../tests/fixtures/oauth/app.pem");
+
+fn google_key() -> String {
+    let key = include_str!("../../tests/fixtures/badge/issuer.key.pem");
+    serde_json::json!({
+        "type": "service_account", "client_email": "mail@shop.iam.example", "private_key": key, "private_key_id": "1",
+    })
+    .to_string()
+}
+
+#[test]
+fn a_log_in_by_token_is_one_provider_with_one_proof_and_no_password() {
+    let google = google_key();
+    let secret = [
+        ("SMTP_PASS", ""),
+        ("SMTP_HOST", "smtp.office365.com"),
+        ("SMTP_OAUTH_TENANT", "shop.example"),
+        ("SMTP_OAUTH_CLIENT_ID", "app"),
+        ("SMTP_OAUTH_CLIENT_SECRET", "hunter2"),
+    ];
+    let changed = |by: &[(&'static str, &'static str)]| -> Vec<(&'static str, &'static str)> {
+        let mut all: BTreeMap<_, _> = secret.into_iter().collect();
+        all.extend(by.iter().copied());
+        all.into_iter().collect()
+    };
+    let grant = |given: &[(&str, &str)]| {
+        let config = run(given, "");
+        assert!(!format!("{config:?}").contains("hunter2"));
+        match config.channels.smtp.unwrap().login.unwrap().credential {
+            Credential::Token(grant) => grant,
+            Credential::Password(_) => panic!("a password"),
+        }
+    };
+    let by_secret = grant(&secret);
+    assert!(by_secret.identity.is_microsoft());
+    assert_eq!(
+        by_secret.endpoint.as_str(),
+        "https://login.microsoftonline.com/shop.example/oauth2/v2.0/token"
+    );
+    let certificate = changed(&[
+        ("SMTP_OAUTH_CLIENT_SECRET", ""),
+        ("SMTP_OAUTH_CERTIFICATE", APP),
+    ]);
+    assert!(format!("{:?}", grant(&certificate)).contains("Certificate(ClientCertificate(…))"));
+    let of_google = grant(&[("SMTP_PASS", ""), ("SMTP_OAUTH_GOOGLE_KEY", &google)]);
+    assert!(matches!(of_google.identity, OAuthIdentity::Google(_)));
+    assert_eq!(
+        of_google.endpoint.as_str(),
+        "https://oauth2.googleapis.com/token"
+    );
+
+    let one =
+        |by: &[(&'static str, &'static str)]| problems(&with(&changed(by)), "", ProcessRole::Run);
+    for (by, key) in [
+        (("SMTP_PASS", "hunter3"), "SMTP_PASS"),
+        (("SMTP_USER", ""), "SMTP_USER"),
+        (("SMTP_HOST", ""), "SMTP_HOST"),
+        (("SMTP_OAUTH_TENANT", ""), "SMTP_OAUTH_TENANT"),
+        (("SMTP_OAUTH_TENANT", "a/../b"), "SMTP_OAUTH_TENANT"),
+        (("SMTP_OAUTH_CLIENT_ID", ""), "SMTP_OAUTH_CLIENT_ID"),
+        (("SMTP_OAUTH_CLIENT_SECRET", ""), "SMTP_OAUTH_CLIENT_SECRET"),
+        (("SMTP_OAUTH_CERTIFICATE", APP), "SMTP_OAUTH_CLIENT_SECRET"),
+        (
+            ("SMTP_OAUTH_CERTIFICATE", "hunter2"),
+            "SMTP_OAUTH_CERTIFICATE",
+        ),
+        (("SMTP_OAUTH_GOOGLE_KEY", "{}"), "SMTP_OAUTH_GOOGLE_KEY"),
+        (
+            ("SMTP_OAUTH_TOKEN_URL", "http://login.example.com/t"),
+            "SMTP_OAUTH_TOKEN_URL",
+        ),
+    ] {
+        let from = ("SMTP_FROM", "me@example.com");
+        assert_eq!(one(&[by, from]), [key], "{by:?}");
+    }
+    let mut both = with(&secret);
+    both.push(("SMTP_OAUTH_GOOGLE_KEY", &google));
+    assert_eq!(
+        problems(&both, "", ProcessRole::Run),
+        ["SMTP_OAUTH_GOOGLE_KEY"]
+    );
+    let alone = with(&[("SMTP_OAUTH_TOKEN_URL", "https://login.example.com/t")]);
+    assert_eq!(
+        problems(&alone, "", ProcessRole::Run),
+        ["SMTP_OAUTH_TOKEN_URL"]
+    );
+}
+
+#[test]
+fn who_proves_itself_by_a_word_alone_has_a_long_one() {
+    let long = "a token of some length";
+    let login = format!("us:{long}");
+    let web = run(
+        &[
+            ("UNREAD_MAIL_POSTMARK_LOGIN", &login),
+            ("UNREAD_MAIL_BREVO_TOKEN", long),
+        ],
+        "",
+    )
+    .web;
+    assert_eq!(
+        (
+            web.mail_reports.postmark.len(),
+            web.mail_reports.brevo.len()
+        ),
+        (1, 1)
+    );
+    assert!(web.mail_reports.sendgrid.is_empty() && web.mail_reports.mailgun.is_empty());
+    for (key, wrong) in [
+        ("UNREAD_MAIL_POSTMARK_LOGIN", long),
+        ("UNREAD_MAIL_POSTMARK_LOGIN", ":a token of some length"),
+        ("UNREAD_MAIL_POSTMARK_LOGIN", "us:short"),
+        ("UNREAD_MAIL_BREVO_TOKEN", "short"),
+        ("UNREAD_MAIL_SENDGRID_KEY", "MFkw"),
+    ] {
+        assert_eq!(
+            problems(&with(&[(key, wrong)]), "", ProcessRole::Run),
+            [key],
+            "{wrong}"
         );
     }
 }

@@ -120,7 +120,7 @@ impl Accounts {
         match scope.account() {
             Some(account) if !self.sees(account) => Err(unknown(account.as_str())),
             None if self.is_limited() => Err(ControlError::Forbidden(
-                "everything is not yours to pause or resume: you are limited to some accounts, so name the account".to_owned(),
+                "you cannot pause or resume everything: your access is limited to some accounts, so give the account".to_owned(),
             )),
             _ => Ok(Allowed(scope)),
         }
@@ -134,7 +134,7 @@ pub fn limit(accounts: &Accounts, wanted: Option<&[String]>) -> Result<AccountLi
     };
     let fault = |field: String, detail: String| Fault { field, detail };
     if wanted.is_empty() {
-        let detail = "must name at least one account; for all of them, leave it out or give null";
+        let detail = "must list at least one account; for all of them, leave it out or give null";
         return Err(vec![fault("/accounts".to_owned(), detail.to_owned())]);
     }
     let (mut ids, mut faults) = (Vec::new(), Vec::new());
@@ -143,7 +143,7 @@ pub fn limit(accounts: &Accounts, wanted: Option<&[String]>) -> Result<AccountLi
             Ok(Allowed(id)) => ids.push(id),
             Err(_) => faults.push(fault(
                 format!("/accounts/{n}"),
-                "is no account of this installation".to_owned(),
+                "is not an account of this installation".to_owned(),
             )),
         }
     }

@@ -72,14 +72,14 @@ fn of_nothing(known: &HeadlineFacts<'_>) -> Headline {
     match known.suppression {
         Some((suppression, since)) => said(
             format!(
-                "No reminder goes to this address: {}. It is known from no conversation.",
+                "No reminder goes to this address: {}. It appears in no conversation.",
                 forbids(suppression)
             ),
             suppression.as_str(),
             Some(since),
         ),
         None => said(
-            "Never seen: no conversation of this customer is known.".to_owned(),
+            "Never seen: there is no conversation with this customer.".to_owned(),
             NEVER_SEEN,
             None,
         ),
@@ -114,7 +114,7 @@ fn of_reminder(known: &HeadlineFacts<'_>, reminder: &Reminder) -> Headline {
     let trouble = || labels::explain_code(reminder.channel, code);
     let text = match reminder.state {
         ReminderState::Scheduled => return of_waiting(known, reminder),
-        ReminderState::Sending => format!("A reminder{by} is being sent at this moment."),
+        ReminderState::Sending => format!("A reminder{by} is being sent right now."),
         ReminderState::Sent | ReminderState::Delivered => {
             let delivered = if reminder.state == ReminderState::Delivered {
                 ", and it was delivered"
@@ -154,12 +154,13 @@ fn of_waiting(known: &HeadlineFacts<'_>, reminder: &Reminder) -> Headline {
     if let Some(obstacle) = known.obstacle {
         let text = match obstacle {
             Reason::NotLive => format!(
-                "The reminder{by} that is scheduled will not be sent: the channel is not live any more."
+                "The reminder{by} that is scheduled will not be sent: the channel is no longer live."
             ),
             Reason::Held => format!(
-                "The reminder{by} is held, like all others: this database may not be the one that sent. Whoever runs the service decides."
+                "The reminder{by} is on hold, like all others: this may not be the database that sends. Your server administrator needs \
+                 to decide."
             ),
-            _ => format!("The reminder{by} is held: your team has paused reminders."),
+            _ => format!("The reminder{by} is on hold: your team has paused reminders."),
         };
         return said(text, obstacle.as_str(), when);
     }
@@ -170,10 +171,10 @@ fn of_waiting(known: &HeadlineFacts<'_>, reminder: &Reminder) -> Headline {
         }
         Some(reason) => {
             let why = match waits_until(reminder) {
-                Some(until) => format!("It waits for the rule's hours, until {until}."),
+                Some(until) => format!("It waits for the allowed hours, until {until}."),
                 None => labels::because(reason).to_owned(),
             };
-            let text = format!("A reminder{by} is put off. {why}");
+            let text = format!("A reminder{by} is postponed. {why}");
             said(text, reason.as_str(), when)
         }
     }
@@ -199,13 +200,15 @@ fn forbids(suppression: Suppression) -> &'static str {
 /// Why none was sent, to stand after a colon. In the past tense: it stays true.
 fn clause(reason: Reason, known: &HeadlineFacts<'_>) -> String {
     let said = match reason {
-        Reason::Scheduled => "its moment had not come",
-        Reason::Due => "it was cleared to go and had not left",
-        Reason::NoAgentMessage => "no agent had written, so there was nothing to be reminded of",
+        Reason::Scheduled => "it was not due yet",
+        Reason::Due => "it was cleared to send but had not been sent",
+        Reason::NoAgentMessage => {
+            "no agent had written, so there was nothing to remind the customer about"
+        }
         Reason::Read => "the customer had read the message",
         Reason::Answered => "the customer had answered",
         Reason::Closed => "the conversation had been closed",
-        Reason::Gone => "LivePerson no longer knew the conversation",
+        Reason::Gone => "the conversation no longer existed at LivePerson",
         Reason::NewEpisode => "the customer had come back, and the agent wrote again after that",
         Reason::NoRule => {
             return format!(
@@ -213,21 +216,21 @@ fn clause(reason: Reason, known: &HeadlineFacts<'_>) -> String {
                 known.skill.unwrap_or("the skill")
             );
         }
-        Reason::RuleOff => "the rule was switched off",
+        Reason::RuleOff => "the rule was off",
         Reason::NotLive => "the channel had not gone live",
         Reason::BeforeLive => "the message was from before the channel went live",
-        Reason::NewerRule => "the rule was saved by a newer version of the program",
-        Reason::AllStepsDone => "every step of the rule was done",
+        Reason::NewerRule => "the rule was saved by a newer version of unread",
+        Reason::AllStepsDone => "every step of the rule had been sent or was not needed",
         Reason::StepRemoved => "the rule was changed and no longer had this step",
-        Reason::Superseded => "another message was to go first",
-        Reason::Reached => "an earlier message had reached the customer",
+        Reason::Superseded => "another message was going out first",
+        Reason::Reached => "an earlier message reached the customer",
         Reason::AwaitingReport => {
-            "it was not known in time whether an earlier message had reached the customer"
+            "it was not known in time whether an earlier message reached the customer"
         }
         Reason::NotConfigured => "the channel was not set up on this installation",
         Reason::InQueue => "the conversation was waiting for an agent",
         Reason::Debounce => "the agent went on writing until it was too late",
-        Reason::Clicked => "the customer had just followed the link of an earlier reminder",
+        Reason::Clicked => "the customer had just opened the link of an earlier reminder",
         Reason::NoAddress => known
             .channel
             .map_or("no usable address was known", |c| c.names().none_known),
@@ -236,32 +239,26 @@ fn clause(reason: Reason, known: &HeadlineFacts<'_>) -> String {
         Reason::Complaint => "the customer had reported a message as spam",
         Reason::Blocked => "your team had blocked the address",
         Reason::Gap => "the last reminder to the customer was too recent",
-        Reason::CapConversation => {
-            "the conversation had had as many reminders as the rule allows in a day"
-        }
-        Reason::CapConsumer => "the customer had had as many reminders as the rule allows in a day",
-        Reason::CapAddress => "the address had had as many reminders as the rule allows in a day",
-        Reason::QuietHours => {
-            "no hour that the rule allows came before it was too late, where the customer is"
-        }
-        Reason::TooLate => "it was too late to be of use",
+        Reason::CapConversation => "the conversation had reached the rule's daily limit",
+        Reason::CapConsumer => "the customer had reached the rule's daily limit",
+        Reason::CapAddress => "the address had reached the rule's daily limit",
+        Reason::QuietHours => "it expired before the allowed hours began where the customer is",
+        Reason::TooLate => "it expired: too late to be useful",
         Reason::Undecided => {
-            "LivePerson's record was incomplete, so nobody could tell whether the message was unread"
+            "LivePerson's record was incomplete, so we could not tell whether the message was unread"
         }
         Reason::Unchecked => {
-            "LivePerson did not answer, so nobody could check that the message was still unread"
+            "LivePerson did not answer, so we could not check whether the message was still unread"
         }
         Reason::Paused => "your team had paused reminders until it was too late",
         Reason::Held => {
-            "all sending was held until it was too late, because the database might not have been the one that sent"
+            "all sending was on hold until it was too late, because this might not have been the database that sends"
         }
-        Reason::CircuitOpen => "the sender was out of order until it was too late",
+        Reason::CircuitOpen => "the sender had a problem until it was too late",
         Reason::RateLimit => "the provider's limit held it back until it was too late",
-        Reason::Retry => "the provider did not take the message in time",
-        Reason::HeldOut => {
-            "the conversation was in the share that gets none, so that the effect can be measured"
-        }
-        Reason::ByOperator => "somebody of your team cancelled it",
+        Reason::Retry => "the provider did not accept the message in time",
+        Reason::HeldOut => "the conversation was in the control group, which gets no reminders",
+        Reason::ByOperator => "your team cancelled it",
         Reason::Erased => "the customer's data was erased",
     };
     said.to_owned()

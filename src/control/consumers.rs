@@ -56,7 +56,7 @@ impl ConsumerSelector {
         let Some(address) = suppressions_file::address(raw, region) else {
             return Err(ControlError::Invalid(vec![Fault {
                 field: "/address".to_owned(),
-                detail: "is no e-mail address and no phone number; write a number with its country code, like +1 202 555 0143"
+                detail: "is not an e-mail address or a phone number; write a number with its country code, such as +1 202 555 0143"
                     .to_owned(),
             }]));
         };
@@ -155,7 +155,7 @@ pub async fn opt_out(
     let recipients = recipients(&mut tx, account, who, &ids).await?;
     if recipients.is_empty() {
         return Err(ControlError::Conflict(
-            "no address of this person is known yet: name the address itself".to_owned(),
+            "no address of this customer is known yet: give the address itself".to_owned(),
         ));
     }
     stop(&mut tx, clock, by, account, &recipients, who.kind()).await?;
@@ -183,7 +183,7 @@ pub async fn allow(
     }
     if lifted == 0 {
         return Err(ControlError::Conflict(
-            "nobody of your team has opted this customer out: what customers say themselves, and imported lists, stay".to_owned(),
+            "your team has not opted this customer out: a customer's own opt-out and imported lists stay".to_owned(),
         ));
     }
     let entry = audit::NewAuditEntry {
@@ -214,7 +214,7 @@ pub async fn opt_out_recipient_of(
     let hash = db::reminders::recipient(pool, id).await?;
     let Some(hash) = hash else {
         return Err(ControlError::Conflict(format!(
-            "reminder {id} has not been tried, or its recipient is forgotten by now: name the address itself"
+            "reminder {id} has not been tried, or its recipient is no longer kept: give the address itself"
         )));
     };
     let mut tx = pool.begin().await?;

@@ -107,7 +107,7 @@ pub async fn nothing_lost(
     db::heartbeat::lock(&mut tx).await?;
     let holds = db::holds::active(&mut *tx).await?;
     if holds.is_empty() {
-        return Err(ControlError::Conflict("Nothing is held.".to_owned()));
+        return Err(ControlError::Conflict("Nothing is on hold.".to_owned()));
     }
     let may_be_said = |hold: &&Hold| matches!(hold.kind, HoldKind::Silence | HoldKind::Other);
     if let Some(hold) = holds.iter().find(|hold| !may_be_said(hold)) {

@@ -20,13 +20,13 @@ pub fn why(cause: &Cause) -> String {
 pub fn doubt(doubt: Doubt) -> &'static str {
     match doubt {
         Doubt::StopWord => "A word like \"stop\" in a sentence that may be about something else.",
-        Doubt::Misspelling => "A stop word or sentence with a typing error.",
+        Doubt::Misspelling => "A stop word or sentence with a typo.",
         Doubt::AmbiguousWord => {
             "A word that means stop in one sense or language and something else in another."
         }
         Doubt::NotInterested => "\"Not interested\" or the like.",
-        Doubt::WrongPerson => "Somebody who says that they are not the customer.",
-        Doubt::Dismissal => "Rude words that send us away.",
+        Doubt::WrongPerson => "Someone who says they are not the customer.",
+        Doubt::Dismissal => "Rude words telling us to go away.",
         Doubt::Complaint => "A complaint or a threat: spam, a lawyer, too many messages.",
         Doubt::AboutMessages => "It is about our messages or their number, and about nothing else.",
     }
@@ -52,76 +52,71 @@ pub fn doubt_language(code: &str) -> Option<&'static str> {
 /// The sentence for a reason.
 pub fn because(reason: Reason) -> &'static str {
     match reason {
-        Reason::Scheduled => "A reminder waits for its moment.",
-        Reason::Due => "Nothing stood in the way.",
-        Reason::NoAgentMessage => "No agent has written yet, so there is nothing to remind of.",
+        Reason::Scheduled => "A reminder is scheduled.",
+        Reason::Due => "Cleared to send.",
+        Reason::NoAgentMessage => {
+            "No agent has written yet, so there is nothing to remind the customer about."
+        }
         Reason::Read => "The customer has read the message.",
         Reason::Answered => "The customer has answered.",
         Reason::Closed => "The conversation is closed.",
-        Reason::Gone => "LivePerson does not know the conversation any more.",
+        Reason::Gone => "The conversation no longer exists at LivePerson.",
         Reason::NewEpisode => {
-            "The customer was back in the meantime, and the agent has written anew."
+            "The customer came back in the meantime, and the agent has written again."
         }
         Reason::NoRule => "There is no rule for this skill.",
-        Reason::RuleOff => "The rule is switched off.",
-        Reason::NotLive => "The channel has not gone live: nothing goes out yet.",
+        Reason::RuleOff => "The rule is off.",
+        Reason::NotLive => "This channel is not live yet, so nothing is sent.",
         Reason::BeforeLive => {
-            "The message is from before the channel went live. Only what agents write afterwards is reminded of."
+            "The agent's message is from before the channel went live. Reminders cover only messages sent since then."
         }
         Reason::NewerRule => {
-            "The rule was saved by a newer version of the program: processes of that version send by it."
+            "The rule was saved by a newer version of unread. Only servers running that version send its reminders."
         }
-        Reason::AllStepsDone => "Every step of the rule has had its reminder, or did not need one.",
+        Reason::AllStepsDone => "Every step of the rule was sent or was not needed.",
         Reason::StepRemoved => "The rule was changed and no longer has this step.",
-        Reason::Superseded => "Another message goes first.",
+        Reason::Superseded => "Another message is going out first.",
         Reason::Reached => {
-            "An earlier message has reached the customer, and this step is only for those who were not reached."
+            "An earlier message reached the customer, and this step is only for customers who were not reached."
         }
         Reason::AwaitingReport => {
-            "It is not known yet whether the last message has reached the customer."
+            "We do not know yet whether the last message reached the customer."
         }
         Reason::NotConfigured => "The channel is not set up on this installation.",
         Reason::InQueue => {
-            "The conversation waits for an agent: the customer is not the one to answer."
+            "The conversation is waiting for an agent, so it is not the customer's turn."
         }
         Reason::Debounce => "The agent may still be typing.",
         Reason::Clicked => {
-            "The customer has just followed the link: LivePerson will say whether the message was read."
+            "The customer just opened the link. LivePerson will confirm whether they read the message."
         }
         Reason::NoAddress => "There is no usable address for this channel.",
-        Reason::OptedOut => "The customer does not want reminders.",
+        Reason::OptedOut => "The customer has opted out.",
         Reason::BadAddress => "The address does not work.",
         Reason::Complaint => "The customer has reported a message as spam.",
-        Reason::Blocked => {
-            "The address is blocked, by your team or for a reason that the provider gave."
-        }
+        Reason::Blocked => "The address is blocked by your team or by the provider.",
         Reason::Gap => "The last reminder to this customer was too recent.",
-        Reason::CapConversation => {
-            "This conversation has had as many reminders as the rule allows in a day."
-        }
-        Reason::CapConsumer => {
-            "This customer has had as many reminders as the rule allows in a day."
-        }
-        Reason::CapAddress => "This address has had as many reminders as the rule allows in a day.",
-        Reason::QuietHours => "It is outside the hours that the rule allows where the customer is.",
-        Reason::TooLate => "It was too late to be of use.",
+        Reason::CapConversation => "This conversation has reached the rule's daily limit.",
+        Reason::CapConsumer => "This customer has reached the rule's daily limit.",
+        Reason::CapAddress => "This address has reached the rule's daily limit.",
+        Reason::QuietHours => "It is outside the allowed hours in the customer's time zone.",
+        Reason::TooLate => "It expired: too late to be useful.",
         Reason::Undecided => {
-            "LivePerson's record is incomplete, so nobody can tell whether it is unread."
+            "LivePerson's record is incomplete, so we cannot tell whether the message is unread."
         }
         Reason::Unchecked => {
-            "LivePerson did not answer, so it could not be checked whether it is still unread."
+            "LivePerson did not answer, so we could not check whether the message is still unread."
         }
-        Reason::CircuitOpen => "Sending from this sender is paused because of a problem with it.",
-        Reason::RateLimit => "The provider's limit: it waits for its turn.",
-        Reason::Retry => "The provider did not take the message; it is tried again.",
-        Reason::Paused => "Reminders are paused by your team.",
+        Reason::CircuitOpen => "This sender is paused because of a problem.",
+        Reason::RateLimit => "Waiting its turn under the provider's sending limit.",
+        Reason::Retry => "The provider did not accept the message. We will try again.",
+        Reason::Paused => "Your team has paused reminders.",
         Reason::Held => {
-            "All sending is held: the database may have been restored from a backup or copied. Whoever runs the service decides."
+            "All sending is on hold: the database may have been restored from a backup or copied. Your server administrator needs to \
+             decide."
         }
-        Reason::HeldOut => {
-            "The conversation belongs to the share that gets no reminder, to measure the effect."
-        }
-        Reason::ByOperator => "Somebody of your team decided so.",
+        Reason::HeldOut => "The conversation is in the control group, which gets no reminders.",
+        Reason::ByOperator => "Your team decided this.",
         Reason::Erased => "The customer's data was erased.",
     }
 }
@@ -131,32 +126,32 @@ pub fn whose_clock(reminder: &Reminder) -> String {
     let zones = Zone::split(reminder.time_zone.as_deref().unwrap_or_default());
     let several = zones.len() > 1;
     let nothing_tells = if reminder.channel.profile().tells_country {
-        "LivePerson does not tell the customer's time zone, and the number belongs to no place, or to time zones without two allowed \
-         hours a day in common"
+        "LivePerson does not report the customer's time zone, and the number belongs to no place, or to time zones that share less than \
+         two allowed hours a day"
     } else {
-        "LivePerson does not tell the customer's time zone"
+        "LivePerson does not report the customer's time zone"
     };
     match reminder.zone_source {
         Some(ZoneSource::LivePerson) => {
-            "The rule's hours are read by the customer's own clock, as LivePerson tells it."
+            "The rule's hours follow the customer's own time zone, as reported by LivePerson."
                 .to_owned()
         }
         Some(ZoneSource::Number) if several => {
             let names: Vec<String> = zones.iter().map(ToString::to_string).collect();
             format!(
-                "The rule's hours are read by the clocks of the phone number's area or country, and all of them must allow: {}.",
+                "The rule's hours follow the time zones of the phone number's area or country, and all of them must allow sending: {}.",
                 names.join(", ")
             )
         }
         Some(ZoneSource::Number) => {
-            "The rule's hours are read by the clock of the phone number's area or country."
+            "The rule's hours follow the time zone of the phone number's area or country."
                 .to_owned()
         }
         Some(ZoneSource::Rule) => {
-            format!("The rule's hours are read by the rule's time zone: {nothing_tells}.")
+            format!("The rule's hours follow the rule's time zone: {nothing_tells}.")
         }
         Some(ZoneSource::Account) => {
-            format!("The rule's hours are read by the account's time zone: {nothing_tells}.")
+            format!("The rule's hours follow the account's time zone: {nothing_tells}.")
         }
         None => because(Reason::QuietHours).to_owned(),
     }
@@ -165,7 +160,7 @@ pub fn whose_clock(reminder: &Reminder) -> String {
 /// What came of one try, from the provider's code: a sentence that names whose side the trouble is on.
 pub fn explain_code(channel: Channel, code: &str) -> String {
     if code == "restored" {
-        return "It fell due in a time that the database lost when a backup was restored: it may have been sent."
+        return "It was due in a period that the database lost when a backup was restored, so it may have been sent."
             .to_owned();
     }
     codes::explain(channel.provider(), code).sentence.to_owned()

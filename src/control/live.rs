@@ -259,7 +259,7 @@ impl Installation<'_> {
         let host = self.config.web.public_url.host_str().unwrap_or_default();
         if config::is_loopback_name(host) {
             let said =
-                format!("Links in messages would lead to {host}, which no customer can open.");
+                format!("Links in messages would go to {host}, which customers cannot open.");
             let fix = "Set UNREAD_PUBLIC_URL to the address at which customers reach this service."
                 .to_owned();
             refuse("public_url", said, fix);
@@ -268,10 +268,10 @@ impl Installation<'_> {
             || db::live::is_tested(&self.ctx.pool, &account.id, channel).await?;
         if !tested {
             let said = format!(
-                "No test message by {} is known to have arrived.",
+                "No test message by {} has been confirmed yet.",
                 name(channel)
             );
-            let fix = "Send yourself a test message from a rule's page, and enter the code that it brings."
+            let fix = "Send yourself a test message from a rule's page, and enter the code in it."
                 .to_owned();
             refuse("test", said, fix);
         }
@@ -283,8 +283,8 @@ impl Installation<'_> {
 fn is_their_number(found: &NotLiveCounts, shown: u64) -> Result<(), ControlError> {
     if !found.scanned {
         return Err(ControlError::Conflict(
-            "Nobody knows yet how many customers have unread messages: not every skill has been scanned to its end. Wait for that, or go \
-             live without them."
+            "We do not know yet how many customers have unread messages: not every skill has been scanned completely. Wait for that, or \
+             go live without them."
                 .to_owned(),
         ));
     }
@@ -293,7 +293,7 @@ fn is_their_number(found: &NotLiveCounts, shown: u64) -> Result<(), ControlError
         return Ok(());
     }
     Err(ControlError::Changed(format!(
-        "By now {unread} customers would be reminded of what is unread, not {shown}. Look at the number again, then go live."
+        "The number of customers with unread messages is now {unread}, not {shown}. Check it, then go live."
     )))
 }
 
@@ -352,7 +352,7 @@ fn check(channel: Channel, wish: &GoLiveRequest) -> Result<(), ControlError> {
     match (channel.profile().needs_consent, wish.consent) {
         (true, None) => fault(
             "/consent",
-            "is missing: say how customers agreed to text messages: form, conversation or otherwise",
+            "is missing: say how customers agreed to get text messages: form, conversation or otherwise",
         ),
         (_, Some(Consent::Otherwise)) if wish.consent_note.trim().is_empty() => {
             fault("/consent_note", "is missing: say how customers agreed");

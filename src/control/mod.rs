@@ -88,8 +88,7 @@ impl From<Unanswered> for ControlError {
     fn from(error: Unanswered) -> Self {
         match error {
             Unanswered::Busy => Self::Busy(
-                "too many texts are being looked at just now; try again in a few seconds"
-                    .to_owned(),
+                "too many texts are being checked right now; try again in a few seconds".to_owned(),
                 Duration::from_secs(5),
             ),
             Unanswered::Failed => Self::Internal(error.into()),

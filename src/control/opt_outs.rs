@@ -271,7 +271,7 @@ pub async fn review(
     let keep = verdict == OptOutReview::Keep;
     let settled = db::opt_outs::settle(&mut tx, accounts.ids(), (channel, hash), keep).await?;
     if settled.is_empty() {
-        let what = "doubtful opt-out of this address: somebody may have looked at it already";
+        let what = "doubtful opt-out for this address: someone may have reviewed it already";
         return Err(ControlError::NotFound(what.to_owned()));
     }
     let entry = audit::NewAuditEntry {

@@ -30,7 +30,7 @@ fn argon2() -> Argon2<'static> {
 }
 
 /// The hash of nobody's password: checked where there is no such person, so that names cannot be told by the time it takes.
-static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| hash_now("nobody's password").ok());
+static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| hash_now("no one's password").ok());
 
 fn hash_now(password: &str) -> anyhow::Result<String> {
     let salt: [u8; 16] = rand::random();
@@ -89,8 +89,7 @@ fn check(password: &str, name: &str, own_words: &[String]) -> Result<(), Fault> 
     }
     if guessable::is_guessable(password, name, own_words) {
         return fault(
-            "is among those that are guessed first: use one that is nowhere else in use, for example four words that do not belong \
-             together"
+            "is too easy to guess: use one that you use nowhere else, for example four unrelated words"
                 .to_owned(),
         );
     }
@@ -162,7 +161,7 @@ mod tests {
         );
         assert!(!verify(&secret, None).await.unwrap());
         assert!(
-            !verify(&Secret::new("nobody's password"), None)
+            !verify(&Secret::new("no one's password"), None)
                 .await
                 .unwrap()
         );

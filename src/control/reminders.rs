@@ -172,8 +172,7 @@ pub async fn reveal(
         },
         None => {
             return Err(ControlError::Conflict(
-                "the address is not kept any more: it was needed only until the message was on its way, and a code that names \
-                 nobody is all that stays"
+                "the address is no longer stored: it was needed only until the message was sent, and only an anonymous code remains"
                     .to_owned(),
             ));
         }
@@ -209,7 +208,7 @@ async fn at_liveperson(ctx: &Context, reminder: &Reminder) -> Result<Address, Co
     let contact =
         record.and_then(|r| contact::choose(&r.contact, reminder.channel, &account.contact_policy));
     contact.map(|contact| contact.address).ok_or_else(|| {
-        ControlError::Conflict("LivePerson knows no usable address of this customer".to_owned())
+        ControlError::Conflict("LivePerson has no usable address for this customer".to_owned())
     })
 }
 
@@ -264,7 +263,7 @@ pub async fn send_again(
     let reminder = find(pool, accounts, id).await?;
     if is_erased(&reminder.conversation) {
         return Err(ControlError::Conflict(format!(
-            "reminder {id} belongs to somebody whose data was erased"
+            "reminder {id} is for a customer whose data was erased"
         )));
     }
     let now = clock.now();

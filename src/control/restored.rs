@@ -43,9 +43,11 @@ pub struct RestoredRequest {
     pub unnoticed: bool,
 }
 
-const AT_WORK: &str = "Somebody else is taking up this database at this moment (`unread restored`). Look at what it says first.";
+const AT_WORK: &str =
+    "Someone else is running `unread restored` on this database right now. Check its result first.";
 
-const DECIDED: &str = "Somebody else has ended the hold meanwhile (`unread restored --nothing-lost`, or the dashboard). Nothing was changed.";
+const DECIDED: &str = "Someone else has ended the hold in the meantime (`unread restored --nothing-lost`, or the dashboard). Nothing was \
+                       changed.";
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -133,8 +133,8 @@ pub async fn publish(
     };
     if draft.based_on != there.rule_version() {
         return Err(ControlError::Changed(format!(
-            "The rule was published anew (version {}) after this draft was begun (from version {}). Check what differs, then \
-             save the draft again to publish it over that.",
+            "Someone else published a newer version (version {}) after this draft was started (from version {}). Check the differences, then save \
+             the draft again to publish it over that version.",
             there.rule_version(),
             draft.based_on
         )));
@@ -184,7 +184,7 @@ pub async fn delete(
 ) -> Result<RuleView, ControlError> {
     if key.skill.is_none() {
         return Err(ControlError::Conflict(
-            "The account's default cannot be deleted: switch it off.".to_owned(),
+            "The account's default cannot be deleted: turn it off instead.".to_owned(),
         ));
     }
     let mut tx = pool.begin().await?;
@@ -279,9 +279,9 @@ fn of_this_version(key: &RuleKey, settings: &RuleSettings) -> Result<(), Control
         return Ok(());
     }
     Err(ControlError::Conflict(format!(
-        "Rule {key} was saved by a newer version of unread, with settings that this version does not know: {}. Nothing was changed, so \
-         that they are not lost. Try again when the update is complete; if you went back to this version for good, restore a version of \
-         the rule from before.",
+        "Rule {key} was saved by a newer version of unread, with settings that this version does not support: {}. Nothing was changed, so \
+         that they are not lost. Try again when the update is complete; if you went back to this version permanently, restore an earlier \
+         version of the rule.",
         settings.newer.names().join(", ")
     )))
 }
@@ -315,35 +315,26 @@ async fn unchanged(
     }
     let what = if there.rule_version() == seen.version {
         let draft = there.draft.as_ref();
-        draft.map(|draft| {
-            format!(
-                "{} saved a draft",
-                changed_message(&draft.changed_by, draft.changed_at)
-            )
-        })
+        draft.map(|draft| changed_message(&draft.changed_by, "saved a draft", draft.changed_at))
     } else {
         let latest = db::rules::versions(&mut *conn, key, None, 1).await?.pop();
         latest.map(|version| {
             let what = if version.deleted {
-                "deleted"
+                "deleted it"
             } else {
-                "published"
+                "published a newer version"
             };
-            format!(
-                "{} {what} it",
-                changed_message(&version.changed_by, version.changed_at)
-            )
+            changed_message(&version.changed_by, what, version.changed_at)
         })
     };
     let what = what.unwrap_or_else(|| "its draft was discarded".to_owned());
     Err(ControlError::Changed(format!(
-        "This rule has changed since you read it: {what}. Nothing was overwritten: read it again, and make your change on what \
-         is there now."
+        "Someone else changed this rule while you had it open: {what}. Nothing was overwritten: reload it and make your change again."
     )))
 }
 
-fn changed_message(who: &str, when: DateTime<Utc>) -> String {
-    format!("on {} UTC {who}", when.format("%-d %B at %H:%M"))
+fn changed_message(who: &str, what: &str, when: DateTime<Utc>) -> String {
+    format!("{who} {what} on {} UTC", when.format("%-d %B at %H:%M"))
 }
 
 async fn record(

@@ -45,7 +45,7 @@ pub async fn begin(
         return Ok(());
     }
     Err(ControlError::Conflict(
-        "you have a second factor already: turn it off first".to_owned(),
+        "you already have a second factor: turn it off first".to_owned(),
     ))
 }
 
@@ -81,7 +81,7 @@ pub async fn confirm(
     if !taken {
         return Err(ControlError::Invalid(vec![Fault {
             field: "/code".to_owned(),
-            detail: "That is not the code that the app shows now. Is the phone's clock right?"
+            detail: "That is not the current code in the app. Is the phone's clock correct?"
                 .to_owned(),
         }]));
     }

@@ -55,8 +55,8 @@ impl AllowedSenders {
         let others = own_senders(settings).filter(|wanted| !is_theirs(wanted));
         let faults = others.map(|(channel, _)| Fault {
             field: format!("/settings/{CHANNELS}/{channel}/sender"),
-            detail: "is no sender of your accounts: take one that a rule of theirs has already, or leave it out for the usual one; \
-                     somebody who is not limited to some accounts can set another"
+            detail: "is not a sender of your accounts: use one that another of their rules uses, or leave it out for the usual one; a \
+                     user with access to all accounts can set a different one"
                 .to_owned(),
         });
         faults.collect()
@@ -150,8 +150,7 @@ async fn users(
     let rules = db::rules::all(&ctx.pool).await?;
     if is_shared(ctx, accounts, &rules, key) {
         return Err(ControlError::Forbidden(
-            "messages of other accounts come from this sender too: only somebody who is not limited to some accounts can try it, or \
-             send from it again"
+            "other accounts use this sender too: only a user with access to all accounts can test it or resume it"
                 .to_owned(),
         ));
     }

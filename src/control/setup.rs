@@ -70,11 +70,11 @@ async fn is_paused(pool: &PgPool, account: &AccountId) -> Result<bool, ControlEr
 fn liveperson(progress: &SetupProgress) -> SetupStep {
     let done = progress.scanned_at.is_some() && progress.skills > 0;
     let said = match (&progress.scan_error, done) {
-        (Some(error), false) => format!("LivePerson answers with an error: {error}"),
-        (None, false) => "Waiting for the first answer of LivePerson. It comes within a minute once its key is set and right: \
-                          whoever runs the server can try `unread doctor`."
+        (Some(error), false) => format!("LivePerson answered with an error: {error}"),
+        (None, false) => "Waiting for LivePerson's first answer. It arrives within a minute once the key is set and correct. Your server \
+                          administrator can check with `unread doctor`."
             .to_owned(),
-        (_, true) => format!("{} skills are known, and conversations are read.", progress.skills),
+        (_, true) => format!("Connected: conversations are read. Skills found: {}.", progress.skills),
     };
     SetupStep {
         name: "liveperson",
@@ -94,7 +94,7 @@ fn channel(channels: &[Channel]) -> SetupStep {
     };
     let said = match channels {
         [] => format!(
-            "Neither {} is set up: whoever runs the server sets {}.",
+            "Neither {} is set up: your server administrator sets {}.",
             Channel::ALL
                 .map(|channel| channel.names().inside)
                 .join(" nor "),
@@ -103,7 +103,7 @@ fn channel(channels: &[Channel]) -> SetupStep {
                 .join(", or "),
         ),
         [_] => format!(
-            "{} is set up. {} is not, and need not be.",
+            "{} is set up. {} is not, and is optional.",
             labels(true),
             labels(false)
         ),
@@ -119,13 +119,13 @@ fn channel(channels: &[Channel]) -> SetupStep {
 
 fn page(has_page: bool) -> SetupStep {
     let said = if has_page {
-        "Links in reminders lead back to your page with the conversation."
+        "Links in reminders go to your page with the conversation."
     } else {
-        "Links in reminders have nowhere to lead: whoever runs the server sets UNREAD_PAGE_URL to the page with your conversation."
+        "Links in reminders have nowhere to go: your server administrator sets UNREAD_PAGE_URL to the page with your conversation."
     };
     SetupStep {
         name: "page",
-        title: "Tell where links lead",
+        title: "Where links go",
         done: has_page,
         said: said.to_owned(),
     }
@@ -133,16 +133,15 @@ fn page(has_page: bool) -> SetupStep {
 
 fn rule(progress: &SetupProgress) -> SetupStep {
     let said = match (progress.rules_on, progress.drafts) {
-        (0, 0) => {
-            "Nobody is reminded yet. Write a rule: for one skill, or for all of them.".to_owned()
-        }
-        (0, _) => "There is a draft. Look at it, then publish it.".to_owned(),
-        (1, _) => "One rule is on.".to_owned(),
-        (rules, _) => format!("{rules} rules are on."),
+        (0, 0) => "No customers are reminded yet. Create a rule for one skill, or for all of them."
+            .to_owned(),
+        (0, _) => "There is a draft. Review it, then publish it.".to_owned(),
+        (1, _) => "1 rule is active.".to_owned(),
+        (rules, _) => format!("{rules} rules are active."),
     };
     SetupStep {
         name: "rule",
-        title: "Write a rule",
+        title: "Create a rule",
         done: progress.rules_on > 0,
         said,
     }
@@ -152,11 +151,11 @@ fn test(progress: &SetupProgress) -> SetupStep {
     let said = if progress.test_arrived {
         "A test message has arrived."
     } else if progress.live_channels > 0 {
-        "It went live without one."
+        "You went live without one."
     } else if progress.test_sent {
-        "A test message was sent. Enter the code that it brings, on the rule's page."
+        "A test message was sent. Enter the code in it on the rule's page."
     } else {
-        "Send yourself a test message from a rule's page, and enter the code that it brings."
+        "Send yourself a test message from a rule's page, and enter the code in it."
     };
     SetupStep {
         name: "test",
@@ -168,15 +167,15 @@ fn test(progress: &SetupProgress) -> SetupStep {
 
 fn live(progress: &SetupProgress, paused: bool) -> SetupStep {
     let said = if progress.live_channels == 0 {
-        "Nobody is written to before you go live: look at who would be, then let reminders out."
+        "No customer gets a message before you go live. See who would be reminded, then go live."
     } else if paused {
         "Sending is paused. Resume it when you are ready."
     } else if progress.reminder_sent {
         "Reminders go out."
     } else if progress.rules_on > 0 {
-        "Everything is on. The first reminder goes out when a message has been unread for long enough."
+        "Everything is ready. The first reminder goes out when a message has been unread for long enough."
     } else {
-        "Reminders go out once a rule is on."
+        "Reminders go out once a rule is active."
     };
     SetupStep {
         name: "live",

@@ -241,7 +241,7 @@ pub async fn unbind(
     let user = users::found(&mut tx, id).await?;
     let Some(subject) = db::sso::subject_of(&mut tx, id).await? else {
         return Err(ControlError::Conflict(format!(
-            "{} is not connected to the single sign-on",
+            "{} is not connected to single sign-on",
             user.name
         )));
     };

@@ -38,7 +38,7 @@ pub enum StoryTone {
 
 /// How a story begins: true when the reminder was scheduled, and true for ever.
 const UNREAD: &str =
-    "An agent wrote, and the customer had not read it when the reminder was scheduled";
+    "An agent wrote, and the customer had not read the message when the reminder was scheduled";
 
 /// The story of a reminder, oldest line first. In the past tense: what it says stays true.
 ///
@@ -91,7 +91,7 @@ pub fn story_lines(
         }));
     }
     for (at, what) in [
-        (reminder.clicked_at, "The customer followed the link"),
+        (reminder.clicked_at, "The customer opened the link"),
         (reminder.returned_at, "The customer came back"),
     ] {
         lines.extend(at.map(|at| StoryEntry {
@@ -119,16 +119,18 @@ fn came_before(reminder: &Reminder, other: &Reminder) -> Option<StoryEntry> {
         })
     };
     let (what, detail, mood) = match other.state {
-        ReminderState::Sent | ReminderState::Delivered | ReminderState::Unknown => {
-            (format!("{message} was sent before"), None, StoryTone::Plain)
-        }
+        ReminderState::Sent | ReminderState::Delivered | ReminderState::Unknown => (
+            format!("{message} was sent earlier"),
+            None,
+            StoryTone::Plain,
+        ),
         ReminderState::Undelivered => (
-            format!("{message} was sent before and did not arrive"),
+            format!("{message} was sent earlier and did not arrive"),
             why(),
             StoryTone::Bad,
         ),
         ReminderState::Failed | ReminderState::Expired | ReminderState::Cancelled => (
-            format!("{message} was to go before and was not sent"),
+            format!("{message} before it was not sent"),
             why(),
             StoryTone::Plain,
         ),
@@ -184,7 +186,7 @@ fn waits(reminder: &Reminder, decision: &LoggedDecision) -> Option<StoryEntry> {
         until: Some(until),
         ..line(
             decision.at,
-            format!("It was put off until {}", by_its_clock(reminder, until)),
+            format!("Postponed until {}", by_its_clock(reminder, until)),
         )
     })
 }
@@ -194,25 +196,23 @@ fn decided(reminder: &Reminder, decision: &LoggedDecision) -> Option<StoryEntry>
         return Some(line);
     }
     let (what, mood) = match (decision.stage, decision.verdict) {
-        (Stage::Operator, Verdict::Schedule) => {
-            ("Somebody of your team had it sent again", StoryTone::Plain)
-        }
-        (Stage::Operator, Verdict::Cancel) => ("It was cancelled", StoryTone::Plain),
+        (Stage::Operator, Verdict::Schedule) => ("Sent again by your team", StoryTone::Plain),
+        (Stage::Operator, Verdict::Cancel) => ("Cancelled", StoryTone::Plain),
         (_, Verdict::Send) => (
-            "It was checked once more, and still unread: it may go",
+            "Checked again: still unread, cleared to send",
             StoryTone::Plain,
         ),
         (_, Verdict::Cancel) => ("No reminder was sent", StoryTone::Plain),
-        (_, Verdict::Expire) => ("It was given up", StoryTone::Bad),
+        (_, Verdict::Expire) => ("Expired", StoryTone::Bad),
         (_, Verdict::Postpone) => match decision.reason {
-            Cause::Ours(Reason::Paused) => ("It was held: paused", StoryTone::Plain),
-            Cause::Ours(Reason::Held) => ("It was held, like all sending", StoryTone::Plain),
-            _ => ("It was put off", StoryTone::Plain),
+            Cause::Ours(Reason::Paused) => ("On hold: sending was paused", StoryTone::Plain),
+            Cause::Ours(Reason::Held) => ("On hold, like all sending", StoryTone::Plain),
+            _ => ("Postponed", StoryTone::Plain),
         },
         (_, Verdict::Schedule | Verdict::None) => return None,
     };
     Some(StoryEntry {
-        // "Nothing stood in the way" says no more than the line itself.
+        // "Cleared to send" says no more than the line itself.
         detail: (decision.verdict != Verdict::Send).then(|| labels::why(&decision.reason)),
         until: decision
             .until
@@ -226,13 +226,16 @@ fn tried(reminder: &Reminder, attempt: &AttemptRow, lines: &mut Vec<StoryEntry>)
     let message = labels::channel(reminder.channel);
     lines.push(line(
         attempt.started_at,
-        format!("The {message} was handed over, from {}", attempt.sender),
+        format!(
+            "The {message} was handed to the provider, from {}",
+            attempt.sender
+        ),
     ));
     let (what, mood) = match attempt.outcome {
-        Some(OutcomeKind::Accepted) => ("The provider took it", StoryTone::Good),
+        Some(OutcomeKind::Accepted) => ("The provider accepted it", StoryTone::Good),
         Some(OutcomeKind::Refused) => ("The provider refused it", StoryTone::Bad),
-        Some(OutcomeKind::NotAccepted) => ("The provider did not take it yet", StoryTone::Bad),
-        Some(OutcomeKind::Unknown) => ("Nobody can say whether it was sent", StoryTone::Bad),
+        Some(OutcomeKind::NotAccepted) => ("The provider did not accept it yet", StoryTone::Bad),
+        Some(OutcomeKind::Unknown) => ("It is not known whether it was sent", StoryTone::Bad),
         None => return,
     };
     let detail = attempt.code.as_deref().filter(|_| mood == StoryTone::Bad);
@@ -277,28 +280,28 @@ pub fn state_words(state: ReminderState, reason: Option<&Cause>) -> &'static str
                 "Not needed: read in time"
             }
             Some(Reason::ByOperator) => "Cancelled by your team",
-            Some(Reason::HeldOut) => "Held out",
+            Some(Reason::HeldOut) => "Control group",
             Some(Reason::Erased) => "Erased",
             _ => "Not sent",
         },
         ReminderState::Expired => match reason.and_then(Cause::reason) {
-            Some(Reason::QuietHours) => "Not sent: no allowed hour in time",
-            _ => "Too late",
+            Some(Reason::QuietHours) => "Expired: no allowed hours in time",
+            _ => "Expired",
         },
         ReminderState::Failed => "Failed",
-        ReminderState::Unknown => "Perhaps sent",
+        ReminderState::Unknown => "May have been sent",
     }
 }
 
 /// The same of one that waits.
 fn waiting_words(reason: Option<&Cause>) -> &'static str {
     match reason {
-        None | Some(Cause::Ours(Reason::Scheduled)) => "Waiting for its moment",
-        Some(Cause::Ours(Reason::QuietHours)) => "Waiting for the rule's hours",
-        Some(Cause::Ours(Reason::Paused)) => "Held: paused",
-        Some(Cause::Ours(Reason::Held)) => "Held: all sending",
+        None | Some(Cause::Ours(Reason::Scheduled)) => "Scheduled",
+        Some(Cause::Ours(Reason::QuietHours)) => "Waiting for allowed hours",
+        Some(Cause::Ours(Reason::Paused)) => "On hold: paused",
+        Some(Cause::Ours(Reason::Held)) => "On hold: all sending",
         Some(Cause::Ours(Reason::NotLive)) => "Will not be sent: not live",
-        Some(_) => "Put off",
+        Some(_) => "Postponed",
     }
 }
 

@@ -204,7 +204,7 @@ impl Imports {
         let turn = self.0.clone().try_acquire_owned();
         turn.map(ImportTurn).map_err(|_| {
             ControlError::Busy(
-                "another list is being imported; nothing was changed, try again when that is done"
+                "another list is being imported; nothing was changed, try again when that is finished"
                     .to_owned(),
                 IMPORT_TAKES,
             )
@@ -324,7 +324,7 @@ fn refused(list: &ParsedList) -> Vec<Fault> {
     }
     let rest = list.lines - list.problems.len();
     told.push(format!(
-        "nothing was stored: fix these lines and import the whole file again, or import it without them ({rest} of {} lines are understood)",
+        "nothing was stored: fix these lines and import the whole file again, or import it without them ({rest} of {} lines are valid)",
         list.lines
     ));
     told.into_iter().map(in_file).collect()

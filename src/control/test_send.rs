@@ -56,7 +56,7 @@ pub struct TestRequest<'a> {
 /// How a test went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Sent {
-    /// The provider took it. Whether it arrives shows in the mailbox or on the phone.
+    /// The provider accepted it. Whether it arrives shows in the mailbox or on the phone.
     pub accepted: bool,
     /// It brings a code instead of the rule's words: enter it, and the next test brings the words.
     pub needs_code: bool,
@@ -104,8 +104,8 @@ pub async fn send(
     if sent.needs_code {
         let minutes = CODE_LASTS.num_minutes();
         sent.said = format!(
-            "It is on its way, with a code of six digits instead of your words. Enter the code within {minutes} minutes; the \
-             next test then brings your words."
+            "Sent, with a six-digit code instead of your text. Enter the code within {minutes} minutes; the next test will then contain \
+             your text."
         );
     }
     let mut conn = ctx.pool.acquire().await?;
@@ -131,9 +131,9 @@ async fn hold_back(
     record(&mut tx, "test.send", between, said, by).await?;
     tx.commit().await?;
     let told = if wish.may_know_why {
-        "That address must not be written to: it has opted out, or does not work. Use another, or allow it on the page Suppressions."
+        "That address cannot get messages: it has opted out or does not work. Use another, or allow it again on the page Opt-outs."
     } else {
-        "No test message can go to that address. Use another of your own."
+        "Test messages cannot go to that address. Use another address of your own."
     };
     Ok(ControlError::Conflict(told.to_owned()))
 }
@@ -188,7 +188,7 @@ fn too_many(limit: TestLimit, after: TimeDelta) -> ControlError {
         ..=90 => format!("{minutes} minutes"),
         _ => format!("{} hours", (minutes + 59) / 60),
     };
-    let said = format!("{what}; the next one can go in {wait}");
+    let said = format!("{what}; you can send the next one in {wait}");
     ControlError::Busy(said, after.to_std().unwrap_or_default())
 }
 

@@ -131,7 +131,7 @@ pub async fn add(
     let mut tx = pool.begin().await?;
     let Some(id) = db::tokens::add(&mut tx, &new, now).await? else {
         return Err(ControlError::Conflict(format!(
-            "there is a token named \"{}\" already; choose another name, or remove that one first",
+            "there is already a token named \"{}\"; choose another name, or remove that one first",
             wish.name
         )));
     };
@@ -173,11 +173,11 @@ fn check(
     if wish.scopes.is_empty() {
         fault(
             "/scopes",
-            "must name at least one: view, edit, operate or administer",
+            "must list at least one: view, edit, operate or administer",
         );
     }
     if !wish.scopes.iter().all(|scope| role.may(*scope)) {
-        fault("/scopes", "must not name more than you may do yourself");
+        fault("/scopes", "must not include more than you may do yourself");
     }
     if wish
         .days
@@ -191,7 +191,7 @@ fn check(
     if wish.accounts.is_some() && wish.scopes.contains(&Permission::Administer) {
         fault(
             "/accounts",
-            "must be left out with the scope administer: administration is of the whole installation",
+            "must be left out with the scope administer, which always covers the whole installation",
         );
     }
     match accounts::limit(accounts, wish.accounts.as_deref()) {
@@ -278,7 +278,7 @@ fn check_heir(
         match theirs.iter().find(|token| token.name == *name) {
             None => faults.push(fault(format!("{} has no token \"{name}\"", person.name))),
             Some(token) if token.permissions().is_empty() || token.limit().is_nothing() => faults.push(fault(format!(
-                "the token \"{name}\" may do nothing any more, since {} is {}: make a new one instead",
+                "the token \"{name}\" has no permissions left, since {} is {}: create a new one instead",
                 person.name, person.role
             ))),
             Some(_) => {}

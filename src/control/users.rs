@@ -102,7 +102,7 @@ pub(super) async fn insert(
     let rights = rights.into();
     let Some(id) = db::users::add(conn, name, rights.role(), hash, now).await? else {
         return Err(ControlError::Conflict(format!(
-            "there is a person named {name} already"
+            "there is already a user named {name}"
         )));
     };
     db::users::set_rights(conn, id, &rights).await?;
@@ -229,7 +229,7 @@ pub fn rights(role: Role, limit: AccountLimit) -> Result<Rights, ControlError> {
 async fn keep_an_administrator(conn: &mut PgConnection, user: &User) -> Result<(), ControlError> {
     if user.role == Role::Administrator && db::users::is_last_administrator(conn, user.id).await? {
         return Err(ControlError::Conflict(format!(
-            "{} is the last administrator: make somebody else one first",
+            "{} is the last administrator: make someone else an administrator first",
             user.name
         )));
     }

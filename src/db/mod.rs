@@ -58,27 +58,33 @@ pub mod unreadable;
 pub mod upkeep;
 pub mod users;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::Connection as _;
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _};
 
-pub use schema::{CARRY_OVER, Schema, SchemaProblem, check_schema, migrate};
+pub use schema::{
+    CARRY_OVER, Schema, SchemaProblem, check_schema, migrate, missing_migrations, newest_migration,
+};
 
 /// Opens a pool; it connects when first used.
 pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
-    pool_with_key(options, connections, None)
+    pool_with_key(options, connections, 0, None)
 }
 
-/// The same, and what is suppressed over it is marked with the name of the key that addresses are hashed with.
+/// The same, and what is suppressed over it is marked with the name of the key that addresses are hashed with. So many connections are `kept`
+/// open once they are made, however little there is to do: where the server has no more to give, others cannot take them.
 pub fn pool_with_key(
     options: PgConnectOptions,
     connections: u32,
+    kept: u32,
     key_id: Option<String>,
 ) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
+        .min_connections(kept.min(connections))
         .acquire_timeout(Duration::from_secs(10))
         .after_connect(move |conn, _| {
             let key_id = key_id.clone();
@@ -96,6 +102,37 @@ pub fn pool_with_key(
         .connect_lazy_with(options.application_name(restore::APPLICATION))
 }
 
+/// Opens a pool for migrations. A statement that waits for a lock keeps everybody waiting behind it, who asks for the same table: it gives up
+/// soon, and is tried again. That it is long is no news.
+pub fn pool_for_migrations(options: PgConnectOptions) -> PgPool {
+    let options = options.disable_statement_logging();
+    PgPoolOptions::new()
+        .max_connections(2)
+        .acquire_timeout(Duration::from_secs(10))
+        .after_connect(|conn, _| {
+            Box::pin(async move {
+                let session = format!("{SESSION}; set lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'");
+                sqlx::raw_sql(sqlx::AssertSqlSafe(session))
+                    .execute(conn)
+                    .await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options.application_name(restore::APPLICATION))
+}
+
+/// So long a migration may keep others waiting while it waits itself.
+const LOCK_TIMEOUT_SECONDS: u32 = 2;
+
+/// Whether a statement has waited too long for a lock.
+pub fn is_locked_out(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain();
+    causes.any(|cause| match cause.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Database(error)) => error.code().as_deref() == Some("55P03"),
+        _ => false,
+    })
+}
+
 /// What each session begins with.
 ///
 /// A process that stands still in the middle of a transaction (a frozen machine) would hold its locks for as long: the server ends
@@ -103,10 +140,11 @@ pub fn pool_with_key(
 ///
 /// Statements find their rows by an index, whatever the planner believes of the tables' sizes: a connection keeps a plan until the
 /// table is analysed anew, and one that was made while a table was nearly empty would read all of it each time, while thousands of
-/// reminders fill it. Which index is the planner's choice all the same. What has no index to go by is read from end to end all the same, at a price that would have the server compile
-/// the statement (`jit`): that takes longer than any of ours.
-const SESSION: &str =
-    "set idle_in_transaction_session_timeout = '30s'; set enable_seqscan = off; set jit = off";
+/// reminders fill it. Which index is the planner's choice all the same. What has no index to go by is read from end to end all the same, at
+/// a price that would have the server compile the statement (`jit`) and divide it among processes that it starts for that
+/// (`max_parallel_workers_per_gather`): both take longer than any of ours.
+const SESSION: &str = "set idle_in_transaction_session_timeout = '30s'; set enable_seqscan = off; set jit = off; \
+     set max_parallel_workers_per_gather = 0";
 
 /// This transaction's commit does not wait for the disk. For what a crash of the server may forget.
 pub async fn without_waiting_for_the_disk(conn: &mut PgConnection) -> sqlx::Result<()> {
@@ -132,6 +170,39 @@ pub async fn ping(pool: &PgPool) -> sqlx::Result<()> {
     asked
         .await
         .unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut))
+}
+
+/// Why no connection could be made when it was last tried; empty while they can.
+static NO_CONNECTION: Mutex<String> = Mutex::new(String::new());
+
+/// Remembers why no connection can be made, or that they can (`None`). Returns whether that is news.
+pub fn note_reachable(why_not: Option<&sqlx::Error>) -> bool {
+    let now = why_not.map(ToString::to_string).unwrap_or_default();
+    let mut known = NO_CONNECTION.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_news = *known != now;
+    *known = now;
+    is_news
+}
+
+/// What an error says. A pool that has no connection to give knows no reason: then the one that connections were last refused for.
+pub fn explain(error: &sqlx::Error) -> String {
+    let why = NO_CONNECTION.lock().unwrap_or_else(PoisonError::into_inner);
+    match error {
+        sqlx::Error::PoolTimedOut if !why.is_empty() => format!("no connection: {why}"),
+        sqlx::Error::PoolTimedOut => "all connections of this process are in use".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+/// The same for an error that has others behind it.
+pub fn explain_all(error: &anyhow::Error) -> String {
+    let mut causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<sqlx::Error>());
+    match causes.find(|cause| matches!(cause, sqlx::Error::PoolTimedOut)) {
+        Some(timed_out) => format!("{error:#} ({})", explain(timed_out)),
+        None => format!("{error:#}"),
+    }
 }
 
 /// Whether an error means that there is no server to talk to, or not for us: whatever was asked is not at fault.

@@ -142,7 +142,25 @@ pub async fn mailed(conn: &mut PgConnection, names: &[(i64, String)]) -> sqlx::R
     readable(&rows)
 }
 
-/// Notes that e-mails came back. It says that they had been sent, too, where that was unknown, or not written down yet.
+/// Notes that e-mails arrived. It says that they had been sent, too, where that was unknown, or not written down yet.
+pub async fn delivered(
+    conn: &mut PgConnection,
+    reminders: &[ReminderId],
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    sqlx::query(
+        "update reminders set state = 'delivered', reason = null, sent_at = coalesce(sent_at, counted_at, $2),
+             final_at = coalesce(final_at, $2), next_at = null
+         where id = any ($1) and state in ('sent', 'unknown', 'sending')",
+    )
+    .bind(reminders.iter().map(|id| id.0).collect::<Vec<_>>())
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// Notes that e-mails came back, also those that were said to have arrived. It says that they had been sent, too, where that was unknown, or not written down yet.
 pub async fn bounced(
     conn: &mut PgConnection,
     reminders: &[(ReminderId, &str)],
@@ -150,9 +168,9 @@ pub async fn bounced(
 ) -> sqlx::Result<u64> {
     sqlx::query(
         "update reminders r set state = 'undelivered', reason = b.reason, sent_at = coalesce(r.sent_at, r.counted_at, $3),
-             final_at = coalesce(r.final_at, $3), next_at = null
+             final_at = case when r.state = 'delivered' then $3 else coalesce(r.final_at, $3) end, next_at = null
          from unnest($1::bigint[], $2::text[]) as b(id, reason)
-         where r.id = b.id and r.state in ('sent', 'unknown', 'sending')",
+         where r.id = b.id and r.state in ('sent', 'unknown', 'sending', 'delivered')",
     )
     .bind(reminders.iter().map(|(id, _)| *id).collect::<Vec<_>>())
     .bind(reminders.iter().map(|(_, reason)| *reason).collect::<Vec<_>>())

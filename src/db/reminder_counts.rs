@@ -207,19 +207,19 @@ fn whole_days(from: DateTime<Utc>, until: DateTime<Utc>) -> (DateTime<Utc>, Date
     }
 }
 
-/// Reminders that wait or are being sent now, and those that ended since `from`, by channel and state.
+/// Reminders that wait or are being sent now, and those that ended since `from`, by account, channel and state.
 pub async fn by_state(
     db: impl PgExecutor<'_>,
     from: DateTime<Utc>,
-) -> sqlx::Result<Vec<(Channel, ReminderState, i64)>> {
+) -> sqlx::Result<Vec<(AccountId, Channel, ReminderState, i64)>> {
     let open = by_hour("measure in ('scheduled', 'sending')");
     let ended = by_hour(
         "hour >= $1 and measure in ('sent', 'delivered', 'undelivered', 'cancelled', 'read', 'held_out', 'expired', 'failed', 'unknown')",
     );
     let sql = format!(
-        "select channel, case when measure in ('read', 'held_out') then 'cancelled' else measure end as state, sum(n)::bigint
-         from (select channel, measure, n from {open} union all select channel, measure, n from {ended}) s
-         group by 1, 2"
+        "select account, channel, case when measure in ('read', 'held_out') then 'cancelled' else measure end as state, sum(n)::bigint
+         from (select account, channel, measure, n from {open} union all select account, channel, measure, n from {ended}) s
+         group by 1, 2, 3"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(from)
@@ -228,14 +228,14 @@ pub async fn by_state(
     readable(&rows)
 }
 
-/// Reminders sent since `from` whose consumer came back, by channel.
+/// Reminders sent since `from` whose consumer came back, by account and channel.
 pub async fn returns(
     db: impl PgExecutor<'_>,
     from: DateTime<Utc>,
-) -> sqlx::Result<Vec<(Channel, i64)>> {
+) -> sqlx::Result<Vec<(AccountId, Channel, i64)>> {
     let counts = by_hour("hour >= $1");
     let sql = format!(
-        "select channel, coalesce(sum(n) filter (where measure = 'back_24h'), 0)::bigint from {counts} group by 1"
+        "select account, channel, coalesce(sum(n) filter (where measure = 'back_24h'), 0)::bigint from {counts} group by 1, 2"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(from)

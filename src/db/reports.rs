@@ -202,11 +202,12 @@ pub async fn unwritten(
     .await
 }
 
-/// Active suppressions by channel and reason, for metrics.
-pub async fn suppressions(pool: &PgPool) -> sqlx::Result<Vec<(Channel, Suppression, i64)>> {
-    let rows = sqlx::query("select channel, reason, count(*) from suppressions group by 1, 2")
-        .fetch_all(pool)
-        .await?;
+/// Active suppressions by account, channel and reason, for metrics.
+pub async fn suppressions(
+    pool: &PgPool,
+) -> sqlx::Result<Vec<(AccountId, Channel, Suppression, i64)>> {
+    let sql = "select account, channel, reason, count(*) from suppressions group by 1, 2, 3";
+    let rows = sqlx::query(sql).fetch_all(pool).await?;
     readable(&rows)
 }
 

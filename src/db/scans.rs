@@ -185,3 +185,19 @@ pub async fn round(
         calls,
     })
 }
+
+/// When each skill that is scanned was last scanned completely; one of these accounts that never was, when its account became known.
+pub async fn last_success(
+    db: impl PgExecutor<'_>,
+    accounts: &[AccountId],
+) -> sqlx::Result<Vec<(AccountId, SkillId, DateTime<Utc>)>> {
+    sqlx::query_as(
+        "select s.account, s.id, coalesce(c.succeeded_at, a.created_at)
+         from skills_in_use s join accounts a on a.id = s.account
+             left join scans c on c.account = s.account and c.skill = s.id
+         where c.succeeded_at is not null or s.account = any ($1)",
+    )
+    .bind(accounts)
+    .fetch_all(db)
+    .await
+}

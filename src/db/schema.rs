@@ -43,6 +43,14 @@ pub enum SchemaProblem {
     Unreachable(#[from] sqlx::Error),
 }
 
+impl SchemaProblem {
+    /// Nothing was ever migrated: the database is new.
+    pub fn is_without_tables(&self) -> bool {
+        let first = MIGRATOR.iter().map(|m| m.version).min();
+        matches!(self, Self::Behind { missing } if Some(*missing) == first)
+    }
+}
+
 /// What to do about tables of another baseline. docs/operate.md has it at length.
 pub const CARRY_OVER: &str = "With the version that made them: `unread rules export > rules.toml` and `unread suppressions export \
     suppressions.csv`. Then, with this version, an empty database and the same UNREAD_SECRET: `unread migrate`, `unread rules import \
@@ -51,6 +59,17 @@ pub const CARRY_OVER: &str = "With the version that made them: `unread rules exp
 /// Brings the ledger's tables up to date. The queue's are migrated by `jobs::queue`.
 pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
     MIGRATOR.run(pool).await
+}
+
+/// How many migrations the tables lack.
+pub async fn missing_migrations(pool: &PgPool) -> sqlx::Result<usize> {
+    let applied = applied(pool).await?;
+    Ok(known().keys().filter(|v| !applied.contains_key(v)).count())
+}
+
+/// The newest migration that this program knows.
+pub fn newest_migration() -> i64 {
+    MIGRATOR.iter().map(|m| m.version).max().unwrap_or_default()
 }
 
 /// Whether this program can work with the tables as they are.

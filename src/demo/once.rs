@@ -44,7 +44,7 @@ impl DemoRun {
             }
             anyhow::ensure!(
                 started.elapsed() < STEP_PATIENCE,
-                "{busy} jobs and {untold} mail events do not come to an end"
+                "{busy} jobs and {untold} mail events do not finish"
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -1,8 +1,9 @@
 //! The database: version, extensions, permissions, migrations, pooler, clock.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
+use super::server::{NO_DATABASE, POOLER, unreachable};
 use super::{Doctor, MAX_SKEW_SECONDS, PATIENCE};
 use crate::app::{self, Database, DatabaseSource};
 use crate::clock::Clock;
@@ -19,11 +20,12 @@ const OLDEST_POSTGRES: i32 = 140_000;
 /// After so long the heartbeat should be in the file beside the journal.
 const MOST_BEHIND: TimeDelta = TimeDelta::minutes(5);
 
+/// Processes sign every three seconds: after so long none is at work.
+const MOST_IDLE: TimeDelta = TimeDelta::minutes(5);
+
 /// Seconds after which entries of the journal should be where they are kept.
 const MOST_LAG: f64 = 300.0;
 
-const NO_DATABASE: &str = "Check that PostgreSQL runs and that host, port, database, user and password in DATABASE_URL are right.";
-const POOLER: &str = "Set the pooler to session mode, or go around it. PgBouncer: pool_mode = session, and ignore_startup_parameters = extra_float_digits.";
 const MIGRATE: &str = "Run `unread migrate`.";
 
 impl Doctor<'_> {
@@ -44,7 +46,7 @@ impl Doctor<'_> {
             Err(error) => {
                 let fix = match &place {
                     Some(DatabaseSource::Own(_)) => {
-                        "Do as it says, then run `unread doctor` again."
+                        "Do what it says, then run `unread doctor` again."
                     }
                     _ => {
                         "Set DATABASE_URL to a PostgreSQL that runs, or install the package postgresql."
@@ -64,7 +66,7 @@ impl Doctor<'_> {
             self.warning(
                 "stop",
                 format!("{error:#}"),
-                "Look for a postgres process that is left.",
+                "Look for a leftover postgres process.",
             );
         }
         rules
@@ -72,6 +74,11 @@ impl Doctor<'_> {
 
     /// `None`: a throw-away one.
     async fn server(&mut self, pool: &PgPool, config: &Config, place: Option<&DatabaseSource>) {
+        // On a connection of its own: a pool only knows that it has none.
+        if let Err(error) = db::ping(pool).await {
+            let (found, fix) = unreachable(&error);
+            return self.failed("connection", found, fix);
+        }
         let facts = match tokio::time::timeout(PATIENCE, db::server::facts(pool)).await {
             Ok(Ok(facts)) => facts,
             Ok(Err(error)) => {
@@ -92,9 +99,13 @@ impl Doctor<'_> {
             },
         );
         if facts.version_number < OLDEST_POSTGRES {
-            self.failed("version", facts.version, "Use PostgreSQL 14 or newer.");
+            self.failed(
+                "version",
+                facts.version.clone(),
+                "Use PostgreSQL 14 or newer.",
+            );
         } else {
-            self.ok("version", facts.version);
+            self.ok("version", facts.version.clone());
         }
         // The service goes by the database's clock; logs, certificates and LivePerson's signatures still know this machine's.
         let ahead = (facts.now - Clock::System.now()).num_seconds();
@@ -115,16 +126,17 @@ impl Doctor<'_> {
                 "Point DATABASE_URL to the primary.",
             );
         }
-        let wanted = i64::from(config.database_connections);
-        if !own && i64::from(facts.connections) < wanted {
+        if facts.is_read_only && !facts.is_replica {
             self.failed(
-                "connections",
-                format!(
-                    "the server allows {} in all, one process may want {wanted}",
-                    facts.connections
-                ),
-                "Raise max_connections, or lower UNREAD_DATABASE_CONNECTIONS.",
+                "writing",
+                "the database takes no changes (default_transaction_read_only)",
+                "If the server's disk is full, enlarge it: managed servers refuse changes until then. Otherwise: alter database … set \
+                 default_transaction_read_only = off, and the same for the role.",
             );
+        }
+        if !own {
+            self.connections(config, &facts);
+            self.encryption(&facts);
         }
         let read = match self.tables(pool, facts.may_create, place.is_some()).await {
             Ok(true) => match self.rounds(pool, config).await {
@@ -155,7 +167,12 @@ impl Doctor<'_> {
                 "See in the log of the process that keeps the journal why it cannot be written (UNREAD_JOURNAL_FILE, UNREAD_JOURNAL_URL).",
             );
         }
-        let has_run = db::heartbeat::read(pool).await?.is_some();
+        let newest = db::heartbeat::read(pool).await?;
+        let has_run = newest.is_some();
+        if let Some(heartbeat) = newest {
+            self.newest(pool, heartbeat.beat_at, &heartbeat.installation)
+                .await?;
+        }
         if lags.is_empty() && has_run {
             self.warning(
                 "journal",
@@ -170,6 +187,28 @@ impl Doctor<'_> {
         }
         self.codes(pool, config).await;
         self.address_key(pool, config).await
+    }
+
+    /// Which database this is, and when somebody last worked on it: after a restore, the moment of the backup.
+    async fn newest(
+        &mut self,
+        pool: &PgPool,
+        beat_at: DateTime<Utc>,
+        installation: &str,
+    ) -> sqlx::Result<()> {
+        let now = db::server::now(pool).await?;
+        let age = now - beat_at;
+        let found = format!(
+            "installation {installation}, last worked on {} s ago",
+            age.num_seconds().max(0)
+        );
+        if age > MOST_IDLE {
+            let fix = "Start the processes. If some run, they work on another database: compare their DATABASE_URL (the line `Starting to work` in the log).";
+            self.warning("identity", found, fix);
+        } else {
+            self.ok("identity", found);
+        }
+        Ok(())
     }
 
     /// How far the heartbeat beside this machine's journal is behind the database's. While something is held it stands still.
@@ -217,7 +256,7 @@ impl Doctor<'_> {
             Ok(_) => {}
             Err(error) => self.warning(
                 "second factors",
-                format!("whether their codes are good cannot be found out: {error:#}"),
+                format!("it cannot be checked whether their codes are valid: {error:#}"),
                 MIGRATE,
             ),
         }
@@ -254,7 +293,8 @@ impl Doctor<'_> {
                 self.warning(
                     &check,
                     found,
-                    "Switch off rules of skills that need none, or, if LivePerson allows it, raise UNREAD_LIVEPERSON_RATE_PER_SECOND.",
+                    "Turn off rules for skills that do not need one, or, if LivePerson allows it, raise \
+                     UNREAD_LIVEPERSON_RATE_PER_SECOND.",
                 );
             }
         }
@@ -349,26 +389,4 @@ impl Doctor<'_> {
         }
         Ok(readable)
     }
-}
-
-/// Why the database could not be asked, without the address (it holds a password), and the fix.
-fn unreachable(error: &sqlx::Error) -> (String, &'static str) {
-    let Some(told) = error.as_database_error() else {
-        return (format!("not reached: {error}"), NO_DATABASE);
-    };
-    let fix = match told.code().as_deref() {
-        Some("28P01" | "28000") => {
-            "Correct user and password in DATABASE_URL, or let the user in (pg_hba.conf)."
-        }
-        Some("3D000") => {
-            "Create the database (createdb), or correct its name at the end of DATABASE_URL."
-        }
-        Some("53300") => {
-            "The server has no connection left: raise max_connections, or lower UNREAD_DATABASE_CONNECTIONS."
-        }
-        // What a pooler says that does not know a parameter, or lends a connection with another's prepared statements.
-        Some("08P01" | "42P05" | "26000") => POOLER,
-        _ => NO_DATABASE,
-    };
-    (told.message().to_owned(), fix)
 }

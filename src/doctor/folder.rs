@@ -77,7 +77,7 @@ impl Doctor<'_> {
             self.warning(
                 "backup",
                 found,
-                "Look into the log of `unread run` for what fails at night, or make one by hand: `unread backup FILE`.",
+                "See the log of `unread run` for what fails at night, or make one by hand: `unread backup FILE`.",
             );
         } else {
             self.ok("backup", found);

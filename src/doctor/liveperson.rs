@@ -42,15 +42,22 @@ impl Doctor<'_> {
         if for_person {
             client = client.made_for(Purpose::Person);
         }
+        // One cause is one line: without an address or a token nothing further can be asked, whatever it answers.
+        let mut stuck = false;
         for check in client.check().await {
             match check.outcome {
                 Ok(_) if check.what == "clocks" => {}
                 Ok(found) => self.ok(check.what, found),
-                Err(error) => self.failed(
+                Err(_) if stuck => self.unchecked(
                     check.what,
-                    error.to_string(),
-                    fix_of_liveperson(check.what, &error),
+                    "not tried: what comes before it has failed",
+                    "Fix that first, then run doctor again.",
                 ),
+                Err(error) => {
+                    stuck = check.what.starts_with("domain lookup") || check.what == "access token";
+                    let fix = fix_of_liveperson(check.what, &error);
+                    self.failed(check.what, error.to_string(), fix);
+                }
             }
         }
         if let Some(ahead) = client.clock_ahead() {
@@ -99,7 +106,7 @@ fn fix_of_liveperson(what: &str, error: &LivePersonError) -> &'static str {
             "Check UNREAD_SOURCES and UNREAD_SKILLS: LivePerson did not accept the question."
         }
         LivePersonError::Malformed { .. } => {
-            "Something else than LivePerson answers, most often a proxy: check UNREAD_LIVEPERSON_URL and the network."
+            "Something other than LivePerson answers, most often a proxy: check UNREAD_LIVEPERSON_URL and the network."
         }
     }
 }

@@ -19,7 +19,7 @@ impl Doctor<'_> {
         let Ok(domain) = idna::domain_to_ascii(domain) else {
             return self.failed(
                 "sender's domain",
-                format!("{domain} is no domain name"),
+                format!("{domain} is not a domain name"),
                 "Correct SMTP_FROM.",
             );
         };

@@ -54,8 +54,8 @@ pub fn spf(domain: &str, answer: &DnsAnswer) -> RecordFinding {
                 CheckState::Warning,
                 format!("{domain} has none"),
                 format!(
-                    "Publish a TXT record of {domain} that names your mail server: \"v=spf1 include:… -all\", in the words of your \
-                     mail provider. Without it mail ends in spam folders."
+                    "Publish a TXT record of {domain} that names your mail server: \"v=spf1 include:… -all\", in the words of your mail \
+                     provider. Without it, mail ends up in spam folders."
                 ),
             );
         }
@@ -78,7 +78,7 @@ pub fn spf(domain: &str, answer: &DnsAnswer) -> RecordFinding {
     if words.iter().any(|word| word == "all" || word == "+all") {
         return judged(
             CheckState::Warning,
-            format!("{domain} lets everybody send in its name"),
+            format!("{domain} allows anyone to send in its name"),
             "End the SPF record with -all (or ~all) instead of +all.",
         );
     }
@@ -185,8 +185,7 @@ pub fn no_dmarc(domain: &str) -> RecordFinding {
         CheckState::Warning,
         format!("{domain} has none"),
         format!(
-            "Publish a TXT record of _dmarc.{domain}: \"v=DMARC1; p=none; rua=mailto:…\". Large receivers expect one of whoever sends \
-             much."
+            "Publish a TXT record of _dmarc.{domain}: \"v=DMARC1; p=none; rua=mailto:…\". Large receivers expect one from bulk senders."
         ),
     )
 }

@@ -70,8 +70,8 @@ pub fn table(lines: &[DoctorFinding]) -> String {
     let (failed, warnings) = (count(CheckState::Failed), count(CheckState::Warning));
     let _ = match (failed, warnings) {
         (0, 0) => writeln!(text, "\nEverything that was checked works."),
-        (0, n) => writeln!(text, "\nEverything that was checked works; warnings: {n}."),
-        (n, _) => writeln!(text, "\nTo be fixed: {n}. Then run `unread doctor` again."),
+        (0, n) => writeln!(text, "\nEverything that was checked works. Warnings: {n}."),
+        (n, _) => writeln!(text, "\nTo fix: {n}. Then run `unread doctor` again."),
     };
     text
 }
@@ -99,7 +99,7 @@ mod tests {
         let text = table(&lines);
         assert!(text.contains("FAILED   auth 535\n"), "{text}");
         assert!(text.contains("→ Correct it.\n"), "{text}");
-        assert!(text.ends_with("To be fixed: 1. Then run `unread doctor` again.\n"));
+        assert!(text.ends_with("To fix: 1. Then run `unread doctor` again.\n"));
         assert!(!healthy(&lines));
         assert!(healthy(&[
             line(CheckState::Warning, None),

@@ -121,7 +121,7 @@ pub struct Rights {
 /// Somebody else would have to look after the rest of the installation.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an administrator is for the whole installation: leave the accounts out, or choose another role"
+    "an administrator covers the whole installation: leave the accounts out, or choose another role"
 )]
 pub struct LimitedAdministrator;
 

@@ -146,21 +146,21 @@ impl Hold {
     pub fn said(&self) -> String {
         match self.kind {
             HoldKind::Restored => format!(
-                "All sending is held: this database was restored from a backup and does not know what was done from {} to {}.",
+                "All sending is on hold: this database was restored from a backup and has no record of what was sent from {} to {}.",
                 shown(self.lost_from),
                 shown(self.lost_until)
             ),
             HoldKind::Other => {
-                "All sending is held: this database is not the one that has sent; it is new, or another installation's."
+                "All sending is on hold: this is not the database that has been sending; it is new, or belongs to another installation."
                     .to_owned()
             }
             HoldKind::Copied => {
-                "All sending is held: this database was copied or restored to where it is, and the one that it comes from may go on sending."
+                "All sending is on hold: this database was copied or restored here, and the original may still be sending."
                     .to_owned()
             }
             HoldKind::Silence => format!(
-                "Reminders due before {} are held: nothing was written into this database since {}, and no journal tells whether a \
-                 backup was restored meanwhile.",
+                "Reminders due before {} are on hold: nothing was written to this database since {}, and no journal shows whether a \
+                 backup was restored in the meantime.",
                 shown(self.due_before),
                 shown(self.lost_from)
             ),
@@ -173,9 +173,9 @@ impl Hold {
         match self.kind {
             HoldKind::Restored => format!("Run `unread restored --lost-from {from}`."),
             HoldKind::Other => "If DATABASE_URL is wrong, correct it. If this database is to take over, stop the other one and run \
-                 `unread restored --lost-from` with the moment at which the other one began to send; that carries the opt-outs over. If it \
-                 has always been the one that sends here, and another installation's process worked on it by mistake, stop that process and \
-                 run `unread restored --nothing-lost`."
+                                `unread restored --lost-from` with the time when the other one began to send; that carries the opt-outs \
+                                over. If it has always been the one that sends here, and another installation's process used it by \
+                                mistake, stop that process and run `unread restored --nothing-lost`."
                 .to_owned(),
             // What loses nothing comes first: whoever is wrong about `unread moved` has everybody reminded again.
             HoldKind::Copied => {
@@ -187,7 +187,7 @@ impl Hold {
                     ),
                 };
                 format!(
-                    "If this is a copy to try things with, leave it so. If it is to take over, stop the other one. If that one may have sent \
+                    "If this is a test copy, leave it as it is. If it is to take over, stop the other one. If that one may have sent \
                      anything after {moment}, run {told}. Only if it was stopped before, run `unread moved`."
                 )
             }
@@ -278,7 +278,7 @@ mod tests {
                 counter: 7,
                 installation: None,
             };
-            assert!(hold.said().contains("held"), "{}", hold.said());
+            assert!(hold.said().contains("on hold"), "{}", hold.said());
             assert!(hold.fix().contains("`unread "), "{}", hold.fix());
         }
     }

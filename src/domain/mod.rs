@@ -23,6 +23,7 @@ pub mod opt_out;
 pub mod outcome;
 pub mod owed;
 pub mod pause;
+pub mod plain_error;
 pub mod quiet;
 pub mod reached;
 pub mod read_state;

@@ -15,7 +15,7 @@ use super::ids::Channel;
 /// The four outcomes of handing a reminder to a provider, as far as they can be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The provider took it.
+    /// The provider accepted it.
     Accepted { provider_id: Option<String> },
     /// The provider will never take this message to this recipient.
     Refused { class: Refusal, code: String },

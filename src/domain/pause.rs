@@ -87,7 +87,7 @@ impl fmt::Display for Scope {
 
 /// That something is no name of a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this names nothing that can be paused")]
+#[error("this is nothing that can be paused")]
 pub struct NoScope;
 
 impl FromStr for Scope {

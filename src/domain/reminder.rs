@@ -15,11 +15,11 @@ pub enum ReminderState {
     Scheduled,
     /// An attempt is out, or its outcome is being looked up at the provider.
     Sending,
-    /// The provider took it.
+    /// The provider accepted it.
     Sent,
     /// The provider reports that it arrived.
     Delivered,
-    /// The provider took it and reports that it did not arrive.
+    /// The provider accepted it and reports that it did not arrive.
     Undelivered,
     /// Not sent, for a reason.
     Cancelled,

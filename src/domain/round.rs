@@ -85,7 +85,7 @@ impl Round {
         let rate = pace.full_per_second();
         let first = match self.never_scanned {
             0 => String::new(),
-            n => format!("; {} of them have not been scanned yet", thousands(n)),
+            n => format!("; not yet scanned: {}", thousands(n)),
         };
         format!(
             "a full pass over {skills} skills takes {takes} at {rate} calls/s, half of what the settings allow{first}"
@@ -165,7 +165,7 @@ mod tests {
         }
         assert_eq!(
             round(1000, 418, 582.0).sentence(pace(5.0)),
-            "a full pass over 1,000 skills takes 7 min at 2.5 calls/s, half of what the settings allow; 418 of them have not been scanned yet"
+            "a full pass over 1,000 skills takes 7 min at 2.5 calls/s, half of what the settings allow; not yet scanned: 418"
         );
     }
 

@@ -24,7 +24,9 @@ pub enum Zone {
 
 /// The words name no time zone, or several.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no time zone; write one like Europe/Berlin, or a distance like UTC+05:30")]
+#[error(
+    "\"{0}\" is not a time zone; write one such as Europe/Berlin, or an offset such as UTC+05:30"
+)]
 pub struct UnknownZone(String);
 
 impl Zone {

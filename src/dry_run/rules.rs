@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use sqlx::PgPool;
 
 use super::DryRunProgress;
+use super::report::Report;
 use crate::app;
 use crate::channel::render::Texts;
 use crate::clock::Clock;
@@ -90,7 +91,7 @@ pub(super) async fn contradictions(
     config: &Config,
     database: Option<&PgPool>,
     clock: &Clock,
-    out: &mut impl Write,
+    report: &mut Report<impl Write>,
 ) -> anyhow::Result<()> {
     let texts = Texts::new();
     for rule in rules {
@@ -101,13 +102,7 @@ pub(super) async fn contradictions(
         let found: anyhow::Result<_> =
             contradictions::of(&texts, database, &around, &rule.settings, clock.now()).await;
         for found in found? {
-            writeln!(
-                out,
-                "rule {}: {}: {}",
-                rule.key(),
-                found.level().as_str(),
-                found.sentence()
-            )?;
+            report.contradiction(&rule.key(), found.level().as_str(), &found.sentence())?;
         }
     }
     Ok(())

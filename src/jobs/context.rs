@@ -96,7 +96,7 @@ impl Account {
                     | liveperson::LivePersonError::Rejected { .. },
                 ) if ids.len() > 1 => {
                     if let [id] = part {
-                        let why = "LivePerson's answer about it cannot be understood".to_owned();
+                        let why = "LivePerson's answer about it could not be read".to_owned();
                         all.unreadable.push(UnreadableRecord {
                             id: Some(id.clone()),
                             skill: None,

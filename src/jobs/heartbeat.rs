@@ -117,7 +117,10 @@ impl HeartbeatTask {
                     failing = false;
                 }
                 Err(error) if !failing => {
-                    tracing::warn!("The heartbeat cannot be written, trying again: {error:#}");
+                    tracing::warn!(
+                        "The heartbeat cannot be written, trying again: {}",
+                        db::explain_all(&error)
+                    );
                     failing = true;
                 }
                 Ok(_) | Err(_) => {}
@@ -323,8 +326,8 @@ impl HeartbeatTask {
             db::beats::prune(tx, pulse.beat_at).await?;
             if !may {
                 tracing::info!(
-                    "Nothing is sent from here yet: whoever remembers this database has some seconds, two minutes at most, to \
-                     object that it was restored"
+                    "Nothing is sent from here yet: processes that remember this database have a few seconds, two minutes at most, to \
+                     report that it was restored"
                 );
             }
         } else if may && (was_behind || !might) {
@@ -341,7 +344,7 @@ impl HeartbeatTask {
             tracing::error!(kind = %hold.kind, "{} {}", hold.said(), hold.fix());
         }
         if holds.is_empty() && !said.is_empty() {
-            tracing::info!("Sending is not held any more");
+            tracing::info!("Sending is no longer on hold");
         }
         *said = holds.iter().map(|hold| hold.kind).collect();
     }

@@ -41,9 +41,9 @@ async fn expire(ctx: &Context) -> anyhow::Result<()> {
         .map(|(account, conversation, _)| (account, conversation.as_str()));
     advance::schedule(&mut tx, &ctx.clock, not_reached).await?;
     tx.commit().await?;
-    for (.., channel) in &expired {
+    for (account, _, channel) in &expired {
         ctx.metrics
-            .decided(*channel, Verdict::Expire, Reason::TooLate);
+            .decided(account, *channel, Verdict::Expire, Reason::TooLate);
     }
     if !expired.is_empty() {
         tracing::warn!(

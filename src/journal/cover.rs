@@ -52,7 +52,7 @@ impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Beginning => f.write_str(
-                "its beginning is missing (a line with `begins`, and after it all that was in force then)",
+                "its beginning is missing (a line with `begins`, and after it all that applied then)",
             ),
             Self::BeginsLate(at) => write!(f, "it begins at {at} only"),
             Self::Hole(from, to) if from == to => write!(f, "the line with number {from} is missing"),

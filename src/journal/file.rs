@@ -199,7 +199,7 @@ impl Writer {
             self.seen = None;
             let path = &self.file.path;
             replace(path, &written(&lines)?)
-                .with_context(|| format!("writing the journal {} anew", path.display()))?;
+                .with_context(|| format!("rewriting the journal {}", path.display()))?;
         }
         Ok(gone)
     }

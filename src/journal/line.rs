@@ -147,7 +147,7 @@ fn line(value: Value) -> serde_json::Result<JournalLine> {
 /// A line in the middle of a journal that is none of ours.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "line {line} of the journal cannot be understood: {why}; put it right, or remove it if nothing can be lost with it"
+    "line {line} of the journal could not be read: {why}; fix it, or remove it if nothing can be lost with it"
 )]
 pub struct UnreadableLine {
     pub line: usize,

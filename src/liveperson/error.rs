@@ -14,7 +14,7 @@ pub enum LivePersonError {
     /// LivePerson says 401 also for a missing permission. A 401 with a token comes here only after a fresh one was refused.
     #[error("LivePerson refuses our credentials for {endpoint} (HTTP {status})")]
     Unauthorized { endpoint: &'static str, status: u16 },
-    #[error("LivePerson throttles {endpoint} for {} s", retry_after.as_secs())]
+    #[error("LivePerson limits our requests to {endpoint} for {} s", retry_after.as_secs())]
     Throttled {
         endpoint: &'static str,
         retry_after: Duration,
@@ -28,16 +28,16 @@ pub enum LivePersonError {
     /// The question itself was refused; asking again gives the same answer.
     #[error("LivePerson rejects the request for {endpoint} (HTTP {status})")]
     Rejected { endpoint: &'static str, status: u16 },
-    #[error("LivePerson's answer for {endpoint} cannot be understood: {why}")]
+    #[error("LivePerson's answer for {endpoint} could not be read: {why}")]
     Malformed {
         endpoint: &'static str,
         why: &'static str,
     },
     /// The lookup knows no such service for this account: most often a wrong account number.
-    #[error("LivePerson knows no service {0} for this account")]
+    #[error("LivePerson has no service {0} for this account")]
     NoService(&'static str),
     /// Our own limit: other calls go first.
-    #[error("so much is being asked at LivePerson that this question would have to wait too long; ask again in {} s",
+    #[error("too many requests to LivePerson are waiting; try again in {} s",
         retry_after.as_secs().max(1))]
     Busy { retry_after: Duration },
 }

@@ -28,8 +28,8 @@ pub(super) fn merge(rules: &[ChannelRule]) -> Result<RulesFile, Vec<FileProblem>
     let mut file = RulesFile::default();
     if !rules.is_empty() {
         file.merged.push(format!(
-            "The file has a rule for each channel: they were merged to one for each skill. The gap and the limits of a day count over all \
-             channels now, and caps.per_consumer_24h is new: at most {} a day to one customer.",
+            "The file has a rule for each channel: they were merged to one for each skill. The gap and the daily limits now count across \
+             all channels, and caps.per_consumer_24h is new: max {} per customer per day.",
             Caps::default().per_consumer_24h
         ));
     }
@@ -122,12 +122,9 @@ fn one(
         ));
     }
     if !enabled {
-        sentences.push("It is switched off, as before.".to_owned());
+        sentences.push("It is off, as before.".to_owned());
     } else if !unused.is_empty() {
-        sentences.push(format!(
-            "No step by {}, which was switched off.",
-            listed(&unused)
-        ));
+        sentences.push(format!("No step by {}, which was off.", listed(&unused)));
     }
     sentences.extend(said);
     let entry = RuleEntry {

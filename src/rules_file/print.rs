@@ -20,10 +20,9 @@ pub fn print(rules: &[RuleEntry]) -> String {
     let mut rules: Vec<&RuleEntry> = rules.iter().collect();
     rules.sort_by_key(|rule| rule.key());
     let mut page = format!(
-        "# Rules of unread: whom to remind, when, over which channels and how. One [[rule]] for each account and skill.\n\
-         # What a rule leaves out is the default. A rule without a skill is the account's default.\n\
-         version = {VERSION}\n\n\
-         # A setting with {CHANNELS}.… is each channel's own, as in {CHANNELS}.sms.max_age_minutes.\n#\n"
+        "# Rules of unread: which customers to remind, when, on which channels and how. One [[rule]] for each account and skill.\n# What \
+         a rule leaves out is the default. A rule without a skill is the account's default.\nversion = {VERSION}\n\n# A setting with \
+         {CHANNELS}.… is each channel's own, as in {CHANNELS}.sms.max_age_minutes.\n#\n"
     );
     for setting in SETTINGS {
         explain(&mut page, setting).expect("writing to a String does not fail");

@@ -123,7 +123,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
             "rule 1, time_zone",
             "rule 2, channels.sms.max_age_minutes",
             "rule 2, max_age_minutes",
-            "rule 2, steps",
+            "rule 2, steps[0].after_hours",
             "rule 4",
             "rule 5, account",
         ]

@@ -324,7 +324,7 @@ impl ListReader {
             let why = list.problems.first();
             let why = why.map_or_else(|| "no line has an address".to_owned(), ToString::to_string);
             return Err(UnreadableFile(format!(
-                "nothing in the file was understood; {why}"
+                "nothing in the file could be read; {why}"
             )));
         }
         // Of several about one address the one that forbids most, and then the oldest.
@@ -358,17 +358,17 @@ fn strength(reason: Suppression) -> u8 {
 
 fn never_ends(NeverEnds { line }: NeverEnds) -> UnreadableFile {
     UnreadableFile(format!(
-        "line {line}: a quotation mark begins here and never ends, so the lines after it cannot be told apart; close it, or take it away"
+        "line {line}: a quotation mark opens here and is never closed, so the lines after it cannot be separated; close it or remove it"
     ))
 }
 
 fn unknown_columns(unknown: &UnknownLayout) -> UnreadableFile {
-    const WANTED: &str = "wanted is a column named email, phone or address (or hash and channel), or an export of Amazon SES, Brevo, \
-        HubSpot, Klaviyo, Mailchimp, Mailgun, Postmark, SendGrid or Twilio as it is; or one address on each line and no names of columns";
+    const WANTED: &str = "it needs a column named email, phone or address (or hash and channel), or an export of Amazon SES, Brevo, \
+                          HubSpot, Klaviyo, Mailchimp, Mailgun, Postmark, SendGrid or Twilio as it is; or one address on each line and no \
+                          names of columns";
     UnreadableFile(match unknown {
         UnknownLayout::Subscribers => {
-            "these are Mailchimp's subscribers, not people who said no; export the unsubscribed, \
-            or the cleaned, addresses"
+            "these are Mailchimp's subscribers, not people who opted out; export the unsubscribed or cleaned addresses"
                 .to_owned()
         }
         UnknownLayout::TooManyColumns => format!("the first line has too many columns; {WANTED}"),

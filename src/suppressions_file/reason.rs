@@ -42,8 +42,8 @@ impl Skip {
     /// For people, after a number: "12 …".
     pub fn label(self) -> &'static str {
         match self {
-            Self::NotAnOptOut => "that are no opt-outs",
-            Self::Temporary => "about failures that pass",
+            Self::NotAnOptOut => "that are not opt-outs",
+            Self::Temporary => "about temporary failures",
             Self::AboutTheSender => {
                 "refused because of the sender or the content, or without a reason"
             }

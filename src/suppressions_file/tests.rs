@@ -632,32 +632,29 @@ fn a_file_that_says_nothing_is_an_error_that_says_why() {
         (b"email,created\n\n", "no lines under it"),
         (
             b"email\nnobody\n",
-            "nothing in the file was understood; line 2: not an e-mail address",
+            "nothing in the file could be read; line 2: not an e-mail address",
         ),
         (b"email\n-\nN/A\n", "no line has an address"),
-        (
-            b"nonsense\n",
-            "nothing in the file was understood; line 1: ",
-        ),
+        (b"nonsense\n", "nothing in the file could be read; line 1: "),
         (
             b"email\n\"ann@example.com\nben@example.com\n",
-            "line 2: a quotation mark begins here and never ends",
+            "line 2: a quotation mark opens here and is never closed",
         ),
         (
             b"email\nann@example.com\n\"",
-            "line 3: a quotation mark begins here and never ends",
+            "line 3: a quotation mark opens here and is never closed",
         ),
         (
             b"Name,Created,Telegram\nx,y,z\n",
-            "no column has addresses: the first line has 3 columns, among them Name, Created; wanted is a column named email",
+            "no column has addresses: the first line has 3 columns, among them Name, Created; it needs a column named email",
         ),
         (
             b"Dana Smith,Berlin,1990\n",
-            "the first line has 3 columns; wanted",
+            "the first line has 3 columns; it needs",
         ),
         (
             fixture!("mailchimp_subscribed.csv"),
-            "Mailchimp's subscribers, not people who said no",
+            "Mailchimp's subscribers, not people who opted out",
         ),
     ] {
         let told = read(file).map(|list| list.lines).unwrap_err().0;

@@ -3,13 +3,16 @@
 //! Spans of this program alone: those of libraries might hold what must not leave. A collector that is away costs spans, nothing
 //! else: they are sent by a thread of their own from a bounded queue.
 
-use anyhow::Context;
-use opentelemetry::trace::TracerProvider as _;
+use anyhow::Context as _;
+use opentelemetry::Context;
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _,
+};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracerProvider, Tracer};
 use tracing::Subscriber;
-use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
@@ -25,8 +28,34 @@ impl Drop for Spans {
     }
 }
 
-/// A layer that exports spans to the collector at `endpoint`, and what keeps it going.
-pub fn export<S>(endpoint: &Url) -> anyhow::Result<(impl Layer<S>, Spans)>
+/// Makes a span part of a trace that began elsewhere (its trace, the span there, whether it is sampled), and writes down which trace it is
+/// part of.
+pub fn adopt(parent: Option<(&str, &str, bool)>, span: &tracing::Span) {
+    let remote = parent.and_then(|(trace, span, sampled)| {
+        let (trace, span) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?);
+        let flags = TraceFlags::default().with_sampled(sampled);
+        Some(SpanContext::new(
+            trace,
+            span,
+            flags,
+            true,
+            TraceState::default(),
+        ))
+    });
+    if let Some(remote) = remote {
+        // Where no spans are sent there is nothing to be part of.
+        let _ = span.set_parent(Context::new().with_remote_span_context(remote));
+        return;
+    }
+    let context = span.context();
+    let own = context.span().span_context().trace_id();
+    if own != TraceId::INVALID {
+        span.record("trace_id", own.to_string());
+    }
+}
+
+/// A layer that exports spans to the collector at `endpoint`, as those of this service, and what keeps it going.
+pub fn export<S>(endpoint: &Url, service: String) -> anyhow::Result<(impl Layer<S>, Spans)>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
@@ -38,7 +67,7 @@ where
         .context("setting up the export of spans")?;
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        .with_resource(Resource::builder().with_service_name("unread").build())
+        .with_resource(Resource::builder().with_service_name(service).build())
         .build();
     let layer: OpenTelemetryLayer<S, Tracer> =
         tracing_opentelemetry::layer().with_tracer(provider.tracer("unread"));

@@ -204,12 +204,12 @@ impl http_body::Body for CountedBody {
 fn full(pages: bool) -> Response {
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let mut response = if pages {
-        let text = "Too much is being sent at this moment. Nothing was changed: go back and try again soon.";
+        let text = "The server is too busy right now. Nothing was changed: go back and try again in a moment.";
         (status, templates::message("Busy", text, None)).into_response()
     } else {
         problem(
             status,
-            "too much is being sent at this moment; try again in a moment",
+            "the server is too busy right now; try again in a moment",
         )
     };
     let soon = HeaderValue::from_static("5");
@@ -220,8 +220,8 @@ fn full(pages: bool) -> Response {
 fn too_long(pages: bool) -> Response {
     let status = StatusCode::PAYLOAD_TOO_LARGE;
     if pages {
-        let text = "This form may be 256 kB in all. Nothing was changed.";
-        return (status, templates::message("Too much at once", text, None)).into_response();
+        let text = "This form can be up to 256 kB. Nothing was changed.";
+        return (status, templates::message("Too large", text, None)).into_response();
     }
     problem(status, "the body is too long")
 }

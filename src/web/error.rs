@@ -44,7 +44,7 @@ impl IntoResponse for PublicError {
                 tracing::error!("A request failed: {error:#}");
                 problem(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "something went wrong on our side; the log says what",
+                    "something went wrong on our side; the log has the details",
                 )
             }
         }
@@ -84,7 +84,7 @@ pub fn accepts_pages(headers: &HeaderMap) -> bool {
 /// Every address that leads nowhere; people get a page.
 pub async fn nowhere(headers: HeaderMap) -> Response {
     if accepts_pages(&headers) {
-        let text = "There is nothing at this address. The link may be old, or mistyped.";
+        let text = "There is nothing at this address. The link may be old or mistyped.";
         let page = templates::message("Not found", text, None);
         return (StatusCode::NOT_FOUND, page).into_response();
     }

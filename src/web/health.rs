@@ -28,6 +28,13 @@ async fn ready_text(state: &AppState) -> String {
     text
 }
 
+/// While a process waits for its database.
+pub fn not_yet() -> Response {
+    let why = db::explain(&sqlx::Error::PoolTimedOut);
+    let text = format!("starting: the database cannot be worked with yet: {why}\n");
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
 /// 200 if the database answers, with tables that this program can work with, and the queue can be worked on; else 503 and why.
 pub async fn ready(extract::State(state): extract::State<AppState>) -> Response {
     if state
@@ -44,20 +51,24 @@ pub async fn ready(extract::State(state): extract::State<AppState>) -> Response 
     match tokio::time::timeout(PATIENCE, db::check_schema(&state.pool)).await {
         Ok(Ok(_)) => (StatusCode::OK, ready_text(&state).await).into_response(),
         Ok(Err(db::SchemaProblem::Unreachable(error))) => {
-            tracing::warn!("Not ready: the database cannot be read: {error}");
+            let why = db::explain(&error);
+            tracing::warn!("Not ready: the database cannot be read: {why}");
             (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the database cannot be read\n",
+                format!("the database cannot be read: {why}\n"),
             )
                 .into_response()
         }
         Ok(Err(problem)) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response()
         }
-        Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the database does not answer\n",
-        )
-            .into_response(),
+        Err(_) => {
+            let why = db::explain(&sqlx::Error::PoolTimedOut);
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("the database does not answer: {why}\n"),
+            )
+                .into_response()
+        }
     }
 }

@@ -77,7 +77,8 @@ impl Wrong {
             // Not the name itself, which anybody may have written.
             Self::Foreign => problem(
                 StatusCode::MISDIRECTED_REQUEST,
-                "this service does not go by the name that it was called by; if it should, name it in UNREAD_ALLOWED_HOSTS, or set UNREAD_PUBLIC_URL",
+                "this service does not use the host name in the request; if it should, add it to UNREAD_ALLOWED_HOSTS, or set \
+                 UNREAD_PUBLIC_URL",
             ),
         }
     }
@@ -86,6 +87,8 @@ impl Wrong {
 struct AllowedHosts {
     https: bool,
     public: String,
+    /// Where the dashboard goes by another name.
+    dashboard: String,
     /// The same with the port, if that is not the usual one.
     public_with_port: String,
     allowed: Vec<HostPattern>,
@@ -99,6 +102,7 @@ impl AllowedHosts {
             https: web.public_url.scheme() == "https",
             public_with_port: port.map_or(public.clone(), |port| format!("{public}:{port}")),
             public,
+            dashboard: web.dashboard_url.host_str().unwrap_or_default().to_owned(),
             allowed: web.allowed_hosts.clone(),
         }
     }
@@ -145,6 +149,7 @@ impl AllowedHosts {
         name == "localhost"
             || name.ends_with(".localhost")
             || name == self.public
+            || name == self.dashboard
             || self.allowed.iter().any(|pattern| pattern.matches(&name))
     }
 }
@@ -179,6 +184,7 @@ mod tests {
         AllowedHosts {
             https: true,
             public: "unread.example.com".to_owned(),
+            dashboard: "unread.internal.example.com".to_owned(),
             public_with_port: "unread.example.com:8443".to_owned(),
             allowed: ["unread-badge", "*.unread.svc"]
                 .map(|host| host.parse().unwrap())

@@ -169,7 +169,7 @@ pub async fn verify(
     let trust = trusted
         .iter()
         .find(|trust| trust.keys.algorithm() == header.alg)
-        .ok_or(TokenError("its algorithm is not one that is believed here"))?;
+        .ok_or(TokenError("its algorithm is not one that is accepted here"))?;
     let published = trust
         .keys
         .check(signed.as_bytes(), &signature, header.kid)
@@ -244,7 +244,7 @@ impl Trust {
     fn check(&self, claims: &JwtClaims) -> Result<(), TokenError> {
         let own = |iss: &String| self.issuers.contains(iss);
         if !self.issuers.is_empty() && !claims.iss.as_ref().is_some_and(own) {
-            return Err(TokenError("it is of another issuer"));
+            return Err(TokenError("it is from another issuer"));
         }
         let for_us = match (&self.audience, &claims.aud) {
             (Audience::OneOf(own), None) => own.is_empty(),
@@ -260,7 +260,7 @@ impl Trust {
         if for_us {
             Ok(())
         } else {
-            Err(TokenError("it is for somebody else"))
+            Err(TokenError("it is for another audience"))
         }
     }
 }
@@ -268,7 +268,7 @@ impl Trust {
 fn answers(claims: &JwtClaims, nonce: &str) -> Result<(), TokenError> {
     let own = claims.nonce.as_ref().and_then(Value::as_str);
     if !own.is_some_and(|own| own.as_bytes().ct_eq(nonce.as_bytes()).into()) {
-        return Err(TokenError("it is of another login"));
+        return Err(TokenError("it is for another login"));
     }
     if claims.iat.is_none() {
         return Err(TokenError("it does not say when it was issued"));
@@ -293,7 +293,7 @@ impl Moments {
         }
         let begun = |moment: Option<f64>| moment.is_none_or(|moment| moment <= at + SKEW);
         if !begun(self.nbf) || !begun(self.iat) {
-            return Err(TokenError("it is of the future"));
+            return Err(TokenError("it is dated in the future"));
         }
         let left = (self.exp + SKEW - at).clamp(0.0, 86_400.0);
         Ok(now + Duration::from_secs_f64(left))

@@ -119,11 +119,8 @@ pub async fn follow(
         None => ToVisitor {
             brand: account.map(|a| &*a.brand),
             title: "You have a message",
-            heading: &format!(
-                "{} has answered you",
-                account.map_or(NOBODY, |a| &a.brand)
-            ),
-            text: "Open the page where you started the conversation: your chat and the answer are there.",
+            heading: &format!("{} replied to you", account.map_or(NOBODY, |a| &a.brand)),
+            text: "Open the website where you started the conversation to read the reply.",
             button: None,
         }
         .render(),
@@ -214,7 +211,7 @@ pub async fn ask_unsubscribe(
         title: "Stop reminders",
         heading: "Stop these reminders?",
         text: &format!(
-            "You will get no more {what} from {} about unread answers.",
+            "You will no longer get {what} from {} about unread messages.",
             brand.unwrap_or(NOBODY)
         ),
         button: Some("Stop reminders"),
@@ -267,9 +264,9 @@ async fn stop(state: AppState, token: String, from: IpAddr) -> anyhow::Result<Re
     let page = ToVisitor {
         brand,
         title: "Reminders stopped",
-        heading: "Done: no more reminders",
+        heading: "Reminders stopped",
         text: &format!(
-            "{} will not write to you about unread answers again on this address.",
+            "{} will no longer send reminders about unread messages to this address.",
             brand.unwrap_or(NOBODY)
         ),
         button: None,
@@ -289,9 +286,8 @@ fn gone() -> Response {
     let page = ToVisitor {
         brand: None,
         title: "Link expired",
-        heading: "This link does not work any more",
-        text: "It may have expired, or it was cut short on its way. Open the website where you had the conversation: your chat is \
-               there.",
+        heading: "This link no longer works",
+        text: "It may have expired, or was not copied completely. Open the website where you started the conversation to find your chat.",
         button: None,
     };
     (StatusCode::NOT_FOUND, page.render()).into_response()

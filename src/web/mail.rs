@@ -1,16 +1,17 @@
-//! `POST /mail/events`: bounces and complaints from whatever carries the mail, signed (docs/webhooks.md).
+//! `POST /mail/events`: what became of mail, in a shape of our own, signed; and `POST /mail/events/{provider}`, in theirs (docs/webhooks.md).
 
 use std::collections::{BTreeMap, HashMap};
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest as _, Request, State as Shared};
+use axum::extract::{FromRequest as _, Path, Request, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
 
 use super::AppState;
 use super::error::{PublicError, problem};
 use crate::channel::mail_events::{self, MailEvent, MailEventKind, RejectedEvent};
+use crate::channel::mail_reports::MailReporter;
 use crate::control::opt_outs;
 use crate::db;
 use crate::db::provider_reports::Mailed;
@@ -59,27 +60,119 @@ pub async fn events(
         }
     };
     let mut tx = state.pool.begin().await?;
+    let applied = apply(&state, &mut tx, &events, Believed::Brand).await?;
+    tx.commit().await?;
+    state.metrics.webhook("mail_events", "applied");
+    Ok(applied.into_response())
+}
+
+/// The same in a provider's own shape.
+pub async fn reports(
+    Shared(state): Shared<AppState>,
+    Path(provider): Path<String>,
+    request: Request,
+) -> Result<Response, PublicError> {
+    let believed = &state.mail_reports;
+    let Some(provider) = MailReporter::parse(&provider).filter(|each| believed.has(*each)) else {
+        let detail = "this webhook is off: no setting says how its requests are verified";
+        return Ok(problem(StatusCode::NOT_FOUND, detail));
+    };
+    let headers = request.headers().clone();
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let refused = |why: RejectedEvent| {
+        tracing::warn!(
+            provider = provider.as_str(),
+            "Mail events are refused: {why}"
+        );
+        state.metrics.webhook("mail_events", "refused");
+        let status = match why {
+            RejectedEvent::Unreadable => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::FORBIDDEN,
+        };
+        problem(status, &why.to_string())
+    };
+    if let Err(why) = believed.greet(provider, &header) {
+        return Ok(refused(why));
+    }
+    let body = match Bytes::from_request(request, &state).await {
+        Ok(body) => body,
+        Err(rejection) => return Ok(rejection.into_response()),
+    };
+    let now = state.clock.now();
+    let report = match believed.read(provider, &header, &body, now.timestamp()) {
+        Ok(report) => report,
+        Err(why) => return Ok(refused(why)),
+    };
+    let mut tx = state.pool.begin().await?;
+    if let Some(once) = &report.once {
+        let name = format!("{} {once}", provider.as_str());
+        // Whoever has seen the request could put another event to its signature. Names are kept far longer than signatures are taken.
+        if !db::opt_outs::first_time(&mut tx, &name, false, now).await? {
+            return Ok(refused(RejectedEvent::Repeated));
+        }
+    }
+    let applied = apply(&state, &mut tx, &report.events, Believed::Provider).await?;
+    tx.commit().await?;
+    state.metrics.webhook("mail_events", "applied");
+    Ok(applied.into_response())
+}
+
+/// How far who posts is believed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Believed {
+    /// The brand: an address counts without a message, too.
+    Brand,
+    /// A provider, which serves others and may be made to say anything about addresses: only what names a message of ours and its recipient.
+    Provider,
+}
+
+#[derive(Serialize)]
+struct Applied {
+    applied: usize,
+    unknown: usize,
+}
+
+impl Applied {
+    fn into_response(self) -> Response {
+        axum::Json(self).into_response()
+    }
+}
+
+async fn apply(
+    state: &AppState,
+    tx: &mut sqlx::PgConnection,
+    events: &[MailEvent],
+    believed: Believed,
+) -> sqlx::Result<Applied> {
+    let now = state.clock.now();
     let addresses = events.iter().filter_map(|event| event.address.as_ref());
     let moves: Vec<Move> = addresses.flat_map(|a| state.hasher.moves(a)).collect();
-    db::rekey::ledger(&mut tx, &moves, now).await?;
+    db::rekey::ledger(tx, &moves, now).await?;
     let names: Vec<(i64, String)> = events.iter().filter_map(named).collect();
-    let mailed: HashMap<(i64, String), Mailed> = db::provider_reports::mailed(&mut tx, &names)
+    let mailed: HashMap<(i64, String), Mailed> = db::provider_reports::mailed(tx, &names)
         .await?
         .into_iter()
         .map(|mailed| ((mailed.id.0, mailed.named.clone()), mailed))
         .collect();
     let mut bounced: Vec<(ReminderId, &str)> = Vec::new();
+    let mut delivered: Vec<ReminderId> = Vec::new();
     let (mut rows, mut rows_by_older_key) = (Vec::new(), Vec::new());
     let mut unknown = 0;
-    for event in &events {
+    for event in events {
         let mailed = named(event).and_then(|name| mailed.get(&name));
-        let mut suppressed = suppressions(&state, event, mailed, now);
+        let mailed = mailed
+            .filter(|mailed| believed == Believed::Brand || is_recipient(state, event, mailed));
+        if believed == Believed::Provider && mailed.is_none() {
+            unknown += 1;
+            continue;
+        }
+        let mut suppressed = suppressions(state, event, mailed, believed, now);
         let sealed = match mailed {
             Some(Mailed {
                 recipient_hash: Some(_),
                 ..
             }) => None,
-            _ => sealed(&state, event, now),
+            _ => sealed(state, event, now),
         };
         if mailed.is_none() && suppressed.is_empty() && sealed.is_none() {
             unknown += 1;
@@ -93,6 +186,10 @@ pub async fn events(
         let reason = match event.kind {
             MailEventKind::Hard => "hard bounce",
             MailEventKind::Soft => "soft bounce",
+            MailEventKind::Delivered => {
+                delivered.extend(mailed.map(|mailed| mailed.id));
+                continue;
+            }
             // It did arrive.
             MailEventKind::Complaint => continue,
         };
@@ -100,26 +197,30 @@ pub async fn events(
     }
     bounced.sort_unstable();
     bounced.dedup_by_key(|(id, _)| *id);
-    db::provider_reports::bounced(&mut tx, &bounced, now).await?;
+    delivered.sort_unstable();
+    delivered.dedup();
+    // A server may take a message and send it back: that it came back is the last word, in whichever order it is said.
+    db::provider_reports::delivered(tx, &delivered, now).await?;
+    db::provider_reports::bounced(tx, &bounced, now).await?;
     // What is there for who was not reached need not wait for a scan.
     let came_back = mailed
         .values()
         .filter(|mailed| bounced.iter().any(|(id, _)| *id == mailed.id));
     advance::schedule(
-        &mut tx,
+        tx,
         &state.clock,
         came_back.map(|mailed| (&mailed.account, mailed.conversation.as_str())),
     )
     .await?;
-    suppress(&state, &mut tx, rows, now).await?;
+    suppress(state, tx, rows, now).await?;
     if !rows_by_older_key.is_empty() {
-        db::suppressions::by_an_older_key(&mut tx).await?;
-        suppress(&state, &mut tx, rows_by_older_key, now).await?;
+        db::suppressions::by_an_older_key(tx).await?;
+        suppress(state, tx, rows_by_older_key, now).await?;
     }
-    tx.commit().await?;
-    state.metrics.webhook("mail_events", "applied");
-    let applied = events.len() - unknown;
-    Ok(axum::Json(json!({ "applied": applied, "unknown": unknown })).into_response())
+    Ok(Applied {
+        applied: events.len() - unknown,
+        unknown,
+    })
 }
 
 async fn suppress(
@@ -157,6 +258,18 @@ async fn spread(
     Ok(())
 }
 
+/// Whether the event's address is the one that the message went to.
+fn is_recipient(state: &AppState, event: &MailEvent, mailed: &Mailed) -> bool {
+    let hash = event
+        .address
+        .as_ref()
+        .map(|address| state.hasher.address(address));
+    match (hash, &mailed.recipient_hash) {
+        (Some(hash), Some(recipient)) => hash[..] == recipient[..],
+        _ => false,
+    }
+}
+
 fn named(event: &MailEvent) -> Option<(i64, String)> {
     let (id, proof) = report::parse_message_id(event.message_id.as_deref()?)?;
     Some((id, proof.to_owned()))
@@ -188,7 +301,7 @@ fn asked(
     let reason = match event.kind {
         MailEventKind::Hard => Suppression::BadAddress,
         MailEventKind::Complaint => Suppression::Complaint,
-        MailEventKind::Soft => return None,
+        MailEventKind::Soft | MailEventKind::Delivered => return None,
     };
     Some(move |account: AccountId, hash| SuppressionRow {
         account,
@@ -207,6 +320,7 @@ fn suppressions(
     state: &AppState,
     event: &MailEvent,
     mailed: Option<&Mailed>,
+    believed: Believed,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Vec<SuppressionRow> {
     let Some(row) = asked(event, now) else {
@@ -216,10 +330,11 @@ fn suppressions(
         let hash = mailed.recipient_hash.as_deref()?.try_into().ok()?;
         Some(row(mailed.account.clone(), hash))
     });
-    let hash = event
+    let alone = event
         .address
         .as_ref()
-        .map(|address| state.hasher.address(address));
+        .filter(|_| believed == Believed::Brand);
+    let hash = alone.map(|address| state.hasher.address(address));
     let by_address = hash.into_iter().flat_map(|hash| {
         state
             .context

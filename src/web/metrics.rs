@@ -3,9 +3,15 @@
 //!
 //! What a process counted is its own; what is true of the service (reminders by state, queue depth, circuits, the age of the last
 //! scan) is read from PostgreSQL at each scrape, so that every replica says the same.
+//!
+//! A scrape is answered soon, whatever the database does: Prometheus gives up, by default after ten seconds, and a process that is not
+//! scraped says nothing at all, not even that the database is away.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State as Shared};
 use axum::http::{StatusCode, header};
@@ -21,19 +27,54 @@ use crate::control::accounts::Accounts;
 use crate::control::overview;
 use crate::db;
 use crate::db::journal::Sink;
+use crate::domain::contact::Suppression;
 use crate::domain::hold::HoldKind;
-use crate::domain::ids::Provider;
-use crate::jobs::queue;
+use crate::domain::ids::{AccountId, Channel, Provider};
+use crate::domain::pause::Scope;
+use crate::domain::reminder::ReminderState;
+use crate::jobs::{names, queue};
+use crate::metrics::Metrics;
 use crate::telemetry;
 
-pub fn router(state: AppState) -> Router {
+/// A process that may still be starting: it waits for its database for as long as that takes, and answers probes and Prometheus meanwhile.
+#[derive(Clone)]
+pub struct Starting {
+    metrics: Metrics,
+    started: Arc<OnceLock<AppState>>,
+}
+
+impl Starting {
+    pub fn new(metrics: Metrics) -> Self {
+        let started = Arc::default();
+        Self { metrics, started }
+    }
+
+    /// It has started.
+    pub fn started(&self, state: AppState) {
+        // Only once.
+        let _ = self.started.set(state);
+    }
+
+    fn state(&self) -> Option<&AppState> {
+        self.started.get()
+    }
+}
+
+pub fn router(state: Starting) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+        .route("/readyz", get(ready))
         .route("/log-level", put(set_log_level))
         .layer(DefaultBodyLimit::max(MAX_LEVEL))
         .with_state(state)
+}
+
+async fn ready(Shared(starting): Shared<Starting>) -> Response {
+    match starting.state() {
+        Some(state) => health::ready(Shared(state.clone())).await,
+        None => health::not_yet(),
+    }
 }
 
 /// A level names parts of the program, at most some dozens.
@@ -50,14 +91,31 @@ async fn set_log_level(ConnectInfo(peer): ConnectInfo<SocketAddr>, level: String
     }
 }
 
-async fn scrape(Shared(state): Shared<AppState>) -> Response {
-    let mut families = state.metrics.registry().gather();
-    let service = of_the_service(&state).await;
-    families.extend(database_up(service.is_ok()));
+/// What is asked of the database at a scrape may take so long in all.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+async fn scrape(Shared(starting): Shared<Starting>) -> Response {
+    let metrics = &starting.metrics;
+    let mut families = metrics.registry().gather();
+    let asked = async {
+        let state = starting.state().context("the process has not started")?;
+        of_the_service(state).await
+    };
+    let asked = tokio::time::timeout(PATIENCE, asked).await;
+    let service = asked.unwrap_or_else(|_| {
+        let why = db::explain(&sqlx::Error::PoolTimedOut);
+        Err(anyhow::anyhow!(
+            "the database has not answered within {PATIENCE:?}: {why}"
+        ))
+    });
+    families.extend(database_up(metrics.role(), service.is_ok()));
     match service {
         Ok(service) => families.extend(service),
         // The process's own numbers are worth having when the database is away.
-        Err(error) => tracing::warn!("The service's metrics cannot be read: {error:#}"),
+        Err(error) => tracing::warn!(
+            "The service's metrics cannot be read: {}",
+            db::explain_all(&error)
+        ),
     }
     let mut text = Vec::new();
     match TextEncoder::new().encode(&families, &mut text) {
@@ -70,17 +128,31 @@ async fn scrape(Shared(state): Shared<AppState>) -> Response {
 }
 
 /// Whether this process could read the gauges of the service just now.
-fn database_up(up: bool) -> Vec<MetricFamily> {
-    let gauge = IntGauge::new(
-        "unread_database_up",
-        "1 if this process could read the database at this scrape, else 0.",
+fn database_up(role: &str, up: bool) -> Vec<MetricFamily> {
+    let gauge = IntGaugeVec::new(
+        Opts::new(
+            "unread_database_up",
+            "1 if this process could read the database at this scrape, else 0.",
+        ),
+        &["role"],
     );
     let gauge = gauge.expect("the name above is valid");
-    gauge.set(i64::from(up));
+    gauge.with_label_values(&[role]).set(i64::from(up));
     gauge.collect()
 }
 
-/// Gauges read from the database.
+/// A pause by its kind, as a label.
+fn kind_of(scope: &Scope) -> &'static str {
+    match scope {
+        Scope::Everything => "everything",
+        Scope::Account(_) => "account",
+        Scope::Channel(..) => "channel",
+        Scope::Rule(_) => "rule",
+    }
+}
+
+/// Gauges read from the database. Each is there from the beginning, with zero where there is nothing: an alert sees a first event as a
+/// change, and a series that comes and goes resets what waits for it to last.
 #[expect(clippy::too_many_lines, reason = "a list: each gauge beside its query")]
 async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
     let (pool, now) = (&state.pool, state.clock.now());
@@ -96,47 +168,101 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
         Ok(gauge)
     };
 
+    let metrics = &state.metrics;
+    let accounts: Vec<AccountId> = state.config.accounts.iter().map(|a| a.id.clone()).collect();
+    let mut labels: Vec<&str> = accounts.iter().map(|id| metrics.label(id)).collect();
+    labels.dedup();
+    let channels = || Channel::ALL.into_iter().filter(|c| state.context.has(*c));
+
     let yesterday = now - TimeDelta::hours(24);
     let reminders = gauges(
         "unread_reminders",
         "Reminders that ended in the last 24 hours, and all that are not final, by state.",
-        &["channel", "state"],
+        &["account", "channel", "state"],
     )?;
-    for (channel, state, count) in db::reminder_counts::by_state(pool, yesterday).await? {
-        reminders
-            .with_label_values(&[channel.as_str(), state.as_str()])
-            .set(count);
-    }
     let returns = gauges(
         "unread_returns",
         "Reminders sent in the last 24 hours whose consumer came back.",
-        &["channel"],
+        &["account", "channel"],
     )?;
-    for (channel, count) in db::reminder_counts::returns(pool, yesterday).await? {
-        returns.with_label_values(&[channel.as_str()]).set(count);
+    let suppressions = gauges(
+        "unread_suppressions",
+        "Suppressed addresses.",
+        &["account", "channel", "reason"],
+    )?;
+    let live = gauges(
+        "unread_live",
+        "Accounts whose reminders of this channel may go out: 1 by account, else how many.",
+        &["account", "channel"],
+    )?;
+    for (account, channel) in labels.iter().flat_map(|a| channels().map(move |c| (*a, c))) {
+        let channel = channel.as_str();
+        for state in ReminderState::ALL {
+            reminders
+                .with_label_values(&[account, channel, state.as_str()])
+                .set(0);
+        }
+        for reason in Suppression::ALL {
+            suppressions
+                .with_label_values(&[account, channel, reason.as_str()])
+                .set(0);
+        }
+        returns.with_label_values(&[account, channel]).set(0);
+        live.with_label_values(&[account, channel]).set(0);
+    }
+    for (account, channel, state, count) in db::reminder_counts::by_state(pool, yesterday).await? {
+        reminders
+            .with_label_values(&[metrics.label(&account), channel.as_str(), state.as_str()])
+            .add(count);
+    }
+    for (account, channel, count) in db::reminder_counts::returns(pool, yesterday).await? {
+        returns
+            .with_label_values(&[metrics.label(&account), channel.as_str()])
+            .add(count);
+    }
+    for (account, channel, reason, count) in db::reports::suppressions(pool).await? {
+        suppressions
+            .with_label_values(&[metrics.label(&account), channel.as_str(), reason.as_str()])
+            .add(count);
+    }
+    for (account, channel) in db::live::of_accounts(pool, &accounts).await? {
+        live.with_label_values(&[metrics.label(&account), channel.as_str()])
+            .inc();
+    }
+    let paused = seconds(
+        "unread_pause_seconds",
+        "How long the oldest pause has lasted, by what is paused (`everything`, `account`, `channel`, `rule`), and 0 without one.",
+        &["account", "scope"],
+    )?;
+    for scope in ["everything", "account", "channel", "rule"] {
+        paused.with_label_values(&["", scope]).set(0.0);
+    }
+    // The newest first, so that the oldest stays.
+    for pause in db::pauses::all(pool).await? {
+        let account = pause.scope.account().map_or("", |id| metrics.label(id));
+        paused
+            .with_label_values(&[account, kind_of(&pause.scope)])
+            .set((now - pause.paused_at).as_seconds_f64().max(0.0));
     }
     let scans = db::reports::scans(pool, None).await?;
     let conversations = gauges(
         "unread_conversations",
         "Open conversations by read state, as the last scan of each skill saw them.",
-        &["read_state"],
+        &["account", "read_state"],
     )?;
+    for (account, word) in labels
+        .iter()
+        .flat_map(|a| ["read", "unread", "undecided"].map(|word| (*a, word)))
+    {
+        conversations.with_label_values(&[account, word]).set(0);
+    }
     for scan in &scans {
+        let account = metrics.label(&scan.account);
         let (unread, undecided) = (i64::from(scan.unread), i64::from(scan.undecided));
         let read = i64::from(scan.conversations) - unread - undecided;
         for (word, count) in [("read", read), ("unread", unread), ("undecided", undecided)] {
-            conversations.with_label_values(&[word]).add(count);
+            conversations.with_label_values(&[account, word]).add(count);
         }
-    }
-    let suppressions = gauges(
-        "unread_suppressions",
-        "Suppressed addresses.",
-        &["channel", "reason"],
-    )?;
-    for (channel, reason, count) in db::reports::suppressions(pool).await? {
-        suppressions
-            .with_label_values(&[channel.as_str(), reason.as_str()])
-            .set(count);
     }
     let settling = IntGauge::new(
         "unread_attempts_settling",
@@ -182,16 +308,20 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
     }
     let last_success = seconds(
         "unread_scan_last_success_timestamp_seconds",
-        "When a skill was last scanned completely: all open conversations, or all that were updated.",
+        "When a skill was last scanned completely: all open conversations, or all that were updated; of one that never was, when its \
+         account became known.",
         &["account", "skill"],
     )?;
-    for scan in scans {
-        if let Some(at) = scan.succeeded_at {
-            let at = (at - DateTime::UNIX_EPOCH).as_seconds_f64();
-            last_success
-                .with_label_values(&[scan.account.as_str(), &scan.skill.to_string()])
-                .set(at);
+    for (account, skill, at) in db::scans::last_success(pool, &accounts).await? {
+        let only = state.config.accounts.iter().find(|a| a.id == account);
+        let only = only.and_then(|settings| settings.skills.as_ref());
+        if only.is_some_and(|skills| !skills.contains(&skill)) {
+            continue;
         }
+        let at = (at - DateTime::UNIX_EPOCH).as_seconds_f64();
+        last_success
+            .with_label_values(&[account.as_str(), &skill.to_string()])
+            .set(at);
     }
     let rounds = seconds(
         "unread_scan_round_seconds",
@@ -255,6 +385,16 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
         "How long the oldest ready job has been waiting.",
         &["queue"],
     )?;
+    let delivering = channels().map(names::deliver_queue);
+    for queue in [names::SCAN, names::UPKEEP, names::ADVANCE]
+        .into_iter()
+        .chain(delivering)
+    {
+        for word in ["ready", "scheduled", "held", "dead"] {
+            jobs.with_label_values(&[queue, word]).set(0);
+        }
+        oldest.with_label_values(&[queue]).set(0.0);
+    }
     for depth in queue::depth(pool, now).await? {
         for (word, count) in [
             ("ready", depth.ready),

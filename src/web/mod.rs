@@ -41,6 +41,7 @@ use sqlx::PgPool;
 use url::Url;
 
 use crate::channel;
+use crate::channel::mail_reports::MailReports;
 use crate::channel::twilio::webhook::Verifier;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -57,7 +58,7 @@ use self::bodies::Bodies;
 pub use fast_path::FastPath;
 pub use hosts::HostFilter;
 pub use links::LinkLimits as Links;
-pub use metrics::router as metrics_router;
+pub use metrics::{Starting, router as metrics_router};
 
 /// Answers whether the queue can be worked on.
 pub type HealthProbe = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -78,6 +79,8 @@ pub struct Inner {
     pub verifier: Option<Verifier>,
     /// Any of which may sign reports of mail providers; empty: they are refused.
     pub mail_webhook_secrets: Vec<Secret>,
+    /// What reports in mail providers' own shapes are verified with.
+    pub mail_reports: MailReports,
     /// What is done with a consumer's no.
     pub opt_outs: control::opt_outs::Policy,
     /// What deliveries work with: for test messages, looks at LivePerson, and whatever else is done as a delivery does it.
@@ -99,6 +102,8 @@ pub struct Inner {
     pub imports: control::suppressions::Imports,
     /// This service as the outside world calls it; the path ends in `/`.
     pub public_url: Url,
+    /// The dashboard as its people call it; the path ends in `/`.
+    pub dashboard_url: Url,
     /// Links of the demonstration, shown on the dashboard.
     pub demo: Option<Demo>,
 }
@@ -198,7 +203,7 @@ pub fn guarded(state: &AppState) -> (Router<AppState>, Vec<Route>) {
     dashboard::add(&mut table);
     api::add(&mut table);
     let document = api::document::whole(&mut table);
-    dashboard::add_reference(&mut table, &document, &state.public_url);
+    dashboard::add_reference(&mut table, &document, &state.dashboard_url);
     api::add_document(&mut table, &document);
     table.finish()
 }
@@ -234,6 +239,7 @@ fn router(state: AppState) -> Router {
         )
         .route("/twilio/inbound", post(twilio::inbound))
         .route("/mail/events", post(mail::events))
+        .route("/mail/events/{provider}", post(mail::reports))
         .fallback(error::nowhere)
         .method_not_allowed_fallback(error::another_method)
         .layer(DefaultBodyLimit::max(MAX_STRANGERS_BODY))

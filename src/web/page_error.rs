@@ -31,7 +31,7 @@ impl PageError {
     pub fn forbidden() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
-            "This is not for your role",
+            "Your role does not allow this",
             "Ask an administrator if you should be able to see or do this.",
         )
     }
@@ -40,23 +40,23 @@ impl PageError {
         Self::new(
             StatusCode::FORBIDDEN,
             "Nothing was changed",
-            "The form is too old, or did not come from this site. Go back, reload the page and try again.",
+            "The form has expired, or did not come from this site. Go back, reload the page and try again.",
         )
     }
 
     pub fn too_large() -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "Too much at once",
-            "A form may be 4 MB in all. Send it in several parts.",
+            "Too large",
+            "A form can be up to 4 MB. Send it in several parts.",
         )
     }
 
     pub fn too_many() -> Self {
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,
-            "Too fast",
-            "There were too many requests. Wait a moment and reload the page.",
+            "Too many requests",
+            "Wait a moment and reload the page.",
         )
     }
 }
@@ -67,34 +67,34 @@ impl From<ControlError> for PageError {
             ControlError::NotFound(_) => Self::new(
                 StatusCode::NOT_FOUND,
                 "Not found",
-                format!("Sorry, {error}."),
+                sentence(&format!("Sorry, {error}")),
             ),
             ControlError::Invalid(_) => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "That does not fit",
-                format!("{error}."),
+                "That is not valid",
+                sentence(&error.to_string()),
             ),
             ControlError::Changed(_) | ControlError::Conflict(_) => Self::new(
                 StatusCode::CONFLICT,
                 "Nothing was changed",
-                format!("{error}."),
+                sentence(&error.to_string()),
             ),
             ControlError::Forbidden(_) => Self::new(
                 StatusCode::FORBIDDEN,
-                "This is not for you",
-                format!("Sorry, {error}."),
+                "You do not have access",
+                sentence(&format!("Sorry, {error}")),
             ),
             ControlError::Unavailable(_) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "Not at the moment",
-                format!("{error}."),
+                "Try again in a moment",
+                sentence(&error.to_string()),
             ),
             ControlError::Busy(ref said, wait) => Self {
                 retry_after: Some(wait),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
-                    "Not at the moment",
-                    format!("Sorry, {said}."),
+                    "Try again in a moment",
+                    sentence(&format!("Sorry, {said}")),
                 )
             },
             ControlError::Internal(error) => {
@@ -102,11 +102,19 @@ impl From<ControlError> for PageError {
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "Something went wrong",
-                    "The fault is on our side; the log says what it is. Try again in a moment.",
+                    "It is our fault, and the log has the details. Try again in a moment.",
                 )
             }
         }
     }
+}
+
+/// With one full stop at its end, and begun with a capital letter.
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.trim_end_matches('.').chars();
+    let first = letters.next().map(char::to_uppercase);
+    let letters = first.into_iter().flatten().chain(letters);
+    letters.chain(['.']).collect()
 }
 
 impl From<sqlx::Error> for PageError {
@@ -117,7 +125,7 @@ impl From<sqlx::Error> for PageError {
 
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
-        let page = templates::message(self.heading, &self.text, Some(("/", "To the overview")));
+        let page = templates::message(self.heading, &self.text, Some(("/", "Go to overview")));
         let mut response = (self.status, careful(page)).into_response();
         if let Some(wait) = self.retry_after {
             let seconds = wait.as_secs().max(1);
@@ -126,5 +134,19 @@ impl IntoResponse for PageError {
                 .insert(header::RETRY_AFTER, seconds.into());
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_ends_once() {
+        assert_eq!(
+            sentence("there is no such login any more"),
+            "There is no such login any more."
+        );
+        assert_eq!(sentence("Save one first."), "Save one first.");
     }
 }

@@ -87,7 +87,7 @@ impl ApiError {
     pub fn people_only() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
-            "this gives somebody access, so no token may do it, whatever its scopes: log in and do it on a page of the dashboard",
+            "this gives access, so no token may do it, whatever its scopes: log in and do it in the dashboard",
         )
     }
 
@@ -101,7 +101,7 @@ impl ApiError {
     pub fn too_many() -> Self {
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,
-            "too many requests; Retry-After says when to go on",
+            "too many requests; Retry-After says when to try again",
         )
     }
 
@@ -121,7 +121,7 @@ impl ApiError {
         };
         Self {
             status,
-            detail: "the request cannot be understood".to_owned(),
+            detail: "the request is not valid".to_owned(),
             faults: vec![fault],
             retry_after: None,
         }
@@ -143,7 +143,7 @@ impl From<ControlError> for ApiError {
         match error {
             ControlError::Invalid(faults) => Self {
                 status,
-                detail: "the input has faults".to_owned(),
+                detail: "the input has errors".to_owned(),
                 faults,
                 retry_after: None,
             },
@@ -151,7 +151,7 @@ impl From<ControlError> for ApiError {
                 tracing::error!("A request failed: {error:#}");
                 Self::new(
                     status,
-                    "something went wrong on our side; the log says what",
+                    "something went wrong on our side; the log has the details",
                 )
             }
             ControlError::Busy(detail, retry_after) => Self {

@@ -37,18 +37,18 @@ where
                 match act().await {
                     Err(error) if db::is_away(&error) => {}
                     Err(error) => {
-                        tracing::error!("What somebody said could not be written down: {error:#}");
+                        tracing::error!("An opt-out or answer could not be stored: {error:#}");
                         return;
                     }
                     Ok(_) => {
                         tracing::info!(
-                            "What somebody said while the database was away is written down"
+                            "An opt-out or answer from while the database was away is stored"
                         );
                         return;
                     }
                 }
             }
-            tracing::error!("What somebody said is lost: the database was away for too long");
+            tracing::error!("An opt-out or answer is lost: the database was away for too long");
         });
     }
     Ok(done?)

@@ -89,6 +89,7 @@ static PAGES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
     let mut pages = Handlebars::new();
     pages.set_strict_mode(true);
     pages.register_helper("asset", Box::new(asset));
+    pages.register_helper("code", Box::new(code));
     pages.register_helper("of", Box::new(of));
     for (name, source) in TEMPLATES {
         pages
@@ -100,6 +101,25 @@ static PAGES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
 
 // `{{of faults "name"}}`: what a map holds under a name, and nothing if it holds nothing.
 handlebars_helper!(of: |map: Value, name: str| map.get(name).cloned().unwrap_or_default());
+
+/// `{{code text}}`: a text in which `…` marks what is typed, as documentation and command lines write it; shown as code on pages.
+fn code(
+    helper: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    let text = helper.param(0).and_then(|text| text.value().as_str());
+    for (at, part) in text.unwrap_or_default().split('`').enumerate() {
+        let part = handlebars::html_escape(part);
+        match at % 2 {
+            0 => out.write(&part)?,
+            _ => out.write(&format!("<code>{part}</code>"))?,
+        }
+    }
+    Ok(())
+}
 
 /// `{{asset "unread.css"}}`: the address of a file that pages load.
 fn asset(
@@ -239,6 +259,17 @@ mod tests {
             );
             assert!(!page.contains("<now>"), "{page}");
         }
+    }
+
+    #[test]
+    fn what_is_typed_is_code_and_everything_is_escaped() {
+        let values =
+            json!({ "title": "t", "heading": "h", "text": "Run `unread <x>` & wait", "way": null });
+        let page = PAGES.render("message.hbs", &values).unwrap();
+        assert!(
+            page.contains("Run <code>unread &lt;x&gt;</code> &amp; wait"),
+            "{page}"
+        );
     }
 
     #[test]

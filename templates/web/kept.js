@@ -77,7 +77,7 @@ function comeBack(kept) {
   note.className = "flash waiting";
   note.id = "came-back";
   note.tabIndex = -1;
-  note.textContent = "What you had written is back. It is not saved yet.";
+  note.textContent = "Your changes are back. They are not saved yet.";
   note.setAttribute("role", "status");
   document.getElementById("main").prepend(note);
   note.focus();

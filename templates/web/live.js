@@ -52,9 +52,9 @@ async function ask() {
       headers: { "X-Refresh": "1" },
     });
     if (answer.status === 401 || answer.type === "opaqueredirect") return LOGGED_OUT;
-    if (!answer.ok) return "the service reports an error";
+    if (!answer.ok) return "the service reported an error";
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (!page.getElementById("health")) return "something else answers";
+    if (!page.getElementById("health")) return "something else answered";
     if (!paused) take(page);
     return "";
   } catch (error) {
@@ -79,7 +79,7 @@ function doubt() {
   if (paused) return "updates are paused";
   if (why === LOGGED_OUT || failures > 1) return why;
   // After the machine has slept, or the page was not looked at.
-  return serverNow() - updated > 3 * EVERY ? "asking again" : "";
+  return serverNow() - updated > 3 * EVERY ? "trying again" : "";
 }
 
 function tell() {

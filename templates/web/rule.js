@@ -198,7 +198,7 @@ async function saveNow(mine) {
   }
   if (answer.type === "opaqueredirect" || answer.status === 401) {
     keep(form, true);
-    say("Not saved: you have been logged out. What you wrote comes back after the login.", true);
+    say("Not saved: you have been logged out. Your changes come back after you log in.", true);
     return 0;
   }
   const told = await answer.json().catch(() => ({}));
@@ -211,7 +211,7 @@ async function saveNow(mine) {
     return 0;
   }
   stopped = answer.status === 409;
-  say(`Not saved: ${told.fault ?? "the service reports an error."}`);
+  say(`Not saved: ${told.fault ?? "the service reported an error."}`);
   return told.fault ? 0 : TRIED_AGAIN_AFTER;
 }
 

@@ -1,4 +1,4 @@
-// What every page of the dashboard needs of scripts: times in the reader's own zone that go on while one reads, the menu on small screens, questions before
+// What every page of the dashboard needs of scripts: times in the reader's own zone that go on while one reads, questions before
 // what cannot be undone. Without it everything can still be read and done.
 "use strict";
 
@@ -58,19 +58,6 @@ document.addEventListener("submit", (event) => {
   if (question && !window.confirm(question)) event.preventDefault();
 });
 
-const menu = document.querySelector(".menu");
-const narrow = window.matchMedia("(max-width: 60rem)");
-function fold() {
-  if (!menu) return;
-  menu.open = !narrow.matches;
-  // Beside the page, the menu is always open.
-  menu.firstElementChild.tabIndex = narrow.matches ? 0 : -1;
-}
-menu?.firstElementChild.addEventListener("click", (event) => {
-  if (!narrow.matches) event.preventDefault();
-});
-fold();
-narrow.addEventListener("change", fold);
 localTimes(document);
 setClock(document.documentElement.dataset.now);
 setInterval(tick, 1_000);

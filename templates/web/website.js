@@ -7,7 +7,7 @@ if (live) {
   window.unreadBadge = {
     getToken: () => live.dataset.token,
     onChange: (state) => {
-      told.textContent = state.unread ? `The script shows ${state.count}.` : "The script shows nothing: everything is read.";
+      told.textContent = state.unread ? `The script shows ${state.count}.` : "The script shows nothing: there are no unread messages.";
     },
   };
   const script = document.createElement("script");

@@ -309,9 +309,15 @@ impl Evidence<'_> {
                 };
                 let mut asked = checks.iter().filter(|at| fits(at)).peekable();
                 if asked.peek().is_none() {
-                    let (attempt, reminder) = (attempt.id, reminder.id);
-                    let what =
-                        format!("attempt {attempt} of reminder {reminder} did not ask LivePerson");
+                    let before = checks.iter().rev().find(|at| **at <= began + SKEW);
+                    let before = before.map(|at| began - at);
+                    let what = format!(
+                        "attempt {} of reminder {} did not ask LivePerson: it was asked last {before:?} ms before, and the attempt before \
+                         began {} ms before",
+                        attempt.id,
+                        reminder.id,
+                        began - after
+                    );
                     report.broken(Promise::AfterRead, what);
                 } else if !asked.any(unread) {
                     let (attempt, reminder) = (attempt.id, reminder.id);

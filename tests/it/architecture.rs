@@ -39,6 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "channel",
             "clock",
             "config",
+            "control",
             "db",
             "domain",
             "jobs",
@@ -61,7 +62,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("rules_file", &["domain"]),
     // What a STOP is, in a log of messages, the channel says.
     ("suppressions_file", &["channel", "db", "domain", "hashing"]),
-    ("metrics", &["db", "domain", "liveperson"]),
+    ("metrics", &["db", "domain", "liveperson", "version"]),
+    ("version", &["db"]),
     ("db", &["domain", "hashing"]),
     // What outlives the database: files and posts, no SQL.
     ("journal", &["domain", "secret"]),
@@ -107,7 +109,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("scheduler", &["clock", "db", "domain", "jobs", "metrics"]),
-    ("worker", &["clock", "db", "domain", "jobs", "metrics"]),
+    (
+        "worker",
+        &["clock", "db", "domain", "jobs", "metrics", "telemetry"],
+    ),
     (
         "web",
         &[

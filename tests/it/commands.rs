@@ -32,6 +32,48 @@ async fn a_wrong_configuration_ends_with_2_and_tells_every_problem_at_once() {
     assert!(output.stdout.is_empty());
 }
 
+/// A process that keeps a log ends with a line of it, whatever is wrong, and a command with plain words.
+#[tokio::test]
+async fn last_words_are_a_line_of_the_log() {
+    let wrong = settings(&[("PORT", "three thousand")]);
+    let nowhere = settings(&[
+        ("DATABASE_URL", "postgres://127.0.0.1:1/unread"),
+        ("LE_ACCOUNT", "12345678"),
+        ("UNREAD_METRICS_PORT", "1"),
+        ("UNREAD_METRICS_BIND", "192.0.2.1"),
+    ]);
+    for (settings, code, word) in [(wrong, 2, "PORT"), (nowhere, 1, "UNREAD_METRICS_PORT")] {
+        let output = run(&["scheduler"], &settings).await;
+        assert_eq!(output.status.code(), Some(code));
+        let told = text(&output.stderr);
+        let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+        assert_eq!(last["level"], "ERROR", "{told}");
+        assert!(last["message"].as_str().unwrap().contains(word), "{told}");
+        assert!(last["timestamp"].is_string(), "{told}");
+    }
+    let plain = settings(&[("PORT", "three thousand"), ("UNREAD_LOG_FORMAT", "text")]);
+    let told = text(&run(&["scheduler"], &plain).await.stderr);
+    assert!(told.starts_with("unread: "), "{told}");
+    let told = text(&run(&["migrate"], &plain).await.stderr);
+    assert!(serde_json::from_str::<Value>(&told).is_err(), "{told}");
+}
+
+#[tokio::test]
+async fn the_version_names_revision_and_schema() {
+    let output = run(&["--version"], &Vec::new()).await;
+    let told = text(&output.stdout);
+    let newest = unread::db::newest_migration();
+    assert!(
+        told.starts_with(concat!("unread ", env!("CARGO_PKG_VERSION"), " (revision ")),
+        "{told}"
+    );
+    assert!(
+        told.trim_end().ends_with(&format!("schema {newest})")),
+        "{told}"
+    );
+    assert!(newest > 20_261_130_000_000, "{newest}");
+}
+
 #[tokio::test]
 async fn a_separate_role_without_a_database_is_told_what_to_set() {
     for role in ["web", "worker", "scheduler"] {
@@ -93,7 +135,7 @@ async fn rules_go_in_and_come_out_the_same() {
         (code, told.as_str()),
         (
             Some(0),
-            "12345678/default: new\n12345678/42: new\n2 rules read, 2 changed.\n"
+            "12345678/default: new\n12345678/42: new\nRules read: 2; changed: 2.\n"
         )
     );
     let exported = export().await;
@@ -102,7 +144,7 @@ async fn rules_go_in_and_come_out_the_same() {
         (code, told.as_str()),
         (
             Some(0),
-            "12345678/default: unchanged\n12345678/42: unchanged\n2 rules read, 0 changed.\n"
+            "12345678/default: unchanged\n12345678/42: unchanged\nRules read: 2; changed: 0.\n"
         )
     );
     assert_eq!(export().await, exported);
@@ -111,7 +153,7 @@ async fn rules_go_in_and_come_out_the_same() {
     let off = exported.replacen("enabled = true", "enabled = false", 1);
     assert_eq!(
         import(&off).await.1,
-        "12345678/default: changed: enabled (true, now false)\n12345678/42: unchanged\n2 rules read, 1 changed.\n"
+        "12345678/default: changed: enabled (true, now false)\n12345678/42: unchanged\nRules read: 2; changed: 1.\n"
     );
     let told: Vec<(String, String, Value)> = sqlx::query_as(
         "select by, subject, detail from audit where action = 'rule.import' order by id",

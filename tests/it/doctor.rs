@@ -13,6 +13,7 @@ use unread::sandbox::{Options, Sandbox};
 use unread::{app, demo};
 
 use crate::database::{TestDatabase, database};
+use crate::process::{Settings, run, text};
 
 /// Everything the service needs, well.
 struct World {
@@ -220,7 +221,8 @@ async fn no_secret_is_ever_printed() {
         format!("postgres://me:hunter5@127.0.0.1:{}/x", dead_port()),
     );
     let lines = world.examined().await;
-    assert_eq!(failed(&lines).len(), 8, "{lines:#?}");
+    // Database, token, password of the mail server, token of Twilio.
+    assert_eq!(failed(&lines).len(), 4, "{lines:#?}");
     let shown = doctor::table(&lines) + &serde_json::to_string(&lines).unwrap();
     assert!(!shown.contains("hunter"), "{shown}");
 }
@@ -238,7 +240,7 @@ async fn a_broken_database_is_told_with_its_fix() {
         &world.examined().await,
         "database",
         "connection",
-        "Check that PostgreSQL runs",
+        "start PostgreSQL",
     );
 
     let mut other = url::Url::parse(&url).unwrap();
@@ -686,4 +688,143 @@ async fn nothing_set_at_all_is_told_with_what_to_set() {
     world.set("PORT", "x");
     let lines = doctor::of_settings(&world.config().unwrap_err());
     assert_only_failure(&lines, "settings", "PORT", "");
+}
+
+/// The one line of the database that failed, and its fix.
+async fn database_failure(world: &World) -> (String, String) {
+    let lines = world.examined().await;
+    let of_database: Vec<&DoctorFinding> = failed(&lines)
+        .into_iter()
+        .filter(|line| line.part == "database")
+        .collect();
+    let [line] = of_database[..] else {
+        panic!("{of_database:#?}");
+    };
+    (line.found.clone(), line.fix.clone().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn why_the_database_is_not_reached_is_told_apart() {
+    let mut world = World::new().await;
+    let port = dead_port();
+    let (silent, _kept) = silent_port();
+    let cases = [
+        (
+            format!("postgres://127.0.0.1:{port}/unread"),
+            "refused",
+            "Nobody listens there",
+        ),
+        (
+            "postgres://database.invalid/unread".to_owned(),
+            "lookup",
+            "Nobody knows that host",
+        ),
+        (
+            format!("postgres://127.0.0.1:{silent}/unread"),
+            "five seconds",
+            "swallows",
+        ),
+        (
+            "postgres:///unread?host=/nonexistent".to_owned(),
+            "not reached",
+            "no such socket",
+        ),
+    ];
+    for (url, found, fix) in cases {
+        world.set("DATABASE_URL", url.clone());
+        let (said, help) = database_failure(&world).await;
+        assert!(said.contains(found), "{url}: {said}");
+        assert!(help.contains(fix), "{url}: {help}");
+        assert!(!said.contains("pool"), "{said}");
+    }
+    world.sandbox.stop().await;
+}
+
+/// A port that takes connections and says nothing.
+fn silent_port() -> (u16, std::net::TcpListener) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    (listener.local_addr().unwrap().port(), listener)
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_changes_is_red_and_so_are_too_few_connections() {
+    let mut world = World::new().await;
+    let name: String = sqlx::query_scalar("select current_database()")
+        .fetch_one(&world.database.pool)
+        .await
+        .unwrap();
+    let set = async |what: &str| {
+        let sql = format!("alter database {name} set default_transaction_read_only = {what}");
+        world.database.pool.execute(sqlx::AssertSqlSafe(sql)).await
+    };
+    set("on").await.unwrap();
+    let (said, fix) = database_failure(&world).await;
+    assert!(
+        said.contains("takes no changes") && fix.contains("disk full"),
+        "{said} {fix}"
+    );
+    // What a session may do all the same it may undo.
+    let sql = format!(
+        "set default_transaction_read_only = off; alter database {name} reset default_transaction_read_only"
+    );
+    world
+        .database
+        .pool
+        .execute(sqlx::AssertSqlSafe(sql))
+        .await
+        .unwrap();
+
+    world.set("UNREAD_DATABASE_CONNECTIONS_IN_ALL", "5000");
+    let (said, fix) = database_failure(&world).await;
+    assert!(said.contains("all processes may want 5000"), "{said}");
+    assert!(fix.contains("max_connections"), "{fix}");
+    world.sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_one_red_line_and_what_needs_the_token_is_not_tried() {
+    let mut world = World::new().await;
+    world.set("LE_CLIENT_SECRET", "a secret of somebody else");
+    let lines = world.examined().await;
+    let red = failed(&lines);
+    let [line] = red[..] else {
+        panic!("{red:#?}");
+    };
+    assert_eq!(line.check, "access token");
+    let untried: Vec<&str> = lines
+        .iter()
+        .filter(|line| line.found.starts_with("not tried"))
+        .map(|line| line.check.as_str())
+        .collect();
+    assert!(untried.contains(&"skills"), "{lines:#?}");
+    world.sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn diagnostics_have_the_build_and_the_findings_and_no_value_of_a_setting() {
+    let world = World::new().await;
+    let settings: Settings = world.settings.clone().into_iter().collect();
+    let output = run(&["diagnostics"], &settings).await;
+    assert!(output.status.success());
+    let told = text(&output.stdout);
+    for word in [
+        "schema",
+        "UNREAD_SECRET",
+        "SMTP_PASS",
+        "database",
+        "migrations",
+    ] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    for name in [
+        "DATABASE_URL",
+        "UNREAD_SECRET",
+        "SMTP_PASS",
+        "LE_CLIENT_SECRET",
+        "TWILIO_AUTH_TOKEN",
+    ] {
+        let value = &world.settings[name];
+        assert!(!told.contains(value.as_str()), "{name}: {told}");
+    }
+    world.sandbox.stop().await;
 }

@@ -6,7 +6,7 @@ use unread::channel::render::Texts;
 use unread::clock::Clock;
 use unread::config::{Config, ProcessRole, Sources};
 use unread::domain::ids::Channel;
-use unread::dry_run::{self, DryRunOptions};
+use unread::dry_run::{self, DatabaseUnusable, DryRunOptions};
 use unread::sandbox::{Options, Sandbox, Script};
 use unread::{app, control, db, demo};
 
@@ -111,4 +111,27 @@ async fn rules_of_a_file_and_rules_of_the_database_are_tried_and_nothing_is_stor
         .await
         .unwrap();
     assert_eq!(held, 0);
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_used_ends_the_run_and_one_without_tables_counts_as_none() {
+    let sandbox = sandbox().await;
+    let empty = database(b"nothing", async |_| Ok(())).await;
+    let mut environment = demo::environment(sandbox.endpoints());
+    environment.insert("UNREAD_LIVEPERSON_RATE_PER_SECOND".into(), "1000".into());
+    let mut on = |url: &str| {
+        environment.insert("DATABASE_URL".into(), url.to_owned());
+        config(environment.clone())
+    };
+    let (reminders, _) = told(&on(&empty.url), &DryRunOptions::default()).await;
+    assert!(reminders > 0);
+
+    let nobody_listens = on("postgres://unread@127.0.0.1:1/unread");
+    let mut out = Vec::new();
+    let options = DryRunOptions::default();
+    let done = dry_run::run(&nobody_listens, &options, &Clock::System, &mut out, &|_| ()).await;
+    let error = done.unwrap_err();
+    assert!(error.is::<DatabaseUnusable>(), "{error:#}");
+    assert!(error.to_string().contains("refused"), "{error}");
+    assert!(out.is_empty(), "nothing was read");
 }

@@ -28,6 +28,7 @@ use unread::jobs::context::Context;
 use unread::postgres::Durability;
 use unread::sandbox::clock::WorldClock;
 use unread::sandbox::outbox::{Mail, OutboxMessage, Text};
+use unread::sandbox::smtp::SmtpOptions;
 use unread::sandbox::world::{CUSTOMER_CARE, World};
 use unread::sandbox::{ACCOUNT, Options, Sandbox};
 use unread::scheduler::Scheduler;
@@ -193,6 +194,8 @@ pub struct Setup {
     pub real_time: Option<TimeDelta>,
     /// A database that is there already, if not on the server that all tests share.
     pub database: Option<TestDatabase>,
+    /// The sandbox's mail server, if not the demonstration's.
+    pub smtp: Option<SmtpOptions>,
     /// The test channel is configured, too.
     #[cfg(feature = "test-channel")]
     pub probe: bool,
@@ -204,7 +207,7 @@ pub async fn run_test(test: impl AsyncFnOnce(&TestApp)) {
 }
 
 pub async fn run_test_with(setup: Setup, test: impl AsyncFnOnce(&TestApp)) {
-    let stage = TestApp::start(setup).await;
+    let stage = Box::pin(TestApp::start(setup)).await;
     test(&stage).await;
     stage.strike().await;
 }
@@ -266,7 +269,7 @@ impl TestApp {
             ),
         };
         let sandbox = Sandbox::start(Options {
-            smtp: demo::smtp_options(),
+            smtp: setup.smtp.clone().unwrap_or_else(demo::smtp_options),
             clock: world_clock,
             ..Options::default()
         });

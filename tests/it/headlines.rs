@@ -75,11 +75,11 @@ async fn scripted_people_without_a_reminder_have_a_headline_each_by_address() {
         ("d_consumer_replied_later", "dev.nair@example.com", "answered", "No reminder was sent by e-mail: the customer had answered."),
         ("e_private_note", "eli.stone@example.com", "read", "No reminder was sent by e-mail: the customer had read the message."),
         ("f_system_message_in_queue", "fay.hill@example.com", "no_agent_message",
-            "No reminder was sent by e-mail: no agent had written, so there was nothing to be reminded of."),
+            "No reminder was sent by e-mail: no agent had written, so there was nothing to remind the customer about."),
         ("g_bot_rich_content", "+12025550145", "no_agent_message",
-            "No reminder was sent by text message: no agent had written, so there was nothing to be reminded of."),
+            "No reminder was sent by text message: no agent had written, so there was nothing to remind the customer about."),
         ("m_bot_then_queue", "mo.diaz@example.com", "no_agent_message",
-            "No reminder was sent by e-mail: no agent had written, so there was nothing to be reminded of."),
+            "No reminder was sent by e-mail: no agent had written, so there was nothing to remind the customer about."),
         ("queued_after_an_agent", "uli.kern@example.com", "in_queue",
             "No reminder was sent by e-mail: the conversation was waiting for an agent."),
         ("no_phone_for_a_text", "abel.strand@example.com", "no_address",
@@ -89,8 +89,8 @@ async fn scripted_people_without_a_reminder_have_a_headline_each_by_address() {
         ("closes_before_due", "quinn.hart@example.com", "closed", "No reminder was sent by e-mail: the conversation had been closed."),
         ("opts_out_before_due", "+12025550153", "opted_out", "No reminder was sent by text message: the customer had opted out."),
         ("quiet_hours_at_the_recipients", "+12025550152", "quiet_hours",
-            "A reminder by text message is put off. It waits for the rule's hours, until 09:"),
-        ("opened_on_another_channel", "yves.roux@example.com", "never_seen", "Never seen: no conversation of this customer is known."),
+            "A reminder by text message is postponed. It waits for the allowed hours, until 09:"),
+        ("opened_on_another_channel", "yves.roux@example.com", "never_seen", "Never seen: there is no conversation with this customer."),
     ];
     run_test(async |t| {
         presumed_rules(t).await;
@@ -265,7 +265,7 @@ async fn the_page_stays_with_the_person_and_offers_to_undo_what_can_be_undone() 
         let page = boss.form("/people/opt-out", &[("who", ANN)]).await;
         assert_eq!(page.status, 200);
         for told in [
-            "This customer gets no more reminders.",
+            "Opted out. This customer gets no more reminders.",
             "The reminder by e-mail that is scheduled will not be sent: the customer has opted out.",
             "Will not be sent: opted out",
             "Undo: allow reminders again",
@@ -277,9 +277,9 @@ async fn the_page_stays_with_the_person_and_offers_to_undo_what_can_be_undone() 
         assert!(list.contains("Will not be sent: opted out"), "{list}");
 
         let page = boss.form("/people/allow", &[("who", ANN)]).await.text;
-        assert!(page.contains("Reminders may go to this customer again."), "{page}");
+        assert!(page.contains("This customer can get reminders again."), "{page}");
         assert!(page.contains("A reminder by e-mail is scheduled."), "{page}");
-        assert!(!page.contains("Gets no reminders") && !page.contains("Undo: allow"), "{page}");
+        assert!(!page.contains("Opted out or blocked") && !page.contains("Undo: allow"), "{page}");
         let again = boss.form("/people/allow", &[("who", ANN)]).await.text;
         assert!(again.contains("Nothing was changed"), "{again}");
         t.advance(10).await;
@@ -290,18 +290,18 @@ async fn the_page_stays_with_the_person_and_offers_to_undo_what_can_be_undone() 
         let stopped = t.http.post(format!("{}/u/{token}", t.web)).send().await;
         assert!(stopped.unwrap().status().is_success());
         let page = boss.form("/people", &[("who", ANN)]).await.text;
-        assert!(page.contains("Gets no reminders") && !page.contains("Undo: allow"), "{page}");
+        assert!(page.contains("Opted out or blocked") && !page.contains("Undo: allow"), "{page}");
         let body = json!({ "account": account(), "address": ANN });
         let refused = boss.api(Method::POST, "/consumers/allow", Some(&body)).await;
         assert_eq!(refused.status, 409);
 
         let page = boss.form("/people/erase", &[("who", ANN)]).await;
         assert_eq!(page.status, 200);
-        assert!(page.text.contains("Erased. Conversations: 1;"), "{}", page.text);
+        assert!(page.text.contains("Erased: 1 conversation,"), "{}", page.text);
         assert!(page.text.contains("This cannot be undone."), "{}", page.text);
-        assert!(page.text.contains("It is known from no conversation."), "{}", page.text);
+        assert!(page.text.contains("It appears in no conversation."), "{}", page.text);
         let trail = boss.get("/audit").await.text;
-        assert!(trail.contains("consumer.allow") && !trail.contains(ANN));
+        assert!(trail.contains("Allowed a customer again") && !trail.contains(ANN));
     })
     .await;
 }
@@ -331,7 +331,7 @@ async fn who_never_got_a_reminder_is_opted_out_and_erased_by_address() {
         );
 
         let erased = boss.form("/people/erase", &[("who", ANN)]).await.text;
-        assert!(erased.contains("Erased. Conversations: 1;"), "{erased}");
+        assert!(erased.contains("Erased: 1 conversation,"), "{erased}");
         let left: i64 = sqlx::query_scalar(
             "select (select count(*) from decisions where conversation = $1)
                   + (select count(*) from conversations where address_hashes <> '{}')",

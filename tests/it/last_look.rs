@@ -98,6 +98,48 @@ async fn an_opt_out_between_the_decision_and_the_beginning_is_seen_by_the_statem
     .await;
 }
 
+/// Two workers have one reminder in hand. The one asks LivePerson while the message is unread; the other begins an attempt, is told that it
+/// has been read, and gives it up. What the first was told is older than that.
+#[tokio::test]
+async fn what_liveperson_said_before_another_worker_s_attempt_is_asked_anew() {
+    run_test_with(on_a_wire(), async |t| {
+        let ann = t.answered(ANN);
+        t.tick().await;
+        let held = t
+            .wire()
+            .hold_before("state = 'scheduled' order by id for update");
+        tokio::join!(t.advance(10), async {
+            held.reached().await;
+            t.world().consumer_reads(&ann);
+            given_up_by_another_worker(t, &ann).await;
+            held.release();
+        });
+        t.tick_until("it is settled", async || {
+            t.story(&ann).await != ["scheduled"]
+        })
+        .await;
+        assert_eq!(t.story(&ann).await, ["cancelled (read)"]);
+        assert!(t.mails().is_empty());
+        assert_eq!(attempts(t).await, ["not_accepted no longer unread"]);
+    })
+    .await;
+}
+
+/// What is left of an attempt that another worker has begun and not made.
+async fn given_up_by_another_worker(t: &TestApp, conversation: &str) {
+    let statement = "with again as (
+             update reminders set next_at = $2, reason = 'retry' where conversation = $1 returning id)
+         insert into attempts (reminder, number, sender, started_at, lease_until, outcome, code, ended_at)
+         select id, 1, 'smtp', $2, $2, 'not_accepted', 'no longer unread', $2 from again";
+    let done = sqlx::query(statement)
+        .bind(conversation)
+        .bind(t.now() - TimeDelta::milliseconds(1))
+        .execute(t.pool())
+        .await
+        .unwrap();
+    assert_eq!(done.rows_affected(), 1);
+}
+
 #[tokio::test]
 async fn a_pause_between_the_decision_and_the_beginning_holds() {
     run_test_with(on_a_wire(), async |t| {

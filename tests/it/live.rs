@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use unread::channel::smtp::SmtpLogin;
 use unread::config::Config;
 use unread::control::ControlError;
 use unread::control::accounts::Allowed;
@@ -52,8 +53,9 @@ fn config(t: &TestApp, over: &[(&str, &str)]) -> Config {
             "sms_consent" => config.sms_consent = Agreed::parse(value),
             "smtp_password" => {
                 let smtp = config.channels.smtp.as_mut().unwrap();
-                let (user, _) = smtp.login.clone().unwrap();
-                smtp.login = Some((user, unread::secret::Secret::new(*value)));
+                let user = smtp.login.clone().unwrap().user;
+                let password = unread::secret::Secret::new(*value);
+                smtp.login = Some(SmtpLogin::with_password(user, password));
             }
             other => panic!("{other}"),
         }
@@ -121,7 +123,7 @@ async fn go(t: &TestApp, channel: Channel, wish: &GoLiveRequest) -> Result<(), C
 
 #[tokio::test]
 async fn nothing_goes_out_before_a_person_goes_live_and_the_refusals_come_in_order() {
-    run_test(async |t| {
+    Box::pin(run_test(async |t| {
         for n in 0..30 {
             t.answered(&format!("ann{n}@example.com"));
         }
@@ -173,7 +175,7 @@ async fn nothing_goes_out_before_a_person_goes_live_and_the_refusals_come_in_ord
             t.tick().await;
         }
         assert_eq!(t.mails().len(), 0, "what was unread counts as read");
-    })
+    }))
     .await;
 }
 
@@ -417,7 +419,7 @@ async fn the_setting_leaves_alone_what_a_person_took_back() {
             let refused = by_setting().await;
             assert_eq!(refused.len(), 1, "{refused:?}");
             assert_eq!(what(&refused[0].1), ["taken_back"]);
-            assert!(refused[0].1[0].said.starts_with("ann took it back"));
+            assert!(refused[0].1[0].said.starts_with("ann took it offline"));
         }
         let live = unread::db::live::find(t.pool(), &account(), EMAIL).await;
         assert!(live.unwrap().is_none());
@@ -653,13 +655,16 @@ async fn a_page_for_who_may_only_look_says_who_can_ask() {
         let page = "/live?account=12345678&channel=email";
         let viewer = t.person(unread::domain::access::Role::Viewer).await;
         let seen = viewer.get(page).await.text;
-        assert!(seen.contains("have not been asked yet"), "{seen}");
+        assert!(seen.contains("have not been checked yet"), "{seen}");
         assert!(!seen.contains("Check again"), "{seen}");
         let boss = t.person(unread::domain::access::Role::Editor).await;
         let seen = boss.get(page).await.text;
         assert!(seen.contains("Check again"), "{seen}");
         let seen = viewer.get(page).await.text;
-        assert!(seen.contains("Whoever may operate can ask again"), "{seen}");
+        assert!(
+            seen.contains("Users who may pause and resume can check again"),
+            "{seen}"
+        );
         assert!(
             seen.contains("would be reminded in the next hour"),
             "{seen}"

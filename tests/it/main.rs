@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod alarms;
 mod answers;
 mod architecture;
 mod backup;
@@ -37,9 +38,12 @@ mod limits;
 mod live;
 mod liveperson_faults;
 mod lost_commits;
+mod mail_reports;
+mod mail_tokens;
 mod manifests;
 mod monitoring;
 mod opt_outs;
+mod outages;
 mod pages;
 mod people;
 mod person;
@@ -65,3 +69,4 @@ mod telemetry;
 mod upgrade;
 mod web;
 mod wire;
+mod words;

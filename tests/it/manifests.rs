@@ -71,8 +71,8 @@ fn every_setting_in_the_manifests_exists() {
 #[test]
 fn ports_probes_and_public_paths_are_those_of_the_program() {
     let all: String = manifests().into_values().collect();
-    let settings = read("docker/kubernetes/base/settings.yaml");
-    let of = |key: &str| between(&settings, &format!("{key}: \""), &['"'])[0].to_owned();
+    let settings = read("docker/kubernetes/base/settings.env");
+    let of = |key: &str| between(&settings, &format!("\n{key}="), &['\n'])[0].to_owned();
     let (web, metrics) = (of("PORT"), of("UNREAD_METRICS_PORT"));
     for (name, port) in [("http", &web), ("metrics", &metrics)] {
         let ports = between(&all, &format!("name: {name}, containerPort: "), &['}']);
@@ -110,7 +110,8 @@ const GIVEN: [(&str, &[&str]); 5] = [
             DATABASE,
             KEY,
             LIVEPERSON,
-            "TWILIO_AUTH_TOKEN, TWILIO_WEBHOOK_TOKENS, UNREAD_MAIL_WEBHOOK_SECRET",
+            "TWILIO_AUTH_TOKEN, TWILIO_WEBHOOK_TOKENS",
+            MAIL_EVENTS,
             "UNREAD_BADGE_SECRET",
         ],
     ),
@@ -121,7 +122,8 @@ const GIVEN: [(&str, &[&str]); 5] = [
             KEY,
             LIVEPERSON,
             CHANNELS,
-            "TWILIO_WEBHOOK_TOKENS, UNREAD_MAIL_WEBHOOK_SECRET",
+            "TWILIO_WEBHOOK_TOKENS",
+            MAIL_EVENTS,
             "UNREAD_BADGE_SECRET, UNREAD_OIDC_CLIENT_SECRET",
         ],
     ),
@@ -135,7 +137,8 @@ const GIVEN: [(&str, &[&str]); 5] = [
 const DATABASE: &str = "DATABASE_URL";
 const KEY: &str = "UNREAD_SECRET, UNREAD_SECRET_OLD";
 const LIVEPERSON: &str = "LE_CLIENT_SECRET, LE_CONSUMER_SECRET, LE_TOKEN, LE_TOKEN_SECRET";
-const CHANNELS: &str = "SMTP_PASS, TWILIO_API_SECRET, TWILIO_AUTH_TOKEN";
+const MAIL_EVENTS: &str = "UNREAD_MAIL_WEBHOOK_SECRET, UNREAD_MAIL_POSTMARK_LOGIN, UNREAD_MAIL_MAILGUN_KEY, UNREAD_MAIL_BREVO_TOKEN";
+const CHANNELS: &str = "SMTP_PASS, SMTP_OAUTH_CLIENT_SECRET, SMTP_OAUTH_CERTIFICATE, SMTP_OAUTH_GOOGLE_KEY, TWILIO_API_SECRET, TWILIO_AUTH_TOKEN";
 
 fn names(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
@@ -163,9 +166,9 @@ fn given(pod: &str) -> Vec<String> {
         let target = patch.lines().next().unwrap();
         match between(target, "name: unread-(", &[')']).first() {
             Some(pods) => pods.split('|').any(|own| own == pod),
-            None => {
-                target.contains(&format!("unread-{pod}}}")) || target.contains("Deployment|Job")
-            }
+            None if target == "{kind: Job}" => pod == "migrate",
+            None if target == "{kind: Deployment}" => pod != "migrate",
+            None => target.contains(&format!("unread-{pod}}}")),
         }
     });
     of_pod
@@ -188,10 +191,10 @@ fn each_pod_is_given_its_own_secrets_and_can_start_with_them() {
         held, secret,
         "every secret setting has a place, and nothing else has one"
     );
-    let mut overlay = read("docker/kubernetes/base/settings.yaml");
-    assert!(names(&overlay).is_disjoint(&secret));
-    overlay = read("docker/kubernetes/overlays/production/kustomization.yaml");
-    assert!(names(&overlay).is_disjoint(&secret));
+    for settings in ["base/settings.env", "overlays/production/settings.env"] {
+        let settings = read(&format!("docker/kubernetes/{settings}"));
+        assert!(names(&settings).is_disjoint(&secret));
+    }
 
     for (pod, expected) in GIVEN {
         let given: BTreeSet<String> = given(pod)
@@ -231,6 +234,11 @@ fn each_pod_is_given_its_own_secrets_and_can_start_with_them() {
                     "DATABASE_URL" => environment.insert(name, "postgres://localhost/unread"),
                     // Of the two logins of each, the newer one.
                     "LE_CONSUMER_SECRET" | "LE_TOKEN" | "LE_TOKEN_SECRET" => None,
+                    // Of the four ways to log in at the mail server, the password.
+                    "SMTP_OAUTH_CLIENT_SECRET"
+                    | "SMTP_OAUTH_CERTIFICATE"
+                    | "SMTP_OAUTH_GOOGLE_KEY" => None,
+                    "UNREAD_MAIL_POSTMARK_LOGIN" => environment.insert(name, "us:0123456789abcdef"),
                     "TWILIO_API_SECRET" if !api_key => None,
                     "TWILIO_AUTH_TOKEN" if api_key && pod == "worker" => None,
                     "UNREAD_JOURNAL_SECRET" => environment
@@ -275,8 +283,8 @@ fn every_pod_has_the_time_to_finish_what_it_has_in_hand() {
         let found = between(text, start, &['\n', '}', 's']);
         found.into_iter().map(|n| n.parse().unwrap()).collect()
     };
-    let settings = read("docker/kubernetes/base/settings.yaml").replace('"', "");
-    let drain = seconds(&settings, "UNREAD_DRAIN_SECONDS: ")[0];
+    let settings = read("docker/kubernetes/base/settings.env");
+    let drain = seconds(&settings, "UNREAD_DRAIN_SECONDS=")[0];
     let deployments = read("docker/kubernetes/base/deployments.yaml");
     let pre_stop = seconds(&deployments, "preStop: {sleep: {seconds: ");
     assert_eq!(pre_stop.len(), 2, "badge and dashboard are called");
@@ -301,11 +309,19 @@ async fn every_command_in_the_manifests_exists() {
     commands.dedup();
     assert_eq!(
         commands,
-        ["migrate", "run", "scheduler", "web", "worker"],
+        [
+            "migrate",
+            "migrate, --wait",
+            "run",
+            "scheduler",
+            "web",
+            "worker"
+        ],
         "the test knows all of them"
     );
     for command in commands {
-        let output = run(&[command, "--help"], &Vec::new()).await;
+        let words: Vec<&str> = command.split(", ").chain(["--help"]).collect();
+        let output = run(&words, &Vec::new()).await;
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
     let help = run(&["sandbox", "--help"], &Vec::new()).await;
@@ -320,7 +336,8 @@ fn prometheus_rule() -> String {
     let rules = read("docker/prometheus/rules.yaml");
     let (_, groups) = rules.split_once("groups:\n").unwrap();
     let mut text = "# Written by `make docs` from docker/prometheus/rules.yaml.\napiVersion: monitoring.coreos.com/v1\n\
-         kind: PrometheusRule\nmetadata:\n  name: unread\nspec:\n  groups:\n"
+         kind: PrometheusRule\nmetadata:\n  name: unread\n  # The operator takes rules with the label that it is set to look for, and no others; kube-prometheus-stack asks for its release's name.\n\
+         \x20 labels: {release: kube-prometheus-stack} # change\nspec:\n  # Runbooks are linked to https://docs.example.com/unread. # change\n  groups:\n"
         .to_owned();
     for line in groups.lines() {
         text.extend(["  ", line, "\n"]);
@@ -348,4 +365,54 @@ fn every_dashboard_goes_to_the_cluster() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(listed.contains(&format!("dashboards/{name}")), "{name}");
     }
+}
+
+/// Whoever adds a pod, or gives one more connections, sees what the database must allow.
+#[test]
+fn the_connections_of_all_pods_are_added_up() {
+    let number = |text: &str, start: &str| -> u32 {
+        let found = between(text, start, &['"', '\n', '}']);
+        found.first().expect(start).parse().unwrap()
+    };
+    let deployments = read("docker/kubernetes/base/deployments.yaml");
+    let scaling = read("docker/kubernetes/overlays/production/scaling.yaml");
+    let keda = read("docker/kubernetes/overlays/production/keda.yaml");
+    let pods: Vec<(&str, u32, u32)> = deployments
+        .split("kind: Deployment\n")
+        .skip(1)
+        .map(|deployment| {
+            (
+                between(deployment, "  name: unread-", &['\n'])[0],
+                number(deployment, "replicas: "),
+                number(deployment, "UNREAD_DATABASE_CONNECTIONS, value: \""),
+            )
+        })
+        .collect();
+    let sum = |most: &dyn Fn(&str, u32) -> u32| -> u32 {
+        // One more of each in a roll-out; the migration, and a pod that waits for it, have two each.
+        let of_pods = pods
+            .iter()
+            .map(|(pod, replicas, connections)| (most(pod, *replicas) + 1) * connections);
+        of_pods.sum::<u32>() + 4
+    };
+    let planned = |path: &str| {
+        let settings = read(&format!("docker/kubernetes/{path}/settings.env"));
+        number(&settings, "UNREAD_DATABASE_CONNECTIONS_IN_ALL=")
+    };
+    assert_eq!(planned("base"), sum(&|_, replicas| replicas));
+    let most = |pod: &str, replicas: u32| match pod {
+        "badge" => number(&scaling, "maxReplicas: "),
+        "worker" => number(&keda, "maxReplicaCount: "),
+        _ => replicas,
+    };
+    assert_eq!(planned("overlays/production"), sum(&most));
+}
+
+/// The query is a rule, which promtool tests.
+#[test]
+fn workers_are_scaled_by_a_tested_rule() {
+    let keda = read("docker/kubernetes/overlays/production/keda.yaml");
+    let query = between(&keda, "query: max(", &['{'])[0];
+    assert!(read("docker/prometheus/rules.yaml").contains(&format!("- record: {query}\n")));
+    assert!(read("docker/prometheus/rules.test.yaml").contains(&format!("- expr: {query}\n")));
 }

@@ -11,12 +11,16 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{PATIENCE, eventually, free_port, skipped};
-use crate::process::{Folder, Process, settings};
+use crate::alarms::{Prometheus, is_installed};
+use crate::harness::{PATIENCE, eventually, free_port};
+use crate::process::{Process, settings};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
+
+/// Labels that Prometheus adds.
+const SCRAPED: [&str; 4] = ["le", "job", "instance", "namespace"];
 
 /// Every metric with its labels.
 fn exported() -> BTreeMap<String, BTreeSet<String>> {
@@ -46,8 +50,6 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
             metrics.insert(name, labels);
         }
     }
-    let build = metrics.get_mut("unread_build_info").unwrap();
-    build.insert("version".to_owned());
     metrics
 }
 
@@ -104,7 +106,7 @@ fn rules_and_dashboards_ask_only_for_what_is_exported() {
     let metrics = exported();
     assert!(metrics.len() > 20, "{metrics:#?}");
     let mut known: BTreeSet<String> = metrics.values().flatten().cloned().collect();
-    known.extend(["le", "job", "instance"].map(str::to_owned));
+    known.extend(SCRAPED.map(str::to_owned));
     let mut wrong = Vec::new();
     for (file, text) in asked() {
         for (name, labels) in selectors(&text) {
@@ -113,7 +115,7 @@ fn rules_and_dashboards_ask_only_for_what_is_exported() {
                 Some(its) => wrong.extend(
                     labels
                         .iter()
-                        .filter(|label| !its.contains(*label) && *label != "le")
+                        .filter(|label| !its.contains(*label) && !SCRAPED.contains(&label.as_str()))
                         .map(|label| format!("{file}: {name} has no label {label}")),
                 ),
             }
@@ -140,8 +142,11 @@ fn every_alert_has_its_section_in_the_runbooks() {
             runbooks.contains(&format!("\n## {alert}\n")),
             "docs/runbooks.md has no section {alert}"
         );
-        let link = format!("docs/runbooks.md#{}", alert.to_ascii_lowercase());
-        assert!(rules.contains(&link), "no rule links to {link}");
+        let link = format!(
+            "runbook_url: https://docs.example.com/unread/runbooks.md#{}\n",
+            alert.to_ascii_lowercase()
+        );
+        assert!(rules.contains(&link), "no rule has {link}");
     }
 }
 
@@ -204,8 +209,8 @@ fn rules_and_dashboards_ask_only_for_values_that_the_program_writes() {
     let mut seen = 0;
     for (file, text) in asked() {
         for (label, value) in values(&text) {
-            // A bound of a histogram, and a pattern of routes that other tests know.
-            if label == "le" || label == "route" {
+            // A bound of a histogram, a pattern of routes that other tests know, and what is chosen on a dashboard.
+            if label == "le" || label == "route" || value.starts_with('$') {
                 continue;
             }
             seen += 1;
@@ -239,7 +244,10 @@ fn expressions() -> Vec<(String, String)> {
             let place = format!("{}: {}", dashboard["title"], panel["title"]);
             let targets = panel["targets"].as_array().unwrap();
             let queries = targets.iter().map(|t| t["expr"].as_str().unwrap());
-            found.extend(queries.map(|query| (place.clone(), query.to_owned())));
+            // Everything is chosen.
+            let queries =
+                queries.map(|query| query.replace("$namespace", ".*").replace("$account", ".*"));
+            found.extend(queries.map(|query| (place.clone(), query)));
         }
     }
     found
@@ -270,45 +278,18 @@ fn promtool(arguments: &[&str], input: &str) -> Option<String> {
 /// Prometheus' own opinion. With `--nocapture` it prints which expressions found something in the demonstration and which did not.
 #[tokio::test]
 async fn a_real_prometheus_scrapes_the_demonstration_and_answers_every_alert_and_panel() {
-    if promtool(&["check", "rules", "rules.yaml"], "").is_none() {
-        skipped("Prometheus is not installed (Debian: apt-get install prometheus)");
+    if !is_installed() {
         return;
     }
+    promtool(&["check", "rules", "rules.yaml"], "");
     promtool(&["test", "rules", "rules.test.yaml"], "");
-    let (web, metrics, port) = (free_port(), free_port(), free_port());
+    let (web, metrics) = (free_port(), free_port());
     let ports = [("PORT", web), ("UNREAD_METRICS_PORT", metrics)].map(|(k, p)| (k, p.to_string()));
     let ports = ports.each_ref().map(|(key, port)| (*key, port.as_str()));
     let mut demo = Process::start(&["demo"], &settings(&ports));
-    let folder = Folder::new();
-    let rules = root().join("docker/prometheus/rules.yaml");
-    let config = format!(
-        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{}]\nscrape_configs: \
-         [{{job_name: unread, static_configs: [{{targets: ['127.0.0.1:{metrics}']}}]}}]\n",
-        rules.display()
-    );
-    let file = folder.path().join("prometheus.yaml");
-    fs::write(&file, config).unwrap();
-    let options = [
-        format!("--config.file={}", file.display()),
-        format!(
-            "--storage.tsdb.path={}",
-            folder.path().join("data").display()
-        ),
-        format!("--web.listen-address=127.0.0.1:{port}"),
-    ];
-    let options = options.each_ref().map(String::as_str);
-    let _prometheus = Process::start_program(Path::new("prometheus"), &options, &settings(&[]));
+    let rules = fs::read_to_string(root().join("docker/prometheus/rules.yaml")).unwrap();
+    let prometheus = Prometheus::start(&rules, &[metrics], 1);
     let http = reqwest::Client::new();
-    let ask = async |query: &str| -> Result<usize, String> {
-        let url = format!("http://127.0.0.1:{port}/api/v1/query");
-        let answer = http.get(url).query(&[("query", query)]).send().await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        let answer: Value = answer.json().await.map_err(|error| error.to_string())?;
-        match answer["data"]["result"].as_array() {
-            Some(series) => Ok(series.len()),
-            None => Err(answer.to_string()),
-        }
-    };
 
     let names: BTreeSet<String> = asked()
         .iter()
@@ -324,20 +305,21 @@ async fn a_real_prometheus_scrapes_the_demonstration_and_answers_every_alert_and
         assert!(started.elapsed() < PATIENCE * 2, "never seen: {missing:?}");
         let _ = http.get(&badge).send().await;
         for name in &names {
-            if ask(name).await.is_ok_and(|series| series > 0) {
+            if prometheus.ask(name).await.is_ok_and(|series| series > 0) {
                 missing.remove(name);
             }
         }
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
     eventually("rates can be told", async || {
-        ask("rate(unread_lateness_seconds_count[1m]) > 0")
+        prometheus
+            .ask("rate(unread_lateness_seconds_count[1m]) > 0")
             .await
             .is_ok_and(|series| series > 0)
     })
     .await;
     for (place, query) in expressions() {
-        match ask(&query).await {
+        match prometheus.ask(&query).await {
             Ok(0) => eprintln!("nothing   {place}"),
             Ok(series) => eprintln!("{series:3} found {place}"),
             Err(error) => panic!("{place}: {query}: {error}"),

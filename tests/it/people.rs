@@ -37,7 +37,8 @@ async fn every_page_shows_and_a_reminder_can_be_cancelled_and_sent_again() {
         assert_eq!(t.mails().len(), 1);
         let page = boss.get(&format!("/reminders/{id}")).await;
         assert!(
-            page.text.contains("had it sent again") && page.text.contains("The provider took it"),
+            page.text.contains("Sent again by your team")
+                && page.text.contains("The provider accepted it"),
             "{}",
             page.text
         );
@@ -75,12 +76,14 @@ async fn somebody_is_looked_up_opted_out_and_erased() {
         );
         boss.form("/people/opt-out", &[("who", ANN)]).await;
         let page = boss.form("/people", &[("who", &chat)]).await;
-        assert!(page.text.contains("Gets no reminders"), "{}", page.text);
+        assert!(page.text.contains("Opted out or blocked"), "{}", page.text);
         boss.form("/people/erase", &[("who", &chat)]).await;
         let page = boss.form("/people", &[("who", &chat)]).await;
         assert!(page.text.contains("No match"), "{}", page.text);
         let trail = boss.get("/audit").await.text;
-        assert!(trail.contains("consumer.erase") && !trail.contains(ANN) && !trail.contains(&chat));
+        assert!(
+            trail.contains("Erased a customer") && !trail.contains(ANN) && !trail.contains(&chat)
+        );
     })
     .await;
 }

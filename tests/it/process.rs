@@ -142,6 +142,10 @@ impl Process {
         self.read("log")
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its memory in kilobytes.
     pub fn resident(&self) -> u64 {
         self.status("VmRSS:")

@@ -1,6 +1,7 @@
 //! What a running process tells of itself: its log level can be changed, and spans of jobs and requests reach a collector.
 
-use crate::harness::{eventually, free_port, migrated};
+use crate::database::own_server;
+use crate::harness::{eventually, free_port, migrated, migrated_on, run_test};
 use crate::process::{Process, Settings, run, text};
 use crate::roles::{sandbox, settings_for};
 
@@ -35,6 +36,105 @@ async fn the_log_level_changes_while_a_process_runs_and_a_wrong_one_changes_noth
     assert!(changed.status.success(), "{}", text(&changed.stderr));
     eventually("more is logged", async || {
         process.log().contains("\"DEBUG\"")
+    })
+    .await;
+    sandbox.stop().await;
+}
+
+/// One line of a log, as a collector reads it.
+fn line(log: &str, message: &str) -> Option<serde_json::Value> {
+    let mut lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    lines.find(|line: &serde_json::Value| {
+        line["message"]
+            .as_str()
+            .is_some_and(|m| m.contains(message))
+    })
+}
+
+#[tokio::test]
+async fn the_first_line_says_what_runs_here_and_an_outage_says_why() {
+    let (mut server, sandbox) = (own_server().await, sandbox().await);
+    let db = migrated_on(&server).await;
+    let more = [("UNREAD_LOG_LEVEL", "info")];
+    let settings = with_metrics_port(settings_for(&sandbox, &db.url, &more), free_port());
+    let process = Process::start(&["worker"], &settings);
+    eventually("it works", async || {
+        line(&process.log(), "Starting to work").is_some()
+    })
+    .await;
+    let first = line(&process.log(), "Starting to work").unwrap();
+    assert_eq!(first["role"], "worker");
+    assert_eq!(first["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(first["accounts"], unread::sandbox::ACCOUNT);
+    assert_eq!(first["schema"], unread::db::newest_migration());
+    let place = first["database"].as_str().unwrap();
+    assert!(place.starts_with('/') && !place.contains('@'), "{place}");
+
+    eventually("it is ready", async || {
+        run(&["health"], &settings).await.status.success()
+    })
+    .await;
+
+    server.kill().await;
+    eventually("why is in the log", async || {
+        line(&process.log(), "The database cannot be reached: ").is_some()
+    })
+    .await;
+    let why = line(&process.log(), "The database cannot be reached: ").unwrap();
+    let why = why["message"].as_str().unwrap();
+    assert!(!why.contains("pool timed out"), "{why}");
+    eventually("the probe says why", async || {
+        let health = run(&["health"], &settings).await;
+        let told = text(&health.stderr);
+        !health.status.success() && told.contains("no connection: ")
+    })
+    .await;
+    server.start().await;
+    eventually("that it is back is in the log, too", async || {
+        line(&process.log(), "The database can be reached again").is_some()
+    })
+    .await;
+    sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_has_an_id_and_the_caller_s_trace() {
+    run_test(async |t| {
+        let page = t.http.get(format!("{}/login", t.web));
+        let page = page.header("x-request-id", "from-the-proxy").send();
+        assert_eq!(
+            page.await.unwrap().headers()["x-request-id"],
+            "from-the-proxy"
+        );
+        let page = t.http.get(format!("{}/login", t.web)).send().await.unwrap();
+        assert_eq!(page.headers()["x-request-id"].len(), 22);
+    })
+    .await;
+    let (db, sandbox) = (migrated().await, sandbox().await);
+    let more = [("UNREAD_LOG_LEVEL", "info,unread=debug")];
+    let settings = settings_for(&sandbox, &db.url, &more);
+    let port = settings
+        .iter()
+        .find(|(key, _)| key == "PORT")
+        .unwrap()
+        .1
+        .clone();
+    let process = Process::start(&["web"], &settings);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let http = reqwest::Client::new();
+    eventually("a refused call is logged with id and trace", async || {
+        let _ = http
+            .post(format!("http://127.0.0.1:{port}/login"))
+            .header("x-request-id", "from-the-proxy")
+            .header("traceparent", format!("00-{trace}-b7ad6b7169203331-01"))
+            .form(&[("name", "nobody"), ("password", "wrong password here")])
+            .send()
+            .await;
+        let log = process.log();
+        let mut lines = log.lines();
+        lines.any(|line| line.contains(trace) && line.contains("from-the-proxy"))
     })
     .await;
     sandbox.stop().await;
@@ -76,7 +176,7 @@ async fn spans_of_jobs_and_requests_reach_a_collector_with_the_reminder_s_id_and
     assert_eq!(process.terminate().await.code(), Some(0));
     let told = String::from_utf8_lossy(&told.lock().unwrap()).into_owned();
     for word in [
-        "unread",
+        "unread-run",
         "job",
         "deliver",
         "reminder",

@@ -23,6 +23,7 @@ pub mod faults;
 mod http;
 pub mod liveperson;
 pub mod mailbox;
+pub mod oauth;
 pub mod outbox;
 pub mod people;
 #[cfg(feature = "test-channel")]

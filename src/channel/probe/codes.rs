@@ -30,13 +30,13 @@ const CODES: &[ProbeCodeRow] = &[
     row("P20", Not(Retryable::Config), "The endpoint refuses our signature.", "Check PROBE_SECRET."),
     row("P30", Not(Retryable::Throttled), "The endpoint asks us to slow down.", "Lower PROBE_RATE_PER_SECOND."),
     row("not connected", Not(Retryable::Transient), "The endpoint could not be reached.", "Check PROBE_URL."),
-    row("no answer", Class::Unknown, "The endpoint's answer was lost, so nobody knows whether it went.", "Check the endpoint's log."),
+    row("no answer", Class::Unknown, "The endpoint's answer was lost, so we do not know whether it was sent.", "Check the endpoint's log."),
     row("channel is not configured", Not(Retryable::Config), "The test channel is not configured.", "Set PROBE_URL and PROBE_SECRET."),
     row("lost", Refused(Refusal::Other), "The message was lost.", "Check the endpoint's log."),
 ];
 
 const OTHER: Explained = Explained::new(
-    "The endpoint does not take our messages.",
+    "The endpoint does not accept our messages.",
     "Check the endpoint's log.",
 );
 

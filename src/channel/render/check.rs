@@ -73,7 +73,7 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Template
         let Some(part) = part else { continue };
         let lacks = |value: &str| !part.contains(value) && !part.contains(&layout::escaped(value));
         if lacks(&vars.link) {
-            let what = "has no {{link}}: nobody can get back into the conversation".to_owned();
+            let what = "has no {{link}}: customers cannot get back to the conversation".to_owned();
             // The word in the link is also how a message is found again whose fate at the provider is unknown.
             let severity = match channel.profile().unknown {
                 UnknownPolicy::Settled => Severity::Error,
@@ -94,7 +94,7 @@ fn surprises(channel: Channel, rendered: &Rendered, vars: &Vars) -> Vec<Template
             );
             problems.push(warning(Field::Text, what, "replace that character"));
         } else if size.segments > 1 {
-            let what = format!("takes {} SMS, and each is paid for", size.segments);
+            let what = format!("takes {} SMS, each charged separately", size.segments);
             problems.push(warning(Field::Text, what, "shorten it to 160 characters"));
         }
     }

@@ -221,6 +221,6 @@ fn empty(field: Field) -> TemplateError {
     TemplateError {
         field,
         what: "is empty".to_owned(),
-        fix: "write something that is there even if no name is known".to_owned(),
+        fix: "write something that works even if no name is known".to_owned(),
     }
 }

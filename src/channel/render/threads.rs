@@ -13,10 +13,10 @@ pub(super) const STACK: usize = 4 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unanswered {
     /// Too much is waiting already; nothing was begun.
-    #[error("too many texts are being looked at just now")]
+    #[error("too many texts are being checked right now")]
     Busy,
     /// It ended in a panic, which the log tells.
-    #[error("looking at the text failed")]
+    #[error("checking the text failed")]
     Failed,
 }
 

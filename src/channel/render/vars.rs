@@ -28,12 +28,12 @@ const fn variable(
 pub const VARIABLES: &[TemplateVariable] = &[
     variable(
         "link",
-        "The way back into the conversation. Every reminder should have it",
+        "The link back to the conversation. Every reminder should have it",
         "https://unread.example.com/r/7Kq2ZxT94mPw8RvB3nYd6L",
     ),
     variable(
         "first_name",
-        "The visitor's first name; often unknown, so write {{#if first_name}}…{{/if}} around it",
+        "The customer's first name; often unknown, so write {{#if first_name}}…{{/if}} around it",
         "Dana",
     ),
     variable("brand", "The brand's name", "Acme"),
@@ -56,7 +56,7 @@ pub const VARIABLES: &[TemplateVariable] = &[
     ),
     variable(
         "unsubscribe_link",
-        "Where these reminders can be stopped. An e-mail without it gets it at its end",
+        "The link to opt out. An e-mail without it gets one at the end",
         "https://unread.example.com/u/7Kq2ZxT94mPw8RvB3nYd6L",
     ),
     variable("channel", "email or sms", "email"),

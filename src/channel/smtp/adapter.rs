@@ -8,7 +8,10 @@ use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use url::Url;
 
-use super::{Email, Failure, Pool, Reserved, SmtpPhase, SmtpSettings, StepFault};
+use super::oauth::{Reached, walk};
+use super::{
+    Credential, Email, Failure, Pool, Reserved, SmtpCheck, SmtpPhase, SmtpSettings, StepFault,
+};
 use crate::channel::adapter::{
     self, Adapter, Check, Configured, Finder, Health, OutgoingMessage, PreparedSend,
     ProviderProfile, Redactor, Reporter, SendGate,
@@ -74,7 +77,11 @@ impl Adapter for Pool {
     }
 
     fn examine(&self) -> BoxFuture<'_, Vec<Check>> {
-        Box::pin(async move { vec![self.try_it().await] })
+        Box::pin(async move {
+            let mut checks = self.try_it().await;
+            checks.extend(password_ends(self.settings()));
+            checks
+        })
     }
 }
 
@@ -125,11 +132,28 @@ impl ToServer {
 }
 
 impl Pool {
-    async fn try_it(&self) -> Check {
+    /// The connection, and where the login is by a token of Microsoft's the steps to it.
+    async fn try_it(&self) -> Vec<Check> {
+        let checked = self.check().await;
+        let mut checks = vec![self.connection(&checked)];
+        let Some(tokens) = self.tokens().filter(|t| t.grant().identity.is_microsoft()) else {
+            return checks;
+        };
+        let token = tokens.token().await;
+        let reached = match (&checked, &token) {
+            (Ok(_), _) => Reached::LoggedIn,
+            (Err(_), Err(fault)) => Reached::NoToken(fault),
+            (Err(failure), Ok(token)) => Reached::Refused(token, failure),
+        };
+        checks.extend(walk(&reached));
+        checks
+    }
+
+    fn connection(&self, checked: &Result<SmtpCheck, Failure>) -> Check {
         const NAME: &str = "mail server";
         let settings = self.settings();
         let server = format!("{}:{}", settings.host, settings.port);
-        match self.check().await {
+        match checked {
             Ok(checked) => {
                 let tls = if checked.encrypted {
                     "encrypted"
@@ -149,10 +173,32 @@ impl Pool {
                     .map(|hint| format!(": {hint}"))
                     .unwrap_or_default();
                 let found = format!("{server}: {}{hint}", failure.code());
-                Check::ill(NAME, Health::Failed, found, remedy(&failure))
+                Check::ill(NAME, Health::Failed, found, remedy(failure))
             }
         }
     }
+}
+
+/// A login by password that its provider is about to end.
+fn password_ends(settings: &SmtpSettings) -> Option<Check> {
+    const NAME: &str = "login by password";
+    let login = settings.login.as_ref()?;
+    if !matches!(login.credential, Credential::Password(_)) {
+        return None;
+    }
+    let host = settings.host.to_ascii_lowercase();
+    let (found, remedy) = match host.trim_end_matches('.') {
+        "smtp.office365.com" => (
+            "Microsoft 365 switches it off at the end of December 2026, unless an administrator switches it on again, and removes it later",
+            "Register an app and set SMTP_OAUTH_TENANT, SMTP_OAUTH_CLIENT_ID and SMTP_OAUTH_CLIENT_SECRET in place of SMTP_PASS (docs/connect.md).",
+        ),
+        "smtp.gmail.com" => (
+            "Google takes app passwords only, which an administrator or Advanced Protection can switch off",
+            "In Google Workspace, set SMTP_OAUTH_GOOGLE_KEY in place of SMTP_PASS (docs/connect.md); a private Gmail account keeps its app password.",
+        ),
+        _ => return None,
+    };
+    Some(Check::ill(NAME, Health::Warning, found, remedy))
 }
 
 fn remedy(failure: &Failure) -> &'static str {
@@ -163,21 +209,68 @@ fn remedy(failure: &Failure) -> &'static str {
         (SmtpPhase::StartTls, StepFault::NotOffered) => {
             "The server offers no STARTTLS here: set SMTP_PORT=465 with SMTP_TLS=implicit, or use the submission port 587."
         }
+        (SmtpPhase::Token | SmtpPhase::AuthToken, _) => {
+            super::codes::explain(&failure.code()).remedy
+        }
         (SmtpPhase::Auth, StepFault::NotOffered) => {
-            "The server takes no login here: check SMTP_PORT and SMTP_TLS, or leave SMTP_USER out."
+            "The server accepts no login here: check SMTP_PORT and SMTP_TLS, or leave SMTP_USER out."
         }
         (SmtpPhase::Auth, _) => {
-            "Correct SMTP_USER and SMTP_PASS; Gmail and Microsoft want an app password."
+            "Correct SMTP_USER and SMTP_PASS; Gmail and Microsoft require an app password."
         }
         (SmtpPhase::Connect | SmtpPhase::Greeting, StepFault::Unreadable) => {
-            "What answers there is no mail server: correct SMTP_HOST, SMTP_PORT and SMTP_TLS."
+            "What answers there is not a mail server: correct SMTP_HOST, SMTP_PORT and SMTP_TLS."
         }
         (SmtpPhase::Connect | SmtpPhase::Greeting, StepFault::Reply(_)) => {
-            "The server turns this machine away: read its words, and ask its operator to let our address in."
+            "The server rejects this machine: read its message, and ask its operator to allow our address."
         }
         (SmtpPhase::Connect | SmtpPhase::Greeting, _) => {
             "Correct SMTP_HOST, SMTP_PORT and SMTP_TLS; and check that outgoing connections to that port are allowed."
         }
         _ => "Read the server's words, and correct the SMTP settings.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::settings;
+    use super::super::{SmtpLogin, microsoft_endpoint};
+    use super::*;
+    use crate::channel::smtp::{ClientProof, OAuthIdentity, TokenGrant};
+    use crate::secret::Secret;
+
+    #[test]
+    fn a_password_that_its_provider_is_about_to_end_is_warned_of() {
+        let warned = |host: &str, login: Option<SmtpLogin>| {
+            let settings = SmtpSettings {
+                host: host.to_owned(),
+                login,
+                ..settings(587)
+            };
+            password_ends(&settings).map(|check| (check.health, check.remedy.unwrap_or_default()))
+        };
+        let password = || Some(SmtpLogin::with_password("u", Secret::new("p")));
+        for (host, remedy) in [
+            ("smtp.office365.com", "SMTP_OAUTH_TENANT"),
+            ("SMTP.Office365.com.", "SMTP_OAUTH_TENANT"),
+            ("smtp.gmail.com", "SMTP_OAUTH_GOOGLE_KEY"),
+        ] {
+            let (health, told) = warned(host, password()).unwrap();
+            assert_eq!(health, Health::Warning);
+            assert!(told.contains(remedy), "{told}");
+            assert_eq!(warned(host, None), None, "no login");
+        }
+        assert_eq!(warned("smtp.example.com", password()), None);
+        let token = SmtpLogin {
+            user: "u".to_owned(),
+            credential: Credential::Token(TokenGrant {
+                endpoint: microsoft_endpoint("shop.example").unwrap(),
+                identity: OAuthIdentity::Microsoft {
+                    client_id: "app".to_owned(),
+                    proof: ClientProof::Secret(Secret::new("s")),
+                },
+            }),
+        };
+        assert_eq!(warned("smtp.office365.com", Some(token)), None);
     }
 }

@@ -7,6 +7,7 @@
 //! depends on one recipient or one text may come out as [`Retryable::Config`]: that opens a circuit and would hold up everyone else.
 
 use super::doubt;
+use super::oauth::TokenFault;
 use super::reply::{QuotedParty, Reply};
 use super::wait::retry_after;
 use super::words::{RefusalTopic, names_unknown_mailbox, says_any};
@@ -21,7 +22,11 @@ pub enum SmtpPhase {
     /// The greeting and EHLO.
     Greeting,
     StartTls,
+    /// A token is asked for, before the server is.
+    Token,
     Auth,
+    /// AUTH with a token in place of a password.
+    AuthToken,
     /// RSET between two messages of one connection.
     Reset,
     Mail,
@@ -37,7 +42,9 @@ impl SmtpPhase {
             Self::Connect => "connect",
             Self::Greeting => "greeting",
             Self::StartTls => "starttls",
+            Self::Token => "token",
             Self::Auth => "auth",
+            Self::AuthToken => "xoauth2",
             Self::Reset => "rset",
             Self::Mail => "mail",
             Self::Rcpt => "rcpt",
@@ -62,6 +69,8 @@ pub enum StepFault {
     Tls,
     /// The server does not offer what we must have (STARTTLS, a way to log in).
     NotOffered,
+    /// There is no token to log in with.
+    NoToken(TokenFault),
 }
 
 /// What follows when `phase` ended with `fault`.
@@ -69,6 +78,7 @@ pub fn classify(phase: SmtpPhase, fault: &StepFault) -> Outcome {
     let code = code(phase, fault);
     match fault {
         StepFault::Reply(reply) => class(phase, reply).outcome(code, retry_after(&reply.text)),
+        StepFault::NoToken(fault) => Class::Not(fault.class()).outcome(code, fault.retry_after()),
         StepFault::Tls | StepFault::NotOffered => Class::Not(Retryable::Config).outcome(code, None),
         StepFault::TimedOut | StepFault::Lost | StepFault::Unreadable
             if phase == SmtpPhase::Final =>
@@ -101,6 +111,7 @@ pub fn code(phase: SmtpPhase, fault: &StepFault) -> String {
         StepFault::Unreadable => format!("{step} unreadable reply"),
         StepFault::Tls => format!("{step} tls failed"),
         StepFault::NotOffered => format!("{step} not offered"),
+        StepFault::NoToken(fault) => format!("{step} {}", fault.code()),
     }
 }
 

@@ -5,6 +5,7 @@
 //! first digit of its reply; a good reply of the wrong kind means that the two sides are out of step.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
@@ -13,12 +14,15 @@ use tokio::time::{Instant, timeout};
 use super::classify::{SmtpPhase, StepFault, classify, code};
 use super::email::WireMail;
 use super::login;
+use super::oauth::{TokenFault, Tokens};
 use super::reply::{Offers, ReplyLines};
+use super::settings::Credential;
 use super::tls::TlsParameters;
 use super::wire::SmtpWire;
 use super::{SmtpSettings, SmtpTls};
 use crate::channel::LastCheck;
 use crate::domain::outcome::Outcome;
+use crate::secret::Secret;
 
 /// A step that failed, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +57,16 @@ impl Failure {
         let closing = match &self.fault {
             StepFault::Reply(reply) => reply.code == 421,
             StepFault::TimedOut | StepFault::Lost | StepFault::Unreadable => true,
-            StepFault::Tls | StepFault::NotOffered => false,
+            StepFault::Tls | StepFault::NotOffered | StepFault::NoToken(_) => false,
         };
         self.phase == SmtpPhase::Reset || (self.phase == SmtpPhase::Mail && closing)
+    }
+
+    /// Whether the server took AUTH for what it is and refuses the token: a new one may do.
+    fn refuses_token(&self) -> bool {
+        let refused = |reply: &super::Reply| reply.is_permanent() && reply.code != 504;
+        self.phase == SmtpPhase::AuthToken
+            && matches!(&self.fault, StepFault::Reply(reply) if refused(reply))
     }
 
     /// After a plain refusal both sides agree where they are; after anything else they may not.
@@ -92,10 +103,34 @@ enum ConnectionState {
 }
 
 impl SmtpConnection {
-    /// Connects, agrees on TLS and logs in.
+    /// Connects, agrees on TLS and logs in; where a token is refused, once more with a new one.
     pub async fn open(
         settings: &SmtpSettings,
         tls: Option<&TlsParameters>,
+        tokens: Option<&Tokens>,
+    ) -> Result<Self, Failure> {
+        let Some(tokens) = tokens else {
+            return Self::open_with(settings, tls, None).await;
+        };
+        // Before anything is said to the server, which does not wait for long.
+        let token = tokens.token().await.map_err(Failure::without_token)?;
+        let refused = match Self::open_with(settings, tls, Some(&token)).await {
+            Err(failure) if failure.refuses_token() => token,
+            opened => return opened,
+        };
+        let token = tokens.instead_of(&refused).await;
+        let token = token.map_err(Failure::without_token)?;
+        let opened = Self::open_with(settings, tls, Some(&token)).await;
+        if opened.as_ref().is_err_and(Failure::refuses_token) {
+            tokens.forget(&token);
+        }
+        opened
+    }
+
+    async fn open_with(
+        settings: &SmtpSettings,
+        tls: Option<&TlsParameters>,
+        token: Option<&Arc<Secret>>,
     ) -> Result<Self, Failure> {
         let times = &settings.timeouts;
         let hello = format!("EHLO {}\r\n", hello_name(&settings.hello_name));
@@ -114,9 +149,19 @@ impl SmtpConnection {
             let upgrade = upgraded(wire, tls, &hello);
             (wire, offers) = within(SmtpPhase::StartTls, times.greeting, upgrade).await?;
         }
-        if let Some((user, password)) = &settings.login {
-            let login = login::log_in(&mut wire, offers, user, password);
-            within(SmtpPhase::Auth, times.command, login).await?;
+        if let Some(login) = &settings.login {
+            match (&login.credential, token) {
+                (Credential::Password(password), _) => {
+                    let login = login::log_in(&mut wire, offers, &login.user, password);
+                    within(SmtpPhase::Auth, times.command, login).await?;
+                }
+                (Credential::Token(_), Some(token)) => {
+                    let login = login::with_token(&mut wire, offers, &login.user, token);
+                    within(SmtpPhase::AuthToken, times.command, login).await?;
+                }
+                // The pool has tokens wherever the settings ask for them.
+                (Credential::Token(_), None) => {}
+            }
         }
         Ok(Self {
             wire,
@@ -211,6 +256,13 @@ impl SmtpConnection {
 }
 
 impl Failure {
+    fn without_token(fault: TokenFault) -> Self {
+        Self {
+            phase: SmtpPhase::Token,
+            fault: StepFault::NoToken(fault),
+        }
+    }
+
     /// Said to this message: whom of sender and recipient a refusal quotes says whom it is about.
     fn answering(self, message: &WireMail, hello: &str) -> Self {
         let (from, to): (&str, &str) = (message.from.as_ref(), message.to.as_ref());

@@ -1,4 +1,4 @@
-//! Logging in with a password (RFC 4954): PLAIN, or LOGIN where that is all there is.
+//! Logging in (RFC 4954): with a password by PLAIN, or LOGIN where that is all there is; with a token by XOAUTH2.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -55,6 +55,36 @@ async fn login(wire: &mut SmtpWire, user: &str, password: &Secret) -> Result<(),
         };
         let response = BASE64_STANDARD.encode(response);
         answer = wire.ask(&format!("{response}\r\n")).await?;
+    }
+    of_class(2, answer).map(drop)
+}
+
+/// Challenges of one log-in with a token: the response asked for, and why it is refused.
+const CHALLENGES: usize = 2;
+
+/// Logs in with a token. A server that refuses it says why in a challenge, which is answered by an empty line, and only then refuses.
+pub(super) async fn with_token(
+    wire: &mut SmtpWire,
+    offers: Offers,
+    user: &str,
+    token: &Secret,
+) -> Result<(), StepFault> {
+    if !offers.xoauth2 {
+        return Err(StepFault::NotOffered);
+    }
+    let response = format!("user={user}\x01auth=Bearer {}\x01\x01", token.expose());
+    let response = BASE64_STANDARD.encode(response);
+    let mut answer = wire.ask(&format!("AUTH XOAUTH2 {response}\r\n")).await?;
+    let mut may_be_asked = true;
+    for _ in 0..CHALLENGES {
+        if answer.code != 334 {
+            break;
+        }
+        // Empty: the server ignores what came with the command, and asks for it.
+        let asks = answer.lines.concat().trim().is_empty() && may_be_asked;
+        may_be_asked = false;
+        let line = if asks { response.as_str() } else { "" };
+        answer = wire.ask(&format!("{line}\r\n")).await?;
     }
     of_class(2, answer).map(drop)
 }

@@ -10,6 +10,7 @@ mod connection;
 mod doubt;
 mod email;
 mod login;
+mod oauth;
 mod pool;
 mod reply;
 mod settings;
@@ -22,9 +23,13 @@ pub use adapter::PROFILE;
 pub use classify::{SmtpPhase, StepFault, classify};
 pub use connection::Failure;
 pub use email::{Email, InvalidMailbox, Mailbox};
+pub use oauth::{
+    ClientCertificate, ClientProof, GOOGLE_ENDPOINT, GoogleKey, OAuthIdentity, TokenGrant,
+    microsoft_endpoint,
+};
 pub use pool::{Pool, PooledConnection, Reserved, SmtpCheck};
 pub use reply::{Enhanced, Reply};
-pub use settings::{SmtpSettings, SmtpSettingsError, SmtpTls, Timeouts};
+pub use settings::{Credential, SmtpLogin, SmtpSettings, SmtpSettingsError, SmtpTls, Timeouts};
 
 #[cfg(test)]
 mod fuzz;

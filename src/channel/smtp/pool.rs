@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout};
 
 use super::connection::{Failure, Handover, SmtpConnection};
 use super::email::{self, Email, WireMail};
-use super::settings::{SmtpSettings, SmtpSettingsError, SmtpTls};
+use super::oauth::Tokens;
+use super::settings::{Credential, SmtpSettings, SmtpSettingsError, SmtpTls};
 use super::tls::{self, TlsParameters};
 use crate::channel::{LastCheck, nothing_in_the_way};
 use crate::domain::outcome::{Outcome, Retryable};
@@ -43,6 +44,8 @@ pub struct Pool {
 struct Shared {
     settings: SmtpSettings,
     tls: Option<TlsParameters>,
+    /// Where the login is by token.
+    tokens: Option<Tokens>,
     slots: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
     /// E-mails that have a place and use no connection yet.
@@ -172,6 +175,18 @@ impl PooledConnection {
     }
 }
 
+fn tokens(settings: &SmtpSettings) -> Result<Option<Tokens>, SmtpSettingsError> {
+    let Some(login) = &settings.login else {
+        return Ok(None);
+    };
+    match &login.credential {
+        Credential::Password(_) => Ok(None),
+        Credential::Token(grant) => Tokens::new(grant.clone(), &login.user)
+            .map(Some)
+            .map_err(|error| SmtpSettingsError::Tokens(error.to_string())),
+    }
+}
+
 /// The outcome of a failure, which is logged.
 fn outcome_of(failure: &Failure) -> Outcome {
     let outcome = failure.outcome();
@@ -184,6 +199,7 @@ impl Pool {
     pub fn new(settings: SmtpSettings, size: usize) -> Result<Self, SmtpSettingsError> {
         let shared = Arc::new(Shared {
             tls: tls::parameters(&settings)?,
+            tokens: tokens(&settings)?,
             settings,
             slots: Arc::new(Semaphore::new(size.max(1))),
             idle: Mutex::new(Vec::new()),
@@ -195,6 +211,11 @@ impl Pool {
         });
         tokio::spawn(close_idle(Arc::downgrade(&shared)));
         Ok(Self { shared })
+    }
+
+    /// Those that it logs in with, if it does so by token.
+    pub(super) fn tokens(&self) -> Option<&Tokens> {
+        self.shared.tokens.as_ref()
     }
 
     pub fn settings(&self) -> &SmtpSettings {
@@ -226,7 +247,7 @@ impl Pool {
         if ready < shared.reserved.load(Ordering::Relaxed)
             && let Ok(_slot) = shared.slots.try_acquire()
         {
-            let opened = SmtpConnection::open(&shared.settings, shared.tls.as_ref()).await;
+            let opened = shared.open().await;
             let connection = opened.map_err(|failure| outcome_of(&failure))?;
             shared.lock().push(Idle {
                 connection,
@@ -246,7 +267,7 @@ impl Pool {
     /// Connects, agrees on TLS, logs in, and says goodbye. Sends nothing.
     pub async fn check(&self) -> Result<SmtpCheck, Failure> {
         let settings = &self.shared.settings;
-        let connection = SmtpConnection::open(settings, self.shared.tls.as_ref()).await?;
+        let connection = self.shared.open().await?;
         connection.close().await;
         Ok(SmtpCheck {
             encrypted: settings.tls != SmtpTls::None,
@@ -256,6 +277,10 @@ impl Pool {
 }
 
 impl Shared {
+    async fn open(&self) -> Result<SmtpConnection, Failure> {
+        SmtpConnection::open(&self.settings, self.tls.as_ref(), self.tokens.as_ref()).await
+    }
+
     async fn deliver(
         &self,
         message: &WireMail,
@@ -273,7 +298,7 @@ impl Shared {
                 }
             }
         }
-        let mut connection = SmtpConnection::open(&self.settings, self.tls.as_ref()).await?;
+        let mut connection = self.open().await?;
         let result = connection.send(message, &self.settings, withdrawn).await;
         self.put_back(connection);
         result

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use super::Mailbox;
+use super::oauth::TokenGrant;
 use crate::secret::Secret;
 
-/// How to reach the mail server, and as whom. `Debug` hides the password.
+/// How to reach the mail server, and as whom. `Debug` hides secrets.
 #[derive(Clone, Debug)]
 pub struct SmtpSettings {
     pub host: String,
     pub port: u16,
     pub tls: SmtpTls,
-    /// User name and password; `None`: no login.
-    pub login: Option<(String, Secret)>,
+    /// `None`: no login.
+    pub login: Option<SmtpLogin>,
     /// Without a name, messages come under that of the account's brand.
     pub from: Mailbox,
     pub reply_to: Option<Mailbox>,
@@ -27,6 +28,29 @@ pub struct SmtpSettings {
     pub connections: usize,
     /// E-mails per second, all workers together; 0: as fast as we can.
     pub rate_per_second: f64,
+}
+
+/// Whom we log in as, and with what.
+#[derive(Clone, Debug)]
+pub struct SmtpLogin {
+    pub user: String,
+    pub credential: Credential,
+}
+
+#[derive(Clone, Debug)]
+pub enum Credential {
+    Password(Secret),
+    /// By XOAUTH2, with a token of the mailbox that the user's name is.
+    Token(TokenGrant),
+}
+
+impl SmtpLogin {
+    pub fn with_password(user: impl Into<String>, password: Secret) -> Self {
+        Self {
+            user: user.into(),
+            credential: Credential::Password(password),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +93,8 @@ impl Default for Timeouts {
 pub enum SmtpSettingsError {
     #[error("the extra root certificates are not PEM")]
     RootCertificates,
+    #[error("tokens cannot be asked for: {0}")]
+    Tokens(String),
     #[error("TLS cannot be set up for this host: {0}")]
     Tls(String),
 }

@@ -551,7 +551,7 @@ async fn the_login_follows_what_is_offered_in_any_spelling() {
     const NAME: &str = "VXNlcm5hbWU6";
     const PASSWORD: &str = "UGFzc3dvcmQ6";
     let login = |user, password| SmtpSettings {
-        login: Some((user, Secret::new(password))),
+        login: Some(SmtpLogin::with_password(user, Secret::new(password))),
         ..settings(0)
     };
     for (ehlo, twists, said) in [
@@ -609,6 +609,75 @@ async fn the_login_follows_what_is_offered_in_any_spelling() {
     }
 }
 
+/// A log-in by token at this server.
+async fn log_in_by_token(
+    ehlo: &'static str,
+    twists: Vec<Twist>,
+) -> (Result<(), super::classify::StepFault>, Vec<String>) {
+    let server = Server::start(ehlo, twists).await;
+    let socket = TcpStream::connect(("127.0.0.1", server.port))
+        .await
+        .unwrap();
+    let mut wire = super::wire::SmtpWire::new(socket);
+    wire.reply().await.unwrap();
+    let offers = super::reply::Offers::of(&wire.ask("EHLO x\r\n").await.unwrap());
+    let ended = super::login::with_token(&mut wire, offers, "u", &Secret::new("t")).await;
+    (ended, server.lines()[1..].to_vec())
+}
+
+#[tokio::test]
+async fn challenges_of_a_log_in_by_token_are_answered() {
+    const RESPONSE: &str = "dXNlcj11AWF1dGg9QmVhcmVyIHQBAQ==";
+    const OFFER: &str = "250-mx\r\n250 auth=Login xoauth2";
+    let say = |at_: &'static str, words: &'static str| at(at_, 0, 1, Act::Say(words));
+    let auth = format!("AUTH XOAUTH2 {RESPONSE}");
+    for (twists, said, code) in [
+        (vec![say("AUTH", "235 in")], vec![&*auth], None),
+        // A server that ignores what came with the command.
+        (
+            vec![say("AUTH", "334"), say(RESPONSE, "235 in")],
+            vec![&*auth, RESPONSE],
+            None,
+        ),
+        // Why, in base64; then the refusal.
+        (
+            vec![
+                say("AUTH", "334 eyJzdGF0dXMiOiI0MDEifQ=="),
+                say("", "535 5.7.8 no"),
+            ],
+            vec![&*auth, ""],
+            Some(535),
+        ),
+        (
+            vec![
+                say("AUTH", "334 "),
+                say(RESPONSE, "334 eyJzdGF0dXMiOiI0MDEifQ=="),
+                say("", "535 no"),
+            ],
+            vec![&*auth, RESPONSE, ""],
+            Some(535),
+        ),
+        // Without a challenge.
+        (vec![say("AUTH", "535 5.7.3 no")], vec![&*auth], Some(535)),
+    ] {
+        let (ended, lines) = log_in_by_token(OFFER, twists).await;
+        assert_eq!(lines, said);
+        match (ended, code) {
+            (Ok(()), None) => {}
+            (Err(super::StepFault::Reply(reply)), Some(code)) => assert_eq!(reply.code, code),
+            (ended, _) => panic!("{ended:?}"),
+        }
+    }
+    let (ended, lines) = log_in_by_token("250-mx\r\n250 AUTH PLAIN LOGIN", vec![]).await;
+    assert_eq!(ended, Err(super::StepFault::NotOffered));
+    assert!(lines.is_empty(), "nobody else gets the token");
+    // One that asks for ever.
+    let ask = |step| at(step, 0, 0, Act::Say("334 eyJzdGF0dXMiOiI0MDEifQ=="));
+    let (ended, lines) = log_in_by_token(OFFER, vec![ask("AUTH"), ask("")]).await;
+    assert_eq!(ended, Err(super::StepFault::Unreadable));
+    assert_eq!(lines.len(), 3);
+}
+
 #[tokio::test]
 async fn a_server_that_asks_for_ever_is_not_answered_for_ever() {
     let ask = || Act::Say("334 VXNlcm5hbWU6");
@@ -619,7 +688,7 @@ async fn a_server_that_asks_for_ever_is_not_answered_for_ever() {
     ];
     let server = Server::start("250-mx\r\n250 AUTH LOGIN", twists).await;
     let settings = SmtpSettings {
-        login: Some(("u".to_owned(), Secret::new("p"))),
+        login: Some(SmtpLogin::with_password("u", Secret::new("p"))),
         ..settings(server.port)
     };
     let failure = Pool::new(settings, 1).unwrap().check().await.unwrap_err();
@@ -683,7 +752,7 @@ async fn without_starttls_nothing_is_sent_in_the_clear() {
     let server = Server::start(PLAIN, vec![]).await;
     let settings = SmtpSettings {
         tls: SmtpTls::StartTls,
-        login: Some(("u".to_owned(), Secret::new("p"))),
+        login: Some(SmtpLogin::with_password("u", Secret::new("p"))),
         ..settings(server.port)
     };
     let pool = Pool::new(settings, 1).unwrap();
@@ -713,7 +782,7 @@ async fn wrong_credentials_are_told_with_the_servers_words() {
     let reply = "535 5.7.8 Username and Password not accepted";
     let server = Server::start(PLAIN, vec![at("AUTH", 0, 0, Act::Say(reply))]).await;
     let settings = SmtpSettings {
-        login: Some(("u".to_owned(), Secret::new("p"))),
+        login: Some(SmtpLogin::with_password("u", Secret::new("p"))),
         ..settings(server.port)
     };
     let pool = Pool::new(settings, 1).unwrap();
@@ -733,7 +802,7 @@ async fn wrong_credentials_are_told_with_the_servers_words() {
 async fn a_check_logs_in_and_sends_nothing() {
     let server = Server::start(PLAIN, vec![at("QUIT", 0, 0, Act::Close)]).await;
     let settings = SmtpSettings {
-        login: Some(("u".to_owned(), Secret::new("p"))),
+        login: Some(SmtpLogin::with_password("u", Secret::new("p"))),
         ..settings(server.port)
     };
     let checked = Pool::new(settings, 1).unwrap().check().await;
@@ -804,7 +873,7 @@ async fn a_connection_is_retired_after_a_hundred_messages() {
 #[tokio::test]
 async fn debug_hides_the_password() {
     let settings = SmtpSettings {
-        login: Some(("u".to_owned(), Secret::new("hunter2"))),
+        login: Some(SmtpLogin::with_password("u", Secret::new("hunter2"))),
         ..settings(25)
     };
     assert!(!format!("{settings:?}").contains("hunter2"));

@@ -159,7 +159,7 @@ impl TwilioAccount {
                 "sender",
                 Health::Unchecked,
                 format!(
-                    "{sender} is no number; whether it may be used shows only when something is sent"
+                    "{sender} is not a number; whether it may be used is only known when something is sent"
                 ),
                 "See it in the Twilio console: Messaging, Services or Senders.",
             ),

@@ -44,12 +44,12 @@ const NO_ACCOUNT: Explained = said(
     "Twilio does not know the account.",
     "Check TWILIO_ACCOUNT_SID, and TWILIO_BASE_URL if your account is in another region.",
 );
-const OWN_TROUBLE: Explained = said("Twilio had trouble of its own.", LOOK_UP);
+const OWN_TROUBLE: Explained = said("Twilio had a problem of its own.", LOOK_UP);
 const TOO_MANY: Explained = said(
-    "Too many messages wait at Twilio; it is tried again more slowly.",
+    "Too many messages are queued at Twilio. We will try again more slowly.",
     LOOK_UP,
 );
-const OTHER: Explained = said("Twilio does not take our messages.", LOOK_UP);
+const OTHER: Explained = said("Twilio does not accept our messages.", LOOK_UP);
 const LOOK_UP: &str =
     "Look the number up at twilio.com/docs/api/errors and fix what it says in the Twilio console.";
 
@@ -59,10 +59,10 @@ const CODES: &[TwilioCodeRow] = &[
     row(&[21211..=21211, 21265..=21265, 21614..=21614, 21635..=21635, 30005..=30006], Refused(Refusal::BadRecipient),
         said("The number cannot receive text messages.", LOOK_UP)),
     row(&[21610..=21610], Refused(Refusal::OptedOut),
-        said("The recipient has told the carrier to stop messages from this sender.", LOOK_UP)),
+        said("The recipient has asked the carrier to stop messages from this sender.", LOOK_UP)),
     // A known litigant: not an opt-out of theirs, which START would lift, but for good.
     row(&[30640..=30640], Refused(Refusal::Blocked),
-        said("Twilio knows the number as one of somebody who sues over text messages; it is blocked for good.", LOOK_UP)),
+        said("Twilio lists the number as that of a known litigator over text messages; it is blocked permanently.", LOOK_UP)),
     // From here, to there, not: country not enabled, To equals From, trial account, sender ID unknown in the country.
     row(&[21266..=21266, 21408..=21408, 21608..=21608, 21612..=21612, 21657..=21657], Refused(Refusal::SenderRecipientPair),
         said("Twilio does not send to this number from your sender or account.", LOOK_UP)),
@@ -70,14 +70,14 @@ const CODES: &[TwilioCodeRow] = &[
         said("The carrier has filtered the message out.", LOOK_UP)),
     row(&[14107..=14107], Refused(Refusal::Policy), OTHER),
     row(&[30036..=30036], Refused(Refusal::Expired),
-        said("The phone was not reached before the message was too old.", LOOK_UP)),
+        said("The phone could not be reached before the message expired.", LOOK_UP)),
     // One text, one request: parameters, body, validity. And 30410, which Twilio itself does not repeat.
     row(&[20001..=20001, 21602..=21602, 21604..=21604, 21617..=21617, 21619..=21619, 30010..=30010, 30045..=30045, 30410..=30410,
           35115..=35115, 90007..=90007], Refused(Refusal::Other), OTHER),
     row(&[20003..=20003], Not(Retryable::Config), CREDENTIALS),
     row(&[20404..=20404], Not(Retryable::Config), NO_ACCOUNT),
     row(&[10001..=10001, 30002..=30002], Not(Retryable::Config),
-        said("The Twilio account is suspended or not active.", "Look into the Twilio console for the reason (usually billing).")),
+        said("The Twilio account is suspended or not active.", "See the Twilio console for the reason (usually billing).")),
     row(&[21603..=21603, 21606..=21606, 21659..=21661, 30018..=30018, 30037..=30037], Not(Retryable::Config),
         said("Twilio does not let us send from this number or name.",
              "Check TWILIO_FROM, TWILIO_MESSAGING_SERVICE_SID and the rule's own sender: it must be yours and able to send SMS.")),
@@ -93,7 +93,7 @@ const CODES: &[TwilioCodeRow] = &[
              "Finish brand and campaign registration in the Twilio console.")),
     row(&[21601..=21601], Not(Retryable::Config), OTHER),
     row(&[30023..=30023, 30027..=30027, 63038..=63038], Not(Retryable::Quota),
-        said("The daily quota of SMS is used up.", "It starts anew tomorrow; ask Twilio for a higher limit if this comes back.")),
+        said("The daily SMS quota is used up.", "It resets tomorrow; ask Twilio for a higher limit if this happens again.")),
     row(&[30003..=30004, 30008..=30008], Not(Retryable::RecipientSoft), said("The phone was off or out of reach.", LOOK_UP)),
     row(&[20429..=20429], Not(Retryable::Throttled), TOO_MANY),
     row(&[21611..=21611, 30001..=30001, 30022..=30022], Not(Retryable::Slow), TOO_MANY),
@@ -110,7 +110,7 @@ const STATUSES: &[TwilioCodeRow] = &[
     row(&[403..=403], Not(Retryable::Config),
         said("Twilio does not permit this key to send.", "Give the API key access to Messages, or use another.")),
     row(&[404..=404], Not(Retryable::Config), NO_ACCOUNT),
-    row(&[300..=399], Not(Retryable::Config), said("Twilio's address answers with a redirect.", "Check TWILIO_BASE_URL.")),
+    row(&[300..=399], Not(Retryable::Config), said("Twilio's address responds with a redirect.", "Check TWILIO_BASE_URL.")),
     row(&[200..=299, 408..=408, 600..=65_535], Class::Unknown, OTHER),
     row(&[500..=599], Class::Unknown, OWN_TROUBLE),
 ];
@@ -135,7 +135,7 @@ const WORDS: &[(&str, Explained)] = &[
         "channel is not",
         said(
             "Twilio is not configured.",
-            "Set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN for the workers, or switch the rules for SMS off.",
+            "Set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN for the workers, or turn off the rules for SMS.",
         ),
     ),
 ];

@@ -74,7 +74,7 @@ pub(super) fn created(answer: &TwilioResponse) -> Outcome {
     if message.as_ref().map(wire::WireSms::status) == Some(MessageStatus::Scheduled) {
         tracing::warn!(
             sid,
-            "Twilio's compliance settings put off an SMS to a later hour; it may arrive too late"
+            "Twilio's compliance settings postponed an SMS to a later hour; it may arrive too late"
         );
     }
     Outcome::Accepted {

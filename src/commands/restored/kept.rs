@@ -82,9 +82,9 @@ impl FoundJournal {
             }
         } else if !lacks.is_empty() {
             bail!(
-                "the journal {} does not tell all of the lost time ({} to {}), and whoever said no or was erased meanwhile would be written \
-                 to:\n- {}\nName a journal that does (--journal), or add --incomplete-journal to take what it has and go on without the \
-                 rest (--no-journal: without all of it)",
+                "the journal {} does not tell all of the lost time ({} to {}), and people who opted out or were erased meanwhile would \
+                 get messages:\n- {}\nName a journal that does (--journal), or add --incomplete-journal to take what it has and go on \
+                 without the rest (--no-journal: without all of it)",
                 self.name,
                 lost.0,
                 lost.1,
@@ -93,7 +93,7 @@ impl FoundJournal {
         }
         if !keys.is_empty() && !incomplete {
             bail!(
-                "the journal {} has hashes of keys that are not known here ({}), with which nobody is recognised: set UNREAD_SECRET, or \
+                "the journal {} has hashes of keys that are not known here ({}), which match no one: set UNREAD_SECRET, or \
                  UNREAD_SECRET_OLD, to what they were made with, or add --incomplete-journal",
                 self.name,
                 keys.join(", ")

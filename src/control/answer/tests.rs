@@ -163,13 +163,14 @@ fn a_headline_says_what_the_customer_on_the_phone_wants_to_know() {
         (known(HeadlineEvent::Reminder(&back)), "delivered", "A reminder was sent by e-mail, and it was delivered. The customer came back."),
         (known(HeadlineEvent::Reminder(&waiting)), "scheduled", "A reminder by e-mail is scheduled."),
         (known(HeadlineEvent::Reminder(&quiet)), "quiet_hours",
-            "A reminder by e-mail is put off. It waits for the rule's hours, until 19:20 on Wed, America/New_York time."),
+            "A reminder by e-mail is postponed. It waits for the allowed hours, until 19:20 on Wed, America/New_York time."),
         (HeadlineFacts { obstacle: Some(Reason::Paused), ..known(HeadlineEvent::Reminder(&waiting)) }, "paused",
-            "The reminder by e-mail is held: your team has paused reminders."),
+            "The reminder by e-mail is on hold: your team has paused reminders."),
         (HeadlineFacts { obstacle: Some(Reason::Held), ..known(HeadlineEvent::Reminder(&waiting)) }, "held",
-            "The reminder by e-mail is held, like all others: this database may not be the one that sent. Whoever runs the service decides."),
+            "The reminder by e-mail is on hold, like all others: this may not be the database that sends. Your server administrator needs \
+             to decide."),
         (HeadlineFacts { obstacle: Some(Reason::NotLive), ..known(HeadlineEvent::Reminder(&waiting)) }, "not_live",
-            "The reminder by e-mail that is scheduled will not be sent: the channel is not live any more."),
+            "The reminder by e-mail that is scheduled will not be sent: the channel is no longer live."),
         (HeadlineFacts { suppression: opted_out, obstacle: Some(Reason::Paused), ..known(HeadlineEvent::Reminder(&waiting)) }, "opted_out",
             "The reminder by e-mail that is scheduled will not be sent: the customer has opted out."),
         (known(HeadlineEvent::Decided(Reason::InQueue, at(5))), "in_queue",
@@ -185,8 +186,8 @@ fn a_headline_says_what_the_customer_on_the_phone_wants_to_know() {
         (HeadlineFacts { suppression: opted_out, ..known(HeadlineEvent::Decided(Reason::OptedOut, at(5))) }, "opted_out",
             "No reminder was sent by e-mail: the customer had opted out."),
         (HeadlineFacts { suppression: opted_out, ..usual }, "opted_out",
-            "No reminder goes to this address: the customer has opted out. It is known from no conversation."),
-        (usual, "never_seen", "Never seen: no conversation of this customer is known."),
+            "No reminder goes to this address: the customer has opted out. It appears in no conversation."),
+        (usual, "never_seen", "Never seen: there is no conversation with this customer."),
     ];
     for (known, reason, text) in cases {
         let told = headline(&known);

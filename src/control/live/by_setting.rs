@@ -91,7 +91,7 @@ fn respected(back: &TakenBack) -> LiveRefusal {
     LiveRefusal {
         what: "taken_back",
         said: format!(
-            "{} took it back from live on {}, which the setting does not undo.",
+            "{} took it offline on {}, which the setting does not undo.",
             back.by_whom,
             back.at.format("%Y-%m-%d at %H:%M UTC")
         ),
@@ -105,7 +105,7 @@ fn answers(config: &Config, channel: Channel) -> Result<GoLiveRequest, Vec<LiveR
     if config.live_other_installation.is_none() {
         refusals.push(LiveRefusal {
             what: "other_installation",
-            said: "Nobody has said whether another installation reminds this account's customers."
+            said: "It has not been stated whether another installation reminds this account's customers."
                 .to_owned(),
             fix: "Set UNREAD_LIVE_OTHER_INSTALLATION to none, stopped or sends.".to_owned(),
         });
@@ -118,7 +118,7 @@ fn answers(config: &Config, channel: Channel) -> Result<GoLiveRequest, Vec<LiveR
     if channel.profile().needs_consent && agreed.is_none() {
         refusals.push(LiveRefusal {
             what: "consent",
-            said: "Nobody has said how customers agreed to text messages.".to_owned(),
+            said: "It has not been stated how customers agreed to get text messages.".to_owned(),
             fix: "Set UNREAD_SMS_CONSENT to form, conversation, or a sentence that says how."
                 .to_owned(),
         });

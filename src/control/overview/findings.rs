@@ -130,8 +130,8 @@ impl OverviewFacts<'_> {
                 "Resume it when you are ready.",
             );
             finding.meaning(match pause.scope {
-                Scope::Everything => "Sending is paused by your team: what falls due is held.",
-                _ => "A part of your reminders is paused by your team; the others go out on time.",
+                Scope::Everything => "Your team has paused sending: reminders are on hold.",
+                _ => "Some reminders are paused by your team. The rest go out on time.",
             })
         });
         found.collect()
@@ -146,7 +146,7 @@ impl OverviewFacts<'_> {
                 "Sending from {} is paused. {}",
                 circuit.sender, diagnosis.paused
             );
-            let sentence = format!("Reminders are held up. {}", diagnosis.paused);
+            let sentence = format!("Reminders are delayed. {}", diagnosis.paused);
             all.push(
                 Finding::new(
                     AttentionLevel::Bad,
@@ -162,7 +162,8 @@ impl OverviewFacts<'_> {
                 "{} not sent today, because a rule's text cannot be used.",
                 counted_were(self.unwritten, "reminder")
             );
-            let fix = "Open the rules with words of their own: what is wrong is marked there. Publish them again.";
+            let fix =
+                "Open the rules with your own text, fix what is marked, and publish them again.";
             all.push(
                 Finding::new(AttentionLevel::Bad, AttentionTopic::Rules, what, fix)
                     .meaning("Some reminders are not sent: a rule's text cannot be used."),
@@ -170,26 +171,26 @@ impl OverviewFacts<'_> {
         }
         for (account, channel) in self.not_live {
             let what = format!(
-                "{} of account {account} has not gone live.",
+                "{} is not live for account {account}.",
                 channel_name(*channel)
             );
-            let fix = "Nobody is written to by it. See who would be, then go live.";
+            let fix = "It sends nothing yet. See who would be reminded, then go live.";
             let mut finding =
                 Finding::new(AttentionLevel::Waiting, AttentionTopic::Live, what, fix);
             if self.live {
                 let key = format!("not_live/{account}/{channel}");
                 finding = finding.dismissed_by(AttentionMark::lasting(key));
             } else {
-                finding = finding.meaning("Nothing goes out yet: no channel has gone live.");
+                finding = finding.meaning("Nothing is sent yet: no channel is live.");
             }
             all.push(finding);
         }
         if !self.rules_on {
-            let what = "No rule is switched on.".to_owned();
-            let fix = "Write one, or switch one on.";
+            let what = "No rule is active.".to_owned();
+            let fix = "Create one, or turn one on.";
             all.push(
                 Finding::new(AttentionLevel::Waiting, AttentionTopic::Rules, what, fix)
-                    .meaning("No rule is switched on, so nobody is reminded."),
+                    .meaning("No rule is active, so no customers are reminded."),
             );
         }
         all
@@ -204,30 +205,29 @@ impl OverviewFacts<'_> {
                 "LivePerson cannot be read for {}: {error}.",
                 counted(count, "skill")
             );
-            let fix = "Check the LivePerson credentials and its status page.";
+            let fix = "Check the LivePerson credentials and LivePerson's status page.";
             let finding = Finding::new(AttentionLevel::Bad, AttentionTopic::Scans, what, fix);
             return Some(finding.meaning("LivePerson cannot be read, so no reminder can be sent."));
         }
         let Some(oldest) = oldest else {
             return Some(Finding::state(
                 AttentionLevel::Waiting,
-                "Waiting for the first look at LivePerson.",
+                "Waiting for the first scan of LivePerson.",
             ));
         };
         if self.now - oldest > STALE_SCAN {
-            let what =
-                "Conversations have not been looked at for more than ten minutes.".to_owned();
-            let fix = "See whether a worker and a scheduler are running.";
+            let what = "Conversations have not been checked for more than ten minutes.".to_owned();
+            let fix = "Check that a worker and a scheduler are running.";
             let finding = Finding::new(AttentionLevel::Bad, AttentionTopic::Scans, what, fix);
             return Some(
-                finding.meaning("Nobody has looked at LivePerson for more than ten minutes."),
+                finding.meaning("LivePerson has not been scanned for more than ten minutes."),
             );
         }
         let under_way = self.scans.iter().any(|s| s.succeeded_at.is_none());
         under_way.then(|| {
             Finding::state(
                 AttentionLevel::Waiting,
-                "The first look at LivePerson is under way.",
+                "The first scan of LivePerson is in progress.",
             )
         })
     }
@@ -241,12 +241,13 @@ impl OverviewFacts<'_> {
             .filter(move |(_, round)| !round.keeps_up(pace));
         slow.map(move |(account, round)| {
             let what = format!(
-                "Conversations of account {account} are looked at too seldom: {}.",
+                "Conversations of account {account} are not checked often enough: {}.",
                 round.sentence(pace)
             );
-            let fix = "Switch off rules of skills that need none, or, if LivePerson allows it, raise UNREAD_LIVEPERSON_RATE_PER_SECOND.";
+            let fix = "Turn off rules for skills that do not need one, or, if LivePerson allows it, raise \
+                       UNREAD_LIVEPERSON_RATE_PER_SECOND.";
             Finding::new(AttentionLevel::Warn, AttentionTopic::Scans, what, fix)
-                .meaning("Reminders may go out late: conversations are not looked at often enough.")
+                .meaning("Reminders may go out late: conversations are not checked often enough.")
                 .dismissed_by(AttentionMark::lasting(format!("slow/{account}")))
         })
     }
@@ -259,7 +260,7 @@ impl OverviewFacts<'_> {
                 self.failed,
                 "failed",
                 format!("{} could not be sent today.", reminders(self.failed)),
-                "See what the providers said about them.",
+                "See what the providers said.",
             ),
             (
                 self.undelivered,
@@ -271,19 +272,16 @@ impl OverviewFacts<'_> {
                 self.unknown,
                 "unknown",
                 format!(
-                    "Nobody knows whether {} arrived today.",
+                    "It is not known whether {} arrived today.",
                     reminders(self.unknown)
                 ),
-                "Send one again if it matters more than a double.",
+                "Send one again if a missed reminder is worse than a duplicate.",
             ),
             (
                 self.expired,
                 "expired",
-                format!(
-                    "{} came too late to be sent today.",
-                    reminders(self.expired)
-                ),
-                "See what held them up.",
+                format!("{} expired today.", reminders(self.expired)),
+                "See what delayed them.",
             ),
         ];
         let some = kinds.into_iter().filter(|(n, ..)| *n > 0);
@@ -306,19 +304,19 @@ impl OverviewFacts<'_> {
             (
                 unreadable,
                 format!(
-                    "{} at LivePerson cannot be understood.",
+                    "{} at LivePerson could not be read.",
                     counted(unreadable, "conversation")
                 ),
-                "The log names them; tell whoever runs this service.",
+                "The log has the details. Tell your server administrator.",
                 AttentionMark::since("unreadable", self.unreadable.newest),
             ),
             (
                 self.dead,
                 format!(
-                    "{} failed again and again.",
+                    "{} failed repeatedly.",
                     counted(self.dead, "background job")
                 ),
-                "The log says why; tell whoever runs this service.",
+                "The log says why. Tell your server administrator.",
                 AttentionMark::counted("dead", self.dead),
             ),
         ];

@@ -15,9 +15,9 @@ use crate::jobs::heartbeat;
 const LAST_BEAT: TimeDelta = TimeDelta::minutes(1);
 
 /// Where all is well, what is due by now and has not been sent would never be.
-const NOTHING_HELD: &str = "Nothing is held, and no journal here remembers more than this database has: there is nothing to do. If a backup \
-     was restored and nobody could find it out, because no process lives on that knew the database and no journal's file was kept, add \
-     --unnoticed.";
+const NOTHING_HELD: &str = "Nothing is on hold, and no journal here remembers more than this database has: there is nothing to do. If a \
+                            backup was restored and this could not be detected, because no process that knew the database is still \
+                            running and no journal file was kept, add --unnoticed.";
 
 /// The time that is lost, by what the person says and what the hold and the journal know: the longest of all. Refuses where nothing says
 /// that any is.

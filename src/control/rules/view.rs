@@ -32,7 +32,7 @@ impl fmt::Display for RuleStamp {
 
 /// The words are no stamp.
 #[derive(Debug, thiserror::Error)]
-#[error("a rule's tag looks like v3-d0, as the answer to reading the rule gave it")]
+#[error("a rule's tag is like v3-d0, as returned when the rule was read")]
 pub struct NoStamp;
 
 impl FromStr for RuleStamp {
@@ -169,7 +169,7 @@ fn held(rule: &Rule, pauses: &[Pause]) -> (bool, Vec<Channel>) {
 
 fn place_name(skill: Option<SkillId>, name: Option<&str>) -> String {
     match (skill, name) {
-        (None, _) => "every skill without a rule of its own".to_owned(),
+        (None, _) => "skills without their own rule".to_owned(),
         (Some(_), Some(name)) => name.to_owned(),
         (Some(skill), None) => format!("skill {skill}"),
     }

@@ -81,14 +81,14 @@ fn a_story_reads_from_the_agent_s_message_to_the_customer_s_return() {
     assert_eq!(
         told,
         [
-            "0 An agent wrote, and the customer had not read it when the reminder was scheduled",
+            "0 An agent wrote, and the customer had not read the message when the reminder was scheduled",
             "1 An e-mail was scheduled",
-            "10 It was put off",
-            "15 It was checked once more, and still unread: it may go",
-            "15 The e-mail was handed over, from hello@shop.example",
-            "15 The provider did not take it yet",
-            "20 The e-mail was handed over, from hello@shop.example",
-            "20 The provider took it",
+            "10 Postponed",
+            "15 Checked again: still unread, cleared to send",
+            "15 The e-mail was handed to the provider, from hello@shop.example",
+            "15 The provider did not accept it yet",
+            "20 The e-mail was handed to the provider, from hello@shop.example",
+            "20 The provider accepted it",
             "40 The customer came back",
         ]
     );
@@ -124,7 +124,7 @@ fn what_became_of_the_steps_before_belongs_to_the_story() {
     for (other, expected) in [
         (
             email(ReminderState::Sent, None, true),
-            said("An e-mail was sent before", false),
+            said("An e-mail was sent earlier", false),
         ),
         (
             email(
@@ -132,7 +132,7 @@ fn what_became_of_the_steps_before_belongs_to_the_story() {
                 Some(Cause::parse("hard bounce")),
                 true,
             ),
-            said("An e-mail was sent before and did not arrive", true),
+            said("An e-mail was sent earlier and did not arrive", true),
         ),
         (
             email(
@@ -140,7 +140,7 @@ fn what_became_of_the_steps_before_belongs_to_the_story() {
                 Some(Reason::NoAddress.into()),
                 false,
             ),
-            said("An e-mail was to go before and was not sent", true),
+            said("An e-mail before it was not sent", true),
         ),
         (email(ReminderState::Scheduled, None, false), None),
     ] {
@@ -191,13 +191,13 @@ fn a_wait_for_the_rule_s_hours_is_told_by_the_clock_it_is_for() {
             "America/New_York",
             ZoneSource::LivePerson,
             "19:15 on Wed, America/New_York time",
-            "as LivePerson tells it",
+            "as reported by LivePerson",
         ),
         (
             "UTC+05:30",
             ZoneSource::LivePerson,
             "05:45 on Thu, UTC+05:30 time",
-            "as LivePerson tells it",
+            "as reported by LivePerson",
         ),
         (
             "Pacific/Honolulu",
@@ -235,7 +235,7 @@ fn a_wait_for_the_rule_s_hours_is_told_by_the_clock_it_is_for() {
             &[],
         );
         let line = story.last().unwrap();
-        assert_eq!(line.what, format!("It was put off until {until}"));
+        assert_eq!(line.what, format!("Postponed until {until}"));
         let detail = line.detail.as_deref().unwrap_or_default();
         assert!(detail.contains(why), "{detail}");
     }
@@ -247,11 +247,11 @@ fn a_wait_for_the_rule_s_hours_is_told_by_the_clock_it_is_for() {
     assert_eq!(waits_until(&waiting), None);
     assert_eq!(
         state_words(ReminderState::Scheduled, Some(&Reason::QuietHours.into())),
-        "Waiting for the rule's hours"
+        "Waiting for allowed hours"
     );
     assert_eq!(
         state_words(ReminderState::Scheduled, Some(&Reason::Held.into())),
-        "Held: all sending"
+        "On hold: all sending"
     );
     assert_eq!(
         state_words(ReminderState::Scheduled, Some(&Reason::NotLive.into())),

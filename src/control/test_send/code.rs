@@ -47,17 +47,16 @@ pub async fn verify(
     let tried = db::test_messages::try_code(&ctx.pool, between, TRIES, by.now).await?;
     let Some((right, used)) = tried else {
         return Err(ControlError::Conflict(format!(
-            "There is no code for this address that is still good: one lasts {} minutes and {TRIES} tries. Send yourself another \
-             test message.",
+            "There is no valid code for this address: a code lasts {} minutes and {TRIES} attempts. Send yourself another test message.",
             CODE_LASTS.num_minutes()
         )));
     };
     let given = ctx.hasher.code(by.name, &hash, &code);
     if !bool::from(right.as_slice().ct_eq(&given)) {
         let detail = match TRIES - used {
-            0 => "is not the code that was sent last; send yourself another".to_owned(),
-            1 => "is not the code that was sent last; one more try is left".to_owned(),
-            left => format!("is not the code that was sent last; {left} tries are left"),
+            0 => "is not the latest code; send yourself another".to_owned(),
+            1 => "is not the latest code; 1 attempt left".to_owned(),
+            left => format!("is not the latest code; {left} attempts left"),
         };
         return Err(fault("/code", detail));
     }
@@ -80,8 +79,8 @@ pub(super) fn code_text(channel: Channel, brand: &str, code: &str) -> Rendered {
     let brand = clean::line(brand, clean::MAX_NAME);
     let minutes = CODE_LASTS.num_minutes();
     let text = format!(
-        "{code} is your code for test messages of {brand}. It is good for {minutes} minutes. If you did not ask for it, please \
-         ignore this message."
+        "{code} is your code for test messages from {brand}. It is valid for {minutes} minutes. If you did not ask for it, please ignore \
+         this message."
     );
     Rendered {
         subject: (channel.profile().parts == Parts::SubjectAndHtml)

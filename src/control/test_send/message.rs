@@ -78,7 +78,7 @@ pub(super) async fn hand_over(
     let is_sender = wish.channel.profile().is_sender;
     if message.sender.is_some_and(|own| !is_sender(own)) {
         let field = format!("/settings/{CHANNELS}/{}/sender", wish.channel);
-        return Err(fault(&field, "is no sender for this channel"));
+        return Err(fault(&field, "is not a sender for this channel"));
     }
     Ok(match adapter.open().await {
         Ok(way) => way.send(&message, SendGate::open()).await,
@@ -88,7 +88,7 @@ pub(super) async fn hand_over(
 
 fn not_configured(channel: Channel) -> ControlError {
     ControlError::Conflict(format!(
-        "{} is not set up on this server: whoever runs it sets {} and what belongs to it.",
+        "{} is not set up on this server: your server administrator sets {} and the settings that go with it.",
         channel.names().label,
         channel::profile(channel.provider()).switched_on_by
     ))

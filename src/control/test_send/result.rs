@@ -8,20 +8,18 @@ use crate::domain::outcome::{Outcome, Refusal, Retryable};
 pub(super) fn sent_message(channel: Channel, outcome: &Outcome) -> Sent {
     let provider = channel.provider();
     let (accepted, said, code) = match outcome {
-        Outcome::Accepted { .. } => (true, "It is on its way. Look whether it arrives.", None),
+        Outcome::Accepted { .. } => (true, "Sent. Check your inbox or phone.", None),
         Outcome::Refused { class, code } => {
             let said = match class {
                 Refusal::BadRecipient => {
                     "The provider says that this address cannot receive messages."
                 }
                 Refusal::OptedOut => {
-                    "This address has told the provider that it wants no messages from you."
+                    "This address has opted out of your messages with the provider."
                 }
-                Refusal::Blocked => {
-                    "The provider knows this number as one that must not be texted."
-                }
+                Refusal::Blocked => "The provider does not allow text messages to this number.",
                 Refusal::Policy => {
-                    "The provider refused the message because of what it says or where it goes."
+                    "The provider refused the message because of its content or destination."
                 }
                 _ => "The provider refused the message.",
             };
@@ -47,17 +45,17 @@ pub(super) fn sent_message(channel: Channel, outcome: &Outcome) -> Sent {
             ..
         } => (
             false,
-            "The recipient's side does not take it: a closed group, a restricted mailbox, or a policy against your sender.",
+            "The recipient's side does not accept it: a closed group, a restricted mailbox, or a policy against your sender.",
             Some(code),
         ),
         Outcome::NotAccepted { code, .. } => (
             false,
-            "The provider did not take it at the moment. Try again in a minute.",
+            "The provider is not accepting it right now. Try again in a minute.",
             Some(code),
         ),
         Outcome::Unknown { code } => (
             false,
-            "The connection broke while the message was handed over: it may or may not arrive.",
+            "The connection broke while the message was being sent: it may or may not arrive.",
             Some(code),
         ),
     };

@@ -84,7 +84,7 @@ pub async fn log_in_by_link(
     now: DateTime<Utc>,
 ) -> Result<i64, ControlError> {
     let gone =
-        || ControlError::NotFound("such link any more: it was used, or is too old".to_owned());
+        || ControlError::NotFound("such link any more: it was used or has expired".to_owned());
     let mut tx = pool.begin().await?;
     db::users::lock(&mut tx).await?;
     let link = db::users::link(&mut *tx, &hashing::digest(token), now).await?;
@@ -176,7 +176,7 @@ pub async fn accept(
     now: DateTime<Utc>,
 ) -> Result<i64, ControlError> {
     let gone =
-        || ControlError::NotFound("such link any more: it was used, or is too old".to_owned());
+        || ControlError::NotFound("such link any more: it was used or has expired".to_owned());
     let invitation = invitation(pool, token, now).await?.ok_or_else(gone)?;
     let own_name = match &invitation {
         Invitation::First => name(chosen_name)?,

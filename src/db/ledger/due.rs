@@ -175,32 +175,30 @@ pub async fn others(
 ) -> sqlx::Result<Vec<OtherReminder>> {
     let rows = sqlx::query(
         "with found as (
-             select r.id, null as consumer from (select distinct * from unnest($3::bytea[])) as i(recipient)
-             cross join lateral (
-                 select id, counted_at from reminders where recipient_hash = i.recipient offset 0
-             ) as r
+             select r.*, null::text as consumer from (select distinct * from unnest($3::bytea[])) as i(recipient)
+             cross join lateral (select * from reminders where recipient_hash = i.recipient offset 0) as r
              where r.counted_at > $5
              union all
-             select r.id, null from (select distinct * from unnest($2::text[])) as i(conversation)
+             select r.*, null from (select distinct * from unnest($2::text[])) as i(conversation)
              cross join lateral (
-                 select id from reminders where account = $1 and conversation = i.conversation offset 0
+                 select * from reminders where account = $1 and conversation = i.conversation offset 0
              ) as r
              union all
-             select r.id, c.consumer from unnest($4::text[]) as i(consumer)
+             select r.*, c.consumer from unnest($4::text[]) as i(consumer)
              cross join lateral (
                  select consumer, conversation from consumers
                  where account = $1 and consumer = i.consumer and kind = 'liveperson' offset 0
              ) as c
              cross join lateral (
-                 select id, counted_at from reminders where account = $1 and conversation = c.conversation offset 0
+                 select * from reminders where account = $1 and conversation = c.conversation offset 0
              ) as r
              where r.counted_at > $5
          )
          select r.id, r.account, r.conversation, r.episode, r.step, r.channel, r.state, r.reason, r.recipient_hash, r.counted_at,
-                r.sent_at, r.final_at, r.clicked_at is not null as clicked, null as said_no, f.consumer,
+                r.sent_at, r.final_at, r.clicked_at is not null as clicked, null as said_no, r.consumer,
                 case when r.state in ('scheduled', 'cancelled') then exists (select from attempts a where a.reminder = r.id)
                      else true end as tried
-         from found f cross join lateral (select * from reminders where id = f.id offset 0) as r",
+         from found r",
     )
     .bind(account)
     .bind(conversations)

@@ -37,9 +37,9 @@ impl StepLimit {
             Self::Gap(_) => {
                 "Lower the minimum time between reminders, or set the steps further apart."
             }
-            Self::PerConversation(_) => "Let a conversation get more, or leave a step out.",
-            Self::PerConsumer(_) => "Let a customer get more, or leave a step out.",
-            Self::PerAddress(_) => "Let an address get more, or leave a step out.",
+            Self::PerConversation(_) => "Allow more per conversation, or remove a step.",
+            Self::PerConsumer(_) => "Allow more per customer, or remove a step.",
+            Self::PerAddress(_) => "Allow more per address, or remove a step.",
         }
     }
 

@@ -221,8 +221,8 @@ fn every_kind_is_a_sentence_of_its_own() {
     }
     assert_eq!(
         said[1],
-        "About 50% of the text messages that fall due in a week are never sent: none may be sent for up to 13 hours on end, and one is given \
-         up 1 hour after it was due. Allow more hours, or let them go later than that."
+        "About 50% of the text messages that fall due in a week are never sent: none may be sent for up to 13 hours at a stretch, and each \
+         expires 1 hour after it was due. Allow more hours, or allow more lateness."
     );
     assert!(said[2].starts_with("Less than 1% of the text messages that fall due in a week in which the clocks change are never sent to US numbers"));
     assert!(

@@ -13,8 +13,8 @@ impl Contradiction {
                 max_age,
                 latest,
             } => format!(
-                "No {} is sent more than {} after it was due, so the {} that it may be late are never used up. Raise the one or lower the \
-                 other.",
+                "No {} is sent more than {} after it was due, so a lateness of up to {} can never be used in full. Raise the first limit \
+                 or lower the second.",
                 channel.names().message,
                 span(*latest),
                 span(*max_age)
@@ -27,8 +27,8 @@ impl Contradiction {
                 clock_change,
                 country,
             } => format!(
-                "{} of the {} that fall due in a week{} are never sent{}: none may be sent for up to {} on end, and one is given up {} \
-                 after it was due. Allow more hours, or let them go later than that.",
+                "{} of the {} that fall due in a week{} are never sent{}: none may be sent for up to {} at a stretch, and each expires {} \
+                 after it was due. Allow more hours, or allow more lateness.",
                 share_of(*lost),
                 channel.names().messages,
                 if *clock_change {
@@ -45,7 +45,7 @@ impl Contradiction {
                 country,
                 lost,
             } => format!(
-                "{} of the {} that fall due in a week{} are outside the hours and not sent, as chosen.",
+                "{} of the {} that fall due in a week{} are outside the hours and not sent, as you chose.",
                 share_of(*lost),
                 channel.names().messages,
                 to_numbers(country.as_deref())
@@ -55,8 +55,8 @@ impl Contradiction {
                 after,
                 debounce,
             } => format!(
-                "Step {step} says {}, but the agent must have been quiet for {}: it never comes before that. Shorten the wait after \
-                 the agent's last message, or let the step wait longer.",
+                "Step {step} says {}, but the agent must have been quiet for {}, so it never goes out before that. Shorten the agent's \
+                 quiet time, or let the step wait longer.",
                 span(*after),
                 span(*debounce)
             ),
@@ -66,27 +66,27 @@ impl Contradiction {
                 by,
                 limit,
             } => format!(
-                "Step {step} says {}, but {}: it comes {} later. {}",
+                "Step {step} says {}, but {}, so it goes out {} later. {}",
                 span(*after),
                 limit.sentence(),
                 span(*by),
                 limit.fix()
             ),
             Self::Lost { step, share, limit } if share.minutes == share.of => format!(
-                "Step {step} can never be sent after the steps before it: {}, and by then it is too late. {}",
+                "Step {step} can never be sent after the steps before it: {}, and by then it has expired. {}",
                 limit.sentence(),
                 limit.fix()
             ),
             Self::Lost { step, share, limit } => format!(
-                "Step {step} is not sent for {} of the messages of a week: the steps before it wait for the hours, {}, and then it is too \
-                 late. {}",
+                "Step {step} is not sent for {} of the messages in a week: the steps before it wait for the hours, {}, and by then it has \
+                 expired. {}",
                 share_of(*share).to_lowercase(),
                 limit.sentence(),
                 limit.fix()
             ),
             Self::NoStopWord { language, .. } => format!(
-                "The text in {language} does not say how to stop these messages. Add a few words, such as \"Reply STOP to opt out\", in \
-                 its language: carriers and the law in many countries ask for it."
+                "The text in {language} does not say how to opt out. Add a few words such as \"Reply STOP to opt out\", in its language: \
+                 carriers and the law in many countries require it."
             ),
             Self::NoUnsubscribeLink { language, part, .. } => format!(
                 "The {part} in {language} has no {{{{unsubscribe_link}}}}, so a line with it is added at the end. Put it where you want it."
@@ -107,12 +107,12 @@ impl Contradiction {
 
 fn of_sender(fault: &SenderFault) -> String {
     format!(
-        "{} of {}, as last looked up on {}: {}. {}",
+        "{} for {} (checked on {}): {}. {}",
         fault.check,
         fault.domain,
         fault.looked_at.format("%-d %B %Y"),
         fault.found.trim_end_matches('.'),
-        fault.fix.as_deref().unwrap_or("Mail may end as spam.")
+        fault.fix.as_deref().unwrap_or("Mail may end up as spam.")
     )
 }
 

@@ -8,11 +8,13 @@ mod channels;
 use std::fmt;
 
 use chrono::TimeDelta;
-use serde_json::{Map, Value};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
 use super::settings::{CHANNELS, HIGHEST_STEP_ID, Input, MOST_STEPS, Of, SETTINGS, top_names};
-use super::{ChannelSettings, RuleSettings, Step, When};
+use super::{Caps, ChannelSettings, RuleSettings, Step, When};
 use crate::domain::ids::Channel;
+use crate::domain::plain_error::plain;
 
 use self::channels::{check_channels, check_names};
 
@@ -95,12 +97,24 @@ impl RuleSettings {
         };
         let mut problems = Problems::default();
         check_names(None, &top_names(), given.keys(), &mut problems);
-        // One at a time first: serde's own message does not say which setting it is about.
+        // One at a time: a deserialiser stops at the first that does not fit.
         let top = given.iter().filter(|(key, _)| key.as_str() != CHANNELS);
         for (key, value) in top.filter(|(key, _)| top_names().contains(&key.as_str())) {
-            let alone = overlay(&defaults, [(key.clone(), value.clone())]);
-            if let Err(error) = serde_json::from_value::<Self>(alone) {
-                problems.push(RuleProblem::new(key, error.to_string()));
+            match (key.as_str(), value) {
+                ("steps", Value::Array(steps)) => {
+                    for (i, step) in steps.iter().enumerate() {
+                        check_kind::<Step>(&format!("steps[{i}]"), step, &mut problems);
+                    }
+                }
+                ("caps", Value::Object(caps)) => {
+                    for (name, value) in caps {
+                        check_kind::<Caps>("caps", &json!({ name: value }), &mut problems);
+                    }
+                }
+                (_, value) => {
+                    let alone = overlay(&defaults, [(key.clone(), value.clone())]);
+                    check_kind::<Self>("", &alone, &mut problems);
+                }
             }
         }
         check_channels(given.get(CHANNELS), &mut problems);
@@ -108,8 +122,8 @@ impl RuleSettings {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let settings: Self = serde_json::from_value(overlay(&defaults, given))
-            .map_err(|error| vec![RuleProblem::new("settings", error.to_string())])?;
+        let settings = deserialized::<Self>("", &overlay(&defaults, given))
+            .map_err(|problem| vec![problem])?;
         match settings.validate() {
             problems if problems.is_empty() => Ok(settings),
             problems => Err(problems),
@@ -151,7 +165,7 @@ impl RuleSettings {
                 problems.push(RuleProblem::new(at("after_minutes"), message));
             }
             if before.is_none() && step.when == When::IfNotReached {
-                let message = "the first step has none before it that could have reached the customer: it must be \"always\"";
+                let message = "the first step has no step before it that could have reached the customer: it must be \"always\"";
                 problems.push(RuleProblem::new(at("when"), message));
             }
             if !(0..=HIGHEST_STEP_ID).contains(&step.id) {
@@ -199,6 +213,32 @@ impl RuleSettings {
             }
         }
     }
+}
+
+/// Whether a value is of the kind of `T`; what is not is told with its place, below `place`.
+fn check_kind<T: DeserializeOwned>(place: &str, value: &Value, problems: &mut Problems) {
+    if let Err(problem) = deserialized::<T>(place, value) {
+        problems.push(problem);
+    }
+}
+
+fn deserialized<T: DeserializeOwned>(place: &str, value: &Value) -> Result<T, RuleProblem> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let plain = plain(&error.inner().to_string());
+        let mut field = place.to_owned();
+        let within = error.path().to_string();
+        let within = (within != ".").then_some(within);
+        for name in within.into_iter().chain(plain.missing) {
+            if !field.is_empty() && !name.starts_with('[') {
+                field.push('.');
+            }
+            field.push_str(&name);
+        }
+        if field.is_empty() {
+            field.push_str("settings");
+        }
+        RuleProblem::new(field, plain.message)
+    })
 }
 
 /// `defaults` with the given settings in their place: caps and the settings of channels one by one, everything else whole.

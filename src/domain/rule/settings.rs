@@ -188,7 +188,7 @@ impl Group {
             Self::When => "When",
             Self::Hours => "Hours",
             Self::Limits => "Limits",
-            Self::Words => "Words",
+            Self::Words => "Message",
             Self::Sender => "Sender",
         }
     }
@@ -232,7 +232,9 @@ impl Input {
                     .collect();
                 words.join("; ")
             }
-            Self::TimeZone => "a zone like Europe/Berlin, or a distance like UTC+05:30".to_owned(),
+            Self::TimeZone => {
+                "a time zone such as Europe/Berlin, or an offset such as UTC+05:30".to_owned()
+            }
             Self::Text(what) => (*what).to_owned(),
             Self::Steps => format!(
                 "1 to {MOST_STEPS} steps, each with channel, after_minutes of 1 to {LONGEST_MINUTES} (90 days), not less than in the one \

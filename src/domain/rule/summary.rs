@@ -14,15 +14,15 @@ use crate::domain::rule::InQuietHours;
 /// Sentences that say what a rule does. `place` is where it applies: "Customer care".
 pub fn summary(place: &str, enabled: bool, settings: &RuleSettings) -> Vec<String> {
     if !enabled {
-        let off = format!("Switched off: nobody in {place} is reminded of an unread message.");
+        let off = format!("Off: customers in {place} get no reminders.");
         return vec![off];
     }
     let mut said = vec![sequence(place, settings)];
     if settings.used().count() > 1 {
-        said.push("Never two messages at once. Before each one it is checked that the agent's message is still unread.".to_owned());
+        said.push("Never two messages at once. Before each one, we check that the agent's message is still unread.".to_owned());
     }
     said.push(format!(
-        "At most {} a day in one conversation and {} a day to one customer, at least {} apart.",
+        "At most {} per conversation and {} per customer per day, at least {} apart.",
         settings.caps.per_conversation_24h,
         settings.caps.per_consumer_24h,
         span(settings.caps.gap)
@@ -31,11 +31,11 @@ pub fn summary(place: &str, enabled: bool, settings: &RuleSettings) -> Vec<Strin
         said.push(pause(settings.debounce));
     }
     if settings.remind_in_queue {
-        said.push("Also while the conversation waits for an agent.".to_owned());
+        said.push("Also while the conversation is waiting for an agent.".to_owned());
     }
     if settings.holdout_percent > 0 {
         said.push(format!(
-            "{} of 100 conversations get no reminder, so that its effect can be measured.",
+            "{}% of conversations get no reminders, as a control group to measure results.",
             settings.holdout_percent
         ));
     }
@@ -66,19 +66,19 @@ fn of_channel(channel: Channel, settings: &RuleSettings) -> Vec<String> {
     let mut said = vec![
         hours(channel, settings),
         lateness(channel, settings),
-        format!("At most {} a day to one address.", own.per_address_24h),
+        format!("At most {} per address per day.", own.per_address_24h),
     ];
     if own.resend_unknown {
-        said.push("If the mail server's answer is lost, it is sent once more.".to_owned());
+        said.push("If the mail server's answer is lost, the e-mail is sent again.".to_owned());
     }
     if let Some(sender) = &own.sender {
-        said.push(format!("It comes from {sender}."));
+        said.push(format!("Sent from {sender}."));
     }
     said.push(if own.templates.is_empty() {
-        "In the built-in words.".to_owned()
+        "With the standard text.".to_owned()
     } else {
         let languages: Vec<&str> = own.templates.keys().map(String::as_str).collect();
-        format!("In your own words, in {}.", listed(&languages))
+        format!("With your own text in {}.", listed(&languages))
     });
     said
 }
@@ -121,7 +121,7 @@ fn pause(debounce: TimeDelta) -> String {
         return "Also while the agent may still be typing.".to_owned();
     }
     format!(
-        "Not before the agent has written nothing for {}.",
+        "Not before the agent has been quiet for {}.",
         span(debounce)
     )
 }
@@ -137,19 +137,19 @@ fn hours(channel: Channel, settings: &RuleSettings) -> String {
             let _ = write!(said, "; to {country} numbers only {}", hours_said(allowed));
         }
     }
-    said += ", by the customer's own clock";
+    said += ", in the customer's own time zone";
     said += if channel.profile().tells_country {
-        " (if LivePerson does not know it, where the number is from; else by that of "
+        " (if LivePerson does not know it, that of the phone number, or else "
     } else {
-        " (if LivePerson does not know it, by that of "
+        " (if LivePerson does not know it, "
     };
     let _ = match settings.time_zone {
         Some(zone) => write!(said, "{zone})."),
-        None => write!(said, "the account)."),
+        None => write!(said, "the account's)."),
     };
     said += match settings.in_quiet_hours {
-        InQuietHours::Move => " What falls outside waits for the next such hour.",
-        InQuietHours::Drop => " What falls outside is not sent.",
+        InQuietHours::Move => " Outside these hours, reminders wait until they open again.",
+        InQuietHours::Drop => " Outside these hours, reminders are not sent.",
     };
     said
 }
@@ -160,11 +160,11 @@ fn lateness(channel: Channel, settings: &RuleSettings) -> String {
     let max_age_said = span(max_age);
     if !own.quiet_hours.is_any() || settings.in_quiet_hours == InQuietHours::Drop {
         let late = span(max_age.min(latest));
-        return format!("What is more than {late} late is not sent any more.");
+        return format!("Not sent if more than {late} late.");
     }
     format!(
-        "What is more than {max_age_said} late is not sent any more. Time outside these hours does not count, but nothing is sent more \
-         than {} after it was due.",
+        "Not sent if more than {max_age_said} late. Time outside these hours does not count, but nothing is sent more than {} after it \
+         was due.",
         span(latest)
     )
 }
@@ -251,14 +251,14 @@ mod tests {
             [
                 "When an agent's message in Customer care stays unread, the customer gets a text message after 10 minutes; if it is still \
                  unread, another text message after 24 hours.",
-                "At most 2 a day in one conversation and 3 a day to one customer, at least 2 hours apart.",
+                "At most 2 per conversation and 3 per customer per day, at least 2 hours apart.",
                 "Only between 09:00 and 20:00; to US numbers only on Mon to Sat between 09:00 and 20:00 and on Sun between 12:00 and \
-                 20:00, by the customer's own clock (if LivePerson does not know it, where the number is from; else by that of the \
-                 account). What falls outside waits for the next such hour.",
-                "What is more than 1 hour late is not sent any more. Time outside these hours does not count, but nothing is sent more \
-                 than 17 hours after it was due.",
-                "At most 2 a day to one address.",
-                "In the built-in words.",
+                 20:00, in the customer's own time zone (if LivePerson does not know it, that of the phone number, or else the \
+                 account's). Outside these hours, reminders wait until they open again.",
+                "Not sent if more than 1 hour late. Time outside these hours does not count, but nothing is sent more than 17 hours after \
+                 it was due.",
+                "At most 2 per address per day.",
+                "With the standard text.",
             ]
         );
         let both = RuleSettings::default_for(&[Channel::Email, Channel::Sms]);
@@ -268,7 +268,7 @@ mod tests {
             [
                 "When an agent's message in Orders stays unread, the customer gets an e-mail after 10 minutes, or a text message if that \
                  does not reach them; if it is still unread, an e-mail after 24 hours, or a text message if that does not reach them.",
-                "Never two messages at once. Before each one it is checked that the agent's message is still unread.",
+                "Never two messages at once. Before each one, we check that the agent's message is still unread.",
             ]
         );
         assert!(
@@ -277,7 +277,7 @@ mod tests {
         );
         assert_eq!(
             summary("Orders", false, &both),
-            ["Switched off: nobody in Orders is reminded of an unread message."]
+            ["Off: customers in Orders get no reminders."]
         );
     }
 
@@ -293,7 +293,7 @@ mod tests {
         let cases: [(Change, &str); 5] = [
             (
                 |s| s.debounce = TimeDelta::minutes(5),
-                "Not before the agent has written nothing for 5 minutes.",
+                "Not before the agent has been quiet for 5 minutes.",
             ),
             (
                 |s| s.debounce = TimeDelta::zero(),
@@ -301,15 +301,15 @@ mod tests {
             ),
             (
                 |s| s.holdout_percent = 10,
-                "10 of 100 conversations get no reminder, so that its effect can be measured.",
+                "10% of conversations get no reminders, as a control group to measure results.",
             ),
             (
                 |s| s.remind_in_queue = true,
-                "Also while the conversation waits for an agent.",
+                "Also while the conversation is waiting for an agent.",
             ),
             (
                 |s| s.channels[Channel::Email].resend_unknown = true,
-                "If the mail server's answer is lost, it is sent once more.",
+                "If the mail server's answer is lost, the e-mail is sent again.",
             ),
         ];
         let usual = said(|_| ());

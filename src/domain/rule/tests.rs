@@ -118,11 +118,11 @@ fn malformed_settings_are_all_told_by_field() {
         "channels.post",
         "channels.sms.colour",
         "channels.sms.max_age_minutes",
-        "channels.sms.quiet_hours",
+        "channels.sms.quiet_hours.allowed[0].from",
         "colour",
         "debounce_minutes",
         "sender",
-        "steps",
+        "steps[0].after",
         "time_zone",
     ];
     expected.sort_unstable();
@@ -131,7 +131,7 @@ fn malformed_settings_are_all_told_by_field() {
         let problem = found.iter().find(|problem| problem.field == field);
         problem.unwrap().message.as_str()
     };
-    let hours = message("channels.sms.quiet_hours");
+    let hours = message("channels.sms.quiet_hours.allowed[0].from");
     assert!(
         hours.contains("\"9\" is not a time of day like \"09:00\""),
         "{hours}"
@@ -172,6 +172,65 @@ fn every_setting_is_known_by_its_name() {
     assert_eq!(
         told(of(Channel::Sms, json!({ "?": 0 }))),
         known::<ChannelSettings>()
+    );
+}
+
+#[test]
+fn every_value_of_a_wrong_kind_is_told_with_its_place_and_in_plain_words() {
+    let given = json!({
+        "steps": [
+            {"channel": "mail", "after_minutes": 5},
+            {"channel": "sms", "after_minutes": "10"},
+            {"id": 2.5, "channel": "sms", "after_minutes": 10},
+            {"channel": "sms", "after": 10},
+            {"channel": "sms"},
+            {"channel": "sms", "after_minutes": 10, "when": "never"},
+            5,
+        ],
+        "in_quiet_hours": "wait",
+        "remind_in_queue": "yes",
+        "holdout_percent": 300,
+        "caps": {"gap_minutes": "two hours", "per_consumer_24h": -1, "gapp": 3},
+        "channels": {
+            "email": {
+                "max_age_minutes": true,
+                "sender": 5,
+                "templates": {"en": {"subject": "s"}, "de": "Hallo"},
+            },
+            "sms": {"quiet_hours": {"windows": []}},
+        },
+    });
+    let mut found = problems(Channel::Sms, given);
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            "caps.gap_minutes: must be a whole number",
+            "caps.gapp: is not known here; there are gap_minutes, per_conversation_24h, per_consumer_24h",
+            "caps.per_consumer_24h: must not be negative",
+            "channels.email.max_age_minutes: must be a whole number",
+            "channels.email.sender: must be text",
+            "channels.email.templates.de: must be a table of names and values",
+            "channels.sms.quiet_hours.windows: is not known here; there are allowed, by_country",
+            "holdout_percent: is too large or too small a number",
+            "in_quiet_hours: must be move or drop",
+            "remind_in_queue: must be true or false",
+            "steps[0].channel: must be email or sms",
+            "steps[1].after_minutes: must be a whole number",
+            "steps[2].id: must be a whole number",
+            "steps[3].after: is not known here; there are id, channel, after_minutes, when",
+            "steps[4].after_minutes: is missing",
+            "steps[5].when: must be always or if_not_reached",
+            "steps[6]: must be a table of names and values",
+        ]
+    );
+    let steps = problems(Channel::Sms, json!({"steps": "email", "caps": 5}));
+    assert_eq!(
+        steps,
+        [
+            "caps: must be a table of names and values",
+            "steps: must be a list",
+        ]
     );
 }
 
@@ -237,7 +296,7 @@ fn what_is_sent_by_the_hundred_thousand_is_told_in_a_few_lines() {
 fn impossible_settings_are_told_with_their_fix() {
     let step = |m: i64| json!({"channel": "email", "after_minutes": m});
     let named = |id: i64, m: i64| json!({"id": id, "channel": "email", "after_minutes": m});
-    let caps_message = "must be 1 to 24; to send nothing, switch the rule off";
+    let caps_message = "must be 1 to 24; to send nothing, turn the rule off";
     let window_message = "\"from\" must be before \"to\" (00:00 is the end of the day); for a window across midnight write two";
     let email = |given: Value| of(Channel::Email, given);
     #[rustfmt::skip]
@@ -249,11 +308,12 @@ fn impossible_settings_are_told_with_their_fix() {
             "steps[1].after_minutes: must be more than in the step before, or the step must be sent only if the customer was not reached (when = \"if_not_reached\")".to_owned()),
         (json!({"steps": [step(9), step(8)]}), "steps[1].after_minutes: must not be less than in the step before".to_owned()),
         (json!({"steps": [{"channel": "email", "after_minutes": 5, "when": "if_not_reached"}]}),
-            "steps[0].when: the first step has none before it that could have reached the customer: it must be \"always\"".to_owned()),
+            "steps[0].when: the first step has no step before it that could have reached the customer: it must be \"always\"".to_owned()),
         (json!({"steps": [named(3, 5), named(3, 9)]}), "steps[1].id: another step has this id; leave it out for a new step".to_owned()),
         (json!({"steps": [named(-1, 5)]}), "steps[0].id: must be 1 to 9999; leave it out for a new step".to_owned()),
         (json!({"steps": [named(10_000, 5)]}), "steps[0].id: must be 1 to 9999; leave it out for a new step".to_owned()),
-        (json!({"time_zone": "CST"}), "time_zone: \"CST\" is no time zone; write one like Europe/Berlin, or a distance like UTC+05:30".to_owned()),
+        (json!({"time_zone": "CST"}), "time_zone: \"CST\" is not a time zone; write one such as Europe/Berlin, or an offset such as \
+                                       UTC+05:30".to_owned()),
         (json!({"caps": {"per_consumer_24h": 0}}), format!("caps.per_consumer_24h: {caps_message}")),
         (json!({"caps": {"per_conversation_24h": 25}}), format!("caps.per_conversation_24h: {caps_message}")),
         (json!({"caps": {"gap_minutes": 10_081}}), "caps.gap_minutes: must be 0 to 10080 (7 days)".to_owned()),

@@ -106,16 +106,19 @@ impl DeliveryBatch<'_> {
         let mut turns = HashMap::with_capacity(admitted.len());
         for one in admitted {
             conversations.push(one.owed.conversation);
-            turns.insert(one.owed.id, one.turn);
+            turns.insert(one.owed.id, (one.owed.next_at, one.turn));
         }
         let checked = self.check(conversations).await;
         self.decide_all(turns, &checked).await
     }
 
     /// Decides about every reminder of the batch and commits the answers, attempts included, in one transaction.
+    ///
+    /// One whose `next_at` has changed since it was admitted is left alone: another worker has had it in hand meanwhile, and has said when
+    /// it is due again. LivePerson was asked before that, and may have told the other one something newer.
     async fn decide_all(
         &self,
-        mut turns: HashMap<ReminderId, Option<Arc<Sender>>>,
+        mut turns: HashMap<ReminderId, (DateTime<Utc>, Option<Arc<Sender>>)>,
         checked: &LivePersonCheck,
     ) -> anyhow::Result<HashMap<ReminderId, Prepared>> {
         let ctx = self.ctx;
@@ -131,9 +134,9 @@ impl DeliveryBatch<'_> {
             .context("locking reminders")?;
         let mut candidates: Vec<Candidate> = owed
             .into_iter()
-            .map(|o| {
-                let turn = turns.remove(&o.id).flatten();
-                self.candidate(o, turn, checked)
+            .filter_map(|o| {
+                let (next_at, turn) = turns.remove(&o.id)?;
+                (o.next_at == next_at).then(|| self.candidate(o, turn, checked))
             })
             .collect();
         candidates.sort_by_key(|c| (c.owed.due_at, c.owed.id));

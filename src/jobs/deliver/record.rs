@@ -62,7 +62,7 @@ pub async fn take_back(ctx: Arc<Context>, unmade: Vec<Dispatch>, begun_at: DateT
                 .collect();
             record(ctx, done).await;
         }
-        Err(error) => tracing::warn!("Attempts that nobody makes stay open: {error:#}"),
+        Err(error) => tracing::warn!("Attempts that no process makes stay open: {error:#}"),
     }
 }
 
@@ -153,7 +153,7 @@ async fn write(ctx: &Context, done: &[FinishedAttempt]) -> anyhow::Result<()> {
             let provider = dispatch.owed.channel.provider();
             tracing::warn!(
                 %provider,
-                "The provider asks us to slow down: nobody sends for {pause:?}"
+                "The provider asks us to slow down: no process sends for {pause:?}"
             );
             db::limits::hold(&mut *tx, provider.as_str(), pause).await?;
         }
@@ -193,8 +193,9 @@ async fn write(ctx: &Context, done: &[FinishedAttempt]) -> anyhow::Result<()> {
     tx.commit().await.context("committing outcomes")?;
     for FinishedAttempt { dispatch, outcome } in done {
         if matches!(outcome, Outcome::Accepted { .. }) {
+            let owed = &dispatch.owed;
             ctx.metrics
-                .sent(dispatch.owed.channel, now - dispatch.owed.due_at);
+                .sent(&owed.account, owed.channel, now - owed.due_at);
         }
     }
     Ok(())

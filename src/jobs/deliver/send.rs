@@ -55,7 +55,8 @@ pub async fn send(
         },
         outcome = hand_over(ctx, dispatch, of, way, look) => outcome.unwrap_or_else(|outcome| outcome),
     };
-    ctx.metrics.attempted(channel, &outcome, started.elapsed());
+    ctx.metrics
+        .attempted(&dispatch.owed.account, channel, &outcome, started.elapsed());
     outcome
 }
 

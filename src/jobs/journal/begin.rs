@@ -94,7 +94,7 @@ impl JournalKeeper {
         tx.commit().await?;
         tracing::info!(
             lines = snapshot.last - number + 1,
-            "The journal was begun with all that is in force"
+            "The journal was started with all that applies now"
         );
         Ok(())
     }

@@ -183,7 +183,8 @@ async fn write(
     if !ended.is_empty() {
         for (channel, reason) in db::ledger::cancel_ended(&mut tx, &account.id, &ended, now).await?
         {
-            ctx.metrics.decided(channel, Verdict::Cancel, reason);
+            ctx.metrics
+                .decided(&account.id, channel, Verdict::Cancel, reason);
         }
         let active: Vec<(&str, DateTime<Utc>)> = with_reminders()
             .filter_map(|r| Some((r.snapshot.id.as_str(), r.active_at?)))

@@ -243,7 +243,7 @@ async fn an_answer_beyond_the_limit_is_not_read() {
     let error = client.by_ids(&ids(1)).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "LivePerson's answer for by_ids cannot be understood: the answer is too large"
+        "LivePerson's answer for by_ids could not be read: the answer is too large"
     );
 }
 

@@ -87,14 +87,14 @@ fn a_channel_that_was_off_has_no_step_and_a_skill_keeps_what_the_default_did() {
     #[rustfmt::skip]
     #[expect(clippy::type_complexity, reason = "the columns of a table")]
     let cases: [(&[(i64, &str, &str)], bool, &str, &str); 8] = [
-        (&[(0, "email", &early), (0, "sms", &off)], true, "email 5", " No step by SMS, which was switched off."),
-        (&[(0, "email", &off), (0, "sms", &off)], false, "email 9, sms 9?", " It is switched off, as before."),
+        (&[(0, "email", &early), (0, "sms", &off)], true, "email 5", " No step by SMS, which was off."),
+        (&[(0, "email", &off), (0, "sms", &off)], false, "email 9, sms 9?", " It is off, as before."),
         (&[(0, "sms", &early)], true, "sms 5", "12345678/default: from SMS alone: SMS after 5 minutes."),
         (&[(0, "email", &early), (7, "sms", &late)], true, "email 5, sms 9?",
             " The skill had no rule of its own for e-mail: it keeps what the account's default says."),
-        (&[(0, "email", &early), (7, "email", &off)], false, "email 9", " It is switched off, as before."),
-        (&[(0, "email", &early), (0, "sms", &early), (7, "email", &off)], true, "sms 5", " No step by e-mail, which was switched off."),
-        (&[(0, "email", &off), (7, "sms", &early)], true, "sms 5", " No step by e-mail, which was switched off."),
+        (&[(0, "email", &early), (7, "email", &off)], false, "email 9", " It is off, as before."),
+        (&[(0, "email", &early), (0, "sms", &early), (7, "email", &off)], true, "sms 5", " No step by e-mail, which was off."),
+        (&[(0, "email", &off), (7, "sms", &early)], true, "sms 5", " No step by e-mail, which was off."),
         (&[(7, "sms", &early)], true, "sms 5", "12345678/7: from SMS alone: SMS after 5 minutes."),
     ];
     for (given, enabled, expected, said) in cases {

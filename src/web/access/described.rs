@@ -84,38 +84,41 @@ fn problems(
         .clone()
         .any(|p| p.parameter_in == ParameterIn::Header && p.name.eq_ignore_ascii_case("if-match"));
     let mut problems = vec![
-        ("401", "Nobody who is known asks"),
+        ("401", "Not logged in, and no valid token"),
         ("403", "The caller may not do this"),
-        ("429", "Too many requests; `Retry-After` says when to go on"),
+        (
+            "429",
+            "Too many requests; `Retry-After` says when to continue",
+        ),
         ("500", "Something went wrong on our side"),
-        ("503", "Something that is needed does not answer"),
+        ("503", "A service that is needed does not respond"),
     ];
     if has_parameters {
-        problems.push(("400", "A parameter cannot be understood"));
+        problems.push(("400", "A parameter is not valid"));
     }
     if *method == HttpMethod::Post {
         problems.extend([
-            ("409", "Its state does not allow it, or a request with this `Idempotency-Key` is being done"),
+            ("409", "Its state does not allow it, or a request with this `Idempotency-Key` is in progress"),
             ("413", "The body is too long"),
-            ("422", "The `Idempotency-Key` belongs to another request, or the input has faults"),
+            ("422", "The `Idempotency-Key` belongs to another request, or the input has errors"),
         ]);
     }
     if path.contains('{') {
-        problems.push(("404", "There is no such thing"));
+        problems.push(("404", "Not found"));
     }
     if operation.request_body.is_some() {
         problems.extend([
-            ("400", "The body cannot be understood"),
+            ("400", "The body is not valid"),
             ("413", "The body is too long"),
-            ("415", "The body is not of the kind that is read here"),
-            ("422", "The input has faults; each is named"),
+            ("415", "The body has the wrong media type"),
+            ("422", "The input has errors; each is listed"),
         ]);
     }
     if has_version {
         problems.extend([
             (
                 "412",
-                "Somebody else has changed it meanwhile; nothing was overwritten",
+                "Someone else has changed it in the meantime; nothing was overwritten",
             ),
             ("428", "`If-Match` is missing"),
         ]);
@@ -134,7 +137,7 @@ fn idempotency_key() -> Parameter {
         .name("Idempotency-Key")
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
-        .description(Some("Sent again with the same key within a day, the request is not done again: the first answer is repeated"))
+        .description(Some("Sent again with the same key within a day, the request is not repeated: the first answer is returned again"))
         .schema(Some(words))
         .build()
 }

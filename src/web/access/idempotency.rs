@@ -68,7 +68,7 @@ pub async fn once(
         Ok(IdempotencyMatch::Underway) => {
             return ApiError::new(
                 StatusCode::CONFLICT,
-                "a request with this Idempotency-Key is being done at this moment; ask again in a moment",
+                "a request with this Idempotency-Key is in progress; ask again in a moment",
             )
             .into_response();
         }
@@ -137,13 +137,11 @@ async fn keep(state: &AppState, id: (&str, &str), response: Response) -> Respons
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let answer = if once_only && status.is_success() {
-        done_already(
-            "this was done already; its secret was told with the first answer and is kept nowhere",
-        )
-        .await
+        done_already("this was already done; its secret was in the first answer and is not stored")
+            .await
     } else if bytes.len() > MOST_KEPT {
         done_already(
-            "this was done already; its answer was too long to be kept: read what is there now",
+            "this was already done; its answer was too long to be stored: read the current state instead",
         )
         .await
     } else {

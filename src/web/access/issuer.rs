@@ -88,14 +88,14 @@ impl OidcIssuer {
     pub fn new(
         settings: config::Sso,
         http: reqwest::Client,
-        public_url: &Url,
+        dashboard_url: &Url,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             settings,
             http,
-            redirect: public_url
+            redirect: dashboard_url
                 .join("login/sso/callback")
-                .context("extending the public URL")?,
+                .context("extending the dashboard's URL")?,
             found: OnceCell::new(),
         })
     }
@@ -210,7 +210,7 @@ async fn identify(
     let (issuer, subject) = (verified.issuer.as_deref(), &verified.subject);
     ensure!(
         (1..=255).contains(&subject.len()) && !subject.contains(char::is_control),
-        "the token names nobody"
+        "the token has no subject"
     );
     let claims: PersonClaims = verified.claims()?;
     Ok(SsoIdentity {

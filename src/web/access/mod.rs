@@ -78,8 +78,8 @@ impl Access {
         Self {
             idle: TimeDelta::from_std(web.session_idle).unwrap_or(TimeDelta::hours(2)),
             longest: TimeDelta::from_std(web.session_longest).unwrap_or(TimeDelta::hours(12)),
-            secure: web.public_url.scheme() == "https",
-            origin: web.public_url.origin().ascii_serialization(),
+            secure: web.dashboard_url.scheme() == "https",
+            origin: web.dashboard_url.origin().ascii_serialization(),
             passwords: web.passwords,
             sso,
             caller_limit: Limiter::new(20.0, 200.0, REMEMBERED),

@@ -35,7 +35,7 @@ impl Refusals {
         let now = Instant::now();
         if self.of_address.pass(from, now).is_ok() && self.of_all.pass((), now).is_ok() {
             let (outcome, name) = (outcome.as_str(), name.unwrap_or("-"));
-            tracing::warn!(%from, name, outcome, "Somebody was not let in");
+            tracing::warn!(%from, name, outcome, "A login or token was refused");
         }
     }
 }

@@ -152,7 +152,7 @@ impl LoginRefusal {
             Self::Wrong => wrong.to_owned(),
             Self::Later(wait) => {
                 format!(
-                    "Too many tries. Try again in {} min.",
+                    "Too many attempts. Try again in {} min.",
                     wait.as_secs() / 60 + 1
                 )
             }

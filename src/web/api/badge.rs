@@ -100,7 +100,7 @@ struct BadgeCheckView {
     stale: bool,
     /// memory, database, liveperson or stale.
     source: &'static str,
-    /// What a page is told that knows the id and has no token.
+    /// The answer for a page that knows the id and has no token.
     unread_without_token: bool,
 }
 

@@ -72,7 +72,7 @@ impl ConsumerQuery {
     }
 }
 
-/// Look somebody up
+/// Look up a consumer
 ///
 /// By an address, or by a customer id that is one, only with the scope `operate`: the answer says whether the address is known.
 #[utoipa::path(post, path = "/consumers/look-up", tag = "consumers", request_body = ConsumerQuery,
@@ -100,7 +100,7 @@ struct OptedOut {
     addresses: usize,
 }
 
-/// Stop all reminders to the addresses known of somebody
+/// Stop all reminders to the known addresses of a consumer
 #[utoipa::path(post, path = "/consumers/opt-out", tag = "consumers", request_body = ConsumerQuery,
     responses((status = 200, body = OptedOut),
     (status = 404, description = "There is no such account"),
@@ -125,7 +125,7 @@ struct AllowedAgain {
 
 /// Take an opt-out back
 ///
-/// Lifts the opt-outs that your team made for the addresses known of somebody. What customers say themselves, and imported lists, stay.
+/// Lifts the opt-outs that your team made for the known addresses of a consumer. A consumer's own opt-out and imported lists stay.
 #[utoipa::path(post, path = "/consumers/allow", tag = "consumers", request_body = ConsumerQuery,
     responses((status = 200, body = AllowedAgain),
     (status = 404, description = "There is no such account"),
@@ -142,7 +142,7 @@ async fn allow_consumer(
     Ok(axum::Json(AllowedAgain { addresses }))
 }
 
-/// Erase somebody
+/// Erase a consumer
 ///
 /// What stays: counts without a person, and suppressions, which are keyed hashes.
 #[utoipa::path(post, path = "/consumers/erase", tag = "consumers", request_body = ConsumerQuery,

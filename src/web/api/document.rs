@@ -55,10 +55,10 @@ pub fn whole(table: &mut RouteTable) -> Value {
     document
 }
 
-const ABOUT: &str = "\
-Everything that the dashboard does can be done here.
+const ABOUT: &str = "Everything the dashboard does can be done here.
 
-Lists come by pages: `next` of one page is `after` of the following request. Problems are told as RFC 9457 (\
-`application/problem+json`), with every fault of the input in `errors`. A `POST` that changes something and has an `Idempotency-Key` \
-is done once, however often it is sent within a day. What several people may change carries an `ETag`, and changing it takes `If-Match`. \
-What gives somebody access (people, passwords, tokens) takes a person's session: no token may do it.";
+Lists come by pages: `next` of one page is `after` of the following \
+                     request. Problems are reported as RFC 9457 (`application/problem+json`), with every error in the input in `errors`. \
+                     A `POST` that changes something and has an `Idempotency-Key` is done once, however often it is sent within a day. \
+                     What several people may change carries an `ETag`, and changing it takes `If-Match`. Giving access (team, passwords, \
+                     tokens) takes a user's session: no token may do it.";

@@ -23,7 +23,7 @@ impl<V: FromStr> FromRequestParts<AppState> for IfMatch<V> {
             return Err(ApiError::fault(
                 StatusCode::PRECONDITION_REQUIRED,
                 "If-Match",
-                "is missing: send the ETag of the version that you have read, so that nobody's change is overwritten",
+                "is missing: send the ETag of the version that you have read, so that no one's change is overwritten",
             ));
         };
         version(given).map(Self).ok_or_else(|| {

@@ -169,9 +169,17 @@ fn object(schema: &Value, owner: &str, down: impl Fn(&Value, &str, &str) -> Valu
         .get("additionalProperties")
         .filter(|other| other.is_object())
     {
-        object.insert("en".to_owned(), down(other, "", owner));
+        object.insert(key(schema), down(other, "", owner));
     }
     Value::Object(object)
+}
+
+/// A key of a map: the first of those that the schema allows. Where it allows all, the map is one of languages.
+fn key(schema: &Value) -> String {
+    schema["propertyNames"]["enum"][0]
+        .as_str()
+        .unwrap_or("en")
+        .to_owned()
 }
 
 fn string(schema: &Value) -> Value {
@@ -293,6 +301,11 @@ mod tests {
                 json!({ "type": "object", "additionalProperties": { "type": "number" } }),
                 "map",
                 json!({ "en": 0.5 }),
+            ),
+            (
+                json!({ "type": "object", "propertyNames": { "type": "string", "enum": ["sms", "email"] }, "additionalProperties": { "type": "boolean" } }),
+                "map",
+                json!({ "sms": true }),
             ),
         ] {
             assert_eq!(

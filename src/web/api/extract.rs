@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::control::NUL;
 use crate::domain::access::Permission;
+use crate::domain::plain_error::plain;
 use crate::web::access::Caller;
 use crate::web::problem::ApiError;
 use crate::web::{AppState, MAX_BODY, MAX_STRANGERS_BODY};
@@ -70,14 +71,16 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let pointer = pointer(error.path());
+        let mut pointer = pointer(error.path());
         let inner = error.into_inner();
-        let status = if inner.is_data() {
-            StatusCode::UNPROCESSABLE_ENTITY
-        } else {
-            StatusCode::BAD_REQUEST
-        };
-        ApiError::fault(status, pointer, inner.to_string())
+        if !inner.is_data() {
+            return ApiError::fault(StatusCode::BAD_REQUEST, pointer, inner.to_string());
+        }
+        let plain = plain(&inner.to_string());
+        if let Some(missing) = plain.missing {
+            pointer = format!("{pointer}/{}", escaped(&missing));
+        }
+        ApiError::fault(StatusCode::UNPROCESSABLE_ENTITY, pointer, plain.message)
     })?;
     reader
         .end()
@@ -175,14 +178,14 @@ fn words<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
     let fields = serde_urlencoded::Deserializer::new(pairs());
     serde_path_to_error::deserialize(fields).map_err(|error| {
         let field = error.path().to_string();
-        let error = error.into_inner();
+        let plain = plain(&error.into_inner().to_string());
         match pairs().find(|(name, _)| *name == field) {
             Some((_, word)) => {
-                let detail = format!("\"{}\" does not fit: {error}", shortened(&word));
+                let detail = format!("{} (given: \"{}\")", plain.message, shortened(&word));
                 bad(field, detail)
             }
             // Of the whole: a name that is not known, or one that is missing.
-            None => bad(String::new(), error.to_string()),
+            None => bad(plain.missing.unwrap_or_default(), plain.message),
         }
     })
 }
@@ -242,8 +245,12 @@ mod tests {
         let wrong = |query: &str| format!("{:?}", words::<Filter>(query).unwrap_err());
         let days = wrong("days=-1");
         assert!(days.contains("\"days\"") && days.contains("-1"), "{days}");
-        assert!(wrong("by=week").contains("expected `day` or `hour`"));
-        assert!(wrong("day=7").contains("unknown field `day`"));
+        assert!(wrong("by=week").contains("must be day or hour"));
+        let unknown = wrong("day=7");
+        assert!(
+            unknown.contains("\"day\"") && unknown.contains("is not known here; there are days"),
+            "{unknown}"
+        );
         assert!(wrong("days=7&days=8").contains("duplicate field"));
         assert!(wrong("name=a%00").contains("NUL"));
         assert!(!wrong(&format!("days={}", "x".repeat(99))).contains(&"x".repeat(41)));
@@ -253,12 +260,21 @@ mod tests {
     fn a_fault_of_the_body_is_named_by_its_pointer() {
         let wrong = |text: &str| format!("{:?}", parse::<Body>(text.as_bytes()).unwrap_err());
         assert!(wrong(r#"{"steps":[{"after":1},{"after":"x"}]}"#).contains("/steps/1/after"));
-        assert!(wrong(r#"{"steps":[],"stops":1}"#).contains("unknown field `stops`"));
+        let unknown = wrong(r#"{"steps":[],"stops":1}"#);
+        assert!(
+            unknown.contains("\"/stops\"") && unknown.contains("is not known here"),
+            "{unknown}"
+        );
+        let missing = wrong(r#"{"steps":[{}]}"#);
+        assert!(
+            missing.contains("\"/steps/0/after\"") && missing.contains("is missing"),
+            "{missing}"
+        );
         assert!(wrong(r#"{"steps":[]} x"#).contains("trailing"));
         assert!(wrong("{").contains("400"));
         let nul = wrong(r#"{"steps":[],"sto/ps":[1,"a\u0000"]}"#);
         assert!(nul.contains("/sto~1ps/1") && nul.contains("NUL"), "{nul}");
-        assert!(wrong(r#"{"steps\\u0000":[]}"#).contains("unknown field"));
+        assert!(wrong(r#"{"steps\\u0000":[]}"#).contains("is not known here"));
         assert!(parse::<Body>(br#"{"steps":[{"after":1}]}"#).is_ok());
     }
 }

@@ -17,7 +17,7 @@ pub fn add(table: &mut RouteTable) {
 /// List what holds all sending
 ///
 /// None in the usual course. A database that was restored from a backup, copied, or is not the one that has sent is found out, and
-/// nothing is sent until whoever runs the service decides, with `unread restored` or `unread moved`.
+/// nothing is sent until the operator of the service decides, with `unread restored` or `unread moved`.
 #[utoipa::path(get, path = "/hold", tag = "pauses", responses((status = 200, body = Page<HoldView>)))]
 async fn list_holds(
     Shared(state): Shared<AppState>,

@@ -34,8 +34,8 @@ struct OfChannel {
 
 /// Whether a channel of an account is live
 ///
-/// While it is not, what stands in the way is told. For who may `operate` LivePerson and the provider are asked, unless they were within
-/// the last minute: it may take some seconds. Who may only `view` is told what was found when they were last asked.
+/// While it is not, what stands in the way is listed. For callers who may `operate`, LivePerson and the provider are asked, unless they were within
+/// the last minute: it may take some seconds. Callers who may only `view` get what was found when they were last asked.
 #[utoipa::path(get, path = "/accounts/{account}/live/{channel}", tag = "accounts", params(OfChannel),
     responses((status = 200, body = LiveStatus)))]
 async fn read_live(
@@ -56,8 +56,8 @@ async fn read_live(
 /// From now on its reminders go out: for what agents write from this moment on, and with `include_unread` for what is unread now.
 #[utoipa::path(put, path = "/accounts/{account}/live/{channel}", tag = "accounts", params(OfChannel), request_body = GoLiveRequest,
     responses((status = 204, description = "It is live"),
-    (status = 409, description = "Something stands in the way, which is named with its fix, or it is live already, or nobody knows yet how many \
-    customers have unread messages", body = Problem,
+    (status = 409, description = "Something stands in the way, which is listed with its fix, or it is already live, or it is not known \
+                                  yet how many customers have unread messages", body = Problem,
     content_type = "application/problem+json"),
     (status = 412, description = "Not as many customers have unread messages as `include_unread` says", body = Problem,
     content_type = "application/problem+json")))]

@@ -41,7 +41,7 @@ fn zone(name: Option<&str>) -> Result<Tz, ApiError> {
         ApiError::fault(
             StatusCode::BAD_REQUEST,
             "time_zone",
-            "is no time zone; write one like Europe/Berlin",
+            "is not a time zone; write one such as Europe/Berlin",
         )
     })
 }
@@ -153,7 +153,7 @@ struct SenderName {
 
 /// Try a paused sender now
 ///
-/// Whoever is limited to some accounts only if no rule of another one comes from it (403).
+/// A caller limited to some accounts may do this only if no rule of another account uses it (403).
 #[utoipa::path(post, path = "/circuits/probe", tag = "circuits", request_body = SenderName, responses((status = 204),
     (status = 404, description = "It is not paused")))]
 async fn probe_circuit(
@@ -169,7 +169,7 @@ async fn probe_circuit(
 
 /// Send from a paused sender again
 ///
-/// Whoever is limited to some accounts only if no rule of another one comes from it (403).
+/// A caller limited to some accounts may do this only if no rule of another account uses it (403).
 #[utoipa::path(post, path = "/circuits/close", tag = "circuits", request_body = SenderName, responses((status = 204),
     (status = 404, description = "It is not paused")))]
 async fn close_circuit(

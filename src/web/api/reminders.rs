@@ -198,7 +198,7 @@ struct RevealedAddressView {
     channel: Channel,
     #[schema(example = "somebody@example.com")]
     address: String,
-    /// `liveperson`: as LivePerson told it now; `attempt`: kept until it is known whether the message arrived.
+    /// `liveperson`: from LivePerson just now; `attempt`: stored until it is known whether the message arrived.
     from: &'static str,
 }
 

@@ -234,7 +234,7 @@ impl ToSchema for GivenSettings {
 
 /// Save a draft
 ///
-/// Nothing changes for anybody until it is published. Faults are told all at once; a draft with faults is not saved.
+/// Nothing changes until it is published. All errors are reported at once; a draft with errors is not saved.
 #[utoipa::path(put, path = "/rules/{account}/{skill}/draft", tag = "rules", params(RulePath, ReadVersion),
     request_body = RuleBody, responses((status = 200, body = RuleView)))]
 async fn save_draft(
@@ -360,7 +360,7 @@ struct ToCheck {
     /// Whose time zone counts. Left out: hours are read in UTC.
     account: Option<AccountId>,
     enabled: bool,
-    /// As a draft has them. What does not fit is told in the answer.
+    /// As a draft has them. What is not valid is reported in the answer.
     settings: Value,
     /// Where it would apply, for the sentences.
     #[schema(example = "Customer care", max_length = 200)]

@@ -46,8 +46,9 @@ struct ToSend {
 /// gets 3 codes within 24 hours. The answer says how it went; nothing is owed, and the address is kept as a keyed hash only.
 #[utoipa::path(post, path = "/test-messages", tag = "texts", request_body = ToSend,
     responses((status = 200, body = Sent), (status = 404, description = "There is no such account"),
-    (status = 409, description = "The channel is not set up, or nothing can go to the address; why, is told with the scope `operate`"),
-    (status = 429, description = "Enough for today: `Retry-After` says when the next can go", body = Problem, content_type = "application/problem+json")))]
+    (status = 409, description = "The channel is not set up, or nothing can go to the address; the reason is given with the scope \
+                                  `operate`"),
+    (status = 429, description = "The daily limit is reached: `Retry-After` says when the next can be sent", body = Problem, content_type = "application/problem+json")))]
 async fn send_test(
     accounts: Accounts,
     Shared(state): Shared<AppState>,
@@ -93,7 +94,7 @@ struct ToVerify {
 /// From then on your test messages to this address bring the rule's own words. A code lasts 15 minutes and 5 tries.
 #[utoipa::path(post, path = "/test-messages/verify", tag = "texts", request_body = ToVerify,
     responses((status = 204), (status = 404, description = "There is no such account"),
-    (status = 409, description = "No code for this address is good any more"),
+    (status = 409, description = "There is no valid code for this address"),
     (status = 422, description = "It is not the code", body = Problem, content_type = "application/problem+json")))]
 async fn enter_code(
     accounts: Accounts,

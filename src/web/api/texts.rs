@@ -78,7 +78,7 @@ struct ToPreview {
 #[utoipa::path(post, path = "/texts/preview", tag = "texts", request_body = ToPreview,
     responses((status = 200, body = TextPreview),
     (status = 404, description = "There is no such conversation", body = Problem, content_type = "application/problem+json"),
-    (status = 429, description = "LivePerson is being asked so much that this would have to wait; Retry-After says for how long",
+    (status = 429, description = "Too many requests to LivePerson are waiting; Retry-After says for how long",
     body = Problem, content_type = "application/problem+json")))]
 async fn preview_text(
     accounts: Accounts,

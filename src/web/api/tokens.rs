@@ -82,7 +82,7 @@ struct NewToken {
 #[derive(Debug, Serialize, ToSchema)]
 struct MadeToken {
     id: i64,
-    /// The token itself. It is told this once and kept nowhere.
+    /// The token itself. It is returned only this once and stored nowhere.
     #[schema(example = "unread_…")]
     token: String,
     expires_at: DateTime<Utc>,

@@ -33,13 +33,13 @@ pub fn add(table: &mut RouteTable) {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = PasswordLink)]
 struct PasswordLinkView {
-    /// Told this once and kept nowhere: hand it to the person.
+    /// Returned only this once and stored nowhere: hand it to the person.
     url: String,
     expires_at: DateTime<Utc>,
 }
 
 fn link_view(state: &AppState, link: &Link) -> Result<PasswordLinkView, ApiError> {
-    let url = control::users::address_of(&state.public_url, link);
+    let url = control::users::address_of(&state.dashboard_url, link);
     Ok(PasswordLinkView {
         url: url.map_err(ControlError::from)?.into(),
         expires_at: link.expires_at,
@@ -234,7 +234,7 @@ async fn log_out_user(
 
 /// Disconnect a person from the single sign-on
 ///
-/// The person's sessions end at once. A set-up link, or the person's own password, connects the two anew.
+/// The person's sessions end at once. A set-up link, or the person's own password, connects the two again.
 #[utoipa::path(delete, path = "/users/{id}/single-sign-on", tag = "users", params(UserPath),
     responses((status = 200, body = UserView), (status = 409, description = "The person is not connected to it")))]
 async fn disconnect_user(

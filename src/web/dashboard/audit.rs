@@ -62,7 +62,7 @@ async fn show(
         entries: rows.iter().map(|row| AuditRow::new(row, now)).collect(),
         older,
     };
-    Ok(page.render("audit.hbs", "Audit trail", values))
+    Ok(page.render("audit.hbs", "Activity", values))
 }
 
 #[derive(Serialize)]
@@ -86,12 +86,12 @@ struct AuditRow<'a> {
 impl<'a> AuditRow<'a> {
     fn new(entry: &'a EntryView, now: DateTime<Utc>) -> Self {
         let details = entry.detail.as_object().into_iter().flatten();
+        let details = details.filter(|(_, value)| !value.is_null());
         let details: Vec<String> = details
             .map(|(name, value)| {
                 let value = match value {
-                    Value::String(word) => word.clone(),
                     Value::Array(settings) if name == "changes" => changed(settings),
-                    other => other.to_string(),
+                    other => said(other),
                 };
                 format!("{}: {value}", labels::words(name))
             })
@@ -105,8 +105,67 @@ impl<'a> AuditRow<'a> {
     }
 }
 
+/// A value as people write it: no brackets, no fractions of a second, no more of a hash than tells it from another.
+fn said(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text_said(text),
+        Value::Array(values) => values.iter().map(said).collect::<Vec<_>>().join(", "),
+        Value::Object(values) => {
+            let values = values.iter().filter(|(_, value)| !value.is_null());
+            let values =
+                values.map(|(name, value)| format!("{} {}", labels::words(name), said(value)));
+            values.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+fn text_said(text: &str) -> String {
+    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
+        return moment.to_utc().format("%Y-%m-%d %H:%M UTC").to_string();
+    }
+    if text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return format!("{}…", &text[..8]);
+    }
+    if text
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    {
+        return labels::words(text);
+    }
+    text.to_owned()
+}
+
 /// The settings of a rule that a change touched, as its page calls them.
 fn changed(settings: &[Value]) -> String {
     let names = settings.iter().filter_map(Value::as_str);
     names.map(rules::label).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn details_are_words_and_not_json() {
+        for (value, words) in [
+            (json!(["view", "edit"]), "view, edit"),
+            (
+                json!("2026-12-01T16:01:02.123456789Z"),
+                "2026-12-01 16:01 UTC",
+            ),
+            (json!({ "role": "editor", "accounts": null }), "role editor"),
+            (json!(true), "yes"),
+            (json!("bad_address"), "bad address"),
+            (json!("Ask Jo_1 first"), "Ask Jo_1 first"),
+            (json!("0123456789abcdef0123456789abcdef"), "01234567…"),
+        ] {
+            assert_eq!(said(&value), words);
+        }
+    }
 }

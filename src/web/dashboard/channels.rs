@@ -117,7 +117,7 @@ async fn channels(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Re
             sender: usual.filter(|sender| sender != ACCOUNT_DEFAULT),
             through: profile.name,
             paused: paused.iter().any(|p| p.channel == channel),
-            fix: format!("Whoever runs the server sets {}.", profile.set_up_by),
+            fix: format!("Your server administrator sets {}.", profile.set_up_by),
         }
     });
     let cards = paused.iter().map(|circuit| PausedCard {
@@ -148,7 +148,7 @@ async fn channels(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Re
             })
             .collect(),
     };
-    Ok(page.render("channels.hbs", "Channels and connections", values))
+    Ok(page.render("channels.hbs", "Connections", values))
 }
 
 fn seconds(ms: i64) -> String {
@@ -175,7 +175,7 @@ async fn probe(
     told(
         &page,
         done,
-        "One reminder is tried now. If it goes, the others follow.",
+        "One reminder is being tried. If it is accepted, the others follow.",
     )
     .await
 }
@@ -190,7 +190,7 @@ async fn close(
         Ok(key) => control::senders::close(&state.context, &page.accounts, by, key).await,
         Err(error) => Err(error),
     };
-    told(&page, done, "Sending goes on.").await
+    told(&page, done, "Sending resumed.").await
 }
 
 async fn told(
@@ -200,9 +200,7 @@ async fn told(
 ) -> Result<Response, PageError> {
     match done {
         Ok(()) => page.done("/channels", said).await,
-        Err(ControlError::NotFound(_)) => {
-            page.done("/channels", "It was not paused any more.").await
-        }
+        Err(ControlError::NotFound(_)) => page.done("/channels", "It was no longer paused.").await,
         Err(error) => Err(error.into()),
     }
 }
@@ -232,7 +230,7 @@ async fn effect(
             .map(|rule| RuleRow::new(rule, &state))
             .collect(),
     };
-    Ok(page.render("effect.hbs", "Effect", values))
+    Ok(page.render("effect.hbs", "Results", values))
 }
 
 #[derive(Serialize)]
@@ -288,7 +286,7 @@ impl StepRow {
         Self {
             name: match step.place {
                 Some(place) => format!("Step {place}: {channel}"),
-                None => format!("{channel}, a step that was removed"),
+                None => format!("{channel}, a removed step"),
             },
             sent: step.sent,
             within_1h: step.back_1h.map(Percent::from),
@@ -345,7 +343,7 @@ impl Percent {
 
 impl From<Estimate> for Percent {
     fn from(estimate: Estimate) -> Self {
-        let percent = |share: f64| format!("{:.0} %", share * 100.0);
+        let percent = |share: f64| format!("{:.0}%", share * 100.0);
         Self {
             value: percent(estimate.value),
             range: format!("{} to {}", percent(estimate.low), percent(estimate.high)),

@@ -121,11 +121,7 @@ fn shown(state: &AppState, standing: &LiveStatus, refused: Option<&(&Going, Stri
 }
 
 fn customers(count: u64) -> String {
-    if count == 1 {
-        "1 customer".to_owned()
-    } else {
-        format!("{count} customers")
-    }
+    labels::counted(count, "customer")
 }
 
 /// What would happen, as it was last looked up.
@@ -143,7 +139,7 @@ fn outlook(preview: &LivePreview) -> Value {
     let partly = usize::try_from(preview.open).is_ok_and(|open| open > preview.conversations);
     let partly = partly.then(|| {
         format!(
-            "{} of {} open conversations were looked at, those that began first.",
+            "{} of {} open conversations were checked, oldest first.",
             preview.conversations, preview.open
         )
     });
@@ -161,7 +157,7 @@ fn outlook(preview: &LivePreview) -> Value {
 /// Why somebody would not be reminded over a channel.
 fn why_not(not: &NotReminded) -> String {
     match not.reason.reason() {
-        Some(Reason::Reached) => "They are reached over another channel first.".to_owned(),
+        Some(Reason::Reached) => "They are reached on another channel first.".to_owned(),
         _ => why(&not.reason),
     }
 }
@@ -173,7 +169,7 @@ fn by_the_scans(standing: &LiveStatus) -> String {
         n => format!("; {n} more have no address for it"),
     };
     format!(
-        "By the last scans, {} would be reminded of what is unread now{without}.",
+        "According to the last scans, {} would be reminded of messages that are unread now{without}.",
         customers(standing.would_be_reminded)
     )
 }
@@ -181,9 +177,9 @@ fn by_the_scans(standing: &LiveStatus) -> String {
 /// What stands in the way, with the page where it can be fixed, if there is one.
 fn refusal(refusal: &LiveRefusal) -> Value {
     let way = match refusal.what {
-        "test" => Some(("/rules", "To the rules")),
-        "liveperson" => Some(("/channels#scans", "See the connection")),
-        "channel" => Some(("/channels", "See the sender")),
+        "test" => Some(("/rules", "Go to rules")),
+        "liveperson" => Some(("/channels#scans", "View connection")),
+        "channel" => Some(("/channels", "View sender")),
         _ => None,
     };
     json!({
@@ -198,8 +194,11 @@ fn others(written: Option<&Going>) -> Vec<Value> {
     let chosen = written.and_then(|going| going.other_installation);
     let all = [
         (None, "No"),
-        (Stopped, "There was one; it has been stopped"),
-        (Sends, "Yes, and it goes on: customers may hear from both"),
+        (Stopped, "There was one, but it has been stopped"),
+        (
+            Sends,
+            "Yes, and it keeps running: customers may hear from both",
+        ),
     ];
     all.map(
         |(value, label)| json!({ "value": value, "label": label, "chosen": chosen == Some(value) }),
@@ -216,7 +215,7 @@ fn consents(written: Option<&Going>) -> Vec<Value> {
             Conversation,
             "They gave the number in the conversation, to be reached about it",
         ),
-        (Otherwise, "Otherwise, as I write below"),
+        (Otherwise, "Another way, described below"),
     ];
     all.map(
         |(value, label)| json!({ "value": value, "label": label, "chosen": chosen == Some(value) }),
@@ -245,7 +244,7 @@ async fn go(
 ) -> Result<Response, PageError> {
     let account = page.accounts.named(going.account.as_str())?;
     let refused = match going.other_installation {
-        None => "Say whether another installation sends for this account.".to_owned(),
+        None => "Say whether another installation sends reminders for this account.".to_owned(),
         Some(other_installation) => {
             let wish = GoLiveRequest {
                 other_installation,
@@ -260,7 +259,7 @@ async fn go(
             let installation = state.installation();
             match installation.go(&account, going.channel, &wish, by).await {
                 Ok(()) => {
-                    let said = "Live. Reminders go out from now on.";
+                    let said = "Live. Reminders are sent from now on.";
                     return page.done("/live", said).await;
                 }
                 Err(ControlError::Conflict(said) | ControlError::Changed(said)) => said,
@@ -305,7 +304,7 @@ async fn end(
         .await;
     match ended {
         Ok(()) => {
-            page.done("/live", "Not live any more: no reminder goes out.")
+            page.done("/live", "No longer live: no reminders are sent.")
                 .await
         }
         Err(ControlError::Conflict(said)) => page.not_done("/live", &said).await,

@@ -82,9 +82,9 @@ async fn review(
     let (accounts, address) = (&page.accounts, (given.channel, &hash));
     let done = control::opt_outs::review(pool, clock, by, accounts, address, given.verdict).await;
     let said = match (done, given.verdict) {
-        (Ok(_), OptOutReview::Keep) => "Kept. No reminders go to this address.",
-        (Ok(_), OptOutReview::Undo) => "Undone. Reminders may go to this address again.",
-        (Err(ControlError::NotFound(_)), _) => "Somebody has looked at it already.",
+        (Ok(_), OptOutReview::Keep) => "Kept. This address stays opted out.",
+        (Ok(_), OptOutReview::Undo) => "Undone. This address can get reminders again.",
+        (Err(ControlError::NotFound(_)), _) => "Someone has already reviewed it.",
         (Err(other), _) => return Err(other.into()),
     };
     page.done(PATH, said).await

@@ -116,16 +116,16 @@ struct AttentionRow<'a> {
 impl<'a> AttentionRow<'a> {
     fn new(item: &'a Attention) -> Self {
         let (href, to) = match item.about {
-            AttentionTopic::Channels => (Some("/channels".to_owned()), "See the sender"),
-            AttentionTopic::Scans => (Some("/channels#scans".to_owned()), "See the connection"),
-            AttentionTopic::Pauses => (Some("#notices".to_owned()), "See what is paused"),
-            AttentionTopic::Rules => (Some("/rules".to_owned()), "To the rules"),
+            AttentionTopic::Channels => (Some("/channels".to_owned()), "View sender"),
+            AttentionTopic::Scans => (Some("/channels#scans".to_owned()), "View connection"),
+            AttentionTopic::Pauses => (Some("#notices".to_owned()), "View what is paused"),
+            AttentionTopic::Rules => (Some("/rules".to_owned()), "Go to rules"),
             AttentionTopic::Live => (Some("/live".to_owned()), "Go live"),
             // It is ended by a command of whoever runs the service.
             AttentionTopic::Hold => (None, ""),
             AttentionTopic::Reminders(state) => (
                 Some(format!("/reminders?state={state}")),
-                "See these reminders",
+                "View these reminders",
             ),
         };
         Self {
@@ -170,7 +170,7 @@ fn tiles(overview: &Overview) -> [Tile; 6] {
     let today = &overview.today;
     let share = (today.back_24h * 100)
         .checked_div(today.sent)
-        .map(|share| format!("{share} % of those sent"));
+        .map(|share| format!("{share}% of those sent"));
     let tile = |label, value, more: &str, href| Tile {
         label,
         value,
@@ -183,7 +183,7 @@ fn tiles(overview: &Overview) -> [Tile; 6] {
         ..tile("Came back", today.back_24h, "", "/effect")
     };
     let read = tile(
-        "Cancelled because read",
+        "Not needed",
         today.cancelled_because_read,
         "Read or answered in time",
         "/reminders?state=cancelled",
@@ -191,16 +191,17 @@ fn tiles(overview: &Overview) -> [Tile; 6] {
     let lost = tile(
         "Not delivered",
         today.failed + today.unknown + today.expired,
-        "Failed, too late, or nobody knows",
+        "Failed, expired or unknown",
         "/reminders?state=failed",
     );
     let waiting = tile(
-        "Waiting now",
+        "Scheduled now",
         overview.waiting,
-        "Reminders with a moment to come",
+        "Reminders still to be sent",
         "/reminders?state=scheduled",
     );
-    let open = format!("Of {} open conversations", overview.open_now);
+    let open_now = overview.open_now.unsigned_abs();
+    let open = format!("Of {}", labels::counted(open_now, "open conversation"));
     let unread = tile("Unread now", overview.unread_now, &open, "/forecast");
     [sent, back, read, lost, waiting, unread]
 }

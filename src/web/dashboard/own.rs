@@ -139,7 +139,7 @@ async fn change_password(
     };
     match users::change_password(&state.pool, user, new, kept, state.clock.now()).await {
         Ok(()) => {
-            let said = "Your password is changed. You are logged out everywhere else.";
+            let said = "Password changed. You are logged out everywhere else.";
             page.done("/settings", said).await
         }
         Err(ControlError::Invalid(faults)) => faulty(&page, &state, &faults).await,
@@ -163,9 +163,9 @@ async fn end_one(
 ) -> Result<Response, PageError> {
     let user = person(&page)?;
     match sessions::end_one(&state.pool, user, id, state.clock.now()).await {
-        Ok(()) => page.done("/settings", "That login is ended.").await,
+        Ok(()) => page.done("/settings", "That login was ended.").await,
         Err(ControlError::NotFound(_)) => {
-            page.not_done("/settings", "That login is over already.")
+            page.not_done("/settings", "That login had already ended.")
                 .await
         }
         Err(error) => Err(error.into()),
@@ -179,9 +179,9 @@ async fn end_others(
     let (user, kept) = (person(&page)?, page.session().token_hash);
     let ended = sessions::end_others(&state.pool, user, &kept, state.clock.now()).await?;
     let said = match ended {
-        0 => "You were logged in nowhere else.".to_owned(),
-        1 => "One other login is ended.".to_owned(),
-        many => format!("{many} other logins are ended."),
+        0 => "You had no other logins.".to_owned(),
+        1 => "1 other login was ended.".to_owned(),
+        many => format!("{many} other logins were ended."),
     };
     page.done("/settings", &said).await
 }

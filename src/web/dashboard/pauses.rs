@@ -80,8 +80,7 @@ fn hold_notice(hold: HoldView, now: DateTime<Utc>) -> Notice {
     }
 }
 
-const HELD: &str =
-    "What falls due is held. It goes out when somebody resumes, if it is not too late then.";
+const HELD: &str = "Due reminders are on hold. They go out when someone resumes sending, unless they have expired by then.";
 
 /// Whether everything is paused, and the reader may end that.
 pub fn may_resume_all(page: &PageFrame) -> bool {
@@ -158,19 +157,16 @@ async fn pause_or_resume(
         let done = pause::resume(&state.pool, &state.clock, &scope, by).await;
         (
             done.map(drop),
-            "Resumed. What was held goes out now, if it is not too late.",
+            "Resumed. Reminders on hold go out now, unless they have expired.",
         )
     } else {
         let done = pause::pause(&state.pool, &scope, fields.one("note"), by).await;
-        (
-            done,
-            "Paused. Nothing of it is sent until somebody resumes it.",
-        )
+        (done, "Paused. Nothing is sent until someone resumes it.")
     };
     match done {
         Ok(()) => page.done(back, said).await,
         Err(ControlError::Conflict(why)) => page.not_done(back, &why).await,
-        Err(ControlError::NotFound(_)) => page.not_done(back, "That is not paused any more.").await,
+        Err(ControlError::NotFound(_)) => page.not_done(back, "That is no longer paused.").await,
         Err(other) => Err(other.into()),
     }
 }

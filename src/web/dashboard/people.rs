@@ -22,6 +22,7 @@ use crate::domain::ids::{AccountId, ReminderId};
 use crate::domain::read_state::ReadStatus;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
+use crate::web::page_error::sentence;
 
 pub fn add(table: &mut RouteTable) {
     table.page(Permission::View, "/people", ask);
@@ -77,7 +78,7 @@ async fn ask(page: PageFrame, Shared(state): Shared<AppState>) -> Response {
         may_by_address: page.caller.may(Permission::Operate),
         ..PeoplePage::default()
     };
-    page.render("people.hbs", "People", values)
+    page.render("people.hbs", "Customers", values)
 }
 
 async fn look_up(
@@ -134,7 +135,7 @@ async fn show(
         may_erase: page.caller.may(Permission::Administer) && !person.is_unknown(),
         person: Some(PersonShown::new(&person, account, state.clock.now())),
     };
-    Ok(page.render("people.hbs", "People", values))
+    Ok(page.render("people.hbs", "Customers", values))
 }
 
 #[derive(Serialize)]
@@ -235,7 +236,7 @@ async fn opt_out(
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     let who = known(&state, &account, who).await?;
     control::consumers::opt_out(pool, clock, by, &account, &who).await?;
-    let done = ActionNotice::well("This customer gets no more reminders.");
+    let done = ActionNotice::well("Opted out. This customer gets no more reminders.");
     show(&page, &state, (&account, &who), &named.who, Some(done)).await
 }
 
@@ -248,10 +249,10 @@ async fn allow(
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     let who = known(&state, &account, who).await?;
     let done = match control::consumers::allow(pool, clock, by, &account, &who).await {
-        Ok(_) => ActionNotice::well("Reminders may go to this customer again."),
+        Ok(_) => ActionNotice::well("This customer can get reminders again."),
         Err(ControlError::Conflict(why)) => ActionNotice {
             level: "bad",
-            said: format!("Nothing was changed: {why}."),
+            said: sentence(&format!("Nothing was changed: {why}")),
         },
         Err(other) => return Err(other.into()),
     };
@@ -269,8 +270,9 @@ async fn erase(
     let erased =
         control::consumers::erase(pool, (clock, &state.hasher), by, &account, &who).await?;
     let done = ActionNotice::well(format!(
-        "Erased. Conversations: {}; reminders that name nobody any more: {}. This cannot be undone.",
-        erased.conversations, erased.reminders
+        "Erased: {}, {} anonymised. This cannot be undone.",
+        labels::counted(erased.conversations, "conversation"),
+        labels::counted(erased.reminders, "reminder")
     ));
     show(&page, &state, (&account, &who), &named.who, Some(done)).await
 }

@@ -21,6 +21,7 @@ use crate::domain::ids::{AccountId, ReminderId};
 use crate::domain::reminder::ReminderState;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
+use crate::web::page_error::sentence;
 
 /// Reminders on a page.
 const SHOWN: i64 = 50;
@@ -299,8 +300,8 @@ async fn reveal(
     let (status, told) = match control::reminders::reveal(&state.context, by, accounts, id).await {
         Ok(revealed) => {
             let from = match revealed.from {
-                AddressOrigin::Attempt => "kept until it is known whether the message arrived",
-                AddressOrigin::LivePerson => "as LivePerson told it just now",
+                AddressOrigin::Attempt => "stored until we know whether the message arrived",
+                AddressOrigin::LivePerson => "from LivePerson just now",
             };
             let told = AddressShown {
                 address: Some(revealed.address.expose().to_owned()),
@@ -325,7 +326,7 @@ fn not_told(why: &str) -> AddressShown {
     AddressShown {
         address: None,
         from: None,
-        why_not: Some(format!("{why}.")),
+        why_not: Some(sentence(&why)),
     }
 }
 
@@ -337,7 +338,7 @@ async fn cancel(
     let (accounts, by) = (&page.accounts, page.caller.by());
     let id = ReminderId(id);
     let done = control::reminders::cancel(&state.pool, &state.clock, by, accounts, id).await;
-    address_shown(&page, id, done, "The reminder is cancelled.").await
+    address_shown(&page, id, done, "Reminder cancelled.").await
 }
 
 async fn send_again(
@@ -352,7 +353,7 @@ async fn send_again(
         &page,
         id,
         done,
-        "It is sent again, if the message is still unread.",
+        "It will be sent again if the message is still unread.",
     )
     .await
 }
@@ -369,7 +370,7 @@ async fn opt_out(
         &page,
         id,
         done,
-        "This customer gets no more reminders at this address.",
+        "Opted out. This customer gets no more reminders at this address.",
     )
     .await
 }
@@ -385,7 +386,7 @@ async fn address_shown(
     match done {
         Ok(()) => page.done(&to, said).await,
         Err(ControlError::Conflict(why)) => {
-            page.not_done(&to, &format!("Nothing was changed: {why}."))
+            page.not_done(&to, &sentence(&format!("Nothing was changed: {why}")))
                 .await
         }
         Err(error) => Err(error.into()),

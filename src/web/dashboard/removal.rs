@@ -13,6 +13,7 @@ use crate::control::{ControlError, tokens, users};
 use crate::domain::access::Permission;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
+use crate::web::page_error::sentence;
 
 pub fn add(table: &mut RouteTable) {
     table.page(Permission::Administer, "/users/{id}/remove", ask);
@@ -66,7 +67,7 @@ async fn render(
         tokens: tokens.collect(),
         fault,
     };
-    Ok(page.render_as(status, "remove_user.hbs", "Remove a person", values))
+    Ok(page.render_as(status, "remove_user.hbs", "Remove a user", values))
 }
 
 /// The names of the tokens that are ticked.
@@ -87,7 +88,7 @@ async fn remove(
     let heir = Some((&maker, names.as_slice()));
     match users::remove(&state.pool, id, heir, &maker.name, now).await {
         Ok(estate) => page.done("/users", &removal_message(&estate)).await,
-        Err(ControlError::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/users", &sentence(&why)).await,
         Err(ControlError::Invalid(faults)) => {
             let why: Vec<String> = faults.into_iter().map(|fault| fault.detail).collect();
             let status = StatusCode::UNPROCESSABLE_ENTITY;
@@ -104,7 +105,7 @@ fn removal_message(estate: &TokensLeft) -> String {
     };
     format!(
         "Removed, and logged out everywhere.{}{}",
-        of("Tokens that stopped working", &estate.removed),
-        of("Tokens that are yours now", &estate.taken_over)
+        of("Tokens that no longer work", &estate.removed),
+        of("Tokens that are now yours", &estate.taken_over)
     )
 }

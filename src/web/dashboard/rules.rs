@@ -122,11 +122,11 @@ fn state_of(row: &ListView) -> Value {
         .iter()
         .map(|channel| channel.names().label);
     let (look, said) = if !row.enabled {
-        ("off", "off".to_owned())
+        ("off", "Off".to_owned())
     } else if row.paused {
-        ("paused", "paused".to_owned())
+        ("paused", "Paused".to_owned())
     } else if row.paused_channels.is_empty() {
-        ("on", "on".to_owned())
+        ("on", "Active".to_owned())
     } else {
         (
             "paused",
@@ -170,12 +170,12 @@ async fn drop_it(
             let version = fields.one("version").parse().unwrap_or_default();
             (
                 rules::restore(&state.pool, &key, version, seen, by).await,
-                "That version is the draft now. Look at it, then publish it.",
+                "That version is now the draft. Review it, then publish it.",
             )
         }
         _ => (
             rules::discard(&state.pool, &key, seen, by).await,
-            "Draft discarded. The rule is as it was.",
+            "Draft discarded. The published rule has not changed.",
         ),
     };
     let to = format!("/rules/{key}");
@@ -203,7 +203,7 @@ async fn history(
         .map(|v| {
             let changes = v.changes.iter();
             let changes = changes.map(|c| (c.field.as_str(), &c.before, &c.after));
-            let about = format!("Changes of version {}", v.version);
+            let about = format!("Changes in version {}", v.version);
             let changes = form::differences(&about, ("Before", "After"), changes);
             json!({
                 "version": v.version,

@@ -125,7 +125,7 @@ async fn confirm(
             scan_page(&page, &state, StatusCode::UNPROCESSABLE_ENTITY, &faults).await
         }
         Err(ControlError::NotFound(_)) => {
-            let why = "That took too long. Begin again.";
+            let why = "That took too long. Start again.";
             page.not_done("/settings", why).await
         }
         Err(error) => Err(error.into()),
@@ -155,7 +155,7 @@ async fn knows_both(
     match try_code(state, visitor, page.caller.by(), &given.code).await? {
         (PasswordTry::Good { .. }, _) => Ok(None),
         (PasswordTry::Not(refused), _) => {
-            let told = refused.message("That is not a code that is good now.");
+            let told = refused.message("That code is not valid now.");
             Ok(Some(
                 not_taken(page, state, &refused, ("code", &told)).await?,
             ))
@@ -188,7 +188,8 @@ async fn turn_off(
         return Ok(refused);
     }
     second_factor::remove(&state.pool, user, page.caller.by(), state.clock.now()).await?;
-    page.done("/settings", "Your second factor is off.").await
+    page.done("/settings", "Your second factor is turned off.")
+        .await
 }
 
 #[cfg(test)]

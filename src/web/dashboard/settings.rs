@@ -51,7 +51,7 @@ fn facts(page: &PageFrame, state: &AppState) -> Vec<(&'static str, String)> {
         ("Address", state.public_url.to_string()),
         ("Accounts", accounts.join(", ")),
         (
-            "A login ends",
+            "Logins expire",
             format!(
                 "after {} min without use, at the latest after {} h",
                 access.idle.num_minutes(),
@@ -62,7 +62,7 @@ fn facts(page: &PageFrame, state: &AppState) -> Vec<(&'static str, String)> {
             "Single sign-on",
             match (access.sso.is_some(), access.passwords) {
                 (true, true) => "on",
-                (true, false) => "on, and there are no passwords",
+                (true, false) => "on, without passwords",
                 (false, _) => "off",
             }
             .to_owned(),

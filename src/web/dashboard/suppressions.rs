@@ -217,7 +217,7 @@ async fn render(
         file_faults: of_file.map(|f| f.detail.as_str()).collect(),
         may: page.caller.may(Permission::Operate),
     };
-    Ok(page.render_as(shown.status, "suppressions.hbs", "Suppressions", values))
+    Ok(page.render_as(shown.status, "suppressions.hbs", "Opt-outs", values))
 }
 
 #[derive(Default, Deserialize)]
@@ -331,7 +331,7 @@ async fn block(
     let reason = Suppression::parse(&given.reason).unwrap_or(Suppression::Blocked);
     let (pool, clock, by) = (&state.pool, &state.clock, page.caller.by());
     control::suppressions::add(pool, clock, by, (&account, channel, &hash), reason).await?;
-    page.done(PATH, "No more reminders go to this address.")
+    page.done(PATH, "Opted out. No more reminders go to this address.")
         .await
 }
 
@@ -345,10 +345,10 @@ async fn lift(
     let done = control::suppressions::remove(pool, clock, by, (&account, channel, &hash)).await;
     match done {
         Ok(()) => {
-            page.done(PATH, "Lifted. Reminders may go to this address again.")
+            page.done(PATH, "Allowed again. This address can get reminders.")
                 .await
         }
-        Err(ControlError::NotFound(_)) => page.done(PATH, "It was lifted already.").await,
+        Err(ControlError::NotFound(_)) => page.done(PATH, "It was already allowed again.").await,
         Err(other) => Err(other.into()),
     }
 }

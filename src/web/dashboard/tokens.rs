@@ -24,18 +24,18 @@ pub fn add(table: &mut RouteTable) {
 
 /// What the page offers, in plain words.
 const SCOPES: [(Permission, &str); 4] = [
-    (Permission::View, "See everything but addresses"),
+    (Permission::View, "See everything except addresses"),
     (
         Permission::Edit,
         "Change rules and texts, publish, send tests",
     ),
     (
         Permission::Operate,
-        "Cancel, send again, pause, opt people in and out, see addresses",
+        "Cancel, send again, pause, opt customers in and out, see addresses",
     ),
     (
         Permission::Administer,
-        "People who log in, tokens, settings, erasing consumers",
+        "Team, tokens, settings, erasing customers",
     ),
 ];
 
@@ -199,7 +199,7 @@ async fn remove(
     Path(id): Path<i64>,
 ) -> Result<Response, PageError> {
     tokens::remove(&state.pool, id, page.caller.by(), state.clock.now()).await?;
-    page.done("/tokens", "Removed. It does not work any more.")
+    page.done("/tokens", "Removed. The token no longer works.")
         .await
 }
 

@@ -16,6 +16,7 @@ use crate::domain::access::{AccountLimit, Permission, Role};
 use crate::domain::ids::AccountId;
 use crate::web::AppState;
 use crate::web::access::RouteTable;
+use crate::web::page_error::sentence;
 
 pub fn add(table: &mut RouteTable) {
     table.page(Permission::Administer, "/users", show);
@@ -72,7 +73,7 @@ async fn render(
     let now = state.clock.now();
     let users = users::list(&state.pool).await?;
     let link = beside.link.map(|(name, link)| {
-        let url = users::address_of(&state.public_url, link).map_err(ControlError::from);
+        let url = users::address_of(&state.dashboard_url, link).map_err(ControlError::from);
         let expires = labels::time(link.expires_at, now);
         url.map(|url| LinkShown {
             name,
@@ -92,7 +93,7 @@ async fn render(
         sso: state.access.sso.is_some(),
         passwords: state.access.passwords,
     };
-    Ok(page.render_as(status, "users.hbs", "People who log in", values))
+    Ok(page.render_as(status, "users.hbs", "Team", values))
 }
 
 #[derive(Serialize)]
@@ -133,7 +134,7 @@ impl<'a> UserRow<'a> {
             (true, true) => "password, single sign-on",
             (true, false) => "password",
             (false, true) => "single sign-on",
-            (false, false) => "has never logged in",
+            (false, false) => "never logged in",
         };
         let factor = if user.has_second_factor {
             ", second factor"
@@ -245,12 +246,12 @@ async fn set_role(
     match done {
         Ok(user) => {
             let said = match user.accounts.ids() {
-                Some(_) => format!("{} is {role} of some accounts now.", user.name),
-                None => format!("{} is {role} now.", user.name),
+                Some(_) => format!("{} is now {role} of some accounts.", user.name),
+                None => format!("{} is now {role}.", user.name),
             };
             page.done("/users", &said).await
         }
-        Err(ControlError::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/users", &sentence(&why)).await,
         Err(ControlError::Invalid(faults)) => {
             let why: Vec<String> = faults.into_iter().map(|fault| fault.detail).collect();
             let why = format!("Nothing was changed: {}.", why.join("; "));
@@ -286,8 +287,8 @@ async fn log_out(
     let now = state.clock.now();
     let ended = users::log_out_everywhere(&state.pool, id, page.caller.by(), now).await?;
     let said = match ended {
-        0 => "Nobody was logged in.".to_owned(),
-        1 => "One login was ended.".to_owned(),
+        0 => "There were no logins to end.".to_owned(),
+        1 => "1 login was ended.".to_owned(),
         many => format!("{many} logins were ended."),
     };
     page.done("/users", &said).await
@@ -302,12 +303,12 @@ async fn disconnect(
     match sso::unbind(&state.pool, &state.hasher, id, by, now).await {
         Ok(user) => {
             let said = format!(
-                "{} is logged out, and the single sign-on does not let {0} in until both are connected anew.",
+                "{} is logged out and cannot use single sign-on until {0} is connected again.",
                 user.name
             );
             page.done("/users", &said).await
         }
-        Err(ControlError::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/users", &sentence(&why)).await,
         Err(error) => Err(error.into()),
     }
 }
@@ -320,12 +321,12 @@ async fn reset_second_factor(
     match second_factor::remove(&state.pool, id, page.caller.by(), state.clock.now()).await {
         Ok(user) => {
             let said = format!(
-                "{} is asked for no code any more, and can set it up anew.",
+                "{} is no longer asked for a code and can set up a second factor again.",
                 user.name
             );
             page.done("/users", &said).await
         }
-        Err(ControlError::Conflict(why)) => page.not_done("/users", &format!("{why}.")).await,
+        Err(ControlError::Conflict(why)) => page.not_done("/users", &sentence(&why)).await,
         Err(error) => Err(error.into()),
     }
 }

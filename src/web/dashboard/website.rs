@@ -60,7 +60,7 @@ async fn show(
     Query(of): Query<WebsiteQuery>,
 ) -> Result<Response, PageError> {
     let Some(first) = page.accounts.ids().first() else {
-        return Ok(page.render("website.hbs", "Badge", json!({ "badge": null })));
+        return Ok(page.render("website.hbs", "Website badge", json!({ "badge": null })));
     };
     let account = page.accounts.named(&of.account);
     let account = account.or_else(|_| page.accounts.named(first.as_str()))?;
@@ -101,7 +101,7 @@ fn render(
         "answered": all,
         "counted": counts.is_some(),
     });
-    Ok(page.render_as(shown.status, "website.hbs", "Badge", values))
+    Ok(page.render_as(shown.status, "website.hbs", "Website badge", values))
 }
 
 fn has(setup: &BadgeSetup, name: &str) -> bool {
@@ -120,15 +120,15 @@ fn kind(kind: &TrustedTokenKind) -> Value {
     let (title, about) = match kind.name {
         "secret" => (
             "Your backend (HS256)",
-            "A secret is shared with your backend, which signs a token for each visitor.",
+            "Your backend signs a token for each customer with a shared secret.",
         ),
         "jwks" => (
             "Your login (RS256, key set)",
-            "The id_token of your login is believed; its keys are read where it publishes them.",
+            "The id_token of your login is accepted; its keys are fetched from the address where it publishes them.",
         ),
         _ => (
             "Your login (RS256, public key)",
-            "The id_token of your login is believed; its public key is configured.",
+            "The id_token of your login is accepted; its public key is in the settings.",
         ),
     };
     json!({
@@ -143,9 +143,11 @@ fn said(source: BadgeSource) -> &'static str {
     match source {
         BadgeSource::Memory => "From memory",
         BadgeSource::Database => "From the database",
-        BadgeSource::LivePerson => "Asked at LivePerson",
-        BadgeSource::Stale => "The last known, because LivePerson or the database did not answer",
-        BadgeSource::None => "For what cannot be an id",
+        BadgeSource::LivePerson => "From LivePerson",
+        BadgeSource::Stale => {
+            "Last known answer, because LivePerson or the database did not respond"
+        }
+        BadgeSource::None => "Not a valid id",
     }
 }
 
@@ -184,8 +186,8 @@ async fn found(
         let whose = whose.ok_or_else(|| {
             ControlError::Invalid(vec![Fault {
                 field: "/token".to_owned(),
-                detail: "is not believed: it is damaged, signed with another key, expired, or meant for another account, issuer \
-                         or audience"
+                detail: "is not accepted: it is damaged, signed with another key, expired, or meant for another account, issuer or \
+                         audience"
                     .to_owned(),
             }])
         })?;

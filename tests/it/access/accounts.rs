@@ -817,7 +817,7 @@ async fn accounts_are_given_and_taken_and_a_token_follows_its_owner() {
             ann.get("/users")
                 .await
                 .text
-                .contains("viewer of some accounts now")
+                .contains("now viewer of some accounts")
         );
         let form = [("name", "cid"), ("role", "viewer"), ("account", OTHER)];
         assert_eq!(ann.form("/users", &form).await.status, 200);

@@ -320,7 +320,7 @@ async fn people_and_tokens_can_be_looked_after_on_their_pages() {
         assert!(
             refused
                 .text
-                .contains("there is a person named ben@example.net already")
+                .contains("there is already a user named ben@example.net")
         );
         let made = ann
             .form(

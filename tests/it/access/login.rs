@@ -63,7 +63,7 @@ fn behind_a_proxy() -> Setup {
 async fn the_first_administrator_is_made_with_a_link_that_works_once_and_for_an_hour() {
     run_test(async |t| {
         let page = t.get("/login").await.1;
-        assert!(page.contains("Nobody can log in yet"), "{page}");
+        assert!(page.contains("There are no users yet"), "{page}");
         let link = users::first_link(t.pool(), true, t.now())
             .await
             .unwrap()
@@ -297,7 +297,7 @@ async fn changing_the_password_ends_the_other_sessions_and_logging_out_this_one(
             with_cookie(t, &own, "/settings")
                 .await
                 .text
-                .contains("is changed"),
+                .contains("Password changed"),
             "the flash"
         );
         assert!(

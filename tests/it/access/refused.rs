@@ -120,7 +120,10 @@ async fn a_locked_name_is_on_record_once_and_a_made_up_one_never() {
         assert_eq!(trail[0].0, "ann");
         let ed = t.person(Role::Editor).await;
         let page = ed.get("/audit").await.text;
-        assert!(page.contains("Locked after too many tries"), "{page}");
+        assert!(
+            page.contains("Locked after too many login attempts"),
+            "{page}"
+        );
     })
     .await;
 }
@@ -244,7 +247,7 @@ async fn an_idempotency_key_keeps_nothing_of_questions_and_no_long_answer() {
         assert!(first.text.len() > 64 << 10);
         let again = publish().await;
         assert_eq!(again.status, 409, "{}", again.text);
-        assert!(again.text.contains("done already"), "{}", again.text);
+        assert!(again.text.contains("already done"), "{}", again.text);
         let kept = kept().await;
         assert!(
             kept.len() == 1 && kept[0].is_some_and(|n| n < 1_000),
@@ -313,7 +316,7 @@ async fn who_may_not_see_addresses_cannot_try_them_out_nor_make_a_token_for_the_
         }
         assert_eq!(viewer.form("/people", &[("who", &chat)]).await.status, 200);
         for (path, hidden) in [
-            ("/website", "Customer id, LivePerson"),
+            ("/website", "Customer ID (LivePerson"),
             ("/suppressions", "E-mail address or phone number"),
             ("/people", "E-mail address, phone number"),
         ] {

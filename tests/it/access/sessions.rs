@@ -89,7 +89,12 @@ async fn people_see_where_they_are_logged_in_and_end_what_they_do_not_know() {
         assert_eq!(strange.get("/settings").await.status, 303);
         assert_eq!(phone.get("/settings").await.status, 200);
         desk.form(&path, &[]).await;
-        assert!(desk.get("/settings").await.text.contains("is over already"));
+        assert!(
+            desk.get("/settings")
+                .await
+                .text
+                .contains("had already ended")
+        );
         // Nobody else's.
         let another = format!("/settings/sessions/{}/end", ids[3]);
         desk.form(&another, &[]).await;
@@ -145,7 +150,7 @@ async fn the_old_password_cannot_be_guessed_within_a_session() {
         let held = change(PASSWORD).await;
         assert_eq!(held.status, 429, "even the right one");
         assert!(held.headers.contains_key("retry-after"));
-        assert!(held.text.contains("Too many tries"), "{}", held.text);
+        assert!(held.text.contains("Too many attempts"), "{}", held.text);
         let locked: i64 = sqlx::query_scalar(
             "select count(*) from audit where action = 'user.locked_out' and subject = 'ann'",
         )

@@ -141,7 +141,11 @@ async fn who_has_a_password_is_asked_for_it_once() {
         assert_eq!(me(t, &renamed).await, ANN);
         let heir = log_in(t, issuer, |claims| claims["sub"] = json!("43")).await;
         assert_eq!(heir.status, 403, "{heir:?}");
-        assert!(heir.text.contains("another login"), "{}", heir.text);
+        assert!(
+            heir.text.contains("another single sign-on login"),
+            "{}",
+            heir.text
+        );
         assert_eq!(subjects(t).await.len(), 1, "nobody was added either");
     })
     .await;
@@ -357,7 +361,7 @@ async fn a_binding_is_on_record_and_an_administrator_can_undo_it() {
             assert!(detail.contains(&hash) && !detail.contains("issuer.example"), "{detail}");
         }
         let page = boss.get("/audit").await.text;
-        assert!(page.contains("Disconnected a person from the single sign-on"), "{page}");
+        assert!(page.contains("Disconnected a user from single sign-on"), "{page}");
 
         // And so does the API, for whoever may.
         log_in(t, issuer, |_| ()).await;

@@ -139,7 +139,7 @@ async fn a_token_that_may_do_nothing_any_more_cannot_be_taken_over() {
         let refused = ann.api(Method::DELETE, &path, None).await;
         assert_eq!(refused.status, 422);
         assert!(
-            refused.text.contains("make a new one instead"),
+            refused.text.contains("create a new one instead"),
             "{}",
             refused.text
         );
@@ -228,12 +228,12 @@ async fn every_new_token_ends_and_old_ones_that_do_not_are_marked() {
                 .await
                 .unwrap();
         assert_eq!(endless, 0);
-        assert!(!ann.get("/tokens").await.text.contains("nobody’s"));
+        assert!(!ann.get("/tokens").await.text.contains("No owner"));
         let old = t.program(&[Permission::View]).await;
         assert_eq!(me(t, &old.token).await.status, 200, "it keeps working");
         let page = ann.get("/tokens").await.text;
         assert!(
-            page.contains("nobody’s") && page.contains(">never</span>"),
+            page.contains("No owner") && page.contains(">Never</span>"),
             "{page}"
         );
     })

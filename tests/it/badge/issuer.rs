@@ -118,7 +118,7 @@ async fn only_tokens_of_the_brand_s_login_are_believed_and_refusals_give_no_reas
             own.token("k1", &json!({ "iss": "https://evil.example.com" })),
         ),
         (
-            "for somebody else",
+            "for another audience",
             own.token("k1", &json!({ "aud": "another-shop" })),
         ),
         ("for everybody", own.token("k1", &json!({ "aud": null }))),

@@ -69,7 +69,7 @@ async fn logs_in(t: &TestApp, b: &Browser) {
     b.reach("Password").await;
     b.keys("wrong horse".chars()).await;
     b.keys([ENTER]).await;
-    b.sees("Name or password is wrong").await;
+    b.sees("Wrong name or password").await;
     b.finds_the_focus_on("Password").await;
     b.keys(PASSWORD.chars()).await;
     b.keys([ENTER]).await;
@@ -78,7 +78,7 @@ async fn logs_in(t: &TestApp, b: &Browser) {
 
 async fn skips_what_is_on_every_page(b: &Browser) {
     let first = b.tab().await.expect("a first stop");
-    assert_eq!(first.name, "Skip to the content");
+    assert_eq!(first.name, "Skip to content");
     b.keys([ENTER]).await;
     let main = b.finds_the_focus_on("Overview").await;
     assert_eq!(main.tag, "main");
@@ -93,7 +93,7 @@ async fn publishes_a_rule(b: &Browser) {
     b.arrives_at("/rules").await;
     b.reach("For").await;
     b.keys("Customer".chars()).await;
-    b.reach("Write or edit").await;
+    b.reach("New rule or edit").await;
     b.keys([ENTER]).await;
     b.sees("This skill has no rule of its own").await;
     goes_through(b).await;
@@ -103,24 +103,24 @@ async fn publishes_a_rule(b: &Browser) {
     // Enter in a field saves, and does nothing that others notice.
     b.keys([ENTER]).await;
     b.sees("Not saved").await;
-    // It is said once, and of the step: the one after it that follows at once has no wait of its own to mend.
-    b.finds_the_focus_on("Not saved. Please fix these: Step 1: write a whole number, such as 15")
+    // It is said once, and of the step: the one after it that follows at once has no wait of its own to fix.
+    b.finds_the_focus_on("Not saved. Please fix these: Step 1: must be a whole number")
         .await;
     b.reach("Wait of step 1").await;
     b.overwrite("5").await;
-    b.reach("More about when").await;
+    b.reach("More timing options").await;
     b.keys([ENTER]).await;
-    b.reach("Also while the conversation waits for an agent")
+    b.reach("Remind while the conversation is waiting for an agent")
         .await;
     b.keys([SPACE]).await;
-    b.reach("Words the standard texts").await;
+    b.reach("Message standard text").await;
     b.keys([ENTER]).await;
-    b.reach("What can be filled in").await;
+    b.reach("Insert…").await;
     b.keys([ENTER]).await;
     b.reach("first_name").await;
     b.reach("Publish").await;
     b.keys([ENTER]).await;
-    b.sees("Version 1 is published").await;
+    b.sees("Version 1 is live").await;
     b.finds_the_focus_on("Published.").await;
 }
 
@@ -140,7 +140,7 @@ async fn cancels_a_reminder(b: &Browser) {
     b.reach("Cancel this reminder").await;
     b.keys([ENTER]).await;
     b.sees("Cancelled by your team").await;
-    b.finds_the_focus_on("The reminder is cancelled.").await;
+    b.finds_the_focus_on("Reminder cancelled.").await;
 }
 
 async fn logs_out(b: &Browser) {

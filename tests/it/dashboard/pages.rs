@@ -68,7 +68,7 @@ async fn pages_of_an_empty_installation_are_for_everybody() {
         b.write("Password", "correct horse battery").await;
         b.run("document.querySelector('#password').value = 'short'; document.querySelector('form').noValidate = true")
             .await;
-        b.press("Make and log in").await;
+        b.press("Create and log in").await;
         b.sees("too short").await;
         gallery.capture("first-administrator-refused").await;
 
@@ -153,7 +153,7 @@ async fn pages_of_strangers(t: &TestApp, gallery: &mut Gallery<'_>) {
     let out = format!("{}/u/{}", t.web, sent.token);
     gallery.visit("unsubscribe", &out).await;
     b.press("Stop reminders").await;
-    b.sees("Done: no more reminders").await;
+    b.sees("Reminders stopped").await;
     gallery.capture("unsubscribed").await;
     let back = format!("{}/r/{}", t.web, sent.token);
     gallery.visit("link-without-a-page", &back).await;
@@ -168,7 +168,7 @@ async fn pages_of_strangers(t: &TestApp, gallery: &mut Gallery<'_>) {
     b.write("Name", "nobody").await;
     b.write("Password", "wrong horse battery").await;
     b.press("Log in").await;
-    b.sees("Name or password is wrong").await;
+    b.sees("Wrong name or password").await;
     gallery.capture("login-refused").await;
     let mailbox = &t.sandbox.endpoints().mailbox_url;
     gallery.visit("mailbox", mailbox).await;
@@ -186,7 +186,7 @@ async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
     let editor = format!("{}{}", t.web, rule());
     b.open(&editor).await;
     b.write("Wait of step 1", "5").await;
-    b.press("Words").await;
+    b.press("Message").await;
     b.press("Add a language").await;
     b.write("Language", "en").await;
     b.write("Subject", "{{brand}} has an answer for you").await;
@@ -213,8 +213,7 @@ async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
     b.sees("Test message:").await;
     b.sees("The six digits").await;
     gallery.capture("rule-tested").await;
-    b.write("The six digits in the message that you got", "12345")
-        .await;
+    b.write("The six digits from the message", "12345").await;
     b.press("Confirm").await;
     b.sees("That must be the six digits").await;
     gallery.capture("rule-tested-wrong").await;
@@ -232,7 +231,7 @@ async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
     b.switch_to(&first).await;
     b.write("Wait of step 1", "9").await;
     b.press("Save draft").await;
-    b.sees("Someone else has changed this rule").await;
+    b.sees("Someone else published a newer version").await;
     gallery.capture("rule-changed-meanwhile").await;
     assert_ne!(first, second);
 
@@ -254,7 +253,7 @@ async fn rules(t: &TestApp, gallery: &mut Gallery<'_>) {
     b.press("Pause sending").await;
     b.write("Reason", "The shop moves house").await;
     b.press("Pause").await;
-    b.agrees_to("Pause until somebody resumes? What falls due is held.")
+    b.agrees_to("Pause until someone resumes? Due reminders are put on hold.")
         .await;
     b.sees("The shop moves house").await;
     gallery.capture("overview-paused").await;
@@ -284,17 +283,17 @@ async fn people_and_programs(t: &TestApp, gallery: &mut Gallery<'_>) {
     }
     b.open(&at("/users")).await;
     b.write("Name", "ben@shop.example").await;
-    b.press("Add and make a link").await;
+    b.press("Add and create link").await;
     b.sees("A link for ben@shop.example").await;
     gallery.capture("users-link").await;
     b.open(&at("/tokens")).await;
     b.write("Name", "reports").await;
-    b.press("Make the token").await;
-    b.sees("must name at least one: view, edit, operate or administer")
+    b.press("Create token").await;
+    b.sees("must list at least one: view, edit, operate or administer")
         .await;
     gallery.capture("tokens-refused").await;
     b.tick("view").await;
-    b.press("Make the token").await;
+    b.press("Create token").await;
     b.sees("Your new token").await;
     gallery.capture("tokens-made").await;
     b.open(&at("/settings")).await;

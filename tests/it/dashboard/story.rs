@@ -55,14 +55,14 @@ async fn from_an_empty_database_to_reminders_that_are_sent_cancelled_sent_again_
 
 async fn becomes_the_first_administrator(t: &TestApp, b: &Browser) {
     b.open(&t.web).await;
-    b.sees("Nobody can log in yet").await;
+    b.sees("There are no users yet").await;
     let link = users::first_link(t.pool(), true, t.now()).await;
     let link = link.unwrap().unwrap();
     b.open(&format!("{}/setup/{}", t.web, link.token.expose()))
         .await;
     b.write("Name", NAME).await;
     b.write("Password", PASSWORD).await;
-    b.press("Make and log in").await;
+    b.press("Create and log in").await;
     b.arrives_at("/").await;
     b.press("Log out").await;
     b.arrives_at("/login").await;
@@ -75,21 +75,22 @@ async fn logs_in(t: &TestApp, b: &Browser) {
     b.write("Name", NAME).await;
     b.write("Password", "wrong horse battery").await;
     b.press("Log in").await;
-    b.sees("Name or password is wrong").await;
+    b.sees("Wrong name or password").await;
     b.write("Password", PASSWORD).await;
     b.press("Log in").await;
     b.arrives_at("/setup").await;
 }
 
 async fn follows_the_checklist_to_a_rule(b: &Browser) {
-    b.sees("4 of 6 steps are done").await;
-    b.sees("Nobody is written to before you go live").await;
+    b.sees("4 of 6 steps done").await;
+    b.sees("No customer gets a message before you go live")
+        .await;
     b.sees("Send yourself a test message from a rule's page")
         .await;
     b.follow("Send yourself a test").await;
     b.arrives_at("/rules").await;
     b.choose("For", "Customer Care").await;
-    b.press("Write or edit").await;
+    b.press("New rule or edit").await;
     b.sees("This skill has no rule of its own").await;
 }
 
@@ -98,12 +99,12 @@ async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
     // What it means follows by itself.
     b.sees("the customer gets an e-mail after 5 minutes, or a text message if that does not reach them; if it is still unread, an e-mail after 24 hours")
         .await;
-    b.press("Words").await;
+    b.press("Message").await;
     b.press("Add a language").await;
     b.write("Language", "en").await;
     b.write("Subject", "{{brand}} has an answer for you").await;
     b.write("Text", "Hello ").await;
-    b.press("What can be filled in").await;
+    b.press("Insert…").await;
     b.press("first_name").await;
     let written = b.run("return document.activeElement.value").await;
     assert_eq!(written, "Hello {{first_name}}");
@@ -126,29 +127,26 @@ async fn writes_and_tries_the_rule(t: &TestApp, b: &Browser) {
 
     b.write("Your e-mail address", NAME).await;
     b.press("Send me a test").await;
-    b.sees("on its way, with a code").await;
+    b.sees("Sent, with a six-digit code").await;
     let mails = t.mails();
     assert_eq!(mails.len(), 1);
     assert_eq!(mails[0].to, [NAME]);
-    b.write(
-        "The six digits in the message that you got",
-        &code_in(&mails[0]),
-    )
-    .await;
+    b.write("The six digits from the message", &code_in(&mails[0]))
+        .await;
     b.press("Confirm").await;
-    b.sees("That was the code.").await;
+    b.sees("Code confirmed.").await;
     b.press("Send me a test").await;
-    b.sees("on its way. Look whether it arrives").await;
+    b.sees("Sent. Check your inbox or phone").await;
     let mails = t.mails();
     assert_eq!(mails.len(), 1);
     let words = mails[0].text.as_deref().unwrap();
     assert!(words.contains("your answer is here"), "{words}");
 
     b.press("What would it do now?").await;
-    b.sees("Open conversations: 1, looked at: 1, with an unread message: 1.")
+    b.sees("Open conversations: 1, checked: 1, with an unread message: 1.")
         .await;
     b.press("Conversation by conversation").await;
-    b.sees("The channel has not gone live: nothing goes out yet.")
+    b.sees("This channel is not live yet, so nothing is sent.")
         .await;
     b.sees("in 5 min, an e-mail to d…@example.net").await;
     assert!(!b.page().await.contains(DANA), "whom it is to is masked");
@@ -159,11 +157,11 @@ async fn publishes_it(b: &Browser) {
     b.sees("Draft saved.").await;
     b.sees("There is a draft by ann@shop.example").await;
     b.press("Publish").await;
-    b.sees("Published. From now on reminders go by this rule.")
+    b.sees("Published. This rule is live now.").await;
+    b.sees("Version 1 is live, published by ann@shop.example")
         .await;
-    b.sees("Version 1 is published, by ann@shop.example").await;
-    b.follow("Set up").await;
-    b.sees("5 of 6 steps are done").await;
+    b.follow("Set-up").await;
+    b.sees("5 of 6 steps done").await;
 }
 
 async fn goes_live(t: &TestApp, b: &Browser) {
@@ -174,28 +172,28 @@ async fn goes_live(t: &TestApp, b: &Browser) {
     b.arrives_at("/live").await;
     b.open(&format!("{}/live?account=12345678&channel=sms", t.web))
         .await;
-    b.sees("No test message by SMS is known to have arrived.")
+    b.sees("No test message by SMS has been confirmed yet.")
         .await;
     b.sees("Send yourself a test message from a rule's page")
         .await;
-    b.follow("Look, and go live").await;
+    b.follow("Review and go live").await;
     b.sees("What would happen").await;
-    b.sees("1 customer would be reminded in the next hour, if what is unread now counted.")
+    b.sees("1 customer would be reminded in the next hour, if messages that are unread now were included.")
         .await;
     b.tick("No").await;
     b.tick("Include the 1 customer with unread messages now")
         .await;
     b.press("Go live").await;
-    b.agrees_to("Go live? Customers of The Example Shop are reminded by E-mail from now on.")
+    b.agrees_to("Go live? Customers of The Example Shop will get reminders by E-mail from now on.")
         .await;
-    b.sees("Live. Reminders go out from now on.").await;
+    b.sees("Live. Reminders are sent from now on.").await;
     b.sees("by ann@shop.example").await;
-    b.follow("Set up").await;
-    b.sees("Everything is done").await;
+    b.follow("Set-up").await;
+    b.sees("All done").await;
 }
 
 async fn sees_who_is_next(b: &Browser) {
-    b.follow("The next hour").await;
+    b.follow("Next hour").await;
     b.arrives_at("/forecast").await;
     let rows = b
         .run("return document.querySelectorAll('#due ~ .scroll tbody tr').length")
@@ -216,9 +214,9 @@ async fn opens_the_reminder_of(b: &Browser, conversation: &str) {
 
 async fn cancels(b: &Browser, conversation: &str) {
     opens_the_reminder_of(b, conversation).await;
-    b.sees("Waiting for its moment").await;
+    b.sees("Scheduled").await;
     b.press("Cancel this reminder").await;
-    b.sees("The reminder is cancelled.").await;
+    b.sees("Reminder cancelled.").await;
     b.sees("Cancelled by your team").await;
 }
 
@@ -246,11 +244,11 @@ async fn story(b: &Browser) -> Vec<String> {
 }
 
 const WRITTEN: &str =
-    "An agent wrote, and the customer had not read it when the reminder was scheduled";
+    "An agent wrote, and the customer had not read the message when the reminder was scheduled";
 const PLANNED: &str = "An e-mail was scheduled";
-const CHECKED: &str = "It was checked once more, and still unread: it may go";
-const HANDED_OVER: &str = "The e-mail was handed over, from hello@shop.example";
-const TAKEN: &str = "The provider took it";
+const CHECKED: &str = "Checked again: still unread, cleared to send";
+const HANDED_OVER: &str = "The e-mail was handed to the provider, from hello@shop.example";
+const TAKEN: &str = "The provider accepted it";
 
 async fn reads_the_story(t: &TestApp, b: &Browser) {
     b.open(&format!("{}/reminders?state=sent", t.web)).await;
@@ -259,8 +257,8 @@ async fn reads_the_story(t: &TestApp, b: &Browser) {
     let told = story(b).await;
     assert_eq!(told, [WRITTEN, PLANNED, CHECKED, HANDED_OVER, TAKEN]);
     assert!(!b.page().await.contains(DANA));
-    b.follow("Set up").await;
-    b.sees("Everything is done.").await;
+    b.follow("Set-up").await;
+    b.sees("All done.").await;
 }
 
 async fn sends_one_again_whose_fate_is_unknown(t: &TestApp, b: &Browser) {
@@ -272,18 +270,18 @@ async fn sends_one_again_whose_fate_is_unknown(t: &TestApp, b: &Browser) {
     assert_eq!(t.mails().len(), 1, "it has arrived, but nobody knows");
     t.advance(1).await;
     opens_the_reminder_of(b, &ginas).await;
-    b.sees("Perhaps sent").await;
+    b.sees("May have been sent").await;
     b.press("Send again").await;
-    b.agrees_to("Send this reminder again? Everything is checked once more before it goes.")
+    b.agrees_to("Send this reminder again? Everything is checked again before it is sent.")
         .await;
-    b.sees("It is sent again, if the message is still unread.")
+    b.sees("It will be sent again if the message is still unread.")
         .await;
     t.settle().await;
     assert_eq!(t.mails().len(), 1);
     opens_the_reminder_of(b, &ginas).await;
     let told = story(b).await;
-    let again = "Somebody of your team had it sent again";
-    let unknown = "Nobody can say whether it was sent";
+    let again = "Sent again by your team";
+    let unknown = "It is not known whether it was sent";
     assert_eq!(
         told,
         [
@@ -301,22 +299,22 @@ async fn sends_one_again_whose_fate_is_unknown(t: &TestApp, b: &Browser) {
 }
 
 async fn opts_somebody_out(t: &TestApp, b: &Browser) {
-    b.press("No more reminders for this customer").await;
-    b.agrees_to("Send no more reminders to this customer's address?")
+    b.press("Opt this customer out").await;
+    b.agrees_to("Opt this customer's address out of reminders?")
         .await;
-    b.sees("This customer gets no more reminders at this address.")
+    b.sees("Opted out. This customer gets no more reminders at this address.")
         .await;
     t.answered(GINA);
     t.tick().await;
     t.advance(30).await;
     assert!(t.mails().is_empty(), "no means no");
     looks_up(b, GINA).await;
-    b.sees("Gets no reminders").await;
-    b.sees("The customer does not want reminders.").await;
+    b.sees("Opted out or blocked").await;
+    b.sees("The customer has opted out.").await;
 }
 
 async fn looks_up(b: &Browser, address: &str) {
-    b.follow("People").await;
+    b.follow("Customers").await;
     b.arrives_at("/people").await;
     b.write("E-mail address, phone number", address).await;
     b.press("Look up").await;
@@ -325,9 +323,9 @@ async fn looks_up(b: &Browser, address: &str) {
 async fn erases_somebody(b: &Browser) {
     looks_up(b, DANA).await;
     b.press("Erase this customer").await;
-    b.agrees_to("Erase what is known of this customer? This cannot be undone.")
+    b.agrees_to("Erase this customer's data? This cannot be undone.")
         .await;
-    b.sees("Erased. Conversations: 1;").await;
+    b.sees("Erased: 1 conversation,").await;
     looks_up(b, DANA).await;
     b.sees("No match").await;
     b.follow("Reminders").await;
@@ -337,15 +335,15 @@ async fn erases_somebody(b: &Browser) {
 }
 
 async fn reads_what_was_done(b: &Browser) {
-    b.follow("Audit trail").await;
+    b.follow("Activity").await;
     b.arrives_at("/audit").await;
     let page = b.page().await;
     for done in [
-        "test.send",
-        "rule.publish",
-        "reminder.cancel",
-        "reminder.send_again",
-        "consumer.erase",
+        "Sent a test message",
+        "Published a rule",
+        "Cancelled a reminder",
+        "Sent a reminder again",
+        "Erased a customer",
     ] {
         assert!(page.contains(done), "{done} is not in {page}");
     }
@@ -359,5 +357,5 @@ async fn logs_out(b: &Browser) {
     b.arrives_at("/login").await;
     b.go_back().await;
     b.arrives_at("/login").await;
-    assert!(!b.page().await.contains("Audit trail"));
+    assert!(!b.page().await.contains("Activity"));
 }

@@ -140,7 +140,7 @@ async fn a_page_that_is_not_fed_does_not_look_well() {
         gallery.capture("overview-logged-out").await;
         b.follow("Log in").await;
         b.arrives_at("/login").await;
-        b.sees("You have been logged out. Log in to go on where you were.")
+        b.sees("You have been logged out. Log in to continue where you left off.")
             .await;
         gallery.capture("login-after-the-end").await;
         logs_in(b, ANN).await;
@@ -203,8 +203,7 @@ async fn a_draft_saves_itself_and_comes_back_after_the_session_has_ended() {
         // What is published is what was written last, whatever was under way.
         b.write("Wait of step 1", "9").await;
         b.press("Publish").await;
-        b.sees("Published. From now on reminders go by this rule.")
-            .await;
+        b.sees("Published. This rule is live now.").await;
 
         b.write("Wait of step 1", "11").await;
         b.sees("Saved ").await;
@@ -213,9 +212,9 @@ async fn a_draft_saves_itself_and_comes_back_after_the_session_has_ended() {
         b.sees("Not saved: you have been logged out.").await;
         b.follow("Log in").await;
         b.arrives_at("/login").await;
-        b.sees("What you wrote is kept in this tab.").await;
+        b.sees("Your changes are kept in this tab.").await;
         logs_in(b, ANN).await;
-        b.sees("What you had written is back.").await;
+        b.sees("Your changes are back.").await;
         assert_eq!(value(b, "step-0-wait").await, "12");
         b.sees("Saved ").await;
         assert_eq!(kept(b).await, Value::Null);
@@ -237,10 +236,10 @@ async fn what_was_sent_after_the_end_comes_back_to_the_same_person_only() {
             b.write("Reason", "The shop moves house").await;
             sessions_end(t).await;
             b.press("Pause").await;
-            b.agrees_to("Pause until somebody resumes? What falls due is held.")
+            b.agrees_to("Pause until someone resumes? Due reminders are put on hold.")
                 .await;
             b.arrives_at("/login").await;
-            b.sees("What you wrote is kept in this tab.").await;
+            b.sees("Your changes are kept in this tab.").await;
         };
         let address = async || b.run("return location.href").await.to_string();
         b.open(&format!("{}/?days=30", t.web)).await;
@@ -248,7 +247,7 @@ async fn what_was_sent_after_the_end_comes_back_to_the_same_person_only() {
         pauses().await;
         assert!(!address().await.contains("moves"), "{}", address().await);
         logs_in(b, ANN).await;
-        b.sees("What you had written is back.").await;
+        b.sees("Your changes are back.").await;
         assert!(address().await.contains("/?days=30"), "{}", address().await);
         assert_eq!(value(b, "note").await, "The shop moves house");
         assert_eq!(kept(b).await, Value::Null);
@@ -265,7 +264,7 @@ async fn what_was_sent_after_the_end_comes_back_to_the_same_person_only() {
         b.press("Pause sending").await;
         b.write("Reason", "The shop moves house").await;
         b.press("Pause").await;
-        b.agrees_to("Pause until somebody resumes? What falls due is held.")
+        b.agrees_to("Pause until someone resumes? Due reminders are put on hold.")
             .await;
         b.sees("All sending is paused").await;
         assert_eq!(kept(b).await, Value::Null);

@@ -186,7 +186,7 @@ async fn after_a_failover_that_loses_nothing_what_is_in_time_goes_out_once_and_n
     assert!(unknown <= 16, "{unknown} of {VISITORS} are unknown");
     assert_eq!(pair.held().await, []);
     for process in &service {
-        assert!(!process.log().contains("is held"), "{}", process.log());
+        assert!(!process.log().contains("is on hold"), "{}", process.log());
     }
     pair.end(service).await;
 }

@@ -152,7 +152,7 @@ async fn seen_everywhere(t: &TestApp) {
     let ready = ready.send().await.unwrap();
     assert!(ready.status().is_success(), "a hold is no unreadiness");
     let text = ready.text().await.unwrap();
-    assert!(text.contains("All sending is held"), "{text}");
+    assert!(text.contains("All sending is on hold"), "{text}");
     let metrics = t.http.get(&t.metrics).send().await.unwrap();
     let metrics = metrics.text().await.unwrap();
     assert!(
@@ -177,7 +177,7 @@ async fn seen_everywhere(t: &TestApp) {
     );
     let person = t.person(Role::Viewer).await;
     let page = person.get("/").await.text;
-    assert!(page.contains("All sending is held"), "{page}");
+    assert!(page.contains("All sending is on hold"), "{page}");
     let nobody = t
         .http
         .request(Method::GET, format!("{}/api/v1/hold", t.web));

@@ -121,7 +121,7 @@ async fn a_logical_copy_is_held_until_somebody_says_moved_or_restored_and_a_jour
     let nothing = run(&["restored", "--nothing-lost"], &settings).await;
     assert_eq!(nothing.status.code(), Some(4));
     assert!(
-        text(&nothing.stderr).contains("Nothing is held"),
+        text(&nothing.stderr).contains("Nothing is on hold"),
         "{}",
         text(&nothing.stderr)
     );

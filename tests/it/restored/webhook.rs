@@ -218,7 +218,7 @@ async fn what_was_said_in_a_lost_time_comes_back_from_the_file_and_from_what_a_r
         ],
     );
     let old_key = Hasher::new(OLD_KEY.as_bytes()).key_id();
-    let before_the_change = db::pool_with_key(db.url.parse().unwrap(), 1, Some(old_key.clone()));
+    let before_the_change = db::pool_with_key(db.url.parse().unwrap(), 1, 0, Some(old_key.clone()));
     let lost_from = Clock::System.now().to_rfc3339();
     opt_out(&before_the_change, 1).await;
     let mut worker = Process::start(&["worker"], &settings);

@@ -256,7 +256,7 @@ async fn who_asks_liveperson_too_much_is_told_when_to_come_back() {
             if answer.status == 429 {
                 refused += 1;
                 assert_eq!(answer.headers["retry-after"], "5", "{answer:?}");
-                assert!(answer.text.contains("ask again in 5 s"), "{}", answer.text);
+                assert!(answer.text.contains("try again in 5 s"), "{}", answer.text);
             } else {
                 assert_eq!(answer.status, 200, "{}", answer.text);
             }

@@ -135,7 +135,7 @@ async fn of_two_people_at_one_rule_the_second_is_told_and_nothing_is_lost() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&late, ControlError::Changed(said) if said.contains("ben published it")),
+        matches!(&late, ControlError::Changed(said) if said.contains("ben published a newer version")),
         "{late}"
     );
     assert_eq!(published.published.unwrap().settings.steps.len(), 1);
@@ -182,7 +182,7 @@ async fn a_draft_begun_before_somebody_elses_publishing_is_not_published_over_it
     .unwrap();
     let told = publish(&db.pool, begun.stamp, "ann").await.unwrap_err();
     assert!(
-        matches!(&told, ControlError::Changed(said) if said.contains("rules file published it")),
+        matches!(&told, ControlError::Changed(said) if said.contains("rules file published a newer version")),
         "{told}"
     );
     let there = read(&db.pool).await;

@@ -91,7 +91,7 @@ async fn a_rule_is_published_from_its_page_and_reminders_go_by_it() {
         );
         let shown = ann.get(&path()).await.text;
         assert!(
-            shown.contains("Version 1 is published") && shown.contains("after 3 minutes"),
+            shown.contains("Version 1 is live") && shown.contains("after 3 minutes"),
             "{shown}"
         );
         t.answered("dana@example.net");
@@ -117,7 +117,7 @@ async fn of_two_people_on_one_page_the_second_sees_both_versions_and_loses_nothi
         assert_eq!(told.status, 409);
         let page = &told.text;
         assert!(
-            page.contains("Someone else has changed this rule") && page.contains(&ann.name),
+            page.contains("Someone else published a newer version") && page.contains(&ann.name),
             "{page}"
         );
         assert!(
@@ -256,7 +256,7 @@ async fn the_page_says_what_the_form_means_sends_a_test_and_asks_what_it_would_d
         assert!(mail.text.contains("<html"), "{}", mail.text);
         let tested = ann.form(&path(), &fields("v0-d0", "45", "test")).await;
         assert!(
-            tested.text.contains("on its way, with a code"),
+            tested.text.contains("Sent, with a six-digit code"),
             "{}",
             tested.text
         );
@@ -266,13 +266,9 @@ async fn the_page_says_what_the_form_means_sends_a_test_and_asks_what_it_would_d
         let wrong = if code == "000000" { "000001" } else { "000000" };
         for (entered, status, said) in [
             ("12345", 422, "That must be the six digits"),
-            (
-                wrong,
-                422,
-                "That is not the code that was sent last; 4 tries are left",
-            ),
-            (code.as_str(), 200, "That was the code"),
-            (code.as_str(), 409, "no code for this address"),
+            (wrong, 422, "That is not the latest code; 4 attempts left"),
+            (code.as_str(), 200, "Code confirmed"),
+            (code.as_str(), 409, "no valid code for this address"),
         ] {
             let mut form = fields("v0-d0", "45", "verify");
             form.push(("test_code", entered));
@@ -349,10 +345,7 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
         let told = async |page: &str| boss.get(page).await.text;
         let story = format!("/reminders/{}", t.reminders().await[0].id);
         for page in ["/reminders", "/", &story] {
-            assert!(
-                told(page).await.contains(">Waiting for its moment</span>"),
-                "{page}"
-            );
+            assert!(told(page).await.contains(">Scheduled</span>"), "{page}");
         }
         let rule = [
             ("what", "12345678/default"),
@@ -363,7 +356,7 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
         for page in ["/reminders", "/", &story] {
             let page = told(page).await;
             assert!(
-                page.contains("Held: paused") && !page.contains(">Waiting for its moment</span>"),
+                page.contains("On hold: paused") && !page.contains(">Scheduled</span>"),
                 "{page}"
             );
             assert!(
@@ -373,16 +366,13 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
             assert!(page.contains("new &lt;words&gt;"), "{page}");
         }
         let forecast = told("/forecast").await;
-        assert!(forecast.contains("Held: paused"), "{forecast}");
+        assert!(forecast.contains("On hold: paused"), "{forecast}");
         let person = boss.form("/people", &[("who", &chat)]).await.text;
         assert!(
-            person.contains("Reminders are paused by your team."),
+            person.contains("Your team has paused reminders."),
             "{person}"
         );
-        assert!(
-            !person.contains("A reminder waits for its moment."),
-            "{person}"
-        );
+        assert!(!person.contains("A reminder is scheduled."), "{person}");
 
         // Who may not resume sees what is paused, and no button.
         let viewer = t.person(Role::Viewer).await;
@@ -402,11 +392,7 @@ async fn a_pause_is_told_on_every_page_and_by_every_reminder_that_it_holds() {
             boss.form("/pauses", &end).await.location(),
             "/reminders?state=scheduled"
         );
-        assert!(
-            told(&story)
-                .await
-                .contains(">Waiting for its moment</span>")
-        );
+        assert!(told(&story).await.contains(">Scheduled</span>"));
         let away = [
             ("what", "everything"),
             ("do", "pause"),

@@ -51,7 +51,7 @@ async fn every_setting_is_a_field_of_the_page_and_has_its_name_in_the_history_an
         }
         let history = boss.get(&format!("{}/history", path())).await.text;
         for words in [
-            "Apart by at least",
+            "Minimum time between reminders",
             "2 hours",
             "1 hour 30 minutes",
             "E-mail 4 min",
@@ -60,7 +60,7 @@ async fn every_setting_is_a_field_of_the_page_and_has_its_name_in_the_history_an
         }
         let audit = boss.get("/audit").await.text;
         assert!(
-            audit.contains("changes: Apart by at least; Steps"),
+            audit.contains("changes: Minimum time between reminders; Steps"),
             "{audit}"
         );
     })

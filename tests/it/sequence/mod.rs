@@ -45,7 +45,7 @@ fn answered(t: &TestApp, person: Person) -> String {
 }
 
 /// The same, of who can be reached over both channels.
-fn answered_with_both(t: &TestApp) -> String {
+pub fn answered_with_both(t: &TestApp) -> String {
     answered(t, person(Some(ANN), Some(PHONE)))
 }
 

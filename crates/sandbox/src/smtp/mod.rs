@@ -34,6 +34,7 @@ use bounces::Postmaster;
 
 use super::clock::WorldClock;
 use super::door::{Door, Latch};
+use super::oauth::OAuth;
 use super::outbox::Outbox;
 
 /// How the server behaves when no fault strikes.
@@ -41,8 +42,10 @@ use super::outbox::Outbox;
 pub struct SmtpOptions {
     /// The name in the greeting.
     pub hostname: String,
-    /// User name and password; with none, mail is taken from anybody.
+    /// User name and password; with none and without [`SmtpOptions::oauth`], mail is taken from anybody.
     pub credentials: Option<(String, String)>,
+    /// Takes tokens (XOAUTH2) that were given here.
+    pub oauth: Option<OAuth>,
     pub tls: Option<Tls>,
     /// Announced by SIZE.
     pub max_message_bytes: usize,
@@ -69,11 +72,26 @@ impl fmt::Debug for SmtpOptions {
     }
 }
 
+impl SmtpOptions {
+    /// The ways to sign in.
+    fn mechanisms(&self) -> Vec<&'static str> {
+        let mut offered = Vec::new();
+        if self.credentials.is_some() {
+            offered.extend(["PLAIN", "LOGIN"]);
+        }
+        if self.oauth.is_some() {
+            offered.push("XOAUTH2");
+        }
+        offered
+    }
+}
+
 impl Default for SmtpOptions {
     fn default() -> Self {
         Self {
             hostname: "mail.sandbox.example".to_owned(),
             credentials: None,
+            oauth: None,
             tls: None,
             max_message_bytes: 10 * 1024 * 1024,
             max_connections: 1_000,

@@ -1,5 +1,6 @@
 //! One conversation with a client, from the greeting to its end.
 
+mod token;
 mod transaction;
 
 use std::io;
@@ -67,7 +68,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             lines: Lines::new(stream),
             secure,
             greeted: false,
-            signed_in: server.options.credentials.is_none(),
+            signed_in: server.options.mechanisms().is_empty(),
             from: None,
             to: Vec::new(),
             accepted: 0,
@@ -171,8 +172,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         ];
         if self.may_start_tls() {
             lines.push("STARTTLS".to_owned());
-        } else if options.credentials.is_some() {
-            lines.push("AUTH PLAIN LOGIN".to_owned());
+        } else if !options.mechanisms().is_empty() {
+            lines.push(format!("AUTH {}", options.mechanisms().join(" ")));
         }
         let last = lines.len() - 1;
         let reply: Vec<String> = lines
@@ -208,9 +209,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     async fn auth(&mut self, rest: &str) -> io::Result<Answered> {
-        let Some(expected) = &self.options().credentials else {
+        if self.options().mechanisms().is_empty() {
             return self.say("503 5.5.1 AUTH is not offered").await;
-        };
+        }
         if self.may_start_tls() {
             return self
                 .say("538 5.7.11 Encryption required for this mechanism")
@@ -219,6 +220,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         let mut words = rest.split_whitespace();
         let mechanism = words.next().unwrap_or_default().to_ascii_uppercase();
         let initial = words.next();
+        if let (Some(oauth), "XOAUTH2") = (&self.options().oauth, mechanism.as_str()) {
+            return self.auth_by_token(oauth, initial).await;
+        }
+        let Some(expected) = &self.options().credentials else {
+            return self.say("504 5.7.4 Unrecognized authentication type").await;
+        };
         let given = match mechanism.as_str() {
             "PLAIN" => {
                 let Some(answer) = self.challenge("", initial).await? else {
@@ -249,13 +256,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             "535 5.7.8 Username and Password not accepted"
         };
         let answered = self.answer(Phase::Auth, &[&user], reply).await?;
+        self.note_sign_in(answered);
+        Ok(answered)
+    }
+
+    fn note_sign_in(&mut self, answered: Answered) {
         self.signed_in = answered == Some('2');
         if !self.signed_in {
             self.server
                 .denied
                 .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         }
-        Ok(answered)
     }
 
     /// The client's answer to a base64 challenge, decoded; what is not base64 becomes an empty (and thus wrong) answer.

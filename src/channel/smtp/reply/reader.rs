@@ -114,10 +114,15 @@ impl ReplyLines {
 
 /// What a server's answer to EHLO offers, as far as we care.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a server offers each by itself"
+)]
 pub struct Offers {
     pub starttls: bool,
     pub plain: bool,
     pub login: bool,
+    pub xoauth2: bool,
 }
 
 impl Offers {
@@ -134,6 +139,7 @@ impl Offers {
                     for mechanism in words {
                         offers.plain |= mechanism == "PLAIN";
                         offers.login |= mechanism == "LOGIN";
+                        offers.xoauth2 |= mechanism == "XOAUTH2";
                     }
                 }
                 _ => {}

@@ -188,6 +188,7 @@ fn offers_come_in_any_case_and_in_the_old_spelling() {
         starttls,
         plain,
         login,
+        xoauth2: false,
     };
     let cases = [
         ("250 mx", offers(false, false, false)),
@@ -227,6 +228,18 @@ fn offers_come_in_any_case_and_in_the_old_spelling() {
         let octets = format!("{begun}{last}\r\n");
         let lines = read(octets.as_bytes(), 3).unwrap().unwrap().0;
         assert_eq!(Offers::of(&lines), expected, "{answer}");
+    }
+}
+
+#[test]
+fn tokens_are_offered_under_one_name() {
+    for (answer, offered) in [
+        ("250-mx\r\n250 AUTH LOGIN XOAUTH2\r\n", true),
+        ("250-mx\r\n250 auth=xoauth2\r\n", true),
+        ("250-mx\r\n250 AUTH OAUTHBEARER\r\n", false),
+    ] {
+        let lines = read(answer.as_bytes(), 3).unwrap().unwrap().0;
+        assert_eq!(Offers::of(&lines).xoauth2, offered, "{answer}");
     }
 }
 

@@ -328,8 +328,8 @@ fn a_full_pass_that_takes_longer_than_a_quarter_of_an_hour_needs_a_person() {
     );
     assert_eq!(
         told[0].what,
-        "Conversations of account 12345678 are looked at too seldom: a full pass over 1,000 skills takes 16 min at 2.5 calls/s, half of \
-         what the settings allow."
+        "Conversations of account 12345678 are not checked often enough: a full pass over 1,000 skills takes 16 min at 2.5 calls/s, half \
+         of what the settings allow."
     );
 }
 
@@ -342,7 +342,11 @@ fn what_is_paused_is_not_called_well() {
     let part = Scope::Account("12345678".parse().unwrap());
     let both = [pause(part.clone()), pause(Scope::Everything)];
     let part = health(&seen(&scans, &[], &[pause(part)]));
-    assert!(part.sentence.contains("A part"), "{}", part.sentence);
+    assert!(
+        part.sentence.contains("Some reminders"),
+        "{}",
+        part.sentence
+    );
     let both = health(&seen(&scans, &[], &both));
     assert_eq!(both, everything, "the whole says more than a part");
     let off = OverviewFacts {
@@ -358,7 +362,7 @@ fn what_is_paused_is_not_called_well() {
     };
     let told = told(&before);
     assert!(
-        told.health.sentence.starts_with("Nothing goes out"),
+        told.health.sentence.starts_with("Nothing is sent yet"),
         "{told:?}"
     );
     assert_eq!(told.attention[0].about, AttentionTopic::Live);

@@ -3,7 +3,7 @@
 use chrono::NaiveTime;
 use serde_json::Value;
 
-use super::{Problems, RuleProblem};
+use super::{Problems, RuleProblem, check_kind};
 use crate::domain::channel::Parts;
 use crate::domain::ids::Channel;
 use crate::domain::quiet::Window;
@@ -80,12 +80,7 @@ pub(super) fn check_channels(given: Option<&Value>, problems: &mut Problems) {
         {
             let mut alone = defaults.clone();
             alone[key] = value.clone();
-            if let Err(error) = serde_json::from_value::<ChannelSettings>(alone) {
-                problems.push(RuleProblem::new(
-                    format!("{CHANNELS}.{channel}.{key}"),
-                    error.to_string(),
-                ));
-            }
+            check_kind::<ChannelSettings>(&format!("{CHANNELS}.{channel}"), &alone, problems);
         }
     }
 }

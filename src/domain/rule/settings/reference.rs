@@ -7,16 +7,20 @@ use super::{Group, Input, LeftOut, Of, SETTINGS, Setting};
 use crate::domain::ids::Channel;
 use crate::domain::rule::{RuleSettings, When, hours_said, span};
 
-const INTRODUCTION: &str = "\
-# Rule settings
+const INTRODUCTION: &str = "# Rule settings
 
 <!-- Written by `make docs` from src/domain/rule/settings.rs. -->
 
-A rule says when, over which channels and how reminders go out, for one skill or as the account's default. Its settings have these names
-in files of rules and in the API (`settings.caps.gap_minutes`); the dashboard's editor shows them by their labels. What is left out is the
-default. Bounds are included. A setting that each channel has is written with its channel, as in `channels.sms.max_age_minutes`.
+A rule says when, over \
+                            which channels and how reminders go out, for one skill or as the account's default. Its settings have these \
+                            names
+in files of rules and in the API (`settings.caps.gap_minutes`); the dashboard's editor shows them by \
+                            their labels. What is left out is the
+default. Bounds are included. A setting that each channel has is \
+                            written with its channel, as in `channels.sms.max_age_minutes`.
 
-Beside them, a rule has `enabled`: whether it is switched on. A skill's own rule that is switched off takes the skill out of the default.
+Beside them, a rule has `enabled`: whether \
+                            it is active. A skill's own rule that is off takes the skill out of the default.
 ";
 
 fn reference() -> String {
@@ -75,7 +79,7 @@ fn reference() -> String {
 
 fn default(setting: &Setting, of: Option<Channel>) -> String {
     if of.is_some_and(|channel| !setting.is_of(channel)) {
-        return "not there".to_owned();
+        return "not available".to_owned();
     }
     let settings = RuleSettings::default_for(&Channel::ALL);
     let json = serde_json::to_value(&settings).unwrap();
@@ -107,7 +111,7 @@ fn default(setting: &Setting, of: Option<Channel>) -> String {
                 own.map(|(country, hours)| format!("; {country} numbers: {}", hours_said(hours)));
             hours_said(&quiet.allowed) + &own.collect::<String>()
         }
-        (Input::Texts, ..) => "the built-in words".to_owned(),
+        (Input::Texts, ..) => "the standard text".to_owned(),
         _ => format!("`{value}`").replace('"', ""),
     }
 }

@@ -48,7 +48,7 @@ impl DeliveryBatch<'_> {
                 refused.push(decided.candidate);
                 continue;
             }
-            let channel = owed.channel;
+            let (account, channel) = (&owed.account, owed.channel);
             match (attempt, &decided.decision) {
                 (None, Decision::Send(_)) => {
                     let sender = decided.sender;
@@ -56,11 +56,11 @@ impl DeliveryBatch<'_> {
                     found.prepared.insert(owed.id, without);
                 }
                 (None, decision) => {
-                    self.ctx.metrics.decided_on(channel, decision);
+                    self.ctx.metrics.decided_on(account, channel, decision);
                     found.answers.other(owed, decision);
                 }
                 (Some(attempt), decision) => {
-                    self.ctx.metrics.decided_on(channel, decision);
+                    self.ctx.metrics.decided_on(account, channel, decision);
                     let (id, known) = (owed.id, (asked, cleared));
                     if let Some(dispatch) = Self::dispatch(decided, attempt, known, found) {
                         let prepared = Prepared::Begun(Box::new(dispatch));

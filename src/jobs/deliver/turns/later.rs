@@ -48,7 +48,9 @@ impl TurnRound<'_> {
             let reason = Reason::RateLimit;
             if !owed.lined_up {
                 let decision = Decision::Postpone(until, reason);
-                self.ctx.metrics.decided_on(owed.channel, &decision);
+                self.ctx
+                    .metrics
+                    .decided_on(&owed.account, owed.channel, &decision);
                 log.push(NewDecision {
                     reminder: owed.id,
                     verdict: Verdict::Postpone,

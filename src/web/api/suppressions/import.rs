@@ -31,7 +31,7 @@ pub(super) fn add(table: &mut RouteTable) {
     table.long_api(Permission::Operate, MAX_LIST, routes!(import_suppressions));
 }
 
-/// A list of people who said no elsewhere, as JSON.
+/// A list of people who opted out elsewhere, as JSON.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = File)]
@@ -73,11 +73,11 @@ struct ImportResult {
     #[schema(example = "SendGrid bounces or blocks")]
     layout: &'static str,
     lines: usize,
-    /// Lines that suppress somebody.
+    /// Lines with a suppression.
     taken: usize,
     /// Suppressions new or changed.
     changed: u64,
-    /// Lines that were understood and suppress nobody.
+    /// Lines that are valid and contain no suppression.
     skipped: Vec<Skipped>,
     /// How many lines were not understood.
     left_out: usize,
@@ -85,7 +85,7 @@ struct ImportResult {
     problems: Vec<BadLine>,
 }
 
-/// Lines that were understood and suppress nobody.
+/// Lines that are valid and contain no suppression.
 #[derive(Debug, Serialize, ToSchema)]
 struct Skipped {
     /// `not_an_opt_out`, `temporary_failure`, `about_the_sender`, `no_address` or `expired`.
@@ -133,7 +133,7 @@ impl From<control::suppressions::SuppressionImport> for ImportResult {
 ///
 /// The file goes into JSON, or is the body itself with another content type: then it may have any encoding. If a line is not
 /// understood, nothing is stored and each such line is named, unless `leave_out_bad_lines` is set. Lines that were understood
-/// and suppress nobody (a failure that passes, an ordinary message) are counted. One import runs at a time; a second is answered
+/// and contain no suppression (a temporary failure, an ordinary message) are counted. One import runs at a time; a second is answered
 /// 429. `docs/data-protection.md` says which exports are understood.
 #[utoipa::path(post, path = "/suppressions/import", tag = "suppressions", params(OfFile),
     request_body(content((ImportBody = "application/json"), (String = "text/csv"))),

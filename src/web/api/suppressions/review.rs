@@ -29,7 +29,7 @@ struct ToReview {
     items: Vec<DoubtfulOptOut>,
 }
 
-/// List doubtful opt-outs that nobody has looked at
+/// List doubtful opt-outs to review
 ///
 /// What was written is not kept: only that it was doubtful, and why.
 #[utoipa::path(get, path = "/suppressions/review", tag = "suppressions", responses((status = 200, body = ToReview)))]

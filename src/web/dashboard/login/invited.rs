@@ -29,8 +29,8 @@ pub fn add(table: &mut RouteTable) {
 fn gone() -> Response {
     let page = templates::message(
         "This link no longer works",
-        "It was used already, or is too old. Ask an administrator for a new one, or run `unread users password NAME`.",
-        Some(("/login", "To the login")),
+        "It was used or has expired. Ask an administrator for a new one, or run `unread users password NAME`.",
+        Some(("/login", "Back to login")),
     );
     (StatusCode::NOT_FOUND, careful(page)).into_response()
 }
@@ -96,7 +96,7 @@ async fn choose(
         return login::enter(&state, &visitor, user, "/").await;
     }
     if !state.access.passwords {
-        let why = "Nobody logs in with a password here.";
+        let why = "Password login is turned off here.";
         let status = StatusCode::FORBIDDEN;
         return Ok(password_page(
             &state,

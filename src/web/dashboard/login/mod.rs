@@ -91,9 +91,9 @@ pub async fn tell_first_link(state: &AppState, anew: bool) -> Result<(), Control
     }
     let link = users::first_link(&state.pool, anew, state.clock.now()).await?;
     if let Some(link) = link {
-        let url = users::address_of(&state.public_url, &link)?;
+        let url = users::address_of(&state.dashboard_url, &link)?;
         tracing::warn!(
-            "Nobody can log in to the dashboard yet. Within an hour, make the first administrator at {url} (works once)"
+            "The dashboard has no users yet. Create the first administrator within an hour at {url} (works once)"
         );
     }
     Ok(())
@@ -150,7 +150,7 @@ async fn log_in(
     };
     let to = inside(&given.to);
     if !state.access.passwords {
-        let why = "Nobody logs in with a password here. Use single sign-on.";
+        let why = "Password login is turned off here. Use single sign-on.";
         let status = StatusCode::FORBIDDEN;
         let page = LoginView {
             to,
@@ -169,7 +169,7 @@ async fn log_in(
             enter(&state, &visitor, user, to).await
         }
         PasswordTry::Not(refused) => {
-            let why = refused.message("Name or password is wrong.");
+            let why = refused.message("Wrong name or password.");
             let page = LoginView {
                 to,
                 name: &given.name,

@@ -113,19 +113,19 @@ async fn come_back(
         .is_some_and(|own| csrf::fits(own, &came.state));
     if !began_here {
         return Ok(not_let_in(
-            "This login was not begun in this browser, or took too long. Try again.",
+            "This login was not started in this browser, or took too long. Try again.",
         ));
     }
     let now = state.clock.now();
     let taken = db::sso::take(&state.pool, &hashing::digest(&came.state), now).await?;
     let Some(started) = taken else {
         return Ok(not_let_in(
-            "This login took too long, or was used already. Try again.",
+            "This login took too long or was already used. Try again.",
         ));
     };
     if came.error.is_some() || came.code.is_empty() {
         refused(AccessOutcome::SsoRefused);
-        return Ok(not_let_in("The single sign-on did not let you in."));
+        return Ok(not_let_in("Single sign-on did not let you in."));
     }
     let known = match issuer.redeem(&came.code, &started, now).await {
         Ok(known) => known,
@@ -153,32 +153,31 @@ async fn come_back(
 pub fn refusal_message(why: &SsoRefusal) -> String {
     match why {
         SsoRefusal::Unknown(address) => format!(
-            "The single sign-on knows you, but nobody has let you in here yet. Ask an administrator to add {address}, or for a link."
+            "Single sign-on knows you, but you have no access here yet. Ask an administrator to add {address}, or for a link."
         ),
         SsoRefusal::NoAddress => {
-            "The single sign-on knows you, but does not say that your e-mail address has been verified, so nobody can tell who you \
-             are here. Ask an administrator for a link, and open it in this browser."
+            "Single sign-on knows you, but does not confirm that your e-mail address is verified. Ask an administrator for a link, and \
+             open it in this browser."
                 .to_owned()
         }
         SsoRefusal::BoundElsewhere(name) => format!(
-            "{name} is connected to another login of the single sign-on. An administrator can disconnect that one on the page of \
-             people who log in."
+            "{name} is connected to another single sign-on login. An administrator can disconnect it on the page Team."
         ),
         SsoRefusal::AlreadyHere(name) => {
             format!("The link is not for you: you are {name} here. Log in with single sign-on.")
         }
         SsoRefusal::LinkGone => {
-            "This link no longer works: it was used already, or is too old. Ask an administrator for a new one.".to_owned()
+            "This link no longer works: it was used or has expired. Ask an administrator for a new one.".to_owned()
         }
     }
 }
 
 fn failed(error: &anyhow::Error) -> Response {
     tracing::error!("The single sign-on failed: {error:#}");
-    not_let_in("The single sign-on does not work at the moment; the log of the service says why.")
+    not_let_in("Single sign-on does not work at the moment. The service's log says why.")
 }
 
 pub fn not_let_in(why: &str) -> Response {
-    let page = templates::message("Not logged in", why, Some(("/login", "To the login")));
+    let page = templates::message("Not logged in", why, Some(("/login", "Back to login")));
     (StatusCode::FORBIDDEN, careful(page)).into_response()
 }

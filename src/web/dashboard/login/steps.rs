@@ -77,8 +77,8 @@ async fn under_way(
 
 /// There is nothing under way in this browser, or not any more.
 fn took_too_long() -> Response {
-    let why = "This login took too long, or was used already. Try again.";
-    let page = templates::message("Not logged in", why, Some(("/login", "To the login")));
+    let why = "This login took too long or was already used. Try again.";
+    let page = templates::message("Not logged in", why, Some(("/login", "Back to login")));
     (StatusCode::GONE, careful(page)).into_response()
 }
 
@@ -216,7 +216,7 @@ async fn enter_code(
         .unwrap_or_default();
     let (tried, shown) = tries::code(&state, &visitor, &way.user.name, &code).await?;
     if let PasswordTry::Not(refused) = tried {
-        let why = refused.message("That is not a code that is good now.");
+        let why = refused.message("That code is not valid now.");
         return Ok(refused.answer(|status| code_page(status, Some(&why))));
     }
     let with = shown.map_or_else(String::new, |shown| {

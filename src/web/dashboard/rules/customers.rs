@@ -193,7 +193,7 @@ impl StepView {
             Became::NotNeeded(by) if customer.comes_back.contains(&by) => (
                 None,
                 format!(
-                    "{}: not sent. Nothing reports here that an {} did not arrive, so it counts as arrived: set up bounce reports",
+                    "{}: not sent. Nothing reports here when an {} does not arrive, so it counts as delivered: set up bounce reports",
                     names.label,
                     by.names().inside
                 ),
@@ -201,7 +201,7 @@ impl StepView {
             Became::NotNeeded(by) => (
                 None,
                 format!(
-                    "{}: not sent, the {} reached them",
+                    "{}: not sent, the {} reached the customer",
                     names.label,
                     by.names().message
                 ),
@@ -233,7 +233,7 @@ fn clock(at: DateTime<Utc>, customer: &Customer) -> String {
 fn waits(held_by: Reason) -> Option<&'static str> {
     Some(match held_by {
         Reason::QuietHours => "for the allowed hours",
-        Reason::Gap => "because of the one before",
+        Reason::Gap => "because of the previous one",
         Reason::CapConversation | Reason::CapConsumer | Reason::CapAddress => {
             "because of the daily limit"
         }
@@ -251,14 +251,14 @@ fn not_sent(channel: Channel, reason: Reason) -> String {
                 .map_or(names.an_address, |(_, address)| address);
             format!("not sent, no {address}")
         }
-        Reason::NotConfigured => "not sent, it is not set up".to_owned(),
+        Reason::NotConfigured => "not sent, not set up".to_owned(),
         Reason::QuietHours => "not sent, outside the allowed hours".to_owned(),
-        Reason::Gap => "not sent, too soon after the one before".to_owned(),
+        Reason::Gap => "not sent, too soon after the previous one".to_owned(),
         Reason::CapConversation | Reason::CapConsumer | Reason::CapAddress => {
             "not sent, the daily limit is reached".to_owned()
         }
-        Reason::TooLate => "not sent, too late by then".to_owned(),
-        Reason::Reached => "not sent, an earlier one reached them".to_owned(),
+        Reason::TooLate => "not sent, expired by then".to_owned(),
+        Reason::Reached => "not sent, an earlier one reached the customer".to_owned(),
         other => format!("not sent. {}", because(other)),
     }
 }
@@ -289,7 +289,7 @@ mod tests {
             .iter()
             .map(|(who, steps)| (who.as_str(), steps.iter().map(String::as_str).collect()))
             .collect();
-        let reached = "SMS: not sent, the e-mail reached them";
+        let reached = "SMS: not sent, the e-mail reached the customer";
         let no_email = "E-mail: not sent, no e-mail address";
         let expected = [
             (
@@ -345,7 +345,7 @@ mod tests {
             .find(|(who, _)| who == "If the e-mail does not arrive");
         let said = &lost.unwrap().1[1];
         assert!(
-            said.starts_with("SMS: not sent. Nothing reports here that an e-mail did not arrive"),
+            said.starts_with("SMS: not sent. Nothing reports here when an e-mail does not arrive"),
             "{said}"
         );
     }

@@ -163,7 +163,7 @@ async fn change(
             let done = save(&page, &state, &key, &fields, written.clone(), publish).await;
             match done {
                 Ok(()) if publish => {
-                    let said = "Published. From now on reminders go by this rule.";
+                    let said = "Published. This rule is live now.";
                     page.done(&format!("/rules/{key}"), said).await
                 }
                 Ok(()) => {

@@ -85,7 +85,7 @@ async fn hour(
         several: accounts.len() > 1,
         now: labels::time(now, now),
     };
-    Ok(page.render("forecast.hbs", "The next hour", values))
+    Ok(page.render("forecast.hbs", "Next hour", values))
 }
 
 #[derive(Serialize)]
@@ -118,11 +118,11 @@ impl<'a> DueRow<'a> {
 /// What holds a reminder up that is due.
 fn held_by(cause: &Cause) -> String {
     match cause.reason() {
-        Some(Reason::Paused) => "Held: paused, until somebody resumes.".to_owned(),
+        Some(Reason::Paused) => "On hold: paused, until someone resumes.".to_owned(),
         Some(Reason::Held) => {
-            "Held, like all sending, until whoever runs the service decides.".to_owned()
+            "On hold, like all sending, until your server administrator decides.".to_owned()
         }
-        Some(Reason::NotLive) => "Will not be sent: the channel is not live any more.".to_owned(),
+        Some(Reason::NotLive) => "Will not be sent: the channel is no longer live.".to_owned(),
         _ => why(cause),
     }
 }
@@ -147,10 +147,10 @@ impl<'a> DecisionRow<'a> {
             channel_name: decision.channel.map(labels::channel),
             said: match decision.verdict {
                 Verdict::Schedule => "Reminder scheduled",
-                Verdict::Send => "May go",
+                Verdict::Send => "Cleared to send",
                 Verdict::Cancel => "Cancelled",
-                Verdict::Postpone => "Put off",
-                Verdict::Expire => "Given up",
+                Verdict::Postpone => "Postponed",
+                Verdict::Expire => "Expired",
                 Verdict::None => "No reminder",
             },
             why: why(&decision.reason),
@@ -242,5 +242,5 @@ async fn way(page: PageFrame, Shared(state): Shared<AppState>) -> Result<Respons
             "steps": steps,
         }));
     }
-    Ok(page.render("setup.hbs", "Set up", json!({ "accounts": accounts })))
+    Ok(page.render("setup.hbs", "Set-up", json!({ "accounts": accounts })))
 }

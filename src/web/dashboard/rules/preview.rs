@@ -139,7 +139,7 @@ fn weeks(settings: &RuleSettings) -> Vec<Value> {
         }
         let label = channel.names().label;
         all.push(week(
-            &format!("{label}, by the customer's own clock"),
+            &format!("{label}, in the customer's own time zone"),
             &quiet.allowed,
         ));
         let own = quiet
@@ -231,7 +231,7 @@ fn size(preview: &TextPreview) -> Value {
     let count = if sms.segments == 1 {
         "1 SMS".to_owned()
     } else {
-        format!("{} SMS, each is paid for", sms.segments)
+        format!("{} text messages, each charged separately", sms.segments)
     };
     json!({
         "units": sms.units,
@@ -271,7 +271,7 @@ pub fn conflict(
     let found = found
         .iter()
         .map(|d| (d.field.as_str(), &d.before, &d.after));
-    form::differences("What differs", ("There now", "Yours"), found)
+    form::differences("Differences", ("Live now", "With your changes"), found)
 }
 
 /// The HTML of a message in a language, with what the form says. Which, its field `show` says: `email/de`.
@@ -281,7 +281,7 @@ pub async fn mail(
     settings: &Value,
     fields: &FormFields,
 ) -> Result<String, ControlError> {
-    const FAULTY: &str = "<p>Fix what is marked first.</p>";
+    const FAULTY: &str = "<p>Fix the marked fields first.</p>";
     let (word, language) = fields.one("show").split_once('/').unwrap_or_default();
     let settings = RuleSettings::parse(&state.context.installation.channels, settings.clone());
     let (Ok(settings), Ok(channel)) = (settings, word.parse::<Channel>()) else {

@@ -17,6 +17,7 @@ use crate::domain::ids::Channel;
 use crate::domain::rule::RuleKey;
 use crate::web::AppState;
 use crate::web::dashboard::{PageError, PageFrame};
+use crate::web::page_error::sentence;
 
 /// The editor as a try leaves it, with what the form says.
 fn shown(
@@ -116,7 +117,7 @@ pub async fn verify(
     let mut shown = shown(state, view, written, fields);
     match verified {
         Ok(()) => {
-            let said = "That was the code. Test messages to this address now bring your words.";
+            let said = "Code confirmed. Test messages to this address now contain your text.";
             shown.tested = Some(json!({ "level": "good", "said": said, "code": null }));
         }
         Err(ControlError::Invalid(faults)) => {
@@ -189,7 +190,7 @@ pub async fn fill(
             | ControlError::Unavailable(_)
             | ControlError::Busy(..)),
         ) => {
-            shown.unfilled = Some(format!("Sorry, {error}."));
+            shown.unfilled = Some(sentence(&format!("Sorry, {error}")));
         }
         Err(other) => return Err(other.into()),
     }

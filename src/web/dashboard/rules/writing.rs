@@ -64,7 +64,7 @@ async fn save(
         }
         Err(ControlError::Changed(_)) => refused(
             StatusCode::CONFLICT,
-            "it has changed since you opened it. Save the draft by hand to see what differs."
+            "someone else changed it while you had it open. Save the draft yourself to see the differences."
                 .to_owned(),
         ),
         Err(ControlError::Conflict(why)) => refused(StatusCode::CONFLICT, why),

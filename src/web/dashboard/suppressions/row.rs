@@ -60,8 +60,8 @@ pub fn code(hash: &AddressHash) -> String {
 /// A reason in a few words, for lists.
 pub fn label(reason: Suppression) -> &'static str {
     match reason {
-        Suppression::OptedOut => "Said no",
-        Suppression::BadAddress => "Does not work",
+        Suppression::OptedOut => "Opted out",
+        Suppression::BadAddress => "Invalid address",
         Suppression::Complaint => "Reported as spam",
         Suppression::Blocked => "Blocked by your team",
     }
@@ -71,11 +71,11 @@ fn from(source: Source) -> &'static str {
     match source {
         Source::Provider => "provider's answer",
         Source::SmsKeyword => "text message, keyword",
-        Source::SmsText => "text message, own words",
+        Source::SmsText => "text message, free text",
         Source::UnsubscribeLink => "unsubscribe link",
         Source::MailEvent => "mail provider's report",
         Source::Operator => "your team",
-        Source::Import => "imported file",
+        Source::Import => "imported list",
     }
 }
 
@@ -83,7 +83,7 @@ fn from(source: Source) -> &'static str {
 fn question(reason: Suppression) -> &'static str {
     match reason {
         Suppression::OptedOut | Suppression::Complaint => {
-            "This customer said no. Lift it only if the customer asked for that. Send reminders to this address again?"
+            "This customer opted out. Allow reminders again only if the customer asked for them. Send reminders to this address again?"
         }
         Suppression::BadAddress | Suppression::Blocked => "Send reminders to this address again?",
     }

@@ -58,7 +58,7 @@ fn limits_said(settings: &RuleSettings) -> String {
     let caps = settings.caps;
     let (conversation, consumer) = (caps.per_conversation_24h, caps.per_consumer_24h);
     format!(
-        "{} apart, at most {conversation} a day per conversation and {consumer} per customer",
+        "{} apart, max {conversation} per conversation and {consumer} per customer per day",
         span(caps.gap)
     )
 }
@@ -79,9 +79,9 @@ fn words_said(own: &Value) -> String {
         .flat_map(Map::keys)
         .collect();
     match languages[..] {
-        [] => "the standard texts".to_owned(),
-        [only] => format!("your own, in {only}"),
-        _ => format!("your own, in {} languages", languages.len()),
+        [] => "standard text".to_owned(),
+        [only] => format!("your own in {only}"),
+        _ => format!("your own in {} languages", languages.len()),
     }
 }
 
@@ -89,7 +89,7 @@ fn more_said(channel: Channel, settings: &RuleSettings) -> String {
     let own = &settings.channels[channel];
     let sender = own.sender.as_deref().unwrap_or("the usual sender");
     format!(
-        "late by at most {}, at most {} a day to one address, from {sender}",
+        "not sent if more than {} late, max {} per address per day, from {sender}",
         span(own.max_age),
         own.per_address_24h
     )
@@ -227,7 +227,7 @@ pub fn mark(model: &mut Value, faults: &[Fault]) {
         let found = faults
             .iter()
             .find(|fault| fault.field.strip_prefix("/settings/") == Some(path));
-        found.map(|fault| super::words::in_words(&fault.detail).to_owned())
+        found.map(|fault| fault.detail.clone())
     };
     steps::mark(&mut model["steps"]["rows"], fault_of);
     for group in ["when", "hours", "limits"] {

@@ -12,7 +12,6 @@ use super::read::number;
 use super::{FormFields, text};
 use crate::control::Fault;
 use crate::domain::ids::Channel;
-use crate::domain::rule::Step;
 use crate::domain::rule::settings::MOST_STEPS;
 
 const ALWAYS: &str = "always";
@@ -217,7 +216,7 @@ pub fn shown(configured: &[Channel], settings: &Value) -> Value {
     json!({ "rows": rows, "full": steps.len() >= MOST_STEPS })
 }
 
-/// Whether a step waits for nothing but the one before it, whatever was written there: it has no wait of its own to mend.
+/// Whether a step waits for nothing but the one before it, whatever was written there: it has no wait of its own to fix.
 fn is_at_once(before: Option<&Value>, step: &Value) -> bool {
     let waits_as = |before: &Value| before["after_minutes"] == step["after_minutes"];
     step["when"] == IF_NOT_REACHED && before.is_some_and(waits_as)
@@ -253,32 +252,16 @@ fn channels(configured: &[Channel], own: &str) -> Vec<Value> {
     offered
 }
 
-/// Steps that cannot be read are one fault of all of them: here it is told of each step that has it.
-pub fn placed(faults: Vec<Fault>, settings: &Value) -> Vec<Fault> {
-    let Some(steps) = settings["steps"].as_array() else {
-        return faults;
-    };
-    let before = std::iter::once(None).chain(steps.iter().map(Some));
-    let unreadable = steps.iter().zip(before).enumerate();
-    let unreadable = unreadable.filter(|(_, (step, before))| !is_at_once(*before, step));
-    let unreadable: Vec<Fault> = unreadable
-        .filter_map(|(at, (step, _))| {
-            let error = serde_json::from_value::<Step>(step.clone()).err()?;
-            Some(Fault {
-                field: format!("/settings/steps/{at}"),
-                detail: error.to_string(),
-            })
-        })
+/// Without those of a wait that is another step's: what is wrong with it is told there.
+pub fn placed(mut faults: Vec<Fault>, settings: &Value) -> Vec<Fault> {
+    let steps = settings["steps"].as_array().map_or(&[][..], Vec::as_slice);
+    let follows = |at: usize| at > 0 && is_at_once(Some(&steps[at - 1]), &steps[at]);
+    let waits = (0..steps.len()).filter(|at| follows(*at));
+    let waits: Vec<String> = waits
+        .map(|at| format!("/settings/steps/{at}/after_minutes"))
         .collect();
-    let mut placed = Vec::new();
-    for fault in faults {
-        if fault.field == "/settings/steps" && !unreadable.is_empty() {
-            placed.extend(unreadable.iter().cloned());
-        } else {
-            placed.push(fault);
-        }
-    }
-    placed
+    faults.retain(|fault| !waits.contains(&fault.field));
+    faults
 }
 
 /// Puts the faults of steps beside the rows that they are about.

@@ -186,7 +186,7 @@ fn every_field_is_rendered_with_its_name_its_label_and_its_value() {
         "value=\"88\"",
         "value=\"a &quot;quoted&quot; one\"",
         "name=\"remind_in_queue\" checked",
-        "<option value=\"move\" selected>waits until then</option>",
+        "<option value=\"move\" selected>send when they open</option>",
     ] {
         assert!(pages.contains(shown), "{shown} is not in {pages}");
     }
@@ -341,7 +341,7 @@ fn what_does_not_fit_is_told_and_kept() {
     let shown = shown.next().unwrap();
     assert_eq!(
         (&shown["value"], &shown["wrong"]),
-        (&json!("soon"), &json!("write a whole number, such as 15"))
+        (&json!("soon"), &json!("must be a whole number"))
     );
     assert!(channel_page(sms).contains("<details id=\"sms-more\" open>"));
 }

@@ -22,7 +22,7 @@ pub fn label(field: &str) -> String {
     let path = path.strip_prefix("settings.").unwrap_or(&path);
     let Some(name) = settings::label(path) else {
         return match path {
-            "enabled" => "On or off".to_owned(),
+            "enabled" => "Active".to_owned(),
             "to" => "Test message to".to_owned(),
             "code" => "Code of the test message".to_owned(),
             other => other.replace('_', " "),
@@ -146,17 +146,5 @@ pub fn differences<'a>(
 
 /// A fault for the page.
 pub fn fault(fault: &Fault) -> Value {
-    json!({ "name": label(&fault.field), "detail": in_words(&fault.detail) })
-}
-
-/// Where words stand in place of a number, the reader of the settings speaks of types.
-pub fn in_words(detail: &str) -> &str {
-    let is_number = ["i64", "i16", "u32", "u8"]
-        .iter()
-        .any(|kind| detail.contains(&format!("expected {kind}")));
-    if is_number {
-        "write a whole number, such as 15"
-    } else {
-        detail
-    }
+    json!({ "name": label(&fault.field), "detail": fault.detail })
 }

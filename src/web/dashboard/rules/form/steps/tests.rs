@@ -70,7 +70,7 @@ fn steps_are_shown_in_rungs_with_what_is_wrong_beside_them() {
     let mut model = model(&[Channel::Email, Channel::Sms], &json!(stored));
     let fault = Fault {
         field: "/settings/steps/2/after_minutes".to_owned(),
-        detail: "invalid type: string \"soon\", expected i64".to_owned(),
+        detail: "must be a whole number".to_owned(),
     };
     mark(&mut model, &[fault]);
     let page = |may_edit: bool| {
@@ -89,7 +89,7 @@ fn steps_are_shown_in_rungs_with_what_is_wrong_beside_them() {
         "{shown}"
     );
     assert!(
-        shown.contains("id=\"step-2-fault\">write a whole number, such as 15<"),
+        shown.contains("id=\"step-2-fault\">must be a whole number<"),
         "{shown}"
     );
     assert!(
@@ -125,7 +125,7 @@ fn sent_again(shown: &Value) -> FormFields {
 }
 
 #[test]
-fn a_wait_that_is_no_number_is_one_fault_at_its_own_step_and_mended_there() {
+fn a_wait_that_is_no_number_is_one_fault_at_its_own_step_and_fixed_there() {
     const BOTH: [Channel; 2] = [Channel::Email, Channel::Sms];
     let stored = json!(RuleSettings::default_for(&BOTH));
     let usual = sent_again(&shown(&BOTH, &stored));
@@ -155,7 +155,10 @@ fn a_wait_that_is_no_number_is_one_fault_at_its_own_step_and_mended_there() {
         settings["steps"] = super::written(&with(sent_again(&shown(&BOTH, &stored)), wrong));
         let problems = RuleSettings::parse(&BOTH, settings.clone()).unwrap_err();
         let faults = problems.into_iter().map(|problem| Fault {
-            field: format!("/settings/{}", problem.field),
+            field: format!(
+                "/settings/{}",
+                problem.field.replace(['.', '['], "/").replace(']', "")
+            ),
             detail: problem.message,
         });
         let faults = placed(faults.collect(), &settings);
@@ -175,10 +178,10 @@ fn a_wait_that_is_no_number_is_one_fault_at_its_own_step_and_mended_there() {
             "{wrong}"
         );
         assert_eq!(model["steps"]["rows"][row]["count"], wrong);
-        let mended = super::written(&with(sent_again(&model["steps"]), "5"));
+        let fixed = super::written(&with(sent_again(&model["steps"]), "5"));
         assert!(
-            RuleSettings::parse(&BOTH, json!({ "steps": mended })).is_ok(),
-            "{wrong}: {mended}"
+            RuleSettings::parse(&BOTH, json!({ "steps": fixed })).is_ok(),
+            "{wrong}: {fixed}"
         );
     }
 }

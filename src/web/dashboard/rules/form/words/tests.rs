@@ -5,24 +5,30 @@ fn settings_and_their_values_are_called_what_a_person_calls_them() {
     for (field, name) in [
         (
             "/settings/debounce_minutes",
-            "Wait after the agent's last message",
+            "Wait until the agent has been quiet for",
         ),
         ("/settings/steps/1/after_minutes", "Step 2"),
         ("steps[0].when", "Step 1"),
         ("/settings/steps", "Steps"),
-        ("/settings/caps/gap_minutes", "Apart by at least"),
+        (
+            "/settings/caps/gap_minutes",
+            "Minimum time between reminders",
+        ),
         ("caps", "Limits"),
         ("channels.email.quiet_hours.allowed", "E-mail: Hours"),
         (
             "/settings/channels/sms/quiet_hours/by_country/US/0",
             "SMS: Hours for US numbers",
         ),
-        ("channels.sms.max_age_minutes", "SMS: Late by at most"),
+        (
+            "channels.sms.max_age_minutes",
+            "SMS: Don't send if late by more than",
+        ),
         (
             "channels.sms.templates.pt-BR.text",
-            "SMS: Words pt-BR, text",
+            "SMS: Message pt-BR, text",
         ),
-        ("enabled", "On or off"),
+        ("enabled", "Active"),
         ("/to", "Test message to"),
         ("/code", "Code of the test message"),
         ("/settings", "settings"),
@@ -51,7 +57,7 @@ fn settings_and_their_values_are_called_what_a_person_calls_them() {
         ),
         ("holdout_percent", json!(10), "10 percent"),
         ("holdout_percent", Value::Null, "0 percent"),
-        ("in_quiet_hours", json!("drop"), "is not sent"),
+        ("in_quiet_hours", json!("drop"), "don't send"),
         ("time_zone", json!("Asia/Kolkata"), "Asia/Kolkata"),
         (
             "channels.sms.quiet_hours.allowed",
