@@ -245,19 +245,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             }
         }
         Command::Doctor { json } => {
-            let progress = |part: &str| complain!("Trying: {part} …");
-            let lines = tokio::select! {
-                lines = doctor::examine(&config, &Clock::System, &progress) => lines,
-                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            let Some(findings) = examined(&config, &shutdown).await else {
+                return Ok(ExitCode::FAILURE);
             };
-            doctor::keep_if_possible(&config, &lines, Clock::System.now()).await;
-            return print_report(&lines, json);
+            doctor::keep_if_possible(&config, &findings, Clock::System.now()).await;
+            return print_report(&findings, json);
         }
         Command::Diagnostics => {
-            let progress = |part: &str| complain!("Trying: {part} …");
-            let findings = tokio::select! {
-                findings = doctor::examine(&config, &Clock::System, &progress) => findings,
-                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+            let Some(findings) = examined(&config, &shutdown).await else {
+                return Ok(ExitCode::FAILURE);
             };
             diagnostics::print(&config, cli.config.as_deref(), &findings);
         }
@@ -272,27 +268,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             json,
             ..
         } => {
-            let form = if json {
-                ReportForm::Json
-            } else {
-                ReportForm::Text
-            };
             let options = DryRunOptions {
                 account,
                 rules,
-                form,
+                form: ReportForm::of(json),
             };
-            let done = tokio::select! {
-                done = dry_run::run(&config, &options, &Clock::System, printed::Output, &dry_run::show) => done,
-                () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
-            };
-            if let Err(error) = done {
-                let Some(unusable) = error.downcast_ref::<DatabaseUnusable>() else {
-                    return Err(error);
-                };
-                complain!("unread: {unusable}");
-                return Ok(ExitCode::from(3));
-            }
+            return tried(&config, &options, shutdown).await;
         }
         Command::Rules { what } => rules::run(&config, what).await?,
         Command::Live { what } => return live::run(&config, what).await,
@@ -318,6 +299,38 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sandbox(wish) => commands::sandbox::run(wish, shutdown).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A dry run. Exit code 3: there is a database, and it cannot be used.
+async fn tried(
+    config: &Config,
+    options: &DryRunOptions,
+    shutdown: CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    let done = tokio::select! {
+        done = dry_run::run(config, options, &Clock::System, printed::Output, &dry_run::show) => done,
+        () = shutdown.cancelled() => return Ok(ExitCode::FAILURE),
+    };
+    let Err(error) = done else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Some(unusable) = error.downcast_ref::<DatabaseUnusable>() else {
+        return Err(error);
+    };
+    complain!("unread: {unusable}");
+    Ok(ExitCode::from(3))
+}
+
+/// What doctor finds; `None`: it was stopped.
+async fn examined(
+    config: &Config,
+    shutdown: &CancellationToken,
+) -> Option<Vec<doctor::DoctorFinding>> {
+    let progress = |part: &str| complain!("Trying: {part} …");
+    tokio::select! {
+        findings = doctor::examine(config, &Clock::System, &progress) => Some(findings),
+        () = shutdown.cancelled() => None,
+    }
 }
 
 fn print_report(lines: &[doctor::DoctorFinding], json: bool) -> anyhow::Result<ExitCode> {

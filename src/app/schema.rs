@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -58,10 +59,7 @@ pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
         Ok(Schema::Own) | Err(SchemaProblem::Behind { .. }) => {}
         Err(problem) => return Err(problem.into()),
     }
-    let own = db::pool_for_migrations((*pool.connect_options()).clone());
-    let migrated = migrate_despite_locks(&own).await;
-    own.close().await;
-    migrated
+    migrate_despite_locks(&pool.connect_options()).await
 }
 
 /// How long migrations are tried while others hold what they need: longer than a dump of a large ledger takes.
@@ -69,17 +67,24 @@ const LOCKED_OUT: Duration = Duration::from_mins(30);
 
 /// Each migration is a transaction of its own: what was done stays, and the one that was kept waiting begins anew. What asks for the same
 /// tables goes on in the pauses.
-async fn migrate_despite_locks(pool: &PgPool) -> anyhow::Result<()> {
+async fn migrate_despite_locks(options: &PgConnectOptions) -> anyhow::Result<()> {
     let started = tokio::time::Instant::now();
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
     loop {
-        let error = match migrate_once(pool).await {
+        // Connections of its own for each attempt: one that failed keeps the migrations' advisory lock for as long as it is open.
+        let pool = db::pool_for_migrations(options.clone());
+        let migrated = migrate_once(&pool).await;
+        let holders = match &migrated {
+            Err(error) if db::is_locked_out(error) => holders(&pool).await,
+            _ => String::new(),
+        };
+        pool.close().await;
+        let error = match migrated {
             Ok(()) => return Ok(()),
             Err(error) if db::is_locked_out(&error) && started.elapsed() < LOCKED_OUT => error,
             Err(error) => return Err(error),
         };
         let pause = backoff.pause();
-        let holders = holders(pool).await;
         warn!("A migration waits for a lock{holders}; trying again in {pause:?}: {error:#}");
         tokio::time::sleep(pause).await;
     }

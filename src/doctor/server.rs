@@ -82,10 +82,10 @@ fn without_pool(error: &sqlx::Error) -> String {
 fn fix_of_way(error: &sqlx::Error) -> &'static str {
     match error {
         sqlx::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            "Nobody listens there: start PostgreSQL, or correct host and port in DATABASE_URL."
+            "Nothing listens there: start PostgreSQL, or correct host and port in DATABASE_URL."
         }
         sqlx::Error::Io(error) if error.to_string().contains("lookup") => {
-            "Nobody knows that host: correct its name in DATABASE_URL, or the DNS of this machine."
+            "The host name is unknown: correct it in DATABASE_URL, or check this machine's DNS."
         }
         sqlx::Error::Io(error) if error.kind() == ErrorKind::NotFound => {
             "There is no such socket: start PostgreSQL, or correct the folder in DATABASE_URL."

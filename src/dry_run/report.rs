@@ -22,6 +22,13 @@ pub enum ReportForm {
     Json,
 }
 
+impl ReportForm {
+    /// As the switch `--json` asks for it.
+    pub fn of(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
 pub(super) struct Report<W> {
     out: W,
     form: ReportForm,

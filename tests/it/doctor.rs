@@ -712,12 +712,12 @@ async fn why_the_database_is_not_reached_is_told_apart() {
         (
             format!("postgres://127.0.0.1:{port}/unread"),
             "refused",
-            "Nobody listens there",
+            "Nothing listens there",
         ),
         (
             "postgres://database.invalid/unread".to_owned(),
             "lookup",
-            "Nobody knows that host",
+            "The host name is unknown",
         ),
         (
             format!("postgres://127.0.0.1:{silent}/unread"),
@@ -760,7 +760,7 @@ async fn a_database_that_takes_no_changes_is_red_and_so_are_too_few_connections(
     set("on").await.unwrap();
     let (said, fix) = database_failure(&world).await;
     assert!(
-        said.contains("takes no changes") && fix.contains("disk full"),
+        said.contains("takes no changes") && fix.contains("disk is full"),
         "{said} {fix}"
     );
     // What a session may do all the same it may undo.

@@ -232,10 +232,11 @@ fn each_pod_is_given_its_own_secrets_and_can_start_with_them() {
             for name in &given {
                 match name.as_str() {
                     "DATABASE_URL" => environment.insert(name, "postgres://localhost/unread"),
-                    // Of the two logins of each, the newer one.
-                    "LE_CONSUMER_SECRET" | "LE_TOKEN" | "LE_TOKEN_SECRET" => None,
-                    // Of the four ways to log in at the mail server, the password.
-                    "SMTP_OAUTH_CLIENT_SECRET"
+                    // Of LivePerson's two logins the newer one, of the four at the mail server the password.
+                    "LE_CONSUMER_SECRET"
+                    | "LE_TOKEN"
+                    | "LE_TOKEN_SECRET"
+                    | "SMTP_OAUTH_CLIENT_SECRET"
                     | "SMTP_OAUTH_CERTIFICATE"
                     | "SMTP_OAUTH_GOOGLE_KEY" => None,
                     "UNREAD_MAIL_POSTMARK_LOGIN" => environment.insert(name, "us:0123456789abcdef"),

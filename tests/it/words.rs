@@ -257,7 +257,9 @@ fn templates() -> Vec<(String, String)> {
 fn pages_speak_plain_english() {
     let mut found = Vec::new();
     for (name, source) in templates() {
-        let is_page = name.ends_with(".hbs");
+        let is_page = Path::new(&name)
+            .extension()
+            .is_some_and(|kind| kind == "hbs");
         let text = match name.rsplit('.').next() {
             Some("hbs") => visible(&source),
             Some("js") => source,

@@ -44,7 +44,13 @@ async fn whoever_unsubscribes_from_a_mail_of_the_lost_time_is_heard() {
 
         let asked = t.http.get(&link).send().await.unwrap();
         assert_eq!(asked.status(), 200);
-        assert!(asked.text().await.unwrap().contains("no more e-mails"));
+        assert!(
+            asked
+                .text()
+                .await
+                .unwrap()
+                .contains("no longer get e-mails")
+        );
         assert!(suppressed(t).await.is_empty(), "asking changes nothing");
         let done = t.http.post(&link).send().await.unwrap();
         assert_eq!(done.status(), 200);

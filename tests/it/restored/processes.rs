@@ -83,7 +83,7 @@ async fn a_logical_copy_is_held_until_somebody_says_moved_or_restored_and_a_jour
     let settings = on(&alone, false);
     let worker = Worker::start(&settings, port).await;
     let said = worker.says().await.unwrap();
-    assert!(said.starts_with("ready\nAll sending is held"), "{said}");
+    assert!(said.starts_with("ready\nAll sending is on hold"), "{said}");
     assert!(
         worker.process.log().contains("unread moved"),
         "{}",

@@ -127,10 +127,10 @@ fn refused(token: &Secret, failure: &Failure) -> [Step; 4] {
                 let remedy = format!(
                     "{MAILBOX} Or for all mailboxes: Set-TransportConfig -SmtpClientAuthenticationDisabled $false."
                 );
-                ("SMTP AUTH is switched off for the tenant", remedy)
+                ("SMTP AUTH is turned off for the tenant", remedy)
             } else {
                 (
-                    "SMTP AUTH is switched off for the mailbox",
+                    "SMTP AUTH is turned off for the mailbox",
                     MAILBOX.to_owned(),
                 )
             };
