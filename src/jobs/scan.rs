@@ -123,7 +123,7 @@ pub async fn pass(
         partial: false,
     };
     let ended = match scope {
-        Scope::All | Scope::UpdatedSince(_) => pass.window(now - ctx.window, now).await,
+        Scope::All | Scope::UpdatedSince(_) => Box::pin(pass.window(now - ctx.window, now)).await,
         Scope::Older => Box::pin(pass.older_windows(now)).await,
     };
     if ended.is_ok() && pass.partial {
@@ -157,7 +157,7 @@ impl ScanPass<'_> {
     async fn older_windows(&mut self, now: DateTime<Utc>) -> Result<(), Stopped> {
         let mut to = now - self.ctx.window;
         while to > now - RETENTION {
-            self.window(to - MAX_WINDOW, to).await?;
+            Box::pin(self.window(to - MAX_WINDOW, to)).await?;
             to -= MAX_WINDOW;
         }
         Ok(())

@@ -366,8 +366,8 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
             changed.with_label_values(&[account, pass]).set(new);
         }
         if let Some(at) = latest.full_at {
-            let passed = (now - at).as_seconds_f64().max(0.0);
-            age.with_label_values(&[account]).set(passed);
+            let age_seconds = (now - at).as_seconds_f64().max(0.0);
+            age.with_label_values(&[account]).set(age_seconds);
         }
         let is_distrusted = latest.distrusted_at.is_some();
         distrusted
