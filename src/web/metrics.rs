@@ -308,7 +308,7 @@ async fn of_the_service(state: &AppState) -> anyhow::Result<Vec<MetricFamily>> {
     }
     let last_success = seconds(
         "unread_scan_last_success_timestamp_seconds",
-        "When a skill was last scanned, in full or for what is new; of one that never was, when its account became known.",
+        "When a skill was last scanned, in full or for what is new, and of one that never was, when its account became known.",
         &["account", "skill"],
     )?;
     for (account, skill, at) in db::scans::last_success(pool, &accounts).await? {
