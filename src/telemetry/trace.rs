@@ -8,15 +8,7 @@ use tracing::Span;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceParent {
     trace: String,
-    #[cfg_attr(
-        not(feature = "otlp"),
-        expect(dead_code, reason = "only spans have a parent")
-    )]
     span: String,
-    #[cfg_attr(
-        not(feature = "otlp"),
-        expect(dead_code, reason = "only spans are sampled")
-    )]
     sampled: bool,
 }
 
