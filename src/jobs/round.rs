@@ -1,7 +1,7 @@
 //! Scanning all skills of an account, over and over: the ones that were scanned longest ago come next, as many at once as go into one
 //! search, by a few lanes side by side.
 //!
-//! So go full passes and the look at what is older; recent passes are in [`recent`].
+//! So go full passes and the look at what is older; recent passes are in `recent`.
 //!
 //! Which skills are next is decided when a lane has time for them, not when the job is put into the queue. So a round that takes
 //! longer than its interval goes on where it is, every skill in its turn, and the next one begins when it is over.
