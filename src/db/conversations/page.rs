@@ -132,15 +132,24 @@ pub async fn store(
     Ok(stored.into_iter().map(|(id, _)| id).collect())
 }
 
-/// Rows are compared as [`STORE`] would write them.
-const NEWS: &str = "
+/// The page, as `bind_page` binds it.
+macro_rules! input {
+    () => {
+        "
 with input as (
     select * from unnest($3::text[], $4::bigint[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::timestamptz[],
                          $10::integer[], $11::text[], $12::text[], $13::timestamptz[], $14::jsonb[], $15::jsonb[], $17::text[],
                          $18::smallint[], $19::text[], $20::jsonb[], $21::timestamptz[])
         as t(id, skill, started_at, open, read_state, episode, unread_since, unread_count, time_zone, language,
              closed_at, address_hashes, hashes_before, reason, step, channel, passed_over, agent_wrote_at)
-), named as (
+), "
+    };
+}
+
+/// Rows are compared as [`STORE`] would write them.
+const NEWS: &str = concat!(
+    input!(),
+    "named as (
     select distinct n.conversation from unnest($22::text[], $23::text[], $24::text[]) as n (kind, consumer, conversation)
     where not exists (
         select from consumers k
@@ -165,18 +174,14 @@ where c.id is null
        or i.id in (select conversation from named)
        -- It could not be read in between, and that it can again is news.
        or exists (
-           select from unreadable u where u.account = $1 and u.conversation = i.id and u.last_at >= c.seen_at))";
+           select from unreadable u where u.account = $1 and u.conversation = i.id and u.last_at >= c.seen_at))"
+);
 
 /// Rows are written in id order so that two scans that meet cannot deadlock. Returns the stored ones, and whether
 /// each is new or changed.
-const STORE: &str = "
-with input as (
-    select * from unnest($3::text[], $4::bigint[], $5::timestamptz[], $6::boolean[], $7::text[], $8::text[], $9::timestamptz[],
-                         $10::integer[], $11::text[], $12::text[], $13::timestamptz[], $14::jsonb[], $15::jsonb[], $17::text[],
-                         $18::smallint[], $19::text[], $20::jsonb[], $21::timestamptz[])
-        as t(id, skill, started_at, open, read_state, episode, unread_since, unread_count, time_zone, language,
-             closed_at, address_hashes, hashes_before, reason, step, channel, passed_over, agent_wrote_at)
-), held as (
+const STORE: &str = concat!(
+    input!(),
+    "held as (
     select c.id, c.reason, c.step, c.channel, c.passed_over, c.address_hashes from conversations c
     where c.account = $1 and c.id = any ($3::text[])
 ), stored as (
@@ -220,4 +225,5 @@ with input as (
                       or i.hashes_before ->> n.channel is distinct from h.address_hashes ->> n.channel)))
     order by i.id
 )
-select id, changed_at = $2 from stored";
+select id, changed_at = $2 from stored"
+);
