@@ -27,6 +27,7 @@ pub mod ledger;
 pub mod limits;
 pub mod links;
 pub mod live;
+pub mod migrations;
 pub mod opt_outs;
 pub mod past;
 pub mod pauses;
@@ -111,7 +112,7 @@ pub fn pool_for_migrations(options: PgConnectOptions) -> PgPool {
         .acquire_timeout(Duration::from_secs(10))
         .after_connect(|conn, _| {
             Box::pin(async move {
-                let session = format!("{SESSION}; set lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'");
+                let session = format!("{SESSION}; set lock_timeout = '{MIGRATION_LOCK_TIMEOUT}'");
                 sqlx::raw_sql(sqlx::AssertSqlSafe(session))
                     .execute(conn)
                     .await?;
@@ -122,13 +123,15 @@ pub fn pool_for_migrations(options: PgConnectOptions) -> PgPool {
 }
 
 /// So long a migration may keep others waiting while it waits itself.
-const LOCK_TIMEOUT_SECONDS: u32 = 2;
+const MIGRATION_LOCK_TIMEOUT: &str = "2s";
 
-/// Whether a statement has waited too long for a lock.
+/// Whether a statement has waited too long for a lock, or two that waited for each other were told apart.
 pub fn is_locked_out(error: &anyhow::Error) -> bool {
     let mut causes = error.chain();
     causes.any(|cause| match cause.downcast_ref::<sqlx::Error>() {
-        Some(sqlx::Error::Database(error)) => error.code().as_deref() == Some("55P03"),
+        Some(sqlx::Error::Database(error)) => {
+            matches!(error.code().as_deref(), Some("55P03" | "40P01"))
+        }
         _ => false,
     })
 }

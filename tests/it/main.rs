@@ -41,6 +41,7 @@ mod lost_commits;
 mod mail_reports;
 mod mail_tokens;
 mod manifests;
+mod migrations;
 mod monitoring;
 mod opt_outs;
 mod outages;
