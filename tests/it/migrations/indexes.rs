@@ -71,26 +71,26 @@ async fn an_index_waits_for_a_long_transaction_and_keeps_nobody_waiting_meanwhil
     .execute(&mut *dump)
     .await
     .unwrap();
-    let pool = db.pool.clone();
-    let migrating = tokio::spawn(async move { apply(&pool, &with(INDEX)).await });
-    // Longer than any other migration waits.
-    let waits = "exists (select from pg_stat_activity where datname = current_database()
-         and query like '%create index concurrently%' and pid <> pg_backend_pid() and wait_event_type = 'Lock'
-         and clock_timestamp() - query_start > interval '3 seconds')";
-    eventually("the index waits", async || is_so(&db.pool, waits).await).await;
-    let told = db::migrations::index_progress(&db.pool)
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(
-        told.contains("of_the_future") && told.contains("waits for the transaction of pid"),
-        "{told}"
-    );
-    let write = "set lock_timeout = '1s';
-         insert into accounts (id) values ('1');
-         update reminders set due_at = due_at; select count(*) from reminders; reset lock_timeout";
-    run(&db.pool, write).await;
-    dump.rollback().await.unwrap();
-    migrating.await.unwrap();
+    let beside = async {
+        // Longer than any other migration waits.
+        let waits = "exists (select from pg_stat_activity where datname = current_database()
+             and query like '%create index concurrently%' and pid <> pg_backend_pid() and wait_event_type = 'Lock'
+             and clock_timestamp() - query_start > interval '3 seconds')";
+        eventually("the index waits", async || is_so(&db.pool, waits).await).await;
+        let told = db::migrations::index_progress(&db.pool)
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(
+            told.contains("of_the_future") && told.contains("waits for the transaction of pid"),
+            "{told}"
+        );
+        let write = "set lock_timeout = '1s';
+             update reminders set due_at = due_at; select count(*) from reminders; reset lock_timeout";
+        run(&db.pool, write).await;
+        dump.rollback().await.unwrap();
+    };
+    let migrator = with(INDEX);
+    tokio::join!(apply(&db.pool, &migrator), beside);
     assert!(is_so(&db.pool, IS_BUILT).await && is_so(&db.pool, IS_NOTED).await);
 }
