@@ -30,7 +30,7 @@ pub async fn takes_changes(server: &PgConnectOptions) -> Result<bool, String> {
         .fetch_one(&mut conn)
         .await?;
         conn.close().await?;
-        sqlx::Result::Ok(!reads)
+        Ok::<bool, sqlx::Error>(!reads)
     });
     match asked.await {
         Ok(answer) => answer.map_err(|error| error.to_string()),

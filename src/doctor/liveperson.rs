@@ -45,8 +45,25 @@ impl Doctor<'_> {
         if for_person {
             client = client.made_for(Purpose::Person);
         }
-        // One cause is one line: without an address or a token nothing further can be asked, whatever it answers, and who is not reached
-        // for one question is not for another.
+        self.questions(&client).await;
+        if let Some(ahead) = client.clock_ahead() {
+            let seconds = ahead.num_seconds();
+            let found = format!("LivePerson's minus ours: {seconds} s");
+            if seconds.abs() > MAX_SKEW_SECONDS {
+                self.failed(
+                    "clocks",
+                    found,
+                    "Set this machine's clock (timedatectl set-ntp true): due moments and signatures depend on it.",
+                );
+            } else {
+                self.ok("clocks", found);
+            }
+        }
+    }
+
+    /// One cause is one line: without an address or a token nothing further can be asked, whatever it answers, and who is not reached for one
+    /// question is not for another.
+    async fn questions(&mut self, client: &liveperson::LivePersonClient) {
         let mut stuck = false;
         let mut blocked: Option<Url> = None;
         for check in client.check().await {
@@ -83,19 +100,6 @@ impl Doctor<'_> {
             } else {
                 let fix = fix_of_liveperson(check.what, &error);
                 self.failed(check.what, error.to_string(), fix);
-            }
-        }
-        if let Some(ahead) = client.clock_ahead() {
-            let seconds = ahead.num_seconds();
-            let found = format!("LivePerson's minus ours: {seconds} s");
-            if seconds.abs() > MAX_SKEW_SECONDS {
-                self.failed(
-                    "clocks",
-                    found,
-                    "Set this machine's clock (timedatectl set-ntp true): due moments and signatures depend on it.",
-                );
-            } else {
-                self.ok("clocks", found);
             }
         }
     }
