@@ -85,9 +85,7 @@ pub async fn faults(pool: &PgPool, sql: &str) -> Vec<String> {
 
 fn fault(before: &Table, after: Option<&Table>) -> Option<String> {
     let name = &before.name;
-    let Some(after) = after else {
-        return None;
-    };
+    let after = after?;
     let lock = after.lock.as_deref().unwrap_or("its rows");
     if after.file != before.file {
         Some(format!("{name} is rewritten, under {lock}"))

@@ -1,5 +1,6 @@
 //! Files that were released stay as they are; new ones only add, and lock nothing for long.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use sqlx::PgPool;
@@ -14,11 +15,10 @@ const LIST: &str = "migrations/released.txt";
 
 /// Version and checksum of a file, as the list has them.
 fn line(migration: &Migration) -> String {
-    let checksum: String = migration
-        .checksum
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut checksum = String::new();
+    for byte in &*migration.checksum {
+        write!(checksum, "{byte:02x}").unwrap();
+    }
     format!("{} {checksum}", migration.version)
 }
 
