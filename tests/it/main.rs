@@ -70,6 +70,7 @@ mod scans;
 mod sequence;
 mod tables;
 mod telemetry;
+mod two_roles;
 mod upgrade;
 mod web;
 mod wire;
